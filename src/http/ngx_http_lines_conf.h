@@ -1,0 +1,79 @@
+
+/*
+ * What the lines_* directives say, by the room that uses it.  Types of upper
+ * rooms are named only: http/ does not look into them.
+ */
+
+#ifndef _NGX_HTTP_LINES_CONF_H_INCLUDED_
+#define _NGX_HTTP_LINES_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_lines_redis.h"
+
+
+typedef struct ngx_http_lines_api_s           ngx_http_lines_api_t;
+typedef struct ngx_http_lines_zone_s          ngx_http_lines_zone_t;
+typedef struct ngx_http_lines_billing_conf_s  ngx_http_lines_billing_conf_t;
+typedef struct ngx_http_lines_operation_conf_s
+                                              ngx_http_lines_operation_conf_t;
+typedef struct ngx_http_lines_clerk_conf_s    ngx_http_lines_clerk_conf_t;
+typedef struct ngx_http_lines_auth_conf_s     ngx_http_lines_auth_conf_t;
+
+
+typedef struct {
+    /* store */
+    ngx_lines_redis_conf_t            redis_conf;
+    ngx_lines_redis_t                *redis;        /* of this worker */
+    ngx_lines_subscriber_t           *subscriber;
+
+    /* auth */
+    ngx_shm_zone_t                   *shm_zone;     /* lines_zone */
+    ngx_http_lines_zone_t            *zone;
+    ngx_str_t                         key_prefix;
+    ngx_msec_t                        key_ttl;
+
+    /* api */
+    ngx_array_t                       plans;        /* ngx_http_lines_plan_t */
+    ngx_array_t                      *agent_plans;
+
+    /* billing, operation: NULL where lines_billing is absent */
+    ngx_http_lines_billing_conf_t    *billing;
+    ngx_http_lines_operation_conf_t  *operation;
+    ngx_str_t                         provisioner;  /* internal location */
+    ngx_str_t                         probe;        /* internal location */
+
+    /* http: the server block that carriers run in; NULL without one */
+    ngx_http_conf_ctx_t              *carrier_ctx;
+} ngx_http_lines_main_conf_t;
+
+
+typedef struct {
+    ngx_http_lines_api_t             *api;          /* answers here, or NULL */
+    size_t                            body_limit;
+
+    /* admin: SHA-256 of the operator's token */
+    ngx_str_t                         token;
+
+    ngx_http_lines_auth_conf_t       *auth;
+    ngx_http_lines_clerk_conf_t      *clerk;
+    ngx_array_t                      *limits;
+} ngx_http_lines_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_lines_module;
+
+
+#define ngx_http_lines_get_main_conf(r)                                       \
+    ((ngx_http_lines_main_conf_t *)                                           \
+     ngx_http_get_module_main_conf(r, ngx_http_lines_module))
+
+#define ngx_http_lines_get_loc_conf(r)                                        \
+    ((ngx_http_lines_loc_conf_t *)                                            \
+     ngx_http_get_module_loc_conf(r, ngx_http_lines_module))
+
+
+#endif /* _NGX_HTTP_LINES_CONF_H_INCLUDED_ */

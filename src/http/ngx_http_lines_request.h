@@ -1,0 +1,218 @@
+
+/*
+ * The module's side of a request: its context, the steps that it takes, the
+ * routes that lead to them, its body, its commands to Redis and its answer.
+ */
+
+#ifndef _NGX_HTTP_LINES_REQUEST_H_INCLUDED_
+#define _NGX_HTTP_LINES_REQUEST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <jansson.h>
+
+#include "ngx_http_lines_conf.h"
+
+
+#define NGX_HTTP_LINES_MAX_PARAMS  2
+
+
+typedef struct ngx_http_lines_ctx_s  ngx_http_lines_ctx_t;
+
+
+/*
+ * A step returns
+ *   NGX_OK     go on with the next one
+ *   NGX_AGAIN  parked: something will resume the request
+ *   NGX_DONE   answered
+ *   an HTTP status, or NGX_ERROR: the request ends with it
+ */
+
+typedef ngx_int_t (*ngx_http_lines_step_pt)(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+/* the same results; reply is never NULL and never an error */
+typedef ngx_int_t (*ngx_http_lines_reply_pt)(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+
+
+typedef struct {
+    ngx_uint_t                 method;     /* NGX_HTTP_GET is HEAD as well */
+    ngx_str_t                  path;       /* under the location's prefix;
+                                              ":name" is one segment */
+    ngx_http_lines_step_pt    *steps;      /* ends with NULL */
+    ngx_str_t                  name;       /* for metrics and logs */
+} ngx_http_lines_route_t;
+
+
+/* how a dialect says "no": error is a short code, or NULL */
+
+typedef ngx_int_t (*ngx_http_lines_error_pt)(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
+    const char *message);
+
+
+struct ngx_http_lines_api_s {
+    ngx_str_t                  name;       /* workspace, account, admin, … */
+    ngx_http_lines_error_pt    error;
+    ngx_http_lines_route_t    *routes;     /* ends with an empty path */
+    size_t                     body_limit; /* of JSON bodies */
+};
+
+
+/* who asks, as authentication found out */
+
+typedef struct {
+    ngx_str_t                  tenant;     /* w:ID or a:ID; empty: nobody */
+    ngx_str_t                  key_id;     /* SHA-256 of the key, hex */
+    ngx_str_t                  plan;       /* where it was read on the way */
+    ngx_str_t                  method;     /* "key", "clerk" */
+    ngx_str_t                  failure;    /* a short word, or empty */
+} ngx_http_lines_identity_t;
+
+
+struct ngx_http_lines_ctx_s {
+    ngx_http_request_t        *request;
+
+    ngx_http_lines_api_t      *api;
+    ngx_http_lines_route_t    *route;
+    ngx_http_lines_step_pt    *step;       /* the one that runs */
+    ngx_str_t                  params[NGX_HTTP_LINES_MAX_PARAMS];
+
+    /* what runs once nothing is waited for: steps, or a phase's handler */
+    void                     (*resume)(ngx_http_request_t *r,
+                                       ngx_int_t rc);
+    ngx_queue_t                commands;   /* on their way to Redis */
+
+    ngx_str_t                  request_id;
+    ngx_http_lines_identity_t  identity;
+    json_t                    *body;       /* the object, or NULL; borrowed */
+    void                      *data;       /* the endpoint's own */
+    void                      *limit;      /* limit/'s own */
+
+    ngx_msec_t                 redis_time; /* waited so far */
+    ngx_msec_t                 redis_start;
+    ngx_msec_t                 billing_time;
+    ngx_str_t                  operation;  /* id, for $lines_operation */
+
+    ngx_int_t                  rc;         /* of the answer */
+    unsigned                   answered:1;
+    unsigned                   counted:1;  /* r->main->count was raised */
+    unsigned                   reading:1;
+};
+
+
+/*
+ * The request's context; made when there is none.  It survives internal
+ * redirects and named locations (found again through the pool's cleanups).
+ * NULL without memory.
+ */
+
+ngx_http_lines_ctx_t *ngx_http_lines_get_ctx(ngx_http_request_t *r);
+
+/* the same, but NULL where the request never met the module */
+ngx_http_lines_ctx_t *ngx_http_lines_find_ctx(ngx_http_request_t *r);
+
+
+/* content handler of every API location: routes, then runs the steps */
+ngx_int_t ngx_http_lines_content_handler(ngx_http_request_t *r);
+
+/*
+ * Ends a wait: runs resume with rc (NGX_OK: the next step; NGX_AGAIN:
+ * nothing).  The request, and anything of its pool, may be gone afterwards.
+ */
+
+void ngx_http_lines_resume(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc);
+
+
+/*
+ * Commands.  They return NGX_AGAIN, or what ngx_http_lines_unavailable()
+ * returned.  A step may send several, and then returns NGX_AGAIN: the next
+ * step runs when all are answered.  Where Redis fails, the request is answered
+ * with 503; handlers see good replies only.
+ */
+
+ngx_int_t ngx_http_lines_command(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t argc, ngx_str_t *argv,
+    ngx_http_lines_reply_pt handler);
+
+ngx_int_t ngx_http_lines_eval(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_lines_script_t *script, ngx_uint_t nkeys,
+    ngx_uint_t nargs, ngx_str_t *args, ngx_http_lines_reply_pt handler);
+
+/* element i of an array reply as a string; empty where it is absent or nil */
+ngx_str_t ngx_http_lines_reply_str(redisReply *reply, ngx_uint_t i);
+
+
+/*
+ * Steps about bodies.  read_json: an object is demanded (400, 413, 415 in the
+ * dialect), duplicate members, depth and UTF-8 are checked, ctx->body is set.
+ * read_optional_json: no body is as good as {}.  discard_body: for requests
+ * whose body does not matter.
+ */
+
+ngx_int_t ngx_http_lines_read_json(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+ngx_int_t ngx_http_lines_read_optional_json(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+ngx_int_t ngx_http_lines_discard_body(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+/*
+ * The raw bytes, up to limit (413 in the dialect beyond it); done is called
+ * at once or later, and its result is that of a step.
+ */
+
+typedef ngx_int_t (*ngx_http_lines_body_pt)(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *bytes);
+
+ngx_int_t ngx_http_lines_read_body(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, size_t limit, ngx_http_lines_body_pt done);
+
+
+/*
+ * Answers.  All of them return NGX_DONE, and set what the request ends with.
+ * JSON; Cache-Control, X-Request-Id and the length are added in one place.
+ */
+
+ngx_int_t ngx_http_lines_answer(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, ngx_str_t *json);
+
+/* format as ngx_snprintf(); %V of strings that are JSON already */
+ngx_int_t ngx_http_lines_answer_format(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...);
+
+/* in the dialect of the location; error is a code, or NULL */
+ngx_int_t ngx_http_lines_error(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
+    const char *message);
+
+/* 503 with Retry-After (seconds) in the dialect */
+ngx_int_t ngx_http_lines_unavailable(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t retry_after);
+
+/* 401 in the dialect, with WWW-Authenticate where challenge is given */
+ngx_int_t ngx_http_lines_unauthorized(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *challenge);
+
+/* appends a header to the answer; value is not copied */
+ngx_int_t ngx_http_lines_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+ngx_int_t ngx_http_lines_retry_after(ngx_http_request_t *r,
+    ngx_uint_t seconds);
+
+
+/* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
+ngx_str_t ngx_http_lines_json_string(ngx_pool_t *pool, ngx_str_t *value);
+
+
+/* the first request header of that name, or NULL; name in lower case */
+ngx_table_elt_t *ngx_http_lines_find_header(ngx_http_request_t *r,
+    const char *name);
+
+
+#endif /* _NGX_HTTP_LINES_REQUEST_H_INCLUDED_ */

@@ -1,0 +1,57 @@
+
+/*
+ * lines_zone: what the workers of a node share.  Each room keeps an area of
+ * its own in it, allocated from the zone's slab when the zone is new; after a
+ * reload old and new workers use the same areas, so that their layout carries
+ * a version.
+ */
+
+#ifndef _NGX_HTTP_LINES_ZONE_H_INCLUDED_
+#define _NGX_HTTP_LINES_ZONE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_conf.h"
+
+
+/* raised with each change of what an area of the zone holds */
+#define NGX_HTTP_LINES_ZONE_VERSION  1
+
+
+typedef enum {
+    NGX_HTTP_LINES_ZONE_KEYS = 0,      /* auth: API keys */
+    NGX_HTTP_LINES_ZONE_JWKS,          /* auth: Clerk's keys */
+    NGX_HTTP_LINES_ZONE_LIMITS,        /* limit: leases, last known rates */
+    NGX_HTTP_LINES_ZONE_METRICS,       /* http: counters */
+    NGX_HTTP_LINES_ZONE_AREAS
+} ngx_http_lines_zone_area_e;
+
+
+struct ngx_http_lines_zone_s {         /* itself in shared memory */
+    ngx_uint_t        version;
+    void             *areas[NGX_HTTP_LINES_ZONE_AREAS];
+};
+
+
+/* makes an area in a new zone; NULL: no memory */
+typedef void *(*ngx_http_lines_zone_init_pt)(ngx_slab_pool_t *shpool);
+
+
+/* lines_zone NAME:SIZE */
+char *ngx_http_lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* a zone of the default name and size where the directive is absent */
+ngx_int_t ngx_http_lines_zone_default(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf);
+
+#define ngx_http_lines_zone_area(lmcf, area)                                  \
+    ((lmcf)->zone->areas[area])
+
+#define ngx_http_lines_zone_pool(lmcf)                                        \
+    ((ngx_slab_pool_t *) (lmcf)->shm_zone->shm.addr)
+
+
+#endif /* _NGX_HTTP_LINES_ZONE_H_INCLUDED_ */

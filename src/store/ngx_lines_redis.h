@@ -1,0 +1,143 @@
+
+/*
+ * Redis inside nginx's event loop: one multiplexed connection per worker.
+ * Knows timers and events, but no request.
+ */
+
+#ifndef _NGX_LINES_REDIS_H_INCLUDED_
+#define _NGX_LINES_REDIS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <hiredis/hiredis.h>
+
+#include "ngx_lines_script.h"
+
+
+typedef struct ngx_lines_redis_s     ngx_lines_redis_t;
+typedef struct ngx_lines_redis_op_s  ngx_lines_redis_op_t;
+
+
+/* what lines_redis says, read once at configuration */
+
+typedef struct {
+    ngx_str_t            name;          /* host:port/db or the path, for
+                                           messages: never a secret */
+    ngx_url_t            url;           /* resolved at configuration */
+    ngx_str_t            host;          /* empty for a unix socket and for
+                                           a numeric address */
+    in_port_t            port;
+    ngx_str_t            user;
+    ngx_str_t            password;      /* from password_file= only */
+    ngx_uint_t           db;
+    ngx_msec_t           timeout;       /* of one operation */
+    ngx_msec_t           connect_timeout;
+    ngx_uint_t           max_inflight;
+    ngx_resolver_t      *resolver;      /* NULL: the address found at
+                                           configuration is kept */
+    ngx_msec_t           resolver_timeout;
+} ngx_lines_redis_conf_t;
+
+
+typedef struct {
+    ngx_uint_t           connected;     /* flag: ready for operations */
+    ngx_uint_t           inflight;
+    ngx_uint_t           reconnects;
+    ngx_uint_t           evicts;        /* flag: maxmemory-policy is not
+                                           noeviction */
+    ngx_uint_t           no_aof;        /* flag */
+    ngx_uint_t           readonly;      /* flag: last write met READONLY */
+} ngx_lines_redis_status_t;
+
+
+/*
+ * Called exactly once for an operation that was accepted, unless it was
+ * detached before.  reply is NULL when the outcome is unknown (deadline,
+ * connection lost): the command may have run.  It is freed after the call.
+ * Never called from within ngx_lines_redis_command() itself.
+ */
+
+typedef void (*ngx_lines_redis_handler_pt)(void *data, redisReply *reply);
+
+
+/*
+ * Parses redis://[user@]host[:port][/db] or unix:/path[:db] and the
+ * parameters timeout=, connect_timeout=, max_inflight=, password_file=, user=.
+ * value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
+ * having logged directive, value and line.  Schemes that the build does not
+ * serve (rediss, redis+sentinel, redis+cluster) are refused by name.
+ */
+
+char *ngx_lines_redis_parse_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf);
+
+
+/*
+ * In init_process: allocates from the cycle's pool and starts to connect.
+ * Returns NULL only without memory.  Redis need not be there.
+ */
+
+ngx_lines_redis_t *ngx_lines_redis_create(ngx_cycle_t *cycle,
+    ngx_lines_redis_conf_t *conf);
+
+/* in exit_process: frees every connection, reconnects no more */
+void ngx_lines_redis_destroy(ngx_lines_redis_t *redis);
+
+
+/*
+ * Sends a command; arguments are binary-safe and copied.  While a connection
+ * is being made, operations wait for it within their own deadline; while Redis
+ * is known to be away, or max_inflight is reached, NULL is returned at once:
+ * the command has surely not run and the handler is not called.
+ */
+
+ngx_lines_redis_op_t *ngx_lines_redis_command(ngx_lines_redis_t *redis,
+    ngx_uint_t argc, ngx_str_t *argv, ngx_lines_redis_handler_pt handler,
+    void *data);
+
+/* the same for a script; args are the keys, nkeys of them, then the rest */
+ngx_lines_redis_op_t *ngx_lines_redis_eval(ngx_lines_redis_t *redis,
+    ngx_lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, ngx_lines_redis_handler_pt handler, void *data);
+
+/* the asker is gone: the handler will not be called, the reply is dropped */
+void ngx_lines_redis_detach(ngx_lines_redis_op_t *op);
+
+
+void ngx_lines_redis_status(ngx_lines_redis_t *redis,
+    ngx_lines_redis_status_t *status);
+
+
+/*
+ * Formats a key or an argument: as ngx_snprintf(), allocated from the pool.
+ * NGX_ERROR without memory.
+ */
+
+ngx_int_t ngx_lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
+    const char *fmt, ...);
+
+
+/*
+ * A subscription on a connection of its own, re-established for ever.
+ * handler gets each message (nothing but messages of the channel).
+ * ngx_lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
+ * of its own every 300 ms through redis) came back within the last 900 ms.
+ * lost is called when messages may have been missed: at each (re)subscription.
+ */
+
+typedef struct ngx_lines_subscriber_s  ngx_lines_subscriber_t;
+
+typedef void (*ngx_lines_message_pt)(void *data, ngx_str_t *message);
+
+ngx_lines_subscriber_t *ngx_lines_subscriber_create(ngx_cycle_t *cycle,
+    ngx_lines_redis_conf_t *conf, ngx_lines_redis_t *redis,
+    ngx_str_t *channel, ngx_lines_message_pt handler,
+    void (*lost)(void *data), void *data);
+
+void ngx_lines_subscriber_destroy(ngx_lines_subscriber_t *subscriber);
+
+ngx_uint_t ngx_lines_subscriber_alive(ngx_lines_subscriber_t *subscriber);
+
+
+#endif /* _NGX_LINES_REDIS_H_INCLUDED_ */

@@ -1,0 +1,93 @@
+--@include lib/time.lua
+--@include lib/json.lua
+
+-- A line is a hash of fields; `json` is its public document, ready to send,
+-- rewritten by whatever script changes a field.
+--
+--   id tenant channel(phone|email) type(purchased|byon|inbound_only|"")
+--   first last phone email zipcode state forwards image
+--   status payment(paid|pending|failed|refunded) required(0|1) active(0|1)
+--   place(included|paid|""): what it takes of the plan, "" once freed
+--   reason conversations messages (per-line limits)
+--   usage_date usage_conversations usage_messages
+--   health health_at failures
+--   subscription invoice url attempt intent operation number worker
+--   created updated released (ms)
+
+local function line_document(h)
+    local doc = {
+        '{"_id":', js(h.id),
+        ',"workspaceId":', js(string.sub(h.tenant, 3)),
+        ',"channelType":', js(h.channel),
+        ',"lineType":', js_or_null(h.type),
+        ',"firstName":', js(h.first or ''),
+        ',"lastName":', js(h.last or ''),
+        ',"phone":', js_or_null(h.phone),
+        ',"email":', js_or_null(h.email),
+        ',"zipcode":', js_or_null(h.zipcode),
+        ',"state":', js_or_null(h.state),
+        ',"forwardCallsTo":', js_or_null(h.forwards),
+        ',"profileImageUrl":', js_or_null(h.image),
+        ',"isActive":', js_bool(h.active),
+        ',"provisioningStatus":', js(h.status),
+        ',"paymentStatus":', js(h.payment),
+        ',"paymentRequired":', js_bool(h.required),
+        ',"reason":', js_or_null(h.reason),
+        ',"dailyNewConversationsLimit":', h.conversations or '0',
+        ',"dailyTotalMessagesLimit":', h.messages or '0',
+    }
+
+    if h.health and h.health ~= '' then
+        doc[#doc + 1] = ',"healthCheck":{"status":' .. js(h.health)
+                        .. ',"lastCheckedAt":' .. js(iso8601(h.health_at))
+                        .. '}'
+    else
+        doc[#doc + 1] = ',"healthCheck":null'
+    end
+
+    doc[#doc + 1] = ',"createdAt":' .. js(iso8601(h.created))
+    doc[#doc + 1] = ',"updatedAt":' .. js(iso8601(h.updated)) .. '}'
+
+    return table.concat(doc)
+end
+
+
+-- applies changes to the line and its document
+local function line_save(key, h, changes, now)
+    local args = {}
+
+    changes.updated = int(now)
+
+    for field, value in pairs(changes) do
+        h[field] = tostring(value)
+        args[#args + 1] = field
+        args[#args + 1] = h[field]
+    end
+
+    h.json = line_document(h)
+    redis.call('HSET', key, 'json', h.json, unpack(args))
+end
+
+
+-- the place in the plan that the line took is free again
+local function line_free_place(tenant_key, h, changes)
+    if h.place and h.place ~= '' then
+        redis.call('HINCRBY', tenant_key, h.channel .. '_' .. h.place, -1)
+        changes.place = ''
+    end
+end
+
+
+local function event(events_key, now, name, ...)
+    redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
+               'type', name, 'at', int(now), ...)
+end
+
+
+-- the body of an answer about a line request
+local function line_answer(h)
+    return '{"success":true,"status":' .. js(h.status)
+           .. ',"paymentStatus":' .. js(h.payment)
+           .. ',"paymentRequired":' .. js_bool(h.required)
+           .. ',"line":' .. h.json .. '}'
+end
