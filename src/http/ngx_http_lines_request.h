@@ -98,9 +98,8 @@ struct ngx_http_lines_ctx_s {
     ngx_str_t                  operation;  /* id, for $lines_operation */
 
     ngx_int_t                  rc;         /* of the answer */
+    void                      *reading;    /* the body being read */
     unsigned                   answered:1;
-    unsigned                   counted:1;  /* r->main->count was raised */
-    unsigned                   reading:1;
 };
 
 

@@ -39,6 +39,10 @@ struct ngx_http_lines_zone_s {         /* itself in shared memory */
 /* makes an area in a new zone; NULL: no memory */
 typedef void *(*ngx_http_lines_zone_init_pt)(ngx_slab_pool_t *shpool);
 
+/* who makes an area; called in preconfiguration */
+void ngx_http_lines_zone_register(ngx_http_lines_zone_area_e area,
+    ngx_http_lines_zone_init_pt init);
+
 
 /* lines_zone NAME:SIZE */
 char *ngx_http_lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -1,0 +1,232 @@
+
+/*
+ * The one place that writes answers.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_request.h"
+
+
+static ngx_str_t  ngx_http_lines_json_type = ngx_string("application/json");
+static ngx_str_t  ngx_http_lines_no_store = ngx_string("no-store");
+
+
+ngx_int_t
+ngx_http_lines_answer(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *json)
+{
+    ngx_int_t    rc;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
+
+    if (ctx->answered) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "lines: answered twice, with %ui", status);
+        return NGX_DONE;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines answer: %ui, %uz bytes", status, json->len);
+
+    ctx->answered = 1;
+    ctx->rc = NGX_ERROR;
+
+    /* a body that nobody asked for yet; a no-op once it was read */
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        r->keepalive = 0;
+    }
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = json->len;
+    r->headers_out.content_type = ngx_http_lines_json_type;
+    r->headers_out.content_type_len = ngx_http_lines_json_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    if (ngx_http_lines_add_header(r, "Cache-Control",
+                                  &ngx_http_lines_no_store)
+        != NGX_OK
+        || ngx_http_lines_add_header(r, "X-Request-Id", &ctx->request_id)
+           != NGX_OK)
+    {
+        return NGX_DONE;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_DONE;
+    }
+
+    b->pos = json->data;
+    b->last = json->data + json->len;
+    b->memory = json->len ? 1 : 0;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    ctx->rc = ngx_http_send_header(r);
+
+    if (ctx->rc == NGX_ERROR || ctx->rc > NGX_OK || r->header_only) {
+        return NGX_DONE;
+    }
+
+    ctx->rc = ngx_http_output_filter(r, &out);
+
+    return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_lines_answer_format(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...)
+{
+    size_t      len;
+    u_char     *p;
+    va_list     args;
+    ngx_str_t   json;
+
+    /* long texts come as %V: the room they take is known only afterwards */
+
+    for (len = 512; /* void */ ; len *= 2) {
+
+        json.data = ngx_pnalloc(r->pool, len);
+        if (json.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        va_start(args, fmt);
+        p = ngx_vslprintf(json.data, json.data + len, fmt, args);
+        va_end(args);
+
+        if (p < json.data + len) {
+            json.len = p - json.data;
+            return ngx_http_lines_answer(r, ctx, status, &json);
+        }
+
+        (void) ngx_pfree(r->pool, json.data);
+    }
+}
+
+
+ngx_int_t
+ngx_http_lines_error(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t status, const char *error, const char *message)
+{
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines error: %ui %s", status, message);
+
+    return ctx->api->error(r, ctx, status, error, message);
+}
+
+
+ngx_int_t
+ngx_http_lines_unavailable(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t retry_after)
+{
+    if (ngx_http_lines_retry_after(r, retry_after) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
+                                "Service temporarily unavailable");
+}
+
+
+ngx_int_t
+ngx_http_lines_unauthorized(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    const char *challenge)
+{
+    ngx_table_elt_t  *h;
+
+    if (challenge) {
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+        h->hash = 1;
+        ngx_str_set(&h->key, "WWW-Authenticate");
+        h->value.data = (u_char *) challenge;
+        h->value.len = ngx_strlen(challenge);
+
+        /* satisfy any takes it back */
+        r->headers_out.www_authenticate = h;
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                                "Unauthorized");
+}
+
+
+ngx_int_t
+ngx_http_lines_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* where headers of one name are linked, this one ends its list */
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
+                - value.data;
+
+    return ngx_http_lines_add_header(r, "Retry-After", &value);
+}
+
+
+ngx_str_t
+ngx_http_lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
+{
+    u_char     *p;
+    size_t      escape;
+    ngx_str_t   json;
+
+    escape = ngx_escape_json(NULL, value->data, value->len);
+
+    json.len = value->len + escape + 2;
+    json.data = ngx_pnalloc(pool, json.len);
+
+    if (json.data == NULL) {
+        ngx_str_null(&json);
+        return json;
+    }
+
+    p = json.data;
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, value->data, value->len);
+    *p = '"';
+
+    return json;
+}

@@ -1,0 +1,449 @@
+
+/*
+ * Bodies.  They are read unbuffered, so that a limit of ours holds for chunked
+ * bodies too, answers come in the location's dialect, and nothing is ever
+ * written to a temporary file.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_request.h"
+
+
+#define NGX_HTTP_LINES_JSON_DEPTH  32
+
+
+typedef struct {
+    ngx_str_t                bytes;
+    size_t                   size;
+    size_t                   limit;
+    ngx_http_lines_body_pt   done;
+} ngx_http_lines_body_t;
+
+
+static ngx_int_t ngx_http_lines_read_json_body(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t optional);
+static ngx_int_t ngx_http_lines_parse_json(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *bytes);
+static ngx_int_t ngx_http_lines_parse_optional_json(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *bytes);
+static ngx_uint_t ngx_http_lines_too_deep(ngx_str_t *bytes);
+static ngx_int_t ngx_http_lines_check_content_type(ngx_http_request_t *r);
+static void ngx_http_lines_body_started(ngx_http_request_t *r);
+static void ngx_http_lines_body_event(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_continue_body(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_body_t *body);
+static ngx_int_t ngx_http_lines_append_body(ngx_http_request_t *r,
+    ngx_http_lines_body_t *body);
+static ngx_int_t ngx_http_lines_too_large(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static void ngx_http_lines_body_cleanup(void *data);
+
+
+ngx_int_t
+ngx_http_lines_read_json(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_read_json_body(r, ctx, 0);
+}
+
+
+ngx_int_t
+ngx_http_lines_read_optional_json(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_read_json_body(r, ctx, 1);
+}
+
+
+static ngx_int_t
+ngx_http_lines_read_json_body(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t optional)
+{
+    if (optional && r->headers_in.content_length_n <= 0
+        && !r->headers_in.chunked)
+    {
+        return ngx_http_lines_discard_body(r, ctx);
+    }
+
+    if (ngx_http_lines_check_content_type(r) != NGX_OK) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                    NULL,
+                                    "Content-Type must be application/json");
+    }
+
+    return ngx_http_lines_read_body(r, ctx, ctx->api->body_limit,
+                                    optional
+                                    ? ngx_http_lines_parse_optional_json
+                                    : ngx_http_lines_parse_json);
+}
+
+
+/*
+ * Content-Type of a JSON body.  A missing one is refused as well: a browser's
+ * form can be made to send a body without one.
+ */
+
+static ngx_int_t
+ngx_http_lines_check_content_type(ngx_http_request_t *r)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  json = ngx_string("application/json");
+
+    h = ngx_http_lines_find_header(r, "content-encoding");
+
+    if (h && !(h->value.len == sizeof("identity") - 1
+               && ngx_strncasecmp(h->value.data, (u_char *) "identity",
+                                  sizeof("identity") - 1) == 0))
+    {
+        return NGX_DECLINED;
+    }
+
+    h = r->headers_in.content_type;
+
+    if (h == NULL || h->value.len < json.len
+        || ngx_strncasecmp(h->value.data, json.data, json.len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = h->value.data + json.len;
+    len = h->value.len - json.len;
+
+    while (len && (*p == ' ' || *p == '\t')) {
+        p++;
+        len--;
+    }
+
+    return (len == 0 || *p == ';') ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_lines_parse_optional_json(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *bytes)
+{
+    size_t  i;
+
+    for (i = 0; i < bytes->len; i++) {
+        switch (bytes->data[i]) {
+        case ' ':
+        case '\t':
+        case CR:
+        case LF:
+            continue;
+        default:
+            return ngx_http_lines_parse_json(r, ctx, bytes);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_parse_json(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *bytes)
+{
+    json_t              *body;
+    json_error_t         error;
+    ngx_pool_cleanup_t  *cln;
+
+    if (ngx_http_lines_too_deep(bytes)) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "Request body is nested too deeply");
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    body = json_loadb((char *) bytes->data, bytes->len,
+                      JSON_REJECT_DUPLICATES, &error);
+
+    if (body == NULL) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines body: %s at %d", error.text, error.position);
+
+        if (json_error_code(&error) == json_error_duplicate_key) {
+            return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                        "Request body has a duplicate "
+                                        "member");
+        }
+
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "Request body is not valid JSON");
+    }
+
+    cln->handler = ngx_http_lines_body_cleanup;
+    cln->data = body;
+
+    if (!json_is_object(body)) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "Request body must be a JSON object");
+    }
+
+    ctx->body = body;
+
+    return NGX_OK;
+}
+
+
+/*
+ * jansson's own bound (2048) is compiled in, and its parser is recursive;
+ * brackets within strings do not count
+ */
+
+static ngx_uint_t
+ngx_http_lines_too_deep(ngx_str_t *bytes)
+{
+    u_char      *p, *last;
+    ngx_uint_t   depth, string;
+
+    depth = 0;
+    string = 0;
+    last = bytes->data + bytes->len;
+
+    for (p = bytes->data; p < last; p++) {
+
+        if (string) {
+            if (*p == '\\') {
+                p++;
+
+            } else if (*p == '"') {
+                string = 0;
+            }
+
+            continue;
+        }
+
+        switch (*p) {
+
+        case '"':
+            string = 1;
+            break;
+
+        case '{':
+        case '[':
+            if (++depth > NGX_HTTP_LINES_JSON_DEPTH) {
+                return 1;
+            }
+            break;
+
+        case '}':
+        case ']':
+            if (depth) {
+                depth--;
+            }
+            break;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_lines_body_cleanup(void *data)
+{
+    json_decref(data);
+}
+
+
+ngx_int_t
+ngx_http_lines_discard_body(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        r->keepalive = 0;
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "Request body could not be read");
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lines_read_body(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    size_t limit, ngx_http_lines_body_pt done)
+{
+    ngx_int_t               rc;
+    ngx_http_lines_body_t  *body;
+
+    if (r->headers_in.content_length_n > (off_t) limit) {
+        return ngx_http_lines_too_large(r, ctx);
+    }
+
+    body = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_body_t));
+    if (body == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->limit = limit;
+    body->done = done;
+    ctx->reading = body;
+
+    r->request_body_no_buffering = 1;
+    r->request_body_in_file_only = 0;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_lines_body_started);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ctx->reading = NULL;
+        return ngx_http_lines_error(r, ctx, rc, NULL,
+                                    "Request body could not be read");
+    }
+
+    /* parking is counted once, by whoever runs the steps */
+    r->main->count--;
+
+    return ngx_http_lines_continue_body(r, ctx, body);
+}
+
+
+/* called from within ngx_http_read_client_request_body(): nothing to do yet */
+
+static void
+ngx_http_lines_body_started(ngx_http_request_t *r)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines body: started");
+}
+
+
+static void
+ngx_http_lines_body_event(ngx_http_request_t *r)
+{
+    ngx_int_t              rc;
+    ngx_http_lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (ctx == NULL || ctx->reading == NULL) {
+        return;
+    }
+
+    rc = ngx_http_lines_continue_body(r, ctx, ctx->reading);
+
+    ngx_http_lines_resume(r, ctx, rc);
+}
+
+
+static ngx_int_t
+ngx_http_lines_continue_body(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_body_t *body)
+{
+    ngx_int_t  rc;
+
+    for ( ;; ) {
+
+        rc = ngx_http_lines_append_body(r, body);
+
+        if (rc == NGX_DECLINED) {
+            ctx->reading = NULL;
+            return ngx_http_lines_too_large(r, ctx);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (!r->reading_body) {
+            break;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            ctx->reading = NULL;
+            return ngx_http_lines_error(r, ctx, rc, NULL,
+                                        "Request body could not be read");
+        }
+
+        if (r->request_body->bufs == NULL && r->reading_body) {
+            r->read_event_handler = ngx_http_lines_body_event;
+            return NGX_AGAIN;
+        }
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    ctx->reading = NULL;
+
+    return body->done(r, ctx, &body->bytes);
+}
+
+
+/* copies what has come and hands the buffers back; NGX_DECLINED: too much */
+
+static ngx_int_t
+ngx_http_lines_append_body(ngx_http_request_t *r,
+    ngx_http_lines_body_t *body)
+{
+    size_t        size, need;
+    u_char       *p;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    if (r->request_body == NULL) {
+        return NGX_OK;
+    }
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (!ngx_buf_in_memory(b)) {
+            continue;
+        }
+
+        need = body->bytes.len + (b->last - b->pos);
+
+        if (need > body->limit) {
+            return NGX_DECLINED;
+        }
+
+        if (need > body->size) {
+            size = ngx_max(need, 2 * body->size);
+            size = ngx_max(size, 1024);
+
+            p = ngx_pnalloc(r->pool, size);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            if (body->bytes.len) {
+                ngx_memcpy(p, body->bytes.data, body->bytes.len);
+                (void) ngx_pfree(r->pool, body->bytes.data);
+            }
+
+            body->bytes.data = p;
+            body->size = size;
+        }
+
+        ngx_memcpy(body->bytes.data + body->bytes.len, b->pos,
+                   b->last - b->pos);
+
+        body->bytes.len = need;
+        b->pos = b->last;
+    }
+
+    r->request_body->bufs = NULL;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_too_large(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                NULL, "Request body is too large");
+}

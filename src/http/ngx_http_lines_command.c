@@ -1,0 +1,192 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_command.h"
+
+
+typedef struct {
+    ngx_queue_t                queue;
+    ngx_http_lines_ctx_t      *ctx;
+    ngx_lines_redis_op_t      *op;
+    ngx_http_lines_reply_pt    handler;
+} ngx_http_lines_command_t;
+
+
+static ngx_http_lines_command_t *ngx_http_lines_create_command(
+    ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_sent(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_command_t *cmd);
+static void ngx_http_lines_reply(void *data, redisReply *reply);
+
+
+ngx_int_t
+ngx_http_lines_command(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t argc, ngx_str_t *argv, ngx_http_lines_reply_pt handler)
+{
+    ngx_http_lines_command_t    *cmd;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    cmd = ngx_http_lines_create_command(r, ctx, handler);
+    if (cmd == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines command: %V, %ui arguments", &argv[0], argc - 1);
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    cmd->op = ngx_lines_redis_command(lmcf->redis, argc, argv,
+                                      ngx_http_lines_reply, cmd);
+
+    return ngx_http_lines_sent(r, ctx, cmd);
+}
+
+
+ngx_int_t
+ngx_http_lines_eval(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, ngx_http_lines_reply_pt handler)
+{
+    ngx_http_lines_command_t    *cmd;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    cmd = ngx_http_lines_create_command(r, ctx, handler);
+    if (cmd == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines script: %V", &script->name);
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    cmd->op = ngx_lines_redis_eval(lmcf->redis, script, nkeys, nargs, args,
+                                   ngx_http_lines_reply, cmd);
+
+    return ngx_http_lines_sent(r, ctx, cmd);
+}
+
+
+static ngx_http_lines_command_t *
+ngx_http_lines_create_command(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler)
+{
+    ngx_http_lines_command_t  *cmd;
+
+    cmd = ngx_palloc(r->pool, sizeof(ngx_http_lines_command_t));
+    if (cmd == NULL) {
+        return NULL;
+    }
+
+    cmd->ctx = ctx;
+    cmd->handler = handler;
+
+    return cmd;
+}
+
+
+static ngx_int_t
+ngx_http_lines_sent(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_command_t *cmd)
+{
+    if (cmd->op == NULL) {
+        return ngx_http_lines_unavailable(r, ctx, 1);
+    }
+
+    if (ngx_queue_empty(&ctx->commands)) {
+        ctx->redis_start = ngx_current_msec;
+    }
+
+    ngx_queue_insert_tail(&ctx->commands, &cmd->queue);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_lines_reply(void *data, redisReply *reply)
+{
+    ngx_http_lines_command_t  *cmd = data;
+
+    ngx_int_t                  rc;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_lines_ctx_t      *ctx;
+
+    ctx = cmd->ctx;
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_queue_remove(&cmd->queue);
+
+    if (ngx_queue_empty(&ctx->commands)) {
+        ctx->redis_time += ngx_current_msec - ctx->redis_start;
+    }
+
+    if (reply == NULL) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                       "lines command: no reply");
+        rc = ngx_http_lines_unavailable(r, ctx, 1);
+
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0, "lines: Redis refused: %*s",
+                      (size_t) reply->len, reply->str);
+        rc = ngx_http_lines_unavailable(r, ctx, 1);
+
+    } else {
+        rc = cmd->handler(r, ctx, reply);
+    }
+
+    if (rc == NGX_OK && !ngx_queue_empty(&ctx->commands)) {
+        rc = NGX_AGAIN;
+    }
+
+    ngx_http_lines_resume(r, ctx, rc);
+}
+
+
+void
+ngx_http_lines_detach_commands(ngx_http_lines_ctx_t *ctx)
+{
+    ngx_queue_t               *q;
+    ngx_http_lines_command_t  *cmd;
+
+    while (!ngx_queue_empty(&ctx->commands)) {
+        q = ngx_queue_head(&ctx->commands);
+        ngx_queue_remove(q);
+
+        cmd = ngx_queue_data(q, ngx_http_lines_command_t, queue);
+        ngx_lines_redis_detach(cmd->op);
+    }
+}
+
+
+ngx_str_t
+ngx_http_lines_reply_str(redisReply *reply, ngx_uint_t i)
+{
+    ngx_str_t    value;
+    redisReply  *element;
+
+    ngx_str_null(&value);
+
+    if (reply->type != REDIS_REPLY_ARRAY || i >= reply->elements) {
+        return value;
+    }
+
+    element = reply->element[i];
+
+    if (element->type == REDIS_REPLY_STRING
+        || element->type == REDIS_REPLY_STATUS)
+    {
+        value.data = (u_char *) element->str;
+        value.len = element->len;
+    }
+
+    return value;
+}

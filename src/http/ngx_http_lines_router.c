@@ -1,0 +1,152 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_router.h"
+
+
+static ngx_int_t ngx_http_lines_match(ngx_str_t *path, ngx_str_t *pattern,
+    ngx_str_t *params);
+static ngx_int_t ngx_http_lines_not_allowed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t methods);
+
+
+ngx_int_t
+ngx_http_lines_route(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t                  path;
+    ngx_uint_t                 methods, method;
+    ngx_http_lines_route_t    *route;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_str_null(&path);
+
+    if (r->uri.len >= clcf->name.len) {
+        path.data = r->uri.data + clcf->name.len;
+        path.len = r->uri.len - clcf->name.len;
+    }
+
+    method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
+    methods = 0;
+
+    for (route = ctx->api->routes; route->steps; route++) {
+
+        if (ngx_http_lines_match(&path, &route->path, ctx->params)
+            != NGX_OK)
+        {
+            continue;
+        }
+
+        if (route->method == method) {
+            ctx->route = route;
+            return NGX_OK;
+        }
+
+        methods |= route->method;
+    }
+
+    if (methods) {
+        return ngx_http_lines_not_allowed(r, ctx, methods);
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                "Not found");
+}
+
+
+static ngx_int_t
+ngx_http_lines_match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
+{
+    u_char      *p, *last, *s, *end;
+    ngx_uint_t   n;
+
+    p = path->data;
+    last = path->data + path->len;
+    s = pattern->data;
+    end = pattern->data + pattern->len;
+    n = 0;
+
+    while (s < end) {
+
+        if (*s != ':') {
+            if (p == last || *p != *s) {
+                return NGX_DECLINED;
+            }
+
+            p++;
+            s++;
+            continue;
+        }
+
+        params[n].data = p;
+
+        while (p < last && *p != '/') {
+            p++;
+        }
+
+        params[n].len = p - params[n].data;
+
+        if (params[n].len == 0) {
+            return NGX_DECLINED;
+        }
+
+        n++;
+
+        while (s < end && *s != '/') {
+            s++;
+        }
+    }
+
+    return (p == last) ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_lines_not_allowed(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t methods)
+{
+    u_char      *p;
+    ngx_str_t    allow;
+    ngx_uint_t   i;
+
+    static const struct {
+        ngx_uint_t   method;
+        const char  *name;
+    } names[] = {
+        { NGX_HTTP_GET, "GET, HEAD" },
+        { NGX_HTTP_POST, "POST" },
+        { NGX_HTTP_PUT, "PUT" },
+        { NGX_HTTP_DELETE, "DELETE" }
+    };
+
+    allow.data = ngx_pnalloc(r->pool,
+                             sizeof("GET, HEAD, POST, PUT, DELETE"));
+    if (allow.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = allow.data;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (methods & names[i].method) {
+            if (p != allow.data) {
+                *p++ = ',';
+                *p++ = ' ';
+            }
+
+            p = ngx_cpymem(p, names[i].name, ngx_strlen(names[i].name));
+        }
+    }
+
+    allow.len = p - allow.data;
+
+    if (ngx_http_lines_add_header(r, "Allow", &allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
+                                "Method not allowed");
+}

@@ -1,0 +1,146 @@
+
+/*
+ * A request is a short list of steps.  Here they are run, parked and resumed.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_command.h"
+#include "ngx_http_lines_router.h"
+
+
+static ngx_int_t ngx_http_lines_run(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
+static void ngx_http_lines_resume_steps(ngx_http_request_t *r, ngx_int_t rc);
+
+
+ngx_int_t
+ngx_http_lines_content_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_http_lines_ctx_t       *ctx;
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    ctx = ngx_http_lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    ctx->api = llcf->api;
+    ctx->resume = ngx_http_lines_resume_steps;
+
+    rc = ngx_http_lines_route(r, ctx);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines route: %V %V", &ctx->api->name,
+                       &ctx->route->name);
+
+        ctx->step = ctx->route->steps;
+    }
+
+    rc = ngx_http_lines_run(r, ctx, rc);
+
+    if (rc == NGX_AGAIN) {
+        r->main->count++;
+        return NGX_DONE;
+    }
+
+    return rc;
+}
+
+
+/* returns NGX_AGAIN, or what the request is to be finalized with */
+
+static ngx_int_t
+ngx_http_lines_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    while (rc == NGX_OK) {
+
+        if (*ctx->step == NULL) {
+            ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                          "lines: steps of \"%V\" ended without an answer",
+                          &ctx->route->name);
+            rc = NGX_ERROR;
+            break;
+        }
+
+        rc = (*ctx->step)(r, ctx);
+
+        if (rc == NGX_OK) {
+            ctx->step++;
+        }
+    }
+
+    if (rc == NGX_AGAIN) {
+
+        /*
+         * A client that leaves is not waited for.  What was begun on its
+         * behalf is in Redis, or runs on a request of its own.
+         */
+
+        if (!ctx->reading) {
+            r->read_event_handler = ngx_http_test_reading;
+        }
+
+        return NGX_AGAIN;
+    }
+
+    ngx_http_lines_detach_commands(ctx);
+
+    if (rc != NGX_DONE) {
+        if (r->header_sent) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_http_lines_error(r, ctx,
+                                    rc < NGX_HTTP_BAD_REQUEST
+                                    ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                                    : (ngx_uint_t) rc,
+                                    NULL, "Internal server error");
+    }
+
+    return ctx->rc;
+}
+
+
+static void
+ngx_http_lines_resume_steps(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (rc == NGX_OK) {
+        ctx->step++;
+    }
+
+    rc = ngx_http_lines_run(r, ctx, rc);
+
+    if (rc != NGX_AGAIN) {
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+
+void
+ngx_http_lines_resume(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (rc != NGX_AGAIN) {
+        ctx->resume(r, rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}
