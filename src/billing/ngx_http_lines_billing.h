@@ -1,0 +1,180 @@
+
+/*
+ * Billing: lines_billing, and Stripe's calls on a carrier.
+ *
+ * Each call returns NGX_AGAIN, and its handler is called once, later; or
+ * NGX_ERROR (out of memory), and nothing was sent.  409 and 429 are repeated
+ * here, under the same key, with backoff, within the budget; everything else
+ * is the operation's to decide, unknown outcomes above all.  A call, its
+ * repeats and pauses included, ends within conf->timeout (default 18s), so
+ * that a lease (default 20s) that was claimed before it outlasts it.
+ *
+ * Memory.  Arguments are copied, and may die when the function returns.  The
+ * result is good until the carrier is destroyed: what is worth keeping longer
+ * goes to Redis.  No function here writes to Redis.
+ */
+
+#ifndef _NGX_HTTP_LINES_BILLING_H_INCLUDED_
+#define _NGX_HTTP_LINES_BILLING_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <jansson.h>
+
+#include "ngx_http_lines_carrier.h"
+#include "ngx_lines_stripe.h"
+#include "ngx_lines_stripe_error.h"
+
+
+/* lines_billing_plan PLAN price=PRICE …: prices of a base plan */
+
+typedef struct {
+    ngx_str_t                      price;
+    ngx_str_t                      plan;
+} ngx_http_lines_billing_plan_t;
+
+
+struct ngx_http_lines_billing_conf_s {
+    ngx_str_t                      uri;          /* ends with "/" */
+    ngx_str_t                      key;          /* the secret */
+    ngx_str_t                      deployment;
+    ngx_str_t                      version;
+    ngx_msec_t                     budget;       /* for 409 and 429 */
+    ngx_msec_t                     timeout;      /* of a call with repeats */
+    ngx_uint_t                     livemode;     /* flag: by the key's kind */
+    ngx_array_t                    plans;        /* ngx_http_lines_billing_
+                                                    plan_t */
+};
+
+
+typedef struct {
+    ngx_lines_stripe_outcome_e     outcome;
+    ngx_uint_t                     status;       /* HTTP; 0: no answer */
+    ngx_lines_stripe_error_t       error;        /* unless OK */
+    time_t                         retry_after;  /* seconds; -1: none said */
+    ngx_int_t                      should_retry; /* 1, 0, -1: none said */
+    ngx_str_t                      request_id;   /* Stripe's, for the log */
+    ngx_uint_t                     tries;
+    ngx_msec_t                     elapsed;
+
+    /* the one that was asked for, if OK; otherwise NULL */
+    ngx_lines_stripe_subscription_t  *subscription;
+    ngx_lines_stripe_invoice_t       *invoice;
+    ngx_lines_stripe_customer_t      *customer;
+    ngx_lines_stripe_credit_note_t   *credit_note;
+    ngx_str_t                         payment_method; /* empty: none */
+    ngx_array_t                      *subscriptions;  /* of find(): ngx_lines_
+                                                         stripe_subscription_t,
+                                                         newest first */
+} ngx_http_lines_billing_result_t;
+
+
+typedef void (*ngx_http_lines_billing_pt)(void *data,
+    ngx_http_lines_billing_result_t *result);
+
+
+/*
+ * POST /v1/subscriptions: body of ngx_lines_stripe_*_body(), key as
+ * "lines:ID:sub:ATTEMPT".  OK: subscription, with its invoice expanded for an
+ * add-on.
+ */
+
+ngx_int_t ngx_http_lines_billing_subscribe(ngx_http_lines_carrier_t *carrier,
+    ngx_str_t *body, ngx_str_t *key, ngx_http_lines_billing_pt handler,
+    void *data);
+
+/* GET /v1/subscriptions/ID, latest_invoice expanded */
+ngx_int_t ngx_http_lines_billing_get_subscription(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_http_lines_billing_pt handler, void *data);
+
+/*
+ * DELETE /v1/subscriptions/ID.  OK also where it is gone or canceled already:
+ * subscription is NULL then.
+ */
+
+ngx_int_t ngx_http_lines_billing_cancel_subscription(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_http_lines_billing_pt handler, void *data);
+
+/*
+ * GET /v1/subscriptions?customer&status=all, all pages: those that are of this
+ * deployment and match what is set of tenant, line, operation and attempt.
+ * UNKNOWN: not everything could be read.
+ */
+
+ngx_int_t ngx_http_lines_billing_find_subscriptions(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *customer,
+    ngx_lines_stripe_metadata_t *match, ngx_http_lines_billing_pt handler,
+    void *data);
+
+/*
+ * The same without a match: all of the customer's subscriptions, whoever made
+ * them (a base plan is not made by us).
+ */
+
+ngx_int_t ngx_http_lines_billing_list_subscriptions(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *customer,
+    ngx_http_lines_billing_pt handler, void *data);
+
+/* GET /v1/invoices/ID */
+ngx_int_t ngx_http_lines_billing_get_invoice(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_http_lines_billing_pt handler, void *data);
+
+/*
+ * POST /v1/invoices/ID/void.  key as "lines:ID:void:ATTEMPT".  REFUSED: not
+ * open any more; get it to learn whether it was paid.
+ */
+
+ngx_int_t ngx_http_lines_billing_void_invoice(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *id, ngx_str_t *key,
+    ngx_http_lines_billing_pt handler, void *data);
+
+/* GET /v1/customers/ID: customer->payment_method is empty without a default */
+ngx_int_t ngx_http_lines_billing_get_customer(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_http_lines_billing_pt handler, void *data);
+
+/* GET /v1/customers/ID/payment_methods?type=card&limit=1 */
+ngx_int_t ngx_http_lines_billing_get_card(ngx_http_lines_carrier_t *carrier,
+    ngx_str_t *customer, ngx_http_lines_billing_pt handler, void *data);
+
+/*
+ * POST /v1/credit_notes: body of ngx_lines_stripe_refund_body(), kept by the
+ * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
+ */
+
+ngx_int_t ngx_http_lines_billing_refund(ngx_http_lines_carrier_t *carrier,
+    ngx_str_t *body, ngx_str_t *key, ngx_http_lines_billing_pt handler,
+    void *data);
+
+
+/* plan of a base price; NULL: no price of a base plan */
+ngx_str_t *ngx_http_lines_billing_plan(ngx_http_lines_billing_conf_t *bcf,
+    ngx_str_t *price);
+
+/* metadata->deployment is ours */
+ngx_uint_t ngx_http_lines_billing_ours(ngx_http_lines_billing_conf_t *bcf,
+    ngx_lines_stripe_metadata_t *metadata);
+
+
+/*
+ * Directives, http level, in any order:
+ *   lines_billing URI key_file=PATH deployment=NAME [version=DATE.NAME]
+ *                 [budget=3s] [timeout=18s]
+ *   lines_billing_plan PLAN price=PRICE …
+ * conf is the module's main configuration.
+ */
+
+char *ngx_http_lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_lines_billing_plans(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* preconfiguration: $lines_billing_key */
+ngx_int_t ngx_http_lines_billing_variables(ngx_conf_t *cf);
+
+
+#endif /* _NGX_HTTP_LINES_BILLING_H_INCLUDED_ */
