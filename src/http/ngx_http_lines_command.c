@@ -11,6 +11,7 @@ typedef struct {
     ngx_http_lines_ctx_t      *ctx;
     ngx_lines_redis_op_t      *op;
     ngx_http_lines_reply_pt    handler;
+    ngx_uint_t                 tries;      /* flag: hears of failures */
 } ngx_http_lines_command_t;
 
 
@@ -41,6 +42,36 @@ ngx_http_lines_command(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     cmd->op = ngx_lines_redis_command(lmcf->redis, argc, argv,
                                       ngx_http_lines_reply, cmd);
+
+    return ngx_http_lines_sent(r, ctx, cmd);
+}
+
+
+ngx_int_t
+ngx_http_lines_try_command(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t argc, ngx_str_t *argv, ngx_http_lines_reply_pt handler)
+{
+    ngx_http_lines_command_t    *cmd;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    cmd = ngx_http_lines_create_command(r, ctx, handler);
+    if (cmd == NULL) {
+        return NGX_ERROR;
+    }
+
+    cmd->tries = 1;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines command: try %V, %ui arguments", &argv[0],
+                   argc - 1);
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    cmd->op = ngx_lines_redis_command(lmcf->redis, argc, argv,
+                                      ngx_http_lines_reply, cmd);
+    if (cmd->op == NULL) {
+        return NGX_DECLINED;
+    }
 
     return ngx_http_lines_sent(r, ctx, cmd);
 }
@@ -84,6 +115,7 @@ ngx_http_lines_create_command(ngx_http_request_t *r,
 
     cmd->ctx = ctx;
     cmd->handler = handler;
+    cmd->tries = 0;
 
     return cmd;
 }
@@ -129,14 +161,15 @@ ngx_http_lines_reply(void *data, redisReply *reply)
         ctx->redis_time += ngx_current_msec - ctx->redis_start;
     }
 
-    if (reply == NULL) {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                       "lines command: no reply");
-        rc = ngx_http_lines_unavailable(r, ctx, 1);
-
-    } else if (reply->type == REDIS_REPLY_ERROR) {
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
         ngx_log_error(NGX_LOG_ERR, c->log, 0, "lines: Redis refused: %*s",
                       (size_t) reply->len, reply->str);
+        reply = NULL;
+    }
+
+    if (reply == NULL && !cmd->tries) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                       "lines command: no reply");
         rc = ngx_http_lines_unavailable(r, ctx, 1);
 
     } else {

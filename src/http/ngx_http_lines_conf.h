@@ -58,6 +58,9 @@ typedef struct {
     /* admin: SHA-256 of the operator's token */
     ngx_str_t                         token;
 
+    ngx_str_t                         key_id_header; /* lower case, with a
+                                                        terminating zero */
+    ngx_str_t                         secret_header;
     ngx_http_lines_auth_conf_t       *auth;
     ngx_http_lines_clerk_conf_t      *clerk;
     ngx_array_t                      *limits;

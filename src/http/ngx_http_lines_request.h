@@ -90,6 +90,7 @@ struct ngx_http_lines_ctx_s {
     ngx_http_lines_identity_t  identity;
     json_t                    *body;       /* the object, or NULL; borrowed */
     void                      *data;       /* the endpoint's own */
+    void                      *auth;       /* auth/'s own */
     void                      *limit;      /* limit/'s own */
 
     ngx_msec_t                 redis_time; /* waited so far */
@@ -141,6 +142,16 @@ ngx_int_t ngx_http_lines_command(ngx_http_request_t *r,
 ngx_int_t ngx_http_lines_eval(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_lines_script_t *script, ngx_uint_t nkeys,
     ngx_uint_t nargs, ngx_str_t *args, ngx_http_lines_reply_pt handler);
+
+/*
+ * As ngx_http_lines_command(), for who has an answer without Redis too:
+ * NGX_DECLINED where it could not be sent, and the handler's reply is NULL
+ * where its outcome is unknown.
+ */
+
+ngx_int_t ngx_http_lines_try_command(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t argc, ngx_str_t *argv,
+    ngx_http_lines_reply_pt handler);
 
 /* element i of an array reply as a string; empty where it is absent or nil */
 ngx_str_t ngx_http_lines_reply_str(redisReply *reply, ngx_uint_t i);

@@ -1,0 +1,463 @@
+
+/*
+ * API keys: looked up by hash, remembered in lines_zone, forgotten on every
+ * node within a second of their revocation.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_key_cache.h"
+
+
+#define NGX_HTTP_LINES_KEY_MAX  256
+
+
+typedef struct {
+    ngx_http_lines_auth_done_pt    done;
+    time_t                         stale;
+    ngx_atomic_uint_t              generation;
+    ngx_uint_t                     pair;       /* flag */
+    ngx_uint_t                     known;      /* flag: key was cached */
+    u_char                         secret[NGX_LINES_SHA256_LEN];
+    ngx_http_lines_key_t           key;
+} ngx_http_lines_key_lookup_t;
+
+
+static ngx_int_t ngx_http_lines_key_authenticate(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *key, ngx_str_t *secret,
+    time_t stale, ngx_http_lines_auth_done_pt done);
+static ngx_uint_t ngx_http_lines_key_fresh(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_key_t *key);
+static ngx_int_t ngx_http_lines_key_reply(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_key_unanswered(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_key_lookup_t *lookup);
+static ngx_int_t ngx_http_lines_key_judge(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_key_lookup_t *lookup);
+static ngx_int_t ngx_http_lines_auth_fail(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *failure,
+    ngx_http_lines_auth_done_pt done);
+static ngx_uint_t ngx_http_lines_key_well_formed(ngx_str_t *key);
+static ngx_int_t ngx_http_lines_bearer(ngx_http_request_t *r,
+    ngx_str_t *token);
+static ngx_int_t ngx_http_lines_workspace_known(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
+static ngx_int_t ngx_http_lines_account_known(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
+static void ngx_http_lines_key_revoked(void *data, ngx_str_t *message);
+static void ngx_http_lines_revocations_lost(void *data);
+
+
+ngx_int_t
+ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t methods, time_t stale, ngx_http_lines_auth_done_pt done)
+{
+    ngx_str_t                    token;
+    ngx_table_elt_t             *id, *secret;
+    ngx_http_lines_loc_conf_t   *llcf;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    ngx_memzero(&ctx->identity, sizeof(ngx_http_lines_identity_t));
+
+    if (methods & NGX_HTTP_LINES_AUTH_KEY_PAIR) {
+        id = ngx_http_lines_find_header(r,
+                                        (char *) llcf->key_id_header.data);
+        secret = ngx_http_lines_find_header(r,
+                                        (char *) llcf->secret_header.data);
+
+        if (id && secret) {
+            return ngx_http_lines_key_authenticate(r, ctx, &id->value,
+                                                   &secret->value, stale,
+                                                   done);
+        }
+    }
+
+    if ((methods & NGX_HTTP_LINES_AUTH_KEY)
+        && ngx_http_lines_bearer(r, &token) == NGX_OK
+        && token.len > lmcf->key_prefix.len
+        && ngx_strncmp(token.data, lmcf->key_prefix.data,
+                       lmcf->key_prefix.len) == 0)
+    {
+        return ngx_http_lines_key_authenticate(r, ctx, &token, NULL, stale,
+                                               done);
+    }
+
+    return ngx_http_lines_auth_fail(r, ctx, "credentials-missing", done);
+}
+
+
+/* RFC 6750, 2.1; the scheme is case-insensitive (RFC 9110, 11.1) */
+
+static ngx_int_t
+ngx_http_lines_bearer(ngx_http_request_t *r, ngx_str_t *token)
+{
+    u_char           *p, *last;
+    ngx_table_elt_t  *h;
+
+    h = r->headers_in.authorization;
+
+    if (h == NULL || h->value.len <= sizeof("Bearer ") - 1
+        || ngx_strncasecmp(h->value.data, (u_char *) "Bearer ",
+                           sizeof("Bearer ") - 1) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    p = h->value.data + sizeof("Bearer ") - 1;
+    last = h->value.data + h->value.len;
+
+    while (p < last && *p == ' ') {
+        p++;
+    }
+
+    token->data = p;
+    token->len = last - p;
+
+    return token->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_lines_key_authenticate(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *key, ngx_str_t *secret,
+    time_t stale, ngx_http_lines_auth_done_pt done)
+{
+    u_char                       hex[NGX_LINES_SHA256_LEN * 2];
+    ngx_int_t                    rc;
+    ngx_str_t                    argv[4];
+    ngx_http_lines_main_conf_t  *lmcf;
+    ngx_http_lines_key_lookup_t *lookup;
+
+    if (!ngx_http_lines_key_well_formed(key)
+        || (secret && !ngx_http_lines_key_well_formed(secret)))
+    {
+        return ngx_http_lines_auth_fail(r, ctx, "key-malformed", done);
+    }
+
+    lookup = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_key_lookup_t));
+    if (lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    lookup->done = done;
+    lookup->stale = stale;
+    lookup->pair = (secret != NULL);
+
+    if (ngx_lines_sha256(key, lookup->key.digest) != NGX_OK
+        || (secret
+            && ngx_lines_sha256(secret, lookup->secret) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&ctx->identity.method, "key");
+
+    ctx->auth = lookup;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (ngx_http_lines_key_cache_get(lmcf, lookup->key.digest, &lookup->key)
+        == NGX_OK)
+    {
+        lookup->known = 1;
+
+        if (ngx_http_lines_key_fresh(lmcf, &lookup->key)) {
+            ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "lines key: cached");
+            return ngx_http_lines_key_judge(r, ctx, lookup);
+        }
+    }
+
+    lookup->generation = ngx_http_lines_key_cache_generation(lmcf);
+
+    ngx_hex_dump(hex, lookup->key.digest, NGX_LINES_SHA256_LEN);
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{k:%*s}",
+                               sizeof(hex), hex)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "tenant");
+    ngx_str_set(&argv[3], "secret");
+
+    rc = ngx_http_lines_try_command(r, ctx, 4, argv,
+                                    ngx_http_lines_key_reply);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_lines_key_unanswered(r, ctx, lookup);
+    }
+
+    return rc;
+}
+
+
+/*
+ * A cached answer counts while revocations surely reach this worker, and did
+ * so ever since it was cached.
+ */
+
+static ngx_uint_t
+ngx_http_lines_key_fresh(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_key_t *key)
+{
+    return key->verified
+           && ngx_time() - key->asked < (time_t) (lmcf->key_ttl / 1000)
+           && lmcf->subscriber
+           && ngx_lines_subscriber_alive(lmcf->subscriber);
+}
+
+
+static ngx_int_t
+ngx_http_lines_key_reply(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                     tenant, secret;
+    ngx_http_lines_key_t         *key;
+    ngx_http_lines_key_lookup_t  *lookup;
+
+    lookup = ctx->auth;
+    key = &lookup->key;
+
+    if (reply == NULL) {
+        return ngx_http_lines_key_unanswered(r, ctx, lookup);
+    }
+
+    tenant = ngx_http_lines_reply_str(reply, 0);
+    secret = ngx_http_lines_reply_str(reply, 1);
+
+    ngx_memzero(key->secret, NGX_LINES_SHA256_LEN);
+    key->tenant_len = 0;
+    key->asked = ngx_time();
+
+    if (tenant.len > 2 && tenant.len <= NGX_HTTP_LINES_TENANT_LEN) {
+
+        if (secret.len
+            && ngx_lines_hex_decode(key->secret, NGX_LINES_SHA256_LEN,
+                                    &secret)
+               != NGX_OK)
+        {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "lines: a key of \"%V\" has a malformed secret "
+                          "hash in Redis", &tenant);
+
+        } else {
+            ngx_memcpy(key->tenant, tenant.data, tenant.len);
+            key->tenant_len = tenant.len;
+        }
+    }
+
+    ngx_http_lines_key_cache_put(ngx_http_lines_get_main_conf(r), key,
+                                 lookup->generation);
+
+    return ngx_http_lines_key_judge(r, ctx, lookup);
+}
+
+
+static ngx_int_t
+ngx_http_lines_key_unanswered(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_key_lookup_t *lookup)
+{
+    if (lookup->known && lookup->key.tenant_len
+        && ngx_time() - lookup->key.asked < lookup->stale)
+    {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: stale");
+        return ngx_http_lines_key_judge(r, ctx, lookup);
+    }
+
+    ngx_str_set(&ctx->identity.failure, "unavailable");
+
+    return lookup->done(r, ctx, NGX_ERROR);
+}
+
+
+static ngx_int_t
+ngx_http_lines_key_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_key_lookup_t *lookup)
+{
+    u_char                     *hex;
+    ngx_uint_t                  match;
+    ngx_http_lines_key_t       *key;
+    ngx_http_lines_identity_t  *identity;
+
+    key = &lookup->key;
+    identity = &ctx->identity;
+
+    /* an unknown key is compared too: both take as long; without a secret
+       on either side these are zeros */
+
+    match = ngx_lines_equal(lookup->secret, key->secret,
+                            NGX_LINES_SHA256_LEN);
+
+    if (key->tenant_len == 0) {
+        return ngx_http_lines_auth_fail(r, ctx, "key-unknown", lookup->done);
+    }
+
+    if (!match || key->tenant[0] != (lookup->pair ? 'a' : 'w')) {
+        return ngx_http_lines_auth_fail(r, ctx, "key-mismatch",
+                                        lookup->done);
+    }
+
+    hex = ngx_pnalloc(r->pool, NGX_LINES_SHA256_LEN * 2);
+    if (hex == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_hex_dump(hex, key->digest, NGX_LINES_SHA256_LEN);
+
+    identity->key_id.data = hex;
+    identity->key_id.len = NGX_LINES_SHA256_LEN * 2;
+    identity->tenant.data = key->tenant;
+    identity->tenant.len = key->tenant_len;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines key: tenant \"%V\"", &identity->tenant);
+
+    return lookup->done(r, ctx, NGX_OK);
+}
+
+
+static ngx_int_t
+ngx_http_lines_auth_fail(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    const char *failure, ngx_http_lines_auth_done_pt done)
+{
+    ctx->identity.failure.data = (u_char *) failure;
+    ctx->identity.failure.len = ngx_strlen(failure);
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: authentication failed: %s", failure);
+
+    return done(r, ctx, NGX_DECLINED);
+}
+
+
+static ngx_uint_t
+ngx_http_lines_key_well_formed(ngx_str_t *key)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (key->len == 0 || key->len > NGX_HTTP_LINES_KEY_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < key->len; i++) {
+        ch = key->data[i];
+
+        if (ch <= ' ' || ch >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_int_t
+ngx_http_lines_authenticate_workspace(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_authenticate(r, ctx, NGX_HTTP_LINES_AUTH_KEY
+                                               |NGX_HTTP_LINES_AUTH_CLERK,
+                                       0, ngx_http_lines_workspace_known);
+}
+
+
+ngx_int_t
+ngx_http_lines_authenticate_account(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_authenticate(r, ctx, NGX_HTTP_LINES_AUTH_KEY_PAIR,
+                                       0, ngx_http_lines_account_known);
+}
+
+
+static ngx_int_t
+ngx_http_lines_workspace_known(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
+{
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (rc == NGX_ERROR) {
+        return ngx_http_lines_unavailable(r, ctx, 1);
+    }
+
+    return ngx_http_lines_unauthorized(r, ctx, "Bearer");
+}
+
+
+static ngx_int_t
+ngx_http_lines_account_known(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
+{
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    if (rc == NGX_ERROR) {
+        return ngx_http_lines_unavailable(r, ctx, 1);
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                                "Invalid API credentials");
+}
+
+
+ngx_int_t
+ngx_http_lines_auth_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_str_t  channel = ngx_string(NGX_HTTP_LINES_REVOKED);
+
+    lmcf->subscriber = ngx_lines_subscriber_create(cycle, &lmcf->redis_conf,
+                                           lmcf->redis, &channel,
+                                           ngx_http_lines_key_revoked,
+                                           ngx_http_lines_revocations_lost,
+                                           lmcf);
+
+    return lmcf->subscriber ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_lines_auth_exit_process(ngx_http_lines_main_conf_t *lmcf)
+{
+    if (lmcf->subscriber) {
+        ngx_lines_subscriber_destroy(lmcf->subscriber);
+        lmcf->subscriber = NULL;
+    }
+}
+
+
+static void
+ngx_http_lines_key_revoked(void *data, ngx_str_t *message)
+{
+    ngx_http_lines_main_conf_t *lmcf = data;
+
+    u_char  digest[NGX_LINES_SHA256_LEN];
+
+    if (ngx_lines_hex_decode(digest, NGX_LINES_SHA256_LEN, message)
+        == NGX_OK)
+    {
+        ngx_http_lines_key_cache_drop(lmcf, digest);
+    }
+}
+
+
+static void
+ngx_http_lines_revocations_lost(void *data)
+{
+    ngx_http_lines_main_conf_t *lmcf = data;
+
+    ngx_http_lines_key_cache_doubt(lmcf);
+}

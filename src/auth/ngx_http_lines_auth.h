@@ -1,0 +1,59 @@
+
+/*
+ * Who asks.  Authentication takes a request and a callback, so that a step of
+ * an endpoint and the handler of a phase can both use it.
+ */
+
+#ifndef _NGX_HTTP_LINES_AUTH_H_INCLUDED_
+#define _NGX_HTTP_LINES_AUTH_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+
+
+#define NGX_HTTP_LINES_AUTH_KEY       0x0001   /* Bearer, a workspace's key */
+#define NGX_HTTP_LINES_AUTH_CLERK     0x0002   /* Bearer or cookie, a session
+                                                  token */
+#define NGX_HTTP_LINES_AUTH_KEY_PAIR  0x0004   /* an account's id and secret */
+
+
+/*
+ * rc is NGX_OK: ctx->identity says who; NGX_DECLINED: nobody that we know,
+ * ctx->identity.failure says why; NGX_ERROR: it could not be found out.  Its
+ * result is that of a step.
+ */
+
+typedef ngx_int_t (*ngx_http_lines_auth_done_pt)(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
+
+/*
+ * Tries the methods given.  done is called at once, and its result returned;
+ * or NGX_AGAIN is returned, and ctx->resume gets its result later.  stale says
+ * for how many seconds after it was last asked of Redis a known key is still
+ * good while Redis cannot be asked.
+ */
+
+ngx_int_t ngx_http_lines_authenticate(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t methods, time_t stale,
+    ngx_http_lines_auth_done_pt done);
+
+
+/* steps: 401 in the dialect, or the next step with ctx->identity set */
+
+ngx_int_t ngx_http_lines_authenticate_workspace(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+ngx_int_t ngx_http_lines_authenticate_account(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+/* init_process, exit_process: what revokes keys on this node */
+
+ngx_int_t ngx_http_lines_auth_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf);
+void ngx_http_lines_auth_exit_process(ngx_http_lines_main_conf_t *lmcf);
+
+/* the channel that revoked keys are announced on, by their id */
+#define NGX_HTTP_LINES_REVOKED  "lines:revoked"
+
+
+#endif /* _NGX_HTTP_LINES_AUTH_H_INCLUDED_ */

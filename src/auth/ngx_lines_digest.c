@@ -1,0 +1,91 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "ngx_lines_digest.h"
+
+
+ngx_int_t
+ngx_lines_sha256(ngx_str_t *data, u_char digest[NGX_LINES_SHA256_LEN])
+{
+    static EVP_MD      *md;
+    static EVP_MD_CTX  *ctx;
+
+    if (ctx == NULL) {
+        md = EVP_MD_fetch(NULL, "SHA256", NULL);
+        ctx = EVP_MD_CTX_new();
+
+        if (md == NULL || ctx == NULL) {
+            EVP_MD_free(md);
+            EVP_MD_CTX_free(ctx);
+            ctx = NULL;
+            return NGX_ERROR;
+        }
+    }
+
+    if (EVP_DigestInit_ex2(ctx, md, NULL) != 1
+        || EVP_DigestUpdate(ctx, data->data, data->len) != 1
+        || EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_lines_sha256_hex(ngx_str_t *data, u_char hex[NGX_LINES_SHA256_LEN * 2])
+{
+    u_char  digest[NGX_LINES_SHA256_LEN];
+
+    if (ngx_lines_sha256(data, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_hex_dump(hex, digest, NGX_LINES_SHA256_LEN);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_lines_random(u_char *buf, size_t len)
+{
+    return (RAND_bytes(buf, (int) len) == 1) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_uint_t
+ngx_lines_equal(const u_char *a, const u_char *b, size_t len)
+{
+    return CRYPTO_memcmp(a, b, len) == 0;
+}
+
+
+ngx_int_t
+ngx_lines_hex_decode(u_char *bytes, size_t len, ngx_str_t *hex)
+{
+    size_t     i;
+    ngx_int_t  n;
+
+    if (hex->len != 2 * len) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < len; i++) {
+        n = ngx_hextoi(hex->data + 2 * i, 2);
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        bytes[i] = (u_char) n;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,36 @@
+
+/*
+ * SHA-256, fetched once (OpenSSL 3's one-shot SHA256() fetches at each call),
+ * random bytes and comparison in constant time.
+ */
+
+#ifndef _NGX_LINES_DIGEST_H_INCLUDED_
+#define _NGX_LINES_DIGEST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_LINES_SHA256_LEN  32
+
+
+/* NGX_ERROR where OpenSSL fails */
+ngx_int_t ngx_lines_sha256(ngx_str_t *data,
+    u_char digest[NGX_LINES_SHA256_LEN]);
+
+/* the digest in hex: 64 bytes, no terminating zero */
+ngx_int_t ngx_lines_sha256_hex(ngx_str_t *data,
+    u_char hex[NGX_LINES_SHA256_LEN * 2]);
+
+/* from the CSPRNG */
+ngx_int_t ngx_lines_random(u_char *buf, size_t len);
+
+/* 1 where both are the same bytes; takes the same time where they are not */
+ngx_uint_t ngx_lines_equal(const u_char *a, const u_char *b, size_t len);
+
+/* NGX_ERROR where hex is not 2 * len hex digits */
+ngx_int_t ngx_lines_hex_decode(u_char *bytes, size_t len, ngx_str_t *hex);
+
+
+#endif /* _NGX_LINES_DIGEST_H_INCLUDED_ */
