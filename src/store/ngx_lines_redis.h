@@ -49,6 +49,15 @@ typedef struct {
                                            noeviction */
     ngx_uint_t           no_aof;        /* flag */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
+    ngx_uint_t           away;          /* flag: operations fail at once */
+
+    /* since the worker started */
+    ngx_uint_t           commands;      /* operations accepted */
+    ngx_uint_t           errors;        /* error replies, lost outcomes */
+    ngx_uint_t           timeouts;      /* deadlines met */
+    ngx_uint_t           late;          /* replies after their deadline */
+    ngx_uint_t           refused;       /* away, or max_inflight reached */
+    ngx_uint_t           resends;       /* scripts sent again by EVAL */
 } ngx_lines_redis_status_t;
 
 
@@ -71,6 +80,14 @@ typedef void (*ngx_lines_redis_handler_pt)(void *data, redisReply *reply);
  */
 
 char *ngx_lines_redis_parse_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf);
+
+
+/*
+ * Once the whole configuration is read and conf->resolver is set: a host that
+ * was not found at configuration needs a resolver.
+ */
+
+char *ngx_lines_redis_check_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf);
 
 
 /*

@@ -1,0 +1,315 @@
+
+/*
+ * hiredis' asynchronous context on nginx's events.  hiredis owns the
+ * descriptor; events are level-triggered, because redisBufferRead() reads at
+ * most 16K at once.
+ */
+
+#include "ngx_lines_redis_connection.h"
+
+
+static void ngx_lines_redis_read_handler(ngx_event_t *rev);
+static void ngx_lines_redis_write_handler(ngx_event_t *wev);
+static void ngx_lines_redis_flush_handler(ngx_event_t *ev);
+static void ngx_lines_redis_write(ngx_lines_redis_connection_t *conn);
+
+static void ngx_lines_redis_add_read(void *data);
+static void ngx_lines_redis_del_read(void *data);
+static void ngx_lines_redis_add_write(void *data);
+static void ngx_lines_redis_del_write(void *data);
+static void ngx_lines_redis_cleanup(void *data);
+static void ngx_lines_redis_connected(const redisAsyncContext *ac, int status);
+
+
+ngx_int_t
+ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
+    redisAsyncContext *ac)
+{
+    ngx_connection_t  *c;
+
+    c = ngx_get_connection(ac->c.fd, conn->log);
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->data = conn;
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    c->idle = 1;
+
+    c->read->handler = ngx_lines_redis_read_handler;
+    c->write->handler = ngx_lines_redis_write_handler;
+    c->read->log = conn->log;
+    c->write->log = conn->log;
+
+    conn->flush.handler = ngx_lines_redis_flush_handler;
+    conn->flush.data = conn;
+    conn->flush.log = conn->log;
+
+    conn->connection = c;
+    conn->ac = ac;
+
+    ac->data = conn;
+
+    ac->ev.data = conn;
+    ac->ev.addRead = ngx_lines_redis_add_read;
+    ac->ev.delRead = ngx_lines_redis_del_read;
+    ac->ev.addWrite = ngx_lines_redis_add_write;
+    ac->ev.delWrite = ngx_lines_redis_del_write;
+    ac->ev.cleanup = ngx_lines_redis_cleanup;
+
+    /* this calls addWrite, which drives the connect */
+
+    (void) redisAsyncSetConnectCallback(ac, ngx_lines_redis_connected);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_lines_redis_connected(const redisAsyncContext *ac, int status)
+{
+    ngx_lines_redis_connection_t  *conn;
+
+    conn = ac->data;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis connect: \"%V\" %d", &conn->conf->name, status);
+
+    if (status == REDIS_OK && conn->state == NGX_LINES_REDIS_CONNECTING) {
+        conn->state = NGX_LINES_REDIS_HANDSHAKE;
+    }
+}
+
+
+static void
+ngx_lines_redis_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t              *c;
+    ngx_lines_redis_connection_t  *conn;
+
+    c = rev->data;
+    conn = c->data;
+
+    if (c->close) {
+
+        /*
+         * The worker begins to exit.  Requests that it still serves may need
+         * Redis until the last of them is done, and this connection keeps no
+         * worker alive: exit_process closes it.
+         */
+
+        c->close = 0;
+
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                       "lines redis shutdown: \"%V\"", &conn->conf->name);
+
+        if (conn->shutdown) {
+            conn->shutdown(conn->data);
+        }
+
+        return;
+    }
+
+    conn->reads++;
+
+    /* frees conn->ac when the server has gone */
+
+    redisAsyncHandleRead(conn->ac);
+}
+
+
+static void
+ngx_lines_redis_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+
+    ngx_lines_redis_write(c->data);
+}
+
+
+static void
+ngx_lines_redis_flush_handler(ngx_event_t *ev)
+{
+    ngx_lines_redis_connection_t  *conn;
+
+    conn = ev->data;
+
+    if (conn->ac == NULL || conn->connection->write->active) {
+        return;
+    }
+
+    ngx_lines_redis_write(conn);
+}
+
+
+static void
+ngx_lines_redis_write(ngx_lines_redis_connection_t *conn)
+{
+    conn->flushing = 1;
+
+    redisAsyncHandleWrite(conn->ac);
+
+    conn->flushing = 0;
+}
+
+
+static void
+ngx_lines_redis_add_read(void *data)
+{
+    ngx_lines_redis_connection_t *conn = data;
+
+    ngx_event_t  *rev;
+
+    if (conn->connection == NULL) {
+        return;
+    }
+
+    rev = conn->connection->read;
+
+    if (rev->active) {
+        return;
+    }
+
+    if (ngx_add_event(rev, NGX_READ_EVENT, NGX_LEVEL_EVENT) != NGX_OK) {
+        ngx_lines_redis_connection_cause(conn, "could not add a read event");
+        ngx_lines_redis_connection_fail(conn);
+    }
+}
+
+
+static void
+ngx_lines_redis_del_read(void *data)
+{
+    ngx_lines_redis_connection_t *conn = data;
+
+    ngx_event_t  *rev;
+
+    if (conn->connection == NULL) {
+        return;
+    }
+
+    rev = conn->connection->read;
+
+    if (rev->active) {
+        (void) ngx_del_event(rev, NGX_READ_EVENT, 0);
+    }
+}
+
+
+static void
+ngx_lines_redis_add_write(void *data)
+{
+    ngx_lines_redis_connection_t *conn = data;
+
+    ngx_event_t  *wev;
+
+    if (conn->connection == NULL) {
+        return;
+    }
+
+    wev = conn->connection->write;
+
+    if (wev->active) {
+        return;
+    }
+
+    /*
+     * Commands of one turn of the event loop leave in one write.  While a
+     * write is under way it was a partial one: posting it again would spin
+     * until the server reads.
+     */
+
+    if ((conn->ac->c.flags & REDIS_CONNECTED) && !conn->flushing) {
+        ngx_post_event(&conn->flush, &ngx_posted_events);
+        return;
+    }
+
+    if (ngx_add_event(wev, NGX_WRITE_EVENT, NGX_LEVEL_EVENT) != NGX_OK) {
+        ngx_lines_redis_connection_cause(conn, "could not add a write event");
+        ngx_lines_redis_connection_fail(conn);
+    }
+}
+
+
+static void
+ngx_lines_redis_del_write(void *data)
+{
+    ngx_lines_redis_connection_t *conn = data;
+
+    ngx_event_t  *wev;
+
+    if (conn->connection == NULL) {
+        return;
+    }
+
+    wev = conn->connection->write;
+
+    if (wev->active) {
+        (void) ngx_del_event(wev, NGX_WRITE_EVENT, 0);
+    }
+}
+
+
+/*
+ * hiredis is about to close the descriptor and to free its context.  It calls
+ * this hook once, before (1.x) or after (0.14) the pending callbacks.
+ */
+
+static void
+ngx_lines_redis_cleanup(void *data)
+{
+    ngx_lines_redis_connection_t *conn = data;
+
+    ngx_connection_t   *c;
+    redisAsyncContext  *ac;
+
+    c = conn->connection;
+    ac = conn->ac;
+
+    if (c == NULL) {
+        return;
+    }
+
+    if (conn->cause[0] == '\0' && ac->c.err) {
+        ngx_lines_redis_connection_cause(conn, "%s", ac->c.errstr);
+    }
+
+    if (conn->flush.posted) {
+        ngx_delete_posted_event(&conn->flush);
+    }
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    if (ngx_del_conn) {
+        ngx_del_conn(c, NGX_CLOSE_EVENT);
+
+    } else {
+        if (c->read->active || c->read->disabled) {
+            ngx_del_event(c->read, NGX_READ_EVENT, NGX_CLOSE_EVENT);
+        }
+
+        if (c->write->active || c->write->disabled) {
+            ngx_del_event(c->write, NGX_WRITE_EVENT, NGX_CLOSE_EVENT);
+        }
+    }
+
+    c->read->closed = 1;
+    c->write->closed = 1;
+
+    ngx_free_connection(c);
+
+    c->fd = (ngx_socket_t) -1;
+
+    conn->connection = NULL;
+    conn->ac = NULL;
+
+    ngx_lines_redis_connection_closed(conn);
+}

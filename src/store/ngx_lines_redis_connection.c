@@ -1,0 +1,586 @@
+
+/*
+ * The life of one connection: resolve, connect, handshake, ready, lost, wait,
+ * and again.
+ */
+
+#include "ngx_lines_redis_connection.h"
+#include <netinet/tcp.h>
+
+
+#define NGX_LINES_REDIS_BACKOFF_MIN   50
+#define NGX_LINES_REDIS_BACKOFF_MAX   2000
+
+/* whoever waits for a connection is told that Redis is away after so many */
+#define NGX_LINES_REDIS_PATIENCE      2
+
+/* the same cause is an error once in this time, for the log's sake */
+#define NGX_LINES_REDIS_LOG_INTERVAL  30000
+
+
+static void ngx_lines_redis_start(ngx_lines_redis_connection_t *conn);
+static void ngx_lines_redis_resolve(ngx_lines_redis_connection_t *conn);
+static void ngx_lines_redis_resolved(ngx_resolver_ctx_t *ctx);
+static void ngx_lines_redis_connect(ngx_lines_redis_connection_t *conn);
+static void ngx_lines_redis_socket_options(
+    ngx_lines_redis_connection_t *conn, int fd, int family);
+static void ngx_lines_redis_attempt_failed(ngx_lines_redis_connection_t *conn);
+static void ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn,
+    ngx_msec_t delay);
+static void ngx_lines_redis_timer_handler(ngx_event_t *ev);
+static void ngx_lines_redis_drop_handler(ngx_event_t *ev);
+static void ngx_lines_redis_set_timer(ngx_lines_redis_connection_t *conn,
+    ngx_msec_t timer);
+static void ngx_lines_redis_complain(ngx_lines_redis_connection_t *conn,
+    char *what);
+
+
+void
+ngx_lines_redis_connection_open(ngx_lines_redis_connection_t *conn)
+{
+    ngx_uint_t   i;
+    ngx_addr_t  *addr;
+
+    conn->ident = -1;
+
+    conn->timer.handler = ngx_lines_redis_timer_handler;
+    conn->timer.data = conn;
+    conn->timer.log = conn->log;
+    conn->timer.cancelable = 1;
+
+    conn->drop.handler = ngx_lines_redis_drop_handler;
+    conn->drop.data = conn;
+    conn->drop.log = conn->log;
+
+    for (i = 0; i < conn->conf->url.naddrs && i < NGX_LINES_REDIS_ADDRS; i++) {
+        addr = &conn->conf->url.addrs[i];
+
+        ngx_memcpy(&conn->addrs[i].sockaddr, addr->sockaddr, addr->socklen);
+        conn->addrs[i].socklen = addr->socklen;
+    }
+
+    conn->naddrs = i;
+
+    ngx_lines_redis_start(conn);
+}
+
+
+void
+ngx_lines_redis_connection_close(ngx_lines_redis_connection_t *conn)
+{
+    conn->state = NGX_LINES_REDIS_CLOSED;
+
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    if (conn->drop.posted) {
+        ngx_delete_posted_event(&conn->drop);
+    }
+
+    if (conn->resolve) {
+        ngx_resolve_name_done(conn->resolve);
+        conn->resolve = NULL;
+    }
+
+    if (conn->ac) {
+        redisAsyncFree(conn->ac);
+    }
+}
+
+
+void
+ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
+    char *cause)
+{
+    if (conn->ac == NULL) {
+        return;
+    }
+
+    ngx_lines_redis_connection_cause(conn, "%s", cause);
+
+    redisAsyncFree(conn->ac);
+}
+
+
+void
+ngx_lines_redis_connection_fail(ngx_lines_redis_connection_t *conn)
+{
+    if (conn->state == NGX_LINES_REDIS_CLOSED) {
+        return;
+    }
+
+    if (conn->state == NGX_LINES_REDIS_READY
+        || conn->state == NGX_LINES_REDIS_DRAINING)
+    {
+        conn->state = NGX_LINES_REDIS_DRAINING;
+
+    } else {
+        conn->state = NGX_LINES_REDIS_FAILED;
+    }
+
+    ngx_post_event(&conn->drop, &ngx_posted_events);
+}
+
+
+void
+ngx_lines_redis_connection_drain(ngx_lines_redis_connection_t *conn,
+    char *cause)
+{
+    if (conn->state != NGX_LINES_REDIS_READY) {
+        return;
+    }
+
+    ngx_lines_redis_connection_cause(conn, "%s", cause);
+
+    conn->state = NGX_LINES_REDIS_DRAINING;
+    ngx_lines_redis_set_timer(conn, conn->conf->timeout);
+
+    if (conn->ac->c.flags & REDIS_IN_CALLBACK) {
+        redisAsyncDisconnect(conn->ac);
+
+    } else {
+        ngx_post_event(&conn->drop, &ngx_posted_events);
+    }
+}
+
+
+void ngx_cdecl
+ngx_lines_redis_connection_cause(ngx_lines_redis_connection_t *conn,
+    const char *fmt, ...)
+{
+    u_char   *p;
+    va_list   args;
+
+    if (conn->cause[0] != '\0') {
+
+        /* what came first explains what followed */
+
+        return;
+    }
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(conn->cause,
+                      conn->cause + NGX_LINES_REDIS_CAUSE_LEN - 1, fmt, args);
+    va_end(args);
+
+    *p = '\0';
+}
+
+
+static void
+ngx_lines_redis_start(ngx_lines_redis_connection_t *conn)
+{
+    conn->cause[0] = '\0';
+
+    /* without a "resolver" directive nginx makes one that has no servers */
+
+    if (conn->current == 0
+        && conn->conf->host.len
+        && conn->conf->resolver
+        && conn->conf->resolver->connections.nelts)
+    {
+        ngx_lines_redis_resolve(conn);
+        return;
+    }
+
+    ngx_lines_redis_connect(conn);
+}
+
+
+static void
+ngx_lines_redis_resolve(ngx_lines_redis_connection_t *conn)
+{
+    ngx_resolver_ctx_t  *ctx;
+
+    conn->state = NGX_LINES_REDIS_RESOLVING;
+
+    ctx = ngx_resolve_start(conn->conf->resolver, NULL);
+
+    if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
+        ngx_lines_redis_connection_cause(conn, "no resolver for \"%V\"",
+                                         &conn->conf->host);
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    ctx->name = conn->conf->host;
+    ctx->handler = ngx_lines_redis_resolved;
+    ctx->data = conn;
+    ctx->timeout = conn->conf->resolver_timeout;
+    ctx->cancelable = 1;
+
+    conn->resolve = ctx;
+
+    /* the resolver has its own deadline: this one tells that Redis is away */
+
+    ngx_lines_redis_set_timer(conn, conn->conf->connect_timeout);
+
+    /* may call the handler at once; frees ctx when it fails */
+
+    if (ngx_resolve_name(ctx) != NGX_OK) {
+        conn->resolve = NULL;
+
+        ngx_lines_redis_connection_cause(conn, "could not resolve \"%V\"",
+                                         &conn->conf->host);
+        ngx_lines_redis_attempt_failed(conn);
+    }
+}
+
+
+static void
+ngx_lines_redis_resolved(ngx_resolver_ctx_t *ctx)
+{
+    ngx_lines_redis_connection_t *conn = ctx->data;
+
+    ngx_uint_t               i;
+    ngx_lines_redis_addr_t  *addr;
+
+    conn->resolve = NULL;
+
+    if (ctx->state || ctx->naddrs == 0) {
+
+        /* the addresses known before are better than none */
+
+        if (conn->naddrs) {
+            ngx_lines_redis_connection_cause(conn,
+                           "could not resolve \"%V\" (%i: %s)", &ctx->name,
+                           ctx->state, ngx_resolver_strerror(ctx->state));
+            ngx_lines_redis_complain(conn, "old address is tried");
+            conn->cause[0] = '\0';
+
+            ngx_resolve_name_done(ctx);
+            ngx_lines_redis_connect(conn);
+            return;
+        }
+
+        ngx_lines_redis_connection_cause(conn,
+                           "could not resolve \"%V\" (%i: %s)", &ctx->name,
+                           ctx->state, ngx_resolver_strerror(ctx->state));
+        ngx_resolve_name_done(ctx);
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    for (i = 0; i < ctx->naddrs && i < NGX_LINES_REDIS_ADDRS; i++) {
+        addr = &conn->addrs[i];
+
+        ngx_memcpy(&addr->sockaddr, ctx->addrs[i].sockaddr,
+                   ctx->addrs[i].socklen);
+        ngx_inet_set_port(&addr->sockaddr.sockaddr, conn->conf->port);
+        addr->socklen = ctx->addrs[i].socklen;
+    }
+
+    conn->naddrs = i;
+
+    ngx_resolve_name_done(ctx);
+
+    ngx_lines_redis_connect(conn);
+}
+
+
+static void
+ngx_lines_redis_connect(ngx_lines_redis_connection_t *conn)
+{
+    size_t                   len;
+    u_char                   text[NGX_SOCKADDR_STRLEN + 1];
+    redisAsyncContext       *ac;
+    ngx_lines_redis_addr_t  *addr;
+
+    if (conn->naddrs == 0) {
+        ngx_lines_redis_connection_cause(conn, "no address of \"%V\" is known",
+                                         &conn->conf->host);
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    if (conn->current >= conn->naddrs) {
+        conn->current = 0;
+    }
+
+    addr = &conn->addrs[conn->current];
+
+    if (addr->sockaddr.sockaddr.sa_family == AF_UNIX) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                       "lines redis connect to unix:%s",
+                       addr->sockaddr.sockaddr_un.sun_path);
+
+        ac = redisAsyncConnectUnix(addr->sockaddr.sockaddr_un.sun_path);
+
+    } else {
+        len = ngx_sock_ntop(&addr->sockaddr.sockaddr, addr->socklen, text,
+                            NGX_SOCKADDR_STRLEN, 0);
+        text[len] = '\0';
+
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                       "lines redis connect to %s, port %d",
+                       text, (int) conn->conf->port);
+
+        /* numeric, or hiredis would block in a look-up of its own */
+
+        ac = redisAsyncConnect((char *) text, conn->conf->port);
+    }
+
+    if (ac == NULL) {
+        ngx_lines_redis_connection_cause(conn, "no memory");
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    if (ac->err) {
+        ngx_lines_redis_connection_cause(conn, "%s", ac->errstr);
+        redisAsyncFree(ac);
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    ngx_lines_redis_socket_options(conn, ac->c.fd,
+                                   addr->sockaddr.sockaddr.sa_family);
+
+    conn->state = NGX_LINES_REDIS_CONNECTING;
+
+    if (ngx_lines_redis_attach(conn, ac) != NGX_OK) {
+        ngx_lines_redis_connection_cause(conn, "no free worker connection");
+        redisAsyncFree(ac);
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    ngx_lines_redis_set_timer(conn, conn->conf->connect_timeout);
+
+    if (ngx_lines_redis_handshake(conn) != NGX_OK) {
+        ngx_lines_redis_connection_cause(conn, "no memory");
+        ngx_lines_redis_connection_fail(conn);
+    }
+}
+
+
+static void
+ngx_lines_redis_socket_options(ngx_lines_redis_connection_t *conn, int fd,
+    int family)
+{
+    int  value;
+
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, conn->log, ngx_errno,
+                      "fcntl(FD_CLOEXEC) \"%V\" failed", &conn->conf->name);
+    }
+
+    if (family == AF_UNIX) {
+        return;
+    }
+
+    value = 1;
+
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof(int)) == -1) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
+                      "setsockopt(TCP_NODELAY) \"%V\" failed",
+                      &conn->conf->name);
+    }
+
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(int)) == -1) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
+                      "setsockopt(SO_KEEPALIVE) \"%V\" failed",
+                      &conn->conf->name);
+    }
+
+#ifdef TCP_KEEPIDLE
+
+    value = 15;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(int));
+    value = 5;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(int));
+    value = 3;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(int));
+
+#endif
+}
+
+
+void
+ngx_lines_redis_connection_ready(ngx_lines_redis_connection_t *conn)
+{
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    if (conn->complained) {
+        ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
+                      "lines redis \"%V\": connected again",
+                      &conn->conf->name);
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis ready: \"%V\"", &conn->conf->name);
+
+    conn->state = NGX_LINES_REDIS_READY;
+    conn->cause[0] = '\0';
+    conn->failures = 0;
+    conn->away = 0;
+    conn->complained = 0;
+    conn->connects++;
+
+    conn->ready(conn->data);
+}
+
+
+void
+ngx_lines_redis_connection_closed(ngx_lines_redis_connection_t *conn)
+{
+    ngx_lines_redis_state_e  state;
+
+    state = conn->state;
+
+    if (state == NGX_LINES_REDIS_CLOSED) {
+        return;
+    }
+
+    if (conn->drop.posted) {
+        ngx_delete_posted_event(&conn->drop);
+    }
+
+    if (state != NGX_LINES_REDIS_READY && state != NGX_LINES_REDIS_DRAINING) {
+        ngx_lines_redis_attempt_failed(conn);
+        return;
+    }
+
+    ngx_lines_redis_complain(conn, "connection lost");
+
+    /* names are resolved anew: the primary may have moved */
+
+    conn->current = 0;
+
+    ngx_lines_redis_retry(conn, NGX_LINES_REDIS_BACKOFF_MIN);
+}
+
+
+static void
+ngx_lines_redis_attempt_failed(ngx_lines_redis_connection_t *conn)
+{
+    ngx_uint_t  shift;
+
+    ngx_lines_redis_complain(conn, "could not connect");
+
+    if (++conn->current < conn->naddrs) {
+        ngx_lines_redis_retry(conn, 1);
+        return;
+    }
+
+    conn->current = 0;
+    conn->failures++;
+
+    if (conn->failures >= NGX_LINES_REDIS_PATIENCE) {
+        conn->away = 1;
+    }
+
+    shift = ngx_min(conn->failures, 6);
+
+    ngx_lines_redis_retry(conn, ngx_min(NGX_LINES_REDIS_BACKOFF_MIN << shift,
+                                        NGX_LINES_REDIS_BACKOFF_MAX));
+}
+
+
+static void
+ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn, ngx_msec_t delay)
+{
+    /* jitter: a fleet must not come back in one instant */
+
+    delay = delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis retry: \"%V\" in %M, away:%d",
+                   &conn->conf->name, delay, (int) conn->away);
+
+    conn->state = NGX_LINES_REDIS_BACKOFF;
+
+    ngx_lines_redis_set_timer(conn, ngx_max(delay, 1));
+
+    conn->lost(conn->data);
+}
+
+
+static void
+ngx_lines_redis_timer_handler(ngx_event_t *ev)
+{
+    ngx_lines_redis_connection_t *conn = ev->data;
+
+    switch (conn->state) {
+
+    case NGX_LINES_REDIS_BACKOFF:
+        ngx_lines_redis_start(conn);
+        break;
+
+    case NGX_LINES_REDIS_RESOLVING:
+        conn->away = 1;
+        conn->lost(conn->data);
+        break;
+
+    case NGX_LINES_REDIS_CONNECTING:
+
+        /* an address that swallows packets costs whoever waits enough */
+
+        conn->away = 1;
+        ngx_lines_redis_connection_drop(conn, "connect timed out");
+        break;
+
+    case NGX_LINES_REDIS_HANDSHAKE:
+        conn->away = 1;
+        ngx_lines_redis_connection_drop(conn, "handshake timed out");
+        break;
+
+    case NGX_LINES_REDIS_DRAINING:
+        ngx_lines_redis_connection_drop(conn, "drain timed out");
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+static void
+ngx_lines_redis_drop_handler(ngx_event_t *ev)
+{
+    ngx_lines_redis_connection_t *conn = ev->data;
+
+    if (conn->ac) {
+        redisAsyncFree(conn->ac);
+    }
+}
+
+
+static void
+ngx_lines_redis_set_timer(ngx_lines_redis_connection_t *conn, ngx_msec_t timer)
+{
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    ngx_add_timer(&conn->timer, timer);
+}
+
+
+static void
+ngx_lines_redis_complain(ngx_lines_redis_connection_t *conn, char *what)
+{
+    ngx_uint_t  level;
+
+    level = NGX_LOG_ERR;
+
+    if (conn->logged_at
+        && ngx_strcmp(conn->cause, conn->logged) == 0
+        && ngx_current_msec - conn->logged_at < NGX_LINES_REDIS_LOG_INTERVAL)
+    {
+        level = NGX_LOG_INFO;
+
+    } else {
+        ngx_memcpy(conn->logged, conn->cause, NGX_LINES_REDIS_CAUSE_LEN);
+        conn->logged_at = ngx_max(ngx_current_msec, 1);
+    }
+
+    conn->complained = 1;
+
+    ngx_log_error(level, conn->log, 0, "lines redis \"%V\": %s: %s",
+                  &conn->conf->name, what,
+                  conn->cause[0] ? conn->cause : (u_char *) "closed");
+}

@@ -1,0 +1,139 @@
+
+/*
+ * One connection to Redis, re-established for ever: its addresses, connecting
+ * with backoff, the handshake, hiredis' hooks into nginx's events.  Both the
+ * command connection and the subscriber own one.  Internal to the store.
+ *
+ * hiredis frees its context whenever it likes to, so conn->ac is valid only
+ * between the adapter's attach and hiredis' cleanup hook; it is NULL otherwise.
+ */
+
+#ifndef _NGX_LINES_REDIS_CONNECTION_H_INCLUDED_
+#define _NGX_LINES_REDIS_CONNECTION_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <hiredis/hiredis.h>
+#include <hiredis/async.h>
+
+#include "ngx_lines_redis.h"
+
+
+#define NGX_LINES_REDIS_ADDRS      8
+#define NGX_LINES_REDIS_CAUSE_LEN  192
+
+
+typedef struct ngx_lines_redis_connection_s  ngx_lines_redis_connection_t;
+
+typedef void (*ngx_lines_redis_connection_pt)(void *data);
+
+
+typedef enum {
+    NGX_LINES_REDIS_CLOSED = 0,
+    NGX_LINES_REDIS_BACKOFF,
+    NGX_LINES_REDIS_RESOLVING,
+    NGX_LINES_REDIS_CONNECTING,
+    NGX_LINES_REDIS_HANDSHAKE,
+    NGX_LINES_REDIS_READY,
+    NGX_LINES_REDIS_FAILED,         /* to be dropped by a posted event */
+    NGX_LINES_REDIS_DRAINING        /* takes no more commands */
+} ngx_lines_redis_state_e;
+
+
+typedef struct {
+    ngx_sockaddr_t                  sockaddr;
+    socklen_t                       socklen;
+} ngx_lines_redis_addr_t;
+
+
+struct ngx_lines_redis_connection_s {
+    ngx_lines_redis_conf_t         *conf;
+    ngx_log_t                      *log;
+    void                           *data;       /* the owner's */
+
+    /* event ident must be after 3 pointers as in ngx_connection_t */
+    ngx_int_t                       ident;
+
+    ngx_lines_redis_state_e         state;
+
+    /* ready for commands; may be called from within a hiredis callback */
+    ngx_lines_redis_connection_pt   ready;
+
+    /*
+     * an attempt failed, or the connection was lost: see away.  Called from
+     * anywhere: the owner must not call back its users from there.
+     */
+    ngx_lines_redis_connection_pt   lost;
+
+    /* the worker begins to exit; NULL: keep serving until it is gone */
+    ngx_lines_redis_connection_pt   shutdown;
+
+    redisAsyncContext              *ac;
+    ngx_connection_t               *connection;
+    ngx_resolver_ctx_t             *resolve;
+
+    ngx_event_t                     timer;
+    ngx_event_t                     flush;
+    ngx_event_t                     drop;
+
+    ngx_lines_redis_addr_t          addrs[NGX_LINES_REDIS_ADDRS];
+    ngx_uint_t                      naddrs;
+    ngx_uint_t                      current;
+
+    ngx_uint_t                      failures;   /* rounds in a row */
+    ngx_uint_t                      connects;
+    ngx_uint_t                      reads;      /* readable events */
+
+    u_char                          cause[NGX_LINES_REDIS_CAUSE_LEN];
+    u_char                          logged[NGX_LINES_REDIS_CAUSE_LEN];
+    ngx_msec_t                      logged_at;
+
+    unsigned                        info:1;     /* ask for INFO */
+    unsigned                        away:1;     /* known not to be there */
+    unsigned                        flushing:1;
+    unsigned                        evicts:1;
+    unsigned                        no_aof:1;
+    unsigned                        complained:1;
+};
+
+
+/*
+ * Starts to connect; conf, log, data and the handlers are set by the caller,
+ * everything else is zero.
+ */
+void ngx_lines_redis_connection_open(ngx_lines_redis_connection_t *conn);
+
+/* for ever; pending hiredis callbacks run with a NULL reply */
+void ngx_lines_redis_connection_close(ngx_lines_redis_connection_t *conn);
+
+/* at once and reconnect; never from within a hiredis callback */
+void ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
+    char *cause);
+
+/* the same from anywhere: a posted event does it; conn->cause is set before */
+void ngx_lines_redis_connection_fail(ngx_lines_redis_connection_t *conn);
+
+/* reconnects when the replies of what was sent have come; from anywhere */
+void ngx_lines_redis_connection_drain(ngx_lines_redis_connection_t *conn,
+    char *cause);
+
+void ngx_cdecl ngx_lines_redis_connection_cause(
+    ngx_lines_redis_connection_t *conn, const char *fmt, ...);
+
+
+/* called by the adapter and the handshake */
+
+void ngx_lines_redis_connection_ready(ngx_lines_redis_connection_t *conn);
+void ngx_lines_redis_connection_closed(ngx_lines_redis_connection_t *conn);
+
+/* takes over a context that connects; NGX_ERROR: it is still the caller's */
+ngx_int_t ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
+    redisAsyncContext *ac);
+
+/* sends AUTH, SELECT and INFO in one go */
+ngx_int_t ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn);
+
+
+#endif /* _NGX_LINES_REDIS_CONNECTION_H_INCLUDED_ */

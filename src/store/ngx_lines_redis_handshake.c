@@ -1,0 +1,375 @@
+
+/*
+ * What a new connection says first: AUTH, SELECT, INFO (or PING), sent
+ * together.  The reply of the last one makes the connection ready.
+ */
+
+#include "ngx_lines_redis_connection.h"
+
+
+#define NGX_LINES_REDIS_TEXT_LEN  100
+
+
+static ngx_int_t ngx_lines_redis_say(ngx_lines_redis_connection_t *conn,
+    redisCallbackFn *callback, ngx_uint_t argc, ngx_str_t *argv);
+static void ngx_lines_redis_auth_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static void ngx_lines_redis_select_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static void ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static void ngx_lines_redis_ping_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static ngx_uint_t ngx_lines_redis_refused(ngx_lines_redis_connection_t *conn,
+    redisReply *reply);
+static ngx_uint_t ngx_lines_redis_reply_is(redisReply *reply, char *code);
+static void ngx_lines_redis_info_field(redisReply *reply, char *name,
+    ngx_str_t *value);
+
+
+ngx_int_t
+ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn)
+{
+    u_char                   db[NGX_INT_T_LEN];
+    ngx_str_t                argv[3];
+    ngx_uint_t               argc;
+    ngx_lines_redis_conf_t  *conf;
+
+    conf = conn->conf;
+
+    if (conf->password.len) {
+        argc = 0;
+
+        ngx_str_set(&argv[argc], "AUTH");
+        argc++;
+
+        if (conf->user.len) {
+            argv[argc++] = conf->user;
+        }
+
+        argv[argc++] = conf->password;
+
+        if (ngx_lines_redis_say(conn, ngx_lines_redis_auth_handler, argc, argv)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!conn->info) {
+
+        /* a channel belongs to no database */
+
+        ngx_str_set(&argv[0], "PING");
+
+        return ngx_lines_redis_say(conn, ngx_lines_redis_ping_handler, 1,
+                                   argv);
+    }
+
+    if (conf->db) {
+        ngx_str_set(&argv[0], "SELECT");
+        argv[1].data = db;
+        argv[1].len = ngx_sprintf(db, "%ui", conf->db) - db;
+
+        if (ngx_lines_redis_say(conn, ngx_lines_redis_select_handler, 2, argv)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    /* one INFO: several sections in one command are known since 7.0 only */
+
+    ngx_str_set(&argv[0], "INFO");
+
+    return ngx_lines_redis_say(conn, ngx_lines_redis_info_handler, 1, argv);
+}
+
+
+static ngx_int_t
+ngx_lines_redis_say(ngx_lines_redis_connection_t *conn,
+    redisCallbackFn *callback, ngx_uint_t argc, ngx_str_t *argv)
+{
+    size_t       len[3];
+    ngx_uint_t   i;
+    const char  *arg[3];
+
+    for (i = 0; i < argc; i++) {
+        arg[i] = (const char *) argv[i].data;
+        len[i] = argv[i].len;
+    }
+
+    if (redisAsyncCommandArgv(conn->ac, callback, conn, argc, arg, len)
+        != REDIS_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_lines_redis_auth_handler(redisAsyncContext *ac, void *data, void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    u_char      *p;
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE
+        || reply->type != REDIS_REPLY_ERROR)
+    {
+        return;
+    }
+
+    /*
+     * The server's words are not logged: where AUTH is renamed they quote the
+     * password.
+     */
+
+    p = (u_char *) reply->str;
+
+    if (ngx_lines_redis_reply_is(reply, "WRONGPASS")
+        || ngx_strstr(p, "invalid password"))
+    {
+        ngx_lines_redis_connection_cause(conn,
+                                      "AUTH failed: wrong user or password");
+
+    } else if (ngx_strstr(p, "no password is set")
+               || ngx_strstr(p, "without any password"))
+    {
+        ngx_lines_redis_connection_cause(conn,
+                                  "AUTH failed: the server has no password");
+
+    } else if (ngx_strstr(p, "max number of clients")) {
+        ngx_lines_redis_connection_cause(conn,
+                                         "max number of clients reached");
+
+    } else if (ngx_lines_redis_reply_is(reply, "LOADING")) {
+        ngx_lines_redis_connection_cause(conn, "LOADING: not ready yet");
+
+    } else {
+        ngx_lines_redis_connection_cause(conn,
+                                         "AUTH failed: refused by the server");
+    }
+
+    ngx_lines_redis_connection_fail(conn);
+}
+
+
+static void
+ngx_lines_redis_select_handler(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE
+        || reply->type != REDIS_REPLY_ERROR)
+    {
+        return;
+    }
+
+    ngx_lines_redis_connection_cause(conn, "SELECT %ui failed: %*s",
+                     conn->conf->db,
+                     ngx_min(reply->len, (size_t) NGX_LINES_REDIS_TEXT_LEN),
+                     reply->str);
+
+    ngx_lines_redis_connection_fail(conn);
+}
+
+
+static void
+ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    ngx_str_t    value;
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE) {
+        return;
+    }
+
+    if (ngx_lines_redis_refused(conn, reply)) {
+        return;
+    }
+
+    conn->evicts = 0;
+    conn->no_aof = 0;
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": INFO is refused: its "
+                      "maxmemory-policy and persistence are not known",
+                      &conn->conf->name);
+
+        ngx_lines_redis_connection_ready(conn);
+        return;
+    }
+
+    ngx_lines_redis_info_field(reply, "loading:", &value);
+
+    if (value.len && value.data[0] != '0') {
+        ngx_lines_redis_connection_cause(conn, "LOADING: not ready yet");
+        ngx_lines_redis_connection_fail(conn);
+        return;
+    }
+
+    /* writes would fail, reads may be old: wait for it to be the primary */
+
+    ngx_lines_redis_info_field(reply, "role:", &value);
+
+    if (value.len == 5 && ngx_strncmp(value.data, "slave", 5) == 0) {
+        ngx_lines_redis_connection_cause(conn,
+                                      "READONLY: a replica, not the primary");
+        ngx_lines_redis_connection_fail(conn);
+        return;
+    }
+
+    ngx_lines_redis_info_field(reply, "maxmemory_policy:", &value);
+
+    if (value.len
+        && (value.len != 10 || ngx_strncmp(value.data, "noeviction", 10) != 0))
+    {
+        conn->evicts = 1;
+
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": maxmemory-policy is \"%V\", not "
+                      "\"noeviction\": records may be lost",
+                      &conn->conf->name, &value);
+    }
+
+    ngx_lines_redis_info_field(reply, "aof_enabled:", &value);
+
+    if (value.len && value.data[0] == '0') {
+        conn->no_aof = 1;
+
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": no AOF (appendonly is off): "
+                      "records may be lost when it restarts",
+                      &conn->conf->name);
+    }
+
+    ngx_lines_redis_connection_ready(conn);
+}
+
+
+static void
+ngx_lines_redis_ping_handler(redisAsyncContext *ac, void *data, void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE) {
+        return;
+    }
+
+    if (ngx_lines_redis_refused(conn, reply)) {
+        return;
+    }
+
+    ngx_lines_redis_connection_ready(conn);
+}
+
+
+/* NOPERM and the like are no reason to stay away, these are */
+
+static ngx_uint_t
+ngx_lines_redis_refused(ngx_lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR) {
+        return 0;
+    }
+
+    if (ngx_lines_redis_reply_is(reply, "NOAUTH")
+        || ngx_strstr(reply->str, "operation not permitted"))
+    {
+        ngx_lines_redis_connection_cause(conn,
+                             "NOAUTH: the server asks for a password: "
+                             "see \"password_file=\"");
+
+    } else if (ngx_lines_redis_reply_is(reply, "LOADING")) {
+        ngx_lines_redis_connection_cause(conn, "LOADING: not ready yet");
+
+    } else if (ngx_strstr(reply->str, "max number of clients")
+               || ngx_lines_redis_reply_is(reply, "MASTERDOWN")
+               || ngx_lines_redis_reply_is(reply, "DENIED")
+               || ngx_lines_redis_reply_is(reply, "BUSY"))
+    {
+        ngx_lines_redis_connection_cause(conn, "refused: %*s",
+                     ngx_min(reply->len, (size_t) NGX_LINES_REDIS_TEXT_LEN),
+                     reply->str);
+
+    } else {
+        return 0;
+    }
+
+    ngx_lines_redis_connection_fail(conn);
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_lines_redis_reply_is(redisReply *reply, char *code)
+{
+    size_t  len;
+
+    len = ngx_strlen(code);
+
+    if (reply->len < len || ngx_strncmp(reply->str, code, len) != 0) {
+        return 0;
+    }
+
+    return reply->len == len || reply->str[len] == ' ';
+}
+
+
+/* name ends with a colon; the value is empty when the field is not there */
+
+static void
+ngx_lines_redis_info_field(redisReply *reply, char *name, ngx_str_t *value)
+{
+    u_char  *p, *last, *end;
+    size_t   len;
+
+    ngx_str_null(value);
+
+    len = ngx_strlen(name);
+    p = (u_char *) reply->str;
+    last = p + reply->len;
+
+    while (p < last) {
+        end = ngx_strlchr(p, last, '\n');
+        if (end == NULL) {
+            end = last;
+        }
+
+        if ((size_t) (end - p) >= len
+            && ngx_strncmp(p, name, len) == 0)
+        {
+            value->data = p + len;
+            value->len = end - value->data;
+
+            if (value->len && value->data[value->len - 1] == '\r') {
+                value->len--;
+            }
+
+            return;
+        }
+
+        p = end + 1;
+    }
+}
