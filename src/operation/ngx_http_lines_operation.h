@@ -1,0 +1,335 @@
+
+/*
+ * Operations: what must happen exactly once, though any process may die at any
+ * moment.  The record is in Redis (operations.md); here is the copy that one
+ * worker holds while it carries the operation on, with nobody's help: a client
+ * may wait for it and may leave, the sweeper starts the same one without.
+ *
+ * Two rules hold everywhere.  Before an effect its intent is recorded; the
+ * outcome of a billing call goes to Redis from the handler of its answer, and
+ * the next step starts once Redis has acknowledged it.  And every write names
+ * the step, the attempt and the fence that it was decided upon: whoever lost
+ * the lease drops what it knows.
+ */
+
+#ifndef _NGX_HTTP_LINES_OPERATION_H_INCLUDED_
+#define _NGX_HTTP_LINES_OPERATION_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_carrier.h"
+#include "ngx_http_lines_billing.h"
+
+
+#define NGX_HTTP_LINES_DUE_SHARDS  16
+#define NGX_HTTP_LINES_POLLS       8
+
+
+typedef struct ngx_http_lines_operation_s  ngx_http_lines_operation_t;
+
+
+/* lines_operations: all times in milliseconds */
+
+struct ngx_http_lines_operation_conf_s {
+    ngx_msec_t       lease;        /* lease=20s: outlasts any one call */
+    ngx_msec_t       sweep;        /* sweep=5s: between two looks */
+    ngx_msec_t       due;          /* due=30s: first due instant */
+    ngx_msec_t       budget;       /* budget=3s: a client waits so long */
+    ngx_msec_t       reconcile;    /* reconcile=5s: once per line, by GET */
+    ngx_msec_t       reader;       /* reader=1s: a GET waits so long */
+    ngx_msec_t       retry;        /* retry=5s: first rest after a failure,
+                                      doubled up to four times that */
+    ngx_msec_t       absent;       /* absent=30s: between two look-ups */
+    ngx_msec_t       resend;       /* resend=23h: no call is sent later */
+    ngx_msec_t       hint;         /* hint=5m: an idle hint is kept so long */
+    ngx_msec_t       late;         /* late=5s: a begin's not_after */
+    ngx_msec_t       poll[NGX_HTTP_LINES_POLLS];  /* poll=1m,5m,30m */
+    ngx_uint_t       npolls;
+    ngx_msec_t       every;        /* every=1h: then */
+    ngx_msec_t       dead;         /* dead=23h5m: the last look */
+    ngx_uint_t       batch;        /* batch=16: operations at once that the
+                                      sweeper of a worker carries */
+
+    /* of this worker */
+    ngx_queue_t      running;      /* ngx_http_lines_operation_t */
+    ngx_uint_t       sweeping;     /* of them without a client */
+    ngx_event_t      sweeper;
+};
+
+
+/*
+ * What a step returns
+ *   NGX_AGAIN  parked: a script, a call or a wait is under way
+ *   NGX_OK     run the step that op->step names now (set by a write)
+ *   NGX_DONE   at rest: it ended, or its due instant says when to go on
+ *   NGX_ERROR  not now: the sweeper goes on from the record
+ */
+
+typedef ngx_int_t (*ngx_http_lines_operation_run_pt)(
+    ngx_http_lines_operation_t *op);
+
+/* the same results; reply[0] is "ok" or what the script says beside "lost" */
+typedef ngx_int_t (*ngx_http_lines_operation_reply_pt)(
+    ngx_http_lines_operation_t *op, redisReply *reply);
+
+/* the same results; the place where the outcome goes to Redis */
+typedef ngx_int_t (*ngx_http_lines_operation_answer_pt)(
+    ngx_http_lines_operation_t *op, ngx_http_lines_billing_result_t *result);
+
+/* the same for a call that is not billing's (the provisioner's) */
+typedef ngx_int_t (*ngx_http_lines_operation_result_pt)(
+    ngx_http_lines_operation_t *op, ngx_http_lines_result_t *result);
+
+
+/*
+ * An operation reads as a table.  The name of a step is its recovery point: it
+ * can be entered again at any time.  undo takes back what the step has done;
+ * it runs from the step that failed upwards, as a run function of its own
+ * whose recovery point is "undo:NAME", and ends with
+ * ngx_http_lines_operation_undone().  A step without undo is passed over.
+ */
+
+typedef struct {
+    ngx_str_t                          name;
+    ngx_http_lines_operation_run_pt    run;
+    ngx_http_lines_operation_run_pt    undo;
+} ngx_http_lines_operation_step_t;
+
+
+typedef struct {
+    ngx_str_t                          name;     /* "kind" of the record */
+    ngx_http_lines_operation_step_t   *steps;    /* ends with a null name */
+    ngx_http_lines_operation_run_pt    undone;   /* once all is undone: writes
+                                                    the end; or NULL */
+} ngx_http_lines_operation_kind_t;
+
+
+/* registered in ngx_http_lines_operation_kinds.c */
+extern ngx_http_lines_operation_kind_t  *ngx_http_lines_operation_kinds[];
+
+
+/* what the one who started it would like beside going on */
+
+#define NGX_HTTP_LINES_WANT_LINK    0x0001   /* dead invoice: a new attempt */
+#define NGX_HTTP_LINES_WANT_CANCEL  0x0002   /* dead invoice: cancel the line */
+
+
+struct ngx_http_lines_operation_s {
+    ngx_queue_t                        queue;    /* of conf->running */
+    ngx_pool_t                        *pool;     /* its own */
+    ngx_log_t                         *log;
+    ngx_http_lines_main_conf_t        *lmcf;
+    ngx_http_lines_operation_conf_t   *conf;
+
+    ngx_str_t                          tenant;   /* w:ID or a:ID */
+    ngx_str_t                          id;
+    ngx_http_lines_operation_kind_t   *kind;     /* NULL until claimed */
+    ngx_str_t                          step;     /* recovery point */
+    ngx_str_t                          point;    /* "KIND.STEP", for logs */
+    ngx_uint_t                         attempt;
+    ngx_uint_t                         fence;
+    ngx_uint_t                         want;
+    ngx_uint_t                         swept;    /* flag: by the sweeper */
+
+    ngx_array_t                        fields;   /* of the record: ngx_keyval_t */
+    int64_t                            now;      /* Redis' clock, at the claim */
+    ngx_msec_t                         claimed;  /* and ours */
+
+    ngx_http_lines_carrier_t          *carrier;  /* from the first call on */
+    void                              *data;     /* the kind's own, of pool */
+
+    ngx_queue_t                        waiters;  /* clients; may be empty */
+
+    /* the engine's own */
+    ngx_lines_redis_op_t              *command;
+    ngx_http_lines_operation_reply_pt  reply;
+    ngx_http_lines_operation_run_pt    send;
+    ngx_http_lines_operation_answer_pt answer;
+    ngx_http_lines_operation_result_pt result;
+    ngx_http_lines_operation_run_pt    wake;
+    ngx_event_t                        next;     /* posted, or a timer */
+    ngx_int_t                          rc;
+    ngx_str_t                          next_step;
+    ngx_uint_t                         repeats;  /* of a call, in this run */
+    ngx_uint_t                         reclaims; /* after a lost reply */
+    unsigned                           claiming:1;
+    unsigned                           ended:1;  /* the record says done */
+    unsigned                           lost:1;   /* held by another */
+    unsigned                           unknown:1; /* no such record */
+};
+
+
+/*
+ * What a waiting client learns.  rc is
+ *   NGX_OK        the operation is at rest, or done
+ *   NGX_AGAIN     the budget is over; it goes on without the client
+ *   NGX_BUSY      another process holds it, still at the end of the budget
+ *   NGX_DECLINED  there is no such operation (any more)
+ *   NGX_ERROR     Redis or billing cannot be asked now: 503
+ * op (NULL for BUSY, DECLINED, ERROR) shows the record as far as it is known:
+ * ngx_http_lines_operation_get(op, "answer") and so on, until the handler
+ * returns.  The result is that of a step of the request.
+ */
+
+typedef ngx_int_t (*ngx_http_lines_operation_done_pt)(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
+
+
+/*
+ * Starts, joins or waits for an operation on behalf of a request.  fence is
+ * the one that begin gave with its lease, 0 for none.  budget 0 is the
+ * configured one.  Returns NGX_AGAIN: done is called later, once, unless the
+ * client leaves before, and the request resumes with its result; or what
+ * ngx_http_lines_unavailable() returned.  tenant and id are copied.
+ */
+
+ngx_int_t ngx_http_lines_operation_start(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+    ngx_uint_t fence, ngx_uint_t want, ngx_msec_t budget,
+    ngx_http_lines_operation_done_pt done);
+
+/*
+ * The same with no client.  NGX_OK: it was started, or runs here already;
+ * NGX_ERROR: not now.
+ */
+
+ngx_int_t ngx_http_lines_operation_spawn(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *id, ngx_uint_t fence, ngx_uint_t want);
+
+
+/* For the steps. */
+
+/* a field of the record; empty where it is absent */
+ngx_str_t ngx_http_lines_operation_get(ngx_http_lines_operation_t *op,
+    const char *name);
+int64_t ngx_http_lines_operation_get_number(ngx_http_lines_operation_t *op,
+    const char *name);
+
+/* of the copy only, as a script has written it; copied; NGX_ERROR: no memory */
+ngx_int_t ngx_http_lines_operation_set(ngx_http_lines_operation_t *op,
+    const char *name, ngx_str_t *value);
+
+/* Redis' time, milliseconds */
+int64_t ngx_http_lines_operation_now(ngx_http_lines_operation_t *op);
+
+/* "lines:{T}:" and what fmt adds, in the pool; empty without memory */
+ngx_str_t ngx_http_lines_operation_key(ngx_http_lines_operation_t *op,
+    const char *fmt, ...);
+
+/*
+ * A script that compares step, attempt and fence itself (lib/guard.lua).
+ * Its reply "lost" never reaches the handler: the operation is dropped.
+ * Without a reply the operation is claimed again and the step that the record
+ * says is entered.
+ */
+
+ngx_int_t ngx_http_lines_operation_eval(ngx_http_lines_operation_t *op,
+    ngx_lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, ngx_http_lines_operation_reply_pt handler);
+
+ngx_int_t ngx_http_lines_operation_command(ngx_http_lines_operation_t *op,
+    ngx_uint_t argc, ngx_str_t *argv,
+    ngx_http_lines_operation_reply_pt handler);
+
+/* what guard() compares: three arguments */
+ngx_int_t ngx_http_lines_operation_guard(ngx_http_lines_operation_t *op,
+    ngx_str_t *args);
+
+/*
+ * Writes fields (name, value, …) and moves to another step, which then runs.
+ * The lease is claimed anew.  next may be the step itself.
+ */
+
+ngx_int_t ngx_http_lines_operation_step(ngx_http_lines_operation_t *op,
+    const char *next, ngx_uint_t nfields, ngx_str_t *fields);
+
+/* the same to the one below in the table */
+ngx_int_t ngx_http_lines_operation_advance(ngx_http_lines_operation_t *op,
+    ngx_uint_t nfields, ngx_str_t *fields);
+
+/*
+ * A billing call: makes the carrier, claims the lease anew where it is not
+ * fresh, and has send(op) make the call, as
+ *     return ngx_http_lines_billing_get_invoice(op->carrier, &id,
+ *                ngx_http_lines_operation_answered, op);
+ * answer(op, result) is called once.
+ */
+
+ngx_int_t ngx_http_lines_operation_call(ngx_http_lines_operation_t *op,
+    ngx_http_lines_operation_run_pt send,
+    ngx_http_lines_operation_answer_pt answer);
+
+void ngx_http_lines_operation_answered(void *data,
+    ngx_http_lines_billing_result_t *result);
+
+/* the same for ngx_http_lines_carrier_call() in send */
+ngx_int_t ngx_http_lines_operation_call_other(ngx_http_lines_operation_t *op,
+    ngx_http_lines_operation_run_pt send,
+    ngx_http_lines_operation_result_pt result);
+
+void ngx_http_lines_operation_other_answered(void *data,
+    ngx_http_lines_result_t *result);
+
+/*
+ * An outcome that decides nothing (RETRY, UNKNOWN, UNSENT, or a provisioner
+ * that is away): the step again, soon while a client waits and a few times
+ * only, else after a rest.  ALERT and the like: stuck().
+ */
+
+ngx_int_t ngx_http_lines_operation_again(ngx_http_lines_operation_t *op);
+
+/*
+ * Rests until a due instant: the lease is given back.  For an outcome that
+ * counts, fields are written with it.
+ */
+
+ngx_int_t ngx_http_lines_operation_rest(ngx_http_lines_operation_t *op,
+    ngx_msec_t delay, ngx_uint_t nfields, ngx_str_t *fields);
+
+/* for people to look at: an alert, "stuck" in the record, a long rest */
+ngx_int_t ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
+    const char *reason);
+
+/* its record is done (a script said so): the hint goes, the clients learn */
+ngx_int_t ngx_http_lines_operation_finish(ngx_http_lines_operation_t *op);
+
+/*
+ * Begins the undo at the step that runs now; the answer is recorded with it.
+ * undone: the end of a step's undo function.
+ */
+
+ngx_int_t ngx_http_lines_operation_undo(ngx_http_lines_operation_t *op,
+    ngx_uint_t status, ngx_str_t *answer);
+ngx_int_t ngx_http_lines_operation_undone(ngx_http_lines_operation_t *op);
+
+
+/*
+ * Hints: "lines:{due:N}" and its member "TENANT ID".  They are written before
+ * what they point at.
+ */
+
+ngx_int_t ngx_http_lines_due(ngx_pool_t *pool, ngx_str_t *tenant,
+    ngx_str_t *id, ngx_str_t *key, ngx_str_t *member);
+
+
+/* lines_operations lease=… sweep=… …; conf is the main configuration */
+char *ngx_http_lines_operations(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* create_main_conf, with unset values; init_main_conf: the defaults */
+ngx_http_lines_operation_conf_t *ngx_http_lines_operation_create_conf(
+    ngx_conf_t *cf);
+char *ngx_http_lines_operation_init_conf(ngx_conf_t *cf,
+    ngx_http_lines_operation_conf_t *ocf);
+
+/* the sweeper of this worker; Redis has been created before */
+ngx_int_t ngx_http_lines_operation_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf);
+void ngx_http_lines_operation_exit_process(ngx_http_lines_main_conf_t *lmcf);
+
+
+#endif /* _NGX_HTTP_LINES_OPERATION_H_INCLUDED_ */
