@@ -98,7 +98,10 @@ char *ngx_lines_redis_check_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf);
 ngx_lines_redis_t *ngx_lines_redis_create(ngx_cycle_t *cycle,
     ngx_lines_redis_conf_t *conf);
 
-/* in exit_process: frees every connection, reconnects no more */
+/*
+ * In exit_process, after the subscribers: frees every connection, reconnects
+ * no more.  Handlers of what is still in flight are not called.
+ */
 void ngx_lines_redis_destroy(ngx_lines_redis_t *redis);
 
 
@@ -118,7 +121,10 @@ ngx_lines_redis_op_t *ngx_lines_redis_eval(ngx_lines_redis_t *redis,
     ngx_lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
     ngx_str_t *args, ngx_lines_redis_handler_pt handler, void *data);
 
-/* the asker is gone: the handler will not be called, the reply is dropped */
+/*
+ * The asker is gone: the handler will not be called, the reply is dropped.
+ * What was not sent yet is never sent.  Not after the handler was called.
+ */
 void ngx_lines_redis_detach(ngx_lines_redis_op_t *op);
 
 

@@ -406,8 +406,8 @@ ngx_lines_redis_connection_ready(ngx_lines_redis_connection_t *conn)
 
     if (conn->complained) {
         ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
-                      "lines redis \"%V\": connected again",
-                      &conn->conf->name);
+                      "lines redis \"%V\", %s: connected again",
+                      &conn->conf->name, conn->role);
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
@@ -580,7 +580,7 @@ ngx_lines_redis_complain(ngx_lines_redis_connection_t *conn, char *what)
 
     conn->complained = 1;
 
-    ngx_log_error(level, conn->log, 0, "lines redis \"%V\": %s: %s",
-                  &conn->conf->name, what,
+    ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
+                  &conn->conf->name, conn->role, what,
                   conn->cause[0] ? conn->cause : (u_char *) "closed");
 }

@@ -57,6 +57,7 @@ struct ngx_lines_redis_connection_s {
     ngx_int_t                       ident;
 
     ngx_lines_redis_state_e         state;
+    char                           *role;       /* for messages */
 
     /* ready for commands; may be called from within a hiredis callback */
     ngx_lines_redis_connection_pt   ready;
@@ -100,7 +101,7 @@ struct ngx_lines_redis_connection_s {
 
 
 /*
- * Starts to connect; conf, log, data and the handlers are set by the caller,
+ * Starts to connect; conf, log, role, data and the handlers are set by the caller,
  * everything else is zero.
  */
 void ngx_lines_redis_connection_open(ngx_lines_redis_connection_t *conn);

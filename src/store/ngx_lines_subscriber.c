@@ -109,6 +109,7 @@ ngx_lines_subscriber_create(ngx_cycle_t *cycle, ngx_lines_redis_conf_t *conf,
     conn->conf = conf;
     conn->log = cycle->log;
     conn->data = sub;
+    conn->role = "subscription";
     conn->ready = ngx_lines_subscriber_ready;
     conn->lost = ngx_lines_subscriber_lost;
     conn->shutdown = ngx_lines_subscriber_shutdown;

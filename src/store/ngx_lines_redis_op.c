@@ -1,0 +1,342 @@
+
+/*
+ * What becomes of an operation: sent or waiting, answered, late or lost.
+ */
+
+#include "ngx_lines_redis_op.h"
+#include "ngx_lines_resp.h"
+
+
+static void ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static ngx_int_t ngx_lines_redis_resend(ngx_lines_redis_op_t *op);
+static void ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis,
+    redisReply *reply);
+static void ngx_lines_redis_deadline_handler(ngx_event_t *ev);
+
+
+ngx_lines_redis_op_t *
+ngx_lines_redis_op_create(ngx_lines_redis_t *redis, size_t len)
+{
+    ngx_queue_t           *q;
+    ngx_lines_redis_op_t  *op;
+
+    if (!ngx_queue_empty(&redis->spare)) {
+        q = ngx_queue_head(&redis->spare);
+        ngx_queue_remove(q);
+        redis->nspare--;
+
+        op = ngx_queue_data(q, ngx_lines_redis_op_t, queue);
+
+    } else {
+        op = ngx_alloc(sizeof(ngx_lines_redis_op_t), redis->log);
+        if (op == NULL) {
+            return NULL;
+        }
+    }
+
+    ngx_memzero(op, offsetof(ngx_lines_redis_op_t, buffer));
+
+    op->redis = redis;
+    op->ident = -1;
+    op->start = op->buffer;
+
+    if (len > NGX_LINES_REDIS_INLINE) {
+        op->start = ngx_alloc(len, redis->log);
+
+        if (op->start == NULL) {
+            ngx_free(op);
+            return NULL;
+        }
+    }
+
+    op->timer.handler = ngx_lines_redis_deadline_handler;
+    op->timer.data = op;
+    op->timer.log = redis->log;
+
+    redis->status.inflight++;
+
+    return op;
+}
+
+
+void
+ngx_lines_redis_detach(ngx_lines_redis_op_t *op)
+{
+    op->handler = NULL;
+
+    if (op->sent) {
+        if (op->timer.timer_set) {
+            ngx_del_timer(&op->timer);
+        }
+
+        return;
+    }
+
+    ngx_queue_remove(&op->queue);
+    ngx_lines_redis_op_free(op);
+}
+
+
+void
+ngx_lines_redis_op_free(ngx_lines_redis_op_t *op)
+{
+    ngx_lines_redis_t  *redis;
+
+    redis = op->redis;
+
+    if (op->timer.timer_set) {
+        ngx_del_timer(&op->timer);
+    }
+
+    if (op->start != op->buffer) {
+        ngx_free(op->start);
+    }
+
+    redis->status.inflight--;
+
+    if (redis->destroyed || redis->nspare >= NGX_LINES_REDIS_SPARE) {
+        ngx_free(op);
+        return;
+    }
+
+    ngx_queue_insert_head(&redis->spare, &op->queue);
+    redis->nspare++;
+}
+
+
+void
+ngx_lines_redis_op_done(ngx_lines_redis_op_t *op, redisReply *reply)
+{
+    void                        *data;
+    ngx_uint_t                   destroyed;
+    ngx_lines_redis_handler_pt   handler;
+
+    handler = op->handler;
+    data = op->data;
+    destroyed = op->redis->destroyed;
+
+    /* first, so that the handler can issue the next one under the bound */
+
+    ngx_lines_redis_op_free(op);
+
+    if (handler && !destroyed) {
+        handler(data, reply);
+    }
+}
+
+
+ngx_lines_redis_op_t *
+ngx_lines_redis_op_submit(ngx_lines_redis_op_t *op,
+    ngx_lines_redis_handler_pt handler, void *data)
+{
+    ngx_lines_redis_t  *redis;
+
+    redis = op->redis;
+
+    op->handler = handler;
+    op->data = data;
+
+    ngx_add_timer(&op->timer, redis->conf->timeout);
+
+    redis->status.commands++;
+
+    if (redis->connection.state == NGX_LINES_REDIS_READY
+        && ngx_lines_redis_op_send(op, op->start, op->len) == NGX_OK)
+    {
+        return op;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis op waits: %p", op);
+
+    ngx_queue_insert_tail(&redis->waiting, &op->queue);
+
+    return op;
+}
+
+
+ngx_int_t
+ngx_lines_redis_op_send(ngx_lines_redis_op_t *op, u_char *start, size_t len)
+{
+    ngx_lines_redis_connection_t  *conn;
+
+    conn = &op->redis->connection;
+
+    if (conn->state != NGX_LINES_REDIS_READY) {
+        return NGX_DECLINED;
+    }
+
+    if (redisAsyncFormattedCommand(conn->ac, ngx_lines_redis_reply_handler, op,
+                                   (const char *) start, len)
+        != REDIS_OK)
+    {
+        /* the connection is being closed, or hiredis has no memory */
+
+        if (!(conn->ac->c.flags & (REDIS_DISCONNECTING|REDIS_FREEING))) {
+            ngx_lines_redis_connection_cause(conn, "no memory");
+            ngx_lines_redis_connection_fail(conn);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    op->sent = 1;
+    op->reads = conn->reads;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    ngx_lines_redis_op_t *op = privdata;
+
+    redisReply         *reply;
+    ngx_lines_redis_t  *redis;
+
+    reply = data;
+    redis = op->redis;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis reply: %p %d", op, reply ? reply->type : -1);
+
+    if (reply == NULL) {
+        if (!op->expired) {
+            redis->status.errors++;
+        }
+
+    } else if (op->expired) {
+        redis->status.late++;
+
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+
+        if (op->script && !op->retried
+            && ngx_strncmp(reply->str, "NOSCRIPT", 8) == 0
+            && ngx_lines_redis_resend(op) == NGX_OK)
+        {
+            return;
+        }
+
+        redis->status.errors++;
+
+        ngx_lines_redis_check_readonly(redis, reply);
+    }
+
+    ngx_lines_redis_op_done(op, reply);
+}
+
+
+/* the node does not know the script: the same arguments with its source */
+
+static ngx_int_t
+ngx_lines_redis_resend(ngx_lines_redis_op_t *op)
+{
+    u_char              *p, *start;
+    size_t               len;
+    ngx_int_t            rc;
+    ngx_lines_redis_t   *redis;
+    ngx_lines_script_t  *script;
+
+    redis = op->redis;
+    script = op->script;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis script is unknown: \"%V\"", &script->name);
+
+    len = 3 * NGX_LINES_RESP_OVERHEAD + sizeof("EVAL") - 1
+          + script->source.len + op->len - op->tail + 1;
+
+    start = ngx_alloc(len, redis->log);
+    if (start == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_lines_resp_array(start, op->argc);
+    p = ngx_lines_resp_string(p, (u_char *) "EVAL", sizeof("EVAL") - 1);
+    p = ngx_lines_resp_string(p, script->source.data, script->source.len);
+    p = ngx_cpymem(p, op->start + op->tail, op->len - op->tail);
+
+    *p = '\0';
+
+    op->retried = 1;
+    redis->status.resends++;
+
+    rc = ngx_lines_redis_op_send(op, start, p - start);
+
+    ngx_free(start);
+
+    return rc;
+}
+
+
+/*
+ * A failover has made a replica of it.  Scripts' errors carry the code inside
+ * before 7.0.
+ */
+
+static void
+ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis, redisReply *reply)
+{
+    if (ngx_strncmp(reply->str, "READONLY", 8) != 0
+        && ngx_strstr(reply->str, "-READONLY ") == NULL)
+    {
+        return;
+    }
+
+    redis->status.readonly = 1;
+
+    ngx_lines_redis_connection_drain(&redis->connection,
+                                     "READONLY: no longer the primary");
+}
+
+
+static void
+ngx_lines_redis_deadline_handler(ngx_event_t *ev)
+{
+    ngx_lines_redis_op_t *op = ev->data;
+
+    void                          *data;
+    ngx_uint_t                     hung;
+    ngx_lines_redis_t             *redis;
+    ngx_lines_redis_handler_pt     handler;
+    ngx_lines_redis_connection_t  *conn;
+
+    redis = op->redis;
+    conn = &redis->connection;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis deadline: %p sent:%d", op, (int) op->sent);
+
+    redis->status.timeouts++;
+
+    if (!op->sent) {
+        ngx_queue_remove(&op->queue);
+        ngx_lines_redis_op_done(op, NULL);
+        return;
+    }
+
+    /* the guard stays in hiredis' queue: a late reply finds nobody */
+
+    handler = op->handler;
+    data = op->data;
+
+    op->handler = NULL;
+    op->expired = 1;
+
+    hung = (conn->ac != NULL && op->reads == conn->reads);
+
+    if (hung) {
+
+        /* not one byte since it was sent: nobody need wait for this server */
+
+        conn->away = 1;
+        ngx_lines_redis_connection_drop(conn, "no reply within the timeout");
+    }
+
+    if (handler) {
+        handler(data, NULL);
+    }
+}
