@@ -1,0 +1,641 @@
+
+#include "ngx_lines_jwt.h"
+#include "ngx_lines_base64url.h"
+#include "ngx_lines_digest.h"
+#include "ngx_lines_strict_json.h"
+
+#include <openssl/err.h>
+
+
+#define NGX_LINES_JWT_DEPTH       64
+#define NGX_LINES_JWT_CONTAINERS  1024
+
+#define NGX_LINES_JWT_MAX_TENANT  64
+
+/* Clerk's header member "cat"; a machine's token is no session */
+#define NGX_LINES_JWT_SESSION     "cl_B7d4PD111AAA"
+#define NGX_LINES_JWT_ANY         "cl_I7d4PD111III"
+#define NGX_LINES_JWT_MACHINE     "mch_"
+
+
+static ngx_int_t ngx_lines_jwt_split(ngx_lines_jwt_t *jwt, ngx_str_t *token,
+    ngx_str_t *header);
+static ngx_int_t ngx_lines_jwt_load(ngx_lines_jwt_t *jwt, ngx_str_t *encoded,
+    ngx_lines_jwt_reason_e reason, json_t **object);
+static ngx_int_t ngx_lines_jwt_check_header(ngx_lines_jwt_t *jwt,
+    json_t *header);
+static ngx_int_t ngx_lines_jwt_check_signature(ngx_lines_jwt_t *jwt,
+    ngx_lines_jwk_verifier_t *verifier);
+static ngx_int_t ngx_lines_jwt_check_claims(ngx_lines_jwt_t *jwt,
+    json_t *claims, ngx_lines_jwt_options_t *options, int64_t now);
+static ngx_int_t ngx_lines_jwt_check_party(ngx_lines_jwt_t *jwt,
+    json_t *claims, ngx_lines_jwt_options_t *options);
+static ngx_int_t ngx_lines_jwt_check_times(ngx_lines_jwt_t *jwt,
+    json_t *claims, int64_t leeway, int64_t now);
+static ngx_int_t ngx_lines_jwt_time(json_t *claims, const char *name,
+    ngx_uint_t up, int64_t *seconds);
+static ngx_int_t ngx_lines_jwt_check_tenant(ngx_lines_jwt_t *jwt,
+    json_t *claims, ngx_str_t *path);
+static ngx_uint_t ngx_lines_jwt_walk(json_t *claims, ngx_str_t *path,
+    json_t **value);
+static ngx_uint_t ngx_lines_jwt_equals(json_t *value, const char *text);
+static ngx_uint_t ngx_lines_jwt_same(json_t *value, ngx_str_t *text);
+static ngx_uint_t ngx_lines_jwt_clean(json_t *value);
+static void ngx_lines_jwt_keep(ngx_lines_jwt_t *jwt, ngx_str_t *text,
+    json_t *value);
+static ngx_int_t ngx_lines_jwt_refuse(ngx_lines_jwt_t *jwt,
+    ngx_lines_jwt_reason_e reason);
+
+
+static ngx_str_t  ngx_lines_jwt_reasons[] = {
+    ngx_string("accepted"),
+    ngx_string("token-missing"),
+    ngx_string("token-too-long"),
+    ngx_string("token-malformed"),
+    ngx_string("token-invalid-header"),
+    ngx_string("token-invalid-type"),
+    ngx_string("token-invalid-category"),
+    ngx_string("token-invalid-algorithm"),
+    ngx_string("token-critical-header"),
+    ngx_string("kid-missing"),
+    ngx_string("kid-unknown"),
+    ngx_string("keys-unavailable"),
+    ngx_string("token-invalid-signature"),
+    ngx_string("token-invalid-claims"),
+    ngx_string("token-invalid-subject"),
+    ngx_string("token-invalid-issuer"),
+    ngx_string("token-invalid-party"),
+    ngx_string("token-expired"),
+    ngx_string("token-not-active-yet"),
+    ngx_string("token-issued-in-future"),
+    ngx_string("session-pending"),
+    ngx_string("tenant-malformed"),
+    ngx_string("cookie-refused")
+};
+
+
+ngx_int_t
+ngx_lines_jwt_parse(ngx_lines_jwt_t *jwt, ngx_str_t *token, u_char *buf)
+{
+    json_t     *object;
+    ngx_int_t   rc;
+    ngx_str_t   header;
+
+    ngx_memzero(jwt, sizeof(ngx_lines_jwt_t));
+
+    jwt->buf = buf;
+
+    rc = ngx_lines_jwt_split(jwt, token, &header);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_lines_jwt_load(jwt, &header, NGX_LINES_JWT_BAD_HEADER, &object);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_lines_jwt_check_header(jwt, object);
+
+    json_decref(object);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_split(ngx_lines_jwt_t *jwt, ngx_str_t *token, ngx_str_t *header)
+{
+    u_char     *first, *second, *last;
+    ngx_str_t   decoded;
+
+    if (token->len == 0) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_MISSING);
+    }
+
+    if (token->len > NGX_LINES_JWT_MAX_LEN) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_TOO_LONG);
+    }
+
+    last = token->data + token->len;
+
+    first = ngx_strlchr(token->data, last, '.');
+    second = first ? ngx_strlchr(first + 1, last, '.') : NULL;
+
+    if (second == NULL || ngx_strlchr(second + 1, last, '.') != NULL) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_MALFORMED);
+    }
+
+    header->data = token->data;
+    header->len = first - token->data;
+
+    jwt->payload.data = first + 1;
+    jwt->payload.len = second - (first + 1);
+
+    jwt->signature.data = second + 1;
+    jwt->signature.len = last - (second + 1);
+
+    jwt->signed_part.data = token->data;
+    jwt->signed_part.len = second - token->data;
+
+    /* nothing is done about a token of which any part is no base64url */
+
+    decoded.data = jwt->buf;
+
+    if (header->len == 0
+        || jwt->payload.len == 0
+        || jwt->signature.len == 0
+        || ngx_lines_base64url_decode(&decoded, &jwt->payload) != NGX_OK
+        || ngx_lines_base64url_decode(&decoded, &jwt->signature) != NGX_OK
+        || ngx_lines_base64url_decode(&decoded, header) != NGX_OK)
+    {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_MALFORMED);
+    }
+
+    return NGX_OK;
+}
+
+
+/* what is decoded is scratch: the parser keeps copies */
+
+static ngx_int_t
+ngx_lines_jwt_load(ngx_lines_jwt_t *jwt, ngx_str_t *encoded,
+    ngx_lines_jwt_reason_e reason, json_t **object)
+{
+    ngx_int_t  rc;
+    ngx_str_t  decoded;
+
+    decoded.data = jwt->buf;
+
+    (void) ngx_lines_base64url_decode(&decoded, encoded);
+
+    rc = ngx_lines_strict_json_object(&decoded, NGX_LINES_JWT_DEPTH,
+                                      NGX_LINES_JWT_CONTAINERS, object);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_lines_jwt_refuse(jwt, reason);
+    }
+
+    return rc;
+}
+
+
+/* jwk, jku, x5c, x5u: a token does not choose the key that it is judged by */
+
+static ngx_int_t
+ngx_lines_jwt_check_header(ngx_lines_jwt_t *jwt, json_t *header)
+{
+    json_t  *value;
+
+    value = json_object_get(header, "typ");
+
+    if (value && !ngx_lines_jwt_equals(value, "JWT")) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_TYPE);
+    }
+
+    value = json_object_get(header, "alg");
+
+    if (!ngx_lines_jwt_equals(value, "RS256")) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_ALGORITHM);
+    }
+
+    if (json_object_get(header, "crit")) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_CRITICAL_HEADER);
+    }
+
+    value = json_object_get(header, "cat");
+
+    if (value
+        && !ngx_lines_jwt_equals(value, NGX_LINES_JWT_SESSION)
+        && !ngx_lines_jwt_equals(value, NGX_LINES_JWT_ANY))
+    {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_CATEGORY);
+    }
+
+    value = json_object_get(header, "kid");
+
+    if (json_is_string(value)) {
+        ngx_lines_jwt_keep(jwt, &jwt->kid, value);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_lines_jwt_key(ngx_lines_jwt_t *jwt, ngx_lines_jwk_set_t *set,
+    ngx_lines_jwk_t **key)
+{
+    *key = ngx_lines_jwk_find(set, &jwt->kid);
+
+    if (*key == NULL) {
+        return ngx_lines_jwt_refuse(jwt, jwt->kid.len
+                                         ? NGX_LINES_JWT_UNKNOWN_KID
+                                         : NGX_LINES_JWT_NO_KID);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_lines_jwt_verify(ngx_lines_jwt_t *jwt, ngx_lines_jwk_verifier_t *verifier,
+    ngx_lines_jwt_options_t *options, int64_t now)
+{
+    json_t     *claims;
+    ngx_int_t   rc;
+
+    rc = ngx_lines_jwt_check_signature(jwt, verifier);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_lines_jwt_load(jwt, &jwt->payload, NGX_LINES_JWT_BAD_CLAIMS,
+                            &claims);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_lines_jwt_check_claims(jwt, claims, options, now);
+
+    json_decref(claims);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_check_signature(ngx_lines_jwt_t *jwt,
+    ngx_lines_jwk_verifier_t *verifier)
+{
+    int        rc;
+    u_char     digest[NGX_LINES_SHA256_LEN];
+    ngx_str_t  signature;
+
+    if (ngx_lines_base64url_decoded_len(jwt->signature.len)
+        != verifier->signature_len)
+    {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_SIGNATURE);
+    }
+
+    signature.data = jwt->buf;
+
+    (void) ngx_lines_base64url_decode(&signature, &jwt->signature);
+
+    if (ngx_lines_sha256(&jwt->signed_part, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = EVP_PKEY_verify(verifier->ctx, signature.data, signature.len, digest,
+                         NGX_LINES_SHA256_LEN);
+
+    if (rc != 1) {
+
+        /* what stays in the queue would be logged by the next TLS call */
+        ERR_clear_error();
+
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_SIGNATURE);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_check_claims(ngx_lines_jwt_t *jwt, json_t *claims,
+    ngx_lines_jwt_options_t *options, int64_t now)
+{
+    json_t     *value;
+    ngx_int_t   rc;
+
+    value = json_object_get(claims, "sub");
+
+    if (!json_is_string(value)
+        || !ngx_lines_jwt_clean(value)
+        || ngx_strncmp(json_string_value(value), NGX_LINES_JWT_MACHINE,
+                       sizeof(NGX_LINES_JWT_MACHINE) - 1)
+           == 0)
+    {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_SUBJECT);
+    }
+
+    ngx_lines_jwt_keep(jwt, &jwt->sub, value);
+
+    if (options->issuer.len == 0
+        || !ngx_lines_jwt_same(json_object_get(claims, "iss"),
+                               &options->issuer))
+    {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_ISSUER);
+    }
+
+    rc = ngx_lines_jwt_check_party(jwt, claims, options);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_lines_jwt_check_times(jwt, claims, options->leeway, now);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_lines_jwt_equals(json_object_get(claims, "sts"), "pending")) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_SESSION_PENDING);
+    }
+
+    value = json_object_get(claims, "sid");
+
+    if (ngx_lines_jwt_clean(value)) {
+        ngx_lines_jwt_keep(jwt, &jwt->sid, value);
+    }
+
+    return ngx_lines_jwt_check_tenant(jwt, claims, &options->tenant_claim);
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_check_party(ngx_lines_jwt_t *jwt, json_t *claims,
+    ngx_lines_jwt_options_t *options)
+{
+    json_t      *value;
+    ngx_uint_t   i;
+
+    value = json_object_get(claims, "azp");
+
+    for (i = 0; i < options->nparties; i++) {
+        if (ngx_lines_jwt_same(value, &options->parties[i])) {
+            break;
+        }
+    }
+
+    if (options->nparties && i == options->nparties) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_PARTY);
+    }
+
+    if (ngx_lines_jwt_clean(value)) {
+        ngx_lines_jwt_keep(jwt, &jwt->azp, value);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_check_times(ngx_lines_jwt_t *jwt, json_t *claims,
+    int64_t leeway, int64_t now)
+{
+    int64_t  exp, nbf, iat;
+
+    if (json_object_get(claims, "exp") == NULL
+        || ngx_lines_jwt_time(claims, "exp", 0, &exp) != NGX_OK
+        || ngx_lines_jwt_time(claims, "nbf", 1, &nbf) != NGX_OK
+        || ngx_lines_jwt_time(claims, "iat", 1, &iat) != NGX_OK)
+    {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_CLAIMS);
+    }
+
+    if (exp * 1000 <= now - leeway) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_EXPIRED);
+    }
+
+    if (nbf * 1000 > now + leeway) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_NOT_ACTIVE_YET);
+    }
+
+    if (iat * 1000 > now + leeway) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_ISSUED_IN_FUTURE);
+    }
+
+    jwt->exp = exp;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A claim that is absent counts as 0.  Fractions of a second are rounded
+ * against the token.
+ */
+
+static ngx_int_t
+ngx_lines_jwt_time(json_t *claims, const char *name, ngx_uint_t up,
+    int64_t *seconds)
+{
+    double   value;
+    json_t  *claim;
+
+    *seconds = 0;
+
+    claim = json_object_get(claims, name);
+
+    if (claim == NULL) {
+        return NGX_OK;
+    }
+
+    if (!json_is_number(claim)) {
+        return NGX_DECLINED;
+    }
+
+    value = json_number_value(claim);
+
+    /* written so that not-a-number fails too */
+
+    if (!(value >= -NGX_LINES_JWT_MAX_TIME && value <= NGX_LINES_JWT_MAX_TIME))
+    {
+        return NGX_DECLINED;
+    }
+
+    *seconds = (int64_t) value;
+
+    if (up && (double) *seconds < value) {
+        (*seconds)++;
+
+    } else if (!up && (double) *seconds > value) {
+        (*seconds)--;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_check_tenant(ngx_lines_jwt_t *jwt, json_t *claims,
+    ngx_str_t *path)
+{
+    json_t            *value;
+    ngx_str_t          tenant;
+    static ngx_str_t   v1 = ngx_string("org_id");
+    static ngx_str_t   v2 = ngx_string("o.id");
+
+    if (path->len == 0) {
+        value = json_object_get(claims, "v");
+
+        path = (json_is_number(value) && json_number_value(value) == 2) ? &v2
+                                                                        : &v1;
+    }
+
+    if (!ngx_lines_jwt_walk(claims, path, &value)) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_TENANT);
+    }
+
+    if (value == NULL) {
+        return NGX_OK;
+    }
+
+    tenant.data = (u_char *) json_string_value(value);
+    tenant.len = json_string_length(value);
+
+    if (!ngx_lines_jwt_tenant_valid(&tenant)) {
+        return ngx_lines_jwt_refuse(jwt, NGX_LINES_JWT_BAD_TENANT);
+    }
+
+    ngx_lines_jwt_keep(jwt, &jwt->tenant, value);
+
+    return NGX_OK;
+}
+
+
+/*
+ * *value: a string, or NULL where a member on the way is absent or null, which
+ * is how a session without an organization looks.  False: something on the
+ * way is of another type, so that nobody can say what is meant.
+ */
+
+static ngx_uint_t
+ngx_lines_jwt_walk(json_t *claims, ngx_str_t *path, json_t **value)
+{
+    u_char  *p, *last, *dot;
+    json_t  *object;
+
+    object = claims;
+    last = path->data + path->len;
+
+    for (p = path->data; /* void */ ; p = dot + 1) {
+
+        if (!json_is_object(object)) {
+            return 0;
+        }
+
+        dot = ngx_strlchr(p, last, '.');
+
+        object = json_object_getn(object, (const char *) p,
+                                  (dot ? dot : last) - p);
+
+        if (object == NULL || json_is_null(object)) {
+            *value = NULL;
+            return 1;
+        }
+
+        if (dot == NULL) {
+            break;
+        }
+    }
+
+    *value = object;
+
+    return json_is_string(object);
+}
+
+
+ngx_uint_t
+ngx_lines_jwt_tenant_valid(ngx_str_t *text)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (text->len == 0 || text->len > NGX_LINES_JWT_MAX_TENANT) {
+        return 0;
+    }
+
+    for (i = 0; i < text->len; i++) {
+        ch = text->data[i];
+
+        if (!(ch >= 'a' && ch <= 'z')
+            && !(ch >= 'A' && ch <= 'Z')
+            && !(ch >= '0' && ch <= '9')
+            && ch != '_' && ch != '-')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_lines_jwt_equals(json_t *value, const char *text)
+{
+    return json_is_string(value)
+           && ngx_strcmp(json_string_value(value), text) == 0;
+}
+
+
+static ngx_uint_t
+ngx_lines_jwt_same(json_t *value, ngx_str_t *text)
+{
+    return json_is_string(value)
+           && json_string_length(value) == text->len
+           && ngx_memcmp(json_string_value(value), text->data, text->len) == 0;
+}
+
+
+/* a string that may stand in a header of the upstream's request or in a log */
+
+static ngx_uint_t
+ngx_lines_jwt_clean(json_t *value)
+{
+    size_t       i, len;
+    const char  *p;
+
+    if (!json_is_string(value)) {
+        return 0;
+    }
+
+    p = json_string_value(value);
+    len = json_string_length(value);
+
+    for (i = 0; i < len; i++) {
+        if ((u_char) p[i] < 0x20 || p[i] == 0x7f) {
+            return 0;
+        }
+    }
+
+    return len > 0;
+}
+
+
+/*
+ * A string is never longer than its JSON was.  Only the tenant's claim may be
+ * kept a second time under another name, so room for two of each suffices.
+ */
+
+static void
+ngx_lines_jwt_keep(ngx_lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
+{
+    text->len = json_string_length(value);
+    text->data = jwt->buf;
+
+    jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+}
+
+
+static ngx_int_t
+ngx_lines_jwt_refuse(ngx_lines_jwt_t *jwt, ngx_lines_jwt_reason_e reason)
+{
+    jwt->reason = reason;
+
+    return NGX_DECLINED;
+}
+
+
+ngx_str_t *
+ngx_lines_jwt_reason(ngx_lines_jwt_reason_e reason)
+{
+    return &ngx_lines_jwt_reasons[reason];
+}
