@@ -12,7 +12,7 @@
 --   usage_date usage_conversations usage_messages
 --   health health_at failures
 --   subscription invoice url attempt intent operation number worker
---   created updated released (ms)
+--   created updated released lapsed (ms)
 
 local function line_document(h)
     local doc = {

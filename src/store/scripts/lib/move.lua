@@ -29,7 +29,8 @@ local function line_move(keys, h, to, changes, now)
         line_free_place(keys.tenant, h, changes)
     end
 
-    if to == 'active' then
+    -- what was paid for may have lapsed before it was ready
+    if to == 'active' and (not h.lapsed or h.lapsed == '') then
         changes.active = '1'
     end
 

@@ -1,0 +1,34 @@
+--@include lib/guard.lua
+--@include lib/move.lua
+
+-- The invoice is void and the subscription gone: the line is canceled.
+--
+-- KEYS  1 operation  2 operations  3 line  4 tenant  5 pending  6 events
+--       7 idempotency record, or the operation again
+-- ARGV  1 step  2 attempt  3 fence  4 operation id
+--       5 reason, "" where the client asked for it
+--
+-- Returns { "ok", status, document } | { "lost", … }
+
+if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
+    return lost(KEYS[1])
+end
+
+local now = now_ms()
+local h = hash(KEYS[3])
+local keys = { line = KEYS[3], tenant = KEYS[4], pending = KEYS[5],
+               events = KEYS[6] }
+
+line_move(keys, h, 'canceled',
+          { payment = 'failed', reason = ARGV[5], intent = '' }, now)
+
+-- a creation whose result was never known to the client
+redis.call('HSETNX', KEYS[1], 'answer_status', 409)
+redis.call('HSETNX', KEYS[1], 'answer',
+           '{"success":false,"status":' .. js(h.status)
+           .. ',"message":"The line request was canceled."'
+           .. ',"line":' .. h.json .. '}')
+
+op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[7], now)
+
+return { 'ok', h.status, h.json }

@@ -1,0 +1,35 @@
+--@include lib/guard.lua
+
+-- An event says that an add-on may have lapsed: it is to be read.
+--
+-- KEYS  1 operation  2 operations  3 line
+-- ARGV  1 operation id  2 line id  3 subscription
+--
+-- Returns "begun" | "same" | "none" (no line holds it, or it ended already)
+
+local now = now_ms()
+local line = redis.call('HMGET', KEYS[3], 'subscription', 'status',
+                        'released', 'lapsed')
+
+if line[1] ~= ARGV[3]
+   or (line[2] ~= 'active' and line[2] ~= 'provisioning')
+   or (line[3] and line[3] ~= '') or (line[4] and line[4] ~= '')
+then
+    return 'none'
+end
+
+local step = redis.call('HGET', KEYS[1], 'step')
+
+if step and step ~= 'done' then
+    redis.call('HINCRBY', KEYS[1], 'dirty', 1)
+    return 'same'
+end
+
+redis.call('HSET', KEYS[1], 'kind', 'lapse', 'line', ARGV[2],
+           'step', 'read', 'attempt', 1, 'lease_until', 0,
+           'subscription', ARGV[3], 'dirty', 0, 'begun', int(now))
+redis.call('HINCRBY', KEYS[1], 'fence', 0)
+redis.call('PERSIST', KEYS[1])
+redis.call('SADD', KEYS[2], ARGV[1])
+
+return 'begun'

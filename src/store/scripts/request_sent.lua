@@ -1,0 +1,40 @@
+--@include lib/guard.lua
+--@include lib/line.lua
+
+-- The subscription of a paid line exists: send -> await.
+--
+-- KEYS  1 operation  2 line
+-- ARGV  1 step  2 attempt  3 fence
+--       4 lease (ms)  5 subscription  6 invoice  7 hosted page, "" for none
+--
+-- Returns { "ok", intent or "", document } | { "lost", … }
+--
+-- A cancel that came meanwhile is the intent: the creation's result goes on
+-- to void.
+
+if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
+    return lost(KEYS[1])
+end
+
+local now = now_ms()
+local h = hash(KEYS[2])
+
+line_save(KEYS[2], h, { subscription = ARGV[5], invoice = ARGV[6],
+                        url = ARGV[7], attempt = ARGV[2] }, now)
+
+redis.call('HSET', KEYS[1], 'step', 'await',
+           'lease_until', int(now + tonumber(ARGV[4])),
+           'subscription', ARGV[5], 'invoice', ARGV[6], 'url', ARGV[7])
+redis.call('HDEL', KEYS[1], 'stuck', 'tries', 'absent_at')
+
+-- what a repeat of the client's request is answered with, for ever
+redis.call('HSETNX', KEYS[1], 'answer_status', 201)
+redis.call('HSETNX', KEYS[1], 'answer',
+           '{"success":true,"status":' .. js(h.status)
+           .. ',"paymentStatus":' .. js(h.payment)
+           .. ',"paymentRequired":' .. js_bool(h.required)
+           .. ',"line":' .. h.json
+           .. ',"paymentUrl":' .. js_or_null(ARGV[7])
+           .. ',"invoiceId":' .. js_or_null(ARGV[6]) .. '}')
+
+return { 'ok', redis.call('HGET', KEYS[1], 'intent') or '', h.json }
