@@ -176,6 +176,7 @@ ngx_lines_redis_status(ngx_lines_redis_t *redis,
     status->reconnects = conn->connects ? conn->connects - 1 : 0;
     status->evicts = conn->evicts;
     status->no_aof = conn->no_aof;
+    status->no_info = conn->no_info;
 }
 
 

@@ -38,6 +38,8 @@ typedef struct {
     ngx_resolver_t      *resolver;      /* NULL: the address found at
                                            configuration is kept */
     ngx_msec_t           resolver_timeout;
+    ngx_str_t            file;          /* where the directive stands */
+    ngx_uint_t           line;
 } ngx_lines_redis_conf_t;
 
 
@@ -48,6 +50,8 @@ typedef struct {
     ngx_uint_t           evicts;        /* flag: maxmemory-policy is not
                                            noeviction */
     ngx_uint_t           no_aof;        /* flag */
+    ngx_uint_t           no_info;       /* flag: INFO is refused, so that the
+                                           two above are not known */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
     ngx_uint_t           away;          /* flag: operations fail at once */
 

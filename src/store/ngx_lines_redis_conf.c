@@ -90,13 +90,22 @@ ngx_lines_redis_parse_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf)
     conf->max_inflight = 4096;
     conf->resolver_timeout = 5000;
 
+    if (cf->conf_file) {
+        conf->file = cf->conf_file->file.name;
+        conf->line = cf->conf_file->line;
+    }
+
     err = ngx_lines_redis_parse_url(cf, conf, &value[1]);
+
+    if (err == NGX_CONF_ERROR) {
+        return NGX_CONF_ERROR;
+    }
 
     if (err) {
         shown = ngx_lines_redis_printable(&value[1]);
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s in URL \"%V\" of \"%V\" directive",
+                           "%s in \"%V\" of \"%V\" directive",
                            err, &shown, &value[0]);
         return NGX_CONF_ERROR;
     }
@@ -139,8 +148,9 @@ ngx_lines_redis_check_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf)
     }
 
     ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "host not found in \"lines_redis\" \"%V\", and there is "
-                  "no \"resolver\" to find it later", &conf->name);
+                  "host not found in \"%V\" of \"lines_redis\" directive, and "
+                  "there is no \"resolver\" to find it later in %V:%ui",
+                  &conf->name, &conf->file, conf->line);
 
     return NGX_CONF_ERROR;
 }
@@ -150,13 +160,19 @@ static char *
 ngx_lines_redis_parse_url(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf,
     ngx_str_t *value)
 {
-    ngx_str_t  *scheme, rest;
+    ngx_str_t  *scheme, rest, shown;
 
     for (scheme = ngx_lines_redis_schemes; scheme->len; scheme++) {
         if (value->len >= scheme->len
             && ngx_strncasecmp(value->data, scheme->data, scheme->len) == 0)
         {
-            return "scheme that this build does not serve";
+            shown = ngx_lines_redis_printable(value);
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" is not served by this build: \"%V\" "
+                               "of \"%V\" directive", scheme, &shown,
+                               (ngx_str_t *) cf->args->elts);
+            return NGX_CONF_ERROR;
         }
     }
 
@@ -253,7 +269,7 @@ ngx_lines_redis_parse_tcp(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf,
                                   u->family == AF_INET6 && conf->host.len == 0
                                   ? "[%V]:%d/%ui" : "%V:%d/%ui",
                                   &u->host, (int) conf->port, conf->db)
-           == NGX_OK ? NULL : "no memory";
+           == NGX_OK ? NULL : NGX_CONF_ERROR;
 }
 
 

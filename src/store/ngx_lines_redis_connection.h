@@ -96,6 +96,7 @@ struct ngx_lines_redis_connection_s {
     unsigned                        flushing:1;
     unsigned                        evicts:1;
     unsigned                        no_aof:1;
+    unsigned                        no_info:1;
     unsigned                        complained:1;
 };
 

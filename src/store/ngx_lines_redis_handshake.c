@@ -171,7 +171,8 @@ ngx_lines_redis_select_handler(redisAsyncContext *ac, void *data,
     reply = data;
 
     if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE
-        || reply->type != REDIS_REPLY_ERROR)
+        || reply->type != REDIS_REPLY_ERROR
+        || ngx_lines_redis_refused(conn, reply))
     {
         return;
     }
@@ -205,8 +206,11 @@ ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
 
     conn->evicts = 0;
     conn->no_aof = 0;
+    conn->no_info = 0;
 
     if (reply->type != REDIS_REPLY_STRING) {
+        conn->no_info = 1;
+
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": INFO is refused: its "
                       "maxmemory-policy and persistence are not known",
