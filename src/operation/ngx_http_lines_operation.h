@@ -154,9 +154,9 @@ struct ngx_http_lines_operation_s {
     ngx_event_t                        next;     /* posted, or a timer */
     ngx_int_t                          rc;
     ngx_str_t                          next_step;
+    void                              *changes;  /* on their way */
     ngx_uint_t                         repeats;  /* of a call, in this run */
     ngx_uint_t                         reclaims; /* after a lost reply */
-    unsigned                           claiming:1;
     unsigned                           ended:1;  /* the record says done */
     unsigned                           lost:1;   /* held by another */
     unsigned                           unknown:1; /* no such record */

@@ -1,0 +1,612 @@
+
+/*
+ * The engine: an operation is claimed, its steps run one after another, and
+ * it ends or rests.  What goes to Redis is next door.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_operation_engine.h"
+#include "ngx_http_lines_failpoint.h"
+
+
+#define NGX_HTTP_LINES_FRESH          1000
+#define NGX_HTTP_LINES_REPEATS        2
+#define NGX_HTTP_LINES_TRIES          16
+
+
+static void ngx_http_lines_operation_next(ngx_event_t *ev);
+static ngx_http_lines_operation_step_t *ngx_http_lines_operation_find_step(
+    ngx_http_lines_operation_t *op, ngx_str_t *name);
+static ngx_int_t ngx_http_lines_operation_run(ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_operation_call_prepare(
+    ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_operation_call_send(
+    ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_operation_renewed(
+    ngx_http_lines_operation_t *op, redisReply *reply);
+static void ngx_http_lines_operation_end(ngx_http_lines_operation_t *op,
+    ngx_int_t rc);
+
+
+static ngx_str_t  ngx_http_lines_step_done = ngx_string("done");
+static ngx_str_t  ngx_http_lines_step_undone = ngx_string("undone");
+
+
+ngx_http_lines_operation_t *
+ngx_http_lines_operation_find(ngx_http_lines_operation_conf_t *conf,
+    ngx_str_t *tenant, ngx_str_t *id)
+{
+    ngx_queue_t                 *q;
+    ngx_http_lines_operation_t  *op;
+
+    for (q = ngx_queue_head(&conf->running);
+         q != ngx_queue_sentinel(&conf->running);
+         q = ngx_queue_next(q))
+    {
+        op = ngx_queue_data(q, ngx_http_lines_operation_t, queue);
+
+        if (op->id.len == id->len && op->tenant.len == tenant->len
+            && ngx_strncmp(op->id.data, id->data, id->len) == 0
+            && ngx_strncmp(op->tenant.data, tenant->data, tenant->len) == 0)
+        {
+            return op;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_http_lines_operation_t *
+ngx_http_lines_operation_obtain(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *id, ngx_uint_t fence, ngx_uint_t want)
+{
+    ngx_pool_t                       *pool;
+    ngx_http_lines_operation_t       *op;
+    ngx_http_lines_operation_conf_t  *conf;
+
+    conf = lmcf->operation;
+
+    op = ngx_http_lines_operation_find(conf, tenant, id);
+
+    if (op) {
+        return op;
+    }
+
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    op = ngx_pcalloc(pool, sizeof(ngx_http_lines_operation_t));
+    if (op == NULL) {
+        goto failed;
+    }
+
+    op->pool = pool;
+    op->log = ngx_cycle->log;
+    op->lmcf = lmcf;
+    op->conf = conf;
+    op->fence = fence;
+    op->want = want;
+
+    op->tenant.data = ngx_pstrdup(pool, tenant);
+    op->id.data = ngx_pstrdup(pool, id);
+
+    if (op->tenant.data == NULL || op->id.data == NULL
+        || ngx_array_init(&op->fields, pool, 24, sizeof(ngx_keyval_t))
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    op->tenant.len = tenant->len;
+    op->id.len = id->len;
+
+    op->next.handler = ngx_http_lines_operation_next;
+    op->next.data = op;
+    op->next.log = op->log;
+
+    ngx_queue_init(&op->waiters);
+
+    if (ngx_http_lines_operation_claim(op) != NGX_AGAIN) {
+        goto failed;
+    }
+
+    ngx_queue_insert_tail(&conf->running, &op->queue);
+
+    return op;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_spawn(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *id, ngx_uint_t fence, ngx_uint_t want)
+{
+    return ngx_http_lines_operation_obtain(lmcf, tenant, id, fence, want)
+           ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_lines_operation_post(ngx_http_lines_operation_t *op, ngx_int_t rc)
+{
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    op->rc = rc;
+
+    ngx_post_event(&op->next, &ngx_posted_events);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_wait(ngx_http_lines_operation_t *op,
+    ngx_msec_t delay, ngx_http_lines_operation_run_pt wake)
+{
+    op->wake = wake;
+
+    ngx_add_timer(&op->next, delay);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_lines_operation_next(ngx_event_t *ev)
+{
+    ngx_int_t                    rc;
+    ngx_http_lines_operation_t  *op;
+
+    op = ev->data;
+
+    if (ev->timedout) {
+        ev->timedout = 0;
+        rc = op->wake(op);
+
+    } else {
+        rc = op->rc;
+    }
+
+    while (rc == NGX_OK) {
+        rc = ngx_http_lines_operation_run(op);
+    }
+
+    if (rc != NGX_AGAIN) {
+        ngx_http_lines_operation_end(op, rc);
+    }
+}
+
+
+static ngx_http_lines_operation_step_t *
+ngx_http_lines_operation_find_step(ngx_http_lines_operation_t *op,
+    ngx_str_t *name)
+{
+    ngx_http_lines_operation_step_t  *s;
+
+    for (s = op->kind->steps; s->name.len; s++) {
+
+        if (s->name.len == name->len
+            && ngx_strncmp(s->name.data, name->data, name->len) == 0)
+        {
+            return s;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_lines_operation_run(ngx_http_lines_operation_t *op)
+{
+    ngx_str_t                         name;
+    ngx_http_lines_operation_step_t  *s;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V, attempt %ui",
+                   &op->id, &op->point, op->attempt);
+
+    if (op->step.len == ngx_http_lines_step_done.len
+        && ngx_strncmp(op->step.data, "done", 4) == 0)
+    {
+        return ngx_http_lines_operation_finish(op);
+    }
+
+    if (op->step.len == ngx_http_lines_step_undone.len
+        && ngx_strncmp(op->step.data, "undone", 6) == 0)
+    {
+        return op->kind->undone ? op->kind->undone(op)
+                                : ngx_http_lines_operation_stuck(op, "undo");
+    }
+
+    name = op->step;
+
+    if (name.len > 5 && ngx_strncmp(name.data, "undo:", 5) == 0) {
+        name.data += 5;
+        name.len -= 5;
+
+        s = ngx_http_lines_operation_find_step(op, &name);
+
+        if (s) {
+            return s->undo ? s->undo(op)
+                           : ngx_http_lines_operation_undone(op);
+        }
+
+    } else {
+        s = ngx_http_lines_operation_find_step(op, &name);
+
+        if (s) {
+            return s->run(op);
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                  "lines operation %V: no such step \"%V\"",
+                  &op->id, &op->point);
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_enter(ngx_http_lines_operation_t *op)
+{
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_advance(ngx_http_lines_operation_t *op,
+    ngx_uint_t nfields, ngx_str_t *fields)
+{
+    ngx_http_lines_operation_step_t  *s;
+
+    s = ngx_http_lines_operation_find_step(op, &op->step);
+
+    if (s == NULL || s[1].name.len == 0) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_operation_step(op, (char *) s[1].name.data, nfields,
+                                         fields);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_undo(ngx_http_lines_operation_t *op,
+    ngx_uint_t status, ngx_str_t *answer)
+{
+    u_char     *p, code[NGX_INT_T_LEN], next[64];
+    ngx_str_t   fields[4];
+
+    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                  "lines operation %V: undone from \"%V\", %ui",
+                  &op->id, &op->point, status);
+
+    p = ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &op->step);
+    *p = '\0';
+
+    ngx_str_set(&fields[0], "answer_status");
+    fields[1].data = code;
+    fields[1].len = ngx_sprintf(code, "%ui", status) - code;
+    ngx_str_set(&fields[2], "answer");
+    fields[3] = *answer;
+
+    return ngx_http_lines_operation_step(op, (char *) next, 4, fields);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_undone(ngx_http_lines_operation_t *op)
+{
+    u_char                           *p, next[64];
+    ngx_str_t                         name;
+    ngx_http_lines_operation_step_t  *s;
+
+    name = op->step;
+
+    if (name.len > 5) {
+        name.data += 5;
+        name.len -= 5;
+    }
+
+    s = ngx_http_lines_operation_find_step(op, &name);
+
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    while (s-- > op->kind->steps) {
+
+        if (s->undo) {
+            p = ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &s->name);
+            *p = '\0';
+
+            return ngx_http_lines_operation_step(op, (char *) next, 0, NULL);
+        }
+    }
+
+    return ngx_http_lines_operation_step(op, "undone", 0, NULL);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_call(ngx_http_lines_operation_t *op,
+    ngx_http_lines_operation_run_pt send,
+    ngx_http_lines_operation_answer_pt answer)
+{
+    if (op->lmcf->billing == NULL) {
+        ngx_log_error(NGX_LOG_ERR, op->log, 0,
+                      "lines operation %V: there is no lines_billing",
+                      &op->id);
+        return NGX_ERROR;
+    }
+
+    op->send = send;
+    op->answer = answer;
+
+    return ngx_http_lines_operation_call_prepare(op);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_call_other(ngx_http_lines_operation_t *op,
+    ngx_http_lines_operation_run_pt send,
+    ngx_http_lines_operation_result_pt result)
+{
+    op->send = send;
+    op->result = result;
+
+    return ngx_http_lines_operation_call_prepare(op);
+}
+
+
+/* no call without a carrier, nor under a lease that it could outlast */
+
+static ngx_int_t
+ngx_http_lines_operation_call_prepare(ngx_http_lines_operation_t *op)
+{
+    ngx_str_t                    key, args[3];
+    u_char                       lease[NGX_INT64_LEN], fence[NGX_INT64_LEN];
+
+    if (op->carrier == NULL) {
+        op->carrier = ngx_http_lines_carrier_create(op->lmcf, &op->id,
+                                                    ngx_cycle->log);
+        if (op->carrier == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_current_msec - op->claimed < NGX_HTTP_LINES_FRESH) {
+        return ngx_http_lines_operation_call_send(op);
+    }
+
+    key = ngx_http_lines_operation_key(op, "op:%V", &op->id);
+
+    args[0] = key;
+    args[1].data = lease;
+    args[1].len = ngx_sprintf(lease, "%M", op->conf->lease) - lease;
+    args[2].data = fence;
+    args[2].len = ngx_sprintf(fence, "%ui", op->fence) - fence;
+
+    ngx_http_lines_operation_leased(op);
+
+    return ngx_http_lines_operation_eval(op, &ngx_lines_script_op_claim, 1, 2,
+                                         args,
+                                         ngx_http_lines_operation_renewed);
+}
+
+
+static ngx_int_t
+ngx_http_lines_operation_renewed(ngx_http_lines_operation_t *op,
+    redisReply *reply)
+{
+    ngx_str_t  word;
+
+    word = ngx_http_lines_reply_str(reply, 0);
+
+    if (word.len != 7 || ngx_strncmp(word.data, "claimed", 7) != 0) {
+        op->lost = 1;
+        return NGX_DONE;
+    }
+
+    /* under the fence held, or a higher one: somebody was there meanwhile */
+
+    if (reply->elements > 2) {
+        ngx_uint_t  i;
+        ngx_str_t   name, value;
+
+        for (i = 2; i + 1 < reply->elements; i += 2) {
+            name = ngx_http_lines_reply_str(reply, i);
+
+            if (name.len != 5 || ngx_strncmp(name.data, "fence", 5) != 0) {
+                continue;
+            }
+
+            value = ngx_http_lines_reply_str(reply, i + 1);
+
+            if ((ngx_uint_t) ngx_atoi(value.data, value.len) != op->fence) {
+                op->fence = ngx_atoi(value.data, value.len);
+                return ngx_http_lines_operation_claim(op);
+            }
+        }
+    }
+
+    return ngx_http_lines_operation_call_send(op);
+}
+
+
+static ngx_int_t
+ngx_http_lines_operation_call_send(ngx_http_lines_operation_t *op)
+{
+    NGX_HTTP_LINES_FAILPOINT_STEP("op.call.before", &op->point);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: call of %V", &op->id, &op->point);
+
+    return op->send(op);
+}
+
+
+void
+ngx_http_lines_operation_answered(void *data,
+    ngx_http_lines_billing_result_t *result)
+{
+    ngx_http_lines_operation_t  *op = data;
+
+    NGX_HTTP_LINES_FAILPOINT_STEP("op.answer", &op->point);
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V answered, outcome %ui, status %ui",
+                   &op->id, &op->point, (ngx_uint_t) result->outcome,
+                   result->status);
+
+    if (result->outcome != NGX_LINES_STRIPE_OK) {
+        ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                      "lines operation %V: %V: billing said %ui \"%V\" \"%V\","
+                      " request \"%V\"", &op->id, &op->point, result->status,
+                      &result->error.type, &result->error.code,
+                      &result->request_id);
+    }
+
+    ngx_http_lines_operation_post(op, op->answer(op, result));
+}
+
+
+void
+ngx_http_lines_operation_other_answered(void *data,
+    ngx_http_lines_result_t *result)
+{
+    ngx_http_lines_operation_t  *op = data;
+
+    NGX_HTTP_LINES_FAILPOINT_STEP("op.answer", &op->point);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V answered, status %ui",
+                   &op->id, &op->point, result->status);
+
+    ngx_http_lines_operation_post(op, op->result(op, result));
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_again(ngx_http_lines_operation_t *op)
+{
+    u_char       count[NGX_INT64_LEN];
+    int64_t      tries;
+    ngx_str_t    fields[4];
+    ngx_msec_t   delay;
+    ngx_uint_t   n;
+
+    if (!ngx_queue_empty(&op->waiters)
+        && op->repeats < NGX_HTTP_LINES_REPEATS)
+    {
+        op->repeats++;
+
+        return ngx_http_lines_operation_wait(op,
+                                 300 * op->repeats + ngx_random() % 100,
+                                 ngx_http_lines_operation_enter);
+    }
+
+    tries = ngx_http_lines_operation_get_number(op, "tries");
+
+    delay = op->conf->retry << ngx_min(tries, 2);
+
+    ngx_str_set(&fields[0], "tries");
+    fields[1].data = count;
+    fields[1].len = ngx_sprintf(count, "%L", tries + 1) - count;
+
+    n = 2;
+
+    if (tries + 1 == NGX_HTTP_LINES_TRIES) {
+        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                      "lines operation %V: %V gets no answer",
+                      &op->id, &op->point);
+
+        ngx_str_set(&fields[2], "stuck");
+        ngx_str_set(&fields[3], "no_answer");
+        n = 4;
+    }
+
+    return ngx_http_lines_operation_rest(op, delay, n, fields);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
+    const char *reason)
+{
+    ngx_str_t  fields[2];
+
+    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                  "lines operation %V: %V is stuck: %s",
+                  &op->id, &op->point, reason);
+
+    ngx_str_set(&fields[0], "stuck");
+    fields[1].data = (u_char *) reason;
+    fields[1].len = ngx_strlen(reason);
+
+    return ngx_http_lines_operation_rest(op, op->conf->every, 2, fields);
+}
+
+
+ngx_int_t
+ngx_http_lines_operation_finish(ngx_http_lines_operation_t *op)
+{
+    op->ended = 1;
+
+    ngx_http_lines_operation_not_due(op);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_lines_operation_end(ngx_http_lines_operation_t *op, ngx_int_t rc)
+{
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: leaves %V, rc:%i lost:%d",
+                   &op->id, &op->point, rc, op->lost);
+
+    ngx_queue_remove(&op->queue);
+
+    if (op->swept) {
+        op->conf->sweeping--;
+
+        if (op->unknown) {
+            ngx_http_lines_operation_idle(op);
+        }
+    }
+
+    if (op->command) {
+        ngx_lines_redis_detach(op->command);
+        op->command = NULL;
+    }
+
+    if (op->next.timer_set) {
+        ngx_del_timer(&op->next);
+    }
+
+    if (op->next.posted) {
+        ngx_delete_posted_event(&op->next);
+    }
+
+    ngx_http_lines_operation_wake_clients(op, rc);
+
+    if (op->carrier) {
+        ngx_http_lines_carrier_destroy(op->carrier);
+    }
+
+    ngx_destroy_pool(op->pool);
+}

@@ -1,0 +1,154 @@
+
+/*
+ * Finishes what others began and could not finish: each worker looks at the
+ * due lists of the fleet every few seconds.  The fence decides who carries an
+ * operation on; a list is but a hint.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_operation_engine.h"
+
+
+static void ngx_http_lines_sweep(ngx_event_t *ev);
+static void ngx_http_lines_swept(void *data, redisReply *reply);
+static void ngx_http_lines_sweep_member(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *member);
+
+
+ngx_int_t
+ngx_http_lines_operation_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_http_lines_operation_conf_t  *ocf;
+
+    ocf = lmcf->operation;
+
+    ngx_queue_init(&ocf->running);
+    ocf->sweeping = 0;
+
+    ocf->sweeper.handler = ngx_http_lines_sweep;
+    ocf->sweeper.data = lmcf;
+    ocf->sweeper.log = cycle->log;
+    ocf->sweeper.cancelable = 1;
+
+    ngx_add_timer(&ocf->sweeper, 1 + ngx_random() % ocf->sweep);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_lines_operation_exit_process(ngx_http_lines_main_conf_t *lmcf)
+{
+    if (lmcf->operation && lmcf->operation->sweeper.timer_set) {
+        ngx_del_timer(&lmcf->operation->sweeper);
+    }
+}
+
+
+static void
+ngx_http_lines_sweep(ngx_event_t *ev)
+{
+    u_char                            key[32], limit[NGX_INT_T_LEN];
+    ngx_str_t                         args[2];
+    ngx_uint_t                        i, first;
+    ngx_http_lines_main_conf_t       *lmcf;
+    ngx_http_lines_operation_conf_t  *ocf;
+
+    if (ngx_exiting || ngx_quit || ngx_terminate) {
+        return;
+    }
+
+    lmcf = ev->data;
+    ocf = lmcf->operation;
+
+    args[1].data = limit;
+    args[1].len = ngx_sprintf(limit, "%ui", ocf->batch) - limit;
+
+    first = ngx_random() % NGX_HTTP_LINES_DUE_SHARDS;
+
+    for (i = 0; i < NGX_HTTP_LINES_DUE_SHARDS; i++) {
+        args[0].data = key;
+        args[0].len = ngx_sprintf(key, "lines:{due:%ui}",
+                                  (first + i) % NGX_HTTP_LINES_DUE_SHARDS)
+                      - key;
+
+        if (ngx_lines_redis_eval(lmcf->redis, &ngx_lines_script_due_read, 1,
+                                 1, args, ngx_http_lines_swept, lmcf)
+            == NULL)
+        {
+            break;
+        }
+    }
+
+    /* jitter: the workers of a fleet do not look all at once */
+
+    ngx_add_timer(ev, ocf->sweep - ocf->sweep / 8
+                      + ngx_random() % (ocf->sweep / 4 + 1));
+}
+
+
+static void
+ngx_http_lines_swept(void *data, redisReply *reply)
+{
+    ngx_http_lines_main_conf_t *lmcf = data;
+
+    ngx_str_t   member;
+    ngx_uint_t  i;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || ngx_exiting) {
+        return;
+    }
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        member = ngx_http_lines_reply_str(reply, i);
+
+        if (member.len) {
+            ngx_http_lines_sweep_member(lmcf, &member);
+        }
+    }
+}
+
+
+static void
+ngx_http_lines_sweep_member(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *member)
+{
+    u_char                           *space;
+    ngx_str_t                         tenant, id;
+    ngx_http_lines_operation_t       *op;
+    ngx_http_lines_operation_conf_t  *ocf;
+
+    ocf = lmcf->operation;
+
+    space = ngx_strlchr(member->data, member->data + member->len, ' ');
+
+    if (space == NULL || ocf->sweeping >= ocf->batch) {
+        return;
+    }
+
+    tenant.data = member->data;
+    tenant.len = space - member->data;
+
+    id.data = space + 1;
+    id.len = member->data + member->len - id.data;
+
+    if (ngx_http_lines_operation_find(ocf, &tenant, &id)) {
+        return;
+    }
+
+    op = ngx_http_lines_operation_obtain(lmcf, &tenant, &id, 0,
+                                         NGX_HTTP_LINES_WANT_CANCEL);
+    if (op == NULL) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ocf->sweeper.log, 0,
+                   "lines sweep: %V", member);
+
+    op->swept = 1;
+    ocf->sweeping++;
+}
