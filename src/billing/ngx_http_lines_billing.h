@@ -163,7 +163,7 @@ ngx_uint_t ngx_http_lines_billing_ours(ngx_http_lines_billing_conf_t *bcf,
 
 /*
  * Directives, http level, in any order:
- *   lines_billing URI key_file=PATH deployment=NAME [version=DATE.NAME]
+ *   lines_billing [URI] key_file=PATH deployment=NAME [version=DATE.NAME]
  *                 [budget=3s] [timeout=18s]
  *   lines_billing_plan PLAN price=PRICE …
  * conf is the module's main configuration.
@@ -173,7 +173,11 @@ char *ngx_http_lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_lines_billing_plans(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* preconfiguration: $lines_billing_key */
+/* init_main_conf: whether the two directives fit */
+char *ngx_http_lines_billing_init_conf(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf);
+
+/* preconfiguration: $lines_billing_key, empty but in a billing call */
 ngx_int_t ngx_http_lines_billing_variables(ngx_conf_t *cf);
 
 

@@ -21,8 +21,8 @@ typedef struct {
 void ngx_lines_form_init(ngx_lines_form_t *form, ngx_pool_t *pool);
 
 /*
- * name is sent as it is but for brackets, which are escaped: it comes from the
- * program.  The value may be anything.
+ * name is sent as it is, brackets and all: it comes from the program.  The
+ * value may be anything.
  */
 
 void ngx_lines_form_add(ngx_lines_form_t *form, const char *name,

@@ -46,15 +46,20 @@ typedef struct {
     ngx_str_t                         provisioner;  /* internal location */
     ngx_str_t                         probe;        /* internal location */
 
+    /* limit: each lines_rate_limit once, ngx_http_lines_limit_t * */
+    ngx_array_t                      *limits;
+
+    ngx_uint_t                        used;         /* flag: some location
+                                                       needs Redis */
+
     /* http: the server block that carriers run in; NULL without one */
     ngx_http_conf_ctx_t              *carrier_ctx;
+    ngx_array_t                      *locations;    /* that it must have */
 } ngx_http_lines_main_conf_t;
 
 
 typedef struct {
     ngx_http_lines_api_t             *api;          /* answers here, or NULL */
-    size_t                            body_limit;
-
     /* admin: SHA-256 of the operator's token */
     ngx_str_t                         token;
 
@@ -62,6 +67,8 @@ typedef struct {
                                                         terminating zero */
     ngx_str_t                         secret_header;
     ngx_http_lines_auth_conf_t       *auth;
+    ngx_http_lines_api_t             *dialect;      /* of errors, where nothing
+                                                       of ours answers */
     ngx_http_lines_clerk_conf_t      *clerk;
     ngx_array_t                      *limits;
 } ngx_http_lines_loc_conf_t;

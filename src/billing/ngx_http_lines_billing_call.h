@@ -1,0 +1,77 @@
+
+/*
+ * One call to Stripe with its repeats: the engine under ngx_http_lines_
+ * billing.h, for the files of this room only.
+ */
+
+#ifndef _NGX_HTTP_LINES_BILLING_CALL_H_INCLUDED_
+#define _NGX_HTTP_LINES_BILLING_CALL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_billing.h"
+
+
+typedef struct ngx_http_lines_billing_call_s  ngx_http_lines_billing_call_t;
+
+
+/*
+ * A kind of call.  read() takes a 2xx answer and sets what was asked for in
+ * call->result: NGX_OK; NGX_AGAIN, and next() sends the call for more; or
+ * NGX_ERROR, and the outcome is unknown unless read() has set another.
+ */
+
+typedef struct {
+    ngx_str_t       name;
+    ngx_uint_t      method;
+    ngx_int_t     (*read)(ngx_http_lines_billing_call_t *call, json_t *json);
+    ngx_int_t     (*next)(ngx_http_lines_billing_call_t *call);
+    const char     *before;     /* the path is before, id, after */
+    const char     *after;
+    const char     *args;
+    ngx_uint_t      gone;       /* flag: 404 is as good as 200 */
+} ngx_http_lines_billing_kind_t;
+
+
+struct ngx_http_lines_billing_call_s {
+    ngx_http_lines_carrier_t         *carrier;
+    ngx_http_lines_billing_conf_t    *bcf;
+    ngx_http_lines_billing_kind_t    *kind;
+
+    ngx_str_t                         uri;
+    ngx_str_t                         args;
+    ngx_str_t                         key;
+    ngx_str_t                         body;
+
+    ngx_msec_t                        start;
+    ngx_uint_t                        tries;     /* of this page */
+
+    /* of lists */
+    ngx_str_t                         customer;  /* escaped */
+    ngx_lines_stripe_metadata_t      *match;
+    ngx_uint_t                        pages;
+    ngx_str_t                         last;      /* id, the page's last */
+
+    ngx_http_lines_billing_result_t   result;
+    ngx_http_lines_billing_pt         handler;
+    void                             *data;
+};
+
+
+/* all in the carrier's pool; id may be NULL; NULL: out of memory */
+ngx_http_lines_billing_call_t *ngx_http_lines_billing_create(
+    ngx_http_lines_carrier_t *carrier, ngx_http_lines_billing_kind_t *kind,
+    ngx_str_t *id, ngx_http_lines_billing_pt handler, void *data);
+
+/* body and key are copied: they are kept until the last repeat */
+ngx_int_t ngx_http_lines_billing_write(ngx_http_lines_billing_call_t *call,
+    ngx_str_t *key, ngx_str_t *body);
+
+/* NGX_AGAIN or NGX_ERROR; call may be NULL: NGX_ERROR */
+ngx_int_t ngx_http_lines_billing_send(ngx_http_lines_billing_call_t *call);
+
+
+#endif /* _NGX_HTTP_LINES_BILLING_CALL_H_INCLUDED_ */

@@ -1,0 +1,877 @@
+
+/*
+ * See the header for who owns what.  The order of things here was found by
+ * trial: nginx's core must never find anything of a client in this request,
+ * nor a way to free it.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_carrier.h"
+
+
+static ngx_connection_t *ngx_http_lines_carrier_connect(
+    ngx_http_lines_carrier_t *carrier);
+static ngx_int_t ngx_http_lines_carrier_request(
+    ngx_http_lines_carrier_t *carrier);
+static ngx_int_t ngx_http_lines_carrier_edit(ngx_http_request_t *sr,
+    ngx_http_lines_carrier_t *carrier, ngx_http_lines_call_t *call);
+static ngx_int_t ngx_http_lines_carrier_header(ngx_http_request_t *sr,
+    ngx_str_t *name, ngx_str_t *value);
+static ngx_int_t ngx_http_lines_carrier_post(ngx_http_request_t *sr,
+    void *data, ngx_int_t rc);
+static ngx_uint_t ngx_http_lines_carrier_complete(ngx_http_request_t *sr,
+    ngx_int_t rc);
+static void ngx_http_lines_carrier_answer_headers(ngx_http_request_t *sr,
+    ngx_http_lines_result_t *result);
+static void ngx_http_lines_carrier_next(ngx_event_t *ev);
+static void ngx_http_lines_carrier_timer(ngx_event_t *ev);
+static ngx_uint_t ngx_http_lines_carrier_abort(
+    ngx_http_lines_carrier_t *carrier);
+static void ngx_http_lines_carrier_free(ngx_http_lines_carrier_t *carrier);
+static void ngx_http_lines_carrier_drop(ngx_http_lines_carrier_t *carrier);
+static void ngx_http_lines_carrier_stray(ngx_event_t *ev);
+static u_char *ngx_http_lines_carrier_log(ngx_log_t *log, u_char *buf,
+    size_t len);
+
+
+static const struct {
+    ngx_uint_t   method;
+    ngx_str_t    name;
+} ngx_http_lines_methods[] = {
+    { NGX_HTTP_GET, ngx_string("GET") },
+    { NGX_HTTP_POST, ngx_string("POST") },
+    { NGX_HTTP_DELETE, ngx_string("DELETE") },
+    { NGX_HTTP_PUT, ngx_string("PUT") },
+    { 0, ngx_null_string }
+};
+
+
+ngx_http_lines_carrier_t *
+ngx_http_lines_carrier_create(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *id,
+    ngx_log_t *log)
+{
+    ngx_pool_t                *pool;
+    ngx_http_lines_carrier_t  *carrier;
+
+    if (lmcf->carrier_ctx == NULL) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: no server has the internal locations");
+        return NULL;
+    }
+
+    /* the pool outlives whoever asks: it must not log to their connection */
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    carrier = ngx_pcalloc(pool, sizeof(ngx_http_lines_carrier_t));
+    if (carrier == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    carrier->pool = pool;
+    carrier->lmcf = lmcf;
+
+    carrier->id.data = ngx_pstrdup(pool, id);
+    if (carrier->id.data == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    carrier->id.len = id->len;
+
+    carrier->own_log = *ngx_cycle->log;
+    carrier->own_log.handler = ngx_http_lines_carrier_log;
+    carrier->own_log.data = &carrier->log_ctx;
+    carrier->own_log.action = NULL;
+    carrier->log = &carrier->own_log;
+
+    carrier->next.handler = ngx_http_lines_carrier_next;
+    carrier->next.data = carrier;
+    carrier->next.log = carrier->log;
+
+    carrier->timer.handler = ngx_http_lines_carrier_timer;
+    carrier->timer.data = carrier;
+    carrier->timer.log = carrier->log;
+
+    carrier->connection = ngx_http_lines_carrier_connect(carrier);
+    if (carrier->connection == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    if (ngx_http_lines_carrier_request(carrier) != NGX_OK) {
+
+        if (carrier->request) {
+            ngx_http_lines_carrier_free(carrier);
+            return NULL;
+        }
+
+        ngx_http_lines_carrier_drop(carrier);
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: create %p", carrier);
+
+    return carrier;
+}
+
+
+static ngx_connection_t *
+ngx_http_lines_carrier_connect(ngx_http_lines_carrier_t *carrier)
+{
+    ngx_connection_t         *c;
+    static const ngx_str_t    address = ngx_string("127.0.0.1");
+
+    c = ngx_get_connection(0, carrier->log);
+    if (c == NULL) {
+        return NULL;
+    }
+
+    c->fd = (ngx_socket_t) -1;
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    carrier->own_log.connection = c->number;
+
+    c->log = carrier->log;
+    c->read->log = carrier->log;
+    c->write->log = carrier->log;
+
+    c->read->handler = ngx_http_lines_carrier_stray;
+    c->write->handler = ngx_http_lines_carrier_stray;
+
+    /* else nginx adds the descriptor that there is none of to epoll */
+
+    c->read->active = 1;
+    c->write->active = 1;
+    c->write->ready = 1;
+
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+
+    carrier->sockaddr.sin_family = AF_INET;
+    carrier->sockaddr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    c->sockaddr = (struct sockaddr *) &carrier->sockaddr;
+    c->socklen = sizeof(struct sockaddr_in);
+    c->addr_text = address;
+    c->local_sockaddr = (struct sockaddr *) &carrier->sockaddr;
+    c->local_socklen = sizeof(struct sockaddr_in);
+
+    carrier->log_ctx.connection = c;
+
+    return c;
+}
+
+
+static ngx_int_t
+ngx_http_lines_carrier_request(ngx_http_lines_carrier_t *carrier)
+{
+    ngx_connection_t        *c;
+    ngx_http_request_t      *r;
+    static const ngx_str_t   uri = ngx_string("/");
+    static const ngx_str_t   line = ngx_string("GET / HTTP/1.1");
+    static const ngx_str_t   protocol = ngx_string("HTTP/1.1");
+
+    c = carrier->connection;
+
+    carrier->hc.conf_ctx = carrier->lmcf->carrier_ctx;
+    c->data = &carrier->hc;
+
+    r = ngx_http_create_request(c);
+    if (r == NULL) {
+        return NGX_ERROR;
+    }
+
+    carrier->request = r;
+
+    c->data = r;
+    c->pool = r->pool;
+
+    /* core can neither terminate nor free it */
+    r->blocked = 1;
+
+    r->method = NGX_HTTP_GET;
+    r->method_name = ngx_http_core_get_method;
+    r->http_version = NGX_HTTP_VERSION_11;
+    r->http_protocol = protocol;
+    r->uri = uri;
+    r->unparsed_uri = uri;
+    r->request_line = line;
+
+    r->read_event_handler = ngx_http_request_empty_handler;
+    r->write_event_handler = ngx_http_request_empty_handler;
+    r->http_state = NGX_HTTP_PROCESS_REQUEST_STATE;
+
+    /* as if limit_req and limit_conn had let it pass: they are for clients,
+       and a delay would wait for an event of this connection */
+
+    r->limit_req_status = 1;
+    r->limit_conn_status = 1;
+
+    return ngx_list_init(&r->headers_in.headers, r->pool, 4,
+                         sizeof(ngx_table_elt_t));
+}
+
+
+ngx_int_t
+ngx_http_lines_carrier_call(ngx_http_lines_carrier_t *carrier,
+    ngx_http_lines_call_t *call, ngx_http_lines_call_pt handler, void *data)
+{
+    ngx_str_t                    uri, args;
+    ngx_http_request_t          *r, *sr;
+    ngx_http_post_subrequest_t  *ps;
+
+    if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a call on a busy carrier");
+        return NGX_ERROR;
+    }
+
+    r = carrier->request;
+
+    ps = ngx_palloc(r->pool, sizeof(ngx_http_post_subrequest_t));
+    if (ps == NULL) {
+        return NGX_ERROR;
+    }
+
+    ps->handler = ngx_http_lines_carrier_post;
+    ps->data = carrier;
+
+    uri.len = call->uri.len;
+    uri.data = ngx_pstrdup(r->pool, &call->uri);
+    args.len = call->args.len;
+    args.data = ngx_pnalloc(r->pool, call->args.len + 1);
+
+    if (uri.data == NULL || args.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(args.data, call->args.data, args.len);
+
+    if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
+                            NGX_HTTP_SUBREQUEST_IN_MEMORY
+                            |NGX_HTTP_SUBREQUEST_BACKGROUND)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the subrequest is posted only: it runs below */
+
+    if (ngx_http_lines_carrier_edit(sr, carrier, call) != NGX_OK) {
+        r->posted_requests = NULL;
+        r->count--;
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&carrier->result, sizeof(ngx_http_lines_result_t));
+
+    carrier->subrequest = sr;
+    carrier->handler = handler;
+    carrier->data = data;
+    carrier->start = ngx_current_msec;
+    carrier->calling = 1;
+
+    if (call->timeout) {
+        ngx_add_timer(&carrier->timer, call->timeout);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: %V \"%V\", %uz bytes",
+                   &sr->method_name, &uri, call->body.len);
+
+    ngx_http_run_posted_requests(carrier->connection);
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_lines_carrier_edit(ngx_http_request_t *sr,
+    ngx_http_lines_carrier_t *carrier, ngx_http_lines_call_t *call)
+{
+    u_char                   *p;
+    ngx_buf_t                *b;
+    ngx_str_t                 value;
+    ngx_uint_t                i, named;
+    ngx_http_request_body_t  *rb;
+    static ngx_str_t          request_id = ngx_string("X-Request-Id");
+    static ngx_str_t          length = ngx_string("Content-Length");
+
+    for (i = 0; ngx_http_lines_methods[i].method; i++) {
+        if (ngx_http_lines_methods[i].method == call->method) {
+            break;
+        }
+    }
+
+    if (ngx_http_lines_methods[i].method == 0) {
+        return NGX_ERROR;
+    }
+
+    sr->method = call->method;
+    sr->method_name = ngx_http_lines_methods[i].name;
+
+    ngx_memzero(&sr->headers_in, sizeof(ngx_http_headers_in_t));
+
+    sr->headers_in.content_length_n = -1;
+    sr->headers_in.keep_alive_n = -1;
+
+    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
+                      sizeof(ngx_table_elt_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    named = 0;
+
+    for (i = 0; i < call->nheaders; i++) {
+
+        if (call->headers[i].name.len == request_id.len
+            && ngx_strncasecmp(call->headers[i].name.data, request_id.data,
+                               request_id.len)
+               == 0)
+        {
+            named = 1;
+        }
+
+        if (ngx_http_lines_carrier_header(sr, &call->headers[i].name,
+                                          &call->headers[i].value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!named
+        && ngx_http_lines_carrier_header(sr, &request_id, &carrier->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* a body of its own, be it empty, so that nginx looks for no other */
+
+    rb = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
+    if (rb == NULL) {
+        return NGX_ERROR;
+    }
+
+    sr->request_body = rb;
+
+    if (call->method == NGX_HTTP_GET || call->method == NGX_HTTP_DELETE) {
+        if (call->body.len == 0) {
+            return NGX_OK;
+        }
+    }
+
+    sr->headers_in.content_length_n = call->body.len;
+
+    p = ngx_pnalloc(sr->pool, NGX_OFF_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+    value.len = ngx_sprintf(p, "%uz", call->body.len) - p;
+
+    if (ngx_http_lines_carrier_header(sr, &length, &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (call->body.len == 0) {
+        return NGX_OK;
+    }
+
+    b = ngx_create_temp_buf(sr->pool, call->body.len);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_cpymem(b->last, call->body.data, call->body.len);
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    rb->bufs = ngx_alloc_chain_link(sr->pool);
+    if (rb->bufs == NULL) {
+        return NGX_ERROR;
+    }
+
+    rb->bufs->buf = b;
+    rb->bufs->next = NULL;
+    rb->buf = b;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_carrier_header(ngx_http_request_t *sr, ngx_str_t *name,
+    ngx_str_t *value)
+{
+    u_char           *p;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    /* a header's value comes from the network now and then */
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
+            return NGX_ERROR;
+        }
+    }
+
+    h = ngx_list_push(&sr->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->key.data = p;
+    h->key.len = name->len;
+    h->lowcase_key = p + name->len;
+    h->value.data = h->lowcase_key + name->len;
+    h->value.len = value->len;
+
+    ngx_memcpy(h->key.data, name->data, name->len);
+    ngx_strlow(h->lowcase_key, name->data, name->len);
+    h->hash = ngx_hash_key(h->lowcase_key, name->len);
+
+    p = ngx_cpymem(h->value.data, value->data, value->len);
+    *p = '\0';
+
+    return NGX_OK;
+}
+
+
+/* nginx may call it more than once, unless it returns NGX_OK */
+
+static ngx_int_t
+ngx_http_lines_carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
+{
+    ngx_http_lines_carrier_t  *carrier = data;
+
+    ngx_http_upstream_t      *u;
+    ngx_http_lines_result_t  *result;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: end rc:%i status:%ui",
+                   rc, sr->headers_out.status);
+
+    if (carrier->subrequest != sr) {
+        return NGX_OK;
+    }
+
+    carrier->subrequest = NULL;
+
+    u = sr->upstream;
+    result = &carrier->result;
+
+    result->retry_after = -1;
+    result->should_retry = -1;
+    result->elapsed = ngx_current_msec - carrier->start;
+
+    if (ngx_http_lines_carrier_complete(sr, rc)) {
+
+        result->transport = NGX_HTTP_LINES_COMPLETE;
+        result->status = sr->headers_out.status;
+
+        if (sr->out && sr->out->buf) {
+            result->body.data = sr->out->buf->pos;
+            result->body.len = sr->out->buf->last - sr->out->buf->pos;
+        }
+
+        ngx_http_lines_carrier_answer_headers(sr, result);
+
+    } else if (u == NULL || !u->request_sent) {
+        result->transport = NGX_HTTP_LINES_UNSENT;
+
+        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                      "lines: call to \"%V\" was not sent (%i)",
+                      &sr->uri, rc);
+
+    } else {
+        result->transport = NGX_HTTP_LINES_UNKNOWN;
+
+        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                      "lines: call to \"%V\" has no whole answer (%i, %ui)",
+                      &sr->uri, rc, sr->headers_out.status);
+    }
+
+    /* what an error leaves in the connection would reach the next call, or
+       leave a timer behind */
+
+    sr->connection->error = 0;
+    sr->buffered = 0;
+
+    if (carrier->timer.timer_set) {
+        ngx_del_timer(&carrier->timer);
+    }
+
+    if (!carrier->next.posted) {
+        ngx_post_event(&carrier->next, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_carrier_complete(ngx_http_request_t *sr, ngx_int_t rc)
+{
+    off_t                 length;
+    ngx_http_upstream_t  *u;
+
+    u = sr->upstream;
+
+    if (rc != NGX_OK || u == NULL || sr->connection->error
+        || sr->headers_out.status == 0)
+    {
+        return 0;
+    }
+
+    /* a 200 is what nginx says of a body that broke off, too */
+
+    if (u->buffering) {
+        if (u->pipe == NULL || !u->pipe->upstream_done
+            || u->pipe->downstream_error)
+        {
+            return 0;
+        }
+
+    } else if (u->length != 0) {
+        return 0;
+    }
+
+    length = (sr->out && sr->out->buf)
+             ? sr->out->buf->last - sr->out->buf->pos : 0;
+
+    return u->headers_in.content_length_n == -1
+           || u->headers_in.content_length_n == length;
+}
+
+
+static void
+ngx_http_lines_carrier_answer_headers(ngx_http_request_t *sr,
+    ngx_http_lines_result_t *result)
+{
+    time_t            when;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+#define ngx_http_lines_header_is(h, name)                                     \
+    ((h)->key.len == sizeof(name) - 1                                         \
+     && ngx_strncasecmp((h)->key.data, (u_char *) name, sizeof(name) - 1) == 0)
+
+    part = &sr->upstream->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (ngx_http_lines_header_is(&h[i], "Retry-After")) {
+            when = ngx_atotm(h[i].value.data, h[i].value.len);
+
+            if (when == NGX_ERROR) {
+                when = ngx_parse_http_time(h[i].value.data, h[i].value.len);
+                when = (when == NGX_ERROR) ? -1 : ngx_max(when - ngx_time(), 0);
+            }
+
+            result->retry_after = when;
+
+        } else if (ngx_http_lines_header_is(&h[i], "Stripe-Should-Retry")) {
+
+            if (h[i].value.len == 4
+                && ngx_strncasecmp(h[i].value.data, (u_char *) "true", 4) == 0)
+            {
+                result->should_retry = 1;
+
+            } else if (h[i].value.len == 5
+                       && ngx_strncasecmp(h[i].value.data, (u_char *) "false",
+                                          5)
+                          == 0)
+            {
+                result->should_retry = 0;
+            }
+
+        } else if (ngx_http_lines_header_is(&h[i], "Request-Id")) {
+            result->request_id = h[i].value;
+        }
+    }
+}
+
+
+void
+ngx_http_lines_carrier_wait(ngx_http_lines_carrier_t *carrier,
+    ngx_msec_t delay, ngx_http_lines_wait_pt handler, void *data)
+{
+    if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a wait on a busy carrier");
+        return;
+    }
+
+    carrier->wait = handler;
+    carrier->data = data;
+
+    ngx_add_timer(&carrier->timer, delay);
+}
+
+
+static void
+ngx_http_lines_carrier_next(ngx_event_t *ev)
+{
+    ngx_http_lines_carrier_t  *carrier = ev->data;
+
+    ngx_http_lines_call_pt  handler;
+
+    if (carrier->destroyed) {
+
+        if (carrier->subrequest) {
+            /* a call that cannot be aborted: its end comes here again */
+            return;
+        }
+
+        ngx_http_lines_carrier_free(carrier);
+        return;
+    }
+
+    handler = carrier->handler;
+
+    carrier->handler = NULL;
+    carrier->calling = 0;
+
+    handler(carrier->data, &carrier->result);
+}
+
+
+static void
+ngx_http_lines_carrier_timer(ngx_event_t *ev)
+{
+    ngx_http_lines_carrier_t  *carrier = ev->data;
+
+    ngx_http_lines_wait_pt  wait;
+
+    if (!carrier->calling) {
+        wait = carrier->wait;
+        carrier->wait = NULL;
+
+        wait(carrier->data);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                  "lines: call timed out after %M ms",
+                  ngx_current_msec - carrier->start);
+
+    if (!ngx_http_lines_carrier_abort(carrier)) {
+        /* no upstream to close: the location answers in the end, or not */
+        return;
+    }
+
+    if (!carrier->next.posted) {
+        ngx_post_event(&carrier->next, &ngx_posted_events);
+    }
+}
+
+
+/*
+ * What ngx_http_terminate_request() does to subrequests: the upstream's own
+ * cleanup closes its connection and gives up the subrequest's reference.
+ */
+
+static ngx_uint_t
+ngx_http_lines_carrier_abort(ngx_http_lines_carrier_t *carrier)
+{
+    ngx_http_request_t       *sr;
+    ngx_http_upstream_t      *u;
+    ngx_http_cleanup_pt       cleanup;
+    ngx_http_lines_result_t  *result;
+
+    sr = carrier->subrequest;
+
+    if (sr == NULL) {
+        return 1;
+    }
+
+    u = sr->upstream;
+
+    if (u == NULL || u->cleanup == NULL || *u->cleanup == NULL) {
+        return 0;
+    }
+
+    result = &carrier->result;
+
+    result->transport = u->request_sent ? NGX_HTTP_LINES_UNKNOWN
+                                        : NGX_HTTP_LINES_UNSENT;
+    result->retry_after = -1;
+    result->should_retry = -1;
+    result->elapsed = ngx_current_msec - carrier->start;
+
+    carrier->subrequest = NULL;
+
+    cleanup = *u->cleanup;
+    cleanup(sr);
+
+    sr->connection->error = 0;
+    sr->buffered = 0;
+
+    return 1;
+}
+
+
+void
+ngx_http_lines_carrier_destroy(ngx_http_lines_carrier_t *carrier)
+{
+    if (carrier->destroyed) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: carrier is destroyed twice");
+        return;
+    }
+
+    carrier->destroyed = 1;
+
+    if (carrier->timer.timer_set) {
+        ngx_del_timer(&carrier->timer);
+    }
+
+    (void) ngx_http_lines_carrier_abort(carrier);
+
+    if (!carrier->next.posted) {
+        ngx_post_event(&carrier->next, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_lines_carrier_free(ngx_http_lines_carrier_t *carrier)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = carrier->connection;
+    r = carrier->request;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: free %p", carrier);
+
+    if (r->count != 1 || r->posted_requests || carrier->timer.timer_set
+        || c->read->timer_set || c->write->timer_set
+        || c->read->posted || c->write->posted)
+    {
+        /* freeing what is still referred to would be worse than a leak */
+
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: carrier is not idle: count:%d "
+                      "timers:%d,%d posted:%d,%d",
+                      r->count, c->read->timer_set, c->write->timer_set,
+                      c->read->posted, c->write->posted);
+        return;
+    }
+
+    r->logged = 1;
+    r->blocked = 0;
+
+    ngx_http_free_request(r, 0);
+
+    ngx_http_lines_carrier_drop(carrier);
+
+    ngx_destroy_pool(carrier->pool);
+}
+
+
+/* the connection's slot */
+
+static void
+ngx_http_lines_carrier_drop(ngx_http_lines_carrier_t *carrier)
+{
+    ngx_connection_t  *c;
+
+    c = carrier->connection;
+
+    c->destroyed = 1;
+    c->pool = NULL;
+    c->data = NULL;
+
+    c->read->active = 0;
+    c->write->active = 0;
+    c->read->closed = 1;
+    c->write->closed = 1;
+
+    /* as ngx_get_connection() was told: methods that keep a table of
+       descriptors look themselves up in it */
+
+    c->fd = 0;
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
+}
+
+
+ngx_http_lines_carrier_t *
+ngx_http_lines_carrier_find(ngx_http_request_t *r)
+{
+    ngx_log_t  *log;
+
+    log = r->main->connection->log;
+
+    if (log->handler != ngx_http_lines_carrier_log) {
+        return NULL;
+    }
+
+    return (ngx_http_lines_carrier_t *)
+           ((u_char *) log->data - offsetof(ngx_http_lines_carrier_t, log_ctx));
+}
+
+
+static void
+ngx_http_lines_carrier_stray(ngx_event_t *ev)
+{
+    ngx_log_error(NGX_LOG_ALERT, ev->log, 0,
+                  "lines: an event on a carrier's connection");
+}
+
+
+static u_char *
+ngx_http_lines_carrier_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char                    *p;
+    ngx_http_lines_carrier_t  *carrier;
+
+    carrier = (ngx_http_lines_carrier_t *)
+              ((u_char *) log->data
+               - offsetof(ngx_http_lines_carrier_t, log_ctx));
+
+    p = buf;
+
+    if (log->action) {
+        p = ngx_snprintf(buf, len, " while %s", log->action);
+        len -= p - buf;
+    }
+
+    return ngx_snprintf(p, len, ", operation: \"%V\"", &carrier->id);
+}

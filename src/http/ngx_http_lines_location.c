@@ -1,0 +1,472 @@
+
+/*
+ * The internal locations of the module's own calls: found and looked at once
+ * the configuration is whole.
+ *
+ * What a location does is read from its ngx_http_upstream_conf_t.  The proxy
+ * module's own structure is private to it, but begins with that one, in 1.22
+ * as in 1.26 and 1.31; the module is looked up by its name.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_carrier.h"
+
+
+#define NGX_HTTP_LINES_BILLING_BUFFER  (64 * 1024)
+#define NGX_HTTP_LINES_JWKS_BUFFER     (256 * 1024)
+
+
+typedef struct {
+    ngx_http_lines_location_e    kind;
+    ngx_str_t                    name;
+    ngx_str_t                    uri;
+    u_char                      *file;
+    ngx_uint_t                   line;
+} ngx_http_lines_location_t;
+
+
+static ngx_http_conf_ctx_t *ngx_http_lines_location_server(ngx_conf_t *cf,
+    ngx_array_t *locations);
+static ngx_http_core_loc_conf_t *ngx_http_lines_location_find(
+    ngx_http_conf_ctx_t *ctx, ngx_http_lines_location_t *location);
+static ngx_http_core_loc_conf_t *ngx_http_lines_location_match(
+    ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri);
+static ngx_http_core_loc_conf_t *ngx_http_lines_location_match_static(
+    ngx_http_location_tree_node_t *node, ngx_str_t *uri, ngx_uint_t *exact);
+static ngx_int_t ngx_http_lines_location_check(ngx_conf_t *cf,
+    ngx_http_lines_location_t *location, ngx_http_core_loc_conf_t *clcf);
+static ngx_http_upstream_conf_t *ngx_http_lines_location_proxy(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+static ngx_int_t ngx_http_lines_location_refuse(ngx_conf_t *cf,
+    ngx_http_lines_location_t *location, const char *why);
+
+
+char *
+ngx_http_lines_carrier_require(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf, ngx_http_lines_location_e kind,
+    ngx_str_t *name, ngx_str_t *uri)
+{
+    ngx_http_lines_location_t  *location;
+
+    if (uri->len == 0 || uri->data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" needs the URI of an internal location "
+                           "instead of \"%V\"", name, uri);
+        return NGX_CONF_ERROR;
+    }
+
+    if (lmcf->locations == NULL) {
+        lmcf->locations = ngx_array_create(cf->pool, 4,
+                                           sizeof(ngx_http_lines_location_t));
+        if (lmcf->locations == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    location = ngx_array_push(lmcf->locations);
+    if (location == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    location->kind = kind;
+    location->name = *name;
+    location->uri = *uri;
+    location->file = cf->conf_file ? cf->conf_file->file.name.data : NULL;
+    location->line = cf->conf_file ? cf->conf_file->line : 0;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_lines_carrier_check(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t                  i;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_lines_location_t  *location;
+
+    if (lmcf->locations == NULL) {
+        return NGX_OK;
+    }
+
+    lmcf->carrier_ctx = ngx_http_lines_location_server(cf, lmcf->locations);
+
+    if (lmcf->carrier_ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    location = lmcf->locations->elts;
+
+    for (i = 0; i < lmcf->locations->nelts; i++) {
+
+        clcf = ngx_http_lines_location_find(lmcf->carrier_ctx, &location[i]);
+
+        if (ngx_http_lines_location_check(cf, &location[i], clcf) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* the first server that has all of the locations */
+
+static ngx_http_conf_ctx_t *
+ngx_http_lines_location_server(ngx_conf_t *cf, ngx_array_t *locations)
+{
+    ngx_uint_t                   i, n, found, best;
+    ngx_http_core_srv_conf_t   **cscfp;
+    ngx_http_core_main_conf_t   *cmcf;
+    ngx_http_lines_location_t   *location, *missing;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    location = locations->elts;
+    missing = location;
+    best = 0;
+
+    for (n = 0; n < cmcf->servers.nelts; n++) {
+
+        found = 0;
+
+        for (i = 0; i < locations->nelts; i++) {
+            if (ngx_http_lines_location_find(cscfp[n]->ctx, &location[i])
+                == NULL)
+            {
+                break;
+            }
+
+            found++;
+        }
+
+        if (found == locations->nelts) {
+            return cscfp[n]->ctx;
+        }
+
+        if (found > best) {
+            best = found;
+            missing = &location[i];
+        }
+    }
+
+    if (best) {
+        (void) ngx_http_lines_location_refuse(cf, missing,
+            "is in no location of the server that has the other internal "
+            "locations: they belong in one server block");
+
+    } else {
+        (void) ngx_http_lines_location_refuse(cf, missing,
+            "is in no location of any server");
+    }
+
+    return NULL;
+}
+
+
+/*
+ * A catch-all such as "location /" is not meant: the location is internal, or
+ * it carries the very name.
+ */
+
+static ngx_http_core_loc_conf_t *
+ngx_http_lines_location_find(ngx_http_conf_ctx_t *ctx,
+    ngx_http_lines_location_t *location)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_lines_location_match(
+                            ctx->loc_conf[ngx_http_core_module.ctx_index],
+                            &location->uri);
+    if (clcf == NULL) {
+        return NULL;
+    }
+
+    if (clcf->internal == 1
+        || (clcf->name.len == location->uri.len
+            && ngx_strncmp(clcf->name.data, location->uri.data,
+                           location->uri.len)
+               == 0))
+    {
+        return clcf;
+    }
+
+    return NULL;
+}
+
+
+/* as ngx_http_core_find_location() does with a request */
+
+static ngx_http_core_loc_conf_t *
+ngx_http_lines_location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
+{
+    ngx_uint_t                  exact, noregex;
+    ngx_http_core_loc_conf_t   *clcf, *nested;
+#if (NGX_PCRE)
+    ngx_http_core_loc_conf_t  **clcfp;
+#endif
+
+    noregex = 0;
+
+    clcf = ngx_http_lines_location_match_static(pclcf->static_locations, uri,
+                                                &exact);
+
+    if (clcf) {
+
+        if (exact) {
+            return clcf;
+        }
+
+        noregex = clcf->noregex;
+
+        nested = ngx_http_lines_location_match(clcf, uri);
+        if (nested) {
+            return nested;
+        }
+    }
+
+#if (NGX_PCRE)
+
+    if (!noregex && pclcf->regex_locations) {
+
+        for (clcfp = pclcf->regex_locations; *clcfp; clcfp++) {
+
+            if (ngx_regex_exec((*clcfp)->regex->regex, uri, NULL, 0) >= 0) {
+                nested = ngx_http_lines_location_match(*clcfp, uri);
+                return nested ? nested : *clcfp;
+            }
+        }
+    }
+
+#endif
+
+    return clcf;
+}
+
+
+static ngx_http_core_loc_conf_t *
+ngx_http_lines_location_match_static(ngx_http_location_tree_node_t *node,
+    ngx_str_t *uri, ngx_uint_t *exact)
+{
+    u_char                    *p;
+    size_t                     len, n;
+    ngx_int_t                  rc;
+    ngx_http_core_loc_conf_t  *found;
+
+    found = NULL;
+    *exact = 0;
+
+    p = uri->data;
+    len = uri->len;
+
+    while (node) {
+
+        n = ngx_min(len, (size_t) node->len);
+
+        rc = ngx_filename_cmp(p, node->name, n);
+
+        if (rc != 0) {
+            node = (rc < 0) ? node->left : node->right;
+            continue;
+        }
+
+        if (len > (size_t) node->len) {
+
+            if (node->inclusive == NULL) {
+                node = node->right;
+                continue;
+            }
+
+            found = node->inclusive;
+            node = node->tree;
+            p += n;
+            len -= n;
+
+            continue;
+        }
+
+        if (len == (size_t) node->len) {
+
+            if (node->exact) {
+                *exact = 1;
+                return node->exact;
+            }
+
+            return node->inclusive;
+        }
+
+        node = node->left;
+    }
+
+    return found;
+}
+
+
+static ngx_int_t
+ngx_http_lines_location_check(ngx_conf_t *cf,
+    ngx_http_lines_location_t *location, ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_uint_t                 once;
+    ngx_http_upstream_conf_t  *ucf;
+
+    if (clcf->internal != 1) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location that clients can reach: it lacks \"internal\"");
+    }
+
+    ucf = ngx_http_lines_location_proxy(cf, clcf);
+
+    if (ucf == NULL) {
+        return ngx_http_lines_location_refuse(cf, location,
+                                      "is a location without \"proxy_pass\"");
+    }
+
+    /* what has an effect must not be sent twice behind our back */
+
+    once = (location->kind == NGX_HTTP_LINES_LOCATION_BILLING
+            || location->kind == NGX_HTTP_LINES_LOCATION_PROVISIONER);
+
+    if (once && !(ucf->next_upstream & NGX_HTTP_UPSTREAM_FT_OFF)) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location without \"proxy_next_upstream off\": "
+            "nginx could send a call twice, and hide what became of the first");
+    }
+
+    if (ucf->intercept_errors == 1) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location with \"proxy_intercept_errors on\", "
+            "which loses the answers to refused calls");
+    }
+
+    if (once && ucf->pass_request_headers == 0) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location with \"proxy_pass_request_headers off\", "
+            "which loses the Idempotency-Key");
+    }
+
+    if (once && ucf->pass_request_body == 0) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location with \"proxy_pass_request_body off\"");
+    }
+
+    if (once && !(ucf->ignore_headers & NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT)) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location without \"proxy_ignore_headers X-Accel-Redirect\": "
+            "the other side could choose what nginx serves instead");
+    }
+
+#if (NGX_HTTP_CACHE)
+    if (once && ucf->cache == 1) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location with \"proxy_cache\"");
+    }
+#endif
+
+    if (location->kind == NGX_HTTP_LINES_LOCATION_BILLING
+        && clcf->subrequest_output_buffer_size < NGX_HTTP_LINES_BILLING_BUFFER)
+    {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location with a \"subrequest_output_buffer_size\" "
+            "of less than 64k: longer answers would be lost");
+    }
+
+    if (location->kind == NGX_HTTP_LINES_LOCATION_JWKS
+        && clcf->subrequest_output_buffer_size < NGX_HTTP_LINES_JWKS_BUFFER)
+    {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location with a \"subrequest_output_buffer_size\" "
+            "of less than 256k: longer answers would be lost");
+    }
+
+#if (NGX_HTTP_SSL)
+
+    /* set for https, and where variables leave the scheme open */
+
+    if (ucf->ssl == NULL || ucf->ssl->ctx == NULL) {
+        return NGX_OK;
+    }
+
+    /* nginx itself asks for the trusted certificate once this is on */
+
+    if (ucf->ssl_verify != 1) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location that proxies to https without "
+            "\"proxy_ssl_verify on\" and \"proxy_ssl_trusted_certificate\"");
+    }
+
+    if (ucf->ssl_server_name != 1) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location that proxies to https without "
+            "\"proxy_ssl_server_name on\"");
+    }
+
+    if (ucf->ssl_name == NULL) {
+        return ngx_http_lines_location_refuse(cf, location,
+            "is a location that proxies to https without "
+            "\"proxy_ssl_name\"");
+    }
+
+#endif
+
+    return NGX_OK;
+}
+
+
+/* NULL: the location does not proxy by HTTP */
+
+static ngx_http_upstream_conf_t *
+ngx_http_lines_location_proxy(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_uint_t                 i;
+    ngx_module_t             **modules;
+    ngx_http_upstream_conf_t  *ucf;
+
+    modules = cf->cycle->modules;
+
+    for (i = 0; modules[i]; i++) {
+
+        if (modules[i]->type != NGX_HTTP_MODULE
+            || ngx_strcmp(modules[i]->name, "ngx_http_proxy_module") != 0)
+        {
+            continue;
+        }
+
+        ucf = clcf->loc_conf[modules[i]->ctx_index];
+
+        if (ucf->upstream) {
+            return ucf;
+        }
+
+#if (NGX_HTTP_SSL)
+        if (ucf->ssl && ucf->ssl->ctx) {
+            return ucf;
+        }
+#endif
+
+        return NULL;
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_lines_location_refuse(ngx_conf_t *cf,
+    ngx_http_lines_location_t *location, const char *why)
+{
+    if (location->file) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\": \"%V\" %s in %s:%ui",
+                      &location->name, &location->uri, why,
+                      location->file, location->line);
+    } else {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s",
+                      &location->name, &location->uri, why);
+    }
+
+    return NGX_ERROR;
+}
