@@ -1,0 +1,39 @@
+#!/bin/sh
+
+# Installs the judges that Lines did not write (the official SDKs, Prism) into BUILD_DIR/node, once for each package-lock.json.
+# Ends with 0 when they are there, with 77 and a word where this machine has no Node.js that can run them.
+
+set -eu
+
+build=${1:?usage: install.sh BUILD_DIR}
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    echo "node: skipped, node and npm are not installed" >&2
+    exit 77
+fi
+
+major=$(node -p 'process.versions.node.split(".")[0]')
+
+if [ "$major" -lt 20 ]; then
+    echo "node: skipped, node $(node --version) is older than 20" >&2
+    exit 77
+fi
+
+mkdir -p "$build/node"
+
+# Tests that start side by side install once.
+exec 9>"$build/node/.lock"
+flock 9
+
+if cmp -s "$here/package-lock.json" "$build/node/.installed"; then
+    exit 0
+fi
+
+rm -f "$build/node/.installed"
+cp "$here/package.json" "$here/package-lock.json" "$build/node/"
+
+cd "$build/node"
+echo "node: installing the official SDKs and Prism into $build/node" >&2
+npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+cp "$here/package-lock.json" .installed

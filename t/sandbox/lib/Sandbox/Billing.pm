@@ -1,0 +1,439 @@
+package Sandbox::Billing;
+use Mojo::Base -base, -signatures;
+
+use Mojo::JSON qw(false true);
+use Sandbox::Error;
+use Sandbox::Objects qw(new_customer new_invoice new_payment_method new_subscription price);
+
+# Customers, subscriptions and invoices, with the moves between their states. Each method checks everything first and changes
+# things after, so that what dies has done nothing.
+
+use constant FIRST_PAYMENT => 23 * 3600;
+
+has 'store';
+has base_url   => '';
+has incomplete => sub { {} };
+has numbers    => 0;
+
+my %ENDED = map { ($_ => 1) } qw(canceled incomplete_expired);
+
+
+# Customers
+
+sub customer ($self, $id, $missing = {}) {
+    return $self->store->get(customer => $id) // Sandbox::Error->missing(customer => $id, %$missing);
+}
+
+
+sub set_card ($self, $id, $card, $place = 'default') {
+    my $store    = $self->store;
+    my $customer = $store->get(customer => $id) // $store->put(customer => new_customer($id, $store->now));
+
+    $store->put(card => {id => $id, card => $card, place => $place});
+
+    $customer->{default_source} = undef;
+    $customer->{invoice_settings}{default_payment_method} = undef;
+
+    if ($card ne 'none') {
+        my $prefix = $place eq 'source' ? 'card' : 'pm';
+        my $method = $store->put(payment_method => new_payment_method("${prefix}_$id", $id, $store->now));
+
+        $customer->{default_source} = $method->{id} if $place eq 'source';
+        $customer->{invoice_settings}{default_payment_method} = $method->{id} if $place eq 'default';
+    }
+
+    return $customer;
+}
+
+
+sub payment_methods ($self, $id, $type = undef) {
+    my $card = $self->store->get(card => $self->customer($id)->{id});
+
+    return [] if !$card || $card->{card} eq 'none' || (defined $type && $type ne 'card');
+
+    return [grep { $self->_usable($_, $id) } @{$self->store->all('payment_method')}];
+}
+
+
+sub _usable ($self, $method, $customer) {
+    my $card   = $self->store->get(card => $customer);
+    my $prefix = ($card->{place} // '') eq 'source' ? 'card' : 'pm';
+
+    return $method && $card && $card->{card} ne 'none' && $method->{id} eq "${prefix}_$customer";
+}
+
+
+# Subscriptions
+
+sub create_subscription ($self, $params) {
+    my $store    = $self->store;
+    my $customer = $self->customer($params->{customer}, {status => 400, param => 'customer'});
+    my $items    = $self->_items($params->{items});
+    my $behavior = $params->{payment_behavior} // 'allow_incomplete';
+    my $method   = $params->{default_payment_method};
+
+    Sandbox::Error->missing(PaymentMethod => $method, status => 400, param => 'default_payment_method')
+        if defined $method && !$self->_usable($store->get(payment_method => $method), $customer->{id});
+
+    my $amount = 0;
+    $amount += $_->{price}{unit_amount} * $_->{quantity} for @$items;
+
+    my $outcome = $amount == 0 ? 'ok' : $behavior eq 'default_incomplete' ? 'wait' : $self->_charge_outcome($customer, $method);
+
+    if ($behavior eq 'error_if_incomplete' && $outcome ne 'ok') {
+        Sandbox::Error->card($outcome) if $outcome ne 'none';
+        Sandbox::Error->invalid('This customer has no attached payment source or default payment method. Please consider adding '
+                . 'a default payment method. For more information, visit '
+                . 'https://stripe.com/docs/billing/subscriptions/payment-methods-setting#payment-method-priority.',
+            code => 'resource_missing');
+    }
+
+    my $subscription = $self->_open_subscription($params, $customer, $items);
+    my $invoice      = $store->get(invoice => $subscription->{latest_invoice});
+
+    $self->_paid($invoice, $amount ? $method // $self->_default_method($customer) : undef) if $outcome eq 'ok';
+    $self->_attempt_failed($invoice, $outcome) if $outcome ne 'ok' && $outcome ne 'wait';
+
+    return $subscription;
+}
+
+
+sub _items ($self, $items) {
+    my @items;
+
+    for my $i (0 .. $#$items) {
+        my $price = price($items->[$i]{price})
+            // Sandbox::Error->missing(price => $items->[$i]{price}, status => 400, param => "items[$i][price]");
+
+        push @items, {
+            id       => $self->store->id('si'),
+            metadata => $items->[$i]{metadata},
+            price    => $price,
+            quantity => $items->[$i]{quantity} // 1,
+        };
+    }
+
+    return \@items;
+}
+
+
+sub _default_method ($self, $customer) {
+    return $customer->{invoice_settings}{default_payment_method} // $customer->{default_source};
+}
+
+
+# A card that is only attached is not charged unless it is named.
+
+sub _charge_outcome ($self, $customer, $method) {
+    my $card = $self->store->get(card => $customer->{id});
+
+    return 'none' unless $card && $card->{card} ne 'none';
+    return 'none' unless defined($method // $self->_default_method($customer));
+
+    return $card->{card};
+}
+
+
+sub _open_subscription ($self, $params, $customer, $items) {
+    my $store = $self->store;
+    my $now   = $store->now;
+
+    my $subscription = $store->put(subscription => new_subscription(
+        (map { ($_ => $params->{$_}) } qw(default_payment_method description metadata payment_settings)),
+        id       => $store->id('sub'),
+        now      => $now,
+        customer => $customer->{id},
+        items    => $items,
+        status   => 'incomplete',
+    ));
+
+    my $id     = $store->id('in');
+    my $number = $self->numbers($self->numbers + 1)->numbers;
+
+    my $invoice = $store->put(invoice => new_invoice(
+        id           => $id,
+        now          => $now,
+        subscription => $subscription,
+        number       => sprintf('SANDBOX-%04d', $number),
+        url          => $self->base_url . "/i/$id",
+    ));
+
+    $subscription->{latest_invoice} = $id;
+    $self->incomplete->{$subscription->{id}} = $now + FIRST_PAYMENT;
+
+    $self->_record(subscription => $subscription, $invoice, $invoice->{total});
+
+    $store->announce('customer.subscription.created', $subscription);
+    $store->announce('invoice.finalized',             $invoice);
+
+    return $subscription;
+}
+
+
+sub subscription ($self, $id) {
+    return $self->store->get(subscription => $id) // Sandbox::Error->missing(subscription => $id);
+}
+
+
+# By default only the canceled ones are hidden.
+
+sub subscriptions ($self, $params) {
+    my $status = $params->{status} // '';
+
+    $self->customer($params->{customer}, {status => 400, param => 'customer'}) if defined $params->{customer};
+
+    return $self->store->all(subscription => sub ($s) {
+        return 0 if defined $params->{customer} && $s->{customer} ne $params->{customer};
+        return 0 if defined $params->{price} && !grep { $_->{price}{id} eq $params->{price} } @{$s->{items}{data}};
+
+        return $status eq 'all'   ? 1
+             : $status eq 'ended' ? $ENDED{$s->{status}}
+             : $status ne ''      ? $s->{status} eq $status
+             :                      $s->{status} ne 'canceled';
+    });
+}
+
+
+sub cancel_subscription ($self, $id, $reason = 'cancellation_requested') {
+    my $subscription = $self->subscription($id);
+
+    Sandbox::Error->missing(subscription => $id) if $ENDED{$subscription->{status}};
+
+    $self->_end($subscription, 'canceled', 'customer.subscription.deleted', $reason);
+
+    return $subscription;
+}
+
+
+sub _end ($self, $subscription, $status, $event, $reason) {
+    my $store    = $self->store;
+    my $previous = $subscription->{status};
+
+    $subscription->{status}      = $status;
+    $subscription->{canceled_at} = $store->now;
+    $subscription->{ended_at}    = $store->now;
+    $subscription->{cancellation_details}{reason} = $reason;
+
+    delete $self->incomplete->{$subscription->{id}};
+
+    $self->_record(cancel => $subscription, undef, 0);
+    $store->announce($event, $subscription, $status eq 'canceled' ? undef : {status => $previous});
+}
+
+
+# What was bought elsewhere: no invoice of ours, no charge.
+
+sub adopt_subscription ($self, $args) {
+    my $store        = $self->store;
+    my $customer     = $self->customer($args->{customer});
+    my $items        = $self->_items([{price => $args->{price} // 'price_base'}]);
+    my $subscription = $store->put(subscription => new_subscription(
+        id       => $store->id('sub'),
+        now      => $store->now,
+        customer => $customer->{id},
+        items    => $items,
+        metadata => $args->{metadata},
+        status   => $args->{status} // 'active',
+    ));
+
+    $self->_record(subscription => $subscription, undef, 0);
+    $store->announce('customer.subscription.created', $subscription);
+
+    return $subscription;
+}
+
+
+sub move_subscription ($self, $id, $args) {
+    my $subscription = $self->subscription($id);
+    my $status       = $args->{status} // $subscription->{status};
+    my %previous;
+
+    return $subscription if $ENDED{$subscription->{status}} && $status eq $subscription->{status};
+    Sandbox::Error->missing(subscription => $id) if $ENDED{$subscription->{status}};
+
+    my $items = defined $args->{price} ? $self->_items([{price => $args->{price}}]) : undef;
+
+    if ($items) {
+        $previous{items} = {data => [{%{$subscription->{items}{data}[0]}}]};
+        $subscription->{items}{data}[0]{price} = $items->[0]{price};
+    }
+
+    if ($args->{metadata}) {
+        $previous{metadata} = $subscription->{metadata};
+        $subscription->{metadata} = {%{$subscription->{metadata}}, %{$args->{metadata}}};
+    }
+
+    if ($status eq 'canceled') {
+        $self->_end($subscription, 'canceled', 'customer.subscription.deleted', 'cancellation_requested');
+        return $subscription;
+    }
+
+    if ($status ne $subscription->{status}) {
+        $previous{status} = $subscription->{status};
+        $subscription->{status} = $status;
+        delete $self->incomplete->{$id} if $status ne 'incomplete';
+    }
+
+    $self->store->announce('customer.subscription.updated', $subscription, \%previous) if %previous;
+
+    return $subscription;
+}
+
+
+# Invoices
+
+sub invoice ($self, $id, $missing = {}) {
+    return $self->store->get(invoice => $id) // Sandbox::Error->missing(invoice => $id, %$missing);
+}
+
+
+sub invoices ($self, $params) {
+    return $self->store->all(invoice => sub ($i) {
+        return 0 if defined $params->{customer} && $i->{customer} ne $params->{customer};
+        return 0 if defined $params->{status} && $i->{status} ne $params->{status};
+        return 0 if defined $params->{subscription} && _subscription_of($i) ne $params->{subscription};
+        return 1;
+    });
+}
+
+
+sub _subscription_of ($invoice) { $invoice->{parent}{subscription_details}{subscription} }
+
+
+# The hosted page takes any card, so a customer without one can pay there. What can no longer be paid stays as it is.
+
+sub pay_invoice ($self, $id, $card = 'ok') {
+    my $invoice = $self->invoice($id);
+
+    return $invoice if $invoice->{status} ne 'open' && $invoice->{status} ne 'uncollectible';
+
+    if ($card eq 'ok') {
+        $self->_paid($invoice, $self->_default_method($self->customer($invoice->{customer})) // "pm_$id");
+
+    } else {
+        $self->_attempt_failed($invoice, $card);
+    }
+
+    return $invoice;
+}
+
+
+sub _paid ($self, $invoice, $method) {
+    my $store        = $self->store;
+    my $subscription = $self->subscription(_subscription_of($invoice));
+    my $was          = $subscription->{status};
+
+    $invoice->{status}      = 'paid';
+    $invoice->{amount_paid} = $invoice->{total};
+    $invoice->{amount_remaining} = 0;
+    $invoice->{attempted}   = true;
+    $invoice->{attempt_count}++ if $invoice->{total};
+    $invoice->{status_transitions}{paid_at} = $store->now;
+
+    if ($invoice->{total}) {
+        $store->put(payment => {
+            id             => $invoice->{id},
+            charge         => $store->id('ch'),
+            payment_intent => $store->id('pi'),
+            invoice        => $invoice->{id},
+            customer       => $invoice->{customer},
+            subscription   => $subscription->{id},
+            amount         => $invoice->{total},
+            currency       => $invoice->{currency},
+            refunded       => 0,
+            created        => $store->now,
+        });
+        $self->_record(charge => $subscription, $invoice, $invoice->{total});
+    }
+
+    delete $self->incomplete->{$subscription->{id}};
+
+    if ($was eq 'incomplete' || $was eq 'past_due' || $was eq 'unpaid') {
+        $subscription->{status} = 'active';
+        $subscription->{default_payment_method} //= $method
+            if $subscription->{payment_settings}{save_default_payment_method} eq 'on_subscription';
+    }
+
+    $store->announce('invoice.paid', $invoice);
+    $store->announce('customer.subscription.updated', $subscription, {status => $was}) if $was ne $subscription->{status};
+}
+
+
+sub _attempt_failed ($self, $invoice, $why) {
+    $invoice->{attempted} = true;
+    $invoice->{attempt_count}++;
+
+    $self->store->announce('invoice.payment_failed',          $invoice);
+    $self->store->announce('invoice.payment_action_required', $invoice) if $why eq '3ds';
+}
+
+
+# Documented: a void invoice does not move its subscription, which stays incomplete until it is canceled or expires.
+
+sub void_invoice ($self, $id) {
+    my $invoice = $self->invoice($id);
+
+    Sandbox::Error->invalid("You can only pass in open invoices. This invoice isn't open.")
+        if $invoice->{status} ne 'open' && $invoice->{status} ne 'uncollectible';
+
+    $self->_void($invoice);
+
+    return $invoice;
+}
+
+
+sub _void ($self, $invoice) {
+    $invoice->{status}       = 'void';
+    $invoice->{auto_advance} = false;
+    $invoice->{status_transitions}{voided_at} = $self->store->now;
+
+    $self->_record(void => $self->subscription(_subscription_of($invoice)), $invoice, $invoice->{amount_remaining});
+    $self->store->announce('invoice.voided', $invoice);
+}
+
+
+sub give_up_invoice ($self, $id) {
+    my $invoice = $self->invoice($id);
+
+    Sandbox::Error->invalid("You can only pass in open invoices. This invoice isn't open.") if $invoice->{status} ne 'open';
+
+    $invoice->{status} = 'uncollectible';
+    $invoice->{status_transitions}{marked_uncollectible_at} = $self->store->now;
+
+    $self->store->announce('invoice.marked_uncollectible', $invoice);
+
+    return $invoice;
+}
+
+
+# The clock
+
+sub expire ($self) {
+    my $incomplete = $self->incomplete;
+    my $now        = $self->store->now;
+    my @due        = sort { $incomplete->{$a} <=> $incomplete->{$b} } grep { $incomplete->{$_} <= $now } keys %$incomplete;
+
+    for my $id (@due) {
+        my $subscription = $self->subscription($id);
+        my $invoice      = $subscription->{latest_invoice} && $self->invoice($subscription->{latest_invoice});
+
+        $self->_void($invoice) if $invoice && $invoice->{status} =~ /^(?:open|uncollectible)$/;
+        $self->_end($subscription, 'incomplete_expired', 'customer.subscription.updated', undef);
+    }
+}
+
+
+sub _record ($self, $type, $subscription, $invoice, $amount) {
+    $self->store->record(
+        $type,
+        customer     => $subscription->{customer},
+        subscription => $subscription->{id},
+        invoice      => $invoice ? $invoice->{id} : $subscription->{latest_invoice},
+        amount       => $amount,
+        currency     => $subscription->{currency},
+        metadata     => $subscription->{metadata},
+    );
+}
+
+
+1;

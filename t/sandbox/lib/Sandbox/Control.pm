@@ -1,0 +1,169 @@
+package Sandbox::Control;
+use Mojo::Base 'Mojolicious::Controller', -signatures;
+
+use Mojo::JSON qw(true);
+use Scalar::Util qw(blessed);
+
+# The controls, for tests and the demo.
+
+my %CARDS    = map { ($_ => 1) } qw(ok none declined 3ds);
+my %PLACES   = map { ($_ => 1) } qw(default source attached);
+my %STATUSES = map { ($_ => 1) } qw(active canceled incomplete past_due paused trialing unpaid);
+
+
+sub customer ($self) {
+    my $args  = $self->_args or return;
+    my $card  = $args->{card} // 'ok';
+    my $place = $args->{place} // 'default';
+
+    return $self->_bad('id is missing') unless ($args->{id} // '') =~ /^\w{1,255}$/;
+    return $self->_bad('card must be one of ' . join ', ', sort keys %CARDS)   unless $CARDS{$card};
+    return $self->_bad('place must be one of ' . join ', ', sort keys %PLACES) unless $PLACES{$place};
+
+    $self->render(json => $self->app->billing->set_card($args->{id}, $card, $place));
+}
+
+
+sub pay ($self) {
+    my $args = $self->_args or return;
+    my $card = $args->{card} // 'ok';
+
+    return $self->_bad('card must be ok, declined or 3ds') unless $card =~ /^(?:ok|declined|3ds)$/;
+
+    $self->_try(sub { $self->app->billing->pay_invoice($self->stash->{id}, $card) });
+}
+
+
+sub void ($self) {
+    $self->_try(sub { $self->app->billing->void_invoice($self->stash->{id}) });
+}
+
+
+sub uncollectible ($self) {
+    $self->_try(sub { $self->app->billing->give_up_invoice($self->stash->{id}) });
+}
+
+
+sub adopt ($self) {
+    my $args = $self->_args or return;
+
+    return $self->_bad('customer is missing') unless defined $args->{customer};
+    return unless $self->_status_ok($args);
+
+    $self->_try(sub { $self->app->billing->adopt_subscription($args) });
+}
+
+
+sub move ($self) {
+    my $args = $self->_args or return;
+
+    return unless $self->_status_ok($args);
+
+    $self->_try(sub { $self->app->billing->move_subscription($self->stash->{id}, $args) });
+}
+
+
+sub ledger ($self) { $self->render(json => {entries => $self->app->store->ledger}) }
+
+
+sub add_fault ($self) {
+    my $args = $self->_args or return;
+    my ($fault, $wrong) = $self->app->faults->add($args);
+
+    return $self->_bad($wrong) unless $fault;
+
+    $self->render(json => $fault, status => 201);
+}
+
+
+sub faults ($self) { $self->render(json => {faults => $self->app->faults->list}) }
+
+
+sub clear_faults ($self) {
+    $self->app->faults->list([]);
+    $self->faults;
+}
+
+
+sub advance ($self) {
+    my $args    = $self->_args or return;
+    my $store   = $self->app->store;
+    my $seconds = $args->{advance} // 0;
+
+    return $self->_bad('advance must be a number of seconds, zero or more') unless $seconds =~ /^\d+(?:\.\d+)?$/;
+
+    $store->offset($store->offset + int $seconds);
+    $self->app->billing->expire;
+    $self->clock;
+}
+
+
+sub clock ($self) {
+    my $store = $self->app->store;
+
+    $self->render(json => {now => $store->now, offset => $store->offset});
+}
+
+
+sub configure_webhooks ($self) {
+    my $args  = $self->_args or return;
+    my $wrong = $self->app->webhooks->configure($args);
+
+    return $self->_bad($wrong) if defined $wrong;
+
+    $self->webhooks;
+}
+
+
+sub webhooks ($self) { $self->render(json => $self->app->webhooks->report) }
+
+
+sub requests ($self) { $self->render(json => {requests => $self->app->store->requests}) }
+
+
+sub reset ($self) {
+    $self->app->reset;
+    $self->render(json => {ok => true});
+}
+
+
+# No body is an empty object.
+
+sub _args ($self) {
+    return {} if $self->req->body eq '';
+
+    my $args = $self->req->json;
+
+    return $args if ref $args eq 'HASH';
+
+    $self->_bad('the body must be a JSON object');
+
+    return undef;
+}
+
+
+sub _status_ok ($self, $args) {
+    return 1 if !defined $args->{status} || $STATUSES{$args->{status}};
+
+    $self->_bad('status must be one of ' . join ', ', sort keys %STATUSES);
+
+    return 0;
+}
+
+
+sub _try ($self, $do) {
+    my $result = eval { $do->() };
+
+    return $self->render(json => $result) if $result;
+    die $@ unless blessed $@ && $@->isa('Sandbox::Error');
+
+    $self->render(json => {error => $@->message}, status => $@->status);
+}
+
+
+sub _bad ($self, $message) {
+    $self->render(json => {error => $message}, status => 400);
+}
+
+
+1;

@@ -1,0 +1,168 @@
+#!/usr/bin/env perl
+
+# A stateful stand-in for Stripe's servers; `perldoc t/sandbox/sandbox.pl` tells how to use it.
+
+use v5.36;
+use FindBin qw($RealBin);
+use lib "$RealBin/lib";
+
+use Getopt::Long qw(GetOptions);
+use Mojo::IOLoop;
+use Mojo::Server::Daemon;
+use Pod::Usage qw(pod2usage);
+use Sandbox;
+use Sandbox::Store;
+
+my %opt = (listen => 'http://127.0.0.1:12111');
+
+GetOptions(
+    \%opt,            'listen=s', 'port-file=s', 'public-url=s', 'secret-key=s', 'webhook-url=s',
+    'webhook-secret=s@', 'state=s', 'exit-with-parent', 'help'
+) or pod2usage(2);
+
+pod2usage(-verbose => 1) if $opt{help};
+
+my $app = Sandbox->new(
+    mode            => 'production',
+    secret_key      => $opt{'secret-key'},
+    webhook_url     => $opt{'webhook-url'},
+    webhook_secrets => $opt{'webhook-secret'} // ['whsec_sandbox'],
+    state_file      => $opt{state},
+);
+
+# Answers held back on purpose and pooled connections of a proxy outlive the daemon's own defaults.
+my $daemon = Mojo::Server::Daemon->new(
+    app                => $app,
+    listen             => [$opt{listen}],
+    inactivity_timeout => 900,
+    keep_alive_timeout => 900,
+    max_requests       => 1_000_000,
+    silent             => 1,
+)->start;
+
+my $port = $daemon->ports->[0];
+
+# Links name the address that a browser on this machine can open.
+my ($host) = $opt{listen} =~ m{^\w+://(\[[^\]]*\]|[^:/?]*)};
+$host = '127.0.0.1' if $host =~ /^(?:\*|0\.0\.0\.0|\[::\])?$/;
+
+$app->base_url($opt{'public-url'} // "http://$host:$port");
+$app->resume;
+
+Sandbox::Store::write_file($opt{'port-file'}, "$port\n") if $opt{'port-file'};
+
+if ($opt{'exit-with-parent'}) {
+    my $parent = getppid;
+    Mojo::IOLoop->recurring(1 => sub { Mojo::IOLoop->stop if getppid != $parent });
+}
+
+$SIG{INT} = $SIG{TERM} = sub { Mojo::IOLoop->stop };
+
+Mojo::IOLoop->start;
+
+__END__
+
+=head1 NAME
+
+sandbox.pl - a stateful stand-in for Stripe's servers
+
+=head1 SYNOPSIS
+
+    perl t/sandbox/sandbox.pl --listen http://127.0.0.1:12111 \
+        --webhook-url http://127.0.0.1:8080/webhooks/stripe --webhook-secret whsec_demo
+
+=head1 OPTIONS
+
+=over 4
+
+=item --listen URL
+
+Where to listen, C<http://127.0.0.1:12111> by default. Port 0 takes any free port.
+
+=item --port-file FILE
+
+The port is written here, atomically, once the sandbox answers.
+
+=item --public-url URL
+
+The base of the hosted invoice pages, where it is not what C<--listen> says (behind a container's address, say).
+
+=item --secret-key sk_test_...
+
+The one key to accept. Without it any key that begins with C<sk_test_> will do; a key must be there always.
+
+=item --webhook-url URL, --webhook-secret whsec_...
+
+Where events go, and what signs them. A second C<--webhook-secret> adds a second signature, as in a rotation.
+
+=item --state FILE
+
+Keeps everything in this file from one run to the next.
+
+=item --exit-with-parent
+
+Ends within a second after the process that started it.
+
+=back
+
+=head1 CALLS
+
+Those of C<Sandbox::Calls>, with Stripe's own errors, idempotency, lists and expansion. Customers C<cus_card>, C<cus_nocard>,
+C<cus_declined> and C<cus_3ds> exist. Every price exists but C<price_missing>; C<Sandbox::Objects> has the amounts. An incomplete
+subscription expires after 23 hours of the sandbox's clock.
+
+=head1 CONTROLS
+
+They take and give JSON, need no credential and answer 2xx.
+
+=over 4
+
+=item POST /_sandbox/customers {"id", "card": "ok"|"none"|"declined"|"3ds", "place"}
+
+Adds a customer, or gives one another card. C<place> says where the card is found: C<default> (the invoice settings), C<source> (a
+legacy default source) or C<attached> (only in the list of payment methods).
+
+=item POST /_sandbox/invoices/:id/pay {"card"}
+
+Pays as the hosted page does. C<declined> and C<3ds> make the attempt fail, with the events of a failed attempt. A paid or void invoice
+is left as it is; the answer is the invoice.
+
+=item POST /_sandbox/invoices/:id/void, POST /_sandbox/invoices/:id/uncollectible
+
+What an operator does in Stripe's dashboard.
+
+=item POST /_sandbox/subscriptions {"customer", "price", "status", "metadata"}, POST /_sandbox/subscriptions/:id {"status", "price", "metadata"}
+
+A subscription that was bought elsewhere, and its life: C<active>, C<past_due>, C<unpaid>, C<canceled> ...
+
+=item GET /_sandbox/ledger
+
+C<{"entries": [...]}>: each effect, in order. A credit note is a C<refund> for what it gives back to the card and a C<credit> for the rest.
+Whatever ends a subscription is a C<cancel>, its expiry too.
+
+=item POST /_sandbox/faults {"path", "times", "kind", "ms", "method", "effect", "retry_after"}, GET, DELETE
+
+For the next C<times> (default 1) requests for exactly this path; C<:id> in it stands for any one segment. Kinds: C<delay> (the effect at once, the
+answer after C<ms>), C<drop_before>, C<drop_after>, C<409>, C<429>, C<500>, C<500_stored> (kept under the key; C<effect> true lets the
+effect happen all the same).
+
+=item POST /_sandbox/clock {"advance"}, GET
+
+Seconds. Signatures of webhooks go by the real clock, as the receiver does.
+
+=item POST /_sandbox/webhooks {"duplicate", "shuffle", "delay_ms", "to", "retry_for"}, GET
+
+Extra copies, random order, delay, target (null: none), and for how many seconds a refused delivery is tried again. Omitted members keep their
+value. The answer shows the queue: C<idle> is true once nothing is left to deliver.
+
+=item GET /_sandbox/requests
+
+Every call received: method, path, key, decoded parameters, status; a dropped one has no status.
+
+=item POST /_sandbox/reset
+
+As started; the webhooks' target stays.
+
+=back
+
+=cut
