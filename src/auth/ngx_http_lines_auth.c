@@ -10,6 +10,7 @@
 
 #include "ngx_http_lines_auth.h"
 #include "ngx_http_lines_key_cache.h"
+#include "ngx_lines_bearer.h"
 
 
 #define NGX_HTTP_LINES_KEY_MAX  256
@@ -41,8 +42,6 @@ static ngx_int_t ngx_http_lines_auth_fail(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, const char *failure,
     ngx_http_lines_auth_done_pt done);
 static ngx_uint_t ngx_http_lines_key_well_formed(ngx_str_t *key);
-static ngx_int_t ngx_http_lines_bearer(ngx_http_request_t *r,
-    ngx_str_t *token);
 static ngx_int_t ngx_http_lines_workspace_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_lines_account_known(ngx_http_request_t *r,
@@ -79,7 +78,10 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     if ((methods & NGX_HTTP_LINES_AUTH_KEY)
-        && ngx_http_lines_bearer(r, &token) == NGX_OK
+        && r->headers_in.authorization
+        && ngx_lines_bearer_header(&r->headers_in.authorization->value,
+                                   &token)
+           == NGX_OK
         && token.len > lmcf->key_prefix.len
         && ngx_strncmp(token.data, lmcf->key_prefix.data,
                        lmcf->key_prefix.len) == 0)
@@ -89,37 +91,6 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     return ngx_http_lines_auth_fail(r, ctx, "credentials-missing", done);
-}
-
-
-/* RFC 6750, 2.1; the scheme is case-insensitive (RFC 9110, 11.1) */
-
-static ngx_int_t
-ngx_http_lines_bearer(ngx_http_request_t *r, ngx_str_t *token)
-{
-    u_char           *p, *last;
-    ngx_table_elt_t  *h;
-
-    h = r->headers_in.authorization;
-
-    if (h == NULL || h->value.len <= sizeof("Bearer ") - 1
-        || ngx_strncasecmp(h->value.data, (u_char *) "Bearer ",
-                           sizeof("Bearer ") - 1) != 0)
-    {
-        return NGX_DECLINED;
-    }
-
-    p = h->value.data + sizeof("Bearer ") - 1;
-    last = h->value.data + h->value.len;
-
-    while (p < last && *p == ' ') {
-        p++;
-    }
-
-    token->data = p;
-    token->len = last - p;
-
-    return token->len ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -11,6 +11,7 @@ typedef struct {
     ngx_http_lines_ctx_t      *ctx;
     ngx_lines_redis_op_t      *op;
     ngx_http_lines_reply_pt    handler;
+    void                      *data;
     ngx_uint_t                 tries;      /* flag: hears of failures */
 } ngx_http_lines_command_t;
 
@@ -21,6 +22,7 @@ static ngx_http_lines_command_t *ngx_http_lines_create_command(
 static ngx_int_t ngx_http_lines_sent(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_command_t *cmd);
 static void ngx_http_lines_reply(void *data, redisReply *reply);
+static void ngx_http_lines_forgotten(void *data, redisReply *reply);
 
 
 ngx_int_t
@@ -102,6 +104,37 @@ ngx_http_lines_eval(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
+ngx_int_t
+ngx_http_lines_try_eval(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, ngx_http_lines_reply_pt handler, void *data)
+{
+    ngx_http_lines_command_t    *cmd;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    cmd = ngx_http_lines_create_command(r, ctx, handler);
+    if (cmd == NULL) {
+        return NGX_ERROR;
+    }
+
+    cmd->tries = 1;
+    cmd->data = data;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines script: try %V", &script->name);
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    cmd->op = ngx_lines_redis_eval(lmcf->redis, script, nkeys, nargs, args,
+                                   ngx_http_lines_reply, cmd);
+    if (cmd->op == NULL) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_lines_sent(r, ctx, cmd);
+}
+
+
 static ngx_http_lines_command_t *
 ngx_http_lines_create_command(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler)
@@ -115,6 +148,7 @@ ngx_http_lines_create_command(ngx_http_request_t *r,
 
     cmd->ctx = ctx;
     cmd->handler = handler;
+    cmd->data = NULL;
     cmd->tries = 0;
 
     return cmd;
@@ -173,6 +207,7 @@ ngx_http_lines_reply(void *data, redisReply *reply)
         rc = ngx_http_lines_unavailable(r, ctx, 1);
 
     } else {
+        ctx->reply_data = cmd->data;
         rc = cmd->handler(r, ctx, reply);
     }
 
@@ -222,4 +257,60 @@ ngx_http_lines_reply_str(redisReply *reply, ngx_uint_t i)
     }
 
     return value;
+}
+
+
+ngx_int_t
+ngx_http_lines_reply_copy(ngx_http_request_t *r, redisReply *reply,
+    ngx_uint_t i, ngx_str_t *value)
+{
+    ngx_str_t  s;
+
+    s = ngx_http_lines_reply_str(reply, i);
+
+    ngx_str_null(value);
+
+    if (s.len == 0) {
+        return NGX_OK;
+    }
+
+    value->data = ngx_pstrdup(r->pool, &s);
+
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = s.len;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_lines_forget_command(ngx_http_request_t *r, ngx_uint_t argc,
+    ngx_str_t *argv)
+{
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    (void) ngx_lines_redis_command(lmcf->redis, argc, argv,
+                                   ngx_http_lines_forgotten, NULL);
+}
+
+
+static void
+ngx_http_lines_forgotten(void *data, redisReply *reply)
+{
+}
+
+
+ngx_uint_t
+ngx_http_lines_is(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
 }

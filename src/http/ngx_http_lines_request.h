@@ -85,6 +85,7 @@ struct ngx_http_lines_ctx_s {
     void                     (*resume)(ngx_http_request_t *r,
                                        ngx_int_t rc);
     ngx_queue_t                commands;   /* on their way to Redis */
+    void                      *reply_data; /* of the one that is answered */
 
     ngx_str_t                  request_id;
     ngx_http_lines_identity_t  identity;
@@ -115,6 +116,15 @@ ngx_http_lines_ctx_t *ngx_http_lines_get_ctx(ngx_http_request_t *r);
 /* the same, but NULL where the request never met the module */
 ngx_http_lines_ctx_t *ngx_http_lines_find_ctx(ngx_http_request_t *r);
 
+
+/*
+ * The setter of a directive that makes a location answer for an API: a prefix
+ * location that ends with "/", or, where the API has a route with an empty
+ * path, an exact one.
+ */
+
+char *ngx_http_lines_set_api(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *llcf,
+    ngx_http_lines_api_t *api);
 
 /* content handler of every API location: routes, then runs the steps */
 ngx_int_t ngx_http_lines_content_handler(ngx_http_request_t *r);
@@ -153,8 +163,25 @@ ngx_int_t ngx_http_lines_try_command(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t argc, ngx_str_t *argv,
     ngx_http_lines_reply_pt handler);
 
+/* the same for a script; ctx->reply_data is data while handler runs */
+ngx_int_t ngx_http_lines_try_eval(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_lines_script_t *script, ngx_uint_t nkeys,
+    ngx_uint_t nargs, ngx_str_t *args, ngx_http_lines_reply_pt handler,
+    void *data);
+
 /* element i of an array reply as a string; empty where it is absent or nil */
 ngx_str_t ngx_http_lines_reply_str(redisReply *reply, ngx_uint_t i);
+
+/* the same, copied into the request's pool; NGX_ERROR: no memory */
+ngx_int_t ngx_http_lines_reply_copy(ngx_http_request_t *r, redisReply *reply,
+    ngx_uint_t i, ngx_str_t *value);
+
+/* sends a command whose outcome nobody waits for */
+void ngx_http_lines_forget_command(ngx_http_request_t *r, ngx_uint_t argc,
+    ngx_str_t *argv);
+
+/* 1 where value is exactly text */
+ngx_uint_t ngx_http_lines_is(ngx_str_t *value, const char *text);
 
 
 /*
@@ -194,6 +221,11 @@ ngx_int_t ngx_http_lines_answer(ngx_http_request_t *r,
 /* format as ngx_snprintf(); %V of strings that are JSON already */
 ngx_int_t ngx_http_lines_answer_format(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...);
+
+/* 200 with prefix, the items (ngx_str_t, JSON) as an array, and suffix */
+ngx_int_t ngx_http_lines_answer_array(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *prefix, ngx_array_t *items,
+    const char *suffix);
 
 /* in the dialect of the location; error is a code, or NULL */
 ngx_int_t ngx_http_lines_error(ngx_http_request_t *r,

@@ -12,6 +12,53 @@ static ngx_int_t ngx_http_lines_not_allowed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t methods);
 
 
+char *
+ngx_http_lines_set_api(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *llcf,
+    ngx_http_lines_api_t *api)
+{
+    ngx_str_t                   *value;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    if (llcf->api == api) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (llcf->api || clcf->handler) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\": location \"%V\" has another handler "
+                           "already", &value[0], &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (api->routes[0].path.len
+        && (clcf->named || clcf->noname || clcf->exact_match
+#if (NGX_PCRE)
+            || clcf->regex
+#endif
+            || clcf->name.len == 0
+            || clcf->name.data[clcf->name.len - 1] != '/'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must be in a prefix location that ends "
+                           "with \"/\", not in \"%V\"",
+                           &value[0], &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    lmcf->used = 1;
+
+    llcf->api = api;
+    clcf->handler = ngx_http_lines_content_handler;
+
+    return NGX_CONF_OK;
+}
+
+
 ngx_int_t
 ngx_http_lines_route(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {

@@ -1,0 +1,631 @@
+
+/*
+ * Lines, as the provisioner and the operator see them.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_admin.h"
+#include "ngx_http_lines_listing.h"
+#include "ngx_http_lines_operation.h"
+#include "ngx_lines_id.h"
+#include "ngx_lines_input.h"
+#include "ngx_lines_scripts.h"
+
+
+#define NGX_HTTP_LINES_REASON_MAX    500
+#define NGX_HTTP_LINES_LIST_DEFAULT  100
+
+/* how long the announcement of a line may come before the line itself */
+#define NGX_HTTP_LINES_ANNOUNCED     (5 * 60 * 1000)
+
+
+typedef struct {
+    ngx_str_t    status;
+    ngx_str_t    phone;
+    ngx_str_t    reason;
+    ngx_int_t    conversations;
+    ngx_int_t    messages;
+    ngx_str_t    operation;        /* that the script may begin */
+} ngx_http_lines_admin_line_t;
+
+
+static ngx_int_t ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_line_item(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
+    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_lines_listed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_find_line(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_line_found(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_parse_status(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_parse_usage(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_parse_release(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_announce(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_announced(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_set_status(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_status_set(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_set_usage(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_usage_set(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_release(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_released(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_line_unknown(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static void ngx_http_lines_admin_drop_hint(ngx_http_request_t *r,
+    ngx_str_t *tenant, ngx_str_t *id);
+static void ngx_http_lines_admin_go_on(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+
+
+ngx_http_lines_step_pt  ngx_http_lines_admin_list_lines_steps[] = {
+    ngx_http_lines_admin_authorize,
+    ngx_http_lines_discard_body,
+    ngx_http_lines_admin_list_lines,           /* 400 */
+    ngx_http_lines_listing_members,
+    ngx_http_lines_listing_documents,
+    ngx_http_lines_listing_more,
+    ngx_http_lines_admin_lines_listed,
+    NULL
+};
+
+
+ngx_http_lines_step_pt  ngx_http_lines_admin_line_status_steps[] = {
+    ngx_http_lines_admin_authorize,
+    ngx_http_lines_read_json,
+    ngx_http_lines_admin_parse_status,         /* 400 */
+    ngx_http_lines_admin_find_line,            /* 404 */
+    ngx_http_lines_admin_announce,
+    ngx_http_lines_admin_set_status,           /* 409 */
+    NULL
+};
+
+
+ngx_http_lines_step_pt  ngx_http_lines_admin_line_usage_steps[] = {
+    ngx_http_lines_admin_authorize,
+    ngx_http_lines_read_json,
+    ngx_http_lines_admin_parse_usage,          /* 400 */
+    ngx_http_lines_admin_find_line,            /* 404 */
+    ngx_http_lines_admin_set_usage,
+    NULL
+};
+
+
+ngx_http_lines_step_pt  ngx_http_lines_admin_line_release_steps[] = {
+    ngx_http_lines_admin_authorize,
+    ngx_http_lines_discard_body,
+    ngx_http_lines_admin_parse_release,
+    ngx_http_lines_admin_find_line,            /* 404 */
+    ngx_http_lines_admin_announce,
+    ngx_http_lines_admin_release,              /* 409 */
+    NULL
+};
+
+
+/* the provisioner's list of work: over all workspaces, oldest first */
+
+static ngx_int_t
+ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  status;
+    ngx_http_lines_listing_t  *listing;
+
+    static const char  *fields[] = { "json", "status" };
+
+    if (ngx_http_lines_query(r, "status", &status) != NGX_OK
+        || !ngx_http_lines_is(&status, "provisioning"))
+    {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "status must be provisioning");
+    }
+
+    listing = ngx_http_lines_listing_create(r, ctx,
+                                            NGX_HTTP_LINES_LIST_DEFAULT, &rc);
+    if (listing == NULL) {
+        return rc;
+    }
+
+    ngx_str_set(&listing->key, "lines:{prov}");
+    listing->oldest = 1;
+    listing->fields = fields;
+    listing->nfields = 2;
+    listing->item = ngx_http_lines_admin_line_item;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_line_item(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
+    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply)
+{
+    off_t       since;
+    uint64_t    now;
+    ngx_str_t  *item, status, *score;
+
+    status = ngx_http_lines_reply_str(reply, 1);
+
+    if (!ngx_http_lines_is(&status, "provisioning")) {
+
+        /* it has gone on, or never came to be */
+
+        score = &listing->scores[listing->next - 1];
+        since = ngx_atoof(score->data, score->len);
+        now = (uint64_t) ngx_time() * 1000;
+
+        if (since != NGX_ERROR
+            && (uint64_t) since + NGX_HTTP_LINES_ANNOUNCED < now)
+        {
+            ngx_http_lines_admin_drop_hint(r, tenant, id);
+        }
+
+        return NGX_OK;
+    }
+
+    item = ngx_array_push(&listing->items);
+    if (item == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_reply_copy(r, reply, 0, item);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_lines_listed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_listing_answer(r, ctx, "{\"lines\":", 1);
+}
+
+
+static void
+ngx_http_lines_admin_drop_hint(ngx_http_request_t *r, ngx_str_t *tenant,
+    ngx_str_t *id)
+{
+    ngx_str_t  argv[3];
+
+    ngx_str_set(&argv[0], "ZREM");
+    ngx_str_set(&argv[1], "lines:{prov}");
+
+    if (ngx_lines_redis_format(r->pool, &argv[2], "%V %V", tenant, id)
+        == NGX_OK)
+    {
+        ngx_http_lines_forget_command(r, 3, argv);
+    }
+}
+
+
+/* whose line it is: the index was written before the line */
+
+static ngx_int_t
+ngx_http_lines_admin_find_line(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t  argv[2];
+
+    if (!ngx_lines_is_id(&ctx->params[0])) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "Invalid line id");
+    }
+
+    ngx_str_set(&argv[0], "GET");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
+                               &ctx->params[0])
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 2, argv,
+                                  ngx_http_lines_admin_line_found);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_line_found(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t  tenant;
+
+    if (reply->type != REDIS_REPLY_STRING || reply->len < 3) {
+        return ngx_http_lines_admin_line_unknown(r, ctx);
+    }
+
+    tenant.data = (u_char *) reply->str;
+    tenant.len = reply->len;
+
+    ctx->identity.tenant.len = tenant.len;
+    ctx->identity.tenant.data = ngx_pstrdup(r->pool, &tenant);
+
+    return ctx->identity.tenant.data ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_line_unknown(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                "Line not found");
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_parse_status(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t                     rc;
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_admin_line_t));
+    if (al == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = al;
+
+    if (ngx_lines_member(ctx->body, "status", 16, &al->status) != NGX_OK
+        || (!ngx_http_lines_is(&al->status, "active")
+            && !ngx_http_lines_is(&al->status, "failed")))
+    {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "status must be active or failed");
+    }
+
+    rc = ngx_lines_member(ctx->body, "phone", 16, &al->phone);
+
+    if (rc == NGX_ERROR
+        || (rc == NGX_OK && !ngx_lines_is_e164(&al->phone)))
+    {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                   "phone must be an E.164 number such as +14155551234");
+    }
+
+    rc = ngx_lines_member(ctx->body, "reason", NGX_HTTP_LINES_REASON_MAX,
+                          &al->reason);
+
+    if (rc == NGX_ERROR) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                   "reason must be a string of at most 500 bytes");
+    }
+
+    if (ngx_http_lines_is(&al->status, "failed") && al->reason.len == 0) {
+        ngx_str_set(&al->reason, "provisioning_failed");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_parse_usage(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    json_t                       *conversations, *messages;
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_admin_line_t));
+    if (al == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = al;
+
+    conversations = json_object_get(ctx->body, "newConversationsCount");
+    messages = json_object_get(ctx->body, "totalMessagesCount");
+
+    if (!json_is_integer(conversations) || !json_is_integer(messages)
+        || json_integer_value(conversations) < 0
+        || json_integer_value(conversations) > NGX_MAX_INT32_VALUE
+        || json_integer_value(messages) < 0
+        || json_integer_value(messages) > NGX_MAX_INT32_VALUE)
+    {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                   "newConversationsCount and totalMessagesCount must be "
+                   "whole numbers");
+    }
+
+    al->conversations = (ngx_int_t) json_integer_value(conversations);
+    al->messages = (ngx_int_t) json_integer_value(messages);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_parse_release(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ctx->data = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_admin_line_t));
+
+    return ctx->data ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * The scripts may begin an operation that gives money back: its index and its
+ * due instant are written before.  Its id derives from the line's, so that a
+ * report that is repeated names the same one.
+ */
+
+static ngx_int_t
+ngx_http_lines_admin_announce(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                     argv[4];
+    ngx_time_t                   *tp;
+    ngx_http_lines_main_conf_t   *lmcf;
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ctx->data;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (ngx_http_lines_is(&al->status, "active")) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_lines_refund_id(r->pool, &ctx->params[0], &al->operation)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "SET");
+    argv[2] = ctx->identity.tenant;
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
+                               &al->operation)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_lines_command(r, ctx, 3, argv,
+                                ngx_http_lines_admin_announced);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    tp = ngx_timeofday();
+
+    ngx_str_set(&argv[0], "ZADD");
+
+    if (ngx_http_lines_due(r->pool, &ctx->identity.tenant, &al->operation,
+                           &argv[1], &argv[3])
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &argv[2], "%L",
+                                  (int64_t) tp->sec * 1000 + tp->msec
+                                  + (int64_t) lmcf->operation->due)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 4, argv,
+                                  ngx_http_lines_admin_announced);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_announced(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_set_status(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t                     args[6 + 5], *tenant;
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ctx->data;
+    tenant = &ctx->identity.tenant;
+
+    ngx_memzero(args, sizeof(args));
+
+    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V",
+                               tenant, &ctx->params[0])
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:t", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:pending",
+                                  tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[3], "lines:{%V}:ev", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[4], "lines:{%V}:op:%V",
+                                  tenant, &al->operation)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[5], "lines:{%V}:ops",
+                                  tenant)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[6] = al->status;
+    args[7] = al->phone;
+    args[8] = al->reason;
+    args[9] = al->operation;
+    ngx_str_set(&args[10], "0");
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_report, 6, 11,
+                               args, ngx_http_lines_admin_status_set);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_status_set(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t  result, document;
+
+    result = ngx_http_lines_reply_str(reply, 0);
+    document = ngx_http_lines_reply_str(reply, 1);
+
+    if (ngx_http_lines_is(&result, "unknown")) {
+        return ngx_http_lines_admin_line_unknown(r, ctx);
+    }
+
+    if (ngx_http_lines_is(&result, "illegal")) {
+        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+                   "{\"error\":\"A line that is %V cannot be reported so\","
+                   "\"status\":\"%V\"}", &document, &document);
+    }
+
+    ngx_http_lines_admin_drop_hint(r, &ctx->identity.tenant,
+                                   &ctx->params[0]);
+    ngx_http_lines_admin_go_on(r, ctx, reply);
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"line\":%V}",
+                                        &document);
+}
+
+
+/* the operation that the script began runs at once; the sweeper is for when
+   this worker dies */
+
+static void
+ngx_http_lines_admin_go_on(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t  operation;
+
+    operation = ngx_http_lines_reply_str(reply, 2);
+
+    if (operation.len) {
+        (void) ngx_http_lines_operation_spawn(
+                   ngx_http_lines_get_main_conf(r), &ctx->identity.tenant,
+                   &operation, 0, 0);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_set_usage(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t                     args[3];
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ctx->data;
+
+    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V",
+                               &ctx->identity.tenant, &ctx->params[0])
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "%i", al->conversations)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "%i", al->messages)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_usage, 1, 3,
+                               args, ngx_http_lines_admin_usage_set);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_usage_set(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t                     result;
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ctx->data;
+    result = ngx_http_lines_reply_str(reply, 0);
+
+    if (ngx_http_lines_is(&result, "unknown")) {
+        return ngx_http_lines_admin_line_unknown(r, ctx);
+    }
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+               "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%i,"
+               "\"totalMessagesCount\":%i}}",
+               &ctx->params[0], al->conversations, al->messages);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_release(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t                     args[6], *tenant;
+    ngx_http_lines_admin_line_t  *al;
+
+    al = ctx->data;
+    tenant = &ctx->identity.tenant;
+
+    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V",
+                               tenant, &ctx->params[0])
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:t", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:ev", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[3], "lines:{%V}:op:%V",
+                                  tenant, &al->operation)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[4], "lines:{%V}:ops",
+                                  tenant)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[5] = al->operation;
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_release, 5, 6,
+                               args, ngx_http_lines_admin_released);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_released(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t  result, document;
+
+    result = ngx_http_lines_reply_str(reply, 0);
+    document = ngx_http_lines_reply_str(reply, 1);
+
+    if (ngx_http_lines_is(&result, "unknown")) {
+        return ngx_http_lines_admin_line_unknown(r, ctx);
+    }
+
+    if (ngx_http_lines_is(&result, "illegal")) {
+        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+                   "{\"error\":\"A line that is %V cannot be released\","
+                   "\"status\":\"%V\"}", &document, &document);
+    }
+
+    ngx_http_lines_admin_go_on(r, ctx, reply);
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"line\":%V}",
+                                        &document);
+}

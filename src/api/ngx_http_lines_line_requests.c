@@ -1,0 +1,267 @@
+
+/*
+ * Line requests that exist: read one, list them, cancel one or have its
+ * payment link again.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_workspace.h"
+#include "ngx_http_lines_listing.h"
+#include "ngx_lines_input.h"
+#include "ngx_lines_id.h"
+
+
+#define NGX_HTTP_LINES_LIST_DEFAULT  20
+
+
+static ngx_int_t ngx_http_lines_line_request_list(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_line_request_item(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
+    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply);
+static ngx_int_t ngx_http_lines_line_request_listed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_line_request_check_id(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_line_request_get(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_line_request_got(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_line_request_action(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_line_request_find(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_line_request_manage(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_line_request_managed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+
+
+ngx_http_lines_step_pt  ngx_http_lines_line_request_list_steps[] = {
+    ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_discard_body,
+    ngx_http_lines_line_request_list,          /* 400 */
+    ngx_http_lines_listing_members,
+    ngx_http_lines_listing_documents,
+    ngx_http_lines_listing_more,
+    ngx_http_lines_line_request_listed,
+    NULL
+};
+
+
+ngx_http_lines_step_pt  ngx_http_lines_line_request_get_steps[] = {
+    ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_discard_body,
+    ngx_http_lines_line_request_check_id,      /* 400 */
+    ngx_http_lines_line_request_get,           /* 404 */
+    NULL
+};
+
+
+ngx_http_lines_step_pt  ngx_http_lines_line_request_manage_steps[] = {
+    ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_read_json,
+    ngx_http_lines_line_request_check_id,      /* 400 */
+    ngx_http_lines_line_request_action,        /* 400 */
+    ngx_http_lines_line_request_manage,        /* 404, 409 */
+    NULL
+};
+
+
+static ngx_int_t
+ngx_http_lines_line_request_list(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                 *status;
+    ngx_http_lines_listing_t  *listing;
+
+    static const char  *fields[] = { "json", "status" };
+
+    listing = ngx_http_lines_listing_create(r, ctx,
+                                            NGX_HTTP_LINES_LIST_DEFAULT, &rc);
+    if (listing == NULL) {
+        return rc;
+    }
+
+    status = ngx_pcalloc(r->pool, sizeof(ngx_str_t));
+    if (status == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_lines_query(r, "status", status) == NGX_OK
+        && !ngx_http_lines_is(status, "awaiting_payment")
+        && !ngx_http_lines_is(status, "provisioning")
+        && !ngx_http_lines_is(status, "active")
+        && !ngx_http_lines_is(status, "failed")
+        && !ngx_http_lines_is(status, "canceled"))
+    {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                   "status must be awaiting_payment, provisioning, active, "
+                   "failed or canceled");
+    }
+
+    listing->tenant = ctx->identity.tenant;
+    listing->fields = fields;
+    listing->nfields = 2;
+    listing->item = ngx_http_lines_line_request_item;
+    listing->data = status;
+
+    return ngx_lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
+                                  &ctx->identity.tenant);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_item(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
+    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply)
+{
+    ngx_str_t  *item, *wanted, status;
+
+    wanted = listing->data;
+    status = ngx_http_lines_reply_str(reply, 1);
+
+    if (status.len == 0
+        || (wanted->len
+            && (status.len != wanted->len
+                || ngx_strncmp(status.data, wanted->data, status.len) != 0)))
+    {
+        return NGX_OK;
+    }
+
+    item = ngx_array_push(&listing->items);
+    if (item == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_reply_copy(r, reply, 0, item);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_listed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_listing_answer(r, ctx,
+                                  "{\"success\":true,\"lineRequests\":", 1);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_check_id(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    if (ngx_lines_is_id(&ctx->params[0])) {
+        return NGX_OK;
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                "Invalid line request id");
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_find(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler)
+{
+    ngx_str_t  argv[6];
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "json");
+    ngx_str_set(&argv[3], "status");
+    ngx_str_set(&argv[4], "payment");
+    ngx_str_set(&argv[5], "required");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
+                               &ctx->identity.tenant, &ctx->params[0])
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 6, argv, handler);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_get(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_line_request_find(r, ctx,
+                                            ngx_http_lines_line_request_got);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_got(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t  json, status, payment, required;
+
+    json = ngx_http_lines_reply_str(reply, 0);
+    status = ngx_http_lines_reply_str(reply, 1);
+    payment = ngx_http_lines_reply_str(reply, 2);
+    required = ngx_http_lines_reply_str(reply, 3);
+
+    if (json.len == 0) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                    "Line request not found");
+    }
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+               "{\"success\":true,\"status\":\"%V\",\"paymentStatus\":\"%V\","
+               "\"paymentRequired\":%s,\"line\":%V}",
+               &status, &payment,
+               ngx_http_lines_is(&required, "1") ? "true" : "false", &json);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_action(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t  action;
+
+    if (ngx_lines_member(ctx->body, "action", 32, &action) == NGX_OK
+        && (ngx_http_lines_is(&action, "cancel")
+            || ngx_http_lines_is(&action, "payment_link")))
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                "Unsupported action");
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_manage(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_line_request_find(r, ctx,
+                                       ngx_http_lines_line_request_managed);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_request_managed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t  status;
+
+    status = ngx_http_lines_reply_str(reply, 1);
+
+    if (status.len == 0) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                    "Line request not found");
+    }
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+               "{\"success\":false,\"status\":\"%V\",\"message\":\"This "
+               "action applies only to requests that await payment.\"}",
+               &status);
+}

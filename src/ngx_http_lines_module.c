@@ -1,0 +1,361 @@
+
+/*
+ * Lines: a line-provisioning API and a rate-limiting gateway inside nginx.
+ * This file is the table of contents: directives, configuration, phases.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_conf.h"
+#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_zone.h"
+#include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_key_cache.h"
+#include "ngx_http_lines_plan.h"
+#include "ngx_http_lines_admin.h"
+#include "ngx_http_lines_ready.h"
+#include "ngx_http_lines_workspace.h"
+
+
+static char *ngx_http_lines_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_lines_workspace_api_set(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_lines_admin_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_lines_ready_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+static ngx_int_t ngx_http_lines_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lines_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_lines_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_lines_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_int_t ngx_http_lines_init_process(ngx_cycle_t *cycle);
+static void ngx_http_lines_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_command_t  ngx_http_lines_commands[] = {
+
+    { ngx_string("lines_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lines_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_key_prefix"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lines_main_conf_t, key_prefix),
+      NULL },
+
+    { ngx_string("lines_key_ttl"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lines_main_conf_t, key_ttl),
+      NULL },
+
+    { ngx_string("lines_plan"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_lines_plan,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_workspace_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_lines_workspace_api_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_admin"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_lines_admin_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_ready"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_lines_ready_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_lines_module_ctx = {
+    ngx_http_lines_preconfiguration,       /* preconfiguration */
+    ngx_http_lines_postconfiguration,      /* postconfiguration */
+
+    ngx_http_lines_create_main_conf,       /* create main configuration */
+    ngx_http_lines_init_main_conf,         /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_lines_create_loc_conf,        /* create location configuration */
+    ngx_http_lines_merge_loc_conf          /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lines_module = {
+    NGX_MODULE_V1,
+    &ngx_http_lines_module_ctx,            /* module context */
+    ngx_http_lines_commands,               /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_lines_init_process,           /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_lines_exit_process,           /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static char *
+ngx_http_lines_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lines_main_conf_t *lmcf = conf;
+
+    if (lmcf->redis_conf.name.len) {
+        return "is duplicate";
+    }
+
+    return ngx_lines_redis_parse_conf(cf, &lmcf->redis_conf);
+}
+
+
+static char *
+ngx_http_lines_workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    return ngx_http_lines_set_api(cf, conf, &ngx_http_lines_workspace_api);
+}
+
+
+static char *
+ngx_http_lines_admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lines_loc_conf_t *llcf = conf;
+
+    char  *rv;
+
+    rv = ngx_http_lines_set_api(cf, llcf, &ngx_http_lines_admin_api);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return ngx_http_lines_admin_token(cf, llcf);
+}
+
+
+static char *
+ngx_http_lines_ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_http_lines_set_api(cf, conf, &ngx_http_lines_ready_api);
+}
+
+
+static ngx_int_t
+ngx_http_lines_preconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_KEYS,
+                                 ngx_http_lines_key_cache_init);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (!lmcf->used) {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->resolver && clcf->resolver->connections.nelts) {
+        lmcf->redis_conf.resolver = clcf->resolver;
+        lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
+    }
+
+    return ngx_http_lines_zone_default(cf, lmcf);
+}
+
+
+static void *
+ngx_http_lines_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lines_main_conf_t));
+    if (lmcf == NULL) {
+        return NULL;
+    }
+
+    lmcf->key_ttl = NGX_CONF_UNSET_MSEC;
+
+    if (ngx_array_init(&lmcf->plans, cf->pool, 8,
+                       sizeof(ngx_http_lines_plan_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return lmcf;
+}
+
+
+static char *
+ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_lines_main_conf_t *lmcf = conf;
+
+    char         *rv;
+    ngx_str_t    *value;
+    ngx_array_t   args, *saved;
+
+    ngx_conf_init_msec_value(lmcf->key_ttl, 60000);
+
+    if (lmcf->key_prefix.data == NULL) {
+        ngx_str_set(&lmcf->key_prefix, "tuco_");
+    }
+
+    if (lmcf->redis_conf.name.len) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    value = ngx_array_push_n(&args, 2);
+    if (value == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_str_set(&value[0], "lines_redis");
+    ngx_str_set(&value[1], "redis://127.0.0.1:6379/0");
+
+    saved = cf->args;
+    cf->args = &args;
+
+    rv = ngx_lines_redis_parse_conf(cf, &lmcf->redis_conf);
+
+    cf->args = saved;
+
+    return rv;
+}
+
+
+static void *
+ngx_http_lines_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    llcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lines_loc_conf_t));
+    if (llcf == NULL) {
+        return NULL;
+    }
+
+    return llcf;
+}
+
+
+static char *
+ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_lines_loc_conf_t *prev = parent;
+    ngx_http_lines_loc_conf_t *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    ngx_conf_merge_str_value(conf->key_id_header, prev->key_id_header,
+                             "sb-api-key-id");
+    ngx_conf_merge_str_value(conf->secret_header, prev->secret_header,
+                             "sb-api-secret-key");
+
+    if (conf->api) {
+
+        /*
+         * An API bounds its bodies by itself, and says so in its own words;
+         * client_max_body_size would answer with a page.
+         */
+
+        clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+        clcf->client_max_body_size = 0;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lines_module);
+
+    if (lmcf == NULL || !lmcf->used) {
+        return NGX_OK;
+    }
+
+    lmcf->redis = ngx_lines_redis_create(cycle, &lmcf->redis_conf);
+    if (lmcf->redis == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_auth_init_process(cycle, lmcf);
+}
+
+
+static void
+ngx_http_lines_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lines_module);
+
+    if (lmcf == NULL || lmcf->redis == NULL) {
+        return;
+    }
+
+    ngx_http_lines_auth_exit_process(lmcf);
+    ngx_lines_redis_destroy(lmcf->redis);
+    lmcf->redis = NULL;
+}
