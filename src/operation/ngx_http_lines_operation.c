@@ -21,11 +21,13 @@ static void ngx_http_lines_operation_next(ngx_event_t *ev);
 static ngx_http_lines_operation_step_t *ngx_http_lines_operation_find_step(
     ngx_http_lines_operation_t *op, ngx_str_t *name);
 static ngx_int_t ngx_http_lines_operation_run(ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_operation_repeat(
+    ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_operation_call_prepare(
     ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_operation_call_send(
     ngx_http_lines_operation_t *op);
-static ngx_int_t ngx_http_lines_operation_renewed(
+static ngx_int_t ngx_http_lines_operation_call_claimed(
     ngx_http_lines_operation_t *op, redisReply *reply);
 static void ngx_http_lines_operation_end(ngx_http_lines_operation_t *op,
     ngx_int_t rc);
@@ -259,8 +261,8 @@ ngx_http_lines_operation_run(ngx_http_lines_operation_t *op)
 }
 
 
-ngx_int_t
-ngx_http_lines_operation_enter(ngx_http_lines_operation_t *op)
+static ngx_int_t
+ngx_http_lines_operation_repeat(ngx_http_lines_operation_t *op)
 {
     return NGX_OK;
 }
@@ -400,16 +402,16 @@ ngx_http_lines_operation_call_prepare(ngx_http_lines_operation_t *op)
     args[2].data = fence;
     args[2].len = ngx_sprintf(fence, "%ui", op->fence) - fence;
 
-    ngx_http_lines_operation_leased(op);
+    ngx_http_lines_operation_renewed(op);
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_op_claim, 1, 2,
                                          args,
-                                         ngx_http_lines_operation_renewed);
+                                         ngx_http_lines_operation_call_claimed);
 }
 
 
 static ngx_int_t
-ngx_http_lines_operation_renewed(ngx_http_lines_operation_t *op,
+ngx_http_lines_operation_call_claimed(ngx_http_lines_operation_t *op,
     redisReply *reply)
 {
     ngx_str_t  word;
@@ -516,7 +518,7 @@ ngx_http_lines_operation_again(ngx_http_lines_operation_t *op)
 
         return ngx_http_lines_operation_wait(op,
                                  300 * op->repeats + ngx_random() % 100,
-                                 ngx_http_lines_operation_enter);
+                                 ngx_http_lines_operation_repeat);
     }
 
     tries = ngx_http_lines_operation_get_number(op, "tries");

@@ -213,6 +213,16 @@ int64_t ngx_http_lines_operation_get_number(ngx_http_lines_operation_t *op,
 ngx_int_t ngx_http_lines_operation_set(ngx_http_lines_operation_t *op,
     const char *name, ngx_str_t *value);
 
+/* another step, in the copy: a script has moved the record there */
+ngx_int_t ngx_http_lines_operation_enter(ngx_http_lines_operation_t *op,
+    ngx_str_t *step);
+
+/* such a script sets the lease anew, too: call it when it is sent */
+void ngx_http_lines_operation_renewed(ngx_http_lines_operation_t *op);
+
+/* claims anew: reads the record again and runs the step that it is in */
+ngx_int_t ngx_http_lines_operation_claim(ngx_http_lines_operation_t *op);
+
 /* Redis' time, milliseconds */
 int64_t ngx_http_lines_operation_now(ngx_http_lines_operation_t *op);
 

@@ -24,9 +24,6 @@ ngx_http_lines_operation_t *ngx_http_lines_operation_obtain(
 ngx_http_lines_operation_t *ngx_http_lines_operation_find(
     ngx_http_lines_operation_conf_t *conf, ngx_str_t *tenant, ngx_str_t *id);
 
-/* claims, or claims anew; the reply goes on with the step of the record */
-ngx_int_t ngx_http_lines_operation_claim(ngx_http_lines_operation_t *op);
-
 /* goes on with rc from a posted event */
 void ngx_http_lines_operation_post(ngx_http_lines_operation_t *op,
     ngx_int_t rc);
@@ -34,16 +31,6 @@ void ngx_http_lines_operation_post(ngx_http_lines_operation_t *op,
 /* calls wake(op) after a while; NGX_AGAIN */
 ngx_int_t ngx_http_lines_operation_wait(ngx_http_lines_operation_t *op,
     ngx_msec_t delay, ngx_http_lines_operation_run_pt wake);
-
-/* enters the step that the record is in */
-ngx_int_t ngx_http_lines_operation_enter(ngx_http_lines_operation_t *op);
-
-/* another step, in the copy */
-ngx_int_t ngx_http_lines_operation_set_step(ngx_http_lines_operation_t *op,
-    ngx_str_t *step);
-
-/* the lease was set just now */
-void ngx_http_lines_operation_leased(ngx_http_lines_operation_t *op);
 
 /* the hint to the operation: at another instant, gone, gone if idle */
 void ngx_http_lines_operation_due(ngx_http_lines_operation_t *op,

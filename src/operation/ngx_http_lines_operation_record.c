@@ -125,7 +125,7 @@ ngx_http_lines_operation_claimed(ngx_http_lines_operation_t *op,
 
     name = ngx_http_lines_operation_get(op, "step");
 
-    if (ngx_http_lines_operation_set_step(op, &name) != NGX_OK) {
+    if (ngx_http_lines_operation_enter(op, &name) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -332,7 +332,7 @@ ngx_http_lines_operation_step(ngx_http_lines_operation_t *op,
     name.data = (u_char *) next;
     name.len = ngx_strlen(next);
 
-    ngx_http_lines_operation_leased(op);
+    ngx_http_lines_operation_renewed(op);
 
     return ngx_http_lines_operation_write(op, &name, op->conf->lease, nfields,
                                           fields,
@@ -363,7 +363,7 @@ ngx_http_lines_operation_stepped(ngx_http_lines_operation_t *op,
     intent = ngx_http_lines_reply_str(reply, 1);
 
     if (ngx_http_lines_operation_set(op, "intent", &intent) != NGX_OK
-        || ngx_http_lines_operation_set_step(op, &op->next_step) != NGX_OK)
+        || ngx_http_lines_operation_enter(op, &op->next_step) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -392,15 +392,30 @@ ngx_http_lines_operation_rested(ngx_http_lines_operation_t *op,
     redisReply *reply)
 {
     ngx_int_t  rc;
+    ngx_str_t  intent;
+
+    intent = ngx_http_lines_operation_get(op, "intent");
 
     rc = ngx_http_lines_operation_stepped(op, reply);
 
-    return rc == NGX_OK ? NGX_DONE : rc;
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* somebody wants it canceled, since it was claimed: no rest yet */
+
+    if (intent.len == 0
+        && ngx_http_lines_operation_get(op, "intent").len)
+    {
+        return ngx_http_lines_operation_claim(op);
+    }
+
+    return NGX_DONE;
 }
 
 
 ngx_int_t
-ngx_http_lines_operation_set_step(ngx_http_lines_operation_t *op,
+ngx_http_lines_operation_enter(ngx_http_lines_operation_t *op,
     ngx_str_t *step)
 {
     ngx_str_t  kind;
@@ -425,7 +440,7 @@ ngx_http_lines_operation_set_step(ngx_http_lines_operation_t *op,
 
 
 void
-ngx_http_lines_operation_leased(ngx_http_lines_operation_t *op)
+ngx_http_lines_operation_renewed(ngx_http_lines_operation_t *op)
 {
     op->now = ngx_http_lines_operation_now(op);
     op->claimed = ngx_current_msec;

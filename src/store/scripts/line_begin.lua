@@ -121,7 +121,8 @@ else
     redis.call('HSET', KEYS[5], 'kind', 'request', 'line', h.id,
                'step', step, 'attempt', 1, 'fence', fence,
                'lease_until', int(now + tonumber(ARGV[12])),
-               'customer', ARGV[8], 'body', ARGV[10], 'key', ARGV[11],
+               'customer', ARGV[8], 'price', ARGV[6],
+               'body', ARGV[10], 'key', ARGV[11],
                'begun', int(now), 'sent_at', int(now))
     redis.call('SADD', KEYS[6], h.id)
 
