@@ -14,6 +14,9 @@
 #include "ngx_http_lines_auth.h"
 #include "ngx_http_lines_key_cache.h"
 #include "ngx_http_lines_plan.h"
+#include "ngx_http_lines_failpoint.h"
+#include "ngx_http_lines_billing.h"
+#include "ngx_http_lines_operation.h"
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_ready.h"
 #include "ngx_http_lines_workspace.h"
@@ -76,6 +79,27 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       0,
       NULL },
 
+    { ngx_string("lines_billing"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_billing,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_billing_plan"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_lines_billing_plans,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_operations"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_operations,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("lines_workspace_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_lines_workspace_api_set,
@@ -96,6 +120,8 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    NGX_HTTP_LINES_FAILPOINT_COMMANDS
 
       ngx_null_command
 };
@@ -183,7 +209,7 @@ ngx_http_lines_preconfiguration(ngx_conf_t *cf)
     ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_KEYS,
                                  ngx_http_lines_key_cache_init);
 
-    return NGX_OK;
+    return ngx_http_lines_billing_variables(cf);
 }
 
 
@@ -206,7 +232,11 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
     }
 
-    return ngx_http_lines_zone_default(cf, lmcf);
+    if (ngx_http_lines_zone_default(cf, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_carrier_check(cf, lmcf);
 }
 
 
@@ -221,6 +251,11 @@ ngx_http_lines_create_main_conf(ngx_conf_t *cf)
     }
 
     lmcf->key_ttl = NGX_CONF_UNSET_MSEC;
+
+    lmcf->operation = ngx_http_lines_operation_create_conf(cf);
+    if (lmcf->operation == NULL) {
+        return NULL;
+    }
 
     if (ngx_array_init(&lmcf->plans, cf->pool, 8,
                        sizeof(ngx_http_lines_plan_t))
@@ -248,8 +283,14 @@ ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
         ngx_str_set(&lmcf->key_prefix, "tuco_");
     }
 
-    if (lmcf->redis_conf.name.len) {
-        return NGX_CONF_OK;
+    rv = ngx_http_lines_billing_init_conf(cf, lmcf);
+
+    if (rv == NGX_CONF_OK) {
+        rv = ngx_http_lines_operation_init_conf(cf, lmcf->operation);
+    }
+
+    if (rv != NGX_CONF_OK || lmcf->redis_conf.name.len) {
+        return rv;
     }
 
     if (ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t))
@@ -340,7 +381,11 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_auth_init_process(cycle, lmcf);
+    if (ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_operation_init_process(cycle, lmcf);
 }
 
 
@@ -355,6 +400,7 @@ ngx_http_lines_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_lines_operation_exit_process(lmcf);
     ngx_http_lines_auth_exit_process(lmcf);
     ngx_lines_redis_destroy(lmcf->redis);
     lmcf->redis = NULL;

@@ -10,6 +10,7 @@
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_listing.h"
 #include "ngx_http_lines_operation.h"
+#include "ngx_lines_digest.h"
 #include "ngx_lines_id.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_scripts.h"
@@ -51,6 +52,8 @@ static ngx_int_t ngx_http_lines_admin_parse_release(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_announce(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_operation_id(ngx_pool_t *pool,
+    ngx_str_t *line, ngx_str_t *id);
 static ngx_int_t ngx_http_lines_admin_announced(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_admin_set_status(ngx_http_request_t *r,
@@ -385,7 +388,8 @@ ngx_http_lines_admin_announce(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_lines_refund_id(r->pool, &ctx->params[0], &al->operation)
+    if (ngx_http_lines_admin_operation_id(r->pool, &ctx->params[0],
+                                          &al->operation)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -425,6 +429,29 @@ ngx_http_lines_admin_announce(ngx_http_request_t *r,
 
     return ngx_http_lines_command(r, ctx, 4, argv,
                                   ngx_http_lines_admin_announced);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_operation_id(ngx_pool_t *pool, ngx_str_t *line,
+    ngx_str_t *id)
+{
+    u_char     *hex;
+    ngx_str_t   text;
+
+    hex = ngx_pnalloc(pool, 2 * NGX_LINES_SHA256_LEN);
+
+    if (hex == NULL
+        || ngx_lines_redis_format(pool, &text, "end:%V", line) != NGX_OK
+        || ngx_lines_sha256_hex(&text, hex) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    id->data = hex;
+    id->len = NGX_LINES_ID_LEN;
+
+    return NGX_OK;
 }
 
 
