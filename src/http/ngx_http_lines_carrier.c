@@ -11,22 +11,15 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_carrier.h"
+#include "ngx_http_lines_call.h"
 
 
 static ngx_connection_t *ngx_http_lines_carrier_connect(
     ngx_http_lines_carrier_t *carrier);
 static ngx_int_t ngx_http_lines_carrier_request(
     ngx_http_lines_carrier_t *carrier);
-static ngx_int_t ngx_http_lines_carrier_edit(ngx_http_request_t *sr,
-    ngx_http_lines_carrier_t *carrier, ngx_http_lines_call_t *call);
-static ngx_int_t ngx_http_lines_carrier_header(ngx_http_request_t *sr,
-    ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t ngx_http_lines_carrier_post(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
-static ngx_uint_t ngx_http_lines_carrier_complete(ngx_http_request_t *sr,
-    ngx_int_t rc);
-static void ngx_http_lines_carrier_answer_headers(ngx_http_request_t *sr,
-    ngx_http_lines_result_t *result);
 static void ngx_http_lines_carrier_next(ngx_event_t *ev);
 static void ngx_http_lines_carrier_timer(ngx_event_t *ev);
 static ngx_uint_t ngx_http_lines_carrier_abort(
@@ -36,18 +29,6 @@ static void ngx_http_lines_carrier_drop(ngx_http_lines_carrier_t *carrier);
 static void ngx_http_lines_carrier_stray(ngx_event_t *ev);
 static u_char *ngx_http_lines_carrier_log(ngx_log_t *log, u_char *buf,
     size_t len);
-
-
-static const struct {
-    ngx_uint_t   method;
-    ngx_str_t    name;
-} ngx_http_lines_methods[] = {
-    { NGX_HTTP_GET, ngx_string("GET") },
-    { NGX_HTTP_POST, ngx_string("POST") },
-    { NGX_HTTP_DELETE, ngx_string("DELETE") },
-    { NGX_HTTP_PUT, ngx_string("PUT") },
-    { 0, ngx_null_string }
-};
 
 
 ngx_http_lines_carrier_t *
@@ -267,7 +248,7 @@ ngx_http_lines_carrier_call(ngx_http_lines_carrier_t *carrier,
 
     /* the subrequest is posted only: it runs below */
 
-    if (ngx_http_lines_carrier_edit(sr, carrier, call) != NGX_OK) {
+    if (ngx_http_lines_call_edit(sr, call, &carrier->id) != NGX_OK) {
         r->posted_requests = NULL;
         r->count--;
         return NGX_ERROR;
@@ -295,170 +276,6 @@ ngx_http_lines_carrier_call(ngx_http_lines_carrier_t *carrier,
 }
 
 
-static ngx_int_t
-ngx_http_lines_carrier_edit(ngx_http_request_t *sr,
-    ngx_http_lines_carrier_t *carrier, ngx_http_lines_call_t *call)
-{
-    u_char                   *p;
-    ngx_buf_t                *b;
-    ngx_str_t                 value;
-    ngx_uint_t                i, named;
-    ngx_http_request_body_t  *rb;
-    static ngx_str_t          request_id = ngx_string("X-Request-Id");
-    static ngx_str_t          length = ngx_string("Content-Length");
-
-    for (i = 0; ngx_http_lines_methods[i].method; i++) {
-        if (ngx_http_lines_methods[i].method == call->method) {
-            break;
-        }
-    }
-
-    if (ngx_http_lines_methods[i].method == 0) {
-        return NGX_ERROR;
-    }
-
-    sr->method = call->method;
-    sr->method_name = ngx_http_lines_methods[i].name;
-
-    ngx_memzero(&sr->headers_in, sizeof(ngx_http_headers_in_t));
-
-    sr->headers_in.content_length_n = -1;
-    sr->headers_in.keep_alive_n = -1;
-
-    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
-                      sizeof(ngx_table_elt_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    named = 0;
-
-    for (i = 0; i < call->nheaders; i++) {
-
-        if (call->headers[i].name.len == request_id.len
-            && ngx_strncasecmp(call->headers[i].name.data, request_id.data,
-                               request_id.len)
-               == 0)
-        {
-            named = 1;
-        }
-
-        if (ngx_http_lines_carrier_header(sr, &call->headers[i].name,
-                                          &call->headers[i].value)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    if (!named
-        && ngx_http_lines_carrier_header(sr, &request_id, &carrier->id)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* a body of its own, be it empty, so that nginx looks for no other */
-
-    rb = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
-    if (rb == NULL) {
-        return NGX_ERROR;
-    }
-
-    sr->request_body = rb;
-
-    if (call->method == NGX_HTTP_GET || call->method == NGX_HTTP_DELETE) {
-        if (call->body.len == 0) {
-            return NGX_OK;
-        }
-    }
-
-    sr->headers_in.content_length_n = call->body.len;
-
-    p = ngx_pnalloc(sr->pool, NGX_OFF_T_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.data = p;
-    value.len = ngx_sprintf(p, "%uz", call->body.len) - p;
-
-    if (ngx_http_lines_carrier_header(sr, &length, &value) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (call->body.len == 0) {
-        return NGX_OK;
-    }
-
-    b = ngx_create_temp_buf(sr->pool, call->body.len);
-    if (b == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->last = ngx_cpymem(b->last, call->body.data, call->body.len);
-    b->last_buf = 1;
-    b->last_in_chain = 1;
-
-    rb->bufs = ngx_alloc_chain_link(sr->pool);
-    if (rb->bufs == NULL) {
-        return NGX_ERROR;
-    }
-
-    rb->bufs->buf = b;
-    rb->bufs->next = NULL;
-    rb->buf = b;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_lines_carrier_header(ngx_http_request_t *sr, ngx_str_t *name,
-    ngx_str_t *value)
-{
-    u_char           *p;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *h;
-
-    /* a header's value comes from the network now and then */
-
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
-            return NGX_ERROR;
-        }
-    }
-
-    h = ngx_list_push(&sr->headers_in.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->key.data = p;
-    h->key.len = name->len;
-    h->lowcase_key = p + name->len;
-    h->value.data = h->lowcase_key + name->len;
-    h->value.len = value->len;
-
-    ngx_memcpy(h->key.data, name->data, name->len);
-    ngx_strlow(h->lowcase_key, name->data, name->len);
-    h->hash = ngx_hash_key(h->lowcase_key, name->len);
-
-    p = ngx_cpymem(h->value.data, value->data, value->len);
-    *p = '\0';
-
-    return NGX_OK;
-}
-
-
 /* nginx may call it more than once, unless it returns NGX_OK */
 
 static ngx_int_t
@@ -466,7 +283,6 @@ ngx_http_lines_carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
 {
     ngx_http_lines_carrier_t  *carrier = data;
 
-    ngx_http_upstream_t      *u;
     ngx_http_lines_result_t  *result;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
@@ -479,38 +295,17 @@ ngx_http_lines_carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
 
     carrier->subrequest = NULL;
 
-    u = sr->upstream;
     result = &carrier->result;
-
-    result->retry_after = -1;
-    result->should_retry = -1;
     result->elapsed = ngx_current_msec - carrier->start;
 
-    if (ngx_http_lines_carrier_complete(sr, rc)) {
+    ngx_http_lines_call_result(sr, rc, result);
 
-        result->transport = NGX_HTTP_LINES_COMPLETE;
-        result->status = sr->headers_out.status;
-
-        if (sr->out && sr->out->buf) {
-            result->body.data = sr->out->buf->pos;
-            result->body.len = sr->out->buf->last - sr->out->buf->pos;
-        }
-
-        ngx_http_lines_carrier_answer_headers(sr, result);
-
-    } else if (u == NULL || !u->request_sent) {
-        result->transport = NGX_HTTP_LINES_UNSENT;
-
+    if (result->transport != NGX_HTTP_LINES_COMPLETE) {
         ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
-                      "lines: call to \"%V\" was not sent (%i)",
-                      &sr->uri, rc);
-
-    } else {
-        result->transport = NGX_HTTP_LINES_UNKNOWN;
-
-        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
-                      "lines: call to \"%V\" has no whole answer (%i, %ui)",
-                      &sr->uri, rc, sr->headers_out.status);
+                      "lines: call to \"%V\" %s (%i, %ui)", &sr->uri,
+                      result->transport == NGX_HTTP_LINES_UNSENT
+                      ? "was not sent" : "has no whole answer",
+                      rc, sr->headers_out.status);
     }
 
     /* what an error leaves in the connection would reach the next call, or
@@ -528,101 +323,6 @@ ngx_http_lines_carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
     }
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_http_lines_carrier_complete(ngx_http_request_t *sr, ngx_int_t rc)
-{
-    off_t                 length;
-    ngx_http_upstream_t  *u;
-
-    u = sr->upstream;
-
-    if (rc != NGX_OK || u == NULL || sr->connection->error
-        || sr->headers_out.status == 0)
-    {
-        return 0;
-    }
-
-    /* a 200 is what nginx says of a body that broke off, too */
-
-    if (u->buffering) {
-        if (u->pipe == NULL || !u->pipe->upstream_done
-            || u->pipe->downstream_error)
-        {
-            return 0;
-        }
-
-    } else if (u->length != 0) {
-        return 0;
-    }
-
-    length = (sr->out && sr->out->buf)
-             ? sr->out->buf->last - sr->out->buf->pos : 0;
-
-    return u->headers_in.content_length_n == -1
-           || u->headers_in.content_length_n == length;
-}
-
-
-static void
-ngx_http_lines_carrier_answer_headers(ngx_http_request_t *sr,
-    ngx_http_lines_result_t *result)
-{
-    time_t            when;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-#define ngx_http_lines_header_is(h, name)                                     \
-    ((h)->key.len == sizeof(name) - 1                                         \
-     && ngx_strncasecmp((h)->key.data, (u_char *) name, sizeof(name) - 1) == 0)
-
-    part = &sr->upstream->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (ngx_http_lines_header_is(&h[i], "Retry-After")) {
-            when = ngx_atotm(h[i].value.data, h[i].value.len);
-
-            if (when == NGX_ERROR) {
-                when = ngx_parse_http_time(h[i].value.data, h[i].value.len);
-                when = (when == NGX_ERROR) ? -1 : ngx_max(when - ngx_time(), 0);
-            }
-
-            result->retry_after = when;
-
-        } else if (ngx_http_lines_header_is(&h[i], "Stripe-Should-Retry")) {
-
-            if (h[i].value.len == 4
-                && ngx_strncasecmp(h[i].value.data, (u_char *) "true", 4) == 0)
-            {
-                result->should_retry = 1;
-
-            } else if (h[i].value.len == 5
-                       && ngx_strncasecmp(h[i].value.data, (u_char *) "false",
-                                          5)
-                          == 0)
-            {
-                result->should_retry = 0;
-            }
-
-        } else if (ngx_http_lines_header_is(&h[i], "Request-Id")) {
-            result->request_id = h[i].value;
-        }
-    }
 }
 
 
@@ -648,7 +348,8 @@ ngx_http_lines_carrier_next(ngx_event_t *ev)
 {
     ngx_http_lines_carrier_t  *carrier = ev->data;
 
-    ngx_http_lines_call_pt  handler;
+    u_char                  *body;
+    ngx_http_lines_call_pt   handler;
 
     if (carrier->destroyed) {
 
@@ -666,7 +367,16 @@ ngx_http_lines_carrier_next(ngx_event_t *ev)
     carrier->handler = NULL;
     carrier->calling = 0;
 
+    body = carrier->result.body.data;
+
     handler(carrier->data, &carrier->result);
+
+    /* a long operation would gather all of its answers; the carrier itself
+       goes with an event, and is still there */
+
+    if (body) {
+        (void) ngx_pfree(carrier->request->pool, body);
+    }
 }
 
 
