@@ -16,6 +16,7 @@
 #include "ngx_http_lines_plan.h"
 #include "ngx_http_lines_failpoint.h"
 #include "ngx_http_lines_billing.h"
+#include "ngx_http_lines_billing_debug.h"
 #include "ngx_http_lines_operation.h"
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_ready.h"
@@ -121,6 +122,7 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       0,
       NULL },
 
+    NGX_HTTP_LINES_BILLING_DEBUG_COMMANDS
     NGX_HTTP_LINES_FAILPOINT_COMMANDS
 
       ngx_null_command
@@ -221,6 +223,10 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
+    if (ngx_http_lines_carrier_check(cf, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (!lmcf->used) {
         return NGX_OK;
     }
@@ -232,11 +238,7 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
     }
 
-    if (ngx_http_lines_zone_default(cf, lmcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_carrier_check(cf, lmcf);
+    return ngx_http_lines_zone_default(cf, lmcf);
 }
 
 
