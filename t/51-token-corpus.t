@@ -1,0 +1,43 @@
+# The acceptance corpus, and the official SDK as a judge, put to the logic without a server.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines::Unit qw(build_dir make_unit root);
+
+my $corpora = $ENV{LINES_CORPORA} || root() . '/../shared/corpora';
+
+plan skip_all => 'no acceptance corpus beside the project (LINES_CORPORA)' unless -f "$corpora/load.mjs";
+
+my $dir = make_unit('t/unit', $ENV{LINES_PRELOAD} ? 1 : 0);
+
+system 'sh', "$FindBin::Bin/node/install.sh", build_dir();
+plan skip_all => 'node is not there' if $? >> 8 == 77;
+
+my @modules = $? == 0 ? build_dir() . '/node' : ();
+my $work    = "$dir/corpus";
+
+mkdir $work;
+
+local $ENV{LINES_CORPORA} = $corpora;
+local $ENV{CLERK_TELEMETRY_DISABLED} = 1;
+
+open my $out, '-|', 'node', "$FindBin::Bin/unit/corpus.mjs", "$dir/verify", $work, @modules or die "node: $!";
+
+my ($ran, $plan, @bad) = (0);
+
+while (<$out>) {
+    $ran++        if /^(?:not )?ok /;
+    $plan = $1    if /^1\.\.(\d+)/;
+    push @bad, $_ if /^not ok / .. !/^#|^not ok /;
+    note $_       if /stricter than/;
+}
+
+close $out;
+
+is $?, 0, 'ends well';
+ok @modules, 'the official SDK was asked';
+ok $plan && $plan == $ran && $ran > 500 && !@bad, "$ran verdicts agree" or diag @bad;
+
+done_testing;

@@ -1,0 +1,130 @@
+
+/* The header up to the first line feed, then the body. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <openssl/hmac.h>
+
+#include "ngx_lines_stripe_signature.h"
+
+
+#define NOW     1700000000
+#define SECRET  "whsec_test_4bQ9kzXw1m7RfV2nC8sLhT3yJ6pD5aGe"
+
+
+static ngx_lines_stripe_secrets_t  secrets;
+
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+
+static void
+must(int condition)
+{
+    if (!condition) {
+        abort();
+    }
+}
+
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    ngx_str_t  values[2];
+
+    ngx_str_set(&values[0], SECRET);
+    ngx_str_set(&values[1], "whsec_other");
+    must(ngx_lines_stripe_secrets_create(&secrets, values, 2) == NGX_OK);
+
+    return 0;
+}
+
+
+/* what is accepted has the right digits somewhere, computed another way */
+
+static int
+plausible(ngx_str_t *header, ngx_str_t *time, const uint8_t *body, size_t len)
+{
+    int        found;
+    u_char    *text, raw[32], hex[64];
+    size_t     i;
+    unsigned   n;
+
+    text = malloc(time->len + 1 + len);
+    must(text != NULL);
+    memcpy(text, time->data, time->len);
+    text[time->len] = '.';
+    memcpy(text + time->len + 1, body, len);
+
+    n = sizeof(raw);
+    HMAC(EVP_sha256(), SECRET, sizeof(SECRET) - 1, text, time->len + 1 + len,
+         raw, &n);
+    free(text);
+
+    ngx_hex_dump(hex, raw, sizeof(raw));
+    found = 0;
+
+    for (i = 0; i + sizeof(hex) <= header->len; i++) {
+        found |= memcmp(header->data + i, hex, sizeof(hex)) == 0;
+    }
+
+    return found;
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t                         rest, half;
+    ngx_int_t                      rc;
+    ngx_str_t                      header;
+    const uint8_t                 *body;
+    ngx_lines_stripe_signature_t   signature;
+
+    body = memchr(data, '\n', size);
+
+    if (body == NULL) {
+        body = data + size;
+        rest = 0;
+
+    } else {
+        body++;
+        rest = size - (size_t) (body - data);
+    }
+
+    header.len = size - rest - (rest || (size && body[-1] == '\n'));
+    header.data = malloc(header.len + !header.len);
+    must(header.data != NULL);
+    memcpy(header.data, data, header.len);
+
+    rc = ngx_lines_stripe_signature_start(&signature, &header, &secrets, NOW,
+                                          300);
+    half = rest / 2;
+
+    if (rc == NGX_OK) {
+        rc = ngx_lines_stripe_signature_update(&signature, (u_char *) body,
+                                               half);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lines_stripe_signature_update(&signature,
+                                               (u_char *) body + half,
+                                               rest - half);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_lines_stripe_signature_finish(&signature);
+    }
+
+    must(rc == NGX_OK || rc == NGX_DECLINED);
+    must((rc == NGX_OK) == (signature.reason == NGX_LINES_STRIPE_ACCEPTED));
+
+    if (rc == NGX_OK) {
+        must(plausible(&header, &signature.time, body, rest));
+    }
+
+    free(header.data);
+
+    return 0;
+}

@@ -1,0 +1,61 @@
+package Test::Lines::Unit;
+use strict;
+use warnings;
+
+use Cwd ();
+use Exporter 'import';
+use File::Basename qw(dirname);
+
+our @EXPORT_OK = qw(build_dir make_unit root);
+
+=head1 NAME
+
+Test::Lines::Unit - builds what t/unit and t/fuzz hold
+
+=head1 FUNCTIONS
+
+=head2 root, build_dir
+
+The project, and the directory of the build (LINES_BUILD).
+
+=cut
+
+sub root {
+    return Cwd::abs_path(dirname(__FILE__) . '/../../../..');
+}
+
+sub build_dir {
+    return Cwd::abs_path($ENV{LINES_BUILD} || root() . '/build') || die "no build directory\n";
+}
+
+=head2 make_unit
+
+    my $dir = make_unit('t/unit', $sanitized);
+
+Runs make in that directory and returns the one where the programs are. A
+tree of nginx that the module was built in is used again. Ends the test with a
+failure where they cannot be built.
+
+=cut
+
+sub make_unit {
+    my ($part, $san, @targets) = @_;
+
+    my $build = $ENV{LINES_BUILD} || root() . '/build';
+
+    mkdir $build;
+
+    my ($objs) = grep { -f "$_/ngx_auto_config.h" } $ENV{LINES_NGINX_OBJS} || (),
+        map {"$build/$_/nginx/objs"} qw(gcc clang);
+
+    local $ENV{LINES_NGINX_OBJS} = $objs // '';
+    delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL LD_PRELOAD)};
+
+    my $log = qx{make -C \Q${\root()}/$part\E BUILD=\Q${\build_dir()}\E @{[$san ? 'SAN=1' : '']} @targets 2>&1};
+
+    die "$part does not build:\n$log" if $?;
+
+    return build_dir() . '/' . ($part =~ s{^t/}{}r) . ($san ? '-san' : '');
+}
+
+1;
