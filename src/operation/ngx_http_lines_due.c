@@ -1,9 +1,18 @@
 
+/*
+ * Where an operation is found again: the list that it is due in, and ids that
+ * derive from what they are about.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
 #include "ngx_http_lines_operation.h"
+#include "ngx_lines_digest.h"
+
+
+#define NGX_HTTP_LINES_ID_LEN  24
 
 
 ngx_int_t
@@ -21,4 +30,34 @@ ngx_http_lines_due(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
     }
 
     return ngx_lines_redis_format(pool, member, "%V %V", tenant, id);
+}
+
+
+ngx_int_t
+ngx_http_lines_refund_id(ngx_pool_t *pool, ngx_str_t *line, ngx_str_t *id)
+{
+    return ngx_http_lines_derive_id(pool, "refund:", line, id);
+}
+
+
+ngx_int_t
+ngx_http_lines_derive_id(ngx_pool_t *pool, const char *prefix,
+    ngx_str_t *name, ngx_str_t *id)
+{
+    u_char     *hex;
+    ngx_str_t   text;
+
+    hex = ngx_pnalloc(pool, NGX_LINES_SHA256_LEN * 2);
+
+    if (hex == NULL
+        || ngx_lines_redis_format(pool, &text, "%s%V", prefix, name) != NGX_OK
+        || ngx_lines_sha256_hex(&text, hex) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    id->data = hex;
+    id->len = NGX_HTTP_LINES_ID_LEN;
+
+    return NGX_OK;
 }

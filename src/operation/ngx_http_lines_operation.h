@@ -116,6 +116,7 @@ extern ngx_http_lines_operation_kind_t  *ngx_http_lines_operation_kinds[];
 
 #define NGX_HTTP_LINES_WANT_LINK    0x0001   /* dead invoice: a new attempt */
 #define NGX_HTTP_LINES_WANT_CANCEL  0x0002   /* dead invoice: cancel the line */
+#define NGX_HTTP_LINES_WANT_INTENT  0x0004   /* see to an intent just recorded */
 
 
 struct ngx_http_lines_operation_s {
@@ -151,6 +152,8 @@ struct ngx_http_lines_operation_s {
     ngx_http_lines_operation_answer_pt answer;
     ngx_http_lines_operation_result_pt result;
     ngx_http_lines_operation_run_pt    wake;
+    ngx_http_lines_operation_run_pt    done;     /* of a refund */
+    ngx_str_t                          json;     /* for the provisioner */
     ngx_event_t                        next;     /* posted, or a timer */
     ngx_int_t                          rc;
     ngx_str_t                          next_step;
@@ -245,6 +248,10 @@ ngx_int_t ngx_http_lines_operation_command(ngx_http_lines_operation_t *op,
     ngx_uint_t argc, ngx_str_t *argv,
     ngx_http_lines_operation_reply_pt handler);
 
+/* a command whose outcome nobody waits for: a hint */
+void ngx_http_lines_operation_forget(ngx_http_lines_operation_t *op,
+    ngx_uint_t argc, ngx_str_t *argv);
+
 /* what guard() compares: three arguments */
 ngx_int_t ngx_http_lines_operation_guard(ngx_http_lines_operation_t *op,
     ngx_str_t *args);
@@ -324,6 +331,19 @@ ngx_int_t ngx_http_lines_operation_undone(ngx_http_lines_operation_t *op);
 
 ngx_int_t ngx_http_lines_due(ngx_pool_t *pool, ngx_str_t *tenant,
     ngx_str_t *id, ngx_str_t *key, ngx_str_t *member);
+
+
+/*
+ * The operation that gives back what a line has cost: its id derives from the
+ * line's, so that whoever begins it names the same one.
+ */
+
+ngx_int_t ngx_http_lines_refund_id(ngx_pool_t *pool, ngx_str_t *line,
+    ngx_str_t *id);
+
+/* 24 hex digits of SHA-256 over prefix and name */
+ngx_int_t ngx_http_lines_derive_id(ngx_pool_t *pool, const char *prefix,
+    ngx_str_t *name, ngx_str_t *id);
 
 
 /* lines_operations lease=… sweep=… …; conf is the main configuration */

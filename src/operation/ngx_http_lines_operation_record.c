@@ -612,7 +612,15 @@ ngx_http_lines_operation_not_due(ngx_http_lines_operation_t *op)
         return;
     }
 
-    (void) ngx_lines_redis_command(op->lmcf->redis, 3, argv,
+    ngx_http_lines_operation_forget(op, 3, argv);
+}
+
+
+void
+ngx_http_lines_operation_forget(ngx_http_lines_operation_t *op,
+    ngx_uint_t argc, ngx_str_t *argv)
+{
+    (void) ngx_lines_redis_command(op->lmcf->redis, argc, argv,
                                    ngx_http_lines_operation_unheard, NULL);
 }
 

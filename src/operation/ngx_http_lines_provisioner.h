@@ -1,0 +1,31 @@
+
+/*
+ * lines_provisioner: an internal location that is told of each line that is
+ * to be provisioned, once for all by its idempotency key.
+ */
+
+#ifndef _NGX_HTTP_LINES_PROVISIONER_H_INCLUDED_
+#define _NGX_HTTP_LINES_PROVISIONER_H_INCLUDED_
+
+
+#include "ngx_http_lines_operation.h"
+
+
+/*
+ * POSTs the line as JSON with Idempotency-Key: the operation's id; the last
+ * call of a step's run.  json is of op->pool.  Where there is no provisioner,
+ * ask op->lmcf->provisioner.len before.
+ */
+
+ngx_int_t ngx_http_lines_provisioner_tell(ngx_http_lines_operation_t *op,
+    ngx_str_t *json, ngx_http_lines_operation_result_pt result);
+
+/*
+ * NGX_OK: 2xx, it is provisioned, or will be.  NGX_DECLINED: refused for good.
+ * NGX_AGAIN: not known, or not now: ngx_http_lines_operation_again().
+ */
+
+ngx_int_t ngx_http_lines_provisioner_verdict(ngx_http_lines_result_t *result);
+
+
+#endif /* _NGX_HTTP_LINES_PROVISIONER_H_INCLUDED_ */

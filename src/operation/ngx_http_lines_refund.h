@@ -1,0 +1,39 @@
+
+/*
+ * Money goes back: a subscription is canceled, and what was paid for it is
+ * paid back.  One step, which can be entered again at any point.
+ */
+
+#ifndef _NGX_HTTP_LINES_REFUND_H_INCLUDED_
+#define _NGX_HTTP_LINES_REFUND_H_INCLUDED_
+
+
+#include "ngx_http_lines_operation.h"
+
+
+/*
+ * Both are the end of a step's run or undo, and work on the record's fields
+ * "subscription" and "invoice" (found out where it is empty; without a
+ * subscription there is nothing to do).  done(op) is called when it is certain
+ * that nothing is billed any more; the field "refunded" is "1" in the copy
+ * where money went back.
+ *
+ * unsubscribe: DELETE of the subscription only.
+ * refund: that, then the invoice is voided or credited in full.
+ */
+
+ngx_int_t ngx_http_lines_unsubscribe(ngx_http_lines_operation_t *op,
+    ngx_http_lines_operation_run_pt done);
+
+ngx_int_t ngx_http_lines_refund(ngx_http_lines_operation_t *op,
+    ngx_http_lines_operation_run_pt done);
+
+
+/* the steps of the kinds refund, release and orphan */
+
+ngx_int_t ngx_http_lines_refund_line(ngx_http_lines_operation_t *op);
+ngx_int_t ngx_http_lines_release_line(ngx_http_lines_operation_t *op);
+ngx_int_t ngx_http_lines_refund_orphan(ngx_http_lines_operation_t *op);
+
+
+#endif /* _NGX_HTTP_LINES_REFUND_H_INCLUDED_ */

@@ -1,0 +1,22 @@
+
+/*
+ * Subscriptions that live on: a workspace's base plan, and the add-on of a
+ * line.  Both are read after an event about them, never derived from it.
+ */
+
+#ifndef _NGX_HTTP_LINES_SUBSCRIPTION_H_INCLUDED_
+#define _NGX_HTTP_LINES_SUBSCRIPTION_H_INCLUDED_
+
+
+#include "ngx_http_lines_operation.h"
+
+
+/* id of the operation that reads a workspace's base plan: one a workspace */
+#define NGX_HTTP_LINES_PLAN_ID  "plan"
+
+
+ngx_int_t ngx_http_lines_plan_read(ngx_http_lines_operation_t *op);
+ngx_int_t ngx_http_lines_lapse_read(ngx_http_lines_operation_t *op);
+
+
+#endif /* _NGX_HTTP_LINES_SUBSCRIPTION_H_INCLUDED_ */
