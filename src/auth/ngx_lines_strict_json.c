@@ -74,7 +74,7 @@ ngx_lines_strict_json_object(ngx_str_t *text, ngx_uint_t depth,
 
     if (value == NULL) {
 
-        /* every refusal of jansson has a text, a failed malloc() has none */
+        /* a refusal has a text, a failed malloc() mostly has none */
 
         if (error.text[0] == '\0'
             || json_error_code(&error) == json_error_out_of_memory)

@@ -28,7 +28,8 @@ ngx_uint_t ngx_lines_strict_json_bounded(ngx_str_t *text, ngx_uint_t depth,
  * beyond a double (integers become doubles as well, so that an odd claim of
  * twenty digits does no harm).
  * NGX_OK: *object is the caller's reference.  NGX_DECLINED: it is not that.
- * NGX_ERROR: no memory.
+ * NGX_ERROR: no memory (where jansson does not tell it from bad syntax, it is
+ * NGX_DECLINED too).
  */
 
 ngx_int_t ngx_lines_strict_json_object(ngx_str_t *text, ngx_uint_t depth,

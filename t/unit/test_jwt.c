@@ -4,6 +4,8 @@
 #include "ngx_lines_base64url.h"
 #include "ngx_lines_jwt.h"
 
+#include <jansson.h>
+
 
 #define NOW      1700000000
 #define HEADER   "{\"alg\":\"RS256\",\"kid\":\"main\",\"typ\":\"JWT\"}"
@@ -450,6 +452,55 @@ test_shapes(void)
 }
 
 
+static long  left;
+
+
+static void *
+scarce(size_t size)
+{
+    return (left-- > 0) ? malloc(size) : NULL;
+}
+
+
+static void
+test_memory(void)
+{
+    long              n, wrong;
+    u_char            buf[4096];
+    ngx_int_t         rc;
+    ngx_str_t         token;
+    ngx_lines_jwk_t  *jwk;
+
+    token = mint_token(key, HEADER, PAYLOAD);
+    json_set_alloc_funcs(scarce, free);
+    wrong = 0;
+    rc = NGX_ERROR;
+
+    for (n = 0; n < 1000 && rc != NGX_OK; n++) {
+        left = n;
+        rc = ngx_lines_jwt_parse(&jwt, &token, buf);
+
+        if (rc == NGX_OK) {
+            rc = ngx_lines_jwt_key(&jwt, set, &jwk);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_lines_jwt_verify(&jwt, &verifier, &options, now_ms);
+        }
+
+        wrong += rc == NGX_DECLINED
+                 && jwt.reason != NGX_LINES_JWT_BAD_HEADER
+                 && jwt.reason != NGX_LINES_JWT_BAD_CLAIMS;
+    }
+
+    json_set_alloc_funcs(malloc, free);
+    free(token.data);
+
+    ok(rc == NGX_OK && n > 20 && wrong == 0,
+       "each of %ld allocations may fail: nothing is accepted", n - 1);
+}
+
+
 int
 main(void)
 {
@@ -505,6 +556,7 @@ main(void)
 
     test_tenants();
     test_shapes();
+    test_memory();
 
     /* milliseconds count */
 
