@@ -11,7 +11,12 @@
 #include "ngx_http_lines_conf.h"
 #include "ngx_http_lines_request.h"
 #include "ngx_http_lines_zone.h"
+#include "ngx_http_lines_metrics.h"
+#include "ngx_http_lines_variables.h"
 #include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_access.h"
+#include "ngx_http_lines_limit.h"
+#include "ngx_http_lines_lease.h"
 #include "ngx_http_lines_key_cache.h"
 #include "ngx_http_lines_plan.h"
 #include "ngx_http_lines_failpoint.h"
@@ -21,6 +26,7 @@
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_ready.h"
 #include "ngx_http_lines_workspace.h"
+#include "ngx_http_lines_webhook.h"
 
 
 static char *ngx_http_lines_redis(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -101,6 +107,20 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       0,
       NULL },
 
+    { ngx_string("lines_auth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_auth_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_rate_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_rate_limit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("lines_workspace_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_lines_workspace_api_set,
@@ -118,6 +138,13 @@ static ngx_command_t  ngx_http_lines_commands[] = {
     { ngx_string("lines_ready"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_lines_ready_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_billing_webhook"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_webhook,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -210,6 +237,16 @@ ngx_http_lines_preconfiguration(ngx_conf_t *cf)
 {
     ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_KEYS,
                                  ngx_http_lines_key_cache_init);
+    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_LIMITS,
+                                 ngx_http_lines_lease_init);
+    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_METRICS,
+                                 ngx_http_lines_metrics_init_area);
+
+    if (ngx_http_lines_add_variables(cf) != NGX_OK
+        || ngx_http_lines_limit_add_variables(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return ngx_http_lines_billing_variables(cf);
 }
@@ -236,6 +273,14 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
     if (clcf->resolver && clcf->resolver->connections.nelts) {
         lmcf->redis_conf.resolver = clcf->resolver;
         lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
+    }
+
+    if (ngx_http_lines_access_init(cf) != NGX_OK
+        || ngx_http_lines_limit_init(cf, lmcf) != NGX_OK
+        || ngx_http_lines_limit_filter_init(cf) != NGX_OK
+        || ngx_http_lines_metrics_init(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return ngx_http_lines_zone_default(cf, lmcf);
@@ -358,7 +403,11 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->client_max_body_size = 0;
     }
 
-    return NGX_CONF_OK;
+    if (ngx_http_lines_access_merge(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_lines_limit_merge(cf, prev, conf);
 }
 
 
@@ -383,7 +432,10 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK) {
+    if (ngx_http_lines_metrics_init_process(cycle, lmcf) != NGX_OK
+        || ngx_http_lines_limit_init_process(cycle, lmcf) != NGX_OK
+        || ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -403,6 +455,8 @@ ngx_http_lines_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_lines_operation_exit_process(lmcf);
+    ngx_http_lines_limit_exit_process(lmcf);
+    ngx_http_lines_metrics_exit_process(lmcf);
     ngx_http_lines_auth_exit_process(lmcf);
     ngx_lines_redis_destroy(lmcf->redis);
     lmcf->redis = NULL;

@@ -93,6 +93,7 @@ struct ngx_http_lines_ctx_s {
     void                      *data;       /* the endpoint's own */
     void                      *auth;       /* auth/'s own */
     void                      *limit;      /* limit/'s own */
+    void                      *access;     /* lines_auth's own */
 
     ngx_msec_t                 redis_time; /* waited so far */
     ngx_msec_t                 redis_start;

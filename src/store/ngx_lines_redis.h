@@ -43,6 +43,11 @@ typedef struct {
 } ngx_lines_redis_conf_t;
 
 
+#define NGX_LINES_REDIS_LATENCIES  14
+
+extern const ngx_msec_t  ngx_lines_redis_bounds[NGX_LINES_REDIS_LATENCIES - 1];
+
+
 typedef struct {
     ngx_uint_t           connected;     /* flag: ready for operations */
     ngx_uint_t           inflight;
@@ -62,6 +67,10 @@ typedef struct {
     ngx_uint_t           late;          /* replies after their deadline */
     ngx_uint_t           refused;       /* away, or max_inflight reached */
     ngx_uint_t           resends;       /* scripts sent again by EVAL */
+    ngx_uint_t           latency[NGX_LINES_REDIS_LATENCIES];
+                                        /* replies by the time they took: up to
+                                           ngx_lines_redis_bounds[i], longer */
+    ngx_msec_t           latency_sum;
 } ngx_lines_redis_status_t;
 
 

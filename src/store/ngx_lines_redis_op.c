@@ -9,10 +9,16 @@
 
 static void ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
+static void ngx_lines_redis_observe(ngx_lines_redis_op_t *op);
 static ngx_int_t ngx_lines_redis_resend(ngx_lines_redis_op_t *op);
 static void ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis,
     redisReply *reply);
 static void ngx_lines_redis_deadline_handler(ngx_event_t *ev);
+
+
+const ngx_msec_t  ngx_lines_redis_bounds[NGX_LINES_REDIS_LATENCIES - 1] = {
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000
+};
 
 
 ngx_lines_redis_op_t *
@@ -136,6 +142,7 @@ ngx_lines_redis_op_submit(ngx_lines_redis_op_t *op,
 
     op->handler = handler;
     op->data = data;
+    op->submitted = ngx_current_msec;
 
     ngx_add_timer(&op->timer, redis->conf->timeout);
 
@@ -225,7 +232,32 @@ ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
         ngx_lines_redis_check_readonly(redis, reply);
     }
 
+    if (reply) {
+        ngx_lines_redis_observe(op);
+    }
+
     ngx_lines_redis_op_done(op, reply);
+}
+
+
+static void
+ngx_lines_redis_observe(ngx_lines_redis_op_t *op)
+{
+    ngx_uint_t                 i;
+    ngx_msec_t                 ms;
+    ngx_lines_redis_status_t  *status;
+
+    status = &op->redis->status;
+    ms = ngx_current_msec - op->submitted;
+
+    for (i = 0; i < NGX_LINES_REDIS_LATENCIES - 1; i++) {
+        if (ms <= ngx_lines_redis_bounds[i]) {
+            break;
+        }
+    }
+
+    status->latency[i]++;
+    status->latency_sum += ms;
 }
 
 

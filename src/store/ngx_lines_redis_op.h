@@ -38,6 +38,7 @@ struct ngx_lines_redis_op_s {
     size_t                          tail;       /* after EVALSHA and digest */
 
     ngx_uint_t                      reads;      /* of the connection, then */
+    ngx_msec_t                      submitted;
 
     unsigned                        sent:1;
     unsigned                        expired:1;

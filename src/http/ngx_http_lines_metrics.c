@@ -1,0 +1,464 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_metrics.h"
+
+
+#define NGX_HTTP_LINES_METRICS_PUBLISH  1000
+#define NGX_HTTP_LINES_METRICS_KNOWN    128
+
+
+static ngx_int_t ngx_http_lines_metrics_log_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lines_metrics_endpoint(ngx_http_lines_ctx_t *ctx);
+static void ngx_http_lines_metrics_auth(ngx_http_lines_ctx_t *ctx);
+static ngx_uint_t ngx_http_lines_metrics_pair(ngx_uint_t registry,
+    ngx_str_t *a, ngx_str_t *b);
+static ngx_uint_t ngx_http_lines_metrics_code(ngx_http_request_t *r);
+static void ngx_http_lines_metrics_publish_handler(ngx_event_t *ev);
+static void ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf);
+
+
+/* the classes come last, by their first digit from 1 */
+
+ngx_str_t  ngx_http_lines_metrics_codes[NGX_HTTP_LINES_METRICS_CODES] = {
+    ngx_string("101"), ngx_string("200"), ngx_string("201"),
+    ngx_string("202"), ngx_string("204"), ngx_string("206"),
+    ngx_string("301"), ngx_string("302"), ngx_string("303"),
+    ngx_string("304"), ngx_string("307"), ngx_string("308"),
+    ngx_string("400"), ngx_string("401"), ngx_string("402"),
+    ngx_string("403"), ngx_string("404"), ngx_string("405"),
+    ngx_string("409"), ngx_string("410"), ngx_string("413"),
+    ngx_string("415"), ngx_string("422"), ngx_string("429"),
+    ngx_string("499"), ngx_string("500"), ngx_string("501"),
+    ngx_string("502"), ngx_string("503"), ngx_string("504"),
+    ngx_string("other"),
+    ngx_string("1xx"), ngx_string("2xx"), ngx_string("3xx"),
+    ngx_string("4xx"), ngx_string("5xx")
+};
+
+#define NGX_HTTP_LINES_METRICS_SINGLE  30
+
+
+/* counts of what happens before a worker has its slot go nowhere */
+
+static ngx_http_lines_metrics_slot_t   ngx_http_lines_metrics_nowhere;
+
+ngx_http_lines_metrics_slot_t  *ngx_http_lines_metrics =
+                                           &ngx_http_lines_metrics_nowhere;
+
+
+static ngx_http_lines_metrics_area_t  *ngx_http_lines_metrics_area;
+static ngx_slab_pool_t                *ngx_http_lines_metrics_shpool;
+
+/* names that are constants are known by their address */
+
+typedef struct {
+    u_char                            *a;
+    u_char                            *b;
+    ngx_uint_t                         registry;
+    ngx_uint_t                         index;
+} ngx_http_lines_metrics_known_t;
+
+static ngx_http_lines_metrics_known_t
+    ngx_http_lines_metrics_known[NGX_HTTP_LINES_METRICS_KNOWN];
+
+static ngx_uint_t  ngx_http_lines_metrics_limits[NGX_HTTP_LINES_METRICS_NAMES];
+
+static ngx_event_t               ngx_http_lines_metrics_timer;
+static ngx_connection_t          ngx_http_lines_metrics_connection;
+static ngx_lines_redis_status_t  ngx_http_lines_metrics_published;
+
+
+void *
+ngx_http_lines_metrics_init_area(ngx_slab_pool_t *shpool)
+{
+    ngx_uint_t                      i;
+    ngx_http_lines_metrics_area_t  *area;
+
+    area = ngx_slab_calloc(shpool, sizeof(ngx_http_lines_metrics_area_t));
+    if (area == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < NGX_HTTP_LINES_METRICS_REGISTRIES; i++) {
+        area->registries[i].count = 1;
+        area->registries[i].names[0].len = sizeof("other other") - 1;
+        ngx_memcpy(area->registries[i].names[0].data, "other other",
+                   sizeof("other other") - 1);
+    }
+
+    return area;
+}
+
+
+ngx_int_t
+ngx_http_lines_metrics_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_lines_metrics_log_handler;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lines_metrics_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_http_lines_metrics_area  = ngx_http_lines_zone_area(lmcf,
+                                                NGX_HTTP_LINES_ZONE_METRICS);
+    ngx_http_lines_metrics_shpool = ngx_http_lines_zone_pool(lmcf);
+
+    ngx_http_lines_metrics = &ngx_http_lines_metrics_area->slots[
+                                 ngx_worker % NGX_HTTP_LINES_METRICS_SLOTS];
+
+    ngx_http_lines_metrics->pid = ngx_pid;
+
+    ngx_http_lines_metrics_connection.fd = (ngx_socket_t) -1;
+    ngx_http_lines_metrics_connection.data = lmcf;
+
+    ngx_http_lines_metrics_timer.handler =
+                                      ngx_http_lines_metrics_publish_handler;
+    ngx_http_lines_metrics_timer.data = &ngx_http_lines_metrics_connection;
+    ngx_http_lines_metrics_timer.log = cycle->log;
+    ngx_http_lines_metrics_timer.cancelable = 1;
+
+    ngx_add_timer(&ngx_http_lines_metrics_timer, 100);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_lines_metrics_exit_process(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_http_lines_metrics_slot_t  *slot;
+
+    if (ngx_http_lines_metrics_timer.timer_set) {
+        ngx_del_timer(&ngx_http_lines_metrics_timer);
+    }
+
+    slot = ngx_http_lines_metrics;
+
+    if (slot == &ngx_http_lines_metrics_nowhere) {
+        return;
+    }
+
+    ngx_http_lines_metrics_publish(lmcf);
+
+    if (slot->pid == (ngx_atomic_uint_t) ngx_pid) {
+        slot->pid = 0;
+        slot->redis_connected = 0;
+        slot->redis_away = 0;
+        slot->redis_probing = 0;
+        slot->redis_inflight = 0;
+    }
+
+    ngx_http_lines_metrics = &ngx_http_lines_metrics_nowhere;
+}
+
+
+ngx_uint_t
+ngx_http_lines_metrics_name(ngx_uint_t registry, ngx_str_t *name)
+{
+    ngx_uint_t                          i, n;
+    ngx_http_lines_metrics_registry_t  *reg;
+
+    if (ngx_http_lines_metrics_area == NULL || name->len == 0
+        || name->len > NGX_HTTP_LINES_METRICS_NAME_LEN)
+    {
+        return 0;
+    }
+
+    reg = &ngx_http_lines_metrics_area->registries[registry];
+
+    ngx_shmtx_lock(&ngx_http_lines_metrics_shpool->mutex);
+
+    n = 0;
+
+    for (i = 1; i < reg->count; i++) {
+        if (reg->names[i].len == name->len
+            && ngx_memcmp(reg->names[i].data, name->data, name->len) == 0)
+        {
+            n = i;
+            break;
+        }
+    }
+
+    if (n == 0 && reg->count < NGX_HTTP_LINES_METRICS_NAMES) {
+        n = reg->count;
+
+        reg->names[n].len = (u_char) name->len;
+        ngx_memcpy(reg->names[n].data, name->data, name->len);
+
+        /* a reader that sees the number sees the name */
+        ngx_memory_barrier();
+        reg->count = n + 1;
+    }
+
+    ngx_shmtx_unlock(&ngx_http_lines_metrics_shpool->mutex);
+
+    return n;
+}
+
+
+void
+ngx_http_lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id)
+{
+    if (limit < NGX_HTTP_LINES_METRICS_NAMES) {
+        ngx_http_lines_metrics_limits[limit] =
+            ngx_http_lines_metrics_name(NGX_HTTP_LINES_METRICS_LIMIT, id);
+    }
+}
+
+
+void
+ngx_http_lines_metrics_limit(ngx_uint_t limit, ngx_uint_t outcome)
+{
+    ngx_uint_t  i;
+
+    i = (limit < NGX_HTTP_LINES_METRICS_NAMES)
+        ? ngx_http_lines_metrics_limits[limit] : 0;
+
+    if (outcome < NGX_HTTP_LINES_METRICS_OUTCOMES) {
+        ngx_http_lines_metrics_inc(limits[i][outcome]);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_lines_metrics_log_handler(ngx_http_request_t *r)
+{
+    ngx_uint_t                      endpoint;
+    ngx_msec_int_t                  ms;
+    ngx_http_lines_ctx_t           *ctx;
+    ngx_http_lines_metrics_slot_t  *slot;
+
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_lines_find_ctx(r);
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    slot = ngx_http_lines_metrics;
+    endpoint = ngx_http_lines_metrics_endpoint(ctx);
+
+    ms = (ngx_msec_int_t) ((ngx_cached_time->sec - r->start_sec) * 1000
+                           + (ngx_cached_time->msec - r->start_msec));
+
+    (void) ngx_atomic_fetch_add(
+               &slot->requests[endpoint][ngx_http_lines_metrics_code(r)], 1);
+
+    ngx_http_lines_histogram_add(&slot->latency[endpoint],
+                                 (ngx_msec_t) ngx_max(ms, 0));
+
+    ngx_http_lines_metrics_auth(ctx);
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_metrics_endpoint(ngx_http_lines_ctx_t *ctx)
+{
+    static ngx_str_t  gateway = ngx_string("gateway");
+    static ngx_str_t  location = ngx_string("location");
+    static ngx_str_t  none = ngx_string("none");
+
+    if (ctx->route) {
+        return ngx_http_lines_metrics_pair(NGX_HTTP_LINES_METRICS_ENDPOINT,
+                                           &ctx->api->name,
+                                           &ctx->route->name);
+    }
+
+    /* api is set for the sake of its errors, too */
+
+    if (ctx->api && ctx->api->routes) {
+        return ngx_http_lines_metrics_pair(NGX_HTTP_LINES_METRICS_ENDPOINT,
+                                           &ctx->api->name, &none);
+    }
+
+    return ngx_http_lines_metrics_pair(NGX_HTTP_LINES_METRICS_ENDPOINT,
+                                       &gateway, &location);
+}
+
+
+static void
+ngx_http_lines_metrics_auth(ngx_http_lines_ctx_t *ctx)
+{
+    ngx_uint_t                  i;
+    ngx_http_lines_identity_t  *identity;
+    static ngx_str_t            accepted = ngx_string("accepted");
+    static ngx_str_t            none = ngx_string("none");
+
+    identity = &ctx->identity;
+
+    if (identity->tenant.len == 0 && identity->failure.len == 0) {
+        return;
+    }
+
+    i = ngx_http_lines_metrics_pair(NGX_HTTP_LINES_METRICS_AUTH,
+                                    identity->method.len ? &identity->method
+                                                         : &none,
+                                    identity->failure.len ? &identity->failure
+                                                          : &accepted);
+
+    ngx_http_lines_metrics_inc(auth[i]);
+}
+
+
+/* of two constants: "a b" */
+
+static ngx_uint_t
+ngx_http_lines_metrics_pair(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
+{
+    u_char                           buffer[NGX_HTTP_LINES_METRICS_NAME_LEN];
+    ngx_str_t                        name;
+    ngx_uint_t                       i, hash;
+    ngx_http_lines_metrics_known_t  *known;
+
+    hash = ((uintptr_t) a->data >> 3) * 31 + ((uintptr_t) b->data >> 3)
+           + registry;
+
+    for (i = 0; i < 8; i++) {
+        known = &ngx_http_lines_metrics_known[(hash + i)
+                                              % NGX_HTTP_LINES_METRICS_KNOWN];
+
+        if (known->a == a->data && known->b == b->data
+            && known->registry == registry)
+        {
+            return known->index;
+        }
+
+        if (known->a == NULL) {
+            break;
+        }
+    }
+
+    name.data = buffer;
+    name.len = ngx_snprintf(buffer, sizeof(buffer), "%V %V", a, b) - buffer;
+
+    hash = ngx_http_lines_metrics_name(registry, &name);
+
+    if (i < 8) {
+        known->a = a->data;
+        known->b = b->data;
+        known->registry = registry;
+        known->index = hash;
+    }
+
+    return hash;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_metrics_code(ngx_http_request_t *r)
+{
+    u_char      code[3];
+    ngx_uint_t  i, status;
+
+    if (r->err_status) {
+        status = r->err_status;
+
+    } else if (r->headers_out.status) {
+        status = r->headers_out.status;
+
+    } else {
+        status = (r->http_version == NGX_HTTP_VERSION_9) ? 200 : 0;
+    }
+
+    if (status < 100 || status > 599) {
+        return NGX_HTTP_LINES_METRICS_SINGLE;
+    }
+
+    code[0] = (u_char) ('0' + status / 100);
+    code[1] = (u_char) ('0' + status / 10 % 10);
+    code[2] = (u_char) ('0' + status % 10);
+
+    for (i = 0; i < NGX_HTTP_LINES_METRICS_SINGLE; i++) {
+        if (ngx_memcmp(ngx_http_lines_metrics_codes[i].data, code, 3) == 0) {
+            return i;
+        }
+    }
+
+    return NGX_HTTP_LINES_METRICS_SINGLE + status / 100;
+}
+
+
+static void
+ngx_http_lines_metrics_publish_handler(ngx_event_t *ev)
+{
+    ngx_connection_t  *c;
+
+    c = ev->data;
+
+    ngx_http_lines_metrics_publish(c->data);
+
+    if (!ngx_exiting) {
+        ngx_add_timer(ev, NGX_HTTP_LINES_METRICS_PUBLISH);
+    }
+}
+
+
+#define ngx_http_lines_metrics_delta(counter, field)                          \
+    ngx_http_lines_metrics_add(counter, status.field                         \
+                                   - ngx_http_lines_metrics_published.field)
+
+
+static void
+ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t                      i;
+    ngx_lines_redis_status_t        status;
+    ngx_http_lines_metrics_slot_t  *slot;
+
+    if (lmcf->redis == NULL) {
+        return;
+    }
+
+    slot = ngx_http_lines_metrics;
+
+    ngx_lines_redis_status(lmcf->redis, &status);
+
+    ngx_http_lines_metrics_delta(redis_commands, commands);
+    ngx_http_lines_metrics_delta(redis_errors, errors);
+    ngx_http_lines_metrics_delta(redis_timeouts, timeouts);
+    ngx_http_lines_metrics_delta(redis_late, late);
+    ngx_http_lines_metrics_delta(redis_refused, refused);
+    ngx_http_lines_metrics_delta(redis_resends, resends);
+    ngx_http_lines_metrics_delta(redis_reconnects, reconnects);
+
+    for (i = 0; i < NGX_LINES_REDIS_LATENCIES; i++) {
+        ngx_http_lines_metrics_delta(redis_latency.buckets[i], latency[i]);
+    }
+
+    ngx_http_lines_metrics_delta(redis_latency.sum, latency_sum);
+
+    if (status.away && !ngx_http_lines_metrics_published.away) {
+        ngx_http_lines_metrics_inc(redis_opened);
+    }
+
+    if (slot->pid == (ngx_atomic_uint_t) ngx_pid) {
+        slot->redis_connected = status.connected;
+        slot->redis_away = status.away;
+        slot->redis_inflight = status.inflight;
+    }
+
+    ngx_http_lines_metrics_published = status;
+}

@@ -1,0 +1,611 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_lease.h"
+
+
+#define NGX_HTTP_LINES_LEASE_WINDOW  250    /* ms over which use is observed */
+#define NGX_HTTP_LINES_LEASE_IDLE    1000   /* ms after which tokens go back */
+#define NGX_HTTP_LINES_LEASE_SWEEP   400    /* ms between two sweeps */
+#define NGX_HTTP_LINES_LEASE_ASKING  2000   /* ms: its asker has died */
+#define NGX_HTTP_LINES_LEASE_SCAN    1024   /* leases looked at in a sweep */
+
+
+typedef struct {
+    ngx_rbtree_t          rbtree;
+    ngx_rbtree_node_t     sentinel;
+    ngx_queue_t           lru;
+    ngx_queue_t           holding;       /* those with tokens */
+    ngx_uint_t            buckets;
+    ngx_uint_t            buckets_max;
+    ngx_uint_t            tokens;
+    ngx_msec_t            swept;
+} ngx_http_lines_lease_area_t;
+
+
+typedef struct {
+    ngx_rbtree_node_t     node;
+    ngx_queue_t           lru;
+    ngx_queue_t           holding;
+
+    ngx_lines_rate_t      rate;
+    double                tat;           /* of the node's own bucket, on the
+                                            node's clock */
+    ngx_msec_t            synced;        /* when Redis last answered */
+    ngx_uint_t            remaining;     /* in Redis, then */
+    ngx_uint_t            tokens;
+    ngx_msec_t            used;
+    ngx_msec_t            asked;
+    ngx_msec_t            denied;        /* until */
+    ngx_msec_t            window;
+    ngx_uint_t            count;         /* of requests in the window */
+    ngx_uint_t            usual;         /* of requests in a window */
+
+    unsigned              asking:1;
+    unsigned              denying:1;
+    unsigned              known:1;       /* Redis has answered once */
+
+    u_char                len;
+    u_char                data[1];
+} ngx_http_lines_lease_node_t;
+
+
+static ngx_http_lines_lease_node_t *ngx_http_lines_lease_find(
+    ngx_http_lines_lease_area_t *area, ngx_str_t *key, uint32_t hash);
+static ngx_http_lines_lease_node_t *ngx_http_lines_lease_get(
+    ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash);
+static void ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_lease_node_t *node);
+static void ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node,
+    ngx_msec_t now);
+static ngx_uint_t ngx_http_lines_lease_want(ngx_http_lines_lease_node_t *node);
+static void ngx_http_lines_lease_hold(ngx_http_lines_lease_area_t *area,
+    ngx_http_lines_lease_node_t *node, ngx_uint_t tokens);
+static void ngx_http_lines_lease_insert(ngx_rbtree_node_t *temp,
+    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
+
+
+void *
+ngx_http_lines_lease_init(ngx_slab_pool_t *shpool)
+{
+    ngx_http_lines_lease_area_t  *area;
+
+    area = ngx_slab_calloc(shpool, sizeof(ngx_http_lines_lease_area_t));
+    if (area == NULL) {
+        return NULL;
+    }
+
+    ngx_rbtree_init(&area->rbtree, &area->sentinel,
+                    ngx_http_lines_lease_insert);
+
+    ngx_queue_init(&area->lru);
+    ngx_queue_init(&area->holding);
+
+    /* a quarter of the zone: the others live there too */
+
+    area->buckets_max = (ngx_uint_t) (shpool->end - shpool->start) / 4
+                        / (sizeof(ngx_http_lines_lease_node_t) + 128);
+
+    return area;
+}
+
+
+ngx_http_lines_lease_verdict_e
+ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
+    ngx_http_lines_lease_t *lease)
+{
+    uint32_t                         hash;
+    ngx_msec_t                       now;
+    ngx_uint_t                       want, known;
+    ngx_slab_pool_t                 *shpool;
+    ngx_http_lines_lease_area_t     *area;
+    ngx_http_lines_lease_node_t     *node;
+    ngx_http_lines_lease_verdict_e   verdict;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    hash = ngx_murmur_hash2(key->data, key->len);
+    now = ngx_current_msec;
+
+    ngx_memzero(lease, sizeof(ngx_http_lines_lease_t));
+
+    verdict = NGX_HTTP_LINES_LEASE_ASK;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    node = ngx_http_lines_lease_get(lmcf, key, hash);
+
+    if (node == NULL) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        return verdict;
+    }
+
+    ngx_http_lines_lease_count(node, now);
+
+    if (node->asking
+        && now - node->asked > NGX_HTTP_LINES_LEASE_ASKING)
+    {
+        node->asking = 0;
+    }
+
+    known = node->known;
+    want = known ? ngx_http_lines_lease_want(node) : 0;
+
+    if (node->tokens) {
+        node->tokens--;
+        area->tokens--;
+        node->used = now;
+
+        if (node->tokens == 0) {
+            ngx_queue_remove(&node->holding);
+        }
+
+        if (!node->asking && node->tokens < want / 2) {
+            node->asking = 1;
+            node->asked = now;
+            lease->renew = want - node->tokens;
+        }
+
+        verdict = NGX_HTTP_LINES_LEASE_PASSED;
+
+    } else if (node->denying
+               && (ngx_msec_int_t) (node->denied - now) > 0)
+    {
+        lease->retry = node->denied - now;
+        verdict = NGX_HTTP_LINES_LEASE_REJECTED;
+
+    } else if (!node->asking && want) {
+        node->asking = 1;
+        node->asked = now;
+        lease->extra = want;
+    }
+
+    if (known) {
+        lease->rate = node->rate;
+        lease->remaining = ngx_lines_gcra_refilled(&node->rate,
+                                               node->remaining + node->tokens,
+                                               now - node->synced);
+    }
+
+    if (verdict == NGX_HTTP_LINES_LEASE_REJECTED) {
+        lease->remaining = 0;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return verdict;
+}
+
+
+ngx_uint_t
+ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
+    ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra, ngx_uint_t need,
+    ngx_uint_t asked)
+{
+    uint32_t                      hash;
+    ngx_msec_t                    now;
+    ngx_uint_t                    tokens, room;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_area_t  *area;
+    ngx_http_lines_lease_node_t  *node;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    hash = ngx_murmur_hash2(key->data, key->len);
+    now = ngx_current_msec;
+
+    tokens = (gcra->granted > need) ? gcra->granted - need : 0;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    node = ngx_http_lines_lease_get(lmcf, key, hash);
+
+    if (node == NULL) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        return tokens;
+    }
+
+    if (asked) {
+        node->asking = 0;
+    }
+
+    node->known = 1;
+    node->rate = *rate;
+    node->synced = now;
+    node->remaining = gcra->remaining;
+    node->tat = ngx_lines_gcra_tat(rate, (double) now * 1000,
+                                   gcra->remaining);
+    node->denying = 0;
+
+    if (gcra->retry) {
+        node->denying = 1;
+        node->denied = now + gcra->retry;
+    }
+
+    /* an asker that was given up may have been answered after all */
+
+    room = ngx_lines_lease_max(rate);
+    room = (room > node->tokens) ? room - node->tokens : 0;
+
+    if (tokens > room) {
+        ngx_http_lines_lease_hold(area, node, room);
+        tokens -= room;
+
+    } else {
+        ngx_http_lines_lease_hold(area, node, tokens);
+        tokens = 0;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return tokens;
+}
+
+
+void
+ngx_http_lines_lease_unanswered(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key)
+{
+    uint32_t                      hash;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_node_t  *node;
+
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    hash = ngx_murmur_hash2(key->data, key->len);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    node = ngx_http_lines_lease_find(
+                 ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS),
+                 key, hash);
+
+    if (node) {
+        node->asking = 0;
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+void
+ngx_http_lines_lease_local(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
+    ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
+{
+    uint32_t                      hash;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_node_t  *node;
+
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    hash = ngx_murmur_hash2(key->data, key->len);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    node = ngx_http_lines_lease_get(lmcf, key, hash);
+
+    if (node == NULL) {
+        ngx_shmtx_unlock(&shpool->mutex);
+
+        /* without a trace of it nothing can be counted */
+
+        gcra->granted = 1;
+        gcra->remaining = 0;
+        gcra->retry = 0;
+        return;
+    }
+
+    if (node->known) {
+        *rate = node->rate;
+    }
+
+    ngx_lines_gcra_take(rate, &node->tat, (double) ngx_current_msec * 1000, 1,
+                        0, gcra);
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+ngx_uint_t
+ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_lease_return_t *returns, ngx_uint_t n)
+{
+    ngx_msec_t                    now;
+    ngx_uint_t                    i, scan, excess, want;
+    ngx_queue_t                  *q, *next;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_area_t  *area;
+    ngx_http_lines_lease_node_t  *node;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    now = ngx_current_msec;
+
+    if (now - area->swept < NGX_HTTP_LINES_LEASE_SWEEP) {
+        return 0;
+    }
+
+    i = 0;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    if (now - area->swept < NGX_HTTP_LINES_LEASE_SWEEP) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        return 0;
+    }
+
+    area->swept = now;
+
+    q = ngx_queue_head(&area->holding);
+
+    for (scan = 0;
+         scan < NGX_HTTP_LINES_LEASE_SCAN && i < n
+         && q != ngx_queue_sentinel(&area->holding);
+         scan++)
+    {
+        next = ngx_queue_next(q);
+        node = ngx_queue_data(q, ngx_http_lines_lease_node_t, holding);
+        q = next;
+
+        want = ngx_http_lines_lease_want(node);
+
+        if (now - node->used >= NGX_HTTP_LINES_LEASE_IDLE) {
+            excess = node->tokens;
+
+        } else if (now - node->window > 2 * NGX_HTTP_LINES_LEASE_WINDOW
+                   && node->tokens > 2 * want + 1)
+        {
+            /* it is used, but no longer at the pace that it was taken for */
+            excess = node->tokens - want;
+
+        } else {
+
+            /* the next sweep starts with those not yet looked at */
+
+            ngx_queue_remove(&node->holding);
+            ngx_queue_insert_tail(&area->holding, &node->holding);
+            continue;
+        }
+
+        returns[i].tokens = excess;
+        returns[i].interval = node->rate.interval;
+        returns[i].len = node->len;
+        ngx_memcpy(returns[i].key, node->data, node->len);
+        i++;
+
+        node->tokens -= excess;
+        area->tokens -= excess;
+        node->remaining += excess;
+
+        if (node->tokens == 0) {
+            ngx_queue_remove(&node->holding);
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return i;
+}
+
+
+void
+ngx_http_lines_lease_status(ngx_http_lines_main_conf_t *lmcf,
+    ngx_uint_t *tokens, ngx_uint_t *buckets)
+{
+    ngx_http_lines_lease_area_t  *area;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+
+    *tokens = area->tokens;
+    *buckets = area->buckets;
+}
+
+
+static ngx_http_lines_lease_node_t *
+ngx_http_lines_lease_find(ngx_http_lines_lease_area_t *area, ngx_str_t *key,
+    uint32_t hash)
+{
+    ngx_int_t                     rc;
+    ngx_rbtree_node_t            *node, *sentinel;
+    ngx_http_lines_lease_node_t  *ln;
+
+    node = area->rbtree.root;
+    sentinel = area->rbtree.sentinel;
+
+    while (node != sentinel) {
+
+        if (hash != node->key) {
+            node = (hash < node->key) ? node->left : node->right;
+            continue;
+        }
+
+        ln = (ngx_http_lines_lease_node_t *) node;
+
+        rc = ngx_memn2cmp(key->data, ln->data, key->len, ln->len);
+
+        if (rc == 0) {
+            return ln;
+        }
+
+        node = (rc < 0) ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+/* made where there is none; NULL without memory.  The mutex is held. */
+
+static ngx_http_lines_lease_node_t *
+ngx_http_lines_lease_get(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
+    uint32_t hash)
+{
+    ngx_uint_t                    tries;
+    ngx_queue_t                  *q;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_area_t  *area;
+    ngx_http_lines_lease_node_t  *node;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+
+    node = ngx_http_lines_lease_find(area, key, hash);
+
+    if (node) {
+        ngx_queue_remove(&node->lru);
+        ngx_queue_insert_head(&area->lru, &node->lru);
+        return node;
+    }
+
+    if (key->len > NGX_HTTP_LINES_LEASE_KEY_MAX) {
+        return NULL;
+    }
+
+    shpool = ngx_http_lines_zone_pool(lmcf);
+
+    for (tries = 0; tries < 4; tries++) {
+
+        if (area->buckets < area->buckets_max) {
+            node = ngx_slab_calloc_locked(shpool,
+                             offsetof(ngx_http_lines_lease_node_t, data)
+                             + key->len);
+            if (node) {
+                break;
+            }
+        }
+
+        if (ngx_queue_empty(&area->lru)) {
+            return NULL;
+        }
+
+        q = ngx_queue_last(&area->lru);
+
+        ngx_http_lines_lease_drop(lmcf,
+                     ngx_queue_data(q, ngx_http_lines_lease_node_t, lru));
+    }
+
+    if (node == NULL) {
+        return NULL;
+    }
+
+    node->node.key = hash;
+    node->len = (u_char) key->len;
+    ngx_memcpy(node->data, key->data, key->len);
+
+    ngx_rbtree_insert(&area->rbtree, &node->node);
+    ngx_queue_insert_head(&area->lru, &node->lru);
+    area->buckets++;
+
+    return node;
+}
+
+
+/* its unused tokens are lost, which errs on the side of too few */
+
+static void
+ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_lease_node_t *node)
+{
+    ngx_http_lines_lease_area_t  *area;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+
+    if (node->tokens) {
+        ngx_queue_remove(&node->holding);
+        area->tokens -= node->tokens;
+    }
+
+    ngx_queue_remove(&node->lru);
+    ngx_rbtree_delete(&area->rbtree, &node->node);
+    area->buckets--;
+
+    ngx_slab_free_locked(ngx_http_lines_zone_pool(lmcf), node);
+}
+
+
+/* how many requests a window usually sees */
+
+static void
+ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node, ngx_msec_t now)
+{
+    ngx_msec_t  elapsed;
+
+    elapsed = now - node->window;
+
+    if (elapsed >= NGX_HTTP_LINES_LEASE_WINDOW) {
+        node->usual = node->count * NGX_HTTP_LINES_LEASE_WINDOW / elapsed;
+        node->count = 0;
+        node->window = now;
+    }
+
+    node->count++;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_lease_want(ngx_http_lines_lease_node_t *node)
+{
+    ngx_uint_t  want;
+
+    want = ngx_max(node->usual, node->count);
+
+    /* one request in a window is not worth a lease */
+
+    if (want < 2) {
+        return 0;
+    }
+
+    return ngx_min(want, ngx_lines_lease_max(&node->rate));
+}
+
+
+static void
+ngx_http_lines_lease_hold(ngx_http_lines_lease_area_t *area,
+    ngx_http_lines_lease_node_t *node, ngx_uint_t tokens)
+{
+    if (tokens == 0) {
+        return;
+    }
+
+    if (node->tokens == 0) {
+        ngx_queue_insert_tail(&area->holding, &node->holding);
+        node->used = ngx_current_msec;
+    }
+
+    node->tokens += tokens;
+    area->tokens += tokens;
+}
+
+
+static void
+ngx_http_lines_lease_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_rbtree_node_t           **p;
+    ngx_http_lines_lease_node_t  *ln, *lnt;
+
+    for ( ;; ) {
+
+        if (node->key != temp->key) {
+            p = (node->key < temp->key) ? &temp->left : &temp->right;
+
+        } else {
+            ln = (ngx_http_lines_lease_node_t *) node;
+            lnt = (ngx_http_lines_lease_node_t *) temp;
+
+            p = (ngx_memn2cmp(ln->data, lnt->data, ln->len, lnt->len) < 0)
+                ? &temp->left : &temp->right;
+        }
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}

@@ -1,0 +1,91 @@
+
+/*
+ * Leases: tokens that Redis has taken from a bucket and that this node may
+ * use.  They lie in lines_zone, for all workers of the node.
+ *
+ * A node holds at most floor(burst / NGX_LINES_LEASE_SHARE) unused tokens of
+ * a bucket, as many as the last quarter of a second used up, asks for more in
+ * the background when half of them are gone, and gives back what nobody used
+ * for a second.  A bucket that is asked rarely, or nearly empty, is asked for
+ * each request: there a lease is no gain.  A refusal is remembered for as long
+ * as it holds.
+ *
+ * The same entries keep what the node last knew of a bucket, with which it
+ * goes on alone while Redis is away (fail=local).
+ */
+
+#ifndef _NGX_HTTP_LINES_LEASE_H_INCLUDED_
+#define _NGX_HTTP_LINES_LEASE_H_INCLUDED_
+
+
+#include "ngx_http_lines_zone.h"
+#include "ngx_lines_gcra.h"
+
+
+#define NGX_HTTP_LINES_LEASE_KEY_MAX  255
+
+
+typedef enum {
+    NGX_HTTP_LINES_LEASE_PASSED = 0,
+    NGX_HTTP_LINES_LEASE_REJECTED,
+    NGX_HTTP_LINES_LEASE_ASK           /* Redis, for one and for extra */
+} ngx_http_lines_lease_verdict_e;
+
+
+typedef struct {
+    ngx_lines_rate_t    rate;          /* last known */
+    ngx_uint_t          remaining;     /* as far as the node knows */
+    ngx_msec_t          retry;
+    ngx_uint_t          extra;         /* tokens to ask for besides */
+    ngx_uint_t          renew;         /* tokens to ask for in the background,
+                                          or 0 */
+} ngx_http_lines_lease_t;
+
+
+/* a bucket whose unused tokens go back */
+
+typedef struct {
+    ngx_uint_t          tokens;
+    double              interval;
+    size_t              len;
+    u_char              key[NGX_HTTP_LINES_LEASE_KEY_MAX];
+} ngx_http_lines_lease_return_t;
+
+
+void *ngx_http_lines_lease_init(ngx_slab_pool_t *shpool);
+
+/* takes a token of the lease, if there is one */
+ngx_http_lines_lease_verdict_e ngx_http_lines_lease_take(
+    ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
+    ngx_http_lines_lease_t *lease);
+
+/*
+ * Redis answered: need of the tokens granted are used at once, the others
+ * become the lease.  asked says that this asker had wished for extra tokens.
+ * Returns how many of them the node may not hold: they go back.
+ */
+ngx_uint_t ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra,
+    ngx_uint_t need, ngx_uint_t asked);
+
+/* Redis did not answer one who had wished for extra tokens */
+void ngx_http_lines_lease_unanswered(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key);
+
+/* without Redis: the node's own bucket, at the last known rate */
+void ngx_http_lines_lease_local(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra);
+
+/*
+ * Takes what was not used out of the leases, up to n of them; one worker at a
+ * time, each half second.  Returns how many.
+ */
+ngx_uint_t ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_lease_return_t *returns, ngx_uint_t n);
+
+/* tokens held by this node, and buckets known to it */
+void ngx_http_lines_lease_status(ngx_http_lines_main_conf_t *lmcf,
+    ngx_uint_t *tokens, ngx_uint_t *buckets);
+
+
+#endif /* _NGX_HTTP_LINES_LEASE_H_INCLUDED_ */

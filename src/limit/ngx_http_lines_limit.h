@@ -1,0 +1,183 @@
+
+/*
+ * Request rate limits: lines_rate_limit in any location.  Limits by address
+ * or variable are checked in the preaccess phase, limits by identity in the
+ * precontent phase, or, in an API location, by a step after authentication.
+ *
+ * A bucket lives in Redis and is counted there, on Redis' clock
+ * (scripts/gcra.lua).  sync=each asks for each request; sync=lease (the
+ * default) takes tokens ahead: see ngx_http_lines_lease.h.
+ */
+
+#ifndef _NGX_HTTP_LINES_LIMIT_H_INCLUDED_
+#define _NGX_HTTP_LINES_LIMIT_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+#include "ngx_lines_gcra.h"
+
+
+#define NGX_HTTP_LINES_LIMIT_TENANT     0x01
+#define NGX_HTTP_LINES_LIMIT_KEY        0x02
+#define NGX_HTTP_LINES_LIMIT_IP         0x04
+#define NGX_HTTP_LINES_LIMIT_VARIABLE   0x08
+
+#define NGX_HTTP_LINES_LIMIT_IDENTITY                                         \
+    (NGX_HTTP_LINES_LIMIT_TENANT|NGX_HTTP_LINES_LIMIT_KEY)
+#define NGX_HTTP_LINES_LIMIT_ADDRESS                                          \
+    (NGX_HTTP_LINES_LIMIT_IP|NGX_HTTP_LINES_LIMIT_VARIABLE)
+
+
+/* what becomes of a request while Redis cannot be asked */
+
+#define NGX_HTTP_LINES_FAIL_LOCAL       0
+#define NGX_HTTP_LINES_FAIL_OPEN        1
+#define NGX_HTTP_LINES_FAIL_CLOSED      2
+
+
+#define NGX_HTTP_LINES_LIMIT_NAME_MAX   64
+#define NGX_HTTP_LINES_LIMITS_MAX       64      /* in one configuration */
+
+
+/* a plan's own rate of a limit, as the admin API set it */
+
+typedef struct {
+    ngx_str_t                   plan;
+    ngx_str_t                   interval;
+    ngx_str_t                   burst;
+} ngx_http_lines_limit_plan_t;
+
+
+typedef struct {
+    ngx_str_t                   id;        /* unique: in keys of Redis, in
+                                              metrics and the admin API */
+    ngx_str_t                   name;      /* in headers */
+    ngx_str_t                   text;      /* the rate as written */
+    ngx_lines_rate_t            rate;
+    ngx_uint_t                  kind;
+    ngx_str_t                   key;       /* as written */
+    ngx_http_complex_value_t   *variable;
+    ngx_uint_t                  fail;
+    ngx_uint_t                  status;
+    ngx_uint_t                  index;     /* in lmcf->limits */
+
+    ngx_array_t                *plans;     /* of this worker, or NULL:
+                                              ngx_http_lines_limit_plan_t */
+
+    unsigned                    each:1;
+    unsigned                    dry_run:1;
+    unsigned                    x_headers:1;
+} ngx_http_lines_limit_t;
+
+
+/* in metrics and $lines_limit_status */
+
+typedef enum {
+    NGX_HTTP_LINES_LIMIT_PASSED = 0,
+    NGX_HTTP_LINES_LIMIT_REJECTED,
+    NGX_HTTP_LINES_LIMIT_DRY_REJECTED,
+    NGX_HTTP_LINES_LIMIT_LOCAL_PASSED,
+    NGX_HTTP_LINES_LIMIT_LOCAL_REJECTED,
+    NGX_HTTP_LINES_LIMIT_LOCAL_DRY_REJECTED,
+    NGX_HTTP_LINES_LIMIT_OPEN_PASSED,
+    NGX_HTTP_LINES_LIMIT_UNAVAILABLE,      /* fail=closed */
+    NGX_HTTP_LINES_LIMIT_DRY_UNAVAILABLE,
+    NGX_HTTP_LINES_LIMIT_OUTCOMES
+} ngx_http_lines_limit_outcome_e;
+
+extern ngx_str_t  ngx_http_lines_limit_outcomes[];
+
+
+/* what a request met at one limit */
+
+typedef struct {
+    ngx_http_lines_limit_t           *limit;
+    ngx_str_t                         key;       /* the bucket's, in Redis */
+    ngx_lines_rate_t                  rate;      /* that counted */
+    ngx_http_lines_limit_outcome_e    outcome;
+    ngx_uint_t                        remaining;
+    ngx_msec_t                        reset;     /* until more, or all */
+    ngx_msec_t                        retry;
+    unsigned                          pending:1;
+    unsigned                          known:1;   /* remaining is */
+    unsigned                          took:1;    /* a token, from Redis */
+    unsigned                          extra:1;   /* wished for more */
+} ngx_http_lines_limit_result_t;
+
+
+typedef struct {
+    ngx_http_lines_limit_result_t    *results;
+    ngx_uint_t                        nresults;
+    ngx_uint_t                        pending;
+    ngx_http_lines_limit_result_t    *rejected;  /* the one that decides */
+} ngx_http_lines_limit_state_t;
+
+
+/* the request's, or NULL where it met no limit */
+ngx_http_lines_limit_state_t *ngx_http_lines_limit_state(
+    ngx_http_lines_ctx_t *ctx);
+
+/* the result that says most: the rejection, else the scarcest; or NULL */
+ngx_http_lines_limit_result_t *ngx_http_lines_limit_worst(
+    ngx_http_lines_limit_state_t *state);
+
+
+/* lines_rate_limit */
+char *ngx_http_lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* a location with no limits of its own has its parent's; NULL is unset */
+char *ngx_http_lines_limit_merge(ngx_conf_t *cf,
+    ngx_http_lines_loc_conf_t *prev, ngx_http_lines_loc_conf_t *conf);
+
+/* preconfiguration: $lines_limit_status, $lines_limit_remaining */
+ngx_int_t ngx_http_lines_limit_add_variables(ngx_conf_t *cf);
+
+/* postconfiguration: the phases and the header filter */
+ngx_int_t ngx_http_lines_limit_init(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf);
+ngx_int_t ngx_http_lines_limit_filter_init(ngx_conf_t *cf);
+
+/* init_process: renewing and giving back leases, learning of overrides */
+ngx_int_t ngx_http_lines_limit_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf);
+void ngx_http_lines_limit_exit_process(ngx_http_lines_main_conf_t *lmcf);
+
+
+/*
+ * A step, after the one that authenticates: the location's limits by
+ * identity.
+ */
+ngx_int_t ngx_http_lines_limit_identity(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+/*
+ * The arguments of gcra.lua for a limit and a bucket's key; args has room for
+ * NGX_HTTP_LINES_LIMIT_ARGS and as many again as the plans have.  Returns how
+ * many are used, 0 without memory; nkeys is set.
+ */
+
+ngx_uint_t ngx_http_lines_limit_args(ngx_pool_t *pool,
+    ngx_http_lines_limit_t *limit, ngx_str_t *key, ngx_uint_t need,
+    ngx_uint_t extra, ngx_str_t **args, ngx_uint_t *nkeys);
+
+/* a reply of gcra.lua; NGX_ERROR where it is none */
+ngx_int_t ngx_http_lines_limit_parse(redisReply *reply,
+    ngx_lines_rate_t *rate, ngx_lines_gcra_t *result);
+
+/* takes tokens ahead, in the background, for the lease of this key */
+void ngx_http_lines_limit_renew(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_limit_t *limit, ngx_str_t *key, ngx_uint_t tokens);
+
+/* gives unused tokens back; NGX_DECLINED: Redis is away */
+ngx_int_t ngx_http_lines_limit_give(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_uint_t tokens, double interval);
+
+
+/* overrides of plans, by limit and plan: one hash */
+#define NGX_HTTP_LINES_LIMIT_PLANS  "lines:{limits}"
+#define NGX_HTTP_LINES_LIMIT_PLANS_MAX  1000
+
+
+#endif /* _NGX_HTTP_LINES_LIMIT_H_INCLUDED_ */
