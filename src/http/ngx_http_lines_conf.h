@@ -22,6 +22,7 @@ typedef struct ngx_http_lines_operation_conf_s
                                               ngx_http_lines_operation_conf_t;
 typedef struct ngx_http_lines_clerk_conf_s    ngx_http_lines_clerk_conf_t;
 typedef struct ngx_http_lines_auth_conf_s     ngx_http_lines_auth_conf_t;
+typedef struct ngx_http_lines_webhook_conf_s  ngx_http_lines_webhook_conf_t;
 
 
 typedef struct {
@@ -71,6 +72,7 @@ typedef struct {
                                                        of ours answers */
     ngx_http_lines_clerk_conf_t      *clerk;
     ngx_array_t                      *limits;
+    ngx_http_lines_webhook_conf_t    *webhook;
 } ngx_http_lines_loc_conf_t;
 
 
