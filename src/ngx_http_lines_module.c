@@ -275,6 +275,10 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
     }
 
+    if (ngx_lines_redis_check_conf(cf, &lmcf->redis_conf) != NGX_CONF_OK) {
+        return NGX_ERROR;
+    }
+
     if (ngx_http_lines_access_init(cf) != NGX_OK
         || ngx_http_lines_limit_init(cf, lmcf) != NGX_OK
         || ngx_http_lines_limit_filter_init(cf) != NGX_OK
