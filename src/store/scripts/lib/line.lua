@@ -7,7 +7,7 @@
 --   id tenant channel(phone|email) type(purchased|byon|inbound_only|"")
 --   first last phone email zipcode state forwards image
 --   status payment(paid|pending|failed|refunded) required(0|1) active(0|1)
---   place(included|paid|""): what it takes of the plan, "" once freed
+--   place(included|paid|account|""): what it takes of the plan, "" once freed
 --   reason conversations messages (per-line limits)
 --   usage_date usage_conversations usage_messages
 --   health health_at failures
@@ -72,7 +72,9 @@ end
 -- the place in the plan that the line took is free again
 local function line_free_place(tenant_key, h, changes)
     if h.place and h.place ~= '' then
-        redis.call('HINCRBY', tenant_key, h.channel .. '_' .. h.place, -1)
+        redis.call('HINCRBY', tenant_key,
+                   h.place == 'account' and 'account_lines'
+                   or h.channel .. '_' .. h.place, -1)
         changes.place = ''
     end
 end

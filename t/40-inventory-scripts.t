@@ -1,0 +1,167 @@
+# The inventory's scripts against a real Redis: a number is free, leased or assigned, never two of them.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines;
+use Test::Lines::Script;
+
+my $t       = Test::Lines->new;
+my $redis   = $t->redis;
+my $scripts = Test::Lines::Script->new(redis => $redis);
+
+sub k (@names) { map {"lines:{inv}:$_"} @names }
+
+sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free all)], @pairs) }
+sub lease ($s, $op, %o)        {
+    $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
+        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 600_000, $o{area} // '', $o{number} // '');
+}
+sub assign ($s, $number, $op)  { $s->run(inv_assign => [k qw(numbers leased assigned)], $number, $op) }
+sub release ($s, $op, $q = 0)  {
+    $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases)], $op, 'a:one', $q);
+}
+sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number) }
+sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined)]) }
+sub thaw ($s)                  { $s->run(inv_thaw => [k qw(numbers free quarantined)]) }
+
+# what every state of the inventory must be like
+sub sound ($name) {
+    my $c       = $redis->client;
+    my %numbers = $c->hgetall(k 'numbers');
+    my %holds   = $c->hgetall(k 'operations');
+    my %in      = map { my $state = $_; map { ($_ => $state) } $c->zrange(k($state), 0, -1) } qw(free leased assigned quarantined);
+    my @all     = $c->zrange(k('all'), 0, -1);
+    my @wrong;
+
+    push @wrong, 'the list of all differs' if join(' ', @all) ne join(' ', sort keys %numbers);
+    push @wrong, 'some are in two lists'
+      if keys %in != $c->zcard(k 'free') + $c->zcard(k 'leased') + $c->zcard(k 'assigned') + $c->zcard(k 'quarantined');
+
+    for my $number (keys %numbers) {
+        my ($state, undef, $op) = split / /, $numbers{$number};
+        push @wrong, "$number is $state, listed as " . ($in{$number} // 'nothing') if ($in{$number} // '') ne $state;
+        push @wrong, "$number is $state without an operation" if $state =~ /leased|assigned/ && !length($op // '');
+        push @wrong, "$op does not hold $number" if length($op // '') && ($holds{$op} // '') ne $number;
+    }
+    for my $op (keys %holds) {
+        push @wrong, "$op holds $holds{$op}, which is not its own" if ((split / /, $numbers{$holds{$op}} // '')[2] // '') ne $op;
+    }
+
+    is_deeply \@wrong, [], "$name: the inventory is sound";
+}
+
+subtest 'numbers are added once' => sub {
+    is_deeply add($scripts, '+14155550001', 'w1', '+14155550002', 'w2', '+12125550001', 'w3'), [3, 0], 'three new ones';
+    is_deeply add($scripts, '+14155550001', 'other', '+14155550003', 'w4'), [1, 1], 'one is there already';
+    is $redis->cli(HGET => k('numbers'), '+14155550001'), 'free w1', 'and is left as it is';
+    is_deeply counts($scripts), [4, 0, 0, 0], 'four are free';
+    sound('added');
+};
+
+subtest 'one operation, one number' => sub {
+    is_deeply lease($scripts, 'op1'), ['leased', '+12125550001', 'w3'], 'the first one';
+    is_deeply lease($scripts, 'op1'), ['held',   '+12125550001', 'w3'], 'the same one again';
+    is_deeply lease($scripts, 'op2', area => '415'), ['leased', '+14155550001', 'w1'], 'of an area';
+    is_deeply lease($scripts, 'op3', area => '907'), ['leased', '+14155550002', 'w2'], 'of another one where that has none';
+    is_deeply lease($scripts, 'op4', number => '+14155550001'), ['taken', 'leased'], 'not one that is taken';
+    is_deeply lease($scripts, 'op4', number => '+19990000000'), ['unknown'], 'nor one that is not there';
+    is_deeply lease($scripts, 'op4', number => '+14155550003'), ['leased', '+14155550003', 'w4'], 'but the very one that is free';
+    is_deeply lease($scripts, 'op5'), ['none'], 'and then none is left';
+    is_deeply counts($scripts), [0, 4, 0, 0], 'all are leased';
+    sound('leased');
+};
+
+subtest 'assigned to who leased it' => sub {
+    is_deeply assign($scripts, '+12125550001', 'op2'), ['refused', 'leased'], 'not to another';
+    is_deeply assign($scripts, '+12125550001', 'op1'), ['assigned', 'w3'], 'to its own';
+    is_deeply assign($scripts, '+12125550001', 'op1'), ['assigned', 'w3'], 'and again';
+    is_deeply assign($scripts, '+19990000000', 'op1'), ['refused', 'unknown'], 'not what is not there';
+    is_deeply lease($scripts, 'op1'), ['held', '+12125550001', 'w3'], 'its operation still holds it';
+    is_deeply counts($scripts), [0, 3, 1, 0], 'counted so';
+    sound('assigned');
+};
+
+subtest 'free ones only can be deleted' => sub {
+    is_deeply remove($scripts, '+14155550001'), ['held', 'leased'],   'not a leased one';
+    is_deeply remove($scripts, '+12125550001'), ['held', 'assigned'], 'not an assigned one';
+    is_deeply remove($scripts, '+19990000000'), ['unknown'],          'not an unknown one';
+    is_deeply release($scripts, 'op2'), ['released', '+14155550001'], 'released';
+    is_deeply release($scripts, 'op2'), ['none'], 'once';
+    is_deeply remove($scripts, '+14155550001'), ['deleted'], 'then it can go';
+    is_deeply assign($scripts, '+14155550001', 'op2'), ['refused', 'unknown'], 'and is not assigned any more';
+    sound('deleted');
+};
+
+subtest 'quarantine' => sub {
+    is_deeply release($scripts, 'op1', 3_600_000), ['released', '+12125550001'], 'an assigned one is released';
+    is_deeply counts($scripts), [0, 2, 0, 1], 'it rests';
+    is_deeply lease($scripts, 'op6'), ['none'], 'is not handed out';
+    is_deeply remove($scripts, '+12125550001'), ['held', 'quarantined'], 'nor deleted';
+    sound('in quarantine');
+
+    # its time has passed
+    $redis->cli(ZINCRBY => k('quarantined'), -3_600_001, '+12125550001');
+    is_deeply counts($scripts), [1, 2, 0, 0], 'then it counts as free';
+    is_deeply lease($scripts, 'op6'), ['leased', '+12125550001', 'w3'], 'and is handed out';
+    sound('after quarantine');
+
+    release($scripts, 'op6', 1);
+    $redis->cli(ZADD => k('quarantined'), 1, '+12125550001');
+    is thaw($scripts), 1, 'thawed by itself';
+    is thaw($scripts), 0, 'once';
+    sound('thawed');
+};
+
+subtest 'whoever lost the operation gets nothing' => sub {
+    my ($s, $us) = $redis->client->time;
+    my $now = $s * 1000;
+
+    is_deeply lease($scripts, 'op7', late => $now - 5000), ['late'], 'too late';
+    is_deeply lease($scripts, 'op7', late => $now + 60_000), ['leased', '+12125550001', 'w3'], 'in time';
+    is_deeply lease($scripts, 'op7', late => $now - 5000), ['held', '+12125550001', 'w3'], 'what it holds it holds';
+};
+
+subtest 'leases are looked at' => sub {
+    my $look = sub { $scripts->run(inv_look => [k 'leases'], 16, 60_000) };
+
+    is_deeply [sort $redis->client->zrange(k('leases'), 0, -1)], ['a:one op3', 'a:one op4', 'a:one op7'], 'each is remembered';
+    is_deeply $look->(), [], 'not yet';
+    $redis->cli(ZADD => k('leases'), 1, 'a:one op3');
+    is_deeply $look->(), ['a:one op3'], 'one is old enough';
+    is_deeply $look->(), [], 'and comes again later only';
+    release($scripts, $_) for qw(op3 op4 op7);
+    is $redis->client->zcard(k 'leases'), 0, 'released, it is forgotten';
+    is_deeply counts($scripts), [3, 0, 0, 0], 'all are free';
+    sound('in the end');
+};
+
+subtest 'races' => sub {
+    add($scripts, map { (sprintf('+1650555%04d', $_) => "w$_") } 1 .. 100);
+
+    my @got = map { $_->[0] eq 'leased' ? $_->[1] : $_->[0] }
+      $scripts->race(200, 8, sub ($s, $i) { lease($s, "race$i") });
+    my %count;
+    $count{$_}++ for @got;
+
+    is $count{none}, 97, '200 operations want 103 numbers: 97 get none';
+    is scalar(grep { $_ ne 'none' } keys %count), 103, '103 get one each';
+    is scalar(grep { $count{$_} > 1 && $_ ne 'none' } keys %count), 0, 'no number went to two';
+    sound('after the race');
+
+    my @same = $scripts->race(200, 8, sub ($s, $i) { lease($s, 'race0')->[1] // 'none' });
+    is scalar(keys %{{map { $_ => 1 } @same}}), 1, 'one operation that leases 200 times gets one answer';
+
+    my ($number) = $redis->client->zrange(k('leased'), 0, 0);
+    my $op       = (split / /, $redis->cli(HGET => k('numbers'), $number))[2];
+    my @mixed    = map { $_->[0] } $scripts->race(200, 8, sub ($s, $i) { $i % 2 ? assign($s, $number, $op) : release($s, $op) });
+
+    is scalar(grep { $_ eq 'released' } @mixed), 1, 'released once, whoever assigns meanwhile';
+    sound('after assign against release');
+
+    my @deleted = map { $_->[0] } $scripts->race(200, 8, sub ($s, $i) { $i % 2 ? remove($s, $number) : lease($s, "last$i") });
+    is scalar(grep { $_ eq 'deleted' } @deleted) + scalar(grep { $_ eq 'leased' } @deleted), 1, 'deleted or leased, never both';
+    sound('after delete against lease');
+};
+
+$t->done;
