@@ -14,7 +14,8 @@
 
 
 /* exact for every length that can be decoded */
-#define ngx_lines_base64url_decoded_len(len)  ((len) / 4 * 3 + (len) % 4 * 3 / 4)
+#define ngx_lines_base64url_decoded_len(len)                                  \
+    ((len) / 4 * 3 + (len) % 4 * 3 / 4)
 
 
 /*

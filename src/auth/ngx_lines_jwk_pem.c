@@ -84,7 +84,8 @@ ngx_lines_jwk_read_pem(ngx_lines_jwk_builder_t *b, ngx_str_t *text)
 
 
 static const char *
-ngx_lines_jwk_pem_candidate(EVP_PKEY *pkey, ngx_lines_jwk_candidate_t *candidate)
+ngx_lines_jwk_pem_candidate(EVP_PKEY *pkey,
+    ngx_lines_jwk_candidate_t *candidate)
 {
     if (EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA) {
         return "other-type";
