@@ -37,8 +37,15 @@ local now = now_us()
 local tat = tonumber(redis.call('GET', KEYS[1]) or 0)
 local empty = now + burst * interval
 
--- a rate that was changed, or a clock that was set, may leave it emptier
-tat = math.min(math.max(tat, now), empty)
+if tat < now then
+    tat = now
+
+elseif tat > empty then
+
+    -- emptier than empty, by a rate that was raised or a clock that was set
+    tat = empty
+    bucket_put(KEYS[1], tat, now)
+end
 
 local available = math.max(math.floor(burst - (tat - now) / interval + 1e-6),
                            0)
