@@ -252,6 +252,10 @@ ngx_int_t ngx_http_lines_operation_command(ngx_http_lines_operation_t *op,
 void ngx_http_lines_operation_forget(ngx_http_lines_operation_t *op,
     ngx_uint_t argc, ngx_str_t *argv);
 
+/* a hint to another operation of the tenant, due after a while */
+void ngx_http_lines_operation_hint(ngx_http_lines_operation_t *op,
+    ngx_str_t *id, ngx_msec_t delay);
+
 /* what guard() compares: three arguments */
 ngx_int_t ngx_http_lines_operation_guard(ngx_http_lines_operation_t *op,
     ngx_str_t *args);

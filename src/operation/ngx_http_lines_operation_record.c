@@ -392,9 +392,11 @@ ngx_http_lines_operation_rested(ngx_http_lines_operation_t *op,
     redisReply *reply)
 {
     ngx_int_t  rc;
-    ngx_str_t  intent;
+    ngx_str_t  intent, dirty, held;
 
     intent = ngx_http_lines_operation_get(op, "intent");
+    held = ngx_http_lines_operation_get(op, "dirty");
+    dirty = ngx_http_lines_reply_str(reply, 2);
 
     rc = ngx_http_lines_operation_stepped(op, reply);
 
@@ -402,10 +404,11 @@ ngx_http_lines_operation_rested(ngx_http_lines_operation_t *op,
         return rc;
     }
 
-    /* somebody wants it canceled, since it was claimed: no rest yet */
+    /* there was an event, or a wish to cancel, since it was claimed */
 
-    if (intent.len == 0
-        && ngx_http_lines_operation_get(op, "intent").len)
+    if ((intent.len == 0 && ngx_http_lines_operation_get(op, "intent").len)
+        || dirty.len != held.len
+        || ngx_strncmp(dirty.data, held.data, dirty.len) != 0)
     {
         return ngx_http_lines_operation_claim(op);
     }
@@ -581,10 +584,18 @@ ngx_http_lines_operation_key(ngx_http_lines_operation_t *op,
 void
 ngx_http_lines_operation_due(ngx_http_lines_operation_t *op, ngx_msec_t delay)
 {
+    ngx_http_lines_operation_hint(op, &op->id, delay);
+}
+
+
+void
+ngx_http_lines_operation_hint(ngx_http_lines_operation_t *op, ngx_str_t *id,
+    ngx_msec_t delay)
+{
     u_char     ms[NGX_INT64_LEN];
     ngx_str_t  args[3];
 
-    if (ngx_http_lines_due(op->pool, &op->tenant, &op->id, &args[0], &args[1])
+    if (ngx_http_lines_due(op->pool, &op->tenant, id, &args[0], &args[1])
         != NGX_OK)
     {
         return;

@@ -225,6 +225,11 @@ ngx_http_lines_plan_pending(ngx_http_lines_operation_t *op, redisReply *reply)
         if (found->pending.data == NULL) {
             return NGX_ERROR;
         }
+
+        if (ngx_http_lines_is(&found->state, "canceled")) {
+            ngx_http_lines_operation_hint(op, &found->pending,
+                                          op->conf->due);
+        }
     }
 
     return ngx_http_lines_plan_end(op);

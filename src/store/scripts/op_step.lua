@@ -7,7 +7,7 @@
 --       4 next step  5 lease (ms), "0" gives it back
 --       6.. field, value pairs; a value of "" takes the field away
 --
--- Returns { "ok", intent or "" } | { "lost", step, attempt, fence }
+-- Returns { "ok", intent or "", dirty count } | { "lost", step, attempt, fence }
 
 if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
     return lost(KEYS[1])
@@ -32,4 +32,6 @@ for i = 6, #ARGV, 2 do
     end
 end
 
-return { 'ok', redis.call('HGET', KEYS[1], 'intent') or '' }
+local news = redis.call('HMGET', KEYS[1], 'intent', 'dirty')
+
+return { 'ok', news[1] or '', news[2] or '' }

@@ -1,0 +1,649 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_event.h"
+#include "ngx_http_lines_subscription.h"
+#include "ngx_lines_scripts.h"
+
+
+#define NGX_HTTP_LINES_CUSTOMER_TENANTS  64
+
+
+typedef struct {
+    ngx_lines_stripe_event_t     *event;
+    ngx_lines_stripe_metadata_t  *metadata;
+
+    ngx_str_t                     tenant;
+    ngx_str_t                     id;            /* of the line's operation */
+    ngx_str_t                     subscription;
+    ngx_str_t                     invoice;
+    ngx_str_t                     status;        /* of the subscription */
+    ngx_str_t                     customer;
+
+    ngx_str_t                     spawn;         /* operation to be started */
+    ngx_str_t                     due_key;
+    ngx_str_t                     due_member;
+
+    ngx_str_t                    *tenants;       /* of the customer */
+    ngx_uint_t                    ntenants;
+    ngx_uint_t                    left;
+
+    unsigned                      unfinished:1;
+    unsigned                      older:1;       /* another attempt's object */
+} ngx_http_lines_event_t;
+
+
+static ngx_int_t ngx_http_lines_event_ignore(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_uint_t ngx_http_lines_event_is_name(ngx_str_t *name);
+static ngx_int_t ngx_http_lines_event_ours(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_event_t *ev);
+static ngx_int_t ngx_http_lines_event_operation(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_news(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_line(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_derive(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *prefix,
+    ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_event_orphan(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_lapse(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_begun(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_hint(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+    ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_event_spawn(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_base(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_event_t *ev);
+static ngx_int_t ngx_http_lines_event_tenants(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_dirty(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_event_dirtied(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+
+
+ngx_int_t
+ngx_http_lines_webhook_event(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_lines_stripe_event_t *event)
+{
+    ngx_uint_t                        i;
+    ngx_http_lines_event_t           *ev;
+    ngx_http_lines_main_conf_t       *lmcf;
+    ngx_lines_stripe_invoice_t       *invoice;
+    ngx_lines_stripe_subscription_t  *subscription;
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (lmcf->billing == NULL || event->kind == NGX_LINES_STRIPE_OTHER) {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    if (event->livemode != -1
+        && (ngx_uint_t) event->livemode != lmcf->billing->livemode)
+    {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: event \"%V\" is of another livemode",
+                      &event->id);
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "livemode does not match");
+    }
+
+    ev = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_event_t));
+    if (ev == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = ev;
+    ev->event = event;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines event: \"%V\" %V", &event->id, &event->type);
+
+    if (event->kind == NGX_LINES_STRIPE_INVOICE) {
+        invoice = &event->object.invoice;
+
+        ev->metadata = &invoice->metadata;
+        ev->subscription = invoice->subscription;
+        ev->invoice = invoice->id;
+
+        return ngx_http_lines_billing_ours(lmcf->billing, ev->metadata)
+               ? ngx_http_lines_event_ours(r, ctx, ev)
+               : ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    subscription = &event->object.subscription;
+
+    ev->metadata = &subscription->metadata;
+    ev->subscription = subscription->id;
+    ev->invoice = subscription->invoice.id;
+    ev->status = subscription->status;
+    ev->customer = subscription->customer;
+
+    if (ngx_http_lines_billing_ours(lmcf->billing, ev->metadata)
+        && (ev->metadata->line.len || ev->metadata->operation.len))
+    {
+        return ngx_http_lines_event_ours(r, ctx, ev);
+    }
+
+    for (i = 0; i < subscription->nprices; i++) {
+        if (ngx_http_lines_billing_plan(lmcf->billing,
+                                        &subscription->prices[i]))
+        {
+            return ngx_http_lines_event_base(r, ctx, ev);
+        }
+    }
+
+    return ngx_http_lines_event_ignore(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_ignore(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+                                        "{\"received\":true}");
+}
+
+
+/* what metadata says becomes part of keys */
+
+static ngx_uint_t
+ngx_http_lines_event_is_name(ngx_str_t *name)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (name->len == 0 || name->len > 64) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (!((ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z')
+              || (ch >= 'a' && ch <= 'z') || ch == '_' || ch == '-'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_ours(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_event_t *ev)
+{
+    ngx_str_t  name, argv[5];
+
+    ev->tenant = ev->metadata->tenant;
+    ev->id = ev->metadata->line.len ? ev->metadata->line
+                                    : ev->metadata->operation;
+
+    if (ev->tenant.len < 3) {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    name.data = ev->tenant.data + 2;
+    name.len = ev->tenant.len - 2;
+
+    if ((ev->tenant.data[0] != 'w' && ev->tenant.data[0] != 'a')
+        || ev->tenant.data[1] != ':'
+        || !ngx_http_lines_event_is_name(&name)
+        || !ngx_http_lines_event_is_name(&ev->id)
+        || !ngx_http_lines_event_is_name(&ev->subscription))
+    {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "step");
+    ngx_str_set(&argv[3], "attempt");
+    ngx_str_set(&argv[4], "subscription");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
+                               &ev->tenant, &ev->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 5, argv,
+                                  ngx_http_lines_event_operation);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_operation(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_int_t                attempt;
+    ngx_str_t                step, value, held, argv[4];
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    step = ngx_http_lines_reply_str(reply, 0);
+    value = ngx_http_lines_reply_str(reply, 1);
+    held = ngx_http_lines_reply_str(reply, 2);
+
+    attempt = value.len ? ngx_atoi(value.data, value.len) : 0;
+
+    ev->unfinished = (step.len && !ngx_http_lines_is(&step, "done"));
+
+    ev->older = (ev->metadata->attempt
+                 && (ngx_int_t) ev->metadata->attempt < attempt)
+                || (held.len
+                    && (held.len != ev->subscription.len
+                        || ngx_strncmp(held.data, ev->subscription.data,
+                                       held.len) != 0));
+
+    if (ev->unfinished && !ev->older) {
+        ev->spawn = ev->id;
+
+        if (ngx_lines_redis_format(r->pool, &argv[0], "lines:{%V}:op:%V",
+                                   &ev->tenant, &ev->id)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_lines_eval(r, ctx, &ngx_lines_script_op_dirty, 1, 0,
+                                   argv, ngx_http_lines_event_news);
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "subscription");
+    ngx_str_set(&argv[3], "status");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
+                               &ev->tenant, &ev->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 4, argv, ngx_http_lines_event_line);
+}
+
+
+/* known to whoever holds it; the hint is for when nobody does */
+
+static ngx_int_t
+ngx_http_lines_event_news(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    return ngx_http_lines_event_hint(r, ctx, &ev->tenant, &ev->id,
+                                     ngx_http_lines_event_spawn);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                held, status;
+    ngx_uint_t               holds, live;
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    held = ngx_http_lines_reply_str(reply, 0);
+    status = ngx_http_lines_reply_str(reply, 1);
+
+    holds = held.len == ev->subscription.len
+            && ngx_strncmp(held.data, ev->subscription.data, held.len) == 0
+            && !ngx_http_lines_is(&status, "canceled");
+
+    if (ev->event->kind == NGX_LINES_STRIPE_INVOICE) {
+
+        /* money came in that nobody waited for */
+
+        if (!holds && ngx_http_lines_is(&ev->event->type, "invoice.paid")) {
+            return ngx_http_lines_event_derive(r, ctx, "orphan:",
+                                               ngx_http_lines_event_orphan);
+        }
+
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    live = ngx_http_lines_is(&ev->status, "active")
+           || ngx_http_lines_is(&ev->status, "trialing")
+           || ngx_http_lines_is(&ev->status, "past_due");
+
+    if (!holds) {
+        return live ? ngx_http_lines_event_derive(r, ctx, "orphan:",
+                                                ngx_http_lines_event_orphan)
+                    : ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    if (live && !ngx_http_lines_is(&ev->event->type,
+                                   "customer.subscription.deleted"))
+    {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    return ngx_http_lines_event_derive(r, ctx, "lapse:",
+                                       ngx_http_lines_event_lapse);
+}
+
+
+/* an operation of its own: where it is looked up, when it is due, its begin */
+
+static ngx_int_t
+ngx_http_lines_event_derive(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    const char *prefix, ngx_http_lines_reply_pt handler)
+{
+    ngx_int_t                rc;
+    ngx_str_t                argv[3];
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    ngx_str_set(&argv[0], "SET");
+    argv[2] = ev->tenant;
+
+    if (ngx_http_lines_derive_id(r->pool, prefix, &ev->subscription,
+                                 &ev->spawn)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
+                                  &ev->spawn)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_lines_command(r, ctx, 3, argv, ngx_http_lines_event_dirtied);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    return ngx_http_lines_event_hint(r, ctx, &ev->tenant, &ev->spawn, handler);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_orphan(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                args[4 + 4];
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: no line holds subscription \"%V\" of \"%V\": it is "
+                  "refunded by operation %V",
+                  &ev->subscription, &ev->tenant, &ev->spawn);
+
+    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
+                               &ev->tenant, &ev->spawn)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ops",
+                                  &ev->tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:line:%V",
+                                  &ev->tenant, &ev->id)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[3], "lines:{%V}:op:%V",
+                                  &ev->tenant, &ev->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[4] = ev->spawn;
+    args[5] = ev->subscription;
+    args[6] = ev->invoice;
+    ngx_str_null(&args[7]);
+
+    if (ev->metadata->attempt
+        && ngx_lines_redis_format(r->pool, &args[7], "%ui",
+                                  ev->metadata->attempt)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_orphan_begin, 4, 4,
+                               args, ngx_http_lines_event_begun);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_lapse(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                args[3 + 3];
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
+                               &ev->tenant, &ev->spawn)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ops",
+                                  &ev->tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:line:%V",
+                                  &ev->tenant, &ev->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[3] = ev->spawn;
+    args[4] = ev->id;
+    args[5] = ev->subscription;
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_lapse_begin, 3, 3,
+                               args, ngx_http_lines_event_begun);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    return ngx_http_lines_event_spawn(r, ctx, reply);
+}
+
+
+/* look at it now: the hint outlives this worker */
+
+static ngx_int_t
+ngx_http_lines_event_hint(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *tenant, ngx_str_t *id, ngx_http_lines_reply_pt handler)
+{
+    ngx_str_t  args[3];
+
+    if (ngx_http_lines_due(r->pool, tenant, id, &args[0], &args[1])
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&args[2], "0");
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 2, args,
+                               handler);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_spawn(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    (void) ngx_http_lines_operation_spawn(ngx_http_lines_get_main_conf(r),
+                                          &ev->tenant, &ev->spawn, 0, 0);
+
+    return ngx_http_lines_event_ignore(r, ctx);
+}
+
+
+/* a base plan: it is the workspaces' of its customer */
+
+static ngx_int_t
+ngx_http_lines_event_base(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_event_t *ev)
+{
+    ngx_str_t  argv[2];
+
+    if (!ngx_http_lines_event_is_name(&ev->customer)) {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    ngx_str_set(&argv[0], "SMEMBERS");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
+                               &ev->customer)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 2, argv,
+                                  ngx_http_lines_event_tenants);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_tenants(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_int_t                rc;
+    ngx_str_t               *tenant, id = ngx_string(NGX_HTTP_LINES_PLAN_ID);
+    ngx_uint_t               i;
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    if (reply->elements > NGX_HTTP_LINES_CUSTOMER_TENANTS) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: customer \"%V\" has too many workspaces",
+                      &ev->customer);
+    }
+
+    ev->tenants = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
+    if (ev->tenants == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < reply->elements
+                && ev->ntenants < NGX_HTTP_LINES_CUSTOMER_TENANTS; i++)
+    {
+        tenant = &ev->tenants[ev->ntenants];
+
+        if (ngx_http_lines_reply_copy(r, reply, i, tenant) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (tenant->len > 2 && tenant->data[0] == 'w') {
+            ev->ntenants++;
+        }
+    }
+
+    if (ev->ntenants == 0) {
+        return ngx_http_lines_event_ignore(r, ctx);
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        rc = ngx_http_lines_event_hint(r, ctx, &ev->tenants[i], &id,
+                                       ngx_http_lines_event_dirty);
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_dirty(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_int_t                rc;
+    ngx_str_t                args[2 + 2];
+    ngx_uint_t               i;
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    /* all hints first */
+
+    if (++ev->left < ev->ntenants) {
+        return NGX_OK;
+    }
+
+    ngx_str_set(&args[2], NGX_HTTP_LINES_PLAN_ID);
+    args[3] = ev->customer;
+
+    for (i = 0; i < ev->ntenants; i++) {
+
+        if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
+                                   &ev->tenants[i], &args[2])
+            != NGX_OK
+            || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ops",
+                                      &ev->tenants[i])
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_lines_eval(r, ctx, &ngx_lines_script_plan_dirty, 2, 2,
+                                 args, ngx_http_lines_event_dirtied);
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* the last of several: all is recorded, and is read from here on */
+
+static ngx_int_t
+ngx_http_lines_event_dirtied(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t                id = ngx_string(NGX_HTTP_LINES_PLAN_ID);
+    ngx_uint_t               i;
+    ngx_http_lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    if (ev->ntenants == 0 || --ev->left > 0) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        (void) ngx_http_lines_operation_spawn(ngx_http_lines_get_main_conf(r),
+                                              &ev->tenants[i], &id, 0, 0);
+    }
+
+    return ngx_http_lines_event_ignore(r, ctx);
+}
