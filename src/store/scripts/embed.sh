@@ -1,0 +1,122 @@
+#!/bin/sh
+# embed.sh SCRIPTS OUT [NAME]: makes OUT/ngx_lines_scripts.c and .h from
+# SCRIPTS/*.lua.  "--@include lib/x.lua" on a line of its own stands for that
+# file.  What is unchanged is left as it is, so that nothing is built anew.
+#
+# embed.sh SCRIPTS - NAME: prints one script as it is embedded.
+
+set -eu
+LC_ALL=C
+export LC_ALL
+
+scripts=$1
+out=$2
+
+expand() {
+    awk -v dir="$scripts" '
+        function take(file, depth,    line, found, part) {
+            if (depth > 8) {
+                print "embed.sh: includes nest too deep in " file > "/dev/stderr"
+                exit 1
+            }
+            while ((found = (getline line < file)) > 0) {
+                if (line ~ /^--@include[ \t]/) {
+                    part = line
+                    sub(/^--@include[ \t]+/, "", part)
+                    sub(/[ \t\r]+$/, "", part)
+                    if (!(part in seen)) {
+                        seen[part] = 1
+                        take(dir "/" part, depth + 1)
+                    }
+                    continue
+                }
+                print line
+            }
+            if (found < 0) {
+                print "embed.sh: cannot read " file > "/dev/stderr"
+                exit 1
+            }
+            close(file)
+        }
+        BEGIN { take(dir "/" ARGV[1], 0) }' "$1"
+}
+
+if [ "$out" = - ]; then
+    expand "$3.lua"
+    exit
+fi
+
+new=$out/scripts.new
+mkdir -p "$new"
+
+{
+    printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n'
+    printf '#ifndef _NGX_LINES_SCRIPTS_H_INCLUDED_\n'
+    printf '#define _NGX_LINES_SCRIPTS_H_INCLUDED_\n\n\n'
+    printf '#include <ngx_lines_script.h>\n\n\n'
+} > "$new/ngx_lines_scripts.h"
+
+printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n#include "ngx_lines_scripts.h"\n' \
+    > "$new/ngx_lines_scripts.c"
+
+names=
+
+for file in "$scripts"/*.lua; do
+    [ -f "$file" ] || continue
+
+    name=$(basename "$file" .lua)
+
+    case $name in
+    *[!a-z0-9_]*)
+        echo "embed.sh: $file: a name has a-z, 0-9 and _ only" >&2
+        exit 1
+        ;;
+    esac
+
+    names="$names $name"
+
+    # the digest is of what is embedded, to the byte
+    expand "$name.lua" > "$new/source"
+
+    if command -v sha1sum > /dev/null; then
+        sha1=$(sha1sum < "$new/source")
+    else
+        sha1=$(openssl dgst -sha1 -r < "$new/source")
+    fi
+    sha1=${sha1%% *}
+
+    printf 'extern ngx_lines_script_t  ngx_lines_script_%s;\n' "$name" \
+        >> "$new/ngx_lines_scripts.h"
+
+    {
+        printf '\n\nngx_lines_script_t  ngx_lines_script_%s = {\n' "$name"
+        printf '    ngx_string("%s"),\n    ngx_string(\n' "$name"
+        sed -e 's/[\\"?]/\\&/g' -e 's/^/        "/' -e 's/$/\\n"/' "$new/source"
+        printf '    ),\n    ngx_string("%s")\n};\n' "$sha1"
+    } >> "$new/ngx_lines_scripts.c"
+done
+
+if [ -z "$names" ]; then
+    echo "embed.sh: no scripts in $scripts" >&2
+    exit 1
+fi
+
+{
+    printf '\n/* all of them; the last is NULL */\n'
+    printf 'extern ngx_lines_script_t  *ngx_lines_scripts[];\n\n\n'
+    printf '#endif /* _NGX_LINES_SCRIPTS_H_INCLUDED_ */\n'
+} >> "$new/ngx_lines_scripts.h"
+
+{
+    printf '\n\nngx_lines_script_t  *ngx_lines_scripts[] = {\n'
+    for name in $names; do
+        printf '    &ngx_lines_script_%s,\n' "$name"
+    done
+    printf '    NULL\n};\n'
+} >> "$new/ngx_lines_scripts.c"
+
+for file in ngx_lines_scripts.c ngx_lines_scripts.h; do
+    cmp -s "$new/$file" "$out/$file" || mv "$new/$file" "$out/$file"
+done
+
+rm -r "$new"

@@ -1,0 +1,124 @@
+package Test::Lines::Redis;
+use Mojo::Base 'Test::Lines::Process', -signatures;
+
+use Carp qw(croak);
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use Mojo::File qw(path);
+use Redis;
+use Test::Lines::Util qw(write_file);
+use Time::HiRes ();
+
+=head1 NAME
+
+Test::Lines::Redis - a Redis server of a test's own
+
+=head1 SYNOPSIS
+
+    my $redis = $t->redis;
+
+    $redis->url;               # redis://127.0.0.1:PORT/0
+    $redis->unix_url;          # unix:/path
+    $redis->port; $redis->socket;
+    $redis->client;            # a new connection: Redis (libredis-perl)
+    $redis->cli('HGETALL', 'lines:{w:one}:t');    # of a kept connection
+    $redis->stop;   $redis->start;   $redis->restart;   $redis->kill;
+    $redis->pause;  $redis->cont;                       # SIGSTOP, SIGCONT
+
+=head1 DESCRIPTION
+
+Listens on a TCP port and on a Unix socket, keeps an append-only file (a
+restart loses nothing), and allows DEBUG. Options of L<Test::Lines/redis>:
+C<name>, C<conf> (lines of redis.conf that follow the harness' own and so win),
+C<args> (of the command line), C<password> (for the harness' own connections
+where C<conf> sets one), C<user>, C<server> (the program, default
+$LINES_REDIS_SERVER or redis-server).
+
+=cut
+
+has [qw(port socket user password)];
+has conf   => '';
+has args   => sub { [] };
+has server => sub { $ENV{LINES_REDIS_SERVER} || 'redis-server' };
+
+sub url ($self) { 'redis://127.0.0.1:' . $self->port . '/0' }
+
+sub unix_url ($self) { 'unix:' . $self->socket }
+
+sub start ($self) {
+    my $home = path($self->dir, $self->name)->make_path;
+    my $file = $home->child('redis.conf');
+
+    write_file($file, <<"END" . $self->conf . "\n");
+bind 127.0.0.1
+port $self->{port}
+unixsocket $self->{socket}
+unixsocketperm 777
+daemonize no
+dir $home
+appendonly yes
+appendfsync everysec
+save ""
+enable-debug-command local
+END
+
+    $self->command([$self->server, "$file", @{$self->args}]);
+    $self->SUPER::start;
+
+    my $end = Time::HiRes::time() + 30 * ($ENV{LINES_SLOW} || 1);
+
+    until (eval { $self->ready }) {
+        croak 'redis does not start: ' . $self->output unless $self->alive;
+        croak 'redis is not ready: ' . $self->output if Time::HiRes::time() > $end;
+        Time::HiRes::sleep(0.02);
+    }
+
+    return $self;
+}
+
+# a PONG, or a refusal that only a server in service gives; LOADING is neither
+sub ready ($self) {
+    my $socket = IO::Socket::UNIX->new(Peer => $self->socket) or return 0;
+
+    print $socket "PING\r\n";
+    my $line = <$socket> // '';
+
+    return $line =~ /^\+PONG|^-NOAUTH|^-NOPERM/;
+}
+
+sub client ($self, %options) {
+    my $redis = Redis->new(
+        sock     => $self->socket,
+        encoding => undef,
+        (defined $self->user     ? (username => $self->user)     : ()),
+        (defined $self->password ? (password => $self->password) : ()),
+        %options
+    );
+
+    return $redis;
+}
+
+# runs a command on a connection that is made when needed; replies as Redis.pm
+# gives them (lists are flat in list context, else a reference)
+sub cli ($self, $command, @args) {
+    delete $self->{kept} unless $self->{kept_pid} && $self->{kept_pid} == $$;
+
+    if (!$self->{kept} || !eval { $self->{kept}->ping }) {
+        $self->{kept} = $self->client;
+        $self->{kept_pid} = $$;
+    }
+
+    my ($name, @more) = split / /, lc $command;
+
+    return $self->{kept}->$name(@more, @args);
+}
+
+sub pause ($self) { $self->signal('STOP') }
+sub cont  ($self) { $self->signal('CONT') }
+
+sub restart ($self) {
+    $self->stop;
+    return $self->start;
+}
+
+1;

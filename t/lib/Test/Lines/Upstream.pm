@@ -1,0 +1,188 @@
+package Test::Lines::Upstream;
+use Mojo::Base -base, -signatures;
+
+use Fcntl qw(:flock);
+use Mojo::File qw(path);
+use Mojo::IOLoop;
+use Mojo::JSON qw(decode_json encode_json);
+use Mojo::Server::Daemon;
+use Mojolicious;
+use POSIX ();
+use Test::Lines::Client;
+use Test::Lines::Port;
+use Test::Lines::Util qw(write_file);
+
+=head1 NAME
+
+Test::Lines::Upstream - an HTTP server of a test's own, in a process of its own
+
+=head1 SYNOPSIS
+
+    my $upstream = $t->upstream(status => 200, json => {status => 'up'});
+
+    $upstream->url;                                # http://127.0.0.1:PORT
+    $upstream->set(status => 500, delay => 2);     # from now on
+    $upstream->requests;                           # list of all it got
+    $upstream->requests->[0]{headers}{Host};
+    $upstream->clear;                              # forgets them
+
+    my $upstream = $t->upstream(handler => sub ($c, $state) {
+        $c->render(json => {path => $c->req->url->path});
+    }, count => 1);
+
+=head1 DESCRIPTION
+
+Answers as its state says: C<status>, C<json> or C<body>, C<headers>, C<delay>
+(seconds), C<drop> (closes the connection without an answer), C<times> (the
+state holds for so many requests only, then C<200 {}>). A C<handler> gets
+the controller and the state instead, and runs in the server's process. With
+C<tls>, C<< {cert => $file, key => $file} >>, it speaks TLS.
+
+A request is a hash of method, path, query, headers (by name, in lower case),
+body, json, at (milliseconds).
+
+=cut
+
+has [qw(t name dir pid port handler tls)];
+
+sub url ($self) { ($self->tls ? 'https' : 'http') . '://127.0.0.1:' . $self->port }
+
+sub _file ($self, $what) { path($self->dir, $self->name . ".$what") }
+
+sub set ($self, %state) {
+    my $new = $self->_file('state.new');
+    write_file($new, encode_json({%{$self->_state}, %state}));
+    $new->move_to($self->_file('state'));
+    return $self;
+}
+
+# replaces the state where set() changes it
+sub reset ($self, %state) {
+    write_file($self->_file('state'), '{}');
+    return $self->set(%state);
+}
+
+sub _state ($self) {
+    my $file = $self->_file('state');
+    return -e $file ? decode_json($file->slurp) : {};
+}
+
+sub requests ($self) {
+    my $file = $self->_file('requests');
+    return [] unless -e $file;
+    return [map { decode_json($_) } split /\n/, $file->slurp];
+}
+
+sub clear ($self) {
+    write_file($self->_file('requests'), '');
+    return $self;
+}
+
+sub start ($self) {
+    $self->port($self->port // Test::Lines::Port::free_port());
+
+    my $parent = $$;
+    my $pid    = fork // die "fork: $!";
+
+    if (!$pid) {
+        $SIG{$_} = 'DEFAULT' for qw(INT TERM ALRM);
+        eval { $self->_serve($parent) };
+        print STDERR $@ if $@;
+        POSIX::_exit(0);
+    }
+
+    $self->pid($pid);
+
+    $self->t->wait_for(
+        sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->port) },
+        30, "upstream $self->{name}");
+
+    return $self;
+}
+
+sub _serve ($self, $parent) {
+    chdir $self->dir;
+    Mojo::IOLoop->reset;
+    srand;
+
+    my $app = Mojolicious->new;
+    $app->log->level('error');
+    $app->max_request_size(0);
+    $app->routes->any('/*whatever' => {whatever => ''} => sub ($c) { $self->_answer($c) });
+
+    my $listen = $self->url;
+    $listen .= "?cert=$self->{tls}{cert}&key=$self->{tls}{key}" if $self->tls;
+
+    my $daemon = Mojo::Server::Daemon->new(app => $app, listen => [$listen], silent => 1);
+    $daemon->inactivity_timeout(300)->max_clients(10_000)->backlog(1024);
+
+    Mojo::IOLoop->recurring(0.5 => sub { POSIX::_exit(0) if getppid != $parent });
+
+    $daemon->run;
+}
+
+sub _answer ($self, $c) {
+    my $req = $c->req;
+
+    open my $log, '>>', $self->_file('requests') or die $!;
+    $log->syswrite(encode_json({
+        method  => $req->method,
+        path    => $req->url->path->to_string,
+        query   => $req->url->query->to_string,
+        headers => {map { lc $_ => $req->headers->header($_) } @{$req->headers->names}},
+        body    => $req->body,
+        json    => $req->json,
+        at      => int(Time::HiRes::time() * 1000)
+    }) . "\n");
+    close $log;
+
+    my $state = $self->_state;
+
+    if (defined $state->{times}) {
+        if ($state->{times} > 0) { $self->set(times => $state->{times} - 1) }
+        else                     { $state = {} }
+    }
+
+    return $self->handler->($c, $state) if $self->handler;
+
+    return $self->_say($c, $state) unless $state->{delay};
+
+    $c->render_later;
+    my $tx = $c->tx;
+    Mojo::IOLoop->timer($state->{delay} => sub { $self->_say($c, $state); undef $tx });
+}
+
+sub _say ($self, $c, $state) {
+    if ($state->{drop}) {
+        $c->render_later;
+        my $stream = Mojo::IOLoop->stream($c->tx->connection);
+        return $stream ? $stream->close : undef;
+    }
+
+    $c->res->headers->header($_ => $state->{headers}{$_}) for keys %{$state->{headers} // {}};
+
+    my $status = $state->{status} // 200;
+
+    return $c->render(data => $state->{body}, status => $status) if defined $state->{body};
+    return $c->render(json => $state->{json} // {}, status => $status);
+}
+
+sub alive ($self) { $self->pid && !defined $self->{ended} && waitpid($self->pid, POSIX::WNOHANG()) == 0 }
+
+sub stop ($self) {
+    return $self if !$self->pid || $self->{ended};
+
+    kill 'KILL', $self->pid;
+    waitpid $self->pid, 0;
+    $self->{ended} = 1;
+
+    return $self;
+}
+
+sub restart ($self) {
+    $self->stop;
+    delete $self->{ended};
+    return $self->start;
+}
+
+1;
