@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_access.h"
+#include "ngx_http_lines_tenant_plan.h"
 #include "ngx_http_lines_phase.h"
 
 
@@ -15,8 +16,8 @@
 typedef struct {
     ngx_http_lines_auth_conf_t   *conf;
     ngx_int_t                     rc;
-    unsigned                      waiting:1;
     unsigned                      done:1;
+    unsigned                      planned:1;   /* its plan was asked for */
 } ngx_http_lines_access_state_t;
 
 
@@ -112,7 +113,7 @@ ngx_http_lines_access_handler(ngx_http_request_t *r)
         ctx->access = state;
     }
 
-    if (state->waiting && !state->done) {
+    if (!ngx_queue_empty(&ctx->commands)) {
         return NGX_AGAIN;
     }
 
@@ -120,20 +121,18 @@ ngx_http_lines_access_handler(ngx_http_request_t *r)
 
         /* resumed, or redirected internally to a location like the first */
 
-        state->waiting = 0;
         return ngx_http_lines_access_judge(r, ctx, state);
     }
 
     state->conf = llcf->auth;
-    state->waiting = 0;
     state->done = 0;
+    state->planned = 0;
 
     rc = ngx_http_lines_authenticate(r, ctx, llcf->auth->methods,
                                      llcf->auth->stale,
                                      ngx_http_lines_access_known);
 
     if (rc == NGX_AGAIN) {
-        state->waiting = 1;
         return ngx_http_lines_phase_wait(r, ctx);
     }
 
@@ -172,6 +171,15 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     llcf = ngx_http_lines_get_loc_conf(r);
 
     if (state->rc == NGX_OK) {
+
+        if (!state->planned) {
+            state->planned = 1;
+
+            if (ngx_http_lines_tenant_plan(r, ctx) == NGX_AGAIN) {
+                return ngx_http_lines_phase_wait(r, ctx);
+            }
+        }
+
         return NGX_OK;
     }
 

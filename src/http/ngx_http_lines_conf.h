@@ -50,6 +50,9 @@ typedef struct {
     /* limit: each lines_rate_limit once, ngx_http_lines_limit_t * */
     ngx_array_t                      *limits;
 
+    /* flag: $lines_tenant_plan is used */
+    ngx_uint_t                        tenant_plan;
+
     ngx_uint_t                        used;         /* flag: some location
                                                        needs Redis */
 

@@ -1,0 +1,25 @@
+
+/*
+ * $lines_tenant_plan in locations that nothing of ours answers: read from the
+ * tenant where some directive uses the variable, and remembered by the worker
+ * for a few seconds.
+ */
+
+#ifndef _NGX_HTTP_LINES_TENANT_PLAN_H_INCLUDED_
+#define _NGX_HTTP_LINES_TENANT_PLAN_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+
+
+/*
+ * Sets ctx->identity.plan, for who is authenticated.  NGX_OK: done, with or
+ * without a plan; NGX_AGAIN: Redis was asked, the reply ends the wait with
+ * NGX_OK.
+ */
+
+ngx_int_t ngx_http_lines_tenant_plan(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_LINES_TENANT_PLAN_H_INCLUDED_ */
