@@ -36,7 +36,15 @@ LDFLAGS   = -Wl,-z,relro -Wl,-z,now
 ifneq ($(SAN),)
 CFLAGS    = -O1 -g -fno-omit-frame-pointer
 HARDENING = -fsanitize=address,undefined
-LDFLAGS  += -fsanitize=address,undefined $(if $(findstring clang,$(CC)),-shared-libsan)
+LDFLAGS  += -fsanitize=address,undefined
+
+# nginx has an ngx_modules too, which wins over the module's: the sanitizer
+# must not take the one for the other
+
+ifneq ($(findstring clang,$(CC)),)
+HARDENING += -fsanitize-address-use-odr-indicator
+LDFLAGS   += -shared-libsan
+endif
 endif
 
 # No flag of these goes to configure: its tests decide what is in nginx'
@@ -92,7 +100,7 @@ $(DIR)/nginx/objs/Makefile: config src/store/scripts/embed.sh $(DIR)/configured
 
 $(MODULE): $(DIR)/nginx/objs/Makefile $(DIR)/flags $(SOURCES) $(HEADERS) $(SCRIPTS)
 	@sh src/store/scripts/embed.sh src/store/scripts $(DIR)/nginx/objs/addon/lines
-	@if [ $(DIR)/flags -nt $@ ]; then rm -f $(DIR)/nginx/objs/addon/*/*.o; fi
+	@if [ $(DIR)/flags -nt $@ ]; then rm -f $(DIR)/nginx/objs/*.o $(DIR)/nginx/objs/addon/*/*.o; fi
 	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(DIR)/nginx -f objs/Makefile modules \
 	    CFLAGS='$(MODULE_CFLAGS)' LINK='$(CC) $(MODULE_LDFLAGS)'
 	@cp $(DIR)/nginx/objs/ngx_http_lines_module.so $@

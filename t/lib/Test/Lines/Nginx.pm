@@ -227,7 +227,7 @@ sub _command ($self, @args) {
 
     return @command unless $ENV{LINES_VALGRIND};
 
-    my @suppressions = map {"--suppressions=$_"} glob $self->t->root . '/t/lib/*.supp';
+    my @suppressions = map {"--suppressions=$_"} glob $self->t->root . "/t/lib/*.supp";
 
     return (
         'valgrind', '-q', '--leak-check=full', '--show-leak-kinds=definite',
@@ -312,6 +312,12 @@ sub start ($self) {
     );
 
     return $self;
+}
+
+# a master that is gone is better said at once than after a time limit
+sub _must_live ($self) {
+    return $self if $self->alive;
+    croak "nginx $self->{name} is gone:\n" . join "\n", $self->process->output, $self->complaints;
 }
 
 sub alive ($self) { $self->process && $self->process->alive }
@@ -406,6 +412,7 @@ sub reload ($self, %options) {
         sub {
             croak "reload of $self->{name} failed: " . $self->error_log($mark)
               if $self->error_log($mark) =~ /\[emerg\]/;
+            $self->_must_live;
             return (grep { !$old{$_} } $self->pids) >= $self->workers;
         },
         60,
@@ -442,7 +449,7 @@ sub kill_worker ($self, $pid = undef, $signal = 'KILL') {
 
     $self->t->wait_for(
         sub {
-            my @now = $self->pids;
+            my @now = $self->_must_live->pids;
             return !(any { $_ == $pid } @now) && (any { !$known{$_} } @now);
         },
         60,

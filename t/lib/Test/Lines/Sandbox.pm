@@ -211,11 +211,9 @@ sub webhooks ($self, %change) { $self->control('webhooks' => %change ? \%change 
 sub reset ($self) { $self->control(reset => {}) }
 
 sub wait_idle ($self, $seconds = 60) {
-    my $report;
+    Test::Lines::wait_for(sub { $self->control('webhooks?deliveries=0')->{idle} }, $seconds, 'the delivery of all webhooks');
 
-    Test::Lines::wait_for(sub { ($report = $self->webhooks)->{idle} }, $seconds, 'the delivery of all webhooks');
-
-    return $report;
+    return $self->webhooks;
 }
 
 
