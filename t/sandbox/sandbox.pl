@@ -153,7 +153,8 @@ Seconds. Signatures of webhooks go by the real clock, as the receiver does.
 =item POST /_sandbox/webhooks {"duplicate", "shuffle", "delay_ms", "to", "retry_for"}, GET
 
 Extra copies, random order, delay, target (null: none), and for how many seconds a refused delivery is tried again. Omitted members keep their
-value. The answer shows the queue: C<idle> is true once nothing is left to deliver.
+value. The answer shows the queue: C<idle> is true once nothing is left to deliver. C<GET /_sandbox/webhooks?deliveries=N> limits the list of
+attempts.
 
 =item GET /_sandbox/requests
 

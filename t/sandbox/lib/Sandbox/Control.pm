@@ -16,7 +16,7 @@ sub customer ($self) {
     my $card  = $args->{card} // 'ok';
     my $place = $args->{place} // 'default';
 
-    return $self->_bad('id is missing') unless ($args->{id} // '') =~ /^\w{1,255}$/;
+    return $self->_bad('id is missing') unless ($args->{id} // '') =~ /^[\w.-]{1,255}$/;
     return $self->_bad('card must be one of ' . join ', ', sort keys %CARDS)   unless $CARDS{$card};
     return $self->_bad('place must be one of ' . join ', ', sort keys %PLACES) unless $PLACES{$place};
 
@@ -115,7 +115,11 @@ sub configure_webhooks ($self) {
 }
 
 
-sub webhooks ($self) { $self->render(json => $self->app->webhooks->report) }
+sub webhooks ($self) {
+    my $attempts = $self->req->url->query->param('deliveries') // '';
+
+    $self->render(json => $self->app->webhooks->report($attempts =~ /^\d+$/ ? $attempts : ()));
+}
 
 
 sub requests ($self) { $self->render(json => {requests => $self->app->store->requests}) }

@@ -78,19 +78,22 @@ sub announce ($self, $type, $object, $previous = undef) {
     };
     my $record = {id => $event->{id}, type => $type, raw => encode_json($event)};
 
-    push @{$self->sent}, $record;
+    _push($self->sent, $record);
 
     $self->emit(event => $record);
 }
 
 
 sub log_request ($self, $entry) {
-    my $log = $self->requests;
-
-    push @$log, $entry;
-    shift @$log if @$log > LOG_LENGTH;
+    _push($self->requests, $entry);
 
     return $entry;
+}
+
+
+sub _push ($log, $entry) {
+    push @$log, $entry;
+    shift @$log if @$log > LOG_LENGTH;
 }
 
 

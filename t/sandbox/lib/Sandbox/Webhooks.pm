@@ -15,7 +15,7 @@ use constant {
     FIRST_WAIT => 0.2,
     LONG_WAIT  => 3,
     SHUFFLE_MS => 300,
-    HISTORY    => 5_000,
+    HISTORY    => 2_000,
 };
 
 has to        => undef;
@@ -143,15 +143,19 @@ sub pending ($self) {
 }
 
 
-sub report ($self) {
+# With the last so many attempts.
+
+sub report ($self, $attempts = HISTORY) {
     my @pending = $self->pending;
+    my $history = $self->history;
+    my $first   = $attempts < @$history ? @$history - $attempts : 0;
 
     return {
         (map { ($_ => $self->$_) } qw(to duplicate shuffle delay_ms retry_for delivered failed)),
         idle       => @pending ? false : true,
         queued     => scalar(@{$self->ready}) + keys %{$self->waiting},
         in_flight  => scalar keys %{$self->in_flight},
-        deliveries => $self->history,
+        deliveries => [@{$history}[$first .. $#$history]],
     };
 }
 
