@@ -7,9 +7,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_idempotency.h"
-#include "ngx_http_lines_operation.h"
+#include "ngx_http_lines_payment.h"
+#include "ngx_http_lines_payments.h"
 #include "ngx_http_lines_plan.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_id.h"
@@ -38,6 +40,7 @@ typedef struct {
     ngx_http_lines_plan_t         *plan;
     ngx_uint_t                     payment;       /* flag: needs it */
     ngx_uint_t                     tries;
+    ngx_uint_t                     reconciled;    /* flag: the blocking one */
 
     ngx_str_t                      id;
     ngx_str_t                      due_key;
@@ -67,14 +70,14 @@ static ngx_int_t ngx_http_lines_create_begin(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_create_begun(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_create_paid(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_create_included(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_create_subscription(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *state);
 static ngx_int_t ngx_http_lines_create_blocked(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *id);
-static ngx_int_t ngx_http_lines_create_blocking(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_create_full(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_create_again(ngx_http_request_t *r,
@@ -83,6 +86,7 @@ static ngx_int_t ngx_http_lines_create_again(ngx_http_request_t *r,
 
 ngx_http_lines_step_pt  ngx_http_lines_line_request_create_steps[] = {
     ngx_http_lines_authenticate_workspace,     /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_read_json,                  /* 400, 413, 415 */
     ngx_http_lines_create_validate,            /* 400 */
     ngx_http_lines_create_check,
@@ -426,7 +430,9 @@ ngx_http_lines_create_announce(ngx_http_request_t *r,
     rc = ngx_http_lines_command(r, ctx, 4, argv,
                                 ngx_http_lines_create_announced);
 
-    if (rc != NGX_AGAIN || create->payment) {
+    /* begin may find a place free by then; a hint too many is dropped */
+
+    if (rc != NGX_AGAIN || create->plan->included == 0) {
         return rc;
     }
 
@@ -514,6 +520,17 @@ ngx_http_lines_create_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    /* the exact call is recorded before it is made */
+
+    if (plan->price.len && create->customer.len && lmcf->billing
+        && ngx_http_lines_payment_call(pool, lmcf, tenant, id,
+                                       &create->customer, &plan->price, 1,
+                                       &args[8 + 9], &args[8 + 10])
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (plan->max != NGX_HTTP_LINES_UNLIMITED
         && ngx_lines_redis_format(pool, &args[8 + 6], "%i", plan->max)
            != NGX_OK)
@@ -589,7 +606,9 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                    "lines create: \"%V\" %V", &create->id, &result);
 
     if (ngx_http_lines_is(&result, "created")) {
-        return ngx_http_lines_create_included(r, ctx, reply);
+        return ngx_http_lines_is(&value, "paid")
+               ? ngx_http_lines_create_paid(r, ctx, reply)
+               : ngx_http_lines_create_included(r, ctx, reply);
     }
 
     if (ngx_http_lines_is(&result, "idempotent")) {
@@ -641,6 +660,29 @@ ngx_http_lines_create_again(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     ctx->step--;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_create_paid(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_int_t                 fence;
+    ngx_str_t                 value, line;
+    ngx_http_lines_create_t  *create;
+
+    create = ctx->data;
+
+    value = ngx_http_lines_reply_str(reply, 4);
+    fence = ngx_atoi(value.data, value.len);
+
+    if (fence == NGX_ERROR
+        || ngx_http_lines_reply_copy(r, reply, 2, &line) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_pay(r, ctx, &create->id, fence, &line);
 }
 
 
@@ -715,38 +757,14 @@ static ngx_int_t
 ngx_http_lines_create_blocked(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *id)
 {
-    ngx_str_t  argv[4];
+    ngx_uint_t                reconcile;
+    ngx_http_lines_create_t  *create;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "json");
-    ngx_str_set(&argv[3], "status");
+    create = ctx->data;
 
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                               &ctx->identity.tenant, id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    reconcile = !create->reconciled;
+    create->reconciled = 1;
 
-    return ngx_http_lines_command(r, ctx, 4, argv,
-                                  ngx_http_lines_create_blocking);
-}
-
-
-static ngx_int_t
-ngx_http_lines_create_blocking(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_str_t  json;
-
-    json = ngx_http_lines_reply_str(reply, 0);
-
-    if (json.len == 0) {
-        return ngx_http_lines_create_again(r, ctx);
-    }
-
-    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-               "{\"success\":false,\"status\":\"awaiting_payment\","
-               "\"message\":\"Another line request is awaiting payment: pay "
-               "or cancel it first.\",\"line\":%V}", &json);
+    return ngx_http_lines_blocked(r, ctx, id, reconcile,
+                                  ngx_http_lines_create_again);
 }

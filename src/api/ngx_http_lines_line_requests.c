@@ -8,8 +8,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_listing.h"
+#include "ngx_http_lines_payments.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_id.h"
 
@@ -36,12 +38,11 @@ static ngx_int_t ngx_http_lines_line_request_find(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler);
 static ngx_int_t ngx_http_lines_line_request_manage(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_line_request_managed(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
 
 
 ngx_http_lines_step_pt  ngx_http_lines_line_request_list_steps[] = {
     ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_limit_identity,
     ngx_http_lines_discard_body,
     ngx_http_lines_line_request_list,          /* 400 */
     ngx_http_lines_listing_members,
@@ -54,6 +55,7 @@ ngx_http_lines_step_pt  ngx_http_lines_line_request_list_steps[] = {
 
 ngx_http_lines_step_pt  ngx_http_lines_line_request_get_steps[] = {
     ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_limit_identity,
     ngx_http_lines_discard_body,
     ngx_http_lines_line_request_check_id,      /* 400 */
     ngx_http_lines_line_request_get,           /* 404 */
@@ -63,10 +65,11 @@ ngx_http_lines_step_pt  ngx_http_lines_line_request_get_steps[] = {
 
 ngx_http_lines_step_pt  ngx_http_lines_line_request_manage_steps[] = {
     ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_limit_identity,
     ngx_http_lines_read_json,
     ngx_http_lines_line_request_check_id,      /* 400 */
     ngx_http_lines_line_request_action,        /* 400 */
-    ngx_http_lines_line_request_manage,        /* 404, 409 */
+    ngx_http_lines_line_request_manage,        /* 402, 403, 404, 409 */
     NULL
 };
 
@@ -212,6 +215,14 @@ ngx_http_lines_line_request_got(ngx_http_request_t *r,
                                     "Line request not found");
     }
 
+    /* once: the second time what is known is good enough */
+
+    if (ngx_http_lines_is(&status, "awaiting_payment") && ctx->data == NULL) {
+        ctx->data = ctx;
+        return ngx_http_lines_reconcile(r, ctx, &ctx->params[0],
+                                        ngx_http_lines_line_request_get);
+    }
+
     return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
                "{\"success\":true,\"status\":\"%V\",\"paymentStatus\":\"%V\","
                "\"paymentRequired\":%s,\"line\":%V}",
@@ -242,26 +253,13 @@ static ngx_int_t
 ngx_http_lines_line_request_manage(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
-    return ngx_http_lines_line_request_find(r, ctx,
-                                       ngx_http_lines_line_request_managed);
-}
+    ngx_str_t  action;
 
-
-static ngx_int_t
-ngx_http_lines_line_request_managed(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_str_t  status;
-
-    status = ngx_http_lines_reply_str(reply, 1);
-
-    if (status.len == 0) {
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                                    "Line request not found");
+    if (ngx_lines_member(ctx->body, "action", 32, &action) == NGX_OK
+        && ngx_http_lines_is(&action, "cancel"))
+    {
+        return ngx_http_lines_cancel(r, ctx);
     }
 
-    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-               "{\"success\":false,\"status\":\"%V\",\"message\":\"This "
-               "action applies only to requests that await payment.\"}",
-               &status);
+    return ngx_http_lines_payment_link(r, ctx);
 }

@@ -86,16 +86,6 @@ ngx_http_lines_webhook_event(ngx_http_request_t *r,
         return ngx_http_lines_event_ignore(r, ctx);
     }
 
-    if (event->livemode != -1
-        && (ngx_uint_t) event->livemode != lmcf->billing->livemode)
-    {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "lines: event \"%V\" is of another livemode",
-                      &event->id);
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                    "livemode does not match");
-    }
-
     ev = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_event_t));
     if (ev == NULL) {
         return NGX_ERROR;

@@ -12,12 +12,11 @@
 
 
 /*
- * A verified event, on behalf of the webhook's request; event and what it
+ * A verified event of our livemode, on behalf of the webhook's request; event and what it
  * points to live as long as the request.  The result is that of a step:
  * answered with 200 once the hint is in Redis (the operation starts here and
  * now, but is not waited for), also for what is not ours or of no interest;
- * with 503 where Redis fails, so that billing sends it again; with 400 for
- * another livemode.
+ * with 503 where Redis fails, so that billing sends it again.
  */
 
 ngx_int_t ngx_http_lines_webhook_event(ngx_http_request_t *r,

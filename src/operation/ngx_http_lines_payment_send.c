@@ -168,11 +168,11 @@ static ngx_int_t
 ngx_http_lines_payment_sent(ngx_http_lines_operation_t *op,
     ngx_lines_stripe_subscription_t *subscription)
 {
-    ngx_str_t  args[9];
+    ngx_str_t  args[10];
 
     args[0] = ngx_http_lines_operation_key(op, "op:%V", &op->id);
-    args[8] = ngx_http_lines_operation_get(op, "line");
-    args[1] = ngx_http_lines_operation_key(op, "line:%V", &args[8]);
+    args[9] = ngx_http_lines_operation_get(op, "line");
+    args[1] = ngx_http_lines_operation_key(op, "line:%V", &args[9]);
 
     if (ngx_http_lines_operation_guard(op, &args[2]) != NGX_OK
         || ngx_lines_redis_format(op->pool, &args[5], "%M", op->conf->lease)
@@ -184,6 +184,7 @@ ngx_http_lines_payment_sent(ngx_http_lines_operation_t *op,
     args[6] = subscription->id;
     args[7] = subscription->invoice.id;
     args[8] = subscription->invoice.url;
+    args[9] = subscription->invoice.status;
 
     if (args[7].len == 0) {
         ngx_log_error(NGX_LOG_ALERT, op->log, 0,
@@ -209,7 +210,7 @@ ngx_http_lines_payment_sent(ngx_http_lines_operation_t *op,
     ngx_http_lines_operation_renewed(op);
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_request_sent, 2,
-                                         7, args,
+                                         8, args,
                                          ngx_http_lines_payment_recorded);
 }
 
@@ -218,11 +219,16 @@ static ngx_int_t
 ngx_http_lines_payment_recorded(ngx_http_lines_operation_t *op,
     redisReply *reply)
 {
-    ngx_str_t  intent, status, await = ngx_string("await");
+    ngx_str_t  intent, status, answer, await = ngx_string("await");
 
     intent = ngx_http_lines_reply_str(reply, 1);
+    status = ngx_http_lines_reply_str(reply, 2);
+    answer = ngx_http_lines_reply_str(reply, 3);
 
     if (ngx_http_lines_operation_set(op, "intent", &intent) != NGX_OK
+        || ngx_http_lines_operation_set(op, "answer_status", &status)
+           != NGX_OK
+        || ngx_http_lines_operation_set(op, "answer", &answer) != NGX_OK
         || ngx_http_lines_operation_enter(op, &await) != NGX_OK)
     {
         return NGX_ERROR;

@@ -25,7 +25,7 @@ redis.call('HSET', KEYS[1], 'step', 'send', 'attempt', attempt,
            'lease_until', int(now + tonumber(ARGV[4])),
            'body', ARGV[5], 'key', ARGV[6], 'sent_at', int(now))
 redis.call('HDEL', KEYS[1], 'subscription', 'invoice', 'url', 'absent_at',
-           'stuck', 'tries')
+           'invoice_status', 'stuck', 'tries')
 
 line_save(KEYS[2], hash(KEYS[2]), { subscription = '', invoice = '',
                                     url = '', attempt = attempt }, now)

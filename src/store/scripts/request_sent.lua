@@ -6,8 +6,10 @@
 -- KEYS  1 operation  2 line
 -- ARGV  1 step  2 attempt  3 fence
 --       4 lease (ms)  5 subscription  6 invoice  7 hosted page, "" for none
+--       8 status of the invoice
 --
--- Returns { "ok", intent or "", document } | { "lost", … }
+-- Returns { "ok", intent or "", status of the answer, answer }
+--       | { "lost", … }
 --
 -- A cancel that came meanwhile is the intent: the creation's result goes on
 -- to void.
@@ -24,7 +26,8 @@ line_save(KEYS[2], h, { subscription = ARGV[5], invoice = ARGV[6],
 
 redis.call('HSET', KEYS[1], 'step', 'await',
            'lease_until', int(now + tonumber(ARGV[4])),
-           'subscription', ARGV[5], 'invoice', ARGV[6], 'url', ARGV[7])
+           'subscription', ARGV[5], 'invoice', ARGV[6], 'url', ARGV[7],
+           'invoice_status', ARGV[8])
 redis.call('HDEL', KEYS[1], 'stuck', 'tries', 'absent_at')
 
 -- what a repeat of the client's request is answered with, for ever
@@ -37,4 +40,7 @@ redis.call('HSETNX', KEYS[1], 'answer',
            .. ',"paymentUrl":' .. js_or_null(ARGV[7])
            .. ',"invoiceId":' .. js_or_null(ARGV[6]) .. '}')
 
-return { 'ok', redis.call('HGET', KEYS[1], 'intent') or '', h.json }
+local known = redis.call('HMGET', KEYS[1], 'intent', 'answer_status',
+                         'answer')
+
+return { 'ok', known[1] or '', known[2], known[3] }

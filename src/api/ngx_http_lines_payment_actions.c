@@ -1,0 +1,492 @@
+
+/*
+ * What a client may do about a line that awaits payment: have the link again,
+ * or cancel it.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_payments.h"
+#include "ngx_lines_scripts.h"
+
+
+typedef struct {
+    ngx_int_t      attempt;        /* whose link the client may have */
+    ngx_str_t      invoice;
+    ngx_str_t      line;           /* its document, as last read */
+    ngx_str_t      status;
+    ngx_str_t      payment;
+    ngx_str_t      required;
+    ngx_str_t      intent;
+    ngx_str_t      due_key;
+    ngx_str_t      due_member;
+} ngx_http_lines_action_t;
+
+
+static ngx_int_t ngx_http_lines_link_subscription(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_link_line(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_linked(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_link_read(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_action_read(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_action_copy(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_action_conflict(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *message);
+static ngx_int_t ngx_http_lines_action_pending(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *message);
+static ngx_int_t ngx_http_lines_cancel_hint(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_cancel_hinted(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_cancel_begun(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_cancel_start(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_canceled(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_cancel_read(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+
+
+static const char  ngx_http_lines_not_pending[] =
+    "This action applies only to requests that await payment.";
+
+
+static ngx_int_t
+ngx_http_lines_action_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_reply_pt handler)
+{
+    ngx_str_t  argv[9];
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "json");
+    ngx_str_set(&argv[3], "status");
+    ngx_str_set(&argv[4], "payment");
+    ngx_str_set(&argv[5], "required");
+    ngx_str_set(&argv[6], "intent");
+    ngx_str_set(&argv[7], "attempt");
+    ngx_str_set(&argv[8], "invoice");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
+                               &ctx->identity.tenant, &ctx->params[0])
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 9, argv, handler);
+}
+
+
+static ngx_int_t
+ngx_http_lines_action_copy(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                 value;
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (ngx_http_lines_reply_copy(r, reply, 0, &action->line) != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, 1, &action->status) != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, 2, &action->payment) != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, 3, &action->required)
+           != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, 4, &action->intent) != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, 6, &action->invoice) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    value = ngx_http_lines_reply_str(reply, 5);
+    action->attempt = value.len ? ngx_atoi(value.data, value.len) : 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_action_conflict(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *message)
+{
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+               "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
+               "\"line\":%V}",
+               &action->status, message, &action->line);
+}
+
+
+/* the outcome is not known within the budget; it goes on without the client */
+
+static ngx_int_t
+ngx_http_lines_action_pending(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *message)
+{
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (ngx_http_lines_retry_after(r, 5) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+               "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
+               "\"line\":%V}",
+               &action->status, message, &action->line);
+}
+
+
+ngx_int_t
+ngx_http_lines_payment_link(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+    ngx_str_t  argv[3];
+
+    ctx->data = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_action_t));
+    if (ctx->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* both in one write: the line, then the subscription that decides */
+
+    rc = ngx_http_lines_action_read(r, ctx, ngx_http_lines_link_line);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "subscription");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:t",
+                               &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 3, argv,
+                                  ngx_http_lines_link_subscription);
+}
+
+
+static ngx_int_t
+ngx_http_lines_link_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    return ngx_http_lines_action_copy(r, ctx, reply);
+}
+
+
+static ngx_int_t
+ngx_http_lines_link_subscription(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t                 state;
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (action->status.len == 0) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                    "Line request not found");
+    }
+
+    state = ngx_http_lines_reply_str(reply, 0);
+
+    if (!ngx_http_lines_is(&state, "active")) {
+        return ngx_http_lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
+                   "subscription_required",
+                   "An active subscription is required to pay for lines.",
+                   "/billing");
+    }
+
+    if (!ngx_http_lines_is(&action->status, "awaiting_payment")) {
+        return ngx_http_lines_action_conflict(r, ctx,
+                                              ngx_http_lines_not_pending);
+    }
+
+    if (action->intent.len) {
+        return ngx_http_lines_action_conflict(r, ctx,
+                   "This line request is being canceled.");
+    }
+
+    if (ngx_http_lines_get_main_conf(r)->billing == NULL) {
+        return ngx_http_lines_unavailable(r, ctx, 60);
+    }
+
+    return ngx_http_lines_operation_start(r, ctx, &ctx->identity.tenant,
+                                          &ctx->params[0], 0,
+                                          NGX_HTTP_LINES_WANT_LINK, 0,
+                                          ngx_http_lines_linked);
+}
+
+
+static ngx_int_t
+ngx_http_lines_linked(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc, ngx_http_lines_operation_t *op)
+{
+    ngx_str_t                 url, invoice, message, status, step, intent;
+    ngx_uint_t                reused;
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (rc == NGX_OK && op) {
+        step = ngx_http_lines_operation_get(op, "step");
+        intent = ngx_http_lines_operation_get(op, "intent");
+        status = ngx_http_lines_operation_get(op, "invoice_status");
+        url = ngx_http_lines_operation_get(op, "url");
+        invoice = ngx_http_lines_operation_get(op, "invoice");
+
+        if (ngx_http_lines_is(&step, "await") && intent.len == 0
+            && ngx_http_lines_is(&status, "open") && url.len)
+        {
+            /* read afresh just now */
+
+            reused = ((ngx_int_t) op->attempt == action->attempt);
+
+            url = ngx_http_lines_json_string(r->pool, &url);
+            invoice = ngx_http_lines_json_string(r->pool, &invoice);
+
+            return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+                       "{\"success\":true,\"status\":\"awaiting_payment\","
+                       "\"paymentUrl\":%V,\"invoiceId\":%V,\"reused\":%s}",
+                       &url, &invoice, reused ? "true" : "false");
+        }
+
+        message = ngx_http_lines_operation_get(op, "refused");
+
+        if (message.len) {
+            message = ngx_http_lines_json_string(r->pool, &message);
+
+            return ngx_http_lines_answer_format(r, ctx, 402,
+                       "{\"success\":false,\"status\":\"canceled\","
+                       "\"message\":%V}", &message);
+        }
+    }
+
+    return ngx_http_lines_action_read(r, ctx, ngx_http_lines_link_read);
+}
+
+
+static ngx_int_t
+ngx_http_lines_link_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (ngx_http_lines_action_copy(r, ctx, reply) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_lines_is(&action->status, "awaiting_payment")) {
+        return ngx_http_lines_action_pending(r, ctx,
+                   "Billing has not answered yet.");
+    }
+
+    /* paid meanwhile: the normal answer, as the request would have had it */
+
+    if (ngx_http_lines_is(&action->status, "provisioning")
+        || ngx_http_lines_is(&action->status, "active"))
+    {
+        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+                   "{\"success\":true,\"status\":\"%V\","
+                   "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
+                   "\"line\":%V}",
+                   &action->status, &action->payment,
+                   ngx_http_lines_is(&action->required, "1") ? "true"
+                                                             : "false",
+                   &action->line);
+    }
+
+    return ngx_http_lines_action_conflict(r, ctx, ngx_http_lines_not_pending);
+}
+
+
+/*
+ * The hint is written before the intent and again after it: whoever holds the
+ * operation may set another due instant between the two.
+ */
+
+ngx_int_t
+ngx_http_lines_cancel(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ctx->data = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_action_t));
+    if (ctx->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_action_read(r, ctx, ngx_http_lines_cancel_hint);
+}
+
+
+static ngx_int_t
+ngx_http_lines_cancel_hint(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                    args[3];
+    ngx_http_lines_action_t     *action;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    action = ctx->data;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (ngx_http_lines_action_copy(r, ctx, reply) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (action->status.len == 0) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                    "Line request not found");
+    }
+
+    if (!ngx_http_lines_is(&action->status, "awaiting_payment")) {
+        return ngx_http_lines_action_conflict(r, ctx,
+                                              ngx_http_lines_not_pending);
+    }
+
+    if (ngx_http_lines_due(r->pool, &ctx->identity.tenant, &ctx->params[0],
+                           &action->due_key, &action->due_member)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "%M",
+                                  lmcf->operation->due)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[0] = action->due_key;
+    args[1] = action->due_member;
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 2, args,
+                               ngx_http_lines_cancel_hinted);
+}
+
+
+static ngx_int_t
+ngx_http_lines_cancel_hinted(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t  args[3];
+
+    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V",
+                               &ctx->identity.tenant, &ctx->params[0])
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:op:%V",
+                                  &ctx->identity.tenant, &ctx->params[0])
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_null(&args[2]);
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_cancel_begin, 2, 1,
+                               args, ngx_http_lines_cancel_begun);
+}
+
+
+static ngx_int_t
+ngx_http_lines_cancel_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                 word, args[3];
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+    word = ngx_http_lines_reply_str(reply, 0);
+
+    if (ngx_http_lines_is(&word, "unknown")) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                    "Line request not found");
+    }
+
+    if (!ngx_http_lines_is(&word, "intent")) {
+
+        if (ngx_http_lines_reply_copy(r, reply, 1, &action->status) != NGX_OK
+            || ngx_http_lines_reply_copy(r, reply, 2, &action->line)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_lines_action_conflict(r, ctx,
+                                              ngx_http_lines_not_pending);
+    }
+
+    args[0] = action->due_key;
+    args[1] = action->due_member;
+
+    if (ngx_lines_redis_format(r->pool, &args[2], "%M",
+                               ngx_http_lines_get_main_conf(r)
+                               ->operation->retry)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 2, args,
+                               ngx_http_lines_cancel_start);
+}
+
+
+static ngx_int_t
+ngx_http_lines_cancel_start(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    return ngx_http_lines_operation_start(r, ctx, &ctx->identity.tenant,
+                                          &ctx->params[0], 0,
+                                          NGX_HTTP_LINES_WANT_INTENT, 0,
+                                          ngx_http_lines_canceled);
+}
+
+
+static ngx_int_t
+ngx_http_lines_canceled(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc, ngx_http_lines_operation_t *op)
+{
+    return ngx_http_lines_action_read(r, ctx, ngx_http_lines_cancel_read);
+}
+
+
+static ngx_int_t
+ngx_http_lines_cancel_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_http_lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (ngx_http_lines_action_copy(r, ctx, reply) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_lines_is(&action->status, "canceled")) {
+        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+                   "{\"success\":true,\"status\":\"canceled\",\"line\":%V}",
+                   &action->line);
+    }
+
+    if (ngx_http_lines_is(&action->status, "awaiting_payment")) {
+        return ngx_http_lines_action_pending(r, ctx,
+                   "The cancellation goes on: billing has not answered yet.");
+    }
+
+    return ngx_http_lines_action_conflict(r, ctx,
+               "The payment was faster than the cancellation.");
+}

@@ -1,0 +1,330 @@
+
+/*
+ * A line request that has to be paid for: begun, blocking another one, read.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_payments.h"
+
+
+typedef struct {
+    ngx_str_t                id;
+    ngx_str_t                line;       /* its document */
+    ngx_str_t                url;        /* of an invoice known to be open */
+    ngx_http_lines_step_pt   again;
+    void                    *data;       /* the endpoint's own, meanwhile */
+} ngx_http_lines_pay_t;
+
+
+static ngx_http_lines_pay_t *ngx_http_lines_pay_create(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t ngx_http_lines_paid(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_unblocked(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_blocking_read(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_blocking_line(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_blocking_operation(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_reconcile_turn(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_reconciled(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_pay_again(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+static ngx_http_lines_pay_t *
+ngx_http_lines_pay_create(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *id)
+{
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_pay_t));
+    if (pay == NULL) {
+        return NULL;
+    }
+
+    pay->id.len = id->len;
+    pay->id.data = ngx_pstrdup(r->pool, id);
+
+    if (pay->id.data == NULL) {
+        return NULL;
+    }
+
+    pay->data = ctx->data;
+    ctx->data = pay;
+
+    return pay;
+}
+
+
+ngx_int_t
+ngx_http_lines_pay(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *id, ngx_uint_t fence, ngx_str_t *line)
+{
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ngx_http_lines_pay_create(r, ctx, id);
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    pay->line = *line;
+
+    return ngx_http_lines_operation_start(r, ctx, &ctx->identity.tenant, id,
+                                          fence, 0, 0, ngx_http_lines_paid);
+}
+
+
+static ngx_int_t
+ngx_http_lines_paid(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc, ngx_http_lines_operation_t *op)
+{
+    ngx_str_t              answer;
+    ngx_int_t              status;
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    if (op) {
+        answer = ngx_http_lines_operation_get(op, "answer");
+        status = ngx_http_lines_operation_get_number(op, "answer_status");
+
+        if (answer.len && status) {
+            answer.data = ngx_pstrdup(r->pool, &answer);
+            if (answer.data == NULL) {
+                return NGX_ERROR;
+            }
+
+            return ngx_http_lines_answer(r, ctx, status, &answer);
+        }
+    }
+
+    /* not known yet: the same key resolves it, later and without the client */
+
+    if (ngx_http_lines_retry_after(r, 5) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+               "{\"success\":false,\"status\":\"awaiting_payment\","
+               "\"paymentStatus\":\"pending\",\"paymentRequired\":true,"
+               "\"message\":\"Billing has not answered yet. Read the line "
+               "request again later.\",\"line\":%V}", &pay->line);
+}
+
+
+ngx_int_t
+ngx_http_lines_blocked(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *id, ngx_uint_t reconcile, ngx_http_lines_step_pt again)
+{
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ngx_http_lines_pay_create(r, ctx, id);
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    pay->again = again;
+
+    if (!reconcile || ngx_http_lines_get_main_conf(r)->billing == NULL) {
+        return ngx_http_lines_blocking_read(r, ctx);
+    }
+
+    return ngx_http_lines_operation_start(r, ctx, &ctx->identity.tenant, id,
+                                          0, NGX_HTTP_LINES_WANT_CANCEL, 0,
+                                          ngx_http_lines_unblocked);
+}
+
+
+static ngx_int_t
+ngx_http_lines_unblocked(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc, ngx_http_lines_operation_t *op)
+{
+    return ngx_http_lines_blocking_read(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_lines_blocking_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t              rc;
+    ngx_str_t              argv[4];
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "invoice_status");
+    ngx_str_set(&argv[3], "url");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
+                               &ctx->identity.tenant, &pay->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_lines_command(r, ctx, 4, argv,
+                                ngx_http_lines_blocking_operation);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    ngx_str_set(&argv[2], "json");
+    ngx_str_set(&argv[3], "status");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
+                               &ctx->identity.tenant, &pay->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 4, argv,
+                                  ngx_http_lines_blocking_line);
+}
+
+
+static ngx_int_t
+ngx_http_lines_blocking_operation(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t              status;
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    status = ngx_http_lines_reply_str(reply, 0);
+
+    if (!ngx_http_lines_is(&status, "open")) {
+        return NGX_OK;
+    }
+
+    return ngx_http_lines_reply_copy(r, reply, 1, &pay->url);
+}
+
+
+static ngx_int_t
+ngx_http_lines_blocking_line(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t              json, status, url;
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    json = ngx_http_lines_reply_str(reply, 0);
+    status = ngx_http_lines_reply_str(reply, 1);
+
+    if (!ngx_http_lines_is(&status, "awaiting_payment")) {
+        ctx->data = pay->data;
+        return pay->again(r, ctx);
+    }
+
+    if (pay->url.len == 0) {
+        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+                   "{\"success\":false,\"status\":\"awaiting_payment\","
+                   "\"message\":\"Another line request is awaiting payment: "
+                   "pay or cancel it first.\",\"line\":%V}", &json);
+    }
+
+    url = ngx_http_lines_json_string(r->pool, &pay->url);
+
+    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+               "{\"success\":false,\"status\":\"awaiting_payment\","
+               "\"message\":\"Another line request is awaiting payment: pay "
+               "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V}",
+               &json, &url);
+}
+
+
+ngx_int_t
+ngx_http_lines_reconcile(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *id, ngx_http_lines_step_pt again)
+{
+    ngx_str_t                    argv[6];
+    ngx_http_lines_pay_t        *pay;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (lmcf->billing == NULL) {
+        return again(r, ctx);
+    }
+
+    pay = ngx_http_lines_pay_create(r, ctx, id);
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    pay->again = again;
+
+    ngx_str_set(&argv[0], "SET");
+    ngx_str_set(&argv[2], "1");
+    ngx_str_set(&argv[3], "NX");
+    ngx_str_set(&argv[4], "PX");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:poll:%V",
+                               &ctx->identity.tenant, id)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &argv[5], "%M",
+                                  lmcf->operation->reconcile)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 6, argv,
+                                  ngx_http_lines_reconcile_turn);
+}
+
+
+static ngx_int_t
+ngx_http_lines_reconcile_turn(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_http_lines_pay_t        *pay;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    pay = ctx->data;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    /* somebody asked billing a moment ago: what is known is good enough */
+
+    if (reply->type != REDIS_REPLY_STATUS) {
+        return ngx_http_lines_pay_again(r, ctx);
+    }
+
+    return ngx_http_lines_operation_start(r, ctx, &ctx->identity.tenant,
+                                          &pay->id, 0, 0,
+                                          lmcf->operation->reader,
+                                          ngx_http_lines_reconciled);
+}
+
+
+static ngx_int_t
+ngx_http_lines_reconciled(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc, ngx_http_lines_operation_t *op)
+{
+    return ngx_http_lines_pay_again(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_lines_pay_again(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_http_lines_pay_t  *pay;
+
+    pay = ctx->data;
+    ctx->data = pay->data;
+
+    return pay->again(r, ctx);
+}

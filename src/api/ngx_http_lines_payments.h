@@ -1,0 +1,50 @@
+
+/*
+ * Line requests against payment: what the client sees of their operations.
+ */
+
+#ifndef _NGX_HTTP_LINES_PAYMENTS_H_INCLUDED_
+#define _NGX_HTTP_LINES_PAYMENTS_H_INCLUDED_
+
+
+#include "ngx_http_lines_workspace.h"
+#include "ngx_http_lines_operation.h"
+
+
+/*
+ * A paid line was begun under this fence: its operation starts, and the client
+ * gets 201 with the link, 402 where billing refused, 503 with the line where
+ * the outcome is not known yet.  line is its document.
+ */
+
+ngx_int_t ngx_http_lines_pay(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *id, ngx_uint_t fence, ngx_str_t *line);
+
+/*
+ * A line that awaits payment blocks another request: where its invoice died it
+ * is canceled, and again() is called; otherwise 409 with the line.
+ */
+
+ngx_int_t ngx_http_lines_blocked(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t reconcile,
+    ngx_http_lines_step_pt again);
+
+/*
+ * A reader met a line that awaits payment: it is reconciled with billing, once
+ * in a while over the whole fleet, and the reader waits for that not longer
+ * than a second.  Then again() is called.
+ */
+
+ngx_int_t ngx_http_lines_reconcile(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *id, ngx_http_lines_step_pt again);
+
+
+/* the actions of a line request; the id is the route's first parameter */
+
+ngx_int_t ngx_http_lines_payment_link(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+ngx_int_t ngx_http_lines_cancel(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_LINES_PAYMENTS_H_INCLUDED_ */
