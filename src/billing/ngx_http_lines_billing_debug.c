@@ -5,6 +5,8 @@
  * that tests can reach each of them apart from the operations.
  *
  *   ?op=subscribe&key=K&body=B   ?op=invoice&id=I   ?op=find&id=C&line=L …
+ *   ?op=addon&id=C&price=P   ?op=charge&id=C&price=P&card=PM
+ *   ?op=repay&id=I&amount=N: the bodies that operations make
  *   ?op=plain&uri=/x&method=POST&body=B&timeout=MS
  *   &times=N: one after another on the same carrier
  */
@@ -28,6 +30,9 @@ typedef struct {
     ngx_str_t                    key;
     ngx_str_t                    body;
     ngx_str_t                    uri;
+    ngx_str_t                    price;
+    ngx_str_t                    card;
+    ngx_int_t                    amount;
     ngx_uint_t                   method;
     ngx_msec_t                   timeout;
     ngx_uint_t                   times;
@@ -39,6 +44,8 @@ static ngx_int_t ngx_http_lines_billing_debug_handler(ngx_http_request_t *r);
 static void ngx_http_lines_billing_debug_cleanup(void *data);
 static ngx_int_t ngx_http_lines_billing_debug_arg(ngx_http_request_t *r,
     ngx_pool_t *pool, const char *name, ngx_str_t *value);
+static ngx_int_t ngx_http_lines_billing_debug_body(
+    ngx_http_lines_billing_debug_t *debug);
 static ngx_int_t ngx_http_lines_billing_debug_send(
     ngx_http_lines_billing_debug_t *debug);
 static void ngx_http_lines_billing_debug_plain(void *data,
@@ -114,6 +121,10 @@ ngx_http_lines_billing_debug_handler(ngx_http_request_t *r)
            != NGX_OK
         || ngx_http_lines_billing_debug_arg(r, pool, "tenant",
                                             &debug->match.tenant)
+           != NGX_OK
+        || ngx_http_lines_billing_debug_arg(r, pool, "price", &debug->price)
+           != NGX_OK
+        || ngx_http_lines_billing_debug_arg(r, pool, "card", &debug->card)
            != NGX_OK)
     {
         ngx_http_lines_carrier_destroy(carrier);
@@ -137,7 +148,13 @@ ngx_http_lines_billing_debug_handler(ngx_http_request_t *r)
                       : value.len == 6 ? NGX_HTTP_DELETE : NGX_HTTP_GET;
     }
 
-    if (ngx_http_lines_billing_debug_send(debug) != NGX_AGAIN) {
+    if (ngx_http_arg(r, (u_char *) "amount", 6, &value) == NGX_OK) {
+        debug->amount = ngx_max(ngx_atoi(value.data, value.len), 0);
+    }
+
+    if (ngx_http_lines_billing_debug_body(debug) != NGX_OK
+        || ngx_http_lines_billing_debug_send(debug) != NGX_AGAIN)
+    {
         ngx_http_lines_carrier_destroy(carrier);
         return NGX_HTTP_BAD_REQUEST;
     }
@@ -195,6 +212,47 @@ ngx_http_lines_billing_debug_arg(ngx_http_request_t *r, ngx_pool_t *pool,
 
 
 static ngx_int_t
+ngx_http_lines_billing_debug_body(ngx_http_lines_billing_debug_t *debug)
+{
+    ngx_pool_t                  *pool;
+    ngx_lines_stripe_invoice_t   invoice;
+
+#define ngx_http_lines_billing_debug_is(name)                                 \
+    (debug->op.len == sizeof(name) - 1                                        \
+     && ngx_strncmp(debug->op.data, name, sizeof(name) - 1) == 0)
+
+    pool = debug->carrier->pool;
+
+    if (debug->carrier->lmcf->billing) {
+        debug->match.deployment = debug->carrier->lmcf->billing->deployment;
+    }
+
+    if (ngx_http_lines_billing_debug_is("addon")) {
+        return ngx_lines_stripe_addon_body(pool, &debug->id, &debug->price,
+                                           &debug->match, &debug->body);
+    }
+
+    if (ngx_http_lines_billing_debug_is("charge")) {
+        return ngx_lines_stripe_charge_body(pool, &debug->id, &debug->price,
+                                            &debug->card, &debug->match,
+                                            &debug->body);
+    }
+
+    if (ngx_http_lines_billing_debug_is("repay")) {
+        ngx_memzero(&invoice, sizeof(ngx_lines_stripe_invoice_t));
+
+        invoice.id = debug->id;
+        invoice.amount_paid = debug->amount;
+
+        return ngx_lines_stripe_refund_body(pool, &invoice, &debug->match,
+                                            &debug->body);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_lines_billing_debug_send(ngx_http_lines_billing_debug_t *debug)
 {
     ngx_http_lines_call_t       call;
@@ -203,10 +261,6 @@ ngx_http_lines_billing_debug_send(ngx_http_lines_billing_debug_t *debug)
 
     c = debug->carrier;
     done = ngx_http_lines_billing_debug_billing;
-
-#define ngx_http_lines_billing_debug_is(name)                                 \
-    (debug->op.len == sizeof(name) - 1                                        \
-     && ngx_strncmp(debug->op.data, name, sizeof(name) - 1) == 0)
 
     if (ngx_http_lines_billing_debug_is("plain")) {
 
@@ -222,7 +276,10 @@ ngx_http_lines_billing_debug_send(ngx_http_lines_billing_debug_t *debug)
                                            debug);
     }
 
-    if (ngx_http_lines_billing_debug_is("subscribe")) {
+    if (ngx_http_lines_billing_debug_is("subscribe")
+        || ngx_http_lines_billing_debug_is("addon")
+        || ngx_http_lines_billing_debug_is("charge"))
+    {
         return ngx_http_lines_billing_subscribe(c, &debug->body, &debug->key,
                                                 done, debug);
     }
@@ -265,7 +322,9 @@ ngx_http_lines_billing_debug_send(ngx_http_lines_billing_debug_t *debug)
         return ngx_http_lines_billing_get_card(c, &debug->id, done, debug);
     }
 
-    if (ngx_http_lines_billing_debug_is("refund")) {
+    if (ngx_http_lines_billing_debug_is("refund")
+        || ngx_http_lines_billing_debug_is("repay"))
+    {
         return ngx_http_lines_billing_refund(c, &debug->body, &debug->key,
                                              done, debug);
     }

@@ -6,7 +6,7 @@ use Mojo::File qw(path);
 use Mojo::Util qw(url_unescape);
 use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER);
-use Test::Lines::Port;
+use Test::Lines::Util;
 use Time::HiRes ();
 
 =head1 NAME
@@ -62,7 +62,7 @@ sub requests ($self) {
 sub count ($self, $pattern = qr//) { scalar grep { $_->{line} =~ $pattern } $self->requests }
 
 sub clear ($self) {
-    $self->_file->spew('');
+    Test::Lines::Util::write_file($self->_file, '');
     return $self;
 }
 
