@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_listing.h"
 
@@ -24,6 +25,7 @@ static ngx_int_t ngx_http_lines_by_user_answer(ngx_http_request_t *r,
 
 ngx_http_lines_step_pt  ngx_http_lines_lines_by_user_steps[] = {
     ngx_http_lines_authenticate_workspace,
+    ngx_http_lines_limit_identity,
     ngx_http_lines_discard_body,
     ngx_http_lines_by_user,
     ngx_http_lines_listing_members,
