@@ -18,11 +18,10 @@ DIR     = $(abspath $(BUILD))/$(VARIANT)
 MODULE  = $(DIR)/ngx_http_lines_module.so
 
 # The tree to build with: Debian's nginx-dev, or the full source of any nginx
-# (NGINX_SRC=... NGINX_CONFIGURE="--with-compat ...", NGINX=its binary).
+# (NGINX_SRC=... NGINX_CONFIGURE="--with-compat ...").
 
 NGINX_SRC       = /usr/share/nginx/src
 NGINX_CONFIGURE = --with-compat
-NGINX          := $(or $(shell PATH=$$PATH:/usr/sbin command -v nginx),nginx)
 
 # -Wno-unused-parameter: a handler has the parameters that nginx gives it,
 # whether it needs them or not.
@@ -105,6 +104,91 @@ $(MODULE): $(DIR)/nginx/objs/Makefile $(DIR)/flags $(SOURCES) $(HEADERS) $(SCRIP
 	    CFLAGS='$(MODULE_CFLAGS)' LINK='$(CC) $(MODULE_LDFLAGS)'
 	@cp $(DIR)/nginx/objs/ngx_http_lines_module.so $@
 
-.PHONY: packages-build
+
+# The demo
+
+.PHONY: run up down
+run up: packages-run
+	@$(MAKE) --no-print-directory module
+	@perl conf/demo/demo.pl $@ --dir $(abspath $(BUILD))/run --module $(MODULE)
+
+down:
+	@perl conf/demo/demo.pl down --dir $(abspath $(BUILD))/run
+
+
+# Tests: all of them against gcc's release build and against clang's sanitized
+# build, a smoke test against the other two pairs.
+#
+#   make prove TESTS=t/20-keys.t [CC=clang] [SAN=1]     a part by hand
+
+TESTS   = t/*.t
+JOBS    = 2
+PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
+    -print-file-name=libclang_rt.asan-$$(uname -m).so),$(shell $(CC) \
+    -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)))
+
+# no test may hang: the harness' own limits are shorter than this one
+GUARD = timeout -k 30 1200 perl
+
+.PHONY: test prove
+test: packages-test
+	@echo "== smoke test: clang, release"
+	@$(MAKE) --no-print-directory CC=clang SAN= prove TESTS=t/00-smoke.t
+	@echo "== smoke test: gcc, sanitizers"
+	@$(MAKE) --no-print-directory CC=gcc SAN=1 prove TESTS=t/00-smoke.t
+	@echo "== all tests: gcc, release"
+	@$(MAKE) --no-print-directory CC=gcc SAN= prove
+	@echo "== all tests: clang, sanitizers"
+	@$(MAKE) --no-print-directory CC=clang SAN=1 prove
+
+prove: module
+	@$(MAKE) --no-print-directory FAILPOINTS=1 module
+	@env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL \
+	    LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(MODULE) \
+	    LINES_MODULE_FAILPOINTS=$(DIR)-failpoints/ngx_http_lines_module.so \
+	    LINES_PRELOAD=$(PRELOAD) \
+	    prove -j$(JOBS) --exec '$(GUARD)' $(TESTS) < /dev/null
+
+# the long forms of what the tests do briefly
+
+.PHONY: chaos fuzz bench image
+chaos: packages-test
+	@LINES_CHAOS_SECONDS=$(or $(SECONDS),600) $(MAKE) --no-print-directory \
+	    CC=clang SAN=1 prove TESTS='$(wildcard t/9*-chaos*.t)'
+
+fuzz: packages-test
+	@$(MAKE) --no-print-directory -C t/fuzz BUILD=$(abspath $(BUILD)) \
+	    FUZZ_SECONDS=$(or $(SECONDS),60) run
+
+bench: packages-test
+	@$(MAKE) --no-print-directory CC=gcc SAN= module
+	@LINES_BUILD=$(abspath $(BUILD)) \
+	    LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so sh t/bench/run.sh
+
+image:
+	@sh docker/image.sh $(abspath $(BUILD))
+
+
+.PHONY: packages-build packages-run packages-test install-deps clean help
 packages-build:
-	@true
+	@sh conf/packages.sh build
+
+packages-run:
+	@sh conf/packages.sh build run
+
+packages-test install-deps:
+	@sh conf/packages.sh build run test
+
+clean:
+	@perl conf/demo/demo.pl down --dir $(abspath $(BUILD))/run 2>/dev/null || true
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make               build the module for the nginx that is installed'
+	@echo 'make run           build, and run the demo; Ctrl-C ends it'
+	@echo 'make up, down      the same in the background'
+	@echo 'make test          all tests'
+	@echo 'make prove         tests of TESTS=t/..., against CC= SAN=1'
+	@echo 'make bench, fuzz, chaos, image'
+	@echo 'make install-deps  install all that these need; clean  remove the build'
+	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080'
