@@ -2,7 +2,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(hmac_sha256_hex);
-use List::Util qw(uniq);
+use List::Util qw(max uniq);
 use Test::More;
 use Test::Lines qw(wait_for);
 
@@ -150,11 +150,14 @@ subtest 'copies, disorder, delay' => sub {
     $sandbox->webhooks(duplicate => 0);
     $receiver->clear;
 
-    my @made = map { $sandbox->adopt(customer => 'cus_card', metadata => {n => $_})->{id} } 1 .. 20;
+    my @made = map { $sandbox->adopt(customer => 'cus_card', metadata => {n => $_})->{id} } 1 .. 40;
     my @seen = map { $_->{json}{data}{object}{id} } received;
+    my %at   = map { ($seen[$_] => $_) } 0 .. $#seen;
 
     is_deeply [sort @seen], [sort @made], 'each comes';
-    isnt join(' ', @seen), join(' ', @made), 'in another order';
+
+    # a few deliveries are under way at once, and overtake each other even so
+    cmp_ok max(map { abs($_ - $at{$made[$_]}) } 0 .. $#made), '>', 10, 'in quite another order';
 
     fresh;
     $sandbox->webhooks(delay_ms => 1500);

@@ -80,7 +80,7 @@ sub resume ($self) {
 
     return $self->_fresh unless $state;
 
-    $self->billing->incomplete($state->{incomplete})->numbers($state->{numbers});
+    $self->billing->waiting($state->{waiting})->numbers($state->{numbers});
     $self->idempotency->records($state->{keys});
     $self->webhooks->resume($state->{deliveries});
 }
@@ -91,16 +91,16 @@ sub save ($self) {
 
     $self->store->save($self->state_file, {
         deliveries => $self->webhooks->saved,
-        incomplete => $self->billing->incomplete,
         keys       => $self->idempotency->saved,
         numbers    => $self->billing->numbers,
+        waiting    => $self->billing->waiting,
     });
 }
 
 
 sub reset ($self) {
     $self->store->clear;
-    $self->billing->incomplete({})->numbers(0);
+    $self->billing->waiting([])->numbers(0);
     $self->idempotency->records({});
     $self->faults->list([]);
     $self->webhooks->clear;

@@ -11,9 +11,9 @@ use Sandbox::Objects qw(new_customer new_invoice new_payment_method new_subscrip
 use constant FIRST_PAYMENT => 23 * 3600;
 
 has 'store';
-has base_url   => '';
-has incomplete => sub { {} };
-has numbers    => 0;
+has base_url => '';
+has waiting  => sub { [] };
+has numbers  => 0;
 
 my %ENDED = map { ($_ => 1) } qw(canceled incomplete_expired);
 
@@ -159,7 +159,7 @@ sub _open_subscription ($self, $params, $customer, $items) {
     ));
 
     $subscription->{latest_invoice} = $id;
-    $self->incomplete->{$subscription->{id}} = $now + FIRST_PAYMENT;
+    push @{$self->waiting}, {id => $subscription->{id}, due => $now + FIRST_PAYMENT};
 
     $self->_record(subscription => $subscription, $invoice, $invoice->{total});
 
@@ -213,8 +213,6 @@ sub _end ($self, $subscription, $status, $event, $reason) {
     $subscription->{canceled_at} = $store->now;
     $subscription->{ended_at}    = $store->now;
     $subscription->{cancellation_details}{reason} = $reason;
-
-    delete $self->incomplete->{$subscription->{id}};
 
     $self->_record(cancel => $subscription, undef, 0);
     $store->announce($event, $subscription, $status eq 'canceled' ? undef : {status => $previous});
@@ -271,7 +269,6 @@ sub move_subscription ($self, $id, $args) {
     if ($status ne $subscription->{status}) {
         $previous{status} = $subscription->{status};
         $subscription->{status} = $status;
-        delete $self->incomplete->{$id} if $status ne 'incomplete';
     }
 
     $self->store->announce('customer.subscription.updated', $subscription, \%previous) if %previous;
@@ -346,8 +343,6 @@ sub _paid ($self, $invoice, $method) {
         $self->_record(charge => $subscription, $invoice, $invoice->{total});
     }
 
-    delete $self->incomplete->{$subscription->{id}};
-
     if ($was eq 'incomplete' || $was eq 'past_due' || $was eq 'unpaid') {
         $subscription->{status} = 'active';
         $subscription->{default_payment_method} //= $method
@@ -406,18 +401,20 @@ sub give_up_invoice ($self, $id) {
 }
 
 
-# The clock
+# The first that was created is the first to expire.
 
 sub expire ($self) {
-    my $incomplete = $self->incomplete;
-    my $now        = $self->store->now;
-    my @due        = sort { $incomplete->{$a} <=> $incomplete->{$b} } grep { $incomplete->{$_} <= $now } keys %$incomplete;
+    my $waiting = $self->waiting;
+    my $now     = $self->store->now;
 
-    for my $id (@due) {
-        my $subscription = $self->subscription($id);
-        my $invoice      = $subscription->{latest_invoice} && $self->invoice($subscription->{latest_invoice});
+    while (@$waiting && $waiting->[0]{due} <= $now) {
+        my $subscription = $self->subscription((shift @$waiting)->{id});
 
-        $self->_void($invoice) if $invoice && $invoice->{status} =~ /^(?:open|uncollectible)$/;
+        next if $subscription->{status} ne 'incomplete';
+
+        my $invoice = $self->invoice($subscription->{latest_invoice});
+
+        $self->_void($invoice) if $invoice->{status} =~ /^(?:open|uncollectible)$/;
         $self->_end($subscription, 'incomplete_expired', 'customer.subscription.updated', undef);
     }
 }
