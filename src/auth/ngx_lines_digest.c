@@ -9,32 +9,48 @@
 #include "ngx_lines_digest.h"
 
 
+static void ngx_lines_sha256_free(void) __attribute__((destructor));
+
+
+static EVP_MD      *ngx_lines_sha256_md;
+static EVP_MD_CTX  *ngx_lines_sha256_ctx;
+
+
 ngx_int_t
 ngx_lines_sha256(ngx_str_t *data, u_char digest[NGX_LINES_SHA256_LEN])
 {
-    static EVP_MD      *md;
-    static EVP_MD_CTX  *ctx;
+    if (ngx_lines_sha256_ctx == NULL) {
+        ngx_lines_sha256_md = EVP_MD_fetch(NULL, "SHA256", NULL);
+        ngx_lines_sha256_ctx = EVP_MD_CTX_new();
 
-    if (ctx == NULL) {
-        md = EVP_MD_fetch(NULL, "SHA256", NULL);
-        ctx = EVP_MD_CTX_new();
-
-        if (md == NULL || ctx == NULL) {
-            EVP_MD_free(md);
-            EVP_MD_CTX_free(ctx);
-            ctx = NULL;
+        if (ngx_lines_sha256_md == NULL || ngx_lines_sha256_ctx == NULL) {
+            ngx_lines_sha256_free();
             return NGX_ERROR;
         }
     }
 
-    if (EVP_DigestInit_ex2(ctx, md, NULL) != 1
-        || EVP_DigestUpdate(ctx, data->data, data->len) != 1
-        || EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+    if (EVP_DigestInit_ex2(ngx_lines_sha256_ctx, ngx_lines_sha256_md, NULL)
+        != 1
+        || EVP_DigestUpdate(ngx_lines_sha256_ctx, data->data, data->len) != 1
+        || EVP_DigestFinal_ex(ngx_lines_sha256_ctx, digest, NULL) != 1)
     {
         return NGX_ERROR;
     }
 
     return NGX_OK;
+}
+
+
+/* nginx unloads the module at its end, and the pointers with it */
+
+static void
+ngx_lines_sha256_free(void)
+{
+    EVP_MD_CTX_free(ngx_lines_sha256_ctx);
+    EVP_MD_free(ngx_lines_sha256_md);
+
+    ngx_lines_sha256_ctx = NULL;
+    ngx_lines_sha256_md = NULL;
 }
 
 
