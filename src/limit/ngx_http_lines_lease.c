@@ -11,6 +11,8 @@
 #define NGX_HTTP_LINES_LEASE_SWEEP   400    /* ms between two sweeps */
 #define NGX_HTTP_LINES_LEASE_ASKING  2000   /* ms: its asker has died */
 #define NGX_HTTP_LINES_LEASE_SCAN    1024   /* leases looked at in a sweep */
+#define NGX_HTTP_LINES_LEASE_DENIED  1000   /* ms after which Redis is asked
+                                               again: rates may change */
 
 
 typedef struct {
@@ -39,6 +41,7 @@ typedef struct {
     ngx_msec_t            used;
     ngx_msec_t            asked;
     ngx_msec_t            denied;        /* until */
+    ngx_msec_t            recheck;       /* the latest time to ask again */
     ngx_msec_t            window;
     ngx_uint_t            count;         /* of requests in the window */
     ngx_uint_t            usual;         /* of requests in a window */
@@ -151,7 +154,7 @@ ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
         verdict = NGX_HTTP_LINES_LEASE_PASSED;
 
     } else if (node->denying
-               && (ngx_msec_int_t) (node->denied - now) > 0)
+               && (ngx_msec_int_t) (node->recheck - now) > 0)
     {
         lease->retry = node->denied - now;
         verdict = NGX_HTTP_LINES_LEASE_REJECTED;
@@ -222,6 +225,8 @@ ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     if (gcra->retry) {
         node->denying = 1;
         node->denied = now + gcra->retry;
+        node->recheck = now + ngx_min(gcra->retry,
+                                      NGX_HTTP_LINES_LEASE_DENIED);
     }
 
     /* an asker that was given up may have been answered after all */

@@ -7,8 +7,8 @@
  * a bucket, as many as the last quarter of a second used up, asks for more in
  * the background when half of them are gone, and gives back what nobody used
  * for a second.  A bucket that is asked rarely, or nearly empty, is asked for
- * each request: there a lease is no gain.  A refusal is remembered for as long
- * as it holds.
+ * each request: there a lease is no gain.  A refusal is remembered while it
+ * holds, for a second at the most.
  *
  * The same entries keep what the node last knew of a bucket, with which it
  * goes on alone while Redis is away (fail=local).

@@ -1,0 +1,141 @@
+# Redis away: three ways to fail, none of them slow, all of them visible; known keys go on for a while.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::File qw(path);
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+use Time::HiRes qw(time);
+
+my $t        = Test::Lines->new;
+my $redis    = $t->redis;
+my $upstream = $t->upstream(json => {from => 'upstream'});
+my $url      = $upstream->url;
+
+my $nginx = $t->nginx(
+    redis         => $redis,
+    redis_options => 'timeout=300ms connect_timeout=300ms',
+    workers       => 1,
+    http          => <<'END',
+log_format limits '$uri $status $lines_limit_status $lines_auth_failure';
+END
+    server => <<"END",
+access_log @{[$t->dir]}/limits.log limits;
+location /local/  { lines_rate_limit rate=1r/h burst=20 key=\$arg_who name=local; empty_gif; }
+location /localeach/ { lines_rate_limit rate=1r/h burst=20 key=\$arg_who name=localeach sync=each; empty_gif; }
+location /open/   { lines_rate_limit rate=1r/h burst=2 key=\$arg_who name=open fail=open; empty_gif; }
+location /closed/ { lines_rate_limit rate=1r/h burst=100 key=\$arg_who name=closed fail=closed sync=each; empty_gif; }
+location /closeddry/ { lines_rate_limit rate=1r/h burst=100 key=\$arg_who name=closeddry fail=closed dry_run sync=each; empty_gif; }
+location /auth/   { lines_auth workspace; proxy_pass $url; }
+location /authclosed/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=100 name=authclosed fail=closed sync=each; proxy_pass $url; }
+location /strict/ { lines_auth workspace stale=0; proxy_pass $url; }
+location /short/  { lines_auth workspace stale=3s; proxy_pass $url; }
+location /page/   { lines_auth workspace stale=0; error_page 503 =503 \@page; proxy_pass $url; }
+location \@page   { default_type text/plain; return 503 'the page'; }
+END
+);
+
+my $key   = $nginx->workspace(one => {plan => 'growth'});
+my $never = $nginx->workspace(two => {plan => 'growth'});
+my $auth  = $nginx->bearer($key);
+
+sub ok_in (@paths) {
+    return scalar grep { $_->status == 200 } map { $nginx->get($_) } @paths;
+}
+
+# the limits are known, and partly used
+is ok_in(('/local/x?who=a') x 15), 15, 'local: before';
+is ok_in(('/localeach/x?who=a') x 15), 15, 'local, each: before';
+is ok_in('/closed/x?who=a'), 1, 'closed: before';
+is ok_in(('/open/x?who=a') x 3), 2, 'open: before';
+is $nginx->get('/auth/x', $auth)->status, 200, 'auth: before';
+
+# stopped, and paused: neither costs time once it is known
+for my $how (qw(stop pause)) {
+    my $mark = time;
+    $redis->$how;
+
+    # the first ones may wait for as long as an operation may take
+    my $slowest = 0;
+    my $first   = time;
+    while (time - $first < 1) {
+        my $answer = $nginx->get("/open/x?who=$how");
+        is $answer->status, 200, "$how: open lets pass" if $slowest == 0;
+        $slowest = $answer->seconds if $answer->seconds > $slowest;
+        last if $answer->status != 200;
+    }
+    cmp_ok $slowest, '<', 0.3 + 0.7 * $t->slow, "$how: nobody waits longer than the deadline";
+
+    # a second later nobody waits at all
+    my @times = sort { $a <=> $b } map { $nginx->get("/open/x?who=$how$_")->seconds } 1 .. 60;
+    cmp_ok $times[54], '<', 0.1 * $t->slow, sprintf '%s: then none waits: %.4f s for the slowest but five', $how, $times[54];
+
+    # a refusal is remembered for a second
+    wait_for(sub { ok_in('/open/x?who=a') }, 10, 'open to let pass');
+    is ok_in(map {"/open/x?who=a&$_"} 1 .. 5), 5, "$how: open, beyond the limit";
+
+    my $left = ok_in(('/local/x?who=a') x 10);
+    is $left, ($how eq 'stop' ? 5 : 0), "$how: local goes on from what was left";
+    is ok_in(('/localeach/x?who=a') x 10), ($how eq 'stop' ? 5 : 0), "$how: with sync=each, too";
+    is ok_in(("/local/x?who=new$how") x 30), 20, "$how: local, one never seen: the limit per node";
+
+    my $rejected = $nginx->get('/local/x?who=a');
+    is $rejected->status, 429, "$how: local rejects";
+    ok $rejected->header('Retry-After'), 'with Retry-After';
+    like $rejected->header('RateLimit'), qr/^"local";r=0;t=\d+$/, 'and the header';
+
+    my $closed = $nginx->get('/closed/x?who=a');
+    is $closed->status, 503, "$how: closed says so";
+    is $closed->header('Retry-After'), 1, 'with Retry-After';
+    is $closed->header('RateLimit-Policy'), '"closed";q=100;w=360000', 'and the policy';
+    is $nginx->get('/closeddry/x?who=a')->status, 200, "$how: not in a dry run";
+
+    is $nginx->get('/auth/x', $auth)->status, 200, "$how: a known key is good for a while";
+    is $nginx->get('/auth/x', $nginx->bearer($never))->status, 503, "$how: one never seen is neither good nor bad";
+
+    my $answer = $nginx->get('/strict/x', $auth);
+    is $answer->status, 503, "$how: unless stale=0";
+    is $answer->header('Retry-After'), 1, 'with Retry-After';
+    is_deeply $answer->json, {error => 'Service temporarily unavailable'}, 'in the dialect';
+    is $nginx->get('/page/x', $auth)->body, 'the page', "$how: or its page";
+    is $nginx->get('/auth/x')->status, 401, "$how: who says nothing is nobody";
+
+    $answer = $nginx->get('/authclosed/x', $auth);
+    is $answer->status, 503, "$how: known, but closed";
+    is_deeply $answer->json, {error => 'Service temporarily unavailable'}, 'in the dialect';
+
+    if ($how eq 'stop') {
+        wait_for(sub { $nginx->get('/short/x', $auth)->status == 503 }, 30, 'stale=3s to end');
+        pass 'a known key is good for no longer than stale';
+        is $nginx->get('/auth/x', $auth)->status, 200, 'stale=60s goes on';
+    }
+
+    $how eq 'stop' ? $redis->start : $redis->cont;
+    wait_for(sub { $nginx->get('/closed/x?who=a')->status == 200 }, 30, 'Redis to be found again');
+    is $nginx->get('/strict/x', $auth)->status, 200, "$how: back again";
+    is ok_in(('/localeach/x?who=a') x 10), 5, "$how: and what Redis knew counts again" if $how eq 'stop';
+}
+
+# traffic all the way through loses nothing but by its limits
+{
+    my @answers;
+    my $half = 0;
+    for my $round (1 .. 6) {
+        $redis->stop  if $round == 3;
+        $redis->start if $round == 5;
+        push @answers, concurrently(100, sub ($i) { $nginx->get_p("/open/x?who=t$round-$i") });
+    }
+    is scalar(grep { $_->status != 200 } @answers), 0, 'not one of 600 requests failed';
+}
+
+{
+    my $log = path($t->dir, 'limits.log')->slurp;
+    like $log, qr{^/local/x 200 passed_local -$}m,   'passed_local shows';
+    like $log, qr{^/local/x 429 rejected_local -$}m, 'rejected_local shows';
+    like $log, qr{^/open/x 200 passed_open -$}m,     'passed_open shows';
+    like $log, qr{^/closed/x 503 unavailable -$}m,   'unavailable shows';
+    like $log, qr{^/closeddry/x 200 unavailable_dry_run -$}m, 'unavailable_dry_run shows';
+    like $log, qr{^/strict/x 503 - unavailable$}m, 'authentication without Redis shows';
+}
+
+$t->done;
