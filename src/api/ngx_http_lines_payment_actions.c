@@ -373,7 +373,7 @@ ngx_http_lines_cancel_hint(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     args[0] = action->due_key;
     args[1] = action->due_member;
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 2, args,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 3, args,
                                ngx_http_lines_cancel_hinted);
 }
 
@@ -396,7 +396,7 @@ ngx_http_lines_cancel_hinted(ngx_http_request_t *r,
 
     ngx_str_null(&args[2]);
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_cancel_begin, 2, 1,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_cancel_begin, 2, 3,
                                args, ngx_http_lines_cancel_begun);
 }
 
@@ -440,7 +440,7 @@ ngx_http_lines_cancel_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 2, args,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 3, args,
                                ngx_http_lines_cancel_start);
 }
 

@@ -247,7 +247,7 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
-        return ngx_http_lines_eval(r, ctx, &ngx_lines_script_op_dirty, 1, 0,
+        return ngx_http_lines_eval(r, ctx, &ngx_lines_script_op_dirty, 1, 1,
                                    argv, ngx_http_lines_event_news);
     }
 
@@ -409,7 +409,7 @@ ngx_http_lines_event_orphan(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_orphan_begin, 4, 4,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_orphan_begin, 4, 8,
                                args, ngx_http_lines_event_begun);
 }
 
@@ -440,7 +440,7 @@ ngx_http_lines_event_lapse(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     args[4] = ev->id;
     args[5] = ev->subscription;
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_lapse_begin, 3, 3,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_lapse_begin, 3, 6,
                                args, ngx_http_lines_event_begun);
 }
 
@@ -469,7 +469,7 @@ ngx_http_lines_event_hint(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     ngx_str_set(&args[2], "0");
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 2, args,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 3, args,
                                handler);
 }
 
@@ -603,7 +603,7 @@ ngx_http_lines_event_dirty(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
             return NGX_ERROR;
         }
 
-        rc = ngx_http_lines_eval(r, ctx, &ngx_lines_script_plan_dirty, 2, 2,
+        rc = ngx_http_lines_eval(r, ctx, &ngx_lines_script_plan_dirty, 2, 4,
                                  args, ngx_http_lines_event_dirtied);
         if (rc != NGX_AGAIN) {
             return rc;

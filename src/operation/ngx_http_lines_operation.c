@@ -404,7 +404,7 @@ ngx_http_lines_operation_call_prepare(ngx_http_lines_operation_t *op)
 
     ngx_http_lines_operation_renewed(op);
 
-    return ngx_http_lines_operation_eval(op, &ngx_lines_script_op_claim, 1, 2,
+    return ngx_http_lines_operation_eval(op, &ngx_lines_script_op_claim, 1, 3,
                                          args,
                                          ngx_http_lines_operation_call_claimed);
 }

@@ -234,7 +234,8 @@ ngx_str_t ngx_http_lines_operation_key(ngx_http_lines_operation_t *op,
     const char *fmt, ...);
 
 /*
- * A script that compares step, attempt and fence itself (lib/guard.lua).
+ * A script that compares step, attempt and fence itself (lib/guard.lua); args
+ * are the keys, nkeys of them, then the rest, nargs in all.
  * Its reply "lost" never reaches the handler: the operation is dropped.
  * Without a reply the operation is claimed again and the step that the record
  * says is entered.

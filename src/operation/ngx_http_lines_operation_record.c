@@ -58,7 +58,7 @@ ngx_http_lines_operation_claim(ngx_http_lines_operation_t *op)
     op->reply = ngx_http_lines_operation_claimed;
 
     op->command = ngx_lines_redis_eval(op->lmcf->redis,
-                                       &ngx_lines_script_op_claim, 1, 2, args,
+                                       &ngx_lines_script_op_claim, 1, 3, args,
                                        ngx_http_lines_operation_replied, op);
 
     if (op->command == NULL) {
@@ -319,7 +319,7 @@ ngx_http_lines_operation_write(ngx_http_lines_operation_t *op,
     op->changes = changes;
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_op_step, 1,
-                                         5 + nfields, args, handler);
+                                         6 + nfields, args, handler);
 }
 
 
@@ -605,7 +605,7 @@ ngx_http_lines_operation_hint(ngx_http_lines_operation_t *op, ngx_str_t *id,
     args[2].len = ngx_sprintf(ms, "%M", delay) - ms;
 
     (void) ngx_lines_redis_eval(op->lmcf->redis, &ngx_lines_script_due_add, 1,
-                                2, args, ngx_http_lines_operation_unheard,
+                                3, args, ngx_http_lines_operation_unheard,
                                 NULL);
 }
 
@@ -652,7 +652,7 @@ ngx_http_lines_operation_idle(ngx_http_lines_operation_t *op)
     args[2].len = ngx_sprintf(ms, "%M", op->conf->hint) - ms;
 
     (void) ngx_lines_redis_eval(op->lmcf->redis, &ngx_lines_script_due_drop, 1,
-                                2, args, ngx_http_lines_operation_unheard,
+                                3, args, ngx_http_lines_operation_unheard,
                                 NULL);
 }
 

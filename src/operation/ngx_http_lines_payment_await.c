@@ -260,7 +260,8 @@ ngx_http_lines_payment_announced(ngx_http_lines_operation_t *op,
     ngx_http_lines_operation_renewed(op);
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_settle,
-                                         NGX_HTTP_LINES_LINE_KEYS, 8, args,
+                                         NGX_HTTP_LINES_LINE_KEYS,
+                                         NGX_HTTP_LINES_LINE_KEYS + 8, args,
                                          ngx_http_lines_payment_settled);
 }
 

@@ -210,7 +210,7 @@ ngx_http_lines_payment_sent(ngx_http_lines_operation_t *op,
     ngx_http_lines_operation_renewed(op);
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_request_sent, 2,
-                                         8, args,
+                                         10, args,
                                          ngx_http_lines_payment_recorded);
 }
 
@@ -289,7 +289,8 @@ ngx_http_lines_payment_refused(ngx_http_lines_operation_t *op,
 
     return ngx_http_lines_operation_eval(op,
                                          &ngx_lines_script_request_refused,
-                                         NGX_HTTP_LINES_LINE_KEYS, 6, args,
+                                         NGX_HTTP_LINES_LINE_KEYS,
+                                         NGX_HTTP_LINES_LINE_KEYS + 6, args,
                                          ngx_http_lines_payment_ended);
 }
 
@@ -419,7 +420,7 @@ ngx_http_lines_payment_again(ngx_http_lines_operation_t *op)
                   &op->id, op->attempt);
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_request_again,
-                                         2, 6, args,
+                                         2, 8, args,
                                          ngx_http_lines_payment_renewed);
 }
 
@@ -452,7 +453,8 @@ ngx_http_lines_payment_cancel(ngx_http_lines_operation_t *op,
     argv[4] = *reason;
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_cancel_end,
-                                         NGX_HTTP_LINES_LINE_KEYS, 5, args,
+                                         NGX_HTTP_LINES_LINE_KEYS,
+                                         NGX_HTTP_LINES_LINE_KEYS + 5, args,
                                          ngx_http_lines_payment_canceled);
 }
 

@@ -196,7 +196,7 @@ ngx_http_lines_tell_announced(ngx_http_lines_operation_t *op,
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_operation_eval(op, &ngx_lines_script_due_add, 1, 2,
+    return ngx_http_lines_operation_eval(op, &ngx_lines_script_due_add, 1, 3,
                                          args, ngx_http_lines_tell_hinted);
 }
 
@@ -237,7 +237,8 @@ ngx_http_lines_told(ngx_http_lines_operation_t *op, const char *word)
     argv[6] = id;
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_told,
-                                         NGX_HTTP_LINES_LINE_KEYS + 1, 7,
+                                         NGX_HTTP_LINES_LINE_KEYS + 1,
+                                         NGX_HTTP_LINES_LINE_KEYS + 8,
                                          args, ngx_http_lines_tell_ended);
 }
 

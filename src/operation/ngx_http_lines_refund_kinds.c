@@ -91,7 +91,7 @@ ngx_http_lines_refund_end(ngx_http_lines_operation_t *op,
     args[10].len = ngx_strlen(event);
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_refund_end, 4,
-                                         7, args,
+                                         11, args,
                                          ngx_http_lines_refund_ended);
 }
 

@@ -268,7 +268,7 @@ ngx_http_lines_plan_end(ngx_http_lines_operation_t *op)
     args[13] = found->plan;
     args[14] = found->pending;
 
-    return ngx_http_lines_operation_eval(op, &ngx_lines_script_plan_end, 7, 8,
+    return ngx_http_lines_operation_eval(op, &ngx_lines_script_plan_end, 7, 15,
                                          args, ngx_http_lines_plan_ended);
 }
 
@@ -371,7 +371,7 @@ ngx_http_lines_lapse_got(ngx_http_lines_operation_t *op,
     }
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_lapse_end, 5,
-                                         7, args, ngx_http_lines_lapse_ended);
+                                         12, args, ngx_http_lines_lapse_ended);
 }
 
 

@@ -77,7 +77,7 @@ ngx_http_lines_sweep(ngx_event_t *ev)
                       - key;
 
         if (ngx_lines_redis_eval(lmcf->redis, &ngx_lines_script_due_read, 1,
-                                 1, args, ngx_http_lines_swept, lmcf)
+                                 2, args, ngx_http_lines_swept, lmcf)
             == NULL)
         {
             break;
