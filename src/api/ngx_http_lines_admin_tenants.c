@@ -1,6 +1,6 @@
 
 /*
- * Workspaces and accounts: PUT, GET, DELETE.
+ * Workspaces and accounts: PUT and GET.
  */
 
 #include <ngx_config.h>
@@ -8,13 +8,11 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_admin.h"
-#include "ngx_http_lines_auth.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_scripts.h"
 
 
 #define NGX_HTTP_LINES_TENANT_FIELDS  5
-#define NGX_HTTP_LINES_UNLINK_BATCH   200
 
 
 /* members of the body, each a field of the tenant's hash */
@@ -51,24 +49,8 @@ static ngx_int_t ngx_http_lines_admin_show_workspace(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_admin_show_account(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_admin_delete_tenant(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_admin_tenant_deleted(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_admin_delete_keys(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_admin_keys_found(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_admin_delete_lines(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_admin_delete_rest(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_ignore(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_admin_answer_deleted(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
 
 
 ngx_http_lines_step_pt  ngx_http_lines_admin_put_workspace_steps[] = {
@@ -111,32 +93,6 @@ ngx_http_lines_step_pt  ngx_http_lines_admin_get_account_steps[] = {
     ngx_http_lines_admin_account,
     ngx_http_lines_admin_tenant_exists,        /* 404 */
     ngx_http_lines_admin_get_tenant,
-    NULL
-};
-
-
-ngx_http_lines_step_pt  ngx_http_lines_admin_delete_workspace_steps[] = {
-    ngx_http_lines_admin_authorize,
-    ngx_http_lines_discard_body,
-    ngx_http_lines_admin_workspace,
-    ngx_http_lines_admin_delete_tenant,        /* 409 */
-    ngx_http_lines_admin_delete_keys,
-    ngx_http_lines_admin_delete_lines,
-    ngx_http_lines_admin_delete_rest,
-    ngx_http_lines_admin_answer_deleted,
-    NULL
-};
-
-
-ngx_http_lines_step_pt  ngx_http_lines_admin_delete_account_steps[] = {
-    ngx_http_lines_admin_authorize,
-    ngx_http_lines_discard_body,
-    ngx_http_lines_admin_account,
-    ngx_http_lines_admin_delete_tenant,        /* 409 */
-    ngx_http_lines_admin_delete_keys,
-    ngx_http_lines_admin_delete_lines,
-    ngx_http_lines_admin_delete_rest,
-    ngx_http_lines_admin_answer_deleted,
     NULL
 };
 
@@ -537,275 +493,8 @@ ngx_http_lines_admin_show_account(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_lines_admin_delete_tenant(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    ngx_str_t  args[3], *tenant;
-
-    tenant = &ctx->identity.tenant;
-
-    if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:t", tenant)
-        != NGX_OK
-        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ops",
-                                  tenant)
-           != NGX_OK
-        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:pending",
-                                  tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_tenant_delete, 3, 3,
-                               args, ngx_http_lines_admin_tenant_deleted);
-}
-
-
-/* an unknown tenant may be one whose deletion was cut short: go on with it */
-
-static ngx_int_t
-ngx_http_lines_admin_tenant_deleted(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_str_t  result;
-
-    result.data = (u_char *) reply->str;
-    result.len = (reply->type == REDIS_REPLY_STRING) ? reply->len : 0;
-
-    if (ngx_http_lines_is(&result, "lines")) {
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
-                                    "The tenant has live lines");
-    }
-
-    if (ngx_http_lines_is(&result, "operations")) {
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
-                                    "The tenant has unfinished operations");
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_delete_keys(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    ngx_str_t  argv[2];
-
-    ngx_str_set(&argv[0], "SMEMBERS");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
-                               &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 2, argv,
-                                  ngx_http_lines_admin_keys_found);
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_keys_found(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_int_t   rc;
-    ngx_str_t   argv[3], id;
-    ngx_uint_t  i;
-
-    rc = NGX_OK;
-
-    for (i = 0; i < reply->elements; i++) {
-
-        id = ngx_http_lines_reply_str(reply, i);
-
-        ngx_str_set(&argv[0], "DEL");
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &id)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_command(r, ctx, 2, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        ngx_str_set(&argv[0], "PUBLISH");
-        ngx_str_set(&argv[1], NGX_HTTP_LINES_REVOKED);
-        argv[2] = id;
-
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    return rc;
-}
-
-
-static ngx_int_t
 ngx_http_lines_admin_ignore(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_delete_lines(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    ngx_str_t  argv[4];
-
-    ngx_str_set(&argv[0], "ZRANGE");
-    ngx_str_set(&argv[2], "0");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:lines",
-                               &ctx->identity.tenant)
-        != NGX_OK
-        || ngx_lines_redis_format(r->pool, &argv[3], "%d",
-                                  NGX_HTTP_LINES_UNLINK_BATCH - 1)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 4, argv,
-                                  ngx_http_lines_admin_lines_found);
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_int_t   rc;
-    ngx_str_t   argv[4], id, lines;
-    ngx_uint_t  i;
-
-    if (reply->elements == 0) {
-        return NGX_OK;
-    }
-
-    rc = NGX_OK;
-
-    if (ngx_lines_redis_format(r->pool, &lines, "lines:{%V}:lines",
-                               &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < reply->elements; i++) {
-
-        id = ngx_http_lines_reply_str(reply, i);
-
-        ngx_str_set(&argv[0], "UNLINK");
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                                   &ctx->identity.tenant, &id)
-            != NGX_OK
-            || ngx_lines_redis_format(r->pool, &argv[2], "lines:{%V}:op:%V",
-                                      &ctx->identity.tenant, &id)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &id)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_command(r, ctx, 2, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        ngx_str_set(&argv[0], "ZREM");
-        argv[1] = lines;
-        argv[2] = id;
-
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    /* the next page */
-
-    ctx->step--;
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_delete_rest(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    ngx_int_t    rc;
-    ngx_str_t    argv[8], *tenant;
-    ngx_uint_t   i;
-
-    static const char  *names[] = {
-        "keys", "lines", "ev", "win", "pending", NULL
-    };
-
-    tenant = &ctx->identity.tenant;
-
-    ngx_str_set(&argv[0], "UNLINK");
-
-    for (i = 0; names[i]; i++) {
-        if (ngx_lines_redis_format(r->pool, &argv[1 + i], "lines:{%V}:%s",
-                                   tenant, names[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    rc = ngx_http_lines_command(r, ctx, 1 + i, argv,
-                                ngx_http_lines_admin_ignore);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    ngx_str_set(&argv[0], "SREM");
-    ngx_str_set(&argv[1], "lines:{tenants}");
-    argv[2] = *tenant;
-
-    return ngx_http_lines_command(r, ctx, 3, argv,
-                                  ngx_http_lines_admin_ignore);
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_answer_deleted(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
-                                        "{\"id\":\"%V\",\"deleted\":true}",
-                                        &ctx->params[0]);
 }
