@@ -13,7 +13,7 @@
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_secret.h"
 #include "ngx_http_lines_failpoint.h"
-#include "ngx_http_lines_operation.h"
+#include "ngx_http_lines_event.h"
 #include "ngx_lines_stripe_signature.h"
 
 
@@ -26,10 +26,6 @@ struct ngx_http_lines_webhook_conf_s {
     time_t                       tolerance;
 };
 
-
-ngx_int_t ngx_http_lines_webhook_event(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_lines_stripe_event_t *event)
-    __attribute__((weak));
 
 static ngx_int_t ngx_http_lines_webhook_read(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
@@ -351,10 +347,6 @@ ngx_http_lines_webhook_take(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     }
 
     NGX_HTTP_LINES_FAILPOINT("webhook.before");
-
-    if (ngx_http_lines_webhook_event == NULL) {
-        return ngx_http_lines_unavailable(r, ctx, 60);
-    }
 
     return ngx_http_lines_webhook_event(r, ctx, event);
 }

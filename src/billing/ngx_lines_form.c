@@ -107,7 +107,7 @@ ngx_lines_form_append(ngx_lines_form_t *form, u_char *data, size_t len)
 {
     u_char  *p;
 
-    if (form->failed) {
+    if (form->failed || len == 0) {
         return;
     }
 

@@ -184,8 +184,11 @@ ngx_http_lines_call_header(ngx_http_request_t *sr, ngx_str_t *name,
     ngx_strlow(h->lowcase_key, name->data, name->len);
     h->hash = ngx_hash_key(h->lowcase_key, name->len);
 
-    p = ngx_cpymem(h->value.data, value->data, value->len);
-    *p = '\0';
+    if (value->len) {
+        ngx_memcpy(h->value.data, value->data, value->len);
+    }
+
+    h->value.data[value->len] = '\0';
 
     return NGX_OK;
 }

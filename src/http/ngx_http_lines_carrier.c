@@ -236,7 +236,9 @@ ngx_http_lines_carrier_call(ngx_http_lines_carrier_t *carrier,
         return NGX_ERROR;
     }
 
-    ngx_memcpy(args.data, call->args.data, args.len);
+    if (args.len) {
+        ngx_memcpy(args.data, call->args.data, args.len);
+    }
 
     if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
                             NGX_HTTP_SUBREQUEST_IN_MEMORY

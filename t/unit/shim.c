@@ -6,6 +6,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <inttypes.h>
 
 
 u_char *
@@ -73,4 +74,85 @@ ngx_atoi(u_char *line, size_t n)
     }
 
     return value;
+}
+
+
+/* the one pool of these programs ends with them */
+
+typedef union shim_block_u  shim_block_t;
+
+union shim_block_u {
+    shim_block_t  *next;
+    u_char         aligned[16];
+};
+
+
+static shim_block_t  *shim_blocks;
+
+
+void *
+ngx_palloc(ngx_pool_t *pool, size_t size)
+{
+    shim_block_t  *block;
+
+    block = malloc(sizeof(shim_block_t) + size);
+    if (block == NULL) {
+        return NULL;
+    }
+
+    block->next = shim_blocks;
+    shim_blocks = block;
+
+    return block + 1;
+}
+
+
+void *
+ngx_pnalloc(ngx_pool_t *pool, size_t size)
+{
+    return ngx_palloc(pool, size);
+}
+
+
+void *
+ngx_array_push_n(ngx_array_t *a, ngx_uint_t n)
+{
+    void  *elts;
+
+    if (a->nelts + n > a->nalloc) {
+        elts = ngx_palloc(a->pool, (a->nalloc + n) * 2 * a->size);
+        if (elts == NULL) {
+            return NULL;
+        }
+
+        ngx_memcpy(elts, a->elts, a->nelts * a->size);
+
+        a->elts = elts;
+        a->nalloc = (a->nalloc + n) * 2;
+    }
+
+    a->nelts += n;
+
+    return (u_char *) a->elts + (a->nelts - n) * a->size;
+}
+
+
+/* of the formats, "%L" alone */
+
+u_char * ngx_cdecl
+ngx_sprintf(u_char *buf, const char *fmt, ...)
+{
+    int      n;
+    char     text[32];
+    va_list  args;
+
+    if (strcmp(fmt, "%L") != 0) {
+        abort();
+    }
+
+    va_start(args, fmt);
+    n = snprintf(text, sizeof(text), "%" PRId64, va_arg(args, int64_t));
+    va_end(args);
+
+    return ngx_cpymem(buf, text, n);
 }
