@@ -10,6 +10,7 @@
 
 #include "ngx_http_lines_auth.h"
 #include "ngx_http_lines_key_cache.h"
+#include "ngx_http_lines_metrics.h"
 #include "ngx_lines_bearer.h"
 
 
@@ -140,9 +141,12 @@ ngx_http_lines_key_authenticate(ngx_http_request_t *r,
         if (ngx_http_lines_key_fresh(lmcf, &lookup->key)) {
             ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                            "lines key: cached");
+            ngx_http_lines_metrics_inc(key_cache_hits);
             return ngx_http_lines_key_judge(r, ctx, lookup);
         }
     }
+
+    ngx_http_lines_metrics_inc(key_cache_misses);
 
     lookup->generation = ngx_http_lines_key_cache_generation(lmcf);
 
@@ -241,6 +245,7 @@ ngx_http_lines_key_unanswered(ngx_http_request_t *r,
     {
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines key: stale");
+        ngx_http_lines_metrics_inc(key_cache_stale);
         return ngx_http_lines_key_judge(r, ctx, lookup);
     }
 

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_metrics.h"
 #include "ngx_http_lines_billing_call.h"
 #include "ngx_http_lines_failpoint.h"
 
@@ -326,6 +327,8 @@ ngx_http_lines_billing_done(ngx_http_lines_billing_call_t *call)
     result = &call->result;
 
     result->elapsed = ngx_current_msec - call->start;
+
+    ngx_http_lines_metrics_billing(result->outcome, result->elapsed);
 
     if (result->outcome != NGX_LINES_STRIPE_OK) {
         result->subscription = NULL;

@@ -457,6 +457,7 @@ ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf)
     if (slot->pid == (ngx_atomic_uint_t) ngx_pid) {
         slot->redis_connected = status.connected;
         slot->redis_away = status.away;
+        slot->redis_probing = status.probing;
         slot->redis_inflight = status.inflight;
     }
 

@@ -173,6 +173,10 @@ ngx_lines_redis_status(ngx_lines_redis_t *redis,
 
     status->connected = (conn->state == NGX_LINES_REDIS_READY);
     status->away = conn->away;
+    status->probing = conn->away
+                      && (conn->state == NGX_LINES_REDIS_RESOLVING
+                          || conn->state == NGX_LINES_REDIS_CONNECTING
+                          || conn->state == NGX_LINES_REDIS_HANDSHAKE);
     status->reconnects = conn->connects ? conn->connects - 1 : 0;
     status->evicts = conn->evicts;
     status->no_aof = conn->no_aof;

@@ -59,6 +59,8 @@ typedef struct {
                                            two above are not known */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
     ngx_uint_t           away;          /* flag: operations fail at once */
+    ngx_uint_t           probing;       /* flag: away, and an attempt to
+                                           connect is under way */
 
     /* since the worker started */
     ngx_uint_t           commands;      /* operations accepted */

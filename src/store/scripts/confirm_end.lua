@@ -29,6 +29,7 @@ redis.call('HINCRBY', KEYS[5], 'account_lines', 1)
 redis.call('ZADD', KEYS[4], int(now), h.id)
 line_save(KEYS[3], h, h, now)
 
+count_move(KEYS[5], 'new', 'active')
 event(KEYS[6], now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')
 

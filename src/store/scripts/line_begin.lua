@@ -102,6 +102,7 @@ end
 
 -- every field was only set in h so far
 line_save(KEYS[2], h, h, now)
+count_move(KEYS[1], 'new', h.status)
 event(KEYS[8], now, 'line.' .. h.status, 'line', h.id, 'from', '',
       'to', h.status, 'reason', '')
 

@@ -28,6 +28,7 @@ local changes = { active = '0', released = int(now) }
 
 line_free_place(KEYS[2], h, changes)
 line_save(KEYS[1], h, changes, now)
+count_move(KEYS[2], h.status, 'released')
 event(KEYS[3], now, 'line.released', 'line', h.id, 'from', h.status,
       'to', h.status, 'reason', '')
 

@@ -86,6 +86,12 @@ local function event(events_key, now, name, ...)
 end
 
 
+-- what ever became of a tenant's lines, exactly: metrics add these up
+local function count_move(tenant_key, from, to)
+    redis.call('HINCRBY', tenant_key, 'moves:' .. from .. ':' .. to, 1)
+end
+
+
 -- the body of an answer about a line request
 local function line_answer(h)
     return '{"success":true,"status":' .. js(h.status)

@@ -42,6 +42,7 @@ local function line_move(keys, h, to, changes, now)
 
     line_save(keys.line, h, changes, now)
 
+    count_move(keys.tenant, from, to)
     event(keys.events, now, 'line.' .. to, 'line', h.id, 'from', from,
           'to', to, 'reason', changes.reason or '')
 
