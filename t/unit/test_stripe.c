@@ -34,6 +34,7 @@ test_form(void)
 
     value = exact("\0\r\n", 3);
     ngx_lines_form_add(&form, "raw", &value);
+    free(value.data);
 
     ngx_str_null(&value);
     ngx_lines_form_add(&form, "empty", &value);
