@@ -1,0 +1,88 @@
+# What is written about the module is true: the configuration to copy loads, every directive, variable, route
+# of the operator's API and metric is described, and nothing is described that is not there.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines;
+use Mojo::File qw(path);
+
+my $t    = Test::Lines->new;
+my $root = $t->root;
+my $source = join "\n", map { path($_)->slurp } glob("$root/src/*.c $root/src/*/*.c");
+
+sub same ($what, $there, $told) {
+    my %there = map { $_ => 1 } @$there;
+    my %told  = map { $_ => 1 } @$told;
+    is_deeply [sort grep { !$told{$_} } keys %there], [], "every $what is described";
+    is_deeply [sort grep { !$there{$_} } keys %told], [], "no $what is described that is not there";
+}
+
+subtest 'conf/lines.conf' => sub {
+    my $conf = path("$root/conf/lines.conf")->slurp;
+    my $dir  = path($t->dir, 'etc')->make_path;
+
+    system('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=lines.example.com', '-days', 2,
+        '-keyout', "$dir/tls.key", '-out', "$dir/tls.crt", '-batch') == 0 or die 'openssl';
+    open my $out, '>', "$dir/$_->[0]" and print $out "$_->[1]\n" and close $out and chmod 0600, "$dir/$_->[0]"
+      for ['admin.token', 'operator'], ['stripe.key', 'sk_live_x'], ['webhook.key', 'whsec_x'];
+
+    # the files are elsewhere here, and there is no name service
+    $conf =~ s{/etc/lines/}{$dir/}g;
+    $conf =~ s{/etc/ssl/certs/ca-certificates.crt}{$dir/tls.crt}g;
+    $conf =~ s{api\.stripe\.com:443}{127.0.0.1:443};
+    $conf =~ s{proxy_pass https://clerk\.example\.com/}{proxy_pass https://127.0.0.1/};
+
+    my ($code, $output) = $t->test_config(http => $conf);
+    is $code, 0, 'loads as it is' or diag $output;
+    unlike $output, qr/\[warn\]/, 'without a warning';
+};
+
+subtest 'directives' => sub {
+    my ($commands) = path("$root/src/ngx_http_lines_module.c")->slurp =~ /ngx_http_lines_commands\[\] = \{(.*?)\n\};/s;
+    my @there = $commands =~ /ngx_string\("(lines_\w+)"\)/g;
+    my $text  = path("$root/conf/directives.md")->slurp;
+    my @told  = $text =~ /^### (lines_\w+)/gm;
+    same(directive => \@there, \@told);
+
+    for my $section ($text =~ /^### (lines_\w+\n.*?)(?=^##|\z)/gms) {
+        my ($name) = $section =~ /^(\w+)/;
+        like $section, qr/^Syntax: +\*\*$name\*\*.*;$/m, "$name: syntax";
+        like $section, qr/^Default: +\S/m, "$name: default";
+        like $section, qr/^Context: +(http|server|location)/m, "$name: context";
+    }
+};
+
+subtest 'variables' => sub {
+    my @there = $source =~ /ngx_string\("(lines_\w+)"\), NULL, ngx_http_lines_\w+,/g;
+    push @there, $source =~ /static ngx_str_t +name = ngx_string\("(lines_\w+)"\)/g;
+    push @there, 'lines_billing_key', 'lines_limit_status', 'lines_limit_remaining';
+    my %seen;
+    same(variable => [grep { !$seen{$_}++ } @there], [path("$root/conf/variables.md")->slurp =~ /^\| `\$(lines_\w+)`/gm]);
+    like $source, qr/"$_"/, "\$$_ is there" for qw(lines_billing_key lines_limit_status lines_limit_remaining);
+};
+
+subtest "the operator's API" => sub {
+    my ($routes) = path("$root/src/api/ngx_http_lines_admin.c")->slurp =~ /ngx_http_lines_admin_routes\[\] = \{(.*?)\n\};/s;
+    my @there;
+    my $text = path("$root/conf/admin.md")->slurp;
+
+    while ($routes =~ /NGX_HTTP_(\w+), ngx_string\("([^"]*)"\)/g) {
+        my ($method, $path) = ($1, $2);
+        (my $pattern = $path) =~ s{^(workspaces|accounts)/:id/keys}{(?:$1/:id|…)/keys};
+        $pattern =~ s{^(workspaces|accounts)/:id$}{$1/:id};
+        $pattern =~ s/:\w+/:\\w+/g;
+        like $text, qr/^\|.*\b$method\b.*`?$pattern\b/m, "$method $path";
+    }
+};
+
+subtest 'the README' => sub {
+    my $readme = path("$root/README.md")->slurp;
+    cmp_ok scalar(split /\n/, $readme), '<=', 170, 'at most three screens';
+    for my $file ($readme =~ /\]\(((?!http)[^)#]+)\)/g) {
+        ok -e "$root/$file", "its link to $file leads somewhere";
+    }
+};
+
+$t->done;
