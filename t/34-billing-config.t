@@ -1,0 +1,151 @@
+# What nginx -t says of lines_billing and of the locations that the module calls.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines;
+
+my $t   = Test::Lines->new;
+my $key = $t->file('stripe.key', "sk_test_lines\n");
+my $dir = $t->dir;
+
+qx(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=api.stripe.com -keyout $dir/ca.key -out $dir/ca.pem 2>&1);
+
+my %sound = (
+    internal                      => '',
+    proxy_pass                    => 'https://127.0.0.1:1/',
+    proxy_intercept_errors        => 'off',
+    proxy_next_upstream           => 'off',
+    proxy_ignore_headers          => 'X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset',
+    proxy_http_version            => '1.1',
+    proxy_set_header              => 'Authorization "Bearer $lines_billing_key"',
+    proxy_ssl_verify              => 'on',
+    proxy_ssl_trusted_certificate => "$dir/ca.pem",
+    proxy_ssl_server_name         => 'on',
+    proxy_ssl_name                => 'api.stripe.com',
+    subrequest_output_buffer_size => '64k',
+);
+
+sub location ($name, %change) {
+    my %all = (%sound, %change);
+    return "location $name { " . join(' ', map { defined $all{$_} ? "$_ $all{$_};" : () } sort keys %all) . ' }';
+}
+
+sub check (%o) {
+    my ($code, $output) = $t->test_config(
+        http   => $o{http} // "lines_billing /_lines/billing/ key_file=$key deployment=prod;",
+        server => $o{server} // ''
+    );
+    return ($code == 0, $output);
+}
+
+sub accepted ($name, %o) {
+    my ($ok, $output) = check(%o);
+    ok $ok, "accepted: $name" or diag $output;
+}
+
+sub refused ($name, $message, %o) {
+    my ($ok, $output) = check(%o);
+    ok !$ok, "refused: $name";
+    like $output, $message, 'and says why';
+}
+
+my $uri = '/_lines/billing/';
+
+accepted 'a sound location', server => location($uri);
+accepted 'one of stronger preference', server => location("^~ $uri") . ' location ~ ^/_lines { return 404; }';
+accepted 'one inside another', server => 'location /_lines/ { return 404; ' . location($uri) . ' }';
+accepted 'plain HTTP without TLS directives', server => location($uri, proxy_pass => 'http://127.0.0.1:1/',
+    map { $_ => undef } grep {/ssl/} keys %sound);
+accepted 'the default URI', http => "lines_billing key_file=$key deployment=prod;", server => location($uri);
+accepted 'in the second server', http => "lines_billing $uri key_file=$key deployment=prod; server { listen 127.0.0.1:1; location / { return 204; } }",
+    server => location($uri);
+
+my $where = qr/"lines_billing": "$uri"/;
+my $line  = qr/ in \S+nginx\.conf:\d+/;
+
+refused 'no location at all', qr/$where is in no location of any server$line/, server => 'location /other { return 204; }';
+refused 'a catch-all', qr/$where is in no location of any server/, server => 'location / { return 204; }';
+refused 'a location that clients can reach', qr/$where is a location that clients can reach: it lacks "internal"$line/,
+    server => location($uri, internal => undef);
+refused 'a regular expression before it', qr/$where is (?:in no location|a location that)/,
+    server => location($uri) . ' location ~ ^/_lines { return 404; }';
+refused 'no proxy_pass', qr/$where is a location without "proxy_pass"/,
+    server => "location $uri { internal; return 204; }";
+
+for (
+    [proxy_ssl_verify              => 'off', qr/proxies to https without "proxy_ssl_verify on"/],
+    [proxy_ssl_verify              => undef, qr/proxies to https without "proxy_ssl_verify on"/],
+    [proxy_ssl_trusted_certificate => undef, qr/no proxy_ssl_trusted_certificate for proxy_ssl_verify/],
+    [proxy_ssl_server_name         => 'off', qr/proxies to https without "proxy_ssl_server_name on"/],
+    [proxy_ssl_server_name         => undef, qr/proxies to https without "proxy_ssl_server_name on"/],
+    [proxy_ssl_name                => undef, qr/proxies to https without "proxy_ssl_name"/],
+    [proxy_next_upstream           => undef, qr/without "proxy_next_upstream off"/],
+    [proxy_next_upstream           => 'error timeout non_idempotent', qr/without "proxy_next_upstream off"/],
+    [proxy_intercept_errors        => 'on',  qr/with "proxy_intercept_errors on"/],
+    [proxy_ignore_headers          => 'Vary', qr/without "proxy_ignore_headers X-Accel-Redirect"/],
+    [proxy_pass_request_headers    => 'off', qr/with "proxy_pass_request_headers off"/],
+    [proxy_pass_request_body       => 'off', qr/with "proxy_pass_request_body off"/],
+    [subrequest_output_buffer_size => undef, qr/of less than 64k/],
+    [subrequest_output_buffer_size => '63k', qr/of less than 64k/],
+) {
+    my ($directive, $value, $message) = @$_;
+    refused "$directive " . ($value // 'missing'), $message, server => location($uri, $directive => $value);
+}
+
+refused 'https by a variable', qr/proxies to https without/, server => 'set $to 127.0.0.1:1; '
+  . location($uri, proxy_pass => 'https://$to/', proxy_ssl_verify => 'off');
+refused 'inherited from the server', qr/with "proxy_intercept_errors on"/,
+    server => 'proxy_intercept_errors on; ' . location($uri, proxy_intercept_errors => undef);
+refused 'https by an upstream block', qr/proxies to https without "proxy_ssl_name"/,
+    http => "lines_billing $uri key_file=$key deployment=prod; upstream stripe { server 127.0.0.1:1; }",
+    server => location($uri, proxy_pass => 'https://stripe/', proxy_ssl_name => undef);
+
+my $server = location($uri);
+
+for (
+    ["$uri key_file=$key" => qr/"lines_billing" lacks "deployment="/],
+    ["$uri deployment=prod" => qr/"lines_billing" lacks "key_file="/],
+    ["$uri key_file=/nowhere deployment=prod" => qr/"lines_billing": open\(\) "\/nowhere" failed/],
+    ["$uri key_file=$key deployment=a/b" => qr{invalid parameter "deployment=a/b" of "lines_billing"}],
+    ["$uri key_file=$key deployment=prod budget=x" => qr/invalid parameter "budget=x"/],
+    ["$uri key_file=$key deployment=prod budget=0" => qr/invalid parameter "budget=0"/],
+    ["$uri key_file=$key deployment=prod budget=9s timeout=8s" => qr/"budget=" exceeds "timeout="/],
+    ["$uri key_file=$key deployment=prod key=sk_test" => qr/invalid parameter "key=sk_test"/],
+    ["$uri key_file=$key deployment=prod version=a;b" => qr/unexpected|invalid|unknown/],
+    ["/_lines/billing key_file=$key deployment=prod" => qr{needs a URI that ends with "/"}],
+) {
+    my ($value, $message) = @$_;
+    refused "lines_billing $value", $message, http => "lines_billing $value;", server => $server;
+}
+
+refused 'twice', qr/"lines_billing" directive is duplicate/,
+    http => "lines_billing $uri key_file=$key deployment=a; lines_billing $uri key_file=$key deployment=b;", server => $server;
+
+my $empty = $t->file('empty.key', "\n");
+refused 'an empty key', qr/no secret in the first line/, http => "lines_billing $uri key_file=$empty deployment=prod;", server => $server;
+
+my $plans = 'lines_billing_plan growth price=price_a price=price_b; lines_billing_plan mini price=price_c;';
+accepted 'plans before it', http => "$plans lines_billing key_file=$key deployment=prod;", server => $server;
+accepted 'plans after it', http => "lines_billing key_file=$key deployment=prod; $plans", server => $server;
+refused 'plans without it', qr/"lines_billing_plan" needs "lines_billing"/, http => $plans;
+refused 'a price of two plans', qr/duplicate price "price_a"/,
+    http => "lines_billing key_file=$key deployment=prod; $plans lines_billing_plan mini price=price_a;", server => $server;
+refused 'a plan without a price', qr/invalid parameter "prices=x" of "lines_billing_plan"/,
+    http => 'lines_billing_plan mini prices=x;';
+
+chmod 0644, $key;
+my ($ok, $output) = check(server => $server);
+ok $ok, 'a key that everybody may read is accepted' or diag $output;
+like $output, qr/\[warn\].*everybody may read the secret in "\Q$key\E"/, 'with a warning';
+unlike $output, qr/sk_test/, 'that does not show it';
+
+SKIP: {
+    skip 'the module under test has failpoints', 2 if path_has_failpoints();
+    refused 'lines_failpoint', qr/unknown directive "lines_failpoint"/, http => 'lines_failpoint x;';
+    refused 'lines_billing_debug', qr/unknown directive "lines_billing_debug"/, server => 'location /x { lines_billing_debug; }';
+}
+
+sub path_has_failpoints { Test::Lines::Nginx->new(t => $t, name => 'probe')->knows('lines_failpoint') }
+
+$t->done;
