@@ -70,6 +70,14 @@ static ngx_http_lines_route_t  ngx_http_lines_admin_routes[] = {
       ngx_http_lines_admin_revoke_account_key_steps,
       ngx_string("admin_revoke_key") },
 
+    { NGX_HTTP_GET, ngx_string("operations"),
+      ngx_http_lines_admin_list_operations_steps,
+      ngx_string("admin_list_operations") },
+
+    { NGX_HTTP_POST, ngx_string("operations/:id/retry"),
+      ngx_http_lines_admin_retry_operation_steps,
+      ngx_string("admin_retry_operation") },
+
     { NGX_HTTP_GET, ngx_string("lines"),
       ngx_http_lines_admin_list_lines_steps,
       ngx_string("admin_list_lines") },

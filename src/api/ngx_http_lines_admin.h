@@ -61,5 +61,8 @@ extern ngx_http_lines_step_pt  ngx_http_lines_admin_line_status_steps[];
 extern ngx_http_lines_step_pt  ngx_http_lines_admin_line_usage_steps[];
 extern ngx_http_lines_step_pt  ngx_http_lines_admin_line_release_steps[];
 
+extern ngx_http_lines_step_pt  ngx_http_lines_admin_list_operations_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_admin_retry_operation_steps[];
+
 
 #endif /* _NGX_HTTP_LINES_ADMIN_H_INCLUDED_ */

@@ -27,6 +27,7 @@ typedef struct {
     ngx_str_t                     due_member;
 
     ngx_str_t                    *tenants;       /* of the customer */
+    ngx_str_t                    *plans;         /* their operations */
     ngx_uint_t                    ntenants;
     ngx_uint_t                    left;
 
@@ -49,6 +50,8 @@ static ngx_int_t ngx_http_lines_event_line(ngx_http_request_t *r,
 static ngx_int_t ngx_http_lines_event_derive(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, const char *prefix,
     ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_event_indexed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_event_orphan(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_event_lapse(ngx_http_request_t *r,
@@ -356,13 +359,21 @@ ngx_http_lines_event_derive(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_lines_command(r, ctx, 3, argv, ngx_http_lines_event_dirtied);
+    rc = ngx_http_lines_command(r, ctx, 3, argv, ngx_http_lines_event_indexed);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
     return ngx_http_lines_event_hint(r, ctx, &ev->tenant, &ev->spawn, handler);
+}
+
+
+static ngx_int_t
+ngx_http_lines_event_indexed(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    return NGX_OK;
 }
 
 
@@ -520,7 +531,7 @@ ngx_http_lines_event_tenants(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
     ngx_int_t                rc;
-    ngx_str_t               *tenant, id = ngx_string(NGX_HTTP_LINES_PLAN_ID);
+    ngx_str_t               *tenant, argv[3];
     ngx_uint_t               i;
     ngx_http_lines_event_t  *ev;
 
@@ -537,7 +548,9 @@ ngx_http_lines_event_tenants(ngx_http_request_t *r,
     }
 
     ev->tenants = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
-    if (ev->tenants == NULL) {
+    ev->plans = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
+
+    if (ev->tenants == NULL || ev->plans == NULL) {
         return NGX_ERROR;
     }
 
@@ -550,17 +563,43 @@ ngx_http_lines_event_tenants(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
-        if (tenant->len > 2 && tenant->data[0] == 'w') {
-            ev->ntenants++;
+        if (tenant->len < 3 || tenant->data[0] != 'w') {
+            continue;
         }
+
+        if (ngx_http_lines_plan_id(r->pool, tenant, &ev->plans[ev->ntenants])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ev->ntenants++;
     }
 
     if (ev->ntenants == 0) {
         return ngx_http_lines_event_ignore(r, ctx);
     }
 
+    ngx_str_set(&argv[0], "SET");
+
     for (i = 0; i < ev->ntenants; i++) {
-        rc = ngx_http_lines_event_hint(r, ctx, &ev->tenants[i], &id,
+        argv[2] = ev->tenants[i];
+
+        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
+                                   &ev->plans[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_lines_command(r, ctx, 3, argv,
+                                    ngx_http_lines_event_indexed);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        rc = ngx_http_lines_event_hint(r, ctx, &ev->tenants[i], &ev->plans[i],
                                        ngx_http_lines_event_dirty);
         if (rc != NGX_AGAIN) {
             return rc;
@@ -588,10 +627,10 @@ ngx_http_lines_event_dirty(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_OK;
     }
 
-    ngx_str_set(&args[2], NGX_HTTP_LINES_PLAN_ID);
     args[3] = ev->customer;
 
     for (i = 0; i < ev->ntenants; i++) {
+        args[2] = ev->plans[i];
 
         if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
                                    &ev->tenants[i], &args[2])
@@ -620,19 +659,19 @@ static ngx_int_t
 ngx_http_lines_event_dirtied(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t                id = ngx_string(NGX_HTTP_LINES_PLAN_ID);
     ngx_uint_t               i;
     ngx_http_lines_event_t  *ev;
 
     ev = ctx->data;
 
-    if (ev->ntenants == 0 || --ev->left > 0) {
+    if (--ev->left > 0) {
         return NGX_OK;
     }
 
     for (i = 0; i < ev->ntenants; i++) {
         (void) ngx_http_lines_operation_spawn(ngx_http_lines_get_main_conf(r),
-                                              &ev->tenants[i], &id, 0, 0);
+                                              &ev->tenants[i], &ev->plans[i],
+                                              0, 0);
     }
 
     return ngx_http_lines_event_ignore(r, ctx);

@@ -539,6 +539,8 @@ ngx_http_lines_operation_again(ngx_http_lines_operation_t *op)
         ngx_str_set(&fields[2], "stuck");
         ngx_str_set(&fields[3], "no_answer");
         n = 4;
+
+        ngx_http_lines_operation_list_stuck(op);
     }
 
     return ngx_http_lines_operation_rest(op, delay, n, fields);
@@ -555,11 +557,35 @@ ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
                   "lines operation %V: %V is stuck: %s",
                   &op->id, &op->point, reason);
 
+    ngx_http_lines_operation_list_stuck(op);
+
     ngx_str_set(&fields[0], "stuck");
     fields[1].data = (u_char *) reason;
     fields[1].len = ngx_strlen(reason);
 
     return ngx_http_lines_operation_rest(op, op->conf->every, 2, fields);
+}
+
+
+/* where the operator finds it: written before the record says so */
+
+void
+ngx_http_lines_operation_list_stuck(ngx_http_lines_operation_t *op)
+{
+    ngx_str_t  argv[4];
+
+    ngx_str_set(&argv[0], "ZADD");
+    ngx_str_set(&argv[1], "lines:{stuck}");
+
+    if (ngx_lines_redis_format(op->pool, &argv[2], "%L",
+                               ngx_http_lines_operation_now(op))
+        == NGX_OK
+        && ngx_lines_redis_format(op->pool, &argv[3], "%V %V", &op->tenant,
+                                  &op->id)
+           == NGX_OK)
+    {
+        ngx_http_lines_operation_forget(op, 4, argv);
+    }
 }
 
 

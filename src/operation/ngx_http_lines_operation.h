@@ -316,6 +316,9 @@ ngx_int_t ngx_http_lines_operation_rest(ngx_http_lines_operation_t *op,
 ngx_int_t ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
     const char *reason);
 
+/* for who rests with "stuck" among its own fields: the operator's list */
+void ngx_http_lines_operation_list_stuck(ngx_http_lines_operation_t *op);
+
 /* its record is done (a script said so): the hint goes, the clients learn */
 ngx_int_t ngx_http_lines_operation_finish(ngx_http_lines_operation_t *op);
 

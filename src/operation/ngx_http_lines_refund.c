@@ -408,6 +408,8 @@ ngx_http_lines_refund_credited(ngx_http_lines_operation_t *op,
                       "lines operation %V: refund refused, \"%V\" \"%V\"",
                       &op->id, &result->error.code, &result->error.message);
 
+        ngx_http_lines_operation_list_stuck(op);
+
         ngx_str_set(&fields[0], "stuck");
         ngx_str_set(&fields[1], "refund_refused");
         ngx_str_set(&fields[2], "refund_body");

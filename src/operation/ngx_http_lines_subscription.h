@@ -11,8 +11,9 @@
 #include "ngx_http_lines_operation.h"
 
 
-/* id of the operation that reads a workspace's base plan: one a workspace */
-#define NGX_HTTP_LINES_PLAN_ID  "plan"
+/* of the operation that reads a workspace's base plan: one a workspace */
+#define ngx_http_lines_plan_id(pool, tenant, id)                              \
+    ngx_http_lines_derive_id(pool, "plan:", tenant, id)
 
 
 ngx_int_t ngx_http_lines_plan_read(ngx_http_lines_operation_t *op);
