@@ -1,0 +1,358 @@
+
+/*
+ * POST line-requests, begun: hints first, then line, capacity, idempotency
+ * record and operation in one script, and the answer.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_line_request_create.h"
+#include "ngx_http_lines_payment.h"
+#include "ngx_http_lines_payments.h"
+#include "ngx_http_lines_workspace.h"
+#include "ngx_lines_id.h"
+#include "ngx_lines_scripts.h"
+
+
+static ngx_int_t ngx_http_lines_create_announced(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_create_begun(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_create_paid(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_create_included(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+
+
+/*
+ * Hints, written before what they point at: where the id is looked up, when
+ * the sweeper should see to it, what the provisioner will find.
+ */
+
+ngx_int_t
+ngx_http_lines_create_announce(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    u_char                      *p;
+    ngx_int_t                    rc;
+    ngx_str_t                    argv[4];
+    ngx_http_lines_create_t     *create;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    create = ctx->data;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    p = ngx_pnalloc(r->pool, NGX_LINES_ID_LEN);
+
+    if (p == NULL || ngx_lines_id(p) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    create->id.data = p;
+    create->id.len = NGX_LINES_ID_LEN;
+
+    ngx_str_set(&argv[0], "SET");
+    argv[2] = ctx->identity.tenant;
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
+                               &create->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_lines_command(r, ctx, 3, argv,
+                                ngx_http_lines_create_announced);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    ngx_str_set(&argv[0], "ZADD");
+
+    if (ngx_http_lines_due(r->pool, &ctx->identity.tenant, &create->id,
+                           &create->due_key, &create->due_member)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &argv[2], "%L",
+                                  create->now
+                                  + (int64_t) lmcf->operation->due)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    argv[1] = create->due_key;
+    argv[3] = create->due_member;
+
+    rc = ngx_http_lines_command(r, ctx, 4, argv,
+                                ngx_http_lines_create_announced);
+
+    /* begin may find a place free by then; a hint too many is dropped */
+
+    if (rc != NGX_AGAIN || create->plan->included == 0) {
+        return rc;
+    }
+
+    ngx_str_set(&argv[1], "lines:{prov}");
+
+    if (ngx_lines_redis_format(r->pool, &argv[2], "%L", create->now)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 4, argv,
+                                  ngx_http_lines_create_announced);
+}
+
+
+static ngx_int_t
+ngx_http_lines_create_announced(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_lines_create_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t                   *tenant, *id, args[8 + 13 + 24], *arg;
+    ngx_pool_t                  *pool;
+    ngx_lines_input_t           *input;
+    ngx_http_lines_plan_t       *plan;
+    ngx_http_lines_create_t     *create;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    create = ctx->data;
+    input = &create->input;
+    plan = create->plan;
+    tenant = &ctx->identity.tenant;
+    id = &create->id;
+    pool = r->pool;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    ngx_memzero(args, sizeof(args));
+
+    args[6] = create->idem.record;
+
+    args[8 + 1] = *id;
+    args[8 + 2] = *tenant;
+    args[8 + 3] = create->plan_name;
+    args[8 + 5] = plan->price;
+    args[8 + 7] = create->customer;
+    args[8 + 8] = create->idem.fingerprint;
+
+    if (lmcf->provisioner.len) {
+        ngx_str_set(&args[8 + 12], "1");
+    }
+
+    if (ngx_lines_redis_format(pool, &args[0], "lines:{%V}:t", tenant)
+        != NGX_OK
+        || ngx_lines_redis_format(pool, &args[1], "lines:{%V}:line:%V",
+                                  tenant, id)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[2], "lines:{%V}:lines", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[3], "lines:{%V}:pending",
+                                  tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[4], "lines:{%V}:op:%V",
+                                  tenant, id)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[5], "lines:{%V}:ops", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[7], "lines:{%V}:ev", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[8], "%L",
+                                  create->now
+                                  + (int64_t) lmcf->operation->late)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[8 + 4], "%i", plan->included)
+           != NGX_OK
+        || ngx_lines_redis_format(pool, &args[8 + 11], "%M",
+                                  lmcf->operation->lease)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the exact call is recorded before it is made */
+
+    if (plan->price.len && create->customer.len && lmcf->billing
+        && ngx_http_lines_payment_call(pool, lmcf, tenant, id,
+                                       &create->customer, &plan->price, 1,
+                                       &args[8 + 9], &args[8 + 10])
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (plan->max != NGX_HTTP_LINES_UNLIMITED
+        && ngx_lines_redis_format(pool, &args[8 + 6], "%i", plan->max)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    arg = &args[8 + 13];
+
+    ngx_str_set(&arg[0], "channel");
+    ngx_str_set(&arg[2], "type");
+
+    if (input->email_channel) {
+        ngx_str_set(&arg[1], "email");
+
+    } else {
+        ngx_str_set(&arg[1], "phone");
+
+        if (input->byon) {
+            ngx_str_set(&arg[3], "byon");
+
+        } else {
+            ngx_str_set(&arg[3], "purchased");
+        }
+    }
+
+    ngx_str_set(&arg[4], "first");
+    arg[5] = input->first;
+    ngx_str_set(&arg[6], "last");
+    arg[7] = input->last;
+    ngx_str_set(&arg[8], "email");
+    arg[9] = input->email;
+    ngx_str_set(&arg[10], "phone");
+    arg[11] = input->phone;
+    ngx_str_set(&arg[12], "zipcode");
+    arg[13] = input->zipcode;
+    ngx_str_set(&arg[14], "state");
+    arg[15] = input->state;
+    ngx_str_set(&arg[16], "forwards");
+    arg[17] = input->forwards;
+    ngx_str_set(&arg[18], "image");
+    arg[19] = input->image;
+    ngx_str_set(&arg[20], "conversations");
+    ngx_str_set(&arg[22], "messages");
+
+    if (ngx_lines_redis_format(pool, &arg[21], "%i", plan->conversations)
+        != NGX_OK
+        || ngx_lines_redis_format(pool, &arg[23], "%i", plan->messages)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_begin, 8,
+                               sizeof(args) / sizeof(args[0]), args,
+                               ngx_http_lines_create_begun);
+}
+
+
+static ngx_int_t
+ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_str_t                 result, value, fingerprint;
+    ngx_http_lines_create_t  *create;
+
+    create = ctx->data;
+
+    result = ngx_http_lines_reply_str(reply, 0);
+    value = ngx_http_lines_reply_str(reply, 1);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines create: \"%V\" %V", &create->id, &result);
+
+    if (ngx_http_lines_is(&result, "created")) {
+        return ngx_http_lines_is(&value, "paid")
+               ? ngx_http_lines_create_paid(r, ctx, reply)
+               : ngx_http_lines_create_included(r, ctx, reply);
+    }
+
+    if (ngx_http_lines_is(&result, "idempotent")) {
+        fingerprint = ngx_http_lines_reply_str(reply, 2);
+        return ngx_http_lines_idempotency_replay(r, ctx, &create->idem,
+                                                 &value, &fingerprint);
+    }
+
+    if (ngx_http_lines_is(&result, "subscription")) {
+        return ngx_http_lines_create_subscription(r, ctx, &value);
+    }
+
+    if (ngx_http_lines_is(&result, "blocked")) {
+        return ngx_http_lines_create_blocked(r, ctx, &value);
+    }
+
+    if (ngx_http_lines_is(&result, "full")) {
+        return ngx_http_lines_create_full(r, ctx);
+    }
+
+    if (ngx_http_lines_is(&result, "payment")) {
+
+        /* it must not pretend: without billing nothing is created */
+
+        return ngx_http_lines_unavailable(r, ctx, 60);
+    }
+
+    /* "changed" or "late" */
+
+    return ngx_http_lines_create_again(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_lines_create_paid(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    ngx_int_t                 fence;
+    ngx_str_t                 value, line;
+    ngx_http_lines_create_t  *create;
+
+    create = ctx->data;
+
+    value = ngx_http_lines_reply_str(reply, 4);
+    fence = ngx_atoi(value.data, value.len);
+
+    if (fence == NGX_ERROR
+        || ngx_http_lines_reply_copy(r, reply, 2, &line) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_pay(r, ctx, &create->id, fence, &line);
+}
+
+
+static ngx_int_t
+ngx_http_lines_create_included(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t                    answer, argv[3];
+    ngx_http_lines_create_t     *create;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    create = ctx->data;
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (ngx_http_lines_reply_copy(r, reply, 3, &answer) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (lmcf->provisioner.len) {
+        (void) ngx_http_lines_operation_spawn(lmcf, &ctx->identity.tenant,
+                                              &create->id, 1, 0);
+
+    } else {
+
+        /* done already; a hint that stays is dropped by the sweeper */
+
+        ngx_str_set(&argv[0], "ZREM");
+        argv[1] = create->due_key;
+        argv[2] = create->due_member;
+
+        ngx_http_lines_forget_command(r, 3, argv);
+    }
+
+    return ngx_http_lines_answer(r, ctx, NGX_HTTP_CREATED, &answer);
+}

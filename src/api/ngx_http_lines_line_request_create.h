@@ -1,0 +1,65 @@
+
+/*
+ * POST line-requests, shared by its two files: what is checked, and what is
+ * begun.
+ */
+
+#ifndef _NGX_HTTP_LINES_LINE_REQUEST_CREATE_H_INCLUDED_
+#define _NGX_HTTP_LINES_LINE_REQUEST_CREATE_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_idempotency.h"
+#include "ngx_http_lines_plan.h"
+#include "ngx_lines_input.h"
+
+
+typedef struct {
+    ngx_lines_input_t              input;
+    ngx_http_lines_idempotency_t   idem;
+
+    /* as read before begin, which checks all of it again */
+    int64_t                        now;           /* Redis' clock, ms */
+    ngx_str_t                      plan_name;
+    ngx_str_t                      subscription;
+    ngx_str_t                      customer;
+    ngx_int_t                      included;      /* places taken */
+    ngx_int_t                      paid;
+    ngx_str_t                      blocking;      /* id of the line */
+    ngx_str_t                      recorded;      /* idempotency: operation */
+    ngx_str_t                      recorded_print;
+
+    ngx_http_lines_plan_t         *plan;
+    ngx_uint_t                     payment;       /* flag: needs it */
+    ngx_uint_t                     tries;
+    ngx_uint_t                     reconciled;    /* flag: the blocking one */
+
+    ngx_str_t                      id;
+    ngx_str_t                      due_key;
+    ngx_str_t                      due_member;
+} ngx_http_lines_create_t;
+
+
+/* steps: hints are written, then the script that decides */
+
+ngx_int_t ngx_http_lines_create_announce(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+ngx_int_t ngx_http_lines_create_begin(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+/* refusals, whoever finds them: the reader or the script */
+
+ngx_int_t ngx_http_lines_create_subscription(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *state);
+ngx_int_t ngx_http_lines_create_blocked(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *id);
+ngx_int_t ngx_http_lines_create_full(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+/* back to the check, a few times: what it read is not so any more */
+
+ngx_int_t ngx_http_lines_create_again(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_LINES_LINE_REQUEST_CREATE_H_INCLUDED_ */
