@@ -25,6 +25,8 @@
 #include "ngx_http_lines_operation.h"
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_ready.h"
+#include "ngx_http_lines_metrics_api.h"
+#include "ngx_http_lines_survey.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_webhook.h"
 
@@ -131,6 +133,13 @@ static ngx_command_t  ngx_http_lines_commands[] = {
     { ngx_string("lines_admin"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_lines_admin_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_lines_metrics_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -439,6 +448,7 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
     }
 
     if (ngx_http_lines_metrics_init_process(cycle, lmcf) != NGX_OK
+        || ngx_http_lines_survey_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_limit_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK)
     {
@@ -461,6 +471,7 @@ ngx_http_lines_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_lines_operation_exit_process(lmcf);
+    ngx_http_lines_survey_exit_process(lmcf);
     ngx_http_lines_limit_exit_process(lmcf);
     ngx_http_lines_metrics_exit_process(lmcf);
     ngx_http_lines_auth_exit_process(lmcf);

@@ -50,6 +50,9 @@ typedef struct {
     /* limit: each lines_rate_limit once, ngx_http_lines_limit_t * */
     ngx_array_t                      *limits;
 
+    /* metrics: ms between two passes over all tenants; 0: nobody looks */
+    ngx_msec_t                        survey;
+
     /* flag: $lines_tenant_plan is used */
     ngx_uint_t                        tenant_plan;
 

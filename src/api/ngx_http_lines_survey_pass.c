@@ -1,0 +1,481 @@
+
+/*
+ * The pass: pages of tenants, and of each what its hash and its unfinished
+ * operations say.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_survey_pass.h"
+#include "ngx_lines_scripts.h"
+
+
+#define NGX_HTTP_LINES_SURVEY_PAGE   "50"
+#define NGX_HTTP_LINES_SURVEY_OPS    5000    /* looked at in a pass */
+
+
+static void ngx_http_lines_survey_inventory(void *data, redisReply *reply);
+static void ngx_http_lines_survey_next(ngx_http_lines_survey_t *survey);
+static void ngx_http_lines_survey_page(void *data, redisReply *reply);
+static ngx_uint_t ngx_http_lines_survey_first(
+    ngx_http_lines_survey_t *survey, ngx_str_t *tenant);
+static void ngx_http_lines_survey_tenant(ngx_http_lines_survey_t *survey,
+    ngx_str_t *tenant);
+static void ngx_http_lines_survey_counts(void *data, redisReply *reply);
+static void ngx_http_lines_survey_operations(void *data, redisReply *reply);
+static void ngx_http_lines_survey_operation(void *data, redisReply *reply);
+static void ngx_http_lines_survey_send(ngx_http_lines_survey_t *survey,
+    ngx_uint_t argc, ngx_str_t *argv, ngx_lines_redis_handler_pt handler,
+    void *data);
+
+
+/* a tenant whose operations were asked for */
+
+typedef struct {
+    ngx_http_lines_survey_t     *survey;
+    ngx_str_t                    name;
+} ngx_http_lines_survey_tenant_t;
+
+
+ngx_http_lines_survey_move_t
+    ngx_http_lines_survey_moves[NGX_HTTP_LINES_SURVEY_MOVES] =
+{
+    { ngx_string("new"), ngx_string("awaiting_payment"),
+      ngx_string("moves:new:awaiting_payment") },
+    { ngx_string("new"), ngx_string("provisioning"),
+      ngx_string("moves:new:provisioning") },
+    { ngx_string("new"), ngx_string("active"),
+      ngx_string("moves:new:active") },
+    { ngx_string("awaiting_payment"), ngx_string("provisioning"),
+      ngx_string("moves:awaiting_payment:provisioning") },
+    { ngx_string("awaiting_payment"), ngx_string("canceled"),
+      ngx_string("moves:awaiting_payment:canceled") },
+    { ngx_string("provisioning"), ngx_string("active"),
+      ngx_string("moves:provisioning:active") },
+    { ngx_string("provisioning"), ngx_string("failed"),
+      ngx_string("moves:provisioning:failed") },
+    { ngx_string("active"), ngx_string("released"),
+      ngx_string("moves:active:released") }
+};
+
+
+void
+ngx_http_lines_survey_start(ngx_http_lines_survey_t *survey)
+{
+    ngx_str_t  args[4];
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey->log, 0, "lines survey: begins");
+
+    ngx_memzero(survey->sums, sizeof(survey->sums));
+
+    survey->passing = 1;
+    survey->failed = 0;
+    survey->pending = 0;
+    survey->ops = 0;
+    survey->oldest = 0;
+    survey->nseen = 0;
+    survey->seen_size = 0;
+    survey->seen = NULL;
+
+    survey->cursor[0] = '0';
+    survey->cursor_len = 1;
+
+    survey->seen_pool = ngx_create_pool(4096, survey->log);
+    if (survey->seen_pool == NULL) {
+        survey->passing = 0;
+        return;
+    }
+
+    ngx_str_set(&args[0], "lines:{inv}:free");
+    ngx_str_set(&args[1], "lines:{inv}:leased");
+    ngx_str_set(&args[2], "lines:{inv}:assigned");
+    ngx_str_set(&args[3], "lines:{inv}:quarantined");
+
+    if (ngx_lines_redis_eval(survey->lmcf->redis, &ngx_lines_script_inv_count,
+                             4, 4, args, ngx_http_lines_survey_inventory,
+                             survey)
+        != NULL)
+    {
+        survey->pending++;
+
+    } else {
+        survey->failed = 1;
+    }
+
+    ngx_http_lines_survey_next(survey);
+}
+
+
+static void
+ngx_http_lines_survey_inventory(void *data, redisReply *reply)
+{
+    ngx_http_lines_survey_t *survey = data;
+
+    ngx_uint_t  i;
+
+    survey->pending--;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 4)
+    {
+        survey->failed = 1;
+
+    } else {
+        for (i = 0; i < 4; i++) {
+            survey->sums[NGX_HTTP_LINES_SURVEY_FREE + i] =
+                             ngx_http_lines_survey_number(reply->element[i]);
+        }
+    }
+
+    ngx_http_lines_survey_next(survey);
+}
+
+
+/* nothing is pending: the next page of tenants, or the end */
+
+static void
+ngx_http_lines_survey_next(ngx_http_lines_survey_t *survey)
+{
+    ngx_str_t  argv[5];
+
+    if (survey->pending) {
+        return;
+    }
+
+    if (survey->pool) {
+        ngx_destroy_pool(survey->pool);
+        survey->pool = NULL;
+    }
+
+    if (survey->failed) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey->log, 0,
+                       "lines survey: given up");
+        ngx_http_lines_survey_stop(survey);
+        return;
+    }
+
+    if (survey->cursor_len == 0) {
+        ngx_http_lines_survey_end(survey);
+        return;
+    }
+
+    ngx_str_set(&argv[0], "SSCAN");
+    ngx_str_set(&argv[1], "lines:{tenants}");
+    argv[2].data = survey->cursor;
+    argv[2].len = survey->cursor_len;
+    ngx_str_set(&argv[3], "COUNT");
+    ngx_str_set(&argv[4], NGX_HTTP_LINES_SURVEY_PAGE);
+
+    survey->pool = ngx_create_pool(8192, survey->log);
+
+    if (survey->pool == NULL) {
+        survey->failed = 1;
+
+    } else {
+        ngx_http_lines_survey_send(survey, 5, argv,
+                                   ngx_http_lines_survey_page, survey);
+    }
+
+    if (survey->failed) {
+        ngx_http_lines_survey_stop(survey);
+    }
+}
+
+
+static void
+ngx_http_lines_survey_page(void *data, redisReply *reply)
+{
+    ngx_http_lines_survey_t *survey = data;
+
+    ngx_str_t    tenant;
+    ngx_uint_t   i;
+    redisReply  *cursor, *page;
+
+    survey->pending--;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 2
+        || reply->element[0]->type != REDIS_REPLY_STRING
+        || reply->element[1]->type != REDIS_REPLY_ARRAY
+        || (size_t) reply->element[0]->len > sizeof(survey->cursor))
+    {
+        survey->failed = 1;
+        ngx_http_lines_survey_next(survey);
+        return;
+    }
+
+    cursor = reply->element[0];
+    page = reply->element[1];
+
+    survey->cursor_len = cursor->len;
+    ngx_memcpy(survey->cursor, cursor->str, cursor->len);
+
+    if (cursor->len == 1 && cursor->str[0] == '0') {
+        survey->cursor_len = 0;
+    }
+
+    for (i = 0; i < page->elements; i++) {
+        tenant = ngx_http_lines_reply_str(page, i);
+
+        if (tenant.len && ngx_http_lines_survey_first(survey, &tenant)) {
+            ngx_http_lines_survey_tenant(survey, &tenant);
+        }
+    }
+
+    ngx_http_lines_survey_next(survey);
+}
+
+
+/* SSCAN may show a tenant twice, and it must count once */
+
+static ngx_uint_t
+ngx_http_lines_survey_first(ngx_http_lines_survey_t *survey,
+    ngx_str_t *tenant)
+{
+    uint64_t     hash, *seen, *old;
+    ngx_uint_t   i, n, size;
+
+    hash = ((uint64_t) ngx_murmur_hash2(tenant->data, tenant->len) << 32)
+           | ngx_crc32_long(tenant->data, tenant->len);
+    hash |= 1;
+
+    if (survey->nseen * 2 >= survey->seen_size) {
+        size = survey->seen_size ? survey->seen_size * 2 : 1024;
+
+        seen = ngx_pcalloc(survey->seen_pool, size * sizeof(uint64_t));
+        if (seen == NULL) {
+            survey->failed = 1;
+            return 0;
+        }
+
+        old = survey->seen;
+
+        for (n = 0; n < survey->seen_size; n++) {
+            if (old[n]) {
+                for (i = old[n] % size; seen[i]; i = (i + 1) % size) {
+                    /* void */
+                }
+
+                seen[i] = old[n];
+            }
+        }
+
+        if (old) {
+            (void) ngx_pfree(survey->seen_pool, old);
+        }
+
+        survey->seen = seen;
+        survey->seen_size = size;
+    }
+
+    for (i = hash % survey->seen_size;
+         survey->seen[i];
+         i = (i + 1) % survey->seen_size)
+    {
+        if (survey->seen[i] == hash) {
+            return 0;
+        }
+    }
+
+    survey->seen[i] = hash;
+    survey->nseen++;
+
+    return 1;
+}
+
+
+static void
+ngx_http_lines_survey_tenant(ngx_http_lines_survey_t *survey,
+    ngx_str_t *tenant)
+{
+    ngx_str_t                        argv[2 + NGX_HTTP_LINES_SURVEY_MOVES];
+    ngx_uint_t                       i;
+    ngx_http_lines_survey_tenant_t  *st;
+
+    survey->sums[NGX_HTTP_LINES_SURVEY_TENANTS]++;
+
+    st = ngx_palloc(survey->pool, sizeof(ngx_http_lines_survey_tenant_t));
+
+    if (st == NULL
+        || ngx_lines_redis_format(survey->pool, &st->name, "%V", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(survey->pool, &argv[1], "lines:{%V}:t",
+                                  tenant)
+           != NGX_OK)
+    {
+        survey->failed = 1;
+        return;
+    }
+
+    st->survey = survey;
+
+    ngx_str_set(&argv[0], "HMGET");
+
+    for (i = 0; i < NGX_HTTP_LINES_SURVEY_MOVES; i++) {
+        argv[2 + i] = ngx_http_lines_survey_moves[i].field;
+    }
+
+    ngx_http_lines_survey_send(survey, 2 + NGX_HTTP_LINES_SURVEY_MOVES, argv,
+                               ngx_http_lines_survey_counts, survey);
+
+    if (ngx_lines_redis_format(survey->pool, &argv[1], "lines:{%V}:ops",
+                               tenant)
+        != NGX_OK)
+    {
+        survey->failed = 1;
+        return;
+    }
+
+    ngx_str_set(&argv[0], "SMEMBERS");
+
+    ngx_http_lines_survey_send(survey, 2, argv,
+                               ngx_http_lines_survey_operations, st);
+}
+
+
+static void
+ngx_http_lines_survey_counts(void *data, redisReply *reply)
+{
+    ngx_http_lines_survey_t *survey = data;
+
+    ngx_uint_t  i;
+
+    survey->pending--;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != NGX_HTTP_LINES_SURVEY_MOVES)
+    {
+        survey->failed = 1;
+
+    } else {
+        for (i = 0; i < NGX_HTTP_LINES_SURVEY_MOVES; i++) {
+            survey->sums[NGX_HTTP_LINES_SURVEY_RAW + i] +=
+                             ngx_http_lines_survey_number(reply->element[i]);
+        }
+    }
+
+    ngx_http_lines_survey_next(survey);
+}
+
+
+static void
+ngx_http_lines_survey_operations(void *data, redisReply *reply)
+{
+    ngx_http_lines_survey_tenant_t *st = data;
+
+    ngx_str_t                 argv[5], id;
+    ngx_uint_t                i;
+    ngx_http_lines_survey_t  *survey;
+
+    survey = st->survey;
+    survey->pending--;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        survey->failed = 1;
+        ngx_http_lines_survey_next(survey);
+        return;
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "step");
+    ngx_str_set(&argv[3], "begun");
+    ngx_str_set(&argv[4], "stuck");
+
+    for (i = 0; i < reply->elements; i++) {
+
+        if (survey->ops++ >= NGX_HTTP_LINES_SURVEY_OPS) {
+
+            /* there are more of them than it pays to look at */
+
+            survey->sums[NGX_HTTP_LINES_SURVEY_OPERATIONS]++;
+            continue;
+        }
+
+        id = ngx_http_lines_reply_str(reply, i);
+
+        if (ngx_lines_redis_format(survey->pool, &argv[1],
+                                   "lines:{%V}:op:%V", &st->name, &id)
+            != NGX_OK)
+        {
+            survey->failed = 1;
+            break;
+        }
+
+        ngx_http_lines_survey_send(survey, 5, argv,
+                                   ngx_http_lines_survey_operation, survey);
+    }
+
+    ngx_http_lines_survey_next(survey);
+}
+
+
+static void
+ngx_http_lines_survey_operation(void *data, redisReply *reply)
+{
+    ngx_http_lines_survey_t *survey = data;
+
+    uint64_t   begun;
+    ngx_str_t  step, stuck;
+
+    survey->pending--;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 3)
+    {
+        survey->failed = 1;
+        ngx_http_lines_survey_next(survey);
+        return;
+    }
+
+    step = ngx_http_lines_reply_str(reply, 0);
+    stuck = ngx_http_lines_reply_str(reply, 2);
+
+    if (step.len && !ngx_http_lines_is(&step, "done")) {
+
+        survey->sums[stuck.len ? NGX_HTTP_LINES_SURVEY_STUCK
+                               : NGX_HTTP_LINES_SURVEY_OPERATIONS]++;
+
+        begun = ngx_http_lines_survey_number(reply->element[1]);
+
+        if (begun && (survey->oldest == 0 || begun < survey->oldest)) {
+            survey->oldest = begun;
+        }
+    }
+
+    ngx_http_lines_survey_next(survey);
+}
+
+
+void
+ngx_http_lines_survey_stop(ngx_http_lines_survey_t *survey)
+{
+    if (survey->pool) {
+        ngx_destroy_pool(survey->pool);
+        survey->pool = NULL;
+    }
+
+    if (survey->seen_pool) {
+        ngx_destroy_pool(survey->seen_pool);
+        survey->seen_pool = NULL;
+    }
+
+    survey->passing = 0;
+}
+
+
+static void
+ngx_http_lines_survey_send(ngx_http_lines_survey_t *survey, ngx_uint_t argc,
+    ngx_str_t *argv, ngx_lines_redis_handler_pt handler, void *data)
+{
+    if (ngx_lines_redis_command(survey->lmcf->redis, argc, argv, handler,
+                                data)
+        == NULL)
+    {
+        survey->failed = 1;
+        return;
+    }
+
+    survey->pending++;
+}
