@@ -6,6 +6,7 @@
 #include "ngx_http_lines_metrics.h"
 #include "ngx_http_lines_billing_call.h"
 #include "ngx_http_lines_failpoint.h"
+#include "ngx_http_lines_metrics.h"
 
 
 static void ngx_http_lines_billing_again(void *data);
@@ -344,7 +345,7 @@ ngx_http_lines_billing_done(ngx_http_lines_billing_call_t *call)
 }
 
 
-/* the one place that every outcome passes: metrics belong here, too */
+/* the one place that every outcome passes */
 
 static void
 ngx_http_lines_billing_log(ngx_http_lines_billing_call_t *call)
@@ -356,6 +357,8 @@ ngx_http_lines_billing_log(ngx_http_lines_billing_call_t *call)
     };
 
     result = &call->result;
+
+    ngx_http_lines_metrics_billing(result->outcome, result->elapsed);
 
     if (result->outcome == NGX_LINES_STRIPE_OK) {
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
