@@ -19,10 +19,13 @@
 #include "ngx_http_lines_lease.h"
 #include "ngx_http_lines_key_cache.h"
 #include "ngx_http_lines_plan.h"
+#include "ngx_http_lines_account.h"
 #include "ngx_http_lines_failpoint.h"
 #include "ngx_http_lines_billing.h"
 #include "ngx_http_lines_billing_debug.h"
 #include "ngx_http_lines_operation.h"
+#include "ngx_http_lines_inventory.h"
+#include "ngx_http_lines_provisioner.h"
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_ready.h"
 #include "ngx_http_lines_metrics_api.h"
@@ -88,6 +91,27 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       0,
       NULL },
 
+    { ngx_string("lines_agent_plan"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_lines_agent_plan,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_quarantine"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_lines_main_conf_t, quarantine),
+      NULL },
+
+    { ngx_string("lines_provisioner"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_lines_provisioner_set,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("lines_billing"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_lines_billing,
@@ -126,6 +150,20 @@ static ngx_command_t  ngx_http_lines_commands[] = {
     { ngx_string("lines_workspace_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_lines_workspace_api_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_account_api"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      ngx_http_lines_account,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_deprecated_endpoints"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_deprecated_endpoints,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -313,6 +351,7 @@ ngx_http_lines_create_main_conf(ngx_conf_t *cf)
     }
 
     lmcf->key_ttl = NGX_CONF_UNSET_MSEC;
+    lmcf->quarantine = NGX_CONF_UNSET_MSEC;
 
     lmcf->operation = ngx_http_lines_operation_create_conf(cf);
     if (lmcf->operation == NULL) {
@@ -340,6 +379,7 @@ ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_array_t   args, *saved;
 
     ngx_conf_init_msec_value(lmcf->key_ttl, 60000);
+    ngx_conf_init_msec_value(lmcf->quarantine, 24 * 3600 * 1000);
 
     if (lmcf->key_prefix.data == NULL) {
         ngx_str_set(&lmcf->key_prefix, "tuco_");
@@ -407,6 +447,10 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_str_value(conf->secret_header, prev->secret_header,
                              "sb-api-secret-key");
 
+    if (conf->deprecated == NULL) {
+        conf->deprecated = prev->deprecated;
+    }
+
     if (conf->api) {
 
         /*
@@ -455,7 +499,11 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_operation_init_process(cycle, lmcf);
+    if (ngx_http_lines_operation_init_process(cycle, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_inventory_init_process(cycle, lmcf);
 }
 
 
@@ -470,6 +518,7 @@ ngx_http_lines_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_lines_inventory_exit_process();
     ngx_http_lines_operation_exit_process(lmcf);
     ngx_http_lines_survey_exit_process(lmcf);
     ngx_http_lines_limit_exit_process(lmcf);

@@ -42,7 +42,7 @@ sub buy ($s, $token, %o) {
 }
 
 sub window ($s, $daily = 3, $monthly = 10) {
-    my ($now, $plan, @rest) = @{$s->run(window_read => [k('t'), k('win'), k('ops')], $daily, $monthly)};
+    my ($now, $plan, @rest) = @{$s->run(window_read => [k('t'), k('win'), k('ops')], 'other', 7, 7, 'inbound_only', $daily, $monthly)};
     my (%day, %month);
     @day{qw(limit used full retry resets)}   = @rest[0 .. 4];
     @month{qw(limit used full retry resets)} = @rest[5 .. 9];

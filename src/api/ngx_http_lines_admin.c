@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_admin.h"
+#include "ngx_http_lines_admin_numbers.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_secret.h"
 #include "ngx_lines_bearer.h"
@@ -93,6 +94,22 @@ static ngx_http_lines_route_t  ngx_http_lines_admin_routes[] = {
     { NGX_HTTP_POST, ngx_string("lines/:id/release"),
       ngx_http_lines_admin_line_release_steps,
       ngx_string("admin_line_release") },
+
+    { NGX_HTTP_POST, ngx_string("numbers"),
+      ngx_http_lines_admin_add_numbers_steps,
+      ngx_string("admin_add_numbers") },
+
+    { NGX_HTTP_GET, ngx_string("numbers"),
+      ngx_http_lines_admin_list_numbers_steps,
+      ngx_string("admin_list_numbers") },
+
+    { NGX_HTTP_DELETE, ngx_string("numbers/:number"),
+      ngx_http_lines_admin_delete_number_steps,
+      ngx_string("admin_delete_number") },
+
+    { NGX_HTTP_POST, ngx_string("tickets/:id"),
+      ngx_http_lines_admin_move_ticket_steps,
+      ngx_string("admin_move_ticket") },
 
     { 0, ngx_null_string, NULL, ngx_null_string }
 };

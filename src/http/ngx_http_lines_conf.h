@@ -23,6 +23,7 @@ typedef struct ngx_http_lines_operation_conf_s
 typedef struct ngx_http_lines_clerk_conf_s    ngx_http_lines_clerk_conf_t;
 typedef struct ngx_http_lines_auth_conf_s     ngx_http_lines_auth_conf_t;
 typedef struct ngx_http_lines_webhook_conf_s  ngx_http_lines_webhook_conf_t;
+typedef struct ngx_http_lines_deprecated_s    ngx_http_lines_deprecated_t;
 
 
 typedef struct {
@@ -39,7 +40,9 @@ typedef struct {
 
     /* api */
     ngx_array_t                       plans;        /* ngx_http_lines_plan_t */
-    ngx_array_t                      *agent_plans;
+    ngx_array_t                      *agent_plans;  /* ngx_http_lines_agent_
+                                                       plan_t */
+    ngx_msec_t                        quarantine;   /* of released numbers */
 
     /* billing, operation: NULL where lines_billing is absent */
     ngx_http_lines_billing_conf_t    *billing;
@@ -79,6 +82,8 @@ typedef struct {
     ngx_http_lines_clerk_conf_t      *clerk;
     ngx_array_t                      *limits;
     ngx_http_lines_webhook_conf_t    *webhook;
+    ngx_http_lines_deprecated_t      *deprecated;   /* endpoints; NULL: as by
+                                                       default */
 } ngx_http_lines_loc_conf_t;
 
 

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_payment.h"
+#include "ngx_http_lines_purchase.h"
 #include "ngx_http_lines_refund.h"
 #include "ngx_http_lines_subscription.h"
 
@@ -94,6 +95,7 @@ static ngx_http_lines_operation_kind_t  ngx_http_lines_lapse_kind = {
 
 ngx_http_lines_operation_kind_t  *ngx_http_lines_operation_kinds[] = {
     &ngx_http_lines_request_kind,
+    &ngx_http_lines_purchase_kind,
     &ngx_http_lines_refund_kind,
     &ngx_http_lines_release_kind,
     &ngx_http_lines_orphan_kind,

@@ -27,6 +27,26 @@ static ngx_int_t ngx_http_lines_tell_ended(ngx_http_lines_operation_t *op,
     redisReply *reply);
 
 
+char *
+ngx_http_lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lines_main_conf_t *lmcf = conf;
+
+    ngx_str_t  *value;
+
+    if (lmcf->provisioner.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    lmcf->provisioner = value[1];
+
+    return ngx_http_lines_carrier_require(cf, lmcf,
+                                          NGX_HTTP_LINES_LOCATION_PROVISIONER,
+                                          &value[0], &value[1]);
+}
+
+
 ngx_int_t
 ngx_http_lines_provisioner_tell(ngx_http_lines_operation_t *op,
     ngx_str_t *json, ngx_http_lines_operation_result_pt result)

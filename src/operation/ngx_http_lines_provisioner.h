@@ -28,4 +28,9 @@ ngx_int_t ngx_http_lines_provisioner_tell(ngx_http_lines_operation_t *op,
 ngx_int_t ngx_http_lines_provisioner_verdict(ngx_http_lines_result_t *result);
 
 
+/* lines_provisioner URI; conf is the main configuration */
+char *ngx_http_lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
 #endif /* _NGX_HTTP_LINES_PROVISIONER_H_INCLUDED_ */

@@ -1,0 +1,91 @@
+
+/*
+ * The account dialect: its routes, how it says "no", its directives.
+ */
+
+#ifndef _NGX_HTTP_LINES_ACCOUNT_H_INCLUDED_
+#define _NGX_HTTP_LINES_ACCOUNT_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_agent_plan.h"
+
+
+#define NGX_HTTP_LINES_NO_LINES  "No lines are currently available"
+
+
+extern ngx_http_lines_api_t  ngx_http_lines_account_api;
+
+
+/* lines_deprecated_endpoints */
+
+struct ngx_http_lines_deprecated_s {
+    ngx_uint_t    off;             /* flag */
+    time_t        since;
+    time_t        sunset;          /* 0: not said */
+};
+
+
+/* lines_account_api [key_id_header=NAME] [secret_header=NAME] */
+char *ngx_http_lines_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* lines_deprecated_endpoints on|off [since=DATE] [sunset=DATE] (YYYY-MM-DD) */
+char *ngx_http_lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+/* {"status":"ERROR"[,"error":…],"message":…} */
+ngx_int_t ngx_http_lines_account_error(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
+    const char *message);
+
+/* 403: the plan buys nothing through the API */
+ngx_int_t ngx_http_lines_account_plan_error(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+/* the tenant's id without its "a:" */
+ngx_str_t ngx_http_lines_account_id(ngx_http_lines_ctx_t *ctx);
+
+/* ISO 8601 of Redis' milliseconds as a JSON string, or null; len 0: error */
+ngx_str_t ngx_http_lines_json_instant(ngx_pool_t *pool, ngx_str_t *ms);
+
+
+/* one of the two windows, as window_read says */
+
+typedef struct {
+    ngx_str_t     limit;           /* empty: unlimited */
+    ngx_str_t     used;
+    ngx_uint_t    full;            /* flag */
+    ngx_str_t     retry_after;     /* seconds; empty: waiting is no use */
+    ngx_str_t     resets_at;       /* ISO 8601, or empty */
+} ngx_http_lines_window_t;
+
+
+/* what preview and limits read of an account */
+
+typedef struct {
+    ngx_http_lines_agent_plan_t  *plan;      /* NULL: none */
+    ngx_http_lines_window_t       day;
+    ngx_http_lines_window_t       month;
+    ngx_uint_t                    free;      /* numbers; preview only */
+    u_char                       *token;
+} ngx_http_lines_account_state_t;
+
+
+/* a step; sets ctx->data to the account's state */
+ngx_int_t ngx_http_lines_account_read_windows(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+
+/* the steps of the routes */
+
+extern ngx_http_lines_step_pt  ngx_http_lines_preview_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_confirm_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_account_lines_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_limits_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_ticket_add_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_ticket_get_steps[];
+
+
+#endif /* _NGX_HTTP_LINES_ACCOUNT_H_INCLUDED_ */

@@ -1,0 +1,31 @@
+
+/*
+ * The purchase of an account's line (operations.md, "A confirm"): one table of
+ * steps, each with its undo.  The api begins it, by the script confirm_begin.
+ */
+
+#ifndef _NGX_HTTP_LINES_PURCHASE_H_INCLUDED_
+#define _NGX_HTTP_LINES_PURCHASE_H_INCLUDED_
+
+
+#include "ngx_http_lines_operation.h"
+
+
+extern ngx_http_lines_operation_kind_t  ngx_http_lines_purchase_kind;
+
+
+/* the steps; charge is in a file of its own */
+
+ngx_int_t ngx_http_lines_purchase_charge(ngx_http_lines_operation_t *op);
+
+/* the exact body and the key of an attempt's call, as fields of the record */
+ngx_int_t ngx_http_lines_purchase_call(ngx_http_lines_operation_t *op,
+    ngx_str_t *payment_method, ngx_uint_t attempt, ngx_str_t *body,
+    ngx_str_t *key);
+
+/* undoes what was done, to end with this answer */
+ngx_int_t ngx_http_lines_purchase_refuse(ngx_http_lines_operation_t *op,
+    ngx_uint_t status, const char *error, const char *message);
+
+
+#endif /* _NGX_HTTP_LINES_PURCHASE_H_INCLUDED_ */
