@@ -286,6 +286,64 @@ subtest 'a key of another mode' => sub {
     $nginx->quit;
 };
 
+subtest 'TLS is verified' => sub {
+    my $dir  = $t->dir;
+    my $cert = sub ($file, $name) {
+        qx(openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -addext subjectAltName=DNS:$name -keyout $dir/$file.key -out $dir/$file.pem 2>&1);
+    };
+    $cert->(right => 'api.stripe.com');
+    $cert->(other => 'api.stripe.com');
+    $cert->(named => 'example.com');
+
+    my %invoice = (object => 'invoice', id => 'in_1', status => 'open', livemode => \0);
+    my %up = map { $_ => $t->upstream(name => $_, json => \%invoice, tls => {cert => "$dir/$_.pem", key => "$dir/$_.key"}) }
+      qw(right named);
+
+    my $tls = sub ($up, $trusted) {
+        return "location = /debug { lines_billing_debug; }\nlocation /_lines/billing/ { $sound"
+          . "proxy_ssl_verify on; proxy_ssl_server_name on; proxy_ssl_name api.stripe.com;"
+          . "proxy_ssl_trusted_certificate $dir/$trusted.pem; proxy_pass https://127.0.0.1:" . $up{$up}->port . '/; }';
+    };
+
+    for ([right => 'right', 'ok'], [right => 'other', 'unsent'], [named => 'named', 'unsent']) {
+        my ($up, $trusted, $outcome) = @$_;
+        my $nginx = $t->nginx(@nginx, server => $tls->($up, $trusted));
+        my $got   = call($nginx, op => 'invoice', id => 'in_1');
+        is $got->{outcome}, $outcome, "$up, where $trusted is trusted: $outcome";
+        $nginx->quit;
+    }
+
+    is scalar @{$up{right}->requests}, 1, 'one request was sent';
+    is scalar @{$up{named}->requests}, 0, 'and none to who is not Stripe';
+};
+
+subtest 'failpoints' => sub {
+    my $nginx = $t->nginx(@nginx, http => $http . "lines_failpoint billing.before.invoice:2; lines_failpoint billing.after.customer;\n",
+        server => server('raw'));
+    $nginx->allow(qr/exited on signal 9/);
+
+    my ($first) = $nginx->pids;
+    my $changed = sub ($from) {
+        wait_for(sub { my ($now) = $nginx->pids; $now && $now != $from && $nginx->get('/leak/ok')->status == 200 && $now }, 30, 'another worker');
+    };
+
+    $raw->clear;
+    is call($nginx, op => 'invoice', id => 'in_1')->{outcome}, 'ok', 'the first pass';
+    is $nginx->get(query(op => 'invoice', id => 'in_1'))->status, 0, 'the second pass kills';
+    is $raw->count(qr/invoices/), 1, 'before the call';
+    my $second = $changed->($first);
+    is call($nginx, op => 'invoice', id => 'in_1', times => 3)->{outcome}, 'ok', 'once only';
+
+    is $nginx->get(query(op => 'customer', id => 'cus_1'))->status, 0, 'another point';
+    is $raw->count(qr/customers/), 1, 'after the call';
+    $changed->($second);
+    $nginx->quit;
+
+    my ($code, $output) = $t->test_config(module => 'failpoints', http => 'lines_failpoint x:0;');
+    isnt $code, 0, 'a point that never comes is refused';
+    like $output, qr/invalid value "x:0" of "lines_failpoint"/, 'by name';
+};
+
 # HTTP/2 by hand: one request, then a reset of its stream
 sub h2_start ($nginx, $path) {
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->h2_port) or return;
