@@ -36,6 +36,7 @@ typedef struct {
 } ngx_http_lines_event_t;
 
 
+static ngx_uint_t ngx_http_lines_event_known(ngx_str_t *type);
 static ngx_int_t ngx_http_lines_event_ignore(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_uint_t ngx_http_lines_event_is_name(ngx_str_t *name);
@@ -73,6 +74,21 @@ static ngx_int_t ngx_http_lines_event_dirtied(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 
 
+/* those that a transition may follow from */
+
+static ngx_str_t  ngx_http_lines_event_types[] = {
+    ngx_string("invoice.paid"),
+    ngx_string("invoice.voided"),
+    ngx_string("invoice.payment_failed"),
+    ngx_string("invoice.payment_action_required"),
+    ngx_string("invoice.marked_uncollectible"),
+    ngx_string("customer.subscription.created"),
+    ngx_string("customer.subscription.updated"),
+    ngx_string("customer.subscription.deleted"),
+    ngx_null_string
+};
+
+
 ngx_int_t
 ngx_http_lines_webhook_event(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_lines_stripe_event_t *event)
@@ -85,7 +101,9 @@ ngx_http_lines_webhook_event(ngx_http_request_t *r,
 
     lmcf = ngx_http_lines_get_main_conf(r);
 
-    if (lmcf->billing == NULL || event->kind == NGX_LINES_STRIPE_OTHER) {
+    if (lmcf->billing == NULL || event->kind == NGX_LINES_STRIPE_OTHER
+        || !ngx_http_lines_event_known(&event->type))
+    {
         return ngx_http_lines_event_ignore(r, ctx);
     }
 
@@ -123,7 +141,11 @@ ngx_http_lines_webhook_event(ngx_http_request_t *r,
     if (ngx_http_lines_billing_ours(lmcf->billing, ev->metadata)
         && (ev->metadata->line.len || ev->metadata->operation.len))
     {
-        return ngx_http_lines_event_ours(r, ctx, ev);
+        /* what we create ourselves is no news */
+
+        return ngx_http_lines_is(&event->type, "customer.subscription.created")
+               ? ngx_http_lines_event_ignore(r, ctx)
+               : ngx_http_lines_event_ours(r, ctx, ev);
     }
 
     for (i = 0; i < subscription->nprices; i++) {
@@ -143,6 +165,23 @@ ngx_http_lines_event_ignore(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
     return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
                                         "{\"received\":true}");
+}
+
+
+static ngx_uint_t
+ngx_http_lines_event_known(ngx_str_t *type)
+{
+    ngx_str_t  *known;
+
+    for (known = ngx_http_lines_event_types; known->len; known++) {
+        if (known->len == type->len
+            && ngx_strncmp(known->data, type->data, type->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

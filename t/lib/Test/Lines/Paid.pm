@@ -184,7 +184,7 @@ sub disagreements ($self) {
         my ($type, $id) = @{$entry}{qw(type subscription)};
         next unless defined $id;
         my $meta = $entry->{metadata} // {};
-        $line_of{$id} //= "$meta->{tenant} " . ($meta->{line_request} // $meta->{operation} // '?') if $meta->{tenant};
+        $line_of{$id} //= "$meta->{tenant} " . ($meta->{line_request} // $meta->{operation} // '?') if $meta->{tenant} && $meta->{lines_deployment};
 
         $live{$id} = 1 if $type eq 'subscription';
         $paid{$id} += $entry->{amount} // 0 if $type eq 'charge';
