@@ -6,8 +6,11 @@
  */
 
 #include "ngx_lines_redis_connection.h"
+#include <netinet/tcp.h>
 
 
+static void ngx_lines_redis_socket_options(
+    ngx_lines_redis_connection_t *conn, int fd);
 static void ngx_lines_redis_read_handler(ngx_event_t *rev);
 static void ngx_lines_redis_write_handler(ngx_event_t *wev);
 static void ngx_lines_redis_flush_handler(ngx_event_t *ev);
@@ -32,6 +35,8 @@ ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
         return NGX_ERROR;
     }
 
+    ngx_lines_redis_socket_options(conn, ac->c.fd);
+
     c->data = conn;
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
     c->idle = 1;
@@ -50,6 +55,8 @@ ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
 
     ac->data = conn;
 
+    ngx_lines_redis_guard_reader(conn, ac->c.reader);
+
     ac->ev.data = conn;
     ac->ev.addRead = ngx_lines_redis_add_read;
     ac->ev.delRead = ngx_lines_redis_del_read;
@@ -62,6 +69,47 @@ ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
     (void) redisAsyncSetConnectCallback(ac, ngx_lines_redis_connected);
 
     return NGX_OK;
+}
+
+
+static void
+ngx_lines_redis_socket_options(ngx_lines_redis_connection_t *conn, int fd)
+{
+    int  value;
+
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, conn->log, ngx_errno,
+                      "fcntl(FD_CLOEXEC) \"%V\" failed", &conn->conf->name);
+    }
+
+    if (conn->conf->url.family == AF_UNIX) {
+        return;
+    }
+
+    value = 1;
+
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof(int)) == -1) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
+                      "setsockopt(TCP_NODELAY) \"%V\" failed",
+                      &conn->conf->name);
+    }
+
+    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(int)) == -1) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
+                      "setsockopt(SO_KEEPALIVE) \"%V\" failed",
+                      &conn->conf->name);
+    }
+
+#ifdef TCP_KEEPIDLE
+
+    value = 15;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(int));
+    value = 5;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(int));
+    value = 3;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(int));
+
+#endif
 }
 
 

@@ -5,7 +5,6 @@
  */
 
 #include "ngx_lines_redis_connection.h"
-#include <netinet/tcp.h>
 
 
 #define NGX_LINES_REDIS_BACKOFF_MIN   50
@@ -13,6 +12,10 @@
 
 /* whoever waits for a connection is told that Redis is away after so many */
 #define NGX_LINES_REDIS_PATIENCE      2
+
+/* a connection that lives shorter is a failure, too: so many are forgiven */
+#define NGX_LINES_REDIS_SETTLED       2000
+#define NGX_LINES_REDIS_FLAPS         4
 
 /* the same cause is an error once in this time, for the log's sake */
 #define NGX_LINES_REDIS_LOG_INTERVAL  30000
@@ -22,11 +25,9 @@ static void ngx_lines_redis_start(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_resolve(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_resolved(ngx_resolver_ctx_t *ctx);
 static void ngx_lines_redis_connect(ngx_lines_redis_connection_t *conn);
-static void ngx_lines_redis_socket_options(
-    ngx_lines_redis_connection_t *conn, int fd, int family);
 static void ngx_lines_redis_attempt_failed(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn,
-    ngx_msec_t delay);
+    ngx_uint_t failures);
 static void ngx_lines_redis_timer_handler(ngx_event_t *ev);
 static void ngx_lines_redis_drop_handler(ngx_event_t *ev);
 static void ngx_lines_redis_set_timer(ngx_lines_redis_connection_t *conn,
@@ -103,6 +104,23 @@ ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
 }
 
 
+ngx_uint_t
+ngx_lines_redis_connection_hung(ngx_lines_redis_connection_t *conn,
+    ngx_uint_t reads)
+{
+    u_char  byte;
+
+    if (conn->ac == NULL || conn->reads != reads) {
+        return 0;
+    }
+
+    /* after a stall of this process the reply may be there, but not read */
+
+    return recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) == -1
+           && ngx_socket_errno == NGX_EAGAIN;
+}
+
+
 void
 ngx_lines_redis_connection_fail(ngx_lines_redis_connection_t *conn)
 {
@@ -117,6 +135,17 @@ ngx_lines_redis_connection_fail(ngx_lines_redis_connection_t *conn)
 
     } else {
         conn->state = NGX_LINES_REDIS_FAILED;
+    }
+
+    if (conn->ac && (conn->ac->c.flags & REDIS_IN_CALLBACK)) {
+
+        /*
+         * hiredis frees it as soon as the callback returns, and parses no more
+         * of what may not be Redis' protocol at all
+         */
+
+        redisAsyncFree(conn->ac);
+        return;
     }
 
     ngx_post_event(&conn->drop, &ngx_posted_events);
@@ -334,9 +363,6 @@ ngx_lines_redis_connect(ngx_lines_redis_connection_t *conn)
         return;
     }
 
-    ngx_lines_redis_socket_options(conn, ac->c.fd,
-                                   addr->sockaddr.sockaddr.sa_family);
-
     conn->state = NGX_LINES_REDIS_CONNECTING;
 
     if (ngx_lines_redis_attach(conn, ac) != NGX_OK) {
@@ -352,48 +378,6 @@ ngx_lines_redis_connect(ngx_lines_redis_connection_t *conn)
         ngx_lines_redis_connection_cause(conn, "no memory");
         ngx_lines_redis_connection_fail(conn);
     }
-}
-
-
-static void
-ngx_lines_redis_socket_options(ngx_lines_redis_connection_t *conn, int fd,
-    int family)
-{
-    int  value;
-
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, conn->log, ngx_errno,
-                      "fcntl(FD_CLOEXEC) \"%V\" failed", &conn->conf->name);
-    }
-
-    if (family == AF_UNIX) {
-        return;
-    }
-
-    value = 1;
-
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof(int)) == -1) {
-        ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
-                      "setsockopt(TCP_NODELAY) \"%V\" failed",
-                      &conn->conf->name);
-    }
-
-    if (setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(int)) == -1) {
-        ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
-                      "setsockopt(SO_KEEPALIVE) \"%V\" failed",
-                      &conn->conf->name);
-    }
-
-#ifdef TCP_KEEPIDLE
-
-    value = 15;
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, sizeof(int));
-    value = 5;
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &value, sizeof(int));
-    value = 3;
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &value, sizeof(int));
-
-#endif
 }
 
 
@@ -419,6 +403,7 @@ ngx_lines_redis_connection_ready(ngx_lines_redis_connection_t *conn)
     conn->away = 0;
     conn->complained = 0;
     conn->connects++;
+    conn->ready_at = ngx_current_msec;
 
     conn->ready(conn->data);
 }
@@ -450,19 +435,29 @@ ngx_lines_redis_connection_closed(ngx_lines_redis_connection_t *conn)
 
     conn->current = 0;
 
-    ngx_lines_redis_retry(conn, NGX_LINES_REDIS_BACKOFF_MIN);
+    if (ngx_current_msec - conn->ready_at > NGX_LINES_REDIS_SETTLED) {
+        conn->flaps = 0;
+    }
+
+    conn->flaps++;
+
+    ngx_lines_redis_retry(conn, conn->flaps > NGX_LINES_REDIS_FLAPS
+                                ? conn->flaps - NGX_LINES_REDIS_FLAPS : 0);
 }
 
 
 static void
 ngx_lines_redis_attempt_failed(ngx_lines_redis_connection_t *conn)
 {
-    ngx_uint_t  shift;
-
     ngx_lines_redis_complain(conn, "could not connect");
 
     if (++conn->current < conn->naddrs) {
-        ngx_lines_redis_retry(conn, 1);
+
+        /* from the event loop: a list of addresses is no recursion */
+
+        conn->state = NGX_LINES_REDIS_BACKOFF;
+        ngx_lines_redis_set_timer(conn, 1);
+        conn->lost(conn->data);
         return;
     }
 
@@ -473,16 +468,18 @@ ngx_lines_redis_attempt_failed(ngx_lines_redis_connection_t *conn)
         conn->away = 1;
     }
 
-    shift = ngx_min(conn->failures, 6);
-
-    ngx_lines_redis_retry(conn, ngx_min(NGX_LINES_REDIS_BACKOFF_MIN << shift,
-                                        NGX_LINES_REDIS_BACKOFF_MAX));
+    ngx_lines_redis_retry(conn, conn->failures);
 }
 
 
 static void
-ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn, ngx_msec_t delay)
+ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn, ngx_uint_t failures)
 {
+    ngx_msec_t  delay;
+
+    delay = NGX_LINES_REDIS_BACKOFF_MIN << ngx_min(failures, 6);
+    delay = ngx_min(delay, NGX_LINES_REDIS_BACKOFF_MAX);
+
     /* jitter: a fleet must not come back in one instant */
 
     delay = delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
@@ -493,7 +490,7 @@ ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn, ngx_msec_t delay)
 
     conn->state = NGX_LINES_REDIS_BACKOFF;
 
-    ngx_lines_redis_set_timer(conn, ngx_max(delay, 1));
+    ngx_lines_redis_set_timer(conn, delay);
 
     conn->lost(conn->data);
 }

@@ -84,6 +84,8 @@ struct ngx_lines_redis_connection_s {
     ngx_uint_t                      current;
 
     ngx_uint_t                      failures;   /* rounds in a row */
+    ngx_uint_t                      flaps;      /* short lives in a row */
+    ngx_msec_t                      ready_at;
     ngx_uint_t                      connects;
     ngx_uint_t                      reads;      /* readable events */
 
@@ -94,6 +96,7 @@ struct ngx_lines_redis_connection_s {
     unsigned                        info:1;     /* ask for INFO */
     unsigned                        away:1;     /* known not to be there */
     unsigned                        flushing:1;
+    unsigned                        in_message:1;
     unsigned                        evicts:1;
     unsigned                        no_aof:1;
     unsigned                        no_info:1;
@@ -110,11 +113,15 @@ void ngx_lines_redis_connection_open(ngx_lines_redis_connection_t *conn);
 /* for ever; pending hiredis callbacks run with a NULL reply */
 void ngx_lines_redis_connection_close(ngx_lines_redis_connection_t *conn);
 
+/* true if nothing came since conn->reads was as given */
+ngx_uint_t ngx_lines_redis_connection_hung(ngx_lines_redis_connection_t *conn,
+    ngx_uint_t reads);
+
 /* at once and reconnect; never from within a hiredis callback */
 void ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
     char *cause);
 
-/* the same from anywhere: a posted event does it; conn->cause is set before */
+/* the same from anywhere, as soon as may be; conn->cause is set before */
 void ngx_lines_redis_connection_fail(ngx_lines_redis_connection_t *conn);
 
 /* reconnects when the replies of what was sent have come; from anywhere */
@@ -133,6 +140,10 @@ void ngx_lines_redis_connection_closed(ngx_lines_redis_connection_t *conn);
 /* takes over a context that connects; NGX_ERROR: it is still the caller's */
 ngx_int_t ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
     redisAsyncContext *ac);
+
+/* refuses replies on which hiredis would abort */
+void ngx_lines_redis_guard_reader(ngx_lines_redis_connection_t *conn,
+    redisReader *reader);
 
 /* sends AUTH, SELECT and INFO in one go */
 ngx_int_t ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn);

@@ -204,6 +204,14 @@ ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
+    if (reply->type != REDIS_REPLY_STRING
+        && reply->type != REDIS_REPLY_ERROR)
+    {
+        ngx_lines_redis_connection_cause(conn, "the server is not Redis");
+        ngx_lines_redis_connection_fail(conn);
+        return;
+    }
+
     conn->evicts = 0;
     conn->no_aof = 0;
     conn->no_info = 0;
@@ -281,6 +289,15 @@ ngx_lines_redis_ping_handler(redisAsyncContext *ac, void *data, void *privdata)
     }
 
     if (ngx_lines_redis_refused(conn, reply)) {
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_ERROR
+        && (reply->type != REDIS_REPLY_STATUS
+            || ngx_strcmp(reply->str, "PONG") != 0))
+    {
+        ngx_lines_redis_connection_cause(conn, "the server is not Redis");
+        ngx_lines_redis_connection_fail(conn);
         return;
     }
 

@@ -358,7 +358,7 @@ ngx_lines_redis_deadline_handler(ngx_event_t *ev)
     op->handler = NULL;
     op->expired = 1;
 
-    hung = (conn->ac != NULL && op->reads == conn->reads);
+    hung = ngx_lines_redis_connection_hung(conn, op->reads);
 
     if (hung) {
 
