@@ -4,26 +4,14 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_metrics_api.h"
-#include "ngx_http_lines_metrics.h"
+#include "ngx_http_lines_metrics_text.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_survey.h"
 #include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_lease.h"
 
 
-#define NGX_HTTP_LINES_METRICS_BUFFER  16384
 #define NGX_HTTP_LINES_METRICS_SURVEY  30000
-
-
-typedef struct {
-    ngx_pool_t                     *pool;
-    ngx_chain_t                    *first;
-    ngx_chain_t                    *last;
-    off_t                           len;
-    ngx_http_lines_metrics_area_t  *area;
-    ngx_uint_t                      open;      /* flag: OpenMetrics */
-    ngx_uint_t                      failed;
-} ngx_http_lines_metrics_out_t;
 
 
 static ngx_int_t ngx_http_lines_metrics_show(ngx_http_request_t *r,
@@ -42,24 +30,6 @@ static void ngx_http_lines_metrics_billing_calls(
 static void ngx_http_lines_metrics_lines(ngx_http_lines_metrics_out_t *out);
 static void ngx_http_lines_metrics_zone(ngx_http_lines_metrics_out_t *out,
     ngx_http_lines_main_conf_t *lmcf);
-
-static void ngx_http_lines_metrics_family(ngx_http_lines_metrics_out_t *out,
-    const char *name, const char *type, const char *help);
-static void ngx_http_lines_metrics_single(ngx_http_lines_metrics_out_t *out,
-    const char *name, const char *type, const char *help,
-    ngx_atomic_uint_t value);
-static void ngx_http_lines_metrics_histogram(
-    ngx_http_lines_metrics_out_t *out, const char *name, ngx_str_t *labels,
-    size_t offset);
-static ngx_atomic_uint_t ngx_http_lines_metrics_sum(
-    ngx_http_lines_metrics_out_t *out, size_t offset);
-static void ngx_http_lines_metrics_print(ngx_http_lines_metrics_out_t *out,
-    const char *fmt, ...);
-
-
-#define ngx_http_lines_metrics_of(out, field)                                 \
-    ngx_http_lines_metrics_sum(out,                                           \
-                           offsetof(ngx_http_lines_metrics_slot_t, field))
 
 
 static ngx_http_lines_step_pt  ngx_http_lines_metrics_steps[] = {
@@ -83,12 +53,6 @@ ngx_http_lines_api_t  ngx_http_lines_metrics_api = {
     ngx_http_lines_plain_error,
     ngx_http_lines_metrics_routes,
     0
-};
-
-
-static const char  *ngx_http_lines_metrics_les[] = {
-    "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5",
-    "1.0", "2.0", "5.0", "10.0", "+Inf"
 };
 
 
@@ -259,46 +223,10 @@ ngx_http_lines_metrics_wants_open(ngx_http_request_t *r)
 }
 
 
-/* "a b" as two labels; names are ours or checked, and need no escapes */
-
-static void
-ngx_http_lines_metrics_labels(ngx_http_lines_metrics_out_t *out,
-    ngx_uint_t registry, ngx_uint_t i, const char *first, const char *second,
-    ngx_str_t *labels)
-{
-    u_char     *sp;
-    ngx_str_t   name, a, b;
-
-    name.len = out->area->registries[registry].names[i].len;
-    name.data = out->area->registries[registry].names[i].data;
-
-    a = name;
-    ngx_str_null(&b);
-
-    sp = ngx_strlchr(name.data, name.data + name.len, ' ');
-
-    if (sp) {
-        a.len = sp - name.data;
-        b.data = sp + 1;
-        b.len = name.data + name.len - b.data;
-    }
-
-    if (second == NULL) {
-        labels->len = ngx_snprintf(labels->data, 256, "%s=\"%V\"", first, &a)
-                      - labels->data;
-        return;
-    }
-
-    labels->len = ngx_snprintf(labels->data, 256, "%s=\"%V\",%s=\"%V\"",
-                               first, &a, second, &b)
-                  - labels->data;
-}
-
-
 static void
 ngx_http_lines_metrics_requests(ngx_http_lines_metrics_out_t *out)
 {
-    u_char             buffer[256];
+    u_char             buffer[NGX_HTTP_LINES_METRICS_LABELS];
     size_t             offset;
     ngx_str_t          labels;
     ngx_uint_t         i, n, count;
@@ -345,7 +273,7 @@ ngx_http_lines_metrics_requests(ngx_http_lines_metrics_out_t *out)
 static void
 ngx_http_lines_metrics_auth(ngx_http_lines_metrics_out_t *out)
 {
-    u_char      buffer[256];
+    u_char      buffer[NGX_HTTP_LINES_METRICS_LABELS];
     ngx_str_t   labels;
     ngx_uint_t  i;
 
@@ -386,7 +314,7 @@ static void
 ngx_http_lines_metrics_limits(ngx_http_lines_metrics_out_t *out,
     ngx_http_lines_main_conf_t *lmcf)
 {
-    u_char             buffer[256];
+    u_char             buffer[NGX_HTTP_LINES_METRICS_LABELS];
     ngx_str_t          labels;
     ngx_uint_t         i, n, tokens, buckets;
     ngx_atomic_uint_t  value;
@@ -478,7 +406,8 @@ ngx_http_lines_metrics_redis(ngx_http_lines_metrics_out_t *out)
                                   ngx_http_lines_metrics_of(out,
                                                             redis_opened));
 
-    ngx_http_lines_metrics_family(out, "lines_redis_operation_duration_seconds",
+    ngx_http_lines_metrics_family(out,
+                                  "lines_redis_operation_duration_seconds",
                                   "histogram",
                                   "Time from an operation to its reply.");
     ngx_http_lines_metrics_histogram(out,
@@ -664,145 +593,4 @@ ngx_http_lines_metrics_zone(ngx_http_lines_metrics_out_t *out,
     ngx_http_lines_metrics_single(out, "lines_zone_free_bytes", "gauge",
                                   "Free pages of lines_zone.",
                                   shpool->pfree * ngx_pagesize);
-}
-
-
-/* a counter's family has its suffix in Prometheus' text only */
-
-static void
-ngx_http_lines_metrics_family(ngx_http_lines_metrics_out_t *out,
-    const char *name, const char *type, const char *help)
-{
-    const char  *suffix;
-
-    suffix = (type[0] == 'c' && !out->open) ? "_total" : "";
-
-    ngx_http_lines_metrics_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n",
-                                 name, suffix, help, name, suffix, type);
-}
-
-
-static void
-ngx_http_lines_metrics_single(ngx_http_lines_metrics_out_t *out,
-    const char *name, const char *type, const char *help,
-    ngx_atomic_uint_t value)
-{
-    ngx_http_lines_metrics_family(out, name, type, help);
-
-    ngx_http_lines_metrics_print(out, "%s%s %uA\n", name,
-                                 type[0] == 'c' ? "_total" : "", value);
-}
-
-
-static void
-ngx_http_lines_metrics_histogram(ngx_http_lines_metrics_out_t *out,
-    const char *name, ngx_str_t *labels, size_t offset)
-{
-    const char         *comma;
-    ngx_uint_t          i;
-    ngx_atomic_uint_t   count, sum, values[NGX_HTTP_LINES_METRICS_BUCKETS + 1];
-
-    count = 0;
-
-    for (i = 0; i <= NGX_HTTP_LINES_METRICS_BUCKETS; i++) {
-        count += ngx_http_lines_metrics_sum(out, offset
-                      + offsetof(ngx_http_lines_histogram_t, buckets[i]));
-        values[i] = count;
-    }
-
-    if (count == 0 && labels->len) {
-        return;
-    }
-
-    comma = labels->len ? "," : "";
-
-    for (i = 0; i <= NGX_HTTP_LINES_METRICS_BUCKETS; i++) {
-        ngx_http_lines_metrics_print(out, "%s_bucket{%V%sle=\"%s\"} %uA\n",
-                                     name, labels, comma,
-                                     ngx_http_lines_metrics_les[i],
-                                     values[i]);
-    }
-
-    sum = ngx_http_lines_metrics_sum(out, offset
-                              + offsetof(ngx_http_lines_histogram_t, sum));
-
-    ngx_http_lines_metrics_print(out,
-                                 labels->len
-                                 ? "%s_sum{%V} %uA.%03uA\n"
-                                   "%s_count{%V} %uA\n"
-                                 : "%s_sum%V %uA.%03uA\n%s_count%V %uA\n",
-                                 name, labels, sum / 1000, sum % 1000,
-                                 name, labels, count);
-}
-
-
-static ngx_atomic_uint_t
-ngx_http_lines_metrics_sum(ngx_http_lines_metrics_out_t *out, size_t offset)
-{
-    u_char             *slot;
-    ngx_uint_t          i;
-    ngx_atomic_uint_t   sum;
-
-    sum = 0;
-
-    for (i = 0; i < NGX_HTTP_LINES_METRICS_SLOTS; i++) {
-        slot = (u_char *) &out->area->slots[i];
-        sum += *(ngx_atomic_t *) (slot + offset);
-    }
-
-    return sum;
-}
-
-
-static void
-ngx_http_lines_metrics_print(ngx_http_lines_metrics_out_t *out,
-    const char *fmt, ...)
-{
-    u_char       *p;
-    va_list       args;
-    ngx_buf_t    *b;
-    ngx_uint_t    tries;
-    ngx_chain_t  *cl;
-
-    if (out->failed) {
-        return;
-    }
-
-    for (tries = 0; tries < 2; tries++) {
-
-        if (out->last) {
-            b = out->last->buf;
-
-            va_start(args, fmt);
-            p = ngx_vslprintf(b->last, b->end, fmt, args);
-            va_end(args);
-
-            if (p < b->end) {
-                out->len += p - b->last;
-                b->last = p;
-                return;
-            }
-        }
-
-        cl = ngx_alloc_chain_link(out->pool);
-        b = ngx_create_temp_buf(out->pool, NGX_HTTP_LINES_METRICS_BUFFER);
-
-        if (cl == NULL || b == NULL) {
-            break;
-        }
-
-        cl->buf = b;
-        cl->next = NULL;
-
-        if (out->last) {
-            out->last->next = cl;
-
-        } else {
-            out->first = cl;
-        }
-
-        out->last = cl;
-    }
-
-    out->failed = 1;
 }

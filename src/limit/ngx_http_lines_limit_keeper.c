@@ -178,7 +178,10 @@ ngx_http_lines_keeper_ask_plans(ngx_http_lines_main_conf_t *lmcf)
 }
 
 
-/* replaces what was known: fields "LIMIT PLAN", values "INTERVAL BURST TEXT" */
+/*
+ * Replaces what was known: fields are "LIMIT PLAN", values "INTERVAL BURST
+ * TEXT".
+ */
 
 static void
 ngx_http_lines_keeper_plans(void *data, redisReply *reply)

@@ -1,0 +1,194 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_metrics_text.h"
+
+
+#define NGX_HTTP_LINES_METRICS_BUFFER  16384
+
+
+static const char  *ngx_http_lines_metrics_les[] = {
+    "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5",
+    "1.0", "2.0", "5.0", "10.0", "+Inf"
+};
+
+
+/* a counter's family has its suffix in Prometheus' text only */
+
+void
+ngx_http_lines_metrics_family(ngx_http_lines_metrics_out_t *out,
+    const char *name, const char *type, const char *help)
+{
+    const char  *suffix;
+
+    suffix = (type[0] == 'c' && !out->open) ? "_total" : "";
+
+    ngx_http_lines_metrics_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n",
+                                 name, suffix, help, name, suffix, type);
+}
+
+
+void
+ngx_http_lines_metrics_single(ngx_http_lines_metrics_out_t *out,
+    const char *name, const char *type, const char *help,
+    ngx_atomic_uint_t value)
+{
+    ngx_http_lines_metrics_family(out, name, type, help);
+
+    ngx_http_lines_metrics_print(out, "%s%s %uA\n", name,
+                                 type[0] == 'c' ? "_total" : "", value);
+}
+
+
+void
+ngx_http_lines_metrics_histogram(ngx_http_lines_metrics_out_t *out,
+    const char *name, ngx_str_t *labels, size_t offset)
+{
+    const char         *comma;
+    ngx_uint_t          i;
+    ngx_atomic_uint_t   count, sum, values[NGX_HTTP_LINES_METRICS_BUCKETS + 1];
+
+    count = 0;
+
+    for (i = 0; i <= NGX_HTTP_LINES_METRICS_BUCKETS; i++) {
+        count += ngx_http_lines_metrics_sum(out, offset
+                      + offsetof(ngx_http_lines_histogram_t, buckets[i]));
+        values[i] = count;
+    }
+
+    if (count == 0 && labels->len) {
+        return;
+    }
+
+    comma = labels->len ? "," : "";
+
+    for (i = 0; i <= NGX_HTTP_LINES_METRICS_BUCKETS; i++) {
+        ngx_http_lines_metrics_print(out, "%s_bucket{%V%sle=\"%s\"} %uA\n",
+                                     name, labels, comma,
+                                     ngx_http_lines_metrics_les[i],
+                                     values[i]);
+    }
+
+    sum = ngx_http_lines_metrics_sum(out, offset
+                              + offsetof(ngx_http_lines_histogram_t, sum));
+
+    ngx_http_lines_metrics_print(out,
+                                 labels->len
+                                 ? "%s_sum{%V} %uA.%03uA\n"
+                                   "%s_count{%V} %uA\n"
+                                 : "%s_sum%V %uA.%03uA\n%s_count%V %uA\n",
+                                 name, labels, sum / 1000, sum % 1000,
+                                 name, labels, count);
+}
+
+
+ngx_atomic_uint_t
+ngx_http_lines_metrics_sum(ngx_http_lines_metrics_out_t *out, size_t offset)
+{
+    u_char             *slot;
+    ngx_uint_t          i;
+    ngx_atomic_uint_t   sum;
+
+    sum = 0;
+
+    for (i = 0; i < NGX_HTTP_LINES_METRICS_SLOTS; i++) {
+        slot = (u_char *) &out->area->slots[i];
+        sum += *(ngx_atomic_t *) (slot + offset);
+    }
+
+    return sum;
+}
+
+
+void
+ngx_http_lines_metrics_print(ngx_http_lines_metrics_out_t *out,
+    const char *fmt, ...)
+{
+    u_char       *p;
+    va_list       args;
+    ngx_buf_t    *b;
+    ngx_uint_t    tries;
+    ngx_chain_t  *cl;
+
+    if (out->failed) {
+        return;
+    }
+
+    for (tries = 0; tries < 2; tries++) {
+
+        if (out->last) {
+            b = out->last->buf;
+
+            va_start(args, fmt);
+            p = ngx_vslprintf(b->last, b->end, fmt, args);
+            va_end(args);
+
+            if (p < b->end) {
+                out->len += p - b->last;
+                b->last = p;
+                return;
+            }
+        }
+
+        cl = ngx_alloc_chain_link(out->pool);
+        b = ngx_create_temp_buf(out->pool, NGX_HTTP_LINES_METRICS_BUFFER);
+
+        if (cl == NULL || b == NULL) {
+            break;
+        }
+
+        cl->buf = b;
+        cl->next = NULL;
+
+        if (out->last) {
+            out->last->next = cl;
+
+        } else {
+            out->first = cl;
+        }
+
+        out->last = cl;
+    }
+
+    out->failed = 1;
+}
+
+
+/* "a b" as two labels; names are ours or checked, and need no escapes */
+
+void
+ngx_http_lines_metrics_labels(ngx_http_lines_metrics_out_t *out,
+    ngx_uint_t registry, ngx_uint_t i, const char *first, const char *second,
+    ngx_str_t *labels)
+{
+    u_char     *sp;
+    ngx_str_t   name, a, b;
+
+    name.len = out->area->registries[registry].names[i].len;
+    name.data = out->area->registries[registry].names[i].data;
+
+    a = name;
+    ngx_str_null(&b);
+
+    sp = ngx_strlchr(name.data, name.data + name.len, ' ');
+
+    if (sp) {
+        a.len = sp - name.data;
+        b.data = sp + 1;
+        b.len = name.data + name.len - b.data;
+    }
+
+    if (second == NULL) {
+        labels->len = ngx_snprintf(labels->data,
+                                   NGX_HTTP_LINES_METRICS_LABELS,
+                                   "%s=\"%V\"", first, &a)
+                      - labels->data;
+        return;
+    }
+
+    labels->len = ngx_snprintf(labels->data, NGX_HTTP_LINES_METRICS_LABELS,
+                               "%s=\"%V\",%s=\"%V\"", first, &a, second, &b)
+                  - labels->data;
+}

@@ -1,0 +1,62 @@
+
+/*
+ * The text of metrics, family by family, in a chain of buffers.
+ */
+
+#ifndef _NGX_HTTP_LINES_METRICS_TEXT_H_INCLUDED_
+#define _NGX_HTTP_LINES_METRICS_TEXT_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_metrics.h"
+
+
+#define NGX_HTTP_LINES_METRICS_LABELS  256
+
+
+typedef struct {
+    ngx_pool_t                     *pool;
+    ngx_chain_t                    *first;
+    ngx_chain_t                    *last;
+    off_t                           len;
+    ngx_http_lines_metrics_area_t  *area;
+    ngx_uint_t                      open;      /* flag: OpenMetrics */
+    ngx_uint_t                      failed;
+} ngx_http_lines_metrics_out_t;
+
+
+/* of memory that does not suffice out->failed speaks, once for all calls */
+
+void ngx_http_lines_metrics_print(ngx_http_lines_metrics_out_t *out,
+    const char *fmt, ...);
+
+/* name without the suffix of a counter */
+void ngx_http_lines_metrics_family(ngx_http_lines_metrics_out_t *out,
+    const char *name, const char *type, const char *help);
+
+/* a family of one sample */
+void ngx_http_lines_metrics_single(ngx_http_lines_metrics_out_t *out,
+    const char *name, const char *type, const char *help,
+    ngx_atomic_uint_t value);
+
+/* samples of a histogram, at that offset in a slot; none where it is empty
+   and has labels */
+void ngx_http_lines_metrics_histogram(ngx_http_lines_metrics_out_t *out,
+    const char *name, ngx_str_t *labels, size_t offset);
+
+/* name i of a registry as one or two labels; labels->data has room for
+   NGX_HTTP_LINES_METRICS_LABELS */
+void ngx_http_lines_metrics_labels(ngx_http_lines_metrics_out_t *out,
+    ngx_uint_t registry, ngx_uint_t i, const char *first, const char *second,
+    ngx_str_t *labels);
+
+/* over all slots */
+ngx_atomic_uint_t ngx_http_lines_metrics_sum(
+    ngx_http_lines_metrics_out_t *out, size_t offset);
+
+#define ngx_http_lines_metrics_of(out, field)                                 \
+    ngx_http_lines_metrics_sum(out,                                           \
+                           offsetof(ngx_http_lines_metrics_slot_t, field))
+
+
+#endif /* _NGX_HTTP_LINES_METRICS_TEXT_H_INCLUDED_ */
