@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_admin.h"
+#include "ngx_http_lines_admin_limits.h"
 #include "ngx_http_lines_admin_numbers.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_secret.h"
@@ -110,6 +111,46 @@ static ngx_http_lines_route_t  ngx_http_lines_admin_routes[] = {
     { NGX_HTTP_POST, ngx_string("tickets/:id"),
       ngx_http_lines_admin_move_ticket_steps,
       ngx_string("admin_move_ticket") },
+
+    { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"),
+      ngx_http_lines_admin_put_workspace_limit_steps,
+      ngx_string("admin_put_limit") },
+
+    { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"),
+      ngx_http_lines_admin_get_workspace_limit_steps,
+      ngx_string("admin_get_limit") },
+
+    { NGX_HTTP_DELETE, ngx_string("workspaces/:id/limits/:limit"),
+      ngx_http_lines_admin_delete_workspace_limit_steps,
+      ngx_string("admin_delete_limit") },
+
+    { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"),
+      ngx_http_lines_admin_put_account_limit_steps,
+      ngx_string("admin_put_limit") },
+
+    { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"),
+      ngx_http_lines_admin_get_account_limit_steps,
+      ngx_string("admin_get_limit") },
+
+    { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"),
+      ngx_http_lines_admin_delete_account_limit_steps,
+      ngx_string("admin_delete_limit") },
+
+    { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"),
+      ngx_http_lines_admin_put_plan_limit_steps,
+      ngx_string("admin_put_limit") },
+
+    { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"),
+      ngx_http_lines_admin_get_plan_limit_steps,
+      ngx_string("admin_get_limit") },
+
+    { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
+      ngx_http_lines_admin_delete_plan_limit_steps,
+      ngx_string("admin_delete_limit") },
+
+    { NGX_HTTP_GET, ngx_string("limits"),
+      ngx_http_lines_admin_list_limits_steps,
+      ngx_string("admin_list_limits") },
 
     { 0, ngx_null_string, NULL, ngx_null_string }
 };
