@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_failpoint.h"
 #include "ngx_http_lines_line_request_create.h"
 #include "ngx_http_lines_payment.h"
 #include "ngx_http_lines_payments.h"
@@ -243,6 +244,8 @@ ngx_http_lines_create_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    NGX_HTTP_LINES_FAILPOINT("create.begin.before");
+
     return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_begin, 8,
                                sizeof(args) / sizeof(args[0]), args,
                                ngx_http_lines_create_begun);
@@ -255,6 +258,8 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 {
     ngx_str_t                 result, value, fingerprint;
     ngx_http_lines_create_t  *create;
+
+    NGX_HTTP_LINES_FAILPOINT("create.begin.after");
 
     create = ctx->data;
 

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_failpoint.h"
 #include "ngx_http_lines_payments.h"
 #include "ngx_lines_scripts.h"
 
@@ -396,6 +397,8 @@ ngx_http_lines_cancel_hinted(ngx_http_request_t *r,
 
     ngx_str_null(&args[2]);
 
+    NGX_HTTP_LINES_FAILPOINT("cancel.begin.before");
+
     return ngx_http_lines_eval(r, ctx, &ngx_lines_script_cancel_begin, 2, 3,
                                args, ngx_http_lines_cancel_begun);
 }
@@ -407,6 +410,8 @@ ngx_http_lines_cancel_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 {
     ngx_str_t                 word, args[3];
     ngx_http_lines_action_t  *action;
+
+    NGX_HTTP_LINES_FAILPOINT("cancel.begin.after");
 
     action = ctx->data;
     word = ngx_http_lines_reply_str(reply, 0);

@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_event.h"
+#include "ngx_http_lines_failpoint.h"
 #include "ngx_http_lines_subscription.h"
 #include "ngx_lines_scripts.h"
 
@@ -315,6 +316,8 @@ ngx_http_lines_event_news(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
     ngx_http_lines_event_t  *ev;
+
+    NGX_HTTP_LINES_FAILPOINT("event.news.after");
 
     ev = ctx->data;
 
