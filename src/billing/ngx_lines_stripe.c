@@ -341,17 +341,9 @@ ngx_lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
     ngx_lines_form_add(&form, "customer", customer);
     ngx_lines_form_add(&form, "items[0][price]", price);
 
-    /* default_source may name a card of the older kind, "card_…" or "src_…" */
+    /* cards of the older kind, "card_…" and "src_…", are taken here as well */
 
-    if (payment_method->len > 3
-        && ngx_strncmp(payment_method->data, "pm_", 3) == 0)
-    {
-        ngx_lines_form_add(&form, "default_payment_method", payment_method);
-
-    } else {
-        ngx_lines_form_add(&form, "default_source", payment_method);
-    }
-
+    ngx_lines_form_add(&form, "default_payment_method", payment_method);
     ngx_lines_form_add_text(&form, "payment_behavior", "error_if_incomplete");
     ngx_lines_form_add_text(&form, "off_session", "true");
     ngx_lines_stripe_add_metadata(&form, metadata);

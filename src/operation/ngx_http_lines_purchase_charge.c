@@ -177,7 +177,8 @@ ngx_http_lines_purchase_refused(ngx_http_lines_operation_t *op,
     }
 
     if (ngx_lines_stripe_error_is(error, "resource_missing")
-        && (ngx_http_lines_is(&error->param, "default_payment_method")
+        && (error->param.len == 0
+            || ngx_http_lines_is(&error->param, "default_payment_method")
             || ngx_http_lines_is(&error->param, "customer")))
     {
         return ngx_http_lines_purchase_refuse(op, 402, "no_card_on_file",

@@ -94,7 +94,7 @@ test_bodies(void)
     card = str("card_1");
     (void) ngx_lines_stripe_charge_body(NULL, &customer, &price, &card,
                                         &metadata, &body);
-    ok(memmem(body.data, body.len, "&default_source=card_1&", 23) != NULL,
+    ok(memmem(body.data, body.len, "&default_payment_method=card_1&", 31) != NULL,
        "a card of the older kind is a source");
 
     memset(&invoice, 0, sizeof(invoice));

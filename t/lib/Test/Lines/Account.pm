@@ -1,0 +1,206 @@
+package Test::Lines::Account;
+use Mojo::Base 'Test::Lines::Paid', -signatures;
+
+use Mojo::JSON qw(decode_json);
+use Test::Lines ();
+
+=head1 NAME
+
+Test::Lines::Account - accounts that buy: what the tests of confirm share
+
+=head1 SYNOPSIS
+
+    my $shop  = Test::Lines::Account->new(t => $t);
+    my $nginx = $shop->nginx;                         # with Redis and sandbox
+    my $one   = $shop->account('one', customer => 'cus_card');
+    $shop->numbers(5);
+
+    my $token  = $shop->token($one);
+    my $answer = $shop->confirm($one, $token, key => 'k1');
+
+    is_deeply [$shop->disagreements], [];
+
+An account is a hash of C<id> and C<headers>. C<agent> is what
+C<lines_agent_plan inbound_only> says beside its price.
+
+=cut
+
+has agent      => 'preview_ttl=10m';
+has webhooks   => 0;
+has quarantine => '';
+
+sub plans ($self) {
+    my $text = "lines_agent_plan inbound_only price=price_agent @{[$self->agent]};\n" . $self->SUPER::plans;
+    $text .= 'lines_quarantine ' . $self->quarantine . ";\n" if length $self->quarantine;
+    return $text;
+}
+
+sub account ($self, $id, %data) {
+    my ($key, $secret) = $self->first->account($id, {customer => 'cus_card', %data});
+    return {id => $id, headers => $self->first->pair($key, $secret)};
+}
+
+my $numbers = 0;
+
+# adds so many to the inventory; returns them
+sub numbers ($self, $count, $area = 415) {
+    my @new = map { sprintf '+1%03d%07d', $area, ++$numbers } 1 .. $count;
+
+    for (my $i = 0; $i < @new; $i += 1000) {
+        my @some = grep {defined} @new[$i .. $i + 999];
+        my $answer = $self->first->admin(POST => 'numbers', {numbers => [map { {phone_number => $_, worker_id => "worker_$_"} } @some]});
+        die 'numbers: ' . $answer->to_string unless $answer->status == 200;
+    }
+
+    return @new;
+}
+
+sub preview ($self, $account, $nginx = $self->first) {
+    return $nginx->post('/accounts/lines/provision-preview', '', $account->{headers});
+}
+
+sub token ($self, $account, $nginx = $self->first) {
+    my $answer = $self->preview($account, $nginx);
+    die 'preview: ' . $answer->to_string unless $answer->status == 200;
+    return $answer->json('/preview_token');
+}
+
+# a token that is there without a preview, which would see the limits
+sub issue ($self, $account) {
+    my $bytes = join '', map { chr int rand 256 } 1 .. 24;
+    $bytes .= substr Digest::SHA::sha256($account->{id}), 0, 8;
+    $bytes .= substr Digest::SHA::sha256($bytes), 0, 4;
+    my $token = 'lpv_' . MIME::Base64::encode_base64url($bytes);
+    $self->redis->cli('SET', $self->token_key($account, $token), 'valid 99999999999999');
+    return $token;
+}
+
+sub token_key ($self, $account, $token) { "lines:{a:$account->{id}}:tok:" . Digest::SHA::sha256_hex($token) }
+
+sub operation_id ($self, $token) { substr Digest::SHA::sha256_hex($token), 0, 24 }
+
+sub _confirm ($self, $account, $token, $options) {
+    my %headers = %{$account->{headers}};
+    $headers{'Idempotency-Key'} = $options->{key} if defined $options->{key};
+    return ('/accounts/lines/provision-confirm', {preview_token => $token}, \%headers);
+}
+
+sub confirm ($self, $account, $token, %options) {
+    return ($options{nginx} // $self->first)->post_json($self->_confirm($account, $token, \%options));
+}
+
+sub confirm_p ($self, $account, $token, %options) {
+    return ($options{nginx} // $self->first)->post_json_p($self->_confirm($account, $token, \%options));
+}
+
+sub purchase ($self, $account, $id) {
+    return {@{scalar $self->redis->cli('HGETALL', "lines:{a:$account->{id}}:op:$id")}};
+}
+
+sub wait_purchase ($self, $account, $id, $seconds = 60) {
+    my $op = {};
+    eval {
+        Test::Lines::wait_for(sub { $op = $self->purchase($account, $id); ($op->{step} // '') eq 'done' }, $seconds, "purchase $id to end");
+        1;
+    } or die "$@ (it is in " . ($op->{step} // 'nothing') . ")\n";
+    return $op;
+}
+
+sub window ($self, $account) { @{scalar $self->redis->cli('ZRANGE', "lines:{a:$account->{id}}:win", 0, -1)} }
+
+sub lines ($self, $account, $nginx = $self->first) {
+    return @{$nginx->get('/accounts/lines?limit=100', $account->{headers})->json('/lines') // []};
+}
+
+sub counts ($self) { $self->first->admin(GET => 'numbers?limit=1')->json('/counts') }
+
+# every entry of the ledger's that is about an account
+sub bought ($self, $account = undef) {
+    return grep { ($_->{metadata}{tenant} // '') =~ /^a:/ && (!$account || $_->{metadata}{tenant} eq "a:$account->{id}") }
+      $self->sandbox->ledger('charge');
+}
+
+=head2 disagreements
+
+What is wrong, a sentence each, once all is at rest: charges less refunds are
+lines, for each account; no number twice; every leased number resolved; the
+window never above the limit; nothing unfinished.
+
+=cut
+
+sub disagreements ($self) {
+    my @wrong = $self->SUPER::disagreements;
+    my (%paid, %back, %tenant, %live, %holds, %lines);
+
+    for my $entry ($self->sandbox->ledger) {
+        my $id     = $entry->{subscription} // next;
+        my $tenant = $entry->{metadata}{tenant} // next;
+        next unless $tenant =~ /^a:/;
+
+        $tenant{$id} = $tenant;
+        $paid{$id} += $entry->{amount} // 0 if $entry->{type} eq 'charge';
+        $back{$id} += $entry->{amount} // 0 if $entry->{type} eq 'refund';
+        $live{$id} = 1 if $entry->{type} eq 'subscription';
+    }
+
+    for my $id (keys %live) {
+        my $status = $self->sandbox->call(GET => "/v1/subscriptions/$id")->json('/status') // 'canceled';
+        delete $live{$id} if $status eq 'canceled';
+    }
+
+    for my $tenant (grep {/^a:/} @{scalar $self->redis->cli('SMEMBERS', 'lines:{tenants}')}) {
+        my $count = 0;
+
+        for my $line (@{scalar $self->redis->cli('ZRANGE', "lines:{$tenant}:lines", 0, -1)}) {
+            my $h   = {@{scalar $self->redis->cli('HGETALL', "lines:{$tenant}:line:$line")}};
+            my $sub = $h->{subscription} // '';
+
+            $lines{$sub}++;
+            $count++ unless $h->{released};
+            push @wrong, "line $line of $tenant was not paid for: $sub" unless ($paid{$sub} // 0) > ($back{$sub} // 0);
+            push @wrong, "line $line of $tenant has no live subscription: $sub" unless $live{$sub} || $h->{released};
+            push @wrong, "line $line of $tenant is not in the window"
+              unless defined $self->redis->cli('ZSCORE', "lines:{$tenant}:win", $line);
+            next if $h->{released};
+            push @wrong, "number $h->{number} is held by lines $holds{$h->{number}} and $line" if $holds{$h->{number}};
+            $holds{$h->{number}} = $line;
+        }
+
+        my $t = {@{scalar $self->redis->cli('HGETALL', "lines:{$tenant}:t")}};
+        push @wrong, "$tenant counts " . ($t->{account_lines} // 0) . " lines, and has $count" if ($t->{account_lines} // 0) != $count;
+
+        for my $op (@{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")}) {
+            my $o = {@{scalar $self->redis->cli('HGETALL', "lines:{$tenant}:op:$op")}};
+            push @wrong, "operation $op of $tenant is in $o->{step}" . ($o->{stuck} ? ", stuck: $o->{stuck}" : '');
+        }
+
+        for my $op (@{scalar $self->redis->cli('ZRANGE', "lines:{$tenant}:win", 0, -1)}) {
+            push @wrong, "$op of $tenant has a place in the window, and no line"
+              unless $self->redis->cli('EXISTS', "lines:{$tenant}:line:$op");
+        }
+    }
+
+    for my $id (keys %tenant) {
+        my $net = ($paid{$id} // 0) - ($back{$id} // 0);
+        push @wrong, "subscription $id of $tenant{$id} was paid for, $net, and has no line" if $net && !$lines{$id};
+        push @wrong, "subscription $id of $tenant{$id} has $lines{$id} lines" if ($lines{$id} // 0) > 1;
+        push @wrong, "subscription $id of $tenant{$id} is live and has no line" if $live{$id} && !$lines{$id};
+    }
+
+    my %entries = @{scalar $self->redis->cli('HGETALL', 'lines:{inv}:numbers')};
+
+    for my $number (keys %entries) {
+        my ($state, $worker, $op) = split / /, $entries{$number};
+        push @wrong, "number $number is leased by $op" if $state eq 'leased';
+        push @wrong, "number $number is assigned to $op, which has no line of it"
+          if $state eq 'assigned' && ($holds{$number} // '') ne $op && $op !~ /^ticket/;
+        push @wrong, "number $number of line $holds{$number} is $state" if $holds{$number} && $state ne 'assigned';
+    }
+
+    return @wrong;
+}
+
+require Digest::SHA;
+require MIME::Base64;
+
+1;
