@@ -1,0 +1,111 @@
+# Rates of a tenant's or a plan's own, by the admin API: on every node, without a reload.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+
+my $t     = Test::Lines->new;
+my $redis = $t->redis;
+
+my %common = (
+    redis   => $redis,
+    workers => 2,
+    server  => <<'END',
+location /each/  { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=each sync=each; empty_gif; }
+location /lease/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=lease; empty_gif; }
+location /key/   { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=key name=key; empty_gif; }
+location /ip/    { lines_rate_limit rate=1r/h burst=3 key=ip name=ip; empty_gif; }
+END
+);
+
+my @nodes = map { $t->nginx(%common) } 1 .. 2;
+my $nginx = $nodes[0];
+my %auth  = map { $_ => $nginx->bearer($nginx->workspace($_ => {plan => $_ eq 'big' ? 'growth' : 'mini'})) } qw(one two three big);
+
+sub policy ($node, $path, $who) { return $node->get($path, $auth{$who})->header('RateLimit-Policy') }
+
+# the configuration's
+is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'at first the configuration counts';
+
+{
+    my $limits = $nginx->admin(GET => 'limits')->json->{limits};
+    is_deeply [sort map { $_->{limit} } @$limits], [qw(each ip key lease)], 'the admin API lists the limits';
+    my ($each) = grep { $_->{limit} eq 'each' } @$limits;
+    is_deeply $each, {limit => 'each', key => 'tenant', rate => '1r/h', burst => 3, sync => 'each', fail => 'local', status => 429, dryRun => Mojo::JSON::false}, 'as they are';
+}
+
+# a tenant's
+{
+    my $answer = $nginx->admin(PUT => 'workspaces/one/limits/each', {rate => '10r/h', burst => 20});
+    is $answer->status, 200, 'put';
+    is_deeply $answer->json, {limit => 'each', rate => '10r/h', burst => 20}, 'and told';
+    is_deeply $nginx->admin(GET => 'workspaces/one/limits/each')->json, $answer->json, 'and kept';
+    is policy($_, '/each/x', 'one'), '"each";q=20;w=7200', 'at once, on each node' for @nodes;
+    is policy($nginx, '/each/x', 'two'), '"each";q=3;w=10800', 'for nobody else';
+    is policy($nginx, '/lease/x', 'one'), '"lease";q=3;w=10800', 'nor for another limit';
+
+    $answer = $nginx->admin(DELETE => 'workspaces/one/limits/each');
+    is $answer->status, 200, 'deleted';
+    is $nginx->admin(DELETE => 'workspaces/one/limits/each')->status, 200, 'twice is once';
+    is $nginx->admin(GET => 'workspaces/one/limits/each')->status, 404, 'gone';
+    is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'the configuration counts again';
+}
+
+# one that was refused is let in within a second, lease or not
+for my $where (qw(each lease key)) {
+    $nodes[$_ % 2]->get("/$where/x", $auth{three}) for 1 .. 8;
+    is $nginx->get("/$where/x", $auth{three})->status, 429, "$where: refused";
+    $nginx->admin(PUT => "workspaces/three/limits/$where", {rate => '1000r/s', burst => 100});
+    wait_for(sub { ($nodes[1]->get("/$where/x", $auth{three})->header('RateLimit') =~ /r=(\d+)/)[0] > 60 }, 10, 'the raised limit');
+    is scalar(grep { $_->status == 200 } concurrently(40, sub ($i) { $nodes[$i % 2]->get_p("/$where/x", $auth{three}) })), 40,
+      "$where: the raised limit counts";
+}
+
+# a plan's
+{
+    is $nginx->admin(PUT => 'plans/growth/limits/each', {rate => '7r/h', burst => 7})->status, 200, 'put';
+    wait_for(sub { policy($_, '/each/x', 'big') eq '"each";q=7;w=3600' }, 10, 'the plan\'s rate') for @nodes;
+    pass 'all nodes learn of it without a reload';
+    is policy($nginx, '/each/x', 'two'), '"each";q=3;w=10800', 'for that plan only';
+    is_deeply $nginx->admin(GET => 'plans/growth/limits/each')->json, {limit => 'each', rate => '7r/h', burst => 7}, 'kept';
+
+    $nginx->admin(PUT => 'workspaces/big/limits/each', {rate => '9r/h', burst => 9});
+    is policy($nginx, '/each/x', 'big'), '"each";q=9;w=3600', 'a tenant\'s own comes before its plan\'s';
+    $nginx->admin(DELETE => 'workspaces/big/limits/each');
+
+    $nginx->admin(PUT => 'workspaces/two', {plan => 'growth'});
+    is policy($nginx, '/each/x', 'two'), '"each";q=7;w=3600', 'a tenant that changes its plan';
+
+    $nginx->admin(DELETE => 'plans/growth/limits/each');
+    wait_for(sub { policy($_, '/each/x', 'big') eq '"each";q=3;w=10800' }, 10, 'the plan\'s end') for @nodes;
+    pass 'gone again';
+}
+
+# what makes no sense
+for (
+    ['workspaces/one/limits/nothing',  {rate => '1r/s'}, 404],
+    ['workspaces/nobody/limits/each',  {rate => '1r/s'}, 404],
+    ['workspaces/one/limits/ip',       {rate => '1r/s'}, 400],
+    ['plans/a%20b/limits/each',        {rate => '1r/s'}, 400],
+    ['workspaces/one/limits/each',     {}, 400],
+    ['workspaces/one/limits/each',     {rate => 5}, 400],
+    ['workspaces/one/limits/each',     {rate => '0r/s'}, 400],
+    ['workspaces/one/limits/each',     {rate => '1r/s', burst => 0}, 400],
+    ['workspaces/one/limits/each',     {rate => '1r/s', burst => '5'}, 400],
+    ['workspaces/one/limits/each',     {rate => '1r/s', burst => 1e12}, 400],
+  )
+{
+    is $nginx->admin(PUT => $_->[0], $_->[1])->status, $_->[2], "$_->[2]: $_->[0] " . Mojo::JSON::encode_json($_->[1]);
+}
+is $nginx->put_json('/_lines/admin/workspaces/one/limits/each', {rate => '1r/s'})->status, 401, 'the operator only';
+is $redis->cli('EXISTS', 'lines:{w:nobody}:t'), 0, 'nobody was made by accident';
+
+# the other dialect
+SKIP: {
+    skip 'no accounts in this module', 1 unless $nginx->knows('lines_account_api');
+    $nginx->account(acc => {plan => 'inbound_only'});
+    is $nginx->admin(PUT => 'accounts/acc/limits/each', {rate => '1r/s'})->json->{burst}, 1, 'accounts, and a burst left out';
+}
+
+$t->done;
