@@ -413,7 +413,11 @@ sub reload ($self, %options) {
             croak "reload of $self->{name} failed: " . $self->error_log($mark)
               if $self->error_log($mark) =~ /\[emerg\]/;
             $self->_must_live;
-            return (grep { !$old{$_} } $self->pids) >= $self->workers;
+
+            # the old ones know that they are to end: else one of them might
+            # be taken for a worker in service
+            my @pids = $self->pids;
+            return @pids >= $self->workers && !any { $old{$_} } @pids;
         },
         60,
         "new workers of $self->{name}"
