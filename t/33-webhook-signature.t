@@ -147,7 +147,7 @@ subtest 'the directive' => sub {
 };
 
 subtest 'the acceptance corpus' => sub {
-    my $corpora = $ENV{LINES_CORPORA} || $t->root . '/../shared/corpora';
+    my $corpora = $ENV{LINES_CORPORA} || $t->root . '/t/corpora';
 
     plan skip_all => 'no acceptance corpus beside the project (LINES_CORPORA)' unless -f "$corpora/drive.mjs";
     plan skip_all => 'node is not there' if system('node -e "process.exit(0)" 2>/dev/null') != 0;

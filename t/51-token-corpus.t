@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines::Unit qw(build_dir make_unit root);
 
-my $corpora = $ENV{LINES_CORPORA} || root() . '/../shared/corpora';
+my $corpora = $ENV{LINES_CORPORA} || root() . '/t/corpora';
 
 plan skip_all => 'no acceptance corpus beside the project (LINES_CORPORA)' unless -f "$corpora/load.mjs";
 
