@@ -15,6 +15,8 @@
 #include "ngx_http_lines_variables.h"
 #include "ngx_http_lines_auth.h"
 #include "ngx_http_lines_access.h"
+#include "ngx_http_lines_clerk.h"
+#include "ngx_http_lines_jwks_zone.h"
 #include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_lease.h"
 #include "ngx_http_lines_key_cache.h"
@@ -31,6 +33,7 @@
 #include "ngx_http_lines_metrics_api.h"
 #include "ngx_http_lines_survey.h"
 #include "ngx_http_lines_workspace.h"
+#include "ngx_http_lines_check.h"
 #include "ngx_http_lines_webhook.h"
 
 
@@ -137,6 +140,20 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_lines_auth_set,
       NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_clerk"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_lines_clerk,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_probe"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_lines_probe,
+      NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
@@ -284,6 +301,8 @@ ngx_http_lines_preconfiguration(ngx_conf_t *cf)
 {
     ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_KEYS,
                                  ngx_http_lines_key_cache_init);
+    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_JWKS,
+                                 ngx_http_lines_jwks_init_area);
     ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_LIMITS,
                                  ngx_http_lines_lease_init);
     ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_METRICS,
@@ -462,7 +481,9 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->client_max_body_size = 0;
     }
 
-    if (ngx_http_lines_access_merge(cf, prev, conf) != NGX_CONF_OK) {
+    if (ngx_http_lines_access_merge(cf, prev, conf) != NGX_CONF_OK
+        || ngx_http_lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -494,7 +515,8 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
     if (ngx_http_lines_metrics_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_survey_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_limit_init_process(cycle, lmcf) != NGX_OK
-        || ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK)
+        || ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK
+        || ngx_http_lines_jwks_init_process(cycle, lmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -523,6 +545,7 @@ ngx_http_lines_exit_process(ngx_cycle_t *cycle)
     ngx_http_lines_survey_exit_process(lmcf);
     ngx_http_lines_limit_exit_process(lmcf);
     ngx_http_lines_metrics_exit_process(lmcf);
+    ngx_http_lines_jwks_exit_process(lmcf);
     ngx_http_lines_auth_exit_process(lmcf);
     ngx_lines_redis_destroy(lmcf->redis);
     lmcf->redis = NULL;

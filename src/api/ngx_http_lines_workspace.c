@@ -31,6 +31,10 @@ static ngx_http_lines_route_t  ngx_http_lines_workspace_routes[] = {
       ngx_http_lines_lines_by_user_steps,
       ngx_string("lines_by_user") },
 
+    { NGX_HTTP_GET, ngx_string("lines/check-availability"),
+      ngx_http_lines_check_steps,
+      ngx_string("line_check") },
+
     { 0, ngx_null_string, NULL, ngx_null_string }
 };
 

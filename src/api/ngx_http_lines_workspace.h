@@ -32,6 +32,7 @@ extern ngx_http_lines_step_pt  ngx_http_lines_line_request_list_steps[];
 extern ngx_http_lines_step_pt  ngx_http_lines_line_request_get_steps[];
 extern ngx_http_lines_step_pt  ngx_http_lines_line_request_manage_steps[];
 extern ngx_http_lines_step_pt  ngx_http_lines_lines_by_user_steps[];
+extern ngx_http_lines_step_pt  ngx_http_lines_check_steps[];
 
 
 #endif /* _NGX_HTTP_LINES_WORKSPACE_H_INCLUDED_ */

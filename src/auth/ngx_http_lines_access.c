@@ -26,7 +26,8 @@ static ngx_int_t ngx_http_lines_access_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_lines_access_judge(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_access_state_t *state);
-static ngx_int_t ngx_http_lines_access_challenge(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_challenge(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
 static ngx_uint_t ngx_http_lines_access_rewrites(ngx_conf_t *cf,
     ngx_http_core_loc_conf_t *clcf);
 static ngx_int_t ngx_http_lines_access_workspace_error(ngx_http_request_t *r,
@@ -170,7 +171,20 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     llcf = ngx_http_lines_get_loc_conf(r);
 
-    if (state->rc == NGX_OK) {
+    if (state->rc == NGX_OK && ctx->identity.tenant.len == 0
+        && state->conf->methods != NGX_HTTP_LINES_AUTH_CLERK)
+    {
+        /* a person is enough for "clerk" only; elsewhere a tenant is meant */
+
+        if (ngx_http_lines_has_error_page(r, NGX_HTTP_BAD_REQUEST)) {
+            return NGX_HTTP_BAD_REQUEST;
+        }
+
+        ctx->api = llcf->dialect;
+        rc = ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                  "No active workspace");
+
+    } else if (state->rc == NGX_OK) {
 
         if (!state->planned) {
             state->planned = 1;
@@ -181,9 +195,8 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         }
 
         return NGX_OK;
-    }
 
-    if (state->rc == NGX_ERROR) {
+    } else if (state->rc == NGX_ERROR) {
 
         /* nobody knows: neither yes nor no */
 
@@ -206,7 +219,7 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         if (clcf->satisfy == NGX_HTTP_SATISFY_ANY
             || ngx_http_lines_has_error_page(r, NGX_HTTP_UNAUTHORIZED))
         {
-            if (ngx_http_lines_access_challenge(r) != NGX_OK) {
+            if (ngx_http_lines_access_challenge(r, ctx) != NGX_OK) {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR;
             }
 
@@ -214,7 +227,8 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         }
 
         ctx->api = llcf->dialect;
-        rc = ngx_http_lines_unauthorized(r, ctx, "Bearer");
+        rc = ngx_http_lines_unauthorized(r, ctx,
+                                         ngx_http_lines_challenge(ctx));
     }
 
     if (rc != NGX_DONE) {
@@ -226,7 +240,8 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_lines_access_challenge(ngx_http_request_t *r)
+ngx_http_lines_access_challenge(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
 {
     ngx_table_elt_t  *h;
 
@@ -243,7 +258,8 @@ ngx_http_lines_access_challenge(ngx_http_request_t *r)
 
     h->hash = 1;
     ngx_str_set(&h->key, "WWW-Authenticate");
-    ngx_str_set(&h->value, "Bearer");
+    h->value.data = (u_char *) ngx_http_lines_challenge(ctx);
+    h->value.len = ngx_strlen(h->value.data);
 
     r->headers_out.www_authenticate = h;
 

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_clerk.h"
 #include "ngx_http_lines_key_cache.h"
 #include "ngx_http_lines_metrics.h"
 #include "ngx_lines_bearer.h"
@@ -89,6 +90,10 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     {
         return ngx_http_lines_key_authenticate(r, ctx, &token, NULL, stale,
                                                done);
+    }
+
+    if ((methods & NGX_HTTP_LINES_AUTH_CLERK) && llcf->clerk) {
+        return ngx_http_lines_clerk_authenticate(r, ctx, done);
     }
 
     return ngx_http_lines_auth_fail(r, ctx, "credentials-missing", done);
@@ -348,6 +353,15 @@ ngx_http_lines_authenticate_workspace(ngx_http_request_t *r,
 
 
 ngx_int_t
+ngx_http_lines_authenticate_session(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_authenticate(r, ctx, NGX_HTTP_LINES_AUTH_CLERK, 0,
+                                       ngx_http_lines_workspace_known);
+}
+
+
+ngx_int_t
 ngx_http_lines_authenticate_account(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
@@ -360,15 +374,21 @@ static ngx_int_t
 ngx_http_lines_workspace_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
 {
-    if (rc == NGX_OK) {
+    if (rc == NGX_OK && ctx->identity.tenant.len) {
         return NGX_OK;
+    }
+
+    if (rc == NGX_OK) {
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                    "No active workspace");
     }
 
     if (rc == NGX_ERROR) {
         return ngx_http_lines_unavailable(r, ctx, 1);
     }
 
-    return ngx_http_lines_unauthorized(r, ctx, "Bearer");
+    return ngx_http_lines_unauthorized(r, ctx,
+                                       ngx_http_lines_challenge(ctx));
 }
 
 

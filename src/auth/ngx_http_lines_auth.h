@@ -38,10 +38,20 @@ ngx_int_t ngx_http_lines_authenticate(ngx_http_request_t *r,
     ngx_http_lines_auth_done_pt done);
 
 
-/* steps: 401 in the dialect, or the next step with ctx->identity set */
+/* what a 401 asks for */
+#define ngx_http_lines_challenge(ctx)                                         \
+    ((ctx)->identity.challenge ? (ctx)->identity.challenge : "Bearer")
+
+
+/*
+ * Steps: 401 in the dialect, or the next step with ctx->identity set.  A
+ * session without a workspace is 400.
+ */
 
 ngx_int_t ngx_http_lines_authenticate_workspace(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+ngx_int_t ngx_http_lines_authenticate_session(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);    /* a person; no API key */
 ngx_int_t ngx_http_lines_authenticate_account(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 

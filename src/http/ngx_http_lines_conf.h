@@ -37,6 +37,7 @@ typedef struct {
     ngx_http_lines_zone_t            *zone;
     ngx_str_t                         key_prefix;
     ngx_msec_t                        key_ttl;
+    ngx_array_t                      *jwks;         /* ngx_http_lines_jwks_t * */
 
     /* api */
     ngx_array_t                       plans;        /* ngx_http_lines_plan_t */
@@ -49,6 +50,7 @@ typedef struct {
     ngx_http_lines_operation_conf_t  *operation;
     ngx_str_t                         provisioner;  /* internal location */
     ngx_str_t                         probe;        /* internal location */
+    ngx_msec_t                        probe_timeout;
 
     /* limit: each lines_rate_limit once, ngx_http_lines_limit_t * */
     ngx_array_t                      *limits;

@@ -67,9 +67,11 @@ struct ngx_http_lines_api_s {
 typedef struct {
     ngx_str_t                  tenant;     /* w:ID or a:ID; empty: nobody */
     ngx_str_t                  key_id;     /* SHA-256 of the key, hex */
+    ngx_str_t                  user;       /* of a session token: its sub */
     ngx_str_t                  plan;       /* where it was read on the way */
     ngx_str_t                  method;     /* "key", "clerk" */
     ngx_str_t                  failure;    /* a short word, or empty */
+    const char                *challenge;  /* of a 401; NULL: "Bearer" */
 } ngx_http_lines_identity_t;
 
 

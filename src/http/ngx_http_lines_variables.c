@@ -30,6 +30,10 @@ static ngx_http_variable_t  ngx_http_lines_variables[] = {
       offsetof(ngx_http_lines_ctx_t, identity.key_id),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("lines_user"), NULL, ngx_http_lines_variable_text,
+      offsetof(ngx_http_lines_ctx_t, identity.user),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("lines_auth"), NULL, ngx_http_lines_variable_auth,
       0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
@@ -143,7 +147,8 @@ ngx_http_lines_variable_auth(ngx_http_request_t *r,
 
     ctx = ngx_http_lines_find_ctx(r->main);
 
-    return ngx_http_lines_variable_str(v, (ctx && ctx->identity.tenant.len)
+    return ngx_http_lines_variable_str(v, (ctx && (ctx->identity.tenant.len
+                                                   || ctx->identity.user.len))
                                           ? &ctx->identity.method : NULL);
 }
 

@@ -7,6 +7,7 @@
  *   $lines_tenant         w:ID or a:ID; empty before or without authentication
  *   $lines_tenant_plan    its plan
  *   $lines_key_id         SHA-256 of the API key, in hex
+ *   $lines_user           the user of a session token (its sub)
  *   $lines_auth           how it was authenticated: key, clerk
  *   $lines_auth_failure   why it was not
  *   $lines_request_id     the client's X-Request-Id if well formed, else ours

@@ -1,0 +1,55 @@
+
+/*
+ * Clerk's session tokens as credentials: from the Authorization header, else
+ * from a cookie (design.md; api-facts.md, "Clerk session tokens").
+ *
+ * A cookie comes along whoever made the browser send the request.  It is good
+ * for GET and HEAD, and for writes only where the token says which site it is
+ * for (azp) and the configuration says which sites may: authorized_party.
+ */
+
+#ifndef _NGX_HTTP_LINES_CLERK_H_INCLUDED_
+#define _NGX_HTTP_LINES_CLERK_H_INCLUDED_
+
+
+#include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_jwks.h"
+#include "ngx_lines_jwt.h"
+
+
+struct ngx_http_lines_clerk_conf_s {
+    ngx_uint_t                 off;        /* flag */
+    ngx_lines_jwt_options_t    options;
+    ngx_str_t                  cookie;     /* its name; empty: off */
+    ngx_http_lines_jwks_t     *jwks;
+    u_char                     id[NGX_LINES_SHA256_LEN];
+                                           /* of all that decides whether a
+                                              token is good */
+};
+
+
+/*
+ * lines_clerk issuer=URL jwks=URI|key_file=PATH [authorized_party=ORIGIN ...]
+ *             [leeway=5s] [cookie=__session|off] [tenant_claim=PATH]
+ *             [jwks_ttl=5m] [jwks_stale=24h] [jwks_cooldown=30s]
+ * lines_clerk off
+ */
+char *ngx_http_lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* after ngx_http_lines_access_merge() */
+char *ngx_http_lines_clerk_merge(ngx_conf_t *cf,
+    ngx_http_lines_loc_conf_t *prev, ngx_http_lines_loc_conf_t *conf);
+
+
+/*
+ * As ngx_http_lines_authenticate(), where no API key was shown and the
+ * location has lines_clerk.  A good token of somebody without an active
+ * organization gives ctx->identity.user, but no tenant.  Failures are the
+ * words of ngx_lines_jwt_reason().
+ */
+
+ngx_int_t ngx_http_lines_clerk_authenticate(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_auth_done_pt done);
+
+
+#endif /* _NGX_HTTP_LINES_CLERK_H_INCLUDED_ */

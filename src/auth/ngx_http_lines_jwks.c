@@ -1,0 +1,529 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_jwks.h"
+#include "ngx_http_lines_jwks_fetch.h"
+#include "ngx_http_lines_jwks_zone.h"
+
+
+/* how soon waiting requests look at what another worker does */
+#define NGX_HTTP_LINES_JWKS_POLL   20
+
+/* how often a worker looks whether a fetch is due */
+#define NGX_HTTP_LINES_JWKS_TICK   1000
+
+
+static ngx_int_t ngx_http_lines_jwks_begin(ngx_http_lines_jwks_t *jwks,
+    ngx_uint_t number);
+static ngx_int_t ngx_http_lines_jwks_adopt(ngx_http_lines_jwks_t *jwks);
+static void ngx_http_lines_jwks_cleanup(void *data);
+static void ngx_http_lines_jwks_poll(ngx_event_t *ev);
+static void ngx_http_lines_jwks_wake(ngx_http_lines_jwks_t *jwks);
+static void ngx_http_lines_jwks_tick(ngx_event_t *ev);
+
+
+/* of this worker; nginx prints what it needs of data where it traces timers */
+
+static ngx_event_t        ngx_http_lines_jwks_ticker;
+static ngx_connection_t   ngx_http_lines_jwks_dumb;
+static ngx_msec_t         ngx_http_lines_jwks_interval;
+static ngx_array_t       *ngx_http_lines_jwks_sources;
+
+
+ngx_int_t
+ngx_http_lines_jwks_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t               i, remote;
+    ngx_http_lines_jwks_t  **jwks;
+
+    if (lmcf->jwks == NULL) {
+        return NGX_OK;
+    }
+
+    remote = 0;
+    ngx_http_lines_jwks_interval = NGX_HTTP_LINES_JWKS_TICK;
+
+    jwks = lmcf->jwks->elts;
+
+    for (i = 0; i < lmcf->jwks->nelts; i++) {
+
+        jwks[i]->lmcf = lmcf;
+        ngx_queue_init(&jwks[i]->waiters);
+
+        jwks[i]->timer.handler = ngx_http_lines_jwks_poll;
+        jwks[i]->timer.data = jwks[i];
+        jwks[i]->timer.log = cycle->log;
+
+        if (jwks[i]->uri.len == 0) {
+            continue;
+        }
+
+        remote = 1;
+
+        if (jwks[i]->ttl / 16 < ngx_http_lines_jwks_interval) {
+            ngx_http_lines_jwks_interval = ngx_max(jwks[i]->ttl / 16, 50);
+        }
+
+        /* what the location leads to may have changed with the configuration:
+           the first worker asks anew, and knows the keys before the first
+           client comes */
+
+        if (ngx_http_lines_jwks_enter(jwks[i], ngx_worker == 0) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                          "lines: \"lines_zone\" has no room for the keys "
+                          "of \"%V\"", &jwks[i]->issuer);
+        }
+    }
+
+    if (!remote) {
+        return NGX_OK;
+    }
+
+    ngx_http_lines_jwks_sources = lmcf->jwks;
+
+    ngx_http_lines_jwks_dumb.fd = (ngx_socket_t) -1;
+
+    ngx_memzero(&ngx_http_lines_jwks_ticker, sizeof(ngx_event_t));
+    ngx_http_lines_jwks_ticker.handler = ngx_http_lines_jwks_tick;
+    ngx_http_lines_jwks_ticker.data = &ngx_http_lines_jwks_dumb;
+    ngx_http_lines_jwks_ticker.log = cycle->log;
+    ngx_http_lines_jwks_ticker.cancelable = 1;
+
+    ngx_add_timer(&ngx_http_lines_jwks_ticker, 1);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_lines_jwks_exit_process(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t               i;
+    ngx_http_lines_jwks_t  **jwks;
+
+    if (lmcf->jwks == NULL) {
+        return;
+    }
+
+    if (ngx_http_lines_jwks_ticker.timer_set) {
+        ngx_del_timer(&ngx_http_lines_jwks_ticker);
+    }
+
+    jwks = lmcf->jwks->elts;
+
+    for (i = 0; i < lmcf->jwks->nelts; i++) {
+
+        if (jwks[i]->timer.timer_set) {
+            ngx_del_timer(&jwks[i]->timer);
+        }
+
+        if (jwks[i]->pool) {
+            ngx_destroy_pool(jwks[i]->pool);
+            jwks[i]->pool = NULL;
+
+        } else if (jwks[i]->verifiers) {
+            ngx_http_lines_jwks_cleanup(jwks[i]->verifiers);
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
+{
+    ngx_int_t                     rc;
+    ngx_uint_t                    number, generation, usable;
+    ngx_msec_t                    age;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_jwks_entry_t  *entry;
+
+    *fetch = 0;
+
+    if (jwks->uri.len == 0) {
+        return NGX_OK;
+    }
+
+    entry = jwks->entry;
+
+    if (entry == NULL) {
+        return NGX_DECLINED;
+    }
+
+    shpool = ngx_http_lines_zone_pool(jwks->lmcf);
+    number = 0;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    ngx_http_lines_jwks_look(entry);
+
+    age = ngx_current_msec - entry->fetched;
+
+    usable = (entry->set != NULL && age < ngx_max(jwks->stale, jwks->ttl));
+
+    if (!usable) {
+
+        rc = NGX_AGAIN;
+
+        if (!entry->marked) {
+
+            if (ngx_http_lines_jwks_due(entry->due)) {
+                number = ngx_http_lines_jwks_mark(entry);
+
+            } else {
+                rc = NGX_DECLINED;
+            }
+        }
+
+    } else {
+
+        rc = NGX_OK;
+
+        if (!entry->marked && ngx_http_lines_jwks_due(entry->due)) {
+            number = ngx_http_lines_jwks_mark(entry);
+        }
+
+        /* old keys are for an issuer that cannot be asked */
+
+        if (age >= jwks->ttl && entry->fails == 0 && entry->marked) {
+            rc = NGX_AGAIN;
+        }
+    }
+
+    *fetch = entry->begun;
+    generation = entry->generation;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    if (number && ngx_http_lines_jwks_begin(jwks, number) != NGX_OK
+        && rc == NGX_AGAIN)
+    {
+        rc = usable ? NGX_OK : NGX_DECLINED;
+    }
+
+    if (rc == NGX_OK && generation != jwks->generation) {
+        rc = ngx_http_lines_jwks_adopt(jwks);
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_lines_jwks_refetch(ngx_http_lines_jwks_t *jwks, ngx_uint_t since,
+    ngx_uint_t *fetch)
+{
+    ngx_int_t                     rc;
+    ngx_uint_t                    number;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_jwks_entry_t  *entry;
+
+    if (jwks->uri.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    entry = jwks->entry;
+    shpool = ngx_http_lines_zone_pool(jwks->lmcf);
+
+    rc = NGX_AGAIN;
+    number = 0;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    ngx_http_lines_jwks_look(entry);
+
+    if (entry->marked) {
+
+        /* what is under way may have been asked for before the key was made:
+           it is looked at, and if need be asked again */
+
+    } else if (entry->ended > since
+               || !ngx_http_lines_jwks_due(entry->kid_due))
+    {
+        rc = NGX_DECLINED;
+
+    } else {
+        number = ngx_http_lines_jwks_mark(entry);
+        entry->kid_due = ngx_current_msec + jwks->cooldown;
+    }
+
+    *fetch = entry->begun;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    if (number && ngx_http_lines_jwks_begin(jwks, number) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    return rc;
+}
+
+
+/* the mark was set: either a fetch begins, or it has failed */
+
+static ngx_int_t
+ngx_http_lines_jwks_begin(ngx_http_lines_jwks_t *jwks, ngx_uint_t number)
+{
+    ngx_uint_t  changed;
+
+    if (ngx_http_lines_jwks_fetch(jwks, number) == NGX_OK) {
+        return NGX_OK;
+    }
+
+    ngx_http_lines_jwks_fetched(jwks, number, ngx_current_msec, NULL,
+                                &changed);
+
+    return NGX_ERROR;
+}
+
+
+void
+ngx_http_lines_jwks_fetched(ngx_http_lines_jwks_t *jwks, ngx_uint_t fetch,
+    ngx_msec_t start, ngx_lines_jwk_set_t *set, ngx_uint_t *changed)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_lines_jwks_end(jwks, fetch, start, set, changed);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "lines: \"lines_zone\" has no room for the keys "
+                      "of \"%V\"", &jwks->issuer);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: fetch %ui ended, set:%p rc:%i",
+                   fetch, set, rc);
+
+    /* requests go on from an event of their own: whoever began the fetch is
+       not done yet */
+
+    if (!ngx_queue_empty(&jwks->waiters)) {
+        ngx_add_timer(&jwks->timer, 0);
+    }
+}
+
+
+/* a copy of the zone's set becomes this worker's */
+
+static ngx_int_t
+ngx_http_lines_jwks_adopt(ngx_http_lines_jwks_t *jwks)
+{
+    u_char              *buf;
+    ngx_pool_t          *pool;
+    ngx_pool_cleanup_t  *cln;
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    if (pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+
+    if (cln == NULL) {
+        ngx_destroy_pool(pool);
+        return NGX_ERROR;
+    }
+
+    cln->data = ngx_pcalloc(pool, NGX_LINES_JWK_MAX_KEYS
+                                  * sizeof(ngx_lines_jwk_verifier_t));
+    buf = cln->data ? ngx_http_lines_jwks_copy(jwks, pool) : NULL;
+
+    if (buf == NULL) {
+        ngx_destroy_pool(pool);
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_lines_jwks_cleanup;
+
+    if (jwks->pool) {
+        ngx_destroy_pool(jwks->pool);
+    }
+
+    jwks->pool = pool;
+    jwks->set = (ngx_lines_jwk_set_t *) buf;
+    jwks->verifiers = cln->data;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: generation %ui of \"%V\"",
+                   jwks->generation, &jwks->issuer);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_lines_jwks_cleanup(void *data)
+{
+    ngx_lines_jwk_verifier_t *verifiers = data;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_LINES_JWK_MAX_KEYS; i++) {
+        if (verifiers[i].key) {
+            ngx_lines_jwk_verifier_destroy(&verifiers[i]);
+        }
+    }
+}
+
+
+ngx_lines_jwk_verifier_t *
+ngx_http_lines_jwks_verifier(ngx_http_lines_jwks_t *jwks,
+    ngx_lines_jwk_t *key)
+{
+    ngx_lines_jwk_verifier_t  *verifier;
+
+    if (key->ordinal >= NGX_LINES_JWK_MAX_KEYS) {
+        return NULL;
+    }
+
+    verifier = &jwks->verifiers[key->ordinal];
+
+    if (verifier->key == NULL
+        && ngx_lines_jwk_verifier_create(verifier, key) != NGX_OK)
+    {
+        ngx_memzero(verifier, sizeof(ngx_lines_jwk_verifier_t));
+        return NULL;
+    }
+
+    return verifier;
+}
+
+
+void
+ngx_http_lines_jwks_wait(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_waiter_t *waiter)
+{
+    waiter->waiting = 1;
+
+    ngx_queue_insert_tail(&jwks->waiters, &waiter->queue);
+
+    /* not cancelable: a worker that exits gracefully waits for its requests */
+
+    if (!jwks->timer.timer_set) {
+        ngx_add_timer(&jwks->timer, NGX_HTTP_LINES_JWKS_POLL);
+    }
+}
+
+
+void
+ngx_http_lines_jwks_forget(ngx_http_lines_jwks_waiter_t *waiter)
+{
+    if (waiter->waiting) {
+        waiter->waiting = 0;
+        ngx_queue_remove(&waiter->queue);
+    }
+}
+
+
+static void
+ngx_http_lines_jwks_poll(ngx_event_t *ev)
+{
+    ngx_http_lines_jwks_t *jwks = ev->data;
+
+    ngx_http_lines_jwks_wake(jwks);
+
+    if (!ngx_queue_empty(&jwks->waiters) && !jwks->timer.timer_set) {
+        ngx_add_timer(&jwks->timer, NGX_HTTP_LINES_JWKS_POLL);
+    }
+}
+
+
+static void
+ngx_http_lines_jwks_wake(ngx_http_lines_jwks_t *jwks)
+{
+    ngx_uint_t                     ended, marked;
+    ngx_queue_t                   *q, *next, ready;
+    ngx_slab_pool_t               *shpool;
+    ngx_http_lines_jwks_waiter_t  *waiter;
+
+    shpool = ngx_http_lines_zone_pool(jwks->lmcf);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    ngx_http_lines_jwks_look(jwks->entry);
+
+    ended = jwks->entry->ended;
+    marked = jwks->entry->marked;
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    ngx_queue_init(&ready);
+
+    for (q = ngx_queue_head(&jwks->waiters);
+         q != ngx_queue_sentinel(&jwks->waiters);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        waiter = ngx_queue_data(q, ngx_http_lines_jwks_waiter_t, queue);
+
+        if (ended >= waiter->fetch || !marked
+            || ngx_http_lines_jwks_due(waiter->deadline))
+        {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&ready, q);
+        }
+    }
+
+    /* a request that goes on may end others, and itself */
+
+    while (!ngx_queue_empty(&ready)) {
+
+        q = ngx_queue_head(&ready);
+        waiter = ngx_queue_data(q, ngx_http_lines_jwks_waiter_t, queue);
+
+        ngx_http_lines_jwks_forget(waiter);
+
+        waiter->handler(waiter->data);
+    }
+}
+
+
+/* keys are kept fresh though nobody comes: what is revoked stays revoked */
+
+static void
+ngx_http_lines_jwks_tick(ngx_event_t *ev)
+{
+    ngx_uint_t                     i, number;
+    ngx_slab_pool_t               *shpool;
+    ngx_http_lines_jwks_t        **jwks;
+    ngx_http_lines_jwks_entry_t   *entry;
+
+    if (ngx_exiting || ngx_quit || ngx_terminate) {
+        return;
+    }
+
+    jwks = ngx_http_lines_jwks_sources->elts;
+
+    for (i = 0; i < ngx_http_lines_jwks_sources->nelts; i++) {
+
+        entry = jwks[i]->entry;
+
+        if (entry == NULL) {
+            continue;
+        }
+
+        number = 0;
+        shpool = ngx_http_lines_zone_pool(jwks[i]->lmcf);
+
+        ngx_shmtx_lock(&shpool->mutex);
+
+        ngx_http_lines_jwks_look(entry);
+
+        if (!entry->marked && ngx_http_lines_jwks_due(entry->due)) {
+            number = ngx_http_lines_jwks_mark(entry);
+        }
+
+        ngx_shmtx_unlock(&shpool->mutex);
+
+        if (number) {
+            (void) ngx_http_lines_jwks_begin(jwks[i], number);
+        }
+    }
+
+    ngx_add_timer(ev, ngx_http_lines_jwks_interval);
+}

@@ -1,0 +1,246 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_jwks_zone.h"
+#include "ngx_http_lines_token_cache.h"
+
+
+/* after a failure: doubled with each, up to the cool-down; without any keys
+   nobody can be served, and the issuer is asked each second */
+#define NGX_HTTP_LINES_JWKS_RETRY  1000
+
+
+static ngx_int_t ngx_http_lines_jwks_store(ngx_slab_pool_t *shpool,
+    ngx_http_lines_jwks_entry_t *entry, ngx_lines_jwk_set_t *set,
+    ngx_uint_t *changed);
+static ngx_msec_t ngx_http_lines_jwks_backoff(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_entry_t *entry);
+
+
+void *
+ngx_http_lines_jwks_init_area(ngx_slab_pool_t *shpool)
+{
+    ngx_http_lines_jwks_area_t  *area;
+
+    area = ngx_slab_calloc(shpool, sizeof(ngx_http_lines_jwks_area_t));
+    if (area == NULL) {
+        return NULL;
+    }
+
+    ngx_queue_init(&area->entries);
+
+    area->tokens = ngx_http_lines_token_cache_init(shpool);
+
+    return area->tokens ? area : NULL;
+}
+
+
+ngx_int_t
+ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks, ngx_uint_t due)
+{
+    ngx_queue_t                  *q;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_jwks_area_t   *area;
+    ngx_http_lines_jwks_entry_t  *entry;
+
+    area = ngx_http_lines_zone_area(jwks->lmcf, NGX_HTTP_LINES_ZONE_JWKS);
+    shpool = ngx_http_lines_zone_pool(jwks->lmcf);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    for (q = ngx_queue_head(&area->entries);
+         q != ngx_queue_sentinel(&area->entries);
+         q = ngx_queue_next(q))
+    {
+        entry = ngx_queue_data(q, ngx_http_lines_jwks_entry_t, queue);
+
+        if (ngx_memcmp(entry->id, jwks->id, NGX_LINES_SHA256_LEN) == 0) {
+
+            if (due) {
+                entry->due = ngx_current_msec;
+            }
+
+            goto done;
+        }
+    }
+
+    entry = ngx_slab_calloc_locked(shpool,
+                                   sizeof(ngx_http_lines_jwks_entry_t));
+    if (entry) {
+        ngx_memcpy(entry->id, jwks->id, NGX_LINES_SHA256_LEN);
+
+        entry->due = ngx_current_msec;
+        entry->kid_due = ngx_current_msec;
+
+        ngx_queue_insert_tail(&area->entries, &entry->queue);
+    }
+
+done:
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    jwks->entry = entry;
+
+    return entry ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_lines_jwks_look(ngx_http_lines_jwks_entry_t *entry)
+{
+    if (entry->marked && ngx_http_lines_jwks_due(entry->mark)) {
+        entry->marked = 0;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_lines_jwks_mark(ngx_http_lines_jwks_entry_t *entry)
+{
+    entry->marked = 1;
+    entry->mark = ngx_current_msec + NGX_HTTP_LINES_JWKS_MARK;
+
+    return ++entry->begun;
+}
+
+
+ngx_int_t
+ngx_http_lines_jwks_end(ngx_http_lines_jwks_t *jwks, ngx_uint_t fetch,
+    ngx_msec_t start, ngx_lines_jwk_set_t *set, ngx_uint_t *changed)
+{
+    ngx_int_t                     rc;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_jwks_entry_t  *entry;
+
+    *changed = 0;
+
+    entry = jwks->entry;
+    shpool = ngx_http_lines_zone_pool(jwks->lmcf);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    if (entry->begun != fetch) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        return NGX_DECLINED;
+    }
+
+    entry->marked = 0;
+    entry->ended = fetch;
+
+    rc = NGX_OK;
+
+    if (set) {
+        rc = ngx_http_lines_jwks_store(shpool, entry, set, changed);
+    }
+
+    if (set && rc == NGX_OK) {
+        entry->fetched = start;
+        entry->fails = 0;
+        entry->due = start + jwks->ttl / 4 * 3;
+
+    } else {
+        *changed = (entry->fails == 0);
+
+        entry->fails++;
+        entry->due = ngx_current_msec
+                     + ngx_http_lines_jwks_backoff(jwks, entry);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_lines_jwks_store(ngx_slab_pool_t *shpool,
+    ngx_http_lines_jwks_entry_t *entry, ngx_lines_jwk_set_t *set,
+    ngx_uint_t *changed)
+{
+    void  *p;
+
+    /* the same keys once more: what was verified by them stays so */
+
+    if (entry->set && entry->set->size == set->size
+        && ngx_memcmp(entry->set, set, set->size) == 0)
+    {
+        return NGX_OK;
+    }
+
+    p = ngx_slab_alloc_locked(shpool, set->size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, set, set->size);
+
+    if (entry->set) {
+        ngx_slab_free_locked(shpool, entry->set);
+    }
+
+    entry->set = p;
+    entry->generation++;
+
+    *changed = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_msec_t
+ngx_http_lines_jwks_backoff(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_entry_t *entry)
+{
+    ngx_msec_t  delay;
+
+    if (entry->set == NULL) {
+        return NGX_HTTP_LINES_JWKS_RETRY;
+    }
+
+    delay = NGX_HTTP_LINES_JWKS_RETRY << ngx_min(entry->fails - 1, 16);
+
+    return ngx_min(delay, jwks->cooldown);
+}
+
+
+u_char *
+ngx_http_lines_jwks_copy(ngx_http_lines_jwks_t *jwks, ngx_pool_t *pool)
+{
+    u_char                       *buf;
+    size_t                        size;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+    shpool = ngx_http_lines_zone_pool(jwks->lmcf);
+
+    for ( ;; ) {
+
+        ngx_shmtx_lock(&shpool->mutex);
+        size = entry->set ? entry->set->size : 0;
+        ngx_shmtx_unlock(&shpool->mutex);
+
+        buf = size ? ngx_palloc(pool, size) : NULL;
+        if (buf == NULL) {
+            return NULL;
+        }
+
+        /* memory is not asked for under the lock */
+
+        ngx_shmtx_lock(&shpool->mutex);
+
+        if (entry->set && entry->set->size == size) {
+            ngx_memcpy(buf, entry->set, size);
+            jwks->generation = entry->generation;
+
+            ngx_shmtx_unlock(&shpool->mutex);
+
+            return buf;
+        }
+
+        ngx_shmtx_unlock(&shpool->mutex);
+    }
+}

@@ -1,0 +1,61 @@
+
+/*
+ * What workers share of an issuer's keys: nobody but ngx_http_lines_jwks.c
+ * includes this, and the cache of tokens, which lives in the same area.
+ */
+
+#ifndef _NGX_HTTP_LINES_JWKS_ZONE_H_INCLUDED_
+#define _NGX_HTTP_LINES_JWKS_ZONE_H_INCLUDED_
+
+
+#include "ngx_http_lines_jwks.h"
+
+
+#define ngx_http_lines_jwks_due(when)                                         \
+    ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
+
+
+/* the start of the zone's area JWKS */
+
+typedef struct {
+    ngx_queue_t    entries;
+    void          *tokens;
+} ngx_http_lines_jwks_area_t;
+
+
+void *ngx_http_lines_jwks_init_area(ngx_slab_pool_t *shpool);
+
+/*
+ * Finds or makes jwks->entry.  due, a flag: it is to be fetched now.
+ * NGX_ERROR: no room in the zone.
+ */
+
+ngx_int_t ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks,
+    ngx_uint_t due);
+
+
+/* with the zone locked: a mark whose worker is late or dead falls */
+
+void ngx_http_lines_jwks_look(ngx_http_lines_jwks_entry_t *entry);
+
+/* with the zone locked: the caller is the one to fetch; the fetch's number */
+
+ngx_uint_t ngx_http_lines_jwks_mark(ngx_http_lines_jwks_entry_t *entry);
+
+
+/*
+ * A fetch ended, with a set or without.  NGX_DECLINED: another was begun since,
+ * this one's result is of no use.  NGX_ERROR: no room, the old set stays.
+ */
+
+ngx_int_t ngx_http_lines_jwks_end(ngx_http_lines_jwks_t *jwks,
+    ngx_uint_t fetch, ngx_msec_t start, ngx_lines_jwk_set_t *set,
+    ngx_uint_t *changed);
+
+/* the zone's set, copied; sets jwks->generation */
+
+u_char *ngx_http_lines_jwks_copy(ngx_http_lines_jwks_t *jwks,
+    ngx_pool_t *pool);
+
+
+#endif /* _NGX_HTTP_LINES_JWKS_ZONE_H_INCLUDED_ */

@@ -1,0 +1,47 @@
+
+/*
+ * Session tokens that were verified, in lines_zone: a signature costs thirty
+ * times what a look-up does, and a browser sends the same token for a minute.
+ *
+ * An entry is found by the token's SHA-256 and by who judges it, and believed
+ * for the keys that verified it and until the token expires.  Bounded by
+ * number, least recently used out first.
+ */
+
+#ifndef _NGX_HTTP_LINES_TOKEN_CACHE_H_INCLUDED_
+#define _NGX_HTTP_LINES_TOKEN_CACHE_H_INCLUDED_
+
+
+#include "ngx_http_lines_zone.h"
+#include "ngx_lines_digest.h"
+
+
+#define NGX_HTTP_LINES_TOKEN_TENANT  66    /* "w:" and 64 characters */
+#define NGX_HTTP_LINES_TOKEN_USER    64    /* longer ones are not kept */
+
+
+typedef struct {
+    u_char        digest[NGX_LINES_SHA256_LEN];    /* of token and judge */
+    ngx_uint_t    generation;                      /* of the keys */
+    int64_t       until;                           /* Unix time, ms */
+    u_char        tenant_len;                      /* 0: no organization */
+    u_char        user_len;
+    u_char        tenant[NGX_HTTP_LINES_TOKEN_TENANT];
+    u_char        user[NGX_HTTP_LINES_TOKEN_USER];
+} ngx_http_lines_token_t;
+
+
+void *ngx_http_lines_token_cache_init(ngx_slab_pool_t *shpool);
+
+/*
+ * Given token->digest and token->generation, fills the rest.  NGX_DECLINED
+ * where there is nothing that may be believed at now (Unix time, ms).
+ */
+ngx_int_t ngx_http_lines_token_cache_get(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_token_t *token, int64_t now);
+
+void ngx_http_lines_token_cache_put(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_token_t *token, int64_t now);
+
+
+#endif /* _NGX_HTTP_LINES_TOKEN_CACHE_H_INCLUDED_ */
