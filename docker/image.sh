@@ -1,0 +1,120 @@
+#!/bin/sh
+# image.sh BUILD: builds the images lines, lines-redis and lines-sandbox of
+# Dockerfile, and lays them out in BUILD/image for the tests:
+#
+#   NAME/root          the file system
+#   NAME/config.json   user, command, healthcheck and so on, as Docker has them
+#
+# With Docker, where it is there.  Else with buildah, from a base image that
+# debootstrap makes, for which no registry is asked.  LINES_BASE=bookworm for
+# another release than trixie.
+
+set -eu
+
+build=$(mkdir -p "${1:?usage: image.sh BUILD}" && cd "$1" && pwd)
+release=${LINES_BASE:-trixie}
+base=docker.io/library/debian:$release-slim
+out=$build/image
+[ "$release" = trixie ] || out=$out-$release
+targets='lines redis sandbox'
+
+name_of() {
+    [ "$1" = lines ] && echo lines || echo "lines-$1"
+}
+
+mkdir -p "$out"
+exec 9> "$out/.lock"
+flock 9
+
+# what the images are made of
+inputs=$({ echo "$base"; cat .dockerignore
+           find Makefile config src conf docker t/sandbox -type f -print0 | sort -z \
+               | xargs -0 cksum; } | cksum)
+
+if [ "$(cat "$out/.inputs" 2> /dev/null)" = "$inputs" ]; then
+    echo "the images are built: $out"
+    exit 0
+fi
+
+rm -f "$out/.inputs"
+
+
+with_docker() {
+    for target in $targets; do
+        name=$(name_of "$target")
+        docker build --build-arg BASE="$base" --target "$target" -t "$name" -f docker/Dockerfile .
+
+        fresh "$name"
+        docker image inspect --format '{{json .Config}}' "$name" > "$out/$name/config.json"
+        container=$(docker create "$name")
+        docker export "$container" | tar -C "$out/$name/root" --numeric-owner -xf -
+        docker rm "$container" > /dev/null
+    done
+}
+
+
+with_buildah() {
+    sh conf/packages.sh image
+
+    storage=$build/storage
+    mkdir -p "$storage"
+
+    # overlay, unless the file system cannot
+    driver=overlay
+    image --storage-driver overlay info > /dev/null 2>&1 || driver=vfs
+
+    tar=$(sh docker/root.sh tar "$release" "$build/roots")
+    stamp="$(cksum < "$tar")"
+
+    if [ "$(cat "$storage/$release.base" 2> /dev/null)" != "$stamp" ] \
+        || ! image inspect --type image "$base" > /dev/null 2>&1
+    then
+        rm -rf "$build/roots/base"
+        sh docker/root.sh new "$release" "$build/roots" "$build/roots/base"
+        container=$(image from scratch)
+        image add -q "$container" "$build/roots/base" / > /dev/null
+        image commit -q --rm --format docker "$container" "$base" > /dev/null
+        sh docker/root.sh remove "$build/roots/base"
+        echo "$stamp" > "$storage/$release.base"
+    fi
+
+    for target in $targets; do
+        name=$(name_of "$target")
+        echo "$name:"
+        image bud --isolation chroot --pull-never --format docker --layers \
+            --build-arg BASE="$base" --target "$target" -t "$name" -f docker/Dockerfile . \
+            9>&- > "$out/$name.log" 2>&1 || { tail -n 40 "$out/$name.log"; exit 1; }
+
+        fresh "$name"
+        image inspect --type image --format '{{json .Docker.Config}}' "$name" > "$out/$name/config.json"
+        container=$(image from --pull-never "$name")
+        cp -a "$(image mount "$container")/." "$out/$name/root/"
+        image rm "$container" > /dev/null
+    done
+}
+
+image() {
+    buildah --root "$storage" --runroot "$storage/run" --storage-driver "${driver:-overlay}" "$@"
+}
+
+fresh() {
+    rm -rf --one-file-system "${out:?}/$1"
+    mkdir -p "$out/$1/root"
+}
+
+
+if command -v docker > /dev/null && docker info > /dev/null 2>&1; then
+    with_docker
+elif [ "$(id -u)" = 0 ]; then
+    with_buildah
+else
+    echo "There is no Docker here that can be used, and only root can do without." >&2
+    exit 1
+fi
+
+echo "$inputs" > "$out/.inputs"
+
+for target in $targets; do
+    name=$(name_of "$target")
+    echo "$name: $(du -sm "$out/$name/root" | cut -f 1) MB"
+done

@@ -1,0 +1,22 @@
+#!/bin/sh
+# secrets.sh DIR: the demo's secrets, made where they are not there yet.
+
+set -eu
+umask 077
+cd "${1:?usage: secrets.sh DIR}"
+
+random() {
+    openssl rand -hex 24
+}
+
+# all of a file or nothing: what is half written would stay
+put() {
+    [ -s "$1" ] || { cat > "$1.new" && mv "$1.new" "$1"; }
+}
+
+random | put admin.token
+echo "sk_test_$(random)" | put stripe.key
+echo "whsec_$(random)" | put webhook.key
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 2> /dev/null | put clerk.pem
+
+echo 'the secrets are there'
