@@ -33,7 +33,7 @@ my $url = $up->url;
 # a WebSocket server, and an HTTP/2 one for gRPC
 my $ws_port = $t->free_port;
 $t->spawn(websocket => [$^X, '-MMojolicious::Lite', '-e', <<'END', 'daemon', '-l', "http://127.0.0.1:$ws_port"]);
-websocket '/*path' => sub { my $c = shift; my $tenant = $c->req->headers->header('X-Tenant');
+websocket '/*rest' => sub { my $c = shift; my $tenant = $c->req->headers->header('X-Tenant');
     $c->on(message => sub { my ($c, $message) = @_; $c->send("$tenant: $message") }) };
 app->log->level('fatal'); app->start;
 END
