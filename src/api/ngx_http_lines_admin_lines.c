@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_admin.h"
+#include "ngx_http_lines_admin_numbers.h"
 #include "ngx_http_lines_listing.h"
 #include "ngx_http_lines_operation.h"
 #include "ngx_lines_digest.h"
@@ -115,6 +116,7 @@ ngx_http_lines_step_pt  ngx_http_lines_admin_line_release_steps[] = {
     ngx_http_lines_admin_parse_release,
     ngx_http_lines_admin_find_line,            /* 404 */
     ngx_http_lines_admin_announce,
+    ngx_http_lines_admin_watch_number,
     ngx_http_lines_admin_release,              /* 409 */
     NULL
 };
@@ -636,7 +638,7 @@ static ngx_int_t
 ngx_http_lines_admin_released(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t  result, document;
+    ngx_str_t  result, document, number;
 
     result = ngx_http_lines_reply_str(reply, 0);
     document = ngx_http_lines_reply_str(reply, 1);
@@ -653,6 +655,7 @@ ngx_http_lines_admin_released(ngx_http_request_t *r,
 
     ngx_http_lines_admin_go_on(r, ctx, reply);
 
-    return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"line\":%V}",
-                                        &document);
+    number = ngx_http_lines_reply_str(reply, 3);
+
+    return ngx_http_lines_admin_release_number(r, ctx, &number, &document);
 }

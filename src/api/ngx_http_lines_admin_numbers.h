@@ -17,4 +17,16 @@ extern ngx_http_lines_step_pt  ngx_http_lines_admin_delete_number_steps[];
 extern ngx_http_lines_step_pt  ngx_http_lines_admin_move_ticket_steps[];
 
 
+/* a step, before an account's line ends: its number will be looked at */
+ngx_int_t ngx_http_lines_admin_watch_number(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
+/*
+ * The line has ended: its number (empty: none) goes into quarantine, then the
+ * line's document is answered.  Both are copied.
+ */
+ngx_int_t ngx_http_lines_admin_release_number(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *number, ngx_str_t *document);
+
+
 #endif /* _NGX_HTTP_LINES_ADMIN_NUMBERS_H_INCLUDED_ */
