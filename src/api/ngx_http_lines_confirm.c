@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_confirm.h"
 #include "ngx_lines_id.h"
 #include "ngx_lines_input.h"
@@ -56,6 +57,7 @@ static int64_t ngx_http_lines_confirm_number(redisReply *reply,
 
 ngx_http_lines_step_pt  ngx_http_lines_confirm_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_read_json,                  /* 400, 413, 415 */
     ngx_http_lines_confirm_validate,           /* 400 */
     ngx_http_lines_confirm_check,

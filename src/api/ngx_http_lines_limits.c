@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_account.h"
 
 
@@ -18,6 +19,7 @@ static ngx_int_t ngx_http_lines_limits_window(ngx_http_request_t *r,
 
 ngx_http_lines_step_pt  ngx_http_lines_limits_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_discard_body,
     ngx_http_lines_account_read_windows,
     ngx_http_lines_limits_answer,              /* 403 */

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_account.h"
 #include "ngx_http_lines_inventory.h"
 #include "ngx_http_lines_listing.h"
@@ -50,6 +51,7 @@ static ngx_int_t ngx_http_lines_account_listed(ngx_http_request_t *r,
 
 ngx_http_lines_step_pt  ngx_http_lines_preview_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_discard_body,
     ngx_http_lines_preview_read,
     ngx_http_lines_preview_check_plan,         /* 403 */
@@ -62,6 +64,7 @@ ngx_http_lines_step_pt  ngx_http_lines_preview_steps[] = {
 
 ngx_http_lines_step_pt  ngx_http_lines_account_lines_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_discard_body,
     ngx_http_lines_account_list,               /* 400 */
     ngx_http_lines_listing_members,

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_account.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_scripts.h"
@@ -53,6 +54,7 @@ typedef struct {
 
 ngx_http_lines_step_pt  ngx_http_lines_ticket_add_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_ticket_deprecated,          /* 410 */
     ngx_http_lines_read_json,                  /* 400, 413, 415 */
     ngx_http_lines_ticket_validate,            /* 400 */
@@ -65,6 +67,7 @@ ngx_http_lines_step_pt  ngx_http_lines_ticket_add_steps[] = {
 
 ngx_http_lines_step_pt  ngx_http_lines_ticket_get_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_ticket_deprecated,          /* 410 */
     ngx_http_lines_discard_body,
     ngx_http_lines_ticket_find,                /* 400, 403, 404 */
