@@ -34,7 +34,9 @@ $client->numbers;
 my $text = join '', map {"$_=$keys{$_}\n"} sort keys %keys;
 
 umask 0077;
-path("$opt{keys}.new")->spew($text);
+open my $file, '>', "$opt{keys}.new" or die "$opt{keys}: $!\n";
+print $file $text;
+close $file or die "$opt{keys}: $!\n";
 rename "$opt{keys}.new", $opt{keys} or die "$opt{keys}: $!\n";
 
 print <<"END";

@@ -86,7 +86,8 @@ with_buildah() {
             9>&- > "$out/$name.log" 2>&1 || { tail -n 40 "$out/$name.log"; exit 1; }
 
         fresh "$name"
-        image inspect --type image --format '{{json .Docker.Config}}' "$name" > "$out/$name/config.json"
+        image inspect --type image "$name" | perl -MJSON::PP -0 -ne \
+            'print encode_json(decode_json($_)->{Docker}{config})' > "$out/$name/config.json"
         container=$(image from --pull-never "$name")
         cp -a "$(image mount "$container")/." "$out/$name/root/"
         image rm "$container" > /dev/null
