@@ -134,6 +134,22 @@ refused 'a price of two plans', qr/duplicate price "price_a"/,
 refused 'a plan without a price', qr/invalid parameter "prices=x" of "lines_billing_plan"/,
     http => 'lines_billing_plan mini prices=x;';
 
+my $both = "lines_billing $uri key_file=$key deployment=prod; lines_provisioner /_lines/provisioner;";
+my $other = sub ($location) {"server { listen 127.0.0.1:1; $location }"};
+
+accepted 'two locations in a server', http => $both, server => $server . location('= /_lines/provisioner');
+refused 'two locations in two servers', qr{"lines_provisioner": "/_lines/provisioner" is in no location of the server that has the other},
+    http => $both . $other->(location('= /_lines/provisioner')), server => $server;
+refused 'a provisioner that could be told twice', qr{"lines_provisioner".* without "proxy_next_upstream off"},
+    http => $both, server => $server . location('= /_lines/provisioner', proxy_next_upstream => 'error');
+
+my $clerk = 'lines_clerk issuer=https://clerk.example.com jwks=/_lines/jwks authorized_party=https://app.example.com;';
+accepted 'session keys', http => $clerk, server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k',
+    proxy_next_upstream => 'error timeout');
+refused 'session keys over 64k', qr{"/_lines/jwks" .* of less than 256k}, http => $clerk, server => location('= /_lines/jwks');
+refused 'session keys from anybody', qr{"/_lines/jwks" .* https without "proxy_ssl_verify on"}, http => $clerk,
+    server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k', proxy_ssl_verify => 'off');
+
 chmod 0644, $key;
 my ($ok, $output) = check(server => $server);
 ok $ok, 'a key that everybody may read is accepted' or diag $output;
