@@ -10,10 +10,14 @@
 
 #include "ngx_http_lines_ready.h"
 #include "ngx_http_lines_workspace.h"
+#include "ngx_http_lines_metrics.h"
+#include "ngx_http_lines_jwks.h"
 
 
 static ngx_int_t ngx_http_lines_ready(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+static u_char *ngx_http_lines_ready_others(ngx_http_lines_main_conf_t *lmcf,
+    u_char *p, u_char *last);
 
 
 static ngx_http_lines_step_pt  ngx_http_lines_ready_steps[] = {
@@ -43,20 +47,97 @@ ngx_http_lines_api_t  ngx_http_lines_ready_api = {
 static ngx_int_t
 ngx_http_lines_ready(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
+    u_char                       buffer[1024];
+    ngx_str_t                    others;
+    ngx_slab_pool_t             *shpool;
     ngx_lines_redis_status_t     status;
     ngx_http_lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_lines_get_main_conf(r);
+    shpool = ngx_http_lines_zone_pool(lmcf);
 
     ngx_lines_redis_status(lmcf->redis, &status);
+
+    others.data = buffer;
+    others.len = ngx_http_lines_ready_others(lmcf, buffer,
+                                             buffer + sizeof(buffer))
+                 - buffer;
 
     return ngx_http_lines_answer_format(r, ctx,
                status.connected ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
                "{\"ready\":%s,\"redis\":{\"status\":\"%s\","
-               "\"warnings\":[%s%s%s]}}",
+               "\"breaker\":\"%s\",\"inFlight\":%ui,"
+               "\"warnings\":[%s%s%s]},"
+               "\"zone\":{\"status\":\"%s\",\"freeBytes\":%ui}%V}",
                status.connected ? "true" : "false",
                status.connected ? "ok" : "unreachable",
+               status.probing ? "half_open"
+                              : status.away ? "open" : "closed",
+               status.inflight,
                status.evicts ? "\"maxmemory-policy is not noeviction\"" : "",
                status.evicts && status.no_aof ? "," : "",
-               status.no_aof ? "\"append-only file is off\"" : "");
+               status.no_aof ? "\"append-only file is off\"" : "",
+               shpool->pfree ? "ok" : "full",
+               (ngx_uint_t) shpool->pfree * ngx_pagesize, &others);
+}
+
+
+/*
+ * What a node can do without for a while is told, and decides nothing: keys of
+ * API clients are good without the issuer's, lines are read without billing.
+ */
+
+static u_char *
+ngx_http_lines_ready_others(ngx_http_lines_main_conf_t *lmcf, u_char *p,
+    u_char *last)
+{
+    const char                      *status;
+    ngx_uint_t                       i, n;
+    ngx_atomic_uint_t                up, down;
+    ngx_http_lines_jwks_t          **jwks;
+    ngx_http_lines_metrics_area_t   *area;
+
+    jwks = lmcf->jwks ? lmcf->jwks->elts : NULL;
+    n = lmcf->jwks ? lmcf->jwks->nelts : 0;
+
+    status = NULL;
+
+    for (i = 0; i < n; i++) {
+
+        if (jwks[i]->uri.len == 0) {
+            continue;
+        }
+
+        if (jwks[i]->entry == NULL || jwks[i]->entry->generation == 0) {
+            status = (jwks[i]->entry && jwks[i]->entry->fails)
+                     ? "unreachable" : "unknown";
+            break;
+        }
+
+        status = jwks[i]->entry->fails ? "stale" : "ok";
+    }
+
+    if (status) {
+        p = ngx_slprintf(p, last, ",\"jwks\":{\"status\":\"%s\"}", status);
+    }
+
+    if (lmcf->billing) {
+        area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_METRICS);
+
+        up = 0;
+        down = 0;
+
+        for (i = 0; i < NGX_HTTP_LINES_METRICS_SLOTS; i++) {
+            up = ngx_max(up, area->slots[i].billing_up);
+            down = ngx_max(down, area->slots[i].billing_down);
+        }
+
+        status = (up == 0 && down == 0) ? "unknown"
+                                        : (down > up) ? "unreachable" : "ok";
+
+        p = ngx_slprintf(p, last, ",\"billing\":{\"status\":\"%s\"}",
+                         status);
+    }
+
+    return p;
 }

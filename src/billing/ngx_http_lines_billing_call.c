@@ -329,7 +329,8 @@ ngx_http_lines_billing_done(ngx_http_lines_billing_call_t *call)
 
     result->elapsed = ngx_current_msec - call->start;
 
-    ngx_http_lines_metrics_billing(result->outcome, result->elapsed);
+    ngx_http_lines_metrics_billing(result->outcome, result->status != 0,
+                                   result->elapsed);
 
     if (result->outcome != NGX_LINES_STRIPE_OK) {
         result->subscription = NULL;
@@ -358,7 +359,8 @@ ngx_http_lines_billing_log(ngx_http_lines_billing_call_t *call)
 
     result = &call->result;
 
-    ngx_http_lines_metrics_billing(result->outcome, result->elapsed);
+    ngx_http_lines_metrics_billing(result->outcome, result->status != 0,
+                                   result->elapsed);
 
     if (result->outcome == NGX_LINES_STRIPE_OK) {
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,

@@ -63,6 +63,8 @@ typedef struct {
 
     ngx_atomic_t                billing_calls[NGX_HTTP_LINES_METRICS_CALLS];
     ngx_http_lines_histogram_t  billing_latency;
+    ngx_atomic_t                billing_up;        /* when it last answered, */
+    ngx_atomic_t                billing_down;      /* and when it did not: s */
 
     /* published by each worker, once a second, from the store's own */
 
@@ -169,11 +171,12 @@ ngx_http_lines_histogram_add(ngx_http_lines_histogram_t *histogram,
 
 /*
  * A call to billing has ended: outcome is an ngx_lines_stripe_outcome_e, which
- * billing numbers from 0.
+ * billing numbers from 0; answered says whether billing did.
  */
 
 static ngx_inline void
-ngx_http_lines_metrics_billing(ngx_uint_t outcome, ngx_msec_t ms)
+ngx_http_lines_metrics_billing(ngx_uint_t outcome, ngx_uint_t answered,
+    ngx_msec_t ms)
 {
     if (outcome >= NGX_HTTP_LINES_METRICS_CALLS) {
         outcome = NGX_HTTP_LINES_METRICS_CALLS - 1;
@@ -181,6 +184,13 @@ ngx_http_lines_metrics_billing(ngx_uint_t outcome, ngx_msec_t ms)
 
     ngx_http_lines_metrics_inc(billing_calls[outcome]);
     ngx_http_lines_histogram_add(&ngx_http_lines_metrics->billing_latency, ms);
+
+    if (answered) {
+        ngx_http_lines_metrics->billing_up = ngx_time();
+
+    } else {
+        ngx_http_lines_metrics->billing_down = ngx_time();
+    }
 }
 
 

@@ -1,0 +1,61 @@
+# lines_ready: what this node knows of all that it needs, at no cost.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::Util qw(b64_encode);
+use Test::More;
+use Test::Lines qw(wait_for);
+
+my $t      = Test::Lines->new;
+my $redis  = $t->redis;
+my $issuer = $t->upstream(status => 503);
+my $url    = $issuer->url;
+
+my $nginx = $t->nginx(
+    redis         => $redis,
+    redis_options => 'timeout=300ms connect_timeout=300ms',
+    http          => "lines_clerk issuer=https://clerk.test jwks=/_lines/jwks jwks_cooldown=1s;",
+    server        => <<"END"
+location = /_lines/jwks { internal; proxy_pass $url/jwks; proxy_intercept_errors off; proxy_next_upstream off; subrequest_output_buffer_size 256k; }
+location /session/ { lines_auth clerk; empty_gif; }
+END
+);
+
+sub ready { my $answer = $nginx->get('/_lines/ready'); return ($answer->status, $answer->json) }
+
+{
+    my ($status, $json) = ready();
+    is $status, 200, 'ready';
+    ok $json->{ready}, 'it says so';
+    is $json->{redis}{status},  'ok',     'Redis';
+    is $json->{redis}{breaker}, 'closed', 'its breaker';
+    is $json->{zone}{status},   'ok',     'the zone';
+    cmp_ok $json->{zone}{freeBytes}, '>', 0, 'with room';
+    is $json->{jwks}{status}, 'unknown', 'the issuer was not asked yet';
+    ok !exists $json->{billing}, 'no billing, no word of it';
+}
+
+# an issuer that is away leaves the node in service
+{
+    my $part  = sub ($text) { b64_encode($text, '') =~ tr{+/=}{-_}dr };
+    my $token = join '.', $part->('{"alg":"RS256","typ":"JWT","kid":"k"}'), $part->('{"sub":"u","iss":"https://clerk.test","exp":9999999999}'), $part->('x' x 256);
+    $nginx->get('/session/x', $nginx->bearer($token));
+    wait_for(sub { (ready())[1]{jwks}{status} eq 'unreachable' }, 30, 'the issuer to be given up');
+    is((ready())[0], 200, 'an issuer that is away: ready all the same');
+}
+
+for my $how (qw(stop pause)) {
+    $redis->$how;
+    wait_for(sub { $nginx->get('/api/lines/by-user', $nginx->bearer('tuco_x')); (ready())[0] == 503 }, 30, 'Redis to be missed');
+    my ($status, $json) = ready();
+    ok !$json->{ready}, "$how: not ready";
+    is $json->{redis}{status}, 'unreachable', "$how: and why";
+    like $json->{redis}{breaker}, qr/^(?:open|half_open)$/, "$how: the breaker";
+    my $slow = grep { $nginx->get('/_lines/ready')->seconds > 0.1 * $t->slow } 1 .. 50;
+    cmp_ok $slow, '<=', 5, "$how: it does not wait for what is away";
+    $how eq 'stop' ? $redis->start : $redis->cont;
+    wait_for(sub { (ready())[0] == 200 }, 30, 'Redis to be back');
+    is((ready())[1]{redis}{breaker}, 'closed', "$how: back");
+}
+
+$t->done;
