@@ -9,6 +9,7 @@
 
 #include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_confirm.h"
+#include "ngx_http_lines_failpoint.h"
 #include "ngx_lines_id.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_preview_token.h"
@@ -546,6 +547,8 @@ ngx_http_lines_confirm_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
+    NGX_HTTP_LINES_FAILPOINT("confirm.begin.before");
+
     rc = ngx_http_lines_try_eval(r, ctx, &ngx_lines_script_confirm_begin, 7,
                                  16, args, ngx_http_lines_confirm_begun,
                                  NULL);
@@ -569,6 +572,8 @@ ngx_http_lines_confirm_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     if (reply == NULL) {
         return ngx_http_lines_confirm_pending(r, ctx);
     }
+
+    NGX_HTTP_LINES_FAILPOINT("confirm.begin.after");
 
     word = ngx_http_lines_reply_str(reply, 0);
     value = ngx_http_lines_reply_str(reply, 1);

@@ -74,11 +74,17 @@ ngx_http_lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     name = value[1];
     n = 1;
 
-    p = ngx_strlchr(name.data, name.data + name.len, ':');
+    /* the last colon: a step that is undone has one in its name */
 
-    if (p) {
-        n = ngx_atoi(p + 1, name.data + name.len - p - 1);
-        name.len = p - name.data;
+    for (p = name.data + name.len; p > name.data; p--) {
+        if (p[-1] < '0' || p[-1] > '9') {
+            break;
+        }
+    }
+
+    if (p > name.data && p[-1] == ':') {
+        n = ngx_atoi(p, name.data + name.len - p);
+        name.len = p - 1 - name.data;
     }
 
     if (name.len == 0 || n <= 0) {
