@@ -331,7 +331,6 @@ ngx_lines_redis_deadline_handler(ngx_event_t *ev)
     ngx_lines_redis_op_t *op = ev->data;
 
     void                          *data;
-    ngx_uint_t                     hung;
     ngx_lines_redis_t             *redis;
     ngx_lines_redis_handler_pt     handler;
     ngx_lines_redis_connection_t  *conn;
@@ -350,23 +349,27 @@ ngx_lines_redis_deadline_handler(ngx_event_t *ev)
         return;
     }
 
+    op->expired = 1;
+
+    if (ngx_lines_redis_connection_hung(conn, op->reads)) {
+
+        /*
+         * Not one byte since it was sent: nobody need wait for this server.
+         * All that is under way ends with the connection, this one included,
+         * in its turn: whoever is answered first may take the others along.
+         */
+
+        conn->away = 1;
+        ngx_lines_redis_connection_drop(conn, "no reply within the timeout");
+        return;
+    }
+
     /* the guard stays in hiredis' queue: a late reply finds nobody */
 
     handler = op->handler;
     data = op->data;
 
     op->handler = NULL;
-    op->expired = 1;
-
-    hung = ngx_lines_redis_connection_hung(conn, op->reads);
-
-    if (hung) {
-
-        /* not one byte since it was sent: nobody need wait for this server */
-
-        conn->away = 1;
-        ngx_lines_redis_connection_drop(conn, "no reply within the timeout");
-    }
 
     if (handler) {
         handler(data, NULL);
