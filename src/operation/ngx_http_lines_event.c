@@ -339,7 +339,7 @@ ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     held = ngx_http_lines_reply_str(reply, 0);
     status = ngx_http_lines_reply_str(reply, 1);
 
-    holds = held.len == ev->subscription.len
+    holds = held.len && held.len == ev->subscription.len
             && ngx_strncmp(held.data, ev->subscription.data, held.len) == 0
             && !ngx_http_lines_is(&status, "canceled");
 

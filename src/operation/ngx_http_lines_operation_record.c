@@ -115,7 +115,7 @@ ngx_http_lines_operation_claimed(ngx_http_lines_operation_t *op,
 
     for (kind = ngx_http_lines_operation_kinds; *kind; kind++) {
 
-        if ((*kind)->name.len == name.len
+        if (name.len && (*kind)->name.len == name.len
             && ngx_strncmp((*kind)->name.data, name.data, name.len) == 0)
         {
             op->kind = *kind;
@@ -303,7 +303,10 @@ ngx_http_lines_operation_write(ngx_http_lines_operation_t *op,
             return NGX_ERROR;
         }
 
-        ngx_memcpy(args[6 + i].data, fields[i].data, fields[i].len);
+        if (fields[i].len) {
+            ngx_memcpy(args[6 + i].data, fields[i].data, fields[i].len);
+        }
+
         args[6 + i].data[fields[i].len] = '\0';
     }
 
@@ -408,7 +411,7 @@ ngx_http_lines_operation_rested(ngx_http_lines_operation_t *op,
 
     if ((intent.len == 0 && ngx_http_lines_operation_get(op, "intent").len)
         || dirty.len != held.len
-        || ngx_strncmp(dirty.data, held.data, dirty.len) != 0)
+        || (dirty.len && ngx_strncmp(dirty.data, held.data, dirty.len) != 0))
     {
         return ngx_http_lines_operation_claim(op);
     }
@@ -424,7 +427,8 @@ ngx_http_lines_operation_enter(ngx_http_lines_operation_t *op,
     ngx_str_t  kind;
 
     if (op->step.len != step->len
-        || ngx_strncmp(op->step.data, step->data, step->len) != 0)
+        || (step->len
+            && ngx_strncmp(op->step.data, step->data, step->len) != 0))
     {
         op->repeats = 0;
     }

@@ -64,7 +64,7 @@ ngx_http_lines_plan_customer(ngx_http_lines_operation_t *op,
 
     /* another customer's plan is none of the workspace's, by now */
 
-    if (customer.len != named.len
+    if (customer.len == 0 || customer.len != named.len
         || ngx_strncmp(customer.data, named.data, named.len) != 0)
     {
         return ngx_http_lines_plan_end(op);

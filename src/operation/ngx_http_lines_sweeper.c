@@ -43,8 +43,32 @@ ngx_http_lines_operation_init_process(ngx_cycle_t *cycle,
 void
 ngx_http_lines_operation_exit_process(ngx_http_lines_main_conf_t *lmcf)
 {
-    if (lmcf->operation && lmcf->operation->sweeper.timer_set) {
-        ngx_del_timer(&lmcf->operation->sweeper);
+    ngx_queue_t                      *q;
+    ngx_http_lines_operation_t       *op;
+    ngx_http_lines_operation_conf_t  *ocf;
+
+    ocf = lmcf->operation;
+
+    if (ocf == NULL || ocf->running.next == NULL) {
+        return;
+    }
+
+    if (ocf->sweeper.timer_set) {
+        ngx_del_timer(&ocf->sweeper);
+    }
+
+    /* what is left is in Redis; nobody here is to hear of it any more */
+
+    for (q = ngx_queue_head(&ocf->running);
+         q != ngx_queue_sentinel(&ocf->running);
+         q = ngx_queue_next(q))
+    {
+        op = ngx_queue_data(q, ngx_http_lines_operation_t, queue);
+
+        if (op->command) {
+            ngx_lines_redis_detach(op->command);
+            op->command = NULL;
+        }
     }
 }
 
