@@ -1,0 +1,196 @@
+# The build: what config looks for and says, the scripts that are embedded, and
+# what make notices.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+
+BEGIN {
+    plan skip_all => 'the build is tried once, with the release build' if $ENV{LINES_PRELOAD};
+}
+
+use Digest::SHA qw(sha1_hex);
+use Mojo::File qw(path);
+use Test::Lines;
+use Test::Lines::Util qw(write_file);
+
+delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL CC CFLAGS)};
+
+my $t    = Test::Lines->new(timeout => 600);
+my $root = $t->root;
+my $tree = '/usr/share/nginx/src';
+
+sub run ($command) {
+    my $output = qx{cd @{[quotemeta $t->dir]} && { $command; } 2>&1 < /dev/null};
+    return ($? >> 8, $output);
+}
+
+subtest 'the module loads' => sub {
+    my ($code, $output) = $t->test_config;
+    is $code, 0, 'nginx -t' or diag $output;
+    unlike $output, qr/warn|not binary compatible/, 'without a word of complaint';
+
+    ($code, $output) = $t->test_config(http => 'lines_no_such_directive;');
+    isnt $code, 0, 'and an error is one';
+};
+
+subtest 'configure names what is missing' => sub {
+    plan skip_all => 'nginx-dev is not installed' unless -e "$tree/conf_flags";
+
+    run("cp -R $tree nginx-tree");
+
+    my %package = (
+        'hiredis/async.h' => [qr/hiredis/,  'libhiredis-dev'],
+        'jansson.h'       => [qr/jansson/,  'libjansson-dev'],
+        'openssl/evp.h'   => [qr/OpenSSL/i, 'libssl-dev']
+    );
+
+    for my $header (sort keys %package) {
+        my ($what, $package) = @{$package{$header}};
+
+        # a compiler for which the header is not there
+        my $cc = $t->file('cc', <<"END");
+#!/bin/sh
+for file; do
+    case \$file in *.c) if grep -q '<$header>' "\$file"; then exit 1; fi ;; esac
+done
+exec gcc "\$@"
+END
+        chmod 0755, $cc;
+
+        my ($code, $output) = run(
+            "cd nginx-tree && bash -c '. ./conf_flags; ./configure \"\${NGX_CONF_FLAGS[\@]}\" --with-cc=$cc --add-dynamic-module=$root'"
+        );
+
+        isnt $code, 0, "no $header: configure ends";
+        like $output, $what, 'says what it lacks';
+        like $output, qr/apt-get install $package$/m, 'and which package has it';
+    }
+
+    my ($code, $output) = run("sh -c 'ngx_module_link=; ngx_addon_dir=$root; . $root/config'");
+    is $code, 1, 'an nginx without dynamic modules is refused';
+    like $output, qr/needs nginx 1\.9\.11 or newer/, 'with a word';
+};
+
+subtest 'the scripts are embedded to the byte' => sub {
+    my $embed = "sh $root/src/store/scripts/embed.sh";
+
+    path($t->dir, $_)->make_path for qw(fake out scripts/lib);
+    write_file($t->dir . '/fake/ngx_config.h', "#include <stddef.h>\n");
+    write_file($t->dir . '/fake/ngx_core.h', <<'END');
+typedef unsigned char u_char;
+typedef struct { size_t len; u_char *data; } ngx_str_t;
+#define ngx_string(s) { sizeof(s) - 1, (u_char *) s }
+END
+    write_file($t->dir . '/fake/main.c', <<'END');
+#include <stdio.h>
+#include "ngx_lines_scripts.h"
+int
+main(void)
+{
+    ngx_lines_script_t  **s;
+
+    for (s = ngx_lines_scripts; *s; s++) {
+        printf("%s %zu ", (char *) (*s)->name.data, (*s)->source.len);
+        printf("%s\n", (char *) (*s)->sha1.data);
+        fwrite((*s)->source.data, 1, (*s)->source.len, stdout);
+    }
+    return 0;
+}
+END
+
+    my $show = "gcc -o show -Wall -Wextra -Werror -Ifake -Iout -I$root/src/store fake/main.c out/ngx_lines_scripts.c && ./show";
+
+    my ($code, $output) = run("$embed $root/src/store/scripts out && $show");
+    is $code, 0, 'made' or return diag $output;
+
+    my @names = map { path($_)->basename('.lua') } glob "$root/src/store/scripts/*.lua";
+    my %seen;
+
+    while ($output =~ s/^(\w+) (\d+) (\w+)\n//) {
+        my ($name, $source, $sha1) = ($1, substr($output, 0, $2, ''), $3);
+        my (undef, $expected) = run("$embed $root/src/store/scripts - $name");
+
+        $seen{$name} = $source eq $expected && sha1_hex($source) eq $sha1 && $source !~ /^--\@include/m;
+    }
+
+    is_deeply [sort grep { $seen{$_} } keys %seen], [sort @names], 'each with its source, its includes and its digest';
+
+    write_file($t->dir . '/scripts/a.lua', qq(--\@include lib/x.lua\nreturn "a\\\\b ??/ \t %s \xc3\xa9" -- */ /*\n));
+    write_file($t->dir . '/scripts/lib/x.lua', "--\@include lib/y.lua\nlocal x = 1");
+    write_file($t->dir . '/scripts/lib/y.lua', "-- y\n");
+
+    ($code, $output) = run("rm out/*; $embed scripts out && $show");
+    my $source = "-- y\nlocal x = 1\nreturn \"a\\\\b ??/ \t %s \xc3\xa9\" -- */ /*\n";
+    is $output, join(' ', 'a', length $source, sha1_hex($source)) . "\n$source", 'whatever is in them';
+
+    my $before = (stat $t->dir . '/out/ngx_lines_scripts.c')[1];
+    run("$embed scripts out");
+    is +(stat $t->dir . '/out/ngx_lines_scripts.c')[1], $before, 'what has not changed is left alone';
+
+    write_file($t->dir . '/scripts/lib/y.lua', "--\@include lib/none.lua\n");
+    ($code, $output) = run("$embed scripts out");
+    isnt $code, 0, 'a missing piece is an error';
+    like $output, qr{cannot read scripts/lib/none\.lua}, 'that names it';
+
+    unlink $t->dir . '/scripts/lib/y.lua';
+    ($code, $output) = run("mv scripts/a.lua scripts/a-b.lua; $embed scripts out");
+    isnt $code, 0, 'so is a name that is none in C';
+};
+
+subtest 'make notices what has changed' => sub {
+    plan skip_all => 'nginx-dev is not installed' unless -e "$tree/conf_flags";
+
+    my $project = path($t->dir, 'project');
+
+    $project->child('src/store/scripts')->make_path;
+    $project->child('conf')->make_path;
+    run("cp $root/config $root/Makefile project/; cp $root/conf/packages.sh project/conf/;"
+          . " cp $root/src/store/ngx_lines_script.h project/src/store/; cp $root/src/store/scripts/embed.sh project/src/store/scripts/");
+    write_file("$project/src/store/scripts/one.lua", "return 'first'\n");
+    write_file("$project/src/ngx_http_lines_module.c", <<'END');
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <ngx_lines_scripts.h>
+static ngx_http_module_t  ctx;
+ngx_module_t  ngx_http_lines_module = {
+    NGX_MODULE_V1, &ctx, NULL, NGX_HTTP_MODULE,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NGX_MODULE_V1_PADDING
+};
+END
+
+    my $so   = "$project/build/gcc/ngx_http_lines_module.so";
+    my $make = sub { run('make -C project module') };
+    my $has  = sub ($text) { index(path($so)->slurp, $text) >= 0 };
+
+    my ($code, $output) = $make->();
+    is $code, 0, 'a first build' or return diag $output;
+    like $output, qr/for nginx \d+\.\d+\.\d+, signature \d,\d,\d,[01]+/, 'says for which nginx it is';
+    ok $has->("return 'first'"), 'with its script';
+
+    my $before = (stat $so)[9] + (stat _)[1];
+    $make->();
+    is +(stat $so)[9] + (stat _)[1], $before, 'nothing changed, nothing done';
+
+    write_file("$project/src/store/scripts/one.lua", "return 'second'\n");
+    $make->();
+    ok $has->("return 'second'"), 'a changed script';
+
+    write_file("$project/src/store/ngx_lines_new.c", "int  ngx_lines_new_symbol = 1;\n");
+    ($code, $output) = $make->();
+    ok $has->('ngx_lines_new_symbol'), 'a new source' or diag $output;
+
+    write_file("$project/src/store/ngx_lines_new.c", "int  ngx_lines_new_symbol = \"no\";\n");
+    ($code, $output) = $make->();
+    isnt $code, 0, 'an error is one';
+    unlink "$project/src/store/ngx_lines_new.c";
+    is +($make->())[0], 0, 'a source that is gone';
+
+    my @strays = grep { !m{^(?:config|Makefile|conf/packages\.sh|src/)} } map { path($_)->to_rel($project) }
+      path($project)->list_tree->grep(sub { !m{^\Q$project\E/build/} })->each;
+    is_deeply \@strays, [], 'all of it out of the tree';
+};
+
+$t->done;
