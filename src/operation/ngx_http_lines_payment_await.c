@@ -304,8 +304,12 @@ ngx_http_lines_payment_void(ngx_http_lines_operation_t *op)
 
     invoice = ngx_http_lines_operation_get(op, "invoice");
 
-    if (ngx_lines_redis_format(op->pool, &key, "lines:%V:void:%ui", &op->id,
-                               op->attempt)
+    /* twice is as good as once, and a saved 500 is not replayed for ever */
+
+    if (ngx_lines_redis_format(op->pool, &key, "lines:%V:void:%ui:%L",
+                               &op->id, op->attempt,
+                               ngx_http_lines_operation_get_number(op,
+                                                                   "tries"))
         != NGX_OK)
     {
         return NGX_ERROR;

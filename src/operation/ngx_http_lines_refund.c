@@ -284,7 +284,9 @@ ngx_http_lines_refund_void(ngx_http_lines_operation_t *op)
 
     invoice = ngx_http_lines_operation_get(op, "invoice");
 
-    if (ngx_lines_redis_format(op->pool, &key, "lines:%V:void", &op->id)
+    if (ngx_lines_redis_format(op->pool, &key, "lines:%V:void:%L", &op->id,
+                               ngx_http_lines_operation_get_number(op,
+                                                                   "tries"))
         != NGX_OK)
     {
         return NGX_ERROR;
