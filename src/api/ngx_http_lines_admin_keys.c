@@ -174,7 +174,12 @@ ngx_http_lines_admin_random(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(value->data, prefix->data, prefix->len);
+    p = value->data;
+
+    if (prefix->len) {
+        p = ngx_cpymem(p, prefix->data, prefix->len);
+    }
+
     ngx_hex_dump(p, bytes, len);
 
     return NGX_OK;
