@@ -62,7 +62,8 @@ subtest 'a request that needs payment' => sub {
     $paid->wait_record($id, $line, 'provisioning');
 
     $read = $paid->read($key, $line);
-    is_deeply [map { $read->json("/$_") } qw(status paymentStatus)], ['provisioning', 'paid'], 'paid, and promoted by the webhook';
+    is_deeply [map { $read->json("/$_") } qw(status paymentStatus paymentRequired)], ['provisioning', 'paid', Mojo::JSON->false],
+      'paid, and promoted by the webhook: no payment is required any more';
 
     my $third = $paid->request($key);
     is $third->status, 201, 'provisioning blocks nobody';

@@ -6,7 +6,8 @@
 --
 --   id tenant channel(phone|email) type(purchased|byon|inbound_only|"")
 --   first last phone email zipcode state forwards image
---   status payment(paid|pending|failed|refunded) required(0|1) active(0|1)
+--   status payment(paid|pending|failed|refunded) active(0|1)
+--   required(0|1): payment, still
 --   place(included|paid|account|""): what it takes of the plan, "" once freed
 --   reason conversations messages (per-line limits)
 --   usage_date usage_conversations usage_messages

@@ -34,10 +34,12 @@ local function line_move(keys, h, to, changes, now)
         changes.active = '1'
     end
 
-    if from == 'awaiting_payment'
-       and redis.call('GET', keys.pending) == h.id
-    then
-        redis.call('DEL', keys.pending)
+    if from == 'awaiting_payment' then
+        changes.required = '0'
+
+        if redis.call('GET', keys.pending) == h.id then
+            redis.call('DEL', keys.pending)
+        end
     end
 
     line_save(keys.line, h, changes, now)
