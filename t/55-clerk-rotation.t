@@ -1,0 +1,221 @@
+# Rotation of Clerk's keys under load, unknown keys as an attack, several instances side by side, remembered tokens.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use List::Util qw(shuffle);
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+use Test::Lines::Clerk;
+
+my $t     = Test::Lines->new(timeout => 600);
+my $redis = $t->redis;
+
+sub bearer ($token) { return {Authorization => "Bearer $token"} }
+
+subtest 'rotation under load' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '1s')
+          . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+
+    my $wave = 0;
+
+    # each a token of its own, so that none is merely remembered
+    my sub load ($count, @kids) {
+        $wave++;
+        my @answers = concurrently($count, sub ($i) {
+            my $token = $clerk->token(org => "org_$i", kid => $kids[$i % @kids]);
+            $nginx->get_p($i % 2 ? '/me' : '/api/lines/by-user', $i % 3 ? bearer($token) : {Cookie => "__session=$token"});
+        });
+        my %count;
+        $count{$_->status}++ for @answers;
+        is_deeply \%count, {200 => $count}, "wave $wave: " . join(' and ', @kids) or diag explain \%count;
+    }
+
+    load(200, 'first');
+    my $fetches = $clerk->fetches;
+
+    # published and used in one moment: whoever brings it first has the keys fetched
+    $clerk->publish('first', 'second');
+    load(300, 'first', 'second');
+    cmp_ok $clerk->fetches, '>', $fetches, 'the new key was fetched';
+    load(200, 'second', 'first');
+
+    $clerk->publish('second');
+    load(200, 'second');
+
+    wait_for(sub { $nginx->get('/me', bearer($clerk->token(kid => 'first')))->status == 401 }, 30, 'the end of the old key');
+    pass 'the old key ends, within jwks_ttl';
+    load(100, 'second');
+
+    # remembered tokens end with their key
+    my $token = $clerk->token(kid => 'second');
+    is $nginx->get('/me', bearer($token))->status, 200, 'a remembered token' for 1, 2;
+    $clerk->publish('third');
+    wait_for(sub { $nginx->get('/me', bearer($token))->status == 401 }, 30, 'the end of its key');
+    pass 'ends with its key';
+
+    $nginx->quit;
+};
+
+subtest 'ten thousand unknown keys' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        http    => 'keepalive_requests 100000;',
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party)
+          . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+
+    my $good = $clerk->token(org => 'org_1');
+    is $nginx->get('/me', bearer($good))->status, 200, 'a good token';
+    is $clerk->fetches, 1, 'one fetch';
+
+    my ($header, $payload, $signature) = split /\./, $clerk->token;
+    my %count;
+
+    for my $round (1 .. 100) {
+        my $socket = $nginx->socket;
+        my $text   = join '', map {
+            my $kid = join '', map { ('a' .. 'z', 0 .. 9)[rand 36] } 1 .. 20;
+            my $h   = Test::Lines::Clerk::_base64url(qq({"alg":"RS256","kid":"$kid","typ":"JWT"}));
+            "GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $h.$payload.$signature\r\n\r\n"
+        } 1 .. 100;
+
+        my ($in, $sent) = ('', 0);
+        $sent += syswrite($socket, $text, length($text) - $sent, $sent) // die "write: $!" while $sent < length $text;
+
+        while ((() = $in =~ m{HTTP/1\.1 \d}g) < 100) {
+            sysread $socket, $in, 65536, length $in or last;
+        }
+
+        $count{$_}++ for $in =~ m{HTTP/1\.1 (\d+)}g;
+        close $socket;
+
+        is $nginx->get('/me', bearer($good))->status, 200, "a good token passes meanwhile, round $round" if $round % 20 == 0;
+    }
+
+    is_deeply \%count, {401 => 10_000}, 'all are refused' or diag explain \%count;
+    cmp_ok $clerk->fetches, '<=', 4, 'with a handful of fetches' or diag $clerk->fetches;
+    note $clerk->fetches . ' fetches';
+
+    $nginx->quit;
+};
+
+subtest 'the cool-down of unknown keys' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party, jwks_cooldown => '2s')
+          . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+
+    is $nginx->get('/me', bearer($clerk->token))->status, 200, 'a good token';
+    is $nginx->get('/me', bearer($clerk->token(kid => 'none')))->status, 401, 'an unknown key';
+    is $clerk->fetches, 2, 'was looked for';
+    is $nginx->get('/me', bearer($clerk->token(kid => "none$_", key => 'none')))->status, 401, 'another' for 1 .. 5;
+    is $clerk->fetches, 2, 'not at once again';
+
+    $clerk->publish('first', 'second');
+    wait_for(sub { $nginx->get('/me', bearer($clerk->token(kid => 'second')))->status == 200 }, 30, 'the cool-down to end');
+    is $clerk->fetches, 3, 'then it is';
+
+    $nginx->quit;
+};
+
+subtest 'side by side' => sub {
+    my $one = Test::Lines::Clerk->new(t => $t, issuer => 'https://one.example.com', uri => '/_lines/jwks/one');
+    my $two = Test::Lines::Clerk->new(t => $t, issuer => 'https://two.example.com', uri => '/_lines/jwks/two');
+    my $pem = $t->file('two.pem', $two->pem);
+    my $p   = $one->party;
+
+    # both call their key "first"
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        server  => $one->location . $two->location . $one->directive(authorized_party => $p) . <<"END",
+location = /one     { lines_auth clerk; empty_gif; }
+location = /two     { @{[$two->directive(authorized_party => $p)]} lines_auth clerk; empty_gif; }
+location = /pem     { @{[$two->directive(authorized_party => $p, key_file => $pem)]} lines_auth clerk; empty_gif; }
+location = /party   { @{[$one->directive(authorized_party => 'https://other.example.com')]} lines_auth clerk; empty_gif; }
+location = /any     { @{[$one->directive]} lines_auth clerk; empty_gif; }
+location /api2/     { @{[$two->directive(authorized_party => $p)]} lines_workspace_api; }
+END
+    );
+
+    my %token = (
+        one   => $one->token(org => 'org_1'),
+        two   => $two->token(org => 'org_1'),
+        mixed => $two->token(org => 'org_1', claims => {iss => $one->issuer}),
+        party => $one->token(org => 'org_1', claims => {azp => 'https://other.example.com'}),
+    );
+
+    my %passes = (
+        '/one'               => {one => 1},
+        '/two'               => {two => 1},
+        '/pem'               => {two => 1},
+        '/party'             => {party => 1},
+        '/any'               => {one => 1, party => 1},
+        '/api/lines/by-user' => {one => 1},
+        '/api2/lines/by-user' => {two => 1},
+    );
+
+    # several times, in any order: what one location remembers is nothing to another
+    for my $round (1 .. 3) {
+        for my $path (shuffle keys %passes) {
+            for my $name (sort keys %token) {
+                is $nginx->get($path, bearer($token{$name}))->status, $passes{$path}{$name} ? 200 : 401, "token $name at $path";
+            }
+        }
+    }
+
+    is $one->fetches, 1, 'one is fetched once for all its locations';
+    is $two->fetches, 1, 'two too';
+
+    $nginx->quit;
+};
+
+subtest 'remembered tokens' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        debug   => 1,
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party, leeway => '0')
+          . 'location = /me { lines_auth clerk; empty_gif; add_header X-Tenant $lines_tenant; add_header X-User $lines_user; }'
+    );
+
+    my $end   = time + 3;
+    my $token = $clerk->token(org => 'org_1', claims => {exp => $end});
+
+    for my $time (1 .. 4) {
+        my $answer = $nginx->get('/me', bearer($token));
+        last if time >= $end;
+        is $answer->status, 200, "time $time";
+        is $answer->header('X-Tenant'), 'w:org_1', 'the same tenant';
+        is $answer->header('X-User'), 'user_1', 'the same user';
+    }
+
+    like $nginx->error_log, qr/lines clerk: cached/, 'remembered by all workers';
+
+    wait_for(sub { $nginx->get('/me', bearer($token))->status == 401 }, 30, 'the token to expire');
+    cmp_ok time, '>=', $end, 'believed up to its time, and not longer';
+
+    my $long = $clerk->token(org => 'o' x 64, claims => {sub => 'u' x 500});
+    for (1, 2) {
+        my $answer = $nginx->get('/me', bearer($long));
+        is $answer->status, 200, 'long names';
+        is $answer->header('X-Tenant'), 'w:' . 'o' x 64, '... of the tenant';
+        is $answer->header('X-User'), 'u' x 500, '... of the user';
+    }
+
+    $nginx->quit;
+};
+
+$t->done;
