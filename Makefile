@@ -168,6 +168,17 @@ bench: packages-test
 image:
 	@sh docker/image.sh $(abspath $(BUILD))
 
+# Bare Debian roots in which a checkout is all there is: docker/bare.sh.  What
+# test-debian13 has proven of Debian 13, test-bare does not prove again.
+
+.PHONY: test-debian13 test-bare
+test-debian13:
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo test valkey
+
+test-bare:
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo test
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie 'demo?' 'test?'
+
 
 .PHONY: packages-build packages-run packages-test install-deps clean help
 packages-build:
@@ -189,6 +200,6 @@ help:
 	@echo 'make up, down      the same in the background'
 	@echo 'make test          all tests'
 	@echo 'make prove         tests of TESTS=t/..., against CC= SAN=1'
-	@echo 'make bench, fuzz, chaos, image'
+	@echo 'make bench, fuzz, chaos, image, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080'

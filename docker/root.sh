@@ -90,7 +90,11 @@ in_root() {
     [ "$(id -u)" = 0 ] || die 'only root can'
     dir=$(cd "$dir" && pwd)
 
-    exec unshare --mount --pid --fork --kill-child -- sh "$0" inside "$dir" "$@"
+    # unshare itself hears of no signal but the last; its child dies with it
+    unshare --mount --pid --fork --kill-child -- sh "$0" inside "$dir" "$@" < /dev/null &
+    child=$!
+    trap 'kill -KILL $child' INT TERM HUP
+    wait $child
 }
 
 # the namespaces' first process: mounts, then waits for the command

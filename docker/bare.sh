@@ -1,0 +1,137 @@
+#!/bin/sh
+# bare.sh BUILD RELEASE STEP...: a checkout in a bare Debian root (root.sh), to
+# which nothing is added but make and git, does what the README says.
+#
+#   demo     make up, the README's first requests as they stand there, make
+#            down; make run, ended by an interrupt
+#   test     make test
+#   valkey   all tests of the release build once more, with Valkey as the store
+#
+# What is committed is tested.  A step that this root's release has passed with
+# this commit is not run again where STEP ends in "?".
+
+set -eu
+
+[ $# -ge 3 ] || { sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 2; }
+
+build=$(mkdir -p "$1" && cd "$1" && pwd)
+release=$2
+shift 2
+
+[ "$(id -u)" = 0 ] || { echo 'Only root can make a root file system.' >&2; exit 1; }
+sh conf/packages.sh roots
+
+roots=$build/roots
+root=$roots/$release-$$
+passed=$roots/$release.passed
+commit=$(git rev-parse HEAD)
+
+[ -z "$(git status --porcelain)" ] \
+    || echo 'What is not committed is not tested here.' >&2
+
+steps=
+for step in "$@"; do
+    case $step in
+    *\?)
+        step=${step%\?}
+        if grep -qx "$step $commit" "$passed" 2> /dev/null; then
+            echo "== $release, $step: passed with this commit already"
+            continue
+        fi
+        ;;
+    esac
+    steps="$steps $step"
+done
+
+[ -n "$steps" ] || exit 0
+
+
+started=$(date +%s)
+
+said() {
+    echo "== $release, $1: $(($(date +%s) - started)) s"
+    started=$(date +%s)
+}
+
+in_root() {
+    sh docker/root.sh in "$root" "$@"
+}
+
+# LINES_KEEP=1 leaves the root of a failure there, to look at
+end() {
+    code=$?
+    trap - EXIT
+    if [ $code != 0 ] && [ -n "${LINES_KEEP-}" ]; then
+        echo "see: sh docker/root.sh in $root bash" >&2
+    else
+        sh docker/root.sh remove "$root"
+    fi
+    exit $code
+}
+
+trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+
+sh docker/root.sh new "$release" "$roots" "$root"
+in_root sh -c 'export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -qq -y --no-install-recommends make git > /dev/null'
+
+# the README's "in a checkout": cloned there, from what is committed here
+printf '[safe]\n\tdirectory = *\n' > "$root/root/.gitconfig"
+GIT_CONFIG_GLOBAL=$root/root/.gitconfig git clone -q --bare . "$root/srv/lines.git"
+in_root git clone -q /srv/lines.git /root/lines
+[ "$(in_root git -C /root/lines rev-parse HEAD)" = "$commit" ]
+
+said 'a bare root'
+
+
+# The README's commands are the lines that begin with "    $ ", and what a
+# backslash continues.
+
+readme() {
+    awk '/^    \$ / { on = 1; sub(/^    \$ /, "") }
+         on { print; if ($0 !~ /\\$/) on = 0 }' README.md
+}
+
+# loopback is this machine's own: a port that nobody listens on
+free_port() {
+    port=18080
+    while bash -c ": < /dev/tcp/127.0.0.1/$port" 2> /dev/null; do
+        port=$((port + 1))
+    done
+    echo $port
+}
+
+demo() {
+    readme > "$root/root/readme.sh"
+    grep -q 'make up' "$root/root/readme.sh"
+    grep -q 'curl' "$root/root/readme.sh"
+
+    cp docker/bare-demo.sh "$root/root/"
+    in_root env LINES_PORT="$(free_port)" sh -eu /root/bare-demo.sh
+}
+
+run_tests() {
+    in_root sh -c 'cd /root/lines && make test'
+}
+
+valkey() {
+    in_root sh -c 'export DEBIAN_FRONTEND=noninteractive
+        apt-get install -qq -y --no-install-recommends valkey-server > /dev/null
+        cd /root/lines && make packages-test && valkey-server --version &&
+        LINES_REDIS_SERVER=valkey-server make CC=gcc SAN= prove'
+}
+
+for step in $steps; do
+    case $step in
+    demo)   demo ;;
+    test)   run_tests ;;
+    valkey) valkey ;;
+    *)      echo "bare.sh: no step \"$step\"" >&2; exit 2 ;;
+    esac
+
+    echo "$step $commit" >> "$passed"
+    said "$step"
+done
