@@ -19,15 +19,13 @@ GetOptions(\%opt, map {"$_=s"} qw(url admin sandbox token-file keys public))
 
 my %keys   = -s $opt{keys} ? map { /^(\w+)=(.*)/ ? ($1, $2) : () } split /\n/, path($opt{keys})->slurp : ();
 my $token  = path($opt{'token-file'})->slurp =~ s/\s+$//r;
-my $client = Lines::Demo::Client->new(base => $opt{url}, operator => $opt{admin}, token => $token);
+my $client = Lines::Demo::Client->new(base => $opt{url}, operator => $opt{admin}, sandbox => $opt{sandbox}, token => $token);
 
 for (['growth', 'LINES_API_KEY'], ['starter', 'LINES_API_KEY_STARTER'], ['mini', 'LINES_API_KEY_MINI']) {
     my ($plan, $name) = @$_;
-    $client->customer($opt{sandbox}, "cus_org_demo_$plan");
     $keys{$name} = $client->workspace("org_demo_$plan", $plan, $keys{$name});
 }
 
-$client->customer($opt{sandbox}, 'cus_demo_account');
 @keys{qw(LINES_KEY_ID LINES_KEY_SECRET)} = $client->account('demo', @keys{qw(LINES_KEY_ID LINES_KEY_SECRET)});
 $client->numbers;
 

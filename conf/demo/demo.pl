@@ -238,18 +238,7 @@ sub secret ($name, $prefix = '') {
 }
 
 sub fill ($text, %values) {
-    my $module = path($opt{module})->slurp;
-    my ($out, @keep) = ('');
-
-    for my $line (split /^/, $text) {
-        if    ($line =~ /^#if (\w+)/) { push @keep, index($module, "$1\0") >= 0 }
-        elsif ($line =~ /^#endif/)    { pop @keep }
-        elsif (!grep { !$_ } @keep)   { $out .= $line }
-    }
-
-    $out =~ s/\@([A-Z_]+)\@/$values{$1} \/\/ die "no value for $1\n"/ge;
-
-    return $out;
+    return $text =~ s/\@([A-Z_]+)\@/$values{$1} \/\/ die "no value for $1\n"/ger;
 }
 
 
@@ -261,60 +250,38 @@ sub start_all () {
     path($run, 'secrets')->make_path;
     chmod 0700, "$run/secrets";
 
-    @env = ();
-    my %token = map { $_ => secret($_) } qw(admin.token);
-    my $stripe  = secret('stripe.key',     'sk_test_');
-    my $webhook = secret('webhook.secret', 'whsec_');
+    my $token = secret('admin.token');
 
     start_redis();
-    my $billing = start_sandbox($stripe, $webhook);
-    my $players = start_players();
-    start_nginx($billing, $players);
+    my $billing = 'http://127.0.0.1:' . start_sandbox(secret('stripe.key', 'sk_test_'), secret('webhook.secret', 'whsec_'));
+    start_players();
+    start_nginx();
 
-    push @env, [LINES_URL => $url], [LINES_ADMIN_URL => "$url/_lines/admin"],
-      [LINES_ADMIN_TOKEN => $token{'admin.token'}];
+    my $client = Lines::Demo::Client->new(base => $url, token => $token, sandbox => $billing);
+    my %old    = old_keys();
 
-    my $client = Lines::Demo::Client->new(base => $url, token => $token{'admin.token'});
-    my %old    = old_env();
+    @env = ([LINES_URL => $url], [LINES_ADMIN_URL => "$url/_lines/admin"], [LINES_ADMIN_TOKEN => $token]);
 
     for my $workspace (@workspaces) {
         my ($id, $plan, $name) = @$workspace;
         push @env, [$name => $client->workspace($id, $plan, $old{$name})];
     }
 
-    push @env, [LINES_REDIS => "$run/redis.sock"];
+    my ($id, $secret) = $client->account('demo', @old{qw(LINES_KEY_ID LINES_KEY_SECRET)});
 
-    if ($billing) {
-        push @env, [LINES_BILLING_URL => "http://127.0.0.1:$billing"];
-        $client->customer("http://127.0.0.1:$billing", "cus_$_->[0]") for @workspaces;
-    }
+    $client->numbers;
 
-    if (knows('lines_account_api')) {
-        $client->customer("http://127.0.0.1:$billing", 'cus_demo_account') if $billing;
-        my ($id, $secret) = $client->account('demo', @old{qw(LINES_KEY_ID LINES_KEY_SECRET)});
-        push @env, [LINES_KEY_ID => $id], [LINES_KEY_SECRET => $secret];
-        $client->numbers;
-    }
-
-    push @env, [LINES_CLERK_ISSUER => $clerk{issuer}], [LINES_CLERK_KEY => $clerk{key}],
-      [LINES_CLERK_KID => $clerk{kid}], [LINES_CLERK_PARTY => $clerk{party}]
-      if knows('lines_clerk');
-
-    push @env, [LINES_GATEWAY_URL => "$url/app/"]           if knows('lines_auth');
-    push @env, [LINES_METRICS_URL => "$url/_lines/metrics"] if knows('lines_metrics');
-    push @env, [LINES_READY_URL   => "$url/_lines/ready"];
+    push @env, [LINES_REDIS => "$run/redis.sock"], [LINES_BILLING_URL => $billing], [LINES_KEY_ID => $id],
+      [LINES_KEY_SECRET => $secret], [LINES_CLERK_ISSUER => $clerk{issuer}], [LINES_CLERK_KEY => $clerk{key}],
+      [LINES_CLERK_KID => $clerk{kid}], [LINES_CLERK_PARTY => $clerk{party}], [LINES_GATEWAY_URL => "$url/app/"],
+      [LINES_METRICS_URL => "$url/_lines/metrics"], [LINES_READY_URL => "$url/_lines/ready"];
 
     write_file("$run/keys", join('', map {"$_->[0]=$_->[1]\n"} grep { $_->[0] =~ /KEY/ } @env), 0600);
     write_file("$run/env", join('', map { "$_->[0]=" . quoted($_->[1]) . "\n" } @env), 0600);
 }
 
-sub knows ($directive) {
-    state $module = path($opt{module})->slurp;
-    return index($module, "$directive\0") >= 0;
-}
-
 # credentials outlive a restart, as the data does
-sub old_env () {
+sub old_keys () {
     open my $file, '<', "$run/keys" or return;
     return map { /^(\w+)=(.*)$/ ? ($1, $2) : () } <$file>;
 }
@@ -360,8 +327,6 @@ sub same_port ($name) {
 }
 
 sub start_sandbox ($key, $secret) {
-    return 0 unless knows('lines_billing');
-
     start(
         'sandbox', 'TERM', $^X, "$root/t/sandbox/sandbox.pl", '--listen', 'http://127.0.0.1:' . same_port('sandbox'),
         '--port-file', "$run/sandbox.port", '--exit-with-parent', '--state', "$run/sandbox.state",
@@ -391,7 +356,7 @@ sub start_players () {
     return port_of('players');
 }
 
-sub start_nginx ($billing, $players) {
+sub start_nginx () {
     my $conf = "$run/nginx/nginx.conf";
 
     write_file($conf, fill(
@@ -400,8 +365,8 @@ sub start_nginx ($billing, $players) {
         MODULE       => $opt{module},
         RUN          => $run,
         PORT         => $port,
-        BILLING_PORT => $billing,
-        PLAYERS_PORT => $players,
+        BILLING_PORT => port_of('sandbox'),
+        PLAYERS_PORT => port_of('players'),
         CLERK_ISSUER => $clerk{issuer},
         CLERK_PARTY  => $clerk{party}
     ));
@@ -415,8 +380,9 @@ sub start_nginx ($billing, $players) {
 }
 
 sub summary () {
-    my %env  = map { $_->[0] => $_->[1] } @env;
-    my $text = <<"END";
+    my %env     = map { $_->[0] => $_->[1] } @env;
+    my $players = port_of('players');
+    my $text    = <<"END";
 
 Lines runs at $url.  Of each plan there is a workspace; $run/env has
 their keys and all addresses (". $run/env" in a shell).
@@ -434,18 +400,12 @@ All lines of the workspace; after some seconds the new one is active:
 What the operator sees:
 
     curl '$url/_lines/admin/lines?status=provisioning' -H 'Authorization: Bearer $env{LINES_ADMIN_TOKEN}'
-END
-
-    $text .= <<"END" if $env{LINES_BILLING_URL};
 
 A line that has to be paid for: open its paymentUrl in a browser, and pay:
 
     curl -X POST $url/api/line-requests -H 'Authorization: Bearer $env{LINES_API_KEY_STARTER}' \\
         -H 'Content-Type: application/json' \\
         -d '{"firstName":"Ada","lastName":"Lovelace","channelType":"email","email":"ada\@example.com"}'
-END
-
-    $text .= <<"END" if $env{LINES_KEY_ID};
 
 A number bought with two calls, preview and confirm:
 
@@ -456,18 +416,10 @@ A number bought with two calls, preview and confirm:
     curl -X POST $url/accounts/lines/provision-confirm -H 'Content-Type: application/json' \\
         -H 'sb-api-key-id: $env{LINES_KEY_ID}' -H 'sb-api-secret-key: $env{LINES_KEY_SECRET}' \\
         -d "{\\"preview_token\\":\\"\$TOKEN\\"}"
-END
-
-    my $players = -s "$run/players.port" ? path("$run/players.port")->slurp =~ s/\s+//gr : '';
-
-    $text .= <<"END" if $env{LINES_CLERK_ISSUER};
 
 With a session token, as a browser would (each lives for a minute; this makes a fresh one):
 
     curl $url/api/lines/by-user -H "Authorization: Bearer \$(curl -s http://127.0.0.1:$players/token)"
-END
-
-    $text .= <<"END" if $env{LINES_GATEWAY_URL};
 
 Another application behind the same keys:
 

@@ -7,7 +7,7 @@ use Mojo::UserAgent;
 # The operator's hand: makes the demo's tenants, numbers and customers.
 
 # the operator's side may be on another address
-has [qw(base token)];
+has [qw(base token sandbox)];
 has operator => sub { $_[0]->base };
 has ua => sub {
     my $ua = Mojo::UserAgent->new(connect_timeout => 5, request_timeout => 30);
@@ -32,6 +32,7 @@ sub works ($self, $path, %headers) {
 }
 
 sub workspace ($self, $id, $plan, $key) {
+    $self->customer("cus_$id");
     $self->call(PUT => "workspaces/$id", {plan => $plan, subscription => 'active', customer => "cus_$id"});
 
     return $key if defined $key && $self->works('/api/lines/by-user', Authorization => "Bearer $key");
@@ -40,6 +41,7 @@ sub workspace ($self, $id, $plan, $key) {
 }
 
 sub account ($self, $id, @pair) {
+    $self->customer('cus_demo_account');
     $self->call(PUT => "accounts/$id", {plan => 'inbound_only', customer => 'cus_demo_account'});
 
     return @pair
@@ -59,8 +61,8 @@ sub numbers ($self) {
     $self->call(POST => 'numbers', {numbers => \@numbers});
 }
 
-sub customer ($self, $sandbox, $id) {
-    my $res = $self->ua->post("$sandbox/_sandbox/customers", json => {id => $id, card => 'ok'})->res;
+sub customer ($self, $id) {
+    my $res = $self->ua->post("$self->{sandbox}/_sandbox/customers", json => {id => $id, card => 'ok'})->res;
     die "customer $id: " . ($res->code // 'no answer') . ' ' . $res->body . "\n" unless $res->is_success;
 }
 
