@@ -390,6 +390,7 @@ ngx_http_lines_append_body(ngx_http_request_t *r,
 {
     size_t        size, need;
     u_char       *p;
+    ssize_t       n;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
@@ -400,11 +401,17 @@ ngx_http_lines_append_body(ngx_http_request_t *r,
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
         b = cl->buf;
 
-        if (!ngx_buf_in_memory(b)) {
+        if (!ngx_buf_in_memory(b) && !b->in_file) {
             continue;
         }
 
-        need = body->bytes.len + (b->last - b->pos);
+        n = (ssize_t) ngx_buf_size(b);
+
+        if (n > (ssize_t) body->limit) {
+            return NGX_DECLINED;
+        }
+
+        need = body->bytes.len + n;
 
         if (need > body->limit) {
             return NGX_DECLINED;
@@ -428,11 +435,23 @@ ngx_http_lines_append_body(ngx_http_request_t *r,
             body->size = size;
         }
 
-        ngx_memcpy(body->bytes.data + body->bytes.len, b->pos,
-                   b->last - b->pos);
+        p = body->bytes.data + body->bytes.len;
+
+        if (ngx_buf_in_memory(b)) {
+            ngx_memcpy(p, b->pos, n);
+            b->pos = b->last;
+
+        } else if (ngx_read_file(b->file, p, n, b->file_pos) != n) {
+
+            /*
+             * HTTP/2: what came before it was asked for, with no length said,
+             * nginx keeps in a file
+             */
+
+            return NGX_ERROR;
+        }
 
         body->bytes.len = need;
-        b->pos = b->last;
     }
 
     r->request_body->bufs = NULL;
