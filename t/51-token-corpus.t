@@ -38,6 +38,11 @@ close $out;
 
 is $?, 0, 'ends well';
 ok @modules, 'the official SDK was asked';
-ok $plan && $plan == $ran && $ran > 500 && !@bad, "$ran verdicts agree" or diag @bad;
+
+# without the third-party data, which are no part of the project, there are fewer
+my $data  = grep { -e "$_/wycheproof-jws.json" } "$corpora/data", root() . '/../shared/corpora/data', $ENV{LINES_CORPORA_DATA} // ();
+my $least = $data ? 500 : 300;
+
+ok $plan && $plan == $ran && $ran > $least && !@bad, "$ran verdicts agree" or diag @bad;
 
 done_testing;

@@ -53,10 +53,9 @@ write('stripe.json', { secret: L.STRIPE_SECRET, cases: st });
 write('bodies.json', { cases: L.bodies.map((c) => { const q = c.make(); return { name: c.name, schema: c.schema, expect: c.expect, why: c.why, headers: q.headers ?? null, chunked: q.chunked ?? 0, bytes: q.body.length, body_b64: q.body.length > 4096 ? undefined : q.body.toString('base64') }; }) });
 write('transport.json', { cases: L.transports.map((c) => ({ name: c.name, expect: c.expect, why: c.why, headers: c.make('TOKEN', 'BADTOKEN') })) });
 let wy = '';
-const wf = [process.env.LINES_CORPORA_DATA && 'file://' + process.env.LINES_CORPORA_DATA + '/', './data/', '../../../shared/corpora/data/']
-  .filter(Boolean).map((d) => new URL('wycheproof-jws.json', new URL(d, import.meta.url))).find((f) => fs.existsSync(f)) ?? '';
-if (fs.existsSync(wf)) {
-  const w = JSON.parse(fs.readFileSync(wf)); let bad = [];
+const w = L.data('wycheproof-jws.json');
+if (w) {
+  let bad = [];
   for (const c of w.cases) { const got = await ask(async () => { const k = w.keys[c.key]; await jose.compactVerify(c.token, await jose.importJWK(k, c.alg), { algorithms: [c.alg] }); }); c.jose = got; if (v(got) !== c.expect) bad.push(`${c.name}: want ${c.expect}, jose ${got}`); }
   write('wycheproof.json', w); wy = `; wycheproof ${w.cases.length} (jose differs on ${bad.length})`; for (const b of bad) console.log('  wycheproof ' + b);
 }

@@ -1,4 +1,4 @@
-// Puts the acceptance corpus (../shared/corpora beside the project, or LINES_CORPORA) to t/unit/verify and, for
+// Puts the acceptance corpus (t/corpora, or LINES_CORPORA) to t/unit/verify and, for
 // tokens, to the official @clerk/backend, and prints TAP.
 //   node corpus.mjs VERIFY WORK-DIR [MODULES-DIR, where @clerk/backend is installed]
 import fs from 'node:fs';
@@ -172,8 +172,8 @@ if (sdk) {
 }
 
 // ---- Wycheproof: only the RSA keys; claims are no Clerk claims, so a good signature ends at the claims
-{
-  const w = JSON.parse(fs.readFileSync(path.join(corpora, 'data', 'wycheproof-jws.json')));
+const w = L.data('wycheproof-jws.json');
+if (w) {
   const rsa = w.keys.map((k, i) => [k, i]).filter(([k]) => k.kty === 'RSA');
   for (const [key, i] of rsa) {
     const file = `wycheproof-${i}.json`, cases = w.cases.filter((c) => c.key === i);

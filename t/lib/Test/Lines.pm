@@ -422,6 +422,22 @@ sub is_ours ($self, $pid) {
     return any { $_->{pid} == $pid } @{$self->processes};
 }
 
+=head2 skip_all
+
+    $t->skip_all('why');
+
+Ends a test that cannot run here, and says so.
+
+=cut
+
+sub skip_all ($self, $why) {
+    $self->_stop_all;
+    $self->_kill_all;
+    @open = grep { $_ != $self } @open;
+    path($self->dir)->remove_tree;
+    Test::More::plan(skip_all => $why);
+}
+
 # something that done() will fail the test for
 sub complain ($self, $what) {
     push @{$self->{complaints}}, $what;

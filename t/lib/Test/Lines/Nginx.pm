@@ -57,6 +57,10 @@ log; C<module> is the .so ("failpoints" for the one with failpoints); C<listen>
 adds parameters to the listen directive; C<h2> opens a second port for
 HTTP/2, C<h2_port>.
 
+=item binary
+
+Another nginx; with C<< module => '' >> one that the module is built into.
+
 =item start
 
 0 to write the configuration without starting.
@@ -73,6 +77,7 @@ has allowed     => sub { [] };
 has killed      => sub { {} };
 has [qw(main events http server redis)] => '';
 has [qw(redis_options listen api debug h2)] => '';
+has binary  => 'nginx';
 has module  => sub { $ENV{LINES_MODULE} };
 has zone    => 'lines:4m';
 has plans   => <<'END';
@@ -151,7 +156,7 @@ END
 sub knows ($self, $directive) {
     state %text;
 
-    my $file = $self->module_file;
+    my $file = $self->module_file || $self->binary;
     $text{$file} //= path($file)->slurp;
 
     return index($text{$file}, "\0$directive\0") >= 0;
@@ -159,6 +164,8 @@ sub knows ($self, $directive) {
 
 sub module_file ($self) {
     my $module = $self->module // '';
+
+    return '' if $module eq '' && $self->binary ne 'nginx';
 
     $module = $ENV{LINES_MODULE_FAILPOINTS} // '' if $module eq 'failpoints';
     croak 'no module to test: see LINES_MODULE in Test::Lines' unless length $module && -e $module;
@@ -171,10 +178,11 @@ sub configuration ($self) {
     my $user   = $> == 0 ? "user root root;\n" : '';
     my $level  = $self->debug ? 'debug' : 'info';
     my $module = $self->module_file;
+    my $load   = $module && "load_module $module;";
     my $h2     = $self->h2 ? "listen 127.0.0.1:$self->{h2_port} http2;" : '';
 
     return <<"END";
-${user}load_module $module;
+${user}$load
 worker_processes $self->{workers};
 daemon off;
 pid $home/nginx.pid;
@@ -223,7 +231,7 @@ sub write ($self) {
 }
 
 sub _command ($self, @args) {
-    my @command = ('nginx', '-e', $self->error_file, '-p', $self->home . '/', '-c', $self->conf_file, @args);
+    my @command = ($self->binary, '-e', $self->error_file, '-p', $self->home . '/', '-c', $self->conf_file, @args);
 
     return @command unless $ENV{LINES_VALGRIND};
 
