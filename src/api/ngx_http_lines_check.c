@@ -209,7 +209,7 @@ ngx_http_lines_check_ask(ngx_http_lines_check_t *check)
     }
 
     return ngx_http_lines_eval(check->request, check->ctx,
-                               &ngx_lines_script_line_check, 2, 3, args,
+                               &ngx_lines_script_line_check, 2, 5, args,
                                ngx_http_lines_check_told);
 }
 

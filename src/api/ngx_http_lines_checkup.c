@@ -176,7 +176,7 @@ ngx_http_lines_checkup_answered(void *data, ngx_http_lines_result_t *result)
     }
 
     if (ngx_lines_redis_eval(checkup->lmcf->redis,
-                             &ngx_lines_script_line_health, 2, 3, args,
+                             &ngx_lines_script_line_health, 2, 5, args,
                              ngx_http_lines_checkup_stored, checkup)
         == NULL)
     {
@@ -263,7 +263,7 @@ ngx_http_lines_checkup_revoke(ngx_http_lines_main_conf_t *lmcf,
     ngx_str_set(&argv[4], "[]");
 
     (void) ngx_lines_redis_eval(lmcf->redis, &ngx_lines_script_line_health,
-                                2, 3, argv, ngx_http_lines_checkup_revoked,
+                                2, 5, argv, ngx_http_lines_checkup_revoked,
                                 NULL);
 }
 
