@@ -1,0 +1,106 @@
+# Clerk's keys over TLS: a forged JWKS behind a certificate that is not Clerk's is never believed.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Clerk;
+
+my $t     = Test::Lines->new;
+my $redis = $t->redis;
+my $dir   = $t->dir;
+
+sub openssl (@args) { system("openssl @args >>'$dir/openssl.log' 2>&1") == 0 or die "openssl @args: see $dir/openssl.log" }
+
+sub ca ($name) {
+    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout '$dir/$name.key' -out '$dir/$name.pem'");
+    return $name;
+}
+
+sub certificate ($ca, $name, $host) {
+    $t->file("$name.ext", "subjectAltName=DNS:$host\n");
+    openssl("req -newkey rsa:2048 -nodes -subj /CN=$host -keyout '$dir/$name.key' -out '$dir/$name.csr'");
+    openssl("x509 -req -days 2 -in '$dir/$name.csr' -CA '$dir/$ca.pem' -CAkey '$dir/$ca.key' -CAcreateserial -extfile '$dir/$name.ext' -out '$dir/$name.pem'");
+    return {cert => "$dir/$name.pem", key => "$dir/$name.key"};
+}
+
+ca('ca');
+ca('evilca');
+
+my $good     = certificate('ca',     'good',     'clerk.example.com');
+my $forged   = certificate('evilca', 'forged',   'clerk.example.com');
+my $misnamed = certificate('ca',     'misnamed', 'elsewhere.example.com');
+
+my $tls = <<"END";
+proxy_ssl_verify on;
+proxy_ssl_trusted_certificate $dir/ca.pem;
+proxy_ssl_server_name on;
+proxy_ssl_name clerk.example.com;
+END
+
+sub bearer ($token) { return {Authorization => "Bearer $token"} }
+
+sub start ($clerk) {
+    return $t->nginx(
+        redis  => $redis,
+        server => $clerk->location(more => $tls) . $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '400ms')
+          . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+}
+
+for (['a certificate of nobody we know', $forged], ['a certificate for another name', $misnamed]) {
+    my ($what, $certificate) = @$_;
+
+    my $forger = Test::Lines::Clerk->new(t => $t, tls => $certificate);
+    my $nginx  = start($forger);
+    my $token  = $forger->token(org => 'org_1');
+
+    is $nginx->get('/me', bearer($token))->status, 503, "$what: nobody knows the keys";
+    $nginx->wait_log(qr/upstream SSL certificate (?:verify error|does not match)/);
+    wait_for(sub { (() = $nginx->error_log =~ /are not to be had/g) >= 2 }, 30, 'another try');
+    is $nginx->get('/me', bearer($token))->status, 503, '... and never will';
+    is $forger->fetches, 0, '... and nothing was asked of such a server';
+    $nginx->quit;
+}
+
+# Clerk itself, and then the forger in its place
+{
+    my $clerk = Test::Lines::Clerk->new(t => $t, tls => $good);
+    my $nginx = start($clerk);
+    my $token = $clerk->token(org => 'org_1');
+
+    is $nginx->get('/me', bearer($token))->status, 200, 'the true certificate' or diag $nginx->error_log;
+
+    my $port = $clerk->upstream->port;
+    $clerk->upstream->stop;
+
+    my $evil = Test::Lines::Clerk->new(t => $t);
+    $t->upstream(json => $evil->jwks('first'), tls => $forged, port => $port);
+
+    my $mark = $nginx->log_mark;
+    wait_for(sub { $nginx->error_log($mark) =~ /certificate verify error/ }, 30, 'the forger to be asked');
+    is $nginx->get('/me', bearer($evil->token(org => 'org_1')))->status, 401, 'its key is not believed';
+    is $nginx->get('/me', bearer($token))->status, 200, 'the last good set is';
+    $nginx->quit;
+}
+
+# nginx -t insists
+for (
+    ['proxy_ssl_verify on',                   qr/without "proxy_ssl_verify on"/],
+    ['proxy_ssl_server_name on',              qr/without "proxy_ssl_server_name on"/],
+    ['proxy_ssl_name clerk.example.com',      qr/without "proxy_ssl_name"/],
+  )
+{
+    my ($line, $says) = @$_;
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my ($code, $out) = $t->test_config(
+        redis  => $redis,
+        server => $clerk->location(url => 'https://127.0.0.1:1/jwks', more => $tls =~ s/\Q$line\E;//r)
+          . $clerk->directive . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+    isnt $code, 0, "refused without $line";
+    like $out, $says, 'and says so';
+}
+
+$t->done;
