@@ -18,7 +18,6 @@ static ngx_int_t ngx_http_lines_metrics_show(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_metrics_send(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_metrics_out_t *out);
-static ngx_uint_t ngx_http_lines_metrics_wants_open(ngx_http_request_t *r);
 
 static void ngx_http_lines_metrics_requests(ngx_http_lines_metrics_out_t *out);
 static void ngx_http_lines_metrics_auth(ngx_http_lines_metrics_out_t *out);
@@ -178,51 +177,6 @@ ngx_http_lines_metrics_send(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
-/* Prometheus names it first; whoever refuses it writes q=0 */
-
-static ngx_uint_t
-ngx_http_lines_metrics_wants_open(ngx_http_request_t *r)
-{
-    u_char           *p, *end, *last;
-    ngx_table_elt_t  *h;
-    static u_char     type[] = "application/openmetrics-text";
-
-    h = ngx_http_lines_find_header(r, "accept");
-
-    if (h == NULL) {
-        return 0;
-    }
-
-    p = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, type,
-                         sizeof(type) - 2);
-    if (p == NULL) {
-        return 0;
-    }
-
-    last = h->value.data + h->value.len;
-
-    end = ngx_strlchr(p, last, ',');
-    if (end == NULL) {
-        end = last;
-    }
-
-    for ( /* void */ ; p + 3 <= end; p++) {
-        if (p[0] == 'q' && p[1] == '=' && p[2] == '0') {
-
-            for (p += 3; p < end; p++) {
-                if (*p >= '1' && *p <= '9') {
-                    return 1;
-                }
-            }
-
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 static void
 ngx_http_lines_metrics_requests(ngx_http_lines_metrics_out_t *out)
 {
@@ -367,8 +321,11 @@ ngx_http_lines_metrics_limits(ngx_http_lines_metrics_out_t *out,
 static void
 ngx_http_lines_metrics_redis(ngx_http_lines_metrics_out_t *out)
 {
-    ngx_str_t          none = ngx_null_string;
-    ngx_atomic_uint_t  away, probing, workers, slot;
+    ngx_str_t                         none = ngx_null_string;
+    ngx_uint_t                        i;
+    ngx_atomic_uint_t                 away, probing, workers, connected,
+                                      inflight;
+    ngx_http_lines_metrics_worker_t  *worker;
 
     ngx_http_lines_metrics_single(out, "lines_redis_operations", "counter",
                                   "Operations sent to Redis.",
@@ -415,23 +372,30 @@ ngx_http_lines_metrics_redis(ngx_http_lines_metrics_out_t *out)
                            offsetof(ngx_http_lines_metrics_slot_t,
                                     redis_latency));
 
-    ngx_http_lines_metrics_single(out, "lines_redis_in_flight", "gauge",
-                                  "Operations that wait for their reply.",
-                                  ngx_http_lines_metrics_of(out,
-                                                            redis_inflight));
-    ngx_http_lines_metrics_single(out, "lines_redis_connected_workers",
-                                  "gauge", "Workers connected to Redis.",
-                                  ngx_http_lines_metrics_of(out,
-                                                          redis_connected));
-
+    away = 0;
+    probing = 0;
     workers = 0;
+    connected = 0;
+    inflight = 0;
 
-    for (slot = 0; slot < NGX_HTTP_LINES_METRICS_SLOTS; slot++) {
-        workers += (out->area->slots[slot].pid != 0);
+    for (i = 0; i < NGX_HTTP_LINES_METRICS_WORKERS; i++) {
+        worker = &out->area->workers[i];
+
+        if (worker->pid) {
+            workers++;
+            away += worker->redis_away;
+            probing += worker->redis_probing;
+            connected += worker->redis_connected;
+            inflight += worker->redis_inflight;
+        }
     }
 
-    away = ngx_http_lines_metrics_of(out, redis_away);
-    probing = ngx_http_lines_metrics_of(out, redis_probing);
+    ngx_http_lines_metrics_single(out, "lines_redis_in_flight", "gauge",
+                                  "Operations that wait for their reply.",
+                                  inflight);
+    ngx_http_lines_metrics_single(out, "lines_redis_connected_workers",
+                                  "gauge", "Workers connected to Redis.",
+                                  connected);
 
     ngx_http_lines_metrics_family(out, "lines_redis_breaker_workers", "gauge",
                                   "Workers by the state of their breaker.");

@@ -192,3 +192,48 @@ ngx_http_lines_metrics_labels(ngx_http_lines_metrics_out_t *out,
                                "%s=\"%V\",%s=\"%V\"", first, &a, second, &b)
                   - labels->data;
 }
+
+
+/* Prometheus names it first; whoever refuses it writes q=0 */
+
+ngx_uint_t
+ngx_http_lines_metrics_wants_open(ngx_http_request_t *r)
+{
+    u_char           *p, *end, *last;
+    ngx_table_elt_t  *h;
+    static u_char     type[] = "application/openmetrics-text";
+
+    h = ngx_http_lines_find_header(r, "accept");
+
+    if (h == NULL) {
+        return 0;
+    }
+
+    p = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, type,
+                         sizeof(type) - 2);
+    if (p == NULL) {
+        return 0;
+    }
+
+    last = h->value.data + h->value.len;
+
+    end = ngx_strlchr(p, last, ',');
+    if (end == NULL) {
+        end = last;
+    }
+
+    for ( /* void */ ; p + 3 <= end; p++) {
+        if (p[0] == 'q' && p[1] == '=' && p[2] == '0') {
+
+            for (p += 3; p < end; p++) {
+                if (*p >= '1' && *p <= '9') {
+                    return 1;
+                }
+            }
+
+            return 0;
+        }
+    }
+
+    return 1;
+}

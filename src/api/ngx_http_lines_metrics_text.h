@@ -50,6 +50,9 @@ void ngx_http_lines_metrics_labels(ngx_http_lines_metrics_out_t *out,
     ngx_uint_t registry, ngx_uint_t i, const char *first, const char *second,
     ngx_str_t *labels);
 
+/* flag: Accept asks for OpenMetrics */
+ngx_uint_t ngx_http_lines_metrics_wants_open(ngx_http_request_t *r);
+
 /* over all slots */
 ngx_atomic_uint_t ngx_http_lines_metrics_sum(
     ngx_http_lines_metrics_out_t *out, size_t offset);

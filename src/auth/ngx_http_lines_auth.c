@@ -11,6 +11,7 @@
 #include "ngx_http_lines_auth.h"
 #include "ngx_http_lines_clerk.h"
 #include "ngx_http_lines_key_cache.h"
+#include "ngx_http_lines_tenant_plan.h"
 #include "ngx_http_lines_metrics.h"
 #include "ngx_lines_bearer.h"
 
@@ -375,7 +376,7 @@ ngx_http_lines_workspace_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
 {
     if (rc == NGX_OK && ctx->identity.tenant.len) {
-        return NGX_OK;
+        return ngx_http_lines_tenant_plan(r, ctx);
     }
 
     if (rc == NGX_OK) {
@@ -397,7 +398,7 @@ ngx_http_lines_account_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
 {
     if (rc == NGX_OK) {
-        return NGX_OK;
+        return ngx_http_lines_tenant_plan(r, ctx);
     }
 
     if (rc == NGX_ERROR) {

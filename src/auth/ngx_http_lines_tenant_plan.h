@@ -1,8 +1,7 @@
 
 /*
- * $lines_tenant_plan in locations that nothing of ours answers: read from the
- * tenant where some directive uses the variable, and remembered by the worker
- * for a few seconds.
+ * $lines_tenant_plan: read from the tenant where some directive uses the
+ * variable, and remembered by the worker for a few seconds.
  */
 
 #ifndef _NGX_HTTP_LINES_TENANT_PLAN_H_INCLUDED_

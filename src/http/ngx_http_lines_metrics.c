@@ -50,8 +50,9 @@ ngx_http_lines_metrics_slot_t  *ngx_http_lines_metrics =
                                            &ngx_http_lines_metrics_nowhere;
 
 
-static ngx_http_lines_metrics_area_t  *ngx_http_lines_metrics_area;
-static ngx_slab_pool_t                *ngx_http_lines_metrics_shpool;
+static ngx_http_lines_metrics_area_t    *ngx_http_lines_metrics_area;
+static ngx_http_lines_metrics_worker_t  *ngx_http_lines_metrics_worker;
+static ngx_slab_pool_t                  *ngx_http_lines_metrics_shpool;
 
 /* names that are constants are known by their address */
 
@@ -124,7 +125,13 @@ ngx_http_lines_metrics_init_process(ngx_cycle_t *cycle,
     ngx_http_lines_metrics = &ngx_http_lines_metrics_area->slots[
                                  ngx_worker % NGX_HTTP_LINES_METRICS_SLOTS];
 
-    ngx_http_lines_metrics->pid = ngx_pid;
+    ngx_http_lines_metrics_worker = &ngx_http_lines_metrics_area->workers[
+                               ngx_worker % NGX_HTTP_LINES_METRICS_WORKERS];
+
+    ngx_memzero(ngx_http_lines_metrics_worker,
+                sizeof(ngx_http_lines_metrics_worker_t));
+
+    ngx_http_lines_metrics_worker->pid = ngx_pid;
 
     ngx_http_lines_metrics_connection.fd = (ngx_socket_t) -1;
     ngx_http_lines_metrics_connection.data = lmcf;
@@ -144,26 +151,21 @@ ngx_http_lines_metrics_init_process(ngx_cycle_t *cycle,
 void
 ngx_http_lines_metrics_exit_process(ngx_http_lines_main_conf_t *lmcf)
 {
-    ngx_http_lines_metrics_slot_t  *slot;
-
     if (ngx_http_lines_metrics_timer.timer_set) {
         ngx_del_timer(&ngx_http_lines_metrics_timer);
     }
 
-    slot = ngx_http_lines_metrics;
-
-    if (slot == &ngx_http_lines_metrics_nowhere) {
+    if (ngx_http_lines_metrics == &ngx_http_lines_metrics_nowhere) {
         return;
     }
 
     ngx_http_lines_metrics_publish(lmcf);
 
-    if (slot->pid == (ngx_atomic_uint_t) ngx_pid) {
-        slot->pid = 0;
-        slot->redis_connected = 0;
-        slot->redis_away = 0;
-        slot->redis_probing = 0;
-        slot->redis_inflight = 0;
+    /* unless one that came with a reload has the place already */
+
+    if (ngx_http_lines_metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid) {
+        ngx_memzero(ngx_http_lines_metrics_worker,
+                    sizeof(ngx_http_lines_metrics_worker_t));
     }
 
     ngx_http_lines_metrics = &ngx_http_lines_metrics_nowhere;
@@ -424,15 +426,13 @@ ngx_http_lines_metrics_publish_handler(ngx_event_t *ev)
 static void
 ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf)
 {
-    ngx_uint_t                      i;
-    ngx_lines_redis_status_t        status;
-    ngx_http_lines_metrics_slot_t  *slot;
+    ngx_uint_t                        i;
+    ngx_lines_redis_status_t          status;
+    ngx_http_lines_metrics_worker_t  *worker;
 
     if (lmcf->redis == NULL) {
         return;
     }
-
-    slot = ngx_http_lines_metrics;
 
     ngx_lines_redis_status(lmcf->redis, &status);
 
@@ -454,11 +454,13 @@ ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf)
         ngx_http_lines_metrics_inc(redis_opened);
     }
 
-    if (slot->pid == (ngx_atomic_uint_t) ngx_pid) {
-        slot->redis_connected = status.connected;
-        slot->redis_away = status.away;
-        slot->redis_probing = status.probing;
-        slot->redis_inflight = status.inflight;
+    worker = ngx_http_lines_metrics_worker;
+
+    if (worker->pid == (ngx_atomic_uint_t) ngx_pid) {
+        worker->redis_connected = status.connected;
+        worker->redis_away = status.away;
+        worker->redis_probing = status.probing;
+        worker->redis_inflight = status.inflight;
     }
 
     ngx_http_lines_metrics_published = status;

@@ -18,6 +18,7 @@
 
 
 #define NGX_HTTP_LINES_METRICS_SLOTS      8
+#define NGX_HTTP_LINES_METRICS_WORKERS    256
 #define NGX_HTTP_LINES_METRICS_NAMES      64
 #define NGX_HTTP_LINES_METRICS_NAME_LEN   71
 #define NGX_HTTP_LINES_METRICS_BUCKETS    (NGX_LINES_REDIS_LATENCIES - 1)
@@ -77,15 +78,18 @@ typedef struct {
     ngx_atomic_t                redis_reconnects;
     ngx_atomic_t                redis_opened;      /* the breaker */
     ngx_http_lines_histogram_t  redis_latency;
+} ngx_http_lines_metrics_slot_t;
 
-    /* gauges of the worker that has the slot */
 
-    ngx_atomic_t                pid;
+/* gauges of a worker: each has a place of its own */
+
+typedef struct {
+    ngx_atomic_t                pid;               /* 0: nobody's */
     ngx_atomic_t                redis_connected;
     ngx_atomic_t                redis_away;
     ngx_atomic_t                redis_probing;
     ngx_atomic_t                redis_inflight;
-} ngx_http_lines_metrics_slot_t;
+} ngx_http_lines_metrics_worker_t;
 
 
 typedef struct {
@@ -111,6 +115,7 @@ typedef struct {
     ngx_http_lines_metrics_registry_t
                          registries[NGX_HTTP_LINES_METRICS_REGISTRIES];
     ngx_http_lines_metrics_survey_t  survey;
+    ngx_http_lines_metrics_worker_t  workers[NGX_HTTP_LINES_METRICS_WORKERS];
     ngx_http_lines_metrics_slot_t    slots[NGX_HTTP_LINES_METRICS_SLOTS];
 } ngx_http_lines_metrics_area_t;
 
