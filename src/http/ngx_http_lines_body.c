@@ -20,6 +20,8 @@ typedef struct {
     size_t                   size;
     size_t                   limit;
     ngx_http_lines_body_pt   done;
+    unsigned                 started:1;
+    unsigned                 parked:1;
 } ngx_http_lines_body_t;
 
 
@@ -306,17 +308,51 @@ ngx_http_lines_read_body(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     /* parking is counted once, by whoever runs the steps */
     r->main->count--;
 
+    /*
+     * HTTP/2: where all of it came before it was asked for, nginx falls back
+     * to buffering and is not done yet
+     */
+
+    if (!body->started) {
+        body->parked = 1;
+        return NGX_AGAIN;
+    }
+
     return ngx_http_lines_continue_body(r, ctx, body);
 }
 
 
-/* called from within ngx_http_read_client_request_body(): nothing to do yet */
+/*
+ * Called from within ngx_http_read_client_request_body(), where there is
+ * nothing to do yet, or later
+ */
 
 static void
 ngx_http_lines_body_started(ngx_http_request_t *r)
 {
+    ngx_int_t               rc;
+    ngx_http_lines_ctx_t   *ctx;
+    ngx_http_lines_body_t  *body;
+
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines body: started");
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (ctx == NULL || ctx->reading == NULL) {
+        return;
+    }
+
+    body = ctx->reading;
+    body->started = 1;
+
+    if (body->parked) {
+        body->parked = 0;
+
+        rc = ngx_http_lines_continue_body(r, ctx, body);
+
+        ngx_http_lines_resume(r, ctx, rc);
+    }
 }
 
 
