@@ -6,9 +6,14 @@ use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Test::Lines::Paid;
 
-my $t       = Test::Lines->new;
+# 39-paid-prism.t runs all of it with the schema's judge between nginx and billing
+my $judged = ($ENV{LINES_PAID_VIA} // '') eq 'prism';
+
+my $t       = Test::Lines->new(timeout => 600);
 my $paid    = Test::Lines::Paid->new(t => $t);
 my $sandbox = $paid->sandbox;
+my $prism   = $judged ? $t->prism(upstream => $sandbox->url) : undef;
+$paid->via($prism->port) if $prism;
 my $redis   = $paid->redis;
 my $nginx   = $paid->nginx(workers => 2);
 my $n       = 0;
@@ -458,5 +463,7 @@ subtest 'a refund that is refused is stuck, never silently done' => sub {
 
 $sandbox->wait_idle;
 is_deeply [$paid->disagreements], [], 'billing and lines agree about every cent';
+
+is_deeply [$prism->refusals], [], 'not one request was refused by the schema' if $prism;
 
 $t->done;

@@ -1,0 +1,12 @@
+# The tests of paid requests once more, with Prism and Stripe's schema between nginx and the sandbox.
+use Mojo::Base -strict;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::Lines::Prism;
+use Test::More;
+
+my ($node, $why_not) = Test::Lines::Prism->available;
+plan skip_all => $why_not unless $node;
+
+$ENV{LINES_PAID_VIA} = 'prism';
+do "$FindBin::Bin/35-paid-request.t" or die $@ || $!;
