@@ -18,6 +18,7 @@ my $www = path($t->dir, 'www');
 # 1r/h: whatever passes was in the bucket
 my %common = (
     redis   => $redis,
+    redis_options => 'timeout=10s',
     workers => 2,
     api     => 'lines_rate_limit rate=1r/h burst=5 key=tenant name=api;',
     http    => <<'END',

@@ -15,6 +15,7 @@ my $held = $nodes * int($burst / 10);
 my @nodes = map {
     $t->nginx(
         redis   => $redis,
+        redis_options => 'timeout=10s',
         workers => 2,
         server  => <<"END",
 location /bound/ { lines_rate_limit rate=${rate}r/s burst=$burst key=\$arg_who name=bound; empty_gif; }

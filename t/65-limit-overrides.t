@@ -10,6 +10,7 @@ my $redis = $t->redis;
 
 my %common = (
     redis   => $redis,
+    redis_options => 'timeout=10s',
     workers => 2,
     server  => <<'END',
 location /each/  { lines_auth workspace; lines_rate_limit rate=1r/h burst=3 key=tenant name=each sync=each; empty_gif; }

@@ -28,7 +28,7 @@ typedef struct {
 
 
 typedef struct {
-    ngx_rbtree_node_t     node;
+    ngx_str_node_t        node;          /* its string is data */
     ngx_queue_t           lru;
     ngx_queue_t           holding;
 
@@ -50,13 +50,15 @@ typedef struct {
     unsigned              denying:1;
     unsigned              known:1;       /* Redis has answered once */
 
-    u_char                len;
     u_char                data[1];
 } ngx_http_lines_lease_node_t;
 
 
-static ngx_http_lines_lease_node_t *ngx_http_lines_lease_find(
-    ngx_http_lines_lease_area_t *area, ngx_str_t *key, uint32_t hash);
+#define ngx_http_lines_lease_find(area, key, hash)                            \
+    ((ngx_http_lines_lease_node_t *)                                          \
+     ngx_str_rbtree_lookup(&(area)->rbtree, key, hash))
+
+
 static ngx_http_lines_lease_node_t *ngx_http_lines_lease_get(
     ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash);
 static void ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
@@ -66,8 +68,6 @@ static void ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node,
 static ngx_uint_t ngx_http_lines_lease_want(ngx_http_lines_lease_node_t *node);
 static void ngx_http_lines_lease_hold(ngx_http_lines_lease_area_t *area,
     ngx_http_lines_lease_node_t *node, ngx_uint_t tokens);
-static void ngx_http_lines_lease_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 
 
 void *
@@ -81,7 +81,7 @@ ngx_http_lines_lease_init(ngx_slab_pool_t *shpool)
     }
 
     ngx_rbtree_init(&area->rbtree, &area->sentinel,
-                    ngx_http_lines_lease_insert);
+                    ngx_str_rbtree_insert_value);
 
     ngx_queue_init(&area->lru);
     ngx_queue_init(&area->holding);
@@ -255,16 +255,16 @@ ngx_http_lines_lease_unanswered(ngx_http_lines_main_conf_t *lmcf,
 {
     uint32_t                      hash;
     ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_area_t  *area;
     ngx_http_lines_lease_node_t  *node;
 
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
     shpool = ngx_http_lines_zone_pool(lmcf);
     hash = ngx_murmur_hash2(key->data, key->len);
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    node = ngx_http_lines_lease_find(
-                 ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS),
-                 key, hash);
+    node = ngx_http_lines_lease_find(area, key, hash);
 
     if (node) {
         node->asking = 0;
@@ -374,8 +374,8 @@ ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
 
         returns[i].tokens = excess;
         returns[i].interval = node->rate.interval;
-        returns[i].len = node->len;
-        ngx_memcpy(returns[i].key, node->data, node->len);
+        returns[i].len = node->node.str.len;
+        ngx_memcpy(returns[i].key, node->data, node->node.str.len);
         i++;
 
         node->tokens -= excess;
@@ -403,39 +403,6 @@ ngx_http_lines_lease_status(ngx_http_lines_main_conf_t *lmcf,
 
     *tokens = area->tokens;
     *buckets = area->buckets;
-}
-
-
-static ngx_http_lines_lease_node_t *
-ngx_http_lines_lease_find(ngx_http_lines_lease_area_t *area, ngx_str_t *key,
-    uint32_t hash)
-{
-    ngx_int_t                     rc;
-    ngx_rbtree_node_t            *node, *sentinel;
-    ngx_http_lines_lease_node_t  *ln;
-
-    node = area->rbtree.root;
-    sentinel = area->rbtree.sentinel;
-
-    while (node != sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        ln = (ngx_http_lines_lease_node_t *) node;
-
-        rc = ngx_memn2cmp(key->data, ln->data, key->len, ln->len);
-
-        if (rc == 0) {
-            return ln;
-        }
-
-        node = (rc < 0) ? node->left : node->right;
-    }
-
-    return NULL;
 }
 
 
@@ -492,11 +459,13 @@ ngx_http_lines_lease_get(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
         return NULL;
     }
 
-    node->node.key = hash;
-    node->len = (u_char) key->len;
     ngx_memcpy(node->data, key->data, key->len);
 
-    ngx_rbtree_insert(&area->rbtree, &node->node);
+    node->node.node.key = hash;
+    node->node.str.len = key->len;
+    node->node.str.data = node->data;
+
+    ngx_rbtree_insert(&area->rbtree, &node->node.node);
     ngx_queue_insert_head(&area->lru, &node->lru);
     area->buckets++;
 
@@ -520,7 +489,7 @@ ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
     }
 
     ngx_queue_remove(&node->lru);
-    ngx_rbtree_delete(&area->rbtree, &node->node);
+    ngx_rbtree_delete(&area->rbtree, &node->node.node);
     area->buckets--;
 
     ngx_slab_free_locked(ngx_http_lines_zone_pool(lmcf), node);
@@ -578,39 +547,4 @@ ngx_http_lines_lease_hold(ngx_http_lines_lease_area_t *area,
 
     node->tokens += tokens;
     area->tokens += tokens;
-}
-
-
-static void
-ngx_http_lines_lease_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t           **p;
-    ngx_http_lines_lease_node_t  *ln, *lnt;
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = (node->key < temp->key) ? &temp->left : &temp->right;
-
-        } else {
-            ln = (ngx_http_lines_lease_node_t *) node;
-            lnt = (ngx_http_lines_lease_node_t *) temp;
-
-            p = (ngx_memn2cmp(ln->data, lnt->data, ln->len, lnt->len) < 0)
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
 }

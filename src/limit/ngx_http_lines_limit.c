@@ -11,7 +11,6 @@
 #include "ngx_http_lines_lease.h"
 #include "ngx_http_lines_phase.h"
 #include "ngx_http_lines_metrics.h"
-#include "ngx_lines_digest.h"
 #include "ngx_lines_scripts.h"
 
 
@@ -25,8 +24,6 @@ static ngx_int_t ngx_http_lines_limit_check(ngx_http_request_t *r,
 static ngx_http_lines_limit_result_t *ngx_http_lines_limit_add(
     ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_limit_state_t *state, ngx_http_lines_limit_t *limit);
-static ngx_int_t ngx_http_lines_limit_key(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_t *limit, ngx_str_t *key);
 static ngx_int_t ngx_http_lines_limit_ask(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_result_t *result);
 static ngx_int_t ngx_http_lines_limit_send(ngx_http_request_t *r,
@@ -172,50 +169,6 @@ ngx_http_lines_limit_identity(ngx_http_request_t *r,
 }
 
 
-ngx_http_lines_limit_state_t *
-ngx_http_lines_limit_state(ngx_http_lines_ctx_t *ctx)
-{
-    return ctx->limit;
-}
-
-
-ngx_http_lines_limit_result_t *
-ngx_http_lines_limit_worst(ngx_http_lines_limit_state_t *state)
-{
-    ngx_uint_t                      i;
-    ngx_http_lines_limit_result_t  *worst, *result;
-
-    if (state->rejected) {
-        return state->rejected;
-    }
-
-    worst = NULL;
-
-    for (i = 0; i < state->nresults; i++) {
-        result = &state->results[i];
-
-        if (result->pending) {
-            continue;
-        }
-
-        if (result->outcome == NGX_HTTP_LINES_LIMIT_DRY_REJECTED
-            || result->outcome == NGX_HTTP_LINES_LIMIT_LOCAL_DRY_REJECTED)
-        {
-            return result;
-        }
-
-        if (worst == NULL
-            || (result->known
-                && (!worst->known || result->remaining < worst->remaining)))
-        {
-            worst = result;
-        }
-    }
-
-    return worst;
-}
-
-
 /*
  * Checks what was not checked before: a request counts once, however often it
  * is redirected internally.
@@ -324,65 +277,6 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     result->rate = limit->rate;
 
     return result;
-}
-
-
-/* NGX_DECLINED: there is nothing to count by */
-
-static ngx_int_t
-ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_limit_t *limit, ngx_str_t *key)
-{
-    u_char                      hex[NGX_LINES_SHA256_LEN * 2];
-    ngx_str_t                   value;
-    ngx_http_lines_identity_t  *identity;
-
-    identity = &ctx->identity;
-
-    switch (limit->kind) {
-
-    case NGX_HTTP_LINES_LIMIT_TENANT:
-
-        if (identity->tenant.len == 0) {
-            return NGX_DECLINED;
-        }
-
-        return ngx_lines_redis_format(r->pool, key, "lines:{%V}:limit:%V",
-                                      &identity->tenant, &limit->id);
-
-    case NGX_HTTP_LINES_LIMIT_KEY:
-
-        if (identity->tenant.len == 0) {
-            return NGX_DECLINED;
-        }
-
-        /* sessions of one tenant share a bucket: they have no key */
-
-        return ngx_lines_redis_format(r->pool, key, "lines:{%V}:limit:%V:%V",
-                                      &identity->tenant, &limit->id,
-                                      identity->key_id.len
-                                      ? &identity->key_id
-                                      : &identity->method);
-
-    case NGX_HTTP_LINES_LIMIT_IP:
-        value = r->connection->addr_text;
-
-        return ngx_lines_redis_format(r->pool, key, "lines:{limit:%V:%V}",
-                                      &limit->id, &value);
-
-    default: /* NGX_HTTP_LINES_LIMIT_VARIABLE */
-        break;
-    }
-
-    if (ngx_http_complex_value(r, limit->variable, &value) != NGX_OK
-        || value.len == 0
-        || ngx_lines_sha256_hex(&value, hex) != NGX_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    return ngx_lines_redis_format(r->pool, key, "lines:{limit:%V:%*s}",
-                                  &limit->id, sizeof(hex), hex);
 }
 
 
@@ -688,124 +582,4 @@ ngx_http_lines_limit_reject(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     return ngx_http_lines_error(r, ctx, status, "rate_limited",
                                 "Too many requests");
-}
-
-
-ngx_uint_t
-ngx_http_lines_limit_args(ngx_pool_t *pool, ngx_http_lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t need, ngx_uint_t extra, ngx_str_t **args,
-    ngx_uint_t *nkeys)
-{
-    u_char                       *p, *end;
-    ngx_str_t                    *a;
-    ngx_uint_t                    i, n, nplans;
-    ngx_http_lines_limit_plan_t  *plan;
-
-    nplans = limit->plans ? limit->plans->nelts : 0;
-
-    a = ngx_palloc(pool, (7 + 3 * nplans) * sizeof(ngx_str_t));
-    p = ngx_pnalloc(pool, 4 * 24 + key->len);
-
-    if (a == NULL || p == NULL) {
-        return 0;
-    }
-
-    n = 0;
-    a[n++] = *key;
-
-    if (limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY) {
-
-        /* "lines:{T}" of the bucket's key, and ":t" */
-
-        end = ngx_strlchr(key->data, key->data + key->len, '}');
-        if (end == NULL) {
-            return 0;
-        }
-
-        a[n].data = p;
-        p = ngx_cpymem(p, key->data, end + 1 - key->data);
-        *p++ = ':';
-        *p++ = 't';
-        a[n].len = p - a[n].data;
-        n++;
-    }
-
-    *nkeys = n;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%ui", need);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%ui", extra);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%.6f", limit->rate.interval);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%ui", limit->rate.burst);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n++] = limit->id;
-
-    if (nplans && *nkeys == 2) {
-        plan = limit->plans->elts;
-
-        for (i = 0; i < nplans; i++) {
-            a[n++] = plan[i].plan;
-            a[n++] = plan[i].interval;
-            a[n++] = plan[i].burst;
-        }
-    }
-
-    *args = a;
-
-    return n;
-}
-
-
-ngx_int_t
-ngx_http_lines_limit_parse(redisReply *reply, ngx_lines_rate_t *rate,
-    ngx_lines_gcra_t *result)
-{
-    double       interval;
-    ngx_uint_t   i;
-    redisReply **e;
-
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 5)
-    {
-        return NGX_ERROR;
-    }
-
-    e = reply->element;
-
-    for (i = 0; i < 5; i++) {
-        if (e[i]->type != (i == 3 ? REDIS_REPLY_STRING
-                                  : REDIS_REPLY_INTEGER)
-            || (i != 3 && e[i]->integer < 0))
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    interval = strtod(e[3]->str, NULL);
-
-    if (!(interval > 0) || e[4]->integer == 0) {
-        return NGX_ERROR;
-    }
-
-    result->granted = e[0]->integer;
-    result->remaining = e[1]->integer;
-    result->retry = e[2]->integer;
-    rate->interval = interval;
-    rate->burst = e[4]->integer;
-
-    return NGX_OK;
 }

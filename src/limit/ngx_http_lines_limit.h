@@ -113,10 +113,6 @@ typedef struct {
 } ngx_http_lines_limit_state_t;
 
 
-/* the request's, or NULL where it met no limit */
-ngx_http_lines_limit_state_t *ngx_http_lines_limit_state(
-    ngx_http_lines_ctx_t *ctx);
-
 /* the result that says most: the rejection, else the scarcest; or NULL */
 ngx_http_lines_limit_result_t *ngx_http_lines_limit_worst(
     ngx_http_lines_limit_state_t *state);
@@ -152,10 +148,13 @@ ngx_int_t ngx_http_lines_limit_identity(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 
 
+/* the key of a request's bucket; NGX_DECLINED: there is nothing to count by */
+ngx_int_t ngx_http_lines_limit_key(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_t *limit, ngx_str_t *key);
+
 /*
- * The arguments of gcra.lua for a limit and a bucket's key; args has room for
- * NGX_HTTP_LINES_LIMIT_ARGS and as many again as the plans have.  Returns how
- * many are used, 0 without memory; nkeys is set.
+ * The arguments of gcra.lua for a limit and a bucket's key, from the pool; the
+ * key is not copied.  Returns how many there are, 0 without memory.
  */
 
 ngx_uint_t ngx_http_lines_limit_args(ngx_pool_t *pool,

@@ -51,6 +51,43 @@ ngx_http_lines_limit_add_variables(ngx_conf_t *cf)
 }
 
 
+ngx_http_lines_limit_result_t *
+ngx_http_lines_limit_worst(ngx_http_lines_limit_state_t *state)
+{
+    ngx_uint_t                      i;
+    ngx_http_lines_limit_result_t  *worst, *result;
+
+    if (state->rejected) {
+        return state->rejected;
+    }
+
+    worst = NULL;
+
+    for (i = 0; i < state->nresults; i++) {
+        result = &state->results[i];
+
+        if (result->pending) {
+            continue;
+        }
+
+        if (result->outcome == NGX_HTTP_LINES_LIMIT_DRY_REJECTED
+            || result->outcome == NGX_HTTP_LINES_LIMIT_LOCAL_DRY_REJECTED)
+        {
+            return result;
+        }
+
+        if (worst == NULL
+            || (result->known
+                && (!worst->known || result->remaining < worst->remaining)))
+        {
+            worst = result;
+        }
+    }
+
+    return worst;
+}
+
+
 static ngx_http_lines_limit_result_t *
 ngx_http_lines_limit_shown(ngx_http_request_t *r)
 {
