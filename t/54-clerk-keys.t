@@ -151,6 +151,24 @@ subtest 'a worker that dies in the middle of a fetch' => sub {
     $nginx->quit;
 };
 
+subtest 'a reload in the middle of a fetch' => sub {
+    my $clerk = clerk();
+    $clerk->upstream->set(delay => 2);
+    my $nginx = setup($clerk, debug => 1);
+    my $token = $clerk->token(org => 'org_1');
+
+    wait_for(sub { $clerk->fetches }, 30, 'the fetch');
+    my @answers;
+    $nginx->get_p('/me', bearer($token))->then(sub ($answer) { push @answers, $answer }) for 1 .. 20;
+    wait_for(sub { (() = $nginx->error_log =~ /lines clerk: wait/g) >= 20 }, 30, 'them to wait');
+
+    $nginx->reload(wait_old => 1);
+    wait_for(sub { @answers == 20 }, 30, 'answers');
+    is scalar(grep { $_->status == 200 } @answers), 20, 'no request is lost' or diag join ' ', map { $_->status } @answers;
+    is $nginx->get('/me', bearer($token))->status, 200, 'and the new workers know the keys';
+    $nginx->quit;
+};
+
 subtest 'a server that does not answer' => sub {
     my $clerk = clerk();
     $clerk->upstream->set(delay => 60);
