@@ -1,0 +1,269 @@
+# The scripts of operations on a real Redis, without nginx: who may move what, and who loses.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::JSON qw(decode_json);
+use Test::More;
+use Test::Lines;
+use Test::Lines::Script;
+
+my $t       = Test::Lines->new;
+my $redis   = $t->redis;
+my $scripts = Test::Lines::Script->new(redis => $redis);
+my $n       = 0;
+
+sub key ($name) { "lines:{w:one}:$name" }
+
+sub h ($name) { return {@{scalar $redis->cli('HGETALL', key($name))}} }
+
+sub run ($name, $keys, @args) { $scripts->run($name, [map { key($_) } @$keys], @args) }
+
+# a paid line as line_begin makes it, its operation claimed under fence 1
+sub begin (%more) {
+    my $id = sprintf '%024x', ++$n;
+    $redis->cli('DEL', key('pending'));
+    $redis->cli('HSET', key('t'), plan => 'paid', subscription => 'active', customer => 'cus_1');
+    my $now   = ($redis->cli('TIME'))[0] * 1000;
+    my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'ev'],
+        $more{not_after} // $now + 5000, $id, 'w:one', 'paid', $more{included} // 0, 'price_email', '', 'cus_1', $more{print} // '', 'the=body',
+        "lines:$id:sub:1", 20000, $more{provisioner} // '', channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
+    return ($id, $reply);
+}
+
+# keys of the scripts that end an operation with its line
+sub line_keys ($id, $idem = "op:$id") { ["op:$id", 'ops', "line:$id", 't', 'pending', 'ev', $idem] }
+
+sub sent ($id, $fence = 1, $attempt = 1) {
+    return run(request_sent => ["op:$id", "line:$id"], 'send', $attempt, $fence, 20000, "sub_$id", "in_$id", "http://pay/$id", 'open');
+}
+
+sub settle ($id, $fence = 1, %more) {
+    return run(settle => line_keys($id), 'await', $more{attempt} // 1, $fence, $id, 20000, $more{subscription} // "sub_$id", $more{invoice} // "in_$id", $more{provisioner} // '');
+}
+
+subtest 'begin' => sub {
+    my ($id, $reply) = begin();
+    is_deeply [@$reply[0, 1, 4]], ['created', 'paid', 1];
+    my $op = h("op:$id");
+    is_deeply {%$op{qw(kind step attempt fence body key customer price)}},
+      {kind => 'request', step => 'send', attempt => 1, fence => 1, body => 'the=body', key => "lines:$id:sub:1", customer => 'cus_1', price => 'price_email'},
+      'the intent before the effect';
+    cmp_ok $op->{lease_until} - $op->{begun}, '==', 20000;
+    is $op->{sent_at}, $op->{begun};
+    ok $redis->cli('SISMEMBER', key('ops'), $id), 'unfinished';
+    is $redis->cli('GET', key('pending')), $id;
+
+    my ($late, $answer) = begin(not_after => 1000);
+    is_deeply $answer, ['late'], 'a stalled begin creates nothing';
+    ok !$redis->cli('EXISTS', key("op:$late"));
+};
+
+subtest 'claim' => sub {
+    my ($id) = begin();
+
+    is run(op_claim => ["op:$id"], 20000, '')->[0], 'busy', 'held';
+    my $again = run(op_claim => ["op:$id"], 20000, 1);
+    is $again->[0], 'claimed', 'the holder claims anew';
+    is h("op:$id")->{fence}, 1, 'under the same fence';
+
+    $redis->cli('HSET', key("op:$id"), lease_until => 0);
+    my %reply = do { my $r = run(op_claim => ["op:$id"], 20000, ''); @$r[2 .. $#$r] };
+    is $reply{fence}, 2, 'another raises it';
+    is $reply{step}, 'send', 'and learns what there is to do';
+    is run(op_claim => ["op:$id"], 20000, 1)->[0], 'busy', 'the old holder does not get it back';
+    is_deeply run(op_claim => ['op:nowhere'], 20000, ''), ['none'];
+};
+
+subtest 'two hundred claims, one holder' => sub {
+    my ($id) = begin();
+    $redis->cli('HSET', key("op:$id"), lease_until => 0);
+    my @words = $scripts->race(200, 4, sub ($s, $i) { $s->run(op_claim => [key("op:$id")], 20000, '')->[0] });
+    is scalar(grep { $_ eq 'claimed' } @words), 1;
+    is scalar(grep { $_ eq 'busy' } @words), 199;
+    is h("op:$id")->{fence}, 2;
+};
+
+subtest 'a step is written by its holder only' => sub {
+    my ($id) = begin();
+    is run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, colour => 'red')->[0], 'ok';
+    is h("op:$id")->{colour}, 'red';
+
+    for my $case (['another step', 'await', 1, 1], ['another attempt', 'send', 2, 1], ['an older fence', 'send', 1, 0], ['a later fence', 'send', 1, 2]) {
+        my ($why, @guard) = @$case;
+        is run(op_step => ["op:$id"], @guard, 'tell', 20000, colour => 'blue')->[0], 'lost', $why;
+    }
+    is h("op:$id")->{colour}, 'red';
+    is h("op:$id")->{step}, 'send';
+
+    run(op_step => ["op:$id"], 'send', 1, 1, 'send', 0, colour => '');
+    is h("op:$id")->{lease_until}, 0, 'rest gives the lease back';
+    ok !exists h("op:$id")->{colour}, 'and an empty value goes';
+
+    $redis->cli('HSET', key("op:$id"), stuck => 'why', tries => 7);
+    run(op_step => ["op:$id"], 'send', 1, 1, 'send', 0);
+    is h("op:$id")->{stuck}, 'why';
+    run(op_step => ["op:$id"], 'send', 1, 1, 'other', 0);
+    ok !exists h("op:$id")->{stuck}, 'progress unsticks';
+
+    run(op_dirty => ["op:$id"]);
+    is_deeply run(op_step => ["op:$id"], 'other', 1, 1, 'other', 0), ['ok', '', '1'], 'who rests learns that there was an event';
+};
+
+subtest 'sent, and settled' => sub {
+    my ($id) = begin(provisioner => 1);
+    is sent($id, 0)->[0], 'lost';
+    my $reply = sent($id);
+    is_deeply [@$reply[0 .. 2]], ['ok', '', 201];
+    my $answer = decode_json($reply->[3]);
+    is_deeply [@$answer{qw(status paymentUrl invoiceId)}], ['awaiting_payment', "http://pay/$id", "in_$id"];
+    is sent($id)->[0], 'lost', 'once';
+
+    is settle($id, 1, subscription => 'sub_other')->[0], 'orphan', "another subscription's payment";
+    is settle($id, 1, invoice => 'in_other')->[0], 'orphan';
+    is settle($id, 1, attempt => 2)->[0], 'lost';
+    is h("line:$id")->{status}, 'awaiting_payment';
+
+    is_deeply [@{settle($id, 1, provisioner => 1)}[0 .. 2]], ['ok', 'tell', 'provisioning'];
+    my $line = h("line:$id");
+    is "$line->{status} $line->{payment}", 'provisioning paid';
+    ok !$redis->cli('EXISTS', key('pending')), 'it blocks nobody';
+    is settle($id)->[0], 'lost', 'final states absorb';
+    is decode_json(h("op:$id")->{answer})->{status}, 'awaiting_payment', 'the answer stays what it was';
+};
+
+subtest 'the end starts the day of the idempotency record' => sub {
+    $redis->cli('DEL', key('idem:x'));
+    my ($id) = begin(print => 'f1');
+    is $redis->cli('TTL', key('idem:x')), -1, 'for ever while it is unfinished';
+    is_deeply [begin(print => 'f1')]->[1], ['idempotent', $id, 'f1'];
+    sent($id);
+    run(settle => line_keys($id, 'idem:x'), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '');
+    is $redis->cli('TTL', key('idem:x')), 86400;
+    is $redis->cli('TTL', key("op:$id")), 86400;
+    is h("op:$id")->{step}, 'done';
+    ok !$redis->cli('SISMEMBER', key('ops'), $id);
+    is run(op_claim => ["op:$id"], 20000, '')->[0], 'done';
+    $redis->cli('DEL', key('idem:x'));
+};
+
+subtest 'cancel' => sub {
+    my ($id) = begin();
+    is_deeply run(cancel_begin => ["line:$id", "op:$id"], ''), ['intent', 'send'], 'while the creation is undecided';
+    is_deeply run(cancel_begin => ["line:$id", "op:$id"], 'later')->[0], 'intent', 'twice';
+    is h("op:$id")->{intent_reason}, '', 'the first reason stands';
+    is sent($id)->[1], 'cancel', 'and the creation learns of it';
+    is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k')->[0], 'canceling', 'nobody tries anew';
+
+    is run(cancel_end => line_keys($id), 'await', 1, 0, $id, '')->[0], 'lost';
+    is run(cancel_end => line_keys($id), 'await', 1, 1, $id, '')->[1], 'canceled';
+    my $line = h("line:$id");
+    is "$line->{status} $line->{payment} $line->{place}$line->{intent}", 'canceled failed ';
+    is run(cancel_begin => ["line:$id", "op:$id"], '')->[0], 'illegal';
+    is run(cancel_begin => ['line:none', 'op:none'], '')->[0], 'unknown';
+    is settle($id)->[0], 'lost', 'a payment comes too late';
+};
+
+subtest 'payment and cancel race' => sub {
+    for my $round (1 .. 20) {
+        my ($id) = begin();
+        sent($id);
+        run(cancel_begin => ["line:$id", "op:$id"], '');
+        my @words = $scripts->race(20, 4, sub ($s, $i) {
+            my @keys = map { key($_) } @{line_keys($id)};
+            return $i % 2
+              ? 'settle ' . $s->run(settle => \@keys, 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '')->[0]
+              : 'cancel ' . $s->run(cancel_end => \@keys, 'await', 1, 1, $id, '')->[0];
+        });
+        my ($won, @more) = grep {/ ok$/} @words;
+        is_deeply \@more, [], "round $round: $won";
+        is h("line:$id")->{status}, $won =~ /settle/ ? 'provisioning' : 'canceled';
+    }
+    my $paid = grep { h("line:$_")->{place} eq 'paid' } @{scalar $redis->cli('ZRANGE', key('lines'), 0, -1)};
+    is $redis->cli('HGET', key('t'), 'email_paid'), $paid, 'and the plan counts what is left';
+};
+
+subtest 'another attempt' => sub {
+    my ($id) = begin();
+    sent($id);
+    is_deeply [@{run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'body2', 'key2')}[0, 1]], ['ok', 2];
+    my $op = h("op:$id");
+    is_deeply {%$op{qw(step attempt body key)}}, {step => 'send', attempt => 2, body => 'body2', key => 'key2'};
+    ok !exists $op->{subscription} && !exists $op->{invoice};
+    is settle($id)->[0], 'lost', 'the old one is nobody\'s';
+    is sent($id, 1, 2)->[0], 'ok';
+};
+
+subtest 'refused' => sub {
+    my ($id) = begin();
+    my $reply = run(request_refused => line_keys($id), 'send', 1, 1, $id, 'card_declined', 'No "money"');
+    is_deeply [@$reply[0, 1]], ['ok', 'canceled'];
+    my $op = h("op:$id");
+    is $op->{answer_status}, 402;
+    is decode_json($op->{answer})->{message}, 'No "money"';
+    is h("line:$id")->{reason}, 'card_declined';
+};
+
+subtest 'told, and refused by the provisioner' => sub {
+    my ($id) = begin(provisioner => 1);
+    sent($id);
+    settle($id, 1, provisioner => 1);
+    my $reply = run(told => [@{line_keys($id)}, 'op:refund1'], 'tell', 1, 1, $id, 'refused', 'no', 'refund1');
+    is_deeply [@$reply[0, 1]], ['ok', 'refund1'];
+    is h("line:$id")->{status}, 'failed';
+    is_deeply {%{h('op:refund1')}{qw(kind step subscription line)}}, {kind => 'refund', step => 'cancel', subscription => "sub_$id", line => $id};
+    ok $redis->cli('SISMEMBER', key('ops'), 'refund1'), 'in the same script';
+
+    run(op_claim => ['op:refund1'], 20000, '');
+    is run(refund_end => ['op:refund1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'ok';
+    is h("line:$id")->{payment}, 'refunded';
+    is run(refund_end => ['op:refund1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'lost';
+};
+
+subtest 'orphans' => sub {
+    my ($id) = begin();
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id"], 'o1', "sub_$id", 'in_1', 1), 'held', 'its creation may yet find it';
+    sent($id);
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id"], 'o1', "sub_$id", 'in_1', 1), 'held';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id"], 'o1', 'sub_older', 'in_1', 1), 'begun', 'not what the line holds';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id"], 'o1', 'sub_older', 'in_1', 1), 'same';
+    settle($id);
+    is run(orphan_begin => ['op:o2', 'ops', "line:$id", "op:$id"], 'o2', "sub_$id", 'in_1', 1), 'held', 'a line that holds it, done';
+    is run(orphan_begin => ['op:o3', 'ops', 'line:gone', 'op:gone'], 'o3', 'sub_x', 'in_x', ''), 'begun', 'no line at all';
+};
+
+subtest 'the base plan' => sub {
+    is run(plan_dirty => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
+    run(op_claim => ['op:plan'], 20000, '');
+    is run(plan_dirty => ['op:plan', 'ops'], 'plan', 'cus_1'), 2, 'an event while it is read';
+    my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't');
+    is run(plan_end => \@keys, 'read', 1, 1, 'plan', 1, 'past_due', '', '')->[0], 'dirty', 'what was read may be old';
+    is h('t')->{subscription}, 'active';
+    is run(plan_end => \@keys, 'read', 1, 0, 'plan', 2, 'past_due', '', '')->[0], 'lost';
+    is run(plan_end => \@keys, 'read', 1, 1, 'plan', 2, 'past_due', '', '')->[0], 'ok';
+    is h('t')->{subscription}, 'past_due';
+
+    my ($id) = begin();
+    sent($id);
+    run(plan_dirty => ['op:plan', 'ops'], 'plan', 'cus_1');
+    my $fence = { @{scalar $redis->cli('HGETALL', key('op:plan'))} }->{fence};
+    run(op_claim => ['op:plan'], 20000, '');
+    @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id");
+    is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 3, 'canceled', '', 'another')->[0], 'dirty', 'another line awaits by now';
+    is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 3, 'canceled', '', $id), ['ok', $id];
+    is h("op:$id")->{intent}, 'cancel', 'its line is to be canceled';
+};
+
+subtest 'hints' => sub {
+    my @due = ('lines:{due:3}');
+    $scripts->run(due_add => \@due, 'w:one a', 0);
+    $scripts->run(due_add => \@due, 'w:one b', 60000);
+    my $list = $scripts->run(due_read => \@due, 10);
+    is $list->[0], 'w:one a', 'what is due';
+    is scalar @$list, 2, 'and nothing else';
+    is $scripts->run(due_drop => \@due, 'w:one a', 300000), 0, 'an idle hint stays';
+    $redis->cli('ZINCRBY', $due[0], -300000, 'w:one a');
+    is $scripts->run(due_drop => \@due, 'w:one a', 300000), 1, 'for five minutes';
+    is $scripts->run(due_drop => \@due, 'w:one b', 300000), 0;
+};
+
+$t->done;
