@@ -254,7 +254,11 @@ ngx_http_lines_metrics_log_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_lines_find_ctx(r);
 
-    if (ctx == NULL) {
+    /* a variable alone makes a context, too */
+
+    if (ctx == NULL
+        || (ctx->api == NULL && ctx->access == NULL && ctx->limit == NULL))
+    {
         return NGX_OK;
     }
 
@@ -311,7 +315,9 @@ ngx_http_lines_metrics_auth(ngx_http_lines_ctx_t *ctx)
 
     identity = &ctx->identity;
 
-    if (identity->tenant.len == 0 && identity->failure.len == 0) {
+    if (identity->tenant.len == 0 && identity->user.len == 0
+        && identity->failure.len == 0)
+    {
         return;
     }
 
