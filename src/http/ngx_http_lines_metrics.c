@@ -315,9 +315,9 @@ ngx_http_lines_metrics_auth(ngx_http_lines_ctx_t *ctx)
 
     identity = &ctx->identity;
 
-    if (identity->tenant.len == 0 && identity->user.len == 0
-        && identity->failure.len == 0)
-    {
+    /* the operator names tenants without being one */
+
+    if (identity->method.len == 0 && identity->failure.len == 0) {
         return;
     }
 

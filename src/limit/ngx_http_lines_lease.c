@@ -66,6 +66,8 @@ static void ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
 static void ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node,
     ngx_msec_t now);
 static ngx_uint_t ngx_http_lines_lease_want(ngx_http_lines_lease_node_t *node);
+static void ngx_http_lines_lease_know(ngx_http_lines_lease_node_t *node,
+    ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra);
 static void ngx_http_lines_lease_hold(ngx_http_lines_lease_area_t *area,
     ngx_http_lines_lease_node_t *node, ngx_uint_t tokens);
 
@@ -160,9 +162,12 @@ ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
         verdict = NGX_HTTP_LINES_LEASE_REJECTED;
 
     } else if (!node->asking && want) {
+
+        /* who asks may leave, and would take along what was granted besides */
+
         node->asking = 1;
         node->asked = now;
-        lease->extra = want;
+        lease->renew = want;
     }
 
     if (known) {
@@ -182,13 +187,34 @@ ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
 }
 
 
-ngx_uint_t
-ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
-    ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra, ngx_uint_t need,
-    ngx_uint_t asked)
+void
+ngx_http_lines_lease_answered(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
 {
     uint32_t                      hash;
-    ngx_msec_t                    now;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_node_t  *node;
+
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    hash = ngx_murmur_hash2(key->data, key->len);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    node = ngx_http_lines_lease_get(lmcf, key, hash);
+
+    if (node) {
+        ngx_http_lines_lease_know(node, rate, gcra);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+ngx_uint_t
+ngx_http_lines_lease_renewed(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
+    ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
+{
+    uint32_t                      hash;
     ngx_uint_t                    tokens, room;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_area_t  *area;
@@ -197,9 +223,8 @@ ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
     shpool = ngx_http_lines_zone_pool(lmcf);
     hash = ngx_murmur_hash2(key->data, key->len);
-    now = ngx_current_msec;
 
-    tokens = (gcra->granted > need) ? gcra->granted - need : 0;
+    tokens = gcra->granted;
 
     ngx_shmtx_lock(&shpool->mutex);
 
@@ -210,42 +235,21 @@ ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
         return tokens;
     }
 
-    if (asked) {
-        node->asking = 0;
-    }
+    node->asking = 0;
 
-    node->known = 1;
-    node->rate = *rate;
-    node->synced = now;
-    node->remaining = gcra->remaining;
-    node->tat = ngx_lines_gcra_tat(rate, (double) now * 1000,
-                                   gcra->remaining);
-    node->denying = 0;
+    ngx_http_lines_lease_know(node, rate, gcra);
 
-    if (gcra->retry) {
-        node->denying = 1;
-        node->denied = now + gcra->retry;
-        node->recheck = now + ngx_min(gcra->retry,
-                                      NGX_HTTP_LINES_LEASE_DENIED);
-    }
-
-    /* an asker that was given up may have been answered after all */
+    /* a renewal that was given up may have been answered after all */
 
     room = ngx_lines_lease_max(rate);
     room = (room > node->tokens) ? room - node->tokens : 0;
+    room = ngx_min(room, tokens);
 
-    if (tokens > room) {
-        ngx_http_lines_lease_hold(area, node, room);
-        tokens -= room;
-
-    } else {
-        ngx_http_lines_lease_hold(area, node, tokens);
-        tokens = 0;
-    }
+    ngx_http_lines_lease_hold(area, node, room);
 
     ngx_shmtx_unlock(&shpool->mutex);
 
-    return tokens;
+    return tokens - room;
 }
 
 
@@ -317,7 +321,7 @@ ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
 {
     ngx_msec_t                    now;
     ngx_uint_t                    i, scan, excess, want;
-    ngx_queue_t                  *q, *next;
+    ngx_queue_t                  *q, *next, *first;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_area_t  *area;
     ngx_http_lines_lease_node_t  *node;
@@ -341,10 +345,11 @@ ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
 
     area->swept = now;
 
+    first = NULL;
     q = ngx_queue_head(&area->holding);
 
     for (scan = 0;
-         scan < NGX_HTTP_LINES_LEASE_SCAN && i < n
+         scan < NGX_HTTP_LINES_LEASE_SCAN && i < n && q != first
          && q != ngx_queue_sentinel(&area->holding);
          scan++)
     {
@@ -369,6 +374,11 @@ ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
 
             ngx_queue_remove(&node->holding);
             ngx_queue_insert_tail(&area->holding, &node->holding);
+
+            if (first == NULL) {
+                first = &node->holding;
+            }
+
             continue;
         }
 
@@ -529,6 +539,33 @@ ngx_http_lines_lease_want(ngx_http_lines_lease_node_t *node)
     }
 
     return ngx_min(want, ngx_lines_lease_max(&node->rate));
+}
+
+
+/* what Redis says of a bucket */
+
+static void
+ngx_http_lines_lease_know(ngx_http_lines_lease_node_t *node,
+    ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
+{
+    ngx_msec_t  now;
+
+    now = ngx_current_msec;
+
+    node->known = 1;
+    node->rate = *rate;
+    node->synced = now;
+    node->remaining = gcra->remaining;
+    node->tat = ngx_lines_gcra_tat(rate, (double) now * 1000,
+                                   gcra->remaining);
+    node->denying = 0;
+
+    if (gcra->retry) {
+        node->denying = 1;
+        node->denied = now + gcra->retry;
+        node->recheck = now + ngx_min(gcra->retry,
+                                      NGX_HTTP_LINES_LEASE_DENIED);
+    }
 }
 
 

@@ -28,7 +28,7 @@
 typedef enum {
     NGX_HTTP_LINES_LEASE_PASSED = 0,
     NGX_HTTP_LINES_LEASE_REJECTED,
-    NGX_HTTP_LINES_LEASE_ASK           /* Redis, for one and for extra */
+    NGX_HTTP_LINES_LEASE_ASK           /* Redis, for one */
 } ngx_http_lines_lease_verdict_e;
 
 
@@ -36,7 +36,6 @@ typedef struct {
     ngx_lines_rate_t    rate;          /* last known */
     ngx_uint_t          remaining;     /* as far as the node knows */
     ngx_msec_t          retry;
-    ngx_uint_t          extra;         /* tokens to ask for besides */
     ngx_uint_t          renew;         /* tokens to ask for in the background,
                                           or 0 */
 } ngx_http_lines_lease_t;
@@ -59,16 +58,18 @@ ngx_http_lines_lease_verdict_e ngx_http_lines_lease_take(
     ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     ngx_http_lines_lease_t *lease);
 
-/*
- * Redis answered: need of the tokens granted are used at once, the others
- * become the lease.  asked says that this asker had wished for extra tokens.
- * Returns how many of them the node may not hold: they go back.
- */
-ngx_uint_t ngx_http_lines_lease_granted(ngx_http_lines_main_conf_t *lmcf,
-    ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra,
-    ngx_uint_t need, ngx_uint_t asked);
+/* Redis answered one who asked for one token: what it said is remembered */
+void ngx_http_lines_lease_answered(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra);
 
-/* Redis did not answer one who had wished for extra tokens */
+/*
+ * Redis answered a renewal: the tokens granted become the lease.  Returns how
+ * many of them the node may not hold: they go back.
+ */
+ngx_uint_t ngx_http_lines_lease_renewed(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra);
+
+/* Redis did not answer a renewal */
 void ngx_http_lines_lease_unanswered(ngx_http_lines_main_conf_t *lmcf,
     ngx_str_t *key);
 

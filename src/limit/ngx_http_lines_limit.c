@@ -27,8 +27,7 @@ static ngx_http_lines_limit_result_t *ngx_http_lines_limit_add(
 static ngx_int_t ngx_http_lines_limit_ask(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_result_t *result);
 static ngx_int_t ngx_http_lines_limit_send(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_result_t *result,
-    ngx_uint_t extra);
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_result_t *result);
 static ngx_int_t ngx_http_lines_limit_reply(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static void ngx_http_lines_limit_alone(ngx_http_request_t *r,
@@ -286,17 +285,21 @@ static ngx_int_t
 ngx_http_lines_limit_ask(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_limit_result_t *result)
 {
+    ngx_int_t                        rc;
     ngx_http_lines_lease_t           lease;
     ngx_http_lines_main_conf_t      *lmcf;
     ngx_http_lines_lease_verdict_e   verdict;
 
     if (result->limit->each) {
-        return ngx_http_lines_limit_send(r, ctx, result, 0);
+        return ngx_http_lines_limit_send(r, ctx, result);
     }
 
     lmcf = ngx_http_lines_get_main_conf(r);
 
     verdict = ngx_http_lines_lease_take(lmcf, &result->key, &lease);
+
+    rc = (verdict == NGX_HTTP_LINES_LEASE_ASK)
+         ? ngx_http_lines_limit_send(r, ctx, result) : NGX_OK;
 
     if (lease.renew) {
         ngx_http_lines_limit_renew(lmcf, result->limit, &result->key,
@@ -304,7 +307,7 @@ ngx_http_lines_limit_ask(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     if (verdict == NGX_HTTP_LINES_LEASE_ASK) {
-        return ngx_http_lines_limit_send(r, ctx, result, lease.extra);
+        return rc;
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
@@ -325,17 +328,15 @@ ngx_http_lines_limit_ask(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
 static ngx_int_t
 ngx_http_lines_limit_send(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_limit_result_t *result, ngx_uint_t extra)
+    ngx_http_lines_limit_result_t *result)
 {
     ngx_int_t                      rc;
     ngx_str_t                     *args;
     ngx_uint_t                     n, nkeys;
     ngx_http_lines_limit_state_t  *state;
 
-    result->extra = (extra != 0);
-
-    n = ngx_http_lines_limit_args(r->pool, result->limit, &result->key, 1,
-                                  extra, &args, &nkeys);
+    n = ngx_http_lines_limit_args(r->pool, result->limit, &result->key, 1, 0,
+                                  &args, &nkeys);
     if (n == 0) {
         return NGX_ERROR;
     }
@@ -363,9 +364,7 @@ static ngx_int_t
 ngx_http_lines_limit_reply(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
-    ngx_uint_t                      surplus;
     ngx_lines_gcra_t                gcra;
-    ngx_http_lines_main_conf_t     *lmcf;
     ngx_http_lines_limit_state_t   *state;
     ngx_http_lines_limit_result_t  *result;
 
@@ -379,15 +378,8 @@ ngx_http_lines_limit_reply(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         ngx_http_lines_limit_alone(r, result);
 
     } else {
-        lmcf = ngx_http_lines_get_main_conf(r);
-
-        surplus = ngx_http_lines_lease_granted(lmcf, &result->key,
-                                               &result->rate, &gcra, 1,
-                                               result->extra);
-        if (surplus) {
-            (void) ngx_http_lines_limit_give(lmcf, &result->key, surplus,
-                                             result->rate.interval);
-        }
+        ngx_http_lines_lease_answered(ngx_http_lines_get_main_conf(r),
+                                      &result->key, &result->rate, &gcra);
 
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, "
@@ -398,10 +390,6 @@ ngx_http_lines_limit_reply(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         result->remaining = gcra.remaining;
         result->retry = gcra.retry;
         result->took = (gcra.granted > 0);
-
-        if (gcra.granted > 1) {
-            result->remaining += gcra.granted - 1;
-        }
 
         ngx_http_lines_limit_settle(result, result->took, 0);
     }
@@ -430,10 +418,6 @@ ngx_http_lines_limit_alone(ngx_http_request_t *r,
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines limit: %V without Redis, fail:%ui", &limit->id,
                    limit->fail);
-
-    if (result->extra) {
-        ngx_http_lines_lease_unanswered(lmcf, &result->key);
-    }
 
     switch (limit->fail) {
 

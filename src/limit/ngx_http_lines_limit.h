@@ -101,7 +101,6 @@ typedef struct {
     unsigned                          pending:1;
     unsigned                          known:1;   /* remaining is */
     unsigned                          took:1;    /* a token, from Redis */
-    unsigned                          extra:1;   /* wished for more */
 } ngx_http_lines_limit_result_t;
 
 

@@ -372,8 +372,8 @@ ngx_http_lines_renewal_handler(void *data, redisReply *reply)
                    "lines lease: \"%V\" renewed by %ui, %ui remain",
                    &renewal->key, gcra.granted, gcra.remaining);
 
-    surplus = ngx_http_lines_lease_granted(renewal->lmcf, &renewal->key,
-                                           &rate, &gcra, 0, 1);
+    surplus = ngx_http_lines_lease_renewed(renewal->lmcf, &renewal->key,
+                                           &rate, &gcra);
     if (surplus) {
         (void) ngx_http_lines_limit_give(renewal->lmcf, &renewal->key,
                                          surplus, rate.interval);
