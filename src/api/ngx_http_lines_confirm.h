@@ -40,6 +40,10 @@ typedef struct {
 } ngx_http_lines_confirm_t;
 
 
+/* a step: reads what decides; begin checks all of it again */
+ngx_int_t ngx_http_lines_confirm_check(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+
 /* how a purchase that was started, or waited for, has come out */
 ngx_int_t ngx_http_lines_confirm_done(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
