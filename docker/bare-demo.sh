@@ -55,7 +55,7 @@ make run > /root/run.out 2>&1 &
 run=$!
 
 tries=0
-until grep -q '^LINES_URL=' /root/run.out; do
+until grep -q 'Ctrl-C stops it' /root/run.out 2> /dev/null; do
     kill -0 $run 2> /dev/null || { cat /root/run.out; fail 'make run'; }
     tries=$((tries + 1))
     [ $tries -lt 240 ] || { cat /root/run.out; fail 'make run does not come up'; }

@@ -112,7 +112,7 @@ inside() {
         mount --bind "$from" "$dir/$to"
     done < "$dir.mounts"
 
-    for name in http_proxy https_proxy no_proxy NODE_EXTRA_CA_CERTS; do
+    for name in CI http_proxy https_proxy no_proxy NODE_EXTRA_CA_CERTS; do
         eval "value=\${$name-}"
         [ -z "$value" ] || set -- "$name=$value" "$@"
     done

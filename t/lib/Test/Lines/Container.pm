@@ -1,6 +1,8 @@
 package Test::Lines::Container;
 use Mojo::Base 'Test::Lines::Process', -signatures;
 
+no warnings 'qw';    # commas of mount's options
+
 use Carp qw(croak);
 use Mojo::File qw(path);
 use Mojo::JSON qw(decode_json);
@@ -134,14 +136,14 @@ Starts it. C<status> is its exit status once it has ended, as of L<Test::Lines::
 
 sub _quoted (@words) { join ' ', map { "'" . s/'/'\\''/gr . "'" } @words }
 
-# as the image's user, without any capability, and without a way to one
-sub _as_user ($self, @command) {
+# as the image's user, without any capability, and without a way to one; a change of user forgets what --kill-child asked for
+sub _as_user ($self, $options, @command) {
     my ($user, $group) = split /:/, $self->config->{User} || '0:0';
 
     return (
         '/usr/bin/env', '-i', '-C', $self->config->{WorkingDir} || '/', 'HOME=/', @{$self->config->{Env} // []},
         'setpriv', "--reuid=$user", '--regid=' . ($group // $user), '--clear-groups', '--no-new-privs',
-        '--bounding-set=-all', '--inh-caps=-all', '--', @command
+        '--bounding-set=-all', '--inh-caps=-all', @$options, '--', @command
     );
 }
 
@@ -212,7 +214,7 @@ sub _script ($self) {
           if $self->address;
     }
 
-    push @lines, 'exec ' . _quoted('chroot', $all, $self->_as_user($self->argv));
+    push @lines, 'exec ' . _quoted('chroot', $all, $self->_as_user(['--pdeathsig=KILL'], $self->argv));
 
     return join "\n", @lines, '';
 }
@@ -293,9 +295,10 @@ sub stop ($self, $seconds = 60) {
     return $self->wait_end($seconds);
 }
 
-# unshare takes all of the namespace with it
+# with the first process goes all of its namespace
 sub kill ($self) {
-    CORE::kill 'KILL', $self->pid if $self->alive;
+    my $init = $self->init;
+    CORE::kill 'KILL', $init // $self->pid if $self->alive;
     return $self->wait_end;
 }
 
@@ -320,7 +323,7 @@ sub exec ($self, @command) {
         open STDIN, '<', '/dev/null';
         POSIX::dup2(fileno $in, $_) for 1, 2;
         { no warnings 'exec'; CORE::exec 'timeout', '60', 'nsenter', '--target', $init,
-          qw(--mount --pid --net --uts --ipc --root --), $self->_as_user(@command) }
+          qw(--mount --pid --net --uts --ipc --root --), $self->_as_user([], @command) }
         POSIX::_exit(127);
     }
 

@@ -1,0 +1,102 @@
+# The compose file says what it means to: each name in it is there, and each service has what a service must have.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Mojo::File qw(path);
+use Test::Lines::Compose;
+
+my $root     = path($FindBin::Bin)->dirname;
+my $compose  = Test::Lines::Compose->new(file => "$root/docker/compose.yaml");
+my $services = $compose->services;
+my $docker   = path("$root/docker/Dockerfile")->slurp;
+my %once     = map { $_ => 1 } grep { ($services->{$_}{restart} // '') eq 'no' } keys %$services;
+
+# of the compose specification, what this file uses
+my %known = map { $_ => 1 } qw(build cap_drop command depends_on entrypoint extra_hosts healthcheck image logging mem_limit
+    network_mode networks ports read_only restart security_opt stop_grace_period tmpfs volumes);
+
+subtest 'the whole' => sub {
+    is_deeply [sort grep { !/^x-/ } keys %{$compose->data}], [qw(name networks services volumes)], 'its sections';
+    is_deeply [sort keys %$services], [sort qw(secrets redis replica sandbox players node1 node2 balancer demo)], 'its services';
+    is_deeply [sort keys %once], [qw(demo secrets)], 'two of them end by themselves';
+
+    my %used = map { $_ => 1 } map { map { $_->[0] } @{{$compose->_volumes($_)}->{volumes}} } values %$services;
+    is_deeply [sort keys %{$compose->data->{volumes}}], [sort keys %used], 'the volumes that are used';
+
+    my %address = map { $_ => $compose->address($_) } grep { $compose->address($_) } keys %$services;
+    my %taken;
+    is_deeply [grep { $taken{$_}++ } values %address], [], 'each address is of one service';
+    my ($net) = $compose->subnet->{subnet} =~ /^(\d+\.\d+\.\d+)\./;
+    is_deeply [grep { !/^\Q$net\E\.\d+$/ } values %address], [], 'in the subnet';
+
+    for my $name (grep { %{$services->{$_}{extra_hosts}} } sort keys %$services) {
+        my $hosts = $services->{$name}{extra_hosts};
+        is_deeply $hosts, {map { $_ => $address{$_} } keys %$hosts}, "$name knows the addresses of the others";
+    }
+
+    my @ports = map { @{$_->{ports} // []} } values %$services;
+    is_deeply [grep { !/^127\.0\.0\.1:\d+:\d+$/ } @ports], [], 'what is published is so on loopback only';
+};
+
+for my $name (sort keys %$services) {
+    my $service = $services->{$name};
+
+    subtest $name => sub {
+        is_deeply [grep { !$known{$_} } keys %$service], [], 'no key that an engine would not know';
+
+        my $build = $service->{build};
+
+        if ($build) {
+            ok -d path("$root/docker", $build->{context}), 'the context of its build';
+            ok -f path("$root/docker", $build->{context}, $build->{dockerfile}), 'the Dockerfile';
+            like $docker, qr/^FROM \S+ AS \Q$build->{target}\E$/m, 'a target of it';
+            like $build->{args}{BASE}, qr/^docker\.io\/library\/debian:\w+-slim$/, 'the base';
+            is $service->{image}, $build->{target} eq 'lines' ? 'lines' : "lines-$build->{target}", 'the name of its image';
+        }
+        else {
+            ok +(grep { ($_->{image} // '') eq $service->{image} && $_->{build} } values %$services),
+              'an image that another service builds';
+        }
+
+        like $service->{mem_limit} // '', qr/^\d+m$/, 'a bound of memory';
+        like $service->{restart}, $once{$name} ? qr/^no$/ : qr/^unless-stopped$/, 'a restart rule';
+        ok $service->{read_only}, 'a file system that it cannot write to';
+        is_deeply $service->{cap_drop}, ['ALL'], 'no capability';
+        is_deeply $service->{security_opt}, ['no-new-privileges:true'], 'no way to one';
+        ok $service->{logging}{options}{'max-size'}, 'a bound of logs';
+
+        for my $other (sort keys %{$service->{depends_on} // {}}) {
+            my $condition = $service->{depends_on}{$other}{condition};
+            ok $services->{$other}, "$other, which it waits for, is there";
+            is $condition, $once{$other} ? 'service_completed_successfully' : 'service_healthy', 'as it must be';
+        }
+
+        my %volumes = $compose->_volumes($service);
+        ok -f $_->[0], "$_->[0] is there" for @{$volumes{mounts}};
+        is $_->[2], 'ro', 'read-only' for @{$volumes{mounts}};
+
+        my $check = $service->{healthcheck};
+
+        if ($once{$name}) {
+            is_deeply $check, {disable => 1}, 'ends by itself: no healthcheck';
+        }
+        elsif ($check) {
+            like $check->{test}[0], qr/^CMD(?:-SHELL)?$/, 'a healthcheck';
+            like $check->{$_}, qr/^\d+s$/, $_ for qw(interval timeout start_period);
+        }
+        else {
+            my $target = $service->{image} =~ s/^lines-//r;
+            my ($stage) = $docker =~ /^FROM base AS \Q$target\E$(.*?)(?=^FROM|\z)/ms;
+            like $stage, qr/^HEALTHCHECK .*CMD \[/m, "the image's healthcheck";
+        }
+    };
+}
+
+is_deeply $compose->data->{services}{redis}{volumes}, ['redis:/data'], 'Redis keeps its data';
+like $services->{redis}{command}, qr/--appendonly yes --appendfsync always/, 'all that it has acknowledged';
+like $services->{redis}{command}, qr/--maxmemory-policy noeviction/,         'and evicts nothing';
+like $services->{replica}{command}, qr/--replicaof redis 6379/,              'it has a replica';
+
+done_testing;
