@@ -19,7 +19,7 @@ delete @ENV{qw(MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL CC CFLAGS)};
 my $t = Test::Lines->new(timeout => 1000);
 
 sub run ($command) {
-    my $output = qx{cd @{[quotemeta $t->dir]} && { $command; } 2>&1 < /dev/null};
+    my $output = qx{cd @{[quotemeta $t->dir]} && { $command\n} 2>&1 < /dev/null};
     return ($? >> 8, $output);
 }
 
