@@ -15,6 +15,7 @@
 #define NGX_HTTP_LINES_FRESH          1000
 #define NGX_HTTP_LINES_REPEATS        2
 #define NGX_HTTP_LINES_TRIES          16
+#define NGX_HTTP_LINES_STUCK          60000
 
 
 static void ngx_http_lines_operation_next(ngx_event_t *ev);
@@ -551,10 +552,13 @@ ngx_int_t
 ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
     const char *reason)
 {
-    ngx_str_t  fields[2];
+    ngx_str_t   fields[2], known;
+    ngx_uint_t  level;
 
-    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                  "lines operation %V: %V is stuck: %s",
+    known = ngx_http_lines_operation_get(op, "stuck");
+    level = ngx_http_lines_is(&known, reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
+
+    ngx_log_error(level, op->log, 0, "lines operation %V: %V is stuck: %s",
                   &op->id, &op->point, reason);
 
     ngx_http_lines_operation_list_stuck(op);
@@ -563,7 +567,11 @@ ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
     fields[1].data = (u_char *) reason;
     fields[1].len = ngx_strlen(reason);
 
-    return ngx_http_lines_operation_rest(op, op->conf->every, 2, fields);
+    /* once the cause is gone it goes on by itself */
+
+    return ngx_http_lines_operation_rest(op, ngx_min(op->conf->every,
+                                                     NGX_HTTP_LINES_STUCK),
+                                         2, fields);
 }
 
 

@@ -32,6 +32,17 @@
 typedef struct ngx_http_lines_operation_s  ngx_http_lines_operation_t;
 
 
+/* of a worker: which tenants it looks at for operations without a hint */
+
+typedef struct {
+    ngx_pool_t      *pool;         /* NULL: at rest */
+    u_char           cursor[24];   /* of SSCAN */
+    size_t           cursor_len;
+    ngx_str_t       *tenants;
+    ngx_uint_t       n;            /* left */
+} ngx_http_lines_walk_t;
+
+
 /* lines_operations: all times in milliseconds */
 
 struct ngx_http_lines_operation_conf_s {
@@ -47,6 +58,7 @@ struct ngx_http_lines_operation_conf_s {
     ngx_msec_t       resend;       /* resend=23h: no call is sent later */
     ngx_msec_t       hint;         /* hint=5m: an idle hint is kept so long */
     ngx_msec_t       late;         /* late=5s: a begin's not_after */
+    ngx_msec_t       walk_every;   /* walk=1m: lost hints are looked for */
     ngx_msec_t       poll[NGX_HTTP_LINES_POLLS];  /* poll=1m,5m,30m */
     ngx_uint_t       npolls;
     ngx_msec_t       every;        /* every=1h: then */
@@ -58,6 +70,8 @@ struct ngx_http_lines_operation_conf_s {
     ngx_queue_t      running;      /* ngx_http_lines_operation_t */
     ngx_uint_t       sweeping;     /* of them without a client */
     ngx_event_t      sweeper;
+    ngx_http_lines_walk_t  walk;
+    ngx_msec_t       walked;
 };
 
 
@@ -312,7 +326,7 @@ ngx_int_t ngx_http_lines_operation_again(ngx_http_lines_operation_t *op);
 ngx_int_t ngx_http_lines_operation_rest(ngx_http_lines_operation_t *op,
     ngx_msec_t delay, ngx_uint_t nfields, ngx_str_t *fields);
 
-/* for people to look at: an alert, "stuck" in the record, a long rest */
+/* for people to look at: an alert, "stuck" in the record, a rest */
 ngx_int_t ngx_http_lines_operation_stuck(ngx_http_lines_operation_t *op,
     const char *reason);
 

@@ -52,6 +52,9 @@ static ngx_http_lines_operation_time_t  ngx_http_lines_operation_times[] = {
     { ngx_string("late"),
       offsetof(ngx_http_lines_operation_conf_t, late), 5000 },
 
+    { ngx_string("walk"),
+      offsetof(ngx_http_lines_operation_conf_t, walk_every), 60000 },
+
     { ngx_string("every"),
       offsetof(ngx_http_lines_operation_conf_t, every), 3600000 },
 

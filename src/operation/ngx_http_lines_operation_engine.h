@@ -38,6 +38,9 @@ void ngx_http_lines_operation_due(ngx_http_lines_operation_t *op,
 void ngx_http_lines_operation_not_due(ngx_http_lines_operation_t *op);
 void ngx_http_lines_operation_idle(ngx_http_lines_operation_t *op);
 
+/* looks for lost hints, unless it does so already */
+void ngx_http_lines_walk(ngx_http_lines_main_conf_t *lmcf);
+
 /* its waiting clients learn how it ended; op is still whole */
 void ngx_http_lines_operation_wake_clients(ngx_http_lines_operation_t *op,
     ngx_int_t rc);

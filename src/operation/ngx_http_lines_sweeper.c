@@ -28,6 +28,7 @@ ngx_http_lines_operation_init_process(ngx_cycle_t *cycle,
 
     ngx_queue_init(&ocf->running);
     ocf->sweeping = 0;
+    ocf->walked = ngx_current_msec - ngx_random() % ocf->walk_every;
 
     ocf->sweeper.handler = ngx_http_lines_sweep;
     ocf->sweeper.data = lmcf;
@@ -70,6 +71,11 @@ ngx_http_lines_operation_exit_process(ngx_http_lines_main_conf_t *lmcf)
             op->command = NULL;
         }
     }
+
+    if (ocf->walk.pool) {
+        ngx_destroy_pool(ocf->walk.pool);
+        ocf->walk.pool = NULL;
+    }
 }
 
 
@@ -106,6 +112,11 @@ ngx_http_lines_sweep(ngx_event_t *ev)
         {
             break;
         }
+    }
+
+    if (ngx_current_msec - ocf->walked >= ocf->walk_every) {
+        ocf->walked = ngx_current_msec;
+        ngx_http_lines_walk(lmcf);
     }
 
     /* jitter: the workers of a fleet do not look all at once */

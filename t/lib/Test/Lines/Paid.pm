@@ -28,7 +28,7 @@ C<provisioner> is the URL of one.
 =cut
 
 has [qw(t provisioner via main)];
-has operations => 'sweep=300ms retry=300ms due=2s lease=2s absent=1s';
+has operations => 'sweep=300ms retry=300ms due=2s lease=2s absent=1s walk=1s';
 has webhooks   => 1;
 has deployment => 'test';
 has redis      => sub ($self) { $self->t->redis };

@@ -1,0 +1,201 @@
+
+/*
+ * A due list is but a hint, in a slot of its own, and a failover may lose it.
+ * So now and then a few tenants are looked at: what is unfinished there is
+ * given its hint again.  One command at a time; nobody waits for it.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_operation_engine.h"
+
+
+static void ngx_http_lines_walk_scanned(void *data, redisReply *reply);
+static void ngx_http_lines_walk_next(ngx_http_lines_main_conf_t *lmcf);
+static void ngx_http_lines_walk_operations(void *data, redisReply *reply);
+static void ngx_http_lines_walk_hinted(void *data, redisReply *reply);
+static void ngx_http_lines_walk_end(ngx_http_lines_walk_t *walk);
+
+
+void
+ngx_http_lines_walk(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_str_t               argv[5];
+    ngx_http_lines_walk_t  *walk;
+
+    walk = &lmcf->operation->walk;
+
+    if (walk->pool) {
+        return;
+    }
+
+    walk->pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (walk->pool == NULL) {
+        return;
+    }
+
+    ngx_str_set(&argv[0], "SSCAN");
+    ngx_str_set(&argv[1], "lines:{tenants}");
+    argv[2].data = walk->cursor;
+    argv[2].len = walk->cursor_len;
+    ngx_str_set(&argv[3], "COUNT");
+    ngx_str_set(&argv[4], "50");
+
+    if (walk->cursor_len == 0) {
+        ngx_str_set(&argv[2], "0");
+    }
+
+    if (ngx_lines_redis_command(lmcf->redis, 5, argv,
+                                ngx_http_lines_walk_scanned, lmcf)
+        == NULL)
+    {
+        ngx_http_lines_walk_end(walk);
+    }
+}
+
+
+static void
+ngx_http_lines_walk_scanned(void *data, redisReply *reply)
+{
+    ngx_http_lines_main_conf_t *lmcf = data;
+
+    ngx_str_t               cursor, tenant;
+    ngx_uint_t              i;
+    redisReply             *members;
+    ngx_http_lines_walk_t  *walk;
+
+    walk = &lmcf->operation->walk;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 2
+        || reply->element[1]->type != REDIS_REPLY_ARRAY)
+    {
+        ngx_http_lines_walk_end(walk);
+        return;
+    }
+
+    cursor = ngx_http_lines_reply_str(reply, 0);
+    walk->cursor_len = 0;
+
+    if (cursor.len && cursor.len <= sizeof(walk->cursor)) {
+        ngx_memcpy(walk->cursor, cursor.data, cursor.len);
+        walk->cursor_len = cursor.len;
+    }
+
+    members = reply->element[1];
+
+    walk->tenants = ngx_pcalloc(walk->pool,
+                                (members->elements + 1) * sizeof(ngx_str_t));
+    if (walk->tenants == NULL) {
+        ngx_http_lines_walk_end(walk);
+        return;
+    }
+
+    walk->n = 0;
+
+    for (i = 0; i < members->elements; i++) {
+        tenant = ngx_http_lines_reply_str(members, i);
+
+        walk->tenants[walk->n].len = tenant.len;
+        walk->tenants[walk->n].data = ngx_pstrdup(walk->pool, &tenant);
+
+        if (tenant.len == 0 || walk->tenants[walk->n].data == NULL) {
+            continue;
+        }
+
+        walk->n++;
+    }
+
+    ngx_http_lines_walk_next(lmcf);
+}
+
+
+static void
+ngx_http_lines_walk_next(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_str_t               argv[2];
+    ngx_http_lines_walk_t  *walk;
+
+    walk = &lmcf->operation->walk;
+
+    if (walk->n == 0 || ngx_exiting) {
+        ngx_http_lines_walk_end(walk);
+        return;
+    }
+
+    ngx_str_set(&argv[0], "SMEMBERS");
+
+    if (ngx_lines_redis_format(walk->pool, &argv[1], "lines:{%V}:ops",
+                               &walk->tenants[walk->n - 1])
+        != NGX_OK
+        || ngx_lines_redis_command(lmcf->redis, 2, argv,
+                                   ngx_http_lines_walk_operations, lmcf)
+           == NULL)
+    {
+        ngx_http_lines_walk_end(walk);
+    }
+}
+
+
+static void
+ngx_http_lines_walk_operations(void *data, redisReply *reply)
+{
+    ngx_http_lines_main_conf_t *lmcf = data;
+
+    ngx_str_t               id, *tenant, args[3];
+    ngx_uint_t              i;
+    ngx_http_lines_walk_t  *walk;
+
+    walk = &lmcf->operation->walk;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        ngx_http_lines_walk_end(walk);
+        return;
+    }
+
+    tenant = &walk->tenants[walk->n - 1];
+
+    for (i = 0; i < reply->elements; i++) {
+        id = ngx_http_lines_reply_str(reply, i);
+
+        if (id.len == 0
+            || ngx_http_lines_due(walk->pool, tenant, &id, &args[0], &args[1])
+               != NGX_OK
+            || ngx_lines_redis_format(walk->pool, &args[2], "%M",
+                                      lmcf->operation->due)
+               != NGX_OK)
+        {
+            continue;
+        }
+
+        (void) ngx_lines_redis_eval(lmcf->redis,
+                                    &ngx_lines_script_due_ensure, 1, 3, args,
+                                    ngx_http_lines_walk_hinted, NULL);
+    }
+
+    walk->n--;
+
+    ngx_http_lines_walk_next(lmcf);
+}
+
+
+static void
+ngx_http_lines_walk_hinted(void *data, redisReply *reply)
+{
+    if (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "lines: the hint to an unfinished operation was lost");
+    }
+}
+
+
+static void
+ngx_http_lines_walk_end(ngx_http_lines_walk_t *walk)
+{
+    ngx_destroy_pool(walk->pool);
+
+    walk->pool = NULL;
+    walk->n = 0;
+}
