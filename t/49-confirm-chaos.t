@@ -34,8 +34,9 @@ my @nginx = map { $shop->nginx(workers => 2) } 1 .. 2;
 $_->allow(qr/exited on signal 9|refund refused|is stuck|gets no answer/) for @nginx;
 $sandbox->webhooks(duplicate => 1, shuffle => 1, delay_ms => 100);
 
-# one for every two clients; some have no card, or a bad one, and few numbers for all
-my @accounts = map { $shop->account("chaos$_", customer => $_ % 6 == 5 ? 'cus_declined' : $_ % 6 == 4 ? 'cus_nocard' : "cus_$_") } 0 .. 11;
+# some have no card, or a bad one; half of them have hardly a limit, the others a low one; and few numbers for all
+my @accounts = map { $shop->account("chaos$_", customer => $_ % 6 == 5 ? 'cus_declined' : $_ % 6 == 4 ? 'cus_nocard' : "cus_$_",
+    limits => $_ % 2 ? {} : {api_provision_daily => 1000, api_provision_monthly => 1000}) } 0 .. 11;
 $sandbox->customer("cus_$_") for 0 .. 11;
 $shop->numbers(40);
 
@@ -185,7 +186,7 @@ my @lost = grep {
 } @promised;
 is_deeply \@lost, [], scalar(@promised) . ' lines that were promised are there';
 
-my @full = grep { $shop->window($_) > 6 } @accounts;
+my @full = grep { $shop->window($accounts[$_]) > 6 } grep { $_ % 2 } 0 .. 11;
 is_deeply \@full,  [], 'no window is above its limit';
 is_deeply \@above, [], 'nor was while it went on';
 
