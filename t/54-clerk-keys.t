@@ -263,4 +263,33 @@ subtest 'a crowded zone' => sub {
     $nginx->quit;
 };
 
+# whoever fills the zone with API keys that nobody knows stops neither a rotation nor another Clerk
+subtest 'a full zone' => sub {
+    my $clerk = clerk();
+    my $other = clerk(uri => '/_lines/other');
+    my $nginx = setup($clerk, workers => 1, zone => 'full:1m', http => 'keepalive_requests 100000;',
+        server => 'location = /key { lines_auth workspace; empty_gif; }');
+    is $nginx->get('/me', bearer($clerk->token))->status, 200, 'a token';
+
+    my %count;
+    for my $round (1 .. 50) {
+        my $socket = $nginx->socket;
+        my $text   = join '', map {"GET /key HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tuco_$round-$_\r\n\r\n"} 1 .. 100;
+        my ($in, $sent) = ('', 0);
+        $sent += syswrite($socket, $text, length($text) - $sent, $sent) // die "write: $!" while $sent < length $text;
+        while ((() = $in =~ m{HTTP/1\.1 \d}g) < 100) { sysread $socket, $in, 65536, length $in or last }
+        $count{$_}++ for $in =~ m{HTTP/1\.1 (\d+)}g;
+    }
+    is_deeply \%count, {401 => 5000}, 'five thousand unknown API keys';
+
+    $clerk->publish(map {"second_$_"} 1 .. 3);
+    is $nginx->get('/me', bearer($clerk->token(kid => 'second_3')))->status, 200, 'a rotation';
+
+    $nginx->server($nginx->server . $other->location . "location = /other { @{[$other->directive]} lines_auth clerk; empty_gif; }\n");
+    $nginx->reload;
+    is $nginx->get('/other', bearer($other->token))->status, 200, 'another Clerk, after a reload';
+    is $nginx->get('/me', bearer($clerk->token(kid => 'second_3')))->status, 200, 'beside the first';
+    $nginx->quit;
+};
+
 $t->done;

@@ -175,13 +175,16 @@ subtest 'a line, or a probe, that does not work' => sub {
 };
 
 subtest 'one check at a time, over a fleet' => sub {
-    my $second = $t->nginx(%common, name => 'second', http => 'lines_probe /_lines/probe timeout=2s;', server => $server);
+    my %fleet  = (%common, http => 'lines_probe /_lines/probe timeout=60s;', server => $server);
+    my $first  = $t->nginx(%fleet, name => 'first');
+    my $second = $t->nginx(%fleet, name => 'second');
 
-    $probe->reset(json => {status => 'down', failures => ['x']}, delay => 1);
+    # long enough for all of them to come
+    $probe->reset(json => {status => 'down', failures => ['x']}, delay => 2 * $t->slow);
     my $before = @{$probe->requests};
 
     my @answers = concurrently(60, sub ($i) {
-        ($i % 2 ? $nginx : $second)->get_p("/api/lines/check-availability?id=$phone", $auth{org_1});
+        ($i % 2 ? $first : $second)->get_p("/api/lines/check-availability?id=$phone", $auth{org_1});
     });
     is scalar(grep { $_->status == 200 } @answers), 60, 'all are answered' or diag map { $_->to_string } @answers;
     my %said = map { $_->body => 1 } @answers;
@@ -210,9 +213,10 @@ subtest 'one check at a time, over a fleet' => sub {
     # a node that dies leaves a mark, which expires
     $probe->reset(json => {status => 'healthy'}, delay => 1);
     $before = @{$probe->requests};
-    my $waiting = $second->get_p("/api/lines/check-availability?id=$phone", $auth{org_1});
+    my $mortal  = $t->nginx(%common, name => 'mortal', http => 'lines_probe /_lines/probe timeout=2s;', server => $server);
+    my $waiting = $mortal->get_p("/api/lines/check-availability?id=$phone", $auth{org_1});
     wait_for(sub { @{$probe->requests} > $before }, 30, 'the probe');
-    $second->crash;
+    $mortal->crash;
     $waiting->wait;
     my $answer = check($phone);
     is $answer->status, 200, 'a node that dies in the middle: another checks';

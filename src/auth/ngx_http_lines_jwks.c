@@ -162,7 +162,7 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
 
     age = ngx_current_msec - entry->fetched;
 
-    usable = (entry->set != NULL && age < ngx_max(jwks->stale, jwks->ttl));
+    usable = (entry->generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
 
     if (!usable) {
 

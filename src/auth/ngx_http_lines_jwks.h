@@ -30,8 +30,14 @@ typedef struct {                       /* in shared memory */
     ngx_queue_t                     queue;
     u_char                          id[NGX_LINES_SHA256_LEN];
 
-    ngx_lines_jwk_set_t            *set;        /* NULL: never had one */
-    ngx_uint_t                      generation; /* of the set; 0: none */
+    /* a new set is written beside the old one, so that a worker may die in
+       the middle of it */
+
+    ngx_lines_jwk_set_t            *set;        /* see generation */
+    size_t                          room;       /* that it has */
+    ngx_lines_jwk_set_t            *next;
+    size_t                          next_room;
+    ngx_uint_t                      generation; /* 0: there never was a set */
     ngx_msec_t                      fetched;    /* when its fetch began */
 
     ngx_uint_t                      fails;      /* in a row */

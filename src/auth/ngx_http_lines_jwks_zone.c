@@ -12,7 +12,17 @@
    nobody can be served, and the issuer is asked each second */
 #define NGX_HTTP_LINES_JWKS_RETRY  1000
 
+/*
+ * Put aside while the zone is empty: others may fill it, and then neither a
+ * rotation nor an issuer that comes with a reload may fail for want of room.
+ * A key of 2048 bits takes some 300 bytes.
+ */
+#define NGX_HTTP_LINES_JWKS_SPARE  8
+#define NGX_HTTP_LINES_JWKS_ROOM   4096
 
+
+static ngx_http_lines_jwks_entry_t *ngx_http_lines_jwks_create(
+    ngx_slab_pool_t *shpool);
 static ngx_int_t ngx_http_lines_jwks_store(ngx_slab_pool_t *shpool,
     ngx_http_lines_jwks_entry_t *entry, ngx_lines_jwk_set_t *set,
     ngx_uint_t *changed);
@@ -23,7 +33,9 @@ static ngx_msec_t ngx_http_lines_jwks_backoff(ngx_http_lines_jwks_t *jwks,
 void *
 ngx_http_lines_jwks_init_area(ngx_slab_pool_t *shpool)
 {
-    ngx_http_lines_jwks_area_t  *area;
+    ngx_uint_t                    i;
+    ngx_http_lines_jwks_area_t   *area;
+    ngx_http_lines_jwks_entry_t  *entry;
 
     area = ngx_slab_calloc(shpool, sizeof(ngx_http_lines_jwks_area_t));
     if (area == NULL) {
@@ -31,10 +43,58 @@ ngx_http_lines_jwks_init_area(ngx_slab_pool_t *shpool)
     }
 
     ngx_queue_init(&area->entries);
+    ngx_queue_init(&area->spare);
+
+    for (i = 0; i < NGX_HTTP_LINES_JWKS_SPARE; i++) {
+
+        entry = ngx_http_lines_jwks_create(shpool);
+        if (entry == NULL) {
+            return NULL;
+        }
+
+        ngx_queue_insert_tail(&area->spare, &entry->queue);
+    }
 
     area->tokens = ngx_http_lines_token_cache_init(shpool);
 
     return area->tokens ? area : NULL;
+}
+
+
+/* with the zone locked, or not shared yet */
+
+static ngx_http_lines_jwks_entry_t *
+ngx_http_lines_jwks_create(ngx_slab_pool_t *shpool)
+{
+    ngx_http_lines_jwks_entry_t  *entry;
+
+    entry = ngx_slab_calloc_locked(shpool,
+                                   sizeof(ngx_http_lines_jwks_entry_t));
+    if (entry == NULL) {
+        return NULL;
+    }
+
+    entry->set = ngx_slab_alloc_locked(shpool, NGX_HTTP_LINES_JWKS_ROOM);
+    entry->next = ngx_slab_alloc_locked(shpool, NGX_HTTP_LINES_JWKS_ROOM);
+
+    if (entry->set == NULL || entry->next == NULL) {
+
+        if (entry->set) {
+            ngx_slab_free_locked(shpool, entry->set);
+        }
+
+        if (entry->next) {
+            ngx_slab_free_locked(shpool, entry->next);
+        }
+
+        ngx_slab_free_locked(shpool, entry);
+        return NULL;
+    }
+
+    entry->room = NGX_HTTP_LINES_JWKS_ROOM;
+    entry->next_room = NGX_HTTP_LINES_JWKS_ROOM;
+
+    return entry;
 }
 
 
@@ -67,8 +127,16 @@ ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks, ngx_uint_t due)
         }
     }
 
-    entry = ngx_slab_calloc_locked(shpool,
-                                   sizeof(ngx_http_lines_jwks_entry_t));
+    if (!ngx_queue_empty(&area->spare)) {
+        q = ngx_queue_head(&area->spare);
+        ngx_queue_remove(q);
+
+        entry = ngx_queue_data(q, ngx_http_lines_jwks_entry_t, queue);
+
+    } else {
+        entry = ngx_http_lines_jwks_create(shpool);
+    }
+
     if (entry) {
         ngx_memcpy(entry->id, jwks->id, NGX_LINES_SHA256_LEN);
 
@@ -160,28 +228,40 @@ ngx_http_lines_jwks_store(ngx_slab_pool_t *shpool,
     ngx_http_lines_jwks_entry_t *entry, ngx_lines_jwk_set_t *set,
     ngx_uint_t *changed)
 {
-    void  *p;
+    size_t                room;
+    ngx_lines_jwk_set_t  *p;
 
     /* the same keys once more: what was verified by them stays so */
 
-    if (entry->set && entry->set->size == set->size
+    if (entry->generation && entry->set->size == set->size
         && ngx_memcmp(entry->set, set, set->size) == 0)
     {
         return NGX_OK;
     }
 
-    p = ngx_slab_alloc_locked(shpool, set->size);
-    if (p == NULL) {
-        return NGX_ERROR;
+    if (set->size > entry->next_room) {
+
+        p = ngx_slab_alloc_locked(shpool, set->size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_slab_free_locked(shpool, entry->next);
+
+        entry->next = p;
+        entry->next_room = set->size;
     }
 
-    ngx_memcpy(p, set, set->size);
+    ngx_memcpy(entry->next, set, set->size);
 
-    if (entry->set) {
-        ngx_slab_free_locked(shpool, entry->set);
-    }
+    p = entry->set;
+    room = entry->room;
 
-    entry->set = p;
+    entry->set = entry->next;
+    entry->room = entry->next_room;
+    entry->next = p;
+    entry->next_room = room;
+
     entry->generation++;
 
     *changed = 1;
@@ -196,7 +276,7 @@ ngx_http_lines_jwks_backoff(ngx_http_lines_jwks_t *jwks,
 {
     ngx_msec_t  delay;
 
-    if (entry->set == NULL) {
+    if (entry->generation == 0) {
         return NGX_HTTP_LINES_JWKS_RETRY;
     }
 
@@ -220,7 +300,7 @@ ngx_http_lines_jwks_copy(ngx_http_lines_jwks_t *jwks, ngx_pool_t *pool)
     for ( ;; ) {
 
         ngx_shmtx_lock(&shpool->mutex);
-        size = entry->set ? entry->set->size : 0;
+        size = entry->generation ? entry->set->size : 0;
         ngx_shmtx_unlock(&shpool->mutex);
 
         buf = size ? ngx_palloc(pool, size) : NULL;
@@ -232,13 +312,14 @@ ngx_http_lines_jwks_copy(ngx_http_lines_jwks_t *jwks, ngx_pool_t *pool)
 
         ngx_shmtx_lock(&shpool->mutex);
 
-        if (entry->set && entry->set->size == size) {
+        if (entry->set->size == size) {
             ngx_memcpy(buf, entry->set, size);
             jwks->generation = entry->generation;
 
             ngx_shmtx_unlock(&shpool->mutex);
 
-            return buf;
+            return ngx_lines_jwk_set_valid((ngx_lines_jwk_set_t *) buf, size)
+                   ? buf : NULL;
         }
 
         ngx_shmtx_unlock(&shpool->mutex);

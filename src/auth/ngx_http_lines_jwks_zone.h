@@ -19,6 +19,7 @@
 
 typedef struct {
     ngx_queue_t    entries;
+    ngx_queue_t    spare;
     void          *tokens;
 } ngx_http_lines_jwks_area_t;
 
