@@ -199,7 +199,21 @@ subtest 'events of the base plan by the dozen' => sub {
     $sandbox->webhooks(duplicate => 0, shuffle => 0, delay_ms => 0);
 };
 
-$sandbox->wait_idle;
+subtest 'a long outage leaves much to do' => sub {
+    # looks are rare and short: it is the backlog that brings the next one forward
+    my @all = map { [pending()] } 1 .. 60;
+    $sandbox->webhooks(to => 'http://127.0.0.1:' . $t->free_port . '/gone');
+    $sandbox->pay($_->[3]) for @all;
+    $nginx->http($nginx->http =~ s/sweep=\d+ms/sweep=20s batch=4/r)->reload(wait_old => 1);
+    for my $one (@all) {
+        my ($shard) = grep { defined $redis->cli('ZSCORE', "lines:{due:$_}", "w:$one->[0] $one->[2]") } 0 .. 15;
+        $redis->cli('ZADD', "lines:{due:$shard}", 1, "w:$one->[0] $one->[2]");
+    }
+    my @left = @all;
+    eval { wait_for(sub { @left = grep { $paid->record(@$_[0, 2])->{status} ne 'provisioning' } @left; !@left }, 60, 'all') };
+    is scalar @left, 0, 'sixty are done in less than three ticks of four each';
+};
+
 is_deeply [$paid->disagreements], [], 'billing and lines agree';
 
 $t->done;

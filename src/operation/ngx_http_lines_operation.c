@@ -618,7 +618,7 @@ ngx_http_lines_operation_end(ngx_http_lines_operation_t *op, ngx_int_t rc)
     ngx_queue_remove(&op->queue);
 
     if (op->swept) {
-        op->conf->sweeping--;
+        ngx_http_lines_swept_one(op->conf);
 
         if (op->unknown) {
             ngx_http_lines_operation_idle(op);

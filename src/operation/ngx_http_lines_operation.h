@@ -69,6 +69,7 @@ struct ngx_http_lines_operation_conf_s {
     /* of this worker */
     ngx_queue_t      running;      /* ngx_http_lines_operation_t */
     ngx_uint_t       sweeping;     /* of them without a client */
+    ngx_uint_t       backlog;      /* flag: more was due than batch */
     ngx_event_t      sweeper;
     ngx_http_lines_walk_t  walk;
     ngx_msec_t       walked;

@@ -38,6 +38,9 @@ void ngx_http_lines_operation_due(ngx_http_lines_operation_t *op,
 void ngx_http_lines_operation_not_due(ngx_http_lines_operation_t *op);
 void ngx_http_lines_operation_idle(ngx_http_lines_operation_t *op);
 
+/* of those that the sweeper began one has come to rest */
+void ngx_http_lines_swept_one(ngx_http_lines_operation_conf_t *ocf);
+
 /* looks for lost hints, unless it does so already */
 void ngx_http_lines_walk(ngx_http_lines_main_conf_t *lmcf);
 

@@ -79,6 +79,26 @@ ngx_http_lines_operation_exit_process(ngx_http_lines_main_conf_t *lmcf)
 }
 
 
+/* one less: after an outage there is more to do than the next look may wait */
+
+void
+ngx_http_lines_swept_one(ngx_http_lines_operation_conf_t *ocf)
+{
+    ocf->sweeping--;
+
+    if (!ocf->backlog || ocf->sweeping > ocf->batch / 2
+        || !ocf->sweeper.timer_set)
+    {
+        return;
+    }
+
+    ocf->backlog = 0;
+
+    ngx_del_timer(&ocf->sweeper);
+    ngx_add_timer(&ocf->sweeper, 1);
+}
+
+
 static void
 ngx_http_lines_sweep(ngx_event_t *ev)
 {
@@ -161,7 +181,12 @@ ngx_http_lines_sweep_member(ngx_http_lines_main_conf_t *lmcf,
 
     space = ngx_strlchr(member->data, member->data + member->len, ' ');
 
-    if (space == NULL || ocf->sweeping >= ocf->batch) {
+    if (space == NULL) {
+        return;
+    }
+
+    if (ocf->sweeping >= ocf->batch) {
+        ocf->backlog = 1;
         return;
     }
 
