@@ -11,6 +11,25 @@
 
 set -eu
 
+with_what() {
+    if command -v docker > /dev/null && docker info > /dev/null 2>&1; then
+        echo docker
+    elif [ "$(id -u)" = 0 ]; then
+        echo buildah
+    else
+        echo 'There is no Docker here that can be used, and only root can do without.' >&2
+        exit 1
+    fi
+}
+
+tool=${LINES_IMAGE_TOOL:-$(with_what)}
+
+# what buildah mounts goes with the namespace that it is mounted in
+if [ "$tool" = buildah ] && [ -z "${LINES_IMAGE_TOOL-}" ]; then
+    sh conf/packages.sh image
+    LINES_IMAGE_TOOL=buildah exec unshare --mount sh "$0" "$@"
+fi
+
 build=$(mkdir -p "${1:?usage: image.sh BUILD}" && cd "$1" && pwd)
 release=${LINES_BASE:-trixie}
 base=docker.io/library/debian:$release-slim
@@ -54,10 +73,11 @@ with_docker() {
 
 
 with_buildah() {
-    sh conf/packages.sh image
-
     storage=$build/storage
     mkdir -p "$storage"
+
+    # what an interrupted build has left
+    image rm --all > /dev/null 2>&1 || true
 
     # overlay, unless the file system cannot
     driver=overlay
@@ -104,14 +124,7 @@ fresh() {
 }
 
 
-if command -v docker > /dev/null && docker info > /dev/null 2>&1; then
-    with_docker
-elif [ "$(id -u)" = 0 ]; then
-    with_buildah
-else
-    echo "There is no Docker here that can be used, and only root can do without." >&2
-    exit 1
-fi
+with_$tool
 
 echo "$inputs" > "$out/.inputs"
 
