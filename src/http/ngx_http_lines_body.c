@@ -290,6 +290,8 @@ ngx_http_lines_read_body(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_ERROR;
     }
 
+    /* an empty body is a string, too */
+    body->bytes.data = (u_char *) "";
     body->limit = limit;
     body->done = done;
     ctx->reading = body;
