@@ -57,7 +57,7 @@ subtest 'make NGINX_SRC=TREE' => sub {
 subtest 'configure --add-module' => sub {
     my ($code, $output) = run(<<"END");
 cp -R $source static && cd static &&
-./configure --with-compat --with-debug --with-http_ssl_module --with-http_v2_module \\
+./configure --with-cc-opt=-O0 --with-compat --with-debug --with-http_ssl_module --with-http_v2_module \\
     --without-http_gzip_module --add-module=@{[$t->root]} > configure.log || { tail configure.log; exit 1; }
 make -s -j2
 END
@@ -78,7 +78,7 @@ END
 subtest 'load_module in an nginx that is built from the same tree' => sub {
     my ($code, $output) = run(<<"END");
 cp -R $source plain && cd plain &&
-./configure --with-compat --without-http_gzip_module > configure.log || { tail configure.log; exit 1; }
+./configure --with-cc-opt=-O0 --with-compat --without-http_gzip_module > configure.log || { tail configure.log; exit 1; }
 make -s -j2
 END
     is $code, 0, 'a plain nginx, --with-compat' or return diag substr $output, -2000;
