@@ -37,6 +37,7 @@ location /nocookie/  { @{[$clerk->directive(authorized_party => $party, cookie =
 location /named/     { @{[$clerk->directive(authorized_party => $party, cookie => 'other')]} lines_auth clerk; proxy_pass @{[$app->url]}; }
 location /claim/     { @{[$clerk->directive(authorized_party => $party, tenant_claim => 'team.id')]} lines_auth clerk; proxy_pass @{[$app->url]}; }
 location /strict/    { @{[$clerk->directive(authorized_party => $party, leeway => '0')]} lines_auth clerk; proxy_pass @{[$app->url]}; }
+location /limited/   { lines_auth clerk; lines_rate_limit rate=1r/m burst=3 key=tenant sync=each; empty_gif; }
 location /off/       { lines_clerk off; lines_auth workspace; proxy_pass @{[$app->url]}; }
 END
 );
@@ -205,6 +206,15 @@ subtest 'gateway' => sub {
 
     my @answers = concurrently(200, sub ($i) { $nginx->get_p($i % 2 ? '/clerk/x' : '/api/lines/by-user', $i % 3 ? bearer($token) : session($token)) });
     is scalar(grep { $_->status == 200 } @answers), 200, 'many at once';
+};
+
+subtest 'limits' => sub {
+    my sub statuses (%options) { join ' ', map { $nginx->get('/limited/x', bearer($clerk->token(%options)))->status } 1 .. 4 }
+
+    is statuses(org => 'org_1'), '200 200 200 429', 'a workspace has its bucket, whatever token comes';
+    is statuses(org => 'org_2'), '200 200 200 429', 'another has another';
+    is statuses(), '200 200 200 429', 'a person without a workspace has one, too';
+    is statuses(claims => {sub => 'user_2'}), '200 200 200 429', 'each person';
 };
 
 subtest 'the logs' => sub {

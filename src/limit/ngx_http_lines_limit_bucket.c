@@ -11,12 +11,17 @@
 #include "ngx_lines_digest.h"
 
 
+static ngx_int_t ngx_http_lines_limit_whose(ngx_http_request_t *r,
+    ngx_http_lines_identity_t *identity, ngx_str_t *whose);
+
+
 ngx_int_t
 ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_limit_t *limit, ngx_str_t *key)
 {
     u_char                      hex[NGX_LINES_SHA256_LEN * 2];
     ngx_str_t                   value;
+    ngx_int_t                   rc;
     ngx_http_lines_identity_t  *identity;
 
     identity = &ctx->identity;
@@ -25,23 +30,27 @@ ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     case NGX_HTTP_LINES_LIMIT_TENANT:
 
-        if (identity->tenant.len == 0) {
-            return NGX_DECLINED;
+        rc = ngx_http_lines_limit_whose(r, identity, &value);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
 
         return ngx_lines_redis_format(r->pool, key, "lines:{%V}:limit:%V",
-                                      &identity->tenant, &limit->id);
+                                      &value, &limit->id);
 
     case NGX_HTTP_LINES_LIMIT_KEY:
 
-        if (identity->tenant.len == 0) {
-            return NGX_DECLINED;
+        rc = ngx_http_lines_limit_whose(r, identity, &value);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
 
         /* sessions of one tenant share a bucket: they have no key */
 
         return ngx_lines_redis_format(r->pool, key, "lines:{%V}:limit:%V:%V",
-                                      &identity->tenant, &limit->id,
+                                      &value, &limit->id,
                                       identity->key_id.len
                                       ? &identity->key_id
                                       : &identity->method);
@@ -65,6 +74,29 @@ ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     return ngx_lines_redis_format(r->pool, key, "lines:{limit:%V:%*s}",
                                   &limit->id, sizeof(hex), hex);
+}
+
+
+/* a session without a workspace is its user's own affair */
+
+static ngx_int_t
+ngx_http_lines_limit_whose(ngx_http_request_t *r,
+    ngx_http_lines_identity_t *identity, ngx_str_t *whose)
+{
+    u_char  hex[NGX_LINES_SHA256_LEN * 2];
+
+    if (identity->tenant.len) {
+        *whose = identity->tenant;
+        return NGX_OK;
+    }
+
+    if (identity->user.len == 0
+        || ngx_lines_sha256_hex(&identity->user, hex) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_lines_redis_format(r->pool, whose, "u:%*s", sizeof(hex), hex);
 }
 
 
