@@ -43,6 +43,9 @@ LDFLAGS  += -fsanitize=address,undefined
 ifneq ($(findstring clang,$(CC)),)
 HARDENING += -fsanitize-address-use-odr-indicator
 LDFLAGS   += -shared-libsan
+else
+# gcc's own manual: with sanitizers this warning is not to be relied upon
+WARNINGS  += -Wno-maybe-uninitialized
 endif
 endif
 
