@@ -3,44 +3,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_lines_event.h"
+#include "ngx_http_lines_event_private.h"
 #include "ngx_http_lines_failpoint.h"
-#include "ngx_http_lines_subscription.h"
 #include "ngx_lines_scripts.h"
 
 
-#define NGX_HTTP_LINES_CUSTOMER_TENANTS  64
-
-
-typedef struct {
-    ngx_lines_stripe_event_t     *event;
-    ngx_lines_stripe_metadata_t  *metadata;
-
-    ngx_str_t                     tenant;
-    ngx_str_t                     id;            /* of the line's operation */
-    ngx_str_t                     subscription;
-    ngx_str_t                     invoice;
-    ngx_str_t                     status;        /* of the subscription */
-    ngx_str_t                     customer;
-
-    ngx_str_t                     spawn;         /* operation to be started */
-    ngx_str_t                     due_key;
-    ngx_str_t                     due_member;
-
-    ngx_str_t                    *tenants;       /* of the customer */
-    ngx_str_t                    *plans;         /* their operations */
-    ngx_uint_t                    ntenants;
-    ngx_uint_t                    left;
-
-    unsigned                      unfinished:1;
-    unsigned                      older:1;       /* another attempt's object */
-} ngx_http_lines_event_t;
-
-
 static ngx_uint_t ngx_http_lines_event_known(ngx_str_t *type);
-static ngx_int_t ngx_http_lines_event_ignore(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
-static ngx_uint_t ngx_http_lines_event_is_name(ngx_str_t *name);
 static ngx_int_t ngx_http_lines_event_ours(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_event_t *ev);
 static ngx_int_t ngx_http_lines_event_operation(ngx_http_request_t *r,
@@ -52,26 +20,13 @@ static ngx_int_t ngx_http_lines_event_line(ngx_http_request_t *r,
 static ngx_int_t ngx_http_lines_event_derive(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, const char *prefix,
     ngx_http_lines_reply_pt handler);
-static ngx_int_t ngx_http_lines_event_indexed(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_event_orphan(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_event_lapse(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_event_begun(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_event_hint(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
-    ngx_http_lines_reply_pt handler);
 static ngx_int_t ngx_http_lines_event_spawn(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_event_base(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_event_t *ev);
-static ngx_int_t ngx_http_lines_event_tenants(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_event_dirty(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_event_dirtied(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 
 
@@ -161,7 +116,7 @@ ngx_http_lines_webhook_event(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lines_event_ignore(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
     return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
@@ -188,7 +143,7 @@ ngx_http_lines_event_known(ngx_str_t *type)
 
 /* what metadata says becomes part of keys */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_lines_event_is_name(ngx_str_t *name)
 {
     u_char  ch;
@@ -411,7 +366,7 @@ ngx_http_lines_event_derive(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lines_event_indexed(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
@@ -508,7 +463,7 @@ ngx_http_lines_event_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
 /* look at it now: the hint outlives this worker */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_lines_event_hint(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_str_t *tenant, ngx_str_t *id, ngx_http_lines_reply_pt handler)
 {
@@ -537,184 +492,6 @@ ngx_http_lines_event_spawn(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     (void) ngx_http_lines_operation_spawn(ngx_http_lines_get_main_conf(r),
                                           &ev->tenant, &ev->spawn, 0, 0);
-
-    return ngx_http_lines_event_ignore(r, ctx);
-}
-
-
-/* a base plan: it is the workspaces' of its customer */
-
-static ngx_int_t
-ngx_http_lines_event_base(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_event_t *ev)
-{
-    ngx_str_t  argv[2];
-
-    if (!ngx_http_lines_event_is_name(&ev->customer)) {
-        return ngx_http_lines_event_ignore(r, ctx);
-    }
-
-    ngx_str_set(&argv[0], "SMEMBERS");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
-                               &ev->customer)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 2, argv,
-                                  ngx_http_lines_event_tenants);
-}
-
-
-static ngx_int_t
-ngx_http_lines_event_tenants(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_int_t                rc;
-    ngx_str_t               *tenant, argv[3];
-    ngx_uint_t               i;
-    ngx_http_lines_event_t  *ev;
-
-    ev = ctx->data;
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        return ngx_http_lines_event_ignore(r, ctx);
-    }
-
-    if (reply->elements > NGX_HTTP_LINES_CUSTOMER_TENANTS) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "lines: customer \"%V\" has too many workspaces",
-                      &ev->customer);
-    }
-
-    ev->tenants = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
-    ev->plans = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
-
-    if (ev->tenants == NULL || ev->plans == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < reply->elements
-                && ev->ntenants < NGX_HTTP_LINES_CUSTOMER_TENANTS; i++)
-    {
-        tenant = &ev->tenants[ev->ntenants];
-
-        if (ngx_http_lines_reply_copy(r, reply, i, tenant) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        if (tenant->len < 3 || tenant->data[0] != 'w') {
-            continue;
-        }
-
-        if (ngx_http_lines_plan_id(r->pool, tenant, &ev->plans[ev->ntenants])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        ev->ntenants++;
-    }
-
-    if (ev->ntenants == 0) {
-        return ngx_http_lines_event_ignore(r, ctx);
-    }
-
-    ngx_str_set(&argv[0], "SET");
-
-    for (i = 0; i < ev->ntenants; i++) {
-        argv[2] = ev->tenants[i];
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
-                                   &ev->plans[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_event_indexed);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        rc = ngx_http_lines_event_hint(r, ctx, &ev->tenants[i], &ev->plans[i],
-                                       ngx_http_lines_event_dirty);
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static ngx_int_t
-ngx_http_lines_event_dirty(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    redisReply *reply)
-{
-    ngx_int_t                rc;
-    ngx_str_t                args[2 + 2];
-    ngx_uint_t               i;
-    ngx_http_lines_event_t  *ev;
-
-    ev = ctx->data;
-
-    /* all hints first */
-
-    if (++ev->left < ev->ntenants) {
-        return NGX_OK;
-    }
-
-    args[3] = ev->customer;
-
-    for (i = 0; i < ev->ntenants; i++) {
-        args[2] = ev->plans[i];
-
-        if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
-                                   &ev->tenants[i], &args[2])
-            != NGX_OK
-            || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ops",
-                                      &ev->tenants[i])
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_eval(r, ctx, &ngx_lines_script_plan_dirty, 2, 4,
-                                 args, ngx_http_lines_event_dirtied);
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    return NGX_AGAIN;
-}
-
-
-/* the last of several: all is recorded, and is read from here on */
-
-static ngx_int_t
-ngx_http_lines_event_dirtied(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_uint_t               i;
-    ngx_http_lines_event_t  *ev;
-
-    ev = ctx->data;
-
-    if (--ev->left > 0) {
-        return NGX_OK;
-    }
-
-    for (i = 0; i < ev->ntenants; i++) {
-        (void) ngx_http_lines_operation_spawn(ngx_http_lines_get_main_conf(r),
-                                              &ev->tenants[i], &ev->plans[i],
-                                              0, 0);
-    }
 
     return ngx_http_lines_event_ignore(r, ctx);
 }

@@ -14,6 +14,7 @@
 /* one lease that is looked at */
 
 typedef struct {
+    ngx_queue_t                  queue;
     ngx_pool_t                  *pool;
     ngx_http_lines_main_conf_t  *lmcf;
     ngx_str_t                    tenant;
@@ -42,6 +43,7 @@ ngx_str_t  ngx_http_lines_inventory[] = {
 
 
 static ngx_event_t  ngx_http_lines_inventory_sweeper;
+static ngx_queue_t  ngx_http_lines_inventory_looks;
 
 
 ngx_int_t
@@ -122,6 +124,7 @@ ngx_http_lines_inventory_init_process(ngx_cycle_t *cycle,
     ev = &ngx_http_lines_inventory_sweeper;
 
     ngx_memzero(ev, sizeof(ngx_event_t));
+    ngx_queue_init(&ngx_http_lines_inventory_looks);
 
     ev->handler = ngx_http_lines_inventory_sweep;
     ev->data = lmcf;
@@ -137,8 +140,25 @@ ngx_http_lines_inventory_init_process(ngx_cycle_t *cycle,
 void
 ngx_http_lines_inventory_exit_process(void)
 {
+    ngx_queue_t                      *q;
+    ngx_http_lines_inventory_look_t  *look;
+
+    if (ngx_http_lines_inventory_sweeper.handler == NULL) {
+        return;
+    }
+
     if (ngx_http_lines_inventory_sweeper.timer_set) {
         ngx_del_timer(&ngx_http_lines_inventory_sweeper);
+    }
+
+    /* nobody will hear the answers to these */
+
+    while (!ngx_queue_empty(&ngx_http_lines_inventory_looks)) {
+        q = ngx_queue_head(&ngx_http_lines_inventory_looks);
+        look = ngx_queue_data(q, ngx_http_lines_inventory_look_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_destroy_pool(look->pool);
     }
 }
 
@@ -255,6 +275,7 @@ ngx_http_lines_inventory_look(ngx_http_lines_main_conf_t *lmcf,
                              args, ngx_http_lines_inventory_fate, look)
         != NULL)
     {
+        ngx_queue_insert_tail(&ngx_http_lines_inventory_looks, &look->queue);
         return;
     }
 
@@ -274,6 +295,8 @@ ngx_http_lines_inventory_fate(void *data, redisReply *reply)
     ngx_http_lines_main_conf_t  *lmcf;
 
     lmcf = look->lmcf;
+
+    ngx_queue_remove(&look->queue);
 
     if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
         goto done;

@@ -12,7 +12,6 @@
 #include "ngx_http_lines_failpoint.h"
 
 
-#define NGX_HTTP_LINES_FRESH          1000
 #define NGX_HTTP_LINES_REPEATS        2
 #define NGX_HTTP_LINES_TRIES          16
 #define NGX_HTTP_LINES_STUCK          60000
@@ -24,12 +23,6 @@ static ngx_http_lines_operation_step_t *ngx_http_lines_operation_find_step(
 static ngx_int_t ngx_http_lines_operation_run(ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_operation_repeat(
     ngx_http_lines_operation_t *op);
-static ngx_int_t ngx_http_lines_operation_call_prepare(
-    ngx_http_lines_operation_t *op);
-static ngx_int_t ngx_http_lines_operation_call_send(
-    ngx_http_lines_operation_t *op);
-static ngx_int_t ngx_http_lines_operation_call_claimed(
-    ngx_http_lines_operation_t *op, redisReply *reply);
 static void ngx_http_lines_operation_end(ngx_http_lines_operation_t *op,
     ngx_int_t rc);
 
@@ -341,165 +334,6 @@ ngx_http_lines_operation_undone(ngx_http_lines_operation_t *op)
     }
 
     return ngx_http_lines_operation_step(op, "undone", 0, NULL);
-}
-
-
-ngx_int_t
-ngx_http_lines_operation_call(ngx_http_lines_operation_t *op,
-    ngx_http_lines_operation_run_pt send,
-    ngx_http_lines_operation_answer_pt answer)
-{
-    if (op->lmcf->billing == NULL) {
-        ngx_log_error(NGX_LOG_ERR, op->log, 0,
-                      "lines operation %V: there is no lines_billing",
-                      &op->id);
-        return NGX_ERROR;
-    }
-
-    op->send = send;
-    op->answer = answer;
-
-    return ngx_http_lines_operation_call_prepare(op);
-}
-
-
-ngx_int_t
-ngx_http_lines_operation_call_other(ngx_http_lines_operation_t *op,
-    ngx_http_lines_operation_run_pt send,
-    ngx_http_lines_operation_result_pt result)
-{
-    op->send = send;
-    op->result = result;
-
-    return ngx_http_lines_operation_call_prepare(op);
-}
-
-
-/* no call without a carrier, nor under a lease that it could outlast */
-
-static ngx_int_t
-ngx_http_lines_operation_call_prepare(ngx_http_lines_operation_t *op)
-{
-    ngx_str_t                    key, args[3];
-    u_char                       lease[NGX_INT64_LEN], fence[NGX_INT64_LEN];
-
-    if (op->carrier == NULL) {
-        op->carrier = ngx_http_lines_carrier_create(op->lmcf, &op->id,
-                                                    ngx_cycle->log);
-        if (op->carrier == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (ngx_current_msec - op->claimed < NGX_HTTP_LINES_FRESH) {
-        return ngx_http_lines_operation_call_send(op);
-    }
-
-    key = ngx_http_lines_operation_key(op, "op:%V", &op->id);
-
-    args[0] = key;
-    args[1].data = lease;
-    args[1].len = ngx_sprintf(lease, "%M", op->conf->lease) - lease;
-    args[2].data = fence;
-    args[2].len = ngx_sprintf(fence, "%ui", op->fence) - fence;
-
-    ngx_http_lines_operation_renewed(op);
-
-    return ngx_http_lines_operation_eval(op, &ngx_lines_script_op_claim, 1, 3,
-                                         args,
-                                         ngx_http_lines_operation_call_claimed);
-}
-
-
-static ngx_int_t
-ngx_http_lines_operation_call_claimed(ngx_http_lines_operation_t *op,
-    redisReply *reply)
-{
-    ngx_str_t  word;
-
-    word = ngx_http_lines_reply_str(reply, 0);
-
-    if (word.len != 7 || ngx_strncmp(word.data, "claimed", 7) != 0) {
-        op->lost = 1;
-        return NGX_DONE;
-    }
-
-    /* under the fence held, or a higher one: somebody was there meanwhile */
-
-    if (reply->elements > 2) {
-        ngx_uint_t  i;
-        ngx_str_t   name, value;
-
-        for (i = 2; i + 1 < reply->elements; i += 2) {
-            name = ngx_http_lines_reply_str(reply, i);
-
-            if (name.len != 5 || ngx_strncmp(name.data, "fence", 5) != 0) {
-                continue;
-            }
-
-            value = ngx_http_lines_reply_str(reply, i + 1);
-
-            if ((ngx_uint_t) ngx_atoi(value.data, value.len) != op->fence) {
-                op->fence = ngx_atoi(value.data, value.len);
-                return ngx_http_lines_operation_claim(op);
-            }
-        }
-    }
-
-    return ngx_http_lines_operation_call_send(op);
-}
-
-
-static ngx_int_t
-ngx_http_lines_operation_call_send(ngx_http_lines_operation_t *op)
-{
-    NGX_HTTP_LINES_FAILPOINT_STEP("op.call.before", &op->point);
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: call of %V", &op->id, &op->point);
-
-    return op->send(op);
-}
-
-
-void
-ngx_http_lines_operation_answered(void *data,
-    ngx_http_lines_billing_result_t *result)
-{
-    ngx_http_lines_operation_t  *op = data;
-
-    NGX_HTTP_LINES_FAILPOINT_STEP("op.answer", &op->point);
-
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V answered, outcome %ui, status %ui",
-                   &op->id, &op->point, (ngx_uint_t) result->outcome,
-                   result->status);
-
-    if (result->outcome != NGX_LINES_STRIPE_OK) {
-        ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                      "lines operation %V: %V: billing said %ui \"%V\" \"%V\","
-                      " request \"%V\"", &op->id, &op->point, result->status,
-                      &result->error.type, &result->error.code,
-                      &result->request_id);
-    }
-
-    ngx_http_lines_operation_post(op, op->answer(op, result));
-}
-
-
-void
-ngx_http_lines_operation_other_answered(void *data,
-    ngx_http_lines_result_t *result)
-{
-    ngx_http_lines_operation_t  *op = data;
-
-    NGX_HTTP_LINES_FAILPOINT_STEP("op.answer", &op->point);
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V answered, status %ui",
-                   &op->id, &op->point, result->status);
-
-    ngx_http_lines_operation_post(op, op->result(op, result));
 }
 
 
