@@ -4,6 +4,7 @@ use warnings;
 
 use Cwd ();
 use Exporter 'import';
+use Fcntl qw(LOCK_EX);
 use File::Basename qw(dirname);
 
 our @EXPORT_OK = qw(build_dir make_unit root);
@@ -50,6 +51,10 @@ sub make_unit {
 
     local $ENV{LINES_NGINX_OBJS} = $objs // '';
     delete local @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL LD_PRELOAD)};
+
+    # tests that run side by side build once
+    open my $lock, '>', build_dir() . '/unit.lock' or die "unit.lock: $!\n";
+    flock $lock, LOCK_EX;
 
     my $log = qx{make -C \Q${\root()}/$part\E BUILD=\Q${\build_dir()}\E @{[$san ? 'SAN=1' : '']} @targets 2>&1};
 
