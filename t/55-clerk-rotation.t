@@ -4,6 +4,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use List::Util qw(shuffle);
+use POSIX ();
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Test::Lines::Clerk;
@@ -59,6 +60,60 @@ subtest 'rotation under load' => sub {
     wait_for(sub { $nginx->get('/me', bearer($token))->status == 401 }, 30, 'the end of its key');
     pass 'ends with its key';
 
+    $nginx->quit;
+};
+
+# each worker has a clock of its own, which stands while it is busy: one worker's fetch lies in another's future
+subtest 'keys that are fetched all the time' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 4,
+        http    => 'keepalive_requests 100000;',
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '100ms', jwks_stale => '1h')
+          . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+
+    my $token = $clerk->token(org => 'org_1', claims => {exp => time + 3600});
+    is $nginx->get('/me', bearer($token))->status, 200, 'a token';
+
+    my $fetches = $clerk->fetches;
+    my $burst   = "GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $token\r\n\r\n" x 100;
+    my %count;
+
+    # stands still even longer when it is stopped in the middle of its work
+    my @pids  = $nginx->pids;
+    my $owner = $$;
+    my $child = fork // die "fork: $!";
+    if (!$child) {
+        while (getppid == $owner) {
+            my $pid = $pids[rand @pids];
+            kill 'STOP', $pid;
+            select undef, undef, undef, 0.15;
+            kill 'CONT', $pid;
+            select undef, undef, undef, 0.01;
+        }
+        POSIX::_exit(0);
+    }
+
+    for my $round (1 .. 1000) {
+        last if $clerk->fetches >= $fetches + 30;
+        my @sockets = map { $nginx->socket } 1 .. 4;
+        print $_ $burst and $_->flush for @sockets;
+
+        for my $socket (@sockets) {
+            my $in = '';
+            while ((() = $in =~ m{HTTP/1\.1 \d}g) < 100) { sysread $socket, $in, 65536, length $in or last }
+            $count{$_}++ for $in =~ m{HTTP/1\.1 (\d+)}g;
+        }
+    }
+
+    kill 'KILL', $child;
+    waitpid $child, 0;
+    kill 'CONT', @pids;
+
+    is_deeply [keys %count], [200], 'no request finds them missing' or diag explain \%count;
+    note $clerk->fetches - $fetches . ' fetches';
     $nginx->quit;
 };
 

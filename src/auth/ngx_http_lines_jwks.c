@@ -160,7 +160,7 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
 
     ngx_http_lines_jwks_look(entry);
 
-    age = ngx_current_msec - entry->fetched;
+    age = ngx_http_lines_jwks_age(entry);
 
     usable = (entry->generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
 

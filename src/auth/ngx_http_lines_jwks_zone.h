@@ -35,6 +35,13 @@ ngx_int_t ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks,
     ngx_uint_t due);
 
 
+/*
+ * With the zone locked: how old the set is.  A worker's clock stands while it
+ * is busy, so that another's fetch may have begun in its future: 0 then.
+ */
+
+ngx_msec_t ngx_http_lines_jwks_age(ngx_http_lines_jwks_entry_t *entry);
+
 /* with the zone locked: a mark whose worker is late or dead falls */
 
 void ngx_http_lines_jwks_look(ngx_http_lines_jwks_entry_t *entry);
