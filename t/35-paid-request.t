@@ -467,6 +467,20 @@ subtest 'what gets no answer is stuck, and is tried again by the word of the ope
     is $nginx->admin(POST => 'operations/' . ('0' x 24) . '/retry')->status, 404;
 };
 
+subtest 'lines_operations' => sub {
+    for my $case (
+        ['lease=20s sweep=5s due=30s budget=3s poll=1m,5m,30m every=1h dead=23h5m batch=16', 0],
+        ['lease', 1], ['lease=', 1], ['lease=0', 1], ['lease=soon', 1], ['patience=1s', 1], ['batch=0', 1], ['batch=x', 1],
+        ['lease=1s lease=2s', 1], ['poll=5m,1m', 1], ['poll=', 1], ['poll=1m,', 1], ['poll=1m poll=2m', 1]
+      )
+    {
+        my ($args, $bad) = @$case;
+        my ($code, $output) = $t->test_config(redis => $redis, http => "lines_operations $args;");
+        is !!$code, !!$bad, $args or diag $output;
+        like $output, qr/parameter ".*" of "lines_operations" in .*:\d+/, 'by name and line' if $bad;
+    }
+};
+
 subtest 'a refund that is refused is stuck, never silently done' => sub {
     my ($id, $key, $line, $invoice) = pending();
     $sandbox->pay($invoice);
