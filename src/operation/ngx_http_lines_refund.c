@@ -205,7 +205,7 @@ ngx_http_lines_refund_got(ngx_http_lines_operation_t *op,
 {
     int64_t                      now;
     ngx_int_t                    rc;
-    ngx_str_t                    body, yes = ngx_string("1");
+    ngx_str_t                    body, fields[2], yes = ngx_string("1");
     ngx_lines_stripe_invoice_t  *invoice;
     ngx_lines_stripe_metadata_t  metadata;
 
@@ -254,9 +254,27 @@ ngx_http_lines_refund_got(ngx_http_lines_operation_t *op,
     }
 
     if (ngx_http_lines_operation_get(op, "refund_body").len) {
-        return ngx_http_lines_refund_again(op, now) == NGX_OK
-               ? ngx_http_lines_refund_record(op, &body, now)
-               : ngx_http_lines_operation_rest(op, op->conf->absent, 0, NULL);
+
+        if (ngx_http_lines_refund_again(op, now) == NGX_OK) {
+            return ngx_http_lines_refund_record(op, &body, now);
+        }
+
+        if (ngx_http_lines_operation_get_number(op, "absent_at")) {
+            return ngx_http_lines_operation_rest(op, op->conf->absent, 0,
+                                                 NULL);
+        }
+
+        /* too old to be sent again under its key: this was the first look */
+
+        ngx_str_set(&fields[0], "absent_at");
+
+        if (ngx_lines_redis_format(op->pool, &fields[1], "%L", now)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_lines_operation_rest(op, op->conf->absent, 2, fields);
     }
 
     return ngx_http_lines_refund_record(op, &body, now);
