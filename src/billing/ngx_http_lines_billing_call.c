@@ -329,9 +329,6 @@ ngx_http_lines_billing_done(ngx_http_lines_billing_call_t *call)
 
     result->elapsed = ngx_current_msec - call->start;
 
-    ngx_http_lines_metrics_billing(result->outcome, result->status != 0,
-                                   result->elapsed);
-
     if (result->outcome != NGX_LINES_STRIPE_OK) {
         result->subscription = NULL;
         result->invoice = NULL;
