@@ -209,6 +209,10 @@ ngx_http_lines_payment_paid(ngx_http_lines_operation_t *op)
 {
     ngx_str_t  argv[4], line;
 
+    /* a reader may have come an hour before anybody would look by himself */
+
+    ngx_http_lines_operation_hint(op, &op->id, op->conf->due);
+
     /* the provisioner's list of work, written before the line moves there */
 
     line = ngx_http_lines_operation_get(op, "line");

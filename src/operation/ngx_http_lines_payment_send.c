@@ -419,6 +419,10 @@ ngx_http_lines_payment_again(ngx_http_lines_operation_t *op)
                   "lines operation %V: attempt %ui is dead, another one",
                   &op->id, op->attempt);
 
+    /* there is something to send: not only when its invoice is looked at */
+
+    ngx_http_lines_operation_hint(op, &op->id, op->conf->due);
+
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_request_again,
                                          2, 8, args,
                                          ngx_http_lines_payment_renewed);
