@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_lines_create_announced(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_create_begun(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static void ngx_http_lines_create_withdraw(ngx_http_request_t *r,
+    ngx_http_lines_create_t *create);
 static ngx_int_t ngx_http_lines_create_paid(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_create_included(ngx_http_request_t *r,
@@ -275,6 +277,10 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                : ngx_http_lines_create_included(r, ctx, reply);
     }
 
+    /* refused: nothing of this id will ever be there */
+
+    ngx_http_lines_create_withdraw(r, create);
+
     if (ngx_http_lines_is(&result, "idempotent")) {
         fingerprint = ngx_http_lines_reply_str(reply, 2);
         return ngx_http_lines_idempotency_replay(r, ctx, &create->idem,
@@ -306,6 +312,20 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
+static void
+ngx_http_lines_create_withdraw(ngx_http_request_t *r,
+    ngx_http_lines_create_t *create)
+{
+    ngx_str_t  argv[3];
+
+    ngx_str_set(&argv[0], "ZREM");
+    argv[1] = create->due_key;
+    argv[2] = create->due_member;
+
+    ngx_http_lines_forget_command(r, 3, argv);
+}
+
+
 static ngx_int_t
 ngx_http_lines_create_paid(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
@@ -333,7 +353,7 @@ static ngx_int_t
 ngx_http_lines_create_included(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t                    answer, argv[3];
+    ngx_str_t                    answer;
     ngx_http_lines_create_t     *create;
     ngx_http_lines_main_conf_t  *lmcf;
 
@@ -352,11 +372,7 @@ ngx_http_lines_create_included(ngx_http_request_t *r,
 
         /* done already; a hint that stays is dropped by the sweeper */
 
-        ngx_str_set(&argv[0], "ZREM");
-        argv[1] = create->due_key;
-        argv[2] = create->due_member;
-
-        ngx_http_lines_forget_command(r, 3, argv);
+        ngx_http_lines_create_withdraw(r, create);
     }
 
     return ngx_http_lines_answer(r, ctx, NGX_HTTP_CREATED, &answer);
