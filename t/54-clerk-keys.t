@@ -133,7 +133,7 @@ subtest 'clients that leave' => sub {
 
 subtest 'a worker that dies in the middle of a fetch' => sub {
     my $clerk = clerk();
-    $clerk->upstream->set(delay => 3, times => 1);
+    $clerk->upstream->set(delay => 3);
     my $nginx = setup($clerk);
     my $token = $clerk->token(org => 'org_1');
 
@@ -141,7 +141,7 @@ subtest 'a worker that dies in the middle of a fetch' => sub {
     my @waiting = map { $nginx->get_p('/me', bearer($token)) } 1 .. 20;
 
     # both, so that the one that fetches is among them; the keys that come next are good
-    $clerk->upstream->set(delay => 0, times => 1000);
+    $clerk->upstream->set(delay => 0);
     $nginx->kill_worker for 1 .. 2;
 
     my $answer = wait_for(
