@@ -93,6 +93,8 @@ ngx_http_lines_plan_parameter(ngx_conf_t *cf, ngx_http_lines_plan_t *plan,
         "daily_messages=", NULL
     };
 
+    len = 0;
+
     for (i = 0; names[i]; i++) {
         len = ngx_strlen(names[i]);
 
