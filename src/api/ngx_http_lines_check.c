@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_carrier.h"
+#include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_check.h"
 #include "ngx_http_lines_listing.h"
 #include "ngx_http_lines_workspace.h"
@@ -55,6 +56,7 @@ static void ngx_http_lines_check_cleanup(void *data);
 
 ngx_http_lines_step_pt  ngx_http_lines_check_steps[] = {
     ngx_http_lines_authenticate_session,       /* 401 */
+    ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_discard_body,
     ngx_http_lines_check_id,                   /* 400 */
     ngx_http_lines_check_begin,                /* 400, 404 */
