@@ -2,6 +2,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Compress::Zlib qw(crc32);
 use Digest::SHA qw(sha256_hex);
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
@@ -42,6 +43,30 @@ sub now_ms {
     return $seconds * 1000 + int $us / 1000;
 }
 
+part 'hints of what never began do not hide what did' => sub {
+    my $key    = $paid->workspace('crowd');
+    my $answer = $paid->request($key);
+    is $answer->status, 201, 'created';
+    my $line = $answer->json('/line/_id');
+    wait_for(sub { hint('w:crowd', $line) > now_ms() + 60_000 }, 30, 'the operation to rest');
+    $sandbox->pay($answer->json('/invoiceId'));
+
+    my ($due, $shard) = hint('w:crowd', $line);
+    my $now = now_ms();
+    my @ids = (grep { crc32($_) % 16 == $shard } map { substr sha256_hex("idle$_"), 0, 24 } 1 .. 2000)[0 .. 59];
+    $redis->cli('ZADD', "lines:{due:$shard}", map { ($now - 60_000, "w:crowd $_") } @ids);
+    $redis->cli('ZADD', "lines:{due:$shard}", $now, "w:crowd $line");
+
+    $paid->wait_record('crowd', $line, 'provisioning', 60);
+    my @idle = grep {/^w:crowd /} hints();
+    is scalar @idle, 60, 'the hints stay: the ones of a begin that is on its way are such';
+
+    # a second look five minutes later: then it is over
+    $redis->cli('ZADD', "lines:{due:$shard}", map { (now_ms() - 300_001, $_) } @idle);
+    wait_for(sub { !grep {/^w:crowd /} hints() }, 60, 'old idle hints to be dropped');
+    pass 'dropped';
+};
+
 part 'a begin that is refused leaves no hint' => sub {
     my $key    = $paid->workspace('storm');
     my @looked = $redis->cli('KEYS', 'lines:{ix:*');
@@ -55,6 +80,22 @@ part 'a begin that is refused leaves no hint' => sub {
     my @mine;
     wait_for(sub { @mine = grep {/^w:storm /} hints(); @mine <= 1 }, 30, 'the hints of the others to go');
     is scalar @mine, 1, 'and has a hint';
+};
+
+part 'the end of an operation that may begin again leaves a fresh hint alone' => sub {
+    $sandbox->customer('cus_again');
+    $paid->workspace('again', customer => 'cus_again');
+    my $base = $sandbox->adopt(customer => 'cus_again', price => 'price_growth', status => 'active');
+    $sandbox->webhooks(to => $nginx->url('/webhooks/stripe'));
+    $sandbox->move($base->{id}, status => 'past_due');
+    wait_for(sub { scalar grep {/^w:again /} hints() }, 30, 'the event');
+    my ($id) = map { (split / /)[1] } grep {/^w:again /} hints();
+    ok defined $id, 'there is a hint' or return;
+    $paid->wait_done('again', $id);
+    ok defined hint('w:again', $id), 'the hint of an event that came this moment is still there';
+    $sandbox->webhooks(to => 'http://127.0.0.1:' . $t->free_port . '/nobody');
+    wait_for(sub { !defined hint('w:again', $id) }, 60, 'the hint to go');
+    is $redis->cli('HGET', 'lines:{w:again}:t', 'subscription'), 'past_due', 'read';
 };
 
 part 'a refund that was sent a day ago and is nowhere' => sub {

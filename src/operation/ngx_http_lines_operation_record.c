@@ -478,7 +478,30 @@ ngx_http_lines_operation_hint(ngx_http_lines_operation_t *op, ngx_str_t *id,
 void
 ngx_http_lines_operation_not_due(ngx_http_lines_operation_t *op)
 {
+    u_char     ms[NGX_INT64_LEN];
     ngx_str_t  argv[3];
+
+    if (op->kind
+        && (ngx_http_lines_is(&op->kind->name, "plan")
+            || ngx_http_lines_is(&op->kind->name, "lapse")))
+    {
+        /* it may have begun once more since it ended: that hint is its own */
+
+        if (ngx_http_lines_due(op->pool, &op->tenant, &op->id, &argv[0],
+                               &argv[1])
+            != NGX_OK)
+        {
+            return;
+        }
+
+        argv[2].data = ms;
+        argv[2].len = ngx_sprintf(ms, "%M", op->conf->late) - ms;
+
+        (void) ngx_lines_redis_eval(op->lmcf->redis,
+                                    &ngx_lines_script_due_done, 1, 3, argv,
+                                    ngx_http_lines_operation_unheard, NULL);
+        return;
+    }
 
     ngx_str_set(&argv[0], "ZREM");
 
@@ -504,8 +527,8 @@ ngx_http_lines_operation_forget(ngx_http_lines_operation_t *op,
 void
 ngx_http_lines_operation_idle(ngx_http_lines_operation_t *op)
 {
-    u_char     ms[NGX_INT64_LEN];
-    ngx_str_t  args[3];
+    u_char     ms[NGX_INT64_LEN], late[NGX_INT64_LEN];
+    ngx_str_t  args[4];
 
     if (ngx_http_lines_due(op->pool, &op->tenant, &op->id, &args[0], &args[1])
         != NGX_OK)
@@ -515,9 +538,11 @@ ngx_http_lines_operation_idle(ngx_http_lines_operation_t *op)
 
     args[2].data = ms;
     args[2].len = ngx_sprintf(ms, "%M", op->conf->hint) - ms;
+    args[3].data = late;
+    args[3].len = ngx_sprintf(late, "%M", op->conf->late) - late;
 
     (void) ngx_lines_redis_eval(op->lmcf->redis, &ngx_lines_script_due_drop, 1,
-                                3, args, ngx_http_lines_operation_unheard,
+                                4, args, ngx_http_lines_operation_unheard,
                                 NULL);
 }
 
