@@ -144,7 +144,10 @@ test: packages-test
 	@echo "== all tests: clang, sanitizers"
 	@$(MAKE) --no-print-directory CC=clang SAN=1 prove
 
-PROVE = env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL \
+# what make was told is for this build, not for those that tests make
+
+PROVE = env $(foreach v,MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL \
+                        CC SAN FAILPOINTS BUILD TESTS,-u $v) \
     LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(MODULE) \
     LINES_MODULE_FAILPOINTS=$(DIR)-failpoints/ngx_http_lines_module.so \
     LINES_PRELOAD=$(PRELOAD) \
