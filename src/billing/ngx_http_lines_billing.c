@@ -198,13 +198,13 @@ ngx_http_lines_billing_list_subscriptions(ngx_http_lines_carrier_t *carrier,
     ngx_str_t *customer, ngx_http_lines_billing_pt handler, void *data)
 {
     return ngx_http_lines_billing_find_subscriptions(carrier, customer, NULL,
-                                                     handler, data);
+                                                     0, handler, data);
 }
 
 
 ngx_int_t
 ngx_http_lines_billing_find_subscriptions(ngx_http_lines_carrier_t *carrier,
-    ngx_str_t *customer, ngx_lines_stripe_metadata_t *match,
+    ngx_str_t *customer, ngx_lines_stripe_metadata_t *match, int64_t since,
     ngx_http_lines_billing_pt handler, void *data)
 {
     ngx_uint_t                      i;
@@ -218,6 +218,7 @@ ngx_http_lines_billing_find_subscriptions(ngx_http_lines_carrier_t *carrier,
         return NGX_ERROR;
     }
 
+    call->since = since;
     call->result.subscriptions = ngx_array_create(carrier->pool, 4,
                                      sizeof(ngx_lines_stripe_subscription_t));
 
@@ -346,6 +347,10 @@ ngx_http_lines_billing_read_subscriptions(ngx_http_lines_billing_call_t *call,
         }
 
         call->last = subscription.id;
+
+        if (subscription.created && subscription.created < call->since) {
+            return NGX_OK;
+        }
 
         if (!ngx_http_lines_billing_matches(call, &subscription.metadata)) {
             continue;

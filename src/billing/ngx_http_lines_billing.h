@@ -102,13 +102,15 @@ ngx_int_t ngx_http_lines_billing_cancel_subscription(
 /*
  * GET /v1/subscriptions?customer&status=all, all pages: those that are of this
  * deployment and match what is set of tenant, line, operation and attempt.
+ * The newest come first: what was created before since (seconds, 0: all) is
+ * not read, or a customer with hundreds could never be proven to lack one.
  * UNKNOWN: not everything could be read.
  */
 
 ngx_int_t ngx_http_lines_billing_find_subscriptions(
     ngx_http_lines_carrier_t *carrier, ngx_str_t *customer,
-    ngx_lines_stripe_metadata_t *match, ngx_http_lines_billing_pt handler,
-    void *data);
+    ngx_lines_stripe_metadata_t *match, int64_t since,
+    ngx_http_lines_billing_pt handler, void *data);
 
 /*
  * The same without a match: all of the customer's subscriptions, whoever made

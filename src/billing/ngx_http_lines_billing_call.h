@@ -52,6 +52,7 @@ struct ngx_http_lines_billing_call_s {
     /* of lists */
     ngx_str_t                         customer;  /* escaped */
     ngx_lines_stripe_metadata_t      *match;
+    int64_t                           since;     /* seconds */
     ngx_uint_t                        pages;
     ngx_str_t                         last;      /* id, the page's last */
 

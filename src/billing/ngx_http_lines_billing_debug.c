@@ -296,8 +296,8 @@ ngx_http_lines_billing_debug_send(ngx_http_lines_billing_debug_t *debug)
 
     if (ngx_http_lines_billing_debug_is("find")) {
         return ngx_http_lines_billing_find_subscriptions(c, &debug->id,
-                                                         &debug->match, done,
-                                                         debug);
+                                                         &debug->match, 0,
+                                                         done, debug);
     }
 
     if (ngx_http_lines_billing_debug_is("list")) {

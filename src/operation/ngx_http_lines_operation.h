@@ -241,6 +241,12 @@ void ngx_http_lines_operation_renewed(ngx_http_lines_operation_t *op);
 /* claims anew: reads the record again and runs the step that it is in */
 ngx_int_t ngx_http_lines_operation_claim(ngx_http_lines_operation_t *op);
 
+/*
+ * Nothing of the operation can be older at billing: seconds, a day before it
+ * began, for clocks that differ.
+ */
+int64_t ngx_http_lines_operation_since(ngx_http_lines_operation_t *op);
+
 /* Redis' time, milliseconds */
 int64_t ngx_http_lines_operation_now(ngx_http_lines_operation_t *op);
 

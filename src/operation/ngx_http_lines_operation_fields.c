@@ -10,6 +10,9 @@
 #include "ngx_http_lines_operation.h"
 
 
+#define NGX_HTTP_LINES_OPERATION_DAY  86400
+
+
 ngx_str_t
 ngx_http_lines_operation_get(ngx_http_lines_operation_t *op, const char *name)
 {
@@ -146,4 +149,16 @@ int64_t
 ngx_http_lines_operation_now(ngx_http_lines_operation_t *op)
 {
     return op->now + (int64_t) (ngx_current_msec - op->claimed);
+}
+
+
+int64_t
+ngx_http_lines_operation_since(ngx_http_lines_operation_t *op)
+{
+    int64_t  begun;
+
+    begun = ngx_http_lines_operation_get_number(op, "begun") / 1000;
+
+    return begun > NGX_HTTP_LINES_OPERATION_DAY
+           ? begun - NGX_HTTP_LINES_OPERATION_DAY : 0;
 }

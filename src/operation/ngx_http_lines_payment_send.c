@@ -321,6 +321,7 @@ ngx_http_lines_payment_find(ngx_http_lines_operation_t *op)
 
     return ngx_http_lines_billing_find_subscriptions(op->carrier, &customer,
                                          &match,
+                                         ngx_http_lines_operation_since(op),
                                          ngx_http_lines_operation_answered,
                                          op);
 }
