@@ -196,6 +196,8 @@ main(int argc, char **argv)
         fail("no usable keys");
     }
 
+    free(text.data);
+
     options.issuer.data = (u_char *) argv[2];
     options.issuer.len = strlen(argv[2]);
     options.parties = parties;
