@@ -171,6 +171,11 @@ $redis->start unless $redis->alive;
 $sandbox->clear_faults;
 $told->reset(status => 200);
 
+if (!$told->alive) {
+    diag 'the provisioner had died by itself';
+    $told->restart;
+}
+
 my $start = Time::HiRes::time();
 my @disagreements;
 
