@@ -32,7 +32,8 @@ sub fetch () {
 
     run(<<"END") unless $tree->();
 cd $dir && mkdir -p lists/partial cache/archives/partial && . /etc/os-release &&
-echo "deb-src http://deb.debian.org/debian \$VERSION_CODENAME main" > list &&
+mirror=\$(apt-get indextargets --format '\$(REPO_URI)' 'Created-By: Packages' | grep '/debian/*\$' | head -n 1) &&
+test -n "\$mirror" && echo "deb-src \$mirror \$VERSION_CODENAME main" > list &&
 apt="timeout 120 apt-get -qq -o Dir::Etc::SourceList=$dir/list -o Dir::Etc::SourceParts=/dev/null \\
     -o Dir::State::Lists=$dir/lists -o Dir::Cache=$dir/cache -o APT::Sandbox::User=" &&
 \$apt update && \$apt source nginx
