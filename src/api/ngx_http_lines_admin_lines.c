@@ -379,7 +379,6 @@ ngx_http_lines_admin_announce(ngx_http_request_t *r,
 {
     ngx_int_t                     rc;
     ngx_str_t                     argv[4];
-    ngx_time_t                   *tp;
     ngx_http_lines_main_conf_t   *lmcf;
     ngx_http_lines_admin_line_t  *al;
 
@@ -414,23 +413,20 @@ ngx_http_lines_admin_announce(ngx_http_request_t *r,
         return rc;
     }
 
-    tp = ngx_timeofday();
-
-    ngx_str_set(&argv[0], "ZADD");
+    /* due by Redis' clock, as everything that the sweeper looks at */
 
     if (ngx_http_lines_due(r->pool, &ctx->identity.tenant, &al->operation,
-                           &argv[1], &argv[3])
+                           &argv[0], &argv[1])
         != NGX_OK
-        || ngx_lines_redis_format(r->pool, &argv[2], "%L",
-                                  (int64_t) tp->sec * 1000 + tp->msec
-                                  + (int64_t) lmcf->operation->due)
+        || ngx_lines_redis_format(r->pool, &argv[2], "%M",
+                                  lmcf->operation->due)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_command(r, ctx, 4, argv,
-                                  ngx_http_lines_admin_announced);
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_due_add, 1, 3, argv,
+                               ngx_http_lines_admin_announced);
 }
 
 
