@@ -16,12 +16,12 @@ image="buildah debootstrap iproute2"
 command -v dpkg-query > /dev/null || exit 0
 
 wanted=
-npm=
+tests_too=
 for group in "$@"; do
     case $group in
     build) wanted="$wanted $build" ;;
     run)   wanted="$wanted $run" ;;
-    test)  wanted="$wanted $tests"; npm=yes ;;
+    test)  wanted="$wanted $tests"; tests_too=yes ;;
     roots) wanted="$wanted $roots" ;;
     image) wanted="$wanted $image" ;;
     *)     echo "packages.sh: no group \"$group\"" >&2; exit 2 ;;
@@ -38,7 +38,7 @@ for package in $wanted; do
 done
 
 # a browser of any name will do; so will a node and an npm from elsewhere
-if [ -n "$npm" ]; then
+if [ -n "$tests_too" ]; then
     for browser in chromium-headless-shell chromium; do
         if installed $browser; then browser=; break; fi
     done
@@ -48,19 +48,40 @@ fi
 # The official SDKs, which judge the module, need node 20.  Where Debian's own
 # is older, nothing of it is installed, and the tests that need it are skipped.
 add_node() {
-    [ -n "$npm" ] || return 0
     command -v node > /dev/null && command -v npm > /dev/null && return 0
 
-    candidate=$(apt-cache policy nodejs | sed -n 's/^ *Candidate: //p')
-
-    if dpkg --compare-versions "${candidate:-0}" ge 20; then
+    if offers nodejs 20; then
         missing="$missing nodejs npm"
     elif [ "${1-}" = say ]; then
         echo "No node 20 here: the tests that need it will be skipped."
     fi
 }
 
-add_node
+# Compose itself reads our file in a test; version 1 cannot.
+add_compose() {
+    docker compose version > /dev/null 2>&1 && return 0
+    installed docker-compose && return 0
+
+    if offers docker-compose 2; then
+        missing="$missing docker-compose"
+    elif [ "${1-}" = say ]; then
+        echo "No Compose 2 here: the test that needs it will be skipped."
+    fi
+}
+
+offers() {
+    candidate=$(apt-cache policy "$1" | sed -n 's/^ *Candidate: \([0-9]\)/\1/p')
+    dpkg --compare-versions "${candidate:-0}" ge "$2"
+}
+
+add_for_tests() {
+    [ -n "$tests_too" ] || return 0
+    add_node "$@"
+    add_compose "$@"
+}
+
+before=$missing
+add_for_tests
 
 missing=${missing# }
 [ -n "$missing" ] || exit 0
@@ -96,7 +117,8 @@ export DEBIAN_FRONTEND=noninteractive
 
 # the lists may be old, or not there at all
 apt-get update -qq < /dev/null || fail
-case $missing in *nodejs*) ;; *) add_node say ;; esac
+missing=$before
+add_for_tests say
 apt-get install -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends $missing \
     < /dev/null > /dev/null || fail
 

@@ -4,7 +4,8 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Mojo::File qw(path);
+use Mojo::File qw(path tempdir);
+use Mojo::JSON qw(decode_json);
 use Test::Lines::Compose;
 
 my $root     = path($FindBin::Bin)->dirname;
@@ -98,5 +99,43 @@ is_deeply $compose->data->{services}{redis}{volumes}, ['redis:/data'], 'Redis ke
 like $services->{redis}{command}, qr/--appendonly yes --appendfsync always/, 'all that it has acknowledged';
 like $services->{redis}{command}, qr/--maxmemory-policy noeviction/,         'and evicts nothing';
 like $services->{replica}{command}, qr/--replicaof redis 6379/,              'it has a replica';
+
+# Compose 2 needs no engine to read a file: as a plugin of docker's client, or as Debian 13 has it
+my ($cli) = grep { (qx($_ version 2> /dev/null) // '') =~ /version v?2\./ } 'docker compose', 'docker-compose';
+
+subtest 'as Compose itself reads it' => sub {
+    plan skip_all => 'there is no Compose 2 here' unless $cli;
+
+    my $read = sub ($file) {
+        my $text = qx($cli -f '$file' config --format json 2>&1);
+        return $? ? diag $text : decode_json $text;
+    };
+
+    my $known = $read->($compose->file) or return fail 'it is refused';
+    is_deeply [sort keys %{$known->{services}}], [sort keys %$services], 'the services';
+
+    # a "$" is printed as it would have to be written
+    my $words = sub ($list) { $list && [map { s/\$\$/\$/gr } @$list] };
+
+    for my $name (sort keys %$services) {
+        my ($mine, $its) = ($services->{$name}, $known->{services}{$name});
+
+        for my $key (qw(entrypoint command)) {
+            my $argv = Test::Lines::Compose::words($mine->{$key});
+            is_deeply $words->($its->{$key}), $argv, "$name: $key" if $argv && @$argv;
+        }
+
+        is_deeply {map { $_ => $its->{depends_on}{$_}{condition} } keys %{$its->{depends_on} // {}}},
+          {map { $_ => $mine->{depends_on}{$_}{condition} } keys %{$mine->{depends_on} // {}}}, 'what it waits for';
+        is_deeply [sort map { $_->{target} } @{$its->{volumes}}],
+          [sort map { (split /:/)[1] } @{$mine->{volumes}}], 'its volumes';
+        is $its->{mem_limit}, ($mine->{mem_limit} =~ s/m$//r) * 1024 * 1024, 'its memory';
+        is $its->{networks}{default}{ipv4_address}, $compose->address($name), 'its address';
+    }
+
+    my $broken = tempdir->child('compose.yaml')->spew(path($compose->file)->slurp =~ s/^    mem_limit/    memory_limit/mr
+          =~ s/^  mem_limit/  memory_limit/mr);
+    isnt system("$cli -f '$broken' config -q > /dev/null 2>&1"), 0, 'a key that it does not know is refused';
+};
 
 done_testing;

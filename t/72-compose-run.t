@@ -24,7 +24,7 @@ subtest 'up' => sub {
       for [qw(secrets sandbox)], [qw(redis node1)], [qw(sandbox node2)], [qw(node1 balancer)], [qw(balancer demo)];
 };
 
-BAIL_OUT('the demo is not up') unless $compose->parts->{demo};
+die "the demo is not up\n" unless $compose->parts->{demo};
 
 $compose->wait_completed('demo');
 $compose->wait_healthy($_) for qw(replica players node1 node2 balancer);
