@@ -89,7 +89,7 @@ subtest 'Redis away: billing has to send it again' => sub {
     my $sub = 'sub_any';
     is event('invoice.paid', {id => $invoice, object => 'invoice', status => 'paid', parent => {subscription_details => {subscription => $sub, metadata => {lines_deployment => 'test', tenant => "w:$id", line_request => $line}}}})->status, 503;
     $redis->cont;
-    wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'Redis again');
+    $nginx->wait_redis;
 };
 
 subtest 'an orphan is refunded' => sub {

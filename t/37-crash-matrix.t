@@ -219,7 +219,7 @@ for my $case (@cases) {
 # billing and Redis answer; the sweepers sweep
 (my $swept = $http) =~ s/lines_operations [^;]+;/lines_operations $quick;/;
 $nginx->http($swept)->reload(wait_old => 1);
-wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'readiness');
+$nginx->wait_redis;
 
 # clients and billing say it again
 $flows{$_->{flow}}{again}->($_) for @cases;

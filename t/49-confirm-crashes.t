@@ -103,7 +103,7 @@ for my $case (@cases) {
 # billing and Redis answer; the sweepers sweep, for every other case; the rest is for the client to go on with
 (my $swept = $http) =~ s/lines_operations [^;]+;/lines_operations $quick;/;
 $nginx->http($swept)->reload(wait_old => 1);
-wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'readiness');
+$nginx->wait_redis;
 
 my $start = time;
 my @left;

@@ -399,6 +399,29 @@ sub pids ($self) {
     return @pids;
 }
 
+=head2 wait_redis
+
+Waits until each worker has its Redis, for a while: that one says it is ready
+tells nothing of the others.
+
+=cut
+
+sub wait_redis ($self, $seconds = 60) {
+    my $calm = 0;
+
+    $self->t->wait_for(
+        sub {
+            my ($have) = $self->get('/_lines/metrics')->body =~ /^lines_redis_connected_workers (\d+)$/m;
+            $calm = ($have // 0) == $self->workers ? $calm + 1 : 0;
+            return $calm >= 10;
+        },
+        $seconds,
+        "Redis for all workers of $self->{name}"
+    );
+
+    return $self;
+}
+
 =head2 reload
 
     $nginx->reload;
