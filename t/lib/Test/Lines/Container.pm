@@ -83,7 +83,8 @@ sub alone ($class) {
 
 The directory of the images, which C<make image> has made; they are built anew
 where their sources have changed since. Where there are none the test is
-skipped, unless LINES_IMAGE is set, which builds them.
+skipped, unless LINES_IMAGE is set, which builds them. LINES_BASE is another
+release, as for C<make image>.
 
 =cut
 
@@ -95,7 +96,9 @@ sub images ($class) {
     my $root  = path(__FILE__)->to_abs->dirname->dirname->dirname->dirname->dirname;
     my $build = path($ENV{LINES_BUILD} || "$root/build")->to_abs;
 
-    $images = "$build/image";
+    my $base  = $ENV{LINES_BASE} || 'trixie';
+
+    $images = "$build/image" . ($base eq 'trixie' ? '' : "-$base");
     return $images if $ENV{LINES_ALONE};
 
     _skip('there are no images: make image') unless $ENV{LINES_IMAGE} || -d $images;
