@@ -103,7 +103,7 @@ subtest 'the plan table' => sub {
 subtest 'max= counts included and paid lines' => sub {
     my $capped = $t->nginx(name => 'capped', redis => $redis, plans => "lines_plan solo phone included=5 max=2;\n");
     my $key    = $capped->workspace(org_capped => {plan => 'solo', subscription => 'active'});
-    is $capped->post_json('/api/line-requests', \%phone, $capped->bearer($key))->status, $_, "$_" for 201, 201, 403;
+    is $capped->post_json('/api/line-requests', \%phone, $capped->bearer($key))->status, $_, "over a ceiling of two: $_" for 201, 201, 403;
 };
 
 subtest 'a subscription is required' => sub {
