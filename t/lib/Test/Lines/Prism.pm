@@ -30,7 +30,9 @@ Test::Lines::Prism - a proxy that refuses what an OpenAPI document does not allo
 Prism stands between the module and the billing sandbox. A request that
 violates the schema is answered with 422 and never reaches the upstream; an
 answer that violates it becomes a 500. Options: C<upstream> (a URL; required),
-C<spec> (default F<t/data/stripe-openapi.json>), C<port>, C<name>, C<dir>.
+C<spec> (default F<t/data/stripe-openapi.json>), C<port>, C<name>, C<dir>;
+C<options>, without whose C<--errors> all goes through, and what is wrong is
+told in the header C<sl-violations> of the answer.
 
 =head2 available
 
@@ -53,6 +55,7 @@ has name => 'prism';
 has dir  => sub ($self) { $self->t->dir };
 has port => sub { Test::Lines::Port::free_port() };
 has spec => sub ($self) { path(__FILE__)->to_abs->dirname->dirname->dirname->dirname->child('data', 'stripe-openapi.json') };
+has options => sub { ['--errors'] };
 has [qw(t upstream)];
 
 sub available ($class) { node_dir() }
@@ -67,7 +70,7 @@ sub start ($self) {
     $self->command([
         'node', "$node/node_modules/\@stoplight/prism-cli/dist/index.js",
         'proxy', $self->spec . '', $self->upstream,
-        '--errors', '--host', '127.0.0.1', '--port', $self->port
+        @{$self->options}, '--host', '127.0.0.1', '--port', $self->port
     ]);
     $self->SUPER::start;
 
