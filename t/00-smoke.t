@@ -3,6 +3,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 
@@ -31,5 +32,12 @@ $nginx->reload;
 $nginx->kill_worker;
 
 is scalar @{$nginx->get('/api/lines/by-user', $me)->json('/lines')}, 2, 'after a reload and a dead worker too';
+
+# a stranger who has the port is not taken for the server that a test started
+my $stranger = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die "listen: $!";
+ok !eval { $t->upstream(port => $stranger->sockport); 1 }, 'an upstream whose port is taken does not start';
+like $@, qr/upstream \S+ does not start: .*Address already in use/, 'and says why';
+my $upstream = $t->upstream(json => {up => 1});
+is $t->nginx(redis => $redis, server => "location /x { proxy_pass @{[$upstream->url]}; }")->get('/x')->json('/up'), 1, 'one of its own does';
 
 $t->done;

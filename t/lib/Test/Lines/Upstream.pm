@@ -1,7 +1,9 @@
 package Test::Lines::Upstream;
 use Mojo::Base -base, -signatures;
 
+use Carp qw(croak);
 use Fcntl qw(:flock);
+use IO::Handle;
 use Mojo::File qw(path);
 use Mojo::IOLoop;
 use Mojo::JSON qw(decode_json encode_json);
@@ -81,26 +83,36 @@ sub clear ($self) {
 sub start ($self) {
     $self->port($self->port // Test::Lines::Port::free_port());
 
+    pipe my $said, my $says or die "pipe: $!";
+
     my $parent = $$;
     my $pid    = fork // die "fork: $!";
 
     if (!$pid) {
         $SIG{$_} = 'DEFAULT' for qw(INT TERM ALRM);
-        eval { $self->_serve($parent) };
-        print STDERR $@ if $@;
+        close $said;
+        eval { $self->_serve($parent, $says) };
+        if ($@) { $says->opened ? syswrite $says, $@ : print STDERR $@ }
         POSIX::_exit(0);
     }
 
+    close $says;
+    $said->blocking(0);
     $self->pid($pid);
 
-    $self->t->wait_for(
-        sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->port) },
-        30, "upstream $self->{name}");
+    # whoever else has the port would answer a connection, too
+    my $words = '';
+    $self->t->wait_for(sub { defined sysread $said, $words, 4096 }, 30, "upstream $self->{name}");
+
+    if ($words ne "listening\n") {
+        $self->stop;
+        croak "upstream $self->{name} does not start: $words";
+    }
 
     return $self;
 }
 
-sub _serve ($self, $parent) {
+sub _serve ($self, $parent, $says) {
     chdir $self->dir;
     Mojo::IOLoop->reset;
     srand;
@@ -118,7 +130,11 @@ sub _serve ($self, $parent) {
 
     Mojo::IOLoop->recurring(0.5 => sub { POSIX::_exit(0) if getppid != $parent });
 
-    $daemon->run;
+    $daemon->start;
+    syswrite $says, "listening\n";
+    close $says;
+
+    $daemon->ioloop->start;
 }
 
 sub _answer ($self, $c) {
