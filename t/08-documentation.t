@@ -82,6 +82,14 @@ subtest "the operator's API" => sub {
     }
 };
 
+subtest 'metrics' => sub {
+    my %there = map { $_->[1] eq 'counter' ? "$_->[0]_total" : $_->[0] => 1 }
+      map { [/"(lines_\w+)",\s*"(\w+)"/] } $source =~ /ngx_http_lines_metrics_(?:family|single)\(out,\s*("lines_\w+",\s*"\w+")/g;
+    my @told = map { /`(lines_\w+)`/g } path("$root/conf/metrics.md")->slurp =~ /^\|([^|]*`lines_[^|]*)\|/gm;
+    cmp_ok scalar(keys %there), '>', 20, 'families were found';
+    same(family => [keys %there], \@told);
+};
+
 subtest 'the README' => sub {
     my $readme = path("$root/README.md")->slurp;
     cmp_ok scalar(split /\n/, $readme), '<=', 170, 'at most three screens';

@@ -5,6 +5,7 @@ use lib "$FindBin::Bin/lib";
 use IPC::Open3;
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
+use Test::Lines::Clerk;
 
 my $t        = Test::Lines->new;
 my $redis    = $t->redis;
@@ -23,8 +24,8 @@ my $key   = $nginx->workspace(one => {plan => 'growth'});
 my $auth  = $nginx->bearer($key);
 
 # { 'name{labels}' => value }
-sub scrape ($headers = {}) {
-    my $answer = $nginx->get('/metrics', $headers);
+sub scrape ($headers = {}, $server = $nginx) {
+    my $answer = $server->get('/metrics', $headers);
     die $answer->to_string unless $answer->status == 200;
     return {map { /^(\S+\{.*\}|\S+) (\S+)$/ ? ($1 => $2) : () } grep { !/^#/ } split /\n/, $answer->body};
 }
@@ -208,6 +209,61 @@ sub promtool ($text) {
     $redis->cont;
     wait_for(sub { scrape()->{'lines_redis_breaker_workers{state="closed"}'} == 2 }, 30, 'the breakers to close');
     cmp_ok scrape()->{lines_redis_reconnects_total}, '>=', 1, 'reconnects';
+}
+
+# session tokens and their issuer's keys
+{
+    ok !(grep {/^lines_(?:jwks|token_cache)_/} keys %{scrape()}), 'nothing of keys without lines_clerk';
+
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    $clerk->upstream->stop;
+    my $clerked = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        server  => $clerk->location . 'location = /metrics { lines_metrics; } location = /me { lines_auth clerk; empty_gif; '
+          . $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '800ms', jwks_stale => '10m', jwks_cooldown => '500ms') . '}'
+    );
+    my sub value ($name) { scrape({}, $clerked)->{"lines_$name"} }
+    my sub fetches ($outcome) { value(qq{jwks_fetches_total{outcome="$outcome"}}) }
+    my sub lookups ($result) { value(qq{token_cache_lookups_total{result="$result"}}) }
+    my $token = $clerked->bearer($clerk->token);
+
+    wait_for(sub { fetches('error') >= 2 }, 60, 'fetches of an issuer that is away');
+    is value('jwks_issuers_without_keys'), 1, 'its keys are missing';
+    is value('jwks_age_seconds'), undef, 'and have no age';
+    is fetches('ok') + fetches('invalid'), 0, 'nothing else happened';
+
+    $clerk->upstream->restart;
+    wait_for(sub { $clerked->get('/me', $token)->status == 200 }, 60, 'the keys');
+    is value('jwks_issuers_without_keys'), 0, 'none is missing';
+    cmp_ok fetches('ok'), '>=', 1, 'a good fetch';
+
+    my ($hits, $misses) = map { lookups($_) } qw(hit miss);
+    cmp_ok $misses, '>=', 1, 'what was verified had not been cached';
+    $clerked->get('/me', $token) for 1 .. 5;
+    is lookups('hit') - $hits, 5, 'each further one is a hit';
+    is lookups('miss'), $misses, 'and none a miss';
+    $clerked->get('/me', $clerked->bearer($clerk->token));
+    is lookups('miss'), $misses + 1, 'another token is a miss';
+
+    my $errors = fetches('error');
+    $clerk->upstream->set(body => '<html>');
+    wait_for(sub { fetches('invalid') >= 2 }, 60, 'what are no keys');
+    is fetches('error'), $errors, 'an answer is no error';
+    my $good = fetches('ok');
+    wait_for(sub { value('jwks_age_seconds') >= 2 }, 60, 'the keys to grow old');
+    is fetches('ok'), $good, 'as none were fetched';
+
+    $clerk->upstream->set(body => '{"keys":[]}');
+    my $invalid = fetches('invalid');
+    wait_for(sub { fetches('invalid') > $invalid }, 60, 'a set of none');
+    is fetches('ok'), $good, 'is not a good one';
+
+    $clerk->upstream->reset(json => $clerk->jwks('first'));
+    wait_for(sub { fetches('ok') > $good && value('jwks_age_seconds') <= 1 }, 60, 'fresh keys');
+    my ($code, $said) = promtool($clerked->get('/metrics')->body);
+    is $code . $said, '0', 'promtool has no complaint of these either';
+    $clerked->quit;
 }
 
 for (['lines_metrics survey=x;', qr/invalid parameter "survey=x"/], ['lines_metrics nonsense;', qr/invalid parameter "nonsense"/]) {

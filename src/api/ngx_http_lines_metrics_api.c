@@ -5,6 +5,7 @@
 
 #include "ngx_http_lines_metrics_api.h"
 #include "ngx_http_lines_metrics_text.h"
+#include "ngx_http_lines_metrics_auth.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_survey.h"
 #include "ngx_http_lines_limit.h"
@@ -20,7 +21,6 @@ static ngx_int_t ngx_http_lines_metrics_send(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_metrics_out_t *out);
 
 static void ngx_http_lines_metrics_requests(ngx_http_lines_metrics_out_t *out);
-static void ngx_http_lines_metrics_auth(ngx_http_lines_metrics_out_t *out);
 static void ngx_http_lines_metrics_limits(ngx_http_lines_metrics_out_t *out,
     ngx_http_lines_main_conf_t *lmcf);
 static void ngx_http_lines_metrics_redis(ngx_http_lines_metrics_out_t *out);
@@ -113,7 +113,7 @@ ngx_http_lines_metrics_show(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     out.open = ngx_http_lines_metrics_wants_open(r);
 
     ngx_http_lines_metrics_requests(&out);
-    ngx_http_lines_metrics_auth(&out);
+    ngx_http_lines_metrics_auth(&out, lmcf);
     ngx_http_lines_metrics_limits(&out, lmcf);
     ngx_http_lines_metrics_redis(&out);
 
@@ -221,46 +221,6 @@ ngx_http_lines_metrics_requests(ngx_http_lines_metrics_out_t *out)
                                         "lines_http_request_duration_seconds",
                                         &labels, offset);
     }
-}
-
-
-static void
-ngx_http_lines_metrics_auth(ngx_http_lines_metrics_out_t *out)
-{
-    u_char      buffer[NGX_HTTP_LINES_METRICS_LABELS];
-    ngx_str_t   labels;
-    ngx_uint_t  i;
-
-    labels.data = buffer;
-
-    ngx_http_lines_metrics_family(out, "lines_auth_attempts", "counter",
-                                  "Authentications by method and outcome.");
-
-    for (i = 0;
-         i < out->area->registries[NGX_HTTP_LINES_METRICS_AUTH].count;
-         i++)
-    {
-        ngx_http_lines_metrics_labels(out, NGX_HTTP_LINES_METRICS_AUTH, i,
-                                      "method", "outcome", &labels);
-
-        ngx_http_lines_metrics_print(out,
-                                     "lines_auth_attempts_total{%V} %uA\n",
-                                     &labels,
-                                     ngx_http_lines_metrics_of(out, auth[i]));
-    }
-
-    ngx_http_lines_metrics_family(out, "lines_key_cache_lookups", "counter",
-                                  "API keys looked up in the cache: hit, "
-                                  "miss (Redis was asked), stale (used, as "
-                                  "Redis could not be asked).");
-
-    ngx_http_lines_metrics_print(out,
-        "lines_key_cache_lookups_total{result=\"hit\"} %uA\n"
-        "lines_key_cache_lookups_total{result=\"miss\"} %uA\n"
-        "lines_key_cache_lookups_total{result=\"stale\"} %uA\n",
-        ngx_http_lines_metrics_of(out, key_cache_hits),
-        ngx_http_lines_metrics_of(out, key_cache_misses),
-        ngx_http_lines_metrics_of(out, key_cache_stale));
 }
 
 

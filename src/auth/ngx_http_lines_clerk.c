@@ -5,6 +5,7 @@
 
 #include "ngx_http_lines_clerk.h"
 #include "ngx_http_lines_token_cache.h"
+#include "ngx_http_lines_metrics.h"
 #include "ngx_lines_bearer.h"
 
 
@@ -216,8 +217,12 @@ ngx_http_lines_clerk_judge(ngx_http_lines_ctx_t *ctx,
             ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                            "lines clerk: cached");
 
+            ngx_http_lines_metrics_inc(token_cache_hits);
+
             return ngx_http_lines_clerk_accept(ctx, session);
         }
+
+        ngx_http_lines_metrics_inc(token_cache_misses);
     }
 
     /* nonsense is refused though the keys be away */

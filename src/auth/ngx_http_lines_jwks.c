@@ -7,6 +7,7 @@
 #include "ngx_http_lines_jwks.h"
 #include "ngx_http_lines_jwks_fetch.h"
 #include "ngx_http_lines_jwks_zone.h"
+#include "ngx_http_lines_metrics.h"
 
 
 /* how soon waiting requests look at what another worker does */
@@ -273,14 +274,17 @@ ngx_http_lines_jwks_begin(ngx_http_lines_jwks_t *jwks, ngx_uint_t number)
         return NGX_OK;
     }
 
-    ngx_http_lines_jwks_fetched(jwks, number, ngx_current_msec, NULL,
-                                &changed);
+    ngx_http_lines_metrics_inc(
+                           jwks_fetches[NGX_HTTP_LINES_METRICS_FETCH_ERROR]);
+
+    (void) ngx_http_lines_jwks_fetched(jwks, number, ngx_current_msec, NULL,
+                                       &changed);
 
     return NGX_ERROR;
 }
 
 
-void
+ngx_int_t
 ngx_http_lines_jwks_fetched(ngx_http_lines_jwks_t *jwks, ngx_uint_t fetch,
     ngx_msec_t start, ngx_lines_jwk_set_t *set, ngx_uint_t *changed)
 {
@@ -303,6 +307,54 @@ ngx_http_lines_jwks_fetched(ngx_http_lines_jwks_t *jwks, ngx_uint_t fetch,
 
     if (!ngx_queue_empty(&jwks->waiters)) {
         ngx_add_timer(&jwks->timer, 0);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_http_lines_jwks_status(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_jwks_status_t *status)
+{
+    ngx_uint_t                     i;
+    ngx_slab_pool_t               *shpool;
+    ngx_http_lines_jwks_t        **jwks;
+    ngx_http_lines_jwks_entry_t   *entry;
+
+    ngx_memzero(status, sizeof(ngx_http_lines_jwks_status_t));
+
+    if (lmcf->jwks == NULL) {
+        return;
+    }
+
+    shpool = ngx_http_lines_zone_pool(lmcf);
+    jwks = lmcf->jwks->elts;
+
+    for (i = 0; i < lmcf->jwks->nelts; i++) {
+
+        if (jwks[i]->uri.len == 0) {
+            continue;
+        }
+
+        entry = jwks[i]->entry;
+
+        if (entry == NULL) {
+            status->missing++;
+            continue;
+        }
+
+        ngx_shmtx_lock(&shpool->mutex);
+
+        if (entry->generation) {
+            status->known++;
+            status->age = ngx_max(status->age, ngx_http_lines_jwks_age(entry));
+
+        } else {
+            status->missing++;
+        }
+
+        ngx_shmtx_unlock(&shpool->mutex);
     }
 }
 

@@ -86,6 +86,15 @@ typedef struct {
 } ngx_http_lines_jwks_waiter_t;
 
 
+/* of all issuers whose keys are fetched */
+
+typedef struct {
+    ngx_uint_t                      known;      /* issuers with keys */
+    ngx_uint_t                      missing;    /* and those without */
+    ngx_msec_t                      age;        /* of the oldest keys */
+} ngx_http_lines_jwks_status_t;
+
+
 /*
  * At configuration.  add() gives the same source to all directives that name
  * the same issuer and location; NULL having logged why not.
@@ -138,12 +147,15 @@ ngx_lines_jwk_verifier_t *ngx_http_lines_jwks_verifier(
 /*
  * What the fetch of one worker ends with; set NULL: it failed.  *changed, a
  * flag: the set is not the one known so far, or this is the first failure in
- * a row.
+ * a row.  NGX_DECLINED: it came too late, NGX_ERROR: the zone has no room.
  */
 
-void ngx_http_lines_jwks_fetched(ngx_http_lines_jwks_t *jwks,
+ngx_int_t ngx_http_lines_jwks_fetched(ngx_http_lines_jwks_t *jwks,
     ngx_uint_t fetch, ngx_msec_t start, ngx_lines_jwk_set_t *set,
     ngx_uint_t *changed);
+
+void ngx_http_lines_jwks_status(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_jwks_status_t *status);
 
 
 #endif /* _NGX_HTTP_LINES_JWKS_H_INCLUDED_ */

@@ -5,6 +5,7 @@
 
 #include "ngx_http_lines_jwks_fetch.h"
 #include "ngx_http_lines_carrier.h"
+#include "ngx_http_lines_metrics.h"
 
 
 typedef struct {
@@ -18,7 +19,8 @@ typedef struct {
 static void ngx_http_lines_jwks_answered(void *data,
     ngx_http_lines_result_t *result);
 static ngx_uint_t ngx_http_lines_jwks_failed(
-    ngx_http_lines_jwks_fetch_t *fetch, const char *why, ngx_uint_t status);
+    ngx_http_lines_jwks_fetch_t *fetch, ngx_uint_t outcome, const char *why,
+    ngx_uint_t status);
 static void ngx_http_lines_jwks_read_set(ngx_http_lines_jwks_fetch_t *fetch,
     ngx_str_t *body);
 static ngx_uint_t ngx_http_lines_jwks_is_object(ngx_str_t *body);
@@ -81,16 +83,24 @@ ngx_http_lines_jwks_answered(void *data, ngx_http_lines_result_t *result)
     ngx_http_lines_jwks_fetch_t *fetch = data;
 
     if (result->transport != NGX_HTTP_LINES_COMPLETE) {
-        (void) ngx_http_lines_jwks_failed(fetch, "no whole answer", 0);
+        (void) ngx_http_lines_jwks_failed(fetch,
+                                          NGX_HTTP_LINES_METRICS_FETCH_ERROR,
+                                          "no whole answer", 0);
 
     } else if (result->status != NGX_HTTP_OK) {
-        (void) ngx_http_lines_jwks_failed(fetch, "status", result->status);
+        (void) ngx_http_lines_jwks_failed(fetch,
+                                          NGX_HTTP_LINES_METRICS_FETCH_ERROR,
+                                          "status", result->status);
 
     } else if (result->body.len > NGX_LINES_JWK_MAX_DOCUMENT) {
-        (void) ngx_http_lines_jwks_failed(fetch, "document-too-large", 0);
+        (void) ngx_http_lines_jwks_failed(fetch,
+                                          NGX_HTTP_LINES_METRICS_FETCH_INVALID,
+                                          "document-too-large", 0);
 
     } else if (!ngx_http_lines_jwks_is_object(&result->body)) {
-        (void) ngx_http_lines_jwks_failed(fetch, "not-json", 0);
+        (void) ngx_http_lines_jwks_failed(fetch,
+                                          NGX_HTTP_LINES_METRICS_FETCH_INVALID,
+                                          "not-json", 0);
 
     } else {
         ngx_http_lines_jwks_read_set(fetch, &result->body);
@@ -104,9 +114,11 @@ ngx_http_lines_jwks_answered(void *data, ngx_http_lines_result_t *result)
 
 static ngx_uint_t
 ngx_http_lines_jwks_failed(ngx_http_lines_jwks_fetch_t *fetch,
-    const char *why, ngx_uint_t status)
+    ngx_uint_t outcome, const char *why, ngx_uint_t status)
 {
     ngx_uint_t  changed;
+
+    ngx_http_lines_metrics_inc(jwks_fetches[outcome]);
 
     if (status) {
         ngx_log_error(NGX_LOG_ERR, fetch->carrier->log, 0,
@@ -118,8 +130,8 @@ ngx_http_lines_jwks_failed(ngx_http_lines_jwks_fetch_t *fetch,
                       &fetch->jwks->issuer, why);
     }
 
-    ngx_http_lines_jwks_fetched(fetch->jwks, fetch->number, fetch->start,
-                                NULL, &changed);
+    (void) ngx_http_lines_jwks_fetched(fetch->jwks, fetch->number,
+                                       fetch->start, NULL, &changed);
 
     return changed;
 }
@@ -131,14 +143,17 @@ ngx_http_lines_jwks_read_set(ngx_http_lines_jwks_fetch_t *fetch,
 {
     u_char                  *buf;
     ngx_int_t                rc;
-    ngx_uint_t               changed;
+    const char              *why;
+    ngx_uint_t               changed, outcome;
     ngx_lines_jwk_set_t     *set;
     ngx_lines_jwk_report_t   report;
 
     buf = ngx_alloc(ngx_lines_jwk_set_room(body->len), fetch->carrier->log);
 
     if (buf == NULL) {
-        (void) ngx_http_lines_jwks_failed(fetch, "no memory", 0);
+        (void) ngx_http_lines_jwks_failed(fetch,
+                                          NGX_HTTP_LINES_METRICS_FETCH_ERROR,
+                                          "no memory", 0);
         return;
     }
 
@@ -146,11 +161,16 @@ ngx_http_lines_jwks_read_set(ngx_http_lines_jwks_fetch_t *fetch,
 
     if (rc != NGX_OK) {
 
-        if (ngx_http_lines_jwks_failed(fetch, (rc == NGX_DECLINED)
-                                              ? (char *) report.error.data
-                                              : "no memory",
-                                       0))
-        {
+        if (rc == NGX_DECLINED) {
+            outcome = NGX_HTTP_LINES_METRICS_FETCH_INVALID;
+            why = (char *) report.error.data;
+
+        } else {
+            outcome = NGX_HTTP_LINES_METRICS_FETCH_ERROR;
+            why = "no memory";
+        }
+
+        if (ngx_http_lines_jwks_failed(fetch, outcome, why, 0)) {
             ngx_http_lines_jwks_report(fetch->carrier->log, NGX_LOG_WARN,
                                        &fetch->jwks->issuer, &report);
         }
@@ -159,8 +179,13 @@ ngx_http_lines_jwks_read_set(ngx_http_lines_jwks_fetch_t *fetch,
         return;
     }
 
-    ngx_http_lines_jwks_fetched(fetch->jwks, fetch->number, fetch->start, set,
-                                &changed);
+    rc = ngx_http_lines_jwks_fetched(fetch->jwks, fetch->number, fetch->start,
+                                     set, &changed);
+
+    outcome = (rc == NGX_ERROR) ? NGX_HTTP_LINES_METRICS_FETCH_ERROR
+                                : NGX_HTTP_LINES_METRICS_FETCH_OK;
+
+    ngx_http_lines_metrics_inc(jwks_fetches[outcome]);
 
     if (changed) {
         ngx_log_error(NGX_LOG_NOTICE, fetch->carrier->log, 0,

@@ -36,6 +36,16 @@ typedef enum {
 } ngx_http_lines_metrics_registry_e;
 
 
+/* how a fetch of an issuer's keys ended */
+
+typedef enum {
+    NGX_HTTP_LINES_METRICS_FETCH_OK = 0,
+    NGX_HTTP_LINES_METRICS_FETCH_INVALID,  /* an answer, but no keys */
+    NGX_HTTP_LINES_METRICS_FETCH_ERROR,
+    NGX_HTTP_LINES_METRICS_FETCHES
+} ngx_http_lines_metrics_fetch_e;
+
+
 /* codes of answers that are told apart, then classes of the others */
 
 #define NGX_HTTP_LINES_METRICS_CODES      36
@@ -56,6 +66,9 @@ typedef struct {
     ngx_atomic_t                key_cache_hits;
     ngx_atomic_t                key_cache_misses;
     ngx_atomic_t                key_cache_stale;
+    ngx_atomic_t                token_cache_hits;
+    ngx_atomic_t                token_cache_misses;
+    ngx_atomic_t                jwks_fetches[NGX_HTTP_LINES_METRICS_FETCHES];
 
     ngx_atomic_t                limits[NGX_HTTP_LINES_METRICS_NAMES]
                                       [NGX_HTTP_LINES_METRICS_OUTCOMES];
