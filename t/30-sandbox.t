@@ -493,6 +493,35 @@ subtest 'the hosted page' => sub {
 };
 
 
+subtest 'renewals' => sub {
+    my ($subscription, $first) = add_on();
+    my $id = $subscription->{id};
+
+    ok !eval { $sandbox->renew($id); 1 }, 'not before it is paid';
+    $sandbox->pay($first->{id});
+
+    my $ends    = get("/v1/subscriptions/$id")->json('/items/data/0/current_period_end');
+    my $renewal = $sandbox->renew($id);
+
+    is_deeply [@$renewal{qw(status amount_paid billing_reason)}], ['paid', $first->{total}, 'subscription_cycle'], 'the next period is paid';
+    is get("/v1/subscriptions/$id")->json('/items/data/0/current_period_start'), $ends, 'and has begun';
+    is get("/v1/subscriptions/$id")->json('/latest_invoice'), $renewal->{id}, 'with its invoice';
+
+    my $open = $sandbox->renew($id, 'declined');
+
+    is $open->{status}, 'open', 'a card that is declined leaves it open';
+    is get("/v1/subscriptions/$id")->json('/status'), 'past_due', 'and past due';
+    is_deeply [map { $_->{id} } @{get('/v1/invoices', subscription => $id)->json('/data')}], [$open->{id}, $renewal->{id}, $first->{id}],
+        'the newest is listed first';
+    is_deeply [map { $_->{id} } @{get('/v1/invoices', subscription => $id, starting_after => $open->{id}, limit => 1)->json('/data')}], [$renewal->{id}],
+        'page by page';
+    is_deeply [map { $_->{amount} } grep { $_->{subscription} eq $id } $sandbox->ledger('charge')], [($first->{total}) x 2], 'two charges';
+
+    $sandbox->pay($open->{id});
+    is get("/v1/subscriptions/$id")->json('/status'), 'active', 'paid, it is active again';
+};
+
+
 subtest 'state over a restart' => sub {
     my $kept = $t->sandbox(name => 'kept', state => 1, public_url => 'https://billing.example.com');
 

@@ -111,6 +111,10 @@ subtest 'every call and every kind of answer' => sub {
 
     passes(200, POST => '/v1/refunds', {payment_intent => $payment, amount => 100});
 
+    my $renewal = $sandbox->renew($again->{id});
+    passes(200, GET => "/v1/invoices/$renewal->{id}");
+    passes(200, GET => '/v1/invoices', {subscription => $again->{id}, limit => 5, starting_after => $renewal->{id}});
+
     $sandbox->move($again->{id}, status => $_) && passes(200, GET => "/v1/subscriptions/$again->{id}") for qw(past_due unpaid paused);
 
     passes(402, POST => '/v1/subscriptions', {%purchase, customer => 'cus_declined', default_payment_method => 'pm_cus_declined'});

@@ -135,6 +135,10 @@ What an operator does in Stripe's dashboard.
 
 A subscription that was bought elsewhere, and its life: C<active>, C<past_due>, C<unpaid>, C<canceled> ...
 
+=item POST /_sandbox/subscriptions/:id/renew {"card"}
+
+The next period of one that is active or past due: its invoice, finalized at once, is paid, or with another card than C<ok> stays open.
+
 =item GET /_sandbox/ledger
 
 C<{"entries": [...]}>: each effect, in order. A credit note is a C<refund> for what it gives back to the card and a C<credit> for the rest.

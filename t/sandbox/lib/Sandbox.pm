@@ -49,6 +49,7 @@ sub startup ($self) {
     $control->post('/invoices/#id/uncollectible')->to(action => 'uncollectible');
     $control->post('/subscriptions')->to(action => 'adopt');
     $control->post('/subscriptions/#id')->to(action => 'move');
+    $control->post('/subscriptions/#id/renew')->to(action => 'renew');
     $control->get('/ledger')->to(action => 'ledger');
     $control->post('/faults')->to(action => 'add_fault');
     $control->get('/faults')->to(action => 'faults');

@@ -146,6 +146,13 @@ What the customer does on the hosted page, and the operator in the dashboard
 
 A subscription that was bought elsewhere, and its life. Return it.
 
+=head2 renew
+
+    $sandbox->renew($subscription);
+    $sandbox->renew($subscription, 'declined');
+
+A period ends, and the next one is invoiced. Returns the invoice.
+
 =head2 advance, now
 
     $sandbox->advance(23 * 3600);
@@ -201,6 +208,8 @@ sub give_up ($self, $invoice) { $self->control("invoices/$invoice/uncollectible"
 sub adopt ($self, %subscription) { $self->control(subscriptions => \%subscription) }
 
 sub move ($self, $id, %change) { $self->control("subscriptions/$id" => \%change) }
+
+sub renew ($self, $id, $card = 'ok') { $self->control("subscriptions/$id/renew" => {card => $card}) }
 
 sub advance ($self, $seconds) { $self->control(clock => {advance => $seconds})->{now} }
 

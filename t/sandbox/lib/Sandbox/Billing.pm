@@ -147,18 +147,8 @@ sub _open_subscription ($self, $params, $customer, $items) {
         status   => 'incomplete',
     ));
 
-    my $id     = $store->id('in');
-    my $number = $self->numbers($self->numbers + 1)->numbers;
+    my $invoice = $self->_new_invoice($subscription);
 
-    my $invoice = $store->put(invoice => new_invoice(
-        id           => $id,
-        now          => $now,
-        subscription => $subscription,
-        number       => sprintf('SANDBOX-%04d', $number),
-        url          => $self->base_url . "/i/$id",
-    ));
-
-    $subscription->{latest_invoice} = $id;
     push @{$self->waiting}, {id => $subscription->{id}, due => $now + FIRST_PAYMENT};
 
     $self->_record(subscription => $subscription, $invoice, $invoice->{total});
@@ -167,6 +157,58 @@ sub _open_subscription ($self, $params, $customer, $items) {
     $store->announce('invoice.finalized',             $invoice);
 
     return $subscription;
+}
+
+
+sub _new_invoice ($self, $subscription, %more) {
+    my $store  = $self->store;
+    my $id     = $store->id('in');
+    my $number = $self->numbers($self->numbers + 1)->numbers;
+
+    $subscription->{latest_invoice} = $id;
+
+    return $store->put(invoice => new_invoice(
+        id           => $id,
+        now          => $store->now,
+        subscription => $subscription,
+        number       => sprintf('SANDBOX-%04d', $number),
+        url          => $self->base_url . "/i/$id",
+        %more,
+    ));
+}
+
+
+# The next period of what is active, with the hour of its draft left out. A payment that fails leaves an open invoice behind,
+# and the subscription past due.
+
+sub renew_subscription ($self, $id, $card = 'ok') {
+    my $store        = $self->store;
+    my $subscription = $self->subscription($id);
+
+    Sandbox::Error->invalid("A subscription that is $subscription->{status} is not renewed.") if $subscription->{status} !~ /^(?:active|past_due)$/;
+
+    for my $item (@{$subscription->{items}{data}}) {
+        my $length = $item->{current_period_end} - $item->{current_period_start};
+        $item->{current_period_start} = $item->{current_period_end};
+        $item->{current_period_end}  += $length;
+    }
+
+    my $invoice = $self->_new_invoice($subscription, reason => 'subscription_cycle');
+
+    $store->announce('invoice.finalized', $invoice);
+
+    if ($card eq 'ok') {
+        my $customer = $self->customer($subscription->{customer});
+        $self->_paid($invoice, $subscription->{default_payment_method} // $self->_default_method($customer));
+
+    } else {
+        my $was = $subscription->{status};
+        $self->_attempt_failed($invoice, $card);
+        $subscription->{status} = 'past_due';
+        $store->announce('customer.subscription.updated', $subscription, {status => $was}) if $was ne 'past_due';
+    }
+
+    return $invoice;
 }
 
 

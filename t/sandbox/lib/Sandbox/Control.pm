@@ -63,6 +63,16 @@ sub move ($self) {
 }
 
 
+sub renew ($self) {
+    my $args = $self->_args or return;
+    my $card = $args->{card} // 'ok';
+
+    return $self->_bad('card must be ok, declined or 3ds') unless $card =~ /^(?:ok|declined|3ds)$/;
+
+    $self->_try(sub { $self->app->billing->renew_subscription($self->stash->{id}, $card) });
+}
+
+
 sub ledger ($self) { $self->render(json => {entries => $self->app->store->ledger}) }
 
 

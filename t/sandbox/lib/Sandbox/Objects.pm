@@ -193,7 +193,7 @@ sub new_invoice (%args) {
         attempt_count                    => 0,
         attempted                        => false,
         auto_advance                     => false,
-        billing_reason                   => 'subscription_create',
+        billing_reason                   => $args{reason} // 'subscription_create',
         collection_method                => 'charge_automatically',
         created                          => $now,
         currency                         => $subscription->{currency},
