@@ -443,6 +443,46 @@ subtest 'a paid line that fails is refunded, a released one unsubscribed' => sub
     is "$h->{status} $h->{active} $h->{payment}", 'active 0 paid', 'its history stays';
 };
 
+subtest 'a line that fails after renewals gets every charge back' => sub {
+    my ($id, $key, $line, $invoice) = pending();
+    $sandbox->pay($invoice);
+    $paid->wait_record($id, $line, 'provisioning');
+
+    # another's invoices stand between, and are none of this line's business
+    my ($other, undef, $others, $theirs) = pending();
+    $sandbox->pay($theirs);
+    $paid->wait_record($other, $others, 'provisioning');
+
+    my ($mine, $not) = map { $paid->record(@$_)->{subscription} } [$id, $line], [$other, $others];
+    my @renewals = map { $sandbox->renew($not); $sandbox->renew($mine)->{id} } 1 .. 7;
+    my $open     = $sandbox->renew($mine, 'declined')->{id};
+    push @renewals, $sandbox->renew($mine)->{id};
+
+    # the first answers of each kind are lost, with and without the effect
+    $sandbox->fault(path => '/v1/credit_notes', kind => 'drop_after',  times => 2);
+    $sandbox->fault(path => '/v1/credit_notes', kind => '500',         times => 1);
+    $sandbox->fault(path => '/v1/invoices',     kind => 'drop_before', times => 2);
+    is $nginx->admin(POST => "lines/$line/status", {status => 'failed', reason => 'no number'})->status, 200;
+    wait_for(sub { $paid->record($id, $line)->{payment} eq 'refunded' }, 120, 'the refund');
+    $sandbox->clear_faults;
+
+    my @entries = grep { $_->{subscription} eq $mine } $sandbox->ledger;
+    my %sum;
+    $sum{$_->{type}}{$_->{invoice}} += $_->{amount} for grep { $_->{type} =~ /^(?:charge|refund)$/ } @entries;
+    is_deeply [sort keys %{$sum{charge}}], [sort $invoice, @renewals], 'all were paid';
+    is_deeply $sum{refund}, $sum{charge}, 'and each was paid back, once and in full';
+    is $sandbox->call(GET => "/v1/invoices/$open")->json('/status'), 'void', 'what was open cannot be paid any more';
+
+    my %keys;
+    for my $note (grep { $_->{params}{invoice} && exists $sum{charge}{$_->{params}{invoice}} } $sandbox->requests(POST => '/v1/credit_notes')) {
+        $keys{$note->{idempotency_key}}{$note->{params}{invoice}} = 1;
+    }
+    is_deeply [grep { keys %$_ != 1 } values %keys], [], 'no key was used for two of them';
+
+    ok !(grep { $_->{type} eq 'refund' && $_->{subscription} eq $not } $sandbox->ledger), 'the other keeps what it paid for';
+    is $paid->record($other, $others)->{status}, 'provisioning';
+};
+
 subtest 'what gets no answer is stuck, and is tried again by the word of the operator' => sub {
     $nginx->allow(qr/\[alert\].*(?:refund refused|is stuck|gets no answer)/);
     my ($id, $key, $line, $invoice) = pending();

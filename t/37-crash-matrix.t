@@ -65,6 +65,10 @@ my %prepare = (
         paid_event($case);
         $paid->wait_done($case->{id}, $case->{line});
     },
+    renewed => sub ($case) {
+        $case->{before}{provisioning}->($case);
+        $sandbox->renew($paid->record($case->{id}, $case->{line})->{subscription});
+    },
     active => sub ($case) {
         $case->{before}{provisioning}->($case);
         $nginx->admin(POST => "lines/$case->{line}/status", {status => 'active'});
@@ -131,11 +135,11 @@ my %flows = (
         points => [points('request.await', calls => 2, writes => 1), points('request.send', calls => 1, writes => 1)],
     },
     fail => {
-        from  => 'provisioning',
+        from  => 'renewed',
         act   => sub ($case) { $nginx->admin(POST => "lines/$case->{line}/status", {status => 'failed'}) },
         again => sub ($case) { $nginx->admin(POST => "lines/$case->{line}/status", {status => 'failed'}) },
         end   => sub ($case) { ends($case, 'failed', 'refunded') },
-        points => [points('refund.cancel', calls => 3, writes => 2)],
+        points => [points('refund.cancel', calls => 6, writes => 5)],
     },
     release => {
         from  => 'active',
@@ -163,7 +167,7 @@ my %flows = (
         act   => sub ($case) { paid_event($case) },
         again => sub ($case) { paid_event($case) if $case->{answer}->status != 200 },
         end   => sub ($case) { grep { $_->{type} eq 'refund' && $_->{invoice} eq $case->{invoice} } $sandbox->ledger },
-        points => [points('orphan.cancel', calls => 3, writes => 2)],
+        points => [points('orphan.cancel', calls => 4, writes => 3)],
     },
 );
 

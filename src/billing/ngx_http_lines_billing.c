@@ -6,13 +6,6 @@
 #include "ngx_http_lines_billing_call.h"
 
 
-/* pages of five: more might not fit in an answer of 64k */
-#define NGX_HTTP_LINES_BILLING_PAGE   "5"
-#define NGX_HTTP_LINES_BILLING_PAGES  200
-
-
-static ngx_int_t ngx_http_lines_billing_page(
-    ngx_http_lines_billing_call_t *call);
 static ngx_int_t ngx_http_lines_billing_read_subscription(
     ngx_http_lines_billing_call_t *call, json_t *json);
 static ngx_int_t ngx_http_lines_billing_read_subscriptions(
@@ -28,8 +21,6 @@ static ngx_int_t ngx_http_lines_billing_read_card(
     ngx_http_lines_billing_call_t *call, json_t *json);
 static ngx_int_t ngx_http_lines_billing_read_credit_note(
     ngx_http_lines_billing_call_t *call, json_t *json);
-static ngx_int_t ngx_http_lines_billing_livemode(
-    ngx_http_lines_billing_call_t *call, ngx_uint_t livemode);
 
 
 static ngx_http_lines_billing_kind_t  ngx_http_lines_billing_kind_subscribe = {
@@ -208,7 +199,7 @@ ngx_http_lines_billing_find_subscriptions(ngx_http_lines_carrier_t *carrier,
     ngx_http_lines_billing_pt handler, void *data)
 {
     ngx_uint_t                      i;
-    ngx_str_t                      *member[3];
+    ngx_str_t                       escaped, *member[3];
     ngx_http_lines_billing_call_t  *call;
 
     call = ngx_http_lines_billing_create(carrier,
@@ -223,7 +214,9 @@ ngx_http_lines_billing_find_subscriptions(ngx_http_lines_carrier_t *carrier,
                                      sizeof(ngx_lines_stripe_subscription_t));
 
     if (call->result.subscriptions == NULL
-        || ngx_lines_form_escape(carrier->pool, customer, &call->customer)
+        || ngx_lines_form_escape(carrier->pool, customer, &escaped) != NGX_OK
+        || ngx_lines_redis_format(carrier->pool, &call->filter,
+                                  "customer=%V&status=all", &escaped)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -253,52 +246,6 @@ ngx_http_lines_billing_find_subscriptions(ngx_http_lines_carrier_t *carrier,
     }
 
     return ngx_http_lines_billing_page(call);
-}
-
-
-static ngx_int_t
-ngx_http_lines_billing_page(ngx_http_lines_billing_call_t *call)
-{
-    u_char     *p;
-    size_t      len;
-    ngx_str_t   last;
-
-    if (call->pages++ == NGX_HTTP_LINES_BILLING_PAGES) {
-        return NGX_ERROR;
-    }
-
-    ngx_str_null(&last);
-
-    if (call->last.len
-        && ngx_lines_form_escape(call->carrier->pool, &call->last, &last)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    len = sizeof("customer=&status=all&limit=" NGX_HTTP_LINES_BILLING_PAGE
-                 "&starting_after=")
-          + call->customer.len + last.len;
-
-    p = ngx_pnalloc(call->carrier->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    call->args.data = p;
-
-    p = ngx_sprintf(p, "customer=%V&status=all&limit="
-                    NGX_HTTP_LINES_BILLING_PAGE, &call->customer);
-
-    if (last.len) {
-        p = ngx_sprintf(p, "&starting_after=%V", &last);
-    }
-
-    call->args.len = p - call->args.data;
-
-    call->tries = 0;
-
-    return ngx_http_lines_billing_send(call);
 }
 
 
@@ -516,25 +463,4 @@ ngx_http_lines_billing_read_credit_note(ngx_http_lines_billing_call_t *call,
     call->result.credit_note = note;
 
     return ngx_http_lines_billing_livemode(call, note->livemode);
-}
-
-
-/* test objects under a live key, or the reverse: not the account we think */
-
-static ngx_int_t
-ngx_http_lines_billing_livemode(ngx_http_lines_billing_call_t *call,
-    ngx_uint_t livemode)
-{
-    if (livemode == call->bcf->livemode) {
-        return NGX_OK;
-    }
-
-    call->result.outcome = NGX_LINES_STRIPE_ALERT;
-
-    ngx_log_error(NGX_LOG_CRIT, call->carrier->log, 0,
-                  "lines: billing has an object of livemode %ui "
-                  "under a key of livemode %ui",
-                  livemode, call->bcf->livemode);
-
-    return NGX_ERROR;
 }

@@ -127,6 +127,17 @@ ngx_int_t ngx_http_lines_billing_get_invoice(
     ngx_http_lines_billing_pt handler, void *data);
 
 /*
+ * GET /v1/invoices?subscription, the newest first, all pages past the invoice
+ * after (empty: from the newest on).  OK: invoice is the first that was paid
+ * and not paid back, or that can still be paid; NULL where there is none.
+ * UNKNOWN: not everything could be read.
+ */
+
+ngx_int_t ngx_http_lines_billing_find_unsettled(
+    ngx_http_lines_carrier_t *carrier, ngx_str_t *subscription,
+    ngx_str_t *after, ngx_http_lines_billing_pt handler, void *data);
+
+/*
  * POST /v1/invoices/ID/void.  key as "lines:ID:void:ATTEMPT".  REFUSED: not
  * open any more; get it to learn whether it was paid.
  */

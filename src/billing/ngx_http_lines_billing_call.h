@@ -50,7 +50,8 @@ struct ngx_http_lines_billing_call_s {
     ngx_uint_t                        tries;     /* of this page */
 
     /* of lists */
-    ngx_str_t                         customer;  /* escaped */
+    ngx_str_t                         filter;    /* arguments, escaped */
+    ngx_str_t                         subscription;
     ngx_lines_stripe_metadata_t      *match;
     int64_t                           since;     /* seconds */
     ngx_uint_t                        pages;
@@ -73,6 +74,13 @@ ngx_int_t ngx_http_lines_billing_write(ngx_http_lines_billing_call_t *call,
 
 /* NGX_AGAIN or NGX_ERROR; call may be NULL: NGX_ERROR */
 ngx_int_t ngx_http_lines_billing_send(ngx_http_lines_billing_call_t *call);
+
+/* next() of lists: call->filter, past call->last; NGX_ERROR: too many pages */
+ngx_int_t ngx_http_lines_billing_page(ngx_http_lines_billing_call_t *call);
+
+/* NGX_ERROR: a test object under a live key, or the reverse; an alert */
+ngx_int_t ngx_http_lines_billing_livemode(
+    ngx_http_lines_billing_call_t *call, ngx_uint_t livemode);
 
 
 #endif /* _NGX_HTTP_LINES_BILLING_CALL_H_INCLUDED_ */

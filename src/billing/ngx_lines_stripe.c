@@ -377,6 +377,34 @@ ngx_lines_stripe_refund_body(ngx_pool_t *pool,
 }
 
 
+ngx_uint_t
+ngx_lines_stripe_unsettled(ngx_lines_stripe_invoice_t *invoice)
+{
+    ngx_uint_t  i;
+
+    static const ngx_str_t  payable[] = {
+        ngx_string("open"),
+        ngx_string("uncollectible")
+    };
+
+    if (invoice->amount_paid > invoice->credited) {
+        return 1;
+    }
+
+    for (i = 0; i < sizeof(payable) / sizeof(payable[0]); i++) {
+        if (invoice->status.len == payable[i].len
+            && ngx_memcmp(invoice->status.data, payable[i].data,
+                          payable[i].len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 static void
 ngx_lines_stripe_add_metadata(ngx_lines_form_t *form,
     ngx_lines_stripe_metadata_t *metadata)

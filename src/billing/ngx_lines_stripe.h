@@ -149,5 +149,8 @@ ngx_int_t ngx_lines_stripe_refund_body(ngx_pool_t *pool,
     ngx_lines_stripe_invoice_t *invoice, ngx_lines_stripe_metadata_t *metadata,
     ngx_str_t *body);
 
+/* something was paid and not paid back, or can still be paid */
+ngx_uint_t ngx_lines_stripe_unsettled(ngx_lines_stripe_invoice_t *invoice);
+
 
 #endif /* _NGX_LINES_STRIPE_H_INCLUDED_ */

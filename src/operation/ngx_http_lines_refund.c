@@ -25,6 +25,11 @@ static ngx_int_t ngx_http_lines_refund_got(ngx_http_lines_operation_t *op,
     ngx_http_lines_billing_result_t *result);
 static ngx_int_t ngx_http_lines_refund_again(ngx_http_lines_operation_t *op,
     int64_t now);
+static ngx_int_t ngx_http_lines_refund_settled(
+    ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_refund_list(ngx_http_lines_operation_t *op);
+static ngx_int_t ngx_http_lines_refund_listed(ngx_http_lines_operation_t *op,
+    ngx_http_lines_billing_result_t *result);
 static ngx_int_t ngx_http_lines_refund_void(ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_refund_voided(ngx_http_lines_operation_t *op,
     ngx_http_lines_billing_result_t *result);
@@ -63,6 +68,13 @@ ngx_http_lines_refund(ngx_http_lines_operation_t *op,
     }
 
     if (ngx_http_lines_operation_get(op, "refund_body").len == 0) {
+
+        if (ngx_http_lines_operation_get(op, "refund_next").len) {
+            return ngx_http_lines_operation_call(op,
+                                             ngx_http_lines_refund_list,
+                                             ngx_http_lines_refund_listed);
+        }
+
         return ngx_http_lines_operation_call(op, ngx_http_lines_refund_delete,
                                              ngx_http_lines_refund_deleted);
     }
@@ -174,7 +186,7 @@ ngx_http_lines_refund_found(ngx_http_lines_operation_t *op,
     invoice = &result->subscription->invoice.id;
 
     if (invoice->len == 0) {
-        return op->done(op);
+        return ngx_http_lines_refund_settled(op);
     }
 
     if (ngx_http_lines_operation_set(op, "invoice", invoice) != NGX_OK) {
@@ -250,7 +262,7 @@ ngx_http_lines_refund_got(ngx_http_lines_operation_t *op,
             return NGX_ERROR;
         }
 
-        return op->done(op);
+        return ngx_http_lines_refund_settled(op);
     }
 
     if (ngx_http_lines_operation_get(op, "refund_body").len) {
@@ -295,6 +307,95 @@ ngx_http_lines_refund_again(ngx_http_lines_operation_t *op, int64_t now)
 }
 
 
+/*
+ * The invoice at hand is done with.  Those of the renewals follow, from the
+ * newest on: "refund_after" is the last of them that is done with, and never
+ * one that is under way.
+ */
+
+static ngx_int_t
+ngx_http_lines_refund_settled(ngx_http_lines_operation_t *op)
+{
+    ngx_str_t  fields[16], invoice, listed;
+
+    invoice = ngx_http_lines_operation_get(op, "invoice");
+    listed = ngx_http_lines_operation_get(op, "refund_listed");
+
+    if (listed.len && listed.len == invoice.len
+        && ngx_memcmp(listed.data, invoice.data, listed.len) == 0
+        && ngx_http_lines_operation_set(op, "refund_after", &listed)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_lines_operation_get(op, "refund_body").len == 0) {
+        return ngx_http_lines_operation_call(op, ngx_http_lines_refund_list,
+                                             ngx_http_lines_refund_listed);
+    }
+
+    ngx_str_set(&fields[0], "refund_body");
+    ngx_str_null(&fields[1]);
+    ngx_str_set(&fields[2], "refund_key");
+    ngx_str_null(&fields[3]);
+    ngx_str_set(&fields[4], "refund_at");
+    ngx_str_null(&fields[5]);
+    ngx_str_set(&fields[6], "absent_at");
+    ngx_str_null(&fields[7]);
+    ngx_str_set(&fields[8], "refund_next");
+    ngx_str_set(&fields[9], "1");
+    ngx_str_set(&fields[10], "refund_after");
+    fields[11] = ngx_http_lines_operation_get(op, "refund_after");
+    ngx_str_set(&fields[12], "refunded");
+    fields[13] = ngx_http_lines_operation_get(op, "refunded");
+    ngx_str_set(&fields[14], "tries");
+    ngx_str_null(&fields[15]);
+
+    return ngx_http_lines_operation_step(op, (char *) op->step.data, 16,
+                                         fields);
+}
+
+
+static ngx_int_t
+ngx_http_lines_refund_list(ngx_http_lines_operation_t *op)
+{
+    ngx_str_t  after, subscription;
+
+    after = ngx_http_lines_operation_get(op, "refund_after");
+    subscription = ngx_http_lines_operation_get(op, "subscription");
+
+    return ngx_http_lines_billing_find_unsettled(op->carrier, &subscription,
+                                           &after,
+                                           ngx_http_lines_operation_answered,
+                                           op);
+}
+
+
+static ngx_int_t
+ngx_http_lines_refund_listed(ngx_http_lines_operation_t *op,
+    ngx_http_lines_billing_result_t *result)
+{
+    if (result->outcome != NGX_LINES_STRIPE_OK) {
+        return ngx_http_lines_refund_outcome(op, result, "invoices_refused");
+    }
+
+    if (result->invoice == NULL) {
+        return op->done(op);
+    }
+
+    if (ngx_http_lines_operation_set(op, "invoice", &result->invoice->id)
+        != NGX_OK
+        || ngx_http_lines_operation_set(op, "refund_listed",
+                                        &result->invoice->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_refund_got(op, result);
+}
+
+
 static ngx_int_t
 ngx_http_lines_refund_void(ngx_http_lines_operation_t *op)
 {
@@ -302,7 +403,8 @@ ngx_http_lines_refund_void(ngx_http_lines_operation_t *op)
 
     invoice = ngx_http_lines_operation_get(op, "invoice");
 
-    if (ngx_lines_redis_format(op->pool, &key, "lines:%V:void:%L", &op->id,
+    if (ngx_lines_redis_format(op->pool, &key, "lines:%V:void:%V:%L", &op->id,
+                               &invoice,
                                ngx_http_lines_operation_get_number(op,
                                                                    "tries"))
         != NGX_OK)
@@ -343,7 +445,7 @@ ngx_http_lines_refund_record(ngx_http_lines_operation_t *op, ngx_str_t *body,
     int64_t now)
 {
     int64_t    n;
-    ngx_str_t  fields[12], step;
+    ngx_str_t  fields[16], step;
 
     n = ngx_http_lines_operation_get_number(op, "refunds") + 1;
 
@@ -356,6 +458,10 @@ ngx_http_lines_refund_record(ngx_http_lines_operation_t *op, ngx_str_t *body,
     ngx_str_null(&fields[9]);
     ngx_str_set(&fields[10], "invoice");
     fields[11] = ngx_http_lines_operation_get(op, "invoice");
+    ngx_str_set(&fields[12], "refund_listed");
+    fields[13] = ngx_http_lines_operation_get(op, "refund_listed");
+    ngx_str_set(&fields[14], "refund_next");
+    ngx_str_null(&fields[15]);
 
     if (ngx_lines_redis_format(op->pool, &fields[5], "%L", now) != NGX_OK
         || ngx_lines_redis_format(op->pool, &fields[7], "%L", n) != NGX_OK)
@@ -380,7 +486,7 @@ ngx_http_lines_refund_record(ngx_http_lines_operation_t *op, ngx_str_t *body,
 
     step = op->step;
 
-    return ngx_http_lines_operation_step(op, (char *) step.data, 12, fields);
+    return ngx_http_lines_operation_step(op, (char *) step.data, 16, fields);
 }
 
 
@@ -402,7 +508,7 @@ static ngx_int_t
 ngx_http_lines_refund_credited(ngx_http_lines_operation_t *op,
     ngx_http_lines_billing_result_t *result)
 {
-    ngx_str_t  fields[4], yes = ngx_string("1");
+    ngx_str_t  fields[4], invoice, yes = ngx_string("1");
 
     switch (result->outcome) {
 
@@ -412,10 +518,13 @@ ngx_http_lines_refund_credited(ngx_http_lines_operation_t *op,
             return NGX_ERROR;
         }
 
-        ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                      "lines operation %V: refunded", &op->id);
+        invoice = ngx_http_lines_operation_get(op, "invoice");
 
-        return op->done(op);
+        ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                      "lines operation %V: refunded invoice \"%V\"",
+                      &op->id, &invoice);
+
+        return ngx_http_lines_refund_settled(op);
 
     case NGX_LINES_STRIPE_REFUSED:
 

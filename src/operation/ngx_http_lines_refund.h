@@ -19,7 +19,9 @@
  * where money went back.
  *
  * unsubscribe: DELETE of the subscription only.
- * refund: that, then the invoice is voided or credited in full.
+ * refund: that, then every invoice of the subscription, the renewals' too, is
+ * voided or credited in full, one after another: what is sent is written down
+ * first, and what is done with, next.
  */
 
 ngx_int_t ngx_http_lines_unsubscribe(ngx_http_lines_operation_t *op,
