@@ -1,0 +1,79 @@
+# A charge whose answer was lost a day ago, of a customer with hundreds of other subscriptions: what is looked for is found on
+# the last page, and what is not there is proven to be absent in two looks. What is older than the operation is not read.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::Parameters;
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Account;
+
+my $t       = Test::Lines->new(timeout => 600);
+my $told    = $t->upstream(name => 'provisioner', status => 200);
+my $shop    = Test::Lines::Account->new(t => $t, provisioner => $told->url, webhooks => 0);
+my $sandbox = $shop->sandbox;
+my $nginx   = $shop->nginx;
+
+$shop->numbers(5);
+$nginx->allow(qr/gets no answer|is stuck/);
+
+# whether it was charged, how long ago it began by billing's clock (undef: by that of the record), and what becomes of it
+my %cases = (
+    found => {effect => 1, begun => 23 * 3600 + 60, status => 200, keys => 1},
+    anew  => {effect => 0, begun => 23 * 3600 + 60, status => 200, keys => 2},
+    ended => {effect => 0, begun => undef,          status => 500, keys => 1},
+);
+
+my %old;
+
+for my $name (keys %cases) {
+    $sandbox->customer("cus_$name");
+    $old{$sandbox->adopt(customer => "cus_$name")->{id}} = 1 for 1 .. 20;
+}
+
+# four days ahead: all of these are older than what follows
+$sandbox->advance(4 * 86400);
+
+for my $name (sort keys %cases) {
+    my $case    = $cases{$name};
+    my $account = $shop->account($name, customer => "cus_$name");
+    my $token   = $shop->token($account);
+    my $op      = $shop->operation_id($token);
+
+    # the answer of the first is lost, and then nothing answers
+    $sandbox->fault(path => '/v1/subscriptions', kind => 'drop_after', times => 1) if $case->{effect};
+    $sandbox->fault(path => '/v1/subscriptions', kind => 'drop_before', times => 10000);
+    is $shop->confirm($account, $token, key => 'k')->json('/error'), 'provisioning_pending', "$name: pending";
+    is scalar $shop->bought($account), $case->{effect}, "$name: as it says";
+
+    my $then  = time - 23 * 3600 - 60;
+    my $begun = $case->{begun} ? $sandbox->now - $case->{begun} : $then;
+    $shop->redis->cli(HSET => "lines:{a:$name}:op:$op", sent_at => $then * 1000, begun => $begun * 1000);
+
+    # another deployment has operations, too
+    $sandbox->adopt(customer => "cus_$name", metadata => {lines_deployment => 'elsewhere', operation => $op}) for 1 .. 300;
+
+    my $before = () = $sandbox->requests;
+    $sandbox->clear_faults;
+
+    $shop->wait_purchase($account, $op);
+    my $answer = $shop->confirm($account, $token, key => 'k');
+    is $answer->status, $case->{status}, "$name: known in the end" or diag $answer->to_string;
+    is scalar $shop->bought($account), $case->{status} == 200 ? 1 : 0, "$name: charged accordingly";
+
+    my @calls = $sandbox->requests;
+    splice @calls, 0, $before;
+    my @sent  = grep { $_->{method} eq 'POST' && $_->{path} eq '/v1/subscriptions' } @calls;
+    my @pages = grep { $_->{method} eq 'GET'  && $_->{path} eq '/v1/subscriptions' } @calls;
+
+    is_deeply [map { $_->{idempotency_key} } @sent], [map { "lines:$op:sub:$_" } 2 .. $case->{keys}], "$name: what was sent after";
+    cmp_ok scalar @pages, '>=', $case->{effect} ? 61 : 2 * 61, "$name: all pages were read" . ($case->{effect} ? '' : ', twice');
+
+    my @after = map { Mojo::Parameters->new($_->{query} // '')->param('starting_after') // () } @pages;
+    my $older = grep { $old{$_} } @after;
+    $case->{begun} ? is $older, 0, "$name: but for those that are older" : cmp_ok $older, '>', 0, "$name: the others, too, where they are not older";
+}
+
+is_deeply [$shop->disagreements], [], 'charges, lines, numbers and windows agree';
+
+$t->done;
