@@ -253,6 +253,26 @@ subtest 'the base plan' => sub {
     is h("op:$id")->{intent}, 'cancel', 'its line is to be canceled';
 };
 
+subtest 'a line is released after its tenant was deleted' => sub {
+    my $keys = sub ($id) { ["line:$id", 't', 'ev', "op:r$id", 'ops'] };
+
+    for my $deleted (0, 1) {
+        my ($id) = begin();
+        sent($id);
+        settle($id);
+        $redis->cli('HSET', key("line:$id"), status => 'active', place => '');
+        $redis->cli('DEL', key('t'));
+        $redis->cli('HSET', key('t'), plan => 'paid') unless $deleted;
+        is run(line_release => $keys->($id), "r$id")->[0], 'released', $deleted ? 'deleted' : 'not deleted';
+        is h('t')->{'moves:active:released'}, $deleted ? undef : 1, 'counted where there is a tenant';
+        is $redis->cli('EXISTS', key('t')), 1 - $deleted, 'which does not come back';
+        is h("op:r$id")->{kind}, 'release', 'its billing ends';
+        $redis->cli('DEL', key("op:r$id"));
+    }
+
+    $redis->cli('DEL', key('ops'));
+};
+
 subtest 'hints' => sub {
     my @due = ('lines:{due:3}');
     $scripts->run(due_add => \@due, 'w:one a', 0);

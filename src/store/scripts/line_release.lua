@@ -28,7 +28,12 @@ local changes = { active = '0', released = int(now) }
 
 line_free_place(KEYS[2], h, changes)
 line_save(KEYS[1], h, changes, now)
-count_move(KEYS[2], h.status, 'released')
+
+-- a line that lapsed holds its tenant no longer, which may be deleted by now
+if redis.call('EXISTS', KEYS[2]) == 1 then
+    count_move(KEYS[2], h.status, 'released')
+end
+
 event(KEYS[3], now, 'line.released', 'line', h.id, 'from', h.status,
       'to', h.status, 'reason', '')
 
