@@ -90,6 +90,7 @@ sub promtool ($text) {
     my $answer = $nginx->get('/metrics');
     is $answer->header('Content-Type'), 'text/plain; version=0.0.4; charset=utf-8', 'Prometheus by default';
     is $answer->header('Cache-Control'), 'no-store', 'not cached';
+    ok $answer->header('X-Request-Id'), 'with a name of its own, as every answer';
     my ($code, $said) = promtool($answer->body);
     is $code, 0, 'promtool has no complaint' or diag $said;
     is $said, '', 'not a word';

@@ -140,40 +140,17 @@ static ngx_int_t
 ngx_http_lines_metrics_send(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_metrics_out_t *out)
 {
-    ngx_str_t         *type;
-    static ngx_str_t   no_store = ngx_string("no-store");
-    static ngx_str_t   text = ngx_string("text/plain; version=0.0.4; "
-                                         "charset=utf-8");
-    static ngx_str_t   open = ngx_string("application/openmetrics-text; "
-                                         "version=1.0.0; charset=utf-8");
-
-    type = out->open ? &open : &text;
-
-    ctx->answered = 1;
-    ctx->rc = NGX_ERROR;
-
-    r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = out->len;
-    r->headers_out.content_type = *type;
-    r->headers_out.content_type_len = type->len;
-    r->headers_out.content_type_lowcase = NULL;
-
-    if (ngx_http_lines_add_header(r, "Cache-Control", &no_store) != NGX_OK) {
-        return NGX_DONE;
-    }
+    static ngx_str_t  text = ngx_string("text/plain; version=0.0.4; "
+                                        "charset=utf-8");
+    static ngx_str_t  open = ngx_string("application/openmetrics-text; "
+                                        "version=1.0.0; charset=utf-8");
 
     out->last->buf->last_buf = (r == r->main) ? 1 : 0;
     out->last->buf->last_in_chain = 1;
 
-    ctx->rc = ngx_http_send_header(r);
-
-    if (ctx->rc == NGX_ERROR || ctx->rc > NGX_OK || r->header_only) {
-        return NGX_DONE;
-    }
-
-    ctx->rc = ngx_http_output_filter(r, out->first);
-
-    return NGX_DONE;
+    return ngx_http_lines_answer_chain(r, ctx, NGX_HTTP_OK,
+                                       out->open ? &open : &text,
+                                       out->first, out->len);
 }
 
 

@@ -18,9 +18,36 @@ ngx_int_t
 ngx_http_lines_answer(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *json)
 {
-    ngx_int_t    rc;
-    ngx_buf_t   *b;
-    ngx_chain_t  out;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        ctx->answered = 1;
+        ctx->rc = NGX_ERROR;
+        return NGX_DONE;
+    }
+
+    b->pos = json->data;
+    b->last = json->data + json->len;
+    b->memory = json->len ? 1 : 0;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_lines_answer_chain(r, ctx, status,
+                                       &ngx_http_lines_json_type, &out,
+                                       json->len);
+}
+
+
+ngx_int_t
+ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *type, ngx_chain_t *out, size_t len)
+{
+    ngx_int_t  rc;
 
     if (ctx->answered) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
@@ -29,7 +56,7 @@ ngx_http_lines_answer(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines answer: %ui, %uz bytes", status, json->len);
+                   "lines answer: %ui, %uz bytes", status, len);
 
     ctx->answered = 1;
     ctx->rc = NGX_ERROR;
@@ -43,9 +70,9 @@ ngx_http_lines_answer(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     r->headers_out.status = status;
-    r->headers_out.content_length_n = json->len;
-    r->headers_out.content_type = ngx_http_lines_json_type;
-    r->headers_out.content_type_len = ngx_http_lines_json_type.len;
+    r->headers_out.content_length_n = len;
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
 
     if (ngx_http_lines_add_header(r, "Cache-Control",
@@ -57,27 +84,13 @@ ngx_http_lines_answer(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_DONE;
     }
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
-        return NGX_DONE;
-    }
-
-    b->pos = json->data;
-    b->last = json->data + json->len;
-    b->memory = json->len ? 1 : 0;
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
-
     ctx->rc = ngx_http_send_header(r);
 
     if (ctx->rc == NGX_ERROR || ctx->rc > NGX_OK || r->header_only) {
         return NGX_DONE;
     }
 
-    ctx->rc = ngx_http_output_filter(r, &out);
+    ctx->rc = ngx_http_output_filter(r, out);
 
     return NGX_DONE;
 }

@@ -221,6 +221,11 @@ ngx_int_t ngx_http_lines_read_body(ngx_http_request_t *r,
 ngx_int_t ngx_http_lines_answer(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status, ngx_str_t *json);
 
+/* of another type; len: of all buffers of out, the last of which says so */
+ngx_int_t ngx_http_lines_answer_chain(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, ngx_str_t *type,
+    ngx_chain_t *out, size_t len);
+
 /* format as ngx_snprintf(); %V of strings that are JSON already */
 ngx_int_t ngx_http_lines_answer_format(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...);
