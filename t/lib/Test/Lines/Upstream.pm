@@ -52,16 +52,15 @@ sub url ($self) { ($self->tls ? 'https' : 'http') . '://127.0.0.1:' . $self->por
 sub _file ($self, $what) { path($self->dir, $self->name . ".$what") }
 
 sub set ($self, %state) {
-    my $new = $self->_file('state.new');
-    write_file($new, encode_json({%{$self->_state}, %state}));
-    $new->move_to($self->_file('state'));
-    return $self;
+    return $self->reset(%{$self->_state}, %state);
 }
 
-# replaces the state where set() changes it
+# replaces the state where set() changes it; the server may read at any moment
 sub reset ($self, %state) {
-    write_file($self->_file('state'), '{}');
-    return $self->set(%state);
+    my $new = $self->_file('state.new');
+    write_file($new, encode_json(\%state));
+    $new->move_to($self->_file('state'));
+    return $self;
 }
 
 sub _state ($self) {
