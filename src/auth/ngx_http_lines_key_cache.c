@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_key_cache.h"
+#include "ngx_lines_digest_tree.h"
 
 
 /* negative answers must not push out what is in use */
@@ -11,7 +12,7 @@
 
 
 typedef struct {
-    ngx_rbtree_node_t       node;          /* key: the digest's first word */
+    ngx_str_node_t          node;          /* its string is the digest */
     ngx_queue_t             queue;
     ngx_atomic_uint_t       epoch;         /* of doubt, when it was put */
     ngx_http_lines_key_t    key;
@@ -29,11 +30,11 @@ typedef struct {
 } ngx_http_lines_key_cache_t;
 
 
-static ngx_rbtree_key_t ngx_http_lines_key_hash(const u_char *digest);
-static ngx_http_lines_key_node_t *ngx_http_lines_key_find(
-    ngx_http_lines_key_cache_t *cache, const u_char *digest);
-static void ngx_http_lines_key_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
+#define ngx_http_lines_key_find(cache, digest)                                \
+    ((ngx_http_lines_key_node_t *)                                            \
+     ngx_lines_digest_tree_find(&(cache)->rbtree, digest))
+
+
 static void ngx_http_lines_key_free(ngx_slab_pool_t *shpool,
     ngx_http_lines_key_cache_t *cache, ngx_http_lines_key_node_t *node);
 static ngx_http_lines_key_node_t *ngx_http_lines_key_alloc(
@@ -50,8 +51,7 @@ ngx_http_lines_key_cache_init(ngx_slab_pool_t *shpool)
         return NULL;
     }
 
-    ngx_rbtree_init(&cache->rbtree, &cache->sentinel,
-                    ngx_http_lines_key_insert);
+    ngx_lines_digest_tree_init(&cache->rbtree, &cache->sentinel);
     ngx_queue_init(&cache->positive);
     ngx_queue_init(&cache->negative);
 
@@ -150,9 +150,9 @@ ngx_http_lines_key_cache_put(ngx_http_lines_main_conf_t *lmcf,
 
     node->key = *key;
     node->epoch = cache->epoch;
-    node->node.key = ngx_http_lines_key_hash(key->digest);
 
-    ngx_rbtree_insert(&cache->rbtree, &node->node);
+    ngx_lines_digest_tree_insert(&cache->rbtree, &node->node,
+                                 node->key.digest);
 
     if (key->tenant_len) {
         ngx_queue_insert_head(&cache->positive, &node->queue);
@@ -211,94 +211,12 @@ ngx_http_lines_key_cache_doubt(ngx_http_lines_main_conf_t *lmcf)
 }
 
 
-static ngx_rbtree_key_t
-ngx_http_lines_key_hash(const u_char *digest)
-{
-    ngx_rbtree_key_t  hash;
-
-    ngx_memcpy(&hash, digest, sizeof(ngx_rbtree_key_t));
-
-    return hash;
-}
-
-
-static ngx_http_lines_key_node_t *
-ngx_http_lines_key_find(ngx_http_lines_key_cache_t *cache,
-    const u_char *digest)
-{
-    ngx_int_t                   rc;
-    ngx_rbtree_key_t            hash;
-    ngx_rbtree_node_t          *node, *sentinel;
-    ngx_http_lines_key_node_t  *kn;
-
-    hash = ngx_http_lines_key_hash(digest);
-    node = cache->rbtree.root;
-    sentinel = cache->rbtree.sentinel;
-
-    while (node != sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        kn = (ngx_http_lines_key_node_t *) node;
-
-        rc = ngx_memcmp(digest, kn->key.digest, NGX_LINES_SHA256_LEN);
-
-        if (rc == 0) {
-            return kn;
-        }
-
-        node = (rc < 0) ? node->left : node->right;
-    }
-
-    return NULL;
-}
-
-
-static void
-ngx_http_lines_key_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t          **p;
-    ngx_http_lines_key_node_t   *kn, *knt;
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = (node->key < temp->key) ? &temp->left : &temp->right;
-
-        } else {
-            kn = (ngx_http_lines_key_node_t *) node;
-            knt = (ngx_http_lines_key_node_t *) temp;
-
-            p = (ngx_memcmp(kn->key.digest, knt->key.digest,
-                            NGX_LINES_SHA256_LEN) < 0)
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
 static void
 ngx_http_lines_key_free(ngx_slab_pool_t *shpool,
     ngx_http_lines_key_cache_t *cache, ngx_http_lines_key_node_t *node)
 {
     ngx_queue_remove(&node->queue);
-    ngx_rbtree_delete(&cache->rbtree, &node->node);
+    ngx_rbtree_delete(&cache->rbtree, &node->node.node);
 
     if (node->key.tenant_len == 0) {
         cache->negatives--;

@@ -5,17 +5,22 @@
 
 #include "ngx_http_lines_token_cache.h"
 #include "ngx_http_lines_jwks_zone.h"
+#include "ngx_lines_digest_tree.h"
 
 
 /* of the zone, for all entries together: an eighth */
 #define NGX_HTTP_LINES_TOKEN_SHARE  8
+#define NGX_HTTP_LINES_TOKEN_SLAB   256    /* that an entry takes */
 
 
 typedef struct {
-    ngx_rbtree_node_t        node;         /* key: the digest's first word */
+    ngx_str_node_t           node;         /* its string is the digest */
     ngx_queue_t              queue;
     ngx_http_lines_token_t   token;
 } ngx_http_lines_token_node_t;
+
+_Static_assert(sizeof(ngx_http_lines_token_node_t)
+               <= NGX_HTTP_LINES_TOKEN_SLAB, "a token outgrew its slab");
 
 
 typedef struct {
@@ -27,13 +32,13 @@ typedef struct {
 } ngx_http_lines_token_cache_t;
 
 
+#define ngx_http_lines_token_find(cache, digest)                              \
+    ((ngx_http_lines_token_node_t *)                                          \
+     ngx_lines_digest_tree_find(&(cache)->rbtree, digest))
+
+
 static ngx_http_lines_token_cache_t *ngx_http_lines_token_cache(
     ngx_http_lines_main_conf_t *lmcf);
-static ngx_rbtree_key_t ngx_http_lines_token_hash(const u_char *digest);
-static ngx_http_lines_token_node_t *ngx_http_lines_token_find(
-    ngx_http_lines_token_cache_t *cache, const u_char *digest);
-static void ngx_http_lines_token_insert(ngx_rbtree_node_t *temp,
-    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 static void ngx_http_lines_token_free(ngx_slab_pool_t *shpool,
     ngx_http_lines_token_cache_t *cache, ngx_http_lines_token_node_t *node);
 static void ngx_http_lines_token_expire(ngx_slab_pool_t *shpool,
@@ -50,14 +55,11 @@ ngx_http_lines_token_cache_init(ngx_slab_pool_t *shpool)
         return NULL;
     }
 
-    ngx_rbtree_init(&cache->rbtree, &cache->sentinel,
-                    ngx_http_lines_token_insert);
+    ngx_lines_digest_tree_init(&cache->rbtree, &cache->sentinel);
     ngx_queue_init(&cache->queue);
 
-    /* an entry takes a slab of 256 bytes */
-
     cache->max = (shpool->end - shpool->start)
-                 / NGX_HTTP_LINES_TOKEN_SHARE / 256;
+                 / NGX_HTTP_LINES_TOKEN_SHARE / NGX_HTTP_LINES_TOKEN_SLAB;
 
     return cache;
 }
@@ -150,9 +152,9 @@ ngx_http_lines_token_cache_put(ngx_http_lines_main_conf_t *lmcf,
 
     if (node) {
         node->token = *token;
-        node->node.key = ngx_http_lines_token_hash(token->digest);
 
-        ngx_rbtree_insert(&cache->rbtree, &node->node);
+        ngx_lines_digest_tree_insert(&cache->rbtree, &node->node,
+                                     node->token.digest);
         ngx_queue_insert_head(&cache->queue, &node->queue);
         cache->count++;
     }
@@ -172,95 +174,12 @@ ngx_http_lines_token_cache(ngx_http_lines_main_conf_t *lmcf)
 }
 
 
-static ngx_rbtree_key_t
-ngx_http_lines_token_hash(const u_char *digest)
-{
-    ngx_rbtree_key_t  hash;
-
-    ngx_memcpy(&hash, digest, sizeof(ngx_rbtree_key_t));
-
-    return hash;
-}
-
-
-static ngx_http_lines_token_node_t *
-ngx_http_lines_token_find(ngx_http_lines_token_cache_t *cache,
-    const u_char *digest)
-{
-    ngx_int_t                     rc;
-    ngx_rbtree_key_t              hash;
-    ngx_rbtree_node_t            *node, *sentinel;
-    ngx_http_lines_token_node_t  *tn;
-
-    hash = ngx_http_lines_token_hash(digest);
-
-    node = cache->rbtree.root;
-    sentinel = cache->rbtree.sentinel;
-
-    while (node != sentinel) {
-
-        if (hash != node->key) {
-            node = (hash < node->key) ? node->left : node->right;
-            continue;
-        }
-
-        tn = (ngx_http_lines_token_node_t *) node;
-
-        rc = ngx_memcmp(digest, tn->token.digest, NGX_LINES_SHA256_LEN);
-
-        if (rc == 0) {
-            return tn;
-        }
-
-        node = (rc < 0) ? node->left : node->right;
-    }
-
-    return NULL;
-}
-
-
-static void
-ngx_http_lines_token_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t            **p;
-    ngx_http_lines_token_node_t   *tn, *tnt;
-
-    for ( ;; ) {
-
-        if (node->key != temp->key) {
-            p = (node->key < temp->key) ? &temp->left : &temp->right;
-
-        } else {
-            tn = (ngx_http_lines_token_node_t *) node;
-            tnt = (ngx_http_lines_token_node_t *) temp;
-
-            p = (ngx_memcmp(tn->token.digest, tnt->token.digest,
-                            NGX_LINES_SHA256_LEN) < 0)
-                ? &temp->left : &temp->right;
-        }
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
-
-
 static void
 ngx_http_lines_token_free(ngx_slab_pool_t *shpool,
     ngx_http_lines_token_cache_t *cache, ngx_http_lines_token_node_t *node)
 {
     ngx_queue_remove(&node->queue);
-    ngx_rbtree_delete(&cache->rbtree, &node->node);
+    ngx_rbtree_delete(&cache->rbtree, &node->node.node);
 
     cache->count--;
 

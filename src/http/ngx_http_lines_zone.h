@@ -18,7 +18,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define NGX_HTTP_LINES_ZONE_VERSION  3
+#define NGX_HTTP_LINES_ZONE_VERSION  4
 
 
 typedef enum {
