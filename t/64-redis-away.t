@@ -23,6 +23,7 @@ END
 access_log @{[$t->dir]}/limits.log limits;
 location /local/  { lines_rate_limit rate=1r/h burst=20 key=\$arg_who name=local; empty_gif; }
 location /localeach/ { lines_rate_limit rate=1r/h burst=20 key=\$arg_who name=localeach sync=each; empty_gif; }
+location /both/   { lines_rate_limit rate=1r/h burst=20 key=\$arg_who name=both; lines_rate_limit rate=1r/h burst=2 key=\$arg_part name=part; empty_gif; }
 location /open/   { lines_rate_limit rate=1r/h burst=2 key=\$arg_who name=open fail=open; empty_gif; }
 location /closed/ { lines_rate_limit rate=1r/h burst=100 key=\$arg_who name=closed fail=closed sync=each; empty_gif; }
 location /closeddry/ { lines_rate_limit rate=1r/h burst=100 key=\$arg_who name=closeddry fail=closed dry_run sync=each; empty_gif; }
@@ -78,6 +79,9 @@ for my $how (qw(stop pause)) {
     is $left, ($how eq 'stop' ? 5 : 0), "$how: local goes on from what was left";
     is ok_in(('/localeach/x?who=a') x 10), ($how eq 'stop' ? 5 : 0), "$how: with sync=each, too";
     is ok_in(("/local/x?who=new$how") x 30), 20, "$how: local, one never seen: the limit per node";
+
+    is ok_in(("/both/x?who=$how&part=$how-1") x 12), 2, "$how: two local limits, the narrower one rejects ten";
+    is ok_in(map {"/both/x?who=$how&part=$how-1-$_"} 1 .. 30), 18, "$how: and these took nothing of the wider one";
 
     my $rejected = $nginx->get('/local/x?who=a');
     is $rejected->status, 429, "$how: local rejects";

@@ -159,11 +159,7 @@ done:
 ngx_msec_t
 ngx_http_lines_jwks_age(ngx_http_lines_jwks_entry_t *entry)
 {
-    ngx_msec_int_t  age;
-
-    age = (ngx_msec_int_t) (ngx_current_msec - entry->fetched);
-
-    return (ngx_msec_t) ngx_max(age, 0);
+    return ngx_http_lines_zone_since(entry->fetched);
 }
 
 

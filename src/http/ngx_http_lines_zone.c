@@ -174,3 +174,14 @@ ngx_http_lines_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 
     return NGX_OK;
 }
+
+
+ngx_msec_t
+ngx_http_lines_zone_since(ngx_msec_t then)
+{
+    ngx_msec_int_t  elapsed;
+
+    elapsed = (ngx_msec_int_t) (ngx_current_msec - then);
+
+    return (ngx_msec_t) ngx_max(elapsed, 0);
+}

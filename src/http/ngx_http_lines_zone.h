@@ -57,5 +57,13 @@ ngx_int_t ngx_http_lines_zone_default(ngx_conf_t *cf,
 #define ngx_http_lines_zone_pool(lmcf)                                        \
     ((ngx_slab_pool_t *) (lmcf)->shm_zone->shm.addr)
 
+/*
+ * ms since an instant, by this worker's clock, that any worker may have
+ * written.  A clock stands while its worker is busy, so that what another did
+ * may lie in the future: 0 then.
+ */
+
+ngx_msec_t ngx_http_lines_zone_since(ngx_msec_t then);
+
 
 #endif /* _NGX_HTTP_LINES_ZONE_H_INCLUDED_ */

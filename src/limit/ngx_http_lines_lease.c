@@ -54,17 +54,17 @@ typedef struct {
 } ngx_http_lines_lease_node_t;
 
 
-#define ngx_http_lines_lease_find(area, key, hash)                            \
+#define ngx_http_lines_lease_find(area, key)                                  \
     ((ngx_http_lines_lease_node_t *)                                          \
-     ngx_str_rbtree_lookup(&(area)->rbtree, key, hash))
+     ngx_str_rbtree_lookup(&(area)->rbtree, key,                              \
+                           ngx_murmur_hash2((key)->data, (key)->len)))
 
 
 static ngx_http_lines_lease_node_t *ngx_http_lines_lease_get(
-    ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash);
+    ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key);
 static void ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
     ngx_http_lines_lease_node_t *node);
-static void ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node,
-    ngx_msec_t now);
+static void ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node);
 static ngx_uint_t ngx_http_lines_lease_want(ngx_http_lines_lease_node_t *node);
 static void ngx_http_lines_lease_know(ngx_http_lines_lease_node_t *node,
     ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra);
@@ -92,6 +92,7 @@ ngx_http_lines_lease_init(ngx_slab_pool_t *shpool)
 
     area->buckets_max = (ngx_uint_t) (shpool->end - shpool->start) / 4
                         / (sizeof(ngx_http_lines_lease_node_t) + 128);
+    area->swept = ngx_current_msec;
 
     return area;
 }
@@ -101,7 +102,6 @@ ngx_http_lines_lease_verdict_e
 ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     ngx_http_lines_lease_t *lease)
 {
-    uint32_t                         hash;
     ngx_msec_t                       now;
     ngx_uint_t                       want, known;
     ngx_slab_pool_t                 *shpool;
@@ -111,7 +111,6 @@ ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
 
     area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
     shpool = ngx_http_lines_zone_pool(lmcf);
-    hash = ngx_murmur_hash2(key->data, key->len);
     now = ngx_current_msec;
 
     ngx_memzero(lease, sizeof(ngx_http_lines_lease_t));
@@ -120,17 +119,18 @@ ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    node = ngx_http_lines_lease_get(lmcf, key, hash);
+    node = ngx_http_lines_lease_get(lmcf, key);
 
     if (node == NULL) {
         ngx_shmtx_unlock(&shpool->mutex);
         return verdict;
     }
 
-    ngx_http_lines_lease_count(node, now);
+    ngx_http_lines_lease_count(node);
 
     if (node->asking
-        && now - node->asked > NGX_HTTP_LINES_LEASE_ASKING)
+        && ngx_http_lines_zone_since(node->asked)
+           > NGX_HTTP_LINES_LEASE_ASKING)
     {
         node->asking = 0;
     }
@@ -173,8 +173,8 @@ ngx_http_lines_lease_take(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     if (known) {
         lease->rate = node->rate;
         lease->remaining = ngx_lines_gcra_refilled(&node->rate,
-                                               node->remaining + node->tokens,
-                                               now - node->synced);
+                                    node->remaining + node->tokens,
+                                    ngx_http_lines_zone_since(node->synced));
     }
 
     if (verdict == NGX_HTTP_LINES_LEASE_REJECTED) {
@@ -191,16 +191,14 @@ void
 ngx_http_lines_lease_answered(ngx_http_lines_main_conf_t *lmcf,
     ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
 {
-    uint32_t                      hash;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_node_t  *node;
 
     shpool = ngx_http_lines_zone_pool(lmcf);
-    hash = ngx_murmur_hash2(key->data, key->len);
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    node = ngx_http_lines_lease_get(lmcf, key, hash);
+    node = ngx_http_lines_lease_get(lmcf, key);
 
     if (node) {
         ngx_http_lines_lease_know(node, rate, gcra);
@@ -214,7 +212,6 @@ ngx_uint_t
 ngx_http_lines_lease_renewed(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
 {
-    uint32_t                      hash;
     ngx_uint_t                    tokens, room;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_area_t  *area;
@@ -222,13 +219,11 @@ ngx_http_lines_lease_renewed(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
 
     area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
     shpool = ngx_http_lines_zone_pool(lmcf);
-    hash = ngx_murmur_hash2(key->data, key->len);
-
     tokens = gcra->granted;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    node = ngx_http_lines_lease_get(lmcf, key, hash);
+    node = ngx_http_lines_lease_get(lmcf, key);
 
     if (node == NULL) {
         ngx_shmtx_unlock(&shpool->mutex);
@@ -257,18 +252,16 @@ void
 ngx_http_lines_lease_unanswered(ngx_http_lines_main_conf_t *lmcf,
     ngx_str_t *key)
 {
-    uint32_t                      hash;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_area_t  *area;
     ngx_http_lines_lease_node_t  *node;
 
     area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
     shpool = ngx_http_lines_zone_pool(lmcf);
-    hash = ngx_murmur_hash2(key->data, key->len);
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    node = ngx_http_lines_lease_find(area, key, hash);
+    node = ngx_http_lines_lease_find(area, key);
 
     if (node) {
         node->asking = 0;
@@ -282,16 +275,14 @@ void
 ngx_http_lines_lease_local(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
     ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra)
 {
-    uint32_t                      hash;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_node_t  *node;
 
     shpool = ngx_http_lines_zone_pool(lmcf);
-    hash = ngx_murmur_hash2(key->data, key->len);
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    node = ngx_http_lines_lease_get(lmcf, key, hash);
+    node = ngx_http_lines_lease_get(lmcf, key);
 
     if (node == NULL) {
         ngx_shmtx_unlock(&shpool->mutex);
@@ -315,22 +306,44 @@ ngx_http_lines_lease_local(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
 }
 
 
-ngx_uint_t
-ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
-    ngx_http_lines_lease_return_t *returns, ngx_uint_t n)
+void
+ngx_http_lines_lease_local_give(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate)
 {
-    ngx_msec_t                    now;
-    ngx_uint_t                    i, scan, excess, want;
-    ngx_queue_t                  *q, *next, *first;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_area_t  *area;
     ngx_http_lines_lease_node_t  *node;
 
     area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
     shpool = ngx_http_lines_zone_pool(lmcf);
-    now = ngx_current_msec;
 
-    if (now - area->swept < NGX_HTTP_LINES_LEASE_SWEEP) {
+    ngx_shmtx_lock(&shpool->mutex);
+
+    node = ngx_http_lines_lease_find(area, key);
+
+    if (node) {
+        ngx_lines_gcra_give(rate, &node->tat,
+                            (double) ngx_current_msec * 1000, 1);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+}
+
+
+ngx_uint_t
+ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_lease_return_t *returns, ngx_uint_t n)
+{
+    ngx_uint_t                    i, scan, excess, want;
+    ngx_queue_t                  *q, *first;
+    ngx_slab_pool_t              *shpool;
+    ngx_http_lines_lease_area_t  *area;
+    ngx_http_lines_lease_node_t  *node;
+
+    area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
+    shpool = ngx_http_lines_zone_pool(lmcf);
+
+    if (ngx_http_lines_zone_since(area->swept) < NGX_HTTP_LINES_LEASE_SWEEP) {
         return 0;
     }
 
@@ -338,12 +351,12 @@ ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    if (now - area->swept < NGX_HTTP_LINES_LEASE_SWEEP) {
+    if (ngx_http_lines_zone_since(area->swept) < NGX_HTTP_LINES_LEASE_SWEEP) {
         ngx_shmtx_unlock(&shpool->mutex);
         return 0;
     }
 
-    area->swept = now;
+    area->swept = ngx_current_msec;
 
     first = NULL;
     q = ngx_queue_head(&area->holding);
@@ -353,16 +366,18 @@ ngx_http_lines_lease_unused(ngx_http_lines_main_conf_t *lmcf,
          && q != ngx_queue_sentinel(&area->holding);
          scan++)
     {
-        next = ngx_queue_next(q);
         node = ngx_queue_data(q, ngx_http_lines_lease_node_t, holding);
-        q = next;
+        q = ngx_queue_next(q);
 
         want = ngx_http_lines_lease_want(node);
 
-        if (now - node->used >= NGX_HTTP_LINES_LEASE_IDLE) {
+        if (ngx_http_lines_zone_since(node->used)
+            >= NGX_HTTP_LINES_LEASE_IDLE)
+        {
             excess = node->tokens;
 
-        } else if (now - node->window > 2 * NGX_HTTP_LINES_LEASE_WINDOW
+        } else if (ngx_http_lines_zone_since(node->window)
+                   > 2 * NGX_HTTP_LINES_LEASE_WINDOW
                    && node->tokens > 2 * want + 1)
         {
             /* it is used, but no longer at the pace that it was taken for */
@@ -419,18 +434,16 @@ ngx_http_lines_lease_status(ngx_http_lines_main_conf_t *lmcf,
 /* made where there is none; NULL without memory.  The mutex is held. */
 
 static ngx_http_lines_lease_node_t *
-ngx_http_lines_lease_get(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
-    uint32_t hash)
+ngx_http_lines_lease_get(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key)
 {
     ngx_uint_t                    tries;
-    ngx_queue_t                  *q;
     ngx_slab_pool_t              *shpool;
     ngx_http_lines_lease_area_t  *area;
     ngx_http_lines_lease_node_t  *node;
 
     area = ngx_http_lines_zone_area(lmcf, NGX_HTTP_LINES_ZONE_LIMITS);
 
-    node = ngx_http_lines_lease_find(area, key, hash);
+    node = ngx_http_lines_lease_find(area, key);
 
     if (node) {
         ngx_queue_remove(&node->lru);
@@ -459,10 +472,9 @@ ngx_http_lines_lease_get(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
             return NULL;
         }
 
-        q = ngx_queue_last(&area->lru);
-
         ngx_http_lines_lease_drop(lmcf,
-                     ngx_queue_data(q, ngx_http_lines_lease_node_t, lru));
+                     ngx_queue_data(ngx_queue_last(&area->lru),
+                                    ngx_http_lines_lease_node_t, lru));
     }
 
     if (node == NULL) {
@@ -471,9 +483,10 @@ ngx_http_lines_lease_get(ngx_http_lines_main_conf_t *lmcf, ngx_str_t *key,
 
     ngx_memcpy(node->data, key->data, key->len);
 
-    node->node.node.key = hash;
+    node->node.node.key = ngx_murmur_hash2(key->data, key->len);
     node->node.str.len = key->len;
     node->node.str.data = node->data;
+    node->window = ngx_current_msec;
 
     ngx_rbtree_insert(&area->rbtree, &node->node.node);
     ngx_queue_insert_head(&area->lru, &node->lru);
@@ -509,16 +522,16 @@ ngx_http_lines_lease_drop(ngx_http_lines_main_conf_t *lmcf,
 /* how many requests a window usually sees */
 
 static void
-ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node, ngx_msec_t now)
+ngx_http_lines_lease_count(ngx_http_lines_lease_node_t *node)
 {
     ngx_msec_t  elapsed;
 
-    elapsed = now - node->window;
+    elapsed = ngx_http_lines_zone_since(node->window);
 
     if (elapsed >= NGX_HTTP_LINES_LEASE_WINDOW) {
         node->usual = node->count * NGX_HTTP_LINES_LEASE_WINDOW / elapsed;
         node->count = 0;
-        node->window = now;
+        node->window = ngx_current_msec;
     }
 
     node->count++;

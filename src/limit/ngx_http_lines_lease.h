@@ -77,6 +77,10 @@ void ngx_http_lines_lease_unanswered(ngx_http_lines_main_conf_t *lmcf,
 void ngx_http_lines_lease_local(ngx_http_lines_main_conf_t *lmcf,
     ngx_str_t *key, ngx_lines_rate_t *rate, ngx_lines_gcra_t *gcra);
 
+/* the token that the above took at this rate was not used */
+void ngx_http_lines_lease_local_give(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *key, ngx_lines_rate_t *rate);
+
 /*
  * Takes what was not used out of the leases, up to n of them; one worker at a
  * time, each half second.  Returns how many.

@@ -438,8 +438,9 @@ ngx_http_lines_limit_alone(ngx_http_request_t *r,
         result->known = 1;
         result->remaining = gcra.remaining;
         result->retry = gcra.retry;
+        result->took_local = (gcra.granted > 0);
 
-        ngx_http_lines_limit_settle(result, gcra.granted > 0, 1);
+        ngx_http_lines_limit_settle(result, result->took_local, 1);
         return;
     }
 
@@ -523,6 +524,12 @@ ngx_http_lines_limit_conclude(ngx_http_request_t *r,
 
             (void) ngx_http_lines_limit_give(lmcf, &result->key, 1,
                                              result->rate.interval);
+
+        } else if (result->took_local) {
+            result->took_local = 0;
+            result->remaining++;
+
+            ngx_http_lines_lease_local_give(lmcf, &result->key, &result->rate);
         }
     }
 

@@ -101,6 +101,7 @@ typedef struct {
     unsigned                          pending:1;
     unsigned                          known:1;   /* remaining is */
     unsigned                          took:1;    /* a token, from Redis */
+    unsigned                          took_local:1;
 } ngx_http_lines_limit_result_t;
 
 
