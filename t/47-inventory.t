@@ -165,6 +165,49 @@ subtest 'tickets' => sub {
     is $move->($third, {status => 'CANCELLED'})->json('/data/status'), 'CANCELLED', 'canceled';
 };
 
+subtest 'tickets go with their account' => sub {
+    my $quitter = $shop->account('quitter');
+    my $ask     = sub { $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $quitter->{headers})->json('/data/id') };
+    my $move    = sub ($id, @body) { $nginx->admin(POST => "tickets/$id", {@body}) };
+    my $left    = sub { [sort grep {/quitter/} $redis->client->keys('*')] };
+    my $taken   = $shop->counts;
+
+    # more than a page of them
+    my ($open, $fulfilled, $own, $canceled, @more) = map { $ask->() } 1 .. 205;
+    is_deeply [map { $move->(@$_)->status } [$fulfilled, status => 'FULFILLED'], [$own, status => 'FULFILLED', fulfilledNumber => '+442071234568'], [$canceled, status => 'CANCELLED']], [200, 200, 200], 'in every state';
+    my ($number) = grep { $redis->cli(HGET => 'lines:{inv}:numbers', $_) =~ / ticket\.$fulfilled / } map { $_->{phone_number} } @{$nginx->admin(GET => 'numbers?state=assigned')->json('/numbers')};
+    ok $number, 'one holds a number';
+    is $redis->cli(ZCARD => 'lines:{a:quitter}:tickets'), 205, 'all are listed';
+
+    # one that was cut short after the first page's numbers
+    my @inv  = map {"lines:{inv}:$_"} qw(numbers free quarantined leased assigned operations leases);
+    $redis->cli(RENAME => 'lines:{a:quitter}:t', 'aside');
+    Test::Lines::Script->new(redis => $redis)->run(inv_release => \@inv, "ticket.$fulfilled", 'a:quitter', 3_600_000);
+    is $nginx->get("/accounts/lines/line-request/$open", $quitter->{headers})->status, 200, 'its key is known still';
+    my $answer = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $quitter->{headers});
+    is $answer->status, 401, 'no ticket of an account that is going';
+    is_deeply $answer->json, {status => 'ERROR', message => 'Invalid API credentials'}, 'as if its key had gone first';
+    is $move->($more[0], status => 'FULFILLED', fulfilledNumber => '+442071234569')->status, 404, 'nor one fulfilled';
+    $redis->cli(DEL => 'aside');
+
+    is $nginx->admin(DELETE => 'accounts/quitter')->status, 200, 'deleted, open ones or not' for 1 .. 2;
+    is_deeply $left->(), [], 'nothing of it is left';
+    is_deeply [grep { $redis->cli(EXISTS => "lines:{ix:ticket.$_}") } $open .. $open + 210], [], 'nor of its index';
+    is $redis->cli(HGET => 'lines:{inv}:numbers', $number), "quarantined w$number", 'the number rests';
+    is $shop->counts->{assigned}, $taken->{assigned}, 'others keep theirs';
+    is $move->($fulfilled, status => 'FULFILLED')->status, 404, 'no ticket any more';
+
+    # at once, and with its number
+    add('+14155550020');
+    my $other = $shop->account('quitter');
+    $number = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $other->{headers})->json('/data/id');
+    my $held = $move->($number, status => 'FULFILLED')->json('/data/fulfilledNumber');
+    is $nginx->admin(DELETE => 'accounts/quitter')->status, 200, 'deleted';
+    is $redis->cli(HGET => 'lines:{inv}:numbers', $held), "quarantined w$held", 'its number rests';
+    is_deeply $left->(), [], 'nothing of it is left again';
+    $redis->cli(ZADD => 'lines:{inv}:quarantined', 1, $_) for @{$redis->cli(ZRANGE => 'lines:{inv}:quarantined', 0, -1)};
+};
+
 subtest 'deprecated endpoints are turned off' => sub {
     my $off = $t->nginx(name => 'off', redis => $redis, plans => $shop->plans, http => $shop->http . "lines_deprecated_endpoints off since=2025-06-01 sunset=2027-01-01;\n",
         server => $shop->server . "location /account/ { lines_account_api; }\nlocation /still/ { lines_account_api; lines_deprecated_endpoints on sunset=2027-01-01; }\n");

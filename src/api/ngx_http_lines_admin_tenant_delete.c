@@ -1,8 +1,9 @@
 
 /*
  * DELETE of a workspace or an account: its record first, which is refused
- * while lines live or operations run; then its keys, lines and the rest, page
- * by page.  A deletion that was cut short goes on when it is asked again.
+ * while lines live or operations run; then its keys, lines, tickets and the
+ * rest, page by page.  A deletion that was cut short goes on when it is asked
+ * again: what names a thing goes after it.
  */
 
 #include <ngx_config.h>
@@ -11,6 +12,7 @@
 
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_auth.h"
+#include "ngx_http_lines_inventory.h"
 #include "ngx_lines_scripts.h"
 
 
@@ -29,6 +31,14 @@ static ngx_int_t ngx_http_lines_admin_delete_lines(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_list_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_tickets_listed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_release_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_admin_delete_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_delete_rest(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_answer_deleted(ngx_http_request_t *r,
@@ -57,6 +67,9 @@ ngx_http_lines_step_pt  ngx_http_lines_admin_delete_account_steps[] = {
     ngx_http_lines_admin_delete_tenant,        /* 409 */
     ngx_http_lines_admin_delete_keys,
     ngx_http_lines_admin_delete_lines,
+    ngx_http_lines_admin_list_tickets,
+    ngx_http_lines_admin_release_tickets,
+    ngx_http_lines_admin_delete_tickets,
     ngx_http_lines_admin_delete_rest,
     ngx_http_lines_admin_answer_deleted,
     NULL
@@ -280,6 +293,189 @@ ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
     }
 
     /* the next page */
+
+    ctx->step--;
+
+    return rc;
+}
+
+
+/* tickets, a page: none can be added or fulfilled without the record */
+
+static ngx_int_t
+ngx_http_lines_admin_list_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t  argv[4];
+
+    ngx_str_set(&argv[0], "ZRANGE");
+    ngx_str_set(&argv[2], "0");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:tickets",
+                               &ctx->identity.tenant)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &argv[3], "%d",
+                                  NGX_HTTP_LINES_UNLINK_BATCH - 1)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 4, argv,
+                                  ngx_http_lines_admin_tickets_listed);
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_tickets_listed(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t    *id;
+    ngx_uint_t    i;
+    ngx_array_t  *tickets;
+
+    tickets = ngx_array_create(r->pool, NGX_HTTP_LINES_UNLINK_BATCH,
+                               sizeof(ngx_str_t));
+    if (tickets == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < reply->elements; i++) {
+
+        id = ngx_array_push(tickets);
+
+        if (id == NULL
+            || ngx_http_lines_reply_copy(r, reply, i, id) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ctx->data = tickets;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The numbers first, while their tickets are there: to whoever looks at a
+ * number of no ticket it was never handed out, and would not rest.
+ */
+
+static ngx_int_t
+ngx_http_lines_admin_release_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t     rc;
+    ngx_str_t     holder, *ids, args[NGX_HTTP_LINES_INV_RELEASE_ARGS];
+    ngx_uint_t    i;
+    ngx_array_t  *tickets;
+
+    rc = NGX_OK;
+    tickets = ctx->data;
+    ids = tickets->elts;
+
+    for (i = 0; i < tickets->nelts; i++) {
+
+        if (ngx_lines_redis_format(r->pool, &holder, "ticket.%V", &ids[i])
+            != NGX_OK
+            || ngx_http_lines_inventory_release(r->pool,
+                            &ctx->identity.tenant, &holder,
+                            ngx_http_lines_get_main_conf(r)->quarantine,
+                            args)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_lines_eval(r, ctx, &ngx_lines_script_inv_release,
+                                 NGX_HTTP_LINES_INV_RELEASE_KEYS,
+                                 NGX_HTTP_LINES_INV_RELEASE_ARGS, args,
+                                 ngx_http_lines_admin_ignore);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_lines_admin_delete_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_int_t     rc;
+    ngx_str_t     argv[3], list, *ids, *tenant;
+    ngx_uint_t    i;
+    ngx_array_t  *tickets;
+
+    tenant = &ctx->identity.tenant;
+    tickets = ctx->data;
+    ids = tickets->elts;
+
+    if (tickets->nelts == 0) {
+        return NGX_OK;
+    }
+
+    rc = NGX_OK;
+
+    if (ngx_lines_redis_format(r->pool, &list, "lines:{%V}:tickets", tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < tickets->nelts; i++) {
+
+        ngx_str_set(&argv[0], "UNLINK");
+
+        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:ticket:%V",
+                                   tenant, &ids[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_lines_command(r, ctx, 2, argv,
+                                    ngx_http_lines_admin_ignore);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}",
+                                   &ids[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_lines_command(r, ctx, 2, argv,
+                                    ngx_http_lines_admin_ignore);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        ngx_str_set(&argv[0], "ZREM");
+        argv[1] = list;
+        argv[2] = ids[i];
+
+        rc = ngx_http_lines_command(r, ctx, 3, argv,
+                                    ngx_http_lines_admin_ignore);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    /* the next page */
+
+    while (*ctx->step != ngx_http_lines_admin_list_tickets) {
+        ctx->step--;
+    }
 
     ctx->step--;
 

@@ -267,25 +267,28 @@ static ngx_int_t
 ngx_http_lines_admin_ticket_move(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
-    ngx_str_t                       args[4];
+    ngx_str_t                       args[5];
     ngx_http_lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    args[2] = ticket->status;
-    args[3] = ticket->number;
+    args[3] = ticket->status;
+    args[4] = ticket->number;
 
     if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:ticket:%V",
                                &ctx->identity.tenant, &ctx->params[0])
         != NGX_OK
         || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ev",
                                   &ctx->identity.tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:t",
+                                  &ctx->identity.tenant)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_ticket_move, 2, 4,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_ticket_move, 3, 5,
                                args, ngx_http_lines_admin_ticket_moved);
 }
 
@@ -301,13 +304,13 @@ ngx_http_lines_admin_ticket_moved(ngx_http_request_t *r,
 
     word = ngx_http_lines_reply_str(reply, 0);
 
+    /* a number that was leased in vain goes back when it is looked at */
+
     if (ngx_http_lines_is(&word, "unknown")) {
         return ngx_http_lines_admin_ticket_unknown(r, ctx);
     }
 
     if (ngx_http_lines_is(&word, "illegal")) {
-
-        /* a number that was leased in vain goes back when it is looked at */
 
         status = ngx_http_lines_reply_str(reply, 1);
 

@@ -36,6 +36,8 @@ static ngx_int_t ngx_http_lines_ticket_add(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_ticket_added(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_ticket_refused(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_ticket_find(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_ticket_found(ngx_http_request_t *r,
@@ -275,14 +277,14 @@ ngx_http_lines_ticket_indexed(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_lines_ticket_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
-    ngx_str_t                 args[5], *tenant;
+    ngx_str_t                 args[6], *tenant;
     ngx_http_lines_ticket_t  *ticket;
 
     ticket = ctx->data;
     tenant = &ctx->identity.tenant;
 
-    args[3] = ticket->id;
-    args[4] = ticket->area;
+    args[4] = ticket->id;
+    args[5] = ticket->area;
 
     if (ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:ticket:%V",
                                tenant, &ticket->id)
@@ -291,12 +293,14 @@ ngx_http_lines_ticket_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
                                   tenant)
            != NGX_OK
         || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:ev", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[3], "lines:{%V}:t", tenant)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_ticket_add, 3, 5,
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_ticket_add, 4, 6,
                                args, ngx_http_lines_ticket_added);
 }
 
@@ -306,6 +310,10 @@ ngx_http_lines_ticket_added(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
     ngx_str_t  document;
+
+    if (reply->type == REDIS_REPLY_NIL) {
+        return ngx_http_lines_ticket_refused(r, ctx);
+    }
 
     if (reply->type != REDIS_REPLY_STRING) {
         return NGX_ERROR;
@@ -317,6 +325,33 @@ ngx_http_lines_ticket_added(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
                                         "{\"status\":\"OK\",\"data\":%V}",
                                         &document);
+}
+
+
+/* the account was deleted after its key had been looked at */
+
+static ngx_int_t
+ngx_http_lines_ticket_refused(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    ngx_str_t                 argv[2];
+    ngx_http_lines_ticket_t  *ticket;
+
+    ticket = ctx->data;
+
+    ngx_str_set(&argv[0], "DEL");
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}",
+                               &ticket->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_lines_forget_command(r, 2, argv);
+
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                                "Invalid API credentials");
 }
 
 

@@ -2,7 +2,7 @@
 
 -- OPEN -> FULFILLED | CANCELLED, and nothing else.
 --
--- KEYS  1 ticket  2 events
+-- KEYS  1 ticket  2 events  3 tenant
 -- ARGV  1 status  2 number, or ""
 --
 -- Returns { "moved"|"same", document } | { "illegal", status }
@@ -10,7 +10,8 @@
 
 local h = hash(KEYS[1])
 
-if not h then
+-- a deleted tenant's tickets hold no number any more
+if not h or redis.call('EXISTS', KEYS[3]) == 0 then
     return { 'unknown' }
 end
 
