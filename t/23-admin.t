@@ -157,6 +157,21 @@ subtest 'the list of work, over all workspaces' => sub {
     is $nginx->admin(GET => $_)->status, 400, $_ for 'lines', 'lines?status=active', 'lines?status=provisioning&limit=1000';
 };
 
+subtest 'hints of the list of work' => sub {
+    my $now  = (scalar $redis->cli('TIME'))->[0] * 1000;
+    my @at   = ($now - 120_000, $now - 310_000);
+    my ($young, $old) = map { 'w:org_none ' . $_ x 24 } qw(a b);
+    my ($work) = @{$nginx->admin(GET => 'lines?status=provisioning')->json('/lines')};
+    my ($real) = grep {/$work->{_id}/} @{scalar $redis->cli(ZRANGE => 'lines:{prov}', 0, -1)};
+
+    $redis->cli(ZADD => 'lines:{prov}', $at[0], $young, $at[1], $old, 1, $real);
+    $nginx->admin(GET => 'lines?status=provisioning');
+    Test::Lines::wait_for(sub { !defined scalar $redis->cli(ZSCORE => 'lines:{prov}', $old) }, 30, 'a hint of no line to go');
+    ok defined scalar $redis->cli(ZSCORE => 'lines:{prov}', $young), 'its line may come yet';
+    ok defined scalar $redis->cli(ZSCORE => 'lines:{prov}', $real), 'one of a line stays, however old';
+    is $nginx->admin(GET => 'lines?status=provisioning')->json('/lines/0/_id'), $work->{_id}, 'which is listed';
+};
+
 subtest 'deleting a workspace' => sub {
     my $its = $nginx->workspace(org_gone => {plan => 'starter', subscription => 'active'});
     my $id  = $nginx->post_json('/api/line-requests', \%phone, $nginx->bearer($its))->json('/line/_id');

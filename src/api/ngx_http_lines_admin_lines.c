@@ -1,6 +1,6 @@
 
 /*
- * Lines, as the provisioner and the operator see them.
+ * What the provisioner and the operator report of a line, and its release.
  */
 
 #include <ngx_config.h>
@@ -9,7 +9,6 @@
 
 #include "ngx_http_lines_admin.h"
 #include "ngx_http_lines_admin_numbers.h"
-#include "ngx_http_lines_listing.h"
 #include "ngx_http_lines_operation.h"
 #include "ngx_lines_digest.h"
 #include "ngx_lines_id.h"
@@ -17,11 +16,7 @@
 #include "ngx_lines_scripts.h"
 
 
-#define NGX_HTTP_LINES_REASON_MAX    500
-#define NGX_HTTP_LINES_LIST_DEFAULT  100
-
-/* how long the announcement of a line may come before the line itself */
-#define NGX_HTTP_LINES_ANNOUNCED     (5 * 60 * 1000)
+#define NGX_HTTP_LINES_REASON_MAX  500
 
 
 typedef struct {
@@ -34,13 +29,6 @@ typedef struct {
 } ngx_http_lines_admin_line_t;
 
 
-static ngx_int_t ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_admin_line_item(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply);
-static ngx_int_t ngx_http_lines_admin_lines_listed(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_find_line(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_line_found(ngx_http_request_t *r,
@@ -77,18 +65,6 @@ static void ngx_http_lines_admin_go_on(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 
 
-ngx_http_lines_step_pt  ngx_http_lines_admin_list_lines_steps[] = {
-    ngx_http_lines_admin_authorize,
-    ngx_http_lines_discard_body,
-    ngx_http_lines_admin_list_lines,           /* 400 */
-    ngx_http_lines_listing_members,
-    ngx_http_lines_listing_documents,
-    ngx_http_lines_listing_more,
-    ngx_http_lines_admin_lines_listed,
-    NULL
-};
-
-
 ngx_http_lines_step_pt  ngx_http_lines_admin_line_status_steps[] = {
     ngx_http_lines_admin_authorize,
     ngx_http_lines_read_json,
@@ -120,86 +96,6 @@ ngx_http_lines_step_pt  ngx_http_lines_admin_line_release_steps[] = {
     ngx_http_lines_admin_release,              /* 409 */
     NULL
 };
-
-
-/* the provisioner's list of work: over all workspaces, oldest first */
-
-static ngx_int_t
-ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    ngx_int_t                  rc;
-    ngx_str_t                  status;
-    ngx_http_lines_listing_t  *listing;
-
-    static const char  *fields[] = { "json", "status" };
-
-    if (ngx_http_lines_query(r, "status", &status) != NGX_OK
-        || !ngx_http_lines_is(&status, "provisioning"))
-    {
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                    "status must be provisioning");
-    }
-
-    listing = ngx_http_lines_listing_create(r, ctx,
-                                            NGX_HTTP_LINES_LIST_DEFAULT, &rc);
-    if (listing == NULL) {
-        return rc;
-    }
-
-    ngx_str_set(&listing->key, "lines:{prov}");
-    listing->oldest = 1;
-    listing->fields = fields;
-    listing->nfields = 2;
-    listing->item = ngx_http_lines_admin_line_item;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_line_item(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply)
-{
-    off_t       since;
-    uint64_t    now;
-    ngx_str_t  *item, status, *score;
-
-    status = ngx_http_lines_reply_str(reply, 1);
-
-    if (!ngx_http_lines_is(&status, "provisioning")) {
-
-        /* it has gone on, or never came to be */
-
-        score = &listing->scores[listing->next - 1];
-        since = ngx_atoof(score->data, score->len);
-        now = (uint64_t) ngx_time() * 1000;
-
-        if (since != NGX_ERROR
-            && (uint64_t) since + NGX_HTTP_LINES_ANNOUNCED < now)
-        {
-            ngx_http_lines_admin_drop_hint(r, tenant, id);
-        }
-
-        return NGX_OK;
-    }
-
-    item = ngx_array_push(&listing->items);
-    if (item == NULL) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_reply_copy(r, reply, 0, item);
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_lines_listed(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
-{
-    return ngx_http_lines_listing_answer(r, ctx, "{\"lines\":", 1);
-}
 
 
 static void
