@@ -125,7 +125,7 @@ down:
 #   make prove TESTS=t/20-keys.t [CC=clang] [SAN=1]     a part by hand
 
 TESTS   = t/*.t
-JOBS    = 2
+JOBS    = 3
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
     -print-file-name=libclang_rt.asan-$$(uname -m).so),$(shell $(CC) \
     -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)))
