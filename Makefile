@@ -126,6 +126,11 @@ down:
 
 TESTS   = t/*.t
 JOBS    = 3
+
+# what mostly waits comes first: nothing has to wait for it in the end
+LONG    = t/72-compose-run.t t/59-fuzz-short.t
+ORDERED = $(filter $(LONG),$(wildcard $(TESTS))) $(filter-out $(LONG),$(wildcard $(TESTS)))
+
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
     -print-file-name=libclang_rt.asan-$$(uname -m).so),$(shell $(CC) \
     -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)))
@@ -162,7 +167,7 @@ AGAIN = || { echo "== once more, alone: what failed"; \
 prove: module
 	@$(MAKE) --no-print-directory FAILPOINTS=1 module
 	@rm -f $(DIR)/prove
-	@$(PROVE) -j$(JOBS) --state save $(TESTS) < /dev/null $(if $(CI),$(AGAIN))
+	@$(PROVE) -j$(JOBS) --state save $(ORDERED) < /dev/null $(if $(CI),$(AGAIN))
 
 smoke: module
 	@$(PROVE) t/00-smoke.t < /dev/null
