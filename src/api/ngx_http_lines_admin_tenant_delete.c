@@ -31,6 +31,12 @@ static ngx_int_t ngx_http_lines_admin_delete_lines(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_admin_page(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *list,
+    ngx_http_lines_reply_pt handler);
+static ngx_int_t ngx_http_lines_admin_delete_member(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *list, ngx_str_t *id,
+    ngx_uint_t nkeys, ngx_str_t *keys);
 static ngx_int_t ngx_http_lines_admin_list_tickets(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_admin_tickets_listed(ngx_http_request_t *r,
@@ -203,23 +209,8 @@ static ngx_int_t
 ngx_http_lines_admin_delete_lines(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[4];
-
-    ngx_str_set(&argv[0], "ZRANGE");
-    ngx_str_set(&argv[2], "0");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:lines",
-                               &ctx->identity.tenant)
-        != NGX_OK
-        || ngx_lines_redis_format(r->pool, &argv[3], "%d",
-                                  NGX_HTTP_LINES_UNLINK_BATCH - 1)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 4, argv,
-                                  ngx_http_lines_admin_lines_found);
+    return ngx_http_lines_admin_page(r, ctx, "lines",
+                                     ngx_http_lines_admin_lines_found);
 }
 
 
@@ -228,7 +219,7 @@ ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
     ngx_int_t   rc;
-    ngx_str_t   argv[4], id, lines;
+    ngx_str_t   id, keys[3];
     ngx_uint_t  i;
 
     if (reply->elements == 0) {
@@ -237,55 +228,23 @@ ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
 
     rc = NGX_OK;
 
-    if (ngx_lines_redis_format(r->pool, &lines, "lines:{%V}:lines",
-                               &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     for (i = 0; i < reply->elements; i++) {
 
         id = ngx_http_lines_reply_str(reply, i);
 
-        ngx_str_set(&argv[0], "UNLINK");
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
+        if (ngx_lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V",
                                    &ctx->identity.tenant, &id)
             != NGX_OK
-            || ngx_lines_redis_format(r->pool, &argv[2], "lines:{%V}:op:%V",
+            || ngx_lines_redis_format(r->pool, &keys[1], "lines:{%V}:op:%V",
                                       &ctx->identity.tenant, &id)
+               != NGX_OK
+            || ngx_lines_redis_format(r->pool, &keys[2], "lines:{ix:%V}", &id)
                != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &id)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_command(r, ctx, 2, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        ngx_str_set(&argv[0], "ZREM");
-        argv[1] = lines;
-        argv[2] = id;
-
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_admin_ignore);
+        rc = ngx_http_lines_admin_delete_member(r, ctx, "lines", &id, 3, keys);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -300,19 +259,19 @@ ngx_http_lines_admin_lines_found(ngx_http_request_t *r,
 }
 
 
-/* tickets, a page: none can be added or fulfilled without the record */
+/* a page of what the tenant has in a list, from its beginning */
 
 static ngx_int_t
-ngx_http_lines_admin_list_tickets(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
+ngx_http_lines_admin_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    const char *list, ngx_http_lines_reply_pt handler)
 {
     ngx_str_t  argv[4];
 
     ngx_str_set(&argv[0], "ZRANGE");
     ngx_str_set(&argv[2], "0");
 
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:tickets",
-                               &ctx->identity.tenant)
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:%s",
+                               &ctx->identity.tenant, list)
         != NGX_OK
         || ngx_lines_redis_format(r->pool, &argv[3], "%d",
                                   NGX_HTTP_LINES_UNLINK_BATCH - 1)
@@ -321,8 +280,59 @@ ngx_http_lines_admin_list_tickets(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_command(r, ctx, 4, argv,
-                                  ngx_http_lines_admin_tickets_listed);
+    return ngx_http_lines_command(r, ctx, 4, argv, handler);
+}
+
+
+/* its keys, each in a command of its own as their slots differ; then its
+   place in the list, by which what is left would be found again */
+
+static ngx_int_t
+ngx_http_lines_admin_delete_member(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, const char *list, ngx_str_t *id,
+    ngx_uint_t nkeys, ngx_str_t *keys)
+{
+    ngx_int_t   rc;
+    ngx_str_t   argv[3];
+    ngx_uint_t  i;
+
+    ngx_str_set(&argv[0], "UNLINK");
+
+    for (i = 0; i < nkeys; i++) {
+
+        argv[1] = keys[i];
+
+        rc = ngx_http_lines_command(r, ctx, 2, argv,
+                                    ngx_http_lines_admin_ignore);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    ngx_str_set(&argv[0], "ZREM");
+    argv[2] = *id;
+
+    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:%s",
+                               &ctx->identity.tenant, list)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_command(r, ctx, 3, argv,
+                                  ngx_http_lines_admin_ignore);
+}
+
+
+/* tickets, a page: none can be added or fulfilled without the record */
+
+static ngx_int_t
+ngx_http_lines_admin_list_tickets(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_admin_page(r, ctx, "tickets",
+                                     ngx_http_lines_admin_tickets_listed);
 }
 
 
@@ -407,11 +417,10 @@ ngx_http_lines_admin_delete_tickets(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
     ngx_int_t     rc;
-    ngx_str_t     argv[3], list, *ids, *tenant;
+    ngx_str_t    *ids, keys[2];
     ngx_uint_t    i;
     ngx_array_t  *tickets;
 
-    tenant = &ctx->identity.tenant;
     tickets = ctx->data;
     ids = tickets->elts;
 
@@ -421,50 +430,20 @@ ngx_http_lines_admin_delete_tickets(ngx_http_request_t *r,
 
     rc = NGX_OK;
 
-    if (ngx_lines_redis_format(r->pool, &list, "lines:{%V}:tickets", tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     for (i = 0; i < tickets->nelts; i++) {
 
-        ngx_str_set(&argv[0], "UNLINK");
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:ticket:%V",
-                                   tenant, &ids[i])
-            != NGX_OK)
+        if (ngx_lines_redis_format(r->pool, &keys[0], "lines:{%V}:ticket:%V",
+                                   &ctx->identity.tenant, &ids[i])
+            != NGX_OK
+            || ngx_lines_redis_format(r->pool, &keys[1],
+                                      "lines:{ix:ticket.%V}", &ids[i])
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = ngx_http_lines_command(r, ctx, 2, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}",
-                                   &ids[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_lines_command(r, ctx, 2, argv,
-                                    ngx_http_lines_admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        ngx_str_set(&argv[0], "ZREM");
-        argv[1] = list;
-        argv[2] = ids[i];
-
-        rc = ngx_http_lines_command(r, ctx, 3, argv,
-                                    ngx_http_lines_admin_ignore);
+        rc = ngx_http_lines_admin_delete_member(r, ctx, "tickets", &ids[i], 2,
+                                                keys);
 
         if (rc != NGX_AGAIN) {
             return rc;
