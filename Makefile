@@ -17,8 +17,9 @@ VARIANT = $(notdir $(CC))$(if $(SAN),-san)$(if $(FAILPOINTS),-failpoints)
 DIR     = $(abspath $(BUILD))/$(VARIANT)
 MODULE  = $(DIR)/ngx_http_lines_module.so
 
-# The tree to build with: Debian's nginx-dev, or the full source of any nginx
-# (NGINX_SRC=... NGINX_CONFIGURE="--with-compat ...").
+# The tree to build with: Debian's nginx-dev, or the full source of any nginx, a
+# release or a checkout (NGINX_SRC=... NGINX_CONFIGURE="--with-compat ...").  It
+# is copied, never written to.
 
 NGINX_SRC       = /usr/share/nginx/src
 NGINX_CONFIGURE = --with-compat
@@ -59,6 +60,7 @@ MODULE_LDFLAGS = $(LDFLAGS)
 
 SOURCES = $(wildcard src/*.c src/*/*.c)
 HEADERS = $(wildcard src/*.h src/*/*.h)
+EXPORTS = src/ngx_http_lines_module.map
 SCRIPTS = $(wildcard src/store/scripts/*.lua src/store/scripts/lib/*.lua)
 
 .DEFAULT_GOAL := all
@@ -83,7 +85,8 @@ $(DIR)/configured: FORCE
 	@mkdir -p $(DIR)
 	@{ echo '$(sort $(SOURCES) $(HEADERS))'; \
 	   echo '$(CC) $(NGINX_SRC) $(NGINX_CONFIGURE)'; \
-	   cksum < $(NGINX_SRC)/src/core/nginx.h; } > $@.new
+	   find $(NGINX_SRC)/auto $(NGINX_SRC)/src -type f -print0 \
+	       | sort -z | xargs -0 cat | cksum; } > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(DIR)/flags: FORCE
@@ -91,12 +94,13 @@ $(DIR)/flags: FORCE
 	@echo '$(MODULE_CFLAGS) $(MODULE_LDFLAGS)' > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(DIR)/nginx/objs/Makefile: config src/store/scripts/embed.sh $(DIR)/configured
-	rm -rf $(DIR)/nginx
-	cp -R $(NGINX_SRC)/. $(DIR)/nginx
+$(DIR)/nginx/objs/Makefile: config $(EXPORTS) src/store/scripts/embed.sh $(DIR)/configured
+	rm -rf $(DIR)/nginx && mkdir $(DIR)/nginx
+	cd $(NGINX_SRC) && tar -cf - --exclude=./.git --exclude=./objs . | tar -C $(DIR)/nginx -xf -
 	cd $(DIR)/nginx && bash -c ' \
 	    NGX_CONF_FLAGS=(); if [ -f conf_flags ]; then . ./conf_flags; fi; \
-	    ./configure "$${NGX_CONF_FLAGS[@]}" $(NGINX_CONFIGURE) \
+	    configure=./configure; [ -f $$configure ] || configure=auto/configure; \
+	    $$configure "$${NGX_CONF_FLAGS[@]}" $(NGINX_CONFIGURE) \
 	        --with-cc=$(CC) --add-dynamic-module=$(CURDIR)' > configure.log 2>&1 \
 	    || { tail -n 20 configure.log; exit 1; }
 
@@ -106,6 +110,13 @@ $(MODULE): $(DIR)/nginx/objs/Makefile $(DIR)/flags $(SOURCES) $(HEADERS) $(SCRIP
 	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(DIR)/nginx -f objs/Makefile modules \
 	    CFLAGS='$(MODULE_CFLAGS)' LINK='$(CC) $(MODULE_LDFLAGS)'
 	@cp $(DIR)/nginx/objs/ngx_http_lines_module.so $@
+
+# the nginx of that tree, for test-nginx
+
+NGINX = $(DIR)/nginx/objs/nginx
+
+$(NGINX): $(DIR)/nginx/objs/Makefile FORCE
+	@$(MAKE) $(if $(V),,-s) --no-print-directory -j$(JOBS) -C $(DIR)/nginx -f objs/Makefile binary
 
 
 # The demo
@@ -172,6 +183,24 @@ prove: module
 smoke: module
 	@$(PROVE) t/00-smoke.t < /dev/null
 
+# Against another nginx: built from the same tree as the module, in a directory
+# of its own.  For the tests the nginx is LINES_NGINX, else the one in PATH.
+
+ANOTHER = --with-compat --with-debug --with-threads --with-pcre-jit \
+          $(foreach m,ssl v2 realip addition auth_request gunzip gzip_static \
+                      slice stub_status sub,--with-http_$m_module)
+
+.PHONY: test-nginx prove-nginx
+test-nginx: packages-test
+	@if [ '$(origin NGINX_SRC)' = file ]; then \
+	    echo 'usage: make test-nginx NGINX_SRC=/path/to/nginx' >&2; exit 2; fi
+	@$(MAKE) --no-print-directory BUILD=$(abspath $(BUILD))/nginx NGINX_CONFIGURE='$(ANOTHER) \
+	    $(if $(filter file,$(origin NGINX_CONFIGURE)),,$(NGINX_CONFIGURE))' prove-nginx
+
+prove-nginx: $(NGINX)
+	@LINES_NGINX=$(NGINX) LINES_NGINX_SOURCE=$(abspath $(NGINX_SRC)) \
+	    $(MAKE) --no-print-directory prove
+
 # the long forms of what the tests do briefly
 
 .PHONY: chaos fuzz bench image
@@ -223,6 +252,7 @@ help:
 	@echo 'make up, down      the same in the background'
 	@echo 'make test          all tests'
 	@echo 'make prove         tests of TESTS=t/..., against CC= SAN=1'
+	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
 	@echo 'make bench, fuzz, chaos, image, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
-	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080'
+	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

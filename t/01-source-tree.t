@@ -1,5 +1,6 @@
 # The module in a full source tree of nginx: --with-compat --add-dynamic-module,
-# and --add-module.  The tree is that of LINES_NGINX_SOURCE, else the source
+# and --add-module, both beside another module with a hiredis of its own.  The
+# tree is that of LINES_NGINX_SOURCE, a release or a checkout, else the source
 # package of the distribution's nginx.
 
 use Mojo::Base -strict, -signatures;
@@ -49,46 +50,155 @@ if (!$source) {
     $t->skip_all('no source tree of nginx');
 }
 
-subtest 'make NGINX_SRC=TREE' => sub {
-    my ($code, $output) = run("make -C @{[$t->root]} module BUILD=@{[$t->dir]}/dynamic NGINX_SRC=$source");
-    is $code, 0, 'the dynamic module is built' or diag substr $output, -2000;
-    like $output, qr/for nginx \d+\.\d+\.\d+/, 'and says for which nginx';
-};
+# A copy to build in.  A release has its configure where a checkout has it not.
 
-subtest 'configure --add-module' => sub {
-    my ($code, $output) = run(<<"END");
-cp -R $source static && cd static &&
-./configure --with-cc-opt=-O0 --with-compat --with-debug --with-http_ssl_module --with-http_v2_module \\
-    --without-http_gzip_module --add-module=@{[$t->root]} > configure.log || { tail configure.log; exit 1; }
+sub tree ($name, $options) {
+    return <<"END";
+mkdir $name && tar -C $source --exclude=./.git --exclude=./objs -cf - . | tar -C $name -xf - && cd $name &&
+configure=./configure && { test -f \$configure || configure=auto/configure; } &&
+{ \$configure --with-cc-opt=-O0 --with-compat --without-http_gzip_module $options > configure.log || { tail configure.log; exit 1; }; } &&
 make -s -j2
 END
-    is $code, 0, 'nginx is built with it inside' or return diag substr $output, -2000;
+}
 
-    my $redis = $t->redis;
-    my $nginx = $t->nginx(binary => $t->dir . '/static/objs/nginx', module => '', redis => $redis);
-    my $key   = $nginx->workspace(one => {plan => 'growth'});
+# What any module with a hiredis inside is to the loader, nchan for one: it has
+# all of its names, and shows them.  Each function of its own says so.
+
+my $archive = qx{gcc -print-file-name=libhiredis.a} =~ s/\n//r;
+my @names   = map { /^\S+ T (\w+)$/ ? $1 : () } split /\n/, qx{nm -g --defined-only $archive};
+
+$t->file('other/names.c', join "\n", map {"long $_(void);\nlong $_(void) { return 4242; }"} @names);
+$t->file('other/config', <<'END');
+ngx_addon_name=ngx_http_other_module
+ngx_module_type=HTTP
+ngx_module_name=$ngx_addon_name
+ngx_module_incs=
+ngx_module_deps=
+ngx_module_libs=
+ngx_module_srcs="$ngx_addon_dir/other.c $ngx_addon_dir/names.c"
+. auto/module
+END
+$t->file('other/other.c', <<"END");
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+@{[map {"long $_(void);\n"} @names]}
+static ngx_int_t
+handler(ngx_http_request_t *r)
+{
+    size_t                     i;
+    ngx_str_t                  type = ngx_string("text/plain");
+    ngx_http_complex_value_t   answer;
+    static long              (*names[])(void) = { @{[join ', ', @names]} };
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (names[i]() != 4242) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    ngx_memzero(&answer, sizeof(ngx_http_complex_value_t));
+    ngx_str_set(&answer.value, "its own");
+
+    return ngx_http_send_response(r, NGX_HTTP_OK, &type, &answer);
+}
+
+static char *
+other(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = handler;
+
+    return NGX_CONF_OK;
+}
+
+static ngx_command_t  commands[] = {
+    { ngx_string("other"), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS, other, 0, 0, NULL },
+    ngx_null_command
+};
+
+static ngx_http_module_t  context;
+
+ngx_module_t  ngx_http_other_module = {
+    NGX_MODULE_V1, &context, commands, NGX_HTTP_MODULE,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NGX_MODULE_V1_PADDING
+};
+END
+
+my $redis = $t->redis;
+
+sub serves (%options) {
+    state $n = 0;
+
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=5s', server => 'location = /other { other; }', %options);
+    my $key   = $nginx->workspace('one' . ++$n => {plan => 'growth'});
 
     my $answer = $nginx->post_json('/api/line-requests',
         {firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'}, $nginx->bearer($key));
 
-    is $answer->status, 201, 'and serves' or diag $answer->to_string;
+    is $answer->status, 201, 'it serves' or diag $answer->to_string;
     ok $answer->header('X-Request-Id'), 'with the headers that are ours';
     is $answer->header('Cache-Control'), 'no-store', 'all of them';
+
+    is $nginx->get('/other')->body, 'its own', 'the other module calls what is its own';
+    unlike $nginx->error_log, qr/exited on signal/, 'and no worker has died';
+    $nginx->quit;
+}
+
+sub shown ($file) {
+    return {map { (split ' ')[-1] => 1 } split /\n/, qx{nm -D --defined-only \Q$file\E}};
+}
+
+subtest 'make NGINX_SRC=CHECKOUT' => sub {
+    my ($code, $output) = run(<<"END");
+mkdir checkout && tar -C $source --exclude=./.git --exclude=./objs -cf - . | tar -C checkout -xf - &&
+{ test ! -f checkout/configure || mv checkout/configure checkout/auto/; } && mkdir checkout/.git &&
+echo 'ref: refs/heads/master' > checkout/.git/HEAD && chmod -R a-w checkout && find checkout | sort > before
+END
+    is $code, 0, 'as git has it: configure in auto/' or return diag $output;
+
+    ($code, $output) = run("make -C @{[$t->root]} module BUILD=@{[$t->dir]}/dynamic NGINX_SRC=@{[$t->dir]}/checkout");
+    is $code, 0, 'the dynamic module is built' or diag substr $output, -2000;
+    like $output, qr/for nginx \d+\.\d+\.\d+/, 'and says for which nginx';
+
+    is +(run('find checkout | sort | diff before -'))[1], '', 'nothing is written to the checkout';
+    ok !-e $t->dir . '/dynamic/gcc/nginx/.git', 'its history is not copied';
+    run('chmod -R u+w checkout');
 };
 
-subtest 'load_module in an nginx that is built from the same tree' => sub {
-    my ($code, $output) = run(<<"END");
-cp -R $source plain && cd plain &&
-./configure --with-cc-opt=-O0 --with-compat --without-http_gzip_module > configure.log || { tail configure.log; exit 1; }
-make -s -j2
-END
-    is $code, 0, 'a plain nginx, --with-compat' or return diag substr $output, -2000;
+subtest 'configure --add-module' => sub {
+    my ($code, $output) = run(tree('static',
+        "--with-debug --with-http_ssl_module --with-http_v2_module --add-module=@{[$t->root]} --add-dynamic-module=../other"));
+    is $code, 0, 'nginx is built with it inside' or return diag substr $output, -2000;
 
-    ($code, $output) = $t->test_config(
-        binary => $t->dir . '/plain/objs/nginx',
-        module => $t->dir . '/dynamic/gcc/ngx_http_lines_module.so'
+    my $shown = shown($t->dir . '/static/objs/nginx');
+    is_deeply [grep { $shown->{$_} } @names], [], 'its hiredis is not to be seen';
+    ok $shown->{$_}, "nginx' own is: $_" for qw(ngx_pcalloc ngx_http_core_module ngx_http_send_response);
+
+    serves(
+        binary => $t->dir . '/static/objs/nginx',
+        module => '',
+        main   => "load_module @{[$t->dir]}/static/objs/ngx_http_other_module.so;"
     );
-    is $code, 0, 'takes it' or diag $output;
+};
+
+subtest 'configure --add-dynamic-module' => sub {
+    my ($code, $output) = run(tree('plain', "--add-dynamic-module=@{[$t->root]} --add-dynamic-module=../other"));
+    is $code, 0, 'nginx and the modules' or return diag substr $output, -2000;
+
+    my $objs  = $t->dir . '/plain/objs';
+    my $other = "load_module $objs/ngx_http_other_module.so;";
+
+    is_deeply [sort keys %{shown("$objs/ngx_http_lines_module.so")}], [qw(ngx_module_names ngx_module_order ngx_modules)],
+      'the module shows what nginx takes of it, and no more';
+
+    for my $module ("$objs/ngx_http_lines_module.so", $t->dir . '/dynamic/gcc/ngx_http_lines_module.so') {
+        serves(binary => "$objs/nginx", module => $module, main   => $other);
+        serves(binary => "$objs/nginx", module => $module, before => $other);
+    }
 };
 
 $t->done;

@@ -40,6 +40,7 @@ END
 wait_for(sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $ws_port) }, 20, 'the WebSocket server');
 
 my $grpc_port = $t->free_port;
+my $grpc      = Test::Lines::Nginx->listen_h2("127.0.0.1:$grpc_port");
 
 $t->file('www/inside/file.txt',   'inside');
 $t->file('www/ssi/page.html',     '<!--# include virtual="/open/included" -->|<!--# include virtual="/static/part.txt" -->');
@@ -57,7 +58,7 @@ my $nginx = $t->nginx(
 proxy_cache_path $www/../cache keys_zone=cache:1m;
 map \$http_upgrade \$connection_upgrade { default upgrade; '' close; }
 server {
-    listen 127.0.0.1:$grpc_port http2;
+    $grpc
     location / { proxy_pass $url; add_header X-Saw \$http_x_tenant; add_trailer grpc-status 0 always; }
 }
 END

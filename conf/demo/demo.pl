@@ -371,7 +371,7 @@ sub start_nginx () {
         CLERK_PARTY  => $clerk{party}
     ));
 
-    start('nginx', 'QUIT', 'nginx', '-e', "$run/nginx/error.log", '-p', "$run/nginx/", '-c', $conf);
+    start('nginx', 'QUIT', $ENV{LINES_NGINX} || 'nginx', '-e', "$run/nginx/error.log", '-p', "$run/nginx/", '-c', $conf);
 
     my $ua = Mojo::UserAgent->new(connect_timeout => 2, request_timeout => 5);
     $ua->proxy->not([]);

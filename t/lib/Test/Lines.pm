@@ -74,6 +74,11 @@ build of C<make>.
 
 The .so to test, and the one with failpoints.
 
+=item LINES_NGINX
+
+The nginx to test with, for which the module must have been built: C<make
+test-nginx>. The default is the one in PATH.
+
 =item LINES_PRELOAD
 
 The sanitizer's runtime, preloaded into nginx.

@@ -36,10 +36,11 @@ Is a L<Test::Lines::Client> of itself. Options of L<Test::Lines/nginx>:
 Of the instance, default "nginx", "nginx2", ...; its files lie in a directory
 of that name.
 
-=item main, events, http, server
+=item before, main, events, http, server
 
 Text for each level of the configuration. C<server> goes into the block of the
-one server that listens on C<port>; further servers go into C<http>.
+one server that listens on C<port>; further servers go into C<http>. C<before>
+comes before the module is loaded, C<main> after that.
 
 =item redis
 
@@ -59,7 +60,8 @@ HTTP/2, C<h2_port>.
 
 =item binary
 
-Another nginx; with C<< module => '' >> one that the module is built into.
+Another nginx than LINES_NGINX; with C<< module => '' >> one that the module is
+built into.
 
 =item start
 
@@ -75,9 +77,9 @@ has workers     => 1;
 has connections => 1000;
 has allowed     => sub { [] };
 has killed      => sub { {} };
-has [qw(main events http server redis)] => '';
+has [qw(before main events http server redis)] => '';
 has [qw(redis_options listen api debug h2)] => '';
-has binary  => 'nginx';
+has binary  => \&_under_test;
 has module  => sub { $ENV{LINES_MODULE} };
 has zone    => 'lines:4m';
 has plans   => <<'END';
@@ -165,7 +167,7 @@ sub knows ($self, $directive) {
 sub module_file ($self) {
     my $module = $self->module // '';
 
-    return '' if $module eq '' && $self->binary ne 'nginx';
+    return '' if $module eq '' && $self->binary ne _under_test();
 
     $module = $ENV{LINES_MODULE_FAILPOINTS} // '' if $module eq 'failpoints';
     croak 'no module to test: see LINES_MODULE in Test::Lines' unless length $module && -e $module;
@@ -179,10 +181,10 @@ sub configuration ($self) {
     my $level  = $self->debug ? 'debug' : 'info';
     my $module = $self->module_file;
     my $load   = $module && "load_module $module;";
-    my $h2     = $self->h2 ? "listen 127.0.0.1:$self->{h2_port} http2;" : '';
+    my $h2     = $self->h2 ? $self->listen_h2("127.0.0.1:$self->{h2_port}") : '';
 
     return <<"END";
-${user}$load
+$self->{before}${user}$load
 worker_processes $self->{workers};
 daemon off;
 pid $home/nginx.pid;
@@ -214,10 +216,37 @@ $self->{server}
 END
 }
 
+=head2 version, listen_h2
+
+    my $number = $nginx->version;                      # 1.022001
+    my $text   = $nginx->listen_h2('127.0.0.1:8080');
+
+What C<nginx -v> says, and how this version is told to speak HTTP/2 at an
+address of a server.  Of the class, they are those of the nginx under test.
+
+=cut
+
+sub _under_test ($=) { $ENV{LINES_NGINX} || 'nginx' }
+
+sub version ($self) {
+    state %version;
+
+    my $binary = ref $self ? $self->binary : _under_test();
+
+    return $version{$binary} //= do {
+        my @numbers = qx{\Q$binary\E -v 2>&1} =~ m{nginx/(\d+)\.(\d+)\.(\d+)} or croak "$binary is no nginx";
+        sprintf '%d.%03d%03d', @numbers;
+    };
+}
+
+sub listen_h2 ($self, $address) {
+    return $self->version < 1.025001 ? "listen $address http2;" : "listen $address; http2 on;";
+}
+
 sub new {
     my $self = shift->SUPER::new(@_);
 
-    $self->$_ for qw(workers connections main events http server listen);
+    $self->$_ for qw(workers connections before main events http server listen);
     $self->{port}    //= Test::Lines::Port::free_port();
     $self->{h2_port} //= Test::Lines::Port::free_port() if $self->h2;
     $self->home(path($self->t->dir, $self->name)->make_path);
