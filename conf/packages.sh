@@ -69,6 +69,22 @@ add_compose() {
     fi
 }
 
+# What else nginx may have loaded beside the module: all that the release has.
+# Where nginx is not the release's own, they do not fit.
+add_modules() {
+    modules=
+    for package in $(apt-cache search --names-only '^libnginx-mod-' | sed 's/ .*//' | grep -v -e -dev$); do
+        installed "$package" || modules="$modules $package"
+    done
+    [ -n "$modules" ] || return 0
+
+    if apt-get install -s -qq --no-install-recommends $missing $modules > /dev/null 2>&1; then
+        missing="$missing$modules"
+    elif [ "${1-}" = say ]; then
+        echo "Other modules do not fit this nginx: the tests that need them will be skipped."
+    fi
+}
+
 offers() {
     candidate=$(apt-cache policy "$1" | sed -n 's/^ *Candidate: \([0-9]\)/\1/p')
     dpkg --compare-versions "${candidate:-0}" ge "$2"
@@ -78,6 +94,7 @@ add_for_tests() {
     [ -n "$tests_too" ] || return 0
     add_node "$@"
     add_compose "$@"
+    add_modules "$@"
 }
 
 before=$missing

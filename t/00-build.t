@@ -10,6 +10,7 @@ BEGIN {
     plan skip_all => 'the build is tried once, with the release build' if $ENV{LINES_PRELOAD};
 }
 
+use Cwd ();
 use Digest::SHA qw(sha1_hex);
 use Mojo::File qw(path);
 use Test::Lines;
@@ -71,6 +72,85 @@ END
     my ($code, $output) = run("sh -c 'ngx_module_link=; ngx_addon_dir=$root; . $root/config'");
     is $code, 1, 'an nginx without dynamic modules is refused';
     like $output, qr/needs nginx 1\.9\.11 or newer/, 'with a word';
+};
+
+# configure's part that is the module's
+
+sub config ($link, $vars, $path = $ENV{PATH}) {
+    my $objs   = path($t->dir, 'config-objs')->make_path;
+    my $script = $t->file('config.sh', <<"END");
+CC=gcc NGX_OBJS=$objs NGX_AUTOTEST=$objs/autotest NGX_AUTOCONF_ERR=$objs/autoconf.err NGX_AUTO_CONFIG_H=$objs/config.h
+NGX_ADDON_DEPS= DYNAMIC_MODULES= ngx_module_link=$link ngx_addon_dir=$root
+$vars
+. $root/config
+echo "libraries:" \$ngx_module_libs
+END
+    return run("cd $tree && PATH=$path sh $script");
+}
+
+subtest 'hiredis is linked from an archive' => sub {
+    plan skip_all => 'nginx-dev is not installed' unless -e "$tree/conf_flags";
+
+    my $dir     = $t->dir . '/hiredis';
+    my $archive = Cwd::abs_path(qx{gcc -print-file-name=libhiredis.a} =~ s/\n//r);
+
+    path($dir, $_)->make_path for qw(mine bad bin);
+    path($archive)->copy_to("$dir/mine");
+
+    my ($code, $output) = config('DYNAMIC', '');
+    is $code, 0, 'configure' or diag $output;
+    my ($said) = $output =~ /^ \+ libhiredis\.a: (\S+)$/m;
+    ok $said && -f $said && Cwd::abs_path($said) eq $archive, 'says which one is taken';
+    like $output, qr{^libraries: -Wl,--exclude-libs,ALL -Wl,--version-script=\Q$root\E/src/ngx_http_lines_module\.map \Q$said\E }m,
+      'and hides it';
+    unlike $output, qr/-lhiredis/, 'no shared one is asked for';
+
+    ($code, $output) = config('ADDON', '');
+    like $output, qr{^libraries: -Wl,--exclude-libs,libhiredis\.a \Q$said\E }m, 'within nginx: that archive alone is hidden';
+
+    ($code, $output) = config('DYNAMIC', "NGX_LD_OPT=-L$dir/mine NGX_TEST_LD_OPT=-L$dir/mine");
+    like $output, qr{^ \+ libhiredis\.a: \Q$dir\E/mine/libhiredis\.a$}m, 'the one of --with-ld-opt goes before';
+
+    # a linker that finds none
+    my $cc = $t->file('hiredis/cc', <<'END');
+#!/bin/sh
+case $* in *-l:libhiredis.a*) exit 1 ;; esac
+exec gcc "$@"
+END
+    my $pc = $t->file('hiredis/bin/pkg-config', "#!/bin/sh\nexit 1\n");
+    chmod 0755, $cc, $pc;
+
+    ($code, $output) = config('DYNAMIC', "CC=$cc", "$dir/bin:$ENV{PATH}");
+    isnt $code, 0, 'none at all: configure ends';
+    like $output, qr/needs the archive of hiredis, libhiredis\.a/, 'says what it lacks';
+    like $output, qr/apt-get install libhiredis-dev$/m, 'and which package has it';
+
+    my ($include) = grep { -e "$_/hiredis/hiredis.h" } qw(/usr/local/include /usr/include);
+    $t->file('hiredis/bin/pkg-config', <<"END");
+#!/bin/sh
+case \$* in *=libdir*hiredis) echo $dir/mine ;; *=includedir*hiredis) echo $include ;; *) exit 1 ;; esac
+END
+    chmod 0755, $pc;
+
+    ($code, $output) = config('DYNAMIC', "CC=$cc", "$dir/bin:$ENV{PATH}");
+    is $code, 0, 'one that pkg-config knows' or diag $output;
+    like $output, qr{^ \+ libhiredis\.a: \Q$dir\E/mine/libhiredis\.a$}m, 'is taken';
+
+    $t->file('hiredis/bad/a.c', <<'END');
+int  value;
+void *redisAsyncConnect(void) { return &value; }
+void *redisAsyncConnectWithOptions(void) { return &value; }
+void redisAsyncFree(void) { value++; }
+END
+    run("cd $dir/bad && gcc -fno-pic -c a.c && ar rcs libhiredis.a a.o");
+
+    SKIP: {
+        skip 'such code may be in a shared object here', 2 unless qx{uname -m} =~ /x86_64/;
+
+        ($code, $output) = config('DYNAMIC', "NGX_LD_OPT=-L$dir/bad NGX_TEST_LD_OPT=\"-no-pie -L$dir/bad\"");
+        isnt $code, 0, 'one that no shared object can hold: configure ends';
+        like $output, qr/libhiredis\.a that was built with -fPIC/, 'and says what it needs';
+    }
 };
 
 subtest 'the scripts are embedded to the byte' => sub {
@@ -146,7 +226,7 @@ subtest 'make notices what has changed' => sub {
 
     $project->child('src/store/scripts')->make_path;
     $project->child('conf')->make_path;
-    run("cp $root/config $root/Makefile project/; cp $root/conf/packages.sh project/conf/;"
+    run("cp $root/config $root/Makefile project/; cp $root/src/*.map project/src/; cp $root/conf/packages.sh project/conf/;"
           . " cp $root/src/store/ngx_lines_script.h project/src/store/; cp $root/src/store/scripts/embed.sh project/src/store/scripts/");
     write_file("$project/src/store/scripts/one.lua", "return 'first'\n");
     write_file("$project/src/ngx_http_lines_module.c", <<'END');
