@@ -131,6 +131,9 @@ sub new {
         $ENV{$_} = path($ENV{$_})->to_abs->to_string if length($ENV{$_} // '');
     }
 
+    # a name alone is looked for in PATH
+    $ENV{LINES_NGINX} = path($ENV{LINES_NGINX})->to_abs->to_string if ($ENV{LINES_NGINX} // '') =~ m{/};
+
     $self->dir;
     push @open, $self;
 
