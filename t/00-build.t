@@ -106,7 +106,7 @@ subtest 'hiredis is linked from an archive' => sub {
     unlike $output, qr/-lhiredis/, 'no shared one is asked for';
 
     ($code, $output) = config('ADDON', '');
-    like $output, qr{^libraries: -Wl,--exclude-libs,libhiredis\.a \Q$said\E }m, 'within nginx: that archive alone is hidden';
+    like $output, qr{^libraries: -Wl,--exclude-libs,libhiredis\.a -Wl,--whole-archive \Q$said\E }m, 'within nginx: that archive alone is hidden';
 
     ($code, $output) = config('DYNAMIC', "NGX_LD_OPT=-L$dir/mine NGX_TEST_LD_OPT=-L$dir/mine");
     like $output, qr{^ \+ libhiredis\.a: \Q$dir\E/mine/libhiredis\.a$}m, 'the one of --with-ld-opt goes before';
