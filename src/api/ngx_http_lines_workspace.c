@@ -48,28 +48,6 @@ ngx_http_lines_api_t  ngx_http_lines_workspace_api = {
 
 
 ngx_int_t
-ngx_http_lines_plain_error(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_uint_t status, const char *error, const char *message)
-{
-    ngx_str_t  text;
-
-    text.data = (u_char *) message;
-    text.len = ngx_strlen(message);
-
-    text = ngx_http_lines_json_string(r->pool, &text);
-
-    if (error == NULL) {
-        return ngx_http_lines_answer_format(r, ctx, status,
-                                            "{\"error\":%V}", &text);
-    }
-
-    return ngx_http_lines_answer_format(r, ctx, status,
-                                        "{\"error\":%V,\"code\":\"%s\"}",
-                                        &text, error);
-}
-
-
-ngx_int_t
 ngx_http_lines_business_error(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t http_status, const char *status,
     const char *message, const char *redirect)
