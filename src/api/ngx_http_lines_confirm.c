@@ -41,7 +41,7 @@ static ngx_int_t ngx_http_lines_confirm_again(ngx_http_request_t *r,
 ngx_http_lines_step_pt  ngx_http_lines_confirm_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
     ngx_http_lines_limit_identity,             /* 429 */
-    ngx_http_lines_read_json,                  /* 400, 413, 415 */
+    ngx_http_lines_read_optional_json,         /* 400, 413, 415 */
     ngx_http_lines_confirm_validate,           /* 400 */
     ngx_http_lines_confirm_check,
     ngx_http_lines_confirm_decide,             /* 422, 409; 403, 410 */

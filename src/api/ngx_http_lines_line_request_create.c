@@ -37,7 +37,7 @@ static ngx_int_t ngx_http_lines_create_decide(ngx_http_request_t *r,
 ngx_http_lines_step_pt  ngx_http_lines_line_request_create_steps[] = {
     ngx_http_lines_authenticate_workspace,     /* 401 */
     ngx_http_lines_limit_identity,             /* 429 */
-    ngx_http_lines_read_json,                  /* 400, 413, 415 */
+    ngx_http_lines_read_optional_json,         /* 400, 413, 415 */
     ngx_http_lines_create_validate,            /* 400 */
     ngx_http_lines_create_check,
     ngx_http_lines_create_decide,              /* 402, 403, 409, 422 */
