@@ -203,20 +203,15 @@ ngx_http_lines_create_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     arg = &args[8 + 13];
 
     ngx_str_set(&arg[0], "channel");
+    ngx_str_set(&arg[1], "phone");
     ngx_str_set(&arg[2], "type");
+    ngx_str_set(&arg[3], "purchased");
 
     if (input->email_channel) {
         ngx_str_set(&arg[1], "email");
 
-    } else {
-        ngx_str_set(&arg[1], "phone");
-
-        if (input->byon) {
-            ngx_str_set(&arg[3], "byon");
-
-        } else {
-            ngx_str_set(&arg[3], "purchased");
-        }
+    } else if (input->byon) {
+        ngx_str_set(&arg[3], "byon");
     }
 
     ngx_str_set(&arg[4], "first");

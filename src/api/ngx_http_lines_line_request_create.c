@@ -76,6 +76,8 @@ ngx_http_lines_create_validate(ngx_http_request_t *r,
 
     if (input->email_channel) {
         ngx_str_set(&fields[0], "email");
+
+        /* empty as ever: keys that are in use go on to match */
         ngx_str_null(&fields[1]);
 
     } else if (input->byon) {
