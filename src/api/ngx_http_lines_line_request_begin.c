@@ -294,6 +294,10 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return ngx_http_lines_create_full(r, ctx);
     }
 
+    if (ngx_http_lines_is(&result, "customer")) {
+        return ngx_http_lines_create_customer(r, ctx);
+    }
+
     if (ngx_http_lines_is(&result, "payment")) {
 
         /* it must not pretend: without billing nothing is created */

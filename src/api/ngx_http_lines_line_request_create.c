@@ -312,7 +312,7 @@ ngx_http_lines_create_decide(ngx_http_request_t *r,
     create->payment = (create->included >= plan->included);
 
     if (create->payment && create->customer.len == 0) {
-        return ngx_http_lines_create_subscription(r, ctx, &create->customer);
+        return ngx_http_lines_create_customer(r, ctx);
     }
 
     return NGX_OK;
@@ -353,6 +353,20 @@ ngx_http_lines_create_subscription(ngx_http_request_t *r,
     return ngx_http_lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                "subscription_required",
                "An active subscription is required to request lines.",
+               "/billing");
+}
+
+
+/* the plan would allow it, but nobody is there to be charged */
+
+ngx_int_t
+ngx_http_lines_create_customer(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
+               "subscription_required",
+               "Another line has to be paid for, and the workspace has no "
+               "customer at billing: set up billing first.",
                "/billing");
 }
 
