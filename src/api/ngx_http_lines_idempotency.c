@@ -149,12 +149,21 @@ ngx_http_lines_idempotency_replay(ngx_http_request_t *r,
                    "This idempotency key was used for another request");
     }
 
+    idem->operation.len = operation->len;
+    idem->operation.data = ngx_pstrdup(r->pool, operation);
+
+    if (idem->operation.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = idem;
+
     ngx_str_set(&argv[0], "HMGET");
     ngx_str_set(&argv[2], "answer_status");
     ngx_str_set(&argv[3], "answer");
 
     if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
-                               &ctx->identity.tenant, operation)
+                               &ctx->identity.tenant, &idem->operation)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -169,8 +178,11 @@ static ngx_int_t
 ngx_http_lines_idempotency_answer(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_int_t  status;
-    ngx_str_t  value, body, yes = ngx_string("true");
+    ngx_int_t                      status;
+    ngx_str_t                      value, body, yes = ngx_string("true");
+    ngx_http_lines_idempotency_t  *idem;
+
+    idem = ctx->data;
 
     value = ngx_http_lines_reply_str(reply, 0);
     body = ngx_http_lines_reply_str(reply, 1);
@@ -192,7 +204,10 @@ ngx_http_lines_idempotency_answer(ngx_http_request_t *r,
 
     if (body.data == NULL
         || ngx_http_lines_add_header(r, "Idempotency-Replayed", &yes)
-           != NGX_OK)
+           != NGX_OK
+        || (status == NGX_HTTP_CREATED
+            && ngx_http_lines_line_request_location(r, &idem->operation)
+               != NGX_OK))
     {
         return NGX_ERROR;
     }

@@ -374,5 +374,9 @@ ngx_http_lines_create_included(ngx_http_request_t *r,
         ngx_http_lines_create_withdraw(r, create);
     }
 
+    if (ngx_http_lines_line_request_location(r, &create->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_lines_answer(r, ctx, NGX_HTTP_CREATED, &answer);
 }

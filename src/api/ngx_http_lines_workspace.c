@@ -63,3 +63,22 @@ ngx_http_lines_business_error(ngx_http_request_t *r,
                "\"redirect\":\"%s\"}",
                status, message, redirect);
 }
+
+
+ngx_int_t
+ngx_http_lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
+{
+    ngx_str_t                  value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (ngx_lines_redis_format(r->pool, &value, "%Vline-requests/%V",
+                               &clcf->name, id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_add_header(r, "Location", &value);
+}
