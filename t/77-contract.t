@@ -7,7 +7,7 @@ use lib "$FindBin::Bin/lib";
 use IO::Compress::Gzip qw(gzip);
 use Mojo::JSON qw(encode_json true false);
 use Test::More;
-use Test::Lines;
+use Test::Lines qw(concurrently);
 use Test::Lines::Account;
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
@@ -243,6 +243,12 @@ subtest 'no customer at billing' => sub {
     is $answer->status, 403, 'what the plan does not sell is something else';
     is $answer->json('/status'), 'forbidden_line_type', '... by name';
     is $answer->json('/redirect'), undef, '... billing would not help';
+
+    ($id, $key) = workspace(customer => undef);
+    my %seen;
+    $seen{$_->status . ($_->json('/status') // '')}++
+      for concurrently(20, sub ($i) { $nginx->post_json_p('/api/line-requests', \%phone, $nginx->bearer($key)) });
+    is_deeply \%seen, {'201provisioning' => 1, '403subscription_required' => 19}, 'twenty for the place that is included: no other answer';
 
     my $other = $shop->workspace('unknown-customer', plan => 'paid', customer => 'cus_nobody');
     $answer = request($other, \%email);
