@@ -14,7 +14,8 @@ binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output
 
 my $t     = Test::Lines->new;
 my $shop  = Test::Lines::Account->new(t => $t);
-my $nginx = $shop->nginx(plans => $shop->plans . "lines_plan bulk phone included=1000;\nlines_plan bulk email included=1000;\n");
+my $nginx = $shop->nginx(plans => $shop->plans . "lines_plan bulk phone included=1000;\nlines_plan bulk email included=1000;\n",
+    server => '        location /v1/ { lines_workspace_api; } location /old/ { rewrite ^/old/(.*)$ /v1/$1 last; }' . "\n");
 my $redis = $shop->redis;
 my $one   = $shop->account('one');
 my $key   = $shop->workspace('one', plan => 'bulk');
@@ -274,6 +275,11 @@ subtest 'Location' => sub {
         is $again->header('Idempotency-Replayed'), 'true', '... given again';
         is $again->header('Location'), $answer->header('Location'), '... with the same';
         is request($key, {})->header('Location'), undef, '... a refusal has none';
+    }
+
+    for my $prefix (qw(v1 old)) {
+        my $answer = $nginx->post_json("/$prefix/line-requests", \%phone, $auth);
+        is $answer->header('Location'), '/v1/line-requests/' . $answer->json('/line/_id'), "asked at /$prefix/: under the location's prefix";
     }
 };
 

@@ -134,7 +134,7 @@ subtest 'bodies' => sub {
 
     my $late = $t->nginx(name => 'late', redis => $redis, plans => '', server => 'client_body_timeout 1s;');
     ($status, $text) = raw($late, "${head}Content-Length: 20\r\n\r\n{");
-    is "$status $text", '408 {"error":"Request body could not be read"}', 'a body that does not come';
+    is "$status $text", '408 {"error":"Request body did not come in time"}', 'a body that does not come';
 };
 
 subtest 'HTTP/2' => sub {

@@ -540,7 +540,9 @@ ngx_http_lines_unreadable(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     return ngx_http_lines_error(r, ctx, rc, NULL,
-                                "Request body could not be read");
+                                rc == NGX_HTTP_REQUEST_TIME_OUT
+                                ? "Request body did not come in time"
+                                : "Request body could not be read");
 }
 
 
