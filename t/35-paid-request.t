@@ -237,7 +237,10 @@ subtest 'the link again' => sub {
     my $stranger = $paid->workspace('stranger');
     is $paid->action($stranger, $line, 'payment_link')->status, 404, "another workspace's";
 
-    for my $state (qw(past_due canceled none)) {
+    $nginx->admin(PUT => "workspaces/$id", {subscription => 'past_due'});
+    is $paid->action($key, $line, 'payment_link')->body, $link->body, 'past due: paying is what there is to do';
+
+    for my $state (qw(canceled none)) {
         $nginx->admin(PUT => "workspaces/$id", {subscription => $state});
         my $refused = $paid->action($key, $line, 'payment_link');
         is $refused->status, 403, $state;

@@ -23,6 +23,9 @@ END
 
 sub ready { my $answer = $nginx->get('/_lines/ready'); return ($answer->status, $answer->json) }
 
+# a worker that has just started may have no connection yet
+wait_for(sub { (ready())[0] == 200 }, 30, 'the connection to Redis');
+
 {
     my ($status, $json) = ready();
     is $status, 200, 'ready';
@@ -50,6 +53,7 @@ for my $how (qw(stop pause)) {
     my ($status, $json) = ready();
     ok !$json->{ready}, "$how: not ready";
     is $json->{redis}{status}, 'unreachable', "$how: and why";
+    like $nginx->get('/_lines/ready')->header('Retry-After'), qr/^[1-9]\d*$/, "$how: and when to ask again";
     like $json->{redis}{breaker}, qr/^(?:open|half_open)$/, "$how: the breaker";
     my $slow = grep { $nginx->get('/_lines/ready')->seconds > 0.1 * $t->slow } 1 .. 50;
     cmp_ok $slow, '<=', 5, "$how: it does not wait for what is away";

@@ -260,33 +260,6 @@ ngx_http_lines_account_date(ngx_str_t *value, size_t skip)
 
 
 ngx_int_t
-ngx_http_lines_account_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message)
-{
-    ngx_str_t  text;
-
-    text.data = (u_char *) message;
-    text.len = ngx_strlen(message);
-
-    text = ngx_http_lines_json_string(r->pool, &text);
-
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (error == NULL) {
-        return ngx_http_lines_answer_format(r, ctx, status,
-                   "{\"status\":\"ERROR\",\"message\":%V}", &text);
-    }
-
-    return ngx_http_lines_answer_format(r, ctx, status,
-               "{\"status\":\"ERROR\",\"error\":\"%s\",\"message\":%V}",
-               error, &text);
-}
-
-
-ngx_int_t
 ngx_http_lines_account_plan_error(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {

@@ -35,11 +35,6 @@ char *ngx_http_lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
-/* {"status":"ERROR"[,"error":…],"message":…} */
-ngx_int_t ngx_http_lines_account_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message);
-
 /* 403: the plan buys nothing through the API */
 ngx_int_t ngx_http_lines_account_plan_error(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);

@@ -16,7 +16,6 @@
 #include "ngx_lines_scripts.h"
 
 
-#define NGX_HTTP_LINES_REASON_MAX  500
 
 
 typedef struct {
@@ -176,7 +175,10 @@ ngx_http_lines_admin_parse_status(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
     ngx_int_t                     rc;
+    const char                   *error;
     ngx_http_lines_admin_line_t  *al;
+
+    static const ngx_lines_text_t  reason = ngx_lines_text("reason", 500);
 
     al = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_admin_line_t));
     if (al == NULL) {
@@ -202,12 +204,11 @@ ngx_http_lines_admin_parse_status(ngx_http_request_t *r,
                    "phone must be an E.164 number such as +14155551234");
     }
 
-    rc = ngx_lines_member(ctx->body, "reason", NGX_HTTP_LINES_REASON_MAX,
-                          &al->reason);
+    error = ngx_lines_text_member(ctx->body, &reason, &al->reason);
 
-    if (rc == NGX_ERROR) {
+    if (error) {
         return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                   "reason must be a string of at most 500 bytes");
+                                    error);
     }
 
     if (ngx_http_lines_is(&al->status, "failed") && al->reason.len == 0) {

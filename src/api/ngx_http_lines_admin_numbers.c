@@ -17,7 +17,6 @@
 
 #define NGX_HTTP_LINES_NUMBERS_MAX    1000
 #define NGX_HTTP_LINES_NUMBERS_PAGE   100
-#define NGX_HTTP_LINES_WORKER_MAX     128
 
 
 typedef struct {
@@ -134,7 +133,10 @@ static const char *
 ngx_http_lines_numbers_entry(json_t *entry, ngx_str_t *number,
     ngx_str_t *worker)
 {
-    size_t  i;
+    size_t       i;
+    const char  *error;
+
+    static const ngx_lines_text_t  text = ngx_lines_text("worker_id", 128);
 
     if (!json_is_object(entry)
         || ngx_lines_member(entry, "phone_number", 16, number) != NGX_OK
@@ -143,12 +145,14 @@ ngx_http_lines_numbers_entry(json_t *entry, ngx_str_t *number,
         return "phone_number must be an E.164 number such as +14155551234";
     }
 
-    if (ngx_lines_member(entry, "worker_id", NGX_HTTP_LINES_WORKER_MAX,
-                         worker)
-        != NGX_OK
-        || worker->len == 0)
-    {
-        return "worker_id must have 1 to 128 characters";
+    error = ngx_lines_text_member(entry, &text, worker);
+
+    if (error) {
+        return error;
+    }
+
+    if (worker->len == 0) {
+        return "worker_id is required";
     }
 
     for (i = 0; i < worker->len; i++) {

@@ -143,6 +143,11 @@ ngx_http_lines_check_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     lmcf = ngx_http_lines_get_main_conf(r);
 
     if (lmcf->probe.len == 0) {
+
+        if (ngx_http_lines_retry_after(r, 60) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         return ngx_http_lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                                     NULL, "Line checks are not configured");
     }

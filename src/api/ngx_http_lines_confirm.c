@@ -19,8 +19,6 @@
 /* a begin may find that things have changed since they were read */
 #define NGX_HTTP_LINES_CONFIRM_TRIES  3
 
-#define NGX_HTTP_LINES_TOKEN_MAX      1024
-
 
 static ngx_int_t ngx_http_lines_confirm_validate(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
@@ -41,7 +39,7 @@ static ngx_int_t ngx_http_lines_confirm_again(ngx_http_request_t *r,
 ngx_http_lines_step_pt  ngx_http_lines_confirm_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
     ngx_http_lines_limit_identity,             /* 429 */
-    ngx_http_lines_read_json,                  /* 400, 413, 415 */
+    ngx_http_lines_read_optional_json,         /* 400, 413, 415 */
     ngx_http_lines_confirm_validate,           /* 400 */
     ngx_http_lines_confirm_check,
     ngx_http_lines_confirm_decide,             /* 422, 409; 403, 410 */
@@ -58,7 +56,11 @@ ngx_http_lines_confirm_validate(ngx_http_request_t *r,
 {
     u_char                    *p;
     ngx_str_t                  account, none = ngx_null_string;
+    const char                *error;
     ngx_http_lines_confirm_t  *confirm;
+
+    static const ngx_lines_text_t  text =
+                                      ngx_lines_text("preview_token", 1024);
 
     confirm = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_confirm_t));
     if (confirm == NULL) {
@@ -67,13 +69,15 @@ ngx_http_lines_confirm_validate(ngx_http_request_t *r,
 
     ctx->data = confirm;
 
-    if (ngx_lines_member(ctx->body, "preview_token", NGX_HTTP_LINES_TOKEN_MAX,
-                         &confirm->token)
-        != NGX_OK
-        || confirm->token.len == 0)
-    {
+    error = ngx_lines_text_member(ctx->body, &text, &confirm->token);
+
+    if (error == text.type || confirm->token.len == 0) {
+        error = "preview_token is required";
+    }
+
+    if (error) {
         return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                    "preview_token is required");
+                                    error);
     }
 
     account = ngx_http_lines_account_id(ctx);

@@ -4,6 +4,8 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_idempotency.h"
+#include "ngx_http_lines_workspace.h"
+#include "ngx_lines_input.h"
 
 
 #define NGX_HTTP_LINES_IDEMPOTENCY_KEY_MAX  255
@@ -22,6 +24,7 @@ ngx_http_lines_idempotency_init(ngx_http_request_t *r,
     ngx_http_lines_idempotency_t *idem)
 {
     ngx_str_t         parts[2], hex;
+    const char       *error;
     ngx_table_elt_t  *h;
 
     idem->key = *member;
@@ -29,11 +32,32 @@ ngx_http_lines_idempotency_init(ngx_http_request_t *r,
     h = ngx_http_lines_find_header(r, "idempotency-key");
 
     if (h) {
-        if (h->value.len == 0
-            || h->value.len > NGX_HTTP_LINES_IDEMPOTENCY_KEY_MAX)
+        error = NULL;
+
+        switch (ngx_lines_text_judge(&h->value,
+                                     NGX_HTTP_LINES_IDEMPOTENCY_KEY_MAX))
         {
+        case NGX_LINES_TEXT_LONG:
+            error = "Idempotency-Key must have at most 255 characters";
+            break;
+
+        case NGX_LINES_TEXT_CONTROL:
+            error = "Idempotency-Key must not have control characters";
+            break;
+
+        case NGX_LINES_TEXT_BLANK:
+            error = "Idempotency-Key must not be blank";
+            break;
+
+        default:
+            if (h->value.len == 0) {
+                error = "Idempotency-Key must not be empty";
+            }
+        }
+
+        if (error) {
             return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       "Idempotency-Key must have 1 to 255 bytes");
+                                        error);
         }
 
         if (member->len
@@ -125,12 +149,21 @@ ngx_http_lines_idempotency_replay(ngx_http_request_t *r,
                    "This idempotency key was used for another request");
     }
 
+    idem->operation.len = operation->len;
+    idem->operation.data = ngx_pstrdup(r->pool, operation);
+
+    if (idem->operation.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = idem;
+
     ngx_str_set(&argv[0], "HMGET");
     ngx_str_set(&argv[2], "answer_status");
     ngx_str_set(&argv[3], "answer");
 
     if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
-                               &ctx->identity.tenant, operation)
+                               &ctx->identity.tenant, &idem->operation)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -145,8 +178,11 @@ static ngx_int_t
 ngx_http_lines_idempotency_answer(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_int_t  status;
-    ngx_str_t  value, body, yes = ngx_string("true");
+    ngx_int_t                      status;
+    ngx_str_t                      value, body, yes = ngx_string("true");
+    ngx_http_lines_idempotency_t  *idem;
+
+    idem = ctx->data;
 
     value = ngx_http_lines_reply_str(reply, 0);
     body = ngx_http_lines_reply_str(reply, 1);
@@ -168,7 +204,10 @@ ngx_http_lines_idempotency_answer(ngx_http_request_t *r,
 
     if (body.data == NULL
         || ngx_http_lines_add_header(r, "Idempotency-Replayed", &yes)
-           != NGX_OK)
+           != NGX_OK
+        || (status == NGX_HTTP_CREATED
+            && ngx_http_lines_line_request_location(r, &idem->operation)
+               != NGX_OK))
     {
         return NGX_ERROR;
     }

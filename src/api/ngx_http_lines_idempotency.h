@@ -16,6 +16,7 @@ typedef struct {
     ngx_str_t    key;              /* as the client gave it; empty: none */
     ngx_str_t    record;           /* Redis key of the record */
     ngx_str_t    fingerprint;      /* hex; empty without a key */
+    ngx_str_t    operation;        /* that is given again: the line's id */
 } ngx_http_lines_idempotency_t;
 
 

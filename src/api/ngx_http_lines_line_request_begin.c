@@ -203,20 +203,15 @@ ngx_http_lines_create_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     arg = &args[8 + 13];
 
     ngx_str_set(&arg[0], "channel");
+    ngx_str_set(&arg[1], "phone");
     ngx_str_set(&arg[2], "type");
+    ngx_str_set(&arg[3], "purchased");
 
     if (input->email_channel) {
         ngx_str_set(&arg[1], "email");
 
-    } else {
-        ngx_str_set(&arg[1], "phone");
-
-        if (input->byon) {
-            ngx_str_set(&arg[3], "byon");
-
-        } else {
-            ngx_str_set(&arg[3], "purchased");
-        }
+    } else if (input->byon) {
+        ngx_str_set(&arg[3], "byon");
     }
 
     ngx_str_set(&arg[4], "first");
@@ -299,6 +294,10 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return ngx_http_lines_create_full(r, ctx);
     }
 
+    if (ngx_http_lines_is(&result, "customer")) {
+        return ngx_http_lines_create_customer(r, ctx);
+    }
+
     if (ngx_http_lines_is(&result, "payment")) {
 
         /* it must not pretend: without billing nothing is created */
@@ -373,6 +372,10 @@ ngx_http_lines_create_included(ngx_http_request_t *r,
         /* done already; a hint that stays is dropped by the sweeper */
 
         ngx_http_lines_create_withdraw(r, create);
+    }
+
+    if (ngx_http_lines_line_request_location(r, &create->id) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_lines_answer(r, ctx, NGX_HTTP_CREATED, &answer);

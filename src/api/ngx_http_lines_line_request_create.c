@@ -37,7 +37,7 @@ static ngx_int_t ngx_http_lines_create_decide(ngx_http_request_t *r,
 ngx_http_lines_step_pt  ngx_http_lines_line_request_create_steps[] = {
     ngx_http_lines_authenticate_workspace,     /* 401 */
     ngx_http_lines_limit_identity,             /* 429 */
-    ngx_http_lines_read_json,                  /* 400, 413, 415 */
+    ngx_http_lines_read_optional_json,         /* 400, 413, 415 */
     ngx_http_lines_create_validate,            /* 400 */
     ngx_http_lines_create_check,
     ngx_http_lines_create_decide,              /* 402, 403, 409, 422 */
@@ -76,6 +76,8 @@ ngx_http_lines_create_validate(ngx_http_request_t *r,
 
     if (input->email_channel) {
         ngx_str_set(&fields[0], "email");
+
+        /* empty as ever: keys that are in use go on to match */
         ngx_str_null(&fields[1]);
 
     } else if (input->byon) {
@@ -310,7 +312,7 @@ ngx_http_lines_create_decide(ngx_http_request_t *r,
     create->payment = (create->included >= plan->included);
 
     if (create->payment && create->customer.len == 0) {
-        return ngx_http_lines_create_subscription(r, ctx, &create->customer);
+        return ngx_http_lines_create_customer(r, ctx);
     }
 
     return NGX_OK;
@@ -351,6 +353,20 @@ ngx_http_lines_create_subscription(ngx_http_request_t *r,
     return ngx_http_lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                "subscription_required",
                "An active subscription is required to request lines.",
+               "/billing");
+}
+
+
+/* the plan would allow it, but nobody is there to be charged */
+
+ngx_int_t
+ngx_http_lines_create_customer(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx)
+{
+    return ngx_http_lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
+               "subscription_required",
+               "Another line has to be paid for, and the workspace has no "
+               "customer at billing: set up billing first.",
                "/billing");
 }
 

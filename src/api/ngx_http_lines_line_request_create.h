@@ -51,6 +51,8 @@ ngx_int_t ngx_http_lines_create_begin(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_lines_create_subscription(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *state);
+ngx_int_t ngx_http_lines_create_customer(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
 ngx_int_t ngx_http_lines_create_blocked(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *id);
 ngx_int_t ngx_http_lines_create_full(ngx_http_request_t *r,

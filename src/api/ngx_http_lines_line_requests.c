@@ -66,8 +66,8 @@ ngx_http_lines_step_pt  ngx_http_lines_line_request_get_steps[] = {
 ngx_http_lines_step_pt  ngx_http_lines_line_request_manage_steps[] = {
     ngx_http_lines_authenticate_workspace,
     ngx_http_lines_limit_identity,
-    ngx_http_lines_read_json,
     ngx_http_lines_line_request_check_id,      /* 400 */
+    ngx_http_lines_read_optional_json,         /* 400, 413, 415 */
     ngx_http_lines_line_request_action,        /* 400 */
     ngx_http_lines_line_request_manage,        /* 402, 403, 404, 409 */
     NULL

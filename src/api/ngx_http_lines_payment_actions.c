@@ -207,7 +207,11 @@ ngx_http_lines_link_subscription(ngx_http_request_t *r,
 
     state = ngx_http_lines_reply_str(reply, 0);
 
-    if (!ngx_http_lines_is(&state, "active")) {
+    /* paying is what a workspace that is past due is to do */
+
+    if (!ngx_http_lines_is(&state, "active")
+        && !ngx_http_lines_is(&state, "past_due"))
+    {
         return ngx_http_lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                    "subscription_required",
                    "An active subscription is required to pay for lines.",

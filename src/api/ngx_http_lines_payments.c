@@ -102,6 +102,13 @@ ngx_http_lines_paid(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                 return NGX_ERROR;
             }
 
+            if (status == NGX_HTTP_CREATED
+                && ngx_http_lines_line_request_location(r, &pay->id)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
             return ngx_http_lines_answer(r, ctx, status, &answer);
         }
     }

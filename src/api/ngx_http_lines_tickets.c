@@ -58,7 +58,7 @@ ngx_http_lines_step_pt  ngx_http_lines_ticket_add_steps[] = {
     ngx_http_lines_authenticate_account,       /* 401 */
     ngx_http_lines_limit_identity,             /* 429 */
     ngx_http_lines_ticket_deprecated,          /* 410 */
-    ngx_http_lines_read_json,                  /* 400, 413, 415 */
+    ngx_http_lines_read_optional_json,         /* 400, 413, 415 */
     ngx_http_lines_ticket_validate,            /* 400 */
     ngx_http_lines_ticket_number,
     ngx_http_lines_ticket_index,

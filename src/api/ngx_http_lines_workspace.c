@@ -48,28 +48,6 @@ ngx_http_lines_api_t  ngx_http_lines_workspace_api = {
 
 
 ngx_int_t
-ngx_http_lines_plain_error(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_uint_t status, const char *error, const char *message)
-{
-    ngx_str_t  text;
-
-    text.data = (u_char *) message;
-    text.len = ngx_strlen(message);
-
-    text = ngx_http_lines_json_string(r->pool, &text);
-
-    if (error == NULL) {
-        return ngx_http_lines_answer_format(r, ctx, status,
-                                            "{\"error\":%V}", &text);
-    }
-
-    return ngx_http_lines_answer_format(r, ctx, status,
-                                        "{\"error\":%V,\"code\":\"%s\"}",
-                                        &text, error);
-}
-
-
-ngx_int_t
 ngx_http_lines_business_error(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t http_status, const char *status,
     const char *message, const char *redirect)
@@ -84,4 +62,23 @@ ngx_http_lines_business_error(ngx_http_request_t *r,
                "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\","
                "\"redirect\":\"%s\"}",
                status, message, redirect);
+}
+
+
+ngx_int_t
+ngx_http_lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
+{
+    ngx_str_t                  value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (ngx_lines_redis_format(r->pool, &value, "%Vline-requests/%V",
+                               &clcf->name, id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_add_header(r, "Location", &value);
 }

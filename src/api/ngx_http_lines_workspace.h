@@ -14,15 +14,14 @@
 extern ngx_http_lines_api_t  ngx_http_lines_workspace_api;
 
 
-/* {"error":"message"}: also the shape of the operator's APIs */
-ngx_int_t ngx_http_lines_plain_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message);
-
 /* {"success":false,"status":…,"message":…[,"redirect":…]} */
 ngx_int_t ngx_http_lines_business_error(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t http_status, const char *status,
     const char *message, const char *redirect);
+
+/* the header Location of a 201: where the request with that id is read */
+ngx_int_t ngx_http_lines_line_request_location(ngx_http_request_t *r,
+    ngx_str_t *id);
 
 
 /* the steps of the routes */

@@ -5,12 +5,7 @@
 #include "ngx_lines_input.h"
 
 
-#define NGX_LINES_NAME_MAX             100
-#define NGX_LINES_EMAIL_MAX            254
-#define NGX_LINES_ZIPCODE_MAX          10
-#define NGX_LINES_STATE_MAX            64
-#define NGX_LINES_URL_MAX              2048
-#define NGX_LINES_IDEMPOTENCY_KEY_MAX  255
+#define NGX_LINES_EMAIL_MAX  254
 
 
 #define ngx_lines_is_alnum(ch)                                                \
@@ -18,6 +13,7 @@
      || ((ch) >= 'a' && (ch) <= 'z'))
 
 
+static ngx_uint_t ngx_lines_is_blank(uint32_t ch);
 static const char *ngx_lines_parse_channel(json_t *body,
     ngx_lines_input_t *input);
 static const char *ngx_lines_parse_contact(json_t *body,
@@ -122,11 +118,111 @@ ngx_lines_is_tenant(ngx_str_t *value)
 }
 
 
+ngx_lines_text_e
+ngx_lines_text_judge(ngx_str_t *value, size_t max)
+{
+    size_t       n;
+    u_char      *p, *q, *last;
+    uint32_t     ch;
+    ngx_uint_t   control, visible;
+
+    n = 0;
+    control = 0;
+    visible = 0;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; n++) {
+
+        if (*p < 0x80) {
+            ch = *p++;
+
+        } else {
+            q = p;
+            ch = ngx_utf8_decode(&q, last - p);
+
+            if (ch > 0x10ffff) {
+                q = p + 1;
+                ch = *p;
+            }
+
+            p = q;
+        }
+
+        if (ch < ' ' || (ch >= 0x7f && ch <= 0x9f)) {
+            control = 1;
+
+        } else if (!ngx_lines_is_blank(ch)) {
+            visible = 1;
+        }
+    }
+
+    if (control) {
+        return NGX_LINES_TEXT_CONTROL;
+    }
+
+    if (n > max) {
+        return NGX_LINES_TEXT_LONG;
+    }
+
+    return (n && !visible) ? NGX_LINES_TEXT_BLANK : NGX_LINES_TEXT_OK;
+}
+
+
+/* White_Space of Unicode (as far as it is no Cc), and what has no width */
+
+static ngx_uint_t
+ngx_lines_is_blank(uint32_t ch)
+{
+    return ch == 0x20 || ch == 0xa0 || ch == 0xad || ch == 0x1680
+           || ch == 0x180e || (ch >= 0x2000 && ch <= 0x200f)
+           || (ch >= 0x2028 && ch <= 0x202f) || (ch >= 0x205f && ch <= 0x206f)
+           || ch == 0x2800 || ch == 0x3000 || ch == 0x3164 || ch == 0xfeff;
+}
+
+
+const char *
+ngx_lines_text_member(json_t *body, const ngx_lines_text_t *text,
+    ngx_str_t *value)
+{
+    json_t  *member;
+
+    ngx_str_null(value);
+
+    member = json_object_get(body, text->name);
+
+    if (member == NULL || json_is_null(member)) {
+        return NULL;
+    }
+
+    if (!json_is_string(member)) {
+        return text->type;
+    }
+
+    value->data = (u_char *) json_string_value(member);
+    value->len = json_string_length(member);
+
+    switch (ngx_lines_text_judge(value, text->max)) {
+
+    case NGX_LINES_TEXT_LONG:
+        return text->length;
+
+    case NGX_LINES_TEXT_CONTROL:
+        return text->control;
+
+    case NGX_LINES_TEXT_BLANK:
+        return text->blank;
+
+    default:
+        return NULL;
+    }
+}
+
+
 ngx_int_t
 ngx_lines_member(json_t *body, const char *name, size_t max,
     ngx_str_t *value)
 {
-    size_t   i;
     json_t  *member;
 
     ngx_str_null(value);
@@ -144,48 +240,39 @@ ngx_lines_member(json_t *body, const char *name, size_t max,
     value->data = (u_char *) json_string_value(member);
     value->len = json_string_length(member);
 
-    if (value->len > max) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] < ' ' || value->data[i] == 0x7f) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_lines_text_judge(value, max) == NGX_LINES_TEXT_OK ? NGX_OK
+                                                                 : NGX_ERROR;
 }
 
 
 const char *
 ngx_lines_parse_input(json_t *body, ngx_lines_input_t *input)
 {
-    ngx_int_t    rc;
     const char  *error;
+
+    static const ngx_lines_text_t  first = ngx_lines_text("firstName", 100);
+    static const ngx_lines_text_t  last = ngx_lines_text("lastName", 100);
 
     ngx_memzero(input, sizeof(ngx_lines_input_t));
 
-    rc = ngx_lines_member(body, "firstName", NGX_LINES_NAME_MAX,
-                          &input->first);
+    error = ngx_lines_text_member(body, &first, &input->first);
 
-    if (rc == NGX_DECLINED || (rc == NGX_OK && input->first.len == 0)) {
+    if (error) {
+        return error;
+    }
+
+    if (input->first.len == 0) {
         return "firstName is required";
     }
 
-    if (rc == NGX_ERROR) {
-        return "firstName must be a string of at most 100 bytes";
+    error = ngx_lines_text_member(body, &last, &input->last);
+
+    if (error) {
+        return error;
     }
 
-    rc = ngx_lines_member(body, "lastName", NGX_LINES_NAME_MAX,
-                          &input->last);
-
-    if (rc == NGX_DECLINED || (rc == NGX_OK && input->last.len == 0)) {
+    if (input->last.len == 0) {
         return "lastName is required";
-    }
-
-    if (rc == NGX_ERROR) {
-        return "lastName must be a string of at most 100 bytes";
     }
 
     error = ngx_lines_parse_channel(body, input);
@@ -218,11 +305,9 @@ ngx_lines_parse_channel(json_t *body, ngx_lines_input_t *input)
         && ngx_strncmp(value.data, "email", 5) == 0)
     {
         input->email_channel = 1;
-        return NULL;
-    }
 
-    if (rc == NGX_ERROR || value.len != 5
-        || ngx_strncmp(value.data, "phone", 5) != 0)
+    } else if (rc == NGX_ERROR || value.len != 5
+               || ngx_strncmp(value.data, "phone", 5) != 0)
     {
         return "channelType must be \"phone\" or \"email\"";
     }
@@ -239,6 +324,10 @@ ngx_lines_parse_channel(json_t *body, ngx_lines_input_t *input)
         return NULL;
     }
 
+    if (input->email_channel) {
+        return "lineType of an email line must be \"purchased\"";
+    }
+
     if (rc == NGX_OK && value.len == 4
         && ngx_strncmp(value.data, "byon", 4) == 0)
     {
@@ -253,11 +342,18 @@ ngx_lines_parse_channel(json_t *body, ngx_lines_input_t *input)
 static const char *
 ngx_lines_parse_contact(json_t *body, ngx_lines_input_t *input)
 {
-    ngx_int_t  rc;
+    const char  *error;
 
-    rc = ngx_lines_member(body, "email", NGX_LINES_EMAIL_MAX, &input->email);
+    static const ngx_lines_text_t  email = ngx_lines_text("email", 254);
+    static const ngx_lines_text_t  phone = ngx_lines_text("phone", 16);
 
-    if (rc == NGX_DECLINED || (rc == NGX_OK && input->email.len == 0)) {
+    error = ngx_lines_text_member(body, &email, &input->email);
+
+    if (error) {
+        return error;
+    }
+
+    if (input->email.len == 0) {
 
         if (input->email_channel) {
             return "email is required for email lines";
@@ -267,7 +363,7 @@ ngx_lines_parse_contact(json_t *body, ngx_lines_input_t *input)
             return "email is required for byon lines";
         }
 
-    } else if (rc == NGX_ERROR || !ngx_lines_is_email(&input->email)) {
+    } else if (!ngx_lines_is_email(&input->email)) {
         return "email must be a valid email address";
     }
 
@@ -275,13 +371,17 @@ ngx_lines_parse_contact(json_t *body, ngx_lines_input_t *input)
         return NULL;
     }
 
-    rc = ngx_lines_member(body, "phone", 16, &input->phone);
+    error = ngx_lines_text_member(body, &phone, &input->phone);
 
-    if (rc == NGX_DECLINED) {
+    if (error) {
+        return error;
+    }
+
+    if (input->phone.len == 0) {
         return "phone is required for byon lines";
     }
 
-    if (rc == NGX_ERROR || !ngx_lines_is_e164(&input->phone)) {
+    if (!ngx_lines_is_e164(&input->phone)) {
         return "phone must be an E.164 number such as +14155551234";
     }
 
@@ -292,52 +392,62 @@ ngx_lines_parse_contact(json_t *body, ngx_lines_input_t *input)
 static const char *
 ngx_lines_parse_details(json_t *body, ngx_lines_input_t *input)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *url;
+    ngx_str_t   *url, *key;
+    const char  *error;
 
-    if (ngx_lines_member(body, "zipcode", NGX_LINES_ZIPCODE_MAX,
-                         &input->zipcode)
-        == NGX_ERROR)
-    {
-        return "zipcode must be a string of at most 10 bytes";
+    static const ngx_lines_text_t  zipcode = ngx_lines_text("zipcode", 10);
+    static const ngx_lines_text_t  state = ngx_lines_text("state", 64);
+    static const ngx_lines_text_t  forwards =
+                                      ngx_lines_text("forwardCallsTo", 16);
+    static const ngx_lines_text_t  image =
+                                      ngx_lines_text("profileImageUrl", 2048);
+    static const ngx_lines_text_t  idempotency_key =
+                                      ngx_lines_text("idempotencyKey", 255);
+
+    error = ngx_lines_text_member(body, &zipcode, &input->zipcode);
+
+    if (error == NULL) {
+        error = ngx_lines_text_member(body, &state, &input->state);
     }
 
-    if (ngx_lines_member(body, "state", NGX_LINES_STATE_MAX, &input->state)
-        == NGX_ERROR)
-    {
-        return "state must be a string of at most 64 bytes";
+    if (error == NULL) {
+        error = ngx_lines_text_member(body, &forwards, &input->forwards);
     }
 
-    rc = ngx_lines_member(body, "forwardCallsTo", 16, &input->forwards);
+    if (error) {
+        return error;
+    }
 
-    if (rc == NGX_ERROR
-        || (input->forwards.len && !ngx_lines_is_e164(&input->forwards)))
-    {
+    if (input->forwards.len && !ngx_lines_is_e164(&input->forwards)) {
         return "forwardCallsTo must be an E.164 number such as +14155551234";
     }
 
     url = &input->image;
-    rc = ngx_lines_member(body, "profileImageUrl", NGX_LINES_URL_MAX, url);
+    error = ngx_lines_text_member(body, &image, url);
 
-    if (rc == NGX_ERROR
-        || (url->len
-            && (url->len < 9
-                || (ngx_strncasecmp(url->data, (u_char *) "https://", 8) != 0
-                    && ngx_strncasecmp(url->data, (u_char *) "http://", 7)
-                       != 0))))
-    {
-        return "profileImageUrl must be an http or https URL of at most "
-               "2048 bytes";
+    if (error) {
+        return error;
     }
 
-    rc = ngx_lines_member(body, "idempotencyKey",
-                          NGX_LINES_IDEMPOTENCY_KEY_MAX,
-                          &input->idempotency_key);
-
-    if (rc == NGX_ERROR
-        || (rc == NGX_OK && input->idempotency_key.len == 0))
+    if (url->len
+        && (url->len < 9
+            || (ngx_strncasecmp(url->data, (u_char *) "https://", 8) != 0
+                && ngx_strncasecmp(url->data, (u_char *) "http://", 7) != 0)))
     {
-        return "idempotencyKey must be a string of 1 to 255 bytes";
+        return "profileImageUrl must be an http or https URL";
+    }
+
+    key = &input->idempotency_key;
+    error = ngx_lines_text_member(body, &idempotency_key, key);
+
+    if (error) {
+        return error;
+    }
+
+    /* an empty one is a mistake of the client's, and would protect nothing */
+
+    if (key->data && key->len == 0) {
+        return "idempotencyKey must not be empty";
     }
 
     return NULL;

@@ -22,9 +22,49 @@ ngx_uint_t ngx_lines_is_email(ngx_str_t *value);
 ngx_uint_t ngx_lines_is_tenant(ngx_str_t *value);
 
 /*
- * A string member; it points into body.  NGX_OK; NGX_DECLINED where it is
- * absent or null; NGX_ERROR where it is no string, is longer than max, or has
- * control characters.
+ * Every text that clients send is judged in one place: max is in characters
+ * (code points), control characters are those of Unicode (Cc), and blank is
+ * what shows nothing: white space of Unicode and what has no width.  Empty is
+ * not blank: it counts as absent.
+ */
+
+typedef enum {
+    NGX_LINES_TEXT_OK = 0,
+    NGX_LINES_TEXT_LONG,
+    NGX_LINES_TEXT_CONTROL,
+    NGX_LINES_TEXT_BLANK
+} ngx_lines_text_e;
+
+/* value is UTF-8; what is not, as in a header, counts byte by byte */
+ngx_lines_text_e ngx_lines_text_judge(ngx_str_t *value, size_t max);
+
+
+/* a member that is a text, and what is said of a bad one */
+
+typedef struct {
+    const char   *name;
+    size_t        max;
+    const char   *type;
+    const char   *length;
+    const char   *control;
+    const char   *blank;
+} ngx_lines_text_t;
+
+#define ngx_lines_text(name, max)                                             \
+    { name, max,                                                              \
+      name " must be a string",                                               \
+      name " must have at most " ngx_value(max) " characters",                \
+      name " must not have control characters",                               \
+      name " must not be blank" }
+
+/* NULL, or what is wrong; value points into body, and is empty if absent */
+const char *ngx_lines_text_member(json_t *body, const ngx_lines_text_t *text,
+    ngx_str_t *value);
+
+/*
+ * A member that is one of some words, or has a syntax of its own.  NGX_OK;
+ * NGX_DECLINED where it is absent or null; NGX_ERROR where it is no string, or
+ * a text that is refused.
  */
 ngx_int_t ngx_lines_member(json_t *body, const char *name, size_t max,
     ngx_str_t *value);

@@ -30,22 +30,16 @@ static ngx_int_t ngx_http_lines_access_challenge(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_uint_t ngx_http_lines_access_rewrites(ngx_conf_t *cf,
     ngx_http_core_loc_conf_t *clcf);
-static ngx_int_t ngx_http_lines_access_workspace_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message);
-static ngx_int_t ngx_http_lines_access_account_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message);
 
 
 /* how the two dialects say "no" where nothing of ours answers */
 
 static ngx_http_lines_api_t  ngx_http_lines_access_workspace = {
-    ngx_string("gateway"), ngx_http_lines_access_workspace_error, NULL, 0
+    ngx_string("gateway"), ngx_http_lines_plain_error, NULL, 0
 };
 
 static ngx_http_lines_api_t  ngx_http_lines_access_account = {
-    ngx_string("gateway"), ngx_http_lines_access_account_error, NULL, 0
+    ngx_string("gateway"), ngx_http_lines_account_error, NULL, 0
 };
 
 
@@ -441,31 +435,4 @@ ngx_http_lines_access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
     }
 
     return 0;
-}
-
-
-static ngx_int_t
-ngx_http_lines_access_workspace_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message)
-{
-    if (error == NULL) {
-        return ngx_http_lines_answer_format(r, ctx, status,
-                                            "{\"error\":\"%s\"}", message);
-    }
-
-    return ngx_http_lines_answer_format(r, ctx, status,
-                                      "{\"error\":\"%s\",\"code\":\"%s\"}",
-                                      message, error);
-}
-
-
-static ngx_int_t
-ngx_http_lines_access_account_error(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message)
-{
-    return ngx_http_lines_answer_format(r, ctx, status,
-                              "{\"status\":\"ERROR\",\"message\":\"%s\"}",
-                              message);
 }

@@ -61,6 +61,12 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ctx->answered = 1;
     ctx->rc = NGX_ERROR;
 
+    /* who asks before it sends a body (Expect) must not send it in vain */
+
+    if (status >= NGX_HTTP_BAD_REQUEST) {
+        r->expect_tested = 1;
+    }
+
     /* a body that nobody asked for yet; a no-op once it was read */
 
     rc = ngx_http_discard_request_body(r);
@@ -70,17 +76,12 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     r->headers_out.status = status;
-    r->headers_out.content_length_n = len;
-    r->headers_out.content_type = *type;
-    r->headers_out.content_type_len = type->len;
-    r->headers_out.content_type_lowcase = NULL;
 
-    if (ngx_http_lines_add_header(r, "Cache-Control",
-                                  &ngx_http_lines_no_store)
-        != NGX_OK
-        || ngx_http_lines_add_header(r, "X-Request-Id", &ctx->request_id)
-           != NGX_OK)
-    {
+    /* nothing of ours has a validator: what was done must not become a 412 */
+
+    r->disable_not_modified = 1;
+
+    if (ngx_http_lines_answer_headers(r, ctx, type, len) != NGX_OK) {
         return NGX_DONE;
     }
 
@@ -93,6 +94,26 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ctx->rc = ngx_http_output_filter(r, out);
 
     return NGX_DONE;
+}
+
+
+ngx_int_t
+ngx_http_lines_answer_headers(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *type, size_t len)
+{
+    r->headers_out.content_length_n = len;
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    if (ngx_http_lines_add_header(r, "Cache-Control",
+                                  &ngx_http_lines_no_store)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_add_header(r, "X-Request-Id", &ctx->request_id);
 }
 
 
@@ -173,10 +194,16 @@ ngx_int_t
 ngx_http_lines_error(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_uint_t status, const char *error, const char *message)
 {
+    ngx_str_t  json;
+
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines error: %ui %s", status, message);
 
-    return ctx->api->error(r, ctx, status, error, message);
+    if (ctx->api->error(r->pool, error, message, &json) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_answer(r, ctx, status, &json);
 }
 
 

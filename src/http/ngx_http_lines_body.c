@@ -32,7 +32,10 @@ static ngx_int_t ngx_http_lines_parse_json(ngx_http_request_t *r,
 static ngx_int_t ngx_http_lines_parse_optional_json(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *bytes);
 static ngx_uint_t ngx_http_lines_too_deep(ngx_str_t *bytes);
-static ngx_int_t ngx_http_lines_check_content_type(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_check_type(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
+static ngx_int_t ngx_http_lines_unreadable(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static void ngx_http_lines_body_started(ngx_http_request_t *r);
 static void ngx_http_lines_body_event(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_continue_body(ngx_http_request_t *r,
@@ -63,16 +66,22 @@ static ngx_int_t
 ngx_http_lines_read_json_body(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t optional)
 {
+    ngx_int_t  rc;
+
     if (optional && r->headers_in.content_length_n <= 0
         && !r->headers_in.chunked)
     {
         return ngx_http_lines_discard_body(r, ctx);
     }
 
-    if (ngx_http_lines_check_content_type(r) != NGX_OK) {
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                    NULL,
-                                    "Content-Type must be application/json");
+    /* an empty body in chunks is known for one only when it was read */
+
+    if (!optional || !r->headers_in.chunked) {
+        rc = ngx_http_lines_check_type(r, ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
     return ngx_http_lines_read_body(r, ctx, ctx->api->body_limit,
@@ -88,40 +97,53 @@ ngx_http_lines_read_json_body(ngx_http_request_t *r,
  */
 
 static ngx_int_t
-ngx_http_lines_check_content_type(ngx_http_request_t *r)
+ngx_http_lines_check_type(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
     u_char           *p;
     size_t            len;
+    ngx_str_t         identity = ngx_string("identity");
     ngx_table_elt_t  *h;
 
     static const ngx_str_t  json = ngx_string("application/json");
 
     h = ngx_http_lines_find_header(r, "content-encoding");
 
-    if (h && !(h->value.len == sizeof("identity") - 1
-               && ngx_strncasecmp(h->value.data, (u_char *) "identity",
-                                  sizeof("identity") - 1) == 0))
+    if (h && !(h->value.len == identity.len
+               && ngx_strncasecmp(h->value.data, identity.data, identity.len)
+                  == 0))
     {
-        return NGX_DECLINED;
+        if (ngx_http_lines_add_header(r, "Accept-Encoding", &identity)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                    NULL,
+                                    "Content-Encoding is not supported: send "
+                                    "the body uncompressed");
     }
 
     h = r->headers_in.content_type;
 
-    if (h == NULL || h->value.len < json.len
-        || ngx_strncasecmp(h->value.data, json.data, json.len) != 0)
+    if (h && h->value.len >= json.len
+        && ngx_strncasecmp(h->value.data, json.data, json.len) == 0)
     {
-        return NGX_DECLINED;
+        p = h->value.data + json.len;
+        len = h->value.len - json.len;
+
+        while (len && (*p == ' ' || *p == '\t')) {
+            p++;
+            len--;
+        }
+
+        if (len == 0 || *p == ';') {
+            return NGX_OK;
+        }
     }
 
-    p = h->value.data + json.len;
-    len = h->value.len - json.len;
-
-    while (len && (*p == ' ' || *p == '\t')) {
-        p++;
-        len--;
-    }
-
-    return (len == 0 || *p == ';') ? NGX_OK : NGX_DECLINED;
+    return ngx_http_lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                                "Content-Type must be application/json");
 }
 
 
@@ -129,7 +151,8 @@ static ngx_int_t
 ngx_http_lines_parse_optional_json(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *bytes)
 {
-    size_t  i;
+    size_t     i;
+    ngx_int_t  rc;
 
     for (i = 0; i < bytes->len; i++) {
         switch (bytes->data[i]) {
@@ -139,7 +162,10 @@ ngx_http_lines_parse_optional_json(ngx_http_request_t *r,
         case LF:
             continue;
         default:
-            return ngx_http_lines_parse_json(r, ctx, bytes);
+            rc = ngx_http_lines_check_type(r, ctx);
+
+            return rc == NGX_OK ? ngx_http_lines_parse_json(r, ctx, bytes)
+                                : rc;
         }
     }
 
@@ -171,6 +197,14 @@ ngx_http_lines_parse_json(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     if (body == NULL) {
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines body: %s at %d", error.text, error.position);
+
+        if (json_error_code(&error) == json_error_null_character
+            || json_error_code(&error) == json_error_null_byte_in_key)
+        {
+            return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                        "Request body must not have the "
+                                        "control character U+0000");
+        }
 
         if (json_error_code(&error) == json_error_duplicate_key) {
             return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
@@ -266,8 +300,7 @@ ngx_http_lines_discard_body(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     if (rc != NGX_OK) {
         r->keepalive = 0;
-        return ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                    "Request body could not be read");
+        return ngx_http_lines_unreadable(r, ctx, rc);
     }
 
     return NGX_OK;
@@ -303,8 +336,7 @@ ngx_http_lines_read_body(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         ctx->reading = NULL;
-        return ngx_http_lines_error(r, ctx, rc, NULL,
-                                    "Request body could not be read");
+        return ngx_http_lines_unreadable(r, ctx, rc);
     }
 
     /* parking is counted once, by whoever runs the steps */
@@ -403,8 +435,7 @@ ngx_http_lines_continue_body(ngx_http_request_t *r,
 
         if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
             ctx->reading = NULL;
-            return ngx_http_lines_error(r, ctx, rc, NULL,
-                                        "Request body could not be read");
+            return ngx_http_lines_unreadable(r, ctx, rc);
         }
 
         if (r->request_body->bufs == NULL && r->reading_body) {
@@ -495,6 +526,23 @@ ngx_http_lines_append_body(ngx_http_request_t *r,
     r->request_body->bufs = NULL;
 
     return NGX_OK;
+}
+
+
+/* rc is what nginx would answer: client_max_body_size may be below ours */
+
+static ngx_int_t
+ngx_http_lines_unreadable(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return ngx_http_lines_too_large(r, ctx);
+    }
+
+    return ngx_http_lines_error(r, ctx, rc, NULL,
+                                rc == NGX_HTTP_REQUEST_TIME_OUT
+                                ? "Request body did not come in time"
+                                : "Request body could not be read");
 }
 
 

@@ -47,11 +47,18 @@ typedef struct {
 } ngx_http_lines_route_t;
 
 
-/* how a dialect says "no": error is a short code, or NULL */
+/* how a dialect says "no", as JSON: error is a short code, or NULL */
 
-typedef ngx_int_t (*ngx_http_lines_error_pt)(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
-    const char *message);
+typedef ngx_int_t (*ngx_http_lines_error_pt)(ngx_pool_t *pool,
+    const char *error, const char *message, ngx_str_t *json);
+
+/* {"error":"message"[,"code":…]}: workspaces', and of the operator's APIs */
+ngx_int_t ngx_http_lines_plain_error(ngx_pool_t *pool, const char *error,
+    const char *message, ngx_str_t *json);
+
+/* {"status":"ERROR"[,"error":…],"message":…}: accounts' */
+ngx_int_t ngx_http_lines_account_error(ngx_pool_t *pool, const char *error,
+    const char *message, ngx_str_t *json);
 
 
 struct ngx_http_lines_api_s {
@@ -104,6 +111,8 @@ struct ngx_http_lines_ctx_s {
 
     ngx_int_t                  rc;         /* of the answer */
     void                      *reading;    /* the body being read */
+    ngx_str_t                  page;       /* instead of nginx' own error
+                                              page; empty: none, or sent */
     unsigned                   answered:1;
 };
 
@@ -190,8 +199,8 @@ ngx_uint_t ngx_http_lines_is(ngx_str_t *value, const char *text);
 /*
  * Steps about bodies.  read_json: an object is demanded (400, 413, 415 in the
  * dialect), duplicate members, depth and UTF-8 are checked, ctx->body is set.
- * read_optional_json: no body is as good as {}.  discard_body: for requests
- * whose body does not matter.
+ * read_optional_json: an empty body, of whatever type, is as good as {}, and
+ * ctx->body is NULL.  discard_body: for requests whose body does not matter.
  */
 
 ngx_int_t ngx_http_lines_read_json(ngx_http_request_t *r,
@@ -215,11 +224,16 @@ ngx_int_t ngx_http_lines_read_body(ngx_http_request_t *r,
 
 /*
  * Answers.  All of them return NGX_DONE, and set what the request ends with.
- * JSON; Cache-Control, X-Request-Id and the length are added in one place.
+ * JSON; Cache-Control, X-Request-Id and the length are added in one place, and
+ * a Retry-After to each 503 that does not say it yet.
  */
 
 ngx_int_t ngx_http_lines_answer(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status, ngx_str_t *json);
+
+/* the headers alone: of answers, and of nginx' own errors */
+ngx_int_t ngx_http_lines_answer_headers(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *type, size_t len);
 
 /* of another type; len: of all buffers of out, the last of which says so */
 ngx_int_t ngx_http_lines_answer_chain(ngx_http_request_t *r,
@@ -239,6 +253,13 @@ ngx_int_t ngx_http_lines_answer_array(ngx_http_request_t *r,
 ngx_int_t ngx_http_lines_error(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status, const char *error,
     const char *message);
+
+/*
+ * nginx' own errors in the location of an API get its dialect, and a 503
+ * without Retry-After gets one: filters, for postconfiguration, before those
+ * that may add a Retry-After.
+ */
+ngx_int_t ngx_http_lines_special_init(ngx_conf_t *cf);
 
 /* 503 with Retry-After (seconds) in the dialect */
 ngx_int_t ngx_http_lines_unavailable(ngx_http_request_t *r,

@@ -55,6 +55,12 @@ ngx_http_lines_set_api(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *llcf,
     llcf->api = api;
     clcf->handler = ngx_http_lines_content_handler;
 
+    /* the prefix without its slash is ours as well, and 404 */
+
+    if (clcf->name.len && clcf->name.data[clcf->name.len - 1] == '/') {
+        clcf->auto_redirect = 1;
+    }
+
     return NGX_CONF_OK;
 }
 

@@ -281,6 +281,13 @@ ngx_http_lines_payment_refused(ngx_http_lines_operation_t *op,
         && ngx_strncmp(error->type.data, "card_error", 10) == 0)
     {
         argv[5] = error->message;
+
+    } else if (ngx_lines_stripe_error_is(error, "resource_missing")
+               && ngx_http_lines_is(&error->param, "customer"))
+    {
+        ngx_str_set(&argv[4], "subscription_required");
+        ngx_str_set(&argv[5], "Billing does not know the customer of this "
+                              "workspace: set up billing first.");
     }
 
     ngx_log_error(NGX_LOG_NOTICE, op->log, 0,

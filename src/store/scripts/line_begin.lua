@@ -17,7 +17,7 @@
 -- Returns { "created", place, document, answer, fence }
 --       | { "idempotent", operation, fingerprint }
 --       | { "late" } | { "changed" } | { "subscription", state }
---       | { "blocked", line } | { "full" } | { "payment" }
+--       | { "blocked", line } | { "full" } | { "customer" } | { "payment" }
 
 local now = now_ms()
 
@@ -79,6 +79,9 @@ if included < tonumber(ARGV[5]) then
 
 elseif ARGV[6] == '' then
     return { 'full' }
+
+elseif ARGV[8] == '' then
+    return { 'customer' }
 
 elseif ARGV[10] == '' then
     return { 'payment' }

@@ -29,6 +29,8 @@ redis.call('HSETNX', KEYS[1], 'answer',
            .. ',"paymentStatus":' .. js(h.payment)
            .. ',"message":' .. js(ARGV[6])
            .. ',"reason":' .. js(ARGV[5])
+           .. (ARGV[5] == 'subscription_required'
+               and ',"redirect":"/billing"' or '')
            .. ',"line":' .. h.json .. '}')
 
 redis.call('HSET', KEYS[1], 'refused', ARGV[6])

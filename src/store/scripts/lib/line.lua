@@ -4,7 +4,7 @@
 -- A line is a hash of fields; `json` is its public document, ready to send,
 -- rewritten by whatever script changes a field.
 --
---   id tenant channel(phone|email) type(purchased|byon|inbound_only|"")
+--   id tenant channel(phone|email) type(purchased|byon|inbound_only)
 --   first last phone email zipcode state forwards image
 --   status payment(paid|pending|failed|refunded) active(0|1)
 --   required(0|1): payment, still
@@ -16,11 +16,13 @@
 --   created updated released lapsed (ms)
 
 local function line_document(h)
+    -- of email lines it used to be empty
+    local kind = (h.type or '') ~= '' and h.type or 'purchased'
     local doc = {
         '{"_id":', js(h.id),
         ',"workspaceId":', js(string.sub(h.tenant, 3)),
         ',"channelType":', js(h.channel),
-        ',"lineType":', js_or_null(h.type),
+        ',"lineType":', js(kind),
         ',"firstName":', js(h.first or ''),
         ',"lastName":', js(h.last or ''),
         ',"phone":', js_or_null(h.phone),
