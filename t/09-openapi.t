@@ -315,6 +315,7 @@ subtest 'lines' => sub {
     call($check, 404, 'none', %clerk, query => 'id=' . 'f' x 24);
 
     call('GET /api/lines/by-user', 200, 'listed', as => $workspace{one});
+    ok exists call('GET /api/lines/by-user', 200, 'a page', as => $workspace{one}, query => 'limit=1')->json->{cursor}, 'with a cursor';
     call('GET /api/lines/by-user', 400, 'without a workspace', as => $nginx->bearer($clerk->token));
     call('GET /api/lines/by-user', 401, 'to nobody');
 

@@ -115,7 +115,7 @@ subtest 'release' => sub {
     is $nginx->admin(POST => "lines/$id/release")->status, 200, 'released';
     is $nginx->admin(POST => "lines/$id/release")->status, 200, 'again: the same';
     my $seen = $nginx->get("/api/line-requests/$id", $nginx->bearer($fresh))->json;
-    is_deeply [$seen->{status}, $seen->{line}{isActive}], ['active', false], 'its status keeps its history, it is active no more';
+    is_deeply [$seen->{status}, @{$seen->{line}}{qw(isActive reason)}], ['canceled', false, 'released'], 'the client sees that it has ended, and why';
     is $ask->()->status, 201, 'its place is free';
 };
 

@@ -139,7 +139,8 @@ subtest 'an add-on that lapses' => sub {
     wait_for(sub { $paid->record($id, $line)->{active} eq '0' }, 30, 'it to lapse');
     my $read = $paid->read($key, $line);
     is $read->json('/line/isActive'), false;
-    is $read->json('/status'), 'active', 'its history stays';
+    is $read->json('/status'), 'canceled', 'it has ended';
+    is $read->json('/line/reason'), 'subscription_ended', 'and says why';
     is $redis->cli('HGET', "lines:{w:$id}:t", 'email_paid'), 0, 'its place is free';
 };
 

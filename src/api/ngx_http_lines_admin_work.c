@@ -20,9 +20,6 @@
 
 static ngx_int_t ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_admin_line_item(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply);
 static ngx_int_t ngx_http_lines_admin_lines_listed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static void ngx_http_lines_admin_drop_idle(ngx_http_request_t *r,
@@ -49,10 +46,8 @@ ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  status;
+    ngx_str_t                  status, all;
     ngx_http_lines_listing_t  *listing;
-
-    static const char  *fields[] = { "json", "status" };
 
     if (ngx_http_lines_query(r, "status", &status) != NGX_OK
         || !ngx_http_lines_is(&status, "provisioning"))
@@ -61,7 +56,9 @@ ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
                                     "status must be provisioning");
     }
 
-    listing = ngx_http_lines_listing_create(r, ctx,
+    ngx_str_null(&all);
+
+    listing = ngx_http_lines_listing_create(r, ctx, &all,
                                             NGX_HTTP_LINES_LIST_DEFAULT, &rc);
     if (listing == NULL) {
         return rc;
@@ -69,38 +66,11 @@ ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
 
     ngx_str_set(&listing->key, "lines:{prov}");
     listing->oldest = 1;
-    listing->fields = fields;
-    listing->nfields = 2;
-    listing->item = ngx_http_lines_admin_line_item;
+    listing->list = "work";
+    listing->status = status;
+    listing->idle = ngx_http_lines_admin_drop_idle;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_lines_admin_line_item(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply)
-{
-    ngx_str_t  *item, status;
-
-    status = ngx_http_lines_reply_str(reply, 1);
-
-    if (!ngx_http_lines_is(&status, "provisioning")) {
-
-        /* it has gone on, or never came to be */
-
-        ngx_http_lines_admin_drop_idle(r, tenant, id);
-
-        return NGX_OK;
-    }
-
-    item = ngx_array_push(&listing->items);
-    if (item == NULL) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_reply_copy(r, reply, 0, item);
 }
 
 
@@ -108,11 +78,14 @@ static ngx_int_t
 ngx_http_lines_admin_lines_listed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
-    return ngx_http_lines_listing_answer(r, ctx, "{\"lines\":", 1);
+    return ngx_http_lines_listing_answer(r, ctx, "{\"lines\":[");
 }
 
 
-/* nobody waits for it: a hint that stays is looked at with the next list */
+/*
+ * It has gone on, or never came to be.  Nobody waits: a hint that stays is
+ * looked at with the next list.
+ */
 
 static void
 ngx_http_lines_admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant,

@@ -197,26 +197,29 @@ ngx_http_lines_check_begin(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 static ngx_int_t
 ngx_http_lines_check_ask(ngx_http_lines_check_t *check)
 {
-    ngx_str_t                    args[5];
+    ngx_str_t                    args[6];
     ngx_http_lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_lines_get_main_conf(check->request);
 
     args[0] = check->args.keys[0];
     args[1] = check->args.keys[1];
-    args[2] = check->args.id;
-    args[4] = check->since;
+    args[3] = check->args.id;
+    args[5] = check->since;
 
-    if (ngx_lines_redis_format(check->request->pool, &args[3], "%M",
-                               lmcf->probe_timeout
-                               + NGX_HTTP_LINES_CHECK_SPARE)
-        != NGX_OK)
+    if (ngx_lines_redis_format(check->request->pool, &args[2], "lines:{%V}:t",
+                               &check->ctx->identity.tenant)
+        != NGX_OK
+        || ngx_lines_redis_format(check->request->pool, &args[4], "%M",
+                                  lmcf->probe_timeout
+                                  + NGX_HTTP_LINES_CHECK_SPARE)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return ngx_http_lines_eval(check->request, check->ctx,
-                               &ngx_lines_script_line_check, 2, 5, args,
+                               &ngx_lines_script_line_check, 3, 6, args,
                                ngx_http_lines_check_told);
 }
 

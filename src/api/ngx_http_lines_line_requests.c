@@ -21,9 +21,6 @@
 
 static ngx_int_t ngx_http_lines_line_request_list(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_line_request_item(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply);
 static ngx_int_t ngx_http_lines_line_request_listed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_line_request_check_id(ngx_http_request_t *r,
@@ -34,8 +31,6 @@ static ngx_int_t ngx_http_lines_line_request_got(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_line_request_action(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_line_request_find(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler);
 static ngx_int_t ngx_http_lines_line_request_manage(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 
@@ -82,18 +77,13 @@ ngx_http_lines_line_request_list(ngx_http_request_t *r,
     ngx_str_t                 *status;
     ngx_http_lines_listing_t  *listing;
 
-    static const char  *fields[] = { "json", "status" };
-
-    listing = ngx_http_lines_listing_create(r, ctx,
+    listing = ngx_http_lines_listing_create(r, ctx, &ctx->identity.tenant,
                                             NGX_HTTP_LINES_LIST_DEFAULT, &rc);
     if (listing == NULL) {
         return rc;
     }
 
-    status = ngx_pcalloc(r->pool, sizeof(ngx_str_t));
-    if (status == NULL) {
-        return NGX_ERROR;
-    }
+    status = &listing->status;
 
     if (ngx_http_lines_query(r, "status", status) == NGX_OK
         && !ngx_http_lines_is(status, "awaiting_payment")
@@ -107,41 +97,10 @@ ngx_http_lines_line_request_list(ngx_http_request_t *r,
                    "failed or canceled");
     }
 
-    listing->tenant = ctx->identity.tenant;
-    listing->fields = fields;
-    listing->nfields = 2;
-    listing->item = ngx_http_lines_line_request_item;
-    listing->data = status;
+    listing->list = "requests";
 
     return ngx_lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
                                   &ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-ngx_http_lines_line_request_item(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply)
-{
-    ngx_str_t  *item, *wanted, status;
-
-    wanted = listing->data;
-    status = ngx_http_lines_reply_str(reply, 1);
-
-    if (status.len == 0
-        || (wanted->len
-            && (status.len != wanted->len
-                || ngx_strncmp(status.data, wanted->data, status.len) != 0)))
-    {
-        return NGX_OK;
-    }
-
-    item = ngx_array_push(&listing->items);
-    if (item == NULL) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_reply_copy(r, reply, 0, item);
 }
 
 
@@ -150,7 +109,7 @@ ngx_http_lines_line_request_listed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
     return ngx_http_lines_listing_answer(r, ctx,
-                                  "{\"success\":true,\"lineRequests\":", 1);
+                                  "{\"success\":true,\"lineRequests\":[");
 }
 
 
@@ -168,34 +127,10 @@ ngx_http_lines_line_request_check_id(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_lines_line_request_find(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler)
-{
-    ngx_str_t  argv[6];
-
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "json");
-    ngx_str_set(&argv[3], "status");
-    ngx_str_set(&argv[4], "payment");
-    ngx_str_set(&argv[5], "required");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                               &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 6, argv, handler);
-}
-
-
-static ngx_int_t
 ngx_http_lines_line_request_get(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
-    return ngx_http_lines_line_request_find(r, ctx,
-                                            ngx_http_lines_line_request_got);
+    return ngx_http_lines_line_read(r, ctx, ngx_http_lines_line_request_got);
 }
 
 
@@ -203,31 +138,44 @@ static ngx_int_t
 ngx_http_lines_line_request_got(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t  json, status, payment, required;
+    ngx_str_t  json, status, payment, required, url, invoice;
 
-    json = ngx_http_lines_reply_str(reply, 0);
-    status = ngx_http_lines_reply_str(reply, 1);
-    payment = ngx_http_lines_reply_str(reply, 2);
-    required = ngx_http_lines_reply_str(reply, 3);
+    json = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_DOCUMENT);
+    status = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_STATUS);
+    payment = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_PAYMENT);
+    required = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_REQUIRED);
 
     if (json.len == 0) {
         return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                                     "Line request not found");
     }
 
+    if (!ngx_http_lines_is(&status, "awaiting_payment")) {
+        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
+                   "{\"success\":true,\"status\":\"%V\","
+                   "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
+                   "\"line\":%V}",
+                   &status, &payment,
+                   ngx_http_lines_is(&required, "1") ? "true" : "false",
+                   &json);
+    }
+
     /* once: the second time what is known is good enough */
 
-    if (ngx_http_lines_is(&status, "awaiting_payment") && ctx->data == NULL) {
+    if (ctx->data == NULL) {
         ctx->data = ctx;
         return ngx_http_lines_reconcile(r, ctx, &ctx->params[0],
                                         ngx_http_lines_line_request_get);
     }
 
+    url = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_URL);
+    invoice = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_INVOICE);
+
     return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_OK,
                "{\"success\":true,\"status\":\"%V\",\"paymentStatus\":\"%V\","
-               "\"paymentRequired\":%s,\"line\":%V}",
-               &status, &payment,
-               ngx_http_lines_is(&required, "1") ? "true" : "false", &json);
+               "\"paymentRequired\":true,\"line\":%V,\"paymentUrl\":%V,"
+               "\"invoiceId\":%V}",
+               &status, &payment, &json, &url, &invoice);
 }
 
 

@@ -4,55 +4,75 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_listing.h"
+#include "ngx_lines_scripts.h"
 
 
-#define NGX_HTTP_LINES_CURSOR_MAX  512
+#define NGX_HTTP_LINES_CURSOR_MAX    512
+
+/* keys: the tenant, lines and their operations; three words, and ids */
+#define NGX_HTTP_LINES_LISTING_ARGS  (1 + 2 * NGX_HTTP_LINES_RUN              \
+                                      + 3 + NGX_HTTP_LINES_RUN)
+#define NGX_HTTP_LINES_LISTING_POOL  8192
 
 
 static ngx_int_t ngx_http_lines_listing_cursor(ngx_http_request_t *r,
     ngx_http_lines_listing_t *listing, ngx_str_t *cursor);
+static ngx_int_t ngx_http_lines_listing_range(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_listing_page(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_listing_document(ngx_http_request_t *r,
+static ngx_int_t ngx_http_lines_listing_run(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
+static ngx_int_t ngx_http_lines_listing_copy(ngx_pool_t *pool,
+    ngx_str_t *to, ngx_str_t *from);
+static ngx_int_t ngx_http_lines_listing_append(ngx_http_request_t *r,
+    ngx_http_lines_listing_t *listing, ngx_str_t *text, ngx_uint_t comma);
 static void ngx_http_lines_listing_member(ngx_http_lines_listing_t *listing,
     ngx_uint_t i, ngx_str_t *tenant, ngx_str_t *id);
+static void ngx_http_lines_listing_cleanup(void *data);
 
 
 ngx_http_lines_listing_t *
 ngx_http_lines_listing_create(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_uint_t fallback, ngx_int_t *rc)
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *tenant, ngx_uint_t fallback,
+    ngx_int_t *rc)
 {
     ngx_int_t                  n;
     ngx_str_t                  value;
+    ngx_pool_cleanup_t        *cln;
     ngx_http_lines_listing_t  *listing;
 
     *rc = NGX_ERROR;
 
-    listing = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_listing_t));
-    if (listing == NULL) {
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_lines_listing_t));
+    if (cln == NULL) {
         return NULL;
     }
 
-    if (ngx_array_init(&listing->items, r->pool, 16, sizeof(ngx_str_t))
-        != NGX_OK)
+    listing = cln->data;
+    ngx_memzero(listing, sizeof(ngx_http_lines_listing_t));
+
+    cln->handler = ngx_http_lines_listing_cleanup;
+
+    listing->members = ngx_palloc(r->pool,
+                       (2 * NGX_HTTP_LINES_PAGE
+                        + NGX_HTTP_LINES_LISTING_ARGS) * sizeof(ngx_str_t));
+    listing->turn = ngx_http_lines_turn_create(r, ctx, tenant);
+    listing->pool = ngx_create_pool(NGX_HTTP_LINES_LISTING_POOL,
+                                    r->connection->log);
+
+    if (listing->members == NULL || listing->turn == NULL
+        || listing->pool == NULL)
     {
         return NULL;
     }
 
-    listing->members = ngx_palloc(r->pool, 2 * NGX_HTTP_LINES_PAGE
-                                           * sizeof(ngx_str_t));
-    if (listing->members == NULL) {
-        return NULL;
-    }
-
     listing->scores = listing->members + NGX_HTTP_LINES_PAGE;
+    listing->args = listing->scores + NGX_HTTP_LINES_PAGE;
+    listing->last = &listing->out;
+    listing->tenant = *tenant;
     listing->limit = fallback;
     ctx->data = listing;
-
-    if (fallback == 0) {
-        return listing;
-    }
 
     if (ngx_http_lines_query(r, "limit", &value) == NGX_OK) {
 
@@ -67,15 +87,31 @@ ngx_http_lines_listing_create(ngx_http_request_t *r,
         listing->limit = n;
     }
 
-    if (ngx_http_lines_query(r, "cursor", &value) == NGX_OK
-        && ngx_http_lines_listing_cursor(r, listing, &value) != NGX_OK)
-    {
-        *rc = ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                   "cursor is not one that was given out");
-        return NULL;
+    if (ngx_http_lines_query(r, "cursor", &value) == NGX_OK) {
+
+        if (ngx_http_lines_listing_cursor(r, listing, &value) != NGX_OK) {
+            *rc = ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                                       "cursor is not one that was given out");
+            return NULL;
+        }
+
+        if (listing->limit == 0) {
+            listing->limit = NGX_HTTP_LINES_PAGE;
+        }
     }
 
     return listing;
+}
+
+
+static void
+ngx_http_lines_listing_cleanup(void *data)
+{
+    ngx_http_lines_listing_t  *listing = data;
+
+    if (listing->pool) {
+        ngx_destroy_pool(listing->pool);
+    }
 }
 
 
@@ -147,6 +183,18 @@ ngx_int_t
 ngx_http_lines_listing_members(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
+    ngx_http_lines_listing_t  *listing;
+
+    listing = ctx->data;
+
+    return ngx_http_lines_turn_take(listing->turn,
+                                    ngx_http_lines_listing_range);
+}
+
+
+static ngx_int_t
+ngx_http_lines_listing_range(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
+{
     ngx_str_t                  argv[8];
     ngx_http_lines_listing_t  *listing;
 
@@ -172,9 +220,10 @@ ngx_http_lines_listing_members(ngx_http_request_t *r,
     ngx_str_set(&argv[4], "WITHSCORES");
     ngx_str_set(&argv[5], "LIMIT");
 
-    if (ngx_lines_redis_format(r->pool, &argv[6], "%ui", listing->offset)
+    if (ngx_lines_redis_format(listing->pool, &argv[6], "%ui",
+                               listing->offset)
         != NGX_OK
-        || ngx_lines_redis_format(r->pool, &argv[7], "%d",
+        || ngx_lines_redis_format(listing->pool, &argv[7], "%d",
                                   NGX_HTTP_LINES_PAGE)
            != NGX_OK)
     {
@@ -199,6 +248,19 @@ ngx_http_lines_listing_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     listing->nmembers = 0;
     listing->next = 0;
 
+    /* of the page before, the last one is still needed */
+
+    if (ngx_http_lines_listing_copy(r->pool, &listing->score, &listing->score)
+        != NGX_OK
+        || ngx_http_lines_listing_copy(r->pool, &listing->member,
+                                       &listing->member)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_reset_pool(listing->pool);
+
     n = (reply->type == REDIS_REPLY_ARRAY) ? reply->elements / 2 : 0;
 
     for (i = 0; i < n && i < NGX_HTTP_LINES_PAGE; i++) {
@@ -219,11 +281,13 @@ ngx_http_lines_listing_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
             }
         }
 
-        if (ngx_http_lines_reply_copy(r, reply, 2 * i,
-                                      &listing->members[listing->nmembers])
+        if (ngx_http_lines_listing_copy(listing->pool,
+                                        &listing->members[listing->nmembers],
+                                        &member)
             != NGX_OK
-            || ngx_http_lines_reply_copy(r, reply, 2 * i + 1,
-                                         &listing->scores[listing->nmembers])
+            || ngx_http_lines_listing_copy(listing->pool,
+                                           &listing->scores[listing->nmembers],
+                                           &score)
                != NGX_OK)
         {
             return NGX_ERROR;
@@ -244,53 +308,99 @@ ngx_http_lines_listing_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
+static ngx_int_t
+ngx_http_lines_listing_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
+{
+    u_char  *p;
+
+    if (from->len == 0) {
+        ngx_str_null(to);
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(pool, from->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, from->data, from->len);
+
+    to->data = p;
+    to->len = from->len;
+
+    return NGX_OK;
+}
+
+
+/* the next lines, all of one tenant: what is passed to a script is one slot */
+
 ngx_int_t
 ngx_http_lines_listing_documents(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_str_t                 *argv, tenant, id;
-    ngx_uint_t                 i, j;
+    ngx_str_t                 *args, *ids, tenant, id, other;
+    ngx_uint_t                 i, n, nkeys;
     ngx_http_lines_listing_t  *listing;
 
     listing = ctx->data;
+    args = listing->args;
 
-    if (listing->nmembers == 0) {
+    n = ngx_min(listing->nmembers - listing->next, NGX_HTTP_LINES_RUN);
+
+    if (n == 0) {
         return NGX_OK;
     }
 
-    argv = ngx_palloc(r->pool, (2 + listing->nfields) * sizeof(ngx_str_t));
-    if (argv == NULL) {
-        return NGX_ERROR;
+    ngx_http_lines_listing_member(listing, listing->next, &tenant, &id);
+
+    for (i = 1; i < n && listing->tenant.len == 0; i++) {
+
+        ngx_http_lines_listing_member(listing, listing->next + i, &other, &id);
+
+        if (other.len != tenant.len
+            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
+        {
+            n = i;
+        }
     }
 
-    ngx_str_set(&argv[0], "HMGET");
+    nkeys = 1 + 2 * n;
+    ids = &args[nkeys + 3];
 
-    for (j = 0; j < listing->nfields; j++) {
-        argv[2 + j].data = (u_char *) listing->fields[j];
-        argv[2 + j].len = ngx_strlen(listing->fields[j]);
-    }
+    for (i = 0; i < n; i++) {
 
-    for (i = 0; i < listing->nmembers; i++) {
+        ngx_http_lines_listing_member(listing, listing->next + i, &other,
+                                      &ids[i]);
 
-        ngx_http_lines_listing_member(listing, i, &tenant, &id);
-
-        if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                                   &tenant, &id)
-            != NGX_OK)
+        if (ngx_lines_redis_format(listing->pool, &args[1 + i],
+                                   "lines:{%V}:line:%V", &tenant, &ids[i])
+            != NGX_OK
+            || ngx_lines_redis_format(listing->pool, &args[1 + n + i],
+                                      "lines:{%V}:op:%V", &tenant, &ids[i])
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
-
-        rc = ngx_http_lines_command(r, ctx, 2 + listing->nfields, argv,
-                                    ngx_http_lines_listing_document);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
     }
 
-    return NGX_AGAIN;
+    if (ngx_lines_redis_format(listing->pool, &args[0], "lines:{%V}:t",
+                               &tenant)
+        != NGX_OK
+        || ngx_lines_redis_format(listing->pool, &args[nkeys + 1], "%ui",
+                                  listing->limit
+                                  ? listing->limit - listing->shown : 0)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[nkeys].data = (u_char *) listing->list;
+    args[nkeys].len = ngx_strlen(listing->list);
+    args[nkeys + 2] = listing->status;
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_list, nkeys,
+                               nkeys + 3 + n, args,
+                               ngx_http_lines_listing_run);
 }
 
 
@@ -320,66 +430,122 @@ ngx_http_lines_listing_member(ngx_http_lines_listing_t *listing,
 }
 
 
-/* replies come in the order of their commands */
-
 static ngx_int_t
-ngx_http_lines_listing_document(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
+ngx_http_lines_listing_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    redisReply *reply)
 {
-    ngx_int_t                  rc;
-    ngx_str_t                  tenant, id;
-    ngx_uint_t                 i;
+    ngx_str_t                  text, tenant, id;
+    ngx_uint_t                 i, looked, shown;
     ngx_http_lines_listing_t  *listing;
 
     listing = ctx->data;
 
-    if (listing->full) {
-        return NGX_OK;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3
+        || reply->element[0]->type != REDIS_REPLY_INTEGER
+        || reply->element[1]->type != REDIS_REPLY_INTEGER
+        || reply->element[0]->integer < 1
+        || reply->element[0]->integer
+           > (long long) (listing->nmembers - listing->next))
+    {
+        return NGX_ERROR;
     }
 
-    i = listing->next++;
+    looked = (ngx_uint_t) reply->element[0]->integer;
+    shown = (ngx_uint_t) reply->element[1]->integer;
+    text = ngx_http_lines_reply_str(reply, 2);
 
-    ngx_http_lines_listing_member(listing, i, &tenant, &id);
+    if (shown
+        && ngx_http_lines_listing_append(r, listing, &text,
+                                         listing->shown != 0)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    rc = listing->item(r, ctx, listing, &tenant, &id, reply);
+    if (listing->idle) {
+        ngx_http_lines_listing_member(listing, listing->next, &tenant, &id);
 
-    listing->score = listing->scores[i];
-    listing->member = listing->members[i];
+        for (i = 3; i < reply->elements; i++) {
+            id = ngx_http_lines_reply_str(reply, i);
+            listing->idle(r, &tenant, &id);
+        }
+    }
 
-    if (listing->limit && listing->items.nelts == listing->limit) {
+    listing->next += looked;
+    listing->shown += shown;
+    listing->score = listing->scores[listing->next - 1];
+    listing->member = listing->members[listing->next - 1];
+
+    if (listing->limit && listing->shown >= listing->limit) {
         listing->full = 1;
     }
 
-    return rc;
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_listing_append(ngx_http_request_t *r,
+    ngx_http_lines_listing_t *listing, ngx_str_t *text, ngx_uint_t comma)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    b = ngx_create_temp_buf(r->pool, text->len + comma);
+    cl = ngx_alloc_chain_link(r->pool);
+
+    if (b == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (comma) {
+        *b->last++ = ',';
+    }
+
+    b->last = ngx_cpymem(b->last, text->data, text->len);
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    *listing->last = cl;
+    listing->last = &cl->next;
+    listing->size += b->last - b->pos;
+
+    return NGX_OK;
 }
 
 
 ngx_int_t
 ngx_http_lines_listing_more(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
+    ngx_http_lines_step_pt     step;
     ngx_http_lines_listing_t  *listing;
 
     listing = ctx->data;
+    step = ngx_http_lines_listing_documents;
 
-    if (listing->full) {
+    if (listing->full || listing->next == listing->nmembers) {
+
+        /* others may have theirs before the next page, or while it is sent */
+
+        ngx_http_lines_turn_end(listing->turn);
 
         if (listing->exhausted && listing->next == listing->nmembers) {
             listing->score.len = 0;
+            return NGX_OK;
         }
 
-        return NGX_OK;
+        if (listing->full
+            || (listing->limit
+                && listing->scanned >= NGX_HTTP_LINES_LISTING_SCAN))
+        {
+            return NGX_OK;
+        }
+
+        step = ngx_http_lines_listing_members;
     }
 
-    if (listing->exhausted) {
-        listing->score.len = 0;
-        return NGX_OK;
-    }
-
-    if (listing->limit && listing->scanned >= NGX_HTTP_LINES_LISTING_SCAN) {
-        return NGX_OK;
-    }
-
-    while (*ctx->step != ngx_http_lines_listing_members) {
+    while (*ctx->step != step) {
         ctx->step--;
     }
 
@@ -391,44 +557,73 @@ ngx_http_lines_listing_more(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
 ngx_int_t
 ngx_http_lines_listing_answer(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, const char *prefix, ngx_uint_t cursor)
+    ngx_http_lines_ctx_t *ctx, const char *prefix)
 {
-    ngx_str_t                  text, encoded, suffix;
+    ngx_str_t                  text, cursor, suffix;
+    ngx_chain_t               *out, *tail;
     ngx_http_lines_listing_t  *listing;
+
+    static ngx_str_t  json = ngx_string("application/json");
 
     listing = ctx->data;
 
-    if (!cursor) {
-        return ngx_http_lines_answer_array(r, ctx, prefix, &listing->items,
-                                           "}");
+    ngx_str_set(&suffix, "]}");
+
+    if (listing->limit && listing->score.len == 0) {
+        ngx_str_set(&suffix, "],\"cursor\":null}");
+
+    } else if (listing->limit) {
+
+        if (ngx_lines_redis_format(r->pool, &text, "%V/%V", &listing->score,
+                                   &listing->member)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        cursor.data = ngx_pnalloc(r->pool,
+                                  ngx_base64_encoded_length(text.len));
+        if (cursor.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_encode_base64url(&cursor, &text);
+
+        if (ngx_lines_redis_format(r->pool, &suffix, "],\"cursor\":\"%V\"}",
+                                   &cursor)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
-    if (listing->score.len == 0) {
-        return ngx_http_lines_answer_array(r, ctx, prefix, &listing->items,
-                                           ",\"cursor\":null}");
-    }
-
-    if (ngx_lines_redis_format(r->pool, &text, "%V/%V", &listing->score,
-                               &listing->member)
-        != NGX_OK)
-    {
+    if (ngx_http_lines_listing_append(r, listing, &suffix, 0) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    encoded.data = ngx_pnalloc(r->pool, ngx_base64_encoded_length(text.len));
-    if (encoded.data == NULL) {
+    /* the list goes between its first and its last buffer: it is not copied */
+
+    for (tail = listing->out; tail->next; tail = tail->next) { /* void */ }
+
+    tail->buf->last_buf = (r == r->main) ? 1 : 0;
+    tail->buf->last_in_chain = 1;
+
+    out = ngx_alloc_chain_link(r->pool);
+    if (out == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_encode_base64url(&encoded, &text);
-
-    if (ngx_lines_redis_format(r->pool, &suffix, ",\"cursor\":\"%V\"}%Z",
-                               &encoded)
-        != NGX_OK)
-    {
+    out->buf = ngx_calloc_buf(r->pool);
+    if (out->buf == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_answer_array(r, ctx, prefix, &listing->items,
-                                       (char *) suffix.data);
+    out->buf->pos = (u_char *) prefix;
+    out->buf->last = out->buf->pos + ngx_strlen(prefix);
+    out->buf->memory = 1;
+    out->next = listing->out;
+
+    return ngx_http_lines_answer_chain(r, ctx, NGX_HTTP_OK, &json, out,
+                                       listing->size
+                                       + ngx_strlen(prefix));
 }

@@ -15,7 +15,6 @@
 
 typedef struct {
     ngx_int_t      attempt;        /* whose link the client may have */
-    ngx_str_t      invoice;
     ngx_str_t      line;           /* its document, as last read */
     ngx_str_t      status;
     ngx_str_t      payment;
@@ -34,8 +33,6 @@ static ngx_int_t ngx_http_lines_linked(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_link_read(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_action_read(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler);
 static ngx_int_t ngx_http_lines_action_copy(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_action_conflict(ngx_http_request_t *r,
@@ -61,32 +58,6 @@ static const char  ngx_http_lines_not_pending[] =
 
 
 static ngx_int_t
-ngx_http_lines_action_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_reply_pt handler)
-{
-    ngx_str_t  argv[9];
-
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "json");
-    ngx_str_set(&argv[3], "status");
-    ngx_str_set(&argv[4], "payment");
-    ngx_str_set(&argv[5], "required");
-    ngx_str_set(&argv[6], "intent");
-    ngx_str_set(&argv[7], "attempt");
-    ngx_str_set(&argv[8], "invoice");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                               &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 9, argv, handler);
-}
-
-
-static ngx_int_t
 ngx_http_lines_action_copy(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
@@ -95,18 +66,26 @@ ngx_http_lines_action_copy(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     action = ctx->data;
 
-    if (ngx_http_lines_reply_copy(r, reply, 0, &action->line) != NGX_OK
-        || ngx_http_lines_reply_copy(r, reply, 1, &action->status) != NGX_OK
-        || ngx_http_lines_reply_copy(r, reply, 2, &action->payment) != NGX_OK
-        || ngx_http_lines_reply_copy(r, reply, 3, &action->required)
+    if (ngx_http_lines_reply_copy(r, reply, NGX_HTTP_LINES_READ_DOCUMENT,
+                                  &action->line)
+        != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, NGX_HTTP_LINES_READ_STATUS,
+                                     &action->status)
            != NGX_OK
-        || ngx_http_lines_reply_copy(r, reply, 4, &action->intent) != NGX_OK
-        || ngx_http_lines_reply_copy(r, reply, 6, &action->invoice) != NGX_OK)
+        || ngx_http_lines_reply_copy(r, reply, NGX_HTTP_LINES_READ_PAYMENT,
+                                     &action->payment)
+           != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, NGX_HTTP_LINES_READ_REQUIRED,
+                                     &action->required)
+           != NGX_OK
+        || ngx_http_lines_reply_copy(r, reply, NGX_HTTP_LINES_READ_INTENT,
+                                     &action->intent)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    value = ngx_http_lines_reply_str(reply, 5);
+    value = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_ATTEMPT);
     action->attempt = value.len ? ngx_atoi(value.data, value.len) : 0;
 
     return NGX_OK;
@@ -162,7 +141,7 @@ ngx_http_lines_payment_link(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     /* both in one write: the line, then the subscription that decides */
 
-    rc = ngx_http_lines_action_read(r, ctx, ngx_http_lines_link_line);
+    rc = ngx_http_lines_line_read(r, ctx, ngx_http_lines_link_line);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -283,7 +262,7 @@ ngx_http_lines_linked(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         }
     }
 
-    return ngx_http_lines_action_read(r, ctx, ngx_http_lines_link_read);
+    return ngx_http_lines_line_read(r, ctx, ngx_http_lines_link_read);
 }
 
 
@@ -336,7 +315,7 @@ ngx_http_lines_cancel(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_action_read(r, ctx, ngx_http_lines_cancel_hint);
+    return ngx_http_lines_line_read(r, ctx, ngx_http_lines_cancel_hint);
 }
 
 
@@ -469,7 +448,7 @@ static ngx_int_t
 ngx_http_lines_canceled(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_int_t rc, ngx_http_lines_operation_t *op)
 {
-    return ngx_http_lines_action_read(r, ctx, ngx_http_lines_cancel_read);
+    return ngx_http_lines_line_read(r, ctx, ngx_http_lines_cancel_read);
 }
 
 

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_payments.h"
+#include "ngx_lines_scripts.h"
 
 
 typedef struct {
@@ -37,6 +38,32 @@ static ngx_int_t ngx_http_lines_reconciled(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc, ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_pay_again(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_http_lines_line_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_http_lines_reply_pt handler)
+{
+    ngx_str_t  keys[3], *tenant, *id;
+
+    tenant = &ctx->identity.tenant;
+    id = &ctx->params[0];
+
+    if (ngx_lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V",
+                               tenant, id)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &keys[1], "lines:{%V}:t", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &keys[2], "lines:{%V}:op:%V",
+                                  tenant, id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_eval(r, ctx, &ngx_lines_script_line_read, 3, 3, keys,
+                               handler);
+}
 
 
 static ngx_http_lines_pay_t *
@@ -123,7 +150,8 @@ ngx_http_lines_paid(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                "{\"success\":false,\"status\":\"awaiting_payment\","
                "\"paymentStatus\":\"pending\",\"paymentRequired\":true,"
                "\"message\":\"Billing has not answered yet. Read the line "
-               "request again later.\",\"line\":%V}", &pay->line);
+               "request until it shows paymentUrl, or use the action "
+               "payment_link.\",\"line\":%V}", &pay->line);
 }
 
 

@@ -11,6 +11,23 @@
 #include "ngx_http_lines_operation.h"
 
 
+/* what line_read.lua says of a line; URL and INVOICE are JSON */
+
+enum {
+    NGX_HTTP_LINES_READ_DOCUMENT = 0,
+    NGX_HTTP_LINES_READ_STATUS,
+    NGX_HTTP_LINES_READ_PAYMENT,
+    NGX_HTTP_LINES_READ_REQUIRED,      /* 0, 1 */
+    NGX_HTTP_LINES_READ_INTENT,
+    NGX_HTTP_LINES_READ_ATTEMPT,
+    NGX_HTTP_LINES_READ_URL,
+    NGX_HTTP_LINES_READ_INVOICE
+};
+
+/* the tenant's line that the route's first parameter names */
+ngx_int_t ngx_http_lines_line_read(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_reply_pt handler);
+
 /*
  * A paid line was begun under this fence: its operation starts, and the client
  * gets 201 with the link, 402 where billing refused, 503 with the line where

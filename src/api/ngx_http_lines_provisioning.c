@@ -42,9 +42,6 @@ static ngx_int_t ngx_http_lines_account_window(ngx_http_request_t *r,
     redisReply *reply, ngx_uint_t i, ngx_http_lines_window_t *window);
 static ngx_int_t ngx_http_lines_account_list(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
-static ngx_int_t ngx_http_lines_account_line(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_listing_t *listing,
-    ngx_str_t *tenant, ngx_str_t *id, redisReply *reply);
 static ngx_int_t ngx_http_lines_account_listed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 
@@ -372,70 +369,16 @@ ngx_http_lines_account_list(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
     ngx_int_t                  rc;
     ngx_http_lines_listing_t  *listing;
 
-    static const char  *fields[] = {
-        "phone", "worker", "subscription", "operation", "active", "created",
-        "updated", "released"
-    };
-
-    listing = ngx_http_lines_listing_create(r, ctx,
+    listing = ngx_http_lines_listing_create(r, ctx, &ctx->identity.tenant,
                                             NGX_HTTP_LINES_ACCOUNT_PAGE, &rc);
     if (listing == NULL) {
         return rc;
     }
 
-    listing->tenant = ctx->identity.tenant;
-    listing->fields = fields;
-    listing->nfields = sizeof(fields) / sizeof(fields[0]);
-    listing->item = ngx_http_lines_account_line;
+    listing->list = "account";
 
     return ngx_lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
                                   &ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-ngx_http_lines_account_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_listing_t *listing, ngx_str_t *tenant, ngx_str_t *id,
-    redisReply *reply)
-{
-    ngx_str_t   *item, value[8];
-    ngx_uint_t   i;
-
-    for (i = 0; i < 8; i++) {
-        value[i] = ngx_http_lines_reply_str(reply, i);
-    }
-
-    if (value[0].len == 0) {
-        return NGX_OK;
-    }
-
-    item = ngx_array_push(&listing->items);
-    if (item == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < 8; i++) {
-
-        if (i == 4) {
-            continue;
-        }
-
-        value[i] = i < 4 ? ngx_http_lines_json_string(r->pool, &value[i])
-                         : ngx_http_lines_json_instant(r->pool, &value[i]);
-
-        if (value[i].data == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    return ngx_lines_redis_format(r->pool, item,
-               "{\"id\":\"%V\",\"phone_number\":%V,\"worker_id\":%V,"
-               "\"subscription_id\":%V,\"direction\":\"inbound_only\","
-               "\"active\":%s,\"created_at\":%V,\"updated_at\":%V,"
-               "\"released_at\":%V,\"operation\":%V}",
-               id, &value[0], &value[1], &value[2],
-               ngx_http_lines_is(&value[4], "1") ? "true" : "false",
-               &value[5], &value[6], &value[7], &value[3]);
 }
 
 
@@ -444,5 +387,5 @@ ngx_http_lines_account_listed(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx)
 {
     return ngx_http_lines_listing_answer(r, ctx,
-                                         "{\"status\":\"OK\",\"lines\":", 1);
+                                         "{\"status\":\"OK\",\"lines\":[");
 }

@@ -10,7 +10,8 @@
 #include "ngx_http_lines_survey_pass.h"
 
 
-#define NGX_HTTP_LINES_SURVEY_KEY    "lines:{survey}"
+/* its fields are numbers: another set of them is under another key */
+#define NGX_HTTP_LINES_SURVEY_KEY    "lines:{survey}:2"
 #define NGX_HTTP_LINES_SURVEY_LEASE  "lines:{survey}:lease"
 
 #define NGX_HTTP_LINES_SURVEY_READ   5000    /* ms at the most */

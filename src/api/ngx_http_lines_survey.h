@@ -17,7 +17,7 @@
 #include "ngx_http_lines_metrics.h"
 
 
-#define NGX_HTTP_LINES_SURVEY_MOVES  8
+#define NGX_HTTP_LINES_SURVEY_MOVES  10
 
 
 typedef enum {

@@ -56,6 +56,10 @@ ngx_http_lines_survey_move_t
       ngx_string("moves:provisioning:active") },
     { ngx_string("provisioning"), ngx_string("failed"),
       ngx_string("moves:provisioning:failed") },
+    { ngx_string("provisioning"), ngx_string("canceled"),
+      ngx_string("moves:provisioning:canceled") },
+    { ngx_string("active"), ngx_string("canceled"),
+      ngx_string("moves:active:canceled") },
     { ngx_string("active"), ngx_string("released"),
       ngx_string("moves:active:released") }
 };

@@ -215,7 +215,7 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
     ngx_int_t                attempt;
-    ngx_str_t                step, value, held, argv[4];
+    ngx_str_t                step, value, held, argv[6];
     ngx_http_lines_event_t  *ev;
 
     ev = ctx->data;
@@ -252,6 +252,8 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
     ngx_str_set(&argv[0], "HMGET");
     ngx_str_set(&argv[2], "subscription");
     ngx_str_set(&argv[3], "status");
+    ngx_str_set(&argv[4], "suspended");
+    ngx_str_set(&argv[5], "reading");
 
     if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
                                &ev->tenant, &ev->id)
@@ -260,7 +262,7 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_command(r, ctx, 4, argv, ngx_http_lines_event_line);
+    return ngx_http_lines_command(r, ctx, 6, argv, ngx_http_lines_event_line);
 }
 
 
@@ -285,14 +287,20 @@ static ngx_int_t
 ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
-    ngx_str_t                held, status;
-    ngx_uint_t               holds, live;
+    ngx_str_t                held, status, suspended, reading;
+    ngx_uint_t               holds, live, fine, doubt;
     ngx_http_lines_event_t  *ev;
 
     ev = ctx->data;
 
     held = ngx_http_lines_reply_str(reply, 0);
     status = ngx_http_lines_reply_str(reply, 1);
+    suspended = ngx_http_lines_reply_str(reply, 2);
+    reading = ngx_http_lines_reply_str(reply, 3);
+
+    /* that all is well is news where it was not, or may be known not to be */
+
+    doubt = suspended.len || reading.len;
 
     holds = held.len && held.len == ev->subscription.len
             && ngx_strncmp(held.data, ev->subscription.data, held.len) == 0
@@ -307,12 +315,16 @@ ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                                                ngx_http_lines_event_orphan);
         }
 
-        return ngx_http_lines_event_ignore(r, ctx);
+        return (holds && doubt)
+               ? ngx_http_lines_event_derive(r, ctx, "lapse:",
+                                             ngx_http_lines_event_lapse)
+               : ngx_http_lines_event_ignore(r, ctx);
     }
 
-    live = ngx_http_lines_is(&ev->status, "active")
-           || ngx_http_lines_is(&ev->status, "trialing")
-           || ngx_http_lines_is(&ev->status, "past_due");
+    fine = ngx_http_lines_is(&ev->status, "active")
+           || ngx_http_lines_is(&ev->status, "trialing");
+
+    live = fine || ngx_http_lines_is(&ev->status, "past_due");
 
     if (!holds) {
         return live ? ngx_http_lines_event_derive(r, ctx, "orphan:",
@@ -320,8 +332,9 @@ ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                     : ngx_http_lines_event_ignore(r, ctx);
     }
 
-    if (live && !ngx_http_lines_is(&ev->event->type,
-                                   "customer.subscription.deleted"))
+    if (fine && !doubt
+        && !ngx_http_lines_is(&ev->event->type,
+                              "customer.subscription.deleted"))
     {
         return ngx_http_lines_event_ignore(r, ctx);
     }

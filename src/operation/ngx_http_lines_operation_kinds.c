@@ -80,7 +80,7 @@ static ngx_http_lines_operation_kind_t  ngx_http_lines_plan_kind = {
 };
 
 
-/* an add-on that may have lapsed */
+/* an add-on that may have ended, or be suspended */
 
 static ngx_http_lines_operation_step_t  ngx_http_lines_lapse_steps[] = {
     { ngx_string("read"),    ngx_http_lines_lapse_read,      NULL },

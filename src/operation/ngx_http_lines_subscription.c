@@ -30,6 +30,8 @@ static ngx_int_t ngx_http_lines_plan_ended(ngx_http_lines_operation_t *op,
 static ngx_int_t ngx_http_lines_lapse_get(ngx_http_lines_operation_t *op);
 static ngx_int_t ngx_http_lines_lapse_got(ngx_http_lines_operation_t *op,
     ngx_http_lines_billing_result_t *result);
+static void ngx_http_lines_lapse_verdict(ngx_str_t *status,
+    ngx_str_t *verdict);
 static ngx_int_t ngx_http_lines_lapse_ended(ngx_http_lines_operation_t *op,
     redisReply *reply);
 
@@ -325,21 +327,21 @@ static ngx_int_t
 ngx_http_lines_lapse_got(ngx_http_lines_operation_t *op,
     ngx_http_lines_billing_result_t *result)
 {
-    ngx_str_t   args[5 + 7], line, *status;
-    ngx_uint_t  lapsed;
+    ngx_str_t  args[5 + 7], line, verdict;
+
+    ngx_str_null(&verdict);
 
     switch (result->outcome) {
 
     case NGX_LINES_STRIPE_OK:
-        status = &result->subscription->status;
-        lapsed = ngx_http_lines_is(status, "canceled")
-                 || ngx_http_lines_is(status, "unpaid")
-                 || ngx_http_lines_is(status, "incomplete_expired");
+        ngx_http_lines_lapse_verdict(&result->subscription->status, &verdict);
         break;
 
     case NGX_LINES_STRIPE_REFUSED:
-        lapsed = ngx_lines_stripe_error_is(&result->error,
-                                           "resource_missing");
+        if (ngx_lines_stripe_error_is(&result->error, "resource_missing")) {
+            ngx_str_set(&verdict, "ended");
+        }
+
         break;
 
     case NGX_LINES_STRIPE_ALERT:
@@ -363,15 +365,35 @@ ngx_http_lines_lapse_got(ngx_http_lines_operation_t *op,
 
     args[8] = op->id;
     args[9] = ngx_http_lines_operation_get(op, "dirty");
-    ngx_str_null(&args[10]);
+    args[10] = verdict;
     args[11] = ngx_http_lines_operation_get(op, "subscription");
-
-    if (lapsed) {
-        ngx_str_set(&args[10], "1");
-    }
 
     return ngx_http_lines_operation_eval(op, &ngx_lines_script_lapse_end, 5,
                                          12, args, ngx_http_lines_lapse_ended);
+}
+
+
+/* what never comes back has ended; of what is not known nothing follows */
+
+static void
+ngx_http_lines_lapse_verdict(ngx_str_t *status, ngx_str_t *verdict)
+{
+    if (ngx_http_lines_is(status, "canceled")
+        || ngx_http_lines_is(status, "incomplete_expired"))
+    {
+        ngx_str_set(verdict, "ended");
+
+    } else if (ngx_http_lines_is(status, "past_due")
+               || ngx_http_lines_is(status, "unpaid")
+               || ngx_http_lines_is(status, "paused"))
+    {
+        ngx_str_set(verdict, "suspended");
+
+    } else if (ngx_http_lines_is(status, "active")
+               || ngx_http_lines_is(status, "trialing"))
+    {
+        ngx_str_set(verdict, "live");
+    }
 }
 
 

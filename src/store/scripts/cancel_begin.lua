@@ -19,7 +19,7 @@ end
 local step = redis.call('HGET', KEYS[2], 'step')
 
 if h.status ~= 'awaiting_payment' or not step or step == 'done' then
-    return { 'illegal', h.status, h.json }
+    return { 'illegal', (line_public(h)), line_document(h) }
 end
 
 redis.call('HSETNX', KEYS[2], 'intent', 'cancel')

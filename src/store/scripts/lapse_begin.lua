@@ -1,6 +1,7 @@
 --@include lib/guard.lua
 
--- An event says that an add-on may have lapsed: it is to be read.
+-- An event says that an add-on has ended, was suspended or came back: it is to
+-- be read.
 --
 -- KEYS  1 operation  2 operations  3 line
 -- ARGV  1 operation id  2 line id  3 subscription
@@ -25,6 +26,8 @@ if step and step ~= 'done' then
     return 'same'
 end
 
+-- one that says the opposite while it is read must not be taken for no news
+redis.call('HSET', KEYS[3], 'reading', ARGV[1])
 redis.call('HSET', KEYS[1], 'kind', 'lapse', 'line', ARGV[2],
            'step', 'read', 'attempt', 1, 'lease_until', 0,
            'subscription', ARGV[3], 'dirty', 0, 'begun', int(now))

@@ -1,12 +1,13 @@
 --@include lib/guard.lua
---@include lib/line.lua
+--@include lib/move.lua
 
--- The add-on was read.  Lapsed: its line is not active any more, and its
--- place is free.
+-- The add-on was read.  Ended: its line ends, and its place is free.  Suspended:
+-- the line is not active until the add-on is.
 --
 -- KEYS  1 operation  2 operations  3 line  4 tenant  5 events
 -- ARGV  1 step  2 attempt  3 fence  4 operation id
---       5 dirty count that was read  6 "1" where it has lapsed
+--       5 dirty count that was read
+--       6 ended|suspended|live, "" leaves the line as it is
 --       7 subscription
 --
 -- Returns { "ok" } | { "dirty" } | { "lost", … }
@@ -15,24 +16,38 @@ if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
     return lost(KEYS[1])
 end
 
+-- an end is for ever, all else may have changed since
+if ARGV[6] ~= 'ended'
+   and (redis.call('HGET', KEYS[1], 'dirty') or '0') ~= ARGV[5]
+then
+    return { 'dirty' }
+end
+
 local now = now_ms()
 local h = hash(KEYS[3])
 
-if ARGV[6] == '1' then
-    if h and h.subscription == ARGV[7]
-       and (not h.lapsed or h.lapsed == '')
-       and (not h.released or h.released == '')
-    then
-        local changes = { active = '0', lapsed = int(now) }
+if h then
+    redis.call('HDEL', KEYS[3], 'reading')
+end
 
-        line_free_place(KEYS[4], h, changes)
-        line_save(KEYS[3], h, changes, now)
-        event(KEYS[5], now, 'line.lapsed', 'line', h.id, 'from', h.status,
+if h and h.subscription == ARGV[7]
+   and not filled(h.lapsed) and not filled(h.released)
+   and (h.status == 'active' or h.status == 'provisioning')
+then
+    if ARGV[6] == 'ended' then
+        line_end({ line = KEYS[3], tenant = KEYS[4], events = KEYS[5] }, h,
+                 'subscription_ended', now)
+
+    elseif ARGV[6] == 'suspended' and not filled(h.suspended) then
+        line_save(KEYS[3], h, { suspended = int(now) }, now)
+        event(KEYS[5], now, 'line.suspended', 'line', h.id, 'from', h.status,
+              'to', h.status, 'reason', 'suspended')
+
+    elseif ARGV[6] == 'live' and filled(h.suspended) then
+        line_save(KEYS[3], h, { suspended = '' }, now)
+        event(KEYS[5], now, 'line.resumed', 'line', h.id, 'from', h.status,
               'to', h.status, 'reason', '')
     end
-
-elseif (redis.call('HGET', KEYS[1], 'dirty') or '0') ~= ARGV[5] then
-    return { 'dirty' }
 end
 
 op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[1], now)

@@ -3,7 +3,7 @@
 -- Somebody wants to know whether a line works.  One check of a line runs at a
 -- time, over all nodes; whoever comes meanwhile shares its result.
 --
--- KEYS  1 line  2 the running check
+-- KEYS  1 line  2 the running check  3 tenant
 -- ARGV  1 id of the asker's check  2 how long it may take (ms)
 --       3 since when the asker waits (ms), "" the first time
 --
@@ -18,8 +18,10 @@ if not h then
     return { 'unknown' }
 end
 
-if h.active ~= '1' then
-    return { 'inactive', h.status }
+local status, active = line_public(h, line_subscription(KEYS[3]))
+
+if active ~= '1' then
+    return { 'inactive', status }
 end
 
 local address = h.channel == 'email' and h.email or h.phone

@@ -1,7 +1,7 @@
---@include lib/line.lua
+--@include lib/move.lua
 
--- The operator ends an active line.  Its status keeps its history; a paid
--- one starts the operation that cancels its billing.
+-- The operator ends an active line; a paid one starts the operation that
+-- cancels its billing.
 --
 -- KEYS  1 line  2 tenant  3 events  4 operation  5 operations
 -- ARGV  1 operation id
@@ -16,26 +16,15 @@ if not h then
     return { 'unknown' }
 end
 
-if h.status ~= 'active' then
-    return { 'illegal', h.status }
+if filled(h.released) then
+    return { 'same', line_document(h), '', h.number or '' }
 end
 
-if h.released and h.released ~= '' then
-    return { 'same', h.json, '', h.number or '' }
+if not line_end({ line = KEYS[1], tenant = KEYS[2], events = KEYS[3] }, h,
+                'released', now)
+then
+    return { 'illegal', (line_public(h)) }
 end
-
-local changes = { active = '0', released = int(now) }
-
-line_free_place(KEYS[2], h, changes)
-line_save(KEYS[1], h, changes, now)
-
--- a line that lapsed holds its tenant no longer, which may be deleted by now
-if redis.call('EXISTS', KEYS[2]) == 1 then
-    count_move(KEYS[2], h.status, 'released')
-end
-
-event(KEYS[3], now, 'line.released', 'line', h.id, 'from', h.status,
-      'to', h.status, 'reason', '')
 
 if not h.subscription or h.subscription == '' then
     return { 'released', h.json, '', h.number or '' }

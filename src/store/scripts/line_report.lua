@@ -19,8 +19,15 @@ if not h then
     return { 'unknown' }
 end
 
+local status = line_public(h)
+
+-- one that ended before it was ready can fail, which pays back what it cost
+if status == 'canceled' and ARGV[1] == 'active' then
+    return { 'illegal', status }
+end
+
 if h.status == ARGV[1] then
-    return { 'same', h.json, '' }
+    return { 'same', line_document(h), '' }
 end
 
 local changes = {}
@@ -37,7 +44,7 @@ local keys = { line = KEYS[1], tenant = KEYS[2], pending = KEYS[3],
                events = KEYS[4] }
 
 if not line_move(keys, h, ARGV[1], changes, now) then
-    return { 'illegal', h.status }
+    return { 'illegal', status }
 end
 
 if ARGV[1] ~= 'failed' or not h.subscription or h.subscription == '' then

@@ -13,11 +13,50 @@
 --   usage_date usage_conversations usage_messages
 --   health health_at failures
 --   subscription invoice url attempt intent operation number worker
---   created updated released lapsed (ms)
+--   created updated released lapsed suspended ended (ms)
 
-local function line_document(h)
+local function filled(value)
+    return value and value ~= ''
+end
+
+
+-- What clients are told of a line: its status, whether it is active, its
+-- reason.  The status of the record keeps its history.  What has ended for good
+-- is canceled; what may come back is active, but suspended: because of its own
+-- add-on, or of the workspace's subscription, which counts where it is given.
+local function line_public(h, subscription)
+    if filled(h.lapsed) then
+        return 'canceled', '0', 'subscription_ended'
+    end
+
+    if filled(h.released) then
+        return 'canceled', '0', 'released'
+    end
+
+    if h.status == 'active'
+       and (filled(h.suspended)
+            or (subscription and subscription ~= 'active'))
+    then
+        return 'active', '0', 'suspended'
+    end
+
+    return h.status, h.active, h.reason
+end
+
+
+-- of the workspace, as line_public() wants it; an account has none
+local function line_subscription(tenant_key)
+    return string.find(tenant_key, '{w:', 1, true)
+           and redis.call('HGET', tenant_key, 'subscription')
+end
+
+
+local function line_document(h, subscription)
+    local status, active, reason = line_public(h, subscription)
+
     -- of email lines it used to be empty
-    local kind = (h.type or '') ~= '' and h.type or 'purchased'
+    local kind = filled(h.type) and h.type or 'purchased'
+
     local doc = {
         '{"_id":', js(h.id),
         ',"workspaceId":', js(string.sub(h.tenant, 3)),
@@ -31,11 +70,11 @@ local function line_document(h)
         ',"state":', js_or_null(h.state),
         ',"forwardCallsTo":', js_or_null(h.forwards),
         ',"profileImageUrl":', js_or_null(h.image),
-        ',"isActive":', js_bool(h.active),
-        ',"provisioningStatus":', js(h.status),
+        ',"isActive":', js_bool(active),
+        ',"provisioningStatus":', js(status),
         ',"paymentStatus":', js(h.payment),
         ',"paymentRequired":', js_bool(h.required),
-        ',"reason":', js_or_null(h.reason),
+        ',"reason":', js_or_null(reason),
         ',"dailyNewConversationsLimit":', h.conversations or '0',
         ',"dailyTotalMessagesLimit":', h.messages or '0',
     }
@@ -95,9 +134,20 @@ local function count_move(tenant_key, from, to)
 end
 
 
+-- What an unpaid line is paid by, as JSON: the page of its invoice while that
+-- is open and nobody cancels it, and the invoice.
+local function line_invoice(op_key)
+    local op = redis.call('HMGET', op_key, 'url', 'invoice', 'invoice_status',
+                          'intent')
+    local payable = op[3] == 'open' and not filled(op[4])
+
+    return js_or_null(payable and op[1]), js_or_null(op[2])
+end
+
+
 -- the body of an answer about a line request
 local function line_answer(h)
-    return '{"success":true,"status":' .. js(h.status)
+    return '{"success":true,"status":' .. js((line_public(h)))
            .. ',"paymentStatus":' .. js(h.payment)
            .. ',"paymentRequired":' .. js_bool(h.required)
            .. ',"line":' .. h.json .. '}'

@@ -1,0 +1,311 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_turn.h"
+
+
+/* of a tenant that has any; allocated with its name behind it */
+
+struct ngx_http_lines_turns_s {
+    ngx_str_node_t               node;
+    ngx_queue_t                  queue;      /* of tenants to be served */
+    ngx_queue_t                  waiting;    /* ngx_http_lines_turn_t */
+    ngx_uint_t                   running;
+    unsigned                     queued:1;
+};
+
+
+/* of this worker */
+
+typedef struct {
+    ngx_rbtree_t                 tree;
+    ngx_rbtree_node_t            sentinel;
+    ngx_queue_t                  tenants;    /* who wait, and may have more */
+    ngx_uint_t                   running;
+    ngx_event_t                  next;
+} ngx_http_lines_turn_keeper_t;
+
+
+static ngx_http_lines_turn_keeper_t *ngx_http_lines_turn_keeper(void);
+static ngx_http_lines_turns_t *ngx_http_lines_turn_tenant(
+    ngx_http_lines_turn_keeper_t *keeper, ngx_http_lines_turn_t *turn);
+static void ngx_http_lines_turn_start(ngx_http_lines_turn_keeper_t *keeper,
+    ngx_http_lines_turn_t *turn);
+static void ngx_http_lines_turn_settle(ngx_http_lines_turn_keeper_t *keeper,
+    ngx_http_lines_turns_t *turns);
+static void ngx_http_lines_turn_next(ngx_event_t *ev);
+static void ngx_http_lines_turn_late(ngx_event_t *ev);
+static void ngx_http_lines_turn_cleanup(void *data);
+
+
+static ngx_http_lines_turn_keeper_t  ngx_http_lines_turn_of_worker;
+
+
+static ngx_http_lines_turn_keeper_t *
+ngx_http_lines_turn_keeper(void)
+{
+    ngx_http_lines_turn_keeper_t  *keeper;
+
+    keeper = &ngx_http_lines_turn_of_worker;
+
+    if (keeper->next.handler == NULL) {
+        ngx_rbtree_init(&keeper->tree, &keeper->sentinel,
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&keeper->tenants);
+
+        keeper->next.handler = ngx_http_lines_turn_next;
+        keeper->next.data = keeper;
+    }
+
+    keeper->next.log = ngx_cycle->log;
+
+    return keeper;
+}
+
+
+ngx_http_lines_turn_t *
+ngx_http_lines_turn_create(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *tenant)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_lines_turn_t  *turn;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_lines_turn_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    turn = cln->data;
+    ngx_memzero(turn, sizeof(ngx_http_lines_turn_t));
+
+    cln->handler = ngx_http_lines_turn_cleanup;
+
+    turn->request = r;
+    turn->ctx = ctx;
+    turn->tenant = *tenant;
+
+    turn->timer.handler = ngx_http_lines_turn_late;
+    turn->timer.data = turn;
+    turn->timer.log = r->connection->log;
+
+    return turn;
+}
+
+
+ngx_int_t
+ngx_http_lines_turn_take(ngx_http_lines_turn_t *turn,
+    ngx_http_lines_step_pt handler)
+{
+    ngx_http_lines_turns_t        *turns;
+    ngx_http_lines_turn_keeper_t  *keeper;
+
+    if (turn->running) {
+        return handler(turn->request, turn->ctx);
+    }
+
+    keeper = ngx_http_lines_turn_keeper();
+
+    turns = ngx_http_lines_turn_tenant(keeper, turn);
+    if (turns == NULL) {
+        return NGX_ERROR;
+    }
+
+    turn->turns = turns;
+
+    if (ngx_queue_empty(&keeper->tenants)
+        && keeper->running < NGX_HTTP_LINES_TURNS
+        && turns->running < NGX_HTTP_LINES_TENANT_TURNS)
+    {
+        ngx_http_lines_turn_start(keeper, turn);
+        return handler(turn->request, turn->ctx);
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
+                   "lines turn: waits, %ui run, %ui of the tenant",
+                   keeper->running, turns->running);
+
+    turn->handler = handler;
+    ngx_queue_insert_tail(&turns->waiting, &turn->queue);
+
+    ngx_add_timer(&turn->timer,
+              ngx_http_lines_get_main_conf(turn->request)->redis_conf.timeout);
+
+    ngx_http_lines_turn_settle(keeper, turns);
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_http_lines_turns_t *
+ngx_http_lines_turn_tenant(ngx_http_lines_turn_keeper_t *keeper,
+    ngx_http_lines_turn_t *turn)
+{
+    uint32_t                 hash;
+    ngx_str_node_t          *node;
+    ngx_http_lines_turns_t  *turns;
+
+    hash = ngx_crc32_short(turn->tenant.data, turn->tenant.len);
+
+    node = ngx_str_rbtree_lookup(&keeper->tree, &turn->tenant, hash);
+
+    if (node) {
+        return (ngx_http_lines_turns_t *) node;
+    }
+
+    turns = ngx_alloc(sizeof(ngx_http_lines_turns_t) + turn->tenant.len,
+                      ngx_cycle->log);
+    if (turns == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(turns, sizeof(ngx_http_lines_turns_t));
+    ngx_queue_init(&turns->waiting);
+
+    turns->node.node.key = hash;
+    turns->node.str.len = turn->tenant.len;
+    turns->node.str.data = (u_char *) turns + sizeof(ngx_http_lines_turns_t);
+    ngx_memcpy(turns->node.str.data, turn->tenant.data, turn->tenant.len);
+
+    ngx_rbtree_insert(&keeper->tree, &turns->node.node);
+
+    return turns;
+}
+
+
+static void
+ngx_http_lines_turn_start(ngx_http_lines_turn_keeper_t *keeper,
+    ngx_http_lines_turn_t *turn)
+{
+    turn->running = 1;
+    turn->turns->running++;
+    keeper->running++;
+}
+
+
+/* the tenant queues where it may be served; it is forgotten without a turn */
+
+static void
+ngx_http_lines_turn_settle(ngx_http_lines_turn_keeper_t *keeper,
+    ngx_http_lines_turns_t *turns)
+{
+    ngx_uint_t  ready;
+
+    ready = !ngx_queue_empty(&turns->waiting)
+            && turns->running < NGX_HTTP_LINES_TENANT_TURNS;
+
+    if (ready && !turns->queued) {
+        ngx_queue_insert_tail(&keeper->tenants, &turns->queue);
+        turns->queued = 1;
+
+    } else if (!ready && turns->queued) {
+        ngx_queue_remove(&turns->queue);
+        turns->queued = 0;
+    }
+
+    if (turns->running == 0 && ngx_queue_empty(&turns->waiting)) {
+        ngx_rbtree_delete(&keeper->tree, &turns->node.node);
+        ngx_free(turns);
+    }
+
+    /* never from here: whoever is served may be freed by what follows */
+
+    if (!ngx_queue_empty(&keeper->tenants)
+        && keeper->running < NGX_HTTP_LINES_TURNS)
+    {
+        ngx_post_event(&keeper->next, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_lines_turn_end(ngx_http_lines_turn_t *turn)
+{
+    ngx_http_lines_turns_t        *turns;
+    ngx_http_lines_turn_keeper_t  *keeper;
+
+    turns = turn->turns;
+
+    if (turns == NULL) {
+        return;
+    }
+
+    keeper = ngx_http_lines_turn_keeper();
+
+    if (turn->running) {
+        turns->running--;
+        keeper->running--;
+
+    } else {
+        ngx_queue_remove(&turn->queue);
+        ngx_del_timer(&turn->timer);
+    }
+
+    turn->turns = NULL;
+    turn->running = 0;
+
+    ngx_http_lines_turn_settle(keeper, turns);
+}
+
+
+static void
+ngx_http_lines_turn_next(ngx_event_t *ev)
+{
+    ngx_queue_t                   *q;
+    ngx_http_lines_turn_t         *turn;
+    ngx_http_lines_turns_t        *turns;
+    ngx_http_lines_turn_keeper_t  *keeper;
+
+    keeper = ev->data;
+
+    while (keeper->running < NGX_HTTP_LINES_TURNS
+           && !ngx_queue_empty(&keeper->tenants))
+    {
+        q = ngx_queue_head(&keeper->tenants);
+        turns = ngx_queue_data(q, ngx_http_lines_turns_t, queue);
+
+        ngx_queue_remove(q);
+        turns->queued = 0;
+
+        q = ngx_queue_head(&turns->waiting);
+        turn = ngx_queue_data(q, ngx_http_lines_turn_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_del_timer(&turn->timer);
+
+        ngx_http_lines_turn_start(keeper, turn);
+        ngx_http_lines_turn_settle(keeper, turns);
+
+        ngx_http_lines_resume(turn->request, turn->ctx,
+                              turn->handler(turn->request, turn->ctx));
+    }
+}
+
+
+static void
+ngx_http_lines_turn_late(ngx_event_t *ev)
+{
+    ngx_http_request_t     *r;
+    ngx_http_lines_ctx_t   *ctx;
+    ngx_http_lines_turn_t  *turn;
+
+    turn = ev->data;
+    r = turn->request;
+    ctx = turn->ctx;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: a list of \"%V\" had to wait for others for too "
+                  "long", &turn->tenant);
+
+    ngx_http_lines_turn_end(turn);
+
+    ngx_http_lines_resume(r, ctx, ngx_http_lines_unavailable(r, ctx, 1));
+}
+
+
+static void
+ngx_http_lines_turn_cleanup(void *data)
+{
+    ngx_http_lines_turn_end(data);
+}

@@ -1,0 +1,58 @@
+
+/*
+ * Turns: what may be long, such as a list of ten thousand lines, asks Redis
+ * when it is its turn, one command at a time.  A worker gives out a few turns,
+ * fewer to one tenant; who waits is served tenant by tenant, so that one with
+ * much to read does not keep the others from theirs.
+ */
+
+#ifndef _NGX_HTTP_LINES_TURN_H_INCLUDED_
+#define _NGX_HTTP_LINES_TURN_H_INCLUDED_
+
+
+#include "ngx_http_lines_request.h"
+
+
+/* at a time, of a worker and of a tenant */
+#define NGX_HTTP_LINES_TURNS         16
+#define NGX_HTTP_LINES_TENANT_TURNS  2
+
+
+typedef struct ngx_http_lines_turns_s  ngx_http_lines_turns_t;
+
+
+typedef struct {
+    ngx_queue_t               queue;       /* of those that wait */
+    ngx_http_request_t       *request;
+    ngx_http_lines_ctx_t     *ctx;
+    ngx_http_lines_step_pt    handler;
+    ngx_str_t                 tenant;
+    ngx_http_lines_turns_t   *turns;       /* the tenant's; NULL: neither
+                                              waits nor runs */
+    ngx_event_t               timer;
+    unsigned                  running:1;
+} ngx_http_lines_turn_t;
+
+
+/*
+ * Makes a turn of the request's; it is given back with the request's pool at
+ * the latest.  tenant is not copied.  NULL without memory.
+ */
+
+ngx_http_lines_turn_t *ngx_http_lines_turn_create(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *tenant);
+
+/*
+ * Runs handler when it is the request's turn, now or later; the result is
+ * handler's, NGX_AGAIN while it waits, or NGX_ERROR.  Who waits longer than a
+ * command to Redis may take is answered with 503.
+ */
+
+ngx_int_t ngx_http_lines_turn_take(ngx_http_lines_turn_t *turn,
+    ngx_http_lines_step_pt handler);
+
+/* the next one's turn; no harm where there was none */
+void ngx_http_lines_turn_end(ngx_http_lines_turn_t *turn);
+
+
+#endif /* _NGX_HTTP_LINES_TURN_H_INCLUDED_ */

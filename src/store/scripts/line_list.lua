@@ -1,0 +1,137 @@
+--@include lib/line.lua
+
+-- Some lines of a tenant, one after the other, as a list shows them.
+--
+-- KEYS  1 tenant  2.. lines, then as many operations
+-- ARGV  1 list (requests|lines|account|work)
+--       2 how many to show at the most, 0 for all
+--       3 status wanted, "" for any  4.. ids of the lines
+--
+-- Returns { how many were looked at, how many are shown, these as JSON with
+--           commas between, id of each that is not shown, … }
+
+local KEEP = 30 * 86400 * 1000
+
+local FIELDS = { 'json', 'status', 'active', 'reason', 'released', 'lapsed',
+                 'suspended', 'ended', 'updated' }
+
+local MORE = {
+    requests = {},
+    work     = {},
+    lines    = { 'usage_date', 'usage_conversations', 'usage_messages' },
+    account  = { 'phone', 'worker', 'subscription', 'operation', 'created' }
+}
+
+local list, most, wanted = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local n = #ARGV - 3
+local now = now_ms()
+local today = string.sub(iso8601(now), 1, 10)
+local subscription = line_subscription(KEYS[1])
+
+for _, field in ipairs(MORE[list]) do
+    FIELDS[#FIELDS + 1] = field
+end
+
+
+-- the document as it was stored, unless it says something else than holds now
+local function document(key, h, status, active)
+    if (status == 'canceled' and h.status ~= 'canceled'
+        and not string.find(h.json, '"provisioningStatus":"canceled"', 1, true))
+       or (active ~= '1' and h.active == '1' and not filled(h.suspended))
+    then
+        return line_document(hash(key), subscription)
+    end
+
+    return h.json
+end
+
+
+local function with(doc, more)
+    return string.sub(doc, 1, -2) .. more .. '}'
+end
+
+
+local function instant(ms)
+    return filled(ms) and js(iso8601(ms)) or 'null'
+end
+
+
+-- one that has ended is shown a while in the list of lines
+local function shown(h, status)
+    if list ~= 'lines' or (status ~= 'failed' and status ~= 'canceled') then
+        return wanted == '' or status == wanted
+    end
+
+    local at = (filled(h.ended) and h.ended) or (filled(h.lapsed) and h.lapsed)
+               or (filled(h.released) and h.released) or h.updated or now
+
+    return now - tonumber(at) <= KEEP
+end
+
+
+local function item(i, h, status, active, reason)
+    local doc
+
+    if list == 'account' then
+        return '{"id":' .. js(ARGV[3 + i])
+               .. ',"phone_number":' .. js(h.phone or '')
+               .. ',"worker_id":' .. js(h.worker or '')
+               .. ',"subscription_id":' .. js(h.subscription or '')
+               .. ',"direction":"inbound_only"'
+               .. ',"status":' .. js(status)
+               .. ',"active":' .. js_bool(active)
+               .. ',"reason":' .. js_or_null(reason)
+               .. ',"created_at":' .. instant(h.created)
+               .. ',"updated_at":' .. instant(h.updated)
+               .. ',"released_at":' .. instant(h.released)
+               .. ',"operation":' .. js(h.operation or '') .. '}'
+    end
+
+    doc = document(KEYS[1 + i], h, status, active)
+
+    if list == 'work' then
+        return doc
+    end
+
+    if status == 'awaiting_payment' then
+        local url, invoice = line_invoice(KEYS[1 + n + i])
+        doc = with(doc, ',"paymentUrl":' .. url .. ',"invoiceId":' .. invoice)
+    end
+
+    if list == 'lines' then
+        local used = h.usage_date == today
+
+        doc = with(doc, ',"usage":{"date":"' .. today
+                        .. '","newConversationsCount":'
+                        .. (used and h.usage_conversations or '0')
+                        .. ',"totalMessagesCount":'
+                        .. (used and h.usage_messages or '0') .. '}')
+    end
+
+    return doc
+end
+
+
+local items, hidden = {}, {}
+local looked = 0
+
+while looked < n and (most == 0 or #items < most) do
+    looked = looked + 1
+
+    local values = redis.call('HMGET', KEYS[1 + looked], unpack(FIELDS))
+    local h = {}
+
+    for j, field in ipairs(FIELDS) do
+        h[field] = values[j] or nil
+    end
+
+    local status, active, reason = line_public(h, subscription)
+
+    if h.json and shown(h, status) then
+        items[#items + 1] = item(looked, h, status, active, reason)
+    else
+        hidden[#hidden + 1] = ARGV[3 + looked]
+    end
+end
+
+return { looked, #items, table.concat(items, ','), unpack(hidden) }

@@ -1,0 +1,181 @@
+# Long lists: a page for those who ask, all of it for those who do not; what one tenant reads costs the others nothing.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::JSON qw(true);
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+use Time::HiRes ();
+
+my $t     = Test::Lines->new;
+my $redis = $t->redis;
+my $nginx = $t->nginx(redis => $redis, plans => <<'END', server => 'location = /ping { return 204; }');
+lines_plan bulk phone included=100000;
+lines_plan bulk email included=1000;
+END
+
+my %phone = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone');
+my $day   = 86400 * 1000;
+
+# a line as the API makes it, and copies of it, each a second older than the one before
+sub copies ($id, $key, $n) {
+    my $line = $nginx->post_json('/api/line-requests', \%phone, $nginx->bearer($key))->json('/line/_id');
+    $redis->client->eval(<<'END', 1, "lines:{w:$id}:lines", "lines:{w:$id}:line:", $line, $n);
+local h = redis.call('HGETALL', ARGV[1] .. ARGV[2])
+local at = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]))
+for i = 1, ARGV[3] - 1 do
+    local id = string.format('%024x', i)
+    local copy = {}
+    for j = 1, #h, 2 do
+        copy[j], copy[j + 1] = h[j], h[j + 1]
+        if h[j] == 'id' then copy[j + 1] = id end
+        if h[j] == 'json' then copy[j + 1] = string.gsub(h[j + 1], ARGV[2], id) end
+    end
+    redis.call('HSET', ARGV[1] .. id, unpack(copy))
+    redis.call('ZADD', KEYS[1], string.format('%.0f', at - i * 1000), id)
+end
+END
+    return ($line, map { sprintf '%024x', $_ } 1 .. $n - 1);
+}
+
+sub h ($id, $line, %fields) { $redis->client->hset("lines:{w:$id}:line:$line", %fields) }
+
+my $key  = $nginx->workspace(long => {plan => 'bulk', subscription => 'active'});
+my $auth = $nginx->bearer($key);
+my @ids  = copies(long => $key, 300);
+
+my $other = $nginx->bearer($nginx->workspace(other => {plan => 'bulk', subscription => 'active'}));
+my $mine  = $nginx->post_json('/api/line-requests', \%phone, $other)->json('/line/_id');
+
+my $huge = $nginx->bearer(my $huge_key = $nginx->workspace(huge => {plan => 'bulk', subscription => 'active'}));
+copies(huge => $huge_key, 10_000);
+
+subtest 'all lines, or a page for those who ask' => sub {
+    my $all = $nginx->get('/api/lines/by-user', $auth)->json;
+    is_deeply [map { $_->{_id} } @{$all->{lines}}], \@ids, 'all, newest first';
+    is_deeply [keys %$all], ['lines'], 'and nothing else, as documented';
+
+    for my $limit (1, 49, 50, 51, 99, 100, undef) {
+        my (@seen, $cursor, $pages);
+
+        do {
+            my @query = ((defined $limit ? "limit=$limit" : ()), (defined $cursor ? "cursor=$cursor" : ()));
+            @query = ('limit=100') unless @query;
+            my $page = $nginx->get('/api/lines/by-user?' . join('&', @query), $auth)->json;
+            cmp_ok @{$page->{lines}}, '<=', $limit // 100, 'a page' unless $limit && $limit == 1;
+            push @seen, map { $_->{_id} } @{$page->{lines}};
+            ok $page->{lines}[0]{usage}, 'with the usage' unless $pages++ || !@{$page->{lines}};
+            $cursor = $page->{cursor};
+        } while (defined $cursor && @seen < 400);
+
+        is_deeply \@seen, \@ids, 'each once, a page of ' . ($limit // 'no limit given');
+    }
+
+    is $nginx->get("/api/lines/by-user?$_", $auth)->status, 400, "$_ is refused" for qw(limit=0 limit=101 limit=x cursor= cursor=x);
+    is @{$nginx->get('/api/lines/by-user?page=2', $auth)->json('/lines')}, 300, 'what is not known is ignored';
+};
+
+subtest 'what has ended is shown for 30 days' => sub {
+    my $now  = time * 1000;
+    my %case = (
+        $ids[1] => [1, status => 'failed',   active => 0, ended => $now - 29 * $day],
+        $ids[2] => [0, status => 'failed',   active => 0, ended => $now - 31 * $day],
+        $ids[3] => [1, status => 'canceled', active => 0, ended => $now - 29 * $day],
+        $ids[4] => [0, status => 'canceled', active => 0, ended => $now - 31 * $day],
+        $ids[5] => [0, status => 'canceled', active => 0, updated  => $now - 31 * $day],     # of before there was "ended"
+        $ids[6] => [1, status => 'active',   active => 0, released => $now - 29 * $day],
+        $ids[7] => [0, status => 'active',   active => 0, released => $now - 31 * $day],
+        $ids[8] => [0, status => 'active',   active => 0, lapsed   => $now - 31 * $day],
+        $ids[9] => [1, status => 'active',   active => 1, updated  => $now - 310 * $day, created => $now - 310 * $day],
+        $ids[10] => [1, status => 'provisioning', updated => $now - 310 * $day],
+    );
+    h(long => $_, @{$case{$_}}[1 .. $#{$case{$_}}]) for keys %case;
+
+    my %seen = map { $_->{_id} => 1 } @{$nginx->get('/api/lines/by-user', $auth)->json('/lines')};
+    is $seen{$_} // 0, $case{$_}[0], "$case{$_}[2]: @{$case{$_}}[3 .. $#{$case{$_}}]" for sort keys %case;
+    is keys %seen, 295, 'all others are shown';
+
+    my $list = $nginx->get('/api/line-requests?limit=11', $auth)->json('/lineRequests');
+    is_deeply [map { $_->{_id} } @$list], [@ids[0 .. 10]], 'requests are listed for ever';
+};
+
+subtest 'many readers of a long list take nothing from others' => sub {
+    my @answers = concurrently(96, sub ($i) {
+        $i % 2 ? $nginx->get_p('/api/lines/by-user', $auth) : $nginx->get_p("/api/line-requests/$mine", $other);
+    });
+    my %status;
+    $status{$_->status}++ for @answers;
+    is_deeply \%status, {200 => 96}, 'all are answered' or diag explain \%status;
+    is scalar(grep { @{$_->json('/lines') // []} == 295 } @answers), 48, 'each list is whole';
+};
+
+# a client that is not of this event loop; returns how long each answer took
+sub pings ($seconds) {
+    pipe my $in, my $out or die;
+    my $pid = fork // die;
+
+    if (!$pid) {
+        my @took;
+        my $end = Time::HiRes::time() + $seconds;
+        while (Time::HiRes::time() < $end) {
+            my $start = Time::HiRes::time();
+            $nginx->raw("GET /ping HTTP/1.0\r\n\r\n") =~ / 204 / or last;
+            push @took, Time::HiRes::time() - $start;
+        }
+        print $out "@took\n";
+        close $out;
+        POSIX::_exit(0);
+    }
+
+    close $out;
+    return sub { my @took = split ' ', <$in>; waitpid $pid, 0; return sort { $a <=> $b } @took };
+}
+
+subtest 'the worker is not held, nor is Redis' => sub {
+    $redis->cli('CONFIG', 'SET', 'slowlog-log-slower-than', 3000);
+    $redis->cli('SLOWLOG', 'RESET');
+    my $pings = pings(2);
+    my $start = Time::HiRes::time();
+
+    # HEAD makes the whole list, and does not send it
+    my @answers = concurrently(24, sub ($i) {
+        $i % 12 ? $nginx->request_p(HEAD => '/api/lines/by-user', $huge) : $nginx->get_p('/api/line-requests', $other);
+    });
+    my $took  = Time::HiRes::time() - $start;
+    my @pings = $pings->();
+
+    is scalar(grep { $_->status == 200 } @answers), 24, 'all are answered';
+    my %length = map { $_ => 1 } grep { $_ > 5_000_000 } map { $_->header('Content-Length') } @answers;
+    is keys %length, 1, 'ten thousand lines each';
+    my $usual = $pings[@pings / 2];
+    cmp_ok $usual, '<', 0.1 * $t->slow, sprintf 'another client waits %.1f ms as a rule, %.1f at the most, in %d tries; the lists took %.1f s',
+      1000 * $usual, 1000 * $pings[-1], scalar @pings, $took;
+
+    my @long = sort { $a <=> $b } map { $_->[2] / 1000 } @{scalar $redis->cli('SLOWLOG', 'GET', 1000)};
+    cmp_ok $long[-1] // 0, '<', 50 * $t->slow, sprintf 'no command held Redis for long: %d took more than 3 ms', scalar @long;
+};
+
+subtest 'clients that leave' => sub {
+    for my $round (1 .. 40) {
+        my $socket = $nginx->socket;
+        syswrite $socket, "GET /api/lines/by-user HTTP/1.1\r\nHost: x\r\nAuthorization: $huge->{Authorization}\r\n\r\n";
+        Time::HiRes::sleep(0.01) if $round % 4 == 0;
+        $nginx->reset_connection($socket);
+    }
+    is $nginx->get('/api/lines/by-user?limit=100', $huge)->status, 200, 'leave their turns to others';
+    wait_for(sub { $nginx->get('/_lines/ready')->json('/redis/inFlight') == 0 }, 30, 'nothing to be in flight');
+};
+
+subtest 'Redis away: who waits for a turn is answered as the others' => sub {
+    $redis->pause;
+    my $start   = Time::HiRes::time();
+    my @answers = concurrently(40, sub ($i) { $nginx->get_p('/api/lines/by-user', $i % 2 ? $auth : $other) });
+    my $took    = Time::HiRes::time() - $start;
+    $redis->cont;
+    is scalar(grep { $_->status == 503 && $_->header('Retry-After') } @answers), 40, '503, and when to come again';
+    cmp_ok $took, '<', 10 * $t->slow, 'in time';
+    $nginx->wait_redis;
+    is @{$nginx->get('/api/lines/by-user', $auth)->json('/lines')}, 295, 'and then it is as before';
+};
+
+$t->done;
