@@ -20,6 +20,7 @@ static void ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_connection_t *c,
     ngx_http_upstream_conf_t *ucf);
+static ngx_str_t *ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf);
 static void ngx_http_lines_guard_mark(void *data);
 static void ngx_http_lines_guard_refuse(ngx_http_lines_carrier_t *carrier,
     const char *why);
@@ -202,7 +203,7 @@ ngx_http_lines_guard_judge(ngx_http_request_t *r,
     u = r->upstream;
 
     if ((void *) u->conf != r->loc_conf[carrier->lmcf->proxy]) {
-        return "does not go through \"proxy_pass\"";
+        return "would not go through \"proxy_pass\"";
     }
 
     if (ngx_http_lines_guard_is_tls(u)) {
@@ -412,14 +413,15 @@ ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc, void *data)
 
     /*
      * A connection of an upstream's keepalive was verified by the settings of
-     * the location that made it, and is not verified again.
+     * the location that made it, if any, and is not verified again: one that
+     * no call was sent over, to this name, may lead to anybody.
      */
 
     if (rc == NGX_DONE && pc->connection && pc->connection->ssl
         && !ngx_http_lines_guard_is_marked(pc->connection, u->conf))
     {
         ngx_http_lines_guard_refuse(carrier,
-            "would go over a connection of another location, verified or not: "
+            "would go over a connection that another location keeps: "
             "it needs an upstream of its own");
         return NGX_ERROR;
     }
@@ -465,15 +467,40 @@ static ngx_uint_t
 ngx_http_lines_guard_is_marked(ngx_connection_t *c,
     ngx_http_upstream_conf_t *ucf)
 {
+    ngx_str_t           *name, *known;
     ngx_pool_cleanup_t  *cln;
 
+    name = ngx_http_lines_guard_name(ucf);
+
     for (cln = c->pool->cleanup; cln; cln = cln->next) {
-        if (cln->handler == ngx_http_lines_guard_mark && cln->data == ucf) {
+
+        if (cln->handler != ngx_http_lines_guard_mark) {
+            continue;
+        }
+
+        known = ngx_http_lines_guard_name(cln->data);
+
+        if (known->len == name->len
+            && ngx_strncmp(known->data, name->data, name->len) == 0)
+        {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+/* the text of proxy_ssl_name, of settings that verify */
+
+static ngx_str_t *
+ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf)
+{
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+    return &ucf->ssl_name->value;
+#else
+    return &ucf->module;
+#endif
 }
 
 
