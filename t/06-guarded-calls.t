@@ -94,7 +94,10 @@ sub server ($more) {
     if (\$uri ~ "/if-uwsgi\$") { uwsgi_pass uwsgi://127.0.0.1:$port{plain}; }
 END
 
+    my $early = 'set $early "key=$lines_billing_key"; proxy_set_header Authorization "Bearer $lines_billing_key"; proxy_set_header X-Early $early;';
+
     return <<"END" . join '', map {"location /_lines/$_/ { $common $more $literal proxy_pass \$to; }\n"} qw(billing provisioner probe jwks);
+location /_lines/billing/v1/ { @{[$common =~ s/proxy_set_header Authorization.*//r]} $more $early proxy_pass \$to; }
 resolver 127.0.0.1:1;
 location = /debug { lines_billing_debug; }
 location = /careless { proxy_pass https://shared; proxy_http_version 1.1; proxy_set_header Connection ""; }
@@ -214,6 +217,26 @@ subtest 'a kept connection that another location made' => sub {
 
     is call($nginx, 'billing', 'shared')->{transport}, 'complete', 'the next call has one of its own';
     is call($nginx, 'billing', 'shared')->{transport}, 'complete', 'which is kept for the next';
+
+    $nginx->quit;
+};
+
+subtest 'the key' => sub {
+    my $nginx = start('', $verified);
+    $nginx->allow(qr/\[alert\].* \$lines_billing_key is asked for before it is known where the call goes: it is empty\b/);
+
+    $_->clear for values %server;
+    $nginx->get('/debug?op=invoice&id=in_1');
+
+    my ($got) = @{$server{good}->requests};
+    is $got->{headers}{authorization}, 'Bearer sk_live_secret', 'is sent where the call may go';
+    is $got->{headers}{'x-early'}, 'key=', 'and is empty before that is known';
+    like $nginx->error_log, qr/\[alert\].* \$lines_billing_key is asked for before/, 'which is said';
+
+    $_->clear for values %server;
+    is $nginx->get('/debug?op=invoice&id=plain')->json('/outcome'), 'unsent', 'a call that may not go';
+    is scalar(arrived()), 0, 'does not take it along';
+    unlike $nginx->error_log, qr/\[(?!debug)\w+\].*sk_live_secret/, 'nor does it show in the log';
 
     $nginx->quit;
 };
