@@ -19,4 +19,11 @@ echo "sk_test_$(random)" | put stripe.key
 echo "whsec_$(random)" | put webhook.key
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 2> /dev/null | put clerk.pem
 
+# the certificate of what plays Stripe and Clerk, which the nodes trust
+[ -s tls.crt ] || {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=lines-demo \
+        -addext subjectAltName=DNS:sandbox,DNS:players -keyout tls.key -out tls.crt.new 2> /dev/null
+    mv tls.crt.new tls.crt
+}
+
 echo 'the secrets are there'

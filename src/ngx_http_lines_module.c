@@ -109,7 +109,7 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       NULL },
 
     { ngx_string("lines_provisioner"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_lines_provisioner_set,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -151,7 +151,7 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       NULL },
 
     { ngx_string("lines_probe"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
       ngx_http_lines_probe,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,

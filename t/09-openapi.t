@@ -110,7 +110,7 @@ my $limit = 'lines_rate_limit rate=1000r/s burst=1000 key=tenant name=api;';
 my $nginx = $shop->nginx(
     redis_options => 'timeout=1s',
     api           => $limit,
-    http          => "lines_probe /_lines/probe timeout=2s;\n",
+    http          => "lines_probe /_lines/probe timeout=2s plain=loopback;\n",
     server        => $clerk->location . $clerk->directive(authorized_party => $clerk->party)
       . 'location = /_lines/probe { internal; proxy_pass ' . $probe->url . "/probe; proxy_http_version 1.1; proxy_set_header Connection ''; }\n"
 );

@@ -20,7 +20,7 @@ my $dead    = $t->free_port;
 my $http = <<"END";
 log_format key '\$request_uri key=[\$lines_billing_key]';
 access_log access.key key;
-lines_billing /_lines/billing/ key_file=$key deployment=prod budget=3s timeout=9s;
+lines_billing /_lines/billing/ key_file=$key deployment=prod plain=loopback budget=3s timeout=9s;
 lines_billing_plan growth price=price_base;
 upstream raw     { server 127.0.0.1:@{[$raw->port]}; keepalive 8; }
 upstream sandbox { server 127.0.0.1:@{[$sandbox->port]}; keepalive 8; }

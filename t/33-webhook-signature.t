@@ -19,7 +19,7 @@ my $key   = $t->file('stripe.key', "sk_test_lines\n");
 my $dead  = $t->free_port;
 
 my $billing = <<"END";
-lines_billing /_lines/billing/ key_file=$key deployment=prod;
+lines_billing /_lines/billing/ key_file=$key deployment=prod plain=loopback;
 END
 
 my $server = <<"END";

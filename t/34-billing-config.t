@@ -55,8 +55,14 @@ my $uri = '/_lines/billing/';
 accepted 'a sound location', server => location($uri);
 accepted 'one of stronger preference', server => location("^~ $uri") . ' location ~ ^/_lines { return 404; }';
 accepted 'one inside another', server => 'location /_lines/ { return 404; ' . location($uri) . ' }';
-accepted 'plain HTTP without TLS directives', server => location($uri, proxy_pass => 'http://127.0.0.1:1/',
-    map { $_ => undef } grep {/ssl/} keys %sound);
+my %plain  = map { $_ => undef } grep {/ssl/} keys %sound;
+my $local  = "lines_billing $uri key_file=$key deployment=prod plain=loopback;";
+
+accepted 'plain HTTP on this machine', http => $local, server => location($uri, %plain, proxy_pass => $_)
+  for 'http://127.0.0.1:1/', 'http://127.9.9.9:1/', 'http://[::1]:1/', "http://unix:$dir/billing.sock:/", 'http://localhost:1/';
+accepted 'an upstream on this machine', http => "$local upstream here { server 127.0.0.1:1; server unix:$dir/billing.sock; }",
+    server => location($uri, %plain, proxy_pass => 'http://here/');
+accepted 'verified TLS in spite of the parameter', http => $local, server => location($uri, proxy_pass => 'https://192.0.2.1/');
 accepted 'the default URI', http => "lines_billing key_file=$key deployment=prod;", server => location($uri);
 accepted 'in the second server', http => "lines_billing $uri key_file=$key deployment=prod; server { listen 127.0.0.1:1; location / { return 204; } }",
     server => location($uri);
@@ -74,12 +80,12 @@ refused 'no proxy_pass', qr/$where is a location without "proxy_pass"/,
     server => "location $uri { internal; return 204; }";
 
 for (
-    [proxy_ssl_verify              => 'off', qr/proxies to https without "proxy_ssl_verify on"/],
-    [proxy_ssl_verify              => undef, qr/proxies to https without "proxy_ssl_verify on"/],
+    [proxy_ssl_verify              => 'off', qr/proxies without "proxy_ssl_verify on"/],
+    [proxy_ssl_verify              => undef, qr/proxies without "proxy_ssl_verify on"/],
     [proxy_ssl_trusted_certificate => undef, qr/no proxy_ssl_trusted_certificate for proxy_ssl_verify/],
-    [proxy_ssl_server_name         => 'off', qr/proxies to https without "proxy_ssl_server_name on"/],
-    [proxy_ssl_server_name         => undef, qr/proxies to https without "proxy_ssl_server_name on"/],
-    [proxy_ssl_name                => undef, qr/proxies to https without "proxy_ssl_name"/],
+    [proxy_ssl_server_name         => 'off', qr/proxies without "proxy_ssl_server_name on"/],
+    [proxy_ssl_server_name         => undef, qr/proxies without "proxy_ssl_server_name on"/],
+    [proxy_ssl_name                => undef, qr/proxies without "proxy_ssl_name"/],
     [proxy_next_upstream           => undef, qr/without "proxy_next_upstream off"/],
     [proxy_next_upstream           => 'error timeout non_idempotent', qr/without "proxy_next_upstream off"/],
     [proxy_intercept_errors        => 'on',  qr/with "proxy_intercept_errors on"/],
@@ -93,13 +99,27 @@ for (
     refused "$directive " . ($value // 'missing'), $message, server => location($uri, $directive => $value);
 }
 
-refused 'https by a variable', qr/proxies to https without/, server => 'set $to 127.0.0.1:1; '
+refused 'https by a variable', qr/proxies without "proxy_ssl_verify on"/, server => 'set $to 127.0.0.1:1; '
   . location($uri, proxy_pass => 'https://$to/', proxy_ssl_verify => 'off');
 refused 'inherited from the server', qr/with "proxy_intercept_errors on"/,
     server => 'proxy_intercept_errors on; ' . location($uri, proxy_intercept_errors => undef);
-refused 'https by an upstream block', qr/proxies to https without "proxy_ssl_name"/,
+refused 'https by an upstream block', qr/proxies without "proxy_ssl_name"/,
     http => "lines_billing $uri key_file=$key deployment=prod; upstream stripe { server 127.0.0.1:1; }",
     server => location($uri, proxy_pass => 'https://stripe/', proxy_ssl_name => undef);
+
+refused 'plain HTTP that nobody allowed', qr/proxies without "proxy_ssl_verify on".* the parameter "plain=loopback"/,
+    server => location($uri, %plain, proxy_pass => 'http://127.0.0.1:1/');
+refused 'plain HTTP to another machine', qr/proxies to other than loopback addresses and sockets without "proxy_ssl_verify on"/,
+    http => $local, server => location($uri, %plain, proxy_pass => 'http://192.0.2.1/');
+refused 'one server of many on another machine', qr/proxies to other than loopback addresses/,
+    http => "$local upstream mixed { server 127.0.0.1:1; server 192.0.2.1:1 backup; }",
+    server => location($uri, %plain, proxy_pass => 'http://mixed/');
+refused "$_", qr/is a location without "proxy_pass"/, http => $local, server => "location $uri { internal; $_ 127.0.0.1:1; }"
+  for qw(grpc_pass fastcgi_pass uwsgi_pass scgi_pass memcached_pass);
+
+# what another location does is its own affair
+accepted 'https elsewhere', http => "$local proxy_ssl_server_name on;",
+    server => 'location /other { proxy_pass https://127.0.0.1:1; } ' . location($uri, %plain, proxy_pass => 'http://127.0.0.1:1/');
 
 my $server = location($uri);
 
@@ -147,7 +167,7 @@ my $clerk = 'lines_clerk issuer=https://clerk.example.com jwks=/_lines/jwks auth
 accepted 'session keys', http => $clerk, server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k',
     proxy_next_upstream => 'error timeout');
 refused 'session keys over 64k', qr{"/_lines/jwks" .* of less than 256k}, http => $clerk, server => location('= /_lines/jwks');
-refused 'session keys from anybody', qr{"/_lines/jwks" .* https without "proxy_ssl_verify on"}, http => $clerk,
+refused 'session keys from anybody', qr{"/_lines/jwks" .* without "proxy_ssl_verify on"}, http => $clerk,
     server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k', proxy_ssl_verify => 'off');
 
 chmod 0644, $key;

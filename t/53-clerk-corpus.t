@@ -38,7 +38,7 @@ location = /_lines/$_ {
     proxy_pass_request_headers off;
     subrequest_output_buffer_size 256k;
 }
-location = /$_ { lines_clerk $common jwks=/_lines/$_; lines_auth clerk; empty_gif; }
+location = /$_ { lines_clerk $common jwks=/_lines/$_ plain=loopback; lines_auth clerk; empty_gif; }
 END
 
 my $nginx = $t->nginx(

@@ -97,7 +97,7 @@ for (
     my ($code, $out) = $t->test_config(
         redis  => $redis,
         server => $clerk->location(url => 'https://127.0.0.1:1/jwks', more => $tls =~ s/\Q$line\E;//r)
-          . $clerk->directive . 'location = /me { lines_auth clerk; empty_gif; }'
+          . $clerk->directive(plain => undef) . 'location = /me { lines_auth clerk; empty_gif; }'
     );
     isnt $code, 0, "refused without $line";
     like $out, $says, 'and says so';

@@ -23,7 +23,7 @@ my %common = (
 my $server = $clerk->location . $clerk->directive(authorized_party => $clerk->party)
   . "location = /_lines/probe { internal; proxy_pass $url/probe; proxy_http_version 1.1; proxy_set_header Connection ''; }\n";
 
-my $nginx = $t->nginx(%common, http => 'lines_probe /_lines/probe timeout=2s;', server => $server);
+my $nginx = $t->nginx(%common, http => 'lines_probe /_lines/probe timeout=2s plain=loopback;', server => $server);
 
 my $key   = $nginx->workspace(org_1 => {plan => 'bulk'});
 my $other = $nginx->workspace(org_2 => {plan => 'bulk'});
@@ -175,7 +175,7 @@ subtest 'a line, or a probe, that does not work' => sub {
 };
 
 subtest 'one check at a time, over a fleet' => sub {
-    my %fleet  = (%common, http => 'lines_probe /_lines/probe timeout=60s;', server => $server);
+    my %fleet  = (%common, http => 'lines_probe /_lines/probe timeout=60s plain=loopback;', server => $server);
     my $first  = $t->nginx(%fleet, name => 'first');
     my $second = $t->nginx(%fleet, name => 'second');
 
@@ -213,7 +213,7 @@ subtest 'one check at a time, over a fleet' => sub {
     # a node that dies leaves a mark, which expires
     $probe->reset(json => {status => 'healthy'}, delay => 1);
     $before = @{$probe->requests};
-    my $mortal  = $t->nginx(%common, name => 'mortal', http => 'lines_probe /_lines/probe timeout=2s;', server => $server);
+    my $mortal  = $t->nginx(%common, name => 'mortal', http => 'lines_probe /_lines/probe timeout=2s plain=loopback;', server => $server);
     my $waiting = $mortal->get_p("/api/lines/check-availability?id=$phone", $auth{org_1});
     wait_for(sub { @{$probe->requests} > $before }, 30, 'the probe');
     $mortal->crash;

@@ -13,7 +13,7 @@ my $redis = $t->redis(start => 0);
 my $clerk = Test::Lines::Clerk->new(t => $t);
 my $jwks  = $clerk->location(url => 'http://127.0.0.1:1/jwks');
 my $me    = 'location = /me { lines_auth clerk; empty_gif; }';
-my $good  = 'issuer=https://clerk.example.com jwks=/_lines/jwks';
+my $good  = 'issuer=https://clerk.example.com jwks=/_lines/jwks plain=loopback';
 
 my %file = (
     pem    => $t->file('good.pem',  $clerk->pem),
@@ -79,6 +79,9 @@ for (
     ["$good; lines_clerk off",                      qr/"lines_clerk" directive is duplicate/],
     ["issuer=https://c.example jwks=jwks",          qr/"lines_clerk" needs the URI of an internal location instead of "jwks"/],
     ["issuer=https://c.example key_file=$file{pem} jwks_ttl=1m", qr/no use for jwks_ttl=/],
+    ["issuer=https://c.example key_file=$file{pem} plain=loopback", qr/no use for .*plain=/],
+    ["$good plain=any",                             qr/invalid parameter "plain=any" in "lines_clerk"/],
+    ["issuer=https://c.example jwks=/_lines/jwks",  qr/proxies without "proxy_ssl_verify on".* "plain=loopback"/],
     ["issuer=https://c.example key_file=none.pem",  qr/"lines_clerk": open\(\) ".*none\.pem" failed \(2/],
     ["issuer=https://c.example key_file=/",         qr/is not a regular file/],
     ["issuer=https://c.example key_file=$file{junk}",   qr/no key in ".*junk" of "lines_clerk": not-pem/],
@@ -93,6 +96,8 @@ for (
 
 refused(qr/names the keys "\/_lines\/jwks" again, but with another jwks_ttl/, 'two ttls for one set',
     server => "$jwks lines_clerk $good; location /a/ { lines_clerk $good jwks_ttl=1m; }");
+refused(qr/names the keys "\/_lines\/jwks" again, but with another .*plain/, 'two words on one location',
+    server => "$jwks lines_clerk $good; location /a/ { lines_clerk issuer=https://clerk.example.com jwks=/_lines/jwks; }");
 refused(qr/location "= ?\/me"|location "\/me" has "lines_auth clerk", but no "lines_clerk"/, 'lines_auth clerk alone', server => $me, nowhere => 1);
 refused(qr/"\/_lines\/jwks" is in no location/, 'no such location', server => "lines_clerk $good; $me");
 refused(qr/it lacks "internal"/, 'a location that clients can reach', server => ($jwks =~ s/internal;//r) . "lines_clerk $good; $me");
@@ -101,8 +106,11 @@ refused(qr/without "proxy_pass"/, 'no proxy', server => "location = /_lines/jwks
 
 my $probe = 'location = /_lines/probe { internal; proxy_pass http://127.0.0.1:1; }';
 
-accepted("lines_probe$_", http => "lines_probe /_lines/probe$_;", server => $probe) for '', ' timeout=500ms', ' timeout=5m';
+accepted("lines_probe$_", http => "lines_probe /_lines/probe$_;", server => $probe)
+  for ' plain=loopback', ' timeout=500ms plain=loopback', ' plain=loopback timeout=5m';
 refused($_->[1], "lines_probe $_->[0]", http => "lines_probe $_->[0];", server => $probe) for (
+    ['/_lines/probe',                  qr/proxies without "proxy_ssl_verify on".* "plain=loopback"/],
+    ['/_lines/probe plain=no',         qr/invalid parameter "plain=no" in "lines_probe"/],
     ['',                               qr/invalid number of arguments in "lines_probe"/],
     ['probe',                          qr/"lines_probe" needs the URI of an internal location/],
     ['/_lines/probe timeout=0',        qr/invalid parameter "timeout=0" in "lines_probe"/],

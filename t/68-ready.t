@@ -14,7 +14,7 @@ my $url    = $issuer->url;
 my $nginx = $t->nginx(
     redis         => $redis,
     redis_options => 'timeout=300ms connect_timeout=300ms',
-    http          => "lines_clerk issuer=https://clerk.test jwks=/_lines/jwks jwks_cooldown=1s;",
+    http          => "lines_clerk issuer=https://clerk.test jwks=/_lines/jwks plain=loopback jwks_cooldown=1s;",
     server        => <<"END"
 location = /_lines/jwks { internal; proxy_pass $url/jwks; proxy_intercept_errors off; proxy_next_upstream off; subrequest_output_buffer_size 256k; }
 location /session/ { lines_auth clerk; empty_gif; }

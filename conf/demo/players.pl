@@ -17,9 +17,9 @@ use Mojo::Util qw(b64_encode);
 use Mojolicious;
 use POSIX ();
 
-my %opt = (listen => 'http://127.0.0.1:0', workspace => []);
+my %opt = (listen => [], workspace => []);
 
-GetOptions(\%opt, 'listen=s', 'port-file=s', 'key=s', 'kid=s', 'issuer=s', 'party=s', 'admin=s', 'token-file=s',
+GetOptions(\%opt, 'listen=s@', 'port-file=s', 'key=s', 'kid=s', 'issuer=s', 'party=s', 'admin=s', 'token-file=s',
     'workspace=s@')
   or exit 2;
 
@@ -126,7 +126,7 @@ Mojo::IOLoop->recurring(1 => sub {
     })->catch(sub { })->finally(sub { $busy = 0 });
 });
 
-my $daemon = Mojo::Server::Daemon->new(app => $app, listen => [$opt{listen}], silent => 1)->start;
+my $daemon = Mojo::Server::Daemon->new(app => $app, listen => @{$opt{listen}} ? $opt{listen} : ['http://127.0.0.1:0'], silent => 1)->start;
 
 open my $file, '>', "$opt{'port-file'}.new" or die "$opt{'port-file'}: $!\n";
 print $file $daemon->ports->[0], "\n";

@@ -69,8 +69,9 @@ ngx_http_lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_lines_main_conf_t *lmcf = conf;
 
-    ngx_int_t   n;
-    ngx_str_t  *value, s;
+    ngx_int_t    n;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i, plain;
 
     if (lmcf->probe.len) {
         return "is duplicate";
@@ -80,15 +81,22 @@ ngx_http_lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lmcf->probe_timeout = NGX_HTTP_LINES_PROBE_TIMEOUT;
 
-    if (cf->args->nelts == 3) {
+    plain = 0;
 
-        s.data = value[2].data + sizeof("timeout=") - 1;
-        s.len = value[2].len - (sizeof("timeout=") - 1);
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_http_lines_carrier_is_plain(&value[i])) {
+            plain = 1;
+            continue;
+        }
+
+        s.data = value[i].data + sizeof("timeout=") - 1;
+        s.len = value[i].len - (sizeof("timeout=") - 1);
 
         n = NGX_ERROR;
 
-        if (value[2].len > sizeof("timeout=") - 1
-            && ngx_strncmp(value[2].data, "timeout=", sizeof("timeout=") - 1)
+        if (value[i].len > sizeof("timeout=") - 1
+            && ngx_strncmp(value[i].data, "timeout=", sizeof("timeout=") - 1)
                == 0)
         {
             n = ngx_parse_time(&s, 0);
@@ -97,7 +105,7 @@ ngx_http_lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (n <= 0 || n > 5 * 60 * 1000) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid parameter \"%V\" in \"lines_probe\"",
-                               &value[2]);
+                               &value[i]);
             return NGX_CONF_ERROR;
         }
 
@@ -108,7 +116,7 @@ ngx_http_lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return ngx_http_lines_carrier_require(cf, lmcf,
                                           NGX_HTTP_LINES_LOCATION_PROBE,
-                                          &value[0], &value[1]);
+                                          &value[0], &value[1], plain);
 }
 
 

@@ -144,6 +144,13 @@ ngx_http_lines_checkup_answered(void *data, ngx_http_lines_result_t *result)
     } else if (result->elapsed >= checkup->lmcf->probe_timeout) {
         rc = ngx_lines_health_down(pool, "probe_timeout", &checkup->health);
 
+    } else if (result->transport == NGX_HTTP_LINES_UNSENT
+               && ngx_http_lines_carrier_refused(checkup->lmcf,
+                                               NGX_HTTP_LINES_LOCATION_PROBE))
+    {
+        /* that tells nothing of the line */
+        rc = NGX_ERROR;
+
     } else if (result->transport == NGX_HTTP_LINES_UNSENT) {
         rc = ngx_lines_health_down(pool, "probe_unreachable",
                                    &checkup->health);

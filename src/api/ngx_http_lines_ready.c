@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_ready.h"
+#include "ngx_http_lines_carrier.h"
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_metrics.h"
 #include "ngx_http_lines_jwks.h"
@@ -117,6 +118,14 @@ ngx_http_lines_ready_others(ngx_http_lines_main_conf_t *lmcf, u_char *p,
         status = jwks[i]->entry->fails ? "stale" : "ok";
     }
 
+    /* nothing is wrong with the other side: nothing is sent there */
+
+    if (status
+        && ngx_http_lines_carrier_refused(lmcf, NGX_HTTP_LINES_LOCATION_JWKS))
+    {
+        status = "insecure";
+    }
+
     if (status) {
         p = ngx_slprintf(p, last, ",\"jwks\":{\"status\":\"%s\"}", status);
     }
@@ -134,6 +143,12 @@ ngx_http_lines_ready_others(ngx_http_lines_main_conf_t *lmcf, u_char *p,
 
         status = (up == 0 && down == 0) ? "unknown"
                                         : (down > up) ? "unreachable" : "ok";
+
+        if (ngx_http_lines_carrier_refused(lmcf,
+                                           NGX_HTTP_LINES_LOCATION_BILLING))
+        {
+            status = "insecure";
+        }
 
         p = ngx_slprintf(p, last, ",\"billing\":{\"status\":\"%s\"}",
                          status);

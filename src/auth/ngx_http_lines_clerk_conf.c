@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_access.h"
+#include "ngx_http_lines_carrier.h"
 #include "ngx_http_lines_clerk.h"
 
 
@@ -110,6 +111,11 @@ ngx_http_lines_clerk_arg(ngx_conf_t *cf, ngx_http_lines_clerk_args_t *args,
     ngx_lines_jwt_options_t  *options;
 
     options = &args->clerk->options;
+
+    if (ngx_http_lines_carrier_is_plain(arg)) {
+        args->jwks.plain = 1;
+        return NGX_CONF_OK;
+    }
 
     p = (u_char *) ngx_strlchr(arg->data, arg->data + arg->len, '=');
 
@@ -249,10 +255,13 @@ ngx_http_lines_clerk_check(ngx_conf_t *cf, ngx_http_lines_clerk_args_t *args)
         return NGX_CONF_ERROR;
     }
 
-    if (args->key_file.len && (jwks->ttl || jwks->stale || jwks->cooldown)) {
+    if (args->key_file.len
+        && (jwks->ttl || jwks->stale || jwks->cooldown || jwks->plain))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_clerk\" with key_file= has no use for "
-                           "jwks_ttl=, jwks_stale= and jwks_cooldown=");
+                           "jwks_ttl=, jwks_stale=, jwks_cooldown= and "
+                           "plain=");
         return NGX_CONF_ERROR;
     }
 

@@ -59,6 +59,7 @@ typedef struct {
     ngx_msec_t                      ttl;
     ngx_msec_t                      stale;
     ngx_msec_t                      cooldown;
+    ngx_uint_t                      plain;      /* flag: plain=loopback */
     u_char                          id[NGX_LINES_SHA256_LEN];
                                                 /* of issuer and location, or
                                                    of the file's keys */

@@ -48,12 +48,13 @@ ngx_http_lines_jwks_add(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf,
         }
 
         if (known[i]->ttl != like->ttl || known[i]->stale != like->stale
-            || known[i]->cooldown != like->cooldown)
+            || known[i]->cooldown != like->cooldown
+            || known[i]->plain != like->plain)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"lines_clerk\" names the keys \"%V\" again, "
-                               "but with another jwks_ttl, jwks_stale or "
-                               "jwks_cooldown", &like->uri);
+                               "but with another jwks_ttl, jwks_stale, "
+                               "jwks_cooldown or plain", &like->uri);
             return NULL;
         }
 
@@ -62,7 +63,7 @@ ngx_http_lines_jwks_add(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf,
 
     if (ngx_http_lines_carrier_require(cf, lmcf,
                                        NGX_HTTP_LINES_LOCATION_JWKS, &name,
-                                       &like->uri)
+                                       &like->uri, like->plain)
         != NGX_CONF_OK)
     {
         return NULL;

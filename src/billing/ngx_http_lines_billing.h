@@ -44,6 +44,7 @@ struct ngx_http_lines_billing_conf_s {
     ngx_msec_t                     budget;       /* for 409 and 429 */
     ngx_msec_t                     timeout;      /* of a call with repeats */
     ngx_uint_t                     livemode;     /* flag: by the key's kind */
+    ngx_uint_t                     plain;        /* flag: plain=loopback */
     ngx_array_t                    plans;        /* ngx_http_lines_billing_
                                                     plan_t */
 };

@@ -102,7 +102,7 @@ ngx_http_lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return ngx_http_lines_carrier_require(cf, lmcf,
                                           NGX_HTTP_LINES_LOCATION_BILLING,
-                                          &name, &bcf->uri);
+                                          &name, &bcf->uri, bcf->plain);
 }
 
 
@@ -220,6 +220,11 @@ ngx_http_lines_billing_parameter(ngx_conf_t *cf,
      && ngx_strncmp(value->data, name, sizeof(name) - 1) == 0                 \
      && (v.data = value->data + sizeof(name) - 1,                             \
          v.len = value->len - (sizeof(name) - 1)))
+
+    if (ngx_http_lines_carrier_is_plain(value)) {
+        bcf->plain = 1;
+        return NGX_OK;
+    }
 
     if (ngx_http_lines_billing_is("key_file=")) {
         *key_file = v;
@@ -352,8 +357,8 @@ ngx_http_lines_billing_variables(ngx_conf_t *cf)
 
 
 /*
- * The key shows in a billing call and nowhere else: not in a log format, not
- * in another location that a mistake puts it in.
+ * The key shows in a billing call that the guard let go and nowhere else: not
+ * in a log format, not in another location that a mistake puts it in.
  */
 
 static ngx_int_t
@@ -372,6 +377,13 @@ ngx_http_lines_billing_key_variable(ngx_http_request_t *r,
     carrier = ngx_http_lines_carrier_find(r);
 
     if (carrier == NULL || !carrier->billing || r != carrier->subrequest) {
+        return NGX_OK;
+    }
+
+    if (!carrier->passed) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: $lines_billing_key is asked for before it is "
+                      "known where the call goes: it is empty");
         return NGX_OK;
     }
 

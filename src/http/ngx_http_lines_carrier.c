@@ -12,6 +12,7 @@
 
 #include "ngx_http_lines_carrier.h"
 #include "ngx_http_lines_call.h"
+#include "ngx_http_lines_guard.h"
 
 
 static ngx_connection_t *ngx_http_lines_carrier_connect(
@@ -216,6 +217,28 @@ ngx_http_lines_carrier_call(ngx_http_lines_carrier_t *carrier,
                       "lines: a call on a busy carrier");
         return NGX_ERROR;
     }
+
+    carrier->location = ngx_http_lines_guard_location(carrier->lmcf,
+                                                      &call->uri);
+
+#if (LINES_FAILPOINTS)
+
+    /* lines_billing_debug calls what it likes, by the rules of the first */
+
+    if (carrier->location == NULL && carrier->lmcf->locations) {
+        carrier->location = carrier->lmcf->locations->elts;
+    }
+
+#endif
+
+    if (carrier->location == NULL) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a call to \"%V\", which no directive names",
+                      &call->uri);
+        return NGX_ERROR;
+    }
+
+    carrier->passed = 0;
 
     r = carrier->request;
 
@@ -547,10 +570,13 @@ ngx_http_lines_carrier_drop(ngx_http_lines_carrier_t *carrier)
 ngx_http_lines_carrier_t *
 ngx_http_lines_carrier_find(ngx_http_request_t *r)
 {
-    ngx_log_t  *log;
+    return ngx_http_lines_carrier_of(r->main->connection->log);
+}
 
-    log = r->main->connection->log;
 
+ngx_http_lines_carrier_t *
+ngx_http_lines_carrier_of(ngx_log_t *log)
+{
     if (log->handler != ngx_http_lines_carrier_log) {
         return NULL;
     }

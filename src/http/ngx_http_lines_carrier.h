@@ -30,7 +30,8 @@
 #include "ngx_http_lines_conf.h"
 
 
-typedef struct ngx_http_lines_carrier_s  ngx_http_lines_carrier_t;
+typedef struct ngx_http_lines_carrier_s   ngx_http_lines_carrier_t;
+typedef struct ngx_http_lines_location_s  ngx_http_lines_location_t;
 
 
 /* what became of a call */
@@ -109,7 +110,14 @@ struct ngx_http_lines_carrier_s {
     ngx_http_lines_result_t         result;
     ngx_msec_t                      start;
 
+    /* the guard's */
+    ngx_http_lines_location_t      *location;
+    ngx_http_handler_pt             content;    /* of the location */
+    ngx_event_get_peer_pt           get;        /* of the balancer */
+    ngx_event_free_peer_pt          free;
+
     unsigned                        billing:1;  /* $lines_billing_key shows */
+    unsigned                        passed:1;   /* the guard let it go */
     unsigned                        calling:1;
     unsigned                        destroyed:1;
 };
@@ -147,6 +155,9 @@ void ngx_http_lines_carrier_destroy(ngx_http_lines_carrier_t *carrier);
 /* the carrier whose (sub)request this is, or NULL for a client's */
 ngx_http_lines_carrier_t *ngx_http_lines_carrier_find(ngx_http_request_t *r);
 
+/* the same by a connection's log */
+ngx_http_lines_carrier_t *ngx_http_lines_carrier_of(ngx_log_t *log);
+
 
 /*
  * The locations.  A directive that names an internal location says so with
@@ -163,10 +174,25 @@ typedef enum {
 } ngx_http_lines_location_e;
 
 
-/* name: the directive's; uri: checked to begin with "/" */
+/*
+ * name: the directive's; uri: checked to begin with "/"; plain, a flag: calls
+ * may go without TLS to loopback addresses and sockets.
+ */
+
 char *ngx_http_lines_carrier_require(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf, ngx_http_lines_location_e kind,
-    ngx_str_t *name, ngx_str_t *uri);
+    ngx_str_t *name, ngx_str_t *uri, ngx_uint_t plain);
+
+/* flag: this parameter of a directive is plain=loopback */
+#define ngx_http_lines_carrier_is_plain(value)                                \
+    ((value)->len == sizeof("plain=loopback") - 1                             \
+     && ngx_strncmp((value)->data, "plain=loopback",                          \
+                    sizeof("plain=loopback") - 1)                             \
+        == 0)
+
+/* flag: the last call of this kind from this worker was not let go */
+ngx_uint_t ngx_http_lines_carrier_refused(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_location_e kind);
 
 ngx_int_t ngx_http_lines_carrier_check(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf);

@@ -13,19 +13,11 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_carrier.h"
+#include "ngx_http_lines_guard.h"
 
 
 #define NGX_HTTP_LINES_BILLING_BUFFER  (64 * 1024)
 #define NGX_HTTP_LINES_JWKS_BUFFER     (256 * 1024)
-
-
-typedef struct {
-    ngx_http_lines_location_e    kind;
-    ngx_str_t                    name;
-    ngx_str_t                    uri;
-    u_char                      *file;
-    ngx_uint_t                   line;
-} ngx_http_lines_location_t;
 
 
 static ngx_http_conf_ctx_t *ngx_http_lines_location_server(ngx_conf_t *cf,
@@ -37,9 +29,14 @@ static ngx_http_core_loc_conf_t *ngx_http_lines_location_match(
 static ngx_http_core_loc_conf_t *ngx_http_lines_location_match_static(
     ngx_http_location_tree_node_t *node, ngx_str_t *uri, ngx_uint_t *exact);
 static ngx_int_t ngx_http_lines_location_check(ngx_conf_t *cf,
-    ngx_http_lines_location_t *location, ngx_http_core_loc_conf_t *clcf);
-static ngx_http_upstream_conf_t *ngx_http_lines_location_proxy(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf, ngx_http_lines_location_t *location,
     ngx_http_core_loc_conf_t *clcf);
+static ngx_int_t ngx_http_lines_location_tls(ngx_conf_t *cf,
+    ngx_http_lines_location_t *location, ngx_http_upstream_conf_t *ucf);
+static ngx_uint_t ngx_http_lines_location_plain(
+    ngx_http_upstream_srv_conf_t *uscf);
+static ngx_http_upstream_conf_t *ngx_http_lines_location_proxy(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf, ngx_http_core_loc_conf_t *clcf);
 static ngx_int_t ngx_http_lines_location_refuse(ngx_conf_t *cf,
     ngx_http_lines_location_t *location, const char *why);
 
@@ -47,7 +44,7 @@ static ngx_int_t ngx_http_lines_location_refuse(ngx_conf_t *cf,
 char *
 ngx_http_lines_carrier_require(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf, ngx_http_lines_location_e kind,
-    ngx_str_t *name, ngx_str_t *uri)
+    ngx_str_t *name, ngx_str_t *uri, ngx_uint_t plain)
 {
     ngx_http_lines_location_t  *location;
 
@@ -76,8 +73,29 @@ ngx_http_lines_carrier_require(ngx_conf_t *cf,
     location->uri = *uri;
     location->file = cf->conf_file ? cf->conf_file->file.name.data : NULL;
     location->line = cf->conf_file ? cf->conf_file->line : 0;
+    location->plain = plain;
+    location->refused = 0;
 
     return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_http_lines_carrier_refused(ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_lines_location_e kind)
+{
+    ngx_uint_t                  i;
+    ngx_http_lines_location_t  *location;
+
+    location = lmcf->locations ? lmcf->locations->elts : NULL;
+
+    for (i = 0; location && i < lmcf->locations->nelts; i++) {
+        if (location[i].kind == kind && location[i].refused) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -104,12 +122,14 @@ ngx_http_lines_carrier_check(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
 
         clcf = ngx_http_lines_location_find(lmcf->carrier_ctx, &location[i]);
 
-        if (ngx_http_lines_location_check(cf, &location[i], clcf) != NGX_OK) {
+        if (ngx_http_lines_location_check(cf, lmcf, &location[i], clcf)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
 
-    return NGX_OK;
+    return ngx_http_lines_guard_init(cf, lmcf);
 }
 
 
@@ -308,7 +328,8 @@ ngx_http_lines_location_match_static(ngx_http_location_tree_node_t *node,
 
 static ngx_int_t
 ngx_http_lines_location_check(ngx_conf_t *cf,
-    ngx_http_lines_location_t *location, ngx_http_core_loc_conf_t *clcf)
+    ngx_http_lines_main_conf_t *lmcf, ngx_http_lines_location_t *location,
+    ngx_http_core_loc_conf_t *clcf)
 {
     ngx_uint_t                 once;
     ngx_http_upstream_conf_t  *ucf;
@@ -318,7 +339,7 @@ ngx_http_lines_location_check(ngx_conf_t *cf,
             "is a location that clients can reach: it lacks \"internal\"");
     }
 
-    ucf = ngx_http_lines_location_proxy(cf, clcf);
+    ucf = ngx_http_lines_location_proxy(cf, lmcf, clcf);
 
     if (ucf == NULL) {
         return ngx_http_lines_location_refuse(cf, location,
@@ -382,75 +403,153 @@ ngx_http_lines_location_check(ngx_conf_t *cf,
             "of less than 256k: longer answers would be lost");
     }
 
-#if (NGX_HTTP_SSL)
+    return ngx_http_lines_location_tls(cf, location, ucf);
+}
 
-    /* set for https, and where variables leave the scheme open */
 
-    if (ucf->ssl == NULL || ucf->ssl->ctx == NULL) {
+/*
+ * An early word; the guard decides.  nginx keeps to itself whether it is https,
+ * but what may not go plain must be verified whatever the scheme.
+ */
+
+static ngx_int_t
+ngx_http_lines_location_tls(ngx_conf_t *cf,
+    ngx_http_lines_location_t *location, ngx_http_upstream_conf_t *ucf)
+{
+    if (location->plain && ngx_http_lines_location_plain(ucf->upstream)) {
         return NGX_OK;
     }
+
+#if (NGX_HTTP_SSL || NGX_COMPAT)
 
     /* nginx itself asks for the trusted certificate once this is on */
 
     if (ucf->ssl_verify != 1) {
         return ngx_http_lines_location_refuse(cf, location,
-            "is a location that proxies to https without "
-            "\"proxy_ssl_verify on\" and \"proxy_ssl_trusted_certificate\"");
+            location->plain
+            ? "is a location that proxies to other than loopback addresses "
+              "and sockets without \"proxy_ssl_verify on\" and "
+              "\"proxy_ssl_trusted_certificate\""
+            : "is a location that proxies without \"proxy_ssl_verify on\" and "
+              "\"proxy_ssl_trusted_certificate\": it needs https, or, for "
+              "plain http on this machine, the parameter \"plain=loopback\"");
     }
 
     if (ucf->ssl_server_name != 1) {
         return ngx_http_lines_location_refuse(cf, location,
-            "is a location that proxies to https without "
-            "\"proxy_ssl_server_name on\"");
+            "is a location that proxies without \"proxy_ssl_server_name on\"");
     }
 
-    if (ucf->ssl_name == NULL) {
+    if (!ngx_http_lines_guard_verifies(ucf)) {
         return ngx_http_lines_location_refuse(cf, location,
-            "is a location that proxies to https without "
-            "\"proxy_ssl_name\"");
+            "is a location that proxies without \"proxy_ssl_name\"");
     }
 
-#endif
+    /*
+     * Before 1.23.1 there is a context for https and for variables only.
+     * Since then locations share it: that it is there says nothing.
+     */
+
+    if (ucf->ssl == NULL) {
+        return ngx_http_lines_location_refuse(cf, location,
+            location->plain
+            ? "is a location that proxies by plain http to other than loopback "
+              "addresses and sockets"
+            : "is a location that proxies by plain http: it needs https, or, "
+              "on this machine, the parameter \"plain=loopback\"");
+    }
 
     return NGX_OK;
+
+#else
+
+    return ngx_http_lines_location_refuse(cf, location,
+        "is a location whose calls need TLS, which this nginx does not have, "
+        "or, on this machine, the parameter \"plain=loopback\"");
+
+#endif
 }
 
 
-/* NULL: the location does not proxy by HTTP */
+/* flag: as far as it is known, its peers are loopback addresses and sockets */
+
+static ngx_uint_t
+ngx_http_lines_location_plain(ngx_http_upstream_srv_conf_t *uscf)
+{
+    ngx_uint_t                   i, n;
+    ngx_http_upstream_server_t  *server;
+
+    if (uscf == NULL || uscf->servers == NULL) {
+        return 1;
+    }
+
+    server = uscf->servers->elts;
+
+    for (i = 0; i < uscf->servers->nelts; i++) {
+        for (n = 0; n < server[i].naddrs; n++) {
+            if (!ngx_http_lines_guard_is_local(server[i].addrs[n].sockaddr)) {
+                return 0;
+            }
+        }
+    }
+
+    return 1;
+}
+
+
+/*
+ * NULL: the location surely does not proxy by HTTP.  All that pass requests on
+ * begin with the same structure; with a variable, nothing in it tells them
+ * apart, and the guard does.
+ */
 
 static ngx_http_upstream_conf_t *
-ngx_http_lines_location_proxy(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+ngx_http_lines_location_proxy(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf,
+    ngx_http_core_loc_conf_t *clcf)
 {
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, n;
     ngx_module_t             **modules;
-    ngx_http_upstream_conf_t  *ucf;
+    ngx_http_upstream_conf_t  *ucf, *proxy;
+    static const char         *others[] = {
+        "ngx_http_fastcgi_module", "ngx_http_grpc_module",
+        "ngx_http_memcached_module", "ngx_http_scgi_module",
+        "ngx_http_uwsgi_module", NULL
+    };
 
-    modules = cf->cycle->modules;
-
-    for (i = 0; modules[i]; i++) {
-
-        if (modules[i]->type != NGX_HTTP_MODULE
-            || ngx_strcmp(modules[i]->name, "ngx_http_proxy_module") != 0)
-        {
-            continue;
-        }
-
-        ucf = clcf->loc_conf[modules[i]->ctx_index];
-
-        if (ucf->upstream) {
-            return ucf;
-        }
-
-#if (NGX_HTTP_SSL)
-        if (ucf->ssl && ucf->ssl->ctx) {
-            return ucf;
-        }
-#endif
-
+    if (clcf->handler == NULL) {
         return NULL;
     }
 
-    return NULL;
+    modules = cf->cycle->modules;
+    proxy = NULL;
+
+    for (i = 0; modules[i]; i++) {
+
+        if (modules[i]->type != NGX_HTTP_MODULE) {
+            continue;
+        }
+
+        if (ngx_strcmp(modules[i]->name, "ngx_http_proxy_module") == 0) {
+            lmcf->proxy = modules[i]->ctx_index;
+            proxy = clcf->loc_conf[lmcf->proxy];
+            continue;
+        }
+
+        for (n = 0; others[n]; n++) {
+
+            if (ngx_strcmp(modules[i]->name, others[n]) != 0) {
+                continue;
+            }
+
+            ucf = clcf->loc_conf[modules[i]->ctx_index];
+
+            if (ucf->upstream) {
+                return NULL;
+            }
+        }
+    }
+
+    return proxy;
 }
 
 

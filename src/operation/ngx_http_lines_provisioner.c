@@ -32,18 +32,33 @@ ngx_http_lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_lines_main_conf_t *lmcf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t   *value;
+    ngx_uint_t   plain;
 
     if (lmcf->provisioner.len) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
+    plain = 0;
+
+    if (cf->args->nelts == 3) {
+
+        if (!ngx_http_lines_carrier_is_plain(&value[2])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of "
+                               "\"lines_provisioner\"", &value[2]);
+            return NGX_CONF_ERROR;
+        }
+
+        plain = 1;
+    }
+
     lmcf->provisioner = value[1];
 
     return ngx_http_lines_carrier_require(cf, lmcf,
                                           NGX_HTTP_LINES_LOCATION_PROVISIONER,
-                                          &value[0], &value[1]);
+                                          &value[0], &value[1], plain);
 }
 
 

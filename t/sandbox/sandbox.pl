@@ -13,14 +13,16 @@ use Pod::Usage qw(pod2usage);
 use Sandbox;
 use Sandbox::Store;
 
-my %opt = (listen => 'http://127.0.0.1:12111');
+my %opt;
 
 GetOptions(
-    \%opt,            'listen=s', 'port-file=s', 'public-url=s', 'secret-key=s', 'webhook-url=s',
+    \%opt,            'listen=s@', 'port-file=s', 'public-url=s', 'secret-key=s', 'webhook-url=s',
     'webhook-secret=s@', 'state=s', 'exit-with-parent', 'help'
 ) or pod2usage(2);
 
 pod2usage(-verbose => 1) if $opt{help};
+
+my @listen = @{$opt{listen} // ['http://127.0.0.1:12111']};
 
 my $app = Sandbox->new(
     mode            => 'production',
@@ -33,7 +35,7 @@ my $app = Sandbox->new(
 # Answers held back on purpose and pooled connections of a proxy outlive the daemon's own defaults.
 my $daemon = Mojo::Server::Daemon->new(
     app                => $app,
-    listen             => [$opt{listen}],
+    listen             => \@listen,
     inactivity_timeout => 900,
     keep_alive_timeout => 900,
     max_requests       => 1_000_000,
@@ -43,7 +45,7 @@ my $daemon = Mojo::Server::Daemon->new(
 my $port = $daemon->ports->[0];
 
 # Links name the address that a browser on this machine can open.
-my ($host) = $opt{listen} =~ m{^\w+://(\[[^\]]*\]|[^:/?]*)};
+my ($host) = $listen[0] =~ m{^\w+://(\[[^\]]*\]|[^:/?]*)};
 $host = '127.0.0.1' if $host =~ /^(?:\*|0\.0\.0\.0|\[::\])?$/;
 
 $app->base_url($opt{'public-url'} // "http://$host:$port");
@@ -77,7 +79,8 @@ sandbox.pl - a stateful stand-in for Stripe's servers
 
 =item --listen URL
 
-Where to listen, C<http://127.0.0.1:12111> by default. Port 0 takes any free port.
+Where to listen, C<http://127.0.0.1:12111> by default. Port 0 takes any free port. May be given again, as for TLS:
+C<https://0.0.0.0:12443?cert=FILE&key=FILE>; links and the port file speak of the first.
 
 =item --port-file FILE
 

@@ -103,9 +103,10 @@ location = @{[$self->uri]} {
 END
 }
 
-# options: parameters; a list repeats one, undef leaves one out
+# options: parameters; a list repeats one, undef leaves one out; without TLS the
+# keys may come over loopback all the same
 sub directive ($self, %options) {
-    %options = (issuer => $self->issuer, (exists $options{key_file} ? () : (jwks => $self->uri)), %options);
+    %options = (issuer => $self->issuer, (exists $options{key_file} ? () : (jwks => $self->uri, plain => $self->{tls} ? undef : 'loopback')), %options);
 
     my @arguments = map {
         my $name = $_;

@@ -51,13 +51,13 @@ sub http ($self) {
     my $port = $self->via // $self->sandbox->port;
 
     my $text = <<"END";
-    lines_billing /_lines/billing/ key_file=$key deployment=@{[$self->deployment]} budget=1s timeout=6s;
+    lines_billing /_lines/billing/ key_file=$key deployment=@{[$self->deployment]} plain=loopback budget=1s timeout=6s;
     lines_billing_plan growth price=price_growth;
     lines_billing_plan starter price=price_starter;
     lines_operations @{[$self->operations]};
     upstream billing { server 127.0.0.1:$port; keepalive 8; }
 END
-    $text .= "    lines_provisioner /_lines/provisioner;\n" if $self->provisioner;
+    $text .= "    lines_provisioner /_lines/provisioner plain=loopback;\n" if $self->provisioner;
 
     return $text;
 }

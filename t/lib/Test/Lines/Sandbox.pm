@@ -36,7 +36,8 @@ Without: C<< Test::Lines::Sandbox->new(dir => $dir)->start >>.
 
 Options: C<webhook_url>, C<webhook_secret> (default "whsec_test"; an array for
 two), C<secret_key> (default "sk_test_lines"), C<public_url>, C<state> (1 keeps
-the state over a restart), C<port>, C<name>, C<dir>.
+the state over a restart), C<port>, C<name>, C<dir>, C<tls>, C<< {port => 12443, cert => $file, key => $file} >>,
+to listen with TLS besides.
 
 A method dies where the sandbox refuses what it asks for.
 
@@ -47,7 +48,7 @@ has dir            => sub ($self) { $self->t->dir };
 has port           => sub { Test::Lines::Port::free_port() };
 has secret_key     => 'sk_test_lines';
 has webhook_secret => 'whsec_test';
-has [qw(t webhook_url public_url state)];
+has [qw(t webhook_url public_url state tls)];
 
 has root   => sub { Mojo::File::path(__FILE__)->to_abs->dirname->dirname->dirname->dirname->dirname };
 has client => sub ($self) { Test::Lines::Client->new(host => '127.0.0.1', port => $self->port) };
@@ -72,6 +73,10 @@ sub start ($self) {
         '--exit-with-parent',
         (map { ('--webhook-secret' => $_) } ref $secrets ? @$secrets : $secrets),
     );
+
+    if (my $tls = $self->tls) {
+        push @options, '--listen' => "https://127.0.0.1:$tls->{port}?cert=$tls->{cert}&key=$tls->{key}";
+    }
 
     push @options, '--webhook-url' => $self->webhook_url if defined $self->webhook_url;
     push @options, '--public-url'  => $self->public_url  if defined $self->public_url;

@@ -1,0 +1,529 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_guard.h"
+
+
+static ngx_int_t ngx_http_lines_guard_phase(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_guard_content(ngx_http_request_t *r);
+static const char *ngx_http_lines_guard_judge(ngx_http_request_t *r,
+    ngx_http_lines_carrier_t *carrier);
+static const char *ngx_http_lines_guard_plain(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lines_guard_is_tls(ngx_http_upstream_t *u);
+static ngx_int_t ngx_http_lines_guard_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc,
+    void *data, ngx_uint_t state);
+static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_connection_t *c,
+    ngx_http_upstream_conf_t *ucf);
+static ngx_str_t *ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf);
+static void ngx_http_lines_guard_mark(void *data);
+static void ngx_http_lines_guard_refuse(ngx_http_lines_carrier_t *carrier,
+    const char *why);
+
+
+ngx_int_t
+ngx_http_lines_guard_init(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t                         i;
+    ngx_http_handler_pt               *h;
+    ngx_http_core_main_conf_t         *cmcf;
+    ngx_http_upstream_srv_conf_t     **uscfp;
+    ngx_http_upstream_main_conf_t     *umcf;
+    ngx_http_lines_guard_upstream_t   *upstream;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_lines_guard_phase;
+
+    /* all of them: a variable in proxy_pass may name any */
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    lmcf->upstreams = ngx_array_create(cf->pool, umcf->upstreams.nelts + 1,
+                                     sizeof(ngx_http_lines_guard_upstream_t));
+    if (lmcf->upstreams == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        upstream = ngx_array_push(lmcf->upstreams);
+        if (upstream == NULL) {
+            return NGX_ERROR;
+        }
+
+        upstream->uscf = uscfp[i];
+        upstream->init = uscfp[i]->peer.init;
+
+        uscfp[i]->peer.init = ngx_http_lines_guard_init_peer;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_http_lines_location_t *
+ngx_http_lines_guard_location(ngx_http_lines_main_conf_t *lmcf,
+    ngx_str_t *uri)
+{
+    ngx_uint_t                  i;
+    ngx_http_lines_location_t  *location, *found;
+
+    if (lmcf->locations == NULL) {
+        return NULL;
+    }
+
+    location = lmcf->locations->elts;
+    found = NULL;
+
+    for (i = 0; i < lmcf->locations->nelts; i++) {
+
+        if (uri->len < location[i].uri.len
+            || ngx_memcmp(uri->data, location[i].uri.data,
+                          location[i].uri.len)
+               != 0)
+        {
+            continue;
+        }
+
+        /* of two directives with one location, the stricter */
+
+        if (found == NULL || location[i].uri.len > found->uri.len
+            || (location[i].uri.len == found->uri.len && !location[i].plain))
+        {
+            found = &location[i];
+        }
+    }
+
+    return found;
+}
+
+
+/* subrequests have no access phase; this one comes last before the content */
+
+static ngx_int_t
+ngx_http_lines_guard_phase(ngx_http_request_t *r)
+{
+    ngx_http_lines_carrier_t  *carrier;
+
+    carrier = ngx_http_lines_carrier_find(r);
+
+    if (carrier == NULL) {
+        return NGX_DECLINED;
+    }
+
+    carrier->passed = 0;
+
+    if (r != carrier->subrequest) {
+
+        /* what an answer makes nginx include, say */
+
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: \"%V\" was asked for by a call, "
+                      "and is refused", &r->uri);
+        return NGX_HTTP_FORBIDDEN;
+    }
+
+    if (r->content_handler) {
+        carrier->content = r->content_handler;
+        r->content_handler = ngx_http_lines_guard_content;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * All modules that proxy end their content handler with ngx_http_upstream_
+ * init(), which leaves a request alone that waits for aio: so the handler does
+ * its part, the upstream, its settings and its URL, and no more.
+ */
+
+static ngx_int_t
+ngx_http_lines_guard_content(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    const char                *why;
+    ngx_http_lines_carrier_t  *carrier;
+
+    carrier = ngx_http_lines_carrier_find(r);
+
+    r->aio = 1;
+    rc = carrier->content(r);
+    r->aio = 0;
+
+    if (rc != NGX_DONE || r->upstream == NULL) {
+        return rc;
+    }
+
+    why = ngx_http_lines_guard_judge(r, carrier);
+
+    if (why) {
+        ngx_http_lines_guard_refuse(carrier, why);
+
+        /* it was never begun: nothing may be read out of it */
+        r->upstream = NULL;
+
+        ngx_http_finalize_request(r, NGX_HTTP_SERVICE_UNAVAILABLE);
+        return NGX_DONE;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines guard: tls:%ui",
+                   ngx_http_lines_guard_is_tls(r->upstream));
+
+    carrier->passed = 1;
+    carrier->location->refused = 0;
+
+    ngx_http_upstream_init(r);
+
+    return NGX_DONE;
+}
+
+
+/* NULL: it may go on to its peer; else why it must not */
+
+static const char *
+ngx_http_lines_guard_judge(ngx_http_request_t *r,
+    ngx_http_lines_carrier_t *carrier)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if ((void *) u->conf != r->loc_conf[carrier->lmcf->proxy]) {
+        return "would not go through \"proxy_pass\"";
+    }
+
+    if (ngx_http_lines_guard_is_tls(u)) {
+        return NULL;
+    }
+
+    if (carrier->location->plain) {
+        return ngx_http_lines_guard_plain(r);
+    }
+
+    return u->ssl ? "would go over https without \"proxy_ssl_verify on\", "
+                    "\"proxy_ssl_server_name on\" and \"proxy_ssl_name\""
+                  : "would go over plain http, without \"plain=loopback\"";
+}
+
+
+/* where ngx_http_upstream_init_request() looks for peers, in its order */
+
+static const char *
+ngx_http_lines_guard_plain(ngx_http_request_t *r)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_t             *u;
+    ngx_http_upstream_srv_conf_t    *uscf, **uscfp;
+    ngx_http_upstream_resolved_t    *resolved;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    u = r->upstream;
+    uscf = u->conf->upstream;
+    resolved = u->resolved;
+
+    if (resolved) {
+
+        umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+        uscfp = umcf->upstreams.elts;
+        uscf = NULL;
+
+        for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+            if (uscfp[i]->host.len == resolved->host.len
+                && ((uscfp[i]->port == 0 && resolved->no_port)
+                    || uscfp[i]->port == resolved->port)
+                && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
+                                   resolved->host.len)
+                   == 0)
+            {
+                uscf = uscfp[i];
+                break;
+            }
+        }
+
+        if (uscf == NULL && resolved->sockaddr == NULL) {
+            return "would go to a name that is yet to be resolved, without "
+                   "verified TLS: \"plain=loopback\" needs an address, "
+                   "a socket or an upstream";
+        }
+
+        if (uscf == NULL) {
+            return ngx_http_lines_guard_is_local(resolved->sockaddr)
+                   ? NULL
+                   : "would go to other than a loopback address or a socket, "
+                     "without verified TLS";
+        }
+    }
+
+    /* the peer is looked at when it is chosen: see to it that it will be */
+
+    if (uscf == NULL || uscf->peer.init != ngx_http_lines_guard_init_peer) {
+        return "would go to an upstream whose peers cannot be looked at, "
+               "without verified TLS";
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_guard_is_tls(ngx_http_upstream_t *u)
+{
+    return u->ssl && ngx_http_lines_guard_verifies(u->conf);
+}
+
+
+/*
+ * There under NGX_COMPAT whatever this module was configured with; where there
+ * is neither, the nginx that loads the module has no TLS.
+ */
+
+ngx_uint_t
+ngx_http_lines_guard_verifies(ngx_http_upstream_conf_t *ucf)
+{
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+    return ucf->ssl_verify == 1 && ucf->ssl_server_name == 1
+           && ucf->ssl_name != NULL
+           && ucf->ssl_name != NGX_CONF_UNSET_PTR;
+#else
+    return 0;
+#endif
+}
+
+
+ngx_uint_t
+ngx_http_lines_guard_is_local(struct sockaddr *sockaddr)
+{
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    u_char               *p;
+    struct sockaddr_in6  *sin6;
+#endif
+
+    switch (sockaddr->sa_family) {
+
+#if (NGX_HAVE_UNIX_DOMAIN)
+    case AF_UNIX:
+        return 1;
+#endif
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sockaddr;
+        p = sin6->sin6_addr.s6_addr;
+
+        return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)
+               || (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr) && p[12] == 127);
+#endif
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) sockaddr;
+        return (ntohl(sin->sin_addr.s_addr) >> 24) == 127;
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_lines_guard_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_int_t                         rc;
+    ngx_uint_t                        i;
+    ngx_http_upstream_t              *u;
+    ngx_http_lines_carrier_t         *carrier;
+    ngx_http_lines_main_conf_t       *lmcf;
+    ngx_http_lines_guard_upstream_t  *upstream;
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+    upstream = lmcf->upstreams->elts;
+
+    for (i = 0; upstream[i].uscf != us; i++) {
+        if (i == lmcf->upstreams->nelts - 1) {
+            return NGX_ERROR;
+        }
+    }
+
+    rc = upstream[i].init(r, us);
+
+    carrier = ngx_http_lines_carrier_find(r);
+
+    if (rc != NGX_OK || carrier == NULL) {
+        return rc;
+    }
+
+    u = r->upstream;
+
+    carrier->get = u->peer.get;
+    carrier->free = u->peer.free;
+
+    u->peer.get = ngx_http_lines_guard_get_peer;
+    u->peer.free = ngx_http_lines_guard_free_peer;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_int_t                  rc;
+    ngx_http_upstream_t       *u;
+    ngx_http_lines_carrier_t  *carrier;
+
+    u = (ngx_http_upstream_t *) ((u_char *) pc
+                                 - offsetof(ngx_http_upstream_t, peer));
+
+    carrier = ngx_http_lines_carrier_of(pc->log);
+
+    rc = carrier->get(pc, data);
+
+    if (rc != NGX_OK && rc != NGX_DONE) {
+        return rc;
+    }
+
+    if (!ngx_http_lines_guard_is_tls(u)) {
+
+        if (carrier->location->plain
+            && ngx_http_lines_guard_is_local(pc->sockaddr))
+        {
+            return rc;
+        }
+
+        ngx_http_lines_guard_refuse(carrier,
+            "would go to other than a loopback address or a socket, "
+            "without verified TLS");
+        return NGX_ERROR;
+    }
+
+    /*
+     * A connection of an upstream's keepalive was verified by the settings of
+     * the location that made it, if any, and is not verified again: one that
+     * no call was sent over, to this name, may lead to anybody.
+     */
+
+    if (rc == NGX_DONE && pc->connection && pc->connection->ssl
+        && !ngx_http_lines_guard_is_marked(pc->connection, u->conf))
+    {
+        ngx_http_lines_guard_refuse(carrier,
+            "would go over a connection that another location keeps: "
+            "it needs an upstream of its own");
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+/* before a keepalive takes the connection */
+
+static void
+ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_connection_t          *c;
+    ngx_pool_cleanup_t        *cln;
+    ngx_http_upstream_t       *u;
+    ngx_http_lines_carrier_t  *carrier;
+
+    u = (ngx_http_upstream_t *) ((u_char *) pc
+                                 - offsetof(ngx_http_upstream_t, peer));
+
+    carrier = ngx_http_lines_carrier_of(pc->log);
+    c = pc->connection;
+
+    if (c && c->pool && c->ssl && u->request_sent
+        && ngx_http_lines_guard_is_tls(u)
+        && !ngx_http_lines_guard_is_marked(c, u->conf))
+    {
+        cln = ngx_pool_cleanup_add(c->pool, 0);
+
+        if (cln) {
+            cln->handler = ngx_http_lines_guard_mark;
+            cln->data = u->conf;
+        }
+    }
+
+    carrier->free(pc, data, state);
+}
+
+
+static ngx_uint_t
+ngx_http_lines_guard_is_marked(ngx_connection_t *c,
+    ngx_http_upstream_conf_t *ucf)
+{
+    ngx_str_t           *name, *known;
+    ngx_pool_cleanup_t  *cln;
+
+    name = ngx_http_lines_guard_name(ucf);
+
+    for (cln = c->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != ngx_http_lines_guard_mark) {
+            continue;
+        }
+
+        known = ngx_http_lines_guard_name(cln->data);
+
+        if (known->len == name->len
+            && ngx_strncmp(known->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* the text of proxy_ssl_name, of settings that verify */
+
+static ngx_str_t *
+ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf)
+{
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+    return &ucf->ssl_name->value;
+#else
+    return &ucf->module;
+#endif
+}
+
+
+/* its being there says it all */
+
+static void
+ngx_http_lines_guard_mark(void *data)
+{
+}
+
+
+static void
+ngx_http_lines_guard_refuse(ngx_http_lines_carrier_t *carrier,
+    const char *why)
+{
+    ngx_http_lines_location_t  *location;
+
+    location = carrier->location;
+
+    carrier->passed = 0;
+    location->refused = 1;
+
+    ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                  "lines: \"%V\": a call to \"%V\" %s: it is not sent",
+                  &location->name, &location->uri, why);
+}

@@ -1,0 +1,45 @@
+package Test::Lines::Tls;
+use Mojo::Base -base, -signatures;
+
+use Carp qw(croak);
+
+=head1 NAME
+
+Test::Lines::Tls - authorities and certificates of a test's own
+
+=head1 SYNOPSIS
+
+    my $tls  = Test::Lines::Tls->new(t => $t)->ca('ca');
+    my $good = $tls->certificate('ca', 'good', 'api.stripe.com');   # {cert => FILE, key => FILE}
+
+    my $upstream = $t->upstream(tls => $good, json => {});
+    my $nginx = $t->nginx(server => '... proxy_ssl_trusted_certificate ' . $tls->file('ca.pem') . ';');
+
+=cut
+
+has 't';
+
+sub file ($self, $name) { $self->t->dir . "/$name" }
+
+sub _openssl ($self, @args) {
+    my $log = $self->file('openssl.log');
+    system("openssl @args >>'$log' 2>&1") == 0 or croak "openssl @args: see $log";
+}
+
+sub ca ($self, $name) {
+    my ($key, $pem) = map { $self->file("$name.$_") } qw(key pem);
+    $self->_openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout '$key' -out '$pem'");
+    return $self;
+}
+
+sub certificate ($self, $ca, $name, $host) {
+    my ($key, $csr, $pem, $ca_pem, $ca_key) = map { $self->file($_) } "$name.key", "$name.csr", "$name.pem", "$ca.pem", "$ca.key";
+    my $ext = $self->t->file("$name.ext", "subjectAltName=DNS:$host\n");
+
+    $self->_openssl("req -newkey rsa:2048 -nodes -subj /CN=$host -keyout '$key' -out '$csr'");
+    $self->_openssl("x509 -req -days 2 -in '$csr' -CA '$ca_pem' -CAkey '$ca_key' -CAcreateserial -extfile '$ext' -out '$pem'");
+
+    return {cert => $pem, key => $key};
+}
+
+1;
