@@ -133,8 +133,8 @@ my $redis = $t->redis;
 sub serves (%options) {
     state $n = 0;
 
-    my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=5s', server => 'location = /other { other; }', %options);
-    my $key   = $nginx->workspace('one' . ++$n => {plan => 'growth'});
+    my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=5s connect_timeout=10s', server => 'location = /other { other; }', %options);
+    my $key   = $nginx->wait_redis->workspace('one' . ++$n => {plan => 'growth'});
 
     my $answer = $nginx->post_json('/api/line-requests',
         {firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'}, $nginx->bearer($key));

@@ -78,7 +78,8 @@ sub stays_up ($nginx) {
     unlike $nginx->error_log, qr/exited on signal/, 'no worker has died';
 }
 
-my $redis = $t->redis;
+my $redis   = $t->redis;
+my $patient = 'timeout=5s connect_timeout=10s';
 
 subtest 'nchan, with Redis for both' => sub {
     my $nchan = load('nchan');
@@ -88,7 +89,7 @@ subtest 'nchan, with Redis for both' => sub {
         my $nginx = $t->nginx(
             %order,
             redis         => $redis,
-            redis_options => 'timeout=5s',
+            redis_options => $patient,
             workers       => 2,
             http          => "upstream messages { nchan_redis_server @{[$redis->url =~ s{/0$}{/1}r]}; }",
             server        => <<'END'
@@ -98,6 +99,7 @@ END
         );
 
         wait_for(sub { $nginx->post('/pub/first', 'x')->status =~ /^20[12]$/ }, 30, 'nchan to have its Redis');
+        $nginx->wait_redis;
 
         my $key = $nginx->workspace("order$$" . rand =~ s/\D//gr => {plan => 'growth', customer => 'cus_card'});
         my %count;
@@ -130,7 +132,7 @@ END
 # What those may know who answer behind lines_auth.
 
 sub serves ($nginx, @paths) {
-    my $key = $nginx->workspace(one => {plan => 'growth'});
+    my $key = $nginx->wait_redis->workspace(one => {plan => 'growth'});
 
     for my $path (@paths) {
         is $nginx->get($path)->status, 401, "$path: protected";
@@ -160,7 +162,7 @@ for my $name ('lua', 'js') {
         plan skip_all => "libnginx-mod-http-$name is not installed" unless load("http_$name");
 
         both_orders(load(@{$needs{$name}}), sub (%order) {
-            serves($t->nginx(%order, redis => $redis, http => $http{$name}, server => $server{$name}), "/$name");
+            serves($t->nginx(%order, redis => $redis, redis_options => $patient, http => $http{$name}, server => $server{$name}), "/$name");
         });
     };
 }
@@ -171,7 +173,13 @@ subtest 'all that are packaged' => sub {
 
     both_orders(load(''), sub (%order) {
         serves(
-            $t->nginx(%order, redis => $redis, http => join("\n", @http{@there}), server => join("\n", @server{@there})),
+            $t->nginx(
+                %order,
+                redis         => $redis,
+                redis_options => $patient,
+                http          => join("\n", @http{@there}),
+                server        => join("\n", @server{@there})
+            ),
             map {"/$_"} @there
         );
     });
