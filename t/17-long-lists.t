@@ -3,13 +3,14 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::JSON qw(true);
+use IO::Select;
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Time::HiRes ();
 
 my $t     = Test::Lines->new;
 my $redis = $t->redis;
-my $nginx = $t->nginx(redis => $redis, plans => <<'END', server => 'location = /ping { return 204; }');
+my $nginx = $t->nginx(redis => $redis, redis_options => 'timeout=3s', plans => <<'END', server => 'location = /ping { return 204; }');
 lines_plan bulk phone included=100000;
 lines_plan bulk email included=1000;
 END
@@ -176,6 +177,39 @@ subtest 'Redis away: who waits for a turn is answered as the others' => sub {
     cmp_ok $took, '<', 10 * $t->slow, 'in time';
     $nginx->wait_redis;
     is @{$nginx->get('/api/lines/by-user', $auth)->json('/lines')}, 295, 'and then it is as before';
+};
+
+subtest 'who has to wait for too long is told so' => sub {
+    my $slow = $t->nginx(name => 'slow', redis => $redis, redis_options => 'timeout=60s');
+    is $slow->get('/api/lines/by-user?limit=1', $_)->status, 200, 'known' for $auth, $other;
+    $redis->pause;
+    my @left;
+
+    # two of a tenant may read at a time: two wait for them, another tenant's does not
+    for my $headers (($auth) x 4, $other) {
+        my $socket = $slow->socket;
+        syswrite $socket, "GET /api/lines/by-user?limit=1 HTTP/1.0\r\nAuthorization: $headers->{Authorization}\r\n\r\n";
+        push @left, $socket;
+    }
+
+    my $start  = Time::HiRes::time();
+    my $select = IO::Select->new(@left);
+    my @answers;
+    while (@answers < 2 && (my @ready = $select->can_read(30 * $t->slow))) {
+        for my $socket (@ready) {
+            sysread $socket, my $answer, 65536;
+            push @answers, $answer;
+            $select->remove($socket);
+        }
+    }
+    cmp_ok abs(Time::HiRes::time() - $start - 10), '<', 8 * $t->slow, 'after ten seconds';
+    is scalar(grep { m{^HTTP/1.1 503 .*^Retry-After: }ms } @answers), 2, '503, and when to come again';
+    $redis->cont;
+
+    for my $socket ($select->handles) {
+        ok $select->can_read(30) && sysread($socket, my $answer, 65536), 'answered';
+        like $answer, qr{^HTTP/1.1 200 }, 'those whose turn it was have their list';
+    }
 };
 
 $t->done;

@@ -196,7 +196,7 @@ subtest 'GET lines' => sub {
     is_deeply $line, {
         id => $shop->operation_id($bought_token), operation => $shop->operation_id($bought_token),
         phone_number => $bought->{phone_number}, worker_id => $bought->{worker_id}, subscription_id => $bought->{subscription_id},
-        direction => 'inbound_only', active => Mojo::JSON::true, released_at => undef
+        direction => 'inbound_only', status => 'active', active => Mojo::JSON::true, reason => undef, released_at => undef
     }, 'the line';
 };
 

@@ -16,7 +16,7 @@
 #include "ngx_lines_scripts.h"
 
 
-#define NGX_HTTP_LINES_UNLINK_BATCH  200
+#define NGX_HTTP_LINES_UNLINK_BATCH  50
 
 
 static ngx_int_t ngx_http_lines_admin_delete_tenant(ngx_http_request_t *r,

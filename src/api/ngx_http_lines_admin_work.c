@@ -56,7 +56,7 @@ ngx_http_lines_admin_list_lines(ngx_http_request_t *r,
                                     "status must be provisioning");
     }
 
-    ngx_str_null(&all);
+    ngx_str_set(&all, "");
 
     listing = ngx_http_lines_listing_create(r, ctx, &all,
                                             NGX_HTTP_LINES_LIST_DEFAULT, &rc);

@@ -129,8 +129,7 @@ ngx_http_lines_turn_take(ngx_http_lines_turn_t *turn,
     turn->handler = handler;
     ngx_queue_insert_tail(&turns->waiting, &turn->queue);
 
-    ngx_add_timer(&turn->timer,
-              ngx_http_lines_get_main_conf(turn->request)->redis_conf.timeout);
+    ngx_add_timer(&turn->timer, NGX_HTTP_LINES_TURN_WAIT);
 
     ngx_http_lines_turn_settle(keeper, turns);
 
@@ -239,7 +238,12 @@ ngx_http_lines_turn_end(ngx_http_lines_turn_t *turn)
 
     } else {
         ngx_queue_remove(&turn->queue);
-        ngx_del_timer(&turn->timer);
+
+        /* unless it is the timer that ends the wait */
+
+        if (turn->timer.timer_set) {
+            ngx_del_timer(&turn->timer);
+        }
     }
 
     turn->turns = NULL;

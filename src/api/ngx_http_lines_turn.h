@@ -17,6 +17,9 @@
 #define NGX_HTTP_LINES_TURNS         16
 #define NGX_HTTP_LINES_TENANT_TURNS  2
 
+/* ms; it is others of the same tenant, as a rule, that are waited for */
+#define NGX_HTTP_LINES_TURN_WAIT     10000
+
 
 typedef struct ngx_http_lines_turns_s  ngx_http_lines_turns_t;
 
@@ -44,8 +47,8 @@ ngx_http_lines_turn_t *ngx_http_lines_turn_create(ngx_http_request_t *r,
 
 /*
  * Runs handler when it is the request's turn, now or later; the result is
- * handler's, NGX_AGAIN while it waits, or NGX_ERROR.  Who waits longer than a
- * command to Redis may take is answered with 503.
+ * handler's, NGX_AGAIN while it waits, or NGX_ERROR.  Who waits for too long is
+ * answered with 503.
  */
 
 ngx_int_t ngx_http_lines_turn_take(ngx_http_lines_turn_t *turn,
