@@ -131,6 +131,7 @@ for (
     ["$uri key_file=$key deployment=prod budget=x" => qr/invalid parameter "budget=x"/],
     ["$uri key_file=$key deployment=prod budget=0" => qr/invalid parameter "budget=0"/],
     ["$uri key_file=$key deployment=prod budget=9s timeout=8s" => qr/"budget=" exceeds "timeout="/],
+    ["$uri key_file=$key deployment=prod plain=on" => qr/invalid parameter "plain=on" of "lines_billing"/],
     ["$uri key_file=$key deployment=prod key=sk_test" => qr/invalid parameter "key=sk_test"/],
     ["$uri key_file=$key deployment=prod version=a;b" => qr/unexpected|invalid|unknown/],
     ["/_lines/billing key_file=$key deployment=prod" => qr{needs a URI that ends with "/"}],

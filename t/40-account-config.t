@@ -62,6 +62,7 @@ subtest 'lines_deprecated_endpoints' => sub {
 subtest 'lines_provisioner, lines_quarantine' => sub {
     refused('a location that is no path', qr/"lines_provisioner"/, 'lines_provisioner x;');
     refused('a location that is not there', qr/"lines_provisioner"/, 'lines_provisioner /none;');
+    refused('an unknown parameter', qr/invalid parameter "plain=no" of "lines_provisioner"/, 'lines_provisioner /a plain=no;');
     refused('two provisioners', qr/"lines_provisioner"/, 'lines_provisioner /a; lines_provisioner /b;');
     refused('a bad time', qr/"lines_quarantine"/, 'lines_quarantine soon;');
     taken('no quarantine', 'lines_quarantine 0;');

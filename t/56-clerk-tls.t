@@ -6,31 +6,17 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Clerk;
+use Test::Lines::Tls;
 
 my $t     = Test::Lines->new;
 my $redis = $t->redis;
 my $dir   = $t->dir;
 
-sub openssl (@args) { system("openssl @args >>'$dir/openssl.log' 2>&1") == 0 or die "openssl @args: see $dir/openssl.log" }
+my $authority = Test::Lines::Tls->new(t => $t)->ca('ca')->ca('evilca');
 
-sub ca ($name) {
-    openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout '$dir/$name.key' -out '$dir/$name.pem'");
-    return $name;
-}
-
-sub certificate ($ca, $name, $host) {
-    $t->file("$name.ext", "subjectAltName=DNS:$host\n");
-    openssl("req -newkey rsa:2048 -nodes -subj /CN=$host -keyout '$dir/$name.key' -out '$dir/$name.csr'");
-    openssl("x509 -req -days 2 -in '$dir/$name.csr' -CA '$dir/$ca.pem' -CAkey '$dir/$ca.key' -CAcreateserial -extfile '$dir/$name.ext' -out '$dir/$name.pem'");
-    return {cert => "$dir/$name.pem", key => "$dir/$name.key"};
-}
-
-ca('ca');
-ca('evilca');
-
-my $good     = certificate('ca',     'good',     'clerk.example.com');
-my $forged   = certificate('evilca', 'forged',   'clerk.example.com');
-my $misnamed = certificate('ca',     'misnamed', 'elsewhere.example.com');
+my $good     = $authority->certificate('ca',     'good',     'clerk.example.com');
+my $forged   = $authority->certificate('evilca', 'forged',   'clerk.example.com');
+my $misnamed = $authority->certificate('ca',     'misnamed', 'elsewhere.example.com');
 
 my $tls = <<"END";
 proxy_ssl_verify on;

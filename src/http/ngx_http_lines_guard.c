@@ -18,6 +18,7 @@ static ngx_int_t ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
+static ngx_uint_t ngx_http_lines_guard_has_tls(ngx_connection_t *c);
 static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_connection_t *c,
     ngx_http_upstream_conf_t *ucf);
 static ngx_str_t *ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf);
@@ -417,7 +418,7 @@ ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc, void *data)
      * no call was sent over, to this name, may lead to anybody.
      */
 
-    if (rc == NGX_DONE && pc->connection && pc->connection->ssl
+    if (rc == NGX_DONE && ngx_http_lines_guard_has_tls(pc->connection)
         && !ngx_http_lines_guard_is_marked(pc->connection, u->conf))
     {
         ngx_http_lines_guard_refuse(carrier,
@@ -447,8 +448,8 @@ ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
     carrier = ngx_http_lines_carrier_of(pc->log);
     c = pc->connection;
 
-    if (c && c->pool && c->ssl && u->request_sent
-        && ngx_http_lines_guard_is_tls(u)
+    if (u->request_sent && ngx_http_lines_guard_is_tls(u)
+        && ngx_http_lines_guard_has_tls(c)
         && !ngx_http_lines_guard_is_marked(c, u->conf))
     {
         cln = ngx_pool_cleanup_add(c->pool, 0);
@@ -460,6 +461,17 @@ ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
     }
 
     carrier->free(pc, data, state);
+}
+
+
+static ngx_uint_t
+ngx_http_lines_guard_has_tls(ngx_connection_t *c)
+{
+#if (NGX_SSL || NGX_COMPAT)
+    return c && c->ssl && c->pool;
+#else
+    return 0;
+#endif
 }
 
 
