@@ -181,6 +181,24 @@ for my $which (sort keys %doc) {
     };
 }
 
+subtest 'what stands in both documents' => sub {
+    my %both;
+    for my $kind (qw(schemas headers parameters)) {
+        my ($client, $operator) = map { $doc{$_}{components}{$kind} // {} } qw(client operator);
+        $both{$kind} = [grep { $client->{$_} } sort keys %$operator];
+    }
+    is_deeply $both{$_}, [], "no $_" for qw(schemas headers);
+
+    # generators do not follow a parameter into another file
+    for my $name (@{$both{parameters}}) {
+        my @same = map {
+            my %param = (%{$doc{$_}{components}{parameters}{$name}}, description => '');
+            +{%param, schema => follow($doc{$_}, $param{schema})};
+        } qw(client operator);
+        is_deeply $same[1], $same[0], "the parameter $name, and it is the same";
+    }
+};
+
 subtest 'each code of an error has an example' => sub {
     my $schemas = $doc{client}{components}{schemas};
     my %shown;
