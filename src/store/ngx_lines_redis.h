@@ -33,6 +33,7 @@ typedef struct {
     ngx_str_t            password;      /* from password_file= only */
     ngx_uint_t           db;
     ngx_msec_t           timeout;       /* of one operation */
+    ngx_msec_t           silence;       /* until the connection is given up */
     ngx_msec_t           connect_timeout;
     ngx_uint_t           max_inflight;
     ngx_resolver_t      *resolver;      /* NULL: the address found at
@@ -69,6 +70,7 @@ typedef struct {
     ngx_uint_t           late;          /* replies after their deadline */
     ngx_uint_t           refused;       /* away, or max_inflight reached */
     ngx_uint_t           resends;       /* scripts sent again by EVAL */
+    ngx_uint_t           repeats;       /* sent again on a new connection */
     ngx_uint_t           latency[NGX_LINES_REDIS_LATENCIES];
                                         /* replies by the time they took: up to
                                            ngx_lines_redis_bounds[i], longer */
@@ -88,8 +90,8 @@ typedef void (*ngx_lines_redis_handler_pt)(void *data, redisReply *reply);
 
 /*
  * Parses redis://[user@]host[:port][/db] or unix:/path[:db] and the
- * parameters timeout=, connect_timeout=, max_inflight=, password_file=, user=.
- * value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
+ * parameters timeout=, silence=, connect_timeout=, max_inflight=,
+ * password_file=, user=.  value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
  * having logged directive, value and line.  Schemes that the build does not
  * serve (rediss, redis+sentinel, redis+cluster) are refused by name.
  */
@@ -125,6 +127,20 @@ void ngx_lines_redis_destroy(ngx_lines_redis_t *redis);
  * is being made, operations wait for it within their own deadline; while Redis
  * is known to be away, or max_inflight is reached, NULL is returned at once:
  * the command has surely not run and the handler is not called.
+ *
+ * When the connection is lost, an operation that it takes along waits for the
+ * next one, too, if that can do no harm:
+ *
+ *   - its last byte was not written, so that it surely has not run;
+ *   - it only reads (by the command's name);
+ *   - it is a script whose file says "--@again": one that only reads, or
+ *     that finds what its first run wrote, changes nothing and replies the
+ *     same, however late that first run may come after all.
+ *
+ * The latter two are sent again once.  Everything else has an unknown outcome
+ * (a NULL reply), which its caller must know how to clear up: tokens would be
+ * taken twice (gcra), a fence would be held by nobody (op_claim), or the
+ * second reply would not say what the first one did ("lost", "used", "same").
  */
 
 ngx_lines_redis_op_t *ngx_lines_redis_command(ngx_lines_redis_t *redis,

@@ -17,6 +17,7 @@
 #include <ngx_event.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/async.h>
+#include <hiredis/sds.h>
 
 #include "ngx_lines_redis.h"
 
@@ -87,7 +88,10 @@ struct ngx_lines_redis_connection_s {
     ngx_uint_t                      flaps;      /* short lives in a row */
     ngx_msec_t                      ready_at;
     ngx_uint_t                      connects;
-    ngx_uint_t                      reads;      /* readable events */
+    size_t                          flushed;    /* bytes of commands that the
+                                                   kernel took */
+    ngx_msec_t                      heard;      /* since when what was sent
+                                                   waits for a byte */
 
     u_char                          cause[NGX_LINES_REDIS_CAUSE_LEN];
     u_char                          logged[NGX_LINES_REDIS_CAUSE_LEN];
@@ -113,9 +117,11 @@ void ngx_lines_redis_connection_open(ngx_lines_redis_connection_t *conn);
 /* for ever; pending hiredis callbacks run with a NULL reply */
 void ngx_lines_redis_connection_close(ngx_lines_redis_connection_t *conn);
 
-/* true if nothing came since conn->reads was as given */
-ngx_uint_t ngx_lines_redis_connection_hung(ngx_lines_redis_connection_t *conn,
-    ngx_uint_t reads);
+/*
+ * A command is about to be queued, its reply to be waited for: returns where
+ * in the stream of bytes it begins, to be compared with conn->flushed.
+ */
+size_t ngx_lines_redis_connection_await(ngx_lines_redis_connection_t *conn);
 
 /* at once and reconnect; never from within a hiredis callback */
 void ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
