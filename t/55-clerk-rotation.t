@@ -163,6 +163,49 @@ subtest 'ten thousand unknown keys' => sub {
     $nginx->quit;
 };
 
+# whichever worker is up first, and whatever becomes of it
+subtest 'one fetch for a node' => sub {
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 3,
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party)
+          . 'location = /me { lines_auth clerk; empty_gif; add_header X-Pid $pid; }'
+    );
+
+    # twice by each worker, while the others stand still
+    my sub all_serve ($what) {
+        my @pids = $nginx->pids;
+        my @served;
+        for my $pid (@pids, @pids) {
+            my @others = grep { $_ != $pid } @pids;
+            kill 'STOP', @others;
+            push @served, $nginx->get('/me', bearer($clerk->token))->header('X-Pid');
+            kill 'CONT', @others;
+        }
+        is_deeply \@served, [@pids, @pids], "$what: all workers serve";
+    }
+
+    all_serve('at first');
+    is $clerk->fetches, 1, 'one fetch';
+
+    $nginx->allow(qr/exited on signal 9/);
+    for my $pid ($nginx->pids) {
+        kill 'KILL', $pid;
+        wait_for(sub { my @now = $nginx->pids; @now == 3 && !grep { $_ == $pid } @now }, 30, 'another worker');
+    }
+
+    all_serve('others in their place');
+    is $clerk->fetches, 1, 'none more for workers that take the place of others';
+
+    $nginx->reload(wait_old => 1);
+    wait_for(sub { $clerk->fetches > 1 }, 30, 'the fetch of a new configuration');
+    all_serve('of the new configuration');
+    is $clerk->fetches, 2, 'which is one, too';
+
+    $nginx->quit;
+};
+
 subtest 'the cool-down of unknown keys' => sub {
     my $clerk = Test::Lines::Clerk->new(t => $t);
     my $nginx = $t->nginx(
