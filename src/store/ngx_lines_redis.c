@@ -210,6 +210,15 @@ ngx_lines_redis_status(ngx_lines_redis_t *redis,
     status->evicts = conn->evicts;
     status->no_aof = conn->no_aof;
     status->no_info = conn->no_info;
+    status->settings = conn->settings;
+    status->full = conn->refused_at
+                   && ngx_current_msec - conn->refused_at
+                      <= NGX_LINES_REDIS_DISK;
+
+    if (!status->connected) {
+        status->reason.data = conn->logged;
+        status->reason.len = ngx_strlen(conn->logged);
+    }
 }
 
 

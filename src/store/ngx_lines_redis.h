@@ -49,6 +49,17 @@ typedef struct {
 extern const ngx_msec_t  ngx_lines_redis_bounds[NGX_LINES_REDIS_LATENCIES - 1];
 
 
+/* what conf/redis.conf sets, and CONFIG GET tells; the last has no name */
+
+typedef struct {
+    ngx_str_t            name;
+    ngx_str_t            value;
+    ngx_uint_t           least;         /* flag: more is as good */
+} ngx_lines_redis_wish_t;
+
+extern ngx_lines_redis_wish_t  ngx_lines_redis_wishes[];
+
+
 typedef struct {
     ngx_uint_t           connected;     /* flag: ready for operations */
     ngx_uint_t           inflight;
@@ -59,6 +70,12 @@ typedef struct {
     ngx_uint_t           no_info;       /* flag: INFO is refused, so that the
                                            two above are not known */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
+    ngx_uint_t           full;          /* flag: a write met MISCONF within the
+                                           last minute */
+    ngx_uint_t           settings;      /* ngx_lines_redis_wishes: a bit for
+                                           each that is not met */
+    ngx_str_t            reason;        /* why it is not connected, or empty;
+                                           the connection's */
     ngx_uint_t           away;          /* flag: operations fail at once */
     ngx_uint_t           probing;       /* flag: away, and an attempt to
                                            connect is under way */
@@ -66,6 +83,7 @@ typedef struct {
     /* since the worker started */
     ngx_uint_t           commands;      /* operations accepted */
     ngx_uint_t           errors;        /* error replies, lost outcomes */
+    ngx_uint_t           disk;          /* error replies that are MISCONF */
     ngx_uint_t           timeouts;      /* deadlines met */
     ngx_uint_t           late;          /* replies after their deadline */
     ngx_uint_t           refused;       /* away, or max_inflight reached */

@@ -236,6 +236,21 @@ ngx_lines_redis_connection_cause(ngx_lines_redis_connection_t *conn,
 }
 
 
+void
+ngx_lines_redis_connection_disk(ngx_lines_redis_connection_t *conn, char *what)
+{
+    if (conn->refused_at == 0
+        || ngx_current_msec - conn->refused_at > NGX_LINES_REDIS_DISK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
+                      "lines redis \"%V\": %s: its disk is full, or fails",
+                      &conn->conf->name, what);
+
+        conn->refused_at = ngx_max(ngx_current_msec, 1);
+    }
+}
+
+
 static void
 ngx_lines_redis_start(ngx_lines_redis_connection_t *conn)
 {

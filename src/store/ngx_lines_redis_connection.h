@@ -25,6 +25,9 @@
 #define NGX_LINES_REDIS_ADDRS      8
 #define NGX_LINES_REDIS_CAUSE_LEN  192
 
+/* how long a disk that fails is remembered, and not told again */
+#define NGX_LINES_REDIS_DISK       60000
+
 
 typedef struct ngx_lines_redis_connection_s  ngx_lines_redis_connection_t;
 
@@ -104,7 +107,12 @@ struct ngx_lines_redis_connection_s {
     unsigned                        evicts:1;
     unsigned                        no_aof:1;
     unsigned                        no_info:1;
+    unsigned                        cluster:1;  /* it is a node of one */
     unsigned                        complained:1;
+
+    ngx_uint_t                      settings;   /* of ngx_lines_redis_wishes:
+                                                   a bit for each unmet one */
+    ngx_msec_t                      refused_at; /* a write: its disk */
 };
 
 
@@ -151,7 +159,11 @@ ngx_int_t ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
 void ngx_lines_redis_guard_reader(ngx_lines_redis_connection_t *conn,
     redisReader *reader);
 
-/* sends AUTH, SELECT and INFO in one go */
+/* MISCONF, or what INFO says of it: counted by the caller, told now and then */
+void ngx_lines_redis_connection_disk(ngx_lines_redis_connection_t *conn,
+    char *what);
+
+/* sends AUTH, SELECT, INFO and CONFIG GET in one go */
 ngx_int_t ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn);
 
 

@@ -12,8 +12,9 @@ static void ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
 static ngx_int_t ngx_lines_redis_again(ngx_lines_redis_op_t *op);
 static void ngx_lines_redis_observe(ngx_lines_redis_op_t *op);
 static ngx_int_t ngx_lines_redis_resend(ngx_lines_redis_op_t *op);
-static void ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis,
+static void ngx_lines_redis_check_error(ngx_lines_redis_t *redis,
     redisReply *reply);
+static ngx_uint_t ngx_lines_redis_error_is(redisReply *reply, char *code);
 static void ngx_lines_redis_deadline_handler(ngx_event_t *ev);
 
 
@@ -236,9 +237,7 @@ ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
             return;
         }
 
-        redis->status.errors++;
-
-        ngx_lines_redis_check_readonly(redis, reply);
+        ngx_lines_redis_check_error(redis, reply);
     }
 
     if (reply) {
@@ -357,24 +356,55 @@ ngx_lines_redis_resend(ngx_lines_redis_op_t *op)
 }
 
 
-/*
- * A failover has made a replica of it.  Scripts' errors carry the code inside
- * before 7.0.
- */
-
 static void
-ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis, redisReply *reply)
+ngx_lines_redis_check_error(ngx_lines_redis_t *redis, redisReply *reply)
 {
-    if (ngx_strncmp(reply->str, "READONLY", 8) != 0
-        && ngx_strstr(reply->str, "-READONLY ") == NULL)
-    {
+    ngx_lines_redis_connection_t  *conn;
+
+    conn = &redis->connection;
+
+    if (ngx_lines_redis_error_is(reply, "MISCONF ")) {
+        redis->status.disk++;
+        ngx_lines_redis_connection_disk(conn, "it refuses writes (MISCONF)");
         return;
     }
 
-    redis->status.readonly = 1;
+    redis->status.errors++;
 
-    ngx_lines_redis_connection_drain(&redis->connection,
-                                     "READONLY: no longer the primary");
+    /* the handshake of the next connection finds out what it is now */
+
+    if (ngx_lines_redis_error_is(reply, "READONLY ")) {
+        redis->status.readonly = 1;
+        ngx_lines_redis_connection_drain(conn,
+                                         "READONLY: no longer the primary");
+
+    } else if (ngx_lines_redis_error_is(reply, "MOVED ")
+               || ngx_lines_redis_error_is(reply, "ASK ")
+               || ngx_lines_redis_error_is(reply, "CLUSTERDOWN "))
+    {
+        ngx_lines_redis_connection_drain(conn,
+                                    "a cluster node that lacks a slot");
+    }
+}
+
+
+/* scripts' errors carry the code inside before 7.0 */
+
+static ngx_uint_t
+ngx_lines_redis_error_is(redisReply *reply, char *code)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = ngx_strlen(code);
+
+    if (ngx_strncmp(reply->str, code, len) == 0) {
+        return 1;
+    }
+
+    p = (u_char *) ngx_strstr(reply->str, code);
+
+    return p && p > (u_char *) reply->str && p[-1] == '-';
 }
 
 
