@@ -215,15 +215,23 @@ subtest 'the cool-down of unknown keys' => sub {
           . 'location = /me { lines_auth clerk; empty_gif; }'
     );
 
+    my %unknown = map { $_ => $clerk->token(kid => "none$_", key => 'none') } 0 .. 5;
+
     is $nginx->get('/me', bearer($clerk->token))->status, 200, 'a good token';
-    is $nginx->get('/me', bearer($clerk->token(kid => 'none')))->status, 401, 'an unknown key';
+    is $clerk->fetches, 1, 'one fetch';
+
+    my $start = Time::HiRes::time();
+    is $nginx->get('/me', bearer($unknown{0}))->status, 401, 'an unknown key';
     is $clerk->fetches, 2, 'was looked for';
-    is $nginx->get('/me', bearer($clerk->token(kid => "none$_", key => 'none')))->status, 401, 'another' for 1 .. 5;
-    is $clerk->fetches, 2, 'not at once again';
+    is $nginx->get('/me', bearer($unknown{$_}))->status, 401, 'another' for 1 .. 5;
+
+    # a busy machine may take longer than the cool-down for so little
+    my $fetches = $clerk->fetches;
+    cmp_ok $fetches, '<=', 2 + int((Time::HiRes::time() - $start) / 2), 'not at once again';
 
     $clerk->publish('first', 'second');
     wait_for(sub { $nginx->get('/me', bearer($clerk->token(kid => 'second')))->status == 200 }, 30, 'the cool-down to end');
-    is $clerk->fetches, 3, 'then it is';
+    is $clerk->fetches, $fetches + 1, 'then it is';
 
     $nginx->quit;
 };

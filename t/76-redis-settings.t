@@ -16,7 +16,7 @@ sub wait_ready ($nginx) { wait_for(sub { ready($nginx)->status == 200 }, 30, 're
 
 subtest 'settings' => sub {
     my $redis = $t->redis;
-    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 2);
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
     wait_ready($nginx);
 
     is_deeply ready($nginx)->json('/redis/warnings'), [], 'those of conf/redis.conf: no warning';
@@ -31,8 +31,11 @@ subtest 'settings' => sub {
         $redis->client->config_set($name, $other);
         $redis->client->client_kill('TYPE', 'normal');
         $nginx->wait_log(qr/\[warn\].*lines redis.*$name is "$other", not "$wanted" as in conf\/redis\.conf/, $mark);
-        wait_for(sub { "@{ready($nginx)->json('/redis/warnings') // []}" eq "$name is not $wanted" }, 30, "the warning of $name");
-        is ready($nginx)->status, 200, "$name: a warning, and no more";
+        wait_for(sub {
+            my $answer = ready($nginx);
+            return $answer->status == 200 && "@{$answer->json('/redis/warnings')}" eq "$name is not $wanted";
+        }, 30, "the warning of $name");
+        pass "$name: a warning, and ready all the same";
         $redis->client->config_set($name, $wanted);
     }
 
@@ -44,7 +47,7 @@ subtest 'settings' => sub {
 
     # worker connections, as conf/directives.md counts them: commands, subscription
     my $count = sub { my $list = $redis->client->client_list; my @all = split /\n/, ref $list ? "@$list" : $list; scalar grep {/ addr=127\.0\.0\.1:/} @all };
-    wait_for(sub { $count->() == 4 }, 30, 'two connections of each of two workers');
+    wait_for(sub { $count->() == 2 }, 30, 'two connections');
     pass 'two connections for a worker';
 
     $nginx->quit;
@@ -65,12 +68,13 @@ subtest 'a disk that is full' => sub {
     my $key   = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
     my $auth  = $nginx->bearer($key);
 
+    my $mark = $nginx->log_mark;
+
     # there is no place for the dump
     mkdir $t->dir . '/' . $redis->name . '/dump.rdb' or die $!;
     $redis->client->bgsave;
     wait_for(sub { $redis->client->info->{rdb_last_bgsave_status} eq 'err' }, 30, 'a dump to fail');
 
-    my $mark = $nginx->log_mark;
     for (1 .. 3) {
         my $answer = $nginx->post_json('/api/line-requests', $line, $auth);
         is $answer->status, 503, 'a write' or diag $answer->to_string;
