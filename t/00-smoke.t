@@ -11,7 +11,7 @@ my $t     = Test::Lines->new;
 my $redis = $t->redis;
 my $nginx = $t->nginx(redis => $redis, workers => 2);
 
-is $nginx->get('/_lines/ready')->status, 200, 'ready';
+wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'ready');
 
 my $key = $nginx->workspace(one => {plan => 'growth'});
 my $me  = $nginx->bearer($key);

@@ -45,7 +45,7 @@ subtest 'not there when nginx starts' => sub {
 };
 
 my $redis = $t->redis;
-my $nginx = $t->nginx(redis => $redis, plans => $plans);
+my $nginx = $t->nginx(redis => $redis, plans => $plans, redis_options => 'silence=2s');
 my $key   = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
 my $auth  = $nginx->bearer($key);
 
@@ -83,7 +83,7 @@ subtest 'paused: the deadline, once' => sub {
 
     wait_away($nginx);
     is_unavailable(list(), "read $_") for 1 .. 20;
-    like $nginx->error_log($mark), qr/connection lost: no reply within the timeout/, 'the hung server is dropped';
+    like $nginx->error_log($mark), qr/connection lost: no reply, for "silence="/, 'the hung server is dropped';
 
     $redis->cont;
     wait_ready($nginx);
@@ -163,7 +163,7 @@ subtest 'killed and restarted under load' => sub {
     }, 20);
 
     $status{$_->status}++ for @answers;
-    is_deeply [sort keys %status], [201, 503], 'created, or 503' or diag explain \%status;
+    is_deeply [grep { $_ != 201 && $_ != 503 } keys %status], [], 'created, or 503' or diag explain \%status;
 
     wait_ready($nginx);
 

@@ -61,6 +61,7 @@ my $server = $t->file('strange.pl', <<'END');
                 my $out = '';
 
                 $out .= bulk($info) if $in =~ /INFO/;
+                $out .= "*0\r\n"   if $in =~ /CONFIG/;
                 $out .= "+PONG\r\n" if $in =~ /PING/;
 
                 if ($in =~ /SUBSCRIBE\r\n\$\d+\r\n(.*?)\r\n\$\d+\r\n(.*?)\r\n/s) {

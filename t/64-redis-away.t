@@ -14,7 +14,7 @@ my $url      = $upstream->url;
 
 my $nginx = $t->nginx(
     redis         => $redis,
-    redis_options => 'timeout=300ms connect_timeout=300ms',
+    redis_options => 'timeout=300ms silence=300ms connect_timeout=300ms',
     workers       => 1,
     http          => <<'END',
 log_format limits '$uri $status $lines_limit_status $lines_auth_failure';

@@ -93,7 +93,7 @@ my %admin = (Authorization => "Bearer $token");
 my %api;
 
 subtest "the README's first requests" => sub {
-    is $operator->get('/_lines/ready')->status, 200, 'ready';
+    wait_for(sub { $operator->get('/_lines/ready')->status == 200 }, 30, 'ready');
 
     $sandbox->customer('cus_growth');
 

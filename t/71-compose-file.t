@@ -96,8 +96,10 @@ for my $name (sort keys %$services) {
 }
 
 is_deeply $compose->data->{services}{redis}{volumes}, ['redis:/data'], 'Redis keeps its data';
-like $services->{redis}{command}, qr/--appendonly yes --appendfsync always/, 'all that it has acknowledged';
-like $services->{redis}{command}, qr/--maxmemory-policy noeviction/,         'and evicts nothing';
+like $docker, qr{^COPY .*conf/redis\.conf /usr/local/etc/redis\.conf$}m,           'by the settings that Lines asks for';
+like $docker, qr{^ENTRYPOINT \["redis-server", "/usr/local/etc/redis\.conf"\]$}m, '... with which it starts';
+unlike $services->{$_}{command}, qr/--(?:appendonly|maxmemory-policy|hash|stream)/, "... and which $_ leaves as they are" for qw(redis replica);
+unlike $services->{redis}{command}, qr/--appendfsync/, '... the primary all of them';
 like $services->{replica}{command}, qr/--replicaof redis 6379/,              'it has a replica';
 
 # Compose 2 needs no engine to read a file: as a plugin of docker's client, or as Debian 13 has it

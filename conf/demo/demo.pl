@@ -296,8 +296,8 @@ sub start_redis () {
 
     unlink $socket;
     start(
-        'redis', 'TERM', 'redis-server', '--port', 0, '--unixsocket', $socket, '--unixsocketperm', 700,
-        '--dir', "$run/redis", '--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--daemonize', 'no'
+        'redis', 'TERM', 'redis-server', "$root/conf/redis.conf", '--port', 0, '--unixsocket', $socket, '--unixsocketperm', 700,
+        '--dir', "$run/redis", '--daemonize', 'no'
     );
 
     wait_for(60, 'redis', sub {

@@ -277,9 +277,11 @@ ngx_http_lines_metrics_redis(ngx_http_lines_metrics_out_t *out)
 
     ngx_http_lines_metrics_print(out,
         "lines_redis_failures_total{reason=\"error\"} %uA\n"
+        "lines_redis_failures_total{reason=\"disk\"} %uA\n"
         "lines_redis_failures_total{reason=\"timeout\"} %uA\n"
         "lines_redis_failures_total{reason=\"refused\"} %uA\n",
         ngx_http_lines_metrics_of(out, redis_errors),
+        ngx_http_lines_metrics_of(out, redis_disk),
         ngx_http_lines_metrics_of(out, redis_timeouts),
         ngx_http_lines_metrics_of(out, redis_refused));
 

@@ -17,6 +17,8 @@
 
 static ngx_int_t ngx_http_lines_ready(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+static u_char *ngx_http_lines_ready_warnings(ngx_lines_redis_status_t *status,
+    u_char *p, u_char *last);
 static u_char *ngx_http_lines_ready_others(ngx_http_lines_main_conf_t *lmcf,
     u_char *p, u_char *last);
 
@@ -48,8 +50,8 @@ ngx_http_lines_api_t  ngx_http_lines_ready_api = {
 static ngx_int_t
 ngx_http_lines_ready(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
-    u_char                       buffer[1024];
-    ngx_str_t                    others;
+    u_char                       buffer[1024], list[1024];
+    ngx_str_t                    others, reason, warnings;
     ngx_slab_pool_t             *shpool;
     ngx_lines_redis_status_t     status;
     ngx_http_lines_main_conf_t  *lmcf;
@@ -64,22 +66,77 @@ ngx_http_lines_ready(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
                                              buffer + sizeof(buffer))
                  - buffer;
 
+    warnings.data = list;
+    warnings.len = ngx_http_lines_ready_warnings(&status, list,
+                                                 list + sizeof(list))
+                   - list;
+
+    ngx_str_null(&reason);
+
+    if (status.reason.len) {
+        reason = ngx_http_lines_json_string(r->pool, &status.reason);
+        if (reason.data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     return ngx_http_lines_answer_format(r, ctx,
                status.connected ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
-               "{\"ready\":%s,\"redis\":{\"status\":\"%s\","
+               "{\"ready\":%s,\"redis\":{\"status\":\"%s\"%s%V,"
                "\"breaker\":\"%s\",\"inFlight\":%ui,"
-               "\"warnings\":[%s%s%s]},"
+               "\"warnings\":[%V]},"
                "\"zone\":{\"status\":\"%s\",\"freeBytes\":%ui}%V}",
                status.connected ? "true" : "false",
                status.connected ? "ok" : "unreachable",
+               reason.len ? ",\"reason\":" : "", &reason,
                status.probing ? "half_open"
                               : status.away ? "open" : "closed",
-               status.inflight,
-               status.evicts ? "\"maxmemory-policy is not noeviction\"" : "",
-               status.evicts && status.no_aof ? "," : "",
-               status.no_aof ? "\"append-only file is off\"" : "",
+               status.inflight, &warnings,
                shpool->pfree ? "ok" : "full",
                (ngx_uint_t) shpool->pfree * ngx_pagesize, &others);
+}
+
+
+static u_char *
+ngx_http_lines_ready_warnings(ngx_lines_redis_status_t *status, u_char *p,
+    u_char *last)
+{
+    u_char                  *start;
+    ngx_uint_t               i;
+    ngx_lines_redis_wish_t  *wish;
+
+    start = p;
+
+    if (status->full) {
+        p = ngx_slprintf(p, last, ",\"its disk is full or fails: writes are "
+                                  "refused\"");
+    }
+
+    if (status->evicts) {
+        p = ngx_slprintf(p, last, ",\"maxmemory-policy is not noeviction\"");
+    }
+
+    if (status->no_aof) {
+        p = ngx_slprintf(p, last, ",\"append-only file is off\"");
+    }
+
+    for (i = 0; ngx_lines_redis_wishes[i].name.len; i++) {
+        wish = &ngx_lines_redis_wishes[i];
+
+        if (status->settings & ((ngx_uint_t) 1 << i)) {
+            p = ngx_slprintf(p, last, ",\"%V is not %V\"", &wish->name,
+                             &wish->value);
+        }
+    }
+
+    /* without the comma of the first one */
+
+    if (p > start) {
+        ngx_memmove(start, start + 1, p - start - 1);
+        p--;
+    }
+
+    return p;
 }
 
 

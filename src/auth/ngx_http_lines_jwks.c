@@ -69,11 +69,7 @@ ngx_http_lines_jwks_init_process(ngx_cycle_t *cycle,
             ngx_http_lines_jwks_interval = ngx_max(jwks[i]->ttl / 16, 50);
         }
 
-        /* what the location leads to may have changed with the configuration:
-           the first worker asks anew, and knows the keys before the first
-           client comes */
-
-        if (ngx_http_lines_jwks_enter(jwks[i], ngx_worker == 0) != NGX_OK) {
+        if (ngx_http_lines_jwks_enter(jwks[i]) != NGX_OK) {
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                           "lines: \"lines_zone\" has no room for the keys "
                           "of \"%V\"", &jwks[i]->issuer);
@@ -183,7 +179,7 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
 
         rc = NGX_OK;
 
-        if (!entry->marked && ngx_http_lines_jwks_due(entry->due)) {
+        if (ngx_http_lines_jwks_wanted(jwks, entry)) {
             number = ngx_http_lines_jwks_mark(entry);
         }
 
@@ -566,7 +562,7 @@ ngx_http_lines_jwks_tick(ngx_event_t *ev)
 
         ngx_http_lines_jwks_look(entry);
 
-        if (!entry->marked && ngx_http_lines_jwks_due(entry->due)) {
+        if (ngx_http_lines_jwks_wanted(jwks[i], entry)) {
             number = ngx_http_lines_jwks_mark(entry);
         }
 

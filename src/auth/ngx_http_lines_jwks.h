@@ -40,6 +40,7 @@ typedef struct {                       /* in shared memory */
     ngx_uint_t                      generation; /* 0: there never was a set */
     ngx_msec_t                      fetched;    /* when its fetch began */
 
+    ngx_uint_t                      configured; /* as of the newest workers */
     ngx_uint_t                      fails;      /* in a row */
     ngx_msec_t                      due;        /* of the next fetch */
     ngx_msec_t                      kid_due;    /* of the next one for the
@@ -60,6 +61,8 @@ typedef struct {
     ngx_msec_t                      stale;
     ngx_msec_t                      cooldown;
     ngx_uint_t                      plain;      /* flag: plain=loopback */
+    ngx_uint_t                      configured; /* the instant: the same in
+                                                   all workers of a cycle */
     u_char                          id[NGX_LINES_SHA256_LEN];
                                                 /* of issuer and location, or
                                                    of the file's keys */

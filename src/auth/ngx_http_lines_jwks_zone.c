@@ -99,7 +99,7 @@ ngx_http_lines_jwks_create(ngx_slab_pool_t *shpool)
 
 
 ngx_int_t
-ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks, ngx_uint_t due)
+ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks)
 {
     ngx_queue_t                  *q;
     ngx_slab_pool_t              *shpool;
@@ -119,10 +119,6 @@ ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks, ngx_uint_t due)
 
         if (ngx_memcmp(entry->id, jwks->id, NGX_LINES_SHA256_LEN) == 0) {
 
-            if (due) {
-                entry->due = ngx_current_msec;
-            }
-
             goto done;
         }
     }
@@ -140,13 +136,17 @@ ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks, ngx_uint_t due)
     if (entry) {
         ngx_memcpy(entry->id, jwks->id, NGX_LINES_SHA256_LEN);
 
-        entry->due = ngx_current_msec;
         entry->kid_due = ngx_current_msec;
 
         ngx_queue_insert_tail(&area->entries, &entry->queue);
     }
 
 done:
+
+    if (entry && entry->configured != jwks->configured) {
+        entry->configured = jwks->configured;
+        entry->due = ngx_current_msec;
+    }
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -169,6 +169,15 @@ ngx_http_lines_jwks_look(ngx_http_lines_jwks_entry_t *entry)
     if (entry->marked && ngx_http_lines_jwks_due(entry->mark)) {
         entry->marked = 0;
     }
+}
+
+
+ngx_uint_t
+ngx_http_lines_jwks_wanted(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_entry_t *entry)
+{
+    return !entry->marked && entry->configured == jwks->configured
+           && ngx_http_lines_jwks_due(entry->due);
 }
 
 

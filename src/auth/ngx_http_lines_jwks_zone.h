@@ -27,12 +27,14 @@ typedef struct {
 void *ngx_http_lines_jwks_init_area(ngx_slab_pool_t *shpool);
 
 /*
- * Finds or makes jwks->entry.  due, a flag: it is to be fetched now.
- * NGX_ERROR: no room in the zone.
+ * Finds or makes jwks->entry.  What the location leads to may have changed
+ * with the configuration: whichever worker of a new one comes here first makes
+ * the keys due, so that they are known before the first client comes.  The
+ * others, and one that takes the place of a dead worker, do not: a node asks
+ * once.  NGX_ERROR: no room in the zone.
  */
 
-ngx_int_t ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks,
-    ngx_uint_t due);
+ngx_int_t ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks);
 
 
 /*
@@ -45,6 +47,14 @@ ngx_msec_t ngx_http_lines_jwks_age(ngx_http_lines_jwks_entry_t *entry);
 /* with the zone locked: a mark whose worker is late or dead falls */
 
 void ngx_http_lines_jwks_look(ngx_http_lines_jwks_entry_t *entry);
+
+/*
+ * With the zone locked: the keys are to be fetched, for the sake of their age.
+ * Workers of an old configuration leave that to those of the new one.
+ */
+
+ngx_uint_t ngx_http_lines_jwks_wanted(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_entry_t *entry);
 
 /* with the zone locked: the caller is the one to fetch; the fetch's number */
 

@@ -444,6 +444,7 @@ ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf)
 
     ngx_http_lines_metrics_delta(redis_commands, commands);
     ngx_http_lines_metrics_delta(redis_errors, errors);
+    ngx_http_lines_metrics_delta(redis_disk, disk);
     ngx_http_lines_metrics_delta(redis_timeouts, timeouts);
     ngx_http_lines_metrics_delta(redis_late, late);
     ngx_http_lines_metrics_delta(redis_refused, refused);

@@ -84,6 +84,7 @@ typedef struct {
 
     ngx_atomic_t                redis_commands;
     ngx_atomic_t                redis_errors;
+    ngx_atomic_t                redis_disk;
     ngx_atomic_t                redis_timeouts;
     ngx_atomic_t                redis_late;
     ngx_atomic_t                redis_refused;

@@ -8,6 +8,7 @@
 #include "ngx_lines_resp.h"
 
 
+static ngx_uint_t ngx_lines_redis_reads(ngx_str_t *name);
 static void ngx_lines_redis_ready(void *data);
 static void ngx_lines_redis_lost(void *data);
 static void ngx_lines_redis_refuse_handler(ngx_event_t *ev);
@@ -110,6 +111,7 @@ ngx_lines_redis_command(ngx_lines_redis_t *redis, ngx_uint_t argc,
 
     *p = '\0';
     op->len = p - op->start;
+    op->again = ngx_lines_redis_reads(&argv[0]);
 
     return ngx_lines_redis_op_submit(op, handler, data);
 }
@@ -138,6 +140,7 @@ ngx_lines_redis_eval(ngx_lines_redis_t *redis, ngx_lines_script_t *script,
     }
 
     op->script = script;
+    op->again = script->again;
     op->argc = nargs + 3;
 
     p = ngx_lines_resp_array(op->start, op->argc);
@@ -161,6 +164,32 @@ ngx_lines_redis_eval(ngx_lines_redis_t *redis, ngx_lines_script_t *script,
 }
 
 
+/* of the commands that are used; a new one that is missing is not repeated */
+
+static ngx_uint_t
+ngx_lines_redis_reads(ngx_str_t *name)
+{
+    ngx_uint_t         i;
+    static ngx_str_t   names[] = {
+        ngx_string("EXISTS"), ngx_string("GET"), ngx_string("HGET"),
+        ngx_string("HGETALL"), ngx_string("HMGET"), ngx_string("MGET"),
+        ngx_string("SISMEMBER"), ngx_string("SMEMBERS"), ngx_string("SSCAN"),
+        ngx_string("TIME"), ngx_string("ZRANGE"), ngx_string("ZRANGEBYSCORE"),
+        ngx_string("ZREVRANGEBYSCORE"), ngx_null_string
+    };
+
+    for (i = 0; names[i].len; i++) {
+        if (name->len == names[i].len
+            && ngx_strncmp(name->data, names[i].data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 void
 ngx_lines_redis_status(ngx_lines_redis_t *redis,
     ngx_lines_redis_status_t *status)
@@ -181,6 +210,15 @@ ngx_lines_redis_status(ngx_lines_redis_t *redis,
     status->evicts = conn->evicts;
     status->no_aof = conn->no_aof;
     status->no_info = conn->no_info;
+    status->settings = conn->settings;
+    status->full = conn->refused_at
+                   && ngx_current_msec - conn->refused_at
+                      <= NGX_LINES_REDIS_DISK;
+
+    if (!status->connected) {
+        status->reason.data = conn->logged;
+        status->reason.len = ngx_strlen(conn->logged);
+    }
 }
 
 

@@ -33,6 +33,7 @@ typedef struct {
     ngx_str_t            password;      /* from password_file= only */
     ngx_uint_t           db;
     ngx_msec_t           timeout;       /* of one operation */
+    ngx_msec_t           silence;       /* until the connection is given up */
     ngx_msec_t           connect_timeout;
     ngx_uint_t           max_inflight;
     ngx_resolver_t      *resolver;      /* NULL: the address found at
@@ -48,6 +49,17 @@ typedef struct {
 extern const ngx_msec_t  ngx_lines_redis_bounds[NGX_LINES_REDIS_LATENCIES - 1];
 
 
+/* what conf/redis.conf sets, and CONFIG GET tells; the last has no name */
+
+typedef struct {
+    ngx_str_t            name;
+    ngx_str_t            value;
+    ngx_uint_t           least;         /* flag: more is as good */
+} ngx_lines_redis_wish_t;
+
+extern ngx_lines_redis_wish_t  ngx_lines_redis_wishes[];
+
+
 typedef struct {
     ngx_uint_t           connected;     /* flag: ready for operations */
     ngx_uint_t           inflight;
@@ -58,6 +70,12 @@ typedef struct {
     ngx_uint_t           no_info;       /* flag: INFO is refused, so that the
                                            two above are not known */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
+    ngx_uint_t           full;          /* flag: a write met MISCONF within the
+                                           last minute */
+    ngx_uint_t           settings;      /* ngx_lines_redis_wishes: a bit for
+                                           each that is not met */
+    ngx_str_t            reason;        /* why it is not connected, or empty;
+                                           the connection's */
     ngx_uint_t           away;          /* flag: operations fail at once */
     ngx_uint_t           probing;       /* flag: away, and an attempt to
                                            connect is under way */
@@ -65,10 +83,12 @@ typedef struct {
     /* since the worker started */
     ngx_uint_t           commands;      /* operations accepted */
     ngx_uint_t           errors;        /* error replies, lost outcomes */
+    ngx_uint_t           disk;          /* error replies that are MISCONF */
     ngx_uint_t           timeouts;      /* deadlines met */
     ngx_uint_t           late;          /* replies after their deadline */
     ngx_uint_t           refused;       /* away, or max_inflight reached */
     ngx_uint_t           resends;       /* scripts sent again by EVAL */
+    ngx_uint_t           repeats;       /* sent again on a new connection */
     ngx_uint_t           latency[NGX_LINES_REDIS_LATENCIES];
                                         /* replies by the time they took: up to
                                            ngx_lines_redis_bounds[i], longer */
@@ -88,8 +108,8 @@ typedef void (*ngx_lines_redis_handler_pt)(void *data, redisReply *reply);
 
 /*
  * Parses redis://[user@]host[:port][/db] or unix:/path[:db] and the
- * parameters timeout=, connect_timeout=, max_inflight=, password_file=, user=.
- * value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
+ * parameters timeout=, silence=, connect_timeout=, max_inflight=,
+ * password_file=, user=.  value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
  * having logged directive, value and line.  Schemes that the build does not
  * serve (rediss, redis+sentinel, redis+cluster) are refused by name.
  */
@@ -125,6 +145,20 @@ void ngx_lines_redis_destroy(ngx_lines_redis_t *redis);
  * is being made, operations wait for it within their own deadline; while Redis
  * is known to be away, or max_inflight is reached, NULL is returned at once:
  * the command has surely not run and the handler is not called.
+ *
+ * When the connection is lost, an operation that it takes along waits for the
+ * next one, too, if that can do no harm:
+ *
+ *   - its last byte was not written, so that it surely has not run;
+ *   - it only reads (by the command's name);
+ *   - it is a script whose file says "--@again": one that only reads, or
+ *     that finds what its first run wrote, changes nothing and replies the
+ *     same, however late that first run may come after all.
+ *
+ * The latter two are sent again once.  Everything else has an unknown outcome
+ * (a NULL reply), which its caller must know how to clear up: tokens would be
+ * taken twice (gcra), a fence would be held by nobody (op_claim), or the
+ * second reply would not say what the first one did ("lost", "used", "same").
  */
 
 ngx_lines_redis_op_t *ngx_lines_redis_command(ngx_lines_redis_t *redis,

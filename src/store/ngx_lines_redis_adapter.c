@@ -14,6 +14,7 @@ static void ngx_lines_redis_socket_options(
 static void ngx_lines_redis_read_handler(ngx_event_t *rev);
 static void ngx_lines_redis_write_handler(ngx_event_t *wev);
 static void ngx_lines_redis_flush_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_lines_redis_gone(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_write(ngx_lines_redis_connection_t *conn);
 
 static void ngx_lines_redis_add_read(void *data);
@@ -52,6 +53,7 @@ ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
 
     conn->connection = c;
     conn->ac = ac;
+    conn->flushed = 0;
 
     ac->data = conn;
 
@@ -158,7 +160,7 @@ ngx_lines_redis_read_handler(ngx_event_t *rev)
         return;
     }
 
-    conn->reads++;
+    conn->heard = ngx_current_msec;
 
     /* frees conn->ac when the server has gone */
 
@@ -188,18 +190,53 @@ ngx_lines_redis_flush_handler(ngx_event_t *ev)
         return;
     }
 
+    if (ngx_lines_redis_gone(conn)) {
+
+        /* before a byte of it is written: it surely has not run */
+
+        redisAsyncHandleRead(conn->ac);
+        return;
+    }
+
     ngx_lines_redis_write(conn);
+}
+
+
+/*
+ * The server has closed the connection, which epoll will tell in the next
+ * turn only: what is written now is lost, without a word whether it was.
+ */
+
+static ngx_uint_t
+ngx_lines_redis_gone(ngx_lines_redis_connection_t *conn)
+{
+    u_char   byte;
+    ssize_t  n;
+
+    n = recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT);
+
+    return n == 0
+           || (n == -1 && ngx_socket_errno != NGX_EAGAIN
+               && ngx_socket_errno != NGX_EINTR);
 }
 
 
 static void
 ngx_lines_redis_write(ngx_lines_redis_connection_t *conn)
 {
+    size_t  len;
+
+    len = sdslen(conn->ac->c.obuf);
+
     conn->flushing = 1;
 
     redisAsyncHandleWrite(conn->ac);
 
     conn->flushing = 0;
+
+    if (conn->ac) {
+        conn->flushed += len - sdslen(conn->ac->c.obuf);
+    }
 }
 
 

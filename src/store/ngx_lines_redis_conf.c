@@ -10,6 +10,9 @@
 #define NGX_LINES_REDIS_SECRET_LEN    4096
 #define NGX_LINES_REDIS_INFLIGHT_MAX  1000000
 
+/* so many timeouts without a byte, and the connection is given up */
+#define NGX_LINES_REDIS_SILENCE       5
+
 
 typedef struct {
     ngx_str_t    name;
@@ -30,6 +33,8 @@ static char *ngx_lines_redis_param(ngx_conf_t *cf,
     ngx_lines_redis_conf_t *conf, ngx_str_t *value, ngx_uint_t *seen);
 static char *ngx_lines_redis_set_timeout(ngx_conf_t *cf,
     ngx_lines_redis_conf_t *conf, ngx_str_t *value);
+static char *ngx_lines_redis_set_silence(ngx_conf_t *cf,
+    ngx_lines_redis_conf_t *conf, ngx_str_t *value);
 static char *ngx_lines_redis_set_connect_timeout(ngx_conf_t *cf,
     ngx_lines_redis_conf_t *conf, ngx_str_t *value);
 static char *ngx_lines_redis_set_max_inflight(ngx_conf_t *cf,
@@ -44,6 +49,7 @@ static ngx_str_t ngx_lines_redis_printable(ngx_str_t *value);
 
 static ngx_lines_redis_param_t  ngx_lines_redis_params[] = {
     { ngx_string("timeout="), ngx_lines_redis_set_timeout },
+    { ngx_string("silence="), ngx_lines_redis_set_silence },
     { ngx_string("connect_timeout="), ngx_lines_redis_set_connect_timeout },
     { ngx_string("max_inflight="), ngx_lines_redis_set_max_inflight },
     { ngx_string("user="), ngx_lines_redis_set_user },
@@ -85,7 +91,8 @@ ngx_lines_redis_parse_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    conf->timeout = 500;
+    conf->timeout = 2000;
+    conf->silence = 0;
     conf->connect_timeout = 1000;
     conf->max_inflight = 4096;
     conf->resolver_timeout = 5000;
@@ -125,6 +132,19 @@ ngx_lines_redis_parse_conf(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf)
                                err, &value[i], &value[0]);
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (conf->silence == 0) {
+        conf->silence = ngx_min(conf->timeout,
+                                NGX_MAX_INT32_VALUE / NGX_LINES_REDIS_SILENCE)
+                        * NGX_LINES_REDIS_SILENCE;
+        conf->silence = ngx_max(conf->silence, conf->timeout);
+
+    } else if (conf->silence < conf->timeout) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"silence=\" is shorter than \"timeout=\" in "
+                           "\"%V\" directive", &value[0]);
+        return NGX_CONF_ERROR;
     }
 
     if (conf->user.len && conf->password.len == 0) {
@@ -391,6 +411,14 @@ ngx_lines_redis_set_timeout(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf,
     ngx_str_t *value)
 {
     return ngx_lines_redis_parse_msec(value, &conf->timeout);
+}
+
+
+static char *
+ngx_lines_redis_set_silence(ngx_conf_t *cf, ngx_lines_redis_conf_t *conf,
+    ngx_str_t *value)
+{
+    return ngx_lines_redis_parse_msec(value, &conf->silence);
 }
 
 

@@ -17,7 +17,10 @@
 #define NGX_LINES_REDIS_SETTLED       2000
 #define NGX_LINES_REDIS_FLAPS         4
 
-/* the same cause is an error once in this time, for the log's sake */
+/*
+ * The same cause is an error once in this time, for the log's sake, unless
+ * there was a connection since: each loss of one is told.
+ */
 #define NGX_LINES_REDIS_LOG_INTERVAL  30000
 
 
@@ -28,6 +31,7 @@ static void ngx_lines_redis_connect(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_attempt_failed(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_retry(ngx_lines_redis_connection_t *conn,
     ngx_uint_t failures);
+static void ngx_lines_redis_check_silence(ngx_lines_redis_connection_t *conn);
 static void ngx_lines_redis_timer_handler(ngx_event_t *ev);
 static void ngx_lines_redis_drop_handler(ngx_event_t *ev);
 static void ngx_lines_redis_set_timer(ngx_lines_redis_connection_t *conn,
@@ -104,20 +108,55 @@ ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
 }
 
 
-ngx_uint_t
-ngx_lines_redis_connection_hung(ngx_lines_redis_connection_t *conn,
-    ngx_uint_t reads)
+size_t
+ngx_lines_redis_connection_await(ngx_lines_redis_connection_t *conn)
 {
-    u_char  byte;
+    if (conn->ac->replies.head == NULL) {
+        conn->heard = ngx_current_msec;
+    }
 
-    if (conn->ac == NULL || conn->reads != reads) {
-        return 0;
+    if (!conn->timer.timer_set) {
+        ngx_add_timer(&conn->timer, conn->conf->silence);
+    }
+
+    return conn->flushed + sdslen(conn->ac->c.obuf);
+}
+
+
+/*
+ * Operations have deadlines of their own.  A server that stalls, on its disk
+ * as a rule, is let go on, and with it what was sent to it; one from which
+ * nothing comes for long while something is waited for is given up.
+ */
+
+static void
+ngx_lines_redis_check_silence(ngx_lines_redis_connection_t *conn)
+{
+    u_char      byte;
+    ngx_msec_t  silent;
+
+    if (conn->ac == NULL || conn->ac->replies.head == NULL) {
+        return;
+    }
+
+    silent = ngx_current_msec - conn->heard;
+
+    if (silent < conn->conf->silence) {
+        ngx_add_timer(&conn->timer, conn->conf->silence - silent);
+        return;
     }
 
     /* after a stall of this process the reply may be there, but not read */
 
-    return recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) == -1
-           && ngx_socket_errno == NGX_EAGAIN;
+    if (recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
+        || ngx_socket_errno != NGX_EAGAIN)
+    {
+        ngx_add_timer(&conn->timer, 10);
+        return;
+    }
+
+    conn->away = 1;
+    ngx_lines_redis_connection_drop(conn, "no reply, for \"silence=\"");
 }
 
 
@@ -194,6 +233,21 @@ ngx_lines_redis_connection_cause(ngx_lines_redis_connection_t *conn,
     va_end(args);
 
     *p = '\0';
+}
+
+
+void
+ngx_lines_redis_connection_disk(ngx_lines_redis_connection_t *conn, char *what)
+{
+    if (conn->refused_at == 0
+        || ngx_current_msec - conn->refused_at > NGX_LINES_REDIS_DISK)
+    {
+        ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
+                      "lines redis \"%V\": %s: its disk is full, or fails",
+                      &conn->conf->name, what);
+
+        conn->refused_at = ngx_max(ngx_current_msec, 1);
+    }
 }
 
 
@@ -402,6 +456,7 @@ ngx_lines_redis_connection_ready(ngx_lines_redis_connection_t *conn)
     conn->failures = 0;
     conn->away = 0;
     conn->complained = 0;
+    conn->logged_at = 0;
     conn->connects++;
     conn->ready_at = ngx_current_msec;
 
@@ -527,6 +582,10 @@ ngx_lines_redis_timer_handler(ngx_event_t *ev)
 
     case NGX_LINES_REDIS_DRAINING:
         ngx_lines_redis_connection_drop(conn, "drain timed out");
+        break;
+
+    case NGX_LINES_REDIS_READY:
+        ngx_lines_redis_check_silence(conn);
         break;
 
     default:

@@ -17,12 +17,16 @@
 #include <ngx_event.h>
 #include <hiredis/hiredis.h>
 #include <hiredis/async.h>
+#include <hiredis/sds.h>
 
 #include "ngx_lines_redis.h"
 
 
 #define NGX_LINES_REDIS_ADDRS      8
 #define NGX_LINES_REDIS_CAUSE_LEN  192
+
+/* how long a disk that fails is remembered, and not told again */
+#define NGX_LINES_REDIS_DISK       60000
 
 
 typedef struct ngx_lines_redis_connection_s  ngx_lines_redis_connection_t;
@@ -87,7 +91,10 @@ struct ngx_lines_redis_connection_s {
     ngx_uint_t                      flaps;      /* short lives in a row */
     ngx_msec_t                      ready_at;
     ngx_uint_t                      connects;
-    ngx_uint_t                      reads;      /* readable events */
+    size_t                          flushed;    /* bytes of commands that the
+                                                   kernel took */
+    ngx_msec_t                      heard;      /* since when what was sent
+                                                   waits for a byte */
 
     u_char                          cause[NGX_LINES_REDIS_CAUSE_LEN];
     u_char                          logged[NGX_LINES_REDIS_CAUSE_LEN];
@@ -100,7 +107,12 @@ struct ngx_lines_redis_connection_s {
     unsigned                        evicts:1;
     unsigned                        no_aof:1;
     unsigned                        no_info:1;
+    unsigned                        cluster:1;  /* it is a node of one */
     unsigned                        complained:1;
+
+    ngx_uint_t                      settings;   /* of ngx_lines_redis_wishes:
+                                                   a bit for each unmet one */
+    ngx_msec_t                      refused_at; /* a write: its disk */
 };
 
 
@@ -113,9 +125,11 @@ void ngx_lines_redis_connection_open(ngx_lines_redis_connection_t *conn);
 /* for ever; pending hiredis callbacks run with a NULL reply */
 void ngx_lines_redis_connection_close(ngx_lines_redis_connection_t *conn);
 
-/* true if nothing came since conn->reads was as given */
-ngx_uint_t ngx_lines_redis_connection_hung(ngx_lines_redis_connection_t *conn,
-    ngx_uint_t reads);
+/*
+ * A command is about to be queued, its reply to be waited for: returns where
+ * in the stream of bytes it begins, to be compared with conn->flushed.
+ */
+size_t ngx_lines_redis_connection_await(ngx_lines_redis_connection_t *conn);
 
 /* at once and reconnect; never from within a hiredis callback */
 void ngx_lines_redis_connection_drop(ngx_lines_redis_connection_t *conn,
@@ -145,7 +159,11 @@ ngx_int_t ngx_lines_redis_attach(ngx_lines_redis_connection_t *conn,
 void ngx_lines_redis_guard_reader(ngx_lines_redis_connection_t *conn,
     redisReader *reader);
 
-/* sends AUTH, SELECT and INFO in one go */
+/* MISCONF, or what INFO says of it: counted by the caller, told now and then */
+void ngx_lines_redis_connection_disk(ngx_lines_redis_connection_t *conn,
+    char *what);
+
+/* sends AUTH, SELECT, INFO and CONFIG GET in one go */
 ngx_int_t ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn);
 
 

@@ -1,13 +1,16 @@
 
 /*
- * What a new connection says first: AUTH, SELECT, INFO (or PING), sent
- * together.  The reply of the last one makes the connection ready.
+ * What a new connection says first: AUTH, SELECT, INFO and CONFIG GET (or
+ * PING), sent together; a node of a cluster is asked for its slots besides.
+ * The reply of the last one makes the connection ready.
  */
 
 #include "ngx_lines_redis_connection.h"
 
 
 #define NGX_LINES_REDIS_TEXT_LEN  100
+#define NGX_LINES_REDIS_ARGS      8
+#define NGX_LINES_REDIS_SLOTS     16384
 
 
 static ngx_int_t ngx_lines_redis_say(ngx_lines_redis_connection_t *conn,
@@ -18,6 +21,15 @@ static void ngx_lines_redis_select_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static void ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data,
     void *privdata);
+static void ngx_lines_redis_check_value(ngx_lines_redis_connection_t *conn,
+    ngx_str_t *name, ngx_str_t *value);
+static void ngx_lines_redis_config_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static void ngx_lines_redis_cluster_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static void ngx_lines_redis_nodes_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static ngx_uint_t ngx_lines_redis_own_slots(u_char *p, u_char *last);
 static void ngx_lines_redis_ping_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static ngx_uint_t ngx_lines_redis_refused(ngx_lines_redis_connection_t *conn,
@@ -27,12 +39,20 @@ static void ngx_lines_redis_info_field(redisReply *reply, char *name,
     ngx_str_t *value);
 
 
+ngx_lines_redis_wish_t  ngx_lines_redis_wishes[] = {
+    { ngx_string("appendfsync"), ngx_string("always"), 0 },
+    { ngx_string("hash-max-listpack-value"), ngx_string("1024"), 1 },
+    { ngx_string("stream-node-max-bytes"), ngx_string("512"), 0 },
+    { ngx_null_string, ngx_null_string, 0 }
+};
+
+
 ngx_int_t
 ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn)
 {
     u_char                   db[NGX_INT_T_LEN];
-    ngx_str_t                argv[3];
-    ngx_uint_t               argc;
+    ngx_str_t                argv[NGX_LINES_REDIS_ARGS];
+    ngx_uint_t               argc, i;
     ngx_lines_redis_conf_t  *conf;
 
     conf = conn->conf;
@@ -82,7 +102,21 @@ ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn)
 
     ngx_str_set(&argv[0], "INFO");
 
-    return ngx_lines_redis_say(conn, ngx_lines_redis_info_handler, 1, argv);
+    if (ngx_lines_redis_say(conn, ngx_lines_redis_info_handler, 1, argv)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "CONFIG");
+    ngx_str_set(&argv[1], "GET");
+
+    for (i = 0; ngx_lines_redis_wishes[i].name.len; i++) {
+        argv[2 + i] = ngx_lines_redis_wishes[i].name;
+    }
+
+    return ngx_lines_redis_say(conn, ngx_lines_redis_config_handler, 2 + i,
+                               argv);
 }
 
 
@@ -90,9 +124,9 @@ static ngx_int_t
 ngx_lines_redis_say(ngx_lines_redis_connection_t *conn,
     redisCallbackFn *callback, ngx_uint_t argc, ngx_str_t *argv)
 {
-    size_t       len[3];
+    size_t       len[NGX_LINES_REDIS_ARGS];
     ngx_uint_t   i;
-    const char  *arg[3];
+    const char  *arg[NGX_LINES_REDIS_ARGS];
 
     for (i = 0; i < argc; i++) {
         arg[i] = (const char *) argv[i].data;
@@ -215,6 +249,7 @@ ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
     conn->evicts = 0;
     conn->no_aof = 0;
     conn->no_info = 0;
+    conn->cluster = 0;
 
     if (reply->type != REDIS_REPLY_STRING) {
         conn->no_info = 1;
@@ -223,8 +258,6 @@ ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
                       "lines redis \"%V\": INFO is refused: its "
                       "maxmemory-policy and persistence are not known",
                       &conn->conf->name);
-
-        ngx_lines_redis_connection_ready(conn);
         return;
     }
 
@@ -271,7 +304,255 @@ ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
                       &conn->conf->name);
     }
 
+    ngx_lines_redis_info_field(reply, "aof_last_write_status:", &value);
+
+    if (value.len == 3 && ngx_strncmp(value.data, "err", 3) == 0) {
+        ngx_lines_redis_connection_disk(conn, "its last write of the AOF "
+                                              "failed");
+    }
+
+    ngx_lines_redis_info_field(reply, "cluster_enabled:", &value);
+
+    conn->cluster = (value.len && value.data[0] == '1');
+}
+
+
+/*
+ * Where CONFIG is not allowed nothing is known, and nothing is said: a
+ * provider sets what it sets.
+ */
+
+static void
+ngx_lines_redis_config_handler(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    size_t        i;
+    ngx_str_t     name, value, argv[2];
+    redisReply   *reply, **element;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE) {
+        return;
+    }
+
+    if (ngx_lines_redis_refused(conn, reply)) {
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY && reply->type != REDIS_REPLY_ERROR) {
+        ngx_lines_redis_connection_cause(conn, "the server is not Redis");
+        ngx_lines_redis_connection_fail(conn);
+        return;
+    }
+
+    conn->settings = 0;
+
+    for (i = 0;
+         reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
+         i += 2)
+    {
+        element = &reply->element[i];
+
+        if (element[0]->type == REDIS_REPLY_STRING
+            && element[1]->type == REDIS_REPLY_STRING)
+        {
+            name.data = (u_char *) element[0]->str;
+            name.len = element[0]->len;
+            value.data = (u_char *) element[1]->str;
+            value.len = element[1]->len;
+
+            ngx_lines_redis_check_value(conn, &name, &value);
+        }
+    }
+
+    if (!conn->cluster) {
+        ngx_lines_redis_connection_ready(conn);
+        return;
+    }
+
+    ngx_str_set(&argv[0], "CLUSTER");
+    ngx_str_set(&argv[1], "INFO");
+
+    if (ngx_lines_redis_say(conn, ngx_lines_redis_cluster_handler, 2, argv)
+        == NGX_OK)
+    {
+        ngx_str_set(&argv[1], "NODES");
+
+        if (ngx_lines_redis_say(conn, ngx_lines_redis_nodes_handler, 2, argv)
+            == NGX_OK)
+        {
+            return;
+        }
+    }
+
+    ngx_lines_redis_connection_cause(conn, "no memory");
+    ngx_lines_redis_connection_fail(conn);
+}
+
+
+static void
+ngx_lines_redis_check_value(ngx_lines_redis_connection_t *conn,
+    ngx_str_t *name, ngx_str_t *value)
+{
+    ngx_uint_t               i;
+    ngx_lines_redis_wish_t  *wish;
+
+    for (i = 0; ngx_lines_redis_wishes[i].name.len; i++) {
+
+        wish = &ngx_lines_redis_wishes[i];
+
+        if (name->len != wish->name.len
+            || ngx_strncmp(name->data, wish->name.data, name->len) != 0)
+        {
+            continue;
+        }
+
+        if ((value->len == wish->value.len
+             && ngx_strncmp(value->data, wish->value.data, value->len) == 0)
+            || (wish->least
+                && ngx_atoi(value->data, value->len)
+                   >= ngx_atoi(wish->value.data, wish->value.len)))
+        {
+            return;
+        }
+
+        conn->settings |= (ngx_uint_t) 1 << i;
+
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": %V is \"%V\", not \"%V\" as in "
+                      "conf/redis.conf", &conn->conf->name, name, value,
+                      &wish->value);
+        return;
+    }
+}
+
+
+/* a node that has all slots serves like any other Redis */
+
+static void
+ngx_lines_redis_cluster_handler(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    ngx_str_t    value;
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE
+        || reply->type != REDIS_REPLY_STRING)
+    {
+        return;
+    }
+
+    ngx_lines_redis_info_field(reply, "cluster_state:", &value);
+
+    if (value.len != 2 || ngx_strncmp(value.data, "ok", 2) != 0) {
+        ngx_lines_redis_connection_cause(conn,
+                         "CLUSTERDOWN: a cluster node out of service");
+        ngx_lines_redis_connection_fail(conn);
+    }
+}
+
+
+static void
+ngx_lines_redis_nodes_handler(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    ngx_uint_t   slots;
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE) {
+        return;
+    }
+
+    /* where this is not allowed MOVED will tell */
+
+    if (reply->type == REDIS_REPLY_STRING) {
+
+        slots = ngx_lines_redis_own_slots((u_char *) reply->str,
+                                          (u_char *) reply->str + reply->len);
+
+        if (slots != NGX_LINES_REDIS_SLOTS) {
+            ngx_lines_redis_connection_cause(conn,
+                         "a cluster node with %ui of %d slots: a cluster of "
+                         "several is not served", slots,
+                         NGX_LINES_REDIS_SLOTS);
+            ngx_lines_redis_connection_fail(conn);
+            return;
+        }
+    }
+
     ngx_lines_redis_connection_ready(conn);
+}
+
+
+/*
+ * CLUSTER NODES: id address flags primary ping pong epoch link slot ...; a
+ * slot is N or N-M; one that is being moved, "[...", counts as gone.
+ */
+
+static ngx_uint_t
+ngx_lines_redis_own_slots(u_char *p, u_char *last)
+{
+    u_char      *end, *word, *dash;
+    ngx_int_t    from, to;
+    ngx_uint_t   field, own, slots, moving;
+
+    while (p < last) {
+        end = ngx_strlchr(p, last, LF);
+        end = end ? end : last;
+
+        own = 0;
+        slots = 0;
+        moving = 0;
+
+        for (field = 0; p < end; field++) {
+            word = p;
+            p = ngx_strlchr(p, end, ' ');
+            p = p ? p : end;
+
+            if (field == 2) {
+                own = (ngx_strlcasestrn(word, p, (u_char *) "myself", 6 - 1)
+                       != NULL);
+
+            } else if (field >= 8 && word < p) {
+
+                if (*word == '[') {
+                    moving++;
+
+                } else {
+                    dash = ngx_strlchr(word, p, '-');
+                    from = ngx_atoi(word, (dash ? dash : p) - word);
+                    to = dash ? ngx_atoi(dash + 1, p - dash - 1) : from;
+
+                    if (from >= 0 && to >= from
+                        && to < NGX_LINES_REDIS_SLOTS)
+                    {
+                        slots += to - from + 1;
+                    }
+                }
+            }
+
+            p++;
+        }
+
+        if (own) {
+            return slots - ngx_min(moving, slots);
+        }
+
+        p = end + 1;
+    }
+
+    return 0;
 }
 
 

@@ -9,10 +9,12 @@
 
 static void ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
+static ngx_int_t ngx_lines_redis_again(ngx_lines_redis_op_t *op);
 static void ngx_lines_redis_observe(ngx_lines_redis_op_t *op);
 static ngx_int_t ngx_lines_redis_resend(ngx_lines_redis_op_t *op);
-static void ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis,
+static void ngx_lines_redis_check_error(ngx_lines_redis_t *redis,
     redisReply *reply);
+static ngx_uint_t ngx_lines_redis_error_is(redisReply *reply, char *code);
 static void ngx_lines_redis_deadline_handler(ngx_event_t *ev);
 
 
@@ -166,6 +168,7 @@ ngx_lines_redis_op_submit(ngx_lines_redis_op_t *op,
 ngx_int_t
 ngx_lines_redis_op_send(ngx_lines_redis_op_t *op, u_char *start, size_t len)
 {
+    size_t                         begin;
     ngx_lines_redis_connection_t  *conn;
 
     conn = &op->redis->connection;
@@ -173,6 +176,8 @@ ngx_lines_redis_op_send(ngx_lines_redis_op_t *op, u_char *start, size_t len)
     if (conn->state != NGX_LINES_REDIS_READY) {
         return NGX_DECLINED;
     }
+
+    begin = ngx_lines_redis_connection_await(conn);
 
     if (redisAsyncFormattedCommand(conn->ac, ngx_lines_redis_reply_handler, op,
                                    (const char *) start, len)
@@ -189,7 +194,7 @@ ngx_lines_redis_op_send(ngx_lines_redis_op_t *op, u_char *start, size_t len)
     }
 
     op->sent = 1;
-    op->reads = conn->reads;
+    op->end = begin + len;
 
     return NGX_OK;
 }
@@ -211,6 +216,11 @@ ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
                    "lines redis reply: %p %d", op, reply ? reply->type : -1);
 
     if (reply == NULL) {
+
+        if (ngx_lines_redis_again(op) == NGX_OK) {
+            return;
+        }
+
         if (!op->expired) {
             redis->status.errors++;
         }
@@ -227,9 +237,7 @@ ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
             return;
         }
 
-        redis->status.errors++;
-
-        ngx_lines_redis_check_readonly(redis, reply);
+        ngx_lines_redis_check_error(redis, reply);
     }
 
     if (reply) {
@@ -237,6 +245,50 @@ ngx_lines_redis_reply_handler(redisAsyncContext *ac, void *data,
     }
 
     ngx_lines_redis_op_done(op, reply);
+}
+
+
+/*
+ * Its connection was lost.  What cannot have run (the server never got the
+ * last byte of it) and what may run twice waits for the next connection,
+ * within its own deadline.
+ */
+
+static ngx_int_t
+ngx_lines_redis_again(ngx_lines_redis_op_t *op)
+{
+    ngx_uint_t                     unsent;
+    ngx_lines_redis_t             *redis;
+    ngx_lines_redis_connection_t  *conn;
+
+    redis = op->redis;
+    conn = &redis->connection;
+
+    if (redis->destroyed || conn->away || op->expired || op->handler == NULL) {
+        return NGX_DECLINED;
+    }
+
+    unsent = (op->end > conn->flushed);
+
+    if (!unsent) {
+
+        if (!op->again || op->repeated) {
+            return NGX_DECLINED;
+        }
+
+        op->repeated = 1;
+        redis->status.repeats++;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis op again: %p unsent:%ui", op, unsent);
+
+    op->sent = 0;
+    op->retried = 0;
+
+    ngx_queue_insert_tail(&redis->waiting, &op->queue);
+
+    return NGX_OK;
 }
 
 
@@ -304,24 +356,55 @@ ngx_lines_redis_resend(ngx_lines_redis_op_t *op)
 }
 
 
-/*
- * A failover has made a replica of it.  Scripts' errors carry the code inside
- * before 7.0.
- */
-
 static void
-ngx_lines_redis_check_readonly(ngx_lines_redis_t *redis, redisReply *reply)
+ngx_lines_redis_check_error(ngx_lines_redis_t *redis, redisReply *reply)
 {
-    if (ngx_strncmp(reply->str, "READONLY", 8) != 0
-        && ngx_strstr(reply->str, "-READONLY ") == NULL)
-    {
+    ngx_lines_redis_connection_t  *conn;
+
+    conn = &redis->connection;
+
+    if (ngx_lines_redis_error_is(reply, "MISCONF ")) {
+        redis->status.disk++;
+        ngx_lines_redis_connection_disk(conn, "it refuses writes (MISCONF)");
         return;
     }
 
-    redis->status.readonly = 1;
+    redis->status.errors++;
 
-    ngx_lines_redis_connection_drain(&redis->connection,
-                                     "READONLY: no longer the primary");
+    /* the handshake of the next connection finds out what it is now */
+
+    if (ngx_lines_redis_error_is(reply, "READONLY ")) {
+        redis->status.readonly = 1;
+        ngx_lines_redis_connection_drain(conn,
+                                         "READONLY: no longer the primary");
+
+    } else if (ngx_lines_redis_error_is(reply, "MOVED ")
+               || ngx_lines_redis_error_is(reply, "ASK ")
+               || ngx_lines_redis_error_is(reply, "CLUSTERDOWN "))
+    {
+        ngx_lines_redis_connection_drain(conn,
+                                    "a cluster node that lacks a slot");
+    }
+}
+
+
+/* scripts' errors carry the code inside before 7.0 */
+
+static ngx_uint_t
+ngx_lines_redis_error_is(redisReply *reply, char *code)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = ngx_strlen(code);
+
+    if (ngx_strncmp(reply->str, code, len) == 0) {
+        return 1;
+    }
+
+    p = (u_char *) ngx_strstr(reply->str, code);
+
+    return p && p > (u_char *) reply->str && p[-1] == '-';
 }
 
 
@@ -330,13 +413,11 @@ ngx_lines_redis_deadline_handler(ngx_event_t *ev)
 {
     ngx_lines_redis_op_t *op = ev->data;
 
-    void                          *data;
-    ngx_lines_redis_t             *redis;
-    ngx_lines_redis_handler_pt     handler;
-    ngx_lines_redis_connection_t  *conn;
+    void                        *data;
+    ngx_lines_redis_t           *redis;
+    ngx_lines_redis_handler_pt   handler;
 
     redis = op->redis;
-    conn = &redis->connection;
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
                    "lines redis deadline: %p sent:%d", op, (int) op->sent);
@@ -350,19 +431,6 @@ ngx_lines_redis_deadline_handler(ngx_event_t *ev)
     }
 
     op->expired = 1;
-
-    if (ngx_lines_redis_connection_hung(conn, op->reads)) {
-
-        /*
-         * Not one byte since it was sent: nobody need wait for this server.
-         * All that is under way ends with the connection, this one included,
-         * in its turn: whoever is answered first may take the others along.
-         */
-
-        conn->away = 1;
-        ngx_lines_redis_connection_drop(conn, "no reply within the timeout");
-        return;
-    }
 
     /* the guard stays in hiredis' queue: a late reply finds nobody */
 

@@ -37,12 +37,14 @@ struct ngx_lines_redis_op_s {
     size_t                          len;
     size_t                          tail;       /* after EVALSHA and digest */
 
-    ngx_uint_t                      reads;      /* of the connection, then */
+    size_t                          end;        /* in the connection's bytes */
     ngx_msec_t                      submitted;
 
     unsigned                        sent:1;
     unsigned                        expired:1;
     unsigned                        retried:1;
+    unsigned                        again:1;    /* may run twice */
+    unsigned                        repeated:1;
 
     u_char                          buffer[NGX_LINES_REDIS_INLINE];
                                                 /* last: is not cleared */

@@ -1,3 +1,4 @@
+--@again
 --@include lib/time.lua
 
 -- What is due, the longest first.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # embed.sh SCRIPTS OUT [NAME]: makes OUT/ngx_lines_scripts.c and .h from
 # SCRIPTS/*.lua.  "--@include lib/x.lua" on a line of its own stands for that
-# file.  What is unchanged is left as it is, so that nothing is built anew.
+# file; "--@again" says that a script may be sent once more when its reply was
+# lost (ngx_lines_redis.h).  What is unchanged is left as it is, so that nothing is built anew.
 #
 # embed.sh SCRIPTS - NAME: prints one script as it is embedded.
 
@@ -85,6 +86,9 @@ for file in "$scripts"/*.lua; do
     fi
     sha1=${sha1%% *}
 
+    again=0
+    grep -qx -e '--@again' "$file" && again=1
+
     printf 'extern ngx_lines_script_t  ngx_lines_script_%s;\n' "$name" \
         >> "$new/ngx_lines_scripts.h"
 
@@ -92,7 +96,7 @@ for file in "$scripts"/*.lua; do
         printf '\n\nngx_lines_script_t  ngx_lines_script_%s = {\n' "$name"
         printf '    ngx_string("%s"),\n    ngx_string(\n' "$name"
         sed -e 's/[\\"?]/\\&/g' -e 's/^/        "/' -e 's/$/\\n"/' "$new/source"
-        printf '    ),\n    ngx_string("%s")\n};\n' "$sha1"
+        printf '    ),\n    ngx_string("%s"),\n    %d\n};\n' "$sha1" "$again"
     } >> "$new/ngx_lines_scripts.c"
 done
 

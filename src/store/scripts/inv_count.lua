@@ -1,3 +1,4 @@
+--@again
 --@include lib/time.lua
 
 -- The inventory by state.  Reads only.

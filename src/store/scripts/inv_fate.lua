@@ -1,3 +1,4 @@
+--@again
 -- What became of an operation that leased a number.
 --
 -- KEYS  1 operation  2 line of its id  3 ticket, where that holds it

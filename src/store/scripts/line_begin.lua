@@ -1,3 +1,4 @@
+--@again
 --@include lib/line.lua
 
 -- Begins a line request: checks all that the reader checked again, then

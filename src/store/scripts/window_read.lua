@@ -1,3 +1,4 @@
+--@again
 --@include lib/window.lua
 
 -- An account's plan and its two windows.  Reads only.

@@ -9,6 +9,9 @@ use Redis;
 use Test::Lines::Util qw(write_file);
 use Time::HiRes ();
 
+# as in production
+my $recommended = path(__FILE__)->to_abs->dirname->dirname->dirname->dirname->dirname->child('conf/redis.conf');
+
 =head1 NAME
 
 Test::Lines::Redis - a Redis server of a test's own
@@ -27,8 +30,8 @@ Test::Lines::Redis - a Redis server of a test's own
 
 =head1 DESCRIPTION
 
-Listens on a TCP port and on a Unix socket, keeps an append-only file (a
-restart loses nothing), and allows DEBUG. Options of L<Test::Lines/redis>:
+Has the settings of F<conf/redis.conf> (a restart loses nothing), listens on a
+TCP port and on a Unix socket, and allows DEBUG. Options of L<Test::Lines/redis>:
 C<name>, C<conf> (lines of redis.conf that follow the harness' own and so win),
 C<args> (of the command line), C<password> (for the harness' own connections
 where C<conf> sets one), C<user>, C<server> (the program, default
@@ -50,15 +53,13 @@ sub start ($self) {
     my $file = $home->child('redis.conf');
 
     write_file($file, <<"END" . $self->conf . "\n");
+include $recommended
 bind 127.0.0.1
 port $self->{port}
 unixsocket $self->{socket}
 unixsocketperm 777
 daemonize no
 dir $home
-appendonly yes
-appendfsync everysec
-save ""
 enable-debug-command local
 END
 

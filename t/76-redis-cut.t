@@ -1,0 +1,213 @@
+# What a client sees of a connection to Redis that is cut: nothing, where the
+# request surely has not run, where it only reads, and where it may run twice.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+use Time::HiRes ();
+
+my $t     = Test::Lines->new(timeout => 300);
+my $plans = "lines_plan big phone included=100000;\nlines_agent_plan agent price=price_1;\n";
+my $line  = {channelType => 'phone', firstName => 'Ada', lastName => 'Lovelace'};
+
+sub bytes ($method, $path, $headers, $body = '') {
+    return join "\r\n", "$method $path HTTP/1.1", 'Host: x', 'Content-Length: ' . length $body, @$headers, '', $body;
+}
+
+# the head of the one answer that is to come
+sub answer ($socket) {
+    my $in = '';
+    while ($in !~ /\r\n\r\n/) { sysread $socket, $in, 65536, length $in or last }
+    return $in;
+}
+
+sub wait_ready ($nginx) { wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'ready') }
+
+# in one turn of its loop a worker gets requests first, and then hears that
+# the connection they would use was closed before
+subtest 'closed in the same instant' => sub {
+    my $redis = $t->redis;
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
+    my $key   = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
+    my $auth  = "Authorization: Bearer $key";
+    my ($pid) = $nginx->pids;
+
+    my %request = (
+        read  => bytes(GET => '/api/line-requests', [$auth]),
+        write => bytes(POST => '/api/line-requests', [$auth, 'Content-Type: application/json'],
+            '{"channelType":"phone","firstName":"Ada","lastName":"Lovelace"}'),
+        tenant => bytes(PUT => '/_lines/admin/workspaces/w', ['Authorization: Bearer ' . $t->admin_token, 'Content-Type: application/json'],
+            '{"plan":"big"}'),
+    );
+
+    # so that Redis has no event of its own between the two
+    my $cut = $redis->client;
+
+    my %count;
+    for my $round (1 .. 10) {
+        wait_ready($nginx);
+
+        my %socket = map { $_ => $nginx->socket } keys %request;
+
+        # accepted, and known to the worker
+        for my $socket (values %socket) {
+            print $socket "GET /_lines/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+            $socket->flush;
+            sysread $socket, my $in, 65536;
+        }
+
+        kill 'STOP', $pid;
+        for my $name (sort keys %request) {
+            my $socket = $socket{$name};
+            print $socket $request{$name};
+            $socket->flush;
+        }
+        $cut->client_kill('TYPE', $_) for qw(normal pubsub);
+        kill 'CONT', $pid;
+
+        $count{"$_ " . (answer($socket{$_}) =~ m{^HTTP/1\.1 (\d+)} ? $1 : 'none')}++ for sort keys %socket;
+    }
+
+    is_deeply \%count, {'read 200' => 10, 'write 201' => 10, 'tenant 200' => 10}, 'none of them sees it' or diag explain \%count;
+    is $redis->client->zcard('lines:{w:w}:lines'), 10, 'each was done once';
+
+    $nginx->quit;
+};
+
+# between nginx and Redis; the next thing asked about the workspace (HUP), the
+# next script that has to do with it (USR1) reaches Redis, but no answer comes
+# back: all connections are closed
+my $proxy = $t->file('proxy.pl', <<'END');
+    use Mojo::Base -strict, -signatures;
+    use Mojo::IOLoop;
+
+    my ($listen, $port) = @ARGV;
+    my ($armed, $hold, %pairs);
+
+    $SIG{HUP}  = sub { $armed = qr/\{w:w\}/ };
+    $SIG{USR1} = sub { $armed = qr/EVALSHA.*\{w:w\}/s };
+
+    Mojo::IOLoop->server({address => '127.0.0.1', port => $listen}, sub ($loop, $stream, $id) {
+        my ($early, $upstream) = ('');
+        $stream->timeout(0);
+        $stream->on(read => sub ($s, $bytes) {
+            $upstream ? $upstream->write($bytes) : ($early .= $bytes);
+            return unless $armed && $bytes =~ $armed;
+            ($armed, $hold) = (undef, 1);
+            Mojo::IOLoop->timer(0.05 => sub {
+                $hold = 0;
+                $_->close for values %pairs;
+            });
+        });
+        $pairs{$id} = $stream;
+        my $client = Mojo::IOLoop->client({address => '127.0.0.1', port => $port}, sub ($loop, $err, $s) {
+            die $err if $err;
+            $upstream = $s;
+            $s->timeout(0);
+            $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $hold });
+            $s->on(close => sub { $stream->close });
+            $s->write($early) if length $early;
+        });
+        $stream->on(close => sub { delete $pairs{$id}; $upstream->close if $upstream });
+    });
+
+    Mojo::IOLoop->start;
+END
+
+subtest 'answered, but the answer is lost' => sub {
+    my $redis = $t->redis;
+    my $port  = $t->free_port;
+    my $cable = $t->spawn(proxy => [$^X, $proxy, $port, $redis->port]);
+    my $nginx = $t->nginx(redis => "redis://127.0.0.1:$port/0", plans => $plans, workers => 1);
+
+    wait_ready($nginx);
+    my $key  = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
+    my $auth = $nginx->bearer($key);
+    my sub report ($id) { $nginx->admin(POST => "lines/$id/status", {status => 'active', phone => '+12025550123'}) }
+
+    # the key is known, and the scripts are
+    is $nginx->get('/api/line-requests', $auth)->status, 200, 'a list';
+    my $first = $nginx->post_json('/api/line-requests', $line, $auth);
+    is $first->status, 201, 'a line';
+    is report($first->json('/line/_id'))->status, 200, 'a report';
+
+    # a signal is handled before what is asked after it: the loop of the proxy
+    # wakes up for the one at the latest when it does for the other
+    my sub cut ($signal, $code) {
+        wait_ready($nginx);
+        $cable->signal($signal);
+        return $code->()->status;
+    }
+
+    my %count;
+    for my $round (1 .. 5) {
+        $count{'read ' . cut(HUP => sub { $nginx->get('/api/line-requests', $auth) })}++;
+        $count{'create ' . cut(USR1 => sub { $nginx->post_json('/api/line-requests', $line, $auth) })}++;
+    }
+
+    is_deeply \%count, {'read 200' => 5, 'create 201' => 5}, 'asked once more on the next connection' or diag explain \%count;
+    is $redis->client->zcard('lines:{w:w}:lines'), 6, 'each line was made once';
+    is $redis->client->hget('lines:{w:w}:t', 'phone_included'), 6, '... and takes one place';
+
+    # what must not run twice does not: the outcome is unknown
+    my ($id) = $redis->client->zrange('lines:{w:w}:lines', -1, -1);
+    is cut(USR1 => sub { report($id) }), 503, 'a move of a line: unavailable';
+    wait_ready($nginx);
+    is $redis->client->xlen('lines:{w:w}:ev'), 8, 'and it ran once';
+
+    $nginx->quit;
+};
+
+subtest 'a stall is not the end' => sub {
+    my $redis = $t->redis;
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1, redis_options => 'timeout=300ms silence=60s');
+    my $key   = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
+    my $auth  = $nginx->bearer($key);
+    my $mark  = $nginx->log_mark;
+
+    $redis->pause;
+    is $nginx->get('/api/line-requests', $auth)->status, 503, 'an operation ends at its timeout' for 1 .. 3;
+    is $nginx->get('/_lines/ready')->status, 200, 'the connection is kept';
+    $redis->cont;
+    wait_for(sub { $nginx->get('/api/line-requests', $auth)->status == 200 }, 30, 'service');
+    unlike $nginx->error_log($mark), qr/connection lost/, 'and used again';
+
+    $nginx->redis_options('timeout=300ms silence=1s');
+    $nginx->reload(wait_old => 1);
+    wait_ready($nginx);
+    $redis->pause;
+    is $nginx->get('/api/line-requests', $auth)->status, 503, 'with a shorter silence';
+    $nginx->wait_log(qr/connection lost: no reply, for "silence="/, $mark);
+    wait_for(sub { $nginx->get('/_lines/ready')->status == 503 }, 30, 'not ready');
+    pass 'it is given up';
+    $redis->cont;
+    wait_ready($nginx);
+
+    $nginx->quit;
+};
+
+subtest 'each loss is told' => sub {
+    my $redis = $t->redis;
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
+
+    for my $time (1 .. 3) {
+        wait_ready($nginx);
+        my $mark = $nginx->log_mark;
+        $redis->client->client_kill('TYPE', 'normal');
+        $nginx->wait_log(qr/\[error\].*commands: connection lost/, $mark);
+        $nginx->wait_log(qr/commands: connected again/, $mark);
+        pass "loss $time";
+    }
+
+    $redis->stop;
+    wait_for(sub { $nginx->get('/_lines/ready')->status == 503 }, 30, 'not ready');
+    $nginx->wait_log(qr/(?:commands: could not connect.*){4}/s);
+    my $vain = () = $nginx->error_log =~ /\[error\].*commands: could not connect/g;
+    cmp_ok $vain, '<=', 1, 'attempts in vain are not told each time';
+
+    $nginx->quit;
+};
+
+$t->done;

@@ -1,0 +1,132 @@
+# What lines_ready says of a Redis that is set otherwise than conf/redis.conf
+# asks for, whose disk is full, or which is a node of a cluster.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+
+my $t     = Test::Lines->new(timeout => 300);
+my $plans = "lines_plan big phone included=100000;\n";
+my $line  = {channelType => 'phone', firstName => 'Ada', lastName => 'Lovelace'};
+
+sub ready ($nginx) { $nginx->get('/_lines/ready') }
+sub wait_ready ($nginx) { wait_for(sub { ready($nginx)->status == 200 }, 30, 'ready') }
+
+subtest 'settings' => sub {
+    my $redis = $t->redis;
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
+    wait_ready($nginx);
+
+    is_deeply ready($nginx)->json('/redis/warnings'), [], 'those of conf/redis.conf: no warning';
+    ok !exists ready($nginx)->json->{redis}{reason}, '... and no reason to be away';
+
+    my %config = (appendfsync => ['everysec', 'always'], 'hash-max-listpack-value' => [64, 1024], 'stream-node-max-bytes' => [4096, 512]);
+
+    for my $name (sort keys %config) {
+        my ($other, $wanted) = @{$config{$name}};
+        my $mark = $nginx->log_mark;
+
+        $redis->client->config_set($name, $other);
+        $redis->client->client_kill('TYPE', 'normal');
+        $nginx->wait_log(qr/\[warn\].*lines redis.*$name is "$other", not "$wanted" as in conf\/redis\.conf/, $mark);
+        wait_for(sub {
+            my $answer = ready($nginx);
+            return $answer->status == 200 && "@{$answer->json('/redis/warnings')}" eq "$name is not $wanted";
+        }, 30, "the warning of $name");
+        pass "$name: a warning, and ready all the same";
+        $redis->client->config_set($name, $wanted);
+    }
+
+    # more is as good; both are read anew with each connection
+    $redis->client->config_set('hash-max-listpack-value', 2048);
+    $redis->client->client_kill('TYPE', 'normal');
+    wait_for(sub { my $answer = ready($nginx); $answer->status == 200 && !@{$answer->json('/redis/warnings')} }, 30, 'no warning');
+    pass 'a longer listpack is no reason to warn';
+
+    # worker connections, as conf/directives.md counts them: commands, subscription
+    my $count = sub { my $list = $redis->client->client_list; my @all = split /\n/, ref $list ? "@$list" : $list; scalar grep {/ addr=127\.0\.0\.1:/} @all };
+    wait_for(sub { $count->() == 2 }, 30, 'two connections');
+    pass 'two connections for a worker';
+
+    $nginx->quit;
+};
+
+subtest 'CONFIG is not allowed' => sub {
+    my $redis = $t->redis(conf => "user default on nopass ~* &* +\@all -config\n");
+    my $nginx = $t->nginx(redis => $redis, plans => $plans);
+
+    wait_ready($nginx);
+    is_deeply ready($nginx)->json('/redis/warnings'), [], 'ready, nothing known, nothing said';
+    $nginx->quit;
+};
+
+subtest 'a disk that is full' => sub {
+    my $redis = $t->redis(conf => "save 3600 1\n");
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, redis_options => 'timeout=10s');
+    my $key   = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
+    my $auth  = $nginx->bearer($key);
+
+    my $mark = $nginx->log_mark;
+
+    # there is no place for the dump
+    mkdir $t->dir . '/' . $redis->name . '/dump.rdb' or die $!;
+    $redis->client->bgsave;
+    wait_for(sub { $redis->client->info->{rdb_last_bgsave_status} eq 'err' }, 30, 'a dump to fail');
+
+    for (1 .. 3) {
+        my $answer = $nginx->post_json('/api/line-requests', $line, $auth);
+        is $answer->status, 503, 'a write' or diag $answer->to_string;
+        like $answer->header('Retry-After') // '', qr/^[1-9]/, '... with Retry-After';
+    }
+    is $nginx->get('/api/line-requests', $auth)->status, 200, 'a read';
+
+    my @alerts = $nginx->error_log($mark) =~ /(\[alert\].*lines redis "127\.0\.0\.1:$redis->{port}\/0": it refuses writes \(MISCONF\).*)/g;
+    is @alerts, 1, 'an alert, once';
+    $nginx->allow(qr/\[alert\].*it refuses writes/);
+
+    is_deeply ready($nginx)->json('/redis/warnings'), ['its disk is full or fails: writes are refused'], 'told by lines_ready';
+    wait_for(sub { $nginx->get('/_lines/metrics')->body =~ /^lines_redis_failures_total\{reason="disk"\} [1-9]/m }, 30, 'the metric');
+    pass 'and counted';
+
+    $nginx->quit;
+};
+
+subtest 'a node of a cluster' => sub {
+    my $redis = $t->redis(conf => "cluster-enabled yes\ncluster-require-full-coverage no\n");
+    my $nginx = $t->nginx(redis => $redis, plans => $plans);
+
+    my $reason = sub ($pattern) {
+        wait_for(sub {
+            my $answer = ready($nginx);
+            return $answer->status == 503 && ($answer->json('/redis/reason') // '') =~ $pattern;
+        }, 30, "$pattern");
+    };
+
+    $reason->(qr/a cluster node (?:out of service|with 0 of 16384 slots)/);
+    pass 'no slots: not ready, and why';
+
+    $redis->cli('CLUSTER ADDSLOTSRANGE', 0, 10, 12, 15, 20, 20);
+    $reason->(qr/a cluster node with 16 of 16384 slots: a cluster of several is not served/);
+    pass 'some slots: not ready, and why';
+
+    $redis->cli('CLUSTER ADDSLOTSRANGE', 11, 11, 16, 19, 21, 16383);
+    wait_ready($nginx);
+    my $key  = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
+    my $auth = $nginx->bearer($key);
+    is $nginx->post_json('/api/line-requests', $line, $auth)->status, 201, 'all slots: it serves';
+
+    $redis->cli('CLUSTER DELSLOTSRANGE', 0, 16000);
+    wait_for(sub { $nginx->get('/api/line-requests', $auth)->status == 503 }, 30, 'slots to be missed');
+    $reason->(qr/a cluster node/);
+    pass 'slots have gone elsewhere: not ready';
+
+    $redis->cli('CLUSTER ADDSLOTSRANGE', 0, 16000);
+    wait_ready($nginx);
+    is $nginx->get('/api/line-requests', $auth)->status, 200, 'back again';
+
+    $nginx->quit;
+};
+
+$t->done;
