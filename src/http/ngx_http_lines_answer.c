@@ -1,13 +1,17 @@
 
 /*
- * The one place that writes answers.
+ * The one place that writes answers, and that ends a request with them.
+ *
+ * What a filter returns is for ngx_http_finalize_request() alone: NGX_AGAIN
+ * says that the client takes its time, and nginx then goes on writing.  It
+ * lives in ctx->rc, which nothing else reads, and never is a step's result.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_command.h"
 
 
 static ngx_str_t  ngx_http_lines_json_type = ngx_string("application/json");
@@ -47,7 +51,8 @@ ngx_int_t
 ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *type, ngx_chain_t *out, size_t len)
 {
-    ngx_int_t  rc;
+    u_char     *p;
+    ngx_int_t   rc;
 
     if (ctx->answered) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
@@ -75,6 +80,19 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
 
+    p = ngx_strlchr(type->data, type->data + type->len, ';');
+
+    if (p) {
+
+        /* "gzip_types" and the like name types without their parameters */
+
+        r->headers_out.content_type_len = p - type->data;
+        ngx_str_set(&r->headers_out.charset, "utf-8");
+    }
+
+    /* it is done already: no precondition can undo it */
+    r->disable_not_modified = 1;
+
     if (ngx_http_lines_add_header(r, "Cache-Control",
                                   &ngx_http_lines_no_store)
         != NGX_OK
@@ -93,6 +111,16 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ctx->rc = ngx_http_output_filter(r, out);
 
     return NGX_DONE;
+}
+
+
+void
+ngx_http_lines_finalize(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ngx_http_lines_detach_commands(ctx);
+
+    ngx_http_finalize_request(r, rc == NGX_DONE ? ctx->rc : rc);
 }
 
 
