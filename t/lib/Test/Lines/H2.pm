@@ -30,6 +30,7 @@ it is; a number opens it by as much once so many bytes have come that nobody
 would wait for the rest; "none" never opens it. The connection's own window is
 always given back.
 
+Names of headers are in lower case; C<host> is sent as the authority.
 Of the answer's headers, the status alone is decoded; of a request's body, what
 the server's first window takes is sent.
 
@@ -91,8 +92,8 @@ sub request ($self, $method, $path, $headers = {}, $body = undef) {
     $self->{next} += 2;
     $self->{streams}{$id} = {status => 0, body => ''};
 
-    my $block = "\x02" . _string($method) . "\x86\x04" . _string($path) . "\x01" . _string('x');
-    $block .= "\0" . _string(lc $_) . _string($headers->{$_}) for sort keys %$headers;
+    my $block = "\x02" . _string($method) . "\x86\x04" . _string($path) . "\x01" . _string($headers->{host} // 'x');
+    $block .= "\0" . _string(lc $_) . _string($headers->{$_}) for grep { $_ ne 'host' } sort keys %$headers;
     $block .= "\0" . _string('content-length') . _string(length $body) if defined $body;
 
     my $bytes = _frame($HEADERS, defined $body ? 4 : 5, $id, $block);
