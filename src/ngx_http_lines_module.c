@@ -334,6 +334,8 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
+    ngx_http_lines_api_locations(lmcf);
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->resolver && clcf->resolver->connections.nelts) {
@@ -460,29 +462,24 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_lines_loc_conf_t *prev = parent;
     ngx_http_lines_loc_conf_t *conf = child;
 
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_lines_loc_conf_t  *names, none;
 
-    ngx_conf_merge_str_value(conf->key_id_header, prev->key_id_header,
+    /* an API's own directive says it all */
+
+    ngx_memzero(&none, sizeof(ngx_http_lines_loc_conf_t));
+    names = conf->api ? &none : prev;
+
+    ngx_conf_merge_str_value(conf->key_id_header, names->key_id_header,
                              "sb-api-key-id");
-    ngx_conf_merge_str_value(conf->secret_header, prev->secret_header,
+    ngx_conf_merge_str_value(conf->secret_header, names->secret_header,
                              "sb-api-secret-key");
 
     if (conf->deprecated == NULL) {
         conf->deprecated = prev->deprecated;
     }
 
-    if (conf->api) {
-
-        /*
-         * An API bounds its bodies by itself, and says so in its own words;
-         * client_max_body_size would answer with a page.
-         */
-
-        clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-        clcf->client_max_body_size = 0;
-    }
-
-    if (ngx_http_lines_access_merge(cf, prev, conf) != NGX_CONF_OK
+    if (ngx_http_lines_merge_api(cf, prev, conf) != NGX_CONF_OK
+        || ngx_http_lines_access_merge(cf, prev, conf) != NGX_CONF_OK
         || ngx_http_lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;

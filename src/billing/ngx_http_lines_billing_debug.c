@@ -505,7 +505,7 @@ ngx_http_lines_billing_debug_done(ngx_http_lines_billing_debug_t *debug,
 
     rc = ngx_http_send_header(r);
 
-    if (rc == NGX_OK && !r->header_only) {
+    if ((rc == NGX_OK || rc == NGX_AGAIN) && !r->header_only) {
         rc = ngx_http_output_filter(r, &out);
     }
 

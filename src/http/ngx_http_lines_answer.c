@@ -1,13 +1,17 @@
 
 /*
- * The one place that writes answers.
+ * The one place that writes answers, and that ends a request with them.
+ *
+ * What a filter returns is for ngx_http_finalize_request() alone: NGX_AGAIN
+ * says that the client takes its time, and nginx then goes on writing.  It
+ * lives in ctx->rc, which nothing else reads, and never is a step's result.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_lines_request.h"
+#include "ngx_http_lines_command.h"
 
 
 static ngx_str_t  ngx_http_lines_json_type = ngx_string("application/json");
@@ -77,7 +81,7 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     r->headers_out.status = status;
 
-    /* nothing of ours has a validator: what was done must not become a 412 */
+    /* it is done already: no precondition can undo it */
 
     r->disable_not_modified = 1;
 
@@ -97,14 +101,36 @@ ngx_http_lines_answer_chain(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
+void
+ngx_http_lines_finalize(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ngx_http_lines_detach_commands(ctx);
+
+    ngx_http_finalize_request(r, rc == NGX_DONE ? ctx->rc : rc);
+}
+
+
 ngx_int_t
 ngx_http_lines_answer_headers(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *type, size_t len)
 {
+    u_char  *p;
+
     r->headers_out.content_length_n = len;
     r->headers_out.content_type = *type;
     r->headers_out.content_type_len = type->len;
     r->headers_out.content_type_lowcase = NULL;
+
+    p = ngx_strlchr(type->data, type->data + type->len, ';');
+
+    if (p) {
+
+        /* "gzip_types" and the like name types without their parameters */
+
+        r->headers_out.content_type_len = p - type->data;
+        ngx_str_set(&r->headers_out.charset, "utf-8");
+    }
 
     if (ngx_http_lines_add_header(r, "Cache-Control",
                                   &ngx_http_lines_no_store)

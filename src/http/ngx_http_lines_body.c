@@ -451,7 +451,10 @@ ngx_http_lines_continue_body(ngx_http_request_t *r,
 }
 
 
-/* copies what has come and hands the buffers back; NGX_DECLINED: too much */
+/*
+ * Copies what has come and hands the buffers back, unless others read the body
+ * as well, as with "mirror"; NGX_DECLINED: too much
+ */
 
 static ngx_int_t
 ngx_http_lines_append_body(ngx_http_request_t *r,
@@ -508,7 +511,10 @@ ngx_http_lines_append_body(ngx_http_request_t *r,
 
         if (ngx_buf_in_memory(b)) {
             ngx_memcpy(p, b->pos, n);
-            b->pos = b->last;
+
+            if (r->request_body_no_buffering) {
+                b->pos = b->last;
+            }
 
         } else if (ngx_read_file(b->file, p, n, b->file_pos) != n) {
 
@@ -523,7 +529,9 @@ ngx_http_lines_append_body(ngx_http_request_t *r,
         body->bytes.len = need;
     }
 
-    r->request_body->bufs = NULL;
+    if (r->request_body_no_buffering) {
+        r->request_body->bufs = NULL;
+    }
 
     return NGX_OK;
 }

@@ -71,13 +71,19 @@ typedef struct {
                                                        before */
     ngx_uint_t                        proxy;        /* index of the proxy's
                                                        loc_conf */
+    ngx_array_t                      *api_locations; /* ngx_http_core_loc_
+                                                        conf_t * */
 } ngx_http_lines_main_conf_t;
 
 
 typedef struct {
+    /* these four only "if" and "limit_except" take from their location */
     ngx_http_lines_api_t             *api;          /* answers here, or NULL */
+    ngx_str_t                         prefix;       /* of its URIs; empty:
+                                                       the URI is all of it */
     /* admin: SHA-256 of the operator's token */
     ngx_str_t                         token;
+    ngx_http_lines_webhook_conf_t    *webhook;
 
     ngx_str_t                         key_id_header; /* lower case, with a
                                                         terminating zero */
@@ -87,7 +93,6 @@ typedef struct {
                                                        of ours answers */
     ngx_http_lines_clerk_conf_t      *clerk;
     ngx_array_t                      *limits;
-    ngx_http_lines_webhook_conf_t    *webhook;
     ngx_http_lines_deprecated_t      *deprecated;   /* endpoints; NULL: as by
                                                        default */
 } ngx_http_lines_loc_conf_t;

@@ -73,6 +73,7 @@ ngx_http_lines_get_ctx(ngx_http_request_t *r)
     ngx_memzero(ctx, sizeof(ngx_http_lines_ctx_t));
 
     ctx->request = r;
+    ctx->rc = NGX_ERROR;
     ngx_queue_init(&ctx->commands);
 
     if (ngx_http_lines_request_id(r, &ctx->request_id) != NGX_OK) {

@@ -4,7 +4,6 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_phase.h"
-#include "ngx_http_lines_command.h"
 
 
 static void ngx_http_lines_phase_resume(ngx_http_request_t *r, ngx_int_t rc);
@@ -46,16 +45,14 @@ ngx_http_lines_phase_resume(ngx_http_request_t *r, ngx_int_t rc)
         return;
     }
 
-    ngx_http_lines_detach_commands(ctx);
-
-    ngx_http_finalize_request(r, (rc == NGX_DONE) ? ctx->rc : rc);
+    ngx_http_lines_finalize(r, ctx, rc);
 }
 
 
 ngx_int_t
 ngx_http_lines_phase_done(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
-    ngx_http_finalize_request(r, ctx->rc);
+    ngx_http_lines_finalize(r, ctx, NGX_DONE);
 
     return NGX_DONE;
 }

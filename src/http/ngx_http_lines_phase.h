@@ -19,7 +19,7 @@
 ngx_int_t ngx_http_lines_phase_wait(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 
-/* answered: ends the request with ctx->rc; returns NGX_DONE */
+/* answered: ends the request; returns NGX_DONE, for the handler to return */
 ngx_int_t ngx_http_lines_phase_done(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 

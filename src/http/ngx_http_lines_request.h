@@ -109,7 +109,9 @@ struct ngx_http_lines_ctx_s {
     ngx_msec_t                 billing_time;
     ngx_str_t                  operation;  /* id, for $lines_operation */
 
-    ngx_int_t                  rc;         /* of the answer */
+    ngx_int_t                  rc;         /* of the answer's filters, or the
+                                              status that nginx answers: for
+                                              ngx_http_lines_finalize() */
     void                      *reading;    /* the body being read */
     ngx_str_t                  page;       /* instead of nginx' own error
                                               page; empty: none, or sent */
@@ -132,11 +134,22 @@ ngx_http_lines_ctx_t *ngx_http_lines_find_ctx(ngx_http_request_t *r);
 /*
  * The setter of a directive that makes a location answer for an API: a prefix
  * location that ends with "/", or, where the API has a route with an empty
- * path, an exact one.
+ * path, any.
  */
 
 char *ngx_http_lines_set_api(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *llcf,
     ngx_http_lines_api_t *api);
+
+/* the API in blocks of the location; call it when the rest is merged */
+char *ngx_http_lines_merge_api(ngx_conf_t *cf,
+    ngx_http_lines_loc_conf_t *prev, ngx_http_lines_loc_conf_t *conf);
+
+/*
+ * Once all is merged.  An API bounds its bodies by itself, and says so in its
+ * own words; client_max_body_size would answer with a page.  Locations nested
+ * in an API's have inherited theirs by now.
+ */
+void ngx_http_lines_api_locations(ngx_http_lines_main_conf_t *lmcf);
 
 /* content handler of every API location: routes, then runs the steps */
 ngx_int_t ngx_http_lines_content_handler(ngx_http_request_t *r);
@@ -223,9 +236,10 @@ ngx_int_t ngx_http_lines_read_body(ngx_http_request_t *r,
 
 
 /*
- * Answers.  All of them return NGX_DONE, and set what the request ends with.
- * JSON; Cache-Control, X-Request-Id and the length are added in one place, and
- * a Retry-After to each 503 that does not say it yet.
+ * Answers.  All of them return NGX_DONE, and set what the request ends with;
+ * NGX_ERROR without memory.  JSON; Cache-Control, X-Request-Id and the length
+ * are added in one place, and a Retry-After to each 503 that does not say it
+ * yet.
  */
 
 ngx_int_t ngx_http_lines_answer(ngx_http_request_t *r,
@@ -248,6 +262,15 @@ ngx_int_t ngx_http_lines_answer_format(ngx_http_request_t *r,
 ngx_int_t ngx_http_lines_answer_array(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, const char *prefix, ngx_array_t *items,
     const char *suffix);
+
+/*
+ * Ends the request with a step's result other than NGX_OK and NGX_AGAIN.
+ * Where the client takes its time, nginx goes on sending.  The request, and
+ * anything of its pool, may be gone afterwards.
+ */
+
+void ngx_http_lines_finalize(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 
 /* in the dialect of the location; error is a code, or NULL */
 ngx_int_t ngx_http_lines_error(ngx_http_request_t *r,

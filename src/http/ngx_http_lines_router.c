@@ -61,25 +61,130 @@ ngx_http_lines_set_api(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *llcf,
         clcf->auto_redirect = 1;
     }
 
+    /* of a URI that an exact, a named or a regex location takes, all is it */
+
+    if (!clcf->exact_match && !clcf->named
+#if (NGX_PCRE)
+        && !clcf->regex
+#endif
+       )
+    {
+        llcf->prefix = clcf->name;
+    }
+
     return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_lines_merge_api(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
+    ngx_http_lines_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t    *clcf, **p;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /*
+     * "if" and "limit_except" are blocks of the location's own, and the API
+     * answers there as well; a nested location has a handler of its own, or
+     * none.
+     */
+
+    if (clcf->noname) {
+        conf->api = prev->api;
+        conf->prefix = prev->prefix;
+        conf->token = prev->token;
+        conf->webhook = prev->webhook;
+    }
+
+    if (conf->api == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (clcf->lmt_excpt && clcf->handler == NULL) {
+        clcf->handler = ngx_http_lines_content_handler;
+    }
+
+    if (clcf->handler && clcf->handler != ngx_http_lines_content_handler) {
+
+        if (clcf->noname) {
+
+            /* as of "proxy_pass" in "if": it goes there */
+
+            return NGX_CONF_OK;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "location \"%V\" has another handler besides the "
+                      "\"%V\" API of lines", &clcf->name, &conf->api->name);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->api_locations == NULL) {
+        lmcf->api_locations = ngx_array_create(cf->pool, 4, sizeof(void *));
+        if (lmcf->api_locations == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    p = ngx_array_push(lmcf->api_locations);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *p = clcf;
+
+    return NGX_CONF_OK;
+}
+
+
+void
+ngx_http_lines_api_locations(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t                  i;
+    ngx_http_core_loc_conf_t  **p;
+
+    if (lmcf->api_locations == NULL) {
+        return;
+    }
+
+    p = lmcf->api_locations->elts;
+
+    for (i = 0; i < lmcf->api_locations->nelts; i++) {
+        p[i]->client_max_body_size = 0;
+    }
 }
 
 
 ngx_int_t
 ngx_http_lines_route(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
-    ngx_str_t                  path;
-    ngx_uint_t                 methods, method;
-    ngx_http_lines_route_t    *route;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_str_t                   path;
+    ngx_uint_t                  methods, method;
+    ngx_http_lines_route_t     *route;
+    ngx_http_lines_loc_conf_t  *llcf;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    llcf = ngx_http_lines_get_loc_conf(r);
 
     ngx_str_null(&path);
 
-    if (r->uri.len >= clcf->name.len) {
-        path.data = r->uri.data + clcf->name.len;
-        path.len = r->uri.len - clcf->name.len;
+    if (llcf->prefix.len) {
+
+        /* after "rewrite ... break" the URI may be another's */
+
+        if (r->uri.len < llcf->prefix.len
+            || ngx_memcmp(r->uri.data, llcf->prefix.data, llcf->prefix.len)
+               != 0)
+        {
+            return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                                        "Not found");
+        }
+
+        path.data = r->uri.data + llcf->prefix.len;
+        path.len = r->uri.len - llcf->prefix.len;
     }
 
     method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;

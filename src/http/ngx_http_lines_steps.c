@@ -11,7 +11,7 @@
 #include "ngx_http_lines_router.h"
 
 
-static ngx_int_t ngx_http_lines_run(ngx_http_request_t *r,
+static void ngx_http_lines_run(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static void ngx_http_lines_resume_steps(ngx_http_request_t *r, ngx_int_t rc);
 
@@ -33,6 +33,12 @@ ngx_http_lines_content_handler(ngx_http_request_t *r)
     ctx->api = llcf->api;
     ctx->resume = ngx_http_lines_resume_steps;
 
+    /* another page than the one that a filter refused */
+    ctx->answered = 0;
+
+    /* the steps end the request, now or later: nginx is told so at once */
+    r->main->count++;
+
     rc = ngx_http_lines_route(r, ctx);
 
     if (rc == NGX_OK) {
@@ -43,20 +49,15 @@ ngx_http_lines_content_handler(ngx_http_request_t *r)
         ctx->step = ctx->route->steps;
     }
 
-    rc = ngx_http_lines_run(r, ctx, rc);
+    ngx_http_lines_run(r, ctx, rc);
 
-    if (rc == NGX_AGAIN) {
-        r->main->count++;
-        return NGX_DONE;
-    }
-
-    return rc;
+    return NGX_DONE;
 }
 
 
-/* returns NGX_AGAIN, or what the request is to be finalized with */
+/* afterwards the request waits for something, or is finalized */
 
-static ngx_int_t
+static void
 ngx_http_lines_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_int_t rc)
 {
@@ -81,31 +82,27 @@ ngx_http_lines_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
         /*
          * A client that leaves is not waited for.  What was begun on its
-         * behalf is in Redis, or runs on a request of its own.
+         * behalf is in Redis, or runs on a request of its own.  A body that
+         * is read, or dropped, has a handler that sees it leave as well.
          */
 
-        if (!ctx->reading) {
+        if (!ctx->reading && !r->discard_body) {
             r->read_event_handler = ngx_http_test_reading;
         }
 
-        return NGX_AGAIN;
+        return;
     }
 
-    ngx_http_lines_detach_commands(ctx);
-
     if (rc != NGX_DONE) {
-        if (r->header_sent) {
-            return NGX_ERROR;
-        }
-
-        (void) ngx_http_lines_error(r, ctx,
+        rc = r->header_sent ? NGX_ERROR
+             : ngx_http_lines_error(r, ctx,
                                     rc < NGX_HTTP_BAD_REQUEST
                                     ? NGX_HTTP_INTERNAL_SERVER_ERROR
                                     : (ngx_uint_t) rc,
                                     NULL, "Internal server error");
     }
 
-    return ctx->rc;
+    ngx_http_lines_finalize(r, ctx, rc);
 }
 
 
@@ -120,11 +117,7 @@ ngx_http_lines_resume_steps(ngx_http_request_t *r, ngx_int_t rc)
         ctx->step++;
     }
 
-    rc = ngx_http_lines_run(r, ctx, rc);
-
-    if (rc != NGX_AGAIN) {
-        ngx_http_finalize_request(r, rc);
-    }
+    ngx_http_lines_run(r, ctx, rc);
 }
 
 

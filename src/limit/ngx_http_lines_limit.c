@@ -486,7 +486,7 @@ ngx_http_lines_limit_refuses(ngx_http_lines_limit_result_t *result)
 }
 
 
-/* NGX_OK, or NGX_DONE: ctx->rc is what the request ends with */
+/* NGX_OK, or NGX_DONE: the request ends with ctx->rc */
 
 static ngx_int_t
 ngx_http_lines_limit_conclude(ngx_http_request_t *r,
