@@ -345,6 +345,8 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_http_lines_limit_zones(cf);
+
     lmcf->tenant_plan = ngx_http_lines_variable_used(cf, "lines_tenant_plan");
 
     if (ngx_http_lines_variables_init(cf) != NGX_OK

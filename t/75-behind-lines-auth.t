@@ -74,12 +74,13 @@ location /cache/tenant/ { lines_auth workspace cache=tenant; proxy_cache cache; 
 location /cache/wrong/  { lines_auth workspace cache=tenant; proxy_cache cache; proxy_cache_key \$uri; proxy_pass $url; }
 location /cache/page/   { lines_auth workspace cache=tenant; proxy_cache cache; proxy_cache_key \$uri; error_page 500 /files/page.txt; proxy_pass $url; }
 location /cache/map/    { set \$early "\$mapped_again\$variant"; lines_auth workspace cache=tenant; proxy_cache cache; proxy_cache_key "\$mapped_again \$uri"; add_header X-Variant \$variant; proxy_pass $url; }
+location /cache/update/ { lines_auth workspace cache=tenant; proxy_cache cache; proxy_cache_key "\$lines_tenant \$uri"; proxy_cache_use_stale updating; proxy_cache_background_update on; proxy_ignore_headers Cache-Control; proxy_cache_valid 200 1s; add_header X-Cache \$upstream_cache_status; proxy_pass $url; }
 location /slice/        { lines_auth workspace cache=tenant; slice 10; proxy_cache cache; proxy_cache_key "\$lines_tenant \$uri \$slice_range"; proxy_set_header Range \$slice_range; proxy_set_header X-Tenant \$lines_tenant; proxy_cache_valid 200 206 1h; proxy_pass $url; }
 
 location /early/set/   { set \$t \$lines_tenant; lines_auth workspace; add_header X-Set "[\$t]"; add_header X-Tenant "[\$lines_tenant]"; }
 location /early/req/   { limit_req zone=req; lines_auth workspace; empty_gif; }
 location /early/conn/  { limit_conn conn 1; lines_auth workspace; empty_gif; }
-location /late/        { lines_auth workspace; add_header X-Map \$mapped; proxy_set_header X-Map \$mapped; proxy_pass $url; }
+location /late/        { lines_auth workspace; add_header X-Variant \$variant; add_header X-Map \$mapped; proxy_set_header X-Map \$mapped; proxy_pass $url; }
 
 location /limit/user/   { lines_auth clerk; lines_rate_limit rate=1r/h burst=2 key=\$lines_user name=user; empty_gif; }
 location /limit/tenant/ { lines_auth workspace; lines_rate_limit rate=1r/h burst=2 key=\$lines_tenant name=tenant-variable; empty_gif; }
@@ -150,6 +151,13 @@ subtest 'caches' => sub {
 
     like $nginx->get('/slice/a', $_->[0])->body, qr/^of $_->[1]\.{40}$/, "slices of $_->[1]" for [$one, 'w:one'], [$two, 'w:two'], [$one, 'w:one'];
 
+    # a cache that is updated in the background
+    $nginx->get('/cache/update/a', $_) for $one, $two;
+    wait_for(sub { $nginx->get('/cache/update/a', $one)->header('X-Cache') eq 'STALE' }, 20, 'the page to be stale');
+    wait_for(sub { seen('/cache/update/a') == 3 }, 20, 'its update');
+    is_deeply [map { $_->{headers}{'x-tenant'} } grep { $_->{path} eq '/cache/update/a' } @{$app->requests}], ['w:one', 'w:two', 'w:one'],
+      'an update knows for whom it is';
+
     # a key that has no tenant
     my $mark = $nginx->log_mark;
     for my $key ($one, $two) {
@@ -184,6 +192,11 @@ subtest 'variables before authentication' => sub {
         is $nginx->get('/late/x', $two)->json->{Map}, 'w:two', 'is of who asks';
     }
     is $nginx->get('/late/x')->status, 401, 'nobody';
+
+    my @many = map { $nginx->bearer($nginx->workspace("many_$_" => {plan => 'growth'})) } 1 .. 12;
+    my @late = map { $nginx->get('/late/x', $_)->header('X-Variant') } @many;
+    is_deeply [sort keys %{{map { $_ => 1 } @late}}], ['a', 'b'], 'split_clients, read after it';
+    is_deeply [map { $nginx->get('/cache/map/split', $_)->header('X-Variant') } @many], \@late, 'is the same where it was read before, too';
 
     for my $path ('/early/set/', '/early/req/', '/early/conn/') {
         my $other = $t->nginx(redis => $redis, http => 'limit_req_zone $lines_key_id zone=req:1m rate=1r/m; limit_conn_zone $lines_key_id zone=conn:1m;',
@@ -366,6 +379,15 @@ subtest 'Redis is away' => sub {
     $redis->start;
 };
 
+subtest 'the module\'s own calls' => sub {
+    my $other = Test::Lines::Clerk->new(t => $t);
+    my $nginx = $t->nginx(redis => $redis, server => 'lines_auth workspace;' . $other->location . $other->directive
+          . "location /app/ { proxy_pass $url; } location /off/ { lines_auth off; proxy_pass $url; }");
+    is $nginx->get('/app/x', $nginx->bearer($other->token(org => 'one')))->status, 200, 'are not checked: Clerk\'s keys were fetched';
+    is $nginx->get('/app/x')->status, 401, 'whoever else is';
+    $nginx->quit;
+};
+
 subtest 'nginx -t' => sub {
     my sub config ($server, $http = '') { $t->test_config(redis => $redis, server => $server, http => "proxy_cache_path $www/../c2 keys_zone=c:1m; $http") }
 
@@ -399,8 +421,33 @@ subtest 'nginx -t' => sub {
         like $out, qr/invalid parameter "cache=.*" in "lines_auth"/, 'and says why';
     }
 
+    ($code, $out) = config("auth_request /check; location = /check { auth_request off; internal; lines_auth workspace; } location /a/ { proxy_cache c; lines_rate_limit rate=1r/s; $pass{proxy} }");
+    is $code, 0, 'a cache behind auth_request';
+    unlike $out, qr/\[warn\]/, 'is not known of; a limit by tenant is fine there';
+
+    for (['limit_req', 'rate=1r/s'], ['limit_conn', '']) {
+        my ($name, $rate) = @$_;
+        ($code, $out) = config('location /a/ { lines_auth workspace; }', "${name}_zone x\$lines_tenant zone=z:1m $rate; ${name}_zone \$binary_remote_addr zone=y:1m $rate;");
+        is $code, 0, "$name by a tenant";
+        like $out, qr{\[warn\].*"${name}_zone" "z" counts by x\$lines_tenant.*use "lines_rate_limit"}, 'is warned of';
+        unlike $out, qr{"y"}, 'by anything else it is not';
+    }
+
     ($code, $out) = config('location /a/ { lines_rate_limit rate=1r/s key=x$lines_user; empty_gif; }');
     like $out, qr{\[warn\].*counts by x\$lines_user.*needs "lines_auth"}, 'a limit by a variable that nobody sets';
+
+    # what the page shows
+    my $page = path($t->root, 'conf/behind-lines-auth.md')->slurp;
+    my @shown = $page =~ /^```nginx\n(.*?)^```$/msg;
+    is scalar @shown, 2, 'the examples of the page';
+    s{http://app}{http://127.0.0.1:1}g for @shown;
+    ($code, $out) = config(join('', @shown) =~ s/pages;/c;/r);
+    is $code, 0, 'load as they are' or diag $out;
+    unlike $out, qr/\[warn\]/, 'without a warning';
+
+    for my $file ($page =~ /\]\(([^)#]+)[^)]*\)/g) {
+        ok -e path($t->root, 'conf', $file), "its link to $file leads somewhere";
+    }
 };
 
 $t->done;

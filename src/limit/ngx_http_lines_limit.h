@@ -138,6 +138,12 @@ char *ngx_http_lines_limit_merge(ngx_conf_t *cf,
 /* preconfiguration: $lines_limit_status, $lines_limit_remaining */
 ngx_int_t ngx_http_lines_limit_add_variables(ngx_conf_t *cf);
 
+/*
+ * postconfiguration: warns of zones of limit_req and limit_conn whose key
+ * names a variable of the identity, which is not known when they count.
+ */
+void ngx_http_lines_limit_zones(ngx_conf_t *cf);
+
 /* postconfiguration: the phases and the header filter */
 ngx_int_t ngx_http_lines_limit_init(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf);

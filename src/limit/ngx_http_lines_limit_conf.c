@@ -476,6 +476,88 @@ ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
 }
 
 
+void
+ngx_http_lines_limit_zones(ngx_conf_t *cf)
+{
+#if (nginx_version < 1032000)
+
+    ngx_uint_t                 i, n;
+    ngx_module_t              *module;
+    ngx_shm_zone_t            *zone;
+    ngx_list_part_t           *part;
+    ngx_http_complex_value_t  *key;
+
+    /* private to their modules; the same from 1.22 to 1.31 */
+
+    typedef struct {
+        void                      *sh;
+        ngx_slab_pool_t           *shpool;
+        ngx_http_complex_value_t   key;
+    } conn_t;
+
+    typedef struct {
+        void                      *sh;
+        ngx_slab_pool_t           *shpool;
+        ngx_uint_t                 rate;
+        ngx_http_complex_value_t   key;
+    } req_t;
+
+    static const struct {
+        const char  *module;
+        const char  *directive;
+        size_t       key;
+    } limits[] = {
+        { "ngx_http_limit_conn_module", "limit_conn", offsetof(conn_t, key) },
+        { "ngx_http_limit_req_module", "limit_req", offsetof(req_t, key) }
+    };
+
+    for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+
+        module = ngx_http_lines_find_module(cf, limits[i].module);
+
+        if (module == NULL) {
+            continue;
+        }
+
+        part = &cf->cycle->shared_memory.part;
+        zone = part->elts;
+
+        for (n = 0; /* void */ ; n++) {
+
+            if (n >= part->nelts) {
+                if (part->next == NULL) {
+                    break;
+                }
+
+                part = part->next;
+                zone = part->elts;
+                n = 0;
+            }
+
+            /* a zone that is used, but nowhere declared, is refused later */
+
+            if (zone[n].tag != module || zone[n].data == NULL) {
+                continue;
+            }
+
+            key = (ngx_http_complex_value_t *) ((u_char *) zone[n].data
+                                                + limits[i].key);
+
+            if (ngx_http_lines_names_identity(cf, key)) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "\"%s_zone\" \"%V\" counts by %V, which is "
+                              "empty before authentication, when \"%s\" runs; "
+                              "use \"lines_rate_limit\" instead",
+                              limits[i].directive, &zone[n].shm.name,
+                              &key->value, limits[i].directive);
+            }
+        }
+    }
+
+#endif
+}
+
+
 static ngx_uint_t
 ngx_http_lines_limit_arg(ngx_str_t *value, const char *name, ngx_str_t *arg)
 {
