@@ -24,7 +24,7 @@ my %clerk = (
     leeway   => $ours->directive(leeway => 0),
 );
 
-my $targets = join '', map {"location \@$_ { $clerk{$_} lines_auth workspace; proxy_pass @{[$app->url]}; }\n"} sort keys %clerk;
+my $targets = join '', map {"location \@$_ { set \$before \$lines_tenant; $clerk{$_} lines_auth workspace; proxy_pass @{[$app->url]}; }\n"} sort keys %clerk;
 my $sources = join '', map {<<"END"} sort keys %clerk;
 location /try/$_/   { $clerk{ours} lines_auth workspace; try_files /nowhere \@$_; }
 location /error/$_/ { $clerk{ours} lines_auth workspace; root /nowhere; error_page 404 = \@$_; }
@@ -39,10 +39,13 @@ END
     server => $ours->location . $their->location . <<"END",
 access_log @{[$t->dir]}/who.log who;
 proxy_set_header X-Tenant \$lines_tenant;
+proxy_set_header X-Before \$before;
 proxy_set_header X-User \$lines_user;
 proxy_set_header X-Mapped \$mapped;
 $sources
 $targets
+
+set \$before '';
 
 location /stale/  { lines_auth workspace stale=10m; try_files /nowhere \@strict; }
 location \@strict { lines_auth workspace stale=0; proxy_pass @{[$app->url]}; }
@@ -107,6 +110,9 @@ subtest 'session tokens' => sub {
     is $nginx->get('/try/claim/x', bearer($two))->status, 200, 'another workspace by another claim';
     is saw()->{'x-tenant'}, 'w:org_2', 'is what the upstream hears';
     is saw()->{'x-mapped'}, 'w:org_2', 'from a map, too';
+    is saw()->{'x-before'}, undef, 'and what the first found is gone before the second asks';
+    is $nginx->get('/try/same/x', bearer($two))->status, 200, 'by the same rules';
+    is saw()->{'x-before'}, 'w:org_1', 'it stays';
 };
 
 subtest 'nothing of who was refused is left' => sub {

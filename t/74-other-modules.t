@@ -36,9 +36,13 @@ location /basic/  { lines_auth workspace; auth_basic realm; auth_basic_user_file
 location /request/ { lines_auth workspace; auth_request /never; proxy_pass @{[$app->url]}; }
 location = /never { internal; return 403; }
 location /other/  { $directive proxy_pass @{[$app->url]}; }
+location = /closed { internal; lines_auth workspace; return 200 secret; }
 location /both/   { $directive lines_auth workspace; proxy_pass @{[$app->url]}; }
 END
     );
+    $nginx->server($nginx->server . 'location /capture/ { content_by_lua_block { ngx.say(ngx.location.capture("/closed").status) } }')
+      if $directive =~ /lua/;
+
     my $text = join '', map {"load_module $modules/$_;\n"} @$load;
 
     # main comes after the module; events cannot come before it
@@ -63,6 +67,13 @@ sub judge ($what, $nginx) {
     is $nginx->get('/basic/x', $key)->header('WWW-Authenticate'), 'Basic realm="realm"', "$what: and has its say";
     is $nginx->get('/request/x')->status,       401, "$what: auth_request comes after lines_auth";
     is $nginx->get('/request/x', $key)->status, 403, "$what: and has its say";
+
+    # a subrequest of a module's own
+    if ($what =~ /^lua/) {
+        is $nginx->get('/capture/x')->body,       "401\n", "$what: a captured location is closed";
+        is $nginx->get('/capture/x', $key)->body, "200\n", "$what: and open with a key";
+    }
+
     $nginx->quit;
 }
 

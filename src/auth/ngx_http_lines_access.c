@@ -16,7 +16,7 @@ static ngx_int_t ngx_http_lines_access_insert(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf);
 static ngx_http_handler_pt ngx_http_lines_access_allow(ngx_conf_t *cf);
 static ngx_int_t ngx_http_lines_access_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_lines_access_subrequest(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_located(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_content(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_cached(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_check(ngx_http_request_t *r);
@@ -90,7 +90,7 @@ ngx_http_lines_access_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    *h = ngx_http_lines_access_subrequest;
+    *h = ngx_http_lines_access_located;
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_CONTENT_PHASE].handlers);
     if (h == NULL) {
@@ -195,24 +195,43 @@ ngx_http_lines_access_handler(ngx_http_request_t *r)
 
 /*
  * A subrequest has no access phase.  It is checked where it finds its
- * location, whoever makes it: auth_request, SSI, mirror.
+ * location, whoever makes it: auth_request, SSI, mirror.  A request waits for
+ * that phase, but does not take along who it was by other rules.
  */
 
 static ngx_int_t
-ngx_http_lines_access_subrequest(ngx_http_request_t *r)
+ngx_http_lines_access_located(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
+    ngx_http_lines_ctx_t        *ctx;
     ngx_http_core_loc_conf_t    *clcf;
     ngx_http_lines_loc_conf_t   *llcf;
     ngx_http_lines_main_conf_t  *lmcf;
 
     llcf = ngx_http_lines_get_loc_conf(r);
 
+    if (llcf->auth == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (r == r->main) {
+        ctx = ngx_http_lines_find_ctx(r);
+
+        if (ctx && ctx->identity.settled
+            && !ngx_http_lines_same_rules(r, &ctx->identity,
+                                          llcf->auth->methods,
+                                          llcf->auth->stale))
+        {
+            ngx_memzero(&ctx->identity, sizeof(ngx_http_lines_identity_t));
+            ngx_http_lines_forget_computed(r);
+        }
+
+        return NGX_DECLINED;
+    }
+
     /* calls of the module itself run on requests of nobody's */
 
-    if (r == r->main || llcf->auth == NULL
-        || r->connection->fd == (ngx_socket_t) -1)
-    {
+    if (r->connection->fd == (ngx_socket_t) -1) {
         return NGX_DECLINED;
     }
 
