@@ -347,9 +347,12 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_http_lines_limit_zones(cf);
+
     lmcf->tenant_plan = ngx_http_lines_variable_used(cf, "lines_tenant_plan");
 
     if (ngx_http_lines_special_init(cf) != NGX_OK
+        || ngx_http_lines_variables_init(cf) != NGX_OK
         || ngx_http_lines_access_init(cf) != NGX_OK
         || ngx_http_lines_limit_init(cf, lmcf) != NGX_OK
         || ngx_http_lines_limit_filter_init(cf) != NGX_OK
@@ -510,7 +513,8 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_lines_metrics_init_process(cycle, lmcf) != NGX_OK
+    if (ngx_http_lines_variables_init_process(cycle, lmcf) != NGX_OK
+        || ngx_http_lines_metrics_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_survey_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_limit_init_process(cycle, lmcf) != NGX_OK
         || ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK

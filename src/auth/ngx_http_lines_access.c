@@ -6,30 +6,41 @@
 #include "ngx_http_lines_access.h"
 #include "ngx_http_lines_tenant_plan.h"
 #include "ngx_http_lines_phase.h"
+#include "ngx_http_lines_variables.h"
 
 
 #define NGX_HTTP_LINES_AUTH_STALE  60
 
 
-/* how far a request has come; conf says by whose rules */
-
-typedef struct {
-    ngx_http_lines_auth_conf_t   *conf;
-    ngx_int_t                     rc;
-    unsigned                      done:1;
-    unsigned                      planned:1;   /* its plan was asked for */
-} ngx_http_lines_access_state_t;
-
-
+static ngx_int_t ngx_http_lines_access_insert(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf);
+static ngx_http_handler_pt ngx_http_lines_access_allow(ngx_conf_t *cf);
 static ngx_int_t ngx_http_lines_access_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_located(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_content(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_cached(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_check(ngx_http_request_t *r);
+static void ngx_http_lines_access_inherit(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_auth_conf_t *auth);
 static ngx_int_t ngx_http_lines_access_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_lines_access_judge(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_access_state_t *state);
+    ngx_http_lines_ctx_t *ctx);
+static ngx_uint_t ngx_http_lines_access_stands_in(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_tell(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status);
+static void ngx_http_lines_access_unavailable(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_access_refuse(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_uint_t status);
 static ngx_int_t ngx_http_lines_access_challenge(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+static void ngx_http_lines_access_caches(ngx_conf_t *cf,
+    ngx_http_lines_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf);
 static ngx_uint_t ngx_http_lines_access_rewrites(ngx_conf_t *cf,
     ngx_http_core_loc_conf_t *clcf);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 
 /* how the two dialects say "no" where nothing of ours answers */
@@ -46,7 +57,59 @@ static ngx_http_lines_api_t  ngx_http_lines_access_account = {
 ngx_int_t
 ngx_http_lines_access_init(ngx_conf_t *cf)
 {
-    ngx_uint_t                  n;
+    ngx_http_handler_pt         *h;
+    ngx_http_core_main_conf_t   *cmcf;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (!lmcf->auth) {
+        return NGX_OK;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    lmcf->allow = ngx_http_lines_access_allow(cf);
+    lmcf->auth_request = ngx_http_lines_find_module(cf,
+                                             "ngx_http_auth_request_module");
+
+    if (ngx_http_lines_access_insert(cf, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* the last one runs first: before return and rewrite */
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_lines_access_located;
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_CONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_lines_access_content;
+
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_lines_access_cached;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The last one runs first.  nginx' own allow and deny go right before us,
+ * whatever other modules were loaded: who is denied need not learn whether a
+ * key is good.
+ */
+
+static ngx_int_t
+ngx_http_lines_access_insert(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_uint_t                  i;
     ngx_array_t                *handlers;
     ngx_http_handler_pt        *h;
     ngx_http_core_main_conf_t  *cmcf;
@@ -54,41 +117,251 @@ ngx_http_lines_access_init(ngx_conf_t *cf)
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
-    n = handlers->nelts;
 
-    h = ngx_array_push(handlers);
-    if (h == NULL) {
+    if (ngx_array_push(handlers) == NULL) {
         return NGX_ERROR;
     }
 
-    *h = ngx_http_lines_access_handler;
+    h = handlers->elts;
 
-    /*
-     * The last one runs first.  nginx' own allow and deny, the last of its
-     * modules in this phase, go before us: who is denied need not learn
-     * whether a key is good.
-     */
+    i = handlers->nelts - 1;
 
-    if (n) {
-        h[0] = h[-1];
-        h[-1] = ngx_http_lines_access_handler;
+    while (lmcf->allow && i) {
+        h[i] = h[i - 1];
+
+        if (h[i--] == lmcf->allow) {
+            break;
+        }
     }
 
+    h[i] = ngx_http_lines_access_handler;
+
     return NGX_OK;
+}
+
+
+/* private to its module, which tells it to whoever has the list */
+
+static ngx_http_handler_pt
+ngx_http_lines_access_allow(ngx_conf_t *cf)
+{
+    ngx_int_t                   rc;
+    ngx_array_t                *handlers, saved;
+    ngx_module_t               *module;
+    ngx_http_module_t          *ctx;
+    ngx_http_handler_pt         handler;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    module = ngx_http_lines_find_module(cf, "ngx_http_access_module");
+
+    if (module == NULL) {
+        return NULL;
+    }
+
+    ctx = module->ctx;
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
+    saved = *handlers;
+    handler = NULL;
+
+    rc = ngx_array_init(handlers, cf->temp_pool, 1,
+                        sizeof(ngx_http_handler_pt));
+
+    if (rc == NGX_OK && ctx->postconfiguration(cf) == NGX_OK
+        && handlers->nelts == 1)
+    {
+        handler = *(ngx_http_handler_pt *) handlers->elts;
+    }
+
+    *handlers = saved;
+
+    return handler;
 }
 
 
 static ngx_int_t
 ngx_http_lines_access_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                       rc;
-    ngx_http_lines_ctx_t           *ctx;
-    ngx_http_lines_loc_conf_t      *llcf;
-    ngx_http_lines_access_state_t  *state;
+    return ngx_http_lines_access_check(r);
+}
+
+
+/*
+ * A subrequest has no access phase.  It is checked where it finds its
+ * location, whoever makes it: auth_request, SSI, mirror.  A request waits for
+ * that phase, but does not take along who it was by other rules.
+ */
+
+static ngx_int_t
+ngx_http_lines_access_located(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_lines_ctx_t        *ctx;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_lines_loc_conf_t   *llcf;
+    ngx_http_lines_main_conf_t  *lmcf;
 
     llcf = ngx_http_lines_get_loc_conf(r);
 
     if (llcf->auth == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (r == r->main) {
+        ctx = ngx_http_lines_find_ctx(r);
+
+        if (ctx && ctx->identity.settled
+            && !ngx_http_lines_same_rules(r, &ctx->identity,
+                                          llcf->auth->methods,
+                                          llcf->auth->stale))
+        {
+            ngx_memzero(&ctx->identity, sizeof(ngx_http_lines_identity_t));
+            ngx_http_lines_forget_computed(r);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    /* calls of the module itself run on requests of nobody's */
+
+    if (r->connection->fd == (ngx_socket_t) -1) {
+        return NGX_DECLINED;
+    }
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->satisfy == NGX_HTTP_SATISFY_ANY
+        && lmcf->allow && lmcf->allow(r) == NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_lines_access_check(r);
+
+    switch (rc) {
+
+    case NGX_OK:
+        return NGX_DECLINED;
+
+    case NGX_AGAIN:
+        return NGX_DONE;
+
+    default:
+        return rc;
+    }
+}
+
+
+/* auth_request asks whether, not what: there need not be anything */
+
+static ngx_int_t
+ngx_http_lines_access_content(ngx_http_request_t *r)
+{
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    if (llcf->auth == NULL || !ngx_http_lines_access_stands_in(r)) {
+        return NGX_DECLINED;
+    }
+
+    r->headers_out.status = NGX_HTTP_NO_CONTENT;
+    r->header_only = 1;
+
+    return ngx_http_send_header(r);
+}
+
+
+/*
+ * cache=tenant: the cache's key, as it turned out for this request, has who
+ * asks.  Else it is not known for whom the answer was made.
+ */
+
+static ngx_int_t
+ngx_http_lines_access_cached(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+
+    ngx_str_t                  *key, *who;
+    ngx_uint_t                  i;
+    ngx_http_lines_ctx_t       *ctx, *own;
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    if (r->cache == NULL || llcf->auth == NULL
+        || llcf->auth->cache != NGX_HTTP_LINES_CACHE_TENANT)
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_lines_identity_ctx(r);
+    own = ngx_http_lines_get_ctx(r);
+
+    if (own == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* who came in by address alone is nobody's tenant; a refusal has no page */
+
+    if (ctx == NULL || own->cache_refused) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    who = ctx->identity.tenant.len ? &ctx->identity.tenant
+                                   : &ctx->identity.user;
+
+    if (who->len == 0) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    key = r->cache->keys.elts;
+
+    for (i = 0; i < r->cache->keys.nelts; i++) {
+        if (memmem(key[i].data, key[i].len, who->data, who->len)) {
+            return ngx_http_next_header_filter(r);
+        }
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "lines: \"lines_auth\" says \"cache=tenant\", but the "
+                  "cache's key has no $lines_tenant: nothing is sent");
+
+    own->cache_refused = 1;
+
+    /* headers may be of another tenant, too */
+
+    ngx_http_clean_header(r);
+
+    return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+#else
+
+    return ngx_http_next_header_filter(r);
+
+#endif
+}
+
+
+/*
+ * NGX_OK: it may pass; NGX_AGAIN: it waits; NGX_DONE: it was refused, and
+ * answered; NGX_DECLINED: nobody asks; or a status.
+ */
+
+static ngx_int_t
+ngx_http_lines_access_check(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_lines_ctx_t        *ctx;
+    ngx_http_lines_loc_conf_t   *llcf;
+    ngx_http_lines_auth_conf_t  *auth;
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+    auth = llcf->auth;
+
+    if (auth == NULL) {
         return NGX_DECLINED;
     }
 
@@ -97,45 +370,61 @@ ngx_http_lines_access_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    state = ctx->access;
-
-    if (state == NULL) {
-        state = ngx_pcalloc(r->pool, sizeof(ngx_http_lines_access_state_t));
-        if (state == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        ctx->access = state;
-    }
-
     if (!ngx_queue_empty(&ctx->commands)) {
         return NGX_AGAIN;
     }
 
-    if (state->done && state->conf->methods == llcf->auth->methods) {
+    ngx_http_lines_access_inherit(r, ctx, auth);
 
+    if (ngx_http_lines_same_rules(r, &ctx->identity, auth->methods,
+                                  auth->stale))
+    {
         /* resumed, or redirected internally to a location like the first */
 
-        return ngx_http_lines_access_judge(r, ctx, state);
+        return ngx_http_lines_access_judge(r, ctx);
     }
 
-    state->conf = llcf->auth;
-    state->done = 0;
-    state->planned = 0;
-
-    rc = ngx_http_lines_authenticate(r, ctx, llcf->auth->methods,
-                                     llcf->auth->stale,
+    rc = ngx_http_lines_authenticate(r, ctx, auth->methods, auth->stale,
                                      ngx_http_lines_access_known);
 
     if (rc == NGX_AGAIN) {
         return ngx_http_lines_phase_wait(r, ctx);
     }
 
-    if (rc != NGX_OK || !state->done) {
+    if (rc != NGX_OK || !ctx->identity.settled) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_lines_access_judge(r, ctx, state);
+    return ngx_http_lines_access_judge(r, ctx);
+}
+
+
+/* a subrequest is made for somebody: the same headers, by the same rules */
+
+static void
+ngx_http_lines_access_inherit(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_auth_conf_t *auth)
+{
+    ngx_http_request_t    *pr;
+    ngx_http_lines_ctx_t  *pctx;
+
+    if (ngx_http_lines_same_rules(r, &ctx->identity, auth->methods,
+                                  auth->stale))
+    {
+        return;
+    }
+
+    for (pr = r->parent; pr; pr = pr->parent) {
+
+        pctx = ngx_http_lines_find_ctx(pr);
+
+        if (pctx && ngx_http_lines_same_rules(r, &pctx->identity,
+                                              auth->methods, auth->stale))
+        {
+            ctx->identity = pctx->identity;
+            return;
+        }
+    }
 }
 
 
@@ -143,86 +432,206 @@ static ngx_int_t
 ngx_http_lines_access_known(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_int_t rc)
 {
-    ngx_http_lines_access_state_t  *state;
-
-    state = ctx->access;
-
-    state->done = 1;
-    state->rc = rc;
+    ngx_http_lines_settle(r, ctx, rc);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_access_state_t *state)
+ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
-    ngx_int_t                   rc;
-    ngx_http_core_loc_conf_t   *clcf;
+    ngx_uint_t                  status;
     ngx_http_lines_loc_conf_t  *llcf;
+    ngx_http_lines_identity_t  *identity;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     llcf = ngx_http_lines_get_loc_conf(r);
+    identity = &ctx->identity;
 
-    if (state->rc == NGX_OK && ctx->identity.tenant.len == 0
-        && state->conf->methods != NGX_HTTP_LINES_AUTH_CLERK)
-    {
+    switch (identity->rc) {
+
+    case NGX_OK:
+
         /* a person is enough for "clerk" only; elsewhere a tenant is meant */
 
-        if (ngx_http_lines_has_error_page(r, NGX_HTTP_BAD_REQUEST)) {
-            return NGX_HTTP_BAD_REQUEST;
-        }
+        status = (identity->tenant.len
+                  || llcf->auth->methods == NGX_HTTP_LINES_AUTH_CLERK)
+                 ? 0 : NGX_HTTP_BAD_REQUEST;
+        break;
 
-        ctx->api = llcf->dialect;
-        rc = ngx_http_lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                  "No active workspace");
-
-    } else if (state->rc == NGX_OK) {
-
-        if (!state->planned) {
-            state->planned = 1;
-
-            if (ngx_http_lines_tenant_plan(r, ctx) == NGX_AGAIN) {
-                return ngx_http_lines_phase_wait(r, ctx);
-            }
-        }
-
-        return NGX_OK;
-
-    } else if (state->rc == NGX_ERROR) {
+    case NGX_ERROR:
 
         /* nobody knows: neither yes nor no */
 
-        if (ngx_http_lines_has_error_page(r, NGX_HTTP_SERVICE_UNAVAILABLE)) {
+        status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        break;
 
-            if (ngx_http_lines_retry_after(r, 1) != NGX_OK) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
+    default: /* NGX_DECLINED */
+        status = NGX_HTTP_UNAUTHORIZED;
+    }
 
-            return NGX_HTTP_SERVICE_UNAVAILABLE;
+    if (status == 0 && !identity->planned) {
+        identity->planned = 1;
+
+        if (ngx_http_lines_tenant_plan(r, ctx) == NGX_AGAIN) {
+            return ngx_http_lines_phase_wait(r, ctx);
+        }
+    }
+
+    if (ngx_http_lines_access_stands_in(r)
+        && ngx_http_lines_access_tell(r, ctx, status) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (status == 0) {
+        return NGX_OK;
+    }
+
+    ctx->api = llcf->dialect;
+
+    return ngx_http_lines_access_refuse(r, ctx, status);
+}
+
+
+/* flag: the subrequest asks for its parent, as auth_request's do */
+
+static ngx_uint_t
+ngx_http_lines_access_stands_in(ngx_http_request_t *r)
+{
+    void                        *data;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    if (r == r->main || r->post_subrequest == NULL) {
+        return 0;
+    }
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (lmcf->auth_request == NULL) {
+        return 0;
+    }
+
+    data = ngx_http_get_module_ctx(r->parent, (*lmcf->auth_request));
+
+    return data != NULL && r->post_subrequest->data == data;
+}
+
+
+/* what became of it is the parent's identity, unless that has one by rules of
+   its own */
+
+static ngx_int_t
+ngx_http_lines_access_tell(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    ngx_http_request_t         *pr;
+    ngx_http_lines_ctx_t       *pctx;
+    ngx_http_lines_loc_conf_t  *llcf, *pllcf;
+
+    pr = r->parent;
+    llcf = ngx_http_lines_get_loc_conf(r);
+    pllcf = ngx_http_lines_get_loc_conf(pr);
+
+    pctx = ngx_http_lines_get_ctx(pr);
+    if (pctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (pllcf->auth == NULL) {
+
+        if (pctx->identity.settled) {
+            pctx->early = 1;
         }
 
-        ctx->api = llcf->dialect;
-        rc = ngx_http_lines_unavailable(r, ctx, 1);
+        pctx->identity = ctx->identity;
 
-    } else {
+        ngx_http_lines_settle(pr, pctx, ctx->identity.rc);
+    }
 
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+
+        /* auth_request would make 500 of it */
+
+        pctx->api = llcf->dialect;
+        pr->write_event_handler = ngx_http_lines_access_unavailable;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_lines_access_unavailable(ngx_http_request_t *r)
+{
+    ngx_int_t              rc;
+    ngx_http_lines_ctx_t  *ctx;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines access: auth_request had no answer");
+
+    ctx = ngx_http_lines_find_ctx(r);
+
+    rc = ngx_http_lines_access_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE);
+
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+}
+
+
+/* NGX_DONE: answered, in the dialect of ctx->api; or what is to be answered */
+
+static ngx_int_t
+ngx_http_lines_access_refuse(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    ngx_int_t                  rc;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (r != r->main) {
+
+        /* auth_request knows two answers that are no error */
+
+        if (status == NGX_HTTP_BAD_REQUEST
+            && ngx_http_lines_access_stands_in(r))
+        {
+            status = NGX_HTTP_FORBIDDEN;
+        }
+
+    } else if (ngx_http_lines_has_error_page(r, status)
+               || (status == NGX_HTTP_UNAUTHORIZED
+                   && clcf->satisfy == NGX_HTTP_SATISFY_ANY))
+    {
         /* under "satisfy any" another may yet let the request pass */
 
-        if (clcf->satisfy == NGX_HTTP_SATISFY_ANY
-            || ngx_http_lines_has_error_page(r, NGX_HTTP_UNAUTHORIZED))
+        if ((status == NGX_HTTP_UNAUTHORIZED
+             && ngx_http_lines_access_challenge(r, ctx) != NGX_OK)
+            || (status == NGX_HTTP_SERVICE_UNAVAILABLE
+                && ngx_http_lines_retry_after(r, 1) != NGX_OK))
         {
-            if (ngx_http_lines_access_challenge(r, ctx) != NGX_OK) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            return NGX_HTTP_UNAUTHORIZED;
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        ctx->api = llcf->dialect;
+        return status;
+    }
+
+    switch (status) {
+
+    case NGX_HTTP_UNAUTHORIZED:
         rc = ngx_http_lines_unauthorized(r, ctx,
                                          ngx_http_lines_challenge(ctx));
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        rc = ngx_http_lines_unavailable(r, ctx, 1);
+        break;
+
+    default: /* NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN */
+        rc = ngx_http_lines_error(r, ctx, status, NULL,
+                                  "No active workspace");
     }
 
     if (rc != NGX_DONE) {
@@ -326,6 +735,19 @@ ngx_http_lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             }
         }
 
+        if (auth->methods && auth->cache == NGX_HTTP_LINES_CACHE_UNSAID) {
+
+            if (ngx_http_lines_is(&value[i], "cache=tenant")) {
+                auth->cache = NGX_HTTP_LINES_CACHE_TENANT;
+                continue;
+            }
+
+            if (ngx_http_lines_is(&value[i], "cache=shared")) {
+                auth->cache = NGX_HTTP_LINES_CACHE_SHARED;
+                continue;
+            }
+        }
+
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter \"%V\" in \"lines_auth\"",
                            &value[i]);
@@ -334,6 +756,10 @@ ngx_http_lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
     lmcf->used = 1;
+
+    if (auth->methods) {
+        lmcf->auth = 1;
+    }
 
     return NGX_CONF_OK;
 }
@@ -360,25 +786,78 @@ ngx_http_lines_access_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->name.len == 0 || clcf->noname) {
+    if (clcf->name.len == 0) {
         return NGX_CONF_OK;
     }
 
-    if (ngx_http_lines_access_rewrites(cf, clcf)) {
+    ngx_http_lines_access_caches(cf, conf, clcf);
+
+    if (clcf->noname) {
+        return NGX_CONF_OK;
+    }
+
+    /* an internal location is there for subrequests, which are checked
+       before them */
+
+    if (clcf->internal != 1 && ngx_http_lines_access_rewrites(cf, clcf)) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "location \"%V\" has \"lines_auth\" together with "
                       "\"return\" or \"rewrite\", which run before it and "
                       "are not protected", &clcf->name);
     }
 
-    if (clcf->internal == 1 && conf->auth != prev->auth) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"lines_auth\" together with "
-                      "\"internal\": subrequests, as of \"auth_request\" and "
-                      "SSI, are not checked", &clcf->name);
+    return NGX_CONF_OK;
+}
+
+
+/* all modules with a cache have the upstream's configuration first in theirs */
+
+static void
+ngx_http_lines_access_caches(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *conf,
+    ngx_http_core_loc_conf_t *clcf)
+{
+#if (NGX_HTTP_CACHE)
+
+    ngx_uint_t                 i;
+    ngx_module_t              *module;
+    ngx_http_upstream_conf_t  *ucf;
+
+    static const char *const caches[][2] = {
+        { "ngx_http_proxy_module", "proxy_cache" },
+        { "ngx_http_fastcgi_module", "fastcgi_cache" },
+        { "ngx_http_uwsgi_module", "uwsgi_cache" },
+        { "ngx_http_scgi_module", "scgi_cache" }
+    };
+
+    if (conf->auth->cache != NGX_HTTP_LINES_CACHE_UNSAID
+        || conf->api || clcf->handler == NULL)
+    {
+        return;
     }
 
-    return NGX_CONF_OK;
+    for (i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
+
+        module = ngx_http_lines_find_module(cf, caches[i][0]);
+
+        if (module == NULL) {
+            continue;
+        }
+
+        ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
+
+        if (ucf->cache != 1) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "location \"%V\" has \"%s\" behind \"lines_auth\": "
+                      "unless its key has $lines_tenant, what one tenant was "
+                      "sent is sent to others; say in \"lines_auth\" "
+                      "\"cache=tenant\" where it has, \"cache=shared\" "
+                      "where that is meant", &clcf->name, caches[i][1]);
+    }
+
+#endif
 }
 
 
@@ -392,25 +871,16 @@ ngx_http_lines_access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
 {
     u_char                    *p, *last;
     uintptr_t                  code;
-    ngx_uint_t                 i;
     ngx_array_t              **codes;
-    ngx_module_t             **modules;
+    ngx_module_t              *module;
 
-    modules = cf->cycle->modules;
+    module = ngx_http_lines_find_module(cf, "ngx_http_rewrite_module");
 
-    for (i = 0; modules[i]; i++) {
-        if (modules[i]->type == NGX_HTTP_MODULE
-            && ngx_strcmp(modules[i]->name, "ngx_http_rewrite_module") == 0)
-        {
-            break;
-        }
-    }
-
-    if (modules[i] == NULL || clcf->loc_conf == NULL) {
+    if (module == NULL || clcf->loc_conf == NULL) {
         return 0;
     }
 
-    codes = clcf->loc_conf[modules[i]->ctx_index];
+    codes = clcf->loc_conf[module->ctx_index];
 
     if (codes == NULL || *codes == NULL) {
         return 0;

@@ -3,8 +3,10 @@
  * lines_auth in any location: who asks is found out in the access phase, so
  * that whatever answers in the content phase is protected.
  *
- * return and rewrite run before the access phase, and subrequests have none:
- * nginx -t warns where it can see either.
+ * A subrequest, which has no such phase, is checked before it does anything,
+ * return and rewrite too; what auth_request is told by it is true of the
+ * request that it stands for.  In a request itself return and rewrite run
+ * before the access phase: nginx -t warns.
  */
 
 #ifndef _NGX_HTTP_LINES_ACCESS_H_INCLUDED_
@@ -14,13 +16,24 @@
 #include "ngx_http_lines_auth.h"
 
 
+typedef enum {
+    NGX_HTTP_LINES_CACHE_UNSAID = 0,
+    NGX_HTTP_LINES_CACHE_TENANT,   /* keys have the tenant; else no answer */
+    NGX_HTTP_LINES_CACHE_SHARED
+} ngx_http_lines_cache_e;
+
+
 struct ngx_http_lines_auth_conf_s {
-    ngx_uint_t    methods;         /* 0: off */
-    time_t        stale;
+    ngx_uint_t                methods;         /* 0: off */
+    time_t                    stale;
+    ngx_http_lines_cache_e    cache;
 };
 
 
-/* lines_auth workspace|account|clerk|any|off [stale=60s] */
+/*
+ * lines_auth workspace|account|clerk|any|off [stale=60s]
+ *            [cache=tenant|shared]
+ */
 char *ngx_http_lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 char *ngx_http_lines_access_merge(ngx_conf_t *cf,

@@ -13,6 +13,7 @@
 #include "ngx_http_lines_key_cache.h"
 #include "ngx_http_lines_tenant_plan.h"
 #include "ngx_http_lines_metrics.h"
+#include "ngx_http_lines_variables.h"
 #include "ngx_lines_bearer.h"
 
 
@@ -30,6 +31,8 @@ typedef struct {
 } ngx_http_lines_key_lookup_t;
 
 
+static void ngx_http_lines_rules(ngx_http_request_t *r, ngx_uint_t methods,
+    time_t stale, ngx_http_lines_rules_t *rules);
 static ngx_int_t ngx_http_lines_key_authenticate(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *key, ngx_str_t *secret,
     time_t stale, ngx_http_lines_auth_done_pt done);
@@ -65,7 +68,15 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     lmcf = ngx_http_lines_get_main_conf(r);
     llcf = ngx_http_lines_get_loc_conf(r);
 
+    /* what was computed from another identity is no longer so */
+
+    if (ctx->identity.settled) {
+        ctx->early = 1;
+    }
+
     ngx_memzero(&ctx->identity, sizeof(ngx_http_lines_identity_t));
+
+    ngx_http_lines_rules(r, methods, stale, &ctx->identity.rules);
 
     if (methods & NGX_HTTP_LINES_AUTH_KEY_PAIR) {
         id = ngx_http_lines_find_header(r,
@@ -98,6 +109,62 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     return ngx_http_lines_auth_fail(r, ctx, "credentials-missing", done);
+}
+
+
+static void
+ngx_http_lines_rules(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
+    ngx_http_lines_rules_t *rules)
+{
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    rules->methods = methods;
+    rules->stale = stale;
+    rules->clerk = llcf->clerk;
+    rules->key_id_header = llcf->key_id_header;
+    rules->secret_header = llcf->secret_header;
+}
+
+
+ngx_uint_t
+ngx_http_lines_same_rules(ngx_http_request_t *r,
+    ngx_http_lines_identity_t *identity, ngx_uint_t methods, time_t stale)
+{
+    ngx_http_lines_rules_t  *a, b;
+
+    if (!identity->settled) {
+        return 0;
+    }
+
+    a = &identity->rules;
+
+    ngx_http_lines_rules(r, methods, stale, &b);
+
+    return a->methods == b.methods
+           && a->stale == b.stale
+           && ngx_http_lines_clerk_same(a->clerk, b.clerk)
+           && a->key_id_header.len == b.key_id_header.len
+           && ngx_strncmp(a->key_id_header.data, b.key_id_header.data,
+                          b.key_id_header.len) == 0
+           && a->secret_header.len == b.secret_header.len
+           && ngx_strncmp(a->secret_header.data, b.secret_header.data,
+                          b.secret_header.len) == 0;
+}
+
+
+void
+ngx_http_lines_settle(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ctx->identity.settled = 1;
+    ctx->identity.rc = rc;
+
+    if (ctx->early) {
+        ctx->early = 0;
+        ngx_http_lines_forget_computed(r);
+    }
 }
 
 
@@ -375,6 +442,8 @@ static ngx_int_t
 ngx_http_lines_workspace_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
 {
+    ngx_http_lines_settle(r, ctx, rc);
+
     if (rc == NGX_OK && ctx->identity.tenant.len) {
         return ngx_http_lines_tenant_plan(r, ctx);
     }
@@ -397,6 +466,8 @@ static ngx_int_t
 ngx_http_lines_account_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc)
 {
+    ngx_http_lines_settle(r, ctx, rc);
+
     if (rc == NGX_OK) {
         return ngx_http_lines_tenant_plan(r, ctx);
     }

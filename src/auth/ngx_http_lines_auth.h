@@ -38,6 +38,24 @@ ngx_int_t ngx_http_lines_authenticate(ngx_http_request_t *r,
     ngx_http_lines_auth_done_pt done);
 
 
+/*
+ * Who asks is found out: rc as above.  Every done calls it first.  What was
+ * computed from variables of an identity before is forgotten.
+ */
+
+void ngx_http_lines_settle(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_int_t rc);
+
+/*
+ * Flag: identity was found out by the very rules that hold for r where it is
+ * now.  There is no other way to go on with it; who is not known so is
+ * authenticated again.
+ */
+
+ngx_uint_t ngx_http_lines_same_rules(ngx_http_request_t *r,
+    ngx_http_lines_identity_t *identity, ngx_uint_t methods, time_t stale);
+
+
 /* what a 401 asks for */
 #define ngx_http_lines_challenge(ctx)                                         \
     ((ctx)->identity.challenge ? (ctx)->identity.challenge : "Bearer")

@@ -41,6 +41,10 @@ char *ngx_http_lines_clerk_merge(ngx_conf_t *cf,
     ngx_http_lines_loc_conf_t *prev, ngx_http_lines_loc_conf_t *conf);
 
 
+/* flag: what the one accepts, the other does; either may be NULL */
+ngx_uint_t ngx_http_lines_clerk_same(ngx_http_lines_clerk_conf_t *a,
+    ngx_http_lines_clerk_conf_t *b);
+
 /*
  * As ngx_http_lines_authenticate(), where no API key was shown and the
  * location has lines_clerk.  A good token of somebody without an active

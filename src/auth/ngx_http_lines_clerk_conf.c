@@ -399,6 +399,26 @@ ngx_http_lines_clerk_identify(ngx_conf_t *cf,
 }
 
 
+/* the cookie is no part of the id: it does not make a token good */
+
+ngx_uint_t
+ngx_http_lines_clerk_same(ngx_http_lines_clerk_conf_t *a,
+    ngx_http_lines_clerk_conf_t *b)
+{
+    if (a == b) {
+        return 1;
+    }
+
+    return a && b
+           && a->jwks == b->jwks
+           && ngx_memcmp(a->id, b->id, NGX_LINES_SHA256_LEN) == 0
+           && a->cookie.len == b->cookie.len
+           && (a->cookie.len == 0
+               || ngx_strncmp(a->cookie.data, b->cookie.data, b->cookie.len)
+                  == 0);
+}
+
+
 char *
 ngx_http_lines_clerk_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
     ngx_http_lines_loc_conf_t *conf)

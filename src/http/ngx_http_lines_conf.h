@@ -61,6 +61,18 @@ typedef struct {
     /* flag: $lines_tenant_plan is used */
     ngx_uint_t                        tenant_plan;
 
+    /* lines_auth: flag, it is used; allow's and deny's handler; the module
+       whose subrequests ask for others */
+    ngx_uint_t                        auth;
+    ngx_http_handler_pt               allow;
+    ngx_module_t                     *auth_request;
+
+    /* variables: the handlers of those that others are computed from; where
+       the access phase begins; room to take back what a try has cached */
+    ngx_http_get_variable_pt          computed[2];
+    ngx_int_t                         access_phase;
+    ngx_http_variable_value_t        *saved;
+
     ngx_uint_t                        used;         /* flag: some location
                                                        needs Redis */
 

@@ -174,3 +174,23 @@ ngx_http_lines_find_header(ngx_http_request_t *r, const char *name)
         }
     }
 }
+
+
+ngx_module_t *
+ngx_http_lines_find_module(ngx_conf_t *cf, const char *name)
+{
+    ngx_uint_t      i;
+    ngx_module_t  **modules;
+
+    modules = cf->cycle->modules;
+
+    for (i = 0; modules[i]; i++) {
+        if (modules[i]->type == NGX_HTTP_MODULE
+            && ngx_strcmp(modules[i]->name, name) == 0)
+        {
+            return modules[i];
+        }
+    }
+
+    return NULL;
+}

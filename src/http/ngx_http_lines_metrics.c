@@ -257,7 +257,8 @@ ngx_http_lines_metrics_log_handler(ngx_http_request_t *r)
     /* a variable alone makes a context, too */
 
     if (ctx == NULL
-        || (ctx->api == NULL && ctx->access == NULL && ctx->limit == NULL))
+        || (ctx->api == NULL && ctx->limit == NULL
+            && ctx->identity.rules.methods == 0))
     {
         return NGX_OK;
     }

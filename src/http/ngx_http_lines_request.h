@@ -69,9 +69,24 @@ struct ngx_http_lines_api_s {
 };
 
 
-/* who asks, as authentication found out */
+/* the whole configuration that decides who somebody is */
 
 typedef struct {
+    ngx_uint_t                     methods;    /* 0: nothing was decided */
+    time_t                         stale;
+    ngx_http_lines_clerk_conf_t   *clerk;
+    ngx_str_t                      key_id_header;
+    ngx_str_t                      secret_header;
+} ngx_http_lines_rules_t;
+
+
+/*
+ * Who asks, as authentication found out, and by which rules: what other rules
+ * would say is not known.
+ */
+
+typedef struct {
+    ngx_http_lines_rules_t     rules;
     ngx_str_t                  tenant;     /* w:ID or a:ID; empty: nobody */
     ngx_str_t                  key_id;     /* SHA-256 of the key, hex */
     ngx_str_t                  user;       /* of a session token: its sub */
@@ -79,6 +94,10 @@ typedef struct {
     ngx_str_t                  method;     /* "key", "clerk" */
     ngx_str_t                  failure;    /* a short word, or empty */
     const char                *challenge;  /* of a 401; NULL: "Bearer" */
+    ngx_int_t                  rc;         /* as of ngx_http_lines_auth_done_pt;
+                                              good once it is settled */
+    unsigned                   settled:1;
+    unsigned                   planned:1;  /* its plan was asked for */
 } ngx_http_lines_identity_t;
 
 
@@ -102,7 +121,6 @@ struct ngx_http_lines_ctx_s {
     void                      *data;       /* the endpoint's own */
     void                      *auth;       /* auth/'s own */
     void                      *limit;      /* limit/'s own */
-    void                      *access;     /* lines_auth's own */
 
     ngx_msec_t                 redis_time; /* waited so far */
     ngx_msec_t                 redis_start;
@@ -116,6 +134,9 @@ struct ngx_http_lines_ctx_s {
     ngx_str_t                  page;       /* instead of nginx' own error
                                               page; empty: none, or sent */
     unsigned                   answered:1;
+    unsigned                   cache_refused:1;
+    unsigned                   early:1;    /* a variable of the identity was
+                                              read before it was settled */
 };
 
 
@@ -303,6 +324,9 @@ ngx_int_t ngx_http_lines_retry_after(ngx_http_request_t *r,
 /* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
 ngx_str_t ngx_http_lines_json_string(ngx_pool_t *pool, ngx_str_t *value);
 
+
+/* an HTTP module of this nginx, by its name; NULL: it was built without */
+ngx_module_t *ngx_http_lines_find_module(ngx_conf_t *cf, const char *name);
 
 /* the first request header of that name, or NULL; name in lower case */
 ngx_table_elt_t *ngx_http_lines_find_header(ngx_http_request_t *r,

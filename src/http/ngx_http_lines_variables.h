@@ -1,8 +1,13 @@
 
 /*
- * Variables for the upstream's headers and for the log.  A subrequest sees
- * those of its main request.  None is cacheable: they change while a request
- * goes on.
+ * Variables for the upstream's headers and for the log.  A subrequest that is
+ * authenticated itself has an identity of its own; any other sees that of its
+ * parent.  None is cacheable: they change while a request goes on.
+ *
+ * An identity is not known before authentication.  What nginx computes from
+ * it by then, by map or split_clients, it would keep for the whole request:
+ * it is forgotten once the identity is settled.  What reads it by then gets
+ * nothing, and a warning says so.
  *
  *   $lines_tenant         w:ID or a:ID; empty before or without authentication
  *   $lines_tenant_plan    its plan
@@ -25,6 +30,33 @@
 
 /* preconfiguration */
 ngx_int_t ngx_http_lines_add_variables(ngx_conf_t *cf);
+
+/*
+ * postconfiguration: finds out which variables nginx computes from others.
+ * init_process: where authentication stands among the phases.
+ */
+ngx_int_t ngx_http_lines_variables_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_lines_variables_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf);
+
+/* whose identity a request shows: its own, or that of who it is made for; NULL
+   where the module has met neither */
+ngx_http_lines_ctx_t *ngx_http_lines_identity_ctx(ngx_http_request_t *r);
+
+/* whatever was computed from others so far is computed anew */
+void ngx_http_lines_forget_computed(ngx_http_request_t *r);
+
+/*
+ * As ngx_http_complex_value(), for who can wait: NGX_DECLINED where the value
+ * depends on an identity that is not settled.  Then nothing has been cached,
+ * and nobody is warned.
+ */
+ngx_int_t ngx_http_lines_try_value(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, ngx_str_t *value);
+
+/* flag, at configuration: it names a variable of the identity */
+ngx_uint_t ngx_http_lines_names_identity(ngx_conf_t *cf,
+    ngx_http_complex_value_t *cv);
 
 /* flag, in postconfiguration: some directive uses the variable */
 ngx_uint_t ngx_http_lines_variable_used(ngx_conf_t *cf, const char *name);

@@ -17,13 +17,15 @@
 static ngx_int_t ngx_http_lines_limit_preaccess(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_limit_precontent(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_limit_phase(ngx_http_request_t *r,
-    ngx_array_t *limits, ngx_uint_t kinds);
+    ngx_array_t *limits, ngx_uint_t kinds, ngx_uint_t wait);
 
 static ngx_int_t ngx_http_lines_limit_check(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_array_t *limits, ngx_uint_t kinds);
+    ngx_http_lines_ctx_t *ctx, ngx_array_t *limits, ngx_uint_t kinds,
+    ngx_uint_t wait);
 static ngx_http_lines_limit_result_t *ngx_http_lines_limit_add(
     ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_limit_state_t *state, ngx_http_lines_limit_t *limit);
+    ngx_http_lines_limit_state_t *state, ngx_http_lines_limit_t *limit,
+    ngx_uint_t wait);
 static ngx_int_t ngx_http_lines_limit_ask(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_result_t *result);
 static ngx_int_t ngx_http_lines_limit_send(ngx_http_request_t *r,
@@ -97,7 +99,7 @@ ngx_http_lines_limit_preaccess(ngx_http_request_t *r)
     }
 
     return ngx_http_lines_limit_phase(r, llcf->limits,
-                                      NGX_HTTP_LINES_LIMIT_ADDRESS);
+                                      NGX_HTTP_LINES_LIMIT_EARLY, 1);
 }
 
 
@@ -112,14 +114,17 @@ ngx_http_lines_limit_precontent(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    /* an API authenticates by itself, in a step */
+
     return ngx_http_lines_limit_phase(r, llcf->limits,
-                                      NGX_HTTP_LINES_LIMIT_IDENTITY);
+                                      NGX_HTTP_LINES_LIMIT_LATE,
+                                      llcf->api != NULL);
 }
 
 
 static ngx_int_t
 ngx_http_lines_limit_phase(ngx_http_request_t *r, ngx_array_t *limits,
-    ngx_uint_t kinds)
+    ngx_uint_t kinds, ngx_uint_t wait)
 {
     ngx_int_t              rc;
     ngx_http_lines_ctx_t  *ctx;
@@ -133,7 +138,7 @@ ngx_http_lines_limit_phase(ngx_http_request_t *r, ngx_array_t *limits,
         return NGX_ERROR;
     }
 
-    rc = ngx_http_lines_limit_check(r, ctx, limits, kinds);
+    rc = ngx_http_lines_limit_check(r, ctx, limits, kinds, wait);
 
     if (rc == NGX_OK) {
         return NGX_DECLINED;
@@ -164,7 +169,7 @@ ngx_http_lines_limit_identity(ngx_http_request_t *r,
     }
 
     return ngx_http_lines_limit_check(r, ctx, llcf->limits,
-                                      NGX_HTTP_LINES_LIMIT_IDENTITY);
+                                      NGX_HTTP_LINES_LIMIT_LATE, 0);
 }
 
 
@@ -175,7 +180,7 @@ ngx_http_lines_limit_identity(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_lines_limit_check(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_array_t *limits, ngx_uint_t kinds)
+    ngx_array_t *limits, ngx_uint_t kinds, ngx_uint_t wait)
 {
     ngx_int_t                        rc;
     ngx_uint_t                       i;
@@ -213,7 +218,7 @@ ngx_http_lines_limit_check(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
             continue;
         }
 
-        result = ngx_http_lines_limit_add(r, ctx, state, p[i]);
+        result = ngx_http_lines_limit_add(r, ctx, state, p[i], wait);
 
         if (result == NULL) {
             continue;
@@ -238,7 +243,8 @@ ngx_http_lines_limit_check(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
 static ngx_http_lines_limit_result_t *
 ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_limit_state_t *state, ngx_http_lines_limit_t *limit)
+    ngx_http_lines_limit_state_t *state, ngx_http_lines_limit_t *limit,
+    ngx_uint_t wait)
 {
     ngx_str_t                       key;
     ngx_uint_t                      i;
@@ -247,11 +253,26 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     for (i = 0; i < state->nresults; i++) {
         if (state->results[i].limit == limit) {
-            return NULL;
+            break;
         }
     }
 
-    if (ngx_http_lines_limit_key(r, ctx, limit, &key) != NGX_OK) {
+    /* whoever else it became on the way is counted as well */
+
+    if (i < state->nresults
+        && !(limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY))
+    {
+        return NULL;
+    }
+
+    if (ngx_http_lines_limit_key(r, ctx, limit, wait, &key) != NGX_OK) {
+        return NULL;
+    }
+
+    if (i < state->nresults
+        && state->results[i].key.len == key.len
+        && ngx_strncmp(state->results[i].key.data, key.data, key.len) == 0)
+    {
         return NULL;
     }
 
@@ -268,7 +289,11 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         }
     }
 
-    result = &state->results[state->nresults++];
+    if (i == state->nresults) {
+        state->nresults++;
+    }
+
+    result = &state->results[i];
     ngx_memzero(result, sizeof(ngx_http_lines_limit_result_t));
 
     result->limit = limit;

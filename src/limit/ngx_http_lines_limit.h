@@ -1,8 +1,10 @@
 
 /*
  * Request rate limits: lines_rate_limit in any location.  Limits by address
- * or variable are checked in the preaccess phase, limits by identity in the
- * precontent phase, or, in an API location, by a step after authentication.
+ * are checked in the preaccess phase, limits by identity in the precontent
+ * phase, or, in an API location, by a step after authentication; limits by
+ * variable as early as the variable has a value, which those that depend on
+ * an identity have not before authentication.
  *
  * A bucket lives in Redis and is counted there, on Redis' clock
  * (scripts/gcra.lua).  sync=each asks for each request; sync=lease (the
@@ -24,8 +26,13 @@
 
 #define NGX_HTTP_LINES_LIMIT_IDENTITY                                         \
     (NGX_HTTP_LINES_LIMIT_TENANT|NGX_HTTP_LINES_LIMIT_KEY)
-#define NGX_HTTP_LINES_LIMIT_ADDRESS                                          \
+
+/* what is checked before authentication, and after it */
+
+#define NGX_HTTP_LINES_LIMIT_EARLY                                            \
     (NGX_HTTP_LINES_LIMIT_IP|NGX_HTTP_LINES_LIMIT_VARIABLE)
+#define NGX_HTTP_LINES_LIMIT_LATE                                             \
+    (NGX_HTTP_LINES_LIMIT_IDENTITY|NGX_HTTP_LINES_LIMIT_VARIABLE)
 
 
 /* what becomes of a request while Redis cannot be asked */
@@ -57,6 +64,8 @@ typedef struct {
     ngx_uint_t                  kind;
     ngx_str_t                   key;       /* as written */
     ngx_http_complex_value_t   *variable;
+    ngx_uint_t                  identity;  /* flag: it names one of an
+                                              identity */
     ngx_uint_t                  fail;
     ngx_uint_t                  status;
     ngx_uint_t                  index;     /* in lmcf->limits */
@@ -129,6 +138,12 @@ char *ngx_http_lines_limit_merge(ngx_conf_t *cf,
 /* preconfiguration: $lines_limit_status, $lines_limit_remaining */
 ngx_int_t ngx_http_lines_limit_add_variables(ngx_conf_t *cf);
 
+/*
+ * postconfiguration: warns of zones of limit_req and limit_conn whose key
+ * names a variable of the identity, which is not known when they count.
+ */
+void ngx_http_lines_limit_zones(ngx_conf_t *cf);
+
 /* postconfiguration: the phases and the header filter */
 ngx_int_t ngx_http_lines_limit_init(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf);
@@ -148,9 +163,14 @@ ngx_int_t ngx_http_lines_limit_identity(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 
 
-/* the key of a request's bucket; NGX_DECLINED: there is nothing to count by */
+/*
+ * The key of a request's bucket; NGX_DECLINED: there is nothing to count by,
+ * at least not yet.  wait: flag, authentication may come, and what depends on
+ * it is left for then.
+ */
 ngx_int_t ngx_http_lines_limit_key(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_t *limit, ngx_str_t *key);
+    ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_t *limit, ngx_uint_t wait,
+    ngx_str_t *key);
 
 /*
  * The arguments of gcra.lua for a limit and a bucket's key, from the pool; the

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_limit.h"
+#include "ngx_http_lines_variables.h"
 #include "ngx_lines_digest.h"
 
 
@@ -17,7 +18,7 @@ static ngx_int_t ngx_http_lines_limit_whose(ngx_http_request_t *r,
 
 ngx_int_t
 ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_limit_t *limit, ngx_str_t *key)
+    ngx_http_lines_limit_t *limit, ngx_uint_t wait, ngx_str_t *key)
 {
     u_char                      hex[NGX_LINES_SHA256_LEN * 2];
     ngx_str_t                   value;
@@ -65,8 +66,10 @@ ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         break;
     }
 
-    if (ngx_http_complex_value(r, limit->variable, &value) != NGX_OK
-        || value.len == 0
+    rc = wait ? ngx_http_lines_try_value(r, limit->variable, &value)
+              : ngx_http_complex_value(r, limit->variable, &value);
+
+    if (rc != NGX_OK || value.len == 0
         || ngx_lines_sha256_hex(&value, hex) != NGX_OK)
     {
         return NGX_DECLINED;

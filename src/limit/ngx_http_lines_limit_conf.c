@@ -11,6 +11,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_limit.h"
+#include "ngx_http_lines_variables.h"
 
 
 static ngx_int_t ngx_http_lines_limit_param(ngx_conf_t *cf,
@@ -23,6 +24,7 @@ static ngx_http_lines_limit_t *ngx_http_lines_limit_register(ngx_conf_t *cf,
     ngx_http_lines_limit_t *limit);
 static ngx_uint_t ngx_http_lines_limit_same(ngx_http_lines_limit_t *a,
     ngx_http_lines_limit_t *b);
+static ngx_uint_t ngx_http_lines_limit_asks(ngx_conf_t *cf);
 static ngx_uint_t ngx_http_lines_limit_arg(ngx_str_t *value,
     const char *name, ngx_str_t *arg);
 static ngx_uint_t ngx_http_lines_limit_is(ngx_str_t *value,
@@ -262,7 +264,13 @@ ngx_http_lines_limit_variable(ngx_conf_t *cf, ngx_http_lines_limit_t *limit)
     ccv.value = &limit->key;
     ccv.complex_value = limit->variable;
 
-    return ngx_http_compile_complex_value(&ccv);
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    limit->identity = ngx_http_lines_names_identity(cf, limit->variable);
+
+    return NGX_OK;
 }
 
 
@@ -400,6 +408,29 @@ ngx_http_lines_limit_same(ngx_http_lines_limit_t *a,
 }
 
 
+/*
+ * Flag: auth_request may find out who asks.  Its structure is private to its
+ * module, but begins with the URI.
+ */
+
+static ngx_uint_t
+ngx_http_lines_limit_asks(ngx_conf_t *cf)
+{
+    ngx_str_t     *uri;
+    ngx_module_t  *module;
+
+    module = ngx_http_lines_find_module(cf, "ngx_http_auth_request_module");
+
+    if (module == NULL) {
+        return 0;
+    }
+
+    uri = ngx_http_conf_get_module_loc_conf(cf, (*module));
+
+    return uri->len != 0;
+}
+
+
 char *
 ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
     ngx_http_lines_loc_conf_t *conf)
@@ -422,7 +453,9 @@ ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (conf->api || conf->auth || clcf->name.len == 0) {
+    if (conf->api || conf->auth || clcf->name.len == 0
+        || ngx_http_lines_limit_asks(cf))
+    {
         return NGX_CONF_OK;
     }
 
@@ -430,7 +463,7 @@ ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
 
     for (i = 0; i < conf->limits->nelts; i++) {
 
-        if (p[i]->kind & NGX_HTTP_LINES_LIMIT_IDENTITY) {
+        if ((p[i]->kind & NGX_HTTP_LINES_LIMIT_IDENTITY) || p[i]->identity) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "\"lines_rate_limit\" \"%V\" in location \"%V\" "
                           "counts by %V, but nothing there says who asks: "
@@ -440,6 +473,88 @@ ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
     }
 
     return NGX_CONF_OK;
+}
+
+
+void
+ngx_http_lines_limit_zones(ngx_conf_t *cf)
+{
+#if (nginx_version < 1032000)
+
+    ngx_uint_t                 i, n;
+    ngx_module_t              *module;
+    ngx_shm_zone_t            *zone;
+    ngx_list_part_t           *part;
+    ngx_http_complex_value_t  *key;
+
+    /* private to their modules; the same from 1.22 to 1.31 */
+
+    typedef struct {
+        void                      *sh;
+        ngx_slab_pool_t           *shpool;
+        ngx_http_complex_value_t   key;
+    } conn_t;
+
+    typedef struct {
+        void                      *sh;
+        ngx_slab_pool_t           *shpool;
+        ngx_uint_t                 rate;
+        ngx_http_complex_value_t   key;
+    } req_t;
+
+    static const struct {
+        const char  *module;
+        const char  *directive;
+        size_t       key;
+    } limits[] = {
+        { "ngx_http_limit_conn_module", "limit_conn", offsetof(conn_t, key) },
+        { "ngx_http_limit_req_module", "limit_req", offsetof(req_t, key) }
+    };
+
+    for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+
+        module = ngx_http_lines_find_module(cf, limits[i].module);
+
+        if (module == NULL) {
+            continue;
+        }
+
+        part = &cf->cycle->shared_memory.part;
+        zone = part->elts;
+
+        for (n = 0; /* void */ ; n++) {
+
+            if (n >= part->nelts) {
+                if (part->next == NULL) {
+                    break;
+                }
+
+                part = part->next;
+                zone = part->elts;
+                n = 0;
+            }
+
+            /* a zone that is used, but nowhere declared, is refused later */
+
+            if (zone[n].tag != module || zone[n].data == NULL) {
+                continue;
+            }
+
+            key = (ngx_http_complex_value_t *) ((u_char *) zone[n].data
+                                                + limits[i].key);
+
+            if (ngx_http_lines_names_identity(cf, key)) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "\"%s_zone\" \"%V\" counts by %V, which is "
+                              "empty before authentication, when \"%s\" runs; "
+                              "use \"lines_rate_limit\" instead",
+                              limits[i].directive, &zone[n].shm.name,
+                              &key->value, limits[i].directive);
+            }
+        }
+    }
+
+#endif
 }
 
 
