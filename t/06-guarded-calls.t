@@ -76,7 +76,7 @@ my $common = <<'END';
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     proxy_set_header Authorization "Bearer sk_live_literal";
-    proxy_connect_timeout 1s;
+    proxy_connect_timeout 20s;
     subrequest_output_buffer_size 256k;
 END
 
