@@ -12,6 +12,8 @@ static const char *ngx_http_lines_guard_judge(ngx_http_request_t *r,
     ngx_http_lines_carrier_t *carrier);
 static const char *ngx_http_lines_guard_plain(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_lines_guard_is_tls(ngx_http_upstream_t *u);
+static int ngx_libc_cdecl ngx_http_lines_guard_compare(const void *one,
+    const void *two);
 static ngx_int_t ngx_http_lines_guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc,
@@ -70,7 +72,23 @@ ngx_http_lines_guard_init(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
         uscfp[i]->peer.init = ngx_http_lines_guard_init_peer;
     }
 
+    /* every proxied request of this nginx passes here: it is found quickly */
+
+    ngx_qsort(lmcf->upstreams->elts, lmcf->upstreams->nelts,
+              sizeof(ngx_http_lines_guard_upstream_t),
+              ngx_http_lines_guard_compare);
+
     return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_lines_guard_compare(const void *one, const void *two)
+{
+    const ngx_http_lines_guard_upstream_t *first = one;
+    const ngx_http_lines_guard_upstream_t *second = two;
+
+    return (first->uscf > second->uscf) - (first->uscf < second->uscf);
 }
 
 
@@ -345,22 +363,23 @@ ngx_http_lines_guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
     ngx_int_t                         rc;
-    ngx_uint_t                        i;
     ngx_http_upstream_t              *u;
     ngx_http_lines_carrier_t         *carrier;
     ngx_http_lines_main_conf_t       *lmcf;
-    ngx_http_lines_guard_upstream_t  *upstream;
+    ngx_http_lines_guard_upstream_t   wanted, *upstream;
 
     lmcf = ngx_http_lines_get_main_conf(r);
-    upstream = lmcf->upstreams->elts;
 
-    for (i = 0; upstream[i].uscf != us; i++) {
-        if (i == lmcf->upstreams->nelts - 1) {
-            return NGX_ERROR;
-        }
+    wanted.uscf = us;
+
+    upstream = bsearch(&wanted, lmcf->upstreams->elts, lmcf->upstreams->nelts,
+                       sizeof(ngx_http_lines_guard_upstream_t),
+                       ngx_http_lines_guard_compare);
+    if (upstream == NULL) {
+        return NGX_ERROR;
     }
 
-    rc = upstream[i].init(r, us);
+    rc = upstream->init(r, us);
 
     carrier = ngx_http_lines_carrier_find(r);
 
