@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(hmac_sha256_hex);
 use Mojo::File qw(path);
 use Test::More;
-use Test::Lines qw(wait_for);
+use Test::Lines;
 use Test::Lines::H2;
 use Time::HiRes qw(time);
 

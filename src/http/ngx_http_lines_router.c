@@ -169,7 +169,7 @@ ngx_http_lines_route(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     llcf = ngx_http_lines_get_loc_conf(r);
 
-    ngx_str_null(&path);
+    ngx_str_set(&path, "");
 
     if (llcf->prefix.len) {
 
