@@ -14,6 +14,7 @@
 
 #define NGX_HTTP_LINES_SURVEY_PAGE   "50"
 #define NGX_HTTP_LINES_SURVEY_OPS    5000    /* looked at in a pass */
+#define NGX_HTTP_LINES_SURVEY_BATCH  16      /* of a tenant at a time */
 
 
 static void ngx_http_lines_survey_inventory(void *data, redisReply *reply);
@@ -36,7 +37,13 @@ static void ngx_http_lines_survey_send(ngx_http_lines_survey_t *survey,
 typedef struct {
     ngx_http_lines_survey_t     *survey;
     ngx_str_t                    name;
+    ngx_str_t                   *ids;        /* n are left to be read */
+    ngx_uint_t                   n;
+    ngx_uint_t                   pending;
 } ngx_http_lines_survey_tenant_t;
+
+
+static void ngx_http_lines_survey_batch(ngx_http_lines_survey_tenant_t *st);
 
 
 ngx_http_lines_survey_move_t
@@ -300,7 +307,7 @@ ngx_http_lines_survey_tenant(ngx_http_lines_survey_t *survey,
 
     survey->sums[NGX_HTTP_LINES_SURVEY_TENANTS]++;
 
-    st = ngx_palloc(survey->pool, sizeof(ngx_http_lines_survey_tenant_t));
+    st = ngx_pcalloc(survey->pool, sizeof(ngx_http_lines_survey_tenant_t));
 
     if (st == NULL
         || ngx_lines_redis_format(survey->pool, &st->name, "%V", tenant)
@@ -369,7 +376,7 @@ ngx_http_lines_survey_operations(void *data, redisReply *reply)
 {
     ngx_http_lines_survey_tenant_t *st = data;
 
-    ngx_str_t                 argv[5], id;
+    ngx_str_t                 id;
     ngx_uint_t                i;
     ngx_http_lines_survey_t  *survey;
 
@@ -382,10 +389,13 @@ ngx_http_lines_survey_operations(void *data, redisReply *reply)
         return;
     }
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "step");
-    ngx_str_set(&argv[3], "begun");
-    ngx_str_set(&argv[4], "stuck");
+    st->ids = ngx_palloc(survey->pool,
+                         (reply->elements + 1) * sizeof(ngx_str_t));
+    if (st->ids == NULL) {
+        survey->failed = 1;
+        ngx_http_lines_survey_next(survey);
+        return;
+    }
 
     for (i = 0; i < reply->elements; i++) {
 
@@ -399,31 +409,56 @@ ngx_http_lines_survey_operations(void *data, redisReply *reply)
 
         id = ngx_http_lines_reply_str(reply, i);
 
-        if (ngx_lines_redis_format(survey->pool, &argv[1],
+        if (ngx_lines_redis_format(survey->pool, &st->ids[st->n++],
                                    "lines:{%V}:op:%V", &st->name, &id)
             != NGX_OK)
         {
             survey->failed = 1;
             break;
         }
-
-        ngx_http_lines_survey_send(survey, 5, argv,
-                                   ngx_http_lines_survey_operation, survey);
     }
 
+    ngx_http_lines_survey_batch(st);
     ngx_http_lines_survey_next(survey);
+}
+
+
+/* a few at a time: requests need places in flight as well */
+
+static void
+ngx_http_lines_survey_batch(ngx_http_lines_survey_tenant_t *st)
+{
+    ngx_str_t  argv[5];
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "step");
+    ngx_str_set(&argv[3], "begun");
+    ngx_str_set(&argv[4], "stuck");
+
+    while (st->n && st->pending < NGX_HTTP_LINES_SURVEY_BATCH
+           && !st->survey->failed)
+    {
+        argv[1] = st->ids[--st->n];
+
+        ngx_http_lines_survey_send(st->survey, 5, argv,
+                                   ngx_http_lines_survey_operation, st);
+        st->pending++;
+    }
 }
 
 
 static void
 ngx_http_lines_survey_operation(void *data, redisReply *reply)
 {
-    ngx_http_lines_survey_t *survey = data;
+    ngx_http_lines_survey_tenant_t *st = data;
 
-    uint64_t   begun;
-    ngx_str_t  step, stuck;
+    uint64_t                  begun;
+    ngx_str_t                 step, stuck;
+    ngx_http_lines_survey_t  *survey;
 
+    survey = st->survey;
     survey->pending--;
+    st->pending--;
 
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
         || reply->elements != 3)
@@ -448,6 +483,7 @@ ngx_http_lines_survey_operation(void *data, redisReply *reply)
         }
     }
 
+    ngx_http_lines_survey_batch(st);
     ngx_http_lines_survey_next(survey);
 }
 

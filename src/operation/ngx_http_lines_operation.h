@@ -40,6 +40,9 @@ typedef struct {
     size_t           cursor_len;
     ngx_str_t       *tenants;
     ngx_uint_t       n;            /* left */
+    ngx_str_t       *ids;          /* of the operations of one */
+    ngx_uint_t       nids;
+    ngx_uint_t       pending;      /* hints on their way */
 } ngx_http_lines_walk_t;
 
 

@@ -2,7 +2,7 @@
 /*
  * A due list is but a hint, in a slot of its own, and a failover may lose it.
  * So now and then a few tenants are looked at: what is unfinished there is
- * given its hint again.  One command at a time; nobody waits for it.
+ * given its hint again.  A few commands at a time; nobody waits for them.
  */
 
 #include <ngx_config.h>
@@ -12,9 +12,13 @@
 #include "ngx_http_lines_operation_engine.h"
 
 
+#define NGX_HTTP_LINES_WALK_BATCH  16      /* hints at a time */
+
+
 static void ngx_http_lines_walk_scanned(void *data, redisReply *reply);
 static void ngx_http_lines_walk_next(ngx_http_lines_main_conf_t *lmcf);
 static void ngx_http_lines_walk_operations(void *data, redisReply *reply);
+static void ngx_http_lines_walk_hint(ngx_http_lines_main_conf_t *lmcf);
 static void ngx_http_lines_walk_hinted(void *data, redisReply *reply);
 static void ngx_http_lines_walk_end(ngx_http_lines_walk_t *walk);
 
@@ -144,7 +148,7 @@ ngx_http_lines_walk_operations(void *data, redisReply *reply)
 {
     ngx_http_lines_main_conf_t *lmcf = data;
 
-    ngx_str_t               id, *tenant, args[3];
+    ngx_str_t               id;
     ngx_uint_t              i;
     ngx_http_lines_walk_t  *walk;
 
@@ -155,39 +159,82 @@ ngx_http_lines_walk_operations(void *data, redisReply *reply)
         return;
     }
 
-    tenant = &walk->tenants[walk->n - 1];
+    walk->nids = 0;
+    walk->ids = ngx_palloc(walk->pool,
+                           (reply->elements + 1) * sizeof(ngx_str_t));
+    if (walk->ids == NULL) {
+        ngx_http_lines_walk_end(walk);
+        return;
+    }
 
     for (i = 0; i < reply->elements; i++) {
         id = ngx_http_lines_reply_str(reply, i);
 
-        if (id.len == 0
-            || ngx_http_lines_due(walk->pool, tenant, &id, &args[0], &args[1])
-               != NGX_OK
-            || ngx_lines_redis_format(walk->pool, &args[2], "%M",
-                                      lmcf->operation->due)
-               != NGX_OK)
-        {
-            continue;
-        }
+        walk->ids[walk->nids].len = id.len;
+        walk->ids[walk->nids].data = id.len ? ngx_pstrdup(walk->pool, &id)
+                                            : NULL;
 
-        (void) ngx_lines_redis_eval(lmcf->redis,
-                                    &ngx_lines_script_due_ensure, 1, 3, args,
-                                    ngx_http_lines_walk_hinted, NULL);
+        if (walk->ids[walk->nids].data) {
+            walk->nids++;
+        }
     }
 
-    walk->n--;
+    ngx_http_lines_walk_hint(lmcf);
+}
 
-    ngx_http_lines_walk_next(lmcf);
+
+/* the next few of the tenant, then the next tenant */
+
+static void
+ngx_http_lines_walk_hint(ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_str_t               args[3];
+    ngx_http_lines_walk_t  *walk;
+
+    walk = &lmcf->operation->walk;
+
+    while (walk->nids && walk->pending < NGX_HTTP_LINES_WALK_BATCH) {
+
+        if (ngx_http_lines_due(walk->pool, &walk->tenants[walk->n - 1],
+                               &walk->ids[--walk->nids], &args[0], &args[1])
+            != NGX_OK
+            || ngx_lines_redis_format(walk->pool, &args[2], "%M",
+                                      lmcf->operation->due)
+               != NGX_OK
+            || ngx_lines_redis_eval(lmcf->redis, &ngx_lines_script_due_ensure,
+                                    1, 3, args, ngx_http_lines_walk_hinted,
+                                    lmcf)
+               == NULL)
+        {
+            /* not now: another walk will come by */
+
+            walk->nids = 0;
+            break;
+        }
+
+        walk->pending++;
+    }
+
+    if (walk->pending == 0) {
+        walk->n--;
+        ngx_http_lines_walk_next(lmcf);
+    }
 }
 
 
 static void
 ngx_http_lines_walk_hinted(void *data, redisReply *reply)
 {
+    ngx_http_lines_main_conf_t *lmcf = data;
+
     if (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "lines: the hint to an unfinished operation was lost");
     }
+
+    lmcf->operation->walk.pending--;
+
+    ngx_http_lines_walk_hint(lmcf);
 }
 
 
