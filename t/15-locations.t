@@ -70,7 +70,7 @@ my @places = (
     ['denied',                   'location =L { D deny all; }',                                                          status => 403, like => qr/nginx/],
     ['auth_request, yes',        "location =L { D auth_request /yes; } location = /yes { proxy_pass_request_body off; proxy_set_header Content-Length ''; $proxy }"],
     ['auth_request, no',         "location =L { D auth_request /no; } location = /no { return 403; }",                    status => 403, like => qr/nginx/],
-    ['auth_request to',          'location =L { D } location = /from { root '. $www . '; auth_request LU; try_files /file =404; }', from => '/from', post_not => 1, like => qr/^a file$/, gateway_open => 1],
+    ['auth_request to',          'location =L { D } location = /from { root '. $www . '; auth_request LU; try_files /file =404; }', from => '/from', post_not => 1, like => qr/^a file$/],
     ['mirror to',                "location =L { D } location = /from { mirror LU; $proxy }",                             from => '/from', mirrored => 1, like => qr/^upstream/, open => 1],
     ['an ssi include',           "location =L { D } location = /from { root $www; ssi on; ssi_types *; try_files /SSI =404; }", from => '/from', post_not => 1, within => 1, open => 1],
     ['before a body',            "location =L { D } location = /from { root $www; default_type text/html; add_after_body LU; try_files /file =404; }", from => '/from', post_not => 1, after => 1, open => 1],
