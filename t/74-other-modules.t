@@ -84,6 +84,8 @@ for my $name (sort keys %other) {
 
   SKIP: {
         skip "no $load->[-1] here", 1 unless $modules && !grep { !-e "$modules/$_" } @$load;
+        my ($code, $out) = $t->test_config(main => join '', map {"load_module $modules/$_;\n"} @$load);
+        skip "$load->[-1] is for another nginx", 1 if $out =~ /version \d+ instead of|is not binary compatible/;
         # sanitizers are preloaded, and Lua's allocator cannot live beside them
         skip "$name under sanitizers", 1 if $ENV{LINES_PRELOAD} && $name =~ /lua/;
 

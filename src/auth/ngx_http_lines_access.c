@@ -9,16 +9,11 @@
 #include "ngx_http_lines_variables.h"
 
 
-#define NGX_HTTP_LINES_AUTH_STALE  60
-
-
 static ngx_int_t ngx_http_lines_access_insert(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf);
 static ngx_http_handler_pt ngx_http_lines_access_allow(ngx_conf_t *cf);
-static ngx_int_t ngx_http_lines_access_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_located(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_content(ngx_http_request_t *r);
-static ngx_int_t ngx_http_lines_access_cached(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_check(ngx_http_request_t *r);
 static void ngx_http_lines_access_inherit(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_auth_conf_t *auth);
@@ -34,24 +29,6 @@ static ngx_int_t ngx_http_lines_access_refuse(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status);
 static ngx_int_t ngx_http_lines_access_challenge(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
-static void ngx_http_lines_access_caches(ngx_conf_t *cf,
-    ngx_http_lines_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf);
-static ngx_uint_t ngx_http_lines_access_rewrites(ngx_conf_t *cf,
-    ngx_http_core_loc_conf_t *clcf);
-
-
-static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
-
-
-/* how the two dialects say "no" where nothing of ours answers */
-
-static ngx_http_lines_api_t  ngx_http_lines_access_workspace = {
-    ngx_string("gateway"), ngx_http_lines_plain_error, NULL, 0
-};
-
-static ngx_http_lines_api_t  ngx_http_lines_access_account = {
-    ngx_string("gateway"), ngx_http_lines_account_error, NULL, 0
-};
 
 
 ngx_int_t
@@ -93,8 +70,7 @@ ngx_http_lines_access_init(ngx_conf_t *cf)
 
     *h = ngx_http_lines_access_content;
 
-    ngx_http_next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = ngx_http_lines_access_cached;
+    ngx_http_lines_access_cache_init();
 
     return NGX_OK;
 }
@@ -134,7 +110,7 @@ ngx_http_lines_access_insert(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
         }
     }
 
-    h[i] = ngx_http_lines_access_handler;
+    h[i] = ngx_http_lines_access_check;
 
     return NGX_OK;
 }
@@ -177,13 +153,6 @@ ngx_http_lines_access_allow(ngx_conf_t *cf)
     *handlers = saved;
 
     return handler;
-}
-
-
-static ngx_int_t
-ngx_http_lines_access_handler(ngx_http_request_t *r)
-{
-    return ngx_http_lines_access_check(r);
 }
 
 
@@ -271,77 +240,6 @@ ngx_http_lines_access_content(ngx_http_request_t *r)
     r->header_only = 1;
 
     return ngx_http_send_header(r);
-}
-
-
-/*
- * cache=tenant: the cache's key, as it turned out for this request, has who
- * asks.  Else it is not known for whom the answer was made.
- */
-
-static ngx_int_t
-ngx_http_lines_access_cached(ngx_http_request_t *r)
-{
-#if (NGX_HTTP_CACHE)
-
-    ngx_str_t                  *key, *who;
-    ngx_uint_t                  i;
-    ngx_http_lines_ctx_t       *ctx, *own;
-    ngx_http_lines_loc_conf_t  *llcf;
-
-    llcf = ngx_http_lines_get_loc_conf(r);
-
-    if (r->cache == NULL || llcf->auth == NULL
-        || llcf->auth->cache != NGX_HTTP_LINES_CACHE_TENANT)
-    {
-        return ngx_http_next_header_filter(r);
-    }
-
-    ctx = ngx_http_lines_identity_ctx(r);
-    own = ngx_http_lines_get_ctx(r);
-
-    if (own == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* who came in by address alone is nobody's tenant; a refusal has no page */
-
-    if (ctx == NULL || own->cache_refused) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    who = ctx->identity.tenant.len ? &ctx->identity.tenant
-                                   : &ctx->identity.user;
-
-    if (who->len == 0) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    key = r->cache->keys.elts;
-
-    for (i = 0; i < r->cache->keys.nelts; i++) {
-        if (memmem(key[i].data, key[i].len, who->data, who->len)) {
-            return ngx_http_next_header_filter(r);
-        }
-    }
-
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "lines: \"lines_auth\" says \"cache=tenant\", but the "
-                  "cache's key has no $lines_tenant: nothing is sent");
-
-    own->cache_refused = 1;
-
-    /* headers may be of another tenant, too */
-
-    ngx_http_clean_header(r);
-
-    return NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-#else
-
-    return ngx_http_next_header_filter(r);
-
-#endif
 }
 
 
@@ -667,242 +565,4 @@ ngx_http_lines_access_challenge(ngx_http_request_t *r,
     r->headers_out.www_authenticate = h;
 
     return NGX_OK;
-}
-
-
-char *
-ngx_http_lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_lines_loc_conf_t *llcf = conf;
-
-    ngx_int_t                     n;
-    ngx_str_t                    *value, s;
-    ngx_uint_t                    i;
-    ngx_http_lines_auth_conf_t   *auth;
-    ngx_http_lines_main_conf_t   *lmcf;
-
-    if (llcf->auth) {
-        return "is duplicate";
-    }
-
-    auth = ngx_pcalloc(cf->pool, sizeof(ngx_http_lines_auth_conf_t));
-    if (auth == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    auth->stale = NGX_HTTP_LINES_AUTH_STALE;
-    llcf->auth = auth;
-    llcf->dialect = &ngx_http_lines_access_workspace;
-
-    value = cf->args->elts;
-
-    if (ngx_http_lines_is(&value[1], "workspace")) {
-        auth->methods = NGX_HTTP_LINES_AUTH_KEY|NGX_HTTP_LINES_AUTH_CLERK;
-
-    } else if (ngx_http_lines_is(&value[1], "account")) {
-        auth->methods = NGX_HTTP_LINES_AUTH_KEY_PAIR;
-        llcf->dialect = &ngx_http_lines_access_account;
-
-    } else if (ngx_http_lines_is(&value[1], "clerk")) {
-        auth->methods = NGX_HTTP_LINES_AUTH_CLERK;
-
-    } else if (ngx_http_lines_is(&value[1], "any")) {
-        auth->methods = NGX_HTTP_LINES_AUTH_KEY|NGX_HTTP_LINES_AUTH_CLERK
-                        |NGX_HTTP_LINES_AUTH_KEY_PAIR;
-
-    } else if (!ngx_http_lines_is(&value[1], "off")) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"lines_auth\", it must "
-                           "be \"workspace\", \"account\", \"clerk\", "
-                           "\"any\" or \"off\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        if (value[i].len > sizeof("stale=") - 1 && auth->methods
-            && ngx_strncmp(value[i].data, "stale=", sizeof("stale=") - 1)
-               == 0)
-        {
-            s.data = value[i].data + sizeof("stale=") - 1;
-            s.len = value[i].len - (sizeof("stale=") - 1);
-
-            n = ngx_parse_time(&s, 1);
-
-            if (n != NGX_ERROR) {
-                auth->stale = n;
-                continue;
-            }
-        }
-
-        if (auth->methods && auth->cache == NGX_HTTP_LINES_CACHE_UNSAID) {
-
-            if (ngx_http_lines_is(&value[i], "cache=tenant")) {
-                auth->cache = NGX_HTTP_LINES_CACHE_TENANT;
-                continue;
-            }
-
-            if (ngx_http_lines_is(&value[i], "cache=shared")) {
-                auth->cache = NGX_HTTP_LINES_CACHE_SHARED;
-                continue;
-            }
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"lines_auth\"",
-                           &value[i]);
-        return NGX_CONF_ERROR;
-    }
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-    lmcf->used = 1;
-
-    if (auth->methods) {
-        lmcf->auth = 1;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_lines_access_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
-    ngx_http_lines_loc_conf_t *conf)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (conf->auth == NULL) {
-        conf->auth = prev->auth;
-        conf->dialect = prev->dialect;
-
-    } else if (conf->auth->methods == 0) {
-        conf->auth = NULL;
-        conf->dialect = NULL;
-    }
-
-    if (conf->auth == NULL) {
-        return NGX_CONF_OK;
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (clcf->name.len == 0) {
-        return NGX_CONF_OK;
-    }
-
-    ngx_http_lines_access_caches(cf, conf, clcf);
-
-    if (clcf->noname) {
-        return NGX_CONF_OK;
-    }
-
-    /* an internal location is there for subrequests, which are checked
-       before them */
-
-    if (clcf->internal != 1 && ngx_http_lines_access_rewrites(cf, clcf)) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"lines_auth\" together with "
-                      "\"return\" or \"rewrite\", which run before it and "
-                      "are not protected", &clcf->name);
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* all modules with a cache have the upstream's configuration first in theirs */
-
-static void
-ngx_http_lines_access_caches(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *conf,
-    ngx_http_core_loc_conf_t *clcf)
-{
-#if (NGX_HTTP_CACHE)
-
-    ngx_uint_t                 i;
-    ngx_module_t              *module;
-    ngx_http_upstream_conf_t  *ucf;
-
-    static const char *const caches[][2] = {
-        { "ngx_http_proxy_module", "proxy_cache" },
-        { "ngx_http_fastcgi_module", "fastcgi_cache" },
-        { "ngx_http_uwsgi_module", "uwsgi_cache" },
-        { "ngx_http_scgi_module", "scgi_cache" }
-    };
-
-    if (conf->auth->cache != NGX_HTTP_LINES_CACHE_UNSAID
-        || conf->api || clcf->handler == NULL)
-    {
-        return;
-    }
-
-    for (i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
-
-        module = ngx_http_lines_find_module(cf, caches[i][0]);
-
-        if (module == NULL) {
-            continue;
-        }
-
-        ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
-
-        if (ucf->cache != 1) {
-            continue;
-        }
-
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"%s\" behind \"lines_auth\": "
-                      "unless its key has $lines_tenant, what one tenant was "
-                      "sent is sent to others; say in \"lines_auth\" "
-                      "\"cache=tenant\" where it has, \"cache=shared\" "
-                      "where that is meant", &clcf->name, caches[i][1]);
-    }
-
-#endif
-}
-
-
-/*
- * The rewrite module's own structure is private to it, but begins with the
- * array of its codes: sequences of structures that begin with a function.
- */
-
-static ngx_uint_t
-ngx_http_lines_access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
-{
-    u_char                    *p, *last;
-    uintptr_t                  code;
-    ngx_array_t              **codes;
-    ngx_module_t              *module;
-
-    module = ngx_http_lines_find_module(cf, "ngx_http_rewrite_module");
-
-    if (module == NULL || clcf->loc_conf == NULL) {
-        return 0;
-    }
-
-    codes = clcf->loc_conf[module->ctx_index];
-
-    if (codes == NULL || *codes == NULL) {
-        return 0;
-    }
-
-    p = (*codes)->elts;
-    last = p + (*codes)->nelts * (*codes)->size;
-
-    for ( /* void */ ; p + sizeof(uintptr_t) <= last;
-         p += sizeof(uintptr_t))
-    {
-        ngx_memcpy(&code, p, sizeof(uintptr_t));
-
-        if (code == (uintptr_t) ngx_http_script_return_code
-#if (NGX_PCRE)
-            || code == (uintptr_t) ngx_http_script_regex_end_code
-#endif
-           )
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }

@@ -42,5 +42,10 @@ char *ngx_http_lines_access_merge(ngx_conf_t *cf,
 /* postconfiguration */
 ngx_int_t ngx_http_lines_access_init(ngx_conf_t *cf);
 
+/* caches: warns of those in a location; the filter that checks their keys */
+void ngx_http_lines_access_caches(ngx_conf_t *cf,
+    ngx_http_lines_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf);
+void ngx_http_lines_access_cache_init(void);
+
 
 #endif /* _NGX_HTTP_LINES_ACCESS_H_INCLUDED_ */

@@ -1,0 +1,215 @@
+
+/*
+ * lines_auth: the directive, and what nginx -t says of its location.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_lines_access.h"
+
+
+#define NGX_HTTP_LINES_AUTH_STALE  60
+
+
+static ngx_uint_t ngx_http_lines_access_rewrites(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+
+
+/* how the two dialects say "no" where nothing of ours answers */
+
+static ngx_http_lines_api_t  ngx_http_lines_access_workspace = {
+    ngx_string("gateway"), ngx_http_lines_plain_error, NULL, 0
+};
+
+static ngx_http_lines_api_t  ngx_http_lines_access_account = {
+    ngx_string("gateway"), ngx_http_lines_account_error, NULL, 0
+};
+
+
+char *
+ngx_http_lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_lines_loc_conf_t *llcf = conf;
+
+    ngx_int_t                     n;
+    ngx_str_t                    *value, s;
+    ngx_uint_t                    i;
+    ngx_http_lines_auth_conf_t   *auth;
+    ngx_http_lines_main_conf_t   *lmcf;
+
+    if (llcf->auth) {
+        return "is duplicate";
+    }
+
+    auth = ngx_pcalloc(cf->pool, sizeof(ngx_http_lines_auth_conf_t));
+    if (auth == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    auth->stale = NGX_HTTP_LINES_AUTH_STALE;
+    llcf->auth = auth;
+    llcf->dialect = &ngx_http_lines_access_workspace;
+
+    value = cf->args->elts;
+
+    if (ngx_http_lines_is(&value[1], "workspace")) {
+        auth->methods = NGX_HTTP_LINES_AUTH_KEY|NGX_HTTP_LINES_AUTH_CLERK;
+
+    } else if (ngx_http_lines_is(&value[1], "account")) {
+        auth->methods = NGX_HTTP_LINES_AUTH_KEY_PAIR;
+        llcf->dialect = &ngx_http_lines_access_account;
+
+    } else if (ngx_http_lines_is(&value[1], "clerk")) {
+        auth->methods = NGX_HTTP_LINES_AUTH_CLERK;
+
+    } else if (ngx_http_lines_is(&value[1], "any")) {
+        auth->methods = NGX_HTTP_LINES_AUTH_KEY|NGX_HTTP_LINES_AUTH_CLERK
+                        |NGX_HTTP_LINES_AUTH_KEY_PAIR;
+
+    } else if (!ngx_http_lines_is(&value[1], "off")) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"lines_auth\", it must "
+                           "be \"workspace\", \"account\", \"clerk\", "
+                           "\"any\" or \"off\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (value[i].len > sizeof("stale=") - 1 && auth->methods
+            && ngx_strncmp(value[i].data, "stale=", sizeof("stale=") - 1)
+               == 0)
+        {
+            s.data = value[i].data + sizeof("stale=") - 1;
+            s.len = value[i].len - (sizeof("stale=") - 1);
+
+            n = ngx_parse_time(&s, 1);
+
+            if (n != NGX_ERROR) {
+                auth->stale = n;
+                continue;
+            }
+        }
+
+        if (auth->methods && auth->cache == NGX_HTTP_LINES_CACHE_UNSAID) {
+
+            if (ngx_http_lines_is(&value[i], "cache=tenant")) {
+                auth->cache = NGX_HTTP_LINES_CACHE_TENANT;
+                continue;
+            }
+
+            if (ngx_http_lines_is(&value[i], "cache=shared")) {
+                auth->cache = NGX_HTTP_LINES_CACHE_SHARED;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"lines_auth\"",
+                           &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    lmcf->used = 1;
+
+    if (auth->methods) {
+        lmcf->auth = 1;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_lines_access_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
+    ngx_http_lines_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (conf->auth == NULL) {
+        conf->auth = prev->auth;
+        conf->dialect = prev->dialect;
+
+    } else if (conf->auth->methods == 0) {
+        conf->auth = NULL;
+        conf->dialect = NULL;
+    }
+
+    if (conf->auth == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->name.len == 0) {
+        return NGX_CONF_OK;
+    }
+
+    ngx_http_lines_access_caches(cf, conf, clcf);
+
+    if (clcf->noname) {
+        return NGX_CONF_OK;
+    }
+
+    /* an internal location is there for subrequests, which are checked
+       before them */
+
+    if (clcf->internal != 1 && ngx_http_lines_access_rewrites(cf, clcf)) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "location \"%V\" has \"lines_auth\" together with "
+                      "\"return\" or \"rewrite\", which run before it and "
+                      "are not protected", &clcf->name);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * The rewrite module's own structure is private to it, but begins with the
+ * array of its codes: sequences of structures that begin with a function.
+ */
+
+static ngx_uint_t
+ngx_http_lines_access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+{
+    u_char                    *p, *last;
+    uintptr_t                  code;
+    ngx_array_t              **codes;
+    ngx_module_t              *module;
+
+    module = ngx_http_lines_find_module(cf, "ngx_http_rewrite_module");
+
+    if (module == NULL || clcf->loc_conf == NULL) {
+        return 0;
+    }
+
+    codes = clcf->loc_conf[module->ctx_index];
+
+    if (codes == NULL || *codes == NULL) {
+        return 0;
+    }
+
+    p = (*codes)->elts;
+    last = p + (*codes)->nelts * (*codes)->size;
+
+    for ( /* void */ ; p + sizeof(uintptr_t) <= last;
+         p += sizeof(uintptr_t))
+    {
+        ngx_memcpy(&code, p, sizeof(uintptr_t));
+
+        if (code == (uintptr_t) ngx_http_script_return_code
+#if (NGX_PCRE)
+            || code == (uintptr_t) ngx_http_script_regex_end_code
+#endif
+           )
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
