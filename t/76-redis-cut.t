@@ -29,7 +29,7 @@ sub wait_ready ($nginx) { wait_for(sub { $nginx->get('/_lines/ready')->status ==
 # the connection they would use was closed before
 subtest 'closed in the same instant' => sub {
     my $redis = $t->redis;
-    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
     my $key   = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
     my $auth  = "Authorization: Bearer $key";
     my ($pid) = $nginx->pids;
@@ -120,7 +120,7 @@ subtest 'answered, but the answer is lost' => sub {
     my $redis = $t->redis;
     my $port  = $t->free_port;
     my $cable = $t->spawn(proxy => [$^X, $proxy, $port, $redis->port]);
-    my $nginx = $t->nginx(redis => "redis://127.0.0.1:$port/0", plans => $plans, workers => 1);
+    my $nginx = $t->nginx(redis => "redis://127.0.0.1:$port/0", plans => $plans, workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
 
     wait_ready($nginx);
     my $key  = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
@@ -150,6 +150,7 @@ subtest 'answered, but the answer is lost' => sub {
     is_deeply \%count, {'read 200' => 5, 'create 201' => 5}, 'asked once more on the next connection' or diag explain \%count;
     is $redis->client->zcard('lines:{w:w}:lines'), 6, 'each line was made once';
     is $redis->client->hget('lines:{w:w}:t', 'phone_included'), 6, '... and takes one place';
+    wait_for(sub { ($nginx->get('/_lines/metrics')->body =~ /^lines_redis_repeats_total (\d+)$/m)[0] >= 10 }, 30, 'the metric');
 
     # what must not run twice does not: the outcome is unknown
     my ($id) = $redis->client->zrange('lines:{w:w}:lines', -1, -1);

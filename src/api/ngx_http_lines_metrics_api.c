@@ -292,6 +292,10 @@ ngx_http_lines_metrics_redis(ngx_http_lines_metrics_out_t *out)
                                   "Scripts that Redis did not know yet.",
                                   ngx_http_lines_metrics_of(out,
                                                             redis_resends));
+    ngx_http_lines_metrics_single(out, "lines_redis_repeats", "counter",
+                                  "Operations sent again on a new connection.",
+                                  ngx_http_lines_metrics_of(out,
+                                                            redis_repeats));
     ngx_http_lines_metrics_single(out, "lines_redis_reconnects", "counter",
                                   "Connections made anew.",
                                   ngx_http_lines_metrics_of(out,

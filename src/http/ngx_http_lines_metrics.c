@@ -450,6 +450,7 @@ ngx_http_lines_metrics_publish(ngx_http_lines_main_conf_t *lmcf)
     ngx_http_lines_metrics_delta(redis_late, late);
     ngx_http_lines_metrics_delta(redis_refused, refused);
     ngx_http_lines_metrics_delta(redis_resends, resends);
+    ngx_http_lines_metrics_delta(redis_repeats, repeats);
     ngx_http_lines_metrics_delta(redis_reconnects, reconnects);
 
     for (i = 0; i < NGX_LINES_REDIS_LATENCIES; i++) {

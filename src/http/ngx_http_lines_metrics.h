@@ -89,6 +89,7 @@ typedef struct {
     ngx_atomic_t                redis_late;
     ngx_atomic_t                redis_refused;
     ngx_atomic_t                redis_resends;
+    ngx_atomic_t                redis_repeats;
     ngx_atomic_t                redis_reconnects;
     ngx_atomic_t                redis_opened;      /* the breaker */
     ngx_http_lines_histogram_t  redis_latency;
