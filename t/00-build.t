@@ -160,6 +160,7 @@ subtest 'the scripts are embedded to the byte' => sub {
     write_file($t->dir . '/fake/ngx_config.h', "#include <stddef.h>\n");
     write_file($t->dir . '/fake/ngx_core.h', <<'END');
 typedef unsigned char u_char;
+typedef unsigned long ngx_uint_t;
 typedef struct { size_t len; u_char *data; } ngx_str_t;
 #define ngx_string(s) { sizeof(s) - 1, (u_char *) s }
 END

@@ -24,16 +24,16 @@ $t->file('www/nested/file', 'a nested file');
 # what answers: its directive, the path under its location (without one, the location may be any), and what then comes
 my %handler = (
     workspace => {directive => 'lines_workspace_api;',                     under => 'lines/by-user',  like => qr/^\{"lines":\[\]\}$/},
-    account   => {directive => 'lines_account_api;',                       under => 'lines',          like => qr{^\{"status":"SUCCESS"|"lines":\[\]}},
+    account   => {directive => 'lines_account_api;',                       under => 'lines',          like => qr{^\{"status":"SUCCESS"|"lines":\[\]}, refusal => qr/^\{"status":"ERROR","message":"(?:Forbidden|Not found)"\}$/},
     admin     => {directive => "lines_admin token_file=$token;",           under => 'workspaces/one', like => qr/"id":"one"/},
     webhook   => {directive => "lines_billing_webhook secret_file=$hook;", post => 1,                 like => qr/^\{"received":true\}$/},
     ready     => {directive => 'lines_ready;',                                                        like => qr/^\{"ready":true/},
     metrics   => {directive => 'lines_metrics;',                                                      like => qr/^# HELP lines_http_requests/},
-    behind    => {directive => "lines_auth workspace; lines_rate_limit rate=1000r/s burst=1000; $proxy", gateway => 1, like => qr/^upstream GET/},
+    behind    => {directive => "lines_auth workspace; lines_rate_limit rate=1000r/s burst=1000; $proxy", gateway => 1, like => qr/^upstream GET/, refusal => qr/<center>nginx/},
 );
 
 # where it is: L is its location, D its directive, LU the URI that is asked for. What is not said otherwise answers as
-# without all this. "from" is another URI to ask for.
+# without all this. "from" is another URI to ask for; a refusal of nginx' own is in the words of the API that it is before.
 my @places = (
     ['alone',                    'location =L { D }'],
     ['if, true',                 'location =L { D if ($args ~ "") { add_header X-If 1 always; } }',                      header => 'X-If'],
@@ -59,17 +59,17 @@ my @places = (
     ['error_page to, its status', 'location =L { D } location = /from { return 403; error_page 403 = LU; }',             from => '/from', post_not => 1],
     ['error_page to, the first status', 'location =L { D } location = /from { return 403; error_page 403 LU; }',         from => '/from', post_not => 1, status => 403, open => 1],
     ['try_files to',             "location =L { D } location = /from { root $www; try_files /none LU; }",                from => '/from'],
-    ['try_files in',             "location =L { D root $www; try_files /none LU =404; }",                                status => 404, like => qr/nginx/],
+    ['try_files in',             "location =L { D root $www; try_files /none LU =404; }",                                status => 404, refusal => 1],
     ['rewrite, last',            'location =L { D } location = /from { rewrite ^ LU last; }',                            from => '/from'],
     ['rewrite, last, from the server', 'location =L { D } rewrite ^/from$ LU last;',                                     from => '/from'],
     ['rewrite in the location',  'location =L { D rewrite ^ LU break; }'],
-    ['internal',                 'location =L { internal; D }',                                                          status => 404, like => qr/nginx/],
+    ['internal',                 'location =L { internal; D }',                                                          status => 404, refusal => 1],
     ['internal, inside',         'location =L { internal; D } location = /from { rewrite ^ LU last; }',                  from => '/from'],
     ['satisfy any, allowed',     "location =L { D satisfy any; allow all; auth_basic x; auth_basic_user_file /dev/null; }", gateway_open => 1],
     ['satisfy any, by auth_request', "location =L { D satisfy any; deny all; auth_request /yes; } location = /yes { return 204; }", gateway_open => 1],
-    ['denied',                   'location =L { D deny all; }',                                                          status => 403, like => qr/nginx/],
+    ['denied',                   'location =L { D deny all; }',                                                          status => 403, refusal => 1],
     ['auth_request, yes',        "location =L { D auth_request /yes; } location = /yes { proxy_pass_request_body off; proxy_set_header Content-Length ''; $proxy }"],
-    ['auth_request, no',         "location =L { D auth_request /no; } location = /no { return 403; }",                    status => 403, like => qr/nginx/],
+    ['auth_request, no',         "location =L { D auth_request /no; } location = /no { return 403; }",                    status => 403, refusal => 1],
     ['auth_request to',          'location =L { D } location = /from { root '. $www . '; auth_request LU; try_files /file =404; }', from => '/from', post_not => 1, like => qr/^a file$/],
     ['mirror to',                "location =L { D } location = /from { mirror LU; $proxy }",                             from => '/from', mirrored => 1, like => qr/^upstream/, open => 1],
     ['an ssi include',           "location =L { D } location = /from { root $www; ssi on; ssi_types *; try_files /SSI =404; }", from => '/from', post_not => 1, within => 1, open => 1],
@@ -129,7 +129,7 @@ for my $name (sort keys %handler) {
             text   => $text,
             path   => $o{from} // $at . $under . ($o{more} // ''),
             method => $handler->{post} ? 'POST' : 'GET',
-            like   => $o{status} ? undef : $handler->{like},
+            like   => !$o{status} ? $handler->{like} : !$o{refusal} ? undef : $handler->{refusal} // qr/^\{"error":"(?:Forbidden|Not found)"\}$/,
             status => 200,
             %o
         };
