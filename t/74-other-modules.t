@@ -47,7 +47,7 @@ END
 
     # main comes after the module; events cannot come before it
     if ($order eq 'after') { $nginx->main($text) }
-    else                   { $nginx = Test::Lines::Before->wrap($nginx, $text) }
+    else                   { $nginx->before($text) }
 
     return $nginx->start;
 }
@@ -94,13 +94,3 @@ for my $name (sort keys %other) {
 }
 
 $t->done;
-
-package Test::Lines::Before;
-use Mojo::Base 'Test::Lines::Nginx', -signatures;
-
-sub wrap ($class, $nginx, $text) {
-    $nginx->{before} = $text;
-    return bless $nginx, $class;
-}
-
-sub configuration ($self) { return $self->{before} . $self->SUPER::configuration }
