@@ -465,6 +465,7 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_lines_loc_conf_t *prev = parent;
     ngx_http_lines_loc_conf_t *conf = child;
 
+    ngx_http_core_loc_conf_t   *clcf;
     ngx_http_lines_loc_conf_t  *names, none;
 
     /* an API's own directive says it all */
@@ -488,7 +489,24 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    return ngx_http_lines_limit_merge(cf, prev, conf);
+    if (ngx_http_lines_limit_merge(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->post_action.len && (conf->api || conf->auth || conf->limits)) {
+
+        /* a client that leaves would send its request on while it waits */
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"post_action\" cannot be used in location \"%V\", "
+                      "where requests wait for lines_* directives",
+                      &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

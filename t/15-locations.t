@@ -196,6 +196,13 @@ subtest 'what is refused' => sub {
         like $output, $one->{refused}, '... and says so';
     }
 
+    # a client that leaves sends such a request on, while it waits
+    for my $name (sort keys %handler) {
+        my ($code, $output) = $t->test_config(redis => $redis, server => "location /after/ { $handler{$name}{directive} post_action /x; }");
+        like $output, qr{"post_action" cannot be used in location "/after/"}, "$name: post_action is refused";
+        isnt $code, 0, '... before it starts';
+    }
+
     for my $name (grep { $_ ne 'behind' } sort keys %handler) {
         for my $both ("$proxy $handler{$name}{directive}", "$handler{$name}{directive} $proxy", "$handler{$name}{directive} stub_status;") {
             my ($code, $output) = $t->test_config(redis => $redis, server => "location /both/ { $both }");
