@@ -343,6 +343,30 @@ subtest 'clients that leave six megabytes' => sub {
     at_rest('having read a part');
 };
 
+# a request and the end of its connection are one event, where they come together
+subtest 'clients that have left before they are read' => sub {
+    my $patient = $t->nginx(name => 'patient', workers => 1, redis => $redis, redis_options => 'timeout=60s',
+        server => 'location = /status { stub_status; } location /closed/ { lines_auth workspace; empty_gif; }');
+    my ($worker) = $patient->pids;
+    $patient->wait_redis;
+
+    for my $path ('/api/lines/by-user', '/closed/x') {
+        $redis->pause;
+        kill 'STOP', $worker;
+        for (1 .. 5) {
+            my $socket = $patient->socket;
+            syswrite $socket, "GET $path HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tuco_unknown_$_\r\n\r\n";
+            close $socket;
+        }
+        kill 'CONT', $worker;
+        wait_for(sub { $patient->get('/status')->body =~ /^Active connections: 1 /m }, 30, 'nobody to be waited for');
+        pass "$path: they are not waited for";
+        $redis->cont;
+    }
+
+    $patient->quit;
+};
+
 subtest 'Redis is away' => sub {
     my $known = $nginx->workspace('known');
     $redis->pause;

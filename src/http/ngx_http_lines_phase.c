@@ -14,13 +14,10 @@ ngx_http_lines_phase_wait(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
     ctx->resume = ngx_http_lines_phase_resume;
 
-    /* as limit_req does while it delays */
-
-    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+    if (ngx_http_lines_watch_client(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
 
     return NGX_AGAIN;

@@ -183,6 +183,13 @@ ngx_int_t ngx_http_lines_content_handler(ngx_http_request_t *r);
 void ngx_http_lines_resume(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_int_t rc);
 
+/*
+ * A request that waits is told when its client leaves, also where that was
+ * heard of together with the request, and comes to no event of its own.
+ * NGX_ERROR where the connection cannot be watched.
+ */
+ngx_int_t ngx_http_lines_watch_client(ngx_http_request_t *r);
+
 
 /*
  * Commands.  They return NGX_AGAIN, or what ngx_http_lines_unavailable()

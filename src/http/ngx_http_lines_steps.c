@@ -86,11 +86,13 @@ ngx_http_lines_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
          * is read, or dropped, has a handler that sees it leave as well.
          */
 
-        if (!ctx->reading && !r->discard_body) {
-            r->read_event_handler = ngx_http_test_reading;
+        if (ctx->reading || r->discard_body
+            || ngx_http_lines_watch_client(r) == NGX_OK)
+        {
+            return;
         }
 
-        return;
+        rc = NGX_ERROR;
     }
 
     if (rc != NGX_DONE) {
@@ -118,6 +120,26 @@ ngx_http_lines_resume_steps(ngx_http_request_t *r, ngx_int_t rc)
     }
 
     ngx_http_lines_run(r, ctx, rc);
+}
+
+
+ngx_int_t
+ngx_http_lines_watch_client(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    /* as limit_req does while it delays */
+
+    rev = r->connection->read;
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0) == NGX_OK ? NGX_OK : NGX_ERROR;
 }
 
 
