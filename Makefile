@@ -2,6 +2,11 @@
 
 BUILD = build
 
+# make takes a space for the end of a name: it would build, and remove, elsewhere
+ifneq ($(words $(CURDIR) $(BUILD)),2)
+$(error the paths of the checkout and of BUILD must not contain spaces: "$(CURDIR)", "$(BUILD)")
+endif
+
 # CC=gcc|clang; SAN=1: AddressSanitizer and UBSan; FAILPOINTS=1: with the
 # directive lines_failpoint, for tests only.  Each combination has a directory
 # of its own in BUILD.
@@ -28,6 +33,12 @@ NGINX_CONFIGURE = --with-compat
 # whether it needs them or not.
 
 WARNINGS  = -Wall -Wextra -Wpointer-arith -Wno-unused-parameter -Werror
+
+# as nginx' own flags for it have
+ifneq ($(findstring clang,$(CC)),)
+WARNINGS += -Wconditional-uninitialized
+endif
+
 CFLAGS    = -O2 -g
 HARDENING = -fstack-protector-strong -Wformat -Werror=format-security \
             -D_FORTIFY_SOURCE=2
@@ -109,7 +120,7 @@ $(MODULE): $(DIR)/nginx/objs/Makefile $(DIR)/flags $(SOURCES) $(HEADERS) $(SCRIP
 	@if [ $(DIR)/flags -nt $@ ]; then rm -f $(DIR)/nginx/objs/*.o $(DIR)/nginx/objs/addon/*/*.o; fi
 	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(DIR)/nginx -f objs/Makefile modules \
 	    CFLAGS='$(MODULE_CFLAGS)' LINK='$(CC) $(MODULE_LDFLAGS)'
-	@cp $(DIR)/nginx/objs/ngx_http_lines_module.so $@
+	@cp $(DIR)/nginx/objs/ngx_http_lines_module.so $@.new && mv $@.new $@
 
 # the nginx of that tree, for test-nginx
 
@@ -170,9 +181,9 @@ PROVE = env $(foreach v,MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL \
     prove --exec '$(GUARD)' --statefile $(DIR)/prove
 
 # A machine that checks commits is shared: there, and there only, what failed
-# among the others runs once more, alone, and the output says so.
+# among the others runs once more, alone, and the output names it.
 
-AGAIN = || { echo "== once more, alone: what failed"; \
+AGAIN = || { echo "== once more, alone:" $$($(PROVE) --state failed --dry); \
     $(PROVE) --state failed < /dev/null; }
 
 prove: module

@@ -220,6 +220,14 @@ END
     isnt $code, 0, 'so is a name that is none in C';
 };
 
+subtest 'a path with a space is refused' => sub {
+    my $there = $t->dir . '/sp ace';
+    my ($code, $output) = run("mkdir '$there' && cp $root/Makefile '$there'/ && make -C '$there' module");
+    isnt $code, 0, 'before anything is made or removed';
+    like $output, qr/must not contain spaces: "[^"]*sp ace"/, 'and said';
+    is_deeply [glob "'$there/*'"], ["$there/Makefile"], 'nothing was';
+};
+
 subtest 'make notices what has changed' => sub {
     plan skip_all => 'nginx-dev is not installed' unless -e "$tree/conf_flags";
 

@@ -344,6 +344,7 @@ ngx_http_lines_metrics_pair(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
 
     hash = ((uintptr_t) a->data >> 3) * 31 + ((uintptr_t) b->data >> 3)
            + registry;
+    known = NULL;
 
     for (i = 0; i < 8; i++) {
         known = &ngx_http_lines_metrics_known[(hash + i)
@@ -365,7 +366,7 @@ ngx_http_lines_metrics_pair(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
 
     hash = ngx_http_lines_metrics_name(registry, &name);
 
-    if (i < 8) {
+    if (known && known->a == NULL) {
         known->a = a->data;
         known->b = b->data;
         known->registry = registry;
