@@ -11,7 +11,8 @@ random() {
 
 # all of a file or nothing: what is half written would stay
 put() {
-    [ -s "$1" ] || { cat > "$1.new" && mv "$1.new" "$1"; }
+    cat > "$1.new"
+    if [ -s "$1" ]; then rm "$1.new"; else mv "$1.new" "$1"; fi
 }
 
 random | put admin.token
