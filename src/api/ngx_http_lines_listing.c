@@ -296,7 +296,9 @@ ngx_http_lines_listing_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         listing->nmembers++;
     }
 
-    listing->scanned += n;
+    /* what was passed is free: a page of a cursor makes headway, always */
+
+    listing->scanned += listing->nmembers;
     listing->exhausted = (n < NGX_HTTP_LINES_PAGE);
 
     /* a whole page of one score */
@@ -454,12 +456,23 @@ ngx_http_lines_listing_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     shown = (ngx_uint_t) reply->element[1]->integer;
     text = ngx_http_lines_reply_str(reply, 2);
 
-    if (shown
-        && ngx_http_lines_listing_append(r, listing, &text,
-                                         listing->shown != 0)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    /* of a list that is not sent, only its length is needed */
+
+    if (shown && r->method == NGX_HTTP_HEAD) {
+        listing->size += text.len + (listing->shown != 0);
+
+    } else if (shown) {
+
+        if (ngx_http_lines_listing_append(r, listing, &text,
+                                          listing->shown != 0)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (listing->limit == 0) {
+            ngx_http_lines_turn_hold(listing->turn, text.len);
+        }
     }
 
     if (listing->idle) {
