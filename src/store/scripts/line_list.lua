@@ -94,7 +94,7 @@ local function item(i, h, status, active, reason)
     end
 
     if status == 'awaiting_payment' then
-        local url, invoice = line_invoice(KEYS[1 + n + i])
+        local url, invoice = line_invoice(KEYS[1 + n + i], subscription)
         doc = with(doc, ',"paymentUrl":' .. url .. ',"invoiceId":' .. invoice)
     end
 

@@ -18,7 +18,7 @@ local subscription = line_subscription(KEYS[2])
 local url, invoice = 'null', 'null'
 
 if h.status == 'awaiting_payment' then
-    url, invoice = line_invoice(KEYS[3])
+    url, invoice = line_invoice(KEYS[3], subscription)
 end
 
 return { line_document(h, subscription), (line_public(h, subscription)),

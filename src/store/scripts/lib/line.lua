@@ -135,11 +135,13 @@ end
 
 
 -- What an unpaid line is paid by, as JSON: the page of its invoice while that
--- is open and nobody cancels it, and the invoice.
-local function line_invoice(op_key)
+-- is open, nobody cancels it and the workspace may pay, and the invoice.
+local function line_invoice(op_key, subscription)
     local op = redis.call('HMGET', op_key, 'url', 'invoice', 'invoice_status',
                           'intent')
     local payable = op[3] == 'open' and not filled(op[4])
+                    and (subscription == 'active'
+                         or subscription == 'past_due')
 
     return js_or_null(payable and op[1]), js_or_null(op[2])
 end
