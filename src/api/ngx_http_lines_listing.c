@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_listing.h"
+#include "ngx_http_lines_subscription.h"
 #include "ngx_lines_scripts.h"
 
 
@@ -436,15 +437,17 @@ static ngx_int_t
 ngx_http_lines_listing_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
-    ngx_str_t                  text, tenant, id;
+    ngx_str_t                  text, tenant, id, subscription;
     ngx_uint_t                 i, looked, shown;
+    redisReply                *unclear;
     ngx_http_lines_listing_t  *listing;
 
     listing = ctx->data;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 4
         || reply->element[0]->type != REDIS_REPLY_INTEGER
         || reply->element[1]->type != REDIS_REPLY_INTEGER
+        || reply->element[3]->type != REDIS_REPLY_ARRAY
         || reply->element[0]->integer < 1
         || reply->element[0]->integer
            > (long long) (listing->nmembers - listing->next))
@@ -475,10 +478,20 @@ ngx_http_lines_listing_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         }
     }
 
-    if (listing->idle) {
-        ngx_http_lines_listing_member(listing, listing->next, &tenant, &id);
+    ngx_http_lines_listing_member(listing, listing->next, &tenant, &id);
 
-        for (i = 3; i < reply->elements; i++) {
+    unclear = reply->element[3];
+
+    for (i = 0; i + 1 < unclear->elements; i += 2) {
+        id = ngx_http_lines_reply_str(unclear, i);
+        subscription = ngx_http_lines_reply_str(unclear, i + 1);
+
+        ngx_http_lines_lapse_look(r, &tenant, &id, &subscription);
+    }
+
+    if (listing->idle) {
+
+        for (i = 4; i < reply->elements; i++) {
             id = ngx_http_lines_reply_str(reply, i);
             listing->idle(r, &tenant, &id);
         }
