@@ -57,6 +57,7 @@ subtest 'all lines, or a page for those who ask' => sub {
     my $all = $nginx->get('/api/lines/by-user', $auth)->json;
     is_deeply [map { $_->{_id} } @{$all->{lines}}], \@ids, 'all, newest first';
     is_deeply [keys %$all], ['lines'], 'and nothing else, as documented';
+    is $nginx->request(HEAD => '/api/lines/by-user', $auth)->header('Content-Length'), length $nginx->get('/api/lines/by-user', $auth)->body, 'HEAD says how long it is';
 
     for my $limit (1, 49, 50, 51, 99, 100, undef) {
         my (@seen, $cursor, $pages);
