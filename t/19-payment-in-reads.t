@@ -65,8 +65,35 @@ subtest 'one that is being canceled cannot be paid' => sub {
     $sandbox->fault(path => '/v1/invoices/:id/void', kind => 'drop_before', times => 1000);
     is $paid->action($key, $line, 'cancel')->status, 503, 'billing has not voided it yet';
     is_deeply [map { $_->{paymentUrl} } listed($key, $line), $paid->read($key, $line)->json], [undef, undef, undef], 'no link to what is about to be void';
+    my $more = $paid->request($key);
+    is $more->status, 409, 'it is in the way of another one still';
+    is $more->json('/line/_id'), $line, '... which says so';
+    is $more->json('/paymentUrl'), undef, '... and has no link to it, either';
     $sandbox->clear_faults;
     $paid->wait_record('cancel', $line, 'canceled');
+};
+
+subtest 'one that is in the way of another' => sub {
+    my $key  = $paid->workspace('blocked');
+    my $made = $paid->request($key);
+    my $more = $paid->request($key);
+    is $more->status, 409, 'refused';
+    is_deeply pay($more->json), pay($made->json), 'with all that is needed to pay';
+};
+
+subtest 'a workspace that may not pay' => sub {
+    my $key   = $paid->workspace('plan');
+    my $made  = $paid->request($key);
+    my $line  = $made->json('/line/_id');
+    my $known = pay($made->json);
+
+    for my $state (qw(none canceled past_due active)) {
+        $nginx->admin(PUT => 'workspaces/plan', {subscription => $state});
+        my $may = $state =~ /past_due|active/;
+        is $paid->action($key, $line, 'payment_link')->status, $may ? 200 : 403, "$state: payment_link";
+        my $want = $may ? $known : [undef, $known->[1]];
+        is_deeply [map { pay($_) } $paid->read($key, $line)->json, listed($key, $line)], [$want, $want, $want], '... and what reading it says';
+    }
 };
 
 # an outage that came before the effect, and one that came after it

@@ -12,6 +12,7 @@
 #include "ngx_http_lines_workspace.h"
 #include "ngx_http_lines_listing.h"
 #include "ngx_http_lines_payments.h"
+#include "ngx_http_lines_subscription.h"
 #include "ngx_lines_input.h"
 #include "ngx_lines_id.h"
 
@@ -138,7 +139,7 @@ static ngx_int_t
 ngx_http_lines_line_request_got(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t  json, status, payment, required, url, invoice;
+    ngx_str_t  json, status, payment, required, url, invoice, unclear;
 
     json = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_DOCUMENT);
     status = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_STATUS);
@@ -148,6 +149,13 @@ ngx_http_lines_line_request_got(ngx_http_request_t *r,
     if (json.len == 0) {
         return ngx_http_lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                                     "Line request not found");
+    }
+
+    unclear = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_UNCLEAR);
+
+    if (unclear.len) {
+        ngx_http_lines_lapse_look(r, &ctx->identity.tenant, &ctx->params[0],
+                                  &unclear);
     }
 
     if (!ngx_http_lines_is(&status, "awaiting_payment")) {

@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_listing.h"
+#include "ngx_http_lines_subscription.h"
 #include "ngx_lines_scripts.h"
 
 
@@ -296,7 +297,9 @@ ngx_http_lines_listing_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         listing->nmembers++;
     }
 
-    listing->scanned += n;
+    /* what was passed is free: a page of a cursor makes headway, always */
+
+    listing->scanned += listing->nmembers;
     listing->exhausted = (n < NGX_HTTP_LINES_PAGE);
 
     /* a whole page of one score */
@@ -434,15 +437,17 @@ static ngx_int_t
 ngx_http_lines_listing_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
-    ngx_str_t                  text, tenant, id;
+    ngx_str_t                  text, tenant, id, subscription;
     ngx_uint_t                 i, looked, shown;
+    redisReply                *unclear;
     ngx_http_lines_listing_t  *listing;
 
     listing = ctx->data;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 4
         || reply->element[0]->type != REDIS_REPLY_INTEGER
         || reply->element[1]->type != REDIS_REPLY_INTEGER
+        || reply->element[3]->type != REDIS_REPLY_ARRAY
         || reply->element[0]->integer < 1
         || reply->element[0]->integer
            > (long long) (listing->nmembers - listing->next))
@@ -454,18 +459,39 @@ ngx_http_lines_listing_run(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     shown = (ngx_uint_t) reply->element[1]->integer;
     text = ngx_http_lines_reply_str(reply, 2);
 
-    if (shown
-        && ngx_http_lines_listing_append(r, listing, &text,
-                                         listing->shown != 0)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    /* of a list that is not sent, only its length is needed */
+
+    if (shown && r->method == NGX_HTTP_HEAD) {
+        listing->size += text.len + (listing->shown != 0);
+
+    } else if (shown) {
+
+        if (ngx_http_lines_listing_append(r, listing, &text,
+                                          listing->shown != 0)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (listing->limit == 0) {
+            ngx_http_lines_turn_hold(listing->turn, text.len);
+        }
+    }
+
+    ngx_http_lines_listing_member(listing, listing->next, &tenant, &id);
+
+    unclear = reply->element[3];
+
+    for (i = 0; i + 1 < unclear->elements; i += 2) {
+        id = ngx_http_lines_reply_str(unclear, i);
+        subscription = ngx_http_lines_reply_str(unclear, i + 1);
+
+        ngx_http_lines_lapse_look(r, &tenant, &id, &subscription);
     }
 
     if (listing->idle) {
-        ngx_http_lines_listing_member(listing, listing->next, &tenant, &id);
 
-        for (i = 3; i < reply->elements; i++) {
+        for (i = 4; i < reply->elements; i++) {
             id = ngx_http_lines_reply_str(reply, i);
             listing->idle(r, &tenant, &id);
         }

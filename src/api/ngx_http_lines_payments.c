@@ -14,12 +14,13 @@
 typedef struct {
     ngx_str_t                id;
     ngx_str_t                line;       /* its document */
-    ngx_str_t                url;        /* of an invoice known to be open */
     ngx_http_lines_step_pt   again;
     void                    *data;       /* the endpoint's own, meanwhile */
 } ngx_http_lines_pay_t;
 
 
+static ngx_int_t ngx_http_lines_line_read_id(ngx_http_request_t *r,
+    ngx_http_lines_ctx_t *ctx, ngx_str_t *id, ngx_http_lines_reply_pt handler);
 static ngx_http_lines_pay_t *ngx_http_lines_pay_create(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *id);
 static ngx_int_t ngx_http_lines_paid(ngx_http_request_t *r,
@@ -29,8 +30,6 @@ static ngx_int_t ngx_http_lines_unblocked(ngx_http_request_t *r,
 static ngx_int_t ngx_http_lines_blocking_read(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_int_t ngx_http_lines_blocking_line(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply);
-static ngx_int_t ngx_http_lines_blocking_operation(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
 static ngx_int_t ngx_http_lines_reconcile_turn(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply);
@@ -44,10 +43,17 @@ ngx_int_t
 ngx_http_lines_line_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_reply_pt handler)
 {
-    ngx_str_t  keys[3], *tenant, *id;
+    return ngx_http_lines_line_read_id(r, ctx, &ctx->params[0], handler);
+}
+
+
+static ngx_int_t
+ngx_http_lines_line_read_id(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
+    ngx_str_t *id, ngx_http_lines_reply_pt handler)
+{
+    ngx_str_t  keys[3], *tenant;
 
     tenant = &ctx->identity.tenant;
-    id = &ctx->params[0];
 
     if (ngx_lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V",
                                tenant, id)
@@ -189,61 +195,12 @@ ngx_http_lines_unblocked(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 static ngx_int_t
 ngx_http_lines_blocking_read(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
-    ngx_int_t              rc;
-    ngx_str_t              argv[4];
     ngx_http_lines_pay_t  *pay;
 
     pay = ctx->data;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "invoice_status");
-    ngx_str_set(&argv[3], "url");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
-                               &ctx->identity.tenant, &pay->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_lines_command(r, ctx, 4, argv,
-                                ngx_http_lines_blocking_operation);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    ngx_str_set(&argv[2], "json");
-    ngx_str_set(&argv[3], "status");
-
-    if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                               &ctx->identity.tenant, &pay->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_lines_command(r, ctx, 4, argv,
-                                  ngx_http_lines_blocking_line);
-}
-
-
-static ngx_int_t
-ngx_http_lines_blocking_operation(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_str_t              status;
-    ngx_http_lines_pay_t  *pay;
-
-    pay = ctx->data;
-
-    status = ngx_http_lines_reply_str(reply, 0);
-
-    if (!ngx_http_lines_is(&status, "open")) {
-        return NGX_OK;
-    }
-
-    return ngx_http_lines_reply_copy(r, reply, 1, &pay->url);
+    return ngx_http_lines_line_read_id(r, ctx, &pay->id,
+                                       ngx_http_lines_blocking_line);
 }
 
 
@@ -251,33 +208,27 @@ static ngx_int_t
 ngx_http_lines_blocking_line(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t              json, status, url;
+    ngx_str_t              json, status, url, invoice;
     ngx_http_lines_pay_t  *pay;
 
     pay = ctx->data;
 
-    json = ngx_http_lines_reply_str(reply, 0);
-    status = ngx_http_lines_reply_str(reply, 1);
+    json = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_DOCUMENT);
+    status = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_STATUS);
+    url = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_URL);
+    invoice = ngx_http_lines_reply_str(reply, NGX_HTTP_LINES_READ_INVOICE);
 
     if (!ngx_http_lines_is(&status, "awaiting_payment")) {
         ctx->data = pay->data;
         return pay->again(r, ctx);
     }
 
-    if (pay->url.len == 0) {
-        return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-                   "{\"success\":false,\"status\":\"awaiting_payment\","
-                   "\"message\":\"Another line request is awaiting payment: "
-                   "pay or cancel it first.\",\"line\":%V}", &json);
-    }
-
-    url = ngx_http_lines_json_string(r->pool, &pay->url);
-
     return ngx_http_lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
                "{\"success\":false,\"status\":\"awaiting_payment\","
                "\"message\":\"Another line request is awaiting payment: pay "
-               "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V}",
-               &json, &url);
+               "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V,"
+               "\"invoiceId\":%V}",
+               &json, &url, &invoice);
 }
 
 

@@ -21,7 +21,8 @@ enum {
     NGX_HTTP_LINES_READ_INTENT,
     NGX_HTTP_LINES_READ_ATTEMPT,
     NGX_HTTP_LINES_READ_URL,
-    NGX_HTTP_LINES_READ_INVOICE
+    NGX_HTTP_LINES_READ_INVOICE,
+    NGX_HTTP_LINES_READ_UNCLEAR        /* add-on, as of lapse_look() */
 };
 
 /* the tenant's line that the route's first parameter names */

@@ -12,7 +12,10 @@ struct ngx_http_lines_turns_s {
     ngx_str_node_t               node;
     ngx_queue_t                  queue;      /* of tenants to be served */
     ngx_queue_t                  waiting;    /* ngx_http_lines_turn_t */
+    ngx_uint_t                   users;      /* turns that point here */
     ngx_uint_t                   running;
+    size_t                       held;
+    ngx_http_lines_turn_t       *over;       /* may hold more than its part */
     unsigned                     queued:1;
 };
 
@@ -23,7 +26,10 @@ typedef struct {
     ngx_rbtree_t                 tree;
     ngx_rbtree_node_t            sentinel;
     ngx_queue_t                  tenants;    /* who wait, and may have more */
+    ngx_queue_t                  heavy;      /* turns that wait for memory */
     ngx_uint_t                   running;
+    size_t                       held;
+    ngx_http_lines_turn_t       *over;
     ngx_event_t                  next;
 } ngx_http_lines_turn_keeper_t;
 
@@ -31,12 +37,15 @@ typedef struct {
 static ngx_http_lines_turn_keeper_t *ngx_http_lines_turn_keeper(void);
 static ngx_http_lines_turns_t *ngx_http_lines_turn_tenant(
     ngx_http_lines_turn_keeper_t *keeper, ngx_http_lines_turn_t *turn);
+static ngx_uint_t ngx_http_lines_turn_fits(
+    ngx_http_lines_turn_keeper_t *keeper, ngx_http_lines_turn_t *turn);
 static void ngx_http_lines_turn_start(ngx_http_lines_turn_keeper_t *keeper,
     ngx_http_lines_turn_t *turn);
 static void ngx_http_lines_turn_settle(ngx_http_lines_turn_keeper_t *keeper,
     ngx_http_lines_turns_t *turns);
 static void ngx_http_lines_turn_next(ngx_event_t *ev);
 static void ngx_http_lines_turn_late(ngx_event_t *ev);
+static void ngx_http_lines_turn_answered(void *data);
 static void ngx_http_lines_turn_cleanup(void *data);
 
 
@@ -54,6 +63,7 @@ ngx_http_lines_turn_keeper(void)
         ngx_rbtree_init(&keeper->tree, &keeper->sentinel,
                         ngx_str_rbtree_insert_value);
         ngx_queue_init(&keeper->tenants);
+        ngx_queue_init(&keeper->heavy);
 
         keeper->next.handler = ngx_http_lines_turn_next;
         keeper->next.data = keeper;
@@ -90,6 +100,9 @@ ngx_http_lines_turn_create(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     turn->timer.data = turn;
     turn->timer.log = r->connection->log;
 
+    ctx->on_answer = ngx_http_lines_turn_answered;
+    ctx->on_answer_data = turn;
+
     return turn;
 }
 
@@ -107,12 +120,32 @@ ngx_http_lines_turn_take(ngx_http_lines_turn_t *turn,
 
     keeper = ngx_http_lines_turn_keeper();
 
-    turns = ngx_http_lines_turn_tenant(keeper, turn);
-    if (turns == NULL) {
-        return NGX_ERROR;
+    if (turn->turns == NULL) {
+        turn->turns = ngx_http_lines_turn_tenant(keeper, turn);
+
+        if (turn->turns == NULL) {
+            return NGX_ERROR;
+        }
+
+        turn->turns->users++;
     }
 
-    turn->turns = turns;
+    turns = turn->turns;
+
+    if (!ngx_http_lines_turn_fits(keeper, turn)) {
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
+                       "lines turn: waits, %uz bytes are held, %uz of the "
+                       "tenant", keeper->held, turns->held);
+
+        turn->handler = handler;
+        turn->waiting = 1;
+        ngx_queue_insert_tail(&keeper->heavy, &turn->queue);
+
+        ngx_add_timer(&turn->timer, NGX_HTTP_LINES_TURN_WAIT);
+
+        return NGX_AGAIN;
+    }
 
     if (ngx_queue_empty(&keeper->tenants)
         && keeper->running < NGX_HTTP_LINES_TURNS
@@ -127,6 +160,7 @@ ngx_http_lines_turn_take(ngx_http_lines_turn_t *turn,
                    keeper->running, turns->running);
 
     turn->handler = handler;
+    turn->waiting = 1;
     ngx_queue_insert_tail(&turns->waiting, &turn->queue);
 
     ngx_add_timer(&turn->timer, NGX_HTTP_LINES_TURN_WAIT);
@@ -173,17 +207,58 @@ ngx_http_lines_turn_tenant(ngx_http_lines_turn_keeper_t *keeper,
 }
 
 
+/*
+ * One list of a tenant, and one of the worker, may take more than there is:
+ * however long it is, it comes to its end, and nobody waits for another in a
+ * circle.
+ */
+
+static ngx_uint_t
+ngx_http_lines_turn_fits(ngx_http_lines_turn_keeper_t *keeper,
+    ngx_http_lines_turn_t *turn)
+{
+    ngx_uint_t               over;
+    ngx_http_lines_turns_t  *turns;
+
+    if (turn->held < NGX_HTTP_LINES_HELD_SMALL || keeper->over == turn) {
+        return 1;
+    }
+
+    turns = turn->turns;
+    over = turns->held >= NGX_HTTP_LINES_TENANT_HELD;
+
+    if (over && turns->over && turns->over != turn) {
+        return 0;
+    }
+
+    if (keeper->held >= NGX_HTTP_LINES_HELD) {
+        if (keeper->over) {
+            return 0;
+        }
+
+        keeper->over = turn;
+    }
+
+    if (over) {
+        turns->over = turn;
+    }
+
+    return 1;
+}
+
+
 static void
 ngx_http_lines_turn_start(ngx_http_lines_turn_keeper_t *keeper,
     ngx_http_lines_turn_t *turn)
 {
+    turn->waiting = 0;
     turn->running = 1;
     turn->turns->running++;
     keeper->running++;
 }
 
 
-/* the tenant queues where it may be served; it is forgotten without a turn */
+/* the tenant queues where it may be served */
 
 static void
 ngx_http_lines_turn_settle(ngx_http_lines_turn_keeper_t *keeper,
@@ -203,11 +278,6 @@ ngx_http_lines_turn_settle(ngx_http_lines_turn_keeper_t *keeper,
         turns->queued = 0;
     }
 
-    if (turns->running == 0 && ngx_queue_empty(&turns->waiting)) {
-        ngx_rbtree_delete(&keeper->tree, &turns->node.node);
-        ngx_free(turns);
-    }
-
     /* never from here: whoever is served may be freed by what follows */
 
     if (!ngx_queue_empty(&keeper->tenants)
@@ -221,19 +291,16 @@ ngx_http_lines_turn_settle(ngx_http_lines_turn_keeper_t *keeper,
 void
 ngx_http_lines_turn_end(ngx_http_lines_turn_t *turn)
 {
-    ngx_http_lines_turns_t        *turns;
     ngx_http_lines_turn_keeper_t  *keeper;
 
-    turns = turn->turns;
-
-    if (turns == NULL) {
+    if (!turn->running && !turn->waiting) {
         return;
     }
 
     keeper = ngx_http_lines_turn_keeper();
 
     if (turn->running) {
-        turns->running--;
+        turn->turns->running--;
         keeper->running--;
 
     } else {
@@ -246,22 +313,47 @@ ngx_http_lines_turn_end(ngx_http_lines_turn_t *turn)
         }
     }
 
-    turn->turns = NULL;
+    turn->waiting = 0;
     turn->running = 0;
 
-    ngx_http_lines_turn_settle(keeper, turns);
+    ngx_http_lines_turn_settle(keeper, turn->turns);
+}
+
+
+void
+ngx_http_lines_turn_hold(ngx_http_lines_turn_t *turn, size_t size)
+{
+    turn->held += size;
+    turn->turns->held += size;
+    ngx_http_lines_turn_keeper()->held += size;
 }
 
 
 static void
 ngx_http_lines_turn_next(ngx_event_t *ev)
 {
-    ngx_queue_t                   *q;
+    ngx_queue_t                   *q, *next;
     ngx_http_lines_turn_t         *turn;
     ngx_http_lines_turns_t        *turns;
     ngx_http_lines_turn_keeper_t  *keeper;
 
     keeper = ev->data;
+
+    /* what fits by now waits as all others do, but no longer than it would */
+
+    for (q = ngx_queue_head(&keeper->heavy);
+         q != ngx_queue_sentinel(&keeper->heavy);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        turn = ngx_queue_data(q, ngx_http_lines_turn_t, queue);
+
+        if (ngx_http_lines_turn_fits(keeper, turn)) {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&turn->turns->waiting, q);
+            ngx_http_lines_turn_settle(keeper, turn->turns);
+        }
+    }
 
     while (keeper->running < NGX_HTTP_LINES_TURNS
            && !ngx_queue_empty(&keeper->tenants))
@@ -308,8 +400,52 @@ ngx_http_lines_turn_late(ngx_event_t *ev)
 }
 
 
+/* by an error, too: its client may take its time to read that */
+
+static void
+ngx_http_lines_turn_answered(void *data)
+{
+    ngx_http_lines_turn_end(data);
+}
+
+
 static void
 ngx_http_lines_turn_cleanup(void *data)
 {
-    ngx_http_lines_turn_end(data);
+    ngx_http_lines_turn_t *turn = data;
+
+    ngx_http_lines_turns_t        *turns;
+    ngx_http_lines_turn_keeper_t  *keeper;
+
+    ngx_http_lines_turn_end(turn);
+
+    turns = turn->turns;
+
+    if (turns == NULL) {
+        return;
+    }
+
+    keeper = ngx_http_lines_turn_keeper();
+
+    keeper->held -= turn->held;
+    turns->held -= turn->held;
+
+    if (keeper->over == turn) {
+        keeper->over = NULL;
+    }
+
+    if (turns->over == turn) {
+        turns->over = NULL;
+    }
+
+    /* who waits has it as its tenant as well */
+
+    if (--turns->users == 0) {
+        ngx_rbtree_delete(&keeper->tree, &turns->node.node);
+        ngx_free(turns);
+    }
+
+    if (!ngx_queue_empty(&keeper->heavy)) {
+        ngx_post_event(&keeper->next, &ngx_posted_events);
+    }
 }

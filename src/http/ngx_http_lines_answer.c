@@ -107,6 +107,10 @@ ngx_http_lines_finalize(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 {
     ngx_http_lines_detach_commands(ctx);
 
+    if (ctx->on_answer) {
+        ctx->on_answer(ctx->on_answer_data);
+    }
+
     ngx_http_finalize_request(r, rc == NGX_DONE ? ctx->rc : rc);
 }
 

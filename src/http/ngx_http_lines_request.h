@@ -112,6 +112,9 @@ struct ngx_http_lines_ctx_s {
     /* what runs once nothing is waited for: steps, or a phase's handler */
     void                     (*resume)(ngx_http_request_t *r,
                                        ngx_int_t rc);
+    void                     (*on_answer)(void *data); /* or NULL: runs when
+                                              the request is finalized */
+    void                      *on_answer_data;
     ngx_queue_t                commands;   /* on their way to Redis */
     void                      *reply_data; /* of the one that is answered */
 

@@ -215,7 +215,7 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, redisReply *reply)
 {
     ngx_int_t                attempt;
-    ngx_str_t                step, value, held, argv[6];
+    ngx_str_t                step, value, held, argv[8];
     ngx_http_lines_event_t  *ev;
 
     ev = ctx->data;
@@ -254,6 +254,8 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
     ngx_str_set(&argv[3], "status");
     ngx_str_set(&argv[4], "suspended");
     ngx_str_set(&argv[5], "reading");
+    ngx_str_set(&argv[6], "lapsed");
+    ngx_str_set(&argv[7], "ended");
 
     if (ngx_lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
                                &ev->tenant, &ev->id)
@@ -262,7 +264,7 @@ ngx_http_lines_event_operation(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_command(r, ctx, 6, argv, ngx_http_lines_event_line);
+    return ngx_http_lines_command(r, ctx, 8, argv, ngx_http_lines_event_line);
 }
 
 
@@ -287,7 +289,7 @@ static ngx_int_t
 ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     redisReply *reply)
 {
-    ngx_str_t                held, status, suspended, reading;
+    ngx_str_t                held, status, suspended, reading, lapsed, ended;
     ngx_uint_t               holds, live, fine, doubt;
     ngx_http_lines_event_t  *ev;
 
@@ -297,10 +299,12 @@ ngx_http_lines_event_line(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     status = ngx_http_lines_reply_str(reply, 1);
     suspended = ngx_http_lines_reply_str(reply, 2);
     reading = ngx_http_lines_reply_str(reply, 3);
+    lapsed = ngx_http_lines_reply_str(reply, 4);
+    ended = ngx_http_lines_reply_str(reply, 5);
 
     /* that all is well is news where it was not, or may be known not to be */
 
-    doubt = suspended.len || reading.len;
+    doubt = suspended.len || reading.len || (lapsed.len && ended.len == 0);
 
     holds = held.len && held.len == ev->subscription.len
             && ngx_strncmp(held.data, ev->subscription.data, held.len) == 0

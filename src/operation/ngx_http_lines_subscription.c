@@ -34,6 +34,7 @@ static void ngx_http_lines_lapse_verdict(ngx_str_t *status,
     ngx_str_t *verdict);
 static ngx_int_t ngx_http_lines_lapse_ended(ngx_http_lines_operation_t *op,
     redisReply *reply);
+static void ngx_http_lines_lapse_looked(void *data, redisReply *reply);
 
 
 ngx_int_t
@@ -409,4 +410,72 @@ ngx_http_lines_lapse_ended(ngx_http_lines_operation_t *op, redisReply *reply)
     }
 
     return ngx_http_lines_operation_enter(op, &done);
+}
+
+
+/* as for an event: the hint is first, and dropped where nothing came of it */
+
+void
+ngx_http_lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant,
+    ngx_str_t *line, ngx_str_t *subscription)
+{
+    ngx_str_t                    id, index[3], hint[3], args[3 + 3];
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_lines_get_main_conf(r);
+
+    if (lmcf->billing == NULL) {
+        return;
+    }
+
+    if (ngx_http_lines_derive_id(r->pool, "lapse:", subscription, &id)
+        != NGX_OK
+        || ngx_lines_redis_format(r->pool, &index[1], "lines:{ix:%V}", &id)
+           != NGX_OK
+        || ngx_http_lines_due(r->pool, tenant, &id, &hint[0], &hint[1])
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
+                                  tenant, &id)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[1], "lines:{%V}:ops", tenant)
+           != NGX_OK
+        || ngx_lines_redis_format(r->pool, &args[2], "lines:{%V}:line:%V",
+                                  tenant, line)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines: subscription \"%V\" of \"%V\" is to be read",
+                   subscription, tenant);
+
+    ngx_str_set(&index[0], "SET");
+    index[2] = *tenant;
+
+    /* when there is something to be found */
+    ngx_str_set(&hint[2], "1000");
+
+    args[3] = id;
+    args[4] = *line;
+    args[5] = *subscription;
+
+    if (ngx_lines_redis_command(lmcf->redis, 3, index,
+                                ngx_http_lines_lapse_looked, NULL)
+        == NULL
+        || ngx_lines_redis_eval(lmcf->redis, &ngx_lines_script_due_ensure, 1,
+                                3, hint, ngx_http_lines_lapse_looked, NULL)
+           == NULL)
+    {
+        return;
+    }
+
+    (void) ngx_lines_redis_eval(lmcf->redis, &ngx_lines_script_lapse_begin, 3,
+                                6, args, ngx_http_lines_lapse_looked, NULL);
+}
+
+
+static void
+ngx_http_lines_lapse_looked(void *data, redisReply *reply)
+{
 }

@@ -19,5 +19,12 @@
 ngx_int_t ngx_http_lines_plan_read(ngx_http_lines_operation_t *op);
 ngx_int_t ngx_http_lines_lapse_read(ngx_http_lines_operation_t *op);
 
+/*
+ * A line of which it is not known whether its add-on has ended was met: that is
+ * read soon, by whom it concerns.  Nobody waits.
+ */
+void ngx_http_lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant,
+    ngx_str_t *line, ngx_str_t *subscription);
+
 
 #endif /* _NGX_HTTP_LINES_SUBSCRIPTION_H_INCLUDED_ */

@@ -1,4 +1,5 @@
 --@include lib/guard.lua
+--@include lib/line.lua
 
 -- An event says that an add-on has ended, was suspended or came back: it is to
 -- be read.
@@ -9,12 +10,11 @@
 -- Returns "begun" | "same" | "none" (no line holds it, or it ended already)
 
 local now = now_ms()
-local line = redis.call('HMGET', KEYS[3], 'subscription', 'status',
-                        'released', 'lapsed')
+local h = hash(KEYS[3]) or {}
 
-if line[1] ~= ARGV[3]
-   or (line[2] ~= 'active' and line[2] ~= 'provisioning')
-   or (line[3] and line[3] ~= '') or (line[4] and line[4] ~= '')
+if h.subscription ~= ARGV[3]
+   or (h.status ~= 'active' and h.status ~= 'provisioning')
+   or filled(h.released) or (filled(h.lapsed) and not line_unclear(h))
 then
     return 'none'
 end

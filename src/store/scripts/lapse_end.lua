@@ -2,7 +2,8 @@
 --@include lib/move.lua
 
 -- The add-on was read.  Ended: its line ends, and its place is free.  Suspended:
--- the line is not active until the add-on is.
+-- the line is not active until the add-on is.  One that lapsed, and nobody knew
+-- whether for good, takes its place again where it was not.
 --
 -- KEYS  1 operation  2 operations  3 line  4 tenant  5 events
 -- ARGV  1 step  2 attempt  3 fence  4 operation id
@@ -31,7 +32,7 @@ if h then
 end
 
 if h and h.subscription == ARGV[7]
-   and not filled(h.lapsed) and not filled(h.released)
+   and (not filled(h.lapsed) or line_unclear(h)) and not filled(h.released)
    and (h.status == 'active' or h.status == 'provisioning')
 then
     if ARGV[6] == 'ended' then
@@ -39,12 +40,18 @@ then
                  'subscription_ended', now)
 
     elseif ARGV[6] == 'suspended' and not filled(h.suspended) then
-        line_save(KEYS[3], h, { suspended = int(now) }, now)
+        local changes = { suspended = int(now) }
+
+        line_resume(KEYS[4], h, changes)
+        line_save(KEYS[3], h, changes, now)
         event(KEYS[5], now, 'line.suspended', 'line', h.id, 'from', h.status,
               'to', h.status, 'reason', 'suspended')
 
-    elseif ARGV[6] == 'live' and filled(h.suspended) then
-        line_save(KEYS[3], h, { suspended = '' }, now)
+    elseif ARGV[6] == 'live' and (filled(h.suspended) or filled(h.lapsed)) then
+        local changes = { suspended = '' }
+
+        line_resume(KEYS[4], h, changes)
+        line_save(KEYS[3], h, changes, now)
         event(KEYS[5], now, 'line.resumed', 'line', h.id, 'from', h.status,
               'to', h.status, 'reason', '')
     end

@@ -8,18 +8,22 @@
 --       3 status wanted, "" for any  4.. ids of the lines
 --
 -- Returns { how many were looked at, how many are shown, these as JSON with
---           commas between, id of each that is not shown, … }
+--           commas between, { id, add-on of a line that is to be read, … },
+--           id of each that is not shown, … }
 
 local KEEP = 30 * 86400 * 1000
 
+-- a list that is long may come again for the others
+local UNCLEAR = 5
+
 local FIELDS = { 'json', 'status', 'active', 'reason', 'released', 'lapsed',
-                 'suspended', 'ended', 'updated' }
+                 'suspended', 'ended', 'updated', 'subscription' }
 
 local MORE = {
     requests = {},
     work     = {},
     lines    = { 'usage_date', 'usage_conversations', 'usage_messages' },
-    account  = { 'phone', 'worker', 'subscription', 'operation', 'created' }
+    account  = { 'phone', 'worker', 'operation', 'created' }
 }
 
 local list, most, wanted = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -38,6 +42,8 @@ local function document(key, h, status, active)
     if (status == 'canceled' and h.status ~= 'canceled'
         and not string.find(h.json, '"provisioningStatus":"canceled"', 1, true))
        or (active ~= '1' and h.active == '1' and not filled(h.suspended))
+       or line_unclear(h)
+       or string.find(h.json, '"lineType":""', 1, true)
     then
         return line_document(hash(key), subscription)
     end
@@ -58,7 +64,9 @@ end
 
 -- one that has ended is shown a while in the list of lines
 local function shown(h, status)
-    if list ~= 'lines' or (status ~= 'failed' and status ~= 'canceled') then
+    if list ~= 'lines'
+       or (status ~= 'failed' and status ~= 'canceled' and not line_unclear(h))
+    then
         return wanted == '' or status == wanted
     end
 
@@ -94,7 +102,7 @@ local function item(i, h, status, active, reason)
     end
 
     if status == 'awaiting_payment' then
-        local url, invoice = line_invoice(KEYS[1 + n + i])
+        local url, invoice = line_invoice(KEYS[1 + n + i], subscription)
         doc = with(doc, ',"paymentUrl":' .. url .. ',"invoiceId":' .. invoice)
     end
 
@@ -112,7 +120,7 @@ local function item(i, h, status, active, reason)
 end
 
 
-local items, hidden = {}, {}
+local items, hidden, unclear = {}, {}, {}
 local looked = 0
 
 while looked < n and (most == 0 or #items < most) do
@@ -127,6 +135,13 @@ while looked < n and (most == 0 or #items < most) do
 
     local status, active, reason = line_public(h, subscription)
 
+    if line_unclear(h) and filled(h.subscription)
+       and #unclear < 2 * UNCLEAR
+    then
+        unclear[#unclear + 1] = ARGV[3 + looked]
+        unclear[#unclear + 1] = h.subscription
+    end
+
     if h.json and shown(h, status) then
         items[#items + 1] = item(looked, h, status, active, reason)
     else
@@ -134,4 +149,4 @@ while looked < n and (most == 0 or #items < most) do
     end
 end
 
-return { looked, #items, table.concat(items, ','), unpack(hidden) }
+return { looked, #items, table.concat(items, ','), unclear, unpack(hidden) }

@@ -20,12 +20,21 @@ local function filled(value)
 end
 
 
+-- An end is known by its instant.  A line that lapsed before there was one may
+-- have lost its add-on, or only not paid for it: billing is to be asked.
+local function line_unclear(h)
+    return filled(h.lapsed) and not filled(h.ended) and not filled(h.released)
+end
+
+
 -- What clients are told of a line: its status, whether it is active, its
 -- reason.  The status of the record keeps its history.  What has ended for good
 -- is canceled; what may come back is active, but suspended: because of its own
 -- add-on, or of the workspace's subscription, which counts where it is given.
 local function line_public(h, subscription)
-    if filled(h.lapsed) then
+    local unclear = line_unclear(h)
+
+    if filled(h.lapsed) and not unclear then
         return 'canceled', '0', 'subscription_ended'
     end
 
@@ -34,7 +43,7 @@ local function line_public(h, subscription)
     end
 
     if h.status == 'active'
-       and (filled(h.suspended)
+       and (filled(h.suspended) or unclear
             or (subscription and subscription ~= 'active'))
     then
         return 'active', '0', 'suspended'
@@ -135,11 +144,13 @@ end
 
 
 -- What an unpaid line is paid by, as JSON: the page of its invoice while that
--- is open and nobody cancels it, and the invoice.
-local function line_invoice(op_key)
+-- is open, nobody cancels it and the workspace may pay, and the invoice.
+local function line_invoice(op_key, subscription)
     local op = redis.call('HMGET', op_key, 'url', 'invoice', 'invoice_status',
                           'intent')
     local payable = op[3] == 'open' and not filled(op[4])
+                    and (subscription == 'active'
+                         or subscription == 'past_due')
 
     return js_or_null(payable and op[1]), js_or_null(op[2])
 end

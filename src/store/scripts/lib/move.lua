@@ -32,13 +32,20 @@ local function line_move(keys, h, to, changes, now)
     changes = changes or {}
     changes.status = to
 
+    local gone = filled(h.lapsed) and not line_unclear(h)
+
     if to == 'failed' or to == 'canceled' then
         line_free_place(keys.tenant, h, changes)
         changes.ended = int(now)
+
+        -- it ends by this, whatever became of its add-on
+        if not gone then
+            changes.lapsed = ''
+        end
     end
 
     -- what was paid for may have lapsed before it was ready
-    if to == 'active' and not filled(h.lapsed) then
+    if to == 'active' and not gone then
         changes.active = '1'
     end
 
@@ -53,7 +60,7 @@ local function line_move(keys, h, to, changes, now)
     line_save(keys.line, h, changes, now)
 
     -- one whose add-on ended has been canceled before, to all who count
-    if not filled(h.lapsed) then
+    if not gone then
         count_move(keys.tenant, from, to)
     end
 
@@ -70,17 +77,26 @@ end
 -- be released, for its number's sake; the first reason stays.
 local function line_end(keys, h, reason, now)
     local field = ENDS[h.status] and ENDS[h.status][reason]
+    local unclear = line_unclear(h)
 
-    if not field or filled(h[field]) then
+    if not field or (filled(h[field]) and not unclear) then
         return false
     end
 
     local first = not filled(h.ended)
-    local changes = { active = '0', [field] = int(now) }
+    local changes = { active = '0' }
+
+    -- of before there was "ended"
+    if unclear then
+        changes.lapsed = ''
+    end
+
+    changes[field] = (field == 'lapsed' and unclear) and h.lapsed or int(now)
 
     if first then
-        changes.reason = filled(h.lapsed) and 'subscription_ended' or reason
-        changes.ended = filled(h.lapsed) and h.lapsed or int(now)
+        changes.reason = filled(h.lapsed) and not unclear
+                         and 'subscription_ended' or reason
+        changes.ended = changes[field]
     end
 
     line_free_place(keys.tenant, h, changes)
@@ -96,4 +112,25 @@ local function line_end(keys, h, reason, now)
           'to', 'canceled', 'reason', h.reason)
 
     return true
+end
+
+
+-- A line that lapsed, its add-on did not: it takes its place again, unless its
+-- tenant is gone.
+local function line_resume(tenant_key, h, changes)
+    if not filled(h.lapsed) then
+        return
+    end
+
+    changes.lapsed = ''
+    changes.active = h.status == 'active' and '1' or '0'
+
+    if redis.call('EXISTS', tenant_key) == 0 then
+        return
+    end
+
+    changes.place = string.sub(h.tenant, 1, 2) == 'a:' and 'account' or 'paid'
+    redis.call('HINCRBY', tenant_key,
+               changes.place == 'account' and 'account_lines'
+               or h.channel .. '_paid', 1)
 end
