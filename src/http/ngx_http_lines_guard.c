@@ -8,6 +8,7 @@
 
 static ngx_int_t ngx_http_lines_guard_phase(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_guard_content(ngx_http_request_t *r);
+static void ngx_http_lines_guard_settle(ngx_http_upstream_conf_t *ucf);
 static const char *ngx_http_lines_guard_judge(ngx_http_request_t *r,
     ngx_http_lines_carrier_t *carrier);
 static const char *ngx_http_lines_guard_plain(ngx_http_request_t *r);
@@ -40,13 +41,26 @@ ngx_http_lines_guard_init(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
     ngx_http_lines_guard_upstream_t   *upstream;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    handlers = &cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers;
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    /*
+     * A phase runs from the end of its array.  Twice: last, whatever others
+     * have done before, and also first, as they may leave out the rest.
+     */
+
+    h = ngx_array_push_n(handlers, 2);
     if (h == NULL) {
         return NGX_ERROR;
     }
 
-    *h = ngx_http_lines_guard_phase;
+    h[1] = ngx_http_lines_guard_phase;
+
+    h = handlers->elts;
+
+    ngx_memmove(&h[1], &h[0],
+                (handlers->nelts - 2) * sizeof(ngx_http_handler_pt));
+
+    h[0] = ngx_http_lines_guard_phase;
 
     /* all of them: a variable in proxy_pass may name any */
 
@@ -129,44 +143,65 @@ ngx_http_lines_guard_location(ngx_http_lines_main_conf_t *lmcf,
 }
 
 
-/* subrequests have no access phase; this one comes last before the content */
+/* subrequests have no access phase; this one comes before the content */
 
 static ngx_int_t
 ngx_http_lines_guard_phase(ngx_http_request_t *r)
 {
+    ngx_uint_t                 level;
     ngx_http_lines_carrier_t  *carrier;
 
     carrier = ngx_http_lines_carrier_find(r);
 
-    if (carrier == NULL) {
+    if (carrier == NULL || r->content_handler == ngx_http_lines_guard_content)
+    {
         return NGX_DECLINED;
     }
 
-    carrier->passed = 0;
-
     if (r != carrier->subrequest) {
 
-        /* what an answer makes nginx include, say */
+        /* what an answer makes nginx include, say; a page for an error, once
+           the call has ended, is nobody's mistake */
 
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+        level = carrier->subrequest ? NGX_LOG_ALERT : NGX_LOG_INFO;
+
+        ngx_log_error(level, carrier->log, 0,
                       "lines: \"%V\" was asked for by a call, "
                       "and is refused", &r->uri);
         return NGX_HTTP_FORBIDDEN;
     }
 
-    if (r->content_handler) {
-        carrier->content = r->content_handler;
-        r->content_handler = ngx_http_lines_guard_content;
+    if (carrier->entered) {
+        carrier->passed = 0;
+
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: \"%V\": a call to \"%V\" was redirected to "
+                      "\"%V\", which is refused",
+                      &carrier->location->name, &carrier->location->uri,
+                      &r->uri);
+        return NGX_HTTP_FORBIDDEN;
     }
+
+    carrier->entered = 1;
+
+    /* another handler might redirect the call, or never end it */
+
+    if (r->content_handler != carrier->lmcf->proxy_handler) {
+        ngx_http_lines_guard_refuse(carrier,
+                                    "would not go through \"proxy_pass\"");
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    r->content_handler = ngx_http_lines_guard_content;
 
     return NGX_DECLINED;
 }
 
 
 /*
- * All modules that proxy end their content handler with ngx_http_upstream_
- * init(), which leaves a request alone that waits for aio: so the handler does
- * its part, the upstream, its settings and its URL, and no more.
+ * The proxy's handler ends with ngx_http_upstream_init(), which leaves a
+ * request alone that waits for aio: so it does its part, the upstream, its
+ * settings and its URL, and no more.
  */
 
 static ngx_int_t
@@ -174,15 +209,18 @@ ngx_http_lines_guard_content(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     const char                *why;
+    ngx_http_upstream_t       *before;
     ngx_http_lines_carrier_t  *carrier;
 
     carrier = ngx_http_lines_carrier_find(r);
 
+    before = r->upstream;
+
     r->aio = 1;
-    rc = carrier->content(r);
+    rc = carrier->lmcf->proxy_handler(r);
     r->aio = 0;
 
-    if (rc != NGX_DONE || r->upstream == NULL) {
+    if (rc != NGX_DONE || r->upstream == before) {
         return rc;
     }
 
@@ -202,12 +240,29 @@ ngx_http_lines_guard_content(ngx_http_request_t *r)
                    "lines guard: tls:%ui",
                    ngx_http_lines_guard_is_tls(r->upstream));
 
+    ngx_http_lines_guard_settle(r->upstream->conf);
+
     carrier->passed = 1;
+    carrier->uri_changes = r->uri_changes;
     carrier->location->refused = 0;
 
     ngx_http_upstream_init(r);
 
     return NGX_DONE;
+}
+
+
+/*
+ * What no call may do, whatever its location says.  The settings are the
+ * location's own: none but calls come there.
+ */
+
+static void
+ngx_http_lines_guard_settle(ngx_http_upstream_conf_t *ucf)
+{
+    /* the other side does not choose what is served instead */
+
+    ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
 }
 
 
@@ -224,6 +279,12 @@ ngx_http_lines_guard_judge(ngx_http_request_t *r,
     if ((void *) u->conf != r->loc_conf[carrier->lmcf->proxy]) {
         return "would not go through \"proxy_pass\"";
     }
+
+#if (NGX_HTTP_CACHE)
+    if (u->conf->cache) {
+        return "would go through \"proxy_cache\"";
+    }
+#endif
 
     if (ngx_http_lines_guard_is_tls(u)) {
         return NULL;

@@ -1,0 +1,97 @@
+# What must not change where the module's own calls go, or whom they believe: redirects, other handlers, caches, and what
+# other locations leave behind: TLS sessions and kept connections.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Mojo::File qw(path);
+use Mojo::URL;
+use Test::More;
+use Test::Lines;
+use Test::Lines::Clerk;
+use Test::Lines::Tls;
+
+my $module = $ENV{LINES_MODULE_FAILPOINTS};
+plan skip_all => 'needs a build with failpoints (LINES_MODULE_FAILPOINTS)' unless $module && -e $module;
+
+my $t    = Test::Lines->new;
+my $dir  = $t->dir;
+my $tls  = Test::Lines::Tls->new(t => $t)->ca('ca')->ca('otherca');
+my $key  = $t->file('stripe.key', "sk_live_secret\n");
+my $common = 'internal; proxy_next_upstream off; subrequest_output_buffer_size 256k; proxy_http_version 1.1; proxy_set_header Connection "";';
+my $verified = "proxy_ssl_verify on; proxy_ssl_server_name on; proxy_set_header Authorization \"Bearer \$lines_billing_key\";";
+my $refused = qr/\[alert\].* lines: "lines_\w+": a call to "[^"]+" (?:would .*: it is not sent|was redirected to .*, which is refused)\b/;
+
+sub call ($nginx, $uri) {
+    my $url = Mojo::URL->new('/debug')->query(op => 'plain', uri => $uri, method => 'POST', body => 'secret=line', timeout => 5000);
+    return $nginx->get("$url")->json // {};
+}
+sub bill ($nginx) { $nginx->get('/debug?op=invoice&id=in_1')->json // {} }
+sub lives ($nginx) { unlike $nginx->error_log, qr/exited on signal/, 'no worker died' }
+
+subtest 'X-Accel-Redirect' => sub {
+    my $redis = $t->redis;
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $probe = $t->upstream(json => {status => 'healthy'}, headers => {'X-Accel-Redirect' => '/api/lines/by-user'});
+    $clerk->upstream->set(headers => {'X-Accel-Redirect' => '/api/lines/by-user'});
+
+    my $nginx = $t->nginx(redis => $redis, plans => "lines_plan bulk phone included=1000;\n", http => "lines_probe /_lines/probe plain=loopback;\n",
+        server => $clerk->location . $clerk->directive(authorized_party => $clerk->party) . "location = /_lines/probe { internal; proxy_pass @{[$probe->url]}; }\n");
+
+    my $workspace = $nginx->workspace(org_1 => {plan => 'bulk'});
+    my $id = $nginx->post_json('/api/line-requests', {firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'}, $nginx->bearer($workspace))->json('/line/_id');
+    $nginx->admin(POST => "lines/$id/status", {status => 'active', phone => '+14155550123'});
+
+    my $answer = $nginx->get("/api/lines/check-availability?id=$id", $nginx->bearer($clerk->token(org => 'org_1')));
+    is $answer->status, 200, 'a session, by keys that came with it';
+    is $answer->json('/status'), 'healthy', 'a probe that answered with it';
+    lives $nginx;
+    $nginx->quit;
+};
+
+subtest 'other ways within nginx' => sub {
+    my $up   = $t->upstream(json => {});
+    my $pass = "proxy_pass @{[$up->url]};";
+    my $echo = '/usr/lib/nginx/modules/ngx_http_echo_module.so';
+    my $dead = 'http://127.0.0.1:' . $t->free_port;
+
+    my %ways = (
+        ''     => $pass,
+        other  => "$pass rewrite ^ /_lines/probe/ last;",
+        files  => "$pass try_files /none /_lines/probe/;",
+        cached => "$pass proxy_cache answers;",
+        image  => "$pass empty_gif;",
+        page   => "$pass return 200 '{}';",
+        dead   => "proxy_pass $dead; error_page 502 /_lines/probe/;",
+        -e $echo ? (echo => 'echo_exec /_lines/probe/;') : (),
+    );
+
+    my $nginx = $t->nginx(
+        module => 'failpoints',
+        main   => $ways{echo} ? "load_module $echo;\n" : '',
+        http   => "lines_probe /_lines/probe/ plain=loopback;\nproxy_cache_path $dir/cache keys_zone=answers:1m;\n",
+        server => join "\n", 'location = /debug { lines_billing_debug; }', 'location = /status { stub_status; }',
+        map {"location /_lines/probe/$_ { $common $ways{$_} }"} sort keys %ways
+    );
+    $nginx->allow($refused);
+
+    my $asks = sub ($way, $times, $transport) {
+        $up->clear;
+        is call($nginx, "/_lines/probe/$way")->{transport}, $transport, "'$way': $transport";
+        is scalar @{$up->requests}, $times, '... which is true';
+    };
+
+    for (1 .. 3) {
+        $asks->($_, 1, 'complete') for '', 'other';
+        $asks->($_, 0, 'unsent') for grep { !/^(?:other|)$/ } sort keys %ways;
+    }
+
+    my $log = $nginx->error_log;
+    like $log, qr{"lines_probe": a call to "/_lines/probe/" was redirected to "/_lines/probe/", which is refused}, 'a redirect is told';
+    like $log, qr{would go through "proxy_cache"}, 'a cache as well';
+    like $log, qr{would not go through "proxy_pass"}, 'and another handler';
+    like $nginx->get('/status')->body, qr/Active connections: 1\b/, 'no connection is lost';
+    lives $nginx;
+    $nginx->quit;
+};
+
+$t->done;
