@@ -94,4 +94,38 @@ subtest 'other ways within nginx' => sub {
     $nginx->quit;
 };
 
+my $http = "lines_billing /_lines/billing/ key_file=$key deployment=prod;\nlines_probe /_lines/probe/;\n";
+
+subtest 'TLS sessions of other locations' => sub {
+
+    # as nearly all on the Internet do, these resume sessions
+    my %port;
+    my $keys = sub ($port) { my $f = path($dir, "side.$port.log"); return scalar(() = (-e $f ? $f->slurp : '') =~ /Bearer/g) };
+    my $side = join '', map {
+        my ($ca, $c) = ($_, $tls->certificate($_, "side-$_", 'api.stripe.com'));
+        my $port = $port{$ca} = $t->free_port;
+        "server { listen 127.0.0.1:$port ssl; ssl_certificate $c->{cert}; ssl_certificate_key $c->{key}; ssl_session_cache shared:s$port:1m;
+            access_log $dir/side.$port.log side; location / { default_type application/json; return 200 '{}'; } }\n"
+    } qw(ca otherca);
+    my $other = $t->nginx(http => qq{log_format side '[\$http_authorization]';\n$side});
+
+    for my $ca (qw(ca otherca)) {
+        my $to = "proxy_pass https://127.0.0.1:$port{$ca};";
+        my $nginx = $t->nginx(module => 'failpoints', http => $http, server => join "\n",
+            (map {"location /_lines/$_/ { $common $verified proxy_ssl_name api.stripe.com; proxy_ssl_trusted_certificate $dir/ca.pem; $to }"} qw(billing probe)),
+            "location = /careless { $to }",
+            "location = /partner { $to proxy_ssl_verify on; proxy_ssl_name api.stripe.com; proxy_ssl_trusted_certificate $dir/$ca.pem; }",
+            'location = /debug { lines_billing_debug; }');
+
+        for my $location ($ca eq 'ca' ? '/careless' : '/partner') {
+            is $nginx->get($location)->status, 200, "$location leaves a session";
+            my $sent = bill($nginx)->{outcome};
+            is $sent eq 'unsent', $ca ne 'ca', 'a call goes by its own settings';
+            is $keys->($port{$ca}), $ca eq 'ca' ? 1 : 0, '... and the key with it';
+        }
+        $nginx->quit;
+    }
+    $other->quit;
+};
+
 $t->done;

@@ -263,6 +263,17 @@ ngx_http_lines_guard_settle(ngx_http_upstream_conf_t *ucf)
     /* the other side does not choose what is served instead */
 
     ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+
+    /*
+     * An upstream keeps one session for all locations, and with it what the
+     * certificate was found to be by the settings of whoever made it.
+     */
+
+    ucf->ssl_session_reuse = 0;
+
+#endif
 }
 
 
