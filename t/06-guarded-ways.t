@@ -128,4 +128,31 @@ subtest 'TLS sessions of other locations' => sub {
     $other->quit;
 };
 
+subtest 'connections that other calls keep' => sub {
+    my $other = $t->upstream(json => {}, tls => $tls->certificate('ca', 'other', 'probe.example.com'));
+    my $twin  = $t->upstream(json => {}, tls => $tls->certificate('otherca', 'twin', 'api.stripe.com'));
+
+    for (
+        ['another name', $other, ['api.stripe.com', 'ca'], ['probe.example.com', 'ca']],
+        ['another CA', $twin, ['api.stripe.com', 'ca'], ['api.stripe.com', 'otherca']]
+      )
+    {
+        my ($what, $up, @settings) = @$_;
+        my $nginx = $t->nginx(module => 'failpoints', http => "$http upstream egress { server 127.0.0.1:@{[$up->port]}; keepalive 4; }\n",
+            server => join "\n", 'location = /debug { lines_billing_debug; }', map {
+                my ($name, $ca) = @{shift @settings};
+                "location /_lines/$_/ { $common $verified set \$name $name; proxy_ssl_name \$name; proxy_ssl_trusted_certificate $dir/$ca.pem; proxy_pass https://egress; }"
+            } qw(billing probe));
+        $nginx->allow($refused);
+
+        is bill($nginx)->{outcome}, 'unsent', "$what: this is not whom billing means";
+        is call($nginx, '/_lines/probe/x')->{transport}, 'complete', 'but whom a probe does';
+        is call($nginx, '/_lines/probe/x')->{transport}, 'complete', '... again, on the connection that is kept';
+        $up->clear;
+        is bill($nginx)->{outcome}, 'unsent', 'which is not for billing';
+        is scalar @{$up->requests}, 0, 'nothing arrives';
+        $nginx->quit;
+    }
+};
+
 $t->done;

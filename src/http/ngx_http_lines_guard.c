@@ -22,18 +22,28 @@ static ngx_int_t ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc,
 static void ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static ngx_uint_t ngx_http_lines_guard_has_tls(ngx_connection_t *c);
-static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_connection_t *c,
-    ngx_http_upstream_conf_t *ucf);
-static ngx_str_t *ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf);
-static void ngx_http_lines_guard_mark(void *data);
+static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_http_request_t *r,
+    ngx_http_upstream_t *u, ngx_connection_t *c);
+static void ngx_http_lines_guard_mark(ngx_http_upstream_t *u,
+    ngx_connection_t *c);
+static void ngx_http_lines_guard_marked(void *data);
 static void ngx_http_lines_guard_refuse(ngx_http_lines_carrier_t *carrier,
     const char *why);
+
+
+/* on a connection that was verified: by which settings, and for whom */
+
+typedef struct {
+    ngx_http_upstream_conf_t          *conf;
+    ngx_str_t                          name;
+} ngx_http_lines_guard_mark_t;
 
 
 ngx_int_t
 ngx_http_lines_guard_init(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
 {
     ngx_uint_t                         i;
+    ngx_array_t                       *handlers;
     ngx_http_handler_pt               *h;
     ngx_http_core_main_conf_t         *cmcf;
     ngx_http_upstream_srv_conf_t     **uscfp;
@@ -506,11 +516,12 @@ ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc, void *data)
     /*
      * A connection of an upstream's keepalive was verified by the settings of
      * the location that made it, if any, and is not verified again: one that
-     * no call was sent over, to this name, may lead to anybody.
+     * was not made for a call by these very settings may lead to anybody.
      */
 
     if (rc == NGX_DONE && ngx_http_lines_guard_has_tls(pc->connection)
-        && !ngx_http_lines_guard_is_marked(pc->connection, u->conf))
+        && !ngx_http_lines_guard_is_marked(carrier->subrequest, u,
+                                           pc->connection))
     {
         ngx_http_lines_guard_refuse(carrier,
             "would go over a connection that another location keeps: "
@@ -528,8 +539,6 @@ static void
 ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state)
 {
-    ngx_connection_t          *c;
-    ngx_pool_cleanup_t        *cln;
     ngx_http_upstream_t       *u;
     ngx_http_lines_carrier_t  *carrier;
 
@@ -537,18 +546,11 @@ ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
                                  - offsetof(ngx_http_upstream_t, peer));
 
     carrier = ngx_http_lines_carrier_of(pc->log);
-    c = pc->connection;
 
-    if (u->request_sent && ngx_http_lines_guard_is_tls(u)
-        && ngx_http_lines_guard_has_tls(c)
-        && !ngx_http_lines_guard_is_marked(c, u->conf))
+    if (u->request_sent && !pc->cached && ngx_http_lines_guard_is_tls(u)
+        && ngx_http_lines_guard_has_tls(pc->connection))
     {
-        cln = ngx_pool_cleanup_add(c->pool, 0);
-
-        if (cln) {
-            cln->handler = ngx_http_lines_guard_mark;
-            cln->data = u->conf;
-        }
+        ngx_http_lines_guard_mark(u, pc->connection);
     }
 
     carrier->free(pc, data, state);
@@ -567,42 +569,67 @@ ngx_http_lines_guard_has_tls(ngx_connection_t *c)
 
 
 static ngx_uint_t
-ngx_http_lines_guard_is_marked(ngx_connection_t *c,
-    ngx_http_upstream_conf_t *ucf)
+ngx_http_lines_guard_is_marked(ngx_http_request_t *r, ngx_http_upstream_t *u,
+    ngx_connection_t *c)
 {
-    ngx_str_t           *name, *known;
-    ngx_pool_cleanup_t  *cln;
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+    ngx_str_t                     name;
+    ngx_pool_cleanup_t           *cln;
+    ngx_http_lines_guard_mark_t  *mark;
 
-    name = ngx_http_lines_guard_name(ucf);
+    /* u->ssl_name is known with a handshake only */
+
+    if (r == NULL
+        || ngx_http_complex_value(r, u->conf->ssl_name, &name) != NGX_OK)
+    {
+        return 0;
+    }
 
     for (cln = c->pool->cleanup; cln; cln = cln->next) {
 
-        if (cln->handler != ngx_http_lines_guard_mark) {
+        if (cln->handler != ngx_http_lines_guard_marked) {
             continue;
         }
 
-        known = ngx_http_lines_guard_name(cln->data);
+        mark = cln->data;
 
-        if (known->len == name->len
-            && ngx_strncmp(known->data, name->data, name->len) == 0)
+        /* nginx leaves off a port */
+
+        if (mark->conf == u->conf
+            && name.len >= mark->name.len
+            && ngx_memcmp(name.data, mark->name.data, mark->name.len) == 0
+            && (name.len == mark->name.len || name.data[mark->name.len] == ':'))
         {
             return 1;
         }
     }
+#endif
 
     return 0;
 }
 
 
-/* the text of proxy_ssl_name, of settings that verify */
-
-static ngx_str_t *
-ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf)
+static void
+ngx_http_lines_guard_mark(ngx_http_upstream_t *u, ngx_connection_t *c)
 {
 #if (NGX_HTTP_SSL || NGX_COMPAT)
-    return &ucf->ssl_name->value;
-#else
-    return &ucf->module;
+    ngx_pool_cleanup_t           *cln;
+    ngx_http_lines_guard_mark_t  *mark;
+
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_http_lines_guard_mark_t));
+    if (cln == NULL) {
+        return;
+    }
+
+    mark = cln->data;
+
+    mark->conf = u->conf;
+    mark->name.len = u->ssl_name.len;
+    mark->name.data = ngx_pstrdup(c->pool, &u->ssl_name);
+
+    if (mark->name.data) {
+        cln->handler = ngx_http_lines_guard_marked;
+    }
 #endif
 }
 
@@ -610,7 +637,7 @@ ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf)
 /* its being there says it all */
 
 static void
-ngx_http_lines_guard_mark(void *data)
+ngx_http_lines_guard_marked(void *data)
 {
 }
 
