@@ -42,7 +42,7 @@ lines_clerk issuer=https://clerk.example.com jwks=/_lines/jwks/ $plain;
 upstream local   { server 127.0.0.1:$port{plain}; server unix:$sock; }
 upstream mixed   { server 127.0.0.1:$port{plain}; server 192.0.2.1:$port{plain}; }
 upstream shared  { server 127.0.0.1:$port{good}; keepalive 4; }
-upstream own     { server 127.0.0.1:$port{good}; keepalive 4; }
+@{[map {"upstream own_$_ { server 127.0.0.1:$port{good}; keepalive 4; }\n"} qw(billing provisioner probe jwks)]}
 
 map \$uri \$to {
     default          https://127.0.0.1:$port{good};
@@ -54,7 +54,7 @@ map \$uri \$to {
     ~/local\$        http://local;
     ~/mixed\$        http://mixed;
     ~/mixedtls\$     https://mixed;
-    ~/own\$          https://own;
+    ~^/_lines/(?<kind>\\w+)/own\$ https://own_\$kind;
     ~/shared\$       https://shared;
     ~/away\$         http://192.0.2.1:$port{plain};
     ~/awaytls\$      https://192.0.2.1:$port{plain};
@@ -206,7 +206,7 @@ subtest 'a kept connection that another location made' => sub {
     my $nginx = start('', $verified);
 
     passes $nginx, 'own', 'good' for 1 .. 2;
-    is scalar(() = $nginx->error_log =~ /keepalive peer: using connection/g), 7, 'its own are used again';
+    is scalar(() = $nginx->error_log =~ /keepalive peer: using connection/g), 4, 'its own are used again';
 
     is $nginx->get('/careless')->status, 200, 'one that nobody has verified is kept';
 

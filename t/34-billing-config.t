@@ -33,7 +33,8 @@ sub location ($name, %change) {
 
 sub check (%o) {
     my ($code, $output) = $t->test_config(
-        http   => $o{http} // "lines_billing /_lines/billing/ key_file=$key deployment=prod;",
+        http   => "proxy_cache_path $dir/cache keys_zone=answers:1m; "
+          . ($o{http} // "lines_billing /_lines/billing/ key_file=$key deployment=prod;"),
         server => $o{server} // ''
     );
     return ($code == 0, $output);
@@ -89,7 +90,8 @@ for (
     [proxy_next_upstream           => undef, qr/without "proxy_next_upstream off"/],
     [proxy_next_upstream           => 'error timeout non_idempotent', qr/without "proxy_next_upstream off"/],
     [proxy_intercept_errors        => 'on',  qr/with "proxy_intercept_errors on"/],
-    [proxy_ignore_headers          => 'Vary', qr/without "proxy_ignore_headers X-Accel-Redirect"/],
+    [stub_status                   => '', qr/without "proxy_pass", or with another handler in its place/],
+    [proxy_cache                   => 'answers', qr/with "proxy_cache", its own or inherited: it needs "proxy_cache off"/],
     [proxy_pass_request_headers    => 'off', qr/with "proxy_pass_request_headers off"/],
     [proxy_pass_request_body       => 'off', qr/with "proxy_pass_request_body off"/],
     [subrequest_output_buffer_size => undef, qr/of less than 64k/],
@@ -99,10 +101,13 @@ for (
     refused "$directive " . ($value // 'missing'), $message, server => location($uri, $directive => $value);
 }
 
+accepted 'X-Accel-Redirect, which calls do not follow', server => location($uri, proxy_ignore_headers => undef);
 refused 'https by a variable', qr/proxies without "proxy_ssl_verify on"/, server => 'set $to 127.0.0.1:1; '
   . location($uri, proxy_pass => 'https://$to/', proxy_ssl_verify => 'off');
 refused 'inherited from the server', qr/with "proxy_intercept_errors on"/,
     server => 'proxy_intercept_errors on; ' . location($uri, proxy_intercept_errors => undef);
+refused 'a cache of all locations', qr/with "proxy_cache", its own or inherited/, server => 'proxy_cache answers; ' . location($uri);
+accepted 'none of this one', server => 'proxy_cache answers; ' . location($uri, proxy_cache => 'off');
 refused 'https by an upstream block', qr/proxies without "proxy_ssl_name"/,
     http => "lines_billing $uri key_file=$key deployment=prod; upstream stripe { server 127.0.0.1:1; }",
     server => location($uri, proxy_pass => 'https://stripe/', proxy_ssl_name => undef);
@@ -168,6 +173,8 @@ my $clerk = 'lines_clerk issuer=https://clerk.example.com jwks=/_lines/jwks auth
 accepted 'session keys', http => $clerk, server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k',
     proxy_next_upstream => 'error timeout');
 refused 'session keys over 64k', qr{"/_lines/jwks" .* of less than 256k}, http => $clerk, server => location('= /_lines/jwks');
+refused 'session keys out of a cache', qr{"/_lines/jwks" .* with "proxy_cache"}, http => $clerk,
+    server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k', proxy_cache => 'answers');
 refused 'session keys from anybody', qr{"/_lines/jwks" .* without "proxy_ssl_verify on"}, http => $clerk,
     server => location('= /_lines/jwks', subrequest_output_buffer_size => '256k', proxy_ssl_verify => 'off');
 

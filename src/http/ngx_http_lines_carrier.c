@@ -238,6 +238,7 @@ ngx_http_lines_carrier_call(ngx_http_lines_carrier_t *carrier,
         return NGX_ERROR;
     }
 
+    carrier->entered = 0;
     carrier->passed = 0;
 
     r = carrier->request;
@@ -319,6 +320,15 @@ ngx_http_lines_carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
     }
 
     carrier->subrequest = NULL;
+
+    /* only what comes of the request that the guard let go is an answer: no
+       file, and nothing that a redirect put in its place */
+
+    if (rc == NGX_OK
+        && (!carrier->passed || sr->uri_changes != carrier->uri_changes))
+    {
+        rc = NGX_ERROR;
+    }
 
     result = &carrier->result;
     result->elapsed = ngx_current_msec - carrier->start;

@@ -112,11 +112,12 @@ struct ngx_http_lines_carrier_s {
 
     /* the guard's */
     ngx_http_lines_location_t      *location;
-    ngx_http_handler_pt             content;    /* of the location */
     ngx_event_get_peer_pt           get;        /* of the balancer */
     ngx_event_free_peer_pt          free;
+    ngx_uint_t                      uri_changes; /* left, as it was let go */
 
     unsigned                        billing:1;  /* $lines_billing_key shows */
+    unsigned                        entered:1;  /* the guard has seen it */
     unsigned                        passed:1;   /* the guard let it go */
     unsigned                        calling:1;
     unsigned                        destroyed:1;

@@ -83,6 +83,7 @@ typedef struct {
                                                        before */
     ngx_uint_t                        proxy;        /* index of the proxy's
                                                        loc_conf */
+    ngx_http_handler_pt               proxy_handler; /* of "proxy_pass" */
     ngx_array_t                      *api_locations; /* ngx_http_core_loc_
                                                         conf_t * */
 } ngx_http_lines_main_conf_t;

@@ -8,6 +8,7 @@
 
 static ngx_int_t ngx_http_lines_guard_phase(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_guard_content(ngx_http_request_t *r);
+static void ngx_http_lines_guard_settle(ngx_http_upstream_conf_t *ucf);
 static const char *ngx_http_lines_guard_judge(ngx_http_request_t *r,
     ngx_http_lines_carrier_t *carrier);
 static const char *ngx_http_lines_guard_plain(ngx_http_request_t *r);
@@ -21,18 +22,28 @@ static ngx_int_t ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc,
 static void ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static ngx_uint_t ngx_http_lines_guard_has_tls(ngx_connection_t *c);
-static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_connection_t *c,
-    ngx_http_upstream_conf_t *ucf);
-static ngx_str_t *ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf);
-static void ngx_http_lines_guard_mark(void *data);
+static ngx_uint_t ngx_http_lines_guard_is_marked(ngx_http_request_t *r,
+    ngx_http_upstream_t *u, ngx_connection_t *c);
+static void ngx_http_lines_guard_mark(ngx_http_upstream_t *u,
+    ngx_connection_t *c);
+static void ngx_http_lines_guard_marked(void *data);
 static void ngx_http_lines_guard_refuse(ngx_http_lines_carrier_t *carrier,
     const char *why);
+
+
+/* on a connection that was verified: by which settings, and for whom */
+
+typedef struct {
+    ngx_http_upstream_conf_t          *conf;
+    ngx_str_t                          name;
+} ngx_http_lines_guard_mark_t;
 
 
 ngx_int_t
 ngx_http_lines_guard_init(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
 {
     ngx_uint_t                         i;
+    ngx_array_t                       *handlers;
     ngx_http_handler_pt               *h;
     ngx_http_core_main_conf_t         *cmcf;
     ngx_http_upstream_srv_conf_t     **uscfp;
@@ -40,13 +51,26 @@ ngx_http_lines_guard_init(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf)
     ngx_http_lines_guard_upstream_t   *upstream;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    handlers = &cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers;
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    /*
+     * A phase runs from the end of its array.  Twice: last, whatever others
+     * have done before, and also first, as they may leave out the rest.
+     */
+
+    h = ngx_array_push_n(handlers, 2);
     if (h == NULL) {
         return NGX_ERROR;
     }
 
-    *h = ngx_http_lines_guard_phase;
+    h[1] = ngx_http_lines_guard_phase;
+
+    h = handlers->elts;
+
+    ngx_memmove(&h[1], &h[0],
+                (handlers->nelts - 2) * sizeof(ngx_http_handler_pt));
+
+    h[0] = ngx_http_lines_guard_phase;
 
     /* all of them: a variable in proxy_pass may name any */
 
@@ -129,44 +153,65 @@ ngx_http_lines_guard_location(ngx_http_lines_main_conf_t *lmcf,
 }
 
 
-/* subrequests have no access phase; this one comes last before the content */
+/* subrequests have no access phase; this one comes before the content */
 
 static ngx_int_t
 ngx_http_lines_guard_phase(ngx_http_request_t *r)
 {
+    ngx_uint_t                 level;
     ngx_http_lines_carrier_t  *carrier;
 
     carrier = ngx_http_lines_carrier_find(r);
 
-    if (carrier == NULL) {
+    if (carrier == NULL || r->content_handler == ngx_http_lines_guard_content)
+    {
         return NGX_DECLINED;
     }
 
-    carrier->passed = 0;
-
     if (r != carrier->subrequest) {
 
-        /* what an answer makes nginx include, say */
+        /* what an answer makes nginx include, say; a page for an error, once
+           the call has ended, is nobody's mistake */
 
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+        level = carrier->subrequest ? NGX_LOG_ALERT : NGX_LOG_INFO;
+
+        ngx_log_error(level, carrier->log, 0,
                       "lines: \"%V\" was asked for by a call, "
                       "and is refused", &r->uri);
         return NGX_HTTP_FORBIDDEN;
     }
 
-    if (r->content_handler) {
-        carrier->content = r->content_handler;
-        r->content_handler = ngx_http_lines_guard_content;
+    if (carrier->entered) {
+        carrier->passed = 0;
+
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: \"%V\": a call to \"%V\" was redirected to "
+                      "\"%V\", which is refused",
+                      &carrier->location->name, &carrier->location->uri,
+                      &r->uri);
+        return NGX_HTTP_FORBIDDEN;
     }
+
+    carrier->entered = 1;
+
+    /* another handler might redirect the call, or never end it */
+
+    if (r->content_handler != carrier->lmcf->proxy_handler) {
+        ngx_http_lines_guard_refuse(carrier,
+                                    "would not go through \"proxy_pass\"");
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    r->content_handler = ngx_http_lines_guard_content;
 
     return NGX_DECLINED;
 }
 
 
 /*
- * All modules that proxy end their content handler with ngx_http_upstream_
- * init(), which leaves a request alone that waits for aio: so the handler does
- * its part, the upstream, its settings and its URL, and no more.
+ * The proxy's handler ends with ngx_http_upstream_init(), which leaves a
+ * request alone that waits for aio: so it does its part, the upstream, its
+ * settings and its URL, and no more.
  */
 
 static ngx_int_t
@@ -174,15 +219,18 @@ ngx_http_lines_guard_content(ngx_http_request_t *r)
 {
     ngx_int_t                  rc;
     const char                *why;
+    ngx_http_upstream_t       *before;
     ngx_http_lines_carrier_t  *carrier;
 
     carrier = ngx_http_lines_carrier_find(r);
 
+    before = r->upstream;
+
     r->aio = 1;
-    rc = carrier->content(r);
+    rc = carrier->lmcf->proxy_handler(r);
     r->aio = 0;
 
-    if (rc != NGX_DONE || r->upstream == NULL) {
+    if (rc != NGX_DONE || r->upstream == before) {
         return rc;
     }
 
@@ -202,12 +250,40 @@ ngx_http_lines_guard_content(ngx_http_request_t *r)
                    "lines guard: tls:%ui",
                    ngx_http_lines_guard_is_tls(r->upstream));
 
+    ngx_http_lines_guard_settle(r->upstream->conf);
+
     carrier->passed = 1;
+    carrier->uri_changes = r->uri_changes;
     carrier->location->refused = 0;
 
     ngx_http_upstream_init(r);
 
     return NGX_DONE;
+}
+
+
+/*
+ * What no call may do, whatever its location says.  The settings are the
+ * location's own: none but calls come there.
+ */
+
+static void
+ngx_http_lines_guard_settle(ngx_http_upstream_conf_t *ucf)
+{
+    /* the other side does not choose what is served instead */
+
+    ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+
+    /*
+     * An upstream keeps one session for all locations, and with it what the
+     * certificate was found to be by the settings of whoever made it.
+     */
+
+    ucf->ssl_session_reuse = 0;
+
+#endif
 }
 
 
@@ -224,6 +300,12 @@ ngx_http_lines_guard_judge(ngx_http_request_t *r,
     if ((void *) u->conf != r->loc_conf[carrier->lmcf->proxy]) {
         return "would not go through \"proxy_pass\"";
     }
+
+#if (NGX_HTTP_CACHE)
+    if (u->conf->cache) {
+        return "would go through \"proxy_cache\"";
+    }
+#endif
 
     if (ngx_http_lines_guard_is_tls(u)) {
         return NULL;
@@ -434,11 +516,12 @@ ngx_http_lines_guard_get_peer(ngx_peer_connection_t *pc, void *data)
     /*
      * A connection of an upstream's keepalive was verified by the settings of
      * the location that made it, if any, and is not verified again: one that
-     * no call was sent over, to this name, may lead to anybody.
+     * was not made for a call by these very settings may lead to anybody.
      */
 
     if (rc == NGX_DONE && ngx_http_lines_guard_has_tls(pc->connection)
-        && !ngx_http_lines_guard_is_marked(pc->connection, u->conf))
+        && !ngx_http_lines_guard_is_marked(carrier->subrequest, u,
+                                           pc->connection))
     {
         ngx_http_lines_guard_refuse(carrier,
             "would go over a connection that another location keeps: "
@@ -456,8 +539,6 @@ static void
 ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state)
 {
-    ngx_connection_t          *c;
-    ngx_pool_cleanup_t        *cln;
     ngx_http_upstream_t       *u;
     ngx_http_lines_carrier_t  *carrier;
 
@@ -465,18 +546,11 @@ ngx_http_lines_guard_free_peer(ngx_peer_connection_t *pc, void *data,
                                  - offsetof(ngx_http_upstream_t, peer));
 
     carrier = ngx_http_lines_carrier_of(pc->log);
-    c = pc->connection;
 
-    if (u->request_sent && ngx_http_lines_guard_is_tls(u)
-        && ngx_http_lines_guard_has_tls(c)
-        && !ngx_http_lines_guard_is_marked(c, u->conf))
+    if (u->request_sent && !pc->cached && ngx_http_lines_guard_is_tls(u)
+        && ngx_http_lines_guard_has_tls(pc->connection))
     {
-        cln = ngx_pool_cleanup_add(c->pool, 0);
-
-        if (cln) {
-            cln->handler = ngx_http_lines_guard_mark;
-            cln->data = u->conf;
-        }
+        ngx_http_lines_guard_mark(u, pc->connection);
     }
 
     carrier->free(pc, data, state);
@@ -495,42 +569,67 @@ ngx_http_lines_guard_has_tls(ngx_connection_t *c)
 
 
 static ngx_uint_t
-ngx_http_lines_guard_is_marked(ngx_connection_t *c,
-    ngx_http_upstream_conf_t *ucf)
+ngx_http_lines_guard_is_marked(ngx_http_request_t *r, ngx_http_upstream_t *u,
+    ngx_connection_t *c)
 {
-    ngx_str_t           *name, *known;
-    ngx_pool_cleanup_t  *cln;
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+    ngx_str_t                     name;
+    ngx_pool_cleanup_t           *cln;
+    ngx_http_lines_guard_mark_t  *mark;
 
-    name = ngx_http_lines_guard_name(ucf);
+    /* u->ssl_name is known with a handshake only */
+
+    if (r == NULL
+        || ngx_http_complex_value(r, u->conf->ssl_name, &name) != NGX_OK)
+    {
+        return 0;
+    }
 
     for (cln = c->pool->cleanup; cln; cln = cln->next) {
 
-        if (cln->handler != ngx_http_lines_guard_mark) {
+        if (cln->handler != ngx_http_lines_guard_marked) {
             continue;
         }
 
-        known = ngx_http_lines_guard_name(cln->data);
+        mark = cln->data;
 
-        if (known->len == name->len
-            && ngx_strncmp(known->data, name->data, name->len) == 0)
+        /* nginx leaves off a port */
+
+        if (mark->conf == u->conf
+            && name.len >= mark->name.len
+            && ngx_memcmp(name.data, mark->name.data, mark->name.len) == 0
+            && (name.len == mark->name.len || name.data[mark->name.len] == ':'))
         {
             return 1;
         }
     }
+#endif
 
     return 0;
 }
 
 
-/* the text of proxy_ssl_name, of settings that verify */
-
-static ngx_str_t *
-ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf)
+static void
+ngx_http_lines_guard_mark(ngx_http_upstream_t *u, ngx_connection_t *c)
 {
 #if (NGX_HTTP_SSL || NGX_COMPAT)
-    return &ucf->ssl_name->value;
-#else
-    return &ucf->module;
+    ngx_pool_cleanup_t           *cln;
+    ngx_http_lines_guard_mark_t  *mark;
+
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_http_lines_guard_mark_t));
+    if (cln == NULL) {
+        return;
+    }
+
+    mark = cln->data;
+
+    mark->conf = u->conf;
+    mark->name.len = u->ssl_name.len;
+    mark->name.data = ngx_pstrdup(c->pool, &u->ssl_name);
+
+    if (mark->name.data) {
+        cln->handler = ngx_http_lines_guard_marked;
+    }
 #endif
 }
 
@@ -538,7 +637,7 @@ ngx_http_lines_guard_name(ngx_http_upstream_conf_t *ucf)
 /* its being there says it all */
 
 static void
-ngx_http_lines_guard_mark(void *data)
+ngx_http_lines_guard_marked(void *data)
 {
 }
 

@@ -9,6 +9,9 @@
  * known of the call but its peer, and not a byte of it is made.  The peer is
  * looked at when the balancer has chosen it, before there is a socket.  What
  * the guard refuses is unsent.
+ *
+ * A call comes to the guard once: what redirects it, be it a handler or the
+ * answer, ends it.
  */
 
 #ifndef _NGX_HTTP_LINES_GUARD_H_INCLUDED_

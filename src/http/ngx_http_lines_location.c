@@ -37,6 +37,8 @@ static ngx_uint_t ngx_http_lines_location_plain(
     ngx_http_upstream_srv_conf_t *uscf);
 static ngx_http_upstream_conf_t *ngx_http_lines_location_proxy(ngx_conf_t *cf,
     ngx_http_lines_main_conf_t *lmcf, ngx_http_core_loc_conf_t *clcf);
+static ngx_http_handler_pt ngx_http_lines_location_handler(ngx_conf_t *cf,
+    ngx_module_t *module);
 static ngx_int_t ngx_http_lines_location_refuse(ngx_conf_t *cf,
     ngx_http_lines_location_t *location, const char *why);
 
@@ -343,7 +345,8 @@ ngx_http_lines_location_check(ngx_conf_t *cf,
 
     if (ucf == NULL) {
         return ngx_http_lines_location_refuse(cf, location,
-                                      "is a location without \"proxy_pass\"");
+            "is a location without \"proxy_pass\", "
+            "or with another handler in its place");
     }
 
     /* what has an effect must not be sent twice behind our back */
@@ -374,16 +377,11 @@ ngx_http_lines_location_check(ngx_conf_t *cf,
             "is a location with \"proxy_pass_request_body off\"");
     }
 
-    if (once && !(ucf->ignore_headers & NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT)) {
-        return ngx_http_lines_location_refuse(cf, location,
-            "is a location without \"proxy_ignore_headers X-Accel-Redirect\": "
-            "the other side could choose what nginx serves instead");
-    }
-
 #if (NGX_HTTP_CACHE)
-    if (once && ucf->cache == 1) {
+    if (ucf->cache == 1) {
         return ngx_http_lines_location_refuse(cf, location,
-            "is a location with \"proxy_cache\"");
+            "is a location with \"proxy_cache\", its own or inherited: "
+            "it needs \"proxy_cache off\"");
     }
 #endif
 
@@ -497,59 +495,86 @@ ngx_http_lines_location_plain(ngx_http_upstream_srv_conf_t *uscf)
 }
 
 
-/*
- * NULL: the location surely does not proxy by HTTP.  All that pass requests on
- * begin with the same structure; with a variable, nothing in it tells them
- * apart, and the guard does.
- */
+/* NULL: the location has no "proxy_pass", or another handler instead */
 
 static ngx_http_upstream_conf_t *
 ngx_http_lines_location_proxy(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf,
     ngx_http_core_loc_conf_t *clcf)
 {
-    ngx_uint_t                 i, n;
-    ngx_module_t             **modules;
-    ngx_http_upstream_conf_t  *ucf, *proxy;
-    static const char         *others[] = {
-        "ngx_http_fastcgi_module", "ngx_http_grpc_module",
-        "ngx_http_memcached_module", "ngx_http_scgi_module",
-        "ngx_http_uwsgi_module", NULL
-    };
+    ngx_uint_t      i;
+    ngx_module_t  **modules;
 
-    if (clcf->handler == NULL) {
+    modules = cf->cycle->modules;
+
+    for (i = 0; lmcf->proxy_handler == NULL && modules[i]; i++) {
+
+        if (modules[i]->type == NGX_HTTP_MODULE
+            && ngx_strcmp(modules[i]->name, "ngx_http_proxy_module") == 0)
+        {
+            lmcf->proxy = modules[i]->ctx_index;
+            lmcf->proxy_handler = ngx_http_lines_location_handler(cf,
+                                                                  modules[i]);
+            break;
+        }
+    }
+
+    if (clcf->handler == NULL || clcf->handler != lmcf->proxy_handler) {
         return NULL;
     }
 
-    modules = cf->cycle->modules;
-    proxy = NULL;
+    return clcf->loc_conf[lmcf->proxy];
+}
 
-    for (i = 0; modules[i]; i++) {
 
-        if (modules[i]->type != NGX_HTTP_MODULE) {
-            continue;
-        }
+/*
+ * The handler is private to the proxy module: what "proxy_pass" makes of a
+ * location of nobody's tells.  With a variable, it makes no upstream.
+ */
 
-        if (ngx_strcmp(modules[i]->name, "ngx_http_proxy_module") == 0) {
-            lmcf->proxy = modules[i]->ctx_index;
-            proxy = clcf->loc_conf[lmcf->proxy];
-            continue;
-        }
+static ngx_http_handler_pt
+ngx_http_lines_location_handler(ngx_conf_t *cf, ngx_module_t *module)
+{
+    void                      *conf;
+    ngx_str_t                 *value;
+    ngx_conf_t                 own;
+    ngx_command_t             *cmd;
+    ngx_http_module_t         *ctx;
+    ngx_http_conf_ctx_t        http;
+    ngx_http_core_loc_conf_t  *clcf;
 
-        for (n = 0; others[n]; n++) {
+    ctx = module->ctx;
+    own = *cf;
+    http = *(ngx_http_conf_ctx_t *) cf->ctx;
 
-            if (ngx_strcmp(modules[i]->name, others[n]) != 0) {
-                continue;
-            }
+    own.ctx = &http;
+    own.args = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
+    http.loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+    clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
+    conf = ctx->create_loc_conf(&own);
 
-            ucf = clcf->loc_conf[modules[i]->ctx_index];
+    if (own.args == NULL || http.loc_conf == NULL || clcf == NULL
+        || conf == NULL)
+    {
+        return NULL;
+    }
 
-            if (ucf->upstream) {
-                return NULL;
-            }
+    http.loc_conf[ngx_http_core_module.ctx_index] = clcf;
+    http.loc_conf[module->ctx_index] = conf;
+
+    value = ngx_array_push_n(own.args, 2);
+    ngx_str_set(&value[0], "proxy_pass");
+    ngx_str_set(&value[1], "http://$uri");
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+
+        if (ngx_strcmp(cmd->name.data, "proxy_pass") == 0
+            && cmd->set(&own, cmd, conf) == NGX_CONF_OK)
+        {
+            return clcf->handler;
         }
     }
 
-    return proxy;
+    return NULL;
 }
 
 
