@@ -181,7 +181,7 @@ subtest 'the worker is not held, nor is Redis' => sub {
     my @long = sort { $a <=> $b } map { $_->[2] / 1000 } @{scalar $redis->cli('SLOWLOG', 'GET', 1000)};
 
     # the machine may be busy, and hold this one or that; a list read as one would show each time
-    cmp_ok scalar(grep { $_ > 50 } @long), '<', 10 * $t->slow, sprintf 'no command holds Redis: of thousands, %d took more than 3 ms, the longest %.1f', scalar @long, $long[-1] // 0;
+    cmp_ok scalar(grep { $_ > 50 } @long), '<', 20 * $t->slow, sprintf 'no command holds Redis: of thousands, %d took more than 3 ms, the longest %.1f', scalar @long, $long[-1] // 0;
 };
 
 subtest 'clients that leave' => sub {
@@ -192,7 +192,9 @@ subtest 'clients that leave' => sub {
         $nginx->reset_connection($socket);
     }
     is $nginx->get('/api/lines/by-user?limit=100', $huge)->status, 200, 'leave their turns to others';
-    wait_for(sub { $nginx->get('/_lines/ready')->json('/redis/inFlight') == 0 }, 30, 'nothing to be in flight');
+
+    # some left before anybody could see it: their lists come to an end by themselves
+    wait_for(sub { $nginx->get('/_lines/ready')->json('/redis/inFlight') == 0 }, 150, 'nothing to be in flight');
 };
 
 subtest 'Redis away: who waits for a turn is answered as the others' => sub {
