@@ -334,7 +334,7 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    ngx_http_lines_api_locations(lmcf);
+    ngx_http_lines_api_locations(cf, lmcf);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 

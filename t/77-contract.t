@@ -56,6 +56,9 @@ my @empty = (
     ['in no chunks',                 {'Transfer-Encoding' => 'chunked'}, "0\r\n\r\n", undef],
     ['in no chunks, of a type',      {'Transfer-Encoding' => 'chunked', 'Content-Type' => $json}, "0\r\n\r\n", undef],
     ['of white space',               {'Content-Type' => $json}, " \r\n\t"],
+    ['of a space, of no type',       {}, ' '],
+    ['of a line, of another',        {'Content-Type' => 'text/plain'}, "\r\n"],
+    ['of a space in a chunk',        {'Transfer-Encoding' => 'chunked'}, "1\r\n \r\n0\r\n\r\n", undef],
 );
 
 subtest 'an action is judged after its id' => sub {
@@ -113,8 +116,15 @@ subtest 'a compressed body' => sub {
         like $head, qr/^Accept-Encoding: identity\r$/m, '... and what instead';
     }
 
-    my ($status) = raw('/api/line-requests', {%$auth, 'Content-Type' => $json, 'Content-Encoding' => 'Identity'}, encode_json {%name});
-    is $status, 400, 'identity is none';
+    for ("identity\r\nContent-Encoding: gzip", "gzip\r\nContent-Encoding: identity", 'identity, gzip', 'identity,gzip', 'identity;q=1', 'identityx') {
+        my ($status, $text) = raw('/api/line-requests', {%$auth, 'Content-Type' => $json, 'Content-Encoding' => $_}, $zipped);
+        is $status, 415, s/\r\n/ and /r;
+        like $text, qr/Content-Encoding is not supported/, '... by name';
+    }
+    for ('Identity', 'identity, identity', "identity\r\nContent-Encoding: identity", '') {
+        my ($status) = raw('/api/line-requests', {%$auth, 'Content-Type' => $json, 'Content-Encoding' => $_}, encode_json {%name});
+        is $status, 400, 'identity is none: ' . s/\r\n/ and /r;
+    }
 };
 
 # every text of a line request, and how many characters it may have
@@ -170,6 +180,10 @@ subtest 'what shows nothing is no name' => sub {
         'zero width' => "\x{200b}", 'byte-order mark' => "\x{feff}", 'word joiner' => "\x{2060}", filler => "\x{3164}"
     );
 
+    # the ends of each range that Unicode calls ignorable by default
+    $blank{sprintf 'U+%04X', $_} = chr for 0xad, 0x34f, 0x61c, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x180b, 0x180f, 0x200f, 0x202a, 0x202e, 0x206f, 0x2800, 0xfe00,
+      0xfe0f, 0xffa0, 0xfff0, 0xfff9, 0xfffb, 0x1bca0, 0x1bca3, 0x1d173, 0x1d17a, 0xe0000, 0xe0001, 0xe0020, 0xe0fff;
+
     for my $what (sort keys %blank) {
         for my $field (qw(firstName lastName state zipcode idempotencyKey)) {
             my $answer = request($key, {%phone, $field => $blank{$what}});
@@ -178,6 +192,8 @@ subtest 'what shows nothing is no name' => sub {
         }
     }
 
+    like request($key, {%phone, zipcode => chr, state => chr, lastName => ''})->body, qr/lastName is required/, sprintf 'U+%04X shows', $_
+      for 0x301, 0x34e, 0x350, 0x1161, 0x17b6, 0x1810, 0x2010, 0x2801, 0x3001, 0x3165, 0xfe10, 0xffa1, 0xfffc, 0x1f600, 0xe1000;
     is request($key, {%phone, $_ => ''})->body, qq({"error":"$_ is required"}), "an empty $_" for qw(firstName lastName);
     is $redis->cli(ZCARD => "lines:{w:$id}:lines"), 0, 'nothing was created';
     is request($key, {%phone, firstName => " \x{3000}Ada "})->json('/line/firstName'), " \x{3000}Ada ", 'white space around a name is left as it is';

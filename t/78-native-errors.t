@@ -18,7 +18,7 @@ my $token = $t->admin_token_file;
 my $nginx = $t->nginx(
     redis  => $redis,
     plans  => "lines_plan bulk phone included=1000;\n",
-    http   => "limit_req_zone \$binary_remote_addr zone=slow:1m rate=1r/m;\n",
+    http   => "limit_req_zone \$binary_remote_addr zone=slow:1m rate=1r/m;\nlimit_req_zone \$uri zone=said:1m rate=1r/m;\n",
     server => $clerk->location . $clerk->directive(authorized_party => $clerk->party) . <<"END");
         location /denied/api/ { lines_workspace_api; deny all; }
         location /denied/accounts/ { lines_account_api; deny all; }
@@ -34,6 +34,24 @@ my $nginx = $t->nginx(
         location /exact/ { lines_workspace_api; }
         location = /exact { return 200 "another's"; }
         location /plain/ { deny all; }
+        location /said/ {
+            lines_workspace_api; limit_req zone=said;
+            add_header Retry-After 30 always; add_header X-Request-Id "the operator's" always; add_header Cache-Control private always;
+        }
+        location /expires/ { lines_workspace_api; expires 1h; }
+        location /named/ { lines_workspace_api; limit_req zone=said; error_page 503 \@busy; }
+        location /uri/ { lines_account_api; error_page 503 /busy; return 503; }
+        location = /busy { return 503 "busy"; }
+        location \@busy { default_type application/json; return 503 '{"error":"busy"}'; }
+        location = /elsewhere { return 503 "as it is"; }
+        location /missing/ { lines_workspace_api; error_page 404 /nothing; }
+        location = /nothing { return 404 "nothing is here"; }
+        location /named-missing/ { lines_workspace_api; error_page 404 = \@away; }
+        location \@away { proxy_pass http://127.0.0.1:\$server_port/exact; }
+        location /gateway/ { lines_account_api; if (\$arg_p) { proxy_pass http://127.0.0.1:1; } }
+        location /late/ { lines_account_api; return 504; }
+        location /mirror/ { lines_workspace_api; mirror /mirrored; }
+        location = /mirrored { internal; return 204; }
 END
 
 my $key  = $nginx->workspace(org_1 => {plan => 'bulk'});
@@ -94,6 +112,48 @@ subtest 'what other modules refuse' => sub {
     is $text, '{"error":"Forbidden"}', 'HTTP/1.0';
     my $both = $nginx->raw("GET /denied/api/x HTTP/1.1\r\nHost: x\r\n\r\nGET /denied/accounts/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout => 20 * $t->slow);
     like $both, qr/\{"error":"Forbidden"\}HTTP.*\r\n\r\n\{"status":"ERROR","message":"Forbidden"\}\z/s, 'a connection goes on';
+};
+
+subtest "what the operator's add_header says goes before" => sub {
+    my $end = "HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $key\r\nConnection: close\r\n\r\n";
+    for my $status (200, 503) {
+        my ($code, $text, $head) = raw($nginx, "GET /said/lines/by-user $end");
+        is_deeply [sort $head =~ /^((?:Retry-After|X-Request-Id|Cache-Control): .*?)\r?$/mgi],
+          ['Cache-Control: private', 'Retry-After: 30', "X-Request-Id: the operator's"], "$status: each once" or diag $head;
+        is $code, $status, '... of its status';
+    }
+    my ($code, $text, $head) = raw($nginx, "GET /expires/lines/by-user $end");
+    like $head, qr/^Cache-Control: no-store\r?$/m, '"expires" makes it no answer for caches';
+};
+
+subtest "an error_page elsewhere: the API's 503 says when all the same" => sub {
+    my @named = map { $nginx->get('/named/lines/by-user', $auth) } 1 .. 2;
+    is $named[1]->body, '{"error":"busy"}', 'a named location';
+    is $named[1]->header('Retry-After'), 1, '... says when';
+    my $uri = $nginx->get('/uri/lines');
+    is $uri->body, 'busy', 'another URI';
+    is $uri->header('Retry-After'), 1, '... says when';
+    is $nginx->get('/elsewhere')->header('Retry-After'), undef, "what never was the API's is not spoken for";
+
+    is $nginx->request($_ => '/missing', {}, $_ eq 'POST' ? 'x' x 50_000 : undef)->body, 'nothing is here', "$_ of the prefix without its slash has the error_page for 404" for qw(GET POST);
+    is $nginx->get('/named-missing')->body, q(another's), '... one that is fetched, too';
+    is $nginx->head('/missing')->status, 404, '... HEAD';
+    my $both = $nginx->raw("GET /missing HTTP/1.1\r\nHost: x\r\n\r\nGET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", timeout => 20 * $t->slow);
+    like $both, qr/\r\n\r\nnothing is hereHTTP.*\{"error":"Not found"\}\z/s, '... and the connection goes on';
+};
+
+subtest 'gateways' => sub {
+    in_dialect($nginx->get('/gateway/x?p=1'), 502, $body{accounts}->('Bad gateway'), 'proxy_pass in if');
+    in_dialect($nginx->get('/late/x'), 504, $body{accounts}->('Gateway timeout'), 'too late');
+};
+
+subtest 'a mirror keeps no more of a body than the API takes' => sub {
+    my $head = "POST /mirror/line-requests HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    my ($status, $text) = raw($nginx, "${head}Content-Length: 99999999999\r\n\r\n{");
+    is "$status $text", '413 {"error":"Request body is too large"}', 'said to be larger';
+    ($status, $text) = raw($nginx, "${head}Transfer-Encoding: chunked\r\n\r\n" . join('', map { "2000\r\n" . 'x' x 8192 . "\r\n" } 1 .. 20) . "0\r\n\r\n");
+    is "$status $text", '413 {"error":"Request body is too large"}', 'in chunks';
+    is $nginx->post_json('/mirror/line-requests', {firstName => 'x' x 30_000}, $auth)->body, '{"error":"firstName must have at most 100 characters"}', 'others pass';
 };
 
 subtest 'methods' => sub {
@@ -226,6 +286,9 @@ subtest 'conf/lines.conf' => sub {
         ['accounts: TRACE',           "TRACE /accounts/x HTTP/1.1\r\nHost: x\r\n\r\n",           405, 'Method not allowed', 1],
         ['accounts: a header',        "GET /account/x HTTP/1.1\r\nHost: x\r\nX: $long\r\n\r\n",  400, $malformed, 1],
         ['accounts: a length',        "POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400, $malformed, 1],
+        ['accounts: with the host',  "TRACE http://x/accounts/x HTTP/1.1\r\nHost: x\r\n\r\n",  405, 'Method not allowed', 1],
+        ['... of another case',      "TRACE HTTP://x:80/account?x HTTP/1.1\r\nHost: x\r\n\r\n", 405, 'Method not allowed', 1],
+        ['workspaces: with the host', "TRACE http://x/api/accounts/ HTTP/1.1\r\nHost: x\r\n\r\n", 405, 'Method not allowed'],
         ['the API itself',            "GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, 'Not found'],
         ['and the other',             "GET /accounts/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, 'Not found', 1],
         ['with its own words',        "GET /api/line-requests HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 401, 'Unauthorized'],

@@ -169,15 +169,39 @@ ngx_lines_text_judge(ngx_str_t *value, size_t max)
 }
 
 
-/* White_Space of Unicode (as far as it is no Cc), and what has no width */
+/*
+ * White_Space (PropList.txt) and Default_Ignorable_Code_Point
+ * (DerivedCoreProperties.txt) of Unicode 16.0, but for control characters,
+ * which have a word of their own; and two that have neither property and show
+ * nothing all the same: the marks of annotations and the braille blank.
+ */
 
 static ngx_uint_t
 ngx_lines_is_blank(uint32_t ch)
 {
-    return ch == 0x20 || ch == 0xa0 || ch == 0xad || ch == 0x1680
-           || ch == 0x180e || (ch >= 0x2000 && ch <= 0x200f)
-           || (ch >= 0x2028 && ch <= 0x202f) || (ch >= 0x205f && ch <= 0x206f)
-           || ch == 0x2800 || ch == 0x3000 || ch == 0x3164 || ch == 0xfeff;
+    ngx_uint_t  i;
+
+    static const struct {
+        uint32_t  first;
+        uint32_t  last;
+    } blank[] = {
+        { 0x0020, 0x0020 }, { 0x00a0, 0x00a0 }, { 0x00ad, 0x00ad },
+        { 0x034f, 0x034f }, { 0x061c, 0x061c }, { 0x115f, 0x1160 },
+        { 0x1680, 0x1680 }, { 0x17b4, 0x17b5 }, { 0x180b, 0x180f },
+        { 0x2000, 0x200f }, { 0x2028, 0x202f }, { 0x205f, 0x206f },
+        { 0x2800, 0x2800 }, { 0x3000, 0x3000 }, { 0x3164, 0x3164 },
+        { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 },
+        { 0xfff0, 0xfffb }, { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a },
+        { 0xe0000, 0xe0fff }
+    };
+
+    for (i = 0; i < sizeof(blank) / sizeof(blank[0]); i++) {
+        if (ch <= blank[i].last) {
+            return ch >= blank[i].first;
+        }
+    }
+
+    return 0;
 }
 
 

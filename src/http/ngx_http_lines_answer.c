@@ -14,8 +14,18 @@
 #include "ngx_http_lines_command.h"
 
 
+static ngx_int_t ngx_http_lines_add_own(ngx_http_request_t *r, ngx_uint_t n,
+    ngx_str_t *value);
+
+
 static ngx_str_t  ngx_http_lines_json_type = ngx_string("application/json");
 static ngx_str_t  ngx_http_lines_no_store = ngx_string("no-store");
+
+ngx_str_t  ngx_http_lines_own_headers[NGX_HTTP_LINES_OWN_HEADERS] = {
+    ngx_string("Cache-Control"),
+    ngx_string("X-Request-Id"),
+    ngx_string("Retry-After")
+};
 
 
 ngx_int_t
@@ -136,14 +146,15 @@ ngx_http_lines_answer_headers(ngx_http_request_t *r,
         ngx_str_set(&r->headers_out.charset, "utf-8");
     }
 
-    if (ngx_http_lines_add_header(r, "Cache-Control",
-                                  &ngx_http_lines_no_store)
+    if (ngx_http_lines_add_own(r, NGX_HTTP_LINES_CACHE_CONTROL,
+                               &ngx_http_lines_no_store)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_add_header(r, "X-Request-Id", &ctx->request_id);
+    return ngx_http_lines_add_own(r, NGX_HTTP_LINES_X_REQUEST_ID,
+                                  &ctx->request_id);
 }
 
 
@@ -313,7 +324,16 @@ ngx_http_lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
     value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
                 - value.data;
 
-    return ngx_http_lines_add_header(r, "Retry-After", &value);
+    return ngx_http_lines_add_own(r, NGX_HTTP_LINES_RETRY_AFTER, &value);
+}
+
+
+static ngx_int_t
+ngx_http_lines_add_own(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
+{
+    return ngx_http_lines_add_header(r,
+                             (char *) ngx_http_lines_own_headers[n].data,
+                             value);
 }
 
 

@@ -34,6 +34,8 @@ static ngx_int_t ngx_http_lines_parse_optional_json(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_lines_too_deep(ngx_str_t *bytes);
 static ngx_int_t ngx_http_lines_check_type(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+static ngx_uint_t ngx_http_lines_encoded(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lines_is_identity(ngx_str_t *value);
 static ngx_int_t ngx_http_lines_unreadable(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static void ngx_http_lines_body_started(ngx_http_request_t *r);
@@ -74,9 +76,9 @@ ngx_http_lines_read_json_body(ngx_http_request_t *r,
         return ngx_http_lines_discard_body(r, ctx);
     }
 
-    /* an empty body in chunks is known for one only when it was read */
+    /* that a body is blank, or in no chunks, shows when it was read */
 
-    if (!optional || !r->headers_in.chunked) {
+    if (!optional) {
         rc = ngx_http_lines_check_type(r, ctx);
 
         if (rc != NGX_OK) {
@@ -106,12 +108,7 @@ ngx_http_lines_check_type(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     static const ngx_str_t  json = ngx_string("application/json");
 
-    h = ngx_http_lines_find_header(r, "content-encoding");
-
-    if (h && !(h->value.len == identity.len
-               && ngx_strncasecmp(h->value.data, identity.data, identity.len)
-                  == 0))
-    {
+    if (ngx_http_lines_encoded(r)) {
         if (ngx_http_lines_add_header(r, "Accept-Encoding", &identity)
             != NGX_OK)
         {
@@ -144,6 +141,71 @@ ngx_http_lines_check_type(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     return ngx_http_lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
                                 "Content-Type must be application/json");
+}
+
+
+/* there may be several headers, and each may be a list */
+
+static ngx_uint_t
+ngx_http_lines_encoded(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  name = ngx_string("content-encoding");
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash && h[i].key.len == name.len
+                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0
+                && !ngx_http_lines_is_identity(&h[i].value))
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_is_identity(ngx_str_t *value)
+{
+    size_t   len;
+    u_char  *p, *last, *token;
+
+    static const ngx_str_t  identity = ngx_string("identity");
+
+    p = value->data;
+    last = p + value->len;
+
+    while (p < last) {
+
+        if (*p == ',' || *p == ' ' || *p == '\t') {
+            p++;
+            continue;
+        }
+
+        token = p;
+
+        while (p < last && *p != ',' && *p != ' ' && *p != '\t') {
+            p++;
+        }
+
+        len = p - token;
+
+        if (len != identity.len
+            || ngx_strncasecmp(token, identity.data, len) != 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

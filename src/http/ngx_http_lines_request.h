@@ -137,6 +137,8 @@ struct ngx_http_lines_ctx_s {
     ngx_str_t                  page;       /* instead of nginx' own error
                                               page; empty: none, or sent */
     unsigned                   answered:1;
+    unsigned                   met_api:1;  /* it came to an API's location */
+    unsigned                   drop_page:1; /* of nginx' own: it goes nowhere */
     unsigned                   cache_refused:1;
     unsigned                   early:1;    /* a variable of the identity was
                                               read before it was settled */
@@ -173,7 +175,8 @@ char *ngx_http_lines_merge_api(ngx_conf_t *cf,
  * own words; client_max_body_size would answer with a page.  Locations nested
  * in an API's have inherited theirs by now.
  */
-void ngx_http_lines_api_locations(ngx_http_lines_main_conf_t *lmcf);
+void ngx_http_lines_api_locations(ngx_conf_t *cf,
+    ngx_http_lines_main_conf_t *lmcf);
 
 /* content handler of every API location: routes, then runs the steps */
 ngx_int_t ngx_http_lines_content_handler(ngx_http_request_t *r);
@@ -243,8 +246,9 @@ ngx_uint_t ngx_http_lines_is(ngx_str_t *value, const char *text);
 /*
  * Steps about bodies.  read_json: an object is demanded (400, 413, 415 in the
  * dialect), duplicate members, depth and UTF-8 are checked, ctx->body is set.
- * read_optional_json: an empty body, of whatever type, is as good as {}, and
- * ctx->body is NULL.  discard_body: for requests whose body does not matter.
+ * read_optional_json: a body that is empty or of white space, of whatever type,
+ * is as good as {}, and ctx->body is NULL.  discard_body: for requests whose
+ * body does not matter.
  */
 
 ngx_int_t ngx_http_lines_read_json(ngx_http_request_t *r,
@@ -270,7 +274,7 @@ ngx_int_t ngx_http_lines_read_body(ngx_http_request_t *r,
  * Answers.  All of them return NGX_DONE, and set what the request ends with;
  * NGX_ERROR without memory.  JSON; Cache-Control, X-Request-Id and the length
  * are added in one place, and a Retry-After to each 503 that does not say it
- * yet.
+ * yet, unless the operator adds headers of these names.
  */
 
 ngx_int_t ngx_http_lines_answer(ngx_http_request_t *r,
@@ -309,9 +313,22 @@ ngx_int_t ngx_http_lines_error(ngx_http_request_t *r,
     const char *message);
 
 /*
- * nginx' own errors in the location of an API get its dialect, and a 503
- * without Retry-After gets one: filters, for postconfiguration, before those
- * that may add a Retry-After.
+ * Headers of ours that give way to those of the same name that the operator
+ * adds.
+ */
+
+enum {
+    NGX_HTTP_LINES_CACHE_CONTROL = 0,
+    NGX_HTTP_LINES_X_REQUEST_ID,
+    NGX_HTTP_LINES_RETRY_AFTER,
+    NGX_HTTP_LINES_OWN_HEADERS
+};
+
+extern ngx_str_t  ngx_http_lines_own_headers[];
+
+/*
+ * nginx' own errors in the location of an API get its dialect: filters, for
+ * postconfiguration.
  */
 ngx_int_t ngx_http_lines_special_init(ngx_conf_t *cf);
 

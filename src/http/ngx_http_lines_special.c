@@ -5,7 +5,10 @@
  * without its slash.  They are rewritten on their way out, so that it does not
  * matter who raised them; an error_page comes before.
  *
- * And the one place that lets no 503 leave without Retry-After.
+ * And what the operator's add_header says goes before what this module says:
+ * it is known after nginx' headers filter only, hence a module that is nothing
+ * but a filter right behind that one.  There, no 503 leaves without
+ * Retry-After, though another location may answer for the API's in the end.
  */
 
 #include <ngx_config.h>
@@ -15,29 +18,77 @@
 #include "ngx_http_lines_request.h"
 
 
-#define NGX_HTTP_LINES_RETRY_AFTER  1
+#define NGX_HTTP_LINES_RETRY_SOON  1
 
 
+static ngx_int_t ngx_http_lines_special_located(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_special_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_special_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_lines_special_page(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_uint_t ngx_http_lines_special_slash(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_special_not_found(ngx_http_request_t *r);
+static void ngx_http_lines_special_finalize(ngx_http_request_t *r);
 static const char *ngx_http_lines_special_message(ngx_uint_t status);
-static ngx_uint_t ngx_http_lines_special_says_when(ngx_http_request_t *r);
+static ngx_int_t ngx_http_lines_headers_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lines_headers_filter(ngx_http_request_t *r);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_header_filter_pt  ngx_http_lines_headers_next;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 static ngx_str_t  ngx_http_lines_special_type =
     ngx_string("application/json");
 
 
+static ngx_http_module_t  ngx_http_lines_headers_module_ctx = {
+    NULL,                          /* preconfiguration */
+    ngx_http_lines_headers_init,   /* postconfiguration */
+
+    NULL,                          /* create main configuration */
+    NULL,                          /* init main configuration */
+
+    NULL,                          /* create server configuration */
+    NULL,                          /* merge server configuration */
+
+    NULL,                          /* create location configuration */
+    NULL                           /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lines_headers_module = {
+    NGX_MODULE_V1,
+    &ngx_http_lines_headers_module_ctx,  /* module context */
+    NULL,                          /* module directives */
+    NGX_HTTP_MODULE,               /* module type */
+    NULL,                          /* init master */
+    NULL,                          /* init module */
+    NULL,                          /* init process */
+    NULL,                          /* init thread */
+    NULL,                          /* exit thread */
+    NULL,                          /* exit process */
+    NULL,                          /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
 ngx_int_t
 ngx_http_lines_special_init(ngx_conf_t *cf)
 {
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_lines_special_located;
+
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_lines_special_header_filter;
 
@@ -45,6 +96,32 @@ ngx_http_lines_special_init(ngx_conf_t *cf)
     ngx_http_top_body_filter = ngx_http_lines_special_body_filter;
 
     return NGX_OK;
+}
+
+
+/* an error_page may leave the location before anything of ours runs */
+
+static ngx_int_t
+ngx_http_lines_special_located(ngx_http_request_t *r)
+{
+    ngx_http_lines_ctx_t       *ctx;
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    if (llcf->api == NULL || r != r->main) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_lines_get_ctx(r);
+
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->met_api = 1;
+
+    return NGX_DECLINED;
 }
 
 
@@ -67,11 +144,13 @@ ngx_http_lines_special_header_filter(ngx_http_request_t *r)
             return ngx_http_next_header_filter(r);
         }
 
+        if (ngx_http_lines_special_slash(r)) {
+            return ngx_http_lines_special_not_found(r);
+        }
+
         /* nginx' own: what return gives a text to has no err_status */
 
-        if (r->err_status >= NGX_HTTP_BAD_REQUEST
-            || ngx_http_lines_special_slash(r))
-        {
+        if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
             ctx = ngx_http_lines_get_ctx(r);
 
             if (ctx == NULL) {
@@ -86,14 +165,6 @@ ngx_http_lines_special_header_filter(ngx_http_request_t *r)
         }
     }
 
-    if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
-        && !ngx_http_lines_special_says_when(r)
-        && ngx_http_lines_retry_after(r, NGX_HTTP_LINES_RETRY_AFTER)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     return ngx_http_next_header_filter(r);
 }
 
@@ -102,14 +173,6 @@ static ngx_int_t
 ngx_http_lines_special_page(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
     const char  *message;
-
-    if (ngx_http_lines_special_slash(r)) {
-        ngx_http_clear_location(r);
-
-        r->err_status = NGX_HTTP_NOT_FOUND;
-        r->headers_out.status = NGX_HTTP_NOT_FOUND;
-        r->headers_out.status_line.len = 0;
-    }
 
     message = ngx_http_lines_special_message(r->headers_out.status);
 
@@ -145,6 +208,55 @@ ngx_http_lines_special_slash(ngx_http_request_t *r)
 }
 
 
+/*
+ * The redirect is forgotten, its page goes nowhere, and once nginx is done with
+ * it, the request ends with 404 instead: as an error_page would have it.
+ */
+
+static ngx_int_t
+ngx_http_lines_special_not_found(ngx_http_request_t *r)
+{
+    ngx_http_lines_ctx_t  *ctx;
+
+    ctx = ngx_http_lines_get_ctx(r);
+
+    if (ctx == NULL || ngx_http_post_request(r, NULL) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_clean_header(r);
+    r->err_status = 0;
+
+    ctx->met_api = 1;
+    ctx->drop_page = 1;
+
+    r->main->count++;
+    r->write_event_handler = ngx_http_lines_special_finalize;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_lines_special_finalize(ngx_http_request_t *r)
+{
+    ngx_http_lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    ctx->drop_page = 0;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    /* the redirect has looked for one, too; after another's, there is none */
+
+    if (!r->internal) {
+        r->error_page = 0;
+    }
+
+    ngx_http_finalize_request(r, NGX_HTTP_NOT_FOUND);
+}
+
+
 static const char *
 ngx_http_lines_special_message(ngx_uint_t status)
 {
@@ -165,7 +277,9 @@ ngx_http_lines_special_message(ngx_uint_t status)
           "The server does not answer for this host" },
         { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests" },
         { NGX_HTTP_NOT_IMPLEMENTED, "Not implemented" },
-        { NGX_HTTP_SERVICE_UNAVAILABLE, "Service temporarily unavailable" }
+        { NGX_HTTP_BAD_GATEWAY, "Bad gateway" },
+        { NGX_HTTP_SERVICE_UNAVAILABLE, "Service temporarily unavailable" },
+        { NGX_HTTP_GATEWAY_TIME_OUT, "Gateway timeout" }
     };
 
     for (i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
@@ -179,31 +293,6 @@ ngx_http_lines_special_message(ngx_uint_t status)
 }
 
 
-static ngx_uint_t
-ngx_http_lines_special_says_when(ngx_http_request_t *r)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    static const ngx_str_t  name = ngx_string("Retry-After");
-
-    for (part = &r->headers_out.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].hash && h[i].key.len == name.len
-                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
 static ngx_int_t
 ngx_http_lines_special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
@@ -213,8 +302,18 @@ ngx_http_lines_special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
 
-    if (in == NULL || ctx == NULL || ctx->page.len == 0 || r != r->main) {
+    if (in == NULL || ctx == NULL || r != r->main
+        || (ctx->page.len == 0 && !ctx->drop_page))
+    {
         return ngx_http_next_body_filter(r, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+    }
+
+    if (ctx->drop_page) {
+        return NGX_DONE;
     }
 
     b = ngx_calloc_buf(r->pool);
@@ -231,11 +330,99 @@ ngx_http_lines_special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     out.buf = b;
     out.next = NULL;
 
-    for (cl = in; cl; cl = cl->next) {
-        cl->buf->pos = cl->buf->last;
-    }
-
     ctx->page.len = 0;
 
     return ngx_http_next_body_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_lines_headers_init(ngx_conf_t *cf)
+{
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->used) {
+        ngx_http_lines_headers_next = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = ngx_http_lines_headers_filter;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Ours are known by where their names are.  But "expires", which may be the
+ * whole server's, does not make an answer one for caches.
+ */
+
+static ngx_int_t
+ngx_http_lines_headers_filter(ngx_http_request_t *r)
+{
+    ngx_uint_t                  i, n, others[NGX_HTTP_LINES_OWN_HEADERS];
+    ngx_list_part_t            *part;
+    ngx_table_elt_t            *h, *own[NGX_HTTP_LINES_OWN_HEADERS];
+    ngx_http_lines_ctx_t       *ctx;
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    if (r != r->main) {
+        return ngx_http_lines_headers_next(r);
+    }
+
+    ctx = ngx_http_lines_find_ctx(r);
+
+    if (ctx == NULL) {
+        return ngx_http_lines_headers_next(r);
+    }
+
+    ngx_memzero(own, sizeof(own));
+    ngx_memzero(others, sizeof(others));
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].hash == 0) {
+                continue;
+            }
+
+            for (n = 0; n < NGX_HTTP_LINES_OWN_HEADERS; n++) {
+
+                if (h[i].key.data == ngx_http_lines_own_headers[n].data) {
+                    own[n] = &h[i];
+
+                } else if (h[i].key.len == ngx_http_lines_own_headers[n].len
+                           && ngx_strncasecmp(h[i].key.data,
+                                           ngx_http_lines_own_headers[n].data,
+                                           h[i].key.len)
+                              == 0)
+                {
+                    others[n] = 1;
+                }
+            }
+        }
+    }
+
+    for (n = 0; n < NGX_HTTP_LINES_OWN_HEADERS; n++) {
+        if (own[n] && others[n]
+            && !(n == NGX_HTTP_LINES_CACHE_CONTROL && r->headers_out.expires))
+        {
+            own[n]->hash = 0;
+        }
+    }
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+
+    if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
+        && (ctx->answered || ctx->met_api || llcf->api)
+        && own[NGX_HTTP_LINES_RETRY_AFTER] == NULL
+        && !others[NGX_HTTP_LINES_RETRY_AFTER]
+        && ngx_http_lines_retry_after(r, NGX_HTTP_LINES_RETRY_SOON) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_lines_headers_next(r);
 }
