@@ -250,26 +250,41 @@ ngx_int_t
 ngx_http_lines_unauthorized(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     const char *challenge)
 {
-    ngx_table_elt_t  *h;
-
-    if (challenge) {
-        h = ngx_list_push(&r->headers_out.headers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memzero(h, sizeof(ngx_table_elt_t));
-        h->hash = 1;
-        ngx_str_set(&h->key, "WWW-Authenticate");
-        h->value.data = (u_char *) challenge;
-        h->value.len = ngx_strlen(challenge);
-
-        /* satisfy any takes it back */
-        r->headers_out.www_authenticate = h;
+    if (challenge && ngx_http_lines_ask(r, challenge) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
                                 "Unauthorized");
+}
+
+
+ngx_int_t
+ngx_http_lines_ask(ngx_http_request_t *r, const char *challenge)
+{
+    ngx_table_elt_t  *h;
+
+    h = r->headers_out.www_authenticate;
+
+    if (h && h->hash) {
+        return NGX_OK;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    h->hash = 1;
+    ngx_str_set(&h->key, "WWW-Authenticate");
+    h->value.data = (u_char *) challenge;
+    h->value.len = ngx_strlen(challenge);
+
+    /* satisfy any takes it back */
+    r->headers_out.www_authenticate = h;
+
+    return NGX_OK;
 }
 
 
@@ -299,7 +314,8 @@ ngx_http_lines_add_header(ngx_http_request_t *r, const char *name,
 ngx_int_t
 ngx_http_lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
 {
-    ngx_str_t  value;
+    ngx_str_t         value;
+    ngx_table_elt_t  *h;
 
     value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
     if (value.data == NULL) {
@@ -309,7 +325,39 @@ ngx_http_lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
     value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
                 - value.data;
 
+    h = ngx_http_lines_says_when(r);
+
+    if (h) {
+        h->value = value;
+        return NGX_OK;
+    }
+
     return ngx_http_lines_add_header(r, "Retry-After", &value);
+}
+
+
+ngx_table_elt_t *
+ngx_http_lines_says_when(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  name = ngx_string("Retry-After");
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash && h[i].key.len == name.len
+                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0)
+            {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -25,7 +25,6 @@ static ngx_int_t ngx_http_lines_special_page(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
 static ngx_uint_t ngx_http_lines_special_slash(ngx_http_request_t *r);
 static const char *ngx_http_lines_special_message(ngx_uint_t status);
-static ngx_uint_t ngx_http_lines_special_says_when(ngx_http_request_t *r);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -87,7 +86,7 @@ ngx_http_lines_special_header_filter(ngx_http_request_t *r)
     }
 
     if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
-        && !ngx_http_lines_special_says_when(r)
+        && ngx_http_lines_says_when(r) == NULL
         && ngx_http_lines_retry_after(r, NGX_HTTP_LINES_RETRY_AFTER)
            != NGX_OK)
     {
@@ -176,31 +175,6 @@ ngx_http_lines_special_message(ngx_uint_t status)
 
     return status < NGX_HTTP_INTERNAL_SERVER_ERROR ? "Bad request"
                                                    : "Internal server error";
-}
-
-
-static ngx_uint_t
-ngx_http_lines_special_says_when(ngx_http_request_t *r)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    static const ngx_str_t  name = ngx_string("Retry-After");
-
-    for (part = &r->headers_out.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].hash && h[i].key.len == name.len
-                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
 }
 
 
