@@ -541,6 +541,8 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_http_lines_access_init_process(cycle, lmcf);
+
     if (ngx_http_lines_operation_init_process(cycle, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }

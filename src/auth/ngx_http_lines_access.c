@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_lines_access.h"
+#include "ngx_http_lines_carrier.h"
 #include "ngx_http_lines_tenant_plan.h"
 #include "ngx_http_lines_phase.h"
 #include "ngx_http_lines_variables.h"
@@ -21,14 +22,18 @@ static ngx_int_t ngx_http_lines_access_known(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_int_t rc);
 static ngx_int_t ngx_http_lines_access_judge(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx);
+static ngx_uint_t ngx_http_lines_access_status(
+    ngx_http_lines_identity_t *identity, ngx_http_lines_auth_conf_t *auth);
+static ngx_int_t ngx_http_lines_access_end(ngx_http_request_t *r,
+    ngx_http_phase_handler_t *ph);
 static ngx_uint_t ngx_http_lines_access_stands_in(ngx_http_request_t *r);
 static ngx_int_t ngx_http_lines_access_tell(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status);
-static void ngx_http_lines_access_unavailable(ngx_http_request_t *r);
+static void ngx_http_lines_access_told(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_lines_access_has_page(ngx_http_request_t *r,
+    ngx_uint_t status);
 static ngx_int_t ngx_http_lines_access_refuse(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_uint_t status);
-static ngx_int_t ngx_http_lines_access_challenge(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx);
 
 
 ngx_int_t
@@ -73,6 +78,33 @@ ngx_http_lines_access_init(ngx_conf_t *cf)
     ngx_http_lines_access_cache_init();
 
     return NGX_OK;
+}
+
+
+/*
+ * What is refused for want of a workspace, or as nobody can tell, is no end
+ * under "satisfy any", and no status that nginx keeps until all were asked:
+ * then, and where no phase's handler runs, it is answered.
+ */
+
+void
+ngx_http_lines_access_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf)
+{
+    ngx_http_phase_handler_t   *ph;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    if (!lmcf->auth) {
+        return;
+    }
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
+
+    for (ph = cmcf->phase_engine.handlers; ph->checker; ph++) {
+        if (ph->checker == ngx_http_core_post_access_phase) {
+            ph->checker = ngx_http_lines_access_end;
+        }
+    }
 }
 
 
@@ -192,9 +224,10 @@ ngx_http_lines_access_located(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    /* calls of the module itself run on requests of nobody's */
+    /* calls of the module itself run on requests of nobody's; others make
+       requests without a client, too, but for somebody (nchan) */
 
-    if (r->connection->fd == (ngx_socket_t) -1) {
+    if (ngx_http_lines_carrier_find(r)) {
         return NGX_DECLINED;
     }
 
@@ -340,33 +373,14 @@ static ngx_int_t
 ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 {
     ngx_uint_t                  status;
+    ngx_http_core_loc_conf_t   *clcf;
     ngx_http_lines_loc_conf_t  *llcf;
     ngx_http_lines_identity_t  *identity;
 
     llcf = ngx_http_lines_get_loc_conf(r);
     identity = &ctx->identity;
 
-    switch (identity->rc) {
-
-    case NGX_OK:
-
-        /* a person is enough for "clerk" only; elsewhere a tenant is meant */
-
-        status = (identity->tenant.len
-                  || llcf->auth->methods == NGX_HTTP_LINES_AUTH_CLERK)
-                 ? 0 : NGX_HTTP_BAD_REQUEST;
-        break;
-
-    case NGX_ERROR:
-
-        /* nobody knows: neither yes nor no */
-
-        status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        break;
-
-    default: /* NGX_DECLINED */
-        status = NGX_HTTP_UNAUTHORIZED;
-    }
+    status = ngx_http_lines_access_status(identity, llcf->auth);
 
     if (status == 0 && !identity->planned) {
         identity->planned = 1;
@@ -388,7 +402,83 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     ctx->api = llcf->dialect;
 
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (r == r->main && clcf->satisfy == NGX_HTTP_SATISFY_ANY
+        && status != NGX_HTTP_UNAUTHORIZED)
+    {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines access: %ui, unless another lets it pass",
+                       status);
+        return NGX_HTTP_FORBIDDEN;
+    }
+
     return ngx_http_lines_access_refuse(r, ctx, status);
+}
+
+
+/* 0: it may pass */
+
+static ngx_uint_t
+ngx_http_lines_access_status(ngx_http_lines_identity_t *identity,
+    ngx_http_lines_auth_conf_t *auth)
+{
+    switch (identity->rc) {
+
+    case NGX_OK:
+
+        /* a person is enough for "clerk" only; elsewhere a tenant is meant */
+
+        return (identity->tenant.len
+                || auth->methods == NGX_HTTP_LINES_AUTH_CLERK)
+               ? 0 : NGX_HTTP_BAD_REQUEST;
+
+    case NGX_ERROR:
+
+        /* nobody knows: neither yes nor no */
+
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+
+    default: /* NGX_DECLINED */
+        return NGX_HTTP_UNAUTHORIZED;
+    }
+}
+
+
+/* all were asked: nginx' own end of the access phase, with our words */
+
+static ngx_int_t
+ngx_http_lines_access_end(ngx_http_request_t *r, ngx_http_phase_handler_t *ph)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  status;
+    ngx_http_lines_ctx_t       *ctx;
+    ngx_http_lines_loc_conf_t  *llcf;
+
+    llcf = ngx_http_lines_get_loc_conf(r);
+    ctx = ngx_http_lines_find_ctx(r);
+
+    if (r->access_code == 0 || llcf->auth == NULL || ctx == NULL
+        || !ctx->identity.settled)
+    {
+        return ngx_http_core_post_access_phase(r, ph);
+    }
+
+    status = ngx_http_lines_access_status(&ctx->identity, llcf->auth);
+
+    if (status == 0 || status == NGX_HTTP_UNAUTHORIZED) {
+        return ngx_http_core_post_access_phase(r, ph);
+    }
+
+    r->access_code = 0;
+
+    rc = ngx_http_lines_access_refuse(r, ctx, status);
+
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -417,7 +507,7 @@ ngx_http_lines_access_stands_in(ngx_http_request_t *r)
 
 
 /* what became of it is the parent's identity, unless that has one by rules of
-   its own */
+   its own; one that was refused gives way to one that was not */
 
 static ngx_int_t
 ngx_http_lines_access_tell(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
@@ -436,8 +526,10 @@ ngx_http_lines_access_tell(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    if (pllcf->auth == NULL) {
-
+    if (pllcf->auth == NULL
+        || (status == 0 && pctx->identity.settled
+            && ngx_http_lines_access_status(&pctx->identity, pllcf->auth)))
+    {
         if (pctx->identity.settled) {
             pctx->early = 1;
         }
@@ -452,23 +544,37 @@ ngx_http_lines_access_tell(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         /* auth_request would make 500 of it */
 
         pctx->api = llcf->dialect;
-        pr->write_event_handler = ngx_http_lines_access_unavailable;
+        pctx->asked = r;
+        pr->write_event_handler = ngx_http_lines_access_told;
     }
 
     return NGX_OK;
 }
 
 
+/* the subrequest has ended: with 503, or with what its error_page says */
+
 static void
-ngx_http_lines_access_unavailable(ngx_http_request_t *r)
+ngx_http_lines_access_told(ngx_http_request_t *r)
 {
     ngx_int_t              rc;
     ngx_http_lines_ctx_t  *ctx;
 
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines access: auth_request had no answer");
-
     ctx = ngx_http_lines_find_ctx(r);
+
+    if (!ctx->asked->done) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines access: auth_request had %ui instead of an answer",
+                   ctx->asked->headers_out.status);
+
+    if (ctx->asked->headers_out.status != NGX_HTTP_SERVICE_UNAVAILABLE) {
+        r->write_event_handler = ngx_http_core_run_phases;
+        ngx_http_core_run_phases(r);
+        return;
+    }
 
     rc = ngx_http_lines_access_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE);
 
@@ -489,24 +595,20 @@ ngx_http_lines_access_refuse(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (r != r->main) {
+    /* auth_request knows two answers that are no error */
 
-        /* auth_request knows two answers that are no error */
+    if (status == NGX_HTTP_BAD_REQUEST && ngx_http_lines_access_stands_in(r)) {
+        status = NGX_HTTP_FORBIDDEN;
+    }
 
-        if (status == NGX_HTTP_BAD_REQUEST
-            && ngx_http_lines_access_stands_in(r))
-        {
-            status = NGX_HTTP_FORBIDDEN;
-        }
-
-    } else if (ngx_http_lines_has_error_page(r, status)
-               || (status == NGX_HTTP_UNAUTHORIZED
-                   && clcf->satisfy == NGX_HTTP_SATISFY_ANY))
+    if (ngx_http_lines_access_has_page(r, status)
+        || (r == r->main && status == NGX_HTTP_UNAUTHORIZED
+            && clcf->satisfy == NGX_HTTP_SATISFY_ANY))
     {
         /* under "satisfy any" another may yet let the request pass */
 
         if ((status == NGX_HTTP_UNAUTHORIZED
-             && ngx_http_lines_access_challenge(r, ctx) != NGX_OK)
+             && ngx_http_lines_ask(r, ngx_http_lines_challenge(ctx)) != NGX_OK)
             || (status == NGX_HTTP_SERVICE_UNAVAILABLE
                 && ngx_http_lines_retry_after(r, 1) != NGX_OK))
         {
@@ -540,29 +642,25 @@ ngx_http_lines_access_refuse(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 }
 
 
-static ngx_int_t
-ngx_http_lines_access_challenge(ngx_http_request_t *r,
-    ngx_http_lines_ctx_t *ctx)
+/* flag: who stands in for a request leaves the server's pages to that */
+
+static ngx_uint_t
+ngx_http_lines_access_has_page(ngx_http_request_t *r, ngx_uint_t status)
 {
-    ngx_table_elt_t  *h;
+    ngx_http_core_loc_conf_t  *clcf, *server;
+    ngx_http_core_srv_conf_t  *cscf;
 
-    if (r->headers_out.www_authenticate) {
-        return NGX_OK;
+    if (!ngx_http_lines_has_error_page(r, status)) {
+        return 0;
     }
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
+    if (!ngx_http_lines_access_stands_in(r)) {
+        return 1;
     }
 
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
 
-    h->hash = 1;
-    ngx_str_set(&h->key, "WWW-Authenticate");
-    h->value.data = (u_char *) ngx_http_lines_challenge(ctx);
-    h->value.len = ngx_strlen(h->value.data);
-
-    r->headers_out.www_authenticate = h;
-
-    return NGX_OK;
+    return clcf->error_pages != server->error_pages;
 }

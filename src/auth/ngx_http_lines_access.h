@@ -42,6 +42,10 @@ char *ngx_http_lines_access_merge(ngx_conf_t *cf,
 /* postconfiguration */
 ngx_int_t ngx_http_lines_access_init(ngx_conf_t *cf);
 
+/* init_process */
+void ngx_http_lines_access_init_process(ngx_cycle_t *cycle,
+    ngx_http_lines_main_conf_t *lmcf);
+
 /* caches: warns of those in a location; the filter that checks their keys */
 void ngx_http_lines_access_caches(ngx_conf_t *cf,
     ngx_http_lines_loc_conf_t *conf, ngx_http_core_loc_conf_t *clcf);

@@ -33,6 +33,7 @@ typedef struct {
 
 static void ngx_http_lines_rules(ngx_http_request_t *r, ngx_uint_t methods,
     time_t stale, ngx_http_lines_rules_t *rules);
+static ngx_uint_t ngx_http_lines_same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t ngx_http_lines_key_authenticate(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_str_t *key, ngx_str_t *secret,
     time_t stale, ngx_http_lines_auth_done_pt done);
@@ -61,12 +62,10 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_uint_t methods, time_t stale, ngx_http_lines_auth_done_pt done)
 {
     ngx_str_t                    token;
-    ngx_table_elt_t             *id, *secret;
-    ngx_http_lines_loc_conf_t   *llcf;
+    ngx_http_lines_rules_t      *rules;
     ngx_http_lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_lines_get_main_conf(r);
-    llcf = ngx_http_lines_get_loc_conf(r);
 
     /* what was computed from another identity is no longer so */
 
@@ -76,26 +75,18 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     ngx_memzero(&ctx->identity, sizeof(ngx_http_lines_identity_t));
 
-    ngx_http_lines_rules(r, methods, stale, &ctx->identity.rules);
+    rules = &ctx->identity.rules;
 
-    if (methods & NGX_HTTP_LINES_AUTH_KEY_PAIR) {
-        id = ngx_http_lines_find_header(r,
-                                        (char *) llcf->key_id_header.data);
-        secret = ngx_http_lines_find_header(r,
-                                        (char *) llcf->secret_header.data);
+    ngx_http_lines_rules(r, methods, stale, rules);
 
-        if (id && secret) {
-            return ngx_http_lines_key_authenticate(r, ctx, &id->value,
-                                                   &secret->value, stale,
-                                                   done);
-        }
+    if (rules->key_id.data && rules->secret.data) {
+        return ngx_http_lines_key_authenticate(r, ctx, &rules->key_id,
+                                               &rules->secret, stale, done);
     }
 
     if ((methods & NGX_HTTP_LINES_AUTH_KEY)
-        && r->headers_in.authorization
-        && ngx_lines_bearer_header(&r->headers_in.authorization->value,
-                                   &token)
-           == NGX_OK
+        && rules->authorization.len
+        && ngx_lines_bearer_header(&rules->authorization, &token) == NGX_OK
         && token.len > lmcf->key_prefix.len
         && ngx_strncmp(token.data, lmcf->key_prefix.data,
                        lmcf->key_prefix.len) == 0)
@@ -104,7 +95,7 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                                                done);
     }
 
-    if ((methods & NGX_HTTP_LINES_AUTH_CLERK) && llcf->clerk) {
+    if ((methods & NGX_HTTP_LINES_AUTH_CLERK) && rules->clerk) {
         return ngx_http_lines_clerk_authenticate(r, ctx, done);
     }
 
@@ -116,15 +107,43 @@ static void
 ngx_http_lines_rules(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     ngx_http_lines_rules_t *rules)
 {
+    ngx_table_elt_t            *h;
     ngx_http_lines_loc_conf_t  *llcf;
 
     llcf = ngx_http_lines_get_loc_conf(r);
+
+    ngx_memzero(rules, sizeof(ngx_http_lines_rules_t));
 
     rules->methods = methods;
     rules->stale = stale;
     rules->clerk = llcf->clerk;
     rules->key_id_header = llcf->key_id_header;
     rules->secret_header = llcf->secret_header;
+
+    if (methods & NGX_HTTP_LINES_AUTH_KEY_PAIR) {
+
+        h = ngx_http_lines_find_header(r, (char *) llcf->key_id_header.data);
+        if (h) {
+            rules->key_id = h->value;
+        }
+
+        h = ngx_http_lines_find_header(r, (char *) llcf->secret_header.data);
+        if (h) {
+            rules->secret = h->value;
+        }
+    }
+
+    if ((methods & (NGX_HTTP_LINES_AUTH_KEY|NGX_HTTP_LINES_AUTH_CLERK))
+        && r->headers_in.authorization)
+    {
+        rules->authorization = r->headers_in.authorization->value;
+    }
+
+    if (methods & NGX_HTTP_LINES_AUTH_CLERK) {
+        ngx_http_lines_clerk_cookie(r, llcf->clerk, &rules->cookie);
+
+        rules->reads = rules->cookie.len && ngx_http_lines_clerk_reads(r);
+    }
 }
 
 
@@ -145,12 +164,22 @@ ngx_http_lines_same_rules(ngx_http_request_t *r,
     return a->methods == b.methods
            && a->stale == b.stale
            && ngx_http_lines_clerk_same(a->clerk, b.clerk)
-           && a->key_id_header.len == b.key_id_header.len
-           && ngx_strncmp(a->key_id_header.data, b.key_id_header.data,
-                          b.key_id_header.len) == 0
-           && a->secret_header.len == b.secret_header.len
-           && ngx_strncmp(a->secret_header.data, b.secret_header.data,
-                          b.secret_header.len) == 0;
+           && ngx_http_lines_same_text(&a->key_id_header, &b.key_id_header)
+           && ngx_http_lines_same_text(&a->secret_header, &b.secret_header)
+           && ngx_http_lines_same_text(&a->authorization, &b.authorization)
+           && ngx_http_lines_same_text(&a->key_id, &b.key_id)
+           && ngx_http_lines_same_text(&a->secret, &b.secret)
+           && ngx_http_lines_same_text(&a->cookie, &b.cookie)
+           && a->reads == b.reads;
+}
+
+
+static ngx_uint_t
+ngx_http_lines_same_text(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->data == b->data || a->len == 0
+               || ngx_memcmp(a->data, b->data, a->len) == 0);
 }
 
 

@@ -48,7 +48,7 @@ void ngx_http_lines_settle(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
 /*
  * Flag: identity was found out by the very rules that hold for r where it is
- * now.  There is no other way to go on with it; who is not known so is
+ * now, and by what it shows now.  There is no other way to go on with it; who is not known so is
  * authenticated again.
  */
 

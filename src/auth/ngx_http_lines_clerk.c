@@ -30,7 +30,7 @@ typedef struct {
 static ngx_int_t ngx_http_lines_clerk_find(ngx_http_request_t *r,
     ngx_http_lines_clerk_conf_t *conf, ngx_str_t *token,
     ngx_lines_jwt_reason_e *reason);
-static ngx_int_t ngx_http_lines_clerk_cookie(ngx_http_request_t *r,
+static ngx_int_t ngx_http_lines_clerk_find_cookie(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *token);
 static ngx_int_t ngx_http_lines_clerk_judge(ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_session_t *session);
@@ -131,16 +131,13 @@ ngx_http_lines_clerk_find(ngx_http_request_t *r,
 
     *reason = NGX_LINES_JWT_MISSING;
 
-    if (conf->cookie.len == 0
-        || ngx_http_lines_clerk_cookie(r, &conf->cookie, token) != NGX_OK
-        || token->len == 0)
-    {
+    ngx_http_lines_clerk_cookie(r, conf, token);
+
+    if (token->len == 0) {
         return NGX_DECLINED;
     }
 
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
-        && conf->options.nparties == 0)
-    {
+    if (conf->options.nparties == 0 && !ngx_http_lines_clerk_reads(r)) {
         *reason = NGX_LINES_JWT_COOKIE_REFUSED;
         return NGX_DECLINED;
     }
@@ -149,8 +146,39 @@ ngx_http_lines_clerk_find(ngx_http_request_t *r,
 }
 
 
+/*
+ * A subrequest is GET whatever the client sent, and so is a request that
+ * error_page sends to a URI: the request line tells.
+ */
+
+ngx_uint_t
+ngx_http_lines_clerk_reads(ngx_http_request_t *r)
+{
+    ngx_str_t  *line;
+
+    line = &r->main->request_line;
+
+    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && (r->main->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0));
+}
+
+
+void
+ngx_http_lines_clerk_cookie(ngx_http_request_t *r,
+    ngx_http_lines_clerk_conf_t *conf, ngx_str_t *token)
+{
+    if (conf == NULL || conf->cookie.len == 0
+        || ngx_http_lines_clerk_find_cookie(r, &conf->cookie, token) != NGX_OK)
+    {
+        ngx_str_null(token);
+    }
+}
+
+
 static ngx_int_t
-ngx_http_lines_clerk_cookie(ngx_http_request_t *r, ngx_str_t *name,
+ngx_http_lines_clerk_find_cookie(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *token)
 {
 #if (nginx_version >= 1023000)

@@ -45,6 +45,16 @@ char *ngx_http_lines_clerk_merge(ngx_conf_t *cf,
 ngx_uint_t ngx_http_lines_clerk_same(ngx_http_lines_clerk_conf_t *a,
     ngx_http_lines_clerk_conf_t *b);
 
+/* the cookie that may be a session token; empty: none.  conf may be NULL */
+void ngx_http_lines_clerk_cookie(ngx_http_request_t *r,
+    ngx_http_lines_clerk_conf_t *conf, ngx_str_t *token);
+
+/*
+ * Flag: nothing that a client asks for by another site's leave can change
+ * anything: it came with GET or HEAD, and is no other method by now.
+ */
+ngx_uint_t ngx_http_lines_clerk_reads(ngx_http_request_t *r);
+
 /*
  * As ngx_http_lines_authenticate(), where no API key was shown and the
  * location has lines_clerk.  A good token of somebody without an active

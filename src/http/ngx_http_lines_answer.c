@@ -265,26 +265,41 @@ ngx_int_t
 ngx_http_lines_unauthorized(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     const char *challenge)
 {
-    ngx_table_elt_t  *h;
-
-    if (challenge) {
-        h = ngx_list_push(&r->headers_out.headers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memzero(h, sizeof(ngx_table_elt_t));
-        h->hash = 1;
-        ngx_str_set(&h->key, "WWW-Authenticate");
-        h->value.data = (u_char *) challenge;
-        h->value.len = ngx_strlen(challenge);
-
-        /* satisfy any takes it back */
-        r->headers_out.www_authenticate = h;
+    if (challenge && ngx_http_lines_ask(r, challenge) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
                                 "Unauthorized");
+}
+
+
+ngx_int_t
+ngx_http_lines_ask(ngx_http_request_t *r, const char *challenge)
+{
+    ngx_table_elt_t  *h;
+
+    h = r->headers_out.www_authenticate;
+
+    if (h && h->hash) {
+        return NGX_OK;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    h->hash = 1;
+    ngx_str_set(&h->key, "WWW-Authenticate");
+    h->value.data = (u_char *) challenge;
+    h->value.len = ngx_strlen(challenge);
+
+    /* satisfy any takes it back */
+    r->headers_out.www_authenticate = h;
+
+    return NGX_OK;
 }
 
 

@@ -44,6 +44,13 @@ ngx_http_lines_find_ctx(ngx_http_request_t *r)
 
         if (ctx->request == r) {
             ngx_http_set_ctx(r, ctx, ngx_http_lines_module);
+
+            /* nginx forgets where another answer begins: an error_page, a
+               post_action, what a filter says instead of ours */
+
+            ctx->answered = 0;
+            ctx->page.len = 0;
+
             return ctx;
         }
     }

@@ -69,7 +69,10 @@ struct ngx_http_lines_api_s {
 };
 
 
-/* the whole configuration that decides who somebody is */
+/*
+ * All that decides who somebody is: the configuration, and what the request
+ * showed (another module may change its headers on the way).
+ */
 
 typedef struct {
     ngx_uint_t                     methods;    /* 0: nothing was decided */
@@ -77,6 +80,12 @@ typedef struct {
     ngx_http_lines_clerk_conf_t   *clerk;
     ngx_str_t                      key_id_header;
     ngx_str_t                      secret_header;
+    ngx_str_t                      authorization;
+    ngx_str_t                      key_id;     /* by key_id_header */
+    ngx_str_t                      secret;
+    ngx_str_t                      cookie;     /* lines_clerk's, its value */
+    ngx_uint_t                     reads;      /* flag: all that a cookie is
+                                                  good for */
 } ngx_http_lines_rules_t;
 
 
@@ -123,6 +132,8 @@ struct ngx_http_lines_ctx_s {
     json_t                    *body;       /* the object, or NULL; borrowed */
     void                      *data;       /* the endpoint's own */
     void                      *auth;       /* auth/'s own */
+    ngx_http_request_t        *asked;      /* what auth_request made, where
+                                              nobody could tell */
     void                      *limit;      /* limit/'s own */
 
     ngx_msec_t                 redis_time; /* waited so far */
@@ -340,10 +351,14 @@ ngx_int_t ngx_http_lines_unavailable(ngx_http_request_t *r,
 ngx_int_t ngx_http_lines_unauthorized(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, const char *challenge);
 
+/* WWW-Authenticate, unless somebody asks for something already */
+ngx_int_t ngx_http_lines_ask(ngx_http_request_t *r, const char *challenge);
+
 /* appends a header to the answer; value is not copied */
 ngx_int_t ngx_http_lines_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
+/* of several calls the last one counts */
 ngx_int_t ngx_http_lines_retry_after(ngx_http_request_t *r,
     ngx_uint_t seconds);
 

@@ -391,6 +391,13 @@ ngx_http_lines_headers_filter(ngx_http_request_t *r)
             for (n = 0; n < NGX_HTTP_LINES_OWN_HEADERS; n++) {
 
                 if (h[i].key.data == ngx_http_lines_own_headers[n].data) {
+
+                    /* a second refusal, of an error_page: it says it last */
+
+                    if (own[n]) {
+                        own[n]->hash = 0;
+                    }
+
                     own[n] = &h[i];
 
                 } else if (h[i].key.len == ngx_http_lines_own_headers[n].len

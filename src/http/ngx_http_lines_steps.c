@@ -33,9 +33,6 @@ ngx_http_lines_content_handler(ngx_http_request_t *r)
     ctx->api = llcf->api;
     ctx->resume = ngx_http_lines_resume_steps;
 
-    /* another page than the one that a filter refused */
-    ctx->answered = 0;
-
     /* the steps end the request, now or later: nginx is told so at once */
     r->main->count++;
 

@@ -26,6 +26,9 @@ static ngx_http_lines_limit_result_t *ngx_http_lines_limit_add(
     ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_limit_state_t *state, ngx_http_lines_limit_t *limit,
     ngx_uint_t wait);
+static ngx_uint_t ngx_http_lines_limit_same(
+    ngx_http_lines_limit_result_t *result,
+    ngx_http_lines_identity_t *identity);
 static ngx_int_t ngx_http_lines_limit_ask(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_result_t *result);
 static ngx_int_t ngx_http_lines_limit_send(ngx_http_request_t *r,
@@ -260,7 +263,9 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     /* whoever else it became on the way is counted as well */
 
     if (i < state->nresults
-        && !(limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY))
+        && !(limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY)
+        && (!limit->identity
+            || ngx_http_lines_limit_same(&state->results[i], &ctx->identity)))
     {
         return NULL;
     }
@@ -298,9 +303,31 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     result->limit = limit;
     result->key = key;
+    result->tenant = ctx->identity.tenant;
+    result->user = ctx->identity.user;
     result->rate = limit->rate;
 
     return result;
+}
+
+
+/* flag: a variable that differs by now has another reason */
+
+static ngx_uint_t
+ngx_http_lines_limit_same(ngx_http_lines_limit_result_t *result,
+    ngx_http_lines_identity_t *identity)
+{
+    ngx_str_t  *tenant, *user;
+
+    tenant = &identity->tenant;
+    user = &identity->user;
+
+    return result->tenant.len == tenant->len
+           && result->user.len == user->len
+           && (tenant->len == 0 || ngx_memcmp(result->tenant.data,
+                                              tenant->data, tenant->len) == 0)
+           && (user->len == 0 || ngx_memcmp(result->user.data, user->data,
+                                            user->len) == 0);
 }
 
 

@@ -102,6 +102,8 @@ extern ngx_str_t  ngx_http_lines_limit_outcomes[];
 typedef struct {
     ngx_http_lines_limit_t           *limit;
     ngx_str_t                         key;       /* the bucket's, in Redis */
+    ngx_str_t                         tenant;    /* who was counted */
+    ngx_str_t                         user;
     ngx_lines_rate_t                  rate;      /* that counted */
     ngx_http_lines_limit_outcome_e    outcome;
     ngx_uint_t                        remaining;
