@@ -94,6 +94,8 @@ typedef struct {
     ngx_str_t                  method;     /* "key", "clerk" */
     ngx_str_t                  failure;    /* a short word, or empty */
     const char                *challenge;  /* of a 401; NULL: "Bearer" */
+    ngx_uint_t                 cache;      /* what the lines_auth that it met
+                                              last says of caches */
     ngx_int_t                  rc;         /* as of ngx_http_lines_auth_done_pt;
                                               good once it is settled */
     unsigned                   settled:1;
@@ -121,6 +123,10 @@ struct ngx_http_lines_ctx_s {
     void                      *data;       /* the endpoint's own */
     void                      *auth;       /* auth/'s own */
     void                      *limit;      /* limit/'s own */
+    void                      *keyed;      /* the cache whose key has who asks:
+                                              r->cache at that time */
+    void                      *refused;    /* the cache that nothing was sent
+                                              from */
 
     ngx_msec_t                 redis_time; /* waited so far */
     ngx_msec_t                 redis_start;
@@ -134,9 +140,6 @@ struct ngx_http_lines_ctx_s {
     ngx_str_t                  page;       /* instead of nginx' own error
                                               page; empty: none, or sent */
     unsigned                   answered:1;
-    unsigned                   cache_refused:1;
-    unsigned                   early:1;    /* a variable of the identity was
-                                              read before it was settled */
 };
 
 

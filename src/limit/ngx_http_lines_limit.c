@@ -247,7 +247,7 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_uint_t wait)
 {
     ngx_str_t                       key;
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, late;
     ngx_http_lines_main_conf_t     *lmcf;
     ngx_http_lines_limit_result_t  *result;
 
@@ -259,13 +259,12 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     /* whoever else it became on the way is counted as well */
 
-    if (i < state->nresults
-        && !(limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY))
-    {
+    if (i < state->nresults && !state->results[i].late) {
         return NULL;
     }
 
-    if (ngx_http_lines_limit_key(r, ctx, limit, wait, &key) != NGX_OK) {
+    if (ngx_http_lines_limit_key(r, ctx, limit, wait, &key, &late) != NGX_OK)
+    {
         return NULL;
     }
 
@@ -299,6 +298,7 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     result->limit = limit;
     result->key = key;
     result->rate = limit->rate;
+    result->late = (late != 0);
 
     return result;
 }
