@@ -352,7 +352,6 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
     lmcf->tenant_plan = ngx_http_lines_variable_used(cf, "lines_tenant_plan");
 
     if (ngx_http_lines_special_init(cf) != NGX_OK
-        || ngx_http_lines_variables_init(cf) != NGX_OK
         || ngx_http_lines_access_init(cf) != NGX_OK
         || ngx_http_lines_limit_init(cf, lmcf) != NGX_OK
         || ngx_http_lines_limit_filter_init(cf) != NGX_OK

@@ -201,7 +201,10 @@ for my $name ('X-Tenant', 'x-tenant', 'X_Tenant', 'X-Tenant ', 'X-TENANT') {
     unlike $out, qr{\[warn\]}, 'internal: subrequests are checked, there is nothing to warn of';
 
     ($code, $out) = config('location /a/ { internal; lines_auth workspace; return 204; }');
-    unlike $out, qr{\[warn\]}, 'internal with return: nor here';
+    like $out, qr{\[warn\].*location "/a/".*"return"}, 'internal with return: error_page may lead there';
+
+    ($code, $out) = config('location /a/ { internal; lines_auth workspace; return 204; } location /b/ { auth_request /a/; }');
+    unlike $out, qr{\[warn\]}, 'but auth_request is checked before it';
 
     for (
         ['lines_auth nobody;',                   qr/invalid value "nobody" in "lines_auth"/],

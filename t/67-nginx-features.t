@@ -68,7 +68,7 @@ proxy_set_header X-Tenant \$lines_tenant;
 grpc_set_header X-Tenant \$lines_tenant;
 
 location /open/  { proxy_pass $url; }
-location /cache/ { lines_auth workspace; proxy_cache cache; add_header X-Cache \$upstream_cache_status; proxy_pass $url; }
+location /cache/ { lines_auth workspace; proxy_cache cache; proxy_cache_key "\$lines_tenant \$uri"; add_header X-Cache \$upstream_cache_status; proxy_pass $url; }
 location /gzip/  { lines_auth workspace; lines_rate_limit rate=1r/h burst=100 name=gzip; gzip on; gzip_proxied any; gzip_types text/plain text/html; proxy_pass $url; }
 location /authreq/ { lines_auth workspace; auth_request /check; auth_request_set \$who \$upstream_http_x_who; proxy_pass $url; }
 location /authdeny/ { lines_auth workspace; auth_request /deny; proxy_pass $url; }

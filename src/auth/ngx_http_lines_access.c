@@ -45,6 +45,11 @@ ngx_http_lines_access_init(ngx_conf_t *cf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
+    lmcf->auth_request = ngx_http_lines_find_module(cf,
+                                             "ngx_http_auth_request_module");
+
+    ngx_http_lines_access_asked(cf);
+
     if (!lmcf->auth) {
         return NGX_OK;
     }
@@ -52,8 +57,6 @@ ngx_http_lines_access_init(ngx_conf_t *cf)
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     lmcf->allow = ngx_http_lines_access_allow(cf);
-    lmcf->auth_request = ngx_http_lines_find_module(cf,
-                                             "ngx_http_auth_request_module");
 
     if (ngx_http_lines_access_insert(cf, lmcf) != NGX_OK) {
         return NGX_ERROR;
@@ -202,6 +205,10 @@ ngx_http_lines_access_located(ngx_http_request_t *r)
     ngx_http_core_loc_conf_t    *clcf;
     ngx_http_lines_loc_conf_t   *llcf;
     ngx_http_lines_main_conf_t  *lmcf;
+
+    /* a subrequest has the variables of its request, but another identity */
+
+    ngx_http_lines_forget_computed(r);
 
     llcf = ngx_http_lines_get_loc_conf(r);
 
@@ -353,6 +360,7 @@ ngx_http_lines_access_inherit(ngx_http_request_t *r,
                                               auth->methods, auth->stale))
         {
             ctx->identity = pctx->identity;
+            ngx_http_lines_forget_computed(r);
             return;
         }
     }
@@ -379,6 +387,7 @@ ngx_http_lines_access_judge(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx)
 
     llcf = ngx_http_lines_get_loc_conf(r);
     identity = &ctx->identity;
+    identity->cache = llcf->auth->cache;
 
     status = ngx_http_lines_access_status(identity, llcf->auth);
 
@@ -530,10 +539,6 @@ ngx_http_lines_access_tell(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         || (status == 0 && pctx->identity.settled
             && ngx_http_lines_access_status(&pctx->identity, pllcf->auth)))
     {
-        if (pctx->identity.settled) {
-            pctx->early = 1;
-        }
-
         pctx->identity = ctx->identity;
 
         ngx_http_lines_settle(pr, pctx, ctx->identity.rc);

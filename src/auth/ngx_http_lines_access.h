@@ -17,8 +17,9 @@
 
 
 typedef enum {
-    NGX_HTTP_LINES_CACHE_UNSAID = 0,
-    NGX_HTTP_LINES_CACHE_TENANT,   /* keys have the tenant; else no answer */
+    NGX_HTTP_LINES_CACHE_UNSAID = 0,  /* keys have the tenant; else nothing is
+                                         stored */
+    NGX_HTTP_LINES_CACHE_TENANT,      /* the same; else no answer */
     NGX_HTTP_LINES_CACHE_SHARED
 } ngx_http_lines_cache_e;
 
@@ -45,6 +46,15 @@ ngx_int_t ngx_http_lines_access_init(ngx_conf_t *cf);
 /* init_process */
 void ngx_http_lines_access_init_process(ngx_cycle_t *cycle,
     ngx_http_lines_main_conf_t *lmcf);
+
+/*
+ * Warns of what has a say before lines_auth, or none at all, unless (or if)
+ * auth_request asks the location.  The second is for every location that is
+ * merged, the first for postconfiguration.
+ */
+void ngx_http_lines_access_asked(ngx_conf_t *cf);
+ngx_int_t ngx_http_lines_access_doubt(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf, ngx_uint_t limits);
 
 /* caches: warns of those in a location; the filter that checks their keys */
 void ngx_http_lines_access_caches(ngx_conf_t *cf,

@@ -1,7 +1,7 @@
 
 /*
  * Caches behind lines_auth: nginx -t warns of each that nobody has spoken of;
- * cache=tenant is believed, and checked.
+ * what is said of them is checked when they are used.
  */
 
 #include <ngx_config.h>
@@ -12,7 +12,13 @@
 #include "ngx_http_lines_variables.h"
 
 
+/* seconds between two warnings of a worker about one location */
+#define NGX_HTTP_LINES_ACCESS_CACHE_WARNING  60
+
+
 static ngx_int_t ngx_http_lines_access_cached(ngx_http_request_t *r);
+static void ngx_http_lines_access_unstored(ngx_http_request_t *r,
+    ngx_http_lines_loc_conf_t *llcf, const char *what);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -45,9 +51,7 @@ ngx_http_lines_access_caches(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *conf,
         { "ngx_http_scgi_module", "scgi_cache" }
     };
 
-    if (conf->auth->cache != NGX_HTTP_LINES_CACHE_UNSAID
-        || conf->api || clcf->handler == NULL)
-    {
+    if (conf->api || clcf->handler == NULL) {
         return;
     }
 
@@ -61,16 +65,28 @@ ngx_http_lines_access_caches(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *conf,
 
         ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
 
-        if (ucf->cache != 1) {
+        if (ucf->store == 1
+            && conf->auth->cache != NGX_HTTP_LINES_CACHE_SHARED)
+        {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"%V_store\" behind "
+                          "\"lines_auth\": nothing is stored unless it says "
+                          "\"cache=shared\", where all tenants are sent the "
+                          "same", &clcf->name, &ucf->module);
+        }
+
+        if (ucf->cache != 1
+            || conf->auth->cache != NGX_HTTP_LINES_CACHE_UNSAID)
+        {
             continue;
         }
 
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "location \"%V\" has \"%s\" behind \"lines_auth\": "
-                      "unless its key has $lines_tenant, what one tenant was "
-                      "sent is sent to others; say in \"lines_auth\" "
-                      "\"cache=tenant\" where it has, \"cache=shared\" "
-                      "where that is meant", &clcf->name, caches[i][1]);
+                      "unless its key has $lines_tenant, nothing is stored; "
+                      "say in \"lines_auth\" \"cache=tenant\" where it has, "
+                      "\"cache=shared\" where all tenants are sent the same",
+                      &clcf->name, caches[i][1]);
     }
 
 #endif
@@ -78,71 +94,104 @@ ngx_http_lines_access_caches(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *conf,
 
 
 /*
- * cache=tenant: the cache's key, as it turned out for this request, has who
- * asks.  Else it is not known for whom the answer was made.
+ * A page that was made for somebody is stored, or sent from a cache, only
+ * where the cache's key, as it was made for this request, has who asks; or
+ * where pages are the same for all.  proxy_store has no key.  What says so is
+ * the location's lines_auth, or, without one, that by which it became known.
  */
 
 static ngx_int_t
 ngx_http_lines_access_cached(ngx_http_request_t *r)
 {
-#if (NGX_HTTP_CACHE)
-
-    ngx_str_t                  *key, *who;
-    ngx_uint_t                  i;
+    ngx_uint_t                  cache;
+    ngx_http_upstream_t        *u;
     ngx_http_lines_ctx_t       *ctx, *own;
     ngx_http_lines_loc_conf_t  *llcf;
 
-    llcf = ngx_http_lines_get_loc_conf(r);
+    ctx = ngx_http_lines_identity_ctx(r);
 
-    if (r->cache == NULL || llcf->auth == NULL
-        || llcf->auth->cache != NGX_HTTP_LINES_CACHE_TENANT)
-    {
+    /* who came in by address alone is nobody's tenant */
+
+    if (ctx == NULL || ngx_http_lines_identity_who(r) == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
-    ctx = ngx_http_lines_identity_ctx(r);
-    own = ngx_http_lines_get_ctx(r);
+    llcf = ngx_http_lines_get_loc_conf(r);
+    cache = llcf->auth ? llcf->auth->cache : ctx->identity.cache;
 
+    if (cache == NGX_HTTP_LINES_CACHE_SHARED) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    own = ngx_http_lines_get_ctx(r);
     if (own == NULL) {
         return NGX_ERROR;
     }
 
-    /* who came in by address alone is nobody's tenant; a refusal has no page */
+    u = r->upstream;
 
-    if (ctx == NULL || own->cache_refused) {
-        return ngx_http_next_header_filter(r);
-    }
+#if (NGX_HTTP_CACHE)
 
-    who = ctx->identity.tenant.len ? &ctx->identity.tenant
-                                   : &ctx->identity.user;
+    if (r->cache && r->cache != own->keyed && r->cache != own->refused
+        && cache == NGX_HTTP_LINES_CACHE_TENANT)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: \"lines_auth\" says \"cache=tenant\", but the "
+                      "cache's key has no $lines_tenant: nothing is sent");
 
-    if (who->len == 0) {
-        return ngx_http_next_header_filter(r);
-    }
+        /* what is sent instead has no page of it, nor headers, which may be
+           of another tenant, too */
 
-    key = r->cache->keys.elts;
+        own->refused = r->cache;
 
-    for (i = 0; i < r->cache->keys.nelts; i++) {
-        if (memmem(key[i].data, key[i].len, who->data, who->len)) {
-            return ngx_http_next_header_filter(r);
+        if (u) {
+            u->cacheable = 0;
         }
+
+        ngx_http_clean_header(r);
+
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "lines: \"lines_auth\" says \"cache=tenant\", but the "
-                  "cache's key has no $lines_tenant: nothing is sent");
-
-    own->cache_refused = 1;
-
-    /* headers may be of another tenant, too */
-
-    ngx_http_clean_header(r);
-
-    return NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-#else
-
-    return ngx_http_next_header_filter(r);
+    if (u && u->cacheable && r->cache && r->cache != own->keyed) {
+        u->cacheable = 0;
+        ngx_http_lines_access_unstored(r, llcf, "cache");
+    }
 
 #endif
+
+    if (u && u->store) {
+        u->store = 0;
+        ngx_http_lines_access_unstored(r, llcf, "store");
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static void
+ngx_http_lines_access_unstored(ngx_http_request_t *r,
+    ngx_http_lines_loc_conf_t *llcf, const char *what)
+{
+    ngx_str_t                 *module;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (llcf->cache_warned
+        && ngx_time() - llcf->cache_warned
+           < NGX_HTTP_LINES_ACCESS_CACHE_WARNING)
+    {
+        return;
+    }
+
+    llcf->cache_warned = ngx_time();
+
+    module = &r->upstream->conf->module;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: location \"%V\" has \"%V_%s\", but nothing there "
+                  "tells tenants apart: a page was not stored; put "
+                  "$lines_tenant into \"%V_cache_key\", or say \"cache=shared\""
+                  " in the \"lines_auth\" that lets them in",
+                  &clcf->name, module, what, module);
 }

@@ -13,6 +13,16 @@
 #define NGX_HTTP_LINES_AUTH_STALE  60
 
 
+/* a location with limits, or else with return behind lines_auth */
+
+typedef struct {
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t                 limits;     /* flag */
+} ngx_http_lines_doubt_t;
+
+
+static void ngx_http_lines_access_unprotected(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
 static ngx_uint_t ngx_http_lines_access_rewrites(ngx_conf_t *cf,
     ngx_http_core_loc_conf_t *clcf);
 
@@ -154,17 +164,105 @@ ngx_http_lines_access_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
         return NGX_CONF_OK;
     }
 
-    /* an internal location is there for subrequests, which are checked
-       before them */
-
-    if (clcf->internal != 1 && ngx_http_lines_access_rewrites(cf, clcf)) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"lines_auth\" together with "
-                      "\"return\" or \"rewrite\", which run before it and "
-                      "are not protected", &clcf->name);
+    if (!ngx_http_lines_access_rewrites(cf, clcf)) {
+        return NGX_CONF_OK;
     }
 
+    /* subrequests are checked before them */
+
+    if (clcf->internal == 1) {
+        return ngx_http_lines_access_doubt(cf, clcf, 0) == NGX_OK
+               ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    ngx_http_lines_access_unprotected(cf, clcf);
+
     return NGX_CONF_OK;
+}
+
+
+static void
+ngx_http_lines_access_unprotected(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "location \"%V\" has \"lines_auth\" together with "
+                  "\"return\" or \"rewrite\", which run before it and "
+                  "are not protected", &clcf->name);
+}
+
+
+ngx_int_t
+ngx_http_lines_access_doubt(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf,
+    ngx_uint_t limits)
+{
+    ngx_http_lines_doubt_t      *doubt;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->doubts == NULL) {
+        lmcf->doubts = ngx_array_create(cf->temp_pool, 4,
+                                        sizeof(ngx_http_lines_doubt_t));
+        if (lmcf->doubts == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    doubt = ngx_array_push(lmcf->doubts);
+    if (doubt == NULL) {
+        return NGX_ERROR;
+    }
+
+    doubt->clcf = clcf;
+    doubt->limits = limits;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_lines_access_asked(ngx_conf_t *cf)
+{
+    ngx_str_t                   *uri;
+    ngx_uint_t                   i, n;
+    ngx_http_lines_doubt_t      *doubt;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    doubt = lmcf->doubts ? lmcf->doubts->elts : NULL;
+    uri = lmcf->asked ? lmcf->asked->elts : NULL;
+
+    for (i = 0; doubt && i < lmcf->doubts->nelts; i++) {
+
+        for (n = 0; uri && n < lmcf->asked->nelts; n++) {
+            if (uri[n].len == doubt[i].clcf->name.len
+                && ngx_strncmp(uri[n].data, doubt[i].clcf->name.data,
+                               uri[n].len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (uri && n < lmcf->asked->nelts) {
+
+            if (doubt[i].limits) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "location \"%V\" has \"lines_rate_limit\", but "
+                              "is asked by \"auth_request\": subrequests are "
+                              "not counted; it belongs into the location "
+                              "that asks", &doubt[i].clcf->name);
+            }
+
+        } else if (!doubt[i].limits) {
+            ngx_http_lines_access_unprotected(cf, doubt[i].clcf);
+        }
+    }
+
+    lmcf->doubts = NULL;
+    lmcf->asked = NULL;
 }
 
 

@@ -67,12 +67,6 @@ ngx_http_lines_authenticate(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     lmcf = ngx_http_lines_get_main_conf(r);
 
-    /* what was computed from another identity is no longer so */
-
-    if (ctx->identity.settled) {
-        ctx->early = 1;
-    }
-
     ngx_memzero(&ctx->identity, sizeof(ngx_http_lines_identity_t));
 
     rules = &ctx->identity.rules;
@@ -190,10 +184,7 @@ ngx_http_lines_settle(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ctx->identity.settled = 1;
     ctx->identity.rc = rc;
 
-    if (ctx->early) {
-        ctx->early = 0;
-        ngx_http_lines_forget_computed(r);
-    }
+    ngx_http_lines_forget_computed(r);
 }
 
 

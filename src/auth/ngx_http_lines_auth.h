@@ -39,8 +39,7 @@ ngx_int_t ngx_http_lines_authenticate(ngx_http_request_t *r,
 
 
 /*
- * Who asks is found out: rc as above.  Every done calls it first.  What was
- * computed from variables of an identity before is forgotten.
+ * Who asks is found out: rc as above.  Every done calls it first.
  */
 
 void ngx_http_lines_settle(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,

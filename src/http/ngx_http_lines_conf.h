@@ -67,11 +67,13 @@ typedef struct {
     ngx_http_handler_pt               allow;
     ngx_module_t                     *auth_request;
 
-    /* variables: the handlers of those that others are computed from; where
-       the access phase begins; room to take back what a try has cached */
-    ngx_http_get_variable_pt          computed[2];
+    /* at configuration: the URIs that auth_request asks, ngx_str_t; locations
+       that may be wrong, ngx_http_lines_doubt_t */
+    ngx_array_t                      *asked;
+    ngx_array_t                      *doubts;
+
+    /* variables: where the access phase begins */
     ngx_int_t                         access_phase;
-    ngx_http_variable_value_t        *saved;
 
     ngx_uint_t                        used;         /* flag: some location
                                                        needs Redis */
@@ -106,6 +108,7 @@ typedef struct {
                                                        of ours answers */
     ngx_http_lines_clerk_conf_t      *clerk;
     ngx_array_t                      *limits;
+    time_t                            cache_warned; /* of this worker */
     ngx_http_lines_deprecated_t      *deprecated;   /* endpoints; NULL: as by
                                                        default */
 } ngx_http_lines_loc_conf_t;

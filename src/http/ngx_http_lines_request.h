@@ -103,6 +103,8 @@ typedef struct {
     ngx_str_t                  method;     /* "key", "clerk" */
     ngx_str_t                  failure;    /* a short word, or empty */
     const char                *challenge;  /* of a 401; NULL: "Bearer" */
+    ngx_uint_t                 cache;      /* what the lines_auth that it met
+                                              last says of caches */
     ngx_int_t                  rc;         /* as of ngx_http_lines_auth_done_pt;
                                               good once it is settled */
     unsigned                   settled:1;
@@ -135,6 +137,10 @@ struct ngx_http_lines_ctx_s {
     ngx_http_request_t        *asked;      /* what auth_request made, where
                                               nobody could tell */
     void                      *limit;      /* limit/'s own */
+    void                      *keyed;      /* the cache whose key has who asks:
+                                              r->cache at that time */
+    void                      *refused;    /* the cache that nothing was sent
+                                              from */
 
     ngx_msec_t                 redis_time; /* waited so far */
     ngx_msec_t                 redis_start;
@@ -150,9 +156,6 @@ struct ngx_http_lines_ctx_s {
     unsigned                   answered:1;
     unsigned                   met_api:1;  /* it came to an API's location */
     unsigned                   drop_page:1; /* of nginx' own: it goes nowhere */
-    unsigned                   cache_refused:1;
-    unsigned                   early:1;    /* a variable of the identity was
-                                              read before it was settled */
 };
 
 

@@ -6,6 +6,23 @@
 #include "ngx_http_lines_variables.h"
 
 
+/* a cacheable variable of whatever module, as it was before we watched it */
+
+typedef struct {
+    ngx_http_get_variable_pt    handler;
+    uintptr_t                   data;
+    ngx_uint_t                  index;
+} ngx_http_lines_watched_t;
+
+
+/* auth_request's own are private to it, but begin so */
+
+typedef struct {
+    ngx_str_t                   uri;
+    ngx_array_t                *vars;      /* each begins with its index */
+} ngx_http_lines_asks_t;
+
+
 /* those of the identity come first */
 
 #define NGX_HTTP_LINES_IDENTITY_VARIABLES  6
@@ -14,8 +31,12 @@
 #define NGX_HTTP_LINES_VARIABLE_WARNING    60
 
 
-static ngx_http_get_variable_pt ngx_http_lines_computed(ngx_conf_t *cf,
-    const char *module, const char *directive);
+static ngx_int_t ngx_http_lines_variable_watched(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_uint_t ngx_http_lines_variable_awaited(ngx_uint_t index);
+static void ngx_http_lines_variable_unset(ngx_http_request_t *r);
+static void ngx_http_lines_variable_keyed(ngx_http_request_t *r,
+    ngx_str_t *value);
 static ngx_http_lines_identity_t *ngx_http_lines_variable_identity(
     ngx_http_request_t *r, ngx_uint_t n);
 static void ngx_http_lines_variable_early(ngx_http_request_t *r,
@@ -88,12 +109,16 @@ static size_t  ngx_http_lines_identity_fields[] = {
 };
 
 
-/* of this worker: when it last warned; a try runs, and has met an identity */
+/*
+ * Of this worker: when it last warned; how often one of the identity was read;
+ * a try runs; the variables that auth_request sets where it runs, or NULL.
+ */
 
-static time_t      ngx_http_lines_variable_warned[
+static time_t        ngx_http_lines_variable_warned[
                                           NGX_HTTP_LINES_IDENTITY_VARIABLES];
-static ngx_uint_t  ngx_http_lines_variable_trying;
-static ngx_uint_t  ngx_http_lines_variable_met;
+static ngx_uint_t    ngx_http_lines_variable_reads;
+static ngx_uint_t    ngx_http_lines_variable_trying;
+static ngx_array_t  *ngx_http_lines_variable_asked;
 
 
 ngx_int_t
@@ -116,126 +141,14 @@ ngx_http_lines_add_variables(ngx_conf_t *cf)
 
 
 ngx_int_t
-ngx_http_lines_variables_init(ngx_conf_t *cf)
-{
-    ngx_uint_t                   i;
-    ngx_http_lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    for (i = 0; i < NGX_HTTP_LINES_IDENTITY_VARIABLES; i++) {
-        if (ngx_http_lines_variable_used(cf,
-                         (char *) ngx_http_lines_variables[i].name.data))
-        {
-            break;
-        }
-    }
-
-    if (i == NGX_HTTP_LINES_IDENTITY_VARIABLES) {
-        return NGX_OK;
-    }
-
-    lmcf->computed[0] = ngx_http_lines_computed(cf, "ngx_http_map_module",
-                                                "map");
-    lmcf->computed[1] = ngx_http_lines_computed(cf,
-                                               "ngx_http_split_clients_module",
-                                               "split_clients");
-    return NGX_OK;
-}
-
-
-/*
- * The handlers of such variables are private to their modules.  An empty
- * block of the directive, made here, gets a variable with that handler.
- */
-
-static ngx_http_get_variable_pt
-ngx_http_lines_computed(ngx_conf_t *cf, const char *module,
-    const char *directive)
-{
-    char                 *rv;
-    u_char                end[] = "}";
-    ngx_buf_t             b;
-    ngx_str_t            *value, name;
-    ngx_conf_t            block;
-    ngx_array_t           args;
-    ngx_command_t        *cmd;
-    ngx_module_t         *m;
-    ngx_conf_file_t       file;
-    ngx_http_variable_t  *var;
-
-    m = ngx_http_lines_find_module(cf, module);
-
-    if (m == NULL) {
-        return NULL;
-    }
-
-    for (cmd = m->commands; cmd->name.len; cmd++) {
-        if (ngx_http_lines_is(&cmd->name, directive)) {
-            break;
-        }
-    }
-
-    if (cmd->name.len == 0
-        || ngx_array_init(&args, cf->temp_pool, 3, sizeof(ngx_str_t))
-           != NGX_OK)
-    {
-        return NULL;
-    }
-
-    name.len = sizeof("lines_computed_by_") - 1 + cmd->name.len;
-    name.data = ngx_pnalloc(cf->pool, name.len + 2);
-    value = ngx_array_push_n(&args, 3);
-
-    if (name.data == NULL || value == NULL) {
-        return NULL;
-    }
-
-    (void) ngx_sprintf(name.data, "$lines_computed_by_%V%Z", &cmd->name);
-
-    value[0] = cmd->name;
-    ngx_str_set(&value[1], "nothing");
-    value[2].data = name.data;
-    value[2].len = name.len + 1;
-
-    ngx_memzero(&b, sizeof(ngx_buf_t));
-    b.start = end;
-    b.pos = end;
-    b.last = end + 1;
-    b.end = b.last;
-
-    /* no file is read: the block ends in the buffer; any number but -1 will
-       do as the descriptor */
-
-    ngx_memzero(&file, sizeof(ngx_conf_file_t));
-    file.file.name = cmd->name;
-    file.buffer = &b;
-    file.line = 1;
-
-    block = *cf;
-    block.args = &args;
-    block.conf_file = &file;
-
-    rv = cmd->set(&block, cmd, ngx_http_conf_get_module_main_conf(cf, (*m)));
-
-    if (rv != NGX_CONF_OK) {
-        return NULL;
-    }
-
-    name.data++;
-
-    var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_CHANGEABLE);
-
-    return var ? var->get_handler : NULL;
-}
-
-
-ngx_int_t
 ngx_http_lines_variables_init_process(ngx_cycle_t *cycle,
     ngx_http_lines_main_conf_t *lmcf)
 {
     ngx_int_t                   i;
+    ngx_uint_t                  n;
+    ngx_http_variable_t        *v;
     ngx_http_phase_handler_t   *ph;
+    ngx_http_lines_watched_t   *w;
     ngx_http_core_main_conf_t  *cmcf;
 
     cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
@@ -250,32 +163,163 @@ ngx_http_lines_variables_init_process(ngx_cycle_t *cycle,
 
     lmcf->access_phase = i;
 
-    lmcf->saved = ngx_palloc(cycle->pool, (cmcf->variables.nelts + 1)
-                                          * sizeof(ngx_http_variable_value_t));
+    w = ngx_palloc(cycle->pool, (cmcf->variables.nelts + 1)
+                                * sizeof(ngx_http_lines_watched_t));
+    if (w == NULL) {
+        return NGX_ERROR;
+    }
 
-    return lmcf->saved ? NGX_OK : NGX_ERROR;
+    v = cmcf->variables.elts;
+
+    for (n = 0; n < cmcf->variables.nelts; n++) {
+
+        if (v[n].get_handler == NULL
+            || (v[n].flags & NGX_HTTP_VAR_NOCACHEABLE))
+        {
+            continue;
+        }
+
+        w[n].handler = v[n].get_handler;
+        w[n].data = v[n].data;
+        w[n].index = n;
+
+        v[n].get_handler = ngx_http_lines_variable_watched;
+        v[n].data = (uintptr_t) &w[n];
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A value that was made from an identity, by map, js_set or whatever else, is
+ * good for that identity: nginx, which would keep it for the whole request,
+ * computes it whenever it is read.
+ */
+
+static ngx_int_t
+ngx_http_lines_variable_watched(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_lines_watched_t *w = (ngx_http_lines_watched_t *) data;
+
+    ngx_int_t              rc;
+    ngx_uint_t             reads;
+#if (NGX_HTTP_CACHE)
+    void                  *keyed;
+    ngx_str_t             *who;
+    ngx_http_lines_ctx_t  *ctx;
+
+    ctx = r->cache ? ngx_http_lines_find_ctx(r) : NULL;
+    keyed = ctx ? ctx->keyed : NULL;
+#endif
+
+    reads = ngx_http_lines_variable_reads;
+
+    rc = w->handler(r, v, w->data);
+
+    if (ngx_http_lines_variable_awaited(w->index)) {
+
+        /* it is read where it is not set yet, and kept once it is */
+
+        ngx_http_lines_variable_reads++;
+        return rc;
+    }
+
+    if (ngx_http_lines_variable_reads == reads) {
+        return rc;
+    }
+
+    v->no_cacheable = 1;
+
+#if (NGX_HTTP_CACHE)
+
+    ctx = r->cache ? ngx_http_lines_find_ctx(r) : NULL;
+
+    if (ctx && ctx->keyed == r->cache && keyed != r->cache) {
+
+        /* a key has who asks only if what was made of it still has */
+
+        who = ngx_http_lines_identity_who(r);
+
+        if (rc != NGX_OK || !v->valid || who == NULL
+            || memmem(v->data, v->len, who->data, who->len) == NULL)
+        {
+            ctx->keyed = keyed;
+        }
+    }
+
+#endif
+
+    return rc;
+}
+
+
+/* flag: a try runs, and auth_request will set the variable */
+
+static ngx_uint_t
+ngx_http_lines_variable_awaited(ngx_uint_t index)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+
+    if (ngx_http_lines_variable_asked == NULL) {
+        return 0;
+    }
+
+    p = ngx_http_lines_variable_asked->elts;
+
+    for (i = 0; i < ngx_http_lines_variable_asked->nelts; i++) {
+
+        if (*(ngx_int_t *) p == (ngx_int_t) index) {
+            return 1;
+        }
+
+        p += ngx_http_lines_variable_asked->size;
+    }
+
+    return 0;
+}
+
+
+/* that they were not set is forgotten, so that each try meets it */
+
+static void
+ngx_http_lines_variable_unset(ngx_http_request_t *r)
+{
+    u_char                     *p;
+    ngx_uint_t                  i;
+    ngx_http_variable_value_t  *v;
+
+    if (ngx_http_lines_variable_asked == NULL) {
+        return;
+    }
+
+    p = ngx_http_lines_variable_asked->elts;
+
+    for (i = 0; i < ngx_http_lines_variable_asked->nelts; i++) {
+        v = &r->variables[*(ngx_int_t *) p];
+
+        if (!v->valid) {
+            v->not_found = 0;
+        }
+
+        p += ngx_http_lines_variable_asked->size;
+    }
 }
 
 
 void
 ngx_http_lines_forget_computed(ngx_http_request_t *r)
 {
-    ngx_uint_t                   i;
-    ngx_http_variable_t         *v;
-    ngx_http_core_main_conf_t   *cmcf;
-    ngx_http_lines_main_conf_t  *lmcf;
+    ngx_uint_t                  i;
+    ngx_http_core_main_conf_t  *cmcf;
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-    lmcf = ngx_http_lines_get_main_conf(r);
-
-    v = cmcf->variables.elts;
 
     for (i = 0; i < cmcf->variables.nelts; i++) {
 
-        if (v[i].get_handler
-            && (v[i].get_handler == lmcf->computed[0]
-                || v[i].get_handler == lmcf->computed[1]))
-        {
+        if (r->variables[i].no_cacheable) {
             r->variables[i].valid = 0;
             r->variables[i].not_found = 0;
         }
@@ -285,41 +329,58 @@ ngx_http_lines_forget_computed(ngx_http_request_t *r)
 
 ngx_int_t
 ngx_http_lines_try_value(ngx_http_request_t *r, ngx_http_complex_value_t *cv,
-    ngx_str_t *value)
+    ngx_uint_t wait, ngx_str_t *value, ngx_uint_t *late)
 {
-    size_t                       size;
     ngx_int_t                    rc;
+    ngx_uint_t                   reads, *index;
     ngx_http_lines_ctx_t        *ctx;
-    ngx_http_core_main_conf_t   *cmcf;
+    ngx_http_lines_asks_t       *asks;
     ngx_http_lines_main_conf_t  *lmcf;
 
+    lmcf = ngx_http_lines_get_main_conf(r);
     ctx = ngx_http_lines_find_ctx(r);
 
     if (ctx && ctx->identity.settled) {
-        return ngx_http_complex_value(r, cv, value);
+        wait = 0;
     }
 
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-    lmcf = ngx_http_lines_get_main_conf(r);
+    reads = ngx_http_lines_variable_reads;
 
-    size = cmcf->variables.nelts * sizeof(ngx_http_variable_value_t);
+    if (wait) {
+        ngx_http_lines_variable_trying = 1;
 
-    ngx_memcpy(lmcf->saved, r->variables, size);
+        if (lmcf->auth_request) {
+            asks = ngx_http_get_module_loc_conf(r, (*lmcf->auth_request));
 
-    ngx_http_lines_variable_trying = 1;
-    ngx_http_lines_variable_met = 0;
+            if (asks->uri.len) {
+                ngx_http_lines_variable_asked = asks->vars;
+            }
+        }
+
+        ngx_http_lines_variable_unset(r);
+
+        for (index = cv->flushes; index && *index != (ngx_uint_t) -1; index++)
+        {
+            ngx_http_lines_variable_reads +=
+                                       ngx_http_lines_variable_awaited(*index);
+        }
+    }
 
     rc = ngx_http_complex_value(r, cv, value);
 
-    ngx_http_lines_variable_trying = 0;
+    ngx_http_lines_variable_unset(r);
 
-    if (!ngx_http_lines_variable_met) {
-        return rc;
+    ngx_http_lines_variable_trying = 0;
+    ngx_http_lines_variable_asked = NULL;
+
+    *late = (ngx_http_lines_variable_reads != reads);
+
+    if (wait && *late) {
+        ngx_http_lines_forget_computed(r);
+        return NGX_DECLINED;
     }
 
-    ngx_memcpy(r->variables, lmcf->saved, size);
-
-    return NGX_DECLINED;
+    return rc;
 }
 
 
@@ -415,6 +476,25 @@ ngx_http_lines_identity_ctx(ngx_http_request_t *r)
 }
 
 
+ngx_str_t *
+ngx_http_lines_identity_who(ngx_http_request_t *r)
+{
+    ngx_str_t             *who;
+    ngx_http_lines_ctx_t  *ctx;
+
+    ctx = ngx_http_lines_identity_ctx(r);
+
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    who = ctx->identity.tenant.len ? &ctx->identity.tenant
+                                   : &ctx->identity.user;
+
+    return who->len ? who : NULL;
+}
+
+
 /* NULL where nothing is known; n is that of the variable */
 
 static ngx_http_lines_identity_t *
@@ -422,15 +502,13 @@ ngx_http_lines_variable_identity(ngx_http_request_t *r, ngx_uint_t n)
 {
     ngx_http_lines_ctx_t  *ctx;
 
+    ngx_http_lines_variable_reads++;
+
     ctx = ngx_http_lines_identity_ctx(r);
 
-    if ((ctx == NULL || !ctx->identity.settled) && r == r->main) {
-
-        if (ngx_http_lines_variable_trying) {
-            ngx_http_lines_variable_met = 1;
-            return NULL;
-        }
-
+    if ((ctx == NULL || !ctx->identity.settled) && r == r->main
+        && !ngx_http_lines_variable_trying)
+    {
         ngx_http_lines_variable_early(r, n);
     }
 
@@ -443,19 +521,12 @@ ngx_http_lines_variable_identity(ngx_http_request_t *r, ngx_uint_t n)
 static void
 ngx_http_lines_variable_early(ngx_http_request_t *r, ngx_uint_t n)
 {
-    ngx_http_lines_ctx_t        *ctx;
     ngx_http_lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_lines_get_main_conf(r);
 
     if (r->phase_handler >= lmcf->access_phase || r->headers_out.status) {
         return;
-    }
-
-    ctx = ngx_http_lines_get_ctx(r);
-
-    if (ctx) {
-        ctx->early = 1;
     }
 
     if (ngx_http_lines_variable_warned[n]
@@ -471,7 +542,7 @@ ngx_http_lines_variable_early(ngx_http_request_t *r, ngx_uint_t n)
                   "lines: \"$%V\" was read before authentication, when it is "
                   "empty: \"set\", \"if\", \"rewrite\", \"limit_req\" and "
                   "\"limit_conn\" run before it; use \"lines_rate_limit\" for "
-                  "limits, and \"volatile\" in a \"map\"",
+                  "limits",
                   &ngx_http_lines_variables[n].name);
 }
 
@@ -480,14 +551,52 @@ static ngx_int_t
 ngx_http_lines_variable_identity_text(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    ngx_str_t                  *value;
     ngx_http_lines_identity_t  *identity;
 
     identity = ngx_http_lines_variable_identity(r, data);
 
-    return ngx_http_lines_variable_str(v, identity
-                         ? (ngx_str_t *) ((u_char *) identity
-                                   + ngx_http_lines_identity_fields[data])
-                         : NULL);
+    if (identity == NULL) {
+        return ngx_http_lines_variable_str(v, NULL);
+    }
+
+    value = (ngx_str_t *) ((u_char *) identity
+                           + ngx_http_lines_identity_fields[data]);
+
+    ngx_http_lines_variable_keyed(r, value);
+
+    return ngx_http_lines_variable_str(v, value);
+}
+
+
+/*
+ * A cache's key is being made from the time there is a cache, with a first
+ * part of its key, until the key's place in the file's header is known.  What
+ * is read by then goes into the key; what stands in its text besides, the
+ * client may have written.
+ */
+
+static void
+ngx_http_lines_variable_keyed(ngx_http_request_t *r, ngx_str_t *value)
+{
+#if (NGX_HTTP_CACHE)
+
+    ngx_http_lines_ctx_t  *ctx;
+
+    if (r->cache == NULL || r->cache->keys.nelts == 0
+        || r->cache->header_start || value->len == 0
+        || value != ngx_http_lines_identity_who(r))
+    {
+        return;
+    }
+
+    ctx = ngx_http_lines_get_ctx(r);
+
+    if (ctx) {
+        ctx->keyed = r->cache;
+    }
+
+#endif
 }
 
 

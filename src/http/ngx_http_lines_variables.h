@@ -4,10 +4,11 @@
  * authenticated itself has an identity of its own; any other sees that of its
  * parent.  None is cacheable: they change while a request goes on.
  *
- * An identity is not known before authentication.  What nginx computes from
- * it by then, by map or split_clients, it would keep for the whole request:
- * it is forgotten once the identity is settled.  What reads it by then gets
- * nothing, and a warning says so.
+ * An identity is not known before authentication, and may be another one after
+ * an internal redirect, or in a subrequest.  What is computed from it, by map,
+ * js_set and the like, is not cacheable either: it is computed whenever it is
+ * read.  What reads it before authentication gets nothing, and a warning says
+ * so.
  *
  *   $lines_tenant         w:ID or a:ID; empty before or without authentication
  *   $lines_tenant_plan    its plan
@@ -31,11 +32,8 @@
 /* preconfiguration */
 ngx_int_t ngx_http_lines_add_variables(ngx_conf_t *cf);
 
-/*
- * postconfiguration: finds out which variables nginx computes from others.
- * init_process: where authentication stands among the phases.
- */
-ngx_int_t ngx_http_lines_variables_init(ngx_conf_t *cf);
+/* init_process: watches all variables that nginx caches; finds out where
+   authentication stands among the phases */
 ngx_int_t ngx_http_lines_variables_init_process(ngx_cycle_t *cycle,
     ngx_http_lines_main_conf_t *lmcf);
 
@@ -43,16 +41,22 @@ ngx_int_t ngx_http_lines_variables_init_process(ngx_cycle_t *cycle,
    where the module has met neither */
 ngx_http_lines_ctx_t *ngx_http_lines_identity_ctx(ngx_http_request_t *r);
 
-/* whatever was computed from others so far is computed anew */
+/* the tenant of that identity, or without one the user; NULL: nobody */
+ngx_str_t *ngx_http_lines_identity_who(ngx_http_request_t *r);
+
+/* for those that read a variable without regard to its cacheability: call it
+   wherever the identity is another one than before */
 void ngx_http_lines_forget_computed(ngx_http_request_t *r);
 
 /*
- * As ngx_http_complex_value(), for who can wait: NGX_DECLINED where the value
- * depends on an identity that is not settled.  Then nothing has been cached,
- * and nobody is warned.
+ * As ngx_http_complex_value().  late: flag, the value depends on an identity,
+ * or on what auth_request sets.  wait: flag, for who can wait: NGX_DECLINED
+ * where the value is late, and the identity is not settled; then nothing has
+ * been cached, and nobody is warned.
  */
 ngx_int_t ngx_http_lines_try_value(ngx_http_request_t *r,
-    ngx_http_complex_value_t *cv, ngx_str_t *value);
+    ngx_http_complex_value_t *cv, ngx_uint_t wait, ngx_str_t *value,
+    ngx_uint_t *late);
 
 /* flag, at configuration: it names a variable of the identity */
 ngx_uint_t ngx_http_lines_names_identity(ngx_conf_t *cf,

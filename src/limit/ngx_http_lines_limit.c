@@ -250,7 +250,7 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_uint_t wait)
 {
     ngx_str_t                       key;
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, late;
     ngx_http_lines_main_conf_t     *lmcf;
     ngx_http_lines_limit_result_t  *result;
 
@@ -264,13 +264,14 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
 
     if (i < state->nresults
         && !(limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY)
-        && (!limit->identity
+        && (!state->results[i].late
             || ngx_http_lines_limit_same(&state->results[i], &ctx->identity)))
     {
         return NULL;
     }
 
-    if (ngx_http_lines_limit_key(r, ctx, limit, wait, &key) != NGX_OK) {
+    if (ngx_http_lines_limit_key(r, ctx, limit, wait, &key, &late) != NGX_OK)
+    {
         return NULL;
     }
 
@@ -306,6 +307,7 @@ ngx_http_lines_limit_add(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     result->tenant = ctx->identity.tenant;
     result->user = ctx->identity.user;
     result->rate = limit->rate;
+    result->late = (late != 0);
 
     return result;
 }

@@ -111,6 +111,7 @@ typedef struct {
     ngx_msec_t                        retry;
     unsigned                          pending:1;
     unsigned                          known:1;   /* remaining is */
+    unsigned                          late:1;    /* key depends on who asks */
     unsigned                          took:1;    /* a token, from Redis */
     unsigned                          took_local:1;
 } ngx_http_lines_limit_result_t;
@@ -168,11 +169,11 @@ ngx_int_t ngx_http_lines_limit_identity(ngx_http_request_t *r,
 /*
  * The key of a request's bucket; NGX_DECLINED: there is nothing to count by,
  * at least not yet.  wait: flag, authentication may come, and what depends on
- * it is left for then.
+ * it is left for then.  late: flag, it depends on who asks.
  */
 ngx_int_t ngx_http_lines_limit_key(ngx_http_request_t *r,
     ngx_http_lines_ctx_t *ctx, ngx_http_lines_limit_t *limit, ngx_uint_t wait,
-    ngx_str_t *key);
+    ngx_str_t *key, ngx_uint_t *late);
 
 /*
  * The arguments of gcra.lua for a limit and a bucket's key, from the pool; the

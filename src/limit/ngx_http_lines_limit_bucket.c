@@ -18,7 +18,8 @@ static ngx_int_t ngx_http_lines_limit_whose(ngx_http_request_t *r,
 
 ngx_int_t
 ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
-    ngx_http_lines_limit_t *limit, ngx_uint_t wait, ngx_str_t *key)
+    ngx_http_lines_limit_t *limit, ngx_uint_t wait, ngx_str_t *key,
+    ngx_uint_t *late)
 {
     u_char                      hex[NGX_LINES_SHA256_LEN * 2];
     ngx_str_t                   value;
@@ -26,6 +27,7 @@ ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     ngx_http_lines_identity_t  *identity;
 
     identity = &ctx->identity;
+    *late = limit->kind & NGX_HTTP_LINES_LIMIT_IDENTITY;
 
     switch (limit->kind) {
 
@@ -66,8 +68,7 @@ ngx_http_lines_limit_key(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
         break;
     }
 
-    rc = wait ? ngx_http_lines_try_value(r, limit->variable, &value)
-              : ngx_http_complex_value(r, limit->variable, &value);
+    rc = ngx_http_lines_try_value(r, limit->variable, wait, &value, late);
 
     if (rc != NGX_OK || value.len == 0
         || ngx_lines_sha256_hex(&value, hex) != NGX_OK)

@@ -12,6 +12,7 @@
 
 #include "ngx_http_lines_limit.h"
 #include "ngx_http_lines_variables.h"
+#include "ngx_http_lines_access.h"
 
 
 static ngx_int_t ngx_http_lines_limit_param(ngx_conf_t *cf,
@@ -24,7 +25,7 @@ static ngx_http_lines_limit_t *ngx_http_lines_limit_register(ngx_conf_t *cf,
     ngx_http_lines_limit_t *limit);
 static ngx_uint_t ngx_http_lines_limit_same(ngx_http_lines_limit_t *a,
     ngx_http_lines_limit_t *b);
-static ngx_uint_t ngx_http_lines_limit_asks(ngx_conf_t *cf);
+static ngx_int_t ngx_http_lines_limit_asks(ngx_conf_t *cf, ngx_uint_t *asks);
 static ngx_uint_t ngx_http_lines_limit_arg(ngx_str_t *value,
     const char *name, ngx_str_t *arg);
 static ngx_uint_t ngx_http_lines_limit_is(ngx_str_t *value,
@@ -410,24 +411,57 @@ ngx_http_lines_limit_same(ngx_http_lines_limit_t *a,
 
 /*
  * Flag: auth_request may find out who asks.  Its structure is private to its
- * module, but begins with the URI.
+ * module, but begins with the URI.  All URIs are remembered.
  */
 
-static ngx_uint_t
-ngx_http_lines_limit_asks(ngx_conf_t *cf)
+static ngx_int_t
+ngx_http_lines_limit_asks(ngx_conf_t *cf, ngx_uint_t *asks)
 {
-    ngx_str_t     *uri;
-    ngx_module_t  *module;
+    ngx_str_t                   *uri, *asked;
+    ngx_module_t                *module;
+    ngx_http_lines_main_conf_t  *lmcf;
+
+    *asks = 0;
 
     module = ngx_http_lines_find_module(cf, "ngx_http_auth_request_module");
 
     if (module == NULL) {
-        return 0;
+        return NGX_OK;
     }
 
     uri = ngx_http_conf_get_module_loc_conf(cf, (*module));
 
-    return uri->len != 0;
+    if (uri->len == 0) {
+        return NGX_OK;
+    }
+
+    *asks = 1;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->asked == NULL) {
+        lmcf->asked = ngx_array_create(cf->temp_pool, 4, sizeof(ngx_str_t));
+        if (lmcf->asked == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    asked = lmcf->asked->nelts ? lmcf->asked->elts : NULL;
+
+    /* most locations have it from the server around */
+
+    if (asked && asked[lmcf->asked->nelts - 1].data == uri->data) {
+        return NGX_OK;
+    }
+
+    asked = ngx_array_push(lmcf->asked);
+    if (asked == NULL) {
+        return NGX_ERROR;
+    }
+
+    *asked = *uri;
+
+    return NGX_OK;
 }
 
 
@@ -435,9 +469,13 @@ char *
 ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
     ngx_http_lines_loc_conf_t *conf)
 {
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, asks;
     ngx_http_core_loc_conf_t   *clcf;
     ngx_http_lines_limit_t    **p;
+
+    if (ngx_http_lines_limit_asks(cf, &asks) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     if (conf->limits == NULL) {
         conf->limits = prev->limits;
@@ -453,9 +491,13 @@ ngx_http_lines_limit_merge(ngx_conf_t *cf, ngx_http_lines_loc_conf_t *prev,
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (conf->api || conf->auth || clcf->name.len == 0
-        || ngx_http_lines_limit_asks(cf))
+    if (clcf->name.len
+        && ngx_http_lines_access_doubt(cf, clcf, 1) != NGX_OK)
     {
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->api || conf->auth || clcf->name.len == 0 || asks) {
         return NGX_CONF_OK;
     }
 
