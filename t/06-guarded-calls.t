@@ -191,6 +191,22 @@ subtest 'with it' => sub {
     $nginx->quit;
 };
 
+subtest 'of two directives with one location the stricter counts' => sub {
+    for my $strict (qw(provisioner probe)) {
+        my $two = $http->('plain=loopback') =~ s{^lines_(provisioner|probe) \K\S+ plain=loopback;}{'/_lines/both/' . ($1 eq $strict ? ';' : ' plain=loopback;')}germ;
+        my $nginx = $t->nginx(module => 'failpoints', debug => 1, http => $two, server => server('') . "location /_lines/both/ { $common $verified proxy_pass \$to; }\n");
+        $nginx->allow(qr/\[alert\].* lines: "lines_$strict": a call to "[^"]+" would .*: it is not sent\b/);
+
+        my $mark = $nginx->log_mark;
+        is call($nginx, 'both', 'plain')->{transport}, 'unsent', "lines_$strict has no \"plain=loopback\": refused";
+        is scalar(arrived()), 0, '... and nothing arrives';
+        like $nginx->error_log($mark), qr{\[alert\].* lines: "lines_$strict": a call to "/_lines/both/" would go over plain http}, '... with an alert that names it';
+        is call($nginx, 'billing', 'plain')->{transport}, 'complete', 'another location has its own';
+
+        $nginx->quit;
+    }
+};
+
 subtest 'with it, and TLS that is verified' => sub {
     my $nginx = start('plain=loopback', $verified);
 

@@ -90,6 +90,21 @@ subtest 'metrics' => sub {
     same(family => [keys %there], \@told);
 };
 
+subtest 'the pages' => sub {
+    my $readme = path("$root/README.md")->slurp;
+    my $told   = path("$root/conf/directives.md")->slurp;
+
+    for my $page (map { path($_)->basename } glob "$root/conf/*.md") {
+        my $text = path("$root/conf/$page")->slurp;
+        like $readme, qr/\]\(conf\/\Q$page\E\)/, "the README leads to conf/$page";
+        is_deeply [grep { !-e "$root/conf/$_" } $text =~ /\]\(((?!http)[^)#]+)/g], [], '... whose links lead somewhere';
+    }
+
+    my $upgrading = path("$root/conf/upgrading.md")->slurp;
+    is_deeply [grep { $told !~ /^### $_$/m } $upgrading =~ /`(lines_\w+)`/g], [], 'directives that changed are there';
+    is_deeply [grep { !/^\| [^|]+ \| [^|]+ \| [^|]+ \|$/ } grep {/^\|(?!-)/} split /\n/, $upgrading], [], 'each change: what, why, what to do';
+};
+
 subtest 'the README' => sub {
     my $readme = path("$root/README.md")->slurp;
     cmp_ok scalar(split /\n/, $readme), '<=', 170, 'at most three screens';

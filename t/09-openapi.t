@@ -107,6 +107,8 @@ sub lint ($doc) {
 
         # a member with a default is taken for one that is always there
         push @missing, "$at: a default" if exists $node->{default};
+        my $own = $node->{properties} // {};
+        push @missing, map {"$at: $_ is required, and no property of the same schema"} grep { !$own->{$_} } @{$node->{required} // []};
         push @missing, "$at: values without a type" if ($node->{enum} || exists $node->{const}) && !$node->{type};
     });
 
@@ -213,6 +215,30 @@ subtest 'each code of an error has an example' => sub {
     }
 };
 
+# what the source says: its strings, and the messages of the JSON in them, as patterns
+sub messages_of ($file) {
+    my $text = path($file)->slurp;
+    $text =~ s/(?<!\\)"\s+"//g if $file =~ /\.c$/;
+    my @strings = map { s/\A.//sr =~ s/.\z//sr =~ s/\\(.)/$1/gr } $text =~ /("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')/g;
+    push @strings, map { /"(?:message|error)":"([^"]*)"/g } @strings;
+    return map { my $pattern = quotemeta($_) =~ s/\\%(?:V|s|ui|uz|i|L|T|M)/.+/gr; qr/\A$pattern\z/ } grep { length(s/%\w+//gr) >= 8 } @strings;
+}
+
+subtest 'each example of an error says what the code says' => sub {
+    my @said = map { messages_of($_) } glob "$root/src/*/*.c $root/src/store/scripts/*.lua $root/src/store/scripts/lib/*.lua";
+    my %shown;
+
+    for my $which (sort keys %doc) {
+        walk($doc{$which}, '', sub ($node, $at) {
+            $shown{$_} = "$file{$which}$at" for $at =~ m{/value$} ? grep { defined && / / } @{$node}{qw(error message)} : ();
+        });
+    }
+
+    cmp_ok scalar(keys %shown), '>=', 60, 'there are many';
+    is_deeply [map {"$shown{$_}: $_"} grep { my $text = $_; !grep { $text =~ $_ } @said } sort keys %shown], [], 'none is worded otherwise';
+    ok !(grep { 'Billing has not answered yet. Read the line request again later.' =~ $_ } @said), 'one that is would be seen';
+};
+
 subtest 'the lint sees what is missing' => sub {
     my $changed = sub ($which, $change) {
         my $copy = decode_json(encode_json($doc{$which}));
@@ -229,6 +255,7 @@ subtest 'the lint sees what is missing' => sub {
     like $changed->(client => sub ($doc) { delete $doc->{paths}{$create}{post}{responses}{403}{content}{'application/json'}{examples}{forbidden_line_type}{description} }),
       qr/^POST $create: 403: example forbidden_line_type: no description$/, 'what to do about it';
     like $changed->(client => sub ($doc) { $doc->{components}{schemas}{NewPhoneLine}{properties}{lineType}{default} = 'purchased' }), qr/lineType: a default$/, 'a default';
+    like $changed->(client => sub ($doc) { delete $doc->{components}{schemas}{NewByonLine}{properties}{phone} }), qr/phone is required, and no property/, 'a property that generators take for one that may be left out';
     like $changed->(operator => sub ($doc) { delete $doc->{components}{schemas}{NumberState}{type} }), qr/NumberState: values without a type$/, 'values without a type';
 };
 
@@ -268,6 +295,13 @@ sub kind ($error) {
     return join ' ', map { "$_ " . ($error->{$_} // '-') } ($error->{status} // '') eq 'ERROR' ? qw(status error) : 'code';
 }
 
+# headers that no answer of the operation is said to have; those of HTTP itself, and the judge's own, need no word
+sub undescribed ($name, $answer) {
+    my $doc = $doc{document_of($name)};
+    my %there = map { lc $_ => 1 } map { keys %{follow($doc, $_)->{headers} // {}} } values %{operations()->{$name}{responses}};
+    return grep { !$there{lc $_} && !/^(?:Server|Date|Connection|Keep-Alive|Content-(?:Type|Length)|Transfer-Encoding|Vary|Access-Control-\S+|sl-\S+)$/i } @{$answer->headers->names};
+}
+
 # one request through Prism; $name is the operation's, with its path's parameters given in order
 sub call ($name, $status, $what, %options) {
     my ($method, $path) = split / /, $name;
@@ -290,6 +324,8 @@ sub call ($name, $status, $what, %options) {
     ok operations()->{$name}{responses}{$answer->status}, "with a status that is described" or diag $answer->status;
     $seen{$name}{$answer->status}++;
 
+    is_deeply [undescribed($name, $answer)], [], 'with headers that are described';
+
     if ($status >= 400) {
         my $doc     = $doc{document_of($name)};
         my $content = follow($doc, operations()->{$name}{responses}{$status})->{content}{'application/json'};
@@ -308,6 +344,13 @@ my %email    = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'emai
 sub bodies ($name, %options) {
     call($name, 400, 'a body that is no object', %options, json => []);
     call($name, 415, 'a body of another type', %options, body => 'x', headers => {'Content-Type' => 'text/plain'});
+
+    # Prism would read it first
+    my ($method, $path, @params) = (split(/ /, $name), @{$options{params} // []});
+    my $answer = $nginx->request($method, $path =~ s/\{\w+\}/shift @params/ger, {%{$options{as}}, 'Content-Type' => 'application/json', 'Content-Encoding' => 'gzip'}, 'x');
+    is $answer->status, 415, "$name: a compressed body" or diag $answer->to_string;
+    is_deeply [undescribed($name, $answer)], [], 'with headers that are described';
+
     call($name, 413, 'a body too large', %options, json => {x => 'x' x 300_000});
 }
 
@@ -574,6 +617,62 @@ subtest 'tickets' => sub {
     call($move, 200, 'cancelled', %operator, params => [$other], json => {status => 'CANCELLED'});
     call($get, 200, 'fulfilled', %one, params => [$id]);
     call($get, 200, 'cancelled', %one, params => [$other]);
+};
+
+# the properties of each variant of a request
+sub variants ($doc, $schema) {
+    $doc    = $doc{client} if ($schema->{'$ref'} // '') =~ /^[^#]/;
+    $schema = follow($doc, $schema);
+    return map { variants($doc, $_) } @{$schema->{oneOf}} if $schema->{oneOf};
+    my %own = map { $_ => follow($doc, $schema->{properties}{$_}) } keys %{$schema->{properties} // {}};
+    return {(map { %$_ } map { variants($doc, $_) } @{$schema->{allOf} // []}), %own};
+}
+
+# a text of that many characters, of the kind that a property takes
+sub text_of ($name, $length) {
+    return 'a@' . 'b' x ($length - 4) . '.c' if $name eq 'email';
+    return 'https://example.com/' . 'x' x ($length - 20) if $name =~ /Url$/;
+    return 'x' x $length;
+}
+
+subtest 'lengths' => sub {
+    my $workspace = $nginx->bearer($nginx->workspace('lengths'));
+    my $account   = $shop->account('lengths')->{headers};
+    my %tried;
+
+    # what is judged before it is looked up needs nothing that is there
+    my $try = sub ($name, $what, $max, $send) {
+        my ($method, $path) = split / /, $name;
+        my $as = $path =~ /_lines/ ? $operator{as} : $path =~ /accounts/ ? $account : $workspace;
+        my @answers = map { $nginx->request($method, $path =~ s/\{\w+\}/'f' x 24/ger, {%$as, 'Content-Type' => 'application/json', %{$_->{headers}}}, encode_json($_->{json})) }
+          map { $send->($_) } $max, $max + 1;
+        isnt $answers[0]->status, 400, "$name: $what of $max characters" or diag $answers[0]->to_string;
+        is $answers[1]->status, 400, '... and of one more, which is too long' or diag $answers[1]->to_string;
+        like $answers[1]->body, qr/\Q$what\E/, '... by its name';
+        $tried{$what} = 1;
+    };
+
+    for my $name (sort grep { operations()->{$_}{requestBody} } keys %{operations()}) {
+        my $doc     = $doc{document_of($name)};
+        my $content = operations()->{$name}{requestBody}{content}{'application/json'};
+
+        for my $variant (variants($doc, $content->{schema})) {
+            my ($body) = grep {
+                my $body = $_;
+                !grep { my $key = $_; $variant->{$key}{enum} && !grep { ($_ // '') eq $body->{$key} } @{$variant->{$key}{enum}} } keys %$body
+            } examples($doc, $content);
+
+            for my $property (grep { $variant->{$_}{maxLength} } sort keys %$variant) {
+                $try->($name, $property, $variant->{$property}{maxLength}, sub ($length) { {headers => {}, json => {%$body, $property => text_of($property, $length)}} });
+            }
+        }
+
+        for my $header (grep { $_->{in} eq 'header' && $_->{schema}{maxLength} } map { follow($doc, $_) } @{operations()->{$name}{parameters} // []}) {
+            $try->($name, $header->{name}, $header->{schema}{maxLength}, sub ($length) { {headers => {$header->{name} => text_of('', $length)}, json => body_example($name)} });
+        }
+    }
+
+    is_deeply [sort keys %tried], [qw(Idempotency-Key email firstName idempotencyKey lastName preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
 };
 
 subtest 'webhook and operations' => sub {

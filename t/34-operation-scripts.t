@@ -151,7 +151,7 @@ subtest 'cancel' => sub {
     is_deeply run(cancel_begin => ["line:$id", "op:$id"], ''), ['intent', 'send'], 'while the creation is undecided';
     is_deeply run(cancel_begin => ["line:$id", "op:$id"], 'later')->[0], 'intent', 'twice';
     is h("op:$id")->{intent_reason}, '', 'the first reason stands';
-    is sent($id)->[1], 'cancel', 'and the creation learns of it';
+    is_deeply sent($id), ['ok', 'cancel', '', ''], 'and the creation learns of it: there is nothing to pay';
     is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k')->[0], 'canceling', 'nobody tries anew';
 
     is run(cancel_end => line_keys($id), 'await', 1, 0, $id, '')->[0], 'lost';
@@ -166,8 +166,9 @@ subtest 'cancel' => sub {
 subtest 'payment and cancel race' => sub {
     for my $round (1 .. 20) {
         my ($id) = begin();
-        sent($id);
+        sent($id) if $round % 2;
         run(cancel_begin => ["line:$id", "op:$id"], '');
+        sent($id) unless $round % 2;
         my @words = $scripts->race(20, 4, sub ($s, $i) {
             my @keys = map { key($_) } @{line_keys($id)};
             return $i % 2
@@ -177,6 +178,7 @@ subtest 'payment and cancel race' => sub {
         my ($won, @more) = grep {/ ok$/} @words;
         is_deeply \@more, [], "round $round: $won";
         is h("line:$id")->{status}, $won =~ /settle/ ? 'provisioning' : 'canceled';
+        is h("op:$id")->{answer_status}, $won =~ /settle/ ? 201 : 409, 'as a repeat is told';
     }
     my $paid = grep { h("line:$_")->{place} eq 'paid' } @{scalar $redis->cli('ZRANGE', key('lines'), 0, -1)};
     is $redis->cli('HGET', key('t'), 'email_paid'), $paid, 'and the plan counts what is left';

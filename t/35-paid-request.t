@@ -170,6 +170,35 @@ subtest 'an outcome that is not known' => sub {
     is scalar(grep { ($_->{metadata}{tenant} // '') eq 'w:unknown' } $sandbox->ledger('subscription')), 1, 'with the same key';
 };
 
+subtest 'a repeat of what was canceled is told so, and not to pay' => sub {
+    for my $when ('before billing answered', 'after it') {
+        my $key  = $paid->workspace($when =~ s/ /-/gr);
+        my $id   = $when =~ s/ /-/gr;
+        my @args = ('/api/line-requests', $paid->body, $nginx->bearer($key, 'Idempotency-Key' => 'c1'));
+        my $line;
+
+        if ($when =~ /before/) {
+            silence('/v1/subscriptions');
+            my $answer = $nginx->post_json(@args);
+            is $answer->status, 503, "$when: not known" or diag $answer->to_string;
+            $line = $answer->json('/line/_id');
+            is $paid->action($key, $line, 'cancel')->status, 503, '... nor canceled yet';
+            $sandbox->clear_faults;
+            $paid->wait_record($id, $line, 'canceled');
+        }
+        else {
+            $line = $nginx->post_json(@args)->json('/line/_id');
+            is $paid->action($key, $line, 'cancel')->status, 200, "$when: canceled";
+        }
+
+        my $again = $nginx->post_json(@args);
+        is $again->status, 409, '... a repeat' or diag $again->to_string;
+        is_deeply [map { $again->json($_) } qw(/success /status /message /line/_id /line/provisioningStatus /paymentUrl)],
+          [Mojo::JSON->false, 'canceled', 'The line request was canceled.', $line, 'canceled', undef], '... is told so';
+        is $again->header('Idempotency-Replayed'), 'true', '... as a repeat';
+    }
+};
+
 subtest 'a saved 500 is replayed for ever: the object is looked up' => sub {
     my $key = $paid->workspace('saved');
     $sandbox->fault(path => '/v1/subscriptions', kind => '500_stored', times => 1, effect => Mojo::JSON->true);

@@ -56,6 +56,18 @@ location /partner/ {
     location /partner/app/   { lines_auth account; try_files /nowhere \@account; }
     location /partner/again/ { lines_auth account; try_files /nowhere /partner/page/x; }
     location /partner/page/  { lines_auth account; proxy_pass @{[$app->url]}; }
+
+    # leads to where one of the two is another
+    location /partner/id/     { lines_auth account; try_files /nowhere /half-id/page/x; }
+    location /partner/secret/ { lines_auth account; try_files /nowhere /half-secret/page/x; }
+}
+location /half-id/ {
+    lines_account_api key_id_header=x-other-id secret_header=x-partner-secret;
+    location /half-id/page/ { lines_auth account; proxy_pass @{[$app->url]}; }
+}
+location /half-secret/ {
+    lines_account_api key_id_header=x-partner-id secret_header=x-other-secret;
+    location /half-secret/page/ { lines_auth account; proxy_pass @{[$app->url]}; }
 }
 location \@account { lines_auth account; proxy_pass @{[$app->url]}; }
 
@@ -134,6 +146,15 @@ subtest 'key pairs' => sub {
     is $nginx->get('/partner/again/x', {%partner})->status, 200, 'the same headers';
     is $nginx->get('/partner/app/x',   {%partner})->status, 401, 'other headers: asked again';
     is $nginx->get('/partner/app/x', {%partner, %{$nginx->pair($id, $secret)}})->status, 200, 'where they are, too';
+
+    for (['id', 'X-Other-Id', $id], ['secret', 'X-Other-Secret', $secret]) {
+        my ($which, $header, $value) = @$_;
+        $app->clear;
+        is $nginx->get("/partner/$which/x", {%partner})->status, 401, "another header of the $which alone: asked again";
+        is scalar @{$app->requests}, 0, '... and nothing gets through';
+        is $nginx->get("/partner/$which/x", {%partner, $header => $value})->status, 200, '... until it is there';
+        is $nginx->get("/partner/$which/x", {%partner, $header => 'odd'})->status, 401, '... and good';
+    }
 };
 
 subtest 'limits' => sub {

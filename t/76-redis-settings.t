@@ -6,6 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
+use Time::HiRes ();
 
 my $t     = Test::Lines->new(timeout => 300);
 my $plans = "lines_plan big phone included=100000;\n";
@@ -60,6 +61,35 @@ subtest 'CONFIG is not allowed' => sub {
     wait_ready($nginx);
     is_deeply ready($nginx)->json('/redis/warnings'), [], 'ready, nothing known, nothing said';
     $nginx->quit;
+};
+
+subtest 'how long is waited where nothing is said' => sub {
+    my $redis = $t->redis;
+
+    for (['', 'two seconds for an operation', 2, 10], ['timeout=400ms', 'five times that for a connection', 0.4, 2]) {
+        my ($options, $what, $timeout, $silence) = @$_;
+        my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1, redis_options => $options);
+        my $auth  = $nginx->bearer($nginx->workspace(w => {plan => 'big', subscription => 'active'}));
+        is $nginx->get('/api/line-requests', $auth)->status, 200, "$options: $what";
+
+        my $mark = $nginx->log_mark;
+        $redis->pause;
+        my $begun  = Time::HiRes::time();
+        my $answer = $nginx->get('/api/line-requests', $auth);
+        is $answer->status, 503, '... which ends';
+        cmp_ok $answer->seconds, '>', $timeout * 0.95, '... not before';
+        cmp_ok $answer->seconds, '<', $timeout + 1.5 * $t->slow, '... nor long after';
+
+        # ten seconds are not waited for here: the rule is the same
+        if ($silence < 5) {
+            $nginx->wait_log(qr/connection lost: no reply, for "silence="/, $mark);
+            my $silent = Time::HiRes::time() - $begun;
+            cmp_ok $silent, '>', $silence * 0.95, '... and so does the connection, not before';
+            cmp_ok $silent, '<', $silence + 1.5 * $t->slow, '... nor long after';
+        }
+        $redis->cont;
+        $nginx->quit;
+    }
 };
 
 subtest 'a disk that is full' => sub {

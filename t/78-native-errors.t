@@ -249,7 +249,7 @@ subtest 'Retry-After on every 503' => sub {
 subtest 'conf/lines.conf' => sub {
     my $conf = path($t->root, 'conf/lines.conf')->slurp;
     my $dir  = path($t->dir, 'etc')->make_path;
-    my ($http, $https, $admin) = map { $t->free_port } 1 .. 3;
+    my ($http, $https, $admin, $h2) = map { $t->free_port } 1 .. 4;
 
     my $made = qx{openssl req -x509 -newkey rsa:2048 -nodes -batch -subj /CN=lines.example.com -days 2 -keyout $dir/tls.key -out $dir/tls.crt 2>&1};
     is $?, 0, 'a certificate' or diag $made;
@@ -261,7 +261,7 @@ subtest 'conf/lines.conf' => sub {
     $conf =~ s{api\.stripe\.com:443}{127.0.0.1:443};
     $conf =~ s{proxy_pass https://clerk\.example\.com/}{proxy_pass https://127.0.0.1/};
     $conf =~ s{redis://127\.0\.0\.1:6379/0}{@{[$redis->url]}} or die 'no Redis';
-    $conf =~ s{listen 443 ssl;}{listen 127.0.0.1:$http; listen 127.0.0.1:$https ssl;} or die 'no listen';
+    $conf =~ s{listen 443 ssl;}{listen 127.0.0.1:$http; listen 127.0.0.1:$https ssl; @{[$nginx->listen_h2("127.0.0.1:$h2 ssl")]}} or die 'no listen';
     $conf =~ s{listen 127\.0\.0\.1:8081;}{listen 127.0.0.1:$admin;} or die 'no address of the operator';
 
     my $server = $t->nginx(name => 'alone', http => $conf);
@@ -301,6 +301,40 @@ subtest 'conf/lines.conf' => sub {
         like $head, qr{^Content-Type: application/json\r$}m, '... of their type';
         like $head, qr{^Cache-Control: no-store\r$}m, '... not for a cache';
         like $head, qr{^X-Request-Id: [0-9a-f]{32}\r?$}m, '... with an id';
+    }
+
+    my $large = "HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\nConnection: close\r\n\r\n";
+    for (['/', 'api'], ['/apix', 'api'], ['/webhooks/x', 'api']) {
+        my ($path, $dialect) = @$_;
+        my ($code, $text) = raw($alone, "POST $path $large", timeout => 3);
+        is "$code $text", '413 ' . $body{$dialect}->('Request body is too large'), "a large body to $path";
+    }
+    my ($none, $text_of_none) = raw($alone, "POST /_lines/error $large", timeout => 3);
+    is "$none $text_of_none", '404 {"error":"Not found"}', 'and to what is internal';
+
+    SKIP: {
+        skip 'curl is not installed', 1 unless grep { -x "$_/curl" } split /:/, $ENV{PATH};
+        my $file = $t->file('large', 'x' x 2_000_000);
+        my $curl = sub (@args) {
+            my $path = pop @args;
+            open my $out, '-|', 'curl', '-sk', '-m', 60 * $t->slow, '--http2', '-w', ' %{http_code} %{http_version}', @args, "https://127.0.0.1:$h2$path" or die "curl: $!";
+            return join '', <$out>;
+        };
+        is $curl->('-d', "\@$file", $_), '{"error":"Request body is too large"} 413 2', "HTTP/2: a large body to $_" for '/', '/apix';
+        is $curl->('-X', 'TRACE', '/accounts/x'), '{"status":"ERROR","message":"Method not allowed"} 405 2', 'HTTP/2: TRACE';
+        like $curl->('-H', "X: $long", '/api/x'), qr/^ 000 /, 'HTTP/2: a header too large has no answer';
+    }
+
+    # the whole API of accounts answers under both spellings
+    my $operator = Test::Lines::Client->new(host => '127.0.0.1', port => $admin);
+    my %operator = (Authorization => 'Bearer xadmin.token');
+    wait_for(sub { $operator->get('/_lines/ready')->status == 200 }, 30, 'ready');
+    is $operator->put_json('/_lines/admin/accounts/one', {plan => 'inbound_only', customer => 'cus_1'}, {%operator})->status, 201, 'an account';
+    my $pair = $operator->post_json('/_lines/admin/accounts/one/keys', {}, {%operator})->json;
+    for my $spelling (qw(accounts account)) {
+        my $answer = $alone->get("/$spelling/lines", $nginx->pair(@$pair{qw(key_id secret)}));
+        is $answer->status, 200, "/$spelling/" or diag $answer->to_string;
+        is $answer->header('RateLimit-Policy'), '"accounts";q=100;w=2', '... has the one limit';
     }
 
     my ($code, $text) = raw($tls, "GET /api/x HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -22,9 +22,8 @@ local keys = { line = KEYS[3], tenant = KEYS[4], pending = KEYS[5],
 line_move(keys, h, 'canceled',
           { payment = 'failed', reason = ARGV[5], intent = '' }, now)
 
--- a creation whose result was never known to the client
-redis.call('HSETNX', KEYS[1], 'answer_status', 409)
-redis.call('HSETNX', KEYS[1], 'answer',
+-- also where the creation was answered: nobody may pay that invoice now
+redis.call('HSET', KEYS[1], 'answer_status', 409, 'answer',
            '{"success":false,"status":' .. js(h.status)
            .. ',"message":"The line request was canceled."'
            .. ',"line":' .. h.json .. '}')

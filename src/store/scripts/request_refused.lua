@@ -22,9 +22,8 @@ local keys = { line = KEYS[3], tenant = KEYS[4], pending = KEYS[5],
 line_move(keys, h, 'canceled',
           { payment = 'failed', reason = ARGV[5], intent = '' }, now)
 
--- of the first attempt; a later one leaves the first answer as it was
-redis.call('HSETNX', KEYS[1], 'answer_status', 402)
-redis.call('HSETNX', KEYS[1], 'answer',
+-- of a later attempt, too: the invoice of the first answer is void
+redis.call('HSET', KEYS[1], 'answer_status', 402, 'answer',
            '{"success":false,"status":' .. js(h.status)
            .. ',"paymentStatus":' .. js(h.payment)
            .. ',"message":' .. js(ARGV[6])

@@ -37,6 +37,10 @@ end
 
 redis.call('HDEL', KEYS[1], 'intent', 'stuck', 'tries')
 
+-- a creation whose answer was left to the cancel that lost
+redis.call('HSETNX', KEYS[1], 'answer_status', 201)
+redis.call('HSETNX', KEYS[1], 'answer', line_answer(h))
+
 if ARGV[8] ~= '1' then
     op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[7], now)
     return { 'ok', 'done', h.status, h.json }
