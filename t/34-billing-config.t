@@ -90,7 +90,6 @@ for (
     [proxy_next_upstream           => undef, qr/without "proxy_next_upstream off"/],
     [proxy_next_upstream           => 'error timeout non_idempotent', qr/without "proxy_next_upstream off"/],
     [proxy_intercept_errors        => 'on',  qr/with "proxy_intercept_errors on"/],
-    [stub_status                   => '', qr/without "proxy_pass", or with another handler in its place/],
     [proxy_cache                   => 'answers', qr/with "proxy_cache", its own or inherited: it needs "proxy_cache off"/],
     [proxy_pass_request_headers    => 'off', qr/with "proxy_pass_request_headers off"/],
     [proxy_pass_request_body       => 'off', qr/with "proxy_pass_request_body off"/],
@@ -102,6 +101,8 @@ for (
 }
 
 accepted 'X-Accel-Redirect, which calls do not follow', server => location($uri, proxy_ignore_headers => undef);
+refused 'another handler', qr/without "proxy_pass", or with another handler in its place/,
+    server => location($uri) =~ s/\}$/empty_gif; }/r;
 refused 'https by a variable', qr/proxies without "proxy_ssl_verify on"/, server => 'set $to 127.0.0.1:1; '
   . location($uri, proxy_pass => 'https://$to/', proxy_ssl_verify => 'off');
 refused 'inherited from the server', qr/with "proxy_intercept_errors on"/,
