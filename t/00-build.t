@@ -27,6 +27,43 @@ sub run ($command) {
     return ($? >> 8, $output);
 }
 
+# "--@again" is for those that only read; one that writes has it for a reason
+subtest 'scripts that may be sent again' => sub {
+    my %again = (line_begin => 'it finds the line that its first run made, and replies the same');
+
+    my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET SCARD SISMEMBER SMEMBERS
+        TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZSCORE);
+    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST SADD SET SREM XADD ZADD ZREM);
+
+    my @scripts = path("$root/src/store/scripts")->list->grep(qr/\.lua$/)->map('basename', '.lua')->each;
+    my (@unmarked, @marked);
+
+    for my $name (@scripts) {
+        my $text   = qx{sh \Q$root\E/src/store/scripts/embed.sh \Q$root\E/src/store/scripts - $name};
+        my $marked = path("$root/src/store/scripts/$name.lua")->slurp =~ /^--\@again$/m;
+
+        # of what it includes, only what it calls
+        $text =~ s/--.*//g;
+        my %body;
+        $text =~ s/^local function (\w+)(.*?)^end$/$body{$1} = $2; ''/gmse;
+
+        my ($code, %seen) = ($text);
+        while (my @more = grep { !$seen{$_} && $code =~ /\b$_\b/ } sort keys %body) {
+            $seen{$_}++, $code .= $body{$_} for @more;
+        }
+
+        my @calls = $code =~ /redis\.p?call\(\s*(\S+?)[,)]/g;
+        is_deeply [grep { !/^'(\w+)'$/ || !($reads{$1} || $writes{$1}) } @calls], [], "$name: its commands are known";
+
+        my $writes = grep { $writes{tr/'//dr} } @calls;
+        push @unmarked, $name if !$writes && !$marked;
+        push @marked,   $name if $writes  && $marked;
+    }
+
+    is_deeply \@unmarked, [], 'what only reads is sent again';
+    is_deeply \@marked, [sort keys %again], 'what writes is not, but for a reason';
+};
+
 subtest 'the module loads' => sub {
     my ($code, $output) = $t->test_config;
     is $code, 0, 'nginx -t' or diag $output;

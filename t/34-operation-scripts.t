@@ -20,7 +20,7 @@ sub run ($name, $keys, @args) { $scripts->run($name, [map { key($_) } @$keys], @
 
 # a paid line as line_begin makes it, its operation claimed under fence 1
 sub begin (%more) {
-    my $id = sprintf '%024x', ++$n;
+    my $id = $more{id} // sprintf '%024x', ++$n;
     $redis->cli('DEL', key('pending'));
     $redis->cli('HSET', key('t'), plan => 'paid', subscription => 'active', customer => 'cus_1');
     my $now   = ($redis->cli('TIME'))[0] * 1000;
@@ -56,6 +56,13 @@ subtest 'begin' => sub {
     my ($late, $answer) = begin(not_after => 1000);
     is_deeply $answer, ['late'], 'a stalled begin creates nothing';
     ok !$redis->cli('EXISTS', key("op:$late"));
+
+    # its reply was lost, and the sweeper has claimed what it made
+    $redis->cli('HSET', key("op:$id"), fence => 2);
+    my $places = $redis->cli('HGET', key('t'), 'email_paid');
+    (undef, $answer) = begin(id => $id, not_after => 1000);
+    is_deeply $answer, $reply, 'once more, however late: the same line, and its own fence';
+    is $redis->cli('HGET', key('t'), 'email_paid'), $places, '... which takes no other place';
 };
 
 subtest 'claim' => sub {

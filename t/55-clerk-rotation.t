@@ -325,4 +325,74 @@ subtest 'remembered tokens' => sub {
     $nginx->quit;
 };
 
+# what the old configuration asks is of no use to the new one, which leads elsewhere
+subtest 'another issuer while the old one is asked' => sub {
+    my %same = (t => $t, issuer => 'https://clerk.example.com');
+    my $old  = Test::Lines::Clerk->new(%same, kid => 'old');
+    my $new  = Test::Lines::Clerk->new(%same, kid => 'new');
+    $old->upstream->set(delay => 3);
+
+    my sub server ($clerk) {
+        my $directive = $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '60s');
+        return $clerk->location . "location = /me { $directive lines_auth clerk; empty_gif; }\n";
+    }
+
+    my $nginx = $t->nginx(redis => $redis, workers => 2, debug => 1, server => server($old));
+    wait_for(sub { $old->fetches }, 30, 'a fetch');
+
+    my $answer;
+    $nginx->get_p('/me', bearer($new->token(org => 'org_1')))->then(sub ($a) { $answer = $a });
+    wait_for(sub { $nginx->error_log =~ /lines clerk: wait/ }, 30, 'a client that waits for it');
+
+    $nginx->server(server($new));
+    $nginx->reload(wait_old => 1);
+    wait_for(sub { $answer }, 30, 'its answer');
+    is $answer->status, 200, 'it gets what the new issuer says';
+    is $new->fetches, 1, 'who was asked at once';
+    is $nginx->get('/me', bearer($new->token(org => 'org_1')))->status, 200, 'a key of the new issuer';
+    is $nginx->get('/me', bearer($old->token(org => 'org_1')))->status, 401, 'a key of the old one';
+
+    $nginx->quit;
+};
+
+subtest 'a worker that starts after those of a newer configuration' => sub {
+    my @modules = grep {-e} map {"/usr/lib/nginx/modules/${_}_module.so"} qw(ndk_http ngx_http_lua);
+    plan skip_all => 'no Lua, which can hold up the start of a worker' if @modules < 2 || $ENV{LINES_PRELOAD} || $ENV{LINES_NGINX};
+
+    my $clerk = Test::Lines::Clerk->new(t => $t);
+    my $held  = $t->file('held', '');
+    my $lua   = 'lua_load_resty_core off;';
+    my $nginx = $t->nginx(
+        redis   => $redis,
+        workers => 2,
+        before  => join('', map {"load_module $_;\n"} @modules),
+        http    => $lua,
+        server  => $clerk->location . $clerk->directive(authorized_party => $clerk->party, jwks_ttl => '1s')
+          . 'location = /me { lines_auth clerk; empty_gif; }'
+    );
+
+    my $token = $clerk->token(org => 'org_1', claims => {exp => time + 3600});
+    is $nginx->get('/me', bearer($token))->status, 200, 'a token';
+
+    # two reloads: the workers of the first one are held up until those of the
+    # second are there
+    $nginx->http("$lua init_worker_by_lua_block { os.execute('echo >> $held; while [ -e $held ]; do sleep 0.05; done') }");
+    $nginx->write;
+    kill 'HUP', $nginx->master;
+    wait_for(sub { -s $held == 2 }, 30, 'workers that are held up');
+    my $fetches = $clerk->fetches;
+    $nginx->http($lua);
+    $nginx->write;
+    kill 'HUP', $nginx->master;
+    wait_for(sub { $clerk->fetches > $fetches }, 30, 'the fetch of the newer ones');
+    unlink $held or die $!;
+    wait_for(sub { $nginx->pids == 2 }, 60, 'the others to have gone');
+
+    $clerk->publish('second');
+    wait_for(sub { $nginx->get('/me', bearer($token))->status == 401 }, 30, 'the end of the key');
+    pass 'keys are kept fresh';
+
+    $nginx->quit;
+};
+
 $t->done;

@@ -78,16 +78,19 @@ subtest 'closed in the same instant' => sub {
 
 # between nginx and Redis; the next thing asked about the workspace (HUP), the
 # next script that has to do with it (USR1) reaches Redis, but no answer comes
-# back: all connections are closed
+# back: all connections are closed; with USR2 the next ones take two seconds
 my $proxy = $t->file('proxy.pl', <<'END');
     use Mojo::Base -strict, -signatures;
     use Mojo::IOLoop;
+    use Time::HiRes qw(time);
 
     my ($listen, $port) = @ARGV;
     my ($armed, $hold, %pairs);
+    my ($slow, $until) = (0, 0);
 
     $SIG{HUP}  = sub { $armed = qr/\{w:w\}/ };
     $SIG{USR1} = sub { $armed = qr/EVALSHA.*\{w:w\}/s };
+    $SIG{USR2} = sub { $SIG{USR1}->(); $slow = 2 };
 
     Mojo::IOLoop->server({address => '127.0.0.1', port => $listen}, sub ($loop, $stream, $id) {
         my ($early, $upstream) = ('');
@@ -95,21 +98,25 @@ my $proxy = $t->file('proxy.pl', <<'END');
         $stream->on(read => sub ($s, $bytes) {
             $upstream ? $upstream->write($bytes) : ($early .= $bytes);
             return unless $armed && $bytes =~ $armed;
-            ($armed, $hold) = (undef, 1);
+            ($armed, $hold, $until, $slow) = (undef, 1, time + $slow, 0);
             Mojo::IOLoop->timer(0.05 => sub {
                 $hold = 0;
                 $_->close for values %pairs;
             });
         });
         $pairs{$id} = $stream;
-        my $client = Mojo::IOLoop->client({address => '127.0.0.1', port => $port}, sub ($loop, $err, $s) {
-            die $err if $err;
-            $upstream = $s;
-            $s->timeout(0);
-            $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $hold });
-            $s->on(close => sub { $stream->close });
-            $s->write($early) if length $early;
-        });
+        my $connect = sub {
+            Mojo::IOLoop->client({address => '127.0.0.1', port => $port}, sub ($loop, $err, $s) {
+                die $err if $err;
+                $upstream = $s;
+                $s->timeout(0);
+                $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $hold });
+                $s->on(close => sub { $stream->close });
+                $s->write($early) if length $early;
+            });
+        };
+        my $wait = $until - time;
+        $wait > 0 ? Mojo::IOLoop->timer($wait => $connect) : $connect->();
         $stream->on(close => sub { delete $pairs{$id}; $upstream->close if $upstream });
     });
 
@@ -152,11 +159,45 @@ subtest 'answered, but the answer is lost' => sub {
     is $redis->client->hget('lines:{w:w}:t', 'phone_included'), 6, '... and takes one place';
     wait_for(sub { ($nginx->get('/_lines/metrics')->body =~ /^lines_redis_repeats_total (\d+)$/m)[0] >= 10 }, 30, 'the metric');
 
+    # scripts that only read
+    my $id = $first->json('/line/_id');
+    for my $path ("/api/line-requests/$id", '/api/line-requests', '/api/lines/by-user') {
+        is $nginx->get($path, $auth)->status, 200, $path;
+        is cut(USR1 => sub { $nginx->get($path, $auth) }), 200, '... and asked once more';
+    }
+
     # what must not run twice does not: the outcome is unknown
-    my ($id) = $redis->client->zrange('lines:{w:w}:lines', -1, -1);
+    ($id) = $redis->client->zrange('lines:{w:w}:lines', -1, -1);
     is cut(USR1 => sub { report($id) }), 503, 'a move of a line: unavailable';
     wait_ready($nginx);
     is $redis->client->xlen('lines:{w:w}:ev'), 8, 'and it ran once';
+
+    $nginx->quit;
+};
+
+# by the time that a line's begin is asked once more it would be too late to begin
+subtest 'asked once more, too late' => sub {
+    my $redis = $t->redis;
+    my $port  = $t->free_port;
+    my $cable = $t->spawn(proxy => [$^X, $proxy, $port, $redis->port]);
+    my $nginx = $t->nginx(
+        redis         => "redis://127.0.0.1:$port/0",
+        plans         => "lines_plan big phone included=3 max=3;\n",
+        workers       => 1,
+        redis_options => 'timeout=20s connect_timeout=10s',
+        http          => 'lines_operations late=1s;'
+    );
+
+    wait_ready($nginx);
+    my $auth = $nginx->bearer($nginx->workspace(w => {plan => 'big', subscription => 'active'}));
+    is $nginx->post_json('/api/line-requests', $line, $auth)->status, 201, 'a line: the script is known';
+
+    $cable->signal('USR2');
+    my $answer = $nginx->post_json('/api/line-requests', $line, $auth);
+    is $answer->status, 201, 'another' or diag $answer->to_string;
+    is $redis->client->zcard('lines:{w:w}:lines'), 2, 'it was made once';
+    is $redis->client->hget('lines:{w:w}:t', 'phone_included'), 2, '... and takes one place';
+    ok $redis->client->exists('lines:{w:w}:line:' . ($answer->json('/line/_id') // '')), '... which the answer names';
 
     $nginx->quit;
 };

@@ -47,14 +47,22 @@ ngx_http_lines_create_announce(ngx_http_request_t *r,
     create = ctx->data;
     lmcf = ngx_http_lines_get_main_conf(r);
 
-    p = ngx_pnalloc(r->pool, NGX_LINES_ID_LEN);
+    /*
+     * One request has one id, however often it begins: should a begin that is
+     * thought to be refused run after all, on a connection that was lost, then
+     * the next one finds its line, and makes no other.
+     */
 
-    if (p == NULL || ngx_lines_id(p) != NGX_OK) {
-        return NGX_ERROR;
+    if (create->id.len == 0) {
+        p = ngx_pnalloc(r->pool, NGX_LINES_ID_LEN);
+
+        if (p == NULL || ngx_lines_id(p) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        create->id.data = p;
+        create->id.len = NGX_LINES_ID_LEN;
     }
-
-    create->id.data = p;
-    create->id.len = NGX_LINES_ID_LEN;
 
     ngx_str_set(&argv[0], "SET");
     argv[2] = ctx->identity.tenant;
@@ -272,9 +280,10 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
                : ngx_http_lines_create_included(r, ctx, reply);
     }
 
-    /* refused: nothing of this id will ever be there */
-
-    ngx_http_lines_create_withdraw(r, create);
+    /*
+     * Refused.  The hint stays: a begin whose reply was lost may run as late
+     * as its not_after; after that the sweeper drops the hint.
+     */
 
     if (ngx_http_lines_is(&result, "idempotent")) {
         fingerprint = ngx_http_lines_reply_str(reply, 2);

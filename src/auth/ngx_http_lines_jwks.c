@@ -161,6 +161,8 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
 
     usable = (entry->generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
 
+    *fetch = entry->begun;
+
     if (!usable) {
 
         rc = NGX_AGAIN;
@@ -168,7 +170,7 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
         if (!entry->marked) {
 
             if (ngx_http_lines_jwks_due(entry->due)) {
-                number = ngx_http_lines_jwks_mark(entry);
+                *fetch = ngx_http_lines_jwks_mark(jwks, entry, &number);
 
             } else {
                 rc = NGX_DECLINED;
@@ -180,7 +182,7 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
         rc = NGX_OK;
 
         if (ngx_http_lines_jwks_wanted(jwks, entry)) {
-            number = ngx_http_lines_jwks_mark(entry);
+            *fetch = ngx_http_lines_jwks_mark(jwks, entry, &number);
         }
 
         /* old keys are for an issuer that cannot be asked */
@@ -190,7 +192,6 @@ ngx_http_lines_jwks_current(ngx_http_lines_jwks_t *jwks, ngx_uint_t *fetch)
         }
     }
 
-    *fetch = entry->begun;
     generation = entry->generation;
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -232,6 +233,8 @@ ngx_http_lines_jwks_refetch(ngx_http_lines_jwks_t *jwks, ngx_uint_t since,
 
     ngx_http_lines_jwks_look(entry);
 
+    *fetch = entry->begun;
+
     if (entry->marked) {
 
         /* what is under way may have been asked for before the key was made:
@@ -243,11 +246,9 @@ ngx_http_lines_jwks_refetch(ngx_http_lines_jwks_t *jwks, ngx_uint_t since,
         rc = NGX_DECLINED;
 
     } else {
-        number = ngx_http_lines_jwks_mark(entry);
+        *fetch = ngx_http_lines_jwks_mark(jwks, entry, &number);
         entry->kid_due = ngx_current_msec + jwks->cooldown;
     }
-
-    *fetch = entry->begun;
 
     ngx_shmtx_unlock(&shpool->mutex);
 
@@ -483,7 +484,7 @@ ngx_http_lines_jwks_poll(ngx_event_t *ev)
 static void
 ngx_http_lines_jwks_wake(ngx_http_lines_jwks_t *jwks)
 {
-    ngx_uint_t                     ended, marked;
+    ngx_uint_t                     begun, ended, marked;
     ngx_queue_t                   *q, *next, ready;
     ngx_slab_pool_t               *shpool;
     ngx_http_lines_jwks_waiter_t  *waiter;
@@ -494,6 +495,7 @@ ngx_http_lines_jwks_wake(ngx_http_lines_jwks_t *jwks)
 
     ngx_http_lines_jwks_look(jwks->entry);
 
+    begun = jwks->entry->begun;
     ended = jwks->entry->ended;
     marked = jwks->entry->marked;
 
@@ -509,7 +511,9 @@ ngx_http_lines_jwks_wake(ngx_http_lines_jwks_t *jwks)
 
         waiter = ngx_queue_data(q, ngx_http_lines_jwks_waiter_t, queue);
 
-        if (ended >= waiter->fetch || !marked
+        /* a fetch that another configuration is to begin may not have been */
+
+        if (ended >= waiter->fetch || (!marked && begun >= waiter->fetch)
             || ngx_http_lines_jwks_due(waiter->deadline))
         {
             ngx_queue_remove(q);
@@ -555,7 +559,9 @@ ngx_http_lines_jwks_tick(ngx_event_t *ev)
             continue;
         }
 
-        number = 0;
+        number = jwks[i]->first;
+        jwks[i]->first = 0;
+
         shpool = ngx_http_lines_zone_pool(jwks[i]->lmcf);
 
         ngx_shmtx_lock(&shpool->mutex);
@@ -563,7 +569,7 @@ ngx_http_lines_jwks_tick(ngx_event_t *ev)
         ngx_http_lines_jwks_look(entry);
 
         if (ngx_http_lines_jwks_wanted(jwks[i], entry)) {
-            number = ngx_http_lines_jwks_mark(entry);
+            (void) ngx_http_lines_jwks_mark(jwks[i], entry, &number);
         }
 
         ngx_shmtx_unlock(&shpool->mutex);

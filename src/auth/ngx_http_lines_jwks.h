@@ -40,7 +40,8 @@ typedef struct {                       /* in shared memory */
     ngx_uint_t                      generation; /* 0: there never was a set */
     ngx_msec_t                      fetched;    /* when its fetch began */
 
-    ngx_uint_t                      configured; /* as of the newest workers */
+    ngx_uint_t                      configured; /* of the newest workers: see
+                                                   main_conf_t */
     ngx_uint_t                      fails;      /* in a row */
     ngx_msec_t                      due;        /* of the next fetch */
     ngx_msec_t                      kid_due;    /* of the next one for the
@@ -61,8 +62,6 @@ typedef struct {
     ngx_msec_t                      stale;
     ngx_msec_t                      cooldown;
     ngx_uint_t                      plain;      /* flag: plain=loopback */
-    ngx_uint_t                      configured; /* the instant: the same in
-                                                   all workers of a cycle */
     u_char                          id[NGX_LINES_SHA256_LEN];
                                                 /* of issuer and location, or
                                                    of the file's keys */
@@ -70,6 +69,8 @@ typedef struct {
     /* of this worker */
     ngx_http_lines_main_conf_t     *lmcf;
     ngx_http_lines_jwks_entry_t    *entry;
+    ngx_uint_t                      first;      /* fetch that is this worker's
+                                                   to begin, or 0 */
     ngx_queue_t                     waiters;
     ngx_event_t                     timer;      /* while there are some */
     ngx_pool_t                     *pool;       /* of what follows; NULL where

@@ -20,7 +20,6 @@ ngx_http_lines_jwks_add(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf,
 {
     u_char                  *p;
     ngx_str_t                text;
-    ngx_time_t              *tp;
     ngx_str_t                name = ngx_string("lines_clerk");
     ngx_uint_t               i;
     ngx_http_lines_jwks_t  **known, *jwks;
@@ -74,9 +73,6 @@ ngx_http_lines_jwks_add(ngx_conf_t *cf, ngx_http_lines_main_conf_t *lmcf,
 
     if (jwks) {
         *jwks = *like;
-
-        tp = ngx_timeofday();
-        jwks->configured = (ngx_uint_t) tp->sec * 1000 + tp->msec;
     }
 
     return jwks;

@@ -143,9 +143,13 @@ ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks)
 
 done:
 
-    if (entry && entry->configured != jwks->configured) {
-        entry->configured = jwks->configured;
+    /* a worker that is slow to start may come after those of a newer one */
+
+    if (entry && entry->configured < jwks->lmcf->configured) {
+        entry->configured = jwks->lmcf->configured;
         entry->due = ngx_current_msec;
+
+        (void) ngx_http_lines_jwks_mark(jwks, entry, &jwks->first);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -176,18 +180,28 @@ ngx_uint_t
 ngx_http_lines_jwks_wanted(ngx_http_lines_jwks_t *jwks,
     ngx_http_lines_jwks_entry_t *entry)
 {
-    return !entry->marked && entry->configured == jwks->configured
+    return !entry->marked && entry->configured == jwks->lmcf->configured
            && ngx_http_lines_jwks_due(entry->due);
 }
 
 
 ngx_uint_t
-ngx_http_lines_jwks_mark(ngx_http_lines_jwks_entry_t *entry)
+ngx_http_lines_jwks_mark(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_entry_t *entry, ngx_uint_t *own)
 {
+    if (entry->configured != jwks->lmcf->configured) {
+        *own = 0;
+        entry->due = ngx_current_msec;
+
+        return entry->begun + 1;
+    }
+
     entry->marked = 1;
     entry->mark = ngx_current_msec + NGX_HTTP_LINES_JWKS_MARK;
 
-    return ++entry->begun;
+    *own = ++entry->begun;
+
+    return *own;
 }
 
 

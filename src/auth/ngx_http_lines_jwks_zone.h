@@ -28,10 +28,11 @@ void *ngx_http_lines_jwks_init_area(ngx_slab_pool_t *shpool);
 
 /*
  * Finds or makes jwks->entry.  What the location leads to may have changed
- * with the configuration: whichever worker of a new one comes here first makes
- * the keys due, so that they are known before the first client comes.  The
- * others, and one that takes the place of a dead worker, do not: a node asks
- * once.  NGX_ERROR: no room in the zone.
+ * with the configuration: whichever worker of a new one comes here first takes
+ * jwks->first for itself, so that keys are known before the first client
+ * comes, and what an older configuration is fetching is of no use.  The others,
+ * and one that takes the place of a dead worker, do not: a node asks once.
+ * NGX_ERROR: no room in the zone.
  */
 
 ngx_int_t ngx_http_lines_jwks_enter(ngx_http_lines_jwks_t *jwks);
@@ -56,9 +57,14 @@ void ngx_http_lines_jwks_look(ngx_http_lines_jwks_entry_t *entry);
 ngx_uint_t ngx_http_lines_jwks_wanted(ngx_http_lines_jwks_t *jwks,
     ngx_http_lines_jwks_entry_t *entry);
 
-/* with the zone locked: the caller is the one to fetch; the fetch's number */
+/*
+ * With the zone locked, and no fetch under way: returns the number of the next
+ * one, and in *own the same if it is the caller's to begin.  Workers of an old
+ * configuration, whose issuer may be another, have those of the new one ask.
+ */
 
-ngx_uint_t ngx_http_lines_jwks_mark(ngx_http_lines_jwks_entry_t *entry);
+ngx_uint_t ngx_http_lines_jwks_mark(ngx_http_lines_jwks_t *jwks,
+    ngx_http_lines_jwks_entry_t *entry, ngx_uint_t *own);
 
 
 /*

@@ -35,6 +35,10 @@ typedef struct {
     /* auth */
     ngx_shm_zone_t                   *shm_zone;     /* lines_zone */
     ngx_http_lines_zone_t            *zone;
+    ngx_uint_t                        configured;   /* number of this
+                                                       configuration among
+                                                       those of the zone: a
+                                                       later one has more */
     ngx_str_t                         key_prefix;
     ngx_msec_t                        key_ttl;
     ngx_array_t                      *jwks;         /* ngx_http_lines_jwks_t * */

@@ -141,6 +141,7 @@ ngx_http_lines_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         }
 
         lmcf->zone = zone;
+        lmcf->configured = ++zone->configured;
 
         return NGX_OK;
     }
@@ -171,6 +172,7 @@ ngx_http_lines_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     lmcf->zone = zone;
+    lmcf->configured = ++zone->configured;
 
     return NGX_OK;
 }

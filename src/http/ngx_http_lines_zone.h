@@ -18,7 +18,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define NGX_HTTP_LINES_ZONE_VERSION  4
+#define NGX_HTTP_LINES_ZONE_VERSION  5
 
 
 typedef enum {
@@ -32,6 +32,8 @@ typedef enum {
 
 struct ngx_http_lines_zone_s {         /* itself in shared memory */
     ngx_uint_t        version;
+    ngx_uint_t        configured;      /* configurations so far, counted by
+                                          the master; see main_conf_t */
     void             *areas[NGX_HTTP_LINES_ZONE_AREAS];
 };
 

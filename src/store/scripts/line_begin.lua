@@ -22,16 +22,18 @@
 
 local now = now_ms()
 
--- a stalled begin must not create what the sweeper has already dismissed
-if now > tonumber(ARGV[1]) then
-    return { 'late' }
-end
-
--- the same begin once more (its first reply was lost)
+-- The same begin once more (its first reply was lost), before anything else is
+-- judged: what is there was made by this request.  It is told its own fence,
+-- never that of the sweeper, who may have claimed the operation since.
 if redis.call('EXISTS', KEYS[2]) == 1 then
     local h = hash(KEYS[2])
     return { 'created', h.place, h.json, line_answer(h),
-             redis.call('HGET', KEYS[5], 'fence') or '0' }
+             tostring(redis.call('HEXISTS', KEYS[5], 'fence')) }
+end
+
+-- a stalled begin must not create what the sweeper has already dismissed
+if now > tonumber(ARGV[1]) then
+    return { 'late' }
 end
 
 if ARGV[9] ~= '' then

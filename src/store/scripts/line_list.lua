@@ -1,3 +1,4 @@
+--@again
 --@include lib/line.lua
 
 -- Some lines of a tenant, one after the other, as a list shows them.

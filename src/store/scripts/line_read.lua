@@ -1,3 +1,4 @@
+--@again
 --@include lib/line.lua
 
 -- A line request, as a client is told of it.
