@@ -69,6 +69,10 @@ typedef struct {
     ngx_uint_t           no_aof;        /* flag */
     ngx_uint_t           no_info;       /* flag: INFO is refused, so that the
                                            two above are not known */
+    ngx_uint_t           no_config;     /* flag: CONFIG is refused, so that
+                                           settings are not known */
+    ngx_uint_t           denied;        /* flag: a command met NOPERM within
+                                           the last minute */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
     ngx_uint_t           full;          /* flag: a write met MISCONF within the
                                            last minute */

@@ -384,6 +384,18 @@ ngx_lines_redis_check_error(ngx_lines_redis_t *redis, redisReply *reply)
     {
         ngx_lines_redis_connection_drain(conn,
                                     "a cluster node that lacks a slot");
+
+    } else if (ngx_lines_redis_error_is(reply, "NOAUTH ")
+               || ngx_lines_redis_error_is(reply, "LOADING ")
+               || ngx_lines_redis_error_is(reply, "MASTERDOWN "))
+    {
+        ngx_lines_redis_connection_drain(conn, "out of service");
+
+    } else if (ngx_lines_redis_error_is(reply, "NOPERM ")
+               || ngx_strstr(reply->str, "ACL failure in script")
+               || ngx_strstr(reply->str, "user executing the script can't"))
+    {
+        ngx_lines_redis_connection_denied(conn);
     }
 }
 
