@@ -190,6 +190,13 @@ ngx_lines_redis_reads(ngx_str_t *name)
 }
 
 
+ngx_uint_t
+ngx_lines_redis_repeated(ngx_lines_redis_t *redis)
+{
+    return redis->repeated;
+}
+
+
 void
 ngx_lines_redis_status(ngx_lines_redis_t *redis,
     ngx_lines_redis_status_t *status)

@@ -175,6 +175,12 @@ ngx_lines_redis_op_t *ngx_lines_redis_eval(ngx_lines_redis_t *redis,
     ngx_str_t *args, ngx_lines_redis_handler_pt handler, void *data);
 
 /*
+ * In a handler, first thing: flag, the reply is of the second time that its
+ * operation was sent; the first may run yet.
+ */
+ngx_uint_t ngx_lines_redis_repeated(ngx_lines_redis_t *redis);
+
+/*
  * The asker is gone: the handler will not be called, the reply is dropped.
  * What was not sent yet is never sent.  Not after the handler was called.
  */

@@ -124,6 +124,8 @@ ngx_lines_redis_op_done(ngx_lines_redis_op_t *op, redisReply *reply)
     data = op->data;
     destroyed = op->redis->destroyed;
 
+    op->redis->repeated = op->repeated;
+
     /* first, so that the handler can issue the next one under the bound */
 
     ngx_lines_redis_op_free(op);
