@@ -54,12 +54,35 @@ subtest 'settings' => sub {
     $nginx->quit;
 };
 
-subtest 'CONFIG is not allowed' => sub {
+subtest 'what is not allowed' => sub {
     my $redis = $t->redis(conf => "user default on nopass ~* &* +\@all -config\n");
-    my $nginx = $t->nginx(redis => $redis, plans => $plans);
+    my $nginx = $t->nginx(redis => $redis, plans => $plans, workers => 1);
+    my $auth  = $nginx->bearer($nginx->workspace(w => {plan => 'big', subscription => 'active'}));
 
     wait_ready($nginx);
-    is_deeply ready($nginx)->json('/redis/warnings'), [], 'ready, nothing known, nothing said';
+    is_deeply ready($nginx)->json('/redis/warnings'), ['CONFIG is refused: settings are not checked'], 'ready, and CONFIG is not known';
+
+    $redis->client->acl(qw(SETUSER default -info));
+    $redis->client->client_kill('TYPE', 'normal');
+    wait_for(sub {
+        my $answer = ready($nginx);
+        return $answer->status == 200 && $answer->json('/redis/warnings/0') eq 'INFO is refused: eviction and persistence are not checked';
+    }, 30, 'the warning of INFO');
+    pass 'nor is INFO';
+
+    # taken away from a connection that is there
+    $redis->client->acl(qw(SETUSER default -eval -evalsha -hmget -hgetall));
+    is $nginx->post_json('/api/line-requests', $line, $auth)->status, 503, 'scripts are not allowed any more';
+    $nginx->allow(qr/\[alert\].*it refuses a command \(NOPERM\)/);
+    wait_for(sub { my $answer = ready($nginx); $answer->status == 503 && ($answer->json('/redis/reason') // '') eq 'NOPERM: scripts are refused' }, 30, 'not ready');
+    pass 'not ready, and why';
+
+    $redis->client->acl(qw(SETUSER default +eval +evalsha +hmget +hgetall));
+    wait_ready($nginx);
+    is $nginx->post_json('/api/line-requests', $line, $auth)->status, 201, 'allowed again';
+    my @told = $nginx->error_log =~ /it refuses a command \(NOPERM\)/g;
+    is @told, 1, 'told once';
+
     $nginx->quit;
 };
 

@@ -47,11 +47,7 @@ ngx_http_lines_create_announce(ngx_http_request_t *r,
     create = ctx->data;
     lmcf = ngx_http_lines_get_main_conf(r);
 
-    /*
-     * One request has one id, however often it begins: should a begin that is
-     * thought to be refused run after all, on a connection that was lost, then
-     * the next one finds its line, and makes no other.
-     */
+    /* the id of a begin that may run yet is kept: see create_begun() */
 
     if (create->id.len == 0) {
         p = ngx_pnalloc(r->pool, NGX_LINES_ID_LEN);
@@ -281,9 +277,16 @@ ngx_http_lines_create_begun(ngx_http_request_t *r, ngx_http_lines_ctx_t *ctx,
     }
 
     /*
-     * Refused.  The hint stays: a begin whose reply was lost may run as late
-     * as its not_after; after that the sweeper drops the hint.
+     * Refused: nothing of this id will ever be there, unless it was asked
+     * twice.  The first one may run yet, on the connection that was lost: its
+     * hint stays, and should this request begin once more, it does so under
+     * the same id, to find that line and make no other.
      */
+
+    if (!ngx_lines_redis_repeated(ngx_http_lines_get_main_conf(r)->redis)) {
+        ngx_http_lines_create_withdraw(r, create);
+        ngx_str_null(&create->id);
+    }
 
     if (ngx_http_lines_is(&result, "idempotent")) {
         fingerprint = ngx_http_lines_reply_str(reply, 2);

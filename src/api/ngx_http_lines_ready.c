@@ -120,6 +120,20 @@ ngx_http_lines_ready_warnings(ngx_lines_redis_status_t *status, u_char *p,
         p = ngx_slprintf(p, last, ",\"append-only file is off\"");
     }
 
+    if (status->denied) {
+        p = ngx_slprintf(p, last, ",\"a command is refused (NOPERM)\"");
+    }
+
+    if (status->no_info) {
+        p = ngx_slprintf(p, last, ",\"INFO is refused: eviction and "
+                                  "persistence are not checked\"");
+    }
+
+    if (status->no_config) {
+        p = ngx_slprintf(p, last, ",\"CONFIG is refused: settings are not "
+                                  "checked\"");
+    }
+
     for (i = 0; ngx_lines_redis_wishes[i].name.len; i++) {
         wish = &ngx_lines_redis_wishes[i];
 

@@ -190,6 +190,13 @@ ngx_lines_redis_reads(ngx_str_t *name)
 }
 
 
+ngx_uint_t
+ngx_lines_redis_repeated(ngx_lines_redis_t *redis)
+{
+    return redis->repeated;
+}
+
+
 void
 ngx_lines_redis_status(ngx_lines_redis_t *redis,
     ngx_lines_redis_status_t *status)
@@ -210,6 +217,10 @@ ngx_lines_redis_status(ngx_lines_redis_t *redis,
     status->evicts = conn->evicts;
     status->no_aof = conn->no_aof;
     status->no_info = conn->no_info;
+    status->no_config = conn->no_config;
+    status->denied = conn->denied_at
+                     && ngx_current_msec - conn->denied_at
+                        <= NGX_LINES_REDIS_DENIED;
     status->settings = conn->settings;
     status->full = conn->refused_at
                    && ngx_current_msec - conn->refused_at

@@ -69,6 +69,10 @@ typedef struct {
     ngx_uint_t           no_aof;        /* flag */
     ngx_uint_t           no_info;       /* flag: INFO is refused, so that the
                                            two above are not known */
+    ngx_uint_t           no_config;     /* flag: CONFIG is refused, so that
+                                           settings are not known */
+    ngx_uint_t           denied;        /* flag: a command met NOPERM within
+                                           the last minute */
     ngx_uint_t           readonly;      /* flag: last write met READONLY */
     ngx_uint_t           full;          /* flag: a write met MISCONF within the
                                            last minute */
@@ -169,6 +173,12 @@ ngx_lines_redis_op_t *ngx_lines_redis_command(ngx_lines_redis_t *redis,
 ngx_lines_redis_op_t *ngx_lines_redis_eval(ngx_lines_redis_t *redis,
     ngx_lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
     ngx_str_t *args, ngx_lines_redis_handler_pt handler, void *data);
+
+/*
+ * In a handler, first thing: flag, the reply is of the second time that its
+ * operation was sent; the first may run yet.
+ */
+ngx_uint_t ngx_lines_redis_repeated(ngx_lines_redis_t *redis);
 
 /*
  * The asker is gone: the handler will not be called, the reply is dropped.

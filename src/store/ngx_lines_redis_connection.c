@@ -251,6 +251,24 @@ ngx_lines_redis_connection_disk(ngx_lines_redis_connection_t *conn, char *what)
 }
 
 
+void
+ngx_lines_redis_connection_denied(ngx_lines_redis_connection_t *conn)
+{
+    if (conn->denied_at == 0
+        || ngx_current_msec - conn->denied_at > NGX_LINES_REDIS_DENIED)
+    {
+        ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
+                      "lines redis \"%V\": it refuses a command (NOPERM): the "
+                      "user's ACL lacks what is needed", &conn->conf->name);
+
+        conn->denied = 1;
+        conn->denied_at = ngx_max(ngx_current_msec, 1);
+
+        ngx_lines_redis_connection_drain(conn, "NOPERM: a command is refused");
+    }
+}
+
+
 static void
 ngx_lines_redis_start(ngx_lines_redis_connection_t *conn)
 {

@@ -28,6 +28,9 @@
 /* how long a disk that fails is remembered, and not told again */
 #define NGX_LINES_REDIS_DISK       60000
 
+/* the same of a command that the ACL refuses */
+#define NGX_LINES_REDIS_DENIED     60000
+
 
 typedef struct ngx_lines_redis_connection_s  ngx_lines_redis_connection_t;
 
@@ -107,12 +110,15 @@ struct ngx_lines_redis_connection_s {
     unsigned                        evicts:1;
     unsigned                        no_aof:1;
     unsigned                        no_info:1;
+    unsigned                        no_config:1;
+    unsigned                        denied:1;   /* ask whether scripts run */
     unsigned                        cluster:1;  /* it is a node of one */
     unsigned                        complained:1;
 
     ngx_uint_t                      settings;   /* of ngx_lines_redis_wishes:
                                                    a bit for each unmet one */
     ngx_msec_t                      refused_at; /* a write: its disk */
+    ngx_msec_t                      denied_at;  /* a command: NOPERM */
 };
 
 
@@ -162,6 +168,12 @@ void ngx_lines_redis_guard_reader(ngx_lines_redis_connection_t *conn,
 /* MISCONF, or what INFO says of it: counted by the caller, told now and then */
 void ngx_lines_redis_connection_disk(ngx_lines_redis_connection_t *conn,
     char *what);
+
+/*
+ * NOPERM: told now and then, and a new connection asks what is allowed; one
+ * where scripts are not is not ready.
+ */
+void ngx_lines_redis_connection_denied(ngx_lines_redis_connection_t *conn);
 
 /* sends AUTH, SELECT, INFO and CONFIG GET in one go */
 ngx_int_t ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn);

@@ -19,6 +19,8 @@ static void ngx_lines_redis_auth_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static void ngx_lines_redis_select_handler(redisAsyncContext *ac, void *data,
     void *privdata);
+static void ngx_lines_redis_script_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
 static void ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static void ngx_lines_redis_check_value(ngx_lines_redis_connection_t *conn,
@@ -92,6 +94,19 @@ ngx_lines_redis_handshake(ngx_lines_redis_connection_t *conn)
         argv[1].len = ngx_sprintf(db, "%ui", conf->db) - db;
 
         if (ngx_lines_redis_say(conn, ngx_lines_redis_select_handler, 2, argv)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (conn->denied) {
+        ngx_str_set(&argv[0], "EVAL");
+        ngx_str_set(&argv[1], "return redis.call('EXISTS', KEYS[1])");
+        ngx_str_set(&argv[2], "1");
+        ngx_str_set(&argv[3], "lines:{denied}");
+
+        if (ngx_lines_redis_say(conn, ngx_lines_redis_script_handler, 4, argv)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -221,6 +236,33 @@ ngx_lines_redis_select_handler(redisAsyncContext *ac, void *data,
 
 
 static void
+ngx_lines_redis_script_handler(redisAsyncContext *ac, void *data,
+    void *privdata)
+{
+    ngx_lines_redis_connection_t *conn = privdata;
+
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != NGX_LINES_REDIS_HANDSHAKE
+        || (reply->type == REDIS_REPLY_ERROR
+            && ngx_lines_redis_refused(conn, reply)))
+    {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_lines_redis_connection_cause(conn, "NOPERM: scripts are refused");
+        ngx_lines_redis_connection_fail(conn);
+        return;
+    }
+
+    conn->denied = 0;
+}
+
+
+static void
 ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
 {
     ngx_lines_redis_connection_t *conn = privdata;
@@ -317,10 +359,7 @@ ngx_lines_redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
 }
 
 
-/*
- * Where CONFIG is not allowed nothing is known, and nothing is said: a
- * provider sets what it sets.
- */
+/* where CONFIG is not allowed a provider sets what it sets: nothing is known */
 
 static void
 ngx_lines_redis_config_handler(redisAsyncContext *ac, void *data,
@@ -349,6 +388,7 @@ ngx_lines_redis_config_handler(redisAsyncContext *ac, void *data,
     }
 
     conn->settings = 0;
+    conn->no_config = (reply->type == REDIS_REPLY_ERROR);
 
     for (i = 0;
          reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;

@@ -124,6 +124,8 @@ ngx_lines_redis_op_done(ngx_lines_redis_op_t *op, redisReply *reply)
     data = op->data;
     destroyed = op->redis->destroyed;
 
+    op->redis->repeated = op->repeated;
+
     /* first, so that the handler can issue the next one under the bound */
 
     ngx_lines_redis_op_free(op);
@@ -384,6 +386,18 @@ ngx_lines_redis_check_error(ngx_lines_redis_t *redis, redisReply *reply)
     {
         ngx_lines_redis_connection_drain(conn,
                                     "a cluster node that lacks a slot");
+
+    } else if (ngx_lines_redis_error_is(reply, "NOAUTH ")
+               || ngx_lines_redis_error_is(reply, "LOADING ")
+               || ngx_lines_redis_error_is(reply, "MASTERDOWN "))
+    {
+        ngx_lines_redis_connection_drain(conn, "out of service");
+
+    } else if (ngx_lines_redis_error_is(reply, "NOPERM ")
+               || ngx_strstr(reply->str, "ACL failure in script")
+               || ngx_strstr(reply->str, "user executing the script can't"))
+    {
+        ngx_lines_redis_connection_denied(conn);
     }
 }
 

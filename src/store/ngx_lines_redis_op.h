@@ -64,6 +64,8 @@ struct ngx_lines_redis_s {
 
     ngx_lines_redis_status_t        status;
 
+    unsigned                        repeated:1; /* the operation whose handler
+                                                   runs */
     unsigned                        destroyed:1;
 };
 
