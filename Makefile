@@ -234,7 +234,10 @@ image:
 # Bare Debian roots in which a checkout is all there is: docker/bare.sh.  What
 # test-debian13 has proven of Debian 13, test-bare does not prove again.
 
-.PHONY: test-debian13 test-bare
+.PHONY: test-debian12 test-debian13 test-bare
+test-debian12:
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo release
+
 test-debian13:
 	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo test valkey
 
@@ -264,6 +267,6 @@ help:
 	@echo 'make test          all tests'
 	@echo 'make prove         tests of TESTS=t/..., against CC= SAN=1'
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
-	@echo 'make bench, fuzz, chaos, image, test-debian13, test-bare'
+	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

@@ -5,6 +5,7 @@
 #   demo     make up, the README's first requests as they stand there, make
 #            down; make run, ended by an interrupt
 #   test     make test
+#   release  all tests, of the release build alone
 #   valkey   all tests of the release build once more, with Valkey as the store
 #
 # What is committed is tested.  A step that this root's release has passed with
@@ -117,6 +118,10 @@ run_tests() {
     in_root sh -c 'cd /root/lines && make test'
 }
 
+run_release() {
+    in_root sh -c 'cd /root/lines && make packages-test && make CC=gcc SAN= prove'
+}
+
 valkey() {
     in_root sh -c 'export DEBIAN_FRONTEND=noninteractive
         apt-get install -qq -y --no-install-recommends valkey-server > /dev/null
@@ -128,6 +133,7 @@ for step in $steps; do
     case $step in
     demo)   demo ;;
     test)   run_tests ;;
+    release) run_release ;;
     valkey) valkey ;;
     *)      echo "bare.sh: no step \"$step\"" >&2; exit 2 ;;
     esac
