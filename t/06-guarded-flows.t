@@ -94,7 +94,7 @@ $nginx->wait_redis;
 my $answer = $shop->confirm($one, $token, key => 'k1');
 $nginx->wait_log(qr/\[alert\].* lines: "lines_provisioner": a call to "[^"]+" would go over plain http/);
 is scalar @{$provisioner->requests}, 0, 'the provisioner is not told';
-cmp_ok scalar @{[$sandbox->ledger('subscription')]}, '>=', 1, 'billing is asked again';
+ok wait_for(sub { scalar @{[$sandbox->ledger('subscription')]} }, 30, 'a subscription'), 'billing is asked again';
 
 sub check () { $nginx->get("/api/lines/check-availability?id=$line", $nginx->bearer($clerk->token(org => 'two'))) }
 
