@@ -116,7 +116,7 @@ $(DIR)/nginx/objs/Makefile: config $(EXPORTS) src/store/scripts/embed.sh $(DIR)/
 	    || { tail -n 20 configure.log; exit 1; }
 
 $(MODULE): $(DIR)/nginx/objs/Makefile $(DIR)/flags $(SOURCES) $(HEADERS) $(SCRIPTS)
-	@sh src/store/scripts/embed.sh src/store/scripts $(DIR)/nginx/objs/addon/lines
+	@sh src/store/scripts/embed.sh src/store/scripts $(DIR)/nginx/objs/addon/lines/store
 	@if [ $(DIR)/flags -nt $@ ]; then rm -f $(DIR)/nginx/objs/*.o $(DIR)/nginx/objs/addon/*/*.o; fi
 	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(DIR)/nginx -f objs/Makefile modules \
 	    CFLAGS='$(MODULE_CFLAGS)' LINK='$(CC) $(MODULE_LDFLAGS)'

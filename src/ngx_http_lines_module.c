@@ -8,67 +8,62 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_lines_conf.h"
-#include "ngx_http_lines_request.h"
-#include "ngx_http_lines_zone.h"
-#include "ngx_http_lines_metrics.h"
-#include "ngx_http_lines_variables.h"
-#include "ngx_http_lines_auth.h"
-#include "ngx_http_lines_access.h"
-#include "ngx_http_lines_clerk.h"
-#include "ngx_http_lines_jwks_zone.h"
-#include "ngx_http_lines_limit.h"
-#include "ngx_http_lines_lease.h"
-#include "ngx_http_lines_key_cache.h"
-#include "ngx_http_lines_plan.h"
-#include "ngx_http_lines_account.h"
-#include "ngx_http_lines_failpoint.h"
-#include "ngx_http_lines_billing.h"
-#include "ngx_http_lines_billing_debug.h"
-#include "ngx_http_lines_operation.h"
-#include "ngx_http_lines_inventory.h"
-#include "ngx_http_lines_provisioner.h"
-#include "ngx_http_lines_admin.h"
-#include "ngx_http_lines_ready.h"
-#include "ngx_http_lines_metrics_api.h"
-#include "ngx_http_lines_survey.h"
-#include "ngx_http_lines_workspace.h"
-#include "ngx_http_lines_check.h"
-#include "ngx_http_lines_webhook.h"
+#include "account/account.h"
+#include "admin/admin.h"
+#include "api/plan.h"
+#include "auth/access.h"
+#include "auth/auth.h"
+#include "auth/clerk.h"
+#include "auth/jwks_zone.h"
+#include "auth/key_cache.h"
+#include "billing/billing.h"
+#include "billing/debug.h"
+#include "http/conf.h"
+#include "http/failpoint.h"
+#include "http/metrics.h"
+#include "http/request.h"
+#include "http/variables.h"
+#include "http/zone.h"
+#include "limit/lease.h"
+#include "limit/limit.h"
+#include "observe/metrics.h"
+#include "observe/ready.h"
+#include "observe/survey.h"
+#include "operation/inventory.h"
+#include "operation/operation.h"
+#include "operation/provisioner.h"
+#include "webhook/webhook.h"
+#include "workspace/check.h"
+#include "workspace/workspace.h"
 
 
-static char *ngx_http_lines_redis(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_lines_workspace_api_set(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_lines_admin_set(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_lines_ready_set(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+static char *redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-static ngx_int_t ngx_http_lines_preconfiguration(ngx_conf_t *cf);
-static ngx_int_t ngx_http_lines_postconfiguration(ngx_conf_t *cf);
-static void *ngx_http_lines_create_main_conf(ngx_conf_t *cf);
-static char *ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf);
-static void *ngx_http_lines_create_loc_conf(ngx_conf_t *cf);
-static char *ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent,
-    void *child);
-static ngx_int_t ngx_http_lines_init_process(ngx_cycle_t *cycle);
-static void ngx_http_lines_exit_process(ngx_cycle_t *cycle);
+static ngx_int_t preconfiguration(ngx_conf_t *cf);
+static ngx_int_t postconfiguration(ngx_conf_t *cf);
+static void *create_main_conf(ngx_conf_t *cf);
+static char *init_main_conf(ngx_conf_t *cf, void *conf);
+static void *create_loc_conf(ngx_conf_t *cf);
+static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t init_process(ngx_cycle_t *cycle);
+static void exit_process(ngx_cycle_t *cycle);
 
 
-static ngx_command_t  ngx_http_lines_commands[] = {
+static ngx_command_t  commands[] = {
 
     { ngx_string("lines_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_lines_zone,
+      lines_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_redis,
+      redis_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -77,26 +72,26 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_lines_main_conf_t, key_prefix),
+      offsetof(lines_main_conf_t, key_prefix),
       NULL },
 
     { ngx_string("lines_key_ttl"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_lines_main_conf_t, key_ttl),
+      offsetof(lines_main_conf_t, key_ttl),
       NULL },
 
     { ngx_string("lines_plan"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_http_lines_plan,
+      lines_plan,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_agent_plan"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_http_lines_agent_plan,
+      lines_agent_plan,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -105,228 +100,223 @@ static ngx_command_t  ngx_http_lines_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_lines_main_conf_t, quarantine),
+      offsetof(lines_main_conf_t, quarantine),
       NULL },
 
     { ngx_string("lines_provisioner"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
-      ngx_http_lines_provisioner_set,
+      lines_provisioner_set,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_billing"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_billing,
+      lines_billing,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_billing_plan"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_http_lines_billing_plans,
+      lines_billing_plans,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_operations"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_operations,
+      lines_operations,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_auth"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_auth_set,
+      lines_auth_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_clerk"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_clerk,
+      lines_clerk,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_probe"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
-      ngx_http_lines_probe,
+      lines_probe,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_rate_limit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_rate_limit,
+      lines_rate_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_workspace_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_http_lines_workspace_api_set,
+      workspace_api_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_account_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
-      ngx_http_lines_account,
+      lines_account,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_deprecated_endpoints"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_deprecated_endpoints,
+      lines_deprecated_endpoints,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_admin"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_lines_admin_set,
+      admin_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_metrics"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
-      ngx_http_lines_metrics_set,
+      lines_metrics_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_ready"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ngx_http_lines_ready_set,
+      ready_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("lines_billing_webhook"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_lines_webhook,
+      lines_webhook,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
-    NGX_HTTP_LINES_BILLING_DEBUG_COMMANDS
-    NGX_HTTP_LINES_FAILPOINT_COMMANDS
+    LINES_BILLING_DEBUG_COMMANDS
+    LINES_FAILPOINT_COMMANDS
 
       ngx_null_command
 };
 
 
-static ngx_http_module_t  ngx_http_lines_module_ctx = {
-    ngx_http_lines_preconfiguration,       /* preconfiguration */
-    ngx_http_lines_postconfiguration,      /* postconfiguration */
+static ngx_http_module_t  module_ctx = {
+    preconfiguration,       /* preconfiguration */
+    postconfiguration,      /* postconfiguration */
 
-    ngx_http_lines_create_main_conf,       /* create main configuration */
-    ngx_http_lines_init_main_conf,         /* init main configuration */
+    create_main_conf,       /* create main configuration */
+    init_main_conf,         /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    ngx_http_lines_create_loc_conf,        /* create location configuration */
-    ngx_http_lines_merge_loc_conf          /* merge location configuration */
+    create_loc_conf,        /* create location configuration */
+    merge_loc_conf          /* merge location configuration */
 };
 
 
 ngx_module_t  ngx_http_lines_module = {
     NGX_MODULE_V1,
-    &ngx_http_lines_module_ctx,            /* module context */
-    ngx_http_lines_commands,               /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    ngx_http_lines_init_process,           /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    ngx_http_lines_exit_process,           /* exit process */
-    NULL,                                  /* exit master */
+    &module_ctx,               /* module context */
+    commands,                  /* module directives */
+    NGX_HTTP_MODULE,           /* module type */
+    NULL,                      /* init master */
+    NULL,                      /* init module */
+    init_process,              /* init process */
+    NULL,                      /* init thread */
+    NULL,                      /* exit thread */
+    exit_process,              /* exit process */
+    NULL,                      /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
 
 static char *
-ngx_http_lines_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_lines_main_conf_t *lmcf = conf;
+    lines_main_conf_t *lmcf = conf;
 
     if (lmcf->redis_conf.name.len) {
         return "is duplicate";
     }
 
-    return ngx_lines_redis_parse_conf(cf, &lmcf->redis_conf);
+    return lines_redis_parse_conf(cf, &lmcf->redis_conf);
 }
 
 
 static char *
-ngx_http_lines_workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
+workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    return ngx_http_lines_set_api(cf, conf, &ngx_http_lines_workspace_api);
+    return lines_set_api(cf, conf, &lines_workspace_api);
 }
 
 
 static char *
-ngx_http_lines_admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_lines_loc_conf_t *llcf = conf;
+    lines_loc_conf_t *llcf = conf;
 
     char  *rv;
 
-    rv = ngx_http_lines_set_api(cf, llcf, &ngx_http_lines_admin_api);
+    rv = lines_set_api(cf, llcf, &lines_admin_api);
 
     if (rv != NGX_CONF_OK) {
         return rv;
     }
 
-    return ngx_http_lines_admin_token(cf, llcf);
+    return lines_admin_token(cf, llcf);
 }
 
 
 static char *
-ngx_http_lines_ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    return ngx_http_lines_set_api(cf, conf, &ngx_http_lines_ready_api);
+    return lines_set_api(cf, conf, &lines_ready_api);
 }
 
 
 static ngx_int_t
-ngx_http_lines_preconfiguration(ngx_conf_t *cf)
+preconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_KEYS,
-                                 ngx_http_lines_key_cache_init);
-    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_JWKS,
-                                 ngx_http_lines_jwks_init_area);
-    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_LIMITS,
-                                 ngx_http_lines_lease_init);
-    ngx_http_lines_zone_register(NGX_HTTP_LINES_ZONE_METRICS,
-                                 ngx_http_lines_metrics_init_area);
+    lines_zone_register(LINES_ZONE_KEYS, lines_key_cache_init);
+    lines_zone_register(LINES_ZONE_JWKS, lines_jwks_init_area);
+    lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
+    lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
 
-    if (ngx_http_lines_add_variables(cf) != NGX_OK
-        || ngx_http_lines_limit_add_variables(cf) != NGX_OK)
+    if (lines_add_variables(cf) != NGX_OK
+        || lines_limit_add_variables(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_billing_variables(cf);
+    return lines_billing_variables(cf);
 }
 
 
 static ngx_int_t
-ngx_http_lines_postconfiguration(ngx_conf_t *cf)
+postconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_core_loc_conf_t    *clcf;
-    ngx_http_lines_main_conf_t  *lmcf;
+    ngx_http_core_loc_conf_t  *clcf;
+    lines_main_conf_t         *lmcf;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    if (ngx_http_lines_carrier_check(cf, lmcf) != NGX_OK) {
+    if (lines_carrier_check(cf, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -334,7 +324,7 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    ngx_http_lines_api_locations(cf, lmcf);
+    lines_api_locations(cf, lmcf);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -343,33 +333,33 @@ ngx_http_lines_postconfiguration(ngx_conf_t *cf)
         lmcf->redis_conf.resolver_timeout = clcf->resolver_timeout;
     }
 
-    if (ngx_lines_redis_check_conf(cf, &lmcf->redis_conf) != NGX_CONF_OK) {
+    if (lines_redis_check_conf(cf, &lmcf->redis_conf) != NGX_CONF_OK) {
         return NGX_ERROR;
     }
 
-    ngx_http_lines_limit_zones(cf);
+    lines_limit_zones(cf);
 
-    lmcf->tenant_plan = ngx_http_lines_variable_used(cf, "lines_tenant_plan");
+    lmcf->tenant_plan = lines_variable_used(cf, "lines_tenant_plan");
 
-    if (ngx_http_lines_special_init(cf) != NGX_OK
-        || ngx_http_lines_access_init(cf) != NGX_OK
-        || ngx_http_lines_limit_init(cf, lmcf) != NGX_OK
-        || ngx_http_lines_limit_filter_init(cf) != NGX_OK
-        || ngx_http_lines_metrics_init(cf) != NGX_OK)
+    if (lines_special_init(cf) != NGX_OK
+        || lines_access_init(cf) != NGX_OK
+        || lines_limit_init(cf, lmcf) != NGX_OK
+        || lines_limit_filter_init(cf) != NGX_OK
+        || lines_metrics_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_zone_default(cf, lmcf);
+    return lines_zone_default(cf, lmcf);
 }
 
 
 static void *
-ngx_http_lines_create_main_conf(ngx_conf_t *cf)
+create_main_conf(ngx_conf_t *cf)
 {
-    ngx_http_lines_main_conf_t  *lmcf;
+    lines_main_conf_t  *lmcf;
 
-    lmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lines_main_conf_t));
+    lmcf = ngx_pcalloc(cf->pool, sizeof(lines_main_conf_t));
     if (lmcf == NULL) {
         return NULL;
     }
@@ -377,13 +367,12 @@ ngx_http_lines_create_main_conf(ngx_conf_t *cf)
     lmcf->key_ttl = NGX_CONF_UNSET_MSEC;
     lmcf->quarantine = NGX_CONF_UNSET_MSEC;
 
-    lmcf->operation = ngx_http_lines_operation_create_conf(cf);
+    lmcf->operation = lines_op_create_conf(cf);
     if (lmcf->operation == NULL) {
         return NULL;
     }
 
-    if (ngx_array_init(&lmcf->plans, cf->pool, 8,
-                       sizeof(ngx_http_lines_plan_t))
+    if (ngx_array_init(&lmcf->plans, cf->pool, 8, sizeof(lines_plan_t))
         != NGX_OK)
     {
         return NULL;
@@ -394,9 +383,9 @@ ngx_http_lines_create_main_conf(ngx_conf_t *cf)
 
 
 static char *
-ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
+init_main_conf(ngx_conf_t *cf, void *conf)
 {
-    ngx_http_lines_main_conf_t *lmcf = conf;
+    lines_main_conf_t *lmcf = conf;
 
     char         *rv;
     ngx_str_t    *value;
@@ -409,19 +398,17 @@ ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
         ngx_str_set(&lmcf->key_prefix, "tuco_");
     }
 
-    rv = ngx_http_lines_billing_init_conf(cf, lmcf);
+    rv = lines_billing_init_conf(cf, lmcf);
 
     if (rv == NGX_CONF_OK) {
-        rv = ngx_http_lines_operation_init_conf(cf, lmcf->operation);
+        rv = lines_op_init_conf(cf, lmcf->operation);
     }
 
     if (rv != NGX_CONF_OK || lmcf->redis_conf.name.len) {
         return rv;
     }
 
-    if (ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t))
-        != NGX_OK)
-    {
+    if (ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t)) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -436,7 +423,7 @@ ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
     saved = cf->args;
     cf->args = &args;
 
-    rv = ngx_lines_redis_parse_conf(cf, &lmcf->redis_conf);
+    rv = lines_redis_parse_conf(cf, &lmcf->redis_conf);
 
     cf->args = saved;
 
@@ -445,11 +432,11 @@ ngx_http_lines_init_main_conf(ngx_conf_t *cf, void *conf)
 
 
 static void *
-ngx_http_lines_create_loc_conf(ngx_conf_t *cf)
+create_loc_conf(ngx_conf_t *cf)
 {
-    ngx_http_lines_loc_conf_t  *llcf;
+    lines_loc_conf_t  *llcf;
 
-    llcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_lines_loc_conf_t));
+    llcf = ngx_pcalloc(cf->pool, sizeof(lines_loc_conf_t));
     if (llcf == NULL) {
         return NULL;
     }
@@ -459,17 +446,17 @@ ngx_http_lines_create_loc_conf(ngx_conf_t *cf)
 
 
 static char *
-ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_http_lines_loc_conf_t *prev = parent;
-    ngx_http_lines_loc_conf_t *conf = child;
+    lines_loc_conf_t *prev = parent;
+    lines_loc_conf_t *conf = child;
 
-    ngx_http_core_loc_conf_t   *clcf;
-    ngx_http_lines_loc_conf_t  *names, none;
+    ngx_http_core_loc_conf_t  *clcf;
+    lines_loc_conf_t          *names, none;
 
     /* an API's own directive says it all */
 
-    ngx_memzero(&none, sizeof(ngx_http_lines_loc_conf_t));
+    ngx_memzero(&none, sizeof(lines_loc_conf_t));
     names = conf->api ? &none : prev;
 
     ngx_conf_merge_str_value(conf->key_id_header, names->key_id_header,
@@ -481,14 +468,14 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->deprecated = prev->deprecated;
     }
 
-    if (ngx_http_lines_merge_api(cf, prev, conf) != NGX_CONF_OK
-        || ngx_http_lines_access_merge(cf, prev, conf) != NGX_CONF_OK
-        || ngx_http_lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK)
+    if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK
+        || lines_access_merge(cf, prev, conf) != NGX_CONF_OK
+        || lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_lines_limit_merge(cf, prev, conf) != NGX_CONF_OK) {
+    if (lines_limit_merge(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -510,9 +497,9 @@ ngx_http_lines_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
 
 static ngx_int_t
-ngx_http_lines_init_process(ngx_cycle_t *cycle)
+init_process(ngx_cycle_t *cycle)
 {
-    ngx_http_lines_main_conf_t  *lmcf;
+    lines_main_conf_t  *lmcf;
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
     {
@@ -525,35 +512,35 @@ ngx_http_lines_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    lmcf->redis = ngx_lines_redis_create(cycle, &lmcf->redis_conf);
+    lmcf->redis = lines_redis_create(cycle, &lmcf->redis_conf);
     if (lmcf->redis == NULL) {
         return NGX_ERROR;
     }
 
-    if (ngx_http_lines_variables_init_process(cycle, lmcf) != NGX_OK
-        || ngx_http_lines_metrics_init_process(cycle, lmcf) != NGX_OK
-        || ngx_http_lines_survey_init_process(cycle, lmcf) != NGX_OK
-        || ngx_http_lines_limit_init_process(cycle, lmcf) != NGX_OK
-        || ngx_http_lines_auth_init_process(cycle, lmcf) != NGX_OK
-        || ngx_http_lines_jwks_init_process(cycle, lmcf) != NGX_OK)
+    if (lines_variables_init_process(cycle, lmcf) != NGX_OK
+        || lines_metrics_init_process(cycle, lmcf) != NGX_OK
+        || lines_survey_init_process(cycle, lmcf) != NGX_OK
+        || lines_limit_init_process(cycle, lmcf) != NGX_OK
+        || lines_auth_init_process(cycle, lmcf) != NGX_OK
+        || lines_jwks_init_process(cycle, lmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ngx_http_lines_access_init_process(cycle, lmcf);
+    lines_access_init_process(cycle, lmcf);
 
-    if (ngx_http_lines_operation_init_process(cycle, lmcf) != NGX_OK) {
+    if (lines_op_init_process(cycle, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_lines_inventory_init_process(cycle, lmcf);
+    return lines_inventory_init_process(cycle, lmcf);
 }
 
 
 static void
-ngx_http_lines_exit_process(ngx_cycle_t *cycle)
+exit_process(ngx_cycle_t *cycle)
 {
-    ngx_http_lines_main_conf_t  *lmcf;
+    lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_lines_module);
 
@@ -561,13 +548,13 @@ ngx_http_lines_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    ngx_http_lines_inventory_exit_process();
-    ngx_http_lines_operation_exit_process(lmcf);
-    ngx_http_lines_survey_exit_process(lmcf);
-    ngx_http_lines_limit_exit_process(lmcf);
-    ngx_http_lines_metrics_exit_process(lmcf);
-    ngx_http_lines_jwks_exit_process(lmcf);
-    ngx_http_lines_auth_exit_process(lmcf);
-    ngx_lines_redis_destroy(lmcf->redis);
+    lines_inventory_exit_process();
+    lines_op_exit_process(lmcf);
+    lines_survey_exit_process(lmcf);
+    lines_limit_exit_process(lmcf);
+    lines_metrics_exit_process(lmcf);
+    lines_jwks_exit_process(lmcf);
+    lines_auth_exit_process(lmcf);
+    lines_redis_destroy(lmcf->redis);
     lmcf->redis = NULL;
 }

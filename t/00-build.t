@@ -193,7 +193,7 @@ END
 subtest 'the scripts are embedded to the byte' => sub {
     my $embed = "sh $root/src/store/scripts/embed.sh";
 
-    path($t->dir, $_)->make_path for qw(fake out scripts/lib);
+    path($t->dir, $_)->make_path for qw(fake store scripts/lib);
     write_file($t->dir . '/fake/ngx_config.h', "#include <stddef.h>\n");
     write_file($t->dir . '/fake/ngx_core.h', <<'END');
 typedef unsigned char u_char;
@@ -203,13 +203,13 @@ typedef struct { size_t len; u_char *data; } ngx_str_t;
 END
     write_file($t->dir . '/fake/main.c', <<'END');
 #include <stdio.h>
-#include "ngx_lines_scripts.h"
+#include "store/scripts.h"
 int
 main(void)
 {
-    ngx_lines_script_t  **s;
+    lines_script_t  **s;
 
-    for (s = ngx_lines_scripts; *s; s++) {
+    for (s = lines_scripts; *s; s++) {
         printf("%s %zu ", (char *) (*s)->name.data, (*s)->source.len);
         printf("%s\n", (char *) (*s)->sha1.data);
         fwrite((*s)->source.data, 1, (*s)->source.len, stdout);
@@ -218,9 +218,9 @@ main(void)
 }
 END
 
-    my $show = "gcc -o show -Wall -Wextra -Werror -Ifake -Iout -I$root/src/store fake/main.c out/ngx_lines_scripts.c && ./show";
+    my $show = "gcc -o show -Wall -Wextra -Werror -Ifake -I. -I$root/src fake/main.c store/scripts.c && ./show";
 
-    my ($code, $output) = run("$embed $root/src/store/scripts out && $show");
+    my ($code, $output) = run("$embed $root/src/store/scripts store && $show");
     is $code, 0, 'made' or return diag $output;
 
     my @names = map { path($_)->basename('.lua') } glob "$root/src/store/scripts/*.lua";
@@ -239,21 +239,21 @@ END
     write_file($t->dir . '/scripts/lib/x.lua', "--\@include lib/y.lua\nlocal x = 1");
     write_file($t->dir . '/scripts/lib/y.lua', "-- y\n");
 
-    ($code, $output) = run("rm out/*; $embed scripts out && $show");
+    ($code, $output) = run("rm store/*; $embed scripts store && $show");
     my $source = "-- y\nlocal x = 1\nreturn \"a\\\\b ??/ \t %s \xc3\xa9\" -- */ /*\n";
     is $output, join(' ', 'a', length $source, sha1_hex($source)) . "\n$source", 'whatever is in them';
 
-    my $before = (stat $t->dir . '/out/ngx_lines_scripts.c')[1];
-    run("$embed scripts out");
-    is +(stat $t->dir . '/out/ngx_lines_scripts.c')[1], $before, 'what has not changed is left alone';
+    my $before = (stat $t->dir . '/store/scripts.c')[1];
+    run("$embed scripts store");
+    is +(stat $t->dir . '/store/scripts.c')[1], $before, 'what has not changed is left alone';
 
     write_file($t->dir . '/scripts/lib/y.lua', "--\@include lib/none.lua\n");
-    ($code, $output) = run("$embed scripts out");
+    ($code, $output) = run("$embed scripts store");
     isnt $code, 0, 'a missing piece is an error';
     like $output, qr{cannot read scripts/lib/none\.lua}, 'that names it';
 
     unlink $t->dir . '/scripts/lib/y.lua';
-    ($code, $output) = run("mv scripts/a.lua scripts/a-b.lua; $embed scripts out");
+    ($code, $output) = run("mv scripts/a.lua scripts/a-b.lua; $embed scripts store");
     isnt $code, 0, 'so is a name that is none in C';
 };
 
@@ -273,13 +273,13 @@ subtest 'make notices what has changed' => sub {
     $project->child('src/store/scripts')->make_path;
     $project->child('conf')->make_path;
     run("cp $root/config $root/Makefile project/; cp $root/src/*.map project/src/; cp $root/conf/packages.sh project/conf/;"
-          . " cp $root/src/store/ngx_lines_script.h project/src/store/; cp $root/src/store/scripts/embed.sh project/src/store/scripts/");
+          . " cp $root/src/store/script.h project/src/store/; cp $root/src/store/scripts/embed.sh project/src/store/scripts/");
     write_file("$project/src/store/scripts/one.lua", "return 'first'\n");
     write_file("$project/src/ngx_http_lines_module.c", <<'END');
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <ngx_lines_scripts.h>
+#include "store/scripts.h"
 static ngx_http_module_t  ctx;
 ngx_module_t  ngx_http_lines_module = {
     NGX_MODULE_V1, &ctx, NULL, NGX_HTTP_MODULE,
@@ -304,14 +304,14 @@ END
     $make->();
     ok $has->("return 'second'"), 'a changed script';
 
-    write_file("$project/src/store/ngx_lines_new.c", "int  ngx_lines_new_symbol = 1;\n");
+    write_file("$project/src/store/new.c", "int  lines_new_symbol = 1;\n");
     ($code, $output) = $make->();
-    ok $has->('ngx_lines_new_symbol'), 'a new source' or diag $output;
+    ok $has->('lines_new_symbol'), 'a new source' or diag $output;
 
-    write_file("$project/src/store/ngx_lines_new.c", "int  ngx_lines_new_symbol = \"no\";\n");
+    write_file("$project/src/store/new.c", "int  lines_new_symbol = \"no\";\n");
     ($code, $output) = $make->();
     isnt $code, 0, 'an error is one';
-    unlink "$project/src/store/ngx_lines_new.c";
+    unlink "$project/src/store/new.c";
     is +($make->())[0], 0, 'a source that is gone';
 
     my @strays = grep { !m{^(?:config|Makefile|conf/packages\.sh|src/)} } map { path($_)->to_rel($project) }

@@ -44,7 +44,7 @@ subtest 'conf/lines.conf' => sub {
 };
 
 subtest 'directives' => sub {
-    my ($commands) = path("$root/src/ngx_http_lines_module.c")->slurp =~ /ngx_http_lines_commands\[\] = \{(.*?)\n\};/s;
+    my ($commands) = path("$root/src/ngx_http_lines_module.c")->slurp =~ /ngx_command_t  commands\[\] = \{(.*?)\n\};/s;
     my @there = ($commands =~ /ngx_string\("(lines_\w+)"\)/g, 'lines_failpoint');
     my $text  = path("$root/conf/directives.md")->slurp;
     my @told  = $text =~ /^### (lines_\w+)/gm;
@@ -59,7 +59,7 @@ subtest 'directives' => sub {
 };
 
 subtest 'variables' => sub {
-    my @there = $source =~ /ngx_string\("(lines_\w+)"\), NULL,\s+ngx_http_lines_\w+,/g;
+    my @there = $source =~ /ngx_string\("(lines_\w+)"\), NULL,\s+(?:lines_)?\w+,/g;
     push @there, $source =~ /static ngx_str_t +name = ngx_string\("(lines_\w+)"\)/g;
     push @there, 'lines_billing_key', 'lines_limit_status', 'lines_limit_remaining';
     my %seen;
@@ -68,7 +68,7 @@ subtest 'variables' => sub {
 };
 
 subtest "the operator's API" => sub {
-    my ($routes) = path("$root/src/api/ngx_http_lines_admin.c")->slurp =~ /ngx_http_lines_admin_routes\[\] = \{(.*?)\n\};/s;
+    my ($routes) = path("$root/src/admin/admin.c")->slurp =~ /admin_routes\[\] = \{(.*?)\n\};/s;
     my @there;
     my $text = decode 'UTF-8', path("$root/conf/admin.md")->slurp;
 
@@ -84,7 +84,7 @@ subtest "the operator's API" => sub {
 
 subtest 'metrics' => sub {
     my %there = map { $_->[1] eq 'counter' ? "$_->[0]_total" : $_->[0] => 1 }
-      map { [/"(lines_\w+)",\s*"(\w+)"/] } $source =~ /ngx_http_lines_metrics_(?:family|single)\(out,\s*("lines_\w+",\s*"\w+")/g;
+      map { [/"(lines_\w+)",\s*"(\w+)"/] } $source =~ /lines_metrics_(?:family|single)\(out,\s*("lines_\w+",\s*"\w+")/g;
     my @told = map { /`(lines_\w+)`/g } path("$root/conf/metrics.md")->slurp =~ /^\|([^|]*`lines_[^|]*)\|/gm;
     cmp_ok scalar(keys %there), '>', 20, 'families were found';
     same(family => [keys %there], \@told);

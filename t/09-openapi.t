@@ -122,9 +122,9 @@ subtest 'the routes of the code' => sub {
     );
     my @there;
 
-    for my $file (glob "$root/src/api/*.c") {
+    for my $file (glob "$root/src/*/*.c") {
         my $source = path($file)->slurp;
-        while ($source =~ /ngx_http_lines_route_t\s+ngx_http_lines_(\w+)_routes\[\] = \{(.*?)\n\};/gs) {
+        while ($source =~ /lines_route_t\s+(?:lines_)?(\w+)_routes\[\] = \{(.*?)\n\};/gs) {
             my ($api, $routes) = ($1, $2);
             my $prefix = $prefix{$api} // die "no prefix for the API $api";
             push @there, "$1 $prefix" . $2 =~ s/:(\w+)/{$1}/gr while $routes =~ /\{ NGX_HTTP_(\w+), ngx_string\("([^"]*)"\)/g;

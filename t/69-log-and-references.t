@@ -79,7 +79,8 @@ is $bad->{tenant}, '', 'of nobody';
 # and each directive
 {
     my $text = $conf->child('directives.md')->slurp;
-    my ($commands) = path($t->root, 'src/ngx_http_lines_module.c')->slurp =~ /ngx_http_lines_commands\[\] = \{(.*?)ngx_null_command/s;
+    my ($commands) = path($t->root, 'src/ngx_http_lines_module.c')->slurp =~ /ngx_command_t  commands\[\] = \{(.*?)ngx_null_command/s;
+    ok $commands, 'the directives';
     is_deeply [grep { $text !~ /^### $_$/m } grep {/^lines_(?:auth|rate_limit|metrics)$/} $commands =~ /ngx_string\("(\w+)"\)/g], [], 'directives of the gateway';
 }
 

@@ -11,10 +11,10 @@
 #include <time.h>
 
 #include "mint.h"
-#include "ngx_lines_base64url.h"
-#include "ngx_lines_digest.h"
-#include "ngx_lines_jwt.h"
-#include "ngx_lines_strict_json.h"
+#include "auth/base64url.h"
+#include "http/digest.h"
+#include "auth/jwt.h"
+#include "auth/strict_json.h"
 
 
 #define NOW     1700000000
@@ -38,25 +38,24 @@ typedef struct {
 } slot_t;
 
 
-static ngx_str_t                   token;
-static ngx_lines_jwk_verifier_t    verifier;
-static ngx_lines_jwk_set_t        *set;
-static ngx_lines_jwt_options_t     options;
-static slot_t                     *slots;
-static u_char                      room[4096];
-static volatile unsigned           sink;
+static ngx_str_t             token;
+static lines_jwk_verifier_t  verifier;
+static lines_jwk_set_t      *set;
+static lines_jwt_options_t   options;
+static slot_t               *slots;
+static u_char                room[4096];
+static volatile unsigned     sink;
 
 
 static int
 verify(void)
 {
-    ngx_lines_jwt_t   jwt;
-    ngx_lines_jwk_t  *key;
+    lines_jwt_t   jwt;
+    lines_jwk_t  *key;
 
-    return ngx_lines_jwt_parse(&jwt, &token, room) == NGX_OK
-           && ngx_lines_jwt_key(&jwt, set, &key) == NGX_OK
-           && ngx_lines_jwt_verify(&jwt, &verifier, &options,
-                                   (int64_t) NOW * 1000)
+    return lines_jwt_parse(&jwt, &token, room) == NGX_OK
+           && lines_jwt_key(&jwt, set, &key) == NGX_OK
+           && lines_jwt_verify(&jwt, &verifier, &options, (int64_t) NOW * 1000)
               == NGX_OK;
 }
 
@@ -64,9 +63,9 @@ verify(void)
 static int
 parse(void)
 {
-    ngx_lines_jwt_t   jwt;
+    lines_jwt_t  jwt;
 
-    return ngx_lines_jwt_parse(&jwt, &token, room) == NGX_OK;
+    return lines_jwt_parse(&jwt, &token, room) == NGX_OK;
 }
 
 
@@ -88,7 +87,7 @@ cached(void)
     slot_t    *slot;
     unsigned   i;
 
-    ngx_lines_sha256(&token, digest);
+    lines_sha256(&token, digest);
 
     memcpy(&i, digest, sizeof(i));
     slot = &slots[i % SLOTS];
@@ -131,8 +130,7 @@ measure(const char *what, int (*run)(void), unsigned n)
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 
         us = ((to.tv_sec - from.tv_sec) * 1e9
-              + (double) (to.tv_nsec - from.tv_nsec))
-             / 1e3 / n;
+              + (double) (to.tv_nsec - from.tv_nsec)) / 1e3 / n;
 
         if (us < best) {
             best = us;
@@ -146,12 +144,12 @@ measure(const char *what, int (*run)(void), unsigned n)
 int
 main(void)
 {
-    char                     *jwk, *text;
-    u_char                   *buf;
-    size_t                    len;
-    EVP_PKEY                 *key;
-    ngx_str_t                 document, kid, party;
-    ngx_lines_jwk_report_t    report;
+    char               *jwk, *text;
+    u_char             *buf;
+    size_t              len;
+    EVP_PKEY           *key;
+    ngx_str_t           document, kid, party;
+    lines_jwk_report_t  report;
 
     key = mint_key(2048, 65537);
     jwk = mint_jwk(key, "\"kty\":\"RSA\",\"kid\":\"ins_main\"");
@@ -160,13 +158,12 @@ main(void)
     snprintf(text, len, "{\"keys\":[%s]}", jwk);
     document.data = (u_char *) text;
     document.len = strlen(text);
-    buf = malloc(ngx_lines_jwk_set_room(document.len));
+    buf = malloc(lines_jwk_set_room(document.len));
     slots = calloc(SLOTS, sizeof(slot_t));
     ngx_str_set(&kid, "ins_main");
 
-    if (ngx_lines_jwk_parse(&document, buf, &set, &report) != NGX_OK
-        || ngx_lines_jwk_verifier_create(&verifier,
-                                         ngx_lines_jwk_find(set, &kid))
+    if (lines_jwk_parse(&document, buf, &set, &report) != NGX_OK
+        || lines_jwk_verifier_create(&verifier, lines_jwk_find(set, &kid))
            != NGX_OK)
     {
         return 1;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_lines_jwk.h"
+#include "auth/jwk.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,31 +20,31 @@ must(int condition)
 
 
 static void
-fuzz_set(ngx_lines_jwk_set_t *set, size_t size)
+fuzz_set(lines_jwk_set_t *set, size_t size)
 {
     ngx_str_t  kid;
 
-    if (!ngx_lines_jwk_set_valid(set, size)) {
+    if (!lines_jwk_set_valid(set, size)) {
         return;
     }
 
     ngx_str_set(&kid, "ins_main");
-    (void) ngx_lines_jwk_find(set, &kid);
+    (void) lines_jwk_find(set, &kid);
     ngx_str_set(&kid, "");
-    (void) ngx_lines_jwk_find(set, &kid);
+    (void) lines_jwk_find(set, &kid);
 }
 
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    u_char                     *buf;
-    ngx_int_t                   rc;
-    ngx_str_t                   text, kid;
-    ngx_lines_jwk_t            *key;
-    ngx_lines_jwk_set_t        *set, *copy;
-    ngx_lines_jwk_report_t      report;
-    ngx_lines_jwk_verifier_t    verifier;
+    u_char               *buf;
+    ngx_int_t             rc;
+    ngx_str_t             text, kid;
+    lines_jwk_t          *key;
+    lines_jwk_set_t      *set, *copy;
+    lines_jwk_report_t    report;
+    lines_jwk_verifier_t  verifier;
 
     if (size && data[0] == '!') {
         copy = malloc(size);
@@ -57,33 +57,33 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     text.data = (u_char *) data;
     text.len = size;
-    buf = malloc(ngx_lines_jwk_set_room(size));
+    buf = malloc(lines_jwk_set_room(size));
     must(buf != NULL);
 
-    rc = ngx_lines_jwk_parse(&text, buf, &set, &report);
+    rc = lines_jwk_parse(&text, buf, &set, &report);
 
     must(rc == NGX_OK || (rc == NGX_DECLINED && report.error.len > 0));
 
     if (rc == NGX_OK) {
 
-        must(set->nkeys > 0 && set->size <= ngx_lines_jwk_set_room(size));
+        must(set->nkeys > 0 && set->size <= lines_jwk_set_room(size));
         must(report.error.len == 0);
 
         copy = malloc(set->size);
         must(copy != NULL);
         memcpy(copy, set, set->size);
-        must(ngx_lines_jwk_set_valid(copy, copy->size));
+        must(lines_jwk_set_valid(copy, copy->size));
 
         ngx_str_set(&kid, "ins_main");
-        key = ngx_lines_jwk_find(copy, &kid);
+        key = lines_jwk_find(copy, &kid);
 
         if (key) {
-            must(key->n_len >= NGX_LINES_JWK_MIN_BITS / 8
-                 && key->n_len <= NGX_LINES_JWK_MAX_BITS / 8
+            must(key->n_len >= LINES_JWK_MIN_BITS / 8
+                 && key->n_len <= LINES_JWK_MAX_BITS / 8
                  && !key->ambiguous);
 
-            if (ngx_lines_jwk_verifier_create(&verifier, key) == NGX_OK) {
-                ngx_lines_jwk_verifier_destroy(&verifier);
+            if (lines_jwk_verifier_create(&verifier, key) == NGX_OK) {
+                lines_jwk_verifier_destroy(&verifier);
             }
         }
 

@@ -7,18 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ngx_lines_bearer.h"
-#include "ngx_lines_jwt_claims.h"
-#include "ngx_lines_strict_json.h"
+#include "auth/bearer.h"
+#include "auth/jwt_claims.h"
+#include "auth/strict_json.h"
 
 
 #define NOW  1700000000
 
 
-static ngx_lines_jwk_set_t        *set;
-static ngx_lines_jwk_verifier_t    verifier;
-static ngx_lines_jwt_options_t     options;
-static ngx_str_t                   parties[1];
+static lines_jwk_set_t      *set;
+static lines_jwk_verifier_t  verifier;
+static lines_jwt_options_t   options;
+static ngx_str_t             parties[1];
 
 
 /* nobody knows a private key of it */
@@ -43,19 +43,18 @@ must(int condition)
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-    u_char                   *buf;
-    ngx_str_t                 text, kid;
-    ngx_lines_jwk_report_t    report;
+    u_char             *buf;
+    ngx_str_t           text, kid;
+    lines_jwk_report_t  report;
 
     text.data = (u_char *) document;
     text.len = sizeof(document) - 1;
-    buf = malloc(ngx_lines_jwk_set_room(text.len));
+    buf = malloc(lines_jwk_set_room(text.len));
     ngx_str_set(&kid, "ins_main");
 
     must(buf != NULL
-         && ngx_lines_jwk_parse(&text, buf, &set, &report) == NGX_OK
-         && ngx_lines_jwk_verifier_create(&verifier,
-                                          ngx_lines_jwk_find(set, &kid))
+         && lines_jwk_parse(&text, buf, &set, &report) == NGX_OK
+         && lines_jwk_verifier_create(&verifier, lines_jwk_find(set, &kid))
             == NGX_OK);
 
     ngx_str_set(&options.issuer, "https://clerk.example.com");
@@ -71,33 +70,32 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 static void
 fuzz_token(ngx_str_t *token)
 {
-    u_char           *buf;
-    ngx_int_t         rc;
-    ngx_lines_jwt_t   jwt;
-    ngx_lines_jwk_t  *key;
+    u_char       *buf;
+    ngx_int_t     rc;
+    lines_jwt_t   jwt;
+    lines_jwk_t  *key;
 
-    buf = malloc(ngx_lines_jwt_room(token->len) + !token->len);
+    buf = malloc(lines_jwt_room(token->len) + !token->len);
     must(buf != NULL);
 
-    rc = ngx_lines_jwt_parse(&jwt, token, buf);
+    rc = lines_jwt_parse(&jwt, token, buf);
 
     if (rc == NGX_OK) {
 
         must(jwt.kid.len <= token->len);
 
-        if (ngx_lines_jwt_key(&jwt, set, &key) != NGX_OK) {
-            must(jwt.reason == NGX_LINES_JWT_UNKNOWN_KID
-                 || jwt.reason == NGX_LINES_JWT_NO_KID);
+        if (lines_jwt_key(&jwt, set, &key) != NGX_OK) {
+            must(jwt.reason == LINES_JWT_UNKNOWN_KID
+                 || jwt.reason == LINES_JWT_NO_KID);
         }
 
-        rc = ngx_lines_jwt_verify(&jwt, &verifier, &options,
-                                  (int64_t) NOW * 1000);
+        rc = lines_jwt_verify(&jwt, &verifier, &options, (int64_t) NOW * 1000);
     }
 
     must(rc == NGX_DECLINED
-         && jwt.reason > NGX_LINES_JWT_ACCEPTED
-         && jwt.reason < NGX_LINES_JWT_NREASONS
-         && ngx_lines_jwt_reason(jwt.reason)->len > 0);
+         && jwt.reason > LINES_JWT_ACCEPTED
+         && jwt.reason < LINES_JWT_NREASONS
+         && lines_jwt_reason(jwt.reason)->len > 0);
 
     free(buf);
 }
@@ -106,28 +104,27 @@ fuzz_token(ngx_str_t *token)
 static void
 fuzz_claims(ngx_str_t *text)
 {
-    u_char           *buf;
-    size_t            i;
-    json_t           *claims;
-    ngx_int_t         rc;
-    ngx_lines_jwt_t   jwt;
+    u_char      *buf;
+    size_t       i;
+    json_t      *claims;
+    ngx_int_t    rc;
+    lines_jwt_t  jwt;
 
-    if (ngx_lines_strict_json_object(text, 64, 1024, &claims) != NGX_OK) {
+    if (lines_strict_json_object(text, 64, 1024, &claims) != NGX_OK) {
         return;
     }
 
-    ngx_memzero(&jwt, sizeof(ngx_lines_jwt_t));
+    ngx_memzero(&jwt, sizeof(lines_jwt_t));
 
     /* as much as a payload of that length would have */
 
-    buf = malloc(ngx_lines_jwt_room(text->len * 4 / 3));
+    buf = malloc(lines_jwt_room(text->len * 4 / 3));
     must(buf != NULL);
     jwt.buf = buf;
 
-    rc = ngx_lines_jwt_check_claims(&jwt, claims, &options,
-                                    (int64_t) NOW * 1000);
+    rc = lines_jwt_check_claims(&jwt, claims, &options, (int64_t) NOW * 1000);
 
-    must((rc == NGX_OK) == (jwt.reason == NGX_LINES_JWT_ACCEPTED));
+    must((rc == NGX_OK) == (jwt.reason == LINES_JWT_ACCEPTED));
 
     if (rc == NGX_OK) {
 
@@ -139,7 +136,7 @@ fuzz_claims(ngx_str_t *text)
 
         must(jwt.azp.len == parties[0].len);
         must(jwt.exp > NOW - 5);
-        must(jwt.tenant.len == 0 || ngx_lines_jwt_tenant_valid(&jwt.tenant));
+        must(jwt.tenant.len == 0 || lines_jwt_tenant_valid(&jwt.tenant));
     }
 
     json_decref(claims);
@@ -155,8 +152,9 @@ fuzz_carry(ngx_str_t *value, ngx_uint_t cookie)
 
     ngx_str_set(&name, "__session");
 
-    rc = cookie ? ngx_lines_bearer_cookie(value, &name, &token)
-                : ngx_lines_bearer_header(value, &token);
+    rc = cookie
+         ? lines_bearer_cookie(value, &name, &token)
+         : lines_bearer_header(value, &token);
 
     if (rc == NGX_OK) {
         must(token.data >= value->data

@@ -5,14 +5,14 @@
 #include <string.h>
 #include <openssl/hmac.h>
 
-#include "ngx_lines_stripe_signature.h"
+#include "billing/stripe_signature.h"
 
 
 #define NOW     1700000000
 #define SECRET  "whsec_test_4bQ9kzXw1m7RfV2nC8sLhT3yJ6pD5aGe"
 
 
-static ngx_lines_stripe_secrets_t  secrets;
+static lines_stripe_secrets_t  secrets;
 
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -35,7 +35,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 
     ngx_str_set(&values[0], SECRET);
     ngx_str_set(&values[1], "whsec_other");
-    must(ngx_lines_stripe_secrets_create(&secrets, values, 2) == NGX_OK);
+    must(lines_stripe_secrets_create(&secrets, values, 2) == NGX_OK);
 
     return 0;
 }
@@ -76,11 +76,11 @@ plausible(ngx_str_t *header, ngx_str_t *time, const uint8_t *body, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    size_t                         rest, half;
-    ngx_int_t                      rc;
-    ngx_str_t                      header;
-    const uint8_t                 *body;
-    ngx_lines_stripe_signature_t   signature;
+    size_t                    rest, half;
+    ngx_int_t                 rc;
+    ngx_str_t                 header;
+    const uint8_t            *body;
+    lines_stripe_signature_t  signature;
 
     body = memchr(data, '\n', size);
 
@@ -98,27 +98,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(header.data != NULL);
     memcpy(header.data, data, header.len);
 
-    rc = ngx_lines_stripe_signature_start(&signature, &header, &secrets, NOW,
-                                          300);
+    rc = lines_stripe_signature_start(&signature, &header, &secrets, NOW, 300);
     half = rest / 2;
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_stripe_signature_update(&signature, (u_char *) body,
-                                               half);
+        rc = lines_stripe_signature_update(&signature, (u_char *) body, half);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_stripe_signature_update(&signature,
-                                               (u_char *) body + half,
-                                               rest - half);
+        rc = lines_stripe_signature_update(&signature, (u_char *) body + half,
+                                           rest - half);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_stripe_signature_finish(&signature);
+        rc = lines_stripe_signature_finish(&signature);
     }
 
     must(rc == NGX_OK || rc == NGX_DECLINED);
-    must((rc == NGX_OK) == (signature.reason == NGX_LINES_STRIPE_ACCEPTED));
+    must((rc == NGX_OK) == (signature.reason == LINES_STRIPE_ACCEPTED));
 
     if (rc == NGX_OK) {
         must(plausible(&header, &signature.time, body, rest));

@@ -64,7 +64,8 @@ ngx_atoi(u_char *line, size_t n)
     }
 
     for (value = 0; n--; line++) {
-        if (*line < '0' || *line > '9'
+        if (*line < '0'
+            || *line > '9'
             || value > (NGX_MAX_INT_T_VALUE - (*line - '0')) / 10)
         {
             return NGX_ERROR;

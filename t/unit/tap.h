@@ -17,9 +17,8 @@
 static unsigned  tap_tests, tap_failures;
 
 
-__attribute__((format(printf, 2, 3), unused))
-static int
-ok(int passed, const char *fmt, ...)
+__attribute__((format(printf, 2, 3), unused)) static int ok(int passed,
+    const char *fmt, ...)
 {
     va_list  args;
 
@@ -38,13 +37,11 @@ ok(int passed, const char *fmt, ...)
 }
 
 
-__attribute__((unused))
-static void
-is_str(ngx_str_t *got, const char *expected, const char *name)
+__attribute__((unused)) static void is_str(ngx_str_t *got,
+    const char *expected, const char *name)
 {
     if (!ok(got->len == strlen(expected)
-            && (got->len == 0
-                || memcmp(got->data, expected, got->len) == 0),
+            && (got->len == 0 || memcmp(got->data, expected, got->len) == 0),
             "%s", name))
     {
         printf("#   got: %.*s\n#   expected: %s\n", (int) got->len,
@@ -53,9 +50,7 @@ is_str(ngx_str_t *got, const char *expected, const char *name)
 }
 
 
-__attribute__((unused))
-static ngx_str_t
-str(const char *text)
+__attribute__((unused)) static ngx_str_t str(const char *text)
 {
     ngx_str_t  s;
 
@@ -71,9 +66,7 @@ str(const char *text)
  * byte that is read beyond it.
  */
 
-__attribute__((unused))
-static ngx_str_t
-exact(const void *data, size_t len)
+__attribute__((unused)) static ngx_str_t exact(const void *data, size_t len)
 {
     ngx_str_t  s;
 
@@ -92,9 +85,7 @@ exact(const void *data, size_t len)
 }
 
 
-__attribute__((unused))
-static int
-done_testing(void)
+__attribute__((unused)) static int done_testing(void)
 {
     printf("1..%u\n", tap_tests);
 

@@ -1,7 +1,7 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "ngx_lines_base64url.h"
+#include "auth/base64url.h"
 
 
 static unsigned
@@ -28,7 +28,7 @@ count(unsigned len)
 
         dst.data = buf;
 
-        if (ngx_lines_base64url_decode(&dst, &src) == NGX_OK) {
+        if (lines_base64url_decode(&dst, &src) == NGX_OK) {
             accepted++;
         }
     }
@@ -63,7 +63,7 @@ main(void)
             src = exact("AAAA", 4);
             src.data[i] = (u_char) b;
             dst = exact("\0\0", 3);
-            accepted += ngx_lines_base64url_decode(&dst, &src) == NGX_OK;
+            accepted += lines_base64url_decode(&dst, &src) == NGX_OK;
             free(src.data);
             free(dst.data);
         }
@@ -85,10 +85,10 @@ main(void)
             src = exact(text, strlen(text));
             dst = exact("", 0);
             free(dst.data);
-            dst.data = malloc(ngx_lines_base64url_decoded_len(src.len) + 0);
+            dst.data = malloc(lines_base64url_decoded_len(src.len) + 0);
 
-            if (ngx_lines_base64url_decoded_len(src.len) != len
-                || ngx_lines_base64url_decode(&dst, &src) != NGX_OK
+            if (lines_base64url_decoded_len(src.len) != len
+                || lines_base64url_decode(&dst, &src) != NGX_OK
                 || dst.len != len
                 || memcmp(dst.data, in, len) != 0)
             {
@@ -106,17 +106,17 @@ main(void)
     dst.data = in;
 
     src = str("QUI=");
-    ok(ngx_lines_base64url_decode(&dst, &src) == NGX_DECLINED, "padding");
+    ok(lines_base64url_decode(&dst, &src) == NGX_DECLINED, "padding");
     src = str("+/+/");
-    ok(ngx_lines_base64url_decode(&dst, &src) == NGX_DECLINED,
+    ok(lines_base64url_decode(&dst, &src) == NGX_DECLINED,
        "the standard alphabet");
     src = str("QUJD\n");
-    ok(ngx_lines_base64url_decode(&dst, &src) == NGX_DECLINED, "a line feed");
+    ok(lines_base64url_decode(&dst, &src) == NGX_DECLINED, "a line feed");
     src = str("-_-_");
-    ok(ngx_lines_base64url_decode(&dst, &src) == NGX_OK && in[0] == 0xfb,
+    ok(lines_base64url_decode(&dst, &src) == NGX_OK && in[0] == 0xfb,
        "the alphabet for URLs");
     src = str("");
-    ok(ngx_lines_base64url_decode(&dst, &src) == NGX_OK && dst.len == 0,
+    ok(lines_base64url_decode(&dst, &src) == NGX_OK && dst.len == 0,
        "nothing");
 
     return done_testing();

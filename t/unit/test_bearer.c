@@ -1,6 +1,6 @@
 
 #include "tap.h"
-#include "ngx_lines_bearer.h"
+#include "auth/bearer.h"
 
 
 typedef struct {
@@ -77,14 +77,14 @@ main(void)
 
     for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
         value = exact(headers[i].value, strlen(headers[i].value));
-        rc = ngx_lines_bearer_header(&value, &token);
+        rc = lines_bearer_header(&value, &token);
         check(rc, &token, &headers[i], "Authorization");
         free(value.data);
     }
 
     for (i = 0; i < sizeof(cookies) / sizeof(cookies[0]); i++) {
         value = exact(cookies[i].value, strlen(cookies[i].value));
-        rc = ngx_lines_bearer_cookie(&value, &name, &token);
+        rc = lines_bearer_cookie(&value, &name, &token);
         check(rc, &token, &cookies[i], "Cookie");
         free(value.data);
     }

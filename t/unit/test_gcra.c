@@ -1,14 +1,14 @@
 
 #include "tap.h"
-#include "ngx_lines_gcra.h"
+#include "limit/gcra.h"
 
 
 static void
 test_parse(void)
 {
-    size_t            i;
-    ngx_str_t         s;
-    ngx_lines_rate_t  rate;
+    size_t        i;
+    ngx_str_t     s;
+    lines_rate_t  rate;
 
     static const struct {
         const char  *text;
@@ -29,14 +29,14 @@ test_parse(void)
 
     for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         s = exact(good[i].text, strlen(good[i].text));
-        ok(ngx_lines_rate_parse(&s, &rate) == NGX_OK
+        ok(lines_rate_parse(&s, &rate) == NGX_OK
            && rate.interval == good[i].interval, "rate %s", good[i].text);
         free(s.data);
     }
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         s = exact(bad[i], strlen(bad[i]));
-        ok(ngx_lines_rate_parse(&s, &rate) == NGX_ERROR, "no rate: \"%s\"",
+        ok(lines_rate_parse(&s, &rate) == NGX_ERROR, "no rate: \"%s\"",
            bad[i]);
         free(s.data);
     }
@@ -46,22 +46,22 @@ test_parse(void)
 static void
 test_take(void)
 {
-    double            tat, now;
-    ngx_uint_t        i, passed;
-    ngx_lines_gcra_t  r;
-    ngx_lines_rate_t  rate = { 20000, 100 };     /* 50 a second */
+    double        tat, now;
+    ngx_uint_t    i, passed;
+    lines_gcra_t  r;
+    lines_rate_t  rate = { 20000, 100 };    /* 50 a second */
 
     now = 1.7e15;
     tat = 0;
 
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 0, &r);
+    lines_gcra_take(&rate, &tat, now, 1, 0, &r);
     ok(r.granted == 1 && r.remaining == 99 && r.retry == 0,
        "the first of a full bucket");
 
     passed = 1;
 
     for (i = 0; i < 200; i++) {
-        ngx_lines_gcra_take(&rate, &tat, now, 1, 0, &r);
+        lines_gcra_take(&rate, &tat, now, 1, 0, &r);
         passed += r.granted;
     }
 
@@ -70,29 +70,29 @@ test_take(void)
        "then none for 20 ms, rounded up: %lu", r.retry);
 
     now += (double) r.retry * 1000;
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 0, &r);
+    lines_gcra_take(&rate, &tat, now, 1, 0, &r);
     ok(r.granted == 1, "after the time it said, one passes");
 
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 0, &r);
+    lines_gcra_take(&rate, &tat, now, 1, 0, &r);
     ok(r.granted == 0, "and only one");
 
     passed = 0;
 
     for (i = 0; i < 10000; i++) {
         now += 1000;
-        ngx_lines_gcra_take(&rate, &tat, now, 1, 0, &r);
+        lines_gcra_take(&rate, &tat, now, 1, 0, &r);
         passed += r.granted;
     }
 
     ok(passed == 500, "10 s at a thousand a second: %lu of 500", passed);
 
     now += 3600e6;
-    ngx_lines_gcra_take(&rate, &tat, now, 0, 0, &r);
+    lines_gcra_take(&rate, &tat, now, 0, 0, &r);
     ok(r.granted == 0 && r.remaining == 100,
        "a long pause fills it and no more");
 
     tat = now + 1e12;
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 0, &r);
+    lines_gcra_take(&rate, &tat, now, 1, 0, &r);
     ok(r.granted == 0 && r.retry == 21,
        "emptier than empty is empty: a raised rate counts at once");
 }
@@ -101,32 +101,32 @@ test_take(void)
 static void
 test_extra(void)
 {
-    double            tat, now = 1e15;
-    ngx_lines_gcra_t  r;
-    ngx_lines_rate_t  rate = { 1000, 100 };
+    double        tat, now = 1e15;
+    lines_gcra_t  r;
+    lines_rate_t  rate = { 1000, 100 };
 
     tat = 0;
 
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 10, &r);
+    lines_gcra_take(&rate, &tat, now, 1, 10, &r);
     ok(r.granted == 11 && r.remaining == 89, "one and ten ahead");
 
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 1000, &r);
+    lines_gcra_take(&rate, &tat, now, 1, 1000, &r);
     ok(r.granted == 45 && r.remaining == 44,
        "ahead: half of what is left, not more: %lu", r.granted);
 
-    ngx_lines_gcra_give(&rate, &tat, now, 44);
-    ngx_lines_gcra_take(&rate, &tat, now, 0, 0, &r);
+    lines_gcra_give(&rate, &tat, now, 44);
+    lines_gcra_take(&rate, &tat, now, 0, 0, &r);
     ok(r.remaining == 88, "what is given back is there again");
 
-    ngx_lines_gcra_give(&rate, &tat, now, 1000);
-    ngx_lines_gcra_take(&rate, &tat, now, 0, 0, &r);
+    lines_gcra_give(&rate, &tat, now, 1000);
+    lines_gcra_take(&rate, &tat, now, 0, 0, &r);
     ok(r.remaining == 100, "a bucket does not overflow");
 
-    tat = ngx_lines_gcra_tat(&rate, now, 1);
-    ngx_lines_gcra_take(&rate, &tat, now, 1, 10, &r);
+    tat = lines_gcra_tat(&rate, now, 1);
+    lines_gcra_take(&rate, &tat, now, 1, 10, &r);
     ok(r.granted == 1 && r.remaining == 0, "the last one goes alone");
 
-    ngx_lines_gcra_take(&rate, &tat, now, 0, 10, &r);
+    lines_gcra_take(&rate, &tat, now, 0, 10, &r);
     ok(r.granted == 0 && r.retry == 0,
        "nothing needed and nothing there is no refusal");
 }
@@ -135,20 +135,21 @@ test_extra(void)
 static void
 test_times(void)
 {
-    ngx_lines_rate_t  rate = { 20000, 100 };
-    ngx_lines_rate_t  fast = { 10, 5 };
+    lines_rate_t  rate = { 20000, 100 };
+    lines_rate_t  fast = { 10, 5 };
 
-    ok(ngx_lines_rate_window(&rate) == 2, "fills in 2 s");
-    ok(ngx_lines_rate_window(&fast) == 1, "never in less than a second");
-    ok(ngx_lines_gcra_full(&rate, 100) == 0, "full is full");
-    ok(ngx_lines_gcra_full(&rate, 50) == 1000, "half full in a second");
-    ok(ngx_lines_gcra_refilled(&rate, 10, 1000) == 60, "50 come in a second");
-    ok(ngx_lines_gcra_refilled(&rate, 90, 1000) == 100, "until it is full");
-    ok(ngx_lines_lease_max(&rate) == 10, "a tenth of the burst");
-    ok(ngx_lines_lease_max(&fast) == 0, "nothing of a small burst");
-    ok(ngx_lines_seconds(1) == 1 && ngx_lines_seconds(1000) == 1
-       && ngx_lines_seconds(1001) == 2 && ngx_lines_seconds(0) == 0,
-       "seconds are rounded up");
+    ok(lines_rate_window(&rate) == 2, "fills in 2 s");
+    ok(lines_rate_window(&fast) == 1, "never in less than a second");
+    ok(lines_gcra_full(&rate, 100) == 0, "full is full");
+    ok(lines_gcra_full(&rate, 50) == 1000, "half full in a second");
+    ok(lines_gcra_refilled(&rate, 10, 1000) == 60, "50 come in a second");
+    ok(lines_gcra_refilled(&rate, 90, 1000) == 100, "until it is full");
+    ok(lines_lease_max(&rate) == 10, "a tenth of the burst");
+    ok(lines_lease_max(&fast) == 0, "nothing of a small burst");
+    ok(lines_seconds(1) == 1
+       && lines_seconds(1000) == 1
+       && lines_seconds(1001) == 2
+       && lines_seconds(0) == 0, "seconds are rounded up");
 }
 
 

@@ -1,15 +1,15 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "ngx_lines_jwk.h"
+#include "auth/jwk.h"
 
 
 #define RS  "\"kty\":\"RSA\",\"use\":\"sig\",\"alg\":\"RS256\""
 
 
-static u_char                  *buf;
-static ngx_lines_jwk_set_t     *set;
-static ngx_lines_jwk_report_t   report;
+static u_char             *buf;
+static lines_jwk_set_t    *set;
+static lines_jwk_report_t  report;
 
 
 static ngx_int_t
@@ -20,10 +20,10 @@ parse(const char *data, size_t len)
 
     free(buf);
     text = exact(data, len);
-    buf = malloc(ngx_lines_jwk_set_room(len));
+    buf = malloc(lines_jwk_set_room(len));
     set = NULL;
 
-    rc = ngx_lines_jwk_parse(&text, buf, &set, &report);
+    rc = lines_jwk_parse(&text, buf, &set, &report);
     free(text.data);
 
     return rc;
@@ -37,7 +37,7 @@ knows(const char *kid)
 
     name = str(kid);
 
-    return ngx_lines_jwk_find(set, &name) != NULL;
+    return lines_jwk_find(set, &name) != NULL;
 }
 
 
@@ -56,7 +56,9 @@ skipped(const char *good, const char *entry, const char *reason)
 
     rc = parse(text, strlen(text));
 
-    if (!ok(rc == NGX_OK && set->nkeys == 1 && report.skipped == 1
+    if (!ok(rc == NGX_OK
+            && set->nkeys == 1
+            && report.skipped == 1
             && report.skips[0].key == 0
             && report.skips[0].reason.len == strlen(reason)
             && memcmp(report.skips[0].reason.data, reason, strlen(reason)) == 0
@@ -117,8 +119,8 @@ entry(const char *kid, unsigned seed, size_t len, u_char first, u_char last,
     text = malloc(room);
 
     snprintf(text, room,
-             "{\"kty\":\"RSA\",\"kid\":\"%s\",\"n\":\"%s\",\"e\":\"%s\"}",
-             kid, n, e);
+             "{\"kty\":\"RSA\",\"kid\":\"%s\",\"n\":\"%s\",\"e\":\"%s\"}", kid,
+             n, e);
     free(n);
 
     return text;
@@ -128,10 +130,10 @@ entry(const char *kid, unsigned seed, size_t len, u_char first, u_char last,
 static void
 test_skips(EVP_PKEY *key)
 {
-    char                      *good, *jwk, *text;
-    size_t                     i, len;
-    ngx_str_t                  kid;
-    ngx_lines_jwk_verifier_t   verifier;
+    char                 *good, *jwk, *text;
+    size_t                i, len;
+    ngx_str_t             kid;
+    lines_jwk_verifier_t  verifier;
 
     static const struct {
         const char  *members;
@@ -221,15 +223,18 @@ test_skips(EVP_PKEY *key)
 
     /* one that an honest issuer might write */
 
-    jwk = mint_jwk(key, "\"kty\":\"RSA\",\"kid\":\"caf\\u00e9\",\"x5c\":[\"M\"],"
-                        "\"key_ops\":[\"sign\",\"verify\"],\"n2\":1e9,"
-                        "\"big\":123456789012345678901234567890");
+    jwk = mint_jwk(key,
+                   "\"kty\":\"RSA\",\"kid\":\"caf\\u00e9\",\"x5c\":[\"M\"],"
+                   "\"key_ops\":[\"sign\",\"verify\"],\"n2\":1e9,"
+                   "\"big\":123456789012345678901234567890");
     len = strlen(jwk) + 64;
     text = malloc(len);
     snprintf(text, len, " \n{ \"x\":[1,{\"keys\":[]}], \"keys\" : [ %s ] }\n",
              jwk);
-    ok(parse(text, strlen(text)) == NGX_OK && set->nkeys == 1
-       && report.skipped == 0 && knows("caf\xc3\xa9"),
+    ok(parse(text, strlen(text)) == NGX_OK
+       && set->nkeys == 1
+       && report.skipped == 0
+       && knows("caf\xc3\xa9"),
        "white space, other members, a kid beyond ASCII");
     free(text);
     free(jwk);
@@ -239,9 +244,10 @@ test_skips(EVP_PKEY *key)
     text = malloc(len);
     snprintf(text, len, "{\"keys\":[%s]}", jwk);
     kid = str("zero");
-    ok(parse(text, strlen(text)) == NGX_OK && set->nkeys == 1
-       && ngx_lines_jwk_find(set, &kid)->n_len == 256
-       && ngx_lines_jwk_find(set, &kid)->e_len == 3, "leading zero octets");
+    ok(parse(text, strlen(text)) == NGX_OK
+       && set->nkeys == 1
+       && lines_jwk_find(set, &kid)->n_len == 256
+       && lines_jwk_find(set, &kid)->e_len == 3, "leading zero octets");
     free(text);
     free(jwk);
 
@@ -250,9 +256,10 @@ test_skips(EVP_PKEY *key)
     snprintf(text, strlen(jwk) + 64, "{\"keys\":[%s]}", jwk);
     ok(parse(text, strlen(text)) == NGX_OK && knows("large"), "8192 bits");
     kid = str("large");
-    ok(ngx_lines_jwk_verifier_create(&verifier, ngx_lines_jwk_find(set, &kid))
-       == NGX_OK && verifier.signature_len == 1024, "its verifier");
-    ngx_lines_jwk_verifier_destroy(&verifier);
+    ok(lines_jwk_verifier_create(&verifier, lines_jwk_find(set, &kid))
+       == NGX_OK
+       && verifier.signature_len == 1024, "its verifier");
+    lines_jwk_verifier_destroy(&verifier);
     free(text);
     free(jwk);
     free(good);
@@ -270,17 +277,22 @@ test_kids(void)
     text = malloc(4096);
 
     snprintf(text, 4096, "{\"keys\":[%s,%s,%s]}", a, c, b);
-    ok(parse(text, strlen(text)) == NGX_OK && set->nkeys == 1
-       && knows("once") && !knows("twice") && report.skipped == 1,
-       "two keys of one kid: neither is usable");
+    ok(parse(text, strlen(text)) == NGX_OK
+       && set->nkeys == 1
+       && knows("once")
+       && !knows("twice")
+       && report.skipped == 1, "two keys of one kid: neither is usable");
 
     snprintf(text, 4096, "{\"keys\":[%s,%s,%s,%s]}", a, b, a, c);
-    ok(parse(text, strlen(text)) == NGX_OK && set->nkeys == 1
-       && knows("once") && !knows("twice") && report.skipped == 2,
-       "and a third does not change that");
+    ok(parse(text, strlen(text)) == NGX_OK
+       && set->nkeys == 1
+       && knows("once")
+       && !knows("twice")
+       && report.skipped == 2, "and a third does not change that");
 
     snprintf(text, 4096, "{\"keys\":[%s,%s,%s]}", a, a, c);
-    ok(parse(text, strlen(text)) == NGX_OK && set->nkeys == 2
+    ok(parse(text, strlen(text)) == NGX_OK
+       && set->nkeys == 2
        && knows("twice"), "the very same key twice is still that key");
 
     snprintf(text, 4096, "{\"keys\":[%s,%s]}", a, b);
@@ -289,8 +301,11 @@ test_kids(void)
     is_str(&report.error, "no-usable-key", "and why");
 
     snprintf(text, 4096, "{\"keys\":[%s]}", c);
-    ok(parse(text, strlen(text)) == NGX_OK && !knows("") && !knows("onc")
-       && !knows("once ") && !knows("ONCE"), "kid is compared exactly");
+    ok(parse(text, strlen(text)) == NGX_OK
+       && !knows("")
+       && !knows("onc")
+       && !knows("once ")
+       && !knows("ONCE"), "kid is compared exactly");
 
     free(text);
     free(c);
@@ -333,10 +348,12 @@ test_many(unsigned n, size_t len, ngx_uint_t usable, ngx_uint_t skips)
         found += knows(kid);
     }
 
-    ok(rc == NGX_OK && set->nkeys == usable && found == usable
+    ok(rc == NGX_OK
+       && set->nkeys == usable
+       && found == usable
        && report.skipped == skips
-       && ngx_lines_jwk_set_valid(set, set->size),
-       "of %u keys %u are found", n, (unsigned) usable);
+       && lines_jwk_set_valid(set, set->size), "of %u keys %u are found", n,
+       (unsigned) usable);
 
     free(text);
 }
@@ -370,9 +387,11 @@ test_documents(EVP_PKEY *key)
 
     len = strlen(good) + 256;
     text = malloc(len);
-    snprintf(text, len, "{\"a\\\"\":\"]}\\\\\",\"keys\":[%s,"
+    snprintf(text, len,
+             "{\"a\\\"\":\"]}\\\\\",\"keys\":[%s,"
              "{\"x\":\"},{\\\"\",\"y\":[\",\"]}]}", good);
-    ok(parse(text, strlen(text)) == NGX_OK && set->nkeys == 1
+    ok(parse(text, strlen(text)) == NGX_OK
+       && set->nkeys == 1
        && report.skipped == 1, "brackets and quotes inside strings");
 
     /* every beginning of a document, and every byte of it wrong once */
@@ -390,8 +409,7 @@ test_documents(EVP_PKEY *key)
     for (i = 0; i < len; i++) {
         text[i] ^= 4;
 
-        if (parse(text, len) == NGX_OK
-            && !ngx_lines_jwk_set_valid(set, set->size))
+        if (parse(text, len) == NGX_OK && !lines_jwk_set_valid(set, set->size))
         {
             break;
         }
@@ -409,7 +427,7 @@ test_documents(EVP_PKEY *key)
     refused(text, "not-json");
     free(text);
 
-    len = NGX_LINES_JWK_MAX_DOCUMENT + 1;
+    len = LINES_JWK_MAX_DOCUMENT + 1;
     text = malloc(len + 1);
     memset(text, ' ', len);
     text[len] = '\0';
@@ -433,22 +451,24 @@ test_pem(EVP_PKEY *key)
     ngx_str_t   kid;
 
     pem = mint_pem(key);
-    ok(parse(pem, strlen(pem)) == NGX_OK && set->any_kid && knows("")
+    ok(parse(pem, strlen(pem)) == NGX_OK
+       && set->any_kid
+       && knows("")
        && knows("anything"), "PEM: one key for every kid");
 
     copy = malloc(set->size);
     memcpy(copy, set, set->size);
-    ok(ngx_lines_jwk_set_valid((ngx_lines_jwk_set_t *) copy, set->size),
+    ok(lines_jwk_set_valid((lines_jwk_set_t *) copy, set->size),
        "a copy elsewhere is a set");
     copy[0] ^= 1;
-    ok(!ngx_lines_jwk_set_valid((ngx_lines_jwk_set_t *) copy, set->size),
+    ok(!lines_jwk_set_valid((lines_jwk_set_t *) copy, set->size),
        "of another version it is not");
     copy[0] ^= 1;
-    ok(!ngx_lines_jwk_set_valid((ngx_lines_jwk_set_t *) copy, set->size - 4),
+    ok(!lines_jwk_set_valid((lines_jwk_set_t *) copy, set->size - 4),
        "nor cut short");
     kid = str("x");
-    ngx_lines_jwk_find((ngx_lines_jwk_set_t *) copy, &kid)->n_len = 60000;
-    ok(!ngx_lines_jwk_set_valid((ngx_lines_jwk_set_t *) copy, set->size),
+    lines_jwk_find((lines_jwk_set_t *) copy, &kid)->n_len = 60000;
+    ok(!lines_jwk_set_valid((lines_jwk_set_t *) copy, set->size),
        "nor with a record that leaves it");
     free(copy);
 

@@ -1,8 +1,8 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "ngx_lines_base64url.h"
-#include "ngx_lines_jwt.h"
+#include "auth/base64url.h"
+#include "auth/jwt.h"
 
 #include <jansson.h>
 
@@ -17,48 +17,48 @@
 
 
 typedef struct {
-    const char               *name;
-    const char               *json;
-    ngx_lines_jwt_reason_e    reason;
+    const char         *name;
+    const char         *json;
+    lines_jwt_reason_e  reason;
 } jwt_case_t;
 
 
-static EVP_PKEY                  *key, *attacker;
-static ngx_lines_jwk_set_t       *set;
-static ngx_lines_jwk_verifier_t   verifier;
-static ngx_lines_jwt_options_t    options;
-static ngx_lines_jwt_t            jwt;
-static u_char                    *room;
-static int64_t                    now_ms;
+static EVP_PKEY             *key, *attacker;
+static lines_jwk_set_t      *set;
+static lines_jwk_verifier_t  verifier;
+static lines_jwt_options_t   options;
+static lines_jwt_t           jwt;
+static u_char               *room;
+static int64_t               now_ms;
 
 
-static ngx_lines_jwt_reason_e
+static lines_jwt_reason_e
 judge(ngx_str_t token)
 {
-    ngx_int_t         rc;
-    ngx_str_t         copy;
-    ngx_lines_jwk_t  *jwk;
+    ngx_int_t     rc;
+    ngx_str_t     copy;
+    lines_jwk_t  *jwk;
 
     free(room);
-    room = malloc(ngx_lines_jwt_room(token.len) + !token.len);
+    room = malloc(lines_jwt_room(token.len) + !token.len);
     copy = exact(token.data, token.len);
 
-    rc = ngx_lines_jwt_parse(&jwt, &copy, room);
+    rc = lines_jwt_parse(&jwt, &copy, room);
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_jwt_key(&jwt, set, &jwk);
+        rc = lines_jwt_key(&jwt, set, &jwk);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_jwt_verify(&jwt, &verifier, &options, now_ms);
+        rc = lines_jwt_verify(&jwt, &verifier, &options, now_ms);
     }
 
     free(copy.data);
 
-    if ((rc == NGX_OK) != (jwt.reason == NGX_LINES_JWT_ACCEPTED)
+    if ((rc == NGX_OK) != (jwt.reason == LINES_JWT_ACCEPTED)
         || (rc != NGX_OK && rc != NGX_DECLINED))
     {
-        return NGX_LINES_JWT_NREASONS;
+        return LINES_JWT_NREASONS;
     }
 
     return jwt.reason;
@@ -66,24 +66,24 @@ judge(ngx_str_t token)
 
 
 static void
-judged(ngx_str_t token, ngx_lines_jwt_reason_e expected, const char *name)
+judged(ngx_str_t token, lines_jwt_reason_e expected, const char *name)
 {
-    ngx_lines_jwt_reason_e  got;
+    lines_jwt_reason_e  got;
 
     got = judge(token);
 
     if (!ok(got == expected, "%s: %s", name,
-            (char *) ngx_lines_jwt_reason(expected)->data)
-        && got < NGX_LINES_JWT_NREASONS)
+            (char *) lines_jwt_reason(expected)->data)
+        && got < LINES_JWT_NREASONS)
     {
-        printf("#   got: %s\n", (char *) ngx_lines_jwt_reason(got)->data);
+        printf("#   got: %s\n", (char *) lines_jwt_reason(got)->data);
     }
 }
 
 
 static void
-minted(const char *header, const char *payload,
-    ngx_lines_jwt_reason_e expected, const char *name)
+minted(const char *header, const char *payload, lines_jwt_reason_e expected,
+    const char *name)
 {
     ngx_str_t  token;
 
@@ -94,196 +94,196 @@ minted(const char *header, const char *payload,
 
 
 static jwt_case_t  headers[] = {
-    { "plain", HEADER, NGX_LINES_JWT_ACCEPTED },
+    { "plain", HEADER, LINES_JWT_ACCEPTED },
     { "no typ", "{\"alg\":\"RS256\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "escapes", "{\"\\u0061lg\":\"RS\\u0032\\u0035\\u0036\","
-                 "\"kid\":\"\\u006dain\"}", NGX_LINES_JWT_ACCEPTED },
+                 "\"kid\":\"\\u006dain\"}", LINES_JWT_ACCEPTED },
     { "keys in the header are not looked at",
       "{\"alg\":\"RS256\",\"kid\":\"main\",\"jwk\":{\"kty\":\"RSA\"},"
       "\"jku\":\"https://evil.test\",\"x5c\":[\"MIIB\"]}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "white space", " { \"alg\" : \"RS256\" , \"kid\" : \"main\" } ",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "session category", "{\"alg\":\"RS256\",\"kid\":\"main\","
-      "\"cat\":\"cl_B7d4PD111AAA\"}", NGX_LINES_JWT_ACCEPTED },
+      "\"cat\":\"cl_B7d4PD111AAA\"}", LINES_JWT_ACCEPTED },
     { "category of either kind", "{\"alg\":\"RS256\",\"kid\":\"main\","
-      "\"cat\":\"cl_I7d4PD111III\"}", NGX_LINES_JWT_ACCEPTED },
+      "\"cat\":\"cl_I7d4PD111III\"}", LINES_JWT_ACCEPTED },
     { "template", "{\"alg\":\"RS256\",\"kid\":\"main\","
-      "\"cat\":\"cl_B7d4PD222AAA\"}", NGX_LINES_JWT_BAD_CATEGORY },
+      "\"cat\":\"cl_B7d4PD222AAA\"}", LINES_JWT_BAD_CATEGORY },
     { "machine", "{\"alg\":\"RS256\",\"kid\":\"main\","
-      "\"cat\":\"cl_B7d4PD333AAA\"}", NGX_LINES_JWT_BAD_CATEGORY },
+      "\"cat\":\"cl_B7d4PD333AAA\"}", LINES_JWT_BAD_CATEGORY },
     { "cat null", "{\"alg\":\"RS256\",\"kid\":\"main\",\"cat\":null}",
-      NGX_LINES_JWT_BAD_CATEGORY },
+      LINES_JWT_BAD_CATEGORY },
     { "typ jwt", "{\"alg\":\"RS256\",\"kid\":\"main\",\"typ\":\"jwt\"}",
-      NGX_LINES_JWT_BAD_TYPE },
+      LINES_JWT_BAD_TYPE },
     { "typ at+jwt", "{\"alg\":\"RS256\",\"kid\":\"main\",\"typ\":\"at+jwt\"}",
-      NGX_LINES_JWT_BAD_TYPE },
+      LINES_JWT_BAD_TYPE },
     { "typ null", "{\"alg\":\"RS256\",\"kid\":\"main\",\"typ\":null}",
-      NGX_LINES_JWT_BAD_TYPE },
+      LINES_JWT_BAD_TYPE },
     { "typ array", "{\"alg\":\"RS256\",\"kid\":\"main\",\"typ\":[\"JWT\"]}",
-      NGX_LINES_JWT_BAD_TYPE },
+      LINES_JWT_BAD_TYPE },
     { "alg none", "{\"alg\":\"none\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_ALGORITHM },
+      LINES_JWT_BAD_ALGORITHM },
     { "alg RS512", "{\"alg\":\"RS512\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_ALGORITHM },
+      LINES_JWT_BAD_ALGORITHM },
     { "alg rs256", "{\"alg\":\"rs256\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_ALGORITHM },
+      LINES_JWT_BAD_ALGORITHM },
     { "alg longer", "{\"alg\":\"RS2567\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_ALGORITHM },
+      LINES_JWT_BAD_ALGORITHM },
     { "alg number", "{\"alg\":256,\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_ALGORITHM },
+      LINES_JWT_BAD_ALGORITHM },
     { "alg array", "{\"alg\":[\"RS256\"],\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_ALGORITHM },
-    { "alg absent", "{\"kid\":\"main\"}", NGX_LINES_JWT_BAD_ALGORITHM },
+      LINES_JWT_BAD_ALGORITHM },
+    { "alg absent", "{\"kid\":\"main\"}", LINES_JWT_BAD_ALGORITHM },
     { "crit", "{\"alg\":\"RS256\",\"kid\":\"main\",\"crit\":[\"b64\"],"
-      "\"b64\":false}", NGX_LINES_JWT_CRITICAL_HEADER },
+      "\"b64\":false}", LINES_JWT_CRITICAL_HEADER },
     { "crit empty", "{\"alg\":\"RS256\",\"kid\":\"main\",\"crit\":[]}",
-      NGX_LINES_JWT_CRITICAL_HEADER },
+      LINES_JWT_CRITICAL_HEADER },
     { "crit null", "{\"alg\":\"RS256\",\"kid\":\"main\",\"crit\":null}",
-      NGX_LINES_JWT_CRITICAL_HEADER },
-    { "kid absent", "{\"alg\":\"RS256\"}", NGX_LINES_JWT_NO_KID },
-    { "kid null", "{\"alg\":\"RS256\",\"kid\":null}", NGX_LINES_JWT_NO_KID },
-    { "kid number", "{\"alg\":\"RS256\",\"kid\":1}", NGX_LINES_JWT_NO_KID },
+      LINES_JWT_CRITICAL_HEADER },
+    { "kid absent", "{\"alg\":\"RS256\"}", LINES_JWT_NO_KID },
+    { "kid null", "{\"alg\":\"RS256\",\"kid\":null}", LINES_JWT_NO_KID },
+    { "kid number", "{\"alg\":\"RS256\",\"kid\":1}", LINES_JWT_NO_KID },
     { "kid array", "{\"alg\":\"RS256\",\"kid\":[\"main\"]}",
-      NGX_LINES_JWT_NO_KID },
-    { "kid empty", "{\"alg\":\"RS256\",\"kid\":\"\"}", NGX_LINES_JWT_NO_KID },
+      LINES_JWT_NO_KID },
+    { "kid empty", "{\"alg\":\"RS256\",\"kid\":\"\"}", LINES_JWT_NO_KID },
     { "kid unknown", "{\"alg\":\"RS256\",\"kid\":\"mai\"}",
-      NGX_LINES_JWT_UNKNOWN_KID },
+      LINES_JWT_UNKNOWN_KID },
     { "kid case", "{\"alg\":\"RS256\",\"kid\":\"MAIN\"}",
-      NGX_LINES_JWT_UNKNOWN_KID },
+      LINES_JWT_UNKNOWN_KID },
     { "twice alg", "{\"alg\":\"none\",\"alg\":\"RS256\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_HEADER },
+      LINES_JWT_BAD_HEADER },
     { "twice by escape", "{\"alg\":\"RS256\",\"\\u0061lg\":\"RS256\","
-      "\"kid\":\"main\"}", NGX_LINES_JWT_BAD_HEADER },
+      "\"kid\":\"main\"}", LINES_JWT_BAD_HEADER },
     { "twice, deep", "{\"alg\":\"RS256\",\"kid\":\"main\","
-      "\"x\":{\"a\":1,\"a\":1}}", NGX_LINES_JWT_BAD_HEADER },
-    { "array", "[]", NGX_LINES_JWT_BAD_HEADER },
-    { "string", "\"RS256\"", NGX_LINES_JWT_BAD_HEADER },
-    { "null", "null", NGX_LINES_JWT_BAD_HEADER },
-    { "blank", " ", NGX_LINES_JWT_BAD_HEADER },
-    { "unfinished", "{\"alg\":\"RS256\"", NGX_LINES_JWT_BAD_HEADER },
+      "\"x\":{\"a\":1,\"a\":1}}", LINES_JWT_BAD_HEADER },
+    { "array", "[]", LINES_JWT_BAD_HEADER },
+    { "string", "\"RS256\"", LINES_JWT_BAD_HEADER },
+    { "null", "null", LINES_JWT_BAD_HEADER },
+    { "blank", " ", LINES_JWT_BAD_HEADER },
+    { "unfinished", "{\"alg\":\"RS256\"", LINES_JWT_BAD_HEADER },
     { "followed", "{\"alg\":\"RS256\",\"kid\":\"main\"}{}",
-      NGX_LINES_JWT_BAD_HEADER },
+      LINES_JWT_BAD_HEADER },
     { "byte order mark", "\xef\xbb\xbf{\"alg\":\"RS256\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_HEADER },
+      LINES_JWT_BAD_HEADER },
     { "U+0000 escaped", "{\"alg\":\"RS256\\u0000\",\"kid\":\"main\"}",
-      NGX_LINES_JWT_BAD_HEADER },
+      LINES_JWT_BAD_HEADER },
 };
 
 
 static jwt_case_t  payloads[] = {
-    { "plain", PAYLOAD, NGX_LINES_JWT_ACCEPTED },
+    { "plain", PAYLOAD, LINES_JWT_ACCEPTED },
     { "nbf and iat are optional",
-      "{" ISS AZP SUB "\"exp\":1700000060}", NGX_LINES_JWT_ACCEPTED },
+      "{" ISS AZP SUB "\"exp\":1700000060}", LINES_JWT_ACCEPTED },
     { "a float", "{" ISS AZP SUB "\"exp\":1700000060.9}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "an exponent", "{" ISS AZP SUB "\"exp\":1.70000006e9}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "claims that are not ours", "{" ISS AZP SUB TIMES
       ",\"x\":123456789012345678901234567890,\"y\":[{\"z\":null}],\"sid\":1}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "sts active", "{" ISS AZP SUB TIMES ",\"sts\":\"active\"}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "sts pending", "{" ISS AZP SUB TIMES ",\"sts\":\"pending\"}",
-      NGX_LINES_JWT_SESSION_PENDING },
+      LINES_JWT_SESSION_PENDING },
 
-    { "exp absent", "{" ISS AZP SUB "\"nbf\":1}", NGX_LINES_JWT_BAD_CLAIMS },
+    { "exp absent", "{" ISS AZP SUB "\"nbf\":1}", LINES_JWT_BAD_CLAIMS },
     { "exp string", "{" ISS AZP SUB "\"exp\":\"1700000060\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
-    { "exp null", "{" ISS AZP SUB "\"exp\":null}", NGX_LINES_JWT_BAD_CLAIMS },
-    { "exp true", "{" ISS AZP SUB "\"exp\":true}", NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
+    { "exp null", "{" ISS AZP SUB "\"exp\":null}", LINES_JWT_BAD_CLAIMS },
+    { "exp true", "{" ISS AZP SUB "\"exp\":true}", LINES_JWT_BAD_CLAIMS },
     { "exp array", "{" ISS AZP SUB "\"exp\":[1700000060]}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "exp 2^53", "{" ISS AZP SUB "\"exp\":9007199254740992}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "exp 2^53-1", "{" ISS AZP SUB "\"exp\":9007199254740991}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "exp int64", "{" ISS AZP SUB "\"exp\":9223372036854775807}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "exp 1e300", "{" ISS AZP SUB "\"exp\":1e300}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "exp 1e400", "{" ISS AZP SUB "\"exp\":1e400}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "exp -1e300", "{" ISS AZP SUB "\"exp\":-1e300}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "exp Infinity", "{" ISS AZP SUB "\"exp\":Infinity}",
-      NGX_LINES_JWT_BAD_CLAIMS },
-    { "exp NaN", "{" ISS AZP SUB "\"exp\":NaN}", NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
+    { "exp NaN", "{" ISS AZP SUB "\"exp\":NaN}", LINES_JWT_BAD_CLAIMS },
     { "exp leading zero", "{" ISS AZP SUB "\"exp\":01700000060}",
-      NGX_LINES_JWT_BAD_CLAIMS },
-    { "exp negative", "{" ISS AZP SUB "\"exp\":-1}", NGX_LINES_JWT_EXPIRED },
-    { "exp zero", "{" ISS AZP SUB "\"exp\":0}", NGX_LINES_JWT_EXPIRED },
+      LINES_JWT_BAD_CLAIMS },
+    { "exp negative", "{" ISS AZP SUB "\"exp\":-1}", LINES_JWT_EXPIRED },
+    { "exp zero", "{" ISS AZP SUB "\"exp\":0}", LINES_JWT_EXPIRED },
     { "4 s past", "{" ISS AZP SUB "\"exp\":1699999996}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "5 s past", "{" ISS AZP SUB "\"exp\":1699999995}",
-      NGX_LINES_JWT_EXPIRED },
+      LINES_JWT_EXPIRED },
     { "5 s past, a fraction does not help",
-      "{" ISS AZP SUB "\"exp\":1699999995.9}", NGX_LINES_JWT_EXPIRED },
+      "{" ISS AZP SUB "\"exp\":1699999995.9}", LINES_JWT_EXPIRED },
     { "nbf in 5 s", "{" ISS AZP SUB "\"exp\":1700000060,\"nbf\":1700000005}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
     { "nbf in 5.1 s",
       "{" ISS AZP SUB "\"exp\":1700000060,\"nbf\":1700000005.1}",
-      NGX_LINES_JWT_NOT_ACTIVE_YET },
+      LINES_JWT_NOT_ACTIVE_YET },
     { "nbf in 6 s", "{" ISS AZP SUB "\"exp\":1700000060,\"nbf\":1700000006}",
-      NGX_LINES_JWT_NOT_ACTIVE_YET },
+      LINES_JWT_NOT_ACTIVE_YET },
     { "nbf null", "{" ISS AZP SUB "\"exp\":1700000060,\"nbf\":null}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "iat in 6 s", "{" ISS AZP SUB "\"exp\":1700000060,\"iat\":1700000006}",
-      NGX_LINES_JWT_ISSUED_IN_FUTURE },
+      LINES_JWT_ISSUED_IN_FUTURE },
     { "iat 1e18", "{" ISS AZP SUB "\"exp\":1700000060,\"iat\":1e18}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "iat string", "{" ISS AZP SUB "\"exp\":1700000060,\"iat\":\"0\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
 
-    { "iss absent", "{" AZP SUB TIMES "}", NGX_LINES_JWT_BAD_ISSUER },
+    { "iss absent", "{" AZP SUB TIMES "}", LINES_JWT_BAD_ISSUER },
     { "iss longer", "{\"iss\":\"https://clerk.example.com/\"," AZP SUB TIMES
-      "}", NGX_LINES_JWT_BAD_ISSUER },
+      "}", LINES_JWT_BAD_ISSUER },
     { "iss array", "{\"iss\":[\"https://clerk.example.com\"]," AZP SUB TIMES
-      "}", NGX_LINES_JWT_BAD_ISSUER },
+      "}", LINES_JWT_BAD_ISSUER },
     { "iss twice", "{\"iss\":\"x\"," ISS AZP SUB TIMES "}",
-      NGX_LINES_JWT_BAD_CLAIMS },
-    { "azp absent", "{" ISS SUB TIMES "}", NGX_LINES_JWT_BAD_PARTY },
+      LINES_JWT_BAD_CLAIMS },
+    { "azp absent", "{" ISS SUB TIMES "}", LINES_JWT_BAD_PARTY },
     { "azp second", "{" ISS "\"azp\":\"https://admin.example.com\"," SUB TIMES
-      "}", NGX_LINES_JWT_ACCEPTED },
+      "}", LINES_JWT_ACCEPTED },
     { "azp null", "{" ISS "\"azp\":null," SUB TIMES "}",
-      NGX_LINES_JWT_BAD_PARTY },
+      LINES_JWT_BAD_PARTY },
     { "azp array", "{" ISS "\"azp\":[\"https://app.example.com\"]," SUB TIMES
-      "}", NGX_LINES_JWT_BAD_PARTY },
+      "}", LINES_JWT_BAD_PARTY },
     { "azp longer", "{" ISS "\"azp\":\"https://app.example.com.evil.test\","
-      SUB TIMES "}", NGX_LINES_JWT_BAD_PARTY },
+      SUB TIMES "}", LINES_JWT_BAD_PARTY },
     { "azp empty", "{" ISS "\"azp\":\"\"," SUB TIMES "}",
-      NGX_LINES_JWT_BAD_PARTY },
+      LINES_JWT_BAD_PARTY },
 
-    { "sub absent", "{" ISS AZP TIMES "}", NGX_LINES_JWT_BAD_SUBJECT },
+    { "sub absent", "{" ISS AZP TIMES "}", LINES_JWT_BAD_SUBJECT },
     { "sub number", "{" ISS AZP TIMES ",\"sub\":1}",
-      NGX_LINES_JWT_BAD_SUBJECT },
+      LINES_JWT_BAD_SUBJECT },
     { "sub empty", "{" ISS AZP TIMES ",\"sub\":\"\"}",
-      NGX_LINES_JWT_BAD_SUBJECT },
+      LINES_JWT_BAD_SUBJECT },
     { "sub CR LF", "{" ISS AZP TIMES ",\"sub\":\"a\\r\\nX-Evil: 1\"}",
-      NGX_LINES_JWT_BAD_SUBJECT },
+      LINES_JWT_BAD_SUBJECT },
     { "sub DEL", "{" ISS AZP TIMES ",\"sub\":\"a\x7f\"}",
-      NGX_LINES_JWT_BAD_SUBJECT },
+      LINES_JWT_BAD_SUBJECT },
     { "sub U+0000", "{" ISS AZP TIMES ",\"sub\":\"a\\u0000\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "sub half a surrogate pair", "{" ISS AZP TIMES ",\"sub\":\"\\ud800\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "sub of a machine", "{" ISS AZP TIMES ",\"sub\":\"mch_1\"}",
-      NGX_LINES_JWT_BAD_SUBJECT },
+      LINES_JWT_BAD_SUBJECT },
     { "sub beyond ASCII", "{" ISS AZP TIMES ",\"sub\":\"us\\u00e9r\"}",
-      NGX_LINES_JWT_ACCEPTED },
+      LINES_JWT_ACCEPTED },
 
-    { "array of claims", "[" PAYLOAD "]", NGX_LINES_JWT_BAD_CLAIMS },
-    { "followed", PAYLOAD "x", NGX_LINES_JWT_BAD_CLAIMS },
-    { "comment", "{/**/" ISS AZP SUB TIMES "}", NGX_LINES_JWT_BAD_CLAIMS },
+    { "array of claims", "[" PAYLOAD "]", LINES_JWT_BAD_CLAIMS },
+    { "followed", PAYLOAD "x", LINES_JWT_BAD_CLAIMS },
+    { "comment", "{/**/" ISS AZP SUB TIMES "}", LINES_JWT_BAD_CLAIMS },
     { "bad UTF-8", "{" ISS AZP SUB TIMES ",\"n\":\"\xff\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "overlong UTF-8", "{" ISS AZP SUB TIMES ",\"n\":\"\xc0\xaf\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "surrogate in UTF-8", "{" ISS AZP SUB TIMES ",\"n\":\"\xed\xa0\x80\"}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
     { "twice, deep", "{" ISS AZP SUB TIMES ",\"n\":[{\"a\":1,\"a\":1}]}",
-      NGX_LINES_JWT_BAD_CLAIMS },
+      LINES_JWT_BAD_CLAIMS },
 };
 
 
@@ -344,10 +344,10 @@ test_tenants(void)
         token = mint_token(key, HEADER, payload);
 
         if (tenants[i].tenant == NULL) {
-            judged(token, NGX_LINES_JWT_BAD_TENANT, name);
+            judged(token, LINES_JWT_BAD_TENANT, name);
 
         } else {
-            ok(judge(token) == NGX_LINES_JWT_ACCEPTED, "%s", name);
+            ok(judge(token) == LINES_JWT_ACCEPTED, "%s", name);
             is_str(&jwt.tenant, tenants[i].tenant, name);
         }
 
@@ -358,7 +358,7 @@ test_tenants(void)
 
     snprintf(payload, sizeof(payload),
              "{" ISS AZP SUB TIMES ",\"org_id\":\"%065d\"}", 0);
-    minted(HEADER, payload, NGX_LINES_JWT_BAD_TENANT, "tenant of 65");
+    minted(HEADER, payload, LINES_JWT_BAD_TENANT, "tenant of 65");
 }
 
 
@@ -378,21 +378,21 @@ test_shapes(void)
     token = mint_token(key, HEADER, PAYLOAD);
 
     for (i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++) {
-        judged(str(malformed[i]), NGX_LINES_JWT_MALFORMED, malformed[i]);
+        judged(str(malformed[i]), LINES_JWT_MALFORMED, malformed[i]);
     }
 
-    judged(str(""), NGX_LINES_JWT_MISSING, "nothing");
-    minted(HEADER, "", NGX_LINES_JWT_BAD_CLAIMS, "no claims, signed");
+    judged(str(""), LINES_JWT_MISSING, "nothing");
+    minted(HEADER, "", LINES_JWT_BAD_CLAIMS, "no claims, signed");
 
-    t.len = NGX_LINES_JWT_MAX_LEN + 1;
+    t.len = LINES_JWT_MAX_LEN + 1;
     t.data = malloc(t.len);
     memset(t.data, 'A', t.len);
-    judged(t, NGX_LINES_JWT_TOO_LONG, "16 KiB and one byte");
+    judged(t, LINES_JWT_TOO_LONG, "16 KiB and one byte");
     t.len--;
-    judged(t, NGX_LINES_JWT_MALFORMED, "16 KiB");
+    judged(t, LINES_JWT_MALFORMED, "16 KiB");
     free(t.data);
 
-    ok(judge(token) == NGX_LINES_JWT_ACCEPTED, "the token to be spoiled");
+    ok(judge(token) == LINES_JWT_ACCEPTED, "the token to be spoiled");
     is_str(&jwt.sub, "user_1", "its sub");
     is_str(&jwt.azp, "https://app.example.com", "its azp");
     is_str(&jwt.sid, "", "no sid");
@@ -403,9 +403,9 @@ test_shapes(void)
     for (i = 0, accepted = 0; i < token.len; i++) {
         c = token.data[i];
         token.data[i] = (c == 'A') ? 'B' : 'A';
-        accepted += judge(token) == NGX_LINES_JWT_ACCEPTED;
+        accepted += judge(token) == LINES_JWT_ACCEPTED;
         token.data[i] = '.';
-        accepted += c != '.' && judge(token) == NGX_LINES_JWT_ACCEPTED;
+        accepted += c != '.' && judge(token) == LINES_JWT_ACCEPTED;
         token.data[i] = c;
     }
 
@@ -414,7 +414,7 @@ test_shapes(void)
     for (i = 0, accepted = 0; i < token.len; i++) {
         t = token;
         t.len = i;
-        accepted += judge(t) == NGX_LINES_JWT_ACCEPTED;
+        accepted += judge(t) == LINES_JWT_ACCEPTED;
     }
 
     ok(accepted == 0, "no beginning is accepted");
@@ -422,22 +422,22 @@ test_shapes(void)
     free(token.data);
 
     token = mint_token(attacker, HEADER, PAYLOAD);
-    judged(token, NGX_LINES_JWT_BAD_SIGNATURE, "another's key");
+    judged(token, LINES_JWT_BAD_SIGNATURE, "another's key");
     free(token.data);
 
     /* claims are believed only once they are proven */
 
     token = mint_token(attacker, HEADER, "{");
-    judged(token, NGX_LINES_JWT_BAD_SIGNATURE, "broken claims, unproven");
+    judged(token, LINES_JWT_BAD_SIGNATURE, "broken claims, unproven");
     free(token.data);
 
-    minted(HEADER, "{", NGX_LINES_JWT_BAD_CLAIMS, "broken claims, signed");
+    minted(HEADER, "{", LINES_JWT_BAD_CLAIMS, "broken claims, signed");
 
     token = mint_token(key, HEADER, PAYLOAD);
     dot = (size_t) (strrchr((char *) token.data, '.') - (char *) token.data);
     token.data[dot] = '\0';
     t = mint_signed(key, (char *) token.data, "SHA512");
-    judged(t, NGX_LINES_JWT_BAD_SIGNATURE, "RS512 that says RS256");
+    judged(t, LINES_JWT_BAD_SIGNATURE, "RS512 that says RS256");
     free(t.data);
     free(token.data);
 
@@ -447,7 +447,7 @@ test_shapes(void)
     memset(p + strlen(p), '[', 2000);
     memset(p + 2000, ']', 1900);
     strcpy(p + 3900, "}");
-    minted(p, PAYLOAD, NGX_LINES_JWT_BAD_HEADER, "a deep header");
+    minted(p, PAYLOAD, LINES_JWT_BAD_HEADER, "a deep header");
     free(p);
 }
 
@@ -465,11 +465,11 @@ scarce(size_t size)
 static void
 test_memory(void)
 {
-    long              n, wrong;
-    u_char            buf[4096];
-    ngx_int_t         rc;
-    ngx_str_t         token;
-    ngx_lines_jwk_t  *jwk;
+    long          n, wrong;
+    u_char        buf[4096];
+    ngx_int_t     rc;
+    ngx_str_t     token;
+    lines_jwk_t  *jwk;
 
     token = mint_token(key, HEADER, PAYLOAD);
     json_set_alloc_funcs(scarce, free);
@@ -478,19 +478,19 @@ test_memory(void)
 
     for (n = 0; n < 1000 && rc != NGX_OK; n++) {
         left = n;
-        rc = ngx_lines_jwt_parse(&jwt, &token, buf);
+        rc = lines_jwt_parse(&jwt, &token, buf);
 
         if (rc == NGX_OK) {
-            rc = ngx_lines_jwt_key(&jwt, set, &jwk);
+            rc = lines_jwt_key(&jwt, set, &jwk);
         }
 
         if (rc == NGX_OK) {
-            rc = ngx_lines_jwt_verify(&jwt, &verifier, &options, now_ms);
+            rc = lines_jwt_verify(&jwt, &verifier, &options, now_ms);
         }
 
         wrong += rc == NGX_DECLINED
-                 && jwt.reason != NGX_LINES_JWT_BAD_HEADER
-                 && jwt.reason != NGX_LINES_JWT_BAD_CLAIMS;
+                 && jwt.reason != LINES_JWT_BAD_HEADER
+                 && jwt.reason != LINES_JWT_BAD_CLAIMS;
     }
 
     json_set_alloc_funcs(malloc, free);
@@ -504,11 +504,11 @@ test_memory(void)
 int
 main(void)
 {
-    char                     *jwk, *text;
-    u_char                   *buf;
-    size_t                    i, len;
-    ngx_str_t                 document, parties[2], kid, token;
-    ngx_lines_jwk_report_t    report;
+    char               *jwk, *text;
+    u_char             *buf;
+    size_t              i, len;
+    ngx_str_t           document, parties[2], kid, token;
+    lines_jwk_report_t  report;
 
     key = mint_key(2048, 65537);
     attacker = mint_key(2048, 65537);
@@ -518,12 +518,11 @@ main(void)
     text = malloc(len);
     snprintf(text, len, "{\"keys\":[%s]}", jwk);
     document = str(text);
-    buf = malloc(ngx_lines_jwk_set_room(document.len));
+    buf = malloc(lines_jwk_set_room(document.len));
     kid = str("main");
 
-    if (ngx_lines_jwk_parse(&document, buf, &set, &report) != NGX_OK
-        || ngx_lines_jwk_verifier_create(&verifier,
-                                         ngx_lines_jwk_find(set, &kid))
+    if (lines_jwk_parse(&document, buf, &set, &report) != NGX_OK
+        || lines_jwk_verifier_create(&verifier, lines_jwk_find(set, &kid))
            != NGX_OK)
     {
         ok(0, "the keys");
@@ -545,13 +544,12 @@ main(void)
     }
 
     for (i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
-        minted(HEADER, payloads[i].json, payloads[i].reason,
-               payloads[i].name);
+        minted(HEADER, payloads[i].json, payloads[i].reason, payloads[i].name);
     }
 
     token = mint_token_n(key, HEADER, sizeof(HEADER) - 1, PAYLOAD "\0",
                          sizeof(PAYLOAD));
-    judged(token, NGX_LINES_JWT_BAD_CLAIMS, "a zero byte at the end");
+    judged(token, LINES_JWT_BAD_CLAIMS, "a zero byte at the end");
     free(token.data);
 
     test_tenants();
@@ -561,28 +559,28 @@ main(void)
     /* milliseconds count */
 
     now_ms = (int64_t) 1700000065 * 1000 - 1;
-    minted(HEADER, PAYLOAD, NGX_LINES_JWT_ACCEPTED, "1 ms before the end");
+    minted(HEADER, PAYLOAD, LINES_JWT_ACCEPTED, "1 ms before the end");
     now_ms++;
-    minted(HEADER, PAYLOAD, NGX_LINES_JWT_EXPIRED, "the end");
+    minted(HEADER, PAYLOAD, LINES_JWT_EXPIRED, "the end");
     now_ms = (int64_t) NOW * 1000;
 
     options.nparties = 0;
-    minted(HEADER, "{" ISS SUB TIMES "}", NGX_LINES_JWT_ACCEPTED,
+    minted(HEADER, "{" ISS SUB TIMES "}", LINES_JWT_ACCEPTED,
            "no parties configured: no azp needed");
-    minted(HEADER, "{" ISS SUB TIMES ",\"azp\":7}", NGX_LINES_JWT_ACCEPTED,
+    minted(HEADER, "{" ISS SUB TIMES ",\"azp\":7}", LINES_JWT_ACCEPTED,
            "no parties configured: azp is not looked at");
     is_str(&jwt.azp, "", "nor shown when it is no string");
 
     ngx_str_null(&options.issuer);
-    minted(HEADER, "{\"iss\":\"\"," SUB TIMES "}", NGX_LINES_JWT_BAD_ISSUER,
+    minted(HEADER, "{\"iss\":\"\"," SUB TIMES "}", LINES_JWT_BAD_ISSUER,
            "without an issuer nothing is accepted");
 
     set->any_kid = 1;
     options.issuer = str("https://clerk.example.com");
-    minted("{\"alg\":\"RS256\",\"kid\":[1]}", PAYLOAD, NGX_LINES_JWT_ACCEPTED,
+    minted("{\"alg\":\"RS256\",\"kid\":[1]}", PAYLOAD, LINES_JWT_ACCEPTED,
            "PEM: kid is not looked at");
 
-    ngx_lines_jwk_verifier_destroy(&verifier);
+    lines_jwk_verifier_destroy(&verifier);
     EVP_PKEY_free(attacker);
     EVP_PKEY_free(key);
     free(room);

@@ -1,9 +1,9 @@
 
 #include "tap.h"
-#include "ngx_lines_preview_token.h"
+#include "account/preview_token.h"
 
 
-#define LEN  NGX_LINES_PREVIEW_TOKEN_LEN
+#define LEN  LINES_PREVIEW_TOKEN_LEN
 
 
 int
@@ -16,15 +16,15 @@ main(void)
     account = str("acme");
     other = str("emca");
 
-    ok(ngx_lines_preview_token(&account, one) == NGX_OK, "a token");
-    ok(ngx_lines_preview_token(&account, two) == NGX_OK, "another");
+    ok(lines_preview_token(&account, one) == NGX_OK, "a token");
+    ok(lines_preview_token(&account, two) == NGX_OK, "another");
     ok(memcmp(one, two, LEN) != 0, "which differs");
     ok(memcmp(one, "lpv_", 4) == 0, "its prefix");
 
     token = exact(one, LEN);
-    ok(ngx_lines_preview_token_check(&account, &token) == NGX_OK,
+    ok(lines_preview_token_check(&account, &token) == NGX_OK,
        "it is the account's");
-    ok(ngx_lines_preview_token_check(&other, &token) == NGX_ABORT,
+    ok(lines_preview_token_check(&other, &token) == NGX_ABORT,
        "and not another's");
     free(token.data);
 
@@ -36,7 +36,7 @@ main(void)
             changed[i] ^= bit;
             token = exact(changed, LEN);
 
-            switch (ngx_lines_preview_token_check(&account, &token)) {
+            switch (lines_preview_token_check(&account, &token)) {
             case NGX_OK:
                 accepted++;
                 break;
@@ -59,27 +59,28 @@ main(void)
         memset(changed, 'A', LEN + 1);
         memcpy(changed, one, i < LEN ? i : LEN);
         token = exact(changed, i);
-        accepted += ngx_lines_preview_token_check(&account, &token) == NGX_OK;
+        accepted += lines_preview_token_check(&account, &token) == NGX_OK;
         free(token.data);
     }
 
     ok(accepted == 1, "of its beginnings only the whole passes");
 
     token = str("lpv_a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2a1B2");
-    ok(token.len == LEN && ngx_lines_preview_token_check(&account, &token)
-                           == NGX_DECLINED,
+    ok(token.len == LEN
+       && lines_preview_token_check(&account, &token) == NGX_DECLINED,
        "what was never issued has no checksum");
 
     token = str("");
-    ok(ngx_lines_preview_token_check(&account, &token) == NGX_DECLINED,
+    ok(lines_preview_token_check(&account, &token) == NGX_DECLINED,
        "nothing is no token");
 
     token = str("abc");
-    ok(ngx_lines_preview_token_hash(&token, hex) == NGX_OK, "a hash");
+    ok(lines_preview_token_hash(&token, hex) == NGX_OK, "a hash");
     token.data = hex;
     token.len = 64;
-    is_str(&token, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f2"
-                   "0015ad", "is SHA-256 in hex");
+    is_str(&token,
+           "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+           "is SHA-256 in hex");
 
     return done_testing();
 }

@@ -1,6 +1,6 @@
 
 #include "tap.h"
-#include "ngx_lines_resp.h"
+#include "store/resp.h"
 
 
 static void
@@ -13,17 +13,17 @@ encoded(ngx_uint_t argc, ngx_str_t *argv, const char *expected, size_t len,
 
     /* exactly what is promised: the sanitizer sees any byte beyond */
 
-    room = ngx_lines_resp_len(argc, argv);
+    room = lines_resp_len(argc, argv);
     start = malloc(room);
 
     if (start == NULL) {
         abort();
     }
 
-    p = ngx_lines_resp_array(start, argc);
+    p = lines_resp_array(start, argc);
 
     for (i = 0; i < argc; i++) {
-        p = ngx_lines_resp_string(p, argv[i].data, argv[i].len);
+        p = lines_resp_string(p, argv[i].data, argv[i].len);
     }
 
     *p = '\0';
@@ -64,9 +64,9 @@ main(void)
     }
 
     encoded(12, argv,
-            "*12\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n"
-            "$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n"
-            "$1\r\nx\r\n", 5 + 12 * 7, "a two-digit number of strings");
+           "*12\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n"
+           "$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n"
+           "$1\r\nx\r\n", 5 + 12 * 7, "a two-digit number of strings");
 
     big = malloc(100000 + 17);
 

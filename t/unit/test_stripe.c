@@ -1,7 +1,7 @@
 
 #include "tap.h"
-#include "ngx_lines_stripe.h"
-#include "ngx_lines_stripe_error.h"
+#include "billing/stripe.h"
+#include "billing/stripe_error.h"
 
 
 static json_t *
@@ -23,29 +23,30 @@ parse(const char *text)
 static void
 test_form(void)
 {
-    ngx_str_t         value, body;
-    ngx_lines_form_t  form;
+    ngx_str_t     value, body;
+    lines_form_t  form;
 
-    ngx_lines_form_init(&form, NULL);
-    ngx_lines_form_add_text(&form, "customer", "cus_1");
-    ngx_lines_form_add_text(&form, "items[0][price]", "a b&c=d+e%f/\xc3\xa9");
-    ngx_lines_form_add_number(&form, "n", INT64_MIN);
-    ngx_lines_form_add_number(&form, "m", 0);
+    lines_form_init(&form, NULL);
+    lines_form_add_text(&form, "customer", "cus_1");
+    lines_form_add_text(&form, "items[0][price]", "a b&c=d+e%f/\xc3\xa9");
+    lines_form_add_number(&form, "n", INT64_MIN);
+    lines_form_add_number(&form, "m", 0);
 
     value = exact("\0\r\n", 3);
-    ngx_lines_form_add(&form, "raw", &value);
+    lines_form_add(&form, "raw", &value);
     free(value.data);
 
     ngx_str_null(&value);
-    ngx_lines_form_add(&form, "empty", &value);
+    lines_form_add(&form, "empty", &value);
 
-    ok(ngx_lines_form_finish(&form, &body) == NGX_OK, "a form");
-    is_str(&body, "customer=cus_1&items[0][price]=a%20b%26c%3Dd%2Be%25f%2F"
+    ok(lines_form_finish(&form, &body) == NGX_OK, "a form");
+    is_str(&body,
+           "customer=cus_1&items[0][price]=a%20b%26c%3Dd%2Be%25f%2F"
            "%C3%A9&n=-9223372036854775808&m=0&raw=%00%0D%0A&empty=",
            "values are escaped, names are not");
 
     value = str("../x?y");
-    ok(ngx_lines_form_escape(NULL, &value, &body) == NGX_OK, "a segment");
+    ok(lines_form_escape(NULL, &value, &body) == NGX_OK, "a segment");
     is_str(&body, "..%2Fx%3Fy", "stays one");
 }
 
@@ -53,9 +54,9 @@ test_form(void)
 static void
 test_bodies(void)
 {
-    ngx_str_t                    customer, price, card, body;
-    ngx_lines_stripe_invoice_t   invoice;
-    ngx_lines_stripe_metadata_t  metadata;
+    ngx_str_t                customer, price, card, body;
+    lines_stripe_invoice_t   invoice;
+    lines_stripe_metadata_t  metadata;
 
     memset(&metadata, 0, sizeof(metadata));
 
@@ -68,9 +69,10 @@ test_bodies(void)
     price = str("price_1");
     card = str("pm_1");
 
-    ok(ngx_lines_stripe_addon_body(NULL, &customer, &price, &metadata, &body)
+    ok(lines_stripe_addon_body(NULL, &customer, &price, &metadata, &body)
        == NGX_OK, "an add-on");
-    is_str(&body, "customer=cus_1&items[0][price]=price_1"
+    is_str(&body,
+           "customer=cus_1&items[0][price]=price_1"
            "&items[0][quantity]=1&payment_behavior=default_incomplete"
            "&payment_settings[save_default_payment_method]=on_subscription"
            "&payment_settings[payment_method_types][0]=card"
@@ -82,20 +84,21 @@ test_bodies(void)
     metadata.operation = str("bbbb");
     metadata.attempt = 0;
 
-    ok(ngx_lines_stripe_charge_body(NULL, &customer, &price, &card, &metadata,
-                                    &body)
+    ok(lines_stripe_charge_body(NULL, &customer, &price, &card, &metadata,
+                                &body)
        == NGX_OK, "a charge");
-    is_str(&body, "customer=cus_1&items[0][price]=price_1"
+    is_str(&body,
+           "customer=cus_1&items[0][price]=price_1"
            "&default_payment_method=pm_1&payment_behavior=error_if_incomplete"
            "&off_session=true&metadata[lines_deployment]=prod"
            "&metadata[tenant]=w%3Aone&metadata[operation]=bbbb",
            "as the notes have it");
 
     card = str("card_1");
-    (void) ngx_lines_stripe_charge_body(NULL, &customer, &price, &card,
-                                        &metadata, &body);
-    ok(memmem(body.data, body.len, "&default_payment_method=card_1&", 31) != NULL,
-       "a card of the older kind is a source");
+    (void) lines_stripe_charge_body(NULL, &customer, &price, &card, &metadata,
+                                    &body);
+    ok(memmem(body.data, body.len, "&default_payment_method=card_1&", 31)
+       != NULL, "a card of the older kind is a source");
 
     memset(&invoice, 0, sizeof(invoice));
 
@@ -104,18 +107,19 @@ test_bodies(void)
     invoice.amount_paid = 900;
     invoice.credited = 200;
 
-    ok(ngx_lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
-       == NGX_OK, "a refund");
-    is_str(&body, "invoice=in_1&amount=700&refund_amount=700"
+    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body) == NGX_OK,
+       "a refund");
+    is_str(&body,
+           "invoice=in_1&amount=700&refund_amount=700"
            "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
            "&metadata[operation]=bbbb", "of what is left");
 
     invoice.credited = 900;
-    ok(ngx_lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
+    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
        == NGX_DECLINED, "nothing is left");
 
     invoice.credited = 1000;
-    ok(ngx_lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
+    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
        == NGX_DECLINED, "nor is less than nothing");
 }
 
@@ -123,9 +127,9 @@ test_bodies(void)
 static void
 test_invoices(void)
 {
-    unsigned                     i;
-    json_t                      *json;
-    ngx_lines_stripe_invoice_t   invoice;
+    unsigned                i;
+    json_t                 *json;
+    lines_stripe_invoice_t  invoice;
 
     static const struct {
         const char  *name;
@@ -162,7 +166,7 @@ test_invoices(void)
     for (i = 0; forms[i].name; i++) {
         json = parse(forms[i].text);
 
-        ok(ngx_lines_stripe_parse_invoice(json, &invoice) == NGX_OK, "%s",
+        ok(lines_stripe_parse_invoice(json, &invoice) == NGX_OK, "%s",
            forms[i].name);
         is_str(&invoice.subscription, "sub_1", "its subscription");
         is_str(&invoice.metadata.deployment, "prod", "its deployment");
@@ -177,22 +181,24 @@ test_invoices(void)
                  "\"metadata\":[],\"parent\":7,\"hosted_invoice_url\":false,"
                  "\"subscription\":[]}");
 
-    ok(ngx_lines_stripe_parse_invoice(json, &invoice) == NGX_OK,
+    ok(lines_stripe_parse_invoice(json, &invoice) == NGX_OK,
        "members of strange types");
     is_str(&invoice.status, "", "are absent");
     is_str(&invoice.customer, "cus_1", "others are there");
-    ok(invoice.amount_paid == 0 && invoice.total == 0
-       && invoice.amount_due == 500 && invoice.livemode == 0, "amounts too");
+    ok(invoice.amount_paid == 0
+       && invoice.total == 0
+       && invoice.amount_due == 500
+       && invoice.livemode == 0, "amounts too");
     json_decref(json);
 
     for (i = 0; wrong[i]; i++) {
         json = json_loads(wrong[i], JSON_DECODE_ANY, NULL);
-        ok(ngx_lines_stripe_parse_invoice(json, &invoice) == NGX_DECLINED,
+        ok(lines_stripe_parse_invoice(json, &invoice) == NGX_DECLINED,
            "no invoice: %s", wrong[i]);
         json_decref(json);
     }
 
-    ok(ngx_lines_stripe_parse_invoice(NULL, &invoice) == NGX_DECLINED,
+    ok(lines_stripe_parse_invoice(NULL, &invoice) == NGX_DECLINED,
        "no invoice: nothing");
 }
 
@@ -200,19 +206,20 @@ test_invoices(void)
 static void
 test_others(void)
 {
-    json_t                           *json;
-    ngx_lines_stripe_event_t          event;
-    ngx_lines_stripe_customer_t       customer;
-    ngx_lines_stripe_subscription_t   subscription;
+    json_t                      *json;
+    lines_stripe_event_t         event;
+    lines_stripe_customer_t      customer;
+    lines_stripe_subscription_t  subscription;
 
-    json = parse("{\"object\":\"subscription\",\"id\":\"sub_1\",\"status\":"
-                 "\"active\",\"customer\":\"cus_1\",\"created\":1700000000,"
-                 "\"livemode\":true,\"latest_invoice\":\"in_1\",\"items\":"
-                 "{\"data\":[{\"price\":{\"id\":\"p1\"}},{\"price\":null},"
-                 "{\"price\":\"p2\"},{},7]},\"metadata\":{\"tenant\":\"w:one\","
-                 "\"attempt\":\"-1\"}}");
+    json = parse(
+                "{\"object\":\"subscription\",\"id\":\"sub_1\",\"status\":"
+                "\"active\",\"customer\":\"cus_1\",\"created\":1700000000,"
+                "\"livemode\":true,\"latest_invoice\":\"in_1\",\"items\":"
+                "{\"data\":[{\"price\":{\"id\":\"p1\"}},{\"price\":null},"
+                "{\"price\":\"p2\"},{},7]},\"metadata\":{\"tenant\":\"w:one\","
+                "\"attempt\":\"-1\"}}");
 
-    ok(ngx_lines_stripe_parse_subscription(json, &subscription) == NGX_OK,
+    ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK,
        "a subscription");
     ok(subscription.nprices == 2, "two prices");
     is_str(&subscription.prices[1], "p2", "the second");
@@ -226,42 +233,44 @@ test_others(void)
                  "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
                  "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
                  "{\"price\":\"a\"}]}}");
-    ok(ngx_lines_stripe_parse_subscription(json, &subscription) == NGX_OK
-       && subscription.nprices == NGX_LINES_STRIPE_MAX_PRICES,
+    ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
+       && subscription.nprices == LINES_STRIPE_MAX_PRICES,
        "more prices than there is room for");
     json_decref(json);
 
-    json = parse("{\"object\":\"customer\",\"id\":\"cus_1\",\"default_source\":"
-                 "\"card_1\",\"invoice_settings\":{\"default_payment_method\":"
-                 "null}}");
-    ok(ngx_lines_stripe_parse_customer(json, &customer) == NGX_OK, "customer");
+    json = parse(
+                "{\"object\":\"customer\",\"id\":\"cus_1\",\"default_source\":"
+                "\"card_1\",\"invoice_settings\":{\"default_payment_method\":"
+                "null}}");
+    ok(lines_stripe_parse_customer(json, &customer) == NGX_OK, "customer");
     is_str(&customer.payment_method, "card_1", "a source will do");
     json_decref(json);
 
-    json = parse("{\"object\":\"customer\",\"id\":\"cus_1\",\"default_source\":"
-                 "\"card_1\",\"invoice_settings\":{\"default_payment_method\":"
-                 "{\"id\":\"pm_1\"}}}");
-    ok(ngx_lines_stripe_parse_customer(json, &customer) == NGX_OK, "customer");
+    json = parse(
+                "{\"object\":\"customer\",\"id\":\"cus_1\",\"default_source\":"
+                "\"card_1\",\"invoice_settings\":{\"default_payment_method\":"
+                "{\"id\":\"pm_1\"}}}");
+    ok(lines_stripe_parse_customer(json, &customer) == NGX_OK, "customer");
     is_str(&customer.payment_method, "pm_1", "a payment method is better");
     json_decref(json);
 
     json = parse("{\"object\":\"event\",\"id\":\"evt_1\",\"type\":"
                  "\"invoice.paid\",\"livemode\":false,\"data\":{\"object\":"
                  "{\"object\":\"invoice\",\"id\":\"in_1\"}}}");
-    ok(ngx_lines_stripe_parse_event(json, &event) == NGX_OK
-       && event.kind == NGX_LINES_STRIPE_INVOICE && event.livemode == 0,
-       "an event of an invoice");
+    ok(lines_stripe_parse_event(json, &event) == NGX_OK
+       && event.kind == LINES_STRIPE_INVOICE
+       && event.livemode == 0, "an event of an invoice");
     is_str(&event.object.invoice.id, "in_1", "which it names");
     json_decref(json);
 
     json = parse("{\"object\":\"event\",\"id\":\"evt_1\",\"type\":\"x\"}");
-    ok(ngx_lines_stripe_parse_event(json, &event) == NGX_OK
-       && event.kind == NGX_LINES_STRIPE_OTHER && event.livemode == -1,
-       "an event of nothing");
+    ok(lines_stripe_parse_event(json, &event) == NGX_OK
+       && event.kind == LINES_STRIPE_OTHER
+       && event.livemode == -1, "an event of nothing");
     json_decref(json);
 
     json = parse("{\"object\":\"event\",\"id\":\"evt_1\",\"type\":7}");
-    ok(ngx_lines_stripe_parse_event(json, &event) == NGX_DECLINED,
+    ok(lines_stripe_parse_event(json, &event) == NGX_DECLINED,
        "an event without a type is none");
     json_decref(json);
 }
@@ -270,66 +279,66 @@ test_others(void)
 static void
 test_errors(void)
 {
-    unsigned                    i;
-    json_t                     *json;
-    ngx_lines_stripe_error_t    error;
-    ngx_lines_stripe_outcome_e  outcome;
+    unsigned                i;
+    json_t                 *json;
+    lines_stripe_error_t    error;
+    lines_stripe_outcome_e  outcome;
 
     static const struct {
-        ngx_uint_t                   status;
-        const char                  *body;
-        ngx_int_t                    should_retry;
-        ngx_lines_stripe_outcome_e   outcome;
+        ngx_uint_t              status;
+        const char             *body;
+        ngx_int_t               should_retry;
+        lines_stripe_outcome_e  outcome;
     } cases[] = {
-        { 200, "{}", -1, NGX_LINES_STRIPE_OK },
-        { 200, "[]", -1, NGX_LINES_STRIPE_UNKNOWN },
-        { 200, NULL, -1, NGX_LINES_STRIPE_UNKNOWN },
-        { 201, "{}", 0, NGX_LINES_STRIPE_OK },
-        { 301, "{}", -1, NGX_LINES_STRIPE_UNKNOWN },
+        { 200, "{}", -1, LINES_STRIPE_OK },
+        { 200, "[]", -1, LINES_STRIPE_UNKNOWN },
+        { 200, NULL, -1, LINES_STRIPE_UNKNOWN },
+        { 201, "{}", 0, LINES_STRIPE_OK },
+        { 301, "{}", -1, LINES_STRIPE_UNKNOWN },
         { 402, "{\"error\":{\"type\":\"card_error\",\"code\":"
                "\"card_declined\",\"decline_code\":\"generic_decline\"}}", -1,
-          NGX_LINES_STRIPE_REFUSED },
+          LINES_STRIPE_REFUSED },
         { 402, "{\"error\":{\"type\":\"card_error\"}}", 0,
-          NGX_LINES_STRIPE_REFUSED },
+          LINES_STRIPE_REFUSED },
         { 400, "{\"error\":{\"type\":\"idempotency_error\"}}", -1,
-          NGX_LINES_STRIPE_ALERT },
+          LINES_STRIPE_ALERT },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
-               "\"resource_missing\"}}", -1, NGX_LINES_STRIPE_REFUSED },
+               "\"resource_missing\"}}", -1, LINES_STRIPE_REFUSED },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
-               "\"lock_timeout\"}}", -1, NGX_LINES_STRIPE_RETRY },
+               "\"lock_timeout\"}}", -1, LINES_STRIPE_RETRY },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\"}}", 1,
-          NGX_LINES_STRIPE_RETRY },
-        { 400, "<html>", -1, NGX_LINES_STRIPE_UNKNOWN },
+          LINES_STRIPE_RETRY },
+        { 400, "<html>", -1, LINES_STRIPE_UNKNOWN },
         { 404, "{\"error\":{\"type\":\"invalid_request_error\"}}", -1,
-          NGX_LINES_STRIPE_REFUSED },
-        { 404, "{\"error\":\"nginx\"}", -1, NGX_LINES_STRIPE_UNKNOWN },
+          LINES_STRIPE_REFUSED },
+        { 404, "{\"error\":\"nginx\"}", -1, LINES_STRIPE_UNKNOWN },
         { 401, "{\"error\":{\"type\":\"invalid_request_error\"}}", -1,
-          NGX_LINES_STRIPE_ALERT },
-        { 403, NULL, -1, NGX_LINES_STRIPE_ALERT },
+          LINES_STRIPE_ALERT },
+        { 403, NULL, -1, LINES_STRIPE_ALERT },
         { 409, "{\"error\":{\"type\":\"idempotency_error\",\"code\":"
-               "\"idempotency_key_in_use\"}}", -1, NGX_LINES_STRIPE_RETRY },
-        { 409, NULL, -1, NGX_LINES_STRIPE_RETRY },
-        { 429, NULL, 0, NGX_LINES_STRIPE_RETRY },
+               "\"idempotency_key_in_use\"}}", -1, LINES_STRIPE_RETRY },
+        { 409, NULL, -1, LINES_STRIPE_RETRY },
+        { 429, NULL, 0, LINES_STRIPE_RETRY },
         { 500, "{\"error\":{\"type\":\"api_error\"}}", -1,
-          NGX_LINES_STRIPE_UNKNOWN },
+          LINES_STRIPE_UNKNOWN },
         { 500, "{\"error\":{\"type\":\"card_error\"}}", 0,
-          NGX_LINES_STRIPE_UNKNOWN },
-        { 503, NULL, 1, NGX_LINES_STRIPE_UNKNOWN },
-        { 0, NULL, -1, NGX_LINES_STRIPE_UNKNOWN }
+          LINES_STRIPE_UNKNOWN },
+        { 503, NULL, 1, LINES_STRIPE_UNKNOWN },
+        { 0, NULL, -1, LINES_STRIPE_UNKNOWN }
     };
 
     for (i = 0; cases[i].status; i++) {
         json = cases[i].body ? json_loads(cases[i].body, 0, NULL) : NULL;
 
-        outcome = ngx_lines_stripe_classify(cases[i].status, json,
-                                            cases[i].should_retry, &error);
+        outcome = lines_stripe_classify(cases[i].status, json,
+                                        cases[i].should_retry, &error);
 
         ok(outcome == cases[i].outcome, "%d %s (%d)", (int) cases[i].status,
            cases[i].body ? cases[i].body : "", (int) cases[i].should_retry);
 
         if (i == 5) {
-            ok(ngx_lines_stripe_error_is(&error, "card_declined")
-               && !ngx_lines_stripe_error_is(&error, "card"), "its code");
+            ok(lines_stripe_error_is(&error, "card_declined")
+               && !lines_stripe_error_is(&error, "card"), "its code");
             is_str(&error.decline_code, "generic_decline", "and the bank's");
         }
 
@@ -348,7 +357,7 @@ test_backoff(void)
 
     for (n = 1; n < 100; n++) {
         for (random = 0; random < 1000; random++) {
-            pause = ngx_lines_stripe_backoff(n, -1, random);
+            pause = lines_stripe_backoff(n, -1, random);
 
             if (pause < 100 || pause > 2000) {
                 bad++;
@@ -357,11 +366,11 @@ test_backoff(void)
     }
 
     ok(bad == 0, "pauses of 0.1 to 2 s");
-    ok(ngx_lines_stripe_backoff(1, -1, 0) != ngx_lines_stripe_backoff(1, -1, 7),
+    ok(lines_stripe_backoff(1, -1, 0) != lines_stripe_backoff(1, -1, 7),
        "with jitter");
-    ok(ngx_lines_stripe_backoff(1, 7, 3) == 7000, "Retry-After is heeded");
-    ok(ngx_lines_stripe_backoff(9, 0, 0) >= 100, "and no excuse to hurry");
-    ok(ngx_lines_stripe_backoff(1, NGX_MAX_INT_T_VALUE, 0) >= 3600 * 1000,
+    ok(lines_stripe_backoff(1, 7, 3) == 7000, "Retry-After is heeded");
+    ok(lines_stripe_backoff(9, 0, 0) >= 100, "and no excuse to hurry");
+    ok(lines_stripe_backoff(1, NGX_MAX_INT_T_VALUE, 0) >= 3600 * 1000,
        "nor does a huge one wrap");
 }
 

@@ -1,6 +1,6 @@
 
 #include "tap.h"
-#include "ngx_lines_stripe_signature.h"
+#include "billing/stripe_signature.h"
 
 #include <openssl/hmac.h>
 
@@ -11,8 +11,8 @@
 #define NEW   "whsec_new"
 
 
-static ngx_lines_stripe_secrets_t    secrets;
-static ngx_lines_stripe_signature_t  signature;
+static lines_stripe_secrets_t    secrets;
+static lines_stripe_signature_t  signature;
 
 
 static const char *
@@ -49,22 +49,21 @@ judge(const char *header, const char *body, size_t chunk)
     len = strlen(body);
     copy = exact(body, len);
 
-    rc = ngx_lines_stripe_signature_start(&signature, &value, &secrets, NOW,
-                                          300);
+    rc = lines_stripe_signature_start(&signature, &value, &secrets, NOW, 300);
 
     for (n = 0; rc == NGX_OK && n < len; n += chunk) {
-        rc = ngx_lines_stripe_signature_update(&signature, copy.data + n,
-                                               ngx_min(chunk, len - n));
+        rc = lines_stripe_signature_update(&signature, copy.data + n,
+                                           ngx_min(chunk, len - n));
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_stripe_signature_finish(&signature);
+        rc = lines_stripe_signature_finish(&signature);
     }
 
     free(copy.data);
     free(value.data);
 
-    if ((rc == NGX_OK) != (signature.reason == NGX_LINES_STRIPE_ACCEPTED)) {
+    if ((rc == NGX_OK) != (signature.reason == LINES_STRIPE_ACCEPTED)) {
         return -1;
     }
 
@@ -73,8 +72,7 @@ judge(const char *header, const char *body, size_t chunk)
 
 
 static void
-judged(ngx_lines_stripe_reason_e expected, const char *name, const char *fmt,
-    ...)
+judged(lines_stripe_reason_e expected, const char *name, const char *fmt, ...)
 {
     int       got;
     char      header[8192];
@@ -87,11 +85,11 @@ judged(ngx_lines_stripe_reason_e expected, const char *name, const char *fmt,
     got = judge(header, BODY, 7);
 
     if (!ok(got == (int) expected, "%s: %s", name,
-            (char *) ngx_lines_stripe_signature_reason(expected)->data)
+            (char *) lines_stripe_signature_reason(expected)->data)
         && got >= 0)
     {
-        printf("#   got: %s\n", (char *) ngx_lines_stripe_signature_reason(
-                                              (unsigned) got)->data);
+        printf("#   got: %s\n",
+               (char *) lines_stripe_signature_reason((unsigned) got)->data);
     }
 }
 
@@ -108,7 +106,7 @@ main(void)
     values[0] = str(OLD);
     values[1] = str(NEW);
 
-    if (!ok(ngx_lines_stripe_secrets_create(&secrets, values, 2) == NGX_OK,
+    if (!ok(lines_stripe_secrets_create(&secrets, values, 2) == NGX_OK,
             "two secrets"))
     {
         return done_testing();
@@ -118,35 +116,35 @@ main(void)
     bad = "abababababababababababababababababababababababababababababababab";
     good = strdup(mac(OLD, now, BODY));
 
-    judged(NGX_LINES_STRIPE_ACCEPTED, "plain", "t=%s,v1=%s", now, good);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "the other secret", "t=%s,v1=%s", now,
+    judged(LINES_STRIPE_ACCEPTED, "plain", "t=%s,v1=%s", now, good);
+    judged(LINES_STRIPE_ACCEPTED, "the other secret", "t=%s,v1=%s", now,
            mac(NEW, now, BODY));
-    judged(NGX_LINES_STRIPE_ACCEPTED, "second v1", "t=%s,v1=%s,v1=%s", now, bad,
+    judged(LINES_STRIPE_ACCEPTED, "second v1", "t=%s,v1=%s,v1=%s", now, bad,
            good);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "first v1", "t=%s,v1=%s,v1=%s", now, good,
+    judged(LINES_STRIPE_ACCEPTED, "first v1", "t=%s,v1=%s,v1=%s", now, good,
            bad);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "any order", "v1=%s,t=%s", good, now);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "v0 beside it", "t=%s,v0=%s,v1=%s", now,
-           bad, good);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "spaces", " t=%s , v1=%s ", now, good);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "other schemes",
+    judged(LINES_STRIPE_ACCEPTED, "any order", "v1=%s,t=%s", good, now);
+    judged(LINES_STRIPE_ACCEPTED, "v0 beside it", "t=%s,v0=%s,v1=%s", now, bad,
+           good);
+    judged(LINES_STRIPE_ACCEPTED, "spaces", " t=%s , v1=%s ", now, good);
+    judged(LINES_STRIPE_ACCEPTED, "other schemes",
            "x,=,t2=9,,t=%s,v2=1,v1=%s,", now, good);
-    judged(NGX_LINES_STRIPE_ACCEPTED, "299 s old", "t=%s,v1=%s", "1699999701",
+    judged(LINES_STRIPE_ACCEPTED, "299 s old", "t=%s,v1=%s", "1699999701",
            mac(OLD, "1699999701", BODY));
-    judged(NGX_LINES_STRIPE_ACCEPTED, "300 s old", "t=%s,v1=%s", "1699999700",
+    judged(LINES_STRIPE_ACCEPTED, "300 s old", "t=%s,v1=%s", "1699999700",
            mac(OLD, "1699999700", BODY));
 
-    judged(NGX_LINES_STRIPE_TOO_OLD, "301 s old", "t=%s,v1=%s", "1699999699",
+    judged(LINES_STRIPE_TOO_OLD, "301 s old", "t=%s,v1=%s", "1699999699",
            mac(OLD, "1699999699", BODY));
-    judged(NGX_LINES_STRIPE_IN_FUTURE, "301 s ahead", "t=%s,v1=%s",
-           "1700000301", mac(OLD, "1700000301", BODY));
-    judged(NGX_LINES_STRIPE_NO_SIGNATURE, "empty", "%s", "");
-    judged(NGX_LINES_STRIPE_NO_SIGNATURE, "commas", "%s", ",,,");
-    judged(NGX_LINES_STRIPE_NO_SIGNATURE, "v0 only", "t=%s,v0=%s", now, good);
-    judged(NGX_LINES_STRIPE_NO_SIGNATURE, "V1", "t=%s,V1=%s", now, good);
-    judged(NGX_LINES_STRIPE_MALFORMED, "no time", "v1=%s", good);
-    judged(NGX_LINES_STRIPE_MALFORMED, "T", "T=%s,v1=%s", now, good);
-    judged(NGX_LINES_STRIPE_MALFORMED, "two times", "t=%s,t=%s,v1=%s", now, now,
+    judged(LINES_STRIPE_IN_FUTURE, "301 s ahead", "t=%s,v1=%s", "1700000301",
+           mac(OLD, "1700000301", BODY));
+    judged(LINES_STRIPE_NO_SIGNATURE, "empty", "%s", "");
+    judged(LINES_STRIPE_NO_SIGNATURE, "commas", "%s", ",,,");
+    judged(LINES_STRIPE_NO_SIGNATURE, "v0 only", "t=%s,v0=%s", now, good);
+    judged(LINES_STRIPE_NO_SIGNATURE, "V1", "t=%s,V1=%s", now, good);
+    judged(LINES_STRIPE_MALFORMED, "no time", "v1=%s", good);
+    judged(LINES_STRIPE_MALFORMED, "T", "T=%s,v1=%s", now, good);
+    judged(LINES_STRIPE_MALFORMED, "two times", "t=%s,t=%s,v1=%s", now, now,
            good);
 
     {
@@ -155,62 +153,61 @@ main(void)
             "0x65", "17000000000000000000000000", "9999999999999" };
 
         for (i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-            judged(NGX_LINES_STRIPE_MALFORMED, times[i], "t=%s,v1=%s",
-                   times[i], mac(OLD, times[i], BODY));
+            judged(LINES_STRIPE_MALFORMED, times[i], "t=%s,v1=%s", times[i],
+                   mac(OLD, times[i], BODY));
         }
     }
 
-    judged(NGX_LINES_STRIPE_MISMATCH, "another's secret", "t=%s,v1=%s", now,
+    judged(LINES_STRIPE_MISMATCH, "another's secret", "t=%s,v1=%s", now,
            mac("whsec_x", now, BODY));
-    judged(NGX_LINES_STRIPE_MISMATCH, "an empty secret", "t=%s,v1=%s", now,
+    judged(LINES_STRIPE_MISMATCH, "an empty secret", "t=%s,v1=%s", now,
            mac("", now, BODY));
-    judged(NGX_LINES_STRIPE_MISMATCH, "another time", "t=%s,v1=%s",
-           "1700000001", good);
-    judged(NGX_LINES_STRIPE_MISMATCH, "63 digits", "t=%s,v1=%.63s", now, good);
-    judged(NGX_LINES_STRIPE_MISMATCH, "63 digits and g", "t=%s,v1=%.63sg", now,
+    judged(LINES_STRIPE_MISMATCH, "another time", "t=%s,v1=%s", "1700000001",
            good);
-    judged(NGX_LINES_STRIPE_MISMATCH, "65 digits", "t=%s,v1=%s0", now, good);
-    judged(NGX_LINES_STRIPE_MISMATCH, "more behind =", "t=%s,v1=%s=x", now,
+    judged(LINES_STRIPE_MISMATCH, "63 digits", "t=%s,v1=%.63s", now, good);
+    judged(LINES_STRIPE_MISMATCH, "63 digits and g", "t=%s,v1=%.63sg", now,
            good);
-    judged(NGX_LINES_STRIPE_MISMATCH, "v1 without a value", "t=%s,v1", now);
-    judged(NGX_LINES_STRIPE_MISMATCH, "only v0 matches", "t=%s,v1=%s,v0=%s",
-           now, bad, good);
+    judged(LINES_STRIPE_MISMATCH, "65 digits", "t=%s,v1=%s0", now, good);
+    judged(LINES_STRIPE_MISMATCH, "more behind =", "t=%s,v1=%s=x", now, good);
+    judged(LINES_STRIPE_MISMATCH, "v1 without a value", "t=%s,v1", now);
+    judged(LINES_STRIPE_MISMATCH, "only v0 matches", "t=%s,v1=%s,v0=%s", now,
+           bad, good);
 
     for (i = 0; i < 65; i++) {
         upper[i] = (char) (good[i] >= 'a' ? good[i] - 32 : good[i]);
     }
 
-    judged(NGX_LINES_STRIPE_MISMATCH, "upper case", "t=%s,v1=%s", now, upper);
+    judged(LINES_STRIPE_MISMATCH, "upper case", "t=%s,v1=%s", now, upper);
 
     snprintf(header, sizeof(header), "t=%s,v1=%s", now, good);
 
     for (i = 1; i <= sizeof(BODY); i++) {
-        if (judge(header, BODY, i) != NGX_LINES_STRIPE_ACCEPTED) {
+        if (judge(header, BODY, i) != LINES_STRIPE_ACCEPTED) {
             break;
         }
     }
 
     ok(i > sizeof(BODY), "in pieces of any size");
-    ok(judge(header, BODY " ", 8) == NGX_LINES_STRIPE_MISMATCH, "a byte more");
+    ok(judge(header, BODY " ", 8) == LINES_STRIPE_MISMATCH, "a byte more");
     ok(judge(header, "{\"id\":\"evt_2\",\"object\":\"event\"}", 8)
-       == NGX_LINES_STRIPE_MISMATCH, "another body");
+       == LINES_STRIPE_MISMATCH, "another body");
 
     snprintf(header, sizeof(header), "t=%s,v1=%s", now, mac(OLD, now, ""));
-    ok(judge(header, "", 8) == NGX_LINES_STRIPE_EMPTY_BODY, "an empty body");
+    ok(judge(header, "", 8) == LINES_STRIPE_EMPTY_BODY, "an empty body");
 
-    ngx_lines_stripe_secrets_destroy(&secrets);
+    lines_stripe_secrets_destroy(&secrets);
 
     none[0] = str("");
-    ok(ngx_lines_stripe_secrets_create(&secrets, none, 1) == NGX_ERROR,
+    ok(lines_stripe_secrets_create(&secrets, none, 1) == NGX_ERROR,
        "an empty secret is refused");
-    ok(ngx_lines_stripe_secrets_create(&secrets, none, 0) == NGX_ERROR,
+    ok(lines_stripe_secrets_create(&secrets, none, 0) == NGX_ERROR,
        "no secret is refused");
 
     for (i = 0; i < 5; i++) {
         many[i] = str("whsec");
     }
 
-    ok(ngx_lines_stripe_secrets_create(&secrets, many, 5) == NGX_ERROR,
+    ok(lines_stripe_secrets_create(&secrets, many, 5) == NGX_ERROR,
        "five are refused");
 
     free(good);

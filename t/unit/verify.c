@@ -17,19 +17,19 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "ngx_lines_bearer.h"
-#include "ngx_lines_digest.h"
-#include "ngx_lines_jwt.h"
-#include "ngx_lines_stripe_signature.h"
+#include "auth/bearer.h"
+#include "http/digest.h"
+#include "auth/jwt.h"
+#include "billing/stripe_signature.h"
 
 
 #define MAX_PARTIES  8
 
 
-static ngx_lines_jwk_set_t         *set;
-static ngx_lines_jwk_verifier_t     verifiers[NGX_LINES_JWK_MAX_KEYS];
-static ngx_lines_jwt_options_t      options;
-static ngx_lines_stripe_secrets_t   secrets;
+static lines_jwk_set_t        *set;
+static lines_jwk_verifier_t    verifiers[LINES_JWK_MAX_KEYS];
+static lines_jwt_options_t     options;
+static lines_stripe_secrets_t  secrets;
 
 
 static void
@@ -47,13 +47,13 @@ slurp(const char *name)
     ngx_str_t   text;
 
     f = fopen(name, "rb");
-    text.data = malloc(NGX_LINES_JWK_MAX_DOCUMENT + 1);
+    text.data = malloc(LINES_JWK_MAX_DOCUMENT + 1);
 
     if (f == NULL || text.data == NULL) {
         fail("cannot read the keys");
     }
 
-    text.len = fread(text.data, 1, NGX_LINES_JWK_MAX_DOCUMENT + 1, f);
+    text.len = fread(text.data, 1, LINES_JWK_MAX_DOCUMENT + 1, f);
     fclose(f);
 
     return text;
@@ -63,39 +63,38 @@ slurp(const char *name)
 static void
 judge_token(ngx_str_t *token)
 {
-    u_char                    *buf;
-    ngx_int_t                  rc;
-    struct timeval             tv;
-    ngx_lines_jwt_t            jwt;
-    ngx_lines_jwk_t           *key;
-    ngx_lines_jwk_verifier_t  *verifier;
+    u_char                *buf;
+    ngx_int_t              rc;
+    struct timeval         tv;
+    lines_jwt_t            jwt;
+    lines_jwk_t           *key;
+    lines_jwk_verifier_t  *verifier;
 
-    buf = malloc(ngx_lines_jwt_room(token->len) + 1);
+    buf = malloc(lines_jwt_room(token->len) + 1);
 
     if (buf == NULL) {
         fail("no memory");
     }
 
-    rc = ngx_lines_jwt_parse(&jwt, token, buf);
+    rc = lines_jwt_parse(&jwt, token, buf);
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_jwt_key(&jwt, set, &key);
+        rc = lines_jwt_key(&jwt, set, &key);
     }
 
     if (rc == NGX_OK) {
         verifier = &verifiers[key->ordinal];
 
         if (verifier->ctx == NULL
-            && ngx_lines_jwk_verifier_create(verifier, key) != NGX_OK)
+            && lines_jwk_verifier_create(verifier, key) != NGX_OK)
         {
             fail("no verifier");
         }
 
         gettimeofday(&tv, NULL);
 
-        rc = ngx_lines_jwt_verify(&jwt, verifier, &options,
-                                  (int64_t) tv.tv_sec * 1000
-                                  + tv.tv_usec / 1000);
+        rc = lines_jwt_verify(&jwt, verifier, &options,
+                              (int64_t) tv.tv_sec * 1000 + tv.tv_usec / 1000);
     }
 
     if (rc == NGX_OK) {
@@ -104,7 +103,7 @@ judge_token(ngx_str_t *token)
                jwt.tenant.len ? (char *) jwt.tenant.data : "");
 
     } else if (rc == NGX_DECLINED) {
-        printf("reject %s\n", (char *) ngx_lines_jwt_reason(jwt.reason)->data);
+        printf("reject %s\n", (char *) lines_jwt_reason(jwt.reason)->data);
 
     } else {
         fail("no memory");
@@ -125,11 +124,12 @@ judge_carry(ngx_str_t *values, ngx_uint_t *present, ngx_uint_t n)
 
     ngx_str_set(&name, "__session");
 
-    rc = (n && present[0]) ? ngx_lines_bearer_header(&values[0], &token)
-                           : NGX_DECLINED;
+    rc = (n && present[0])
+         ? lines_bearer_header(&values[0], &token)
+         : NGX_DECLINED;
 
     for (i = 1; rc == NGX_DECLINED && i < n; i++) {
-        rc = ngx_lines_bearer_cookie(&values[i], &name, &token);
+        rc = lines_bearer_cookie(&values[i], &name, &token);
     }
 
     if (rc == NGX_OK) {
@@ -144,19 +144,18 @@ judge_carry(ngx_str_t *values, ngx_uint_t *present, ngx_uint_t n)
 static void
 judge_stripe(ngx_str_t *header, ngx_str_t *body)
 {
-    ngx_int_t                     rc;
-    ngx_lines_stripe_signature_t  signature;
+    ngx_int_t                 rc;
+    lines_stripe_signature_t  signature;
 
-    rc = ngx_lines_stripe_signature_start(&signature, header, &secrets,
-                                          time(NULL), 300);
+    rc = lines_stripe_signature_start(&signature, header, &secrets, time(NULL),
+                                      300);
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_stripe_signature_update(&signature, body->data,
-                                               body->len);
+        rc = lines_stripe_signature_update(&signature, body->data, body->len);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_lines_stripe_signature_finish(&signature);
+        rc = lines_stripe_signature_finish(&signature);
     }
 
     if (rc == NGX_ERROR) {
@@ -167,8 +166,8 @@ judge_stripe(ngx_str_t *header, ngx_str_t *body)
         printf("accept\n");
 
     } else {
-        printf("reject %s\n", (char *) ngx_lines_stripe_signature_reason(
-                                  signature.reason)->data);
+        printf("reject %s\n",
+               (char *) lines_stripe_signature_reason(signature.reason)->data);
     }
 }
 
@@ -176,23 +175,21 @@ judge_stripe(ngx_str_t *header, ngx_str_t *body)
 int
 main(int argc, char **argv)
 {
-    char                    *line, *word, *save;
-    u_char                  *buf;
-    size_t                   room;
-    ngx_str_t                text, values[64], secret, parties[MAX_PARTIES];
-    ngx_uint_t               n, present[64];
-    ngx_lines_jwk_report_t   report;
+    char               *line, *word, *save;
+    u_char             *buf;
+    size_t              room;
+    ngx_str_t           text, values[64], secret, parties[MAX_PARTIES];
+    ngx_uint_t          n, present[64];
+    lines_jwk_report_t  report;
 
     if (argc != 6) {
         fail("usage: verify KEYS ISSUER PARTIES LEEWAY-MS SECRET");
     }
 
     text = slurp(argv[1]);
-    buf = malloc(ngx_lines_jwk_set_room(text.len));
+    buf = malloc(lines_jwk_set_room(text.len));
 
-    if (buf == NULL
-        || ngx_lines_jwk_parse(&text, buf, &set, &report) != NGX_OK)
-    {
+    if (buf == NULL || lines_jwk_parse(&text, buf, &set, &report) != NGX_OK) {
         fail("no usable keys");
     }
 
@@ -214,7 +211,7 @@ main(int argc, char **argv)
     secret.data = (u_char *) argv[5];
     secret.len = strlen(argv[5]);
 
-    if (ngx_lines_stripe_secrets_create(&secrets, &secret, 1) != NGX_OK) {
+    if (lines_stripe_secrets_create(&secrets, &secret, 1) != NGX_OK) {
         fail("no secret");
     }
 
@@ -252,7 +249,7 @@ main(int argc, char **argv)
             values[n].data = malloc(values[n].len + 1);
 
             if (values[n].data == NULL
-                || ngx_lines_hex_decode(values[n].data, values[n].len, &text)
+                || lines_hex_decode(values[n].data, values[n].len, &text)
                    != NGX_OK)
             {
                 fail("not hex");
@@ -281,11 +278,11 @@ main(int argc, char **argv)
         }
     }
 
-    for (n = 0; n < NGX_LINES_JWK_MAX_KEYS; n++) {
-        ngx_lines_jwk_verifier_destroy(&verifiers[n]);
+    for (n = 0; n < LINES_JWK_MAX_KEYS; n++) {
+        lines_jwk_verifier_destroy(&verifiers[n]);
     }
 
-    ngx_lines_stripe_secrets_destroy(&secrets);
+    lines_stripe_secrets_destroy(&secrets);
     free(line);
     free(buf);
 

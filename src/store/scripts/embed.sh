@@ -1,8 +1,8 @@
 #!/bin/sh
-# embed.sh SCRIPTS OUT [NAME]: makes OUT/ngx_lines_scripts.c and .h from
+# embed.sh SCRIPTS OUT [NAME]: makes OUT/scripts.c and .h from
 # SCRIPTS/*.lua.  "--@include lib/x.lua" on a line of its own stands for that
 # file; "--@again" says that a script may be sent once more when its reply was
-# lost (ngx_lines_redis.h).  What is unchanged is left as it is, so that nothing is built anew.
+# lost (store/redis.h).  What is unchanged is left as it is, so that nothing is built anew.
 #
 # embed.sh SCRIPTS - NAME: prints one script as it is embedded.
 
@@ -52,13 +52,13 @@ mkdir -p "$new"
 
 {
     printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n'
-    printf '#ifndef _NGX_LINES_SCRIPTS_H_INCLUDED_\n'
-    printf '#define _NGX_LINES_SCRIPTS_H_INCLUDED_\n\n\n'
-    printf '#include <ngx_lines_script.h>\n\n\n'
-} > "$new/ngx_lines_scripts.h"
+    printf '#ifndef _LINES_STORE_SCRIPTS_H_INCLUDED_\n'
+    printf '#define _LINES_STORE_SCRIPTS_H_INCLUDED_\n\n\n'
+    printf '#include "store/script.h"\n\n\n'
+} > "$new/scripts.h"
 
-printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n#include "ngx_lines_scripts.h"\n' \
-    > "$new/ngx_lines_scripts.c"
+printf '/* made by embed.sh from the scripts of src/store/scripts */\n\n#include "store/scripts.h"\n' \
+    > "$new/scripts.c"
 
 names=
 
@@ -89,15 +89,15 @@ for file in "$scripts"/*.lua; do
     again=0
     grep -qx -e '--@again' "$file" && again=1
 
-    printf 'extern ngx_lines_script_t  ngx_lines_script_%s;\n' "$name" \
-        >> "$new/ngx_lines_scripts.h"
+    printf 'extern lines_script_t  lines_script_%s;\n' "$name" \
+        >> "$new/scripts.h"
 
     {
-        printf '\n\nngx_lines_script_t  ngx_lines_script_%s = {\n' "$name"
+        printf '\n\nlines_script_t  lines_script_%s = {\n' "$name"
         printf '    ngx_string("%s"),\n    ngx_string(\n' "$name"
         sed -e 's/[\\"?]/\\&/g' -e 's/^/        "/' -e 's/$/\\n"/' "$new/source"
         printf '    ),\n    ngx_string("%s"),\n    %d\n};\n' "$sha1" "$again"
-    } >> "$new/ngx_lines_scripts.c"
+    } >> "$new/scripts.c"
 done
 
 if [ -z "$names" ]; then
@@ -107,19 +107,19 @@ fi
 
 {
     printf '\n/* all of them; the last is NULL */\n'
-    printf 'extern ngx_lines_script_t  *ngx_lines_scripts[];\n\n\n'
-    printf '#endif /* _NGX_LINES_SCRIPTS_H_INCLUDED_ */\n'
-} >> "$new/ngx_lines_scripts.h"
+    printf 'extern lines_script_t  *lines_scripts[];\n\n\n'
+    printf '#endif /* _LINES_STORE_SCRIPTS_H_INCLUDED_ */\n'
+} >> "$new/scripts.h"
 
 {
-    printf '\n\nngx_lines_script_t  *ngx_lines_scripts[] = {\n'
+    printf '\n\nlines_script_t  *lines_scripts[] = {\n'
     for name in $names; do
-        printf '    &ngx_lines_script_%s,\n' "$name"
+        printf '    &lines_script_%s,\n' "$name"
     done
     printf '    NULL\n};\n'
-} >> "$new/ngx_lines_scripts.c"
+} >> "$new/scripts.c"
 
-for file in ngx_lines_scripts.c ngx_lines_scripts.h; do
+for file in scripts.c scripts.h; do
     cmp -s "$new/$file" "$out/$file" || mv "$new/$file" "$out/$file"
 done
 

@@ -1,0 +1,84 @@
+
+/*
+ * The account dialect: its routes, how it says "no", its directives.
+ */
+
+#ifndef _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
+#define _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
+
+
+#include "account/agent_plan.h"
+#include "auth/auth.h"
+#include "http/request.h"
+
+
+#define LINES_NO_LINES  "No lines are currently available"
+
+
+extern lines_api_t  lines_account_api;
+
+
+/* lines_deprecated_endpoints */
+
+struct lines_deprecated_s {
+    ngx_uint_t    off;             /* flag */
+    time_t        since;
+    time_t        sunset;          /* 0: not said */
+};
+
+
+/* lines_account_api [key_id_header=NAME] [secret_header=NAME] */
+char *lines_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* lines_deprecated_endpoints on|off [since=DATE] [sunset=DATE] (YYYY-MM-DD) */
+char *lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+/* 403: the plan buys nothing through the API */
+ngx_int_t lines_account_plan_error(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* the tenant's id without its "a:" */
+ngx_str_t lines_account_id(lines_ctx_t *ctx);
+
+/* ISO 8601 of Redis' milliseconds as a JSON string, or null; len 0: error */
+ngx_str_t lines_json_instant(ngx_pool_t *pool, ngx_str_t *ms);
+
+
+/* one of the two windows, as window_read says */
+
+typedef struct {
+    ngx_str_t     limit;           /* empty: unlimited */
+    ngx_str_t     used;
+    ngx_uint_t    full;            /* flag */
+    ngx_str_t     retry_after;     /* seconds; empty: waiting is no use */
+    ngx_str_t     resets_at;       /* ISO 8601, or empty */
+} lines_window_t;
+
+
+/* what preview and limits read of an account */
+
+typedef struct {
+    lines_agent_plan_t  *plan;    /* NULL: none */
+    lines_window_t       day;
+    lines_window_t       month;
+    ngx_uint_t           free;    /* numbers; preview only */
+    u_char              *token;
+} lines_account_state_t;
+
+
+/* a step; sets ctx->data to the account's state */
+ngx_int_t lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+/* the steps of the routes */
+
+extern lines_step_pt  lines_preview_steps[];
+extern lines_step_pt  lines_confirm_steps[];
+extern lines_step_pt  lines_account_lines_steps[];
+extern lines_step_pt  lines_limits_steps[];
+extern lines_step_pt  lines_ticket_add_steps[];
+extern lines_step_pt  lines_ticket_get_steps[];
+
+
+#endif /* _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_ */

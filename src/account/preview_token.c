@@ -1,0 +1,132 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "account/preview_token.h"
+#include "auth/base64url.h"
+#include "http/digest.h"
+
+
+#define LINES_PREVIEW_PREFIX      "lpv_"
+#define LINES_PREVIEW_PREFIX_LEN  (sizeof(LINES_PREVIEW_PREFIX) - 1)
+
+#define LINES_PREVIEW_RANDOM      24
+#define LINES_PREVIEW_TAG         8
+#define LINES_PREVIEW_CHECKSUM    4
+#define LINES_PREVIEW_BYTES       (LINES_PREVIEW_RANDOM    \
+                                       + LINES_PREVIEW_TAG \
+                                       + LINES_PREVIEW_CHECKSUM)
+
+
+static ngx_int_t preview_token_checksum(u_char *bytes,
+    u_char digest[LINES_SHA256_LEN]);
+
+
+ngx_int_t
+lines_preview_token(ngx_str_t *account, u_char *token)
+{
+    u_char  *p, bytes[LINES_PREVIEW_BYTES],
+                 digest[LINES_SHA256_LEN];
+    uint32_t     word;
+    ngx_uint_t   i;
+
+    static const u_char  alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    if (lines_random(bytes, LINES_PREVIEW_RANDOM) != NGX_OK
+        || lines_sha256(account, digest) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(bytes + LINES_PREVIEW_RANDOM, digest, LINES_PREVIEW_TAG);
+
+    if (preview_token_checksum(bytes, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(bytes + LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG, digest,
+               LINES_PREVIEW_CHECKSUM);
+
+    p = ngx_cpymem(token, LINES_PREVIEW_PREFIX, LINES_PREVIEW_PREFIX_LEN);
+
+    /* a multiple of three: nothing is left over */
+
+    for (i = 0; i < LINES_PREVIEW_BYTES; i += 3) {
+        word = (uint32_t) bytes[i] << 16 | (uint32_t) bytes[i + 1] << 8
+               | bytes[i + 2];
+
+        *p++ = alphabet[word >> 18];
+        *p++ = alphabet[word >> 12 & 0x3f];
+        *p++ = alphabet[word >> 6 & 0x3f];
+        *p++ = alphabet[word & 0x3f];
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_preview_token_check(ngx_str_t *account, ngx_str_t *token)
+{
+    u_char     bytes[LINES_PREVIEW_BYTES], digest[LINES_SHA256_LEN];
+    ngx_str_t  src, dst;
+
+    if (token->len != LINES_PREVIEW_TOKEN_LEN
+        || ngx_memcmp(token->data, LINES_PREVIEW_PREFIX,
+                      LINES_PREVIEW_PREFIX_LEN)
+           != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    src.data = token->data + LINES_PREVIEW_PREFIX_LEN;
+    src.len = token->len - LINES_PREVIEW_PREFIX_LEN;
+    dst.data = bytes;
+
+    if (lines_base64url_decode(&dst, &src) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (preview_token_checksum(bytes, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_memcmp(bytes + LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG, digest,
+                   LINES_PREVIEW_CHECKSUM)
+        != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (lines_sha256(account, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_memcmp(bytes + LINES_PREVIEW_RANDOM, digest, LINES_PREVIEW_TAG)
+        != 0)
+    {
+        return NGX_ABORT;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+preview_token_checksum(u_char *bytes, u_char digest[LINES_SHA256_LEN])
+{
+    ngx_str_t  text;
+
+    text.data = bytes;
+    text.len = LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG;
+
+    return lines_sha256(&text, digest);
+}
+
+
+ngx_int_t
+lines_preview_token_hash(ngx_str_t *token, u_char *hex)
+{
+    return lines_sha256_hex(token, hex);
+}

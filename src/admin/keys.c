@@ -1,0 +1,535 @@
+
+/*
+ * API keys: made, listed, revoked.  A key, or a key pair's secret, is shown
+ * once; Redis has hashes only.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "admin/admin.h"
+#include "auth/auth.h"
+#include "http/digest.h"
+
+
+#define LINES_KEY_BYTES     32       /* 256 bits */
+#define LINES_KEY_ID_BYTES  16
+
+
+typedef struct {
+    ngx_str_t    key;              /* shown once; of a pair: its id */
+    ngx_str_t    secret;           /* of a pair, shown once */
+    ngx_str_t    id;               /* SHA-256 of the key, hex */
+    ngx_array_t  items;            /* of a list */
+    ngx_str_t   *ids;
+    ngx_uint_t   next;
+} lines_admin_key_t;
+
+
+static ngx_int_t admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_random(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
+    ngx_str_t *value);
+static ngx_int_t admin_hash(ngx_pool_t *pool, ngx_str_t *value,
+    ngx_str_t *hex);
+static ngx_int_t admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_got_key(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_key_found(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_announce_revoked(ngx_http_request_t *r,
+    lines_ctx_t *ctx);
+static ngx_int_t admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_key_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+#define lines_admin_key_steps(name, tenant)            \
+                                                       \
+lines_step_pt  lines_admin_add_##name##_steps[] = {    \
+    lines_admin_authorize,                             \
+    lines_discard_body,                                \
+    tenant,                                            \
+    lines_admin_tenant_exists,                         \
+    admin_make_key,                                    \
+    admin_add_key,                                     \
+    admin_store_key,                                   \
+    admin_show_key,                                    \
+    NULL                                               \
+};                                                     \
+                                                       \
+                                                       \
+lines_step_pt  lines_admin_list_##name##s_steps[] = {  \
+    lines_admin_authorize,                             \
+    lines_discard_body,                                \
+    tenant,                                            \
+    lines_admin_tenant_exists,                         \
+    admin_key_ids,                                     \
+    admin_read_keys,                                   \
+    admin_show_keys,                                   \
+    NULL                                               \
+};                                                     \
+                                                       \
+                                                       \
+lines_step_pt  lines_admin_revoke_##name##_steps[] = { \
+    lines_admin_authorize,                             \
+    lines_discard_body,                                \
+    tenant,                                            \
+    admin_find_key,                                    \
+    admin_delete_key,                                  \
+    admin_announce_revoked,                            \
+    admin_unlist_key,                                  \
+    admin_show_revoked,                                \
+    NULL                                               \
+}
+
+
+lines_admin_key_steps(workspace_key, lines_admin_workspace);
+
+lines_admin_key_steps(account_key, lines_admin_account);
+
+
+static ngx_int_t
+admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           prefix;
+    lines_main_conf_t  *lmcf;
+    lines_admin_key_t  *ak;
+
+    ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
+    if (ak == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = ak;
+    lmcf = lines_get_main_conf(r);
+
+    if (ctx->identity.tenant.data[0] == 'w') {
+
+        if (admin_random(r->pool, &lmcf->key_prefix, LINES_KEY_BYTES, &ak->key)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } else {
+        ngx_str_null(&prefix);
+
+        if (admin_random(r->pool, &prefix, LINES_KEY_ID_BYTES, &ak->key)
+            != NGX_OK
+            || admin_random(r->pool, &prefix, LINES_KEY_BYTES, &ak->secret)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return admin_hash(r->pool, &ak->key, &ak->id);
+}
+
+
+static ngx_int_t
+admin_random(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
+{
+    u_char  *p;
+
+    u_char   bytes[LINES_KEY_BYTES];
+
+    if (lines_random(bytes, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    value->len = prefix->len + 2 * len;
+    value->data = ngx_pnalloc(pool, value->len);
+
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = value->data;
+
+    if (prefix->len) {
+        p = ngx_cpymem(p, prefix->data, prefix->len);
+    }
+
+    ngx_hex_dump(p, bytes, len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
+{
+    hex->len = 2 * LINES_SHA256_LEN;
+    hex->data = ngx_pnalloc(pool, hex->len);
+
+    if (hex->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return lines_sha256_hex(value, hex->data);
+}
+
+
+/* listed first: a key that is not in the list could not be revoked */
+
+static ngx_int_t
+admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[3];
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "SADD");
+    argv[2] = ak->id;
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
+                           &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 3, argv, admin_key_ignore);
+}
+
+
+static ngx_int_t
+admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[10];
+    ngx_uint_t          n;
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "HSET");
+    ngx_str_set(&argv[2], "tenant");
+    argv[3] = ctx->identity.tenant;
+    ngx_str_set(&argv[4], "created");
+    n = 6;
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->id)
+        != NGX_OK
+        || lines_redis_format(r->pool, &argv[5], "%T", ngx_time()) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ak->secret.len) {
+        ngx_str_set(&argv[6], "secret");
+
+        if (admin_hash(r->pool, &ak->secret, &argv[7]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_str_set(&argv[8], "key_id");
+        argv[9] = ak->key;
+        n = 10;
+    }
+
+    return lines_command(r, ctx, n, argv, admin_key_ignore);
+}
+
+
+static ngx_int_t
+admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    if (ak->secret.len) {
+        return lines_answer_format(r, ctx, NGX_HTTP_CREATED,
+                         "{\"id\":\"%V\",\"key_id\":\"%V\",\"secret\":\"%V\"}",
+                         &ak->id, &ak->key, &ak->secret);
+    }
+
+    return lines_answer_format(r, ctx, NGX_HTTP_CREATED,
+                               "{\"id\":\"%V\",\"key\":\"%V\"}", &ak->id,
+                               &ak->key);
+}
+
+
+static ngx_int_t
+admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[2];
+    lines_admin_key_t  *ak;
+
+    ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
+    if (ak == NULL
+        || ngx_array_init(&ak->items, r->pool, 8, sizeof(ngx_str_t)) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ctx->data = ak;
+
+    ngx_str_set(&argv[0], "SMEMBERS");
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
+                           &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 2, argv, admin_got_key_ids);
+}
+
+
+static ngx_int_t
+admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_uint_t          i;
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ak->next = reply->elements;
+    ak->ids = ngx_palloc(r->pool, (ak->next + 1) * sizeof(ngx_str_t));
+
+    if (ak->ids == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < ak->next; i++) {
+        if (lines_reply_copy(r, reply, i, &ak->ids[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t           rc;
+    ngx_str_t           argv[4];
+    ngx_uint_t          i, n;
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+    rc = NGX_OK;
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "created");
+    ngx_str_set(&argv[3], "key_id");
+
+    n = ak->next;
+    ak->next = 0;
+
+    for (i = 0; i < n; i++) {
+
+        if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->ids[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        rc = lines_command(r, ctx, 4, argv, admin_got_key);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+admin_got_key(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    time_t              created;
+    ngx_tm_t            tm;
+    ngx_str_t           value, *item, key_id;
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    value = lines_reply_str(reply, 0);
+    created = value.len ? ngx_atotm(value.data, value.len) : NGX_ERROR;
+
+    if (created == NGX_ERROR) {
+
+        /* listed, but never stored, or half revoked */
+
+        ak->next++;
+        return NGX_OK;
+    }
+
+    item = ngx_array_push(&ak->items);
+    if (item == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_gmtime(created, &tm);
+
+    key_id = lines_reply_str(reply, 1);
+
+    return lines_redis_format(r->pool, item,
+                              "{\"id\":\"%V\",%s%V%s\"createdAt\":"
+                              "\"%04d-%02d-%02dT%02d:%02d:%02d.000Z\"}",
+                              &ak->ids[ak->next++],
+                              key_id.len ? "\"key_id\":\"" : "", &key_id,
+                              key_id.len ? "\"," : "", tm.ngx_tm_year,
+                              tm.ngx_tm_mon, tm.ngx_tm_mday, tm.ngx_tm_hour,
+                              tm.ngx_tm_min, tm.ngx_tm_sec);
+}
+
+
+static ngx_int_t
+admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    return lines_answer_array(r, ctx, "{\"keys\":", &ak->items, "}");
+}
+
+
+/* by its SHA-256, or, of a pair, by its key_id */
+
+static ngx_int_t
+admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    u_char              digest[LINES_SHA256_LEN];
+    ngx_str_t           argv[3];
+    lines_admin_key_t  *ak;
+
+    ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
+    if (ak == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = ak;
+    ak->id = ctx->params[1];
+
+    if (lines_hex_decode(digest, sizeof(digest), &ctx->params[1]) != NGX_OK
+        && admin_hash(r->pool, &ctx->params[1], &ak->id) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "SISMEMBER");
+    argv[2] = ak->id;
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
+                           &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 3, argv, admin_key_found);
+}
+
+
+/* a key that is not there (any more) is revoked: DELETE is idempotent */
+
+static ngx_int_t
+admin_key_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
+        return NGX_OK;
+    }
+
+    return admin_show_revoked(r, ctx);
+}
+
+
+/* the credential goes before its announcement and before its place in the
+   list: what is left behind by a crash is a hint too many */
+
+static ngx_int_t
+admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[2];
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "DEL");
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 2, argv, admin_key_ignore);
+}
+
+
+static ngx_int_t
+admin_announce_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[3];
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "PUBLISH");
+    ngx_str_set(&argv[1], LINES_REVOKED);
+    argv[2] = ak->id;
+
+    return lines_command(r, ctx, 3, argv, admin_key_ignore);
+}
+
+
+static ngx_int_t
+admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[3];
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "SREM");
+    argv[2] = ak->id;
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
+                           &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 3, argv, admin_key_ignore);
+}
+
+
+static ngx_int_t
+admin_key_ignore(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                               "{\"id\":\"%V\",\"revoked\":true}", &ak->id);
+}

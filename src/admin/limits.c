@@ -1,0 +1,494 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "admin/admin.h"
+#include "admin/limits.h"
+#include "api/input.h"
+#include "limit/limit.h"
+#include "store/scripts.h"
+
+
+/* what a request is about; in ctx->data */
+
+typedef struct {
+    lines_limit_t  *limit;
+    ngx_str_t       key;     /* the hash in Redis */
+    ngx_str_t       field;
+    ngx_str_t       text;    /* the rate as written */
+    lines_rate_t    rate;
+} lines_admin_limit_t;
+
+
+static ngx_int_t admin_list_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
+static lines_admin_limit_t *admin_find_limit(ngx_http_request_t *r,
+    lines_ctx_t *ctx, ngx_int_t *rc);
+static ngx_int_t admin_parse_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_put_tenant_limit(ngx_http_request_t *r,
+    lines_ctx_t *ctx);
+static ngx_int_t admin_put_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_limit_value(lines_admin_limit_t *al, ngx_pool_t *pool,
+    ngx_str_t *value);
+static ngx_int_t admin_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_plan_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_get_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_limit_got(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_delete_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_limit_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+
+
+lines_step_pt  lines_admin_list_limits_steps[] = {
+    lines_admin_authorize,            /* 401 */
+    lines_discard_body,
+    admin_list_limits,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_put_workspace_limit_steps[] = {
+    lines_admin_authorize,            /* 401 */
+    lines_admin_workspace,            /* 400 */
+    lines_read_json,
+    admin_tenant_limit,               /* 404, 400 */
+    admin_parse_limit,                /* 400 */
+    lines_admin_tenant_exists,        /* 404 */
+    admin_put_tenant_limit,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_get_workspace_limit_steps[] = {
+    lines_admin_authorize,
+    lines_admin_workspace,
+    lines_discard_body,
+    admin_tenant_limit,
+    admin_get_limit,            /* 404 */
+    NULL
+};
+
+
+lines_step_pt  lines_admin_delete_workspace_limit_steps[] = {
+    lines_admin_authorize,
+    lines_admin_workspace,
+    lines_discard_body,
+    admin_tenant_limit,
+    admin_delete_limit,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_put_account_limit_steps[] = {
+    lines_admin_authorize,
+    lines_admin_account,
+    lines_read_json,
+    admin_tenant_limit,
+    admin_parse_limit,
+    lines_admin_tenant_exists,
+    admin_put_tenant_limit,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_get_account_limit_steps[] = {
+    lines_admin_authorize,
+    lines_admin_account,
+    lines_discard_body,
+    admin_tenant_limit,
+    admin_get_limit,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_delete_account_limit_steps[] = {
+    lines_admin_authorize,
+    lines_admin_account,
+    lines_discard_body,
+    admin_tenant_limit,
+    admin_delete_limit,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_put_plan_limit_steps[] = {
+    lines_admin_authorize,
+    lines_read_json,
+    admin_plan_limit,           /* 404, 400 */
+    admin_parse_limit,
+    admin_put_plan_limit,       /* 409 */
+    NULL
+};
+
+
+lines_step_pt  lines_admin_get_plan_limit_steps[] = {
+    lines_admin_authorize,
+    lines_discard_body,
+    admin_plan_limit,
+    admin_get_limit,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_delete_plan_limit_steps[] = {
+    lines_admin_authorize,
+    lines_discard_body,
+    admin_plan_limit,
+    admin_delete_limit,
+    NULL
+};
+
+
+static ngx_int_t
+admin_list_limits(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    u_char             *p, *last;
+    size_t              size;
+    ngx_str_t           json, key;
+    ngx_uint_t          i, n;
+    lines_limit_t     **limit;
+    lines_main_conf_t  *lmcf;
+    static const char  *fail[] = { "local", "open", "closed" };
+
+    lmcf = lines_get_main_conf(r);
+
+    n = lmcf->limits ? lmcf->limits->nelts : 0;
+    limit = lmcf->limits ? lmcf->limits->elts : NULL;
+
+    size = sizeof("{\"limits\":[]}");
+
+    for (i = 0; i < n; i++) {
+        size += 256 + limit[i]->id.len + limit[i]->text.len
+                + 6 * limit[i]->key.len;
+    }
+
+    p = ngx_pnalloc(r->pool, size);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    json.data = p;
+    last = p + size;
+
+    p = ngx_slprintf(p, last, "{\"limits\":[");
+
+    for (i = 0; i < n; i++) {
+        key = lines_json_string(r->pool, &limit[i]->key);
+        if (key.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        p = ngx_slprintf(p, last,
+                         "%s{\"limit\":\"%V\",\"key\":%V,"
+                         "\"rate\":\"%V\",\"burst\":%ui,\"sync\":\"%s\","
+                         "\"fail\":\"%s\",\"status\":%ui,\"dryRun\":%s}",
+                         i ? "," : "", &limit[i]->id, &key, &limit[i]->text,
+                         limit[i]->rate.burst,
+                         limit[i]->each ? "each" : "lease",
+                         fail[limit[i]->fail], limit[i]->status,
+                         limit[i]->dry_run ? "true" : "false");
+    }
+
+    p = ngx_slprintf(p, last, "]}");
+
+    json.len = p - json.data;
+
+    return lines_answer(r, ctx, NGX_HTTP_OK, &json);
+}
+
+
+static ngx_int_t
+admin_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t             rc;
+    lines_admin_limit_t  *al;
+
+    al = admin_find_limit(r, ctx, &rc);
+
+    if (al == NULL) {
+        return rc;
+    }
+
+    if (lines_redis_format(r->pool, &al->key, "lines:{%V}:t",
+                           &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_redis_format(r->pool, &al->field, "limit:%V", &al->limit->id);
+}
+
+
+static ngx_int_t
+admin_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t             rc;
+    lines_admin_limit_t  *al;
+
+    if (!lines_is_tenant(&ctx->params[0])) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, "Invalid plan");
+    }
+
+    al = admin_find_limit(r, ctx, &rc);
+
+    if (al == NULL) {
+        return rc;
+    }
+
+    ngx_str_set(&al->key, LINES_LIMIT_PLANS);
+
+    return lines_redis_format(r->pool, &al->field, "%V %V", &al->limit->id,
+                              &ctx->params[0]);
+}
+
+
+static lines_admin_limit_t *
+admin_find_limit(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t *rc)
+{
+    ngx_str_t            *name;
+    ngx_uint_t            i, n;
+    lines_limit_t       **limit;
+    lines_main_conf_t    *lmcf;
+    lines_admin_limit_t  *al;
+
+    lmcf = lines_get_main_conf(r);
+    name = &ctx->params[1];
+
+    n = lmcf->limits ? lmcf->limits->nelts : 0;
+    limit = lmcf->limits ? lmcf->limits->elts : NULL;
+
+    for (i = 0; i < n; i++) {
+        if (limit[i]->id.len == name->len
+            && ngx_strncmp(limit[i]->id.data, name->data, name->len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (i == n) {
+        *rc = lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                          "No such limit in the configuration");
+        return NULL;
+    }
+
+    if (!(limit[i]->kind & LINES_LIMIT_IDENTITY)) {
+        *rc = lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                          "The limit does not count by tenant or key");
+        return NULL;
+    }
+
+    *rc = NGX_ERROR;
+
+    al = ngx_pcalloc(r->pool, sizeof(lines_admin_limit_t));
+    if (al == NULL) {
+        return NULL;
+    }
+
+    al->limit = limit[i];
+    ctx->data = al;
+
+    return al;
+}
+
+
+static ngx_int_t
+admin_parse_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    json_t               *burst;
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    if (lines_member(ctx->body, "rate", 32, &al->text) != NGX_OK
+        || lines_rate_parse(&al->text, &al->rate) != NGX_OK)
+    {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "rate must be a rate, as 50r/s");
+    }
+
+    burst = json_object_get(ctx->body, "burst");
+
+    if (burst == NULL) {
+        al->rate.burst = ngx_max((ngx_uint_t) (1e6 / al->rate.interval + 0.5),
+                                 1);
+        return NGX_OK;
+    }
+
+    if (!json_is_integer(burst)
+        || json_integer_value(burst) < 1
+        || json_integer_value(burst) > LINES_BURST_MAX)
+    {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "burst must be a positive integer");
+    }
+
+    al->rate.burst = json_integer_value(burst);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+admin_limit_value(lines_admin_limit_t *al, ngx_pool_t *pool, ngx_str_t *value)
+{
+    return lines_redis_format(pool, value, "%.6f %ui %V", al->rate.interval,
+                              al->rate.burst, &al->text);
+}
+
+
+static ngx_int_t
+admin_put_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t             argv[4];
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    ngx_str_set(&argv[0], "HSET");
+    argv[1] = al->key;
+    argv[2] = al->field;
+
+    if (admin_limit_value(al, r->pool, &argv[3]) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 4, argv, admin_limit_put);
+}
+
+
+static ngx_int_t
+admin_put_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t             args[4];
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    args[0] = al->key;
+    args[1] = al->field;
+
+    if (admin_limit_value(al, r->pool, &args[2]) != NGX_OK
+        || lines_redis_format(r->pool, &args[3], "%d", LINES_LIMIT_PLANS_MAX)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_eval(r, ctx, &lines_script_limit_plan_put, 1, 4, args,
+                      admin_plan_limit_put);
+}
+
+
+static ngx_int_t
+admin_plan_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 0) {
+        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+                           "Too many plans have rates of their own");
+    }
+
+    return admin_limit_put(r, ctx, reply);
+}
+
+
+static ngx_int_t
+admin_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                            "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%ui}",
+                            &al->limit->id, &al->text, al->rate.burst);
+}
+
+
+static ngx_int_t
+admin_get_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t             argv[3];
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    ngx_str_set(&argv[0], "HMGET");
+    argv[1] = al->key;
+    argv[2] = al->field;
+
+    return lines_command(r, ctx, 3, argv, admin_limit_got);
+}
+
+
+/* "INTERVAL BURST RATE" */
+
+static ngx_int_t
+admin_limit_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    u_char               *p, *sp, *last;
+    ngx_str_t             value, burst, text;
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    value = lines_reply_str(reply, 0);
+
+    if (value.len == 0) {
+        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                           "The limit's own rate applies");
+    }
+
+    last = value.data + value.len;
+
+    p = ngx_strlchr(value.data, last, ' ');
+    sp = p ? ngx_strlchr(p + 1, last, ' ') : NULL;
+
+    if (sp == NULL) {
+        return NGX_ERROR;
+    }
+
+    burst.data = p + 1;
+    burst.len = sp - burst.data;
+    text.data = sp + 1;
+    text.len = last - text.data;
+
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                             "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%V}",
+                             &al->limit->id, &text, &burst);
+}
+
+
+static ngx_int_t
+admin_delete_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t             argv[3];
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    ngx_str_set(&argv[0], "HDEL");
+    argv[1] = al->key;
+    argv[2] = al->field;
+
+    return lines_command(r, ctx, 3, argv, admin_limit_deleted);
+}
+
+
+static ngx_int_t
+admin_limit_deleted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    lines_admin_limit_t  *al;
+
+    al = ctx->data;
+
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                               "{\"limit\":\"%V\",\"deleted\":true}",
+                               &al->limit->id);
+}

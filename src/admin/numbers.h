@@ -1,0 +1,31 @@
+
+/*
+ * The operator's side of the inventory and of tickets: steps of the admin
+ * API's routes.
+ */
+
+#ifndef _LINES_ADMIN_NUMBERS_H_INCLUDED_
+#define _LINES_ADMIN_NUMBERS_H_INCLUDED_
+
+
+#include "http/request.h"
+
+
+extern lines_step_pt  lines_admin_add_numbers_steps[];
+extern lines_step_pt  lines_admin_list_numbers_steps[];
+extern lines_step_pt  lines_admin_delete_number_steps[];
+extern lines_step_pt  lines_admin_move_ticket_steps[];
+
+
+/* a step, before an account's line ends: its number will be looked at */
+ngx_int_t lines_admin_watch_number(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/*
+ * The line has ended: its number (empty: none) goes into quarantine, then the
+ * line's document is answered.  Both are copied.
+ */
+ngx_int_t lines_admin_release_number(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *number, ngx_str_t *document);
+
+
+#endif /* _LINES_ADMIN_NUMBERS_H_INCLUDED_ */

@@ -1,0 +1,112 @@
+
+/*
+ * The provisioner's list of work.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "admin/admin.h"
+#include "api/listing.h"
+#include "store/scripts.h"
+
+
+#define LINES_LIST_DEFAULT  100
+
+/* how long the announcement of a line may come before the line itself */
+#define LINES_ANNOUNCED     (5 * 60 * 1000)
+
+
+static ngx_int_t admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_lines_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant,
+    ngx_str_t *id);
+static void admin_dropped(void *data, redisReply *reply);
+
+
+lines_step_pt  lines_admin_list_lines_steps[] = {
+    lines_admin_authorize,
+    lines_discard_body,
+    admin_list_lines,           /* 400 */
+    lines_listing_members,
+    lines_listing_documents,
+    lines_listing_more,
+    admin_lines_listed,
+    NULL
+};
+
+
+/* the provisioner's list of work: over all workspaces, oldest first */
+
+static ngx_int_t
+admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t         rc;
+    ngx_str_t         status, all;
+    lines_listing_t  *listing;
+
+    if (lines_query(r, "status", &status) != NGX_OK
+        || !lines_is(&status, "provisioning"))
+    {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "status must be provisioning");
+    }
+
+    ngx_str_set(&all, "");
+
+    listing = lines_listing_create(r, ctx, &all, LINES_LIST_DEFAULT, &rc);
+    if (listing == NULL) {
+        return rc;
+    }
+
+    ngx_str_set(&listing->key, "lines:{prov}");
+    listing->oldest = 1;
+    listing->list = "work";
+    listing->status = status;
+    listing->idle = admin_drop_idle;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+admin_lines_listed(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_listing_answer(r, ctx, "{\"lines\":[");
+}
+
+
+/*
+ * It has gone on, or never came to be.  Nobody waits: a hint that stays is
+ * looked at with the next list.
+ */
+
+static void
+admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
+{
+    ngx_str_t           args[3];
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    ngx_str_set(&args[0], "lines:{prov}");
+
+    if (lines_redis_format(r->pool, &args[1], "%V %V", tenant, id) != NGX_OK
+        || lines_redis_format(r->pool, &args[2], "%d", LINES_ANNOUNCED)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    (void) lines_redis_eval(lmcf->redis, &lines_script_prov_drop, 1, 3, args,
+                            admin_dropped, NULL);
+}
+
+
+static void
+admin_dropped(void *data, redisReply *reply)
+{
+    (void) data;
+    (void) reply;
+}

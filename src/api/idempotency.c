@@ -1,0 +1,204 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "api/idempotency.h"
+#include "api/input.h"
+#include "workspace/workspace.h"
+
+
+#define LINES_IDEMPOTENCY_KEY_MAX  255
+
+
+static ngx_int_t idempotency_digest(ngx_pool_t *pool, ngx_uint_t n,
+    ngx_str_t *parts, ngx_str_t *hex);
+static ngx_int_t idempotency_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+
+
+ngx_int_t
+lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
+    ngx_str_t *fields, lines_idempotency_t *idem)
+{
+    ngx_str_t         parts[2], hex;
+    const char       *error;
+    ngx_table_elt_t  *h;
+
+    idem->key = *member;
+
+    h = lines_find_header(r, "idempotency-key");
+
+    if (h) {
+        error = NULL;
+
+        switch (lines_text_judge(&h->value, LINES_IDEMPOTENCY_KEY_MAX)) {
+        case LINES_TEXT_LONG:
+            error = "Idempotency-Key must have at most 255 characters";
+            break;
+
+        case LINES_TEXT_CONTROL:
+            error = "Idempotency-Key must not have control characters";
+            break;
+
+        case LINES_TEXT_BLANK:
+            error = "Idempotency-Key must not be blank";
+            break;
+
+        default:
+            if (h->value.len == 0) {
+                error = "Idempotency-Key must not be empty";
+            }
+        }
+
+        if (error) {
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
+        }
+
+        if (member->len
+            && (member->len != h->value.len
+                || ngx_strncmp(member->data, h->value.data, member->len) != 0))
+        {
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               "Idempotency-Key and idempotencyKey differ");
+        }
+
+        idem->key = h->value;
+    }
+
+    ngx_str_null(&idem->fingerprint);
+
+    parts[0].data = (u_char *) endpoint;
+    parts[0].len = ngx_strlen(endpoint);
+    parts[1] = idem->key;
+
+    if (idempotency_digest(r->pool, 2, parts, &hex) != NGX_OK
+        || lines_redis_format(r->pool, &idem->record, "lines:{%V}:idem:%V",
+                              &ctx->identity.tenant, &hex)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (idem->key.len == 0) {
+        return NGX_OK;
+    }
+
+    return idempotency_digest(r->pool, nfields, fields, &idem->fingerprint);
+}
+
+
+/* the parts with their lengths, so that no two lists look the same */
+
+static ngx_int_t
+idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
+    ngx_str_t *hex)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_str_t    text;
+    ngx_uint_t   i;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += NGX_SIZE_T_LEN + 1 + parts[i].len;
+    }
+
+    text.data = ngx_pnalloc(pool, len + 1);
+    hex->data = ngx_pnalloc(pool, LINES_SHA256_LEN * 2);
+
+    if (text.data == NULL || hex->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = text.data;
+
+    for (i = 0; i < n; i++) {
+        p = ngx_sprintf(p, "%uz:%V", parts[i].len, &parts[i]);
+    }
+
+    text.len = p - text.data;
+    hex->len = LINES_SHA256_LEN * 2;
+
+    return lines_sha256_hex(&text, hex->data);
+}
+
+
+ngx_int_t
+lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
+{
+    ngx_str_t  argv[4];
+
+    if (fingerprint->len != idem->fingerprint.len
+        || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
+                       fingerprint->len)
+           != 0)
+    {
+        return lines_error(r, ctx, 422, NULL,
+                          "This idempotency key was used for another request");
+    }
+
+    idem->operation.len = operation->len;
+    idem->operation.data = ngx_pstrdup(r->pool, operation);
+
+    if (idem->operation.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = idem;
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "answer_status");
+    ngx_str_set(&argv[3], "answer");
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
+                           &ctx->identity.tenant, &idem->operation)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 4, argv, idempotency_answer);
+}
+
+
+static ngx_int_t
+idempotency_answer(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_int_t             status;
+    ngx_str_t             value, body, yes = ngx_string("true");
+    lines_idempotency_t  *idem;
+
+    idem = ctx->data;
+
+    value = lines_reply_str(reply, 0);
+    body = lines_reply_str(reply, 1);
+
+    status = value.len ? ngx_atoi(value.data, value.len) : NGX_ERROR;
+
+    if (status == NGX_ERROR || body.len == 0) {
+
+        if (lines_retry_after(r, 1) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+                           "A request with this idempotency key is still in "
+                           "progress");
+    }
+
+    body.data = ngx_pstrdup(r->pool, &body);
+
+    if (body.data == NULL
+        || lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK
+        || (status == NGX_HTTP_CREATED
+            && lines_line_request_location(r, &idem->operation) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, status, &body);
+}

@@ -1,0 +1,42 @@
+
+/*
+ * Idempotency keys (draft-ietf-httpapi-idempotency-key-header; operations.md,
+ * last section): scoped to tenant and endpoint, a pointer to what was created.
+ */
+
+#ifndef _LINES_API_IDEMPOTENCY_H_INCLUDED_
+#define _LINES_API_IDEMPOTENCY_H_INCLUDED_
+
+
+#include "http/digest.h"
+#include "http/request.h"
+
+
+typedef struct {
+    ngx_str_t    key;              /* as the client gave it; empty: none */
+    ngx_str_t    record;           /* Redis key of the record */
+    ngx_str_t    fingerprint;      /* hex; empty without a key */
+    ngx_str_t    operation;        /* that is given again: the line's id */
+} lines_idempotency_t;
+
+
+/*
+ * Takes the key from the header Idempotency-Key and from the body's member
+ * (or an empty string); fields are those that make two requests the same.
+ * NGX_OK, or NGX_DONE where it answered 400; idem->record is always set.
+ */
+
+ngx_int_t lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
+    ngx_str_t *fields, lines_idempotency_t *idem);
+
+/*
+ * The record points to an operation that was begun with another fingerprint
+ * (422), is under way (409) or has its answer, which is given again.
+ */
+
+ngx_int_t lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint);
+
+
+#endif /* _LINES_API_IDEMPOTENCY_H_INCLUDED_ */

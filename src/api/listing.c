@@ -1,0 +1,632 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "api/listing.h"
+#include "operation/subscription.h"
+#include "store/scripts.h"
+
+
+#define LINES_CURSOR_MAX    512
+
+/* keys: the tenant, lines and their operations; three words, and ids */
+#define LINES_LISTING_ARGS  (1 + 2 * LINES_RUN \
+                                      + 3 + LINES_RUN)
+#define LINES_LISTING_POOL  8192
+
+
+static ngx_int_t listing_cursor(ngx_http_request_t *r,
+    lines_listing_t *listing, ngx_str_t *cursor);
+static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t listing_page(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t listing_run(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t listing_copy(ngx_pool_t *pool, ngx_str_t *to,
+    ngx_str_t *from);
+static ngx_int_t listing_append(ngx_http_request_t *r,
+    lines_listing_t *listing, ngx_str_t *text, ngx_uint_t comma);
+static void listing_member(lines_listing_t *listing, ngx_uint_t i,
+    ngx_str_t *tenant, ngx_str_t *id);
+static void listing_cleanup(void *data);
+
+
+lines_listing_t *
+lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *tenant, ngx_uint_t fallback, ngx_int_t *rc)
+{
+    ngx_int_t            n;
+    ngx_str_t            value;
+    ngx_pool_cleanup_t  *cln;
+    lines_listing_t     *listing;
+
+    *rc = NGX_ERROR;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_listing_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    listing = cln->data;
+    ngx_memzero(listing, sizeof(lines_listing_t));
+
+    cln->handler = listing_cleanup;
+
+    listing->members = ngx_palloc(r->pool,
+                                  (2 * LINES_PAGE + LINES_LISTING_ARGS)
+                                  * sizeof(ngx_str_t));
+    listing->turn = lines_turn_create(r, ctx, tenant);
+    listing->pool = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
+
+    if (listing->members == NULL
+        || listing->turn == NULL
+        || listing->pool == NULL)
+    {
+        return NULL;
+    }
+
+    listing->scores = listing->members + LINES_PAGE;
+    listing->args = listing->scores + LINES_PAGE;
+    listing->last = &listing->out;
+    listing->tenant = *tenant;
+    listing->limit = fallback;
+    ctx->data = listing;
+
+    if (lines_query(r, "limit", &value) == NGX_OK) {
+
+        n = ngx_atoi(value.data, value.len);
+
+        if (n < 1 || n > LINES_PAGE) {
+            *rc = lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                              "limit must be from 1 to 100");
+            return NULL;
+        }
+
+        listing->limit = n;
+    }
+
+    if (lines_query(r, "cursor", &value) == NGX_OK) {
+
+        if (listing_cursor(r, listing, &value) != NGX_OK) {
+            *rc = lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                              "cursor is not one that was given out");
+            return NULL;
+        }
+
+        if (listing->limit == 0) {
+            listing->limit = LINES_PAGE;
+        }
+    }
+
+    return listing;
+}
+
+
+static void
+listing_cleanup(void *data)
+{
+    lines_listing_t  *listing = data;
+
+    if (listing->pool) {
+        ngx_destroy_pool(listing->pool);
+    }
+}
+
+
+ngx_int_t
+lines_query(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
+    u_char     *dst, *src;
+    ngx_str_t   raw;
+
+    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &raw) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    value->data = ngx_pnalloc(r->pool, raw.len ? raw.len : 1);
+    if (value->data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    dst = value->data;
+    src = raw.data;
+
+    ngx_unescape_uri(&dst, &src, raw.len, 0);
+
+    value->len = dst - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
+    ngx_str_t *cursor)
+{
+    u_char     *p;
+    ngx_str_t   text;
+
+    if (cursor->len == 0 || cursor->len > LINES_CURSOR_MAX) {
+        return NGX_ERROR;
+    }
+
+    text.data = ngx_pnalloc(r->pool, ngx_base64_decoded_length(cursor->len));
+    if (text.data == NULL || ngx_decode_base64url(&text, cursor) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_strlchr(text.data, text.data + text.len, '/');
+
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    listing->score.data = text.data;
+    listing->score.len = p - text.data;
+    listing->member.data = p + 1;
+    listing->member.len = text.data + text.len - p - 1;
+
+    if (ngx_atoof(listing->score.data, listing->score.len) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+
+    return lines_turn_take(listing->turn, listing_range);
+}
+
+
+static ngx_int_t
+listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t         argv[8];
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+
+    if (listing->oldest) {
+        ngx_str_set(&argv[0], "ZRANGEBYSCORE");
+        ngx_str_set(&argv[2], "-inf");
+        ngx_str_set(&argv[3], "+inf");
+
+    } else {
+        ngx_str_set(&argv[0], "ZREVRANGEBYSCORE");
+        ngx_str_set(&argv[2], "+inf");
+        ngx_str_set(&argv[3], "-inf");
+    }
+
+    argv[1] = listing->key;
+
+    if (listing->score.len) {
+        argv[2] = listing->score;
+    }
+
+    ngx_str_set(&argv[4], "WITHSCORES");
+    ngx_str_set(&argv[5], "LIMIT");
+
+    if (lines_redis_format(listing->pool, &argv[6], "%ui", listing->offset)
+        != NGX_OK
+        || lines_redis_format(listing->pool, &argv[7], "%d", LINES_PAGE)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 8, argv, listing_page);
+}
+
+
+static ngx_int_t
+listing_page(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_int_t         rc;
+    ngx_str_t         member, score;
+    ngx_uint_t        i, n;
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+    listing->nmembers = 0;
+    listing->next = 0;
+
+    /* of the page before, the last one is still needed */
+
+    if (listing_copy(r->pool, &listing->score, &listing->score) != NGX_OK
+        || listing_copy(r->pool, &listing->member, &listing->member) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_reset_pool(listing->pool);
+
+    n = (reply->type == REDIS_REPLY_ARRAY) ? reply->elements / 2 : 0;
+
+    for (i = 0; i < n && i < LINES_PAGE; i++) {
+
+        member = lines_reply_str(reply, 2 * i);
+        score = lines_reply_str(reply, 2 * i + 1);
+
+        /* the last page ended within a score: pass what it had */
+
+        if (score.len == listing->score.len
+            && ngx_strncmp(score.data, listing->score.data, score.len) == 0)
+        {
+            rc = ngx_memn2cmp(member.data, listing->member.data, member.len,
+                              listing->member.len);
+
+            if (listing->oldest ? rc <= 0 : rc >= 0) {
+                continue;
+            }
+        }
+
+        if (listing_copy(listing->pool, &listing->members[listing->nmembers],
+                         &member)
+            != NGX_OK
+            || listing_copy(listing->pool, &listing->scores[listing->nmembers],
+                            &score)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        listing->nmembers++;
+    }
+
+    /* what was passed is free: a page of a cursor makes headway, always */
+
+    listing->scanned += listing->nmembers;
+    listing->exhausted = (n < LINES_PAGE);
+
+    /* a whole page of one score */
+
+    listing->offset = (listing->nmembers || listing->exhausted)
+                      ? 0
+                      : listing->offset + n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+listing_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
+{
+    u_char  *p;
+
+    if (from->len == 0) {
+        ngx_str_null(to);
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(pool, from->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, from->data, from->len);
+
+    to->data = p;
+    to->len = from->len;
+
+    return NGX_OK;
+}
+
+
+/* the next lines, all of one tenant: what is passed to a script is one slot */
+
+ngx_int_t
+lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t        *args, *ids, tenant, id, other;
+    ngx_uint_t        i, n, nkeys;
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+    args = listing->args;
+
+    n = ngx_min(listing->nmembers - listing->next, LINES_RUN);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    listing_member(listing, listing->next, &tenant, &id);
+
+    for (i = 1; i < n && listing->tenant.len == 0; i++) {
+
+        listing_member(listing, listing->next + i, &other, &id);
+
+        if (other.len != tenant.len
+            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
+        {
+            n = i;
+        }
+    }
+
+    nkeys = 1 + 2 * n;
+    ids = &args[nkeys + 3];
+
+    for (i = 0; i < n; i++) {
+
+        listing_member(listing, listing->next + i, &other, &ids[i]);
+
+        if (lines_redis_format(listing->pool, &args[1 + i],
+                               "lines:{%V}:line:%V", &tenant, &ids[i])
+            != NGX_OK
+            || lines_redis_format(listing->pool, &args[1 + n + i],
+                                  "lines:{%V}:op:%V", &tenant, &ids[i])
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (lines_redis_format(listing->pool, &args[0], "lines:{%V}:t", &tenant)
+        != NGX_OK
+        || lines_redis_format(listing->pool, &args[nkeys + 1], "%ui",
+                              listing->limit
+                              ? listing->limit - listing->shown
+                              : 0)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args[nkeys].data = (u_char *) listing->list;
+    args[nkeys].len = ngx_strlen(listing->list);
+    args[nkeys + 2] = listing->status;
+
+    return lines_eval(r, ctx, &lines_script_line_list, nkeys, nkeys + 3 + n,
+                      args, listing_run);
+}
+
+
+static void
+listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
+    ngx_str_t *id)
+{
+    u_char     *p;
+    ngx_str_t  *member;
+
+    member = &listing->members[i];
+    *tenant = listing->tenant;
+    *id = *member;
+
+    if (tenant->len) {
+        return;
+    }
+
+    p = ngx_strlchr(member->data, member->data + member->len, ' ');
+
+    if (p) {
+        tenant->data = member->data;
+        tenant->len = p - member->data;
+        id->data = p + 1;
+        id->len = member->data + member->len - id->data;
+    }
+}
+
+
+static ngx_int_t
+listing_run(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t         text, tenant, id, subscription;
+    ngx_uint_t        i, looked, shown;
+    redisReply       *unclear;
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+
+    if (reply->type != REDIS_REPLY_ARRAY
+        || reply->elements < 4
+        || reply->element[0]->type != REDIS_REPLY_INTEGER
+        || reply->element[1]->type != REDIS_REPLY_INTEGER
+        || reply->element[3]->type != REDIS_REPLY_ARRAY
+        || reply->element[0]->integer < 1
+        || reply->element[0]->integer
+           > (long long) (listing->nmembers - listing->next))
+    {
+        return NGX_ERROR;
+    }
+
+    looked = (ngx_uint_t) reply->element[0]->integer;
+    shown = (ngx_uint_t) reply->element[1]->integer;
+    text = lines_reply_str(reply, 2);
+
+    /* of a list that is not sent, only its length is needed */
+
+    if (shown && r->method == NGX_HTTP_HEAD) {
+        listing->size += text.len + (listing->shown != 0);
+
+    } else if (shown) {
+
+        if (listing_append(r, listing, &text, listing->shown != 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (listing->limit == 0) {
+            lines_turn_hold(listing->turn, text.len);
+        }
+    }
+
+    listing_member(listing, listing->next, &tenant, &id);
+
+    unclear = reply->element[3];
+
+    for (i = 0; i + 1 < unclear->elements; i += 2) {
+        id = lines_reply_str(unclear, i);
+        subscription = lines_reply_str(unclear, i + 1);
+
+        lines_lapse_look(r, &tenant, &id, &subscription);
+    }
+
+    if (listing->idle) {
+
+        for (i = 4; i < reply->elements; i++) {
+            id = lines_reply_str(reply, i);
+            listing->idle(r, &tenant, &id);
+        }
+    }
+
+    listing->next += looked;
+    listing->shown += shown;
+    listing->score = listing->scores[listing->next - 1];
+    listing->member = listing->members[listing->next - 1];
+
+    if (listing->limit && listing->shown >= listing->limit) {
+        listing->full = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+listing_append(ngx_http_request_t *r, lines_listing_t *listing,
+    ngx_str_t *text, ngx_uint_t comma)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    b = ngx_create_temp_buf(r->pool, text->len + comma);
+    cl = ngx_alloc_chain_link(r->pool);
+
+    if (b == NULL || cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (comma) {
+        *b->last++ = ',';
+    }
+
+    b->last = ngx_cpymem(b->last, text->data, text->len);
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    *listing->last = cl;
+    listing->last = &cl->next;
+    listing->size += b->last - b->pos;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_step_pt     step;
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+    step = lines_listing_documents;
+
+    if (listing->full || listing->next == listing->nmembers) {
+
+        /* others may have theirs before the next page, or while it is sent */
+
+        lines_turn_end(listing->turn);
+
+        if (listing->exhausted && listing->next == listing->nmembers) {
+            listing->score.len = 0;
+            return NGX_OK;
+        }
+
+        if (listing->full
+            || (listing->limit && listing->scanned >= LINES_LISTING_SCAN))
+        {
+            return NGX_OK;
+        }
+
+        step = lines_listing_members;
+    }
+
+    while (*ctx->step != step) {
+        ctx->step--;
+    }
+
+    ctx->step--;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *prefix)
+{
+    ngx_str_t         text, cursor, suffix;
+    ngx_chain_t      *out, *tail;
+    lines_listing_t  *listing;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    listing = ctx->data;
+
+    ngx_str_set(&suffix, "]}");
+
+    if (listing->limit && listing->score.len == 0) {
+        ngx_str_set(&suffix, "],\"cursor\":null}");
+
+    } else if (listing->limit) {
+
+        if (lines_redis_format(r->pool, &text, "%V/%V", &listing->score,
+                               &listing->member)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        cursor.data = ngx_pnalloc(r->pool,
+                                  ngx_base64_encoded_length(text.len));
+        if (cursor.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_encode_base64url(&cursor, &text);
+
+        if (lines_redis_format(r->pool, &suffix, "],\"cursor\":\"%V\"}",
+                               &cursor)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (listing_append(r, listing, &suffix, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* the list goes between its first and its last buffer: it is not copied */
+
+    for (tail = listing->out; tail->next; tail = tail->next) { /* void */ }
+
+    tail->buf->last_buf = (r == r->main) ? 1 : 0;
+    tail->buf->last_in_chain = 1;
+
+    out = ngx_alloc_chain_link(r->pool);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    out->buf = ngx_calloc_buf(r->pool);
+    if (out->buf == NULL) {
+        return NGX_ERROR;
+    }
+
+    out->buf->pos = (u_char *) prefix;
+    out->buf->last = out->buf->pos + ngx_strlen(prefix);
+    out->buf->memory = 1;
+    out->next = listing->out;
+
+    return lines_answer_chain(r, ctx, NGX_HTTP_OK, &json, out,
+                              listing->size + ngx_strlen(prefix));
+}

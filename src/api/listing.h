@@ -1,0 +1,84 @@
+
+/*
+ * Lists of lines: ids from a sorted set, page by page, then what a script makes
+ * of them, some at a time: nobody is held for long, and of the places in flight
+ * a list takes one.  The ends of a page are a score and an id, so that lines
+ * that come and go in between move nothing.
+ */
+
+#ifndef _LINES_API_LISTING_H_INCLUDED_
+#define _LINES_API_LISTING_H_INCLUDED_
+
+
+#include "api/turn.h"
+
+
+#define LINES_PAGE          100
+#define LINES_RUN           50       /* lines that a script reads */
+#define LINES_LISTING_SCAN  2000     /* of one request; a page may
+                                                 be short, with a cursor */
+
+
+/* a line that a list has no use for */
+typedef void (*lines_listing_idle_pt)(ngx_http_request_t *r, ngx_str_t *tenant,
+    ngx_str_t *id);
+
+
+typedef struct {
+    ngx_str_t              key;       /* of the sorted set */
+    ngx_str_t              tenant;    /* of all lines; empty where a
+                                         member is "TENANT ID" */
+    ngx_uint_t             oldest;    /* flag: oldest first */
+    ngx_uint_t             limit;     /* 0: all */
+    const char            *list;      /* as line_list.lua has them */
+    ngx_str_t              status;    /* wanted; empty: any */
+    lines_listing_idle_pt  idle;      /* or NULL */
+
+    /* the listing's own */
+    lines_turn_t          *turn;
+    ngx_pool_t            *pool;      /* of a page */
+    ngx_str_t              score;     /* to go on from */
+    ngx_str_t              member;
+    ngx_str_t             *members;   /* of this page */
+    ngx_str_t             *scores;
+    ngx_str_t             *args;      /* of the script */
+    ngx_uint_t             nmembers;
+    ngx_uint_t             next;      /* whose turn it is */
+    ngx_uint_t             offset;
+    ngx_uint_t             scanned;
+    ngx_uint_t             shown;
+    ngx_chain_t           *out;       /* JSON, without brackets */
+    ngx_chain_t          **last;
+    size_t                 size;
+    unsigned               exhausted:1;
+    unsigned               full:1;
+} lines_listing_t;
+
+
+/*
+ * Makes a listing of tenant's (or of many), in ctx->data as well.  Takes limit=
+ * (1 to 100, default fallback) and cursor= from the request's arguments;
+ * fallback 0: all lines, unless one of the two asks for a page.  NULL where it
+ * answered 400, or without memory: *rc is the step's result.
+ */
+
+lines_listing_t *lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *tenant, ngx_uint_t fallback, ngx_int_t *rc);
+
+/* three steps; the last goes back to the first until there is enough */
+ngx_int_t lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* {PREFIX[…]}, and after a page "cursor":"…"|null besides */
+
+ngx_int_t lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *prefix);
+
+
+/* an argument of the query string, decoded; NGX_DECLINED where it is absent */
+ngx_int_t lines_query(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+
+#endif /* _LINES_API_LISTING_H_INCLUDED_ */

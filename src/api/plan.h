@@ -1,0 +1,46 @@
+
+/*
+ * What a workspace's plan allows: lines_plan.
+ */
+
+#ifndef _LINES_API_PLAN_H_INCLUDED_
+#define _LINES_API_PLAN_H_INCLUDED_
+
+
+#include "http/conf.h"
+
+
+#define LINES_UNLIMITED  (-1)
+
+
+typedef enum {
+    LINES_PHONE = 0,
+    LINES_EMAIL
+} lines_channel_e;
+
+
+typedef struct {
+    ngx_str_t        name;
+    lines_channel_e  channel;
+    ngx_int_t        included;
+    ngx_int_t        max;            /* included and paid ones, or
+                                        LINES_UNLIMITED */
+    ngx_str_t        price;          /* of one more; empty: none
+                                        can be bought */
+    ngx_int_t        conversations;  /* a day, of each line */
+    ngx_int_t        messages;
+} lines_plan_t;
+
+
+/*
+ * lines_plan PLAN phone|email [included=N] [price=ID] [max=N]
+ *            [daily_conversations=N] [daily_messages=N]
+ */
+char *lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* NULL: the plan does not have such lines */
+lines_plan_t *lines_find_plan(lines_main_conf_t *lmcf, ngx_str_t *name,
+    lines_channel_e channel);
+
+
+#endif /* _LINES_API_PLAN_H_INCLUDED_ */

@@ -1,0 +1,439 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "api/turn.h"
+
+
+/* of a tenant that has any; allocated with its name behind it */
+
+struct lines_turns_s {
+    ngx_str_node_t  node;
+    ngx_queue_t     queue;      /* of tenants to be served */
+    ngx_queue_t     waiting;    /* lines_turn_t */
+    ngx_uint_t      users;      /* turns that point here */
+    ngx_uint_t      running;
+    size_t          held;
+    lines_turn_t   *over;       /* may hold more than its part */
+    unsigned        queued:1;
+};
+
+
+/* of this worker */
+
+typedef struct {
+    ngx_rbtree_t       tree;
+    ngx_rbtree_node_t  sentinel;
+    ngx_queue_t        tenants;    /* who wait, and may have more */
+    ngx_queue_t        heavy;      /* turns that wait for memory */
+    ngx_uint_t         running;
+    size_t             held;
+    lines_turn_t      *over;
+    ngx_event_t        next;
+} lines_turn_keeper_t;
+
+
+static lines_turn_keeper_t *turn_keeper(void);
+static lines_turns_t *turn_tenant(lines_turn_keeper_t *keeper,
+    lines_turn_t *turn);
+static ngx_uint_t turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn);
+static void turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn);
+static void turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns);
+static void turn_next(ngx_event_t *ev);
+static void turn_late(ngx_event_t *ev);
+static void turn_answered(void *data);
+static void turn_cleanup(void *data);
+
+
+static lines_turn_keeper_t  turn_of_worker;
+
+
+static lines_turn_keeper_t *
+turn_keeper(void)
+{
+    lines_turn_keeper_t  *keeper;
+
+    keeper = &turn_of_worker;
+
+    if (keeper->next.handler == NULL) {
+        ngx_rbtree_init(&keeper->tree, &keeper->sentinel,
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&keeper->tenants);
+        ngx_queue_init(&keeper->heavy);
+
+        keeper->next.handler = turn_next;
+        keeper->next.data = keeper;
+    }
+
+    keeper->next.log = ngx_cycle->log;
+
+    return keeper;
+}
+
+
+lines_turn_t *
+lines_turn_create(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant)
+{
+    ngx_pool_cleanup_t  *cln;
+    lines_turn_t        *turn;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_turn_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    turn = cln->data;
+    ngx_memzero(turn, sizeof(lines_turn_t));
+
+    cln->handler = turn_cleanup;
+
+    turn->request = r;
+    turn->ctx = ctx;
+    turn->tenant = *tenant;
+
+    turn->timer.handler = turn_late;
+    turn->timer.data = turn;
+    turn->timer.log = r->connection->log;
+
+    ctx->on_answer = turn_answered;
+    ctx->on_answer_data = turn;
+
+    return turn;
+}
+
+
+ngx_int_t
+lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
+{
+    lines_turns_t        *turns;
+    lines_turn_keeper_t  *keeper;
+
+    if (turn->running) {
+        return handler(turn->request, turn->ctx);
+    }
+
+    keeper = turn_keeper();
+
+    if (turn->turns == NULL) {
+        turn->turns = turn_tenant(keeper, turn);
+
+        if (turn->turns == NULL) {
+            return NGX_ERROR;
+        }
+
+        turn->turns->users++;
+    }
+
+    turns = turn->turns;
+
+    if (!turn_fits(keeper, turn)) {
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
+                       "lines turn: waits, %uz bytes are held, %uz of the "
+                       "tenant", keeper->held, turns->held);
+
+        turn->handler = handler;
+        turn->waiting = 1;
+        ngx_queue_insert_tail(&keeper->heavy, &turn->queue);
+
+        ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
+
+        return NGX_AGAIN;
+    }
+
+    if (ngx_queue_empty(&keeper->tenants)
+        && keeper->running < LINES_TURNS
+        && turns->running < LINES_TENANT_TURNS)
+    {
+        turn_start(keeper, turn);
+        return handler(turn->request, turn->ctx);
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
+                   "lines turn: waits, %ui run, %ui of the tenant",
+                   keeper->running, turns->running);
+
+    turn->handler = handler;
+    turn->waiting = 1;
+    ngx_queue_insert_tail(&turns->waiting, &turn->queue);
+
+    ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
+
+    turn_settle(keeper, turns);
+
+    return NGX_AGAIN;
+}
+
+
+static lines_turns_t *
+turn_tenant(lines_turn_keeper_t *keeper, lines_turn_t *turn)
+{
+    uint32_t         hash;
+    ngx_str_node_t  *node;
+    lines_turns_t   *turns;
+
+    hash = ngx_crc32_short(turn->tenant.data, turn->tenant.len);
+
+    node = ngx_str_rbtree_lookup(&keeper->tree, &turn->tenant, hash);
+
+    if (node) {
+        return (lines_turns_t *) node;
+    }
+
+    turns = ngx_alloc(sizeof(lines_turns_t) + turn->tenant.len,
+                      ngx_cycle->log);
+    if (turns == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(turns, sizeof(lines_turns_t));
+    ngx_queue_init(&turns->waiting);
+
+    turns->node.node.key = hash;
+    turns->node.str.len = turn->tenant.len;
+    turns->node.str.data = (u_char *) turns + sizeof(lines_turns_t);
+    ngx_memcpy(turns->node.str.data, turn->tenant.data, turn->tenant.len);
+
+    ngx_rbtree_insert(&keeper->tree, &turns->node.node);
+
+    return turns;
+}
+
+
+/*
+ * One list of a tenant, and one of the worker, may take more than there is:
+ * however long it is, it comes to its end, and nobody waits for another in a
+ * circle.
+ */
+
+static ngx_uint_t
+turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn)
+{
+    ngx_uint_t      over;
+    lines_turns_t  *turns;
+
+    if (turn->held < LINES_HELD_SMALL || keeper->over == turn) {
+        return 1;
+    }
+
+    turns = turn->turns;
+    over = turns->held >= LINES_TENANT_HELD;
+
+    if (over && turns->over && turns->over != turn) {
+        return 0;
+    }
+
+    if (keeper->held >= LINES_HELD) {
+        if (keeper->over) {
+            return 0;
+        }
+
+        keeper->over = turn;
+    }
+
+    if (over) {
+        turns->over = turn;
+    }
+
+    return 1;
+}
+
+
+static void
+turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn)
+{
+    turn->waiting = 0;
+    turn->running = 1;
+    turn->turns->running++;
+    keeper->running++;
+}
+
+
+/* the tenant queues where it may be served */
+
+static void
+turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns)
+{
+    ngx_uint_t  ready;
+
+    ready = !ngx_queue_empty(&turns->waiting)
+            && turns->running < LINES_TENANT_TURNS;
+
+    if (ready && !turns->queued) {
+        ngx_queue_insert_tail(&keeper->tenants, &turns->queue);
+        turns->queued = 1;
+
+    } else if (!ready && turns->queued) {
+        ngx_queue_remove(&turns->queue);
+        turns->queued = 0;
+    }
+
+    /* never from here: whoever is served may be freed by what follows */
+
+    if (!ngx_queue_empty(&keeper->tenants) && keeper->running < LINES_TURNS) {
+        ngx_post_event(&keeper->next, &ngx_posted_events);
+    }
+}
+
+
+void
+lines_turn_end(lines_turn_t *turn)
+{
+    lines_turn_keeper_t  *keeper;
+
+    if (!turn->running && !turn->waiting) {
+        return;
+    }
+
+    keeper = turn_keeper();
+
+    if (turn->running) {
+        turn->turns->running--;
+        keeper->running--;
+
+    } else {
+        ngx_queue_remove(&turn->queue);
+
+        /* unless it is the timer that ends the wait */
+
+        if (turn->timer.timer_set) {
+            ngx_del_timer(&turn->timer);
+        }
+    }
+
+    turn->waiting = 0;
+    turn->running = 0;
+
+    turn_settle(keeper, turn->turns);
+}
+
+
+void
+lines_turn_hold(lines_turn_t *turn, size_t size)
+{
+    turn->held += size;
+    turn->turns->held += size;
+    turn_keeper()->held += size;
+}
+
+
+static void
+turn_next(ngx_event_t *ev)
+{
+    ngx_queue_t          *q, *next;
+    lines_turn_t         *turn;
+    lines_turns_t        *turns;
+    lines_turn_keeper_t  *keeper;
+
+    keeper = ev->data;
+
+    /* what fits by now waits as all others do, but no longer than it would */
+
+    for (q = ngx_queue_head(&keeper->heavy);
+         q != ngx_queue_sentinel(&keeper->heavy);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        turn = ngx_queue_data(q, lines_turn_t, queue);
+
+        if (turn_fits(keeper, turn)) {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&turn->turns->waiting, q);
+            turn_settle(keeper, turn->turns);
+        }
+    }
+
+    while (keeper->running < LINES_TURNS && !ngx_queue_empty(&keeper->tenants))
+    {
+        q = ngx_queue_head(&keeper->tenants);
+        turns = ngx_queue_data(q, lines_turns_t, queue);
+
+        ngx_queue_remove(q);
+        turns->queued = 0;
+
+        q = ngx_queue_head(&turns->waiting);
+        turn = ngx_queue_data(q, lines_turn_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_del_timer(&turn->timer);
+
+        turn_start(keeper, turn);
+        turn_settle(keeper, turns);
+
+        lines_resume(turn->request, turn->ctx,
+                     turn->handler(turn->request, turn->ctx));
+    }
+}
+
+
+static void
+turn_late(ngx_event_t *ev)
+{
+    ngx_http_request_t  *r;
+    lines_ctx_t         *ctx;
+    lines_turn_t        *turn;
+
+    turn = ev->data;
+    r = turn->request;
+    ctx = turn->ctx;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: a list of \"%V\" had to wait for others for too "
+                  "long", &turn->tenant);
+
+    lines_turn_end(turn);
+
+    lines_resume(r, ctx, lines_unavailable(r, ctx, 1));
+}
+
+
+/* by an error, too: its client may take its time to read that */
+
+static void
+turn_answered(void *data)
+{
+    lines_turn_end(data);
+}
+
+
+static void
+turn_cleanup(void *data)
+{
+    lines_turn_t *turn = data;
+
+    lines_turns_t        *turns;
+    lines_turn_keeper_t  *keeper;
+
+    lines_turn_end(turn);
+
+    turns = turn->turns;
+
+    if (turns == NULL) {
+        return;
+    }
+
+    keeper = turn_keeper();
+
+    keeper->held -= turn->held;
+    turns->held -= turn->held;
+
+    if (keeper->over == turn) {
+        keeper->over = NULL;
+    }
+
+    if (turns->over == turn) {
+        turns->over = NULL;
+    }
+
+    /* who waits has it as its tenant as well */
+
+    if (--turns->users == 0) {
+        ngx_rbtree_delete(&keeper->tree, &turns->node.node);
+        ngx_free(turns);
+    }
+
+    if (!ngx_queue_empty(&keeper->heavy)) {
+        ngx_post_event(&keeper->next, &ngx_posted_events);
+    }
+}

@@ -1,0 +1,71 @@
+
+/*
+ * Turns: what may be long, such as a list of ten thousand lines, asks Redis
+ * when it is its turn, one command at a time.  A worker gives out a few turns,
+ * fewer to one tenant; who waits is served tenant by tenant, so that one with
+ * much to read does not keep the others from theirs.  What is held in memory
+ * meanwhile, and until it is sent, has a bound: who would exceed it waits, too.
+ */
+
+#ifndef _LINES_API_TURN_H_INCLUDED_
+#define _LINES_API_TURN_H_INCLUDED_
+
+
+#include "http/request.h"
+
+
+/* at a time, of a worker and of a tenant */
+#define LINES_TURNS         16
+#define LINES_TENANT_TURNS  2
+
+/* bytes; ten thousand lines take six million */
+#define LINES_HELD          (64 * 1024 * 1024)
+#define LINES_TENANT_HELD   (16 * 1024 * 1024)
+#define LINES_HELD_SMALL    (64 * 1024)     /* never waits */
+
+/* ms; it is others of the same tenant, as a rule, that are waited for */
+#define LINES_TURN_WAIT     10000
+
+
+typedef struct lines_turns_s  lines_turns_t;
+
+
+typedef struct {
+    ngx_queue_t          queue;    /* of those that wait */
+    ngx_http_request_t  *request;
+    lines_ctx_t         *ctx;
+    lines_step_pt        handler;
+    ngx_str_t            tenant;
+    lines_turns_t       *turns;    /* the tenant's; NULL: was never
+                                      asked for */
+    size_t               held;     /* bytes, until the pool is freed */
+    ngx_event_t          timer;
+    unsigned             waiting:1;
+    unsigned             running:1;
+} lines_turn_t;
+
+
+/*
+ * Makes the turn of the request; it is given back when the request is answered
+ * at the latest.  tenant is not copied.  NULL without memory.
+ */
+
+lines_turn_t *lines_turn_create(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *tenant);
+
+/*
+ * Runs handler when it is the request's turn, now or later; the result is
+ * handler's, NGX_AGAIN while it waits, or NGX_ERROR.  Who waits for too long is
+ * answered with 503.  Who holds much may have to wait for memory first.
+ */
+
+ngx_int_t lines_turn_take(lines_turn_t *turn, lines_step_pt handler);
+
+/* the next one's turn; no harm where there was none */
+void lines_turn_end(lines_turn_t *turn);
+
+/* counts bytes of the request's pool; the turn must have been taken once */
+void lines_turn_hold(lines_turn_t *turn, size_t size);
+
+
+#endif /* _LINES_API_TURN_H_INCLUDED_ */

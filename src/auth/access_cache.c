@@ -1,0 +1,194 @@
+
+/*
+ * Caches behind lines_auth: nginx -t warns of each that nobody has spoken of;
+ * what is said of them is checked when they are used.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "auth/access.h"
+#include "http/variables.h"
+
+
+/* seconds between two warnings of a worker about one location */
+#define LINES_ACCESS_CACHE_WARNING  60
+
+
+static ngx_int_t access_cached(ngx_http_request_t *r);
+static void access_unstored(ngx_http_request_t *r, lines_loc_conf_t *llcf,
+    const char *what);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+void
+lines_access_cache_init(void)
+{
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = access_cached;
+}
+
+
+/* all modules with a cache have the upstream's configuration first in theirs */
+
+void
+lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
+    ngx_http_core_loc_conf_t *clcf)
+{
+#if (NGX_HTTP_CACHE)
+
+    ngx_uint_t                 i;
+    ngx_module_t              *module;
+    ngx_http_upstream_conf_t  *ucf;
+
+    static const char *const caches[][2] = {
+        { "ngx_http_proxy_module", "proxy_cache" },
+        { "ngx_http_fastcgi_module", "fastcgi_cache" },
+        { "ngx_http_uwsgi_module", "uwsgi_cache" },
+        { "ngx_http_scgi_module", "scgi_cache" }
+    };
+
+    if (conf->api || clcf->handler == NULL) {
+        return;
+    }
+
+    for (i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
+
+        module = lines_find_module(cf, caches[i][0]);
+
+        if (module == NULL) {
+            continue;
+        }
+
+        ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
+
+        if (ucf->store == 1 && conf->auth->cache != LINES_CACHE_SHARED) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"%V_store\" behind "
+                          "\"lines_auth\": nothing is stored unless it says "
+                          "\"cache=shared\", where all tenants are sent the "
+                          "same", &clcf->name, &ucf->module);
+        }
+
+        if (ucf->cache != 1 || conf->auth->cache != LINES_CACHE_UNSAID) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "location \"%V\" has \"%s\" behind \"lines_auth\": "
+                      "unless its key has $lines_tenant, nothing is stored; "
+                      "say in \"lines_auth\" \"cache=tenant\" where it has, "
+                      "\"cache=shared\" where all tenants are sent the same",
+                      &clcf->name, caches[i][1]);
+    }
+
+#endif
+}
+
+
+/*
+ * A page that was made for somebody is stored, or sent from a cache, only
+ * where the cache's key, as it was made for this request, has who asks; or
+ * where pages are the same for all.  proxy_store has no key.  What says so is
+ * the location's lines_auth, or, without one, that by which it became known.
+ */
+
+static ngx_int_t
+access_cached(ngx_http_request_t *r)
+{
+    ngx_uint_t            cache;
+    ngx_http_upstream_t  *u;
+    lines_ctx_t          *ctx, *own;
+    lines_loc_conf_t     *llcf;
+
+    ctx = lines_identity_ctx(r);
+
+    /* who came in by address alone is nobody's tenant */
+
+    if (ctx == NULL || lines_identity_who(r) == NULL) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    llcf = lines_get_loc_conf(r);
+    cache = llcf->auth ? llcf->auth->cache : ctx->identity.cache;
+
+    if (cache == LINES_CACHE_SHARED) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    own = lines_get_ctx(r);
+    if (own == NULL) {
+        return NGX_ERROR;
+    }
+
+    u = r->upstream;
+
+#if (NGX_HTTP_CACHE)
+
+    if (r->cache
+        && r->cache != own->keyed
+        && r->cache != own->refused
+        && cache == LINES_CACHE_TENANT)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: \"lines_auth\" says \"cache=tenant\", but the "
+                      "cache's key has no $lines_tenant: nothing is sent");
+
+        /* what is sent instead has no page of it, nor headers, which may be
+           of another tenant, too */
+
+        own->refused = r->cache;
+
+        if (u) {
+            u->cacheable = 0;
+        }
+
+        ngx_http_clean_header(r);
+
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (u && u->cacheable && r->cache && r->cache != own->keyed) {
+        u->cacheable = 0;
+        access_unstored(r, llcf, "cache");
+    }
+
+#endif
+
+    if (u && u->store) {
+        u->store = 0;
+        access_unstored(r, llcf, "store");
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static void
+access_unstored(ngx_http_request_t *r, lines_loc_conf_t *llcf,
+    const char *what)
+{
+    ngx_str_t                 *module;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (llcf->cache_warned
+        && ngx_time() - llcf->cache_warned < LINES_ACCESS_CACHE_WARNING)
+    {
+        return;
+    }
+
+    llcf->cache_warned = ngx_time();
+
+    module = &r->upstream->conf->module;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                 "lines: location \"%V\" has \"%V_%s\", but nothing there "
+                 "tells tenants apart: a page was not stored; put "
+                 "$lines_tenant into \"%V_cache_key\", or say \"cache=shared\""
+                 " in the \"lines_auth\" that lets them in", &clcf->name,
+                 module, what, module);
+}

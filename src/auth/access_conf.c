@@ -1,0 +1,311 @@
+
+/*
+ * lines_auth: the directive, and what nginx -t says of its location.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "auth/access.h"
+
+
+#define LINES_AUTH_STALE  60
+
+
+/* a location with limits, or else with return behind lines_auth */
+
+typedef struct {
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t                 limits;     /* flag */
+} lines_doubt_t;
+
+
+static void access_unprotected(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf);
+static ngx_uint_t access_rewrites(ngx_conf_t *cf,
+    ngx_http_core_loc_conf_t *clcf);
+
+
+/* how the two dialects say "no" where nothing of ours answers */
+
+static lines_api_t  access_workspace = {
+    ngx_string("gateway"), lines_plain_error, NULL, 0
+};
+
+static lines_api_t  access_account = {
+    ngx_string("gateway"), lines_account_error, NULL, 0
+};
+
+
+char *
+lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_loc_conf_t *llcf = conf;
+
+    ngx_int_t           n;
+    ngx_str_t          *value, s;
+    ngx_uint_t          i;
+    lines_auth_conf_t  *auth;
+    lines_main_conf_t  *lmcf;
+
+    if (llcf->auth) {
+        return "is duplicate";
+    }
+
+    auth = ngx_pcalloc(cf->pool, sizeof(lines_auth_conf_t));
+    if (auth == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    auth->stale = LINES_AUTH_STALE;
+    llcf->auth = auth;
+    llcf->dialect = &access_workspace;
+
+    value = cf->args->elts;
+
+    if (lines_is(&value[1], "workspace")) {
+        auth->methods = LINES_AUTH_KEY|LINES_AUTH_CLERK;
+
+    } else if (lines_is(&value[1], "account")) {
+        auth->methods = LINES_AUTH_KEY_PAIR;
+        llcf->dialect = &access_account;
+
+    } else if (lines_is(&value[1], "clerk")) {
+        auth->methods = LINES_AUTH_CLERK;
+
+    } else if (lines_is(&value[1], "any")) {
+        auth->methods = LINES_AUTH_KEY|LINES_AUTH_CLERK |LINES_AUTH_KEY_PAIR;
+
+    } else if (!lines_is(&value[1], "off")) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"lines_auth\", it must "
+                           "be \"workspace\", \"account\", \"clerk\", "
+                           "\"any\" or \"off\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (value[i].len > sizeof("stale=") - 1
+            && auth->methods
+            && ngx_strncmp(value[i].data, "stale=", sizeof("stale=") - 1) == 0)
+        {
+            s.data = value[i].data + sizeof("stale=") - 1;
+            s.len = value[i].len - (sizeof("stale=") - 1);
+
+            n = ngx_parse_time(&s, 1);
+
+            if (n != NGX_ERROR) {
+                auth->stale = n;
+                continue;
+            }
+        }
+
+        if (auth->methods && auth->cache == LINES_CACHE_UNSAID) {
+
+            if (lines_is(&value[i], "cache=tenant")) {
+                auth->cache = LINES_CACHE_TENANT;
+                continue;
+            }
+
+            if (lines_is(&value[i], "cache=shared")) {
+                auth->cache = LINES_CACHE_SHARED;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"lines_auth\"",
+                           &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    lmcf->used = 1;
+
+    if (auth->methods) {
+        lmcf->auth = 1;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (conf->auth == NULL) {
+        conf->auth = prev->auth;
+        conf->dialect = prev->dialect;
+
+    } else if (conf->auth->methods == 0) {
+        conf->auth = NULL;
+        conf->dialect = NULL;
+    }
+
+    if (conf->auth == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->name.len == 0) {
+        return NGX_CONF_OK;
+    }
+
+    lines_access_caches(cf, conf, clcf);
+
+    if (clcf->noname) {
+        return NGX_CONF_OK;
+    }
+
+    if (!access_rewrites(cf, clcf)) {
+        return NGX_CONF_OK;
+    }
+
+    /* subrequests are checked before them */
+
+    if (clcf->internal == 1) {
+        return lines_access_doubt(cf, clcf, 0) == NGX_OK
+               ? NGX_CONF_OK
+               : NGX_CONF_ERROR;
+    }
+
+    access_unprotected(cf, clcf);
+
+    return NGX_CONF_OK;
+}
+
+
+static void
+access_unprotected(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "location \"%V\" has \"lines_auth\" together with "
+                  "\"return\" or \"rewrite\", which run before it and "
+                  "are not protected", &clcf->name);
+}
+
+
+ngx_int_t
+lines_access_doubt(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf,
+    ngx_uint_t limits)
+{
+    lines_doubt_t      *doubt;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->doubts == NULL) {
+        lmcf->doubts = ngx_array_create(cf->temp_pool, 4,
+                                        sizeof(lines_doubt_t));
+        if (lmcf->doubts == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    doubt = ngx_array_push(lmcf->doubts);
+    if (doubt == NULL) {
+        return NGX_ERROR;
+    }
+
+    doubt->clcf = clcf;
+    doubt->limits = limits;
+
+    return NGX_OK;
+}
+
+
+void
+lines_access_asked(ngx_conf_t *cf)
+{
+    ngx_str_t          *uri;
+    ngx_uint_t          i, n;
+    lines_doubt_t      *doubt;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    doubt = lmcf->doubts ? lmcf->doubts->elts : NULL;
+    uri = lmcf->asked ? lmcf->asked->elts : NULL;
+
+    for (i = 0; doubt && i < lmcf->doubts->nelts; i++) {
+
+        for (n = 0; uri && n < lmcf->asked->nelts; n++) {
+            if (uri[n].len == doubt[i].clcf->name.len
+                && ngx_strncmp(uri[n].data, doubt[i].clcf->name.data,
+                               uri[n].len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (uri && n < lmcf->asked->nelts) {
+
+            if (doubt[i].limits) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "location \"%V\" has \"lines_rate_limit\", but "
+                              "is asked by \"auth_request\": subrequests are "
+                              "not counted; it belongs into the location "
+                              "that asks", &doubt[i].clcf->name);
+            }
+
+        } else if (!doubt[i].limits) {
+            access_unprotected(cf, doubt[i].clcf);
+        }
+    }
+
+    lmcf->doubts = NULL;
+    lmcf->asked = NULL;
+}
+
+
+/*
+ * The rewrite module's own structure is private to it, but begins with the
+ * array of its codes: sequences of structures that begin with a function.
+ */
+
+static ngx_uint_t
+access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+{
+    u_char        *p, *last;
+    uintptr_t      code;
+    ngx_array_t  **codes;
+    ngx_module_t  *module;
+
+    module = lines_find_module(cf, "ngx_http_rewrite_module");
+
+    if (module == NULL || clcf->loc_conf == NULL) {
+        return 0;
+    }
+
+    codes = clcf->loc_conf[module->ctx_index];
+
+    if (codes == NULL || *codes == NULL) {
+        return 0;
+    }
+
+    p = (*codes)->elts;
+    last = p + (*codes)->nelts * (*codes)->size;
+
+    for ( /* void */ ; p + sizeof(uintptr_t) <= last;
+         p += sizeof(uintptr_t))
+    {
+        ngx_memcpy(&code, p, sizeof(uintptr_t));
+
+        if (code == (uintptr_t) ngx_http_script_return_code
+#if (NGX_PCRE)
+            || code == (uintptr_t) ngx_http_script_regex_end_code
+#endif
+           )
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,522 @@
+
+/*
+ * API keys: looked up by hash, remembered in lines_zone, forgotten on every
+ * node within a second of their revocation.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "auth/auth.h"
+#include "auth/bearer.h"
+#include "auth/clerk.h"
+#include "auth/key_cache.h"
+#include "auth/tenant_plan.h"
+#include "http/metrics.h"
+#include "http/variables.h"
+
+
+#define LINES_KEY_MAX  256
+
+
+typedef struct {
+    lines_auth_done_pt  done;
+    time_t              stale;
+    ngx_atomic_uint_t   generation;
+    ngx_uint_t          pair;     /* flag */
+    ngx_uint_t          known;    /* flag: key was cached */
+    u_char              secret[LINES_SHA256_LEN];
+    lines_key_t         key;
+} lines_key_lookup_t;
+
+
+static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
+    lines_rules_t *rules);
+static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
+static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *key, ngx_str_t *secret, time_t stale, lines_auth_done_pt done);
+static ngx_uint_t key_fresh(lines_main_conf_t *lmcf, lines_key_t *key);
+static ngx_int_t key_reply(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_key_lookup_t *lookup);
+static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_key_lookup_t *lookup);
+static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *failure, lines_auth_done_pt done);
+static ngx_uint_t key_well_formed(ngx_str_t *key);
+static ngx_int_t workspace_known(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
+static ngx_int_t account_known(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
+static void key_revoked(void *data, ngx_str_t *message);
+static void revocations_lost(void *data);
+
+
+ngx_int_t
+lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
+    time_t stale, lines_auth_done_pt done)
+{
+    ngx_str_t           token;
+    lines_rules_t      *rules;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    ngx_memzero(&ctx->identity, sizeof(lines_identity_t));
+
+    rules = &ctx->identity.rules;
+
+    rules_of(r, methods, stale, rules);
+
+    if (rules->key_id.data && rules->secret.data) {
+        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, stale,
+                                done);
+    }
+
+    if ((methods & LINES_AUTH_KEY)
+        && rules->authorization.len
+        && lines_bearer_header(&rules->authorization, &token) == NGX_OK
+        && token.len > lmcf->key_prefix.len
+        && ngx_strncmp(token.data, lmcf->key_prefix.data, lmcf->key_prefix.len)
+           == 0)
+    {
+        return key_authenticate(r, ctx, &token, NULL, stale, done);
+    }
+
+    if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
+        return lines_clerk_authenticate(r, ctx, done);
+    }
+
+    return auth_fail(r, ctx, "credentials-missing", done);
+}
+
+
+static void
+rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
+    lines_rules_t *rules)
+{
+    ngx_table_elt_t   *h;
+    lines_loc_conf_t  *llcf;
+
+    llcf = lines_get_loc_conf(r);
+
+    ngx_memzero(rules, sizeof(lines_rules_t));
+
+    rules->methods = methods;
+    rules->stale = stale;
+    rules->clerk = llcf->clerk;
+    rules->key_id_header = llcf->key_id_header;
+    rules->secret_header = llcf->secret_header;
+
+    if (methods & LINES_AUTH_KEY_PAIR) {
+
+        h = lines_find_header(r, (char *) llcf->key_id_header.data);
+        if (h) {
+            rules->key_id = h->value;
+        }
+
+        h = lines_find_header(r, (char *) llcf->secret_header.data);
+        if (h) {
+            rules->secret = h->value;
+        }
+    }
+
+    if ((methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK))
+        && r->headers_in.authorization)
+    {
+        rules->authorization = r->headers_in.authorization->value;
+    }
+
+    if (methods & LINES_AUTH_CLERK) {
+        lines_clerk_cookie(r, llcf->clerk, &rules->cookie);
+
+        rules->reads = rules->cookie.len && lines_clerk_reads(r);
+    }
+}
+
+
+ngx_uint_t
+lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
+    ngx_uint_t methods, time_t stale)
+{
+    lines_rules_t  *a, b;
+
+    if (!identity->settled) {
+        return 0;
+    }
+
+    a = &identity->rules;
+
+    rules_of(r, methods, stale, &b);
+
+    return a->methods == b.methods
+           && a->stale == b.stale
+           && lines_clerk_same(a->clerk, b.clerk)
+           && same_text(&a->key_id_header, &b.key_id_header)
+           && same_text(&a->secret_header, &b.secret_header)
+           && same_text(&a->authorization, &b.authorization)
+           && same_text(&a->key_id, &b.key_id)
+           && same_text(&a->secret, &b.secret)
+           && same_text(&a->cookie, &b.cookie)
+           && a->reads == b.reads;
+}
+
+
+static ngx_uint_t
+same_text(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->data == b->data
+               || a->len == 0
+               || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+void
+lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    ctx->identity.settled = 1;
+    ctx->identity.rc = rc;
+
+    lines_forget_computed(r);
+}
+
+
+static ngx_int_t
+key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
+    ngx_str_t *secret, time_t stale, lines_auth_done_pt done)
+{
+    u_char               hex[LINES_SHA256_LEN * 2];
+    ngx_int_t            rc;
+    ngx_str_t            argv[4];
+    lines_main_conf_t   *lmcf;
+    lines_key_lookup_t  *lookup;
+
+    if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
+        return auth_fail(r, ctx, "key-malformed", done);
+    }
+
+    lookup = ngx_pcalloc(r->pool, sizeof(lines_key_lookup_t));
+    if (lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    lookup->done = done;
+    lookup->stale = stale;
+    lookup->pair = (secret != NULL);
+
+    if (lines_sha256(key, lookup->key.digest) != NGX_OK
+        || (secret && lines_sha256(secret, lookup->secret) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&ctx->identity.method, "key");
+
+    ctx->auth = lookup;
+    lmcf = lines_get_main_conf(r);
+
+    if (lines_key_cache_get(lmcf, lookup->key.digest, &lookup->key) == NGX_OK)
+    {
+        lookup->known = 1;
+
+        if (key_fresh(lmcf, &lookup->key)) {
+            ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "lines key: cached");
+            lines_metrics_inc(key_cache_hits);
+            return key_judge(r, ctx, lookup);
+        }
+    }
+
+    lines_metrics_inc(key_cache_misses);
+
+    lookup->generation = lines_key_cache_generation(lmcf);
+
+    ngx_hex_dump(hex, lookup->key.digest, LINES_SHA256_LEN);
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%*s}", sizeof(hex),
+                           hex)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&argv[0], "HMGET");
+    ngx_str_set(&argv[2], "tenant");
+    ngx_str_set(&argv[3], "secret");
+
+    rc = lines_try_command(r, ctx, 4, argv, key_reply);
+
+    if (rc == NGX_DECLINED) {
+        return key_unanswered(r, ctx, lookup);
+    }
+
+    return rc;
+}
+
+
+/*
+ * A cached answer counts while revocations surely reach this worker, and did
+ * so ever since it was cached.
+ */
+
+static ngx_uint_t
+key_fresh(lines_main_conf_t *lmcf, lines_key_t *key)
+{
+    return key->verified
+           && ngx_time() - key->asked < (time_t) (lmcf->key_ttl / 1000)
+           && lmcf->subscriber
+           && lines_subscriber_alive(lmcf->subscriber);
+}
+
+
+static ngx_int_t
+key_reply(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t            tenant, secret;
+    lines_key_t         *key;
+    lines_key_lookup_t  *lookup;
+
+    lookup = ctx->auth;
+    key = &lookup->key;
+
+    if (reply == NULL) {
+        return key_unanswered(r, ctx, lookup);
+    }
+
+    tenant = lines_reply_str(reply, 0);
+    secret = lines_reply_str(reply, 1);
+
+    ngx_memzero(key->secret, LINES_SHA256_LEN);
+    key->tenant_len = 0;
+    key->asked = ngx_time();
+
+    if (tenant.len > 2 && tenant.len <= LINES_TENANT_LEN) {
+
+        if (secret.len
+            && lines_hex_decode(key->secret, LINES_SHA256_LEN, &secret)
+               != NGX_OK)
+        {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "lines: a key of \"%V\" has a malformed secret "
+                          "hash in Redis", &tenant);
+
+        } else {
+            ngx_memcpy(key->tenant, tenant.data, tenant.len);
+            key->tenant_len = tenant.len;
+        }
+    }
+
+    lines_key_cache_put(lines_get_main_conf(r), key, lookup->generation);
+
+    return key_judge(r, ctx, lookup);
+}
+
+
+static ngx_int_t
+key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_key_lookup_t *lookup)
+{
+    if (lookup->known
+        && lookup->key.tenant_len
+        && ngx_time() - lookup->key.asked < lookup->stale)
+    {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: stale");
+        lines_metrics_inc(key_cache_stale);
+        return key_judge(r, ctx, lookup);
+    }
+
+    ngx_str_set(&ctx->identity.failure, "unavailable");
+
+    return lookup->done(r, ctx, NGX_ERROR);
+}
+
+
+static ngx_int_t
+key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    u_char            *hex;
+    ngx_uint_t         match;
+    lines_key_t       *key;
+    lines_identity_t  *identity;
+
+    key = &lookup->key;
+    identity = &ctx->identity;
+
+    /* an unknown key is compared too: both take as long; without a secret
+       on either side these are zeros */
+
+    match = lines_equal(lookup->secret, key->secret, LINES_SHA256_LEN);
+
+    if (key->tenant_len == 0) {
+        return auth_fail(r, ctx, "key-unknown", lookup->done);
+    }
+
+    if (!match || key->tenant[0] != (lookup->pair ? 'a' : 'w')) {
+        return auth_fail(r, ctx, "key-mismatch", lookup->done);
+    }
+
+    hex = ngx_pnalloc(r->pool, LINES_SHA256_LEN * 2);
+    if (hex == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_hex_dump(hex, key->digest, LINES_SHA256_LEN);
+
+    identity->key_id.data = hex;
+    identity->key_id.len = LINES_SHA256_LEN * 2;
+    identity->tenant.data = key->tenant;
+    identity->tenant.len = key->tenant_len;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines key: tenant \"%V\"", &identity->tenant);
+
+    return lookup->done(r, ctx, NGX_OK);
+}
+
+
+static ngx_int_t
+auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
+    lines_auth_done_pt done)
+{
+    ctx->identity.failure.data = (u_char *) failure;
+    ctx->identity.failure.len = ngx_strlen(failure);
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: authentication failed: %s", failure);
+
+    return done(r, ctx, NGX_DECLINED);
+}
+
+
+static ngx_uint_t
+key_well_formed(ngx_str_t *key)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (key->len == 0 || key->len > LINES_KEY_MAX) {
+        return 0;
+    }
+
+    for (i = 0; i < key->len; i++) {
+        ch = key->data[i];
+
+        if (ch <= ' ' || ch >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_int_t
+lines_authenticate_workspace(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_authenticate(r, ctx, LINES_AUTH_KEY |LINES_AUTH_CLERK, 0,
+                              workspace_known);
+}
+
+
+ngx_int_t
+lines_authenticate_session(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_authenticate(r, ctx, LINES_AUTH_CLERK, 0, workspace_known);
+}
+
+
+ngx_int_t
+lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_authenticate(r, ctx, LINES_AUTH_KEY_PAIR, 0, account_known);
+}
+
+
+static ngx_int_t
+workspace_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    lines_settle(r, ctx, rc);
+
+    if (rc == NGX_OK && ctx->identity.tenant.len) {
+        return lines_tenant_plan(r, ctx);
+    }
+
+    if (rc == NGX_OK) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "No active workspace");
+    }
+
+    if (rc == NGX_ERROR) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    return lines_unauthorized(r, ctx, lines_challenge(ctx));
+}
+
+
+static ngx_int_t
+account_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    lines_settle(r, ctx, rc);
+
+    if (rc == NGX_OK) {
+        return lines_tenant_plan(r, ctx);
+    }
+
+    if (rc == NGX_ERROR) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                       "Invalid API credentials");
+}
+
+
+ngx_int_t
+lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_str_t  channel = ngx_string(LINES_REVOKED);
+
+    lmcf->subscriber = lines_subscriber_create(cycle, &lmcf->redis_conf,
+                                               lmcf->redis, &channel,
+                                               key_revoked, revocations_lost,
+                                               lmcf);
+
+    return lmcf->subscriber ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+lines_auth_exit_process(lines_main_conf_t *lmcf)
+{
+    if (lmcf->subscriber) {
+        lines_subscriber_destroy(lmcf->subscriber);
+        lmcf->subscriber = NULL;
+    }
+}
+
+
+static void
+key_revoked(void *data, ngx_str_t *message)
+{
+    lines_main_conf_t *lmcf = data;
+
+    u_char  digest[LINES_SHA256_LEN];
+
+    if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
+        lines_key_cache_drop(lmcf, digest);
+    }
+}
+
+
+static void
+revocations_lost(void *data)
+{
+    lines_main_conf_t *lmcf = data;
+
+    lines_key_cache_doubt(lmcf);
+}

@@ -1,0 +1,68 @@
+
+/*
+ * Clerk's session tokens as credentials: from the Authorization header, else
+ * from a cookie (design.md; api-facts.md, "Clerk session tokens").
+ *
+ * A cookie comes along whoever made the browser send the request.  It is good
+ * for GET and HEAD, and for writes only where the token says which site it is
+ * for (azp) and the configuration says which sites may: authorized_party.
+ */
+
+#ifndef _LINES_AUTH_CLERK_H_INCLUDED_
+#define _LINES_AUTH_CLERK_H_INCLUDED_
+
+
+#include "auth/auth.h"
+#include "auth/jwks.h"
+#include "auth/jwt.h"
+
+
+struct lines_clerk_conf_s {
+    ngx_uint_t           off;       /* flag */
+    lines_jwt_options_t  options;
+    ngx_str_t            cookie;    /* its name; empty: off */
+    lines_jwks_t        *jwks;
+    u_char               id[LINES_SHA256_LEN];
+                                           /* of all that decides whether a
+                                              token is good */
+};
+
+
+/*
+ * lines_clerk issuer=URL jwks=URI|key_file=PATH [authorized_party=ORIGIN ...]
+ *             [leeway=5s] [cookie=__session|off] [tenant_claim=PATH]
+ *             [jwks_ttl=5m] [jwks_stale=24h] [jwks_cooldown=30s]
+ * lines_clerk off
+ */
+char *lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* after lines_access_merge() */
+char *lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+
+/* flag: what the one accepts, the other does; either may be NULL */
+ngx_uint_t lines_clerk_same(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
+
+/* the cookie that may be a session token; empty: none.  conf may be NULL */
+void lines_clerk_cookie(ngx_http_request_t *r, lines_clerk_conf_t *conf,
+    ngx_str_t *token);
+
+/*
+ * Flag: nothing that a client asks for by another site's leave can change
+ * anything: it came with GET or HEAD, and is no other method by now.
+ */
+ngx_uint_t lines_clerk_reads(ngx_http_request_t *r);
+
+/*
+ * As lines_authenticate(), where no API key was shown and the
+ * location has lines_clerk.  A good token of somebody without an active
+ * organization gives ctx->identity.user, but no tenant.  Failures are the
+ * words of lines_jwt_reason().
+ */
+
+ngx_int_t lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_auth_done_pt done);
+
+
+#endif /* _LINES_AUTH_CLERK_H_INCLUDED_ */

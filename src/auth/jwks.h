@@ -1,0 +1,161 @@
+
+/*
+ * The keys of a token's issuer, as one node knows them: fetched through an
+ * internal location by whichever worker comes first, kept in lines_zone for
+ * all of them, the last good set served while the issuer is away.  Or read
+ * once from a file at configuration.
+ *
+ * In the zone is what all workers share: the set, when it was fetched, and
+ * the mark of a running fetch, which expires so that a killed worker blocks
+ * nobody.  In each worker: a copy of the set, whose keys OpenSSL parses once,
+ * and the requests that wait for a fetch.
+ */
+
+#ifndef _LINES_AUTH_JWKS_H_INCLUDED_
+#define _LINES_AUTH_JWKS_H_INCLUDED_
+
+
+#include "auth/jwk.h"
+#include "http/digest.h"
+#include "http/zone.h"
+
+
+/* of one fetch as a whole; the mark outlives it, a request waits for two */
+#define LINES_JWKS_TIMEOUT  5000
+#define LINES_JWKS_MARK     (LINES_JWKS_TIMEOUT + 1000)
+#define LINES_JWKS_WAIT     (2 * LINES_JWKS_MARK)
+
+
+typedef struct {                       /* in shared memory */
+    ngx_queue_t       queue;
+    u_char            id[LINES_SHA256_LEN];
+
+    /* a new set is written beside the old one, so that a worker may die in
+       the middle of it */
+
+    lines_jwk_set_t  *set;         /* see generation */
+    size_t            room;        /* that it has */
+    lines_jwk_set_t  *next;
+    size_t            next_room;
+    ngx_uint_t        generation;  /* 0: there never was a set */
+    ngx_msec_t        fetched;     /* when its fetch began */
+
+    ngx_uint_t        configured;  /* of the newest workers: see
+                                      main_conf_t */
+    ngx_uint_t        fails;       /* in a row */
+    ngx_msec_t        due;         /* of the next fetch */
+    ngx_msec_t        kid_due;     /* of the next one for the
+                                      sake of an unknown kid */
+    ngx_uint_t        begun;       /* fetches, counted */
+    ngx_uint_t        ended;       /* the last that ended */
+    ngx_msec_t        mark;        /* until when fetch number
+                                      begun is under way */
+    ngx_uint_t        marked;      /* flag */
+} lines_jwks_entry_t;
+
+
+typedef struct {
+    ngx_str_t              issuer;
+    ngx_str_t              uri;         /* of the internal location;
+                                           empty: from a file */
+    ngx_msec_t             ttl;
+    ngx_msec_t             stale;
+    ngx_msec_t             cooldown;
+    ngx_uint_t             plain;       /* flag: plain=loopback */
+    u_char                 id[LINES_SHA256_LEN];
+                                                /* of issuer and location, or
+                                                   of the file's keys */
+
+    /* of this worker */
+    lines_main_conf_t     *lmcf;
+    lines_jwks_entry_t    *entry;
+    ngx_uint_t             first;       /* fetch that is this worker's
+                                           to begin, or 0 */
+    ngx_queue_t            waiters;
+    ngx_event_t            timer;       /* while there are some */
+    ngx_pool_t            *pool;        /* of what follows; NULL where
+                                           it is a file's */
+    ngx_uint_t             generation;  /* 0: nothing yet, or a file */
+    lines_jwk_set_t       *set;
+    lines_jwk_verifier_t  *verifiers;   /* by ordinal */
+} lines_jwks_t;
+
+
+typedef struct {
+    ngx_queue_t  queue;
+    ngx_uint_t   fetch;      /* its number */
+    ngx_msec_t   deadline;
+    void  (*handler)(void *data);
+    void        *data;
+    ngx_uint_t   waiting;    /* flag */
+} lines_jwks_waiter_t;
+
+
+/* of all issuers whose keys are fetched */
+
+typedef struct {
+    ngx_uint_t  known;      /* issuers with keys */
+    ngx_uint_t  missing;    /* and those without */
+    ngx_msec_t  age;        /* of the oldest keys */
+} lines_jwks_status_t;
+
+
+/*
+ * At configuration.  add() gives the same source to all directives that name
+ * the same issuer and location; NULL having logged why not.
+ */
+
+lines_jwks_t *lines_jwks_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_jwks_t *like);
+lines_jwks_t *lines_jwks_file(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    ngx_str_t *path);
+
+ngx_int_t lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
+void lines_jwks_exit_process(lines_main_conf_t *lmcf);
+
+
+/*
+ * Makes jwks->set the one to judge by.  NGX_OK: it is there (and a fetch may
+ * have been begun in the background); *fetch is the number of the last fetch
+ * so far.  NGX_AGAIN: none that may be used, *fetch is on its way: wait.
+ * NGX_DECLINED: none, and none to be had now.
+ */
+
+ngx_int_t lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch);
+
+/*
+ * The set lacks a kid.  since is the number that current() gave first.
+ * NGX_AGAIN: *fetch is on its way: wait, then look again.  NGX_DECLINED: keys
+ * fetched since then lack it too, or it is too soon to fetch anew.
+ */
+
+ngx_int_t lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since,
+    ngx_uint_t *fetch);
+
+/*
+ * Calls waiter->handler, never at once, when fetch number waiter->fetch has
+ * ended in whatever way, or waiter->deadline is reached.
+ */
+
+void lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
+void lines_jwks_forget(lines_jwks_waiter_t *waiter);
+
+/* OpenSSL's form of a key of jwks->set, made once; NULL: no memory */
+
+lines_jwk_verifier_t *lines_jwks_verifier(lines_jwks_t *jwks,
+    lines_jwk_t *key);
+
+
+/*
+ * What the fetch of one worker ends with; set NULL: it failed.  *changed, a
+ * flag: the set is not the one known so far, or this is the first failure in
+ * a row.  NGX_DECLINED: it came too late, NGX_ERROR: the zone has no room.
+ */
+
+ngx_int_t lines_jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch,
+    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t *changed);
+
+void lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status);
+
+
+#endif /* _LINES_AUTH_JWKS_H_INCLUDED_ */

@@ -1,0 +1,131 @@
+
+/*
+ * Clerk session tokens: RS256 only (RFC 7515, 7519, 8725), by the official
+ * SDK's rules and stricter ones: the issuer must match; padding, "crit",
+ * members that stand twice, non-finite and huge times, machine and template
+ * tokens, pending sessions are refused.
+ *
+ *     lines_jwt_parse()    shape and header; believes nothing
+ *     lines_jwt_key()      which key of the set claims to have signed it
+ *     lines_jwt_verify()   signature, only then claims
+ *
+ * Each returns NGX_OK; NGX_DECLINED with jwt->reason, the token is refused;
+ * or NGX_ERROR, it could not be judged (no memory).
+ */
+
+#ifndef _LINES_AUTH_JWT_H_INCLUDED_
+#define _LINES_AUTH_JWT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "auth/jwk.h"
+
+
+#define LINES_JWT_MAX_LEN   16384
+
+/* beyond it a JSON number is no exact integer (RFC 7493) */
+#define LINES_JWT_MAX_TIME  9007199254740991.0
+
+
+/* what the caller's buffer needs for a token of len bytes */
+#define lines_jwt_room(len)  (2 * (len))
+
+
+typedef enum {
+    LINES_JWT_ACCEPTED = 0,
+    LINES_JWT_MISSING,
+    LINES_JWT_TOO_LONG,
+    LINES_JWT_MALFORMED,            /* not three parts of base64url */
+    LINES_JWT_BAD_HEADER,           /* not a JSON object */
+    LINES_JWT_BAD_TYPE,
+    LINES_JWT_BAD_CATEGORY,
+    LINES_JWT_BAD_ALGORITHM,
+    LINES_JWT_CRITICAL_HEADER,
+    LINES_JWT_NO_KID,
+    LINES_JWT_UNKNOWN_KID,
+    LINES_JWT_NO_KEYS,              /* the issuer's keys are not known */
+    LINES_JWT_BAD_SIGNATURE,
+    LINES_JWT_BAD_CLAIMS,           /* not JSON, or of a wrong type */
+    LINES_JWT_BAD_SUBJECT,
+    LINES_JWT_BAD_ISSUER,
+    LINES_JWT_BAD_PARTY,
+    LINES_JWT_EXPIRED,
+    LINES_JWT_NOT_ACTIVE_YET,
+    LINES_JWT_ISSUED_IN_FUTURE,
+    LINES_JWT_SESSION_PENDING,
+    LINES_JWT_BAD_TENANT,
+    LINES_JWT_COOKIE_REFUSED,       /* a write, and no parties set */
+    LINES_JWT_NREASONS
+} lines_jwt_reason_e;
+
+
+typedef struct {
+    ngx_str_t   issuer;          /* must equal iss */
+    ngx_str_t  *parties;         /* azp must be one of them, */
+    ngx_uint_t  nparties;        /*   unless there are none */
+    int64_t     leeway;          /* ms */
+    ngx_str_t   tenant_claim;    /* path as "o.id"; empty: o.id
+                                    when v is 2, else org_id */
+} lines_jwt_options_t;
+
+
+/* all strings but the token's parts lie in the caller's buffer */
+
+typedef struct {
+    lines_jwt_reason_e  reason;
+
+    ngx_str_t           signed_part;    /* header.payload */
+    ngx_str_t           payload;        /* encoded */
+    ngx_str_t           signature;      /* encoded */
+
+    ngx_str_t           kid;            /* empty: none, or no string */
+
+    /* believed only after lines_jwt_verify() */
+
+    ngx_str_t           sub;
+    ngx_str_t           sid;            /* empty: none */
+    ngx_str_t           azp;            /* empty: none */
+    ngx_str_t           tenant;         /* empty: no organization; else
+                                           [A-Za-z0-9_-]{1,64} */
+    int64_t             exp;            /* seconds; the token may be
+                                           believed before exp + leeway */
+
+    u_char             *buf;            /* the caller's, what is left */
+} lines_jwt_t;
+
+
+/*
+ * buf has lines_jwt_room(token->len) bytes; both live as long as jwt.
+ */
+
+ngx_int_t lines_jwt_parse(lines_jwt_t *jwt, ngx_str_t *token, u_char *buf);
+
+
+/*
+ * Sets *key.  LINES_JWT_UNKNOWN_KID is the one refusal that newer keys
+ * may cure.
+ */
+
+ngx_int_t lines_jwt_key(lines_jwt_t *jwt, lines_jwk_set_t *set,
+    lines_jwk_t **key);
+
+
+/* once for each parsed token; now is Unix time in ms */
+
+ngx_int_t lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
+    lines_jwt_options_t *options, int64_t now);
+
+
+/* a stable short word for logs and variables: "token-expired" */
+
+ngx_str_t *lines_jwt_reason(lines_jwt_reason_e reason);
+
+
+/* whether text may be a tenant's id (it becomes part of Redis keys) */
+
+ngx_uint_t lines_jwt_tenant_valid(ngx_str_t *text);
+
+
+#endif /* _LINES_AUTH_JWT_H_INCLUDED_ */

@@ -1,0 +1,184 @@
+
+/*
+ * Billing: lines_billing, and Stripe's calls on a carrier.
+ *
+ * Each call returns NGX_AGAIN, and its handler is called once, later; or
+ * NGX_ERROR (out of memory), and nothing was sent.  409 and 429 are repeated
+ * here, under the same key, with backoff, within the budget; everything else
+ * is the operation's to decide, unknown outcomes above all.  A call, its
+ * repeats and pauses included, ends within conf->timeout (default 18s), so
+ * that a lease (default 20s) that was claimed before it outlasts it.
+ *
+ * Memory.  Arguments are copied, and may die when the function returns.  The
+ * result is good until the carrier is destroyed: what is worth keeping longer
+ * goes to Redis.  No function here writes to Redis.
+ */
+
+#ifndef _LINES_BILLING_BILLING_H_INCLUDED_
+#define _LINES_BILLING_BILLING_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <jansson.h>
+
+#include "billing/stripe.h"
+#include "billing/stripe_error.h"
+#include "http/carrier.h"
+
+
+/* lines_billing_plan PLAN price=PRICE …: prices of a base plan */
+
+typedef struct {
+    ngx_str_t  price;
+    ngx_str_t  plan;
+} lines_billing_plan_t;
+
+
+struct lines_billing_conf_s {
+    ngx_str_t    uri;         /* ends with "/" */
+    ngx_str_t    key;         /* the secret */
+    ngx_str_t    deployment;
+    ngx_str_t    version;
+    ngx_msec_t   budget;      /* for 409 and 429 */
+    ngx_msec_t   timeout;     /* of a call with repeats */
+    ngx_uint_t   livemode;    /* flag: by the key's kind */
+    ngx_uint_t   plain;       /* flag: plain=loopback */
+    ngx_array_t  plans;       /* lines_billing_
+                                 plan_t */
+};
+
+
+typedef struct {
+    lines_stripe_outcome_e  outcome;
+    ngx_uint_t              status;        /* HTTP; 0: no answer */
+    lines_stripe_error_t    error;         /* unless OK */
+    time_t                  retry_after;   /* seconds; -1: none said */
+    ngx_int_t               should_retry;  /* 1, 0, -1: none said */
+    ngx_str_t               request_id;    /* Stripe's, for the log */
+    ngx_uint_t              tries;
+    ngx_msec_t              elapsed;
+
+    /* the one that was asked for, if OK; otherwise NULL */
+    lines_stripe_subscription_t  *subscription;
+    lines_stripe_invoice_t       *invoice;
+    lines_stripe_customer_t      *customer;
+    lines_stripe_credit_note_t   *credit_note;
+    ngx_str_t                     payment_method;  /* empty: none */
+    ngx_array_t                  *subscriptions;   /* of find(), newest first:
+                                                      of the type above */
+} lines_billing_result_t;
+
+
+typedef void (*lines_billing_pt)(void *data, lines_billing_result_t *result);
+
+
+/*
+ * POST /v1/subscriptions: body of lines_stripe_*_body(), key as
+ * "lines:ID:sub:ATTEMPT".  OK: subscription, with its invoice expanded for an
+ * add-on.
+ */
+
+ngx_int_t lines_billing_subscribe(lines_carrier_t *carrier, ngx_str_t *body,
+    ngx_str_t *key, lines_billing_pt handler, void *data);
+
+/* GET /v1/subscriptions/ID, latest_invoice expanded */
+ngx_int_t lines_billing_get_subscription(lines_carrier_t *carrier,
+    ngx_str_t *id, lines_billing_pt handler, void *data);
+
+/*
+ * DELETE /v1/subscriptions/ID.  OK also where it is gone or canceled already:
+ * subscription is NULL then.
+ */
+
+ngx_int_t lines_billing_cancel_subscription(lines_carrier_t *carrier,
+    ngx_str_t *id, lines_billing_pt handler, void *data);
+
+/*
+ * GET /v1/subscriptions?customer&status=all, all pages: those that are of this
+ * deployment and match what is set of tenant, line, operation and attempt.
+ * The newest come first: what was created before since (seconds, 0: all) is
+ * not read, or a customer with hundreds could never be proven to lack one.
+ * UNKNOWN: not everything could be read.
+ */
+
+ngx_int_t lines_billing_find_subscriptions(lines_carrier_t *carrier,
+    ngx_str_t *customer, lines_stripe_metadata_t *match, int64_t since,
+    lines_billing_pt handler, void *data);
+
+/*
+ * The same without a match: all of the customer's subscriptions, whoever made
+ * them (a base plan is not made by us).
+ */
+
+ngx_int_t lines_billing_list_subscriptions(lines_carrier_t *carrier,
+    ngx_str_t *customer, lines_billing_pt handler, void *data);
+
+/* GET /v1/invoices/ID */
+ngx_int_t lines_billing_get_invoice(lines_carrier_t *carrier, ngx_str_t *id,
+    lines_billing_pt handler, void *data);
+
+/*
+ * GET /v1/invoices?subscription, the newest first, all pages past the invoice
+ * after (empty: from the newest on).  OK: invoice is the first that was paid
+ * and not paid back, or that can still be paid; NULL where there is none.
+ * UNKNOWN: not everything could be read.
+ */
+
+ngx_int_t lines_billing_find_unsettled(lines_carrier_t *carrier,
+    ngx_str_t *subscription, ngx_str_t *after, lines_billing_pt handler,
+    void *data);
+
+/*
+ * POST /v1/invoices/ID/void.  key as "lines:ID:void:ATTEMPT".  REFUSED: not
+ * open any more; get it to learn whether it was paid.
+ */
+
+ngx_int_t lines_billing_void_invoice(lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_str_t *key, lines_billing_pt handler, void *data);
+
+/* GET /v1/customers/ID: customer->payment_method is empty without a default */
+ngx_int_t lines_billing_get_customer(lines_carrier_t *carrier, ngx_str_t *id,
+    lines_billing_pt handler, void *data);
+
+/* GET /v1/customers/ID/payment_methods?type=card&limit=1 */
+ngx_int_t lines_billing_get_card(lines_carrier_t *carrier, ngx_str_t *customer,
+    lines_billing_pt handler, void *data);
+
+/*
+ * POST /v1/credit_notes: body of lines_stripe_refund_body(), kept by the
+ * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
+ */
+
+ngx_int_t lines_billing_refund(lines_carrier_t *carrier, ngx_str_t *body,
+    ngx_str_t *key, lines_billing_pt handler, void *data);
+
+
+/* plan of a base price; NULL: no price of a base plan */
+ngx_str_t *lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price);
+
+/* metadata->deployment is ours */
+ngx_uint_t lines_billing_ours(lines_billing_conf_t *bcf,
+    lines_stripe_metadata_t *metadata);
+
+
+/*
+ * Directives, http level, in any order:
+ *   lines_billing [URI] key_file=PATH deployment=NAME [version=DATE.NAME]
+ *                 [budget=3s] [timeout=18s]
+ *   lines_billing_plan PLAN price=PRICE …
+ * conf is the module's main configuration.
+ */
+
+char *lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *lines_billing_plans(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* init_main_conf: whether the two directives fit */
+char *lines_billing_init_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+
+/* preconfiguration: $lines_billing_key, empty but in a billing call */
+ngx_int_t lines_billing_variables(ngx_conf_t *cf);
+
+
+#endif /* _LINES_BILLING_BILLING_H_INCLUDED_ */

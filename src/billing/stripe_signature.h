@@ -1,0 +1,86 @@
+
+/*
+ * Stripe-Signature: "t=<seconds>,v1=<hex>[,v1=<hex>…]", where each v1 is the
+ * HMAC-SHA256 of "t.body" over the raw bytes of the body.
+ */
+
+#ifndef _LINES_BILLING_STRIPE_SIGNATURE_H_INCLUDED_
+#define _LINES_BILLING_STRIPE_SIGNATURE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <openssl/evp.h>
+
+
+#define LINES_STRIPE_MAX_SECRETS  4
+#define LINES_STRIPE_MAX_HEADER   16384
+
+
+typedef enum {
+    LINES_STRIPE_ACCEPTED = 0,
+    LINES_STRIPE_NO_SIGNATURE,      /* no header, or no v1 in it */
+    LINES_STRIPE_MALFORMED,         /* no single t of plain digits */
+    LINES_STRIPE_TOO_OLD,
+    LINES_STRIPE_IN_FUTURE,
+    LINES_STRIPE_EMPTY_BODY,
+    LINES_STRIPE_MISMATCH
+} lines_stripe_reason_e;
+
+
+/*
+ * The secrets of one location, keyed once for each process; several, so that
+ * one can be rotated.  Holds a running computation, so one webhook at a time:
+ * start, update and finish within one turn of the event loop.
+ */
+
+typedef struct {
+    EVP_MAC_CTX  *macs[LINES_STRIPE_MAX_SECRETS];
+    ngx_uint_t    nmacs;
+} lines_stripe_secrets_t;
+
+
+typedef struct {
+    lines_stripe_reason_e    reason;
+    lines_stripe_secrets_t  *secrets;
+    ngx_str_t                header;
+    ngx_str_t                time;    /* digits, inside header */
+    size_t                   received;
+} lines_stripe_signature_t;
+
+
+/*
+ * NGX_OK or NGX_ERROR.  An empty secret, and more than
+ * LINES_STRIPE_MAX_SECRETS, are refused.
+ */
+
+ngx_int_t lines_stripe_secrets_create(lines_stripe_secrets_t *secrets,
+    ngx_str_t *values, ngx_uint_t n);
+void lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets);
+
+
+/*
+ * header: the value of the one Stripe-Signature header (the caller refuses a
+ * request with two), which lives until finish.  now and tolerance are seconds;
+ * a time further in the future than tolerance is refused as well.
+ * NGX_OK; NGX_DECLINED with signature->reason; NGX_ERROR where OpenSSL fails.
+ */
+
+ngx_int_t lines_stripe_signature_start(lines_stripe_signature_t *signature,
+    ngx_str_t *header, lines_stripe_secrets_t *secrets, time_t now,
+    time_t tolerance);
+
+/* the next bytes of the body as they came; NGX_OK or NGX_ERROR */
+ngx_int_t lines_stripe_signature_update(lines_stripe_signature_t *signature,
+    u_char *data, size_t len);
+
+/* NGX_OK: Stripe sent this body.  Otherwise as start. */
+ngx_int_t lines_stripe_signature_finish(lines_stripe_signature_t *signature);
+
+
+/* a stable short word for logs and metrics: "signature-mismatch" */
+
+ngx_str_t *lines_stripe_signature_reason(lines_stripe_reason_e reason);
+
+
+#endif /* _LINES_BILLING_STRIPE_SIGNATURE_H_INCLUDED_ */

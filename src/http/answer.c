@@ -1,0 +1,368 @@
+
+/*
+ * The one place that writes answers, and that ends a request with them.
+ *
+ * What a filter returns is for ngx_http_finalize_request() alone: NGX_AGAIN
+ * says that the client takes its time, and nginx then goes on writing.  It
+ * lives in ctx->rc, which nothing else reads, and never is a step's result.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/command.h"
+
+
+static ngx_int_t add_own(ngx_http_request_t *r, ngx_uint_t n,
+    ngx_str_t *value);
+
+
+static ngx_str_t  json_content_type = ngx_string("application/json");
+static ngx_str_t  no_store = ngx_string("no-store");
+
+ngx_str_t  lines_own_headers[LINES_OWN_HEADERS] = {
+    ngx_string("Cache-Control"),
+    ngx_string("X-Request-Id"),
+    ngx_string("Retry-After")
+};
+
+
+ngx_int_t
+lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *json)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        ctx->answered = 1;
+        ctx->rc = NGX_ERROR;
+        return NGX_DONE;
+    }
+
+    b->pos = json->data;
+    b->last = json->data + json->len;
+    b->memory = json->len ? 1 : 0;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return lines_answer_chain(r, ctx, status, &json_content_type, &out,
+                              json->len);
+}
+
+
+ngx_int_t
+lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *type, ngx_chain_t *out, size_t len)
+{
+    ngx_int_t  rc;
+
+    if (ctx->answered) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "lines: answered twice, with %ui", status);
+        return NGX_DONE;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines answer: %ui, %uz bytes", status, len);
+
+    ctx->answered = 1;
+    ctx->rc = NGX_ERROR;
+
+    /* who asks before it sends a body (Expect) must not send it in vain */
+
+    if (status >= NGX_HTTP_BAD_REQUEST) {
+        r->expect_tested = 1;
+    }
+
+    /* a body that nobody asked for yet; a no-op once it was read */
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        r->keepalive = 0;
+    }
+
+    r->headers_out.status = status;
+
+    /* it is done already: no precondition can undo it */
+
+    r->disable_not_modified = 1;
+
+    if (lines_answer_headers(r, ctx, type, len) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    ctx->rc = ngx_http_send_header(r);
+
+    if (ctx->rc == NGX_ERROR || ctx->rc > NGX_OK || r->header_only) {
+        return NGX_DONE;
+    }
+
+    ctx->rc = ngx_http_output_filter(r, out);
+
+    return NGX_DONE;
+}
+
+
+void
+lines_finalize(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    lines_detach_commands(ctx);
+
+    if (ctx->on_answer) {
+        ctx->on_answer(ctx->on_answer_data);
+    }
+
+    ngx_http_finalize_request(r, rc == NGX_DONE ? ctx->rc : rc);
+}
+
+
+ngx_int_t
+lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
+    size_t len)
+{
+    u_char  *p;
+
+    r->headers_out.content_length_n = len;
+    r->headers_out.content_type = *type;
+    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    p = ngx_strlchr(type->data, type->data + type->len, ';');
+
+    if (p) {
+
+        /* "gzip_types" and the like name types without their parameters */
+
+        r->headers_out.content_type_len = p - type->data;
+        ngx_str_set(&r->headers_out.charset, "utf-8");
+    }
+
+    if (add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return add_own(r, LINES_X_REQUEST_ID, &ctx->request_id);
+}
+
+
+ngx_int_t
+lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    const char *fmt, ...)
+{
+    size_t      len;
+    u_char     *p;
+    va_list     args;
+    ngx_str_t   json;
+
+    /* long texts come as %V: the room they take is known only afterwards */
+
+    for (len = 512; /* void */ ; len *= 2) {
+
+        json.data = ngx_pnalloc(r->pool, len);
+        if (json.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        va_start(args, fmt);
+        p = ngx_vslprintf(json.data, json.data + len, fmt, args);
+        va_end(args);
+
+        if (p < json.data + len) {
+            json.len = p - json.data;
+            return lines_answer(r, ctx, status, &json);
+        }
+
+        (void) ngx_pfree(r->pool, json.data);
+    }
+}
+
+
+ngx_int_t
+lines_answer_array(ngx_http_request_t *r, lines_ctx_t *ctx, const char *prefix,
+    ngx_array_t *items, const char *suffix)
+{
+    size_t       len;
+    u_char      *p;
+    ngx_str_t    json, *item;
+    ngx_uint_t   i;
+
+    item = items->elts;
+    len = ngx_strlen(prefix) + ngx_strlen(suffix) + sizeof("[]") - 1;
+
+    for (i = 0; i < items->nelts; i++) {
+        len += item[i].len + 1;
+    }
+
+    json.data = ngx_pnalloc(r->pool, len);
+    if (json.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(json.data, prefix, ngx_strlen(prefix));
+    *p++ = '[';
+
+    for (i = 0; i < items->nelts; i++) {
+        if (i) {
+            *p++ = ',';
+        }
+
+        p = ngx_cpymem(p, item[i].data, item[i].len);
+    }
+
+    *p++ = ']';
+    p = ngx_cpymem(p, suffix, ngx_strlen(suffix));
+
+    json.len = p - json.data;
+
+    return lines_answer(r, ctx, NGX_HTTP_OK, &json);
+}
+
+
+ngx_int_t
+lines_error(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    const char *error, const char *message)
+{
+    ngx_str_t  json;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines error: %ui %s", status, message);
+
+    if (ctx->api->error(r->pool, error, message, &json) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, status, &json);
+}
+
+
+ngx_int_t
+lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t retry_after)
+{
+    if (lines_retry_after(r, retry_after) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
+                       "Service temporarily unavailable");
+}
+
+
+ngx_int_t
+lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *challenge)
+{
+    if (challenge && lines_ask(r, challenge) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL, "Unauthorized");
+}
+
+
+ngx_int_t
+lines_ask(ngx_http_request_t *r, const char *challenge)
+{
+    ngx_table_elt_t  *h;
+
+    h = r->headers_out.www_authenticate;
+
+    if (h && h->hash) {
+        return NGX_OK;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    h->hash = 1;
+    ngx_str_set(&h->key, "WWW-Authenticate");
+    h->value.data = (u_char *) challenge;
+    h->value.len = ngx_strlen(challenge);
+
+    /* satisfy any takes it back */
+    r->headers_out.www_authenticate = h;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_add_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* where headers of one name are linked, this one ends its list */
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
+                - value.data;
+
+    return add_own(r, LINES_RETRY_AFTER, &value);
+}
+
+
+static ngx_int_t
+add_own(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
+{
+    return lines_add_header(r, (char *) lines_own_headers[n].data, value);
+}
+
+
+ngx_str_t
+lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
+{
+    u_char     *p;
+    size_t      escape;
+    ngx_str_t   json;
+
+    escape = ngx_escape_json(NULL, value->data, value->len);
+
+    json.len = value->len + escape + 2;
+    json.data = ngx_pnalloc(pool, json.len);
+
+    if (json.data == NULL) {
+        ngx_str_null(&json);
+        return json;
+    }
+
+    p = json.data;
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, value->data, value->len);
+    *p = '"';
+
+    return json;
+}

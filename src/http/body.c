@@ -1,0 +1,610 @@
+
+/*
+ * Bodies.  They are read unbuffered, so that a limit of ours holds for chunked
+ * bodies too, answers come in the location's dialect, and nothing is ever
+ * written to a temporary file.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/request.h"
+
+
+#define LINES_JSON_DEPTH  32
+
+
+typedef struct {
+    ngx_str_t      bytes;
+    size_t         size;
+    size_t         limit;
+    lines_body_pt  done;
+    unsigned       started:1;
+    unsigned       parked:1;
+} lines_body_t;
+
+
+static ngx_int_t read_json_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t optional);
+static ngx_int_t parse_json(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *bytes);
+static ngx_int_t parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *bytes);
+static ngx_uint_t too_deep(ngx_str_t *bytes);
+static ngx_int_t check_type(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t encoded(ngx_http_request_t *r);
+static ngx_uint_t is_identity(ngx_str_t *value);
+static ngx_int_t unreadable(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
+static void body_started(ngx_http_request_t *r);
+static void body_event(ngx_http_request_t *r);
+static ngx_int_t continue_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_body_t *body);
+static ngx_int_t append_body(ngx_http_request_t *r, lines_body_t *body);
+static ngx_int_t too_large(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void body_cleanup(void *data);
+
+
+ngx_int_t
+lines_read_json(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return read_json_body(r, ctx, 0);
+}
+
+
+ngx_int_t
+lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return read_json_body(r, ctx, 1);
+}
+
+
+static ngx_int_t
+read_json_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t optional)
+{
+    ngx_int_t  rc;
+
+    if (optional
+        && r->headers_in.content_length_n <= 0
+        && !r->headers_in.chunked)
+    {
+        return lines_discard_body(r, ctx);
+    }
+
+    /* that a body is blank, or in no chunks, shows when it was read */
+
+    if (!optional) {
+        rc = check_type(r, ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return lines_read_body(r, ctx, ctx->api->body_limit,
+                           optional ? parse_optional_json : parse_json);
+}
+
+
+/*
+ * Content-Type of a JSON body.  A missing one is refused as well: a browser's
+ * form can be made to send a body without one.
+ */
+
+static ngx_int_t
+check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_str_t         identity = ngx_string("identity");
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  json = ngx_string("application/json");
+
+    if (encoded(r)) {
+        if (lines_add_header(r, "Accept-Encoding", &identity) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                           "Content-Encoding is not supported: send "
+                           "the body uncompressed");
+    }
+
+    h = r->headers_in.content_type;
+
+    if (h
+        && h->value.len >= json.len
+        && ngx_strncasecmp(h->value.data, json.data, json.len) == 0)
+    {
+        p = h->value.data + json.len;
+        len = h->value.len - json.len;
+
+        while (len && (*p == ' ' || *p == '\t')) {
+            p++;
+            len--;
+        }
+
+        if (len == 0 || *p == ';') {
+            return NGX_OK;
+        }
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                       "Content-Type must be application/json");
+}
+
+
+/* there may be several headers, and each may be a list */
+
+static ngx_uint_t
+encoded(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static const ngx_str_t  name = ngx_string("content-encoding");
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash
+                && h[i].key.len == name.len
+                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0
+                && !is_identity(&h[i].value))
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_uint_t
+is_identity(ngx_str_t *value)
+{
+    size_t   len;
+    u_char  *p, *last, *token;
+
+    static const ngx_str_t  identity = ngx_string("identity");
+
+    p = value->data;
+    last = p + value->len;
+
+    while (p < last) {
+
+        if (*p == ',' || *p == ' ' || *p == '\t') {
+            p++;
+            continue;
+        }
+
+        token = p;
+
+        while (p < last && *p != ',' && *p != ' ' && *p != '\t') {
+            p++;
+        }
+
+        len = p - token;
+
+        if (len != identity.len
+            || ngx_strncasecmp(token, identity.data, len) != 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_int_t
+parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+{
+    size_t     i;
+    ngx_int_t  rc;
+
+    for (i = 0; i < bytes->len; i++) {
+        switch (bytes->data[i]) {
+        case ' ':
+        case '\t':
+        case CR:
+        case LF:
+            continue;
+        default:
+            rc = check_type(r, ctx);
+
+            return rc == NGX_OK ? parse_json(r, ctx, bytes) : rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
+{
+    json_t              *body;
+    json_error_t         error;
+    ngx_pool_cleanup_t  *cln;
+
+    if (too_deep(bytes)) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "Request body is nested too deeply");
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    body = json_loadb((char *) bytes->data, bytes->len, JSON_REJECT_DUPLICATES,
+                      &error);
+
+    if (body == NULL) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines body: %s at %d", error.text, error.position);
+
+        if (json_error_code(&error) == json_error_null_character
+            || json_error_code(&error) == json_error_null_byte_in_key)
+        {
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               "Request body must not have the "
+                               "control character U+0000");
+        }
+
+        if (json_error_code(&error) == json_error_duplicate_key) {
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               "Request body has a duplicate member");
+        }
+
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "Request body is not valid JSON");
+    }
+
+    cln->handler = body_cleanup;
+    cln->data = body;
+
+    if (!json_is_object(body)) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "Request body must be a JSON object");
+    }
+
+    ctx->body = body;
+
+    return NGX_OK;
+}
+
+
+/*
+ * jansson's own bound (2048) is compiled in, and its parser is recursive;
+ * brackets within strings do not count
+ */
+
+static ngx_uint_t
+too_deep(ngx_str_t *bytes)
+{
+    u_char      *p, *last;
+    ngx_uint_t   depth, string;
+
+    depth = 0;
+    string = 0;
+    last = bytes->data + bytes->len;
+
+    for (p = bytes->data; p < last; p++) {
+
+        if (string) {
+            if (*p == '\\') {
+                p++;
+
+            } else if (*p == '"') {
+                string = 0;
+            }
+
+            continue;
+        }
+
+        switch (*p) {
+
+        case '"':
+            string = 1;
+            break;
+
+        case '{':
+        case '[':
+            if (++depth > LINES_JSON_DEPTH) {
+                return 1;
+            }
+            break;
+
+        case '}':
+        case ']':
+            if (depth) {
+                depth--;
+            }
+            break;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+body_cleanup(void *data)
+{
+    json_decref(data);
+}
+
+
+ngx_int_t
+lines_discard_body(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        r->keepalive = 0;
+        return unreadable(r, ctx, rc);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, size_t limit,
+    lines_body_pt done)
+{
+    ngx_int_t      rc;
+    lines_body_t  *body;
+
+    if (r->headers_in.content_length_n > (off_t) limit) {
+        return too_large(r, ctx);
+    }
+
+    body = ngx_pcalloc(r->pool, sizeof(lines_body_t));
+    if (body == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* an empty body is a string, too */
+    body->bytes.data = (u_char *) "";
+    body->limit = limit;
+    body->done = done;
+    ctx->reading = body;
+
+    r->request_body_no_buffering = 1;
+    r->request_body_in_file_only = 0;
+
+    rc = ngx_http_read_client_request_body(r, body_started);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ctx->reading = NULL;
+        return unreadable(r, ctx, rc);
+    }
+
+    /* parking is counted once, by whoever runs the steps */
+    r->main->count--;
+
+    /*
+     * HTTP/2: where all of it came before it was asked for, nginx falls back
+     * to buffering and is not done yet
+     */
+
+    if (!body->started) {
+        body->parked = 1;
+        return NGX_AGAIN;
+    }
+
+    return continue_body(r, ctx, body);
+}
+
+
+/*
+ * Called from within ngx_http_read_client_request_body(), where there is
+ * nothing to do yet, or later
+ */
+
+static void
+body_started(ngx_http_request_t *r)
+{
+    ngx_int_t      rc;
+    lines_ctx_t   *ctx;
+    lines_body_t  *body;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines body: started");
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (ctx == NULL || ctx->reading == NULL) {
+        return;
+    }
+
+    body = ctx->reading;
+    body->started = 1;
+
+    if (body->parked) {
+        body->parked = 0;
+
+        rc = continue_body(r, ctx, body);
+
+        lines_resume(r, ctx, rc);
+    }
+}
+
+
+static void
+body_event(ngx_http_request_t *r)
+{
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (ctx == NULL || ctx->reading == NULL) {
+        return;
+    }
+
+    rc = continue_body(r, ctx, ctx->reading);
+
+    lines_resume(r, ctx, rc);
+}
+
+
+static ngx_int_t
+continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
+{
+    ngx_int_t  rc;
+
+    for ( ;; ) {
+
+        rc = append_body(r, body);
+
+        if (rc == NGX_DECLINED) {
+            ctx->reading = NULL;
+            return too_large(r, ctx);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        if (!r->reading_body) {
+            break;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            ctx->reading = NULL;
+            return unreadable(r, ctx, rc);
+        }
+
+        if (r->request_body->bufs == NULL && r->reading_body) {
+            r->read_event_handler = body_event;
+            return NGX_AGAIN;
+        }
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    ctx->reading = NULL;
+
+    return body->done(r, ctx, &body->bytes);
+}
+
+
+/*
+ * Copies what has come and hands the buffers back, unless others read the body
+ * as well, as with "mirror"; NGX_DECLINED: too much
+ */
+
+static ngx_int_t
+append_body(ngx_http_request_t *r, lines_body_t *body)
+{
+    size_t        size, need;
+    u_char       *p;
+    ssize_t       n;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    if (r->request_body == NULL) {
+        return NGX_OK;
+    }
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (!ngx_buf_in_memory(b) && !b->in_file) {
+            continue;
+        }
+
+        n = (ssize_t) ngx_buf_size(b);
+
+        if (n > (ssize_t) body->limit) {
+            return NGX_DECLINED;
+        }
+
+        need = body->bytes.len + n;
+
+        if (need > body->limit) {
+            return NGX_DECLINED;
+        }
+
+        if (need > body->size) {
+            size = ngx_max(need, 2 * body->size);
+            size = ngx_max(size, 1024);
+
+            p = ngx_pnalloc(r->pool, size);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            if (body->bytes.len) {
+                ngx_memcpy(p, body->bytes.data, body->bytes.len);
+                (void) ngx_pfree(r->pool, body->bytes.data);
+            }
+
+            body->bytes.data = p;
+            body->size = size;
+        }
+
+        p = body->bytes.data + body->bytes.len;
+
+        if (ngx_buf_in_memory(b)) {
+            ngx_memcpy(p, b->pos, n);
+
+            if (r->request_body_no_buffering) {
+                b->pos = b->last;
+            }
+
+        } else if (ngx_read_file(b->file, p, n, b->file_pos) != n) {
+
+            /*
+             * HTTP/2: what came before it was asked for, with no length said,
+             * nginx keeps in a file
+             */
+
+            return NGX_ERROR;
+        }
+
+        body->bytes.len = need;
+    }
+
+    if (r->request_body_no_buffering) {
+        r->request_body->bufs = NULL;
+    }
+
+    return NGX_OK;
+}
+
+
+/* rc is what nginx would answer: client_max_body_size may be below ours */
+
+static ngx_int_t
+unreadable(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return too_large(r, ctx);
+    }
+
+    return lines_error(r, ctx, rc, NULL,
+                       rc == NGX_HTTP_REQUEST_TIME_OUT
+                       ? "Request body did not come in time"
+                       : "Request body could not be read");
+}
+
+
+static ngx_int_t
+too_large(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_error(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
+                       "Request body is too large");
+}

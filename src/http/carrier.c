@@ -1,0 +1,620 @@
+
+/*
+ * See the header for who owns what.  The order of things here was found by
+ * trial: nginx's core must never find anything of a client in this request,
+ * nor a way to free it.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "http/call.h"
+#include "http/carrier.h"
+#include "http/guard.h"
+
+
+static ngx_connection_t *carrier_connect(lines_carrier_t *carrier);
+static ngx_int_t carrier_request(lines_carrier_t *carrier);
+static ngx_int_t carrier_post(ngx_http_request_t *sr, void *data,
+    ngx_int_t rc);
+static void carrier_next(ngx_event_t *ev);
+static void carrier_timer(ngx_event_t *ev);
+static ngx_uint_t carrier_abort(lines_carrier_t *carrier);
+static void carrier_free(lines_carrier_t *carrier);
+static void carrier_drop(lines_carrier_t *carrier);
+static void carrier_stray(ngx_event_t *ev);
+static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
+
+
+lines_carrier_t *
+lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
+{
+    ngx_pool_t       *pool;
+    lines_carrier_t  *carrier;
+
+    if (lmcf->carrier_ctx == NULL) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: no server has the internal locations");
+        return NULL;
+    }
+
+    /* the pool outlives whoever asks: it must not log to their connection */
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    carrier = ngx_pcalloc(pool, sizeof(lines_carrier_t));
+    if (carrier == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    carrier->pool = pool;
+    carrier->lmcf = lmcf;
+
+    carrier->id.data = ngx_pstrdup(pool, id);
+    if (carrier->id.data == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    carrier->id.len = id->len;
+
+    carrier->own_log = *ngx_cycle->log;
+    carrier->own_log.handler = carrier_log;
+    carrier->own_log.data = &carrier->log_ctx;
+    carrier->own_log.action = NULL;
+    carrier->log = &carrier->own_log;
+
+    carrier->next.handler = carrier_next;
+    carrier->next.data = carrier;
+    carrier->next.log = carrier->log;
+
+    carrier->timer.handler = carrier_timer;
+    carrier->timer.data = carrier;
+    carrier->timer.log = carrier->log;
+
+    carrier->connection = carrier_connect(carrier);
+    if (carrier->connection == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    if (carrier_request(carrier) != NGX_OK) {
+
+        if (carrier->request) {
+            carrier_free(carrier);
+            return NULL;
+        }
+
+        carrier_drop(carrier);
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: create %p", carrier);
+
+    return carrier;
+}
+
+
+static ngx_connection_t *
+carrier_connect(lines_carrier_t *carrier)
+{
+    ngx_connection_t         *c;
+    static const ngx_str_t    address = ngx_string("127.0.0.1");
+
+    c = ngx_get_connection(0, carrier->log);
+    if (c == NULL) {
+        return NULL;
+    }
+
+    c->fd = (ngx_socket_t) -1;
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    carrier->own_log.connection = c->number;
+
+    c->log = carrier->log;
+    c->read->log = carrier->log;
+    c->write->log = carrier->log;
+
+    c->read->handler = carrier_stray;
+    c->write->handler = carrier_stray;
+
+    /* else nginx adds the descriptor that there is none of to epoll */
+
+    c->read->active = 1;
+    c->write->active = 1;
+    c->write->ready = 1;
+
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+
+    carrier->sockaddr.sin_family = AF_INET;
+    carrier->sockaddr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    c->sockaddr = (struct sockaddr *) &carrier->sockaddr;
+    c->socklen = sizeof(struct sockaddr_in);
+    c->addr_text = address;
+    c->local_sockaddr = (struct sockaddr *) &carrier->sockaddr;
+    c->local_socklen = sizeof(struct sockaddr_in);
+
+    carrier->log_ctx.connection = c;
+
+    return c;
+}
+
+
+static ngx_int_t
+carrier_request(lines_carrier_t *carrier)
+{
+    ngx_connection_t        *c;
+    ngx_http_request_t      *r;
+    static const ngx_str_t   uri = ngx_string("/");
+    static const ngx_str_t   line = ngx_string("GET / HTTP/1.1");
+    static const ngx_str_t   protocol = ngx_string("HTTP/1.1");
+
+    c = carrier->connection;
+
+    carrier->hc.conf_ctx = carrier->lmcf->carrier_ctx;
+    c->data = &carrier->hc;
+
+    r = ngx_http_create_request(c);
+    if (r == NULL) {
+        return NGX_ERROR;
+    }
+
+    carrier->request = r;
+
+    c->data = r;
+    c->pool = r->pool;
+
+    /* core can neither terminate nor free it */
+    r->blocked = 1;
+
+    r->method = NGX_HTTP_GET;
+    r->method_name = ngx_http_core_get_method;
+    r->http_version = NGX_HTTP_VERSION_11;
+    r->http_protocol = protocol;
+    r->uri = uri;
+    r->unparsed_uri = uri;
+    r->request_line = line;
+
+    r->read_event_handler = ngx_http_request_empty_handler;
+    r->write_event_handler = ngx_http_request_empty_handler;
+    r->http_state = NGX_HTTP_PROCESS_REQUEST_STATE;
+
+    /* as if limit_req and limit_conn had let it pass: they are for clients,
+       and a delay would wait for an event of this connection */
+
+    r->limit_req_status = 1;
+    r->limit_conn_status = 1;
+
+    return ngx_list_init(&r->headers_in.headers, r->pool, 4,
+                         sizeof(ngx_table_elt_t));
+}
+
+
+ngx_int_t
+lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
+    lines_call_pt handler, void *data)
+{
+    ngx_str_t                    uri, args;
+    ngx_http_request_t          *r, *sr;
+    ngx_http_post_subrequest_t  *ps;
+
+    if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a call on a busy carrier");
+        return NGX_ERROR;
+    }
+
+    carrier->location = lines_guard_location(carrier->lmcf, &call->uri);
+
+#if (LINES_FAILPOINTS)
+
+    /* lines_billing_debug calls what it likes, by the rules of the first */
+
+    if (carrier->location == NULL && carrier->lmcf->locations) {
+        carrier->location = carrier->lmcf->locations->elts;
+    }
+
+#endif
+
+    if (carrier->location == NULL) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a call to \"%V\", which no directive names",
+                      &call->uri);
+        return NGX_ERROR;
+    }
+
+    carrier->entered = 0;
+    carrier->passed = 0;
+
+    r = carrier->request;
+
+    ps = ngx_palloc(r->pool, sizeof(ngx_http_post_subrequest_t));
+    if (ps == NULL) {
+        return NGX_ERROR;
+    }
+
+    ps->handler = carrier_post;
+    ps->data = carrier;
+
+    uri.len = call->uri.len;
+    uri.data = ngx_pstrdup(r->pool, &call->uri);
+    args.len = call->args.len;
+    args.data = ngx_pnalloc(r->pool, call->args.len + 1);
+
+    if (uri.data == NULL || args.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (args.len) {
+        ngx_memcpy(args.data, call->args.data, args.len);
+    }
+
+    if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
+                 NGX_HTTP_SUBREQUEST_IN_MEMORY |NGX_HTTP_SUBREQUEST_BACKGROUND)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the subrequest is posted only: it runs below */
+
+    if (lines_call_edit(sr, call, &carrier->id) != NGX_OK) {
+        r->posted_requests = NULL;
+        r->count--;
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&carrier->result, sizeof(lines_result_t));
+
+    carrier->subrequest = sr;
+    carrier->handler = handler;
+    carrier->data = data;
+    carrier->start = ngx_current_msec;
+    carrier->calling = 1;
+
+    if (call->timeout) {
+        ngx_add_timer(&carrier->timer, call->timeout);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: %V \"%V\", %uz bytes", &sr->method_name,
+                   &uri, call->body.len);
+
+    ngx_http_run_posted_requests(carrier->connection);
+
+    return NGX_AGAIN;
+}
+
+
+/* nginx may call it more than once, unless it returns NGX_OK */
+
+static ngx_int_t
+carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
+{
+    lines_carrier_t  *carrier = data;
+
+    lines_result_t  *result;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: end rc:%i status:%ui", rc,
+                   sr->headers_out.status);
+
+    if (carrier->subrequest != sr) {
+        return NGX_OK;
+    }
+
+    carrier->subrequest = NULL;
+
+    /* only what comes of the request that the guard let go is an answer: no
+       file, and nothing that a redirect put in its place */
+
+    if (rc == NGX_OK
+        && (!carrier->passed || sr->uri_changes != carrier->uri_changes))
+    {
+        rc = NGX_ERROR;
+    }
+
+    result = &carrier->result;
+    result->elapsed = ngx_current_msec - carrier->start;
+
+    lines_call_result(sr, rc, result);
+
+    if (result->transport != LINES_COMPLETE) {
+        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                      "lines: call to \"%V\" %s (%i, %ui)", &sr->uri,
+                      result->transport == LINES_UNSENT
+                      ? "was not sent"
+                      : "has no whole answer", rc, sr->headers_out.status);
+    }
+
+    /* what an error leaves in the connection would reach the next call, or
+       leave a timer behind */
+
+    sr->connection->error = 0;
+    sr->buffered = 0;
+
+    if (carrier->timer.timer_set) {
+        ngx_del_timer(&carrier->timer);
+    }
+
+    if (!carrier->next.posted) {
+        ngx_post_event(&carrier->next, &ngx_posted_events);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
+    lines_wait_pt handler, void *data)
+{
+    if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: a wait on a busy carrier");
+        return;
+    }
+
+    carrier->wait = handler;
+    carrier->data = data;
+
+    ngx_add_timer(&carrier->timer, delay);
+}
+
+
+static void
+carrier_next(ngx_event_t *ev)
+{
+    lines_carrier_t  *carrier = ev->data;
+
+    u_char        *body;
+    lines_call_pt  handler;
+
+    if (carrier->destroyed) {
+
+        if (carrier->subrequest) {
+            /* a call that cannot be aborted: its end comes here again */
+            return;
+        }
+
+        carrier_free(carrier);
+        return;
+    }
+
+    handler = carrier->handler;
+
+    carrier->handler = NULL;
+    carrier->calling = 0;
+
+    body = carrier->result.body.data;
+
+    handler(carrier->data, &carrier->result);
+
+    /* a long operation would gather all of its answers; the carrier itself
+       goes with an event, and is still there */
+
+    if (body) {
+        (void) ngx_pfree(carrier->request->pool, body);
+    }
+}
+
+
+static void
+carrier_timer(ngx_event_t *ev)
+{
+    lines_carrier_t  *carrier = ev->data;
+
+    lines_wait_pt  wait;
+
+    if (!carrier->calling) {
+        wait = carrier->wait;
+        carrier->wait = NULL;
+
+        wait(carrier->data);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                  "lines: call timed out after %M ms",
+                  ngx_current_msec - carrier->start);
+
+    if (!carrier_abort(carrier)) {
+        /* no upstream to close: the location answers in the end, or not */
+        return;
+    }
+
+    if (!carrier->next.posted) {
+        ngx_post_event(&carrier->next, &ngx_posted_events);
+    }
+}
+
+
+/*
+ * What ngx_http_terminate_request() does to subrequests: the upstream's own
+ * cleanup closes its connection and gives up the subrequest's reference.
+ */
+
+static ngx_uint_t
+carrier_abort(lines_carrier_t *carrier)
+{
+    ngx_http_request_t   *sr;
+    ngx_http_upstream_t  *u;
+    ngx_http_cleanup_pt   cleanup;
+    lines_result_t       *result;
+
+    sr = carrier->subrequest;
+
+    if (sr == NULL) {
+        return 1;
+    }
+
+    u = sr->upstream;
+
+    if (u == NULL || u->cleanup == NULL || *u->cleanup == NULL) {
+        return 0;
+    }
+
+    result = &carrier->result;
+
+    result->transport = u->request_sent ? LINES_UNKNOWN : LINES_UNSENT;
+    result->retry_after = -1;
+    result->should_retry = -1;
+    result->elapsed = ngx_current_msec - carrier->start;
+
+    carrier->subrequest = NULL;
+
+    cleanup = *u->cleanup;
+    cleanup(sr);
+
+    sr->connection->error = 0;
+    sr->buffered = 0;
+
+    return 1;
+}
+
+
+void
+lines_carrier_destroy(lines_carrier_t *carrier)
+{
+    if (carrier->destroyed) {
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: carrier is destroyed twice");
+        return;
+    }
+
+    carrier->destroyed = 1;
+
+    if (carrier->timer.timer_set) {
+        ngx_del_timer(&carrier->timer);
+    }
+
+    (void) carrier_abort(carrier);
+
+    if (!carrier->next.posted) {
+        ngx_post_event(&carrier->next, &ngx_posted_events);
+    }
+}
+
+
+static void
+carrier_free(lines_carrier_t *carrier)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    c = carrier->connection;
+    r = carrier->request;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier: free %p", carrier);
+
+    if (r->count != 1
+        || r->posted_requests
+        || carrier->timer.timer_set
+        || c->read->timer_set
+        || c->write->timer_set
+        || c->read->posted
+        || c->write->posted)
+    {
+        /* freeing what is still referred to would be worse than a leak */
+
+        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                      "lines: carrier is not idle: count:%d "
+                      "timers:%d,%d posted:%d,%d", r->count,
+                      c->read->timer_set, c->write->timer_set, c->read->posted,
+                      c->write->posted);
+        return;
+    }
+
+    r->logged = 1;
+    r->blocked = 0;
+
+    ngx_http_free_request(r, 0);
+
+    carrier_drop(carrier);
+
+    ngx_destroy_pool(carrier->pool);
+}
+
+
+/* the connection's slot */
+
+static void
+carrier_drop(lines_carrier_t *carrier)
+{
+    ngx_connection_t  *c;
+
+    c = carrier->connection;
+
+    c->destroyed = 1;
+    c->pool = NULL;
+    c->data = NULL;
+
+    c->read->active = 0;
+    c->write->active = 0;
+    c->read->closed = 1;
+    c->write->closed = 1;
+
+    /* as ngx_get_connection() was told: methods that keep a table of
+       descriptors look themselves up in it */
+
+    c->fd = 0;
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
+}
+
+
+lines_carrier_t *
+lines_carrier_find(ngx_http_request_t *r)
+{
+    return lines_carrier_of(r->main->connection->log);
+}
+
+
+lines_carrier_t *
+lines_carrier_of(ngx_log_t *log)
+{
+    if (log->handler != carrier_log) {
+        return NULL;
+    }
+
+    return (lines_carrier_t *) ((u_char *) log->data
+                                - offsetof(lines_carrier_t, log_ctx));
+}
+
+
+static void
+carrier_stray(ngx_event_t *ev)
+{
+    ngx_log_error(NGX_LOG_ALERT, ev->log, 0,
+                  "lines: an event on a carrier's connection");
+}
+
+
+static u_char *
+carrier_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char           *p;
+    lines_carrier_t  *carrier;
+
+    carrier = (lines_carrier_t *) ((u_char *) log->data
+                                   - offsetof(lines_carrier_t, log_ctx));
+
+    p = buf;
+
+    if (log->action) {
+        p = ngx_snprintf(buf, len, " while %s", log->action);
+        len -= p - buf;
+    }
+
+    return ngx_snprintf(p, len, ", operation: \"%V\"", &carrier->id);
+}

@@ -1,0 +1,199 @@
+
+/*
+ * The carrier: a request of nobody's, on which the module makes its own calls
+ * to internal locations.  A client's request may be reset or shut down at any
+ * moment and would take its subrequests with it; nothing can take a carrier
+ * away but the end of the process.
+ *
+ * Life and memory.  create() gives a carrier and everything in it; the owner
+ * makes calls and waits one after another, and calls destroy() once.
+ * carrier->pool is the owner's to use: whatever belongs to the operation may
+ * live there, it goes last of all.  Cleanups of that pool run at the very end.
+ * Handlers are called from nginx's posted events or from a timer, never from
+ * within the function that was given them and never with a request of nginx's
+ * on the stack: a handler may start the next call, resume or finalize other
+ * requests (with ngx_http_run_posted_requests() of theirs), and destroy the
+ * carrier.
+ *
+ * A gracefully exiting worker waits for its carriers: there is always a timer
+ * of the upstream's, of Redis' or of wait() pending.
+ */
+
+#ifndef _LINES_HTTP_CARRIER_H_INCLUDED_
+#define _LINES_HTTP_CARRIER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/conf.h"
+
+
+typedef struct lines_carrier_s   lines_carrier_t;
+typedef struct lines_location_s  lines_location_t;
+
+
+/* what became of a call */
+
+typedef enum {
+    LINES_COMPLETE = 0,   /* an answer, whole; any status */
+    LINES_UNKNOWN,        /* sent, at least in part: it may have had
+                             its effect */
+    LINES_UNSENT          /* surely not a byte was sent */
+} lines_transport_e;
+
+
+typedef struct {
+    lines_transport_e  transport;
+    ngx_uint_t         status;        /* 0 unless complete */
+    ngx_str_t          body;          /* empty unless complete;
+                                         until the handler returns */
+    time_t             retry_after;   /* seconds; -1: none */
+    ngx_int_t          should_retry;  /* Stripe-Should-Retry: 1, 0;
+                                         -1: none */
+    ngx_str_t          request_id;    /* the other side's Request-Id;
+                                         until the handler returns */
+    ngx_msec_t         elapsed;
+} lines_result_t;
+
+
+typedef struct {
+    ngx_str_t  name;
+    ngx_str_t  value;
+} lines_call_header_t;
+
+
+/* copied where it must be: all of it may die when the call has begun */
+
+typedef struct {
+    ngx_uint_t            method;     /* NGX_HTTP_GET, _POST, … */
+    ngx_str_t             uri;        /* of the internal location */
+    ngx_str_t             args;       /* escaped; may be empty */
+    lines_call_header_t  *headers;    /* beside X-Request-Id and
+                                         Content-Length */
+    ngx_uint_t            nheaders;
+    ngx_str_t             body;
+    ngx_msec_t            timeout;    /* of the whole call; 0: only
+                                         those of the location */
+} lines_call_t;
+
+
+/* result is the carrier's, and good until the handler returns */
+typedef void (*lines_call_pt)(void *data, lines_result_t *result);
+
+typedef void (*lines_wait_pt)(void *data);
+
+
+struct lines_carrier_s {
+    ngx_pool_t             *pool;        /* the owner's */
+    ngx_log_t              *log;         /* error lines carry the id */
+    ngx_str_t               id;          /* sent as X-Request-Id */
+
+    /* everything below is the carrier's own */
+    lines_main_conf_t      *lmcf;
+    ngx_http_request_t     *request;
+    ngx_http_request_t     *subrequest;  /* of the running call */
+    ngx_connection_t       *connection;
+    ngx_http_connection_t   hc;
+    ngx_http_log_ctx_t      log_ctx;
+    ngx_log_t               own_log;
+    struct sockaddr_in      sockaddr;
+
+    ngx_event_t             next;        /* posted: result or end */
+    ngx_event_t             timer;       /* timeout of a call, wait */
+
+    lines_call_pt           handler;
+    lines_wait_pt           wait;
+    void                   *data;
+    lines_result_t          result;
+    ngx_msec_t              start;
+
+    /* the guard's */
+    lines_location_t       *location;
+    ngx_event_get_peer_pt   get;         /* of the balancer */
+    ngx_event_free_peer_pt  free;
+    ngx_uint_t              uri_changes;  /* left, as it was let go */
+
+    unsigned                billing:1;   /* $lines_billing_key shows */
+    unsigned                entered:1;   /* the guard has seen it */
+    unsigned                passed:1;    /* the guard let it go */
+    unsigned                calling:1;
+    unsigned                destroyed:1;
+};
+
+
+/*
+ * A carrier in lmcf->carrier_ctx; id (an operation's, or a word such as
+ * "jwks") is copied.  NULL, with a line in the log: out of memory or of
+ * connections, or no carrier_ctx.  Nothing has happened then: 503.
+ */
+
+lines_carrier_t *lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id,
+    ngx_log_t *log);
+
+/*
+ * One call at a time.  NGX_AGAIN: handler will be called, once.  NGX_ERROR:
+ * it will not, and nothing was sent.
+ */
+
+ngx_int_t lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
+    lines_call_pt handler, void *data);
+
+/* calls handler after a while; not while a call runs */
+void lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
+    lines_wait_pt handler, void *data);
+
+/*
+ * From anywhere, once; also while a call or a wait is under way, whose handler
+ * is not called then.  The carrier and its pool are gone soon after: the
+ * caller must not touch them again.
+ */
+
+void lines_carrier_destroy(lines_carrier_t *carrier);
+
+/* the carrier whose (sub)request this is, or NULL for a client's */
+lines_carrier_t *lines_carrier_find(ngx_http_request_t *r);
+
+/* the same by a connection's log */
+lines_carrier_t *lines_carrier_of(ngx_log_t *log);
+
+
+/*
+ * The locations.  A directive that names an internal location says so with
+ * require(); check() (at postconfiguration) then finds the server block that
+ * has all of them, saves it as lmcf->carrier_ctx and looks whether the
+ * locations are sound.  Messages name the directive, its file and line.
+ */
+
+typedef enum {
+    LINES_LOCATION_BILLING = 0,   /* answers of 64k */
+    LINES_LOCATION_JWKS,          /* 256k; retries elsewhere are fine */
+    LINES_LOCATION_PROVISIONER,   /* as billing: told once */
+    LINES_LOCATION_PROBE
+} lines_location_e;
+
+
+/*
+ * name: the directive's; uri: checked to begin with "/"; plain, a flag: calls
+ * may go without TLS to loopback addresses and sockets.
+ */
+
+char *lines_carrier_require(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_location_e kind, ngx_str_t *name, ngx_str_t *uri, ngx_uint_t plain);
+
+/* flag: this parameter of a directive is plain=loopback */
+#define lines_carrier_is_plain(value)                \
+    ((value)->len == sizeof("plain=loopback") - 1    \
+     && ngx_strncmp((value)->data, "plain=loopback", \
+                    sizeof("plain=loopback") - 1)    \
+        == 0)
+
+/* flag: the last call of this kind from this worker was not let go */
+ngx_uint_t lines_carrier_refused(lines_main_conf_t *lmcf,
+    lines_location_e kind);
+
+ngx_int_t lines_carrier_check(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+
+
+#endif /* _LINES_HTTP_CARRIER_H_INCLUDED_ */

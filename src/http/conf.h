@@ -1,0 +1,133 @@
+
+/*
+ * What the lines_* directives say, by the room that uses it.  Types of upper
+ * rooms are named only: http/ does not look into them.
+ */
+
+#ifndef _LINES_HTTP_CONF_H_INCLUDED_
+#define _LINES_HTTP_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "store/redis.h"
+
+
+typedef struct lines_api_s           lines_api_t;
+typedef struct lines_zone_s          lines_zone_t;
+typedef struct lines_billing_conf_s  lines_billing_conf_t;
+typedef struct lines_op_conf_s
+                                              lines_op_conf_t;
+typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
+typedef struct lines_auth_conf_s     lines_auth_conf_t;
+typedef struct lines_webhook_conf_s  lines_webhook_conf_t;
+typedef struct lines_deprecated_s    lines_deprecated_t;
+
+
+typedef struct {
+    /* store */
+    lines_redis_conf_t     redis_conf;
+    lines_redis_t         *redis;        /* of this worker */
+    lines_subscriber_t    *subscriber;
+
+    /* auth */
+    ngx_shm_zone_t        *shm_zone;     /* lines_zone */
+    lines_zone_t          *zone;
+    ngx_uint_t             configured;   /* number of this
+                                            configuration among
+                                            those of the zone: a
+                                            later one has more */
+    ngx_str_t              key_prefix;
+    ngx_msec_t             key_ttl;
+    ngx_array_t           *jwks;         /* lines_jwks_t * */
+
+    /* api */
+    ngx_array_t            plans;        /* lines_plan_t */
+    ngx_array_t           *agent_plans;  /* lines_agent_
+                                            plan_t */
+    ngx_msec_t             quarantine;   /* of released numbers */
+
+    /* billing, operation: NULL where lines_billing is absent */
+    lines_billing_conf_t  *billing;
+    lines_op_conf_t       *operation;
+    ngx_str_t              provisioner;  /* internal location */
+    ngx_str_t              probe;        /* internal location */
+    ngx_msec_t             probe_timeout;
+
+    /* limit: each lines_rate_limit once, lines_limit_t * */
+    ngx_array_t           *limits;
+
+    /* metrics: ms between two passes over all tenants; 0: nobody looks */
+    ngx_msec_t             survey;
+
+    /* flag: $lines_tenant_plan is used */
+    ngx_uint_t             tenant_plan;
+
+    /* lines_auth: flag, it is used; allow's and deny's handler; the module
+       whose subrequests ask for others */
+    ngx_uint_t             auth;
+    ngx_http_handler_pt    allow;
+    ngx_module_t          *auth_request;
+
+    /* at configuration: the URIs that auth_request asks, ngx_str_t; locations
+       that may be wrong, lines_doubt_t */
+    ngx_array_t           *asked;
+    ngx_array_t           *doubts;
+
+    /* variables: where the access phase begins */
+    ngx_int_t              access_phase;
+
+    ngx_uint_t             used;         /* flag: some location
+                                            needs Redis */
+
+    /* http: the server block that carriers run in; NULL without one */
+    ngx_http_conf_ctx_t   *carrier_ctx;
+    ngx_array_t           *locations;    /* that it must have */
+    ngx_array_t           *upstreams;    /* that the guard stands
+                                            before */
+    ngx_uint_t             proxy;        /* index of the proxy's
+                                            loc_conf */
+    ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */
+    ngx_array_t           *api_locations;  /* ngx_http_core_loc_
+                                              conf_t * */
+} lines_main_conf_t;
+
+
+typedef struct {
+    /* these four only "if" and "limit_except" take from their location */
+    lines_api_t           *api;           /* answers here, or NULL */
+    ngx_str_t              prefix;        /* of its URIs; empty:
+                                             the URI is all of it */
+    /* admin: SHA-256 of the operator's token */
+    ngx_str_t              token;
+    lines_webhook_conf_t  *webhook;
+
+    ngx_str_t              key_id_header;  /* lower case, with a
+                                              terminating zero */
+    ngx_str_t              secret_header;
+    lines_auth_conf_t     *auth;
+    lines_api_t           *dialect;       /* of errors, where nothing
+                                             of ours answers */
+    lines_clerk_conf_t    *clerk;
+    ngx_array_t           *limits;
+    time_t                 cache_warned;  /* of this worker */
+    lines_deprecated_t    *deprecated;    /* endpoints; NULL: as by
+                                             default */
+} lines_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_lines_module;
+
+
+#define lines_get_main_conf(r) \
+    ((lines_main_conf_t *)     \
+     ngx_http_get_module_main_conf(r, ngx_http_lines_module))
+
+#define lines_get_loc_conf(r) \
+    ((lines_loc_conf_t *)     \
+     ngx_http_get_module_loc_conf(r, ngx_http_lines_module))
+
+
+#endif /* _LINES_HTTP_CONF_H_INCLUDED_ */

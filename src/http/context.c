@@ -1,0 +1,206 @@
+
+/*
+ * The context of a request: found again after internal redirects, which
+ * forget it, through the cleanup of the request's pool.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/command.h"
+#include "http/request.h"
+
+
+#define LINES_REQUEST_ID_MAX  128
+
+
+static void ctx_cleanup(void *data);
+static ngx_int_t request_id_get(ngx_http_request_t *r, ngx_str_t *id);
+
+
+lines_ctx_t *
+lines_find_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+    lines_ctx_t         *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (ctx != NULL || (!r->internal && !r->filter_finalize)) {
+        return ctx;
+    }
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler != ctx_cleanup) {
+            continue;
+        }
+
+        ctx = cln->data;
+
+        /* subrequests share the pool */
+
+        if (ctx->request == r) {
+            ngx_http_set_ctx(r, ctx, ngx_http_lines_module);
+
+            /* nginx forgets where another answer begins: an error_page, a
+               post_action, what a filter says instead of ours */
+
+            ctx->answered = 0;
+            ctx->page.len = 0;
+
+            return ctx;
+        }
+    }
+
+    return NULL;
+}
+
+
+lines_ctx_t *
+lines_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+    lines_ctx_t         *ctx;
+
+    ctx = lines_find_ctx(r);
+
+    if (ctx) {
+        return ctx;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(lines_ctx_t));
+
+    ctx->request = r;
+    ctx->rc = NGX_ERROR;
+    ngx_queue_init(&ctx->commands);
+
+    if (request_id_get(r, &ctx->request_id) != NGX_OK) {
+        return NULL;
+    }
+
+    cln->handler = ctx_cleanup;
+    ngx_http_set_ctx(r, ctx, ngx_http_lines_module);
+
+    return ctx;
+}
+
+
+static void
+ctx_cleanup(void *data)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_detach_commands(ctx);
+}
+
+
+/* the client's X-Request-Id where it is well formed, else one of our own */
+
+static ngx_int_t
+request_id_get(ngx_http_request_t *r, ngx_str_t *id)
+{
+    size_t            i;
+    u_char            ch, *p;
+    ngx_table_elt_t  *h;
+
+    h = lines_find_header(r, "x-request-id");
+
+    if (h && h->value.len && h->value.len <= LINES_REQUEST_ID_MAX) {
+
+        for (i = 0; i < h->value.len; i++) {
+            ch = h->value.data[i];
+
+            if ((ch >= '0' && ch <= '9')
+                || (ch >= 'A' && ch <= 'Z')
+                || (ch >= 'a' && ch <= 'z')
+                || ch == '-'
+                || ch == '_'
+                || ch == '.'
+                || ch == ':')
+            {
+                continue;
+            }
+
+            break;
+        }
+
+        if (i == h->value.len) {
+            *id = h->value;
+            return NGX_OK;
+        }
+    }
+
+    p = ngx_pnalloc(r->pool, 32);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    id->data = p;
+    id->len = ngx_sprintf(p, "%08xD%08xD%08xD%08xD", (uint32_t) ngx_random(),
+                          (uint32_t) ngx_random(), (uint32_t) ngx_random(),
+                          (uint32_t) ngx_random()) - p;
+
+    return NGX_OK;
+}
+
+
+ngx_table_elt_t *
+lines_find_header(ngx_http_request_t *r, const char *name)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    len = ngx_strlen(name);
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash
+            && h[i].key.len == len
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+        {
+            return &h[i];
+        }
+    }
+}
+
+
+ngx_module_t *
+lines_find_module(ngx_conf_t *cf, const char *name)
+{
+    ngx_uint_t      i;
+    ngx_module_t  **modules;
+
+    modules = cf->cycle->modules;
+
+    for (i = 0; modules[i]; i++) {
+        if (modules[i]->type == NGX_HTTP_MODULE
+            && ngx_strcmp(modules[i]->name, name) == 0)
+        {
+            return modules[i];
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,213 @@
+
+/*
+ * Counters in lines_zone.  Each worker adds to a slot of its own, by atomic
+ * additions without any lock, and a scrape sums the slots.  After a reload the
+ * old and the new worker of a number share a slot, which is why the additions
+ * are atomic at all.
+ *
+ * Whatever a label can say is bounded: endpoints, limits and words of failure
+ * are registered by name, up to a number, and the rest is "other".  No tenant
+ * and no key is a label.
+ */
+
+#ifndef _LINES_HTTP_METRICS_H_INCLUDED_
+#define _LINES_HTTP_METRICS_H_INCLUDED_
+
+
+#include "http/zone.h"
+
+
+#define LINES_METRICS_SLOTS      8
+#define LINES_METRICS_WORKERS    256
+#define LINES_METRICS_NAMES      64
+#define LINES_METRICS_NAME_LEN   71
+#define LINES_METRICS_BUCKETS    (LINES_REDIS_LATENCIES - 1)
+#define LINES_METRICS_OUTCOMES   10     /* of limits */
+#define LINES_METRICS_CALLS      8      /* billing's outcomes */
+
+
+/* registries of names; the first name of each is "other" */
+
+typedef enum {
+    LINES_METRICS_ENDPOINT = 0,   /* "api endpoint" */
+    LINES_METRICS_LIMIT,          /* id of a limit */
+    LINES_METRICS_AUTH,           /* "method outcome" */
+    LINES_METRICS_REGISTRIES
+} lines_metrics_registry_e;
+
+
+/* how a fetch of an issuer's keys ended */
+
+typedef enum {
+    LINES_METRICS_FETCH_OK = 0,
+    LINES_METRICS_FETCH_INVALID,  /* an answer, but no keys */
+    LINES_METRICS_FETCH_ERROR,
+    LINES_METRICS_FETCHES
+} lines_metrics_fetch_e;
+
+
+/* codes of answers that are told apart, then classes of the others */
+
+#define LINES_METRICS_CODES      36
+
+
+typedef struct {
+    ngx_atomic_t  buckets[LINES_METRICS_BUCKETS + 1];
+    ngx_atomic_t  sum;    /* ms */
+} lines_histogram_t;
+
+
+typedef struct {
+    ngx_atomic_t                requests[LINES_METRICS_NAMES]
+                                        [LINES_METRICS_CODES];
+    lines_histogram_t  latency[LINES_METRICS_NAMES];
+
+    ngx_atomic_t       auth[LINES_METRICS_NAMES];
+    ngx_atomic_t       key_cache_hits;
+    ngx_atomic_t       key_cache_misses;
+    ngx_atomic_t       key_cache_stale;
+    ngx_atomic_t       token_cache_hits;
+    ngx_atomic_t       token_cache_misses;
+    ngx_atomic_t       jwks_fetches[LINES_METRICS_FETCHES];
+
+    ngx_atomic_t                limits[LINES_METRICS_NAMES]
+                                      [LINES_METRICS_OUTCOMES];
+    ngx_atomic_t       lease_renewals;
+    ngx_atomic_t       lease_returned;    /* tokens */
+
+    ngx_atomic_t       billing_calls[LINES_METRICS_CALLS];
+    lines_histogram_t  billing_latency;
+    ngx_atomic_t       billing_up;        /* when it last answered, */
+    ngx_atomic_t       billing_down;      /* and when it did not: s */
+
+    /* published by each worker, once a second, from the store's own */
+
+    ngx_atomic_t       redis_commands;
+    ngx_atomic_t       redis_errors;
+    ngx_atomic_t       redis_disk;
+    ngx_atomic_t       redis_timeouts;
+    ngx_atomic_t       redis_late;
+    ngx_atomic_t       redis_refused;
+    ngx_atomic_t       redis_resends;
+    ngx_atomic_t       redis_repeats;
+    ngx_atomic_t       redis_reconnects;
+    ngx_atomic_t       redis_opened;      /* the breaker */
+    lines_histogram_t  redis_latency;
+} lines_metrics_slot_t;
+
+
+/* gauges of a worker: each has a place of its own */
+
+typedef struct {
+    ngx_atomic_t  pid;    /* 0: nobody's */
+    ngx_atomic_t  redis_connected;
+    ngx_atomic_t  redis_away;
+    ngx_atomic_t  redis_probing;
+    ngx_atomic_t  redis_inflight;
+} lines_metrics_worker_t;
+
+
+typedef struct {
+    ngx_uint_t  count;
+    struct {
+        u_char  len;
+        u_char  data[LINES_METRICS_NAME_LEN];
+    } names[LINES_METRICS_NAMES];
+} lines_metrics_registry_t;
+
+
+/* what the pass over Redis found last: see observe/survey.h */
+
+#define LINES_METRICS_GAUGES  64
+
+typedef struct {
+    ngx_atomic_t  at;    /* s since the epoch; 0: never */
+    ngx_atomic_t  values[LINES_METRICS_GAUGES];
+} lines_metrics_survey_t;
+
+
+typedef struct {
+    lines_metrics_registry_t registries[LINES_METRICS_REGISTRIES];
+    lines_metrics_survey_t  survey;
+    lines_metrics_worker_t  workers[LINES_METRICS_WORKERS];
+    lines_metrics_slot_t    slots[LINES_METRICS_SLOTS];
+} lines_metrics_area_t;
+
+
+/* of this worker; never NULL: before init_process it is nobody's */
+extern lines_metrics_slot_t  *lines_metrics;
+
+/* upper bounds of the buckets are the store's, ms */
+#define lines_metrics_bounds  lines_redis_bounds
+
+/* codes of answers, as their label says */
+extern ngx_str_t
+    lines_metrics_codes[LINES_METRICS_CODES];
+
+
+void *lines_metrics_init_area(ngx_slab_pool_t *shpool);
+
+/* postconfiguration: requests are counted in the log phase */
+ngx_int_t lines_metrics_init(ngx_conf_t *cf);
+
+ngx_int_t lines_metrics_init_process(ngx_cycle_t *cycle,
+    lines_main_conf_t *lmcf);
+void lines_metrics_exit_process(lines_main_conf_t *lmcf);
+
+/* the index of a name, registered if need be; 0 where there is no room */
+ngx_uint_t lines_metrics_name(ngx_uint_t registry, ngx_str_t *name);
+
+/* a limit, by its index in lmcf->limits: in init_process, then as it counts */
+void lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id);
+void lines_metrics_limit(ngx_uint_t limit, ngx_uint_t outcome);
+
+
+#define lines_metrics_add(counter, n)                    \
+    (void) ngx_atomic_fetch_add(&lines_metrics->counter, \
+                                (ngx_atomic_int_t) (n))
+
+#define lines_metrics_inc(counter) \
+    lines_metrics_add(counter, 1)
+
+
+static ngx_inline void
+lines_histogram_add(lines_histogram_t *histogram, ngx_msec_t ms)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < LINES_METRICS_BUCKETS; i++) {
+        if (ms <= lines_metrics_bounds[i]) {
+            break;
+        }
+    }
+
+    (void) ngx_atomic_fetch_add(&histogram->buckets[i], 1);
+    (void) ngx_atomic_fetch_add(&histogram->sum, (ngx_atomic_int_t) ms);
+}
+
+
+/*
+ * A call to billing has ended: outcome is an lines_stripe_outcome_e, which
+ * billing numbers from 0; answered says whether billing did.
+ */
+
+static ngx_inline void
+lines_metrics_billing(ngx_uint_t outcome, ngx_uint_t answered, ngx_msec_t ms)
+{
+    if (outcome >= LINES_METRICS_CALLS) {
+        outcome = LINES_METRICS_CALLS - 1;
+    }
+
+    lines_metrics_inc(billing_calls[outcome]);
+    lines_histogram_add(&lines_metrics->billing_latency, ms);
+
+    if (answered) {
+        lines_metrics->billing_up = ngx_time();
+
+    } else {
+        lines_metrics->billing_down = ngx_time();
+    }
+}
+
+
+#endif /* _LINES_HTTP_METRICS_H_INCLUDED_ */

@@ -1,0 +1,364 @@
+
+/*
+ * The module's side of a request: its context, the steps that it takes, the
+ * routes that lead to them, its body, its commands to Redis and its answer.
+ */
+
+#ifndef _LINES_HTTP_REQUEST_H_INCLUDED_
+#define _LINES_HTTP_REQUEST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <jansson.h>
+
+#include "http/conf.h"
+
+
+#define LINES_MAX_PARAMS  2
+
+
+typedef struct lines_ctx_s  lines_ctx_t;
+
+
+/*
+ * A step returns
+ *   NGX_OK     go on with the next one
+ *   NGX_AGAIN  parked: something will resume the request
+ *   NGX_DONE   answered
+ *   an HTTP status, or NGX_ERROR: the request ends with it
+ */
+
+typedef ngx_int_t (*lines_step_pt)(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* the same results; reply is never NULL and never an error */
+typedef ngx_int_t (*lines_reply_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+
+
+typedef struct {
+    ngx_uint_t      method;    /* NGX_HTTP_GET is HEAD as well */
+    ngx_str_t       path;      /* under the location's prefix;
+                                  ":name" is one segment */
+    lines_step_pt  *steps;     /* ends with NULL */
+    ngx_str_t       name;      /* for metrics and logs */
+} lines_route_t;
+
+
+/* how a dialect says "no", as JSON: error is a short code, or NULL */
+
+typedef ngx_int_t (*lines_error_pt)(ngx_pool_t *pool, const char *error,
+    const char *message, ngx_str_t *json);
+
+/* {"error":"message"[,"code":…]}: workspaces', and of the operator's APIs */
+ngx_int_t lines_plain_error(ngx_pool_t *pool, const char *error,
+    const char *message, ngx_str_t *json);
+
+/* {"status":"ERROR"[,"error":…],"message":…}: accounts' */
+ngx_int_t lines_account_error(ngx_pool_t *pool, const char *error,
+    const char *message, ngx_str_t *json);
+
+
+struct lines_api_s {
+    ngx_str_t       name;        /* workspace, account, admin, … */
+    lines_error_pt  error;
+    lines_route_t  *routes;      /* ends with an empty path */
+    size_t          body_limit;  /* of JSON bodies */
+};
+
+
+/*
+ * All that decides who somebody is: the configuration, and what the request
+ * showed (another module may change its headers on the way).
+ */
+
+typedef struct {
+    ngx_uint_t           methods;    /* 0: nothing was decided */
+    time_t               stale;
+    lines_clerk_conf_t  *clerk;
+    ngx_str_t            key_id_header;
+    ngx_str_t            secret_header;
+    ngx_str_t            authorization;
+    ngx_str_t            key_id;     /* by key_id_header */
+    ngx_str_t            secret;
+    ngx_str_t            cookie;     /* lines_clerk's, its value */
+    ngx_uint_t           reads;      /* flag: all that a cookie is
+                                        good for */
+} lines_rules_t;
+
+
+/*
+ * Who asks, as authentication found out, and by which rules: what other rules
+ * would say is not known.
+ */
+
+typedef struct {
+    lines_rules_t  rules;
+    ngx_str_t      tenant;     /* w:ID or a:ID; empty: nobody */
+    ngx_str_t      key_id;     /* SHA-256 of the key, hex */
+    ngx_str_t      user;       /* of a session token: its sub */
+    ngx_str_t      plan;       /* where it was read on the way */
+    ngx_str_t      method;     /* "key", "clerk" */
+    ngx_str_t      failure;    /* a short word, or empty */
+    const char    *challenge;  /* of a 401; NULL: "Bearer" */
+    ngx_uint_t     cache;      /* what the lines_auth that it met
+                                  last says of caches */
+    ngx_int_t      rc;         /* as of lines_auth_done_pt;
+                                  good once it is settled */
+    unsigned       settled:1;
+    unsigned       planned:1;  /* its plan was asked for */
+} lines_identity_t;
+
+
+struct lines_ctx_s {
+    ngx_http_request_t  *request;
+
+    lines_api_t         *api;
+    lines_route_t       *route;
+    lines_step_pt       *step;        /* the one that runs */
+    ngx_str_t            params[LINES_MAX_PARAMS];
+
+    /* what runs once nothing is waited for: steps, or a phase's handler */
+    void  (*resume)(ngx_http_request_t *r, ngx_int_t rc);
+    void  (*on_answer)(void *data);  /* or NULL: runs when
+                            the request is finalized */
+    void                *on_answer_data;
+    ngx_queue_t          commands;    /* on their way to Redis */
+    void                *reply_data;  /* of the one that is answered */
+
+    ngx_str_t            request_id;
+    lines_identity_t     identity;
+    json_t              *body;        /* the object, or NULL; borrowed */
+    void                *data;        /* the endpoint's own */
+    void                *auth;        /* auth/'s own */
+    ngx_http_request_t  *asked;       /* what auth_request made, where
+                                         nobody could tell */
+    void                *limit;       /* limit/'s own */
+    void                *keyed;       /* the cache whose key has who asks:
+                                         r->cache at that time */
+    void                *refused;     /* the cache that nothing was sent
+                                         from */
+
+    ngx_msec_t           redis_time;  /* waited so far */
+    ngx_msec_t           redis_start;
+    ngx_msec_t           billing_time;
+    ngx_str_t            operation;   /* id, for $lines_operation */
+
+    ngx_int_t            rc;          /* of the answer's filters, or the
+                                         status that nginx answers: for
+                                         lines_finalize() */
+    void                *reading;     /* the body being read */
+    ngx_str_t            page;        /* instead of nginx' own error
+                                         page; empty: none, or sent */
+    unsigned             answered:1;
+    unsigned             met_api:1;   /* it came to an API's location */
+    unsigned             drop_page:1;  /* of nginx' own: it goes nowhere */
+};
+
+
+/*
+ * The request's context; made when there is none.  It survives internal
+ * redirects and named locations (found again through the pool's cleanups).
+ * NULL without memory.
+ */
+
+lines_ctx_t *lines_get_ctx(ngx_http_request_t *r);
+
+/* the same, but NULL where the request never met the module */
+lines_ctx_t *lines_find_ctx(ngx_http_request_t *r);
+
+
+/*
+ * The setter of a directive that makes a location answer for an API: a prefix
+ * location that ends with "/", or, where the API has a route with an empty
+ * path, any.
+ */
+
+char *lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api);
+
+/* the API in blocks of the location; call it when the rest is merged */
+char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+/*
+ * Once all is merged.  An API bounds its bodies by itself, and says so in its
+ * own words; client_max_body_size would answer with a page.  Locations nested
+ * in an API's have inherited theirs by now.
+ */
+void lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+
+/* content handler of every API location: routes, then runs the steps */
+ngx_int_t lines_content_handler(ngx_http_request_t *r);
+
+/*
+ * Ends a wait: runs resume with rc (NGX_OK: the next step; NGX_AGAIN:
+ * nothing).  The request, and anything of its pool, may be gone afterwards.
+ */
+
+void lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
+
+/*
+ * A request that waits is told when its client leaves, also where that was
+ * heard of together with the request, and comes to no event of its own.
+ * NGX_ERROR where the connection cannot be watched.
+ */
+ngx_int_t lines_watch_client(ngx_http_request_t *r);
+
+
+/*
+ * Commands.  They return NGX_AGAIN, or what lines_unavailable()
+ * returned.  A step may send several, and then returns NGX_AGAIN: the next
+ * step runs when all are answered.  Where Redis fails, the request is answered
+ * with 503; handlers see good replies only.
+ */
+
+ngx_int_t lines_command(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t argc, ngx_str_t *argv, lines_reply_pt handler);
+
+ngx_int_t lines_eval(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, lines_reply_pt handler);
+
+/*
+ * As lines_command(), for who has an answer without Redis too:
+ * NGX_DECLINED where it could not be sent, and the handler's reply is NULL
+ * where its outcome is unknown.
+ */
+
+ngx_int_t lines_try_command(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t argc, ngx_str_t *argv, lines_reply_pt handler);
+
+/* the same for a script; ctx->reply_data is data while handler runs */
+ngx_int_t lines_try_eval(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, lines_reply_pt handler, void *data);
+
+/* element i of an array reply as a string; empty where it is absent or nil */
+ngx_str_t lines_reply_str(redisReply *reply, ngx_uint_t i);
+
+/* the same, copied into the request's pool; NGX_ERROR: no memory */
+ngx_int_t lines_reply_copy(ngx_http_request_t *r, redisReply *reply,
+    ngx_uint_t i, ngx_str_t *value);
+
+/* sends a command whose outcome nobody waits for */
+void lines_forget_command(ngx_http_request_t *r, ngx_uint_t argc,
+    ngx_str_t *argv);
+
+/* 1 where value is exactly text */
+ngx_uint_t lines_is(ngx_str_t *value, const char *text);
+
+
+/*
+ * Steps about bodies.  read_json: an object is demanded (400, 413, 415 in the
+ * dialect), duplicate members, depth and UTF-8 are checked, ctx->body is set.
+ * read_optional_json: a body that is empty or of white space, of whatever type,
+ * is as good as {}, and ctx->body is NULL.  discard_body: for requests whose
+ * body does not matter.
+ */
+
+ngx_int_t lines_read_json(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_discard_body(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/*
+ * The raw bytes, up to limit (413 in the dialect beyond it); done is called
+ * at once or later, and its result is that of a step.
+ */
+
+typedef ngx_int_t (*lines_body_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *bytes);
+
+ngx_int_t lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    size_t limit, lines_body_pt done);
+
+
+/*
+ * Answers.  All of them return NGX_DONE, and set what the request ends with;
+ * NGX_ERROR without memory.  JSON; Cache-Control, X-Request-Id and the length
+ * are added in one place, and a Retry-After to each 503 that does not say it
+ * yet, unless the operator adds headers of these names.
+ */
+
+ngx_int_t lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *json);
+
+/* the headers alone: of answers, and of nginx' own errors */
+ngx_int_t lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *type, size_t len);
+
+/* of another type; len: of all buffers of out, the last of which says so */
+ngx_int_t lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *type, ngx_chain_t *out, size_t len);
+
+/* format as ngx_snprintf(); %V of strings that are JSON already */
+ngx_int_t lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, const char *fmt, ...);
+
+/* 200 with prefix, the items (ngx_str_t, JSON) as an array, and suffix */
+ngx_int_t lines_answer_array(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *prefix, ngx_array_t *items, const char *suffix);
+
+/*
+ * Ends the request with a step's result other than NGX_OK and NGX_AGAIN.
+ * Where the client takes its time, nginx goes on sending.  The request, and
+ * anything of its pool, may be gone afterwards.
+ */
+
+void lines_finalize(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
+
+/* in the dialect of the location; error is a code, or NULL */
+ngx_int_t lines_error(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, const char *error, const char *message);
+
+/*
+ * Headers of ours that give way to those of the same name that the operator
+ * adds.
+ */
+
+enum {
+    LINES_CACHE_CONTROL = 0,
+    LINES_X_REQUEST_ID,
+    LINES_RETRY_AFTER,
+    LINES_OWN_HEADERS
+};
+
+extern ngx_str_t  lines_own_headers[];
+
+/*
+ * nginx' own errors in the location of an API get its dialect: filters, for
+ * postconfiguration.
+ */
+ngx_int_t lines_special_init(ngx_conf_t *cf);
+
+/* 503 with Retry-After (seconds) in the dialect */
+ngx_int_t lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t retry_after);
+
+/* 401 in the dialect, with WWW-Authenticate where challenge is given */
+ngx_int_t lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *challenge);
+
+/* WWW-Authenticate, unless somebody asks for something already */
+ngx_int_t lines_ask(ngx_http_request_t *r, const char *challenge);
+
+/* appends a header to the answer; value is not copied */
+ngx_int_t lines_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* of several calls the last one counts */
+ngx_int_t lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds);
+
+
+/* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
+ngx_str_t lines_json_string(ngx_pool_t *pool, ngx_str_t *value);
+
+
+/* an HTTP module of this nginx, by its name; NULL: it was built without */
+ngx_module_t *lines_find_module(ngx_conf_t *cf, const char *name);
+
+/* the first request header of that name, or NULL; name in lower case */
+ngx_table_elt_t *lines_find_header(ngx_http_request_t *r, const char *name);
+
+
+#endif /* _LINES_HTTP_REQUEST_H_INCLUDED_ */

@@ -1,0 +1,324 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/router.h"
+
+
+static ngx_int_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
+static ngx_int_t not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t methods);
+
+
+char *
+lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
+{
+    ngx_str_t                 *value;
+    ngx_http_core_loc_conf_t  *clcf;
+    lines_main_conf_t         *lmcf;
+
+    if (llcf->api == api) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (llcf->api || clcf->handler) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\": location \"%V\" has another handler "
+                           "already", &value[0], &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (api->routes[0].path.len
+        && (clcf->named || clcf->noname || clcf->exact_match
+#if (NGX_PCRE)
+            || clcf->regex
+#endif
+            || clcf->name.len == 0
+            || clcf->name.data[clcf->name.len - 1] != '/'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must be in a prefix location that ends "
+                           "with \"/\", not in \"%V\"", &value[0],
+                           &clcf->name);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    lmcf->used = 1;
+
+    llcf->api = api;
+    clcf->handler = lines_content_handler;
+
+    /* the prefix without its slash is ours as well, and 404 */
+
+    if (clcf->name.len && clcf->name.data[clcf->name.len - 1] == '/') {
+        clcf->auto_redirect = 1;
+    }
+
+    /* of a URI that an exact, a named or a regex location takes, all is it */
+
+    if (!clcf->exact_match && !clcf->named
+#if (NGX_PCRE)
+        && !clcf->regex
+#endif
+       )
+    {
+        llcf->prefix = clcf->name;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf, **p;
+    lines_main_conf_t         *lmcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /*
+     * "if" and "limit_except" are blocks of the location's own, and the API
+     * answers there as well; a nested location has a handler of its own, or
+     * none.
+     */
+
+    if (clcf->noname) {
+        conf->api = prev->api;
+        conf->prefix = prev->prefix;
+        conf->token = prev->token;
+        conf->webhook = prev->webhook;
+    }
+
+    if (conf->api == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (clcf->lmt_excpt && clcf->handler == NULL) {
+        clcf->handler = lines_content_handler;
+    }
+
+    if (clcf->handler && clcf->handler != lines_content_handler) {
+
+        if (clcf->noname) {
+
+            /* as of "proxy_pass" in "if": it goes there */
+
+            return NGX_CONF_OK;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "location \"%V\" has another handler besides the "
+                      "\"%V\" API of lines", &clcf->name, &conf->api->name);
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->api_locations == NULL) {
+        lmcf->api_locations = ngx_array_create(cf->pool, 4, sizeof(void *));
+        if (lmcf->api_locations == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    p = ngx_array_push(lmcf->api_locations);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *p = clcf;
+
+    return NGX_CONF_OK;
+}
+
+
+void
+lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t                  i;
+    ngx_array_t               **mirror;
+    ngx_module_t               *module;
+    ngx_http_core_loc_conf_t  **p;
+    lines_loc_conf_t           *llcf;
+
+    if (lmcf->api_locations == NULL) {
+        return;
+    }
+
+    p = lmcf->api_locations->elts;
+    module = lines_find_module(cf, "ngx_http_mirror_module");
+
+    for (i = 0; i < lmcf->api_locations->nelts; i++) {
+
+        /*
+         * A mirror reads the body of whoever sends one, before the API bounds
+         * it.  The structure is private, but begins with the URIs, in 1.22 as
+         * in 1.31.
+         */
+
+        mirror = module ? p[i]->loc_conf[module->ctx_index] : NULL;
+
+        if (mirror && *mirror) {
+            llcf = p[i]->loc_conf[ngx_http_lines_module.ctx_index];
+
+            if (llcf->api->body_limit) {
+                p[i]->client_max_body_size = llcf->api->body_limit;
+            }
+
+            continue;
+        }
+
+        p[i]->client_max_body_size = 0;
+    }
+}
+
+
+ngx_int_t
+lines_route(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t          path;
+    ngx_uint_t         methods, method;
+    lines_route_t     *route;
+    lines_loc_conf_t  *llcf;
+
+    llcf = lines_get_loc_conf(r);
+
+    ngx_str_set(&path, "");
+
+    if (llcf->prefix.len) {
+
+        /* after "rewrite ... break" the URI may be another's */
+
+        if (r->uri.len < llcf->prefix.len
+            || ngx_memcmp(r->uri.data, llcf->prefix.data, llcf->prefix.len)
+               != 0)
+        {
+            return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
+        }
+
+        path.data = r->uri.data + llcf->prefix.len;
+        path.len = r->uri.len - llcf->prefix.len;
+    }
+
+    method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
+    methods = 0;
+
+    for (route = ctx->api->routes; route->steps; route++) {
+
+        if (match(&path, &route->path, ctx->params) != NGX_OK) {
+            continue;
+        }
+
+        if (route->method == method) {
+            ctx->route = route;
+            return NGX_OK;
+        }
+
+        methods |= route->method;
+    }
+
+    if (methods) {
+        return not_allowed(r, ctx, methods);
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
+}
+
+
+static ngx_int_t
+match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
+{
+    u_char      *p, *last, *s, *end;
+    ngx_uint_t   n;
+
+    p = path->data;
+    last = path->data + path->len;
+    s = pattern->data;
+    end = pattern->data + pattern->len;
+    n = 0;
+
+    while (s < end) {
+
+        if (*s != ':') {
+            if (p == last || *p != *s) {
+                return NGX_DECLINED;
+            }
+
+            p++;
+            s++;
+            continue;
+        }
+
+        params[n].data = p;
+
+        while (p < last && *p != '/') {
+            p++;
+        }
+
+        params[n].len = p - params[n].data;
+
+        if (params[n].len == 0) {
+            return NGX_DECLINED;
+        }
+
+        n++;
+
+        while (s < end && *s != '/') {
+            s++;
+        }
+    }
+
+    return (p == last) ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
+{
+    u_char      *p;
+    ngx_str_t    allow;
+    ngx_uint_t   i;
+
+    static const struct {
+        ngx_uint_t   method;
+        const char  *name;
+    } names[] = {
+        { NGX_HTTP_GET, "GET, HEAD" },
+        { NGX_HTTP_POST, "POST" },
+        { NGX_HTTP_PUT, "PUT" },
+        { NGX_HTTP_DELETE, "DELETE" }
+    };
+
+    allow.data = ngx_pnalloc(r->pool, sizeof("GET, HEAD, POST, PUT, DELETE"));
+    if (allow.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = allow.data;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (methods & names[i].method) {
+            if (p != allow.data) {
+                *p++ = ',';
+                *p++ = ' ';
+            }
+
+            p = ngx_cpymem(p, names[i].name, ngx_strlen(names[i].name));
+        }
+    }
+
+    allow.len = p - allow.data;
+
+    if (lines_add_header(r, "Allow", &allow) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
+                       "Method not allowed");
+}

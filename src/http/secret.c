@@ -1,0 +1,99 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/secret.h"
+
+
+ngx_int_t
+lines_read_secret(ngx_conf_t *cf, const char *directive, ngx_str_t *path,
+    ngx_str_t *secret)
+{
+    u_char          *p, *last;
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_str_t        file;
+    ngx_file_info_t  fi;
+
+    u_char           buf[LINES_SECRET_MAX];
+
+    file = *path;
+
+    if (ngx_conf_full_name(cf->cycle, &file, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(file.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"%s\": " ngx_open_file_n " \"%V\" failed",
+                           directive, &file);
+        return NGX_ERROR;
+    }
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"%s\": " ngx_fd_info_n " \"%V\" failed",
+                           directive, &file);
+        (void) ngx_close_file(fd);
+        return NGX_ERROR;
+    }
+
+    if (fi.st_mode & S_IROTH) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"%s\": everybody may read the secret in \"%V\"",
+                           directive, &file);
+    }
+
+    n = ngx_read_fd(fd, buf, sizeof(buf));
+
+    if (n == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"%s\": " ngx_read_fd_n " \"%V\" failed",
+                           directive, &file);
+        (void) ngx_close_file(fd);
+        return NGX_ERROR;
+    }
+
+    (void) ngx_close_file(fd);
+
+    last = ngx_strlchr(buf, buf + n, LF);
+    if (last == NULL) {
+        last = buf + n;
+    }
+
+    while (last > buf && (last[-1] == CR || last[-1] == ' ')) {
+        last--;
+    }
+
+    if (last == buf || n == (ssize_t) sizeof(buf)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s\": no secret in the first line of \"%V\"",
+                           directive, &file);
+        ngx_memzero(buf, sizeof(buf));
+        return NGX_ERROR;
+    }
+
+    for (p = buf; p < last; p++) {
+        if (*p <= ' ' || *p >= 0x7f) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%s\": the secret in \"%V\" has white space "
+                               "or control characters", directive, &file);
+            ngx_memzero(buf, sizeof(buf));
+            return NGX_ERROR;
+        }
+    }
+
+    secret->len = last - buf;
+    secret->data = ngx_pnalloc(cf->pool, secret->len + 1);
+
+    if (secret->data) {
+        ngx_cpystrn(secret->data, buf, secret->len + 1);
+    }
+
+    ngx_memzero(buf, sizeof(buf));
+
+    return secret->data ? NGX_OK : NGX_ERROR;
+}

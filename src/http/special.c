@@ -1,0 +1,435 @@
+
+/*
+ * Errors that nginx itself raises in the location of an API: an address that
+ * is denied, another module's limit, a body that is too large, the prefix
+ * without its slash.  They are rewritten on their way out, so that it does not
+ * matter who raised them; an error_page comes before.
+ *
+ * And what the operator's add_header says goes before what this module says:
+ * it is known after nginx' headers filter only, hence a module that is nothing
+ * but a filter right behind that one.  There, no 503 leaves without
+ * Retry-After, though another location may answer for the API's in the end.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/request.h"
+
+
+#define LINES_RETRY_SOON  1
+
+
+static ngx_int_t special_located(ngx_http_request_t *r);
+static ngx_int_t special_header_filter(ngx_http_request_t *r);
+static ngx_int_t special_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
+static ngx_int_t special_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t special_slash(ngx_http_request_t *r);
+static ngx_int_t special_not_found(ngx_http_request_t *r);
+static void special_finalize(ngx_http_request_t *r);
+static const char *special_message(ngx_uint_t status);
+static ngx_int_t headers_init(ngx_conf_t *cf);
+static ngx_int_t headers_filter(ngx_http_request_t *r);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+static ngx_http_output_header_filter_pt  headers_next;
+static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
+
+static ngx_str_t  special_type = ngx_string("application/json");
+
+
+static ngx_http_module_t  headers_module_ctx = {
+    NULL,           /* preconfiguration */
+    headers_init,   /* postconfiguration */
+
+    NULL,                          /* create main configuration */
+    NULL,                          /* init main configuration */
+
+    NULL,                          /* create server configuration */
+    NULL,                          /* merge server configuration */
+
+    NULL,                          /* create location configuration */
+    NULL                           /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lines_headers_module = {
+    NGX_MODULE_V1,
+    &headers_module_ctx,  /* module context */
+    NULL,                          /* module directives */
+    NGX_HTTP_MODULE,               /* module type */
+    NULL,                          /* init master */
+    NULL,                          /* init module */
+    NULL,                          /* init process */
+    NULL,                          /* init thread */
+    NULL,                          /* exit thread */
+    NULL,                          /* exit process */
+    NULL,                          /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+ngx_int_t
+lines_special_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = special_located;
+
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = special_header_filter;
+
+    ngx_http_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = special_body_filter;
+
+    return NGX_OK;
+}
+
+
+/* an error_page may leave the location before anything of ours runs */
+
+static ngx_int_t
+special_located(ngx_http_request_t *r)
+{
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
+
+    llcf = lines_get_loc_conf(r);
+
+    if (llcf->api == NULL || r != r->main) {
+        return NGX_DECLINED;
+    }
+
+    ctx = lines_get_ctx(r);
+
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->met_api = 1;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+special_header_filter(ngx_http_request_t *r)
+{
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
+
+    if (r != r->main) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    llcf = lines_get_loc_conf(r);
+    ctx = lines_find_ctx(r);
+
+    if (ctx == NULL || !ctx->answered) {
+
+        if (llcf->api == NULL) {
+            return ngx_http_next_header_filter(r);
+        }
+
+        if (special_slash(r)) {
+            return special_not_found(r);
+        }
+
+        /* nginx' own: what return gives a text to has no err_status */
+
+        if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
+            ctx = lines_get_ctx(r);
+
+            if (ctx == NULL) {
+                return NGX_ERROR;
+            }
+
+            ctx->api = llcf->api;
+
+            if (special_page(r, ctx) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_int_t
+special_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    const char  *message;
+
+    message = special_message(r->headers_out.status);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines special: %ui %s", r->headers_out.status, message);
+
+    if (ctx->api->error(r->pool, NULL, message, &ctx->page) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer_headers(r, ctx, &special_type, ctx->page.len);
+}
+
+
+/* "/api" of "/api/": nginx would redirect, and clients would forget the body */
+
+static ngx_uint_t
+special_slash(ngx_http_request_t *r)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (r->err_status != NGX_HTTP_MOVED_PERMANENTLY
+        || r->headers_out.location == NULL)
+    {
+        return 0;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    return r->uri.len + 1 == clcf->name.len
+           && ngx_strncmp(r->uri.data, clcf->name.data, r->uri.len) == 0;
+}
+
+
+/*
+ * The redirect is forgotten, its page goes nowhere, and once nginx is done with
+ * it, the request ends with 404 instead: as an error_page would have it.
+ */
+
+static ngx_int_t
+special_not_found(ngx_http_request_t *r)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = lines_get_ctx(r);
+
+    if (ctx == NULL || ngx_http_post_request(r, NULL) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_clean_header(r);
+    r->err_status = 0;
+
+    ctx->met_api = 1;
+    ctx->drop_page = 1;
+
+    r->main->count++;
+    r->write_event_handler = special_finalize;
+
+    return NGX_DONE;
+}
+
+
+static void
+special_finalize(ngx_http_request_t *r)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    ctx->drop_page = 0;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    /* the redirect has looked for one, too; after another's, there is none */
+
+    if (!r->internal) {
+        r->error_page = 0;
+    }
+
+    ngx_http_finalize_request(r, NGX_HTTP_NOT_FOUND);
+}
+
+
+static const char *
+special_message(ngx_uint_t status)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        ngx_uint_t   status;
+        const char  *message;
+    } messages[] = {
+        { NGX_HTTP_UNAUTHORIZED, "Unauthorized" },
+        { NGX_HTTP_FORBIDDEN, "Forbidden" },
+        { NGX_HTTP_NOT_FOUND, "Not found" },
+        { NGX_HTTP_NOT_ALLOWED, "Method not allowed" },
+        { NGX_HTTP_LENGTH_REQUIRED, "Content-Length is required" },
+        { NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, "Request body is too large" },
+        { NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, "Unsupported media type" },
+        { NGX_HTTP_MISDIRECTED_REQUEST,
+          "The server does not answer for this host" },
+        { NGX_HTTP_TOO_MANY_REQUESTS, "Too many requests" },
+        { NGX_HTTP_NOT_IMPLEMENTED, "Not implemented" },
+        { NGX_HTTP_BAD_GATEWAY, "Bad gateway" },
+        { NGX_HTTP_SERVICE_UNAVAILABLE, "Service temporarily unavailable" },
+        { NGX_HTTP_GATEWAY_TIME_OUT, "Gateway timeout" }
+    };
+
+    for (i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+        if (messages[i].status == status) {
+            return messages[i].message;
+        }
+    }
+
+    return status < NGX_HTTP_INTERNAL_SERVER_ERROR
+           ? "Bad request"
+           : "Internal server error";
+}
+
+
+static ngx_int_t
+special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t   out, *cl;
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (in == NULL
+        || ctx == NULL
+        || r != r->main
+        || (ctx->page.len == 0 && !ctx->drop_page))
+    {
+        return ngx_http_next_body_filter(r, in);
+    }
+
+    for (cl = in; cl; cl = cl->next) {
+        cl->buf->pos = cl->buf->last;
+    }
+
+    if (ctx->drop_page) {
+        return NGX_DONE;
+    }
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = ctx->page.data;
+    b->last = ctx->page.data + ctx->page.len;
+    b->memory = 1;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    ctx->page.len = 0;
+
+    return ngx_http_next_body_filter(r, &out);
+}
+
+
+static ngx_int_t
+headers_init(ngx_conf_t *cf)
+{
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->used) {
+        headers_next = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = headers_filter;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Ours are known by where their names are.  But "expires", which may be the
+ * whole server's, does not make an answer one for caches.
+ */
+
+static ngx_int_t
+headers_filter(ngx_http_request_t *r)
+{
+    ngx_uint_t         i, n, others[LINES_OWN_HEADERS];
+    ngx_list_part_t   *part;
+    ngx_table_elt_t   *h, *own[LINES_OWN_HEADERS];
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
+
+    if (r != r->main) {
+        return headers_next(r);
+    }
+
+    ctx = lines_find_ctx(r);
+
+    if (ctx == NULL) {
+        return headers_next(r);
+    }
+
+    ngx_memzero(own, sizeof(own));
+    ngx_memzero(others, sizeof(others));
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (h[i].hash == 0) {
+                continue;
+            }
+
+            for (n = 0; n < LINES_OWN_HEADERS; n++) {
+
+                if (h[i].key.data == lines_own_headers[n].data) {
+
+                    /* a second refusal, of an error_page: it says it last */
+
+                    if (own[n]) {
+                        own[n]->hash = 0;
+                    }
+
+                    own[n] = &h[i];
+
+                } else if (h[i].key.len == lines_own_headers[n].len
+                           && ngx_strncasecmp(h[i].key.data,
+                                           lines_own_headers[n].data,
+                                           h[i].key.len)
+                              == 0)
+                {
+                    others[n] = 1;
+                }
+            }
+        }
+    }
+
+    for (n = 0; n < LINES_OWN_HEADERS; n++) {
+        if (own[n]
+            && others[n]
+            && !(n == LINES_CACHE_CONTROL && r->headers_out.expires))
+        {
+            own[n]->hash = 0;
+        }
+    }
+
+    llcf = lines_get_loc_conf(r);
+
+    if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
+        && (ctx->answered || ctx->met_api || llcf->api)
+        && own[LINES_RETRY_AFTER] == NULL
+        && !others[LINES_RETRY_AFTER]
+        && lines_retry_after(r, LINES_RETRY_SOON) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return headers_next(r);
+}

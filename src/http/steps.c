@@ -1,0 +1,154 @@
+
+/*
+ * A request is a short list of steps.  Here they are run, parked and resumed.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/command.h"
+#include "http/router.h"
+
+
+static void run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
+static void resume_steps(ngx_http_request_t *r, ngx_int_t rc);
+
+
+ngx_int_t
+lines_content_handler(ngx_http_request_t *r)
+{
+    ngx_int_t          rc;
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
+
+    ctx = lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    llcf = lines_get_loc_conf(r);
+
+    ctx->api = llcf->api;
+    ctx->resume = resume_steps;
+
+    /* the steps end the request, now or later: nginx is told so at once */
+    r->main->count++;
+
+    rc = lines_route(r, ctx);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines route: %V %V", &ctx->api->name,
+                       &ctx->route->name);
+
+        ctx->step = ctx->route->steps;
+    }
+
+    run(r, ctx, rc);
+
+    return NGX_DONE;
+}
+
+
+/* afterwards the request waits for something, or is finalized */
+
+static void
+run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    while (rc == NGX_OK) {
+
+        if (*ctx->step == NULL) {
+            ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                          "lines: steps of \"%V\" ended without an answer",
+                          &ctx->route->name);
+            rc = NGX_ERROR;
+            break;
+        }
+
+        rc = (*ctx->step)(r, ctx);
+
+        if (rc == NGX_OK) {
+            ctx->step++;
+        }
+    }
+
+    if (rc == NGX_AGAIN) {
+
+        /*
+         * A client that leaves is not waited for.  What was begun on its
+         * behalf is in Redis, or runs on a request of its own.  A body that
+         * is read, or dropped, has a handler that sees it leave as well.
+         */
+
+        if (ctx->reading || r->discard_body || lines_watch_client(r) == NGX_OK)
+        {
+            return;
+        }
+
+        rc = NGX_ERROR;
+    }
+
+    if (rc != NGX_DONE) {
+        rc = r->header_sent
+             ? NGX_ERROR
+             : lines_error(r, ctx,
+                           rc < NGX_HTTP_BAD_REQUEST
+                           ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                           : (ngx_uint_t) rc, NULL, "Internal server error");
+    }
+
+    lines_finalize(r, ctx, rc);
+}
+
+
+static void
+resume_steps(ngx_http_request_t *r, ngx_int_t rc)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    if (rc == NGX_OK) {
+        ctx->step++;
+    }
+
+    run(r, ctx, rc);
+}
+
+
+ngx_int_t
+lines_watch_client(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    /* as limit_req does while it delays */
+
+    rev = r->connection->read;
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+        return NGX_OK;
+    }
+
+    return ngx_handle_read_event(rev, 0) == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    if (rc != NGX_AGAIN) {
+        ctx->resume(r, rc);
+    }
+
+    ngx_http_run_posted_requests(c);
+}

@@ -1,0 +1,174 @@
+
+#include "limit/gcra.h"
+
+
+/* a token that is a rounding error short of being there is there */
+#define LINES_GCRA_EPSILON  1e-6
+
+
+static ngx_uint_t gcra_available(lines_rate_t *rate, double tat, double now);
+
+
+ngx_int_t
+lines_rate_parse(ngx_str_t *value, lines_rate_t *rate)
+{
+    double      period;
+    u_char     *unit;
+    ngx_int_t   n;
+
+    if (value->len < sizeof("1r/s") - 1) {
+        return NGX_ERROR;
+    }
+
+    unit = value->data + value->len - 3;
+
+    if (unit[0] != 'r' || unit[1] != '/') {
+        return NGX_ERROR;
+    }
+
+    switch (unit[2]) {
+
+    case 's':
+        period = 1e6;
+        break;
+
+    case 'm':
+        period = 60e6;
+        break;
+
+    case 'h':
+        period = 3600e6;
+        break;
+
+    default:
+        return NGX_ERROR;
+    }
+
+    n = ngx_atoi(value->data, value->len - 3);
+
+    if (n == NGX_ERROR || n == 0) {
+        return NGX_ERROR;
+    }
+
+    rate->interval = period / (double) n;
+
+    if (rate->interval < 1e6 / LINES_RATE_MAX) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
+    ngx_uint_t extra, lines_gcra_t *result)
+{
+    double      empty, room;
+    ngx_uint_t  available;
+
+    empty = now + (double) rate->burst * rate->interval;
+
+    if (*tat < now) {
+        *tat = now;
+
+    } else if (*tat > empty) {
+        *tat = empty;
+    }
+
+    available = gcra_available(rate, *tat, now);
+
+    if (available < need) {
+        room = empty - *tat;
+
+        result->granted = 0;
+        result->remaining = available;
+        result->retry = (ngx_msec_t) (((double) need * rate->interval - room)
+                                      / 1000) + 1;
+        return;
+    }
+
+    result->granted = need + ngx_min(extra, (available - need) / 2);
+    result->remaining = available - result->granted;
+    result->retry = 0;
+
+    *tat += (double) result->granted * rate->interval;
+}
+
+
+void
+lines_gcra_give(lines_rate_t *rate, double *tat, double now, ngx_uint_t tokens)
+{
+    *tat -= (double) tokens * rate->interval;
+
+    if (*tat < now) {
+        *tat = now;
+    }
+}
+
+
+double
+lines_gcra_tat(lines_rate_t *rate, double now, ngx_uint_t remaining)
+{
+    if (remaining >= rate->burst) {
+        return now;
+    }
+
+    return now + (double) (rate->burst - remaining) * rate->interval;
+}
+
+
+ngx_uint_t
+lines_gcra_refilled(lines_rate_t *rate, ngx_uint_t remaining,
+    ngx_msec_t elapsed)
+{
+    double  tokens;
+
+    tokens = (double) remaining + (double) elapsed * 1000 / rate->interval;
+
+    return (tokens >= (double) rate->burst)
+           ? rate->burst
+           : (ngx_uint_t) tokens;
+}
+
+
+ngx_msec_t
+lines_gcra_full(lines_rate_t *rate, ngx_uint_t remaining)
+{
+    if (remaining >= rate->burst) {
+        return 0;
+    }
+
+    return (ngx_msec_t) ((double) (rate->burst - remaining) * rate->interval
+                         / 1000);
+}
+
+
+ngx_uint_t
+lines_rate_window(lines_rate_t *rate)
+{
+    ngx_uint_t  ms;
+
+    ms = (ngx_uint_t) ((double) rate->burst * rate->interval / 1000);
+
+    return ms ? lines_seconds(ms) : 1;
+}
+
+
+ngx_uint_t
+lines_lease_max(lines_rate_t *rate)
+{
+    return rate->burst / LINES_LEASE_SHARE;
+}
+
+
+static ngx_uint_t
+gcra_available(lines_rate_t *rate, double tat, double now)
+{
+    double  tokens;
+
+    tokens = (double) rate->burst - (tat - now) / rate->interval
+             + LINES_GCRA_EPSILON;
+
+    return (tokens > 0) ? (ngx_uint_t) tokens : 0;
+}

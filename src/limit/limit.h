@@ -1,0 +1,200 @@
+
+/*
+ * Request rate limits: lines_rate_limit in any location.  Limits by address
+ * are checked in the preaccess phase, limits by identity in the precontent
+ * phase, or, in an API location, by a step after authentication; limits by
+ * variable as early as the variable has a value, which those that depend on
+ * an identity have not before authentication.
+ *
+ * A bucket lives in Redis and is counted there, on Redis' clock
+ * (scripts/gcra.lua).  sync=each asks for each request; sync=lease (the
+ * default) takes tokens ahead: see limit/lease.h.
+ */
+
+#ifndef _LINES_LIMIT_LIMIT_H_INCLUDED_
+#define _LINES_LIMIT_LIMIT_H_INCLUDED_
+
+
+#include "http/request.h"
+#include "limit/gcra.h"
+
+
+#define LINES_LIMIT_TENANT     0x01
+#define LINES_LIMIT_KEY        0x02
+#define LINES_LIMIT_IP         0x04
+#define LINES_LIMIT_VARIABLE   0x08
+
+#define LINES_LIMIT_IDENTITY \
+    (LINES_LIMIT_TENANT|LINES_LIMIT_KEY)
+
+/* what is checked before authentication, and after it */
+
+#define LINES_LIMIT_EARLY \
+    (LINES_LIMIT_IP|LINES_LIMIT_VARIABLE)
+#define LINES_LIMIT_LATE \
+    (LINES_LIMIT_IDENTITY|LINES_LIMIT_VARIABLE)
+
+
+/* what becomes of a request while Redis cannot be asked */
+
+#define LINES_FAIL_LOCAL       0
+#define LINES_FAIL_OPEN        1
+#define LINES_FAIL_CLOSED      2
+
+
+#define LINES_LIMIT_NAME_MAX   64
+#define LINES_LIMITS_MAX       64      /* in one configuration */
+
+
+/* a plan's own rate of a limit, as the admin API set it */
+
+typedef struct {
+    ngx_str_t  plan;
+    ngx_str_t  interval;
+    ngx_str_t  burst;
+} lines_limit_plan_t;
+
+
+typedef struct {
+    ngx_str_t                  id;        /* unique: in keys of Redis, in
+                                             metrics and the admin API */
+    ngx_str_t                  name;      /* in headers */
+    ngx_str_t                  text;      /* the rate as written */
+    lines_rate_t               rate;
+    ngx_uint_t                 kind;
+    ngx_str_t                  key;       /* as written */
+    ngx_http_complex_value_t  *variable;
+    ngx_uint_t                 identity;  /* flag: it names one of an
+                                             identity */
+    ngx_uint_t                 fail;
+    ngx_uint_t                 status;
+    ngx_uint_t                 index;     /* in lmcf->limits */
+
+    ngx_array_t               *plans;     /* of this worker, or NULL:
+                                             lines_limit_plan_t */
+
+    unsigned                   each:1;
+    unsigned                   dry_run:1;
+    unsigned                   x_headers:1;
+} lines_limit_t;
+
+
+/* in metrics and $lines_limit_status */
+
+typedef enum {
+    LINES_LIMIT_PASSED = 0,
+    LINES_LIMIT_REJECTED,
+    LINES_LIMIT_DRY_REJECTED,
+    LINES_LIMIT_LOCAL_PASSED,
+    LINES_LIMIT_LOCAL_REJECTED,
+    LINES_LIMIT_LOCAL_DRY_REJECTED,
+    LINES_LIMIT_OPEN_PASSED,
+    LINES_LIMIT_UNAVAILABLE,      /* fail=closed */
+    LINES_LIMIT_DRY_UNAVAILABLE,
+    LINES_LIMIT_OUTCOMES
+} lines_limit_outcome_e;
+
+extern ngx_str_t  lines_limit_outcomes[];
+
+
+/* what a request met at one limit */
+
+typedef struct {
+    lines_limit_t         *limit;
+    ngx_str_t              key;       /* the bucket's, in Redis */
+    ngx_str_t              tenant;    /* who was counted */
+    ngx_str_t              user;
+    lines_rate_t           rate;      /* that counted */
+    lines_limit_outcome_e  outcome;
+    ngx_uint_t             remaining;
+    ngx_msec_t             reset;     /* until more, or all */
+    ngx_msec_t             retry;
+    unsigned               pending:1;
+    unsigned               known:1;   /* remaining is */
+    unsigned               late:1;    /* key depends on who asks */
+    unsigned               took:1;    /* a token, from Redis */
+    unsigned               took_local:1;
+} lines_limit_result_t;
+
+
+typedef struct {
+    lines_limit_result_t  *results;
+    ngx_uint_t             nresults;
+    ngx_uint_t             pending;
+    lines_limit_result_t  *rejected;  /* the one that decides */
+} lines_limit_state_t;
+
+
+/* the result that says most: the rejection, else the scarcest; or NULL */
+lines_limit_result_t *lines_limit_worst(lines_limit_state_t *state);
+
+
+/* lines_rate_limit */
+char *lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* a location with no limits of its own has its parent's; NULL is unset */
+char *lines_limit_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+/* preconfiguration: $lines_limit_status, $lines_limit_remaining */
+ngx_int_t lines_limit_add_variables(ngx_conf_t *cf);
+
+/*
+ * postconfiguration: warns of zones of limit_req and limit_conn whose key
+ * names a variable of the identity, which is not known when they count.
+ */
+void lines_limit_zones(ngx_conf_t *cf);
+
+/* postconfiguration: the phases and the header filter */
+ngx_int_t lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+ngx_int_t lines_limit_filter_init(ngx_conf_t *cf);
+
+/* init_process: renewing and giving back leases, learning of overrides */
+ngx_int_t lines_limit_init_process(ngx_cycle_t *cycle,
+    lines_main_conf_t *lmcf);
+void lines_limit_exit_process(lines_main_conf_t *lmcf);
+
+
+/*
+ * A step, after the one that authenticates: the location's limits by
+ * identity.
+ */
+ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+/*
+ * The key of a request's bucket; NGX_DECLINED: there is nothing to count by,
+ * at least not yet.  wait: flag, authentication may come, and what depends on
+ * it is left for then.  late: flag, it depends on who asks.
+ */
+ngx_int_t lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_limit_t *limit, ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
+
+/*
+ * The arguments of gcra.lua for a limit and a bucket's key, from the pool; the
+ * key is not copied.  Returns how many there are, 0 without memory.
+ */
+
+ngx_uint_t lines_limit_args(ngx_pool_t *pool, lines_limit_t *limit,
+    ngx_str_t *key, ngx_uint_t need, ngx_uint_t extra, ngx_str_t **args,
+    ngx_uint_t *nkeys);
+
+/* a reply of gcra.lua; NGX_ERROR where it is none */
+ngx_int_t lines_limit_parse(redisReply *reply, lines_rate_t *rate,
+    lines_gcra_t *result);
+
+/* takes tokens ahead, in the background, for the lease of this key */
+void lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
+    ngx_str_t *key, ngx_uint_t tokens);
+
+/* gives unused tokens back; NGX_DECLINED: Redis is away */
+ngx_int_t lines_limit_give(lines_main_conf_t *lmcf, ngx_str_t *key,
+    ngx_uint_t tokens, double interval);
+
+
+/* overrides of plans, by limit and plan: one hash */
+#define LINES_LIMIT_PLANS  "lines:{limits}"
+#define LINES_LIMIT_PLANS_MAX  1000
+
+
+#endif /* _LINES_LIMIT_LIMIT_H_INCLUDED_ */

@@ -1,0 +1,217 @@
+
+/*
+ * Readiness, from what this worker knows already: cheap enough to be asked
+ * each second by each balancer.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "auth/jwks.h"
+#include "http/carrier.h"
+#include "http/metrics.h"
+#include "observe/ready.h"
+#include "workspace/workspace.h"
+
+
+static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
+static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
+    u_char *last);
+static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
+
+
+static lines_step_pt  ready_steps[] = {
+    lines_discard_body,
+    ready,
+    NULL
+};
+
+
+static lines_route_t  ready_routes[] = {
+
+    { NGX_HTTP_GET, ngx_string(""),
+      ready_steps, ngx_string("ready") },
+
+    { 0, ngx_null_string, NULL, ngx_null_string }
+};
+
+
+lines_api_t  lines_ready_api = {
+    ngx_string("ready"),
+    lines_plain_error,
+    ready_routes,
+    0
+};
+
+
+static ngx_int_t
+ready(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    u_char                buffer[1024], list[1024];
+    ngx_str_t             others, reason, warnings;
+    ngx_slab_pool_t      *shpool;
+    lines_redis_status_t  status;
+    lines_main_conf_t    *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+    shpool = lines_zone_pool(lmcf);
+
+    lines_redis_status(lmcf->redis, &status);
+
+    others.data = buffer;
+    others.len = ready_others(lmcf, buffer, buffer + sizeof(buffer)) - buffer;
+
+    warnings.data = list;
+    warnings.len = ready_warnings(&status, list, list + sizeof(list)) - list;
+
+    ngx_str_null(&reason);
+
+    if (status.reason.len) {
+        reason = lines_json_string(r->pool, &status.reason);
+        if (reason.data == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return lines_answer_format(r, ctx,
+                status.connected ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
+                "{\"ready\":%s,\"redis\":{\"status\":\"%s\"%s%V,"
+                "\"breaker\":\"%s\",\"inFlight\":%ui,"
+                "\"warnings\":[%V]},"
+                "\"zone\":{\"status\":\"%s\",\"freeBytes\":%ui}%V}",
+                status.connected ? "true" : "false",
+                status.connected ? "ok" : "unreachable",
+                reason.len ? ",\"reason\":" : "", &reason,
+                status.probing ? "half_open" : status.away ? "open" : "closed",
+                status.inflight, &warnings, shpool->pfree ? "ok" : "full",
+                (ngx_uint_t) shpool->pfree * ngx_pagesize, &others);
+}
+
+
+static u_char *
+ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
+{
+    u_char              *start;
+    ngx_uint_t           i;
+    lines_redis_wish_t  *wish;
+
+    start = p;
+
+    if (status->full) {
+        p = ngx_slprintf(p, last,
+                         ",\"its disk is full or fails: writes are refused\"");
+    }
+
+    if (status->evicts) {
+        p = ngx_slprintf(p, last, ",\"maxmemory-policy is not noeviction\"");
+    }
+
+    if (status->no_aof) {
+        p = ngx_slprintf(p, last, ",\"append-only file is off\"");
+    }
+
+    if (status->denied) {
+        p = ngx_slprintf(p, last, ",\"a command is refused (NOPERM)\"");
+    }
+
+    if (status->no_info) {
+        p = ngx_slprintf(p, last,
+                         ",\"INFO is refused: eviction and "
+                         "persistence are not checked\"");
+    }
+
+    if (status->no_config) {
+        p = ngx_slprintf(p, last,
+                         ",\"CONFIG is refused: settings are not checked\"");
+    }
+
+    for (i = 0; lines_redis_wishes[i].name.len; i++) {
+        wish = &lines_redis_wishes[i];
+
+        if (status->settings & ((ngx_uint_t) 1 << i)) {
+            p = ngx_slprintf(p, last, ",\"%V is not %V\"", &wish->name,
+                             &wish->value);
+        }
+    }
+
+    /* without the comma of the first one */
+
+    if (p > start) {
+        ngx_memmove(start, start + 1, p - start - 1);
+        p--;
+    }
+
+    return p;
+}
+
+
+/*
+ * What a node can do without for a while is told, and decides nothing: keys of
+ * API clients are good without the issuer's, lines are read without billing.
+ */
+
+static u_char *
+ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
+{
+    const char            *status;
+    ngx_uint_t             i, n;
+    ngx_atomic_uint_t      up, down;
+    lines_jwks_t         **jwks;
+    lines_metrics_area_t  *area;
+
+    jwks = lmcf->jwks ? lmcf->jwks->elts : NULL;
+    n = lmcf->jwks ? lmcf->jwks->nelts : 0;
+
+    status = NULL;
+
+    for (i = 0; i < n; i++) {
+
+        if (jwks[i]->uri.len == 0) {
+            continue;
+        }
+
+        if (jwks[i]->entry == NULL || jwks[i]->entry->generation == 0) {
+            status = (jwks[i]->entry && jwks[i]->entry->fails)
+                     ? "unreachable"
+                     : "unknown";
+            break;
+        }
+
+        status = jwks[i]->entry->fails ? "stale" : "ok";
+    }
+
+    /* nothing is wrong with the other side: nothing is sent there */
+
+    if (status && lines_carrier_refused(lmcf, LINES_LOCATION_JWKS)) {
+        status = "insecure";
+    }
+
+    if (status) {
+        p = ngx_slprintf(p, last, ",\"jwks\":{\"status\":\"%s\"}", status);
+    }
+
+    if (lmcf->billing) {
+        area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
+
+        up = 0;
+        down = 0;
+
+        for (i = 0; i < LINES_METRICS_SLOTS; i++) {
+            up = ngx_max(up, area->slots[i].billing_up);
+            down = ngx_max(down, area->slots[i].billing_down);
+        }
+
+        status = (up == 0
+                  && down
+                     == 0) ? "unknown" : (down > up) ? "unreachable" : "ok";
+
+        if (lines_carrier_refused(lmcf, LINES_LOCATION_BILLING)) {
+            status = "insecure";
+        }
+
+        p = ngx_slprintf(p, last, ",\"billing\":{\"status\":\"%s\"}", status);
+    }
+
+    return p;
+}

@@ -1,0 +1,13 @@
+
+#ifndef _LINES_OBSERVE_READY_H_INCLUDED_
+#define _LINES_OBSERVE_READY_H_INCLUDED_
+
+
+#include "http/request.h"
+
+
+/* lines_ready: 200 or 503, with a reason for each dependency */
+extern lines_api_t  lines_ready_api;
+
+
+#endif /* _LINES_OBSERVE_READY_H_INCLUDED_ */

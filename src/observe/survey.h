@@ -1,0 +1,58 @@
+
+/*
+ * Numbers that no counter knows: lines by state, the inventory, operations
+ * under way.  One worker of the fleet adds them up at a time, tenant by
+ * tenant, and leaves the sums in Redis; every node reads them there and shows
+ * them with their age.
+ *
+ * Moves of lines are counted by the scripts that make them, so that their sum
+ * is exact however many answers were lost.  The sum goes down where a tenant
+ * is deleted; what is shown as a counter does not.
+ */
+
+#ifndef _LINES_OBSERVE_SURVEY_H_INCLUDED_
+#define _LINES_OBSERVE_SURVEY_H_INCLUDED_
+
+
+#include "http/metrics.h"
+
+
+#define LINES_SURVEY_MOVES  10
+
+
+typedef enum {
+    LINES_SURVEY_TENANTS = 0,
+    LINES_SURVEY_OPERATIONS,      /* unfinished, not stuck */
+    LINES_SURVEY_STUCK,
+    LINES_SURVEY_OLDEST,          /* s */
+    LINES_SURVEY_FREE,            /* the inventory */
+    LINES_SURVEY_LEASED,
+    LINES_SURVEY_ASSIGNED,
+    LINES_SURVEY_QUARANTINED,
+
+    /* moves as they are found, then as they are shown */
+
+    LINES_SURVEY_RAW,
+    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW
+                                  + LINES_SURVEY_MOVES,
+    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN
+                                   + LINES_SURVEY_MOVES
+} lines_survey_e;
+
+
+typedef struct {
+    ngx_str_t    from;
+    ngx_str_t    to;
+    ngx_str_t    field;                    /* of the tenant's hash */
+} lines_survey_move_t;
+
+extern lines_survey_move_t
+    lines_survey_moves[LINES_SURVEY_MOVES];
+
+
+ngx_int_t lines_survey_init_process(ngx_cycle_t *cycle,
+    lines_main_conf_t *lmcf);
+void lines_survey_exit_process(lines_main_conf_t *lmcf);
+
+
+#endif /* _LINES_OBSERVE_SURVEY_H_INCLUDED_ */

@@ -1,0 +1,57 @@
+
+/*
+ * The pass over all tenants, and what it shares with the one who starts it.
+ * Internal to the survey.
+ */
+
+#ifndef _LINES_OBSERVE_SURVEY_PASS_H_INCLUDED_
+#define _LINES_OBSERVE_SURVEY_PASS_H_INCLUDED_
+
+
+#include "http/request.h"
+#include "observe/survey.h"
+
+
+typedef struct {
+    lines_main_conf_t  *lmcf;
+    ngx_log_t          *log;
+    ngx_event_t         timer;
+
+    uint64_t            now;       /* Redis' clock, ms */
+    uint64_t            at;        /* of the last pass, s */
+    uint64_t            known[LINES_SURVEY_VALUES];
+
+    /* the pass under way */
+
+    ngx_pool_t         *pool;      /* of a page */
+    ngx_pool_t         *seen_pool;
+    uint64_t           *seen;      /* hashes of tenants */
+    ngx_uint_t          nseen;
+    ngx_uint_t          seen_size;
+    ngx_uint_t          pending;
+    ngx_uint_t          ops;
+    uint64_t            oldest;    /* begun at, ms */
+    uint64_t            sums[LINES_SURVEY_VALUES];
+    u_char              cursor[24];
+    size_t              cursor_len;
+
+    unsigned            asking:1;
+    unsigned            passing:1;
+    unsigned            failed:1;
+} lines_survey_t;
+
+
+/* begins a pass; it ends with lines_survey_end(), or fails */
+void lines_survey_start(lines_survey_t *survey);
+
+/* frees what a pass holds */
+void lines_survey_stop(lines_survey_t *survey);
+
+/* the sums of a whole pass: to Redis, and shown */
+void lines_survey_end(lines_survey_t *survey);
+
+/* of a reply, 0 where it is none */
+uint64_t lines_survey_number(redisReply *reply);
+
+
+#endif /* _LINES_OBSERVE_SURVEY_PASS_H_INCLUDED_ */

@@ -1,0 +1,51 @@
+
+/*
+ * A paid line request: its subscription, its invoice, its cancel.  And what
+ * every kind needs of a line's keys.
+ */
+
+#ifndef _LINES_OPERATION_PAYMENT_H_INCLUDED_
+#define _LINES_OPERATION_PAYMENT_H_INCLUDED_
+
+
+#include "operation/operation.h"
+
+
+/* KEYS of the scripts that end an operation with its line */
+#define LINES_LINE_KEYS  7
+
+
+/*
+ * The body and the key of the call that asks for a line's subscription, to be
+ * recorded by begin: ATTEMPT counts from 1.
+ */
+
+ngx_int_t lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *line, ngx_str_t *customer, ngx_str_t *price,
+    ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key);
+
+/*
+ * operation, operations, line, tenant, pending, events, idempotency record:
+ * fills keys[0..6]
+ */
+
+ngx_int_t lines_payment_keys(lines_op_t *op, ngx_str_t *keys);
+
+/* the delay until an open invoice is looked at again */
+ngx_msec_t lines_payment_poll(lines_op_t *op);
+
+
+/* the steps */
+
+ngx_int_t lines_payment_send(lines_op_t *op);
+ngx_int_t lines_payment_await(lines_op_t *op);
+ngx_int_t lines_payment_tell(lines_op_t *op);
+
+/* nothing billable is left of the line: it is canceled, with a reason */
+ngx_int_t lines_payment_cancel(lines_op_t *op, ngx_str_t *reason);
+
+/* the attempt is proven dead: another one */
+ngx_int_t lines_payment_again(lines_op_t *op);
+
+
+#endif /* _LINES_OPERATION_PAYMENT_H_INCLUDED_ */

@@ -1,0 +1,35 @@
+
+/*
+ * lines_provisioner: an internal location that is told of each line that is
+ * to be provisioned, once for all by its idempotency key.
+ */
+
+#ifndef _LINES_OPERATION_PROVISIONER_H_INCLUDED_
+#define _LINES_OPERATION_PROVISIONER_H_INCLUDED_
+
+
+#include "operation/operation.h"
+
+
+/*
+ * POSTs the line as JSON with Idempotency-Key: the operation's id; the last
+ * call of a step's run.  json is of op->pool.  Where there is no provisioner,
+ * ask op->lmcf->provisioner.len before.
+ */
+
+ngx_int_t lines_provisioner_tell(lines_op_t *op, ngx_str_t *json,
+    lines_op_result_pt result);
+
+/*
+ * NGX_OK: 2xx, it is provisioned, or will be.  NGX_DECLINED: refused for good.
+ * NGX_AGAIN: not known, or not now: lines_op_again().
+ */
+
+ngx_int_t lines_provisioner_verdict(lines_result_t *result);
+
+
+/* lines_provisioner URI; conf is the main configuration */
+char *lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+#endif /* _LINES_OPERATION_PROVISIONER_H_INCLUDED_ */

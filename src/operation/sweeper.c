@@ -1,0 +1,211 @@
+
+/*
+ * Finishes what others began and could not finish: each worker looks at the
+ * due lists of the fleet every few seconds.  The fence decides who carries an
+ * operation on; a list is but a hint.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "operation/engine.h"
+
+
+static void sweep_start(ngx_event_t *ev);
+static void swept_shard(void *data, redisReply *reply);
+static void sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member);
+
+
+ngx_int_t
+lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    lines_op_conf_t  *ocf;
+
+    ocf = lmcf->operation;
+
+    ngx_queue_init(&ocf->running);
+    ocf->sweeping = 0;
+    ocf->walked = ngx_current_msec - ngx_random() % ocf->walk_every;
+
+    ocf->sweeper.handler = sweep_start;
+    ocf->sweeper.data = lmcf;
+    ocf->sweeper.log = cycle->log;
+    ocf->sweeper.cancelable = 1;
+
+    ngx_add_timer(&ocf->sweeper, 1 + ngx_random() % ocf->sweep);
+
+    return NGX_OK;
+}
+
+
+void
+lines_op_exit_process(lines_main_conf_t *lmcf)
+{
+    ngx_queue_t      *q;
+    lines_op_t       *op;
+    lines_op_conf_t  *ocf;
+
+    ocf = lmcf->operation;
+
+    if (ocf == NULL || ocf->running.next == NULL) {
+        return;
+    }
+
+    if (ocf->sweeper.timer_set) {
+        ngx_del_timer(&ocf->sweeper);
+    }
+
+    /* what is left is in Redis; nobody here is to hear of it any more */
+
+    for (q = ngx_queue_head(&ocf->running);
+         q != ngx_queue_sentinel(&ocf->running);
+         q = ngx_queue_next(q))
+    {
+        op = ngx_queue_data(q, lines_op_t, queue);
+
+        if (op->command) {
+            lines_redis_detach(op->command);
+            op->command = NULL;
+        }
+    }
+
+    if (ocf->walk.pool) {
+        ngx_destroy_pool(ocf->walk.pool);
+        ocf->walk.pool = NULL;
+    }
+}
+
+
+/* one less: after an outage there is more to do than the next look may wait */
+
+void
+lines_swept_one(lines_op_conf_t *ocf)
+{
+    ocf->sweeping--;
+
+    if (!ocf->backlog
+        || ocf->sweeping > ocf->batch / 2
+        || !ocf->sweeper.timer_set)
+    {
+        return;
+    }
+
+    ocf->backlog = 0;
+
+    ngx_del_timer(&ocf->sweeper);
+    ngx_add_timer(&ocf->sweeper, 1);
+}
+
+
+static void
+sweep_start(ngx_event_t *ev)
+{
+    u_char              key[32], limit[NGX_INT_T_LEN];
+    ngx_str_t           args[2];
+    ngx_uint_t          i, first;
+    lines_main_conf_t  *lmcf;
+    lines_op_conf_t    *ocf;
+
+    if (ngx_exiting || ngx_quit || ngx_terminate) {
+        return;
+    }
+
+    lmcf = ev->data;
+    ocf = lmcf->operation;
+
+    args[1].data = limit;
+    args[1].len = ngx_sprintf(limit, "%ui", ocf->batch) - limit;
+
+    first = ngx_random() % LINES_DUE_SHARDS;
+
+    for (i = 0; i < LINES_DUE_SHARDS; i++) {
+        args[0].data = key;
+        args[0].len = ngx_sprintf(key, "lines:{due:%ui}",
+                                  (first + i) % LINES_DUE_SHARDS) - key;
+
+        if (lines_redis_eval(lmcf->redis, &lines_script_due_read, 1, 2, args,
+                             swept_shard, lmcf)
+            == NULL)
+        {
+            break;
+        }
+    }
+
+    if (ngx_current_msec - ocf->walked >= ocf->walk_every) {
+        ocf->walked = ngx_current_msec;
+        lines_walk(lmcf);
+    }
+
+    /* jitter: the workers of a fleet do not look all at once */
+
+    ngx_add_timer(ev,
+                  ocf->sweep - ocf->sweep / 8
+                  + ngx_random() % (ocf->sweep / 4 + 1));
+}
+
+
+static void
+swept_shard(void *data, redisReply *reply)
+{
+    lines_main_conf_t *lmcf = data;
+
+    ngx_str_t   member;
+    ngx_uint_t  i;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || ngx_exiting) {
+        return;
+    }
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        member = lines_reply_str(reply, i);
+
+        if (member.len) {
+            sweep_member(lmcf, &member);
+        }
+    }
+}
+
+
+static void
+sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
+{
+    u_char           *space;
+    ngx_str_t         tenant, id;
+    lines_op_t       *op;
+    lines_op_conf_t  *ocf;
+
+    ocf = lmcf->operation;
+
+    space = ngx_strlchr(member->data, member->data + member->len, ' ');
+
+    if (space == NULL) {
+        return;
+    }
+
+    if (ocf->sweeping >= ocf->batch) {
+        ocf->backlog = 1;
+        return;
+    }
+
+    tenant.data = member->data;
+    tenant.len = space - member->data;
+
+    id.data = space + 1;
+    id.len = member->data + member->len - id.data;
+
+    if (lines_op_find(ocf, &tenant, &id)) {
+        return;
+    }
+
+    op = lines_op_obtain(lmcf, &tenant, &id, 0, LINES_WANT_CANCEL);
+    if (op == NULL) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ocf->sweeper.log, 0, "lines sweep: %V",
+                   member);
+
+    op->swept = 1;
+    ocf->sweeping++;
+}

@@ -1,0 +1,223 @@
+
+/*
+ * Redis inside nginx's event loop: one multiplexed connection per worker.
+ * Knows timers and events, but no request.
+ */
+
+#ifndef _LINES_STORE_REDIS_H_INCLUDED_
+#define _LINES_STORE_REDIS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <hiredis/hiredis.h>
+
+#include "store/script.h"
+
+
+typedef struct lines_redis_s     lines_redis_t;
+typedef struct lines_redis_op_s  lines_redis_op_t;
+
+
+/* what lines_redis says, read once at configuration */
+
+typedef struct {
+    ngx_str_t        name;        /* host:port/db or the path, for
+                                     messages: never a secret */
+    ngx_url_t        url;         /* resolved at configuration */
+    ngx_str_t        host;        /* empty for a unix socket and for
+                                     a numeric address */
+    in_port_t        port;
+    ngx_str_t        user;
+    ngx_str_t        password;    /* from password_file= only */
+    ngx_uint_t       db;
+    ngx_msec_t       timeout;     /* of one operation */
+    ngx_msec_t       silence;     /* until the connection is given up */
+    ngx_msec_t       connect_timeout;
+    ngx_uint_t       max_inflight;
+    ngx_resolver_t  *resolver;    /* NULL: the address found at
+                                     configuration is kept */
+    ngx_msec_t       resolver_timeout;
+    ngx_str_t        file;        /* where the directive stands */
+    ngx_uint_t       line;
+} lines_redis_conf_t;
+
+
+#define LINES_REDIS_LATENCIES  14
+
+extern const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1];
+
+
+/* what conf/redis.conf sets, and CONFIG GET tells; the last has no name */
+
+typedef struct {
+    ngx_str_t   name;
+    ngx_str_t   value;
+    ngx_uint_t  least;    /* flag: more is as good */
+} lines_redis_wish_t;
+
+extern lines_redis_wish_t  lines_redis_wishes[];
+
+
+typedef struct {
+    ngx_uint_t  connected;    /* flag: ready for operations */
+    ngx_uint_t  inflight;
+    ngx_uint_t  reconnects;
+    ngx_uint_t  evicts;       /* flag: maxmemory-policy is not
+                                 noeviction */
+    ngx_uint_t  no_aof;       /* flag */
+    ngx_uint_t  no_info;      /* flag: INFO is refused, so that the
+                                 two above are not known */
+    ngx_uint_t  no_config;    /* flag: CONFIG is refused, so that
+                                 settings are not known */
+    ngx_uint_t  denied;       /* flag: a command met NOPERM within
+                                 the last minute */
+    ngx_uint_t  readonly;     /* flag: last write met READONLY */
+    ngx_uint_t  full;         /* flag: a write met MISCONF within the
+                                 last minute */
+    ngx_uint_t  settings;     /* lines_redis_wishes: a bit for
+                                 each that is not met */
+    ngx_str_t   reason;       /* why it is not connected, or empty;
+                                 the connection's */
+    ngx_uint_t  away;         /* flag: operations fail at once */
+    ngx_uint_t  probing;      /* flag: away, and an attempt to
+                                 connect is under way */
+
+    /* since the worker started */
+    ngx_uint_t  commands;     /* operations accepted */
+    ngx_uint_t  errors;       /* error replies, lost outcomes */
+    ngx_uint_t  disk;         /* error replies that are MISCONF */
+    ngx_uint_t  timeouts;     /* deadlines met */
+    ngx_uint_t  late;         /* replies after their deadline */
+    ngx_uint_t  refused;      /* away, or max_inflight reached */
+    ngx_uint_t  resends;      /* scripts sent again by EVAL */
+    ngx_uint_t  repeats;      /* sent again on a new connection */
+    ngx_uint_t  latency[LINES_REDIS_LATENCIES];
+                                        /* replies by the time they took: up to
+                                           lines_redis_bounds[i], longer */
+    ngx_msec_t  latency_sum;
+} lines_redis_status_t;
+
+
+/*
+ * Called exactly once for an operation that was accepted, unless it was
+ * detached before.  reply is NULL when the outcome is unknown (deadline,
+ * connection lost): the command may have run.  It is freed after the call.
+ * Never called from within lines_redis_command() itself.
+ */
+
+typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
+
+
+/*
+ * Parses redis://[user@]host[:port][/db] or unix:/path[:db] and the
+ * parameters timeout=, silence=, connect_timeout=, max_inflight=,
+ * password_file=, user=.  value[0] is the directive's name.  Returns
+ * NGX_CONF_OK, or NGX_CONF_ERROR having logged directive, value and line.
+ * Schemes that the build does not serve (rediss, redis+sentinel,
+ * redis+cluster) are refused by name.
+ */
+
+char *lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf);
+
+
+/*
+ * Once the whole configuration is read and conf->resolver is set: a host that
+ * was not found at configuration needs a resolver.
+ */
+
+char *lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf);
+
+
+/*
+ * In init_process: allocates from the cycle's pool and starts to connect.
+ * Returns NULL only without memory.  Redis need not be there.
+ */
+
+lines_redis_t *lines_redis_create(ngx_cycle_t *cycle,
+    lines_redis_conf_t *conf);
+
+/*
+ * In exit_process, after the subscribers: frees every connection, reconnects
+ * no more.  Handlers of what is still in flight are not called.
+ */
+void lines_redis_destroy(lines_redis_t *redis);
+
+
+/*
+ * Sends a command; arguments are binary-safe and copied.  While a connection
+ * is being made, operations wait for it within their own deadline; while Redis
+ * is known to be away, or max_inflight is reached, NULL is returned at once:
+ * the command has surely not run and the handler is not called.
+ *
+ * When the connection is lost, an operation that it takes along waits for the
+ * next one, too, if that can do no harm:
+ *
+ *   - its last byte was not written, so that it surely has not run;
+ *   - it only reads (by the command's name);
+ *   - it is a script whose file says "--@again": one that only reads, or
+ *     that finds what its first run wrote, changes nothing and replies the
+ *     same, however late that first run may come after all.
+ *
+ * The latter two are sent again once.  Everything else has an unknown outcome
+ * (a NULL reply), which its caller must know how to clear up: tokens would be
+ * taken twice (gcra), a fence would be held by nobody (op_claim), or the
+ * second reply would not say what the first one did ("lost", "used", "same").
+ */
+
+lines_redis_op_t *lines_redis_command(lines_redis_t *redis, ngx_uint_t argc,
+    ngx_str_t *argv, lines_redis_handler_pt handler, void *data);
+
+/* the same for a script; args are the keys, nkeys of them, then the rest */
+lines_redis_op_t *lines_redis_eval(lines_redis_t *redis,
+    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, lines_redis_handler_pt handler, void *data);
+
+/*
+ * In a handler, first thing: flag, the reply is of the second time that its
+ * operation was sent; the first may run yet.
+ */
+ngx_uint_t lines_redis_repeated(lines_redis_t *redis);
+
+/*
+ * The asker is gone: the handler will not be called, the reply is dropped.
+ * What was not sent yet is never sent.  Not after the handler was called.
+ */
+void lines_redis_detach(lines_redis_op_t *op);
+
+
+void lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status);
+
+
+/*
+ * Formats a key or an argument: as ngx_snprintf(), allocated from the pool.
+ * NGX_ERROR without memory.
+ */
+
+ngx_int_t lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
+    const char *fmt, ...);
+
+
+/*
+ * A subscription on a connection of its own, re-established for ever.
+ * handler gets each message (nothing but messages of the channel).
+ * lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
+ * of its own every 300 ms through redis) came back within the last 900 ms.
+ * lost is called when messages may have been missed: at each (re)subscription.
+ */
+
+typedef struct lines_subscriber_s  lines_subscriber_t;
+
+typedef void (*lines_message_pt)(void *data, ngx_str_t *message);
+
+lines_subscriber_t *lines_subscriber_create(ngx_cycle_t *cycle,
+    lines_redis_conf_t *conf, lines_redis_t *redis, ngx_str_t *channel,
+    lines_message_pt handler, void (*lost)(void *data), void *data);
+
+void lines_subscriber_destroy(lines_subscriber_t *subscriber);
+
+ngx_uint_t lines_subscriber_alive(lines_subscriber_t *subscriber);
+
+
+#endif /* _LINES_STORE_REDIS_H_INCLUDED_ */

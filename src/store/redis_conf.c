@@ -1,0 +1,576 @@
+
+/*
+ * What the directive lines_redis says: the URL and its parameters.
+ */
+
+#include "store/redis.h"
+
+
+#define LINES_REDIS_PORT          6379
+#define LINES_REDIS_SECRET_LEN    4096
+#define LINES_REDIS_INFLIGHT_MAX  1000000
+
+/* so many timeouts without a byte, and the connection is given up */
+#define LINES_REDIS_SILENCE       5
+
+
+typedef struct {
+    ngx_str_t    name;
+    char  *(*set)(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value);
+} lines_redis_param_t;
+
+
+static char *redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_parse_unix(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char *last);
+static char *redis_param(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value, ngx_uint_t *seen);
+static char *redis_set_timeout(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_set_silence(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_set_connect_timeout(ngx_conf_t *cf,
+    lines_redis_conf_t *conf, ngx_str_t *value);
+static char *redis_set_max_inflight(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_set_user(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_set_password_file(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value);
+static char *redis_parse_msec(ngx_str_t *value, ngx_msec_t *msec);
+static ngx_str_t redis_printable(ngx_str_t *value);
+
+
+static lines_redis_param_t  redis_params[] = {
+    { ngx_string("timeout="), redis_set_timeout },
+    { ngx_string("silence="), redis_set_silence },
+    { ngx_string("connect_timeout="), redis_set_connect_timeout },
+    { ngx_string("max_inflight="), redis_set_max_inflight },
+    { ngx_string("user="), redis_set_user },
+    { ngx_string("password_file="), redis_set_password_file },
+    { ngx_null_string, NULL }
+};
+
+
+/* known to the URL's readers, but not to this build */
+
+static ngx_str_t  redis_schemes[] = {
+    ngx_string("rediss://"),
+    ngx_string("redis+sentinel://"),
+    ngx_string("redis+cluster://"),
+    ngx_string("rediss+sentinel://"),
+    ngx_string("rediss+cluster://"),
+    ngx_null_string
+};
+
+
+char *
+lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
+{
+    char        *err;
+    ngx_str_t   *value, shown;
+    ngx_uint_t   i, seen;
+
+    value = cf->args->elts;
+
+    if (conf->name.data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" directive is duplicate", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts < 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "no URL in \"%V\" directive",
+                           &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    conf->timeout = 2000;
+    conf->silence = 0;
+    conf->connect_timeout = 1000;
+    conf->max_inflight = 4096;
+    conf->resolver_timeout = 5000;
+
+    if (cf->conf_file) {
+        conf->file = cf->conf_file->file.name;
+        conf->line = cf->conf_file->line;
+    }
+
+    err = redis_parse_url(cf, conf, &value[1]);
+
+    if (err == NGX_CONF_ERROR) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (err) {
+        shown = redis_printable(&value[1]);
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s in \"%V\" of \"%V\" directive", err, &shown,
+                           &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    seen = 0;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        err = redis_param(cf, conf, &value[i], &seen);
+
+        if (err == NGX_CONF_ERROR) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (err) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "%s \"%V\" of \"%V\" directive", err, &value[i],
+                               &value[0]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (conf->silence == 0) {
+        conf->silence = ngx_min(conf->timeout,
+                                NGX_MAX_INT32_VALUE / LINES_REDIS_SILENCE)
+                        * LINES_REDIS_SILENCE;
+        conf->silence = ngx_max(conf->silence, conf->timeout);
+
+    } else if (conf->silence < conf->timeout) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"silence=\" is shorter than \"timeout=\" in "
+                           "\"%V\" directive", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->user.len && conf->password.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "user \"%V\" without \"password_file=\" in "
+                           "\"%V\" directive", &conf->user, &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
+{
+    if (conf->url.naddrs
+        || (conf->resolver && conf->resolver->connections.nelts))
+    {
+        return NGX_CONF_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "host not found in \"%V\" of \"lines_redis\" directive, and "
+                  "there is no \"resolver\" to find it later in %V:%ui",
+                  &conf->name, &conf->file, conf->line);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+{
+    ngx_str_t  *scheme, rest, shown;
+
+    for (scheme = redis_schemes; scheme->len; scheme++) {
+        if (value->len >= scheme->len
+            && ngx_strncasecmp(value->data, scheme->data, scheme->len) == 0)
+        {
+            shown = redis_printable(value);
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" is not served by this build: \"%V\" "
+                               "of \"%V\" directive", scheme, &shown,
+                               (ngx_str_t *) cf->args->elts);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (value->len >= 5
+        && ngx_strncasecmp(value->data, (u_char *) "unix:", 5) == 0)
+    {
+        return redis_parse_unix(cf, conf, value);
+    }
+
+    if (value->len < 8
+        || ngx_strncasecmp(value->data, (u_char *) "redis://", 8) != 0)
+    {
+        return "neither \"redis://\" nor \"unix:\"";
+    }
+
+    rest.data = value->data + 8;
+    rest.len = value->len - 8;
+
+    return redis_parse_tcp(cf, conf, &rest);
+}
+
+
+static char *
+redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+{
+    char       *err;
+    u_char     *p, *at, *last, *slash;
+    ngx_url_t  *u;
+
+    p = value->data;
+    last = p + value->len;
+
+    slash = ngx_strlchr(p, last, '/');
+
+    if (slash) {
+        err = redis_parse_db(conf, slash + 1, last);
+        if (err) {
+            return err;
+        }
+
+        last = slash;
+    }
+
+    at = ngx_strlchr(p, last, '@');
+
+    if (at) {
+        if (ngx_strlchr(p, at, ':')) {
+            return "a password (it belongs in \"password_file=\")";
+        }
+
+        if (at == p) {
+            return "no user before \"@\"";
+        }
+
+        conf->user.data = p;
+        conf->user.len = at - p;
+
+        p = at + 1;
+    }
+
+    u = &conf->url;
+
+    u->url.data = p;
+    u->url.len = last - p;
+    u->default_port = LINES_REDIS_PORT;
+    u->no_resolve = 1;
+
+    if (u->url.len == 0) {
+        return "no host";
+    }
+
+    if (ngx_parse_url(cf->pool, u) != NGX_OK) {
+        return u->err ? u->err : "invalid host";
+    }
+
+    conf->port = u->port;
+
+    if (u->naddrs == 0) {
+
+        /*
+         * A name.  It need not be known now if "resolver" finds it later,
+         * which is for lines_redis_check_conf() to say.
+         */
+
+        conf->host = u->host;
+
+        if (ngx_inet_resolve_host(cf->pool, u) != NGX_OK) {
+            u->naddrs = 0;
+        }
+    }
+
+    return lines_redis_format(cf->pool, &conf->name,
+                              u->family == AF_INET6 && conf->host.len == 0
+                              ? "[%V]:%d/%ui"
+                              : "%V:%d/%ui", &u->host, (int) conf->port,
+                              conf->db)
+           == NGX_OK
+           ? NULL
+           : NGX_CONF_ERROR;
+}
+
+
+static char *
+redis_parse_unix(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+{
+    char       *err;
+    u_char     *p, *last, *colon;
+    ngx_url_t  *u;
+
+    p = value->data + 5;
+    last = value->data + value->len;
+
+    if (p == last || *p != '/') {
+        return "no absolute path";
+    }
+
+    colon = ngx_strlchr(p, last, ':');
+
+    if (colon) {
+        err = redis_parse_db(conf, colon + 1, last);
+        if (err) {
+            return err;
+        }
+
+        last = colon;
+    }
+
+    u = &conf->url;
+
+    u->url.data = value->data;
+    u->url.len = last - value->data;
+
+    if (ngx_parse_url(cf->pool, u) != NGX_OK) {
+        return u->err ? u->err : "invalid path";
+    }
+
+    conf->name.data = p;
+    conf->name.len = last - p;
+
+    return NULL;
+}
+
+
+static char *
+redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char *last)
+{
+    ngx_int_t  n;
+
+    if (p == last) {
+        return NULL;
+    }
+
+    n = ngx_atoi(p, last - p);
+
+    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
+        return "invalid database number";
+    }
+
+    conf->db = n;
+
+    return NULL;
+}
+
+
+static char *
+redis_param(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value,
+    ngx_uint_t *seen)
+{
+    ngx_str_t             arg;
+    ngx_uint_t            bit;
+    lines_redis_param_t  *param;
+
+    if (value->len >= 9 && ngx_strncmp(value->data, "password=", 9) == 0) {
+
+        /* it must not get into the log, either */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"password=\" of \"%V\" "
+                           "directive: a password belongs in "
+                           "\"password_file=\"", (ngx_str_t *) cf->args->elts);
+        return NGX_CONF_ERROR;
+    }
+
+    bit = 1;
+
+    for (param = redis_params; param->name.len; param++, bit <<= 1) {
+
+        if (value->len < param->name.len
+            || ngx_strncmp(value->data, param->name.data, param->name.len)
+               != 0)
+        {
+            continue;
+        }
+
+        if (*seen & bit) {
+            return "duplicate parameter";
+        }
+
+        *seen |= bit;
+
+        arg.data = value->data + param->name.len;
+        arg.len = value->len - param->name.len;
+
+        if (arg.len == 0) {
+            return "no value in parameter";
+        }
+
+        return param->set(cf, conf, &arg);
+    }
+
+    return "invalid parameter";
+}
+
+
+static char *
+redis_set_timeout(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+{
+    return redis_parse_msec(value, &conf->timeout);
+}
+
+
+static char *
+redis_set_silence(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+{
+    return redis_parse_msec(value, &conf->silence);
+}
+
+
+static char *
+redis_set_connect_timeout(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value)
+{
+    return redis_parse_msec(value, &conf->connect_timeout);
+}
+
+
+static char *
+redis_set_max_inflight(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n == NGX_ERROR || n == 0 || n > LINES_REDIS_INFLIGHT_MAX) {
+        return "invalid number in parameter";
+    }
+
+    conf->max_inflight = n;
+
+    return NULL;
+}
+
+
+static char *
+redis_set_user(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+{
+    if (conf->user.len) {
+        return "the URL names a user too: parameter";
+    }
+
+    conf->user = *value;
+
+    return NULL;
+}
+
+
+static char *
+redis_set_password_file(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *value)
+{
+    u_char     *p, *last;
+    ssize_t     n;
+    ngx_fd_t    fd;
+    ngx_str_t   name;
+
+    name = *value;
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    fd = ngx_open_file(name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" of \"%V\" failed", &name,
+                           (ngx_str_t *) cf->args->elts);
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_pnalloc(cf->pool, LINES_REDIS_SECRET_LEN);
+
+    if (p == NULL) {
+        (void) ngx_close_file(fd);
+        return NGX_CONF_ERROR;
+    }
+
+    n = ngx_read_fd(fd, p, LINES_REDIS_SECRET_LEN);
+
+    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
+                           ngx_close_file_n " \"%V\" failed", &name);
+    }
+
+    if (n == -1) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_read_fd_n " \"%V\" of \"%V\" failed", &name,
+                           (ngx_str_t *) cf->args->elts);
+        return NGX_CONF_ERROR;
+    }
+
+    last = p + n;
+
+    if (last > p && last[-1] == LF) {
+        last--;
+    }
+
+    if (last > p && last[-1] == CR) {
+        last--;
+    }
+
+    if (last == p) {
+        return "an empty file in parameter";
+    }
+
+    if (n == LINES_REDIS_SECRET_LEN) {
+        return "too long a file in parameter";
+    }
+
+    if (ngx_strlchr(p, last, LF)) {
+        return "more than one line in the file of parameter";
+    }
+
+    conf->password.data = p;
+    conf->password.len = last - p;
+
+    return NULL;
+}
+
+
+static char *
+redis_parse_msec(ngx_str_t *value, ngx_msec_t *msec)
+{
+    ngx_int_t  n;
+
+    n = ngx_parse_time(value, 0);
+
+    if (n == NGX_ERROR || n == 0 || n > NGX_MAX_INT32_VALUE) {
+        return "invalid time in parameter";
+    }
+
+    *msec = n;
+
+    return NULL;
+}
+
+
+/* a URL without what might be a password, for messages */
+
+static ngx_str_t
+redis_printable(ngx_str_t *value)
+{
+    u_char     *p, *last;
+    ngx_str_t   shown;
+
+    last = value->data + value->len;
+
+    for (p = last; p > value->data; p--) {
+        if (p[-1] != '@') {
+            continue;
+        }
+
+        if (ngx_strlchr(value->data + ngx_min(8, value->len), p, ':')) {
+            shown.data = p;
+            shown.len = last - p;
+            return shown;
+        }
+
+        break;
+    }
+
+    return *value;
+}

@@ -1,0 +1,179 @@
+
+/*
+ * One connection to Redis, re-established for ever: its addresses, connecting
+ * with backoff, the handshake, hiredis' hooks into nginx's events.  Both the
+ * command connection and the subscriber own one.  Internal to the store.
+ *
+ * hiredis frees its context whenever it likes to, so conn->ac is valid only
+ * between the adapter's attach and hiredis' cleanup hook; it is NULL otherwise.
+ */
+
+#ifndef _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_
+#define _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <hiredis/hiredis.h>
+#include <hiredis/async.h>
+#include <hiredis/sds.h>
+
+#include "store/redis.h"
+
+
+#define LINES_REDIS_ADDRS      8
+#define LINES_REDIS_CAUSE_LEN  192
+
+/* how long a disk that fails is remembered, and not told again */
+#define LINES_REDIS_DISK       60000
+
+/* the same of a command that the ACL refuses */
+#define LINES_REDIS_DENIED     60000
+
+
+typedef struct lines_redis_connection_s  lines_redis_connection_t;
+
+typedef void (*lines_redis_connection_pt)(void *data);
+
+
+typedef enum {
+    LINES_REDIS_CLOSED = 0,
+    LINES_REDIS_BACKOFF,
+    LINES_REDIS_RESOLVING,
+    LINES_REDIS_CONNECTING,
+    LINES_REDIS_HANDSHAKE,
+    LINES_REDIS_READY,
+    LINES_REDIS_FAILED,         /* to be dropped by a posted event */
+    LINES_REDIS_DRAINING        /* takes no more commands */
+} lines_redis_state_e;
+
+
+typedef struct {
+    ngx_sockaddr_t  sockaddr;
+    socklen_t       socklen;
+} lines_redis_addr_t;
+
+
+struct lines_redis_connection_s {
+    lines_redis_conf_t        *conf;
+    ngx_log_t                 *log;
+    void                      *data;        /* the owner's */
+
+    /* event ident must be after 3 pointers as in ngx_connection_t */
+    ngx_int_t                  ident;
+
+    lines_redis_state_e        state;
+    char                      *role;        /* for messages */
+
+    /* ready for commands; may be called from within a hiredis callback */
+    lines_redis_connection_pt  ready;
+
+    /*
+     * an attempt failed, or the connection was lost: see away.  Called from
+     * anywhere: the owner must not call back its users from there.
+     */
+    lines_redis_connection_pt  lost;
+
+    /* the worker begins to exit; NULL: keep serving until it is gone */
+    lines_redis_connection_pt  shutdown;
+
+    redisAsyncContext         *ac;
+    ngx_connection_t          *connection;
+    ngx_resolver_ctx_t        *resolve;
+
+    ngx_event_t                timer;
+    ngx_event_t                flush;
+    ngx_event_t                drop;
+
+    lines_redis_addr_t         addrs[LINES_REDIS_ADDRS];
+    ngx_uint_t                 naddrs;
+    ngx_uint_t                 current;
+
+    ngx_uint_t                 failures;    /* rounds in a row */
+    ngx_uint_t                 flaps;       /* short lives in a row */
+    ngx_msec_t                 ready_at;
+    ngx_uint_t                 connects;
+    size_t                     flushed;     /* bytes of commands that the
+                                               kernel took */
+    ngx_msec_t                 heard;       /* since when what was sent
+                                               waits for a byte */
+
+    u_char                     cause[LINES_REDIS_CAUSE_LEN];
+    u_char                     logged[LINES_REDIS_CAUSE_LEN];
+    ngx_msec_t                 logged_at;
+
+    unsigned                   info:1;      /* ask for INFO */
+    unsigned                   away:1;      /* known not to be there */
+    unsigned                   flushing:1;
+    unsigned                   in_message:1;
+    unsigned                   evicts:1;
+    unsigned                   no_aof:1;
+    unsigned                   no_info:1;
+    unsigned                   no_config:1;
+    unsigned                   denied:1;    /* ask whether scripts run */
+    unsigned                   cluster:1;   /* it is a node of one */
+    unsigned                   complained:1;
+
+    ngx_uint_t                 settings;    /* of lines_redis_wishes:
+                                               a bit for each unmet one */
+    ngx_msec_t                 refused_at;  /* a write: its disk */
+    ngx_msec_t                 denied_at;   /* a command: NOPERM */
+};
+
+
+/*
+ * Starts to connect; conf, log, role, data and the handlers are set by the
+ * caller, everything else is zero.
+ */
+void lines_redis_connection_open(lines_redis_connection_t *conn);
+
+/* for ever; pending hiredis callbacks run with a NULL reply */
+void lines_redis_connection_close(lines_redis_connection_t *conn);
+
+/*
+ * A command is about to be queued, its reply to be waited for: returns where
+ * in the stream of bytes it begins, to be compared with conn->flushed.
+ */
+size_t lines_redis_connection_await(lines_redis_connection_t *conn);
+
+/* at once and reconnect; never from within a hiredis callback */
+void lines_redis_connection_drop(lines_redis_connection_t *conn, char *cause);
+
+/* the same from anywhere, as soon as may be; conn->cause is set before */
+void lines_redis_connection_fail(lines_redis_connection_t *conn);
+
+/* reconnects when the replies of what was sent have come; from anywhere */
+void lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause);
+
+void ngx_cdecl lines_redis_connection_cause(lines_redis_connection_t *conn,
+    const char *fmt, ...);
+
+
+/* called by the adapter and the handshake */
+
+void lines_redis_connection_ready(lines_redis_connection_t *conn);
+void lines_redis_connection_closed(lines_redis_connection_t *conn);
+
+/* takes over a context that connects; NGX_ERROR: it is still the caller's */
+ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
+    redisAsyncContext *ac);
+
+/* refuses replies on which hiredis would abort */
+void lines_redis_guard_reader(lines_redis_connection_t *conn,
+    redisReader *reader);
+
+/* MISCONF, or what INFO says of it: counted by the caller, told now and then */
+void lines_redis_connection_disk(lines_redis_connection_t *conn, char *what);
+
+/*
+ * NOPERM: told now and then, and a new connection asks what is allowed; one
+ * where scripts are not is not ready.
+ */
+void lines_redis_connection_denied(lines_redis_connection_t *conn);
+
+/* sends AUTH, SELECT, INFO and CONFIG GET in one go */
+ngx_int_t lines_redis_handshake(lines_redis_connection_t *conn);
+
+
+#endif /* _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_ */

@@ -1,0 +1,456 @@
+
+/*
+ * What becomes of an operation: sent or waiting, answered, late or lost.
+ */
+
+#include "store/redis_op.h"
+#include "store/resp.h"
+
+
+static void redis_reply_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static ngx_int_t redis_again(lines_redis_op_t *op);
+static void redis_observe(lines_redis_op_t *op);
+static ngx_int_t redis_resend(lines_redis_op_t *op);
+static void redis_check_error(lines_redis_t *redis, redisReply *reply);
+static ngx_uint_t redis_error_is(redisReply *reply, char *code);
+static void redis_deadline_handler(ngx_event_t *ev);
+
+
+const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000
+};
+
+
+lines_redis_op_t *
+lines_redis_op_create(lines_redis_t *redis, size_t len)
+{
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    if (!ngx_queue_empty(&redis->spare)) {
+        q = ngx_queue_head(&redis->spare);
+        ngx_queue_remove(q);
+        redis->nspare--;
+
+        op = ngx_queue_data(q, lines_redis_op_t, queue);
+
+    } else {
+        op = ngx_alloc(sizeof(lines_redis_op_t), redis->log);
+        if (op == NULL) {
+            return NULL;
+        }
+    }
+
+    ngx_memzero(op, offsetof(lines_redis_op_t, buffer));
+
+    op->redis = redis;
+    op->ident = -1;
+    op->start = op->buffer;
+
+    if (len > LINES_REDIS_INLINE) {
+        op->start = ngx_alloc(len, redis->log);
+
+        if (op->start == NULL) {
+            ngx_free(op);
+            return NULL;
+        }
+    }
+
+    op->timer.handler = redis_deadline_handler;
+    op->timer.data = op;
+    op->timer.log = redis->log;
+
+    redis->status.inflight++;
+
+    return op;
+}
+
+
+void
+lines_redis_detach(lines_redis_op_t *op)
+{
+    op->handler = NULL;
+
+    if (op->sent) {
+        if (op->timer.timer_set) {
+            ngx_del_timer(&op->timer);
+        }
+
+        return;
+    }
+
+    ngx_queue_remove(&op->queue);
+    lines_redis_op_free(op);
+}
+
+
+void
+lines_redis_op_free(lines_redis_op_t *op)
+{
+    lines_redis_t  *redis;
+
+    redis = op->redis;
+
+    if (op->timer.timer_set) {
+        ngx_del_timer(&op->timer);
+    }
+
+    if (op->start != op->buffer) {
+        ngx_free(op->start);
+    }
+
+    redis->status.inflight--;
+
+    if (redis->destroyed || redis->nspare >= LINES_REDIS_SPARE) {
+        ngx_free(op);
+        return;
+    }
+
+    ngx_queue_insert_head(&redis->spare, &op->queue);
+    redis->nspare++;
+}
+
+
+void
+lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
+{
+    void                   *data;
+    ngx_uint_t              destroyed;
+    lines_redis_handler_pt  handler;
+
+    handler = op->handler;
+    data = op->data;
+    destroyed = op->redis->destroyed;
+
+    op->redis->repeated = op->repeated;
+
+    /* first, so that the handler can issue the next one under the bound */
+
+    lines_redis_op_free(op);
+
+    if (handler && !destroyed) {
+        handler(data, reply);
+    }
+}
+
+
+lines_redis_op_t *
+lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
+    void *data)
+{
+    lines_redis_t  *redis;
+
+    redis = op->redis;
+
+    op->handler = handler;
+    op->data = data;
+    op->submitted = ngx_current_msec;
+
+    ngx_add_timer(&op->timer, redis->conf->timeout);
+
+    redis->status.commands++;
+
+    if (redis->connection.state == LINES_REDIS_READY
+        && lines_redis_op_send(op, op->start, op->len) == NGX_OK)
+    {
+        return op;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis op waits: %p", op);
+
+    ngx_queue_insert_tail(&redis->waiting, &op->queue);
+
+    return op;
+}
+
+
+ngx_int_t
+lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len)
+{
+    size_t                     begin;
+    lines_redis_connection_t  *conn;
+
+    conn = &op->redis->connection;
+
+    if (conn->state != LINES_REDIS_READY) {
+        return NGX_DECLINED;
+    }
+
+    begin = lines_redis_connection_await(conn);
+
+    if (redisAsyncFormattedCommand(conn->ac, redis_reply_handler, op,
+                                   (const char *) start, len)
+        != REDIS_OK)
+    {
+        /* the connection is being closed, or hiredis has no memory */
+
+        if (!(conn->ac->c.flags & (REDIS_DISCONNECTING|REDIS_FREEING))) {
+            lines_redis_connection_cause(conn, "no memory");
+            lines_redis_connection_fail(conn);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    op->sent = 1;
+    op->end = begin + len;
+
+    return NGX_OK;
+}
+
+
+static void
+redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
+{
+    lines_redis_op_t *op = privdata;
+
+    redisReply     *reply;
+    lines_redis_t  *redis;
+
+    reply = data;
+    redis = op->redis;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis reply: %p %d", op, reply ? reply->type : -1);
+
+    if (reply == NULL) {
+
+        if (redis_again(op) == NGX_OK) {
+            return;
+        }
+
+        if (!op->expired) {
+            redis->status.errors++;
+        }
+
+    } else if (op->expired) {
+        redis->status.late++;
+
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+
+        if (op->script
+            && !op->retried
+            && ngx_strncmp(reply->str, "NOSCRIPT", 8) == 0
+            && redis_resend(op) == NGX_OK)
+        {
+            return;
+        }
+
+        redis_check_error(redis, reply);
+    }
+
+    if (reply) {
+        redis_observe(op);
+    }
+
+    lines_redis_op_done(op, reply);
+}
+
+
+/*
+ * Its connection was lost.  What cannot have run (the server never got the
+ * last byte of it) and what may run twice waits for the next connection,
+ * within its own deadline.
+ */
+
+static ngx_int_t
+redis_again(lines_redis_op_t *op)
+{
+    ngx_uint_t                 unsent;
+    lines_redis_t             *redis;
+    lines_redis_connection_t  *conn;
+
+    redis = op->redis;
+    conn = &redis->connection;
+
+    if (redis->destroyed || conn->away || op->expired || op->handler == NULL) {
+        return NGX_DECLINED;
+    }
+
+    unsent = (op->end > conn->flushed);
+
+    if (!unsent) {
+
+        if (!op->again || op->repeated) {
+            return NGX_DECLINED;
+        }
+
+        op->repeated = 1;
+        redis->status.repeats++;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis op again: %p unsent:%ui", op, unsent);
+
+    op->sent = 0;
+    op->retried = 0;
+
+    ngx_queue_insert_tail(&redis->waiting, &op->queue);
+
+    return NGX_OK;
+}
+
+
+static void
+redis_observe(lines_redis_op_t *op)
+{
+    ngx_uint_t             i;
+    ngx_msec_t             ms;
+    lines_redis_status_t  *status;
+
+    status = &op->redis->status;
+    ms = ngx_current_msec - op->submitted;
+
+    for (i = 0; i < LINES_REDIS_LATENCIES - 1; i++) {
+        if (ms <= lines_redis_bounds[i]) {
+            break;
+        }
+    }
+
+    status->latency[i]++;
+    status->latency_sum += ms;
+}
+
+
+/* the node does not know the script: the same arguments with its source */
+
+static ngx_int_t
+redis_resend(lines_redis_op_t *op)
+{
+    u_char          *p, *start;
+    size_t           len;
+    ngx_int_t        rc;
+    lines_redis_t   *redis;
+    lines_script_t  *script;
+
+    redis = op->redis;
+    script = op->script;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis script is unknown: \"%V\"", &script->name);
+
+    len = 3 * LINES_RESP_OVERHEAD + sizeof("EVAL") - 1 + script->source.len
+          + op->len - op->tail + 1;
+
+    start = ngx_alloc(len, redis->log);
+    if (start == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = lines_resp_array(start, op->argc);
+    p = lines_resp_string(p, (u_char *) "EVAL", sizeof("EVAL") - 1);
+    p = lines_resp_string(p, script->source.data, script->source.len);
+    p = ngx_cpymem(p, op->start + op->tail, op->len - op->tail);
+
+    *p = '\0';
+
+    op->retried = 1;
+    redis->status.resends++;
+
+    rc = lines_redis_op_send(op, start, p - start);
+
+    ngx_free(start);
+
+    return rc;
+}
+
+
+static void
+redis_check_error(lines_redis_t *redis, redisReply *reply)
+{
+    lines_redis_connection_t  *conn;
+
+    conn = &redis->connection;
+
+    if (redis_error_is(reply, "MISCONF ")) {
+        redis->status.disk++;
+        lines_redis_connection_disk(conn, "it refuses writes (MISCONF)");
+        return;
+    }
+
+    redis->status.errors++;
+
+    /* the handshake of the next connection finds out what it is now */
+
+    if (redis_error_is(reply, "READONLY ")) {
+        redis->status.readonly = 1;
+        lines_redis_connection_drain(conn, "READONLY: no longer the primary");
+
+    } else if (redis_error_is(reply, "MOVED ")
+               || redis_error_is(reply, "ASK ")
+               || redis_error_is(reply, "CLUSTERDOWN "))
+    {
+        lines_redis_connection_drain(conn, "a cluster node that lacks a slot");
+
+    } else if (redis_error_is(reply, "NOAUTH ")
+               || redis_error_is(reply, "LOADING ")
+               || redis_error_is(reply, "MASTERDOWN "))
+    {
+        lines_redis_connection_drain(conn, "out of service");
+
+    } else if (redis_error_is(reply, "NOPERM ")
+               || ngx_strstr(reply->str, "ACL failure in script")
+               || ngx_strstr(reply->str, "user executing the script can't"))
+    {
+        lines_redis_connection_denied(conn);
+    }
+}
+
+
+/* scripts' errors carry the code inside before 7.0 */
+
+static ngx_uint_t
+redis_error_is(redisReply *reply, char *code)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = ngx_strlen(code);
+
+    if (ngx_strncmp(reply->str, code, len) == 0) {
+        return 1;
+    }
+
+    p = (u_char *) ngx_strstr(reply->str, code);
+
+    return p && p > (u_char *) reply->str && p[-1] == '-';
+}
+
+
+static void
+redis_deadline_handler(ngx_event_t *ev)
+{
+    lines_redis_op_t *op = ev->data;
+
+    void                   *data;
+    lines_redis_t          *redis;
+    lines_redis_handler_pt  handler;
+
+    redis = op->redis;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                   "lines redis deadline: %p sent:%d", op, (int) op->sent);
+
+    redis->status.timeouts++;
+
+    if (!op->sent) {
+        ngx_queue_remove(&op->queue);
+        lines_redis_op_done(op, NULL);
+        return;
+    }
+
+    op->expired = 1;
+
+    /* the guard stays in hiredis' queue: a late reply finds nobody */
+
+    handler = op->handler;
+    data = op->data;
+
+    op->handler = NULL;
+
+    if (handler) {
+        handler(data, NULL);
+    }
+}

@@ -1,0 +1,433 @@
+
+/*
+ * The subscription to a channel, on a connection of its own (RESP2 has no
+ * commands on one that subscribes), and the heartbeat that proves it alive.
+ */
+
+#include "store/redis_connection.h"
+#include <openssl/rand.h>
+
+
+#define LINES_HEARTBEAT_INTERVAL  300
+#define LINES_HEARTBEAT_LIFE      900
+
+/* the connection is given up when the echo is missing for so long */
+#define LINES_HEARTBEAT_LOST      3000
+
+#define LINES_HEARTBEATS          8     /* remembered ones */
+#define LINES_TOKEN_LEN           16
+#define LINES_HEARTBEAT_PREFIX    "lines:hb:"
+
+
+typedef struct {
+    u_char      token[LINES_TOKEN_LEN];
+    ngx_msec_t  sent;
+} lines_heartbeat_t;
+
+
+struct lines_subscriber_s {
+    lines_redis_connection_t  connection;
+    lines_redis_t            *redis;
+    ngx_log_t                *log;
+
+    ngx_str_t                 channel;
+    ngx_str_t                 echo;        /* channel of the heartbeat */
+
+    lines_message_pt          handler;
+    void  (*lost)(void *data);
+    void                     *data;
+
+    ngx_event_t               timer;
+    lines_redis_op_t         *op;
+
+    lines_heartbeat_t         beats[LINES_HEARTBEATS];
+    ngx_uint_t                next;
+
+    ngx_msec_t                proven;      /* the echoed one was sent */
+    ngx_uint_t                published;   /* since the last echo */
+
+    unsigned                  subscribed:1;
+    unsigned                  alive:1;
+    unsigned                  refused:1;
+};
+
+
+static void subscriber_ready(void *data);
+static void subscriber_lost(void *data);
+static void subscriber_shutdown(void *data);
+static void subscriber_reply_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static void subscriber_subscribed(lines_subscriber_t *sub);
+static void subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token);
+static void heartbeat_handler(ngx_event_t *ev);
+static void heartbeat_publish(lines_subscriber_t *sub);
+static void heartbeat_published(void *data, redisReply *reply);
+static void random_hex(u_char *p, size_t len);
+static ngx_uint_t reply_eq(redisReply *reply, ngx_str_t *value);
+
+
+lines_subscriber_t *
+lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
+    lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
+    void (*lost)(void *data), void *data)
+{
+    u_char                    *p;
+    lines_subscriber_t        *sub;
+    lines_redis_connection_t  *conn;
+
+    sub = ngx_pcalloc(cycle->pool, sizeof(lines_subscriber_t));
+    if (sub == NULL) {
+        return NULL;
+    }
+
+    sub->echo.len = sizeof(LINES_HEARTBEAT_PREFIX) - 1 + LINES_TOKEN_LEN;
+    sub->echo.data = ngx_pnalloc(cycle->pool, sub->echo.len);
+    if (sub->echo.data == NULL) {
+        return NULL;
+    }
+
+    p = ngx_cpymem(sub->echo.data, LINES_HEARTBEAT_PREFIX,
+                   sizeof(LINES_HEARTBEAT_PREFIX) - 1);
+    random_hex(p, LINES_TOKEN_LEN);
+
+    sub->redis = redis;
+    sub->log = cycle->log;
+    sub->channel = *channel;
+    sub->handler = handler;
+    sub->lost = lost;
+    sub->data = data;
+
+    sub->timer.handler = heartbeat_handler;
+    sub->timer.data = sub;
+    sub->timer.log = cycle->log;
+    sub->timer.cancelable = 1;
+
+    conn = &sub->connection;
+
+    conn->conf = conf;
+    conn->log = cycle->log;
+    conn->data = sub;
+    conn->role = "subscription";
+    conn->ready = subscriber_ready;
+    conn->lost = subscriber_lost;
+    conn->shutdown = subscriber_shutdown;
+
+    lines_redis_connection_open(conn);
+
+    return sub;
+}
+
+
+void
+lines_subscriber_destroy(lines_subscriber_t *sub)
+{
+    sub->subscribed = 0;
+    sub->alive = 0;
+
+    if (sub->timer.timer_set) {
+        ngx_del_timer(&sub->timer);
+    }
+
+    if (sub->op) {
+        lines_redis_detach(sub->op);
+        sub->op = NULL;
+    }
+
+    lines_redis_connection_close(&sub->connection);
+}
+
+
+/*
+ * Counted from the instant at which the echoed token was sent, not from its
+ * arrival: what was published before that instant has surely been read.
+ */
+
+ngx_uint_t
+lines_subscriber_alive(lines_subscriber_t *sub)
+{
+    return sub->subscribed
+           && sub->alive
+           && ngx_current_msec - sub->proven <= LINES_HEARTBEAT_LIFE;
+}
+
+
+static void
+subscriber_ready(void *data)
+{
+    lines_subscriber_t *sub = data;
+
+    size_t       len[3];
+    const char  *argv[3];
+
+    argv[0] = "SUBSCRIBE";
+    len[0] = sizeof("SUBSCRIBE") - 1;
+
+    argv[1] = (const char *) sub->channel.data;
+    len[1] = sub->channel.len;
+
+    /* last: once it is confirmed the other one is, too */
+
+    argv[2] = (const char *) sub->echo.data;
+    len[2] = sub->echo.len;
+
+    if (redisAsyncCommandArgv(sub->connection.ac, subscriber_reply_handler,
+                              sub, 3, argv, len)
+        != REDIS_OK)
+    {
+        lines_redis_connection_cause(&sub->connection, "no memory");
+        lines_redis_connection_fail(&sub->connection);
+    }
+
+    /* an answer that never comes is noticed like a missing echo */
+
+    sub->proven = ngx_current_msec;
+    sub->published = 0;
+
+    if (!sub->timer.timer_set) {
+        ngx_add_timer(&sub->timer, LINES_HEARTBEAT_INTERVAL);
+    }
+}
+
+
+static void
+subscriber_lost(void *data)
+{
+    lines_subscriber_t *sub = data;
+
+    sub->subscribed = 0;
+    sub->alive = 0;
+
+    if (sub->timer.timer_set) {
+        ngx_del_timer(&sub->timer);
+    }
+}
+
+
+/* what is still served asks Redis itself */
+
+static void
+subscriber_shutdown(void *data)
+{
+    lines_subscriber_destroy(data);
+}
+
+
+static void
+subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
+{
+    lines_subscriber_t *sub = privdata;
+
+    ngx_str_t    value;
+    redisReply  *reply, **element;
+
+    reply = data;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        lines_redis_connection_cause(&sub->connection, "SUBSCRIBE failed: %*s",
+                                     ngx_min(reply->len, (size_t) 100),
+                                     reply->str);
+        lines_redis_connection_fail(&sub->connection);
+        return;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 3
+        || reply->element[0]->type != REDIS_REPLY_STRING
+        || reply->element[1]->type != REDIS_REPLY_STRING)
+    {
+        return;
+    }
+
+    element = reply->element;
+
+    if (element[0]->len == 9
+        && ngx_strncmp(element[0]->str, "subscribe", 9) == 0)
+    {
+        if (reply_eq(element[1], &sub->echo)) {
+            subscriber_subscribed(sub);
+        }
+
+        return;
+    }
+
+    if (element[0]->len != 7
+        || ngx_strncmp(element[0]->str, "message", 7) != 0
+        || element[2]->type != REDIS_REPLY_STRING)
+    {
+        return;
+    }
+
+    value.data = (u_char *) element[2]->str;
+    value.len = element[2]->len;
+
+    if (reply_eq(element[1], &sub->echo)) {
+        subscriber_echo(sub, &value);
+        return;
+    }
+
+    if (reply_eq(element[1], &sub->channel)) {
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->log, 0,
+                       "lines message: \"%V\" %uz bytes", &sub->channel,
+                       value.len);
+
+        sub->handler(sub->data, &value);
+    }
+}
+
+
+static void
+subscriber_subscribed(lines_subscriber_t *sub)
+{
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->log, 0,
+                   "lines subscribed: \"%V\"", &sub->channel);
+
+    sub->subscribed = 1;
+    sub->alive = 0;
+
+    sub->lost(sub->data);
+
+    heartbeat_publish(sub);
+}
+
+
+static void
+subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token)
+{
+    ngx_uint_t          i;
+    lines_heartbeat_t  *beat;
+
+    if (token->len != LINES_TOKEN_LEN) {
+        return;
+    }
+
+    for (i = 0; i < LINES_HEARTBEATS; i++) {
+        beat = &sub->beats[i];
+
+        if (ngx_memcmp(beat->token, token->data, LINES_TOKEN_LEN) != 0) {
+            continue;
+        }
+
+        if (!sub->alive || (ngx_msec_int_t) (beat->sent - sub->proven) > 0) {
+            sub->proven = beat->sent;
+        }
+
+        sub->alive = 1;
+        sub->published = 0;
+
+        return;
+    }
+}
+
+
+static void
+heartbeat_handler(ngx_event_t *ev)
+{
+    lines_subscriber_t *sub = ev->data;
+
+    if (ngx_exiting) {
+        return;
+    }
+
+    /*
+     * Publishing works, but nothing comes back: this connection is dead, or
+     * leads to another server than the commands'.
+     */
+
+    if (sub->published > 3
+        && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LOST)
+    {
+        lines_redis_connection_drop(&sub->connection,
+                                    "the subscription is silent");
+        return;
+    }
+
+    heartbeat_publish(sub);
+
+    ngx_add_timer(ev, LINES_HEARTBEAT_INTERVAL);
+}
+
+
+static void
+heartbeat_publish(lines_subscriber_t *sub)
+{
+    ngx_str_t           argv[3];
+    lines_heartbeat_t  *beat;
+
+    if (sub->op || ngx_exiting) {
+
+        /* the one before still waits for Redis: nothing to add to that */
+
+        return;
+    }
+
+    beat = &sub->beats[sub->next++ % LINES_HEARTBEATS];
+
+    random_hex(beat->token, LINES_TOKEN_LEN);
+    beat->sent = ngx_current_msec;
+
+    ngx_str_set(&argv[0], "PUBLISH");
+    argv[1] = sub->echo;
+    argv[2].data = beat->token;
+    argv[2].len = LINES_TOKEN_LEN;
+
+    sub->op = lines_redis_command(sub->redis, 3, argv, heartbeat_published,
+                                  sub);
+}
+
+
+static void
+heartbeat_published(void *data, redisReply *reply)
+{
+    lines_subscriber_t *sub = data;
+
+    sub->op = NULL;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        sub->published++;
+        sub->refused = 0;
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR && !sub->refused) {
+        sub->refused = 1;
+
+        ngx_log_error(NGX_LOG_ERR, sub->log, 0,
+                      "lines redis \"%V\": PUBLISH failed: %*s",
+                      &sub->connection.conf->name,
+                      ngx_min(reply->len, (size_t) 100), reply->str);
+    }
+}
+
+
+static void
+random_hex(u_char *p, size_t len)
+{
+    u_char  bytes[LINES_TOKEN_LEN / 2];
+    size_t  i;
+
+    /* nginx's own generator may run alike on two nodes */
+
+    if (RAND_bytes(bytes, (int) (len / 2)) != 1) {
+        for (i = 0; i < len / 2; i++) {
+            bytes[i] = (u_char) (ngx_random() >> 8);
+        }
+    }
+
+    ngx_hex_dump(p, bytes, len / 2);
+}
+
+
+static ngx_uint_t
+reply_eq(redisReply *reply, ngx_str_t *value)
+{
+    return reply->len == value->len
+           && ngx_memcmp(reply->str, value->data, value->len) == 0;
+}

@@ -1,0 +1,358 @@
+
+/*
+ * Stripe's webhook: the raw bytes are verified, then parsed, then handed to
+ * whom they concern.  What is not ours, or not known, is answered with 200:
+ * anything else would have Stripe send it again for three days.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "billing/stripe_signature.h"
+#include "http/failpoint.h"
+#include "http/secret.h"
+#include "operation/event.h"
+#include "webhook/webhook.h"
+#include "workspace/workspace.h"
+
+
+#define LINES_WEBHOOK_BODY       (256 * 1024)
+#define LINES_WEBHOOK_TOLERANCE  300
+
+
+struct lines_webhook_conf_s {
+    lines_stripe_secrets_t  secrets;
+    time_t                  tolerance;
+};
+
+
+static ngx_int_t webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *body);
+static ngx_int_t webhook_verify(ngx_http_request_t *r, ngx_str_t *body,
+    ngx_str_t *reason);
+static ngx_int_t webhook_signature(ngx_http_request_t *r, ngx_str_t *value);
+static ngx_int_t webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void webhook_free_json(void *data);
+static void webhook_free_secrets(void *data);
+
+
+static lines_step_pt  webhook_steps[] = {
+    webhook_read,               /* 400, 413 */
+    webhook_take,               /* 503 */
+    webhook_received,
+    NULL
+};
+
+
+static lines_route_t  webhook_routes[] = {
+
+    { NGX_HTTP_POST, ngx_string(""),
+      webhook_steps, ngx_string("webhook") },
+
+    { 0, ngx_null_string, NULL, ngx_null_string }
+};
+
+
+static lines_api_t  webhook_api = {
+    ngx_string("webhook"),
+    lines_plain_error,
+    webhook_routes,
+    LINES_WEBHOOK_BODY
+};
+
+
+char *
+lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_loc_conf_t *llcf = conf;
+
+    char                  *rv;
+    time_t                 seconds;
+    ngx_str_t             *value, arg;
+    ngx_str_t              secrets[LINES_STRIPE_MAX_SECRETS];
+    ngx_uint_t             i, n;
+    ngx_pool_cleanup_t    *cln;
+    lines_webhook_conf_t  *wcf;
+
+    rv = lines_set_api(cf, llcf, &webhook_api);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, sizeof(lines_webhook_conf_t));
+    if (cln == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    wcf = cln->data;
+    ngx_memzero(wcf, sizeof(lines_webhook_conf_t));
+
+    wcf->tolerance = LINES_WEBHOOK_TOLERANCE;
+
+    value = cf->args->elts;
+    n = 0;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].len > sizeof("secret_file=") - 1
+            && ngx_strncmp(value[i].data, "secret_file=",
+                           sizeof("secret_file=") - 1)
+               == 0)
+        {
+            arg.data = value[i].data + sizeof("secret_file=") - 1;
+            arg.len = value[i].len - (sizeof("secret_file=") - 1);
+
+            if (n == LINES_STRIPE_MAX_SECRETS) {
+                return "has too many secrets";
+            }
+
+            if (lines_read_secret(cf, "lines_billing_webhook", &arg,
+                                  &secrets[n++])
+                != NGX_OK)
+            {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (value[i].len > sizeof("tolerance=") - 1
+            && ngx_strncmp(value[i].data, "tolerance=",
+                           sizeof("tolerance=") - 1)
+               == 0)
+        {
+            arg.data = value[i].data + sizeof("tolerance=") - 1;
+            arg.len = value[i].len - (sizeof("tolerance=") - 1);
+
+            seconds = ngx_parse_time(&arg, 1);
+
+            if (seconds != (time_t) NGX_ERROR && seconds > 0) {
+                wcf->tolerance = seconds;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" of "
+                           "\"lines_billing_webhook\"", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (n == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_billing_webhook\" lacks \"secret_file=\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (lines_stripe_secrets_create(&wcf->secrets, secrets, n) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_billing_webhook\": OpenSSL failed");
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = webhook_free_secrets;
+    llcf->webhook = wcf;
+
+    return NGX_CONF_OK;
+}
+
+
+static void
+webhook_free_secrets(void *data)
+{
+    lines_webhook_conf_t *wcf = data;
+
+    lines_stripe_secrets_destroy(&wcf->secrets);
+}
+
+
+static ngx_int_t
+webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_read_body(r, ctx, LINES_WEBHOOK_BODY, webhook_body);
+}
+
+
+static ngx_int_t
+webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
+{
+    json_t                *json;
+    ngx_int_t              rc;
+    ngx_str_t              reason;
+    ngx_pool_cleanup_t    *cln;
+    lines_stripe_event_t  *event;
+
+    ngx_str_null(&reason);
+
+    rc = webhook_verify(r, body, &reason);
+
+    if (rc == NGX_ERROR) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    if (rc != NGX_OK) {
+        ctx->identity.failure = reason;
+
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: webhook refused: %V", &reason);
+
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "Invalid signature");
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    event = ngx_palloc(r->pool, sizeof(lines_stripe_event_t));
+
+    if (cln == NULL || event == NULL) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    json = json_loadb((char *) body->data, body->len, 0, NULL);
+
+    if (json) {
+        cln->handler = webhook_free_json;
+        cln->data = json;
+    }
+
+    if (json == NULL || lines_stripe_parse_event(json, event) != NGX_OK) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, "Not an event");
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines webhook: \"%V\" of %V", &event->id, &event->type);
+
+    ctx->data = event;
+
+    return NGX_OK;
+}
+
+
+/* NGX_DECLINED with a reason; NGX_ERROR: OpenSSL cannot just now */
+
+static ngx_int_t
+webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
+{
+    ngx_int_t                 rc;
+    ngx_str_t                 header;
+    lines_loc_conf_t         *llcf;
+    lines_stripe_signature_t  signature;
+
+    llcf = lines_get_loc_conf(r);
+
+    if (webhook_signature(r, &header) != NGX_OK) {
+        ngx_str_set(reason, "two-signatures");
+        return NGX_DECLINED;
+    }
+
+    rc = lines_stripe_signature_start(&signature, &header,
+                                      &llcf->webhook->secrets, ngx_time(),
+                                      llcf->webhook->tolerance);
+
+    if (rc == NGX_OK) {
+        rc = lines_stripe_signature_update(&signature, body->data, body->len);
+    }
+
+    if (rc == NGX_OK) {
+        rc = lines_stripe_signature_finish(&signature);
+    }
+
+    if (rc == NGX_DECLINED) {
+        *reason = *lines_stripe_signature_reason(signature.reason);
+    }
+
+    return rc;
+}
+
+
+/* of two, which one would count?  NGX_DECLINED; without one, empty */
+
+static ngx_int_t
+webhook_signature(ngx_http_request_t *r, ngx_str_t *value)
+{
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    ngx_str_null(value);
+
+    n = 0;
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("Stripe-Signature") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Stripe-Signature",
+                               sizeof("Stripe-Signature") - 1)
+               == 0)
+        {
+            *value = h[i].value;
+            n++;
+        }
+    }
+
+    return n > 1 ? NGX_DECLINED : NGX_OK;
+}
+
+
+static ngx_int_t
+webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_stripe_event_t  *event;
+    lines_main_conf_t     *lmcf;
+
+    event = ctx->data;
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->billing == NULL) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: webhook without \"lines_billing\": event \"%V\" "
+                      "is ignored", &event->id);
+        return NGX_OK;
+    }
+
+    if (event->kind == LINES_STRIPE_OTHER) {
+        return NGX_OK;
+    }
+
+    if (event->livemode != (ngx_int_t) lmcf->billing->livemode) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "lines: webhook's event \"%V\" has another livemode",
+                      &event->id);
+        return NGX_OK;
+    }
+
+    LINES_FAILPOINT("webhook.before");
+
+    return lines_webhook_event(r, ctx, event);
+}
+
+
+static ngx_int_t
+webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    LINES_FAILPOINT("webhook.after");
+
+    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
+}
+
+
+static void
+webhook_free_json(void *data)
+{
+    json_decref(data);
+}

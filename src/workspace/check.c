@@ -1,0 +1,395 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "api/listing.h"
+#include "http/carrier.h"
+#include "http/id.h"
+#include "limit/limit.h"
+#include "store/scripts.h"
+#include "workspace/check.h"
+#include "workspace/workspace.h"
+
+
+#define LINES_PROBE_TIMEOUT  10000
+
+/* beyond the probe's own time: until another node may try */
+#define LINES_CHECK_SPARE    5000
+
+/* how often a request that waits for another's check asks for its result */
+#define LINES_CHECK_POLL     100
+
+
+typedef struct {
+    ngx_http_request_t   *request;
+    lines_ctx_t          *ctx;
+    lines_checkup_args_t  args;
+    lines_checkup_t      *checkup;   /* while it runs */
+    ngx_str_t             since;     /* Redis' time; empty: the
+                                        first try */
+    ngx_event_t           timer;
+    ngx_msec_t            start;
+} lines_check_t;
+
+
+static ngx_int_t check_id(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t check_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t check_ask(lines_check_t *check);
+static ngx_int_t check_told(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t check_wait(lines_check_t *check, redisReply *reply);
+static void check_again(ngx_event_t *ev);
+static ngx_int_t check_run(lines_check_t *check, redisReply *reply);
+static void check_done(void *data, ngx_int_t rc, ngx_str_t *status,
+    ngx_str_t *failures, ngx_str_t *when);
+static ngx_int_t check_answer(lines_check_t *check, ngx_str_t *status,
+    ngx_str_t *failures, ngx_str_t *when);
+static ngx_int_t check_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void check_cleanup(void *data);
+
+
+lines_step_pt  lines_check_steps[] = {
+    lines_authenticate_session,       /* 401 */
+    lines_limit_identity,             /* 429 */
+    lines_discard_body,
+    check_id,                         /* 400 */
+    check_begin,                      /* 400, 404 */
+    NULL
+};
+
+
+char *
+lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_main_conf_t *lmcf = conf;
+
+    ngx_int_t    n;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i, plain;
+
+    if (lmcf->probe.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    lmcf->probe_timeout = LINES_PROBE_TIMEOUT;
+
+    plain = 0;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (lines_carrier_is_plain(&value[i])) {
+            plain = 1;
+            continue;
+        }
+
+        s.data = value[i].data + sizeof("timeout=") - 1;
+        s.len = value[i].len - (sizeof("timeout=") - 1);
+
+        n = NGX_ERROR;
+
+        if (value[i].len > sizeof("timeout=") - 1
+            && ngx_strncmp(value[i].data, "timeout=", sizeof("timeout=") - 1)
+               == 0)
+        {
+            n = ngx_parse_time(&s, 0);
+        }
+
+        if (n <= 0 || n > 5 * 60 * 1000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" in \"lines_probe\"",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        lmcf->probe_timeout = n;
+    }
+
+    lmcf->probe = value[1];
+
+    return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROBE, &value[0],
+                                 &value[1], plain);
+}
+
+
+static ngx_int_t
+check_id(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t  id;
+
+    if (lines_query(r, "id", &id) != NGX_OK || id.len == 0) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "id is required");
+    }
+
+    if (!lines_is_id(&id)) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "Invalid line id");
+    }
+
+    ctx->params[0] = id;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_pool_cleanup_t  *cln;
+    lines_check_t       *check;
+    lines_main_conf_t   *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->probe.len == 0) {
+
+        if (lines_retry_after(r, 60) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
+                           "Line checks are not configured");
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_check_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    check = cln->data;
+    ngx_memzero(check, sizeof(lines_check_t));
+
+    check->request = r;
+    check->ctx = ctx;
+    check->start = ngx_current_msec;
+    check->args.line = ctx->params[0];
+    check->args.request_id = ctx->request_id;
+
+    check->timer.handler = check_again;
+    check->timer.data = check;
+    check->timer.log = r->connection->log;
+
+    cln->handler = check_cleanup;
+    ctx->data = check;
+
+    check->args.id.len = LINES_ID_LEN;
+    check->args.id.data = ngx_pnalloc(r->pool, LINES_ID_LEN);
+
+    if (check->args.id.data == NULL
+        || lines_id(check->args.id.data) != NGX_OK
+        || lines_redis_format(r->pool, &check->args.keys[0],
+                              "lines:{%V}:line:%V", &ctx->identity.tenant,
+                              &check->args.line)
+           != NGX_OK
+        || lines_redis_format(r->pool, &check->args.keys[1],
+                              "lines:{%V}:check:%V", &ctx->identity.tenant,
+                              &check->args.line)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return check_ask(check);
+}
+
+
+static ngx_int_t
+check_ask(lines_check_t *check)
+{
+    ngx_str_t           args[6];
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(check->request);
+
+    args[0] = check->args.keys[0];
+    args[1] = check->args.keys[1];
+    args[3] = check->args.id;
+    args[5] = check->since;
+
+    if (lines_redis_format(check->request->pool, &args[2], "lines:{%V}:t",
+                           &check->ctx->identity.tenant)
+        != NGX_OK
+        || lines_redis_format(check->request->pool, &args[4], "%M",
+                              lmcf->probe_timeout + LINES_CHECK_SPARE)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_eval(check->request, check->ctx, &lines_script_line_check, 3,
+                      6, args, check_told);
+}
+
+
+static ngx_int_t
+check_told(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t       word, status, failures, when;
+    lines_check_t  *check;
+
+    check = ctx->data;
+    word = lines_reply_str(reply, 0);
+
+    if (lines_is(&word, "begin")) {
+        return check_run(check, reply);
+    }
+
+    if (lines_is(&word, "wait")) {
+        return check_wait(check, reply);
+    }
+
+    if (lines_is(&word, "result")) {
+        status = lines_reply_str(reply, 1);
+        failures = lines_reply_str(reply, 2);
+        when = lines_reply_str(reply, 3);
+
+        return check_answer(check, &status, &failures, &when);
+    }
+
+    if (lines_is(&word, "inactive")) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "Line is not active");
+    }
+
+    if (lines_is(&word, "unconfigured")) {
+        status = lines_reply_str(reply, 1);
+
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           lines_is(&status, "email")
+                           ? "Line has no email address configured"
+                           : "Line has no phone number configured");
+    }
+
+    return check_unknown(r, ctx);
+}
+
+
+static ngx_int_t
+check_wait(lines_check_t *check, redisReply *reply)
+{
+    ngx_http_request_t  *r;
+    lines_main_conf_t   *lmcf;
+
+    r = check->request;
+    lmcf = lines_get_main_conf(r);
+
+    if (check->since.len == 0
+        && lines_reply_copy(r, reply, 1, &check->since) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* the one that is waited for, and one more whose node died */
+
+    if (ngx_current_msec - check->start
+        > 2 * (lmcf->probe_timeout + LINES_CHECK_SPARE))
+    {
+        return lines_unavailable(r, check->ctx, 1);
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines check: another runs");
+
+    ngx_add_timer(&check->timer, LINES_CHECK_POLL);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+check_again(ngx_event_t *ev)
+{
+    lines_check_t *check = ev->data;
+
+    ngx_http_set_log_request(check->request->connection->log, check->request);
+
+    lines_resume(check->request, check->ctx, check_ask(check));
+}
+
+
+static ngx_int_t
+check_run(lines_check_t *check, redisReply *reply)
+{
+    ngx_http_request_t  *r;
+
+    r = check->request;
+
+    check->args.document = lines_reply_str(reply, 1);
+
+    check->checkup = lines_checkup_start(lines_get_main_conf(r), &check->args,
+                                         check_done, check);
+
+    ngx_str_null(&check->args.document);
+
+    if (check->checkup == NULL) {
+        return lines_unavailable(r, check->ctx, 1);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static void
+check_done(void *data, ngx_int_t rc, ngx_str_t *status, ngx_str_t *failures,
+    ngx_str_t *when)
+{
+    lines_check_t *check = data;
+
+    ngx_http_request_t  *r;
+
+    r = check->request;
+    check->checkup = NULL;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    if (rc == NGX_OK) {
+        rc = check_answer(check, status, failures, when);
+
+    } else if (rc == NGX_DECLINED) {
+        rc = check_unknown(r, check->ctx);
+
+    } else {
+        rc = lines_unavailable(r, check->ctx, 1);
+    }
+
+    lines_resume(r, check->ctx, rc);
+}
+
+
+/* nobody is notified here: the line's own state says what there is to know */
+
+static ngx_int_t
+check_answer(lines_check_t *check, ngx_str_t *status, ngx_str_t *failures,
+    ngx_str_t *when)
+{
+    return lines_answer_format(check->request, check->ctx, NGX_HTTP_OK,
+                       "{\"success\":true,\"lineId\":\"%V\",\"status\":\"%V\","
+                       "\"failures\":%V,\"checkedAt\":\"%V\","
+                       "\"shouldNotify\":false,\"notificationSent\":false}",
+                       &check->args.line, status, failures, when);
+}
+
+
+static ngx_int_t
+check_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Line not found");
+}
+
+
+static void
+check_cleanup(void *data)
+{
+    lines_check_t *check = data;
+
+    if (check->timer.timer_set) {
+        ngx_del_timer(&check->timer);
+    }
+
+    if (check->checkup) {
+        lines_checkup_detach(check->checkup);
+    }
+}

@@ -1,0 +1,54 @@
+
+/*
+ * GET lines/by-user: the lines of a workspace, with the usage of the day.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "api/listing.h"
+#include "limit/limit.h"
+#include "workspace/workspace.h"
+
+
+static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t by_user_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+lines_step_pt  lines_lines_by_user_steps[] = {
+    lines_authenticate_workspace,
+    lines_limit_identity,
+    lines_discard_body,
+    by_user,                    /* 400 */
+    lines_listing_members,
+    lines_listing_documents,
+    lines_listing_more,
+    by_user_answer,
+    NULL
+};
+
+
+static ngx_int_t
+by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t         rc;
+    lines_listing_t  *listing;
+
+    listing = lines_listing_create(r, ctx, &ctx->identity.tenant, 0, &rc);
+    if (listing == NULL) {
+        return rc;
+    }
+
+    listing->list = "lines";
+
+    return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
+                              &ctx->identity.tenant);
+}
+
+
+static ngx_int_t
+by_user_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_listing_answer(r, ctx, "{\"lines\":[");
+}

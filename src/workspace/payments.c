@@ -1,0 +1,301 @@
+
+/*
+ * A line request that has to be paid for: begun, blocking another one, read.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "store/scripts.h"
+#include "workspace/payments.h"
+
+
+typedef struct {
+    ngx_str_t      id;
+    ngx_str_t      line;    /* its document */
+    lines_step_pt  again;
+    void          *data;    /* the endpoint's own, meanwhile */
+} lines_pay_t;
+
+
+static ngx_int_t line_read_id(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *id, lines_reply_pt handler);
+static lines_pay_t *pay_create(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *id);
+static ngx_int_t paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op);
+static ngx_int_t unblocked(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc, lines_op_t *op);
+static ngx_int_t blocking_read(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t blocking_line(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t reconcile_turn(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t reconciled(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc, lines_op_t *op);
+static ngx_int_t pay_again(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+ngx_int_t
+lines_line_read(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_reply_pt handler)
+{
+    return line_read_id(r, ctx, &ctx->params[0], handler);
+}
+
+
+static ngx_int_t
+line_read_id(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
+    lines_reply_pt handler)
+{
+    ngx_str_t  keys[3], *tenant;
+
+    tenant = &ctx->identity.tenant;
+
+    if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V", tenant, id)
+        != NGX_OK
+        || lines_redis_format(r->pool, &keys[1], "lines:{%V}:t", tenant)
+           != NGX_OK
+        || lines_redis_format(r->pool, &keys[2], "lines:{%V}:op:%V", tenant,
+                              id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_eval(r, ctx, &lines_script_line_read, 3, 3, keys, handler);
+}
+
+
+static lines_pay_t *
+pay_create(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
+{
+    lines_pay_t  *pay;
+
+    pay = ngx_pcalloc(r->pool, sizeof(lines_pay_t));
+    if (pay == NULL) {
+        return NULL;
+    }
+
+    pay->id.len = id->len;
+    pay->id.data = ngx_pstrdup(r->pool, id);
+
+    if (pay->id.data == NULL) {
+        return NULL;
+    }
+
+    pay->data = ctx->data;
+    ctx->data = pay;
+
+    return pay;
+}
+
+
+ngx_int_t
+lines_pay(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
+    ngx_uint_t fence, ngx_str_t *line)
+{
+    lines_pay_t  *pay;
+
+    pay = pay_create(r, ctx, id);
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    pay->line = *line;
+
+    return lines_op_start(r, ctx, &ctx->identity.tenant, id, fence, 0, 0,
+                          paid);
+}
+
+
+static ngx_int_t
+paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
+{
+    ngx_str_t     answer;
+    ngx_int_t     status;
+    lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    if (op) {
+        answer = lines_op_get(op, "answer");
+        status = lines_op_get_number(op, "answer_status");
+
+        if (answer.len && status) {
+            answer.data = ngx_pstrdup(r->pool, &answer);
+            if (answer.data == NULL) {
+                return NGX_ERROR;
+            }
+
+            if (status == NGX_HTTP_CREATED
+                && lines_line_request_location(r, &pay->id) != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            return lines_answer(r, ctx, status, &answer);
+        }
+    }
+
+    /* not known yet: the same key resolves it, later and without the client */
+
+    if (lines_retry_after(r, 5) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                   "{\"success\":false,\"status\":\"awaiting_payment\","
+                   "\"paymentStatus\":\"pending\",\"paymentRequired\":true,"
+                   "\"message\":\"Billing has not answered yet. Read the line "
+                   "request until it shows paymentUrl, or use the action "
+                   "payment_link.\",\"line\":%V}", &pay->line);
+}
+
+
+ngx_int_t
+lines_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
+    ngx_uint_t reconcile, lines_step_pt again)
+{
+    lines_pay_t  *pay;
+
+    pay = pay_create(r, ctx, id);
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    pay->again = again;
+
+    if (!reconcile || lines_get_main_conf(r)->billing == NULL) {
+        return blocking_read(r, ctx);
+    }
+
+    return lines_op_start(r, ctx, &ctx->identity.tenant, id, 0,
+                          LINES_WANT_CANCEL, 0, unblocked);
+}
+
+
+static ngx_int_t
+unblocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    return blocking_read(r, ctx);
+}
+
+
+static ngx_int_t
+blocking_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    return line_read_id(r, ctx, &pay->id, blocking_line);
+}
+
+
+static ngx_int_t
+blocking_line(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t     json, status, url, invoice;
+    lines_pay_t  *pay;
+
+    pay = ctx->data;
+
+    json = lines_reply_str(reply, LINES_READ_DOCUMENT);
+    status = lines_reply_str(reply, LINES_READ_STATUS);
+    url = lines_reply_str(reply, LINES_READ_URL);
+    invoice = lines_reply_str(reply, LINES_READ_INVOICE);
+
+    if (!lines_is(&status, "awaiting_payment")) {
+        ctx->data = pay->data;
+        return pay->again(r, ctx);
+    }
+
+    return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+                 "{\"success\":false,\"status\":\"awaiting_payment\","
+                 "\"message\":\"Another line request is awaiting payment: pay "
+                 "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V,"
+                 "\"invoiceId\":%V}", &json, &url, &invoice);
+}
+
+
+ngx_int_t
+lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
+    lines_step_pt again)
+{
+    ngx_str_t           argv[6];
+    lines_pay_t        *pay;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->billing == NULL) {
+        return again(r, ctx);
+    }
+
+    pay = pay_create(r, ctx, id);
+    if (pay == NULL) {
+        return NGX_ERROR;
+    }
+
+    pay->again = again;
+
+    ngx_str_set(&argv[0], "SET");
+    ngx_str_set(&argv[2], "1");
+    ngx_str_set(&argv[3], "NX");
+    ngx_str_set(&argv[4], "PX");
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:poll:%V",
+                           &ctx->identity.tenant, id)
+        != NGX_OK
+        || lines_redis_format(r->pool, &argv[5], "%M",
+                              lmcf->operation->reconcile)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 6, argv, reconcile_turn);
+}
+
+
+static ngx_int_t
+reconcile_turn(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    lines_pay_t        *pay;
+    lines_main_conf_t  *lmcf;
+
+    pay = ctx->data;
+    lmcf = lines_get_main_conf(r);
+
+    /* somebody asked billing a moment ago: what is known is good enough */
+
+    if (reply->type != REDIS_REPLY_STATUS) {
+        return pay_again(r, ctx);
+    }
+
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &pay->id, 0, 0,
+                          lmcf->operation->reader, reconciled);
+}
+
+
+static ngx_int_t
+reconciled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    return pay_again(r, ctx);
+}
+
+
+static ngx_int_t
+pay_again(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_pay_t  *pay;
+
+    pay = ctx->data;
+    ctx->data = pay->data;
+
+    return pay->again(r, ctx);
+}

@@ -1,0 +1,83 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "workspace/workspace.h"
+
+
+#define LINES_WORKSPACE_BODY  (64 * 1024)
+
+
+static lines_route_t  workspace_routes[] = {
+
+    { NGX_HTTP_POST, ngx_string("line-requests"),
+      lines_line_request_create_steps,
+      ngx_string("line_request_create") },
+
+    { NGX_HTTP_GET, ngx_string("line-requests"),
+      lines_line_request_list_steps,
+      ngx_string("line_request_list") },
+
+    { NGX_HTTP_GET, ngx_string("line-requests/:id"),
+      lines_line_request_get_steps,
+      ngx_string("line_request_get") },
+
+    { NGX_HTTP_POST, ngx_string("line-requests/:id"),
+      lines_line_request_manage_steps,
+      ngx_string("line_request_manage") },
+
+    { NGX_HTTP_GET, ngx_string("lines/by-user"),
+      lines_lines_by_user_steps,
+      ngx_string("lines_by_user") },
+
+    { NGX_HTTP_GET, ngx_string("lines/check-availability"),
+      lines_check_steps,
+      ngx_string("line_check") },
+
+    { 0, ngx_null_string, NULL, ngx_null_string }
+};
+
+
+lines_api_t  lines_workspace_api = {
+    ngx_string("workspace"),
+    lines_plain_error,
+    workspace_routes,
+    LINES_WORKSPACE_BODY
+};
+
+
+ngx_int_t
+lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t http_status, const char *status, const char *message,
+    const char *redirect)
+{
+    if (redirect == NULL) {
+        return lines_answer_format(r, ctx, http_status,
+                    "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\"}",
+                    status, message);
+    }
+
+    return lines_answer_format(r, ctx, http_status,
+                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\","
+                     "\"redirect\":\"%s\"}", status, message, redirect);
+}
+
+
+ngx_int_t
+lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
+{
+    ngx_str_t                  value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (lines_redis_format(r->pool, &value, "%Vline-requests/%V", &clcf->name,
+                           id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_add_header(r, "Location", &value);
+}
