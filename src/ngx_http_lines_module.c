@@ -9,7 +9,9 @@
 #include <ngx_http.h>
 
 #include "account/account.h"
+#include "account/routes.h"
 #include "admin/admin.h"
+#include "admin/routes.h"
 #include "api/plan.h"
 #include "auth/access.h"
 #include "auth/auth.h"
@@ -34,11 +36,12 @@
 #include "operation/provisioner.h"
 #include "webhook/webhook.h"
 #include "workspace/check.h"
-#include "workspace/workspace.h"
+#include "workspace/routes.h"
 
 
 static char *redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
@@ -168,7 +171,7 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("lines_account_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
-      lines_account,
+      account_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -263,6 +266,21 @@ static char *
 workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     return lines_set_api(cf, conf, &lines_workspace_api);
+}
+
+
+static char *
+account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char  *rv;
+
+    rv = lines_set_api(cf, conf, &lines_account_api);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    return lines_account_headers(cf, conf);
 }
 
 

@@ -68,7 +68,7 @@ subtest 'variables' => sub {
 };
 
 subtest "the operator's API" => sub {
-    my ($routes) = path("$root/src/admin/admin.c")->slurp =~ /admin_routes\[\] = \{(.*?)\n\};/s;
+    my ($routes) = path("$root/src/admin/routes.c")->slurp =~ /admin_routes\[\] = \{(.*?)\n\};/s;
     my @there;
     my $text = decode 'UTF-8', path("$root/conf/admin.md")->slurp;
 

@@ -6,66 +6,16 @@
 #include "account/account.h"
 
 
-#define LINES_ACCOUNT_BODY  (64 * 1024)
-
-
 static ngx_int_t account_header_name(ngx_conf_t *cf, ngx_str_t *value,
     size_t skip, ngx_str_t *name);
 static time_t account_date(ngx_str_t *value, size_t skip);
 
 
-static lines_route_t  account_routes[] = {
-
-    { NGX_HTTP_POST, ngx_string("lines/provision-preview"),
-      lines_preview_steps,
-      ngx_string("provision_preview") },
-
-    { NGX_HTTP_POST, ngx_string("lines/provision-confirm"),
-      lines_confirm_steps,
-      ngx_string("provision_confirm") },
-
-    { NGX_HTTP_GET, ngx_string("lines"),
-      lines_account_lines_steps,
-      ngx_string("account_lines") },
-
-    { NGX_HTTP_GET, ngx_string("limits"),
-      lines_limits_steps,
-      ngx_string("account_limits") },
-
-    { NGX_HTTP_POST, ngx_string("lines/add-line"),
-      lines_ticket_add_steps,
-      ngx_string("add_line") },
-
-    { NGX_HTTP_GET, ngx_string("lines/line-request/:ticket"),
-      lines_ticket_get_steps,
-      ngx_string("line_request_ticket") },
-
-    { 0, ngx_null_string, NULL, ngx_null_string }
-};
-
-
-lines_api_t  lines_account_api = {
-    ngx_string("account"),
-    lines_account_error,
-    account_routes,
-    LINES_ACCOUNT_BODY
-};
-
-
 char *
-lines_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+lines_account_headers(ngx_conf_t *cf, lines_loc_conf_t *llcf)
 {
-    lines_loc_conf_t *llcf = conf;
-
-    char        *rv;
     ngx_str_t   *value;
     ngx_uint_t   i;
-
-    rv = lines_set_api(cf, llcf, &lines_account_api);
-
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
 
     value = cf->args->elts;
 

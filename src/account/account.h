@@ -1,6 +1,6 @@
 
 /*
- * The account dialect: its routes, how it says "no", its directives.
+ * The account dialect: how it says "no", its directives.
  */
 
 #ifndef _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
@@ -15,9 +15,6 @@
 #define LINES_NO_LINES  "No lines are currently available"
 
 
-extern lines_api_t  lines_account_api;
-
-
 /* lines_deprecated_endpoints */
 
 struct lines_deprecated_s {
@@ -28,7 +25,7 @@ struct lines_deprecated_s {
 
 
 /* lines_account_api [key_id_header=NAME] [secret_header=NAME] */
-char *lines_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *lines_account_headers(ngx_conf_t *cf, lines_loc_conf_t *llcf);
 
 /* lines_deprecated_endpoints on|off [since=DATE] [sunset=DATE] (YYYY-MM-DD) */
 char *lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -69,16 +66,6 @@ typedef struct {
 
 /* a step; sets ctx->data to the account's state */
 ngx_int_t lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
-/* the steps of the routes */
-
-extern lines_step_pt  lines_preview_steps[];
-extern lines_step_pt  lines_confirm_steps[];
-extern lines_step_pt  lines_account_lines_steps[];
-extern lines_step_pt  lines_limits_steps[];
-extern lines_step_pt  lines_ticket_add_steps[];
-extern lines_step_pt  lines_ticket_get_steps[];
 
 
 #endif /* _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_ */

@@ -9,6 +9,7 @@
 
 #include "account/confirm.h"
 #include "account/preview_token.h"
+#include "account/routes.h"
 #include "api/input.h"
 #include "http/failpoint.h"
 #include "http/id.h"
@@ -32,9 +33,6 @@ static ngx_int_t confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_confirm_steps[] = {
-    lines_authenticate_account,       /* 401 */
-    lines_limit_identity,             /* 429 */
-    lines_read_optional_json,         /* 400, 413, 415 */
     confirm_validate,                 /* 400 */
     lines_confirm_check,
     confirm_decide,                   /* 422, 409; 403, 410 */
@@ -352,11 +350,7 @@ confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_unavailable(r, ctx, 1);
     }
 
-    while (*ctx->step != lines_confirm_check) {
-        ctx->step--;
-    }
-
-    ctx->step--;
+    lines_again_from(ctx, lines_confirm_check);
 
     return NGX_OK;
 }

@@ -10,6 +10,7 @@
 
 #include "account/account.h"
 #include "account/preview_token.h"
+#include "account/routes.h"
 #include "api/listing.h"
 #include "limit/limit.h"
 #include "operation/inventory.h"
@@ -40,9 +41,6 @@ static ngx_int_t account_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_preview_steps[] = {
-    lines_authenticate_account,    /* 401 */
-    lines_limit_identity,          /* 429 */
-    lines_discard_body,
     preview_read,
     preview_check_plan,            /* 403 */
     preview_check_limits,          /* 429 */
@@ -53,9 +51,6 @@ lines_step_pt  lines_preview_steps[] = {
 
 
 lines_step_pt  lines_account_lines_steps[] = {
-    lines_authenticate_account,       /* 401 */
-    lines_limit_identity,             /* 429 */
-    lines_discard_body,
     account_list,                     /* 400 */
     lines_listing_members,
     lines_listing_documents,

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "account/account.h"
+#include "account/routes.h"
 #include "api/input.h"
 #include "limit/limit.h"
 #include "store/scripts.h"
@@ -17,7 +18,6 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_int_t ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_headers(ngx_http_request_t *r,
     lines_deprecated_t *deprecated, ngx_str_t *successor);
 static ngx_int_t ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -47,10 +47,6 @@ typedef struct {
 
 
 lines_step_pt  lines_ticket_add_steps[] = {
-    lines_authenticate_account,       /* 401 */
-    lines_limit_identity,             /* 429 */
-    ticket_deprecated,                /* 410 */
-    lines_read_optional_json,         /* 400, 413, 415 */
     ticket_validate,                  /* 400 */
     ticket_number,
     ticket_index,
@@ -60,10 +56,6 @@ lines_step_pt  lines_ticket_add_steps[] = {
 
 
 lines_step_pt  lines_ticket_get_steps[] = {
-    lines_authenticate_account,       /* 401 */
-    lines_limit_identity,             /* 429 */
-    ticket_deprecated,                /* 410 */
-    lines_discard_body,
     ticket_find,                      /* 400, 403, 404 */
     ticket_get,
     NULL
@@ -72,8 +64,8 @@ lines_step_pt  lines_ticket_get_steps[] = {
 
 /* RFC 9745, 8594 and 5829: since when, until when, and what instead */
 
-static ngx_int_t
-ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t                  successor;
     ngx_http_core_loc_conf_t  *clcf;

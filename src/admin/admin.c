@@ -4,164 +4,16 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
-#include "admin/limits.h"
-#include "admin/numbers.h"
 #include "api/input.h"
 #include "auth/bearer.h"
 #include "http/digest.h"
 #include "http/secret.h"
-#include "workspace/workspace.h"
-
-
-#define LINES_ADMIN_BODY  (256 * 1024)
 
 
 static ngx_int_t admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *kind, const char *error);
 static ngx_int_t admin_tenant_found(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
-
-
-static lines_route_t  admin_routes[] = {
-
-    { NGX_HTTP_PUT, ngx_string("workspaces/:id"),
-      lines_admin_put_workspace_steps,
-      ngx_string("admin_put_workspace") },
-
-    { NGX_HTTP_GET, ngx_string("workspaces/:id"),
-      lines_admin_get_workspace_steps,
-      ngx_string("admin_get_workspace") },
-
-    { NGX_HTTP_DELETE, ngx_string("workspaces/:id"),
-      lines_admin_delete_workspace_steps,
-      ngx_string("admin_delete_workspace") },
-
-    { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"),
-      lines_admin_add_workspace_key_steps,
-      ngx_string("admin_add_key") },
-
-    { NGX_HTTP_GET, ngx_string("workspaces/:id/keys"),
-      lines_admin_list_workspace_keys_steps,
-      ngx_string("admin_list_keys") },
-
-    { NGX_HTTP_DELETE, ngx_string("workspaces/:id/keys/:key"),
-      lines_admin_revoke_workspace_key_steps,
-      ngx_string("admin_revoke_key") },
-
-    { NGX_HTTP_PUT, ngx_string("accounts/:id"),
-      lines_admin_put_account_steps,
-      ngx_string("admin_put_account") },
-
-    { NGX_HTTP_GET, ngx_string("accounts/:id"),
-      lines_admin_get_account_steps,
-      ngx_string("admin_get_account") },
-
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id"),
-      lines_admin_delete_account_steps,
-      ngx_string("admin_delete_account") },
-
-    { NGX_HTTP_POST, ngx_string("accounts/:id/keys"),
-      lines_admin_add_account_key_steps,
-      ngx_string("admin_add_key") },
-
-    { NGX_HTTP_GET, ngx_string("accounts/:id/keys"),
-      lines_admin_list_account_keys_steps,
-      ngx_string("admin_list_keys") },
-
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id/keys/:key"),
-      lines_admin_revoke_account_key_steps,
-      ngx_string("admin_revoke_key") },
-
-    { NGX_HTTP_GET, ngx_string("operations"),
-      lines_admin_list_operations_steps,
-      ngx_string("admin_list_operations") },
-
-    { NGX_HTTP_POST, ngx_string("operations/:id/retry"),
-      lines_admin_retry_operation_steps,
-      ngx_string("admin_retry_operation") },
-
-    { NGX_HTTP_GET, ngx_string("lines"),
-      lines_admin_list_lines_steps,
-      ngx_string("admin_list_lines") },
-
-    { NGX_HTTP_POST, ngx_string("lines/:id/status"),
-      lines_admin_line_status_steps,
-      ngx_string("admin_line_status") },
-
-    { NGX_HTTP_POST, ngx_string("lines/:id/usage"),
-      lines_admin_line_usage_steps,
-      ngx_string("admin_line_usage") },
-
-    { NGX_HTTP_POST, ngx_string("lines/:id/release"),
-      lines_admin_line_release_steps,
-      ngx_string("admin_line_release") },
-
-    { NGX_HTTP_POST, ngx_string("numbers"),
-      lines_admin_add_numbers_steps,
-      ngx_string("admin_add_numbers") },
-
-    { NGX_HTTP_GET, ngx_string("numbers"),
-      lines_admin_list_numbers_steps,
-      ngx_string("admin_list_numbers") },
-
-    { NGX_HTTP_DELETE, ngx_string("numbers/:number"),
-      lines_admin_delete_number_steps,
-      ngx_string("admin_delete_number") },
-
-    { NGX_HTTP_POST, ngx_string("tickets/:id"),
-      lines_admin_move_ticket_steps,
-      ngx_string("admin_move_ticket") },
-
-    { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"),
-      lines_admin_put_workspace_limit_steps,
-      ngx_string("admin_put_limit") },
-
-    { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"),
-      lines_admin_get_workspace_limit_steps,
-      ngx_string("admin_get_limit") },
-
-    { NGX_HTTP_DELETE, ngx_string("workspaces/:id/limits/:limit"),
-      lines_admin_delete_workspace_limit_steps,
-      ngx_string("admin_delete_limit") },
-
-    { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"),
-      lines_admin_put_account_limit_steps,
-      ngx_string("admin_put_limit") },
-
-    { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"),
-      lines_admin_get_account_limit_steps,
-      ngx_string("admin_get_limit") },
-
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"),
-      lines_admin_delete_account_limit_steps,
-      ngx_string("admin_delete_limit") },
-
-    { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"),
-      lines_admin_put_plan_limit_steps,
-      ngx_string("admin_put_limit") },
-
-    { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"),
-      lines_admin_get_plan_limit_steps,
-      ngx_string("admin_get_limit") },
-
-    { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
-      lines_admin_delete_plan_limit_steps,
-      ngx_string("admin_delete_limit") },
-
-    { NGX_HTTP_GET, ngx_string("limits"),
-      lines_admin_list_limits_steps,
-      ngx_string("admin_list_limits") },
-
-    { 0, ngx_null_string, NULL, ngx_null_string }
-};
-
-
-lines_api_t  lines_admin_api = {
-    ngx_string("admin"),
-    lines_plain_error,
-    admin_routes,
-    LINES_ADMIN_BODY
-};
 
 
 char *

@@ -11,9 +11,6 @@
 #include "http/request.h"
 
 
-extern lines_api_t  lines_admin_api;
-
-
 /* lines_admin token_file=PATH */
 char *lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf);
 
@@ -32,32 +29,6 @@ ngx_int_t lines_admin_account(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* 404 unless that tenant exists */
 ngx_int_t lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
-/* the steps of the routes */
-
-extern lines_step_pt  lines_admin_put_workspace_steps[];
-extern lines_step_pt  lines_admin_get_workspace_steps[];
-extern lines_step_pt  lines_admin_delete_workspace_steps[];
-extern lines_step_pt  lines_admin_put_account_steps[];
-extern lines_step_pt  lines_admin_get_account_steps[];
-extern lines_step_pt  lines_admin_delete_account_steps[];
-
-extern lines_step_pt  lines_admin_add_workspace_key_steps[];
-extern lines_step_pt  lines_admin_list_workspace_keys_steps[];
-extern lines_step_pt
-                            lines_admin_revoke_workspace_key_steps[];
-extern lines_step_pt  lines_admin_add_account_key_steps[];
-extern lines_step_pt  lines_admin_list_account_keys_steps[];
-extern lines_step_pt  lines_admin_revoke_account_key_steps[];
-
-extern lines_step_pt  lines_admin_list_lines_steps[];
-extern lines_step_pt  lines_admin_line_status_steps[];
-extern lines_step_pt  lines_admin_line_usage_steps[];
-extern lines_step_pt  lines_admin_line_release_steps[];
-
-extern lines_step_pt  lines_admin_list_operations_steps[];
-extern lines_step_pt  lines_admin_retry_operation_steps[];
 
 
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

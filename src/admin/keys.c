@@ -9,6 +9,8 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
+#include "admin/routes.h"
+#include "admin/routes.h"
 #include "auth/auth.h"
 #include "http/digest.h"
 
@@ -54,49 +56,33 @@ static ngx_int_t admin_key_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-#define lines_admin_key_steps(name, tenant)            \
-                                                       \
-lines_step_pt  lines_admin_add_##name##_steps[] = {    \
-    lines_admin_authorize,                             \
-    lines_discard_body,                                \
-    tenant,                                            \
-    lines_admin_tenant_exists,                         \
-    admin_make_key,                                    \
-    admin_add_key,                                     \
-    admin_store_key,                                   \
-    admin_show_key,                                    \
-    NULL                                               \
-};                                                     \
-                                                       \
-                                                       \
-lines_step_pt  lines_admin_list_##name##s_steps[] = {  \
-    lines_admin_authorize,                             \
-    lines_discard_body,                                \
-    tenant,                                            \
-    lines_admin_tenant_exists,                         \
-    admin_key_ids,                                     \
-    admin_read_keys,                                   \
-    admin_show_keys,                                   \
-    NULL                                               \
-};                                                     \
-                                                       \
-                                                       \
-lines_step_pt  lines_admin_revoke_##name##_steps[] = { \
-    lines_admin_authorize,                             \
-    lines_discard_body,                                \
-    tenant,                                            \
-    admin_find_key,                                    \
-    admin_delete_key,                                  \
-    admin_announce_revoked,                            \
-    admin_unlist_key,                                  \
-    admin_show_revoked,                                \
-    NULL                                               \
-}
+lines_step_pt  lines_admin_add_key_steps[] = {
+    lines_admin_tenant_exists,        /* 404 */
+    admin_make_key,
+    admin_add_key,
+    admin_store_key,
+    admin_show_key,
+    NULL
+};
 
 
-lines_admin_key_steps(workspace_key, lines_admin_workspace);
+lines_step_pt  lines_admin_list_keys_steps[] = {
+    lines_admin_tenant_exists,        /* 404 */
+    admin_key_ids,
+    admin_read_keys,
+    admin_show_keys,
+    NULL
+};
 
-lines_admin_key_steps(account_key, lines_admin_account);
+
+lines_step_pt  lines_admin_revoke_key_steps[] = {
+    admin_find_key,                   /* 404 */
+    admin_delete_key,
+    admin_announce_revoked,
+    admin_unlist_key,
+    admin_show_revoked,
+    NULL
+};
 
 
 static ngx_int_t

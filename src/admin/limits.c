@@ -4,7 +4,7 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
-#include "admin/limits.h"
+#include "admin/routes.h"
 #include "api/input.h"
 #include "limit/limit.h"
 #include "store/scripts.h"
@@ -45,17 +45,12 @@ static ngx_int_t admin_limit_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 lines_step_pt  lines_admin_list_limits_steps[] = {
-    lines_admin_authorize,            /* 401 */
-    lines_discard_body,
     admin_list_limits,
     NULL
 };
 
 
-lines_step_pt  lines_admin_put_workspace_limit_steps[] = {
-    lines_admin_authorize,            /* 401 */
-    lines_admin_workspace,            /* 400 */
-    lines_read_json,
+lines_step_pt  lines_admin_put_tenant_limit_steps[] = {
     admin_tenant_limit,               /* 404, 400 */
     admin_parse_limit,                /* 400 */
     lines_admin_tenant_exists,        /* 404 */
@@ -64,52 +59,14 @@ lines_step_pt  lines_admin_put_workspace_limit_steps[] = {
 };
 
 
-lines_step_pt  lines_admin_get_workspace_limit_steps[] = {
-    lines_admin_authorize,
-    lines_admin_workspace,
-    lines_discard_body,
+lines_step_pt  lines_admin_get_tenant_limit_steps[] = {
     admin_tenant_limit,
     admin_get_limit,            /* 404 */
     NULL
 };
 
 
-lines_step_pt  lines_admin_delete_workspace_limit_steps[] = {
-    lines_admin_authorize,
-    lines_admin_workspace,
-    lines_discard_body,
-    admin_tenant_limit,
-    admin_delete_limit,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_put_account_limit_steps[] = {
-    lines_admin_authorize,
-    lines_admin_account,
-    lines_read_json,
-    admin_tenant_limit,
-    admin_parse_limit,
-    lines_admin_tenant_exists,
-    admin_put_tenant_limit,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_get_account_limit_steps[] = {
-    lines_admin_authorize,
-    lines_admin_account,
-    lines_discard_body,
-    admin_tenant_limit,
-    admin_get_limit,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_delete_account_limit_steps[] = {
-    lines_admin_authorize,
-    lines_admin_account,
-    lines_discard_body,
+lines_step_pt  lines_admin_delete_tenant_limit_steps[] = {
     admin_tenant_limit,
     admin_delete_limit,
     NULL
@@ -117,8 +74,6 @@ lines_step_pt  lines_admin_delete_account_limit_steps[] = {
 
 
 lines_step_pt  lines_admin_put_plan_limit_steps[] = {
-    lines_admin_authorize,
-    lines_read_json,
     admin_plan_limit,           /* 404, 400 */
     admin_parse_limit,
     admin_put_plan_limit,       /* 409 */
@@ -127,8 +82,6 @@ lines_step_pt  lines_admin_put_plan_limit_steps[] = {
 
 
 lines_step_pt  lines_admin_get_plan_limit_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     admin_plan_limit,
     admin_get_limit,
     NULL
@@ -136,8 +89,6 @@ lines_step_pt  lines_admin_get_plan_limit_steps[] = {
 
 
 lines_step_pt  lines_admin_delete_plan_limit_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     admin_plan_limit,
     admin_delete_limit,
     NULL

@@ -9,6 +9,7 @@
 
 #include "admin/admin.h"
 #include "admin/numbers.h"
+#include "admin/routes.h"
 #include "api/input.h"
 #include "http/digest.h"
 #include "http/id.h"
@@ -56,8 +57,6 @@ static void admin_go_on(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 lines_step_pt  lines_admin_line_status_steps[] = {
-    lines_admin_authorize,
-    lines_read_json,
     admin_parse_status,         /* 400 */
     admin_find_line,            /* 404 */
     admin_announce,
@@ -67,8 +66,6 @@ lines_step_pt  lines_admin_line_status_steps[] = {
 
 
 lines_step_pt  lines_admin_line_usage_steps[] = {
-    lines_admin_authorize,
-    lines_read_json,
     admin_parse_usage,          /* 400 */
     admin_find_line,            /* 404 */
     admin_set_usage,
@@ -77,8 +74,6 @@ lines_step_pt  lines_admin_line_usage_steps[] = {
 
 
 lines_step_pt  lines_admin_line_release_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     admin_parse_release,
     admin_find_line,            /* 404 */
     admin_announce,

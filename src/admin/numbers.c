@@ -9,6 +9,7 @@
 
 #include "admin/admin.h"
 #include "admin/numbers.h"
+#include "admin/routes.h"
 #include "api/input.h"
 #include "api/listing.h"
 #include "operation/inventory.h"
@@ -57,16 +58,12 @@ static ngx_int_t numbers_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 lines_step_pt  lines_admin_add_numbers_steps[] = {
-    lines_admin_authorize,
-    lines_read_json,
     numbers_add,                /* 400 */
     NULL
 };
 
 
 lines_step_pt  lines_admin_list_numbers_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     numbers_parse,              /* 400 */
     numbers_page,
     numbers_entries,
@@ -76,8 +73,6 @@ lines_step_pt  lines_admin_list_numbers_steps[] = {
 
 
 lines_step_pt  lines_admin_delete_number_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     numbers_delete,             /* 400, 404, 409 */
     NULL
 };

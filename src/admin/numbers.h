@@ -11,12 +11,6 @@
 #include "http/request.h"
 
 
-extern lines_step_pt  lines_admin_add_numbers_steps[];
-extern lines_step_pt  lines_admin_list_numbers_steps[];
-extern lines_step_pt  lines_admin_delete_number_steps[];
-extern lines_step_pt  lines_admin_move_ticket_steps[];
-
-
 /* a step, before an account's line ends: its number will be looked at */
 ngx_int_t lines_admin_watch_number(ngx_http_request_t *r, lines_ctx_t *ctx);
 

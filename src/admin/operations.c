@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
+#include "admin/routes.h"
 #include "api/listing.h"
 #include "http/id.h"
 #include "operation/operation.h"
@@ -55,8 +56,6 @@ static ngx_int_t admin_retry_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 lines_step_pt  lines_admin_list_operations_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     admin_stuck,                /* 400 */
     admin_stuck_records,
     admin_stuck_listed,
@@ -65,8 +64,6 @@ lines_step_pt  lines_admin_list_operations_steps[] = {
 
 
 lines_step_pt  lines_admin_retry_operation_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     admin_retry_find,           /* 400, 404 */
     admin_retry_clear,          /* 404 */
     admin_retry_hint,

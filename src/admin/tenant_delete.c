@@ -11,6 +11,7 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
+#include "admin/routes.h"
 #include "auth/auth.h"
 #include "operation/inventory.h"
 #include "store/scripts.h"
@@ -45,9 +46,6 @@ static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 lines_step_pt  lines_admin_delete_workspace_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
-    lines_admin_workspace,
     admin_delete_tenant,        /* 409 */
     admin_delete_keys,
     admin_delete_lines,
@@ -58,9 +56,6 @@ lines_step_pt  lines_admin_delete_workspace_steps[] = {
 
 
 lines_step_pt  lines_admin_delete_account_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
-    lines_admin_account,
     admin_delete_tenant,        /* 409 */
     admin_delete_keys,
     admin_delete_lines,
@@ -416,11 +411,7 @@ admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     /* the next page */
 
-    while (*ctx->step != admin_list_tickets) {
-        ctx->step--;
-    }
-
-    ctx->step--;
+    lines_again_from(ctx, admin_list_tickets);
 
     return rc;
 }

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
+#include "admin/routes.h"
 #include "api/input.h"
 #include "store/scripts.h"
 
@@ -48,9 +49,6 @@ static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 lines_step_pt  lines_admin_put_workspace_steps[] = {
-    lines_admin_authorize,
-    lines_admin_workspace,
-    lines_read_json,
     admin_parse_workspace,      /* 400 */
     admin_index_tenant,
     admin_put_tenant,
@@ -60,9 +58,6 @@ lines_step_pt  lines_admin_put_workspace_steps[] = {
 
 
 lines_step_pt  lines_admin_put_account_steps[] = {
-    lines_admin_authorize,
-    lines_admin_account,
-    lines_read_json,
     admin_parse_account,        /* 400 */
     admin_index_tenant,
     admin_put_tenant,
@@ -71,20 +66,7 @@ lines_step_pt  lines_admin_put_account_steps[] = {
 };
 
 
-lines_step_pt  lines_admin_get_workspace_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
-    lines_admin_workspace,
-    lines_admin_tenant_exists,        /* 404 */
-    admin_get_tenant,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_get_account_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
-    lines_admin_account,
+lines_step_pt  lines_admin_get_tenant_steps[] = {
     lines_admin_tenant_exists,        /* 404 */
     admin_get_tenant,
     NULL

@@ -10,6 +10,7 @@
 
 #include "admin/admin.h"
 #include "admin/numbers.h"
+#include "admin/routes.h"
 #include "api/input.h"
 #include "operation/inventory.h"
 #include "store/scripts.h"
@@ -47,8 +48,6 @@ static ngx_int_t admin_ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_admin_move_ticket_steps[] = {
-    lines_admin_authorize,
-    lines_read_json,
     admin_ticket_parse,         /* 400 */
     admin_ticket_find,          /* 404 */
     admin_ticket_read,

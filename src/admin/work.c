@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
+#include "admin/routes.h"
 #include "api/listing.h"
 #include "store/scripts.h"
 
@@ -26,8 +27,6 @@ static void admin_dropped(void *data, redisReply *reply);
 
 
 lines_step_pt  lines_admin_list_lines_steps[] = {
-    lines_admin_authorize,
-    lines_discard_body,
     admin_list_lines,           /* 400 */
     lines_listing_members,
     lines_listing_documents,

@@ -549,11 +549,7 @@ lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx)
         step = lines_listing_members;
     }
 
-    while (*ctx->step != step) {
-        ctx->step--;
-    }
-
-    ctx->step--;
+    lines_again_from(ctx, step);
 
     return NGX_OK;
 }

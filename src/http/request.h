@@ -37,12 +37,16 @@ typedef ngx_int_t (*lines_reply_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
 
 
+/* an endpoint */
+
 typedef struct {
     ngx_uint_t      method;    /* NGX_HTTP_GET is HEAD as well */
     ngx_str_t       path;      /* under the location's prefix;
                                   ":name" is one segment */
-    lines_step_pt  *steps;     /* ends with NULL */
     ngx_str_t       name;      /* for metrics and logs */
+    lines_step_pt   first[4];  /* who may, how often, what about, and what
+                                  becomes of the body; NULL: nothing */
+    lines_step_pt  *steps;     /* then; ends with NULL */
 } lines_route_t;
 
 
@@ -116,7 +120,8 @@ struct lines_ctx_s {
 
     lines_api_t         *api;
     lines_route_t       *route;
-    lines_step_pt       *step;        /* the one that runs */
+    ngx_uint_t           first;       /* of route->first, the next to run */
+    lines_step_pt       *step;        /* then: the next of route->steps */
     ngx_str_t            params[LINES_MAX_PARAMS];
 
     /* what runs once nothing is waited for: steps, or a phase's handler */
@@ -190,6 +195,9 @@ void lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 
 /* content handler of every API location: routes, then runs the steps */
 ngx_int_t lines_content_handler(ngx_http_request_t *r);
+
+/* step, which has run, and those after it run once more */
+void lines_again_from(lines_ctx_t *ctx, lines_step_pt step);
 
 /*
  * Ends a wait: runs resume with rc (NGX_OK: the next step; NGX_AGAIN:

@@ -11,6 +11,10 @@
 #include "http/router.h"
 
 
+#define LINES_FIRST  (sizeof(((lines_route_t *) 0)->first)                    \
+                      / sizeof(lines_step_pt))
+
+
 static void run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
 static void resume_steps(ngx_http_request_t *r, ngx_int_t rc);
 
@@ -42,6 +46,7 @@ lines_content_handler(ngx_http_request_t *r)
                        "lines route: %V %V", &ctx->api->name,
                        &ctx->route->name);
 
+        ctx->first = 0;
         ctx->step = ctx->route->steps;
     }
 
@@ -56,9 +61,23 @@ lines_content_handler(ngx_http_request_t *r)
 static void
 run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
+    lines_step_pt  step;
+
     while (rc == NGX_OK) {
 
-        if (*ctx->step == NULL) {
+        if (ctx->first < LINES_FIRST) {
+            step = ctx->route->first[ctx->first++];
+
+            if (step) {
+                rc = step(r, ctx);
+            }
+
+            continue;
+        }
+
+        step = *ctx->step++;
+
+        if (step == NULL) {
             ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                           "lines: steps of \"%V\" ended without an answer",
                           &ctx->route->name);
@@ -66,11 +85,11 @@ run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
             break;
         }
 
-        rc = (*ctx->step)(r, ctx);
+        rc = step(r, ctx);
 
-        if (rc == NGX_OK) {
-            ctx->step++;
-        }
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines step: %V %ui: %i", &ctx->route->name,
+                       (ngx_uint_t) (ctx->step - ctx->route->steps), rc);
     }
 
     if (rc == NGX_AGAIN) {
@@ -102,18 +121,17 @@ run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 }
 
 
+void
+lines_again_from(lines_ctx_t *ctx, lines_step_pt step)
+{
+    while (*--ctx->step != step) { /* void */ }
+}
+
+
 static void
 resume_steps(ngx_http_request_t *r, ngx_int_t rc)
 {
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    if (rc == NGX_OK) {
-        ctx->step++;
-    }
-
-    run(r, ctx, rc);
+    run(r, ngx_http_get_module_ctx(r, ngx_http_lines_module), rc);
 }
 
 

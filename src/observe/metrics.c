@@ -28,7 +28,6 @@ static void metrics_zone(lines_metrics_out_t *out, lines_main_conf_t *lmcf);
 
 
 static lines_step_pt  metrics_steps[] = {
-    lines_discard_body,
     metrics_show,
     NULL
 };
@@ -36,10 +35,11 @@ static lines_step_pt  metrics_steps[] = {
 
 static lines_route_t  metrics_routes[] = {
 
-    { NGX_HTTP_GET, ngx_string(""),
-      metrics_steps, ngx_string("metrics") },
+    { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
+      { NULL, NULL, NULL, lines_discard_body },
+      metrics_steps },
 
-    { 0, ngx_null_string, NULL, ngx_null_string }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
 
 

@@ -22,7 +22,6 @@ static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
 
 
 static lines_step_pt  ready_steps[] = {
-    lines_discard_body,
     ready,
     NULL
 };
@@ -30,10 +29,11 @@ static lines_step_pt  ready_steps[] = {
 
 static lines_route_t  ready_routes[] = {
 
-    { NGX_HTTP_GET, ngx_string(""),
-      ready_steps, ngx_string("ready") },
+    { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
+      { NULL, NULL, NULL, lines_discard_body },
+      ready_steps },
 
-    { 0, ngx_null_string, NULL, ngx_null_string }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
 
 

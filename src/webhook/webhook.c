@@ -49,10 +49,10 @@ static lines_step_pt  webhook_steps[] = {
 
 static lines_route_t  webhook_routes[] = {
 
-    { NGX_HTTP_POST, ngx_string(""),
-      webhook_steps, ngx_string("webhook") },
+    { NGX_HTTP_POST, ngx_string(""), ngx_string("webhook"), { NULL },
+      webhook_steps },
 
-    { 0, ngx_null_string, NULL, ngx_null_string }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
 
 

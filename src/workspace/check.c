@@ -9,6 +9,7 @@
 #include "limit/limit.h"
 #include "store/scripts.h"
 #include "workspace/check.h"
+#include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
@@ -50,9 +51,6 @@ static void check_cleanup(void *data);
 
 
 lines_step_pt  lines_check_steps[] = {
-    lines_authenticate_session,       /* 401 */
-    lines_limit_identity,             /* 429 */
-    lines_discard_body,
     check_id,                         /* 400 */
     check_begin,                      /* 400, 404 */
     NULL

@@ -11,6 +11,7 @@
 #include "limit/limit.h"
 #include "workspace/line_request_create.h"
 #include "workspace/payments.h"
+#include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
@@ -32,9 +33,6 @@ static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_line_request_create_steps[] = {
-    lines_authenticate_workspace,     /* 401 */
-    lines_limit_identity,             /* 429 */
-    lines_read_optional_json,         /* 400, 413, 415 */
     create_validate,                  /* 400 */
     create_check,
     create_decide,                    /* 402, 403, 409, 422 */
@@ -312,11 +310,7 @@ lines_create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_unavailable(r, ctx, 1);
     }
 
-    while (*ctx->step != create_check) {
-        ctx->step--;
-    }
-
-    ctx->step--;
+    lines_again_from(ctx, create_check);
 
     return NGX_OK;
 }

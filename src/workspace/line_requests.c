@@ -14,6 +14,7 @@
 #include "limit/limit.h"
 #include "operation/subscription.h"
 #include "workspace/payments.h"
+#include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
@@ -32,9 +33,6 @@ static ngx_int_t line_request_manage(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_line_request_list_steps[] = {
-    lines_authenticate_workspace,
-    lines_limit_identity,
-    lines_discard_body,
     line_request_list,          /* 400 */
     lines_listing_members,
     lines_listing_documents,
@@ -45,9 +43,6 @@ lines_step_pt  lines_line_request_list_steps[] = {
 
 
 lines_step_pt  lines_line_request_get_steps[] = {
-    lines_authenticate_workspace,
-    lines_limit_identity,
-    lines_discard_body,
     line_request_check_id,      /* 400 */
     line_request_get,           /* 404 */
     NULL
@@ -55,10 +50,7 @@ lines_step_pt  lines_line_request_get_steps[] = {
 
 
 lines_step_pt  lines_line_request_manage_steps[] = {
-    lines_authenticate_workspace,
-    lines_limit_identity,
     line_request_check_id,         /* 400 */
-    lines_read_optional_json,      /* 400, 413, 415 */
     line_request_action,           /* 400 */
     line_request_manage,           /* 402, 403, 404, 409 */
     NULL

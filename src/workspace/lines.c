@@ -9,6 +9,7 @@
 
 #include "api/listing.h"
 #include "limit/limit.h"
+#include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
@@ -17,9 +18,6 @@ static ngx_int_t by_user_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_lines_by_user_steps[] = {
-    lines_authenticate_workspace,
-    lines_limit_identity,
-    lines_discard_body,
     by_user,                    /* 400 */
     lines_listing_members,
     lines_listing_documents,

@@ -6,47 +6,6 @@
 #include "workspace/workspace.h"
 
 
-#define LINES_WORKSPACE_BODY  (64 * 1024)
-
-
-static lines_route_t  workspace_routes[] = {
-
-    { NGX_HTTP_POST, ngx_string("line-requests"),
-      lines_line_request_create_steps,
-      ngx_string("line_request_create") },
-
-    { NGX_HTTP_GET, ngx_string("line-requests"),
-      lines_line_request_list_steps,
-      ngx_string("line_request_list") },
-
-    { NGX_HTTP_GET, ngx_string("line-requests/:id"),
-      lines_line_request_get_steps,
-      ngx_string("line_request_get") },
-
-    { NGX_HTTP_POST, ngx_string("line-requests/:id"),
-      lines_line_request_manage_steps,
-      ngx_string("line_request_manage") },
-
-    { NGX_HTTP_GET, ngx_string("lines/by-user"),
-      lines_lines_by_user_steps,
-      ngx_string("lines_by_user") },
-
-    { NGX_HTTP_GET, ngx_string("lines/check-availability"),
-      lines_check_steps,
-      ngx_string("line_check") },
-
-    { 0, ngx_null_string, NULL, ngx_null_string }
-};
-
-
-lines_api_t  lines_workspace_api = {
-    ngx_string("workspace"),
-    lines_plain_error,
-    workspace_routes,
-    LINES_WORKSPACE_BODY
-};
-
-
 ngx_int_t
 lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t http_status, const char *status, const char *message,

@@ -11,9 +11,6 @@
 #include "http/request.h"
 
 
-extern lines_api_t  lines_workspace_api;
-
-
 /* {"success":false,"status":…,"message":…[,"redirect":…]} */
 ngx_int_t lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t http_status, const char *status, const char *message,
@@ -21,16 +18,6 @@ ngx_int_t lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 /* the header Location of a 201: where the request with that id is read */
 ngx_int_t lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id);
-
-
-/* the steps of the routes */
-
-extern lines_step_pt  lines_line_request_create_steps[];
-extern lines_step_pt  lines_line_request_list_steps[];
-extern lines_step_pt  lines_line_request_get_steps[];
-extern lines_step_pt  lines_line_request_manage_steps[];
-extern lines_step_pt  lines_lines_by_user_steps[];
-extern lines_step_pt  lines_check_steps[];
 
 
 #endif /* _LINES_WORKSPACE_WORKSPACE_H_INCLUDED_ */

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "account/account.h"
+#include "account/routes.h"
 #include "limit/limit.h"
 
 
@@ -17,9 +18,6 @@ static ngx_int_t limits_window(ngx_http_request_t *r, lines_window_t *window,
 
 
 lines_step_pt  lines_limits_steps[] = {
-    lines_authenticate_account,       /* 401 */
-    lines_limit_identity,             /* 429 */
-    lines_discard_body,
     lines_account_read_windows,
     limits_answer,                    /* 403 */
     NULL
