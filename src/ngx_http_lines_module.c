@@ -24,6 +24,7 @@
 #include "http/failpoint.h"
 #include "http/metrics.h"
 #include "http/request.h"
+#include "http/router.h"
 #include "http/variables.h"
 #include "http/zone.h"
 #include "limit/lease.h"

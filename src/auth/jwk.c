@@ -1,5 +1,5 @@
 
-#include "auth/jwk_build.h"
+#include "auth/jwk.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -17,61 +17,6 @@ static ngx_uint_t jwk_same(lines_jwk_t *key, lines_jwk_candidate_t *candidate);
 static lines_jwk_t *jwk_next(lines_jwk_t *key);
 static size_t jwk_record_len(lines_jwk_t *key);
 static uint32_t jwk_hash(ngx_str_t *kid);
-
-
-ngx_int_t
-lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
-    lines_jwk_report_t *report)
-{
-    u_char              *p, *last;
-    ngx_int_t            rc;
-    lines_jwk_builder_t  b;
-
-    ngx_memzero(report, sizeof(lines_jwk_report_t));
-
-    if (text->len > LINES_JWK_MAX_DOCUMENT) {
-        ngx_str_set(&report->error, "document-too-large");
-        return NGX_DECLINED;
-    }
-
-    b.set = (lines_jwk_set_t *) buf;
-    b.last = buf + sizeof(lines_jwk_set_t);
-    b.end = buf + lines_jwk_set_room(text->len);
-    b.total = 0;
-    b.report = report;
-
-    b.set->version = LINES_JWK_VERSION;
-    b.set->nkeys = 0;
-    b.set->any_kid = 0;
-
-    p = text->data;
-    last = p + text->len;
-
-    while (p < last && (*p == ' ' || *p == '\t' || *p == CR || *p == LF)) {
-        p++;
-    }
-
-    if (p < last && *p == '{') {
-        rc = lines_jwks_read(&b, text);
-
-    } else {
-        rc = lines_jwk_read_pem(&b, text);
-    }
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (b.set->nkeys == 0) {
-        ngx_str_set(&report->error, "no-usable-key");
-        return NGX_DECLINED;
-    }
-
-    b.set->size = (uint32_t) (b.last - buf);
-    *set = b.set;
-
-    return NGX_OK;
-}
 
 
 const char *

@@ -1,5 +1,5 @@
 
-#include "auth/jwk_build.h"
+#include "auth/jwk_pem.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

@@ -1,6 +1,7 @@
 
 #include "auth/base64url.h"
-#include "auth/jwk_build.h"
+#include "auth/jwk_pem.h"
+#include "auth/jwk_set.h"
 #include "auth/strict_json.h"
 
 
@@ -8,6 +9,7 @@
 #define LINES_JWKS_CONTAINERS  16384
 
 
+static ngx_int_t jwks_read(lines_jwk_builder_t *b, ngx_str_t *text);
 static ngx_int_t jwks_find_keys(ngx_str_t *text, ngx_str_t *keys);
 static ngx_uint_t jwks_next(ngx_str_t *list, ngx_str_t *element);
 static void jwks_trim(ngx_str_t *text);
@@ -22,13 +24,68 @@ static void jwks_skip(lines_jwk_report_t *report, ngx_uint_t position,
     const char *reason);
 
 
+ngx_int_t
+lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
+    lines_jwk_report_t *report)
+{
+    u_char              *p, *last;
+    ngx_int_t            rc;
+    lines_jwk_builder_t  b;
+
+    ngx_memzero(report, sizeof(lines_jwk_report_t));
+
+    if (text->len > LINES_JWK_MAX_DOCUMENT) {
+        ngx_str_set(&report->error, "document-too-large");
+        return NGX_DECLINED;
+    }
+
+    b.set = (lines_jwk_set_t *) buf;
+    b.last = buf + sizeof(lines_jwk_set_t);
+    b.end = buf + lines_jwk_set_room(text->len);
+    b.total = 0;
+    b.report = report;
+
+    b.set->version = LINES_JWK_VERSION;
+    b.set->nkeys = 0;
+    b.set->any_kid = 0;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last && (*p == ' ' || *p == '\t' || *p == CR || *p == LF)) {
+        p++;
+    }
+
+    if (p < last && *p == '{') {
+        rc = jwks_read(&b, text);
+
+    } else {
+        rc = lines_jwk_read_pem(&b, text);
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (b.set->nkeys == 0) {
+        ngx_str_set(&report->error, "no-usable-key");
+        return NGX_DECLINED;
+    }
+
+    b.set->size = (uint32_t) (b.last - buf);
+    *set = b.set;
+
+    return NGX_OK;
+}
+
+
 /*
  * The document is checked as a whole, then each key is parsed by itself, so
  * that a key with a member twice costs that key and not the whole set.
  */
 
-ngx_int_t
-lines_jwks_read(lines_jwk_builder_t *b, ngx_str_t *text)
+static ngx_int_t
+jwks_read(lines_jwk_builder_t *b, ngx_str_t *text)
 {
     json_t        *document;
     ngx_str_t      keys, entry;

@@ -18,6 +18,8 @@
 
 
 static ngx_int_t jwks_begin(lines_jwks_t *jwks, ngx_uint_t number);
+static ngx_int_t jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch,
+    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t *changed);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
 static void jwks_cleanup(void *data);
 static void jwks_poll(ngx_event_t *ev);
@@ -262,20 +264,20 @@ jwks_begin(lines_jwks_t *jwks, ngx_uint_t number)
 {
     ngx_uint_t  changed;
 
-    if (lines_jwks_fetch(jwks, number) == NGX_OK) {
+    if (lines_jwks_fetch(jwks, number, jwks_fetched) == NGX_OK) {
         return NGX_OK;
     }
 
     lines_metrics_inc(jwks_fetches[LINES_METRICS_FETCH_ERROR]);
 
-    (void) lines_jwks_fetched(jwks, number, ngx_current_msec, NULL, &changed);
+    (void) jwks_fetched(jwks, number, ngx_current_msec, NULL, &changed);
 
     return NGX_ERROR;
 }
 
 
-ngx_int_t
-lines_jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch, ngx_msec_t start,
+static ngx_int_t
+jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch, ngx_msec_t start,
     lines_jwk_set_t *set, ngx_uint_t *changed)
 {
     ngx_int_t  rc;

@@ -146,15 +146,6 @@ lines_jwk_verifier_t *lines_jwks_verifier(lines_jwks_t *jwks,
     lines_jwk_t *key);
 
 
-/*
- * What the fetch of one worker ends with; set NULL: it failed.  *changed, a
- * flag: the set is not the one known so far, or this is the first failure in
- * a row.  NGX_DECLINED: it came too late, NGX_ERROR: the zone has no room.
- */
-
-ngx_int_t lines_jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch,
-    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t *changed);
-
 void lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status);
 
 

@@ -3,16 +3,18 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/jwk_set.h"
 #include "auth/jwks_fetch.h"
 #include "http/carrier.h"
 #include "http/metrics.h"
 
 
 typedef struct {
-    lines_jwks_t     *jwks;
-    ngx_uint_t        number;
-    ngx_msec_t        start;
-    lines_carrier_t  *carrier;
+    lines_jwks_t           *jwks;
+    ngx_uint_t              number;
+    ngx_msec_t              start;
+    lines_carrier_t        *carrier;
+    lines_jwks_fetched_pt   fetched;
 } lines_jwks_fetch_t;
 
 
@@ -24,7 +26,8 @@ static ngx_uint_t jwks_is_object(ngx_str_t *body);
 
 
 ngx_int_t
-lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
+lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number,
+    lines_jwks_fetched_pt fetched)
 {
     ngx_str_t            id = ngx_string("jwks");
     lines_call_t         call;
@@ -48,6 +51,7 @@ lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
 
     fetch->jwks = jwks;
     fetch->number = number;
+    fetch->fetched = fetched;
     fetch->start = ngx_current_msec;
     fetch->carrier = carrier;
 
@@ -120,8 +124,8 @@ jwks_failed(lines_jwks_fetch_t *fetch, ngx_uint_t outcome, const char *why,
                       &fetch->jwks->issuer, why);
     }
 
-    (void) lines_jwks_fetched(fetch->jwks, fetch->number, fetch->start, NULL,
-                              &changed);
+    (void) fetch->fetched(fetch->jwks, fetch->number, fetch->start, NULL,
+                          &changed);
 
     return changed;
 }
@@ -166,8 +170,7 @@ jwks_read_set(lines_jwks_fetch_t *fetch, ngx_str_t *body)
         return;
     }
 
-    rc = lines_jwks_fetched(fetch->jwks, fetch->number, fetch->start, set,
-                            &changed);
+    rc = fetch->fetched(fetch->jwks, fetch->number, fetch->start, set, &changed);
 
     outcome = (rc == NGX_ERROR)
               ? LINES_METRICS_FETCH_ERROR

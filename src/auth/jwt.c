@@ -1,9 +1,10 @@
 
 #include "auth/base64url.h"
-#include "auth/jwt_claims.h"
+#include "auth/jwt.h"
 #include "auth/strict_json.h"
 #include "http/digest.h"
 
+#include <jansson.h>
 #include <openssl/err.h>
 
 
@@ -14,6 +15,11 @@
 #define LINES_JWT_SESSION     "cl_B7d4PD111AAA"
 #define LINES_JWT_ANY         "cl_I7d4PD111III"
 
+#define LINES_JWT_MAX_TENANT  64
+
+/* what the subject of a machine's token starts with: it is no session */
+#define LINES_JWT_MACHINE     "mch_"
+
 
 static ngx_int_t jwt_split(lines_jwt_t *jwt, ngx_str_t *token,
     ngx_str_t *header);
@@ -22,6 +28,22 @@ static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded,
 static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
 static ngx_int_t jwt_check_signature(lines_jwt_t *jwt,
     lines_jwk_verifier_t *verifier);
+static ngx_int_t jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
+    lines_jwt_options_t *options, int64_t now);
+static ngx_int_t jwt_check_party(lines_jwt_t *jwt, json_t *claims,
+    lines_jwt_options_t *options);
+static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
+    int64_t leeway, int64_t now);
+static ngx_int_t jwt_time(json_t *claims, const char *name, ngx_uint_t up,
+    int64_t *seconds);
+static ngx_int_t jwt_check_tenant(lines_jwt_t *jwt, json_t *claims,
+    ngx_str_t *path);
+static ngx_uint_t jwt_walk(json_t *claims, ngx_str_t *path, json_t **value);
+static ngx_uint_t jwt_same(json_t *value, ngx_str_t *text);
+static ngx_uint_t jwt_clean(json_t *value);
+static ngx_uint_t jwt_equals(json_t *value, const char *text);
+static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
+static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
 
 
 static ngx_str_t  jwt_reasons[] = {
@@ -89,11 +111,11 @@ jwt_split(lines_jwt_t *jwt, ngx_str_t *token, ngx_str_t *header)
     ngx_str_t   decoded;
 
     if (token->len == 0) {
-        return lines_jwt_refuse(jwt, LINES_JWT_MISSING);
+        return jwt_refuse(jwt, LINES_JWT_MISSING);
     }
 
     if (token->len > LINES_JWT_MAX_LEN) {
-        return lines_jwt_refuse(jwt, LINES_JWT_TOO_LONG);
+        return jwt_refuse(jwt, LINES_JWT_TOO_LONG);
     }
 
     last = token->data + token->len;
@@ -102,7 +124,7 @@ jwt_split(lines_jwt_t *jwt, ngx_str_t *token, ngx_str_t *header)
     second = first ? ngx_strlchr(first + 1, last, '.') : NULL;
 
     if (second == NULL || ngx_strlchr(second + 1, last, '.') != NULL) {
-        return lines_jwt_refuse(jwt, LINES_JWT_MALFORMED);
+        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
     }
 
     header->data = token->data;
@@ -127,7 +149,7 @@ jwt_split(lines_jwt_t *jwt, ngx_str_t *token, ngx_str_t *header)
         || lines_base64url_decode(&decoded, &jwt->signature) != NGX_OK
         || lines_base64url_decode(&decoded, header) != NGX_OK)
     {
-        return lines_jwt_refuse(jwt, LINES_JWT_MALFORMED);
+        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
     }
 
     return NGX_OK;
@@ -151,7 +173,7 @@ jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded, lines_jwt_reason_e reason,
                                   LINES_JWT_CONTAINERS, object);
 
     if (rc == NGX_DECLINED) {
-        return lines_jwt_refuse(jwt, reason);
+        return jwt_refuse(jwt, reason);
     }
 
     return rc;
@@ -167,33 +189,33 @@ jwt_check_header(lines_jwt_t *jwt, json_t *header)
 
     value = json_object_get(header, "typ");
 
-    if (value && !lines_jwt_equals(value, "JWT")) {
-        return lines_jwt_refuse(jwt, LINES_JWT_BAD_TYPE);
+    if (value && !jwt_equals(value, "JWT")) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_TYPE);
     }
 
     value = json_object_get(header, "alg");
 
-    if (!lines_jwt_equals(value, "RS256")) {
-        return lines_jwt_refuse(jwt, LINES_JWT_BAD_ALGORITHM);
+    if (!jwt_equals(value, "RS256")) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_ALGORITHM);
     }
 
     if (json_object_get(header, "crit")) {
-        return lines_jwt_refuse(jwt, LINES_JWT_CRITICAL_HEADER);
+        return jwt_refuse(jwt, LINES_JWT_CRITICAL_HEADER);
     }
 
     value = json_object_get(header, "cat");
 
     if (value
-        && !lines_jwt_equals(value, LINES_JWT_SESSION)
-        && !lines_jwt_equals(value, LINES_JWT_ANY))
+        && !jwt_equals(value, LINES_JWT_SESSION)
+        && !jwt_equals(value, LINES_JWT_ANY))
     {
-        return lines_jwt_refuse(jwt, LINES_JWT_BAD_CATEGORY);
+        return jwt_refuse(jwt, LINES_JWT_BAD_CATEGORY);
     }
 
     value = json_object_get(header, "kid");
 
     if (json_is_string(value)) {
-        lines_jwt_keep(jwt, &jwt->kid, value);
+        jwt_keep(jwt, &jwt->kid, value);
     }
 
     return NGX_OK;
@@ -206,7 +228,7 @@ lines_jwt_key(lines_jwt_t *jwt, lines_jwk_set_t *set, lines_jwk_t **key)
     *key = lines_jwk_find(set, &jwt->kid);
 
     if (*key == NULL) {
-        return lines_jwt_refuse(jwt,
+        return jwt_refuse(jwt,
                                 jwt->kid.len
                                 ? LINES_JWT_UNKNOWN_KID
                                 : LINES_JWT_NO_KID);
@@ -235,7 +257,7 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
         return rc;
     }
 
-    rc = lines_jwt_check_claims(jwt, claims, options, now);
+    rc = jwt_check_claims(jwt, claims, options, now);
 
     json_decref(claims);
 
@@ -253,7 +275,7 @@ jwt_check_signature(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier)
     if (lines_base64url_decoded_len(jwt->signature.len)
         != verifier->signature_len)
     {
-        return lines_jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
+        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
     }
 
     signature.data = jwt->buf;
@@ -272,15 +294,309 @@ jwt_check_signature(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier)
         /* what stays in the queue would be logged by the next TLS call */
         ERR_clear_error();
 
-        return lines_jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
+        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
     }
 
     return NGX_OK;
 }
 
 
+static ngx_int_t
+jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
+    lines_jwt_options_t *options, int64_t now)
+{
+    json_t     *value;
+    ngx_int_t   rc;
+
+    value = json_object_get(claims, "sub");
+
+    if (!json_is_string(value)
+        || !jwt_clean(value)
+        || ngx_strncmp(json_string_value(value), LINES_JWT_MACHINE,
+                       sizeof(LINES_JWT_MACHINE) - 1)
+           == 0)
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_SUBJECT);
+    }
+
+    jwt_keep(jwt, &jwt->sub, value);
+
+    if (options->issuer.len == 0
+        || !jwt_same(json_object_get(claims, "iss"), &options->issuer))
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_ISSUER);
+    }
+
+    rc = jwt_check_party(jwt, claims, options);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = jwt_check_times(jwt, claims, options->leeway, now);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (jwt_equals(json_object_get(claims, "sts"), "pending")) {
+        return jwt_refuse(jwt, LINES_JWT_SESSION_PENDING);
+    }
+
+    value = json_object_get(claims, "sid");
+
+    if (jwt_clean(value)) {
+        jwt_keep(jwt, &jwt->sid, value);
+    }
+
+    return jwt_check_tenant(jwt, claims, &options->tenant_claim);
+}
+
+
+static ngx_int_t
+jwt_check_party(lines_jwt_t *jwt, json_t *claims, lines_jwt_options_t *options)
+{
+    json_t      *value;
+    ngx_uint_t   i;
+
+    value = json_object_get(claims, "azp");
+
+    for (i = 0; i < options->nparties; i++) {
+        if (jwt_same(value, &options->parties[i])) {
+            break;
+        }
+    }
+
+    if (options->nparties && i == options->nparties) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
+    }
+
+    if (jwt_clean(value)) {
+        jwt_keep(jwt, &jwt->azp, value);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
+{
+    int64_t  exp, nbf, iat;
+
+    if (json_object_get(claims, "exp") == NULL
+        || jwt_time(claims, "exp", 0, &exp) != NGX_OK
+        || jwt_time(claims, "nbf", 1, &nbf) != NGX_OK
+        || jwt_time(claims, "iat", 1, &iat) != NGX_OK)
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_CLAIMS);
+    }
+
+    if (exp * 1000 <= now - leeway) {
+        return jwt_refuse(jwt, LINES_JWT_EXPIRED);
+    }
+
+    if (nbf * 1000 > now + leeway) {
+        return jwt_refuse(jwt, LINES_JWT_NOT_ACTIVE_YET);
+    }
+
+    if (iat * 1000 > now + leeway) {
+        return jwt_refuse(jwt, LINES_JWT_ISSUED_IN_FUTURE);
+    }
+
+    jwt->exp = exp;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A claim that is absent counts as 0.  Fractions of a second are rounded
+ * against the token.
+ */
+
+static ngx_int_t
+jwt_time(json_t *claims, const char *name, ngx_uint_t up, int64_t *seconds)
+{
+    double   value;
+    json_t  *claim;
+
+    *seconds = 0;
+
+    claim = json_object_get(claims, name);
+
+    if (claim == NULL) {
+        return NGX_OK;
+    }
+
+    if (!json_is_number(claim)) {
+        return NGX_DECLINED;
+    }
+
+    value = json_number_value(claim);
+
+    /* written so that not-a-number fails too */
+
+    if (!(value >= -LINES_JWT_MAX_TIME && value <= LINES_JWT_MAX_TIME))
+    {
+        return NGX_DECLINED;
+    }
+
+    *seconds = (int64_t) value;
+
+    if (up && (double) *seconds < value) {
+        (*seconds)++;
+
+    } else if (!up && (double) *seconds > value) {
+        (*seconds)--;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
+{
+    json_t            *value;
+    ngx_str_t          tenant;
+    static ngx_str_t   v1 = ngx_string("org_id");
+    static ngx_str_t   v2 = ngx_string("o.id");
+
+    if (path->len == 0) {
+        value = json_object_get(claims, "v");
+
+        path = (json_is_number(value) && json_number_value(value) == 2)
+               ? &v2
+               : &v1;
+    }
+
+    if (!jwt_walk(claims, path, &value)) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
+    }
+
+    if (value == NULL) {
+        return NGX_OK;
+    }
+
+    tenant.data = (u_char *) json_string_value(value);
+    tenant.len = json_string_length(value);
+
+    if (!lines_jwt_tenant_valid(&tenant)) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
+    }
+
+    jwt_keep(jwt, &jwt->tenant, value);
+
+    return NGX_OK;
+}
+
+
+/*
+ * *value: a string, or NULL where a member on the way is absent or null, which
+ * is how a session without an organization looks.  False: something on the
+ * way is of another type, so that nobody can say what is meant.
+ */
+
+static ngx_uint_t
+jwt_walk(json_t *claims, ngx_str_t *path, json_t **value)
+{
+    u_char  *p, *last, *dot;
+    json_t  *object;
+
+    object = claims;
+    last = path->data + path->len;
+
+    for (p = path->data; /* void */ ; p = dot + 1) {
+
+        if (!json_is_object(object)) {
+            return 0;
+        }
+
+        dot = ngx_strlchr(p, last, '.');
+
+        object = json_object_getn(object, (const char *) p,
+                                  (dot ? dot : last) - p);
+
+        if (object == NULL || json_is_null(object)) {
+            *value = NULL;
+            return 1;
+        }
+
+        if (dot == NULL) {
+            break;
+        }
+    }
+
+    *value = object;
+
+    return json_is_string(object);
+}
+
+
 ngx_uint_t
-lines_jwt_equals(json_t *value, const char *text)
+lines_jwt_tenant_valid(ngx_str_t *text)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (text->len == 0 || text->len > LINES_JWT_MAX_TENANT) {
+        return 0;
+    }
+
+    for (i = 0; i < text->len; i++) {
+        ch = text->data[i];
+
+        if (!(ch >= 'a' && ch <= 'z')
+            && !(ch >= 'A' && ch <= 'Z')
+            && !(ch >= '0' && ch <= '9')
+            && ch != '_'
+            && ch != '-')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+jwt_same(json_t *value, ngx_str_t *text)
+{
+    return json_is_string(value)
+           && json_string_length(value) == text->len
+           && ngx_memcmp(json_string_value(value), text->data, text->len) == 0;
+}
+
+
+/* a string that may stand in a header of the upstream's request or in a log */
+
+static ngx_uint_t
+jwt_clean(json_t *value)
+{
+    size_t       i, len;
+    const char  *p;
+
+    if (!json_is_string(value)) {
+        return 0;
+    }
+
+    p = json_string_value(value);
+    len = json_string_length(value);
+
+    for (i = 0; i < len; i++) {
+        if ((u_char) p[i] < 0x20 || p[i] == 0x7f) {
+            return 0;
+        }
+    }
+
+    return len > 0;
+}
+
+
+static ngx_uint_t
+jwt_equals(json_t *value, const char *text)
 {
     return json_is_string(value)
            && ngx_strcmp(json_string_value(value), text) == 0;
@@ -292,8 +608,8 @@ lines_jwt_equals(json_t *value, const char *text)
  * kept a second time under another name, so room for two of each suffices.
  */
 
-void
-lines_jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
+static void
+jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
 {
     text->len = json_string_length(value);
     text->data = jwt->buf;
@@ -302,8 +618,8 @@ lines_jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
 }
 
 
-ngx_int_t
-lines_jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason)
+static ngx_int_t
+jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason)
 {
     jwt->reason = reason;
 

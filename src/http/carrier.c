@@ -12,9 +12,10 @@
 
 #include "http/call.h"
 #include "http/carrier.h"
-#include "http/guard.h"
 
 
+static lines_location_t *find_location(lines_main_conf_t *lmcf,
+    ngx_str_t *uri);
 static ngx_connection_t *carrier_connect(lines_carrier_t *carrier);
 static ngx_int_t carrier_request(lines_carrier_t *carrier);
 static ngx_int_t carrier_post(ngx_http_request_t *sr, void *data,
@@ -213,7 +214,7 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
         return NGX_ERROR;
     }
 
-    carrier->location = lines_guard_location(carrier->lmcf, &call->uri);
+    carrier->location = find_location(carrier->lmcf, &call->uri);
 
 #if (LINES_FAILPOINTS)
 
@@ -617,4 +618,42 @@ carrier_log(ngx_log_t *log, u_char *buf, size_t len)
     }
 
     return ngx_snprintf(p, len, ", operation: \"%V\"", &carrier->id);
+}
+
+
+/* the directive's location that a call to uri goes to; NULL: none */
+
+static lines_location_t *
+find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
+{
+    ngx_uint_t         i;
+    lines_location_t  *location, *found;
+
+    if (lmcf->locations == NULL) {
+        return NULL;
+    }
+
+    location = lmcf->locations->elts;
+    found = NULL;
+
+    for (i = 0; i < lmcf->locations->nelts; i++) {
+
+        if (uri->len < location[i].uri.len
+            || ngx_memcmp(uri->data, location[i].uri.data, location[i].uri.len)
+               != 0)
+        {
+            continue;
+        }
+
+        /* of two directives with one location, the stricter */
+
+        if (found == NULL
+            || location[i].uri.len > found->uri.len
+            || (location[i].uri.len == found->uri.len && !location[i].plain))
+        {
+            found = &location[i];
+        }
+    }
+
+    return found;
 }

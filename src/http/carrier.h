@@ -174,6 +174,18 @@ typedef enum {
 } lines_location_e;
 
 
+struct lines_location_s {
+    lines_location_e  kind;
+    ngx_str_t         name;      /* of the directive */
+    ngx_str_t         uri;
+    u_char           *file;
+    ngx_uint_t        line;
+    ngx_uint_t        plain;     /* flag: plain=loopback */
+    ngx_uint_t        refused;   /* flag: the last call from this
+                                    worker was */
+};
+
+
 /*
  * name: the directive's; uri: checked to begin with "/"; plain, a flag: calls
  * may go without TLS to loopback addresses and sockets.

@@ -111,42 +111,6 @@ guard_compare(const void *one, const void *two)
 }
 
 
-lines_location_t *
-lines_guard_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
-{
-    ngx_uint_t         i;
-    lines_location_t  *location, *found;
-
-    if (lmcf->locations == NULL) {
-        return NULL;
-    }
-
-    location = lmcf->locations->elts;
-    found = NULL;
-
-    for (i = 0; i < lmcf->locations->nelts; i++) {
-
-        if (uri->len < location[i].uri.len
-            || ngx_memcmp(uri->data, location[i].uri.data, location[i].uri.len)
-               != 0)
-        {
-            continue;
-        }
-
-        /* of two directives with one location, the stricter */
-
-        if (found == NULL
-            || location[i].uri.len > found->uri.len
-            || (location[i].uri.len == found->uri.len && !location[i].plain))
-        {
-            found = &location[i];
-        }
-    }
-
-    return found;
-}
-
-
 /* subrequests have no access phase; this one comes before the content */
 
 static ngx_int_t

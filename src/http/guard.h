@@ -25,18 +25,6 @@
 #include "http/carrier.h"
 
 
-struct lines_location_s {
-    lines_location_e  kind;
-    ngx_str_t         name;      /* of the directive */
-    ngx_str_t         uri;
-    u_char           *file;
-    ngx_uint_t        line;
-    ngx_uint_t        plain;     /* flag: plain=loopback */
-    ngx_uint_t        refused;   /* flag: the last call from this
-                                    worker was */
-};
-
-
 typedef struct {
     ngx_http_upstream_srv_conf_t      *uscf;
     ngx_http_upstream_init_peer_pt     init;
@@ -45,10 +33,6 @@ typedef struct {
 
 /* at postconfiguration: the phase handler, and a look at peers of upstreams */
 ngx_int_t lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
-
-/* the directive's location that a call to uri goes to; NULL: none */
-lines_location_t *lines_guard_location(lines_main_conf_t *lmcf,
-    ngx_str_t *uri);
 
 /* flag: a loopback address or a Unix socket */
 ngx_uint_t lines_guard_is_local(struct sockaddr *sockaddr);

@@ -174,27 +174,8 @@ lines_ctx_t *lines_get_ctx(ngx_http_request_t *r);
 lines_ctx_t *lines_find_ctx(ngx_http_request_t *r);
 
 
-/*
- * The setter of a directive that makes a location answer for an API: a prefix
- * location that ends with "/", or, where the API has a route with an empty
- * path, any.
- */
-
-char *lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api);
-
-/* the API in blocks of the location; call it when the rest is merged */
-char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
-    lines_loc_conf_t *conf);
-
-/*
- * Once all is merged.  An API bounds its bodies by itself, and says so in its
- * own words; client_max_body_size would answer with a page.  Locations nested
- * in an API's have inherited theirs by now.
- */
-void lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf);
-
-/* content handler of every API location: routes, then runs the steps */
-ngx_int_t lines_content_handler(ngx_http_request_t *r);
+/* goes on with the steps of ctx->route, where rc is NGX_OK, or ends with rc */
+void lines_run(ngx_http_request_t *r, ngx_int_t rc);
 
 /* step, which has run, and those after it run once more */
 void lines_again_from(lines_ctx_t *ctx, lines_step_pt step);

@@ -6,6 +6,8 @@
 #include "http/router.h"
 
 
+static ngx_int_t content_handler(ngx_http_request_t *r);
+static ngx_int_t route(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
 static ngx_int_t not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t methods);
@@ -51,7 +53,7 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
     lmcf->used = 1;
 
     llcf->api = api;
-    clcf->handler = lines_content_handler;
+    clcf->handler = content_handler;
 
     /* the prefix without its slash is ours as well, and 404 */
 
@@ -100,10 +102,10 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
     }
 
     if (clcf->lmt_excpt && clcf->handler == NULL) {
-        clcf->handler = lines_content_handler;
+        clcf->handler = content_handler;
     }
 
-    if (clcf->handler && clcf->handler != lines_content_handler) {
+    if (clcf->handler && clcf->handler != content_handler) {
 
         if (clcf->noname) {
 
@@ -179,12 +181,54 @@ lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 }
 
 
-ngx_int_t
-lines_route(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+content_handler(ngx_http_request_t *r)
+{
+    ngx_int_t          rc;
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
+
+    ctx = lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    llcf = lines_get_loc_conf(r);
+
+    ctx->api = llcf->api;
+    ctx->resume = lines_run;
+
+    /* the steps end the request, now or later: nginx is told so at once */
+    r->main->count++;
+
+    rc = route(r, ctx);
+
+    if (rc == NGX_OK) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines route: %V %V", &ctx->api->name,
+                       &ctx->route->name);
+
+        ctx->first = 0;
+        ctx->step = ctx->route->steps;
+    }
+
+    lines_run(r, rc);
+
+    return NGX_DONE;
+}
+
+
+/*
+ * Finds the route for the path under the location's prefix: NGX_OK, or NGX_DONE
+ * where it answered 404 or 405 (with Allow).
+ */
+
+static ngx_int_t
+route(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t          path;
     ngx_uint_t         methods, method;
-    lines_route_t     *route;
+    lines_route_t     *found;
     lines_loc_conf_t  *llcf;
 
     llcf = lines_get_loc_conf(r);
@@ -209,18 +253,18 @@ lines_route(ngx_http_request_t *r, lines_ctx_t *ctx)
     method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
     methods = 0;
 
-    for (route = ctx->api->routes; route->steps; route++) {
+    for (found = ctx->api->routes; found->steps; found++) {
 
-        if (match(&path, &route->path, ctx->params) != NGX_OK) {
+        if (match(&path, &found->path, ctx->params) != NGX_OK) {
             continue;
         }
 
-        if (route->method == method) {
-            ctx->route = route;
+        if (found->method == method) {
+            ctx->route = found;
             return NGX_OK;
         }
 
-        methods |= route->method;
+        methods |= found->method;
     }
 
     if (methods) {

@@ -1,4 +1,8 @@
 
+/*
+ * Which API answers where, and which of its endpoints.
+ */
+
 #ifndef _LINES_HTTP_ROUTER_H_INCLUDED_
 #define _LINES_HTTP_ROUTER_H_INCLUDED_
 
@@ -7,12 +11,23 @@
 
 
 /*
- * Finds the route of ctx->api for the path under the location's prefix and
- * sets ctx->route and ctx->params.  NGX_OK, or NGX_DONE where it answered 404
- * or 405 (with Allow).
+ * The setter of a directive that makes a location answer for an API: a prefix
+ * location that ends with "/", or, where the API has a route with an empty
+ * path, any.
  */
 
-ngx_int_t lines_route(ngx_http_request_t *r, lines_ctx_t *ctx);
+char *lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api);
+
+/* the API in blocks of the location; call it when the rest is merged */
+char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+/*
+ * Once all is merged.  An API bounds its bodies by itself, and says so in its
+ * own words; client_max_body_size would answer with a page.  Locations nested
+ * in an API's have inherited theirs by now.
+ */
+void lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 
 
 #endif /* _LINES_HTTP_ROUTER_H_INCLUDED_ */

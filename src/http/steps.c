@@ -8,60 +8,19 @@
 #include <ngx_http.h>
 
 #include "http/command.h"
-#include "http/router.h"
 
 
 #define LINES_FIRST  (sizeof(((lines_route_t *) 0)->first)                    \
                       / sizeof(lines_step_pt))
 
 
-static void run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
-static void resume_steps(ngx_http_request_t *r, ngx_int_t rc);
-
-
-ngx_int_t
-lines_content_handler(ngx_http_request_t *r)
+void
+lines_run(ngx_http_request_t *r, ngx_int_t rc)
 {
-    ngx_int_t          rc;
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
+    lines_ctx_t    *ctx;
+    lines_step_pt   step;
 
-    ctx = lines_get_ctx(r);
-    if (ctx == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    llcf = lines_get_loc_conf(r);
-
-    ctx->api = llcf->api;
-    ctx->resume = resume_steps;
-
-    /* the steps end the request, now or later: nginx is told so at once */
-    r->main->count++;
-
-    rc = lines_route(r, ctx);
-
-    if (rc == NGX_OK) {
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines route: %V %V", &ctx->api->name,
-                       &ctx->route->name);
-
-        ctx->first = 0;
-        ctx->step = ctx->route->steps;
-    }
-
-    run(r, ctx, rc);
-
-    return NGX_DONE;
-}
-
-
-/* afterwards the request waits for something, or is finalized */
-
-static void
-run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
-{
-    lines_step_pt  step;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
 
     while (rc == NGX_OK) {
 
@@ -125,13 +84,6 @@ void
 lines_again_from(lines_ctx_t *ctx, lines_step_pt step)
 {
     while (*--ctx->step != step) { /* void */ }
-}
-
-
-static void
-resume_steps(ngx_http_request_t *r, ngx_int_t rc)
-{
-    run(r, ngx_http_get_module_ctx(r, ngx_http_lines_module), rc);
 }
 
 

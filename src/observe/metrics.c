@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/router.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/metrics.h"

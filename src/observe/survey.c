@@ -24,10 +24,11 @@ static void survey_known(void *data, redisReply *reply);
 static void survey_publish(lines_survey_t *survey);
 static void survey_claim(lines_survey_t *survey);
 static void survey_claimed(void *data, redisReply *reply);
+static void survey_end(lines_survey_t *survey);
 static void survey_nothing(void *data, redisReply *reply);
 
 
-static lines_survey_t  survey_log;
+static lines_survey_t  the_survey;
 
 
 ngx_int_t
@@ -41,10 +42,11 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
         return NGX_OK;
     }
 
-    survey = &survey_log;
+    survey = &the_survey;
 
     survey->lmcf = lmcf;
     survey->log = cycle->log;
+    survey->end = survey_end;
 
     survey->timer.handler = survey_handler;
     survey->timer.data = survey;
@@ -60,11 +62,11 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_survey_exit_process(lines_main_conf_t *lmcf)
 {
-    if (survey_log.timer.timer_set) {
-        ngx_del_timer(&survey_log.timer);
+    if (the_survey.timer.timer_set) {
+        ngx_del_timer(&the_survey.timer);
     }
 
-    lines_survey_stop(&survey_log);
+    lines_survey_stop(&the_survey);
 }
 
 
@@ -237,8 +239,10 @@ survey_claimed(void *data, redisReply *reply)
 }
 
 
-void
-lines_survey_end(lines_survey_t *survey)
+/* the sums: to Redis, and shown */
+
+static void
+survey_end(lines_survey_t *survey)
 {
     u_char      numbers[LINES_SURVEY_VALUES + 1][2][NGX_INT64_LEN];
     uint64_t    raw;
@@ -311,23 +315,4 @@ lines_survey_end(lines_survey_t *survey)
 static void
 survey_nothing(void *data, redisReply *reply)
 {
-}
-
-
-uint64_t
-lines_survey_number(redisReply *reply)
-{
-    off_t  n;
-
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        return reply->integer > 0 ? (uint64_t) reply->integer : 0;
-    }
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        return 0;
-    }
-
-    n = ngx_atoof((u_char *) reply->str, reply->len);
-
-    return n > 0 ? (uint64_t) n : 0;
 }

@@ -165,7 +165,7 @@ survey_next(lines_survey_t *survey)
     }
 
     if (survey->cursor_len == 0) {
-        lines_survey_end(survey);
+        survey->end(survey);
         return;
     }
 
@@ -506,4 +506,23 @@ survey_send(lines_survey_t *survey, ngx_uint_t argc, ngx_str_t *argv,
     }
 
     survey->pending++;
+}
+
+
+uint64_t
+lines_survey_number(redisReply *reply)
+{
+    off_t  n;
+
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        return reply->integer > 0 ? (uint64_t) reply->integer : 0;
+    }
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        return 0;
+    }
+
+    n = ngx_atoof((u_char *) reply->str, reply->len);
+
+    return n > 0 ? (uint64_t) n : 0;
 }

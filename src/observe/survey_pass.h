@@ -1,7 +1,6 @@
 
 /*
- * The pass over all tenants, and what it shares with the one who starts it.
- * Internal to the survey.
+ * A pass over all tenants, which adds up what they have.
  */
 
 #ifndef _LINES_OBSERVE_SURVEY_PASS_H_INCLUDED_
@@ -12,7 +11,7 @@
 #include "observe/survey.h"
 
 
-typedef struct {
+typedef struct lines_survey_s {
     lines_main_conf_t  *lmcf;
     ngx_log_t          *log;
     ngx_event_t         timer;
@@ -35,20 +34,20 @@ typedef struct {
     u_char              cursor[24];
     size_t              cursor_len;
 
+    /* once the sums are those of a whole pass; a pass that fails just ends */
+    void              (*end)(struct lines_survey_s *survey);
+
     unsigned            asking:1;
     unsigned            passing:1;
     unsigned            failed:1;
 } lines_survey_t;
 
 
-/* begins a pass; it ends with lines_survey_end(), or fails */
+/* begins a pass */
 void lines_survey_start(lines_survey_t *survey);
 
 /* frees what a pass holds */
 void lines_survey_stop(lines_survey_t *survey);
-
-/* the sums of a whole pass: to Redis, and shown */
-void lines_survey_end(lines_survey_t *survey);
 
 /* of a reply, 0 where it is none */
 uint64_t lines_survey_number(redisReply *reply);

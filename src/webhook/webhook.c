@@ -11,6 +11,7 @@
 
 #include "billing/stripe_signature.h"
 #include "http/failpoint.h"
+#include "http/router.h"
 #include "http/secret.h"
 #include "operation/event.h"
 #include "webhook/webhook.h"
