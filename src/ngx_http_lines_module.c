@@ -19,7 +19,6 @@
 #include "auth/jwks_zone.h"
 #include "auth/key_cache.h"
 #include "billing/billing.h"
-#include "billing/debug.h"
 #include "http/conf.h"
 #include "http/failpoint.h"
 #include "http/metrics.h"
@@ -212,7 +211,6 @@ static ngx_command_t  commands[] = {
       0,
       NULL },
 
-    LINES_BILLING_DEBUG_COMMANDS
     LINES_FAILPOINT_COMMANDS
 
       ngx_null_command

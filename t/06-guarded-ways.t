@@ -6,7 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Mojo::File qw(path);
 use Mojo::URL;
 use Test::More;
-use Test::Lines;
+use Test::Lines qw(wait_for);
 use Test::Lines::Clerk;
 use Test::Lines::Tls;
 
@@ -122,6 +122,8 @@ subtest 'TLS sessions of other locations' => sub {
             is $nginx->get($location)->status, 200, "$location leaves a session";
             my $sent = bill($nginx)->{outcome};
             is $sent eq 'unsent', $ca ne 'ca', 'a call goes by its own settings';
+            # that side logs once it has answered
+            wait_for(sub { $keys->($port{$ca}) }, 30, 'the log of the other side') if $ca eq 'ca';
             is $keys->($port{$ca}), $ca eq 'ca' ? 1 : 0, '... and the key with it';
         }
         $nginx->quit;

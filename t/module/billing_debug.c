@@ -1,8 +1,9 @@
 
 /*
- * Debug builds only: "lines_billing_debug" makes a location that runs one
- * billing call, or a plain one, on a carrier and tells what came of it, so
- * that tests can reach each of them apart from the operations.
+ * "lines_billing_debug" makes a location that runs one billing call, or a plain
+ * one, on a carrier and tells what came of it, so that tests can reach each of
+ * them apart from the operations.  A module of its own, in the shared object of
+ * the tests with failpoints.
  *
  *   ?op=subscribe&key=K&body=B   ?op=invoice&id=I   ?op=find&id=C&line=L …
  *   ?op=addon&id=C&price=P   ?op=charge&id=C&price=P&card=PM
@@ -15,10 +16,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "billing/debug.h"
-
-
-#if (LINES_FAILPOINTS)
+#include "billing/billing.h"
 
 
 typedef struct {
@@ -40,6 +38,7 @@ typedef struct {
 } lines_billing_debug_t;
 
 
+static char *billing_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_int_t billing_debug_handler(ngx_http_request_t *r);
 static void billing_debug_cleanup(void *data);
 static ngx_int_t billing_debug_arg(ngx_http_request_t *r, ngx_pool_t *pool,
@@ -51,8 +50,52 @@ static void billing_debug_billing(void *data, lines_billing_result_t *result);
 static void billing_debug_done(lines_billing_debug_t *debug, json_t *json);
 
 
-char *
-lines_billing_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+static ngx_command_t  commands[] = {
+
+    { ngx_string("lines_billing_debug"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      billing_debug,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  module_ctx = {
+    NULL,                                  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_lines_debug_module = {
+    NGX_MODULE_V1,
+    &module_ctx,                           /* module context */
+    commands,                              /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static char *
+billing_debug(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -496,11 +539,3 @@ billing_debug_done(lines_billing_debug_t *debug, json_t *json)
     ngx_http_finalize_request(r, rc);
     ngx_http_run_posted_requests(c);
 }
-
-
-#else
-
-/* a translation unit must not be empty */
-typedef int  lines_billing_debug_none_t;
-
-#endif
