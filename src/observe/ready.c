@@ -227,7 +227,7 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 }
 
 
-/* no keys at all are worse than old ones; before anybody asked none are amiss */
+/* none at all are worse than old ones; before anybody asked none are amiss */
 
 static ngx_uint_t
 ready_issuer(lines_jwks_t *jwks)
