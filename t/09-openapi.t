@@ -455,6 +455,14 @@ subtest 'line requests' => sub {
     call("POST $path", 200, 'canceled', %paid, json => {action => 'cancel'});
     call("POST $path", 409, 'not twice', %paid, json => {action => 'cancel'});
 
+    # billing knows the customer no more when another invoice is asked for
+    my $again = call("POST $all", 201, 'to be refused', %one, json => \%email);
+    my $id    = $again->json('/line/_id');
+    $shop->sandbox->void($again->json('/invoiceId'));
+    $redis->client->hset("lines:{w:one}:op:$id", customer => 'cus_nobody');
+    my $refused = call("POST $path", 402, 'billing refuses', %one, params => [$id], json => {action => 'payment_link'});
+    is_deeply [grep { !exists $refused->json->{$_} } qw(success status paymentStatus message reason line)], [], 'with all that its example has';
+
     my $none = $nginx->bearer($nginx->workspace('none', {subscription => 'none'}));
     call("POST $all", 403, 'without a subscription', as => $none, json => \%phone);
     my $due = $nginx->bearer($nginx->workspace('due', {subscription => 'past_due'}));
@@ -746,7 +754,6 @@ my %rare = (
     'GET /accounts/lines/line-request/{ticket}'           => [410],
     'POST /accounts/lines/add-line'                       => [410],
     'POST /accounts/lines/provision-confirm'              => [409],
-    'POST /api/line-requests/{id}'                        => [402],
     'POST /webhooks/stripe'                               => [503],
     'PUT /_lines/admin/plans/{plan}/limits/{limit}'       => [409]
 );

@@ -40,6 +40,17 @@ subtest 'settings' => sub {
         $redis->client->config_set($name, $wanted);
     }
 
+    # set while it runs: read again, though nobody asks
+    wait_for(sub { !@{ready($nginx)->json('/redis/warnings')} }, 30, 'no warning');
+    my $mark = $nginx->log_mark;
+    $redis->client->config_set('stream-node-max-bytes', 4096);
+    wait_for(sub { "@{ready($nginx)->json('/redis/warnings')}" eq 'stream-node-max-bytes is not 512' }, 30, 'the warning');
+    $redis->client->config_set('stream-node-max-bytes', 512);
+    wait_for(sub { !@{ready($nginx)->json('/redis/warnings')} }, 30, 'no warning');
+    my @told = $nginx->error_log($mark) =~ /stream-node-max-bytes is "4096"/g;
+    is @told, 1, 'a setting of a Redis that runs: a warning, told once, and none any more';
+    unlike $nginx->error_log($mark), qr/connection lost/, '... on the same connection';
+
     # more is as good; both are read anew with each connection
     $redis->client->config_set('hash-max-listpack-value', 2048);
     $redis->client->client_kill('TYPE', 'normal');
@@ -179,6 +190,16 @@ subtest 'a node of a cluster' => sub {
     $redis->cli('CLUSTER ADDSLOTSRANGE', 0, 16000);
     wait_ready($nginx);
     is $nginx->get('/api/line-requests', $auth)->status, 200, 'back again';
+
+    # what scripts are asked for is not theirs alone to refuse
+    $redis->client->acl(qw(SETUSER default -eval -evalsha));
+    is $nginx->post_json('/api/line-requests', $line, $auth)->status, 503, 'scripts are not allowed';
+    $nginx->allow(qr/\[alert\].*it refuses a command \(NOPERM\)/);
+    $reason->(qr/^NOPERM: scripts are refused/);
+    $redis->cli('CLUSTER DELSLOTSRANGE', 0, 16000);
+    $redis->client->acl(qw(SETUSER default +eval +evalsha));
+    $reason->(qr/a cluster node/);
+    pass 'the slots that are missing are named, not the scripts';
 
     $nginx->quit;
 };

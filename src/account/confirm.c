@@ -29,6 +29,8 @@ static ngx_int_t confirm_announced(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begun(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
+static void confirm_withdraw(ngx_http_request_t *r, lines_confirm_t *confirm,
+    ngx_uint_t kept);
 static ngx_int_t confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
@@ -326,16 +328,48 @@ confirm_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
             return NGX_ERROR;
         }
 
+        confirm_withdraw(r, confirm, 1);
+
         return lines_answer(r, ctx, status, &answer);
     }
 
     if (lines_is(&word, "expired")) {
+
+        /* for ever, and nobody else has begun it */
+
+        confirm_withdraw(r, confirm, 0);
+
         return lines_confirm_expired(r, ctx);
     }
 
     /* "idempotent", "used", "changed", "late": read again what it says now */
 
     return confirm_again(r, ctx);
+}
+
+
+/* where its refusal is kept for a day, it is found by its id as long */
+
+static void
+confirm_withdraw(ngx_http_request_t *r, lines_confirm_t *confirm,
+    ngx_uint_t kept)
+{
+    ngx_str_t  argv[3];
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &confirm->id)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_str_set(&argv[0], "EXPIRE");
+    ngx_str_set(&argv[2], "86400");
+
+    if (!kept) {
+        ngx_str_set(&argv[0], "DEL");
+    }
+
+    lines_forget_command(r, kept ? 3 : 2, argv);
 }
 
 

@@ -5,12 +5,15 @@
 
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "store/scripts.h"
 #include "workspace/workspace.h"
 
 
 #define LINES_IDEMPOTENCY_KEY_MAX  255
 
 
+static const char *idempotency_header(ngx_http_request_t *r,
+    ngx_str_t *member, ngx_str_t *key);
 static ngx_int_t idempotency_digest(ngx_pool_t *pool, ngx_uint_t n,
     ngx_str_t *parts, ngx_str_t *hex);
 static ngx_int_t idempotency_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -22,49 +25,15 @@ lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
     ngx_str_t *fields, lines_idempotency_t *idem)
 {
-    ngx_str_t         parts[2], hex;
-    const char       *error;
-    ngx_table_elt_t  *h;
+    ngx_str_t    parts[2], hex;
+    const char  *error;
 
     idem->key = *member;
 
-    h = lines_find_header(r, "idempotency-key");
+    error = idempotency_header(r, member, &idem->key);
 
-    if (h) {
-        error = NULL;
-
-        switch (lines_text_judge(&h->value, LINES_IDEMPOTENCY_KEY_MAX)) {
-        case LINES_TEXT_LONG:
-            error = "Idempotency-Key must have at most 255 characters";
-            break;
-
-        case LINES_TEXT_CONTROL:
-            error = "Idempotency-Key must not have control characters";
-            break;
-
-        case LINES_TEXT_BLANK:
-            error = "Idempotency-Key must not be blank";
-            break;
-
-        default:
-            if (h->value.len == 0) {
-                error = "Idempotency-Key must not be empty";
-            }
-        }
-
-        if (error) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
-        }
-
-        if (member->len
-            && (member->len != h->value.len
-                || ngx_strncmp(member->data, h->value.data, member->len) != 0))
-        {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "Idempotency-Key and idempotencyKey differ");
-        }
-
-        idem->key = h->value;
+    if (error) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
     }
 
     ngx_str_null(&idem->fingerprint);
@@ -86,6 +55,56 @@ lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     return idempotency_digest(r->pool, nfields, fields, &idem->fingerprint);
+}
+
+
+/* one key, however often it is given: NULL, or what is wrong */
+
+static const char *
+idempotency_header(ngx_http_request_t *r, ngx_str_t *member, ngx_str_t *key)
+{
+    ngx_uint_t        n;
+    ngx_table_elt_t  *h;
+
+    n = 0;
+
+    for (h = lines_find_header(r, "idempotency-key");
+         h;
+         h = lines_next_header(r, "idempotency-key", h))
+    {
+        switch (lines_text_judge(&h->value, LINES_IDEMPOTENCY_KEY_MAX)) {
+        case LINES_TEXT_LONG:
+            return "Idempotency-Key must have at most 255 characters";
+
+        case LINES_TEXT_CONTROL:
+            return "Idempotency-Key must not have control characters";
+
+        case LINES_TEXT_BLANK:
+            return "Idempotency-Key must not be blank";
+
+        default:
+            break;
+        }
+
+        if (h->value.len == 0) {
+            return "Idempotency-Key must not be empty";
+        }
+
+        if (n++ == 0 && member->len == 0) {
+            *key = h->value;
+            continue;
+        }
+
+        if (key->len != h->value.len
+            || ngx_strncmp(key->data, h->value.data, key->len) != 0)
+        {
+            return member->len
+                   ? "Idempotency-Key and idempotencyKey differ"
+                   : "Idempotency-Key is given twice, and differs";
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -130,7 +149,9 @@ ngx_int_t
 lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
 {
-    ngx_str_t  argv[4];
+    ngx_str_t  keys[3], *tenant;
+
+    tenant = &ctx->identity.tenant;
 
     if (fingerprint->len != idem->fingerprint.len
         || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
@@ -150,18 +171,22 @@ lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     ctx->data = idem;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "answer_status");
-    ngx_str_set(&argv[3], "answer");
+    /* the operation of a line request has its line's id */
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
-                           &ctx->identity.tenant, &idem->operation)
-        != NGX_OK)
+    if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:op:%V", tenant,
+                           &idem->operation)
+        != NGX_OK
+        || lines_redis_format(r->pool, &keys[1], "lines:{%V}:line:%V", tenant,
+                              &idem->operation)
+           != NGX_OK
+        || lines_redis_format(r->pool, &keys[2], "lines:{%V}:t", tenant)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 4, argv, idempotency_answer);
+    return lines_eval(r, ctx, &lines_script_answer_read, 3, 3, keys,
+                      idempotency_answer);
 }
 
 

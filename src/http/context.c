@@ -155,6 +155,14 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
 ngx_table_elt_t *
 lines_find_header(ngx_http_request_t *r, const char *name)
 {
+    return lines_next_header(r, name, NULL);
+}
+
+
+ngx_table_elt_t *
+lines_next_header(ngx_http_request_t *r, const char *name,
+    ngx_table_elt_t *after)
+{
     size_t            len;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
@@ -174,6 +182,14 @@ lines_find_header(ngx_http_request_t *r, const char *name)
             part = part->next;
             h = part->elts;
             i = 0;
+        }
+
+        if (after) {
+            if (&h[i] == after) {
+                after = NULL;
+            }
+
+            continue;
         }
 
         if (h[i].hash

@@ -460,4 +460,10 @@ metrics_publish(lines_main_conf_t *lmcf)
     }
 
     metrics_published = status;
+
+    /* a warning goes once its cause has gone */
+
+    if (status.settings || status.evicts || status.no_aof) {
+        lines_redis_review(lmcf->redis);
+    }
 }

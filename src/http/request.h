@@ -349,5 +349,9 @@ ngx_module_t *lines_find_module(ngx_conf_t *cf, const char *name);
 /* the first request header of that name, or NULL; name in lower case */
 ngx_table_elt_t *lines_find_header(ngx_http_request_t *r, const char *name);
 
+/* the next one after that one */
+ngx_table_elt_t *lines_next_header(ngx_http_request_t *r, const char *name,
+    ngx_table_elt_t *after);
+
 
 #endif /* _LINES_HTTP_REQUEST_H_INCLUDED_ */

@@ -1,7 +1,7 @@
 
 /*
  * Readiness, from what this worker knows already: cheap enough to be asked
- * each second by each balancer.
+ * each second by each balancer.  Redis' settings are looked at behind it.
  */
 
 #include <ngx_config.h>
@@ -19,6 +19,22 @@ static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
 static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
     u_char *last);
 static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
+static ngx_uint_t ready_issuer(lines_jwks_t *jwks);
+
+
+/* what an issuer's keys are in, the worst last: of several that one counts */
+
+enum {
+    READY_NONE = 0,
+    READY_OK,
+    READY_UNKNOWN,
+    READY_STALE,
+    READY_UNREACHABLE
+};
+
+static const char  *ready_jwks[] = {
+    NULL, "ok", "unknown", "stale", "unreachable"
+};
 
 
 static lines_step_pt  ready_steps[] = {
@@ -58,6 +74,7 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
     shpool = lines_zone_pool(lmcf);
 
     lines_redis_status(lmcf->redis, &status);
+    lines_redis_review(lmcf->redis);
 
     others.data = buffer;
     others.len = ready_others(lmcf, buffer, buffer + sizeof(buffer)) - buffer;
@@ -98,9 +115,9 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
 
     start = p;
 
-    if (status->full) {
-        p = ngx_slprintf(p, last,
-                         ",\"its disk is full or fails: writes are refused\"");
+    if (status->refuses) {
+        p = ngx_slprintf(p, last, ",\"%s: writes are refused\"",
+                         status->refuses);
     }
 
     if (status->evicts) {
@@ -155,7 +172,7 @@ static u_char *
 ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 {
     const char            *status;
-    ngx_uint_t             i, n;
+    ngx_uint_t             i, n, worst;
     ngx_atomic_uint_t      up, down;
     lines_jwks_t         **jwks;
     lines_metrics_area_t  *area;
@@ -163,23 +180,16 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
     jwks = lmcf->jwks ? lmcf->jwks->elts : NULL;
     n = lmcf->jwks ? lmcf->jwks->nelts : 0;
 
-    status = NULL;
+    worst = READY_NONE;
 
     for (i = 0; i < n; i++) {
 
-        if (jwks[i]->uri.len == 0) {
-            continue;
+        if (jwks[i]->uri.len) {
+            worst = ngx_max(worst, ready_issuer(jwks[i]));
         }
-
-        if (jwks[i]->entry == NULL || jwks[i]->entry->generation == 0) {
-            status = (jwks[i]->entry && jwks[i]->entry->fails)
-                     ? "unreachable"
-                     : "unknown";
-            break;
-        }
-
-        status = jwks[i]->entry->fails ? "stale" : "ok";
     }
+
+    status = ready_jwks[worst];
 
     /* nothing is wrong with the other side: nothing is sent there */
 
@@ -214,4 +224,21 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
     }
 
     return p;
+}
+
+
+/* none at all are worse than old ones; before anybody asked none are amiss */
+
+static ngx_uint_t
+ready_issuer(lines_jwks_t *jwks)
+{
+    if (jwks->entry == NULL) {
+        return READY_UNKNOWN;
+    }
+
+    if (jwks->entry->generation == 0) {
+        return jwks->entry->fails ? READY_UNREACHABLE : READY_UNKNOWN;
+    }
+
+    return jwks->entry->fails ? READY_STALE : READY_OK;
 }

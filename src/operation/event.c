@@ -430,7 +430,7 @@ event_orphan(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 event_lapse(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 {
-    ngx_str_t       args[3 + 3];
+    ngx_str_t       args[3 + 4];
     lines_event_t  *ev;
 
     ev = ctx->data;
@@ -450,8 +450,9 @@ event_lapse(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     args[3] = ev->spawn;
     args[4] = ev->id;
     args[5] = ev->subscription;
+    ngx_str_set(&args[6], "1");
 
-    return lines_eval(r, ctx, &lines_script_lapse_begin, 3, 6, args,
+    return lines_eval(r, ctx, &lines_script_lapse_begin, 3, 7, args,
                       event_begun);
 }
 

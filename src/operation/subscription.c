@@ -387,13 +387,16 @@ lapse_ended(lines_op_t *op, redisReply *reply)
 }
 
 
-/* as for an event: the hint is first, and dropped where nothing came of it */
+/*
+ * As for an event, but no news: see lapse_begin.lua.  The hint is first, and
+ * dropped where nothing came of it.
+ */
 
 void
 lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
     ngx_str_t *subscription)
 {
-    ngx_str_t           id, index[3], hint[3], args[3 + 3];
+    ngx_str_t           id, index[3], hint[3], args[3 + 4];
     lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(r);
@@ -431,6 +434,7 @@ lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
     args[3] = id;
     args[4] = *line;
     args[5] = *subscription;
+    ngx_str_null(&args[6]);
 
     if (lines_redis_command(lmcf->redis, 3, index, lapse_looked, NULL) == NULL
         || lines_redis_eval(lmcf->redis, &lines_script_due_ensure, 1, 3, hint,
@@ -440,7 +444,7 @@ lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
         return;
     }
 
-    (void) lines_redis_eval(lmcf->redis, &lines_script_lapse_begin, 3, 6, args,
+    (void) lines_redis_eval(lmcf->redis, &lines_script_lapse_begin, 3, 7, args,
                             lapse_looked, NULL);
 }
 

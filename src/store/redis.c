@@ -220,13 +220,23 @@ lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
                      && ngx_current_msec - conn->denied_at
                         <= LINES_REDIS_DENIED;
     status->settings = conn->settings;
-    status->full = conn->refused_at
-                   && ngx_current_msec - conn->refused_at <= LINES_REDIS_DISK;
+    status->refuses = conn->refused_at
+                      && ngx_current_msec - conn->refused_at
+                         <= LINES_REDIS_REFUSED
+                      ? conn->refuses
+                      : NULL;
 
     if (!status->connected) {
         status->reason.data = conn->logged;
         status->reason.len = ngx_strlen(conn->logged);
     }
+}
+
+
+void
+lines_redis_review(lines_redis_t *redis)
+{
+    lines_redis_look(&redis->connection);
 }
 
 

@@ -74,8 +74,8 @@ typedef struct {
     ngx_uint_t  denied;       /* flag: a command met NOPERM within
                                  the last minute */
     ngx_uint_t  readonly;     /* flag: last write met READONLY */
-    ngx_uint_t  full;         /* flag: a write met MISCONF within the
-                                 last minute */
+    char       *refuses;      /* why it refused a write within the last
+                                 minute; NULL: it did not */
     ngx_uint_t  settings;     /* lines_redis_wishes: a bit for
                                  each that is not met */
     ngx_str_t   reason;       /* why it is not connected, or empty;
@@ -87,7 +87,8 @@ typedef struct {
     /* since the worker started */
     ngx_uint_t  commands;     /* operations accepted */
     ngx_uint_t  errors;       /* error replies, lost outcomes */
-    ngx_uint_t  disk;         /* error replies that are MISCONF */
+    ngx_uint_t  disk;         /* error replies that are MISCONF, OOM
+                                 or NOREPLICAS */
     ngx_uint_t  timeouts;     /* deadlines met */
     ngx_uint_t  late;         /* replies after their deadline */
     ngx_uint_t  refused;      /* away, or max_inflight reached */
@@ -188,6 +189,12 @@ void lines_redis_detach(lines_redis_op_t *op);
 
 
 void lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status);
+
+/*
+ * Who shows the status asks for another look at Redis' settings: they may be
+ * set while it runs.  What comes of it is in a later status.
+ */
+void lines_redis_review(lines_redis_t *redis);
 
 
 /*

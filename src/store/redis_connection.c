@@ -232,15 +232,18 @@ lines_redis_connection_cause(lines_redis_connection_t *conn, const char *fmt,
 
 
 void
-lines_redis_connection_disk(lines_redis_connection_t *conn, char *what)
+lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
+    char *why)
 {
     if (conn->refused_at == 0
-        || ngx_current_msec - conn->refused_at > LINES_REDIS_DISK)
+        || ngx_strcmp(conn->refuses, why) != 0
+        || ngx_current_msec - conn->refused_at > LINES_REDIS_REFUSED)
     {
         ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
-                      "lines redis \"%V\": %s: its disk is full, or fails",
-                      &conn->conf->name, what);
+                      "lines redis \"%V\": %s: %s", &conn->conf->name, what,
+                      why);
 
+        conn->refuses = why;
         conn->refused_at = ngx_max(ngx_current_msec, 1);
     }
 }

@@ -25,8 +25,11 @@
 #define LINES_REDIS_ADDRS      8
 #define LINES_REDIS_CAUSE_LEN  192
 
-/* how long a disk that fails is remembered, and not told again */
-#define LINES_REDIS_DISK       60000
+/* its settings are looked at again so soon at the earliest */
+#define LINES_REDIS_LOOK       5000
+
+/* how long a write that was refused is remembered, and not told again */
+#define LINES_REDIS_REFUSED    60000
 
 /* the same of a command that the ACL refuses */
 #define LINES_REDIS_DENIED     60000
@@ -117,7 +120,9 @@ struct lines_redis_connection_s {
 
     ngx_uint_t                 settings;    /* of lines_redis_wishes:
                                                a bit for each unmet one */
-    ngx_msec_t                 refused_at;  /* a write: its disk */
+    char                      *refuses;     /* why it did a write, */
+    ngx_msec_t                 refused_at;  /* and when */
+    ngx_msec_t                 looked_at;   /* at INFO and CONFIG */
     ngx_msec_t                 denied_at;   /* a command: NOPERM */
 };
 
@@ -163,8 +168,12 @@ ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
 void lines_redis_guard_reader(lines_redis_connection_t *conn,
     redisReader *reader);
 
-/* MISCONF, or what INFO says of it: counted by the caller, told now and then */
-void lines_redis_connection_disk(lines_redis_connection_t *conn, char *what);
+/*
+ * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
+ * caller, told now and then.  what and why are constants.
+ */
+void lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
+    char *why);
 
 /*
  * NOPERM: told now and then, and a new connection asks what is allowed; one
@@ -174,6 +183,9 @@ void lines_redis_connection_denied(lines_redis_connection_t *conn);
 
 /* sends AUTH, SELECT, INFO and CONFIG GET in one go */
 ngx_int_t lines_redis_handshake(lines_redis_connection_t *conn);
+
+/* INFO and CONFIG GET again, now and then, of one that is ready */
+void lines_redis_look(lines_redis_connection_t *conn);
 
 
 #endif /* _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_ */

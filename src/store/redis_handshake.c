@@ -23,8 +23,16 @@ static void redis_script_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static void redis_info_handler(redisAsyncContext *ac, void *data,
     void *privdata);
-static void redis_check_value(lines_redis_connection_t *conn, ngx_str_t *name,
-    ngx_str_t *value);
+static void redis_take_info(lines_redis_connection_t *conn,
+    redisReply *reply);
+static void redis_take_config(lines_redis_connection_t *conn,
+    redisReply *reply);
+static ngx_uint_t redis_check_value(lines_redis_connection_t *conn,
+    ngx_str_t *name, ngx_str_t *value, ngx_uint_t known);
+static void redis_looked_handler(redisAsyncContext *ac, void *data,
+    void *privdata);
+static ngx_int_t redis_ask(lines_redis_connection_t *conn,
+    redisCallbackFn *info, redisCallbackFn *config);
 static void redis_config_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static void redis_cluster_handler(redisAsyncContext *ac, void *data,
@@ -53,7 +61,7 @@ lines_redis_handshake(lines_redis_connection_t *conn)
 {
     u_char               db[NGX_INT_T_LEN];
     ngx_str_t            argv[LINES_REDIS_ARGS];
-    ngx_uint_t           argc, i;
+    ngx_uint_t           argc;
     lines_redis_conf_t  *conf;
 
     conf = conn->conf;
@@ -105,11 +113,66 @@ lines_redis_handshake(lines_redis_connection_t *conn)
         }
     }
 
+    return redis_ask(conn, redis_info_handler, redis_config_handler);
+}
+
+
+void
+lines_redis_look(lines_redis_connection_t *conn)
+{
+    if (conn->state != LINES_REDIS_READY
+        || !conn->info
+        || ngx_current_msec - conn->looked_at < LINES_REDIS_LOOK)
+    {
+        return;
+    }
+
+    conn->looked_at = ngx_current_msec;
+
+    (void) lines_redis_connection_await(conn);
+
+    /* without memory there is another look */
+
+    (void) redis_ask(conn, redis_looked_handler, redis_looked_handler);
+}
+
+
+/* of a connection that serves: a string is INFO's, an array CONFIG's */
+
+static void
+redis_looked_handler(redisAsyncContext *ac, void *data, void *privdata)
+{
+    lines_redis_connection_t *conn = privdata;
+
+    redisReply  *reply;
+
+    reply = data;
+
+    if (reply == NULL || conn->state != LINES_REDIS_READY) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_STRING) {
+        redis_take_info(conn, reply);
+
+    } else if (reply->type == REDIS_REPLY_ARRAY) {
+        redis_take_config(conn, reply);
+    }
+}
+
+
+static ngx_int_t
+redis_ask(lines_redis_connection_t *conn, redisCallbackFn *info,
+    redisCallbackFn *config)
+{
+    ngx_str_t   argv[LINES_REDIS_ARGS];
+    ngx_uint_t  i;
+
     /* one INFO: several sections in one command are known since 7.0 only */
 
     ngx_str_set(&argv[0], "INFO");
 
-    if (redis_say(conn, redis_info_handler, 1, argv) != NGX_OK) {
+    if (redis_say(conn, info, 1, argv) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -120,7 +183,7 @@ lines_redis_handshake(lines_redis_connection_t *conn)
         argv[2 + i] = lines_redis_wishes[i].name;
     }
 
-    return redis_say(conn, redis_config_handler, 2 + i, argv);
+    return redis_say(conn, config, 2 + i, argv);
 }
 
 
@@ -241,6 +304,17 @@ redis_script_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
+    /* a slot that is not its own says nothing of scripts, but is told below */
+
+    if (reply->type == REDIS_REPLY_ERROR
+        && (redis_reply_is(reply, "MOVED")
+            || redis_reply_is(reply, "ASK")
+            || redis_reply_is(reply, "TRYAGAIN")
+            || redis_reply_is(reply, "CLUSTERDOWN")))
+    {
+        return;
+    }
+
     if (reply->type == REDIS_REPLY_ERROR) {
         lines_redis_connection_cause(conn, "NOPERM: scripts are refused");
         lines_redis_connection_fail(conn);
@@ -276,12 +350,11 @@ redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
-    conn->evicts = 0;
-    conn->no_aof = 0;
-    conn->no_info = 0;
     conn->cluster = 0;
 
     if (reply->type != REDIS_REPLY_STRING) {
+        conn->evicts = 0;
+        conn->no_aof = 0;
         conn->no_info = 1;
 
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
@@ -310,13 +383,31 @@ redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
+    redis_take_info(conn, reply);
+
+    redis_info_field(reply, "cluster_enabled:", &value);
+
+    conn->cluster = (value.len && value.data[0] == '1');
+}
+
+
+/* what is amiss is told with each connection, and when it becomes so */
+
+static void
+redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
+{
+    ngx_str_t   value;
+    ngx_uint_t  again, evicts, no_aof;
+
+    again = (conn->state == LINES_REDIS_READY);
+
     redis_info_field(reply, "maxmemory_policy:", &value);
 
-    if (value.len
-        && (value.len != 10 || ngx_strncmp(value.data, "noeviction", 10) != 0))
-    {
-        conn->evicts = 1;
+    evicts = value.len
+             && (value.len != 10
+                 || ngx_strncmp(value.data, "noeviction", 10) != 0);
 
+    if (evicts && !(again && conn->evicts)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": maxmemory-policy is \"%V\", not "
                       "\"noeviction\": records may be lost", &conn->conf->name,
@@ -325,9 +416,9 @@ redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
 
     redis_info_field(reply, "aof_enabled:", &value);
 
-    if (value.len && value.data[0] == '0') {
-        conn->no_aof = 1;
+    no_aof = value.len && value.data[0] == '0';
 
+    if (no_aof && !(again && conn->no_aof)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": no AOF (appendonly is off): "
                       "records may be lost when it restarts",
@@ -337,12 +428,14 @@ redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
     redis_info_field(reply, "aof_last_write_status:", &value);
 
     if (value.len == 3 && ngx_strncmp(value.data, "err", 3) == 0) {
-        lines_redis_connection_disk(conn, "its last write of the AOF failed");
+        lines_redis_connection_refuses(conn,
+                                       "its last write of the AOF failed",
+                                       "its disk is full or fails");
     }
 
-    redis_info_field(reply, "cluster_enabled:", &value);
-
-    conn->cluster = (value.len && value.data[0] == '1');
+    conn->evicts = evicts;
+    conn->no_aof = no_aof;
+    conn->no_info = 0;
 }
 
 
@@ -353,9 +446,8 @@ redis_config_handler(redisAsyncContext *ac, void *data, void *privdata)
 {
     lines_redis_connection_t *conn = privdata;
 
-    size_t        i;
-    ngx_str_t     name, value, argv[2];
-    redisReply   *reply, **element;
+    ngx_str_t    argv[2];
+    redisReply  *reply;
 
     reply = data;
 
@@ -373,26 +465,7 @@ redis_config_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
-    conn->settings = 0;
-    conn->no_config = (reply->type == REDIS_REPLY_ERROR);
-
-    for (i = 0;
-         reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
-         i += 2)
-    {
-        element = &reply->element[i];
-
-        if (element[0]->type == REDIS_REPLY_STRING
-            && element[1]->type == REDIS_REPLY_STRING)
-        {
-            name.data = (u_char *) element[0]->str;
-            name.len = element[0]->len;
-            value.data = (u_char *) element[1]->str;
-            value.len = element[1]->len;
-
-            redis_check_value(conn, &name, &value);
-        }
-    }
+    redis_take_config(conn, reply);
 
     if (!conn->cluster) {
         lines_redis_connection_ready(conn);
@@ -416,8 +489,44 @@ redis_config_handler(redisAsyncContext *ac, void *data, void *privdata)
 
 
 static void
+redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
+{
+    size_t        i;
+    ngx_str_t     name, value;
+    ngx_uint_t    known;
+    redisReply  **element;
+
+    known = (conn->state == LINES_REDIS_READY) ? conn->settings : 0;
+
+    conn->settings = 0;
+    conn->no_config = (reply->type == REDIS_REPLY_ERROR);
+    conn->looked_at = ngx_current_msec;
+
+    for (i = 0;
+         reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
+         i += 2)
+    {
+        element = &reply->element[i];
+
+        if (element[0]->type == REDIS_REPLY_STRING
+            && element[1]->type == REDIS_REPLY_STRING)
+        {
+            name.data = (u_char *) element[0]->str;
+            name.len = element[0]->len;
+            value.data = (u_char *) element[1]->str;
+            value.len = element[1]->len;
+
+            conn->settings |= redis_check_value(conn, &name, &value, known);
+        }
+    }
+}
+
+
+/* its bit where it is not met; told unless it was known before */
+
+static ngx_uint_t
 redis_check_value(lines_redis_connection_t *conn, ngx_str_t *name,
-    ngx_str_t *value)
+    ngx_str_t *value, ngx_uint_t known)
 {
     ngx_uint_t           i;
     lines_redis_wish_t  *wish;
@@ -438,17 +547,20 @@ redis_check_value(lines_redis_connection_t *conn, ngx_str_t *name,
                 && ngx_atoi(value->data, value->len)
                    >= ngx_atoi(wish->value.data, wish->value.len)))
         {
-            return;
+            return 0;
         }
 
-        conn->settings |= (ngx_uint_t) 1 << i;
+        if (!(known & ((ngx_uint_t) 1 << i))) {
+            ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                          "lines redis \"%V\": %V is \"%V\", not \"%V\" as in "
+                          "conf/redis.conf", &conn->conf->name, name, value,
+                          &wish->value);
+        }
 
-        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
-                      "lines redis \"%V\": %V is \"%V\", not \"%V\" as in "
-                      "conf/redis.conf", &conn->conf->name, name, value,
-                      &wish->value);
-        return;
+        return (ngx_uint_t) 1 << i;
     }
+
+    return 0;
 }
 
 

@@ -12,6 +12,7 @@ static void redis_reply_handler(redisAsyncContext *ac, void *data,
 static ngx_int_t redis_again(lines_redis_op_t *op);
 static void redis_observe(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
+static ngx_uint_t redis_check_write(lines_redis_t *redis, redisReply *reply);
 static void redis_check_error(lines_redis_t *redis, redisReply *reply);
 static ngx_uint_t redis_error_is(redisReply *reply, char *code);
 static void redis_deadline_handler(ngx_event_t *ev);
@@ -357,6 +358,68 @@ redis_resend(lines_redis_op_t *op)
 }
 
 
+/*
+ * Writes are refused by all that it says so with.  One that is no primary any
+ * more is left: the handshake of the next connection finds out what it is now.
+ * With the others there is nowhere else to go, and reads are answered.
+ */
+
+static ngx_uint_t
+redis_check_write(lines_redis_t *redis, redisReply *reply)
+{
+    ngx_uint_t                 i;
+    lines_redis_connection_t  *conn;
+
+    static struct {
+        char  *code;
+        char  *leave;
+        char  *what;
+        char  *why;
+    } refusals[] = {
+
+        { "MISCONF ", NULL, "it refuses writes (MISCONF)",
+          "its disk is full or fails" },
+
+        { "OOM ", NULL, "it refuses writes (OOM)",
+          "its memory is full (maxmemory)" },
+
+        { "NOREPLICAS ", NULL, "it refuses writes (NOREPLICAS)",
+          "it has too few replicas (min-replicas-to-write)" },
+
+        { "READONLY ", "READONLY: no longer the primary", NULL, NULL },
+
+        { "MASTERDOWN ", "MASTERDOWN: a replica without its primary", NULL,
+          NULL },
+
+        { NULL, NULL, NULL, NULL }
+    };
+
+    conn = &redis->connection;
+
+    for (i = 0; refusals[i].code; i++) {
+
+        if (!redis_error_is(reply, refusals[i].code)) {
+            continue;
+        }
+
+        if (refusals[i].leave) {
+            redis->status.errors++;
+            redis->status.readonly = 1;
+            lines_redis_connection_drain(conn, refusals[i].leave);
+
+        } else {
+            redis->status.disk++;
+            lines_redis_connection_refuses(conn, refusals[i].what,
+                                           refusals[i].why);
+        }
+
+        return 1;
+    }
+
+    return 0;
+}
+
+
 static void
 redis_check_error(lines_redis_t *redis, redisReply *reply)
 {
@@ -364,29 +427,20 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
 
     conn = &redis->connection;
 
-    if (redis_error_is(reply, "MISCONF ")) {
-        redis->status.disk++;
-        lines_redis_connection_disk(conn, "it refuses writes (MISCONF)");
+    if (redis_check_write(redis, reply)) {
         return;
     }
 
     redis->status.errors++;
 
-    /* the handshake of the next connection finds out what it is now */
-
-    if (redis_error_is(reply, "READONLY ")) {
-        redis->status.readonly = 1;
-        lines_redis_connection_drain(conn, "READONLY: no longer the primary");
-
-    } else if (redis_error_is(reply, "MOVED ")
+    if (redis_error_is(reply, "MOVED ")
                || redis_error_is(reply, "ASK ")
                || redis_error_is(reply, "CLUSTERDOWN "))
     {
         lines_redis_connection_drain(conn, "a cluster node that lacks a slot");
 
     } else if (redis_error_is(reply, "NOAUTH ")
-               || redis_error_is(reply, "LOADING ")
-               || redis_error_is(reply, "MASTERDOWN "))
+               || redis_error_is(reply, "LOADING "))
     {
         lines_redis_connection_drain(conn, "out of service");
 

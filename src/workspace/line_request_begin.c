@@ -21,7 +21,8 @@ static ngx_int_t create_announced(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
 static ngx_int_t create_begun(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
-static void create_withdraw(ngx_http_request_t *r, lines_create_t *create);
+static void create_withdraw(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void create_not_due(ngx_http_request_t *r, lines_create_t *create);
 static ngx_int_t create_paid(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -259,13 +260,17 @@ create_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
     /*
      * Refused: nothing of this id will ever be there, unless it was asked
-     * twice.  The first one may run yet, on the connection that was lost: its
-     * hint stays, and should this request begin once more, it does so under
-     * the same id, to find that line and make no other.
+     * twice, now or before.  The first one may run yet, on the connection that
+     * was lost: its hints stay, and should this request begin once more, it
+     * does so under the same id, to find that line and make no other.
      */
 
-    if (!lines_redis_repeated(lines_get_main_conf(r)->redis)) {
-        create_withdraw(r, create);
+    if (lines_redis_repeated(lines_get_main_conf(r)->redis)) {
+        create->open = 1;
+    }
+
+    if (!create->open) {
+        create_withdraw(r, ctx);
         ngx_str_null(&create->id);
     }
 
@@ -292,10 +297,7 @@ create_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     }
 
     if (lines_is(&result, "payment")) {
-
-        /* it must not pretend: without billing nothing is created */
-
-        return lines_unavailable(r, ctx, 60);
+        return lines_create_unbilled(r, ctx);
     }
 
     /* "changed" or "late" */
@@ -304,8 +306,38 @@ create_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 }
 
 
+/* all that was announced; the hint last: while it is there it is looked at */
+
 static void
-create_withdraw(ngx_http_request_t *r, lines_create_t *create)
+create_withdraw(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t        argv[3];
+    lines_create_t  *create;
+
+    create = ctx->data;
+
+    ngx_str_set(&argv[0], "DEL");
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &create->id)
+        == NGX_OK)
+    {
+        lines_forget_command(r, 2, argv);
+    }
+
+    if (create->plan->included) {
+        ngx_str_set(&argv[0], "ZREM");
+        ngx_str_set(&argv[1], "lines:{prov}");
+        argv[2] = create->due_member;
+
+        lines_forget_command(r, 3, argv);
+    }
+
+    create_not_due(r, create);
+}
+
+
+static void
+create_not_due(ngx_http_request_t *r, lines_create_t *create)
 {
     ngx_str_t  argv[3];
 
@@ -358,7 +390,7 @@ create_included(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
         /* done already; a hint that stays is dropped by the sweeper */
 
-        create_withdraw(r, create);
+        create_not_due(r, create);
     }
 
     if (lines_line_request_location(r, &create->id) != NGX_OK) {

@@ -295,6 +295,10 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_create_customer(r, ctx);
     }
 
+    if (create->payment && lines_get_main_conf(r)->billing == NULL) {
+        return lines_create_unbilled(r, ctx);
+    }
+
     return NGX_OK;
 }
 
@@ -342,6 +346,18 @@ lines_create_customer(ngx_http_request_t *r, lines_ctx_t *ctx)
                    "subscription_required",
                    "Another line has to be paid for, and the workspace has no "
                    "customer at billing: set up billing first.", "/billing");
+}
+
+
+/* it must not pretend: without billing nothing is created */
+
+ngx_int_t
+lines_create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "lines: a line that has to be paid for needs lines_billing");
+
+    return lines_unavailable(r, ctx, 60);
 }
 
 

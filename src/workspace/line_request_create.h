@@ -35,6 +35,7 @@ typedef struct {
     ngx_uint_t           reconciled;    /* flag: the blocking one */
 
     ngx_str_t            id;
+    ngx_uint_t           open;          /* flag: a begin of it may run yet */
     ngx_str_t            due_key;
     ngx_str_t            due_member;
 } lines_create_t;
@@ -50,6 +51,7 @@ ngx_int_t lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *state);
 ngx_int_t lines_create_customer(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *id);
 ngx_int_t lines_create_full(ngx_http_request_t *r, lines_ctx_t *ctx);

@@ -202,7 +202,7 @@ link_subscription(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    ngx_str_t        url, invoice, message, status, step, intent;
+    ngx_str_t        url, invoice, refused, answer, status, step, intent;
     ngx_uint_t       reused;
     lines_action_t  *action;
 
@@ -233,14 +233,16 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
                            &url, &invoice, reused ? "true" : "false");
         }
 
-        message = lines_op_get(op, "refused");
+        /* as a creation that billing refuses is answered */
 
-        if (message.len) {
-            message = lines_json_string(r->pool, &message);
+        refused = lines_op_get(op, "refused");
 
-            return lines_answer_format(r, ctx, 402,
-                                  "{\"success\":false,\"status\":\"canceled\","
-                                  "\"message\":%V}", &message);
+        if (refused.len) {
+            answer = lines_op_get(op, "answer");
+            answer.data = ngx_pstrdup(r->pool, &answer);
+
+            return answer.data ? lines_answer(r, ctx, 402, &answer)
+                               : NGX_ERROR;
         }
     }
 

@@ -225,6 +225,7 @@ ngx_int_t
 lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
     lines_step_pt again)
 {
+    ngx_int_t           rc;
     ngx_str_t           argv[6];
     lines_pay_t        *pay;
     lines_main_conf_t  *lmcf;
@@ -257,7 +258,9 @@ lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 6, argv, reconcile_turn);
+    rc = lines_try_command(r, ctx, 6, argv, reconcile_turn);
+
+    return rc == NGX_DECLINED ? pay_again(r, ctx) : rc;
 }
 
 
@@ -270,9 +273,13 @@ reconcile_turn(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     pay = ctx->data;
     lmcf = lines_get_main_conf(r);
 
-    /* somebody asked billing a moment ago: what is known is good enough */
+    /*
+     * Somebody asked billing a moment ago, or Redis takes no writes, or nobody
+     * knows: what is known is good enough.  Whether Redis can be read, the
+     * read that follows finds out.
+     */
 
-    if (reply->type != REDIS_REPLY_STATUS) {
+    if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
         return pay_again(r, ctx);
     }
 

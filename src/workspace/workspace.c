@@ -23,16 +23,61 @@ lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
+/*
+ * Below the URL that the client asked, as it wrote it: the location may be one
+ * that only rewrites lead to.  Where that URL has another end, below the
+ * location.
+ */
+
 ngx_int_t
 lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
 {
-    ngx_str_t                  value;
+    u_char                    *p;
+    uintptr_t                  escape;
+    ngx_str_t                  path, value;
     ngx_http_core_loc_conf_t  *clcf;
+
+    static ngx_str_t  end = ngx_string("/line-requests");
+
+    path = r->unparsed_uri;
+
+    p = ngx_strlchr(path.data, path.data + path.len, '?');
+
+    if (p) {
+        path.len = p - path.data;
+    }
+
+    /* "//" at the front would be a host */
+
+    if (path.len >= end.len
+        && ngx_strncmp(path.data + path.len - end.len, end.data, end.len) == 0
+        && path.data[0] == '/'
+        && path.data[1] != '/')
+    {
+        if (lines_redis_format(r->pool, &value, "%V/%V", &path, id) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return lines_add_header(r, "Location", &value);
+    }
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (lines_redis_format(r->pool, &value, "%Vline-requests/%V", &clcf->name,
-                           id)
+    escape = 2 * ngx_escape_uri(NULL, clcf->name.data, clcf->name.len,
+                                NGX_ESCAPE_URI);
+
+    path.len = clcf->name.len + escape;
+    path.data = ngx_pnalloc(r->pool, path.len);
+
+    if (path.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_escape_uri(path.data, clcf->name.data, clcf->name.len,
+                          NGX_ESCAPE_URI);
+
+    if (lines_redis_format(r->pool, &value, "%Vline-requests/%V", &path, id)
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -2,12 +2,14 @@
 --@include lib/line.lua
 
 -- An event says that an add-on has ended, was suspended or came back: it is to
--- be read.
+-- be read.  So it is where somebody met a line that is unclear, but that is no
+-- news: whoever reads it already has no reason to read it once more.
 --
 -- KEYS  1 operation  2 operations  3 line
--- ARGV  1 operation id  2 line id  3 subscription
+-- ARGV  1 operation id  2 line id  3 subscription  4 "1": an event says so
 --
--- Returns "begun" | "same" | "none" (no line holds it, or it ended already)
+-- Returns "begun" | "same" | "none" (no line holds it, it ended already, or is
+--         not to be asked for now)
 
 local now = now_ms()
 local h = hash(KEYS[3]) or {}
@@ -22,8 +24,15 @@ end
 local step = redis.call('HGET', KEYS[1], 'step')
 
 if step and step ~= 'done' then
-    redis.call('HINCRBY', KEYS[1], 'dirty', 1)
+    if ARGV[4] == '1' then
+        redis.call('HINCRBY', KEYS[1], 'dirty', 1)
+    end
+
     return 'same'
+end
+
+if ARGV[4] ~= '1' and not line_to_ask(h, now) then
+    return 'none'
 end
 
 -- one that says the opposite while it is read must not be taken for no news

@@ -8,7 +8,8 @@
 -- KEYS  1 operation  2 operations  3 line  4 tenant  5 events
 -- ARGV  1 step  2 attempt  3 fence  4 operation id
 --       5 dirty count that was read
---       6 ended|suspended|live, "" leaves the line as it is
+--       6 ended|suspended|live, "" leaves the line as it is: billing's answer
+--         decides nothing, and readers do not ask again for a while
 --       7 subscription
 --
 -- Returns { "ok" } | { "dirty" } | { "lost", … }
@@ -28,7 +29,11 @@ local now = now_ms()
 local h = hash(KEYS[3])
 
 if h then
-    redis.call('HDEL', KEYS[3], 'reading')
+    redis.call('HDEL', KEYS[3], 'reading', 'asked')
+
+    if ARGV[6] == '' then
+        redis.call('HSET', KEYS[3], 'asked', int(now))
+    end
 end
 
 if h and h.subscription == ARGV[7]

@@ -18,7 +18,8 @@ local KEEP = 30 * 86400 * 1000
 local UNCLEAR = 5
 
 local FIELDS = { 'json', 'status', 'active', 'reason', 'released', 'lapsed',
-                 'suspended', 'ended', 'updated', 'subscription' }
+                 'suspended', 'ended', 'updated', 'subscription',
+                 'reading', 'asked' }
 
 local MORE = {
     requests = {},
@@ -136,9 +137,7 @@ while looked < n and (most == 0 or #items < most) do
 
     local status, active, reason = line_public(h, subscription)
 
-    if line_unclear(h) and filled(h.subscription)
-       and #unclear < 2 * UNCLEAR
-    then
+    if line_to_ask(h, now) and #unclear < 2 * UNCLEAR then
         unclear[#unclear + 1] = ARGV[3 + looked]
         unclear[#unclear + 1] = h.subscription
     end

@@ -25,4 +25,4 @@ end
 
 return { line_document(h, subscription), (line_public(h, subscription)),
          h.payment, h.required, h.intent or '', h.attempt or '',
-         url, invoice, line_unclear(h) and h.subscription or '' }
+         url, invoice, line_to_ask(h, now_ms()) and h.subscription or '' }

@@ -31,8 +31,9 @@ redis.call('HSET', KEYS[1], 'step', 'await',
            'invoice_status', ARGV[8])
 redis.call('HDEL', KEYS[1], 'stuck', 'tries', 'absent_at')
 
--- What a repeat of the client's request is answered with, unless it is
--- canceled; where that is wanted already, its end says which it was.
+-- What the client's request is answered with, and a repeat (answer_read.lua),
+-- unless it is canceled; where that is wanted already, its end says which it
+-- was.
 if not redis.call('HGET', KEYS[1], 'intent') then
     redis.call('HSETNX', KEYS[1], 'answer_status', 201)
     redis.call('HSETNX', KEYS[1], 'answer',

@@ -14,6 +14,7 @@
 --   health health_at failures
 --   subscription invoice url attempt intent operation number worker
 --   created updated released lapsed suspended ended (ms)
+--   reading (the operation that asks billing) asked (ms, and nothing was decided)
 
 local function filled(value)
     return value and value ~= ''
@@ -24,6 +25,16 @@ end
 -- have lost its add-on, or only not paid for it: billing is to be asked.
 local function line_unclear(h)
     return filled(h.lapsed) and not filled(h.ended) and not filled(h.released)
+end
+
+
+-- Whether a read has it asked: not while it is, nor again soon where the answer
+-- decided nothing.  An event may come at any time.
+local ASK_AGAIN = 3600 * 1000
+
+local function line_to_ask(h, now)
+    return line_unclear(h) and filled(h.subscription) and not filled(h.reading)
+           and (not filled(h.asked) or now - tonumber(h.asked) >= ASK_AGAIN)
 end
 
 
