@@ -391,6 +391,9 @@ subtest 'tenants and keys' => sub {
 
         call("PUT $base", 201, 'to be deleted', %operator, params => ['gone'], json => \%plan);
         call("DELETE $base", 200, 'deleted', %operator, params => ['gone']);
+        $redis->cli('SADD', 'lines:{' . substr($kind, 0, 1) . ':gone}:keys', 'f' x 64);
+        call("PUT $base", 409, 'not before all of it is gone', %operator, params => ['gone'], json => \%plan);
+        call("DELETE $base", 200, 'the rest', %operator, params => ['gone']);
     }
 };
 

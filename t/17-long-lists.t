@@ -21,8 +21,8 @@ my %phone = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone')
 my $day   = 86400 * 1000;
 
 # a line as the API makes it, and copies of it, each older than the one before, by a second
-sub copies ($id, $key, $n, $step = 1000) {
-    my $line = $nginx->post_json('/api/line-requests', \%phone, $nginx->bearer($key))->json('/line/_id');
+sub copies ($id, $key, $n, $step = 1000, $like = \%phone) {
+    my $line = $nginx->post_json('/api/line-requests', $like, $nginx->bearer($key))->json('/line/_id');
     $redis->client->eval(<<'END', 1, "lines:{w:$id}:lines", "lines:{w:$id}:line:", $line, $n, $step);
 local h = redis.call('HGETALL', ARGV[1] .. ARGV[2])
 local at = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]))
@@ -274,16 +274,85 @@ subtest 'lists that nobody reads take a bounded room' => sub {
     is $h2nginx->get('/api/lines/by-user', $other)->status, 200, 'nor does another tenant';
     is @{$h2nginx->get('/api/lines/by-user', $auth)->json('/lines')}, 295, '... which has more';
 
-    is scalar(grep { $h2->wait($_, 60, 'headers') } @streams), 24, 'all are answered in the end';
-    my %status;
-    $status{$_->{status}}++ for @{$h2->{streams}}{@streams};
-    ok $status{503} && $status{200} && $status{503} + $status{200} == 24, 'most of them that it is too much' or diag explain \%status;
+    is scalar(grep { $h2->wait($_, 60, 'headers') } @streams), 24, 'all have begun in the end';
+    is scalar(grep { $h2->{streams}{$_}{status} != 200 } @streams), 0, 'with what there was room for';
     cmp_ok resident($h2nginx) - $before, '<', 60, 'MB, where 24 whole lists were 140';
+    is @{$h2nginx->get('/api/lines/by-user', $huge)->json('/lines') // []}, 10_000, 'another client of the tenant, which reads, has it all meanwhile';
 
     $h2->leave;
-    wait_for(sub { @{$h2nginx->get('/api/lines/by-user', $huge)->json('/lines') // []} == 10_000 }, 60, 'room for a list, once they are gone');
     is scalar(grep { @{$_->json('/lines') // []} == 10_000 } concurrently(3, sub ($i) { $h2nginx->get_p('/api/lines/by-user', $huge) })), 3,
       'who reads has it, whoever else does';
+};
+
+# each line with all that a client can put into it
+my %big = (
+    %phone, map({ $_ => "\x{1f600}" x 100 } qw(firstName lastName)), state => "\x{1f600}" x 64,
+    profileImageUrl => 'https://x/' . "\x{1f600}" x 2038
+);
+
+sub greedy ($id, $n) {
+    my $key = $h2nginx->workspace($id => {plan => 'bulk', subscription => 'active'});
+    copies($id, $key, $n, 1000, \%big);
+    return $h2nginx->bearer($key);
+}
+
+subtest 'long lines: no tenant has more than its part' => sub {
+    my $greedy = greedy(greedy => 300);
+    my @query  = ('', '?limit=100', '?limit=50');
+    my $before = resident($h2nginx);
+    my @h2     = map { Test::Lines::H2->new(port => $h2nginx->h2_port, window => 0, credit => 'none') } 1, 2;
+    my @all    = map { my $h2 = $_; map { [$h2, $h2->request(GET => "/api/lines/by-user$query[$_ % 3]", {authorization => $greedy->{Authorization}})] } 1 .. 80 } @h2;
+
+    $_->[0]->wait($_->[1], 60, 'headers') for @all;
+    my %status;
+    $status{$_->[0]{streams}{$_->[1]}{status}}++ for @all;
+    ok $status{200} && $status{503} && $status{200} + $status{503} == 160, 'some begin, the others hear that it is too much' or diag explain \%status;
+    cmp_ok resident($h2nginx) - $before, '<', 45, 'MB, where first pages alone were 130';
+
+    my $slow   = Test::Lines::H2->new(port => $h2nginx->h2_port, window => 0, credit => 'none');
+    my $unread = $slow->request(GET => '/api/lines/by-user', {authorization => $other->{Authorization}});
+    ok $slow->wait($unread, 20, 'headers'), 'another tenant does not read, either';
+    is @{$h2nginx->get('/api/lines/by-user', $auth)->json('/lines') // []}, 295, 'a third has its list';
+    is @{$h2nginx->get('/api/lines/by-user', $huge)->json('/lines') // []}, 10_000, 'and a fourth a long one';
+    $_->leave for @h2, $slow;
+};
+
+subtest 'a list larger than all there is for a tenant' => sub {
+    my $n      = 3000;
+    my $greedy = greedy(larger => $n);
+    my $before = resident($h2nginx);
+
+    # each reads when it likes; a list of its own is 29 MB
+    my @answers = concurrently(3, sub ($i) { $h2nginx->get_p('/api/lines/by-user', $greedy) });
+    is scalar(grep { @{$_->json('/lines') // []} == $n } @answers), 3, 'is sent, in parts, to whoever reads';
+    my %seen = map { $_->{_id} => 1 } @{$answers[0]->json('/lines')};
+    is keys %seen, $n, 'each line once';
+    cmp_ok $h2nginx->request(HEAD => '/api/lines/by-user', $greedy)->header('Content-Length'), '==', length $answers[0]->body, 'HEAD says how long it is';
+
+    my $h2 = Test::Lines::H2->new(port => $h2nginx->h2_port);
+    my $stream = $h2->request(GET => '/api/lines/by-user', {authorization => $greedy->{Authorization}});
+    is @{$h2->answer($stream, 60)->json('/lines') // []}, $n, 'over HTTP/2 as well';
+    $h2->leave;
+    cmp_ok resident($h2nginx) - $before, '<', 60, 'MB at the most' if $t->slow == 1;
+};
+
+subtest 'what fails once a list has begun cuts it off' => sub {
+    my $greedy = $h2nginx->bearer($h2nginx->workspace(cut => {plan => 'bulk', subscription => 'active'}));
+    my ($key) = $greedy->{Authorization} =~ /(\S+)$/;
+    copies(cut => $key, 3000, 1000, \%big);
+    my $socket = $h2nginx->socket;
+    syswrite $socket, "GET /api/lines/by-user HTTP/1.1\r\nHost: x\r\nAuthorization: $greedy->{Authorization}\r\n\r\n";
+    IO::Select->new($socket)->can_read(30);
+    sysread $socket, my $got, 65536;
+    like $got, qr{^HTTP/1.1 200 .*^Transfer-Encoding: chunked}ms, 'it has begun';
+    $redis->pause;
+    my $end = time + 60;
+    while (time < $end && IO::Select->new($socket)->can_read(20)) { sysread($socket, $got, 1 << 20, length $got) or last }
+    $redis->cont;
+    unlike $got, qr/\r\n0\r\n\r\n\z/, 'its end is missing';
+    unlike $got, qr/\]\}\r\n/, 'of the JSON, too';
+    $h2nginx->wait_redis;
+    wait_for(sub { $h2nginx->get('/_lines/ready')->json('/redis/inFlight') == 0 }, 30, 'nothing in flight');
 };
 
 $t->done;

@@ -37,7 +37,6 @@ static ngx_int_t account_windows(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t account_window(ngx_http_request_t *r, redisReply *reply,
     ngx_uint_t i, lines_window_t *window);
 static ngx_int_t account_list(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t account_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_preview_steps[] = {
@@ -55,7 +54,7 @@ lines_step_pt  lines_account_lines_steps[] = {
     lines_listing_members,
     lines_listing_documents,
     lines_listing_more,
-    account_listed,
+    lines_listing_answer,
     NULL
 };
 
@@ -350,14 +349,8 @@ account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     listing->list = "account";
+    listing->prefix = "{\"status\":\"OK\",\"lines\":[";
 
     return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
                               &ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-account_listed(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_listing_answer(r, ctx, "{\"status\":\"OK\",\"lines\":[");
 }

@@ -14,6 +14,8 @@ static ngx_int_t admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *kind, const char *error);
 static ngx_int_t admin_tenant_found(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
+static ngx_int_t admin_tenant_deleting(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
 
 
 char *
@@ -110,7 +112,8 @@ admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx, const char *kind,
 ngx_int_t
 lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[2];
+    ngx_int_t  rc;
+    ngx_str_t  argv[3];
 
     ngx_str_set(&argv[0], "EXISTS");
 
@@ -121,7 +124,16 @@ lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 2, argv, admin_tenant_found);
+    rc = lines_command(r, ctx, 2, argv, admin_tenant_found);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    ngx_str_set(&argv[0], "HEXISTS");
+    ngx_str_set(&argv[2], "deleting");
+
+    return lines_command(r, ctx, 3, argv, admin_tenant_deleting);
 }
 
 
@@ -132,6 +144,25 @@ admin_tenant_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
         return NGX_OK;
     }
 
+    return lines_admin_no_tenant(r, ctx);
+}
+
+
+static ngx_int_t
+admin_tenant_deleting(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 0) {
+        return NGX_OK;
+    }
+
+    return lines_admin_no_tenant(r, ctx);
+}
+
+
+ngx_int_t
+lines_admin_no_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
     return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                        ctx->identity.tenant.data[0] == 'w'
                        ? "Workspace not found"

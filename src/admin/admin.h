@@ -27,8 +27,11 @@ ngx_int_t lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_admin_workspace(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_admin_account(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* 404 unless that tenant exists */
+/* 404 unless that tenant exists, and is not being deleted */
 ngx_int_t lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* that 404 */
+ngx_int_t lines_admin_no_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

@@ -10,13 +10,16 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
-#include "admin/routes.h"
 #include "auth/auth.h"
 #include "http/digest.h"
+#include "store/scripts.h"
 
 
 #define LINES_KEY_BYTES     32       /* 256 bits */
 #define LINES_KEY_ID_BYTES  16
+
+/* of a list, read at a time */
+#define LINES_KEYS_RUN      50
 
 
 typedef struct {
@@ -25,6 +28,7 @@ typedef struct {
     ngx_str_t    id;               /* SHA-256 of the key, hex */
     ngx_array_t  items;            /* of a list */
     ngx_str_t   *ids;
+    ngx_uint_t   nids;
     ngx_uint_t   next;
 } lines_admin_key_t;
 
@@ -36,6 +40,11 @@ static ngx_int_t admin_hash(ngx_pool_t *pool, ngx_str_t *value,
     ngx_str_t *hex);
 static ngx_int_t admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_key_confirmed(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_key_listed(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
 static ngx_int_t admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -61,6 +70,7 @@ lines_step_pt  lines_admin_add_key_steps[] = {
     admin_make_key,
     admin_add_key,
     admin_store_key,
+    admin_confirm_key,
     admin_show_key,
     NULL
 };
@@ -173,22 +183,35 @@ admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
 static ngx_int_t
 admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[3];
+    ngx_str_t           args[3];
     lines_admin_key_t  *ak;
 
     ak = ctx->data;
+    args[2] = ak->id;
 
-    ngx_str_set(&argv[0], "SADD");
-    argv[2] = ak->id;
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
+    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:t",
                            &ctx->identity.tenant)
-        != NGX_OK)
+        != NGX_OK
+        || lines_redis_format(r->pool, &args[1], "lines:{%V}:keys",
+                              &ctx->identity.tenant)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 3, argv, admin_key_ignore);
+    return lines_eval(r, ctx, &lines_script_key_add, 2, 3, args,
+                      admin_key_listed);
+}
+
+
+static ngx_int_t
+admin_key_listed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
+        return NGX_OK;
+    }
+
+    return lines_admin_no_tenant(r, ctx);
 }
 
 
@@ -227,6 +250,59 @@ admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return lines_command(r, ctx, n, argv, admin_key_ignore);
+}
+
+
+/*
+ * A deletion that came in between saw the list before the key was stored.  A
+ * key that nobody is told of is good for nothing, whatever fails from here.
+ */
+
+static ngx_int_t
+admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t           argv[3];
+    lines_admin_key_t  *ak;
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "SISMEMBER");
+    argv[2] = ak->id;
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
+                           &ctx->identity.tenant)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_command(r, ctx, 3, argv, admin_key_confirmed);
+}
+
+
+static ngx_int_t
+admin_key_confirmed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t           argv[2];
+    lines_admin_key_t  *ak;
+
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
+        return NGX_OK;
+    }
+
+    ak = ctx->data;
+
+    ngx_str_set(&argv[0], "DEL");
+
+    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    lines_forget_command(r, 2, argv);
+
+    return lines_admin_no_tenant(r, ctx);
 }
 
 
@@ -285,14 +361,14 @@ admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
     ak = ctx->data;
 
-    ak->next = reply->elements;
-    ak->ids = ngx_palloc(r->pool, (ak->next + 1) * sizeof(ngx_str_t));
+    ak->nids = reply->elements;
+    ak->ids = ngx_palloc(r->pool, (ak->nids + 1) * sizeof(ngx_str_t));
 
     if (ak->ids == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < ak->next; i++) {
+    for (i = 0; i < ak->nids; i++) {
         if (lines_reply_copy(r, reply, i, &ak->ids[i]) != NGX_OK) {
             return NGX_ERROR;
         }
@@ -317,10 +393,9 @@ admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_str_set(&argv[2], "created");
     ngx_str_set(&argv[3], "key_id");
 
-    n = ak->next;
-    ak->next = 0;
+    n = ngx_min(ak->nids, ak->next + LINES_KEYS_RUN);
 
-    for (i = 0; i < n; i++) {
+    for (i = ak->next; i < n; i++) {
 
         if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->ids[i])
             != NGX_OK)
@@ -333,6 +408,12 @@ admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
         if (rc != NGX_AGAIN) {
             return rc;
         }
+    }
+
+    /* then the next ones */
+
+    if (rc == NGX_AGAIN) {
+        ctx->step--;
     }
 
     return rc;

@@ -1,9 +1,10 @@
 
 /*
- * DELETE of a workspace or an account: its record first, which is refused
- * while lines live or operations run; then its keys, lines, tickets and the
- * rest, page by page.  A deletion that was cut short goes on when it is asked
- * again: what names a thing goes after it.
+ * DELETE of a workspace or an account: it stops to be one, which is refused
+ * while lines live or operations run; then its keys, its record, lines, tickets
+ * and the rest go, page by page.  A deletion that was cut short goes on when it
+ * is asked again: what names a thing goes after it, once that is known to be
+ * gone.
  */
 
 #include <ngx_config.h>
@@ -23,22 +24,27 @@
 static ngx_int_t admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_tenant_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
+static ngx_int_t admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_keys_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_lines_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_page(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *list, lines_reply_pt handler);
-static ngx_int_t admin_delete_member(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *list, ngx_str_t *id, ngx_uint_t nkeys, ngx_str_t *keys);
+static ngx_int_t admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_tickets_listed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t admin_release_tickets(ngx_http_request_t *r,
     lines_ctx_t *ctx);
 static ngx_int_t admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_unlist_tickets(ngx_http_request_t *r,
+    lines_ctx_t *ctx);
+static ngx_int_t admin_page(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *list);
+static ngx_int_t admin_paged(ngx_http_request_t *r, lines_ctx_t *ctx,
+    redisReply *reply);
+static ngx_int_t admin_unlink(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t nkeys, ngx_str_t *keys);
+static ngx_int_t admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *command, const char *list, lines_step_pt next);
 static ngx_int_t admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_answer_deleted(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -47,8 +53,13 @@ static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 lines_step_pt  lines_admin_delete_workspace_steps[] = {
     admin_delete_tenant,        /* 409 */
+    admin_list_keys,
     admin_delete_keys,
+    admin_announce_keys,
+    admin_unlist_keys,
+    admin_list_lines,
     admin_delete_lines,
+    admin_unlist_lines,
     admin_delete_rest,
     admin_answer_deleted,
     NULL
@@ -57,11 +68,17 @@ lines_step_pt  lines_admin_delete_workspace_steps[] = {
 
 lines_step_pt  lines_admin_delete_account_steps[] = {
     admin_delete_tenant,        /* 409 */
+    admin_list_keys,
     admin_delete_keys,
+    admin_announce_keys,
+    admin_unlist_keys,
+    admin_list_lines,
     admin_delete_lines,
+    admin_unlist_lines,
     admin_list_tickets,
     admin_release_tickets,
     admin_delete_tickets,
+    admin_unlist_tickets,
     admin_delete_rest,
     admin_answer_deleted,
     NULL
@@ -71,7 +88,7 @@ lines_step_pt  lines_admin_delete_account_steps[] = {
 static ngx_int_t
 admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  args[3], *tenant;
+    ngx_str_t  args[4], *tenant;
 
     tenant = &ctx->identity.tenant;
 
@@ -79,12 +96,14 @@ admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
         || lines_redis_format(r->pool, &args[1], "lines:{%V}:ops", tenant)
            != NGX_OK
         || lines_redis_format(r->pool, &args[2], "lines:{%V}:pending", tenant)
+           != NGX_OK
+        || lines_redis_format(r->pool, &args[3], "lines:{%V}:keys", tenant)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_eval(r, ctx, &lines_script_tenant_delete, 3, 3, args,
+    return lines_eval(r, ctx, &lines_script_tenant_delete, 4, 4, args,
                       admin_tenant_deleted);
 }
 
@@ -114,54 +133,79 @@ admin_tenant_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
-static ngx_int_t
-admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_str_t  argv[2];
+/* keys, a page: none can be added any more */
 
-    ngx_str_set(&argv[0], "SMEMBERS");
+static ngx_int_t
+admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t  argv[3];
+
+    ngx_str_set(&argv[0], "SRANDMEMBER");
 
     if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
                            &ctx->identity.tenant)
-        != NGX_OK)
+        != NGX_OK
+        || lines_redis_format(r->pool, &argv[2], "%d", LINES_UNLINK_BATCH)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 2, argv, admin_keys_found);
+    return lines_command(r, ctx, 3, argv, admin_paged);
 }
 
 
 static ngx_int_t
-admin_keys_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t   rc;
-    ngx_str_t   argv[3], id;
-    ngx_uint_t  i;
+    ngx_int_t     rc;
+    ngx_str_t    *ids, key;
+    ngx_uint_t    i;
+    ngx_array_t  *page;
 
     rc = NGX_OK;
+    page = ctx->data;
+    ids = page->elts;
 
-    for (i = 0; i < reply->elements; i++) {
+    for (i = 0; i < page->nelts; i++) {
 
-        id = lines_reply_str(reply, i);
-
-        ngx_str_set(&argv[0], "DEL");
-
-        if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &id)
+        if (lines_redis_format(r->pool, &key, "lines:{k:%V}", &ids[i])
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = lines_command(r, ctx, 2, argv, admin_ignore);
+        rc = admin_unlink(r, ctx, 1, &key);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
+    }
 
-        ngx_str_set(&argv[0], "PUBLISH");
-        ngx_str_set(&argv[1], LINES_REVOKED);
-        argv[2] = id;
+    return rc;
+}
+
+
+/* whoever hears of it may look at once, and must find nothing */
+
+static ngx_int_t
+admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t     rc;
+    ngx_str_t    *ids, argv[3];
+    ngx_uint_t    i;
+    ngx_array_t  *page;
+
+    rc = NGX_OK;
+    page = ctx->data;
+    ids = page->elts;
+
+    ngx_str_set(&argv[0], "PUBLISH");
+    ngx_str_set(&argv[1], LINES_REVOKED);
+
+    for (i = 0; i < page->nelts; i++) {
+
+        argv[2] = ids[i];
 
         rc = lines_command(r, ctx, 3, argv, admin_ignore);
 
@@ -174,6 +218,15 @@ admin_keys_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 }
 
 
+/* with the last of them goes the tenant's record */
+
+static ngx_int_t
+admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return admin_unlist(r, ctx, "SREM", "keys", admin_delete_tenant);
+}
+
+
 static ngx_int_t
 admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 {
@@ -182,61 +235,60 @@ admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
 
 static ngx_int_t
-admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_page(r, ctx, "lines", admin_lines_found);
+    return admin_page(r, ctx, "lines");
 }
 
 
 static ngx_int_t
-admin_lines_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t   rc;
-    ngx_str_t   id, keys[3];
-    ngx_uint_t  i;
-
-    if (reply->elements == 0) {
-        return NGX_OK;
-    }
+    ngx_int_t     rc;
+    ngx_str_t    *ids, keys[3];
+    ngx_uint_t    i;
+    ngx_array_t  *page;
 
     rc = NGX_OK;
+    page = ctx->data;
+    ids = page->elts;
 
-    for (i = 0; i < reply->elements; i++) {
-
-        id = lines_reply_str(reply, i);
+    for (i = 0; i < page->nelts; i++) {
 
         if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V",
-                               &ctx->identity.tenant, &id)
+                               &ctx->identity.tenant, &ids[i])
             != NGX_OK
             || lines_redis_format(r->pool, &keys[1], "lines:{%V}:op:%V",
-                                  &ctx->identity.tenant, &id)
+                                  &ctx->identity.tenant, &ids[i])
                != NGX_OK
-            || lines_redis_format(r->pool, &keys[2], "lines:{ix:%V}", &id)
+            || lines_redis_format(r->pool, &keys[2], "lines:{ix:%V}", &ids[i])
                != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = admin_delete_member(r, ctx, "lines", &id, 3, keys);
+        rc = admin_unlink(r, ctx, 3, keys);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
     }
 
-    /* the next page */
-
-    ctx->step--;
-
     return rc;
+}
+
+
+static ngx_int_t
+admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return admin_unlist(r, ctx, "ZREM", "lines", admin_list_lines);
 }
 
 
 /* a page of what the tenant has in a list, from its beginning */
 
 static ngx_int_t
-admin_page(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list,
-    lines_reply_pt handler)
+admin_page(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list)
 {
     ngx_str_t  argv[4];
 
@@ -252,20 +304,48 @@ admin_page(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list,
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 4, argv, handler);
+    return lines_command(r, ctx, 4, argv, admin_paged);
 }
 
 
-/* its keys, each in a command of its own as their slots differ; then its
-   place in the list, by which what is left would be found again */
+static ngx_int_t
+admin_paged(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+{
+    ngx_str_t    *id;
+    ngx_uint_t    i;
+    ngx_array_t  *page;
+
+    page = ngx_array_create(r->pool, LINES_UNLINK_BATCH, sizeof(ngx_str_t));
+    if (page == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < reply->elements; i++) {
+
+        id = ngx_array_push(page);
+
+        if (id == NULL || lines_reply_copy(r, reply, i, id) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    ctx->data = page;
+
+    return NGX_OK;
+}
+
+
+/* each in a command of its own, as their slots differ */
 
 static ngx_int_t
-admin_delete_member(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list,
-    ngx_str_t *id, ngx_uint_t nkeys, ngx_str_t *keys)
+admin_unlink(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t nkeys,
+    ngx_str_t *keys)
 {
     ngx_int_t   rc;
-    ngx_str_t   argv[3];
+    ngx_str_t   argv[2];
     ngx_uint_t  i;
+
+    rc = NGX_OK;
 
     ngx_str_set(&argv[0], "UNLINK");
 
@@ -280,8 +360,30 @@ admin_delete_member(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list,
         }
     }
 
-    ngx_str_set(&argv[0], "ZREM");
-    argv[2] = *id;
+    return rc;
+}
+
+
+/* the page's places in the list, by which what is left is found again; then
+   the next page, unless this one was empty */
+
+static ngx_int_t
+admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx, const char *command,
+    const char *list, lines_step_pt next)
+{
+    ngx_str_t     argv[2 + LINES_UNLINK_BATCH], *ids;
+    ngx_uint_t    i;
+    ngx_array_t  *page;
+
+    page = ctx->data;
+    ids = page->elts;
+
+    if (page->nelts == 0) {
+        return NGX_OK;
+    }
+
+    argv[0].data = (u_char *) command;
+    argv[0].len = ngx_strlen(command);
 
     if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:%s",
                            &ctx->identity.tenant, list)
@@ -290,7 +392,13 @@ admin_delete_member(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list,
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 3, argv, admin_ignore);
+    for (i = 0; i < page->nelts && i < LINES_UNLINK_BATCH; i++) {
+        argv[2 + i] = ids[i];
+    }
+
+    lines_again_from(ctx, next);
+
+    return lines_command(r, ctx, 2 + i, argv, admin_ignore);
 }
 
 
@@ -299,35 +407,7 @@ admin_delete_member(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list,
 static ngx_int_t
 admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_page(r, ctx, "tickets", admin_tickets_listed);
-}
-
-
-static ngx_int_t
-admin_tickets_listed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply)
-{
-    ngx_str_t    *id;
-    ngx_uint_t    i;
-    ngx_array_t  *tickets;
-
-    tickets = ngx_array_create(r->pool, LINES_UNLINK_BATCH, sizeof(ngx_str_t));
-    if (tickets == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < reply->elements; i++) {
-
-        id = ngx_array_push(tickets);
-
-        if (id == NULL || lines_reply_copy(r, reply, i, id) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    ctx->data = tickets;
-
-    return NGX_OK;
+    return admin_page(r, ctx, "tickets");
 }
 
 
@@ -342,13 +422,13 @@ admin_release_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_int_t     rc;
     ngx_str_t     holder, *ids, args[LINES_INV_RELEASE_ARGS];
     ngx_uint_t    i;
-    ngx_array_t  *tickets;
+    ngx_array_t  *page;
 
     rc = NGX_OK;
-    tickets = ctx->data;
-    ids = tickets->elts;
+    page = ctx->data;
+    ids = page->elts;
 
-    for (i = 0; i < tickets->nelts; i++) {
+    for (i = 0; i < page->nelts; i++) {
 
         if (lines_redis_format(r->pool, &holder, "ticket.%V", &ids[i])
             != NGX_OK
@@ -379,18 +459,13 @@ admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_int_t     rc;
     ngx_str_t    *ids, keys[2];
     ngx_uint_t    i;
-    ngx_array_t  *tickets;
-
-    tickets = ctx->data;
-    ids = tickets->elts;
-
-    if (tickets->nelts == 0) {
-        return NGX_OK;
-    }
+    ngx_array_t  *page;
 
     rc = NGX_OK;
+    page = ctx->data;
+    ids = page->elts;
 
-    for (i = 0; i < tickets->nelts; i++) {
+    for (i = 0; i < page->nelts; i++) {
 
         if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:ticket:%V",
                                &ctx->identity.tenant, &ids[i])
@@ -402,18 +477,21 @@ admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
             return NGX_ERROR;
         }
 
-        rc = admin_delete_member(r, ctx, "tickets", &ids[i], 2, keys);
+        rc = admin_unlink(r, ctx, 2, keys);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
     }
 
-    /* the next page */
-
-    lines_again_from(ctx, admin_list_tickets);
-
     return rc;
+}
+
+
+static ngx_int_t
+admin_unlist_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return admin_unlist(r, ctx, "ZREM", "tickets", admin_list_tickets);
 }
 
 
@@ -425,7 +503,7 @@ admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_uint_t   i;
 
     static const char  *names[] = {
-        "keys", "lines", "ev", "win", "pending", NULL
+        "lines", "ev", "win", "pending", NULL
     };
 
     tenant = &ctx->identity.tenant;

@@ -20,7 +20,7 @@
 
 typedef struct {
     ngx_uint_t  nargs;      /* of tenant_put */
-    ngx_str_t   args[1 + 2 * LINES_TENANT_FIELDS];
+    ngx_str_t   args[2 + 2 * LINES_TENANT_FIELDS];
     ngx_str_t   customer;
     ngx_uint_t  created;    /* flag */
 } lines_admin_tenant_t;
@@ -51,7 +51,7 @@ static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
 lines_step_pt  lines_admin_put_workspace_steps[] = {
     admin_parse_workspace,      /* 400 */
     admin_index_tenant,
-    admin_put_tenant,
+    admin_put_tenant,           /* 409 */
     admin_get_tenant,
     NULL
 };
@@ -60,7 +60,7 @@ lines_step_pt  lines_admin_put_workspace_steps[] = {
 lines_step_pt  lines_admin_put_account_steps[] = {
     admin_parse_account,        /* 400 */
     admin_index_tenant,
-    admin_put_tenant,
+    admin_put_tenant,           /* 409 */
     admin_get_tenant,
     NULL
 };
@@ -198,7 +198,7 @@ admin_parse_common(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     ctx->data = at;
-    at->nargs = 1;
+    at->nargs = 2;
 
     member = json_object_get(ctx->body, "plan");
 
@@ -317,12 +317,15 @@ admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (lines_redis_format(r->pool, &at->args[0], "lines:{%V}:t",
                            &ctx->identity.tenant)
-        != NGX_OK)
+        != NGX_OK
+        || lines_redis_format(r->pool, &at->args[1], "lines:{%V}:keys",
+                              &ctx->identity.tenant)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_eval(r, ctx, &lines_script_tenant_put, 1, at->nargs, at->args,
+    return lines_eval(r, ctx, &lines_script_tenant_put, 2, at->nargs, at->args,
                       admin_tenant_put);
 }
 
@@ -333,6 +336,12 @@ admin_tenant_put(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     lines_admin_tenant_t  *at;
 
     at = ctx->data;
+
+    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == -1) {
+        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+                           "The tenant is being deleted: send DELETE again, "
+                           "until it is answered with 200");
+    }
 
     at->created = (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1);
 

@@ -20,7 +20,6 @@
 
 
 static ngx_int_t admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_lines_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant,
     ngx_str_t *id);
 static void admin_dropped(void *data, redisReply *reply);
@@ -31,7 +30,7 @@ lines_step_pt  lines_admin_list_lines_steps[] = {
     lines_listing_members,
     lines_listing_documents,
     lines_listing_more,
-    admin_lines_listed,
+    lines_listing_answer,
     NULL
 };
 
@@ -62,17 +61,11 @@ admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_str_set(&listing->key, "lines:{prov}");
     listing->oldest = 1;
     listing->list = "work";
+    listing->prefix = "{\"lines\":[";
     listing->status = status;
     listing->idle = admin_drop_idle;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-admin_lines_listed(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_listing_answer(r, ctx, "{\"lines\":[");
 }
 
 

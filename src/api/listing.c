@@ -16,6 +16,9 @@
 #define LINES_LISTING_POOL  8192
 
 
+static ngx_str_t  listing_json = ngx_string("application/json");
+
+
 static ngx_int_t listing_cursor(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *cursor);
 static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -27,6 +30,12 @@ static ngx_int_t listing_copy(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from);
 static ngx_int_t listing_append(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *text, ngx_uint_t comma);
+static ngx_int_t listing_send(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void listing_writer(ngx_http_request_t *r);
+static ngx_int_t listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
+static void listing_free(lines_listing_t *listing, ngx_chain_t **chain,
+    ngx_uint_t all);
 static void listing_member(lines_listing_t *listing, ngx_uint_t i,
     ngx_str_t *tenant, ngx_str_t *id);
 static void listing_cleanup(void *data);
@@ -73,6 +82,12 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     listing->limit = fallback;
     ctx->data = listing;
 
+    /* what a subrequest sends may have to wait for others, in memory */
+
+    if (r == r->main) {
+        listing->turn->send = listing_send;
+    }
+
     if (lines_query(r, "limit", &value) == NGX_OK) {
 
         n = ngx_atoi(value.data, value.len);
@@ -111,6 +126,10 @@ listing_cleanup(void *data)
     if (listing->pool) {
         ngx_destroy_pool(listing->pool);
     }
+
+    listing_free(listing, &listing->out, 1);
+    listing_free(listing, &listing->sending, 1);
+    listing_free(listing, &listing->kept, 1);
 }
 
 
@@ -452,9 +471,7 @@ listing_run(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
             return NGX_ERROR;
         }
 
-        if (listing->limit == 0) {
-            lines_turn_hold(listing->turn, text.len);
-        }
+        lines_turn_hold(listing->turn, text.len);
     }
 
     listing_member(listing, listing->next, &tenant, &id);
@@ -496,12 +513,35 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    b = ngx_create_temp_buf(r->pool, text->len + comma);
-    cl = ngx_alloc_chain_link(r->pool);
+    cl = listing->free;
 
-    if (b == NULL || cl == NULL) {
+    if (cl) {
+        listing->free = cl->next;
+
+    } else {
+        cl = ngx_alloc_chain_link(r->pool);
+        if (cl == NULL) {
+            return NGX_ERROR;
+        }
+
+        cl->buf = ngx_palloc(r->pool, sizeof(ngx_buf_t));
+        if (cl->buf == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    b = cl->buf;
+    ngx_memzero(b, sizeof(ngx_buf_t));
+
+    b->start = ngx_alloc(text->len + comma, r->connection->log);
+    if (b->start == NULL) {
         return NGX_ERROR;
     }
+
+    b->pos = b->start;
+    b->last = b->start;
+    b->end = b->start + text->len + comma;
+    b->temporary = 1;
 
     if (comma) {
         *b->last++ = ',';
@@ -509,7 +549,6 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
 
     b->last = ngx_cpymem(b->last, text->data, text->len);
 
-    cl->buf = b;
     cl->next = NULL;
 
     *listing->last = cl;
@@ -517,6 +556,127 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     listing->size += b->last - b->pos;
 
     return NGX_OK;
+}
+
+
+/*
+ * There is no room to wait with what was read for the rest.  From here on the
+ * list comes in parts, each when the one before was taken.
+ */
+
+static ngx_int_t
+listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t         rc;
+    ngx_buf_t        *b;
+    ngx_chain_t      *out, *cl;
+    lines_listing_t  *listing;
+
+    listing = ctx->data;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines listing: %uz bytes are sent on the way",
+                   listing->turn->held);
+
+    out = listing->out;
+
+    if (!ctx->begun) {
+        rc = lines_begin(r, ctx, NGX_HTTP_OK, &listing_json);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        out = ngx_alloc_chain_link(r->pool);
+        b = ngx_calloc_buf(r->pool);
+
+        if (out == NULL || b == NULL) {
+            return NGX_ERROR;
+        }
+
+        b->pos = (u_char *) listing->prefix;
+        b->last = b->pos + ngx_strlen(listing->prefix);
+        b->memory = 1;
+
+        out->buf = b;
+        out->next = listing->out;
+    }
+
+    for (cl = out; cl->next; cl = cl->next) { /* void */ }
+
+    cl->buf->flush = 1;
+    cl->buf->last_in_chain = 1;
+
+    listing->sending = listing->out;
+    listing->out = NULL;
+    listing->last = &listing->out;
+
+    return listing_sent(r, ctx, lines_part(r, out));
+}
+
+
+static void
+listing_writer(ngx_http_request_t *r)
+{
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+    rc = lines_part(r, NULL);
+
+    if (rc != NGX_AGAIN) {
+        lines_resume(r, ctx, listing_sent(r, ctx, rc));
+    }
+}
+
+
+static ngx_int_t
+listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    lines_listing_t  *listing;
+
+    if (rc == NGX_AGAIN) {
+        r->write_event_handler = listing_writer;
+        return NGX_AGAIN;
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    listing = ctx->data;
+
+    listing_free(listing, &listing->sending, 0);
+    lines_turn_release(listing->turn);
+
+    return lines_turn_take(listing->turn, listing_range);
+}
+
+
+/* what a filter has kept without a word goes with the request */
+
+static void
+listing_free(lines_listing_t *listing, ngx_chain_t **chain, ngx_uint_t all)
+{
+    ngx_chain_t  *cl;
+
+    while (*chain) {
+        cl = *chain;
+        *chain = cl->next;
+
+        if (all || cl->buf->pos == cl->buf->last) {
+            ngx_free(cl->buf->start);
+            cl->next = listing->free;
+            listing->free = cl;
+
+        } else {
+            cl->next = listing->kept;
+            listing->kept = cl;
+        }
+    }
 }
 
 
@@ -556,14 +716,11 @@ lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 ngx_int_t
-lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *prefix)
+lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
     ngx_chain_t      *out, *tail;
     lines_listing_t  *listing;
-
-    static ngx_str_t  json = ngx_string("application/json");
 
     listing = ctx->data;
 
@@ -608,6 +765,10 @@ lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     tail->buf->last_buf = (r == r->main) ? 1 : 0;
     tail->buf->last_in_chain = 1;
 
+    if (ctx->begun) {
+        return lines_end(r, ctx, listing->out);
+    }
+
     out = ngx_alloc_chain_link(r->pool);
     if (out == NULL) {
         return NGX_ERROR;
@@ -618,11 +779,11 @@ lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    out->buf->pos = (u_char *) prefix;
-    out->buf->last = out->buf->pos + ngx_strlen(prefix);
+    out->buf->pos = (u_char *) listing->prefix;
+    out->buf->last = out->buf->pos + ngx_strlen(listing->prefix);
     out->buf->memory = 1;
     out->next = listing->out;
 
-    return lines_answer_chain(r, ctx, NGX_HTTP_OK, &json, out,
-                              listing->size + ngx_strlen(prefix));
+    return lines_answer_chain(r, ctx, NGX_HTTP_OK, &listing_json, out,
+                              listing->size + ngx_strlen(listing->prefix));
 }

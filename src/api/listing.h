@@ -31,6 +31,7 @@ typedef struct {
     ngx_uint_t             oldest;    /* flag: oldest first */
     ngx_uint_t             limit;     /* 0: all */
     const char            *list;      /* as line_list.lua has them */
+    const char            *prefix;    /* of the answer, with "[" */
     ngx_str_t              status;    /* wanted; empty: any */
     lines_listing_idle_pt  idle;      /* or NULL */
 
@@ -47,8 +48,12 @@ typedef struct {
     ngx_uint_t             offset;
     ngx_uint_t             scanned;
     ngx_uint_t             shown;
-    ngx_chain_t           *out;       /* JSON, without brackets */
+    ngx_chain_t           *out;       /* JSON, without brackets; each
+                                         buffer's memory is its own */
     ngx_chain_t          **last;
+    ngx_chain_t           *sending;   /* the same, on its way */
+    ngx_chain_t           *kept;
+    ngx_chain_t           *free;
     size_t                 size;
     unsigned               exhausted:1;
     unsigned               full:1;
@@ -70,10 +75,12 @@ ngx_int_t lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* {PREFIX[…]}, and after a page "cursor":"…"|null besides */
+/*
+ * {PREFIX[…]}, and after a page "cursor":"…"|null besides.  What there was no
+ * room for to wait for the rest was sent before, and freed.
+ */
 
-ngx_int_t lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *prefix);
+ngx_int_t lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 /* an argument of the query string, decoded; NGX_DECLINED where it is absent */

@@ -15,7 +15,6 @@ struct lines_turns_s {
     ngx_uint_t      users;      /* turns that point here */
     ngx_uint_t      running;
     size_t          held;
-    lines_turn_t   *over;       /* may hold more than its part */
     unsigned        queued:1;
 };
 
@@ -29,7 +28,6 @@ typedef struct {
     ngx_queue_t        heavy;      /* turns that wait for memory */
     ngx_uint_t         running;
     size_t             held;
-    lines_turn_t      *over;
     ngx_event_t        next;
 } lines_turn_keeper_t;
 
@@ -39,6 +37,10 @@ static lines_turns_t *turn_tenant(lines_turn_keeper_t *keeper,
     lines_turn_t *turn);
 static ngx_uint_t turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn);
 static void turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn);
+static void turn_count(lines_turn_keeper_t *keeper, lines_turns_t *turns,
+    size_t size);
+static void turn_give(lines_turn_keeper_t *keeper, lines_turns_t *turns,
+    size_t size);
 static void turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns);
 static void turn_next(ngx_event_t *ev);
 static void turn_late(ngx_event_t *ev);
@@ -127,27 +129,18 @@ lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
 
     turns = turn->turns;
 
-    if (!turn_fits(keeper, turn)) {
-
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
-                       "lines turn: waits, %uz bytes are held, %uz of the "
-                       "tenant", keeper->held, turns->held);
-
-        turn->handler = handler;
-        turn->waiting = 1;
-        ngx_queue_insert_tail(&keeper->heavy, &turn->queue);
-
-        ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
-
-        return NGX_AGAIN;
-    }
-
     if (ngx_queue_empty(&keeper->tenants)
         && keeper->running < LINES_TURNS
         && turns->running < LINES_TENANT_TURNS)
     {
-        turn_start(keeper, turn);
-        return handler(turn->request, turn->ctx);
+        if (turn_fits(keeper, turn)) {
+            turn_start(keeper, turn);
+            return handler(turn->request, turn->ctx);
+        }
+
+        if (turn->held && turn->send) {
+            return turn->send(turn->request, turn->ctx);
+        }
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
@@ -201,44 +194,19 @@ turn_tenant(lines_turn_keeper_t *keeper, lines_turn_t *turn)
 }
 
 
-/*
- * One list of a tenant, and one of the worker, may take more than there is:
- * however long it is, it comes to its end, and nobody waits for another in a
- * circle.
- */
-
 static ngx_uint_t
 turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn)
 {
-    ngx_uint_t      over;
-    lines_turns_t  *turns;
+    size_t  left;
 
-    if (turn->held < LINES_HELD_SMALL || keeper->over == turn) {
-        return 1;
-    }
+    left = keeper->held < LINES_HELD ? LINES_HELD - keeper->held : 0;
 
-    turns = turn->turns;
-    over = turns->held >= LINES_TENANT_HELD;
-
-    if (over && turns->over && turns->over != turn) {
-        return 0;
-    }
-
-    if (keeper->held >= LINES_HELD) {
-        if (keeper->over) {
-            return 0;
-        }
-
-        keeper->over = turn;
-    }
-
-    if (over) {
-        turns->over = turn;
-    }
-
-    return 1;
+    return turn->turns->held + LINES_HELD_TURN
+           <= left / (turn->held ? LINES_LEFT_MORE : LINES_LEFT_FIRST);
 }
 
+
+/* what it may bring is counted from now on, and what it brought besides */
 
 static void
 turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn)
@@ -247,6 +215,28 @@ turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn)
     turn->running = 1;
     turn->turns->running++;
     keeper->running++;
+
+    turn_count(keeper, turn->turns, LINES_HELD_TURN);
+}
+
+
+static void
+turn_count(lines_turn_keeper_t *keeper, lines_turns_t *turns, size_t size)
+{
+    turns->held += size;
+    keeper->held += size;
+}
+
+
+static void
+turn_give(lines_turn_keeper_t *keeper, lines_turns_t *turns, size_t size)
+{
+    turns->held -= size;
+    keeper->held -= size;
+
+    if (!ngx_queue_empty(&keeper->heavy)) {
+        ngx_post_event(&keeper->next, &ngx_posted_events);
+    }
 }
 
 
@@ -292,6 +282,8 @@ lines_turn_end(lines_turn_t *turn)
         turn->turns->running--;
         keeper->running--;
 
+        turn_give(keeper, turn->turns, LINES_HELD_TURN);
+
     } else {
         ngx_queue_remove(&turn->queue);
 
@@ -313,8 +305,15 @@ void
 lines_turn_hold(lines_turn_t *turn, size_t size)
 {
     turn->held += size;
-    turn->turns->held += size;
-    turn_keeper()->held += size;
+    turn_count(turn_keeper(), turn->turns, size);
+}
+
+
+void
+lines_turn_release(lines_turn_t *turn)
+{
+    turn_give(turn_keeper(), turn->turns, turn->held);
+    turn->held = 0;
 }
 
 
@@ -322,6 +321,7 @@ static void
 turn_next(ngx_event_t *ev)
 {
     ngx_queue_t          *q, *next;
+    lines_step_pt         step;
     lines_turn_t         *turn;
     lines_turns_t        *turns;
     lines_turn_keeper_t  *keeper;
@@ -356,13 +356,31 @@ turn_next(ngx_event_t *ev)
         turn = ngx_queue_data(q, lines_turn_t, queue);
 
         ngx_queue_remove(q);
-        ngx_del_timer(&turn->timer);
 
-        turn_start(keeper, turn);
+        if (turn_fits(keeper, turn)) {
+            turn_start(keeper, turn);
+            step = turn->handler;
+
+        } else if (turn->held && turn->send) {
+            turn->waiting = 0;
+            step = turn->send;
+
+        } else {
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log,
+                           0, "lines turn: waits, %uz bytes are held, %uz of "
+                           "the tenant", keeper->held, turns->held);
+
+            ngx_queue_insert_tail(&keeper->heavy, q);
+            step = NULL;
+        }
+
         turn_settle(keeper, turns);
 
-        lines_resume(turn->request, turn->ctx,
-                     turn->handler(turn->request, turn->ctx));
+        if (step) {
+            ngx_del_timer(&turn->timer);
+            lines_resume(turn->request, turn->ctx,
+                         step(turn->request, turn->ctx));
+        }
     }
 }
 
@@ -415,25 +433,12 @@ turn_cleanup(void *data)
 
     keeper = turn_keeper();
 
-    keeper->held -= turn->held;
-    turns->held -= turn->held;
-
-    if (keeper->over == turn) {
-        keeper->over = NULL;
-    }
-
-    if (turns->over == turn) {
-        turns->over = NULL;
-    }
+    turn_give(keeper, turns, turn->held);
 
     /* who waits has it as its tenant as well */
 
     if (--turns->users == 0) {
         ngx_rbtree_delete(&keeper->tree, &turns->node.node);
         ngx_free(turns);
-    }
-
-    if (!ngx_queue_empty(&keeper->heavy)) {
-        ngx_post_event(&keeper->next, &ngx_posted_events);
     }
 }

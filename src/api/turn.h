@@ -3,8 +3,12 @@
  * Turns: what may be long, such as a list of ten thousand lines, asks Redis
  * when it is its turn, one command at a time.  A worker gives out a few turns,
  * fewer to one tenant; who waits is served tenant by tenant, so that one with
- * much to read does not keep the others from theirs.  What is held in memory
- * meanwhile, and until it is sent, has a bound: who would exceed it waits, too.
+ * much to read does not keep the others from theirs.
+ *
+ * What is held in memory meanwhile, and until it is sent, has a bound: a tenant
+ * may hold a part of what the worker has left, so that one has much, several
+ * have less each, and the next one always finds something.  Who does not fit
+ * sends what it has, and holds nothing then; who has nothing waits.
  */
 
 #ifndef _LINES_API_TURN_H_INCLUDED_
@@ -18,10 +22,18 @@
 #define LINES_TURNS         16
 #define LINES_TENANT_TURNS  2
 
-/* bytes; ten thousand lines take six million */
+/* bytes, of all that is held; and of what a turn may bring: a page of lines
+   with all that a client can put into them */
 #define LINES_HELD          (64 * 1024 * 1024)
-#define LINES_TENANT_HELD   (16 * 1024 * 1024)
-#define LINES_HELD_SMALL    (64 * 1024)     /* never waits */
+#define LINES_HELD_TURN     (1024 * 1024)
+
+/*
+ * How many times as much as its tenant holds has to be left for a turn.  Alone,
+ * a tenant may have a third of all, of which a quarter of all by those that
+ * hold something already.
+ */
+#define LINES_LEFT_FIRST    2
+#define LINES_LEFT_MORE     3
 
 /* ms; it is others of the same tenant, as a rule, that are waited for */
 #define LINES_TURN_WAIT     10000
@@ -35,10 +47,11 @@ typedef struct {
     ngx_http_request_t  *request;
     lines_ctx_t         *ctx;
     lines_step_pt        handler;
+    lines_step_pt        send;     /* or NULL */
     ngx_str_t            tenant;
     lines_turns_t       *turns;    /* the tenant's; NULL: was never
                                       asked for */
-    size_t               held;     /* bytes, until the pool is freed */
+    size_t               held;     /* bytes */
     ngx_event_t          timer;
     unsigned             waiting:1;
     unsigned             running:1;
@@ -56,7 +69,8 @@ lines_turn_t *lines_turn_create(ngx_http_request_t *r, lines_ctx_t *ctx,
 /*
  * Runs handler when it is the request's turn, now or later; the result is
  * handler's, NGX_AGAIN while it waits, or NGX_ERROR.  Who waits for too long is
- * answered with 503.  Who holds much may have to wait for memory first.
+ * answered with 503.  Where there is no room for who holds something, send runs
+ * instead: it is to give that back, and then to take the turn again.
  */
 
 ngx_int_t lines_turn_take(lines_turn_t *turn, lines_step_pt handler);
@@ -64,8 +78,11 @@ ngx_int_t lines_turn_take(lines_turn_t *turn, lines_step_pt handler);
 /* the next one's turn; no harm where there was none */
 void lines_turn_end(lines_turn_t *turn);
 
-/* counts bytes of the request's pool; the turn must have been taken once */
+/* counts bytes that are kept, of a turn that was taken once */
 void lines_turn_hold(lines_turn_t *turn, size_t size);
+
+/* all of them are given back; the end of the request does so as well */
+void lines_turn_release(lines_turn_t *turn);
 
 
 #endif /* _LINES_API_TURN_H_INCLUDED_ */

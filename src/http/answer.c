@@ -14,6 +14,8 @@
 #include "http/command.h"
 
 
+static ngx_int_t answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *type, off_t len);
 static ngx_int_t add_own(ngx_http_request_t *r, ngx_uint_t n,
     ngx_str_t *value);
 
@@ -60,7 +62,30 @@ ngx_int_t
 lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     ngx_str_t *type, ngx_chain_t *out, size_t len)
 {
+    if (answer_begin(r, ctx, status, type, len) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    ctx->rc = ngx_http_output_filter(r, out);
+
+    return NGX_DONE;
+}
+
+
+/* NGX_OK: a body is to follow; NGX_DONE */
+
+static ngx_int_t
+answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *type, off_t len)
+{
     ngx_int_t  rc;
+
+    if (ctx->begun) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "lines: an answer is cut off, with %ui", status);
+        ctx->rc = NGX_ERROR;
+        return NGX_DONE;
+    }
 
     if (ctx->answered) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
@@ -69,7 +94,7 @@ lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines answer: %ui, %uz bytes", status, len);
+                   "lines answer: %ui, %O bytes", status, len);
 
     ctx->answered = 1;
     ctx->rc = NGX_ERROR;
@@ -104,7 +129,76 @@ lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
         return NGX_DONE;
     }
 
-    ctx->rc = ngx_http_output_filter(r, out);
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *type)
+{
+    if (answer_begin(r, ctx, status, type, -1) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    ctx->begun = 1;
+
+    return NGX_OK;
+}
+
+
+/* as ngx_http_writer() does, which would end the request */
+
+ngx_int_t
+lines_part(ngx_http_request_t *r, ngx_chain_t *part)
+{
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+    wev = c->write;
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "client timed out");
+        c->timedout = 1;
+        return NGX_ERROR;
+    }
+
+    if (part || !(wev->delayed || r->aio)) {
+
+        if (ngx_http_output_filter(r, part) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (!r->buffered && !r->postponed && !c->buffered) {
+
+            if (wev->timer_set && !wev->delayed) {
+                ngx_del_timer(wev);
+            }
+
+            return NGX_OK;
+        }
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (!wev->delayed) {
+        ngx_add_timer(wev, clcf->send_timeout);
+    }
+
+    return ngx_handle_write_event(wev, clcf->send_lowat) == NGX_OK
+           ? NGX_AGAIN
+           : NGX_ERROR;
+}
+
+
+ngx_int_t
+lines_end(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_chain_t *part)
+{
+    ctx->begun = 0;
+    ctx->rc = ngx_http_output_filter(r, part);
 
     return NGX_DONE;
 }
@@ -125,7 +219,7 @@ lines_finalize(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
 ngx_int_t
 lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
-    size_t len)
+    off_t len)
 {
     u_char  *p;
 

@@ -157,6 +157,8 @@ struct lines_ctx_s {
     ngx_str_t            page;        /* instead of nginx' own error
                                          page; empty: none, or sent */
     unsigned             answered:1;
+    unsigned             begun:1;     /* its answer, the end of which is
+                                         still to come */
     unsigned             met_api:1;   /* it came to an API's location */
     unsigned             drop_page:1;  /* of nginx' own: it goes nowhere */
 };
@@ -274,11 +276,27 @@ ngx_int_t lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 /* the headers alone: of answers, and of nginx' own errors */
 ngx_int_t lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *type, size_t len);
+    ngx_str_t *type, off_t len);
 
 /* of another type; len: of all buffers of out, the last of which says so */
 ngx_int_t lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *type, ngx_chain_t *out, size_t len);
+
+/*
+ * An answer that comes in parts: begin has its headers, NGX_OK; NGX_DONE where
+ * nothing is to follow.  Each part is a chain, the last of which lines_end()
+ * takes, and returns NGX_DONE.  Whatever else would be answered from there on
+ * cuts it off, so that nobody takes it for whole.
+ */
+ngx_int_t lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, ngx_str_t *type);
+
+/* NGX_OK: it is sent, and its memory is free; NGX_AGAIN: r's write event
+   handler is to ask again, with NULL; NGX_ERROR */
+ngx_int_t lines_part(ngx_http_request_t *r, ngx_chain_t *part);
+
+ngx_int_t lines_end(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_chain_t *part);
 
 /* format as ngx_snprintf(); %V of strings that are JSON already */
 ngx_int_t lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx,

@@ -22,7 +22,6 @@
 
 
 static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t line_request_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_check_id(ngx_http_request_t *r,
     lines_ctx_t *ctx);
 static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -37,7 +36,7 @@ lines_step_pt  lines_line_request_list_steps[] = {
     lines_listing_members,
     lines_listing_documents,
     lines_listing_more,
-    line_request_listed,
+    lines_listing_answer,
     NULL
 };
 
@@ -85,17 +84,10 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     listing->list = "requests";
+    listing->prefix = "{\"success\":true,\"lineRequests\":[";
 
     return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
                               &ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-line_request_listed(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_listing_answer(r, ctx,
-                                "{\"success\":true,\"lineRequests\":[");
 }
 
 

@@ -14,7 +14,6 @@
 
 
 static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t by_user_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_lines_by_user_steps[] = {
@@ -22,7 +21,7 @@ lines_step_pt  lines_lines_by_user_steps[] = {
     lines_listing_members,
     lines_listing_documents,
     lines_listing_more,
-    by_user_answer,
+    lines_listing_answer,
     NULL
 };
 
@@ -39,14 +38,8 @@ by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     listing->list = "lines";
+    listing->prefix = "{\"lines\":[";
 
     return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
                               &ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-by_user_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_listing_answer(r, ctx, "{\"lines\":[");
 }
