@@ -379,7 +379,7 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     llcf = lines_get_loc_conf(r);
     identity = &ctx->identity;
-    identity->cache = llcf->auth->cache;
+    identity->cache = llcf->cache;
 
     status = access_status(identity, llcf->auth);
 
