@@ -102,7 +102,7 @@ typedef struct {
     ngx_str_t      method;     /* "key", "clerk" */
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
-    ngx_uint_t     cache;      /* what the lines_auth that it met
+    lines_cache_e  cache;      /* what the lines_auth that it met
                                   last says of caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt;
                                   good once it is settled */
@@ -135,8 +135,8 @@ struct lines_ctx_s {
     ngx_http_request_t  *asked;       /* what auth_request made, where
                                          nobody could tell */
     void                *limit;       /* limit/'s own */
-    void                *keyed;       /* the cache whose key has who asks:
-                                         r->cache at that time */
+    void                *keyed;       /* the cache to whose key we added who
+                                         asks: r->cache at that time */
     void                *refused;     /* the cache that nothing was sent
                                          from */
 
@@ -149,8 +149,11 @@ struct lines_ctx_s {
                                          status that nginx answers: for
                                          lines_finalize() */
     void                *reading;     /* the body being read */
+    ngx_uint_t           refused_with; /* a status that nginx may answer
+                                         with a page: in the dialect of api */
     ngx_str_t            page;        /* instead of nginx' own error
                                          page; empty: none, or sent */
+    unsigned             untold:1;    /* auth_request's could not tell */
     unsigned             answered:1;
     unsigned             met_api:1;   /* it came to an API's location */
     unsigned             drop_page:1;  /* of nginx' own: it goes nowhere */
@@ -182,11 +185,12 @@ char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
 
 /*
- * Once all is merged.  An API bounds its bodies by itself, and says so in its
- * own words; client_max_body_size would answer with a page.  Locations nested
- * in an API's have inherited theirs by now.
+ * Once all is merged.  The bound of an API's bodies is client_max_body_size in
+ * its location, so that whatever else reads them (mirror, an error_page,
+ * another module) reads no more.  Locations nested in an API's have inherited
+ * theirs by now.
  */
-void lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+void lines_api_locations(lines_main_conf_t *lmcf);
 
 /* content handler of every API location: routes, then runs the steps */
 ngx_int_t lines_content_handler(ngx_http_request_t *r);
