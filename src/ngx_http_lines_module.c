@@ -341,7 +341,7 @@ postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    lines_api_locations(cf, lmcf);
+    lines_api_locations(lmcf);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 

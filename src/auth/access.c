@@ -20,6 +20,8 @@ static void access_inherit(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t access_known(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
 static ngx_int_t access_judge(ngx_http_request_t *r, lines_ctx_t *ctx);
+static lines_api_t *access_dialect(ngx_http_request_t *r,
+    lines_loc_conf_t *refuses);
 static ngx_uint_t access_status(lines_identity_t *identity,
     lines_auth_conf_t *auth);
 static ngx_int_t access_end(ngx_http_request_t *r,
@@ -379,7 +381,7 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     llcf = lines_get_loc_conf(r);
     identity = &ctx->identity;
-    identity->cache = llcf->auth->cache;
+    identity->cache = llcf->cache;
 
     status = access_status(identity, llcf->auth);
 
@@ -399,7 +401,7 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    ctx->api = llcf->dialect;
+    ctx->api = access_dialect(r, llcf);
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
@@ -414,6 +416,19 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return access_refuse(r, ctx, status);
+}
+
+
+/* an API's location speaks as it does; others as who refuses */
+
+static lines_api_t *
+access_dialect(ngx_http_request_t *r, lines_loc_conf_t *refuses)
+{
+    lines_loc_conf_t  *llcf;
+
+    llcf = lines_get_loc_conf(r);
+
+    return llcf->api ? llcf->api : refuses->dialect;
 }
 
 
@@ -457,15 +472,13 @@ access_end(ngx_http_request_t *r, ngx_http_phase_handler_t *ph)
     llcf = lines_get_loc_conf(r);
     ctx = lines_find_ctx(r);
 
-    if (r->access_code == 0
-        || llcf->auth == NULL
-        || ctx == NULL
-        || !ctx->identity.settled)
-    {
+    if (r->access_code == 0 || ctx == NULL) {
         return ngx_http_core_post_access_phase(r, ph);
     }
 
-    status = access_status(&ctx->identity, llcf->auth);
+    status = ctx->untold ? NGX_HTTP_SERVICE_UNAVAILABLE
+             : (llcf->auth && ctx->identity.settled)
+               ? access_status(&ctx->identity, llcf->auth) : 0;
 
     if (status == 0 || status == NGX_HTTP_UNAUTHORIZED) {
         return ngx_http_core_post_access_phase(r, ph);
@@ -540,7 +553,7 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
         /* auth_request would make 500 of it */
 
-        pctx->api = llcf->dialect;
+        pctx->api = access_dialect(pr, llcf);
         pctx->asked = r;
         pr->write_event_handler = access_told;
     }
@@ -554,8 +567,9 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 static void
 access_told(ngx_http_request_t *r)
 {
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
+    ngx_int_t                  rc;
+    lines_ctx_t               *ctx;
+    ngx_http_core_loc_conf_t  *clcf;
 
     ctx = lines_find_ctx(r);
 
@@ -568,6 +582,24 @@ access_told(ngx_http_request_t *r)
                    ctx->asked->headers_out.status);
 
     if (ctx->asked->headers_out.status != NGX_HTTP_SERVICE_UNAVAILABLE) {
+        r->write_event_handler = ngx_http_core_run_phases;
+        ngx_http_core_run_phases(r);
+        return;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->satisfy == NGX_HTTP_SATISFY_ANY) {
+
+        /* another may yet let it pass: as the phase does after 403 */
+
+        ctx->untold = 1;
+
+        if (r->access_code == 0) {
+            r->access_code = NGX_HTTP_FORBIDDEN;
+        }
+
+        r->phase_handler++;
         r->write_event_handler = ngx_http_core_run_phases;
         ngx_http_core_run_phases(r);
         return;
@@ -600,9 +632,12 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     if (access_has_page(r, status)
         || (r == r->main
             && status == NGX_HTTP_UNAUTHORIZED
-            && clcf->satisfy == NGX_HTTP_SATISFY_ANY))
+            && (clcf->satisfy == NGX_HTTP_SATISFY_ANY || clcf->auth_delay)))
     {
-        /* under "satisfy any" another may yet let the request pass */
+        /* under "satisfy any" another may yet let the request pass; and
+           "auth_delay" is the phase's */
+
+        ctx->refused_with = status;
 
         if ((status == NGX_HTTP_UNAUTHORIZED
              && lines_ask(r, lines_challenge(ctx)) != NGX_OK)

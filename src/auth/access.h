@@ -16,18 +16,9 @@
 #include "auth/auth.h"
 
 
-typedef enum {
-    LINES_CACHE_UNSAID = 0,  /* keys have the tenant; else nothing is
-                                stored */
-    LINES_CACHE_TENANT,      /* the same; else no answer */
-    LINES_CACHE_SHARED
-} lines_cache_e;
-
-
 struct lines_auth_conf_s {
-    ngx_uint_t     methods;    /* 0: off */
-    time_t         stale;
-    lines_cache_e  cache;
+    ngx_uint_t  methods;    /* 0: off */
+    time_t      stale;
 };
 
 

@@ -17,8 +17,11 @@
 
 
 static ngx_int_t access_cached(ngx_http_request_t *r);
-static void access_unstored(ngx_http_request_t *r, lines_loc_conf_t *llcf,
-    const char *what);
+#if (NGX_HTTP_CACHE)
+static ngx_int_t access_unsent(ngx_http_request_t *r, ngx_int_t status,
+    const char *why);
+#endif
+static void access_unstored(ngx_http_request_t *r, const char *what);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -65,7 +68,7 @@ lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
 
         ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
 
-        if (ucf->store == 1 && conf->auth->cache != LINES_CACHE_SHARED) {
+        if (ucf->store == 1 && conf->cache != LINES_CACHE_SHARED) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "location \"%V\" has \"%V_store\" behind "
                           "\"lines_auth\": nothing is stored unless it says "
@@ -73,7 +76,7 @@ lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
                           "same", &clcf->name, &ucf->module);
         }
 
-        if (ucf->cache != 1 || conf->auth->cache != LINES_CACHE_UNSAID) {
+        if (ucf->cache != 1 || conf->cache != LINES_CACHE_UNSAID) {
             continue;
         }
 
@@ -92,28 +95,34 @@ lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
 /*
  * A page that was made for somebody is stored, or sent from a cache, only
  * where the cache's key, as it was made for this request, has who asks; or
- * where pages are the same for all.  proxy_store has no key.  What says so is
- * the location's lines_auth, or, without one, that by which it became known.
+ * where pages are the same for all.  proxy_store has no key.  Whoever asks for
+ * a page by a key of somebody's that the client has written, known or not, has
+ * none.
  */
 
 static ngx_int_t
 access_cached(ngx_http_request_t *r)
 {
-    ngx_uint_t            cache;
+    lines_ctx_t          *own;
+    lines_cache_e         cache;
     ngx_http_upstream_t  *u;
-    lines_ctx_t          *ctx, *own;
-    lines_loc_conf_t     *llcf;
 
-    ctx = lines_identity_ctx(r);
+#if (NGX_HTTP_CACHE)
+
+    if (r->cache && lines_key_forged(r)) {
+        return access_unsent(r, NGX_HTTP_BAD_REQUEST,
+                             "the text of the cache's key says who asks");
+    }
+
+#endif
 
     /* who came in by address alone is nobody's tenant */
 
-    if (ctx == NULL || lines_identity_who(r) == NULL) {
+    if (lines_identity_who(r) == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
-    llcf = lines_get_loc_conf(r);
-    cache = llcf->auth ? llcf->auth->cache : ctx->identity.cache;
+    cache = lines_caches(r);
 
     if (cache == LINES_CACHE_SHARED) {
         return ngx_http_next_header_filter(r);
@@ -130,49 +139,75 @@ access_cached(ngx_http_request_t *r)
 
     if (r->cache
         && r->cache != own->keyed
-        && r->cache != own->refused
         && cache == LINES_CACHE_TENANT)
     {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "lines: \"lines_auth\" says \"cache=tenant\", but the "
-                      "cache's key has no $lines_tenant: nothing is sent");
-
-        /* what is sent instead has no page of it, nor headers, which may be
-           of another tenant, too */
-
-        own->refused = r->cache;
-
-        if (u) {
-            u->cacheable = 0;
-        }
-
-        ngx_http_clean_header(r);
-
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return access_unsent(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                             "\"lines_auth\" says \"cache=tenant\", but the "
+                             "cache's key has no $lines_tenant");
     }
 
     if (u && u->cacheable && r->cache && r->cache != own->keyed) {
         u->cacheable = 0;
-        access_unstored(r, llcf, "cache");
+        access_unstored(r, "cache");
     }
 
 #endif
 
     if (u && u->store) {
         u->store = 0;
-        access_unstored(r, llcf, "store");
+        access_unstored(r, "store");
     }
 
     return ngx_http_next_header_filter(r);
 }
 
 
+#if (NGX_HTTP_CACHE)
+
+/*
+ * What is sent instead has no page of the cache, nor headers, which may be of
+ * another tenant, too; it comes here as well.
+ */
+
+static ngx_int_t
+access_unsent(ngx_http_request_t *r, ngx_int_t status, const char *why)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = lines_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->refused == r->cache) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx->refused = r->cache;
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "lines: %s: nothing is sent", why);
+
+    if (r->upstream) {
+        r->upstream->cacheable = 0;
+    }
+
+    ngx_http_clean_header(r);
+
+    return status;
+}
+
+#endif
+
+
 static void
-access_unstored(ngx_http_request_t *r, lines_loc_conf_t *llcf,
-    const char *what)
+access_unstored(ngx_http_request_t *r, const char *what)
 {
     ngx_str_t                 *module;
+    lines_loc_conf_t          *llcf;
     ngx_http_core_loc_conf_t  *clcf;
+
+    llcf = lines_get_loc_conf(r);
 
     if (llcf->cache_warned
         && ngx_time() - llcf->cache_warned < LINES_ACCESS_CACHE_WARNING)

@@ -101,15 +101,15 @@ lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             }
         }
 
-        if (auth->methods && auth->cache == LINES_CACHE_UNSAID) {
+        if (auth->methods && llcf->cache == LINES_CACHE_UNSAID) {
 
             if (lines_is(&value[i], "cache=tenant")) {
-                auth->cache = LINES_CACHE_TENANT;
+                llcf->cache = LINES_CACHE_TENANT;
                 continue;
             }
 
             if (lines_is(&value[i], "cache=shared")) {
-                auth->cache = LINES_CACHE_SHARED;
+                llcf->cache = LINES_CACHE_SHARED;
                 continue;
             }
         }
@@ -139,6 +139,7 @@ lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
 
     if (conf->auth == NULL) {
         conf->auth = prev->auth;
+        conf->cache = prev->cache;
         conf->dialect = prev->dialect;
 
     } else if (conf->auth->methods == 0) {

@@ -586,7 +586,7 @@ append_body(ngx_http_request_t *r, lines_body_t *body)
 }
 
 
-/* rc is what nginx would answer: client_max_body_size may be below ours */
+/* rc is what nginx would answer */
 
 static ngx_int_t
 unreadable(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)

@@ -15,6 +15,16 @@
 #include "store/redis.h"
 
 
+/* what lines_auth says of caches in its location */
+
+typedef enum {
+    LINES_CACHE_UNSAID = 0,  /* keys have the tenant; else nothing is
+                                stored */
+    LINES_CACHE_TENANT,      /* the same; else no answer */
+    LINES_CACHE_SHARED
+} lines_cache_e;
+
+
 typedef struct lines_api_s           lines_api_t;
 typedef struct lines_zone_s          lines_zone_t;
 typedef struct lines_billing_conf_s  lines_billing_conf_t;
@@ -108,6 +118,7 @@ typedef struct {
                                               terminating zero */
     ngx_str_t              secret_header;
     lines_auth_conf_t     *auth;
+    lines_cache_e          cache;         /* goes with auth */
     lines_api_t           *dialect;       /* of errors, where nothing
                                              of ours answers */
     lines_clerk_conf_t    *clerk;

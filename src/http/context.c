@@ -48,6 +48,8 @@ lines_find_ctx(ngx_http_request_t *r)
                post_action, what a filter says instead of ours */
 
             ctx->answered = 0;
+            ctx->refused_with = 0;
+            ctx->untold = 0;
             ctx->page.len = 0;
 
             return ctx;

@@ -106,7 +106,7 @@ typedef struct {
     ngx_str_t      method;     /* "key", "clerk" */
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
-    ngx_uint_t     cache;      /* what the lines_auth that it met
+    lines_cache_e  cache;      /* what the lines_auth that it met
                                   last says of caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt;
                                   good once it is settled */
@@ -140,8 +140,8 @@ struct lines_ctx_s {
     ngx_http_request_t  *asked;       /* what auth_request made, where
                                          nobody could tell */
     void                *limit;       /* limit/'s own */
-    void                *keyed;       /* the cache whose key has who asks:
-                                         r->cache at that time */
+    void                *keyed;       /* the cache to whose key we added who
+                                         asks: r->cache at that time */
     void                *refused;     /* the cache that nothing was sent
                                          from */
 
@@ -154,8 +154,11 @@ struct lines_ctx_s {
                                          status that nginx answers: for
                                          lines_finalize() */
     void                *reading;     /* the body being read */
+    ngx_uint_t           refused_with; /* a status that nginx may answer
+                                         with a page: in the dialect of api */
     ngx_str_t            page;        /* instead of nginx' own error
                                          page; empty: none, or sent */
+    unsigned             untold:1;    /* auth_request's could not tell */
     unsigned             answered:1;
     unsigned             begun:1;     /* its answer, the end of which is
                                          still to come */

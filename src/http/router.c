@@ -141,42 +141,25 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
 
 
 void
-lines_api_locations(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+lines_api_locations(lines_main_conf_t *lmcf)
 {
     ngx_uint_t                  i;
-    ngx_array_t               **mirror;
-    ngx_module_t               *module;
-    ngx_http_core_loc_conf_t  **p;
     lines_loc_conf_t           *llcf;
+    ngx_http_core_loc_conf_t  **p;
 
     if (lmcf->api_locations == NULL) {
         return;
     }
 
     p = lmcf->api_locations->elts;
-    module = lines_find_module(cf, "ngx_http_mirror_module");
 
     for (i = 0; i < lmcf->api_locations->nelts; i++) {
 
-        /*
-         * A mirror reads the body of whoever sends one, before the API bounds
-         * it.  The structure is private, but begins with the URIs, in 1.22 as
-         * in 1.31.
-         */
+        llcf = p[i]->loc_conf[ngx_http_lines_module.ctx_index];
 
-        mirror = module ? p[i]->loc_conf[module->ctx_index] : NULL;
-
-        if (mirror && *mirror) {
-            llcf = p[i]->loc_conf[ngx_http_lines_module.ctx_index];
-
-            if (llcf->api->body_limit) {
-                p[i]->client_max_body_size = llcf->api->body_limit;
-            }
-
-            continue;
+        if (llcf->api->body_limit) {
+            p[i]->client_max_body_size = llcf->api->body_limit;
         }
-
-        p[i]->client_max_body_size = 0;
     }
 }
 

@@ -20,10 +20,15 @@
 
 #define LINES_RETRY_SOON  1
 
+/* of headers_out.last_modified_time, where -1 is none as well, and nginx sets
+   it to that right before it sends a page of its own */
+#define LINES_NO_PAGE     -2
+
 
 static ngx_int_t special_located(ngx_http_request_t *r);
 static ngx_int_t special_header_filter(ngx_http_request_t *r);
 static ngx_int_t special_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
+static ngx_uint_t special_is_page(ngx_http_request_t *r);
 static ngx_int_t special_page(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t special_slash(ngx_http_request_t *r);
 static ngx_int_t special_not_found(ngx_http_request_t *r);
@@ -110,6 +115,13 @@ special_located(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    /* an error that was met before, and that others answer here now */
+
+    if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
+        ngx_http_clear_last_modified(r);
+        r->headers_out.last_modified_time = LINES_NO_PAGE;
+    }
+
     ctx = lines_get_ctx(r);
 
     if (ctx == NULL) {
@@ -125,44 +137,69 @@ special_located(ngx_http_request_t *r)
 static ngx_int_t
 special_header_filter(ngx_http_request_t *r)
 {
+    ngx_uint_t         page;
     lines_ctx_t       *ctx;
+    lines_api_t       *api;
     lines_loc_conf_t  *llcf;
 
     if (r != r->main) {
         return ngx_http_next_header_filter(r);
     }
 
+    page = special_is_page(r);
+
     llcf = lines_get_loc_conf(r);
     ctx = lines_find_ctx(r);
 
-    if (ctx == NULL || !ctx->answered) {
+    if (ctx && ctx->answered) {
+        return ngx_http_next_header_filter(r);
+    }
 
-        if (llcf->api == NULL) {
-            return ngx_http_next_header_filter(r);
+    api = llcf->api;
+
+    if (api && special_slash(r)) {
+        return special_not_found(r);
+    }
+
+    if (ctx && ctx->refused_with == r->err_status) {
+        api = ctx->api;
+    }
+
+    if (api && page) {
+        ctx = lines_get_ctx(r);
+
+        if (ctx == NULL) {
+            return NGX_ERROR;
         }
 
-        if (special_slash(r)) {
-            return special_not_found(r);
-        }
+        ctx->api = api;
 
-        /* nginx' own: what return gives a text to has no err_status */
-
-        if (r->err_status >= NGX_HTTP_BAD_REQUEST) {
-            ctx = lines_get_ctx(r);
-
-            if (ctx == NULL) {
-                return NGX_ERROR;
-            }
-
-            ctx->api = llcf->api;
-
-            if (special_page(r, ctx) != NGX_OK) {
-                return NGX_ERROR;
-            }
+        if (special_page(r, ctx) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * Flag: it is nginx' own page of an error.  What return gives a text to has no
+ * err_status; but an error that an error_page has led here keeps its status,
+ * whoever answers.
+ */
+
+static ngx_uint_t
+special_is_page(ngx_http_request_t *r)
+{
+    if (r->headers_out.last_modified_time == LINES_NO_PAGE) {
+        r->headers_out.last_modified_time = -1;
+        return 0;
+    }
+
+    return r->err_status >= NGX_HTTP_BAD_REQUEST
+           && r->headers_out.last_modified_time == -1
+           && r->headers_out.last_modified == NULL;
 }
 
 
@@ -178,6 +215,13 @@ special_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (ctx->api->error(r->pool, NULL, message, &ctx->page) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    /* as of a module that set it before another one refused */
+
+    if (r->headers_out.content_encoding) {
+        r->headers_out.content_encoding->hash = 0;
+        r->headers_out.content_encoding = NULL;
     }
 
     return lines_answer_headers(r, ctx, &special_type, ctx->page.len);

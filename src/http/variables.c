@@ -27,6 +27,10 @@ typedef struct {
 
 #define LINES_IDENTITY_VARIABLES  6
 
+/* where the module's part of a cache's key begins: with a NUL, which no URI
+   and no header can have, and the name of a variable */
+#define LINES_KEY_MARK            "\0lines_"
+
 /* seconds between two warnings of a worker about one variable */
 #define LINES_VARIABLE_WARNING    60
 
@@ -35,7 +39,8 @@ static ngx_int_t variable_watched(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_uint_t variable_awaited(ngx_uint_t index);
 static void variable_unset(ngx_http_request_t *r);
-static void variable_keyed(ngx_http_request_t *r, ngx_str_t *value);
+static ngx_int_t variable_keyed(ngx_http_request_t *r, ngx_uint_t n,
+    ngx_str_t *value);
 static lines_identity_t *variable_identity(ngx_http_request_t *r,
     ngx_uint_t n);
 static void variable_early(ngx_http_request_t *r, ngx_uint_t n);
@@ -201,14 +206,6 @@ variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ngx_int_t   rc;
     ngx_uint_t  reads;
-#if (NGX_HTTP_CACHE)
-    void         *keyed;
-    ngx_str_t    *who;
-    lines_ctx_t  *ctx;
-
-    ctx = r->cache ? lines_find_ctx(r) : NULL;
-    keyed = ctx ? ctx->keyed : NULL;
-#endif
 
     reads = variable_reads;
 
@@ -227,27 +224,6 @@ variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     v->no_cacheable = 1;
-
-#if (NGX_HTTP_CACHE)
-
-    ctx = r->cache ? lines_find_ctx(r) : NULL;
-
-    if (ctx && ctx->keyed == r->cache && keyed != r->cache) {
-
-        /* a key has who asks only if what was made of it still has */
-
-        who = lines_identity_who(r);
-
-        if (rc != NGX_OK
-            || !v->valid
-            || who == NULL
-            || memmem(v->data, v->len, who->data, who->len) == NULL)
-        {
-            ctx->keyed = keyed;
-        }
-    }
-
-#endif
 
     return rc;
 }
@@ -558,7 +534,9 @@ variable_identity_text(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     value = (ngx_str_t *) ((u_char *) identity + identity_fields[data]);
 
-    variable_keyed(r, value);
+    if (variable_keyed(r, data, value) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return lines_variable_str(v, value);
 }
@@ -566,35 +544,120 @@ variable_identity_text(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
 /*
  * A cache's key is being made from the time there is a cache, with a first
- * part of its key, until the key's place in the file's header is known.  What
- * is read by then goes into the key; what stands in its text besides, the
- * client may have written.
+ * part of its key, until the key's place in the file's header is known.  As
+ * soon as who asks is read by then, it becomes a part of the key itself, behind
+ * its text: whatever else is made of it, and wherever it stands in that text,
+ * no two of them share a page.
  */
 
-static void
-variable_keyed(ngx_http_request_t *r, ngx_str_t *value)
+static ngx_int_t
+variable_keyed(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
 {
 #if (NGX_HTTP_CACHE)
 
+    u_char       *p;
+    ngx_str_t    *key, *name;
     lines_ctx_t  *ctx;
+
+    /* those who make the key hold on to the array's elements */
 
     if (r->cache == NULL
         || r->cache->keys.nelts == 0
+        || r->cache->keys.nelts == r->cache->keys.nalloc
         || r->cache->header_start
         || value->len == 0
-        || value != lines_identity_who(r))
+        || value != lines_identity_who(r)
+        || lines_caches(r) == LINES_CACHE_SHARED)
     {
-        return;
+        return NGX_OK;
     }
 
     ctx = lines_get_ctx(r);
 
-    if (ctx) {
-        ctx->keyed = r->cache;
+    if (ctx == NULL) {
+        return NGX_ERROR;
     }
 
+    if (ctx->keyed == r->cache) {
+        return NGX_OK;
+    }
+
+    name = &variable_list[n].name;
+
+    p = ngx_pnalloc(r->pool, name->len + value->len + 2);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    key = ngx_array_push(&r->cache->keys);
+    if (key == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->data = p;
+    *p++ = '\0';
+    p = ngx_cpymem(p, name->data, name->len);
+    *p++ = '=';
+    key->len = ngx_cpymem(p, value->data, value->len) - key->data;
+
+    ctx->keyed = r->cache;
+
 #endif
+
+    return NGX_OK;
 }
+
+
+lines_cache_e
+lines_caches(ngx_http_request_t *r)
+{
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
+
+    llcf = lines_get_loc_conf(r);
+
+    if (llcf->auth) {
+        return llcf->cache;
+    }
+
+    ctx = lines_identity_ctx(r);
+
+    return ctx ? ctx->identity.cache : LINES_CACHE_UNSAID;
+}
+
+
+#if (NGX_HTTP_CACHE)
+
+ngx_uint_t
+lines_key_forged(ngx_http_request_t *r)
+{
+    ngx_str_t    *key;
+    ngx_uint_t    i;
+    lines_ctx_t  *ctx;
+
+    ctx = lines_find_ctx(r);
+
+    if (ctx && ctx->keyed == r->cache) {
+
+        /* the last mark is ours */
+
+        return 0;
+    }
+
+    key = r->cache->keys.elts;
+
+    for (i = 0; i < r->cache->keys.nelts; i++) {
+        if (memmem(key[i].data, key[i].len, LINES_KEY_MARK,
+                   sizeof(LINES_KEY_MARK) - 1))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+#endif
 
 
 static ngx_int_t

@@ -44,6 +44,22 @@ lines_ctx_t *lines_identity_ctx(ngx_http_request_t *r);
 /* the tenant of that identity, or without one the user; NULL: nobody */
 ngx_str_t *lines_identity_who(ngx_http_request_t *r);
 
+/* what its location's lines_auth says of caches, or, without one, that by which
+   the request became known */
+lines_cache_e lines_caches(ngx_http_request_t *r);
+
+#if (NGX_HTTP_CACHE)
+
+/*
+ * Flag: the key of r->cache says who asks as only the module may.  What is
+ * read of the identity while a key is made becomes a part of it, behind its
+ * text (ctx->keyed), unless pages are the same for all; that text may have
+ * bytes of the client's.
+ */
+ngx_uint_t lines_key_forged(ngx_http_request_t *r);
+
+#endif
+
 /* for those that read a variable without regard to its cacheability: call it
    wherever the identity is another one than before */
 void lines_forget_computed(ngx_http_request_t *r);
