@@ -25,9 +25,9 @@ typedef enum {
 
 
 struct lines_auth_conf_s {
-    ngx_uint_t     methods;    /* 0: off */
-    time_t         stale;
-    lines_cache_e  cache;
+    ngx_uint_t  methods;    /* 0: off */
+    ngx_int_t   stale;      /* seconds */
+    ngx_uint_t  cache;      /* lines_cache_e */
 };
 
 
