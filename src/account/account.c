@@ -4,77 +4,75 @@
 #include <ngx_http.h>
 
 #include "account/account.h"
+#include "directive/params.h"
 
 
-static ngx_int_t account_header_name(ngx_conf_t *cf, ngx_str_t *value,
-    size_t skip, ngx_str_t *name);
-static time_t account_date(ngx_str_t *value, size_t skip);
+static char *account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field);
+
+
+static lines_param_t  account_params[] = {
+    lines_param_other("key_id_header",
+                      offsetof(lines_loc_conf_t, key_id_header),
+                      account_set_header, "letters, digits and \"-\""),
+    lines_param_other("secret_header",
+                      offsetof(lines_loc_conf_t, secret_header),
+                      account_set_header, "letters, digits and \"-\""),
+    lines_param_end
+};
+
+
+static lines_directive_t  account_directive = {
+    .name = "lines_account_api",
+    .params = account_params
+};
+
+
+static lines_param_t  deprecated_params[] = {
+    lines_param_other("since", offsetof(lines_deprecated_t, since),
+                      account_set_date, "YYYY-MM-DD"),
+    lines_param_other("sunset", offsetof(lines_deprecated_t, sunset),
+                      account_set_date, "YYYY-MM-DD"),
+    lines_param_end
+};
+
+
+static lines_directive_t  deprecated_directive = {
+    .name = "lines_deprecated_endpoints",
+    .params = deprecated_params
+};
+
+
+static ngx_conf_enum_t  deprecated_words[] = {
+    { ngx_string("on"), 0 },
+    { ngx_string("off"), 1 },
+    { ngx_null_string, 0 }
+};
 
 
 char *
 lines_account_headers(ngx_conf_t *cf, lines_loc_conf_t *llcf)
 {
-    ngx_str_t   *value;
-    ngx_uint_t   i;
-
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "key_id_header=", 14) == 0) {
-
-            if (account_header_name(cf, &value[i], 14, &llcf->key_id_header)
-                != NGX_OK)
-            {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "secret_header=", 14) == 0) {
-
-            if (account_header_name(cf, &value[i], 14, &llcf->secret_header)
-                != NGX_OK)
-            {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"lines_account_api\"",
-                           &value[i]);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return lines_params(cf, &account_directive, 1, llcf);
 }
 
 
-static ngx_int_t
-account_header_name(ngx_conf_t *cf, ngx_str_t *value, size_t skip,
-    ngx_str_t *name)
+static char *
+account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
+    ngx_str_t *name = field;
+
     size_t  i;
     u_char  ch;
 
-    if (name->data) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate parameter \"%V\" in "
-                           "\"lines_account_api\"", value);
-        return NGX_ERROR;
-    }
-
-    name->len = value->len - skip;
+    name->len = value->len;
     name->data = ngx_pnalloc(cf->pool, name->len + 1);
 
     if (name->data == NULL) {
-        return NGX_ERROR;
+        return NGX_CONF_ERROR;
     }
 
-    ngx_strlow(name->data, value->data + skip, name->len);
+    ngx_strlow(name->data, value->data, name->len);
     name->data[name->len] = '\0';
 
     for (i = 0; i < name->len; i++) {
@@ -84,18 +82,11 @@ account_header_name(ngx_conf_t *cf, ngx_str_t *value, size_t skip,
               || (ch >= '0' && ch <= '9')
               || ch == '-'))
         {
-            break;
+            return "invalid name of a header";
         }
     }
 
-    if (name->len == 0 || i < name->len) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid name of a header \"%V\" in "
-                           "\"lines_account_api\"", value);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return NGX_CONF_OK;
 }
 
 
@@ -104,9 +95,7 @@ lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
-    time_t              *date;
     ngx_str_t           *value;
-    ngx_uint_t           i;
     lines_deprecated_t  *deprecated;
 
     if (llcf->deprecated) {
@@ -122,60 +111,25 @@ lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_strcmp(value[1].data, "off") == 0) {
-        deprecated->off = 1;
-
-    } else if (ngx_strcmp(value[1].data, "on") != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in "
-                           "\"lines_deprecated_endpoints\", it must be "
-                           "\"on\" or \"off\"", &value[1]);
+    if (lines_params_choose(cf, &deprecated_directive, "invalid value",
+                            &value[1], deprecated_words, &deprecated->off)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "since=", 6) == 0) {
-            date = &deprecated->since;
-
-        } else if (ngx_strncmp(value[i].data, "sunset=", 7) == 0) {
-            date = &deprecated->sunset;
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in "
-                               "\"lines_deprecated_endpoints\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (*date) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate parameter \"%V\" in "
-                               "\"lines_deprecated_endpoints\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        *date = account_date(&value[i], date == &deprecated->since ? 6 : 7);
-
-        if (*date == NGX_ERROR) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid date \"%V\" in "
-                               "\"lines_deprecated_endpoints\", it must be "
-                               "YYYY-MM-DD", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
+    return lines_params(cf, &deprecated_directive, 2, deprecated);
 }
 
 
 /* midnight UTC of YYYY-MM-DD, by the parser of HTTP's own dates */
 
-static time_t
-account_date(ngx_str_t *value, size_t skip)
+static char *
+account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    u_char      *p, date[sizeof("Mon, 28 Sep 1970 00:00:00 GMT") - 1];
+    time_t *date = field;
+
+    u_char      *p, text[sizeof("Mon, 28 Sep 1970 00:00:00 GMT") - 1];
     ngx_int_t    year, month, day;
 
     static const char  *months[] = {
@@ -183,10 +137,10 @@ account_date(ngx_str_t *value, size_t skip)
         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
     };
 
-    p = value->data + skip;
+    p = value->data;
 
-    if (value->len - skip != 10 || p[4] != '-' || p[7] != '-') {
-        return NGX_ERROR;
+    if (value->len != 10 || p[4] != '-' || p[7] != '-') {
+        return "invalid date";
     }
 
     year = ngx_atoi(p, 4);
@@ -194,15 +148,17 @@ account_date(ngx_str_t *value, size_t skip)
     day = ngx_atoi(p + 8, 2);
 
     if (year < 1971 || month < 1 || month > 12 || day < 1 || day > 31) {
-        return NGX_ERROR;
+        return "invalid date";
     }
 
     /* the weekday is not looked at */
 
-    p = ngx_sprintf(date, "Mon, %02i %s %04i 00:00:00 GMT", day,
+    p = ngx_sprintf(text, "Mon, %02i %s %04i 00:00:00 GMT", day,
                     months[month - 1], year);
 
-    return ngx_parse_http_time(date, p - date);
+    *date = ngx_parse_http_time(text, p - text);
+
+    return (*date == NGX_ERROR) ? "invalid date" : NGX_CONF_OK;
 }
 
 

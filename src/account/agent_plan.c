@@ -4,13 +4,32 @@
 #include <ngx_http.h>
 
 #include "account/agent_plan.h"
+#include "directive/params.h"
 
 
 #define LINES_PREVIEW_TTL_MAX  (24 * 3600 * 1000)
 
 
-static ngx_int_t agent_plan_parameter(ngx_conf_t *cf, lines_agent_plan_t *plan,
-    ngx_str_t *value, ngx_uint_t *seen);
+static char *agent_plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field);
+
+
+static lines_param_t  agent_plan_params[] = {
+    lines_param_string("price", lines_agent_plan_t, price,
+                       LINES_PARAM_REQUIRED),
+    lines_param_msec("preview_ttl", lines_agent_plan_t, preview_ttl,
+                     1000, LINES_PREVIEW_TTL_MAX, 10 * 60 * 1000),
+    lines_param_other("daily", offsetof(lines_agent_plan_t, daily),
+                      agent_plan_limit, "a number or \"unlimited\""),
+    lines_param_other("monthly", offsetof(lines_agent_plan_t, monthly),
+                      agent_plan_limit, "a number or \"unlimited\""),
+    lines_param_end
+};
+
+
+static lines_directive_t  agent_plan_directive = {
+    .name = "lines_agent_plan",
+    .params = agent_plan_params
+};
 
 
 char *
@@ -19,7 +38,6 @@ lines_agent_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     lines_main_conf_t *lmcf = conf;
 
     ngx_str_t           *value;
-    ngx_uint_t           i, seen;
     lines_agent_plan_t  *plan;
 
     value = cf->args->elts;
@@ -52,112 +70,31 @@ lines_agent_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(plan, sizeof(lines_agent_plan_t));
 
     plan->name = value[1];
-    plan->preview_ttl = 10 * 60 * 1000;
     ngx_str_set(&plan->daily, "3");
     ngx_str_set(&plan->monthly, "10");
 
-    seen = 0;
-
-    for (i = 2; i < cf->args->nelts; i++) {
-        if (agent_plan_parameter(cf, plan, &value[i], &seen) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (plan->price.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_agent_plan\" \"%V\" needs price=ID",
-                           &plan->name);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return lines_params(cf, &agent_plan_directive, 2, plan);
 }
 
 
-static ngx_int_t
-agent_plan_parameter(ngx_conf_t *cf, lines_agent_plan_t *plan,
-    ngx_str_t *value, ngx_uint_t *seen)
+static char *
+agent_plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    size_t      len;
-    ngx_int_t   n;
-    ngx_str_t   text, *limit;
-    ngx_uint_t  i;
+    ngx_str_t *limit = field;
 
-    static const char  *names[] = {
-        "price=", "preview_ttl=", "daily=", "monthly=", NULL
-    };
+    ngx_int_t  n;
 
-    len = 0;
-
-    for (i = 0; names[i]; i++) {
-        len = ngx_strlen(names[i]);
-
-        if (value->len >= len && ngx_strncmp(value->data, names[i], len) == 0)
-        {
-            break;
-        }
-    }
-
-    if (names[i] == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"lines_agent_plan\"",
-                           value);
-        return NGX_ERROR;
-    }
-
-    if (*seen & (1 << i)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate parameter \"%V\" in "
-                           "\"lines_agent_plan\"", value);
-        return NGX_ERROR;
-    }
-
-    *seen |= 1 << i;
-
-    text.data = value->data + len;
-    text.len = value->len - len;
-
-    if (text.len == 0) {
-        goto invalid;
-    }
-
-    if (i == 0) {
-        plan->price = text;
-        return NGX_OK;
-    }
-
-    if (i == 1) {
-        n = ngx_parse_time(&text, 0);
-
-        if (n == NGX_ERROR || n < 1000 || n > LINES_PREVIEW_TTL_MAX) {
-            goto invalid;
-        }
-
-        plan->preview_ttl = n;
-        return NGX_OK;
-    }
-
-    limit = (i == 2) ? &plan->daily : &plan->monthly;
-
-    if (ngx_strcmp(text.data, "unlimited") != 0) {
-        n = ngx_atoi(text.data, text.len);
+    if (ngx_strcmp(value->data, "unlimited") != 0) {
+        n = ngx_atoi(value->data, value->len);
 
         if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
-            goto invalid;
+            return LINES_PARAM_INVALID;
         }
     }
 
-    *limit = text;
+    *limit = *value;
 
-    return NGX_OK;
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid value \"%V\" in \"lines_agent_plan\"", value);
-
-    return NGX_ERROR;
+    return NGX_CONF_OK;
 }
 
 

@@ -6,8 +6,8 @@
 #include "admin/admin.h"
 #include "api/input.h"
 #include "auth/bearer.h"
+#include "directive/params.h"
 #include "http/digest.h"
-#include "http/secret.h"
 
 
 static ngx_int_t admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -21,24 +21,19 @@ static ngx_int_t admin_tenant_deleting(ngx_http_request_t *r, lines_ctx_t *ctx,
 char *
 lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf)
 {
-    ngx_str_t  *value, path, token;
+    ngx_str_t  token;
 
-    value = cf->args->elts;
+    static lines_param_t  params[] = {
+        { .name = ngx_string("token_file"), .type = LINES_PARAM_SECRET },
+        lines_param_end
+    };
 
-    if (value[1].len <= sizeof("token_file=") - 1
-        || ngx_strncmp(value[1].data, "token_file=", sizeof("token_file=") - 1)
-           != 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"lines_admin\", it "
-                           "must be token_file=PATH", &value[1]);
-        return NGX_CONF_ERROR;
-    }
+    static lines_directive_t  directive = {
+        .name = "lines_admin",
+        .params = params
+    };
 
-    path.data = value[1].data + sizeof("token_file=") - 1;
-    path.len = value[1].len - (sizeof("token_file=") - 1);
-
-    if (lines_read_secret(cf, "lines_admin", &path, &token) != NGX_OK) {
+    if (lines_params(cf, &directive, 1, &token) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -4,14 +4,38 @@
 #include <ngx_http.h>
 
 #include "api/plan.h"
+#include "directive/params.h"
 
 
 #define LINES_DAILY_CONVERSATIONS  50
 #define LINES_DAILY_MESSAGES       500
 
 
-static char *plan_parameter(ngx_conf_t *cf, lines_plan_t *plan,
-    ngx_str_t *value, ngx_uint_t *seen);
+static ngx_conf_enum_t  plan_channels[] = {
+    { ngx_string("phone"), LINES_PHONE },
+    { ngx_string("email"), LINES_EMAIL },
+    { ngx_null_string, 0 }
+};
+
+
+static lines_param_t  plan_params[] = {
+    lines_param_string("price", lines_plan_t, price, 0),
+    lines_param_number("included", lines_plan_t, included,
+                       0, NGX_MAX_INT32_VALUE, 0),
+    lines_param_number("max", lines_plan_t, max,
+                       0, NGX_MAX_INT32_VALUE, LINES_UNLIMITED),
+    lines_param_number("daily_conversations", lines_plan_t, conversations,
+                       0, NGX_MAX_INT32_VALUE, LINES_DAILY_CONVERSATIONS),
+    lines_param_number("daily_messages", lines_plan_t, messages,
+                       0, NGX_MAX_INT32_VALUE, LINES_DAILY_MESSAGES),
+    lines_param_end
+};
+
+
+static lines_directive_t  plan_directive = {
+    .name = "lines_plan",
+    .params = plan_params
+};
 
 
 char *
@@ -20,23 +44,15 @@ lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     lines_main_conf_t *lmcf = conf;
 
     ngx_str_t     *value;
-    ngx_uint_t     i, seen;
+    ngx_uint_t     channel;
     lines_plan_t  *plan;
-
-    lines_channel_e  channel;
 
     value = cf->args->elts;
 
-    if (ngx_strcmp(value[2].data, "phone") == 0) {
-        channel = LINES_PHONE;
-
-    } else if (ngx_strcmp(value[2].data, "email") == 0) {
-        channel = LINES_EMAIL;
-
-    } else {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid channel \"%V\" in \"lines_plan\", it "
-                           "must be \"phone\" or \"email\"", &value[2]);
+    if (lines_params_choose(cf, &plan_directive, "invalid channel", &value[2],
+                            plan_channels, &channel)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -62,92 +78,8 @@ lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     plan->name = value[1];
     plan->channel = channel;
-    plan->max = LINES_UNLIMITED;
-    plan->conversations = LINES_DAILY_CONVERSATIONS;
-    plan->messages = LINES_DAILY_MESSAGES;
 
-    seen = 0;
-
-    for (i = 3; i < cf->args->nelts; i++) {
-        if (plan_parameter(cf, plan, &value[i], &seen) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-plan_parameter(ngx_conf_t *cf, lines_plan_t *plan, ngx_str_t *value,
-    ngx_uint_t *seen)
-{
-    size_t      len;
-    ngx_int_t   n, *number;
-    ngx_uint_t  i;
-
-    static const char  *names[] = {
-        "price=", "included=", "max=", "daily_conversations=",
-        "daily_messages=", NULL
-    };
-
-    len = 0;
-
-    for (i = 0; names[i]; i++) {
-        len = ngx_strlen(names[i]);
-
-        if (value->len >= len && ngx_strncmp(value->data, names[i], len) == 0)
-        {
-            break;
-        }
-    }
-
-    if (names[i] == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"lines_plan\"",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
-    if (*seen & (1 << i)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate parameter \"%V\" in \"lines_plan\"",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
-    *seen |= 1 << i;
-
-    if (value->len == len) {
-        goto invalid;
-    }
-
-    if (i == 0) {
-        plan->price.data = value->data + len;
-        plan->price.len = value->len - len;
-        return NGX_CONF_OK;
-    }
-
-    n = ngx_atoi(value->data + len, value->len - len);
-
-    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
-        goto invalid;
-    }
-
-    number = (i == 1) ? &plan->included
-             : (i == 2) ? &plan->max
-             : (i == 3) ? &plan->conversations
-             : &plan->messages;
-    *number = n;
-
-    return NGX_CONF_OK;
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid value \"%V\" in \"lines_plan\"", value);
-
-    return NGX_CONF_ERROR;
+    return lines_params(cf, &plan_directive, 3, plan);
 }
 
 

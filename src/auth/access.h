@@ -18,7 +18,8 @@
 
 struct lines_auth_conf_s {
     ngx_uint_t  methods;    /* 0: off */
-    time_t      stale;
+    ngx_int_t   stale;      /* seconds */
+    ngx_uint_t  cache;      /* lines_cache_e */
 };
 
 

@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "directive/params.h"
 
 
 #define LINES_AUTH_STALE  60
@@ -37,14 +38,57 @@ static lines_api_t  access_account = {
 };
 
 
+static ngx_conf_enum_t  access_modes[] = {
+    { ngx_string("workspace"), LINES_AUTH_KEY|LINES_AUTH_CLERK },
+    { ngx_string("account"), LINES_AUTH_KEY_PAIR },
+    { ngx_string("clerk"), LINES_AUTH_CLERK },
+    { ngx_string("any"),
+      LINES_AUTH_KEY|LINES_AUTH_CLERK|LINES_AUTH_KEY_PAIR },
+    { ngx_string("off"), 0 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  access_words[] = {
+    { ngx_string("tenant"), LINES_CACHE_TENANT },
+    { ngx_string("shared"), LINES_CACHE_SHARED },
+    { ngx_null_string, 0 }
+};
+
+
+static lines_param_t  access_params[] = {
+    lines_param_sec("stale", lines_auth_conf_t, stale,
+                    0, LINES_PARAM_ANY, LINES_AUTH_STALE),
+    lines_param_enum("cache", lines_auth_conf_t, cache, access_words),
+    lines_param_end
+};
+
+
+static lines_param_t  access_none[] = {
+    lines_param_end
+};
+
+
+static lines_directive_t  access_directive = {
+    .name = "lines_auth",
+    .params = access_params,
+    .empty = LINES_PARAM_INVALID,
+    .twice = LINES_PARAM_INVALID
+};
+
+
+static lines_directive_t  access_off = {
+    .name = "lines_auth",
+    .params = access_none
+};
+
+
 char *
 lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
-    ngx_int_t           n;
-    ngx_str_t          *value, s;
-    ngx_uint_t          i;
+    ngx_str_t          *value;
     lines_auth_conf_t  *auth;
     lines_main_conf_t  *lmcf;
 
@@ -57,68 +101,29 @@ lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    auth->stale = LINES_AUTH_STALE;
     llcf->auth = auth;
-    llcf->dialect = &access_workspace;
 
     value = cf->args->elts;
 
-    if (lines_is(&value[1], "workspace")) {
-        auth->methods = LINES_AUTH_KEY|LINES_AUTH_CLERK;
-
-    } else if (lines_is(&value[1], "account")) {
-        auth->methods = LINES_AUTH_KEY_PAIR;
-        llcf->dialect = &access_account;
-
-    } else if (lines_is(&value[1], "clerk")) {
-        auth->methods = LINES_AUTH_CLERK;
-
-    } else if (lines_is(&value[1], "any")) {
-        auth->methods = LINES_AUTH_KEY|LINES_AUTH_CLERK |LINES_AUTH_KEY_PAIR;
-
-    } else if (!lines_is(&value[1], "off")) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"lines_auth\", it must "
-                           "be \"workspace\", \"account\", \"clerk\", "
-                           "\"any\" or \"off\"", &value[1]);
+    if (lines_params_choose(cf, &access_directive, "invalid value", &value[1],
+                            access_modes, &auth->methods)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    for (i = 2; i < cf->args->nelts; i++) {
+    llcf->dialect = (auth->methods == LINES_AUTH_KEY_PAIR)
+                    ? &access_account
+                    : &access_workspace;
 
-        if (value[i].len > sizeof("stale=") - 1
-            && auth->methods
-            && ngx_strncmp(value[i].data, "stale=", sizeof("stale=") - 1) == 0)
-        {
-            s.data = value[i].data + sizeof("stale=") - 1;
-            s.len = value[i].len - (sizeof("stale=") - 1);
-
-            n = ngx_parse_time(&s, 1);
-
-            if (n != NGX_ERROR) {
-                auth->stale = n;
-                continue;
-            }
-        }
-
-        if (auth->methods && llcf->cache == LINES_CACHE_UNSAID) {
-
-            if (lines_is(&value[i], "cache=tenant")) {
-                llcf->cache = LINES_CACHE_TENANT;
-                continue;
-            }
-
-            if (lines_is(&value[i], "cache=shared")) {
-                llcf->cache = LINES_CACHE_SHARED;
-                continue;
-            }
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" in \"lines_auth\"",
-                           &value[i]);
+    if (lines_params(cf, auth->methods ? &access_directive : &access_off, 2,
+                     auth)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
+
+    llcf->cache = auth->cache;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
     lmcf->used = 1;

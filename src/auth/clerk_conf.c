@@ -5,7 +5,7 @@
 
 #include "auth/access.h"
 #include "auth/clerk.h"
-#include "http/carrier.h"
+#include "directive/params.h"
 
 
 #define LINES_CLERK_LEEWAY      5000
@@ -18,25 +18,50 @@
 /* what the directive said, before it is looked at as a whole */
 
 typedef struct {
-    lines_clerk_conf_t  *clerk;
-    lines_jwks_t         jwks;
-    ngx_str_t            key_file;
-    ngx_str_t            cookie;
-    ngx_array_t          parties;     /* ngx_str_t */
-    ngx_msec_t           leeway;
-    ngx_uint_t           leeway_set;  /* flag */
+    lines_clerk_conf_t   *clerk;
+    lines_jwks_t          jwks;
+    lines_jwt_options_t   options;
+    ngx_str_t             key_file;
+    ngx_str_t             cookie;
+    ngx_array_t          *parties;    /* ngx_str_t */
+    ngx_msec_t            leeway;
 } lines_clerk_args_t;
 
 
-static char *clerk_arg(ngx_conf_t *cf, lines_clerk_args_t *args,
-    ngx_str_t *arg);
-static char *clerk_text(ngx_str_t *field, ngx_str_t *value);
-static char *clerk_time(ngx_msec_t *field, ngx_str_t *value, ngx_msec_t min,
-    ngx_msec_t max);
 static char *clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args);
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
 static ngx_uint_t clerk_is_cookie(ngx_str_t *name);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
+
+
+static lines_param_t  clerk_params[] = {
+    lines_param_string("issuer", lines_clerk_args_t, options.issuer, 0),
+    lines_param_string("jwks", lines_clerk_args_t, jwks.uri, 0),
+    lines_param_string("key_file", lines_clerk_args_t, key_file, 0),
+    lines_param_string("authorized_party", lines_clerk_args_t, parties,
+                       LINES_PARAM_MANY),
+    lines_param_string("cookie", lines_clerk_args_t, cookie, 0),
+    lines_param_string("tenant_claim", lines_clerk_args_t,
+                       options.tenant_claim, 0),
+    lines_param_msec("leeway", lines_clerk_args_t, leeway,
+                     0, LINES_CLERK_MAX_LEEWAY, LINES_CLERK_LEEWAY),
+    lines_param_msec("jwks_ttl", lines_clerk_args_t, jwks.ttl,
+                     100, LINES_PARAM_ANY, 0),
+    lines_param_msec("jwks_stale", lines_clerk_args_t, jwks.stale,
+                     1, LINES_PARAM_ANY, 0),
+    lines_param_msec("jwks_cooldown", lines_clerk_args_t, jwks.cooldown,
+                     100, LINES_PARAM_ANY, 0),
+    lines_param_plain(lines_clerk_args_t, jwks.plain),
+    lines_param_end
+};
+
+
+static lines_directive_t  clerk_directive = {
+    .name = "lines_clerk",
+    .params = clerk_params,
+    .empty = "empty parameter",
+    .time = "invalid time"
+};
 
 
 char *
@@ -44,9 +69,7 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
-    char                *rv;
     ngx_str_t           *value;
-    ngx_uint_t           i;
     lines_clerk_conf_t  *clerk;
     lines_clerk_args_t   args;
 
@@ -72,153 +95,11 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     args.clerk = clerk;
 
-    if (ngx_array_init(&args.parties, cf->pool, 2, sizeof(ngx_str_t))
-        != NGX_OK)
-    {
+    if (lines_params(cf, &clerk_directive, 1, &args) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        rv = clerk_arg(cf, &args, &value[i]);
-
-        if (rv != NGX_CONF_OK) {
-
-            if (rv != NGX_CONF_ERROR) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "%s \"%V\" in \"lines_clerk\"", rv,
-                                   &value[i]);
-            }
-
-            return NGX_CONF_ERROR;
-        }
-    }
-
     return clerk_check(cf, &args);
-}
-
-
-/* NGX_CONF_OK, NGX_CONF_ERROR, or what the argument is */
-
-static char *
-clerk_arg(ngx_conf_t *cf, lines_clerk_args_t *args, ngx_str_t *arg)
-{
-    u_char               *p;
-    ngx_str_t             name, value, *party;
-    lines_jwt_options_t  *options;
-
-    options = &args->clerk->options;
-
-    if (lines_carrier_is_plain(arg)) {
-        args->jwks.plain = 1;
-        return NGX_CONF_OK;
-    }
-
-    p = (u_char *) ngx_strlchr(arg->data, arg->data + arg->len, '=');
-
-    if (p == NULL) {
-        return "invalid parameter";
-    }
-
-    name.data = arg->data;
-    name.len = p - arg->data;
-    value.data = p + 1;
-    value.len = arg->data + arg->len - value.data;
-
-    if (value.len == 0) {
-        return "empty parameter";
-    }
-
-    if (lines_is(&name, "issuer")) {
-        return clerk_text(&options->issuer, &value);
-    }
-
-    if (lines_is(&name, "jwks")) {
-        return clerk_text(&args->jwks.uri, &value);
-    }
-
-    if (lines_is(&name, "key_file")) {
-        return clerk_text(&args->key_file, &value);
-    }
-
-    if (lines_is(&name, "authorized_party")) {
-        party = ngx_array_push(&args->parties);
-        if (party == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *party = value;
-
-        return NGX_CONF_OK;
-    }
-
-    if (lines_is(&name, "cookie")) {
-        return clerk_text(&args->cookie, &value);
-    }
-
-    if (lines_is(&name, "tenant_claim")) {
-        return clerk_text(&options->tenant_claim, &value);
-    }
-
-    if (lines_is(&name, "leeway")) {
-
-        if (args->leeway_set) {
-            return "duplicate parameter";
-        }
-
-        args->leeway_set = 1;
-
-        return clerk_time(&args->leeway, &value, 0, LINES_CLERK_MAX_LEEWAY);
-    }
-
-    if (lines_is(&name, "jwks_ttl")) {
-        return clerk_time(&args->jwks.ttl, &value, 100, NGX_MAX_INT_T_VALUE);
-    }
-
-    if (lines_is(&name, "jwks_stale")) {
-        return clerk_time(&args->jwks.stale, &value, 1, NGX_MAX_INT_T_VALUE);
-    }
-
-    if (lines_is(&name, "jwks_cooldown")) {
-        return clerk_time(&args->jwks.cooldown, &value, 100,
-                          NGX_MAX_INT_T_VALUE);
-    }
-
-    return "invalid parameter";
-}
-
-
-static char *
-clerk_text(ngx_str_t *field, ngx_str_t *value)
-{
-    if (field->data) {
-        return "duplicate parameter";
-    }
-
-    *field = *value;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-clerk_time(ngx_msec_t *field, ngx_str_t *value, ngx_msec_t min, ngx_msec_t max)
-{
-    ngx_int_t  n;
-
-    if (*field) {
-        return "duplicate parameter";
-    }
-
-    n = ngx_parse_time(value, 0);
-
-    if (n == NGX_ERROR || (ngx_msec_t) n < min || (ngx_msec_t) n > max) {
-        return "invalid time";
-    }
-
-    *field = n;
-
-    return NGX_CONF_OK;
 }
 
 
@@ -233,6 +114,8 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
 
     clerk = args->clerk;
     jwks = &args->jwks;
+
+    clerk->options = args->options;
 
     if (!clerk_is_url(&clerk->options.issuer)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -273,11 +156,12 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
         clerk->cookie = args->cookie;
     }
 
-    clerk->options.parties = args->parties.elts;
-    clerk->options.nparties = args->parties.nelts;
-    clerk->options.leeway = args->leeway_set
-                            ? (int64_t) args->leeway
-                            : LINES_CLERK_LEEWAY;
+    if (args->parties) {
+        clerk->options.parties = args->parties->elts;
+        clerk->options.nparties = args->parties->nelts;
+    }
+
+    clerk->options.leeway = args->leeway;
 
     if (args->key_file.len) {
         clerk->jwks = lines_jwks_file(cf, lmcf, &args->key_file);

@@ -4,7 +4,7 @@
 #include <ngx_http.h>
 
 #include "billing/billing.h"
-#include "http/secret.h"
+#include "directive/params.h"
 
 
 #define LINES_BILLING_URI      "/_lines/billing/"
@@ -13,9 +13,6 @@
 
 static lines_billing_conf_t *billing_conf(ngx_conf_t *cf,
     lines_main_conf_t *lmcf);
-static ngx_int_t billing_parameter(ngx_conf_t *cf, lines_billing_conf_t *bcf,
-    ngx_str_t *value, ngx_str_t *key_file);
-static ngx_int_t billing_word(ngx_str_t *value);
 static ngx_uint_t billing_live(ngx_str_t *key);
 static ngx_int_t billing_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -27,13 +24,38 @@ static ngx_http_variable_t  billing_key_var = {
 };
 
 
+/* deployment and version go into headers and metadata as they are */
+
+static lines_param_t  billing_params[] = {
+    lines_param_secret("key_file", lines_billing_conf_t, key,
+                       LINES_PARAM_REQUIRED),
+    lines_param_word("deployment", lines_billing_conf_t, deployment, 64,
+                     LINES_PARAM_REQUIRED),
+    lines_param_word("version", lines_billing_conf_t, version, 64, 0),
+    lines_param_msec("budget", lines_billing_conf_t, budget,
+                     1, LINES_PARAM_ANY, 3000),
+    /* less than the lease of an operation */
+    lines_param_msec("timeout", lines_billing_conf_t, timeout,
+                     1, LINES_PARAM_ANY, 18000),
+    lines_param_plain(lines_billing_conf_t, plain),
+    lines_param_end
+};
+
+
+static lines_directive_t  billing_directive = {
+    .name = "lines_billing",
+    .params = billing_params,
+    .of = "of"
+};
+
+
 char *
 lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    ngx_str_t             *value, key_file, name;
-    ngx_uint_t             i;
+    ngx_str_t             *value;
+    ngx_uint_t             uri;
     lines_billing_conf_t  *bcf;
 
     bcf = billing_conf(cf, lmcf);
@@ -45,39 +67,21 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate";
     }
 
-    ngx_str_null(&key_file);
-
     value = cf->args->elts;
-    i = 1;
+    uri = (value[1].data[0] == '/');
 
-    if (value[1].data[0] == '/') {
+    if (uri) {
         bcf->uri = value[1];
-        i = 2;
     }
 
-    for ( /* void */ ; i < cf->args->nelts; i++) {
-
-        if (billing_parameter(cf, bcf, &value[i], &key_file) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
+    if (lines_params(cf, &billing_directive, 1 + uri, bcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (bcf->uri.data[bcf->uri.len - 1] != '/') {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_billing\" needs a URI that ends with "
                            "\"/\" instead of \"%V\"", &bcf->uri);
-        return NGX_CONF_ERROR;
-    }
-
-    if (key_file.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_billing\" lacks \"key_file=\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (bcf->deployment.len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_billing\" lacks \"deployment=\"");
         return NGX_CONF_ERROR;
     }
 
@@ -88,16 +92,9 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (lines_read_secret(cf, "lines_billing", &key_file, &bcf->key) != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
     bcf->livemode = billing_live(&bcf->key);
 
-    ngx_str_set(&name, "lines_billing");
-
-    return lines_carrier_require(cf, lmcf, LINES_LOCATION_BILLING, &name,
+    return lines_carrier_require(cf, lmcf, LINES_LOCATION_BILLING, &value[0],
                                  &bcf->uri, bcf->plain);
 }
 
@@ -107,38 +104,44 @@ lines_billing_plans(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    ngx_str_t             *value, price;
+    ngx_str_t             *value, *price;
     ngx_uint_t             i;
+    ngx_array_t           *prices;
     lines_billing_conf_t  *bcf;
     lines_billing_plan_t  *plan;
+
+    static lines_param_t  params[] = {
+        { .name = ngx_string("price"), .type = LINES_PARAM_STRING,
+          .flags = LINES_PARAM_REQUIRED|LINES_PARAM_MANY },
+        lines_param_end
+    };
+
+    static lines_directive_t  directive = {
+        .name = "lines_billing_plan",
+        .params = params,
+        .of = "of"
+    };
 
     bcf = billing_conf(cf, lmcf);
     if (bcf == NULL) {
         return NGX_CONF_ERROR;
     }
 
+    prices = NULL;
+
+    if (lines_params(cf, &directive, 2, &prices) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     value = cf->args->elts;
+    price = prices->elts;
 
-    for (i = 2; i < cf->args->nelts; i++) {
+    for (i = 0; i < prices->nelts; i++) {
 
-        price = value[i];
-
-        if (price.len <= sizeof("price=") - 1
-            || ngx_strncmp(price.data, "price=", sizeof("price=") - 1) != 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of "
-                               "\"lines_billing_plan\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        price.data += sizeof("price=") - 1;
-        price.len -= sizeof("price=") - 1;
-
-        if (lines_billing_plan(bcf, &price)) {
+        if (lines_billing_plan(bcf, &price[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "duplicate price \"%V\" in "
-                               "\"lines_billing_plan\"", &price);
+                               "\"lines_billing_plan\"", &price[i]);
             return NGX_CONF_ERROR;
         }
 
@@ -147,7 +150,7 @@ lines_billing_plans(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        plan->price = price;
+        plan->price = price[i];
         plan->plan = value[1];
     }
 
@@ -191,102 +194,9 @@ billing_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf)
     ngx_str_set(&bcf->uri, LINES_BILLING_URI);
     ngx_str_set(&bcf->version, LINES_BILLING_VERSION);
 
-    bcf->budget = 3000;
-
-    /* less than the lease of an operation */
-    bcf->timeout = 18000;
-
     lmcf->billing = bcf;
 
     return bcf;
-}
-
-
-static ngx_int_t
-billing_parameter(ngx_conf_t *cf, lines_billing_conf_t *bcf, ngx_str_t *value,
-    ngx_str_t *key_file)
-{
-    ngx_int_t  ms;
-    ngx_str_t  v;
-
-#define lines_billing_is(name)                                \
-    (value->len > sizeof(name) - 1                            \
-     && ngx_strncmp(value->data, name, sizeof(name) - 1) == 0 \
-     && (v.data = value->data + sizeof(name) - 1,             \
-         v.len = value->len - (sizeof(name) - 1)))
-
-    if (lines_carrier_is_plain(value)) {
-        bcf->plain = 1;
-        return NGX_OK;
-    }
-
-    if (lines_billing_is("key_file=")) {
-        *key_file = v;
-        return NGX_OK;
-    }
-
-    if (lines_billing_is("deployment=") && billing_word(&v) == NGX_OK) {
-        bcf->deployment = v;
-        return NGX_OK;
-    }
-
-    if (lines_billing_is("version=") && billing_word(&v) == NGX_OK) {
-        bcf->version = v;
-        return NGX_OK;
-    }
-
-    if (lines_billing_is("budget=")) {
-        ms = ngx_parse_time(&v, 0);
-
-        if (ms > 0) {
-            bcf->budget = ms;
-            return NGX_OK;
-        }
-    }
-
-    if (lines_billing_is("timeout=")) {
-        ms = ngx_parse_time(&v, 0);
-
-        if (ms > 0) {
-            bcf->timeout = ms;
-            return NGX_OK;
-        }
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\" of \"lines_billing\"", value);
-
-    return NGX_ERROR;
-}
-
-
-/* it goes into headers and metadata as it is */
-
-static ngx_int_t
-billing_word(ngx_str_t *value)
-{
-    u_char      c;
-    ngx_uint_t  i;
-
-    if (value->len > 64) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < value->len; i++) {
-        c = value->data[i];
-
-        if (!((c >= 'a' && c <= 'z')
-              || (c >= 'A' && c <= 'Z')
-              || (c >= '0' && c <= '9')
-              || c == '_'
-              || c == '-'
-              || c == '.'))
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
 }
 
 

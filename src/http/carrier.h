@@ -194,12 +194,6 @@ struct lines_location_s {
 char *lines_carrier_require(ngx_conf_t *cf, lines_main_conf_t *lmcf,
     lines_location_e kind, ngx_str_t *name, ngx_str_t *uri, ngx_uint_t plain);
 
-/* flag: this parameter of a directive is plain=loopback */
-#define lines_carrier_is_plain(value)                \
-    ((value)->len == sizeof("plain=loopback") - 1    \
-     && ngx_strncmp((value)->data, "plain=loopback", \
-                    sizeof("plain=loopback") - 1)    \
-        == 0)
 
 /* flag: the last call of this kind from this worker was not let go */
 ngx_uint_t lines_carrier_refused(lines_main_conf_t *lmcf,

@@ -63,8 +63,10 @@ typedef struct {
     lines_billing_conf_t  *billing;
     lines_op_conf_t       *operation;
     ngx_str_t              provisioner;  /* internal location */
+    ngx_uint_t             provisioner_plain;  /* flag */
     ngx_str_t              probe;        /* internal location */
     ngx_msec_t             probe_timeout;
+    ngx_uint_t             probe_plain;  /* flag: plain=loopback */
 
     /* limit: each lines_rate_limit once, lines_limit_t * */
     ngx_array_t           *limits;

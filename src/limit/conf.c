@@ -11,21 +11,64 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "directive/params.h"
 #include "http/variables.h"
 #include "limit/limit.h"
 
 
-static ngx_int_t limit_param(ngx_conf_t *cf, lines_limit_t *limit,
-    ngx_str_t *value);
-static ngx_int_t limit_variable(ngx_conf_t *cf, lines_limit_t *limit);
+static char *limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_int_t limit_identify(ngx_conf_t *cf, lines_limit_t *limit);
 static lines_limit_t *limit_register(ngx_conf_t *cf, lines_limit_t *limit);
 static ngx_uint_t limit_same(lines_limit_t *a, lines_limit_t *b);
 static ngx_int_t limit_asks(ngx_conf_t *cf, ngx_uint_t *asks);
-static ngx_uint_t limit_arg(ngx_str_t *value, const char *name,
-    ngx_str_t *arg);
-static ngx_uint_t limit_is(ngx_str_t *value, const char *word);
-static char *limit_invalid(ngx_conf_t *cf, ngx_str_t *value);
+
+
+static ngx_conf_enum_t  limit_keys[] = {
+    { ngx_string("tenant"), LINES_LIMIT_TENANT },
+    { ngx_string("key"), LINES_LIMIT_KEY },
+    { ngx_string("ip"), LINES_LIMIT_IP },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  limit_syncs[] = {
+    { ngx_string("lease"), 0 },
+    { ngx_string("each"), 1 },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  limit_fails[] = {
+    { ngx_string("local"), LINES_FAIL_LOCAL },
+    { ngx_string("open"), LINES_FAIL_OPEN },
+    { ngx_string("closed"), LINES_FAIL_CLOSED },
+    { ngx_null_string, 0 }
+};
+
+
+static lines_param_t  limit_params[] = {
+    lines_param_other("rate", 0, limit_set_rate,
+                      "a rate, as 50r/s or 3000r/m"),
+    lines_param_number("burst", lines_limit_t, rate.burst, 1, LINES_BURST_MAX,
+                       0),
+    lines_param_other("key", 0, limit_set_key,
+                      "\"tenant\", \"key\", \"ip\" or a $variable"),
+    lines_param_word("name", lines_limit_t, id, LINES_LIMIT_NAME_MAX, 0),
+    lines_param_enum("sync", lines_limit_t, each, limit_syncs),
+    lines_param_enum("fail", lines_limit_t, fail, limit_fails),
+    lines_param_number("status", lines_limit_t, status, 400, 599,
+                       NGX_HTTP_TOO_MANY_REQUESTS),
+    lines_param_flag("dry_run", lines_limit_t, dry_run),
+    lines_param_flag("x_ratelimit", lines_limit_t, x_headers),
+    lines_param_end
+};
+
+
+static lines_directive_t  limit_directive = {
+    .name = "lines_rate_limit",
+    .params = limit_params
+};
 
 
 char *
@@ -47,7 +90,7 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (cf->args->nelts == 2 && limit_is(&value[1], "off")) {
+    if (cf->args->nelts == 2 && lines_is(&value[1], "off")) {
         return llcf->limits->nelts
                ? "has limits besides \"off\""
                : NGX_CONF_OK;
@@ -58,14 +101,11 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    limit->status = NGX_HTTP_TOO_MANY_REQUESTS;
     limit->kind = LINES_LIMIT_TENANT;
     ngx_str_set(&limit->key, "tenant");
 
-    for (i = 1; i < cf->args->nelts; i++) {
-        if (limit_param(cf, limit, &value[i]) != NGX_OK) {
-            return limit_invalid(cf, &value[i]);
-        }
+    if (lines_params(cf, &limit_directive, 1, limit) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (limit->rate.interval == 0) {
@@ -118,141 +158,48 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static ngx_int_t
-limit_param(ngx_conf_t *cf, lines_limit_t *limit, ngx_str_t *value)
+static char *
+limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    size_t     i;
-    u_char     ch;
-    ngx_int_t  n;
-    ngx_str_t  s;
+    lines_limit_t *limit = field;
 
-    if (limit_arg(value, "rate=", &s)) {
-        limit->text = s;
-        return lines_rate_parse(&s, &limit->rate);
-    }
+    limit->text = *value;
 
-    if (limit_arg(value, "burst=", &s)) {
-        n = ngx_atoi(s.data, s.len);
-
-        if (n == NGX_ERROR || n == 0 || n > LINES_BURST_MAX) {
-            return NGX_ERROR;
-        }
-
-        limit->rate.burst = n;
-        return NGX_OK;
-    }
-
-    if (limit_arg(value, "key=", &s)) {
-        limit->key = s;
-
-        if (limit_is(&s, "tenant")) {
-            limit->kind = LINES_LIMIT_TENANT;
-            return NGX_OK;
-        }
-
-        if (limit_is(&s, "key")) {
-            limit->kind = LINES_LIMIT_KEY;
-            return NGX_OK;
-        }
-
-        if (limit_is(&s, "ip")) {
-            limit->kind = LINES_LIMIT_IP;
-            return NGX_OK;
-        }
-
-        limit->kind = LINES_LIMIT_VARIABLE;
-        return limit_variable(cf, limit);
-    }
-
-    if (limit_arg(value, "name=", &s)) {
-
-        if (s.len == 0 || s.len > LINES_LIMIT_NAME_MAX) {
-            return NGX_ERROR;
-        }
-
-        for (i = 0; i < s.len; i++) {
-            ch = s.data[i];
-
-            if (!((ch >= '0' && ch <= '9')
-                  || (ch >= 'a' && ch <= 'z')
-                  || (ch >= 'A' && ch <= 'Z')
-                  || ch == '-'
-                  || ch == '_'
-                  || ch == '.'))
-            {
-                return NGX_ERROR;
-            }
-        }
-
-        limit->id = s;
-        limit->name = s;
-        return NGX_OK;
-    }
-
-    if (limit_arg(value, "sync=", &s)) {
-        limit->each = limit_is(&s, "each");
-
-        return (limit->each || limit_is(&s, "lease")) ? NGX_OK : NGX_ERROR;
-    }
-
-    if (limit_arg(value, "fail=", &s)) {
-
-        if (limit_is(&s, "open")) {
-            limit->fail = LINES_FAIL_OPEN;
-
-        } else if (limit_is(&s, "closed")) {
-            limit->fail = LINES_FAIL_CLOSED;
-
-        } else if (limit_is(&s, "local")) {
-            limit->fail = LINES_FAIL_LOCAL;
-
-        } else {
-            return NGX_ERROR;
-        }
-
-        return NGX_OK;
-    }
-
-    if (limit_arg(value, "status=", &s)) {
-        n = ngx_atoi(s.data, s.len);
-
-        if (n < 400 || n > 599) {
-            return NGX_ERROR;
-        }
-
-        limit->status = n;
-        return NGX_OK;
-    }
-
-    if (limit_is(value, "dry_run")) {
-        limit->dry_run = 1;
-        return NGX_OK;
-    }
-
-    if (limit_is(value, "x_ratelimit")) {
-        limit->x_headers = 1;
-        return NGX_OK;
-    }
-
-    return NGX_ERROR;
+    return lines_rate_parse(value, &limit->rate) == NGX_OK
+           ? NGX_CONF_OK
+           : LINES_PARAM_INVALID;
 }
 
 
-static ngx_int_t
-limit_variable(ngx_conf_t *cf, lines_limit_t *limit)
+static char *
+limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    ngx_http_compile_complex_value_t  ccv;
+    lines_limit_t *limit = field;
 
-    if (limit->key.len < 2
-        || ngx_strlchr(limit->key.data, limit->key.data + limit->key.len, '$')
-           == NULL)
+    ngx_conf_enum_t                   *word;
+    ngx_http_compile_complex_value_t   ccv;
+
+    limit->key = *value;
+
+    for (word = limit_keys; word->name.len; word++) {
+
+        if (lines_is(value, (char *) word->name.data)) {
+            limit->kind = word->value;
+            return NGX_CONF_OK;
+        }
+    }
+
+    limit->kind = LINES_LIMIT_VARIABLE;
+
+    if (value->len < 2
+        || ngx_strlchr(value->data, value->data + value->len, '$') == NULL)
     {
-        return NGX_ERROR;
+        return LINES_PARAM_INVALID;
     }
 
     limit->variable = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
     if (limit->variable == NULL) {
-        return NGX_ERROR;
+        return NGX_CONF_ERROR;
     }
 
     ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
@@ -262,12 +209,12 @@ limit_variable(ngx_conf_t *cf, lines_limit_t *limit)
     ccv.complex_value = limit->variable;
 
     if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return NGX_ERROR;
+        return LINES_PARAM_INVALID;
     }
 
     limit->identity = lines_names_identity(cf, limit->variable);
 
-    return NGX_OK;
+    return NGX_CONF_OK;
 }
 
 
@@ -280,29 +227,21 @@ static ngx_int_t
 limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
 {
     uint32_t                   crc;
-    const char                *name;
+    ngx_conf_enum_t           *word;
     ngx_http_core_loc_conf_t  *clcf;
 
     if (limit->id.len) {
+        limit->name = limit->id;
         return NGX_OK;
     }
 
-    switch (limit->kind) {
+    ngx_str_set(&limit->name, "custom");
 
-    case LINES_LIMIT_TENANT:
-        name = "tenant";
-        break;
+    for (word = limit_keys; word->name.len; word++) {
 
-    case LINES_LIMIT_KEY:
-        name = "key";
-        break;
-
-    case LINES_LIMIT_IP:
-        name = "ip";
-        break;
-
-    default:
-        name = "custom";
+        if (word->value == limit->kind) {
+            limit->name = word->name;
+        }
     }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -313,15 +252,13 @@ limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
     ngx_crc32_update(&crc, limit->text.data, limit->text.len);
     ngx_crc32_final(crc);
 
-    limit->name.data = (u_char *) name;
-    limit->name.len = ngx_strlen(name);
-
     limit->id.data = ngx_pnalloc(cf->pool, limit->name.len + 1 + 8);
     if (limit->id.data == NULL) {
         return NGX_ERROR;
     }
 
-    limit->id.len = ngx_sprintf(limit->id.data, "%s-%08xD", name, crc)
+    limit->id.len = ngx_sprintf(limit->id.data, "%V-%08xD", &limit->name,
+                                crc)
                     - limit->id.data;
 
     return NGX_OK;
@@ -589,40 +526,4 @@ lines_limit_zones(ngx_conf_t *cf)
     }
 
 #endif
-}
-
-
-static ngx_uint_t
-limit_arg(ngx_str_t *value, const char *name, ngx_str_t *arg)
-{
-    size_t  len;
-
-    len = ngx_strlen(name);
-
-    if (value->len < len || ngx_strncmp(value->data, name, len) != 0) {
-        return 0;
-    }
-
-    arg->data = value->data + len;
-    arg->len = value->len - len;
-
-    return 1;
-}
-
-
-static ngx_uint_t
-limit_is(ngx_str_t *value, const char *word)
-{
-    return value->len == ngx_strlen(word)
-           && ngx_strncmp(value->data, word, value->len) == 0;
-}
-
-
-static char *
-limit_invalid(ngx_conf_t *cf, ngx_str_t *value)
-{
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\" in \"lines_rate_limit\"",
-                       value);
-    return NGX_CONF_ERROR;
 }

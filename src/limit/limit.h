@@ -73,9 +73,9 @@ typedef struct {
     ngx_array_t               *plans;     /* of this worker, or NULL:
                                              lines_limit_plan_t */
 
-    unsigned                   each:1;
-    unsigned                   dry_run:1;
-    unsigned                   x_headers:1;
+    ngx_uint_t                 each;      /* flags */
+    ngx_uint_t                 dry_run;
+    ngx_uint_t                 x_headers;
 } lines_limit_t;
 
 

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "directive/params.h"
 #include "http/router.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
@@ -55,40 +56,33 @@ lines_api_t  lines_metrics_api = {
 char *
 lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_int_t           n;
-    ngx_str_t          *value, s;
+    ngx_msec_t          survey;
     lines_main_conf_t  *lmcf;
+
+    static lines_param_t  params[] = {
+        { .name = ngx_string("survey"), .type = LINES_PARAM_MSEC,
+          .min = 1, .max = LINES_PARAM_ANY },
+        lines_param_end
+    };
+
+    static lines_directive_t  directive = {
+        .name = "lines_metrics",
+        .params = params
+    };
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    if (lmcf->survey == 0) {
-        lmcf->survey = LINES_METRICS_SURVEY;
+    if (lines_params(cf, &directive, 1, &survey) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
-    if (cf->args->nelts == 2) {
-        value = cf->args->elts;
+    /* the last word is that of a location that says one */
 
-        n = NGX_ERROR;
+    if (survey) {
+        lmcf->survey = survey;
 
-        if (value[1].len > sizeof("survey=") - 1
-            && ngx_strncmp(value[1].data, "survey=", sizeof("survey=") - 1)
-               == 0)
-        {
-            s.data = value[1].data + sizeof("survey=") - 1;
-            s.len = value[1].len - (sizeof("survey=") - 1);
-
-            n = ngx_parse_time(&s, 0);
-        }
-
-        if (n == NGX_ERROR || n == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in "
-                               "\"lines_metrics\", it must be survey=TIME",
-                               &value[1]);
-            return NGX_CONF_ERROR;
-        }
-
-        lmcf->survey = n;
+    } else if (lmcf->survey == 0) {
+        lmcf->survey = LINES_METRICS_SURVEY;
     }
 
     return lines_set_api(cf, conf, &lines_metrics_api);

@@ -3,65 +3,42 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "directive/params.h"
 #include "operation/operation.h"
 
 
-typedef struct {
-    ngx_str_t    name;
-    size_t       offset;
-    ngx_msec_t   preset;
-} lines_op_time_t;
+static char *op_polls(ngx_conf_t *cf, ngx_str_t *value, void *field);
 
 
-static ngx_int_t op_polls(lines_op_conf_t *ocf, ngx_str_t *value);
+#define op_time(name, field, preset)                                         \
+    lines_param_msec(name, lines_op_conf_t, field, 1, LINES_PARAM_ANY, preset)
+
+static lines_param_t  op_params[] = {
+    op_time("lease", lease, 20000),
+    op_time("sweep", sweep, 5000),
+    op_time("due", due, 30000),
+    op_time("budget", budget, 3000),
+    op_time("reconcile", reconcile, 5000),
+    op_time("reader", reader, 1000),
+    op_time("retry", retry, 5000),
+    op_time("absent", absent, 30000),
+    op_time("resend", resend, 23 * 3600000),
+    op_time("hint", hint, 300000),
+    op_time("late", late, 5000),
+    op_time("walk", walk_every, 60000),
+    op_time("every", every, 3600000),
+    op_time("dead", dead, (23 * 60 + 5) * 60000),
+    lines_param_number("batch", lines_op_conf_t, batch, 1, LINES_PARAM_ANY,
+                       16),
+    lines_param_other("poll", 0, op_polls, "times that rise, as 1m,5m,30m"),
+    lines_param_end
+};
 
 
-static lines_op_time_t  op_times[] = {
-
-    { ngx_string("lease"),
-      offsetof(lines_op_conf_t, lease), 20000 },
-
-    { ngx_string("sweep"),
-      offsetof(lines_op_conf_t, sweep), 5000 },
-
-    { ngx_string("due"),
-      offsetof(lines_op_conf_t, due), 30000 },
-
-    { ngx_string("budget"),
-      offsetof(lines_op_conf_t, budget), 3000 },
-
-    { ngx_string("reconcile"),
-      offsetof(lines_op_conf_t, reconcile), 5000 },
-
-    { ngx_string("reader"),
-      offsetof(lines_op_conf_t, reader), 1000 },
-
-    { ngx_string("retry"),
-      offsetof(lines_op_conf_t, retry), 5000 },
-
-    { ngx_string("absent"),
-      offsetof(lines_op_conf_t, absent), 30000 },
-
-    { ngx_string("resend"),
-      offsetof(lines_op_conf_t, resend), 23 * 3600000 },
-
-    { ngx_string("hint"),
-      offsetof(lines_op_conf_t, hint), 300000 },
-
-    { ngx_string("late"),
-      offsetof(lines_op_conf_t, late), 5000 },
-
-    { ngx_string("walk"),
-      offsetof(lines_op_conf_t, walk_every), 60000 },
-
-    { ngx_string("every"),
-      offsetof(lines_op_conf_t, every), 3600000 },
-
-    { ngx_string("dead"),
-      offsetof(lines_op_conf_t, dead),
-      (23 * 60 + 5) * 60000 },
-
-    { ngx_null_string, 0, 0 }
+static lines_directive_t  op_directive = {
+    .name = "lines_operations",
+    .params = op_params,
+    .of = "of"
 };
 
 
@@ -69,18 +46,13 @@ lines_op_conf_t *
 lines_op_create_conf(ngx_conf_t *cf)
 {
     lines_op_conf_t  *ocf;
-    lines_op_time_t  *t;
 
     ocf = ngx_pcalloc(cf->pool, sizeof(lines_op_conf_t));
     if (ocf == NULL) {
         return NULL;
     }
 
-    for (t = op_times; t->name.len; t++) {
-        *(ngx_msec_t *) ((u_char *) ocf + t->offset) = NGX_CONF_UNSET_MSEC;
-    }
-
-    ocf->batch = NGX_CONF_UNSET_UINT;
+    lines_params_preset(&op_directive, ocf);
 
     return ocf;
 }
@@ -89,21 +61,6 @@ lines_op_create_conf(ngx_conf_t *cf)
 char *
 lines_op_init_conf(ngx_conf_t *cf, lines_op_conf_t *ocf)
 {
-    ngx_msec_t       *ms;
-    lines_op_time_t  *t;
-
-    for (t = op_times; t->name.len; t++) {
-        ms = (ngx_msec_t *) ((u_char *) ocf + t->offset);
-
-        if (*ms == NGX_CONF_UNSET_MSEC) {
-            *ms = t->preset;
-        }
-    }
-
-    if (ocf->batch == NGX_CONF_UNSET_UINT) {
-        ocf->batch = 16;
-    }
-
     if (ocf->npolls == 0) {
         ocf->poll[0] = 60000;
         ocf->poll[1] = 5 * 60000;
@@ -122,105 +79,16 @@ lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    ngx_int_t         n;
-    ngx_str_t        *value, name, text;
-    ngx_uint_t        i;
-    ngx_msec_t       *ms;
-    lines_op_conf_t  *ocf;
-    lines_op_time_t  *t;
-
-    ocf = lmcf->operation;
-    value = cf->args->elts;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        text.data = ngx_strlchr(value[i].data, value[i].data + value[i].len,
-                                '=');
-        if (text.data == NULL) {
-            goto invalid;
-        }
-
-        name.data = value[i].data;
-        name.len = text.data++ - name.data;
-        text.len = value[i].data + value[i].len - text.data;
-
-        if (name.len == 4 && ngx_strncmp(name.data, "poll", 4) == 0) {
-
-            if (ocf->npolls) {
-                goto duplicate;
-            }
-
-            if (op_polls(ocf, &text) != NGX_OK) {
-                goto invalid;
-            }
-
-            continue;
-        }
-
-        if (name.len == 5 && ngx_strncmp(name.data, "batch", 5) == 0) {
-
-            if (ocf->batch != NGX_CONF_UNSET_UINT) {
-                goto duplicate;
-            }
-
-            n = ngx_atoi(text.data, text.len);
-
-            if (n == NGX_ERROR || n == 0) {
-                goto invalid;
-            }
-
-            ocf->batch = n;
-            continue;
-        }
-
-        for (t = op_times; t->name.len; t++) {
-            if (t->name.len == name.len
-                && ngx_strncmp(t->name.data, name.data, name.len) == 0)
-            {
-                break;
-            }
-        }
-
-        if (t->name.len == 0) {
-            goto invalid;
-        }
-
-        ms = (ngx_msec_t *) ((u_char *) ocf + t->offset);
-
-        if (*ms != NGX_CONF_UNSET_MSEC) {
-            goto duplicate;
-        }
-
-        n = ngx_parse_time(&text, 0);
-
-        if (n == NGX_ERROR || n == 0) {
-            goto invalid;
-        }
-
-        *ms = n;
-    }
-
-    return NGX_CONF_OK;
-
-duplicate:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "duplicate parameter \"%V\" of \"%V\"", &value[i],
-                       &cmd->name);
-    return NGX_CONF_ERROR;
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\" of \"%V\"", &value[i],
-                       &cmd->name);
-    return NGX_CONF_ERROR;
+    return lines_params_more(cf, &op_directive, 1, lmcf->operation,
+                             &lmcf->operation->said);
 }
 
 
-static ngx_int_t
-op_polls(lines_op_conf_t *ocf, ngx_str_t *value)
+static char *
+op_polls(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
+    lines_op_conf_t *ocf = field;
+
     u_char     *p, *last, *comma;
     ngx_int_t   ms;
     ngx_str_t   item;
@@ -241,13 +109,13 @@ op_polls(lines_op_conf_t *ocf, ngx_str_t *value)
             || ocf->npolls == LINES_POLLS
             || (ocf->npolls && (ngx_msec_t) ms <= ocf->poll[ocf->npolls - 1]))
         {
-            return NGX_ERROR;
+            return LINES_PARAM_INVALID;
         }
 
         ocf->poll[ocf->npolls++] = ms;
 
         if (comma == NULL) {
-            return NGX_OK;
+            return NGX_CONF_OK;
         }
 
         p = comma + 1;

@@ -68,6 +68,7 @@ struct lines_op_conf_s {
     ngx_msec_t   dead;         /* dead=23h5m: the last look */
     ngx_uint_t   batch;        /* batch=16: operations at once that the
                                   sweeper of a worker carries */
+    ngx_uint_t   said;         /* parameters: several directives may */
 
     /* of this worker */
     ngx_queue_t  running;      /* lines_op_t */

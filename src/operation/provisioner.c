@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "directive/params.h"
 #include "operation/payment.h"
 #include "operation/provisioner.h"
 #include "store/scripts.h"
@@ -25,32 +26,34 @@ lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    ngx_str_t   *value;
-    ngx_uint_t   plain;
+    ngx_str_t  *value;
+
+    static lines_param_t  params[] = {
+        lines_param_plain(lines_main_conf_t, provisioner_plain),
+        lines_param_end
+    };
+
+    static lines_directive_t  directive = {
+        .name = "lines_provisioner",
+        .params = params,
+        .of = "of"
+    };
 
     if (lmcf->provisioner.len) {
         return "is duplicate";
     }
 
-    value = cf->args->elts;
-    plain = 0;
-
-    if (cf->args->nelts == 3) {
-
-        if (!lines_carrier_is_plain(&value[2])) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of "
-                               "\"lines_provisioner\"", &value[2]);
-            return NGX_CONF_ERROR;
-        }
-
-        plain = 1;
+    if (lines_params(cf, &directive, 2, lmcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
+
+    value = cf->args->elts;
 
     lmcf->provisioner = value[1];
 
     return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROVISIONER,
-                                 &value[0], &value[1], plain);
+                                 &value[0], &value[1],
+                                 lmcf->provisioner_plain);
 }
 
 

@@ -3,21 +3,16 @@
  * What the directive lines_redis says: the URL and its parameters.
  */
 
+#include "directive/params.h"
+#include "directive/secret.h"
 #include "store/redis.h"
 
 
 #define LINES_REDIS_PORT          6379
-#define LINES_REDIS_SECRET_LEN    4096
 #define LINES_REDIS_INFLIGHT_MAX  1000000
 
 /* so many timeouts without a byte, and the connection is given up */
 #define LINES_REDIS_SILENCE       5
-
-
-typedef struct {
-    ngx_str_t    name;
-    char  *(*set)(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value);
-} lines_redis_param_t;
 
 
 static char *redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
@@ -27,32 +22,36 @@ static char *redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf,
 static char *redis_parse_unix(ngx_conf_t *cf, lines_redis_conf_t *conf,
     ngx_str_t *value);
 static char *redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char *last);
-static char *redis_param(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value, ngx_uint_t *seen);
-static char *redis_set_timeout(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_set_silence(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_set_connect_timeout(ngx_conf_t *cf,
-    lines_redis_conf_t *conf, ngx_str_t *value);
-static char *redis_set_max_inflight(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_set_user(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_set_password_file(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_parse_msec(ngx_str_t *value, ngx_msec_t *msec);
+static char *redis_set_user(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *redis_set_password(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_str_t redis_printable(ngx_str_t *value);
 
 
-static lines_redis_param_t  redis_params[] = {
-    { ngx_string("timeout="), redis_set_timeout },
-    { ngx_string("silence="), redis_set_silence },
-    { ngx_string("connect_timeout="), redis_set_connect_timeout },
-    { ngx_string("max_inflight="), redis_set_max_inflight },
-    { ngx_string("user="), redis_set_user },
-    { ngx_string("password_file="), redis_set_password_file },
-    { ngx_null_string, NULL }
+static lines_param_t  redis_params[] = {
+    lines_param_msec("timeout", lines_redis_conf_t, timeout,
+                     1, NGX_MAX_INT32_VALUE, 2000),
+    lines_param_msec("silence", lines_redis_conf_t, silence,
+                     1, NGX_MAX_INT32_VALUE, 0),
+    lines_param_msec("connect_timeout", lines_redis_conf_t, connect_timeout,
+                     1, NGX_MAX_INT32_VALUE, 1000),
+    lines_param_number("max_inflight", lines_redis_conf_t, max_inflight,
+                       1, LINES_REDIS_INFLIGHT_MAX, 4096),
+    lines_param_other("user", offsetof(lines_redis_conf_t, user),
+                      redis_set_user, NULL),
+    lines_param_other("password_file", offsetof(lines_redis_conf_t, password),
+                      redis_set_password, NULL),
+    lines_param_refused("password",
+                        "a password belongs in \"password_file=\""),
+    lines_param_end
+};
+
+
+static lines_directive_t  redis_directive = {
+    .name = "lines_redis",
+    .params = redis_params,
+    .of = "of",
+    .time = "invalid time in parameter",
+    .number = "invalid number in parameter"
 };
 
 
@@ -73,7 +72,6 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 {
     char        *err;
     ngx_str_t   *value, shown;
-    ngx_uint_t   i, seen;
 
     value = cf->args->elts;
 
@@ -89,10 +87,6 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    conf->timeout = 2000;
-    conf->silence = 0;
-    conf->connect_timeout = 1000;
-    conf->max_inflight = 4096;
     conf->resolver_timeout = 5000;
 
     if (cf->conf_file) {
@@ -115,21 +109,8 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    seen = 0;
-
-    for (i = 2; i < cf->args->nelts; i++) {
-        err = redis_param(cf, conf, &value[i], &seen);
-
-        if (err == NGX_CONF_ERROR) {
-            return NGX_CONF_ERROR;
-        }
-
-        if (err) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "%s \"%V\" of \"%V\" directive", err, &value[i],
-                               &value[0]);
-            return NGX_CONF_ERROR;
-        }
+    if (lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (conf->silence == 0) {
@@ -355,150 +336,42 @@ redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char *last)
 
 
 static char *
-redis_param(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value,
-    ngx_uint_t *seen)
+redis_set_user(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    ngx_str_t             arg;
-    ngx_uint_t            bit;
-    lines_redis_param_t  *param;
+    ngx_str_t *user = field;
 
-    if (value->len >= 9 && ngx_strncmp(value->data, "password=", 9) == 0) {
-
-        /* it must not get into the log, either */
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"password=\" of \"%V\" "
-                           "directive: a password belongs in "
-                           "\"password_file=\"", (ngx_str_t *) cf->args->elts);
-        return NGX_CONF_ERROR;
-    }
-
-    bit = 1;
-
-    for (param = redis_params; param->name.len; param++, bit <<= 1) {
-
-        if (value->len < param->name.len
-            || ngx_strncmp(value->data, param->name.data, param->name.len)
-               != 0)
-        {
-            continue;
-        }
-
-        if (*seen & bit) {
-            return "duplicate parameter";
-        }
-
-        *seen |= bit;
-
-        arg.data = value->data + param->name.len;
-        arg.len = value->len - param->name.len;
-
-        if (arg.len == 0) {
-            return "no value in parameter";
-        }
-
-        return param->set(cf, conf, &arg);
-    }
-
-    return "invalid parameter";
-}
-
-
-static char *
-redis_set_timeout(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
-{
-    return redis_parse_msec(value, &conf->timeout);
-}
-
-
-static char *
-redis_set_silence(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
-{
-    return redis_parse_msec(value, &conf->silence);
-}
-
-
-static char *
-redis_set_connect_timeout(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value)
-{
-    return redis_parse_msec(value, &conf->connect_timeout);
-}
-
-
-static char *
-redis_set_max_inflight(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(value->data, value->len);
-
-    if (n == NGX_ERROR || n == 0 || n > LINES_REDIS_INFLIGHT_MAX) {
-        return "invalid number in parameter";
-    }
-
-    conf->max_inflight = n;
-
-    return NULL;
-}
-
-
-static char *
-redis_set_user(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
-{
-    if (conf->user.len) {
+    if (user->len) {
         return "the URL names a user too: parameter";
     }
 
-    conf->user = *value;
+    *user = *value;
 
-    return NULL;
+    return NGX_CONF_OK;
 }
 
 
+/* other than tokens, passwords may have blanks */
+
 static char *
-redis_set_password_file(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value)
+redis_set_password(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
+    ngx_str_t *password = field;
+
     u_char     *p, *last;
     ssize_t     n;
-    ngx_fd_t    fd;
-    ngx_str_t   name;
+    ngx_str_t   file;
 
-    name = *value;
-
-    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    fd = ngx_open_file(name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" of \"%V\" failed", &name,
-                           (ngx_str_t *) cf->args->elts);
-        return NGX_CONF_ERROR;
-    }
-
-    p = ngx_pnalloc(cf->pool, LINES_REDIS_SECRET_LEN);
-
+    p = ngx_pnalloc(cf->pool, LINES_SECRET_MAX);
     if (p == NULL) {
-        (void) ngx_close_file(fd);
         return NGX_CONF_ERROR;
     }
 
-    n = ngx_read_fd(fd, p, LINES_REDIS_SECRET_LEN);
+    file = *value;
 
-    if (ngx_close_file(fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed", &name);
-    }
+    n = lines_read_secret_file(cf, redis_directive.name, &file, p,
+                               LINES_SECRET_MAX);
 
-    if (n == -1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_read_fd_n " \"%V\" of \"%V\" failed", &name,
-                           (ngx_str_t *) cf->args->elts);
+    if (n == NGX_ERROR) {
         return NGX_CONF_ERROR;
     }
 
@@ -516,7 +389,7 @@ redis_set_password_file(ngx_conf_t *cf, lines_redis_conf_t *conf,
         return "an empty file in parameter";
     }
 
-    if (n == LINES_REDIS_SECRET_LEN) {
+    if (n == LINES_SECRET_MAX) {
         return "too long a file in parameter";
     }
 
@@ -524,27 +397,10 @@ redis_set_password_file(ngx_conf_t *cf, lines_redis_conf_t *conf,
         return "more than one line in the file of parameter";
     }
 
-    conf->password.data = p;
-    conf->password.len = last - p;
+    password->data = p;
+    password->len = last - p;
 
-    return NULL;
-}
-
-
-static char *
-redis_parse_msec(ngx_str_t *value, ngx_msec_t *msec)
-{
-    ngx_int_t  n;
-
-    n = ngx_parse_time(value, 0);
-
-    if (n == NGX_ERROR || n == 0 || n > NGX_MAX_INT32_VALUE) {
-        return "invalid time in parameter";
-    }
-
-    *msec = n;
-
-    return NULL;
+    return NGX_CONF_OK;
 }
 
 

@@ -10,9 +10,9 @@
 #include <ngx_http.h>
 
 #include "billing/stripe_signature.h"
+#include "directive/params.h"
 #include "http/failpoint.h"
 #include "http/router.h"
-#include "http/secret.h"
 #include "operation/event.h"
 #include "webhook/webhook.h"
 #include "workspace/workspace.h"
@@ -24,7 +24,8 @@
 
 struct lines_webhook_conf_s {
     lines_stripe_secrets_t  secrets;
-    time_t                  tolerance;
+    ngx_array_t            *keys;        /* ngx_str_t: what they are made of */
+    ngx_int_t               tolerance;   /* seconds */
 };
 
 
@@ -65,16 +66,28 @@ static lines_api_t  webhook_api = {
 };
 
 
+static lines_param_t  webhook_params[] = {
+    lines_param_secret("secret_file", lines_webhook_conf_t, keys,
+                       LINES_PARAM_REQUIRED|LINES_PARAM_MANY),
+    lines_param_sec("tolerance", lines_webhook_conf_t, tolerance,
+                    1, LINES_PARAM_ANY, LINES_WEBHOOK_TOLERANCE),
+    lines_param_end
+};
+
+
+static lines_directive_t  webhook_directive = {
+    .name = "lines_billing_webhook",
+    .params = webhook_params,
+    .of = "of"
+};
+
+
 char *
 lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
     char                  *rv;
-    time_t                 seconds;
-    ngx_str_t             *value, arg;
-    ngx_str_t              secrets[LINES_STRIPE_MAX_SECRETS];
-    ngx_uint_t             i, n;
     ngx_pool_cleanup_t    *cln;
     lines_webhook_conf_t  *wcf;
 
@@ -92,64 +105,18 @@ lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     wcf = cln->data;
     ngx_memzero(wcf, sizeof(lines_webhook_conf_t));
 
-    wcf->tolerance = LINES_WEBHOOK_TOLERANCE;
-
-    value = cf->args->elts;
-    n = 0;
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (value[i].len > sizeof("secret_file=") - 1
-            && ngx_strncmp(value[i].data, "secret_file=",
-                           sizeof("secret_file=") - 1)
-               == 0)
-        {
-            arg.data = value[i].data + sizeof("secret_file=") - 1;
-            arg.len = value[i].len - (sizeof("secret_file=") - 1);
-
-            if (n == LINES_STRIPE_MAX_SECRETS) {
-                return "has too many secrets";
-            }
-
-            if (lines_read_secret(cf, "lines_billing_webhook", &arg,
-                                  &secrets[n++])
-                != NGX_OK)
-            {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        if (value[i].len > sizeof("tolerance=") - 1
-            && ngx_strncmp(value[i].data, "tolerance=",
-                           sizeof("tolerance=") - 1)
-               == 0)
-        {
-            arg.data = value[i].data + sizeof("tolerance=") - 1;
-            arg.len = value[i].len - (sizeof("tolerance=") - 1);
-
-            seconds = ngx_parse_time(&arg, 1);
-
-            if (seconds != (time_t) NGX_ERROR && seconds > 0) {
-                wcf->tolerance = seconds;
-                continue;
-            }
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\" of "
-                           "\"lines_billing_webhook\"", &value[i]);
+    if (lines_params(cf, &webhook_directive, 1, wcf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    if (n == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_billing_webhook\" lacks \"secret_file=\"");
-        return NGX_CONF_ERROR;
+    if (wcf->keys->nelts > LINES_STRIPE_MAX_SECRETS) {
+        return "has too many secrets";
     }
 
-    if (lines_stripe_secrets_create(&wcf->secrets, secrets, n) != NGX_OK) {
+    if (lines_stripe_secrets_create(&wcf->secrets, wcf->keys->elts,
+                                    wcf->keys->nelts)
+        != NGX_OK)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_billing_webhook\": OpenSSL failed");
         return NGX_CONF_ERROR;

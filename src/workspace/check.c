@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "api/listing.h"
+#include "directive/params.h"
 #include "http/carrier.h"
 #include "http/id.h"
 #include "limit/limit.h"
@@ -57,58 +58,40 @@ lines_step_pt  lines_check_steps[] = {
 };
 
 
+static lines_param_t  probe_params[] = {
+    lines_param_msec("timeout", lines_main_conf_t, probe_timeout,
+                     1, 5 * 60 * 1000, LINES_PROBE_TIMEOUT),
+    lines_param_plain(lines_main_conf_t, probe_plain),
+    lines_param_end
+};
+
+
+static lines_directive_t  probe_directive = {
+    .name = "lines_probe",
+    .params = probe_params
+};
+
+
 char *
 lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    ngx_int_t    n;
-    ngx_str_t   *value, s;
-    ngx_uint_t   i, plain;
+    ngx_str_t  *value;
 
     if (lmcf->probe.len) {
         return "is duplicate";
     }
 
-    value = cf->args->elts;
-
-    lmcf->probe_timeout = LINES_PROBE_TIMEOUT;
-
-    plain = 0;
-
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        if (lines_carrier_is_plain(&value[i])) {
-            plain = 1;
-            continue;
-        }
-
-        s.data = value[i].data + sizeof("timeout=") - 1;
-        s.len = value[i].len - (sizeof("timeout=") - 1);
-
-        n = NGX_ERROR;
-
-        if (value[i].len > sizeof("timeout=") - 1
-            && ngx_strncmp(value[i].data, "timeout=", sizeof("timeout=") - 1)
-               == 0)
-        {
-            n = ngx_parse_time(&s, 0);
-        }
-
-        if (n <= 0 || n > 5 * 60 * 1000) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" in \"lines_probe\"",
-                               &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        lmcf->probe_timeout = n;
+    if (lines_params(cf, &probe_directive, 2, lmcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
+    value = cf->args->elts;
     lmcf->probe = value[1];
 
     return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROBE, &value[0],
-                                 &value[1], plain);
+                                 &value[1], lmcf->probe_plain);
 }
 
 

@@ -1,11 +1,10 @@
 
-#ifndef _LINES_HTTP_SECRET_H_INCLUDED_
-#define _LINES_HTTP_SECRET_H_INCLUDED_
+#ifndef _LINES_DIRECTIVE_SECRET_H_INCLUDED_
+#define _LINES_DIRECTIVE_SECRET_H_INCLUDED_
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
 
 #define LINES_SECRET_MAX  4096
@@ -21,5 +20,13 @@
 ngx_int_t lines_read_secret(ngx_conf_t *cf, const char *directive,
     ngx_str_t *path, ngx_str_t *secret);
 
+/*
+ * The same for a file with other rules: its first bytes, as many as are there
+ * and as fit; file becomes a full name.  Their number, or NGX_ERROR as above.
+ */
 
-#endif /* _LINES_HTTP_SECRET_H_INCLUDED_ */
+ssize_t lines_read_secret_file(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *file, u_char *buf, size_t size);
+
+
+#endif /* _LINES_DIRECTIVE_SECRET_H_INCLUDED_ */
