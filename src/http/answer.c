@@ -113,7 +113,7 @@ lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 void
 lines_finalize(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    lines_detach_commands(ctx);
+    lines_caller_detach(&ctx->caller);
 
     if (ctx->on_answer) {
         ctx->on_answer(ctx->on_answer_data);
