@@ -273,6 +273,15 @@ void lines_op_forget(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv);
 /* a hint to another operation of the tenant, due after a while */
 void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
 
+/*
+ * What guard() compares, in the arguments of a declared call whose head says
+ * --@key op(id), --@arg step, --@arg attempt:digits, --@arg fence:digits.
+ */
+#define lines_op_held(op, args)                                               \
+    ((args)->tenant = (op)->tenant, (args)->id = (op)->id,                    \
+     (args)->step = (op)->step, (args)->attempt = (op)->attempt,              \
+     (args)->fence = (op)->fence)
+
 /* what guard() compares: three arguments */
 ngx_int_t lines_op_guard(lines_op_t *op, ngx_str_t *args);
 
