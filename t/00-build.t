@@ -273,7 +273,8 @@ subtest 'make notices what has changed' => sub {
     $project->child('src/store/scripts')->make_path;
     $project->child('conf')->make_path;
     run("cp $root/config $root/Makefile project/; cp $root/src/*.map project/src/; cp $root/conf/packages.sh project/conf/;"
-          . " cp $root/src/store/script.h project/src/store/; cp $root/src/store/scripts/embed.sh project/src/store/scripts/");
+          . " cp $root/src/store/script.h project/src/store/; cp $root/src/store/scripts/embed.sh project/src/store/scripts/;"
+          . " cp $root/src/store/generate.awk project/src/store/");
     write_file("$project/src/store/scripts/one.lua", "return 'first'\n");
     write_file("$project/src/ngx_http_lines_module.c", <<'END');
 #include <ngx_config.h>

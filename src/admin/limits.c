@@ -7,7 +7,7 @@
 #include "admin/routes.h"
 #include "api/input.h"
 #include "limit/limit.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 /* what a request is about; in ctx->data */
@@ -32,16 +32,14 @@ static ngx_int_t admin_put_tenant_limit(ngx_http_request_t *r,
 static ngx_int_t admin_put_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_limit_value(lines_admin_limit_t *al, ngx_pool_t *pool,
     ngx_str_t *value);
-static ngx_int_t admin_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_plan_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_limit_put(void *data, lines_rate_put_reply_t *reply);
+static ngx_int_t admin_plan_limit_put(void *data,
+    lines_limit_plan_put_reply_t *reply);
 static ngx_int_t admin_get_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_limit_got(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_limit_got(void *data, lines_rate_get_reply_t *reply);
 static ngx_int_t admin_delete_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_limit_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_limit_deleted(void *data,
+    lines_rate_del_reply_t *reply);
 
 
 lines_step_pt  lines_admin_list_limits_steps[] = {
@@ -165,10 +163,7 @@ admin_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    if (lines_redis_format(r->pool, &al->key, "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
+    if (lines_key_tenant(r->pool, &al->key, &ctx->identity.tenant) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -192,7 +187,9 @@ admin_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    ngx_str_set(&al->key, LINES_LIMIT_PLANS);
+    if (lines_key_limits(r->pool, &al->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return lines_redis_format(r->pool, &al->field, "%V %V", &al->limit->id,
                               &ctx->params[0]);
@@ -296,67 +293,66 @@ admin_limit_value(lines_admin_limit_t *al, ngx_pool_t *pool, ngx_str_t *value)
 static ngx_int_t
 admin_put_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t             argv[4];
-    lines_admin_limit_t  *al;
+    lines_admin_limit_t    *al;
+    lines_rate_put_args_t   args;
 
     al = ctx->data;
 
-    ngx_str_set(&argv[0], "HSET");
-    argv[1] = al->key;
-    argv[2] = al->field;
+    args.limits_key = al->key;
+    args.field = al->field;
 
-    if (admin_limit_value(al, r->pool, &argv[3]) != NGX_OK) {
+    if (admin_limit_value(al, r->pool, &args.rate) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 4, argv, admin_limit_put);
+    return lines_rate_put(&ctx->caller, &args, admin_limit_put, ctx);
 }
 
 
 static ngx_int_t
 admin_put_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t             args[4];
-    lines_admin_limit_t  *al;
+    lines_admin_limit_t          *al;
+    lines_limit_plan_put_args_t   args;
 
     al = ctx->data;
 
-    args[0] = al->key;
-    args[1] = al->field;
+    args.field = al->field;
+    args.most = LINES_LIMIT_PLANS_MAX;
 
-    if (admin_limit_value(al, r->pool, &args[2]) != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "%d", LINES_LIMIT_PLANS_MAX)
-           != NGX_OK)
-    {
+    if (admin_limit_value(al, r->pool, &args.rate) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_eval(r, ctx, &lines_script_limit_plan_put, 1, 4, args,
-                      admin_plan_limit_put);
+    return lines_limit_plan_put(&ctx->caller, &args, admin_plan_limit_put,
+                                ctx);
 }
 
 
 static ngx_int_t
-admin_plan_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply)
+admin_plan_limit_put(void *data, lines_limit_plan_put_reply_t *reply)
 {
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 0) {
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+    lines_ctx_t  *ctx = data;
+
+    if (reply->stored == 0) {
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "Too many plans have rates of their own");
     }
 
-    return admin_limit_put(r, ctx, reply);
+    return admin_limit_put(ctx, NULL);
 }
 
 
 static ngx_int_t
-admin_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_limit_put(void *data, lines_rate_put_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     lines_admin_limit_t  *al;
 
     al = ctx->data;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                             "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%ui}",
                             &al->limit->id, &al->text, al->rate.burst);
 }
@@ -365,34 +361,34 @@ admin_limit_put(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_get_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t             argv[3];
-    lines_admin_limit_t  *al;
+    lines_admin_limit_t    *al;
+    lines_rate_get_args_t   args;
 
     al = ctx->data;
 
-    ngx_str_set(&argv[0], "HMGET");
-    argv[1] = al->key;
-    argv[2] = al->field;
+    args.limits_key = al->key;
+    args.field = al->field;
 
-    return lines_command(r, ctx, 3, argv, admin_limit_got);
+    return lines_rate_get(&ctx->caller, &args, admin_limit_got, ctx);
 }
 
 
 /* "INTERVAL BURST RATE" */
 
 static ngx_int_t
-admin_limit_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_limit_got(void *data, lines_rate_get_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     u_char               *p, *sp, *last;
     ngx_str_t             value, burst, text;
     lines_admin_limit_t  *al;
 
     al = ctx->data;
-
-    value = lines_reply_str(reply, 0);
+    value = reply->rate;
 
     if (value.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "The limit's own rate applies");
     }
 
@@ -410,7 +406,7 @@ admin_limit_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     text.data = sp + 1;
     text.len = last - text.data;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                              "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%V}",
                              &al->limit->id, &text, &burst);
 }
@@ -419,27 +415,28 @@ admin_limit_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_delete_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t             argv[3];
-    lines_admin_limit_t  *al;
+    lines_admin_limit_t    *al;
+    lines_rate_del_args_t   args;
 
     al = ctx->data;
 
-    ngx_str_set(&argv[0], "HDEL");
-    argv[1] = al->key;
-    argv[2] = al->field;
+    args.limits_key = al->key;
+    args.field = al->field;
 
-    return lines_command(r, ctx, 3, argv, admin_limit_deleted);
+    return lines_rate_del(&ctx->caller, &args, admin_limit_deleted, ctx);
 }
 
 
 static ngx_int_t
-admin_limit_deleted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_limit_deleted(void *data, lines_rate_del_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     lines_admin_limit_t  *al;
 
     al = ctx->data;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                                "{\"limit\":\"%V\",\"deleted\":true}",
                                &al->limit->id);
 }

@@ -307,7 +307,7 @@ access_check(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (!ngx_queue_empty(&ctx->commands)) {
+    if (lines_caller_busy(&ctx->caller)) {
         return NGX_AGAIN;
     }
 

@@ -207,7 +207,7 @@ lines_end(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_chain_t *part)
 void
 lines_finalize(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    lines_detach_commands(ctx);
+    lines_caller_detach(&ctx->caller);
 
     if (ctx->on_answer) {
         ctx->on_answer(ctx->on_answer_data);

@@ -6,44 +6,76 @@
 #include "http/command.h"
 
 
+/* calls that are not declared yet */
+
 typedef struct {
-    ngx_queue_t        queue;
-    lines_ctx_t       *ctx;
-    lines_redis_op_t  *op;
-    lines_reply_pt     handler;
-    void              *data;
-    ngx_uint_t         tries;    /* flag: hears of failures */
+    lines_ctx_t     *ctx;
+    lines_reply_pt   handler;
+    void            *data;
 } lines_command_t;
 
 
-static lines_command_t *create_command(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_reply_pt handler);
-static ngx_int_t sent(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_command_t *cmd);
-static void replied(void *data, redisReply *reply);
-static void forgotten(void *data, redisReply *reply);
+static void request_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t request_failed(lines_caller_t *caller);
+static void request_heard(lines_caller_t *caller, lines_store_call_t *call,
+    ngx_uint_t good);
+static ngx_int_t raw(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
+    ngx_str_t *args, ngx_uint_t how, lines_reply_pt handler, void *data);
+static ngx_int_t replied(void *data, redisReply *reply);
+
+
+void
+lines_caller_of_request(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_caller_init(&ctx->caller, lines_get_main_conf(r)->redis, r->pool,
+                      r->connection->log);
+
+    ctx->caller.id = &ctx->request_id;
+    ctx->caller.resume = request_resume;
+    ctx->caller.failed = request_failed;
+    ctx->caller.heard = request_heard;
+}
+
+
+static void
+request_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    lines_resume(ctx->request, ctx, rc);
+}
+
+
+static ngx_int_t
+request_failed(lines_caller_t *caller)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    return lines_unavailable(ctx->request, ctx, 1);
+}
+
+
+static void
+request_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
+}
 
 
 ngx_int_t
 lines_command(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t argc,
     ngx_str_t *argv, lines_reply_pt handler)
 {
-    lines_command_t    *cmd;
-    lines_main_conf_t  *lmcf;
-
-    cmd = create_command(r, ctx, handler);
-    if (cmd == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines command: %V, %ui arguments", &argv[0], argc - 1);
-
-    lmcf = lines_get_main_conf(r);
-
-    cmd->op = lines_redis_command(lmcf->redis, argc, argv, replied, cmd);
-
-    return sent(r, ctx, cmd);
+    return raw(r, ctx, NULL, 0, argc, argv, LINES_CALL, handler, NULL);
 }
 
 
@@ -51,27 +83,7 @@ ngx_int_t
 lines_try_command(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t argc,
     ngx_str_t *argv, lines_reply_pt handler)
 {
-    lines_command_t    *cmd;
-    lines_main_conf_t  *lmcf;
-
-    cmd = create_command(r, ctx, handler);
-    if (cmd == NULL) {
-        return NGX_ERROR;
-    }
-
-    cmd->tries = 1;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines command: try %V, %ui arguments", &argv[0], argc - 1);
-
-    lmcf = lines_get_main_conf(r);
-
-    cmd->op = lines_redis_command(lmcf->redis, argc, argv, replied, cmd);
-    if (cmd->op == NULL) {
-        return NGX_DECLINED;
-    }
-
-    return sent(r, ctx, cmd);
+    return raw(r, ctx, NULL, 0, argc, argv, LINES_CALL_TRY, handler, NULL);
 }
 
 
@@ -80,23 +92,7 @@ lines_eval(ngx_http_request_t *r, lines_ctx_t *ctx, lines_script_t *script,
     ngx_uint_t nkeys, ngx_uint_t nargs, ngx_str_t *args,
     lines_reply_pt handler)
 {
-    lines_command_t    *cmd;
-    lines_main_conf_t  *lmcf;
-
-    cmd = create_command(r, ctx, handler);
-    if (cmd == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines script: %V", &script->name);
-
-    lmcf = lines_get_main_conf(r);
-
-    cmd->op = lines_redis_eval(lmcf->redis, script, nkeys, nargs, args,
-                               replied, cmd);
-
-    return sent(r, ctx, cmd);
+    return raw(r, ctx, script, nkeys, nargs, args, LINES_CALL, handler, NULL);
 }
 
 
@@ -105,127 +101,40 @@ lines_try_eval(ngx_http_request_t *r, lines_ctx_t *ctx, lines_script_t *script,
     ngx_uint_t nkeys, ngx_uint_t nargs, ngx_str_t *args,
     lines_reply_pt handler, void *data)
 {
-    lines_command_t    *cmd;
-    lines_main_conf_t  *lmcf;
-
-    cmd = create_command(r, ctx, handler);
-    if (cmd == NULL) {
-        return NGX_ERROR;
-    }
-
-    cmd->tries = 1;
-    cmd->data = data;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines script: try %V", &script->name);
-
-    lmcf = lines_get_main_conf(r);
-
-    cmd->op = lines_redis_eval(lmcf->redis, script, nkeys, nargs, args,
-                               replied, cmd);
-    if (cmd->op == NULL) {
-        return NGX_DECLINED;
-    }
-
-    return sent(r, ctx, cmd);
+    return raw(r, ctx, script, nkeys, nargs, args, LINES_CALL_TRY, handler,
+               data);
 }
 
 
-static lines_command_t *
-create_command(ngx_http_request_t *r, lines_ctx_t *ctx, lines_reply_pt handler)
+static ngx_int_t
+raw(ngx_http_request_t *r, lines_ctx_t *ctx, lines_script_t *script,
+    ngx_uint_t nkeys, ngx_uint_t nargs, ngx_str_t *args, ngx_uint_t how,
+    lines_reply_pt handler, void *data)
 {
     lines_command_t  *cmd;
 
     cmd = ngx_palloc(r->pool, sizeof(lines_command_t));
     if (cmd == NULL) {
-        return NULL;
+        return NGX_ERROR;
     }
 
     cmd->ctx = ctx;
     cmd->handler = handler;
-    cmd->data = NULL;
-    cmd->tries = 0;
+    cmd->data = data;
 
-    return cmd;
+    return lines_caller_raw(&ctx->caller, script, nkeys, nargs, args, how,
+                            replied, cmd);
 }
 
 
 static ngx_int_t
-sent(ngx_http_request_t *r, lines_ctx_t *ctx, lines_command_t *cmd)
-{
-    if (cmd->op == NULL) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    if (ngx_queue_empty(&ctx->commands)) {
-        ctx->redis_start = ngx_current_msec;
-    }
-
-    ngx_queue_insert_tail(&ctx->commands, &cmd->queue);
-
-    return NGX_AGAIN;
-}
-
-
-static void
 replied(void *data, redisReply *reply)
 {
-    lines_command_t     *cmd = data;
+    lines_command_t  *cmd = data;
 
-    ngx_int_t            rc;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-    lines_ctx_t         *ctx;
+    cmd->ctx->reply_data = cmd->data;
 
-    ctx = cmd->ctx;
-    r = ctx->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    ngx_queue_remove(&cmd->queue);
-
-    if (ngx_queue_empty(&ctx->commands)) {
-        ctx->redis_time += ngx_current_msec - ctx->redis_start;
-    }
-
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, c->log, 0, "lines: Redis refused: %*s",
-                      (size_t) reply->len, reply->str);
-        reply = NULL;
-    }
-
-    if (reply == NULL && !cmd->tries) {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                       "lines command: no reply");
-        rc = lines_unavailable(r, ctx, 1);
-
-    } else {
-        ctx->reply_data = cmd->data;
-        rc = cmd->handler(r, ctx, reply);
-    }
-
-    if (rc == NGX_OK && !ngx_queue_empty(&ctx->commands)) {
-        rc = NGX_AGAIN;
-    }
-
-    lines_resume(r, ctx, rc);
-}
-
-
-void
-lines_detach_commands(lines_ctx_t *ctx)
-{
-    ngx_queue_t      *q;
-    lines_command_t  *cmd;
-
-    while (!ngx_queue_empty(&ctx->commands)) {
-        q = ngx_queue_head(&ctx->commands);
-        ngx_queue_remove(q);
-
-        cmd = ngx_queue_data(q, lines_command_t, queue);
-        lines_redis_detach(cmd->op);
-    }
+    return cmd->handler(cmd->ctx->request, cmd->ctx, reply);
 }
 
 
@@ -283,17 +192,14 @@ lines_reply_copy(ngx_http_request_t *r, redisReply *reply, ngx_uint_t i,
 void
 lines_forget_command(ngx_http_request_t *r, ngx_uint_t argc, ngx_str_t *argv)
 {
-    lines_main_conf_t  *lmcf;
+    lines_ctx_t  *ctx;
 
-    lmcf = lines_get_main_conf(r);
+    ctx = lines_find_ctx(r);
 
-    (void) lines_redis_command(lmcf->redis, argc, argv, forgotten, NULL);
-}
-
-
-static void
-forgotten(void *data, redisReply *reply)
-{
+    if (ctx) {
+        (void) lines_caller_raw(&ctx->caller, NULL, 0, argc, argv,
+                                LINES_CALL_FORGET, NULL, NULL);
+    }
 }
 
 

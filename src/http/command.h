@@ -1,7 +1,6 @@
 
 /*
- * The request's side of an operation of the store: what is on its way, and
- * what happens to it when the request ends first.
+ * The request as a caller of the store (store/caller.h).
  */
 
 #ifndef _LINES_HTTP_COMMAND_H_INCLUDED_
@@ -11,8 +10,8 @@
 #include "http/request.h"
 
 
-/* whatever is still on its way to Redis may come back unheard */
-void lines_detach_commands(lines_ctx_t *ctx);
+/* ctx->caller: its calls resume the request, or answer it with 503 */
+void lines_caller_of_request(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 #endif /* _LINES_HTTP_COMMAND_H_INCLUDED_ */

@@ -82,7 +82,7 @@ lines_get_ctx(ngx_http_request_t *r)
 
     ctx->request = r;
     ctx->rc = NGX_ERROR;
-    ngx_queue_init(&ctx->commands);
+    lines_caller_of_request(r, ctx);
 
     if (request_id_get(r, &ctx->request_id) != NGX_OK) {
         return NULL;
@@ -100,7 +100,7 @@ ctx_cleanup(void *data)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_detach_commands(ctx);
+    lines_caller_detach(&ctx->caller);
 }
 
 

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "http/conf.h"
+#include "store/caller.h"
 
 
 #define LINES_MAX_PARAMS  2
@@ -129,7 +130,7 @@ struct lines_ctx_s {
     void  (*on_answer)(void *data);  /* or NULL: runs when
                             the request is finalized */
     void                *on_answer_data;
-    ngx_queue_t          commands;    /* on their way to Redis */
+    lines_caller_t       caller;      /* of the store */
     void                *reply_data;  /* of the one that is answered */
 
     ngx_str_t            request_id;
@@ -145,8 +146,6 @@ struct lines_ctx_s {
     void                *refused;     /* the cache that nothing was sent
                                          from */
 
-    ngx_msec_t           redis_time;  /* waited so far */
-    ngx_msec_t           redis_start;
     ngx_msec_t           billing_time;
     ngx_str_t            operation;   /* id, for $lines_operation */
 
@@ -201,10 +200,13 @@ ngx_int_t lines_watch_client(ngx_http_request_t *r);
 
 
 /*
- * Commands.  They return NGX_AGAIN, or what lines_unavailable()
- * returned.  A step may send several, and then returns NGX_AGAIN: the next
- * step runs when all are answered.  Where Redis fails, the request is answered
- * with 503; handlers see good replies only.
+ * What a step asks Redis it asks as &ctx->caller, with ctx as data: a call of
+ * store/calls.h returns NGX_AGAIN, or what lines_unavailable() returned, and
+ * done(ctx, reply) returns as a step does.  A step may ask several, and then
+ * returns NGX_AGAIN: the next step runs when all are answered.  Where Redis
+ * fails, the request is answered with 503; handlers see good replies only.
+ *
+ * These are the same for what is not declared yet.
  */
 
 ngx_int_t lines_command(ngx_http_request_t *r, lines_ctx_t *ctx,

@@ -86,7 +86,7 @@ static ngx_http_variable_t  variable_list[] = {
       0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("lines_redis_time"), NULL, variable_time,
-      offsetof(lines_ctx_t, redis_time),
+      offsetof(lines_ctx_t, caller.waited),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("lines_billing_time"), NULL, variable_time,

@@ -17,7 +17,7 @@
 
 static ngx_int_t op_call_prepare(lines_op_t *op);
 static ngx_int_t op_call_send(lines_op_t *op);
-static ngx_int_t op_call_claimed(lines_op_t *op, redisReply *reply);
+static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
 
 
 ngx_int_t
@@ -53,8 +53,7 @@ lines_op_call_other(lines_op_t *op, lines_op_run_pt send,
 static ngx_int_t
 op_call_prepare(lines_op_t *op)
 {
-    ngx_str_t  key, args[3];
-    u_char     lease[NGX_INT64_LEN], fence[NGX_INT64_LEN];
+    lines_op_claim_args_t  args;
 
     if (op->carrier == NULL) {
         op->carrier = lines_carrier_create(op->lmcf, &op->id, ngx_cycle->log);
@@ -67,52 +66,46 @@ op_call_prepare(lines_op_t *op)
         return op_call_send(op);
     }
 
-    key = lines_op_key(op, "op:%V", &op->id);
-
-    args[0] = key;
-    args[1].data = lease;
-    args[1].len = ngx_sprintf(lease, "%M", op->conf->lease) - lease;
-    args[2].data = fence;
-    args[2].len = ngx_sprintf(fence, "%ui", op->fence) - fence;
+    args.tenant = op->tenant;
+    args.id = op->id;
+    args.lease = op->conf->lease;
+    args.fence = op->fence;
 
     lines_op_renewed(op);
 
-    return lines_op_eval(op, &lines_script_op_claim, 1, 3, args,
-                         op_call_claimed);
+    return lines_op_claim(&op->caller, &args, op_call_claimed, op);
 }
 
 
 static ngx_int_t
-op_call_claimed(lines_op_t *op, redisReply *reply)
+op_call_claimed(void *data, lines_op_claim_reply_t *reply)
 {
-    ngx_str_t  word;
+    lines_op_t  *op = data;
 
-    word = lines_reply_str(reply, 0);
+    ngx_int_t    fence;
+    ngx_str_t   *field;
+    ngx_uint_t   i;
 
-    if (word.len != 7 || ngx_strncmp(word.data, "claimed", 7) != 0) {
+    if (reply->is != LINES_OP_CLAIM_CLAIMED) {
         op->lost = 1;
         return NGX_DONE;
     }
 
     /* under the fence held, or a higher one: somebody was there meanwhile */
 
-    if (reply->elements > 2) {
-        ngx_uint_t  i;
-        ngx_str_t   name, value;
+    field = reply->fields.elts;
 
-        for (i = 2; i + 1 < reply->elements; i += 2) {
-            name = lines_reply_str(reply, i);
+    for (i = 0; i + 1 < reply->fields.n; i += 2) {
 
-            if (name.len != 5 || ngx_strncmp(name.data, "fence", 5) != 0) {
-                continue;
-            }
+        if (!lines_is(&field[i], "fence")) {
+            continue;
+        }
 
-            value = lines_reply_str(reply, i + 1);
+        fence = ngx_atoi(field[i + 1].data, field[i + 1].len);
 
-            if ((ngx_uint_t) ngx_atoi(value.data, value.len) != op->fence) {
-                op->fence = ngx_atoi(value.data, value.len);
-                return lines_op_claim(op);
-            }
+        if ((ngx_uint_t) fence != op->fence) {
+            op->fence = fence;
+            return lines_op_take(op);
         }
     }
 

@@ -10,20 +10,24 @@
 
 #include "http/digest.h"
 #include "operation/operation.h"
+#include "store/calls.h"
 
 
 #define LINES_ID_LEN  24
+
+
+int64_t
+lines_due_shard(ngx_str_t *id)
+{
+    return ngx_crc32_short(id->data, id->len) % LINES_DUE_SHARDS;
+}
 
 
 ngx_int_t
 lines_due(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id, ngx_str_t *key,
     ngx_str_t *member)
 {
-    ngx_uint_t  shard;
-
-    shard = ngx_crc32_short(id->data, id->len) % LINES_DUE_SHARDS;
-
-    if (lines_redis_format(pool, key, "lines:{due:%ui}", shard) != NGX_OK) {
+    if (lines_key_due(pool, key, lines_due_shard(id)) != NGX_OK) {
         return NGX_ERROR;
     }
 

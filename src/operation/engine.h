@@ -8,6 +8,7 @@
 
 
 #include "operation/operation.h"
+#include "store/calls.h"
 #include "store/scripts.h"
 
 
@@ -18,6 +19,9 @@
 
 lines_op_t *lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant,
     ngx_str_t *id, ngx_uint_t fence, ngx_uint_t want);
+
+/* op->caller: no reply, and the operation is claimed again */
+void lines_op_caller(lines_op_t *op);
 
 /* the one that runs here, or NULL */
 lines_op_t *lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant,

@@ -86,6 +86,8 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
     op->fence = fence;
     op->want = want;
 
+    lines_op_caller(op);
+
     op->tenant.data = ngx_pstrdup(pool, tenant);
     op->id.data = ngx_pstrdup(pool, id);
 
@@ -106,7 +108,7 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
 
     ngx_queue_init(&op->waiters);
 
-    if (lines_op_claim(op) != NGX_AGAIN) {
+    if (lines_op_take(op) != NGX_AGAIN) {
         goto failed;
     }
 
@@ -400,19 +402,13 @@ lines_op_stuck(lines_op_t *op, const char *reason)
 void
 lines_op_list_stuck(lines_op_t *op)
 {
-    ngx_str_t  argv[4];
+    lines_stuck_put_args_t  args;
 
-    ngx_str_set(&argv[0], "ZADD");
-    ngx_str_set(&argv[1], "lines:{stuck}");
+    args.at = lines_op_now(op);
+    args.tenant = op->tenant;
+    args.id = op->id;
 
-    if (lines_redis_format(op->pool, &argv[2], "%L", lines_op_now(op))
-        == NGX_OK
-        && lines_redis_format(op->pool, &argv[3], "%V %V", &op->tenant,
-                              &op->id)
-           == NGX_OK)
-    {
-        lines_op_forget(op, 4, argv);
-    }
+    (void) lines_forget_stuck_put(&op->caller, &args);
 }
 
 
@@ -444,10 +440,7 @@ op_end(lines_op_t *op, ngx_int_t rc)
         }
     }
 
-    if (op->command) {
-        lines_redis_detach(op->command);
-        op->command = NULL;
-    }
+    lines_caller_detach(&op->caller);
 
     if (op->next.timer_set) {
         ngx_del_timer(&op->next);

@@ -162,9 +162,11 @@ struct lines_op_s {
 
     ngx_queue_t         waiters;   /* clients; may be empty */
 
+    lines_caller_t      caller;    /* of the store: done() has its results
+                                      as a step */
+
     /* the engine's own */
-    lines_redis_op_t   *command;
-    lines_op_reply_pt   reply;
+    lines_op_reply_pt   reply;     /* of what is not declared yet */
     lines_op_run_pt     send;
     lines_op_answer_pt  answer;
     lines_op_result_pt  result;
@@ -177,6 +179,7 @@ struct lines_op_s {
     void               *changes;   /* on their way */
     ngx_uint_t          repeats;   /* of a call, in this run */
     ngx_uint_t          reclaims;  /* after a lost reply */
+    unsigned            claiming:1;
     unsigned            ended:1;   /* the record says done */
     unsigned            lost:1;    /* held by another */
     unsigned            unknown:1;  /* no such record */
@@ -236,7 +239,7 @@ ngx_int_t lines_op_enter(lines_op_t *op, ngx_str_t *step);
 void lines_op_renewed(lines_op_t *op);
 
 /* claims anew: reads the record again and runs the step that it is in */
-ngx_int_t lines_op_claim(lines_op_t *op);
+ngx_int_t lines_op_take(lines_op_t *op);
 
 /*
  * Nothing of the operation can be older at billing: seconds, a day before it
@@ -270,6 +273,15 @@ void lines_op_forget(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv);
 
 /* a hint to another operation of the tenant, due after a while */
 void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
+
+/*
+ * What guard() compares, in the arguments of a declared call whose head says
+ * --@key op(id), --@arg step, --@arg attempt:digits, --@arg fence:digits.
+ */
+#define lines_op_held(op, args)                                               \
+    ((args)->tenant = (op)->tenant, (args)->id = (op)->id,                    \
+     (args)->step = (op)->step, (args)->attempt = (op)->attempt,              \
+     (args)->fence = (op)->fence)
 
 /* what guard() compares: three arguments */
 ngx_int_t lines_op_guard(lines_op_t *op, ngx_str_t *args);
@@ -344,6 +356,9 @@ ngx_int_t lines_op_undone(lines_op_t *op);
  * what they point at.
  */
 
+int64_t lines_due_shard(ngx_str_t *id);
+
+/* for calls that are not declared yet */
 ngx_int_t lines_due(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
     ngx_str_t *key, ngx_str_t *member);
 

@@ -282,7 +282,7 @@ payment_refused(lines_op_t *op, lines_stripe_error_t *error)
 static ngx_int_t
 payment_ended(lines_op_t *op, redisReply *reply)
 {
-    return lines_op_claim(op);
+    return lines_op_take(op);
 }
 
 
@@ -410,7 +410,7 @@ lines_payment_again(lines_op_t *op)
 static ngx_int_t
 payment_renewed(lines_op_t *op, redisReply *reply)
 {
-    return lines_op_claim(op);
+    return lines_op_take(op);
 }
 
 
@@ -438,5 +438,5 @@ lines_payment_cancel(lines_op_t *op, ngx_str_t *reason)
 static ngx_int_t
 payment_canceled(lines_op_t *op, redisReply *reply)
 {
-    return lines_op_claim(op);
+    return lines_op_take(op);
 }

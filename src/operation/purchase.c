@@ -272,7 +272,7 @@ purchase_leased(lines_op_t *op, redisReply *reply)
     if (!lines_is(&word, "leased") && !lines_is(&word, "held")) {
         /* late: another may have it by now */
 
-        return lines_op_claim(op);
+        return lines_op_take(op);
     }
 
     ngx_str_set(&fields[0], "number");
@@ -506,5 +506,5 @@ purchase_ended(lines_op_t *op, redisReply *reply)
         lines_op_forget(op, 3, argv);
     }
 
-    return lines_op_claim(op);
+    return lines_op_take(op);
 }

@@ -21,8 +21,14 @@ typedef struct {
 } lines_op_changes_t;
 
 
-static ngx_int_t op_claimed(lines_op_t *op, redisReply *reply);
-static void op_replied(void *data, redisReply *reply);
+static void op_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t op_failed(lines_caller_t *caller);
+static ngx_int_t op_lost(lines_caller_t *caller);
+static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
+static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
+    ngx_uint_t good);
+static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
+static ngx_int_t op_replied(void *data, redisReply *reply);
 static ngx_int_t op_reclaim(lines_op_t *op);
 static ngx_int_t op_stepped(lines_op_t *op, redisReply *reply);
 static ngx_int_t op_rested(lines_op_t *op, redisReply *reply);
@@ -31,68 +37,129 @@ static ngx_int_t op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease,
 static void op_unheard(void *data, redisReply *reply);
 
 
-ngx_int_t
-lines_op_claim(lines_op_t *op)
+void
+lines_op_caller(lines_op_t *op)
 {
-    u_char     lease[NGX_INT64_LEN], fence[NGX_INT64_LEN];
-    ngx_str_t  args[3];
+    lines_caller_init(&op->caller, op->lmcf->redis, op->pool, op->log);
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
+    op->caller.id = &op->id;
+    op->caller.resume = op_resume;
+    op->caller.failed = op_failed;
+    op->caller.lost = op_lost;
+    op->caller.sending = op_sending;
+    op->caller.heard = op_heard;
+}
 
-    if (args[0].len == 0) {
-        return NGX_ERROR;
-    }
 
-    args[1].data = lease;
-    args[1].len = ngx_sprintf(lease, "%M", op->conf->lease) - lease;
-    args[2].data = fence;
-    args[2].len = ngx_sprintf(fence, "%ui", op->fence) - fence;
-
-    op->claimed = ngx_current_msec;
-    op->reply = op_claimed;
-
-    op->command = lines_redis_eval(op->lmcf->redis, &lines_script_op_claim, 1,
-                                   3, args, op_replied, op);
-
-    if (op->command == NULL) {
-        return op->kind ? op_reclaim(op) : NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
+static void
+op_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    lines_op_post(ngx_queue_data(caller, lines_op_t, caller), rc);
 }
 
 
 static ngx_int_t
-op_claimed(lines_op_t *op, redisReply *reply)
+op_failed(lines_caller_t *caller)
 {
-    ngx_str_t          word, name, value;
-    ngx_uint_t         i;
-    lines_op_kind_t  **kind;
+    return op_reclaim(ngx_queue_data(caller, lines_op_t, caller));
+}
 
-    word = lines_reply_str(reply, 0);
 
-    if (word.len == 4 && ngx_strncmp(word.data, "none", 4) == 0) {
-        op->unknown = 1;
-        return NGX_DONE;
+static ngx_int_t
+op_lost(lines_caller_t *caller)
+{
+    lines_op_t  *op;
+
+    op = ngx_queue_data(caller, lines_op_t, caller);
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: lost in \"%V\"", &op->id, &op->point);
+
+    op->lost = 1;
+
+    return NGX_DONE;
+}
+
+
+/* a claim has a failpoint of its own */
+
+static void
+op_sending(lines_caller_t *caller, lines_store_call_t *call)
+{
+    lines_op_t  *op;
+
+    op = ngx_queue_data(caller, lines_op_t, caller);
+
+    if (call->script && !op->claiming) {
+        LINES_FAILPOINT_STEP("op.write.before", &op->point);
+    }
+}
+
+
+static void
+op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
+{
+    lines_op_t  *op;
+
+    op = ngx_queue_data(caller, lines_op_t, caller);
+
+    if (good && !op->claiming) {
+        LINES_FAILPOINT_STEP("op.write.after", &op->point);
     }
 
-    if (word.len == 4 && ngx_strncmp(word.data, "busy", 4) == 0) {
+    op->claiming = 0;
+}
+
+
+ngx_int_t
+lines_op_take(lines_op_t *op)
+{
+    lines_op_claim_args_t  args;
+
+    args.tenant = op->tenant;
+    args.id = op->id;
+    args.lease = op->conf->lease;
+    args.fence = op->fence;
+
+    op->claimed = ngx_current_msec;
+    op->claiming = 1;
+
+    return lines_op_claim(&op->caller, &args, op_claimed, op);
+}
+
+
+static ngx_int_t
+op_claimed(void *data, lines_op_claim_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    ngx_str_t         name, *field;
+    ngx_uint_t        i;
+    lines_op_kind_t  **kind;
+
+    switch (reply->is) {
+
+    case LINES_OP_CLAIM_NONE:
+        op->unknown = 1;
+        return NGX_DONE;
+
+    case LINES_OP_CLAIM_BUSY:
         op->lost = 1;
         return NGX_DONE;
     }
 
-    value = lines_reply_str(reply, 1);
-    op->now = ngx_atoof(value.data, value.len);
-
+    op->now = reply->now;
     op->fields.nelts = 0;
 
-    for (i = 2; i + 1 < reply->elements; i += 2) {
-        name = lines_reply_str(reply, i);
-        value = lines_reply_str(reply, i + 1);
+    field = reply->fields.elts;
 
-        /* names come from our own scripts; zero-terminated by hiredis */
+    for (i = 0; i + 1 < reply->fields.n; i += 2) {
 
-        if (lines_op_set(op, (char *) name.data, &value) != NGX_OK) {
+        /* names come from our own scripts; they end with a zero */
+
+        if (lines_op_set(op, (char *) field[i].data, &field[i + 1])
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -120,7 +187,7 @@ op_claimed(lines_op_t *op, redisReply *reply)
         return NGX_ERROR;
     }
 
-    if (word.len == 4 && ngx_strncmp(word.data, "done", 4) == 0) {
+    if (reply->is == LINES_OP_CLAIM_DONE) {
         return lines_op_finish(op);
     }
 
@@ -156,14 +223,9 @@ lines_op_eval(lines_op_t *op, lines_script_t *script, ngx_uint_t nkeys,
                    &op->point);
 
     op->reply = handler;
-    op->command = lines_redis_eval(op->lmcf->redis, script, nkeys, nargs, args,
-                                   op_replied, op);
 
-    if (op->command == NULL) {
-        return op_reclaim(op);
-    }
-
-    return NGX_AGAIN;
+    return lines_caller_raw(&op->caller, script, nkeys, nargs, args,
+                            LINES_CALL, op_replied, op);
 }
 
 
@@ -172,56 +234,23 @@ lines_op_command(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv,
     lines_op_reply_pt handler)
 {
     op->reply = handler;
-    op->command = lines_redis_command(op->lmcf->redis, argc, argv, op_replied,
-                                      op);
 
-    if (op->command == NULL) {
-        return op_reclaim(op);
-    }
-
-    return NGX_AGAIN;
+    return lines_caller_raw(&op->caller, NULL, 0, argc, argv, LINES_CALL,
+                            op_replied, op);
 }
 
 
-static void
+static ngx_int_t
 op_replied(void *data, redisReply *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_int_t  rc;
     ngx_str_t  word;
 
-    op->command = NULL;
+    word = lines_reply_str(reply, 0);
 
-    if (reply == NULL) {
-        rc = op_reclaim(op);
-
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, op->log, 0,
-                      "lines operation %V: Redis refused in \"%V\": %*s",
-                      &op->id, &op->point, (size_t) reply->len, reply->str);
-        rc = op_reclaim(op);
-
-    } else {
-        word = lines_reply_str(reply, 0);
-
-        if (word.len == 4 && ngx_strncmp(word.data, "lost", 4) == 0) {
-            ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                          "lines operation %V: lost in \"%V\"", &op->id,
-                          &op->point);
-            op->lost = 1;
-            rc = NGX_DONE;
-
-        } else {
-            if (op->reply != op_claimed) {
-                LINES_FAILPOINT_STEP("op.write.after", &op->point);
-            }
-
-            rc = op->reply(op, reply);
-        }
-    }
-
-    lines_op_post(op, rc);
+    return lines_is(&word, "lost") ? op_lost(&op->caller)
+                                   : op->reply(op, reply);
 }
 
 
@@ -234,7 +263,7 @@ op_reclaim(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    return lines_op_wait(op, LINES_RECLAIM_DELAY, lines_op_claim);
+    return lines_op_wait(op, LINES_RECLAIM_DELAY, lines_op_take);
 }
 
 
@@ -390,7 +419,7 @@ op_rested(lines_op_t *op, redisReply *reply)
         || dirty.len != held.len
         || (dirty.len && ngx_strncmp(dirty.data, held.data, dirty.len) != 0))
     {
-        return lines_op_claim(op);
+        return lines_op_take(op);
     }
 
     return NGX_DONE;

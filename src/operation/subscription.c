@@ -263,7 +263,7 @@ plan_ended(lines_op_t *op, redisReply *reply)
     word = lines_reply_str(reply, 0);
 
     if (lines_is(&word, "dirty")) {
-        return lines_op_claim(op);
+        return lines_op_take(op);
     }
 
     line = lines_reply_str(reply, 1);
@@ -380,7 +380,7 @@ lapse_ended(lines_op_t *op, redisReply *reply)
     word = lines_reply_str(reply, 0);
 
     if (lines_is(&word, "dirty")) {
-        return lines_op_claim(op);
+        return lines_op_take(op);
     }
 
     return lines_op_enter(op, &done);

@@ -64,10 +64,7 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
     {
         op = ngx_queue_data(q, lines_op_t, queue);
 
-        if (op->command) {
-            lines_redis_detach(op->command);
-            op->command = NULL;
-        }
+        lines_caller_detach(&op->caller);
     }
 
     if (ocf->walk.pool) {

@@ -8,11 +8,9 @@
 #include "store/resp.h"
 
 
-static ngx_uint_t redis_reads(ngx_str_t *name);
 static void redis_ready(void *data);
 static void redis_lost(void *data);
 static void redis_refuse_handler(ngx_event_t *ev);
-static ngx_uint_t redis_usable(lines_redis_t *redis);
 
 
 lines_redis_t *
@@ -92,7 +90,7 @@ lines_redis_command(lines_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
     ngx_uint_t         i;
     lines_redis_op_t  *op;
 
-    if (!redis_usable(redis)) {
+    if (!lines_redis_usable(redis)) {
         return NULL;
     }
 
@@ -111,7 +109,7 @@ lines_redis_command(lines_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
 
     *p = '\0';
     op->len = p - op->start;
-    op->again = redis_reads(&argv[0]);
+    op->again = lines_redis_reads(&argv[0]);
 
     return lines_redis_op_submit(op, handler, data);
 }
@@ -127,7 +125,7 @@ lines_redis_eval(lines_redis_t *redis, lines_script_t *script,
     ngx_uint_t         i;
     lines_redis_op_t  *op;
 
-    if (!redis_usable(redis)) {
+    if (!lines_redis_usable(redis)) {
         return NULL;
     }
 
@@ -165,8 +163,8 @@ lines_redis_eval(lines_redis_t *redis, lines_script_t *script,
 
 /* of the commands that are used; a new one that is missing is not repeated */
 
-static ngx_uint_t
-redis_reads(ngx_str_t *name)
+ngx_uint_t
+lines_redis_reads(const ngx_str_t *name)
 {
     ngx_uint_t  i;
     static ngx_str_t   names[] = {
@@ -341,8 +339,8 @@ redis_refuse_handler(ngx_event_t *ev)
 }
 
 
-static ngx_uint_t
-redis_usable(lines_redis_t *redis)
+ngx_uint_t
+lines_redis_usable(lines_redis_t *redis)
 {
     if (redis->destroyed || redis->connection.away) {
         redis->status.refused++;

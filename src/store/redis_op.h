@@ -70,6 +70,12 @@ struct lines_redis_s {
 };
 
 
+/* flag: an operation would be taken; one that would not is counted */
+ngx_uint_t lines_redis_usable(lines_redis_t *redis);
+
+/* flag: a command of this name only reads, and may be sent twice */
+ngx_uint_t lines_redis_reads(const ngx_str_t *name);
+
 /* len: room at op->start for the command, counted in status.inflight */
 lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
 

@@ -11,22 +11,17 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "operation/payment.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 #include "workspace/line_request_create.h"
 #include "workspace/payments.h"
 #include "workspace/workspace.h"
 
 
-static ngx_int_t create_announced(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t create_begun(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static void create_withdraw(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void create_not_due(ngx_http_request_t *r, lines_create_t *create);
-static ngx_int_t create_paid(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
+static void create_withdraw(lines_ctx_t *ctx);
+static void create_not_due(lines_ctx_t *ctx);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+    ngx_str_t *answer);
 
 
 /*
@@ -37,11 +32,13 @@ static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t
 lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char             *p;
-    ngx_int_t           rc;
-    ngx_str_t           argv[4];
-    lines_create_t     *create;
-    lines_main_conf_t  *lmcf;
+    u_char                 *p;
+    ngx_int_t               rc;
+    lines_create_t         *create;
+    lines_main_conf_t      *lmcf;
+    lines_ix_put_args_t     ix;
+    lines_due_put_args_t    due;
+    lines_prov_put_args_t   prov;
 
     create = ctx->data;
     lmcf = lines_get_main_conf(r);
@@ -59,37 +56,21 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         create->id.len = LINES_ID_LEN;
     }
 
-    ngx_str_set(&argv[0], "SET");
-    argv[2] = ctx->identity.tenant;
+    ix.id = create->id;
+    ix.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &create->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = lines_command(r, ctx, 3, argv, create_announced);
+    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    ngx_str_set(&argv[0], "ZADD");
+    due.shard = lines_due_shard(&create->id);
+    due.at = create->now + (int64_t) lmcf->operation->due;
+    due.tenant = ctx->identity.tenant;
+    due.id = create->id;
 
-    if (lines_due(r->pool, &ctx->identity.tenant, &create->id,
-                  &create->due_key, &create->due_member)
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[2], "%L",
-                              create->now + (int64_t) lmcf->operation->due)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    argv[1] = create->due_key;
-    argv[3] = create->due_member;
-
-    rc = lines_command(r, ctx, 4, argv, create_announced);
+    rc = lines_due_put(&ctx->caller, &due, NULL, NULL);
 
     /* begin may find a place free by then; a hint too many is dropped */
 
@@ -97,79 +78,49 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    ngx_str_set(&argv[1], "lines:{prov}");
+    prov.at = create->now;
+    prov.tenant = ctx->identity.tenant;
+    prov.id = create->id;
 
-    if (lines_redis_format(r->pool, &argv[2], "%L", create->now) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 4, argv, create_announced);
-}
-
-
-static ngx_int_t
-create_announced(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    return lines_prov_put(&ctx->caller, &prov, NULL, NULL);
 }
 
 
 ngx_int_t
 lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t          *tenant, *id, args[8 + 13 + 24], *arg;
-    ngx_pool_t         *pool;
-    lines_input_t      *input;
-    lines_plan_t       *plan;
-    lines_create_t     *create;
-    lines_main_conf_t  *lmcf;
+    int64_t                   max;
+    ngx_str_t                 fields[24];
+    ngx_pool_t               *pool;
+    lines_plan_t             *plan;
+    lines_input_t            *input;
+    lines_create_t           *create;
+    lines_main_conf_t        *lmcf;
+    lines_line_begin_args_t   args;
 
     create = ctx->data;
     input = &create->input;
     plan = create->plan;
-    tenant = &ctx->identity.tenant;
-    id = &create->id;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
 
-    ngx_memzero(args, sizeof(args));
+    ngx_memzero(&args, sizeof(args));
 
-    args[6] = create->idem.record;
+    args.tenant = ctx->identity.tenant;
+    args.id = create->id;
+    args.idem_key = create->idem.record;
+    args.not_after = create->now + (int64_t) lmcf->operation->late;
+    args.plan = create->plan_name;
+    args.included = plan->included;
+    args.price = plan->price;
+    args.customer = create->customer;
+    args.fingerprint = create->idem.fingerprint;
+    args.lease = lmcf->operation->lease;
+    args.provisioner = (lmcf->provisioner.len != 0);
 
-    args[8 + 1] = *id;
-    args[8 + 2] = *tenant;
-    args[8 + 3] = create->plan_name;
-    args[8 + 5] = plan->price;
-    args[8 + 7] = create->customer;
-    args[8 + 8] = create->idem.fingerprint;
-
-    if (lmcf->provisioner.len) {
-        ngx_str_set(&args[8 + 12], "1");
-    }
-
-    if (lines_redis_format(pool, &args[0], "lines:{%V}:t", tenant) != NGX_OK
-        || lines_redis_format(pool, &args[1], "lines:{%V}:line:%V", tenant, id)
-           != NGX_OK
-        || lines_redis_format(pool, &args[2], "lines:{%V}:lines", tenant)
-           != NGX_OK
-        || lines_redis_format(pool, &args[3], "lines:{%V}:pending", tenant)
-           != NGX_OK
-        || lines_redis_format(pool, &args[4], "lines:{%V}:op:%V", tenant, id)
-           != NGX_OK
-        || lines_redis_format(pool, &args[5], "lines:{%V}:ops", tenant)
-           != NGX_OK
-        || lines_redis_format(pool, &args[7], "lines:{%V}:ev", tenant)
-           != NGX_OK
-        || lines_redis_format(pool, &args[8], "%L",
-                              create->now + (int64_t) lmcf->operation->late)
-           != NGX_OK
-        || lines_redis_format(pool, &args[8 + 4], "%i", plan->included)
-           != NGX_OK
-        || lines_redis_format(pool, &args[8 + 11], "%M",
-                              lmcf->operation->lease)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (plan->max != LINES_UNLIMITED) {
+        max = plan->max;
+        args.max = &max;
     }
 
     /* the exact call is recorded before it is made */
@@ -177,85 +128,80 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (plan->price.len
         && create->customer.len
         && lmcf->billing
-        && lines_payment_call(pool, lmcf, tenant, id, &create->customer,
-                              &plan->price, 1, &args[8 + 9], &args[8 + 10])
+        && lines_payment_call(pool, lmcf, &args.tenant, &args.id,
+                              &create->customer, &plan->price, 1, &args.body,
+                              &args.call_key)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (plan->max != LINES_UNLIMITED
-        && lines_redis_format(pool, &args[8 + 6], "%i", plan->max) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    arg = &args[8 + 13];
-
-    ngx_str_set(&arg[0], "channel");
-    ngx_str_set(&arg[1], "phone");
-    ngx_str_set(&arg[2], "type");
-    ngx_str_set(&arg[3], "purchased");
+    ngx_str_set(&fields[0], "channel");
+    ngx_str_set(&fields[1], "phone");
+    ngx_str_set(&fields[2], "type");
+    ngx_str_set(&fields[3], "purchased");
 
     if (input->email_channel) {
-        ngx_str_set(&arg[1], "email");
+        ngx_str_set(&fields[1], "email");
 
     } else if (input->byon) {
-        ngx_str_set(&arg[3], "byon");
+        ngx_str_set(&fields[3], "byon");
     }
 
-    ngx_str_set(&arg[4], "first");
-    arg[5] = input->first;
-    ngx_str_set(&arg[6], "last");
-    arg[7] = input->last;
-    ngx_str_set(&arg[8], "email");
-    arg[9] = input->email;
-    ngx_str_set(&arg[10], "phone");
-    arg[11] = input->phone;
-    ngx_str_set(&arg[12], "zipcode");
-    arg[13] = input->zipcode;
-    ngx_str_set(&arg[14], "state");
-    arg[15] = input->state;
-    ngx_str_set(&arg[16], "forwards");
-    arg[17] = input->forwards;
-    ngx_str_set(&arg[18], "image");
-    arg[19] = input->image;
-    ngx_str_set(&arg[20], "conversations");
-    ngx_str_set(&arg[22], "messages");
+    ngx_str_set(&fields[4], "first");
+    fields[5] = input->first;
+    ngx_str_set(&fields[6], "last");
+    fields[7] = input->last;
+    ngx_str_set(&fields[8], "email");
+    fields[9] = input->email;
+    ngx_str_set(&fields[10], "phone");
+    fields[11] = input->phone;
+    ngx_str_set(&fields[12], "zipcode");
+    fields[13] = input->zipcode;
+    ngx_str_set(&fields[14], "state");
+    fields[15] = input->state;
+    ngx_str_set(&fields[16], "forwards");
+    fields[17] = input->forwards;
+    ngx_str_set(&fields[18], "image");
+    fields[19] = input->image;
+    ngx_str_set(&fields[20], "conversations");
+    ngx_str_set(&fields[22], "messages");
 
-    if (lines_redis_format(pool, &arg[21], "%i", plan->conversations) != NGX_OK
-        || lines_redis_format(pool, &arg[23], "%i", plan->messages) != NGX_OK)
+    if (lines_redis_format(pool, &fields[21], "%i", plan->conversations)
+        != NGX_OK
+        || lines_redis_format(pool, &fields[23], "%i", plan->messages)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
+
+    args.fields.n = 24;
+    args.fields.elts = fields;
 
     LINES_FAILPOINT("create.begin.before");
 
-    return lines_eval(r, ctx, &lines_script_line_begin, 8,
-                      sizeof(args) / sizeof(args[0]), args, create_begun);
+    return lines_line_begin(&ctx->caller, &args, create_begun, ctx);
 }
 
 
 static ngx_int_t
-create_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+create_begun(void *data, lines_line_begin_reply_t *reply)
 {
-    ngx_str_t        result, value, fingerprint;
-    lines_create_t  *create;
+    lines_ctx_t  *ctx = data;
+
+    lines_create_t      *create;
+    ngx_http_request_t  *r;
 
     LINES_FAILPOINT("create.begin.after");
 
     create = ctx->data;
+    r = ctx->request;
 
-    result = lines_reply_str(reply, 0);
-    value = lines_reply_str(reply, 1);
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines create: \"%V\" %V", &create->id, &result);
-
-    if (lines_is(&result, "created")) {
-        return lines_is(&value, "paid")
-               ? create_paid(r, ctx, reply)
-               : create_included(r, ctx, reply);
+    if (reply->is == LINES_LINE_BEGIN_CREATED) {
+        return lines_is(&reply->place, "paid")
+               ? lines_pay(r, ctx, &create->id, reply->fence,
+                           &reply->document)
+               : create_included(r, ctx, &reply->answer);
     }
 
     /*
@@ -265,42 +211,39 @@ create_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
      * does so under the same id, to find that line and make no other.
      */
 
-    if (lines_redis_repeated(lines_get_main_conf(r)->redis)) {
+    if (ctx->caller.repeated) {
         create->open = 1;
     }
 
     if (!create->open) {
-        create_withdraw(r, ctx);
+        create_withdraw(ctx);
         ngx_str_null(&create->id);
     }
 
-    if (lines_is(&result, "idempotent")) {
-        fingerprint = lines_reply_str(reply, 2);
-        return lines_idempotency_replay(r, ctx, &create->idem, &value,
-                                        &fingerprint);
-    }
+    switch (reply->is) {
 
-    if (lines_is(&result, "subscription")) {
-        return lines_create_subscription(r, ctx, &value);
-    }
+    case LINES_LINE_BEGIN_IDEMPOTENT:
+        return lines_idempotency_replay(r, ctx, &create->idem,
+                                        &reply->operation,
+                                        &reply->fingerprint);
 
-    if (lines_is(&result, "blocked")) {
-        return lines_create_blocked(r, ctx, &value);
-    }
+    case LINES_LINE_BEGIN_SUBSCRIPTION:
+        return lines_create_subscription(r, ctx, &reply->state);
 
-    if (lines_is(&result, "full")) {
+    case LINES_LINE_BEGIN_BLOCKED:
+        return lines_create_blocked(r, ctx, &reply->line);
+
+    case LINES_LINE_BEGIN_FULL:
         return lines_create_full(r, ctx);
-    }
 
-    if (lines_is(&result, "customer")) {
+    case LINES_LINE_BEGIN_CUSTOMER:
         return lines_create_customer(r, ctx);
-    }
 
-    if (lines_is(&result, "payment")) {
+    case LINES_LINE_BEGIN_PAYMENT:
         return lines_create_unbilled(r, ctx);
     }
 
-    /* "changed" or "late" */
+    /* LINES_LINE_BEGIN_CHANGED, LINES_LINE_BEGIN_LATE */
 
     return lines_create_again(r, ctx);
 }
@@ -309,79 +252,53 @@ create_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 /* all that was announced; the hint last: while it is there it is looked at */
 
 static void
-create_withdraw(ngx_http_request_t *r, lines_ctx_t *ctx)
+create_withdraw(lines_ctx_t *ctx)
 {
-    ngx_str_t        argv[3];
-    lines_create_t  *create;
+    lines_create_t         *create;
+    lines_ix_del_args_t     ix;
+    lines_prov_rem_args_t   prov;
 
     create = ctx->data;
 
-    ngx_str_set(&argv[0], "DEL");
+    ix.id = create->id;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &create->id)
-        == NGX_OK)
-    {
-        lines_forget_command(r, 2, argv);
-    }
+    lines_forget_ix_del(&ctx->caller, &ix);
 
     if (create->plan->included) {
-        ngx_str_set(&argv[0], "ZREM");
-        ngx_str_set(&argv[1], "lines:{prov}");
-        argv[2] = create->due_member;
+        prov.tenant = ctx->identity.tenant;
+        prov.id = create->id;
 
-        lines_forget_command(r, 3, argv);
+        lines_forget_prov_rem(&ctx->caller, &prov);
     }
 
-    create_not_due(r, create);
+    create_not_due(ctx);
 }
 
 
 static void
-create_not_due(ngx_http_request_t *r, lines_create_t *create)
+create_not_due(lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[3];
-
-    ngx_str_set(&argv[0], "ZREM");
-    argv[1] = create->due_key;
-    argv[2] = create->due_member;
-
-    lines_forget_command(r, 3, argv);
-}
-
-
-static ngx_int_t
-create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_int_t        fence;
-    ngx_str_t        value, line;
-    lines_create_t  *create;
+    lines_create_t        *create;
+    lines_due_rem_args_t   args;
 
     create = ctx->data;
 
-    value = lines_reply_str(reply, 4);
-    fence = ngx_atoi(value.data, value.len);
+    args.shard = lines_due_shard(&create->id);
+    args.tenant = ctx->identity.tenant;
+    args.id = create->id;
 
-    if (fence == NGX_ERROR || lines_reply_copy(r, reply, 2, &line) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_pay(r, ctx, &create->id, fence, &line);
+    (void) lines_forget_due_rem(&ctx->caller, &args);
 }
 
 
 static ngx_int_t
-create_included(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer)
 {
-    ngx_str_t           answer;
     lines_create_t     *create;
     lines_main_conf_t  *lmcf;
 
     create = ctx->data;
     lmcf = lines_get_main_conf(r);
-
-    if (lines_reply_copy(r, reply, 3, &answer) != NGX_OK) {
-        return NGX_ERROR;
-    }
 
     if (lmcf->provisioner.len) {
         (void) lines_op_spawn(lmcf, &ctx->identity.tenant, &create->id, 1, 0);
@@ -390,12 +307,12 @@ create_included(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
         /* done already; a hint that stays is dropped by the sweeper */
 
-        create_not_due(r, create);
+        create_not_due(ctx);
     }
 
     if (lines_line_request_location(r, &create->id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_answer(r, ctx, NGX_HTTP_CREATED, &answer);
+    return lines_answer(r, ctx, NGX_HTTP_CREATED, answer);
 }

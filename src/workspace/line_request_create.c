@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "limit/limit.h"
+#include "store/calls.h"
 #include "workspace/line_request_create.h"
 #include "workspace/payments.h"
 #include "workspace/routes.h"
@@ -21,14 +22,10 @@
 
 static ngx_int_t create_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_time(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t create_tenant(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t create_pending(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t create_recorded(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t create_time(void *data, lines_time_reply_t *reply);
+static ngx_int_t create_recorded(void *data, lines_idem_read_reply_t *reply);
+static ngx_int_t create_pending(void *data, lines_pending_get_reply_t *reply);
+static ngx_int_t create_tenant(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
@@ -97,155 +94,108 @@ create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t        rc;
-    ngx_str_t        argv[8], *tenant;
-    lines_create_t  *create;
+    ngx_int_t                    rc;
+    lines_create_t              *create;
+    lines_idem_read_args_t       idem;
+    lines_pending_get_args_t     pending;
+    lines_tenant_places_args_t   tenant;
 
     create = ctx->data;
-    tenant = &ctx->identity.tenant;
 
-    ngx_str_set(&argv[0], "TIME");
-
-    rc = lines_command(r, ctx, 1, argv, create_time);
+    rc = lines_time(&ctx->caller, NULL, create_time, ctx);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
     if (create->idem.key.len) {
-        ngx_str_set(&argv[0], "HMGET");
-        argv[1] = create->idem.record;
-        ngx_str_set(&argv[2], "operation");
-        ngx_str_set(&argv[3], "fingerprint");
+        idem.idem_key = create->idem.record;
 
-        rc = lines_command(r, ctx, 4, argv, create_recorded);
+        rc = lines_idem_read(&ctx->caller, &idem, create_recorded, ctx);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
     }
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:pending", tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    pending.tenant = ctx->identity.tenant;
 
-    ngx_str_set(&argv[0], "GET");
-
-    rc = lines_command(r, ctx, 2, argv, create_pending);
+    rc = lines_pending_get(&ctx->caller, &pending, create_pending, ctx);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:t", tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    tenant.tenant = ctx->identity.tenant;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "plan");
-    ngx_str_set(&argv[3], "subscription");
-    ngx_str_set(&argv[4], "customer");
-
-    if (create->input.email_channel) {
-        ngx_str_set(&argv[5], "email_included");
-        ngx_str_set(&argv[6], "email_paid");
-
-    } else {
-        ngx_str_set(&argv[5], "phone_included");
-        ngx_str_set(&argv[6], "phone_paid");
-    }
-
-    return lines_command(r, ctx, 7, argv, create_tenant);
+    return lines_tenant_places(&ctx->caller, &tenant, create_tenant, ctx);
 }
 
 
 static ngx_int_t
-create_time(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+create_time(void *data, lines_time_reply_t *reply)
 {
-    ngx_str_t        value;
-    ngx_int_t        sec, usec;
+    lines_ctx_t  *ctx = data;
+
     lines_create_t  *create;
 
     create = ctx->data;
-
-    value = lines_reply_str(reply, 0);
-    sec = ngx_atoi(value.data, value.len);
-
-    value = lines_reply_str(reply, 1);
-    usec = ngx_atoi(value.data, value.len);
-
-    if (sec == NGX_ERROR || usec == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    create->now = (int64_t) sec * 1000 + usec / 1000;
+    create->now = reply->seconds * 1000 + reply->micros / 1000;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-create_recorded(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+create_recorded(void *data, lines_idem_read_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     lines_create_t  *create;
 
     create = ctx->data;
+    create->recorded = reply->operation;
+    create->recorded_print = reply->fingerprint;
 
-    return lines_reply_copy(r, reply, 0, &create->recorded) == NGX_OK
-           && lines_reply_copy(r, reply, 1, &create->recorded_print) == NGX_OK
-           ? NGX_OK
-           : NGX_ERROR;
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-create_pending(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+create_pending(void *data, lines_pending_get_reply_t *reply)
 {
-    ngx_str_t        id;
+    lines_ctx_t  *ctx = data;
+
     lines_create_t  *create;
 
     create = ctx->data;
+    create->blocking = reply->id;
 
-    ngx_str_null(&create->blocking);
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        return NGX_OK;
-    }
-
-    id.data = (u_char *) reply->str;
-    id.len = reply->len;
-
-    create->blocking.len = id.len;
-    create->blocking.data = ngx_pstrdup(r->pool, &id);
-
-    return create->blocking.data ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-create_tenant(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+create_tenant(void *data, lines_tenant_places_reply_t *reply)
 {
-    ngx_str_t        value;
+    lines_ctx_t  *ctx = data;
+
     lines_create_t  *create;
 
     create = ctx->data;
 
-    if (lines_reply_copy(r, reply, 0, &create->plan_name) != NGX_OK
-        || lines_reply_copy(r, reply, 1, &create->subscription) != NGX_OK
-        || lines_reply_copy(r, reply, 2, &create->customer) != NGX_OK)
-    {
-        return NGX_ERROR;
+    create->plan_name = reply->plan;
+    create->subscription = reply->subscription;
+    create->customer = reply->customer;
+
+    if (create->input.email_channel) {
+        create->included = reply->email_included;
+        create->paid = reply->email_paid;
+
+    } else {
+        create->included = reply->phone_included;
+        create->paid = reply->phone_paid;
     }
-
-    value = lines_reply_str(reply, 3);
-    create->included = value.len ? ngx_atoi(value.data, value.len) : 0;
-
-    value = lines_reply_str(reply, 4);
-    create->paid = value.len ? ngx_atoi(value.data, value.len) : 0;
 
     ctx->identity.plan = create->plan_name;
 

@@ -23,8 +23,8 @@ typedef struct {
     ngx_str_t            plan_name;
     ngx_str_t            subscription;
     ngx_str_t            customer;
-    ngx_int_t            included;      /* places taken */
-    ngx_int_t            paid;
+    int64_t              included;      /* places taken */
+    int64_t              paid;
     ngx_str_t            blocking;      /* id of the line */
     ngx_str_t            recorded;      /* idempotency: operation */
     ngx_str_t            recorded_print;
@@ -36,8 +36,6 @@ typedef struct {
 
     ngx_str_t            id;
     ngx_uint_t           open;          /* flag: a begin of it may run yet */
-    ngx_str_t            due_key;
-    ngx_str_t            due_member;
 } lines_create_t;
 
 

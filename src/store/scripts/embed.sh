@@ -1,10 +1,13 @@
 #!/bin/sh
-# embed.sh SCRIPTS OUT [NAME]: makes OUT/scripts.c and .h from
-# SCRIPTS/*.lua.  "--@include lib/x.lua" on a line of its own stands for that
+# embed.sh SCRIPTS OUT: makes OUT/scripts.c and .h from SCRIPTS/*.lua, and
+# OUT/calls.c and .h from their heads, SCRIPTS/../schema and ../commands
+# (store/README.md).  "--@include lib/x.lua" on a line of its own stands for that
 # file; "--@again" says that a script may be sent once more when its reply was
-# lost (store/redis.h).  What is unchanged is left as it is, so that nothing is built anew.
+# lost (store/redis.h).  What is unchanged is left as it is, so that nothing is
+# built anew.
 #
 # embed.sh SCRIPTS - NAME: prints one script as it is embedded.
+# embed.sh SCRIPTS keys: prints the schema as a table.
 
 set -eu
 LC_ALL=C
@@ -13,34 +16,26 @@ export LC_ALL
 scripts=$1
 out=$2
 
-expand() {
-    awk -v dir="$scripts" '
-        function take(file, depth,    line, found, part) {
-            if (depth > 8) {
-                print "embed.sh: includes nest too deep in " file > "/dev/stderr"
-                exit 1
-            }
-            while ((found = (getline line < file)) > 0) {
-                if (line ~ /^--@include[ \t]/) {
-                    part = line
-                    sub(/^--@include[ \t]+/, "", part)
-                    sub(/[ \t\r]+$/, "", part)
-                    if (!(part in seen)) {
-                        seen[part] = 1
-                        take(dir "/" part, depth + 1)
-                    }
-                    continue
-                }
-                print line
-            }
-            if (found < 0) {
-                print "embed.sh: cannot read " file > "/dev/stderr"
-                exit 1
-            }
-            close(file)
-        }
-        BEGIN { take(dir "/" ARGV[1], 0) }' "$1"
+store=$(dirname "$scripts")
+
+# generate MODE [NAME.lua …]
+generate() {
+    mode=$1
+    shift
+    awk -v mode="$mode" -v dir="$scripts" -v store="$store" -v out="$new" \
+        -f "$(dirname "$0")/../generate.awk" -- "$@"
 }
+
+expand() {
+    generate lua "$1"
+}
+
+new=-
+
+if [ "$out" = keys ]; then
+    generate keys
+    exit
+fi
 
 if [ "$out" = - ]; then
     expand "$3.lua"
@@ -119,7 +114,13 @@ fi
     printf '    NULL\n};\n'
 } >> "$new/scripts.c"
 
-for file in scripts.c scripts.h; do
+if [ -f "$store/schema" ]; then
+    generate calls $(for name in $names; do echo "$name.lua"; done)
+else
+    echo '/* there is no schema */' | tee "$new/calls.c" > "$new/calls.h"
+fi
+
+for file in scripts.c scripts.h calls.c calls.h; do
     cmp -s "$new/$file" "$out/$file" || mv "$new/$file" "$out/$file"
 done
 

@@ -3,90 +3,103 @@
 
 -- Begins a line request: checks all that the reader checked again, then
 -- writes line, capacity, idempotency record and operation as one.
---
--- KEYS  1 tenant  2 line  3 lines  4 pending  5 operation  6 operations
---       7 idempotency record  8 events
--- ARGV  1 not after (ms)   2 line id          3 tenant (w:ID)
---       4 plan expected    5 included         6 price, "" for none
---       7 max, "" for none 8 customer expected
---       9 fingerprint, "" without an idempotency key
---      10 body of the billing call, "" where there is no billing
---      11 key of the billing call
---      12 lease (ms)      13 "1" where a provisioner is told
---      14.. field, value pairs of the line
---
--- Returns { "created", place, document, answer, fence }
---       | { "idempotent", operation, fingerprint }
---       | { "late" } | { "changed" } | { "subscription", state }
---       | { "blocked", line } | { "full" } | { "customer" } | { "payment" }
+
+--@key tenant
+--@key line(id)
+--@key lines
+--@key pending
+--@key op(id)
+--@key ops
+--@given idem?
+--@key events
+--@arg not_after:int    -- ms
+--@arg id               -- of the line
+--@arg tenant           -- w:ID
+--@arg plan             -- as it was read
+--@arg included:int     -- places of the plan
+--@arg price?           -- of one more; none: there are no more
+--@arg max:int?
+--@arg customer         -- as it was read
+--@arg fingerprint?     -- none without an idempotency key
+--@arg body?            -- of the billing call; none without billing
+--@arg call_key         -- of the billing call
+--@arg lease:int        -- ms
+--@arg provisioner:flag -- somebody is told
+--@list fields          -- field, value, … of the line
+
+--@reply created place document answer fence:int
+--@reply idempotent operation fingerprint
+--@reply subscription state
+--@reply blocked line
+--@reply late|changed|full|customer|payment
 
 local now = now_ms()
 
 -- The same begin once more (its first reply was lost), before anything else is
 -- judged: what is there was made by this request.  It is told its own fence,
 -- never that of the sweeper, who may have claimed the operation since.
-if redis.call('EXISTS', KEYS[2]) == 1 then
-    local h = hash(KEYS[2])
+if redis.call('EXISTS', line_key) == 1 then
+    local h = hash(line_key)
     return { 'created', h.place, h.json, line_answer(h),
-             tostring(redis.call('HEXISTS', KEYS[5], 'fence')) }
+             tostring(redis.call('HEXISTS', op_key, 'fence')) }
 end
 
 -- a stalled begin must not create what the sweeper has already dismissed
-if now > tonumber(ARGV[1]) then
+if now > not_after then
     return { 'late' }
 end
 
-if ARGV[9] ~= '' then
-    local record = redis.call('HMGET', KEYS[7], 'operation', 'fingerprint')
+if fingerprint then
+    local record = redis.call('HMGET', idem_key, 'operation', 'fingerprint')
 
     if record[1] then
         return { 'idempotent', record[1], record[2] }
     end
 end
 
-local tenant = hash(KEYS[1]) or {}
+local own = hash(tenant_key) or {}
 
-if tenant.subscription ~= 'active' then
-    return { 'subscription', tenant.subscription or 'none' }
+if own.subscription ~= 'active' then
+    return { 'subscription', own.subscription or 'none' }
 end
 
-if (tenant.plan or '') ~= ARGV[4] or (tenant.customer or '') ~= ARGV[8] then
+if (own.plan or '') ~= plan or (own.customer or '') ~= customer then
     return { 'changed' }
 end
 
-local blocking = redis.call('GET', KEYS[4])
+local blocking = redis.call('GET', pending_key)
 
 if blocking then
     return { 'blocked', blocking }
 end
 
-local h = { id = ARGV[2], tenant = ARGV[3] }
+local h = { id = id, tenant = tenant }
 
-for i = 14, #ARGV, 2 do
-    h[ARGV[i]] = ARGV[i + 1]
+for i = 1, #fields, 2 do
+    h[fields[i]] = fields[i + 1]
 end
 
-local included = tonumber(tenant[h.channel .. '_included'] or 0)
-local paid = tonumber(tenant[h.channel .. '_paid'] or 0)
+local taken = tonumber(own[h.channel .. '_included'] or 0)
+local paid = tonumber(own[h.channel .. '_paid'] or 0)
 
-if ARGV[7] ~= '' and included + paid >= tonumber(ARGV[7]) then
+if max and taken + paid >= max then
     return { 'full' }
 end
 
 local step
 
-if included < tonumber(ARGV[5]) then
+if taken < included then
     h.place, h.required = 'included', '0'
     h.status, h.payment = 'provisioning', 'paid'
-    step = ARGV[13] == '1' and 'tell' or 'done'
+    step = provisioner and 'tell' or 'done'
 
-elseif ARGV[6] == '' then
+elseif not price then
     return { 'full' }
 
-elseif ARGV[8] == '' then
+elseif customer == '' then
     return { 'customer' }
 
-elseif ARGV[10] == '' then
+elseif not body then
     return { 'payment' }
 
 else
@@ -99,53 +112,53 @@ h.active = '0'
 h.attempt = '1'
 h.created = int(now)
 
-redis.call('HINCRBY', KEYS[1], h.channel .. '_' .. h.place, 1)
-redis.call('ZADD', KEYS[3], int(now), h.id)
+redis.call('HINCRBY', tenant_key, h.channel .. '_' .. h.place, 1)
+redis.call('ZADD', lines_key, int(now), h.id)
 
 if h.place == 'paid' then
-    redis.call('SET', KEYS[4], h.id)
+    redis.call('SET', pending_key, h.id)
 end
 
 -- every field was only set in h so far
-line_save(KEYS[2], h, h, now)
-count_move(KEYS[1], 'new', h.status)
-event(KEYS[8], now, 'line.' .. h.status, 'line', h.id, 'from', '',
+line_save(line_key, h, h, now)
+count_move(tenant_key, 'new', h.status)
+event(events_key, now, 'line.' .. h.status, 'line', h.id, 'from', '',
       'to', h.status, 'reason', '')
 
 local answer = line_answer(h)
 local fence = '0'
 
 if step == 'done' then
-    if ARGV[9] ~= '' then
-        redis.call('HSET', KEYS[5], 'kind', 'request', 'line', h.id,
+    if fingerprint then
+        redis.call('HSET', op_key, 'kind', 'request', 'line', h.id,
                    'step', 'done', 'begun', int(now), 'ended', int(now),
                    'answer_status', 201, 'answer', answer)
-        redis.call('EXPIRE', KEYS[5], 86400)
+        redis.call('EXPIRE', op_key, 86400)
     end
 
 else
     fence = '1'
-    redis.call('HSET', KEYS[5], 'kind', 'request', 'line', h.id,
+    redis.call('HSET', op_key, 'kind', 'request', 'line', h.id,
                'step', step, 'attempt', 1, 'fence', fence,
-               'lease_until', int(now + tonumber(ARGV[12])),
-               'customer', ARGV[8], 'price', ARGV[6],
-               'body', ARGV[10], 'key', ARGV[11],
+               'lease_until', int(now + lease),
+               'customer', customer, 'price', price or '',
+               'body', body or '', 'key', call_key,
                'begun', int(now), 'sent_at', int(now))
-    redis.call('SADD', KEYS[6], h.id)
+    redis.call('SADD', ops_key, h.id)
 
     -- an included line is answered now; telling the provisioner goes on
     if step == 'tell' then
-        redis.call('HSET', KEYS[5], 'answer_status', 201, 'answer', answer)
+        redis.call('HSET', op_key, 'answer_status', 201, 'answer', answer)
     end
 end
 
-if ARGV[9] ~= '' then
-    redis.call('HSET', KEYS[7], 'operation', h.id, 'fingerprint', ARGV[9])
+if fingerprint then
+    redis.call('HSET', idem_key, 'operation', h.id, 'fingerprint', fingerprint)
 
     if step == 'done' then
-        redis.call('EXPIRE', KEYS[7], 86400)
+        redis.call('EXPIRE', idem_key, 86400)
     else
-        redis.call('HSET', KEYS[5], 'idempotency', KEYS[7])
+        redis.call('HSET', op_key, 'idempotency', idem_key)
     end
 end
 

@@ -2,15 +2,17 @@
 
 -- Takes an operation in hand: raises its fence and sets its lease.  The one
 -- who holds it already claims it anew under the same fence.
---
--- KEYS  1 operation
--- ARGV  1 lease (ms)  2 fence held, "" or "0" for none
---
--- Returns { "claimed"|"done", now, field, value, … }
---       | { "busy", ms left, step } | { "none" }
+
+--@key op(id)
+--@arg lease:int        -- ms
+--@arg fence:digits     -- held; 0: none
+
+--@reply claimed|done now:int fields...:ref -- field, value, …
+--@reply busy left:int step                 -- ms
+--@reply none
 
 local now = now_ms()
-local held = redis.call('HMGET', KEYS[1], 'step', 'fence', 'lease_until')
+local held = redis.call('HMGET', op_key, 'step', 'fence', 'lease_until')
 
 if not held[1] then
     return { 'none' }
@@ -21,20 +23,20 @@ local word = 'claimed'
 if held[1] == 'done' then
     word = 'done'
 
-elseif ARGV[2] ~= '' and ARGV[2] ~= '0' and ARGV[2] == held[2] then
-    redis.call('HSET', KEYS[1], 'lease_until', int(now + tonumber(ARGV[1])))
+elseif fence ~= '0' and fence == held[2] then
+    redis.call('HSET', op_key, 'lease_until', int(now + lease))
 
 elseif tonumber(held[3] or 0) > now then
     return { 'busy', int(tonumber(held[3]) - now), held[1] }
 
 else
-    redis.call('HINCRBY', KEYS[1], 'fence', 1)
-    redis.call('HSET', KEYS[1], 'lease_until', int(now + tonumber(ARGV[1])))
+    redis.call('HINCRBY', op_key, 'fence', 1)
+    redis.call('HSET', op_key, 'lease_until', int(now + lease))
 end
 
 local reply = { word, int(now) }
 
-for _, item in ipairs(redis.call('HGETALL', KEYS[1])) do
+for _, item in ipairs(redis.call('HGETALL', op_key)) do
     reply[#reply + 1] = item
 end
 

@@ -1,0 +1,268 @@
+# The generator of store/calls: what is declared in a schema, in a script's head
+# and in the file of commands becomes Lua and C, and what is wrong is named by
+# file and line.
+
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use Test::More;
+
+use File::Temp qw(tempdir);
+use lib "$FindBin::Bin/lib";
+use Mojo::File qw(path);
+use Test::Lines::Util qw(write_file);
+
+my $root  = path("$FindBin::Bin/..")->to_abs;
+my $embed = "$root/src/store/scripts/embed.sh";
+my $dir   = path(tempdir(CLEANUP => 1));
+my $n     = 0;
+
+my $SCHEMA = <<'END';
+# a comment
+tenant  lines:{<tenant>}:t           hash
+    is:      somebody
+    fields:  plan customer
+             places
+    gone:    when it is
+             deleted
+line    lines:{<tenant>}:line:<id>   hash
+    gone:    never
+idem    lines:{<tenant>}:idem:<hash> hash
+    gone:    by itself
+due     lines:{due:<shard:int>}      zset
+    gone:    at the end
+END
+
+# a store of these files; what it says, and where it stands
+sub store (%files) {
+    my $store = $dir->child('store' . ++$n)->make_path;
+    $store->child('scripts/lib')->make_path;
+
+    %files = (schema => $SCHEMA, commands => "", 'scripts/a.lua' => "return 1\n", %files);
+    write_file($store->child($_), $files{$_}) for keys %files;
+
+    my $output = qx{sh $embed $store/scripts $store/out 2>&1};
+    $output =~ s/\Q$store\E\///g;
+
+    return ($? >> 8, $output, $store);
+}
+
+sub lua ($store, $name) { return scalar qx{sh $embed $store/scripts - $name 2>&1} }
+
+subtest 'a head becomes names' => sub {
+    my ($rc, $output, $store) = store(
+        'scripts/lib/x.lua' => "local function helper() return 1 end\n",
+        'scripts/begin.lua' => <<'END');
+--@again
+--@include lib/x.lua
+--@key tenant
+--@key line(other) as second
+--@given idem?   -- a record
+--@keys line(ids)
+--@keys idem(ids)
+--@arg plan
+--@arg price?    -- none: it is free
+--@arg most:int
+--@arg ttl:digits
+--@arg left:int?
+--@arg told:flag
+--@arg member=<tenant>\s<id>
+--@list fields   -- pairs
+--@reply done now:int document? fields...
+--@reply late
+
+return { 'late' }
+END
+
+    is $rc, 0, 'it is taken' or diag $output;
+
+    my $lua = lua($store, 'begin');
+
+    for my $line (
+        'local tenant_key = KEYS[1]',
+        'local second_key = KEYS[2]',
+        q(local idem_key = KEYS[3] ~= '' and KEYS[3] ~= KEYS[1] and KEYS[3] or nil  -- a record),
+        'local line_keys = {} for i = 1, (#KEYS - 3) / 2 do line_keys[i] = KEYS[3 + 0 * (#KEYS - 3) / 2 + i] end',
+        'local idem_keys = {} for i = 1, (#KEYS - 3) / 2 do idem_keys[i] = KEYS[3 + 1 * (#KEYS - 3) / 2 + i] end',
+        'local plan = ARGV[1]',
+        q(local price = ARGV[2] ~= '' and ARGV[2] or nil  -- none: it is free),
+        'local most = tonumber(ARGV[3])',
+        'local ttl = ARGV[4]',
+        'local left = tonumber(ARGV[5])',
+        q(local told = ARGV[6] == '1'),
+        'local member = ARGV[7]',
+        'local fields = {} for i = 8, #ARGV do fields[i - 7] = ARGV[i] end  -- pairs',
+        )
+    {
+        like $lua, qr/^\Q$line\E$/m, $line;
+    }
+
+    like $lua, qr/^local function helper/m, 'what it includes is there';
+
+    my $header = $store->child('out/calls.h')->slurp;
+
+    my ($args) = $header =~ /typedef struct \{\n([^}]*)\} lines_begin_args_t;/;
+    is $args, <<'END', 'its arguments: each parameter once';
+    ngx_str_t  tenant;
+    ngx_str_t  other;
+    ngx_str_t  idem_key;
+    lines_list_t  ids;
+    ngx_str_t  plan;
+    ngx_str_t  price;
+    int64_t  most;
+    int64_t  ttl;
+    int64_t *left;
+    ngx_uint_t  told;
+    ngx_str_t  id;
+    lines_list_t  fields;
+END
+
+    my ($reply) = $header =~ /typedef struct \{\n([^}]*)\} lines_begin_reply_t;/;
+    is $reply, <<'END', 'its reply';
+    ngx_uint_t  is;
+    int64_t  now;
+    ngx_str_t  document;
+    lines_list_t  fields;
+END
+
+    like $header, qr/LINES_BEGIN_DONE = 1,\s+LINES_BEGIN_LATE = 2\n/, 'its words';
+    unlike $header, qr/lines_a_args_t/, 'a script that declares nothing is embedded only';
+
+    my $sha = qx{sh $embed $store/scripts - begin | sha1sum};
+    $sha =~ s/ .*//s;
+    like $store->child('out/scripts.c')->slurp, qr/"$sha"/, 'the digest is of the Lua as it is embedded';
+
+    my $before = (stat $store->child('out/calls.h'))[9];
+    utime 1, 1, $store->child('out/calls.h');
+    system "sh $embed $store/scripts $store/out";
+    is((stat $store->child('out/calls.h'))[9], 1, 'what is unchanged is left as it is');
+};
+
+subtest 'the schema as a table' => sub {
+    my (undef, undef, $store) = store();
+    my $table = qx{sh $embed $store/scripts keys};
+
+    like $table, qr/^\| `tenant` \| `lines:\{<tenant>\}:t` \| hash \| somebody \| `plan customer places` \| when it is deleted \|$/m;
+
+    my $real = qx{sh $embed $root/src/store/scripts keys};
+    ok index($root->child('src/store/README.md')->slurp, $real) >= 0,
+        'that of src/store/README.md is made from the schema: embed.sh SCRIPTS keys';
+};
+
+subtest 'what is wrong is named by file and line' => sub {
+    my $head = "--\@key tenant\n";
+
+    for (
+        # script, message, other files
+        ["$head--\@key due(n)\n", 'scripts/bad.lua:2: key "due" does not share the hash tag of "tenant": {due:<n>} and {<tenant>}'],
+        ["$head--\@key nothing\n", 'scripts/bad.lua:2: the schema has no key "nothing"'],
+        ["$head--\@key line(a, b)\n", 'scripts/bad.lua:2: key "line" has fewer parameters than that'],
+        ["$head$head", 'scripts/bad.lua:2: "tenant_key" is there already'],
+        ["--\@key tenant?\n", 'scripts/bad.lua:1: the first key is always there'],
+        ["$head--\@keys line(ids)\n--\@key idem\n", 'scripts/bad.lua:3: lists of keys come last'],
+        ["$head--\@keys line(ids)\n--\@keys idem(others)\n", 'scripts/bad.lua:3: lists of keys are of one list'],
+        ["$head--\@keys tenant\n", 'scripts/bad.lua:2: key "tenant" has nothing that a list could fill in'],
+        ["$head--\@arg a\n--\@key line\n", 'scripts/bad.lua:3: keys come before arguments'],
+        ["$head--\@arg a:float\n", 'scripts/bad.lua:2: type "float" of "a" is not known'],
+        ["$head--\@arg tenant:int\n", 'scripts/bad.lua:2: "tenant" is str already, not int'],
+        ["$head--\@arg end\n", q(scripts/bad.lua:2: "end" is a word of Lua's)],
+        ["$head--\@arg A\n", 'scripts/bad.lua:2: "A" is no name'],
+        ["$head--\@arg a\n--\@arg a\n", 'scripts/bad.lua:3: "a" is there already'],
+        ["$head--\@list a\n--\@arg b\n", 'scripts/bad.lua:3: the list takes all that follows'],
+        ["$head--\@list a\n--\@list b\n", 'scripts/bad.lua:3: there is a list already'],
+        ["$head--\@reply ok n:double\n", 'scripts/bad.lua:2: type "double" of "n" is not known'],
+        ["$head--\@reply ok n\n--\@reply no n:int\n", 'scripts/bad.lua:3: "n" is str already, not int'],
+        ["$head--\@reply ok\n--\@reply ok\n", 'scripts/bad.lua:3: "ok" is there already'],
+        ["$head--\@reply ok rest... more\n", 'scripts/bad.lua:2: "rest..." takes all that follows'],
+        ["$head--\@reply ok\n--\@row a\n", 'scripts/bad.lua:3: there is a reply already'],
+        ["$head--\@value a b\n", 'scripts/bad.lua:2: a value is one string or number'],
+        ["$head--\@kay line\n", 'scripts/bad.lua:2: --@kay is not known'],
+        ["$head--\@arg\n", 'scripts/bad.lua:2: --@arg says nothing'],
+        ["${head}return KEYS[1]\n", 'scripts/bad.lua:2: KEYS and ARGV have names in this script'],
+        ["$head--\@include lib/none.lua\n", 'scripts/bad.lua:2: cannot read scripts/lib/none.lua'],
+        ["$head--\@include lib/x.lua\n--\@arg helper\n", 'scripts/bad.lua:3: "helper" is a name of lib/x.lua',
+            'scripts/lib/x.lua' => "local function helper() end\n"],
+        ["$head--\@include lib/x.lua\n", 'scripts/lib/x.lua:1: a part that is included declares nothing',
+            'scripts/lib/x.lua' => "--\@arg a\n"],
+        ['', 'commands:2: "x" is there already, commands:1', commands => "x TIME\nx TIME\n"],
+        ['', 'commands:1: "get" is no verb', commands => "x get \@tenant\n"],
+        ['', 'commands:1: the schema has no key "none"', commands => "x GET \@none\n"],
+        ['', 'commands:1: a command has a name and a verb', commands => "x\n"],
+        ['', 'commands:1: type "float" of "a" is not known', commands => "x GET <a:float>\n"],
+        ['', 'commands:1: key "due" does not share the hash tag of "tenant": {due:<shard>} and {<tenant>}',
+            commands => "x DEL \@tenant \@due\n"],
+        ['', 'commands:1: HMGET has no fields', commands => "x HMGET \@tenant\n"],
+        ['', 'schema:1: key "a" has no hash tag, or several', schema => "a lines:a hash\n"],
+        ['', 'schema:1: key "a" has no hash tag, or several', schema => "a {a}:{b} hash\n"],
+        ['', 'schema:1: type "heap" of key "a" is not known', schema => "a {a} heap\n"],
+        ['', 'schema:2: key "a" is there already', schema => "a {a} hash\na {b} hash\n"],
+        ['', 'schema:1: it belongs to no key', schema => "  gone: now\n"],
+        ['', 'schema:2: only a hash has fields', schema => "a {a} set\n  fields: b\n"],
+        ['', 'schema:1: a key is its name, its pattern and its type', schema => "a {a}\n"],
+        )
+    {
+        my ($script, $message, %files) = @$_;
+        my ($rc, $output) = store('scripts/bad.lua' => $script, %files);
+
+        isnt $rc, 0, "$message: it fails";
+        is $output, "$message\n", 'and says so';
+    }
+};
+
+# what comes back from Redis, read by the very code: a program that is made of
+# store/caller.c, with nginx' and hiredis' headers and a store that answers
+subtest 'C: commands and replies' => sub {
+    my $objs = (grep { -f "$_/ngx_auto_config.h" } glob "$root/build/*/nginx/objs")[0];
+    plan skip_all => 'nothing is built' unless $objs;
+
+    my ($rc, $output, $store) = store(
+        'scripts/begin.lua' => <<'END', 'scripts/page.lua' => <<'END', 'scripts/count.lua' => <<'END', commands => <<'END');
+--@key tenant
+--@key line(id)
+--@given idem?
+--@arg now:int
+--@arg most:int?
+--@arg told:flag
+--@arg member=<tenant>\s<id>
+--@list fields
+--@reply done number:int document? rest...
+--@reply late
+--@reply lost step
+END
+--@key tenant
+--@keys line(ids)
+--@row n:int text:ref? marks:list rest...:ref
+END
+--@key tenant
+--@value n:int
+END
+who   HMGET @tenant -> plan places:int
+put   ZADD @due <at:int> <tenant>\s<id>
+get   GET =line -> value
+del   DEL @line(ids)...
+END
+
+    is $rc, 0, 'generated' or diag $output;
+
+    
+
+    my $incs = join ' ', map {"-I $_"} "$root/src", "$store/inc", $objs,
+        map {"$objs/../src/$_"} qw(core event event/modules os/unix http http/modules);
+    $store->child('inc')->make_path;
+    symlink "$store/out", "$store/inc/store";
+
+    # store/caller.h is in src/store, store/calls.h in out: both are "store/"
+    my $flags = '-std=gnu11 -g -Wall -Wextra -Werror -Wno-unused-parameter';
+
+    for my $cc (grep { system("command -v $_ > /dev/null 2>&1") == 0 } qw(gcc clang)) {
+        my $san = $cc eq 'clang' ? '-fsanitize=address,undefined -fno-sanitize-recover=all' : '';
+        my $said = qx{cd $store && $cc $flags $san $incs -o test_$cc $FindBin::Bin/unit/test_calls.c out/calls.c $root/src/store/caller.c $root/src/store/resp.c 2>&1};
+        is $said, '', "$cc compiles it without a warning" or next;
+
+        my @out = split /\n/, qx{cd $store && ./test_$cc 2>&1};
+        is $?, 0, "$cc: it runs";
+        like pop @out, qr/^1\.\.\d+$/, "$cc: to its end";
+        is_deeply [grep { !/^ok / } @out], [], "$cc: all as expected" or diag join "\n", @out;
+    }
+};
+
+done_testing;

@@ -1,0 +1,510 @@
+
+/*
+ * What t/00-generator.t declares, sent and answered without a Redis.
+ */
+
+#include "store/calls.h"
+#include "store/redis_op.h"
+
+
+static lines_redis_op_t         op;
+static lines_redis_handler_pt   handler;
+static void                    *handler_data;
+static ngx_uint_t               usable = 1;
+static ngx_uint_t               tests;
+static ngx_int_t                resumed, told;
+static void                    *seen;
+static u_char                   command[4096];
+
+volatile ngx_msec_t             ngx_current_msec;
+
+static ngx_pool_t               pool;
+static void                    *allocated[1024];
+static ngx_uint_t               nallocated;
+
+lines_script_t  lines_script_begin = { ngx_string("begin"),
+                                       ngx_string(""), ngx_string("sha"), 0 };
+lines_script_t  lines_script_page, lines_script_count;
+
+
+/* of nginx, what is needed; memory is malloc's, so that sanitizers see it */
+
+static u_char *
+format(u_char *p, const char *fmt, va_list args)
+{
+    ngx_str_t  *s;
+
+    for ( /* void */ ; *fmt; fmt++) {
+
+        if (*fmt != '%') {
+            *p++ = *fmt;
+            continue;
+        }
+
+        switch (*++fmt) {
+
+        case 'V':
+            s = va_arg(args, ngx_str_t *);
+            p = ngx_cpymem(p, s->data, s->len);
+            break;
+
+        case 'L':
+            p += sprintf((char *) p, "%lld", (long long) va_arg(args, int64_t));
+            break;
+
+        case 'u':
+            fmt++;
+            p += sprintf((char *) p, "%zu", va_arg(args, size_t));
+            break;
+        }
+    }
+
+    return p;
+}
+
+u_char * ngx_cdecl
+ngx_sprintf(u_char *buf, const char *fmt, ...)
+{
+    u_char   *p, out[256];
+    va_list   args;
+
+    va_start(args, fmt);
+    p = format(out, fmt, args);
+    va_end(args);
+
+    return ngx_cpymem(buf, out, p - out);
+}
+
+off_t
+ngx_atoof(u_char *line, size_t n)
+{
+    off_t  value;
+
+    if (n == 0) {
+        return NGX_ERROR;
+    }
+
+    for (value = 0; n--; line++) {
+        if (*line < '0' || *line > '9') {
+            return NGX_ERROR;
+        }
+
+        value = value * 10 + *line - '0';
+    }
+
+    return value;
+}
+
+void *
+ngx_alloc(size_t size, ngx_log_t *log)
+{
+    return malloc(size);
+}
+
+void *
+ngx_palloc(ngx_pool_t *unused, size_t size)
+{
+    return allocated[nallocated++] = malloc(size);
+}
+
+
+/* what the store has besides */
+
+void ngx_cdecl
+ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
+    const char *fmt, ...)
+{
+}
+
+ngx_uint_t lines_redis_usable(lines_redis_t *redis) { return usable; }
+ngx_uint_t lines_redis_reads(const ngx_str_t *name) { return 1; }
+ngx_uint_t lines_redis_repeated(lines_redis_t *redis) { return 0; }
+void lines_redis_detach(lines_redis_op_t *o) { handler = NULL; }
+
+ngx_int_t
+lines_redis_format(ngx_pool_t *pool, ngx_str_t *value, const char *fmt, ...)
+{
+    va_list  args;
+
+    value->data = ngx_palloc(pool, 256);
+
+    va_start(args, fmt);
+    value->len = format(value->data, fmt, args) - value->data;
+    va_end(args);
+
+    return NGX_OK;
+}
+
+lines_redis_op_t *
+lines_redis_op_create(lines_redis_t *redis, size_t len)
+{
+    static u_char  *room;
+
+    /* of that very size, for the sanitizer */
+
+    free(room);
+    room = malloc(len);
+
+    ngx_memzero(&op, offsetof(lines_redis_op_t, buffer));
+    op.start = room;
+
+    return &op;
+}
+
+lines_redis_op_t *
+lines_redis_op_submit(lines_redis_op_t *o, lines_redis_handler_pt h, void *d)
+{
+    handler = h;
+    handler_data = d;
+
+    ngx_memcpy(command, o->start, o->len);
+    command[o->len] = '\0';
+
+    return o;
+}
+
+lines_redis_op_t *
+lines_redis_eval(lines_redis_t *redis, lines_script_t *script, ngx_uint_t nkeys,
+    ngx_uint_t nargs, ngx_str_t *args, lines_redis_handler_pt h, void *data)
+{
+    return NULL;
+}
+
+lines_redis_op_t *
+lines_redis_command(lines_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
+    lines_redis_handler_pt h, void *data)
+{
+    return NULL;
+}
+
+
+static void
+ok(ngx_uint_t good, const char *what)
+{
+    printf("%s %u - %s\n", good ? "ok" : "not ok", (unsigned) ++tests, what);
+}
+
+/* "$3\r\nSET\r\n" as " SET" */
+
+static void
+sent(const char *expected, const char *what)
+{
+    u_char   out[4096], *p, *o;
+    size_t   len;
+
+    o = out;
+
+    for (p = (u_char *) strchr((char *) command, '$'); p && *p == '$'; ) {
+        len = atoi((char *) p + 1);
+        p = (u_char *) strchr((char *) p, '\n') + 1;
+        *o++ = ' ';
+        o = ngx_cpymem(o, p, len);
+        p += len + 2;
+    }
+
+    *o = '\0';
+
+    ok(p && *p == '\0' && strcmp((char *) out, expected) == 0, what);
+
+    if (strcmp((char *) out, expected) != 0) {
+        printf("# %s\n", out);
+    }
+}
+
+
+/* replies: i123, sTEXT, n, [ … ] */
+
+static redisReply *
+parse(const char **p)
+{
+    const char  *end;
+    redisReply  *r;
+
+    r = calloc(1, sizeof(redisReply));
+
+    while (**p == ' ') {
+        (*p)++;
+    }
+
+    switch (*(*p)++) {
+
+    case 'i':
+        r->type = REDIS_REPLY_INTEGER;
+        r->integer = strtoll(*p, (char **) p, 10);
+        break;
+
+    case 'n':
+        r->type = REDIS_REPLY_NIL;
+        break;
+
+    case 'e':
+    case 's':
+        r->type = (*p)[-1] == 'e' ? REDIS_REPLY_ERROR : REDIS_REPLY_STRING;
+        end = *p + strcspn(*p, " ");
+        r->len = end - *p;
+        r->str = strndup(*p, r->len);
+        *p = end;
+        break;
+
+    case '[':
+        r->type = REDIS_REPLY_ARRAY;
+        r->element = calloc(16, sizeof(redisReply *));
+
+        while ((*p)[strspn(*p, " ")] != ']') {
+            r->element[r->elements++] = parse(p);
+        }
+
+        *p += strspn(*p, " ") + 1;
+        break;
+    }
+
+    return r;
+}
+
+static void
+drop(redisReply *r)
+{
+    size_t  i;
+
+    for (i = 0; i < r->elements; i++) {
+        drop(r->element[i]);
+    }
+
+    free(r->element);
+    free(r->str);
+    free(r);
+}
+
+static void
+answer(const char *text)
+{
+    redisReply              *reply;
+    lines_redis_handler_pt   h;
+
+    h = handler;
+    handler = NULL;
+    resumed = told = 100;
+    seen = NULL;
+
+    reply = text ? parse(&text) : NULL;
+    h(handler_data, reply);
+
+    if (reply) {
+        drop(reply);
+    }
+}
+
+
+static void on_resume(lines_caller_t *c, ngx_int_t rc) { resumed = rc; }
+static ngx_int_t on_failed(lines_caller_t *c) { told = 1; return NGX_BUSY; }
+static ngx_int_t on_lost(lines_caller_t *c) { told = 2; return NGX_DONE; }
+
+#define DONE(name)                                                            \
+    static ngx_int_t                                                          \
+    name##_done(void *data, lines_##name##_reply_t *reply)                    \
+    {                                                                         \
+        ok(data == &tests, #name ": the data are the caller's");              \
+        seen = reply;                                                         \
+        told = 3;                                                             \
+        return NGX_OK;                                                        \
+    }
+
+DONE(begin)
+DONE(page)
+DONE(count)
+DONE(who)
+DONE(get)
+
+#define is(s, text)                                                           \
+    ((s).len == sizeof(text) - 1 && memcmp((s).data, text, (s).len) == 0)
+
+
+int
+main(void)
+{
+    int64_t               most;
+    ngx_log_t             log;
+    ngx_str_t             key, ids[2], fields[2];
+    lines_redis_t         redis;
+    lines_caller_t        caller;
+    lines_get_args_t      get;
+    lines_del_args_t      del;
+    lines_put_args_t      put;
+    lines_who_args_t      who;
+    lines_page_args_t     page;
+    lines_begin_args_t    begin;
+    lines_count_args_t    count;
+    lines_begin_reply_t  *b;
+    lines_page_reply_t   *p;
+
+    static lines_redis_conf_t  conf;
+
+    ngx_memzero(&log, sizeof(log));
+    ngx_memzero(&redis, sizeof(redis));
+    redis.conf = &conf;
+
+    lines_caller_init(&caller, &redis, &pool, &log);
+    caller.resume = on_resume;
+    caller.failed = on_failed;
+    caller.lost = on_lost;
+
+    ngx_str_set(&ids[0], "x");
+    ngx_str_set(&ids[1], "y");
+    ngx_str_set(&fields[0], "f");
+    ngx_str_set(&fields[1], "");
+
+    ngx_memzero(&begin, sizeof(begin));
+    ngx_str_set(&begin.tenant, "w:1");
+    ngx_str_set(&begin.id, "i");
+    begin.now = -5;
+    begin.fields.n = 2;
+    begin.fields.elts = fields;
+
+    ok(lines_key_line(&pool, &key, &begin.tenant, &begin.id) == NGX_OK
+       && is(key, "lines:{w:1}:line:i"), "a key");
+
+    ok(lines_begin(&caller, &begin, begin_done, &tests) == NGX_AGAIN, "begin");
+    sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i lines:{w:1}:t"
+         " -5   w:1 i f ", "a key that is not there is the first; the rest is "
+         "empty");
+
+    answer("[ sdone s17 n sa sbc i9 ]");
+    b = seen;
+    ok(told == 3 && resumed == NGX_OK && b->is == LINES_BEGIN_DONE, "a word");
+    ok(b->number == 17 && b->document.data == NULL, "a number, and nil");
+    ok(b->rest.n == 3 && is(b->rest.elts[1], "bc") && is(b->rest.elts[2], "9")
+       && b->rest.elts[1].data[2] == '\0', "all that follows");
+
+    most = 3;
+    begin.most = &most;
+    begin.told = 1;
+    ngx_str_set(&begin.idem_key, "{w:1}i");
+    begin.fields.n = 0;
+
+    lines_begin(&caller, &begin, begin_done, &tests);
+    sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i {w:1}i -5 3 1 w:1 i",
+         "all is there");
+    answer("slate");
+    b = seen;
+    ok(told == 3 && b->is == LINES_BEGIN_LATE, "a word alone");
+
+#define wrong(text, what)                                                     \
+    lines_begin(&caller, &begin, begin_done, &tests);                         \
+    answer(text);                                                             \
+    ok(told == 1 && resumed == NGX_BUSY && seen == NULL, what)
+
+    wrong("[ sother ]", "a word that is not declared");
+    wrong("[ sdone sx n ]", "no number");
+    wrong("[ sdone ]", "too few");
+    wrong("[ slate s1 ]", "too many");
+    wrong("[ sdone s1 [ ] ]", "a list in place of a string");
+    wrong("[ ]", "nothing");
+    wrong("i4", "a number in place of a word");
+    wrong("eERR", "an error");
+    wrong(NULL, "no reply");
+
+    lines_begin(&caller, &begin, begin_done, &tests);
+    answer("[ slost sx ]");
+    ok(told == 2 && resumed == NGX_DONE, "lost");
+
+    lines_try_begin(&caller, &begin, begin_done, &tests);
+    answer(NULL);
+    ok(told == 3 && seen == NULL && resumed == NGX_OK, "tried: no reply");
+
+    usable = 0;
+    ok(lines_try_begin(&caller, &begin, begin_done, &tests) == NGX_DECLINED,
+       "tried: refused");
+    ok(lines_begin(&caller, &begin, begin_done, &tests) == NGX_BUSY,
+       "refused");
+    usable = 1;
+
+    ngx_str_null(&begin.id);
+    ok(lines_begin(&caller, &begin, begin_done, &tests) == NGX_BUSY,
+       "a key with an empty part is not sent");
+
+    /* two under way */
+
+    ngx_str_set(&get.line_key, "k");
+
+    lines_get(&caller, &get, get_done, &tests);
+    sent(" GET k", "a ready-made key");
+    {
+        void  *first = handler_data;
+
+        lines_get(&caller, &get, NULL, NULL);
+        answer("n");
+        ok(resumed == NGX_AGAIN, "the other one is waited for");
+        handler = NULL;
+        lines_get(&caller, &get, NULL, NULL);
+        lines_caller_detach(&caller);
+        ok(!lines_caller_busy(&caller) && first, "detached");
+    }
+
+    ngx_memzero(&page, sizeof(page));
+    ngx_str_set(&page.tenant, "t");
+    page.ids.n = 2;
+    page.ids.elts = ids;
+
+    /* replies that live until done() returns */
+
+    caller.pool = NULL;
+
+    lines_page(&caller, &page, page_done, &tests);
+    answer("[ ]");
+    ok(told == 3, "a row that is not there");
+    lines_page(&caller, &page, page_done, &tests);
+    answer("[ i1 n ]");
+    ok(told == 1, "too short a row");
+
+    caller.pool = &pool;
+
+    lines_page(&caller, &page, page_done, &tests);
+    sent(" EVALSHA  3 lines:{t}:t lines:{t}:line:x lines:{t}:line:y",
+         "a list of keys");
+    answer("[ i1 shello [ sa i2 n ] su sv ]");
+    p = seen;
+    ok(p && p->n == 1 && p->marks.n == 3 && is(p->marks.elts[0], "a")
+       && is(p->marks.elts[1], "2") && p->marks.elts[2].data == NULL,
+       "a list within");
+    ok(p && p->rest.n == 2, "and behind");
+
+    ngx_str_set(&count.tenant, "t");
+    lines_count(&caller, &count, count_done, &tests);
+    answer("i12");
+    ok(seen && ((lines_count_reply_t *) seen)->n == 12, "a value");
+    lines_count(&caller, &count, count_done, &tests);
+    answer("n");
+    ok(told == 1, "a value that is nil must be declared so");
+
+    ngx_str_set(&who.tenant, "t");
+    lines_who(&caller, &who, who_done, &tests);
+    sent(" HMGET lines:{t}:t plan places", "fields are asked for");
+    answer("[ n s4 ]");
+    ok(seen && ((lines_who_reply_t *) seen)->places == 4
+       && ((lines_who_reply_t *) seen)->plan.data == NULL, "and read");
+
+    put.shard = 7;
+    put.at = 99;
+    ngx_str_set(&put.tenant, "t");
+    ngx_str_set(&put.id, "i");
+    ok(lines_forget_put(&caller, &put) == NGX_OK, "forgotten");
+    sent(" ZADD lines:{due:7} 99 t i", "a member of two");
+    answer("eERR");
+
+    ngx_str_set(&del.tenant, "t");
+    del.ids = page.ids;
+    lines_del(&caller, &del, NULL, NULL);
+    sent(" DEL lines:{t}:line:x lines:{t}:line:y", "several keys");
+    answer("i2");
+    ok(resumed == NGX_OK, "nobody reads it");
+
+    while (nallocated) {
+        free(allocated[--nallocated]);
+    }
+
+    free(op.start);
+
+    printf("1..%u\n", (unsigned) tests);
+
+    return 0;
+}
