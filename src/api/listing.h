@@ -76,8 +76,8 @@ ngx_int_t lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /*
- * {PREFIX[…]}, and after a page "cursor":"…"|null besides.  What there was no
- * room for to wait for the rest was sent before, and freed.
+ * {PREFIX[…]}, and after a page "cursor":"…"|null besides.  Where there was no
+ * room to wait for the rest, what came before it is sent and freed by now.
  */
 
 ngx_int_t lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
