@@ -200,6 +200,20 @@ prove: module
 smoke: module
 	@$(PROVE) t/00-smoke.t < /dev/null
 
+# Between edits: both compilers, the pure logic, the generator, who knows whom,
+# and each endpoint once.
+
+CHECKED = t/00-smoke.t t/00-generator.t t/00-rooms.t t/09-openapi.t \
+          t/13-redis-logic.t t/32-stripe-logic.t t/42-preview-token.t \
+          t/50-token-logic.t t/60-limit-logic.t
+
+.PHONY: check
+check:
+	@$(MAKE) --no-print-directory CC=clang module
+	@$(MAKE) --no-print-directory CC=gcc module
+	@$(MAKE) --no-print-directory CC=gcc FAILPOINTS=1 module
+	@$(MAKE) --no-print-directory CC=gcc prove TESTS='$(CHECKED)'
+
 # Against another nginx: built from the same tree as the module, in a directory
 # of its own.  For the tests the nginx is LINES_NGINX, else the one in PATH.
 
@@ -271,7 +285,8 @@ help:
 	@echo 'make run           build, and run the demo; Ctrl-C ends it'
 	@echo 'make up, down      the same in the background'
 	@echo 'make test          all tests'
-	@echo 'make prove         tests of TESTS=t/..., against CC= SAN=1'
+	@echo 'make check         between edits: two minutes'
+	@echo 'make prove         some tests: make prove TESTS=t/20-keys.t CC=clang SAN=1'
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
 	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'

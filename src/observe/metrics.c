@@ -11,7 +11,6 @@
 #include "observe/metrics_auth.h"
 #include "observe/metrics_text.h"
 #include "observe/survey.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_METRICS_SURVEY  30000

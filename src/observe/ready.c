@@ -12,7 +12,6 @@
 #include "http/carrier.h"
 #include "http/metrics.h"
 #include "observe/ready.h"
-#include "workspace/workspace.h"
 
 
 static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);

@@ -15,7 +15,6 @@
 #include "http/router.h"
 #include "operation/event.h"
 #include "webhook/webhook.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_WEBHOOK_BODY       (256 * 1024)

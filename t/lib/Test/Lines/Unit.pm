@@ -6,8 +6,9 @@ use Cwd ();
 use Exporter 'import';
 use Fcntl qw(LOCK_EX);
 use File::Basename qw(dirname);
+use Test::More ();
 
-our @EXPORT_OK = qw(build_dir make_unit root);
+our @EXPORT_OK = qw(build_dir make_unit root run_units);
 
 =head1 NAME
 
@@ -61,6 +62,48 @@ sub make_unit {
     die "$part does not build:\n$log" if $?;
 
     return build_dir() . '/' . ($part =~ s{^t/}{}r) . ($san ? '-san' : '');
+}
+
+=head2 run_units
+
+    run_units(qw(jwk jwt));
+
+Runs the programs t/unit/test_NAME, under the sanitizers too where clang is, and
+ends the test.
+
+=cut
+
+sub run_units {
+    my @programs = @_;
+
+    for my $san (0, 1) {
+    SKIP: {
+            Test::More::skip('clang is not installed', 2 * @programs) if $san && !grep { -x "$_/clang" } split /:/, $ENV{PATH};
+
+            my $dir = make_unit('t/unit', $san);
+
+            for my $name (@programs) {
+                open my $out, '-|', "$dir/test_$name" or die "$dir/test_$name: $!";
+
+                my ($ran, $plan, @bad) = (0);
+
+                while (<$out>) {
+                    $ran++          if /^(?:not )?ok /;
+                    $plan = $1      if /^1\.\.(\d+)/;
+                    push @bad, $_   if /^not ok / .. !/^#|^not ok /;
+                }
+
+                close $out;
+
+                my $label = $name . ($san ? ', sanitized' : '');
+
+                Test::More::is($?, 0, "$label: ends well");
+                Test::More::ok($plan && $plan == $ran && !@bad, "$label: $ran tests") or Test::More::diag(@bad);
+            }
+        }
+    }
+
+    Test::More::done_testing();
 }
 
 1;
