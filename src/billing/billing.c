@@ -193,9 +193,9 @@ lines_billing_find_subscriptions(lines_carrier_t *carrier, ngx_str_t *customer,
     }
 
     call->since = since;
-    call->result.subscriptions = ngx_array_create(carrier->pool, 4,
-                                                  sizeof(
-                                                 lines_stripe_subscription_t));
+    call->result.subscriptions =
+                            ngx_array_create(carrier->pool, 4,
+                                          sizeof(lines_stripe_subscription_t));
 
     if (call->result.subscriptions == NULL
         || lines_form_escape(carrier->pool, customer, &escaped) != NGX_OK

@@ -153,9 +153,9 @@ lines_billing_send(lines_billing_call_t *call)
     call->tries++;
     call->result.tries++;
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
-                   "lines billing: %V \"%V\" try %ui", &call->kind->name,
-                   &call->uri, call->tries);
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
+                   "lines billing %V: %V \"%V\" try %ui", &call->carrier->id,
+                   &call->kind->name, &call->uri, call->tries);
 
     LINES_FAILPOINT_STEP("billing.before", &call->kind->name);
 
@@ -348,16 +348,26 @@ billing_log(lines_billing_call_t *call)
                           result->elapsed);
 
     if (result->outcome == LINES_STRIPE_OK) {
-        ngx_log_debug4(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
-                       "lines billing: %V ok, %ui, %ui tries, %M ms",
-                       &call->kind->name, result->status, result->tries,
-                       result->elapsed);
+        ngx_log_debug5(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
+                       "lines billing %V: %V ok, %ui, %ui tries, %M ms",
+                       &call->carrier->id, &call->kind->name, result->status,
+                       result->tries, result->elapsed);
         return;
     }
 
-    level = (result->outcome == LINES_STRIPE_ALERT) ? NGX_LOG_CRIT : (
-                         result->outcome
-                         == LINES_STRIPE_REFUSED) ? NGX_LOG_INFO : NGX_LOG_ERR;
+    switch (result->outcome) {
+
+    case LINES_STRIPE_ALERT:
+        level = NGX_LOG_CRIT;
+        break;
+
+    case LINES_STRIPE_REFUSED:
+        level = NGX_LOG_INFO;
+        break;
+
+    default:
+        level = NGX_LOG_ERR;
+    }
 
     ngx_log_error(level, call->carrier->log, 0,
                   "lines: billing %V: %s, status %ui, type \"%V\", "

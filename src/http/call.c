@@ -9,14 +9,14 @@
 
 static ngx_int_t call_header(ngx_http_request_t *sr, ngx_str_t *name,
     ngx_str_t *value);
-static ngx_uint_t call_complete(ngx_http_request_t *sr, ngx_int_t rc);
+static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc);
 static void call_headers(ngx_http_request_t *sr, lines_result_t *result);
 
 
 static const struct {
     ngx_uint_t   method;
     ngx_str_t    name;
-} lines_methods[] = {
+} methods[] = {
     { NGX_HTTP_GET, ngx_string("GET") },
     { NGX_HTTP_POST, ngx_string("POST") },
     { NGX_HTTP_DELETE, ngx_string("DELETE") },
@@ -36,18 +36,18 @@ lines_call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     static ngx_str_t          request_id = ngx_string("X-Request-Id");
     static ngx_str_t          length = ngx_string("Content-Length");
 
-    for (i = 0; lines_methods[i].method; i++) {
-        if (lines_methods[i].method == call->method) {
+    for (i = 0; methods[i].method; i++) {
+        if (methods[i].method == call->method) {
             break;
         }
     }
 
-    if (lines_methods[i].method == 0) {
+    if (methods[i].method == 0) {
         return NGX_ERROR;
     }
 
     sr->method = call->method;
-    sr->method_name = lines_methods[i].name;
+    sr->method_name = methods[i].name;
 
     ngx_memzero(&sr->headers_in, sizeof(ngx_http_headers_in_t));
 
@@ -187,8 +187,10 @@ call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
 
 
 void
-lines_call_result(ngx_http_request_t *sr, ngx_int_t rc, lines_result_t *result)
+lines_call_result(ngx_http_request_t *sr, ngx_int_t rc, ngx_str_t *id,
+    lines_result_t *result)
 {
+    const char           *why;
     ngx_http_upstream_t  *u;
 
     result->retry_after = -1;
@@ -196,7 +198,13 @@ lines_call_result(ngx_http_request_t *sr, ngx_int_t rc, lines_result_t *result)
 
     u = sr->upstream;
 
-    if (!call_complete(sr, rc)) {
+    why = call_incomplete(sr, rc);
+
+    if (why) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, sr->connection->log, 0,
+                       "lines call %V: no answer, %s, sent:%d", id, why,
+                       u && u->request_sent);
+
         result->transport = (u && u->request_sent)
                             ? LINES_UNKNOWN
                             : LINES_UNSENT;
@@ -215,20 +223,26 @@ lines_call_result(ngx_http_request_t *sr, ngx_int_t rc, lines_result_t *result)
 }
 
 
-static ngx_uint_t
-call_complete(ngx_http_request_t *sr, ngx_int_t rc)
+/* NULL: an answer, whole */
+
+static const char *
+call_incomplete(ngx_http_request_t *sr, ngx_int_t rc)
 {
     off_t                 length;
     ngx_http_upstream_t  *u;
 
     u = sr->upstream;
 
-    if (rc != NGX_OK
-        || u == NULL
-        || sr->connection->error
-        || sr->headers_out.status == 0)
-    {
-        return 0;
+    if (rc != NGX_OK) {
+        return "ended by nginx";
+    }
+
+    if (u == NULL || sr->headers_out.status == 0) {
+        return "without an upstream or a status";
+    }
+
+    if (sr->connection->error) {
+        return "connection error";
     }
 
     /* a 200 is what nginx says of a body that broke off, too */
@@ -238,19 +252,24 @@ call_complete(ngx_http_request_t *sr, ngx_int_t rc)
             || !u->pipe->upstream_done
             || u->pipe->downstream_error)
         {
-            return 0;
+            return "its buffered body broke off";
         }
 
     } else if (u->length != 0) {
-        return 0;
+        return "its body broke off";
     }
 
     length = (sr->out && sr->out->buf)
              ? sr->out->buf->last - sr->out->buf->pos
              : 0;
 
-    return u->headers_in.content_length_n == -1
-           || u->headers_in.content_length_n == length;
+    if (u->headers_in.content_length_n != -1
+        && u->headers_in.content_length_n != length)
+    {
+        return "another length than its header says";
+    }
+
+    return NULL;
 }
 
 

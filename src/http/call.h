@@ -24,10 +24,11 @@ ngx_int_t lines_call_edit(ngx_http_request_t *sr, lines_call_t *call,
 
 /*
  * What became of it, from within its post handler: sets all of result but
- * elapsed.  Strings stay in the subrequest.
+ * elapsed.  Strings stay in the subrequest.  id is for the debug log, which is
+ * told why an answer is none.
  */
 
-void lines_call_result(ngx_http_request_t *sr, ngx_int_t rc,
+void lines_call_result(ngx_http_request_t *sr, ngx_int_t rc, ngx_str_t *id,
     lines_result_t *result);
 
 

@@ -97,8 +97,8 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
         return NULL;
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines carrier: create %p", carrier);
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: create %p", &carrier->id, carrier);
 
     return carrier;
 }
@@ -286,9 +286,9 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
         ngx_add_timer(&carrier->timer, call->timeout);
     }
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines carrier: %V \"%V\", %uz bytes", &sr->method_name,
-                   &uri, call->body.len);
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: %V \"%V\", %uz bytes", &carrier->id,
+                   &sr->method_name, &uri, call->body.len);
 
     ngx_http_run_posted_requests(carrier->connection);
 
@@ -305,8 +305,8 @@ carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
 
     lines_result_t  *result;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines carrier: end rc:%i status:%ui", rc,
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: end rc:%i status:%ui", &carrier->id, rc,
                    sr->headers_out.status);
 
     if (carrier->subrequest != sr) {
@@ -327,7 +327,7 @@ carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
     result = &carrier->result;
     result->elapsed = ngx_current_msec - carrier->start;
 
-    lines_call_result(sr, rc, result);
+    lines_call_result(sr, rc, &carrier->id, result);
 
     if (result->transport != LINES_COMPLETE) {
         ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
@@ -515,8 +515,8 @@ carrier_free(lines_carrier_t *carrier)
     c = carrier->connection;
     r = carrier->request;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines carrier: free %p", carrier);
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: free %p", &carrier->id, carrier);
 
     if (r->count != 1
         || r->posted_requests
