@@ -29,7 +29,10 @@ sub run ($command) {
 
 # "--@again" is for those that only read; one that writes has it for a reason
 subtest 'scripts that may be sent again' => sub {
-    my %again = (line_begin => 'it finds the line that its first run made, and replies the same');
+    my %again = (
+        line_begin => 'it finds the line that its first run made, and replies the same',
+        key_add    => 'the key is listed then as before',
+    );
 
     my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET SCARD SISMEMBER SMEMBERS
         TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZSCORE);

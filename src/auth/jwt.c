@@ -4,7 +4,6 @@
 #include "auth/strict_json.h"
 #include "http/digest.h"
 
-#include <jansson.h>
 #include <openssl/err.h>
 
 
@@ -28,8 +27,6 @@ static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded,
 static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
 static ngx_int_t jwt_check_signature(lines_jwt_t *jwt,
     lines_jwk_verifier_t *verifier);
-static ngx_int_t jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
-    lines_jwt_options_t *options, int64_t now);
 static ngx_int_t jwt_check_party(lines_jwt_t *jwt, json_t *claims,
     lines_jwt_options_t *options);
 static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
@@ -257,7 +254,7 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
         return rc;
     }
 
-    rc = jwt_check_claims(jwt, claims, options, now);
+    rc = lines_jwt_check_claims(jwt, claims, options, now);
 
     json_decref(claims);
 
@@ -301,8 +298,8 @@ jwt_check_signature(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier)
 }
 
 
-static ngx_int_t
-jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
+ngx_int_t
+lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     lines_jwt_options_t *options, int64_t now)
 {
     json_t     *value;

@@ -20,6 +20,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <jansson.h>
+
 #include "auth/jwk.h"
 
 
@@ -115,6 +117,12 @@ ngx_int_t lines_jwt_key(lines_jwt_t *jwt, lines_jwk_set_t *set,
 /* once for each parsed token; now is Unix time in ms */
 
 ngx_int_t lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
+    lines_jwt_options_t *options, int64_t now);
+
+
+/* its second half: what a payload says whose signature was good */
+
+ngx_int_t lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     lines_jwt_options_t *options, int64_t now);
 
 

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #include "auth/bearer.h"
-#include "auth/jwt_claims.h"
+#include "auth/jwk_set.h"
+#include "auth/jwt.h"
 #include "auth/strict_json.h"
 
 
