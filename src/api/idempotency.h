@@ -1,7 +1,8 @@
 
 /*
- * Idempotency keys (draft-ietf-httpapi-idempotency-key-header; operations.md,
- * last section): scoped to tenant and endpoint, a pointer to what was created.
+ * Idempotency keys (draft-ietf-httpapi-idempotency-key-header;
+ * operation/README.md, "Idempotency keys"): scoped to tenant and endpoint, a
+ * pointer to what was created.
  */
 
 #ifndef _LINES_API_IDEMPOTENCY_H_INCLUDED_

@@ -86,7 +86,8 @@ typedef struct {
     ngx_str_t    idempotency_key;
 } lines_input_t;
 
-/* api-facts.md, "Workspace dialect".  NULL, or what is wrong */
+/* the body of POST line-requests, as conf/openapi.yaml has it; NULL, or what
+   is wrong */
 const char *lines_parse_input(json_t *body, lines_input_t *input);
 
 

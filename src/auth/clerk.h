@@ -1,7 +1,7 @@
 
 /*
  * Clerk's session tokens as credentials: from the Authorization header, else
- * from a cookie (design.md; api-facts.md, "Clerk session tokens").
+ * from a cookie (https://clerk.com/docs/guides/sessions/session-tokens).
  *
  * A cookie comes along whoever made the browser send the request.  It is good
  * for GET and HEAD, and for writes only where the token says which site it is

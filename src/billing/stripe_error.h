@@ -1,7 +1,8 @@
 
 /*
- * What an answer of Stripe's means for the one who asked (stripe-notes,
- * "Errors").  Pure.
+ * What an answer of Stripe's means for the one who asked
+ * (https://docs.stripe.com/api/errors; operation/README.md, "What Stripe's
+ * answers mean").  Pure.
  */
 
 #ifndef _LINES_BILLING_STRIPE_ERROR_H_INCLUDED_

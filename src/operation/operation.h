@@ -1,9 +1,10 @@
 
 /*
  * Operations: what must happen exactly once, though any process may die at any
- * moment.  The record is in Redis (operations.md); here is the copy that one
- * worker holds while it carries the operation on, with nobody's help: a client
- * may wait for it and may leave, the sweeper starts the same one without.
+ * moment.  The record is in Redis (operation/README.md); here is the copy that
+ * one worker holds while it carries the operation on, with nobody's help: a
+ * client may wait for it and may leave, the sweeper starts the same one
+ * without.
  *
  * Two rules hold everywhere.  Before an effect its intent is recorded; the
  * outcome of a billing call goes to Redis from the handler of its answer, and

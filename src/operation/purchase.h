@@ -1,7 +1,8 @@
 
 /*
- * The purchase of an account's line (operations.md, "A confirm"): one table of
- * steps, each with its undo.  The api begins it, by the script confirm_begin.
+ * The purchase of an account's line (operation/README.md, "A confirm"): one
+ * table of steps, each with its undo.  account/confirm.c begins it, by the
+ * script confirm_begin.
  */
 
 #ifndef _LINES_OPERATION_PURCHASE_H_INCLUDED_
