@@ -2,18 +2,18 @@
 
 -- Leases that are old enough to be looked at, each for the next look then.
 
---@key inv_leases
+--@key inv_leases as leases
 --@arg most:digits
---@arg delay:int   -- ms until they are looked at again
+--@arg delay:int      -- ms until they are looked at again
 
---@row members...  -- "TENANT OPERATION"
+--@row members...:ref -- "TENANT OPERATION"
 
 local now = now_ms()
-local list = redis.call('ZRANGEBYSCORE', inv_leases_key, '-inf', int(now),
+local list = redis.call('ZRANGEBYSCORE', leases_key, '-inf', int(now),
                         'LIMIT', 0, most)
 
 for _, member in ipairs(list) do
-    redis.call('ZADD', inv_leases_key, int(now + delay), member)
+    redis.call('ZADD', leases_key, int(now + delay), member)
 end
 
 return list
