@@ -6,6 +6,4 @@
 --@arg member=<tenant>\s<operation>
 --@arg delay:int -- ms
 
-redis.call('ZADD', inv_leases_key, int(now_ms() + delay), member)
-
-return 1
+return redis.call('ZADD', inv_leases_key, int(now_ms() + delay), member)
