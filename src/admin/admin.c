@@ -8,14 +8,15 @@
 #include "auth/bearer.h"
 #include "directive/params.h"
 #include "http/digest.h"
+#include "store/calls.h"
 
 
 static ngx_int_t admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *kind, const char *error);
-static ngx_int_t admin_tenant_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_tenant_deleting(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_tenant_found(void *data,
+    lines_tenant_exists_reply_t *reply);
+static ngx_int_t admin_tenant_deleting(void *data,
+    lines_tenant_deleting_reply_t *reply);
 
 
 char *
@@ -107,51 +108,42 @@ admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx, const char *kind,
 ngx_int_t
 lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-    ngx_str_t  argv[3];
+    ngx_int_t                     rc;
+    lines_tenant_exists_args_t    exists;
+    lines_tenant_deleting_args_t  deleting;
 
-    ngx_str_set(&argv[0], "EXISTS");
+    exists.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = lines_command(r, ctx, 2, argv, admin_tenant_found);
+    rc = lines_tenant_exists(&ctx->caller, &exists, admin_tenant_found, ctx);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    ngx_str_set(&argv[0], "HEXISTS");
-    ngx_str_set(&argv[2], "deleting");
+    deleting.tenant = ctx->identity.tenant;
 
-    return lines_command(r, ctx, 3, argv, admin_tenant_deleting);
+    return lines_tenant_deleting(&ctx->caller, &deleting,
+                                 admin_tenant_deleting, ctx);
 }
 
 
 static ngx_int_t
-admin_tenant_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_tenant_found(void *data, lines_tenant_exists_reply_t *reply)
 {
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
-        return NGX_OK;
-    }
+    lines_ctx_t  *ctx = data;
 
-    return lines_admin_no_tenant(r, ctx);
+    return reply->exists == 1 ? NGX_OK
+                              : lines_admin_no_tenant(ctx->request, ctx);
 }
 
 
 static ngx_int_t
-admin_tenant_deleting(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply)
+admin_tenant_deleting(void *data, lines_tenant_deleting_reply_t *reply)
 {
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 0) {
-        return NGX_OK;
-    }
+    lines_ctx_t  *ctx = data;
 
-    return lines_admin_no_tenant(r, ctx);
+    return reply->deleting == 0 ? NGX_OK
+                                : lines_admin_no_tenant(ctx->request, ctx);
 }
 
 

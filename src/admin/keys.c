@@ -12,7 +12,7 @@
 #include "admin/routes.h"
 #include "auth/auth.h"
 #include "http/digest.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_KEY_BYTES     32       /* 256 bits */
@@ -23,13 +23,12 @@
 
 
 typedef struct {
-    ngx_str_t    key;              /* shown once; of a pair: its id */
-    ngx_str_t    secret;           /* of a pair, shown once */
-    ngx_str_t    id;               /* SHA-256 of the key, hex */
-    ngx_array_t  items;            /* of a list */
-    ngx_str_t   *ids;
-    ngx_uint_t   nids;
-    ngx_uint_t   next;
+    ngx_str_t     key;             /* shown once; of a pair: its id */
+    ngx_str_t     secret;          /* of a pair, shown once */
+    ngx_str_t     id;              /* SHA-256 of the key, hex */
+    ngx_array_t   items;           /* of a list */
+    lines_list_t  ids;
+    ngx_uint_t    next;
 } lines_admin_key_t;
 
 
@@ -41,27 +40,20 @@ static ngx_int_t admin_hash(ngx_pool_t *pool, ngx_str_t *value,
 static ngx_int_t admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_key_confirmed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_key_listed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_key_confirmed(void *data, lines_keys_has_reply_t *reply);
+static ngx_int_t admin_key_listed(void *data, lines_key_add_reply_t *reply);
 static ngx_int_t admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_got_key_ids(void *data, lines_keys_all_reply_t *reply);
 static ngx_int_t admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_got_key(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_got_key(void *data, lines_key_show_reply_t *reply);
 static ngx_int_t admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_key_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_key_found(void *data, lines_keys_has_reply_t *reply);
 static ngx_int_t admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_announce_revoked(ngx_http_request_t *r,
     lines_ctx_t *ctx);
 static ngx_int_t admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_key_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
@@ -183,73 +175,55 @@ admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
 static ngx_int_t
 admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           args[3];
-    lines_admin_key_t  *ak;
+    lines_admin_key_t     *ak;
+    lines_key_add_args_t   args;
 
     ak = ctx->data;
-    args[2] = ak->id;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:keys",
-                              &ctx->identity.tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.id = ak->id;
 
-    return lines_eval(r, ctx, &lines_script_key_add, 2, 3, args,
-                      admin_key_listed);
+    return lines_key_add(&ctx->caller, &args, admin_key_listed, ctx);
 }
 
 
 static ngx_int_t
-admin_key_listed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_key_listed(void *data, lines_key_add_reply_t *reply)
 {
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
-        return NGX_OK;
-    }
+    lines_ctx_t  *ctx = data;
 
-    return lines_admin_no_tenant(r, ctx);
+    return reply->listed == 1 ? NGX_OK
+                              : lines_admin_no_tenant(ctx->request, ctx);
 }
 
 
 static ngx_int_t
 admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[10];
-    ngx_uint_t          n;
-    lines_admin_key_t  *ak;
+    lines_admin_key_t      *ak;
+    lines_key_put_args_t    key;
+    lines_pair_put_args_t   pair;
 
     ak = ctx->data;
 
-    ngx_str_set(&argv[0], "HSET");
-    ngx_str_set(&argv[2], "tenant");
-    argv[3] = ctx->identity.tenant;
-    ngx_str_set(&argv[4], "created");
-    n = 6;
+    if (ak->secret.len == 0) {
+        key.id = ak->id;
+        key.tenant = ctx->identity.tenant;
+        key.created = ngx_time();
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->id)
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[5], "%T", ngx_time()) != NGX_OK)
-    {
+        return lines_key_put(&ctx->caller, &key, NULL, NULL);
+    }
+
+    pair.id = ak->id;
+    pair.tenant = ctx->identity.tenant;
+    pair.created = ngx_time();
+    pair.key_id = ak->key;
+
+    if (admin_hash(r->pool, &ak->secret, &pair.secret) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (ak->secret.len) {
-        ngx_str_set(&argv[6], "secret");
-
-        if (admin_hash(r->pool, &ak->secret, &argv[7]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        ngx_str_set(&argv[8], "key_id");
-        argv[9] = ak->key;
-        n = 10;
-    }
-
-    return lines_command(r, ctx, n, argv, admin_key_ignore);
+    return lines_pair_put(&ctx->caller, &pair, NULL, NULL);
 }
 
 
@@ -261,48 +235,36 @@ admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[3];
-    lines_admin_key_t  *ak;
+    lines_admin_key_t      *ak;
+    lines_keys_has_args_t   args;
 
     ak = ctx->data;
 
-    ngx_str_set(&argv[0], "SISMEMBER");
-    argv[2] = ak->id;
+    args.tenant = ctx->identity.tenant;
+    args.id = ak->id;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 3, argv, admin_key_confirmed);
+    return lines_keys_has(&ctx->caller, &args, admin_key_confirmed, ctx);
 }
 
 
 static ngx_int_t
-admin_key_confirmed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_key_confirmed(void *data, lines_keys_has_reply_t *reply)
 {
-    ngx_str_t           argv[2];
-    lines_admin_key_t  *ak;
+    lines_ctx_t  *ctx = data;
 
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
+    lines_admin_key_t     *ak;
+    lines_key_del_args_t   args;
+
+    if (reply->listed == 1) {
         return NGX_OK;
     }
 
     ak = ctx->data;
+    args.id = ak->id;
 
-    ngx_str_set(&argv[0], "DEL");
+    (void) lines_forget_key_del(&ctx->caller, &args);
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    lines_forget_command(r, 2, argv);
-
-    return lines_admin_no_tenant(r, ctx);
+    return lines_admin_no_tenant(ctx->request, ctx);
 }
 
 
@@ -328,8 +290,8 @@ admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[2];
-    lines_admin_key_t  *ak;
+    lines_admin_key_t      *ak;
+    lines_keys_all_args_t   args;
 
     ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
     if (ak == NULL
@@ -339,40 +301,21 @@ admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     ctx->data = ak;
+    args.tenant = ctx->identity.tenant;
 
-    ngx_str_set(&argv[0], "SMEMBERS");
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 2, argv, admin_got_key_ids);
+    return lines_keys_all(&ctx->caller, &args, admin_got_key_ids, ctx);
 }
 
 
 static ngx_int_t
-admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_got_key_ids(void *data, lines_keys_all_reply_t *reply)
 {
-    ngx_uint_t          i;
+    lines_ctx_t  *ctx = data;
+
     lines_admin_key_t  *ak;
 
     ak = ctx->data;
-
-    ak->nids = reply->elements;
-    ak->ids = ngx_palloc(r->pool, (ak->nids + 1) * sizeof(ngx_str_t));
-
-    if (ak->ids == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < ak->nids; i++) {
-        if (lines_reply_copy(r, reply, i, &ak->ids[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
+    ak->ids = reply->ids;
 
     return NGX_OK;
 }
@@ -381,29 +324,21 @@ admin_got_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t           rc;
-    ngx_str_t           argv[4];
-    ngx_uint_t          i, n;
-    lines_admin_key_t  *ak;
+    ngx_int_t               rc;
+    ngx_uint_t              i, n;
+    lines_admin_key_t      *ak;
+    lines_key_show_args_t   args;
 
     ak = ctx->data;
     rc = NGX_OK;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "created");
-    ngx_str_set(&argv[3], "key_id");
-
-    n = ngx_min(ak->nids, ak->next + LINES_KEYS_RUN);
+    n = ngx_min(ak->ids.n, ak->next + LINES_KEYS_RUN);
 
     for (i = ak->next; i < n; i++) {
 
-        if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->ids[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        args.id = ak->ids.elts[i];
 
-        rc = lines_command(r, ctx, 4, argv, admin_got_key);
+        rc = lines_key_show(&ctx->caller, &args, admin_got_key, ctx);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -421,23 +356,27 @@ admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-admin_got_key(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_got_key(void *data, lines_key_show_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     time_t              created;
     ngx_tm_t            tm;
-    ngx_str_t           value, *item, key_id;
+    ngx_str_t          *id, *item, *key_id;
     lines_admin_key_t  *ak;
 
     ak = ctx->data;
+    id = &ak->ids.elts[ak->next++];
+    key_id = &reply->key_id;
 
-    value = lines_reply_str(reply, 0);
-    created = value.len ? ngx_atotm(value.data, value.len) : NGX_ERROR;
+    created = reply->created.len
+              ? ngx_atotm(reply->created.data, reply->created.len)
+              : NGX_ERROR;
 
     if (created == NGX_ERROR) {
 
         /* listed, but never stored, or half revoked */
 
-        ak->next++;
         return NGX_OK;
     }
 
@@ -448,14 +387,11 @@ admin_got_key(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
     ngx_gmtime(created, &tm);
 
-    key_id = lines_reply_str(reply, 1);
-
-    return lines_redis_format(r->pool, item,
+    return lines_redis_format(ctx->request->pool, item,
                               "{\"id\":\"%V\",%s%V%s\"createdAt\":"
                               "\"%04d-%02d-%02dT%02d:%02d:%02d.000Z\"}",
-                              &ak->ids[ak->next++],
-                              key_id.len ? "\"key_id\":\"" : "", &key_id,
-                              key_id.len ? "\"," : "", tm.ngx_tm_year,
+                              id, key_id->len ? "\"key_id\":\"" : "", key_id,
+                              key_id->len ? "\"," : "", tm.ngx_tm_year,
                               tm.ngx_tm_mon, tm.ngx_tm_mday, tm.ngx_tm_hour,
                               tm.ngx_tm_min, tm.ngx_tm_sec);
 }
@@ -477,9 +413,9 @@ admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char              digest[LINES_SHA256_LEN];
-    ngx_str_t           argv[3];
-    lines_admin_key_t  *ak;
+    u_char                  digest[LINES_SHA256_LEN];
+    lines_admin_key_t      *ak;
+    lines_keys_has_args_t   args;
 
     ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
     if (ak == NULL) {
@@ -495,30 +431,22 @@ admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "SISMEMBER");
-    argv[2] = ak->id;
+    args.tenant = ctx->identity.tenant;
+    args.id = ak->id;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 3, argv, admin_key_found);
+    return lines_keys_has(&ctx->caller, &args, admin_key_found, ctx);
 }
 
 
 /* a key that is not there (any more) is revoked: DELETE is idempotent */
 
 static ngx_int_t
-admin_key_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_key_found(void *data, lines_keys_has_reply_t *reply)
 {
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1) {
-        return NGX_OK;
-    }
+    lines_ctx_t  *ctx = data;
 
-    return admin_show_revoked(r, ctx);
+    return reply->listed == 1 ? NGX_OK
+                              : admin_show_revoked(ctx->request, ctx);
 }
 
 
@@ -528,65 +456,44 @@ admin_key_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[2];
-    lines_admin_key_t  *ak;
+    lines_admin_key_t     *ak;
+    lines_key_del_args_t   args;
 
     ak = ctx->data;
+    args.id = ak->id;
 
-    ngx_str_set(&argv[0], "DEL");
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%V}", &ak->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 2, argv, admin_key_ignore);
+    return lines_key_del(&ctx->caller, &args, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_announce_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[3];
-    lines_admin_key_t  *ak;
+    lines_admin_key_t         *ak;
+    lines_key_revoked_args_t   args;
 
     ak = ctx->data;
 
-    ngx_str_set(&argv[0], "PUBLISH");
-    ngx_str_set(&argv[1], LINES_REVOKED);
-    argv[2] = ak->id;
+    ngx_str_set(&args.channel, LINES_REVOKED);
+    args.id = ak->id;
 
-    return lines_command(r, ctx, 3, argv, admin_key_ignore);
+    return lines_key_revoked(&ctx->caller, &args, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           argv[3];
-    lines_admin_key_t  *ak;
+    lines_admin_key_t      *ak;
+    lines_keys_rem_args_t   args;
 
     ak = ctx->data;
 
-    ngx_str_set(&argv[0], "SREM");
-    argv[2] = ak->id;
+    args.tenant = ctx->identity.tenant;
+    args.ids.n = 1;
+    args.ids.elts = &ak->id;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 3, argv, admin_key_ignore);
-}
-
-
-static ngx_int_t
-admin_key_ignore(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    return lines_keys_rem(&ctx->caller, &args, NULL, NULL);
 }
 
 

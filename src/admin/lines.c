@@ -14,46 +14,37 @@
 #include "http/digest.h"
 #include "http/id.h"
 #include "operation/operation.h"
-#include "store/scripts.h"
-
-
+#include "store/calls.h"
 
 
 typedef struct {
     ngx_str_t    status;
     ngx_str_t    phone;
     ngx_str_t    reason;
-    ngx_int_t    conversations;
-    ngx_int_t    messages;
+    int64_t      conversations;
+    int64_t      messages;
     ngx_str_t    operation;        /* that the script may begin */
 } lines_admin_line_t;
 
 
 static ngx_int_t admin_find_line(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_line_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_line_found(void *data, lines_ix_get_reply_t *reply);
 static ngx_int_t admin_parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_parse_release(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_operation_id(ngx_pool_t *pool, ngx_str_t *line,
     ngx_str_t *id);
-static ngx_int_t admin_announced(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t admin_set_status(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_status_set(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_status_set(void *data,
+    lines_line_report_reply_t *reply);
 static ngx_int_t admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_usage_set(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_usage_set(void *data, lines_line_usage_reply_t *reply);
 static ngx_int_t admin_release(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_released(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_released(void *data,
+    lines_line_release_reply_t *reply);
 static ngx_int_t admin_line_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void admin_drop_hint(ngx_http_request_t *r, ngx_str_t *tenant,
-    ngx_str_t *id);
-static void admin_go_on(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static void admin_go_on(lines_ctx_t *ctx, ngx_str_t *operation);
 
 
 lines_step_pt  lines_admin_line_status_steps[] = {
@@ -83,60 +74,36 @@ lines_step_pt  lines_admin_line_release_steps[] = {
 };
 
 
-static void
-admin_drop_hint(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
-{
-    ngx_str_t  argv[3];
-
-    ngx_str_set(&argv[0], "ZREM");
-    ngx_str_set(&argv[1], "lines:{prov}");
-
-    if (lines_redis_format(r->pool, &argv[2], "%V %V", tenant, id) == NGX_OK) {
-        lines_forget_command(r, 3, argv);
-    }
-}
-
-
 /* whose line it is: the index was written before the line */
 
 static ngx_int_t
 admin_find_line(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[2];
+    lines_ix_get_args_t  args;
 
     if (!lines_is_id(&ctx->params[0])) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid line id");
     }
 
-    ngx_str_set(&argv[0], "GET");
+    args.id = ctx->params[0];
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 2, argv, admin_line_found);
+    return lines_ix_get(&ctx->caller, &args, admin_line_found, ctx);
 }
 
 
 static ngx_int_t
-admin_line_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_line_found(void *data, lines_ix_get_reply_t *reply)
 {
-    ngx_str_t  tenant;
+    lines_ctx_t  *ctx = data;
 
-    if (reply->type != REDIS_REPLY_STRING || reply->len < 3) {
-        return admin_line_unknown(r, ctx);
+    if (reply->tenant.len < 3) {
+        return admin_line_unknown(ctx->request, ctx);
     }
 
-    tenant.data = (u_char *) reply->str;
-    tenant.len = reply->len;
+    ctx->identity.tenant = reply->tenant;
 
-    ctx->identity.tenant.len = tenant.len;
-    ctx->identity.tenant.data = ngx_pstrdup(r->pool, &tenant);
-
-    return ctx->identity.tenant.data ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -220,8 +187,8 @@ admin_parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
                         "whole numbers");
     }
 
-    al->conversations = (ngx_int_t) json_integer_value(conversations);
-    al->messages = (ngx_int_t) json_integer_value(messages);
+    al->conversations = json_integer_value(conversations);
+    al->messages = json_integer_value(messages);
 
     return NGX_OK;
 }
@@ -245,13 +212,12 @@ admin_parse_release(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_str_t            argv[4];
-    lines_main_conf_t   *lmcf;
-    lines_admin_line_t  *al;
+    ngx_int_t              rc;
+    lines_admin_line_t    *al;
+    lines_ix_put_args_t    ix;
+    lines_due_add_args_t   due;
 
     al = ctx->data;
-    lmcf = lines_get_main_conf(r);
 
     if (lines_is(&al->status, "active")) {
         return NGX_OK;
@@ -262,16 +228,10 @@ admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "SET");
-    argv[2] = ctx->identity.tenant;
+    ix.id = al->operation;
+    ix.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &al->operation)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = lines_command(r, ctx, 3, argv, admin_announced);
+    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -279,17 +239,12 @@ admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     /* due by Redis' clock, as everything that the sweeper looks at */
 
-    if (lines_due(r->pool, &ctx->identity.tenant, &al->operation, &argv[0],
-                  &argv[1])
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[2], "%M", lmcf->operation->due)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    due.shard = lines_due_shard(&al->operation);
+    due.tenant = ctx->identity.tenant;
+    due.id = al->operation;
+    due.delay = lines_get_main_conf(r)->operation->due;
 
-    return lines_eval(r, ctx, &lines_script_due_add, 1, 3, argv,
-                      admin_announced);
+    return lines_due_add(&ctx->caller, &due, NULL, NULL);
 }
 
 
@@ -316,75 +271,51 @@ admin_operation_id(ngx_pool_t *pool, ngx_str_t *line, ngx_str_t *id)
 
 
 static ngx_int_t
-admin_announced(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 admin_set_status(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t            args[6 + 5], *tenant;
-    lines_admin_line_t  *al;
+    lines_admin_line_t        *al;
+    lines_line_report_args_t   args;
 
     al = ctx->data;
-    tenant = &ctx->identity.tenant;
 
-    ngx_memzero(args, sizeof(args));
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    args.status = al->status;
+    args.phone = al->phone;
+    args.reason = al->reason;
+    args.operation = al->operation;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V", tenant,
-                           &ctx->params[0])
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:t", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:pending", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "lines:{%V}:ev", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[4], "lines:{%V}:op:%V", tenant,
-                              &al->operation)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[5], "lines:{%V}:ops", tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    args[6] = al->status;
-    args[7] = al->phone;
-    args[8] = al->reason;
-    args[9] = al->operation;
-    ngx_str_set(&args[10], "0");
-
-    return lines_eval(r, ctx, &lines_script_line_report, 6, 11, args,
-                      admin_status_set);
+    return lines_line_report(&ctx->caller, &args, admin_status_set, ctx);
 }
 
 
 static ngx_int_t
-admin_status_set(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_status_set(void *data, lines_line_report_reply_t *reply)
 {
-    ngx_str_t  result, document;
+    lines_ctx_t  *ctx = data;
 
-    result = lines_reply_str(reply, 0);
-    document = lines_reply_str(reply, 1);
+    lines_prov_rem_args_t  prov;
 
-    if (lines_is(&result, "unknown")) {
-        return admin_line_unknown(r, ctx);
-    }
+    switch (reply->is) {
 
-    if (lines_is(&result, "illegal")) {
-        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+    case LINES_LINE_REPORT_UNKNOWN:
+        return admin_line_unknown(ctx->request, ctx);
+
+    case LINES_LINE_REPORT_ILLEGAL:
+        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
                       "{\"error\":\"A line that is %V cannot be reported so\","
-                      "\"status\":\"%V\"}", &document, &document);
+                      "\"status\":\"%V\"}", &reply->status, &reply->status);
     }
 
-    admin_drop_hint(r, &ctx->identity.tenant, &ctx->params[0]);
-    admin_go_on(r, ctx, reply);
+    prov.tenant = ctx->identity.tenant;
+    prov.id = ctx->params[0];
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"line\":%V}",
-                               &document);
+    (void) lines_forget_prov_rem(&ctx->caller, &prov);
+
+    admin_go_on(ctx, &reply->operation);
+
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
+                               "{\"line\":%V}", &reply->document);
 }
 
 
@@ -392,15 +323,11 @@ admin_status_set(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
    this worker dies */
 
 static void
-admin_go_on(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_go_on(lines_ctx_t *ctx, ngx_str_t *operation)
 {
-    ngx_str_t  operation;
-
-    operation = lines_reply_str(reply, 2);
-
-    if (operation.len) {
-        (void) lines_op_spawn(lines_get_main_conf(r), &ctx->identity.tenant,
-                              &operation, 0, 0);
+    if (operation->len) {
+        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
+                              &ctx->identity.tenant, operation, 0, 0);
     }
 }
 
@@ -408,42 +335,36 @@ admin_go_on(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t            args[3];
-    lines_admin_line_t  *al;
+    lines_admin_line_t       *al;
+    lines_line_usage_args_t   args;
 
     al = ctx->data;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "%i", al->conversations)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "%i", al->messages) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    args.conversations = al->conversations;
+    args.messages = al->messages;
 
-    return lines_eval(r, ctx, &lines_script_line_usage, 1, 3, args,
-                      admin_usage_set);
+    return lines_line_usage(&ctx->caller, &args, admin_usage_set, ctx);
 }
 
 
 static ngx_int_t
-admin_usage_set(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_usage_set(void *data, lines_line_usage_reply_t *reply)
 {
-    ngx_str_t            result;
+    lines_ctx_t  *ctx = data;
+
     lines_admin_line_t  *al;
 
     al = ctx->data;
-    result = lines_reply_str(reply, 0);
 
-    if (lines_is(&result, "unknown")) {
-        return admin_line_unknown(r, ctx);
+    if (reply->is == LINES_LINE_USAGE_UNKNOWN) {
+        return admin_line_unknown(ctx->request, ctx);
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                      "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%i,"
-                      "\"totalMessagesCount\":%i}}", &ctx->params[0],
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
+                      "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%L,"
+                      "\"totalMessagesCount\":%L}}", &ctx->params[0],
                       al->conversations, al->messages);
 }
 
@@ -451,56 +372,37 @@ admin_usage_set(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_release(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t            args[6], *tenant;
-    lines_admin_line_t  *al;
+    lines_admin_line_t         *al;
+    lines_line_release_args_t   args;
 
     al = ctx->data;
-    tenant = &ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V", tenant,
-                           &ctx->params[0])
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:t", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:ev", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "lines:{%V}:op:%V", tenant,
-                              &al->operation)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[4], "lines:{%V}:ops", tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    args.operation = al->operation;
 
-    args[5] = al->operation;
-
-    return lines_eval(r, ctx, &lines_script_line_release, 5, 6, args,
-                      admin_released);
+    return lines_line_release(&ctx->caller, &args, admin_released, ctx);
 }
 
 
 static ngx_int_t
-admin_released(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_released(void *data, lines_line_release_reply_t *reply)
 {
-    ngx_str_t  result, document, number;
+    lines_ctx_t  *ctx = data;
 
-    result = lines_reply_str(reply, 0);
-    document = lines_reply_str(reply, 1);
+    switch (reply->is) {
 
-    if (lines_is(&result, "unknown")) {
-        return admin_line_unknown(r, ctx);
-    }
+    case LINES_LINE_RELEASE_UNKNOWN:
+        return admin_line_unknown(ctx->request, ctx);
 
-    if (lines_is(&result, "illegal")) {
-        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+    case LINES_LINE_RELEASE_ILLEGAL:
+        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
                          "{\"error\":\"A line that is %V cannot be released\","
-                         "\"status\":\"%V\"}", &document, &document);
+                         "\"status\":\"%V\"}", &reply->status, &reply->status);
     }
 
-    admin_go_on(r, ctx, reply);
+    admin_go_on(ctx, &reply->operation);
 
-    number = lines_reply_str(reply, 3);
-
-    return lines_admin_release_number(r, ctx, &number, &document);
+    return lines_admin_release_number(ctx->request, ctx, &reply->number,
+                                      &reply->document);
 }

@@ -12,8 +12,7 @@
 #include "admin/routes.h"
 #include "api/input.h"
 #include "api/listing.h"
-#include "operation/inventory.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_NUMBERS_MAX    1000
@@ -21,40 +20,32 @@
 
 
 typedef struct {
-    ngx_str_t    state;            /* wanted; empty: any */
-    ngx_str_t    key;              /* of the list */
-    ngx_str_t    from;             /* after this number */
-    ngx_uint_t   limit;
-    ngx_uint_t   more;             /* flag */
-    ngx_uint_t   n;
-    ngx_str_t   *numbers;
-    ngx_str_t   *entries;
-    int64_t      counts[4];        /* free, leased, assigned, quarantined */
+    ngx_str_t                 state;      /* wanted; empty: any */
+    ngx_str_t                 key;        /* of the list */
+    ngx_str_t                 from;       /* after this number */
+    ngx_uint_t                limit;
+    ngx_uint_t                more;       /* flag */
+    lines_list_t              numbers;
+    ngx_str_t                *entries;    /* of each */
+    lines_inv_count_reply_t  *counts;
 } lines_numbers_t;
 
 
 static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
 static const char *numbers_entry(json_t *entry, ngx_str_t *number,
     ngx_str_t *worker);
-static ngx_int_t numbers_added(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
 static ngx_int_t numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_thawed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t numbers_counted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t numbers_listed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t numbers_counted(void *data, lines_inv_count_reply_t *reply);
+static ngx_int_t numbers_listed(void *data, lines_numbers_page_reply_t *reply);
 static ngx_int_t numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_read(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t numbers_read(void *data, lines_numbers_read_reply_t *reply);
 static ngx_int_t numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
 static u_char *numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry,
     ngx_str_t *state);
 static ngx_int_t numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t numbers_deleted(void *data, lines_inv_delete_reply_t *reply);
 
 
 lines_step_pt  lines_admin_add_numbers_steps[] = {
@@ -81,10 +72,11 @@ lines_step_pt  lines_admin_delete_number_steps[] = {
 static ngx_int_t
 numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t       i, n;
-    json_t      *list;
-    ngx_str_t   *args;
-    const char  *error;
+    size_t                 i, n;
+    json_t                *list;
+    ngx_str_t             *pairs;
+    const char            *error;
+    lines_inv_add_args_t   args;
 
     list = json_object_get(ctx->body, "numbers");
     n = json_array_size(list);
@@ -94,25 +86,23 @@ numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
                            "numbers must be a list of 1 to 1000 objects");
     }
 
-    args = ngx_palloc(r->pool, (3 + 2 * n) * sizeof(ngx_str_t));
-    if (args == NULL) {
+    pairs = ngx_palloc(r->pool, 2 * n * sizeof(ngx_str_t));
+    if (pairs == NULL) {
         return NGX_ERROR;
     }
 
-    args[0] = lines_inventory[LINES_INV_NUMBERS];
-    args[1] = lines_inventory[LINES_INV_FREE];
-    args[2] = lines_inventory[LINES_INV_ALL];
-
     for (i = 0; i < n; i++) {
-        error = numbers_entry(json_array_get(list, i), &args[3 + 2 * i],
-                              &args[4 + 2 * i]);
+        error = numbers_entry(json_array_get(list, i), &pairs[2 * i],
+                              &pairs[2 * i + 1]);
         if (error) {
             return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
         }
     }
 
-    return lines_eval(r, ctx, &lines_script_inv_add, 3, 3 + 2 * n, args,
-                      numbers_added);
+    args.numbers.n = 2 * n;
+    args.numbers.elts = pairs;
+
+    return lines_inv_add(&ctx->caller, &args, numbers_added, ctx);
 }
 
 
@@ -152,16 +142,13 @@ numbers_entry(json_t *entry, ngx_str_t *number, ngx_str_t *worker)
 
 
 static ngx_int_t
-numbers_added(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+numbers_added(void *data, lines_inv_add_reply_t *reply)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
-        return NGX_ERROR;
-    }
+    lines_ctx_t  *ctx = data;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                               "{\"added\":%L,\"present\":%L}",
-                               (int64_t) reply->element[0]->integer,
-                               (int64_t) reply->element[1]->integer);
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
+                               "{\"added\":%L,\"present\":%L}", reply->added,
+                               reply->present);
 }
 
 
@@ -180,7 +167,6 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
     ctx->data = numbers;
 
     numbers->limit = LINES_NUMBERS_PAGE;
-    numbers->key = lines_inventory[LINES_INV_ALL];
 
     if (lines_query(r, "limit", &value) == NGX_OK) {
         n = ngx_atoi(value.data, value.len);
@@ -206,142 +192,100 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
         numbers->from = value;
     }
 
-    if (lines_query(r, "state", &value) != NGX_OK) {
-        return NGX_OK;
+    if (lines_query(r, "state", &value) == NGX_OK) {
+        numbers->state = value;
+
+        if (lines_is(&value, "free")) {
+            return lines_key_inv_free(r->pool, &numbers->key);
+        }
+
+        if (lines_is(&value, "leased")) {
+            return lines_key_inv_leased(r->pool, &numbers->key);
+        }
+
+        if (lines_is(&value, "assigned")) {
+            return lines_key_inv_assigned(r->pool, &numbers->key);
+        }
+
+        if (!lines_is(&value, "quarantined")) {
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               "state must be free, leased, assigned or "
+                               "quarantined");
+        }
     }
 
-    numbers->state = value;
+    /* in quarantine a number's score is an instant: looked for in all */
 
-    if (lines_is(&value, "free")) {
-        numbers->key = lines_inventory[LINES_INV_FREE];
-
-    } else if (lines_is(&value, "leased")) {
-        numbers->key = lines_inventory[LINES_INV_LEASED];
-
-    } else if (lines_is(&value, "assigned")) {
-        numbers->key = lines_inventory[LINES_INV_ASSIGNED];
-
-    } else if (!lines_is(&value, "quarantined")) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                        "state must be free, leased, assigned or quarantined");
-    }
-
-    return NGX_OK;
+    return lines_key_inv_all(r->pool, &numbers->key);
 }
 
 
 static ngx_int_t
 numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    ngx_str_t         args[7];
-    lines_numbers_t  *numbers;
+    ngx_int_t                  rc;
+    lines_numbers_t           *numbers;
+    lines_inv_thaw_args_t      thaw;
+    lines_inv_count_args_t     count;
+    lines_numbers_page_args_t  page;
 
     numbers = ctx->data;
 
-    args[0] = lines_inventory[LINES_INV_NUMBERS];
-    args[1] = lines_inventory[LINES_INV_FREE];
-    args[2] = lines_inventory[LINES_INV_QUARANTINED];
-
-    rc = lines_eval(r, ctx, &lines_script_inv_thaw, 3, 3, args,
-                    numbers_thawed);
+    rc = lines_inv_thaw(&ctx->caller, &thaw, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    args[0] = lines_inventory[LINES_INV_FREE];
-    args[1] = lines_inventory[LINES_INV_LEASED];
-    args[2] = lines_inventory[LINES_INV_ASSIGNED];
-    args[3] = lines_inventory[LINES_INV_QUARANTINED];
-
-    rc = lines_eval(r, ctx, &lines_script_inv_count, 4, 4, args,
-                    numbers_counted);
+    rc = lines_inv_count(&ctx->caller, &count, numbers_counted, ctx);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    /* in quarantine a number's score is an instant: looked for in all */
-
-    ngx_str_set(&args[0], "ZRANGEBYLEX");
-    args[1] = numbers->key;
-    ngx_str_set(&args[2], "-");
-    ngx_str_set(&args[3], "+");
-    ngx_str_set(&args[4], "LIMIT");
-    ngx_str_set(&args[5], "0");
+    page.inv_all_key = numbers->key;
+    page.most = numbers->limit + 1;
+    ngx_str_set(&page.from, "-");
 
     if (numbers->from.len
-        && lines_redis_format(r->pool, &args[2], "(+%V", &numbers->from)
+        && lines_redis_format(r->pool, &page.from, "(+%V", &numbers->from)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (lines_redis_format(r->pool, &args[6], "%ui", numbers->limit + 1)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 7, args, numbers_listed);
+    return lines_numbers_page(&ctx->caller, &page, numbers_listed, ctx);
 }
 
 
 static ngx_int_t
-numbers_thawed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+numbers_counted(void *data, lines_inv_count_reply_t *reply)
 {
-    return NGX_OK;
-}
+    lines_ctx_t  *ctx = data;
 
-
-static ngx_int_t
-numbers_counted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_uint_t        i;
     lines_numbers_t  *numbers;
 
     numbers = ctx->data;
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < 4; i++) {
-        numbers->counts[i] = reply->element[i]->integer;
-    }
+    numbers->counts = reply;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-numbers_listed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+numbers_listed(void *data, lines_numbers_page_reply_t *reply)
 {
-    ngx_uint_t        i;
+    lines_ctx_t  *ctx = data;
+
     lines_numbers_t  *numbers;
 
     numbers = ctx->data;
 
-    if (reply->type != REDIS_REPLY_ARRAY) {
-        return NGX_ERROR;
-    }
+    numbers->numbers = reply->numbers;
 
-    numbers->n = ngx_min(reply->elements, numbers->limit);
-    numbers->more = (reply->elements > numbers->limit);
-
-    numbers->numbers = ngx_palloc(r->pool,
-                                  (2 * numbers->n + 1) * sizeof(ngx_str_t));
-    if (numbers->numbers == NULL) {
-        return NGX_ERROR;
-    }
-
-    numbers->entries = numbers->numbers + numbers->n;
-
-    for (i = 0; i < numbers->n; i++) {
-        if (lines_reply_copy(r, reply, i, &numbers->numbers[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (reply->numbers.n > numbers->limit) {
+        numbers->numbers.n = numbers->limit;
+        numbers->more = 1;
     }
 
     return NGX_OK;
@@ -351,43 +295,33 @@ numbers_listed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t        *argv;
-    lines_numbers_t  *numbers;
+    lines_numbers_t            *numbers;
+    lines_numbers_read_args_t   args;
 
     numbers = ctx->data;
 
-    if (numbers->n == 0) {
+    if (numbers->numbers.n == 0) {
         return NGX_OK;
     }
 
-    argv = ngx_palloc(r->pool, (2 + numbers->n) * sizeof(ngx_str_t));
-    if (argv == NULL) {
-        return NGX_ERROR;
-    }
+    args.numbers = numbers->numbers;
 
-    ngx_str_set(&argv[0], "HMGET");
-    argv[1] = lines_inventory[LINES_INV_NUMBERS];
-    ngx_memcpy(&argv[2], numbers->numbers, numbers->n * sizeof(ngx_str_t));
-
-    return lines_command(r, ctx, 2 + numbers->n, argv, numbers_read);
+    return lines_numbers_read(&ctx->caller, &args, numbers_read, ctx);
 }
 
 
 static ngx_int_t
-numbers_read(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+numbers_read(void *data, lines_numbers_read_reply_t *reply)
 {
-    ngx_uint_t        i;
+    lines_ctx_t  *ctx = data;
+
     lines_numbers_t  *numbers;
 
     numbers = ctx->data;
 
-    for (i = 0; i < numbers->n; i++) {
-        if (lines_reply_copy(r, reply, i, &numbers->entries[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
+    numbers->entries = reply->entries.elts;
 
-    return NGX_OK;
+    return reply->entries.n == numbers->numbers.n ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -396,19 +330,20 @@ numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     size_t            len;
     u_char           *p, *start;
-    ngx_str_t         json, *last;
+    ngx_str_t         json, *number, *last;
     ngx_uint_t        i;
     lines_numbers_t  *numbers;
 
     numbers = ctx->data;
+    number = numbers->numbers.elts;
 
     len = sizeof("{\"numbers\":[],\"cursor\":\"\",\"counts\":{\"free\":,"
                  "\"leased\":,\"assigned\":,\"quarantined\":}}")
           + 5 * NGX_INT64_LEN;
 
-    for (i = 0; i < numbers->n; i++) {
+    for (i = 0; i < numbers->numbers.n; i++) {
         len += sizeof("{\"phone_number\":\"\",\"worker_id\":\"\","
-                      "\"state\":\"quarantined\"},") + numbers->numbers[i].len
+                      "\"state\":\"quarantined\"},") + number[i].len
                + 6 * numbers->entries[i].len;
     }
 
@@ -419,14 +354,14 @@ numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     p = ngx_cpymem(json.data, "{\"numbers\":[", sizeof("{\"numbers\":[") - 1);
 
-    for (i = 0; i < numbers->n; i++) {
+    for (i = 0; i < numbers->numbers.n; i++) {
         start = p;
 
         if (p[-1] == '}') {
             *p++ = ',';
         }
 
-        p = numbers_item(p, &numbers->numbers[i], &numbers->entries[i],
+        p = numbers_item(p, &number[i], &numbers->entries[i],
                          &numbers->state);
         if (p == NULL) {
             p = start;
@@ -436,7 +371,7 @@ numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
     p = ngx_cpymem(p, "],\"cursor\":", sizeof("],\"cursor\":") - 1);
 
     if (numbers->more) {
-        last = &numbers->numbers[numbers->n - 1];
+        last = &number[numbers->numbers.n - 1];
         p = ngx_sprintf(p, "\"%*s\"", last->len - 1, last->data + 1);
 
     } else {
@@ -445,9 +380,9 @@ numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     p = ngx_sprintf(p,
                     ",\"counts\":{\"free\":%L,\"leased\":%L,"
-                    "\"assigned\":%L,\"quarantined\":%L}}", numbers->counts[0],
-                    numbers->counts[1], numbers->counts[2],
-                    numbers->counts[3]);
+                    "\"assigned\":%L,\"quarantined\":%L}}",
+                    numbers->counts->free, numbers->counts->leased,
+                    numbers->counts->assigned, numbers->counts->quarantined);
 
     json.len = p - json.data;
 
@@ -494,45 +429,37 @@ numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry, ngx_str_t *state)
 static ngx_int_t
 numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  args[5];
+    lines_inv_delete_args_t  args;
 
     if (!lines_is_e164(&ctx->params[0])) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid phone number");
     }
 
-    args[0] = lines_inventory[LINES_INV_NUMBERS];
-    args[1] = lines_inventory[LINES_INV_FREE];
-    args[2] = lines_inventory[LINES_INV_QUARANTINED];
-    args[3] = lines_inventory[LINES_INV_ALL];
-    args[4] = ctx->params[0];
+    args.number = ctx->params[0];
 
-    return lines_eval(r, ctx, &lines_script_inv_delete, 4, 5, args,
-                      numbers_deleted);
+    return lines_inv_delete(&ctx->caller, &args, numbers_deleted, ctx);
 }
 
 
 static ngx_int_t
-numbers_deleted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+numbers_deleted(void *data, lines_inv_delete_reply_t *reply)
 {
-    ngx_str_t  word, state;
+    lines_ctx_t  *ctx = data;
 
-    word = lines_reply_str(reply, 0);
+    switch (reply->is) {
 
-    if (lines_is(&word, "unknown")) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+    case LINES_INV_DELETE_UNKNOWN:
+        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Number not found");
-    }
 
-    if (lines_is(&word, "held")) {
-        state = lines_reply_str(reply, 1);
-
-        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+    case LINES_INV_DELETE_HELD:
+        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
                         "{\"error\":\"A number that is %V cannot be deleted\","
-                        "\"state\":\"%V\"}", &state, &state);
+                        "\"state\":\"%V\"}", &reply->state, &reply->state);
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                                "{\"phone_number\":\"%V\",\"deleted\":true}",
                                &ctx->params[0]);
 }

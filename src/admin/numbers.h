@@ -16,7 +16,7 @@ ngx_int_t lines_admin_watch_number(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /*
  * The line has ended: its number (empty: none) goes into quarantine, then the
- * line's document is answered.  Both are copied.
+ * line's document, which is the request's, is answered.
  */
 ngx_int_t lines_admin_release_number(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *number, ngx_str_t *document);

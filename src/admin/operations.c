@@ -12,47 +12,41 @@
 #include "api/listing.h"
 #include "http/id.h"
 #include "operation/operation.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_STUCK_MAX  100
 
 
 typedef struct {
-    ngx_str_t     *members;          /* "TENANT ID" */
-    ngx_uint_t     nmembers;
+    lines_list_t   members;          /* "TENANT ID" */
     ngx_uint_t     next;
     ngx_array_t    items;            /* ngx_str_t: JSON */
 } lines_stuck_t;
 
 
 static ngx_int_t admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_stuck_members(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_stuck_members(void *data,
+    lines_stuck_page_reply_t *reply);
 static ngx_int_t admin_stuck_records(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_stuck_record(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_stuck_record(void *data, lines_op_show_reply_t *reply);
 static ngx_int_t admin_stuck_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void admin_member(ngx_str_t *member, ngx_str_t *tenant, ngx_str_t *id);
-static ngx_int_t admin_operation_json(ngx_http_request_t *r, ngx_str_t *tenant,
-    ngx_str_t *id, redisReply *reply, ngx_str_t *json);
+static ngx_int_t admin_operation_json(ngx_pool_t *pool, ngx_str_t *tenant,
+    ngx_str_t *id, lines_op_show_reply_t *op, ngx_str_t *json);
 
 static ngx_int_t admin_retry_find(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_retry_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_retry_found(void *data, lines_ix_get_reply_t *reply);
 static ngx_int_t admin_retry_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_retry_clear(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_retry_cleared(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_retry_cleared(void *data,
+    lines_op_retry_reply_t *reply);
 static ngx_int_t admin_retry_hint(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_retry_hinted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t admin_retry_start(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_retried(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t admin_retry_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_retry_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_retry_answer(void *data, lines_op_show_reply_t *reply);
 
 
 lines_step_pt  lines_admin_list_operations_steps[] = {
@@ -75,25 +69,35 @@ lines_step_pt  lines_admin_retry_operation_steps[] = {
 
 /* what is shown of a record, in this order */
 
-static ngx_str_t  admin_operation_fields[] = {
-    ngx_string("kind"),
-    ngx_string("step"),
-    ngx_string("stuck"),
-    ngx_string("line"),
-    ngx_string("attempt"),
-    ngx_string("subscription"),
-    ngx_string("invoice"),
-    ngx_string("tries"),
-    ngx_string("begun"),
-    ngx_null_string
+typedef struct {
+    ngx_str_t   name;
+    size_t      offset;
+    ngx_uint_t  number;     /* flag */
+} lines_admin_field_t;
+
+#define admin_field(name, number)                                             \
+    { ngx_string(#name), offsetof(lines_op_show_reply_t, name), number }
+
+static const lines_admin_field_t  admin_operation_fields[] = {
+    admin_field(kind, 0),
+    admin_field(step, 0),
+    admin_field(stuck, 0),
+    admin_field(line, 0),
+    admin_field(attempt, 1),
+    admin_field(subscription, 0),
+    admin_field(invoice, 0),
+    admin_field(tries, 1),
+    admin_field(begun, 1),
+    { ngx_null_string, 0, 0 }
 };
 
 
 static ngx_int_t
 admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t       state, argv[4];
-    lines_stuck_t  *stuck;
+    ngx_str_t                 state;
+    lines_stuck_t            *stuck;
+    lines_stuck_page_args_t   args;
 
     if (lines_query(r, "state", &state) != NGX_OK
         || !lines_is(&state, "stuck"))
@@ -113,45 +117,21 @@ admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ctx->data = stuck;
 
-    ngx_str_set(&argv[0], "ZRANGE");
-    ngx_str_set(&argv[1], "lines:{stuck}");
-    ngx_str_set(&argv[2], "0");
+    args.last = LINES_STUCK_MAX - 1;
 
-    if (lines_redis_format(r->pool, &argv[3], "%d", LINES_STUCK_MAX - 1)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 4, argv, admin_stuck_members);
+    return lines_stuck_page(&ctx->caller, &args, admin_stuck_members, ctx);
 }
 
 
 static ngx_int_t
-admin_stuck_members(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_stuck_members(void *data, lines_stuck_page_reply_t *reply)
 {
-    ngx_uint_t      i;
+    lines_ctx_t  *ctx = data;
+
     lines_stuck_t  *stuck;
 
     stuck = ctx->data;
-
-    if (reply->type != REDIS_REPLY_ARRAY) {
-        return NGX_ERROR;
-    }
-
-    stuck->members = ngx_palloc(r->pool,
-                                (reply->elements + 1) * sizeof(ngx_str_t));
-    if (stuck->members == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < reply->elements; i++) {
-        if (lines_reply_copy(r, reply, i, &stuck->members[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    stuck->nmembers = reply->elements;
+    stuck->members = reply->members;
 
     return NGX_OK;
 }
@@ -160,75 +140,61 @@ admin_stuck_members(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_stuck_records(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t       rc;
-    ngx_str_t       argv[11], tenant, id, *field;
-    ngx_uint_t      i, n;
-    lines_stuck_t  *stuck;
+    ngx_int_t              rc;
+    ngx_str_t              tenant, id;
+    ngx_uint_t             i;
+    lines_stuck_t         *stuck;
+    lines_op_show_args_t   args;
 
+    rc = NGX_OK;
     stuck = ctx->data;
 
-    if (stuck->nmembers == 0) {
-        return NGX_OK;
-    }
+    for (i = 0; i < stuck->members.n; i++) {
+        admin_member(&stuck->members.elts[i], &tenant, &id);
 
-    ngx_str_set(&argv[0], "HMGET");
-
-    n = 2;
-
-    for (field = admin_operation_fields; field->len; field++) {
-        argv[n++] = *field;
-    }
-
-    for (i = 0; i < stuck->nmembers; i++) {
-        admin_member(&stuck->members[i], &tenant, &id);
-
-        if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V", &tenant,
-                               &id)
-            != NGX_OK)
-        {
+        if (lines_key_op(r->pool, &args.op_key, &tenant, &id) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        rc = lines_command(r, ctx, n, argv, admin_stuck_record);
+        rc = lines_op_show(&ctx->caller, &args, admin_stuck_record, ctx);
+
         if (rc != NGX_AGAIN) {
             return rc;
         }
     }
 
-    return NGX_AGAIN;
+    return rc;
 }
 
 
 static ngx_int_t
-admin_stuck_record(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_stuck_record(void *data, lines_op_show_reply_t *reply)
 {
-    ngx_str_t       tenant, id, *item, *member, argv[3];
-    lines_stuck_t  *stuck;
+    lines_ctx_t  *ctx = data;
+
+    ngx_str_t                *item, tenant, id;
+    lines_stuck_t            *stuck;
+    lines_stuck_drop_args_t   args;
 
     stuck = ctx->data;
-
-    member = &stuck->members[stuck->next++];
+    args.member = stuck->members.elts[stuck->next++];
 
     /* the list is a hint; the record knows */
 
-    if (lines_reply_str(reply, 2).len == 0) {
-        ngx_str_set(&argv[0], "ZREM");
-        ngx_str_set(&argv[1], "lines:{stuck}");
-        argv[2] = *member;
-
-        lines_forget_command(r, 3, argv);
+    if (reply->stuck.len == 0) {
+        (void) lines_forget_stuck_drop(&ctx->caller, &args);
 
         return NGX_OK;
     }
 
-    admin_member(member, &tenant, &id);
+    admin_member(&args.member, &tenant, &id);
 
     item = ngx_array_push(&stuck->items);
     if (item == NULL) {
         return NGX_ERROR;
     }
 
-    return admin_operation_json(r, &tenant, &id, reply, item);
+    return admin_operation_json(ctx->request->pool, &tenant, &id, reply, item);
 }
 
 
@@ -295,44 +261,36 @@ admin_member(ngx_str_t *member, ngx_str_t *tenant, ngx_str_t *id)
 
 
 static ngx_int_t
-admin_operation_json(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id,
-    redisReply *reply, ngx_str_t *json)
+admin_operation_json(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
+    lines_op_show_reply_t *op, ngx_str_t *json)
 {
-    ngx_str_t   value, members[2], text[16], *field;
-    ngx_uint_t  i;
+    ngx_str_t                   value, members[2];
+    const lines_admin_field_t  *field;
 
-    members[0] = lines_json_string(r->pool, tenant);
-    members[1] = lines_json_string(r->pool, id);
+    members[0] = lines_json_string(pool, tenant);
+    members[1] = lines_json_string(pool, id);
 
-    if (lines_redis_format(r->pool, json, "{\"id\":%V,\"tenant\":%V",
+    if (lines_redis_format(pool, json, "{\"id\":%V,\"tenant\":%V",
                            &members[1], &members[0])
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    field = admin_operation_fields;
-
-    for (i = 0; field[i].len; i++) {
-        value = lines_reply_str(reply, i);
+    for (field = admin_operation_fields; field->name.len; field++) {
+        value = *(ngx_str_t *) ((u_char *) op + field->offset);
 
         if (value.len == 0) {
-            ngx_str_set(&text[i], "null");
+            ngx_str_set(&value, "null");
 
-        } else if (lines_is(&field[i], "attempt")
-                   || lines_is(&field[i], "tries")
-                   || lines_is(&field[i], "begun"))
-        {
-            text[i] = value;
-
-        } else {
-            text[i] = lines_json_string(r->pool, &value);
+        } else if (!field->number) {
+            value = lines_json_string(pool, &value);
         }
 
-        value = *json;
+        members[0] = *json;
 
-        if (lines_redis_format(r->pool, json, "%V,\"%V\":%V", &value,
-                               &field[i], &text[i])
+        if (lines_redis_format(pool, json, "%V,\"%V\":%V", &members[0],
+                               &field->name, &value)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -341,48 +299,38 @@ admin_operation_json(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id,
 
     value = *json;
 
-    return lines_redis_format(r->pool, json, "%V}", &value);
+    return lines_redis_format(pool, json, "%V}", &value);
 }
 
 
 static ngx_int_t
 admin_retry_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[2];
+    lines_ix_get_args_t  args;
 
     if (!lines_is_id(&ctx->params[0])) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid operation id");
     }
 
-    ngx_str_set(&argv[0], "GET");
+    args.id = ctx->params[0];
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 2, argv, admin_retry_found);
+    return lines_ix_get(&ctx->caller, &args, admin_retry_found, ctx);
 }
 
 
 static ngx_int_t
-admin_retry_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_retry_found(void *data, lines_ix_get_reply_t *reply)
 {
-    ngx_str_t  tenant;
+    lines_ctx_t  *ctx = data;
 
-    if (reply->type != REDIS_REPLY_STRING || reply->len < 3) {
-        return admin_retry_unknown(r, ctx);
+    if (reply->tenant.len < 3) {
+        return admin_retry_unknown(ctx->request, ctx);
     }
 
-    tenant.data = (u_char *) reply->str;
-    tenant.len = reply->len;
+    ctx->identity.tenant = reply->tenant;
 
-    ctx->identity.tenant.len = tenant.len;
-    ctx->identity.tenant.data = ngx_pstrdup(r->pool, &tenant);
-
-    return ctx->identity.tenant.data ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -397,54 +345,35 @@ admin_retry_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_retry_clear(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  args[1];
+    lines_op_retry_args_t  args;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
 
-    return lines_eval(r, ctx, &lines_script_op_retry, 1, 1, args,
-                      admin_retry_cleared);
+    return lines_op_retry(&ctx->caller, &args, admin_retry_cleared, ctx);
 }
 
 
 static ngx_int_t
-admin_retry_cleared(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_retry_cleared(void *data, lines_op_retry_reply_t *reply)
 {
-    if (reply->type != REDIS_REPLY_STRING || reply->len == 0) {
-        return admin_retry_unknown(r, ctx);
-    }
+    lines_ctx_t  *ctx = data;
 
-    return NGX_OK;
+    return reply->step.len ? NGX_OK : admin_retry_unknown(ctx->request, ctx);
 }
 
 
 static ngx_int_t
 admin_retry_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  args[3];
+    lines_due_add_args_t  args;
 
-    if (lines_due(r->pool, &ctx->identity.tenant, &ctx->params[0], &args[0],
-                  &args[1])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.shard = lines_due_shard(&ctx->params[0]);
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    args.delay = 0;
 
-    ngx_str_set(&args[2], "0");
-
-    return lines_eval(r, ctx, &lines_script_due_add, 1, 3, args,
-                      admin_retry_hinted);
-}
-
-
-static ngx_int_t
-admin_retry_hinted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    return lines_due_add(&ctx->caller, &args, NULL, NULL);
 }
 
 
@@ -467,39 +396,32 @@ admin_retried(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 static ngx_int_t
 admin_retry_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t   argv[11], *field;
-    ngx_uint_t  n;
+    lines_op_show_args_t  args;
 
-    ngx_str_set(&argv[0], "HMGET");
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
+    if (lines_key_op(r->pool, &args.op_key, &ctx->identity.tenant,
+                     &ctx->params[0])
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    n = 2;
-
-    for (field = admin_operation_fields; field->len; field++) {
-        argv[n++] = *field;
-    }
-
-    return lines_command(r, ctx, n, argv, admin_retry_answer);
+    return lines_op_show(&ctx->caller, &args, admin_retry_answer, ctx);
 }
 
 
 static ngx_int_t
-admin_retry_answer(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_retry_answer(void *data, lines_op_show_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     ngx_str_t  json;
 
-    if (admin_operation_json(r, &ctx->identity.tenant, &ctx->params[0], reply,
-                             &json)
+    if (admin_operation_json(ctx->request->pool, &ctx->identity.tenant,
+                             &ctx->params[0], reply, &json)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_answer(r, ctx, NGX_HTTP_OK, &json);
+    return lines_answer(ctx->request, ctx, NGX_HTTP_OK, &json);
 }

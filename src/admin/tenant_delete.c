@@ -14,41 +14,35 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "auth/auth.h"
-#include "operation/inventory.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_UNLINK_BATCH  50
 
 
 static ngx_int_t admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_tenant_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_tenant_deleted(void *data,
+    lines_tenant_delete_reply_t *reply);
 static ngx_int_t admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_keys_listed(void *data, lines_keys_some_reply_t *reply);
 static ngx_int_t admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_lines_listed(void *data,
+    lines_lines_page_reply_t *reply);
 static ngx_int_t admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_tickets_listed(void *data,
+    lines_tickets_page_reply_t *reply);
 static ngx_int_t admin_release_tickets(ngx_http_request_t *r,
     lines_ctx_t *ctx);
 static ngx_int_t admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_unlist_tickets(ngx_http_request_t *r,
     lines_ctx_t *ctx);
-static ngx_int_t admin_page(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *list);
-static ngx_int_t admin_paged(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_unlink(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t nkeys, ngx_str_t *keys);
-static ngx_int_t admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *command, const char *list, lines_step_pt next);
 static ngx_int_t admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_answer_deleted(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 
 
 lines_step_pt  lines_admin_delete_workspace_steps[] = {
@@ -88,44 +82,29 @@ lines_step_pt  lines_admin_delete_account_steps[] = {
 static ngx_int_t
 admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  args[4], *tenant;
+    lines_tenant_delete_args_t  args;
 
-    tenant = &ctx->identity.tenant;
+    args.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:t", tenant) != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:ops", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:pending", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "lines:{%V}:keys", tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_tenant_delete, 4, 4, args,
-                      admin_tenant_deleted);
+    return lines_tenant_delete(&ctx->caller, &args, admin_tenant_deleted, ctx);
 }
 
 
 /* an unknown tenant may be one whose deletion was cut short: go on with it */
 
 static ngx_int_t
-admin_tenant_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply)
+admin_tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
 {
-    ngx_str_t  result;
+    lines_ctx_t  *ctx = data;
 
-    result.data = (u_char *) reply->str;
-    result.len = (reply->type == REDIS_REPLY_STRING) ? reply->len : 0;
+    switch (reply->is) {
 
-    if (lines_is(&result, "lines")) {
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+    case LINES_TENANT_DELETE_LINES:
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "The tenant has live lines");
-    }
 
-    if (lines_is(&result, "operations")) {
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+    case LINES_TENANT_DELETE_OPERATIONS:
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "The tenant has unfinished operations");
     }
 
@@ -138,44 +117,42 @@ admin_tenant_deleted(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t
 admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[3];
+    lines_keys_some_args_t  args;
 
-    ngx_str_set(&argv[0], "SRANDMEMBER");
+    args.tenant = ctx->identity.tenant;
+    args.most = LINES_UNLINK_BATCH;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:keys",
-                           &ctx->identity.tenant)
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[2], "%d", LINES_UNLINK_BATCH)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    return lines_keys_some(&ctx->caller, &args, admin_keys_listed, ctx);
+}
 
-    return lines_command(r, ctx, 3, argv, admin_paged);
+
+static ngx_int_t
+admin_keys_listed(void *data, lines_keys_some_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    ctx->data = &reply->ids;
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t     rc;
-    ngx_str_t    *ids, key;
-    ngx_uint_t    i;
-    ngx_array_t  *page;
+    ngx_int_t              rc;
+    ngx_uint_t             i;
+    lines_list_t          *page;
+    lines_key_del_args_t   args;
 
     rc = NGX_OK;
     page = ctx->data;
-    ids = page->elts;
 
-    for (i = 0; i < page->nelts; i++) {
+    for (i = 0; i < page->n; i++) {
 
-        if (lines_redis_format(r->pool, &key, "lines:{k:%V}", &ids[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        args.id = page->elts[i];
 
-        rc = admin_unlink(r, ctx, 1, &key);
+        rc = lines_key_del(&ctx->caller, &args, NULL, NULL);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -191,23 +168,21 @@ admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t     rc;
-    ngx_str_t    *ids, argv[3];
-    ngx_uint_t    i;
-    ngx_array_t  *page;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    lines_list_t              *page;
+    lines_key_revoked_args_t   args;
 
     rc = NGX_OK;
     page = ctx->data;
-    ids = page->elts;
 
-    ngx_str_set(&argv[0], "PUBLISH");
-    ngx_str_set(&argv[1], LINES_REVOKED);
+    ngx_str_set(&args.channel, LINES_REVOKED);
 
-    for (i = 0; i < page->nelts; i++) {
+    for (i = 0; i < page->n; i++) {
 
-        argv[2] = ids[i];
+        args.id = page->elts[i];
 
-        rc = lines_command(r, ctx, 3, argv, admin_ignore);
+        rc = lines_key_revoked(&ctx->caller, &args, NULL, NULL);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -218,56 +193,82 @@ admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* with the last of them goes the tenant's record */
+/*
+ * The page's places in the list, by which what is left is found again; then
+ * the next page, unless this one was empty.  With the last of its keys goes the
+ * tenant's record.
+ */
 
 static ngx_int_t
 admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_unlist(r, ctx, "SREM", "keys", admin_delete_tenant);
-}
+    lines_list_t           *page;
+    lines_keys_rem_args_t   args;
 
+    page = ctx->data;
 
-static ngx_int_t
-admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    if (page->n == 0) {
+        return NGX_OK;
+    }
+
+    args.tenant = ctx->identity.tenant;
+    args.ids = *page;
+
+    lines_again_from(ctx, admin_delete_tenant);
+
+    return lines_keys_rem(&ctx->caller, &args, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_page(r, ctx, "lines");
+    lines_lines_page_args_t  args;
+
+    args.tenant = ctx->identity.tenant;
+    args.last = LINES_UNLINK_BATCH - 1;
+
+    return lines_lines_page(&ctx->caller, &args, admin_lines_listed, ctx);
+}
+
+
+static ngx_int_t
+admin_lines_listed(void *data, lines_lines_page_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    ctx->data = &reply->ids;
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t     rc;
-    ngx_str_t    *ids, keys[3];
-    ngx_uint_t    i;
-    ngx_array_t  *page;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    lines_list_t              *page;
+    lines_ix_del_args_t        ix;
+    lines_line_unlink_args_t   line;
 
     rc = NGX_OK;
     page = ctx->data;
-    ids = page->elts;
 
-    for (i = 0; i < page->nelts; i++) {
+    for (i = 0; i < page->n; i++) {
 
-        if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V",
-                               &ctx->identity.tenant, &ids[i])
-            != NGX_OK
-            || lines_redis_format(r->pool, &keys[1], "lines:{%V}:op:%V",
-                                  &ctx->identity.tenant, &ids[i])
-               != NGX_OK
-            || lines_redis_format(r->pool, &keys[2], "lines:{ix:%V}", &ids[i])
-               != NGX_OK)
-        {
-            return NGX_ERROR;
+        line.tenant = ctx->identity.tenant;
+        line.id = page->elts[i];
+
+        rc = lines_line_unlink(&ctx->caller, &line, NULL, NULL);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
         }
 
-        rc = admin_unlink(r, ctx, 3, keys);
+        ix.id = page->elts[i];
+
+        rc = lines_ix_del(&ctx->caller, &ix, NULL, NULL);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -281,124 +282,21 @@ admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_unlist(r, ctx, "ZREM", "lines", admin_list_lines);
-}
-
-
-/* a page of what the tenant has in a list, from its beginning */
-
-static ngx_int_t
-admin_page(ngx_http_request_t *r, lines_ctx_t *ctx, const char *list)
-{
-    ngx_str_t  argv[4];
-
-    ngx_str_set(&argv[0], "ZRANGE");
-    ngx_str_set(&argv[2], "0");
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:%s",
-                           &ctx->identity.tenant, list)
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[3], "%d", LINES_UNLINK_BATCH - 1)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 4, argv, admin_paged);
-}
-
-
-static ngx_int_t
-admin_paged(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_str_t    *id;
-    ngx_uint_t    i;
-    ngx_array_t  *page;
-
-    page = ngx_array_create(r->pool, LINES_UNLINK_BATCH, sizeof(ngx_str_t));
-    if (page == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < reply->elements; i++) {
-
-        id = ngx_array_push(page);
-
-        if (id == NULL || lines_reply_copy(r, reply, i, id) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    ctx->data = page;
-
-    return NGX_OK;
-}
-
-
-/* each in a command of its own, as their slots differ */
-
-static ngx_int_t
-admin_unlink(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t nkeys,
-    ngx_str_t *keys)
-{
-    ngx_int_t   rc;
-    ngx_str_t   argv[2];
-    ngx_uint_t  i;
-
-    rc = NGX_OK;
-
-    ngx_str_set(&argv[0], "UNLINK");
-
-    for (i = 0; i < nkeys; i++) {
-
-        argv[1] = keys[i];
-
-        rc = lines_command(r, ctx, 2, argv, admin_ignore);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    return rc;
-}
-
-
-/* the page's places in the list, by which what is left is found again; then
-   the next page, unless this one was empty */
-
-static ngx_int_t
-admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx, const char *command,
-    const char *list, lines_step_pt next)
-{
-    ngx_str_t     argv[2 + LINES_UNLINK_BATCH], *ids;
-    ngx_uint_t    i;
-    ngx_array_t  *page;
+    lines_list_t            *page;
+    lines_lines_rem_args_t   args;
 
     page = ctx->data;
-    ids = page->elts;
 
-    if (page->nelts == 0) {
+    if (page->n == 0) {
         return NGX_OK;
     }
 
-    argv[0].data = (u_char *) command;
-    argv[0].len = ngx_strlen(command);
+    args.tenant = ctx->identity.tenant;
+    args.ids = *page;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:%s",
-                           &ctx->identity.tenant, list)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    lines_again_from(ctx, admin_list_lines);
 
-    for (i = 0; i < page->nelts && i < LINES_UNLINK_BATCH; i++) {
-        argv[2 + i] = ids[i];
-    }
-
-    lines_again_from(ctx, next);
-
-    return lines_command(r, ctx, 2 + i, argv, admin_ignore);
+    return lines_lines_rem(&ctx->caller, &args, NULL, NULL);
 }
 
 
@@ -407,7 +305,23 @@ admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx, const char *command,
 static ngx_int_t
 admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_page(r, ctx, "tickets");
+    lines_tickets_page_args_t  args;
+
+    args.tenant = ctx->identity.tenant;
+    args.last = LINES_UNLINK_BATCH - 1;
+
+    return lines_tickets_page(&ctx->caller, &args, admin_tickets_listed, ctx);
+}
+
+
+static ngx_int_t
+admin_tickets_listed(void *data, lines_tickets_page_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    ctx->data = &reply->ids;
+
+    return NGX_OK;
 }
 
 
@@ -419,30 +333,27 @@ admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_release_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t     rc;
-    ngx_str_t     holder, *ids, args[LINES_INV_RELEASE_ARGS];
-    ngx_uint_t    i;
-    ngx_array_t  *page;
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    lines_list_t              *page;
+    lines_inv_release_args_t   args;
 
     rc = NGX_OK;
     page = ctx->data;
-    ids = page->elts;
 
-    for (i = 0; i < page->nelts; i++) {
+    args.tenant = ctx->identity.tenant;
+    args.quarantine = lines_get_main_conf(r)->quarantine;
 
-        if (lines_redis_format(r->pool, &holder, "ticket.%V", &ids[i])
-            != NGX_OK
-            || lines_inventory_release(r->pool, &ctx->identity.tenant, &holder,
-                                       lines_get_main_conf(r)->quarantine,
-                                       args)
-               != NGX_OK)
+    for (i = 0; i < page->n; i++) {
+
+        if (lines_redis_format(r->pool, &args.operation, "ticket.%V",
+                               &page->elts[i])
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = lines_eval(r, ctx, &lines_script_inv_release,
-                        LINES_INV_RELEASE_KEYS, LINES_INV_RELEASE_ARGS, args,
-                        admin_ignore);
+        rc = lines_inv_release(&ctx->caller, &args, NULL, NULL);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -456,28 +367,33 @@ admin_release_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t     rc;
-    ngx_str_t    *ids, keys[2];
-    ngx_uint_t    i;
-    ngx_array_t  *page;
+    ngx_int_t                    rc;
+    ngx_uint_t                   i;
+    lines_list_t                *page;
+    lines_ix_del_args_t          ix;
+    lines_ticket_unlink_args_t   ticket;
 
     rc = NGX_OK;
     page = ctx->data;
-    ids = page->elts;
 
-    for (i = 0; i < page->nelts; i++) {
+    for (i = 0; i < page->n; i++) {
 
-        if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:ticket:%V",
-                               &ctx->identity.tenant, &ids[i])
-            != NGX_OK
-            || lines_redis_format(r->pool, &keys[1], "lines:{ix:ticket.%V}",
-                                  &ids[i])
-               != NGX_OK)
+        ticket.tenant = ctx->identity.tenant;
+        ticket.id = page->elts[i];
+
+        if (lines_redis_format(r->pool, &ix.id, "ticket.%V", &page->elts[i])
+            != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        rc = admin_unlink(r, ctx, 2, keys);
+        rc = lines_ticket_unlink(&ctx->caller, &ticket, NULL, NULL);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        rc = lines_ix_del(&ctx->caller, &ix, NULL, NULL);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -491,45 +407,42 @@ admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_unlist_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_unlist(r, ctx, "ZREM", "tickets", admin_list_tickets);
+    lines_list_t              *page;
+    lines_tickets_rem_args_t   args;
+
+    page = ctx->data;
+
+    if (page->n == 0) {
+        return NGX_OK;
+    }
+
+    args.tenant = ctx->identity.tenant;
+    args.ids = *page;
+
+    lines_again_from(ctx, admin_list_tickets);
+
+    return lines_tickets_rem(&ctx->caller, &args, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t    rc;
-    ngx_str_t    argv[8], *tenant;
-    ngx_uint_t   i;
+    ngx_int_t                   rc;
+    lines_tenants_rem_args_t    tenants;
+    lines_tenant_unlink_args_t  tenant;
 
-    static const char  *names[] = {
-        "lines", "ev", "win", "pending", NULL
-    };
+    tenant.tenant = ctx->identity.tenant;
 
-    tenant = &ctx->identity.tenant;
-
-    ngx_str_set(&argv[0], "UNLINK");
-
-    for (i = 0; names[i]; i++) {
-        if (lines_redis_format(r->pool, &argv[1 + i], "lines:{%V}:%s", tenant,
-                               names[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    rc = lines_command(r, ctx, 1 + i, argv, admin_ignore);
+    rc = lines_tenant_unlink(&ctx->caller, &tenant, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    ngx_str_set(&argv[0], "SREM");
-    ngx_str_set(&argv[1], "lines:{tenants}");
-    argv[2] = *tenant;
+    tenants.tenant = ctx->identity.tenant;
 
-    return lines_command(r, ctx, 3, argv, admin_ignore);
+    return lines_tenants_rem(&ctx->caller, &tenants, NULL, NULL);
 }
 
 

@@ -10,7 +10,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_TENANT_FIELDS  5
@@ -19,8 +19,8 @@
 /* members of the body, each a field of the tenant's hash */
 
 typedef struct {
-    ngx_uint_t  nargs;      /* of tenant_put */
-    ngx_str_t   args[2 + 2 * LINES_TENANT_FIELDS];
+    ngx_str_t   fields[2 * LINES_TENANT_FIELDS];
+    ngx_uint_t  n;
     ngx_str_t   customer;
     ngx_uint_t  created;    /* flag */
 } lines_admin_tenant_t;
@@ -37,15 +37,15 @@ static void admin_set_field(lines_ctx_t *ctx, const char *field,
 static ngx_uint_t admin_is_name(ngx_str_t *value, size_t max);
 static ngx_int_t admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_tenant_put(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_tenant_put(void *data, lines_tenant_put_reply_t *reply);
 static ngx_int_t admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_show_workspace(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_show_account(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_show_workspace(void *data,
+    lines_tenant_places_reply_t *reply);
+static ngx_int_t admin_show_account(void *data,
+    lines_account_show_reply_t *reply);
+static ngx_uint_t admin_put_status(lines_ctx_t *ctx);
+static ngx_str_t admin_customer_json(lines_ctx_t *ctx, ngx_str_t *customer);
+static void admin_limit_json(ngx_str_t *limit);
 
 
 lines_step_pt  lines_admin_put_workspace_steps[] = {
@@ -198,7 +198,6 @@ admin_parse_common(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     ctx->data = at;
-    at->nargs = 2;
 
     member = json_object_get(ctx->body, "plan");
 
@@ -243,10 +242,10 @@ admin_set_field(lines_ctx_t *ctx, const char *field, ngx_str_t *value)
 
     at = ctx->data;
 
-    at->args[at->nargs].data = (u_char *) field;
-    at->args[at->nargs].len = ngx_strlen(field);
-    at->args[at->nargs + 1] = *value;
-    at->nargs += 2;
+    at->fields[at->n].data = (u_char *) field;
+    at->fields[at->n].len = ngx_strlen(field);
+    at->fields[at->n + 1] = *value;
+    at->n += 2;
 }
 
 
@@ -282,68 +281,60 @@ admin_is_name(ngx_str_t *value, size_t max)
 static ngx_int_t
 admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t              rc;
-    ngx_str_t              argv[3];
-    lines_admin_tenant_t  *at;
+    ngx_int_t                  rc;
+    lines_admin_tenant_t      *at;
+    lines_tenants_add_args_t   tenants;
+    lines_customer_add_args_t  customer;
 
     at = ctx->data;
 
-    ngx_str_set(&argv[0], "SADD");
-    ngx_str_set(&argv[1], "lines:{tenants}");
-    argv[2] = ctx->identity.tenant;
+    tenants.tenant = ctx->identity.tenant;
 
-    rc = lines_command(r, ctx, 3, argv, admin_ignore);
+    rc = lines_tenants_add(&ctx->caller, &tenants, NULL, NULL);
 
     if (rc != NGX_AGAIN || at->customer.len == 0) {
         return rc;
     }
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &at->customer)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    customer.customer = at->customer;
+    customer.tenant = ctx->identity.tenant;
 
-    return lines_command(r, ctx, 3, argv, admin_ignore);
+    return lines_customer_add(&ctx->caller, &customer, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_tenant_t  *at;
+    lines_admin_tenant_t     *at;
+    lines_tenant_put_args_t   args;
 
     at = ctx->data;
 
-    if (lines_redis_format(r->pool, &at->args[0], "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK
-        || lines_redis_format(r->pool, &at->args[1], "lines:{%V}:keys",
-                              &ctx->identity.tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.fields.n = at->n;
+    args.fields.elts = at->fields;
 
-    return lines_eval(r, ctx, &lines_script_tenant_put, 2, at->nargs, at->args,
-                      admin_tenant_put);
+    return lines_tenant_put(&ctx->caller, &args, admin_tenant_put, ctx);
 }
 
 
 static ngx_int_t
-admin_tenant_put(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_tenant_put(void *data, lines_tenant_put_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     lines_admin_tenant_t  *at;
 
     at = ctx->data;
 
-    if (reply->type == REDIS_REPLY_INTEGER && reply->integer == -1) {
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+    if (reply->created == -1) {
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "The tenant is being deleted: send DELETE again, "
                            "until it is answered with 200");
     }
 
-    at->created = (reply->type == REDIS_REPLY_INTEGER && reply->integer == 1);
+    at->created = (reply->created == 1);
 
     return NGX_OK;
 }
@@ -352,118 +343,97 @@ admin_tenant_put(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[12];
-
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "plan");
-    ngx_str_set(&argv[3], "subscription");
-    ngx_str_set(&argv[4], "customer");
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    lines_account_show_args_t   account;
+    lines_tenant_places_args_t  workspace;
 
     if (ctx->identity.tenant.data[0] == 'a') {
-        ngx_str_set(&argv[5], "limit_daily");
-        ngx_str_set(&argv[6], "limit_monthly");
-        ngx_str_set(&argv[7], "account_lines");
+        account.tenant = ctx->identity.tenant;
 
-        return lines_command(r, ctx, 8, argv, admin_show_account);
+        return lines_account_show(&ctx->caller, &account, admin_show_account,
+                                  ctx);
     }
 
-    ngx_str_set(&argv[5], "phone_included");
-    ngx_str_set(&argv[6], "phone_paid");
-    ngx_str_set(&argv[7], "email_included");
-    ngx_str_set(&argv[8], "email_paid");
+    workspace.tenant = ctx->identity.tenant;
 
-    return lines_command(r, ctx, 9, argv, admin_show_workspace);
+    return lines_tenant_places(&ctx->caller, &workspace, admin_show_workspace,
+                               ctx);
 }
 
 
 static ngx_int_t
-admin_show_workspace(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply)
+admin_show_workspace(void *data, lines_tenant_places_reply_t *reply)
 {
-    ngx_str_t              value[7], customer;
-    ngx_uint_t             i;
-    lines_admin_tenant_t  *at;
+    lines_ctx_t  *ctx = data;
 
-    at = ctx->data;
+    ngx_str_t  customer;
 
-    for (i = 0; i < 7; i++) {
-        value[i] = lines_reply_str(reply, i);
-
-        if (i > 2 && value[i].len == 0) {
-            ngx_str_set(&value[i], "0");
-        }
+    if (reply->subscription.len == 0) {
+        ngx_str_set(&reply->subscription, "none");
     }
 
-    if (value[1].len == 0) {
-        ngx_str_set(&value[1], "none");
-    }
+    customer = admin_customer_json(ctx, &reply->customer);
 
-    ngx_str_set(&customer, "null");
-
-    if (value[2].len) {
-        customer = lines_json_string(r->pool, &value[2]);
-    }
-
-    return lines_answer_format(r, ctx,
-                      at && at->created ? NGX_HTTP_CREATED : NGX_HTTP_OK,
+    return lines_answer_format(ctx->request, ctx, admin_put_status(ctx),
                       "{\"id\":\"%V\",\"plan\":\"%V\",\"subscription\":\"%V\","
-                      "\"customer\":%V,\"lines\":{\"phone\":{\"included\":%V,"
-                      "\"paid\":%V},\"email\":{\"included\":%V,\"paid\":%V}}}",
-                      &ctx->params[0], &value[0], &value[1], &customer,
-                      &value[3], &value[4], &value[5], &value[6]);
+                      "\"customer\":%V,\"lines\":{\"phone\":{\"included\":%L,"
+                      "\"paid\":%L},\"email\":{\"included\":%L,\"paid\":%L}}}",
+                      &ctx->params[0], &reply->plan, &reply->subscription,
+                      &customer, reply->phone_included, reply->phone_paid,
+                      reply->email_included, reply->email_paid);
 }
 
 
 static ngx_int_t
-admin_show_account(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_show_account(void *data, lines_account_show_reply_t *reply)
 {
-    ngx_str_t              value[6], customer;
-    ngx_uint_t             i;
-    lines_admin_tenant_t  *at;
+    lines_ctx_t  *ctx = data;
 
-    at = ctx->data;
+    ngx_str_t  customer;
 
-    for (i = 0; i < 6; i++) {
-        value[i] = lines_reply_str(reply, i);
-    }
+    customer = admin_customer_json(ctx, &reply->customer);
 
-    ngx_str_set(&customer, "null");
+    admin_limit_json(&reply->limit_daily);
+    admin_limit_json(&reply->limit_monthly);
 
-    if (value[2].len) {
-        customer = lines_json_string(r->pool, &value[2]);
-    }
-
-    for (i = 3; i < 5; i++) {
-        if (value[i].len == 0) {
-            ngx_str_set(&value[i], "null");
-
-        } else if (lines_is(&value[i], "unlimited")) {
-            ngx_str_set(&value[i], "\"unlimited\"");
-        }
-    }
-
-    if (value[5].len == 0) {
-        ngx_str_set(&value[5], "0");
-    }
-
-    return lines_answer_format(r, ctx,
-                  at && at->created ? NGX_HTTP_CREATED : NGX_HTTP_OK,
+    return lines_answer_format(ctx->request, ctx, admin_put_status(ctx),
                   "{\"id\":\"%V\",\"plan\":\"%V\",\"customer\":%V,\"limits\":{"
                   "\"api_provision_daily\":%V,\"api_provision_monthly\":%V},"
-                  "\"lines\":%V}", &ctx->params[0], &value[0], &customer,
-                  &value[3], &value[4], &value[5]);
+                  "\"lines\":%L}", &ctx->params[0], &reply->plan, &customer,
+                  &reply->limit_daily, &reply->limit_monthly,
+                  reply->account_lines);
 }
 
 
-static ngx_int_t
-admin_ignore(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+/* of a PUT or a GET */
+
+static ngx_uint_t
+admin_put_status(lines_ctx_t *ctx)
 {
-    return NGX_OK;
+    lines_admin_tenant_t  *at;
+
+    at = ctx->data;
+
+    return at && at->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
+}
+
+
+static ngx_str_t
+admin_customer_json(lines_ctx_t *ctx, ngx_str_t *customer)
+{
+    ngx_str_t  null = ngx_string("null");
+
+    return customer->len ? lines_json_string(ctx->request->pool, customer)
+                         : null;
+}
+
+
+static void
+admin_limit_json(ngx_str_t *limit)
+{
+    if (limit->len == 0) {
+        ngx_str_set(limit, "null");
+
+    } else if (lines_is(limit, "unlimited")) {
+        ngx_str_set(limit, "\"unlimited\"");
+    }
 }

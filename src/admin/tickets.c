@@ -9,11 +9,10 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
-#include "admin/numbers.h"
 #include "admin/routes.h"
 #include "api/input.h"
-#include "operation/inventory.h"
-#include "store/scripts.h"
+#include "operation/operation.h"
+#include "store/calls.h"
 
 
 typedef struct {
@@ -29,20 +28,18 @@ typedef struct {
 
 static ngx_int_t admin_ticket_parse(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_ticket_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_ticket_found(void *data,
+    lines_ix_get_reply_t *reply);
 static ngx_int_t admin_ticket_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_ticket_state(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_ticket_state(void *data,
+    lines_ticket_state_reply_t *reply);
 static ngx_int_t admin_ticket_lease(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_ticket_leased(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_ticket_leased(void *data,
+    lines_inv_lease_reply_t *reply);
 static ngx_int_t admin_ticket_move(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_ticket_moved(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t admin_ticket_moved(void *data,
+    lines_ticket_move_reply_t *reply);
 static ngx_int_t admin_ticket_assign(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_ticket_assigned(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t admin_ticket_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 
@@ -108,77 +105,60 @@ admin_ticket_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[2];
+    lines_ix_get_args_t    args;
+    lines_admin_ticket_t  *ticket;
 
-    ngx_str_set(&argv[0], "GET");
+    ticket = ctx->data;
+    args.id = ticket->holder;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}",
-                           &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 2, argv, admin_ticket_found);
+    return lines_ix_get(&ctx->caller, &args, admin_ticket_found, ctx);
 }
 
 
 static ngx_int_t
-admin_ticket_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_ticket_found(void *data, lines_ix_get_reply_t *reply)
 {
-    ngx_str_t  tenant;
+    lines_ctx_t  *ctx = data;
 
-    if (reply->type != REDIS_REPLY_STRING) {
-        return admin_ticket_unknown(r, ctx);
+    if (reply->tenant.len == 0) {
+        return admin_ticket_unknown(ctx->request, ctx);
     }
 
-    tenant.data = (u_char *) reply->str;
-    tenant.len = reply->len;
+    ctx->identity.tenant = reply->tenant;
 
-    ctx->identity.tenant.len = tenant.len;
-    ctx->identity.tenant.data = ngx_pstrdup(r->pool, &tenant);
-
-    return ctx->identity.tenant.data ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 admin_ticket_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[4];
+    lines_ticket_state_args_t  args;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "status");
-    ngx_str_set(&argv[3], "area");
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:ticket:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 4, argv, admin_ticket_state);
+    return lines_ticket_state(&ctx->caller, &args, admin_ticket_state, ctx);
 }
 
 
 static ngx_int_t
-admin_ticket_state(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_ticket_state(void *data, lines_ticket_state_reply_t *reply)
 {
-    ngx_str_t              status;
+    lines_ctx_t  *ctx = data;
+
     lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    status = lines_reply_str(reply, 0);
-
-    if (status.len == 0) {
-        return admin_ticket_unknown(r, ctx);
+    if (reply->status.len == 0) {
+        return admin_ticket_unknown(ctx->request, ctx);
     }
 
-    ticket->open = lines_is(&status, "OPEN");
+    ticket->open = lines_is(&reply->status, "OPEN");
+    ticket->area = reply->area;
 
-    return lines_reply_copy(r, reply, 1, &ticket->area);
+    return NGX_OK;
 }
 
 
@@ -187,8 +167,8 @@ admin_ticket_state(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 admin_ticket_lease(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t              args[LINES_INV_LEASE_ARGS];
-    lines_admin_ticket_t  *ticket;
+    lines_admin_ticket_t    *ticket;
+    lines_inv_lease_args_t   args;
 
     ticket = ctx->data;
 
@@ -196,113 +176,102 @@ admin_ticket_lease(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (lines_inventory_lease(r->pool, lines_get_main_conf(r),
-                              &ctx->identity.tenant, &ticket->holder, 0,
-                              ticket->area.len == 3 ? &ticket->area : NULL,
-                              &ticket->number, args)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+    ngx_memzero(&args, sizeof(args));
+
+    args.operation = ticket->holder;
+    args.tenant = ctx->identity.tenant;
+    args.delay = 2 * lines_get_main_conf(r)->operation->lease;
+    args.wanted = ticket->number;
+
+    if (ticket->area.len == 3) {
+        args.area = ticket->area;
     }
 
-    return lines_eval(r, ctx, &lines_script_inv_lease, LINES_INV_LEASE_KEYS,
-                      LINES_INV_LEASE_ARGS, args, admin_ticket_leased);
+    return lines_inv_lease(&ctx->caller, &args, admin_ticket_leased, ctx);
 }
 
 
 static ngx_int_t
-admin_ticket_leased(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_ticket_leased(void *data, lines_inv_lease_reply_t *reply)
 {
-    ngx_str_t              word;
+    lines_ctx_t  *ctx = data;
+
     lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    word = lines_reply_str(reply, 0);
+    switch (reply->is) {
 
-    if (lines_is(&word, "unknown")) {
+    case LINES_INV_LEASE_UNKNOWN:
         return NGX_OK;
-    }
 
-    if (lines_is(&word, "none")) {
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+    case LINES_INV_LEASE_NONE:
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "No number is free");
-    }
 
-    if (lines_is(&word, "taken")) {
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+    case LINES_INV_LEASE_TAKEN:
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "The number is not free");
     }
 
     ticket->leased = 1;
+    ticket->number = reply->number;
 
-    return lines_reply_copy(r, reply, 1, &ticket->number);
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 admin_ticket_move(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t              args[5];
-    lines_admin_ticket_t  *ticket;
+    lines_admin_ticket_t      *ticket;
+    lines_ticket_move_args_t   args;
 
     ticket = ctx->data;
 
-    args[3] = ticket->status;
-    args[4] = ticket->number;
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    args.status = ticket->status;
+    args.number = ticket->number;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:ticket:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:ev",
-                              &ctx->identity.tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:t",
-                              &ctx->identity.tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_ticket_move, 3, 5, args,
-                      admin_ticket_moved);
+    return lines_ticket_move(&ctx->caller, &args, admin_ticket_moved, ctx);
 }
 
 
 static ngx_int_t
-admin_ticket_moved(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+admin_ticket_moved(void *data, lines_ticket_move_reply_t *reply)
 {
-    ngx_str_t              word, status;
+    lines_ctx_t  *ctx = data;
+
     lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    word = lines_reply_str(reply, 0);
+    switch (reply->is) {
 
     /* a number that was leased in vain goes back when it is looked at */
 
-    if (lines_is(&word, "unknown")) {
-        return admin_ticket_unknown(r, ctx);
-    }
+    case LINES_TICKET_MOVE_UNKNOWN:
+        return admin_ticket_unknown(ctx->request, ctx);
 
-    if (lines_is(&word, "illegal")) {
-
-        status = lines_reply_str(reply, 1);
-
-        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+    case LINES_TICKET_MOVE_ILLEGAL:
+        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
                                    "{\"error\":\"The ticket is %V already\","
-                                   "\"status\":\"%V\"}", &status, &status);
+                                   "\"status\":\"%V\"}", &reply->status,
+                                   &reply->status);
     }
 
-    return lines_reply_copy(r, reply, 1, &ticket->document);
+    ticket->document = reply->document;
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 admin_ticket_assign(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t              args[LINES_INV_ASSIGN_ARGS];
-    lines_admin_ticket_t  *ticket;
+    lines_admin_ticket_t     *ticket;
+    lines_inv_assign_args_t   args;
 
     ticket = ctx->data;
 
@@ -310,18 +279,10 @@ admin_ticket_assign(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    lines_inventory_assign(&ticket->holder, &ticket->number, args);
+    args.number = ticket->number;
+    args.operation = ticket->holder;
 
-    return lines_eval(r, ctx, &lines_script_inv_assign, LINES_INV_ASSIGN_KEYS,
-                      LINES_INV_ASSIGN_ARGS, args, admin_ticket_assigned);
-}
-
-
-static ngx_int_t
-admin_ticket_assigned(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply)
-{
-    return NGX_OK;
+    return lines_inv_assign(&ctx->caller, &args, NULL, NULL);
 }
 
 

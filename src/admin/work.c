@@ -10,7 +10,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/listing.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_LIST_DEFAULT  100
@@ -22,7 +22,6 @@
 static ngx_int_t admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant,
     ngx_str_t *id);
-static void admin_dropped(void *data, redisReply *reply);
 
 
 lines_step_pt  lines_admin_list_lines_steps[] = {
@@ -58,7 +57,10 @@ admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    ngx_str_set(&listing->key, "lines:{prov}");
+    if (lines_key_prov(r->pool, &listing->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     listing->oldest = 1;
     listing->list = "work";
     listing->prefix = "{\"lines\":[";
@@ -77,28 +79,14 @@ admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 static void
 admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
 {
-    ngx_str_t           args[3];
-    lines_main_conf_t  *lmcf;
+    lines_ctx_t             *ctx;
+    lines_prov_drop_args_t   args;
 
-    lmcf = lines_get_main_conf(r);
+    ctx = lines_find_ctx(r);
 
-    ngx_str_set(&args[0], "lines:{prov}");
+    args.tenant = *tenant;
+    args.id = *id;
+    args.age = LINES_ANNOUNCED;
 
-    if (lines_redis_format(r->pool, &args[1], "%V %V", tenant, id) != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "%d", LINES_ANNOUNCED)
-           != NGX_OK)
-    {
-        return;
-    }
-
-    (void) lines_redis_eval(lmcf->redis, &lines_script_prov_drop, 1, 3, args,
-                            admin_dropped, NULL);
-}
-
-
-static void
-admin_dropped(void *data, redisReply *reply)
-{
-    (void) data;
-    (void) reply;
+    (void) lines_forget_prov_drop(&ctx->caller, &args);
 }

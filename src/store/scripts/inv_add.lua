@@ -1,16 +1,21 @@
 -- Numbers that can be handed out.  One that is there already is left as it is.
---
--- KEYS  1 numbers  2 free  3 all
--- ARGV  number, worker, …
---
--- Returns { added, present }
+
+--@key inv_numbers
+--@key inv_free
+--@key inv_all
+--@list numbers -- number, worker, …
+
+--@row added:int present:int
 
 local added, present = 0, 0
 
-for i = 1, #ARGV, 2 do
-    if redis.call('HSETNX', KEYS[1], ARGV[i], 'free ' .. ARGV[i + 1]) == 1 then
-        redis.call('ZADD', KEYS[2], 0, ARGV[i])
-        redis.call('ZADD', KEYS[3], 0, ARGV[i])
+for i = 1, #numbers, 2 do
+    local number, worker = numbers[i], numbers[i + 1]
+
+    if redis.call('HSETNX', inv_numbers_key, number, 'free ' .. worker) == 1
+    then
+        redis.call('ZADD', inv_free_key, 0, number)
+        redis.call('ZADD', inv_all_key, 0, number)
         added = added + 1
     else
         present = present + 1

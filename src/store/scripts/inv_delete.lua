@@ -1,15 +1,19 @@
 --@include lib/inventory.lua
 
 -- Takes a number out of the inventory, if nobody holds it.
---
--- KEYS  1 numbers  2 free  3 quarantined  4 all
--- ARGV  1 number
---
--- Returns { "deleted" } | { "unknown" } | { "held", state }
 
-thaw(KEYS[1], KEYS[2], KEYS[3], now_ms(), 1000)
+--@key inv_numbers
+--@key inv_free
+--@key inv_quarantined
+--@key inv_all
+--@arg number
 
-local h = number_read(KEYS[1], ARGV[1])
+--@reply deleted|unknown
+--@reply held state
+
+thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000)
+
+local h = number_read(inv_numbers_key, number)
 
 if not h then
     return { 'unknown' }
@@ -19,8 +23,8 @@ if h.state ~= 'free' then
     return { 'held', h.state }
 end
 
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[4], ARGV[1])
+redis.call('HDEL', inv_numbers_key, number)
+redis.call('ZREM', inv_free_key, number)
+redis.call('ZREM', inv_all_key, number)
 
 return { 'deleted' }

@@ -2,15 +2,20 @@
 
 -- The operator ends an active line; a paid one starts the operation that
 -- cancels its billing.
---
--- KEYS  1 line  2 tenant  3 events  4 operation  5 operations
--- ARGV  1 operation id
---
--- Returns { "released"|"same", document, operation begun or "", number }
---       | { "illegal", status } | { "unknown" }
+
+--@key line(id)
+--@key tenant
+--@key events
+--@key op(operation)
+--@key ops
+--@arg operation -- its id
+
+--@reply released|same document operation number -- begun, or ""
+--@reply illegal status?
+--@reply unknown
 
 local now = now_ms()
-local h = hash(KEYS[1])
+local h = hash(line_key)
 
 if not h then
     return { 'unknown' }
@@ -20,9 +25,9 @@ if filled(h.released) then
     return { 'same', line_document(h), '', h.number or '' }
 end
 
-if not line_end({ line = KEYS[1], tenant = KEYS[2], events = KEYS[3] }, h,
-                'released', now)
-then
+local keys = { line = line_key, tenant = tenant_key, events = events_key }
+
+if not line_end(keys, h, 'released', now) then
     return { 'illegal', (line_public(h)) }
 end
 
@@ -30,10 +35,10 @@ if not h.subscription or h.subscription == '' then
     return { 'released', h.json, '', h.number or '' }
 end
 
-redis.call('HSET', KEYS[4], 'kind', 'release', 'line', h.id,
+redis.call('HSET', op_key, 'kind', 'release', 'line', h.id,
            'step', 'cancel', 'attempt', 1, 'fence', 0, 'lease_until', 0,
            'subscription', h.subscription, 'invoice', h.invoice or '',
            'begun', int(now))
-redis.call('SADD', KEYS[5], ARGV[1])
+redis.call('SADD', ops_key, operation)
 
-return { 'released', h.json, ARGV[1], h.number or '' }
+return { 'released', h.json, operation, h.number or '' }

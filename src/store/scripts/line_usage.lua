@@ -1,20 +1,20 @@
---@include lib/line.lua
+--@include lib/time.lua
 
 -- The usage of a line today, as counted elsewhere: set, not added.
---
--- KEYS  1 line
--- ARGV  1 new conversations  2 messages
---
--- Returns { "set", document } | { "unknown" }
+
+--@key line(id)
+--@arg conversations:digits -- new ones
+--@arg messages:digits
+
+--@reply set|unknown
 
 local now = now_ms()
-local h = hash(KEYS[1])
 
-if not h then
+if redis.call('EXISTS', line_key) == 0 then
     return { 'unknown' }
 end
 
-redis.call('HSET', KEYS[1], 'usage_date', string.sub(iso8601(now), 1, 10),
-           'usage_conversations', ARGV[1], 'usage_messages', ARGV[2])
+redis.call('HSET', line_key, 'usage_date', string.sub(iso8601(now), 1, 10),
+           'usage_conversations', conversations, 'usage_messages', messages)
 
-return { 'set', h.json }
+return { 'set' }

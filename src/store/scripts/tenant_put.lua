@@ -1,26 +1,28 @@
 -- Creates a tenant or merges the members given.
---
--- KEYS  1 tenant  2 API keys
--- ARGV  field, value pairs; a value of "" takes the field away
---
--- Returns 1 where the tenant is new, else 0; -1: one of this name is being
--- deleted, or was not wholly, and its API keys would be good for this one
 
-local new = redis.call('EXISTS', KEYS[1]) == 0
+--@key tenant
+--@key keys
+--@list fields       -- field, value, …; a value of "" takes the field away
 
-if redis.call('HEXISTS', KEYS[1], 'deleting') == 1
-   or (new and redis.call('SCARD', KEYS[2]) > 0)
+-- 1 where the tenant is new, else 0; -1: one of this name is being deleted, or
+-- was not wholly, and its API keys would be good for this one
+--@value created:int
+
+local new = redis.call('EXISTS', tenant_key) == 0
+
+if redis.call('HEXISTS', tenant_key, 'deleting') == 1
+   or (new and redis.call('SCARD', keys_key) > 0)
 then
     return -1
 end
 
-redis.call('HSETNX', KEYS[1], 'plan', '')
+redis.call('HSETNX', tenant_key, 'plan', '')
 
-for i = 1, #ARGV, 2 do
-    if ARGV[i + 1] == '' and ARGV[i] ~= 'plan' then
-        redis.call('HDEL', KEYS[1], ARGV[i])
+for i = 1, #fields, 2 do
+    if fields[i + 1] == '' and fields[i] ~= 'plan' then
+        redis.call('HDEL', tenant_key, fields[i])
     else
-        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+        redis.call('HSET', tenant_key, fields[i], fields[i + 1])
     end
 end
 

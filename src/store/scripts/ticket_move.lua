@@ -1,21 +1,25 @@
 --@include lib/ticket.lua
 
 -- OPEN -> FULFILLED | CANCELLED, and nothing else.
---
--- KEYS  1 ticket  2 events  3 tenant
--- ARGV  1 status  2 number, or ""
---
--- Returns { "moved"|"same", document } | { "illegal", status }
---       | { "unknown" }
 
-local h = hash(KEYS[1])
+--@key ticket(id)
+--@key events
+--@key tenant
+--@arg status
+--@arg number?
+
+--@reply moved|same document?
+--@reply illegal status?
+--@reply unknown
+
+local h = hash(ticket_key)
 
 -- a deleted tenant's tickets hold no number any more
-if not h or redis.call('EXISTS', KEYS[3]) == 0 then
+if not h or redis.call('EXISTS', tenant_key) == 0 then
     return { 'unknown' }
 end
 
-if h.status == ARGV[1] and (ARGV[2] == '' or h.number == ARGV[2]) then
+if h.status == status and (not number or h.number == number) then
     return { 'same', h.json }
 end
 
@@ -25,16 +29,16 @@ end
 
 local now = now_ms()
 
-h.status = ARGV[1]
+h.status = status
 
-if ARGV[1] == 'FULFILLED' then
-    h.number = ARGV[2]
+if status == 'FULFILLED' then
+    h.number = number or ''
     h.fulfilled = int(now)
 end
 
-ticket_save(KEYS[1], h)
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', 10000, '*',
-           'type', 'ticket.' .. string.lower(ARGV[1]), 'at', int(now),
+ticket_save(ticket_key, h)
+redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
+           'type', 'ticket.' .. string.lower(status), 'at', int(now),
            'ticket', h.id)
 
 return { 'moved', h.json }
