@@ -214,7 +214,7 @@ for my $case (@cases) {
 
     # what has no client is killed a moment later
     $case->{killed} = eval {
-        wait_for(sub { $nginx->error_log =~ /worker process $pid exited on signal 9/ }, 5, 'the kill');
+        wait_for(sub { $nginx->error_log =~ /worker process $pid exited on signal 9/ }, 30, 'the kill');
     };
     ok $case->{killed}, "$case->{flow}: killed at $case->{point}";
     wait_for(sub { my ($now) = $nginx->pids; $now && $now != $pid }, 30, 'another worker') if $case->{killed};

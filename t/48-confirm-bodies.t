@@ -51,8 +51,9 @@ subtest 'in the dialect' => sub {
 
 is post(qq({ "preview_token" : "$token", "more": [1, {"x": null}] }))->status, 200, 'after all of that the token is as good as new';
 
-for my $body ('{', 'x' x 100_000, '[1]', "\0") {
+for my $body ('{', 'x' x 60_000, '[1]', "\0") {
     is $nginx->request(POST => '/accounts/lines/provision-preview', $one->{headers}, $body)->status, 200, 'what preview is sent does not matter';
 }
+is $nginx->request(POST => '/accounts/lines/provision-preview', $one->{headers}, 'x' x 70_000)->status, 413, 'but for its size: no location of an API takes more';
 
 $t->done;

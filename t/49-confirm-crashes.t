@@ -94,7 +94,7 @@ for my $case (@cases) {
     $case->{token}  = $shop->token($case->{account});
     $case->{answer} = $shop->confirm($case->{account}, $case->{token}, key => 'k');
     $case->{killed} = eval {
-        wait_for(sub { $nginx->error_log =~ /worker process $pid exited on signal 9/ }, 5, 'the kill');
+        wait_for(sub { $nginx->error_log =~ /worker process $pid exited on signal 9/ }, 30, 'the kill');
     };
     ok $case->{killed}, "$case->{name}: killed at $case->{point}" or diag $case->{answer}->to_string;
     wait_for(sub { my ($now) = $nginx->pids; $now && $now != $pid }, 30, 'another worker') if $case->{killed};
@@ -154,7 +154,7 @@ subtest 'nobody repeats it: the sweeper alone' => sub {
         my ($pid) = $nginx->pids;
         $case->{token} = $shop->token($case->{alone});
         $shop->confirm($case->{alone}, $case->{token});
-        ok eval { wait_for(sub { $nginx->error_log =~ /worker process $pid exited on signal 9/ }, 5, 'the kill') }, "$case->{name}: killed at $case->{point}";
+        ok eval { wait_for(sub { $nginx->error_log =~ /worker process $pid exited on signal 9/ }, 30, 'the kill') }, "$case->{name}: killed at $case->{point}";
         wait_for(sub { my ($now) = $nginx->pids; $now && $now != $pid }, 30, 'another worker');
     }
 

@@ -68,14 +68,17 @@ subtest 'an action is judged after its id' => sub {
 
     for my $bad ('nonsense', 'f' x 23, 'F' x 24) {
         for my $case (@empty, ['no JSON', {'Content-Type' => $json}, '{'], ['another type', {'Content-Type' => 'text/plain'}, 'x'],
-            ['compressed', {'Content-Type' => $json, 'Content-Encoding' => 'gzip'}, 'x'],
-            ['too large', {'Content-Type' => $json}, '', 1 << 40])
+            ['compressed', {'Content-Type' => $json, 'Content-Encoding' => 'gzip'}, 'x'])
         {
             my ($what, $headers, $body, @length) = @$case;
             my ($status, $text) = raw("/api/line-requests/$bad", {%$bearer, %$headers}, $body, @length);
             is "$status $text", '400 {"error":"Invalid line request id"}', "$bad: $what";
         }
     }
+
+    # but for what no location of an API takes, whoever asks
+    my ($large, $words) = raw('/api/line-requests/nonsense', {'Content-Type' => $json}, '', 1 << 40);
+    is "$large $words", '413 {"error":"Request body is too large"}', 'too large';
 
     for (@empty) {
         my ($what, $headers, $body, @length) = @$_;
@@ -295,7 +298,8 @@ subtest 'Location' => sub {
 
     for my $prefix (qw(v1 old)) {
         my $answer = $nginx->post_json("/$prefix/line-requests", \%phone, $auth);
-        is $answer->header('Location'), '/v1/line-requests/' . $answer->json('/line/_id'), "asked at /$prefix/: under the location's prefix";
+        is $answer->header('Location'), "/$prefix/line-requests/" . $answer->json('/line/_id'), "asked at /$prefix/: below it";
+        is $nginx->get($answer->header('Location'), $auth)->json('/line/_id'), $answer->json('/line/_id'), '... and there it is';
     }
 };
 

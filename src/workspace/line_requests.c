@@ -22,8 +22,6 @@
 
 
 static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t line_request_check_id(ngx_http_request_t *r,
-    lines_ctx_t *ctx);
 static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_got(ngx_http_request_t *r, lines_ctx_t *ctx,
     redisReply *reply);
@@ -42,14 +40,12 @@ lines_step_pt  lines_line_request_list_steps[] = {
 
 
 lines_step_pt  lines_line_request_get_steps[] = {
-    line_request_check_id,      /* 400 */
     line_request_get,           /* 404 */
     NULL
 };
 
 
 lines_step_pt  lines_line_request_manage_steps[] = {
-    line_request_check_id,         /* 400 */
     line_request_action,           /* 400 */
     line_request_manage,           /* 402, 403, 404, 409 */
     NULL
@@ -91,8 +87,8 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-line_request_check_id(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     if (lines_is_id(&ctx->params[0])) {
         return NGX_OK;

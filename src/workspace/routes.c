@@ -34,12 +34,12 @@ static lines_route_t  workspace_routes[] = {
 
     { NGX_HTTP_GET, ngx_string("line-requests/:id"),
       ngx_string("line_request_get"),
-      { LINES_WORKSPACE, NULL, lines_discard_body },
+      { LINES_WORKSPACE, lines_line_request_id, lines_discard_body },
       lines_line_request_get_steps },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
       ngx_string("line_request_manage"),
-      { LINES_WORKSPACE, NULL, lines_read_optional_json },
+      { LINES_WORKSPACE, lines_line_request_id, lines_read_optional_json },
       lines_line_request_manage_steps },
 
     { NGX_HTTP_GET, ngx_string("lines/by-user"),

@@ -13,6 +13,9 @@
 extern lines_api_t  lines_workspace_api;
 
 
+/* 400, unless the path has an id */
+ngx_int_t lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx);
+
 extern lines_step_pt  lines_line_request_create_steps[];
 extern lines_step_pt  lines_line_request_list_steps[];
 extern lines_step_pt  lines_line_request_get_steps[];
