@@ -181,33 +181,3 @@ lines_account_id(lines_ctx_t *ctx)
 
     return id;
 }
-
-
-ngx_str_t
-lines_json_instant(ngx_pool_t *pool, ngx_str_t *ms)
-{
-    off_t      n;
-    ngx_tm_t   tm;
-    ngx_str_t  text;
-
-    n = ms->len ? ngx_atoof(ms->data, ms->len) : NGX_ERROR;
-
-    if (n == NGX_ERROR) {
-        ngx_str_set(&text, "null");
-        return text;
-    }
-
-    ngx_gmtime((time_t) (n / 1000), &tm);
-
-    if (lines_redis_format(pool, &text,
-                           "\"%4d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
-                           tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec,
-                           (int) (n % 1000))
-        != NGX_OK)
-    {
-        ngx_str_null(&text);
-    }
-
-    return text;
-}

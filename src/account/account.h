@@ -38,15 +38,12 @@ ngx_int_t lines_account_plan_error(ngx_http_request_t *r, lines_ctx_t *ctx);
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);
 
-/* ISO 8601 of Redis' milliseconds as a JSON string, or null; len 0: error */
-ngx_str_t lines_json_instant(ngx_pool_t *pool, ngx_str_t *ms);
-
 
 /* one of the two windows, as window_read says */
 
 typedef struct {
     ngx_str_t     limit;           /* empty: unlimited */
-    ngx_str_t     used;
+    int64_t       used;
     ngx_uint_t    full;            /* flag */
     ngx_str_t     retry_after;     /* seconds; empty: waiting is no use */
     ngx_str_t     resets_at;       /* ISO 8601, or empty */
@@ -59,8 +56,8 @@ typedef struct {
     lines_agent_plan_t  *plan;    /* NULL: none */
     lines_window_t       day;
     lines_window_t       month;
-    ngx_uint_t           free;    /* numbers; preview only */
-    u_char              *token;
+    int64_t              free;    /* numbers; preview only */
+    ngx_str_t            token;
 } lines_account_state_t;
 
 

@@ -1,42 +1,83 @@
 
 /*
- * POST lines/provision-confirm: uses up a preview token and buys a line.
+ * POST lines/provision-confirm: uses up a preview token and buys a line.  All
+ * that decides is read in one round trip; begin checks all of it again.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "account/confirm.h"
+#include "account/account.h"
 #include "account/preview_token.h"
 #include "account/routes.h"
+#include "api/idempotency.h"
 #include "api/input.h"
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "limit/limit.h"
-#include "store/scripts.h"
+#include "operation/operation.h"
+#include "store/calls.h"
 
 
 /* a begin may find that things have changed since they were read */
 #define LINES_CONFIRM_TRIES  3
 
+#define LINES_PENDING_RETRY  2
+
+
+typedef struct {
+    ngx_str_t                   token;
+    ngx_uint_t                  issued;   /* flag: to this account */
+    lines_idempotency_t         idem;
+    ngx_str_t                   hash;
+    ngx_str_t                   id;       /* of the operation */
+
+    /* as read before begin */
+    int64_t                     now;      /* Redis' clock, ms */
+    lines_tenant_plan_reply_t   tenant;
+    lines_idem_read_reply_t     recorded;
+    ngx_str_t                   mark;     /* of the token */
+    lines_purchase_get_reply_t  op;
+    ngx_uint_t                  line;     /* flag: there is one */
+
+    lines_agent_plan_t         *plan;
+    ngx_uint_t                  tries;
+    ngx_uint_t                  replay;   /* flag */
+} lines_confirm_t;
+
 
 static ngx_int_t confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_check_operation(lines_ctx_t *ctx);
+static ngx_int_t confirm_time(void *data, lines_time_reply_t *reply);
+static ngx_int_t confirm_recorded(void *data, lines_idem_read_reply_t *reply);
+static ngx_int_t confirm_mark(void *data, lines_token_get_reply_t *reply);
+static ngx_int_t confirm_operation(void *data,
+    lines_purchase_get_reply_t *reply);
+static ngx_int_t confirm_line(void *data, lines_line_exists_reply_t *reply);
+static ngx_int_t confirm_tenant(void *data, lines_tenant_plan_reply_t *reply);
 static ngx_int_t confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_announced(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_begun(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static void confirm_withdraw(ngx_http_request_t *r, lines_confirm_t *confirm,
-    ngx_uint_t kept);
+static ngx_int_t confirm_begun(void *data, lines_confirm_begin_reply_t *reply);
+static ngx_int_t confirm_refused(lines_ctx_t *ctx,
+    lines_confirm_begin_reply_t *reply);
 static ngx_int_t confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc, lines_op_t *op);
+static ngx_int_t confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t status, ngx_str_t *answer, int64_t until);
+static ngx_int_t confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_in_progress(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 lines_step_pt  lines_confirm_steps[] = {
     confirm_validate,                 /* 400 */
-    lines_confirm_check,
+    confirm_check,
     confirm_decide,                   /* 422, 409; 403, 410 */
     confirm_announce,
     confirm_begin,                    /* the same again; 429, then
@@ -112,6 +153,170 @@ confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
+confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    lines_confirm_t           *confirm;
+    lines_idem_read_args_t     idem;
+    lines_tenant_plan_args_t   tenant;
+
+    confirm = ctx->data;
+
+    rc = lines_time(&ctx->caller, NULL, confirm_time, ctx);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    if (confirm->idem.key.len) {
+        idem.idem_key = confirm->idem.record;
+
+        rc = lines_idem_read(&ctx->caller, &idem, confirm_recorded, ctx);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    if (confirm->issued) {
+        rc = confirm_check_operation(ctx);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    tenant.tenant = ctx->identity.tenant;
+
+    return lines_tenant_plan(&ctx->caller, &tenant, confirm_tenant, ctx);
+}
+
+
+/* the token, and what it was used for */
+
+static ngx_int_t
+confirm_check_operation(lines_ctx_t *ctx)
+{
+    ngx_int_t                   rc;
+    lines_confirm_t            *confirm;
+    lines_token_get_args_t      token;
+    lines_line_exists_args_t    line;
+    lines_purchase_get_args_t   op;
+
+    confirm = ctx->data;
+
+    token.tenant = ctx->identity.tenant;
+    token.hash = confirm->hash;
+
+    rc = lines_token_get(&ctx->caller, &token, confirm_mark, ctx);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    op.tenant = ctx->identity.tenant;
+    op.id = confirm->id;
+
+    rc = lines_purchase_get(&ctx->caller, &op, confirm_operation, ctx);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    line.tenant = ctx->identity.tenant;
+    line.id = confirm->id;
+
+    return lines_line_exists(&ctx->caller, &line, confirm_line, ctx);
+}
+
+
+static ngx_int_t
+confirm_time(void *data, lines_time_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+    confirm->now = reply->seconds * 1000 + reply->micros / 1000;
+
+    return confirm->now ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+confirm_recorded(void *data, lines_idem_read_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+    confirm->recorded = *reply;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+confirm_mark(void *data, lines_token_get_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+    confirm->mark = reply->mark;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+confirm_operation(void *data, lines_purchase_get_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+    confirm->op = *reply;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+confirm_line(void *data, lines_line_exists_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+    confirm->line = (reply->there == 1);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+confirm_tenant(void *data, lines_tenant_plan_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+    confirm->tenant = *reply;
+
+    ctx->identity.plan = reply->plan;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     off_t               expires;
@@ -121,11 +326,11 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
 
-    if (confirm->recorded.len) {
-        return lines_confirm_replay(r, ctx);
+    if (confirm->recorded.operation.len) {
+        return confirm_replay(r, ctx);
     }
 
-    confirm->plan = lines_find_agent_plan(lmcf, &confirm->plan_name);
+    confirm->plan = lines_find_agent_plan(lmcf, &confirm->tenant.plan);
 
     if (confirm->plan == NULL) {
         return lines_account_plan_error(r, ctx);
@@ -138,14 +343,14 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
                                "The preview_token belongs to another account");
         }
 
-        return lines_confirm_expired(r, ctx);
+        return confirm_expired(r, ctx);
     }
 
-    if (confirm->step.len
+    if (confirm->op.step.len
         || (confirm->mark.len > 5
             && ngx_strncmp(confirm->mark.data, "used ", 5) == 0))
     {
-        return lines_confirm_used(r, ctx);
+        return confirm_used(r, ctx);
     }
 
     expires = NGX_ERROR;
@@ -157,7 +362,7 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (expires == NGX_ERROR || expires <= confirm->now) {
-        return lines_confirm_expired(r, ctx);
+        return confirm_expired(r, ctx);
     }
 
     if (lmcf->billing == NULL) {
@@ -175,171 +380,119 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t           rc;
-    ngx_str_t           argv[4];
-    lines_confirm_t    *confirm;
-    lines_main_conf_t  *lmcf;
+    ngx_int_t              rc;
+    lines_confirm_t       *confirm;
+    lines_ix_put_args_t    ix;
+    lines_due_put_args_t   due;
 
     confirm = ctx->data;
-    lmcf = lines_get_main_conf(r);
 
     ctx->operation = confirm->id;
 
-    ngx_str_set(&argv[0], "SET");
-    argv[2] = ctx->identity.tenant;
+    ix.id = confirm->id;
+    ix.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &confirm->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = lines_command(r, ctx, 3, argv, confirm_announced);
+    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    ngx_str_set(&argv[0], "ZADD");
+    due.shard = lines_due_shard(&confirm->id);
+    due.at = confirm->now + (int64_t) lines_get_main_conf(r)->operation->due;
+    due.tenant = ctx->identity.tenant;
+    due.id = confirm->id;
 
-    if (lines_due(r->pool, &ctx->identity.tenant, &confirm->id, &argv[1],
-                  &argv[3])
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[2], "%L",
-                              confirm->now + (int64_t) lmcf->operation->due)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 4, argv, confirm_announced);
-}
-
-
-static ngx_int_t
-confirm_announced(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    return lines_due_put(&ctx->caller, &due, NULL, NULL);
 }
 
 
 static ngx_int_t
 confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t           rc;
-    ngx_str_t           args[7 + 9], *tenant;
-    lines_confirm_t    *confirm;
-    lines_main_conf_t  *lmcf;
+    ngx_int_t                    rc;
+    lines_confirm_t             *confirm;
+    lines_main_conf_t           *lmcf;
+    lines_confirm_begin_args_t   args;
 
     confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
-    tenant = &ctx->identity.tenant;
 
-    args[5] = confirm->idem.record;
+    ngx_memzero(&args, sizeof(args));
 
-    args[8] = confirm->id;
-    args[9] = confirm->plan_name;
-    args[10] = confirm->customer;
-    args[11] = confirm->plan->price;
-    args[12] = confirm->plan->daily;
-    args[13] = confirm->plan->monthly;
-    args[14] = confirm->idem.fingerprint;
-
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:t", tenant) != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:tok:%V", tenant,
-                              &confirm->hash)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:win", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "lines:{%V}:op:%V", tenant,
-                              &confirm->id)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[4], "lines:{%V}:ops", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[6], "lines:{%V}:ev", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[7], "%L",
-                              confirm->now + (int64_t) lmcf->operation->late)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[15], "%M", lmcf->operation->lease)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.hash = confirm->hash;
+    args.id = confirm->id;
+    args.idem_key = confirm->idem.record;
+    args.not_after = confirm->now + (int64_t) lmcf->operation->late;
+    args.plan = confirm->tenant.plan;
+    args.customer = confirm->tenant.customer;
+    args.price = confirm->plan->price;
+    args.daily = confirm->plan->daily;
+    args.monthly = confirm->plan->monthly;
+    args.fingerprint = confirm->idem.fingerprint;
+    args.lease = lmcf->operation->lease;
 
     LINES_FAILPOINT("confirm.begin.before");
 
-    rc = lines_try_eval(r, ctx, &lines_script_confirm_begin, 7, 16, args,
-                        confirm_begun, NULL);
+    rc = lines_try_confirm_begin(&ctx->caller, &args, confirm_begun, ctx);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }
 
 
 static ngx_int_t
-confirm_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 {
-    ngx_int_t         fence, status;
-    ngx_str_t         word, value, answer;
-    lines_confirm_t  *confirm;
+    lines_ctx_t  *ctx = data;
+
+    lines_confirm_t      *confirm;
+    lines_ix_del_args_t   ix;
+    ngx_http_request_t   *r;
 
     confirm = ctx->data;
+    r = ctx->request;
 
     /* it may have begun, or not: nobody knows yet */
 
     if (reply == NULL) {
-        return lines_confirm_pending(r, ctx);
+        return confirm_pending(r, ctx);
     }
 
     LINES_FAILPOINT("confirm.begin.after");
 
-    word = lines_reply_str(reply, 0);
-    value = lines_reply_str(reply, 1);
-
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines confirm: \"%V\" %V", &confirm->id, &word);
+                   "lines confirm: \"%V\" begun, is:%ui", &confirm->id,
+                   reply->is);
 
-    if (lines_is(&word, "begun")) {
-        fence = ngx_atoi(value.data, value.len);
+    switch (reply->is) {
+
+    case LINES_CONFIRM_BEGIN_BEGUN:
 
         /* from here on there is an operation, whoever carries it on */
 
-        if (fence == NGX_ERROR
-            || lines_op_spawn(lines_get_main_conf(r), &ctx->identity.tenant,
-                              &confirm->id, fence, 0)
-               != NGX_OK)
+        if (lines_op_spawn(lines_get_main_conf(r), &ctx->identity.tenant,
+                           &confirm->id, reply->fence, 0)
+            != NGX_OK)
         {
-            return lines_confirm_pending(r, ctx);
+            return confirm_pending(r, ctx);
         }
 
         return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id,
-                              fence, 0, 0, lines_confirm_done);
-    }
+                              reply->fence, 0, 0, confirm_done);
 
-    if (lines_is(&word, "refused")) {
-        status = ngx_atoi(value.data, value.len);
+    case LINES_CONFIRM_BEGIN_REFUSED:
+        return confirm_refused(ctx, reply);
 
-        if (status == NGX_ERROR
-            || lines_reply_copy(r, reply, 2, &answer) != NGX_OK
-            || lines_reply_copy(r, reply, 3, &value) != NGX_OK
-            || (value.len
-                && lines_add_header(r, "Retry-After", &value) != NGX_OK))
-        {
-            return NGX_ERROR;
-        }
-
-        confirm_withdraw(r, confirm, 1);
-
-        return lines_answer(r, ctx, status, &answer);
-    }
-
-    if (lines_is(&word, "expired")) {
+    case LINES_CONFIRM_BEGIN_EXPIRED:
 
         /* for ever, and nobody else has begun it */
 
-        confirm_withdraw(r, confirm, 0);
+        ix.id = confirm->id;
 
-        return lines_confirm_expired(r, ctx);
+        (void) lines_forget_ix_del(&ctx->caller, &ix);
+
+        return confirm_expired(r, ctx);
     }
 
     /* "idempotent", "used", "changed", "late": read again what it says now */
@@ -348,28 +501,29 @@ confirm_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 }
 
 
-/* where its refusal is kept for a day, it is found by its id as long */
+/* its refusal is kept for a day: it is found by its id as long */
 
-static void
-confirm_withdraw(ngx_http_request_t *r, lines_confirm_t *confirm,
-    ngx_uint_t kept)
+static ngx_int_t
+confirm_refused(lines_ctx_t *ctx, lines_confirm_begin_reply_t *reply)
 {
-    ngx_str_t  argv[3];
+    lines_confirm_t       *confirm;
+    ngx_http_request_t    *r;
+    lines_ix_keep_args_t   ix;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &confirm->id)
-        != NGX_OK)
+    confirm = ctx->data;
+    r = ctx->request;
+
+    if (reply->retry_after.len
+        && lines_add_header(r, "Retry-After", &reply->retry_after) != NGX_OK)
     {
-        return;
+        return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "EXPIRE");
-    ngx_str_set(&argv[2], "86400");
+    ix.id = confirm->id;
 
-    if (!kept) {
-        ngx_str_set(&argv[0], "DEL");
-    }
+    (void) lines_forget_ix_keep(&ctx->caller, &ix);
 
-    lines_forget_command(r, kept ? 3 : 2, argv);
+    return lines_answer(r, ctx, reply->status, &reply->answer);
 }
 
 
@@ -384,7 +538,203 @@ confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_unavailable(r, ctx, 1);
     }
 
-    lines_again_from(ctx, lines_confirm_check);
+    lines_again_from(ctx, confirm_check);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    ngx_str_t         answer;
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines confirm: \"%V\" rc:%i step:\"%V\"", &confirm->id, rc,
+                   op ? &op->step : &confirm->op.step);
+
+    /* an answer is recorded when an undo begins, and holds once it is done */
+
+    if (op && lines_is(&op->step, "done")) {
+        answer = lines_op_get(op, "answer");
+
+        answer.data = ngx_pstrdup(r->pool, &answer);
+        if (answer.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        return confirm_answer(r, ctx,
+                              lines_op_get_number(op, "answer_status"),
+                              &answer, 0);
+    }
+
+    return confirm->replay
+           ? confirm_in_progress(r, ctx)
+           : confirm_pending(r, ctx);
+}
+
+
+/* until: when waiting helps, milliseconds; 0: not said */
+
+static ngx_int_t
+confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
+    ngx_str_t *answer, int64_t until)
+{
+    int64_t           seconds;
+    ngx_str_t         yes = ngx_string("true");
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+
+    if (status == 0 || answer->len == 0) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "lines confirm: operation \"%V\" is done without an "
+                      "answer", &confirm->id);
+        return NGX_ERROR;
+    }
+
+    seconds = 0;
+
+    if (until) {
+        seconds = until > confirm->now
+                  ? (until - confirm->now + 999) / 1000
+                  : 1;
+
+    } else if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        seconds = 60;
+    }
+
+    if (seconds && lines_retry_after(r, seconds) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (confirm->replay
+        && lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, status, answer);
+}
+
+
+static ngx_int_t
+confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+
+    if (confirm->recorded.fingerprint.len != confirm->idem.fingerprint.len
+        || ngx_strncmp(confirm->recorded.fingerprint.data,
+                       confirm->idem.fingerprint.data,
+                       confirm->recorded.fingerprint.len)
+           != 0)
+    {
+        return lines_error(r, ctx, 422, NULL,
+                          "This idempotency key was used for another request");
+    }
+
+    /* the same token: its operation has been read */
+
+    confirm->replay = 1;
+    ctx->operation = confirm->id;
+
+    if (lines_is(&confirm->op.step, "done")) {
+        return confirm_answer(r, ctx, confirm->op.answer_status,
+                              &confirm->op.answer, confirm->op.answer_until);
+    }
+
+    if (confirm->op.step.len == 0) {
+        return confirm_used(r, ctx);
+    }
+
+    /* in somebody's hands; else it goes on right here */
+
+    if (confirm->op.lease_until > confirm->now) {
+        return confirm_in_progress(r, ctx);
+    }
+
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0, 0, 0,
+                          confirm_done);
+}
+
+
+static ngx_int_t
+confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+
+    if (lines_retry_after(r, LINES_PENDING_RETRY) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                 "{\"status\":\"ERROR\",\"error\":\"provisioning_pending\","
+                 "\"message\":\"The outcome of the purchase is not known yet; "
+                 "repeat the request with its Idempotency-Key, or look at the "
+                 "account's lines.\",\"operation\":\"%V\"}", &confirm->id);
+}
+
+
+static ngx_int_t
+confirm_in_progress(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+
+    if (lines_retry_after(r, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+                "{\"status\":\"ERROR\",\"message\":\"A request with this "
+                "idempotency key is still in progress\",\"operation\":\"%V\"}",
+                &confirm->id);
+}
+
+
+static ngx_int_t
+confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_error(r, ctx, 410, "token_expired",
+                       "The preview_token has expired or was "
+                       "already used; call preview again");
+}
+
+
+/* whoever lost an answer learns here what became of it */
+
+static ngx_int_t
+confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    const char       *state;
+    lines_confirm_t  *confirm;
+
+    confirm = ctx->data;
+
+    if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
+        state = "pending";
+
+        if (confirm->op.lease_until <= confirm->now) {
+            (void) lines_op_spawn(lines_get_main_conf(r),
+                                  &ctx->identity.tenant, &confirm->id, 0, 0);
+        }
+
+    } else {
+        state = confirm->line ? "succeeded" : "failed";
+    }
+
+    return lines_answer_format(r, ctx, 410,
+                      "{\"status\":\"ERROR\",\"error\":\"token_expired\","
+                      "\"message\":\"The preview_token was already used; call "
+                      "preview again\",\"operation\":\"%V\",\"state\":\"%s\"}",
+                      &confirm->id, state);
 }

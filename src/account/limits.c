@@ -54,7 +54,8 @@ static ngx_int_t
 limits_window(ngx_http_request_t *r, lines_window_t *window,
     ngx_uint_t seconds, ngx_str_t *json)
 {
-    ngx_int_t  limit, used;
+    int64_t    left;
+    ngx_int_t  limit;
     ngx_str_t  resets;
 
     ngx_str_set(&resets, "null");
@@ -68,17 +69,16 @@ limits_window(ngx_http_request_t *r, lines_window_t *window,
 
     if (window->limit.len == 0) {
         return lines_redis_format(r->pool, json,
-                              "{\"limit\":null,\"used\":%V,\"remaining\":null,"
+                              "{\"limit\":null,\"used\":%L,\"remaining\":null,"
                               "\"window_seconds\":%ui,\"resets_at\":%V}",
-                              &window->used, seconds, &resets);
+                              window->used, seconds, &resets);
     }
 
     limit = ngx_atoi(window->limit.data, window->limit.len);
-    used = ngx_atoi(window->used.data, window->used.len);
+    left = limit > window->used ? limit - window->used : 0;
 
     return lines_redis_format(r->pool, json,
-                              "{\"limit\":%i,\"used\":%i,\"remaining\":%i,"
+                              "{\"limit\":%i,\"used\":%L,\"remaining\":%L,"
                               "\"window_seconds\":%ui,\"resets_at\":%V}",
-                              limit, used, used < limit ? limit - used : 0,
-                              seconds, &resets);
+                              limit, window->used, left, seconds, &resets);
 }

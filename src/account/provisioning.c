@@ -13,16 +13,14 @@
 #include "account/routes.h"
 #include "api/listing.h"
 #include "limit/limit.h"
-#include "operation/inventory.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_ACCOUNT_PAGE  50
 
 
 static ngx_int_t preview_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_counted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t preview_counted(void *data, lines_inv_count_reply_t *reply);
 static ngx_int_t preview_check_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t preview_check_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t preview_check_window(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -30,12 +28,9 @@ static ngx_int_t preview_check_window(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t preview_check_inventory(ngx_http_request_t *r,
     lines_ctx_t *ctx);
 static ngx_int_t preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_issued(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t account_windows(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t account_window(ngx_http_request_t *r, redisReply *reply,
-    ngx_uint_t i, lines_window_t *window);
+static ngx_int_t preview_issued(void *data,
+    lines_preview_issue_reply_t *reply);
+static ngx_int_t account_windows(void *data, lines_window_read_reply_t *reply);
 static ngx_int_t account_list(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
@@ -63,7 +58,6 @@ static ngx_int_t
 preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t  rc;
-    ngx_str_t  args[4];
 
     rc = lines_account_read_windows(r, ctx);
 
@@ -71,30 +65,19 @@ preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    args[0] = lines_inventory[LINES_INV_FREE];
-    args[1] = lines_inventory[LINES_INV_LEASED];
-    args[2] = lines_inventory[LINES_INV_ASSIGNED];
-    args[3] = lines_inventory[LINES_INV_QUARANTINED];
-
-    return lines_eval(r, ctx, &lines_script_inv_count, 4, 4, args,
-                      preview_counted);
+    return lines_inv_count(&ctx->caller, NULL, preview_counted, ctx);
 }
 
 
 static ngx_int_t
-preview_counted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+preview_counted(void *data, lines_inv_count_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     lines_account_state_t  *state;
 
     state = ctx->data;
-
-    if (reply->type == REDIS_REPLY_ARRAY
-        && reply->elements > 0
-        && reply->element[0]->type == REDIS_REPLY_INTEGER
-        && reply->element[0]->integer > 0)
-    {
-        state->free = reply->element[0]->integer;
-    }
+    state->free = reply->free;
 
     return NGX_OK;
 }
@@ -158,7 +141,7 @@ preview_check_inventory(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     state = ctx->data;
 
-    if (state->free) {
+    if (state->free > 0) {
         return NGX_OK;
     }
 
@@ -174,56 +157,46 @@ preview_check_inventory(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                  hash[64];
-    ngx_str_t               args[2], account, token;
-    lines_account_state_t  *state;
+    u_char                       hash[64];
+    ngx_str_t                    account;
+    lines_account_state_t       *state;
+    lines_preview_issue_args_t   args;
 
     state = ctx->data;
 
     account = lines_account_id(ctx);
 
-    token.len = LINES_PREVIEW_TOKEN_LEN;
-    token.data = ngx_pnalloc(r->pool, token.len);
+    state->token.len = LINES_PREVIEW_TOKEN_LEN;
+    state->token.data = ngx_pnalloc(r->pool, LINES_PREVIEW_TOKEN_LEN);
 
-    if (token.data == NULL
-        || lines_preview_token(&account, token.data) != NGX_OK
-        || lines_preview_token_hash(&token, hash) != NGX_OK)
+    if (state->token.data == NULL
+        || lines_preview_token(&account, state->token.data) != NGX_OK
+        || lines_preview_token_hash(&state->token, hash) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    state->token = token.data;
+    args.tenant = ctx->identity.tenant;
+    args.hash.data = hash;
+    args.hash.len = sizeof(hash);
+    args.ttl = state->plan->preview_ttl;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:tok:%*s",
-                           &ctx->identity.tenant, sizeof(hash), hash)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "%M",
-                              state->plan->preview_ttl)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_preview_issue, 1, 2, args,
-                      preview_issued);
+    return lines_preview_issue(&ctx->caller, &args, preview_issued, ctx);
 }
 
 
 static ngx_int_t
-preview_issued(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+preview_issued(void *data, lines_preview_issue_reply_t *reply)
 {
-    ngx_str_t               expires, period;
+    lines_ctx_t  *ctx = data;
+
+    ngx_str_t               period;
     ngx_uint_t              seconds;
+    ngx_http_request_t     *r;
     lines_account_state_t  *state;
 
     state = ctx->data;
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        return NGX_ERROR;
-    }
-
-    expires.data = (u_char *) reply->str;
-    expires.len = reply->len;
+    r = ctx->request;
 
     seconds = state->plan->preview_ttl / 1000;
 
@@ -243,96 +216,76 @@ preview_issued(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     }
 
     return lines_answer_format(r, ctx, NGX_HTTP_OK,
-               "{\"status\":\"OK\",\"preview_token\":\"%*s\","
+               "{\"status\":\"OK\",\"preview_token\":\"%V\","
                "\"expires_at\":\"%V\",\"message\":\"Call the confirm endpoint "
                "with this token within %V to complete the purchase.\"}",
-               (size_t) LINES_PREVIEW_TOKEN_LEN, state->token, &expires,
-               &period);
+               &state->token, &reply->expires, &period);
 }
 
 
 ngx_int_t
 lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t              *args;
-    ngx_uint_t              i, n;
-    lines_main_conf_t      *lmcf;
-    lines_agent_plan_t     *plan;
-    lines_account_state_t  *state;
+    ngx_str_t                 *elts;
+    ngx_uint_t                 i, n;
+    lines_main_conf_t         *lmcf;
+    lines_agent_plan_t        *plan;
+    lines_window_read_args_t   args;
 
     lmcf = lines_get_main_conf(r);
 
     n = lmcf->agent_plans ? lmcf->agent_plans->nelts : 0;
     plan = n ? lmcf->agent_plans->elts : NULL;
 
-    state = ngx_pcalloc(r->pool, sizeof(lines_account_state_t));
-    args = ngx_palloc(r->pool, (3 + 3 * n) * sizeof(ngx_str_t));
+    ctx->data = ngx_pcalloc(r->pool, sizeof(lines_account_state_t));
+    elts = ngx_palloc(r->pool, 3 * n * sizeof(ngx_str_t));
 
-    if (state == NULL || args == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = state;
-
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:win",
-                              &ctx->identity.tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:ops",
-                              &ctx->identity.tenant)
-           != NGX_OK)
-    {
+    if (ctx->data == NULL || elts == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        args[3 + 3 * i] = plan[i].name;
-        args[4 + 3 * i] = plan[i].daily;
-        args[5 + 3 * i] = plan[i].monthly;
+        elts[3 * i] = plan[i].name;
+        elts[3 * i + 1] = plan[i].daily;
+        elts[3 * i + 2] = plan[i].monthly;
     }
 
-    return lines_eval(r, ctx, &lines_script_window_read, 3, 3 + 3 * n, args,
-                      account_windows);
+    args.tenant = ctx->identity.tenant;
+    args.plans.n = 3 * n;
+    args.plans.elts = elts;
+
+    return lines_window_read(&ctx->caller, &args, account_windows, ctx);
 }
 
 
 static ngx_int_t
-account_windows(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+account_windows(void *data, lines_window_read_reply_t *reply)
 {
-    ngx_str_t               plan;
+    lines_ctx_t  *ctx = data;
+
     lines_account_state_t  *state;
 
     state = ctx->data;
 
-    plan = lines_reply_str(reply, 1);
-
-    state->plan = lines_find_agent_plan(lines_get_main_conf(r), &plan);
+    state->plan = lines_find_agent_plan(lines_get_main_conf(ctx->request),
+                                        &reply->plan);
     if (state->plan) {
         ctx->identity.plan = state->plan->name;
     }
 
-    if (account_window(r, reply, 2, &state->day) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    state->day.limit = reply->day_limit;
+    state->day.used = reply->day_used;
+    state->day.full = reply->day_full;
+    state->day.retry_after = reply->day_retry_after;
+    state->day.resets_at = reply->day_resets_at;
 
-    return account_window(r, reply, 7, &state->month);
-}
+    state->month.limit = reply->month_limit;
+    state->month.used = reply->month_used;
+    state->month.full = reply->month_full;
+    state->month.retry_after = reply->month_retry_after;
+    state->month.resets_at = reply->month_resets_at;
 
-
-static ngx_int_t
-account_window(ngx_http_request_t *r, redisReply *reply, ngx_uint_t i,
-    lines_window_t *window)
-{
-    window->full = lines_reply_str(reply, i + 2).len != 0;
-
-    return lines_reply_copy(r, reply, i, &window->limit) == NGX_OK
-           && lines_reply_copy(r, reply, i + 1, &window->used) == NGX_OK
-           && lines_reply_copy(r, reply, i + 3, &window->retry_after) == NGX_OK
-           && lines_reply_copy(r, reply, i + 4, &window->resets_at) == NGX_OK
-           ? NGX_OK
-           : NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -351,6 +304,5 @@ account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
     listing->list = "account";
     listing->prefix = "{\"status\":\"OK\",\"lines\":[";
 
-    return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
-                              &ctx->identity.tenant);
+    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
 }

@@ -11,7 +11,7 @@
 #include "account/routes.h"
 #include "api/input.h"
 #include "limit/limit.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 /* where nothing is said: 1 January 2026 */
@@ -23,26 +23,21 @@ static ngx_int_t ticket_headers(ngx_http_request_t *r,
 static ngx_int_t ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
 static ngx_int_t ticket_number(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_numbered(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t ticket_numbered(void *data, lines_ticket_next_reply_t *reply);
 static ngx_int_t ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_indexed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_added(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t ticket_refused(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t ticket_added(void *data, lines_ticket_add_reply_t *reply);
 static ngx_int_t ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_found(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t ticket_found(void *data, lines_ix_get_reply_t *reply);
 static ngx_int_t ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_got(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t ticket_got(void *data, lines_ticket_get_reply_t *reply);
+static ngx_int_t ticket_answer(lines_ctx_t *ctx, ngx_str_t *document);
 
 
 typedef struct {
     ngx_str_t    area;
     ngx_str_t    id;
+    ngx_str_t    name;    /* "ticket.ID", where its account is looked up */
 } lines_ticket_t;
 
 
@@ -193,28 +188,26 @@ ticket_is_area(ngx_str_t *area)
 static ngx_int_t
 ticket_number(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[2];
-
-    ngx_str_set(&argv[0], "INCR");
-    ngx_str_set(&argv[1], "lines:{ticketseq}");
-
-    return lines_command(r, ctx, 2, argv, ticket_numbered);
+    return lines_ticket_next(&ctx->caller, NULL, ticket_numbered, ctx);
 }
 
 
 static ngx_int_t
-ticket_numbered(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+ticket_numbered(void *data, lines_ticket_next_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
+    ngx_pool_t      *pool;
     lines_ticket_t  *ticket;
 
     ticket = ctx->data;
+    pool = ctx->request->pool;
 
-    if (reply->type != REDIS_REPLY_INTEGER) {
+    if (lines_redis_format(pool, &ticket->id, "%L", reply->number) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_redis_format(r->pool, &ticket->id, "%L",
-                              (int64_t) reply->integer);
+    return lines_redis_format(pool, &ticket->name, "ticket.%V", &ticket->id);
 }
 
 
@@ -223,105 +216,54 @@ ticket_numbered(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t        argv[3];
-    lines_ticket_t  *ticket;
+    lines_ticket_t       *ticket;
+    lines_ix_put_args_t   args;
 
     ticket = ctx->data;
 
-    ngx_str_set(&argv[0], "SET");
-    argv[2] = ctx->identity.tenant;
+    args.id = ticket->name;
+    args.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}",
-                           &ticket->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 3, argv, ticket_indexed);
-}
-
-
-static ngx_int_t
-ticket_indexed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    return lines_ix_put(&ctx->caller, &args, NULL, NULL);
 }
 
 
 static ngx_int_t
 ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t        args[6], *tenant;
-    lines_ticket_t  *ticket;
+    lines_ticket_t           *ticket;
+    lines_ticket_add_args_t   args;
 
     ticket = ctx->data;
-    tenant = &ctx->identity.tenant;
 
-    args[4] = ticket->id;
-    args[5] = ticket->area;
+    args.tenant = ctx->identity.tenant;
+    args.id = ticket->id;
+    args.area = ticket->area;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:ticket:%V", tenant,
-                           &ticket->id)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:tickets", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:ev", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "lines:{%V}:t", tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_ticket_add, 4, 6, args,
-                      ticket_added);
+    return lines_ticket_add(&ctx->caller, &args, ticket_added, ctx);
 }
 
 
 static ngx_int_t
-ticket_added(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+ticket_added(void *data, lines_ticket_add_reply_t *reply)
 {
-    ngx_str_t  document;
+    lines_ctx_t  *ctx = data;
 
-    if (reply->type == REDIS_REPLY_NIL) {
-        return ticket_refused(r, ctx);
+    lines_ticket_t       *ticket;
+    lines_ix_del_args_t   ix;
+
+    if (reply->document.data) {
+        return ticket_answer(ctx, &reply->document);
     }
 
-    if (reply->type != REDIS_REPLY_STRING) {
-        return NGX_ERROR;
-    }
-
-    document.data = (u_char *) reply->str;
-    document.len = reply->len;
-
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                               "{\"status\":\"OK\",\"data\":%V}", &document);
-}
-
-
-/* the account was deleted after its key had been looked at */
-
-static ngx_int_t
-ticket_refused(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_str_t        argv[2];
-    lines_ticket_t  *ticket;
+    /* the account was deleted after its key had been looked at */
 
     ticket = ctx->data;
+    ix.id = ticket->name;
 
-    ngx_str_set(&argv[0], "DEL");
+    (void) lines_forget_ix_del(&ctx->caller, &ix);
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}",
-                           &ticket->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    lines_forget_command(r, 2, argv);
-
-    return lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+    return lines_error(ctx->request, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
                        "Invalid API credentials");
 }
 
@@ -329,7 +271,8 @@ ticket_refused(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t   argv[2], *id;
+    ngx_str_t            *id;
+    lines_ix_get_args_t   args;
 
     id = &ctx->params[0];
 
@@ -338,34 +281,32 @@ ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
                            "Invalid line request ticket id");
     }
 
-    ngx_str_set(&argv[0], "GET");
-
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:ticket.%V}", id)
-        != NGX_OK)
-    {
+    if (lines_redis_format(r->pool, &args.id, "ticket.%V", id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_command(r, ctx, 2, argv, ticket_found);
+    return lines_ix_get(&ctx->caller, &args, ticket_found, ctx);
 }
 
 
 static ngx_int_t
-ticket_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+ticket_found(void *data, lines_ix_get_reply_t *reply)
 {
+    lines_ctx_t  *ctx = data;
+
     ngx_str_t  *tenant;
 
     tenant = &ctx->identity.tenant;
 
-    if (reply->type != REDIS_REPLY_STRING) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+    if (reply->tenant.data == NULL) {
+        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Line request ticket not found");
     }
 
-    if ((size_t) reply->len != tenant->len
-        || ngx_strncmp(reply->str, tenant->data, tenant->len) != 0)
+    if (reply->tenant.len != tenant->len
+        || ngx_strncmp(reply->tenant.data, tenant->data, tenant->len) != 0)
     {
-        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
+        return lines_error(ctx->request, ctx, NGX_HTTP_FORBIDDEN, NULL,
                          "The line request ticket belongs to another account");
     }
 
@@ -376,29 +317,32 @@ ticket_found(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  argv[3];
+    lines_ticket_get_args_t  args;
 
-    ngx_str_set(&argv[0], "HGET");
-    ngx_str_set(&argv[2], "json");
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:ticket:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 3, argv, ticket_got);
+    return lines_ticket_get(&ctx->caller, &args, ticket_got, ctx);
 }
 
 
 static ngx_int_t
-ticket_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+ticket_got(void *data, lines_ticket_get_reply_t *reply)
 {
-    if (reply->type != REDIS_REPLY_STRING) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+    lines_ctx_t  *ctx = data;
+
+    if (reply->json.data == NULL) {
+        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Line request ticket not found");
     }
 
-    return ticket_added(r, ctx, reply);
+    return ticket_answer(ctx, &reply->json);
+}
+
+
+static ngx_int_t
+ticket_answer(lines_ctx_t *ctx, ngx_str_t *document)
+{
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
+                               "{\"status\":\"OK\",\"data\":%V}", document);
 }

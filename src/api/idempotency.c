@@ -5,7 +5,7 @@
 
 #include "api/idempotency.h"
 #include "api/input.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 #include "workspace/workspace.h"
 
 
@@ -16,8 +16,8 @@ static const char *idempotency_header(ngx_http_request_t *r,
     ngx_str_t *member, ngx_str_t *key);
 static ngx_int_t idempotency_digest(ngx_pool_t *pool, ngx_uint_t n,
     ngx_str_t *parts, ngx_str_t *hex);
-static ngx_int_t idempotency_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t idempotency_answer(void *data,
+    lines_answer_read_reply_t *reply);
 
 
 ngx_int_t
@@ -43,8 +43,7 @@ lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
     parts[1] = idem->key;
 
     if (idempotency_digest(r->pool, 2, parts, &hex) != NGX_OK
-        || lines_redis_format(r->pool, &idem->record, "lines:{%V}:idem:%V",
-                              &ctx->identity.tenant, &hex)
+        || lines_key_idem(r->pool, &idem->record, &ctx->identity.tenant, &hex)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -149,9 +148,7 @@ ngx_int_t
 lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
 {
-    ngx_str_t  keys[3], *tenant;
-
-    tenant = &ctx->identity.tenant;
+    lines_answer_read_args_t  args;
 
     if (fingerprint->len != idem->fingerprint.len
         || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
@@ -162,49 +159,31 @@ lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
                           "This idempotency key was used for another request");
     }
 
-    idem->operation.len = operation->len;
-    idem->operation.data = ngx_pstrdup(r->pool, operation);
-
-    if (idem->operation.data == NULL) {
-        return NGX_ERROR;
-    }
-
+    idem->operation = *operation;
     ctx->data = idem;
 
     /* the operation of a line request has its line's id */
 
-    if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:op:%V", tenant,
-                           &idem->operation)
-        != NGX_OK
-        || lines_redis_format(r->pool, &keys[1], "lines:{%V}:line:%V", tenant,
-                              &idem->operation)
-           != NGX_OK
-        || lines_redis_format(r->pool, &keys[2], "lines:{%V}:t", tenant)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ctx->identity.tenant;
+    args.id = *operation;
 
-    return lines_eval(r, ctx, &lines_script_answer_read, 3, 3, keys,
-                      idempotency_answer);
+    return lines_answer_read(&ctx->caller, &args, idempotency_answer, ctx);
 }
 
 
 static ngx_int_t
-idempotency_answer(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+idempotency_answer(void *data, lines_answer_read_reply_t *reply)
 {
-    ngx_int_t             status;
-    ngx_str_t             value, body, yes = ngx_string("true");
+    lines_ctx_t  *ctx = data;
+
+    ngx_str_t             yes = ngx_string("true");
+    ngx_http_request_t   *r;
     lines_idempotency_t  *idem;
 
     idem = ctx->data;
+    r = ctx->request;
 
-    value = lines_reply_str(reply, 0);
-    body = lines_reply_str(reply, 1);
-
-    status = value.len ? ngx_atoi(value.data, value.len) : NGX_ERROR;
-
-    if (status == NGX_ERROR || body.len == 0) {
+    if (reply->status == 0 || reply->answer.len == 0) {
 
         if (lines_retry_after(r, 1) != NGX_OK) {
             return NGX_ERROR;
@@ -215,15 +194,12 @@ idempotency_answer(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
                            "progress");
     }
 
-    body.data = ngx_pstrdup(r->pool, &body);
-
-    if (body.data == NULL
-        || lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK
-        || (status == NGX_HTTP_CREATED
+    if (lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK
+        || (reply->status == NGX_HTTP_CREATED
             && lines_line_request_location(r, &idem->operation) != NGX_OK))
     {
         return NGX_ERROR;
     }
 
-    return lines_answer(r, ctx, status, &body);
+    return lines_answer(r, ctx, reply->status, &reply->answer);
 }

@@ -33,7 +33,8 @@ ngx_int_t lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 /*
  * The record points to an operation that was begun with another fingerprint
- * (422), is under way (409) or has its answer, which is given again.
+ * (422), is under way (409) or has its answer, which is given again.  Both are
+ * of the request's pool.
  */
 
 ngx_int_t lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,

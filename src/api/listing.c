@@ -5,14 +5,11 @@
 
 #include "api/listing.h"
 #include "operation/subscription.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_CURSOR_MAX    512
 
-/* keys: the tenant, lines and their operations; three words, and ids */
-#define LINES_LISTING_ARGS  (1 + 2 * LINES_RUN \
-                                      + 3 + LINES_RUN)
 #define LINES_LISTING_POOL  8192
 
 
@@ -22,10 +19,10 @@ static ngx_str_t  listing_json = ngx_string("application/json");
 static ngx_int_t listing_cursor(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *cursor);
 static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t listing_page(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t listing_run(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t listing_newest(void *data, lines_lines_newest_reply_t *reply);
+static ngx_int_t listing_oldest(void *data, lines_lines_oldest_reply_t *reply);
+static ngx_int_t listing_page(lines_listing_t *listing, lines_list_t *members);
+static ngx_int_t listing_run(void *data, lines_line_list_reply_t *reply);
 static ngx_int_t listing_copy(ngx_pool_t *pool, ngx_str_t *to,
     ngx_str_t *from);
 static ngx_int_t listing_append(ngx_http_request_t *r,
@@ -62,21 +59,18 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     cln->handler = listing_cleanup;
 
-    listing->members = ngx_palloc(r->pool,
-                                  (2 * LINES_PAGE + LINES_LISTING_ARGS)
-                                  * sizeof(ngx_str_t));
+    listing->caller = &ctx->caller;
     listing->turn = lines_turn_create(r, ctx, tenant);
     listing->pool = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
 
-    if (listing->members == NULL
-        || listing->turn == NULL
-        || listing->pool == NULL)
-    {
+    if (listing->turn == NULL || listing->pool == NULL) {
         return NULL;
     }
 
-    listing->scores = listing->members + LINES_PAGE;
-    listing->args = listing->scores + LINES_PAGE;
+    /* replies are a page's, too */
+
+    ctx->caller.pool = listing->pool;
+
     listing->last = &listing->out;
     listing->tenant = *tenant;
     listing->limit = fallback;
@@ -122,6 +116,8 @@ static void
 listing_cleanup(void *data)
 {
     lines_listing_t  *listing = data;
+
+    lines_caller_detach(listing->caller);
 
     if (listing->pool) {
         ngx_destroy_pool(listing->pool);
@@ -208,54 +204,11 @@ lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t         argv[8];
-    lines_listing_t  *listing;
+    lines_listing_t           *listing;
+    lines_lines_newest_args_t  newest;
+    lines_lines_oldest_args_t  oldest;
 
     listing = ctx->data;
-
-    if (listing->oldest) {
-        ngx_str_set(&argv[0], "ZRANGEBYSCORE");
-        ngx_str_set(&argv[2], "-inf");
-        ngx_str_set(&argv[3], "+inf");
-
-    } else {
-        ngx_str_set(&argv[0], "ZREVRANGEBYSCORE");
-        ngx_str_set(&argv[2], "+inf");
-        ngx_str_set(&argv[3], "-inf");
-    }
-
-    argv[1] = listing->key;
-
-    if (listing->score.len) {
-        argv[2] = listing->score;
-    }
-
-    ngx_str_set(&argv[4], "WITHSCORES");
-    ngx_str_set(&argv[5], "LIMIT");
-
-    if (lines_redis_format(listing->pool, &argv[6], "%ui", listing->offset)
-        != NGX_OK
-        || lines_redis_format(listing->pool, &argv[7], "%d", LINES_PAGE)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 8, argv, listing_page);
-}
-
-
-static ngx_int_t
-listing_page(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_int_t         rc;
-    ngx_str_t         member, score;
-    ngx_uint_t        i, n;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
-    listing->nmembers = 0;
-    listing->next = 0;
 
     /* of the page before, the last one is still needed */
 
@@ -265,39 +218,89 @@ listing_page(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
         return NGX_ERROR;
     }
 
+    listing->nmembers = 0;
+    listing->next = 0;
+
     ngx_reset_pool(listing->pool);
 
-    n = (reply->type == REDIS_REPLY_ARRAY) ? reply->elements / 2 : 0;
+    if (listing->oldest) {
+        oldest.lines_key = listing->key;
+        oldest.from = listing->score;
+        oldest.offset = listing->offset;
+        oldest.count = LINES_PAGE;
 
-    for (i = 0; i < n && i < LINES_PAGE; i++) {
-
-        member = lines_reply_str(reply, 2 * i);
-        score = lines_reply_str(reply, 2 * i + 1);
-
-        /* the last page ended within a score: pass what it had */
-
-        if (score.len == listing->score.len
-            && ngx_strncmp(score.data, listing->score.data, score.len) == 0)
-        {
-            rc = ngx_memn2cmp(member.data, listing->member.data, member.len,
-                              listing->member.len);
-
-            if (listing->oldest ? rc <= 0 : rc >= 0) {
-                continue;
-            }
+        if (oldest.from.len == 0) {
+            ngx_str_set(&oldest.from, "-inf");
         }
 
-        if (listing_copy(listing->pool, &listing->members[listing->nmembers],
-                         &member)
-            != NGX_OK
-            || listing_copy(listing->pool, &listing->scores[listing->nmembers],
-                            &score)
-               != NGX_OK)
+        return lines_lines_oldest(&ctx->caller, &oldest, listing_oldest, ctx);
+    }
+
+    newest.lines_key = listing->key;
+    newest.from = listing->score;
+    newest.offset = listing->offset;
+    newest.count = LINES_PAGE;
+
+    if (newest.from.len == 0) {
+        ngx_str_set(&newest.from, "+inf");
+    }
+
+    return lines_lines_newest(&ctx->caller, &newest, listing_newest, ctx);
+}
+
+
+static ngx_int_t
+listing_newest(void *data, lines_lines_newest_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    return listing_page(ctx->data, &reply->members);
+}
+
+
+static ngx_int_t
+listing_oldest(void *data, lines_lines_oldest_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    return listing_page(ctx->data, &reply->members);
+}
+
+
+/* each with its score */
+
+static ngx_int_t
+listing_page(lines_listing_t *listing, lines_list_t *members)
+{
+    ngx_int_t    rc;
+    ngx_str_t   *member, *score;
+    ngx_uint_t   n;
+
+    n = members->n / 2;
+    listing->nmembers = n;
+    listing->members = members->elts;
+
+    /* the last page ended within a score: pass what it had */
+
+    while (listing->nmembers) {
+        member = &listing->members[0];
+        score = &listing->members[1];
+
+        if (score->len != listing->score.len
+            || ngx_strncmp(score->data, listing->score.data, score->len) != 0)
         {
-            return NGX_ERROR;
+            break;
         }
 
-        listing->nmembers++;
+        rc = ngx_memn2cmp(member->data, listing->member.data, member->len,
+                          listing->member.len);
+
+        if (listing->oldest ? rc > 0 : rc < 0) {
+            break;
+        }
+
+        listing->members += 2;
+        listing->nmembers--;
     }
 
     /* what was passed is free: a page of a cursor makes headway, always */
@@ -344,12 +347,12 @@ listing_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
 ngx_int_t
 lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t        *args, *ids, tenant, id, other;
-    ngx_uint_t        i, n, nkeys;
-    lines_listing_t  *listing;
+    ngx_str_t               *ids, tenant, id, other;
+    ngx_uint_t               i, n;
+    lines_listing_t         *listing;
+    lines_line_list_args_t   args;
 
     listing = ctx->data;
-    args = listing->args;
 
     n = ngx_min(listing->nmembers - listing->next, LINES_RUN);
 
@@ -370,41 +373,24 @@ lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    nkeys = 1 + 2 * n;
-    ids = &args[nkeys + 3];
-
-    for (i = 0; i < n; i++) {
-
-        listing_member(listing, listing->next + i, &other, &ids[i]);
-
-        if (lines_redis_format(listing->pool, &args[1 + i],
-                               "lines:{%V}:line:%V", &tenant, &ids[i])
-            != NGX_OK
-            || lines_redis_format(listing->pool, &args[1 + n + i],
-                                  "lines:{%V}:op:%V", &tenant, &ids[i])
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    if (lines_redis_format(listing->pool, &args[0], "lines:{%V}:t", &tenant)
-        != NGX_OK
-        || lines_redis_format(listing->pool, &args[nkeys + 1], "%ui",
-                              listing->limit
-                              ? listing->limit - listing->shown
-                              : 0)
-           != NGX_OK)
-    {
+    ids = ngx_palloc(listing->pool, n * sizeof(ngx_str_t));
+    if (ids == NULL) {
         return NGX_ERROR;
     }
 
-    args[nkeys].data = (u_char *) listing->list;
-    args[nkeys].len = ngx_strlen(listing->list);
-    args[nkeys + 2] = listing->status;
+    for (i = 0; i < n; i++) {
+        listing_member(listing, listing->next + i, &other, &ids[i]);
+    }
 
-    return lines_eval(r, ctx, &lines_script_line_list, nkeys, nkeys + 3 + n,
-                      args, listing_run);
+    args.tenant = tenant;
+    args.ids.n = n;
+    args.ids.elts = ids;
+    args.list.data = (u_char *) listing->list;
+    args.list.len = ngx_strlen(listing->list);
+    args.most = listing->limit ? listing->limit - listing->shown : 0;
+    args.wanted = listing->status;
+
+    return lines_line_list(&ctx->caller, &args, listing_run, ctx);
 }
 
 
@@ -415,7 +401,7 @@ listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
     u_char     *p;
     ngx_str_t  *member;
 
-    member = &listing->members[i];
+    member = &listing->members[2 * i];
     *tenant = listing->tenant;
     *id = *member;
 
@@ -423,10 +409,13 @@ listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
         return;
     }
 
+    /* a member that is none names no line */
+
+    *tenant = *member;
+
     p = ngx_strlchr(member->data, member->data + member->len, ' ');
 
-    if (p) {
-        tenant->data = member->data;
+    if (p && p > member->data && p + 1 < member->data + member->len) {
         tenant->len = p - member->data;
         id->data = p + 1;
         id->len = member->data + member->len - id->data;
@@ -435,68 +424,59 @@ listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
 
 
 static ngx_int_t
-listing_run(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+listing_run(void *data, lines_line_list_reply_t *reply)
 {
-    ngx_str_t         text, tenant, id, subscription;
-    ngx_uint_t        i, looked, shown;
-    redisReply       *unclear;
-    lines_listing_t  *listing;
+    lines_ctx_t  *ctx = data;
+
+    ngx_str_t            tenant, id, *text, *unclear;
+    ngx_uint_t           i, shown;
+    lines_listing_t     *listing;
+    ngx_http_request_t  *r;
 
     listing = ctx->data;
+    r = ctx->request;
 
-    if (reply->type != REDIS_REPLY_ARRAY
-        || reply->elements < 4
-        || reply->element[0]->type != REDIS_REPLY_INTEGER
-        || reply->element[1]->type != REDIS_REPLY_INTEGER
-        || reply->element[3]->type != REDIS_REPLY_ARRAY
-        || reply->element[0]->integer < 1
-        || reply->element[0]->integer
-           > (long long) (listing->nmembers - listing->next))
+    if (reply->looked < 1
+        || reply->looked > (int64_t) (listing->nmembers - listing->next))
     {
         return NGX_ERROR;
     }
 
-    looked = (ngx_uint_t) reply->element[0]->integer;
-    shown = (ngx_uint_t) reply->element[1]->integer;
-    text = lines_reply_str(reply, 2);
+    shown = (ngx_uint_t) reply->shown;
+    text = &reply->text;
 
     /* of a list that is not sent, only its length is needed */
 
     if (shown && r->method == NGX_HTTP_HEAD) {
-        listing->size += text.len + (listing->shown != 0);
+        listing->size += text->len + (listing->shown != 0);
 
     } else if (shown) {
 
-        if (listing_append(r, listing, &text, listing->shown != 0) != NGX_OK) {
+        if (listing_append(r, listing, text, listing->shown != 0) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        lines_turn_hold(listing->turn, text.len);
+        lines_turn_hold(listing->turn, text->len);
     }
 
     listing_member(listing, listing->next, &tenant, &id);
 
-    unclear = reply->element[3];
+    unclear = reply->unclear.elts;
 
-    for (i = 0; i + 1 < unclear->elements; i += 2) {
-        id = lines_reply_str(unclear, i);
-        subscription = lines_reply_str(unclear, i + 1);
-
-        lines_lapse_look(r, &tenant, &id, &subscription);
+    for (i = 0; i + 1 < reply->unclear.n; i += 2) {
+        lines_lapse_look(r, &tenant, &unclear[i], &unclear[i + 1]);
     }
 
     if (listing->idle) {
-
-        for (i = 4; i < reply->elements; i++) {
-            id = lines_reply_str(reply, i);
-            listing->idle(r, &tenant, &id);
+        for (i = 0; i < reply->hidden.n; i++) {
+            listing->idle(r, &tenant, &reply->hidden.elts[i]);
         }
     }
 
-    listing->next += looked;
+    listing->next += reply->looked;
     listing->shown += shown;
-    listing->score = listing->scores[listing->next - 1];
-    listing->member = listing->members[listing->next - 1];
+    listing->member = listing->members[2 * listing->next - 2];
+    listing->score = listing->members[2 * listing->next - 1];
 
     if (listing->limit && listing->shown >= listing->limit) {
         listing->full = 1;

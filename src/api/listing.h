@@ -37,12 +37,12 @@ typedef struct {
 
     /* the listing's own */
     lines_turn_t          *turn;
-    ngx_pool_t            *pool;      /* of a page */
+    lines_caller_t        *caller;
+    ngx_pool_t            *pool;      /* of a page, and of replies */
     ngx_str_t              score;     /* to go on from */
     ngx_str_t              member;
-    ngx_str_t             *members;   /* of this page */
-    ngx_str_t             *scores;
-    ngx_str_t             *args;      /* of the script */
+    ngx_str_t             *members;   /* of this page, each with its
+                                         score */
     ngx_uint_t             nmembers;
     ngx_uint_t             next;      /* whose turn it is */
     ngx_uint_t             offset;

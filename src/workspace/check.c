@@ -8,7 +8,7 @@
 #include "http/carrier.h"
 #include "http/id.h"
 #include "limit/limit.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 #include "workspace/check.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
@@ -38,11 +38,10 @@ typedef struct {
 static ngx_int_t check_id(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t check_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t check_ask(lines_check_t *check);
-static ngx_int_t check_told(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t check_wait(lines_check_t *check, redisReply *reply);
+static ngx_int_t check_told(void *data, lines_line_check_reply_t *reply);
+static ngx_int_t check_wait(lines_check_t *check, ngx_str_t *now);
 static void check_again(ngx_event_t *ev);
-static ngx_int_t check_run(lines_check_t *check, redisReply *reply);
+static ngx_int_t check_run(lines_check_t *check, ngx_str_t *document);
 static void check_done(void *data, ngx_int_t rc, ngx_str_t *status,
     ngx_str_t *failures, ngx_str_t *when);
 static ngx_int_t check_answer(lines_check_t *check, ngx_str_t *status,
@@ -146,6 +145,7 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     check->request = r;
     check->ctx = ctx;
     check->start = ngx_current_msec;
+    check->args.tenant = ctx->identity.tenant;
     check->args.line = ctx->params[0];
     check->args.request_id = ctx->request_id;
 
@@ -160,15 +160,7 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     check->args.id.data = ngx_pnalloc(r->pool, LINES_ID_LEN);
 
     if (check->args.id.data == NULL
-        || lines_id(check->args.id.data) != NGX_OK
-        || lines_redis_format(r->pool, &check->args.keys[0],
-                              "lines:{%V}:line:%V", &ctx->identity.tenant,
-                              &check->args.line)
-           != NGX_OK
-        || lines_redis_format(r->pool, &check->args.keys[1],
-                              "lines:{%V}:check:%V", &ctx->identity.tenant,
-                              &check->args.line)
-           != NGX_OK)
+        || lines_id(check->args.id.data) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -180,66 +172,52 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 check_ask(lines_check_t *check)
 {
-    ngx_str_t           args[6];
-    lines_main_conf_t  *lmcf;
+    lines_main_conf_t        *lmcf;
+    lines_line_check_args_t   args;
 
     lmcf = lines_get_main_conf(check->request);
 
-    args[0] = check->args.keys[0];
-    args[1] = check->args.keys[1];
-    args[3] = check->args.id;
-    args[5] = check->since;
+    args.tenant = check->args.tenant;
+    args.line = check->args.line;
+    args.id = check->args.id;
+    args.ttl = lmcf->probe_timeout + LINES_CHECK_SPARE;
+    args.since = check->since;
 
-    if (lines_redis_format(check->request->pool, &args[2], "lines:{%V}:t",
-                           &check->ctx->identity.tenant)
-        != NGX_OK
-        || lines_redis_format(check->request->pool, &args[4], "%M",
-                              lmcf->probe_timeout + LINES_CHECK_SPARE)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(check->request, check->ctx, &lines_script_line_check, 3,
-                      6, args, check_told);
+    return lines_line_check(&check->ctx->caller, &args, check_told,
+                            check->ctx);
 }
 
 
 static ngx_int_t
-check_told(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+check_told(void *data, lines_line_check_reply_t *reply)
 {
-    ngx_str_t       word, status, failures, when;
-    lines_check_t  *check;
+    lines_ctx_t  *ctx = data;
+
+    lines_check_t       *check;
+    ngx_http_request_t  *r;
 
     check = ctx->data;
-    word = lines_reply_str(reply, 0);
+    r = ctx->request;
 
-    if (lines_is(&word, "begin")) {
-        return check_run(check, reply);
-    }
+    switch (reply->is) {
 
-    if (lines_is(&word, "wait")) {
-        return check_wait(check, reply);
-    }
+    case LINES_LINE_CHECK_BEGIN:
+        return check_run(check, &reply->document);
 
-    if (lines_is(&word, "result")) {
-        status = lines_reply_str(reply, 1);
-        failures = lines_reply_str(reply, 2);
-        when = lines_reply_str(reply, 3);
+    case LINES_LINE_CHECK_WAIT:
+        return check_wait(check, &reply->now);
 
-        return check_answer(check, &status, &failures, &when);
-    }
+    case LINES_LINE_CHECK_RESULT:
+        return check_answer(check, &reply->health, &reply->failures,
+                            &reply->when);
 
-    if (lines_is(&word, "inactive")) {
+    case LINES_LINE_CHECK_INACTIVE:
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Line is not active");
-    }
 
-    if (lines_is(&word, "unconfigured")) {
-        status = lines_reply_str(reply, 1);
-
+    case LINES_LINE_CHECK_UNCONFIGURED:
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           lines_is(&status, "email")
+                           lines_is(&reply->channel, "email")
                            ? "Line has no email address configured"
                            : "Line has no phone number configured");
     }
@@ -249,7 +227,7 @@ check_told(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
 
 static ngx_int_t
-check_wait(lines_check_t *check, redisReply *reply)
+check_wait(lines_check_t *check, ngx_str_t *now)
 {
     ngx_http_request_t  *r;
     lines_main_conf_t   *lmcf;
@@ -257,10 +235,8 @@ check_wait(lines_check_t *check, redisReply *reply)
     r = check->request;
     lmcf = lines_get_main_conf(r);
 
-    if (check->since.len == 0
-        && lines_reply_copy(r, reply, 1, &check->since) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (check->since.len == 0) {
+        check->since = *now;
     }
 
     /* the one that is waited for, and one more whose node died */
@@ -292,13 +268,13 @@ check_again(ngx_event_t *ev)
 
 
 static ngx_int_t
-check_run(lines_check_t *check, redisReply *reply)
+check_run(lines_check_t *check, ngx_str_t *document)
 {
     ngx_http_request_t  *r;
 
     r = check->request;
 
-    check->args.document = lines_reply_str(reply, 1);
+    check->args.document = *document;
 
     check->checkup = lines_checkup_start(lines_get_main_conf(r), &check->args,
                                          check_done, check);

@@ -29,8 +29,8 @@ typedef struct lines_checkup_s  lines_checkup_t;
 
 typedef struct {
     ngx_str_t  id;         /* of the check */
+    ngx_str_t  tenant;
     ngx_str_t  line;       /* the line's id */
-    ngx_str_t  keys[2];    /* of line_health */
     ngx_str_t  document;   /* the line as JSON */
     ngx_str_t  request_id;
 } lines_checkup_args_t;

@@ -4,7 +4,7 @@
 #include <ngx_http.h>
 
 #include "http/carrier.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 #include "workspace/check.h"
 #include "workspace/health.h"
 
@@ -14,6 +14,8 @@ struct lines_checkup_s {
     lines_carrier_t      *carrier;
     lines_checkup_args_t  args;
     lines_health_t        health;
+    lines_caller_t        caller;
+    ngx_str_t             when;
     lines_checked_pt      done;    /* NULL: nobody waits */
     void                 *data;
 };
@@ -24,12 +26,11 @@ static ngx_int_t checkup_copy(lines_checkup_t *checkup,
 static ngx_int_t checkup_call(lines_checkup_t *checkup,
     lines_checkup_args_t *args);
 static void checkup_answered(void *data, lines_result_t *result);
-static void checkup_stored(void *data, redisReply *reply);
-static void checkup_end(lines_checkup_t *checkup, ngx_int_t rc,
-    ngx_str_t *when);
+static ngx_int_t checkup_stored(void *data, lines_line_health_reply_t *reply);
+static void checkup_resume(lines_caller_t *caller, ngx_int_t rc);
+static void checkup_end(lines_checkup_t *checkup, ngx_int_t rc);
 static void checkup_revoke(lines_main_conf_t *lmcf,
     lines_checkup_args_t *args);
-static void checkup_revoked(void *data, redisReply *reply);
 
 
 lines_checkup_t *
@@ -79,9 +80,9 @@ static ngx_int_t
 checkup_copy(lines_checkup_t *checkup, lines_checkup_args_t *args)
 {
     ngx_uint_t  i;
-    ngx_str_t  *from[] = { &args->id, &args->keys[0], &args->keys[1] };
-    ngx_str_t  *to[] = { &checkup->args.id, &checkup->args.keys[0],
-                         &checkup->args.keys[1] };
+    ngx_str_t  *from[] = { &args->id, &args->tenant, &args->line };
+    ngx_str_t  *to[] = { &checkup->args.id, &checkup->args.tenant,
+                         &checkup->args.line };
 
     for (i = 0; i < 3; i++) {
         to[i]->len = from[i]->len;
@@ -125,9 +126,9 @@ checkup_answered(void *data, lines_result_t *result)
 {
     lines_checkup_t *checkup = data;
 
-    ngx_int_t    rc;
-    ngx_str_t    args[5];
-    ngx_pool_t  *pool;
+    ngx_int_t                  rc;
+    ngx_pool_t                *pool;
+    lines_line_health_args_t   args;
 
     pool = checkup->carrier->pool;
 
@@ -154,7 +155,7 @@ checkup_answered(void *data, lines_result_t *result)
 
     if (rc != NGX_OK) {
         checkup_revoke(checkup->lmcf, &checkup->args);
-        checkup_end(checkup, NGX_ERROR, NULL);
+        checkup_end(checkup, NGX_ERROR);
         return;
     }
 
@@ -162,60 +163,52 @@ checkup_answered(void *data, lines_result_t *result)
                    "lines check: healthy:%ui %V", checkup->health.healthy,
                    &checkup->health.failures);
 
-    args[0] = checkup->args.keys[0];
-    args[1] = checkup->args.keys[1];
-    args[2] = checkup->args.id;
-    args[4] = checkup->health.failures;
+    lines_caller_init(&checkup->caller, checkup->lmcf->redis, pool,
+                      checkup->carrier->log);
+
+    checkup->caller.id = &checkup->args.line;
+    checkup->caller.resume = checkup_resume;
+
+    args.tenant = checkup->args.tenant;
+    args.line = checkup->args.line;
+    args.id = checkup->args.id;
+    args.failures = checkup->health.failures;
 
     if (checkup->health.healthy) {
-        ngx_str_set(&args[3], "healthy");
+        ngx_str_set(&args.health, "healthy");
 
     } else {
-        ngx_str_set(&args[3], "down");
+        ngx_str_set(&args.health, "down");
     }
 
-    if (lines_redis_eval(checkup->lmcf->redis, &lines_script_line_health, 2, 5,
-                         args, checkup_stored, checkup)
-        == NULL)
-    {
-        checkup_end(checkup, NGX_ERROR, NULL);
+    rc = lines_line_health(&checkup->caller, &args, checkup_stored, checkup);
+
+    if (rc != NGX_AGAIN) {
+        checkup_end(checkup, rc);
     }
 }
 
 
-static void
-checkup_stored(void *data, redisReply *reply)
+static ngx_int_t
+checkup_stored(void *data, lines_line_health_reply_t *reply)
 {
     lines_checkup_t *checkup = data;
 
-    ngx_str_t  word, when;
+    checkup->when = reply->when;
 
-    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
-
-        if (reply) {
-            ngx_log_error(NGX_LOG_ERR, checkup->carrier->log, 0,
-                          "lines: Redis refused: %*s", (size_t) reply->len,
-                          reply->str);
-        }
-
-        checkup_end(checkup, NGX_ERROR, NULL);
-        return;
-    }
-
-    word = lines_reply_str(reply, 0);
-    when = lines_reply_str(reply, 1);
-
-    if (lines_is(&word, "unknown")) {
-        checkup_end(checkup, NGX_DECLINED, NULL);
-        return;
-    }
-
-    checkup_end(checkup, NGX_OK, &when);
+    return reply->is == LINES_LINE_HEALTH_UNKNOWN ? NGX_DECLINED : NGX_OK;
 }
 
 
 static void
-checkup_end(lines_checkup_t *checkup, ngx_int_t rc, ngx_str_t *when)
+checkup_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    checkup_end(ngx_queue_data(caller, lines_checkup_t, caller), rc);
+}
+
+
+static void
+checkup_end(lines_checkup_t *checkup, ngx_int_t rc)
 {
     ngx_str_t         status;
     lines_checked_pt  done;
@@ -231,7 +224,8 @@ checkup_end(lines_checkup_t *checkup, ngx_int_t rc, ngx_str_t *when)
     checkup->done = NULL;
 
     if (done) {
-        done(checkup->data, rc, &status, &checkup->health.failures, when);
+        done(checkup->data, rc, &status, &checkup->health.failures,
+             &checkup->when);
     }
 
     lines_carrier_destroy(checkup->carrier);
@@ -250,20 +244,16 @@ lines_checkup_detach(lines_checkup_t *checkup)
 static void
 checkup_revoke(lines_main_conf_t *lmcf, lines_checkup_args_t *args)
 {
-    ngx_str_t  argv[5];
+    lines_caller_t             caller;
+    lines_line_health_args_t   health;
 
-    argv[0] = args->keys[0];
-    argv[1] = args->keys[1];
-    argv[2] = args->id;
-    ngx_str_set(&argv[3], "");
-    ngx_str_set(&argv[4], "[]");
+    lines_caller_init(&caller, lmcf->redis, NULL, ngx_cycle->log);
 
-    (void) lines_redis_eval(lmcf->redis, &lines_script_line_health, 2, 5, argv,
-                            checkup_revoked, NULL);
-}
+    health.tenant = args->tenant;
+    health.line = args->line;
+    health.id = args->id;
+    ngx_str_null(&health.health);
+    ngx_str_set(&health.failures, "[]");
 
-
-static void
-checkup_revoked(void *data, redisReply *reply)
-{
+    (void) lines_forget_line_health(&caller, &health);
 }

@@ -1,16 +1,23 @@
 
 /*
  * POST line-requests: a line of the plan at once, or one more against payment.
- * Here is what decides about it; workspace/line_request_begin.c begins it.
+ * What decides is read in one round trip; then hints are written, and line,
+ * capacity, idempotency record and operation in one script, which checks all
+ * of it again.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/idempotency.h"
+#include "api/input.h"
+#include "api/plan.h"
+#include "http/failpoint.h"
+#include "http/id.h"
 #include "limit/limit.h"
+#include "operation/payment.h"
 #include "store/calls.h"
-#include "workspace/line_request_create.h"
 #include "workspace/payments.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
@@ -20,6 +27,31 @@
 #define LINES_CREATE_TRIES  3
 
 
+typedef struct {
+    lines_input_t        input;
+    lines_idempotency_t  idem;
+
+    /* as read before begin, which checks all of it again */
+    int64_t              now;           /* Redis' clock, ms */
+    ngx_str_t            plan_name;
+    ngx_str_t            subscription;
+    ngx_str_t            customer;
+    int64_t              included;      /* places taken */
+    int64_t              paid;
+    ngx_str_t            blocking;      /* id of the line */
+    ngx_str_t            recorded;      /* idempotency: operation */
+    ngx_str_t            recorded_print;
+
+    lines_plan_t        *plan;
+    ngx_uint_t           payment;       /* flag: needs it */
+    ngx_uint_t           tries;
+    ngx_uint_t           reconciled;    /* flag: the blocking one */
+
+    ngx_str_t            id;
+    ngx_uint_t           open;          /* flag: a begin of it may run yet */
+} lines_create_t;
+
+
 static ngx_int_t create_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_time(void *data, lines_time_reply_t *reply);
@@ -27,14 +59,29 @@ static ngx_int_t create_recorded(void *data, lines_idem_read_reply_t *reply);
 static ngx_int_t create_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t create_tenant(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
+static void create_withdraw(lines_ctx_t *ctx);
+static void create_not_due(lines_ctx_t *ctx);
+static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *answer);
+static ngx_int_t create_again(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *state);
+static ngx_int_t create_customer(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_full(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *id);
 
 
 lines_step_pt  lines_line_request_create_steps[] = {
     create_validate,                  /* 400 */
     create_check,
     create_decide,                    /* 402, 403, 409, 422 */
-    lines_create_announce,
-    lines_create_begin,               /* the same again, and 201 */
+    create_announce,
+    create_begin,               /* the same again, and 201 */
     NULL
 };
 
@@ -218,11 +265,11 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (!lines_is(&create->subscription, "active")) {
-        return lines_create_subscription(r, ctx, &create->subscription);
+        return create_subscription(r, ctx, &create->subscription);
     }
 
     if (create->blocking.len) {
-        return lines_create_blocked(r, ctx, &create->blocking);
+        return create_blocked(r, ctx, &create->blocking);
     }
 
     plan = lines_find_plan(lines_get_main_conf(r), &create->plan_name,
@@ -235,26 +282,322 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
             && create->included + create->paid >= plan->max)
         || (create->included >= plan->included && plan->price.len == 0))
     {
-        return lines_create_full(r, ctx);
+        return create_full(r, ctx);
     }
 
     create->plan = plan;
     create->payment = (create->included >= plan->included);
 
     if (create->payment && create->customer.len == 0) {
-        return lines_create_customer(r, ctx);
+        return create_customer(r, ctx);
     }
 
     if (create->payment && lines_get_main_conf(r)->billing == NULL) {
-        return lines_create_unbilled(r, ctx);
+        return create_unbilled(r, ctx);
     }
 
     return NGX_OK;
 }
 
 
-ngx_int_t
-lines_create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
+/*
+ * Hints, written before what they point at: where the id is looked up, when
+ * the sweeper should see to it, what the provisioner will find.
+ */
+
+static ngx_int_t
+create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    u_char                 *p;
+    ngx_int_t               rc;
+    lines_create_t         *create;
+    lines_main_conf_t      *lmcf;
+    lines_ix_put_args_t     ix;
+    lines_due_put_args_t    due;
+    lines_prov_put_args_t   prov;
+
+    create = ctx->data;
+    lmcf = lines_get_main_conf(r);
+
+    /* the id of a begin that may run yet is kept: see create_begun() */
+
+    if (create->id.len == 0) {
+        p = ngx_pnalloc(r->pool, LINES_ID_LEN);
+
+        if (p == NULL || lines_id(p) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        create->id.data = p;
+        create->id.len = LINES_ID_LEN;
+    }
+
+    ix.id = create->id;
+    ix.tenant = ctx->identity.tenant;
+
+    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    due.shard = lines_due_shard(&create->id);
+    due.at = create->now + (int64_t) lmcf->operation->due;
+    due.tenant = ctx->identity.tenant;
+    due.id = create->id;
+
+    rc = lines_due_put(&ctx->caller, &due, NULL, NULL);
+
+    /* begin may find a place free by then; a hint too many is dropped */
+
+    if (rc != NGX_AGAIN || create->plan->included == 0) {
+        return rc;
+    }
+
+    prov.at = create->now;
+    prov.tenant = ctx->identity.tenant;
+    prov.id = create->id;
+
+    return lines_prov_put(&ctx->caller, &prov, NULL, NULL);
+}
+
+
+static ngx_int_t
+create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    int64_t                   max;
+    ngx_str_t                 fields[24];
+    ngx_pool_t               *pool;
+    lines_plan_t             *plan;
+    lines_input_t            *input;
+    lines_create_t           *create;
+    lines_main_conf_t        *lmcf;
+    lines_line_begin_args_t   args;
+
+    create = ctx->data;
+    input = &create->input;
+    plan = create->plan;
+    pool = r->pool;
+    lmcf = lines_get_main_conf(r);
+
+    ngx_memzero(&args, sizeof(args));
+
+    args.tenant = ctx->identity.tenant;
+    args.id = create->id;
+    args.idem_key = create->idem.record;
+    args.not_after = create->now + (int64_t) lmcf->operation->late;
+    args.plan = create->plan_name;
+    args.included = plan->included;
+    args.price = plan->price;
+    args.customer = create->customer;
+    args.fingerprint = create->idem.fingerprint;
+    args.lease = lmcf->operation->lease;
+    args.provisioner = (lmcf->provisioner.len != 0);
+
+    if (plan->max != LINES_UNLIMITED) {
+        max = plan->max;
+        args.max = &max;
+    }
+
+    /* the exact call is recorded before it is made */
+
+    if (plan->price.len
+        && create->customer.len
+        && lmcf->billing
+        && lines_payment_call(pool, lmcf, &args.tenant, &args.id,
+                              &create->customer, &plan->price, 1, &args.body,
+                              &args.call_key)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&fields[0], "channel");
+    ngx_str_set(&fields[1], "phone");
+    ngx_str_set(&fields[2], "type");
+    ngx_str_set(&fields[3], "purchased");
+
+    if (input->email_channel) {
+        ngx_str_set(&fields[1], "email");
+
+    } else if (input->byon) {
+        ngx_str_set(&fields[3], "byon");
+    }
+
+    ngx_str_set(&fields[4], "first");
+    fields[5] = input->first;
+    ngx_str_set(&fields[6], "last");
+    fields[7] = input->last;
+    ngx_str_set(&fields[8], "email");
+    fields[9] = input->email;
+    ngx_str_set(&fields[10], "phone");
+    fields[11] = input->phone;
+    ngx_str_set(&fields[12], "zipcode");
+    fields[13] = input->zipcode;
+    ngx_str_set(&fields[14], "state");
+    fields[15] = input->state;
+    ngx_str_set(&fields[16], "forwards");
+    fields[17] = input->forwards;
+    ngx_str_set(&fields[18], "image");
+    fields[19] = input->image;
+    ngx_str_set(&fields[20], "conversations");
+    ngx_str_set(&fields[22], "messages");
+
+    if (lines_redis_format(pool, &fields[21], "%i", plan->conversations)
+        != NGX_OK
+        || lines_redis_format(pool, &fields[23], "%i", plan->messages)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    args.fields.n = 24;
+    args.fields.elts = fields;
+
+    LINES_FAILPOINT("create.begin.before");
+
+    return lines_line_begin(&ctx->caller, &args, create_begun, ctx);
+}
+
+
+static ngx_int_t
+create_begun(void *data, lines_line_begin_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_create_t      *create;
+    ngx_http_request_t  *r;
+
+    LINES_FAILPOINT("create.begin.after");
+
+    create = ctx->data;
+    r = ctx->request;
+
+    if (reply->is == LINES_LINE_BEGIN_CREATED) {
+        return lines_is(&reply->place, "paid")
+               ? lines_pay(r, ctx, &create->id, reply->fence,
+                           &reply->document)
+               : create_included(r, ctx, &reply->answer);
+    }
+
+    /*
+     * Refused: nothing of this id will ever be there, unless it was asked
+     * twice, now or before.  The first one may run yet, on the connection that
+     * was lost: its hints stay, and should this request begin once more, it
+     * does so under the same id, to find that line and make no other.
+     */
+
+    if (ctx->caller.repeated) {
+        create->open = 1;
+    }
+
+    if (!create->open) {
+        create_withdraw(ctx);
+        ngx_str_null(&create->id);
+    }
+
+    switch (reply->is) {
+
+    case LINES_LINE_BEGIN_IDEMPOTENT:
+        return lines_idempotency_replay(r, ctx, &create->idem,
+                                        &reply->operation,
+                                        &reply->fingerprint);
+
+    case LINES_LINE_BEGIN_SUBSCRIPTION:
+        return create_subscription(r, ctx, &reply->state);
+
+    case LINES_LINE_BEGIN_BLOCKED:
+        return create_blocked(r, ctx, &reply->line);
+
+    case LINES_LINE_BEGIN_FULL:
+        return create_full(r, ctx);
+
+    case LINES_LINE_BEGIN_CUSTOMER:
+        return create_customer(r, ctx);
+
+    case LINES_LINE_BEGIN_PAYMENT:
+        return create_unbilled(r, ctx);
+    }
+
+    /* LINES_LINE_BEGIN_CHANGED, LINES_LINE_BEGIN_LATE */
+
+    return create_again(r, ctx);
+}
+
+
+/* all that was announced; the hint last: while it is there it is looked at */
+
+static void
+create_withdraw(lines_ctx_t *ctx)
+{
+    lines_create_t         *create;
+    lines_ix_del_args_t     ix;
+    lines_prov_rem_args_t   prov;
+
+    create = ctx->data;
+
+    ix.id = create->id;
+
+    lines_forget_ix_del(&ctx->caller, &ix);
+
+    if (create->plan->included) {
+        prov.tenant = ctx->identity.tenant;
+        prov.id = create->id;
+
+        lines_forget_prov_rem(&ctx->caller, &prov);
+    }
+
+    create_not_due(ctx);
+}
+
+
+static void
+create_not_due(lines_ctx_t *ctx)
+{
+    lines_create_t        *create;
+    lines_due_rem_args_t   args;
+
+    create = ctx->data;
+
+    args.shard = lines_due_shard(&create->id);
+    args.tenant = ctx->identity.tenant;
+    args.id = create->id;
+
+    (void) lines_forget_due_rem(&ctx->caller, &args);
+}
+
+
+static ngx_int_t
+create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer)
+{
+    lines_create_t     *create;
+    lines_main_conf_t  *lmcf;
+
+    create = ctx->data;
+    lmcf = lines_get_main_conf(r);
+
+    if (lmcf->provisioner.len) {
+        (void) lines_op_spawn(lmcf, &ctx->identity.tenant, &create->id, 1, 0);
+
+    } else {
+
+        /* done already; a hint that stays is dropped by the sweeper */
+
+        create_not_due(ctx);
+    }
+
+    if (lines_line_request_location(r, &create->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, NGX_HTTP_CREATED, answer);
+}
+
+
+/* back to the check, a few times: what it read is not so any more */
+
+static ngx_int_t
+create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_create_t  *create;
 
@@ -270,8 +613,10 @@ lines_create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
+/* refusals, whoever finds them: the reader or the script */
+
+static ngx_int_t
+create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *state)
 {
     if (lines_is(state, "past_due")) {
@@ -289,8 +634,8 @@ lines_create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 /* the plan would allow it, but nobody is there to be charged */
 
-ngx_int_t
-lines_create_customer(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+create_customer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                    "subscription_required",
@@ -301,8 +646,8 @@ lines_create_customer(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* it must not pretend: without billing nothing is created */
 
-ngx_int_t
-lines_create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "lines: a line that has to be paid for needs lines_billing");
@@ -311,8 +656,8 @@ lines_create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_create_full(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+create_full(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_create_t  *create;
 
@@ -327,8 +672,8 @@ lines_create_full(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
+static ngx_int_t
+create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
 {
     ngx_uint_t       reconcile;
     lines_create_t  *create;
@@ -338,5 +683,5 @@ lines_create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
     reconcile = !create->reconciled;
     create->reconciled = 1;
 
-    return lines_blocked(r, ctx, id, reconcile, lines_create_again);
+    return lines_blocked(r, ctx, id, reconcile, create_again);
 }

@@ -23,8 +23,7 @@
 
 static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t line_request_got(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t line_request_got(void *data, lines_line_read_reply_t *reply);
 static ngx_int_t line_request_action(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_manage(ngx_http_request_t *r, lines_ctx_t *ctx);
 
@@ -82,8 +81,7 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
     listing->list = "requests";
     listing->prefix = "{\"success\":true,\"lineRequests\":[";
 
-    return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
-                              &ctx->identity.tenant);
+    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
 }
 
 
@@ -102,38 +100,36 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_line_read(r, ctx, line_request_got);
+    return lines_read_line(ctx, &ctx->params[0], line_request_got);
 }
 
 
 static ngx_int_t
-line_request_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+line_request_got(void *data, lines_line_read_reply_t *reply)
 {
-    ngx_str_t  json, status, payment, required, url, invoice, unclear;
+    lines_ctx_t  *ctx = data;
 
-    json = lines_reply_str(reply, LINES_READ_DOCUMENT);
-    status = lines_reply_str(reply, LINES_READ_STATUS);
-    payment = lines_reply_str(reply, LINES_READ_PAYMENT);
-    required = lines_reply_str(reply, LINES_READ_REQUIRED);
+    ngx_http_request_t  *r;
 
-    if (json.len == 0) {
+    r = ctx->request;
+
+    if (reply->document.len == 0) {
         return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Line request not found");
     }
 
-    unclear = lines_reply_str(reply, LINES_READ_UNCLEAR);
-
-    if (unclear.len) {
-        lines_lapse_look(r, &ctx->identity.tenant, &ctx->params[0], &unclear);
+    if (reply->unclear.len) {
+        lines_lapse_look(r, &ctx->identity.tenant, &ctx->params[0],
+                         &reply->unclear);
     }
 
-    if (!lines_is(&status, "awaiting_payment")) {
+    if (!lines_is(&reply->status, "awaiting_payment")) {
         return lines_answer_format(r, ctx, NGX_HTTP_OK,
                              "{\"success\":true,\"status\":\"%V\","
                              "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
-                             "\"line\":%V}", &status, &payment,
-                             lines_is(&required, "1") ? "true" : "false",
-                             &json);
+                             "\"line\":%V}", &reply->status, &reply->payment,
+                             reply->required ? "true" : "false",
+                             &reply->document);
     }
 
     /* once: the second time what is known is good enough */
@@ -143,13 +139,11 @@ line_request_got(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
         return lines_reconcile(r, ctx, &ctx->params[0], line_request_get);
     }
 
-    url = lines_reply_str(reply, LINES_READ_URL);
-    invoice = lines_reply_str(reply, LINES_READ_INVOICE);
-
     return lines_answer_format(r, ctx, NGX_HTTP_OK,
                 "{\"success\":true,\"status\":\"%V\",\"paymentStatus\":\"%V\","
                 "\"paymentRequired\":true,\"line\":%V,\"paymentUrl\":%V,"
-                "\"invoiceId\":%V}", &status, &payment, &json, &url, &invoice);
+                "\"invoiceId\":%V}", &reply->status, &reply->payment,
+                &reply->document, &reply->url, &reply->invoice);
 }
 
 

@@ -9,6 +9,7 @@
 
 #include "api/listing.h"
 #include "limit/limit.h"
+#include "store/calls.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
@@ -40,6 +41,5 @@ by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
     listing->list = "lines";
     listing->prefix = "{\"lines\":[";
 
-    return lines_redis_format(r->pool, &listing->key, "lines:{%V}:lines",
-                              &ctx->identity.tenant);
+    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
 }

@@ -9,48 +9,30 @@
 #include <ngx_http.h>
 
 #include "http/failpoint.h"
-#include "store/scripts.h"
 #include "workspace/payments.h"
 
 
-typedef struct {
-    ngx_int_t  attempt;    /* whose link the client may have */
-    ngx_str_t  line;       /* its document, as last read */
-    ngx_str_t  status;
-    ngx_str_t  payment;
-    ngx_str_t  required;
-    ngx_str_t  intent;
-    ngx_str_t  due_key;
-    ngx_str_t  due_member;
-} lines_action_t;
+/* ctx->data of all of them is the line as last read */
 
-
-static ngx_int_t link_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t link_line(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op);
-static ngx_int_t link_read(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t action_copy(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
 static ngx_int_t action_conflict(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *message);
 static ngx_int_t action_pending(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *message);
-static ngx_int_t cancel_hint(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t cancel_hinted(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t cancel_begun(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t cancel_start(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t link_line(void *data, lines_line_read_reply_t *line);
+static ngx_int_t link_subscription(void *data,
+    lines_tenant_subscription_reply_t *reply);
+static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op);
+static ngx_int_t link_read(void *data, lines_line_read_reply_t *line);
+static ngx_int_t cancel_hint(void *data, lines_line_read_reply_t *line);
+static ngx_int_t cancel_due(lines_ctx_t *ctx, ngx_msec_t delay,
+    lines_due_add_pt done);
+static ngx_int_t cancel_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t cancel_begun(void *data, lines_cancel_begin_reply_t *reply);
+static ngx_int_t cancel_start(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t canceled(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
-static ngx_int_t cancel_read(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t cancel_read(void *data, lines_line_read_reply_t *line);
 
 
 static const char  not_pending[] =
@@ -58,44 +40,15 @@ static const char  not_pending[] =
 
 
 static ngx_int_t
-action_copy(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    ngx_str_t        value;
-    lines_action_t  *action;
-
-    action = ctx->data;
-
-    if (lines_reply_copy(r, reply, LINES_READ_DOCUMENT, &action->line)
-        != NGX_OK
-        || lines_reply_copy(r, reply, LINES_READ_STATUS, &action->status)
-           != NGX_OK
-        || lines_reply_copy(r, reply, LINES_READ_PAYMENT, &action->payment)
-           != NGX_OK
-        || lines_reply_copy(r, reply, LINES_READ_REQUIRED, &action->required)
-           != NGX_OK
-        || lines_reply_copy(r, reply, LINES_READ_INTENT, &action->intent)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    value = lines_reply_str(reply, LINES_READ_ATTEMPT);
-    action->attempt = value.len ? ngx_atoi(value.data, value.len) : 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 action_conflict(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
 {
-    lines_action_t  *action;
+    lines_line_read_reply_t  *line;
 
-    action = ctx->data;
+    line = ctx->data;
 
     return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
                      "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
-                     "\"line\":%V}", &action->status, message, &action->line);
+                     "\"line\":%V}", &line->status, message, &line->document);
 }
 
 
@@ -104,9 +57,9 @@ action_conflict(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
 static ngx_int_t
 action_pending(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
 {
-    lines_action_t  *action;
+    lines_line_read_reply_t  *line;
 
-    action = ctx->data;
+    line = ctx->data;
 
     if (lines_retry_after(r, 5) != NGX_OK) {
         return NGX_ERROR;
@@ -114,79 +67,74 @@ action_pending(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
 
     return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                      "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
-                     "\"line\":%V}", &action->status, message, &action->line);
+                     "\"line\":%V}", &line->status, message, &line->document);
 }
 
 
 ngx_int_t
 lines_payment_link(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-    ngx_str_t  argv[3];
-
-    ctx->data = ngx_pcalloc(r->pool, sizeof(lines_action_t));
-    if (ctx->data == NULL) {
-        return NGX_ERROR;
-    }
+    ngx_int_t                         rc;
+    lines_tenant_subscription_args_t  args;
 
     /* both in one write: the line, then the subscription that decides */
 
-    rc = lines_line_read(r, ctx, link_line);
+    rc = lines_read_line(ctx, &ctx->params[0], link_line);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "subscription");
+    args.tenant = ctx->identity.tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:t",
-                           &ctx->identity.tenant)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 3, argv, link_subscription);
+    return lines_tenant_subscription(&ctx->caller, &args, link_subscription,
+                                     ctx);
 }
 
 
 static ngx_int_t
-link_line(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+link_line(void *data, lines_line_read_reply_t *line)
 {
-    return action_copy(r, ctx, reply);
+    lines_ctx_t  *ctx = data;
+
+    ctx->data = line;
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-link_subscription(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+link_subscription(void *data, lines_tenant_subscription_reply_t *reply)
 {
-    ngx_str_t        state;
-    lines_action_t  *action;
+    lines_ctx_t  *ctx = data;
 
-    action = ctx->data;
+    ngx_http_request_t       *r;
+    lines_line_read_reply_t  *line;
 
-    if (action->status.len == 0) {
+    line = ctx->data;
+    r = ctx->request;
+
+    if (line->status.len == 0) {
         return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Line request not found");
     }
 
-    state = lines_reply_str(reply, 0);
-
     /* paying is what a workspace that is past due is to do */
 
-    if (!lines_is(&state, "active") && !lines_is(&state, "past_due")) {
+    if (!lines_is(&reply->subscription, "active")
+        && !lines_is(&reply->subscription, "past_due"))
+    {
         return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                         "subscription_required",
                         "An active subscription is required to pay for lines.",
                         "/billing");
     }
 
-    if (!lines_is(&action->status, "awaiting_payment")) {
+    if (!lines_is(&line->status, "awaiting_payment")) {
         return action_conflict(r, ctx, not_pending);
     }
 
-    if (action->intent.len) {
+    if (line->intent.len) {
         return action_conflict(r, ctx, "This line request is being canceled.");
     }
 
@@ -202,11 +150,12 @@ link_subscription(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 static ngx_int_t
 linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    ngx_str_t        url, invoice, refused, answer, status, step, intent;
-    ngx_uint_t       reused;
-    lines_action_t  *action;
+    ngx_str_t                 url, invoice, refused, answer, status, step;
+    ngx_str_t                 intent;
+    ngx_uint_t                reused;
+    lines_line_read_reply_t  *line;
 
-    action = ctx->data;
+    line = ctx->data;
 
     if (rc == NGX_OK && op) {
         step = lines_op_get(op, "step");
@@ -222,7 +171,7 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
         {
             /* read afresh just now */
 
-            reused = ((ngx_int_t) op->attempt == action->attempt);
+            reused = ((int64_t) op->attempt == line->attempt);
 
             url = lines_json_string(r->pool, &url);
             invoice = lines_json_string(r->pool, &invoice);
@@ -246,37 +195,35 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
         }
     }
 
-    return lines_line_read(r, ctx, link_read);
+    return lines_read_line(ctx, &ctx->params[0], link_read);
 }
 
 
 static ngx_int_t
-link_read(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+link_read(void *data, lines_line_read_reply_t *line)
 {
-    lines_action_t  *action;
+    lines_ctx_t  *ctx = data;
 
-    action = ctx->data;
+    ngx_http_request_t  *r;
 
-    if (action_copy(r, ctx, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->data = line;
+    r = ctx->request;
 
-    if (lines_is(&action->status, "awaiting_payment")) {
+    if (lines_is(&line->status, "awaiting_payment")) {
         return action_pending(r, ctx, "Billing has not answered yet.");
     }
 
     /* paid meanwhile: the normal answer, as the request would have had it */
 
-    if (lines_is(&action->status, "provisioning")
-        || lines_is(&action->status, "active"))
+    if (lines_is(&line->status, "provisioning")
+        || lines_is(&line->status, "active"))
     {
         return lines_answer_format(r, ctx, NGX_HTTP_OK,
                              "{\"success\":true,\"status\":\"%V\","
                              "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
-                             "\"line\":%V}", &action->status, &action->payment,
-                             lines_is(&action->required, "1")
-                             ? "true"
-                             : "false", &action->line);
+                             "\"line\":%V}", &line->status, &line->payment,
+                             line->required ? "true" : "false",
+                             &line->document);
     }
 
     return action_conflict(r, ctx, not_pending);
@@ -291,153 +238,130 @@ link_read(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 ngx_int_t
 lines_cancel(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ctx->data = ngx_pcalloc(r->pool, sizeof(lines_action_t));
-    if (ctx->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    return lines_line_read(r, ctx, cancel_hint);
+    return lines_read_line(ctx, &ctx->params[0], cancel_hint);
 }
 
 
 static ngx_int_t
-cancel_hint(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+cancel_hint(void *data, lines_line_read_reply_t *line)
 {
-    ngx_str_t           args[3];
-    lines_action_t     *action;
-    lines_main_conf_t  *lmcf;
+    lines_ctx_t  *ctx = data;
 
-    action = ctx->data;
-    lmcf = lines_get_main_conf(r);
+    ngx_http_request_t  *r;
 
-    if (action_copy(r, ctx, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->data = line;
+    r = ctx->request;
 
-    if (action->status.len == 0) {
+    if (line->status.len == 0) {
         return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Line request not found");
     }
 
-    if (!lines_is(&action->status, "awaiting_payment")) {
+    if (!lines_is(&line->status, "awaiting_payment")) {
         return action_conflict(r, ctx, not_pending);
     }
 
-    if (lines_due(r->pool, &ctx->identity.tenant, &ctx->params[0],
-                  &action->due_key, &action->due_member)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "%M", lmcf->operation->due)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    args[0] = action->due_key;
-    args[1] = action->due_member;
-
-    return lines_eval(r, ctx, &lines_script_due_add, 1, 3, args,
+    return cancel_due(ctx, lines_get_main_conf(r)->operation->due,
                       cancel_hinted);
 }
 
 
 static ngx_int_t
-cancel_hinted(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
 {
-    ngx_str_t  args[3];
+    lines_due_add_args_t  args;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:line:%V",
-                           &ctx->identity.tenant, &ctx->params[0])
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:op:%V",
-                              &ctx->identity.tenant, &ctx->params[0])
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.shard = lines_due_shard(&ctx->params[0]);
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    args.delay = delay;
 
-    ngx_str_null(&args[2]);
-
-    LINES_FAILPOINT("cancel.begin.before");
-
-    return lines_eval(r, ctx, &lines_script_cancel_begin, 2, 3, args,
-                      cancel_begun);
+    return lines_due_add(&ctx->caller, &args, done, ctx);
 }
 
 
 static ngx_int_t
-cancel_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+cancel_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    ngx_str_t        word, args[3];
-    lines_action_t  *action;
+    lines_ctx_t  *ctx = data;
+
+    lines_cancel_begin_args_t  args;
+
+    args.tenant = ctx->identity.tenant;
+    args.id = ctx->params[0];
+    ngx_str_null(&args.reason);
+
+    LINES_FAILPOINT("cancel.begin.before");
+
+    return lines_cancel_begin(&ctx->caller, &args, cancel_begun, ctx);
+}
+
+
+static ngx_int_t
+cancel_begun(void *data, lines_cancel_begin_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    ngx_http_request_t       *r;
+    lines_line_read_reply_t  *line;
 
     LINES_FAILPOINT("cancel.begin.after");
 
-    action = ctx->data;
-    word = lines_reply_str(reply, 0);
+    line = ctx->data;
+    r = ctx->request;
 
-    if (lines_is(&word, "unknown")) {
+    switch (reply->is) {
+
+    case LINES_CANCEL_BEGIN_UNKNOWN:
         return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
                            "Line request not found");
-    }
 
-    if (!lines_is(&word, "intent")) {
-
-        if (lines_reply_copy(r, reply, 1, &action->status) != NGX_OK
-            || lines_reply_copy(r, reply, 2, &action->line) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    case LINES_CANCEL_BEGIN_ILLEGAL:
+        line->status = reply->status;
+        line->document = reply->document;
 
         return action_conflict(r, ctx, not_pending);
     }
 
-    args[0] = action->due_key;
-    args[1] = action->due_member;
-
-    if (lines_redis_format(r->pool, &args[2], "%M",
-                           lines_get_main_conf(r) ->operation->retry)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_due_add, 1, 3, args, cancel_start);
+    return cancel_due(ctx, lines_get_main_conf(r)->operation->retry,
+                      cancel_start);
 }
 
 
 static ngx_int_t
-cancel_start(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+cancel_start(void *data, lines_due_add_reply_t *reply)
 {
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 0,
-                          LINES_WANT_INTENT, 0, canceled);
+    lines_ctx_t  *ctx = data;
+
+    return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
+                          &ctx->params[0], 0, LINES_WANT_INTENT, 0, canceled);
 }
 
 
 static ngx_int_t
 canceled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    return lines_line_read(r, ctx, cancel_read);
+    return lines_read_line(ctx, &ctx->params[0], cancel_read);
 }
 
 
 static ngx_int_t
-cancel_read(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+cancel_read(void *data, lines_line_read_reply_t *line)
 {
-    lines_action_t  *action;
+    lines_ctx_t  *ctx = data;
 
-    action = ctx->data;
+    ngx_http_request_t  *r;
 
-    if (action_copy(r, ctx, reply) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->data = line;
+    r = ctx->request;
 
-    if (lines_is(&action->status, "canceled")) {
+    if (lines_is(&line->status, "canceled")) {
         return lines_answer_format(r, ctx, NGX_HTTP_OK,
                       "{\"success\":true,\"status\":\"canceled\",\"line\":%V}",
-                      &action->line);
+                      &line->document);
     }
 
-    if (lines_is(&action->status, "awaiting_payment")) {
+    if (lines_is(&line->status, "awaiting_payment")) {
         return action_pending(r, ctx,
                     "The cancellation goes on: billing has not answered yet.");
     }

@@ -7,7 +7,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "store/scripts.h"
 #include "workspace/payments.h"
 
 
@@ -19,8 +18,6 @@ typedef struct {
 } lines_pay_t;
 
 
-static ngx_int_t line_read_id(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *id, lines_reply_pt handler);
 static lines_pay_t *pay_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *id);
 static ngx_int_t paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
@@ -28,43 +25,22 @@ static ngx_int_t paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 static ngx_int_t unblocked(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t blocking_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t blocking_line(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t reconcile_turn(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t blocking_line(void *data, lines_line_read_reply_t *reply);
+static ngx_int_t reconcile_turn(void *data, lines_poll_take_reply_t *reply);
 static ngx_int_t reconciled(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t pay_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 ngx_int_t
-lines_line_read(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_reply_pt handler)
+lines_read_line(lines_ctx_t *ctx, ngx_str_t *id, lines_line_read_pt done)
 {
-    return line_read_id(r, ctx, &ctx->params[0], handler);
-}
+    lines_line_read_args_t  args;
 
+    args.tenant = ctx->identity.tenant;
+    args.id = *id;
 
-static ngx_int_t
-line_read_id(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
-    lines_reply_pt handler)
-{
-    ngx_str_t  keys[3], *tenant;
-
-    tenant = &ctx->identity.tenant;
-
-    if (lines_redis_format(r->pool, &keys[0], "lines:{%V}:line:%V", tenant, id)
-        != NGX_OK
-        || lines_redis_format(r->pool, &keys[1], "lines:{%V}:t", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &keys[2], "lines:{%V}:op:%V", tenant,
-                              id)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_line_read, 3, 3, keys, handler);
+    return lines_line_read(&ctx->caller, &args, done, ctx);
 }
 
 
@@ -78,13 +54,7 @@ pay_create(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
         return NULL;
     }
 
-    pay->id.len = id->len;
-    pay->id.data = ngx_pstrdup(r->pool, id);
-
-    if (pay->id.data == NULL) {
-        return NULL;
-    }
-
+    pay->id = *id;
     pay->data = ctx->data;
     ctx->data = pay;
 
@@ -191,33 +161,30 @@ blocking_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     pay = ctx->data;
 
-    return line_read_id(r, ctx, &pay->id, blocking_line);
+    return lines_read_line(ctx, &pay->id, blocking_line);
 }
 
 
 static ngx_int_t
-blocking_line(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+blocking_line(void *data, lines_line_read_reply_t *reply)
 {
-    ngx_str_t     json, status, url, invoice;
+    lines_ctx_t  *ctx = data;
+
     lines_pay_t  *pay;
 
     pay = ctx->data;
 
-    json = lines_reply_str(reply, LINES_READ_DOCUMENT);
-    status = lines_reply_str(reply, LINES_READ_STATUS);
-    url = lines_reply_str(reply, LINES_READ_URL);
-    invoice = lines_reply_str(reply, LINES_READ_INVOICE);
-
-    if (!lines_is(&status, "awaiting_payment")) {
+    if (!lines_is(&reply->status, "awaiting_payment")) {
         ctx->data = pay->data;
-        return pay->again(r, ctx);
+        return pay->again(ctx->request, ctx);
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
                  "{\"success\":false,\"status\":\"awaiting_payment\","
                  "\"message\":\"Another line request is awaiting payment: pay "
                  "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V,"
-                 "\"invoiceId\":%V}", &json, &url, &invoice);
+                 "\"invoiceId\":%V}", &reply->document, &reply->url,
+                 &reply->invoice);
 }
 
 
@@ -225,10 +192,10 @@ ngx_int_t
 lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
     lines_step_pt again)
 {
-    ngx_int_t           rc;
-    ngx_str_t           argv[6];
-    lines_pay_t        *pay;
-    lines_main_conf_t  *lmcf;
+    ngx_int_t                rc;
+    lines_pay_t             *pay;
+    lines_main_conf_t       *lmcf;
+    lines_poll_take_args_t   args;
 
     lmcf = lines_get_main_conf(r);
 
@@ -243,34 +210,27 @@ lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
 
     pay->again = again;
 
-    ngx_str_set(&argv[0], "SET");
-    ngx_str_set(&argv[2], "1");
-    ngx_str_set(&argv[3], "NX");
-    ngx_str_set(&argv[4], "PX");
+    args.tenant = ctx->identity.tenant;
+    args.id = *id;
+    args.ms = lmcf->operation->reconcile;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:poll:%V",
-                           &ctx->identity.tenant, id)
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[5], "%M",
-                              lmcf->operation->reconcile)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = lines_try_command(r, ctx, 6, argv, reconcile_turn);
+    rc = lines_try_poll_take(&ctx->caller, &args, reconcile_turn, ctx);
 
     return rc == NGX_DECLINED ? pay_again(r, ctx) : rc;
 }
 
 
 static ngx_int_t
-reconcile_turn(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+reconcile_turn(void *data, lines_poll_take_reply_t *reply)
 {
-    lines_pay_t        *pay;
-    lines_main_conf_t  *lmcf;
+    lines_ctx_t  *ctx = data;
+
+    lines_pay_t         *pay;
+    lines_main_conf_t   *lmcf;
+    ngx_http_request_t  *r;
 
     pay = ctx->data;
+    r = ctx->request;
     lmcf = lines_get_main_conf(r);
 
     /*
@@ -279,7 +239,7 @@ reconcile_turn(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
      * read that follows finds out.
      */
 
-    if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
+    if (reply == NULL || reply->ok.len == 0) {
         return pay_again(r, ctx);
     }
 

@@ -8,31 +8,19 @@
 
 
 #include "operation/operation.h"
+#include "store/calls.h"
 #include "workspace/workspace.h"
 
 
-/* what line_read.lua says of a line; URL and INVOICE are JSON */
-
-enum {
-    LINES_READ_DOCUMENT = 0,
-    LINES_READ_STATUS,
-    LINES_READ_PAYMENT,
-    LINES_READ_REQUIRED,      /* 0, 1 */
-    LINES_READ_INTENT,
-    LINES_READ_ATTEMPT,
-    LINES_READ_URL,
-    LINES_READ_INVOICE,
-    LINES_READ_UNCLEAR        /* add-on, as of lapse_look() */
-};
-
-/* the tenant's line that the route's first parameter names */
-ngx_int_t lines_line_read(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_reply_pt handler);
+/* a line as its client is told of it; a step's results */
+ngx_int_t lines_read_line(lines_ctx_t *ctx, ngx_str_t *id,
+    lines_line_read_pt done);
 
 /*
  * A paid line was begun under this fence: its operation starts, and the client
  * gets 201 with the link, 402 where billing refused, 503 with the line where
- * the outcome is not known yet.  line is its document.
+ * the outcome is not known yet.  line is its document.  What id and line say
+ * is of the request's pool.
  */
 
 ngx_int_t lines_pay(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,

@@ -4,14 +4,16 @@
 -- What a repeat of a line request is answered with: the first answer again.
 -- The link in it may be to an invoice that is void by now: it is the one that
 -- can be paid now, none where there is none, and that of the payment once paid.
---
--- KEYS  1 operation  2 line  3 tenant
---
--- Returns { status, answer }, both "" while there is none
+
+--@key op(id)
+--@key line(id)
+--@key tenant
+
+--@row status:int answer   -- both empty while there is none
 
 local AWAITING = '{"success":true,"status":"awaiting_payment",'
 
-local op = redis.call('HMGET', KEYS[1], 'answer_status', 'answer', 'url',
+local op = redis.call('HMGET', op_key, 'answer_status', 'answer', 'url',
                       'invoice')
 local status, answer = op[1] or '', op[2] or ''
 
@@ -21,8 +23,8 @@ end
 
 local url, invoice = js_or_null(op[3]), js_or_null(op[4])
 
-if redis.call('HGET', KEYS[2], 'status') == 'awaiting_payment' then
-    url, invoice = line_invoice(KEYS[1], line_subscription(KEYS[3]))
+if redis.call('HGET', line_key, 'status') == 'awaiting_payment' then
+    url, invoice = line_invoice(op_key, line_subscription(tenant_key))
 
     if url == 'null' then
         invoice = 'null'

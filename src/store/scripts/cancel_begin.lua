@@ -3,30 +3,32 @@
 
 -- Somebody wants an unpaid line canceled: the intent is recorded before
 -- anything is voided, and stands until payment or the void wins.
---
--- KEYS  1 line  2 operation
--- ARGV  1 reason, "" where the client asked for it
---
--- Returns { "intent", step } | { "illegal", status, document }
---       | { "unknown" }
 
-local h = hash(KEYS[1])
+--@key line(id)
+--@key op(id)
+--@arg reason         -- "" where the client asked for it
+
+--@reply intent step
+--@reply illegal status document
+--@reply unknown
+
+local h = hash(line_key)
 
 if not h then
     return { 'unknown' }
 end
 
-local step = redis.call('HGET', KEYS[2], 'step')
+local step = redis.call('HGET', op_key, 'step')
 
 if h.status ~= 'awaiting_payment' or not step or step == 'done' then
     return { 'illegal', (line_public(h)), line_document(h) }
 end
 
-redis.call('HSETNX', KEYS[2], 'intent', 'cancel')
-redis.call('HSETNX', KEYS[2], 'intent_reason', ARGV[1])
+redis.call('HSETNX', op_key, 'intent', 'cancel')
+redis.call('HSETNX', op_key, 'intent_reason', reason)
 
 if h.intent ~= 'cancel' then
-    line_save(KEYS[1], h, { intent = 'cancel' }, now_ms())
+    line_save(line_key, h, { intent = 'cancel' }, now_ms())
 end
 
 return { 'intent', step }

@@ -1,26 +1,30 @@
 --@include lib/line.lua
 
 -- A check of a line has ended.
---
--- KEYS  1 line  2 the running check
--- ARGV  1 id of the check  2 health (healthy|down), "": it was not made
---       3 failures, a JSON array
---
--- Returns { "stored"|"late"|"none", when } | { "unknown" }; late: it took
--- longer than it may, another runs, and the line keeps what it says.
+
+--@key line(line)
+--@key check(line)    -- the running one
+--@arg id             -- of the check
+--@arg health?        -- healthy|down; none: it was not made
+--@arg failures       -- a JSON array
+
+--@reply stored|none when
+--@reply late when    -- it took longer than it may, another runs, and the line
+                      -- keeps what it says
+--@reply unknown
 
 local now = now_ms()
-local mine = redis.call('GET', KEYS[2]) == ARGV[1]
+local mine = redis.call('GET', check_key) == id
 
 if mine then
-    redis.call('DEL', KEYS[2])
+    redis.call('DEL', check_key)
 end
 
-if ARGV[2] == '' then
+if not health then
     return { 'none', iso8601(now) }
 end
 
-local h = hash(KEYS[1])
+local h = hash(line_key)
 
 if not h then
     return { 'unknown' }
@@ -30,7 +34,7 @@ if not mine then
     return { 'late', iso8601(now) }
 end
 
-line_save(KEYS[1], h, { health = ARGV[2], health_at = int(now),
-                        failures = ARGV[3] }, now)
+line_save(line_key, h, { health = health, health_at = int(now),
+                        failures = failures }, now)
 
 return { 'stored', iso8601(now) }

@@ -2,15 +2,19 @@
 --@include lib/line.lua
 
 -- Some lines of a tenant, one after the other, as a list shows them.
---
--- KEYS  1 tenant  2.. lines, then as many operations
--- ARGV  1 list (requests|lines|account|work)
---       2 how many to show at the most, 0 for all
---       3 status wanted, "" for any  4.. ids of the lines
---
--- Returns { how many were looked at, how many are shown, these as JSON with
---           commas between, { id, add-on of a line that is to be read, … },
---           id of each that is not shown, … }
+
+--@key tenant
+--@keys line(ids)
+--@keys op(ids)
+--@arg list           -- requests|lines|account|work
+--@arg most:int       -- how many to show at the most, 0 for all
+--@arg wanted?        -- status; none: any
+--@list ids           -- of the lines
+
+--@row looked:int shown:int text:ref unclear:refs hidden...:ref
+-- how many were looked at, how many are shown, these as JSON with commas
+-- between, { id, add-on of a line that is to be read, … }, id of each that is
+-- not shown, …
 
 local KEEP = 30 * 86400 * 1000
 
@@ -28,11 +32,10 @@ local MORE = {
     account  = { 'phone', 'worker', 'operation', 'created' }
 }
 
-local list, most, wanted = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local n = #ARGV - 3
+local n = #ids
 local now = now_ms()
 local today = string.sub(iso8601(now), 1, 10)
-local subscription = line_subscription(KEYS[1])
+local subscription = line_subscription(tenant_key)
 
 for _, field in ipairs(MORE[list]) do
     FIELDS[#FIELDS + 1] = field
@@ -69,7 +72,7 @@ local function shown(h, status)
     if list ~= 'lines'
        or (status ~= 'failed' and status ~= 'canceled' and not line_unclear(h))
     then
-        return wanted == '' or status == wanted
+        return not wanted or status == wanted
     end
 
     local at = (filled(h.ended) and h.ended) or (filled(h.lapsed) and h.lapsed)
@@ -83,7 +86,7 @@ local function item(i, h, status, active, reason)
     local doc
 
     if list == 'account' then
-        return '{"id":' .. js(ARGV[3 + i])
+        return '{"id":' .. js(ids[i])
                .. ',"phone_number":' .. js(h.phone or '')
                .. ',"worker_id":' .. js(h.worker or '')
                .. ',"subscription_id":' .. js(h.subscription or '')
@@ -97,14 +100,14 @@ local function item(i, h, status, active, reason)
                .. ',"operation":' .. js(h.operation or '') .. '}'
     end
 
-    doc = document(KEYS[1 + i], h, status, active)
+    doc = document(line_keys[i], h, status, active)
 
     if list == 'work' then
         return doc
     end
 
     if status == 'awaiting_payment' then
-        local url, invoice = line_invoice(KEYS[1 + n + i], subscription)
+        local url, invoice = line_invoice(op_keys[i], subscription)
         doc = with(doc, ',"paymentUrl":' .. url .. ',"invoiceId":' .. invoice)
     end
 
@@ -128,7 +131,7 @@ local looked = 0
 while looked < n and (most == 0 or #items < most) do
     looked = looked + 1
 
-    local values = redis.call('HMGET', KEYS[1 + looked], unpack(FIELDS))
+    local values = redis.call('HMGET', line_keys[looked], unpack(FIELDS))
     local h = {}
 
     for j, field in ipairs(FIELDS) do
@@ -138,14 +141,14 @@ while looked < n and (most == 0 or #items < most) do
     local status, active, reason = line_public(h, subscription)
 
     if line_to_ask(h, now) and #unclear < 2 * UNCLEAR then
-        unclear[#unclear + 1] = ARGV[3 + looked]
+        unclear[#unclear + 1] = ids[looked]
         unclear[#unclear + 1] = h.subscription
     end
 
     if h.json and shown(h, status) then
         items[#items + 1] = item(looked, h, status, active, reason)
     else
-        hidden[#hidden + 1] = ARGV[3 + looked]
+        hidden[#hidden + 1] = ids[looked]
     end
 end
 

@@ -2,25 +2,27 @@
 --@include lib/line.lua
 
 -- A line request, as a client is told of it.
---
--- KEYS  1 line  2 tenant  3 operation
---
--- Returns { document, status, payment status, payment required (0|1), intent,
---           attempt, invoice's page, invoice, add-on that is to be read or "" },
--- page and invoice as JSON, and null unless payment is awaited; nothing where
--- there is no such line
 
-local h = hash(KEYS[1])
+--@key line(id)
+--@key tenant
+--@key op(id)
+
+--@row document status payment? required:int? intent? attempt:int? url? invoice? unclear?
+-- nothing where there is no such line; required: payment, 0|1; url (the
+-- invoice's page) and invoice: JSON, null unless payment is awaited; unclear:
+-- the add-on that is to be read, or ""
+
+local h = hash(line_key)
 
 if not h then
     return {}
 end
 
-local subscription = line_subscription(KEYS[2])
+local subscription = line_subscription(tenant_key)
 local url, invoice = 'null', 'null'
 
 if h.status == 'awaiting_payment' then
-    url, invoice = line_invoice(KEYS[3], subscription)
+    url, invoice = line_invoice(op_key, subscription)
 end
 
 return { line_document(h, subscription), (line_public(h, subscription)),

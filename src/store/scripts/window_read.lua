@@ -2,30 +2,32 @@
 --@include lib/window.lua
 
 -- An account's plan and its two windows.  Reads only.
---
--- KEYS  1 tenant  2 window  3 operations
--- ARGV  plan, limit a day, limit a month of each plan
---
--- Returns { now, plan, then for day and month:
---           limit ("" for none), used, "1" where it is full,
---           Retry-After (seconds, or ""), instant when it resets, or "" }
+
+--@key tenant
+--@key window
+--@key ops
+--@list plans         -- plan, limit a day, limit a month of each
+
+--@row now:int plan day_limit day_used:int day_full:int day_retry_after day_resets_at month_limit month_used:int month_full:int month_retry_after month_resets_at
+-- for day and month: the limit, "" for none; how many are used; 1 where it is
+-- full; Retry-After (seconds, or ""); the instant when it resets, or ""
 
 local now = now_ms()
-local own = redis.call('HMGET', KEYS[1], 'plan', 'limit_daily',
+local own = redis.call('HMGET', tenant_key, 'plan', 'limit_daily',
                        'limit_monthly')
-local unresolved = redis.call('SMEMBERS', KEYS[3])
+local unresolved = redis.call('SMEMBERS', ops_key)
 local reply = { int(now), own[1] or '' }
-local plans = {}
+local limits = {}
 
-for i = 1, #ARGV, 3 do
-    if ARGV[i] == own[1] then
-        plans = { ARGV[i + 1], ARGV[i + 2] }
+for i = 1, #plans, 3 do
+    if plans[i] == own[1] then
+        limits = { plans[i + 1], plans[i + 2] }
     end
 end
 
 for i, length in ipairs({ DAY, MONTH }) do
-    local limit = limit_of(own[i + 1], plans[i])
-    local state = window_state(KEYS[2], unresolved, now, length, limit)
+    local limit = limit_of(own[i + 1], limits[i])
+    local state = window_state(window_key, unresolved, now, length, limit)
 
     reply[#reply + 1] = limit and int(limit) or ''
     reply[#reply + 1] = int(state.used)
