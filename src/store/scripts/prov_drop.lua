@@ -2,16 +2,17 @@
 
 -- The line that a hint names is not in provisioning.  The hint is dropped, but
 -- only when nothing can begin that line any more.
---
--- KEYS  1 list of work
--- ARGV  1 member  2 ms that it must be old
---
--- Returns 1 where it was dropped
 
-local since = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '')
+--@key prov
+--@arg member=<tenant>\s<id>
+--@arg age:int -- ms that it must be old
 
-if not since or since + tonumber(ARGV[2]) >= now_ms() then
+--@value dropped:int
+
+local since = tonumber(redis.call('ZSCORE', prov_key, member) or '')
+
+if not since or since + age >= now_ms() then
     return 0
 end
 
-return redis.call('ZREM', KEYS[1], ARGV[1])
+return redis.call('ZREM', prov_key, member)
