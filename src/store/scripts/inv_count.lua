@@ -2,14 +2,17 @@
 --@include lib/time.lua
 
 -- The inventory by state.  Reads only.
---
--- KEYS  1 free  2 leased  3 assigned  4 quarantined
---
--- Returns { free, leased, assigned, quarantined }
 
-local thawed = redis.call('ZCOUNT', KEYS[4], '-inf', int(now_ms()))
+--@key inv_free
+--@key inv_leased
+--@key inv_assigned
+--@key inv_quarantined
 
-return { redis.call('ZCARD', KEYS[1]) + thawed,
-         redis.call('ZCARD', KEYS[2]),
-         redis.call('ZCARD', KEYS[3]),
-         redis.call('ZCARD', KEYS[4]) - thawed }
+--@row free:int leased:int assigned:int quarantined:int
+
+local thawed = redis.call('ZCOUNT', inv_quarantined_key, '-inf', int(now_ms()))
+
+return { redis.call('ZCARD', inv_free_key) + thawed,
+         redis.call('ZCARD', inv_leased_key),
+         redis.call('ZCARD', inv_assigned_key),
+         redis.call('ZCARD', inv_quarantined_key) - thawed }
