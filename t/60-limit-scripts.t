@@ -1,23 +1,17 @@
-# gcra.lua and gcra_give.lua in a real Redis: exact, on its clock, tokens come back.
+# gcra.lua and gcra_return.lua in a real Redis: exact, on its clock, tokens come back.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use Mojo::File qw(path);
 use Test::More;
 use Test::Lines qw(wait_for);
+use Test::Lines::Script;
 use Time::HiRes ();
 
 my $t       = Test::Lines->new;
 my $redis   = $t->redis;
-my $scripts = path($t->root, 'src/store/scripts');
+my $scripts = Test::Lines::Script->new(redis => $redis);
 
-sub source ($name) {
-    my $text = path($scripts, $name)->slurp;
-    $text =~ s/^--\@include (\S+)$/source($1)/gme;
-    return $text;
-}
-
-my %source = map { $_ => source("$_.lua") } qw(gcra gcra_give);
+my %source = map { $_ => $scripts->source($_) } qw(gcra gcra_return);
 
 # (need, extra, interval, burst, name, @plans)
 sub take ($keys, @args) {
@@ -26,7 +20,7 @@ sub take ($keys, @args) {
     return {granted => $granted, remaining => $remaining, retry => $retry, interval => $interval, burst => $burst};
 }
 
-sub give ($key, $tokens, $interval) { $redis->cli('EVAL', $source{gcra_give}, 1, $key, $tokens, $interval) }
+sub give ($key, $tokens, $interval) { $redis->cli('EVAL', $source{gcra_return}, 1, $key, $tokens, $interval) }
 
 my $hour = 3600 * 1e6;    # a token an hour: what passes was in the bucket
 

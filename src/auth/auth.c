@@ -15,6 +15,7 @@
 #include "auth/tenant_plan.h"
 #include "http/metrics.h"
 #include "http/variables.h"
+#include "store/calls.h"
 
 
 #define LINES_KEY_MAX  256
@@ -37,8 +38,7 @@ static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *secret, time_t stale, lines_auth_done_pt done);
 static ngx_uint_t key_fresh(lines_main_conf_t *lmcf, lines_key_t *key);
-static ngx_int_t key_reply(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
 static ngx_int_t key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_key_lookup_t *lookup);
 static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -188,11 +188,11 @@ static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *secret, time_t stale, lines_auth_done_pt done)
 {
-    u_char               hex[LINES_SHA256_LEN * 2];
-    ngx_int_t            rc;
-    ngx_str_t            argv[4];
-    lines_main_conf_t   *lmcf;
-    lines_key_lookup_t  *lookup;
+    u_char                 hex[LINES_SHA256_LEN * 2];
+    ngx_int_t              rc;
+    lines_main_conf_t     *lmcf;
+    lines_key_lookup_t    *lookup;
+    lines_key_read_args_t  args;
 
     if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
         return auth_fail(r, ctx, "key-malformed", done);
@@ -236,18 +236,10 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
 
     ngx_hex_dump(hex, lookup->key.digest, LINES_SHA256_LEN);
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{k:%*s}", sizeof(hex),
-                           hex)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.id.data = hex;
+    args.id.len = sizeof(hex);
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "tenant");
-    ngx_str_set(&argv[3], "secret");
-
-    rc = lines_try_command(r, ctx, 4, argv, key_reply);
+    rc = lines_try_key_read(&ctx->caller, &args, key_reply, ctx);
 
     if (rc == NGX_DECLINED) {
         return key_unanswered(r, ctx, lookup);
@@ -273,12 +265,16 @@ key_fresh(lines_main_conf_t *lmcf, lines_key_t *key)
 
 
 static ngx_int_t
-key_reply(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+key_reply(void *data, lines_key_read_reply_t *reply)
 {
-    ngx_str_t            tenant, secret;
+    lines_ctx_t *ctx = data;
+
+    ngx_str_t           *tenant;
     lines_key_t         *key;
+    ngx_http_request_t  *r;
     lines_key_lookup_t  *lookup;
 
+    r = ctx->request;
     lookup = ctx->auth;
     key = &lookup->key;
 
@@ -286,26 +282,25 @@ key_reply(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
         return key_unanswered(r, ctx, lookup);
     }
 
-    tenant = lines_reply_str(reply, 0);
-    secret = lines_reply_str(reply, 1);
+    tenant = &reply->tenant;
 
     ngx_memzero(key->secret, LINES_SHA256_LEN);
     key->tenant_len = 0;
     key->asked = ngx_time();
 
-    if (tenant.len > 2 && tenant.len <= LINES_TENANT_LEN) {
+    if (tenant->len > 2 && tenant->len <= LINES_TENANT_LEN) {
 
-        if (secret.len
-            && lines_hex_decode(key->secret, LINES_SHA256_LEN, &secret)
+        if (reply->secret.len
+            && lines_hex_decode(key->secret, LINES_SHA256_LEN, &reply->secret)
                != NGX_OK)
         {
             ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                           "lines: a key of \"%V\" has a malformed secret "
-                          "hash in Redis", &tenant);
+                          "hash in Redis", tenant);
 
         } else {
-            ngx_memcpy(key->tenant, tenant.data, tenant.len);
-            key->tenant_len = tenant.len;
+            ngx_memcpy(key->tenant, tenant->data, tenant->len);
+            key->tenant_len = tenant->len;
         }
     }
 

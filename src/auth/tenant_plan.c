@@ -5,6 +5,7 @@
 
 #include "auth/key_cache.h"
 #include "auth/tenant_plan.h"
+#include "store/calls.h"
 
 
 #define LINES_PLAN_LEN      64
@@ -22,8 +23,7 @@ typedef struct {
 
 
 static lines_plan_entry_t *plan_entry(ngx_str_t *tenant);
-static ngx_int_t tenant_plan_reply(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t tenant_plan_reply(void *data, lines_plan_get_reply_t *reply);
 
 
 /* one entry for each value of a hash: the last tenant has it */
@@ -35,10 +35,11 @@ static lines_plan_entry_t
 ngx_int_t
 lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t            rc;
-    ngx_str_t            argv[3], *tenant;
-    lines_main_conf_t   *lmcf;
-    lines_plan_entry_t  *entry;
+    ngx_int_t               rc;
+    ngx_str_t              *tenant;
+    lines_main_conf_t      *lmcf;
+    lines_plan_entry_t     *entry;
+    lines_plan_get_args_t   args;
 
     lmcf = lines_get_main_conf(r);
     tenant = &ctx->identity.tenant;
@@ -67,24 +68,19 @@ lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "plan");
+    args.tenant = *tenant;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:t", tenant)
-        != NGX_OK)
-    {
-        return NGX_OK;
-    }
-
-    rc = lines_try_command(r, ctx, 3, argv, tenant_plan_reply);
+    rc = lines_try_plan_get(&ctx->caller, &args, tenant_plan_reply, ctx);
 
     return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }
 
 
 static ngx_int_t
-tenant_plan_reply(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+tenant_plan_reply(void *data, lines_plan_get_reply_t *reply)
 {
+    lines_ctx_t *ctx = data;
+
     ngx_str_t           *tenant, *plan;
     lines_plan_entry_t  *entry;
 
@@ -95,9 +91,9 @@ tenant_plan_reply(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
     tenant = &ctx->identity.tenant;
     plan = &ctx->identity.plan;
 
-    if (lines_reply_copy(r, reply, 0, plan) != NGX_OK
-        || plan->len > LINES_PLAN_LEN)
-    {
+    *plan = reply->plan;
+
+    if (plan->len > LINES_PLAN_LEN) {
         return NGX_OK;
     }
 

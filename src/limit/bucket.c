@@ -1,15 +1,11 @@
 
-/*
- * A bucket in Redis: its key, how gcra.lua is asked, what it replies.
- */
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
 #include "http/digest.h"
 #include "http/variables.h"
-#include "limit/limit.h"
+#include "limit/bucket.h"
 
 
 static ngx_int_t limit_whose(ngx_http_request_t *r, lines_identity_t *identity,
@@ -38,8 +34,7 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
             return rc;
         }
 
-        return lines_redis_format(r->pool, key, "lines:{%V}:limit:%V", &value,
-                                  &limit->id);
+        return lines_key_limit(r->pool, key, &value, &limit->id);
 
     case LINES_LIMIT_KEY:
 
@@ -51,17 +46,13 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
 
         /* sessions of one tenant share a bucket: they have no key */
 
-        return lines_redis_format(r->pool, key, "lines:{%V}:limit:%V:%V",
-                                  &value, &limit->id,
-                                  identity->key_id.len
-                                  ? &identity->key_id
-                                  : &identity->method);
+        return lines_key_limit_of(r->pool, key, &value, &limit->id,
+                                  identity->key_id.len ? &identity->key_id
+                                                       : &identity->method);
 
     case LINES_LIMIT_IP:
-        value = r->connection->addr_text;
-
-        return lines_redis_format(r->pool, key, "lines:{limit:%V:%V}",
-                                  &limit->id, &value);
+        return lines_key_limit_other(r->pool, key, &limit->id,
+                                     &r->connection->addr_text);
 
     default:  /* LINES_LIMIT_VARIABLE */
         break;
@@ -76,8 +67,10 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
         return NGX_DECLINED;
     }
 
-    return lines_redis_format(r->pool, key, "lines:{limit:%V:%*s}", &limit->id,
-                              sizeof(hex), hex);
+    value.data = hex;
+    value.len = sizeof(hex);
+
+    return lines_key_limit_other(r->pool, key, &limit->id, &value);
 }
 
 
@@ -104,119 +97,70 @@ limit_whose(ngx_http_request_t *r, lines_identity_t *identity,
 }
 
 
-ngx_uint_t
-lines_limit_args(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *key,
-    ngx_uint_t need, ngx_uint_t extra, ngx_str_t **args, ngx_uint_t *nkeys)
+void
+lines_limit_args(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t need,
+    ngx_uint_t extra, lines_gcra_args_t *args)
 {
-    u_char              *p, *end;
-    ngx_str_t           *a;
-    ngx_uint_t           i, n, nplans;
-    lines_limit_plan_t  *plan;
+    u_char  *p, *last;
 
-    nplans = limit->plans ? limit->plans->nelts : 0;
+    ngx_memzero(args, sizeof(lines_gcra_args_t));
 
-    a = ngx_palloc(pool, (7 + 3 * nplans) * sizeof(ngx_str_t));
-    p = ngx_pnalloc(pool, 4 * 24 + key->len);
+    args->bucket_key = *key;
+    args->need = need;
+    args->extra = extra;
+    args->rate = limit->interval;
+    args->size = limit->rate.burst;
+    args->limit = limit->id;
 
-    if (a == NULL || p == NULL) {
-        return 0;
+    if (!(limit->kind & LINES_LIMIT_IDENTITY)) {
+        return;
     }
 
-    n = 0;
-    a[n++] = *key;
+    /* the hash tag of the bucket's key: who waits for tokens is gone */
 
-    if (limit->kind & LINES_LIMIT_IDENTITY) {
+    last = key->data + key->len;
+    p = ngx_strlchr(key->data, last, '{');
 
-        /* "lines:{T}" of the bucket's key, and ":t" */
-
-        end = ngx_strlchr(key->data, key->data + key->len, '}');
-        if (end == NULL) {
-            return 0;
-        }
-
-        a[n].data = p;
-        p = ngx_cpymem(p, key->data, end + 1 - key->data);
-        *p++ = ':';
-        *p++ = 't';
-        a[n].len = p - a[n].data;
-        n++;
+    if (p) {
+        args->tenant.data = ++p;
+        p = ngx_strlchr(p, last, '}');
+        args->tenant.len = p ? p - args->tenant.data : 0;
     }
 
-    *nkeys = n;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%ui", need);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%ui", extra);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%.6f", limit->rate.interval);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n].data = p;
-    p = ngx_sprintf(p, "%ui", limit->rate.burst);
-    a[n].len = p - a[n].data;
-    n++;
-
-    a[n++] = limit->id;
-
-    if (nplans && *nkeys == 2) {
-        plan = limit->plans->elts;
-
-        for (i = 0; i < nplans; i++) {
-            a[n++] = plan[i].plan;
-            a[n++] = plan[i].interval;
-            a[n++] = plan[i].burst;
-        }
+    if (limit->plans) {
+        args->plans.n = limit->plans->nelts;
+        args->plans.elts = limit->plans->elts;
     }
-
-    *args = a;
-
-    return n;
 }
 
 
 ngx_int_t
-lines_limit_parse(redisReply *reply, lines_rate_t *rate, lines_gcra_t *result)
+lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
+    lines_gcra_t *result)
 {
-    double       interval;
-    ngx_uint_t   i;
-    redisReply **e;
+    double  interval;
 
     if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 5)
+        || reply->granted < 0
+        || reply->remaining < 0
+        || reply->retry < 0
+        || reply->burst <= 0
+        || reply->interval.len == 0)
     {
         return NGX_ERROR;
     }
 
-    e = reply->element;
+    interval = strtod((char *) reply->interval.data, NULL);
 
-    for (i = 0; i < 5; i++) {
-        if (e[i]->type != (i == 3 ? REDIS_REPLY_STRING : REDIS_REPLY_INTEGER)
-            || (i != 3 && e[i]->integer < 0))
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    interval = strtod(e[3]->str, NULL);
-
-    if (!(interval > 0) || e[4]->integer == 0) {
+    if (!(interval > 0)) {
         return NGX_ERROR;
     }
 
-    result->granted = e[0]->integer;
-    result->remaining = e[1]->integer;
-    result->retry = e[2]->integer;
+    result->granted = reply->granted;
+    result->remaining = reply->remaining;
+    result->retry = reply->retry;
     rate->interval = interval;
-    rate->burst = e[4]->integer;
+    rate->burst = reply->burst;
 
     return NGX_OK;
 }

@@ -123,7 +123,11 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    if (limit_identify(cf, limit) != NGX_OK) {
+    if (lines_redis_format(cf->pool, &limit->interval, "%.6f",
+                           limit->rate.interval)
+        != NGX_OK
+        || limit_identify(cf, limit) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -10,9 +10,8 @@
 #include <ngx_http.h>
 
 #include "http/metrics.h"
+#include "limit/bucket.h"
 #include "limit/lease.h"
-#include "limit/limit.h"
-#include "store/scripts.h"
 
 
 #define LINES_KEEPER_INTERVAL  250
@@ -34,14 +33,14 @@ typedef struct {
 static void keeper_handler(ngx_event_t *ev);
 static void keeper_return(lines_main_conf_t *lmcf);
 static void keeper_ask_plans(lines_main_conf_t *lmcf);
-static void keeper_plans(void *data, redisReply *reply);
+static ngx_int_t keeper_plans(void *data, lines_plan_rates_reply_t *reply);
 static ngx_int_t keeper_plan(ngx_pool_t *pool, lines_limit_t *limit,
-    redisReply *field, redisReply *value);
-static void renewal_handler(void *data, redisReply *reply);
-static void give_handler(void *data, redisReply *reply);
+    ngx_str_t *field, ngx_str_t *value);
+static ngx_int_t renewal_handler(void *data, lines_gcra_reply_t *reply);
 
 
 static ngx_event_t       keeper;
+static lines_caller_t    keeper_caller;
 static ngx_connection_t  keeper_connection;
 static ngx_msec_t        keeper_asked;
 static ngx_uint_t        keeper_asking;
@@ -68,6 +67,8 @@ lines_limit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
         lines_metrics_set_limit(i, &limit[i]->id);
     }
 
+    lines_caller_init(&keeper_caller, lmcf->redis, NULL, cycle->log);
+
     /* the log of a timer is looked for in a connection */
 
     keeper_connection.fd = (ngx_socket_t) -1;
@@ -87,6 +88,12 @@ lines_limit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_limit_exit_process(lines_main_conf_t *lmcf)
 {
+    if (lmcf->limits == NULL) {
+        return;
+    }
+
+    lines_caller_detach(&keeper_caller);
+
     if (keeper.timer_set) {
         ngx_del_timer(&keeper);
     }
@@ -142,8 +149,7 @@ keeper_return(lines_main_conf_t *lmcf)
 
         lines_metrics_add(lease_returned, returns[i].tokens);
 
-        (void) lines_limit_give(lmcf, &key, returns[i].tokens,
-                                returns[i].interval);
+        lines_limit_give(&key, returns[i].tokens, returns[i].interval);
     }
 }
 
@@ -151,7 +157,7 @@ keeper_return(lines_main_conf_t *lmcf)
 static void
 keeper_ask_plans(lines_main_conf_t *lmcf)
 {
-    ngx_str_t  argv[2];
+    lines_plan_rates_args_t  args;
 
     if (keeper_asking
         || (keeper_known
@@ -160,10 +166,8 @@ keeper_ask_plans(lines_main_conf_t *lmcf)
         return;
     }
 
-    ngx_str_set(&argv[0], "HGETALL");
-    ngx_str_set(&argv[1], LINES_LIMIT_PLANS);
-
-    if (lines_redis_command(lmcf->redis, 2, argv, keeper_plans, lmcf) != NULL)
+    if (lines_try_plan_rates(&keeper_caller, &args, keeper_plans, lmcf)
+        == NGX_AGAIN)
     {
         keeper_asking = 1;
         keeper_asked = ngx_current_msec;
@@ -176,8 +180,8 @@ keeper_ask_plans(lines_main_conf_t *lmcf)
  * TEXT".
  */
 
-static void
-keeper_plans(void *data, redisReply *reply)
+static ngx_int_t
+keeper_plans(void *data, lines_plan_rates_reply_t *reply)
 {
     lines_main_conf_t *lmcf = data;
 
@@ -187,18 +191,18 @@ keeper_plans(void *data, redisReply *reply)
 
     keeper_asking = 0;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        return;
+    if (reply == NULL) {
+        return NGX_OK;
     }
 
     keeper_known = 1;
 
     pool = NULL;
 
-    if (reply->elements) {
+    if (reply->pairs.n) {
         pool = ngx_create_pool(4096, keeper.log);
         if (pool == NULL) {
-            return;
+            return NGX_OK;
         }
     }
 
@@ -207,9 +211,9 @@ keeper_plans(void *data, redisReply *reply)
     for (i = 0; i < lmcf->limits->nelts; i++) {
         limit[i]->plans = NULL;
 
-        for (n = 0; n + 1 < reply->elements; n += 2) {
-            if (keeper_plan(pool, limit[i], reply->element[n],
-                            reply->element[n + 1])
+        for (n = 0; n + 1 < reply->pairs.n; n += 2) {
+            if (keeper_plan(pool, limit[i], &reply->pairs.elts[n],
+                            &reply->pairs.elts[n + 1])
                 != NGX_OK)
             {
                 limit[i]->plans = NULL;
@@ -223,37 +227,29 @@ keeper_plans(void *data, redisReply *reply)
     }
 
     keeper_pool = pool;
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, redisReply *field,
-    redisReply *value)
+keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
+    ngx_str_t *value)
 {
-    u_char              *p, *last, *sp;
-    ngx_str_t            s;
-    lines_limit_plan_t  *plan;
+    u_char      *p, *last, *sp;
+    ngx_str_t   *plan;
+    ngx_uint_t   i;
 
-    if (field->type != REDIS_REPLY_STRING
-        || value->type != REDIS_REPLY_STRING
-        || (size_t) field->len <= limit->id.len
-        || field->str[limit->id.len] != ' '
-        || ngx_strncmp(field->str, limit->id.data, limit->id.len) != 0)
+    if (field->len <= limit->id.len
+        || field->data[limit->id.len] != ' '
+        || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
     {
         return NGX_OK;
     }
 
-    s.len = value->len;
-    s.data = ngx_pnalloc(pool, value->len);
-    if (s.data == NULL) {
-        return NGX_ERROR;
-    }
+    last = value->data + value->len;
 
-    ngx_memcpy(s.data, value->str, value->len);
-
-    last = s.data + s.len;
-
-    sp = ngx_strlchr(s.data, last, ' ');
+    sp = ngx_strlchr(value->data, last, ' ');
     if (sp == NULL) {
         return NGX_OK;
     }
@@ -264,30 +260,30 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, redisReply *field,
     }
 
     if (limit->plans == NULL) {
-        limit->plans = ngx_array_create(pool, 4, sizeof(lines_limit_plan_t));
+        limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
         if (limit->plans == NULL) {
             return NGX_ERROR;
         }
     }
 
-    plan = ngx_array_push(limit->plans);
+    plan = ngx_array_push_n(limit->plans, 3);
     if (plan == NULL) {
         return NGX_ERROR;
     }
 
-    plan->interval.data = s.data;
-    plan->interval.len = sp - s.data;
-    plan->burst.data = sp + 1;
-    plan->burst.len = p - (sp + 1);
+    plan[0].data = field->data + limit->id.len + 1;
+    plan[0].len = field->len - limit->id.len - 1;
+    plan[1].data = value->data;
+    plan[1].len = sp - value->data;
+    plan[2].data = sp + 1;
+    plan[2].len = p - (sp + 1);
 
-    plan->plan.len = field->len - limit->id.len - 1;
-    plan->plan.data = ngx_pnalloc(pool, plan->plan.len);
-    if (plan->plan.data == NULL) {
-        return NGX_ERROR;
+    for (i = 0; i < 3; i++) {
+        plan[i].data = ngx_pstrdup(pool, &plan[i]);
+        if (plan[i].data == NULL) {
+            return NGX_ERROR;
+        }
     }
-
-    ngx_memcpy(plan->plan.data, field->str + limit->id.len + 1,
-               plan->plan.len);
 
     return NGX_OK;
 }
@@ -297,10 +293,9 @@ void
 lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
     ngx_str_t *key, ngx_uint_t tokens)
 {
-    ngx_str_t        *args;
-    ngx_uint_t        i, n, nkeys;
-    ngx_pool_t       *pool;
-    lines_renewal_t  *renewal;
+    ngx_uint_t          i, n;
+    lines_renewal_t    *renewal;
+    lines_gcra_args_t   args;
 
     renewal = NULL;
 
@@ -314,38 +309,32 @@ lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
         }
     }
 
-    pool = renewal ? ngx_create_pool(1024, keeper.log) : NULL;
-
-    if (pool == NULL) {
+    if (renewal == NULL) {
         lines_lease_unanswered(lmcf, key);
         return;
     }
-
-    n = lines_limit_args(pool, limit, key, 0, tokens, &args, &nkeys);
 
     renewal->lmcf = lmcf;
     renewal->key.data = renewal->data;
     renewal->key.len = key->len;
     ngx_memcpy(renewal->data, key->data, key->len);
 
-    if (n
-        && lines_redis_eval(lmcf->redis, &lines_script_gcra, nkeys, n, args,
-                            renewal_handler, renewal)
-           != NULL)
-    {
-        renewal->busy = 1;
-        lines_metrics_inc(lease_renewals);
+    lines_limit_args(limit, key, 0, tokens, &args);
 
-    } else {
+    if (lines_try_gcra(&keeper_caller, &args, renewal_handler, renewal)
+        != NGX_AGAIN)
+    {
         lines_lease_unanswered(lmcf, key);
+        return;
     }
 
-    ngx_destroy_pool(pool);
+    renewal->busy = 1;
+    lines_metrics_inc(lease_renewals);
 }
 
 
-static void
-renewal_handler(void *data, redisReply *reply)
+static ngx_int_t
+renewal_handler(void *data, lines_gcra_reply_t *reply)
 {
     lines_renewal_t *renewal = data;
 
@@ -357,7 +346,7 @@ renewal_handler(void *data, redisReply *reply)
 
     if (lines_limit_parse(reply, &rate, &gcra) != NGX_OK) {
         lines_lease_unanswered(renewal->lmcf, &renewal->key);
-        return;
+        return NGX_OK;
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.log, 0,
@@ -366,40 +355,23 @@ renewal_handler(void *data, redisReply *reply)
 
     surplus = lines_lease_renewed(renewal->lmcf, &renewal->key, &rate, &gcra);
     if (surplus) {
-        (void) lines_limit_give(renewal->lmcf, &renewal->key, surplus,
-                                rate.interval);
-    }
-}
-
-
-ngx_int_t
-lines_limit_give(lines_main_conf_t *lmcf, ngx_str_t *key, ngx_uint_t tokens,
-    double interval)
-{
-    u_char     number[NGX_INT_T_LEN], us[64];
-    ngx_str_t  args[3];
-
-    args[0] = *key;
-
-    args[1].data = number;
-    args[1].len = ngx_sprintf(number, "%ui", tokens) - number;
-
-    args[2].data = us;
-    args[2].len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us;
-
-    if (lines_redis_eval(lmcf->redis, &lines_script_gcra_give, 1, 3, args,
-                         give_handler, NULL)
-        == NULL)
-    {
-        return NGX_DECLINED;
+        lines_limit_give(&renewal->key, surplus, rate.interval);
     }
 
     return NGX_OK;
 }
 
 
-static void
-give_handler(void *data, redisReply *reply)
+void
+lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval)
 {
-    /* lost tokens come back by themselves, at the limit's rate */
+    u_char                    us[64];
+    lines_gcra_return_args_t  args;
+
+    args.bucket_key = *key;
+    args.tokens = tokens;
+    args.interval.data = us;
+    args.interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us;
+
+    (void) lines_forget_gcra_return(&keeper_caller, &args);
 }

@@ -9,9 +9,8 @@
 
 #include "http/metrics.h"
 #include "http/phase.h"
+#include "limit/bucket.h"
 #include "limit/lease.h"
-#include "limit/limit.h"
-#include "store/scripts.h"
 
 
 static ngx_int_t limit_preaccess(ngx_http_request_t *r);
@@ -29,8 +28,7 @@ static ngx_int_t limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_result_t *result);
 static ngx_int_t limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_result_t *result);
-static ngx_int_t limit_reply(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
 static void limit_alone(ngx_http_request_t *r, lines_limit_result_t *result);
 static void limit_settle(lines_limit_result_t *result, ngx_uint_t passed,
     ngx_uint_t local);
@@ -291,6 +289,7 @@ limit_add(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_state_t *state,
     result = &state->results[i];
     ngx_memzero(result, sizeof(lines_limit_result_t));
 
+    result->ctx = ctx;
     result->limit = limit;
     result->key = key;
     result->tenant = ctx->identity.tenant;
@@ -372,18 +371,12 @@ limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_result_t *result)
 {
     ngx_int_t             rc;
-    ngx_str_t            *args;
-    ngx_uint_t            n, nkeys;
+    lines_gcra_args_t     args;
     lines_limit_state_t  *state;
 
-    n = lines_limit_args(r->pool, result->limit, &result->key, 1, 0, &args,
-                         &nkeys);
-    if (n == 0) {
-        return NGX_ERROR;
-    }
+    lines_limit_args(result->limit, &result->key, 1, 0, &args);
 
-    rc = lines_try_eval(r, ctx, &lines_script_gcra, nkeys, n, args,
-                        limit_reply, result);
+    rc = lines_try_gcra(&ctx->caller, &args, limit_reply, result);
 
     if (rc == NGX_AGAIN) {
         state = ctx->limit;
@@ -402,14 +395,18 @@ limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 static ngx_int_t
-limit_reply(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+limit_reply(void *data, lines_gcra_reply_t *reply)
 {
-    lines_gcra_t           gcra;
-    lines_limit_state_t   *state;
-    lines_limit_result_t  *result;
+    lines_limit_result_t *result = data;
 
+    lines_ctx_t          *ctx;
+    lines_gcra_t          gcra;
+    ngx_http_request_t   *r;
+    lines_limit_state_t  *state;
+
+    ctx = result->ctx;
+    r = ctx->request;
     state = ctx->limit;
-    result = ctx->reply_data;
 
     result->pending = 0;
     state->pending--;
@@ -560,8 +557,7 @@ limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
             result->took = 0;
             result->remaining++;
 
-            (void) lines_limit_give(lmcf, &result->key, 1,
-                                    result->rate.interval);
+            lines_limit_give(&result->key, 1, result->rate.interval);
 
         } else if (result->took_local) {
             result->took_local = 0;

@@ -46,21 +46,13 @@
 #define LINES_LIMITS_MAX       64      /* in one configuration */
 
 
-/* a plan's own rate of a limit, as the admin API set it */
-
-typedef struct {
-    ngx_str_t  plan;
-    ngx_str_t  interval;
-    ngx_str_t  burst;
-} lines_limit_plan_t;
-
-
 typedef struct {
     ngx_str_t                  id;        /* unique: in keys of Redis, in
                                              metrics and the admin API */
     ngx_str_t                  name;      /* in headers */
     ngx_str_t                  text;      /* the rate as written */
     lines_rate_t               rate;
+    ngx_str_t                  interval;  /* of the rate, for gcra.lua */
     ngx_uint_t                 kind;
     ngx_str_t                  key;       /* as written */
     ngx_http_complex_value_t  *variable;
@@ -70,8 +62,9 @@ typedef struct {
     ngx_uint_t                 status;
     ngx_uint_t                 index;     /* in lmcf->limits */
 
-    ngx_array_t               *plans;     /* of this worker, or NULL:
-                                             lines_limit_plan_t */
+    ngx_array_t               *plans;     /* of this worker, or NULL: plan,
+                                             interval, burst of each that has
+                                             its own, as strings */
 
     ngx_uint_t                 each;      /* flags */
     ngx_uint_t                 dry_run;
@@ -100,6 +93,7 @@ extern ngx_str_t  lines_limit_outcomes[];
 /* what a request met at one limit */
 
 typedef struct {
+    lines_ctx_t           *ctx;
     lines_limit_t         *limit;
     ngx_str_t              key;       /* the bucket's, in Redis */
     ngx_str_t              tenant;    /* who was counted */
@@ -162,38 +156,18 @@ void lines_limit_exit_process(lines_main_conf_t *lmcf);
 ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-/*
- * The key of a request's bucket; NGX_DECLINED: there is nothing to count by,
- * at least not yet.  wait: flag, authentication may come, and what depends on
- * it is left for then.  late: flag, it depends on who asks.
- */
-ngx_int_t lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_t *limit, ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
-
-/*
- * The arguments of gcra.lua for a limit and a bucket's key, from the pool; the
- * key is not copied.  Returns how many there are, 0 without memory.
- */
-
-ngx_uint_t lines_limit_args(ngx_pool_t *pool, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t need, ngx_uint_t extra, ngx_str_t **args,
-    ngx_uint_t *nkeys);
-
-/* a reply of gcra.lua; NGX_ERROR where it is none */
-ngx_int_t lines_limit_parse(redisReply *reply, lines_rate_t *rate,
-    lines_gcra_t *result);
-
 /* takes tokens ahead, in the background, for the lease of this key */
 void lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
     ngx_str_t *key, ngx_uint_t tokens);
 
-/* gives unused tokens back; NGX_DECLINED: Redis is away */
-ngx_int_t lines_limit_give(lines_main_conf_t *lmcf, ngx_str_t *key,
-    ngx_uint_t tokens, double interval);
+/*
+ * Gives unused tokens back.  Nobody waits: lost ones come back by themselves,
+ * at the limit's rate.
+ */
+void lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval);
 
 
-/* overrides of plans, by limit and plan: one hash */
-#define LINES_LIMIT_PLANS  "lines:{limits}"
+/* overrides of plans, by limit and plan */
 #define LINES_LIMIT_PLANS_MAX  1000
 
 

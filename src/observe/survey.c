@@ -8,24 +8,19 @@
 #include <ngx_http.h>
 
 #include "observe/survey_pass.h"
+#include "store/calls.h"
 
-
-/* its fields are numbers: another set of them is under another key */
-#define LINES_SURVEY_KEY    "lines:{survey}:2"
-#define LINES_SURVEY_LEASE  "lines:{survey}:lease"
 
 #define LINES_SURVEY_READ   5000    /* ms at the most */
 #define LINES_SURVEY_HOLD   60000
 
 
 static void survey_handler(ngx_event_t *ev);
-static void survey_time(void *data, redisReply *reply);
-static void survey_known(void *data, redisReply *reply);
+static ngx_int_t survey_time(void *data, lines_time_reply_t *reply);
+static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
 static void survey_publish(lines_survey_t *survey);
-static void survey_claim(lines_survey_t *survey);
-static void survey_claimed(void *data, redisReply *reply);
+static ngx_int_t survey_claimed(void *data, lines_survey_claim_reply_t *reply);
 static void survey_end(lines_survey_t *survey);
-static void survey_nothing(void *data, redisReply *reply);
 
 
 static lines_survey_t  the_survey;
@@ -48,6 +43,9 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     survey->log = cycle->log;
     survey->end = survey_end;
 
+    lines_caller_init(&survey->asker, lmcf->redis, NULL, cycle->log);
+    lines_survey_init(survey);
+
     survey->timer.handler = survey_handler;
     survey->timer.data = survey;
     survey->timer.log = cycle->log;
@@ -62,20 +60,29 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_survey_exit_process(lines_main_conf_t *lmcf)
 {
-    if (the_survey.timer.timer_set) {
-        ngx_del_timer(&the_survey.timer);
+    lines_survey_t  *survey;
+
+    survey = &the_survey;
+
+    if (survey->lmcf == NULL) {
+        return;
     }
 
-    lines_survey_stop(&the_survey);
+    if (survey->timer.timer_set) {
+        ngx_del_timer(&survey->timer);
+    }
+
+    lines_caller_detach(&survey->asker);
+    lines_survey_stop(survey);
 }
 
 
 static void
 survey_handler(ngx_event_t *ev)
 {
-    ngx_str_t             argv[2];
-    lines_redis_status_t  status;
     lines_survey_t       *survey;
+    lines_time_args_t     args;
+    lines_redis_status_t  status;
 
     survey = ev->data;
 
@@ -85,16 +92,11 @@ survey_handler(ngx_event_t *ev)
 
     lines_redis_status(survey->lmcf->redis, &status);
 
-    if (status.connected && !survey->asking && !survey->passing) {
-
-        ngx_str_set(&argv[0], "TIME");
-
-        if (lines_redis_command(survey->lmcf->redis, 1, argv, survey_time,
-                                survey)
-            != NULL)
-        {
-            survey->asking = 1;
-        }
+    if (status.connected
+        && !lines_caller_busy(&survey->asker)
+        && !lines_caller_busy(&survey->caller))
+    {
+        (void) lines_time(&survey->asker, &args, survey_time, survey);
     }
 
     ngx_add_timer(ev,
@@ -102,80 +104,58 @@ survey_handler(ngx_event_t *ev)
 }
 
 
-static void
-survey_time(void *data, redisReply *reply)
+static ngx_int_t
+survey_time(void *data, lines_time_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    ngx_str_t  argv[2];
+    lines_survey_read_args_t  args;
 
-    survey->asking = 0;
+    survey->now = reply->seconds * 1000 + reply->micros / 1000;
 
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 2)
-    {
-        return;
-    }
-
-    survey->now = lines_survey_number(reply->element[0]) * 1000
-                  + lines_survey_number(reply->element[1]) / 1000;
-
-    ngx_str_set(&argv[0], "HGETALL");
-    ngx_str_set(&argv[1], LINES_SURVEY_KEY);
-
-    if (lines_redis_command(survey->lmcf->redis, 2, argv, survey_known, survey)
-        != NULL)
-    {
-        survey->asking = 1;
-    }
+    return lines_survey_read(&survey->asker, &args, survey_known, survey);
 }
 
 
 /* fields are the numbers of values, and "at" */
 
-static void
-survey_known(void *data, redisReply *reply)
+static ngx_int_t
+survey_known(void *data, lines_survey_read_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    ngx_int_t    n;
-    ngx_uint_t   i;
-    redisReply  *field;
-
-    survey->asking = 0;
-
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        return;
-    }
+    ngx_int_t                  n;
+    ngx_str_t                 *pair;
+    ngx_uint_t                 i;
+    lines_survey_claim_args_t  args;
 
     survey->at = 0;
     ngx_memzero(survey->known, sizeof(survey->known));
 
-    for (i = 0; i + 1 < reply->elements; i += 2) {
-        field = reply->element[i];
+    for (i = 0; i + 1 < reply->pairs.n; i += 2) {
+        pair = &reply->pairs.elts[i];
 
-        if (field->type != REDIS_REPLY_STRING) {
+        if (lines_is(&pair[0], "at")) {
+            survey->at = lines_survey_number(&pair[1]);
             continue;
         }
 
-        if (field->len == 2 && ngx_strncmp(field->str, "at", 2) == 0) {
-            survey->at = lines_survey_number(reply->element[i + 1]);
-            continue;
-        }
-
-        n = ngx_atoi((u_char *) field->str, field->len);
+        n = ngx_atoi(pair[0].data, pair[0].len);
 
         if (n >= 0 && n < LINES_SURVEY_VALUES) {
-            survey->known[n] = lines_survey_number(reply->element[i + 1]);
+            survey->known[n] = lines_survey_number(&pair[1]);
         }
     }
 
     survey_publish(survey);
 
-    if (survey->now >= (survey->at * 1000) + survey->lmcf->survey) {
-        survey_claim(survey);
+    if (survey->now < (survey->at * 1000) + survey->lmcf->survey) {
+        return NGX_OK;
     }
+
+    args.ms = LINES_SURVEY_HOLD;
+
+    return lines_survey_claim(&survey->asker, &args, survey_claimed, survey);
 }
 
 
@@ -202,40 +182,16 @@ survey_publish(lines_survey_t *survey)
 }
 
 
-static void
-survey_claim(lines_survey_t *survey)
-{
-    u_char     ms[NGX_INT_T_LEN];
-    ngx_str_t  argv[6];
-
-    ngx_str_set(&argv[0], "SET");
-    ngx_str_set(&argv[1], LINES_SURVEY_LEASE);
-    ngx_str_set(&argv[2], "1");
-    ngx_str_set(&argv[3], "NX");
-    ngx_str_set(&argv[4], "PX");
-
-    argv[5].data = ms;
-    argv[5].len = ngx_sprintf(ms, "%d", LINES_SURVEY_HOLD) - ms;
-
-    if (lines_redis_command(survey->lmcf->redis, 6, argv, survey_claimed,
-                            survey)
-        != NULL)
-    {
-        survey->asking = 1;
-    }
-}
-
-
-static void
-survey_claimed(void *data, redisReply *reply)
+static ngx_int_t
+survey_claimed(void *data, lines_survey_claim_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    survey->asking = 0;
-
-    if (reply && reply->type == REDIS_REPLY_STATUS) {
+    if (reply->ok.len) {
         lines_survey_start(survey);
     }
+
+    return NGX_OK;
 }
 
 
@@ -244,10 +200,13 @@ survey_claimed(void *data, redisReply *reply)
 static void
 survey_end(lines_survey_t *survey)
 {
-    u_char      numbers[LINES_SURVEY_VALUES + 1][2][NGX_INT64_LEN];
-    uint64_t    raw;
-    ngx_str_t   argv[4 + 2 * LINES_SURVEY_VALUES];
-    ngx_uint_t  i, n;
+    u_char                       numbers[LINES_SURVEY_VALUES + 1][2]
+                                        [NGX_INT64_LEN];
+    uint64_t                     raw;
+    ngx_str_t                    pairs[LINES_SURVEY_VALUES + 1][2];
+    ngx_uint_t                   i;
+    lines_survey_put_args_t      put;
+    lines_survey_release_args_t  release;
 
     if (survey->oldest && survey->oldest < survey->now) {
         survey->sums[LINES_SURVEY_OLDEST] = (survey->now - survey->oldest)
@@ -271,48 +230,27 @@ survey_end(lines_survey_t *survey)
 
     survey_publish(survey);
 
-    n = 0;
-    ngx_str_set(&argv[n], "HSET");
-    n++;
-    ngx_str_set(&argv[n], LINES_SURVEY_KEY);
-    n++;
-
     for (i = 0; i < LINES_SURVEY_VALUES; i++) {
-        argv[n].data = numbers[i][0];
-        argv[n].len = ngx_sprintf(numbers[i][0], "%ui", i) - numbers[i][0];
-        n++;
-
-        argv[n].data = numbers[i][1];
-        argv[n].len = ngx_sprintf(numbers[i][1], "%uL", survey->known[i])
-                      - numbers[i][1];
-        n++;
+        pairs[i][0].data = numbers[i][0];
+        pairs[i][0].len = ngx_sprintf(numbers[i][0], "%ui", i) - numbers[i][0];
+        pairs[i][1].data = numbers[i][1];
+        pairs[i][1].len = ngx_sprintf(numbers[i][1], "%uL", survey->known[i])
+                          - numbers[i][1];
     }
 
-    ngx_str_set(&argv[n], "at");
-    n++;
+    ngx_str_set(&pairs[i][0], "at");
+    pairs[i][1].data = numbers[i][1];
+    pairs[i][1].len = ngx_sprintf(numbers[i][1], "%uL", survey->at)
+                      - numbers[i][1];
 
-    argv[n].data = numbers[i][1];
-    argv[n].len = ngx_sprintf(numbers[i][1], "%uL", survey->at)
-                  - numbers[i][1];
-    n++;
+    put.pairs.n = 2 * (i + 1);
+    put.pairs.elts = pairs[0];
 
-    (void) lines_redis_command(survey->lmcf->redis, n, argv, survey_nothing,
-                               NULL);
-
-    ngx_str_set(&argv[0], "DEL");
-    ngx_str_set(&argv[1], LINES_SURVEY_LEASE);
-
-    (void) lines_redis_command(survey->lmcf->redis, 2, argv, survey_nothing,
-                               NULL);
+    (void) lines_forget_survey_put(&survey->asker, &put);
+    (void) lines_forget_survey_release(&survey->asker, &release);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey->log, 0,
                    "lines survey: %ui tenants", survey->nseen);
 
     lines_survey_stop(survey);
-}
-
-
-static void
-survey_nothing(void *data, redisReply *reply)
-{
 }

@@ -9,24 +9,22 @@
 #include <ngx_http.h>
 
 #include "observe/survey_pass.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
-#define LINES_SURVEY_PAGE   "50"
 #define LINES_SURVEY_OPS    5000    /* looked at in a pass */
 #define LINES_SURVEY_BATCH  16      /* of a tenant at a time */
 
 
-static void survey_inventory(void *data, redisReply *reply);
+static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_next(lines_survey_t *survey);
-static void survey_page(void *data, redisReply *reply);
-static ngx_uint_t survey_first(lines_survey_t *survey, ngx_str_t *tenant);
-static void survey_tenant(lines_survey_t *survey, ngx_str_t *tenant);
-static void survey_counts(void *data, redisReply *reply);
-static void survey_operations(void *data, redisReply *reply);
-static void survey_operation(void *data, redisReply *reply);
-static void survey_send(lines_survey_t *survey, ngx_uint_t argc,
-    ngx_str_t *argv, lines_redis_handler_pt handler, void *data);
+static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t survey_first(lines_survey_t *survey, ngx_str_t *tenant);
+static ngx_int_t survey_tenant(lines_survey_t *survey, ngx_str_t *tenant);
+static ngx_int_t survey_counts(void *data, lines_tenant_moves_reply_t *reply);
+static ngx_int_t survey_operations(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t survey_operation(void *data, lines_op_survey_reply_t *reply);
 
 
 /* a tenant whose operations were asked for */
@@ -40,7 +38,7 @@ typedef struct {
 } lines_survey_tenant_t;
 
 
-static void survey_batch(lines_survey_tenant_t *st);
+static ngx_int_t survey_batch(lines_survey_tenant_t *st);
 
 
 lines_survey_move_t
@@ -70,17 +68,24 @@ lines_survey_move_t
 
 
 void
+lines_survey_init(lines_survey_t *survey)
+{
+    lines_caller_init(&survey->caller, survey->lmcf->redis, NULL, survey->log);
+
+    survey->caller.resume = survey_resume;
+}
+
+
+void
 lines_survey_start(lines_survey_t *survey)
 {
-    ngx_str_t  args[4];
+    lines_inv_count_args_t  args;
 
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey->log, 0, "lines survey: begins");
 
     ngx_memzero(survey->sums, sizeof(survey->sums));
 
-    survey->passing = 1;
     survey->failed = 0;
-    survey->pending = 0;
     survey->ops = 0;
     survey->oldest = 0;
     survey->nseen = 0;
@@ -92,65 +97,56 @@ lines_survey_start(lines_survey_t *survey)
 
     survey->seen_pool = ngx_create_pool(4096, survey->log);
     if (survey->seen_pool == NULL) {
-        survey->passing = 0;
         return;
     }
 
-    ngx_str_set(&args[0], "lines:{inv}:free");
-    ngx_str_set(&args[1], "lines:{inv}:leased");
-    ngx_str_set(&args[2], "lines:{inv}:assigned");
-    ngx_str_set(&args[3], "lines:{inv}:quarantined");
+    survey->caller.pool = survey->seen_pool;
 
-    if (lines_redis_eval(survey->lmcf->redis, &lines_script_inv_count, 4, 4,
-                         args, survey_inventory, survey)
-        != NULL)
+    if (lines_inv_count(&survey->caller, &args, survey_inventory, survey)
+        != NGX_AGAIN)
     {
-        survey->pending++;
-
-    } else {
-        survey->failed = 1;
+        lines_survey_stop(survey);
     }
-
-    survey_next(survey);
 }
 
 
+/* once nothing is under way: the next page of tenants, or the end */
+
 static void
-survey_inventory(void *data, redisReply *reply)
+survey_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    lines_survey_t  *survey;
+
+    survey = ngx_queue_data(caller, lines_survey_t, caller);
+
+    if (rc == NGX_ERROR) {
+        survey->failed = 1;
+    }
+
+    if (!lines_caller_busy(caller)) {
+        survey_next(survey);
+    }
+}
+
+
+static ngx_int_t
+survey_inventory(void *data, lines_inv_count_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    ngx_uint_t  i;
+    survey->sums[LINES_SURVEY_FREE] = reply->free;
+    survey->sums[LINES_SURVEY_LEASED] = reply->leased;
+    survey->sums[LINES_SURVEY_ASSIGNED] = reply->assigned;
+    survey->sums[LINES_SURVEY_QUARANTINED] = reply->quarantined;
 
-    survey->pending--;
-
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 4)
-    {
-        survey->failed = 1;
-
-    } else {
-        for (i = 0; i < 4; i++) {
-            survey->sums[LINES_SURVEY_FREE + i] = lines_survey_number(
-                                                            reply->element[i]);
-        }
-    }
-
-    survey_next(survey);
+    return NGX_OK;
 }
 
-
-/* nothing is pending: the next page of tenants, or the end */
 
 static void
 survey_next(lines_survey_t *survey)
 {
-    ngx_str_t  argv[5];
-
-    if (survey->pending) {
-        return;
-    }
+    lines_tenants_scan_args_t  args;
 
     if (survey->pool) {
         ngx_destroy_pool(survey->pool);
@@ -169,76 +165,71 @@ survey_next(lines_survey_t *survey)
         return;
     }
 
-    ngx_str_set(&argv[0], "SSCAN");
-    ngx_str_set(&argv[1], "lines:{tenants}");
-    argv[2].data = survey->cursor;
-    argv[2].len = survey->cursor_len;
-    ngx_str_set(&argv[3], "COUNT");
-    ngx_str_set(&argv[4], LINES_SURVEY_PAGE);
-
     survey->pool = ngx_create_pool(8192, survey->log);
 
     if (survey->pool == NULL) {
-        survey->failed = 1;
-
-    } else {
-        survey_send(survey, 5, argv, survey_page, survey);
+        lines_survey_stop(survey);
+        return;
     }
 
-    if (survey->failed) {
+    survey->caller.pool = survey->pool;
+
+    args.cursor.data = survey->cursor;
+    args.cursor.len = survey->cursor_len;
+
+    if (lines_tenants_scan(&survey->caller, &args, survey_page, survey)
+        != NGX_AGAIN)
+    {
         lines_survey_stop(survey);
     }
 }
 
 
-static void
-survey_page(void *data, redisReply *reply)
+static ngx_int_t
+survey_page(void *data, lines_tenants_scan_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    ngx_str_t    tenant;
-    ngx_uint_t   i;
-    redisReply  *cursor, *page;
+    ngx_int_t   rc;
+    ngx_str_t  *tenant;
+    ngx_uint_t  i;
 
-    survey->pending--;
-
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 2
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[1]->type != REDIS_REPLY_ARRAY
-        || (size_t) reply->element[0]->len > sizeof(survey->cursor))
-    {
-        survey->failed = 1;
-        survey_next(survey);
-        return;
+    if (reply->cursor.len == 0 || reply->cursor.len > sizeof(survey->cursor)) {
+        return NGX_ERROR;
     }
 
-    cursor = reply->element[0];
-    page = reply->element[1];
+    survey->cursor_len = 0;
 
-    survey->cursor_len = cursor->len;
-    ngx_memcpy(survey->cursor, cursor->str, cursor->len);
-
-    if (cursor->len == 1 && cursor->str[0] == '0') {
-        survey->cursor_len = 0;
+    if (!lines_is(&reply->cursor, "0")) {
+        survey->cursor_len = reply->cursor.len;
+        ngx_memcpy(survey->cursor, reply->cursor.data, reply->cursor.len);
     }
 
-    for (i = 0; i < page->elements; i++) {
-        tenant = lines_reply_str(page, i);
+    for (i = 0; i < reply->members.n; i++) {
+        tenant = &reply->members.elts[i];
 
-        if (tenant.len && survey_first(survey, &tenant)) {
-            survey_tenant(survey, &tenant);
+        if (tenant->len == 0) {
+            continue;
+        }
+
+        rc = survey_first(survey, tenant);
+
+        if (rc == NGX_OK) {
+            rc = survey_tenant(survey, tenant);
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
         }
     }
 
-    survey_next(survey);
+    return NGX_OK;
 }
 
 
-/* SSCAN may show a tenant twice, and it must count once */
+/* SSCAN may show a tenant twice, and it must count once: NGX_DECLINED */
 
-static ngx_uint_t
+static ngx_int_t
 survey_first(lines_survey_t *survey, ngx_str_t *tenant)
 {
     uint64_t     hash, *seen, *old;
@@ -253,8 +244,7 @@ survey_first(lines_survey_t *survey, ngx_str_t *tenant)
 
         seen = ngx_pcalloc(survey->seen_pool, size * sizeof(uint64_t));
         if (seen == NULL) {
-            survey->failed = 1;
-            return 0;
+            return NGX_ERROR;
         }
 
         old = survey->seen;
@@ -282,204 +272,160 @@ survey_first(lines_survey_t *survey, ngx_str_t *tenant)
          i = (i + 1) % survey->seen_size)
     {
         if (survey->seen[i] == hash) {
-            return 0;
+            return NGX_DECLINED;
         }
     }
 
     survey->seen[i] = hash;
     survey->nseen++;
 
-    return 1;
+    return NGX_OK;
 }
 
 
-static void
+static ngx_int_t
 survey_tenant(lines_survey_t *survey, ngx_str_t *tenant)
 {
-    ngx_str_t               argv[2 + LINES_SURVEY_MOVES];
-    ngx_uint_t              i;
-    lines_survey_tenant_t  *st;
+    ngx_str_t                  fields[LINES_SURVEY_MOVES];
+    ngx_uint_t                 i;
+    lines_ops_read_args_t      ops;
+    lines_survey_tenant_t     *st;
+    lines_tenant_moves_args_t  moves;
 
     survey->sums[LINES_SURVEY_TENANTS]++;
 
     st = ngx_pcalloc(survey->pool, sizeof(lines_survey_tenant_t));
-
-    if (st == NULL
-        || lines_redis_format(survey->pool, &st->name, "%V", tenant) != NGX_OK
-        || lines_redis_format(survey->pool, &argv[1], "lines:{%V}:t", tenant)
-           != NGX_OK)
-    {
-        survey->failed = 1;
-        return;
+    if (st == NULL) {
+        return NGX_ERROR;
     }
 
     st->survey = survey;
-
-    ngx_str_set(&argv[0], "HMGET");
+    st->name = *tenant;
 
     for (i = 0; i < LINES_SURVEY_MOVES; i++) {
-        argv[2 + i] = lines_survey_moves[i].field;
+        fields[i] = lines_survey_moves[i].field;
     }
 
-    survey_send(survey, 2 + LINES_SURVEY_MOVES, argv, survey_counts, survey);
+    moves.tenant = *tenant;
+    moves.fields.n = LINES_SURVEY_MOVES;
+    moves.fields.elts = fields;
 
-    if (lines_redis_format(survey->pool, &argv[1], "lines:{%V}:ops", tenant)
-        != NGX_OK)
+    if (lines_tenant_moves(&survey->caller, &moves, survey_counts, survey)
+        != NGX_AGAIN)
     {
-        survey->failed = 1;
-        return;
+        return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "SMEMBERS");
+    ops.tenant = *tenant;
 
-    survey_send(survey, 2, argv, survey_operations, st);
+    return lines_ops_read(&survey->caller, &ops, survey_operations, st);
 }
 
 
-static void
-survey_counts(void *data, redisReply *reply)
+static ngx_int_t
+survey_counts(void *data, lines_tenant_moves_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
     ngx_uint_t  i;
 
-    survey->pending--;
-
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != LINES_SURVEY_MOVES)
-    {
-        survey->failed = 1;
-
-    } else {
-        for (i = 0; i < LINES_SURVEY_MOVES; i++) {
-            survey->sums[LINES_SURVEY_RAW + i] += lines_survey_number(
-                                                            reply->element[i]);
-        }
+    if (reply->counts.n != LINES_SURVEY_MOVES) {
+        return NGX_ERROR;
     }
 
-    survey_next(survey);
+    for (i = 0; i < LINES_SURVEY_MOVES; i++) {
+        survey->sums[LINES_SURVEY_RAW + i] +=
+                                   lines_survey_number(&reply->counts.elts[i]);
+    }
+
+    return NGX_OK;
 }
 
 
-static void
-survey_operations(void *data, redisReply *reply)
+static ngx_int_t
+survey_operations(void *data, lines_ops_read_reply_t *reply)
 {
     lines_survey_tenant_t *st = data;
 
-    ngx_str_t        id;
-    ngx_uint_t       i;
     lines_survey_t  *survey;
 
     survey = st->survey;
-    survey->pending--;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        survey->failed = 1;
-        survey_next(survey);
-        return;
-    }
+    /* there may be more of them than it pays to look at */
 
-    st->ids = ngx_palloc(survey->pool,
-                         (reply->elements + 1) * sizeof(ngx_str_t));
-    if (st->ids == NULL) {
-        survey->failed = 1;
-        survey_next(survey);
-        return;
-    }
+    st->ids = reply->ids.elts;
+    st->n = ngx_min(reply->ids.n, LINES_SURVEY_OPS - survey->ops);
 
-    for (i = 0; i < reply->elements; i++) {
+    survey->ops += st->n;
+    survey->sums[LINES_SURVEY_OPERATIONS] += reply->ids.n - st->n;
 
-        if (survey->ops++ >= LINES_SURVEY_OPS) {
-
-            /* there are more of them than it pays to look at */
-
-            survey->sums[LINES_SURVEY_OPERATIONS]++;
-            continue;
-        }
-
-        id = lines_reply_str(reply, i);
-
-        if (lines_redis_format(survey->pool, &st->ids[st->n++],
-                               "lines:{%V}:op:%V", &st->name, &id)
-            != NGX_OK)
-        {
-            survey->failed = 1;
-            break;
-        }
-    }
-
-    survey_batch(st);
-    survey_next(survey);
+    return survey_batch(st);
 }
 
 
 /* a few at a time: requests need places in flight as well */
 
-static void
+static ngx_int_t
 survey_batch(lines_survey_tenant_t *st)
 {
-    ngx_str_t  argv[5];
+    lines_survey_t          *survey;
+    lines_op_survey_args_t   args;
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "step");
-    ngx_str_set(&argv[3], "begun");
-    ngx_str_set(&argv[4], "stuck");
+    survey = st->survey;
+    args.tenant = st->name;
 
-    while (st->n && st->pending < LINES_SURVEY_BATCH && !st->survey->failed) {
-        argv[1] = st->ids[--st->n];
+    while (st->n && st->pending < LINES_SURVEY_BATCH && !survey->failed) {
+        args.id = st->ids[--st->n];
 
-        survey_send(st->survey, 5, argv, survey_operation, st);
+        if (args.id.len == 0) {
+            continue;
+        }
+
+        if (lines_op_survey(&survey->caller, &args, survey_operation, st)
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+
         st->pending++;
     }
+
+    return NGX_OK;
 }
 
 
-static void
-survey_operation(void *data, redisReply *reply)
+static ngx_int_t
+survey_operation(void *data, lines_op_survey_reply_t *reply)
 {
     lines_survey_tenant_t *st = data;
 
     uint64_t         begun;
-    ngx_str_t        step, stuck;
     lines_survey_t  *survey;
 
     survey = st->survey;
-    survey->pending--;
     st->pending--;
 
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 3)
-    {
-        survey->failed = 1;
-        survey_next(survey);
-        return;
-    }
+    if (reply->step.len && !lines_is(&reply->step, "done")) {
 
-    step = lines_reply_str(reply, 0);
-    stuck = lines_reply_str(reply, 2);
+        survey->sums[reply->stuck.len ? LINES_SURVEY_STUCK
+                                      : LINES_SURVEY_OPERATIONS]++;
 
-    if (step.len && !lines_is(&step, "done")) {
-
-        survey->sums[stuck.len ? LINES_SURVEY_STUCK
-                               : LINES_SURVEY_OPERATIONS]++;
-
-        begun = lines_survey_number(reply->element[1]);
+        begun = lines_survey_number(&reply->begun);
 
         if (begun && (survey->oldest == 0 || begun < survey->oldest)) {
             survey->oldest = begun;
         }
     }
 
-    survey_batch(st);
-    survey_next(survey);
+    return survey_batch(st);
 }
 
 
 void
 lines_survey_stop(lines_survey_t *survey)
 {
+    lines_caller_detach(&survey->caller);
+
     if (survey->pool) {
         ngx_destroy_pool(survey->pool);
         survey->pool = NULL;
@@ -489,40 +435,15 @@ lines_survey_stop(lines_survey_t *survey)
         ngx_destroy_pool(survey->seen_pool);
         survey->seen_pool = NULL;
     }
-
-    survey->passing = 0;
-}
-
-
-static void
-survey_send(lines_survey_t *survey, ngx_uint_t argc, ngx_str_t *argv,
-    lines_redis_handler_pt handler, void *data)
-{
-    if (lines_redis_command(survey->lmcf->redis, argc, argv, handler, data)
-        == NULL)
-    {
-        survey->failed = 1;
-        return;
-    }
-
-    survey->pending++;
 }
 
 
 uint64_t
-lines_survey_number(redisReply *reply)
+lines_survey_number(ngx_str_t *value)
 {
     off_t  n;
 
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        return reply->integer > 0 ? (uint64_t) reply->integer : 0;
-    }
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        return 0;
-    }
-
-    n = ngx_atoof((u_char *) reply->str, reply->len);
+    n = ngx_atoof(value->data, value->len);
 
     return n > 0 ? (uint64_t) n : 0;
 }

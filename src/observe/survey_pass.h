@@ -9,12 +9,14 @@
 
 #include "http/request.h"
 #include "observe/survey.h"
+#include "store/caller.h"
 
 
 typedef struct lines_survey_s {
     lines_main_conf_t  *lmcf;
     ngx_log_t          *log;
     ngx_event_t         timer;
+    lines_caller_t      asker;     /* of what is known */
 
     uint64_t            now;       /* Redis' clock, ms */
     uint64_t            at;        /* of the last pass, s */
@@ -22,12 +24,12 @@ typedef struct lines_survey_s {
 
     /* the pass under way */
 
-    ngx_pool_t         *pool;      /* of a page */
+    lines_caller_t      caller;
+    ngx_pool_t         *pool;      /* of a page, and of its replies */
     ngx_pool_t         *seen_pool;
     uint64_t           *seen;      /* hashes of tenants */
     ngx_uint_t          nseen;
     ngx_uint_t          seen_size;
-    ngx_uint_t          pending;
     ngx_uint_t          ops;
     uint64_t            oldest;    /* begun at, ms */
     uint64_t            sums[LINES_SURVEY_VALUES];
@@ -37,11 +39,11 @@ typedef struct lines_survey_s {
     /* once the sums are those of a whole pass; a pass that fails just ends */
     void              (*end)(struct lines_survey_s *survey);
 
-    unsigned            asking:1;
-    unsigned            passing:1;
-    unsigned            failed:1;
+    ngx_uint_t          failed;    /* flag */
 } lines_survey_t;
 
+
+void lines_survey_init(lines_survey_t *survey);
 
 /* begins a pass */
 void lines_survey_start(lines_survey_t *survey);
@@ -49,8 +51,8 @@ void lines_survey_start(lines_survey_t *survey);
 /* frees what a pass holds */
 void lines_survey_stop(lines_survey_t *survey);
 
-/* of a reply, 0 where it is none */
-uint64_t lines_survey_number(redisReply *reply);
+/* 0 where it is none */
+uint64_t lines_survey_number(ngx_str_t *value);
 
 
 #endif /* _LINES_OBSERVE_SURVEY_PASS_H_INCLUDED_ */

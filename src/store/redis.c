@@ -1,9 +1,11 @@
 
 /*
  * The worker's Redis: its public face.  What becomes of an operation is in
- * store/redis_op.c, of the connection in store/redis_connection.c.
+ * store/redis_op.c, of the connection in store/redis_life.c.
  */
 
+#include "store/redis_handshake.h"
+#include "store/redis_life.h"
 #include "store/redis_op.h"
 #include "store/resp.h"
 

@@ -5,7 +5,8 @@
  * most 16K at once.
  */
 
-#include "store/redis_connection.h"
+#include "store/redis_adapter.h"
+#include "store/redis_reader.h"
 #include <netinet/tcp.h>
 
 
@@ -69,6 +70,21 @@ lines_redis_attach(lines_redis_connection_t *conn, redisAsyncContext *ac)
     (void) redisAsyncSetConnectCallback(ac, redis_connected);
 
     return NGX_OK;
+}
+
+
+size_t
+lines_redis_connection_await(lines_redis_connection_t *conn)
+{
+    if (conn->ac->replies.head == NULL) {
+        conn->heard = ngx_current_msec;
+    }
+
+    if (!conn->timer.timer_set) {
+        ngx_add_timer(&conn->timer, conn->conf->silence);
+    }
+
+    return conn->flushed + sdslen(conn->ac->c.obuf);
 }
 
 
@@ -396,5 +412,5 @@ redis_cleanup(void *data)
     conn->connection = NULL;
     conn->ac = NULL;
 
-    lines_redis_connection_closed(conn);
+    conn->closed(conn);
 }

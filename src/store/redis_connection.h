@@ -1,8 +1,8 @@
 
 /*
- * One connection to Redis, re-established for ever: its addresses, connecting
- * with backoff, the handshake, hiredis' hooks into nginx's events.  Both the
- * command connection and the subscriber own one.  Internal to the store.
+ * One connection to Redis, as all who work with it know it; what becomes of it
+ * is in store/redis_life.h.  Both the command connection and the subscriber own
+ * one.  Internal to the store.
  *
  * hiredis frees its context whenever it likes to, so conn->ac is valid only
  * between the adapter's attach and hiredis' cleanup hook; it is NULL otherwise.
@@ -81,6 +81,10 @@ struct lines_redis_connection_s {
     /* the worker begins to exit; NULL: keep serving until it is gone */
     lines_redis_connection_pt  shutdown;
 
+    /* its life's: the handshake is over; hiredis has let go of it */
+    void                     (*greeted)(lines_redis_connection_t *conn);
+    void                     (*closed)(lines_redis_connection_t *conn);
+
     redisAsyncContext         *ac;
     ngx_connection_t          *connection;
     ngx_resolver_ctx_t        *resolve;
@@ -127,21 +131,6 @@ struct lines_redis_connection_s {
 };
 
 
-/*
- * Starts to connect; conf, log, role, data and the handlers are set by the
- * caller, everything else is zero.
- */
-void lines_redis_connection_open(lines_redis_connection_t *conn);
-
-/* for ever; pending hiredis callbacks run with a NULL reply */
-void lines_redis_connection_close(lines_redis_connection_t *conn);
-
-/*
- * A command is about to be queued, its reply to be waited for: returns where
- * in the stream of bytes it begins, to be compared with conn->flushed.
- */
-size_t lines_redis_connection_await(lines_redis_connection_t *conn);
-
 /* at once and reconnect; never from within a hiredis callback */
 void lines_redis_connection_drop(lines_redis_connection_t *conn, char *cause);
 
@@ -154,19 +143,6 @@ void lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause);
 void ngx_cdecl lines_redis_connection_cause(lines_redis_connection_t *conn,
     const char *fmt, ...);
 
-
-/* called by the adapter and the handshake */
-
-void lines_redis_connection_ready(lines_redis_connection_t *conn);
-void lines_redis_connection_closed(lines_redis_connection_t *conn);
-
-/* takes over a context that connects; NGX_ERROR: it is still the caller's */
-ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
-    redisAsyncContext *ac);
-
-/* refuses replies on which hiredis would abort */
-void lines_redis_guard_reader(lines_redis_connection_t *conn,
-    redisReader *reader);
 
 /*
  * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
@@ -181,11 +157,9 @@ void lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
  */
 void lines_redis_connection_denied(lines_redis_connection_t *conn);
 
-/* sends AUTH, SELECT, INFO and CONFIG GET in one go */
-ngx_int_t lines_redis_handshake(lines_redis_connection_t *conn);
-
-/* INFO and CONFIG GET again, now and then, of one that is ready */
-void lines_redis_look(lines_redis_connection_t *conn);
+/* of the state it is in; another one is replaced */
+void lines_redis_connection_timer(lines_redis_connection_t *conn,
+    ngx_msec_t timer);
 
 
 #endif /* _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_ */

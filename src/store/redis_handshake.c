@@ -5,7 +5,8 @@
  * The reply of the last one makes the connection ready.
  */
 
-#include "store/redis_connection.h"
+#include "store/redis_adapter.h"
+#include "store/redis_handshake.h"
 
 
 #define LINES_REDIS_TEXT_LEN  100
@@ -468,7 +469,7 @@ redis_config_handler(redisAsyncContext *ac, void *data, void *privdata)
     redis_take_config(conn, reply);
 
     if (!conn->cluster) {
-        lines_redis_connection_ready(conn);
+        conn->greeted(conn);
         return;
     }
 
@@ -623,7 +624,7 @@ redis_nodes_handler(redisAsyncContext *ac, void *data, void *privdata)
         }
     }
 
-    lines_redis_connection_ready(conn);
+    conn->greeted(conn);
 }
 
 
@@ -712,7 +713,7 @@ redis_ping_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
-    lines_redis_connection_ready(conn);
+    conn->greeted(conn);
 }
 
 

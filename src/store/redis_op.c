@@ -3,6 +3,7 @@
  * What becomes of an operation: sent or waiting, answered, late or lost.
  */
 
+#include "store/redis_adapter.h"
 #include "store/redis_op.h"
 #include "store/resp.h"
 

@@ -6,7 +6,7 @@
  * replaced; these refuse what it would not survive, which ends the connection.
  */
 
-#include "store/redis_connection.h"
+#include "store/redis_reader.h"
 
 
 #if (HIREDIS_MAJOR >= 1)

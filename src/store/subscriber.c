@@ -4,7 +4,7 @@
  * commands on one that subscribes), and the heartbeat that proves it alive.
  */
 
-#include "store/redis_connection.h"
+#include "store/redis_life.h"
 #include <openssl/rand.h>
 
 

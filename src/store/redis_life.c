@@ -1,0 +1,516 @@
+
+/*
+ * The life of one connection: resolve, connect, handshake, ready, lost, wait,
+ * and again.
+ */
+
+#include "store/redis_adapter.h"
+#include "store/redis_handshake.h"
+#include "store/redis_life.h"
+
+
+#define LINES_REDIS_BACKOFF_MIN   50
+#define LINES_REDIS_BACKOFF_MAX   2000
+
+/* whoever waits for a connection is told that Redis is away after so many */
+#define LINES_REDIS_PATIENCE      2
+
+/* a connection that lives shorter is a failure, too: so many are forgiven */
+#define LINES_REDIS_SETTLED       2000
+#define LINES_REDIS_FLAPS         4
+
+/*
+ * The same cause is an error once in this time, for the log's sake, unless
+ * there was a connection since: each loss of one is told.
+ */
+#define LINES_REDIS_LOG_INTERVAL  30000
+
+
+static void redis_greeted(lines_redis_connection_t *conn);
+static void redis_closed(lines_redis_connection_t *conn);
+static void redis_start(lines_redis_connection_t *conn);
+static void redis_resolve(lines_redis_connection_t *conn);
+static void redis_resolved(ngx_resolver_ctx_t *ctx);
+static void redis_connect(lines_redis_connection_t *conn);
+static void redis_attempt_failed(lines_redis_connection_t *conn);
+static void redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures);
+static void redis_check_silence(lines_redis_connection_t *conn);
+static void redis_timer_handler(ngx_event_t *ev);
+static void redis_drop_handler(ngx_event_t *ev);
+static void redis_complain(lines_redis_connection_t *conn, char *what);
+
+
+void
+lines_redis_connection_open(lines_redis_connection_t *conn)
+{
+    ngx_uint_t   i;
+    ngx_addr_t  *addr;
+
+    conn->ident = -1;
+    conn->greeted = redis_greeted;
+    conn->closed = redis_closed;
+
+    conn->timer.handler = redis_timer_handler;
+    conn->timer.data = conn;
+    conn->timer.log = conn->log;
+    conn->timer.cancelable = 1;
+
+    conn->drop.handler = redis_drop_handler;
+    conn->drop.data = conn;
+    conn->drop.log = conn->log;
+
+    for (i = 0; i < conn->conf->url.naddrs && i < LINES_REDIS_ADDRS; i++) {
+        addr = &conn->conf->url.addrs[i];
+
+        ngx_memcpy(&conn->addrs[i].sockaddr, addr->sockaddr, addr->socklen);
+        conn->addrs[i].socklen = addr->socklen;
+    }
+
+    conn->naddrs = i;
+
+    redis_start(conn);
+}
+
+
+void
+lines_redis_connection_close(lines_redis_connection_t *conn)
+{
+    conn->state = LINES_REDIS_CLOSED;
+
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    if (conn->drop.posted) {
+        ngx_delete_posted_event(&conn->drop);
+    }
+
+    if (conn->resolve) {
+        ngx_resolve_name_done(conn->resolve);
+        conn->resolve = NULL;
+    }
+
+    if (conn->ac) {
+        redisAsyncFree(conn->ac);
+    }
+}
+
+
+/*
+ * Operations have deadlines of their own.  A server that stalls, on its disk
+ * as a rule, is let go on, and with it what was sent to it; one from which
+ * nothing comes for long while something is waited for is given up.
+ */
+
+static void
+redis_check_silence(lines_redis_connection_t *conn)
+{
+    u_char      byte;
+    ngx_msec_t  silent;
+
+    if (conn->ac == NULL || conn->ac->replies.head == NULL) {
+        return;
+    }
+
+    silent = ngx_current_msec - conn->heard;
+
+    if (silent < conn->conf->silence) {
+        ngx_add_timer(&conn->timer, conn->conf->silence - silent);
+        return;
+    }
+
+    /* after a stall of this process the reply may be there, but not read */
+
+    if (recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
+        || ngx_socket_errno != NGX_EAGAIN)
+    {
+        ngx_add_timer(&conn->timer, 10);
+        return;
+    }
+
+    conn->away = 1;
+    lines_redis_connection_drop(conn, "no reply, for \"silence=\"");
+}
+
+
+static void
+redis_start(lines_redis_connection_t *conn)
+{
+    conn->cause[0] = '\0';
+
+    /* without a "resolver" directive nginx makes one that has no servers */
+
+    if (conn->current == 0
+        && conn->conf->host.len
+        && conn->conf->resolver
+        && conn->conf->resolver->connections.nelts)
+    {
+        redis_resolve(conn);
+        return;
+    }
+
+    redis_connect(conn);
+}
+
+
+static void
+redis_resolve(lines_redis_connection_t *conn)
+{
+    ngx_resolver_ctx_t  *ctx;
+
+    conn->state = LINES_REDIS_RESOLVING;
+
+    ctx = ngx_resolve_start(conn->conf->resolver, NULL);
+
+    if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
+        lines_redis_connection_cause(conn, "no resolver for \"%V\"",
+                                     &conn->conf->host);
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    ctx->name = conn->conf->host;
+    ctx->handler = redis_resolved;
+    ctx->data = conn;
+    ctx->timeout = conn->conf->resolver_timeout;
+    ctx->cancelable = 1;
+
+    conn->resolve = ctx;
+
+    /* the resolver has its own deadline: this one tells that Redis is away */
+
+    lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+
+    /* may call the handler at once; frees ctx when it fails */
+
+    if (ngx_resolve_name(ctx) != NGX_OK) {
+        conn->resolve = NULL;
+
+        lines_redis_connection_cause(conn, "could not resolve \"%V\"",
+                                     &conn->conf->host);
+        redis_attempt_failed(conn);
+    }
+}
+
+
+static void
+redis_resolved(ngx_resolver_ctx_t *ctx)
+{
+    lines_redis_connection_t *conn = ctx->data;
+
+    ngx_uint_t           i;
+    lines_redis_addr_t  *addr;
+
+    conn->resolve = NULL;
+
+    if (ctx->state || ctx->naddrs == 0) {
+
+        /* the addresses known before are better than none */
+
+        if (conn->naddrs) {
+            lines_redis_connection_cause(conn,
+                                         "could not resolve \"%V\" (%i: %s)",
+                                         &ctx->name, ctx->state,
+                                         ngx_resolver_strerror(ctx->state));
+            redis_complain(conn, "old address is tried");
+            conn->cause[0] = '\0';
+
+            ngx_resolve_name_done(ctx);
+            redis_connect(conn);
+            return;
+        }
+
+        lines_redis_connection_cause(conn, "could not resolve \"%V\" (%i: %s)",
+                                     &ctx->name, ctx->state,
+                                     ngx_resolver_strerror(ctx->state));
+        ngx_resolve_name_done(ctx);
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    for (i = 0; i < ctx->naddrs && i < LINES_REDIS_ADDRS; i++) {
+        addr = &conn->addrs[i];
+
+        ngx_memcpy(&addr->sockaddr, ctx->addrs[i].sockaddr,
+                   ctx->addrs[i].socklen);
+        ngx_inet_set_port(&addr->sockaddr.sockaddr, conn->conf->port);
+        addr->socklen = ctx->addrs[i].socklen;
+    }
+
+    conn->naddrs = i;
+
+    ngx_resolve_name_done(ctx);
+
+    redis_connect(conn);
+}
+
+
+static void
+redis_connect(lines_redis_connection_t *conn)
+{
+    size_t               len;
+    u_char               text[NGX_SOCKADDR_STRLEN + 1];
+    redisAsyncContext   *ac;
+    lines_redis_addr_t  *addr;
+
+    if (conn->naddrs == 0) {
+        lines_redis_connection_cause(conn, "no address of \"%V\" is known",
+                                     &conn->conf->host);
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    if (conn->current >= conn->naddrs) {
+        conn->current = 0;
+    }
+
+    addr = &conn->addrs[conn->current];
+
+    if (addr->sockaddr.sockaddr.sa_family == AF_UNIX) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                       "lines redis connect to unix:%s",
+                       addr->sockaddr.sockaddr_un.sun_path);
+
+        ac = redisAsyncConnectUnix(addr->sockaddr.sockaddr_un.sun_path);
+
+    } else {
+        len = ngx_sock_ntop(&addr->sockaddr.sockaddr, addr->socklen, text,
+                            NGX_SOCKADDR_STRLEN, 0);
+        text[len] = '\0';
+
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                       "lines redis connect to %s, port %d", text,
+                       (int) conn->conf->port);
+
+        /* numeric, or hiredis would block in a look-up of its own */
+
+        ac = redisAsyncConnect((char *) text, conn->conf->port);
+    }
+
+    if (ac == NULL) {
+        lines_redis_connection_cause(conn, "no memory");
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    if (ac->err) {
+        lines_redis_connection_cause(conn, "%s", ac->errstr);
+        redisAsyncFree(ac);
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    conn->state = LINES_REDIS_CONNECTING;
+
+    if (lines_redis_attach(conn, ac) != NGX_OK) {
+        lines_redis_connection_cause(conn, "no free worker connection");
+        redisAsyncFree(ac);
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+
+    if (lines_redis_handshake(conn) != NGX_OK) {
+        lines_redis_connection_cause(conn, "no memory");
+        lines_redis_connection_fail(conn);
+    }
+}
+
+
+static void
+redis_greeted(lines_redis_connection_t *conn)
+{
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    if (conn->complained) {
+        ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
+                      "lines redis \"%V\", %s: connected again",
+                      &conn->conf->name, conn->role);
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis ready: \"%V\"", &conn->conf->name);
+
+    conn->state = LINES_REDIS_READY;
+    conn->cause[0] = '\0';
+    conn->failures = 0;
+    conn->away = 0;
+    conn->complained = 0;
+    conn->logged_at = 0;
+    conn->connects++;
+    conn->ready_at = ngx_current_msec;
+
+    conn->ready(conn->data);
+}
+
+
+static void
+redis_closed(lines_redis_connection_t *conn)
+{
+    lines_redis_state_e  state;
+
+    state = conn->state;
+
+    if (state == LINES_REDIS_CLOSED) {
+        return;
+    }
+
+    if (conn->drop.posted) {
+        ngx_delete_posted_event(&conn->drop);
+    }
+
+    if (state != LINES_REDIS_READY && state != LINES_REDIS_DRAINING) {
+        redis_attempt_failed(conn);
+        return;
+    }
+
+    redis_complain(conn, "connection lost");
+
+    /* names are resolved anew: the primary may have moved */
+
+    conn->current = 0;
+
+    if (ngx_current_msec - conn->ready_at > LINES_REDIS_SETTLED) {
+        conn->flaps = 0;
+    }
+
+    conn->flaps++;
+
+    redis_retry(conn,
+                conn->flaps > LINES_REDIS_FLAPS
+                ? conn->flaps - LINES_REDIS_FLAPS
+                : 0);
+}
+
+
+static void
+redis_attempt_failed(lines_redis_connection_t *conn)
+{
+    redis_complain(conn, "could not connect");
+
+    if (++conn->current < conn->naddrs) {
+
+        /* from the event loop: a list of addresses is no recursion */
+
+        conn->state = LINES_REDIS_BACKOFF;
+        lines_redis_connection_timer(conn, 1);
+        conn->lost(conn->data);
+        return;
+    }
+
+    conn->current = 0;
+    conn->failures++;
+
+    if (conn->failures >= LINES_REDIS_PATIENCE) {
+        conn->away = 1;
+    }
+
+    redis_retry(conn, conn->failures);
+}
+
+
+static void
+redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
+{
+    ngx_msec_t  delay;
+
+    delay = LINES_REDIS_BACKOFF_MIN << ngx_min(failures, 6);
+    delay = ngx_min(delay, LINES_REDIS_BACKOFF_MAX);
+
+    /* jitter: a fleet must not come back in one instant */
+
+    delay = delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis retry: \"%V\" in %M, away:%d",
+                   &conn->conf->name, delay, (int) conn->away);
+
+    conn->state = LINES_REDIS_BACKOFF;
+
+    lines_redis_connection_timer(conn, delay);
+
+    conn->lost(conn->data);
+}
+
+
+static void
+redis_timer_handler(ngx_event_t *ev)
+{
+    lines_redis_connection_t *conn = ev->data;
+
+    switch (conn->state) {
+
+    case LINES_REDIS_BACKOFF:
+        redis_start(conn);
+        break;
+
+    case LINES_REDIS_RESOLVING:
+        conn->away = 1;
+        conn->lost(conn->data);
+        break;
+
+    case LINES_REDIS_CONNECTING:
+
+        /* an address that swallows packets costs whoever waits enough */
+
+        conn->away = 1;
+        lines_redis_connection_drop(conn, "connect timed out");
+        break;
+
+    case LINES_REDIS_HANDSHAKE:
+        conn->away = 1;
+        lines_redis_connection_drop(conn, "handshake timed out");
+        break;
+
+    case LINES_REDIS_DRAINING:
+        lines_redis_connection_drop(conn, "drain timed out");
+        break;
+
+    case LINES_REDIS_READY:
+        redis_check_silence(conn);
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+static void
+redis_drop_handler(ngx_event_t *ev)
+{
+    lines_redis_connection_t *conn = ev->data;
+
+    if (conn->ac) {
+        redisAsyncFree(conn->ac);
+    }
+}
+
+
+static void
+redis_complain(lines_redis_connection_t *conn, char *what)
+{
+    ngx_uint_t  level;
+
+    level = NGX_LOG_ERR;
+
+    if (conn->logged_at
+        && ngx_strcmp(conn->cause, conn->logged) == 0
+        && ngx_current_msec - conn->logged_at < LINES_REDIS_LOG_INTERVAL)
+    {
+        level = NGX_LOG_INFO;
+
+    } else {
+        ngx_memcpy(conn->logged, conn->cause, LINES_REDIS_CAUSE_LEN);
+        conn->logged_at = ngx_max(ngx_current_msec, 1);
+    }
+
+    conn->complained = 1;
+
+    ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
+                  &conn->conf->name, conn->role, what,
+                  conn->cause[0] ? conn->cause : (u_char *) "closed");
+}
