@@ -1,8 +1,11 @@
 --@include lib/time.lua
 
 -- A hint: look at this operation at that instant.
---
--- KEYS  1 due list
--- ARGV  1 member  2 delay (ms)
 
-return redis.call('ZADD', KEYS[1], int(now_ms() + tonumber(ARGV[2])), ARGV[1])
+--@key due(shard)
+--@arg member=<tenant>\s<id>
+--@arg delay:int -- ms
+
+--@value added:int
+
+return redis.call('ZADD', due_key, int(now_ms() + delay), member)

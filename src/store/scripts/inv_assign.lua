@@ -1,23 +1,27 @@
 --@include lib/inventory.lua
 
 -- The number that an operation has leased belongs to its line.
---
--- KEYS  1 numbers  2 leased  3 assigned
--- ARGV  1 number  2 operation
---
--- Returns { "assigned", worker } | { "refused", state or "unknown" }
 
-local h = number_read(KEYS[1], ARGV[1])
+--@key inv_numbers as numbers
+--@key inv_leased as leased
+--@key inv_assigned as assigned
+--@arg number
+--@arg operation
 
-if not h or h.operation ~= ARGV[2] then
+--@reply assigned worker
+--@reply refused state -- or unknown
+
+local h = number_read(numbers_key, number)
+
+if not h or h.operation ~= operation then
     return { 'refused', h and h.state or 'unknown' }
 end
 
 if h.state == 'leased' then
-    redis.call('HSET', KEYS[1], ARGV[1], 'assigned ' .. h.worker .. ' '
-                                         .. h.operation .. ' ' .. h.tenant)
-    redis.call('ZREM', KEYS[2], ARGV[1])
-    redis.call('ZADD', KEYS[3], 0, ARGV[1])
+    redis.call('HSET', numbers_key, number, 'assigned ' .. h.worker .. ' '
+                                            .. h.operation .. ' ' .. h.tenant)
+    redis.call('ZREM', leased_key, number)
+    redis.call('ZADD', assigned_key, 0, number)
 end
 
 return { 'assigned', h.worker }

@@ -2,26 +2,32 @@
 
 -- What an operation leased has a line, or a ticket: it is that one's for good,
 -- and nobody needs to look at it any more.
---
--- KEYS  1 numbers  2 leased  3 assigned  4 operations  5 leases
--- ARGV  1 operation  2 tenant
---
--- Returns { "kept", number } | { "none" }
 
-redis.call('ZREM', KEYS[5], ARGV[2] .. ' ' .. ARGV[1])
+--@key inv_numbers
+--@key inv_leased
+--@key inv_assigned
+--@key inv_operations
+--@key inv_leases
+--@arg operation
+--@arg tenant
 
-local number = redis.call('HGET', KEYS[4], ARGV[1])
-local h = number and number_read(KEYS[1], number)
+--@reply kept number
+--@reply none
 
-if not h or h.operation ~= ARGV[1] then
+redis.call('ZREM', inv_leases_key, tenant .. ' ' .. operation)
+
+local number = redis.call('HGET', inv_operations_key, operation)
+local h = number and number_read(inv_numbers_key, number)
+
+if not h or h.operation ~= operation then
     return { 'none' }
 end
 
 if h.state == 'leased' then
-    redis.call('HSET', KEYS[1], number, 'assigned ' .. h.worker .. ' '
+    redis.call('HSET', inv_numbers_key, number, 'assigned ' .. h.worker .. ' '
                                         .. h.operation .. ' ' .. h.tenant)
-    redis.call('ZREM', KEYS[2], number)
-    redis.call('ZADD', KEYS[3], 0, number)
+    redis.call('ZREM', inv_leased_key, number)
+    redis.call('ZADD', inv_assigned_key, 0, number)
 end
 
 return { 'kept', number }

@@ -1,18 +1,19 @@
 --@include lib/time.lua
 
 -- Leases that are old enough to be looked at, each for the next look then.
---
--- KEYS  1 leases
--- ARGV  1 at most so many  2 delay (ms) until they are looked at again
---
--- Returns { "tenant operation", … }
+
+--@key inv_leases as leases
+--@arg most:digits
+--@arg delay:int      -- ms until they are looked at again
+
+--@row members...:ref -- "TENANT OPERATION"
 
 local now = now_ms()
-local list = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now),
-                        'LIMIT', 0, ARGV[1])
+local list = redis.call('ZRANGEBYSCORE', leases_key, '-inf', int(now),
+                        'LIMIT', 0, most)
 
 for _, member in ipairs(list) do
-    redis.call('ZADD', KEYS[1], int(now + tonumber(ARGV[2])), member)
+    redis.call('ZADD', leases_key, int(now + delay), member)
 end
 
 return list

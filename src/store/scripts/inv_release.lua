@@ -1,39 +1,46 @@
 --@include lib/inventory.lua
 
 -- The number that an operation holds, leased or assigned, goes back.
---
--- KEYS  1 numbers  2 free  3 quarantined  4 leased  5 assigned  6 operations
---       7 leases
--- ARGV  1 operation  2 tenant  3 quarantine (ms), 0 for none
---
--- Returns { "released", number } | { "none" }
 
-local number = redis.call('HGET', KEYS[6], ARGV[1])
+--@key inv_numbers as numbers
+--@key inv_free as free
+--@key inv_quarantined as quarantined
+--@key inv_leased as leased
+--@key inv_assigned as assigned
+--@key inv_operations as operations
+--@key inv_leases as leases
+--@arg operation
+--@arg tenant
+--@arg quarantine:int -- ms, 0 for none
 
-redis.call('ZREM', KEYS[7], ARGV[2] .. ' ' .. ARGV[1])
+--@reply released number
+--@reply none
+
+local number = redis.call('HGET', operations_key, operation)
+
+redis.call('ZREM', leases_key, tenant .. ' ' .. operation)
 
 if not number then
     return { 'none' }
 end
 
-local h = number_read(KEYS[1], number)
-local quarantine = tonumber(ARGV[3])
+local h = number_read(numbers_key, number)
 
-redis.call('HDEL', KEYS[6], ARGV[1])
+redis.call('HDEL', operations_key, operation)
 
-if not h or h.operation ~= ARGV[1] then
+if not h or h.operation ~= operation then
     return { 'none' }
 end
 
-redis.call('ZREM', KEYS[4], number)
-redis.call('ZREM', KEYS[5], number)
+redis.call('ZREM', leased_key, number)
+redis.call('ZREM', assigned_key, number)
 
 if quarantine > 0 then
-    redis.call('HSET', KEYS[1], number, 'quarantined ' .. h.worker)
-    redis.call('ZADD', KEYS[3], int(now_ms() + quarantine), number)
+    redis.call('HSET', numbers_key, number, 'quarantined ' .. h.worker)
+    redis.call('ZADD', quarantined_key, int(now_ms() + quarantine), number)
 else
-    redis.call('HSET', KEYS[1], number, 'free ' .. h.worker)
-    redis.call('ZADD', KEYS[2], 0, number)
+    redis.call('HSET', numbers_key, number, 'free ' .. h.worker)
+    redis.call('ZADD', free_key, 0, number)
 end
 
 return { 'released', number }

@@ -1,9 +1,11 @@
 --@include lib/inventory.lua
 
 -- Makes free what quarantine has passed.
---
--- KEYS  1 numbers  2 free  3 quarantined
---
--- Returns how many
 
-return thaw(KEYS[1], KEYS[2], KEYS[3], now_ms(), 1000)
+--@key inv_numbers
+--@key inv_free
+--@key inv_quarantined
+
+--@value freed:int
+
+return thaw(inv_numbers_key, inv_free_key, inv_quarantined_key, now_ms(), 1000)
