@@ -38,7 +38,7 @@ sub sent ($id, $fence = 1, $attempt = 1) {
 }
 
 sub settle ($id, $fence = 1, %more) {
-    return run(settle => line_keys($id), 'await', $more{attempt} // 1, $fence, $id, 20000, $more{subscription} // "sub_$id", $more{invoice} // "in_$id", $more{provisioner} // '');
+    return run(request_paid => line_keys($id), 'await', $more{attempt} // 1, $fence, $id, 20000, $more{subscription} // "sub_$id", $more{invoice} // "in_$id", $more{provisioner} // '');
 }
 
 subtest 'begin' => sub {
@@ -144,7 +144,7 @@ subtest 'the end starts the day of the idempotency record' => sub {
     is $redis->cli('TTL', key('idem:x')), -1, 'for ever while it is unfinished';
     is_deeply [begin(print => 'f1')]->[1], ['idempotent', $id, 'f1'];
     sent($id);
-    run(settle => line_keys($id, 'idem:x'), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '');
+    run(request_paid => line_keys($id, 'idem:x'), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '');
     is $redis->cli('TTL', key('idem:x')), 86400;
     is $redis->cli('TTL', key("op:$id")), 86400;
     is h("op:$id")->{step}, 'done';
@@ -179,7 +179,7 @@ subtest 'payment and cancel race' => sub {
         my @words = $scripts->race(20, 4, sub ($s, $i) {
             my @keys = map { key($_) } @{line_keys($id)};
             return $i % 2
-              ? 'settle ' . $s->run(settle => \@keys, 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '')->[0]
+              ? 'settle ' . $s->run(request_paid => \@keys, 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '')->[0]
               : 'cancel ' . $s->run(cancel_end => \@keys, 'await', 1, 1, $id, '')->[0];
         });
         my ($won, @more) = grep {/ ok$/} @words;

@@ -35,7 +35,7 @@ typedef struct {
 
     /* as read before begin */
     int64_t                     now;      /* Redis' clock, ms */
-    lines_tenant_plan_reply_t   tenant;
+    lines_tenant_offer_reply_t  tenant;
     lines_idem_read_reply_t     recorded;
     ngx_str_t                   mark;     /* of the token */
     lines_purchase_get_reply_t  op;
@@ -56,7 +56,7 @@ static ngx_int_t confirm_mark(void *data, lines_token_get_reply_t *reply);
 static ngx_int_t confirm_operation(void *data,
     lines_purchase_get_reply_t *reply);
 static ngx_int_t confirm_line(void *data, lines_line_exists_reply_t *reply);
-static ngx_int_t confirm_tenant(void *data, lines_tenant_plan_reply_t *reply);
+static ngx_int_t confirm_tenant(void *data, lines_tenant_offer_reply_t *reply);
 static ngx_int_t confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -158,7 +158,7 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_int_t                  rc;
     lines_confirm_t           *confirm;
     lines_idem_read_args_t     idem;
-    lines_tenant_plan_args_t   tenant;
+    lines_tenant_offer_args_t  tenant;
 
     confirm = ctx->data;
 
@@ -188,7 +188,7 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     tenant.tenant = ctx->identity.tenant;
 
-    return lines_tenant_plan(&ctx->caller, &tenant, confirm_tenant, ctx);
+    return lines_tenant_offer(&ctx->caller, &tenant, confirm_tenant, ctx);
 }
 
 
@@ -301,7 +301,7 @@ confirm_line(void *data, lines_line_exists_reply_t *reply)
 
 
 static ngx_int_t
-confirm_tenant(void *data, lines_tenant_plan_reply_t *reply)
+confirm_tenant(void *data, lines_tenant_offer_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 

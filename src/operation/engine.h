@@ -9,7 +9,6 @@
 
 #include "operation/operation.h"
 #include "store/calls.h"
-#include "store/scripts.h"
 
 
 /*

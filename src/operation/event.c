@@ -5,28 +5,25 @@
 
 #include "http/failpoint.h"
 #include "operation/event_private.h"
-#include "store/scripts.h"
 
 
 static ngx_uint_t event_known(ngx_str_t *type);
 static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
-static ngx_int_t event_operation(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_news(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_line(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_derive(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *prefix, lines_reply_pt handler);
-static ngx_int_t event_orphan(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_lapse(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_begun(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_spawn(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
+static ngx_uint_t event_same(ngx_str_t *a, ngx_str_t *b);
+static ngx_int_t event_news(void *data, lines_op_dirty_reply_t *reply);
+static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
+static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
+    lines_due_add_pt done);
+static ngx_int_t event_orphan(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_orphaned(void *data, lines_orphan_begin_reply_t *reply);
+static ngx_int_t event_lapse(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_lapsed(void *data, lines_lapse_begin_reply_t *reply);
+static ngx_int_t event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+    lines_due_add_pt done);
+static ngx_int_t event_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_spawn(lines_ctx_t *ctx);
 
 
 /* those that a transition may follow from */
@@ -170,7 +167,8 @@ lines_event_is_name(ngx_str_t *name)
 static ngx_int_t
 event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 {
-    ngx_str_t  name, argv[5];
+    ngx_str_t             name;
+    lines_op_seen_args_t  args;
 
     ev->tenant = ev->metadata->tenant;
     ev->id = ev->metadata->line.len
@@ -193,130 +191,103 @@ event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
         return lines_event_ignore(r, ctx);
     }
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "step");
-    ngx_str_set(&argv[3], "attempt");
-    ngx_str_set(&argv[4], "subscription");
+    args.tenant = ev->tenant;
+    args.id = ev->id;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:op:%V", &ev->tenant,
-                           &ev->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 5, argv, event_operation);
+    return lines_op_seen(&ctx->caller, &args, event_operation, ctx);
 }
 
 
 static ngx_int_t
-event_operation(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_operation(void *data, lines_op_seen_reply_t *reply)
 {
-    ngx_int_t       attempt;
-    ngx_str_t       step, value, held, argv[8];
-    lines_event_t  *ev;
+    lines_ctx_t *ctx = data;
+
+    lines_event_t             *ev;
+    lines_op_dirty_args_t      dirty;
+    lines_line_billed_args_t   line;
 
     ev = ctx->data;
 
-    step = lines_reply_str(reply, 0);
-    value = lines_reply_str(reply, 1);
-    held = lines_reply_str(reply, 2);
-
-    attempt = value.len ? ngx_atoi(value.data, value.len) : 0;
-
-    ev->unfinished = (step.len && !lines_is(&step, "done"));
+    ev->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
 
     ev->older = (ev->metadata->attempt
-                 && (ngx_int_t) ev->metadata->attempt < attempt)
-                || (held.len
-                    && (held.len != ev->subscription.len
-                        || ngx_strncmp(held.data, ev->subscription.data,
-                                       held.len)
-                           != 0));
+                 && (int64_t) ev->metadata->attempt < reply->attempt)
+                || (reply->subscription.len
+                    && !event_same(&reply->subscription, &ev->subscription));
 
     if (ev->unfinished && !ev->older) {
         ev->spawn = ev->id;
 
-        if (lines_redis_format(r->pool, &argv[0], "lines:{%V}:op:%V",
-                               &ev->tenant, &ev->id)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        dirty.tenant = ev->tenant;
+        dirty.id = ev->id;
 
-        return lines_eval(r, ctx, &lines_script_op_dirty, 1, 1, argv,
-                          event_news);
+        return lines_op_dirty(&ctx->caller, &dirty, event_news, ctx);
     }
 
-    ngx_str_set(&argv[0], "HMGET");
-    ngx_str_set(&argv[2], "subscription");
-    ngx_str_set(&argv[3], "status");
-    ngx_str_set(&argv[4], "suspended");
-    ngx_str_set(&argv[5], "reading");
-    ngx_str_set(&argv[6], "lapsed");
-    ngx_str_set(&argv[7], "ended");
+    line.tenant = ev->tenant;
+    line.id = ev->id;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{%V}:line:%V",
-                           &ev->tenant, &ev->id)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    return lines_line_billed(&ctx->caller, &line, event_line, ctx);
+}
 
-    return lines_command(r, ctx, 8, argv, event_line);
+
+static ngx_uint_t
+event_same(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len && ngx_strncmp(a->data, b->data, a->len) == 0;
 }
 
 
 /* known to whoever holds it; the hint is for when nobody does */
 
 static ngx_int_t
-event_news(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_news(void *data, lines_op_dirty_reply_t *reply)
 {
+    lines_ctx_t *ctx = data;
+
     lines_event_t  *ev;
 
     LINES_FAILPOINT("event.news.after");
 
     ev = ctx->data;
 
-    return lines_event_hint(r, ctx, &ev->tenant, &ev->id, event_spawn);
+    return event_hint(ctx, &ev->tenant, &ev->id, event_hinted);
 }
 
 
 static ngx_int_t
-event_line(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_line(void *data, lines_line_billed_reply_t *reply)
 {
-    ngx_str_t       held, status, suspended, reading, lapsed, ended;
-    ngx_uint_t      holds, live, fine, doubt;
-    lines_event_t  *ev;
+    lines_ctx_t *ctx = data;
+
+    ngx_uint_t           holds, live, fine, doubt;
+    lines_event_t       *ev;
+    ngx_http_request_t  *r;
 
     ev = ctx->data;
-
-    held = lines_reply_str(reply, 0);
-    status = lines_reply_str(reply, 1);
-    suspended = lines_reply_str(reply, 2);
-    reading = lines_reply_str(reply, 3);
-    lapsed = lines_reply_str(reply, 4);
-    ended = lines_reply_str(reply, 5);
+    r = ctx->request;
 
     /* that all is well is news where it was not, or may be known not to be */
 
-    doubt = suspended.len || reading.len || (lapsed.len && ended.len == 0);
+    doubt = reply->suspended.len
+            || reply->reading.len
+            || (reply->lapsed.len && reply->ended.len == 0);
 
-    holds = held.len
-            && held.len == ev->subscription.len
-            && ngx_strncmp(held.data, ev->subscription.data, held.len) == 0
-            && !lines_is(&status, "canceled");
+    holds = reply->subscription.len
+            && event_same(&reply->subscription, &ev->subscription)
+            && !lines_is(&reply->status, "canceled");
 
     if (ev->event->kind == LINES_STRIPE_INVOICE) {
 
         /* money came in that nobody waited for */
 
         if (!holds && lines_is(&ev->event->type, "invoice.paid")) {
-            return event_derive(r, ctx, "orphan:", event_orphan);
+            return event_derive(ctx, "orphan:", event_orphan);
         }
 
         return (holds && doubt)
-               ? event_derive(r, ctx, "lapse:", event_lapse)
+               ? event_derive(ctx, "lapse:", event_lapse)
                : lines_event_ignore(r, ctx);
     }
 
@@ -327,7 +298,7 @@ event_line(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
     if (!holds) {
         return live
-               ? event_derive(r, ctx, "orphan:", event_orphan)
+               ? event_derive(ctx, "orphan:", event_orphan)
                : lines_event_ignore(r, ctx);
     }
 
@@ -338,156 +309,145 @@ event_line(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
         return lines_event_ignore(r, ctx);
     }
 
-    return event_derive(r, ctx, "lapse:", event_lapse);
+    return event_derive(ctx, "lapse:", event_lapse);
 }
 
 
 /* an operation of its own: where it is looked up, when it is due, its begin */
 
 static ngx_int_t
-event_derive(ngx_http_request_t *r, lines_ctx_t *ctx, const char *prefix,
-    lines_reply_pt handler)
+event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
 {
-    ngx_int_t       rc;
-    ngx_str_t       argv[3];
     lines_event_t  *ev;
 
     ev = ctx->data;
 
-    ngx_str_set(&argv[0], "SET");
-    argv[2] = ev->tenant;
-
-    if (lines_derive_id(r->pool, prefix, &ev->subscription, &ev->spawn)
-        != NGX_OK
-        || lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &ev->spawn)
-           != NGX_OK)
+    if (lines_derive_id(ctx->request->pool, prefix, &ev->subscription,
+                        &ev->spawn)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    rc = lines_command(r, ctx, 3, argv, lines_event_indexed);
+    return lines_event_announce(ctx, &ev->tenant, &ev->spawn, done);
+}
+
+
+ngx_int_t
+lines_event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+    lines_due_add_pt done)
+{
+    ngx_int_t            rc;
+    lines_ix_put_args_t  args;
+
+    args.id = *id;
+    args.tenant = *tenant;
+
+    rc = lines_ix_put(&ctx->caller, &args, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    return lines_event_hint(r, ctx, &ev->tenant, &ev->spawn, handler);
-}
-
-
-ngx_int_t
-lines_event_indexed(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
-{
-    return NGX_OK;
+    return event_hint(ctx, tenant, id, done);
 }
 
 
 static ngx_int_t
-event_orphan(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_orphan(void *data, lines_due_add_reply_t *reply)
 {
-    ngx_str_t       args[4 + 4];
-    lines_event_t  *ev;
+    lines_ctx_t *ctx = data;
+
+    int64_t                     attempt;
+    lines_event_t              *ev;
+    lines_orphan_begin_args_t   args;
 
     ev = ctx->data;
 
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+    ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
                   "lines: no line holds subscription \"%V\" of \"%V\": it is "
                   "refunded by operation %V", &ev->subscription, &ev->tenant,
                   &ev->spawn);
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V", &ev->tenant,
-                           &ev->spawn)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:ops", &ev->tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:line:%V",
-                              &ev->tenant, &ev->id)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[3], "lines:{%V}:op:%V",
-                              &ev->tenant, &ev->id)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    attempt = ev->metadata->attempt;
 
-    args[4] = ev->spawn;
-    args[5] = ev->subscription;
-    args[6] = ev->invoice;
-    ngx_str_null(&args[7]);
+    args.tenant = ev->tenant;
+    args.id = ev->spawn;
+    args.line = ev->id;
+    args.subscription = ev->subscription;
+    args.invoice = ev->invoice;
+    args.attempt = attempt ? &attempt : NULL;
 
-    if (ev->metadata->attempt
-        && lines_redis_format(r->pool, &args[7], "%ui", ev->metadata->attempt)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_eval(r, ctx, &lines_script_orphan_begin, 4, 8, args,
-                      event_begun);
+    return lines_orphan_begin(&ctx->caller, &args, event_orphaned, ctx);
 }
 
 
 static ngx_int_t
-event_lapse(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_orphaned(void *data, lines_orphan_begin_reply_t *reply)
 {
-    ngx_str_t       args[3 + 4];
-    lines_event_t  *ev;
+    return event_spawn(data);
+}
+
+
+static ngx_int_t
+event_lapse(void *data, lines_due_add_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    lines_event_t             *ev;
+    lines_lapse_begin_args_t   args;
 
     ev = ctx->data;
 
-    if (lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V", &ev->tenant,
-                           &ev->spawn)
-        != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:ops", &ev->tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:line:%V",
-                              &ev->tenant, &ev->id)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    args.tenant = ev->tenant;
+    args.id = ev->spawn;
+    args.line = ev->id;
+    args.subscription = ev->subscription;
+    args.news = 1;
 
-    args[3] = ev->spawn;
-    args[4] = ev->id;
-    args[5] = ev->subscription;
-    ngx_str_set(&args[6], "1");
-
-    return lines_eval(r, ctx, &lines_script_lapse_begin, 3, 7, args,
-                      event_begun);
+    return lines_lapse_begin(&ctx->caller, &args, event_lapsed, ctx);
 }
 
 
 static ngx_int_t
-event_begun(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_lapsed(void *data, lines_lapse_begin_reply_t *reply)
 {
-    return event_spawn(r, ctx, reply);
+    return event_spawn(data);
 }
 
 
 /* look at it now: the hint outlives this worker */
 
-ngx_int_t
-lines_event_hint(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
-    ngx_str_t *id, lines_reply_pt handler)
+static ngx_int_t
+event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+    lines_due_add_pt done)
 {
-    ngx_str_t  args[3];
+    lines_due_add_args_t  args;
 
-    if (lines_due(r->pool, tenant, id, &args[0], &args[1]) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    args.shard = lines_due_shard(id);
+    args.tenant = *tenant;
+    args.id = *id;
+    args.delay = 0;
 
-    ngx_str_set(&args[2], "0");
-
-    return lines_eval(r, ctx, &lines_script_due_add, 1, 3, args, handler);
+    return lines_due_add(&ctx->caller, &args, done, ctx);
 }
 
 
 static ngx_int_t
-event_spawn(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    lines_event_t  *ev;
+    return event_spawn(data);
+}
+
+
+static ngx_int_t
+event_spawn(lines_ctx_t *ctx)
+{
+    lines_event_t       *ev;
+    ngx_http_request_t  *r;
 
     ev = ctx->data;
+    r = ctx->request;
 
     (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0,
                           0);

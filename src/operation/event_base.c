@@ -10,18 +10,14 @@
 
 #include "operation/event_private.h"
 #include "operation/subscription.h"
-#include "store/scripts.h"
 
 
 #define LINES_CUSTOMER_TENANTS  64
 
 
-static ngx_int_t event_tenants(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_dirty(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-static ngx_int_t event_dirtied(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
+static ngx_int_t event_dirty(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_dirtied(void *data, lines_plan_dirty_reply_t *reply);
 
 
 /* a base plan: it is the workspaces' of its customer */
@@ -29,60 +25,51 @@ static ngx_int_t event_dirtied(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t
 lines_event_base(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 {
-    ngx_str_t  argv[2];
+    lines_tenants_of_args_t  args;
 
     if (!lines_event_is_name(&ev->customer)) {
         return lines_event_ignore(r, ctx);
     }
 
-    ngx_str_set(&argv[0], "SMEMBERS");
+    args.customer = ev->customer;
 
-    if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}", &ev->customer)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_command(r, ctx, 2, argv, event_tenants);
+    return lines_tenants_of(&ctx->caller, &args, event_tenants, ctx);
 }
 
 
 static ngx_int_t
-event_tenants(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_tenants(void *data, lines_tenants_of_reply_t *reply)
 {
-    ngx_int_t       rc;
-    ngx_str_t      *tenant, argv[3];
-    ngx_uint_t      i;
-    lines_event_t  *ev;
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t            rc;
+    ngx_str_t           *tenant;
+    ngx_uint_t           i;
+    lines_event_t       *ev;
+    ngx_http_request_t  *r;
 
     ev = ctx->data;
+    r = ctx->request;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        return lines_event_ignore(r, ctx);
-    }
-
-    if (reply->elements > LINES_CUSTOMER_TENANTS) {
+    if (reply->tenants.n > LINES_CUSTOMER_TENANTS) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "lines: customer \"%V\" has too many workspaces",
                       &ev->customer);
     }
 
-    ev->tenants = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
-    ev->plans = ngx_pcalloc(r->pool, reply->elements * sizeof(ngx_str_t));
+    ev->tenants = reply->tenants.elts;
+    ev->plans = ngx_pcalloc(r->pool,
+                            (reply->tenants.n + 1) * sizeof(ngx_str_t));
 
-    if (ev->tenants == NULL || ev->plans == NULL) {
+    if (ev->plans == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0;
-         i < reply->elements && ev->ntenants < LINES_CUSTOMER_TENANTS;
+         i < reply->tenants.n && ev->ntenants < LINES_CUSTOMER_TENANTS;
          i++)
     {
-        tenant = &ev->tenants[ev->ntenants];
-
-        if (lines_reply_copy(r, reply, i, tenant) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        tenant = &reply->tenants.elts[i];
 
         if (tenant->len < 3 || tenant->data[0] != 'w') {
             continue;
@@ -93,33 +80,16 @@ event_tenants(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
             return NGX_ERROR;
         }
 
-        ev->ntenants++;
+        ev->tenants[ev->ntenants++] = *tenant;
     }
 
     if (ev->ntenants == 0) {
         return lines_event_ignore(r, ctx);
     }
 
-    ngx_str_set(&argv[0], "SET");
-
     for (i = 0; i < ev->ntenants; i++) {
-        argv[2] = ev->tenants[i];
-
-        if (lines_redis_format(r->pool, &argv[1], "lines:{ix:%V}",
-                               &ev->plans[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = lines_command(r, ctx, 3, argv, lines_event_indexed);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        rc = lines_event_hint(r, ctx, &ev->tenants[i], &ev->plans[i],
-                              event_dirty);
+        rc = lines_event_announce(ctx, &ev->tenants[i], &ev->plans[i],
+                                  event_dirty);
         if (rc != NGX_AGAIN) {
             return rc;
         }
@@ -130,12 +100,14 @@ event_tenants(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 
 
 static ngx_int_t
-event_dirty(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_dirty(void *data, lines_due_add_reply_t *reply)
 {
-    ngx_int_t       rc;
-    ngx_str_t       args[2 + 2];
-    ngx_uint_t      i;
-    lines_event_t  *ev;
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    lines_event_t            *ev;
+    lines_plan_dirty_args_t   args;
 
     ev = ctx->data;
 
@@ -145,23 +117,14 @@ event_dirty(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
         return NGX_OK;
     }
 
-    args[3] = ev->customer;
+    args.customer = ev->customer;
 
     for (i = 0; i < ev->ntenants; i++) {
-        args[2] = ev->plans[i];
+        args.tenant = ev->tenants[i];
+        args.id = ev->plans[i];
 
-        if (lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V",
-                               &ev->tenants[i], &args[2])
-            != NGX_OK
-            || lines_redis_format(r->pool, &args[1], "lines:{%V}:ops",
-                                  &ev->tenants[i])
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        rc = lines_plan_dirty(&ctx->caller, &args, event_dirtied, ctx);
 
-        rc = lines_eval(r, ctx, &lines_script_plan_dirty, 2, 4, args,
-                        event_dirtied);
         if (rc != NGX_AGAIN) {
             return rc;
         }
@@ -174,12 +137,16 @@ event_dirty(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
 /* the last of several: all is recorded, and is read from here on */
 
 static ngx_int_t
-event_dirtied(ngx_http_request_t *r, lines_ctx_t *ctx, redisReply *reply)
+event_dirtied(void *data, lines_plan_dirty_reply_t *reply)
 {
-    ngx_uint_t      i;
-    lines_event_t  *ev;
+    lines_ctx_t *ctx = data;
+
+    ngx_uint_t           i;
+    lines_event_t       *ev;
+    ngx_http_request_t  *r;
 
     ev = ctx->data;
+    r = ctx->request;
 
     if (--ev->left > 0) {
         return NGX_OK;

@@ -8,6 +8,7 @@
 
 
 #include "operation/event.h"
+#include "store/calls.h"
 
 
 typedef struct {
@@ -22,8 +23,6 @@ typedef struct {
     ngx_str_t                 customer;
 
     ngx_str_t                 spawn;      /* operation to be started */
-    ngx_str_t                 due_key;
-    ngx_str_t                 due_member;
 
     ngx_str_t                *tenants;    /* of the customer */
     ngx_str_t                *plans;      /* their operations */
@@ -41,13 +40,9 @@ ngx_int_t lines_event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx);
 /* 1 where it may become part of a key */
 ngx_uint_t lines_event_is_name(ngx_str_t *name);
 
-/* the hint to an operation, due now */
-ngx_int_t lines_event_hint(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *tenant, ngx_str_t *id, lines_reply_pt handler);
-
-/* a reply that is waited for, and no more */
-ngx_int_t lines_event_indexed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
+/* where an operation is looked up, and the hint to it, due now */
+ngx_int_t lines_event_announce(lines_ctx_t *ctx, ngx_str_t *tenant,
+    ngx_str_t *id, lines_due_add_pt done);
 
 /* an event about a base plan: the workspaces of its customer are dirty */
 ngx_int_t lines_event_base(ngx_http_request_t *r, lines_ctx_t *ctx,

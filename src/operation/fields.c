@@ -109,30 +109,6 @@ lines_op_set(lines_op_t *op, const char *name, ngx_str_t *value)
 }
 
 
-ngx_str_t
-lines_op_key(lines_op_t *op, const char *fmt, ...)
-{
-    u_char    *p, name[192];
-    va_list    args;
-    ngx_str_t  key, rest;
-
-    va_start(args, fmt);
-    p = ngx_vslprintf(name, name + sizeof(name), fmt, args);
-    va_end(args);
-
-    rest.data = name;
-    rest.len = p - name;
-
-    if (lines_redis_format(op->pool, &key, "lines:{%V}:%V", &op->tenant, &rest)
-        != NGX_OK)
-    {
-        ngx_str_null(&key);
-    }
-
-    return key;
-}
-
-
 void
 lines_op_renewed(lines_op_t *op)
 {

@@ -5,7 +5,7 @@
 
 #include "operation/inventory.h"
 #include "operation/operation.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_INV_LOOKS  16
@@ -23,10 +23,9 @@ typedef struct {
 
 
 static void inventory_sweep(ngx_event_t *ev);
-static void inventory_old(void *data, redisReply *reply);
+static ngx_int_t inventory_old(void *data, lines_inv_look_reply_t *reply);
 static void inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member);
-static void inventory_fate(void *data, redisReply *reply);
-static void inventory_settled(void *data, redisReply *reply);
+static ngx_int_t inventory_fate(void *data, lines_inv_fate_reply_t *reply);
 
 
 ngx_str_t  lines_inventory[] = {
@@ -41,8 +40,9 @@ ngx_str_t  lines_inventory[] = {
 };
 
 
-static ngx_event_t  inventory_sweeper;
-static ngx_queue_t  inventory_looks;
+static ngx_event_t     inventory_sweeper;
+static ngx_queue_t     inventory_looks;
+static lines_caller_t  inventory_caller;
 
 
 ngx_int_t
@@ -122,6 +122,7 @@ lines_inventory_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     ngx_memzero(ev, sizeof(ngx_event_t));
     ngx_queue_init(&inventory_looks);
+    lines_caller_init(&inventory_caller, lmcf->redis, NULL, cycle->log);
 
     ev->handler = inventory_sweep;
     ev->data = lmcf;
@@ -150,6 +151,8 @@ lines_inventory_exit_process(void)
 
     /* nobody will hear the answers to these */
 
+    lines_caller_detach(&inventory_caller);
+
     while (!ngx_queue_empty(&inventory_looks)) {
         q = ngx_queue_head(&inventory_looks);
         look = ngx_queue_data(q, lines_inventory_look_t, queue);
@@ -163,9 +166,8 @@ lines_inventory_exit_process(void)
 static void
 inventory_sweep(ngx_event_t *ev)
 {
-    u_char              limit[NGX_INT_T_LEN], delay[NGX_INT_T_LEN];
-    ngx_str_t           args[3];
-    lines_main_conf_t  *lmcf;
+    lines_main_conf_t      *lmcf;
+    lines_inv_look_args_t   args;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         return;
@@ -173,14 +175,10 @@ inventory_sweep(ngx_event_t *ev)
 
     lmcf = ev->data;
 
-    args[0] = lines_inventory[LINES_INV_LEASES];
-    args[1].data = limit;
-    args[1].len = ngx_sprintf(limit, "%d", LINES_INV_LOOKS) - limit;
-    args[2].data = delay;
-    args[2].len = ngx_sprintf(delay, "%M", lmcf->operation->lease) - delay;
+    args.most = LINES_INV_LOOKS;
+    args.delay = lmcf->operation->lease;
 
-    (void) lines_redis_eval(lmcf->redis, &lines_script_inv_look, 1, 3, args,
-                            inventory_old, lmcf);
+    (void) lines_try_inv_look(&inventory_caller, &args, inventory_old, lmcf);
 
     ngx_add_timer(ev,
                   lmcf->operation->sweep / 2
@@ -188,25 +186,24 @@ inventory_sweep(ngx_event_t *ev)
 }
 
 
-static void
-inventory_old(void *data, redisReply *reply)
+static ngx_int_t
+inventory_old(void *data, lines_inv_look_reply_t *reply)
 {
     lines_main_conf_t *lmcf = data;
 
-    ngx_str_t   member;
     ngx_uint_t  i;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || ngx_exiting) {
-        return;
+    if (reply == NULL || ngx_exiting) {
+        return NGX_OK;
     }
 
-    for (i = 0; i < reply->elements; i++) {
-        member = lines_reply_str(reply, i);
-
-        if (member.len) {
-            inventory_look(lmcf, &member);
+    for (i = 0; i < reply->members.n; i++) {
+        if (reply->members.elts[i].len) {
+            inventory_look(lmcf, &reply->members.elts[i]);
         }
     }
+
+    return NGX_OK;
 }
 
 
@@ -214,8 +211,8 @@ static void
 inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member)
 {
     u_char                  *p;
-    ngx_str_t                args[3];
     ngx_pool_t              *pool;
+    lines_inv_fate_args_t    args;
     lines_inventory_look_t  *look;
 
     pool = ngx_create_pool(1024, ngx_cycle->log);
@@ -248,29 +245,21 @@ inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "lines inventory: looks at \"%V\"", member);
 
-    if (lines_redis_format(pool, &args[0], "lines:{%V}:op:%V", &look->tenant,
-                           &look->operation)
-        != NGX_OK
-        || lines_redis_format(pool, &args[1], "lines:{%V}:line:%V",
-                              &look->tenant, &look->operation)
-           != NGX_OK
-        || lines_redis_format(pool, &args[2], "lines:{%V}:%V", &look->tenant,
-                              &look->operation)
-           != NGX_OK)
-    {
-        goto failed;
-    }
+    args.tenant = look->tenant;
+    args.operation = look->operation;
+    ngx_str_null(&args.ticket);
 
-    /* a ticket's key is "ticket:ID", what it holds a number as "ticket.ID" */
+    /* a ticket holds a number as "ticket.ID" */
 
-    p = ngx_strlchr(args[2].data, args[2].data + args[2].len, '.');
+    p = ngx_strlchr(args.operation.data,
+                    args.operation.data + args.operation.len, '.');
     if (p) {
-        *p = ':';
+        args.ticket.data = p + 1;
+        args.ticket.len = args.operation.data + args.operation.len - p - 1;
     }
 
-    if (lines_redis_eval(lmcf->redis, &lines_script_inv_fate, 3, 3, args,
-                         inventory_fate, look)
-        != NULL)
+    if (lines_try_inv_fate(&inventory_caller, &args, inventory_fate, look)
+        == NGX_AGAIN)
     {
         ngx_queue_insert_tail(&inventory_looks, &look->queue);
         return;
@@ -282,73 +271,56 @@ failed:
 }
 
 
-static void
-inventory_fate(void *data, redisReply *reply)
+static ngx_int_t
+inventory_fate(void *data, lines_inv_fate_reply_t *reply)
 {
     lines_inventory_look_t *look = data;
 
-    ngx_str_t           fate, args[LINES_INV_RELEASE_ARGS];
-    ngx_msec_t          quarantine;
-    lines_main_conf_t  *lmcf;
+    lines_main_conf_t         *lmcf;
+    lines_inv_keep_args_t      keep;
+    lines_inv_release_args_t   args;
 
     lmcf = look->lmcf;
 
     ngx_queue_remove(&look->queue);
 
-    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
+    if (reply == NULL) {
         goto done;
     }
 
-    fate.data = (u_char *) reply->str;
-    fate.len = reply->len;
+    /* without a reply to what follows it is looked at once more */
 
-    if (lines_is(&fate, "unfinished")) {
+    switch (reply->is) {
+
+    case LINES_INV_FATE_UNFINISHED:
         (void) lines_op_spawn(lmcf, &look->tenant, &look->operation, 0, 0);
-        goto done;
-    }
+        break;
 
-    if (lines_is(&fate, "held")) {
+    case LINES_INV_FATE_HELD:
+        keep.operation = look->operation;
+        keep.tenant = look->tenant;
 
-        args[0] = lines_inventory[LINES_INV_NUMBERS];
-        args[1] = lines_inventory[LINES_INV_LEASED];
-        args[2] = lines_inventory[LINES_INV_ASSIGNED];
-        args[3] = lines_inventory[LINES_INV_OPERATIONS];
-        args[4] = lines_inventory[LINES_INV_LEASES];
-        args[5] = look->operation;
-        args[6] = look->tenant;
+        (void) lines_forget_inv_keep(&inventory_caller, &keep);
+        break;
 
-        (void) lines_redis_eval(lmcf->redis, &lines_script_inv_keep, 5, 7,
-                                args, inventory_settled, NULL);
+    default: /* LINES_INV_FATE_RELEASED, LINES_INV_FATE_GONE */
 
-        goto done;
-    }
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "lines inventory: the number of \"%V\", operation "
+                      "\"%V\", goes back", &look->tenant, &look->operation);
 
-    quarantine = lines_is(&fate, "released") ? lmcf->quarantine : 0;
+        args.operation = look->operation;
+        args.tenant = look->tenant;
+        args.quarantine = reply->is == LINES_INV_FATE_RELEASED
+                          ? lmcf->quarantine
+                          : 0;
 
-    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                  "lines inventory: the number of \"%V\", operation \"%V\", "
-                  "goes back", &look->tenant, &look->operation);
-
-    if (lines_inventory_release(look->pool, &look->tenant, &look->operation,
-                                quarantine, args)
-        == NGX_OK)
-    {
-        (void) lines_redis_eval(lmcf->redis, &lines_script_inv_release,
-                                LINES_INV_RELEASE_KEYS, LINES_INV_RELEASE_ARGS,
-                                args, inventory_settled, NULL);
+        (void) lines_forget_inv_release(&inventory_caller, &args);
     }
 
 done:
 
     ngx_destroy_pool(look->pool);
-}
 
-
-/* without a reply it is looked at once more */
-
-static void
-inventory_settled(void *data, redisReply *reply)
-{
-    (void) data;
-    (void) reply;
+    return NGX_OK;
 }

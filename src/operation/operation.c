@@ -270,7 +270,7 @@ lines_op_advance(lines_op_t *op, ngx_uint_t nfields, ngx_str_t *fields)
         return NGX_ERROR;
     }
 
-    return lines_op_step(op, (char *) s[1].name.data, nfields, fields);
+    return lines_op_move(op, (char *) s[1].name.data, nfields, fields);
 }
 
 
@@ -293,7 +293,7 @@ lines_op_undo(lines_op_t *op, ngx_uint_t status, ngx_str_t *answer)
     ngx_str_set(&fields[2], "answer");
     fields[3] = *answer;
 
-    return lines_op_step(op, (char *) next, 4, fields);
+    return lines_op_move(op, (char *) next, 4, fields);
 }
 
 
@@ -323,11 +323,11 @@ lines_op_undone(lines_op_t *op)
             p = ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &s->name);
             *p = '\0';
 
-            return lines_op_step(op, (char *) next, 0, NULL);
+            return lines_op_move(op, (char *) next, 0, NULL);
         }
     }
 
-    return lines_op_step(op, "undone", 0, NULL);
+    return lines_op_move(op, "undone", 0, NULL);
 }
 
 

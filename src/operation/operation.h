@@ -36,14 +36,14 @@ typedef struct lines_op_s  lines_op_t;
 /* of a worker: which tenants it looks at for operations without a hint */
 
 typedef struct {
-    ngx_pool_t  *pool;         /* NULL: at rest */
-    u_char       cursor[24];   /* of SSCAN */
-    size_t       cursor_len;
-    ngx_str_t   *tenants;
-    ngx_uint_t   n;            /* left */
-    ngx_str_t   *ids;          /* of the operations of one */
-    ngx_uint_t   nids;
-    ngx_uint_t   pending;      /* hints on their way */
+    lines_main_conf_t  *lmcf;
+    lines_caller_t      caller;
+    ngx_pool_t         *pool;         /* NULL: at rest */
+    u_char              cursor[24];   /* of SSCAN */
+    size_t              cursor_len;
+    lines_list_t        tenants;      /* left */
+    lines_list_t        ids;          /* of the operations of one, left */
+    ngx_uint_t          pending;      /* hints on their way */
 } lines_walk_t;
 
 
@@ -76,6 +76,7 @@ struct lines_op_conf_s {
     ngx_uint_t   sweeping;     /* of them without a client */
     ngx_uint_t   backlog;      /* flag: more was due than batch */
     ngx_event_t  sweeper;
+    lines_caller_t  caller;    /* the sweeper's */
     lines_walk_t  walk;
     ngx_msec_t   walked;
 };
@@ -90,9 +91,6 @@ struct lines_op_conf_s {
  */
 
 typedef ngx_int_t (*lines_op_run_pt)(lines_op_t *op);
-
-/* the same results; reply[0] is "ok" or what the script says beside "lost" */
-typedef ngx_int_t (*lines_op_reply_pt)(lines_op_t *op, redisReply *reply);
 
 /* the same results; the place where the outcome goes to Redis */
 typedef ngx_int_t (*lines_op_answer_pt)(lines_op_t *op,
@@ -167,7 +165,6 @@ struct lines_op_s {
                                       as a step */
 
     /* the engine's own */
-    lines_op_reply_pt   reply;     /* of what is not declared yet */
     lines_op_run_pt     send;
     lines_op_answer_pt  answer;
     lines_op_result_pt  result;
@@ -177,7 +174,7 @@ struct lines_op_s {
     ngx_event_t         next;      /* posted, or a timer */
     ngx_int_t           rc;
     ngx_str_t           next_step;
-    void               *changes;   /* on their way */
+    lines_list_t        changes;   /* on their way: field, value, … */
     ngx_uint_t          repeats;   /* of a call, in this run */
     ngx_uint_t          reclaims;  /* after a lost reply */
     unsigned            claiming:1;
@@ -251,48 +248,31 @@ int64_t lines_op_since(lines_op_t *op);
 /* Redis' time, milliseconds */
 int64_t lines_op_now(lines_op_t *op);
 
-/* "lines:{T}:" and what fmt adds, in the pool; empty without memory */
-ngx_str_t lines_op_key(lines_op_t *op, const char *fmt, ...);
-
-/*
- * A script that compares step, attempt and fence itself (lib/guard.lua); args
- * are the keys, nkeys of them, then the rest, nargs in all.
- * Its reply "lost" never reaches the handler: the operation is dropped.
- * Without a reply the operation is claimed again and the step that the record
- * says is entered.
- */
-
-ngx_int_t lines_op_eval(lines_op_t *op, lines_script_t *script,
-    ngx_uint_t nkeys, ngx_uint_t nargs, ngx_str_t *args,
-    lines_op_reply_pt handler);
-
-ngx_int_t lines_op_command(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv,
-    lines_op_reply_pt handler);
-
-/* a command whose outcome nobody waits for: a hint */
-void lines_op_forget(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv);
-
 /* a hint to another operation of the tenant, due after a while */
 void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
 
 /*
  * What guard() compares, in the arguments of a declared call whose head says
  * --@key op(id), --@arg step, --@arg attempt:digits, --@arg fence:digits.
+ * Its reply "lost" never reaches done(): the operation is dropped.  Without a
+ * reply it is claimed again, and the step that the record says is entered.
  */
 #define lines_op_held(op, args)                                               \
     ((args)->tenant = (op)->tenant, (args)->id = (op)->id,                    \
      (args)->step = (op)->step, (args)->attempt = (op)->attempt,              \
      (args)->fence = (op)->fence)
 
-/* what guard() compares: three arguments */
-ngx_int_t lines_op_guard(lines_op_t *op, ngx_str_t *args);
+/* --@key line(line) and --@given idem? of what ends it with its line */
+#define lines_op_of_line(op, args)                                            \
+    ((args)->line = lines_op_get(op, "line"),                                 \
+     (args)->idem_key = lines_op_get(op, "idempotency"))
 
 /*
  * Writes fields (name, value, …) and moves to another step, which then runs.
  * The lease is claimed anew.  next may be the step itself.
  */
 
-ngx_int_t lines_op_step(lines_op_t *op, const char *next, ngx_uint_t nfields,
+ngx_int_t lines_op_move(lines_op_t *op, const char *next, ngx_uint_t nfields,
     ngx_str_t *fields);
 
 /* the same to the one below in the table */

@@ -1,7 +1,6 @@
 
 /*
- * A paid line request: its subscription, its invoice, its cancel.  And what
- * every kind needs of a line's keys.
+ * A paid line request: its subscription, its invoice, its cancel.
  */
 
 #ifndef _LINES_OPERATION_PAYMENT_H_INCLUDED_
@@ -9,10 +8,6 @@
 
 
 #include "operation/operation.h"
-
-
-/* KEYS of the scripts that end an operation with its line */
-#define LINES_LINE_KEYS  7
 
 
 /*
@@ -23,13 +18,6 @@
 ngx_int_t lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
     ngx_str_t *tenant, ngx_str_t *line, ngx_str_t *customer, ngx_str_t *price,
     ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key);
-
-/*
- * operation, operations, line, tenant, pending, events, idempotency record:
- * fills keys[0..6]
- */
-
-ngx_int_t lines_payment_keys(lines_op_t *op, ngx_str_t *keys);
 
 /* the delay until an open invoice is looked at again */
 ngx_msec_t lines_payment_poll(lines_op_t *op);

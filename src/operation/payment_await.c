@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "operation/payment.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 static ngx_int_t payment_get(lines_op_t *op);
@@ -17,8 +17,8 @@ static ngx_int_t payment_got(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t payment_open(lines_op_t *op, lines_stripe_invoice_t *invoice);
 static ngx_int_t payment_dead(lines_op_t *op);
 static ngx_int_t payment_paid(lines_op_t *op);
-static ngx_int_t payment_announced(lines_op_t *op, redisReply *reply);
-static ngx_int_t payment_settled(lines_op_t *op, redisReply *reply);
+static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
+static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
 static ngx_int_t payment_void(lines_op_t *op);
 static ngx_int_t payment_voided(lines_op_t *op,
     lines_billing_result_t *result);
@@ -189,7 +189,7 @@ payment_dead(lines_op_t *op)
 static ngx_int_t
 payment_paid(lines_op_t *op)
 {
-    ngx_str_t  argv[4], line;
+    lines_prov_put_args_t  args;
 
     /* a reader may have come an hour before anybody would look by himself */
 
@@ -197,77 +197,56 @@ payment_paid(lines_op_t *op)
 
     /* the provisioner's list of work, written before the line moves there */
 
-    line = lines_op_get(op, "line");
+    args.at = lines_op_now(op);
+    args.tenant = op->tenant;
+    args.id = lines_op_get(op, "line");
 
-    ngx_str_set(&argv[0], "ZADD");
-    ngx_str_set(&argv[1], "lines:{prov}");
-
-    if (lines_redis_format(op->pool, &argv[2], "%L", lines_op_now(op))
-        != NGX_OK
-        || lines_redis_format(op->pool, &argv[3], "%V %V", &op->tenant, &line)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_command(op, 4, argv, payment_announced);
+    return lines_prov_put(&op->caller, &args, payment_announced, op);
 }
 
 
 static ngx_int_t
-payment_announced(lines_op_t *op, redisReply *reply)
+payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
-    ngx_str_t  args[LINES_LINE_KEYS + 8], *argv;
+    lines_op_t *op = data;
 
-    lines_payment_keys(op, args);
+    lines_request_paid_args_t  args;
 
-    argv = &args[LINES_LINE_KEYS];
+    lines_op_held(op, &args);
+    lines_op_of_line(op, &args);
 
-    if (lines_op_guard(op, argv) != NGX_OK
-        || lines_redis_format(op->pool, &argv[4], "%M", op->conf->lease)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    argv[3] = op->id;
-    argv[5] = lines_op_get(op, "subscription");
-    argv[6] = lines_op_get(op, "invoice");
-    ngx_str_null(&argv[7]);
-
-    if (op->lmcf->provisioner.len) {
-        ngx_str_set(&argv[7], "1");
-    }
+    args.lease = op->conf->lease;
+    args.subscription = lines_op_get(op, "subscription");
+    args.invoice = lines_op_get(op, "invoice");
+    args.provisioner = (op->lmcf->provisioner.len != 0);
 
     lines_op_renewed(op);
 
-    return lines_op_eval(op, &lines_script_settle, LINES_LINE_KEYS,
-                         LINES_LINE_KEYS + 8, args, payment_settled);
+    return lines_request_paid(&op->caller, &args, payment_settled, op);
 }
 
 
 static ngx_int_t
-payment_settled(lines_op_t *op, redisReply *reply)
+payment_settled(void *data, lines_request_paid_reply_t *reply)
 {
-    ngx_str_t  word, step, none;
+    lines_op_t *op = data;
 
-    word = lines_reply_str(reply, 0);
+    ngx_str_t  none;
 
-    if (!lines_is(&word, "ok")) {
+    if (reply->is != LINES_REQUEST_PAID_OK) {
 
         /* the record and its line disagree: money is at stake */
 
         return lines_op_stuck(op, "line_moved");
     }
 
-    step = lines_reply_str(reply, 1);
     ngx_str_null(&none);
 
     ngx_log_error(NGX_LOG_INFO, op->log, 0, "lines operation %V: paid",
                   &op->id);
 
     if (lines_op_set(op, "intent", &none) != NGX_OK
-        || lines_op_enter(op, &step) != NGX_OK)
+        || lines_op_enter(op, &reply->next) != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "operation/payment.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 /* so many rests with a 5xx: it may be a saved one, replayed for ever */
@@ -21,14 +21,17 @@ static ngx_int_t payment_subscribed(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t payment_sent(lines_op_t *op,
     lines_stripe_subscription_t *subscription);
-static ngx_int_t payment_recorded(lines_op_t *op, redisReply *reply);
+static ngx_int_t payment_recorded(void *data,
+    lines_request_sent_reply_t *reply);
 static ngx_int_t payment_refused(lines_op_t *op, lines_stripe_error_t *error);
-static ngx_int_t payment_ended(lines_op_t *op, redisReply *reply);
+static ngx_int_t payment_ended(void *data,
+    lines_request_refused_reply_t *reply);
 static ngx_int_t payment_find(lines_op_t *op);
 static ngx_int_t payment_found(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t payment_absent(lines_op_t *op);
-static ngx_int_t payment_renewed(lines_op_t *op, redisReply *reply);
-static ngx_int_t payment_canceled(lines_op_t *op, redisReply *reply);
+static ngx_int_t payment_renewed(void *data,
+    lines_request_again_reply_t *reply);
+static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 
 
 ngx_int_t
@@ -52,29 +55,6 @@ lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
     }
 
     return lines_redis_format(pool, key, "lines:%V:sub:%ui", line, attempt);
-}
-
-
-ngx_int_t
-lines_payment_keys(lines_op_t *op, ngx_str_t *keys)
-{
-    ngx_str_t  line;
-
-    line = lines_op_get(op, "line");
-
-    keys[0] = lines_op_key(op, "op:%V", &op->id);
-    keys[1] = lines_op_key(op, "ops");
-    keys[2] = lines_op_key(op, "line:%V", &line);
-    keys[3] = lines_op_key(op, "t");
-    keys[4] = lines_op_key(op, "pending");
-    keys[5] = lines_op_key(op, "ev");
-    keys[6] = lines_op_get(op, "idempotency");
-
-    if (keys[6].len == 0) {
-        keys[6] = keys[0];
-    }
-
-    return NGX_OK;
 }
 
 
@@ -149,63 +129,55 @@ payment_subscribed(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 {
-    ngx_str_t  args[10];
+    lines_stripe_invoice_t     *invoice;
+    lines_request_sent_args_t   args;
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[9] = lines_op_get(op, "line");
-    args[1] = lines_op_key(op, "line:%V", &args[9]);
+    invoice = &subscription->invoice;
 
-    if (lines_op_guard(op, &args[2]) != NGX_OK
-        || lines_redis_format(op->pool, &args[5], "%M", op->conf->lease)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    args[6] = subscription->id;
-    args[7] = subscription->invoice.id;
-    args[8] = subscription->invoice.url;
-    args[9] = subscription->invoice.status;
-
-    if (args[7].len == 0) {
+    if (invoice->id.len == 0) {
         ngx_log_error(NGX_LOG_ALERT, op->log, 0,
                       "lines operation %V: subscription \"%V\" has no invoice",
-                      &op->id, &args[6]);
+                      &op->id, &subscription->id);
         return lines_op_again(op);
     }
 
-    if (lines_op_set(op, "subscription", &args[6]) != NGX_OK
-        || lines_op_set(op, "invoice", &args[7]) != NGX_OK
-        || lines_op_set(op, "url", &args[8]) != NGX_OK
-        || lines_op_set(op, "invoice_status", &subscription->invoice.status)
-           != NGX_OK)
+    if (lines_op_set(op, "subscription", &subscription->id) != NGX_OK
+        || lines_op_set(op, "invoice", &invoice->id) != NGX_OK
+        || lines_op_set(op, "url", &invoice->url) != NGX_OK
+        || lines_op_set(op, "invoice_status", &invoice->status) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     ngx_log_error(NGX_LOG_INFO, op->log, 0,
                   "lines operation %V: subscription \"%V\", invoice \"%V\"",
-                  &op->id, &args[6], &args[7]);
+                  &op->id, &subscription->id, &invoice->id);
+
+    lines_op_held(op, &args);
+
+    args.line = lines_op_get(op, "line");
+    args.lease = op->conf->lease;
+    args.subscription = subscription->id;
+    args.invoice = invoice->id;
+    args.url = invoice->url;
+    args.invoice_status = invoice->status;
 
     lines_op_renewed(op);
 
-    return lines_op_eval(op, &lines_script_request_sent, 2, 10, args,
-                         payment_recorded);
+    return lines_request_sent(&op->caller, &args, payment_recorded, op);
 }
 
 
 static ngx_int_t
-payment_recorded(lines_op_t *op, redisReply *reply)
+payment_recorded(void *data, lines_request_sent_reply_t *reply)
 {
-    ngx_str_t  intent, status, answer, await = ngx_string("await");
+    lines_op_t *op = data;
 
-    intent = lines_reply_str(reply, 1);
-    status = lines_reply_str(reply, 2);
-    answer = lines_reply_str(reply, 3);
+    ngx_str_t  status, await = ngx_string("await");
 
-    if (lines_op_set(op, "intent", &intent) != NGX_OK
-        || lines_op_set(op, "answer_status", &status) != NGX_OK
-        || lines_op_set(op, "answer", &answer) != NGX_OK
+    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK
+        || lines_op_set(op, "answer_status", &reply->answer_status) != NGX_OK
+        || lines_op_set(op, "answer", &reply->answer) != NGX_OK
         || lines_op_enter(op, &await) != NGX_OK)
     {
         return NGX_ERROR;
@@ -213,10 +185,7 @@ payment_recorded(lines_op_t *op, redisReply *reply)
 
     status = lines_op_get(op, "invoice_status");
 
-    if (intent.len
-        || status.len != 4
-        || ngx_strncmp(status.data, "open", 4) != 0)
-    {
+    if (reply->intent.len || !lines_is(&status, "open")) {
         return NGX_OK;
     }
 
@@ -227,43 +196,37 @@ payment_recorded(lines_op_t *op, redisReply *reply)
 static ngx_int_t
 payment_refused(lines_op_t *op, lines_stripe_error_t *error)
 {
-    ngx_str_t  args[LINES_LINE_KEYS + 6], *argv;
+    lines_request_refused_args_t  args;
 
-    lines_payment_keys(op, args);
-
-    argv = &args[LINES_LINE_KEYS];
-
-    if (lines_op_guard(op, argv) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    argv[3] = op->id;
+    lines_op_held(op, &args);
+    lines_op_of_line(op, &args);
 
     if (error->decline_code.len) {
-        argv[4] = error->decline_code;
+        args.reason = error->decline_code;
 
     } else if (error->code.len) {
-        argv[4] = error->code;
+        args.reason = error->code;
 
     } else {
-        ngx_str_set(&argv[4], "payment_refused");
+        ngx_str_set(&args.reason, "payment_refused");
     }
 
     /* only what is said about a card is meant for its owner */
 
-    ngx_str_set(&argv[5], "The payment for this line could not be set up.");
+    ngx_str_set(&args.message,
+                "The payment for this line could not be set up.");
 
     if (error->type.len == 10
         && error->message.len
         && ngx_strncmp(error->type.data, "card_error", 10) == 0)
     {
-        argv[5] = error->message;
+        args.message = error->message;
 
     } else if (lines_stripe_error_is(error, "resource_missing")
                && lines_is(&error->param, "customer"))
     {
-        ngx_str_set(&argv[4], "subscription_required");
-        ngx_str_set(&argv[5],
+        ngx_str_set(&args.reason, "subscription_required");
+        ngx_str_set(&args.message,
                     "Billing does not know the customer of this "
                     "workspace: set up billing first.");
     }
@@ -272,17 +235,16 @@ payment_refused(lines_op_t *op, lines_stripe_error_t *error)
                   "lines operation %V: refused by billing, \"%V\" \"%V\"",
                   &op->id, &error->code, &error->message);
 
-    return lines_op_eval(op, &lines_script_request_refused, LINES_LINE_KEYS,
-                         LINES_LINE_KEYS + 6, args, payment_ended);
+    return lines_request_refused(&op->caller, &args, payment_ended, op);
 }
 
 
 /* the record has its answer now */
 
 static ngx_int_t
-payment_ended(lines_op_t *op, redisReply *reply)
+payment_ended(void *data, lines_request_refused_reply_t *reply)
 {
-    return lines_op_take(op);
+    return lines_op_take(data);
 }
 
 
@@ -372,22 +334,21 @@ payment_absent(lines_op_t *op)
 ngx_int_t
 lines_payment_again(lines_op_t *op)
 {
-    ngx_str_t  args[8], line, customer, price;
+    ngx_str_t                   customer, price;
+    lines_request_again_args_t  args;
 
-    line = lines_op_get(op, "line");
     customer = lines_op_get(op, "customer");
     price = lines_op_get(op, "price");
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[1] = lines_op_key(op, "line:%V", &line);
+    lines_op_held(op, &args);
 
-    if (lines_op_guard(op, &args[2]) != NGX_OK
-        || lines_redis_format(op->pool, &args[5], "%M", op->conf->lease)
-           != NGX_OK
-        || lines_payment_call(op->pool, op->lmcf, &op->tenant, &line,
-                              &customer, &price, op->attempt + 1, &args[6],
-                              &args[7])
-           != NGX_OK)
+    args.line = lines_op_get(op, "line");
+    args.lease = op->conf->lease;
+
+    if (lines_payment_call(op->pool, op->lmcf, &op->tenant, &args.line,
+                           &customer, &price, op->attempt + 1, &args.body,
+                           &args.key)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -400,43 +361,35 @@ lines_payment_again(lines_op_t *op)
 
     lines_op_hint(op, &op->id, op->conf->due);
 
-    return lines_op_eval(op, &lines_script_request_again, 2, 8, args,
-                         payment_renewed);
+    return lines_request_again(&op->caller, &args, payment_renewed, op);
 }
 
 
 /* also where a cancel came first: the record says so */
 
 static ngx_int_t
-payment_renewed(lines_op_t *op, redisReply *reply)
+payment_renewed(void *data, lines_request_again_reply_t *reply)
 {
-    return lines_op_take(op);
+    return lines_op_take(data);
 }
 
 
 ngx_int_t
 lines_payment_cancel(lines_op_t *op, ngx_str_t *reason)
 {
-    ngx_str_t  args[LINES_LINE_KEYS + 5], *argv;
+    lines_cancel_end_args_t  args;
 
-    lines_payment_keys(op, args);
+    lines_op_held(op, &args);
+    lines_op_of_line(op, &args);
 
-    argv = &args[LINES_LINE_KEYS];
+    args.reason = *reason;
 
-    if (lines_op_guard(op, argv) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    argv[3] = op->id;
-    argv[4] = *reason;
-
-    return lines_op_eval(op, &lines_script_cancel_end, LINES_LINE_KEYS,
-                         LINES_LINE_KEYS + 5, args, payment_canceled);
+    return lines_cancel_end(&op->caller, &args, payment_canceled, op);
 }
 
 
 static ngx_int_t
-payment_canceled(lines_op_t *op, redisReply *reply)
+payment_canceled(void *data, lines_cancel_end_reply_t *reply)
 {
-    return lines_op_take(op);
+    return lines_op_take(data);
 }

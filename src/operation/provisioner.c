@@ -6,19 +6,19 @@
 #include "directive/params.h"
 #include "operation/payment.h"
 #include "operation/provisioner.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_PROVISIONER_TIMEOUT  15000
 
 
 static ngx_int_t provisioner_send(lines_op_t *op);
-static ngx_int_t tell_line(lines_op_t *op, redisReply *reply);
+static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
 static ngx_int_t tell_result(lines_op_t *op, lines_result_t *result);
-static ngx_int_t tell_announced(lines_op_t *op, redisReply *reply);
-static ngx_int_t tell_hinted(lines_op_t *op, redisReply *reply);
-static ngx_int_t told(lines_op_t *op, const char *word);
-static ngx_int_t tell_ended(lines_op_t *op, redisReply *reply);
+static ngx_int_t tell_announced(void *data, lines_ix_put_reply_t *reply);
+static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t told(lines_op_t *op, const char *verdict);
+static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
 
 
 char *
@@ -124,51 +124,40 @@ lines_provisioner_verdict(lines_result_t *result)
 ngx_int_t
 lines_payment_tell(lines_op_t *op)
 {
-    ngx_str_t  argv[4], line;
+    lines_line_document_args_t  args;
 
     if (op->lmcf->provisioner.len == 0) {
         return told(op, "taken");
     }
 
-    line = lines_op_get(op, "line");
+    args.tenant = op->tenant;
+    args.id = lines_op_get(op, "line");
 
-    ngx_str_set(&argv[0], "HMGET");
-    argv[1] = lines_op_key(op, "line:%V", &line);
-    ngx_str_set(&argv[2], "json");
-    ngx_str_set(&argv[3], "status");
-
-    return lines_op_command(op, 4, argv, tell_line);
+    return lines_line_document(&op->caller, &args, tell_line, op);
 }
 
 
 static ngx_int_t
-tell_line(lines_op_t *op, redisReply *reply)
+tell_line(void *data, lines_line_document_reply_t *reply)
 {
-    ngx_str_t  json, status;
-
-    json = lines_reply_str(reply, 0);
-    status = lines_reply_str(reply, 1);
+    lines_op_t *op = data;
 
     /* an operator may have reported it, meanwhile */
 
-    if (json.len == 0 || !lines_is(&status, "provisioning")) {
+    if (reply->json.len == 0 || !lines_is(&reply->status, "provisioning")) {
         return told(op, "taken");
     }
 
-    json.data = ngx_pstrdup(op->pool, &json);
-    if (json.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    return lines_provisioner_tell(op, &json, tell_result);
+    return lines_provisioner_tell(op, &reply->json, tell_result);
 }
 
 
 static ngx_int_t
 tell_result(lines_op_t *op, lines_result_t *result)
 {
-    ngx_int_t  rc;
-    ngx_str_t  argv[3], id, line;
+    ngx_int_t            rc;
+    ngx_str_t            line;
+    lines_ix_put_args_t  args;
 
     rc = lines_provisioner_verdict(result);
 
@@ -188,98 +177,80 @@ tell_result(lines_op_t *op, lines_result_t *result)
 
     line = lines_op_get(op, "line");
 
-    ngx_str_set(&argv[0], "SET");
-    argv[2] = op->tenant;
+    args.tenant = op->tenant;
 
-    if (lines_refund_id(op->pool, &line, &id) != NGX_OK
-        || lines_redis_format(op->pool, &argv[1], "lines:{ix:%V}", &id)
-           != NGX_OK)
-    {
+    if (lines_refund_id(op->pool, &line, &args.id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_op_command(op, 3, argv, tell_announced);
+    return lines_ix_put(&op->caller, &args, tell_announced, op);
 }
 
 
 static ngx_int_t
-tell_announced(lines_op_t *op, redisReply *reply)
+tell_announced(void *data, lines_ix_put_reply_t *reply)
 {
-    ngx_str_t  args[3], id, line;
+    lines_op_t *op = data;
+
+    ngx_str_t             line;
+    lines_due_add_args_t  args;
 
     line = lines_op_get(op, "line");
 
-    if (lines_refund_id(op->pool, &line, &id) != NGX_OK
-        || lines_due(op->pool, &op->tenant, &id, &args[0], &args[1]) != NGX_OK
-        || lines_redis_format(op->pool, &args[2], "%M", op->conf->due)
-           != NGX_OK)
-    {
+    if (lines_refund_id(op->pool, &line, &args.id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_op_eval(op, &lines_script_due_add, 1, 3, args, tell_hinted);
+    args.shard = lines_due_shard(&args.id);
+    args.tenant = op->tenant;
+    args.delay = op->conf->due;
+
+    return lines_due_add(&op->caller, &args, tell_hinted, op);
 }
 
 
 static ngx_int_t
-tell_hinted(lines_op_t *op, redisReply *reply)
+tell_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    return told(op, "refused");
+    return told(data, "refused");
 }
 
 
 static ngx_int_t
-told(lines_op_t *op, const char *word)
+told(lines_op_t *op, const char *verdict)
 {
-    ngx_str_t  args[LINES_LINE_KEYS + 1 + 7], *argv, line, id;
+    lines_told_args_t  args;
 
-    line = lines_op_get(op, "line");
+    lines_op_held(op, &args);
+    lines_op_of_line(op, &args);
 
-    if (lines_payment_keys(op, args) != NGX_OK
-        || lines_refund_id(op->pool, &line, &id) != NGX_OK)
-    {
+    if (lines_refund_id(op->pool, &args.line, &args.refund) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    args[LINES_LINE_KEYS] = lines_op_key(op, "op:%V", &id);
+    args.verdict.data = (u_char *) verdict;
+    args.verdict.len = ngx_strlen(verdict);
+    ngx_str_set(&args.reason, "provisioning_failed");
 
-    argv = &args[LINES_LINE_KEYS + 1];
-
-    if (lines_op_guard(op, argv) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    argv[3] = op->id;
-    argv[4].data = (u_char *) word;
-    argv[4].len = ngx_strlen(word);
-    ngx_str_set(&argv[5], "provisioning_failed");
-    argv[6] = id;
-
-    return lines_op_eval(op, &lines_script_told, LINES_LINE_KEYS + 1,
-                         LINES_LINE_KEYS + 8, args, tell_ended);
+    return lines_told(&op->caller, &args, tell_ended, op);
 }
 
 
 static ngx_int_t
-tell_ended(lines_op_t *op, redisReply *reply)
+tell_ended(void *data, lines_told_reply_t *reply)
 {
-    ngx_str_t  refund, line, argv[3], done = ngx_string("done");
+    lines_op_t *op = data;
 
-    refund = lines_reply_str(reply, 1);
+    ngx_str_t              done = ngx_string("done");
+    lines_prov_rem_args_t  args;
 
-    if (refund.len) {
-        (void) lines_op_spawn(op->lmcf, &op->tenant, &refund, 0, 0);
+    if (reply->begun.len) {
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun, 0, 0);
 
-        line = lines_op_get(op, "line");
+        args.tenant = op->tenant;
+        args.id = lines_op_get(op, "line");
 
-        ngx_str_set(&argv[0], "ZREM");
-        ngx_str_set(&argv[1], "lines:{prov}");
-
-        if (lines_redis_format(op->pool, &argv[2], "%V %V", &op->tenant, &line)
-            == NGX_OK)
-        {
-            lines_op_forget(op, 3, argv);
-        }
+        (void) lines_forget_prov_rem(&op->caller, &args);
     }
 
     return lines_op_enter(op, &done);

@@ -3,11 +3,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "operation/inventory.h"
 #include "operation/provisioner.h"
 #include "operation/purchase.h"
 #include "operation/refund.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 #define LINES_NO_CARD \
@@ -23,18 +22,25 @@ static ngx_int_t purchase_got_card(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t purchase_has_card(lines_op_t *op, ngx_str_t *payment_method);
 static ngx_int_t purchase_lease(lines_op_t *op);
-static ngx_int_t purchase_leased(lines_op_t *op, redisReply *reply);
+static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
 static ngx_int_t purchase_release(lines_op_t *op);
-static ngx_int_t purchase_released(lines_op_t *op, redisReply *reply);
+static ngx_int_t purchase_give_back(lines_op_t *op, lines_inv_release_pt done);
+static ngx_int_t purchase_released(void *data,
+    lines_inv_release_reply_t *reply);
 static ngx_int_t purchase_refund(lines_op_t *op);
 static ngx_int_t purchase_assign(lines_op_t *op);
-static ngx_int_t purchase_assigned(lines_op_t *op, redisReply *reply);
-static ngx_int_t purchase_let_go(lines_op_t *op, redisReply *reply);
+static ngx_int_t purchase_assigned(void *data,
+    lines_inv_assign_reply_t *reply);
+static ngx_int_t purchase_let_go(void *data, lines_inv_release_reply_t *reply);
 static ngx_int_t purchase_tell(lines_op_t *op);
 static ngx_int_t purchase_told(lines_op_t *op, lines_result_t *result);
 static ngx_int_t purchase_end(lines_op_t *op);
 static ngx_int_t purchase_undone(lines_op_t *op);
-static ngx_int_t purchase_ended(lines_op_t *op, redisReply *reply);
+static ngx_int_t purchase_confirmed(void *data,
+    lines_confirm_end_reply_t *reply);
+static ngx_int_t purchase_taken_back(void *data,
+    lines_undo_end_reply_t *reply);
+static ngx_int_t purchase_ended(lines_op_t *op);
 
 
 static lines_op_step_t  purchase_steps[] = {
@@ -235,29 +241,30 @@ purchase_has_card(lines_op_t *op, ngx_str_t *payment_method)
 static ngx_int_t
 purchase_lease(lines_op_t *op)
 {
-    ngx_str_t  args[LINES_INV_LEASE_ARGS];
+    int64_t                 not_after;
+    lines_inv_lease_args_t  args;
 
-    if (lines_inventory_lease(op->pool, op->lmcf, &op->tenant, &op->id,
-                              op->now + (int64_t) op->conf->lease, NULL, NULL,
-                              args)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_memzero(&args, sizeof(args));
 
-    return lines_op_eval(op, &lines_script_inv_lease, LINES_INV_LEASE_KEYS,
-                         LINES_INV_LEASE_ARGS, args, purchase_leased);
+    not_after = op->now + (int64_t) op->conf->lease;
+
+    args.operation = op->id;
+    args.tenant = op->tenant;
+    args.not_after = &not_after;
+    args.delay = 2 * op->conf->lease;
+
+    return lines_inv_lease(&op->caller, &args, purchase_leased, op);
 }
 
 
 static ngx_int_t
-purchase_leased(lines_op_t *op, redisReply *reply)
+purchase_leased(void *data, lines_inv_lease_reply_t *reply)
 {
-    ngx_str_t  word, fields[6];
+    lines_op_t *op = data;
 
-    word = lines_reply_str(reply, 0);
+    ngx_str_t  fields[6];
 
-    if (lines_is(&word, "none")) {
+    if (reply->is == LINES_INV_LEASE_NONE) {
 
         if (lines_op_get(op, "subscription").len) {
             return lines_purchase_refuse(op, 500, "provisioning_failed",
@@ -269,19 +276,21 @@ purchase_leased(lines_op_t *op, redisReply *reply)
                                      "No lines are currently available");
     }
 
-    if (!lines_is(&word, "leased") && !lines_is(&word, "held")) {
+    if (reply->is != LINES_INV_LEASE_LEASED
+        && reply->is != LINES_INV_LEASE_HELD)
+    {
         /* late: another may have it by now */
 
         return lines_op_take(op);
     }
 
     ngx_str_set(&fields[0], "number");
-    fields[1] = lines_reply_str(reply, 1);
+    fields[1] = reply->number;
     ngx_str_set(&fields[2], "worker");
-    fields[3] = lines_reply_str(reply, 2);
+    fields[3] = reply->worker;
 
     if (lines_is(&op->step, "assign")) {
-        return lines_op_step(op, "assign", 4, fields);
+        return lines_op_move(op, "assign", 4, fields);
     }
 
     ngx_str_set(&fields[4], "sent_at");
@@ -299,23 +308,27 @@ purchase_leased(lines_op_t *op, redisReply *reply)
 static ngx_int_t
 purchase_release(lines_op_t *op)
 {
-    ngx_str_t  args[LINES_INV_RELEASE_ARGS];
-
-    if (lines_inventory_release(op->pool, &op->tenant, &op->id, 0, args)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_eval(op, &lines_script_inv_release, LINES_INV_RELEASE_KEYS,
-                         LINES_INV_RELEASE_ARGS, args, purchase_released);
+    return purchase_give_back(op, purchase_released);
 }
 
 
 static ngx_int_t
-purchase_released(lines_op_t *op, redisReply *reply)
+purchase_give_back(lines_op_t *op, lines_inv_release_pt done)
 {
-    return lines_op_undone(op);
+    lines_inv_release_args_t  args;
+
+    args.operation = op->id;
+    args.tenant = op->tenant;
+    args.quarantine = 0;
+
+    return lines_inv_release(&op->caller, &args, done, op);
+}
+
+
+static ngx_int_t
+purchase_released(void *data, lines_inv_release_reply_t *reply)
+{
+    return lines_op_undone(data);
 }
 
 
@@ -329,25 +342,23 @@ purchase_refund(lines_op_t *op)
 static ngx_int_t
 purchase_assign(lines_op_t *op)
 {
-    ngx_str_t  number, args[LINES_INV_ASSIGN_ARGS];
+    lines_inv_assign_args_t  args;
 
-    number = lines_op_get(op, "number");
+    args.number = lines_op_get(op, "number");
+    args.operation = op->id;
 
-    lines_inventory_assign(&op->id, &number, args);
-
-    return lines_op_eval(op, &lines_script_inv_assign, LINES_INV_ASSIGN_KEYS,
-                         LINES_INV_ASSIGN_ARGS, args, purchase_assigned);
+    return lines_inv_assign(&op->caller, &args, purchase_assigned, op);
 }
 
 
 static ngx_int_t
-purchase_assigned(lines_op_t *op, redisReply *reply)
+purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
 {
-    ngx_str_t  word, number, args[LINES_INV_RELEASE_ARGS];
+    lines_op_t *op = data;
 
-    word = lines_reply_str(reply, 0);
+    ngx_str_t  number;
 
-    if (lines_is(&word, "assigned")) {
+    if (reply->is == LINES_INV_ASSIGN_ASSIGNED) {
         return lines_op_advance(op, 0, NULL);
     }
 
@@ -359,21 +370,14 @@ purchase_assigned(lines_op_t *op, redisReply *reply)
                   "lines operation %V: does not hold \"%V\" any more", &op->id,
                   &number);
 
-    if (lines_inventory_release(op->pool, &op->tenant, &op->id, 0, args)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_eval(op, &lines_script_inv_release, LINES_INV_RELEASE_KEYS,
-                         LINES_INV_RELEASE_ARGS, args, purchase_let_go);
+    return purchase_give_back(op, purchase_let_go);
 }
 
 
 static ngx_int_t
-purchase_let_go(lines_op_t *op, redisReply *reply)
+purchase_let_go(void *data, lines_inv_release_reply_t *reply)
 {
-    return purchase_lease(op);
+    return purchase_lease(data);
 }
 
 
@@ -438,73 +442,54 @@ purchase_told(lines_op_t *op, lines_result_t *result)
 static ngx_int_t
 purchase_end(lines_op_t *op)
 {
-    ngx_str_t  args[7 + 5];
+    lines_confirm_end_args_t  args;
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[1] = lines_op_key(op, "ops");
-    args[2] = lines_op_key(op, "line:%V", &op->id);
-    args[3] = lines_op_key(op, "lines");
-    args[4] = lines_op_key(op, "t");
-    args[5] = lines_op_key(op, "ev");
-    args[6] = lines_op_get(op, "idempotency");
+    lines_op_held(op, &args);
 
-    if (args[6].len == 0) {
-        args[6] = args[0];
-    }
+    args.idem_key = lines_op_get(op, "idempotency");
 
-    if (lines_op_guard(op, &args[7]) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    return lines_confirm_end(&op->caller, &args, purchase_confirmed, op);
+}
 
-    args[10] = op->id;
-    args[11] = op->tenant;
 
-    return lines_op_eval(op, &lines_script_confirm_end, 7, 12, args,
-                         purchase_ended);
+static ngx_int_t
+purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
+{
+    return purchase_ended(data);
 }
 
 
 static ngx_int_t
 purchase_undone(lines_op_t *op)
 {
-    ngx_str_t  args[5 + 4];
+    lines_undo_end_args_t  args;
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[1] = lines_op_key(op, "ops");
-    args[2] = lines_op_key(op, "win");
-    args[3] = lines_op_key(op, "ev");
-    args[4] = lines_op_get(op, "idempotency");
+    lines_op_held(op, &args);
 
-    if (args[4].len == 0) {
-        args[4] = args[0];
-    }
+    args.idem_key = lines_op_get(op, "idempotency");
 
-    if (lines_op_guard(op, &args[5]) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    return lines_undo_end(&op->caller, &args, purchase_taken_back, op);
+}
 
-    args[8] = op->id;
 
-    return lines_op_eval(op, &lines_script_undo_end, 5, 9, args,
-                         purchase_ended);
+static ngx_int_t
+purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
+{
+    return purchase_ended(data);
 }
 
 
 /* the record has its answer now; nobody needs to look at the number */
 
 static ngx_int_t
-purchase_ended(lines_op_t *op, redisReply *reply)
+purchase_ended(lines_op_t *op)
 {
-    ngx_str_t  argv[3];
+    lines_lease_rem_args_t  args;
 
-    ngx_str_set(&argv[0], "ZREM");
-    argv[1] = lines_inventory[LINES_INV_LEASES];
+    args.tenant = op->tenant;
+    args.id = op->id;
 
-    if (lines_redis_format(op->pool, &argv[2], "%V %V", &op->tenant, &op->id)
-        == NGX_OK)
-    {
-        lines_op_forget(op, 3, argv);
-    }
+    (void) lines_forget_lease_rem(&op->caller, &args);
 
     return lines_op_take(op);
 }

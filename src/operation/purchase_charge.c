@@ -130,7 +130,7 @@ purchase_charged(lines_op_t *op, lines_stripe_subscription_t *subscription)
                 "\"message\":\"Subscription was created, but "
                 "line provisioning failed\"}");
 
-    return lines_op_step(op, "undo:charge", 8, fields);
+    return lines_op_move(op, "undo:charge", 8, fields);
 }
 
 
@@ -297,5 +297,5 @@ purchase_again(lines_op_t *op)
                   "lines operation %V: attempt %ui is dead, another one",
                   &op->id, op->attempt);
 
-    return lines_op_step(op, "charge", 12, fields);
+    return lines_op_move(op, "charge", 12, fields);
 }

@@ -15,12 +15,6 @@
 #define LINES_RECLAIMS       6
 
 
-typedef struct {
-    ngx_uint_t   n;
-    ngx_str_t   *fields;
-} lines_op_changes_t;
-
-
 static void op_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t op_failed(lines_caller_t *caller);
 static ngx_int_t op_lost(lines_caller_t *caller);
@@ -28,13 +22,11 @@ static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
-static ngx_int_t op_replied(void *data, redisReply *reply);
 static ngx_int_t op_reclaim(lines_op_t *op);
-static ngx_int_t op_stepped(lines_op_t *op, redisReply *reply);
-static ngx_int_t op_rested(lines_op_t *op, redisReply *reply);
+static ngx_int_t op_moved(void *data, lines_op_step_reply_t *reply);
+static ngx_int_t op_rested(void *data, lines_op_step_reply_t *reply);
 static ngx_int_t op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease,
-    ngx_uint_t nfields, ngx_str_t *fields, lines_op_reply_pt handler);
-static void op_unheard(void *data, redisReply *reply);
+    ngx_uint_t nfields, ngx_str_t *fields, lines_op_step_pt done);
 
 
 void
@@ -89,6 +81,10 @@ op_sending(lines_caller_t *caller, lines_store_call_t *call)
     lines_op_t  *op;
 
     op = ngx_queue_data(caller, lines_op_t, caller);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V in %V", &op->id, &call->name,
+                   &op->point);
 
     if (call->script && !op->claiming) {
         LINES_FAILPOINT_STEP("op.write.before", &op->point);
@@ -204,56 +200,6 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
 }
 
 
-ngx_int_t
-lines_op_eval(lines_op_t *op, lines_script_t *script, ngx_uint_t nkeys,
-    ngx_uint_t nargs, ngx_str_t *args, lines_op_reply_pt handler)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < nkeys; i++) {
-        if (args[i].len == 0) {
-            return NGX_ERROR;
-        }
-    }
-
-    LINES_FAILPOINT_STEP("op.write.before", &op->point);
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V in %V", &op->id, &script->name,
-                   &op->point);
-
-    op->reply = handler;
-
-    return lines_caller_raw(&op->caller, script, nkeys, nargs, args,
-                            LINES_CALL, op_replied, op);
-}
-
-
-ngx_int_t
-lines_op_command(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv,
-    lines_op_reply_pt handler)
-{
-    op->reply = handler;
-
-    return lines_caller_raw(&op->caller, NULL, 0, argc, argv, LINES_CALL,
-                            op_replied, op);
-}
-
-
-static ngx_int_t
-op_replied(void *data, redisReply *reply)
-{
-    lines_op_t  *op = data;
-
-    ngx_str_t  word;
-
-    word = lines_reply_str(reply, 0);
-
-    return lines_is(&word, "lost") ? op_lost(&op->caller)
-                                   : op->reply(op, reply);
-}
-
-
 /* what became of the write is unknown: the record knows */
 
 static ngx_int_t
@@ -267,63 +213,38 @@ op_reclaim(lines_op_t *op)
 }
 
 
-ngx_int_t
-lines_op_guard(lines_op_t *op, ngx_str_t *args)
-{
-    args[0] = op->step;
-
-    if (lines_redis_format(op->pool, &args[1], "%ui", op->attempt) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(op->pool, &args[2], "%ui", op->fence);
-}
-
-
 static ngx_int_t
 op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease, ngx_uint_t nfields,
-    ngx_str_t *fields, lines_op_reply_pt handler)
+    ngx_str_t *fields, lines_op_step_pt done)
 {
-    ngx_str_t           *args;
-    ngx_uint_t           i;
-    lines_op_changes_t  *changes;
+    ngx_str_t             *copy;
+    ngx_uint_t             i;
+    lines_op_step_args_t   args;
 
-    args = ngx_palloc(op->pool, (6 + nfields) * sizeof(ngx_str_t));
-    changes = ngx_palloc(op->pool, sizeof(lines_op_changes_t));
-
-    if (args == NULL || changes == NULL) {
+    copy = ngx_palloc(op->pool, (nfields + 1) * sizeof(ngx_str_t));
+    if (copy == NULL) {
         return NGX_ERROR;
     }
-
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-
-    if (lines_op_guard(op, &args[1]) != NGX_OK
-        || lines_redis_format(op->pool, &args[5], "%M", lease) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    args[4] = *next;
 
     /* the caller's strings may be on its stack; the copy learns them later */
 
     for (i = 0; i < nfields; i++) {
-        args[6 + i].len = fields[i].len;
-        args[6 + i].data = ngx_pnalloc(op->pool, fields[i].len + 1);
+        copy[i].len = fields[i].len;
+        copy[i].data = ngx_pnalloc(op->pool, fields[i].len + 1);
 
-        if (args[6 + i].data == NULL) {
+        if (copy[i].data == NULL) {
             return NGX_ERROR;
         }
 
         if (fields[i].len) {
-            ngx_memcpy(args[6 + i].data, fields[i].data, fields[i].len);
+            ngx_memcpy(copy[i].data, fields[i].data, fields[i].len);
         }
 
-        args[6 + i].data[fields[i].len] = '\0';
+        copy[i].data[fields[i].len] = '\0';
     }
 
-    changes->n = nfields;
-    changes->fields = &args[6];
+    op->changes.n = nfields;
+    op->changes.elts = copy;
 
     op->next_step.data = ngx_pstrdup(op->pool, next);
     if (op->next_step.data == NULL) {
@@ -331,15 +252,19 @@ op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease, ngx_uint_t nfields,
     }
 
     op->next_step.len = next->len;
-    op->changes = changes;
 
-    return lines_op_eval(op, &lines_script_op_step, 1, 6 + nfields, args,
-                         handler);
+    lines_op_held(op, &args);
+
+    args.next_step = *next;
+    args.lease = lease;
+    args.fields = op->changes;
+
+    return lines_op_step(&op->caller, &args, done, op);
 }
 
 
 ngx_int_t
-lines_op_step(lines_op_t *op, const char *next, ngx_uint_t nfields,
+lines_op_move(lines_op_t *op, const char *next, ngx_uint_t nfields,
     ngx_str_t *fields)
 {
     ngx_str_t  name;
@@ -349,31 +274,28 @@ lines_op_step(lines_op_t *op, const char *next, ngx_uint_t nfields,
 
     lines_op_renewed(op);
 
-    return op_write(op, &name, op->conf->lease, nfields, fields, op_stepped);
+    return op_write(op, &name, op->conf->lease, nfields, fields, op_moved);
 }
 
 
 static ngx_int_t
-op_stepped(lines_op_t *op, redisReply *reply)
+op_moved(void *data, lines_op_step_reply_t *reply)
 {
-    ngx_str_t            intent;
-    ngx_uint_t           i;
-    lines_op_changes_t  *changes;
+    lines_op_t  *op = data;
 
-    changes = op->changes;
+    ngx_str_t   *field;
+    ngx_uint_t   i;
 
-    for (i = 0; i + 1 < changes->n; i += 2) {
-        if (lines_op_set(op, (char *) changes->fields[i].data,
-                         &changes->fields[i + 1])
-            != NGX_OK)
+    field = op->changes.elts;
+
+    for (i = 0; i + 1 < op->changes.n; i += 2) {
+        if (lines_op_set(op, (char *) field[i].data, &field[i + 1]) != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    intent = lines_reply_str(reply, 1);
-
-    if (lines_op_set(op, "intent", &intent) != NGX_OK
+    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK
         || lines_op_enter(op, &op->next_step) != NGX_OK)
     {
         return NGX_ERROR;
@@ -398,16 +320,17 @@ lines_op_rest(lines_op_t *op, ngx_msec_t delay, ngx_uint_t nfields,
 
 
 static ngx_int_t
-op_rested(lines_op_t *op, redisReply *reply)
+op_rested(void *data, lines_op_step_reply_t *reply)
 {
+    lines_op_t  *op = data;
+
     ngx_int_t  rc;
-    ngx_str_t  intent, dirty, held;
+    ngx_str_t  intent, held;
 
     intent = lines_op_get(op, "intent");
     held = lines_op_get(op, "dirty");
-    dirty = lines_reply_str(reply, 2);
 
-    rc = op_stepped(op, reply);
+    rc = op_moved(op, reply);
 
     if (rc != NGX_OK) {
         return rc;
@@ -416,8 +339,9 @@ op_rested(lines_op_t *op, redisReply *reply)
     /* there was an event, or a wish to cancel, since it was claimed */
 
     if ((intent.len == 0 && lines_op_get(op, "intent").len)
-        || dirty.len != held.len
-        || (dirty.len && ngx_strncmp(dirty.data, held.data, dirty.len) != 0))
+        || reply->dirty.len != held.len
+        || (held.len
+            && ngx_strncmp(reply->dirty.data, held.data, held.len) != 0))
     {
         return lines_op_take(op);
     }
@@ -460,26 +384,22 @@ lines_op_due(lines_op_t *op, ngx_msec_t delay)
 void
 lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay)
 {
-    u_char     ms[NGX_INT64_LEN];
-    ngx_str_t  args[3];
+    lines_due_add_args_t  args;
 
-    if (lines_due(op->pool, &op->tenant, id, &args[0], &args[1]) != NGX_OK) {
-        return;
-    }
+    args.shard = lines_due_shard(id);
+    args.tenant = op->tenant;
+    args.id = *id;
+    args.delay = delay;
 
-    args[2].data = ms;
-    args[2].len = ngx_sprintf(ms, "%M", delay) - ms;
-
-    (void) lines_redis_eval(op->lmcf->redis, &lines_script_due_add, 1, 3, args,
-                            op_unheard, NULL);
+    (void) lines_forget_due_add(&op->caller, &args);
 }
 
 
 void
 lines_op_not_due(lines_op_t *op)
 {
-    u_char     ms[NGX_INT64_LEN];
-    ngx_str_t  argv[3];
+    lines_due_rem_args_t   args;
+    lines_due_done_args_t  done;
 
     if (op->kind
         && (lines_is(&op->kind->name, "plan")
@@ -487,66 +407,33 @@ lines_op_not_due(lines_op_t *op)
     {
         /* it may have begun once more since it ended: that hint is its own */
 
-        if (lines_due(op->pool, &op->tenant, &op->id, &argv[0], &argv[1])
-            != NGX_OK)
-        {
-            return;
-        }
+        done.shard = lines_due_shard(&op->id);
+        done.tenant = op->tenant;
+        done.id = op->id;
+        done.late = op->conf->late;
 
-        argv[2].data = ms;
-        argv[2].len = ngx_sprintf(ms, "%M", op->conf->late) - ms;
-
-        (void) lines_redis_eval(op->lmcf->redis, &lines_script_due_done, 1, 3,
-                                argv, op_unheard, NULL);
+        (void) lines_forget_due_done(&op->caller, &done);
         return;
     }
 
-    ngx_str_set(&argv[0], "ZREM");
+    args.shard = lines_due_shard(&op->id);
+    args.tenant = op->tenant;
+    args.id = op->id;
 
-    if (lines_due(op->pool, &op->tenant, &op->id, &argv[1], &argv[2])
-        != NGX_OK)
-    {
-        return;
-    }
-
-    lines_op_forget(op, 3, argv);
-}
-
-
-void
-lines_op_forget(lines_op_t *op, ngx_uint_t argc, ngx_str_t *argv)
-{
-    (void) lines_redis_command(op->lmcf->redis, argc, argv, op_unheard, NULL);
+    (void) lines_forget_due_rem(&op->caller, &args);
 }
 
 
 void
 lines_op_idle(lines_op_t *op)
 {
-    u_char     ms[NGX_INT64_LEN], late[NGX_INT64_LEN];
-    ngx_str_t  args[4];
+    lines_due_drop_args_t  args;
 
-    if (lines_due(op->pool, &op->tenant, &op->id, &args[0], &args[1])
-        != NGX_OK)
-    {
-        return;
-    }
+    args.shard = lines_due_shard(&op->id);
+    args.tenant = op->tenant;
+    args.id = op->id;
+    args.overdue = op->conf->hint;
+    args.late = op->conf->late;
 
-    args[2].data = ms;
-    args[2].len = ngx_sprintf(ms, "%M", op->conf->hint) - ms;
-    args[3].data = late;
-    args[3].len = ngx_sprintf(late, "%M", op->conf->late) - late;
-
-    (void) lines_redis_eval(op->lmcf->redis, &lines_script_due_drop, 1, 4,
-                            args, op_unheard, NULL);
-}
-
-
-/* a hint: lost is as good as late */
-
-static void
-op_unheard(void *data, redisReply *reply)
-{
-    (void) data;
-    (void) reply;
+    (void) lines_forget_due_drop(&op->caller, &args);
 }

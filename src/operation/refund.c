@@ -319,7 +319,7 @@ refund_settled(lines_op_t *op)
     ngx_str_set(&fields[14], "tries");
     ngx_str_null(&fields[15]);
 
-    return lines_op_step(op, (char *) op->step.data, 16, fields);
+    return lines_op_move(op, (char *) op->step.data, 16, fields);
 }
 
 
@@ -441,7 +441,7 @@ refund_record(lines_op_t *op, ngx_str_t *body, int64_t now)
 
     step = op->step;
 
-    return lines_op_step(op, (char *) step.data, 16, fields);
+    return lines_op_move(op, (char *) step.data, 16, fields);
 }
 
 
@@ -514,7 +514,7 @@ refund_credited(lines_op_t *op, lines_billing_result_t *result)
                 return NGX_ERROR;
             }
 
-            return lines_op_step(op, (char *) op->step.data, 2, fields);
+            return lines_op_move(op, (char *) op->step.data, 2, fields);
         }
 
         /* fall through */

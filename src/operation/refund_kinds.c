@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "operation/refund.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 static ngx_int_t refund_line_done(lines_op_t *op);
@@ -17,7 +17,7 @@ static ngx_int_t release_line_done(lines_op_t *op);
 static ngx_int_t refund_orphan_done(lines_op_t *op);
 static ngx_int_t refund_end(lines_op_t *op, const char *payment,
     const char *event);
-static ngx_int_t refund_ended(lines_op_t *op, redisReply *reply);
+static ngx_int_t refund_ended(void *data, lines_refund_end_reply_t *reply);
 
 
 ngx_int_t
@@ -65,35 +65,25 @@ refund_orphan_done(lines_op_t *op)
 static ngx_int_t
 refund_end(lines_op_t *op, const char *payment, const char *event)
 {
-    ngx_str_t  args[4 + 7], line;
+    lines_refund_end_args_t  args;
 
-    line = lines_op_get(op, "line");
+    lines_op_held(op, &args);
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[1] = lines_op_key(op, "ops");
-    args[2] = lines_op_key(op, "line:%V", &line);
-    args[3] = lines_op_key(op, "ev");
+    args.line = lines_op_get(op, "line");
+    args.payment.data = (u_char *) payment;
+    args.payment.len = ngx_strlen(payment);
+    args.subscription = lines_op_get(op, "subscription");
+    args.name.data = (u_char *) event;
+    args.name.len = ngx_strlen(event);
 
-    if (lines_op_guard(op, &args[4]) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    args[7] = op->id;
-    args[8].data = (u_char *) payment;
-    args[8].len = ngx_strlen(payment);
-    args[9] = lines_op_get(op, "subscription");
-    args[10].data = (u_char *) event;
-    args[10].len = ngx_strlen(event);
-
-    return lines_op_eval(op, &lines_script_refund_end, 4, 11, args,
-                         refund_ended);
+    return lines_refund_end(&op->caller, &args, refund_ended, op);
 }
 
 
 static ngx_int_t
-refund_ended(lines_op_t *op, redisReply *reply)
+refund_ended(void *data, lines_refund_end_reply_t *reply)
 {
     ngx_str_t  done = ngx_string("done");
 
-    return lines_op_enter(op, &done);
+    return lines_op_enter(data, &done);
 }

@@ -4,7 +4,7 @@
 #include <ngx_http.h>
 
 #include "operation/subscription.h"
-#include "store/scripts.h"
+#include "store/calls.h"
 
 
 typedef struct {
@@ -14,52 +14,51 @@ typedef struct {
 } lines_plan_found_t;
 
 
-static ngx_int_t plan_customer(lines_op_t *op, redisReply *reply);
+static ngx_int_t plan_customer(void *data,
+    lines_tenant_customer_reply_t *reply);
 static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_uint_t plan_rank(ngx_str_t *status);
 static ngx_uint_t plan_others(lines_op_t *op, ngx_str_t *tenant);
-static ngx_int_t plan_pending(lines_op_t *op, redisReply *reply);
+static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op);
-static ngx_int_t plan_ended(lines_op_t *op, redisReply *reply);
+static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
 static ngx_int_t lapse_get(lines_op_t *op);
 static ngx_int_t lapse_got(lines_op_t *op, lines_billing_result_t *result);
 static void lapse_verdict(ngx_str_t *status, ngx_str_t *verdict);
-static ngx_int_t lapse_ended(lines_op_t *op, redisReply *reply);
-static void lapse_looked(void *data, redisReply *reply);
+static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
 ngx_int_t
 lines_plan_read(lines_op_t *op)
 {
-    ngx_str_t  argv[3];
+    lines_tenant_customer_args_t  args;
 
     op->data = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
     if (op->data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "HMGET");
-    argv[1] = lines_op_key(op, "t");
-    ngx_str_set(&argv[2], "customer");
+    args.tenant = op->tenant;
 
-    return lines_op_command(op, 3, argv, plan_customer);
+    return lines_tenant_customer(&op->caller, &args, plan_customer, op);
 }
 
 
 static ngx_int_t
-plan_customer(lines_op_t *op, redisReply *reply)
+plan_customer(void *data, lines_tenant_customer_reply_t *reply)
 {
-    ngx_str_t  customer, named;
+    lines_op_t *op = data;
 
-    customer = lines_reply_str(reply, 0);
+    ngx_str_t  named;
+
     named = lines_op_get(op, "customer");
 
     /* another customer's plan is none of the workspace's, by now */
 
-    if (customer.len == 0
-        || customer.len != named.len
-        || ngx_strncmp(customer.data, named.data, named.len) != 0)
+    if (named.len == 0
+        || reply->customer.len != named.len
+        || ngx_strncmp(reply->customer.data, named.data, named.len) != 0)
     {
         return plan_end(op);
     }
@@ -83,9 +82,10 @@ plan_list(lines_op_t *op)
 static ngx_int_t
 plan_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    ngx_str_t                    *plan, argv[2];
+    ngx_str_t                    *plan;
     ngx_uint_t                    i, j, rank, best;
     lines_plan_found_t           *found;
+    lines_pending_get_args_t      args;
     lines_stripe_subscription_t  *s;
 
     static ngx_str_t  states[] = {
@@ -142,10 +142,9 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
         ngx_str_null(&found->plan);
     }
 
-    ngx_str_set(&argv[0], "GET");
-    argv[1] = lines_op_key(op, "pending");
+    args.tenant = op->tenant;
 
-    return lines_op_command(op, 2, argv, plan_pending);
+    return lines_pending_get(&op->caller, &args, plan_pending, op);
 }
 
 
@@ -193,27 +192,17 @@ plan_others(lines_op_t *op, ngx_str_t *tenant)
 
 
 static ngx_int_t
-plan_pending(lines_op_t *op, redisReply *reply)
+plan_pending(void *data, lines_pending_get_reply_t *reply)
 {
-    ngx_str_t            id;
+    lines_op_t *op = data;
+
     lines_plan_found_t  *found;
 
     found = op->data;
+    found->pending = reply->id;
 
-    if (reply->type == REDIS_REPLY_STRING) {
-        id.data = (u_char *) reply->str;
-        id.len = reply->len;
-
-        found->pending.len = id.len;
-        found->pending.data = ngx_pstrdup(op->pool, &id);
-
-        if (found->pending.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (lines_is(&found->state, "canceled")) {
-            lines_op_hint(op, &found->pending, op->conf->due);
-        }
+    if (found->pending.len && lines_is(&found->state, "canceled")) {
+        lines_op_hint(op, &found->pending, op->conf->due);
     }
 
     return plan_end(op);
@@ -223,57 +212,40 @@ plan_pending(lines_op_t *op, redisReply *reply)
 static ngx_int_t
 plan_end(lines_op_t *op)
 {
-    ngx_str_t            args[7 + 8];
-    lines_plan_found_t  *found;
+    lines_plan_found_t     *found;
+    lines_plan_end_args_t   args;
 
     found = op->data;
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[1] = lines_op_key(op, "ops");
-    args[2] = lines_op_key(op, "t");
-    args[3] = lines_op_key(op, "pending");
-    args[4] = lines_op_key(op, "ev");
-    args[5] = args[2];
-    args[6] = args[2];
+    lines_op_held(op, &args);
 
-    if (found->pending.len) {
-        args[5] = lines_op_key(op, "line:%V", &found->pending);
-        args[6] = lines_op_key(op, "op:%V", &found->pending);
-    }
+    args.dirty = lines_op_get(op, "dirty");
+    args.state = found->state;
+    args.plan = found->plan;
+    args.line = found->pending;
 
-    if (lines_op_guard(op, &args[7]) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    args[10] = op->id;
-    args[11] = lines_op_get(op, "dirty");
-    args[12] = found->state;
-    args[13] = found->plan;
-    args[14] = found->pending;
-
-    return lines_op_eval(op, &lines_script_plan_end, 7, 15, args, plan_ended);
+    return lines_plan_end(&op->caller, &args, plan_ended, op);
 }
 
 
 static ngx_int_t
-plan_ended(lines_op_t *op, redisReply *reply)
+plan_ended(void *data, lines_plan_end_reply_t *reply)
 {
-    ngx_str_t  word, line, done = ngx_string("done");
+    lines_op_t *op = data;
 
-    word = lines_reply_str(reply, 0);
+    ngx_str_t  done = ngx_string("done");
 
-    if (lines_is(&word, "dirty")) {
+    if (reply->is == LINES_PLAN_END_DIRTY) {
         return lines_op_take(op);
     }
 
-    line = lines_reply_str(reply, 1);
-
-    if (line.len) {
+    if (reply->canceled.len) {
         ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                       "lines operation %V: the base plan of \"%V\" has ended, "
-                      "line \"%V\" is canceled", &op->id, &op->tenant, &line);
+                      "line \"%V\" is canceled", &op->id, &op->tenant,
+                      &reply->canceled);
 
-        (void) lines_op_spawn(op->lmcf, &op->tenant, &line, 0,
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->canceled, 0,
                               LINES_WANT_INTENT);
     }
 
@@ -303,19 +275,19 @@ lapse_get(lines_op_t *op)
 static ngx_int_t
 lapse_got(lines_op_t *op, lines_billing_result_t *result)
 {
-    ngx_str_t  args[5 + 7], line, verdict;
+    lines_lapse_end_args_t  args;
 
-    ngx_str_null(&verdict);
+    ngx_str_null(&args.verdict);
 
     switch (result->outcome) {
 
     case LINES_STRIPE_OK:
-        lapse_verdict(&result->subscription->status, &verdict);
+        lapse_verdict(&result->subscription->status, &args.verdict);
         break;
 
     case LINES_STRIPE_REFUSED:
         if (lines_stripe_error_is(&result->error, "resource_missing")) {
-            ngx_str_set(&verdict, "ended");
+            ngx_str_set(&args.verdict, "ended");
         }
 
         break;
@@ -327,25 +299,13 @@ lapse_got(lines_op_t *op, lines_billing_result_t *result)
         return lines_op_again(op);
     }
 
-    line = lines_op_get(op, "line");
+    lines_op_held(op, &args);
 
-    args[0] = lines_op_key(op, "op:%V", &op->id);
-    args[1] = lines_op_key(op, "ops");
-    args[2] = lines_op_key(op, "line:%V", &line);
-    args[3] = lines_op_key(op, "t");
-    args[4] = lines_op_key(op, "ev");
+    args.line = lines_op_get(op, "line");
+    args.dirty = lines_op_get(op, "dirty");
+    args.subscription = lines_op_get(op, "subscription");
 
-    if (lines_op_guard(op, &args[5]) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    args[8] = op->id;
-    args[9] = lines_op_get(op, "dirty");
-    args[10] = verdict;
-    args[11] = lines_op_get(op, "subscription");
-
-    return lines_op_eval(op, &lines_script_lapse_end, 5, 12, args,
-                         lapse_ended);
+    return lines_lapse_end(&op->caller, &args, lapse_ended, op);
 }
 
 
@@ -373,13 +333,13 @@ lapse_verdict(ngx_str_t *status, ngx_str_t *verdict)
 
 
 static ngx_int_t
-lapse_ended(lines_op_t *op, redisReply *reply)
+lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 {
-    ngx_str_t  word, done = ngx_string("done");
+    lines_op_t *op = data;
 
-    word = lines_reply_str(reply, 0);
+    ngx_str_t  done = ngx_string("done");
 
-    if (lines_is(&word, "dirty")) {
+    if (reply->is == LINES_LAPSE_END_DIRTY) {
         return lines_op_take(op);
     }
 
@@ -396,26 +356,13 @@ void
 lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
     ngx_str_t *subscription)
 {
-    ngx_str_t           id, index[3], hint[3], args[3 + 4];
-    lines_main_conf_t  *lmcf;
+    lines_caller_t            *caller;
+    lines_ix_put_args_t        ix;
+    lines_due_ensure_args_t    hint;
+    lines_lapse_begin_args_t   args;
 
-    lmcf = lines_get_main_conf(r);
-
-    if (lmcf->billing == NULL) {
-        return;
-    }
-
-    if (lines_derive_id(r->pool, "lapse:", subscription, &id) != NGX_OK
-        || lines_redis_format(r->pool, &index[1], "lines:{ix:%V}", &id)
-           != NGX_OK
-        || lines_due(r->pool, tenant, &id, &hint[0], &hint[1]) != NGX_OK
-        || lines_redis_format(r->pool, &args[0], "lines:{%V}:op:%V", tenant,
-                              &id)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[1], "lines:{%V}:ops", tenant)
-           != NGX_OK
-        || lines_redis_format(r->pool, &args[2], "lines:{%V}:line:%V", tenant,
-                              line)
+    if (lines_get_main_conf(r)->billing == NULL
+        || lines_derive_id(r->pool, "lapse:", subscription, &args.id)
            != NGX_OK)
     {
         return;
@@ -425,31 +372,26 @@ lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
                    "lines: subscription \"%V\" of \"%V\" is to be read",
                    subscription, tenant);
 
-    ngx_str_set(&index[0], "SET");
-    index[2] = *tenant;
+    caller = &lines_get_ctx(r)->caller;
+
+    ix.id = args.id;
+    ix.tenant = *tenant;
+
+    hint.shard = lines_due_shard(&args.id);
+    hint.tenant = *tenant;
+    hint.id = args.id;
 
     /* when there is something to be found */
-    ngx_str_set(&hint[2], "1000");
+    hint.delay = 1000;
 
-    args[3] = id;
-    args[4] = *line;
-    args[5] = *subscription;
-    ngx_str_null(&args[6]);
+    args.tenant = *tenant;
+    args.line = *line;
+    args.subscription = *subscription;
+    args.news = 0;
 
-    if (lines_redis_command(lmcf->redis, 3, index, lapse_looked, NULL) == NULL
-        || lines_redis_eval(lmcf->redis, &lines_script_due_ensure, 1, 3, hint,
-                            lapse_looked, NULL)
-           == NULL)
+    if (lines_forget_ix_put(caller, &ix) == NGX_OK
+        && lines_forget_due_ensure(caller, &hint) == NGX_OK)
     {
-        return;
+        (void) lines_forget_lapse_begin(caller, &args);
     }
-
-    (void) lines_redis_eval(lmcf->redis, &lines_script_lapse_begin, 3, 7, args,
-                            lapse_looked, NULL);
-}
-
-
-static void
-lapse_looked(void *data, redisReply *reply)
-{
 }

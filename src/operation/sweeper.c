@@ -13,7 +13,7 @@
 
 
 static void sweep_start(ngx_event_t *ev);
-static void swept_shard(void *data, redisReply *reply);
+static ngx_int_t swept_shard(void *data, lines_due_read_reply_t *reply);
 static void sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member);
 
 
@@ -25,6 +25,7 @@ lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     ocf = lmcf->operation;
 
     ngx_queue_init(&ocf->running);
+    lines_caller_init(&ocf->caller, lmcf->redis, NULL, cycle->log);
     ocf->sweeping = 0;
     ocf->walked = ngx_current_msec - ngx_random() % ocf->walk_every;
 
@@ -67,7 +68,10 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
         lines_caller_detach(&op->caller);
     }
 
+    lines_caller_detach(&ocf->caller);
+
     if (ocf->walk.pool) {
+        lines_caller_detach(&ocf->walk.caller);
         ngx_destroy_pool(ocf->walk.pool);
         ocf->walk.pool = NULL;
     }
@@ -98,11 +102,10 @@ lines_swept_one(lines_op_conf_t *ocf)
 static void
 sweep_start(ngx_event_t *ev)
 {
-    u_char              key[32], limit[NGX_INT_T_LEN];
-    ngx_str_t           args[2];
-    ngx_uint_t          i, first;
-    lines_main_conf_t  *lmcf;
-    lines_op_conf_t    *ocf;
+    ngx_uint_t              i, first;
+    lines_main_conf_t      *lmcf;
+    lines_op_conf_t        *ocf;
+    lines_due_read_args_t   args;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         return;
@@ -111,19 +114,15 @@ sweep_start(ngx_event_t *ev)
     lmcf = ev->data;
     ocf = lmcf->operation;
 
-    args[1].data = limit;
-    args[1].len = ngx_sprintf(limit, "%ui", ocf->batch) - limit;
+    args.most = ocf->batch;
 
     first = ngx_random() % LINES_DUE_SHARDS;
 
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
-        args[0].data = key;
-        args[0].len = ngx_sprintf(key, "lines:{due:%ui}",
-                                  (first + i) % LINES_DUE_SHARDS) - key;
+        args.shard = (first + i) % LINES_DUE_SHARDS;
 
-        if (lines_redis_eval(lmcf->redis, &lines_script_due_read, 1, 2, args,
-                             swept_shard, lmcf)
-            == NULL)
+        if (lines_try_due_read(&ocf->caller, &args, swept_shard, lmcf)
+            != NGX_AGAIN)
         {
             break;
         }
@@ -142,25 +141,24 @@ sweep_start(ngx_event_t *ev)
 }
 
 
-static void
-swept_shard(void *data, redisReply *reply)
+static ngx_int_t
+swept_shard(void *data, lines_due_read_reply_t *reply)
 {
     lines_main_conf_t *lmcf = data;
 
-    ngx_str_t   member;
     ngx_uint_t  i;
 
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || ngx_exiting) {
-        return;
+    if (reply == NULL || ngx_exiting) {
+        return NGX_OK;
     }
 
-    for (i = 0; i + 1 < reply->elements; i += 2) {
-        member = lines_reply_str(reply, i);
-
-        if (member.len) {
-            sweep_member(lmcf, &member);
+    for (i = 0; i + 1 < reply->members.n; i += 2) {
+        if (reply->members.elts[i].len) {
+            sweep_member(lmcf, &reply->members.elts[i]);
         }
     }
+
+    return NGX_OK;
 }
 
 

@@ -15,19 +15,20 @@
 #define LINES_WALK_BATCH  16      /* hints at a time */
 
 
-static void walk_scanned(void *data, redisReply *reply);
-static void walk_next(lines_main_conf_t *lmcf);
-static void walk_operations(void *data, redisReply *reply);
-static void walk_hint(lines_main_conf_t *lmcf);
-static void walk_hinted(void *data, redisReply *reply);
+static void walk_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t walk_next(lines_walk_t *walk);
+static ngx_int_t walk_operations(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t walk_hint(lines_walk_t *walk);
+static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
 static void walk_end(lines_walk_t *walk);
 
 
 void
 lines_walk(lines_main_conf_t *lmcf)
 {
-    ngx_str_t      argv[5];
-    lines_walk_t  *walk;
+    lines_walk_t               *walk;
+    lines_tenants_scan_args_t   args;
 
     walk = &lmcf->operation->walk;
 
@@ -40,199 +41,144 @@ lines_walk(lines_main_conf_t *lmcf)
         return;
     }
 
-    ngx_str_set(&argv[0], "SSCAN");
-    ngx_str_set(&argv[1], "lines:{tenants}");
-    argv[2].data = walk->cursor;
-    argv[2].len = walk->cursor_len;
-    ngx_str_set(&argv[3], "COUNT");
-    ngx_str_set(&argv[4], "50");
+    walk->lmcf = lmcf;
+
+    lines_caller_init(&walk->caller, lmcf->redis, walk->pool, ngx_cycle->log);
+
+    walk->caller.resume = walk_resume;
+
+    args.cursor.data = walk->cursor;
+    args.cursor.len = walk->cursor_len;
 
     if (walk->cursor_len == 0) {
-        ngx_str_set(&argv[2], "0");
+        ngx_str_set(&args.cursor, "0");
     }
 
-    if (lines_redis_command(lmcf->redis, 5, argv, walk_scanned, lmcf) == NULL)
+    if (lines_tenants_scan(&walk->caller, &args, walk_scanned, walk)
+        != NGX_AGAIN)
     {
         walk_end(walk);
     }
 }
 
 
+/* whatever it was that was not answered: another walk will come by */
+
 static void
-walk_scanned(void *data, redisReply *reply)
+walk_resume(lines_caller_t *caller, ngx_int_t rc)
 {
-    lines_main_conf_t *lmcf = data;
-
-    ngx_str_t      cursor, tenant;
-    ngx_uint_t     i;
-    redisReply    *members;
-    lines_walk_t  *walk;
-
-    walk = &lmcf->operation->walk;
-
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 2
-        || reply->element[1]->type != REDIS_REPLY_ARRAY)
-    {
-        walk_end(walk);
-        return;
+    if (rc != NGX_AGAIN) {
+        walk_end(ngx_queue_data(caller, lines_walk_t, caller));
     }
+}
 
-    cursor = lines_reply_str(reply, 0);
+
+static ngx_int_t
+walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
+{
+    lines_walk_t *walk = data;
+
     walk->cursor_len = 0;
 
-    if (cursor.len && cursor.len <= sizeof(walk->cursor)) {
-        ngx_memcpy(walk->cursor, cursor.data, cursor.len);
-        walk->cursor_len = cursor.len;
+    if (reply->cursor.len && reply->cursor.len <= sizeof(walk->cursor)) {
+        ngx_memcpy(walk->cursor, reply->cursor.data, reply->cursor.len);
+        walk->cursor_len = reply->cursor.len;
     }
 
-    members = reply->element[1];
+    walk->tenants = reply->members;
 
-    walk->tenants = ngx_pcalloc(walk->pool,
-                                (members->elements + 1) * sizeof(ngx_str_t));
-    if (walk->tenants == NULL) {
-        walk_end(walk);
-        return;
-    }
-
-    walk->n = 0;
-
-    for (i = 0; i < members->elements; i++) {
-        tenant = lines_reply_str(members, i);
-
-        walk->tenants[walk->n].len = tenant.len;
-        walk->tenants[walk->n].data = ngx_pstrdup(walk->pool, &tenant);
-
-        if (tenant.len == 0 || walk->tenants[walk->n].data == NULL) {
-            continue;
-        }
-
-        walk->n++;
-    }
-
-    walk_next(lmcf);
+    return walk_next(walk);
 }
 
 
-static void
-walk_next(lines_main_conf_t *lmcf)
+/* NGX_DONE: there is no other tenant */
+
+static ngx_int_t
+walk_next(lines_walk_t *walk)
 {
-    ngx_str_t      argv[2];
-    lines_walk_t  *walk;
+    ngx_str_t              *tenant;
+    lines_ops_read_args_t   args;
 
-    walk = &lmcf->operation->walk;
+    while (walk->tenants.n && !ngx_exiting) {
+        tenant = &walk->tenants.elts[walk->tenants.n - 1];
 
-    if (walk->n == 0 || ngx_exiting) {
-        walk_end(walk);
-        return;
+        if (tenant->len) {
+            args.tenant = *tenant;
+
+            return lines_ops_read(&walk->caller, &args, walk_operations, walk);
+        }
+
+        walk->tenants.n--;
     }
 
-    ngx_str_set(&argv[0], "SMEMBERS");
-
-    if (lines_redis_format(walk->pool, &argv[1], "lines:{%V}:ops",
-                           &walk->tenants[walk->n - 1])
-        != NGX_OK
-        || lines_redis_command(lmcf->redis, 2, argv, walk_operations, lmcf)
-           == NULL)
-    {
-        walk_end(walk);
-    }
+    return NGX_DONE;
 }
 
 
-static void
-walk_operations(void *data, redisReply *reply)
+static ngx_int_t
+walk_operations(void *data, lines_ops_read_reply_t *reply)
 {
-    lines_main_conf_t *lmcf = data;
+    lines_walk_t *walk = data;
 
-    ngx_str_t      id;
-    ngx_uint_t     i;
-    lines_walk_t  *walk;
+    walk->ids = reply->ids;
 
-    walk = &lmcf->operation->walk;
-
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        walk_end(walk);
-        return;
-    }
-
-    walk->nids = 0;
-    walk->ids = ngx_palloc(walk->pool,
-                           (reply->elements + 1) * sizeof(ngx_str_t));
-    if (walk->ids == NULL) {
-        walk_end(walk);
-        return;
-    }
-
-    for (i = 0; i < reply->elements; i++) {
-        id = lines_reply_str(reply, i);
-
-        walk->ids[walk->nids].len = id.len;
-        walk->ids[walk->nids].data = id.len
-                                     ? ngx_pstrdup(walk->pool, &id)
-                                     : NULL;
-
-        if (walk->ids[walk->nids].data) {
-            walk->nids++;
-        }
-    }
-
-    walk_hint(lmcf);
+    return walk_hint(walk);
 }
 
 
 /* the next few of the tenant, then the next tenant */
 
-static void
-walk_hint(lines_main_conf_t *lmcf)
+static ngx_int_t
+walk_hint(lines_walk_t *walk)
 {
-    ngx_str_t      args[3];
-    lines_walk_t  *walk;
+    lines_due_ensure_args_t  args;
 
-    walk = &lmcf->operation->walk;
+    while (walk->ids.n && walk->pending < LINES_WALK_BATCH) {
 
-    while (walk->nids && walk->pending < LINES_WALK_BATCH) {
+        args.tenant = walk->tenants.elts[walk->tenants.n - 1];
+        args.id = walk->ids.elts[--walk->ids.n];
+        args.shard = lines_due_shard(&args.id);
+        args.delay = walk->lmcf->operation->due;
 
-        if (lines_due(walk->pool, &walk->tenants[walk->n - 1],
-                      &walk->ids[--walk->nids], &args[0], &args[1])
-            != NGX_OK
-            || lines_redis_format(walk->pool, &args[2], "%M",
-                                  lmcf->operation->due)
-               != NGX_OK
-            || lines_redis_eval(lmcf->redis, &lines_script_due_ensure, 1, 3,
-                                args, walk_hinted, lmcf)
-               == NULL)
+        if (args.id.len == 0) {
+            continue;
+        }
+
+        if (lines_try_due_ensure(&walk->caller, &args, walk_hinted, walk)
+            != NGX_AGAIN)
         {
             /* not now: another walk will come by */
 
-            walk->nids = 0;
+            walk->ids.n = 0;
             break;
         }
 
         walk->pending++;
     }
 
-    if (walk->pending == 0) {
-        walk->n--;
-        walk_next(lmcf);
+    if (walk->pending) {
+        return NGX_AGAIN;
     }
+
+    walk->tenants.n--;
+
+    return walk_next(walk);
 }
 
 
-static void
-walk_hinted(void *data, redisReply *reply)
+static ngx_int_t
+walk_hinted(void *data, lines_due_ensure_reply_t *reply)
 {
-    lines_main_conf_t *lmcf = data;
+    lines_walk_t *walk = data;
 
-    if (reply && reply->type == REDIS_REPLY_INTEGER && reply->integer) {
+    if (reply && reply->added) {
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "lines: the hint to an unfinished operation was lost");
     }
 
-    lmcf->operation->walk.pending--;
+    walk->pending--;
 
-    walk_hint(lmcf);
+    return walk_hint(walk);
 }
 
 
@@ -242,5 +188,5 @@ walk_end(lines_walk_t *walk)
     ngx_destroy_pool(walk->pool);
 
     walk->pool = NULL;
-    walk->n = 0;
+    walk->pending = 0;
 }

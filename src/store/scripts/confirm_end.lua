@@ -2,22 +2,32 @@
 --@include lib/line.lua
 
 -- A purchase has come to its end: the line is recorded, the answer kept.
---
--- KEYS  1 operation  2 operations  3 line  4 lines  5 tenant  6 events
---       7 idempotency record, or the operation again
--- ARGV  1 step  2 attempt  3 fence  4 operation id  5 tenant
---
--- Returns { "ok" } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key ops
+--@key line(id)
+--@key lines
+--@key tenant
+--@key events
+--@given idem?
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg id
+--@arg tenant
+
+--@reply ok
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
-local op = hash(KEYS[1])
+local op = hash(op_key)
 
 local h = {
-    id = ARGV[4], tenant = ARGV[5], operation = ARGV[4],
+    id = id, tenant = tenant, operation = id,
     channel = 'phone', type = 'inbound_only', phone = op.number,
     number = op.number, worker = op.worker, status = 'active', active = '1',
     payment = 'paid', required = '1', place = 'account',
@@ -25,19 +35,19 @@ local h = {
     attempt = op.attempt, created = int(now)
 }
 
-redis.call('HINCRBY', KEYS[5], 'account_lines', 1)
-redis.call('ZADD', KEYS[4], int(now), h.id)
-line_save(KEYS[3], h, h, now)
+redis.call('HINCRBY', tenant_key, 'account_lines', 1)
+redis.call('ZADD', lines_key, int(now), h.id)
+line_save(line_key, h, h, now)
 
-count_move(KEYS[5], 'new', 'active')
-event(KEYS[6], now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
+count_move(tenant_key, 'new', 'active')
+event(events_key, now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')
 
-redis.call('HSET', KEYS[1], 'answer_status', 200, 'answer',
+redis.call('HSET', op_key, 'answer_status', 200, 'answer',
            '{"status":"OK","phone_number":' .. js(h.phone)
            .. ',"worker_id":' .. js(h.worker)
            .. ',"subscription_id":' .. js(h.subscription) .. '}')
 
-op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[7], now)
+op_end(op_key, ops_key, id, idem_key or op_key, now)
 
 return { 'ok' }

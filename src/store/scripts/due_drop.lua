@@ -5,15 +5,16 @@
 -- that have something to say: it is looked at once more after `late', and a
 -- last time when it may go.  A fraction of a millisecond tells how often it
 -- was; whoever writes the hint anew writes it whole.
---
--- KEYS  1 due list
--- ARGV  1 member  2 ms that it must be overdue  3 late (ms): a begin's
---       not_after
---
--- Returns 1 where it was dropped
+
+--@key due(shard)
+--@arg member=<tenant>\s<id>
+--@arg overdue:int   -- ms that it must be
+--@arg late:int      -- ms: a begin's not_after
+
+--@value dropped:int -- 1, or 0
 
 local now = now_ms()
-local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '')
+local due = tonumber(redis.call('ZSCORE', due_key, member) or '')
 
 if not due or due > now then
     return 0
@@ -21,18 +22,18 @@ end
 
 local looks = due % 1
 
-if looks == 0.5 or now - due >= tonumber(ARGV[2]) then
-    return redis.call('ZREM', KEYS[1], ARGV[1])
+if looks == 0.5 or now - due >= overdue then
+    return redis.call('ZREM', due_key, member)
 end
 
 local next_look
 
 if looks == 0 then
-    next_look = int(now + tonumber(ARGV[3])) .. '.25'
+    next_look = int(now + late) .. '.25'
 else
-    next_look = int(now + tonumber(ARGV[2])) .. '.5'
+    next_look = int(now + overdue) .. '.5'
 end
 
-redis.call('ZADD', KEYS[1], 'XX', next_look, ARGV[1])
+redis.call('ZADD', due_key, 'XX', next_look, member)
 
 return 0

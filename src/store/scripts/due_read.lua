@@ -2,15 +2,15 @@
 --@include lib/time.lua
 
 -- What is due, the longest first.
---
--- KEYS  1 due list
--- ARGV  1 at most so many
---
--- Returns { member, ms overdue, … }
+
+--@key due(shard)
+--@arg most:digits
+
+--@row members...:ref -- member, ms overdue, …
 
 local now = now_ms()
-local list = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now),
-                        'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local list = redis.call('ZRANGEBYSCORE', due_key, '-inf', int(now),
+                        'WITHSCORES', 'LIMIT', 0, most)
 
 for i = 2, #list, 2 do
     list[i] = int(now - tonumber(list[i]))

@@ -1,37 +1,40 @@
 --@include lib/guard.lua
 
 -- Moves an operation on, or writes down where it rests.
---
--- KEYS  1 operation
--- ARGV  1 step  2 attempt  3 fence: what it must be in
---       4 next step  5 lease (ms), "0" gives it back
---       6.. field, value pairs; a value of "" takes the field away
---
--- Returns { "ok", intent or "", dirty count } | { "lost", step, attempt, fence }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@arg step             -- it must be in
+--@arg attempt:digits
+--@arg fence:digits
+--@arg next_step        -- it may be the same
+--@arg lease:int        -- ms; 0 gives it back
+--@list fields          -- field, value, …; an empty value takes it away
+
+--@reply ok intent dirty
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
-local lease = tonumber(ARGV[5])
 
-redis.call('HSET', KEYS[1], 'step', ARGV[4],
+redis.call('HSET', op_key, 'step', next_step,
            'lease_until', lease > 0 and int(now + lease) or '0')
 
 -- progress: it is not stuck any more
-if ARGV[4] ~= ARGV[1] then
-    redis.call('HDEL', KEYS[1], 'stuck', 'tries')
+if next_step ~= step then
+    redis.call('HDEL', op_key, 'stuck', 'tries')
 end
 
-for i = 6, #ARGV, 2 do
-    if ARGV[i + 1] == '' then
-        redis.call('HDEL', KEYS[1], ARGV[i])
+for i = 1, #fields, 2 do
+    if fields[i + 1] == '' then
+        redis.call('HDEL', op_key, fields[i])
     else
-        redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+        redis.call('HSET', op_key, fields[i], fields[i + 1])
     end
 end
 
-local news = redis.call('HMGET', KEYS[1], 'intent', 'dirty')
+local news = redis.call('HMGET', op_key, 'intent', 'dirty')
 
 return { 'ok', news[1] or '', news[2] or '' }

@@ -3,61 +3,71 @@
 
 -- What was read of a base plan, written if nothing happened meanwhile.  Where
 -- it has ended, the line that awaits payment is to be canceled.
---
--- KEYS  1 operation  2 operations  3 tenant  4 pending  5 events
---       6 line that is pending  7 its operation; both the tenant's key where
---       there was none
--- ARGV  1 step  2 attempt  3 fence  4 operation id
---       5 dirty count that was read
---       6 subscription (active|past_due|canceled), "" leaves it
---       7 plan, "" leaves it  8 id of the line that is pending, or ""
---
--- Returns { "ok", line to cancel or "" } | { "dirty" } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key ops
+--@key tenant
+--@key pending
+--@key events
+--@key line(line)? -- that is pending
+--@key op(line)? as request
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg id
+--@arg dirty         -- count that was read
+--@arg state         -- active, past_due or canceled; "" leaves it
+--@arg plan          -- "" leaves it
+--@arg line          -- that is pending, or ""
+
+--@reply ok canceled -- line that is to be, or ""
+--@reply dirty
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
-if redis.call('HGET', KEYS[1], 'dirty') ~= ARGV[5] then
+if redis.call('HGET', op_key, 'dirty') ~= dirty then
     return { 'dirty' }
 end
 
-local ends = ARGV[6] == 'canceled'
+local ends = state == 'canceled'
 
-if ends and (redis.call('GET', KEYS[4]) or '') ~= ARGV[8] then
+if ends and (redis.call('GET', pending_key) or '') ~= line then
     return { 'dirty' }
 end
 
 local now = now_ms()
 local cancel = ''
 
-if ARGV[6] ~= '' and redis.call('EXISTS', KEYS[3]) == 1 then
-    local old = redis.call('HMGET', KEYS[3], 'subscription', 'plan')
+if state ~= '' and redis.call('EXISTS', tenant_key) == 1 then
+    local old = redis.call('HMGET', tenant_key, 'subscription', 'plan')
 
-    redis.call('HSET', KEYS[3], 'subscription', ARGV[6])
+    redis.call('HSET', tenant_key, 'subscription', state)
 
-    if ARGV[7] ~= '' then
-        redis.call('HSET', KEYS[3], 'plan', ARGV[7])
+    if plan ~= '' then
+        redis.call('HSET', tenant_key, 'plan', plan)
     end
 
-    if old[1] ~= ARGV[6] or (ARGV[7] ~= '' and old[2] ~= ARGV[7]) then
-        event(KEYS[5], now, 'workspace.subscription', 'from', old[1] or '',
-              'to', ARGV[6], 'plan', ARGV[7])
+    if old[1] ~= state or (plan ~= '' and old[2] ~= plan) then
+        event(events_key, now, 'workspace.subscription', 'from', old[1] or '',
+              'to', state, 'plan', plan)
     end
 end
 
-if ends and ARGV[8] ~= '' then
-    local h = hash(KEYS[6])
-    local step = redis.call('HGET', KEYS[7], 'step')
+if ends and line ~= '' then
+    local h = hash(line_key)
+    local step = redis.call('HGET', request_key, 'step')
 
     if h and h.status == 'awaiting_payment' and step and step ~= 'done' then
-        redis.call('HSETNX', KEYS[7], 'intent', 'cancel')
-        redis.call('HSETNX', KEYS[7], 'intent_reason', 'subscription_ended')
-        line_save(KEYS[6], h, { intent = 'cancel' }, now)
-        cancel = ARGV[8]
+        redis.call('HSETNX', request_key, 'intent', 'cancel')
+        redis.call('HSETNX', request_key, 'intent_reason', 'subscription_ended')
+        line_save(line_key, h, { intent = 'cancel' }, now)
+        cancel = line
     end
 end
 
-op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[1], now)
+op_end(op_key, ops_key, id, op_key, now)
 
 return { 'ok', cancel }

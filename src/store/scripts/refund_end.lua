@@ -3,28 +3,36 @@
 
 -- The billing of a line has ended: its subscription is gone and, but for a
 -- release, what was paid has been paid back.
---
--- KEYS  1 operation  2 operations  3 line (may be gone)  4 events
--- ARGV  1 step  2 attempt  3 fence  4 operation id
---       5 payment status that the line gets, "" leaves it
---       6 subscription  7 name of the event
---
--- Returns { "ok" } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key ops
+--@key line(line)?  -- it may be gone, and an orphan has none
+--@key events
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg id
+--@arg payment      -- status that the line gets; "" leaves it
+--@arg subscription
+--@arg name         -- of the event
+
+--@reply ok
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
-local h = hash(KEYS[3])
+local h = line_key and hash(line_key)
 
 -- an orphan's line, if there is one, is about another subscription
-if h and ARGV[5] ~= '' and h.subscription == ARGV[6] then
-    line_save(KEYS[3], h, { payment = ARGV[5] }, now)
+if h and payment ~= '' and h.subscription == subscription then
+    line_save(line_key, h, { payment = payment }, now)
 end
 
-event(KEYS[4], now, ARGV[7], 'line', h and h.id or '',
-      'subscription', ARGV[6])
-op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[1], now)
+event(events_key, now, name, 'line', h and h.id or '',
+      'subscription', subscription)
+op_end(op_key, ops_key, id, op_key, now)
 
 return { 'ok' }

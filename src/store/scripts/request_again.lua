@@ -2,32 +2,39 @@
 --@include lib/line.lua
 
 -- The attempt is dead, and proven so: await or send -> send with a new one.
---
--- KEYS  1 operation  2 line
--- ARGV  1 step  2 attempt  3 fence
---       4 lease (ms)  5 exact body  6 key of the new call
---
--- Returns { "ok", attempt, now } | { "canceling" } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key line(line)
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg lease:int -- ms
+--@arg body      -- exact
+--@arg key       -- of the new call
+
+--@reply ok attempt now
+--@reply canceling
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 -- nobody may pay for what is being canceled
-if redis.call('HGET', KEYS[1], 'intent') then
+if redis.call('HGET', op_key, 'intent') then
     return { 'canceling' }
 end
 
 local now = now_ms()
-local attempt = int(tonumber(ARGV[2]) + 1)
+local following = int(tonumber(attempt) + 1)
 
-redis.call('HSET', KEYS[1], 'step', 'send', 'attempt', attempt,
-           'lease_until', int(now + tonumber(ARGV[4])),
-           'body', ARGV[5], 'key', ARGV[6], 'sent_at', int(now))
-redis.call('HDEL', KEYS[1], 'subscription', 'invoice', 'url', 'absent_at',
+redis.call('HSET', op_key, 'step', 'send', 'attempt', following,
+           'lease_until', int(now + lease),
+           'body', body, 'key', key, 'sent_at', int(now))
+redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
            'invoice_status', 'stuck', 'tries')
 
-line_save(KEYS[2], hash(KEYS[2]), { subscription = '', invoice = '',
-                                    url = '', attempt = attempt }, now)
+line_save(line_key, hash(line_key), { subscription = '', invoice = '',
+                                      url = '', attempt = following }, now)
 
-return { 'ok', attempt, int(now) }
+return { 'ok', following, int(now) }

@@ -2,37 +2,47 @@
 --@include lib/move.lua
 
 -- Billing refused for good: the line ends, and counts and blocks nothing.
---
--- KEYS  1 operation  2 operations  3 line  4 tenant  5 pending  6 events
---       7 idempotency record, or the operation again
--- ARGV  1 step  2 attempt  3 fence  4 operation id
---       5 reason  6 message for the client
---
--- Returns { "ok", status, document } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key ops
+--@key line(line)
+--@key tenant
+--@key pending
+--@key events
+--@given idem?
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg id
+--@arg reason
+--@arg message -- for the client
+
+--@reply ok status document:ref
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
-local h = hash(KEYS[3])
-local keys = { line = KEYS[3], tenant = KEYS[4], pending = KEYS[5],
-               events = KEYS[6] }
+local h = hash(line_key)
+local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
+               events = events_key }
 
 line_move(keys, h, 'canceled',
-          { payment = 'failed', reason = ARGV[5], intent = '' }, now)
+          { payment = 'failed', reason = reason, intent = '' }, now)
 
 -- of a later attempt, too: the invoice of the first answer is void
-redis.call('HSET', KEYS[1], 'answer_status', 402, 'answer',
+redis.call('HSET', op_key, 'answer_status', 402, 'answer',
            '{"success":false,"status":' .. js(h.status)
            .. ',"paymentStatus":' .. js(h.payment)
-           .. ',"message":' .. js(ARGV[6])
-           .. ',"reason":' .. js(ARGV[5])
-           .. (ARGV[5] == 'subscription_required'
+           .. ',"message":' .. js(message)
+           .. ',"reason":' .. js(reason)
+           .. (reason == 'subscription_required'
                and ',"redirect":"/billing"' or '')
            .. ',"line":' .. h.json .. '}')
 
-redis.call('HSET', KEYS[1], 'refused', ARGV[6])
-op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[7], now)
+redis.call('HSET', op_key, 'refused', message)
+op_end(op_key, ops_key, id, idem_key or op_key, now)
 
 return { 'ok', h.status, h.json }

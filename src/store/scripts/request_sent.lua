@@ -2,50 +2,55 @@
 --@include lib/line.lua
 
 -- The subscription of a paid line exists: send -> await.
---
--- KEYS  1 operation  2 line
--- ARGV  1 step  2 attempt  3 fence
---       4 lease (ms)  5 subscription  6 invoice  7 hosted page, "" for none
---       8 status of the invoice
---
--- Returns { "ok", intent or "", status of the answer or "",
---         answer or "" }
---       | { "lost", … }
---
+
+--@key op(id)
+--@key line(line)
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg lease:int      -- ms
+--@arg subscription
+--@arg invoice
+--@arg url            -- hosted page, "" for none
+--@arg invoice_status
+
+--@reply ok intent answer_status answer -- each may be ""
+--@reply lost step attempt fence
+
 -- A cancel that came meanwhile is the intent: the creation's result goes on
 -- to void, and nobody is told to pay it.
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
-local h = hash(KEYS[2])
+local h = hash(line_key)
 
-line_save(KEYS[2], h, { subscription = ARGV[5], invoice = ARGV[6],
-                        url = ARGV[7], attempt = ARGV[2] }, now)
+line_save(line_key, h, { subscription = subscription, invoice = invoice,
+                         url = url, attempt = attempt }, now)
 
-redis.call('HSET', KEYS[1], 'step', 'await',
-           'lease_until', int(now + tonumber(ARGV[4])),
-           'subscription', ARGV[5], 'invoice', ARGV[6], 'url', ARGV[7],
-           'invoice_status', ARGV[8])
-redis.call('HDEL', KEYS[1], 'stuck', 'tries', 'absent_at')
+redis.call('HSET', op_key, 'step', 'await',
+           'lease_until', int(now + lease),
+           'subscription', subscription, 'invoice', invoice, 'url', url,
+           'invoice_status', invoice_status)
+redis.call('HDEL', op_key, 'stuck', 'tries', 'absent_at')
 
 -- What the client's request is answered with, and a repeat (answer_read.lua),
 -- unless it is canceled; where that is wanted already, its end says which it
 -- was.
-if not redis.call('HGET', KEYS[1], 'intent') then
-    redis.call('HSETNX', KEYS[1], 'answer_status', 201)
-    redis.call('HSETNX', KEYS[1], 'answer',
+if not redis.call('HGET', op_key, 'intent') then
+    redis.call('HSETNX', op_key, 'answer_status', 201)
+    redis.call('HSETNX', op_key, 'answer',
                '{"success":true,"status":' .. js(h.status)
                .. ',"paymentStatus":' .. js(h.payment)
                .. ',"paymentRequired":' .. js_bool(h.required)
                .. ',"line":' .. h.json
-               .. ',"paymentUrl":' .. js_or_null(ARGV[7])
-               .. ',"invoiceId":' .. js_or_null(ARGV[6]) .. '}')
+               .. ',"paymentUrl":' .. js_or_null(url)
+               .. ',"invoiceId":' .. js_or_null(invoice) .. '}')
 end
 
-local known = redis.call('HMGET', KEYS[1], 'intent', 'answer_status',
+local known = redis.call('HMGET', op_key, 'intent', 'answer_status',
                          'answer')
 
 return { 'ok', known[1] or '', known[2] or '', known[3] or '' }

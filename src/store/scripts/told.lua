@@ -3,38 +3,49 @@
 
 -- The provisioner has been told of a workspace's line, and took it or refused
 -- for good.  A refused line fails; a paid one starts its refund right here.
---
--- KEYS  1 operation  2 operations  3 line  4 tenant  5 pending  6 events
---       7 idempotency record, or the operation again
---       8 operation of the refund
--- ARGV  1 step  2 attempt  3 fence  4 operation id
---       5 "taken" or "refused"  6 reason  7 id of the refund's operation
---
--- Returns { "ok", refund begun or "", document } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key ops
+--@key line(line)
+--@key tenant
+--@key pending
+--@key events
+--@given idem?
+--@key op(refund) as refund
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg id
+--@arg verdict -- taken, or refused
+--@arg reason
+--@arg refund  -- its operation
+
+--@reply ok begun document:ref -- begun: refund, or ""
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
-local h = hash(KEYS[3])
-local keys = { line = KEYS[3], tenant = KEYS[4], pending = KEYS[5],
-               events = KEYS[6] }
-local refund = ''
+local h = hash(line_key)
+local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
+               events = events_key }
+local begun = ''
 
 -- an operator's report may have been faster: then the move is illegal
-if ARGV[5] == 'refused' and h
-   and line_move(keys, h, 'failed', { reason = ARGV[6] }, now)
+if verdict == 'refused' and h
+   and line_move(keys, h, 'failed', { reason = reason }, now)
    and h.subscription and h.subscription ~= ''
 then
-    refund = ARGV[7]
-    redis.call('HSET', KEYS[8], 'kind', 'refund', 'line', h.id,
+    begun = refund
+    redis.call('HSET', refund_key, 'kind', 'refund', 'line', h.id,
                'step', 'cancel', 'attempt', 1, 'fence', 0, 'lease_until', 0,
                'subscription', h.subscription, 'invoice', h.invoice or '',
                'begun', int(now))
-    redis.call('SADD', KEYS[2], refund)
+    redis.call('SADD', ops_key, begun)
 end
 
-op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[7], now)
+op_end(op_key, ops_key, id, idem_key or op_key, now)
 
-return { 'ok', refund, h and h.json or '' }
+return { 'ok', begun, h and h.json or '' }

@@ -3,24 +3,31 @@
 
 -- All that a purchase did is undone: its place in the windows is free again.
 -- The answer was recorded when the undo began.
---
--- KEYS  1 operation  2 operations  3 window  4 events
---       5 idempotency record, or the operation again
--- ARGV  1 step  2 attempt  3 fence  4 operation id
---
--- Returns { "ok" } | { "lost", … }
 
-if not guarded(KEYS[1], ARGV[1], ARGV[2], ARGV[3]) then
-    return lost(KEYS[1])
+--@key op(id)
+--@key ops
+--@key window
+--@key events
+--@given idem?
+--@arg step
+--@arg attempt:digits
+--@arg fence:digits
+--@arg id
+
+--@reply ok
+--@reply lost step attempt fence
+
+if not guarded(op_key, step, attempt, fence) then
+    return lost(op_key)
 end
 
 local now = now_ms()
 
-redis.call('ZREM', KEYS[3], ARGV[4])
+redis.call('ZREM', window_key, id)
 
-event(KEYS[4], now, 'purchase.undone', 'operation', ARGV[4], 'status',
-      redis.call('HGET', KEYS[1], 'answer_status') or '')
+event(events_key, now, 'purchase.undone', 'operation', id, 'status',
+      redis.call('HGET', op_key, 'answer_status') or '')
 
-op_end(KEYS[1], KEYS[2], ARGV[4], KEYS[5], now)
+op_end(op_key, ops_key, id, idem_key or op_key, now)
 
 return { 'ok' }
