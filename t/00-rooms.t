@@ -68,6 +68,22 @@ subtest 'includes' => sub {
     pass 'looked at';
 };
 
+# Redis is called by name: keys, arguments and replies are the store's affair
+subtest 'Redis' => sub {
+    for my $file (glob "$root/src/*/*.[ch]") {
+        my $name = path($file)->to_rel("$root/src")->to_string;
+        my $text = path($file)->slurp;
+        next if $name =~ m{^store/};
+        unlike $text, qr/redisReply|REDIS_REPLY/, "$name reads no reply" if $text =~ /redisReply|REDIS_REPLY/;
+        unlike $text, qr/"lines:\{/, "$name writes no key" if $text =~ /"lines:\{/;
+    }
+    for my $file (glob "$root/src/store/scripts/*.lua") {
+        my $text = path($file)->slurp =~ s/--.*//gr;
+        fail path($file)->basename . ' counts its keys or arguments' if $text =~ /\b(?:KEYS|ARGV)\b/;
+    }
+    pass 'looked at';
+};
+
 subtest 'calls' => sub {
     my (%by, %needs);
 

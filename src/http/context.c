@@ -222,3 +222,14 @@ lines_find_module(ngx_conf_t *cf, const char *name)
 
     return NULL;
 }
+
+
+ngx_uint_t
+lines_is(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
+}

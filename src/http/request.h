@@ -33,10 +33,6 @@ typedef struct lines_ctx_s  lines_ctx_t;
 
 typedef ngx_int_t (*lines_step_pt)(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* the same results; reply is never NULL and never an error */
-typedef ngx_int_t (*lines_reply_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
-    redisReply *reply);
-
 
 /* an endpoint */
 
@@ -131,7 +127,6 @@ struct lines_ctx_s {
                             the request is finalized */
     void                *on_answer_data;
     lines_caller_t       caller;      /* of the store */
-    void                *reply_data;  /* of the one that is answered */
 
     ngx_str_t            request_id;
     lines_identity_t     identity;
@@ -205,41 +200,7 @@ ngx_int_t lines_watch_client(ngx_http_request_t *r);
  * done(ctx, reply) returns as a step does.  A step may ask several, and then
  * returns NGX_AGAIN: the next step runs when all are answered.  Where Redis
  * fails, the request is answered with 503; handlers see good replies only.
- *
- * These are the same for what is not declared yet.
  */
-
-ngx_int_t lines_command(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t argc, ngx_str_t *argv, lines_reply_pt handler);
-
-ngx_int_t lines_eval(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
-    ngx_str_t *args, lines_reply_pt handler);
-
-/*
- * As lines_command(), for who has an answer without Redis too:
- * NGX_DECLINED where it could not be sent, and the handler's reply is NULL
- * where its outcome is unknown.
- */
-
-ngx_int_t lines_try_command(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t argc, ngx_str_t *argv, lines_reply_pt handler);
-
-/* the same for a script; ctx->reply_data is data while handler runs */
-ngx_int_t lines_try_eval(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
-    ngx_str_t *args, lines_reply_pt handler, void *data);
-
-/* element i of an array reply as a string; empty where it is absent or nil */
-ngx_str_t lines_reply_str(redisReply *reply, ngx_uint_t i);
-
-/* the same, copied into the request's pool; NGX_ERROR: no memory */
-ngx_int_t lines_reply_copy(ngx_http_request_t *r, redisReply *reply,
-    ngx_uint_t i, ngx_str_t *value);
-
-/* sends a command whose outcome nobody waits for */
-void lines_forget_command(ngx_http_request_t *r, ngx_uint_t argc,
-    ngx_str_t *argv);
 
 /* 1 where value is exactly text */
 ngx_uint_t lines_is(ngx_str_t *value, const char *text);

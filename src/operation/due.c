@@ -24,18 +24,6 @@ lines_due_shard(ngx_str_t *id)
 
 
 ngx_int_t
-lines_due(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id, ngx_str_t *key,
-    ngx_str_t *member)
-{
-    if (lines_key_due(pool, key, lines_due_shard(id)) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(pool, member, "%V %V", tenant, id);
-}
-
-
-ngx_int_t
 lines_refund_id(ngx_pool_t *pool, ngx_str_t *line, ngx_str_t *id)
 {
     return lines_derive_id(pool, "refund:", line, id);

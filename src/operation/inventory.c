@@ -28,89 +28,9 @@ static void inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member);
 static ngx_int_t inventory_fate(void *data, lines_inv_fate_reply_t *reply);
 
 
-ngx_str_t  lines_inventory[] = {
-    ngx_string("lines:{inv}:numbers"),
-    ngx_string("lines:{inv}:free"),
-    ngx_string("lines:{inv}:quarantined"),
-    ngx_string("lines:{inv}:leased"),
-    ngx_string("lines:{inv}:assigned"),
-    ngx_string("lines:{inv}:operations"),
-    ngx_string("lines:{inv}:leases"),
-    ngx_string("lines:{inv}:all")
-};
-
-
 static ngx_event_t     inventory_sweeper;
 static ngx_queue_t     inventory_looks;
 static lines_caller_t  inventory_caller;
-
-
-ngx_int_t
-lines_inventory_lease(ngx_pool_t *pool, lines_main_conf_t *lmcf,
-    ngx_str_t *tenant, ngx_str_t *operation, int64_t not_after,
-    ngx_str_t *area, ngx_str_t *number, ngx_str_t *args)
-{
-    args[0] = lines_inventory[LINES_INV_NUMBERS];
-    args[1] = lines_inventory[LINES_INV_FREE];
-    args[2] = lines_inventory[LINES_INV_QUARANTINED];
-    args[3] = lines_inventory[LINES_INV_LEASED];
-    args[4] = lines_inventory[LINES_INV_OPERATIONS];
-    args[5] = lines_inventory[LINES_INV_LEASES];
-
-    args[6] = *operation;
-    args[7] = *tenant;
-
-    ngx_str_null(&args[8]);
-    ngx_str_null(&args[10]);
-    ngx_str_null(&args[11]);
-
-    if (area) {
-        args[10] = *area;
-    }
-
-    if (number) {
-        args[11] = *number;
-    }
-
-    if (not_after
-        && lines_redis_format(pool, &args[8], "%L", not_after) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(pool, &args[9], "%M",
-                              2 * lmcf->operation->lease);
-}
-
-
-void
-lines_inventory_assign(ngx_str_t *operation, ngx_str_t *number,
-    ngx_str_t *args)
-{
-    args[0] = lines_inventory[LINES_INV_NUMBERS];
-    args[1] = lines_inventory[LINES_INV_LEASED];
-    args[2] = lines_inventory[LINES_INV_ASSIGNED];
-    args[3] = *number;
-    args[4] = *operation;
-}
-
-
-ngx_int_t
-lines_inventory_release(ngx_pool_t *pool, ngx_str_t *tenant,
-    ngx_str_t *operation, ngx_msec_t quarantine, ngx_str_t *args)
-{
-    args[0] = lines_inventory[LINES_INV_NUMBERS];
-    args[1] = lines_inventory[LINES_INV_FREE];
-    args[2] = lines_inventory[LINES_INV_QUARANTINED];
-    args[3] = lines_inventory[LINES_INV_LEASED];
-    args[4] = lines_inventory[LINES_INV_ASSIGNED];
-    args[5] = lines_inventory[LINES_INV_OPERATIONS];
-    args[6] = lines_inventory[LINES_INV_LEASES];
-    args[7] = *operation;
-    args[8] = *tenant;
-
-    return lines_redis_format(pool, &args[9], "%M", quarantine);
-}
 
 
 ngx_int_t

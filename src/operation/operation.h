@@ -339,10 +339,6 @@ ngx_int_t lines_op_undone(lines_op_t *op);
 
 int64_t lines_due_shard(ngx_str_t *id);
 
-/* for calls that are not declared yet */
-ngx_int_t lines_due(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
-    ngx_str_t *key, ngx_str_t *member);
-
 
 /*
  * The operation that gives back what a line has cost: its id derives from the

@@ -13,10 +13,9 @@ typedef struct {
     ngx_queue_t          queue;
     lines_caller_t      *caller;
     lines_redis_op_t    *op;
-    lines_store_call_t  *call;    /* NULL: it is not declared */
+    lines_store_call_t  *call;
     ngx_uint_t           tries;   /* flag */
     lines_done_pt        done;
-    lines_raw_pt         raw;
     void                *data;
 } lines_asked_t;
 
@@ -109,49 +108,6 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     a->call = call;
     a->done = done;
     a->op = send_call(caller, call, args, answered, a);
-
-    return asked(caller, a, how);
-}
-
-
-ngx_int_t
-lines_caller_raw(lines_caller_t *caller, lines_script_t *script,
-    ngx_uint_t nkeys, ngx_uint_t nargs, ngx_str_t *args, ngx_uint_t how,
-    lines_raw_pt done, void *data)
-{
-    lines_asked_t           *a;
-    lines_redis_handler_pt   handler;
-
-    ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
-                   "lines store: %V asks %V, how:%ui",
-                   caller->id ? caller->id : &args[0],
-                   script ? &script->name : &args[0], how);
-
-    a = NULL;
-    handler = unheard;
-
-    if (how != LINES_CALL_FORGET) {
-        a = ask(caller, how, data);
-        if (a == NULL) {
-            return NGX_ERROR;
-        }
-
-        a->raw = done;
-        handler = answered;
-    }
-
-    if (script) {
-        data = lines_redis_eval(caller->redis, script, nkeys, nargs, args,
-                                handler, a);
-    } else {
-        data = lines_redis_command(caller->redis, nargs, args, handler, a);
-    }
-
-    if (a == NULL) {
-        return data ? NGX_OK : NGX_DECLINED;
-    }
-
-    a->op = data;
 
     return asked(caller, a, how);
 }
@@ -518,10 +474,10 @@ answered(void *data, redisReply *reply)
 static ngx_int_t
 deliver(lines_asked_t *a, redisReply *reply)
 {
-    void            *out;
-    ngx_int_t        rc;
-    lines_store_call_t    *call;
-    lines_caller_t  *caller;
+    void                *out;
+    ngx_int_t            rc;
+    lines_caller_t      *caller;
+    lines_store_call_t  *call;
 
     caller = a->caller;
     call = a->call;
@@ -529,26 +485,14 @@ deliver(lines_asked_t *a, redisReply *reply)
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
                    caller->id ? caller->id : &caller->redis->conf->name,
-                   call ? &call->name : &caller->redis->conf->name,
-                   (ngx_int_t) (reply ? reply->type : -1));
+                   &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        if (call) {
-            ngx_log_error(NGX_LOG_ERR, caller->log, 0,
-                          "lines: Redis refused: %*s in %V",
-                          (size_t) reply->len, reply->str, &call->name);
-        } else {
-            ngx_log_error(NGX_LOG_ERR, caller->log, 0,
-                          "lines: Redis refused: %*s", (size_t) reply->len,
-                          reply->str);
-        }
+        ngx_log_error(NGX_LOG_ERR, caller->log, 0,
+                      "lines: Redis refused: %*s in %V", (size_t) reply->len,
+                      reply->str, &call->name);
 
         reply = NULL;
-    }
-
-    if (call == NULL) {
-        return reply || a->tries ? a->raw(a->data, reply)
-                                 : failed(caller);
     }
 
     out = NULL;

@@ -182,15 +182,4 @@ ngx_int_t lines_caller_call(lines_caller_t *caller, lines_store_call_t *call,
     void *args, ngx_uint_t how, lines_done_pt done, void *data);
 
 
-/*
- * For calls that are not declared yet; all else as above.
- */
-
-typedef ngx_int_t (*lines_raw_pt)(void *data, redisReply *reply);
-
-ngx_int_t lines_caller_raw(lines_caller_t *caller, lines_script_t *script,
-    ngx_uint_t nkeys, ngx_uint_t nargs, ngx_str_t *args, ngx_uint_t how,
-    lines_raw_pt done, void *data);
-
-
 #endif /* _LINES_STORE_CALLER_H_INCLUDED_ */
