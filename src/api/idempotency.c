@@ -6,7 +6,6 @@
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "store/calls.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_IDEMPOTENCY_KEY_MAX  255
@@ -16,8 +15,6 @@ static const char *idempotency_header(ngx_http_request_t *r,
     ngx_str_t *member, ngx_str_t *key);
 static ngx_int_t idempotency_digest(ngx_pool_t *pool, ngx_uint_t n,
     ngx_str_t *parts, ngx_str_t *hex);
-static ngx_int_t idempotency_answer(void *data,
-    lines_answer_read_reply_t *reply);
 
 
 ngx_int_t
@@ -141,65 +138,4 @@ idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
     hex->len = LINES_SHA256_LEN * 2;
 
     return lines_sha256_hex(&text, hex->data);
-}
-
-
-ngx_int_t
-lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
-{
-    lines_answer_read_args_t  args;
-
-    if (fingerprint->len != idem->fingerprint.len
-        || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
-                       fingerprint->len)
-           != 0)
-    {
-        return lines_error(r, ctx, 422, NULL,
-                          "This idempotency key was used for another request");
-    }
-
-    idem->operation = *operation;
-    ctx->data = idem;
-
-    /* the operation of a line request has its line's id */
-
-    args.tenant = ctx->identity.tenant;
-    args.id = *operation;
-
-    return lines_answer_read(&ctx->caller, &args, idempotency_answer, ctx);
-}
-
-
-static ngx_int_t
-idempotency_answer(void *data, lines_answer_read_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_str_t             yes = ngx_string("true");
-    ngx_http_request_t   *r;
-    lines_idempotency_t  *idem;
-
-    idem = ctx->data;
-    r = ctx->request;
-
-    if (reply->status == 0 || reply->answer.len == 0) {
-
-        if (lines_retry_after(r, 1) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "A request with this idempotency key is still in "
-                           "progress");
-    }
-
-    if (lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK
-        || (reply->status == NGX_HTTP_CREATED
-            && lines_line_request_location(r, &idem->operation) != NGX_OK))
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_answer(r, ctx, reply->status, &reply->answer);
 }

@@ -31,14 +31,5 @@ ngx_int_t lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
     ngx_str_t *fields, lines_idempotency_t *idem);
 
-/*
- * The record points to an operation that was begun with another fingerprint
- * (422), is under way (409) or has its answer, which is given again.  Both are
- * of the request's pool.
- */
-
-ngx_int_t lines_idempotency_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint);
-
 
 #endif /* _LINES_API_IDEMPOTENCY_H_INCLUDED_ */

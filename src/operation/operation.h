@@ -333,8 +333,8 @@ ngx_int_t lines_op_undone(lines_op_t *op);
 
 
 /*
- * Hints: "lines:{due:N}" and its member "TENANT ID".  They are written before
- * what they point at.
+ * Hints: the list of an operation's shard, its member "TENANT ID".  They are
+ * written before what they point at.
  */
 
 int64_t lines_due_shard(ngx_str_t *id);

@@ -60,6 +60,10 @@ static ngx_int_t create_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t create_tenant(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint);
+static ngx_int_t create_replayed(void *data,
+    lines_answer_read_reply_t *reply);
 static ngx_int_t create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
 static void create_withdraw(lines_ctx_t *ctx);
@@ -259,9 +263,8 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     create = ctx->data;
 
     if (create->recorded.len) {
-        return lines_idempotency_replay(r, ctx, &create->idem,
-                                        &create->recorded,
-                                        &create->recorded_print);
+        return create_replay(r, ctx, &create->idem, &create->recorded,
+                             &create->recorded_print);
     }
 
     if (!lines_is(&create->subscription, "active")) {
@@ -499,9 +502,8 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
     switch (reply->is) {
 
     case LINES_LINE_BEGIN_IDEMPOTENT:
-        return lines_idempotency_replay(r, ctx, &create->idem,
-                                        &reply->operation,
-                                        &reply->fingerprint);
+        return create_replay(r, ctx, &create->idem, &reply->operation,
+                             &reply->fingerprint);
 
     case LINES_LINE_BEGIN_SUBSCRIPTION:
         return create_subscription(r, ctx, &reply->state);
@@ -684,4 +686,71 @@ create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
     create->reconciled = 1;
 
     return lines_blocked(r, ctx, id, reconcile, create_again);
+}
+
+
+/*
+ * The record points to an operation that was begun with another fingerprint
+ * (422), is under way (409) or has its answer, which is given again.  Both are
+ * of the request's pool.
+ */
+
+static ngx_int_t
+create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
+{
+    lines_answer_read_args_t  args;
+
+    if (fingerprint->len != idem->fingerprint.len
+        || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
+                       fingerprint->len)
+           != 0)
+    {
+        return lines_error(r, ctx, 422, NULL,
+                          "This idempotency key was used for another request");
+    }
+
+    idem->operation = *operation;
+    ctx->data = idem;
+
+    /* the operation of a line request has its line's id */
+
+    args.tenant = ctx->identity.tenant;
+    args.id = *operation;
+
+    return lines_answer_read(&ctx->caller, &args, create_replayed, ctx);
+}
+
+
+static ngx_int_t
+create_replayed(void *data, lines_answer_read_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    ngx_str_t             yes = ngx_string("true");
+    ngx_http_request_t   *r;
+    lines_idempotency_t  *idem;
+
+    idem = ctx->data;
+    r = ctx->request;
+
+    if (reply->status == 0 || reply->answer.len == 0) {
+
+        if (lines_retry_after(r, 1) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
+                           "A request with this idempotency key is still in "
+                           "progress");
+    }
+
+    if (lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK
+        || (reply->status == NGX_HTTP_CREATED
+            && lines_line_request_location(r, &idem->operation) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_answer(r, ctx, reply->status, &reply->answer);
 }
