@@ -28,8 +28,7 @@ typedef enum {
 typedef struct lines_api_s           lines_api_t;
 typedef struct lines_zone_s          lines_zone_t;
 typedef struct lines_billing_conf_s  lines_billing_conf_t;
-typedef struct lines_op_conf_s
-                                              lines_op_conf_t;
+typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
 typedef struct lines_auth_conf_s     lines_auth_conf_t;
 typedef struct lines_webhook_conf_s  lines_webhook_conf_t;

@@ -33,10 +33,8 @@ typedef enum {
     /* moves as they are found, then as they are shown */
 
     LINES_SURVEY_RAW,
-    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW
-                                  + LINES_SURVEY_MOVES,
-    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN
-                                   + LINES_SURVEY_MOVES
+    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW + LINES_SURVEY_MOVES,
+    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN + LINES_SURVEY_MOVES
 } lines_survey_e;
 
 

@@ -177,13 +177,13 @@ static lines_redis_op_t *
 send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     lines_redis_handler_pt handler, void *data)
 {
-    u_char                *p, number[NGX_INT_T_LEN];
-    ssize_t                len;
-    ngx_uint_t             i, j, argc, nkeys;
-    lines_list_t          *list;
-    lines_script_t        *script;
-    lines_redis_op_t      *op;
-    const lines_store_token_t   *token;
+    u_char                     *p, number[NGX_INT_T_LEN];
+    ssize_t                     len;
+    ngx_uint_t                  i, j, argc, nkeys;
+    lines_list_t               *list;
+    lines_script_t             *script;
+    lines_redis_op_t           *op;
+    const lines_store_token_t  *token;
 
     if (!lines_redis_usable(caller->redis)) {
         return NULL;
@@ -265,10 +265,10 @@ static ssize_t
 measure(lines_store_call_t *call, const u_char *args, ngx_uint_t *argc,
     ngx_uint_t *nkeys)
 {
-    size_t                len, n;
-    ngx_str_t            *s;
-    ngx_uint_t            i, j, empty;
-    lines_list_t         *list;
+    size_t                      len, n;
+    ngx_str_t                  *s;
+    ngx_uint_t                  i, j, empty;
+    lines_list_t               *list;
     const lines_store_token_t  *token;
     const lines_store_piece_t  *piece;
 
@@ -346,11 +346,11 @@ static u_char *
 write_token(u_char *p, const lines_store_token_t *token, const u_char *args,
     ngx_str_t *each)
 {
-    size_t                len;
-    u_char               *n, numbers[LINES_PIECES * NGX_INT64_LEN];
-    int64_t              *maybe;
-    ngx_str_t             parts[LINES_PIECES], *part;
-    ngx_uint_t            i;
+    size_t                      len;
+    u_char                     *n, numbers[LINES_PIECES * NGX_INT64_LEN];
+    int64_t                    *maybe;
+    ngx_str_t                   parts[LINES_PIECES], *part;
+    ngx_uint_t                  i;
     const lines_store_piece_t  *piece;
 
     len = 0;
@@ -527,11 +527,11 @@ done:
 static void *
 read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
 {
-    void                 *out;
-    u_char               *text;
-    size_t                size, lists;
-    ngx_str_t            *elts;
-    ngx_uint_t            i, from;
+    void                       *out;
+    u_char                     *text;
+    size_t                      size, lists;
+    ngx_str_t                  *elts;
+    ngx_uint_t                  i, from;
     const lines_store_shape_t  *shape;
 
     shape = find_shape(call, reply);
@@ -595,7 +595,7 @@ read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
 static const lines_store_shape_t *
 find_shape(lines_store_call_t *call, redisReply *reply)
 {
-    redisReply           *word;
+    redisReply                 *word;
     const lines_store_shape_t  *shape, *end;
 
     switch (call->kind) {
@@ -664,9 +664,9 @@ static ngx_int_t
 weigh(const lines_store_shape_t *shape, ngx_uint_t from, redisReply *reply,
     size_t *size)
 {
-    int64_t                number;
-    redisReply            *e, *list;
-    ngx_uint_t             i, j, first, rest;
+    int64_t                      number;
+    redisReply                  *e, *list;
+    ngx_uint_t                   i, j, first, rest;
     const lines_store_member_t  *member;
 
     rest = 0;

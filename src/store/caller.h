@@ -107,10 +107,11 @@ typedef struct {
 /* one string of a command; a list's: as many as it has elements */
 
 typedef struct {
-    ngx_uint_t   n;
-    ssize_t      list;        /* offset of a lines_list_t, or -1 */
-    ngx_uint_t   key;         /* flag: no member of it may be empty */
-    ngx_uint_t   optional;    /* flag: an empty key is the first again */
+    ngx_uint_t           n;
+    ssize_t              list;        /* offset of a lines_list_t, or -1 */
+    ngx_uint_t           key;         /* flag: no member of it may be empty */
+    ngx_uint_t           optional;    /* an empty key is that many tokens before:
+                                         the first again; 0: none may be */
     lines_store_piece_t  pieces[LINES_PIECES];
 } lines_store_token_t;
 
@@ -135,8 +136,8 @@ typedef struct {
 /* what may come: after its first word, or without words the only one */
 
 typedef struct {
-    ngx_str_t              word;
-    ngx_uint_t             n;
+    ngx_str_t                    word;
+    ngx_uint_t                   n;
     const lines_store_member_t  *members;
 } lines_store_shape_t;
 
@@ -152,18 +153,18 @@ enum {
 typedef void (*lines_done_pt)(void);
 
 struct lines_store_call_s {
-    ngx_str_t              name;
-    lines_script_t        *script;    /* NULL: a command */
-    ngx_uint_t             nkeys;     /* tokens */
-    ngx_uint_t             ntokens;
+    ngx_str_t                    name;
+    lines_script_t              *script;    /* NULL: a command */
+    ngx_uint_t                   nkeys;     /* tokens */
+    ngx_uint_t                   ntokens;
     const lines_store_token_t   *tokens;
-    ngx_uint_t             kind;
-    size_t                 size;      /* of the reply's struct */
-    ngx_uint_t             nshapes;
+    ngx_uint_t                   kind;
+    size_t                       size;      /* of the reply's struct */
+    ngx_uint_t                   nshapes;
     const lines_store_shape_t   *shapes;
-    ngx_uint_t             lost;      /* that word's number, or 0 */
-    ngx_int_t            (*deliver)(lines_done_pt done, void *data,
-                              void *reply);
+    ngx_uint_t                   lost;      /* that word's number, or 0 */
+    ngx_int_t                  (*deliver)(lines_done_pt done, void *data,
+                                          void *reply);
 };
 
 enum {
