@@ -237,13 +237,13 @@ ngx_module_t  ngx_http_lines_module = {
     &module_ctx,                           /* module context */
     commands,                              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
-    NULL,                      /* init master */
-    NULL,                      /* init module */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
     init_process,                          /* init process */
-    NULL,                      /* init thread */
-    NULL,                      /* exit thread */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
     exit_process,                          /* exit process */
-    NULL,                      /* exit master */
+    NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
