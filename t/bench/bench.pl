@@ -15,22 +15,23 @@ die "wrk is not installed: apt-get install wrk\n" unless grep { -x "$_/wrk" } sp
 
 my $t     = Test::Lines->new(timeout => 3600);
 my $redis = $t->redis;
-my $app   = $t->free_port;
-my $port  = $t->free_port;
 
 # one worker, everything in one configuration: what differs is the location
-my $nginx = $t->nginx(
-    redis   => $redis,
-    workers => 1,
-    connections => 4000,
-    main    => 'worker_rlimit_nofile 16384;',
-    http    => <<"END",
+sub nginx ($module) {
+    my $app = $t->free_port;
+    return $t->nginx(
+        module  => $module,
+        redis   => $redis,
+        workers => 1,
+        connections => 4000,
+        main    => 'worker_rlimit_nofile 16384;',
+        http    => <<"END",
 keepalive_requests 1000000;
 limit_req_zone \$http_authorization zone=bench:4m rate=1000000r/s;
 upstream app { server 127.0.0.1:$app; keepalive 64; }
 server { listen 127.0.0.1:$app; access_log off; location / { return 200 'application'; } }
 END
-    server => <<'END',
+        server => <<'END',
 access_log off;
 proxy_http_version 1.1;
 proxy_set_header Connection "";
@@ -43,8 +44,14 @@ location = /each { lines_auth workspace; lines_rate_limit rate=100000r/s burst=1
 location = /proxy { proxy_pass http://app; }
 location = /gateway { lines_auth workspace; lines_rate_limit rate=100000r/s burst=1000000 name=gateway; proxy_set_header Connection ""; proxy_set_header X-Tenant $lines_tenant; proxy_pass http://app; }
 END
-    api => 'access_log off; lines_rate_limit rate=100000r/s burst=1000000 name=api;'
-);
+        api => 'access_log off; lines_rate_limit rate=100000r/s burst=1000000 name=api;'
+    );
+}
+
+my $nginx = nginx($ENV{LINES_MODULE});
+
+# another build of the module, side by side: what does a change cost?
+my $other = $ENV{LINES_MODULE_BEFORE} && nginx($ENV{LINES_MODULE_BEFORE});
 
 my $key  = $nginx->workspace(bench => {plan => 'growth'});
 my $made = $nginx->post_json('/api/line-requests',
@@ -72,7 +79,7 @@ sub cpu ($pid) {
     return ($field[11] + $field[12]) / $hz;
 }
 
-sub measure ($path, $time) {
+sub measure ($nginx, $path, $time) {
     my ($worker) = $nginx->pids;
     my @before = (cpu($worker), cpu($redis->pid));
 
@@ -96,11 +103,15 @@ sub measure ($path, $time) {
 
 sub median (@values) { return (sort { $a <=> $b } @values)[$#values / 2] }
 
-my %rounds;
-measure($_->[1], 1) for @contenders;
+my (%rounds, %ratios);
+for my $contender (@contenders) { measure($_, $contender->[1], 1) for grep {$_} $nginx, $other }
 
 for my $round (1 .. $rounds) {
-    push @{$rounds{$_->[1]}}, measure($_->[1], $seconds) for @contenders;
+    for my $path (map { $_->[1] } @contenders) {
+        my $now = measure($nginx, $path, $seconds);
+        push @{$rounds{$path}}, $now;
+        push @{$ratios{$path}}, $now->{cpu} / measure($other, $path, $seconds)->{cpu} if $other;
+    }
     print STDERR "round $round of $rounds\n";
 }
 
@@ -115,6 +126,7 @@ for (@contenders) {
     my ($name, $path, $base) = @$_;
     my $m = $median{$path};
     my $ratio = $base ? sprintf '%.2f of %s (CPU x%.2f)', $m->{rate} / $median{$base}{rate}, $base, $m->{cpu} / $median{$base}{cpu} : '';
+    $ratio .= sprintf ' CPU x%.3f (%.3f to %.3f) of the build before', median(@{$ratios{$path}}), (sort { $a <=> $b } @{$ratios{$path}})[0, -1] if $other;
     printf "%-38s %9.0f %9.1f %9.1f %8.1f   %s\n", $name, @$m{qw(rate cpu redis p99)}, $ratio;
 }
 
