@@ -301,6 +301,16 @@ subtest 'the link again' => sub {
     is $late->json('/status'), 'provisioning';
 };
 
+# a script that Redis does not know is sent once more, behind what was sent with it
+subtest 'a link from a Redis that has just forgotten its scripts' => sub {
+    my ($id, $key, $line, $invoice, $answer) = pending();
+    rested($id, $line);
+    $redis->cli('SCRIPT', 'FLUSH');
+    my $link = $paid->action($key, $line, 'payment_link');
+    is $link->status, 200 or diag $link->to_string;
+    is $link->json('/invoiceId'), $invoice;
+};
+
 subtest 'voided elsewhere: another attempt' => sub {
     my ($id, $key, $line, $invoice, $answer) = pending();
     rested($id, $line);

@@ -21,6 +21,8 @@ static ngx_int_t action_pending(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t link_line(void *data, lines_line_read_reply_t *line);
 static ngx_int_t link_subscription(void *data,
     lines_tenant_subscription_reply_t *reply);
+static ngx_int_t link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
+    lines_tenant_subscription_reply_t *reply);
 static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op);
 static ngx_int_t link_read(void *data, lines_line_read_reply_t *line);
@@ -77,7 +79,12 @@ lines_payment_link(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_int_t                         rc;
     lines_tenant_subscription_args_t  args;
 
-    /* both in one write: the line, then the subscription that decides */
+    ctx->data = NULL;
+
+    /*
+     * Both in one write.  Either may be answered first: a script that Redis
+     * does not know is sent once more.
+     */
 
     rc = lines_read_line(ctx, &ctx->params[0], link_line);
 
@@ -97,9 +104,12 @@ link_line(void *data, lines_line_read_reply_t *line)
 {
     lines_ctx_t  *ctx = data;
 
+    lines_tenant_subscription_reply_t  *reply;
+
+    reply = ctx->data;
     ctx->data = line;
 
-    return NGX_OK;
+    return reply ? link_decide(ctx, line, reply) : NGX_OK;
 }
 
 
@@ -108,10 +118,25 @@ link_subscription(void *data, lines_tenant_subscription_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_http_request_t       *r;
     lines_line_read_reply_t  *line;
 
     line = ctx->data;
+
+    if (line == NULL) {
+        ctx->data = reply;
+        return NGX_OK;
+    }
+
+    return link_decide(ctx, line, reply);
+}
+
+
+static ngx_int_t
+link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
+    lines_tenant_subscription_reply_t *reply)
+{
+    ngx_http_request_t  *r;
+
     r = ctx->request;
 
     if (line->status.len == 0) {
