@@ -246,7 +246,7 @@ END
     
 
     my $incs = join ' ', map {"-I $_"} "$root/src", "$store/inc", $objs,
-        map {"$objs/../src/$_"} qw(core event event/modules os/unix http http/modules);
+        map {"$objs/../src/$_"} qw(core event event/modules event/quic os/unix http http/modules);
     $store->child('inc')->make_path;
     symlink "$store/out", "$store/inc/store";
 
