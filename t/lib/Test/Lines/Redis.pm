@@ -10,7 +10,7 @@ use Test::Lines::Util qw(write_file);
 use Time::HiRes ();
 
 # as in production
-my $recommended = path(__FILE__)->to_abs->dirname->dirname->dirname->dirname->dirname->child('conf/redis.conf');
+my $recommended = path(__FILE__)->realpath->dirname->dirname->dirname->dirname->dirname->child('conf/redis.conf');
 
 =head1 NAME
 
