@@ -10,6 +10,7 @@
 #include "account/agent_plan.h"
 #include "auth/auth.h"
 #include "http/request.h"
+#include "store/calls.h"
 
 
 #define LINES_NO_LINES  "No lines are currently available"
@@ -53,11 +54,11 @@ typedef struct {
 /* what preview and limits read of an account */
 
 typedef struct {
-    lines_agent_plan_t  *plan;    /* NULL: none */
-    lines_window_t       day;
-    lines_window_t       month;
-    int64_t              free;    /* numbers; preview only */
-    ngx_str_t            token;
+    lines_agent_plan_t       *plan;     /* NULL: none */
+    lines_window_t            day;
+    lines_window_t            month;
+    lines_inv_count_reply_t   numbers;  /* preview only */
+    ngx_str_t                 token;
 } lines_account_state_t;
 
 

@@ -34,12 +34,13 @@ typedef struct {
     ngx_str_t                   id;       /* of the operation */
 
     /* as read before begin */
+    lines_time_reply_t          time;
     int64_t                     now;      /* Redis' clock, ms */
     lines_tenant_offer_reply_t  tenant;
     lines_idem_read_reply_t     recorded;
-    ngx_str_t                   mark;     /* of the token */
+    lines_token_get_reply_t     held;     /* of the token */
     lines_purchase_get_reply_t  op;
-    ngx_uint_t                  line;     /* flag: there is one */
+    lines_line_exists_reply_t   line;
 
     lines_agent_plan_t         *plan;
     ngx_uint_t                  tries;
@@ -50,13 +51,6 @@ typedef struct {
 static ngx_int_t confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_check_operation(lines_ctx_t *ctx);
-static ngx_int_t confirm_time(void *data, lines_time_reply_t *reply);
-static ngx_int_t confirm_recorded(void *data, lines_idem_read_reply_t *reply);
-static ngx_int_t confirm_mark(void *data, lines_token_get_reply_t *reply);
-static ngx_int_t confirm_operation(void *data,
-    lines_purchase_get_reply_t *reply);
-static ngx_int_t confirm_line(void *data, lines_line_exists_reply_t *reply);
-static ngx_int_t confirm_tenant(void *data, lines_tenant_offer_reply_t *reply);
 static ngx_int_t confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -126,7 +120,7 @@ confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
         /* another account's: known without a look, and not burnt */
 
         confirm->issued = 0;
-        ngx_str_set(&confirm->mark, "foreign");
+        ngx_str_set(&confirm->held.mark, "foreign");
         break;
 
     case NGX_DECLINED:
@@ -162,7 +156,7 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     confirm = ctx->data;
 
-    rc = lines_time(&ctx->caller, NULL, confirm_time, ctx);
+    rc = lines_keep_time(&ctx->caller, NULL, &confirm->time);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -171,7 +165,7 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (confirm->idem.key.len) {
         idem.idem_key = confirm->idem.record;
 
-        rc = lines_idem_read(&ctx->caller, &idem, confirm_recorded, ctx);
+        rc = lines_keep_idem_read(&ctx->caller, &idem, &confirm->recorded);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -188,7 +182,7 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     tenant.tenant = ctx->identity.tenant;
 
-    return lines_tenant_offer(&ctx->caller, &tenant, confirm_tenant, ctx);
+    return lines_keep_tenant_offer(&ctx->caller, &tenant, &confirm->tenant);
 }
 
 
@@ -208,7 +202,7 @@ confirm_check_operation(lines_ctx_t *ctx)
     token.tenant = ctx->identity.tenant;
     token.hash = confirm->hash;
 
-    rc = lines_token_get(&ctx->caller, &token, confirm_mark, ctx);
+    rc = lines_keep_token_get(&ctx->caller, &token, &confirm->held);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -217,7 +211,7 @@ confirm_check_operation(lines_ctx_t *ctx)
     op.tenant = ctx->identity.tenant;
     op.id = confirm->id;
 
-    rc = lines_purchase_get(&ctx->caller, &op, confirm_operation, ctx);
+    rc = lines_keep_purchase_get(&ctx->caller, &op, &confirm->op);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -226,93 +220,7 @@ confirm_check_operation(lines_ctx_t *ctx)
     line.tenant = ctx->identity.tenant;
     line.id = confirm->id;
 
-    return lines_line_exists(&ctx->caller, &line, confirm_line, ctx);
-}
-
-
-static ngx_int_t
-confirm_time(void *data, lines_time_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-    confirm->now = reply->seconds * 1000 + reply->micros / 1000;
-
-    return confirm->now ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-confirm_recorded(void *data, lines_idem_read_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-    confirm->recorded = *reply;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-confirm_mark(void *data, lines_token_get_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-    confirm->mark = reply->mark;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-confirm_operation(void *data, lines_purchase_get_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-    confirm->op = *reply;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-confirm_line(void *data, lines_line_exists_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-    confirm->line = (reply->there == 1);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-confirm_tenant(void *data, lines_tenant_offer_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-    confirm->tenant = *reply;
-
-    ctx->identity.plan = reply->plan;
-
-    return NGX_OK;
+    return lines_keep_line_exists(&ctx->caller, &line, &confirm->line);
 }
 
 
@@ -326,6 +234,8 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
 
+    confirm->now = lines_time_ms(&confirm->time);
+
     if (confirm->recorded.operation.len) {
         return confirm_replay(r, ctx);
     }
@@ -338,7 +248,7 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (!confirm->issued) {
 
-        if (confirm->mark.len) {
+        if (confirm->held.mark.len) {
             return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
                                "The preview_token belongs to another account");
         }
@@ -347,18 +257,18 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (confirm->op.step.len
-        || (confirm->mark.len > 5
-            && ngx_strncmp(confirm->mark.data, "used ", 5) == 0))
+        || (confirm->held.mark.len > 5
+            && ngx_strncmp(confirm->held.mark.data, "used ", 5) == 0))
     {
         return confirm_used(r, ctx);
     }
 
     expires = NGX_ERROR;
 
-    if (confirm->mark.len > 6
-        && ngx_strncmp(confirm->mark.data, "valid ", 6) == 0)
+    if (confirm->held.mark.len > 6
+        && ngx_strncmp(confirm->held.mark.data, "valid ", 6) == 0)
     {
-        expires = ngx_atoof(confirm->mark.data + 6, confirm->mark.len - 6);
+        expires = ngx_atoof(confirm->held.mark.data + 6, confirm->held.mark.len - 6);
     }
 
     if (expires == NGX_ERROR || expires <= confirm->now) {
@@ -729,7 +639,7 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
 
     } else {
-        state = confirm->line ? "succeeded" : "failed";
+        state = confirm->line.there ? "succeeded" : "failed";
     }
 
     return lines_answer_format(r, ctx, 410,

@@ -20,7 +20,6 @@
 
 
 static ngx_int_t preview_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_counted(void *data, lines_inv_count_reply_t *reply);
 static ngx_int_t preview_check_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t preview_check_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t preview_check_window(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -57,7 +56,8 @@ lines_step_pt  lines_account_lines_steps[] = {
 static ngx_int_t
 preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t               rc;
+    lines_account_state_t  *state;
 
     rc = lines_account_read_windows(r, ctx);
 
@@ -65,21 +65,9 @@ preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    return lines_inv_count(&ctx->caller, NULL, preview_counted, ctx);
-}
-
-
-static ngx_int_t
-preview_counted(void *data, lines_inv_count_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_account_state_t  *state;
-
     state = ctx->data;
-    state->free = reply->free;
 
-    return NGX_OK;
+    return lines_keep_inv_count(&ctx->caller, NULL, &state->numbers);
 }
 
 
@@ -141,7 +129,7 @@ preview_check_inventory(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     state = ctx->data;
 
-    if (state->free > 0) {
+    if (state->numbers.free > 0) {
         return NGX_OK;
     }
 

@@ -23,12 +23,12 @@
 
 
 typedef struct {
-    ngx_str_t     key;             /* shown once; of a pair: its id */
-    ngx_str_t     secret;          /* of a pair, shown once */
-    ngx_str_t     id;              /* SHA-256 of the key, hex */
-    ngx_array_t   items;           /* of a list */
-    lines_list_t  ids;
-    ngx_uint_t    next;
+    ngx_str_t               key;     /* shown once; of a pair: its id */
+    ngx_str_t               secret;  /* of a pair, shown once */
+    ngx_str_t               id;      /* SHA-256 of the key, hex */
+    ngx_array_t             items;   /* of a list */
+    lines_keys_all_reply_t  listed;
+    ngx_uint_t              next;
 } lines_admin_key_t;
 
 
@@ -44,7 +44,6 @@ static ngx_int_t admin_key_confirmed(void *data, lines_keys_has_reply_t *reply);
 static ngx_int_t admin_key_listed(void *data, lines_key_add_reply_t *reply);
 static ngx_int_t admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_got_key_ids(void *data, lines_keys_all_reply_t *reply);
 static ngx_int_t admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_got_key(void *data, lines_key_show_reply_t *reply);
 static ngx_int_t admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -303,21 +302,7 @@ admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
     ctx->data = ak;
     args.tenant = ctx->identity.tenant;
 
-    return lines_keys_all(&ctx->caller, &args, admin_got_key_ids, ctx);
-}
-
-
-static ngx_int_t
-admin_got_key_ids(void *data, lines_keys_all_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-    ak->ids = reply->ids;
-
-    return NGX_OK;
+    return lines_keep_keys_all(&ctx->caller, &args, &ak->listed);
 }
 
 
@@ -332,11 +317,11 @@ admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
     ak = ctx->data;
     rc = NGX_OK;
 
-    n = ngx_min(ak->ids.n, ak->next + LINES_KEYS_RUN);
+    n = ngx_min(ak->listed.ids.n, ak->next + LINES_KEYS_RUN);
 
     for (i = ak->next; i < n; i++) {
 
-        args.id = ak->ids.elts[i];
+        args.id = ak->listed.ids.elts[i];
 
         rc = lines_key_show(&ctx->caller, &args, admin_got_key, ctx);
 
@@ -366,7 +351,7 @@ admin_got_key(void *data, lines_key_show_reply_t *reply)
     lines_admin_key_t  *ak;
 
     ak = ctx->data;
-    id = &ak->ids.elts[ak->next++];
+    id = &ak->listed.ids.elts[ak->next++];
     key_id = &reply->key_id;
 
     created = reply->created.len

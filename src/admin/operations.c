@@ -19,15 +19,13 @@
 
 
 typedef struct {
-    lines_list_t   members;          /* "TENANT ID" */
-    ngx_uint_t     next;
-    ngx_array_t    items;            /* ngx_str_t: JSON */
+    lines_stuck_page_reply_t  page;   /* "TENANT ID" */
+    ngx_uint_t                next;
+    ngx_array_t               items;  /* ngx_str_t: JSON */
 } lines_stuck_t;
 
 
 static ngx_int_t admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_stuck_members(void *data,
-    lines_stuck_page_reply_t *reply);
 static ngx_int_t admin_stuck_records(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_stuck_record(void *data, lines_op_show_reply_t *reply);
 static ngx_int_t admin_stuck_listed(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -119,21 +117,7 @@ admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     args.last = LINES_STUCK_MAX - 1;
 
-    return lines_stuck_page(&ctx->caller, &args, admin_stuck_members, ctx);
-}
-
-
-static ngx_int_t
-admin_stuck_members(void *data, lines_stuck_page_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_stuck_t  *stuck;
-
-    stuck = ctx->data;
-    stuck->members = reply->members;
-
-    return NGX_OK;
+    return lines_keep_stuck_page(&ctx->caller, &args, &stuck->page);
 }
 
 
@@ -149,8 +133,8 @@ admin_stuck_records(ngx_http_request_t *r, lines_ctx_t *ctx)
     rc = NGX_OK;
     stuck = ctx->data;
 
-    for (i = 0; i < stuck->members.n; i++) {
-        admin_member(&stuck->members.elts[i], &tenant, &id);
+    for (i = 0; i < stuck->page.members.n; i++) {
+        admin_member(&stuck->page.members.elts[i], &tenant, &id);
 
         if (lines_key_op(r->pool, &args.op_key, &tenant, &id) != NGX_OK) {
             return NGX_ERROR;
@@ -177,7 +161,7 @@ admin_stuck_record(void *data, lines_op_show_reply_t *reply)
     lines_stuck_drop_args_t   args;
 
     stuck = ctx->data;
-    args.member = stuck->members.elts[stuck->next++];
+    args.member = stuck->page.members.elts[stuck->next++];
 
     /* the list is a hint; the record knows */
 

@@ -25,6 +25,13 @@ static ngx_int_t admin_tenant_deleted(void *data,
     lines_tenant_delete_reply_t *reply);
 static ngx_int_t admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_keys_listed(void *data, lines_keys_some_reply_t *reply);
+static ngx_int_t admin_each(lines_ctx_t *ctx,
+    ngx_int_t (*send)(lines_ctx_t *ctx, ngx_str_t *id));
+static ngx_int_t admin_delete_key(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t admin_announce_key(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t admin_delete_line(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t admin_release_ticket(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t admin_delete_ticket(lines_ctx_t *ctx, ngx_str_t *id);
 static ngx_int_t admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -137,22 +144,20 @@ admin_keys_listed(void *data, lines_keys_some_reply_t *reply)
 }
 
 
+/* what a page has, one after another, all on their way at once */
+
 static ngx_int_t
-admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_each(lines_ctx_t *ctx, ngx_int_t (*send)(lines_ctx_t *ctx, ngx_str_t *id))
 {
-    ngx_int_t              rc;
-    ngx_uint_t             i;
-    lines_list_t          *page;
-    lines_key_del_args_t   args;
+    ngx_int_t      rc;
+    ngx_uint_t     i;
+    lines_list_t  *page;
 
     rc = NGX_OK;
     page = ctx->data;
 
     for (i = 0; i < page->n; i++) {
-
-        args.id = page->elts[i];
-
-        rc = lines_key_del(&ctx->caller, &args, NULL, NULL);
+        rc = send(ctx, &page->elts[i]);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -163,33 +168,42 @@ admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+static ngx_int_t
+admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return admin_each(ctx, admin_delete_key);
+}
+
+
+static ngx_int_t
+admin_delete_key(lines_ctx_t *ctx, ngx_str_t *id)
+{
+    lines_key_del_args_t  args;
+
+    args.id = *id;
+
+    return lines_key_del(&ctx->caller, &args, NULL, NULL);
+}
+
+
 /* whoever hears of it may look at once, and must find nothing */
 
 static ngx_int_t
 admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    lines_list_t              *page;
-    lines_key_revoked_args_t   args;
+    return admin_each(ctx, admin_announce_key);
+}
 
-    rc = NGX_OK;
-    page = ctx->data;
+
+static ngx_int_t
+admin_announce_key(lines_ctx_t *ctx, ngx_str_t *id)
+{
+    lines_key_revoked_args_t  args;
 
     ngx_str_set(&args.channel, LINES_REVOKED);
+    args.id = *id;
 
-    for (i = 0; i < page->n; i++) {
-
-        args.id = page->elts[i];
-
-        rc = lines_key_revoked(&ctx->caller, &args, NULL, NULL);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    return rc;
+    return lines_key_revoked(&ctx->caller, &args, NULL, NULL);
 }
 
 
@@ -246,36 +260,29 @@ admin_lines_listed(void *data, lines_lines_page_reply_t *reply)
 static ngx_int_t
 admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    lines_list_t              *page;
-    lines_ix_del_args_t        ix;
-    lines_line_unlink_args_t   line;
+    return admin_each(ctx, admin_delete_line);
+}
 
-    rc = NGX_OK;
-    page = ctx->data;
 
-    for (i = 0; i < page->n; i++) {
+static ngx_int_t
+admin_delete_line(lines_ctx_t *ctx, ngx_str_t *id)
+{
+    ngx_int_t                 rc;
+    lines_ix_del_args_t       ix;
+    lines_line_unlink_args_t  line;
 
-        line.tenant = ctx->identity.tenant;
-        line.id = page->elts[i];
+    line.tenant = ctx->identity.tenant;
+    line.id = *id;
 
-        rc = lines_line_unlink(&ctx->caller, &line, NULL, NULL);
+    rc = lines_line_unlink(&ctx->caller, &line, NULL, NULL);
 
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        ix.id = page->elts[i];
-
-        rc = lines_ix_del(&ctx->caller, &ix, NULL, NULL);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
+    if (rc != NGX_AGAIN) {
+        return rc;
     }
 
-    return rc;
+    ix.id = *id;
+
+    return lines_ix_del(&ctx->caller, &ix, NULL, NULL);
 }
 
 
@@ -333,74 +340,59 @@ admin_tickets_listed(void *data, lines_tickets_page_reply_t *reply)
 static ngx_int_t
 admin_release_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    ngx_uint_t                 i;
-    lines_list_t              *page;
-    lines_inv_release_args_t   args;
+    return admin_each(ctx, admin_release_ticket);
+}
 
-    rc = NGX_OK;
-    page = ctx->data;
+
+static ngx_int_t
+admin_release_ticket(lines_ctx_t *ctx, ngx_str_t *id)
+{
+    lines_inv_release_args_t  args;
 
     args.tenant = ctx->identity.tenant;
-    args.quarantine = lines_get_main_conf(r)->quarantine;
+    args.quarantine = lines_get_main_conf(ctx->request)->quarantine;
 
-    for (i = 0; i < page->n; i++) {
-
-        if (lines_redis_format(r->pool, &args.operation, "ticket.%V",
-                               &page->elts[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = lines_inv_release(&ctx->caller, &args, NULL, NULL);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
+    if (lines_redis_format(ctx->request->pool, &args.operation, "ticket.%V",
+                           id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    return rc;
+    return lines_inv_release(&ctx->caller, &args, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                    rc;
-    ngx_uint_t                   i;
-    lines_list_t                *page;
-    lines_ix_del_args_t          ix;
-    lines_ticket_unlink_args_t   ticket;
+    return admin_each(ctx, admin_delete_ticket);
+}
 
-    rc = NGX_OK;
-    page = ctx->data;
 
-    for (i = 0; i < page->n; i++) {
+static ngx_int_t
+admin_delete_ticket(lines_ctx_t *ctx, ngx_str_t *id)
+{
+    ngx_int_t                   rc;
+    lines_ix_del_args_t         ix;
+    lines_ticket_unlink_args_t  ticket;
 
-        ticket.tenant = ctx->identity.tenant;
-        ticket.id = page->elts[i];
-
-        if (lines_redis_format(r->pool, &ix.id, "ticket.%V", &page->elts[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = lines_ticket_unlink(&ctx->caller, &ticket, NULL, NULL);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        rc = lines_ix_del(&ctx->caller, &ix, NULL, NULL);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
+    if (lines_redis_format(ctx->request->pool, &ix.id, "ticket.%V", id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    return rc;
+    ticket.tenant = ctx->identity.tenant;
+    ticket.id = *id;
+
+    rc = lines_ticket_unlink(&ctx->caller, &ticket, NULL, NULL);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    return lines_ix_del(&ctx->caller, &ix, NULL, NULL);
 }
 
 

@@ -111,7 +111,7 @@ survey_time(void *data, lines_time_reply_t *reply)
 
     lines_survey_read_args_t  args;
 
-    survey->now = reply->seconds * 1000 + reply->micros / 1000;
+    survey->now = lines_time_ms(reply);
 
     return lines_survey_read(&survey->asker, &args, survey_known, survey);
 }

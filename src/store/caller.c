@@ -14,7 +14,7 @@ typedef struct {
     lines_caller_t      *caller;
     lines_redis_op_t    *op;
     lines_store_call_t  *call;
-    ngx_uint_t           tries;   /* flag */
+    ngx_uint_t           how;
     lines_done_pt        done;
     void                *data;
 } lines_asked_t;
@@ -28,8 +28,7 @@ static ssize_t measure(lines_store_call_t *call, const u_char *args,
 static u_char *write_token(u_char *p, const lines_store_token_t *token,
     const u_char *args, ngx_str_t *each);
 static lines_asked_t *ask(lines_caller_t *caller, ngx_uint_t how, void *data);
-static ngx_int_t asked(lines_caller_t *caller, lines_asked_t *a,
-    ngx_uint_t how);
+static ngx_int_t asked(lines_caller_t *caller, lines_asked_t *a);
 static void forget(lines_caller_t *caller, lines_asked_t *a);
 static ngx_int_t failed(lines_caller_t *caller);
 static void answered(void *data, redisReply *reply);
@@ -109,7 +108,7 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     a->done = done;
     a->op = send_call(caller, call, args, answered, a);
 
-    return asked(caller, a, how);
+    return asked(caller, a);
 }
 
 
@@ -127,7 +126,7 @@ ask(lines_caller_t *caller, ngx_uint_t how, void *data)
     ngx_memzero(a, sizeof(lines_asked_t));
 
     a->caller = caller;
-    a->tries = (how == LINES_CALL_TRY);
+    a->how = how;
     a->data = data;
 
     return a;
@@ -135,13 +134,16 @@ ask(lines_caller_t *caller, ngx_uint_t how, void *data)
 
 
 static ngx_int_t
-asked(lines_caller_t *caller, lines_asked_t *a, ngx_uint_t how)
+asked(lines_caller_t *caller, lines_asked_t *a)
 {
+    ngx_uint_t  how;
+
     if (a->op == NULL) {
         ngx_log_debug1(NGX_LOG_DEBUG_CORE, caller->log, 0,
                        "lines store: %V: refused",
                        caller->id ? caller->id : &caller->redis->conf->name);
 
+        how = a->how;
         forget(caller, a);
 
         return how == LINES_CALL_TRY ? NGX_DECLINED : failed(caller);
@@ -508,11 +510,18 @@ deliver(lines_asked_t *a, redisReply *reply)
         }
     }
 
-    if (out == NULL && !a->tries) {
+    if (out == NULL && a->how != LINES_CALL_TRY) {
         return failed(caller);
     }
 
-    rc = a->done ? call->deliver(a->done, a->data, out) : NGX_OK;
+    rc = NGX_OK;
+
+    if (a->how == LINES_CALL_KEEP) {
+        ngx_memcpy(a->data, out, call->size);
+
+    } else if (a->done) {
+        rc = call->deliver(a->done, a->data, out);
+    }
 
 done:
 

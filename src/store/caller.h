@@ -81,6 +81,10 @@ void lines_caller_detach(lines_caller_t *caller);
 #define lines_caller_busy(caller)  (!ngx_queue_empty(&(caller)->calls))
 
 
+/* the reply of lines_time() in ms */
+#define lines_time_ms(reply)  ((reply)->seconds * 1000 + (reply)->micros / 1000)
+
+
 /*
  * What follows is between the generated calls and store/caller.c.
  */
@@ -170,6 +174,7 @@ struct lines_store_call_s {
 enum {
     LINES_CALL = 0,
     LINES_CALL_TRY,          /* done() hears of no reply: NULL */
+    LINES_CALL_KEEP,         /* data is where the reply's struct goes */
     LINES_CALL_FORGET        /* nobody hears */
 };
 

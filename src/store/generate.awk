@@ -870,6 +870,14 @@ function write_header(file,    i, j, k, c, text, p) {
         wrapper(file, "lines_" c, "LINES_CALL", c)
         wrapper(file, "lines_try_" c, "LINES_CALL_TRY", c)
 
+        if (keepable(c)) {
+            print "static ngx_inline ngx_int_t" > file
+            print "lines_keep_" c "(lines_caller_t *caller,\n    lines_" c \
+                  "_args_t *args, lines_" c "_reply_t *reply)\n{" > file
+            print "    return lines_caller_call(caller, &lines_call_" c \
+                  ", args,\n        LINES_CALL_KEEP, NULL, reply);\n}\n" > file
+        }
+
         print "static ngx_inline ngx_int_t" > file
         print "lines_forget_" c "(lines_caller_t *caller,\n    lines_" c \
               "_args_t *args)\n{" > file
@@ -879,6 +887,17 @@ function write_header(file,    i, j, k, c, text, p) {
 
     print "\n\n#endif /* _LINES_STORE_CALLS_H_INCLUDED_ */" > file
     close(file)
+}
+
+
+# what is not copied does not outlive its answer
+function keepable(c,    j, k) {
+    for (j = 1; j <= NMEMBERS[c]; j++) {
+        k = RTYPE[c, RNAME[c, j]]
+        if (k ~ /^(ref|refs|rests)$/)
+            return 0
+    }
+    return NMEMBERS[c] > 0
 }
 
 

@@ -28,36 +28,29 @@
 
 
 typedef struct {
-    lines_input_t        input;
-    lines_idempotency_t  idem;
+    lines_input_t                 input;
+    lines_idempotency_t           idem;
 
     /* as read before begin, which checks all of it again */
-    int64_t              now;           /* Redis' clock, ms */
-    ngx_str_t            plan_name;
-    ngx_str_t            subscription;
-    ngx_str_t            customer;
-    int64_t              included;      /* places taken */
-    int64_t              paid;
-    ngx_str_t            blocking;      /* id of the line */
-    ngx_str_t            recorded;      /* idempotency: operation */
-    ngx_str_t            recorded_print;
+    lines_time_reply_t            time;
+    lines_idem_read_reply_t       recorded;
+    lines_pending_get_reply_t     pending;
+    lines_tenant_places_reply_t   tenant;
 
-    lines_plan_t        *plan;
-    ngx_uint_t           payment;       /* flag: needs it */
-    ngx_uint_t           tries;
-    ngx_uint_t           reconciled;    /* flag: the blocking one */
+    int64_t                       now;         /* Redis' clock, ms */
+    lines_plan_t                 *plan;
+    ngx_uint_t                    payment;     /* flag: needs it */
+    ngx_uint_t                    tries;
+    ngx_uint_t                    reconciled;  /* flag: the blocking one */
 
-    ngx_str_t            id;
-    ngx_uint_t           open;          /* flag: a begin of it may run yet */
+    ngx_str_t                     id;
+    ngx_uint_t                    open;        /* flag: a begin of it may run
+                                                  yet */
 } lines_create_t;
 
 
 static ngx_int_t create_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_time(void *data, lines_time_reply_t *reply);
-static ngx_int_t create_recorded(void *data, lines_idem_read_reply_t *reply);
-static ngx_int_t create_pending(void *data, lines_pending_get_reply_t *reply);
-static ngx_int_t create_tenant(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -153,7 +146,7 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     create = ctx->data;
 
-    rc = lines_time(&ctx->caller, NULL, create_time, ctx);
+    rc = lines_keep_time(&ctx->caller, NULL, &create->time);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -162,7 +155,7 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (create->idem.key.len) {
         idem.idem_key = create->idem.record;
 
-        rc = lines_idem_read(&ctx->caller, &idem, create_recorded, ctx);
+        rc = lines_keep_idem_read(&ctx->caller, &idem, &create->recorded);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -171,7 +164,7 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     pending.tenant = ctx->identity.tenant;
 
-    rc = lines_pending_get(&ctx->caller, &pending, create_pending, ctx);
+    rc = lines_keep_pending_get(&ctx->caller, &pending, &create->pending);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -179,119 +172,57 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     tenant.tenant = ctx->identity.tenant;
 
-    return lines_tenant_places(&ctx->caller, &tenant, create_tenant, ctx);
-}
-
-
-static ngx_int_t
-create_time(void *data, lines_time_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t  *create;
-
-    create = ctx->data;
-    create->now = reply->seconds * 1000 + reply->micros / 1000;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-create_recorded(void *data, lines_idem_read_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t  *create;
-
-    create = ctx->data;
-    create->recorded = reply->operation;
-    create->recorded_print = reply->fingerprint;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-create_pending(void *data, lines_pending_get_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t  *create;
-
-    create = ctx->data;
-    create->blocking = reply->id;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-create_tenant(void *data, lines_tenant_places_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t  *create;
-
-    create = ctx->data;
-
-    create->plan_name = reply->plan;
-    create->subscription = reply->subscription;
-    create->customer = reply->customer;
-
-    if (create->input.email_channel) {
-        create->included = reply->email_included;
-        create->paid = reply->email_paid;
-
-    } else {
-        create->included = reply->phone_included;
-        create->paid = reply->phone_paid;
-    }
-
-    ctx->identity.plan = create->plan_name;
-
-    return NGX_OK;
+    return lines_keep_tenant_places(&ctx->caller, &tenant, &create->tenant);
 }
 
 
 static ngx_int_t
 create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_plan_t    *plan;
-    lines_create_t  *create;
+    int64_t                       included, paid;
+    ngx_uint_t                    email;
+    lines_plan_t                 *plan;
+    lines_create_t               *create;
+    lines_tenant_places_reply_t  *tenant;
 
     create = ctx->data;
+    tenant = &create->tenant;
 
-    if (create->recorded.len) {
-        return create_replay(r, ctx, &create->idem, &create->recorded,
-                             &create->recorded_print);
+    create->now = lines_time_ms(&create->time);
+    ctx->identity.plan = tenant->plan;
+
+    if (create->recorded.operation.len) {
+        return create_replay(r, ctx, &create->idem,
+                             &create->recorded.operation,
+                             &create->recorded.fingerprint);
     }
 
-    if (!lines_is(&create->subscription, "active")) {
-        return create_subscription(r, ctx, &create->subscription);
+    if (!lines_is(&tenant->subscription, "active")) {
+        return create_subscription(r, ctx, &tenant->subscription);
     }
 
-    if (create->blocking.len) {
-        return create_blocked(r, ctx, &create->blocking);
+    if (create->pending.id.len) {
+        return create_blocked(r, ctx, &create->pending.id);
     }
 
-    plan = lines_find_plan(lines_get_main_conf(r), &create->plan_name,
-                           create->input.email_channel
-                           ? LINES_EMAIL
-                           : LINES_PHONE);
+    email = create->input.email_channel;
+    included = email ? tenant->email_included : tenant->phone_included;
+    paid = email ? tenant->email_paid : tenant->phone_paid;
+
+    plan = lines_find_plan(lines_get_main_conf(r), &tenant->plan,
+                           email ? LINES_EMAIL : LINES_PHONE);
 
     if (plan == NULL
-        || (plan->max != LINES_UNLIMITED
-            && create->included + create->paid >= plan->max)
-        || (create->included >= plan->included && plan->price.len == 0))
+        || (plan->max != LINES_UNLIMITED && included + paid >= plan->max)
+        || (included >= plan->included && plan->price.len == 0))
     {
         return create_full(r, ctx);
     }
 
     create->plan = plan;
-    create->payment = (create->included >= plan->included);
+    create->payment = (included >= plan->included);
 
-    if (create->payment && create->customer.len == 0) {
+    if (create->payment && tenant->customer.len == 0) {
         return create_customer(r, ctx);
     }
 
@@ -389,10 +320,10 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     args.id = create->id;
     args.idem_key = create->idem.record;
     args.not_after = create->now + (int64_t) lmcf->operation->late;
-    args.plan = create->plan_name;
+    args.plan = create->tenant.plan;
     args.included = plan->included;
     args.price = plan->price;
-    args.customer = create->customer;
+    args.customer = create->tenant.customer;
     args.fingerprint = create->idem.fingerprint;
     args.lease = lmcf->operation->lease;
     args.provisioner = (lmcf->provisioner.len != 0);
@@ -405,10 +336,10 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     /* the exact call is recorded before it is made */
 
     if (plan->price.len
-        && create->customer.len
+        && create->tenant.customer.len
         && lmcf->billing
         && lines_payment_call(pool, lmcf, &args.tenant, &args.id,
-                              &create->customer, &plan->price, 1, &args.body,
+                              &create->tenant.customer, &plan->price, 1, &args.body,
                               &args.call_key)
            != NGX_OK)
     {

@@ -483,6 +483,22 @@ main(void)
     ok(seen && ((lines_who_reply_t *) seen)->places == 4
        && ((lines_who_reply_t *) seen)->plan.data == NULL, "and read");
 
+    /* kept where the caller says, and left alone where there is none */
+
+    {
+        lines_who_reply_t  kept;
+
+        ngx_memzero(&kept, sizeof(kept));
+        ok(lines_keep_who(&caller, &who, &kept) == NGX_AGAIN, "to be kept");
+        answer("[ splan s5 ]");
+        ok(resumed == NGX_OK && kept.places == 5 && is(kept.plan, "plan"),
+           "kept");
+        lines_keep_who(&caller, &who, &kept);
+        answer(NULL);
+        ok(told == 1 && resumed == NGX_BUSY && kept.places == 5,
+           "no reply: nothing is kept");
+    }
+
     put.shard = 7;
     put.at = 99;
     ngx_str_set(&put.tenant, "t");
