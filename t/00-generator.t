@@ -242,7 +242,7 @@ del   DEL @line(ids)...
 END
 
     is $rc, 0, 'generated' or diag $output;
-    is_deeply [sort $store->child('out/calls.h')->slurp =~ /^lines_keep_(\w+)/gm], [qw(begin count get who)],
+    is_deeply [sort $store->child('out/calls.h')->slurp =~ /^#define lines_keep_(\w+)/gm], [qw(begin count get who)],
       'what is copied may be kept: no reference, nor where nothing comes back';
 
     

@@ -149,23 +149,20 @@ confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    lines_confirm_t           *confirm;
-    lines_idem_read_args_t     idem;
-    lines_tenant_offer_args_t  tenant;
+    ngx_int_t         rc;
+    lines_confirm_t  *confirm;
 
     confirm = ctx->data;
 
-    rc = lines_keep_time(&ctx->caller, NULL, &confirm->time);
+    rc = lines_keep_time(&ctx->caller, &confirm->time);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
     if (confirm->idem.key.len) {
-        idem.idem_key = confirm->idem.record;
-
-        rc = lines_keep_idem_read(&ctx->caller, &idem, &confirm->recorded);
+        rc = lines_keep_idem_read(&ctx->caller, &confirm->recorded,
+                                  .idem_key = confirm->idem.record);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -180,9 +177,8 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    tenant.tenant = ctx->identity.tenant;
-
-    return lines_keep_tenant_offer(&ctx->caller, &tenant, &confirm->tenant);
+    return lines_keep_tenant_offer(&ctx->caller, &confirm->tenant,
+                                   .tenant = ctx->identity.tenant);
 }
 
 
@@ -191,36 +187,30 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 confirm_check_operation(lines_ctx_t *ctx)
 {
-    ngx_int_t                   rc;
-    lines_confirm_t            *confirm;
-    lines_token_get_args_t      token;
-    lines_line_exists_args_t    line;
-    lines_purchase_get_args_t   op;
+    ngx_int_t         rc;
+    lines_confirm_t  *confirm;
 
     confirm = ctx->data;
 
-    token.tenant = ctx->identity.tenant;
-    token.hash = confirm->hash;
-
-    rc = lines_keep_token_get(&ctx->caller, &token, &confirm->held);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    op.tenant = ctx->identity.tenant;
-    op.id = confirm->id;
-
-    rc = lines_keep_purchase_get(&ctx->caller, &op, &confirm->op);
+    rc = lines_keep_token_get(&ctx->caller, &confirm->held,
+                              .tenant = ctx->identity.tenant,
+                              .hash = confirm->hash);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    line.tenant = ctx->identity.tenant;
-    line.id = confirm->id;
+    rc = lines_keep_purchase_get(&ctx->caller, &confirm->op,
+                                 .tenant = ctx->identity.tenant,
+                                 .id = confirm->id);
 
-    return lines_keep_line_exists(&ctx->caller, &line, &confirm->line);
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    return lines_keep_line_exists(&ctx->caller, &confirm->line,
+                                  .tenant = ctx->identity.tenant,
+                                  .id = confirm->id);
 }
 
 
@@ -268,7 +258,8 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (confirm->held.mark.len > 6
         && ngx_strncmp(confirm->held.mark.data, "valid ", 6) == 0)
     {
-        expires = ngx_atoof(confirm->held.mark.data + 6, confirm->held.mark.len - 6);
+        expires = ngx_atoof(confirm->held.mark.data + 6,
+                            confirm->held.mark.len - 6);
     }
 
     if (expires == NGX_ERROR || expires <= confirm->now) {
@@ -290,40 +281,34 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t              rc;
-    lines_confirm_t       *confirm;
-    lines_ix_put_args_t    ix;
-    lines_due_put_args_t   due;
+    ngx_int_t         rc;
+    lines_confirm_t  *confirm;
 
     confirm = ctx->data;
 
     ctx->operation = confirm->id;
 
-    ix.id = confirm->id;
-    ix.tenant = ctx->identity.tenant;
-
-    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = confirm->id,
+                      .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    due.shard = lines_due_shard(&confirm->id);
-    due.at = confirm->now + (int64_t) lines_get_main_conf(r)->operation->due;
-    due.tenant = ctx->identity.tenant;
-    due.id = confirm->id;
-
-    return lines_due_put(&ctx->caller, &due, NULL, NULL);
+    return lines_due_put(&ctx->caller, NULL, NULL,
+        .shard = lines_due_shard(&confirm->id),
+        .at = confirm->now + (int64_t) lines_get_main_conf(r)->operation->due,
+        .tenant = ctx->identity.tenant, .id = confirm->id);
 }
 
 
 static ngx_int_t
 confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                    rc;
-    lines_confirm_t             *confirm;
-    lines_main_conf_t           *lmcf;
-    lines_confirm_begin_args_t   args;
+    ngx_int_t                   rc;
+    lines_confirm_t            *confirm;
+    lines_main_conf_t          *lmcf;
+    lines_confirm_begin_args_t  args;
 
     confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
@@ -345,7 +330,8 @@ confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     LINES_FAILPOINT("confirm.begin.before");
 
-    rc = lines_try_confirm_begin(&ctx->caller, &args, confirm_begun, ctx);
+    rc = lines_send_confirm_begin(&ctx->caller, LINES_CALL_TRY, &args,
+                                  confirm_begun, ctx);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }
@@ -356,9 +342,8 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_confirm_t      *confirm;
-    lines_ix_del_args_t   ix;
-    ngx_http_request_t   *r;
+    lines_confirm_t     *confirm;
+    ngx_http_request_t  *r;
 
     confirm = ctx->data;
     r = ctx->request;
@@ -398,9 +383,7 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 
         /* for ever, and nobody else has begun it */
 
-        ix.id = confirm->id;
-
-        (void) lines_forget_ix_del(&ctx->caller, &ix);
+        (void) lines_forget_ix_del(&ctx->caller, .id = confirm->id);
 
         return confirm_expired(r, ctx);
     }
@@ -416,9 +399,8 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 static ngx_int_t
 confirm_refused(lines_ctx_t *ctx, lines_confirm_begin_reply_t *reply)
 {
-    lines_confirm_t       *confirm;
-    ngx_http_request_t    *r;
-    lines_ix_keep_args_t   ix;
+    lines_confirm_t     *confirm;
+    ngx_http_request_t  *r;
 
     confirm = ctx->data;
     r = ctx->request;
@@ -429,9 +411,7 @@ confirm_refused(lines_ctx_t *ctx, lines_confirm_begin_reply_t *reply)
         return NGX_ERROR;
     }
 
-    ix.id = confirm->id;
-
-    (void) lines_forget_ix_keep(&ctx->caller, &ix);
+    (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
 
     return lines_answer(r, ctx, reply->status, &reply->answer);
 }

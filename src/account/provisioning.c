@@ -67,7 +67,7 @@ preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     state = ctx->data;
 
-    return lines_keep_inv_count(&ctx->caller, NULL, &state->numbers);
+    return lines_keep_inv_count(&ctx->caller, &state->numbers);
 }
 
 
@@ -145,10 +145,9 @@ preview_check_inventory(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                       hash[64];
-    ngx_str_t                    account;
-    lines_account_state_t       *state;
-    lines_preview_issue_args_t   args;
+    u_char                  hash[64];
+    ngx_str_t               account;
+    lines_account_state_t  *state;
 
     state = ctx->data;
 
@@ -164,12 +163,10 @@ preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.hash.data = hash;
-    args.hash.len = sizeof(hash);
-    args.ttl = state->plan->preview_ttl;
-
-    return lines_preview_issue(&ctx->caller, &args, preview_issued, ctx);
+    return lines_preview_issue(&ctx->caller, preview_issued, ctx,
+                               .tenant = ctx->identity.tenant,
+                               .hash.data = hash, .hash.len = sizeof(hash),
+                               .ttl = state->plan->preview_ttl);
 }
 
 
@@ -214,11 +211,10 @@ preview_issued(void *data, lines_preview_issue_reply_t *reply)
 ngx_int_t
 lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t                 *elts;
-    ngx_uint_t                 i, n;
-    lines_main_conf_t         *lmcf;
-    lines_agent_plan_t        *plan;
-    lines_window_read_args_t   args;
+    ngx_str_t           *elts;
+    ngx_uint_t           i, n;
+    lines_main_conf_t   *lmcf;
+    lines_agent_plan_t  *plan;
 
     lmcf = lines_get_main_conf(r);
 
@@ -238,11 +234,9 @@ lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx)
         elts[3 * i + 2] = plan[i].monthly;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.plans.n = 3 * n;
-    args.plans.elts = elts;
-
-    return lines_window_read(&ctx->caller, &args, account_windows, ctx);
+    return lines_window_read(&ctx->caller, account_windows, ctx,
+                             .tenant = ctx->identity.tenant, .plans.n = 3 * n,
+                             .plans.elts = elts);
 }
 
 

@@ -188,7 +188,7 @@ ticket_is_area(ngx_str_t *area)
 static ngx_int_t
 ticket_number(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_ticket_next(&ctx->caller, NULL, ticket_numbered, ctx);
+    return lines_ticket_next(&ctx->caller, ticket_numbered, ctx);
 }
 
 
@@ -216,31 +216,25 @@ ticket_numbered(void *data, lines_ticket_next_reply_t *reply)
 static ngx_int_t
 ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ticket_t       *ticket;
-    lines_ix_put_args_t   args;
+    lines_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    args.id = ticket->name;
-    args.tenant = ctx->identity.tenant;
-
-    return lines_ix_put(&ctx->caller, &args, NULL, NULL);
+    return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
+                        .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
 ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ticket_t           *ticket;
-    lines_ticket_add_args_t   args;
+    lines_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ticket->id;
-    args.area = ticket->area;
-
-    return lines_ticket_add(&ctx->caller, &args, ticket_added, ctx);
+    return lines_ticket_add(&ctx->caller, ticket_added, ctx,
+                            .tenant = ctx->identity.tenant, .id = ticket->id,
+                            .area = ticket->area);
 }
 
 
@@ -250,7 +244,6 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     lines_ticket_t       *ticket;
-    lines_ix_del_args_t   ix;
 
     if (reply->document.data) {
         return ticket_answer(ctx, &reply->document);
@@ -259,9 +252,8 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
     /* the account was deleted after its key had been looked at */
 
     ticket = ctx->data;
-    ix.id = ticket->name;
 
-    (void) lines_forget_ix_del(&ctx->caller, &ix);
+    (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
 
     return lines_error(ctx->request, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
                        "Invalid API credentials");
@@ -271,8 +263,8 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
 static ngx_int_t
 ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t            *id;
-    lines_ix_get_args_t   args;
+    ngx_str_t           *id;
+    lines_ix_get_args_t  args;
 
     id = &ctx->params[0];
 
@@ -285,7 +277,8 @@ ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    return lines_ix_get(&ctx->caller, &args, ticket_found, ctx);
+    return lines_send_ix_get(&ctx->caller, LINES_CALL, &args, ticket_found,
+                             ctx);
 }
 
 
@@ -317,12 +310,9 @@ ticket_found(void *data, lines_ix_get_reply_t *reply)
 static ngx_int_t
 ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ticket_get_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-
-    return lines_ticket_get(&ctx->caller, &args, ticket_got, ctx);
+    return lines_ticket_get(&ctx->caller, ticket_got, ctx,
+                            .tenant = ctx->identity.tenant,
+                            .id = ctx->params[0]);
 }
 
 

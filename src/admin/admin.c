@@ -108,22 +108,17 @@ admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx, const char *kind,
 ngx_int_t
 lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                     rc;
-    lines_tenant_exists_args_t    exists;
-    lines_tenant_deleting_args_t  deleting;
+    ngx_int_t  rc;
 
-    exists.tenant = ctx->identity.tenant;
-
-    rc = lines_tenant_exists(&ctx->caller, &exists, admin_tenant_found, ctx);
+    rc = lines_tenant_exists(&ctx->caller, admin_tenant_found, ctx,
+                             .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    deleting.tenant = ctx->identity.tenant;
-
-    return lines_tenant_deleting(&ctx->caller, &deleting,
-                                 admin_tenant_deleting, ctx);
+    return lines_tenant_deleting(&ctx->caller, admin_tenant_deleting, ctx,
+                                 .tenant = ctx->identity.tenant);
 }
 
 

@@ -174,15 +174,12 @@ admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
 static ngx_int_t
 admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t     *ak;
-    lines_key_add_args_t   args;
+    lines_admin_key_t  *ak;
 
     ak = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ak->id;
-
-    return lines_key_add(&ctx->caller, &args, admin_key_listed, ctx);
+    return lines_key_add(&ctx->caller, admin_key_listed, ctx,
+                         .tenant = ctx->identity.tenant, .id = ak->id);
 }
 
 
@@ -199,30 +196,25 @@ admin_key_listed(void *data, lines_key_add_reply_t *reply)
 static ngx_int_t
 admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t      *ak;
-    lines_key_put_args_t    key;
-    lines_pair_put_args_t   pair;
+    lines_admin_key_t  *ak;
+    ngx_str_t           secret;
 
     ak = ctx->data;
 
     if (ak->secret.len == 0) {
-        key.id = ak->id;
-        key.tenant = ctx->identity.tenant;
-        key.created = ngx_time();
-
-        return lines_key_put(&ctx->caller, &key, NULL, NULL);
+        return lines_key_put(&ctx->caller, NULL, NULL, .id = ak->id,
+                             .tenant = ctx->identity.tenant,
+                             .created = ngx_time());
     }
 
-    pair.id = ak->id;
-    pair.tenant = ctx->identity.tenant;
-    pair.created = ngx_time();
-    pair.key_id = ak->key;
-
-    if (admin_hash(r->pool, &ak->secret, &pair.secret) != NGX_OK) {
+    if (admin_hash(r->pool, &ak->secret, &secret) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_pair_put(&ctx->caller, &pair, NULL, NULL);
+    return lines_pair_put(&ctx->caller, NULL, NULL, .id = ak->id,
+                          .tenant = ctx->identity.tenant,
+                          .created = ngx_time(), .key_id = ak->key,
+                          .secret = secret);
 }
 
 
@@ -234,15 +226,12 @@ admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t      *ak;
-    lines_keys_has_args_t   args;
+    lines_admin_key_t  *ak;
 
     ak = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ak->id;
-
-    return lines_keys_has(&ctx->caller, &args, admin_key_confirmed, ctx);
+    return lines_keys_has(&ctx->caller, admin_key_confirmed, ctx,
+                          .tenant = ctx->identity.tenant, .id = ak->id);
 }
 
 
@@ -252,16 +241,14 @@ admin_key_confirmed(void *data, lines_keys_has_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     lines_admin_key_t     *ak;
-    lines_key_del_args_t   args;
 
     if (reply->listed == 1) {
         return NGX_OK;
     }
 
     ak = ctx->data;
-    args.id = ak->id;
 
-    (void) lines_forget_key_del(&ctx->caller, &args);
+    (void) lines_forget_key_del(&ctx->caller, .id = ak->id);
 
     return lines_admin_no_tenant(ctx->request, ctx);
 }
@@ -289,8 +276,7 @@ admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t      *ak;
-    lines_keys_all_args_t   args;
+    lines_admin_key_t  *ak;
 
     ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
     if (ak == NULL
@@ -300,19 +286,18 @@ admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     ctx->data = ak;
-    args.tenant = ctx->identity.tenant;
 
-    return lines_keep_keys_all(&ctx->caller, &args, &ak->listed);
+    return lines_keep_keys_all(&ctx->caller, &ak->listed,
+                               .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
 admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t               rc;
-    ngx_uint_t              i, n;
-    lines_admin_key_t      *ak;
-    lines_key_show_args_t   args;
+    ngx_int_t           rc;
+    ngx_uint_t          i, n;
+    lines_admin_key_t  *ak;
 
     ak = ctx->data;
     rc = NGX_OK;
@@ -321,9 +306,8 @@ admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     for (i = ak->next; i < n; i++) {
 
-        args.id = ak->listed.ids.elts[i];
-
-        rc = lines_key_show(&ctx->caller, &args, admin_got_key, ctx);
+        rc = lines_key_show(&ctx->caller, admin_got_key, ctx,
+                            .id = ak->listed.ids.elts[i]);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -398,9 +382,8 @@ admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                  digest[LINES_SHA256_LEN];
-    lines_admin_key_t      *ak;
-    lines_keys_has_args_t   args;
+    u_char              digest[LINES_SHA256_LEN];
+    lines_admin_key_t  *ak;
 
     ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
     if (ak == NULL) {
@@ -416,10 +399,8 @@ admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ak->id;
-
-    return lines_keys_has(&ctx->caller, &args, admin_key_found, ctx);
+    return lines_keys_has(&ctx->caller, admin_key_found, ctx,
+                          .tenant = ctx->identity.tenant, .id = ak->id);
 }
 
 
@@ -441,44 +422,40 @@ admin_key_found(void *data, lines_keys_has_reply_t *reply)
 static ngx_int_t
 admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t     *ak;
-    lines_key_del_args_t   args;
+    lines_admin_key_t  *ak;
 
     ak = ctx->data;
-    args.id = ak->id;
 
-    return lines_key_del(&ctx->caller, &args, NULL, NULL);
+    return lines_key_del(&ctx->caller, NULL, NULL, .id = ak->id);
 }
 
 
 static ngx_int_t
 admin_announce_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t         *ak;
-    lines_key_revoked_args_t   args;
+    lines_admin_key_t        *ak;
+    lines_key_revoked_args_t  args;
 
     ak = ctx->data;
 
     ngx_str_set(&args.channel, LINES_REVOKED);
     args.id = ak->id;
 
-    return lines_key_revoked(&ctx->caller, &args, NULL, NULL);
+    return lines_send_key_revoked(&ctx->caller, LINES_CALL, &args, NULL,
+                                  NULL);
 }
 
 
 static ngx_int_t
 admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t      *ak;
-    lines_keys_rem_args_t   args;
+    lines_admin_key_t  *ak;
 
     ak = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.ids.n = 1;
-    args.ids.elts = &ak->id;
-
-    return lines_keys_rem(&ctx->caller, &args, NULL, NULL);
+    return lines_keys_rem(&ctx->caller, NULL, NULL,
+                          .tenant = ctx->identity.tenant, .ids.n = 1,
+                          .ids.elts = &ak->id);
 }
 
 

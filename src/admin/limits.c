@@ -293,39 +293,36 @@ admin_limit_value(lines_admin_limit_t *al, ngx_pool_t *pool, ngx_str_t *value)
 static ngx_int_t
 admin_put_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_limit_t    *al;
-    lines_rate_put_args_t   args;
+    lines_admin_limit_t  *al;
+    ngx_str_t             rate;
 
     al = ctx->data;
 
-    args.limits_key = al->key;
-    args.field = al->field;
-
-    if (admin_limit_value(al, r->pool, &args.rate) != NGX_OK) {
+    if (admin_limit_value(al, r->pool, &rate) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_rate_put(&ctx->caller, &args, admin_limit_put, ctx);
+    return lines_rate_put(&ctx->caller, admin_limit_put, ctx,
+                          .limits_key = al->key, .field = al->field,
+                          .rate = rate);
 }
 
 
 static ngx_int_t
 admin_put_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_limit_t          *al;
-    lines_limit_plan_put_args_t   args;
+    lines_admin_limit_t  *al;
+    ngx_str_t             rate;
 
     al = ctx->data;
 
-    args.field = al->field;
-    args.most = LINES_LIMIT_PLANS_MAX;
-
-    if (admin_limit_value(al, r->pool, &args.rate) != NGX_OK) {
+    if (admin_limit_value(al, r->pool, &rate) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_limit_plan_put(&ctx->caller, &args, admin_plan_limit_put,
-                                ctx);
+    return lines_limit_plan_put(&ctx->caller, admin_plan_limit_put, ctx,
+                                .field = al->field,
+                                .most = LINES_LIMIT_PLANS_MAX, .rate = rate);
 }
 
 
@@ -361,15 +358,12 @@ admin_limit_put(void *data, lines_rate_put_reply_t *reply)
 static ngx_int_t
 admin_get_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_limit_t    *al;
-    lines_rate_get_args_t   args;
+    lines_admin_limit_t  *al;
 
     al = ctx->data;
 
-    args.limits_key = al->key;
-    args.field = al->field;
-
-    return lines_rate_get(&ctx->caller, &args, admin_limit_got, ctx);
+    return lines_rate_get(&ctx->caller, admin_limit_got, ctx,
+                          .limits_key = al->key, .field = al->field);
 }
 
 
@@ -415,15 +409,12 @@ admin_limit_got(void *data, lines_rate_get_reply_t *reply)
 static ngx_int_t
 admin_delete_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_limit_t    *al;
-    lines_rate_del_args_t   args;
+    lines_admin_limit_t  *al;
 
     al = ctx->data;
 
-    args.limits_key = al->key;
-    args.field = al->field;
-
-    return lines_rate_del(&ctx->caller, &args, admin_limit_deleted, ctx);
+    return lines_rate_del(&ctx->caller, admin_limit_deleted, ctx,
+                          .limits_key = al->key, .field = al->field);
 }
 
 

@@ -79,16 +79,13 @@ lines_step_pt  lines_admin_line_release_steps[] = {
 static ngx_int_t
 admin_find_line(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ix_get_args_t  args;
-
     if (!lines_is_id(&ctx->params[0])) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid line id");
     }
 
-    args.id = ctx->params[0];
-
-    return lines_ix_get(&ctx->caller, &args, admin_line_found, ctx);
+    return lines_ix_get(&ctx->caller, admin_line_found, ctx,
+                        .id = ctx->params[0]);
 }
 
 
@@ -212,10 +209,9 @@ admin_parse_release(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t              rc;
-    lines_admin_line_t    *al;
-    lines_ix_put_args_t    ix;
-    lines_due_add_args_t   due;
+    ngx_int_t             rc;
+    lines_admin_line_t   *al;
+    lines_due_add_args_t  due;
 
     al = ctx->data;
 
@@ -228,10 +224,8 @@ admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    ix.id = al->operation;
-    ix.tenant = ctx->identity.tenant;
-
-    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = al->operation,
+                      .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -244,15 +238,15 @@ admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
     due.id = al->operation;
     due.delay = lines_get_main_conf(r)->operation->due;
 
-    return lines_due_add(&ctx->caller, &due, NULL, NULL);
+    return lines_send_due_add(&ctx->caller, LINES_CALL, &due, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_operation_id(ngx_pool_t *pool, ngx_str_t *line, ngx_str_t *id)
 {
-    u_char     *hex;
-    ngx_str_t   text;
+    u_char    *hex;
+    ngx_str_t  text;
 
     hex = ngx_pnalloc(pool, 2 * LINES_SHA256_LEN);
 
@@ -273,19 +267,15 @@ admin_operation_id(ngx_pool_t *pool, ngx_str_t *line, ngx_str_t *id)
 static ngx_int_t
 admin_set_status(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_line_t        *al;
-    lines_line_report_args_t   args;
+    lines_admin_line_t  *al;
 
     al = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    args.status = al->status;
-    args.phone = al->phone;
-    args.reason = al->reason;
-    args.operation = al->operation;
-
-    return lines_line_report(&ctx->caller, &args, admin_status_set, ctx);
+    return lines_line_report(&ctx->caller, admin_status_set, ctx,
+                             .tenant = ctx->identity.tenant,
+                             .id = ctx->params[0], .status = al->status,
+                             .phone = al->phone, .reason = al->reason,
+                             .operation = al->operation);
 }
 
 
@@ -293,8 +283,6 @@ static ngx_int_t
 admin_status_set(void *data, lines_line_report_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
-
-    lines_prov_rem_args_t  prov;
 
     switch (reply->is) {
 
@@ -307,10 +295,8 @@ admin_status_set(void *data, lines_line_report_reply_t *reply)
                       "\"status\":\"%V\"}", &reply->status, &reply->status);
     }
 
-    prov.tenant = ctx->identity.tenant;
-    prov.id = ctx->params[0];
-
-    (void) lines_forget_prov_rem(&ctx->caller, &prov);
+    (void) lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
+                                 .id = ctx->params[0]);
 
     admin_go_on(ctx, &reply->operation);
 
@@ -335,17 +321,15 @@ admin_go_on(lines_ctx_t *ctx, ngx_str_t *operation)
 static ngx_int_t
 admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_line_t       *al;
-    lines_line_usage_args_t   args;
+    lines_admin_line_t  *al;
 
     al = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    args.conversations = al->conversations;
-    args.messages = al->messages;
-
-    return lines_line_usage(&ctx->caller, &args, admin_usage_set, ctx);
+    return lines_line_usage(&ctx->caller, admin_usage_set, ctx,
+                            .tenant = ctx->identity.tenant,
+                            .id = ctx->params[0],
+                            .conversations = al->conversations,
+                            .messages = al->messages);
 }
 
 
@@ -372,16 +356,14 @@ admin_usage_set(void *data, lines_line_usage_reply_t *reply)
 static ngx_int_t
 admin_release(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_line_t         *al;
-    lines_line_release_args_t   args;
+    lines_admin_line_t  *al;
 
     al = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    args.operation = al->operation;
-
-    return lines_line_release(&ctx->caller, &args, admin_released, ctx);
+    return lines_line_release(&ctx->caller, admin_released, ctx,
+                              .tenant = ctx->identity.tenant,
+                              .id = ctx->params[0],
+                              .operation = al->operation);
 }
 
 

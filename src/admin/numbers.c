@@ -72,11 +72,10 @@ lines_step_pt  lines_admin_delete_number_steps[] = {
 static ngx_int_t
 numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t                 i, n;
-    json_t                *list;
-    ngx_str_t             *pairs;
-    const char            *error;
-    lines_inv_add_args_t   args;
+    size_t       i, n;
+    json_t      *list;
+    ngx_str_t   *pairs;
+    const char  *error;
 
     list = json_object_get(ctx->body, "numbers");
     n = json_array_size(list);
@@ -99,10 +98,8 @@ numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    args.numbers.n = 2 * n;
-    args.numbers.elts = pairs;
-
-    return lines_inv_add(&ctx->caller, &args, numbers_added, ctx);
+    return lines_inv_add(&ctx->caller, numbers_added, ctx, .numbers.n = 2 * n,
+                         .numbers.elts = pairs);
 }
 
 
@@ -223,38 +220,36 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    lines_numbers_t           *numbers;
-    lines_inv_thaw_args_t      thaw;
-    lines_inv_count_args_t     count;
-    lines_numbers_page_args_t  page;
+    ngx_int_t         rc;
+    lines_numbers_t  *numbers;
+    ngx_str_t         from;
 
     numbers = ctx->data;
 
-    rc = lines_inv_thaw(&ctx->caller, &thaw, NULL, NULL);
+    rc = lines_inv_thaw(&ctx->caller, NULL, NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    rc = lines_inv_count(&ctx->caller, &count, numbers_counted, ctx);
+    rc = lines_inv_count(&ctx->caller, numbers_counted, ctx);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    page.inv_all_key = numbers->key;
-    page.most = numbers->limit + 1;
-    ngx_str_set(&page.from, "-");
+    ngx_str_set(&from, "-");
 
     if (numbers->from.len
-        && lines_redis_format(r->pool, &page.from, "(+%V", &numbers->from)
+        && lines_redis_format(r->pool, &from, "(+%V", &numbers->from)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_numbers_page(&ctx->caller, &page, numbers_listed, ctx);
+    return lines_numbers_page(&ctx->caller, numbers_listed, ctx,
+                              .inv_all_key = numbers->key,
+                              .most = numbers->limit + 1, .from = from);
 }
 
 
@@ -295,8 +290,7 @@ numbers_listed(void *data, lines_numbers_page_reply_t *reply)
 static ngx_int_t
 numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_numbers_t            *numbers;
-    lines_numbers_read_args_t   args;
+    lines_numbers_t  *numbers;
 
     numbers = ctx->data;
 
@@ -304,9 +298,8 @@ numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    args.numbers = numbers->numbers;
-
-    return lines_numbers_read(&ctx->caller, &args, numbers_read, ctx);
+    return lines_numbers_read(&ctx->caller, numbers_read, ctx,
+                              .numbers = numbers->numbers);
 }
 
 
@@ -395,8 +388,8 @@ numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 static u_char *
 numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry, ngx_str_t *state)
 {
-    u_char     *s, *last;
-    ngx_str_t   is, worker;
+    u_char    *s, *last;
+    ngx_str_t  is, worker;
 
     last = entry->data + entry->len;
     s = entry->len ? ngx_strlchr(entry->data, last, ' ') : NULL;
@@ -429,16 +422,13 @@ numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry, ngx_str_t *state)
 static ngx_int_t
 numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_inv_delete_args_t  args;
-
     if (!lines_is_e164(&ctx->params[0])) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid phone number");
     }
 
-    args.number = ctx->params[0];
-
-    return lines_inv_delete(&ctx->caller, &args, numbers_deleted, ctx);
+    return lines_inv_delete(&ctx->caller, numbers_deleted, ctx,
+                            .number = ctx->params[0]);
 }
 
 

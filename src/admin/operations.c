@@ -93,9 +93,8 @@ static const lines_admin_field_t  admin_operation_fields[] = {
 static ngx_int_t
 admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t                 state;
-    lines_stuck_t            *stuck;
-    lines_stuck_page_args_t   args;
+    ngx_str_t       state;
+    lines_stuck_t  *stuck;
 
     if (lines_query(r, "state", &state) != NGX_OK
         || !lines_is(&state, "stuck"))
@@ -115,20 +114,19 @@ admin_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ctx->data = stuck;
 
-    args.last = LINES_STUCK_MAX - 1;
-
-    return lines_keep_stuck_page(&ctx->caller, &args, &stuck->page);
+    return lines_keep_stuck_page(&ctx->caller, &stuck->page,
+                                 .last = LINES_STUCK_MAX - 1);
 }
 
 
 static ngx_int_t
 admin_stuck_records(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t              rc;
-    ngx_str_t              tenant, id;
-    ngx_uint_t             i;
-    lines_stuck_t         *stuck;
-    lines_op_show_args_t   args;
+    ngx_int_t       rc;
+    ngx_str_t       tenant, id;
+    ngx_uint_t      i;
+    lines_stuck_t  *stuck;
+    ngx_str_t       op_key;
 
     rc = NGX_OK;
     stuck = ctx->data;
@@ -136,11 +134,12 @@ admin_stuck_records(ngx_http_request_t *r, lines_ctx_t *ctx)
     for (i = 0; i < stuck->page.members.n; i++) {
         admin_member(&stuck->page.members.elts[i], &tenant, &id);
 
-        if (lines_key_op(r->pool, &args.op_key, &tenant, &id) != NGX_OK) {
+        if (lines_key_op(r->pool, &op_key, &tenant, &id) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        rc = lines_op_show(&ctx->caller, &args, admin_stuck_record, ctx);
+        rc = lines_op_show(&ctx->caller, admin_stuck_record, ctx,
+                           .op_key = op_key);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -156,22 +155,22 @@ admin_stuck_record(void *data, lines_op_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_str_t                *item, tenant, id;
-    lines_stuck_t            *stuck;
-    lines_stuck_drop_args_t   args;
+    ngx_str_t      *item, tenant, id;
+    ngx_str_t       member;
+    lines_stuck_t  *stuck;
 
     stuck = ctx->data;
-    args.member = stuck->page.members.elts[stuck->next++];
+    member = stuck->page.members.elts[stuck->next++];
 
     /* the list is a hint; the record knows */
 
     if (reply->stuck.len == 0) {
-        (void) lines_forget_stuck_drop(&ctx->caller, &args);
+        (void) lines_forget_stuck_drop(&ctx->caller, .member = member);
 
         return NGX_OK;
     }
 
-    admin_member(&args.member, &tenant, &id);
+    admin_member(&member, &tenant, &id);
 
     item = ngx_array_push(&stuck->items);
     if (item == NULL) {
@@ -290,16 +289,13 @@ admin_operation_json(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
 static ngx_int_t
 admin_retry_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ix_get_args_t  args;
-
     if (!lines_is_id(&ctx->params[0])) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid operation id");
     }
 
-    args.id = ctx->params[0];
-
-    return lines_ix_get(&ctx->caller, &args, admin_retry_found, ctx);
+    return lines_ix_get(&ctx->caller, admin_retry_found, ctx,
+                        .id = ctx->params[0]);
 }
 
 
@@ -329,12 +325,9 @@ admin_retry_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_retry_clear(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_op_retry_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-
-    return lines_op_retry(&ctx->caller, &args, admin_retry_cleared, ctx);
+    return lines_op_retry(&ctx->caller, admin_retry_cleared, ctx,
+                          .tenant = ctx->identity.tenant,
+                          .id = ctx->params[0]);
 }
 
 
@@ -350,14 +343,10 @@ admin_retry_cleared(void *data, lines_op_retry_reply_t *reply)
 static ngx_int_t
 admin_retry_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_due_add_args_t  args;
-
-    args.shard = lines_due_shard(&ctx->params[0]);
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    args.delay = 0;
-
-    return lines_due_add(&ctx->caller, &args, NULL, NULL);
+    return lines_due_add(&ctx->caller, NULL, NULL,
+                         .shard = lines_due_shard(&ctx->params[0]),
+                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
+                         .delay = 0);
 }
 
 
@@ -380,16 +369,17 @@ admin_retried(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 static ngx_int_t
 admin_retry_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_op_show_args_t  args;
+    ngx_str_t  op_key;
 
-    if (lines_key_op(r->pool, &args.op_key, &ctx->identity.tenant,
+    if (lines_key_op(r->pool, &op_key, &ctx->identity.tenant,
                      &ctx->params[0])
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_op_show(&ctx->caller, &args, admin_retry_answer, ctx);
+    return lines_op_show(&ctx->caller, admin_retry_answer, ctx,
+                         .op_key = op_key);
 }
 
 

@@ -24,17 +24,14 @@ static ngx_int_t admin_line_released(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t
 lines_admin_watch_number(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_inv_watch_args_t  args;
-
     if (ctx->identity.tenant.len == 0 || ctx->identity.tenant.data[0] != 'a') {
         return NGX_OK;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.operation = ctx->params[0];
-    args.delay = lines_get_main_conf(r)->operation->lease;
-
-    return lines_inv_watch(&ctx->caller, &args, NULL, NULL);
+    return lines_inv_watch(&ctx->caller, NULL, NULL,
+                           .tenant = ctx->identity.tenant,
+                           .operation = ctx->params[0],
+                           .delay = lines_get_main_conf(r)->operation->lease);
 }
 
 
@@ -42,19 +39,16 @@ ngx_int_t
 lines_admin_release_number(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *number, ngx_str_t *document)
 {
-    lines_inv_release_args_t  args;
-
     if (number->len == 0) {
         return admin_line_released(r, ctx, document);
     }
 
     ctx->data = document;
 
-    args.operation = ctx->params[0];
-    args.tenant = ctx->identity.tenant;
-    args.quarantine = lines_get_main_conf(r)->quarantine;
-
-    return lines_inv_release(&ctx->caller, &args, admin_number_released, ctx);
+    return lines_inv_release(&ctx->caller, admin_number_released, ctx,
+                             .operation = ctx->params[0],
+                             .tenant = ctx->identity.tenant,
+                             .quarantine = lines_get_main_conf(r)->quarantine);
 }
 
 

@@ -89,11 +89,8 @@ lines_step_pt  lines_admin_delete_account_steps[] = {
 static ngx_int_t
 admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_tenant_delete_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-
-    return lines_tenant_delete(&ctx->caller, &args, admin_tenant_deleted, ctx);
+    return lines_tenant_delete(&ctx->caller, admin_tenant_deleted, ctx,
+                               .tenant = ctx->identity.tenant);
 }
 
 
@@ -124,12 +121,9 @@ admin_tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
 static ngx_int_t
 admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_keys_some_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.most = LINES_UNLINK_BATCH;
-
-    return lines_keys_some(&ctx->caller, &args, admin_keys_listed, ctx);
+    return lines_keys_some(&ctx->caller, admin_keys_listed, ctx,
+                           .tenant = ctx->identity.tenant,
+                           .most = LINES_UNLINK_BATCH);
 }
 
 
@@ -178,11 +172,7 @@ admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_delete_key(lines_ctx_t *ctx, ngx_str_t *id)
 {
-    lines_key_del_args_t  args;
-
-    args.id = *id;
-
-    return lines_key_del(&ctx->caller, &args, NULL, NULL);
+    return lines_key_del(&ctx->caller, NULL, NULL, .id = *id);
 }
 
 
@@ -203,7 +193,8 @@ admin_announce_key(lines_ctx_t *ctx, ngx_str_t *id)
     ngx_str_set(&args.channel, LINES_REVOKED);
     args.id = *id;
 
-    return lines_key_revoked(&ctx->caller, &args, NULL, NULL);
+    return lines_send_key_revoked(&ctx->caller, LINES_CALL, &args, NULL,
+                                  NULL);
 }
 
 
@@ -216,8 +207,7 @@ admin_announce_key(lines_ctx_t *ctx, ngx_str_t *id)
 static ngx_int_t
 admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_list_t           *page;
-    lines_keys_rem_args_t   args;
+    lines_list_t  *page;
 
     page = ctx->data;
 
@@ -225,24 +215,19 @@ admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.ids = *page;
-
     lines_again_from(ctx, admin_delete_tenant);
 
-    return lines_keys_rem(&ctx->caller, &args, NULL, NULL);
+    return lines_keys_rem(&ctx->caller, NULL, NULL,
+                          .tenant = ctx->identity.tenant, .ids = *page);
 }
 
 
 static ngx_int_t
 admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_lines_page_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.last = LINES_UNLINK_BATCH - 1;
-
-    return lines_lines_page(&ctx->caller, &args, admin_lines_listed, ctx);
+    return lines_lines_page(&ctx->caller, admin_lines_listed, ctx,
+                            .tenant = ctx->identity.tenant,
+                            .last = LINES_UNLINK_BATCH - 1);
 }
 
 
@@ -267,30 +252,23 @@ admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_delete_line(lines_ctx_t *ctx, ngx_str_t *id)
 {
-    ngx_int_t                 rc;
-    lines_ix_del_args_t       ix;
-    lines_line_unlink_args_t  line;
+    ngx_int_t  rc;
 
-    line.tenant = ctx->identity.tenant;
-    line.id = *id;
-
-    rc = lines_line_unlink(&ctx->caller, &line, NULL, NULL);
+    rc = lines_line_unlink(&ctx->caller, NULL, NULL,
+                           .tenant = ctx->identity.tenant, .id = *id);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    ix.id = *id;
-
-    return lines_ix_del(&ctx->caller, &ix, NULL, NULL);
+    return lines_ix_del(&ctx->caller, NULL, NULL, .id = *id);
 }
 
 
 static ngx_int_t
 admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_list_t            *page;
-    lines_lines_rem_args_t   args;
+    lines_list_t  *page;
 
     page = ctx->data;
 
@@ -298,12 +276,10 @@ admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.ids = *page;
-
     lines_again_from(ctx, admin_list_lines);
 
-    return lines_lines_rem(&ctx->caller, &args, NULL, NULL);
+    return lines_lines_rem(&ctx->caller, NULL, NULL,
+                           .tenant = ctx->identity.tenant, .ids = *page);
 }
 
 
@@ -312,12 +288,9 @@ admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_tickets_page_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.last = LINES_UNLINK_BATCH - 1;
-
-    return lines_tickets_page(&ctx->caller, &args, admin_tickets_listed, ctx);
+    return lines_tickets_page(&ctx->caller, admin_tickets_listed, ctx,
+                              .tenant = ctx->identity.tenant,
+                              .last = LINES_UNLINK_BATCH - 1);
 }
 
 
@@ -347,19 +320,19 @@ admin_release_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_release_ticket(lines_ctx_t *ctx, ngx_str_t *id)
 {
-    lines_inv_release_args_t  args;
+    ngx_str_t  operation;
 
-    args.tenant = ctx->identity.tenant;
-    args.quarantine = lines_get_main_conf(ctx->request)->quarantine;
-
-    if (lines_redis_format(ctx->request->pool, &args.operation, "ticket.%V",
+    if (lines_redis_format(ctx->request->pool, &operation, "ticket.%V",
                            id)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_inv_release(&ctx->caller, &args, NULL, NULL);
+    return lines_inv_release(&ctx->caller, NULL, NULL,
+                  .tenant = ctx->identity.tenant,
+                  .quarantine = lines_get_main_conf(ctx->request)->quarantine,
+                  .operation = operation);
 }
 
 
@@ -386,21 +359,21 @@ admin_delete_ticket(lines_ctx_t *ctx, ngx_str_t *id)
     ticket.tenant = ctx->identity.tenant;
     ticket.id = *id;
 
-    rc = lines_ticket_unlink(&ctx->caller, &ticket, NULL, NULL);
+    rc = lines_send_ticket_unlink(&ctx->caller, LINES_CALL, &ticket, NULL,
+                                  NULL);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    return lines_ix_del(&ctx->caller, &ix, NULL, NULL);
+    return lines_send_ix_del(&ctx->caller, LINES_CALL, &ix, NULL, NULL);
 }
 
 
 static ngx_int_t
 admin_unlist_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_list_t              *page;
-    lines_tickets_rem_args_t   args;
+    lines_list_t  *page;
 
     page = ctx->data;
 
@@ -408,33 +381,27 @@ admin_unlist_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    args.tenant = ctx->identity.tenant;
-    args.ids = *page;
-
     lines_again_from(ctx, admin_list_tickets);
 
-    return lines_tickets_rem(&ctx->caller, &args, NULL, NULL);
+    return lines_tickets_rem(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant, .ids = *page);
 }
 
 
 static ngx_int_t
 admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                   rc;
-    lines_tenants_rem_args_t    tenants;
-    lines_tenant_unlink_args_t  tenant;
+    ngx_int_t  rc;
 
-    tenant.tenant = ctx->identity.tenant;
-
-    rc = lines_tenant_unlink(&ctx->caller, &tenant, NULL, NULL);
+    rc = lines_tenant_unlink(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    tenants.tenant = ctx->identity.tenant;
-
-    return lines_tenants_rem(&ctx->caller, &tenants, NULL, NULL);
+    return lines_tenants_rem(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant);
 }
 
 

@@ -110,8 +110,8 @@ admin_parse_workspace(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_parse_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    json_t     *limits;
-    ngx_int_t   rc;
+    json_t    *limits;
+    ngx_int_t  rc;
 
     rc = admin_parse_common(r, ctx);
 
@@ -147,8 +147,8 @@ static ngx_int_t
 admin_parse_limit(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *limits,
     const char *name, const char *field)
 {
-    json_t     *limit;
-    ngx_str_t   value;
+    json_t    *limit;
+    ngx_str_t  value;
 
     limit = json_object_get(limits, name);
 
@@ -281,41 +281,34 @@ admin_is_name(ngx_str_t *value, size_t max)
 static ngx_int_t
 admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
-    lines_admin_tenant_t      *at;
-    lines_tenants_add_args_t   tenants;
-    lines_customer_add_args_t  customer;
+    ngx_int_t              rc;
+    lines_admin_tenant_t  *at;
 
     at = ctx->data;
 
-    tenants.tenant = ctx->identity.tenant;
-
-    rc = lines_tenants_add(&ctx->caller, &tenants, NULL, NULL);
+    rc = lines_tenants_add(&ctx->caller, NULL, NULL,
+                           .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN || at->customer.len == 0) {
         return rc;
     }
 
-    customer.customer = at->customer;
-    customer.tenant = ctx->identity.tenant;
-
-    return lines_customer_add(&ctx->caller, &customer, NULL, NULL);
+    return lines_customer_add(&ctx->caller, NULL, NULL,
+                              .customer = at->customer,
+                              .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
 admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_tenant_t     *at;
-    lines_tenant_put_args_t   args;
+    lines_admin_tenant_t  *at;
 
     at = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.fields.n = at->n;
-    args.fields.elts = at->fields;
-
-    return lines_tenant_put(&ctx->caller, &args, admin_tenant_put, ctx);
+    return lines_tenant_put(&ctx->caller, admin_tenant_put, ctx,
+                            .tenant = ctx->identity.tenant, .fields.n = at->n,
+                            .fields.elts = at->fields);
 }
 
 
@@ -343,20 +336,13 @@ admin_tenant_put(void *data, lines_tenant_put_reply_t *reply)
 static ngx_int_t
 admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_account_show_args_t   account;
-    lines_tenant_places_args_t  workspace;
-
     if (ctx->identity.tenant.data[0] == 'a') {
-        account.tenant = ctx->identity.tenant;
-
-        return lines_account_show(&ctx->caller, &account, admin_show_account,
-                                  ctx);
+        return lines_account_show(&ctx->caller, admin_show_account, ctx,
+                                  .tenant = ctx->identity.tenant);
     }
 
-    workspace.tenant = ctx->identity.tenant;
-
-    return lines_tenant_places(&ctx->caller, &workspace, admin_show_workspace,
-                               ctx);
+    return lines_tenant_places(&ctx->caller, admin_show_workspace, ctx,
+                               .tenant = ctx->identity.tenant);
 }
 
 

@@ -105,13 +105,12 @@ admin_ticket_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ix_get_args_t    args;
     lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
-    args.id = ticket->holder;
 
-    return lines_ix_get(&ctx->caller, &args, admin_ticket_found, ctx);
+    return lines_ix_get(&ctx->caller, admin_ticket_found, ctx,
+                        .id = ticket->holder);
 }
 
 
@@ -133,12 +132,9 @@ admin_ticket_found(void *data, lines_ix_get_reply_t *reply)
 static ngx_int_t
 admin_ticket_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ticket_state_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-
-    return lines_ticket_state(&ctx->caller, &args, admin_ticket_state, ctx);
+    return lines_ticket_state(&ctx->caller, admin_ticket_state, ctx,
+                              .tenant = ctx->identity.tenant,
+                              .id = ctx->params[0]);
 }
 
 
@@ -167,8 +163,8 @@ admin_ticket_state(void *data, lines_ticket_state_reply_t *reply)
 static ngx_int_t
 admin_ticket_lease(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_ticket_t    *ticket;
-    lines_inv_lease_args_t   args;
+    lines_admin_ticket_t   *ticket;
+    lines_inv_lease_args_t  args;
 
     ticket = ctx->data;
 
@@ -187,7 +183,8 @@ admin_ticket_lease(ngx_http_request_t *r, lines_ctx_t *ctx)
         args.area = ticket->area;
     }
 
-    return lines_inv_lease(&ctx->caller, &args, admin_ticket_leased, ctx);
+    return lines_send_inv_lease(&ctx->caller, LINES_CALL, &args,
+                                admin_ticket_leased, ctx);
 }
 
 
@@ -224,17 +221,14 @@ admin_ticket_leased(void *data, lines_inv_lease_reply_t *reply)
 static ngx_int_t
 admin_ticket_move(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_ticket_t      *ticket;
-    lines_ticket_move_args_t   args;
+    lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    args.status = ticket->status;
-    args.number = ticket->number;
-
-    return lines_ticket_move(&ctx->caller, &args, admin_ticket_moved, ctx);
+    return lines_ticket_move(&ctx->caller, admin_ticket_moved, ctx,
+                             .tenant = ctx->identity.tenant,
+                             .id = ctx->params[0], .status = ticket->status,
+                             .number = ticket->number);
 }
 
 
@@ -270,8 +264,7 @@ admin_ticket_moved(void *data, lines_ticket_move_reply_t *reply)
 static ngx_int_t
 admin_ticket_assign(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_ticket_t     *ticket;
-    lines_inv_assign_args_t   args;
+    lines_admin_ticket_t  *ticket;
 
     ticket = ctx->data;
 
@@ -279,10 +272,9 @@ admin_ticket_assign(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    args.number = ticket->number;
-    args.operation = ticket->holder;
-
-    return lines_inv_assign(&ctx->caller, &args, NULL, NULL);
+    return lines_inv_assign(&ctx->caller, NULL, NULL,
+                            .number = ticket->number,
+                            .operation = ticket->holder);
 }
 
 

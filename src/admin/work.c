@@ -79,14 +79,10 @@ admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
 static void
 admin_drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
 {
-    lines_ctx_t             *ctx;
-    lines_prov_drop_args_t   args;
+    lines_ctx_t  *ctx;
 
     ctx = lines_find_ctx(r);
 
-    args.tenant = *tenant;
-    args.id = *id;
-    args.age = LINES_ANNOUNCED;
-
-    (void) lines_forget_prov_drop(&ctx->caller, &args);
+    (void) lines_forget_prov_drop(&ctx->caller, .tenant = *tenant, .id = *id,
+                                  .age = LINES_ANNOUNCED);
 }

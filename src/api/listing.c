@@ -132,8 +132,8 @@ listing_cleanup(void *data)
 ngx_int_t
 lines_query(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 {
-    u_char     *dst, *src;
-    ngx_str_t   raw;
+    u_char    *dst, *src;
+    ngx_str_t  raw;
 
     if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &raw) != NGX_OK) {
         return NGX_DECLINED;
@@ -159,8 +159,8 @@ static ngx_int_t
 listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_str_t *cursor)
 {
-    u_char     *p;
-    ngx_str_t   text;
+    u_char    *p;
+    ngx_str_t  text;
 
     if (cursor->len == 0 || cursor->len > LINES_CURSOR_MAX) {
         return NGX_ERROR;
@@ -205,7 +205,7 @@ static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_listing_t           *listing;
-    lines_lines_newest_args_t  newest;
+    ngx_str_t                  from;
     lines_lines_oldest_args_t  oldest;
 
     listing = ctx->data;
@@ -233,19 +233,20 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
             ngx_str_set(&oldest.from, "-inf");
         }
 
-        return lines_lines_oldest(&ctx->caller, &oldest, listing_oldest, ctx);
+        return lines_send_lines_oldest(&ctx->caller, LINES_CALL, &oldest,
+                                       listing_oldest, ctx);
     }
 
-    newest.lines_key = listing->key;
-    newest.from = listing->score;
-    newest.offset = listing->offset;
-    newest.count = LINES_PAGE;
+    from = listing->score;
 
-    if (newest.from.len == 0) {
-        ngx_str_set(&newest.from, "+inf");
+    if (from.len == 0) {
+        ngx_str_set(&from, "+inf");
     }
 
-    return lines_lines_newest(&ctx->caller, &newest, listing_newest, ctx);
+    return lines_lines_newest(&ctx->caller, listing_newest, ctx,
+                              .lines_key = listing->key,
+                              .offset = listing->offset, .count = LINES_PAGE,
+                              .from = from);
 }
 
 
@@ -272,9 +273,9 @@ listing_oldest(void *data, lines_lines_oldest_reply_t *reply)
 static ngx_int_t
 listing_page(lines_listing_t *listing, lines_list_t *members)
 {
-    ngx_int_t    rc;
-    ngx_str_t   *member, *score;
-    ngx_uint_t   n;
+    ngx_int_t   rc;
+    ngx_str_t  *member, *score;
+    ngx_uint_t  n;
 
     n = members->n / 2;
     listing->nmembers = n;
@@ -347,10 +348,9 @@ listing_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
 ngx_int_t
 lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t               *ids, tenant, id, other;
-    ngx_uint_t               i, n;
-    lines_listing_t         *listing;
-    lines_line_list_args_t   args;
+    ngx_str_t        *ids, tenant, id, other;
+    ngx_uint_t        i, n;
+    lines_listing_t  *listing;
 
     listing = ctx->data;
 
@@ -382,15 +382,12 @@ lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx)
         listing_member(listing, listing->next + i, &other, &ids[i]);
     }
 
-    args.tenant = tenant;
-    args.ids.n = n;
-    args.ids.elts = ids;
-    args.list.data = (u_char *) listing->list;
-    args.list.len = ngx_strlen(listing->list);
-    args.most = listing->limit ? listing->limit - listing->shown : 0;
-    args.wanted = listing->status;
-
-    return lines_line_list(&ctx->caller, &args, listing_run, ctx);
+    return lines_line_list(&ctx->caller, listing_run, ctx, .tenant = tenant,
+                 .ids.n = n, .ids.elts = ids,
+                 .list.data = (u_char *) listing->list,
+                 .list.len = ngx_strlen(listing->list),
+                 .most = listing->limit ? listing->limit - listing->shown : 0,
+                 .wanted = listing->status);
 }
 
 

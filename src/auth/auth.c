@@ -188,11 +188,10 @@ static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *secret, time_t stale, lines_auth_done_pt done)
 {
-    u_char                 hex[LINES_SHA256_LEN * 2];
-    ngx_int_t              rc;
-    lines_main_conf_t     *lmcf;
-    lines_key_lookup_t    *lookup;
-    lines_key_read_args_t  args;
+    u_char               hex[LINES_SHA256_LEN * 2];
+    ngx_int_t            rc;
+    lines_main_conf_t   *lmcf;
+    lines_key_lookup_t  *lookup;
 
     if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
         return auth_fail(r, ctx, "key-malformed", done);
@@ -236,10 +235,8 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
 
     ngx_hex_dump(hex, lookup->key.digest, LINES_SHA256_LEN);
 
-    args.id.data = hex;
-    args.id.len = sizeof(hex);
-
-    rc = lines_try_key_read(&ctx->caller, &args, key_reply, ctx);
+    rc = lines_try_key_read(&ctx->caller, key_reply, ctx, .id.data = hex,
+                            .id.len = sizeof(hex));
 
     if (rc == NGX_DECLINED) {
         return key_unanswered(r, ctx, lookup);

@@ -35,11 +35,10 @@ static lines_plan_entry_t
 ngx_int_t
 lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t               rc;
-    ngx_str_t              *tenant;
-    lines_main_conf_t      *lmcf;
-    lines_plan_entry_t     *entry;
-    lines_plan_get_args_t   args;
+    ngx_int_t            rc;
+    ngx_str_t           *tenant;
+    lines_main_conf_t   *lmcf;
+    lines_plan_entry_t  *entry;
 
     lmcf = lines_get_main_conf(r);
     tenant = &ctx->identity.tenant;
@@ -68,9 +67,8 @@ lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    args.tenant = *tenant;
-
-    rc = lines_try_plan_get(&ctx->caller, &args, tenant_plan_reply, ctx);
+    rc = lines_try_plan_get(&ctx->caller, tenant_plan_reply, ctx,
+                            .tenant = *tenant);
 
     return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }

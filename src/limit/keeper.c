@@ -157,8 +157,6 @@ keeper_return(lines_main_conf_t *lmcf)
 static void
 keeper_ask_plans(lines_main_conf_t *lmcf)
 {
-    lines_plan_rates_args_t  args;
-
     if (keeper_asking
         || (keeper_known
             && ngx_current_msec - keeper_asked < LINES_KEEPER_PLANS))
@@ -166,7 +164,7 @@ keeper_ask_plans(lines_main_conf_t *lmcf)
         return;
     }
 
-    if (lines_try_plan_rates(&keeper_caller, &args, keeper_plans, lmcf)
+    if (lines_try_plan_rates(&keeper_caller, keeper_plans, lmcf)
         == NGX_AGAIN)
     {
         keeper_asking = 1;
@@ -236,9 +234,9 @@ static ngx_int_t
 keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     ngx_str_t *value)
 {
-    u_char      *p, *last, *sp;
-    ngx_str_t   *plan;
-    ngx_uint_t   i;
+    u_char     *p, *last, *sp;
+    ngx_str_t  *plan;
+    ngx_uint_t  i;
 
     if (field->len <= limit->id.len
         || field->data[limit->id.len] != ' '
@@ -293,9 +291,9 @@ void
 lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
     ngx_str_t *key, ngx_uint_t tokens)
 {
-    ngx_uint_t          i, n;
-    lines_renewal_t    *renewal;
-    lines_gcra_args_t   args;
+    ngx_uint_t         i, n;
+    lines_renewal_t   *renewal;
+    lines_gcra_args_t  args;
 
     renewal = NULL;
 
@@ -321,7 +319,8 @@ lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
 
     lines_limit_args(limit, key, 0, tokens, &args);
 
-    if (lines_try_gcra(&keeper_caller, &args, renewal_handler, renewal)
+    if (lines_send_gcra(&keeper_caller, LINES_CALL_TRY, &args,
+                        renewal_handler, renewal)
         != NGX_AGAIN)
     {
         lines_lease_unanswered(lmcf, key);
@@ -365,13 +364,9 @@ renewal_handler(void *data, lines_gcra_reply_t *reply)
 void
 lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval)
 {
-    u_char                    us[64];
-    lines_gcra_return_args_t  args;
+    u_char  us[64];
 
-    args.bucket_key = *key;
-    args.tokens = tokens;
-    args.interval.data = us;
-    args.interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us;
-
-    (void) lines_forget_gcra_return(&keeper_caller, &args);
+    (void) lines_forget_gcra_return(&keeper_caller, .bucket_key = *key,
+          .tokens = tokens, .interval.data = us,
+          .interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us);
 }

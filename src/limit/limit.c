@@ -376,7 +376,8 @@ limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     lines_limit_args(result->limit, &result->key, 1, 0, &args);
 
-    rc = lines_try_gcra(&ctx->caller, &args, limit_reply, result);
+    rc = lines_send_gcra(&ctx->caller, LINES_CALL_TRY, &args, limit_reply,
+                         result);
 
     if (rc == NGX_AGAIN) {
         state = ctx->limit;

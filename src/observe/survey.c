@@ -81,7 +81,6 @@ static void
 survey_handler(ngx_event_t *ev)
 {
     lines_survey_t       *survey;
-    lines_time_args_t     args;
     lines_redis_status_t  status;
 
     survey = ev->data;
@@ -96,7 +95,7 @@ survey_handler(ngx_event_t *ev)
         && !lines_caller_busy(&survey->asker)
         && !lines_caller_busy(&survey->caller))
     {
-        (void) lines_time(&survey->asker, &args, survey_time, survey);
+        (void) lines_time(&survey->asker, survey_time, survey);
     }
 
     ngx_add_timer(ev,
@@ -109,11 +108,9 @@ survey_time(void *data, lines_time_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    lines_survey_read_args_t  args;
-
     survey->now = lines_time_ms(reply);
 
-    return lines_survey_read(&survey->asker, &args, survey_known, survey);
+    return lines_survey_read(&survey->asker, survey_known, survey);
 }
 
 
@@ -124,10 +121,9 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
 {
     lines_survey_t *survey = data;
 
-    ngx_int_t                  n;
-    ngx_str_t                 *pair;
-    ngx_uint_t                 i;
-    lines_survey_claim_args_t  args;
+    ngx_int_t   n;
+    ngx_str_t  *pair;
+    ngx_uint_t  i;
 
     survey->at = 0;
     ngx_memzero(survey->known, sizeof(survey->known));
@@ -153,9 +149,8 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
         return NGX_OK;
     }
 
-    args.ms = LINES_SURVEY_HOLD;
-
-    return lines_survey_claim(&survey->asker, &args, survey_claimed, survey);
+    return lines_survey_claim(&survey->asker, survey_claimed, survey,
+                              .ms = LINES_SURVEY_HOLD);
 }
 
 
@@ -205,8 +200,6 @@ survey_end(lines_survey_t *survey)
     uint64_t                     raw;
     ngx_str_t                    pairs[LINES_SURVEY_VALUES + 1][2];
     ngx_uint_t                   i;
-    lines_survey_put_args_t      put;
-    lines_survey_release_args_t  release;
 
     if (survey->oldest && survey->oldest < survey->now) {
         survey->sums[LINES_SURVEY_OLDEST] = (survey->now - survey->oldest)
@@ -243,11 +236,9 @@ survey_end(lines_survey_t *survey)
     pairs[i][1].len = ngx_sprintf(numbers[i][1], "%uL", survey->at)
                       - numbers[i][1];
 
-    put.pairs.n = 2 * (i + 1);
-    put.pairs.elts = pairs[0];
-
-    (void) lines_forget_survey_put(&survey->asker, &put);
-    (void) lines_forget_survey_release(&survey->asker, &release);
+    (void) lines_forget_survey_put(&survey->asker, .pairs.n = 2 * (i + 1),
+                                   .pairs.elts = pairs[0]);
+    (void) lines_forget_survey_release(&survey->asker);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey->log, 0,
                    "lines survey: %ui tenants", survey->nseen);

@@ -66,7 +66,6 @@ lines_survey_move_t
       ngx_string("moves:active:released") }
 };
 
-
 void
 lines_survey_init(lines_survey_t *survey)
 {
@@ -79,8 +78,6 @@ lines_survey_init(lines_survey_t *survey)
 void
 lines_survey_start(lines_survey_t *survey)
 {
-    lines_inv_count_args_t  args;
-
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey->log, 0, "lines survey: begins");
 
     ngx_memzero(survey->sums, sizeof(survey->sums));
@@ -102,7 +99,7 @@ lines_survey_start(lines_survey_t *survey)
 
     survey->caller.pool = survey->seen_pool;
 
-    if (lines_inv_count(&survey->caller, &args, survey_inventory, survey)
+    if (lines_inv_count(&survey->caller, survey_inventory, survey)
         != NGX_AGAIN)
     {
         lines_survey_stop(survey);
@@ -146,8 +143,6 @@ survey_inventory(void *data, lines_inv_count_reply_t *reply)
 static void
 survey_next(lines_survey_t *survey)
 {
-    lines_tenants_scan_args_t  args;
-
     if (survey->pool) {
         ngx_destroy_pool(survey->pool);
         survey->pool = NULL;
@@ -174,10 +169,9 @@ survey_next(lines_survey_t *survey)
 
     survey->caller.pool = survey->pool;
 
-    args.cursor.data = survey->cursor;
-    args.cursor.len = survey->cursor_len;
-
-    if (lines_tenants_scan(&survey->caller, &args, survey_page, survey)
+    if (lines_tenants_scan(&survey->caller, survey_page, survey,
+                           .cursor.data = survey->cursor,
+                           .cursor.len = survey->cursor_len)
         != NGX_AGAIN)
     {
         lines_survey_stop(survey);
@@ -232,8 +226,8 @@ survey_page(void *data, lines_tenants_scan_reply_t *reply)
 static ngx_int_t
 survey_first(lines_survey_t *survey, ngx_str_t *tenant)
 {
-    uint64_t     hash, *seen, *old;
-    ngx_uint_t   i, n, size;
+    uint64_t    hash, *seen, *old;
+    ngx_uint_t  i, n, size;
 
     hash = ((uint64_t) ngx_murmur_hash2(tenant->data, tenant->len) << 32)
            | ngx_crc32_long(tenant->data, tenant->len);
@@ -286,11 +280,9 @@ survey_first(lines_survey_t *survey, ngx_str_t *tenant)
 static ngx_int_t
 survey_tenant(lines_survey_t *survey, ngx_str_t *tenant)
 {
-    ngx_str_t                  fields[LINES_SURVEY_MOVES];
-    ngx_uint_t                 i;
-    lines_ops_read_args_t      ops;
-    lines_survey_tenant_t     *st;
-    lines_tenant_moves_args_t  moves;
+    ngx_str_t               fields[LINES_SURVEY_MOVES];
+    ngx_uint_t              i;
+    lines_survey_tenant_t  *st;
 
     survey->sums[LINES_SURVEY_TENANTS]++;
 
@@ -306,19 +298,16 @@ survey_tenant(lines_survey_t *survey, ngx_str_t *tenant)
         fields[i] = lines_survey_moves[i].field;
     }
 
-    moves.tenant = *tenant;
-    moves.fields.n = LINES_SURVEY_MOVES;
-    moves.fields.elts = fields;
-
-    if (lines_tenant_moves(&survey->caller, &moves, survey_counts, survey)
+    if (lines_tenant_moves(&survey->caller, survey_counts, survey,
+                           .tenant = *tenant, .fields.n = LINES_SURVEY_MOVES,
+                           .fields.elts = fields)
         != NGX_AGAIN)
     {
         return NGX_ERROR;
     }
 
-    ops.tenant = *tenant;
-
-    return lines_ops_read(&survey->caller, &ops, survey_operations, st);
+    return lines_ops_read(&survey->caller, survey_operations, st,
+                          .tenant = *tenant);
 }
 
 
@@ -368,20 +357,22 @@ survey_operations(void *data, lines_ops_read_reply_t *reply)
 static ngx_int_t
 survey_batch(lines_survey_tenant_t *st)
 {
-    lines_survey_t          *survey;
-    lines_op_survey_args_t   args;
+    lines_survey_t  *survey;
+    ngx_str_t        tenant;
+    ngx_str_t        id;
 
     survey = st->survey;
-    args.tenant = st->name;
+    tenant = st->name;
 
     while (st->n && st->pending < LINES_SURVEY_BATCH && !survey->failed) {
-        args.id = st->ids[--st->n];
+        id = st->ids[--st->n];
 
-        if (args.id.len == 0) {
+        if (id.len == 0) {
             continue;
         }
 
-        if (lines_op_survey(&survey->caller, &args, survey_operation, st)
+        if (lines_op_survey(&survey->caller, survey_operation, st,
+                            .tenant = tenant, .id = id)
             != NGX_AGAIN)
         {
             return NGX_ERROR;

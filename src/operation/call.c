@@ -53,8 +53,6 @@ lines_op_call_other(lines_op_t *op, lines_op_run_pt send,
 static ngx_int_t
 op_call_prepare(lines_op_t *op)
 {
-    lines_op_claim_args_t  args;
-
     if (op->carrier == NULL) {
         op->carrier = lines_carrier_create(op->lmcf, &op->id, ngx_cycle->log);
         if (op->carrier == NULL) {
@@ -66,14 +64,11 @@ op_call_prepare(lines_op_t *op)
         return op_call_send(op);
     }
 
-    args.tenant = op->tenant;
-    args.id = op->id;
-    args.lease = op->conf->lease;
-    args.fence = op->fence;
-
     lines_op_renewed(op);
 
-    return lines_op_claim(&op->caller, &args, op_call_claimed, op);
+    return lines_op_claim(&op->caller, op_call_claimed, op,
+                          .tenant = op->tenant, .id = op->id,
+                          .lease = op->conf->lease, .fence = op->fence);
 }
 
 
@@ -82,9 +77,9 @@ op_call_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_int_t    fence;
-    ngx_str_t   *field;
-    ngx_uint_t   i;
+    ngx_int_t   fence;
+    ngx_str_t  *field;
+    ngx_uint_t  i;
 
     if (reply->is != LINES_OP_CLAIM_CLAIMED) {
         op->lost = 1;

@@ -167,8 +167,7 @@ lines_event_is_name(ngx_str_t *name)
 static ngx_int_t
 event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 {
-    ngx_str_t             name;
-    lines_op_seen_args_t  args;
+    ngx_str_t  name;
 
     ev->tenant = ev->metadata->tenant;
     ev->id = ev->metadata->line.len
@@ -191,10 +190,8 @@ event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
         return lines_event_ignore(r, ctx);
     }
 
-    args.tenant = ev->tenant;
-    args.id = ev->id;
-
-    return lines_op_seen(&ctx->caller, &args, event_operation, ctx);
+    return lines_op_seen(&ctx->caller, event_operation, ctx,
+                         .tenant = ev->tenant, .id = ev->id);
 }
 
 
@@ -204,8 +201,6 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
     lines_ctx_t *ctx = data;
 
     lines_event_t             *ev;
-    lines_op_dirty_args_t      dirty;
-    lines_line_billed_args_t   line;
 
     ev = ctx->data;
 
@@ -219,16 +214,12 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
     if (ev->unfinished && !ev->older) {
         ev->spawn = ev->id;
 
-        dirty.tenant = ev->tenant;
-        dirty.id = ev->id;
-
-        return lines_op_dirty(&ctx->caller, &dirty, event_news, ctx);
+        return lines_op_dirty(&ctx->caller, event_news, ctx,
+                              .tenant = ev->tenant, .id = ev->id);
     }
 
-    line.tenant = ev->tenant;
-    line.id = ev->id;
-
-    return lines_line_billed(&ctx->caller, &line, event_line, ctx);
+    return lines_line_billed(&ctx->caller, event_line, ctx,
+                             .tenant = ev->tenant, .id = ev->id);
 }
 
 
@@ -337,13 +328,9 @@ ngx_int_t
 lines_event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
-    ngx_int_t            rc;
-    lines_ix_put_args_t  args;
+    ngx_int_t  rc;
 
-    args.id = *id;
-    args.tenant = *tenant;
-
-    rc = lines_ix_put(&ctx->caller, &args, NULL, NULL);
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = *id, .tenant = *tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -358,9 +345,8 @@ event_orphan(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    int64_t                     attempt;
-    lines_event_t              *ev;
-    lines_orphan_begin_args_t   args;
+    int64_t         attempt;
+    lines_event_t  *ev;
 
     ev = ctx->data;
 
@@ -371,14 +357,12 @@ event_orphan(void *data, lines_due_add_reply_t *reply)
 
     attempt = ev->metadata->attempt;
 
-    args.tenant = ev->tenant;
-    args.id = ev->spawn;
-    args.line = ev->id;
-    args.subscription = ev->subscription;
-    args.invoice = ev->invoice;
-    args.attempt = attempt ? &attempt : NULL;
-
-    return lines_orphan_begin(&ctx->caller, &args, event_orphaned, ctx);
+    return lines_orphan_begin(&ctx->caller, event_orphaned, ctx,
+                              .tenant = ev->tenant, .id = ev->spawn,
+                              .line = ev->id,
+                              .subscription = ev->subscription,
+                              .invoice = ev->invoice,
+                              .attempt = attempt ? &attempt : NULL);
 }
 
 
@@ -395,17 +379,13 @@ event_lapse(void *data, lines_due_add_reply_t *reply)
     lines_ctx_t *ctx = data;
 
     lines_event_t             *ev;
-    lines_lapse_begin_args_t   args;
 
     ev = ctx->data;
 
-    args.tenant = ev->tenant;
-    args.id = ev->spawn;
-    args.line = ev->id;
-    args.subscription = ev->subscription;
-    args.news = 1;
-
-    return lines_lapse_begin(&ctx->caller, &args, event_lapsed, ctx);
+    return lines_lapse_begin(&ctx->caller, event_lapsed, ctx,
+                             .tenant = ev->tenant, .id = ev->spawn,
+                             .line = ev->id, .subscription = ev->subscription,
+                             .news = 1);
 }
 
 
@@ -422,14 +402,9 @@ static ngx_int_t
 event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
-    lines_due_add_args_t  args;
-
-    args.shard = lines_due_shard(id);
-    args.tenant = *tenant;
-    args.id = *id;
-    args.delay = 0;
-
-    return lines_due_add(&ctx->caller, &args, done, ctx);
+    return lines_due_add(&ctx->caller, done, ctx,
+                         .shard = lines_due_shard(id), .tenant = *tenant,
+                         .id = *id, .delay = 0);
 }
 
 

@@ -25,15 +25,12 @@ static ngx_int_t event_dirtied(void *data, lines_plan_dirty_reply_t *reply);
 ngx_int_t
 lines_event_base(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 {
-    lines_tenants_of_args_t  args;
-
     if (!lines_event_is_name(&ev->customer)) {
         return lines_event_ignore(r, ctx);
     }
 
-    args.customer = ev->customer;
-
-    return lines_tenants_of(&ctx->caller, &args, event_tenants, ctx);
+    return lines_tenants_of(&ctx->caller, event_tenants, ctx,
+                            .customer = ev->customer);
 }
 
 
@@ -104,10 +101,10 @@ event_dirty(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    ngx_int_t                 rc;
-    ngx_uint_t                i;
-    lines_event_t            *ev;
-    lines_plan_dirty_args_t   args;
+    ngx_int_t       rc;
+    ngx_str_t       customer;
+    ngx_uint_t      i;
+    lines_event_t  *ev;
 
     ev = ctx->data;
 
@@ -117,13 +114,12 @@ event_dirty(void *data, lines_due_add_reply_t *reply)
         return NGX_OK;
     }
 
-    args.customer = ev->customer;
+    customer = ev->customer;
 
     for (i = 0; i < ev->ntenants; i++) {
-        args.tenant = ev->tenants[i];
-        args.id = ev->plans[i];
-
-        rc = lines_plan_dirty(&ctx->caller, &args, event_dirtied, ctx);
+        rc = lines_plan_dirty(&ctx->caller, event_dirtied, ctx,
+                              .tenant = ev->tenants[i], .id = ev->plans[i],
+                              .customer = customer);
 
         if (rc != NGX_AGAIN) {
             return rc;

@@ -86,8 +86,7 @@ lines_inventory_exit_process(void)
 static void
 inventory_sweep(ngx_event_t *ev)
 {
-    lines_main_conf_t      *lmcf;
-    lines_inv_look_args_t   args;
+    lines_main_conf_t  *lmcf;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         return;
@@ -95,10 +94,9 @@ inventory_sweep(ngx_event_t *ev)
 
     lmcf = ev->data;
 
-    args.most = LINES_INV_LOOKS;
-    args.delay = lmcf->operation->lease;
-
-    (void) lines_try_inv_look(&inventory_caller, &args, inventory_old, lmcf);
+    (void) lines_try_inv_look(&inventory_caller, inventory_old, lmcf,
+                              .most = LINES_INV_LOOKS,
+                              .delay = lmcf->operation->lease);
 
     ngx_add_timer(ev,
                   lmcf->operation->sweep / 2
@@ -178,7 +176,8 @@ inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member)
         args.ticket.len = args.operation.data + args.operation.len - p - 1;
     }
 
-    if (lines_try_inv_fate(&inventory_caller, &args, inventory_fate, look)
+    if (lines_send_inv_fate(&inventory_caller, LINES_CALL_TRY, &args,
+                            inventory_fate, look)
         == NGX_AGAIN)
     {
         ngx_queue_insert_tail(&inventory_looks, &look->queue);
@@ -197,8 +196,6 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
     lines_inventory_look_t *look = data;
 
     lines_main_conf_t         *lmcf;
-    lines_inv_keep_args_t      keep;
-    lines_inv_release_args_t   args;
 
     lmcf = look->lmcf;
 
@@ -217,10 +214,10 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
         break;
 
     case LINES_INV_FATE_HELD:
-        keep.operation = look->operation;
-        keep.tenant = look->tenant;
 
-        (void) lines_forget_inv_keep(&inventory_caller, &keep);
+        (void) lines_forget_inv_keep(&inventory_caller,
+                                     .operation = look->operation,
+                                     .tenant = look->tenant);
         break;
 
     default: /* LINES_INV_FATE_RELEASED, LINES_INV_FATE_GONE */
@@ -229,13 +226,10 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
                       "lines inventory: the number of \"%V\", operation "
                       "\"%V\", goes back", &look->tenant, &look->operation);
 
-        args.operation = look->operation;
-        args.tenant = look->tenant;
-        args.quarantine = reply->is == LINES_INV_FATE_RELEASED
-                          ? lmcf->quarantine
-                          : 0;
-
-        (void) lines_forget_inv_release(&inventory_caller, &args);
+        (void) lines_forget_inv_release(&inventory_caller,
+            .operation = look->operation, .tenant = look->tenant,
+            .quarantine = reply->is == LINES_INV_FATE_RELEASED
+                          ? lmcf->quarantine : 0);
     }
 
 done:

@@ -277,8 +277,8 @@ lines_op_advance(lines_op_t *op, ngx_uint_t nfields, ngx_str_t *fields)
 ngx_int_t
 lines_op_undo(lines_op_t *op, ngx_uint_t status, ngx_str_t *answer)
 {
-    u_char     *p, code[NGX_INT_T_LEN], next[64];
-    ngx_str_t   fields[4];
+    u_char    *p, code[NGX_INT_T_LEN], next[64];
+    ngx_str_t  fields[4];
 
     ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                   "lines operation %V: undone from \"%V\", %ui", &op->id,
@@ -334,11 +334,11 @@ lines_op_undone(lines_op_t *op)
 ngx_int_t
 lines_op_again(lines_op_t *op)
 {
-    u_char       count[NGX_INT64_LEN];
-    int64_t      tries;
-    ngx_str_t    fields[4];
-    ngx_msec_t   delay;
-    ngx_uint_t   n;
+    u_char      count[NGX_INT64_LEN];
+    int64_t     tries;
+    ngx_str_t   fields[4];
+    ngx_msec_t  delay;
+    ngx_uint_t  n;
 
     if (!ngx_queue_empty(&op->waiters) && op->repeats < LINES_REPEATS) {
         op->repeats++;
@@ -402,13 +402,8 @@ lines_op_stuck(lines_op_t *op, const char *reason)
 void
 lines_op_list_stuck(lines_op_t *op)
 {
-    lines_stuck_put_args_t  args;
-
-    args.at = lines_op_now(op);
-    args.tenant = op->tenant;
-    args.id = op->id;
-
-    (void) lines_forget_stuck_put(&op->caller, &args);
+    (void) lines_forget_stuck_put(&op->caller, .at = lines_op_now(op),
+                                  .tenant = op->tenant, .id = op->id);
 }
 
 

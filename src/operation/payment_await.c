@@ -189,19 +189,15 @@ payment_dead(lines_op_t *op)
 static ngx_int_t
 payment_paid(lines_op_t *op)
 {
-    lines_prov_put_args_t  args;
-
     /* a reader may have come an hour before anybody would look by himself */
 
     lines_op_hint(op, &op->id, op->conf->due);
 
     /* the provisioner's list of work, written before the line moves there */
 
-    args.at = lines_op_now(op);
-    args.tenant = op->tenant;
-    args.id = lines_op_get(op, "line");
-
-    return lines_prov_put(&op->caller, &args, payment_announced, op);
+    return lines_prov_put(&op->caller, payment_announced, op,
+                          .at = lines_op_now(op), .tenant = op->tenant,
+                          .id = lines_op_get(op, "line"));
 }
 
 
@@ -222,7 +218,8 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 
     lines_op_renewed(op);
 
-    return lines_request_paid(&op->caller, &args, payment_settled, op);
+    return lines_send_request_paid(&op->caller, LINES_CALL, &args,
+                                   payment_settled, op);
 }
 
 

@@ -129,8 +129,8 @@ payment_subscribed(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 {
-    lines_stripe_invoice_t     *invoice;
-    lines_request_sent_args_t   args;
+    lines_stripe_invoice_t    *invoice;
+    lines_request_sent_args_t  args;
 
     invoice = &subscription->invoice;
 
@@ -164,7 +164,8 @@ payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 
     lines_op_renewed(op);
 
-    return lines_request_sent(&op->caller, &args, payment_recorded, op);
+    return lines_send_request_sent(&op->caller, LINES_CALL, &args,
+                                   payment_recorded, op);
 }
 
 
@@ -235,7 +236,8 @@ payment_refused(lines_op_t *op, lines_stripe_error_t *error)
                   "lines operation %V: refused by billing, \"%V\" \"%V\"",
                   &op->id, &error->code, &error->message);
 
-    return lines_request_refused(&op->caller, &args, payment_ended, op);
+    return lines_send_request_refused(&op->caller, LINES_CALL, &args,
+                                      payment_ended, op);
 }
 
 
@@ -361,7 +363,8 @@ lines_payment_again(lines_op_t *op)
 
     lines_op_hint(op, &op->id, op->conf->due);
 
-    return lines_request_again(&op->caller, &args, payment_renewed, op);
+    return lines_send_request_again(&op->caller, LINES_CALL, &args,
+                                    payment_renewed, op);
 }
 
 
@@ -384,7 +387,8 @@ lines_payment_cancel(lines_op_t *op, ngx_str_t *reason)
 
     args.reason = *reason;
 
-    return lines_cancel_end(&op->caller, &args, payment_canceled, op);
+    return lines_send_cancel_end(&op->caller, LINES_CALL, &args,
+                                 payment_canceled, op);
 }
 
 

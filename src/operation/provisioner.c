@@ -124,16 +124,13 @@ lines_provisioner_verdict(lines_result_t *result)
 ngx_int_t
 lines_payment_tell(lines_op_t *op)
 {
-    lines_line_document_args_t  args;
-
     if (op->lmcf->provisioner.len == 0) {
         return told(op, "taken");
     }
 
-    args.tenant = op->tenant;
-    args.id = lines_op_get(op, "line");
-
-    return lines_line_document(&op->caller, &args, tell_line, op);
+    return lines_line_document(&op->caller, tell_line, op,
+                               .tenant = op->tenant,
+                               .id = lines_op_get(op, "line"));
 }
 
 
@@ -155,9 +152,9 @@ tell_line(void *data, lines_line_document_reply_t *reply)
 static ngx_int_t
 tell_result(lines_op_t *op, lines_result_t *result)
 {
-    ngx_int_t            rc;
-    ngx_str_t            line;
-    lines_ix_put_args_t  args;
+    ngx_int_t  rc;
+    ngx_str_t  line;
+    ngx_str_t  id;
 
     rc = lines_provisioner_verdict(result);
 
@@ -177,13 +174,12 @@ tell_result(lines_op_t *op, lines_result_t *result)
 
     line = lines_op_get(op, "line");
 
-    args.tenant = op->tenant;
-
-    if (lines_refund_id(op->pool, &line, &args.id) != NGX_OK) {
+    if (lines_refund_id(op->pool, &line, &id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_ix_put(&op->caller, &args, tell_announced, op);
+    return lines_ix_put(&op->caller, tell_announced, op, .tenant = op->tenant,
+                        .id = id);
 }
 
 
@@ -192,20 +188,18 @@ tell_announced(void *data, lines_ix_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t             line;
-    lines_due_add_args_t  args;
+    ngx_str_t  line;
+    ngx_str_t  id;
 
     line = lines_op_get(op, "line");
 
-    if (lines_refund_id(op->pool, &line, &args.id) != NGX_OK) {
+    if (lines_refund_id(op->pool, &line, &id) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    args.shard = lines_due_shard(&args.id);
-    args.tenant = op->tenant;
-    args.delay = op->conf->due;
-
-    return lines_due_add(&op->caller, &args, tell_hinted, op);
+    return lines_due_add(&op->caller, tell_hinted, op,
+                         .shard = lines_due_shard(&id), .tenant = op->tenant,
+                         .delay = op->conf->due, .id = id);
 }
 
 
@@ -232,7 +226,7 @@ told(lines_op_t *op, const char *verdict)
     args.verdict.len = ngx_strlen(verdict);
     ngx_str_set(&args.reason, "provisioning_failed");
 
-    return lines_told(&op->caller, &args, tell_ended, op);
+    return lines_send_told(&op->caller, LINES_CALL, &args, tell_ended, op);
 }
 
 
@@ -242,15 +236,12 @@ tell_ended(void *data, lines_told_reply_t *reply)
     lines_op_t *op = data;
 
     ngx_str_t              done = ngx_string("done");
-    lines_prov_rem_args_t  args;
 
     if (reply->begun.len) {
         (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun, 0, 0);
 
-        args.tenant = op->tenant;
-        args.id = lines_op_get(op, "line");
-
-        (void) lines_forget_prov_rem(&op->caller, &args);
+        (void) lines_forget_prov_rem(&op->caller, .tenant = op->tenant,
+                                     .id = lines_op_get(op, "line"));
     }
 
     return lines_op_enter(op, &done);

@@ -253,7 +253,8 @@ purchase_lease(lines_op_t *op)
     args.not_after = &not_after;
     args.delay = 2 * op->conf->lease;
 
-    return lines_inv_lease(&op->caller, &args, purchase_leased, op);
+    return lines_send_inv_lease(&op->caller, LINES_CALL, &args,
+                                purchase_leased, op);
 }
 
 
@@ -315,13 +316,8 @@ purchase_release(lines_op_t *op)
 static ngx_int_t
 purchase_give_back(lines_op_t *op, lines_inv_release_pt done)
 {
-    lines_inv_release_args_t  args;
-
-    args.operation = op->id;
-    args.tenant = op->tenant;
-    args.quarantine = 0;
-
-    return lines_inv_release(&op->caller, &args, done, op);
+    return lines_inv_release(&op->caller, done, op, .operation = op->id,
+                             .tenant = op->tenant, .quarantine = 0);
 }
 
 
@@ -342,12 +338,9 @@ purchase_refund(lines_op_t *op)
 static ngx_int_t
 purchase_assign(lines_op_t *op)
 {
-    lines_inv_assign_args_t  args;
-
-    args.number = lines_op_get(op, "number");
-    args.operation = op->id;
-
-    return lines_inv_assign(&op->caller, &args, purchase_assigned, op);
+    return lines_inv_assign(&op->caller, purchase_assigned, op,
+                            .number = lines_op_get(op, "number"),
+                            .operation = op->id);
 }
 
 
@@ -448,7 +441,8 @@ purchase_end(lines_op_t *op)
 
     args.idem_key = lines_op_get(op, "idempotency");
 
-    return lines_confirm_end(&op->caller, &args, purchase_confirmed, op);
+    return lines_send_confirm_end(&op->caller, LINES_CALL, &args,
+                                  purchase_confirmed, op);
 }
 
 
@@ -468,7 +462,8 @@ purchase_undone(lines_op_t *op)
 
     args.idem_key = lines_op_get(op, "idempotency");
 
-    return lines_undo_end(&op->caller, &args, purchase_taken_back, op);
+    return lines_send_undo_end(&op->caller, LINES_CALL, &args,
+                               purchase_taken_back, op);
 }
 
 
@@ -484,12 +479,8 @@ purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 static ngx_int_t
 purchase_ended(lines_op_t *op)
 {
-    lines_lease_rem_args_t  args;
-
-    args.tenant = op->tenant;
-    args.id = op->id;
-
-    (void) lines_forget_lease_rem(&op->caller, &args);
+    (void) lines_forget_lease_rem(&op->caller, .tenant = op->tenant,
+                                  .id = op->id);
 
     return lines_op_take(op);
 }

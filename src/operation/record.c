@@ -110,17 +110,12 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 ngx_int_t
 lines_op_take(lines_op_t *op)
 {
-    lines_op_claim_args_t  args;
-
-    args.tenant = op->tenant;
-    args.id = op->id;
-    args.lease = op->conf->lease;
-    args.fence = op->fence;
-
     op->claimed = ngx_current_msec;
     op->claiming = 1;
 
-    return lines_op_claim(&op->caller, &args, op_claimed, op);
+    return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
+                          .id = op->id, .lease = op->conf->lease,
+                          .fence = op->fence);
 }
 
 
@@ -129,8 +124,8 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t         name, *field;
-    ngx_uint_t        i;
+    ngx_str_t          name, *field;
+    ngx_uint_t         i;
     lines_op_kind_t  **kind;
 
     switch (reply->is) {
@@ -217,9 +212,9 @@ static ngx_int_t
 op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease, ngx_uint_t nfields,
     ngx_str_t *fields, lines_op_step_pt done)
 {
-    ngx_str_t             *copy;
-    ngx_uint_t             i;
-    lines_op_step_args_t   args;
+    ngx_str_t            *copy;
+    ngx_uint_t            i;
+    lines_op_step_args_t  args;
 
     copy = ngx_palloc(op->pool, (nfields + 1) * sizeof(ngx_str_t));
     if (copy == NULL) {
@@ -259,7 +254,7 @@ op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease, ngx_uint_t nfields,
     args.lease = lease;
     args.fields = op->changes;
 
-    return lines_op_step(&op->caller, &args, done, op);
+    return lines_send_op_step(&op->caller, LINES_CALL, &args, done, op);
 }
 
 
@@ -283,8 +278,8 @@ op_moved(void *data, lines_op_step_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t   *field;
-    ngx_uint_t   i;
+    ngx_str_t  *field;
+    ngx_uint_t  i;
 
     field = op->changes.elts;
 
@@ -384,56 +379,40 @@ lines_op_due(lines_op_t *op, ngx_msec_t delay)
 void
 lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay)
 {
-    lines_due_add_args_t  args;
-
-    args.shard = lines_due_shard(id);
-    args.tenant = op->tenant;
-    args.id = *id;
-    args.delay = delay;
-
-    (void) lines_forget_due_add(&op->caller, &args);
+    (void) lines_forget_due_add(&op->caller, .shard = lines_due_shard(id),
+                                .tenant = op->tenant, .id = *id,
+                                .delay = delay);
 }
 
 
 void
 lines_op_not_due(lines_op_t *op)
 {
-    lines_due_rem_args_t   args;
-    lines_due_done_args_t  done;
-
     if (op->kind
         && (lines_is(&op->kind->name, "plan")
             || lines_is(&op->kind->name, "lapse")))
     {
         /* it may have begun once more since it ended: that hint is its own */
 
-        done.shard = lines_due_shard(&op->id);
-        done.tenant = op->tenant;
-        done.id = op->id;
-        done.late = op->conf->late;
-
-        (void) lines_forget_due_done(&op->caller, &done);
+        (void) lines_forget_due_done(&op->caller,
+                                     .shard = lines_due_shard(&op->id),
+                                     .tenant = op->tenant, .id = op->id,
+                                     .late = op->conf->late);
         return;
     }
 
-    args.shard = lines_due_shard(&op->id);
-    args.tenant = op->tenant;
-    args.id = op->id;
-
-    (void) lines_forget_due_rem(&op->caller, &args);
+    (void) lines_forget_due_rem(&op->caller,
+                                .shard = lines_due_shard(&op->id),
+                                .tenant = op->tenant, .id = op->id);
 }
 
 
 void
 lines_op_idle(lines_op_t *op)
 {
-    lines_due_drop_args_t  args;
-
-    args.shard = lines_due_shard(&op->id);
-    args.tenant = op->tenant;
-    args.id = op->id;
-    args.overdue = op->conf->hint;
-    args.late = op->conf->late;
-
-    (void) lines_forget_due_drop(&op->caller, &args);
+    (void) lines_forget_due_drop(&op->caller,
+                                 .shard = lines_due_shard(&op->id),
+                                 .tenant = op->tenant, .id = op->id,
+                                 .overdue = op->conf->hint,
+                                 .late = op->conf->late);
 }

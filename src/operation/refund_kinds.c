@@ -76,7 +76,8 @@ refund_end(lines_op_t *op, const char *payment, const char *event)
     args.name.data = (u_char *) event;
     args.name.len = ngx_strlen(event);
 
-    return lines_refund_end(&op->caller, &args, refund_ended, op);
+    return lines_send_refund_end(&op->caller, LINES_CALL, &args, refund_ended,
+                                 op);
 }
 
 

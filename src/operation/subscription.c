@@ -32,16 +32,13 @@ static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 ngx_int_t
 lines_plan_read(lines_op_t *op)
 {
-    lines_tenant_customer_args_t  args;
-
     op->data = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
     if (op->data == NULL) {
         return NGX_ERROR;
     }
 
-    args.tenant = op->tenant;
-
-    return lines_tenant_customer(&op->caller, &args, plan_customer, op);
+    return lines_tenant_customer(&op->caller, plan_customer, op,
+                                 .tenant = op->tenant);
 }
 
 
@@ -85,7 +82,6 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
     ngx_str_t                    *plan;
     ngx_uint_t                    i, j, rank, best;
     lines_plan_found_t           *found;
-    lines_pending_get_args_t      args;
     lines_stripe_subscription_t  *s;
 
     static ngx_str_t  states[] = {
@@ -142,9 +138,8 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
         ngx_str_null(&found->plan);
     }
 
-    args.tenant = op->tenant;
-
-    return lines_pending_get(&op->caller, &args, plan_pending, op);
+    return lines_pending_get(&op->caller, plan_pending, op,
+                             .tenant = op->tenant);
 }
 
 
@@ -212,8 +207,8 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
 static ngx_int_t
 plan_end(lines_op_t *op)
 {
-    lines_plan_found_t     *found;
-    lines_plan_end_args_t   args;
+    lines_plan_found_t    *found;
+    lines_plan_end_args_t  args;
 
     found = op->data;
 
@@ -224,7 +219,8 @@ plan_end(lines_op_t *op)
     args.plan = found->plan;
     args.line = found->pending;
 
-    return lines_plan_end(&op->caller, &args, plan_ended, op);
+    return lines_send_plan_end(&op->caller, LINES_CALL, &args, plan_ended,
+                               op);
 }
 
 
@@ -305,7 +301,8 @@ lapse_got(lines_op_t *op, lines_billing_result_t *result)
     args.dirty = lines_op_get(op, "dirty");
     args.subscription = lines_op_get(op, "subscription");
 
-    return lines_lapse_end(&op->caller, &args, lapse_ended, op);
+    return lines_send_lapse_end(&op->caller, LINES_CALL, &args, lapse_ended,
+                                op);
 }
 
 
@@ -356,10 +353,9 @@ void
 lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
     ngx_str_t *subscription)
 {
-    lines_caller_t            *caller;
-    lines_ix_put_args_t        ix;
-    lines_due_ensure_args_t    hint;
-    lines_lapse_begin_args_t   args;
+    lines_caller_t           *caller;
+    lines_due_ensure_args_t   hint;
+    lines_lapse_begin_args_t  args;
 
     if (lines_get_main_conf(r)->billing == NULL
         || lines_derive_id(r->pool, "lapse:", subscription, &args.id)
@@ -374,9 +370,6 @@ lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
 
     caller = &lines_get_ctx(r)->caller;
 
-    ix.id = args.id;
-    ix.tenant = *tenant;
-
     hint.shard = lines_due_shard(&args.id);
     hint.tenant = *tenant;
     hint.id = args.id;
@@ -389,9 +382,12 @@ lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
     args.subscription = *subscription;
     args.news = 0;
 
-    if (lines_forget_ix_put(caller, &ix) == NGX_OK
-        && lines_forget_due_ensure(caller, &hint) == NGX_OK)
+    if (lines_forget_ix_put(caller, .id = args.id,
+                            .tenant = *tenant) == NGX_OK
+        && lines_send_due_ensure(caller, LINES_CALL_FORGET, &hint, NULL,
+                                 NULL) == NGX_OK)
     {
-        (void) lines_forget_lapse_begin(caller, &args);
+        (void) lines_send_lapse_begin(caller, LINES_CALL_FORGET, &args, NULL,
+                                      NULL);
     }
 }

@@ -102,10 +102,10 @@ lines_swept_one(lines_op_conf_t *ocf)
 static void
 sweep_start(ngx_event_t *ev)
 {
-    ngx_uint_t              i, first;
-    lines_main_conf_t      *lmcf;
-    lines_op_conf_t        *ocf;
-    lines_due_read_args_t   args;
+    ngx_uint_t          i, first;
+    lines_main_conf_t  *lmcf;
+    lines_op_conf_t    *ocf;
+    int64_t             most;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         return;
@@ -114,14 +114,14 @@ sweep_start(ngx_event_t *ev)
     lmcf = ev->data;
     ocf = lmcf->operation;
 
-    args.most = ocf->batch;
+    most = ocf->batch;
 
     first = ngx_random() % LINES_DUE_SHARDS;
 
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
-        args.shard = (first + i) % LINES_DUE_SHARDS;
-
-        if (lines_try_due_read(&ocf->caller, &args, swept_shard, lmcf)
+        if (lines_try_due_read(&ocf->caller, swept_shard, lmcf,
+                               .shard = (first + i) % LINES_DUE_SHARDS,
+                               .most = most)
             != NGX_AGAIN)
         {
             break;

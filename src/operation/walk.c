@@ -27,8 +27,8 @@ static void walk_end(lines_walk_t *walk);
 void
 lines_walk(lines_main_conf_t *lmcf)
 {
-    lines_walk_t               *walk;
-    lines_tenants_scan_args_t   args;
+    lines_walk_t  *walk;
+    ngx_str_t      cursor;
 
     walk = &lmcf->operation->walk;
 
@@ -47,14 +47,15 @@ lines_walk(lines_main_conf_t *lmcf)
 
     walk->caller.resume = walk_resume;
 
-    args.cursor.data = walk->cursor;
-    args.cursor.len = walk->cursor_len;
+    cursor.data = walk->cursor;
+    cursor.len = walk->cursor_len;
 
     if (walk->cursor_len == 0) {
-        ngx_str_set(&args.cursor, "0");
+        ngx_str_set(&cursor, "0");
     }
 
-    if (lines_tenants_scan(&walk->caller, &args, walk_scanned, walk)
+    if (lines_tenants_scan(&walk->caller, walk_scanned, walk,
+                           .cursor = cursor)
         != NGX_AGAIN)
     {
         walk_end(walk);
@@ -96,16 +97,14 @@ walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
 static ngx_int_t
 walk_next(lines_walk_t *walk)
 {
-    ngx_str_t              *tenant;
-    lines_ops_read_args_t   args;
+    ngx_str_t  *tenant;
 
     while (walk->tenants.n && !ngx_exiting) {
         tenant = &walk->tenants.elts[walk->tenants.n - 1];
 
         if (tenant->len) {
-            args.tenant = *tenant;
-
-            return lines_ops_read(&walk->caller, &args, walk_operations, walk);
+            return lines_ops_read(&walk->caller, walk_operations, walk,
+                                  .tenant = *tenant);
         }
 
         walk->tenants.n--;
@@ -131,20 +130,20 @@ walk_operations(void *data, lines_ops_read_reply_t *reply)
 static ngx_int_t
 walk_hint(lines_walk_t *walk)
 {
-    lines_due_ensure_args_t  args;
+    ngx_str_t  id;
 
     while (walk->ids.n && walk->pending < LINES_WALK_BATCH) {
 
-        args.tenant = walk->tenants.elts[walk->tenants.n - 1];
-        args.id = walk->ids.elts[--walk->ids.n];
-        args.shard = lines_due_shard(&args.id);
-        args.delay = walk->lmcf->operation->due;
+        id = walk->ids.elts[--walk->ids.n];
 
-        if (args.id.len == 0) {
+        if (id.len == 0) {
             continue;
         }
 
-        if (lines_try_due_ensure(&walk->caller, &args, walk_hinted, walk)
+        if (lines_try_due_ensure(&walk->caller, walk_hinted, walk,
+                            .tenant = walk->tenants.elts[walk->tenants.n - 1],
+                            .shard = lines_due_shard(&id),
+                            .delay = walk->lmcf->operation->due, .id = id)
             != NGX_AGAIN)
         {
             /* not now: another walk will come by */

@@ -867,22 +867,7 @@ function write_header(file,    i, j, k, c, text, p) {
               "    lines_" c "_reply_t *reply);\n" > file
         print "extern lines_store_call_t  lines_call_" c ";\n" > file
 
-        wrapper(file, "lines_" c, "LINES_CALL", c)
-        wrapper(file, "lines_try_" c, "LINES_CALL_TRY", c)
-
-        if (keepable(c)) {
-            print "static ngx_inline ngx_int_t" > file
-            print "lines_keep_" c "(lines_caller_t *caller,\n    lines_" c \
-                  "_args_t *args, lines_" c "_reply_t *reply)\n{" > file
-            print "    return lines_caller_call(caller, &lines_call_" c \
-                  ", args,\n        LINES_CALL_KEEP, NULL, reply);\n}\n" > file
-        }
-
-        print "static ngx_inline ngx_int_t" > file
-        print "lines_forget_" c "(lines_caller_t *caller,\n    lines_" c \
-              "_args_t *args)\n{" > file
-        print "    return lines_caller_call(caller, &lines_call_" c \
-              ", args,\n        LINES_CALL_FORGET, NULL, NULL);\n}" > file
+        senders(file, c)
     }
 
     print "\n\n#endif /* _LINES_STORE_CALLS_H_INCLUDED_ */" > file
@@ -901,12 +886,40 @@ function keepable(c,    j, k) {
 }
 
 
-function wrapper(file, name, how, c) {
+# what sends, of the arguments' struct, and the macros that are called: they
+# take the arguments by name, and who is not named is empty
+
+function senders(file, c) {
     print "static ngx_inline ngx_int_t" > file
-    print name "(lines_caller_t *caller,\n    lines_" c "_args_t *args, lines_" \
-          c "_pt done, void *data)\n{" > file
+    print "lines_send_" c "(lines_caller_t *caller, ngx_uint_t how,\n    lines_" \
+          c "_args_t *args, lines_" c "_pt done, void *data)\n{" > file
     print "    return lines_caller_call(caller, &lines_call_" c \
-          ", args,\n        " how ", (lines_done_pt) done, data);\n}\n" > file
+          ", args, how,\n        (lines_done_pt) done, data);\n}\n" > file
+
+    if (keepable(c)) {
+        print "static ngx_inline ngx_int_t" > file
+        print "lines_kept_" c "(lines_caller_t *caller, lines_" c \
+              "_reply_t *reply,\n    lines_" c "_args_t *args)\n{" > file
+        print "    return lines_caller_call(caller, &lines_call_" c \
+              ", args,\n        LINES_CALL_KEEP, NULL, reply);\n}\n" > file
+    }
+
+    macro(file, "lines_" c "(caller, done, data", \
+          "lines_send_" c "(caller, LINES_CALL, ", ", done, data)", c)
+    macro(file, "lines_try_" c "(caller, done, data", \
+          "lines_send_" c "(caller, LINES_CALL_TRY, ", ", done, data)", c)
+    if (keepable(c))
+        macro(file, "lines_keep_" c "(caller, reply", \
+              "lines_kept_" c "(caller, reply, ", ")", c)
+    macro(file, "lines_forget_" c "(caller", \
+          "lines_send_" c "(caller, LINES_CALL_FORGET, ", ", NULL, NULL)", c)
+}
+
+
+function macro(file, head, call, tail, c) {
+    print "#define " head (NARGS[c] ? ", ..." : "") ") \\\n    " call \
+          (NARGS[c] ? "\\\n        (&(lines_" c "_args_t) { __VA_ARGS__ })" \
+                    : "NULL") tail > file
 }
 
 

@@ -172,19 +172,15 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 check_ask(lines_check_t *check)
 {
-    lines_main_conf_t        *lmcf;
-    lines_line_check_args_t   args;
+    lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(check->request);
 
-    args.tenant = check->args.tenant;
-    args.line = check->args.line;
-    args.id = check->args.id;
-    args.ttl = lmcf->probe_timeout + LINES_CHECK_SPARE;
-    args.since = check->since;
-
-    return lines_line_check(&check->ctx->caller, &args, check_told,
-                            check->ctx);
+    return lines_line_check(&check->ctx->caller, check_told, check->ctx,
+                            .tenant = check->args.tenant,
+                            .line = check->args.line, .id = check->args.id,
+                            .ttl = lmcf->probe_timeout + LINES_CHECK_SPARE,
+                            .since = check->since);
 }
 
 

@@ -126,9 +126,9 @@ checkup_answered(void *data, lines_result_t *result)
 {
     lines_checkup_t *checkup = data;
 
-    ngx_int_t                  rc;
-    ngx_pool_t                *pool;
-    lines_line_health_args_t   args;
+    ngx_int_t    rc;
+    ngx_str_t    health;
+    ngx_pool_t  *pool;
 
     pool = checkup->carrier->pool;
 
@@ -169,19 +169,18 @@ checkup_answered(void *data, lines_result_t *result)
     checkup->caller.id = &checkup->args.line;
     checkup->caller.resume = checkup_resume;
 
-    args.tenant = checkup->args.tenant;
-    args.line = checkup->args.line;
-    args.id = checkup->args.id;
-    args.failures = checkup->health.failures;
-
     if (checkup->health.healthy) {
-        ngx_str_set(&args.health, "healthy");
+        ngx_str_set(&health, "healthy");
 
     } else {
-        ngx_str_set(&args.health, "down");
+        ngx_str_set(&health, "down");
     }
 
-    rc = lines_line_health(&checkup->caller, &args, checkup_stored, checkup);
+    rc = lines_line_health(&checkup->caller, checkup_stored, checkup,
+                           .tenant = checkup->args.tenant,
+                           .line = checkup->args.line, .id = checkup->args.id,
+                           .failures = checkup->health.failures,
+                           .health = health);
 
     if (rc != NGX_AGAIN) {
         checkup_end(checkup, rc);
@@ -244,16 +243,11 @@ lines_checkup_detach(lines_checkup_t *checkup)
 static void
 checkup_revoke(lines_main_conf_t *lmcf, lines_checkup_args_t *args)
 {
-    lines_caller_t             caller;
-    lines_line_health_args_t   health;
+    lines_caller_t  caller;
 
     lines_caller_init(&caller, lmcf->redis, NULL, ngx_cycle->log);
 
-    health.tenant = args->tenant;
-    health.line = args->line;
-    health.id = args->id;
-    ngx_str_null(&health.health);
-    ngx_str_set(&health.failures, "[]");
-
-    (void) lines_forget_line_health(&caller, &health);
+    (void) lines_forget_line_health(&caller, .tenant = args->tenant,
+                                    .line = args->line, .id = args->id,
+                                    .failures = ngx_string("[]"));
 }

@@ -138,41 +138,35 @@ create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                    rc;
-    lines_create_t              *create;
-    lines_idem_read_args_t       idem;
-    lines_pending_get_args_t     pending;
-    lines_tenant_places_args_t   tenant;
+    ngx_int_t        rc;
+    lines_create_t  *create;
 
     create = ctx->data;
 
-    rc = lines_keep_time(&ctx->caller, NULL, &create->time);
+    rc = lines_keep_time(&ctx->caller, &create->time);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
     if (create->idem.key.len) {
-        idem.idem_key = create->idem.record;
-
-        rc = lines_keep_idem_read(&ctx->caller, &idem, &create->recorded);
+        rc = lines_keep_idem_read(&ctx->caller, &create->recorded,
+                                  .idem_key = create->idem.record);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
     }
 
-    pending.tenant = ctx->identity.tenant;
-
-    rc = lines_keep_pending_get(&ctx->caller, &pending, &create->pending);
+    rc = lines_keep_pending_get(&ctx->caller, &create->pending,
+                                .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    tenant.tenant = ctx->identity.tenant;
-
-    return lines_keep_tenant_places(&ctx->caller, &tenant, &create->tenant);
+    return lines_keep_tenant_places(&ctx->caller, &create->tenant,
+                                    .tenant = ctx->identity.tenant);
 }
 
 
@@ -242,13 +236,10 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                 *p;
-    ngx_int_t               rc;
-    lines_create_t         *create;
-    lines_main_conf_t      *lmcf;
-    lines_ix_put_args_t     ix;
-    lines_due_put_args_t    due;
-    lines_prov_put_args_t   prov;
+    u_char             *p;
+    ngx_int_t           rc;
+    lines_create_t     *create;
+    lines_main_conf_t  *lmcf;
 
     create = ctx->data;
     lmcf = lines_get_main_conf(r);
@@ -266,21 +257,17 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         create->id.len = LINES_ID_LEN;
     }
 
-    ix.id = create->id;
-    ix.tenant = ctx->identity.tenant;
-
-    rc = lines_ix_put(&ctx->caller, &ix, NULL, NULL);
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = create->id,
+                      .tenant = ctx->identity.tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    due.shard = lines_due_shard(&create->id);
-    due.at = create->now + (int64_t) lmcf->operation->due;
-    due.tenant = ctx->identity.tenant;
-    due.id = create->id;
-
-    rc = lines_due_put(&ctx->caller, &due, NULL, NULL);
+    rc = lines_due_put(&ctx->caller, NULL, NULL,
+                       .shard = lines_due_shard(&create->id),
+                       .at = create->now + (int64_t) lmcf->operation->due,
+                       .tenant = ctx->identity.tenant, .id = create->id);
 
     /* begin may find a place free by then; a hint too many is dropped */
 
@@ -288,25 +275,22 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    prov.at = create->now;
-    prov.tenant = ctx->identity.tenant;
-    prov.id = create->id;
-
-    return lines_prov_put(&ctx->caller, &prov, NULL, NULL);
+    return lines_prov_put(&ctx->caller, NULL, NULL, .at = create->now,
+                          .tenant = ctx->identity.tenant, .id = create->id);
 }
 
 
 static ngx_int_t
 create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    int64_t                   max;
-    ngx_str_t                 fields[24];
-    ngx_pool_t               *pool;
-    lines_plan_t             *plan;
-    lines_input_t            *input;
-    lines_create_t           *create;
-    lines_main_conf_t        *lmcf;
-    lines_line_begin_args_t   args;
+    int64_t                  max;
+    ngx_str_t                fields[24];
+    ngx_pool_t              *pool;
+    lines_plan_t            *plan;
+    lines_input_t           *input;
+    lines_create_t          *create;
+    lines_main_conf_t       *lmcf;
+    lines_line_begin_args_t  args;
 
     create = ctx->data;
     input = &create->input;
@@ -339,8 +323,8 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         && create->tenant.customer.len
         && lmcf->billing
         && lines_payment_call(pool, lmcf, &args.tenant, &args.id,
-                              &create->tenant.customer, &plan->price, 1, &args.body,
-                              &args.call_key)
+                              &create->tenant.customer, &plan->price, 1,
+                              &args.body, &args.call_key)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -390,7 +374,8 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     LINES_FAILPOINT("create.begin.before");
 
-    return lines_line_begin(&ctx->caller, &args, create_begun, ctx);
+    return lines_send_line_begin(&ctx->caller, LINES_CALL, &args,
+                                 create_begun, ctx);
 }
 
 
@@ -463,21 +448,15 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
 static void
 create_withdraw(lines_ctx_t *ctx)
 {
-    lines_create_t         *create;
-    lines_ix_del_args_t     ix;
-    lines_prov_rem_args_t   prov;
+    lines_create_t  *create;
 
     create = ctx->data;
 
-    ix.id = create->id;
-
-    lines_forget_ix_del(&ctx->caller, &ix);
+    lines_forget_ix_del(&ctx->caller, .id = create->id);
 
     if (create->plan->included) {
-        prov.tenant = ctx->identity.tenant;
-        prov.id = create->id;
-
-        lines_forget_prov_rem(&ctx->caller, &prov);
+        lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
+                              .id = create->id);
     }
 
     create_not_due(ctx);
@@ -487,16 +466,14 @@ create_withdraw(lines_ctx_t *ctx)
 static void
 create_not_due(lines_ctx_t *ctx)
 {
-    lines_create_t        *create;
-    lines_due_rem_args_t   args;
+    lines_create_t  *create;
 
     create = ctx->data;
 
-    args.shard = lines_due_shard(&create->id);
-    args.tenant = ctx->identity.tenant;
-    args.id = create->id;
-
-    (void) lines_forget_due_rem(&ctx->caller, &args);
+    (void) lines_forget_due_rem(&ctx->caller,
+                                .shard = lines_due_shard(&create->id),
+                                .tenant = ctx->identity.tenant,
+                                .id = create->id);
 }
 
 
@@ -630,8 +607,6 @@ static ngx_int_t
 create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
 {
-    lines_answer_read_args_t  args;
-
     if (fingerprint->len != idem->fingerprint.len
         || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
                        fingerprint->len)
@@ -646,10 +621,9 @@ create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     /* the operation of a line request has its line's id */
 
-    args.tenant = ctx->identity.tenant;
-    args.id = *operation;
-
-    return lines_answer_read(&ctx->caller, &args, create_replayed, ctx);
+    return lines_answer_read(&ctx->caller, create_replayed, ctx,
+                             .tenant = ctx->identity.tenant,
+                             .id = *operation);
 }
 
 

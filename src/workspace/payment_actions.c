@@ -76,8 +76,7 @@ action_pending(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
 ngx_int_t
 lines_payment_link(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                         rc;
-    lines_tenant_subscription_args_t  args;
+    ngx_int_t  rc;
 
     ctx->data = NULL;
 
@@ -92,10 +91,8 @@ lines_payment_link(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    args.tenant = ctx->identity.tenant;
-
-    return lines_tenant_subscription(&ctx->caller, &args, link_subscription,
-                                     ctx);
+    return lines_tenant_subscription(&ctx->caller, link_subscription, ctx,
+                                     .tenant = ctx->identity.tenant);
 }
 
 
@@ -294,14 +291,10 @@ cancel_hint(void *data, lines_line_read_reply_t *line)
 static ngx_int_t
 cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
 {
-    lines_due_add_args_t  args;
-
-    args.shard = lines_due_shard(&ctx->params[0]);
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    args.delay = delay;
-
-    return lines_due_add(&ctx->caller, &args, done, ctx);
+    return lines_due_add(&ctx->caller, done, ctx,
+                         .shard = lines_due_shard(&ctx->params[0]),
+                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
+                         .delay = delay);
 }
 
 
@@ -310,15 +303,11 @@ cancel_hinted(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_cancel_begin_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.id = ctx->params[0];
-    ngx_str_null(&args.reason);
-
     LINES_FAILPOINT("cancel.begin.before");
 
-    return lines_cancel_begin(&ctx->caller, &args, cancel_begun, ctx);
+    return lines_cancel_begin(&ctx->caller, cancel_begun, ctx,
+                              .tenant = ctx->identity.tenant,
+                              .id = ctx->params[0]);
 }
 
 

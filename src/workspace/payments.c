@@ -35,12 +35,8 @@ static ngx_int_t pay_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t
 lines_read_line(lines_ctx_t *ctx, ngx_str_t *id, lines_line_read_pt done)
 {
-    lines_line_read_args_t  args;
-
-    args.tenant = ctx->identity.tenant;
-    args.id = *id;
-
-    return lines_line_read(&ctx->caller, &args, done, ctx);
+    return lines_line_read(&ctx->caller, done, ctx,
+                           .tenant = ctx->identity.tenant, .id = *id);
 }
 
 
@@ -192,10 +188,9 @@ ngx_int_t
 lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
     lines_step_pt again)
 {
-    ngx_int_t                rc;
-    lines_pay_t             *pay;
-    lines_main_conf_t       *lmcf;
-    lines_poll_take_args_t   args;
+    ngx_int_t           rc;
+    lines_pay_t        *pay;
+    lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(r);
 
@@ -210,11 +205,9 @@ lines_reconcile(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
 
     pay->again = again;
 
-    args.tenant = ctx->identity.tenant;
-    args.id = *id;
-    args.ms = lmcf->operation->reconcile;
-
-    rc = lines_try_poll_take(&ctx->caller, &args, reconcile_turn, ctx);
+    rc = lines_try_poll_take(&ctx->caller, reconcile_turn, ctx,
+                             .tenant = ctx->identity.tenant, .id = *id,
+                             .ms = lmcf->operation->reconcile);
 
     return rc == NGX_DECLINED ? pay_again(r, ctx) : rc;
 }

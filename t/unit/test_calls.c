@@ -327,13 +327,8 @@ main(void)
     ngx_str_t             key, ids[2], fields[2];
     lines_redis_t         redis;
     lines_caller_t        caller;
-    lines_get_args_t      get;
-    lines_del_args_t      del;
-    lines_put_args_t      put;
-    lines_who_args_t      who;
     lines_page_args_t     page;
     lines_begin_args_t    begin;
-    lines_count_args_t    count;
     lines_begin_reply_t  *b;
     lines_page_reply_t   *p;
 
@@ -363,7 +358,7 @@ main(void)
     ok(lines_key_line(&pool, &key, &begin.tenant, &begin.id) == NGX_OK
        && is(key, "lines:{w:1}:line:i"), "a key");
 
-    ok(lines_begin(&caller, &begin, begin_done, &tests) == NGX_AGAIN, "begin");
+    ok(lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests) == NGX_AGAIN, "begin");
     sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i lines:{w:1}:t"
          " -5   w:1 i f ", "a key that is not there is the first; the rest is "
          "empty");
@@ -381,7 +376,7 @@ main(void)
     ngx_str_set(&begin.idem_key, "{w:1}i");
     begin.fields.n = 0;
 
-    lines_begin(&caller, &begin, begin_done, &tests);
+    lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
     sent(" EVALSHA sha 3 lines:{w:1}:t lines:{w:1}:line:i {w:1}i -5 3 1 w:1 i",
          "all is there");
     answer("slate");
@@ -389,7 +384,7 @@ main(void)
     ok(told == 3 && b->is == LINES_BEGIN_LATE, "a word alone");
 
 #define wrong(text, what)                                                     \
-    lines_begin(&caller, &begin, begin_done, &tests);                         \
+    lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);                         \
     answer(text);                                                             \
     ok(told == 1 && resumed == NGX_BUSY && seen == NULL, what)
 
@@ -403,39 +398,37 @@ main(void)
     wrong("eERR", "an error");
     wrong(NULL, "no reply");
 
-    lines_begin(&caller, &begin, begin_done, &tests);
+    lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
     answer("[ slost sx ]");
     ok(told == 2 && resumed == NGX_DONE, "lost");
 
-    lines_try_begin(&caller, &begin, begin_done, &tests);
+    lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests);
     answer(NULL);
     ok(told == 3 && seen == NULL && resumed == NGX_OK, "tried: no reply");
 
     usable = 0;
-    ok(lines_try_begin(&caller, &begin, begin_done, &tests) == NGX_DECLINED,
+    ok(lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests) == NGX_DECLINED,
        "tried: refused");
-    ok(lines_begin(&caller, &begin, begin_done, &tests) == NGX_BUSY,
+    ok(lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests) == NGX_BUSY,
        "refused");
     usable = 1;
 
     ngx_str_null(&begin.id);
-    ok(lines_begin(&caller, &begin, begin_done, &tests) == NGX_BUSY,
+    ok(lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests) == NGX_BUSY,
        "a key with an empty part is not sent");
 
     /* two under way */
 
-    ngx_str_set(&get.line_key, "k");
-
-    lines_get(&caller, &get, get_done, &tests);
+    lines_get(&caller, get_done, &tests, .line_key = ngx_string("k"));
     sent(" GET k", "a ready-made key");
     {
         void  *first = handler_data;
 
-        lines_get(&caller, &get, NULL, NULL);
+        lines_get(&caller, NULL, NULL, .line_key = ngx_string("k"));
         answer("n");
         ok(resumed == NGX_AGAIN, "the other one is waited for");
         handler = NULL;
-        lines_get(&caller, &get, NULL, NULL);
+        lines_get(&caller, NULL, NULL, .line_key = ngx_string("k"));
         lines_caller_detach(&caller);
         ok(!lines_caller_busy(&caller) && first, "detached");
     }
@@ -449,16 +442,16 @@ main(void)
 
     caller.pool = NULL;
 
-    lines_page(&caller, &page, page_done, &tests);
+    lines_send_page(&caller, LINES_CALL, &page, page_done, &tests);
     answer("[ ]");
     ok(told == 3, "a row that is not there");
-    lines_page(&caller, &page, page_done, &tests);
+    lines_send_page(&caller, LINES_CALL, &page, page_done, &tests);
     answer("[ i1 n ]");
     ok(told == 1, "too short a row");
 
     caller.pool = &pool;
 
-    lines_page(&caller, &page, page_done, &tests);
+    lines_send_page(&caller, LINES_CALL, &page, page_done, &tests);
     sent(" EVALSHA  3 lines:{t}:t lines:{t}:line:x lines:{t}:line:y",
          "a list of keys");
     answer("[ i1 shello [ sa i2 n ] su sv ]");
@@ -468,16 +461,14 @@ main(void)
        "a list within");
     ok(p && p->rest.n == 2, "and behind");
 
-    ngx_str_set(&count.tenant, "t");
-    lines_count(&caller, &count, count_done, &tests);
+    lines_count(&caller, count_done, &tests, .tenant = ngx_string("t"));
     answer("i12");
     ok(seen && ((lines_count_reply_t *) seen)->n == 12, "a value");
-    lines_count(&caller, &count, count_done, &tests);
+    lines_count(&caller, count_done, &tests, .tenant = ngx_string("t"));
     answer("n");
     ok(told == 1, "a value that is nil must be declared so");
 
-    ngx_str_set(&who.tenant, "t");
-    lines_who(&caller, &who, who_done, &tests);
+    lines_who(&caller, who_done, &tests, .tenant = ngx_string("t"));
     sent(" HMGET lines:{t}:t plan places", "fields are asked for");
     answer("[ n s4 ]");
     ok(seen && ((lines_who_reply_t *) seen)->places == 4
@@ -489,27 +480,24 @@ main(void)
         lines_who_reply_t  kept;
 
         ngx_memzero(&kept, sizeof(kept));
-        ok(lines_keep_who(&caller, &who, &kept) == NGX_AGAIN, "to be kept");
+        ok(lines_keep_who(&caller, &kept, .tenant = ngx_string("t")) == NGX_AGAIN, "to be kept");
         answer("[ splan s5 ]");
         ok(resumed == NGX_OK && kept.places == 5 && is(kept.plan, "plan"),
            "kept");
-        lines_keep_who(&caller, &who, &kept);
+        lines_keep_who(&caller, &kept, .tenant = ngx_string("t"));
         answer(NULL);
         ok(told == 1 && resumed == NGX_BUSY && kept.places == 5,
            "no reply: nothing is kept");
     }
 
-    put.shard = 7;
-    put.at = 99;
-    ngx_str_set(&put.tenant, "t");
-    ngx_str_set(&put.id, "i");
-    ok(lines_forget_put(&caller, &put) == NGX_OK, "forgotten");
+    ok(lines_forget_put(&caller, .shard = 7, .at = 99,
+                        .tenant = ngx_string("t"), .id = ngx_string("i"))
+       == NGX_OK, "forgotten");
     sent(" ZADD lines:{due:7} 99 t i", "a member of two");
     answer("eERR");
 
-    ngx_str_set(&del.tenant, "t");
-    del.ids = page.ids;
-    lines_del(&caller, &del, NULL, NULL);
+    lines_del(&caller, NULL, NULL, .tenant = ngx_string("t"),
+              .ids = page.ids);
     sent(" DEL lines:{t}:line:x lines:{t}:line:y", "several keys");
     answer("i2");
     ok(resumed == NGX_OK, "nobody reads it");
