@@ -77,7 +77,8 @@ SOURCES = $(wildcard src/*.c src/*/*.c) $(TEST_MODULE)
 HEADERS = $(wildcard src/*.h src/*/*.h)
 EXPORTS = src/ngx_http_lines_module.map
 SCRIPTS = $(wildcard src/store/scripts/*.lua src/store/scripts/lib/*.lua \
-          src/store/schema src/store/commands src/store/generate.awk)
+          src/store/schema src/store/commands src/store/moves \
+          src/store/generate.awk)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:

@@ -137,6 +137,31 @@ END
     is((stat $store->child('out/calls.h'))[9], 1, 'what is unchanged is left as it is');
 };
 
+subtest 'the moves of a line' => sub {
+    my ($rc, $output, $store) = store(moves => <<'END', 'scripts/move.lua' => "--\@moves\nreturn { MOVES, ENDS }\n");
+status  waiting     # first
+status  live
+status  gone
+move    new      waiting
+move    waiting  live
+end     live     gone  over  ended_at
+END
+
+    is $rc, 0, 'generated' or diag $output;
+    is lua($store, 'move'), <<'END', 'what is legal, for scripts: no creation, and an end by its reason';
+local MOVES, ENDS = {}, {}
+MOVES.waiting, ENDS.waiting = {}, {}
+MOVES.live, ENDS.live = {}, {}
+MOVES.gone, ENDS.gone = {}, {}
+MOVES.waiting.live = true
+ENDS.live.over = { field = 'ended_at', to = 'gone' }
+return { MOVES, ENDS }
+END
+    my ($moves) = $store->child('out/calls.c')->slurp =~ /lines_moves\[\] = \{\n(.*?)\n\};/s;
+    is $moves =~ s/\s+/ /gr, join(', ', map {" { LINES_\U$_->[0]\E, LINES_\U$_->[1]\E, ngx_string(\"moves:$_->[0]:$_->[1]\") }"} [qw(new waiting)],
+        [qw(waiting live)], [qw(live gone)]) =~ s/,  /, /gr, 'all of them, and where they are counted, for C';
+};
+
 subtest 'the schema as a table' => sub {
     my (undef, undef, $store) = store();
     my $table = qx{sh $embed $store/scripts keys};
@@ -196,6 +221,11 @@ subtest 'what is wrong is named by file and line' => sub {
         ['', 'schema:1: type "heap" of key "a" is not known', schema => "a {a} heap\n"],
         ['', 'schema:2: key "a" is there already', schema => "a {a} hash\na {b} hash\n"],
         ['', 'schema:1: it belongs to no key', schema => "  gone: now\n"],
+        ['', 'moves:2: there is no status "b"', moves => "status a\nmove a b\n"],
+        ['', 'moves:2: status "a" is there already', moves => "status a\nstatus a\n"],
+        ['', 'moves:3: that move is there already, moves:2', moves => "status a\nmove new a\nmove new a\n"],
+        ['', 'moves:1: "status NAME", "move FROM TO" or "end FROM TO REASON FIELD" is expected', moves => "move a\n"],
+        ["$head--\@moves\n", 'scripts/bad.lua:2: there are no moves'],
         ['', 'schema:2: only a hash has fields', schema => "a {a} set\n  fields: b\n"],
         ['', 'schema:1: a key is its name, its pattern and its type', schema => "a {a}\n"],
         )

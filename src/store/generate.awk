@@ -2,7 +2,7 @@
 # of schema, commands and all heads store/calls.h and .c.  embed.sh runs it;
 # how things are declared: store/README.md.
 #
-#   awk -v mode=lua   -v dir=SCRIPTS -f generate.awk NAME.lua
+#   awk -v mode=lua   -v dir=SCRIPTS -v store=DIR -f generate.awk NAME.lua
 #   awk -v mode=calls -v dir=SCRIPTS -v store=DIR -v out=DIR -f … NAME.lua …
 #   awk -v mode=keys  -v store=DIR -f generate.awk
 #
@@ -55,6 +55,7 @@ BEGIN {
         read_script(ARGV[a])
 
     read_commands(store "/commands")
+    read_moves(store "/moves")
 
     write_header(out "/calls.h")
     write_source(out "/calls.c")
@@ -499,6 +500,11 @@ function take(file, shown, c, depth,    s, found, n, part, at) {
             continue
         }
 
+        if (s ~ /^--@moves[ \t\r]*$/) {
+            print_moves(at)
+            continue
+        }
+
         if (depth && match(s, /^local (function )?[A-Za-z_0-9]+/)) {
             part = substr(s, RSTART, RLENGTH)
             sub(/^local (function )?/, "", part)
@@ -870,6 +876,8 @@ function write_header(file,    i, j, k, c, text, p) {
         senders(file, c)
     }
 
+    moves_header(file)
+
     print "\n\n#endif /* _LINES_STORE_CALLS_H_INCLUDED_ */" > file
     close(file)
 }
@@ -929,6 +937,135 @@ function key_function(k,    p, text) {
         text = text ",\n    " (KPTYPE[k, p] == "int" ? "int64_t " \
                                : "ngx_str_t *") KPARAM[k, p]
     return text ")"
+}
+
+
+# The moves of a line
+
+function read_moves(file,    s, n, found, at, f, nf, i) {
+    if (MOVES_READ)
+        return
+
+    MOVES_READ = 1
+
+    while ((found = (getline s < file)) > 0) {
+        at = file ":" ++n
+        sub(/#.*/, "", s)
+        nf = split(trim(s), f, /[ \t]+/)
+
+        if (nf == 0 || f[1] == "")
+            continue
+
+        for (i = 2; i <= nf; i++)
+            if (f[i] !~ IDENT)
+                fail(at, "\"" f[i] "\" is no name")
+
+        if (f[1] == "status" && nf == 2) {
+            if (f[2] in STATUS)
+                fail(at, "status \"" f[2] "\" is there already")
+            STATUS[f[2]] = ++nstatuses
+            STATUSES[nstatuses] = f[2]
+            continue
+        }
+
+        if (!(f[1] == "move" && nf == 3) && !(f[1] == "end" && nf == 5))
+            fail(at, "\"status NAME\", \"move FROM TO\" or " \
+                     "\"end FROM TO REASON FIELD\" is expected")
+
+        for (i = 2; i <= 3; i++)
+            if (!(f[i] in STATUS) && !(i == 2 && f[i] == "new"))
+                fail(at, "there is no status \"" f[i] "\"")
+
+        if ((f[2], f[3]) in MOVE)
+            fail(at, "that move is there already, " MOVE[f[2], f[3]])
+
+        MOVE[f[2], f[3]] = at
+        FROM[++nmoves] = f[2]
+        TO[nmoves] = f[3]
+        REASON[nmoves] = f[1] == "end" ? f[4] : ""
+        FIELD[nmoves] = f[5]
+    }
+
+    if (found == 0)
+        close(file)
+}
+
+
+# "--@moves" in a script: MOVES[from][to], and ENDS[from][reason]
+
+function print_moves(at,    i, j) {
+    read_moves(store "/moves")
+
+    if (nmoves == 0)
+        fail(at, "there are no moves")
+
+    LINE[++nlines] = "local MOVES, ENDS = {}, {}"
+    WHERE[nlines] = at
+    lib_local["MOVES"] = lib_local["ENDS"] = at
+
+    for (i = 1; i <= nstatuses; i++) {
+        LINE[++nlines] = "MOVES." STATUSES[i] ", ENDS." STATUSES[i] " = {}, {}"
+        WHERE[nlines] = at
+    }
+
+    for (i = 1; i <= nmoves; i++) {
+        if (FROM[i] == "new")
+            continue
+
+        LINE[++nlines] = REASON[i] == "" \
+            ? "MOVES." FROM[i] "." TO[i] " = true" \
+            : "ENDS." FROM[i] "." REASON[i] " = { field = '" FIELD[i] \
+              "', to = '" TO[i] "' }"
+        WHERE[nlines] = at
+    }
+}
+
+
+function moves_header(file,    i) {
+    if (nstatuses == 0)
+        return
+
+    print "\n\n/* what becomes of a line: moves */\n" > file
+    print "enum {\n    LINES_NEW = 0," > file
+
+    for (i = 1; i <= nstatuses; i++)
+        print "    LINES_" toupper(STATUSES[i]) "," > file
+
+    print "    LINES_STATUSES\n};\n" > file
+    print "#define LINES_MOVES  " nmoves "\n" > file
+    print "typedef struct {" > file
+    print "    ngx_uint_t  from;" > file
+    print "    ngx_uint_t  to;" > file
+    print "    ngx_str_t   field;    /* of the tenant, where it is counted */" > file
+    print "} lines_move_t;\n" > file
+    print "extern ngx_str_t     lines_statuses[];" > file
+    print "extern lines_move_t  lines_moves[];\n" > file
+    print "/* LINES_NEW: it is none */" > file
+    print "ngx_uint_t lines_status(ngx_str_t *name);" > file
+}
+
+
+function moves_source(file,    i) {
+    if (nstatuses == 0)
+        return
+
+    print "\n\nngx_str_t  lines_statuses[] = {\n    ngx_string(\"new\")," > file
+    for (i = 1; i <= nstatuses; i++)
+        print "    ngx_string(\"" STATUSES[i] "\")" (i < nstatuses ? "," : "") > file
+
+    print "};\n\n\nlines_move_t  lines_moves[] = {" > file
+    for (i = 1; i <= nmoves; i++)
+        print "    { LINES_" toupper(FROM[i]) ", LINES_" toupper(TO[i]) \
+              ",\n      ngx_string(\"moves:" FROM[i] ":" TO[i] "\") }" \
+              (i < nmoves ? "," : "") > file
+
+    print "};\n\n\nngx_uint_t\nlines_status(ngx_str_t *name)\n{" > file
+    print "    ngx_uint_t  i;\n" > file
+    print "    for (i = LINES_STATUSES - 1; i > LINES_NEW; i--) {" > file
+    print "        if (name->len == lines_statuses[i].len" > file
+    print "            && ngx_memcmp(name->data, lines_statuses[i].data, " \
+          "name->len)\n               == 0)\n        {" > file
+    print "            break;\n        }\n    }\n\n    return i;\n}" > file
 }
 
 
@@ -995,5 +1132,6 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
         print "    " c "_deliver\n};" > file
     }
 
+    moves_source(file)
     close(file)
 }

@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- The invoice is void and the subscription gone: the line is canceled.
@@ -32,11 +32,11 @@ line_move(keys, h, 'canceled',
           { payment = 'failed', reason = reason, intent = '' }, now)
 
 -- also where the creation was answered: nobody may pay that invoice now
-redis.call('HSET', op_key, 'answer_status', 409, 'answer',
-           '{"success":false,"status":' .. js(h.status)
-           .. ',"message":"The line request was canceled."'
-           .. ',"line":' .. h.json .. '}')
+op_answer(op_key, 409,
+          '{"success":false,"status":' .. js(h.status)
+          .. ',"message":"The line request was canceled."'
+          .. ',"line":' .. h.json .. '}')
 
-op_end(op_key, ops_key, id, idem_key or op_key, now)
+op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok', h.status, h.json }

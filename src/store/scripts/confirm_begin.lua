@@ -1,4 +1,5 @@
---@include lib/json.lua
+--@include lib/operation.lua
+--@include lib/line.lua
 --@include lib/window.lua
 
 -- Begins a purchase: uses up the token, takes a place in the windows and
@@ -36,10 +37,10 @@ if now > not_after then
 end
 
 if fingerprint then
-    local record = redis.call('HMGET', idem_key, 'operation', 'fingerprint')
+    local used = idem_used(idem_key)
 
-    if record[1] then
-        return { 'idempotent', record[1], record[2] }
+    if used then
+        return used
     end
 end
 
@@ -85,15 +86,8 @@ for i, length in ipairs({ DAY, MONTH }) do
                        .. ' lines can be added per '
                        .. (i == 1 and 'day' or 'month') .. ' via API"}'
 
-        redis.call('HSET', op_key, 'kind', 'purchase', 'step', 'done',
-                   'begun', int(now), 'ended', int(now),
-                   'answer_status', 429, 'answer', answer,
-                   'answer_until', int(state.free_at or 0))
-        redis.call('EXPIRE', op_key, 86400)
-
-        if fingerprint then
-            redis.call('EXPIRE', idem_key, 86400)
-        end
+        op_done(op_key, idem_key, 'purchase', now, 429, answer,
+                'answer_until', int(state.free_at or 0))
 
         return { 'refused', '429', answer, retry_after(state, now) }
     end
@@ -109,17 +103,13 @@ end
 
 redis.call('ZADD', window_key, int(now), id)
 
-redis.call('HSET', op_key, 'kind', 'purchase', 'step', 'card',
-           'attempt', 1, 'fence', 1,
-           'lease_until', int(now + lease),
-           'customer', customer, 'price', price, 'begun', int(now))
+local fence = op_begin(op_key, ops_key, id, 'purchase', 'card', lease, now,
+                       'customer', customer, 'price', price)
 
 if fingerprint then
     redis.call('HSET', op_key, 'idempotency', idem_key)
 end
 
-redis.call('SADD', ops_key, id)
-redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
-           'type', 'purchase.begun', 'at', int(now), 'operation', id)
+event(events_key, now, 'purchase.begun', 'operation', id)
 
-return { 'begun', '1' }
+return { 'begun', fence }

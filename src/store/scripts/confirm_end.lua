@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- A purchase has come to its end: the line is recorded, the answer kept.
@@ -43,11 +43,11 @@ count_move(tenant_key, 'new', 'active')
 event(events_key, now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')
 
-redis.call('HSET', op_key, 'answer_status', 200, 'answer',
-           '{"status":"OK","phone_number":' .. js(h.phone)
-           .. ',"worker_id":' .. js(h.worker)
-           .. ',"subscription_id":' .. js(h.subscription) .. '}')
+op_answer(op_key, 200,
+          '{"status":"OK","phone_number":' .. js(h.phone)
+          .. ',"worker_id":' .. js(h.worker)
+          .. ',"subscription_id":' .. js(h.subscription) .. '}')
 
-op_end(op_key, ops_key, id, idem_key or op_key, now)
+op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok' }

@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- An event says that an add-on has ended, was suspended or came back: it is to
@@ -43,11 +43,7 @@ end
 
 -- one that says the opposite while it is read must not be taken for no news
 redis.call('HSET', line_key, 'reading', id)
-redis.call('HSET', op_key, 'kind', 'lapse', 'line', line,
-           'step', 'read', 'attempt', 1, 'lease_until', 0,
-           'subscription', subscription, 'dirty', 0, 'begun', int(now))
-redis.call('HINCRBY', op_key, 'fence', 0)
-redis.call('PERSIST', op_key)
-redis.call('SADD', ops_key, id)
+op_begin(op_key, ops_key, id, 'lapse', 'read', 0, now, 'line', line,
+         'subscription', subscription, 'dirty', 0)
 
 return 'begun'

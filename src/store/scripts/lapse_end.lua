@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- The add-on was read.  Ended: its line ends, and its place is free.  Suspended:
@@ -71,6 +71,6 @@ then
     end
 end
 
-op_end(op_key, ops_key, id, op_key, now)
+op_end(op_key, ops_key, id, nil, now)
 
 return { 'ok' }

@@ -1,4 +1,5 @@
 --@again
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- Begins a line request: checks all that the reader checked again, then
@@ -50,10 +51,10 @@ if now > not_after then
 end
 
 if fingerprint then
-    local record = redis.call('HMGET', idem_key, 'operation', 'fingerprint')
+    local used = idem_used(idem_key)
 
-    if record[1] then
-        return { 'idempotent', record[1], record[2] }
+    if used then
+        return used
     end
 end
 
@@ -125,39 +126,30 @@ count_move(tenant_key, 'new', h.status)
 event(events_key, now, 'line.' .. h.status, 'line', h.id, 'from', '',
       'to', h.status, 'reason', '')
 
+if fingerprint then
+    redis.call('HSET', idem_key, 'operation', h.id, 'fingerprint', fingerprint)
+end
+
 local answer = line_answer(h)
 local fence = '0'
 
 if step == 'done' then
     if fingerprint then
-        redis.call('HSET', op_key, 'kind', 'request', 'line', h.id,
-                   'step', 'done', 'begun', int(now), 'ended', int(now),
-                   'answer_status', 201, 'answer', answer)
-        redis.call('EXPIRE', op_key, 86400)
+        op_done(op_key, idem_key, 'request', now, 201, answer, 'line', h.id)
     end
 
 else
-    fence = '1'
-    redis.call('HSET', op_key, 'kind', 'request', 'line', h.id,
-               'step', step, 'attempt', 1, 'fence', fence,
-               'lease_until', int(now + lease),
-               'customer', customer, 'price', price or '',
-               'body', body or '', 'key', call_key,
-               'begun', int(now), 'sent_at', int(now))
-    redis.call('SADD', ops_key, h.id)
+    fence = op_begin(op_key, ops_key, h.id, 'request', step, lease, now,
+                     'line', h.id, 'customer', customer,
+                     'price', price or '', 'body', body or '',
+                     'key', call_key, 'sent_at', int(now))
 
     -- an included line is answered now; telling the provisioner goes on
     if step == 'tell' then
-        redis.call('HSET', op_key, 'answer_status', 201, 'answer', answer)
+        op_answer(op_key, 201, answer)
     end
-end
 
-if fingerprint then
-    redis.call('HSET', idem_key, 'operation', h.id, 'fingerprint', fingerprint)
-
-    if step == 'done' then
-        redis.call('EXPIRE', idem_key, 86400)
-    else
+    if fingerprint then
         redis.call('HSET', op_key, 'idempotency', idem_key)
     end
 end

@@ -1,3 +1,4 @@
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- The operator ends an active line; a paid one starts the operation that
@@ -35,10 +36,8 @@ if not h.subscription or h.subscription == '' then
     return { 'released', h.json, '', h.number or '' }
 end
 
-redis.call('HSET', op_key, 'kind', 'release', 'line', h.id,
-           'step', 'cancel', 'attempt', 1, 'fence', 0, 'lease_until', 0,
-           'subscription', h.subscription, 'invoice', h.invoice or '',
-           'begun', int(now))
-redis.call('SADD', ops_key, operation)
+op_begin(op_key, ops_key, operation, 'release', 'cancel', 0, now,
+         'line', h.id, 'subscription', h.subscription,
+         'invoice', h.invoice or '')
 
 return { 'released', h.json, operation, h.number or '' }

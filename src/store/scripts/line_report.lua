@@ -1,3 +1,4 @@
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- The provisioner's report about a line of a workspace.
@@ -54,10 +55,8 @@ if status ~= 'failed' or not h.subscription or h.subscription == '' then
     return { 'moved', h.json, '' }
 end
 
-redis.call('HSET', op_key, 'kind', 'refund', 'line', h.id,
-           'step', 'cancel', 'attempt', 1, 'fence', 0, 'lease_until', 0,
-           'subscription', h.subscription, 'invoice', h.invoice or '',
-           'begun', int(now))
-redis.call('SADD', ops_key, operation)
+op_begin(op_key, ops_key, operation, 'refund', 'cancel', 0, now,
+         'line', h.id, 'subscription', h.subscription,
+         'invoice', h.invoice or '')
 
 return { 'moved', h.json, operation }

@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 
 -- Takes an operation in hand: raises its fence and sets its lease.  The one
 -- who holds it already claims it anew under the same fence.
@@ -24,14 +24,14 @@ if held[1] == 'done' then
     word = 'done'
 
 elseif fence ~= '0' and fence == held[2] then
-    redis.call('HSET', op_key, 'lease_until', int(now + lease))
+    op_lease(op_key, lease, now)
 
 elseif tonumber(held[3] or 0) > now then
     return { 'busy', int(tonumber(held[3]) - now), held[1] }
 
 else
     redis.call('HINCRBY', op_key, 'fence', 1)
-    redis.call('HSET', op_key, 'lease_until', int(now + lease))
+    op_lease(op_key, lease, now)
 end
 
 local reply = { word, int(now) }

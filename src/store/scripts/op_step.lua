@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 
 -- Moves an operation on, or writes down where it rests.
 
@@ -19,12 +19,10 @@ end
 
 local now = now_ms()
 
-redis.call('HSET', op_key, 'step', next_step,
-           'lease_until', lease > 0 and int(now + lease) or '0')
-
--- progress: it is not stuck any more
 if next_step ~= step then
-    redis.call('HDEL', op_key, 'stuck', 'tries')
+    op_next(op_key, next_step, lease, now)
+else
+    op_lease(op_key, lease, now)
 end
 
 for i = 1, #fields, 2 do

@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 
 -- Billing has an object of ours that no line holds: it is refunded.  A record
 -- that is gone is not made up again.
@@ -37,10 +37,7 @@ if line[1] == subscription and line[2] ~= 'canceled' then
     return 'held'
 end
 
-redis.call('HSET', op_key, 'kind', 'orphan', 'step', 'cancel',
-           'attempt', 1, 'fence', 0, 'lease_until', 0,
-           'subscription', subscription, 'invoice', invoice,
-           'begun', int(now))
-redis.call('SADD', ops_key, id)
+op_begin(op_key, ops_key, id, 'orphan', 'cancel', 0, now,
+         'subscription', subscription, 'invoice', invoice)
 
 return 'begun'

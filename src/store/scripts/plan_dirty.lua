@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 
 -- Something happened to a workspace's base plan: it is to be read, under a
 -- lease of the workspace's own, and read again while it is dirty.
@@ -14,11 +14,7 @@ local now = now_ms()
 local step = redis.call('HGET', op_key, 'step')
 
 if not step or step == 'done' then
-    redis.call('HSET', op_key, 'kind', 'plan', 'step', 'read',
-               'attempt', 1, 'lease_until', 0, 'begun', int(now))
-    redis.call('HINCRBY', op_key, 'fence', 0)
-    redis.call('PERSIST', op_key)
-    redis.call('SADD', ops_key, id)
+    op_begin(op_key, ops_key, id, 'plan', 'read', 0, now)
 end
 
 redis.call('HSET', op_key, 'customer', customer)

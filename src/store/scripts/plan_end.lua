@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- What was read of a base plan, written if nothing happened meanwhile.  Where
@@ -68,6 +68,6 @@ if ends and line ~= '' then
     end
 end
 
-op_end(op_key, ops_key, id, op_key, now)
+op_end(op_key, ops_key, id, nil, now)
 
 return { 'ok', cancel }

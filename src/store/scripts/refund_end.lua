@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- The billing of a line has ended: its subscription is gone and, but for a
@@ -33,6 +33,6 @@ end
 
 event(events_key, now, name, 'line', h and h.id or '',
       'subscription', subscription)
-op_end(op_key, ops_key, id, op_key, now)
+op_end(op_key, ops_key, id, nil, now)
 
 return { 'ok' }

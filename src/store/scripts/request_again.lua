@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- The attempt is dead, and proven so: await or send -> send with a new one.
@@ -28,11 +28,10 @@ end
 local now = now_ms()
 local following = int(tonumber(attempt) + 1)
 
-redis.call('HSET', op_key, 'step', 'send', 'attempt', following,
-           'lease_until', int(now + lease),
-           'body', body, 'key', key, 'sent_at', int(now))
+op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
+        'key', key, 'sent_at', int(now))
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
-           'invoice_status', 'stuck', 'tries')
+           'invoice_status')
 
 line_save(line_key, hash(line_key), { subscription = '', invoice = '',
                                       url = '', attempt = following }, now)

@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- The invoice of the line's own attempt is paid.  Webhook, reader, link,
@@ -46,18 +46,17 @@ then
     return { 'orphan', h.status }
 end
 
-redis.call('HDEL', op_key, 'intent', 'stuck', 'tries')
+redis.call('HDEL', op_key, 'intent')
 
 -- a creation whose answer was left to the cancel that lost
 redis.call('HSETNX', op_key, 'answer_status', 201)
 redis.call('HSETNX', op_key, 'answer', line_answer(h))
 
 if not provisioner then
-    op_end(op_key, ops_key, id, idem_key or op_key, now)
+    op_end(op_key, ops_key, id, idem_key, now)
     return { 'ok', 'done', h.status, h.json }
 end
 
-redis.call('HSET', op_key, 'step', 'tell',
-           'lease_until', int(now + lease))
+op_next(op_key, 'tell', lease, now)
 
 return { 'ok', 'tell', h.status, h.json }

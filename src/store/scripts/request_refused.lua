@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- Billing refused for good: the line ends, and counts and blocks nothing.
@@ -33,16 +33,16 @@ line_move(keys, h, 'canceled',
           { payment = 'failed', reason = reason, intent = '' }, now)
 
 -- of a later attempt, too: the invoice of the first answer is void
-redis.call('HSET', op_key, 'answer_status', 402, 'answer',
-           '{"success":false,"status":' .. js(h.status)
-           .. ',"paymentStatus":' .. js(h.payment)
-           .. ',"message":' .. js(message)
-           .. ',"reason":' .. js(reason)
-           .. (reason == 'subscription_required'
-               and ',"redirect":"/billing"' or '')
-           .. ',"line":' .. h.json .. '}')
+op_answer(op_key, 402,
+          '{"success":false,"status":' .. js(h.status)
+          .. ',"paymentStatus":' .. js(h.payment)
+          .. ',"message":' .. js(message)
+          .. ',"reason":' .. js(reason)
+          .. (reason == 'subscription_required'
+              and ',"redirect":"/billing"' or '')
+          .. ',"line":' .. h.json .. '}')
 
 redis.call('HSET', op_key, 'refused', message)
-op_end(op_key, ops_key, id, idem_key or op_key, now)
+op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok', h.status, h.json }

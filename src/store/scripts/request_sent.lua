@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- The subscription of a paid line exists: send -> await.
@@ -30,11 +30,9 @@ local h = hash(line_key)
 line_save(line_key, h, { subscription = subscription, invoice = invoice,
                          url = url, attempt = attempt }, now)
 
-redis.call('HSET', op_key, 'step', 'await',
-           'lease_until', int(now + lease),
-           'subscription', subscription, 'invoice', invoice, 'url', url,
-           'invoice_status', invoice_status)
-redis.call('HDEL', op_key, 'stuck', 'tries', 'absent_at')
+op_next(op_key, 'await', lease, now, 'subscription', subscription,
+        'invoice', invoice, 'url', url, 'invoice_status', invoice_status)
+redis.call('HDEL', op_key, 'absent_at')
 
 -- What the client's request is answered with, and a repeat (answer_read.lua),
 -- unless it is canceled; where that is wanted already, its end says which it

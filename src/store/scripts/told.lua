@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/move.lua
 
 -- The provisioner has been told of a workspace's line, and took it or refused
@@ -39,13 +39,11 @@ if verdict == 'refused' and h
    and h.subscription and h.subscription ~= ''
 then
     begun = refund
-    redis.call('HSET', refund_key, 'kind', 'refund', 'line', h.id,
-               'step', 'cancel', 'attempt', 1, 'fence', 0, 'lease_until', 0,
-               'subscription', h.subscription, 'invoice', h.invoice or '',
-               'begun', int(now))
-    redis.call('SADD', ops_key, begun)
+    op_begin(refund_key, ops_key, begun, 'refund', 'cancel', 0, now,
+             'line', h.id, 'subscription', h.subscription,
+             'invoice', h.invoice or '')
 end
 
-op_end(op_key, ops_key, id, idem_key or op_key, now)
+op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok', begun, h and h.json or '' }

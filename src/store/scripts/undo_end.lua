@@ -1,4 +1,4 @@
---@include lib/guard.lua
+--@include lib/operation.lua
 --@include lib/line.lua
 
 -- All that a purchase did is undone: its place in the windows is free again.
@@ -28,6 +28,6 @@ redis.call('ZREM', window_key, id)
 event(events_key, now, 'purchase.undone', 'operation', id, 'status',
       redis.call('HGET', op_key, 'answer_status') or '')
 
-op_end(op_key, ops_key, id, idem_key or op_key, now)
+op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok' }

@@ -1,18 +1,8 @@
 --@include lib/line.lua
 
 -- The legal moves of a line's status, and the ends that a line may come to
--- besides.  Nothing else, ever.
-
-local MOVES = {
-    awaiting_payment = { provisioning = true, canceled = true },
-    provisioning     = { active = true, failed = true },
-}
-
--- by the status that the record keeps: the reason, and the field of its instant
-local ENDS = {
-    provisioning = { subscription_ended = 'lapsed' },
-    active       = { subscription_ended = 'lapsed', released = 'released' },
-}
+-- besides (store/moves).  Nothing else, ever.
+--@moves
 
 
 local function may_move(from, to)
@@ -76,10 +66,11 @@ end
 -- changes nothing, where that is illegal.  What its billing has ended can still
 -- be released, for its number's sake; the first reason stays.
 local function line_end(keys, h, reason, now)
-    local field = ENDS[h.status] and ENDS[h.status][reason]
+    local known = ENDS[h.status] and ENDS[h.status][reason]
+    local field = known and known.field
     local unclear = line_unclear(h)
 
-    if not field or (filled(h[field]) and not unclear) then
+    if not known or (filled(h[field]) and not unclear) then
         return false
     end
 
@@ -104,8 +95,7 @@ local function line_end(keys, h, reason, now)
 
     -- a line that lapsed holds its tenant no longer, which may be deleted
     if first and redis.call('EXISTS', keys.tenant) == 1 then
-        count_move(keys.tenant, h.status,
-                   reason == 'released' and 'released' or 'canceled')
+        count_move(keys.tenant, h.status, known.to)
     end
 
     event(keys.events, now, 'line.' .. field, 'line', h.id, 'from', h.status,

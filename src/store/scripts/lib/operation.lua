@@ -1,0 +1,88 @@
+--@include lib/time.lua
+
+-- An operation's record: it begins, goes from step to step, and ends; and the
+-- idempotency record of the request that began it.
+
+-- The fence: what was decided upon must still be so.
+local function guarded(key, step, attempt, fence)
+    local held = redis.call('HMGET', key, 'step', 'attempt', 'fence')
+
+    return held[1] == step and held[2] == attempt and held[3] == fence
+end
+
+
+local function lost(key)
+    local held = redis.call('HMGET', key, 'step', 'attempt', 'fence')
+
+    return { 'lost', held[1] or '', held[2] or '', held[3] or '' }
+end
+
+
+-- until when it is held; 0: whoever claims it first
+local function op_lease(op, lease, now)
+    redis.call('HSET', op, 'lease_until', lease > 0 and int(now + lease) or 0)
+end
+
+
+-- Who begins it with a lease (ms) holds it at once, with the fence that is
+-- returned; otherwise (0) whoever claims it first.  One that has ended and
+-- begins once more goes on counting fences.  The rest: field, value, …
+local function op_begin(op, ops, id, kind, step, lease, now, ...)
+    redis.call('HSET', op, 'kind', kind, 'step', step, 'attempt', 1,
+               'begun', int(now), ...)
+    op_lease(op, lease, now)
+    redis.call('PERSIST', op)
+    redis.call('SADD', ops, id)
+
+    return int(redis.call('HINCRBY', op, 'fence', lease > 0 and 1 or 0))
+end
+
+
+-- the next step, which is progress: it is not stuck any more
+local function op_next(op, step, lease, now, ...)
+    redis.call('HSET', op, 'step', step, ...)
+    redis.call('HDEL', op, 'stuck', 'tries')
+    op_lease(op, lease, now)
+end
+
+
+-- what the request that began it is answered with, and each repeat
+local function op_answer(op, status, answer)
+    redis.call('HSET', op, 'answer_status', status, 'answer', answer)
+end
+
+
+-- The operation ends: it leaves the list of unfinished ones, and the 24 hours
+-- of its idempotency record start.  Without one, idem is nil.
+local function op_end(op, ops, id, idem, now)
+    redis.call('HSET', op, 'step', 'done', 'ended', int(now),
+               'lease_until', 0)
+    redis.call('HDEL', op, 'intent', 'stuck', 'tries', 'body')
+    redis.call('SREM', ops, id)
+    redis.call('EXPIRE', op, 86400)
+
+    if idem then
+        redis.call('EXPIRE', idem, 86400)
+    end
+end
+
+
+-- one that was answered as it began: kept for repeats alone
+local function op_done(op, idem, kind, now, status, answer, ...)
+    redis.call('HSET', op, 'kind', kind, 'step', 'done', 'begun', int(now),
+               'ended', int(now), ...)
+    op_answer(op, status, answer)
+    redis.call('EXPIRE', op, 86400)
+
+    if idem then
+        redis.call('EXPIRE', idem, 86400)
+    end
+end
+
+
+-- the reply where the key was used before, or nil
+local function idem_used(idem)
+    local record = redis.call('HMGET', idem, 'operation', 'fingerprint')
+
+    return record[1] and { 'idempotent', record[1], record[2] }
+end
