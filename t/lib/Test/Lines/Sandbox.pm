@@ -124,6 +124,7 @@ dropped), fault, replayed:
 
 C<:id> stands for any one segment. Kinds: delay (with C<ms>), drop_before,
 drop_after, 409, 429, 500, 500_stored (with C<effect>, if it shall have one).
+A call whose idempotency key is C<except> is left alone.
 
 =head2 clear_faults
 

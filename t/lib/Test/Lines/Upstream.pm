@@ -71,7 +71,9 @@ sub _state ($self) {
 sub requests ($self) {
     my $file = $self->_file('requests');
     return [] unless -e $file;
-    return [map { decode_json($_) } split /\n/, $file->slurp];
+
+    # the server may be writing the last line
+    return [map { decode_json($_) } $file->slurp =~ /^(.*)\n/mg];
 }
 
 sub clear ($self) {

@@ -141,6 +141,7 @@ sub _params ($self) {
 # A 500 is kept only under a key that has no answer yet.
 
 sub _usable ($self, $fault, $key) {
+    return 0 if defined $key && defined $fault->{except} && $key eq $fault->{except};
     return $fault->{kind} ne '500_stored' || !defined $key || !$self->app->idempotency->knows($key);
 }
 

@@ -28,6 +28,7 @@ sub add ($self, $args) {
         ms          => ($args->{ms} // 0) + 0,
         effect      => $args->{effect} ? true : false,
         retry_after => $args->{retry_after},
+        except      => $args->{except},
         seen        => 0,
     };
 
