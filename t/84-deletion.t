@@ -8,7 +8,8 @@ use Test::Lines qw(concurrently);
 
 my $t     = Test::Lines->new;
 my $redis = $t->redis;
-my $nginx = $t->nginx(redis => $redis, workers => 1, plans => "lines_plan bulk phone included=100000;\n");
+my $nginx = $t->nginx(redis => $redis, workers => 1, plans => "lines_plan bulk phone included=100000;\n",
+    server => 'location /limited/ { lines_auth workspace; lines_rate_limit rate=1r/s key=tenant name=own; empty_gif; }');
 my %paid  = (plan => 'bulk', subscription => 'active', customer => 'cus_same');
 my %phone = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone');
 
@@ -107,6 +108,15 @@ subtest 'made again while it is being deleted' => sub {
           '... keeps its own, and has none of the former';
     }
     cmp_ok scalar(@made), '<=', 1, 'there is one';
+};
+
+subtest 'a rate of its own, set meanwhile' => sub {
+    for my $round (1 .. 10) {
+        $nginx->admin(PUT => 'workspaces/rated', {%paid});
+        my @answers = concurrently(40, sub ($i) { $i == 10 ? admin_p(DELETE => 'workspaces/rated') : admin_p(PUT => 'workspaces/rated/limits/own', {rate => '2r/s'}) });
+        is_deeply [grep { !/^(?:200|404)$/ } map { $_->status } @answers], [], 'set, or not found';
+        is $redis->client->exists('lines:{w:rated}:t'), 0, 'it is gone, and stays so';
+    }
 };
 
 # by its customer, billing's events find a workspace; by the list of all, the survey
