@@ -262,6 +262,8 @@ location /x/ {
 }
 location /if/  { lines_workspace_api; if (\$args = "") { add_header X-If 1 always; } }
 location /lim/ { lines_workspace_api; limit_except OPTIONS { allow all; } }
+location /elsewhere/if/  { lines_workspace_api; if (\$request_method = POST) { $proxy } }
+location /elsewhere/lim/ { lines_workspace_api; limit_except GET { $proxy } }
 END
     my $two  = '{"channelType":"phone","firstName":"Ada","lastName":"Lovelace","x":"' . ('y' x 2000) . '"}';
 
@@ -277,6 +279,20 @@ END
         my $chunked = $nginx->raw("POST /$at/line-requests HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
             . "Content-Type: application/json\r\nAuthorization: Bearer $key\r\n\r\n" . sprintf("%x\r\n%s\r\n0\r\n\r\n", length $two, $two));
         like $chunked, qr{^HTTP/1.1 201}, '... of chunked bodies as well';
+    }
+
+    # what a block sends elsewhere, however it came
+    for my $at (qw(if lim)) {
+        my $head = "POST /elsewhere/$at/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        my %body = (
+            'with a length' => sub ($n) { "Content-Length: $n\r\n\r\n" . 'x' x $n },
+            'in chunks'     => sub ($n) { sprintf "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", $n, 'x' x $n }
+        );
+
+        for my $how (sort keys %body) {
+            like $nginx->raw($head . $body{$how}->(2000)),   qr{^HTTP/1.1 200 }, "/elsewhere/$at/: the API's bound, $how";
+            like $nginx->raw($head . $body{$how}->(70_000)), qr{^HTTP/1.1 413 }, '... which holds';
+        }
     }
 
     is $nginx->request(POST => '/x/nested/a', {}, 'z' x 2000)->status, 413, 'a nested location has that of nginx';

@@ -145,8 +145,8 @@ subtest 'the end starts the day of the idempotency record' => sub {
     is_deeply [begin(print => 'f1')]->[1], ['idempotent', $id, 'f1'];
     sent($id);
     run(request_paid => line_keys($id, 'idem:x'), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '');
-    is $redis->cli('TTL', key('idem:x')), 86400;
-    is $redis->cli('TTL', key("op:$id")), 86400;
+    cmp_ok $redis->cli('TTL', key('idem:x')), '>', 86_000, 'for a day';
+    cmp_ok $redis->cli('TTL', key("op:$id")), '>', 86_000, 'for a day';
     is h("op:$id")->{step}, 'done';
     ok !$redis->cli('SISMEMBER', key('ops'), $id);
     is run(op_claim => ["op:$id"], 20000, '')->[0], 'done';

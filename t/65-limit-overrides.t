@@ -76,7 +76,8 @@ for my $where (qw(each lease key)) {
     $nginx->admin(DELETE => 'workspaces/big/limits/each');
 
     $nginx->admin(PUT => 'workspaces/two', {plan => 'growth'});
-    is policy($nginx, '/each/x', 'two'), '"each";q=7;w=3600', 'a tenant that changes its plan';
+    wait_for(sub { policy($nginx, '/each/x', 'two') eq '"each";q=7;w=3600' }, 10, 'the other worker to learn of it, too');
+    pass 'a tenant that changes its plan';
 
     $nginx->admin(DELETE => 'plans/growth/limits/each');
     wait_for(sub { policy($_, '/each/x', 'big') eq '"each";q=3;w=10800' }, 10, 'the plan\'s end') for @nodes;

@@ -97,4 +97,33 @@ subtest 'a user whose name is that of a tenant' => sub {
     is $nginx->get('/user/x', $user)->body, 'page of |w:one', 'have their own';
 };
 
+# an error_page, or X-Accel-Redirect, to a named location
+subtest 'a location that was left is not that which answers' => sub {
+    my $app = $t->upstream(handler => sub ($c, $state) {
+        $c->res->headers->header('X-Accel-Redirect' => '@inside') if $c->req->url->path =~ /inside/;
+        $c->render(text => 'page of the application', status => $c->req->url->path =~ /none/ ? 404 : 200);
+    });
+    my $cache = 'proxy_cache cache; proxy_cache_key $uri; proxy_intercept_errors on; error_page 404 502 = @inside';
+    $t->file('www/inside', 'a file');
+    my $node = $t->nginx(redis => $redis, http => "proxy_cache_path @{[$t->dir]}/left keys_zone=cache:1m;", server => <<"END3");
+location /shared/ { lines_auth workspace cache=shared; $cache; proxy_pass @{[$app->url]}; }
+location /open/   { $cache; proxy_pass @{[$app->url]}; }
+location /down/   { $cache; proxy_pass http://127.0.0.1:@{[$t->free_port]}; }
+location /stored/ { proxy_store on; root @{[$t->dir]}/stored; proxy_pass @{[$app->url]}; }
+location \@inside { lines_auth workspace cache=tenant; root @{[$t->dir]}/www; try_files /inside =404; }
+END3
+    my $key = $node->bearer($node->workspace('left'));
+
+    for my $path ('/shared/inside', '/shared/none', '/open/inside', '/open/none', '/down/x', '/stored/inside') {
+        my $mark = $node->log_mark;
+        is $node->get($path)->status, 401, "$path: nobody";
+        my $answer = $node->get($path, $key);
+        like $answer->status, qr/^(?:200|404|502)$/, "$path: somebody";
+        is $answer->body, 'a file', '... is sent what is there';
+        unlike substr($node->error_log, $mark), qr/lines: .*(?:nothing is sent|not stored)/, '... and nobody speaks of a cache';
+    }
+    $node->allow(qr/connect\(\) failed/);
+    $node->quit;
+};
+
 $t->done;

@@ -304,6 +304,22 @@ END_OF_SERVER
         is $answer->status, 201, $path or diag $answer->to_string;
         like $answer->header('Location') // '', $path{$path}, '... its Location';
     }
+
+    # as the client wrote it, where that is a path and nothing else
+    %path = (
+        '/v1/line-requests#/line-requests'             => qr{^/v1/line-requests/[0-9a-f]{24}$},
+        '/v1/line-requests#x?y'                        => qr{^/v1/line-requests/[0-9a-f]{24}$},
+        '/v1/line-requests?x=#y/line-requests'         => qr{^/v1/line-requests/[0-9a-f]{24}$},
+        '/\\elsewhere/../v1/line-requests'           => qr{^/hidden/api/line-requests/[0-9a-f]{24}$}
+    );
+    for my $path (sort keys %path) {
+        my $key = $node->workspace('at' . ++$n => {plan => 'growth', subscription => 'active'});
+        my $body = encode_json(\%phone);
+        my $raw = $node->raw("POST $path HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer $key\r\nContent-Type: application/json\r\n"
+            . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+        like $raw, qr{^HTTP/1.1 201 }, $path;
+        like +($raw =~ /^Location: (.*?)\r$/m)[0] // '', $path{$path}, '... its Location';
+    }
     $node->quit;
 };
 

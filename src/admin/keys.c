@@ -377,12 +377,17 @@ admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* by its SHA-256, or, of a pair, by its key_id */
+/*
+ * By its SHA-256, or, of a pair, by its key_id: in lower case, whatever tool
+ * wrote it down, as one that is not listed passes for revoked
+ */
 
 static ngx_int_t
 admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char              digest[LINES_SHA256_LEN];
+    size_t              len;
+    u_char              bytes[LINES_SHA256_LEN];
+    ngx_str_t           id;
     lines_admin_key_t  *ak;
 
     ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
@@ -391,10 +396,23 @@ admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     ctx->data = ak;
-    ak->id = ctx->params[1];
+    id = ctx->params[1];
+    len = id.len / 2;
 
-    if (lines_hex_decode(digest, sizeof(digest), &ctx->params[1]) != NGX_OK
-        && admin_hash(r->pool, &ctx->params[1], &ak->id) != NGX_OK)
+    if (len <= sizeof(bytes) && lines_hex_decode(bytes, len, &id) == NGX_OK) {
+
+        id.data = ngx_pnalloc(r->pool, id.len);
+        if (id.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_hex_dump(id.data, bytes, len);
+    }
+
+    ak->id = id;
+
+    if (id.len != 2 * LINES_SHA256_LEN
+        && admin_hash(r->pool, &id, &ak->id) != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -32,7 +32,9 @@ static ngx_int_t admin_put_tenant_limit(ngx_http_request_t *r,
 static ngx_int_t admin_put_plan_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_limit_value(lines_admin_limit_t *al, ngx_pool_t *pool,
     ngx_str_t *value);
-static ngx_int_t admin_limit_put(void *data, lines_rate_put_reply_t *reply);
+static ngx_int_t admin_tenant_limit_put(void *data,
+    lines_limit_tenant_put_reply_t *reply);
+static ngx_int_t admin_limit_put(lines_ctx_t *ctx);
 static ngx_int_t admin_plan_limit_put(void *data,
     lines_limit_plan_put_reply_t *reply);
 static ngx_int_t admin_get_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -51,8 +53,7 @@ lines_step_pt  lines_admin_list_limits_steps[] = {
 lines_step_pt  lines_admin_put_tenant_limit_steps[] = {
     admin_tenant_limit,               /* 404, 400 */
     admin_parse_limit,                /* 400 */
-    lines_admin_tenant_exists,        /* 404 */
-    admin_put_tenant_limit,
+    admin_put_tenant_limit,           /* 404 */
     NULL
 };
 
@@ -302,9 +303,9 @@ admin_put_tenant_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    return lines_rate_put(&ctx->caller, admin_limit_put, ctx,
-                          .limits_key = al->key, .field = al->field,
-                          .rate = rate);
+    return lines_limit_tenant_put(&ctx->caller, admin_tenant_limit_put, ctx,
+                                  .tenant = ctx->identity.tenant,
+                                  .field = al->field, .rate = rate);
 }
 
 
@@ -336,15 +337,23 @@ admin_plan_limit_put(void *data, lines_limit_plan_put_reply_t *reply)
                            "Too many plans have rates of their own");
     }
 
-    return admin_limit_put(ctx, NULL);
+    return admin_limit_put(ctx);
 }
 
 
 static ngx_int_t
-admin_limit_put(void *data, lines_rate_put_reply_t *reply)
+admin_tenant_limit_put(void *data, lines_limit_tenant_put_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
+    return reply->stored == 1 ? admin_limit_put(ctx)
+                              : lines_admin_no_tenant(ctx->request, ctx);
+}
+
+
+static ngx_int_t
+admin_limit_put(lines_ctx_t *ctx)
+{
     lines_admin_limit_t  *al;
 
     al = ctx->data;

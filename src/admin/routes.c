@@ -32,7 +32,7 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id"),
       ngx_string("admin_delete_workspace"),
       { LINES_OPERATOR, lines_admin_workspace, lines_discard_body },
-      lines_admin_delete_workspace_steps },
+      lines_admin_delete_tenant_steps },
 
     { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"),
       ngx_string("admin_add_key"),
@@ -62,7 +62,7 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_DELETE, ngx_string("accounts/:id"),
       ngx_string("admin_delete_account"),
       { LINES_OPERATOR, lines_admin_account, lines_discard_body },
-      lines_admin_delete_account_steps },
+      lines_admin_delete_tenant_steps },
 
     { NGX_HTTP_POST, ngx_string("accounts/:id/keys"),
       ngx_string("admin_add_key"),

@@ -15,12 +15,11 @@ extern lines_api_t  lines_admin_api;
 
 extern lines_step_pt  lines_admin_put_workspace_steps[];
 extern lines_step_pt  lines_admin_get_tenant_steps[];
-extern lines_step_pt  lines_admin_delete_workspace_steps[];
+extern lines_step_pt  lines_admin_delete_tenant_steps[];
 extern lines_step_pt  lines_admin_add_key_steps[];
 extern lines_step_pt  lines_admin_list_keys_steps[];
 extern lines_step_pt  lines_admin_revoke_key_steps[];
 extern lines_step_pt  lines_admin_put_account_steps[];
-extern lines_step_pt  lines_admin_delete_account_steps[];
 extern lines_step_pt  lines_admin_list_operations_steps[];
 extern lines_step_pt  lines_admin_retry_operation_steps[];
 extern lines_step_pt  lines_admin_list_lines_steps[];

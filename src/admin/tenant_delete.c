@@ -1,10 +1,10 @@
 
 /*
  * DELETE of a workspace or an account: it stops to be one, which is refused
- * while lines live or operations run; then its keys, its record, lines, tickets
- * and the rest go, page by page.  A deletion that was cut short goes on when it
- * is asked again: what names a thing goes after it, once that is known to be
- * gone.
+ * while lines live or operations run; then its keys, lines and tickets go, page
+ * by page, and with the last of them its record and the rest.  A deletion that
+ * was cut short goes on when it is asked again: what names a thing goes after
+ * it, once that is known to be gone.
  */
 
 #include <ngx_config.h>
@@ -20,69 +20,66 @@
 #define LINES_UNLINK_BATCH  50
 
 
+/* with each of a page, one after another, and with their places in the list */
+
+typedef struct {
+    ngx_int_t  (*first)(lines_ctx_t *ctx, ngx_str_t *id);
+    ngx_int_t  (*then)(lines_ctx_t *ctx, ngx_str_t *id);
+    ngx_int_t  (*unlist)(lines_ctx_t *ctx, lines_list_t *ids);
+} lines_admin_left_t;
+
+
 static ngx_int_t admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_tenant_deleted(void *data,
     lines_tenant_delete_reply_t *reply);
-static ngx_int_t admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_keys_listed(void *data, lines_keys_some_reply_t *reply);
+static ngx_int_t admin_list_left(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_left_listed(void *data,
+    lines_tenant_left_reply_t *reply);
+static ngx_int_t admin_first(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_then(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_each(lines_ctx_t *ctx,
     ngx_int_t (*send)(lines_ctx_t *ctx, ngx_str_t *id));
+static ngx_int_t admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_delete_key(lines_ctx_t *ctx, ngx_str_t *id);
 static ngx_int_t admin_announce_key(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t admin_unlist_keys(lines_ctx_t *ctx, lines_list_t *ids);
 static ngx_int_t admin_delete_line(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t admin_unlist_lines(lines_ctx_t *ctx, lines_list_t *ids);
 static ngx_int_t admin_release_ticket(lines_ctx_t *ctx, ngx_str_t *id);
 static ngx_int_t admin_delete_ticket(lines_ctx_t *ctx, ngx_str_t *id);
-static ngx_int_t admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_lines_listed(void *data,
-    lines_lines_page_reply_t *reply);
-static ngx_int_t admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_tickets_listed(void *data,
-    lines_tickets_page_reply_t *reply);
-static ngx_int_t admin_release_tickets(ngx_http_request_t *r,
-    lines_ctx_t *ctx);
-static ngx_int_t admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_unlist_tickets(ngx_http_request_t *r,
-    lines_ctx_t *ctx);
-static ngx_int_t admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_unlist_tickets(lines_ctx_t *ctx, lines_list_t *ids);
+static ngx_int_t admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_answer_deleted(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-lines_step_pt  lines_admin_delete_workspace_steps[] = {
+lines_step_pt  lines_admin_delete_tenant_steps[] = {
     admin_delete_tenant,        /* 409 */
-    admin_list_keys,
-    admin_delete_keys,
-    admin_announce_keys,
-    admin_unlist_keys,
-    admin_list_lines,
-    admin_delete_lines,
-    admin_unlist_lines,
-    admin_delete_rest,
+    admin_list_left,
+    admin_first,
+    admin_then,
+    admin_unlist,
+    admin_forget_tenant,
+    admin_end_tenant,
     admin_answer_deleted,
     NULL
 };
 
 
-lines_step_pt  lines_admin_delete_account_steps[] = {
-    admin_delete_tenant,        /* 409 */
-    admin_list_keys,
-    admin_delete_keys,
-    admin_announce_keys,
-    admin_unlist_keys,
-    admin_list_lines,
-    admin_delete_lines,
-    admin_unlist_lines,
-    admin_list_tickets,
-    admin_release_tickets,
-    admin_delete_tickets,
-    admin_unlist_tickets,
-    admin_delete_rest,
-    admin_answer_deleted,
-    NULL
+/*
+ * Whoever hears of a key may look at once, and must find nothing.  A ticket's
+ * number goes first: to whoever looks at a number of no ticket it was never
+ * handed out, and would not rest.
+ */
+
+static lines_admin_left_t  admin_left[] = {
+    [LINES_TENANT_LEFT_KEYS] =
+        { admin_delete_key, admin_announce_key, admin_unlist_keys },
+    [LINES_TENANT_LEFT_LINES] =
+        { admin_delete_line, NULL, admin_unlist_lines },
+    [LINES_TENANT_LEFT_TICKETS] =
+        { admin_release_ticket, admin_delete_ticket, admin_unlist_tickets },
+    [LINES_TENANT_LEFT_REST] = { NULL, NULL, NULL }
 };
 
 
@@ -93,8 +90,6 @@ admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
                                .tenant = ctx->identity.tenant);
 }
 
-
-/* an unknown tenant may be one whose deletion was cut short: go on with it */
 
 static ngx_int_t
 admin_tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
@@ -110,48 +105,75 @@ admin_tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
     case LINES_TENANT_DELETE_OPERATIONS:
         return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
                            "The tenant has unfinished operations");
+
+    case LINES_TENANT_DELETE_GONE:
+        return admin_answer_deleted(ctx->request, ctx);
     }
 
     return NGX_OK;
 }
 
 
-/* keys, a page: none can be added any more */
+/* a page: nothing can be added any more */
 
 static ngx_int_t
-admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_list_left(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_keys_some(&ctx->caller, admin_keys_listed, ctx,
-                           .tenant = ctx->identity.tenant,
-                           .most = LINES_UNLINK_BATCH);
+    return lines_tenant_left(&ctx->caller, admin_left_listed, ctx,
+                             .tenant = ctx->identity.tenant,
+                             .most = LINES_UNLINK_BATCH);
 }
 
 
 static ngx_int_t
-admin_keys_listed(void *data, lines_keys_some_reply_t *reply)
+admin_left_listed(void *data, lines_tenant_left_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ctx->data = &reply->ids;
+    ctx->data = reply;
 
-    return NGX_OK;
+    return reply->is == LINES_TENANT_LEFT_GONE
+           ? admin_answer_deleted(ctx->request, ctx)
+           : NGX_OK;
 }
 
 
-/* what a page has, one after another, all on their way at once */
+static ngx_int_t
+admin_first(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_tenant_left_reply_t  *left;
+
+    left = ctx->data;
+
+    return admin_each(ctx, admin_left[left->is].first);
+}
+
+
+static ngx_int_t
+admin_then(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_tenant_left_reply_t  *left;
+
+    left = ctx->data;
+
+    return admin_each(ctx, admin_left[left->is].then);
+}
+
+
+/* all on their way at once */
 
 static ngx_int_t
 admin_each(lines_ctx_t *ctx, ngx_int_t (*send)(lines_ctx_t *ctx, ngx_str_t *id))
 {
-    ngx_int_t      rc;
-    ngx_uint_t     i;
-    lines_list_t  *page;
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    lines_tenant_left_reply_t  *left;
 
     rc = NGX_OK;
-    page = ctx->data;
+    left = ctx->data;
 
-    for (i = 0; i < page->n; i++) {
-        rc = send(ctx, &page->elts[i]);
+    for (i = 0; send && i < left->ids.n; i++) {
+        rc = send(ctx, &left->ids.elts[i]);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -162,10 +184,25 @@ admin_each(lines_ctx_t *ctx, ngx_int_t (*send)(lines_ctx_t *ctx, ngx_str_t *id))
 }
 
 
+/*
+ * Their places in the list, by which what is left is found again; then the next
+ * page, unless nothing was left.
+ */
+
 static ngx_int_t
-admin_delete_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_unlist(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_each(ctx, admin_delete_key);
+    lines_tenant_left_reply_t  *left;
+
+    left = ctx->data;
+
+    if (left->is == LINES_TENANT_LEFT_REST) {
+        return NGX_OK;
+    }
+
+    lines_again_from(ctx, admin_list_left);
+
+    return admin_left[left->is].unlist(ctx, &left->ids);
 }
 
 
@@ -173,15 +210,6 @@ static ngx_int_t
 admin_delete_key(lines_ctx_t *ctx, ngx_str_t *id)
 {
     return lines_key_del(&ctx->caller, NULL, NULL, .id = *id);
-}
-
-
-/* whoever hears of it may look at once, and must find nothing */
-
-static ngx_int_t
-admin_announce_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return admin_each(ctx, admin_announce_key);
 }
 
 
@@ -198,54 +226,11 @@ admin_announce_key(lines_ctx_t *ctx, ngx_str_t *id)
 }
 
 
-/*
- * The page's places in the list, by which what is left is found again; then
- * the next page, unless this one was empty.  With the last of its keys goes the
- * tenant's record.
- */
-
 static ngx_int_t
-admin_unlist_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_unlist_keys(lines_ctx_t *ctx, lines_list_t *ids)
 {
-    lines_list_t  *page;
-
-    page = ctx->data;
-
-    if (page->n == 0) {
-        return NGX_OK;
-    }
-
-    lines_again_from(ctx, admin_delete_tenant);
-
     return lines_keys_rem(&ctx->caller, NULL, NULL,
-                          .tenant = ctx->identity.tenant, .ids = *page);
-}
-
-
-static ngx_int_t
-admin_list_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_lines_page(&ctx->caller, admin_lines_listed, ctx,
-                            .tenant = ctx->identity.tenant,
-                            .last = LINES_UNLINK_BATCH - 1);
-}
-
-
-static ngx_int_t
-admin_lines_listed(void *data, lines_lines_page_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ctx->data = &reply->ids;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-admin_delete_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return admin_each(ctx, admin_delete_line);
+                          .tenant = ctx->identity.tenant, .ids = *ids);
 }
 
 
@@ -266,54 +251,10 @@ admin_delete_line(lines_ctx_t *ctx, ngx_str_t *id)
 
 
 static ngx_int_t
-admin_unlist_lines(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_unlist_lines(lines_ctx_t *ctx, lines_list_t *ids)
 {
-    lines_list_t  *page;
-
-    page = ctx->data;
-
-    if (page->n == 0) {
-        return NGX_OK;
-    }
-
-    lines_again_from(ctx, admin_list_lines);
-
     return lines_lines_rem(&ctx->caller, NULL, NULL,
-                           .tenant = ctx->identity.tenant, .ids = *page);
-}
-
-
-/* tickets, a page: none can be added or fulfilled without the record */
-
-static ngx_int_t
-admin_list_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_tickets_page(&ctx->caller, admin_tickets_listed, ctx,
-                              .tenant = ctx->identity.tenant,
-                              .last = LINES_UNLINK_BATCH - 1);
-}
-
-
-static ngx_int_t
-admin_tickets_listed(void *data, lines_tickets_page_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ctx->data = &reply->ids;
-
-    return NGX_OK;
-}
-
-
-/*
- * The numbers first, while their tickets are there: to whoever looks at a
- * number of no ticket it was never handed out, and would not rest.
- */
-
-static ngx_int_t
-admin_release_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return admin_each(ctx, admin_release_ticket);
+                           .tenant = ctx->identity.tenant, .ids = *ids);
 }
 
 
@@ -333,13 +274,6 @@ admin_release_ticket(lines_ctx_t *ctx, ngx_str_t *id)
                   .tenant = ctx->identity.tenant,
                   .quarantine = lines_get_main_conf(ctx->request)->quarantine,
                   .operation = operation);
-}
-
-
-static ngx_int_t
-admin_delete_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return admin_each(ctx, admin_delete_ticket);
 }
 
 
@@ -371,37 +305,41 @@ admin_delete_ticket(lines_ctx_t *ctx, ngx_str_t *id)
 
 
 static ngx_int_t
-admin_unlist_tickets(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_unlist_tickets(lines_ctx_t *ctx, lines_list_t *ids)
 {
-    lines_list_t  *page;
+    return lines_tickets_rem(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant, .ids = *ids);
+}
 
-    page = ctx->data;
 
-    if (page->n == 0) {
-        return NGX_OK;
+/* while nobody can make another of its name, who would be found by these */
+
+static ngx_int_t
+admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t                   rc;
+    lines_tenant_left_reply_t  *left;
+
+    left = ctx->data;
+
+    rc = lines_tenants_rem(&ctx->caller, NULL, NULL,
+                           .tenant = ctx->identity.tenant);
+
+    if (rc != NGX_AGAIN || left->customer.len == 0) {
+        return rc;
     }
 
-    lines_again_from(ctx, admin_list_tickets);
-
-    return lines_tickets_rem(&ctx->caller, NULL, NULL,
-                             .tenant = ctx->identity.tenant, .ids = *page);
+    return lines_customer_rem(&ctx->caller, NULL, NULL,
+                              .customer = left->customer,
+                              .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
-admin_delete_rest(ngx_http_request_t *r, lines_ctx_t *ctx)
+admin_end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-
-    rc = lines_tenant_unlink(&ctx->caller, NULL, NULL,
-                             .tenant = ctx->identity.tenant);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    return lines_tenants_rem(&ctx->caller, NULL, NULL,
-                             .tenant = ctx->identity.tenant);
+    return lines_tenant_end(&ctx->caller, NULL, NULL,
+                            .tenant = ctx->identity.tenant);
 }
 
 

@@ -36,6 +36,7 @@ static void admin_set_field(lines_ctx_t *ctx, const char *field,
     ngx_str_t *value);
 static ngx_uint_t admin_is_name(ngx_str_t *value, size_t max);
 static ngx_int_t admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t admin_index_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_tenant_put(void *data, lines_tenant_put_reply_t *reply);
 static ngx_int_t admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -52,6 +53,7 @@ lines_step_pt  lines_admin_put_workspace_steps[] = {
     admin_parse_workspace,      /* 400 */
     admin_index_tenant,
     admin_put_tenant,           /* 409 */
+    admin_index_again,
     admin_get_tenant,
     NULL
 };
@@ -61,6 +63,7 @@ lines_step_pt  lines_admin_put_account_steps[] = {
     admin_parse_account,        /* 400 */
     admin_index_tenant,
     admin_put_tenant,           /* 409 */
+    admin_index_again,
     admin_get_tenant,
     NULL
 };
@@ -296,6 +299,19 @@ admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
     return lines_customer_add(&ctx->caller, NULL, NULL,
                               .customer = at->customer,
                               .tenant = ctx->identity.tenant);
+}
+
+
+/* a deletion may have taken it out in between, and then made way */
+
+static ngx_int_t
+admin_index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_admin_tenant_t  *at;
+
+    at = ctx->data;
+
+    return at->created ? admin_index_tenant(r, ctx) : NGX_OK;
 }
 
 

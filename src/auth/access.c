@@ -204,6 +204,22 @@ access_located(ngx_http_request_t *r)
     lines_loc_conf_t          *llcf;
     lines_main_conf_t         *lmcf;
 
+#if (NGX_HTTP_CACHE)
+
+    /* a named location finds that of the location from which it came */
+
+    if (r->cache) {
+        ctx = lines_get_ctx(r);
+
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ctx->left = r->cache;
+    }
+
+#endif
+
     /* a subrequest has the variables of its request, but another identity */
 
     lines_forget_computed(r);

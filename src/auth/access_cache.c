@@ -109,7 +109,12 @@ access_cached(ngx_http_request_t *r)
 
 #if (NGX_HTTP_CACHE)
 
-    if (r->cache && lines_key_forged(r)) {
+    ngx_http_cache_t     *c;
+
+    own = lines_find_ctx(r);
+    c = own && own->left == r->cache ? NULL : r->cache;
+
+    if (c && lines_key_forged(r)) {
         return access_unsent(r, NGX_HTTP_BAD_REQUEST,
                              "the text of the cache's key says who asks");
     }
@@ -137,8 +142,8 @@ access_cached(ngx_http_request_t *r)
 
 #if (NGX_HTTP_CACHE)
 
-    if (r->cache
-        && r->cache != own->keyed
+    if (c
+        && c != own->keyed
         && cache == LINES_CACHE_TENANT)
     {
         return access_unsent(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
@@ -146,14 +151,16 @@ access_cached(ngx_http_request_t *r)
                              "cache's key has no $lines_tenant");
     }
 
-    if (u && u->cacheable && r->cache && r->cache != own->keyed) {
+    if (u && u->cacheable && c && c != own->keyed) {
         u->cacheable = 0;
         access_unstored(r, "cache");
     }
 
 #endif
 
-    if (u && u->store) {
+    /* nor is it that of a location that was left, which has ended */
+
+    if (u && u->store && u->cleanup) {
         u->store = 0;
         access_unstored(r, "store");
     }

@@ -140,6 +140,8 @@ struct lines_ctx_s {
                                          asks: r->cache at that time */
     void                *refused;     /* the cache that nothing was sent
                                          from */
+    void                *left;        /* the cache of a location that it
+                                         left */
 
     ngx_msec_t           billing_time;
     ngx_str_t            operation;   /* id, for $lines_operation */

@@ -105,15 +105,9 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
         clcf->handler = content_handler;
     }
 
-    if (clcf->handler && clcf->handler != content_handler) {
+    /* a block may have one, as of "proxy_pass" in "if": it goes there */
 
-        if (clcf->noname) {
-
-            /* as of "proxy_pass" in "if": it goes there */
-
-            return NGX_CONF_OK;
-        }
-
+    if (clcf->handler && clcf->handler != content_handler && !clcf->noname) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "location \"%V\" has another handler besides the "
                       "\"%V\" API of lines", &clcf->name, &conf->api->name);

@@ -24,9 +24,9 @@ char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
 
 /*
  * Once all is merged.  The bound of an API's bodies is client_max_body_size in
- * its location, so that whatever else reads them (mirror, an error_page,
- * another module) reads no more.  Locations nested in an API's have inherited
- * theirs by now.
+ * its location and in its blocks, so that whatever else reads them (mirror,
+ * proxy_pass in "if", another module) reads no more.  Locations nested in an
+ * API's have inherited theirs by now.
  */
 void lines_api_locations(lines_main_conf_t *lmcf);
 

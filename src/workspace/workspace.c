@@ -41,18 +41,22 @@ lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
 
     path = r->unparsed_uri;
 
-    p = ngx_strlchr(path.data, path.data + path.len, '?');
+    /* nginx takes a fragment for no part of the path, either */
 
-    if (p) {
-        path.len = p - path.data;
+    for (p = path.data; p < path.data + path.len; p++) {
+        if (*p == '?' || *p == '#') {
+            path.len = p - path.data;
+            break;
+        }
     }
 
-    /* "//" at the front would be a host */
+    /* "//" at the front would be a host; "\\" is as good, to browsers */
 
     if (path.len >= end.len
         && ngx_strncmp(path.data + path.len - end.len, end.data, end.len) == 0
         && path.data[0] == '/'
-        && path.data[1] != '/')
+        && path.data[1] != '/'
+        && path.data[1] != '\\')
     {
         if (lines_redis_format(r->pool, &value, "%V/%V", &path, id) != NGX_OK)
         {

@@ -1,4 +1,5 @@
 --@again
+--@include lib/tenant.lua
 
 -- Lists an API key with its tenant, unless that is gone, or on its way out.
 
@@ -8,9 +9,7 @@
 
 --@value listed:int -- 1, or 0
 
-if redis.call('EXISTS', tenant_key) == 0
-   or redis.call('HEXISTS', tenant_key, 'deleting') == 1
-then
+if not tenant_there(tenant_key) then
     return 0
 end
 

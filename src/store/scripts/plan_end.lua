@@ -1,5 +1,6 @@
 --@include lib/operation.lua
 --@include lib/line.lua
+--@include lib/tenant.lua
 
 -- What was read of a base plan, written if nothing happened meanwhile.  Where
 -- it has ended, the line that awaits payment is to be canceled.
@@ -41,7 +42,7 @@ end
 local now = now_ms()
 local cancel = ''
 
-if state ~= '' and redis.call('EXISTS', tenant_key) == 1 then
+if state ~= '' and tenant_there(tenant_key) then
     local old = redis.call('HMGET', tenant_key, 'subscription', 'plan')
 
     redis.call('HSET', tenant_key, 'subscription', state)

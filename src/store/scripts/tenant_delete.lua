@@ -1,19 +1,27 @@
--- Deletes a tenant that has no live line and no unfinished operation.
+--@include lib/tenant.lua
+
+-- A tenant that has no live line and no unfinished operation stops to be one.
 
 --@key tenant
 --@key ops
 --@key pending
 --@key keys
+--@key lines
+--@key tickets
 
---@reply deleted|unknown|lines|operations
---@reply deleting -- once its keys are revoked, this is to be asked again
-
-if redis.call('EXISTS', tenant_key) == 0 then
-    return 'unknown'
-end
+--@reply deleting|gone|lines|operations
 
 -- what was decided stays decided: nothing begins in a tenant without a plan
-if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
+if redis.call('HEXISTS', tenant_key, 'deleting') == 1 then
+    return 'deleting'
+end
+
+if redis.call('EXISTS', tenant_key) == 0 then
+    if not tenant_left(keys_key, lines_key, tickets_key) then
+        return 'gone'
+    end
+
+else
     if redis.call('SCARD', ops_key) > 0 then
         return 'operations'
     end
@@ -34,12 +42,11 @@ if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
     end
 end
 
+-- billing's events no longer find it by its customer, but the deletion does
+local customer = redis.call('HGET', tenant_key, 'customer') or ''
+
 redis.call('DEL', tenant_key)
+redis.call('HSET', tenant_key, 'plan', '', 'deleting', 1,
+           'former_customer', customer)
 
--- no key is to work for a tenant that is gone: it goes after the last of them
-if redis.call('SCARD', keys_key) > 0 then
-    redis.call('HSET', tenant_key, 'plan', '', 'deleting', 1)
-    return 'deleting'
-end
-
-return 'deleted'
+return 'deleting'

@@ -1,17 +1,21 @@
+--@include lib/tenant.lua
+
 -- Creates a tenant or merges the members given.
 
 --@key tenant
 --@key keys
+--@key lines
+--@key tickets
 --@list fields       -- field, value, …; a value of "" takes the field away
 
 -- 1 where the tenant is new, else 0; -1: one of this name is being deleted, or
--- was not wholly, and its API keys would be good for this one
+-- was not wholly: its API keys would be good for this one, its lines be listed
 --@value created:int
 
 local new = redis.call('EXISTS', tenant_key) == 0
 
 if redis.call('HEXISTS', tenant_key, 'deleting') == 1
-   or (new and redis.call('SCARD', keys_key) > 0)
+   or (new and tenant_left(keys_key, lines_key, tickets_key))
 then
     return -1
 end

@@ -1,3 +1,4 @@
+--@include lib/tenant.lua
 --@include lib/ticket.lua
 
 -- A wish for a line, as the deprecated endpoint takes it.
@@ -12,7 +13,7 @@
 --@value document?    -- nil: the tenant was deleted, and nobody would ever
                       -- delete this one
 
-if redis.call('EXISTS', tenant_key) == 0 then
+if not tenant_there(tenant_key) then
     return false
 end
 

@@ -1,3 +1,4 @@
+--@include lib/tenant.lua
 --@include lib/ticket.lua
 
 -- OPEN -> FULFILLED | CANCELLED, and nothing else.
@@ -15,7 +16,7 @@
 local h = hash(ticket_key)
 
 -- a deleted tenant's tickets hold no number any more
-if not h or redis.call('EXISTS', tenant_key) == 0 then
+if not h or not tenant_there(tenant_key) then
     return { 'unknown' }
 end
 

@@ -1,4 +1,5 @@
 --@include lib/line.lua
+--@include lib/tenant.lua
 
 -- The legal moves of a line's status, and the ends that a line may come to
 -- besides (store/moves).  Nothing else, ever.
@@ -115,7 +116,7 @@ local function line_resume(tenant_key, h, changes)
     changes.lapsed = ''
     changes.active = h.status == 'active' and '1' or '0'
 
-    if redis.call('EXISTS', tenant_key) == 0 then
+    if not tenant_there(tenant_key) then
         return
     end
 

@@ -1,0 +1,17 @@
+-- The end of a deletion: what names no other thing, and the record.
+
+--@key tenant
+--@key lines
+--@key events
+--@key window
+--@key pending
+
+--@value ended:int -- 0: another deletion was here before
+
+if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
+    return 0
+end
+
+redis.call('UNLINK', lines_key, events_key, window_key, pending_key, tenant_key)
+
+return 1
