@@ -211,6 +211,8 @@ subtest 'what is wrong is named by file and line' => sub {
 # what comes back from Redis, read by the very code: a program that is made of
 # store/caller.c, with nginx' and hiredis' headers and a store that answers
 subtest 'C: commands and replies' => sub {
+    plan skip_all => 'once is enough' if $ENV{LINES_AWK_ASKED};
+
     my $objs = (grep { -f "$_/ngx_auto_config.h" } glob "$root/build/*/nginx/objs")[0];
     plan skip_all => 'nothing is built' unless $objs;
 
@@ -264,6 +266,34 @@ END
         is $?, 0, "$cc: it runs";
         like pop @out, qr/^1\.\.\d+$/, "$cc: to its end";
         is_deeply [grep { !/^ok / } @out], [], "$cc: all as expected" or diag join "\n", @out;
+    }
+};
+
+# what an expression does first, and what it takes for a number, awks see
+# differently; all of them are asked what is asked above, but what C makes of it
+subtest 'the same with every awk there is' => sub {
+    plan skip_all => 'one of them asks' if $ENV{LINES_AWK_ASKED};
+
+    my $path = $ENV{PATH};
+    my ($first, $made);
+
+    for my $awk (qw(mawk gawk original-awk busybox)) {
+        my ($program) = grep { -x } map {"$_/$awk"} split /:/, $path or next;
+        my $bin = $dir->child("with-$awk")->make_path;
+        symlink $program, $bin->child('awk');
+
+        local $ENV{PATH}            = "$bin:$path";
+        local $ENV{LINES_AWK_ASKED} = $awk;
+
+        my $output = qx{$^X $FindBin::Bin/$FindBin::Script 2>&1};
+        is $?, 0, $awk or diag $output;
+
+        system "sh $embed $root/src/store/scripts $bin/out";
+        my $files = join '', map { $bin->child("out/$_")->slurp } qw(calls.h calls.c scripts.h scripts.c);
+
+        $first //= $awk;
+        $made  //= $files;
+        ok $files eq $made, "$awk makes of this store what $first does";
     }
 };
 

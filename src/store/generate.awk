@@ -230,13 +230,17 @@ function piece(c, text, type, name) {
 }
 
 
-function token(c, list, is_key, optional, at) {
+function token(c, list, is_key, optional, at,    before) {
     if (npieces > 6)
         fail(at, "it has too many parts")
 
-    TOKEN[c, ++NTOKENS[c]] = "    { " npieces ", " \
+    # which side of an assignment awk looks at first is up to it
+
+    before = NTOKENS[c]++
+
+    TOKEN[c, before + 1] = "    { " npieces ", " \
         (list == "" ? "-1" : "offsetof(lines_" c "_args_t, " list ")") \
-        ", " (is_key ? 1 : 0) ", " (optional ? NTOKENS[c] - 1 : 0) ",\n" \
+        ", " (is_key ? 1 : 0) ", " (optional ? before : 0) ",\n" \
         "        {\n" pieces "\n        } }"
 
     npieces = 0
