@@ -822,7 +822,7 @@ take(const lines_store_member_t *member, u_char *out, redisReply *reply,
     *elts += value->n;
 
     for (i = 0; i < value->n; i++) {
-        ngx_str_null(&value->elts[i]);
+        ngx_str_set(&value->elts[i], "");
 
         if (list->element[from + i]->type != REDIS_REPLY_NIL) {
             take_str(list->element[from + i],

@@ -375,6 +375,12 @@ main(void)
     ok(b->rest.n == 3 && is(b->rest.elts[1], "bc") && is(b->rest.elts[2], "9")
        && b->rest.elts[1].data[2] == '\0', "all that follows");
 
+    lines_begin(&caller, &begin, begin_done, &tests);
+    answer("[ sdone s-5 n n n ]");
+    b = seen;
+    ok(b && b->number == -5 && b->rest.n == 2 && b->rest.elts[1].data,
+       "nil is empty there, too");
+
     most = 3;
     begin.most = &most;
     begin.told = 1;
@@ -464,8 +470,9 @@ main(void)
     answer("[ i1 shello [ sa i2 n ] su sv ]");
     p = seen;
     ok(p && p->n == 1 && p->marks.n == 3 && is(p->marks.elts[0], "a")
-       && is(p->marks.elts[1], "2") && p->marks.elts[2].data == NULL,
-       "a list within");
+       && is(p->marks.elts[1], "2"), "a list within");
+    ok(p && p->marks.elts[2].len == 0 && p->marks.elts[2].data
+       && *p->marks.elts[2].data == '\0', "what is nil in a list is empty");
     ok(p && p->rest.n == 2, "and behind");
 
     ngx_str_set(&count.tenant, "t");
