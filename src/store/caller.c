@@ -9,6 +9,10 @@
 #include "store/resp.h"
 
 
+/* 2^53 */
+#define LINES_INT_MAX  9007199254740992LL
+
+
 typedef struct {
     ngx_queue_t          queue;
     lines_caller_t      *caller;
@@ -860,7 +864,11 @@ take_str(redisReply *reply, ngx_uint_t copied, ngx_str_t *value, u_char **text)
 }
 
 
-/* an empty string is none: scripts say so of what is not there */
+/*
+ * An empty string is none: scripts say so of what is not there.  What Lua does
+ * not carry to the digit is no number of ours: those can be added, and seconds
+ * become milliseconds, without a look.
+ */
 
 static ngx_int_t
 take_int(redisReply *reply, int64_t *value)
@@ -868,31 +876,38 @@ take_int(redisReply *reply, int64_t *value)
     u_char   *p, *last;
     int64_t   n;
 
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        *value = reply->integer;
-        return NGX_OK;
-    }
-
     *value = 0;
 
-    if (reply->len == 0) {
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        n = reply->integer;
+
+    } else if (reply->len == 0) {
         return NGX_OK;
+
+    } else {
+        p = (u_char *) reply->str;
+        last = p + reply->len;
+
+        if (*p == '-') {
+            p++;
+        }
+
+        n = ngx_atoof(p, last - p);
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (p != (u_char *) reply->str) {
+            n = -n;
+        }
     }
 
-    p = (u_char *) reply->str;
-    last = p + reply->len;
-
-    if (*p == '-') {
-        p++;
-    }
-
-    n = ngx_atoof(p, last - p);
-
-    if (n == NGX_ERROR) {
+    if (n > LINES_INT_MAX || n < -LINES_INT_MAX) {
         return NGX_ERROR;
     }
 
-    *value = p == (u_char *) reply->str ? n : -n;
+    *value = n;
 
     return NGX_OK;
 }

@@ -376,10 +376,10 @@ main(void)
        && b->rest.elts[1].data[2] == '\0', "all that follows");
 
     lines_begin(&caller, &begin, begin_done, &tests);
-    answer("[ sdone s-5 n n n ]");
+    answer("[ sdone s-9007199254740992 n n n ]");
     b = seen;
-    ok(b && b->number == -5 && b->rest.n == 2 && b->rest.elts[1].data,
-       "nil is empty there, too");
+    ok(b && b->number == -9007199254740992 && b->rest.n == 2
+       && b->rest.elts[1].data, "the least number; nil is empty there, too");
 
     most = 3;
     begin.most = &most;
@@ -401,6 +401,8 @@ main(void)
 
     wrong("[ sother ]", "a word that is not declared");
     wrong("[ sdone sx n ]", "no number");
+    wrong("[ sdone s9007199254740993 n ]", "a number that Lua rounds");
+    wrong("[ sdone i-9223372036854775807 n ]", "nor one that cannot be added");
     wrong("[ sdone ]", "too few");
     wrong("[ slate s1 ]", "too many");
     wrong("[ sdone s1 [ ] ]", "a list in place of a string");
