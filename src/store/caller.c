@@ -12,6 +12,9 @@
 /* 2^53 */
 #define LINES_INT_MAX  9007199254740992LL
 
+/* ms in which what runs in the background says once what is wrong */
+#define LINES_TOLD     10000
+
 
 typedef struct {
     ngx_queue_t          queue;
@@ -37,6 +40,8 @@ static void forget(lines_caller_t *caller, lines_asked_t *a);
 static ngx_int_t failed(lines_caller_t *caller);
 static void answered(void *data, redisReply *reply);
 static ngx_int_t deliver(lines_asked_t *a, redisReply *reply);
+static ngx_uint_t error_level(lines_caller_t *caller,
+    lines_store_call_t *call);
 static void unheard(void *data, redisReply *reply);
 static const lines_store_shape_t *find_shape(lines_store_call_t *call,
     redisReply *reply);
@@ -494,7 +499,7 @@ deliver(lines_asked_t *a, redisReply *reply)
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, caller->log, 0,
+        ngx_log_error(error_level(caller, call), caller->log, 0,
                       "lines: Redis refused: %*s in %V", (size_t) reply->len,
                       reply->str, &call->name);
 
@@ -537,6 +542,28 @@ done:
 }
 
 
+/*
+ * A request says what became of it, and so does an operation.  Who has nobody
+ * to tell asks several times a second, and would hear the same for ever.
+ */
+
+static ngx_uint_t
+error_level(lines_caller_t *caller, lines_store_call_t *call)
+{
+    if (caller->failed) {
+        return NGX_LOG_ERR;
+    }
+
+    if (call->told && ngx_current_msec - call->told < LINES_TOLD) {
+        return NGX_LOG_DEBUG;
+    }
+
+    call->told = ngx_current_msec;
+
+    return NGX_LOG_ERR;
+}
+
+
 static void *
 read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
 {
@@ -555,7 +582,7 @@ read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
         || (call->kind != LINES_REPLY_NONE
             && weigh(shape, from, reply, &size) != NGX_OK))
     {
-        ngx_log_error(NGX_LOG_ERR, caller->log, 0,
+        ngx_log_error(error_level(caller, call), caller->log, 0,
                       "lines store: %V: the reply is not as declared, type %d",
                       &call->name, reply->type);
         return NULL;

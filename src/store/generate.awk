@@ -1051,7 +1051,7 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
         print "    LINES_REPLY_" KIND[c] ", sizeof(lines_" c "_reply_t)," > file
         print "    " NSHAPES[c] ", " c "_shapes, " \
               ((c, "lost") in WORD ? WORD[c, "lost"] : 0) "," > file
-        print "    " c "_deliver\n};" > file
+        print "    " c "_deliver, 0\n};" > file
     }
 
     close(file)

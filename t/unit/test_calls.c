@@ -11,7 +11,7 @@ static lines_redis_op_t         op;
 static lines_redis_handler_pt   handler;
 static void                    *handler_data;
 static ngx_uint_t               usable = 1;
-static ngx_uint_t               tests;
+static ngx_uint_t               tests, logged;
 static ngx_int_t                resumed, told;
 static void                    *seen;
 static u_char                   command[4096];
@@ -114,6 +114,7 @@ void ngx_cdecl
 ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
     const char *fmt, ...)
 {
+    logged++;
 }
 
 ngx_uint_t lines_redis_usable(lines_redis_t *redis) { return usable; }
@@ -418,6 +419,30 @@ main(void)
     lines_try_begin(&caller, &begin, begin_done, &tests);
     answer(NULL);
     ok(told == 3 && seen == NULL && resumed == NGX_OK, "tried: no reply");
+
+    /* what each one is told, and what is said in the background */
+
+#define errors(n, what)                                                       \
+    logged = 0;                                                               \
+    lines_try_begin(&caller, &begin, begin_done, &tests);                     \
+    answer("eERR");                                                           \
+    lines_try_begin(&caller, &begin, begin_done, &tests);                     \
+    answer("sother");                                                         \
+    ok(logged == n, what)
+
+    log.log_level = NGX_LOG_ERR;
+    ngx_current_msec = 1000;
+    errors(2, "a request's errors are logged, each");
+
+    caller.failed = NULL;
+    errors(1, "nobody's, once");
+    ngx_current_msec += 9999;
+    errors(0, "for ten seconds");
+    ngx_current_msec += 1;
+    errors(1, "and then again");
+
+    caller.failed = on_failed;
+    log.log_level = 0;
 
     usable = 0;
     ok(lines_try_begin(&caller, &begin, begin_done, &tests) == NGX_DECLINED,
