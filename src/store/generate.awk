@@ -800,10 +800,30 @@ function reply(c, s, at,    words, n, f, i) {
 }
 
 
+# a command's verb is of the key's type; what it names in a hash is a field
+
+function check_type(k, verb, at,    type) {
+    type = verb ~ /^H/ ? "hash" : verb ~ /^Z/ ? "zset" \
+           : verb ~ /^X/ ? "stream" : verb ~ /^(GET|SET|INCR)$/ ? "string" \
+           : verb ~ /^S(ADD|CARD|ISMEMBER|MEMBERS|RANDMEMBER|REM|SCAN)$/ \
+           ? "set" : KTYPE[k]
+
+    if (KTYPE[k] != type)
+        fail(at, "\"" verb "\" is of a " type ", key \"" k "\" a " KTYPE[k])
+}
+
+
+function check_field(k, field, at) {
+    if (KFIELDS[k] != "" && field !~ /</ \
+        && index(" " KFIELDS[k] " ", " " field " ") == 0)
+        fail(at, "key \"" k "\" has no field \"" field "\"")
+}
+
+
 # Commands: NAME VERB strings -> what comes back
 
 function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
-                       list, plain) {
+                       list, plain, k) {
     while ((found = (getline s < file)) > 0) {
         at = file ":" ++n
 
@@ -849,10 +869,15 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
             if (f[i] ~ /^[@=]/) {
                 t = substr(f[i], 2)
                 list = sub(/\.\.\.$/, "", t)
-                key(c, t, 0, list, f[i] ~ /^=/ ? t : "", at)
+                k = key(c, t, 0, list, f[i] ~ /^=/ ? t : "", at)
+                if (f[i] ~ /^@/)
+                    check_type(k, verb, at)
             } else {
                 template(c, f[i], at)
                 plain++
+                if (verb ~ /^H(MGET|GET|DEL|EXISTS)$/ \
+                    || (verb == "HSET" && plain % 2))
+                    check_field(k, f[i], at)
             }
         }
 
@@ -866,6 +891,7 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
                 t = f[i]
                 sub(/[?]$/, "", t)
                 sub(/:.*$/, "", t)
+                check_field(k, t, at)
                 template(c, t, at)
             }
         }
