@@ -228,6 +228,45 @@ subtest 'what is wrong is named by file and line' => sub {
         ["$head--\@moves\n", 'scripts/bad.lua:2: there are no moves'],
         ['', 'schema:2: only a hash has fields', schema => "a {a} set\n  fields: b\n"],
         ['', 'schema:1: a key is its name, its pattern and its type', schema => "a {a}\n"],
+
+        # what would be taken for something else
+        ["$head--\@reply ok n n\n", 'scripts/bad.lua:2: "n" is there already'],
+        ["$head--\@reply ok n:rest m\n", 'scripts/bad.lua:2: type "rest" of "n" is not known'],
+        ["$head--\@reply |ok\n", 'scripts/bad.lua:2: "" is no word'],
+        ["$head--\@arg all=<ids...>\n", 'scripts/bad.lua:2: a list is declared by --@list'],
+        ["$head--\@arg member=<tenant\n", 'scripts/bad.lua:2: "<tenant" has half a member'],
+        ["$head--\@arg member=<tenant>\\t<id>\n", 'scripts/bad.lua:2: "\" stands before "s" only'],
+        ["$head--\@again \n", 'scripts/bad.lua:2: --@again stands alone, and in the script itself'],
+        ["$head--\@again\r\n", 'scripts/bad.lua:2: --@again stands alone, and in the script itself'],
+        ["$head --\@arg a\n", 'scripts/bad.lua:2: a declaration begins its line with --@'],
+        ["$head-- \@arg a\n", 'scripts/bad.lua:2: a declaration begins its line with --@'],
+        ["${head}local x = a\n--\@arg a\n", 'scripts/bad.lua:3: declarations come before code'],
+        ["--\@keys slot(ids)\n", 'scripts/bad.lua:1: a list would fill in the hash tag of key "slot"',
+            schema => "slot {<id>} set\n"],
+        ['', 'commands:1: a list would fill in the hash tag of key "slot"', schema => "slot {<id>} set\n",
+            commands => "x DEL \@slot(ids)...\n"],
+        ['', 'commands:1: "plan" is there already', commands => "x HMGET \@tenant -> plan plan\n"],
+        ['', 'commands:1: "GET" is of a string, key "tenant" a hash', commands => "x GET \@tenant -> s\n"],
+        ['', 'commands:1: key "tenant" has no field "plam"', commands => "x HMGET \@tenant -> plam\n"],
+        ['', 'commands:1: key "tenant" has no field "plam"', commands => "x HGET =tenant plam -> s\n"],
+        ['', 'commands:1: key "tenant" has no field "plam"', commands => "x HSET \@tenant plan <a> plam <b>\n"],
+        ['', 'commands:1: "->" would be sent', commands => "x TIME ->\n"],
+        ['', 'commands:1: "#" would be sent', commands => "x TIME # the clock\n"],
+        ['', 'commands:1: "<at:int" has half a member', commands => "x TIME <at:int\n"],
+
+        # what a compiler would find, in a file that nobody wrote
+        ["$head--\@arg default\n", 'scripts/bad.lua:2: "default" is no name'],
+        ["$head--\@reply ok unix\n", 'scripts/bad.lua:2: "unix" is no name'],
+        ["$head--\@reply ok is\n", 'scripts/bad.lua:2: "is" is no name'],
+        ['', 'schema:1: "<pool>" is no parameter', schema => "a {a}:<pool> hash\n"],
+        ['', 'schema:1: "<a>" is there already', schema => "a {<a>}:<a> hash\n"],
+        ['', 'schema:1: a parameter of key "a" is not closed', schema => "a {a}:<b hash\n"],
+        ['', 'schema:1: key "a" has a-z, 0-9 and : { } < > _ . - only', schema => "a {a}:%d hash\n"],
+        ['', 'commands:2: in C, "lines_call_time" is of commands:1 already',
+            commands => "time TIME -> s:int\ncall_time TIME -> s:int\n"],
+        ['', 'commands:1: in C, "lines_key_line" is of schema:8 already', commands => "key_line TIME\n"],
+        ["$head--\@reply of_all\n", 'scripts/bad_of.lua:2: in C, "LINES_BAD_OF_ALL" is of bad.lua:2 already',
+            'scripts/bad_of.lua' => "$head--\@reply all\n"],
         )
     {
         my ($script, $message, %files) = @$_;
@@ -241,6 +280,8 @@ subtest 'what is wrong is named by file and line' => sub {
 # what comes back from Redis, read by the very code: a program that is made of
 # store/caller.c, with nginx' and hiredis' headers and a store that answers
 subtest 'C: commands and replies' => sub {
+    plan skip_all => 'once is enough' if $ENV{LINES_AWK_ASKED};
+
     my $objs = (grep { -f "$_/ngx_auto_config.h" } glob "$root/build/*/nginx/objs")[0];
     plan skip_all => 'nothing is built' unless $objs;
 
@@ -294,6 +335,34 @@ END
         is $?, 0, "$cc: it runs";
         like pop @out, qr/^1\.\.\d+$/, "$cc: to its end";
         is_deeply [grep { !/^ok / } @out], [], "$cc: all as expected" or diag join "\n", @out;
+    }
+};
+
+# what an expression does first, and what it takes for a number, awks see
+# differently; all of them are asked what is asked above, but what C makes of it
+subtest 'the same with every awk there is' => sub {
+    plan skip_all => 'one of them asks' if $ENV{LINES_AWK_ASKED};
+
+    my $path = $ENV{PATH};
+    my ($first, $made);
+
+    for my $awk (qw(mawk gawk original-awk busybox)) {
+        my ($program) = grep { -x } map {"$_/$awk"} split /:/, $path or next;
+        my $bin = $dir->child("with-$awk")->make_path;
+        symlink $program, $bin->child('awk');
+
+        local $ENV{PATH}            = "$bin:$path";
+        local $ENV{LINES_AWK_ASKED} = $awk;
+
+        my $output = qx{$^X $FindBin::Bin/$FindBin::Script 2>&1};
+        is $?, 0, $awk or diag $output;
+
+        system "sh $embed $root/src/store/scripts $bin/out";
+        my $files = join '', map { $bin->child("out/$_")->slurp } qw(calls.h calls.c scripts.h scripts.c);
+
+        $first //= $awk;
+        $made  //= $files;
+        ok $files eq $made, "$awk makes of this store what $first does";
     }
 };
 

@@ -180,6 +180,8 @@ is_deeply \@lost, [], scalar(@promised) . ' lines that were promised are there';
 my @revived = grep { $_->[2] && $paid->record(@$_[0, 1])->{status} ne $_->[2] } @promised;
 is_deeply \@revived, [], 'what was answered with success stands';
 
+is_deeply [$redis->strangers], [], 'all that is in Redis is of the schema';
+
 ok $did{worker} && $did{billing}, 'much went wrong';
 ok $answers{create}{201}, 'and much went well';
 ok !(grep { $answers{$_}{500} } keys %answers), 'nobody saw a 500';

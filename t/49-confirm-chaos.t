@@ -215,6 +215,8 @@ my $net = 0;
 $net++ for $sandbox->ledger('charge');
 cmp_ok $net, '>=', scalar(map { $shop->lines($_) } @accounts), 'there are no more lines than charges';
 
+is_deeply [$redis->strangers], [], 'all that is in Redis is of the schema';
+
 ok $did{worker} && $did{billing}, 'much went wrong';
 ok $answers{confirm}{200}, 'and much went well';
 

@@ -53,6 +53,13 @@ is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'at first the conf
     is policy($nodes[1], '/each/x', 'one'), '"each";q=3;w=10800', 'the configuration counts again';
 }
 
+# what is no rate, whoever wrote it, is as no answer: the node's own counts
+for my $rate ('1e300 5', '1000 99999999999') {
+    $redis->cli('HSET', 'lines:{w:two}:t', 'limit:each', $rate);
+    is policy($nginx, '/each/x', 'two'), '"each";q=3;w=10800', "a limit of its own that says \"$rate\"";
+}
+$redis->cli('HDEL', 'lines:{w:two}:t', 'limit:each');
+
 # one that was refused is let in within a second, lease or not
 for my $where (qw(each lease key)) {
     $nodes[$_ % 2]->get("/$where/x", $auth{three}) for 1 .. 8;

@@ -77,8 +77,9 @@ subtest 'closed in the same instant' => sub {
 };
 
 # between nginx and Redis; the next thing asked about the workspace (HUP), the
-# next script that has to do with it (USR1) reaches Redis, but no answer comes
-# back: all connections are closed; with USR2 the next ones take two seconds
+# next script that has to do with it (USR1), the next of what the operator reads
+# (ALRM) reaches Redis, but no answer comes back: all connections are closed;
+# with USR2 the next ones take two seconds
 my $proxy = $t->file('proxy.pl', <<'END');
     use Mojo::Base -strict, -signatures;
     use Mojo::IOLoop;
@@ -91,6 +92,7 @@ my $proxy = $t->file('proxy.pl', <<'END');
     $SIG{HUP}  = sub { $armed = qr/\{w:w\}/ };
     $SIG{USR1} = sub { $armed = qr/EVALSHA.*\{w:w\}/s };
     $SIG{USR2} = sub { $SIG{USR1}->(); $slow = 2 };
+    $SIG{ALRM} = sub { $armed = qr/\r\n(?:HEXISTS|SRANDMEMBER|ZRANGEBYLEX)\r\n/ };
 
     Mojo::IOLoop->server({address => '127.0.0.1', port => $listen}, sub ($loop, $stream, $id) {
         my ($early, $upstream) = ('');
@@ -158,6 +160,12 @@ subtest 'answered, but the answer is lost' => sub {
     is $redis->client->zcard('lines:{w:w}:lines'), 6, 'each line was made once';
     is $redis->client->hget('lines:{w:w}:t', 'phone_included'), 6, '... and takes one place';
     wait_for(sub { ($nginx->get('/_lines/metrics')->body =~ /^lines_redis_repeats_total (\d+)$/m)[0] >= 10 }, 30, 'the metric');
+
+    # what the operator asks
+    $nginx->workspace('keys', {plan => 'big'});
+    is cut(ALRM => sub { $nginx->admin(GET => 'workspaces/keys/keys') }), 200, 'is it being deleted?';
+    is cut(ALRM => sub { $nginx->admin(GET => 'numbers') }),            200, 'the numbers';
+    is cut(ALRM => sub { $nginx->admin(DELETE => 'workspaces/keys') }), 200, 'which keys has it?';
 
     # scripts that only read
     my $id = $first->json('/line/_id');

@@ -283,7 +283,7 @@ listing_page(lines_listing_t *listing, lines_list_t *members)
 
     /* the last page ended within a score: pass what it had */
 
-    while (listing->nmembers) {
+    while (listing->nmembers && listing->score.len) {
         member = &listing->members[0];
         score = &listing->members[1];
 

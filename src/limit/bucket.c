@@ -145,6 +145,7 @@ lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
         || reply->remaining < 0
         || reply->retry < 0
         || reply->burst <= 0
+        || reply->burst > LINES_BURST_MAX
         || reply->interval.len == 0)
     {
         return NGX_ERROR;
@@ -152,7 +153,9 @@ lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
 
     interval = strtod((char *) reply->interval.data, NULL);
 
-    if (!(interval > 0)) {
+    /* what is multiplied here must be a time */
+
+    if (!(interval > 0 && interval <= LINES_INTERVAL_MAX)) {
         return NGX_ERROR;
     }
 

@@ -19,6 +19,7 @@
 
 #define LINES_RATE_MAX     100000      /* requests per second */
 #define LINES_BURST_MAX    10000000
+#define LINES_INTERVAL_MAX 3600e6      /* of 1r/h */
 
 
 /*

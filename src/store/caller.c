@@ -9,6 +9,13 @@
 #include "store/resp.h"
 
 
+/* 2^53 */
+#define LINES_INT_MAX  9007199254740992LL
+
+/* ms in which what runs in the background says once what is wrong */
+#define LINES_TOLD     10000
+
+
 typedef struct {
     ngx_queue_t          queue;
     lines_caller_t      *caller;
@@ -33,6 +40,8 @@ static void forget(lines_caller_t *caller, lines_asked_t *a);
 static ngx_int_t failed(lines_caller_t *caller);
 static void answered(void *data, redisReply *reply);
 static ngx_int_t deliver(lines_asked_t *a, redisReply *reply);
+static ngx_uint_t error_level(lines_caller_t *caller,
+    lines_store_call_t *call);
 static void unheard(void *data, redisReply *reply);
 static const lines_store_shape_t *find_shape(lines_store_call_t *call,
     redisReply *reply);
@@ -490,7 +499,7 @@ deliver(lines_asked_t *a, redisReply *reply)
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, caller->log, 0,
+        ngx_log_error(error_level(caller, call), caller->log, 0,
                       "lines: Redis refused: %*s in %V", (size_t) reply->len,
                       reply->str, &call->name);
 
@@ -533,6 +542,28 @@ done:
 }
 
 
+/*
+ * A request says what became of it, and so does an operation.  Who has nobody
+ * to tell asks several times a second, and would hear the same for ever.
+ */
+
+static ngx_uint_t
+error_level(lines_caller_t *caller, lines_store_call_t *call)
+{
+    if (caller->failed) {
+        return NGX_LOG_ERR;
+    }
+
+    if (call->told && ngx_current_msec - call->told < LINES_TOLD) {
+        return NGX_LOG_DEBUG;
+    }
+
+    call->told = ngx_current_msec;
+
+    return NGX_LOG_ERR;
+}
+
+
 static void *
 read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
 {
@@ -551,7 +582,7 @@ read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
         || (call->kind != LINES_REPLY_NONE
             && weigh(shape, from, reply, &size) != NGX_OK))
     {
-        ngx_log_error(NGX_LOG_ERR, caller->log, 0,
+        ngx_log_error(error_level(caller, call), caller->log, 0,
                       "lines store: %V: the reply is not as declared, type %d",
                       &call->name, reply->type);
         return NULL;
@@ -822,7 +853,7 @@ take(const lines_store_member_t *member, u_char *out, redisReply *reply,
     *elts += value->n;
 
     for (i = 0; i < value->n; i++) {
-        ngx_str_null(&value->elts[i]);
+        ngx_str_set(&value->elts[i], "");
 
         if (list->element[from + i]->type != REDIS_REPLY_NIL) {
             take_str(list->element[from + i],
@@ -860,7 +891,11 @@ take_str(redisReply *reply, ngx_uint_t copied, ngx_str_t *value, u_char **text)
 }
 
 
-/* an empty string is none: scripts say so of what is not there */
+/*
+ * An empty string is none: scripts say so of what is not there.  What Lua does
+ * not carry to the digit is no number of ours: those can be added, and seconds
+ * become milliseconds, without a look.
+ */
 
 static ngx_int_t
 take_int(redisReply *reply, int64_t *value)
@@ -868,31 +903,38 @@ take_int(redisReply *reply, int64_t *value)
     u_char   *p, *last;
     int64_t   n;
 
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        *value = reply->integer;
-        return NGX_OK;
-    }
-
     *value = 0;
 
-    if (reply->len == 0) {
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        n = reply->integer;
+
+    } else if (reply->len == 0) {
         return NGX_OK;
+
+    } else {
+        p = (u_char *) reply->str;
+        last = p + reply->len;
+
+        if (*p == '-') {
+            p++;
+        }
+
+        n = ngx_atoof(p, last - p);
+
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (p != (u_char *) reply->str) {
+            n = -n;
+        }
     }
 
-    p = (u_char *) reply->str;
-    last = p + reply->len;
-
-    if (*p == '-') {
-        p++;
-    }
-
-    n = ngx_atoof(p, last - p);
-
-    if (n == NGX_ERROR) {
+    if (n > LINES_INT_MAX || n < -LINES_INT_MAX) {
         return NGX_ERROR;
     }
 
-    *value = p == (u_char *) reply->str ? n : -n;
+    *value = n;
 
     return NGX_OK;
 }

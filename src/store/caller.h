@@ -169,6 +169,8 @@ struct lines_store_call_s {
     ngx_uint_t                   lost;      /* that word's number, or 0 */
     ngx_int_t                  (*deliver)(lines_done_pt done, void *data,
                                           void *reply);
+    ngx_msec_t                   told;      /* when it was last complained of,
+                                               by who has no failed() */
 };
 
 enum {

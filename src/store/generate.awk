@@ -18,6 +18,17 @@ BEGIN {
     for (i in words)
         RESERVED[words[i]] = 1
 
+    # what a member of a struct, or a parameter, is not; two are macros of gcc
+
+    split("auto break case char const continue default do double else enum " \
+          "extern float for goto if inline int long register restrict " \
+          "return short signed sizeof static struct switch typedef union " \
+          "unsigned void volatile while asm typeof linux unix", words, " ")
+    for (i in words)
+        C_WORD[words[i]] = 1
+
+    DECLARES = "again|include|key|keys|given|arg|list|reply|row|value"
+
     C["str"] = "ngx_str_t"
     C["int"] = "int64_t"
     C["maybe"] = "int64_t *"
@@ -73,6 +84,17 @@ function trim(s) {
     sub(/^[ \t]+/, "", s)
     sub(/[ \t\r]+$/, "", s)
     return s
+}
+
+
+# of one name there is one thing in C
+
+function is_made(name, at) {
+    if (name in IS_MADE)
+        fail(at, "in C, \"" name "\" is of " IS_MADE[name] " already")
+
+    IS_MADE[name] = at
+    sub(/^.*\//, "", IS_MADE[name])
 }
 
 
@@ -132,6 +154,11 @@ function read_schema(file,    s, n, found, at, f, k, rest, left, p) {
         if (f[2] !~ /^[^{}]*[{][^{}]+[}][^{}]*$/)
             fail(at, "key \"" k "\" has no hash tag, or several")
 
+        if (f[2] !~ /^[A-Za-z0-9_:.{}<>-]+$/)
+            fail(at, "key \"" k "\" has a-z, 0-9 and : { } < > _ . - only")
+
+        is_made("lines_key_" k, at)
+
         KPATTERN[k] = f[2]
         KTYPE[k] = f[3]
         KAT[k] = at
@@ -152,11 +179,17 @@ function read_schema(file,    s, n, found, at, f, k, rest, left, p) {
             } else
                 KPTYPE[k, p + 1] = "str"
 
-            if (left !~ IDENT)
+            if (left !~ IDENT || left in C_WORD || left ~ /^(pool|key)$/)
                 fail(at, "\"<" left ">\" is no parameter")
+            if ((k, left) in IS_PARAM)
+                fail(at, "\"<" left ">\" is there already")
 
+            IS_PARAM[k, left] = 1
             KPARAM[k, ++p] = left
         }
+
+        if (rest ~ /[<>]/)
+            fail(at, "a parameter of key \"" k "\" is not closed")
 
         KPARAMS[k] = p
     }
@@ -183,11 +216,17 @@ function print_keys(    i, k) {
 
 # Calls: what scripts' heads and commands have in common
 
-function new_call(name, at) {
+function new_call(name, at,    n, f, i) {
     if (name !~ IDENT)
         fail(at, "a name has a-z, 0-9 and _ only")
     if (name in CALL)
         fail(at, "\"" name "\" is there already, " CALL[name])
+
+    is_made("lines_" name, at)
+
+    n = split("try keep forget call", f, " ")
+    for (i = 1; i <= n; i++)
+        is_made("lines_" f[i] "_" name, at)
 
     CALL[name] = at
     sub(/^.*\//, "", CALL[name])
@@ -200,7 +239,7 @@ function new_call(name, at) {
 # a member of the arguments, which may stand in several places
 
 function argument(c, name, type, at) {
-    if (name !~ IDENT)
+    if (name !~ IDENT || name in C_WORD)
         fail(at, "\"" name "\" is no name")
 
     if ((c, name) in ATYPE) {
@@ -231,13 +270,17 @@ function piece(c, text, type, name) {
 }
 
 
-function token(c, list, is_key, optional, at) {
+function token(c, list, is_key, optional, at,    before) {
     if (npieces > 6)
         fail(at, "it has too many parts")
 
-    TOKEN[c, ++NTOKENS[c]] = "    { " npieces ", " \
+    # which side of an assignment awk looks at first is up to it
+
+    before = NTOKENS[c]++
+
+    TOKEN[c, before + 1] = "    { " npieces ", " \
         (list == "" ? "-1" : "offsetof(lines_" c "_args_t, " list ")") \
-        ", " (is_key ? 1 : 0) ", " (optional ? NTOKENS[c] - 1 : 0) ",\n" \
+        ", " (is_key ? 1 : 0) ", " (optional ? before : 0) ",\n" \
         "        {\n" pieces "\n        } }"
 
     npieces = 0
@@ -250,6 +293,9 @@ function token(c, list, is_key, optional, at) {
 function template(c, s, at,    left, text, type, list) {
     npieces = 0
     pieces = ""
+
+    if (s ~ /\\([^s]|$)/)
+        fail(at, "\"\\\" stands before \"s\" only")
 
     while (match(s, /<[^<>]*>/)) {
         text = substr(s, 1, RSTART - 1)
@@ -284,6 +330,9 @@ function template(c, s, at,    left, text, type, list) {
         argument(c, left, type, at)
         piece(c, text, type, left)
     }
+
+    if (s ~ /[<>]/)
+        fail(at, "\"" s "\" has half a member")
 
     if (s != "" || npieces == 0)
         piece(c, s, "text", "")
@@ -334,6 +383,8 @@ function key(c, s, optional, list, given, at,
         if (list && name != "tenant" && p == KPARAMS[k]) {
             if (KPTYPE[k, p] != "str")
                 fail(at, "a list is of strings")
+            if (tag ~ /[{][^}]*$/)
+                fail(at, "a list would fill in the hash tag of key \"" k "\"")
             argument(c, name, "list", at)
             piece(c, text, "each", name)
             each = name
@@ -380,12 +431,14 @@ function key(c, s, optional, list, given, at,
 
 # members of a reply; all: each may be missing
 
-function shape(c, word, s, all, at,    n, f, i, name, type, optional, text) {
-    if (word != "") {
-        if (word !~ /^[a-z][a-z0-9_]*$/)
+function shape(c, word, s, all, at,
+               n, f, i, name, type, optional, text, there) {
+    if (KIND[c] == "WORD") {
+        if (word !~ IDENT)
             fail(at, "\"" word "\" is no word")
         if ((c, word) in WORD)
             fail(at, "\"" word "\" is there already")
+        is_made(toupper("lines_" c "_" word), at)
         WORD[c, word] = ++NSHAPES[c]
     } else if (++NSHAPES[c] > 1)
         fail(at, "there is a reply already")
@@ -409,6 +462,9 @@ function shape(c, word, s, all, at,    n, f, i, name, type, optional, text) {
         if (match(name, /:/)) {
             type = substr(name, RSTART + 1)
             name = substr(name, 1, RSTART - 1)
+
+            if (type ~ /^rests?$/)
+                fail(at, "type \"" type "\" of \"" name "\" is not known")
         }
 
         if (name ~ /\.\.\.$/) {
@@ -420,8 +476,12 @@ function shape(c, word, s, all, at,    n, f, i, name, type, optional, text) {
             sub(/\.\.\.$/, "", name)
         }
 
-        if (name !~ IDENT || name == "is")
+        if (name !~ IDENT || name in C_WORD || name == "is")
             fail(at, "\"" name "\" is no name")
+        if (name in there)
+            fail(at, "\"" name "\" is there already")
+        there[name] = 1
+
         if (!(type in MEMBER))
             fail(at, "type \"" type "\" of \"" name "\" is not known")
 
@@ -451,7 +511,7 @@ function read_script(file,    c, at, i, nodes) {
     split("", lib_local)
     split("", has_local)
     ndecl = keys_fixed = key_lists = argn = 0
-    arg_list = ""
+    arg_list = code = ""
 
     take(dir "/" file, file, c, 0)
 
@@ -516,6 +576,10 @@ function take(file, shown, c, depth,    s, found, n, part, at) {
 
         if (s ~ /^--@/)
             declare(c, s, depth, at)
+        else if (s ~ "^[ \t]*--[ \t]*@(" DECLARES ")([ \t\r]|$)")
+            fail(at, "a declaration begins its line with --@")
+        else if (!depth && s !~ /^[ \t\r]*(--.*)?$/)
+            code = at
     }
 
     if (found < 0)
@@ -556,7 +620,7 @@ function declare(c, s, depth, at,
     what = trim(what)
 
     if (what == "again") {
-        if (s != "" || note != "" || depth)
+        if (LINE[nlines] != "--@again" || depth)
             fail(at, "--@again stands alone, and in the script itself")
         return
     }
@@ -564,8 +628,10 @@ function declare(c, s, depth, at,
     if (depth)
         fail(at, "a part that is included declares nothing")
 
-    if (what !~ /^(key|keys|given|arg|list|reply|row|value)$/)
+    if (what !~ "^(" DECLARES ")$")
         fail(at, "--@" what " is not known")
+    if (code != "")
+        fail(at, "declarations come before code")
     if (s == "")
         fail(at, "--@" what " says nothing")
 
@@ -643,6 +709,9 @@ function declare(c, s, depth, at,
             name = trim(substr(s, 1, RSTART - 1))
             s = trim(substr(s, RSTART + 1))
             named(c, name, at)
+
+            if (s ~ /\.\.\.>/)
+                fail(at, "a list is declared by --@list")
 
             if (mode == "calls")
                 template(c, s, at)
@@ -737,10 +806,30 @@ function reply(c, s, at,    words, n, f, i) {
 }
 
 
+# a command's verb is of the key's type; what it names in a hash is a field
+
+function check_type(k, verb, at,    type) {
+    type = verb ~ /^H/ ? "hash" : verb ~ /^Z/ ? "zset" \
+           : verb ~ /^X/ ? "stream" : verb ~ /^(GET|SET|INCR)$/ ? "string" \
+           : verb ~ /^S(ADD|CARD|ISMEMBER|MEMBERS|RANDMEMBER|REM|SCAN)$/ \
+           ? "set" : KTYPE[k]
+
+    if (KTYPE[k] != type)
+        fail(at, "\"" verb "\" is of a " type ", key \"" k "\" a " KTYPE[k])
+}
+
+
+function check_field(k, field, at) {
+    if (KFIELDS[k] != "" && field !~ /</ \
+        && index(" " KFIELDS[k] " ", " " field " ") == 0)
+        fail(at, "key \"" k "\" has no field \"" field "\"")
+}
+
+
 # Commands: NAME VERB strings -> what comes back
 
 function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
-                       list, plain) {
+                       list, plain, k) {
     while ((found = (getline s < file)) > 0) {
         at = file ":" ++n
 
@@ -780,13 +869,21 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
         plain = 0
 
         for (i = 3; i <= m; i++) {
+            if (f[i] ~ /^#/ || f[i] == "->")
+                fail(at, "\"" f[i] "\" would be sent")
+
             if (f[i] ~ /^[@=]/) {
                 t = substr(f[i], 2)
                 list = sub(/\.\.\.$/, "", t)
-                key(c, t, 0, list, f[i] ~ /^=/ ? t : "", at)
+                k = key(c, t, 0, list, f[i] ~ /^=/ ? t : "", at)
+                if (f[i] ~ /^@/)
+                    check_type(k, verb, at)
             } else {
                 template(c, f[i], at)
                 plain++
+                if (verb ~ /^H(MGET|GET|DEL|EXISTS)$/ \
+                    || (verb == "HSET" && plain % 2))
+                    check_field(k, f[i], at)
             }
         }
 
@@ -800,6 +897,7 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
                 t = f[i]
                 sub(/[?]$/, "", t)
                 sub(/:.*$/, "", t)
+                check_field(k, t, at)
                 template(c, t, at)
             }
         }
@@ -1129,7 +1227,7 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
         print "    LINES_REPLY_" KIND[c] ", sizeof(lines_" c "_reply_t)," > file
         print "    " NSHAPES[c] ", " c "_shapes, " \
               ((c, "lost") in WORD ? WORD[c, "lost"] : 0) "," > file
-        print "    " c "_deliver\n};" > file
+        print "    " c "_deliver, 0\n};" > file
     }
 
     moves_source(file)

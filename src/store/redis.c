@@ -170,11 +170,13 @@ lines_redis_reads(const ngx_str_t *name)
 {
     ngx_uint_t  i;
     static ngx_str_t   names[] = {
-        ngx_string("EXISTS"), ngx_string("GET"), ngx_string("HGET"),
-        ngx_string("HGETALL"), ngx_string("HMGET"), ngx_string("MGET"),
-        ngx_string("SISMEMBER"), ngx_string("SMEMBERS"), ngx_string("SSCAN"),
-        ngx_string("TIME"), ngx_string("ZRANGE"), ngx_string("ZRANGEBYSCORE"),
-        ngx_string("ZREVRANGEBYSCORE"), ngx_null_string
+        ngx_string("EXISTS"), ngx_string("GET"), ngx_string("HEXISTS"),
+        ngx_string("HGET"), ngx_string("HGETALL"), ngx_string("HMGET"),
+        ngx_string("SISMEMBER"), ngx_string("SMEMBERS"),
+        ngx_string("SRANDMEMBER"), ngx_string("SSCAN"), ngx_string("TIME"),
+        ngx_string("ZRANGE"), ngx_string("ZRANGEBYLEX"),
+        ngx_string("ZRANGEBYSCORE"), ngx_string("ZREVRANGEBYSCORE"),
+        ngx_null_string
     };
 
     for (i = 0; names[i].len; i++) {

@@ -11,7 +11,7 @@ static lines_redis_op_t         op;
 static lines_redis_handler_pt   handler;
 static void                    *handler_data;
 static ngx_uint_t               usable = 1;
-static ngx_uint_t               tests;
+static ngx_uint_t               tests, logged;
 static ngx_int_t                resumed, told;
 static void                    *seen;
 static u_char                   command[4096];
@@ -114,6 +114,7 @@ void ngx_cdecl
 ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
     const char *fmt, ...)
 {
+    logged++;
 }
 
 ngx_uint_t lines_redis_usable(lines_redis_t *redis) { return usable; }
@@ -370,6 +371,12 @@ main(void)
     ok(b->rest.n == 3 && is(b->rest.elts[1], "bc") && is(b->rest.elts[2], "9")
        && b->rest.elts[1].data[2] == '\0', "all that follows");
 
+    lines_begin(&caller, &begin, begin_done, &tests);
+    answer("[ sdone s-9007199254740992 n n n ]");
+    b = seen;
+    ok(b && b->number == -9007199254740992 && b->rest.n == 2
+       && b->rest.elts[1].data, "the least number; nil is empty there, too");
+
     most = 3;
     begin.most = &most;
     begin.told = 1;
@@ -390,6 +397,8 @@ main(void)
 
     wrong("[ sother ]", "a word that is not declared");
     wrong("[ sdone sx n ]", "no number");
+    wrong("[ sdone s9007199254740993 n ]", "a number that Lua rounds");
+    wrong("[ sdone i-9223372036854775807 n ]", "nor one that cannot be added");
     wrong("[ sdone ]", "too few");
     wrong("[ slate s1 ]", "too many");
     wrong("[ sdone s1 [ ] ]", "a list in place of a string");
@@ -405,6 +414,30 @@ main(void)
     lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests);
     answer(NULL);
     ok(told == 3 && seen == NULL && resumed == NGX_OK, "tried: no reply");
+
+    /* what each one is told, and what is said in the background */
+
+#define errors(n, what)                                                       \
+    logged = 0;                                                               \
+    lines_try_begin(&caller, &begin, begin_done, &tests);                     \
+    answer("eERR");                                                           \
+    lines_try_begin(&caller, &begin, begin_done, &tests);                     \
+    answer("sother");                                                         \
+    ok(logged == n, what)
+
+    log.log_level = NGX_LOG_ERR;
+    ngx_current_msec = 1000;
+    errors(2, "a request's errors are logged, each");
+
+    caller.failed = NULL;
+    errors(1, "nobody's, once");
+    ngx_current_msec += 9999;
+    errors(0, "for ten seconds");
+    ngx_current_msec += 1;
+    errors(1, "and then again");
+
+    caller.failed = on_failed;
+    log.log_level = 0;
 
     usable = 0;
     ok(lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests) == NGX_DECLINED,
@@ -457,8 +490,9 @@ main(void)
     answer("[ i1 shello [ sa i2 n ] su sv ]");
     p = seen;
     ok(p && p->n == 1 && p->marks.n == 3 && is(p->marks.elts[0], "a")
-       && is(p->marks.elts[1], "2") && p->marks.elts[2].data == NULL,
-       "a list within");
+       && is(p->marks.elts[1], "2"), "a list within");
+    ok(p && p->marks.elts[2].len == 0 && p->marks.elts[2].data
+       && *p->marks.elts[2].data == '\0', "what is nil in a list is empty");
     ok(p && p->rest.n == 2, "and behind");
 
     lines_count(&caller, count_done, &tests, .tenant = ngx_string("t"));

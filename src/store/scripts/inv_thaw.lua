@@ -1,3 +1,4 @@
+--@again
 --@include lib/inventory.lua
 
 -- Makes free what quarantine has passed.

@@ -122,4 +122,44 @@ sub restart ($self) {
     return $self->start;
 }
 
+=head2 strangers
+
+    is_deeply [$redis->strangers], [], 'all that is there is of the schema';
+
+What F<src/store/schema> does not name: keys, keys of another type, fields of
+hashes ("line: colour"). A capital word of the schema stands for any.
+
+=cut
+
+sub strangers ($self) {
+    my (@keys, $last);
+    my $in_schema = path(__FILE__)->realpath->dirname->dirname->dirname->dirname->dirname->child('src/store/schema');
+
+    for (split /\n/, $in_schema->slurp) {
+        if (/^(\w+)\s+(\S+)\s+(\w+)/) {
+            push @keys, my $key = {name => $1, type => $3, pattern => quotemeta $2, fields => []};
+            $key->{pattern} =~ s/\\<\w+?(\\:int)?\\>/$1 ? '\\d+' : '[^{}]+?'/ge;
+        }
+        elsif (/^\s+(?:(is|fields|gone):)?\s*(.*)/) {
+            $last = $1 // $last;
+            push @{$keys[-1]{fields}}, map { s/([^A-Z]+)|[A-Z]+/defined $1 ? quotemeta $1 : '.+'/ger } split ' ', $2 if $last eq 'fields';
+        }
+    }
+
+    my %strange;
+
+    for my $name ($self->cli('KEYS', '*')) {
+        my $type = $self->cli('TYPE', $name);
+        next if $type eq 'none';    # gone meanwhile
+        my ($key) = grep { $name =~ /^$_->{pattern}$/ && $type eq $_->{type} } @keys;
+
+        if (!$key) { $strange{"$type $name"}++ }
+        elsif (my $known = join '|', @{$key->{fields}}) {
+            $strange{"$key->{name}: $_"}++ for grep { !/^(?:$known)$/ } $self->cli('HKEYS', $name);
+        }
+    }
+
+    return sort keys %strange;
+}
+
 1;
