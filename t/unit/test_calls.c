@@ -371,7 +371,7 @@ main(void)
     ok(b->rest.n == 3 && is(b->rest.elts[1], "bc") && is(b->rest.elts[2], "9")
        && b->rest.elts[1].data[2] == '\0', "all that follows");
 
-    lines_begin(&caller, &begin, begin_done, &tests);
+    lines_send_begin(&caller, LINES_CALL, &begin, begin_done, &tests);
     answer("[ sdone s-9007199254740992 n n n ]");
     b = seen;
     ok(b && b->number == -9007199254740992 && b->rest.n == 2
@@ -419,9 +419,9 @@ main(void)
 
 #define errors(n, what)                                                       \
     logged = 0;                                                               \
-    lines_try_begin(&caller, &begin, begin_done, &tests);                     \
+    lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests);                     \
     answer("eERR");                                                           \
-    lines_try_begin(&caller, &begin, begin_done, &tests);                     \
+    lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests);                     \
     answer("sother");                                                         \
     ok(logged == n, what)
 
