@@ -46,8 +46,7 @@ struct lines_subscriber_s {
     ngx_msec_t                proven;      /* the echoed one was sent */
     ngx_uint_t                published;   /* since the last echo */
 
-    unsigned                  subscribed:1;
-    unsigned                  alive:1;
+    unsigned                  alive:1;     /* echoed since it subscribed */
     unsigned                  refused:1;
 };
 
@@ -57,13 +56,11 @@ static void subscriber_lost(void *data);
 static void subscriber_shutdown(void *data);
 static void subscriber_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
-static void subscriber_subscribed(lines_subscriber_t *sub);
 static void subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token);
 static void heartbeat_handler(ngx_event_t *ev);
 static void heartbeat_publish(lines_subscriber_t *sub);
 static void heartbeat_published(void *data, redisReply *reply);
-static void random_hex(u_char *p, size_t len);
-static ngx_uint_t reply_eq(redisReply *reply, ngx_str_t *value);
+static void random_token(u_char *p);
 
 
 lines_subscriber_t *
@@ -88,7 +85,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
 
     p = ngx_cpymem(sub->echo.data, LINES_HEARTBEAT_PREFIX,
                    sizeof(LINES_HEARTBEAT_PREFIX) - 1);
-    random_hex(p, LINES_TOKEN_LEN);
+    random_token(p);
 
     sub->redis = redis;
     sub->log = cycle->log;
@@ -121,12 +118,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
 void
 lines_subscriber_destroy(lines_subscriber_t *sub)
 {
-    sub->subscribed = 0;
-    sub->alive = 0;
-
-    if (sub->timer.timer_set) {
-        ngx_del_timer(&sub->timer);
-    }
+    subscriber_lost(sub);
 
     if (sub->op) {
         lines_redis_detach(sub->op);
@@ -145,8 +137,7 @@ lines_subscriber_destroy(lines_subscriber_t *sub)
 ngx_uint_t
 lines_subscriber_alive(lines_subscriber_t *sub)
 {
-    return sub->subscribed
-           && sub->alive
+    return sub->alive
            && ngx_current_msec - sub->proven <= LINES_HEARTBEAT_LIFE;
 }
 
@@ -156,26 +147,14 @@ subscriber_ready(void *data)
 {
     lines_subscriber_t *sub = data;
 
-    size_t       len[3];
-    const char  *argv[3];
+    /* the echo is last: once it is confirmed the other one is, too */
 
-    argv[0] = "SUBSCRIBE";
-    len[0] = sizeof("SUBSCRIBE") - 1;
-
-    argv[1] = (const char *) sub->channel.data;
-    len[1] = sub->channel.len;
-
-    /* last: once it is confirmed the other one is, too */
-
-    argv[2] = (const char *) sub->echo.data;
-    len[2] = sub->echo.len;
-
-    if (redisAsyncCommandArgv(sub->connection.ac, subscriber_reply_handler,
-                              sub, 3, argv, len)
+    if (redisAsyncCommand(sub->connection.ac, subscriber_reply_handler, sub,
+                          "SUBSCRIBE %b %b", sub->channel.data,
+                          sub->channel.len, sub->echo.data, sub->echo.len)
         != REDIS_OK)
     {
-        lines_redis_connection_cause(&sub->connection, "no memory");
-        lines_redis_connection_fail(&sub->connection);
+        lines_redis_connection_fail(&sub->connection, "no memory");
     }
 
     /* an answer that never comes is noticed like a missing echo */
@@ -194,7 +173,6 @@ subscriber_lost(void *data)
 {
     lines_subscriber_t *sub = data;
 
-    sub->subscribed = 0;
     sub->alive = 0;
 
     if (sub->timer.timer_set) {
@@ -212,85 +190,68 @@ subscriber_shutdown(void *data)
 }
 
 
+/* the connection's reader has seen to it that an array is a message */
+
 static void
 subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 {
     lines_subscriber_t *sub = privdata;
 
-    ngx_str_t    value;
-    redisReply  *reply, **element;
+    ngx_str_t           value;
+    redisReply         *reply, **element;
+
+    static ngx_str_t    subscribe = ngx_string("subscribe");
 
     reply = data;
 
-    if (reply == NULL) {
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        lines_redis_connection_fail(&sub->connection, "SUBSCRIBE failed: %*s",
+                                    ngx_min((size_t) reply->len, 100),
+                                    reply->str);
         return;
     }
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_connection_cause(&sub->connection, "SUBSCRIBE failed: %*s",
-                                     ngx_min(reply->len, (size_t) 100),
-                                     reply->str);
-        lines_redis_connection_fail(&sub->connection);
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 3
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[1]->type != REDIS_REPLY_STRING)
+    if (reply == NULL
+        || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 3)
     {
         return;
     }
 
     element = reply->element;
 
-    if (element[0]->len == 9
-        && ngx_strncmp(element[0]->str, "subscribe", 9) == 0)
-    {
-        if (reply_eq(element[1], &sub->echo)) {
-            subscriber_subscribed(sub);
+    if (lines_redis_reply_is(element[0], &subscribe)) {
+
+        if (lines_redis_reply_is(element[1], &sub->echo)) {
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->log, 0,
+                           "lines subscribed: \"%V\"", &sub->channel);
+
+            sub->alive = 0;
+            sub->lost(sub->data);
+
+            heartbeat_publish(sub);
         }
 
         return;
     }
 
-    if (element[0]->len != 7
-        || ngx_strncmp(element[0]->str, "message", 7) != 0
-        || element[2]->type != REDIS_REPLY_STRING)
-    {
+    if (element[2]->type != REDIS_REPLY_STRING) {
         return;
     }
 
     value.data = (u_char *) element[2]->str;
     value.len = element[2]->len;
 
-    if (reply_eq(element[1], &sub->echo)) {
+    if (lines_redis_reply_is(element[1], &sub->echo)) {
         subscriber_echo(sub, &value);
-        return;
-    }
 
-    if (reply_eq(element[1], &sub->channel)) {
+    } else if (lines_redis_reply_is(element[1], &sub->channel)) {
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->log, 0,
                        "lines message: \"%V\" %uz bytes", &sub->channel,
                        value.len);
 
         sub->handler(sub->data, &value);
     }
-}
-
-
-static void
-subscriber_subscribed(lines_subscriber_t *sub)
-{
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->log, 0,
-                   "lines subscribed: \"%V\"", &sub->channel);
-
-    sub->subscribed = 1;
-    sub->alive = 0;
-
-    sub->lost(sub->data);
-
-    heartbeat_publish(sub);
 }
 
 
@@ -366,7 +327,7 @@ heartbeat_publish(lines_subscriber_t *sub)
 
     beat = &sub->beats[sub->next++ % LINES_HEARTBEATS];
 
-    random_hex(beat->token, LINES_TOKEN_LEN);
+    random_token(beat->token);
     beat->sent = ngx_current_msec;
 
     ngx_str_set(&argv[0], "PUBLISH");
@@ -408,26 +369,18 @@ heartbeat_published(void *data, redisReply *reply)
 
 
 static void
-random_hex(u_char *p, size_t len)
+random_token(u_char *p)
 {
     u_char  bytes[LINES_TOKEN_LEN / 2];
     size_t  i;
 
     /* nginx's own generator may run alike on two nodes */
 
-    if (RAND_bytes(bytes, (int) (len / 2)) != 1) {
-        for (i = 0; i < len / 2; i++) {
+    if (RAND_bytes(bytes, sizeof(bytes)) != 1) {
+        for (i = 0; i < sizeof(bytes); i++) {
             bytes[i] = (u_char) (ngx_random() >> 8);
         }
     }
 
-    ngx_hex_dump(p, bytes, len / 2);
-}
-
-
-static ngx_uint_t
-reply_eq(redisReply *reply, ngx_str_t *value)
-{
-    return reply->len == value->len
-           && ngx_memcmp(reply->str, value->data, value->len) == 0;
+    ngx_hex_dump(p, bytes, sizeof(bytes));
 }
