@@ -170,17 +170,6 @@ void lines_redis_destroy(lines_redis_t *redis);
 lines_redis_op_t *lines_redis_command(lines_redis_t *redis, ngx_uint_t argc,
     ngx_str_t *argv, lines_redis_handler_pt handler, void *data);
 
-/* the same for a script; args are the keys, nkeys of them, then the rest */
-lines_redis_op_t *lines_redis_eval(lines_redis_t *redis,
-    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
-    ngx_str_t *args, lines_redis_handler_pt handler, void *data);
-
-/*
- * In a handler, first thing: flag, the reply is of the second time that its
- * operation was sent; the first may run yet.
- */
-ngx_uint_t lines_redis_repeated(lines_redis_t *redis);
-
 /*
  * The asker is gone: the handler will not be called, the reply is dropped.
  * What was not sent yet is never sent.  Not after the handler was called.

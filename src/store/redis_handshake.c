@@ -2,51 +2,57 @@
 /*
  * What a new connection says first: AUTH, SELECT, INFO and CONFIG GET (or
  * PING), sent together; a node of a cluster is asked for its slots besides.
- * The reply of the last one makes the connection ready.
+ * The reply of the last one makes the connection ready.  INFO and CONFIG are
+ * asked of one that serves, too.
  */
 
-#include "store/redis_adapter.h"
 #include "store/redis_handshake.h"
 
 
 #define LINES_REDIS_TEXT_LEN  100
-#define LINES_REDIS_ARGS      8
 #define LINES_REDIS_SLOTS     16384
 
 
+/* an error that ends the connection, and why */
+
+typedef struct {
+    char  *words;     /* as lines_redis_error_is() has them */
+    char  *cause;     /* NULL: what the server says */
+} redis_refusal_t;
+
+
+typedef struct {
+    int                      type;    /* of a good reply; 0: any */
+    const redis_refusal_t   *refusals;
+
+    /* of a reply of that type, or an error that refuses nothing */
+    void                   (*take)(lines_redis_connection_t *conn,
+                                   redisReply *reply);
+} redis_question_t;
+
+
 static ngx_int_t redis_say(lines_redis_connection_t *conn,
-    redisCallbackFn *callback, ngx_uint_t argc, ngx_str_t *argv);
-static void redis_auth_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static void redis_select_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static void redis_script_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static void redis_info_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
+    const redis_question_t *question, const char *fmt, ...);
+static ngx_int_t redis_ask(lines_redis_connection_t *conn);
+static void redis_heard(redisAsyncContext *ac, void *data, void *privdata);
+static ngx_uint_t redis_refused(lines_redis_connection_t *conn,
+    redisReply *reply, const redis_refusal_t *refusal);
+
+static void redis_selected(lines_redis_connection_t *conn, redisReply *reply);
+static void redis_script_ran(lines_redis_connection_t *conn,
+    redisReply *reply);
 static void redis_take_info(lines_redis_connection_t *conn,
     redisReply *reply);
 static void redis_take_config(lines_redis_connection_t *conn,
     redisReply *reply);
-static ngx_uint_t redis_check_value(lines_redis_connection_t *conn,
-    ngx_str_t *name, ngx_str_t *value, ngx_uint_t known);
-static void redis_looked_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static ngx_int_t redis_ask(lines_redis_connection_t *conn,
-    redisCallbackFn *info, redisCallbackFn *config);
-static void redis_config_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static void redis_cluster_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static void redis_nodes_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static ngx_uint_t redis_own_slots(u_char *p, u_char *last);
-static void redis_ping_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
-static ngx_uint_t redis_refused(lines_redis_connection_t *conn,
+static void redis_take_cluster(lines_redis_connection_t *conn,
     redisReply *reply);
-static ngx_uint_t redis_reply_is(redisReply *reply, char *code);
-static void redis_info_field(redisReply *reply, char *name, ngx_str_t *value);
+static void redis_take_nodes(lines_redis_connection_t *conn,
+    redisReply *reply);
+static ngx_uint_t redis_own_slots(u_char *p, u_char *last);
+static void redis_pong(lines_redis_connection_t *conn, redisReply *reply);
+static ngx_str_t redis_info_field(redisReply *reply, char *name);
+static ngx_uint_t redis_info_is(redisReply *reply, char *name, char *value);
 
 
 lines_redis_wish_t  lines_redis_wishes[] = {
@@ -57,64 +63,107 @@ lines_redis_wish_t  lines_redis_wishes[] = {
 };
 
 
+/*
+ * The server's words are not logged: where AUTH is renamed they quote the
+ * password.
+ */
+
+static const redis_refusal_t  redis_auth_refusals[] = {
+    { "WRONGPASS", "AUTH failed: wrong user or password" },
+    { "invalid password", "AUTH failed: wrong user or password" },
+    { "no password is set", "AUTH failed: the server has no password" },
+    { "without any password", "AUTH failed: the server has no password" },
+    { "max number of clients", "max number of clients reached" },
+    { "LOADING", "LOADING: not ready yet" },
+    { NULL, "AUTH failed: refused by the server" }
+};
+
+
+/* NOPERM and the like are no reason to stay away, these are */
+
+static const redis_refusal_t  redis_refusals[] = {
+    { "NOAUTH", "NOAUTH: the server asks for a password: see "
+                "\"password_file=\"" },
+    { "operation not permitted", "NOAUTH: the server asks for a password: see "
+                                 "\"password_file=\"" },
+    { "LOADING", "LOADING: not ready yet" },
+    { "max number of clients", NULL },
+    { "MASTERDOWN", NULL },
+    { "DENIED", NULL },
+    { "BUSY", NULL },
+    { NULL, NULL }
+};
+
+
+static const redis_question_t  redis_auth = {
+    0, redis_auth_refusals, NULL
+};
+
+static const redis_question_t  redis_select = {
+    0, redis_refusals, redis_selected
+};
+
+static const redis_question_t  redis_script = {
+    0, redis_refusals, redis_script_ran
+};
+
+static const redis_question_t  redis_info = {
+    REDIS_REPLY_STRING, redis_refusals, redis_take_info
+};
+
+static const redis_question_t  redis_config = {
+    REDIS_REPLY_ARRAY, redis_refusals, redis_take_config
+};
+
+static const redis_question_t  redis_cluster = {
+    REDIS_REPLY_STRING, redis_refusals, redis_take_cluster
+};
+
+static const redis_question_t  redis_nodes = {
+    REDIS_REPLY_STRING, redis_refusals, redis_take_nodes
+};
+
+static const redis_question_t  redis_ping = {
+    REDIS_REPLY_STATUS, redis_refusals, redis_pong
+};
+
+
 ngx_int_t
 lines_redis_handshake(lines_redis_connection_t *conn)
 {
-    u_char               db[NGX_INT_T_LEN];
-    ngx_str_t            argv[LINES_REDIS_ARGS];
-    ngx_uint_t           argc;
+    ngx_int_t            rc;
     lines_redis_conf_t  *conf;
 
     conf = conn->conf;
+    rc = NGX_OK;
 
-    if (conf->password.len) {
-        argc = 0;
+    if (conf->user.len) {
+        rc = redis_say(conn, &redis_auth, "AUTH %b %b",
+                       conf->user.data, conf->user.len,
+                       conf->password.data, conf->password.len);
 
-        ngx_str_set(&argv[argc], "AUTH");
-        argc++;
-
-        if (conf->user.len) {
-            argv[argc++] = conf->user;
-        }
-
-        argv[argc++] = conf->password;
-
-        if (redis_say(conn, redis_auth_handler, argc, argv) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    } else if (conf->password.len) {
+        rc = redis_say(conn, &redis_auth, "AUTH %b",
+                       conf->password.data, conf->password.len);
     }
 
-    if (!conn->info) {
+    if (rc == NGX_OK && conn->status == NULL) {
 
         /* a channel belongs to no database */
 
-        ngx_str_set(&argv[0], "PING");
-
-        return redis_say(conn, redis_ping_handler, 1, argv);
+        return redis_say(conn, &redis_ping, "PING");
     }
 
-    if (conf->db) {
-        ngx_str_set(&argv[0], "SELECT");
-        argv[1].data = db;
-        argv[1].len = ngx_sprintf(db, "%ui", conf->db) - db;
-
-        if (redis_say(conn, redis_select_handler, 2, argv) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (rc == NGX_OK && conf->db) {
+        rc = redis_say(conn, &redis_select, "SELECT %u", (unsigned) conf->db);
     }
 
-    if (conn->denied) {
-        ngx_str_set(&argv[0], "EVAL");
-        ngx_str_set(&argv[1], "return redis.call('EXISTS', KEYS[1])");
-        ngx_str_set(&argv[2], "1");
-        ngx_str_set(&argv[3], "lines:{denied}");
-
-        if (redis_say(conn, redis_script_handler, 4, argv) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (rc == NGX_OK && conn->denied) {
+        rc = redis_say(conn, &redis_script, "EVAL %s 1 lines:{denied}",
+                       "return redis.call('EXISTS', KEYS[1])");
     }
 
-    return redis_ask(conn, redis_info_handler, redis_config_handler);
+    return rc == NGX_OK ? redis_ask(conn) : rc;
 }
 
 
@@ -122,7 +171,6 @@ void
 lines_redis_look(lines_redis_connection_t *conn)
 {
     if (conn->state != LINES_REDIS_READY
-        || !conn->info
         || ngx_current_msec - conn->looked_at < LINES_REDIS_LOOK)
     {
         return;
@@ -134,261 +182,135 @@ lines_redis_look(lines_redis_connection_t *conn)
 
     /* without memory there is another look */
 
-    (void) redis_ask(conn, redis_looked_handler, redis_looked_handler);
-}
-
-
-/* of a connection that serves: a string is INFO's, an array CONFIG's */
-
-static void
-redis_looked_handler(redisAsyncContext *ac, void *data, void *privdata)
-{
-    lines_redis_connection_t *conn = privdata;
-
-    redisReply  *reply;
-
-    reply = data;
-
-    if (reply == NULL || conn->state != LINES_REDIS_READY) {
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_STRING) {
-        redis_take_info(conn, reply);
-
-    } else if (reply->type == REDIS_REPLY_ARRAY) {
-        redis_take_config(conn, reply);
-    }
+    (void) redis_ask(conn);
 }
 
 
 static ngx_int_t
-redis_ask(lines_redis_connection_t *conn, redisCallbackFn *info,
-    redisCallbackFn *config)
+redis_ask(lines_redis_connection_t *conn)
 {
-    ngx_str_t   argv[LINES_REDIS_ARGS];
-    ngx_uint_t  i;
-
     /* one INFO: several sections in one command are known since 7.0 only */
 
-    ngx_str_set(&argv[0], "INFO");
-
-    if (redis_say(conn, info, 1, argv) != NGX_OK) {
+    if (redis_say(conn, &redis_info, "INFO") != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_str_set(&argv[0], "CONFIG");
-    ngx_str_set(&argv[1], "GET");
-
-    for (i = 0; lines_redis_wishes[i].name.len; i++) {
-        argv[2 + i] = lines_redis_wishes[i].name;
-    }
-
-    return redis_say(conn, config, 2 + i, argv);
+    return redis_say(conn, &redis_config, "CONFIG GET %s %s %s",
+                     lines_redis_wishes[0].name.data,
+                     lines_redis_wishes[1].name.data,
+                     lines_redis_wishes[2].name.data);
 }
 
+
+/* fmt is hiredis': %s, %u, and %b for binary data and their size_t */
 
 static ngx_int_t
-redis_say(lines_redis_connection_t *conn, redisCallbackFn *callback,
-    ngx_uint_t argc, ngx_str_t *argv)
+redis_say(lines_redis_connection_t *conn, const redis_question_t *question,
+    const char *fmt, ...)
 {
-    size_t       len[LINES_REDIS_ARGS];
-    ngx_uint_t   i;
-    const char  *arg[LINES_REDIS_ARGS];
+    int      rc;
+    va_list  args;
 
-    for (i = 0; i < argc; i++) {
-        arg[i] = (const char *) argv[i].data;
-        len[i] = argv[i].len;
-    }
+    va_start(args, fmt);
+    rc = redisvAsyncCommand(conn->ac, redis_heard, (void *) question, fmt,
+                            args);
+    va_end(args);
 
-    if (redisAsyncCommandArgv(conn->ac, callback, conn, argc, arg, len)
-        != REDIS_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return rc == REDIS_OK ? NGX_OK : NGX_ERROR;
 }
 
 
+/* in a handshake, or, of one that serves, what is looked at again */
+
 static void
-redis_auth_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_heard(redisAsyncContext *ac, void *data, void *privdata)
 {
-    lines_redis_connection_t *conn = privdata;
+    const redis_question_t *question = privdata;
 
-    u_char      *p;
-    redisReply  *reply;
+    redisReply                *reply;
+    ngx_uint_t                 again, error;
+    lines_redis_connection_t  *conn;
 
+    conn = ac->data;
     reply = data;
+    again = (conn->state == LINES_REDIS_READY);
 
-    if (reply == NULL
-        || conn->state != LINES_REDIS_HANDSHAKE
-        || reply->type != REDIS_REPLY_ERROR)
-    {
+    if (reply == NULL || (!again && conn->state != LINES_REDIS_HANDSHAKE)) {
         return;
     }
 
-    /*
-     * The server's words are not logged: where AUTH is renamed they quote the
-     * password.
-     */
+    error = (reply->type == REDIS_REPLY_ERROR);
 
-    p = (u_char *) reply->str;
-
-    if (redis_reply_is(reply, "WRONGPASS")
-        || ngx_strstr(p, "invalid password"))
-    {
-        lines_redis_connection_cause(conn,
-                                     "AUTH failed: wrong user or password");
-
-    } else if (ngx_strstr(p, "no password is set")
-               || ngx_strstr(p, "without any password"))
-    {
-        lines_redis_connection_cause(conn,
-                                    "AUTH failed: the server has no password");
-
-    } else if (ngx_strstr(p, "max number of clients")) {
-        lines_redis_connection_cause(conn, "max number of clients reached");
-
-    } else if (redis_reply_is(reply, "LOADING")) {
-        lines_redis_connection_cause(conn, "LOADING: not ready yet");
-
-    } else {
-        lines_redis_connection_cause(conn,
-                                     "AUTH failed: refused by the server");
-    }
-
-    lines_redis_connection_fail(conn);
-}
-
-
-static void
-redis_select_handler(redisAsyncContext *ac, void *data, void *privdata)
-{
-    lines_redis_connection_t *conn = privdata;
-
-    redisReply  *reply;
-
-    reply = data;
-
-    if (reply == NULL
-        || conn->state != LINES_REDIS_HANDSHAKE
-        || reply->type != REDIS_REPLY_ERROR
-        || redis_refused(conn, reply))
-    {
+    if (error && (again || redis_refused(conn, reply, question->refusals))) {
         return;
     }
 
-    lines_redis_connection_cause(conn, "SELECT %ui failed: %*s",
-                                 conn->conf->db,
-                                 ngx_min(reply->len,
-                                         (size_t) LINES_REDIS_TEXT_LEN),
-                                 reply->str);
+    if (!error && question->type && reply->type != question->type) {
+        if (!again) {
+            lines_redis_connection_fail(conn, "the server is not Redis");
+        }
 
-    lines_redis_connection_fail(conn);
+        return;
+    }
+
+    if (question->take) {
+        question->take(conn, reply);
+    }
+}
+
+
+static ngx_uint_t
+redis_refused(lines_redis_connection_t *conn, redisReply *reply,
+    const redis_refusal_t *refusal)
+{
+    while (refusal->words && !lines_redis_error_is(reply, refusal->words)) {
+        refusal++;
+    }
+
+    if (refusal->cause) {
+        lines_redis_connection_fail(conn, "%s", refusal->cause);
+
+    } else if (refusal->words) {
+        lines_redis_connection_fail(conn, "refused: %*s",
+                                    ngx_min((size_t) reply->len,
+                                            LINES_REDIS_TEXT_LEN),
+                                    reply->str);
+    }
+
+    return refusal->words || refusal->cause;
 }
 
 
 static void
-redis_script_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_selected(lines_redis_connection_t *conn, redisReply *reply)
 {
-    lines_redis_connection_t *conn = privdata;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        lines_redis_connection_fail(conn, "SELECT %ui failed: %*s",
+                                    conn->conf->db,
+                                    ngx_min((size_t) reply->len,
+                                            LINES_REDIS_TEXT_LEN),
+                                    reply->str);
+    }
+}
 
-    redisReply  *reply;
 
-    reply = data;
-
-    if (reply == NULL
-        || conn->state != LINES_REDIS_HANDSHAKE
-        || (reply->type == REDIS_REPLY_ERROR && redis_refused(conn, reply)))
-    {
+static void
+redis_script_ran(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR) {
+        conn->denied = 0;
         return;
     }
 
     /* a slot that is not its own says nothing of scripts, but is told below */
 
-    if (reply->type == REDIS_REPLY_ERROR
-        && (redis_reply_is(reply, "MOVED")
-            || redis_reply_is(reply, "ASK")
-            || redis_reply_is(reply, "TRYAGAIN")
-            || redis_reply_is(reply, "CLUSTERDOWN")))
+    if (!lines_redis_error_is(reply, "MOVED")
+        && !lines_redis_error_is(reply, "ASK")
+        && !lines_redis_error_is(reply, "TRYAGAIN")
+        && !lines_redis_error_is(reply, "CLUSTERDOWN"))
     {
-        return;
+        lines_redis_connection_fail(conn, "NOPERM: scripts are refused");
     }
-
-    if (reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_connection_cause(conn, "NOPERM: scripts are refused");
-        lines_redis_connection_fail(conn);
-        return;
-    }
-
-    conn->denied = 0;
-}
-
-
-static void
-redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
-{
-    lines_redis_connection_t *conn = privdata;
-
-    ngx_str_t    value;
-    redisReply  *reply;
-
-    reply = data;
-
-    if (reply == NULL || conn->state != LINES_REDIS_HANDSHAKE) {
-        return;
-    }
-
-    if (redis_refused(conn, reply)) {
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_ERROR)
-    {
-        lines_redis_connection_cause(conn, "the server is not Redis");
-        lines_redis_connection_fail(conn);
-        return;
-    }
-
-    conn->cluster = 0;
-
-    if (reply->type != REDIS_REPLY_STRING) {
-        conn->evicts = 0;
-        conn->no_aof = 0;
-        conn->no_info = 1;
-
-        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
-                      "lines redis \"%V\": INFO is refused: its "
-                      "maxmemory-policy and persistence are not known",
-                      &conn->conf->name);
-        return;
-    }
-
-    redis_info_field(reply, "loading:", &value);
-
-    if (value.len && value.data[0] != '0') {
-        lines_redis_connection_cause(conn, "LOADING: not ready yet");
-        lines_redis_connection_fail(conn);
-        return;
-    }
-
-    /* writes would fail, reads may be old: wait for it to be the primary */
-
-    redis_info_field(reply, "role:", &value);
-
-    if (value.len == 5 && ngx_strncmp(value.data, "slave", 5) == 0) {
-        lines_redis_connection_cause(conn,
-                                     "READONLY: a replica, not the primary");
-        lines_redis_connection_fail(conn);
-        return;
-    }
-
-    redis_take_info(conn, reply);
-
-    redis_info_field(reply, "cluster_enabled:", &value);
-
-    conn->cluster = (value.len && value.data[0] == '1');
 }
 
 
@@ -397,231 +319,172 @@ redis_info_handler(redisAsyncContext *ac, void *data, void *privdata)
 static void
 redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
 {
-    ngx_str_t   value;
-    ngx_uint_t  again, evicts, no_aof;
+    ngx_str_t              policy;
+    ngx_uint_t             again, evicts, no_aof;
+    lines_redis_status_t  *status;
 
+    status = conn->status;
     again = (conn->state == LINES_REDIS_READY);
 
-    redis_info_field(reply, "maxmemory_policy:", &value);
+    if (reply->type == REDIS_REPLY_ERROR) {
+        conn->cluster = 0;
+        status->evicts = 0;
+        status->no_aof = 0;
+        status->no_info = 1;
 
-    evicts = value.len
-             && (value.len != 10
-                 || ngx_strncmp(value.data, "noeviction", 10) != 0);
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": INFO is refused: its "
+                      "maxmemory-policy and persistence are not known",
+                      &conn->conf->name);
+        return;
+    }
 
-    if (evicts && !(again && conn->evicts)) {
+    if (!again && redis_info_is(reply, "loading:", "1")) {
+        lines_redis_connection_fail(conn, "LOADING: not ready yet");
+        return;
+    }
+
+    /* writes would fail, reads may be old: wait for it to be the primary */
+
+    if (!again && redis_info_is(reply, "role:", "slave")) {
+        lines_redis_connection_fail(conn,
+                                    "READONLY: a replica, not the primary");
+        return;
+    }
+
+    policy = redis_info_field(reply, "maxmemory_policy:");
+    evicts = policy.len
+             && !redis_info_is(reply, "maxmemory_policy:", "noeviction");
+
+    if (evicts && !(again && status->evicts)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": maxmemory-policy is \"%V\", not "
                       "\"noeviction\": records may be lost", &conn->conf->name,
-                      &value);
+                      &policy);
     }
 
-    redis_info_field(reply, "aof_enabled:", &value);
+    no_aof = redis_info_is(reply, "aof_enabled:", "0");
 
-    no_aof = value.len && value.data[0] == '0';
-
-    if (no_aof && !(again && conn->no_aof)) {
+    if (no_aof && !(again && status->no_aof)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": no AOF (appendonly is off): "
                       "records may be lost when it restarts",
                       &conn->conf->name);
     }
 
-    redis_info_field(reply, "aof_last_write_status:", &value);
-
-    if (value.len == 3 && ngx_strncmp(value.data, "err", 3) == 0) {
+    if (redis_info_is(reply, "aof_last_write_status:", "err")) {
         lines_redis_connection_refuses(conn,
                                        "its last write of the AOF failed",
                                        "its disk is full or fails");
     }
 
-    conn->evicts = evicts;
-    conn->no_aof = no_aof;
-    conn->no_info = 0;
+    status->evicts = evicts;
+    status->no_aof = no_aof;
+    status->no_info = 0;
+
+    conn->cluster = redis_info_is(reply, "cluster_enabled:", "1");
 }
 
 
 /* where CONFIG is not allowed a provider sets what it sets: nothing is known */
 
 static void
-redis_config_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
 {
-    lines_redis_connection_t *conn = privdata;
+    size_t                 i;
+    ngx_uint_t             again, n, known;
+    redisReply            *name, *value;
+    lines_redis_wish_t    *wish;
+    lines_redis_status_t  *status;
 
-    ngx_str_t    argv[2];
-    redisReply  *reply;
+    status = conn->status;
+    again = (conn->state == LINES_REDIS_READY);
 
-    reply = data;
+    /* what is not met is told unless it was known before */
 
-    if (reply == NULL || conn->state != LINES_REDIS_HANDSHAKE) {
-        return;
+    known = again ? status->settings : 0;
+
+    status->settings = 0;
+    status->no_config = (reply->type == REDIS_REPLY_ERROR);
+    conn->looked_at = ngx_current_msec;
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        name = reply->element[i];
+        value = reply->element[i + 1];
+
+        for (n = 0; lines_redis_wishes[n].name.len; n++) {
+            wish = &lines_redis_wishes[n];
+
+            if (!lines_redis_reply_is(name, &wish->name)
+                || value->type != REDIS_REPLY_STRING
+                || lines_redis_reply_is(value, &wish->value)
+                || (wish->least
+                    && ngx_atoi((u_char *) value->str, value->len)
+                       >= ngx_atoi(wish->value.data, wish->value.len)))
+            {
+                continue;
+            }
+
+            status->settings |= (ngx_uint_t) 1 << n;
+
+            if (!(known & ((ngx_uint_t) 1 << n))) {
+                ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                              "lines redis \"%V\": %V is \"%*s\", not \"%V\" "
+                              "as in conf/redis.conf", &conn->conf->name,
+                              &wish->name, (size_t) value->len, value->str,
+                              &wish->value);
+            }
+        }
     }
 
-    if (redis_refused(conn, reply)) {
+    if (again) {
         return;
     }
-
-    if (reply->type != REDIS_REPLY_ARRAY && reply->type != REDIS_REPLY_ERROR) {
-        lines_redis_connection_cause(conn, "the server is not Redis");
-        lines_redis_connection_fail(conn);
-        return;
-    }
-
-    redis_take_config(conn, reply);
 
     if (!conn->cluster) {
         conn->greeted(conn);
         return;
     }
 
-    ngx_str_set(&argv[0], "CLUSTER");
-    ngx_str_set(&argv[1], "INFO");
-
-    if (redis_say(conn, redis_cluster_handler, 2, argv) == NGX_OK) {
-        ngx_str_set(&argv[1], "NODES");
-
-        if (redis_say(conn, redis_nodes_handler, 2, argv) == NGX_OK) {
-            return;
-        }
-    }
-
-    lines_redis_connection_cause(conn, "no memory");
-    lines_redis_connection_fail(conn);
-}
-
-
-static void
-redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
-{
-    size_t        i;
-    ngx_str_t     name, value;
-    ngx_uint_t    known;
-    redisReply  **element;
-
-    known = (conn->state == LINES_REDIS_READY) ? conn->settings : 0;
-
-    conn->settings = 0;
-    conn->no_config = (reply->type == REDIS_REPLY_ERROR);
-    conn->looked_at = ngx_current_msec;
-
-    for (i = 0;
-         reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
-         i += 2)
+    if (redis_say(conn, &redis_cluster, "CLUSTER INFO") != NGX_OK
+        || redis_say(conn, &redis_nodes, "CLUSTER NODES") != NGX_OK)
     {
-        element = &reply->element[i];
-
-        if (element[0]->type == REDIS_REPLY_STRING
-            && element[1]->type == REDIS_REPLY_STRING)
-        {
-            name.data = (u_char *) element[0]->str;
-            name.len = element[0]->len;
-            value.data = (u_char *) element[1]->str;
-            value.len = element[1]->len;
-
-            conn->settings |= redis_check_value(conn, &name, &value, known);
-        }
+        lines_redis_connection_fail(conn, "no memory");
     }
-}
-
-
-/* its bit where it is not met; told unless it was known before */
-
-static ngx_uint_t
-redis_check_value(lines_redis_connection_t *conn, ngx_str_t *name,
-    ngx_str_t *value, ngx_uint_t known)
-{
-    ngx_uint_t           i;
-    lines_redis_wish_t  *wish;
-
-    for (i = 0; lines_redis_wishes[i].name.len; i++) {
-
-        wish = &lines_redis_wishes[i];
-
-        if (name->len != wish->name.len
-            || ngx_strncmp(name->data, wish->name.data, name->len) != 0)
-        {
-            continue;
-        }
-
-        if ((value->len == wish->value.len
-             && ngx_strncmp(value->data, wish->value.data, value->len) == 0)
-            || (wish->least
-                && ngx_atoi(value->data, value->len)
-                   >= ngx_atoi(wish->value.data, wish->value.len)))
-        {
-            return 0;
-        }
-
-        if (!(known & ((ngx_uint_t) 1 << i))) {
-            ngx_log_error(NGX_LOG_WARN, conn->log, 0,
-                          "lines redis \"%V\": %V is \"%V\", not \"%V\" as in "
-                          "conf/redis.conf", &conn->conf->name, name, value,
-                          &wish->value);
-        }
-
-        return (ngx_uint_t) 1 << i;
-    }
-
-    return 0;
 }
 
 
 /* a node that has all slots serves like any other Redis */
 
 static void
-redis_cluster_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_take_cluster(lines_redis_connection_t *conn, redisReply *reply)
 {
-    lines_redis_connection_t *conn = privdata;
-
-    ngx_str_t    value;
-    redisReply  *reply;
-
-    reply = data;
-
-    if (reply == NULL
-        || conn->state != LINES_REDIS_HANDSHAKE
-        || reply->type != REDIS_REPLY_STRING)
+    if (reply->type != REDIS_REPLY_ERROR
+        && !redis_info_is(reply, "cluster_state:", "ok"))
     {
-        return;
-    }
-
-    redis_info_field(reply, "cluster_state:", &value);
-
-    if (value.len != 2 || ngx_strncmp(value.data, "ok", 2) != 0) {
-        lines_redis_connection_cause(conn,
+        lines_redis_connection_fail(conn,
                                  "CLUSTERDOWN: a cluster node out of service");
-        lines_redis_connection_fail(conn);
     }
 }
 
 
 static void
-redis_nodes_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
 {
-    lines_redis_connection_t *conn = privdata;
-
-    ngx_uint_t   slots;
-    redisReply  *reply;
-
-    reply = data;
-
-    if (reply == NULL || conn->state != LINES_REDIS_HANDSHAKE) {
-        return;
-    }
+    ngx_uint_t  slots;
 
     /* where this is not allowed MOVED will tell */
 
-    if (reply->type == REDIS_REPLY_STRING) {
+    slots = (reply->type == REDIS_REPLY_ERROR)
+            ? LINES_REDIS_SLOTS
+            : redis_own_slots((u_char *) reply->str,
+                              (u_char *) reply->str + reply->len);
 
-        slots = redis_own_slots((u_char *) reply->str,
-                                (u_char *) reply->str + reply->len);
-
-        if (slots != LINES_REDIS_SLOTS) {
-            lines_redis_connection_cause(conn,
+    if (slots != LINES_REDIS_SLOTS) {
+        lines_redis_connection_fail(conn,
                            "a cluster node with %ui of %d slots: a cluster of "
                            "several is not served", slots, LINES_REDIS_SLOTS);
-            lines_redis_connection_fail(conn);
-            return;
-        }
+        return;
     }
 
     conn->greeted(conn);
@@ -688,28 +551,12 @@ redis_own_slots(u_char *p, u_char *last)
 
 
 static void
-redis_ping_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_pong(lines_redis_connection_t *conn, redisReply *reply)
 {
-    lines_redis_connection_t *conn = privdata;
-
-    redisReply  *reply;
-
-    reply = data;
-
-    if (reply == NULL || conn->state != LINES_REDIS_HANDSHAKE) {
-        return;
-    }
-
-    if (redis_refused(conn, reply)) {
-        return;
-    }
-
     if (reply->type != REDIS_REPLY_ERROR
-        && (reply->type != REDIS_REPLY_STATUS
-            || ngx_strcmp(reply->str, "PONG") != 0))
+        && ngx_strcmp(reply->str, "PONG") != 0)
     {
-        lines_redis_connection_cause(conn, "the server is not Redis");
-        lines_redis_connection_fail(conn);
+        lines_redis_connection_fail(conn, "the server is not Redis");
         return;
     }
 
@@ -717,91 +564,38 @@ redis_ping_handler(redisAsyncContext *ac, void *data, void *privdata)
 }
 
 
-/* NOPERM and the like are no reason to stay away, these are */
-
-static ngx_uint_t
-redis_refused(lines_redis_connection_t *conn, redisReply *reply)
-{
-    if (reply->type != REDIS_REPLY_ERROR) {
-        return 0;
-    }
-
-    if (redis_reply_is(reply, "NOAUTH")
-        || ngx_strstr(reply->str, "operation not permitted"))
-    {
-        lines_redis_connection_cause(conn,
-                                     "NOAUTH: the server asks for a password: "
-                                     "see \"password_file=\"");
-
-    } else if (redis_reply_is(reply, "LOADING")) {
-        lines_redis_connection_cause(conn, "LOADING: not ready yet");
-
-    } else if (ngx_strstr(reply->str, "max number of clients")
-               || redis_reply_is(reply, "MASTERDOWN")
-               || redis_reply_is(reply, "DENIED")
-               || redis_reply_is(reply, "BUSY"))
-    {
-        lines_redis_connection_cause(conn, "refused: %*s",
-                                     ngx_min(reply->len,
-                                             (size_t) LINES_REDIS_TEXT_LEN),
-                                     reply->str);
-
-    } else {
-        return 0;
-    }
-
-    lines_redis_connection_fail(conn);
-
-    return 1;
-}
-
-
-static ngx_uint_t
-redis_reply_is(redisReply *reply, char *code)
-{
-    size_t  len;
-
-    len = ngx_strlen(code);
-
-    if (reply->len < len || ngx_strncmp(reply->str, code, len) != 0) {
-        return 0;
-    }
-
-    return reply->len == len || reply->str[len] == ' ';
-}
-
-
 /* name ends with a colon; the value is empty when the field is not there */
 
-static void
-redis_info_field(redisReply *reply, char *name, ngx_str_t *value)
+static ngx_str_t
+redis_info_field(redisReply *reply, char *name)
 {
-    u_char  *p, *last, *end;
-    size_t   len;
+    char       *p;
+    ngx_str_t   value;
 
-    ngx_str_null(value);
+    ngx_str_null(&value);
 
-    len = ngx_strlen(name);
-    p = (u_char *) reply->str;
-    last = p + reply->len;
+    p = strstr(reply->str, name);
 
-    while (p < last) {
-        end = ngx_strlchr(p, last, '\n');
-        if (end == NULL) {
-            end = last;
-        }
-
-        if ((size_t) (end - p) >= len && ngx_strncmp(p, name, len) == 0) {
-            value->data = p + len;
-            value->len = end - value->data;
-
-            if (value->len && value->data[value->len - 1] == '\r') {
-                value->len--;
-            }
-
-            return;
-        }
-
-        p = end + 1;
+    while (p && p > reply->str && p[-1] != '\n') {
+        p = strstr(p + 1, name);
     }
+
+    if (p) {
+        value.data = (u_char *) p + ngx_strlen(name);
+        value.len = strcspn((char *) value.data, "\r\n");
+    }
+
+    return value;
+}
+
+
+static ngx_uint_t
+redis_info_is(redisReply *reply, char *name, char *value)
+{
+    ngx_str_t  field;
+
+    field = redis_info_field(reply, name);
+
+    return field.len == ngx_strlen(value)
+           && ngx_strncmp(field.data, value, field.len) == 0;
 }

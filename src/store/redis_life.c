@@ -4,7 +4,6 @@
  * and again.
  */
 
-#include "store/redis_adapter.h"
 #include "store/redis_handshake.h"
 #include "store/redis_life.h"
 
@@ -28,11 +27,12 @@
 
 static void redis_greeted(lines_redis_connection_t *conn);
 static void redis_closed(lines_redis_connection_t *conn);
+static void redis_add_address(lines_redis_connection_t *conn,
+    struct sockaddr *sockaddr, socklen_t socklen);
 static void redis_start(lines_redis_connection_t *conn);
 static void redis_resolve(lines_redis_connection_t *conn);
 static void redis_resolved(ngx_resolver_ctx_t *ctx);
 static void redis_connect(lines_redis_connection_t *conn);
-static void redis_attempt_failed(lines_redis_connection_t *conn);
 static void redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures);
 static void redis_check_silence(lines_redis_connection_t *conn);
 static void redis_timer_handler(ngx_event_t *ev);
@@ -59,16 +59,26 @@ lines_redis_connection_open(lines_redis_connection_t *conn)
     conn->drop.data = conn;
     conn->drop.log = conn->log;
 
-    for (i = 0; i < conn->conf->url.naddrs && i < LINES_REDIS_ADDRS; i++) {
+    for (i = 0; i < conn->conf->url.naddrs; i++) {
         addr = &conn->conf->url.addrs[i];
-
-        ngx_memcpy(&conn->addrs[i].sockaddr, addr->sockaddr, addr->socklen);
-        conn->addrs[i].socklen = addr->socklen;
+        redis_add_address(conn, addr->sockaddr, addr->socklen);
     }
 
-    conn->naddrs = i;
-
     redis_start(conn);
+}
+
+
+static void
+redis_add_address(lines_redis_connection_t *conn, struct sockaddr *sockaddr,
+    socklen_t socklen)
+{
+    u_char  *text;
+
+    if (conn->naddrs < LINES_REDIS_ADDRS) {
+        text = conn->addrs[conn->naddrs++];
+        text[ngx_sock_ntop(sockaddr, socklen, text, NGX_SOCKADDR_STRLEN, 0)]
+            = '\0';
+    }
 }
 
 
@@ -163,9 +173,8 @@ redis_resolve(lines_redis_connection_t *conn)
     ctx = ngx_resolve_start(conn->conf->resolver, NULL);
 
     if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
-        lines_redis_connection_cause(conn, "no resolver for \"%V\"",
-                                     &conn->conf->host);
-        redis_attempt_failed(conn);
+        lines_redis_connection_fail(conn, "no resolver for \"%V\"",
+                                    &conn->conf->host);
         return;
     }
 
@@ -186,9 +195,8 @@ redis_resolve(lines_redis_connection_t *conn)
     if (ngx_resolve_name(ctx) != NGX_OK) {
         conn->resolve = NULL;
 
-        lines_redis_connection_cause(conn, "could not resolve \"%V\"",
-                                     &conn->conf->host);
-        redis_attempt_failed(conn);
+        lines_redis_connection_fail(conn, "could not resolve \"%V\"",
+                                    &conn->conf->host);
     }
 }
 
@@ -198,46 +206,30 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
 {
     lines_redis_connection_t *conn = ctx->data;
 
-    ngx_uint_t           i;
-    lines_redis_addr_t  *addr;
+    ngx_uint_t  i;
 
     conn->resolve = NULL;
 
     if (ctx->state || ctx->naddrs == 0) {
+        lines_redis_connection_cause(conn, "could not resolve \"%V\" (%i: %s)",
+                                     &ctx->name, ctx->state,
+                                     ngx_resolver_strerror(ctx->state));
 
         /* the addresses known before are better than none */
 
         if (conn->naddrs) {
-            lines_redis_connection_cause(conn,
-                                         "could not resolve \"%V\" (%i: %s)",
-                                         &ctx->name, ctx->state,
-                                         ngx_resolver_strerror(ctx->state));
             redis_complain(conn, "old address is tried");
             conn->cause[0] = '\0';
-
-            ngx_resolve_name_done(ctx);
-            redis_connect(conn);
-            return;
         }
 
-        lines_redis_connection_cause(conn, "could not resolve \"%V\" (%i: %s)",
-                                     &ctx->name, ctx->state,
-                                     ngx_resolver_strerror(ctx->state));
-        ngx_resolve_name_done(ctx);
-        redis_attempt_failed(conn);
-        return;
+    } else {
+        conn->naddrs = 0;
+
+        for (i = 0; i < ctx->naddrs; i++) {
+            redis_add_address(conn, ctx->addrs[i].sockaddr,
+                              ctx->addrs[i].socklen);
+        }
     }
-
-    for (i = 0; i < ctx->naddrs && i < LINES_REDIS_ADDRS; i++) {
-        addr = &conn->addrs[i];
-
-        ngx_memcpy(&addr->sockaddr, ctx->addrs[i].sockaddr,
-                   ctx->addrs[i].socklen);
-        ngx_inet_set_port(&addr->sockaddr.sockaddr, conn->conf->port);
-        addr->socklen = ctx->addrs[i].socklen;
-    }
-
-    conn->naddrs = i;
 
     ngx_resolve_name_done(ctx);
 
@@ -248,15 +240,12 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
 static void
 redis_connect(lines_redis_connection_t *conn)
 {
-    size_t               len;
-    u_char               text[NGX_SOCKADDR_STRLEN + 1];
-    redisAsyncContext   *ac;
-    lines_redis_addr_t  *addr;
+    char               *text;
+    redisAsyncContext  *ac;
 
     if (conn->naddrs == 0) {
-        lines_redis_connection_cause(conn, "no address of \"%V\" is known",
-                                     &conn->conf->host);
-        redis_attempt_failed(conn);
+        lines_redis_connection_fail(conn, "no address of \"%V\" is known",
+                                    &conn->conf->host);
         return;
     }
 
@@ -264,56 +253,47 @@ redis_connect(lines_redis_connection_t *conn)
         conn->current = 0;
     }
 
-    addr = &conn->addrs[conn->current];
+    text = (char *) conn->addrs[conn->current];
 
-    if (addr->sockaddr.sockaddr.sa_family == AF_UNIX) {
+    if (ngx_strncmp(text, "unix:", 5) == 0) {
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                       "lines redis connect to unix:%s",
-                       addr->sockaddr.sockaddr_un.sun_path);
+                       "lines redis connect to %s", text);
 
-        ac = redisAsyncConnectUnix(addr->sockaddr.sockaddr_un.sun_path);
+        ac = redisAsyncConnectUnix(text + 5);
 
     } else {
-        len = ngx_sock_ntop(&addr->sockaddr.sockaddr, addr->socklen, text,
-                            NGX_SOCKADDR_STRLEN, 0);
-        text[len] = '\0';
-
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                        "lines redis connect to %s, port %d", text,
                        (int) conn->conf->port);
 
         /* numeric, or hiredis would block in a look-up of its own */
 
-        ac = redisAsyncConnect((char *) text, conn->conf->port);
+        ac = redisAsyncConnect(text, conn->conf->port);
     }
 
     if (ac == NULL) {
-        lines_redis_connection_cause(conn, "no memory");
-        redis_attempt_failed(conn);
+        lines_redis_connection_fail(conn, "no memory");
         return;
     }
 
     if (ac->err) {
-        lines_redis_connection_cause(conn, "%s", ac->errstr);
+        lines_redis_connection_fail(conn, "%s", ac->errstr);
         redisAsyncFree(ac);
-        redis_attempt_failed(conn);
         return;
     }
 
     conn->state = LINES_REDIS_CONNECTING;
 
     if (lines_redis_attach(conn, ac) != NGX_OK) {
-        lines_redis_connection_cause(conn, "no free worker connection");
+        lines_redis_connection_fail(conn, "no free worker connection");
         redisAsyncFree(ac);
-        redis_attempt_failed(conn);
         return;
     }
 
     lines_redis_connection_timer(conn, conn->conf->connect_timeout);
 
     if (lines_redis_handshake(conn) != NGX_OK) {
-        lines_redis_connection_cause(conn, "no memory");
-        lines_redis_connection_fail(conn);
+        lines_redis_connection_fail(conn, "no memory");
     }
 }
 
@@ -350,11 +330,7 @@ redis_greeted(lines_redis_connection_t *conn)
 static void
 redis_closed(lines_redis_connection_t *conn)
 {
-    lines_redis_state_e  state;
-
-    state = conn->state;
-
-    if (state == LINES_REDIS_CLOSED) {
+    if (conn->state == LINES_REDIS_CLOSED) {
         return;
     }
 
@@ -362,33 +338,26 @@ redis_closed(lines_redis_connection_t *conn)
         ngx_delete_posted_event(&conn->drop);
     }
 
-    if (state != LINES_REDIS_READY && state != LINES_REDIS_DRAINING) {
-        redis_attempt_failed(conn);
+    if (conn->state == LINES_REDIS_READY
+        || conn->state == LINES_REDIS_DRAINING)
+    {
+        redis_complain(conn, "connection lost");
+
+        /* names are resolved anew: the primary may have moved */
+
+        conn->current = 0;
+
+        if (ngx_current_msec - conn->ready_at > LINES_REDIS_SETTLED) {
+            conn->flaps = 0;
+        }
+
+        conn->flaps++;
+
+        redis_retry(conn, conn->flaps - ngx_min(conn->flaps,
+                                                LINES_REDIS_FLAPS));
         return;
     }
 
-    redis_complain(conn, "connection lost");
-
-    /* names are resolved anew: the primary may have moved */
-
-    conn->current = 0;
-
-    if (ngx_current_msec - conn->ready_at > LINES_REDIS_SETTLED) {
-        conn->flaps = 0;
-    }
-
-    conn->flaps++;
-
-    redis_retry(conn,
-                conn->flaps > LINES_REDIS_FLAPS
-                ? conn->flaps - LINES_REDIS_FLAPS
-                : 0);
-}
-
-
-static void
-redis_attempt_failed(lines_redis_connection_t *conn)
-{
     redis_complain(conn, "could not connect");
 
     if (++conn->current < conn->naddrs) {
@@ -486,6 +455,9 @@ redis_drop_handler(ngx_event_t *ev)
 
     if (conn->ac) {
         redisAsyncFree(conn->ac);
+
+    } else {
+        redis_closed(conn);
     }
 }
 

@@ -64,19 +64,17 @@ struct lines_redis_s {
 
     lines_redis_status_t      status;
 
-    unsigned                  repeated:1;  /* the operation whose handler
-                                              runs */
+    unsigned                  repeated:1;  /* in a handler: its operation was
+                                              sent twice, the first may run
+                                              yet */
     unsigned                  destroyed:1;
 };
 
 
-/* flag: an operation would be taken; one that would not is counted */
-ngx_uint_t lines_redis_usable(lines_redis_t *redis);
-
-/* flag: a command of this name only reads, and may be sent twice */
-ngx_uint_t lines_redis_reads(const ngx_str_t *name);
-
-/* len: room at op->start for the command, counted in status.inflight */
+/*
+ * len: room at op->start for the command, counted in status.inflight.  NULL:
+ * Redis is away, too much is under way, or there is no memory.
+ */
 lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
 
 /* starts the deadline, then sends op->start or lets it wait; takes over op */
