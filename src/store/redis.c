@@ -33,7 +33,6 @@ lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
     redis->log = cycle->log;
 
     ngx_queue_init(&redis->waiting);
-    ngx_queue_init(&redis->spare);
 
     redis->refuse.handler = redis_refuse_handler;
     redis->refuse.data = redis;
@@ -58,10 +57,7 @@ lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
 void
 lines_redis_destroy(lines_redis_t *redis)
 {
-    ngx_queue_t       *q;
-    lines_redis_op_t  *op;
-
-    redis->destroyed = 1;
+    redis->connection.away = 1;
 
     lines_redis_connection_close(&redis->connection);
 
@@ -69,21 +65,7 @@ lines_redis_destroy(lines_redis_t *redis)
         ngx_delete_posted_event(&redis->refuse);
     }
 
-    while (!ngx_queue_empty(&redis->waiting)) {
-        q = ngx_queue_head(&redis->waiting);
-        ngx_queue_remove(q);
-
-        op = ngx_queue_data(q, lines_redis_op_t, queue);
-
-        lines_redis_op_free(op);
-    }
-
-    while (!ngx_queue_empty(&redis->spare)) {
-        q = ngx_queue_head(&redis->spare);
-        ngx_queue_remove(q);
-
-        ngx_free(ngx_queue_data(q, lines_redis_op_t, queue));
-    }
+    redis_refuse_handler(&redis->refuse);
 }
 
 
@@ -189,8 +171,11 @@ lines_redis_format(ngx_pool_t *pool, ngx_str_t *value, const char *fmt, ...)
     }
 
     value->len = last - p;
-    value->data = (p == buffer) ? ngx_pstrdup(pool, &(ngx_str_t) { last - p, p })
-                                : p;
+    value->data = p;
+
+    if (p == buffer) {
+        value->data = ngx_pstrdup(pool, value);
+    }
 
     return value->data ? NGX_OK : NGX_ERROR;
 }

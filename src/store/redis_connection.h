@@ -106,14 +106,13 @@ struct lines_redis_connection_s {
 
     u_char                     cause[LINES_REDIS_CAUSE_LEN];
     u_char                     logged[LINES_REDIS_CAUSE_LEN];
-    ngx_msec_t                 logged_at;
+    ngx_msec_t                 logged_at;   /* 0: not since it was ready */
 
     unsigned                   away:1;      /* known not to be there */
     unsigned                   flushing:1;
     unsigned                   in_message:1;
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
-    unsigned                   complained:1;
 
     char                      *refuses;     /* why it did a write, */
     ngx_msec_t                 refused_at;  /* and when */

@@ -49,7 +49,7 @@ static void redis_take_cluster(lines_redis_connection_t *conn,
     redisReply *reply);
 static void redis_take_nodes(lines_redis_connection_t *conn,
     redisReply *reply);
-static ngx_uint_t redis_own_slots(u_char *p, u_char *last);
+static ngx_uint_t redis_own_slots(char *p);
 static void redis_pong(lines_redis_connection_t *conn, redisReply *reply);
 static ngx_str_t redis_info_field(redisReply *reply, char *name);
 static ngx_uint_t redis_info_is(redisReply *reply, char *name, char *value);
@@ -477,8 +477,7 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
 
     slots = (reply->type == REDIS_REPLY_ERROR)
             ? LINES_REDIS_SLOTS
-            : redis_own_slots((u_char *) reply->str,
-                              (u_char *) reply->str + reply->len);
+            : redis_own_slots(reply->str);
 
     if (slots != LINES_REDIS_SLOTS) {
         lines_redis_connection_fail(conn,
@@ -497,53 +496,49 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
  */
 
 static ngx_uint_t
-redis_own_slots(u_char *p, u_char *last)
+redis_own_slots(char *p)
 {
-    u_char      *end, *word, *dash;
-    ngx_int_t    from, to;
+    long         from, to;
+    char        *end;
+    size_t       len;
     ngx_uint_t   field, own, slots, moving;
 
-    while (p < last) {
-        end = ngx_strlchr(p, last, LF);
-        end = end ? end : last;
-
+    while (*p) {
         own = 0;
         slots = 0;
         moving = 0;
 
-        for (field = 0; p < end; field++) {
-            word = p;
-            p = ngx_strlchr(p, end, ' ');
-            p = p ? p : end;
+        for (field = 0; *p && *p != LF; field++) {
+            len = strcspn(p, " \n");
 
             if (field == 2) {
-                own = (ngx_strlcasestrn(word, p, (u_char *) "myself", 6 - 1)
+                own = (ngx_strlcasestrn((u_char *) p, (u_char *) p + len,
+                                        (u_char *) "myself", 6 - 1)
                        != NULL);
 
-            } else if (field >= 8 && word < p) {
+            } else if (field >= 8 && *p == '[') {
+                moving++;
 
-                if (*word == '[') {
-                    moving++;
+            } else if (field >= 8 && len) {
+                from = strtol(p, &end, 10);
+                to = (*end == '-') ? strtol(end + 1, NULL, 10) : from;
 
-                } else {
-                    dash = ngx_strlchr(word, p, '-');
-                    from = ngx_atoi(word, (dash ? dash : p) - word);
-                    to = dash ? ngx_atoi(dash + 1, p - dash - 1) : from;
-
-                    if (from >= 0 && to >= from && to < LINES_REDIS_SLOTS) {
-                        slots += to - from + 1;
-                    }
+                if (end > p && from >= 0 && to >= from
+                    && to < LINES_REDIS_SLOTS)
+                {
+                    slots += to - from + 1;
                 }
             }
 
-            p++;
+            p += len;
+            p += (*p == ' ');
         }
 
         if (own) {
             return slots - ngx_min(moving, slots);
         }
 
-        p = end + 1;
+        p += (*p == LF);
     }
 
     return 0;

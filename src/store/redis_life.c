@@ -30,7 +30,6 @@ static void redis_closed(lines_redis_connection_t *conn);
 static void redis_add_address(lines_redis_connection_t *conn,
     struct sockaddr *sockaddr, socklen_t socklen);
 static void redis_start(lines_redis_connection_t *conn);
-static void redis_resolve(lines_redis_connection_t *conn);
 static void redis_resolved(ngx_resolver_ctx_t *ctx);
 static void redis_connect(lines_redis_connection_t *conn);
 static void redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures);
@@ -146,58 +145,52 @@ redis_check_silence(lines_redis_connection_t *conn)
 static void
 redis_start(lines_redis_connection_t *conn)
 {
+    ngx_resolver_t      *resolver;
+    ngx_resolver_ctx_t  *ctx;
+
     conn->cause[0] = '\0';
+
+    resolver = conn->conf->resolver;
 
     /* without a "resolver" directive nginx makes one that has no servers */
 
-    if (conn->current == 0
-        && conn->conf->host.len
-        && conn->conf->resolver
-        && conn->conf->resolver->connections.nelts)
+    if (conn->current
+        || conn->conf->host.len == 0
+        || resolver == NULL
+        || resolver->connections.nelts == 0)
     {
-        redis_resolve(conn);
+        redis_connect(conn);
         return;
     }
-
-    redis_connect(conn);
-}
-
-
-static void
-redis_resolve(lines_redis_connection_t *conn)
-{
-    ngx_resolver_ctx_t  *ctx;
 
     conn->state = LINES_REDIS_RESOLVING;
 
-    ctx = ngx_resolve_start(conn->conf->resolver, NULL);
+    ctx = ngx_resolve_start(resolver, NULL);
 
-    if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
-        lines_redis_connection_fail(conn, "no resolver for \"%V\"",
-                                    &conn->conf->host);
-        return;
-    }
+    if (ctx) {
+        ctx->name = conn->conf->host;
+        ctx->handler = redis_resolved;
+        ctx->data = conn;
+        ctx->timeout = conn->conf->resolver_timeout;
+        ctx->cancelable = 1;
 
-    ctx->name = conn->conf->host;
-    ctx->handler = redis_resolved;
-    ctx->data = conn;
-    ctx->timeout = conn->conf->resolver_timeout;
-    ctx->cancelable = 1;
+        conn->resolve = ctx;
 
-    conn->resolve = ctx;
+        /* it has its own deadline: this one tells that Redis is away */
 
-    /* the resolver has its own deadline: this one tells that Redis is away */
+        lines_redis_connection_timer(conn, conn->conf->connect_timeout);
 
-    lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+        /* may call the handler at once; frees ctx when it fails */
 
-    /* may call the handler at once; frees ctx when it fails */
+        if (ngx_resolve_name(ctx) == NGX_OK) {
+            return;
+        }
 
-    if (ngx_resolve_name(ctx) != NGX_OK) {
         conn->resolve = NULL;
-
-        lines_redis_connection_fail(conn, "could not resolve \"%V\"",
-                                    &conn->conf->host);
     }
+
+    lines_redis_connection_fail(conn, "could not resolve \"%V\"",
+                                &conn->conf->host);
 }
 
 
@@ -271,22 +264,17 @@ redis_connect(lines_redis_connection_t *conn)
         ac = redisAsyncConnect(text, conn->conf->port);
     }
 
-    if (ac == NULL) {
-        lines_redis_connection_fail(conn, "no memory");
-        return;
-    }
-
-    if (ac->err) {
-        lines_redis_connection_fail(conn, "%s", ac->errstr);
-        redisAsyncFree(ac);
-        return;
-    }
-
     conn->state = LINES_REDIS_CONNECTING;
 
-    if (lines_redis_attach(conn, ac) != NGX_OK) {
-        lines_redis_connection_fail(conn, "no free worker connection");
-        redisAsyncFree(ac);
+    if (ac == NULL || ac->err || lines_redis_attach(conn, ac) != NGX_OK) {
+        lines_redis_connection_fail(conn, "%s",
+                                    ac == NULL ? "no memory"
+                                    : ac->err ? ac->errstr
+                                    : "no free worker connection");
+        if (ac) {
+            redisAsyncFree(ac);
+        }
+
         return;
     }
 
@@ -305,7 +293,7 @@ redis_greeted(lines_redis_connection_t *conn)
         ngx_del_timer(&conn->timer);
     }
 
-    if (conn->complained) {
+    if (conn->logged_at) {
         ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
                       "lines redis \"%V\", %s: connected again",
                       &conn->conf->name, conn->role);
@@ -318,7 +306,6 @@ redis_greeted(lines_redis_connection_t *conn)
     conn->cause[0] = '\0';
     conn->failures = 0;
     conn->away = 0;
-    conn->complained = 0;
     conn->logged_at = 0;
     conn->connects++;
     conn->ready_at = ngx_current_msec;
@@ -479,8 +466,6 @@ redis_complain(lines_redis_connection_t *conn, char *what)
         ngx_memcpy(conn->logged, conn->cause, LINES_REDIS_CAUSE_LEN);
         conn->logged_at = ngx_max(ngx_current_msec, 1);
     }
-
-    conn->complained = 1;
 
     ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
                   &conn->conf->name, conn->role, what,

@@ -10,10 +10,8 @@
 static void redis_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static ngx_int_t redis_again(lines_redis_op_t *op);
-static void redis_observe(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
 static void redis_check_error(lines_redis_t *redis, redisReply *reply);
-static void redis_denied(lines_redis_connection_t *conn);
 static void redis_deadline_handler(ngx_event_t *ev);
 
 
@@ -25,11 +23,9 @@ const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
 lines_redis_op_t *
 lines_redis_op_create(lines_redis_t *redis, size_t len)
 {
-    ngx_queue_t       *q;
     lines_redis_op_t  *op;
 
-    if (redis->destroyed
-        || redis->connection.away
+    if (redis->connection.away
         || redis->status.inflight >= redis->conf->max_inflight)
     {
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
@@ -39,34 +35,16 @@ lines_redis_op_create(lines_redis_t *redis, size_t len)
         return NULL;
     }
 
-    if (!ngx_queue_empty(&redis->spare)) {
-        q = ngx_queue_head(&redis->spare);
-        ngx_queue_remove(q);
-        redis->nspare--;
-
-        op = ngx_queue_data(q, lines_redis_op_t, queue);
-
-    } else {
-        op = ngx_alloc(sizeof(lines_redis_op_t), redis->log);
-        if (op == NULL) {
-            return NULL;
-        }
+    op = ngx_alloc(sizeof(lines_redis_op_t) + len, redis->log);
+    if (op == NULL) {
+        return NULL;
     }
 
-    ngx_memzero(op, offsetof(lines_redis_op_t, buffer));
+    ngx_memzero(op, sizeof(lines_redis_op_t));
 
     op->redis = redis;
     op->ident = -1;
-    op->start = op->buffer;
-
-    if (len > LINES_REDIS_INLINE) {
-        op->start = ngx_alloc(len, redis->log);
-
-        if (op->start == NULL) {
-            ngx_free(op);
-            return NULL;
-        }
-    }
+    op->start = (u_char *) (op + 1);
 
     op->timer.handler = redis_deadline_handler;
     op->timer.data = op;
@@ -99,27 +77,13 @@ lines_redis_detach(lines_redis_op_t *op)
 void
 lines_redis_op_free(lines_redis_op_t *op)
 {
-    lines_redis_t  *redis;
-
-    redis = op->redis;
-
     if (op->timer.timer_set) {
         ngx_del_timer(&op->timer);
     }
 
-    if (op->start != op->buffer) {
-        ngx_free(op->start);
-    }
+    op->redis->status.inflight--;
 
-    redis->status.inflight--;
-
-    if (redis->destroyed || redis->nspare >= LINES_REDIS_SPARE) {
-        ngx_free(op);
-        return;
-    }
-
-    ngx_queue_insert_head(&redis->spare, &op->queue);
-    redis->nspare++;
+    ngx_free(op);
 }
 
 
@@ -127,12 +91,11 @@ void
 lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
 {
     void                   *data;
-    ngx_uint_t              destroyed;
     lines_redis_handler_pt  handler;
 
-    handler = op->handler;
     data = op->data;
-    destroyed = op->redis->destroyed;
+    handler = op->redis->connection.state == LINES_REDIS_CLOSED ? NULL
+                                                                : op->handler;
 
     op->redis->repeated = op->repeated;
 
@@ -140,7 +103,7 @@ lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
 
     lines_redis_op_free(op);
 
-    if (handler && !destroyed) {
+    if (handler) {
         handler(data, reply);
     }
 }
@@ -162,9 +125,7 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 
     redis->status.commands++;
 
-    if (redis->connection.state == LINES_REDIS_READY
-        && lines_redis_op_send(op, op->start, op->len) == NGX_OK)
-    {
+    if (lines_redis_op_send(op, op->start, op->len) == NGX_OK) {
         return op;
     }
 
@@ -216,6 +177,8 @@ redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 {
     lines_redis_op_t *op = privdata;
 
+    ngx_uint_t      i;
+    ngx_msec_t      ms;
     redisReply     *reply;
     lines_redis_t  *redis;
 
@@ -252,7 +215,16 @@ redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
     }
 
     if (reply) {
-        redis_observe(op);
+        ms = ngx_current_msec - op->submitted;
+
+        for (i = 0; i < LINES_REDIS_LATENCIES - 1; i++) {
+            if (ms <= lines_redis_bounds[i]) {
+                break;
+            }
+        }
+
+        redis->status.latency[i]++;
+        redis->status.latency_sum += ms;
     }
 
     lines_redis_op_done(op, reply);
@@ -275,7 +247,7 @@ redis_again(lines_redis_op_t *op)
     redis = op->redis;
     conn = &redis->connection;
 
-    if (redis->destroyed || conn->away || op->expired || op->handler == NULL) {
+    if (conn->away || op->expired || op->handler == NULL) {
         return NGX_DECLINED;
     }
 
@@ -300,27 +272,6 @@ redis_again(lines_redis_op_t *op)
     ngx_queue_insert_tail(&redis->waiting, &op->queue);
 
     return NGX_OK;
-}
-
-
-static void
-redis_observe(lines_redis_op_t *op)
-{
-    ngx_uint_t             i;
-    ngx_msec_t             ms;
-    lines_redis_status_t  *status;
-
-    status = &op->redis->status;
-    ms = ngx_current_msec - op->submitted;
-
-    for (i = 0; i < LINES_REDIS_LATENCIES - 1; i++) {
-        if (ms <= lines_redis_bounds[i]) {
-            break;
-        }
-    }
-
-    status->latency[i]++;
-    status->latency_sum += ms;
 }
 
 
@@ -432,23 +383,12 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
         redis->status.readonly |= error->readonly;
         lines_redis_connection_drain(conn, error->leave);
 
-    } else if (error->words) {
-        redis_denied(conn);
-    }
-}
-
-
-/*
- * NOPERM: told now and then, and a new connection asks what is allowed; one
- * where scripts are not is not ready.
- */
-
-static void
-redis_denied(lines_redis_connection_t *conn)
-{
-    if (conn->denied_at == 0
-        || ngx_current_msec - conn->denied_at > LINES_REDIS_DENIED)
+    } else if (error->words
+               && (conn->denied_at == 0
+                   || ngx_current_msec - conn->denied_at > LINES_REDIS_DENIED))
     {
+        /* a new connection asks what is allowed: without scripts none is */
+
         ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
                       "lines redis \"%V\": it refuses a command (NOPERM): the "
                       "user's ACL lacks what is needed", &conn->conf->name);

@@ -12,15 +12,8 @@
 #include "store/redis_connection.h"
 
 
-/* commands up to this length need no memory of their own */
-#define LINES_REDIS_INLINE  480
-
-/* guards kept for the next operations */
-#define LINES_REDIS_SPARE   256
-
-
 struct lines_redis_op_s {
-    ngx_queue_t             queue;      /* waiting, or spare */
+    ngx_queue_t             queue;      /* waiting */
     lines_redis_t          *redis;
 
     /* event ident must be after 3 pointers as in ngx_connection_t */
@@ -45,9 +38,6 @@ struct lines_redis_op_s {
     unsigned                retried:1;
     unsigned                again:1;    /* may run twice */
     unsigned                repeated:1;
-
-    u_char                  buffer[LINES_REDIS_INLINE];
-                                                /* last: is not cleared */
 };
 
 
@@ -57,17 +47,13 @@ struct lines_redis_s {
     ngx_log_t                *log;
 
     ngx_queue_t               waiting;
-    ngx_queue_t               spare;
-    ngx_uint_t                nspare;
-
     ngx_event_t               refuse;      /* those that wait in vain */
 
     lines_redis_status_t      status;
 
-    unsigned                  repeated:1;  /* in a handler: its operation was
-                                              sent twice, the first may run
+    ngx_uint_t                repeated;    /* flag, in a handler: its operation
+                                              was sent twice, the first may run
                                               yet */
-    unsigned                  destroyed:1;
 };
 
 

@@ -146,7 +146,7 @@ lines_redis_op_create(lines_redis_t *redis, size_t len)
     free(room);
     room = malloc(len);
 
-    ngx_memzero(&op, offsetof(lines_redis_op_t, buffer));
+    ngx_memzero(&op, sizeof(lines_redis_op_t));
     op.start = room;
 
     return &op;
