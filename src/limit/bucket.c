@@ -24,24 +24,15 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
     identity = &ctx->identity;
     *late = limit->kind & LINES_LIMIT_IDENTITY;
 
-    switch (limit->kind) {
-
-    case LINES_LIMIT_TENANT:
-
+    if (*late) {
         rc = limit_whose(r, identity, &value);
 
         if (rc != NGX_OK) {
             return rc;
         }
 
-        return lines_key_limit(r->pool, key, &value, &limit->id);
-
-    case LINES_LIMIT_KEY:
-
-        rc = limit_whose(r, identity, &value);
-
-        if (rc != NGX_OK) {
-            return rc;
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            return lines_key_limit(r->pool, key, &value, &limit->id);
         }
 
         /* sessions of one tenant share a bucket: they have no key */
@@ -49,13 +40,11 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
         return lines_key_limit_of(r->pool, key, &value, &limit->id,
                                   identity->key_id.len ? &identity->key_id
                                                        : &identity->method);
+    }
 
-    case LINES_LIMIT_IP:
+    if (limit->kind == LINES_LIMIT_IP) {
         return lines_key_limit_other(r->pool, key, &limit->id,
                                      &r->connection->addr_text);
-
-    default:  /* LINES_LIMIT_VARIABLE */
-        break;
     }
 
     rc = lines_try_value(r, limit->variable, wait, &value, late);

@@ -117,10 +117,7 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         /* what a second brings */
 
         limit->rate.burst = (ngx_uint_t) (1e6 / limit->rate.interval + 0.5);
-
-        if (limit->rate.burst == 0) {
-            limit->rate.burst = 1;
-        }
+        limit->rate.burst = ngx_max(limit->rate.burst, 1);
     }
 
     if (lines_redis_format(cf->pool, &limit->interval, "%.6f",
@@ -256,16 +253,8 @@ limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
     ngx_crc32_update(&crc, limit->text.data, limit->text.len);
     ngx_crc32_final(crc);
 
-    limit->id.data = ngx_pnalloc(cf->pool, limit->name.len + 1 + 8);
-    if (limit->id.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    limit->id.len = ngx_sprintf(limit->id.data, "%V-%08xD", &limit->name,
-                                crc)
-                    - limit->id.data;
-
-    return NGX_OK;
+    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
+                              crc);
 }
 
 

@@ -32,7 +32,6 @@ typedef struct {
 
 static void keeper_handler(ngx_event_t *ev);
 static void keeper_return(lines_main_conf_t *lmcf);
-static void keeper_ask_plans(lines_main_conf_t *lmcf);
 static ngx_int_t keeper_plans(void *data, lines_plan_rates_reply_t *reply);
 static ngx_int_t keeper_plan(ngx_pool_t *pool, lines_limit_t *limit,
     ngx_str_t *field, ngx_str_t *value);
@@ -46,9 +45,7 @@ static ngx_msec_t        keeper_asked;
 static ngx_uint_t        keeper_asking;
 static ngx_uint_t        keeper_known;
 static ngx_pool_t       *keeper_pool;
-static lines_renewal_t
-    renewals[LINES_KEEPER_RENEWALS];
-static ngx_uint_t  renewal_next;
+static lines_renewal_t   renewals[LINES_KEEPER_RENEWALS];
 
 
 ngx_int_t
@@ -108,9 +105,10 @@ lines_limit_exit_process(lines_main_conf_t *lmcf)
 static void
 keeper_handler(ngx_event_t *ev)
 {
-    ngx_connection_t     *c;
-    lines_redis_status_t  status;
-    lines_main_conf_t    *lmcf;
+    ngx_connection_t         *c;
+    lines_main_conf_t        *lmcf;
+    lines_redis_status_t      status;
+    lines_plan_rates_args_t   args;
 
     c = ev->data;
     lmcf = c->data;
@@ -123,7 +121,17 @@ keeper_handler(ngx_event_t *ev)
 
     if (status.connected) {
         keeper_return(lmcf);
-        keeper_ask_plans(lmcf);
+    }
+
+    if (status.connected
+        && !keeper_asking
+        && (!keeper_known
+            || ngx_current_msec - keeper_asked >= LINES_KEEPER_PLANS)
+        && lines_try_plan_rates(&keeper_caller, &args, keeper_plans, lmcf)
+           == NGX_AGAIN)
+    {
+        keeper_asking = 1;
+        keeper_asked = ngx_current_msec;
     }
 
     ngx_add_timer(ev, LINES_KEEPER_INTERVAL);
@@ -150,27 +158,6 @@ keeper_return(lines_main_conf_t *lmcf)
         lines_metrics_add(lease_returned, returns[i].tokens);
 
         lines_limit_give(&key, returns[i].tokens, returns[i].interval);
-    }
-}
-
-
-static void
-keeper_ask_plans(lines_main_conf_t *lmcf)
-{
-    lines_plan_rates_args_t  args;
-
-    if (keeper_asking
-        || (keeper_known
-            && ngx_current_msec - keeper_asked < LINES_KEEPER_PLANS))
-    {
-        return;
-    }
-
-    if (lines_try_plan_rates(&keeper_caller, &args, keeper_plans, lmcf)
-        == NGX_AGAIN)
-    {
-        keeper_asking = 1;
-        keeper_asked = ngx_current_msec;
     }
 }
 
@@ -255,9 +242,6 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     }
 
     p = ngx_strlchr(sp + 1, last, ' ');
-    if (p == NULL) {
-        p = last;
-    }
 
     if (limit->plans == NULL) {
         limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
@@ -276,7 +260,7 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     plan[1].data = value->data;
     plan[1].len = sp - value->data;
     plan[2].data = sp + 1;
-    plan[2].len = p - (sp + 1);
+    plan[2].len = (p ? p : last) - (sp + 1);
 
     for (i = 0; i < 3; i++) {
         plan[i].data = ngx_pstrdup(pool, &plan[i]);
@@ -293,43 +277,34 @@ void
 lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
     ngx_str_t *key, ngx_uint_t tokens)
 {
-    ngx_uint_t          i, n;
+    ngx_uint_t          i;
     lines_renewal_t    *renewal;
     lines_gcra_args_t   args;
 
-    renewal = NULL;
+    for (i = 0; i < LINES_KEEPER_RENEWALS && renewals[i].busy; i++) {
+        /* void */
+    }
 
-    for (i = 0; i < LINES_KEEPER_RENEWALS; i++) {
-        n = (renewal_next + i) % LINES_KEEPER_RENEWALS;
+    if (i < LINES_KEEPER_RENEWALS) {
+        renewal = &renewals[i];
 
-        if (!renewals[n].busy) {
-            renewal = &renewals[n];
-            renewal_next = n + 1;
-            break;
+        renewal->lmcf = lmcf;
+        renewal->key.data = renewal->data;
+        renewal->key.len = key->len;
+        ngx_memcpy(renewal->data, key->data, key->len);
+
+        lines_limit_args(limit, key, 0, tokens, &args);
+
+        if (lines_try_gcra(&keeper_caller, &args, renewal_handler, renewal)
+            == NGX_AGAIN)
+        {
+            renewal->busy = 1;
+            lines_metrics_inc(lease_renewals);
+            return;
         }
     }
 
-    if (renewal == NULL) {
-        lines_lease_unanswered(lmcf, key);
-        return;
-    }
-
-    renewal->lmcf = lmcf;
-    renewal->key.data = renewal->data;
-    renewal->key.len = key->len;
-    ngx_memcpy(renewal->data, key->data, key->len);
-
-    lines_limit_args(limit, key, 0, tokens, &args);
-
-    if (lines_try_gcra(&keeper_caller, &args, renewal_handler, renewal)
-        != NGX_AGAIN)
-    {
-        lines_lease_unanswered(lmcf, key);
-        return;
-    }
-
-    renewal->busy = 1;
-    lines_metrics_inc(lease_renewals);
+    (void) lines_lease_renewed(lmcf, key, NULL, NULL);
 }
 
 
@@ -345,7 +320,7 @@ renewal_handler(void *data, lines_gcra_reply_t *reply)
     renewal->busy = 0;
 
     if (lines_limit_parse(reply, &rate, &gcra) != NGX_OK) {
-        lines_lease_unanswered(renewal->lmcf, &renewal->key);
+        (void) lines_lease_renewed(renewal->lmcf, &renewal->key, NULL, NULL);
         return NGX_OK;
     }
 

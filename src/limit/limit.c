@@ -15,24 +15,21 @@
 
 static ngx_int_t limit_preaccess(ngx_http_request_t *r);
 static ngx_int_t limit_precontent(ngx_http_request_t *r);
-static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_array_t *limits,
-    ngx_uint_t kinds, ngx_uint_t wait);
+static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_uint_t kinds);
 
 static ngx_int_t limit_check(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_array_t *limits, ngx_uint_t kinds, ngx_uint_t wait);
 static lines_limit_result_t *limit_add(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_state_t *state, lines_limit_t *limit, ngx_uint_t wait);
-static ngx_uint_t limit_same(lines_limit_result_t *result,
-    lines_identity_t *identity);
+static ngx_uint_t limit_eq(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_result_t *result);
 static ngx_int_t limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_result_t *result);
 static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
 static void limit_alone(ngx_http_request_t *r, lines_limit_result_t *result);
-static void limit_settle(lines_limit_result_t *result, ngx_uint_t passed,
+static void limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
     ngx_uint_t local);
-static ngx_uint_t limit_refuses(lines_limit_result_t *result);
 static ngx_int_t limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_state_t *state);
 static ngx_int_t limit_reject(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -55,28 +52,28 @@ ngx_str_t  lines_limit_outcomes[] = {
 ngx_int_t
 lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
+    ngx_uint_t                  i;
     ngx_http_handler_pt        *h;
     ngx_http_core_main_conf_t  *cmcf;
 
-    if (lmcf->limits == NULL) {
-        return NGX_OK;
-    }
+    static const struct {
+        ngx_uint_t           phase;
+        ngx_http_handler_pt  handler;
+    } phases[] = {
+        { NGX_HTTP_PREACCESS_PHASE, limit_preaccess },
+        { NGX_HTTP_PRECONTENT_PHASE, limit_precontent }
+    };
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
+    for (i = 0; lmcf->limits && i < 2; i++) {
+        h = ngx_array_push(&cmcf->phases[phases[i].phase].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = phases[i].handler;
     }
-
-    *h = limit_preaccess;
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = limit_precontent;
 
     return NGX_OK;
 }
@@ -85,43 +82,27 @@ lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 static ngx_int_t
 limit_preaccess(ngx_http_request_t *r)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->limits == NULL) {
-        return NGX_DECLINED;
-    }
-
-    return limit_phase(r, llcf->limits, LINES_LIMIT_EARLY, 1);
+    return limit_phase(r, LINES_LIMIT_EARLY);
 }
 
 
 static ngx_int_t
 limit_precontent(ngx_http_request_t *r)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->limits == NULL) {
-        return NGX_DECLINED;
-    }
-
-    /* an API authenticates by itself, in a step */
-
-    return limit_phase(r, llcf->limits, LINES_LIMIT_LATE, llcf->api != NULL);
+    return limit_phase(r, LINES_LIMIT_LATE);
 }
 
 
 static ngx_int_t
-limit_phase(ngx_http_request_t *r, ngx_array_t *limits, ngx_uint_t kinds,
-    ngx_uint_t wait)
+limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 {
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
+    ngx_int_t          rc;
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
 
-    if (r != r->main) {
+    llcf = lines_get_loc_conf(r);
+
+    if (llcf->limits == NULL || r != r->main) {
         return NGX_DECLINED;
     }
 
@@ -130,21 +111,25 @@ limit_phase(ngx_http_request_t *r, ngx_array_t *limits, ngx_uint_t kinds,
         return NGX_ERROR;
     }
 
-    rc = limit_check(r, ctx, limits, kinds, wait);
+    /* an API authenticates by itself, in a step */
 
-    if (rc == NGX_OK) {
+    rc = limit_check(r, ctx, llcf->limits, kinds,
+                     kinds == LINES_LIMIT_EARLY || llcf->api);
+
+    switch (rc) {
+
+    case NGX_OK:
         return NGX_DECLINED;
-    }
 
-    if (rc == NGX_AGAIN) {
+    case NGX_AGAIN:
         return lines_phase_wait(r, ctx);
-    }
 
-    if (rc == NGX_DONE) {
+    case NGX_DONE:
         return lines_phase_done(r, ctx);
-    }
 
-    return rc;
+    default:
+        return rc;
+    }
 }
 
 
@@ -172,7 +157,6 @@ static ngx_int_t
 limit_check(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_array_t *limits,
     ngx_uint_t kinds, ngx_uint_t wait)
 {
-    ngx_int_t              rc;
     ngx_uint_t             i;
     lines_limit_t        **p;
     lines_limit_state_t   *state;
@@ -210,13 +194,7 @@ limit_check(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_array_t *limits,
 
         result = limit_add(r, ctx, state, p[i], wait);
 
-        if (result == NULL) {
-            continue;
-        }
-
-        rc = limit_ask(r, ctx, result);
-
-        if (rc == NGX_ERROR) {
+        if (result && limit_ask(r, ctx, result) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
@@ -246,24 +224,22 @@ limit_add(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_state_t *state,
         }
     }
 
-    /* whoever else it became on the way is counted as well */
+    /*
+     * Whoever else it became on the way is counted as well; a variable that
+     * differs by now without that has another reason.
+     */
 
     if (i < state->nresults
         && !(limit->kind & LINES_LIMIT_IDENTITY)
         && (!state->results[i].late
-            || limit_same(&state->results[i], &ctx->identity)))
+            || (limit_eq(&state->results[i].tenant, &ctx->identity.tenant)
+                && limit_eq(&state->results[i].user, &ctx->identity.user))))
     {
         return NULL;
     }
 
-    if (lines_limit_key(r, ctx, limit, wait, &key, &late) != NGX_OK)
-    {
-        return NULL;
-    }
-
-    if (i < state->nresults
-        && state->results[i].key.len == key.len
-        && ngx_strncmp(state->results[i].key.data, key.data, key.len) == 0)
+    if (lines_limit_key(r, ctx, limit, wait, &key, &late) != NGX_OK
+        || (i < state->nresults && limit_eq(&state->results[i].key, &key)))
     {
         return NULL;
     }
@@ -301,23 +277,11 @@ limit_add(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_state_t *state,
 }
 
 
-/* flag: a variable that differs by now has another reason */
-
 static ngx_uint_t
-limit_same(lines_limit_result_t *result, lines_identity_t *identity)
+limit_eq(ngx_str_t *a, ngx_str_t *b)
 {
-    ngx_str_t  *tenant, *user;
-
-    tenant = &identity->tenant;
-    user = &identity->user;
-
-    return result->tenant.len == tenant->len
-           && result->user.len == user->len
-           && (tenant->len == 0
-               || ngx_memcmp(result->tenant.data, tenant->data, tenant->len)
-                  == 0)
-           && (user->len == 0
-               || ngx_memcmp(result->user.data, user->data, user->len) == 0);
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
 }
 
 
@@ -327,10 +291,10 @@ static ngx_int_t
 limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_limit_result_t *result)
 {
-    ngx_int_t              rc;
-    lines_lease_t          lease;
-    lines_main_conf_t     *lmcf;
-    lines_lease_verdict_e  verdict;
+    ngx_int_t           rc;
+    ngx_uint_t          renew;
+    lines_gcra_t        gcra;
+    lines_main_conf_t  *lmcf;
 
     if (result->limit->each) {
         return limit_send(r, ctx, result);
@@ -338,31 +302,24 @@ limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     lmcf = lines_get_main_conf(r);
 
-    verdict = lines_lease_take(lmcf, &result->key, &lease);
+    rc = lines_lease_take(lmcf, &result->key, &result->rate, &gcra, &renew);
 
-    rc = (verdict == LINES_LEASE_ASK) ? limit_send(r, ctx, result) : NGX_OK;
+    if (rc == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines limit: %V leased, granted %ui, remaining %ui",
+                       &result->limit->id, gcra.granted, gcra.remaining);
 
-    if (lease.renew) {
-        lines_limit_renew(lmcf, result->limit, &result->key, lease.renew);
+        limit_settle(result, &gcra, 0);
+
+    } else {
+        rc = limit_send(r, ctx, result);
     }
 
-    if (verdict == LINES_LEASE_ASK) {
-        return rc;
+    if (renew) {
+        lines_limit_renew(lmcf, result->limit, &result->key, renew);
     }
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines limit: %V leased %d, remaining %ui",
-                   &result->limit->id, (int) verdict, lease.remaining);
-
-    result->known = 1;
-    result->rate = lease.rate;
-    result->remaining = lease.remaining;
-    result->retry = lease.retry;
-    result->took = (verdict == LINES_LEASE_PASSED);
-
-    limit_settle(result, result->took, 0);
-
-    return NGX_OK;
+    return rc;
 }
 
 
@@ -423,12 +380,7 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
                        &result->limit->id, gcra.granted, gcra.remaining,
                        gcra.retry);
 
-        result->known = 1;
-        result->remaining = gcra.remaining;
-        result->retry = gcra.retry;
-        result->took = (gcra.granted > 0);
-
-        limit_settle(result, result->took, 0);
+        limit_settle(result, &gcra, 0);
     }
 
     if (state->pending) {
@@ -471,12 +423,7 @@ limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
     default:  /* LINES_FAIL_LOCAL */
         lines_lease_local(lmcf, &result->key, &result->rate, &gcra);
 
-        result->known = 1;
-        result->remaining = gcra.remaining;
-        result->retry = gcra.retry;
-        result->took_local = (gcra.granted > 0);
-
-        limit_settle(result, result->took_local, 1);
+        limit_settle(result, &gcra, 1);
         return;
     }
 
@@ -485,39 +432,31 @@ limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
 
 
 static void
-limit_settle(lines_limit_result_t *result, ngx_uint_t passed, ngx_uint_t local)
+limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
+    ngx_uint_t local)
 {
-    ngx_uint_t  outcome;
+    ngx_uint_t  outcome, passed;
 
-    if (passed) {
-        outcome = LINES_LIMIT_PASSED;
+    passed = (gcra->granted > 0);
 
-    } else if (result->limit->dry_run) {
-        outcome = LINES_LIMIT_DRY_REJECTED;
-
-    } else {
-        outcome = LINES_LIMIT_REJECTED;
-    }
+    outcome = passed ? LINES_LIMIT_PASSED
+              : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
+              : LINES_LIMIT_REJECTED;
 
     if (local) {
         outcome += LINES_LIMIT_LOCAL_PASSED;
     }
 
+    result->known = 1;
+    result->took = passed && !local;
+    result->took_local = passed && local;
     result->outcome = outcome;
-    result->reset = passed
-                    ? lines_gcra_full(&result->rate, result->remaining)
-                    : result->retry;
+    result->remaining = gcra->remaining;
+    result->retry = gcra->retry;
+    result->reset = passed ? lines_gcra_full(&result->rate, gcra->remaining)
+                           : gcra->retry;
 
     lines_metrics_limit(result->limit->index, outcome);
-}
-
-
-static ngx_uint_t
-limit_refuses(lines_limit_result_t *result)
-{
-    return result->outcome == LINES_LIMIT_REJECTED
-           || result->outcome == LINES_LIMIT_LOCAL_REJECTED
-           || result->outcome == LINES_LIMIT_UNAVAILABLE;
 }
 
 
@@ -534,7 +473,9 @@ limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
 
-        if (limit_refuses(result)
+        if ((result->outcome == LINES_LIMIT_REJECTED
+             || result->outcome == LINES_LIMIT_LOCAL_REJECTED
+             || result->outcome == LINES_LIMIT_UNAVAILABLE)
             && (state->rejected == NULL
                 || result->retry > state->rejected->retry))
         {

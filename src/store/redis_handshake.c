@@ -32,7 +32,7 @@ typedef struct {
 
 
 static ngx_int_t redis_say(lines_redis_connection_t *conn,
-    const redis_question_t *question, const char *fmt, ...);
+    ngx_uint_t question, const char *fmt, ...);
 static ngx_int_t redis_ask(lines_redis_connection_t *conn);
 static void redis_heard(redisAsyncContext *ac, void *data, void *privdata);
 static ngx_uint_t redis_refused(lines_redis_connection_t *conn,
@@ -95,36 +95,26 @@ static const redis_refusal_t  redis_refusals[] = {
 };
 
 
-static const redis_question_t  redis_auth = {
-    0, redis_auth_refusals, NULL
+enum {
+    REDIS_AUTH = 0,
+    REDIS_SELECT,
+    REDIS_SCRIPT,
+    REDIS_INFO,
+    REDIS_CONFIG,
+    REDIS_CLUSTER,
+    REDIS_NODES,
+    REDIS_PING
 };
 
-static const redis_question_t  redis_select = {
-    0, redis_refusals, redis_selected
-};
-
-static const redis_question_t  redis_script = {
-    0, redis_refusals, redis_script_ran
-};
-
-static const redis_question_t  redis_info = {
-    REDIS_REPLY_STRING, redis_refusals, redis_take_info
-};
-
-static const redis_question_t  redis_config = {
-    REDIS_REPLY_ARRAY, redis_refusals, redis_take_config
-};
-
-static const redis_question_t  redis_cluster = {
-    REDIS_REPLY_STRING, redis_refusals, redis_take_cluster
-};
-
-static const redis_question_t  redis_nodes = {
-    REDIS_REPLY_STRING, redis_refusals, redis_take_nodes
-};
-
-static const redis_question_t  redis_ping = {
-    REDIS_REPLY_STATUS, redis_refusals, redis_pong
+static const redis_question_t  redis_questions[] = {
+    { 0, redis_auth_refusals, NULL },
+    { 0, redis_refusals, redis_selected },
+    { 0, redis_refusals, redis_script_ran },
+    { REDIS_REPLY_STRING, redis_refusals, redis_take_info },
+    { REDIS_REPLY_ARRAY, redis_refusals, redis_take_config },
+    { REDIS_REPLY_STRING, redis_refusals, redis_take_cluster },
+    { REDIS_REPLY_STRING, redis_refusals, redis_take_nodes },
+    { REDIS_REPLY_STATUS, redis_refusals, redis_pong }
 };
 
 
@@ -138,12 +128,12 @@ lines_redis_handshake(lines_redis_connection_t *conn)
     rc = NGX_OK;
 
     if (conf->user.len) {
-        rc = redis_say(conn, &redis_auth, "AUTH %b %b",
+        rc = redis_say(conn, REDIS_AUTH, "AUTH %b %b",
                        conf->user.data, conf->user.len,
                        conf->password.data, conf->password.len);
 
     } else if (conf->password.len) {
-        rc = redis_say(conn, &redis_auth, "AUTH %b",
+        rc = redis_say(conn, REDIS_AUTH, "AUTH %b",
                        conf->password.data, conf->password.len);
     }
 
@@ -151,15 +141,15 @@ lines_redis_handshake(lines_redis_connection_t *conn)
 
         /* a channel belongs to no database */
 
-        return redis_say(conn, &redis_ping, "PING");
+        return redis_say(conn, REDIS_PING, "PING");
     }
 
     if (rc == NGX_OK && conf->db) {
-        rc = redis_say(conn, &redis_select, "SELECT %u", (unsigned) conf->db);
+        rc = redis_say(conn, REDIS_SELECT, "SELECT %u", (unsigned) conf->db);
     }
 
     if (rc == NGX_OK && conn->denied) {
-        rc = redis_say(conn, &redis_script, "EVAL %s 1 lines:{denied}",
+        rc = redis_say(conn, REDIS_SCRIPT, "EVAL %s 1 lines:{denied}",
                        "return redis.call('EXISTS', KEYS[1])");
     }
 
@@ -191,11 +181,11 @@ redis_ask(lines_redis_connection_t *conn)
 {
     /* one INFO: several sections in one command are known since 7.0 only */
 
-    if (redis_say(conn, &redis_info, "INFO") != NGX_OK) {
+    if (redis_say(conn, REDIS_INFO, "INFO") != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return redis_say(conn, &redis_config, "CONFIG GET %s %s %s",
+    return redis_say(conn, REDIS_CONFIG, "CONFIG GET %s %s %s",
                      lines_redis_wishes[0].name.data,
                      lines_redis_wishes[1].name.data,
                      lines_redis_wishes[2].name.data);
@@ -205,15 +195,15 @@ redis_ask(lines_redis_connection_t *conn)
 /* fmt is hiredis': %s, %u, and %b for binary data and their size_t */
 
 static ngx_int_t
-redis_say(lines_redis_connection_t *conn, const redis_question_t *question,
+redis_say(lines_redis_connection_t *conn, ngx_uint_t question,
     const char *fmt, ...)
 {
     int      rc;
     va_list  args;
 
     va_start(args, fmt);
-    rc = redisvAsyncCommand(conn->ac, redis_heard, (void *) question, fmt,
-                            args);
+    rc = redisvAsyncCommand(conn->ac, redis_heard,
+                            (void *) &redis_questions[question], fmt, args);
     va_end(args);
 
     return rc == REDIS_OK ? NGX_OK : NGX_ERROR;
@@ -446,8 +436,8 @@ redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
         return;
     }
 
-    if (redis_say(conn, &redis_cluster, "CLUSTER INFO") != NGX_OK
-        || redis_say(conn, &redis_nodes, "CLUSTER NODES") != NGX_OK)
+    if (redis_say(conn, REDIS_CLUSTER, "CLUSTER INFO") != NGX_OK
+        || redis_say(conn, REDIS_NODES, "CLUSTER NODES") != NGX_OK)
     {
         lines_redis_connection_fail(conn, "no memory");
     }

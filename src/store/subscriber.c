@@ -16,7 +16,6 @@
 
 #define LINES_HEARTBEATS          8     /* remembered ones */
 #define LINES_TOKEN_LEN           16
-#define LINES_HEARTBEAT_PREFIX    "lines:hb:"
 
 
 typedef struct {
@@ -28,7 +27,6 @@ typedef struct {
 struct lines_subscriber_s {
     lines_redis_connection_t  connection;
     lines_redis_t            *redis;
-    ngx_log_t                *log;
 
     ngx_str_t                 channel;
     ngx_str_t                 echo;        /* channel of the heartbeat */
@@ -56,7 +54,7 @@ static void subscriber_lost(void *data);
 static void subscriber_shutdown(void *data);
 static void subscriber_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
-static void subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token);
+static void subscriber_echo(lines_subscriber_t *sub, redisReply *token);
 static void heartbeat_handler(ngx_event_t *ev);
 static void heartbeat_publish(lines_subscriber_t *sub);
 static void heartbeat_published(void *data, redisReply *reply);
@@ -68,7 +66,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
     void (*lost)(void *data), void *data)
 {
-    u_char                    *p;
+    u_char                     token[LINES_TOKEN_LEN];
     lines_subscriber_t        *sub;
     lines_redis_connection_t  *conn;
 
@@ -77,18 +75,16 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
         return NULL;
     }
 
-    sub->echo.len = sizeof(LINES_HEARTBEAT_PREFIX) - 1 + LINES_TOKEN_LEN;
-    sub->echo.data = ngx_pnalloc(cycle->pool, sub->echo.len);
-    if (sub->echo.data == NULL) {
+    random_token(token);
+
+    if (lines_redis_format(cycle->pool, &sub->echo, "lines:hb:%*s",
+                           sizeof(token), token)
+        != NGX_OK)
+    {
         return NULL;
     }
 
-    p = ngx_cpymem(sub->echo.data, LINES_HEARTBEAT_PREFIX,
-                   sizeof(LINES_HEARTBEAT_PREFIX) - 1);
-    random_token(p);
-
     sub->redis = redis;
-    sub->log = cycle->log;
     sub->channel = *channel;
     sub->handler = handler;
     sub->lost = lost;
@@ -223,7 +219,7 @@ subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
     if (lines_redis_reply_is(element[0], &subscribe)) {
 
         if (lines_redis_reply_is(element[1], &sub->echo)) {
-            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->log, 0,
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
                            "lines subscribed: \"%V\"", &sub->channel);
 
             sub->alive = 0;
@@ -239,14 +235,14 @@ subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
-    value.data = (u_char *) element[2]->str;
-    value.len = element[2]->len;
-
     if (lines_redis_reply_is(element[1], &sub->echo)) {
-        subscriber_echo(sub, &value);
+        subscriber_echo(sub, element[2]);
 
     } else if (lines_redis_reply_is(element[1], &sub->channel)) {
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->log, 0,
+        value.data = (u_char *) element[2]->str;
+        value.len = element[2]->len;
+
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
                        "lines message: \"%V\" %uz bytes", &sub->channel,
                        value.len);
 
@@ -256,19 +252,18 @@ subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 
 
 static void
-subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token)
+subscriber_echo(lines_subscriber_t *sub, redisReply *token)
 {
+    ngx_str_t           text;
     ngx_uint_t          i;
     lines_heartbeat_t  *beat;
 
-    if (token->len != LINES_TOKEN_LEN) {
-        return;
-    }
-
     for (i = 0; i < LINES_HEARTBEATS; i++) {
         beat = &sub->beats[i];
+        text.data = beat->token;
+        text.len = LINES_TOKEN_LEN;
 
-        if (ngx_memcmp(beat->token, token->data, LINES_TOKEN_LEN) != 0) {
+        if (!lines_redis_reply_is(token, &text)) {
             continue;
         }
 
@@ -318,10 +313,9 @@ heartbeat_publish(lines_subscriber_t *sub)
     ngx_str_t           argv[3];
     lines_heartbeat_t  *beat;
 
+    /* the one before still waits for Redis: nothing to add to that */
+
     if (sub->op || ngx_exiting) {
-
-        /* the one before still waits for Redis: nothing to add to that */
-
         return;
     }
 
@@ -347,23 +341,17 @@ heartbeat_published(void *data, redisReply *reply)
 
     sub->op = NULL;
 
-    if (reply == NULL) {
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_INTEGER) {
+    if (reply && reply->type == REDIS_REPLY_INTEGER) {
         sub->published++;
         sub->refused = 0;
-        return;
-    }
 
-    if (reply->type == REDIS_REPLY_ERROR && !sub->refused) {
+    } else if (reply && reply->type == REDIS_REPLY_ERROR && !sub->refused) {
         sub->refused = 1;
 
-        ngx_log_error(NGX_LOG_ERR, sub->log, 0,
+        ngx_log_error(NGX_LOG_ERR, sub->connection.log, 0,
                       "lines redis \"%V\": PUBLISH failed: %*s",
                       &sub->connection.conf->name,
-                      ngx_min(reply->len, (size_t) 100), reply->str);
+                      ngx_min((size_t) reply->len, 100), reply->str);
     }
 }
 
