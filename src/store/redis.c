@@ -4,7 +4,6 @@
  * store/redis_op.c, of the connection in store/redis_life.c.
  */
 
-#include "store/redis_handshake.h"
 #include "store/redis_life.h"
 #include "store/redis_op.h"
 #include "store/resp.h"

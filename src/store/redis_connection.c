@@ -196,10 +196,6 @@ redis_read_handler(ngx_event_t *rev)
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                        "lines redis shutdown: \"%V\"", &conn->conf->name);
 
-        if (conn->shutdown) {
-            conn->shutdown(conn->data);
-        }
-
         return;
     }
 
@@ -368,19 +364,6 @@ redis_cleanup(void *data)
 }
 
 
-void
-lines_redis_connection_drop(lines_redis_connection_t *conn, char *cause)
-{
-    if (conn->ac == NULL) {
-        return;
-    }
-
-    lines_redis_connection_cause(conn, "%s", cause);
-
-    redisAsyncFree(conn->ac);
-}
-
-
 void ngx_cdecl
 lines_redis_connection_fail(lines_redis_connection_t *conn, const char *fmt,
     ...)
@@ -427,12 +410,7 @@ lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause)
     conn->state = LINES_REDIS_DRAINING;
     lines_redis_connection_timer(conn, conn->conf->timeout);
 
-    if (conn->ac->c.flags & REDIS_IN_CALLBACK) {
-        redisAsyncDisconnect(conn->ac);
-
-    } else {
-        ngx_post_event(&conn->drop, &ngx_posted_events);
-    }
+    redisAsyncDisconnect(conn->ac);
 }
 
 

@@ -75,11 +75,7 @@ struct lines_redis_connection_s {
      */
     lines_redis_connection_pt  lost;
 
-    /* the worker begins to exit; NULL: keep serving until it is gone */
-    lines_redis_connection_pt  shutdown;
-
-    /* its life's: the handshake is over; hiredis has let go of it */
-    void                     (*greeted)(lines_redis_connection_t *conn);
+    /* its life's: hiredis has let go of it */
     void                     (*closed)(lines_redis_connection_t *conn);
 
     redisAsyncContext         *ac;
@@ -132,14 +128,11 @@ ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
 size_t lines_redis_connection_await(lines_redis_connection_t *conn);
 
 
-/* at once and reconnect; never from within a hiredis callback */
-void lines_redis_connection_drop(lines_redis_connection_t *conn, char *cause);
-
-/* the same from anywhere, as soon as may be; an attempt to connect, too */
+/* to be reconnected, from anywhere; an attempt to connect, too */
 void ngx_cdecl lines_redis_connection_fail(lines_redis_connection_t *conn,
     const char *fmt, ...);
 
-/* reconnects when the replies of what was sent have come; from anywhere */
+/* the same when the replies of what was sent have come; in a callback */
 void lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause);
 
 /* why it ends; what came first explains what follows */

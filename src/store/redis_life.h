@@ -17,6 +17,9 @@
  */
 void lines_redis_connection_open(lines_redis_connection_t *conn);
 
+/* INFO and CONFIG GET again, now and then, of one that is ready */
+void lines_redis_look(lines_redis_connection_t *conn);
+
 /* for ever; pending hiredis callbacks run with a NULL reply */
 void lines_redis_connection_close(lines_redis_connection_t *conn);
 

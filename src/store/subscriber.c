@@ -51,7 +51,6 @@ struct lines_subscriber_s {
 
 static void subscriber_ready(void *data);
 static void subscriber_lost(void *data);
-static void subscriber_shutdown(void *data);
 static void subscriber_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static void subscriber_echo(lines_subscriber_t *sub, redisReply *token);
@@ -103,7 +102,6 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     conn->role = "subscription";
     conn->ready = subscriber_ready;
     conn->lost = subscriber_lost;
-    conn->shutdown = subscriber_shutdown;
 
     lines_redis_connection_open(conn);
 
@@ -174,15 +172,6 @@ subscriber_lost(void *data)
     if (sub->timer.timer_set) {
         ngx_del_timer(&sub->timer);
     }
-}
-
-
-/* what is still served asks Redis itself */
-
-static void
-subscriber_shutdown(void *data)
-{
-    lines_subscriber_destroy(data);
 }
 
 
@@ -296,7 +285,7 @@ heartbeat_handler(ngx_event_t *ev)
     if (sub->published > 3
         && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LOST)
     {
-        lines_redis_connection_drop(&sub->connection,
+        lines_redis_connection_fail(&sub->connection,
                                     "the subscription is silent");
         return;
     }
