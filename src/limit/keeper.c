@@ -43,7 +43,6 @@ static lines_caller_t    keeper_caller;
 static ngx_connection_t  keeper_connection;
 static ngx_msec_t        keeper_asked;
 static ngx_uint_t        keeper_asking;
-static ngx_uint_t        keeper_known;
 static ngx_pool_t       *keeper_pool;
 static lines_renewal_t   renewals[LINES_KEEPER_RENEWALS];
 
@@ -125,8 +124,7 @@ keeper_handler(ngx_event_t *ev)
 
     if (status.connected
         && !keeper_asking
-        && (!keeper_known
-            || ngx_current_msec - keeper_asked >= LINES_KEEPER_PLANS)
+        && ngx_current_msec - keeper_asked >= LINES_KEEPER_PLANS
         && lines_try_plan_rates(&keeper_caller, &args, keeper_plans, lmcf)
            == NGX_AGAIN)
     {
@@ -178,19 +176,12 @@ keeper_plans(void *data, lines_plan_rates_reply_t *reply)
 
     keeper_asking = 0;
 
-    if (reply == NULL) {
+    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.log)
+                                     : NULL;
+
+    if (reply == NULL || (reply->pairs.n && pool == NULL)) {
+        keeper_asked -= LINES_KEEPER_PLANS;
         return NGX_OK;
-    }
-
-    keeper_known = 1;
-
-    pool = NULL;
-
-    if (reply->pairs.n) {
-        pool = ngx_create_pool(4096, keeper.log);
-        if (pool == NULL) {
-            return NGX_OK;
-        }
     }
 
     limit = lmcf->limits->elts;

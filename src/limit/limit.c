@@ -17,23 +17,19 @@ static ngx_int_t limit_preaccess(ngx_http_request_t *r);
 static ngx_int_t limit_precontent(ngx_http_request_t *r);
 static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_uint_t kinds);
 
-static ngx_int_t limit_check(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_array_t *limits, ngx_uint_t kinds, ngx_uint_t wait);
-static lines_limit_result_t *limit_add(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_state_t *state, lines_limit_t *limit, ngx_uint_t wait);
+static ngx_int_t limit_check(lines_ctx_t *ctx, ngx_uint_t kinds,
+    ngx_uint_t wait);
+static lines_limit_result_t *limit_add(lines_ctx_t *ctx, lines_limit_t *limit,
+    ngx_uint_t wait);
 static ngx_uint_t limit_eq(ngx_str_t *a, ngx_str_t *b);
-static ngx_int_t limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result);
-static ngx_int_t limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result);
+static ngx_int_t limit_ask(lines_limit_result_t *result);
+static ngx_int_t limit_send(lines_limit_result_t *result);
 static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
-static void limit_alone(ngx_http_request_t *r, lines_limit_result_t *result);
+static void limit_alone(lines_limit_result_t *result);
 static void limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
     ngx_uint_t local);
-static ngx_int_t limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_state_t *state);
-static ngx_int_t limit_reject(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result);
+static ngx_int_t limit_conclude(lines_ctx_t *ctx);
+static ngx_int_t limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result);
 
 
 ngx_str_t  lines_limit_outcomes[] = {
@@ -113,8 +109,7 @@ limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 
     /* an API authenticates by itself, in a step */
 
-    rc = limit_check(r, ctx, llcf->limits, kinds,
-                     kinds == LINES_LIMIT_EARLY || llcf->api);
+    rc = limit_check(ctx, kinds, kinds == LINES_LIMIT_EARLY || llcf->api);
 
     switch (rc) {
 
@@ -136,15 +131,9 @@ limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 ngx_int_t
 lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->limits == NULL) {
-        return NGX_OK;
-    }
-
-    return limit_check(r, ctx, llcf->limits, LINES_LIMIT_LATE, 0);
+    return lines_get_loc_conf(r)->limits
+           ? limit_check(ctx, LINES_LIMIT_LATE, 0)
+           : NGX_OK;
 }
 
 
@@ -154,22 +143,32 @@ lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
  */
 
 static ngx_int_t
-limit_check(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_array_t *limits,
-    ngx_uint_t kinds, ngx_uint_t wait)
+limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
 {
     ngx_uint_t             i;
+    ngx_array_t           *limits;
     lines_limit_t        **p;
+    lines_main_conf_t     *lmcf;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
 
+    limits = lines_get_loc_conf(ctx->request)->limits;
     state = ctx->limit;
 
     if (state == NULL) {
-        state = ngx_pcalloc(r->pool, sizeof(lines_limit_state_t));
+        lmcf = lines_get_main_conf(ctx->request);
+
+        /* no more results than there are limits: they are pointed at */
+
+        state = ngx_pcalloc(ctx->request->pool,
+                            sizeof(lines_limit_state_t)
+                            + lmcf->limits->nelts
+                              * sizeof(lines_limit_result_t));
         if (state == NULL) {
             return NGX_ERROR;
         }
 
+        state->results = (lines_limit_result_t *) (state + 1);
         ctx->limit = state;
     }
 
@@ -192,86 +191,71 @@ limit_check(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_array_t *limits,
             continue;
         }
 
-        result = limit_add(r, ctx, state, p[i], wait);
+        result = limit_add(ctx, p[i], wait);
 
-        if (result && limit_ask(r, ctx, result) == NGX_ERROR) {
+        if (result && limit_ask(result) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
 
-    if (state->pending) {
-        return NGX_AGAIN;
-    }
-
-    return limit_conclude(r, ctx, state);
+    return limit_conclude(ctx);
 }
 
 
 /* NULL: it does not concern this request, or was checked already */
 
 static lines_limit_result_t *
-limit_add(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_state_t *state,
-    lines_limit_t *limit, ngx_uint_t wait)
+limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
 {
     ngx_str_t              key;
-    ngx_uint_t             i, late;
-    lines_main_conf_t     *lmcf;
-    lines_limit_result_t  *result;
+    ngx_uint_t             known, late;
+    lines_limit_state_t   *state;
+    lines_limit_result_t  *result, *last;
 
-    for (i = 0; i < state->nresults; i++) {
-        if (state->results[i].limit == limit) {
+    state = ctx->limit;
+    last = state->results + state->nresults;
+
+    for (result = state->results; result < last; result++) {
+        if (result->limit == limit) {
             break;
         }
     }
+
+    known = (result < last);
 
     /*
      * Whoever else it became on the way is counted as well; a variable that
      * differs by now without that has another reason.
      */
 
-    if (i < state->nresults
+    if (known
         && !(limit->kind & LINES_LIMIT_IDENTITY)
-        && (!state->results[i].late
-            || (limit_eq(&state->results[i].tenant, &ctx->identity.tenant)
-                && limit_eq(&state->results[i].user, &ctx->identity.user))))
+        && (!result->late
+            || (limit_eq(&result->tenant, &ctx->identity.tenant)
+                && limit_eq(&result->user, &ctx->identity.user))))
     {
         return NULL;
     }
 
-    if (lines_limit_key(r, ctx, limit, wait, &key, &late) != NGX_OK
-        || (i < state->nresults && limit_eq(&state->results[i].key, &key)))
+    if (lines_limit_key(ctx->request, ctx, limit, wait, &key, &late) != NGX_OK
+        || (known && limit_eq(&result->key, &key)))
     {
         return NULL;
     }
 
-    lmcf = lines_get_main_conf(r);
-
-    if (state->results == NULL) {
-
-        /* no more than there are: results are pointed at */
-
-        state->results = ngx_palloc(r->pool,
-                                    lmcf->limits->nelts
-                                    * sizeof(lines_limit_result_t));
-        if (state->results == NULL) {
-            return NULL;
-        }
-    }
-
-    if (i == state->nresults) {
+    if (!known) {
         state->nresults++;
     }
 
-    result = &state->results[i];
-    ngx_memzero(result, sizeof(lines_limit_result_t));
-
-    result->ctx = ctx;
-    result->limit = limit;
-    result->key = key;
-    result->tenant = ctx->identity.tenant;
-    result->user = ctx->identity.user;
-    result->rate = limit->rate;
-    result->late = (late != 0);
+    *result = (lines_limit_result_t) {
+        .ctx = ctx,
+        .limit = limit,
+        .key = key,
+        .tenant = ctx->identity.tenant,
+        .user = ctx->identity.user,
+        .rate = limit->rate,
+        .late = (late != 0)
+    };
 
     return result;
 }
@@ -288,18 +272,19 @@ limit_eq(ngx_str_t *a, ngx_str_t *b)
 /* NGX_OK: the result is there; NGX_AGAIN: Redis was asked */
 
 static ngx_int_t
-limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result)
+limit_ask(lines_limit_result_t *result)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          renew;
-    lines_gcra_t        gcra;
-    lines_main_conf_t  *lmcf;
+    ngx_int_t            rc;
+    ngx_uint_t           renew;
+    lines_gcra_t         gcra;
+    lines_main_conf_t   *lmcf;
+    ngx_http_request_t  *r;
 
     if (result->limit->each) {
-        return limit_send(r, ctx, result);
+        return limit_send(result);
     }
 
+    r = result->ctx->request;
     lmcf = lines_get_main_conf(r);
 
     rc = lines_lease_take(lmcf, &result->key, &result->rate, &gcra, &renew);
@@ -312,7 +297,7 @@ limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
         limit_settle(result, &gcra, 0);
 
     } else {
-        rc = limit_send(r, ctx, result);
+        rc = limit_send(result);
     }
 
     if (renew) {
@@ -324,12 +309,14 @@ limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 static ngx_int_t
-limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result)
+limit_send(lines_limit_result_t *result)
 {
     ngx_int_t             rc;
+    lines_ctx_t          *ctx;
     lines_gcra_args_t     args;
     lines_limit_state_t  *state;
+
+    ctx = result->ctx;
 
     lines_limit_args(result->limit, &result->key, 1, 0, &args);
 
@@ -339,15 +326,13 @@ limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
         state = ctx->limit;
         state->pending++;
         result->pending = 1;
-        return NGX_AGAIN;
-    }
 
-    if (rc == NGX_DECLINED) {
-        limit_alone(r, result);
+    } else if (rc == NGX_DECLINED) {
+        limit_alone(result);
         return NGX_OK;
     }
 
-    return NGX_ERROR;
+    return rc;
 }
 
 
@@ -356,20 +341,18 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
 {
     lines_limit_result_t *result = data;
 
-    lines_ctx_t          *ctx;
     lines_gcra_t          gcra;
     ngx_http_request_t   *r;
     lines_limit_state_t  *state;
 
-    ctx = result->ctx;
-    r = ctx->request;
-    state = ctx->limit;
+    r = result->ctx->request;
+    state = result->ctx->limit;
 
     result->pending = 0;
     state->pending--;
 
     if (lines_limit_parse(reply, &result->rate, &gcra) != NGX_OK) {
-        limit_alone(r, result);
+        limit_alone(result);
 
     } else {
         lines_lease_answered(lines_get_main_conf(r), &result->key,
@@ -383,25 +366,21 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
         limit_settle(result, &gcra, 0);
     }
 
-    if (state->pending) {
-        return NGX_OK;
-    }
-
-    return limit_conclude(r, ctx, state);
+    return limit_conclude(result->ctx);
 }
 
 
 /* Redis is away, or did not answer in time: the token may be gone there */
 
 static void
-limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
+limit_alone(lines_limit_result_t *result)
 {
-    lines_gcra_t        gcra;
-    lines_limit_t      *limit;
-    lines_main_conf_t  *lmcf;
+    lines_gcra_t         gcra;
+    lines_limit_t       *limit;
+    ngx_http_request_t  *r;
 
     limit = result->limit;
-    lmcf = lines_get_main_conf(r);
+    r = result->ctx->request;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines limit: %V without Redis, fail:%ui", &limit->id,
@@ -421,7 +400,8 @@ limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
         break;
 
     default:  /* LINES_FAIL_LOCAL */
-        lines_lease_local(lmcf, &result->key, &result->rate, &gcra);
+        lines_lease_local(lines_get_main_conf(r), &result->key, &result->rate,
+                          &gcra);
 
         limit_settle(result, &gcra, 1);
         return;
@@ -460,15 +440,21 @@ limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
 }
 
 
-/* NGX_OK, or NGX_DONE: the request ends with ctx->rc */
+/* NGX_OK, NGX_AGAIN, or NGX_DONE: the request ends with ctx->rc */
 
 static ngx_int_t
-limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_state_t *state)
+limit_conclude(lines_ctx_t *ctx)
 {
     ngx_uint_t             i;
     lines_main_conf_t     *lmcf;
+    lines_limit_state_t   *state;
     lines_limit_result_t  *result;
+
+    state = ctx->limit;
+
+    if (state->pending) {
+        return NGX_AGAIN;
+    }
 
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
@@ -489,7 +475,7 @@ limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     /* a request that is rejected takes no token of the other limits */
 
-    lmcf = lines_get_main_conf(r);
+    lmcf = lines_get_main_conf(ctx->request);
 
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
@@ -508,18 +494,19 @@ limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
         }
     }
 
-    return limit_reject(r, ctx, state->rejected);
+    return limit_reject(ctx, state->rejected);
 }
 
 
 static ngx_int_t
-limit_reject(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result)
+limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
 {
-    ngx_uint_t         status;
-    lines_api_t       *dialect;
-    lines_loc_conf_t  *llcf;
+    ngx_uint_t           status;
+    lines_api_t         *dialect;
+    lines_loc_conf_t    *llcf;
+    ngx_http_request_t  *r;
 
+    r = ctx->request;
     llcf = lines_get_loc_conf(r);
 
     status = (result->outcome == LINES_LIMIT_UNAVAILABLE)
