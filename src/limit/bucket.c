@@ -8,27 +8,30 @@
 #include "limit/bucket.h"
 
 
-static ngx_int_t limit_whose(ngx_http_request_t *r, lines_identity_t *identity,
-    ngx_str_t *whose);
-
-
 ngx_int_t
 lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
     ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late)
 {
     u_char             hex[LINES_SHA256_LEN * 2];
     ngx_str_t          value;
-    ngx_int_t          rc;
     lines_identity_t  *identity;
 
     identity = &ctx->identity;
     *late = limit->kind & LINES_LIMIT_IDENTITY;
 
     if (*late) {
-        rc = limit_whose(r, identity, &value);
+        value = identity->tenant;
 
-        if (rc != NGX_OK) {
-            return rc;
+        /* a session without a workspace is its user's own affair */
+
+        if (value.len == 0
+            && (identity->user.len == 0
+                || lines_sha256_hex(&identity->user, hex) != NGX_OK
+                || lines_redis_format(r->pool, &value, "u:%*s", sizeof(hex),
+                                      hex)
+                   != NGX_OK))
+        {
+            return NGX_DECLINED;
         }
 
         if (limit->kind == LINES_LIMIT_TENANT) {
@@ -47,9 +50,7 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
                                      &r->connection->addr_text);
     }
 
-    rc = lines_try_value(r, limit->variable, wait, &value, late);
-
-    if (rc != NGX_OK
+    if (lines_try_value(r, limit->variable, wait, &value, late) != NGX_OK
         || value.len == 0
         || lines_sha256_hex(&value, hex) != NGX_OK)
     {
@@ -60,29 +61,6 @@ lines_limit_key(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_t *limit,
     value.len = sizeof(hex);
 
     return lines_key_limit_other(r->pool, key, &limit->id, &value);
-}
-
-
-/* a session without a workspace is its user's own affair */
-
-static ngx_int_t
-limit_whose(ngx_http_request_t *r, lines_identity_t *identity,
-    ngx_str_t *whose)
-{
-    u_char  hex[LINES_SHA256_LEN * 2];
-
-    if (identity->tenant.len) {
-        *whose = identity->tenant;
-        return NGX_OK;
-    }
-
-    if (identity->user.len == 0
-        || lines_sha256_hex(&identity->user, hex) != NGX_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    return lines_redis_format(r->pool, whose, "u:%*s", sizeof(hex), hex);
 }
 
 

@@ -64,7 +64,6 @@ typedef struct {
 static lines_lease_node_t *lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key);
 static lines_lease_node_t *lease_create(lines_main_conf_t *lmcf,
     ngx_str_t *key, uint32_t hash);
-static void lease_count(lines_lease_node_t *node);
 static ngx_uint_t lease_want(lines_lease_node_t *node);
 static void lease_know(lines_lease_node_t *node, lines_rate_t *rate,
     lines_gcra_t *gcra);
@@ -103,7 +102,7 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
     lines_gcra_t *gcra, ngx_uint_t *renew)
 {
     ngx_int_t            rc;
-    ngx_msec_t           now;
+    ngx_msec_t           now, elapsed;
     ngx_uint_t           want;
     lines_lease_node_t  *node;
 
@@ -120,7 +119,17 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
         return rc;
     }
 
-    lease_count(node);
+    /* how many requests a window usually sees */
+
+    elapsed = lines_zone_since(node->window);
+
+    if (elapsed >= LINES_LEASE_WINDOW) {
+        node->usual = node->count * LINES_LEASE_WINDOW / elapsed;
+        node->count = 0;
+        node->window = now;
+    }
+
+    node->count++;
 
     if (node->asking && lines_zone_since(node->asked) > LINES_LEASE_ASKING) {
         node->asking = 0;
@@ -431,25 +440,6 @@ lease_create(lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash)
     }
 
     return NULL;
-}
-
-
-/* how many requests a window usually sees */
-
-static void
-lease_count(lines_lease_node_t *node)
-{
-    ngx_msec_t  elapsed;
-
-    elapsed = lines_zone_since(node->window);
-
-    if (elapsed >= LINES_LEASE_WINDOW) {
-        node->usual = node->count * LINES_LEASE_WINDOW / elapsed;
-        node->count = 0;
-        node->window = ngx_current_msec;
-    }
-
-    node->count++;
 }
 
 

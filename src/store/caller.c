@@ -53,7 +53,6 @@ static ngx_int_t write_token(lines_writing_t *w,
 
 static void unheard(void *data, redisReply *reply);
 static void answered(void *data, redisReply *reply);
-static ngx_int_t deliver(lines_asked_t *a, redisReply *reply);
 static void *read_reply(lines_caller_t *caller, lines_store_call_t *call,
     redisReply *reply);
 static const lines_store_shape_t *find_shape(lines_store_call_t *call,
@@ -240,18 +239,15 @@ static ngx_uint_t
 reads(const ngx_str_t *name)
 {
     ngx_uint_t  i;
-    static ngx_str_t   names[] = {
-        ngx_string("EXISTS"), ngx_string("GET"), ngx_string("HGET"),
-        ngx_string("HGETALL"), ngx_string("HMGET"), ngx_string("MGET"),
-        ngx_string("SISMEMBER"), ngx_string("SMEMBERS"), ngx_string("SSCAN"),
-        ngx_string("TIME"), ngx_string("ZRANGE"), ngx_string("ZRANGEBYSCORE"),
-        ngx_string("ZREVRANGEBYSCORE"), ngx_null_string
+
+    static const char *names[] = {
+        "EXISTS", "GET", "HGET", "HGETALL", "HMGET", "MGET", "SISMEMBER",
+        "SMEMBERS", "SSCAN", "TIME", "ZRANGE", "ZRANGEBYSCORE",
+        "ZREVRANGEBYSCORE", NULL
     };
 
-    for (i = 0; names[i].len; i++) {
-        if (name->len == names[i].len
-            && ngx_strncmp(name->data, names[i].data, name->len) == 0)
-        {
+    for (i = 0; names[i]; i++) {
+        if (ngx_strcmp(name->data, names[i]) == 0) {
             return 1;
         }
     }
@@ -382,12 +378,15 @@ unheard(void *data, redisReply *reply)
 static void
 answered(void *data, redisReply *reply)
 {
-    lines_asked_t   *a = data;
+    lines_asked_t       *a = data;
 
-    ngx_int_t        rc;
-    lines_caller_t  *caller;
+    void                *out;
+    ngx_int_t            rc;
+    lines_caller_t      *caller;
+    lines_store_call_t  *call;
 
     caller = a->caller;
+    call = a->call;
 
     ngx_queue_remove(&a->queue);
 
@@ -398,34 +397,9 @@ answered(void *data, redisReply *reply)
     caller->repeated = caller->redis->repeated;
 
     if (caller->heard) {
-        caller->heard(caller, a->call,
+        caller->heard(caller, call,
                       reply && reply->type != REDIS_REPLY_ERROR);
     }
-
-    rc = deliver(a, reply);
-
-    release(caller, a);
-
-    if (rc == NGX_OK && lines_caller_busy(caller)) {
-        rc = NGX_AGAIN;
-    }
-
-    if (caller->resume) {
-        caller->resume(caller, rc);
-    }
-}
-
-
-static ngx_int_t
-deliver(lines_asked_t *a, redisReply *reply)
-{
-    void                *out;
-    ngx_int_t            rc;
-    lines_caller_t      *caller;
-    lines_store_call_t  *call;
-
-    caller = a->caller;
-    call = a->call;
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
@@ -461,7 +435,15 @@ deliver(lines_asked_t *a, redisReply *reply)
         release(caller, out);
     }
 
-    return rc;
+    release(caller, a);
+
+    if (rc == NGX_OK && lines_caller_busy(caller)) {
+        rc = NGX_AGAIN;
+    }
+
+    if (caller->resume) {
+        caller->resume(caller, rc);
+    }
 }
 
 

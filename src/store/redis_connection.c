@@ -22,8 +22,6 @@ typedef int     lines_redis_elements_t;
 
 
 static void redis_socket_options(lines_redis_connection_t *conn, int fd);
-static void redis_guard_reader(lines_redis_connection_t *conn,
-    redisReader *reader);
 static void redis_connected(const redisAsyncContext *ac, int status);
 static void redis_read_handler(ngx_event_t *rev);
 static void redis_write_handler(ngx_event_t *wev);
@@ -85,7 +83,20 @@ lines_redis_attach(lines_redis_connection_t *conn, redisAsyncContext *ac)
     conn->ac = ac;
     conn->flushed = 0;
 
-    redis_guard_reader(conn, ac->c.reader);
+    redis_hiredis = ac->c.reader->fn;
+
+    redis_functions = *redis_hiredis;
+    redis_functions.createString = redis_create_string;
+    redis_functions.createArray = redis_create_array;
+    redis_functions.createInteger = redis_create_integer;
+    redis_functions.createNil = redis_create_nil;
+#if (HIREDIS_MAJOR >= 1)
+    redis_functions.createDouble = redis_create_double;
+    redis_functions.createBool = redis_create_bool;
+#endif
+
+    ac->c.reader->fn = &redis_functions;
+    ac->c.reader->privdata = conn;
 
     ac->data = conn;
     ac->ev.data = conn;
@@ -488,26 +499,6 @@ lines_redis_error_is(redisReply *reply, char *words)
     last = p[ngx_strlen(words)];
 
     return (p == reply->str || p[-1] == '-') && (last == ' ' || last == '\0');
-}
-
-
-static void
-redis_guard_reader(lines_redis_connection_t *conn, redisReader *reader)
-{
-    redis_hiredis = reader->fn;
-
-    redis_functions = *reader->fn;
-    redis_functions.createString = redis_create_string;
-    redis_functions.createArray = redis_create_array;
-    redis_functions.createInteger = redis_create_integer;
-    redis_functions.createNil = redis_create_nil;
-#if (HIREDIS_MAJOR >= 1)
-    redis_functions.createDouble = redis_create_double;
-    redis_functions.createBool = redis_create_bool;
-#endif
-
-    reader->fn = &redis_functions;
-    reader->privdata = conn;
 }
 
 

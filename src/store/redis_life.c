@@ -63,8 +63,6 @@ static ngx_int_t redis_say(lines_redis_connection_t *conn,
     ngx_uint_t question, const char *fmt, ...);
 static ngx_int_t redis_ask(lines_redis_connection_t *conn);
 static void redis_heard(redisAsyncContext *ac, void *data, void *privdata);
-static ngx_uint_t redis_refused(lines_redis_connection_t *conn,
-    redisReply *reply, const redis_refusal_t *refusal);
 
 static void redis_selected(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_script_ran(lines_redis_connection_t *conn,
@@ -685,7 +683,8 @@ redis_heard(redisAsyncContext *ac, void *data, void *privdata)
     const redis_question_t *question = privdata;
 
     redisReply                *reply;
-    ngx_uint_t                 again, error;
+    ngx_uint_t                 again;
+    const redis_refusal_t     *refusal;
     lines_redis_connection_t  *conn;
 
     conn = ac->data;
@@ -696,13 +695,32 @@ redis_heard(redisAsyncContext *ac, void *data, void *privdata)
         return;
     }
 
-    error = (reply->type == REDIS_REPLY_ERROR);
+    if (reply->type == REDIS_REPLY_ERROR) {
+        if (again) {
+            return;
+        }
 
-    if (error && (again || redis_refused(conn, reply, question->refusals))) {
-        return;
-    }
+        refusal = question->refusals;
 
-    if (!error && question->type && reply->type != question->type) {
+        while (refusal->words && !lines_redis_error_is(reply, refusal->words))
+        {
+            refusal++;
+        }
+
+        if (refusal->cause) {
+            lines_redis_connection_fail(conn, "%s", refusal->cause);
+            return;
+        }
+
+        if (refusal->words) {
+            lines_redis_connection_fail(conn, "refused: %*s",
+                                        ngx_min((size_t) reply->len,
+                                                LINES_REDIS_TEXT_LEN),
+                                        reply->str);
+            return;
+        }
+
+    } else if (question->type && reply->type != question->type) {
         if (!again) {
             lines_redis_connection_fail(conn, "the server is not Redis");
         }
@@ -713,28 +731,6 @@ redis_heard(redisAsyncContext *ac, void *data, void *privdata)
     if (question->take) {
         question->take(conn, reply);
     }
-}
-
-
-static ngx_uint_t
-redis_refused(lines_redis_connection_t *conn, redisReply *reply,
-    const redis_refusal_t *refusal)
-{
-    while (refusal->words && !lines_redis_error_is(reply, refusal->words)) {
-        refusal++;
-    }
-
-    if (refusal->cause) {
-        lines_redis_connection_fail(conn, "%s", refusal->cause);
-
-    } else if (refusal->words) {
-        lines_redis_connection_fail(conn, "refused: %*s",
-                                    ngx_min((size_t) reply->len,
-                                            LINES_REDIS_TEXT_LEN),
-                                    reply->str);
-    }
-
-    return refusal->words || refusal->cause;
 }
 
 
