@@ -295,7 +295,7 @@ lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
         }
     }
 
-    (void) lines_lease_renewed(lmcf, key, NULL, NULL);
+    (void) lines_lease_answered(lmcf, key, NULL, NULL, 1);
 }
 
 
@@ -311,7 +311,8 @@ renewal_handler(void *data, lines_gcra_reply_t *reply)
     renewal->busy = 0;
 
     if (lines_limit_parse(reply, &rate, &gcra) != NGX_OK) {
-        (void) lines_lease_renewed(renewal->lmcf, &renewal->key, NULL, NULL);
+        (void) lines_lease_answered(renewal->lmcf, &renewal->key, NULL, NULL,
+                                    1);
         return NGX_OK;
     }
 
@@ -319,7 +320,8 @@ renewal_handler(void *data, lines_gcra_reply_t *reply)
                    "lines lease: \"%V\" renewed by %ui, %ui remain",
                    &renewal->key, gcra.granted, gcra.remaining);
 
-    surplus = lines_lease_renewed(renewal->lmcf, &renewal->key, &rate, &gcra);
+    surplus = lines_lease_answered(renewal->lmcf, &renewal->key, &rate, &gcra,
+                                   1);
     if (surplus) {
         lines_limit_give(&renewal->key, surplus, rate.interval);
     }

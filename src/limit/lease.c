@@ -65,8 +65,6 @@ static lines_lease_node_t *lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key);
 static lines_lease_node_t *lease_create(lines_main_conf_t *lmcf,
     ngx_str_t *key, uint32_t hash);
 static ngx_uint_t lease_want(lines_lease_node_t *node);
-static void lease_know(lines_lease_node_t *node, lines_rate_t *rate,
-    lines_gcra_t *gcra);
 static void lease_hold(lines_lease_area_t *area, lines_lease_node_t *node,
     ngx_uint_t tokens);
 
@@ -179,39 +177,33 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
 }
 
 
-void
-lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra)
-{
-    lines_lease_node_t  *node;
-
-    node = lease_lock(lmcf, key);
-
-    if (node) {
-        lease_know(node, rate, gcra);
-    }
-
-    lease_unlock(lmcf);
-}
-
-
 ngx_uint_t
-lines_lease_renewed(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra)
+lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal)
 {
+    ngx_msec_t           now;
     ngx_uint_t           tokens, room;
     lines_lease_node_t  *node;
 
-    tokens = gcra ? gcra->granted : 0;
+    tokens = (gcra && renewal) ? gcra->granted : 0;
 
     node = lease_lock(lmcf, key);
 
-    if (node) {
+    if (node && renewal) {
         node->asking = 0;
     }
 
     if (node && gcra) {
-        lease_know(node, rate, gcra);
+        now = ngx_current_msec;
+
+        node->known = 1;
+        node->rate = *rate;
+        node->synced = now;
+        node->remaining = gcra->remaining;
+        node->tat = lines_gcra_tat(rate, (double) now * 1000, gcra->remaining);
+        node->denying = (gcra->retry > 0);
+        node->denied = now + gcra->retry;
+        node->recheck = now + ngx_min(gcra->retry, LINES_LEASE_DENIED);
 
         /* a renewal that was given up may have been answered after all */
 
@@ -457,30 +449,6 @@ lease_want(lines_lease_node_t *node)
     }
 
     return ngx_min(want, lines_lease_max(&node->rate));
-}
-
-
-/* what Redis says of a bucket */
-
-static void
-lease_know(lines_lease_node_t *node, lines_rate_t *rate, lines_gcra_t *gcra)
-{
-    ngx_msec_t  now;
-
-    now = ngx_current_msec;
-
-    node->known = 1;
-    node->rate = *rate;
-    node->synced = now;
-    node->remaining = gcra->remaining;
-    node->tat = lines_gcra_tat(rate, (double) now * 1000, gcra->remaining);
-    node->denying = 0;
-
-    if (gcra->retry) {
-        node->denying = 1;
-        node->denied = now + gcra->retry;
-        node->recheck = now + ngx_min(gcra->retry, LINES_LEASE_DENIED);
-    }
 }
 
 

@@ -45,16 +45,13 @@ void *lines_lease_init(ngx_slab_pool_t *shpool);
 ngx_int_t lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key,
     lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t *renew);
 
-/* Redis answered one who asked for one token: what it said is remembered */
-void lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra);
-
 /*
- * Redis answered a renewal: the tokens granted become the lease.  Returns how
- * many of them the node may not hold: they go back.  No gcra: it did not.
+ * Redis answered one who asked for one token: what it said is remembered.  Of
+ * a renewal (a flag) the tokens granted become the lease: returns how many of
+ * them the node may not hold: they go back.  No gcra: it did not answer.
  */
-ngx_uint_t lines_lease_renewed(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra);
+ngx_uint_t lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal);
 
 /* without Redis: the node's own bucket, at the last known rate */
 void lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key,

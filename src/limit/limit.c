@@ -355,8 +355,8 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
         limit_alone(result);
 
     } else {
-        lines_lease_answered(lines_get_main_conf(r), &result->key,
-                             &result->rate, &gcra);
+        (void) lines_lease_answered(lines_get_main_conf(r), &result->key,
+                                    &result->rate, &gcra, 0);
 
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, retry %M",

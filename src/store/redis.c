@@ -47,7 +47,7 @@ lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
     conn->ready = redis_ready;
     conn->lost = redis_lost;
 
-    lines_redis_connection_open(conn);
+    lines_redis_open(conn);
 
     return redis;
 }
@@ -58,7 +58,7 @@ lines_redis_destroy(lines_redis_t *redis)
 {
     redis->connection.away = 1;
 
-    lines_redis_connection_close(&redis->connection);
+    lines_redis_close(&redis->connection);
 
     if (redis->refuse.posted) {
         ngx_delete_posted_event(&redis->refuse);

@@ -114,7 +114,7 @@ lines_redis_attach(lines_redis_connection_t *conn, redisAsyncContext *ac)
 
 
 size_t
-lines_redis_connection_await(lines_redis_connection_t *conn)
+lines_redis_await(lines_redis_connection_t *conn)
 {
     if (conn->ac->replies.head == NULL) {
         conn->heard = ngx_current_msec;
@@ -311,8 +311,8 @@ redis_add_event(lines_redis_connection_t *conn, ngx_uint_t write)
                       NGX_LEVEL_EVENT)
         != NGX_OK)
     {
-        lines_redis_connection_fail(conn, "could not add a %s event",
-                                    write ? "write" : "read");
+        lines_redis_fail(conn, "could not add a %s event",
+                         write ? "write" : "read");
     }
 }
 
@@ -357,7 +357,7 @@ redis_cleanup(void *data)
     }
 
     if (conn->ac->c.err) {
-        lines_redis_connection_cause(conn, "%s", conn->ac->c.errstr);
+        lines_redis_cause(conn, "%s", conn->ac->c.errstr);
     }
 
     if (conn->flush.posted) {
@@ -376,8 +376,7 @@ redis_cleanup(void *data)
 
 
 void ngx_cdecl
-lines_redis_connection_fail(lines_redis_connection_t *conn, const char *fmt,
-    ...)
+lines_redis_fail(lines_redis_connection_t *conn, const char *fmt, ...)
 {
     va_list  args;
 
@@ -410,24 +409,23 @@ lines_redis_connection_fail(lines_redis_connection_t *conn, const char *fmt,
 
 
 void
-lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause)
+lines_redis_drain(lines_redis_connection_t *conn, char *cause)
 {
     if (conn->state != LINES_REDIS_READY) {
         return;
     }
 
-    lines_redis_connection_cause(conn, "%s", cause);
+    lines_redis_cause(conn, "%s", cause);
 
     conn->state = LINES_REDIS_DRAINING;
-    lines_redis_connection_timer(conn, conn->conf->timeout);
+    lines_redis_timer(conn, conn->conf->timeout);
 
     redisAsyncDisconnect(conn->ac);
 }
 
 
 void ngx_cdecl
-lines_redis_connection_cause(lines_redis_connection_t *conn, const char *fmt,
-    ...)
+lines_redis_cause(lines_redis_connection_t *conn, const char *fmt, ...)
 {
     va_list  args;
 
@@ -448,8 +446,7 @@ redis_cause(lines_redis_connection_t *conn, const char *fmt, va_list args)
 
 
 void
-lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
-    char *why)
+lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why)
 {
     if (conn->refused_at == 0
         || ngx_strcmp(conn->refuses, why) != 0
@@ -466,7 +463,7 @@ lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
 
 
 void
-lines_redis_connection_timer(lines_redis_connection_t *conn, ngx_msec_t timer)
+lines_redis_timer(lines_redis_connection_t *conn, ngx_msec_t timer)
 {
     if (conn->timer.timer_set) {
         ngx_del_timer(&conn->timer);
@@ -516,7 +513,7 @@ redis_create_string(const redisReadTask *task, char *data, size_t len)
         && (len != 7 || ngx_strncmp(data, "message", 7) != 0)
         && (len != 9 || ngx_strncmp(data, "subscribe", 9) != 0))
     {
-        lines_redis_connection_cause(conn, "not a message");
+        lines_redis_cause(conn, "not a message");
         return NULL;
     }
 
@@ -598,8 +595,7 @@ redis_unexpected(const redisReadTask *task, int type, ssize_t n)
         if (n < 0 || conn->ac == NULL
             || !(conn->ac->c.flags & REDIS_SUBSCRIBED))
         {
-            lines_redis_connection_cause(conn,
-                                         "a reply that nobody asked for");
+            lines_redis_cause(conn, "a reply that nobody asked for");
             return 1;
         }
 
@@ -619,7 +615,7 @@ redis_unexpected(const redisReadTask *task, int type, ssize_t n)
         return 0;
     }
 
-    lines_redis_connection_cause(conn, "not a message");
+    lines_redis_cause(conn, "not a message");
 
     return 1;
 }

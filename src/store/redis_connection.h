@@ -125,18 +125,18 @@ ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
  * A command is about to be queued, its reply to be waited for: returns where
  * in the stream of bytes it begins, to be compared with conn->flushed.
  */
-size_t lines_redis_connection_await(lines_redis_connection_t *conn);
+size_t lines_redis_await(lines_redis_connection_t *conn);
 
 
 /* to be reconnected, from anywhere; an attempt to connect, too */
-void ngx_cdecl lines_redis_connection_fail(lines_redis_connection_t *conn,
+void ngx_cdecl lines_redis_fail(lines_redis_connection_t *conn,
     const char *fmt, ...);
 
 /* the same when the replies of what was sent have come; in a callback */
-void lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause);
+void lines_redis_drain(lines_redis_connection_t *conn, char *cause);
 
 /* why it ends; what came first explains what follows */
-void ngx_cdecl lines_redis_connection_cause(lines_redis_connection_t *conn,
+void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
     const char *fmt, ...);
 
 
@@ -144,12 +144,10 @@ void ngx_cdecl lines_redis_connection_cause(lines_redis_connection_t *conn,
  * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
  * caller, told now and then.  what and why are constants.
  */
-void lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
-    char *why);
+void lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why);
 
 /* of the state it is in; another one is replaced */
-void lines_redis_connection_timer(lines_redis_connection_t *conn,
-    ngx_msec_t timer);
+void lines_redis_timer(lines_redis_connection_t *conn, ngx_msec_t timer);
 
 
 /* flag: a string of this text */

@@ -145,7 +145,7 @@ static const redis_question_t  redis_questions[] = {
 
 
 void
-lines_redis_connection_open(lines_redis_connection_t *conn)
+lines_redis_open(lines_redis_connection_t *conn)
 {
     ngx_uint_t   i;
     ngx_addr_t  *addr;
@@ -186,7 +186,7 @@ redis_add_address(lines_redis_connection_t *conn, struct sockaddr *sockaddr,
 
 
 void
-lines_redis_connection_close(lines_redis_connection_t *conn)
+lines_redis_close(lines_redis_connection_t *conn)
 {
     conn->state = LINES_REDIS_CLOSED;
 
@@ -242,7 +242,7 @@ redis_check_silence(lines_redis_connection_t *conn)
     }
 
     conn->away = 1;
-    lines_redis_connection_fail(conn, "no reply, for \"silence=\"");
+    lines_redis_fail(conn, "no reply, for \"silence=\"");
 }
 
 
@@ -282,7 +282,7 @@ redis_start(lines_redis_connection_t *conn)
 
         /* it has its own deadline: this one tells that Redis is away */
 
-        lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+        lines_redis_timer(conn, conn->conf->connect_timeout);
 
         /* may call the handler at once; frees ctx when it fails */
 
@@ -293,8 +293,7 @@ redis_start(lines_redis_connection_t *conn)
         conn->resolve = NULL;
     }
 
-    lines_redis_connection_fail(conn, "could not resolve \"%V\"",
-                                &conn->conf->host);
+    lines_redis_fail(conn, "could not resolve \"%V\"", &conn->conf->host);
 }
 
 
@@ -308,9 +307,8 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
     conn->resolve = NULL;
 
     if (ctx->state || ctx->naddrs == 0) {
-        lines_redis_connection_cause(conn, "could not resolve \"%V\" (%i: %s)",
-                                     &ctx->name, ctx->state,
-                                     ngx_resolver_strerror(ctx->state));
+        lines_redis_cause(conn, "could not resolve \"%V\" (%i: %s)", &ctx->name,
+                          ctx->state, ngx_resolver_strerror(ctx->state));
 
         /* the addresses known before are better than none */
 
@@ -341,13 +339,9 @@ redis_connect(lines_redis_connection_t *conn)
     redisAsyncContext  *ac;
 
     if (conn->naddrs == 0) {
-        lines_redis_connection_fail(conn, "no address of \"%V\" is known",
-                                    &conn->conf->host);
+        lines_redis_fail(conn, "no address of \"%V\" is known",
+                         &conn->conf->host);
         return;
-    }
-
-    if (conn->current >= conn->naddrs) {
-        conn->current = 0;
     }
 
     text = (char *) conn->addrs[conn->current];
@@ -371,7 +365,7 @@ redis_connect(lines_redis_connection_t *conn)
     conn->state = LINES_REDIS_CONNECTING;
 
     if (ac == NULL || ac->err || lines_redis_attach(conn, ac) != NGX_OK) {
-        lines_redis_connection_fail(conn, "%s",
+        lines_redis_fail(conn, "%s",
                                     ac == NULL ? "no memory"
                                     : ac->err ? ac->errstr
                                     : "no free worker connection");
@@ -382,10 +376,10 @@ redis_connect(lines_redis_connection_t *conn)
         return;
     }
 
-    lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+    lines_redis_timer(conn, conn->conf->connect_timeout);
 
     if (redis_handshake(conn) != NGX_OK) {
-        lines_redis_connection_fail(conn, "no memory");
+        lines_redis_fail(conn, "no memory");
     }
 }
 
@@ -456,7 +450,7 @@ redis_closed(lines_redis_connection_t *conn)
         /* from the event loop: a list of addresses is no recursion */
 
         conn->state = LINES_REDIS_BACKOFF;
-        lines_redis_connection_timer(conn, 1);
+        lines_redis_timer(conn, 1);
         conn->lost(conn->data);
         return;
     }
@@ -490,7 +484,7 @@ redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
 
     conn->state = LINES_REDIS_BACKOFF;
 
-    lines_redis_connection_timer(conn, delay);
+    lines_redis_timer(conn, delay);
 
     conn->lost(conn->data);
 }
@@ -517,16 +511,16 @@ redis_timer_handler(ngx_event_t *ev)
         /* an address that swallows packets costs whoever waits enough */
 
         conn->away = 1;
-        lines_redis_connection_fail(conn, "connect timed out");
+        lines_redis_fail(conn, "connect timed out");
         break;
 
     case LINES_REDIS_HANDSHAKE:
         conn->away = 1;
-        lines_redis_connection_fail(conn, "handshake timed out");
+        lines_redis_fail(conn, "handshake timed out");
         break;
 
     case LINES_REDIS_DRAINING:
-        lines_redis_connection_fail(conn, "drain timed out");
+        lines_redis_fail(conn, "drain timed out");
         break;
 
     case LINES_REDIS_READY:
@@ -633,7 +627,7 @@ lines_redis_look(lines_redis_connection_t *conn)
 
     conn->looked_at = ngx_current_msec;
 
-    (void) lines_redis_connection_await(conn);
+    (void) lines_redis_await(conn);
 
     /* without memory there is another look */
 
@@ -708,21 +702,20 @@ redis_heard(redisAsyncContext *ac, void *data, void *privdata)
         }
 
         if (refusal->cause) {
-            lines_redis_connection_fail(conn, "%s", refusal->cause);
+            lines_redis_fail(conn, "%s", refusal->cause);
             return;
         }
 
         if (refusal->words) {
-            lines_redis_connection_fail(conn, "refused: %*s",
-                                        ngx_min((size_t) reply->len,
-                                                LINES_REDIS_TEXT_LEN),
-                                        reply->str);
+            lines_redis_fail(conn, "refused: %*s",
+                             ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                             reply->str);
             return;
         }
 
     } else if (question->type && reply->type != question->type) {
         if (!again) {
-            lines_redis_connection_fail(conn, "the server is not Redis");
+            lines_redis_fail(conn, "the server is not Redis");
         }
 
         return;
@@ -738,11 +731,9 @@ static void
 redis_selected(lines_redis_connection_t *conn, redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_connection_fail(conn, "SELECT %ui failed: %*s",
-                                    conn->conf->db,
-                                    ngx_min((size_t) reply->len,
-                                            LINES_REDIS_TEXT_LEN),
-                                    reply->str);
+        lines_redis_fail(conn, "SELECT %ui failed: %*s", conn->conf->db,
+                         ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                         reply->str);
     }
 }
 
@@ -762,7 +753,7 @@ redis_script_ran(lines_redis_connection_t *conn, redisReply *reply)
         && !lines_redis_error_is(reply, "TRYAGAIN")
         && !lines_redis_error_is(reply, "CLUSTERDOWN"))
     {
-        lines_redis_connection_fail(conn, "NOPERM: scripts are refused");
+        lines_redis_fail(conn, "NOPERM: scripts are refused");
     }
 }
 
@@ -793,15 +784,14 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
     }
 
     if (!again && redis_info_is(reply, "loading:", "1")) {
-        lines_redis_connection_fail(conn, "LOADING: not ready yet");
+        lines_redis_fail(conn, "LOADING: not ready yet");
         return;
     }
 
     /* writes would fail, reads may be old: wait for it to be the primary */
 
     if (!again && redis_info_is(reply, "role:", "slave")) {
-        lines_redis_connection_fail(conn,
-                                    "READONLY: a replica, not the primary");
+        lines_redis_fail(conn, "READONLY: a replica, not the primary");
         return;
     }
 
@@ -826,9 +816,8 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
     }
 
     if (redis_info_is(reply, "aof_last_write_status:", "err")) {
-        lines_redis_connection_refuses(conn,
-                                       "its last write of the AOF failed",
-                                       "its disk is full or fails");
+        lines_redis_refuses(conn, "its last write of the AOF failed",
+                            "its disk is full or fails");
     }
 
     status->evicts = evicts;
@@ -902,7 +891,7 @@ redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
     if (redis_say(conn, REDIS_CLUSTER, "CLUSTER INFO") != NGX_OK
         || redis_say(conn, REDIS_NODES, "CLUSTER NODES") != NGX_OK)
     {
-        lines_redis_connection_fail(conn, "no memory");
+        lines_redis_fail(conn, "no memory");
     }
 }
 
@@ -915,8 +904,7 @@ redis_take_cluster(lines_redis_connection_t *conn, redisReply *reply)
     if (reply->type != REDIS_REPLY_ERROR
         && !redis_info_is(reply, "cluster_state:", "ok"))
     {
-        lines_redis_connection_fail(conn,
-                                 "CLUSTERDOWN: a cluster node out of service");
+        lines_redis_fail(conn, "CLUSTERDOWN: a cluster node out of service");
     }
 }
 
@@ -933,7 +921,7 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
             : redis_own_slots(reply->str);
 
     if (slots != LINES_REDIS_SLOTS) {
-        lines_redis_connection_fail(conn,
+        lines_redis_fail(conn,
                            "a cluster node with %ui of %d slots: a cluster of "
                            "several is not served", slots, LINES_REDIS_SLOTS);
         return;
@@ -1004,7 +992,7 @@ redis_pong(lines_redis_connection_t *conn, redisReply *reply)
     if (reply->type != REDIS_REPLY_ERROR
         && ngx_strcmp(reply->str, "PONG") != 0)
     {
-        lines_redis_connection_fail(conn, "the server is not Redis");
+        lines_redis_fail(conn, "the server is not Redis");
         return;
     }
 

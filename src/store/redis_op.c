@@ -150,7 +150,7 @@ lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len)
         return NGX_DECLINED;
     }
 
-    begin = lines_redis_connection_await(conn);
+    begin = lines_redis_await(conn);
 
     if (redisAsyncFormattedCommand(conn->ac, redis_reply_handler, op,
                                    (const char *) start, len)
@@ -159,7 +159,7 @@ lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len)
         /* the connection is being closed, or hiredis has no memory */
 
         if (!(conn->ac->c.flags & (REDIS_DISCONNECTING|REDIS_FREEING))) {
-            lines_redis_connection_fail(conn, "no memory");
+            lines_redis_fail(conn, "no memory");
         }
 
         return NGX_DECLINED;
@@ -373,7 +373,7 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
 
     if (error->what) {
         redis->status.disk++;
-        lines_redis_connection_refuses(conn, error->what, error->why);
+        lines_redis_refuses(conn, error->what, error->why);
         return;
     }
 
@@ -381,7 +381,7 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
 
     if (error->leave) {
         redis->status.readonly |= error->readonly;
-        lines_redis_connection_drain(conn, error->leave);
+        lines_redis_drain(conn, error->leave);
 
     } else if (error->words
                && (conn->denied_at == 0
@@ -396,7 +396,7 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
         conn->denied = 1;
         conn->denied_at = ngx_max(ngx_current_msec, 1);
 
-        lines_redis_connection_drain(conn, "NOPERM: a command is refused");
+        lines_redis_drain(conn, "NOPERM: a command is refused");
     }
 }
 

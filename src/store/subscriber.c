@@ -103,7 +103,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     conn->ready = subscriber_ready;
     conn->lost = subscriber_lost;
 
-    lines_redis_connection_open(conn);
+    lines_redis_open(conn);
 
     return sub;
 }
@@ -119,7 +119,7 @@ lines_subscriber_destroy(lines_subscriber_t *sub)
         sub->op = NULL;
     }
 
-    lines_redis_connection_close(&sub->connection);
+    lines_redis_close(&sub->connection);
 }
 
 
@@ -148,7 +148,7 @@ subscriber_ready(void *data)
                           sub->channel.len, sub->echo.data, sub->echo.len)
         != REDIS_OK)
     {
-        lines_redis_connection_fail(&sub->connection, "no memory");
+        lines_redis_fail(&sub->connection, "no memory");
     }
 
     /* an answer that never comes is noticed like a missing echo */
@@ -190,9 +190,8 @@ subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
     reply = data;
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_connection_fail(&sub->connection, "SUBSCRIBE failed: %*s",
-                                    ngx_min((size_t) reply->len, 100),
-                                    reply->str);
+        lines_redis_fail(&sub->connection, "SUBSCRIBE failed: %*s",
+                         ngx_min((size_t) reply->len, 100), reply->str);
         return;
     }
 
@@ -285,8 +284,7 @@ heartbeat_handler(ngx_event_t *ev)
     if (sub->published > 3
         && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LOST)
     {
-        lines_redis_connection_fail(&sub->connection,
-                                    "the subscription is silent");
+        lines_redis_fail(&sub->connection, "the subscription is silent");
         return;
     }
 
