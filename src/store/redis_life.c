@@ -366,9 +366,8 @@ redis_connect(lines_redis_connection_t *conn)
 
     if (ac == NULL || ac->err || lines_redis_attach(conn, ac) != NGX_OK) {
         lines_redis_fail(conn, "%s",
-                                    ac == NULL ? "no memory"
-                                    : ac->err ? ac->errstr
-                                    : "no free worker connection");
+                         ac == NULL ? "no memory"
+                         : ac->err ? ac->errstr : "no free worker connection");
         if (ac) {
             redisAsyncFree(ac);
         }
@@ -921,9 +920,8 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
             : redis_own_slots(reply->str);
 
     if (slots != LINES_REDIS_SLOTS) {
-        lines_redis_fail(conn,
-                           "a cluster node with %ui of %d slots: a cluster of "
-                           "several is not served", slots, LINES_REDIS_SLOTS);
+        lines_redis_fail(conn, "a cluster node with %ui of %d slots: a cluster "
+                         "of several is not served", slots, LINES_REDIS_SLOTS);
         return;
     }
 
