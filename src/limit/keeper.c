@@ -10,8 +10,8 @@
 #include <ngx_http.h>
 
 #include "http/metrics.h"
-#include "limit/bucket.h"
 #include "limit/lease.h"
+#include "limit/limit.h"
 
 
 #define LINES_KEEPER_INTERVAL  250
@@ -342,4 +342,73 @@ lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval)
     args.interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us;
 
     (void) lines_forget_gcra_return(&keeper_caller, &args);
+}
+
+
+void
+lines_limit_args(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t need,
+    ngx_uint_t extra, lines_gcra_args_t *args)
+{
+    u_char  *p, *last;
+
+    ngx_memzero(args, sizeof(lines_gcra_args_t));
+
+    args->bucket_key = *key;
+    args->need = need;
+    args->extra = extra;
+    args->rate = limit->interval;
+    args->size = limit->rate.burst;
+    args->limit = limit->id;
+
+    if (!(limit->kind & LINES_LIMIT_IDENTITY)) {
+        return;
+    }
+
+    /* the hash tag of the bucket's key: who waits for tokens is gone */
+
+    last = key->data + key->len;
+    p = ngx_strlchr(key->data, last, '{');
+
+    if (p) {
+        args->tenant.data = ++p;
+        p = ngx_strlchr(p, last, '}');
+        args->tenant.len = p ? p - args->tenant.data : 0;
+    }
+
+    if (limit->plans) {
+        args->plans.n = limit->plans->nelts;
+        args->plans.elts = limit->plans->elts;
+    }
+}
+
+
+ngx_int_t
+lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
+    lines_gcra_t *result)
+{
+    double  interval;
+
+    if (reply == NULL
+        || reply->granted < 0
+        || reply->remaining < 0
+        || reply->retry < 0
+        || reply->burst <= 0
+        || reply->interval.len == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    interval = strtod((char *) reply->interval.data, NULL);
+
+    if (!(interval > 0)) {
+        return NGX_ERROR;
+    }
+
+    result->granted = reply->granted;
+    result->remaining = reply->remaining;
+    result->retry = reply->retry;
+    rate->interval = interval;
+    rate->burst = reply->burst;
+
+    return NGX_OK;
 }

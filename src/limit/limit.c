@@ -7,10 +7,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/digest.h"
 #include "http/metrics.h"
 #include "http/phase.h"
-#include "limit/bucket.h"
+#include "http/variables.h"
 #include "limit/lease.h"
+#include "limit/limit.h"
 
 
 static ngx_int_t limit_preaccess(ngx_http_request_t *r);
@@ -21,6 +23,8 @@ static ngx_int_t limit_check(lines_ctx_t *ctx, ngx_uint_t kinds,
     ngx_uint_t wait);
 static lines_limit_result_t *limit_add(lines_ctx_t *ctx, lines_limit_t *limit,
     ngx_uint_t wait);
+static ngx_int_t limit_key(lines_ctx_t *ctx, lines_limit_t *limit,
+    ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
 static ngx_uint_t limit_eq(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t limit_ask(lines_limit_result_t *result);
 static ngx_int_t limit_send(lines_limit_result_t *result);
@@ -237,7 +241,7 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
         return NULL;
     }
 
-    if (lines_limit_key(ctx->request, ctx, limit, wait, &key, &late) != NGX_OK
+    if (limit_key(ctx, limit, wait, &key, &late) != NGX_OK
         || (known && limit_eq(&result->key, &key)))
     {
         return NULL;
@@ -258,6 +262,70 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
     };
 
     return result;
+}
+
+
+/*
+ * NGX_DECLINED: there is nothing to count by, at least not yet.  wait: flag,
+ * authentication may come, and what depends on it is left for then.  late:
+ * flag, it depends on who asks.
+ */
+
+static ngx_int_t
+limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
+    ngx_str_t *key, ngx_uint_t *late)
+{
+    u_char               hex[LINES_SHA256_LEN * 2];
+    ngx_str_t            value;
+    lines_identity_t    *identity;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    identity = &ctx->identity;
+    *late = limit->kind & LINES_LIMIT_IDENTITY;
+
+    if (*late) {
+        value = identity->tenant;
+
+        /* a session without a workspace is its user's own affair */
+
+        if (value.len == 0
+            && (identity->user.len == 0
+                || lines_sha256_hex(&identity->user, hex) != NGX_OK
+                || lines_redis_format(r->pool, &value, "u:%*s", sizeof(hex),
+                                      hex)
+                   != NGX_OK))
+        {
+            return NGX_DECLINED;
+        }
+
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            return lines_key_limit(r->pool, key, &value, &limit->id);
+        }
+
+        /* sessions of one tenant share a bucket: they have no key */
+
+        return lines_key_limit_of(r->pool, key, &value, &limit->id,
+                                  identity->key_id.len ? &identity->key_id
+                                                       : &identity->method);
+    }
+
+    if (limit->kind == LINES_LIMIT_IP) {
+        return lines_key_limit_other(r->pool, key, &limit->id,
+                                     &r->connection->addr_text);
+    }
+
+    if (lines_try_value(r, limit->variable, wait, &value, late) != NGX_OK
+        || value.len == 0
+        || lines_sha256_hex(&value, hex) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    value.data = hex;
+    value.len = sizeof(hex);
+
+    return lines_key_limit_other(r->pool, key, &limit->id, &value);
 }
 
 

@@ -6,7 +6,6 @@
 
 #include "store/redis_life.h"
 #include "store/redis_op.h"
-#include "store/resp.h"
 
 
 #define LINES_REDIS_FORMAT_MAX  (4 * 1024 * 1024)
@@ -65,34 +64,6 @@ lines_redis_destroy(lines_redis_t *redis)
     }
 
     redis_refuse_handler(&redis->refuse);
-}
-
-
-lines_redis_op_t *
-lines_redis_command(lines_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
-    lines_redis_handler_pt handler, void *data)
-{
-    u_char            *p;
-    ngx_uint_t         i;
-    lines_redis_op_t  *op;
-
-    op = lines_redis_op_create(redis, lines_resp_len(argc, argv));
-    if (op == NULL) {
-        return NULL;
-    }
-
-    p = lines_resp_array(op->start, argc);
-
-    for (i = 0; i < argc; i++) {
-        p = lines_resp_string(p, argv[i].data, argv[i].len);
-    }
-
-    /* hiredis looks one byte ahead */
-
-    *p = '\0';
-    op->len = p - op->start;
-
-    return lines_redis_op_submit(op, handler, data);
 }
 
 

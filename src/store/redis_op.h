@@ -10,6 +10,20 @@
 
 
 #include "store/redis_connection.h"
+#include "store/script.h"
+
+
+typedef struct lines_redis_op_s  lines_redis_op_t;
+
+
+/*
+ * Called exactly once for an operation that was accepted, unless it was
+ * detached before.  reply is NULL when the outcome is unknown (deadline,
+ * connection lost): the command may have run.  It is freed after the call.
+ * Never called from within lines_redis_op_submit() itself.
+ */
+
+typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
 
 
 struct lines_redis_op_s {
@@ -63,9 +77,32 @@ struct lines_redis_s {
  */
 lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
 
-/* starts the deadline, then sends op->start or lets it wait; takes over op */
+/*
+ * Starts the deadline, and sends op->start; while a connection is being made
+ * it waits for that.  Takes over op.
+ *
+ * When the connection is lost, an operation that it takes along waits for the
+ * next one, too, if that can do no harm:
+ *
+ *   - its last byte was not written, so that it surely has not run;
+ *   - it only reads (by the command's name);
+ *   - it is a script whose file says "--@again": one that only reads, or
+ *     that finds what its first run wrote, changes nothing and replies the
+ *     same, however late that first run may come after all.
+ *
+ * The latter two are sent again once.  Everything else has an unknown outcome
+ * (a NULL reply), which its caller must know how to clear up: tokens would be
+ * taken twice (gcra), a fence would be held by nobody (op_claim), or the
+ * second reply would not say what the first one did ("lost", "used", "same").
+ */
 lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
     lines_redis_handler_pt handler, void *data);
+
+/*
+ * The asker is gone: the handler will not be called, the reply is dropped.
+ * What was not sent yet is never sent.  Not after the handler was called.
+ */
+void lines_redis_detach(lines_redis_op_t *op);
 
 /* NGX_DECLINED: no connection takes it now */
 ngx_int_t lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len);

@@ -5,6 +5,8 @@
  */
 
 #include "store/redis_life.h"
+#include "store/redis_op.h"
+#include "store/resp.h"
 #include <openssl/rand.h>
 
 
@@ -297,7 +299,9 @@ heartbeat_handler(ngx_event_t *ev)
 static void
 heartbeat_publish(lines_subscriber_t *sub)
 {
+    u_char             *p;
     ngx_str_t           argv[3];
+    ngx_uint_t          i;
     lines_heartbeat_t  *beat;
 
     /* the one before still waits for Redis: nothing to add to that */
@@ -316,8 +320,21 @@ heartbeat_publish(lines_subscriber_t *sub)
     argv[2].data = beat->token;
     argv[2].len = LINES_TOKEN_LEN;
 
-    sub->op = lines_redis_command(sub->redis, 3, argv, heartbeat_published,
-                                  sub);
+    sub->op = lines_redis_op_create(sub->redis, lines_resp_len(3, argv));
+    if (sub->op == NULL) {
+        return;
+    }
+
+    p = lines_resp_array(sub->op->start, 3);
+
+    for (i = 0; i < 3; i++) {
+        p = lines_resp_string(p, argv[i].data, argv[i].len);
+    }
+
+    *p = '\0';
+    sub->op->len = p - sub->op->start;
+
+    (void) lines_redis_op_submit(sub->op, heartbeat_published, sub);
 }
 
 
