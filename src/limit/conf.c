@@ -437,28 +437,19 @@ lines_limit_zones(ngx_conf_t *cf)
     ngx_list_part_t           *part;
     ngx_http_complex_value_t  *key;
 
-    /* private to their modules; the same from 1.22 to 1.31 */
-
-    typedef struct {
-        void                      *sh;
-        ngx_slab_pool_t           *shpool;
-        ngx_http_complex_value_t   key;
-    } conn_t;
-
-    typedef struct {
-        void                      *sh;
-        ngx_slab_pool_t           *shpool;
-        ngx_uint_t                 rate;
-        ngx_http_complex_value_t   key;
-    } req_t;
+    /*
+     * Private to their modules, the same from 1.22 to 1.31: behind two
+     * pointers, and the rate, there is the key.
+     */
 
     static const struct {
         const char  *module;
         const char  *directive;
         size_t       key;
     } limits[] = {
-        { "ngx_http_limit_conn_module", "limit_conn", offsetof(conn_t, key) },
-        { "ngx_http_limit_req_module", "limit_req", offsetof(req_t, key) }
+        { "ngx_http_limit_conn_module", "limit_conn", 2 * sizeof(void *) },
+        { "ngx_http_limit_req_module", "limit_req",
+          2 * sizeof(void *) + sizeof(ngx_uint_t) }
     };
 
     for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {

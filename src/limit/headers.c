@@ -31,11 +31,8 @@ static ngx_int_t limit_add_headers(ngx_http_request_t *r,
     lines_limit_state_t *state);
 static ngx_int_t limit_add_x_headers(ngx_http_request_t *r,
     lines_limit_result_t *result);
-static lines_limit_result_t *limit_shown(ngx_http_request_t *r);
-static ngx_int_t limit_status_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t limit_remaining_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t limit_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t remaining);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -43,11 +40,11 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 static ngx_http_variable_t  limit_variables[] = {
 
-    { ngx_string("lines_limit_status"), NULL,
-      limit_status_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("lines_limit_status"), NULL, limit_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("lines_limit_remaining"), NULL,
-      limit_remaining_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("lines_limit_remaining"), NULL, limit_variable, 1,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -185,6 +182,7 @@ lines_limit_add_variables(ngx_conf_t *cf)
         }
 
         var->get_handler = v->get_handler;
+        var->data = v->data;
     }
 
     return NGX_OK;
@@ -228,48 +226,23 @@ lines_limit_worst(lines_limit_state_t *state)
 }
 
 
-static lines_limit_result_t *
-limit_shown(ngx_http_request_t *r)
-{
-    lines_ctx_t  *ctx;
-
-    ctx = lines_find_ctx(r->main);
-
-    if (ctx == NULL || ctx->limit == NULL) {
-        return NULL;
-    }
-
-    return lines_limit_worst(ctx->limit);
-}
-
-
 static ngx_int_t
-limit_status_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    lines_limit_result_t  *result;
-
-    result = limit_shown(r);
-
-    return lines_variable_str(v,
-                              result
-                              ? &lines_limit_outcomes[result->outcome]
-                              : NULL);
-}
-
-
-static ngx_int_t
-limit_remaining_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
+limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t remaining)
 {
     ngx_str_t              value;
+    lines_ctx_t           *ctx;
     lines_limit_result_t  *result;
 
-    result = limit_shown(r);
+    ctx = lines_find_ctx(r->main);
+    result = (ctx && ctx->limit) ? lines_limit_worst(ctx->limit) : NULL;
 
-    if (result == NULL || !result->known) {
-        v->not_found = 1;
-        return NGX_OK;
+    if (result == NULL || (remaining && !result->known)) {
+        return lines_variable_str(v, NULL);
+    }
+
+    if (!remaining) {
+        return lines_variable_str(v, &lines_limit_outcomes[result->outcome]);
     }
 
     if (lines_redis_format(r->pool, &value, "%ui", result->remaining)
