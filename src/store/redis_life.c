@@ -293,7 +293,8 @@ redis_start(lines_redis_connection_t *conn)
         conn->resolve = NULL;
     }
 
-    lines_redis_fail(conn, "could not resolve \"%V\"", &conn->conf->host);
+    lines_redis_fail(conn, ctx ? "could not resolve \"%V\""
+                               : "no resolver for \"%V\"", &conn->conf->host);
 }
 
 
