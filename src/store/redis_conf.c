@@ -70,18 +70,6 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 
     value = cf->args->elts;
 
-    if (conf->name.data) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" directive is duplicate", &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts < 2) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "no URL in \"%V\" directive",
-                           &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
     conf->resolver_timeout = 5000;
 
     if (cf->conf_file) {
