@@ -297,8 +297,8 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     ngx_str_t *each)
 {
     size_t                      len;
+    void                       *member;
     u_char                     *n, numbers[LINES_PIECES * NGX_INT64_LEN];
-    int64_t                    *number;
     ngx_str_t                   parts[LINES_PIECES * 2], *part;
     ngx_uint_t                  i;
     const lines_store_piece_t  *piece;
@@ -312,36 +312,44 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
         parts[2 * i] = piece->text;
         part = &parts[2 * i + 1];
 
-        if (piece->type == LINES_PIECE_STR || piece->type == LINES_PIECE_EACH)
+        member = args ? args + piece->offset : NULL;
+        part->data = n;
+
+        switch (piece->type) {
+
+        case LINES_PIECE_STR:
+            *part = *(ngx_str_t *) member;
+            break;
+
+        case LINES_PIECE_EACH:
+            *part = *each;
+            break;
+
+        case LINES_PIECE_INT:
+            n = ngx_sprintf(n, "%L", *(int64_t *) member);
+            break;
+
+        case LINES_PIECE_MAYBE:
+            if (*(int64_t **) member) {
+                n = ngx_sprintf(n, "%L", **(int64_t **) member);
+            }
+
+            break;
+
+        case LINES_PIECE_FLAG:
+            if (*(ngx_uint_t *) member) {
+                *n++ = '1';
+            }
+        }
+
+        if (piece->type != LINES_PIECE_STR && piece->type != LINES_PIECE_EACH)
         {
-            *part = each && piece->type == LINES_PIECE_EACH
-                    ? *each
-                    : *(ngx_str_t *) (void *) (args + piece->offset);
-
-            if (part->len == 0 && token->key) {
-                return token->optional
-                       ? write_token(w, token - token->optional, args, NULL)
-                       : NGX_ERROR;
-            }
-
-        } else {
-            part->data = n;
-            number = (int64_t *) (void *) (args + piece->offset);
-
-            if (piece->type == LINES_PIECE_MAYBE) {
-                number = *(int64_t **) (void *) (args + piece->offset);
-            }
-
-            if (piece->type == LINES_PIECE_FLAG) {
-                if (*(ngx_uint_t *) (void *) (args + piece->offset)) {
-                    *n++ = '1';
-                }
-
-            } else if (piece->type != LINES_PIECE_TEXT && number) {
-                n = ngx_sprintf(n, "%L", *number);
-            }
-
             part->len = n - part->data;
+
+        } else if (part->len == 0 && token->key) {
+            return token->optional
+                   ? write_token(w, token - token->optional, args, NULL)
+                   : NGX_ERROR;
         }
 
         len += piece->text.len + part->len;
