@@ -21,7 +21,7 @@ static char *limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_int_t limit_identify(ngx_conf_t *cf, lines_limit_t *limit);
 static lines_limit_t *limit_register(ngx_conf_t *cf, lines_limit_t *limit);
 static ngx_uint_t limit_same(lines_limit_t *a, lines_limit_t *b);
-static ngx_int_t limit_asks(ngx_conf_t *cf, ngx_uint_t *asks);
+static ngx_int_t limit_asks(ngx_conf_t *cf);
 
 
 static ngx_conf_enum_t  limit_keys[] = {
@@ -103,6 +103,7 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     limit->kind = LINES_LIMIT_TENANT;
     ngx_str_set(&limit->key, "tenant");
+    ngx_str_set(&limit->name, "tenant");
 
     if (lines_params(cf, &limit_directive, 1, limit) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
@@ -117,10 +118,7 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         /* what a second brings */
 
         limit->rate.burst = (ngx_uint_t) (1e6 / limit->rate.interval + 0.5);
-
-        if (limit->rate.burst == 0) {
-            limit->rate.burst = 1;
-        }
+        limit->rate.burst = ngx_max(limit->rate.burst, 1);
     }
 
     if (lines_redis_format(cf->pool, &limit->interval, "%.6f",
@@ -189,11 +187,13 @@ limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
 
         if (lines_is(value, (char *) word->name.data)) {
             limit->kind = word->value;
+            limit->name = word->name;
             return NGX_CONF_OK;
         }
     }
 
     limit->kind = LINES_LIMIT_VARIABLE;
+    ngx_str_set(&limit->name, "custom");
 
     if (value->len < 2
         || ngx_strlchr(value->data, value->data + value->len, '$') == NULL)
@@ -231,21 +231,11 @@ static ngx_int_t
 limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
 {
     uint32_t                   crc;
-    ngx_conf_enum_t           *word;
     ngx_http_core_loc_conf_t  *clcf;
 
     if (limit->id.len) {
         limit->name = limit->id;
         return NGX_OK;
-    }
-
-    ngx_str_set(&limit->name, "custom");
-
-    for (word = limit_keys; word->name.len; word++) {
-
-        if (word->value == limit->kind) {
-            limit->name = word->name;
-        }
     }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
@@ -256,16 +246,8 @@ limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
     ngx_crc32_update(&crc, limit->text.data, limit->text.len);
     ngx_crc32_final(crc);
 
-    limit->id.data = ngx_pnalloc(cf->pool, limit->name.len + 1 + 8);
-    if (limit->id.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    limit->id.len = ngx_sprintf(limit->id.data, "%V-%08xD", &limit->name,
-                                crc)
-                    - limit->id.data;
-
-    return NGX_OK;
+    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
+                              crc);
 }
 
 
@@ -345,32 +327,23 @@ limit_same(lines_limit_t *a, lines_limit_t *b)
 
 
 /*
- * Flag: auth_request may find out who asks.  Its structure is private to its
- * module, but begins with the URI.  All URIs are remembered.
+ * NGX_OK: auth_request may find out who asks; NGX_DECLINED.  Its structure is
+ * private to its module, but begins with the URI.  All URIs are remembered.
  */
 
 static ngx_int_t
-limit_asks(ngx_conf_t *cf, ngx_uint_t *asks)
+limit_asks(ngx_conf_t *cf)
 {
     ngx_str_t          *uri, *asked;
     ngx_module_t       *module;
     lines_main_conf_t  *lmcf;
 
-    *asks = 0;
-
     module = lines_find_module(cf, "ngx_http_auth_request_module");
+    uri = module ? ngx_http_conf_get_module_loc_conf(cf, (*module)) : NULL;
 
-    if (module == NULL) {
-        return NGX_OK;
+    if (uri == NULL || uri->len == 0) {
+        return NGX_DECLINED;
     }
-
-    uri = ngx_http_conf_get_module_loc_conf(cf, (*module));
-
-    if (uri->len == 0) {
-        return NGX_OK;
-    }
-
-    *asks = 1;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
@@ -381,20 +354,18 @@ limit_asks(ngx_conf_t *cf, ngx_uint_t *asks)
         }
     }
 
-    asked = lmcf->asked->nelts ? lmcf->asked->elts : NULL;
-
     /* most locations have it from the server around */
 
-    if (asked && asked[lmcf->asked->nelts - 1].data == uri->data) {
-        return NGX_OK;
-    }
+    asked = (ngx_str_t *) lmcf->asked->elts + lmcf->asked->nelts;
 
-    asked = ngx_array_push(lmcf->asked);
-    if (asked == NULL) {
-        return NGX_ERROR;
-    }
+    if (lmcf->asked->nelts == 0 || asked[-1].data != uri->data) {
+        asked = ngx_array_push(lmcf->asked);
+        if (asked == NULL) {
+            return NGX_ERROR;
+        }
 
-    *asked = *uri;
+        *asked = *uri;
+    }
 
     return NGX_OK;
 }
@@ -404,11 +375,14 @@ char *
 lines_limit_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf)
 {
-    ngx_uint_t                 i, asks;
+    ngx_int_t                  asks;
+    ngx_uint_t                 i;
     ngx_http_core_loc_conf_t  *clcf;
     lines_limit_t            **p;
 
-    if (limit_asks(cf, &asks) != NGX_OK) {
+    asks = limit_asks(cf);
+
+    if (asks == NGX_ERROR) {
         return NGX_CONF_ERROR;
     }
 
@@ -430,7 +404,8 @@ lines_limit_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
         return NGX_CONF_ERROR;
     }
 
-    if (conf->api || conf->auth || clcf->name.len == 0 || asks) {
+    if (conf->api || conf->auth || clcf->name.len == 0 || asks == NGX_OK)
+    {
         return NGX_CONF_OK;
     }
 
@@ -462,28 +437,19 @@ lines_limit_zones(ngx_conf_t *cf)
     ngx_list_part_t           *part;
     ngx_http_complex_value_t  *key;
 
-    /* private to their modules; the same from 1.22 to 1.31 */
-
-    typedef struct {
-        void                      *sh;
-        ngx_slab_pool_t           *shpool;
-        ngx_http_complex_value_t   key;
-    } conn_t;
-
-    typedef struct {
-        void                      *sh;
-        ngx_slab_pool_t           *shpool;
-        ngx_uint_t                 rate;
-        ngx_http_complex_value_t   key;
-    } req_t;
+    /*
+     * Private to their modules, the same from 1.22 to 1.31: behind two
+     * pointers, and the rate, there is the key.
+     */
 
     static const struct {
         const char  *module;
         const char  *directive;
         size_t       key;
     } limits[] = {
-        { "ngx_http_limit_conn_module", "limit_conn", offsetof(conn_t, key) },
-        { "ngx_http_limit_req_module", "limit_req", offsetof(req_t, key) }
+        { "ngx_http_limit_conn_module", "limit_conn", 2 * sizeof(void *) },
+        { "ngx_http_limit_req_module", "limit_req",
+          2 * sizeof(void *) + sizeof(ngx_uint_t) }
     };
 
     for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {

@@ -6,9 +6,6 @@
 #define LINES_GCRA_EPSILON  1e-6
 
 
-static ngx_uint_t gcra_available(lines_rate_t *rate, double tat, double now);
-
-
 ngx_int_t
 lines_rate_parse(ngx_str_t *value, lines_rate_t *rate)
 {
@@ -64,7 +61,7 @@ void
 lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
     ngx_uint_t extra, lines_gcra_t *result)
 {
-    double      empty, room;
+    double      empty, room, tokens;
     ngx_uint_t  available;
 
     empty = now + (double) rate->burst * rate->interval;
@@ -76,7 +73,9 @@ lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
         *tat = empty;
     }
 
-    available = gcra_available(rate, *tat, now);
+    tokens = (double) rate->burst - (*tat - now) / rate->interval
+             + LINES_GCRA_EPSILON;
+    available = (tokens > 0) ? (ngx_uint_t) tokens : 0;
 
     if (available < need) {
         room = empty - *tat;
@@ -159,16 +158,4 @@ ngx_uint_t
 lines_lease_max(lines_rate_t *rate)
 {
     return rate->burst / LINES_LEASE_SHARE;
-}
-
-
-static ngx_uint_t
-gcra_available(lines_rate_t *rate, double tat, double now)
-{
-    double  tokens;
-
-    tokens = (double) rate->burst - (tat - now) / rate->interval
-             + LINES_GCRA_EPSILON;
-
-    return (tokens > 0) ? (ngx_uint_t) tokens : 0;
 }

@@ -1,5 +1,7 @@
 
 /*
+ * What is shown of limits: $lines_limit_status and $lines_limit_remaining, of
+ * the one that rejected the request, else of the one that has least left, and
  * RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers, since
  * its revision 09) on every answer that met a limit, whoever wrote it:
  *
@@ -15,6 +17,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/variables.h"
 #include "limit/limit.h"
 
 
@@ -28,11 +31,23 @@ static ngx_int_t limit_add_headers(ngx_http_request_t *r,
     lines_limit_state_t *state);
 static ngx_int_t limit_add_x_headers(ngx_http_request_t *r,
     lines_limit_result_t *result);
-static ngx_int_t limit_add_number(ngx_http_request_t *r, const char *name,
-    ngx_uint_t n);
+static ngx_int_t limit_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t remaining);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+static ngx_http_variable_t  limit_variables[] = {
+
+    { ngx_string("lines_limit_status"), NULL, limit_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("lines_limit_remaining"), NULL, limit_variable, 1,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
 
 
 ngx_int_t
@@ -51,19 +66,10 @@ limit_header_filter(ngx_http_request_t *r)
     lines_ctx_t          *ctx;
     lines_limit_state_t  *state;
 
-    if (r != r->main) {
-        return ngx_http_next_header_filter(r);
-    }
+    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
+    state = ctx ? ctx->limit : NULL;
 
-    ctx = lines_find_ctx(r);
-
-    if (ctx == NULL || ctx->limit == NULL) {
-        return ngx_http_next_header_filter(r);
-    }
-
-    state = ctx->limit;
-
-    if (state->nresults && limit_add_headers(r, state) != NGX_OK) {
+    if (state && state->nresults && limit_add_headers(r, state) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -76,7 +82,7 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
 {
     u_char                *p, *q;
     ngx_str_t              policy, limit;
-    ngx_uint_t             i, any;
+    ngx_uint_t             i;
     lines_limit_result_t  *result, *worst;
 
     p = ngx_pnalloc(r->pool, state->nresults * LINES_LIMIT_ITEM);
@@ -88,7 +94,6 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
 
     policy.data = p;
     limit.data = q;
-    any = 0;
 
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
@@ -100,7 +105,6 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
         p = ngx_sprintf(p, "%s\"%V\";q=%ui;w=%ui",
                         (p == policy.data) ? "" : ", ", &result->limit->name,
                         result->rate.burst, lines_rate_window(&result->rate));
-        any = 1;
 
         if (!result->known) {
             continue;
@@ -115,17 +119,12 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
     policy.len = p - policy.data;
     limit.len = q - limit.data;
 
-    if (any && lines_add_header(r, "RateLimit-Policy", &policy) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (limit.len && lines_add_header(r, "RateLimit", &limit) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (state->rejected
-        && lines_retry_after(r, lines_seconds(state->rejected->retry))
-           != NGX_OK)
+    if ((policy.len
+         && lines_add_header(r, "RateLimit-Policy", &policy) != NGX_OK)
+        || (limit.len && lines_add_header(r, "RateLimit", &limit) != NGX_OK)
+        || (state->rejected
+            && lines_retry_after(r, lines_seconds(state->rejected->retry))
+               != NGX_OK))
     {
         return NGX_ERROR;
     }
@@ -147,31 +146,110 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
 static ngx_int_t
 limit_add_x_headers(ngx_http_request_t *r, lines_limit_result_t *result)
 {
-    if (limit_add_number(r, "X-RateLimit-Limit", result->rate.burst) != NGX_OK
-        || limit_add_number(r, "X-RateLimit-Remaining", result->remaining)
-           != NGX_OK
-        || limit_add_number(r, "X-RateLimit-Reset",
-                            lines_seconds(result->reset))
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    ngx_str_t   value;
+    ngx_uint_t  i;
+
+    const struct {
+        const char  *name;
+        ngx_uint_t   n;
+    } headers[] = {
+        { "X-RateLimit-Limit", result->rate.burst },
+        { "X-RateLimit-Remaining", result->remaining },
+        { "X-RateLimit-Reset", lines_seconds(result->reset) }
+    };
+
+    for (i = 0; i < 3; i++) {
+        if (lines_redis_format(r->pool, &value, "%ui", headers[i].n) != NGX_OK
+            || lines_add_header(r, headers[i].name, &value) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
 }
 
 
-static ngx_int_t
-limit_add_number(ngx_http_request_t *r, const char *name, ngx_uint_t n)
+ngx_int_t
+lines_limit_add_variables(ngx_conf_t *cf)
 {
-    ngx_str_t  value;
+    ngx_http_variable_t  *var, *v;
 
-    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-    if (value.data == NULL) {
+    for (v = limit_variables; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+lines_limit_result_t *
+lines_limit_worst(lines_limit_state_t *state)
+{
+    ngx_uint_t             i;
+    lines_limit_result_t  *worst, *result;
+
+    if (state->rejected) {
+        return state->rejected;
+    }
+
+    worst = NULL;
+
+    for (i = 0; i < state->nresults; i++) {
+        result = &state->results[i];
+
+        if (result->pending) {
+            continue;
+        }
+
+        if (result->outcome == LINES_LIMIT_DRY_REJECTED
+            || result->outcome == LINES_LIMIT_LOCAL_DRY_REJECTED)
+        {
+            return result;
+        }
+
+        if (worst == NULL
+            || (result->known
+                && (!worst->known || result->remaining < worst->remaining)))
+        {
+            worst = result;
+        }
+    }
+
+    return worst;
+}
+
+
+static ngx_int_t
+limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t remaining)
+{
+    ngx_str_t              value;
+    lines_ctx_t           *ctx;
+    lines_limit_result_t  *result;
+
+    ctx = lines_find_ctx(r->main);
+    result = (ctx && ctx->limit) ? lines_limit_worst(ctx->limit) : NULL;
+
+    if (result == NULL || (remaining && !result->known)) {
+        return lines_variable_str(v, NULL);
+    }
+
+    if (!remaining) {
+        return lines_variable_str(v, &lines_limit_outcomes[result->outcome]);
+    }
+
+    if (lines_redis_format(r->pool, &value, "%ui", result->remaining)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    value.len = ngx_sprintf(value.data, "%ui", n) - value.data;
-
-    return lines_add_header(r, name, &value);
+    return lines_variable_str(v, &value);
 }

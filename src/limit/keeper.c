@@ -10,8 +10,8 @@
 #include <ngx_http.h>
 
 #include "http/metrics.h"
-#include "limit/bucket.h"
 #include "limit/lease.h"
+#include "limit/limit.h"
 
 
 #define LINES_KEEPER_INTERVAL  250
@@ -32,7 +32,6 @@ typedef struct {
 
 static void keeper_handler(ngx_event_t *ev);
 static void keeper_return(lines_main_conf_t *lmcf);
-static void keeper_ask_plans(lines_main_conf_t *lmcf);
 static ngx_int_t keeper_plans(void *data, lines_plan_rates_reply_t *reply);
 static ngx_int_t keeper_plan(ngx_pool_t *pool, lines_limit_t *limit,
     ngx_str_t *field, ngx_str_t *value);
@@ -44,11 +43,8 @@ static lines_caller_t    keeper_caller;
 static ngx_connection_t  keeper_connection;
 static ngx_msec_t        keeper_asked;
 static ngx_uint_t        keeper_asking;
-static ngx_uint_t        keeper_known;
 static ngx_pool_t       *keeper_pool;
-static lines_renewal_t
-    renewals[LINES_KEEPER_RENEWALS];
-static ngx_uint_t  renewal_next;
+static lines_renewal_t   renewals[LINES_KEEPER_RENEWALS];
 
 
 ngx_int_t
@@ -108,9 +104,9 @@ lines_limit_exit_process(lines_main_conf_t *lmcf)
 static void
 keeper_handler(ngx_event_t *ev)
 {
-    ngx_connection_t     *c;
-    lines_redis_status_t  status;
-    lines_main_conf_t    *lmcf;
+    ngx_connection_t         *c;
+    lines_main_conf_t        *lmcf;
+    lines_redis_status_t      status;
 
     c = ev->data;
     lmcf = c->data;
@@ -123,7 +119,16 @@ keeper_handler(ngx_event_t *ev)
 
     if (status.connected) {
         keeper_return(lmcf);
-        keeper_ask_plans(lmcf);
+    }
+
+    if (status.connected
+        && !keeper_asking
+        && ngx_current_msec - keeper_asked >= LINES_KEEPER_PLANS
+        && lines_try_plan_rates(&keeper_caller, keeper_plans, lmcf)
+           == NGX_AGAIN)
+    {
+        keeper_asking = 1;
+        keeper_asked = ngx_current_msec;
     }
 
     ngx_add_timer(ev, LINES_KEEPER_INTERVAL);
@@ -154,25 +159,6 @@ keeper_return(lines_main_conf_t *lmcf)
 }
 
 
-static void
-keeper_ask_plans(lines_main_conf_t *lmcf)
-{
-    if (keeper_asking
-        || (keeper_known
-            && ngx_current_msec - keeper_asked < LINES_KEEPER_PLANS))
-    {
-        return;
-    }
-
-    if (lines_try_plan_rates(&keeper_caller, keeper_plans, lmcf)
-        == NGX_AGAIN)
-    {
-        keeper_asking = 1;
-        keeper_asked = ngx_current_msec;
-    }
-}
-
-
 /*
  * Replaces what was known: fields are "LIMIT PLAN", values "INTERVAL BURST
  * TEXT".
@@ -189,19 +175,12 @@ keeper_plans(void *data, lines_plan_rates_reply_t *reply)
 
     keeper_asking = 0;
 
-    if (reply == NULL) {
+    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.log)
+                                     : NULL;
+
+    if (reply == NULL || (reply->pairs.n && pool == NULL)) {
+        keeper_asked -= LINES_KEEPER_PLANS;
         return NGX_OK;
-    }
-
-    keeper_known = 1;
-
-    pool = NULL;
-
-    if (reply->pairs.n) {
-        pool = ngx_create_pool(4096, keeper.log);
-        if (pool == NULL) {
-            return NGX_OK;
-        }
     }
 
     limit = lmcf->limits->elts;
@@ -253,9 +232,6 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     }
 
     p = ngx_strlchr(sp + 1, last, ' ');
-    if (p == NULL) {
-        p = last;
-    }
 
     if (limit->plans == NULL) {
         limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
@@ -274,7 +250,7 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     plan[1].data = value->data;
     plan[1].len = sp - value->data;
     plan[2].data = sp + 1;
-    plan[2].len = p - (sp + 1);
+    plan[2].len = (p ? p : last) - (sp + 1);
 
     for (i = 0; i < 3; i++) {
         plan[i].data = ngx_pstrdup(pool, &plan[i]);
@@ -291,44 +267,35 @@ void
 lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
     ngx_str_t *key, ngx_uint_t tokens)
 {
-    ngx_uint_t         i, n;
-    lines_renewal_t   *renewal;
-    lines_gcra_args_t  args;
+    ngx_uint_t          i;
+    lines_renewal_t    *renewal;
+    lines_gcra_args_t   args;
 
-    renewal = NULL;
+    for (i = 0; i < LINES_KEEPER_RENEWALS && renewals[i].busy; i++) {
+        /* void */
+    }
 
-    for (i = 0; i < LINES_KEEPER_RENEWALS; i++) {
-        n = (renewal_next + i) % LINES_KEEPER_RENEWALS;
+    if (i < LINES_KEEPER_RENEWALS) {
+        renewal = &renewals[i];
 
-        if (!renewals[n].busy) {
-            renewal = &renewals[n];
-            renewal_next = n + 1;
-            break;
+        renewal->lmcf = lmcf;
+        renewal->key.data = renewal->data;
+        renewal->key.len = key->len;
+        ngx_memcpy(renewal->data, key->data, key->len);
+
+        lines_limit_args(limit, key, 0, tokens, &args);
+
+        if (lines_send_gcra(&keeper_caller, LINES_CALL_TRY, &args,
+                            renewal_handler, renewal)
+            == NGX_AGAIN)
+        {
+            renewal->busy = 1;
+            lines_metrics_inc(lease_renewals);
+            return;
         }
     }
 
-    if (renewal == NULL) {
-        lines_lease_unanswered(lmcf, key);
-        return;
-    }
-
-    renewal->lmcf = lmcf;
-    renewal->key.data = renewal->data;
-    renewal->key.len = key->len;
-    ngx_memcpy(renewal->data, key->data, key->len);
-
-    lines_limit_args(limit, key, 0, tokens, &args);
-
-    if (lines_send_gcra(&keeper_caller, LINES_CALL_TRY, &args,
-                        renewal_handler, renewal)
-        != NGX_AGAIN)
-    {
-        lines_lease_unanswered(lmcf, key);
-        return;
-    }
-
-    renewal->busy = 1;
-    lines_metrics_inc(lease_renewals);
+    (void) lines_lease_answered(lmcf, key, NULL, NULL, 1);
 }
 
 
@@ -344,7 +311,8 @@ renewal_handler(void *data, lines_gcra_reply_t *reply)
     renewal->busy = 0;
 
     if (lines_limit_parse(reply, &rate, &gcra) != NGX_OK) {
-        lines_lease_unanswered(renewal->lmcf, &renewal->key);
+        (void) lines_lease_answered(renewal->lmcf, &renewal->key, NULL, NULL,
+                                    1);
         return NGX_OK;
     }
 
@@ -352,7 +320,8 @@ renewal_handler(void *data, lines_gcra_reply_t *reply)
                    "lines lease: \"%V\" renewed by %ui, %ui remain",
                    &renewal->key, gcra.granted, gcra.remaining);
 
-    surplus = lines_lease_renewed(renewal->lmcf, &renewal->key, &rate, &gcra);
+    surplus = lines_lease_answered(renewal->lmcf, &renewal->key, &rate, &gcra,
+                                   1);
     if (surplus) {
         lines_limit_give(&renewal->key, surplus, rate.interval);
     }
@@ -369,4 +338,76 @@ lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval)
     (void) lines_forget_gcra_return(&keeper_caller, .bucket_key = *key,
           .tokens = tokens, .interval.data = us,
           .interval.len = ngx_snprintf(us, sizeof(us), "%.6f", interval) - us);
+}
+
+
+void
+lines_limit_args(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t need,
+    ngx_uint_t extra, lines_gcra_args_t *args)
+{
+    u_char  *p, *last;
+
+    ngx_memzero(args, sizeof(lines_gcra_args_t));
+
+    args->bucket_key = *key;
+    args->need = need;
+    args->extra = extra;
+    args->rate = limit->interval;
+    args->size = limit->rate.burst;
+    args->limit = limit->id;
+
+    if (!(limit->kind & LINES_LIMIT_IDENTITY)) {
+        return;
+    }
+
+    /* the hash tag of the bucket's key: who waits for tokens is gone */
+
+    last = key->data + key->len;
+    p = ngx_strlchr(key->data, last, '{');
+
+    if (p) {
+        args->tenant.data = ++p;
+        p = ngx_strlchr(p, last, '}');
+        args->tenant.len = p ? p - args->tenant.data : 0;
+    }
+
+    if (limit->plans) {
+        args->plans.n = limit->plans->nelts;
+        args->plans.elts = limit->plans->elts;
+    }
+}
+
+
+ngx_int_t
+lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
+    lines_gcra_t *result)
+{
+    double  interval;
+
+    if (reply == NULL
+        || reply->granted < 0
+        || reply->remaining < 0
+        || reply->retry < 0
+        || reply->burst <= 0
+        || reply->burst > LINES_BURST_MAX
+        || reply->interval.len == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    interval = strtod((char *) reply->interval.data, NULL);
+
+    /* what is multiplied here must be a time */
+
+    if (!(interval > 0 && interval <= LINES_INTERVAL_MAX)) {
+        return NGX_ERROR;
+    }
+
+    result->granted = reply->granted;
+    result->remaining = reply->remaining;
+    result->retry = reply->retry;
+    rate->interval = interval;
+    rate->burst = reply->burst;
+
+    return NGX_OK;
 }

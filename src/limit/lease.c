@@ -54,18 +54,17 @@ typedef struct {
 } lines_lease_node_t;
 
 
-#define lines_lease_find(area, key)              \
-    ((lines_lease_node_t *)                      \
-     ngx_str_rbtree_lookup(&(area)->rbtree, key, \
-                           ngx_murmur_hash2((key)->data, (key)->len)))
+#define lease_area(lmcf)                                                     \
+    ((lines_lease_area_t *) lines_zone_area(lmcf, LINES_ZONE_LIMITS))
+
+#define lease_unlock(lmcf)                                                   \
+    ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex)
 
 
-static lines_lease_node_t *lease_get(lines_main_conf_t *lmcf, ngx_str_t *key);
-static void lease_drop(lines_main_conf_t *lmcf, lines_lease_node_t *node);
-static void lease_count(lines_lease_node_t *node);
+static lines_lease_node_t *lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key);
+static lines_lease_node_t *lease_create(lines_main_conf_t *lmcf,
+    ngx_str_t *key, uint32_t hash);
 static ngx_uint_t lease_want(lines_lease_node_t *node);
-static void lease_know(lines_lease_node_t *node, lines_rate_t *rate,
-    lines_gcra_t *gcra);
 static void lease_hold(lines_lease_area_t *area, lines_lease_node_t *node,
     ngx_uint_t tokens);
 
@@ -96,171 +95,128 @@ lines_lease_init(ngx_slab_pool_t *shpool)
 }
 
 
-lines_lease_verdict_e
-lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_lease_t *lease)
+ngx_int_t
+lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
+    lines_gcra_t *gcra, ngx_uint_t *renew)
 {
-    ngx_msec_t             now;
-    ngx_uint_t             want, known;
-    ngx_slab_pool_t       *shpool;
-    lines_lease_area_t    *area;
-    lines_lease_node_t    *node;
-    lines_lease_verdict_e  verdict;
+    ngx_int_t            rc;
+    ngx_msec_t           now, elapsed;
+    ngx_uint_t           want;
+    lines_lease_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-    shpool = lines_zone_pool(lmcf);
     now = ngx_current_msec;
+    rc = NGX_DECLINED;
+    *renew = 0;
 
-    ngx_memzero(lease, sizeof(lines_lease_t));
+    ngx_memzero(gcra, sizeof(lines_gcra_t));
 
-    verdict = LINES_LEASE_ASK;
-
-    ngx_shmtx_lock(&shpool->mutex);
-
-    node = lease_get(lmcf, key);
+    node = lease_lock(lmcf, key);
 
     if (node == NULL) {
-        ngx_shmtx_unlock(&shpool->mutex);
-        return verdict;
+        lease_unlock(lmcf);
+        return rc;
     }
 
-    lease_count(node);
+    /* how many requests a window usually sees */
+
+    elapsed = lines_zone_since(node->window);
+
+    if (elapsed >= LINES_LEASE_WINDOW) {
+        node->usual = node->count * LINES_LEASE_WINDOW / elapsed;
+        node->count = 0;
+        node->window = now;
+    }
+
+    node->count++;
 
     if (node->asking && lines_zone_since(node->asked) > LINES_LEASE_ASKING) {
         node->asking = 0;
     }
 
-    known = node->known;
-    want = known ? lease_want(node) : 0;
+    want = node->known ? lease_want(node) : 0;
 
     if (node->tokens) {
-        node->tokens--;
-        area->tokens--;
+        lease_hold(lease_area(lmcf), node, node->tokens - 1);
         node->used = now;
 
-        if (node->tokens == 0) {
-            ngx_queue_remove(&node->holding);
-        }
-
-        if (!node->asking && node->tokens < want / 2) {
-            node->asking = 1;
-            node->asked = now;
-            lease->renew = want - node->tokens;
-        }
-
-        verdict = LINES_LEASE_PASSED;
+        *renew = (node->tokens < want / 2) ? want - node->tokens : 0;
+        gcra->granted = 1;
+        gcra->remaining = lines_gcra_refilled(&node->rate,
+                                              node->remaining + node->tokens,
+                                              lines_zone_since(node->synced));
+        rc = NGX_OK;
 
     } else if (node->denying
                && (ngx_msec_int_t) (node->recheck - now) > 0)
     {
-        lease->retry = node->denied - now;
-        verdict = LINES_LEASE_REJECTED;
+        gcra->retry = node->denied - now;
+        rc = NGX_OK;
 
-    } else if (!node->asking && want) {
+    } else {
 
         /* who asks may leave, and would take along what was granted besides */
 
+        *renew = want;
+    }
+
+    if (rc == NGX_OK) {
+        *rate = node->rate;
+    }
+
+    if (node->asking) {
+        *renew = 0;
+
+    } else if (*renew) {
         node->asking = 1;
         node->asked = now;
-        lease->renew = want;
     }
 
-    if (known) {
-        lease->rate = node->rate;
-        lease->remaining = lines_gcra_refilled(&node->rate,
-                                               node->remaining + node->tokens,
-                                               lines_zone_since(node->synced));
-    }
+    lease_unlock(lmcf);
 
-    if (verdict == LINES_LEASE_REJECTED) {
-        lease->remaining = 0;
-    }
-
-    ngx_shmtx_unlock(&shpool->mutex);
-
-    return verdict;
-}
-
-
-void
-lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra)
-{
-    ngx_slab_pool_t     *shpool;
-    lines_lease_node_t  *node;
-
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
-
-    node = lease_get(lmcf, key);
-
-    if (node) {
-        lease_know(node, rate, gcra);
-    }
-
-    ngx_shmtx_unlock(&shpool->mutex);
+    return rc;
 }
 
 
 ngx_uint_t
-lines_lease_renewed(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra)
+lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal)
 {
+    ngx_msec_t           now;
     ngx_uint_t           tokens, room;
-    ngx_slab_pool_t     *shpool;
-    lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-    shpool = lines_zone_pool(lmcf);
-    tokens = gcra->granted;
+    tokens = (gcra && renewal) ? gcra->granted : 0;
 
-    ngx_shmtx_lock(&shpool->mutex);
+    node = lease_lock(lmcf, key);
 
-    node = lease_get(lmcf, key);
-
-    if (node == NULL) {
-        ngx_shmtx_unlock(&shpool->mutex);
-        return tokens;
-    }
-
-    node->asking = 0;
-
-    lease_know(node, rate, gcra);
-
-    /* a renewal that was given up may have been answered after all */
-
-    room = lines_lease_max(rate);
-    room = (room > node->tokens) ? room - node->tokens : 0;
-    room = ngx_min(room, tokens);
-
-    lease_hold(area, node, room);
-
-    ngx_shmtx_unlock(&shpool->mutex);
-
-    return tokens - room;
-}
-
-
-void
-lines_lease_unanswered(lines_main_conf_t *lmcf, ngx_str_t *key)
-{
-    ngx_slab_pool_t     *shpool;
-    lines_lease_area_t  *area;
-    lines_lease_node_t  *node;
-
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
-
-    node = lines_lease_find(area, key);
-
-    if (node) {
+    if (node && renewal) {
         node->asking = 0;
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    if (node && gcra) {
+        now = ngx_current_msec;
+
+        node->known = 1;
+        node->rate = *rate;
+        node->synced = now;
+        node->remaining = gcra->remaining;
+        node->tat = lines_gcra_tat(rate, (double) now * 1000, gcra->remaining);
+        node->denying = (gcra->retry > 0);
+        node->denied = now + gcra->retry;
+        node->recheck = now + ngx_min(gcra->retry, LINES_LEASE_DENIED);
+
+        /* a renewal that was given up may have been answered after all */
+
+        room = lines_lease_max(rate);
+        room = ngx_min(room - ngx_min(room, node->tokens), tokens);
+        tokens -= room;
+
+        lease_hold(lease_area(lmcf), node, node->tokens + room);
+    }
+
+    lease_unlock(lmcf);
+
+    return tokens;
 }
 
 
@@ -268,34 +224,24 @@ void
 lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
     lines_gcra_t *gcra)
 {
-    ngx_slab_pool_t     *shpool;
     lines_lease_node_t  *node;
 
-    shpool = lines_zone_pool(lmcf);
+    /* without a trace of it nothing can be counted */
 
-    ngx_shmtx_lock(&shpool->mutex);
+    *gcra = (lines_gcra_t) { .granted = 1 };
 
-    node = lease_get(lmcf, key);
+    node = lease_lock(lmcf, key);
 
-    if (node == NULL) {
-        ngx_shmtx_unlock(&shpool->mutex);
+    if (node) {
+        if (node->known) {
+            *rate = node->rate;
+        }
 
-        /* without a trace of it nothing can be counted */
-
-        gcra->granted = 1;
-        gcra->remaining = 0;
-        gcra->retry = 0;
-        return;
+        lines_gcra_take(rate, &node->tat, (double) ngx_current_msec * 1000, 1,
+                        0, gcra);
     }
 
-    if (node->known) {
-        *rate = node->rate;
-    }
-
-    lines_gcra_take(rate, &node->tat, (double) ngx_current_msec * 1000, 1, 0,
-                    gcra);
-
-    ngx_shmtx_unlock(&shpool->mutex);
+    lease_unlock(lmcf);
 }
 
 
@@ -303,22 +249,15 @@ void
 lines_lease_local_give(lines_main_conf_t *lmcf, ngx_str_t *key,
     lines_rate_t *rate)
 {
-    ngx_slab_pool_t     *shpool;
-    lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
-
-    node = lines_lease_find(area, key);
+    node = lease_lock(lmcf, key);
 
     if (node) {
         lines_gcra_give(rate, &node->tat, (double) ngx_current_msec * 1000, 1);
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    lease_unlock(lmcf);
 }
 
 
@@ -326,13 +265,13 @@ ngx_uint_t
 lines_lease_unused(lines_main_conf_t *lmcf, lines_lease_return_t *returns,
     ngx_uint_t n)
 {
-    ngx_uint_t           i, scan, excess, want;
+    ngx_uint_t           i, scan, left, want;
     ngx_queue_t         *q, *first;
     ngx_slab_pool_t     *shpool;
     lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
+    area = lease_area(lmcf);
     shpool = lines_zone_pool(lmcf);
 
     if (lines_zone_since(area->swept) < LINES_LEASE_SWEEP) {
@@ -364,14 +303,14 @@ lines_lease_unused(lines_main_conf_t *lmcf, lines_lease_return_t *returns,
         want = lease_want(node);
 
         if (lines_zone_since(node->used) >= LINES_LEASE_IDLE) {
-            excess = node->tokens;
+            left = 0;
 
         } else if (lines_zone_since(node->window)
                    > 2 * LINES_LEASE_WINDOW
                    && node->tokens > 2 * want + 1)
         {
             /* it is used, but no longer at the pace that it was taken for */
-            excess = node->tokens - want;
+            left = want;
 
         } else {
 
@@ -387,19 +326,13 @@ lines_lease_unused(lines_main_conf_t *lmcf, lines_lease_return_t *returns,
             continue;
         }
 
-        returns[i].tokens = excess;
+        returns[i].tokens = node->tokens - left;
         returns[i].interval = node->rate.interval;
         returns[i].len = node->node.str.len;
         ngx_memcpy(returns[i].key, node->data, node->node.str.len);
-        i++;
 
-        node->tokens -= excess;
-        area->tokens -= excess;
-        node->remaining += excess;
-
-        if (node->tokens == 0) {
-            ngx_queue_remove(&node->holding);
-        }
+        node->remaining += returns[i++].tokens;
+        lease_hold(area, node, left);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -412,118 +345,93 @@ void
 lines_lease_status(lines_main_conf_t *lmcf, ngx_uint_t *tokens,
     ngx_uint_t *buckets)
 {
-    lines_lease_area_t  *area;
-
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-
-    *tokens = area->tokens;
-    *buckets = area->buckets;
+    *tokens = lease_area(lmcf)->tokens;
+    *buckets = lease_area(lmcf)->buckets;
 }
 
 
-/* made where there is none; NULL without memory.  The mutex is held. */
+/* made where there is none; NULL without memory: to be unlocked even so */
 
 static lines_lease_node_t *
-lease_get(lines_main_conf_t *lmcf, ngx_str_t *key)
+lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key)
+{
+    uint32_t             hash;
+    lines_lease_area_t  *area;
+    lines_lease_node_t  *node;
+
+    area = lease_area(lmcf);
+    hash = ngx_murmur_hash2(key->data, key->len);
+
+    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
+
+    node = (lines_lease_node_t *) ngx_str_rbtree_lookup(&area->rbtree, key,
+                                                        hash);
+    if (node) {
+        ngx_queue_remove(&node->lru);
+
+    } else {
+        node = lease_create(lmcf, key, hash);
+    }
+
+    if (node) {
+        ngx_queue_insert_head(&area->lru, &node->lru);
+    }
+
+    return node;
+}
+
+
+/* in place of those that were used least, whose tokens are lost: too few */
+
+static lines_lease_node_t *
+lease_create(lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash)
 {
     ngx_uint_t           tries;
     ngx_slab_pool_t     *shpool;
     lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-
-    node = lines_lease_find(area, key);
-
-    if (node) {
-        ngx_queue_remove(&node->lru);
-        ngx_queue_insert_head(&area->lru, &node->lru);
-        return node;
-    }
-
-    if (key->len > LINES_LEASE_KEY_MAX) {
-        return NULL;
-    }
-
+    area = lease_area(lmcf);
     shpool = lines_zone_pool(lmcf);
 
-    for (tries = 0; tries < 4; tries++) {
+    for (tries = 0; tries < 4 && key->len <= LINES_LEASE_KEY_MAX; tries++) {
 
         if (area->buckets < area->buckets_max) {
             node = ngx_slab_calloc_locked(shpool,
                                           offsetof(lines_lease_node_t, data)
                                           + key->len);
             if (node) {
-                break;
+                ngx_memcpy(node->data, key->data, key->len);
+
+                node->node.node.key = hash;
+                node->node.str.len = key->len;
+                node->node.str.data = node->data;
+                node->window = ngx_current_msec;
+
+                ngx_rbtree_insert(&area->rbtree, &node->node.node);
+                area->buckets++;
+
+                return node;
             }
         }
 
         if (ngx_queue_empty(&area->lru)) {
-            return NULL;
+            break;
         }
 
-        lease_drop(lmcf,
-                   ngx_queue_data(ngx_queue_last(&area->lru),
-                                  lines_lease_node_t, lru));
+        node = ngx_queue_data(ngx_queue_last(&area->lru), lines_lease_node_t,
+                              lru);
+
+        lease_hold(area, node, 0);
+
+        ngx_queue_remove(&node->lru);
+        ngx_rbtree_delete(&area->rbtree, &node->node.node);
+        area->buckets--;
+
+        ngx_slab_free_locked(shpool, node);
     }
 
-    if (node == NULL) {
-        return NULL;
-    }
-
-    ngx_memcpy(node->data, key->data, key->len);
-
-    node->node.node.key = ngx_murmur_hash2(key->data, key->len);
-    node->node.str.len = key->len;
-    node->node.str.data = node->data;
-    node->window = ngx_current_msec;
-
-    ngx_rbtree_insert(&area->rbtree, &node->node.node);
-    ngx_queue_insert_head(&area->lru, &node->lru);
-    area->buckets++;
-
-    return node;
-}
-
-
-/* its unused tokens are lost, which errs on the side of too few */
-
-static void
-lease_drop(lines_main_conf_t *lmcf, lines_lease_node_t *node)
-{
-    lines_lease_area_t  *area;
-
-    area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
-
-    if (node->tokens) {
-        ngx_queue_remove(&node->holding);
-        area->tokens -= node->tokens;
-    }
-
-    ngx_queue_remove(&node->lru);
-    ngx_rbtree_delete(&area->rbtree, &node->node.node);
-    area->buckets--;
-
-    ngx_slab_free_locked(lines_zone_pool(lmcf), node);
-}
-
-
-/* how many requests a window usually sees */
-
-static void
-lease_count(lines_lease_node_t *node)
-{
-    ngx_msec_t  elapsed;
-
-    elapsed = lines_zone_since(node->window);
-
-    if (elapsed >= LINES_LEASE_WINDOW) {
-        node->usual = node->count * LINES_LEASE_WINDOW / elapsed;
-        node->count = 0;
-        node->window = ngx_current_msec;
-    }
-
-    node->count++;
+    return NULL;
 }
 
 
@@ -544,43 +452,20 @@ lease_want(lines_lease_node_t *node)
 }
 
 
-/* what Redis says of a bucket */
-
-static void
-lease_know(lines_lease_node_t *node, lines_rate_t *rate, lines_gcra_t *gcra)
-{
-    ngx_msec_t  now;
-
-    now = ngx_current_msec;
-
-    node->known = 1;
-    node->rate = *rate;
-    node->synced = now;
-    node->remaining = gcra->remaining;
-    node->tat = lines_gcra_tat(rate, (double) now * 1000, gcra->remaining);
-    node->denying = 0;
-
-    if (gcra->retry) {
-        node->denying = 1;
-        node->denied = now + gcra->retry;
-        node->recheck = now + ngx_min(gcra->retry, LINES_LEASE_DENIED);
-    }
-}
-
+/* so many tokens from now on */
 
 static void
 lease_hold(lines_lease_area_t *area, lines_lease_node_t *node,
     ngx_uint_t tokens)
 {
-    if (tokens == 0) {
-        return;
-    }
-
-    if (node->tokens == 0) {
+    if (tokens && node->tokens == 0) {
         ngx_queue_insert_tail(&area->holding, &node->holding);
         node->used = ngx_current_msec;
+
+    } else if (tokens == 0 && node->tokens) {
+        ngx_queue_remove(&node->holding);
     }
 
-    node->tokens += tokens;
-    area->tokens += tokens;
+    area->tokens += tokens - node->tokens;
+    node->tokens = tokens;
 }

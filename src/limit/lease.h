@@ -25,22 +25,6 @@
 #define LINES_LEASE_KEY_MAX  255
 
 
-typedef enum {
-    LINES_LEASE_PASSED = 0,
-    LINES_LEASE_REJECTED,
-    LINES_LEASE_ASK           /* Redis, for one */
-} lines_lease_verdict_e;
-
-
-typedef struct {
-    lines_rate_t  rate;         /* last known */
-    ngx_uint_t    remaining;    /* as far as the node knows */
-    ngx_msec_t    retry;
-    ngx_uint_t    renew;        /* tokens to ask for in the background,
-                                   or 0 */
-} lines_lease_t;
-
-
 /* a bucket whose unused tokens go back */
 
 typedef struct {
@@ -53,23 +37,21 @@ typedef struct {
 
 void *lines_lease_init(ngx_slab_pool_t *shpool);
 
-/* takes a token of the lease, if there is one */
-lines_lease_verdict_e lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_lease_t *lease);
-
-/* Redis answered one who asked for one token: what it said is remembered */
-void lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra);
+/*
+ * Takes a token of the lease, if there is one: gcra says, at the last known
+ * rate, so far as the node knows.  NGX_DECLINED: Redis is to be asked for one.
+ * renew: tokens to ask for in the background, or 0.
+ */
+ngx_int_t lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t *renew);
 
 /*
- * Redis answered a renewal: the tokens granted become the lease.  Returns how
- * many of them the node may not hold: they go back.
+ * Redis answered one who asked for one token: what it said is remembered.  Of
+ * a renewal (a flag) the tokens granted become the lease: returns how many of
+ * them the node may not hold: they go back.  No gcra: it did not answer.
  */
-ngx_uint_t lines_lease_renewed(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra);
-
-/* Redis did not answer a renewal */
-void lines_lease_unanswered(lines_main_conf_t *lmcf, ngx_str_t *key);
+ngx_uint_t lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal);
 
 /* without Redis: the node's own bucket, at the last known rate */
 void lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key,

@@ -7,36 +7,33 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/digest.h"
 #include "http/metrics.h"
 #include "http/phase.h"
-#include "limit/bucket.h"
+#include "http/variables.h"
 #include "limit/lease.h"
+#include "limit/limit.h"
 
 
 static ngx_int_t limit_preaccess(ngx_http_request_t *r);
 static ngx_int_t limit_precontent(ngx_http_request_t *r);
-static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_array_t *limits,
-    ngx_uint_t kinds, ngx_uint_t wait);
+static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_uint_t kinds);
 
-static ngx_int_t limit_check(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_array_t *limits, ngx_uint_t kinds, ngx_uint_t wait);
-static lines_limit_result_t *limit_add(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_state_t *state, lines_limit_t *limit, ngx_uint_t wait);
-static ngx_uint_t limit_same(lines_limit_result_t *result,
-    lines_identity_t *identity);
-static ngx_int_t limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result);
-static ngx_int_t limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result);
+static ngx_int_t limit_check(lines_ctx_t *ctx, ngx_uint_t kinds,
+    ngx_uint_t wait);
+static lines_limit_result_t *limit_add(lines_ctx_t *ctx, lines_limit_t *limit,
+    ngx_uint_t wait);
+static ngx_int_t limit_key(lines_ctx_t *ctx, lines_limit_t *limit,
+    ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
+static ngx_uint_t limit_eq(ngx_str_t *a, ngx_str_t *b);
+static ngx_int_t limit_ask(lines_limit_result_t *result);
+static ngx_int_t limit_send(lines_limit_result_t *result);
 static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
-static void limit_alone(ngx_http_request_t *r, lines_limit_result_t *result);
-static void limit_settle(lines_limit_result_t *result, ngx_uint_t passed,
+static void limit_alone(lines_limit_result_t *result);
+static void limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
     ngx_uint_t local);
-static ngx_uint_t limit_refuses(lines_limit_result_t *result);
-static ngx_int_t limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_state_t *state);
-static ngx_int_t limit_reject(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result);
+static ngx_int_t limit_conclude(lines_ctx_t *ctx);
+static ngx_int_t limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result);
 
 
 ngx_str_t  lines_limit_outcomes[] = {
@@ -55,28 +52,28 @@ ngx_str_t  lines_limit_outcomes[] = {
 ngx_int_t
 lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
+    ngx_uint_t                  i;
     ngx_http_handler_pt        *h;
     ngx_http_core_main_conf_t  *cmcf;
 
-    if (lmcf->limits == NULL) {
-        return NGX_OK;
-    }
+    static const struct {
+        ngx_uint_t           phase;
+        ngx_http_handler_pt  handler;
+    } phases[] = {
+        { NGX_HTTP_PREACCESS_PHASE, limit_preaccess },
+        { NGX_HTTP_PRECONTENT_PHASE, limit_precontent }
+    };
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
+    for (i = 0; lmcf->limits && i < 2; i++) {
+        h = ngx_array_push(&cmcf->phases[phases[i].phase].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = phases[i].handler;
     }
-
-    *h = limit_preaccess;
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = limit_precontent;
 
     return NGX_OK;
 }
@@ -85,43 +82,27 @@ lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 static ngx_int_t
 limit_preaccess(ngx_http_request_t *r)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->limits == NULL) {
-        return NGX_DECLINED;
-    }
-
-    return limit_phase(r, llcf->limits, LINES_LIMIT_EARLY, 1);
+    return limit_phase(r, LINES_LIMIT_EARLY);
 }
 
 
 static ngx_int_t
 limit_precontent(ngx_http_request_t *r)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->limits == NULL) {
-        return NGX_DECLINED;
-    }
-
-    /* an API authenticates by itself, in a step */
-
-    return limit_phase(r, llcf->limits, LINES_LIMIT_LATE, llcf->api != NULL);
+    return limit_phase(r, LINES_LIMIT_LATE);
 }
 
 
 static ngx_int_t
-limit_phase(ngx_http_request_t *r, ngx_array_t *limits, ngx_uint_t kinds,
-    ngx_uint_t wait)
+limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 {
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
+    ngx_int_t          rc;
+    lines_ctx_t       *ctx;
+    lines_loc_conf_t  *llcf;
 
-    if (r != r->main) {
+    llcf = lines_get_loc_conf(r);
+
+    if (llcf->limits == NULL || r != r->main) {
         return NGX_DECLINED;
     }
 
@@ -130,36 +111,33 @@ limit_phase(ngx_http_request_t *r, ngx_array_t *limits, ngx_uint_t kinds,
         return NGX_ERROR;
     }
 
-    rc = limit_check(r, ctx, limits, kinds, wait);
+    /* an API authenticates by itself, in a step */
 
-    if (rc == NGX_OK) {
+    rc = limit_check(ctx, kinds, kinds == LINES_LIMIT_EARLY || llcf->api);
+
+    switch (rc) {
+
+    case NGX_OK:
         return NGX_DECLINED;
-    }
 
-    if (rc == NGX_AGAIN) {
+    case NGX_AGAIN:
         return lines_phase_wait(r, ctx);
-    }
 
-    if (rc == NGX_DONE) {
+    case NGX_DONE:
         return lines_phase_done(r, ctx);
-    }
 
-    return rc;
+    default:
+        return rc;
+    }
 }
 
 
 ngx_int_t
 lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->limits == NULL) {
-        return NGX_OK;
-    }
-
-    return limit_check(r, ctx, llcf->limits, LINES_LIMIT_LATE, 0);
+    return lines_get_loc_conf(r)->limits
+           ? limit_check(ctx, LINES_LIMIT_LATE, 0)
+           : NGX_OK;
 }
 
 
@@ -169,23 +147,32 @@ lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
  */
 
 static ngx_int_t
-limit_check(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_array_t *limits,
-    ngx_uint_t kinds, ngx_uint_t wait)
+limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
 {
-    ngx_int_t              rc;
     ngx_uint_t             i;
+    ngx_array_t           *limits;
     lines_limit_t        **p;
+    lines_main_conf_t     *lmcf;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
 
+    limits = lines_get_loc_conf(ctx->request)->limits;
     state = ctx->limit;
 
     if (state == NULL) {
-        state = ngx_pcalloc(r->pool, sizeof(lines_limit_state_t));
+        lmcf = lines_get_main_conf(ctx->request);
+
+        /* no more results than there are limits: they are pointed at */
+
+        state = ngx_pcalloc(ctx->request->pool,
+                            sizeof(lines_limit_state_t)
+                            + lmcf->limits->nelts
+                              * sizeof(lines_limit_result_t));
         if (state == NULL) {
             return NGX_ERROR;
         }
 
+        state->results = (lines_limit_result_t *) (state + 1);
         ctx->limit = state;
     }
 
@@ -208,171 +195,196 @@ limit_check(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_array_t *limits,
             continue;
         }
 
-        result = limit_add(r, ctx, state, p[i], wait);
+        result = limit_add(ctx, p[i], wait);
 
-        if (result == NULL) {
-            continue;
-        }
-
-        rc = limit_ask(r, ctx, result);
-
-        if (rc == NGX_ERROR) {
+        if (result && limit_ask(result) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
 
-    if (state->pending) {
-        return NGX_AGAIN;
-    }
-
-    return limit_conclude(r, ctx, state);
+    return limit_conclude(ctx);
 }
 
 
 /* NULL: it does not concern this request, or was checked already */
 
 static lines_limit_result_t *
-limit_add(ngx_http_request_t *r, lines_ctx_t *ctx, lines_limit_state_t *state,
-    lines_limit_t *limit, ngx_uint_t wait)
+limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
 {
     ngx_str_t              key;
-    ngx_uint_t             i, late;
-    lines_main_conf_t     *lmcf;
-    lines_limit_result_t  *result;
+    ngx_uint_t             known, late;
+    lines_limit_state_t   *state;
+    lines_limit_result_t  *result, *last;
 
-    for (i = 0; i < state->nresults; i++) {
-        if (state->results[i].limit == limit) {
+    state = ctx->limit;
+    last = state->results + state->nresults;
+
+    for (result = state->results; result < last; result++) {
+        if (result->limit == limit) {
             break;
         }
     }
 
-    /* whoever else it became on the way is counted as well */
+    known = (result < last);
 
-    if (i < state->nresults
+    /*
+     * Whoever else it became on the way is counted as well; a variable that
+     * differs by now without that has another reason.
+     */
+
+    if (known
         && !(limit->kind & LINES_LIMIT_IDENTITY)
-        && (!state->results[i].late
-            || limit_same(&state->results[i], &ctx->identity)))
+        && (!result->late
+            || (limit_eq(&result->tenant, &ctx->identity.tenant)
+                && limit_eq(&result->user, &ctx->identity.user))))
     {
         return NULL;
     }
 
-    if (lines_limit_key(r, ctx, limit, wait, &key, &late) != NGX_OK)
+    if (limit_key(ctx, limit, wait, &key, &late) != NGX_OK
+        || (known && limit_eq(&result->key, &key)))
     {
         return NULL;
     }
 
-    if (i < state->nresults
-        && state->results[i].key.len == key.len
-        && ngx_strncmp(state->results[i].key.data, key.data, key.len) == 0)
-    {
-        return NULL;
-    }
-
-    lmcf = lines_get_main_conf(r);
-
-    if (state->results == NULL) {
-
-        /* no more than there are: results are pointed at */
-
-        state->results = ngx_palloc(r->pool,
-                                    lmcf->limits->nelts
-                                    * sizeof(lines_limit_result_t));
-        if (state->results == NULL) {
-            return NULL;
-        }
-    }
-
-    if (i == state->nresults) {
+    if (!known) {
         state->nresults++;
     }
 
-    result = &state->results[i];
-    ngx_memzero(result, sizeof(lines_limit_result_t));
-
-    result->ctx = ctx;
-    result->limit = limit;
-    result->key = key;
-    result->tenant = ctx->identity.tenant;
-    result->user = ctx->identity.user;
-    result->rate = limit->rate;
-    result->late = (late != 0);
+    *result = (lines_limit_result_t) {
+        .ctx = ctx,
+        .limit = limit,
+        .key = key,
+        .tenant = ctx->identity.tenant,
+        .user = ctx->identity.user,
+        .rate = limit->rate,
+        .late = (late != 0)
+    };
 
     return result;
 }
 
 
-/* flag: a variable that differs by now has another reason */
+/*
+ * NGX_DECLINED: there is nothing to count by, at least not yet.  wait: flag,
+ * authentication may come, and what depends on it is left for then.  late:
+ * flag, it depends on who asks.
+ */
+
+static ngx_int_t
+limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
+    ngx_str_t *key, ngx_uint_t *late)
+{
+    u_char               hex[LINES_SHA256_LEN * 2];
+    ngx_str_t            value;
+    lines_identity_t    *identity;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    identity = &ctx->identity;
+    *late = limit->kind & LINES_LIMIT_IDENTITY;
+
+    if (*late) {
+        value = identity->tenant;
+
+        /* a session without a workspace is its user's own affair */
+
+        if (value.len == 0
+            && (identity->user.len == 0
+                || lines_sha256_hex(&identity->user, hex) != NGX_OK
+                || lines_redis_format(r->pool, &value, "u:%*s", sizeof(hex),
+                                      hex)
+                   != NGX_OK))
+        {
+            return NGX_DECLINED;
+        }
+
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            return lines_key_limit(r->pool, key, &value, &limit->id);
+        }
+
+        /* sessions of one tenant share a bucket: they have no key */
+
+        return lines_key_limit_of(r->pool, key, &value, &limit->id,
+                                  identity->key_id.len ? &identity->key_id
+                                                       : &identity->method);
+    }
+
+    if (limit->kind == LINES_LIMIT_IP) {
+        return lines_key_limit_other(r->pool, key, &limit->id,
+                                     &r->connection->addr_text);
+    }
+
+    if (lines_try_value(r, limit->variable, wait, &value, late) != NGX_OK
+        || value.len == 0
+        || lines_sha256_hex(&value, hex) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    value.data = hex;
+    value.len = sizeof(hex);
+
+    return lines_key_limit_other(r->pool, key, &limit->id, &value);
+}
+
 
 static ngx_uint_t
-limit_same(lines_limit_result_t *result, lines_identity_t *identity)
+limit_eq(ngx_str_t *a, ngx_str_t *b)
 {
-    ngx_str_t  *tenant, *user;
-
-    tenant = &identity->tenant;
-    user = &identity->user;
-
-    return result->tenant.len == tenant->len
-           && result->user.len == user->len
-           && (tenant->len == 0
-               || ngx_memcmp(result->tenant.data, tenant->data, tenant->len)
-                  == 0)
-           && (user->len == 0
-               || ngx_memcmp(result->user.data, user->data, user->len) == 0);
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
 }
 
 
 /* NGX_OK: the result is there; NGX_AGAIN: Redis was asked */
 
 static ngx_int_t
-limit_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result)
+limit_ask(lines_limit_result_t *result)
 {
-    ngx_int_t              rc;
-    lines_lease_t          lease;
-    lines_main_conf_t     *lmcf;
-    lines_lease_verdict_e  verdict;
+    ngx_int_t            rc;
+    ngx_uint_t           renew;
+    lines_gcra_t         gcra;
+    lines_main_conf_t   *lmcf;
+    ngx_http_request_t  *r;
 
     if (result->limit->each) {
-        return limit_send(r, ctx, result);
+        return limit_send(result);
     }
 
+    r = result->ctx->request;
     lmcf = lines_get_main_conf(r);
 
-    verdict = lines_lease_take(lmcf, &result->key, &lease);
+    rc = lines_lease_take(lmcf, &result->key, &result->rate, &gcra, &renew);
 
-    rc = (verdict == LINES_LEASE_ASK) ? limit_send(r, ctx, result) : NGX_OK;
+    if (rc == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines limit: %V leased, granted %ui, remaining %ui",
+                       &result->limit->id, gcra.granted, gcra.remaining);
 
-    if (lease.renew) {
-        lines_limit_renew(lmcf, result->limit, &result->key, lease.renew);
+        limit_settle(result, &gcra, 0);
+
+    } else {
+        rc = limit_send(result);
     }
 
-    if (verdict == LINES_LEASE_ASK) {
-        return rc;
+    if (renew) {
+        lines_limit_renew(lmcf, result->limit, &result->key, renew);
     }
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines limit: %V leased %d, remaining %ui",
-                   &result->limit->id, (int) verdict, lease.remaining);
-
-    result->known = 1;
-    result->rate = lease.rate;
-    result->remaining = lease.remaining;
-    result->retry = lease.retry;
-    result->took = (verdict == LINES_LEASE_PASSED);
-
-    limit_settle(result, result->took, 0);
-
-    return NGX_OK;
+    return rc;
 }
 
 
 static ngx_int_t
-limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result)
+limit_send(lines_limit_result_t *result)
 {
     ngx_int_t             rc;
+    lines_ctx_t          *ctx;
     lines_gcra_args_t     args;
     lines_limit_state_t  *state;
+
+    ctx = result->ctx;
 
     lines_limit_args(result->limit, &result->key, 1, 0, &args);
 
@@ -383,15 +395,13 @@ limit_send(ngx_http_request_t *r, lines_ctx_t *ctx,
         state = ctx->limit;
         state->pending++;
         result->pending = 1;
-        return NGX_AGAIN;
-    }
 
-    if (rc == NGX_DECLINED) {
-        limit_alone(r, result);
+    } else if (rc == NGX_DECLINED) {
+        limit_alone(result);
         return NGX_OK;
     }
 
-    return NGX_ERROR;
+    return rc;
 }
 
 
@@ -400,57 +410,46 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
 {
     lines_limit_result_t *result = data;
 
-    lines_ctx_t          *ctx;
     lines_gcra_t          gcra;
     ngx_http_request_t   *r;
     lines_limit_state_t  *state;
 
-    ctx = result->ctx;
-    r = ctx->request;
-    state = ctx->limit;
+    r = result->ctx->request;
+    state = result->ctx->limit;
 
     result->pending = 0;
     state->pending--;
 
     if (lines_limit_parse(reply, &result->rate, &gcra) != NGX_OK) {
-        limit_alone(r, result);
+        limit_alone(result);
 
     } else {
-        lines_lease_answered(lines_get_main_conf(r), &result->key,
-                             &result->rate, &gcra);
+        (void) lines_lease_answered(lines_get_main_conf(r), &result->key,
+                                    &result->rate, &gcra, 0);
 
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, retry %M",
                        &result->limit->id, gcra.granted, gcra.remaining,
                        gcra.retry);
 
-        result->known = 1;
-        result->remaining = gcra.remaining;
-        result->retry = gcra.retry;
-        result->took = (gcra.granted > 0);
-
-        limit_settle(result, result->took, 0);
+        limit_settle(result, &gcra, 0);
     }
 
-    if (state->pending) {
-        return NGX_OK;
-    }
-
-    return limit_conclude(r, ctx, state);
+    return limit_conclude(result->ctx);
 }
 
 
 /* Redis is away, or did not answer in time: the token may be gone there */
 
 static void
-limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
+limit_alone(lines_limit_result_t *result)
 {
-    lines_gcra_t        gcra;
-    lines_limit_t      *limit;
-    lines_main_conf_t  *lmcf;
+    lines_gcra_t         gcra;
+    lines_limit_t       *limit;
+    ngx_http_request_t  *r;
 
     limit = result->limit;
-    lmcf = lines_get_main_conf(r);
+    r = result->ctx->request;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines limit: %V without Redis, fail:%ui", &limit->id,
@@ -470,14 +469,10 @@ limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
         break;
 
     default:  /* LINES_FAIL_LOCAL */
-        lines_lease_local(lmcf, &result->key, &result->rate, &gcra);
+        lines_lease_local(lines_get_main_conf(r), &result->key, &result->rate,
+                          &gcra);
 
-        result->known = 1;
-        result->remaining = gcra.remaining;
-        result->retry = gcra.retry;
-        result->took_local = (gcra.granted > 0);
-
-        limit_settle(result, result->took_local, 1);
+        limit_settle(result, &gcra, 1);
         return;
     }
 
@@ -486,56 +481,56 @@ limit_alone(ngx_http_request_t *r, lines_limit_result_t *result)
 
 
 static void
-limit_settle(lines_limit_result_t *result, ngx_uint_t passed, ngx_uint_t local)
+limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
+    ngx_uint_t local)
 {
-    ngx_uint_t  outcome;
+    ngx_uint_t  outcome, passed;
 
-    if (passed) {
-        outcome = LINES_LIMIT_PASSED;
+    passed = (gcra->granted > 0);
 
-    } else if (result->limit->dry_run) {
-        outcome = LINES_LIMIT_DRY_REJECTED;
-
-    } else {
-        outcome = LINES_LIMIT_REJECTED;
-    }
+    outcome = passed ? LINES_LIMIT_PASSED
+              : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
+              : LINES_LIMIT_REJECTED;
 
     if (local) {
         outcome += LINES_LIMIT_LOCAL_PASSED;
     }
 
+    result->known = 1;
+    result->took = passed && !local;
+    result->took_local = passed && local;
     result->outcome = outcome;
-    result->reset = passed
-                    ? lines_gcra_full(&result->rate, result->remaining)
-                    : result->retry;
+    result->remaining = gcra->remaining;
+    result->retry = gcra->retry;
+    result->reset = passed ? lines_gcra_full(&result->rate, gcra->remaining)
+                           : gcra->retry;
 
     lines_metrics_limit(result->limit->index, outcome);
 }
 
 
-static ngx_uint_t
-limit_refuses(lines_limit_result_t *result)
-{
-    return result->outcome == LINES_LIMIT_REJECTED
-           || result->outcome == LINES_LIMIT_LOCAL_REJECTED
-           || result->outcome == LINES_LIMIT_UNAVAILABLE;
-}
-
-
-/* NGX_OK, or NGX_DONE: the request ends with ctx->rc */
+/* NGX_OK, NGX_AGAIN, or NGX_DONE: the request ends with ctx->rc */
 
 static ngx_int_t
-limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_state_t *state)
+limit_conclude(lines_ctx_t *ctx)
 {
     ngx_uint_t             i;
     lines_main_conf_t     *lmcf;
+    lines_limit_state_t   *state;
     lines_limit_result_t  *result;
+
+    state = ctx->limit;
+
+    if (state->pending) {
+        return NGX_AGAIN;
+    }
 
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
 
-        if (limit_refuses(result)
+        if ((result->outcome == LINES_LIMIT_REJECTED
+             || result->outcome == LINES_LIMIT_LOCAL_REJECTED
+             || result->outcome == LINES_LIMIT_UNAVAILABLE)
             && (state->rejected == NULL
                 || result->retry > state->rejected->retry))
         {
@@ -549,7 +544,7 @@ limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     /* a request that is rejected takes no token of the other limits */
 
-    lmcf = lines_get_main_conf(r);
+    lmcf = lines_get_main_conf(ctx->request);
 
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
@@ -568,18 +563,19 @@ limit_conclude(ngx_http_request_t *r, lines_ctx_t *ctx,
         }
     }
 
-    return limit_reject(r, ctx, state->rejected);
+    return limit_reject(ctx, state->rejected);
 }
 
 
 static ngx_int_t
-limit_reject(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_limit_result_t *result)
+limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
 {
-    ngx_uint_t         status;
-    lines_api_t       *dialect;
-    lines_loc_conf_t  *llcf;
+    ngx_uint_t           status;
+    lines_api_t         *dialect;
+    lines_loc_conf_t    *llcf;
+    ngx_http_request_t  *r;
 
+    r = ctx->request;
     llcf = lines_get_loc_conf(r);
 
     status = (result->outcome == LINES_LIMIT_UNAVAILABLE)

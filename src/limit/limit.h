@@ -17,6 +17,7 @@
 
 #include "http/request.h"
 #include "limit/gcra.h"
+#include "store/calls.h"
 
 
 #define LINES_LIMIT_TENANT     0x01
@@ -155,6 +156,14 @@ void lines_limit_exit_process(lines_main_conf_t *lmcf);
  */
 ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
 
+
+/* what gcra.lua is asked for a limit and a bucket's key; nothing is copied */
+void lines_limit_args(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t need,
+    ngx_uint_t extra, lines_gcra_args_t *args);
+
+/* a reply of gcra.lua; NGX_ERROR where it is none */
+ngx_int_t lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
+    lines_gcra_t *result);
 
 /* takes tokens ahead, in the background, for the lease of this key */
 void lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,

@@ -1,7 +1,8 @@
 
 /*
  * A call on its way: what was declared is written straight into the command,
- * and its reply read into the struct that was declared.
+ * and its reply read into the struct that was declared, both in two passes: how
+ * much it is, then into memory of that size.
  */
 
 #include "store/caller.h"
@@ -27,35 +28,53 @@ typedef struct {
 } lines_asked_t;
 
 
+typedef struct {
+    u_char      *p;        /* NULL in the first pass */
+    size_t       len;      /* an upper bound */
+    ngx_uint_t   argc;
+    ngx_uint_t   nkeys;
+} lines_writing_t;
+
+
+typedef struct {
+    u_char      *out;      /* NULL in the first pass */
+    ngx_str_t   *elts;     /* the lists' elements follow the struct */
+    u_char      *text;     /* and the text of all these */
+    size_t       nelts;
+    size_t       size;     /* of the text */
+} lines_reading_t;
+
+
+static void *allocate(lines_caller_t *caller, size_t size);
+static void release(lines_caller_t *caller, void *p);
+static ngx_int_t failed(lines_caller_t *caller);
+
 static lines_redis_op_t *send_call(lines_caller_t *caller,
     lines_store_call_t *call, void *args, lines_redis_handler_pt handler,
     void *data);
-static ssize_t measure(lines_store_call_t *call, const u_char *args,
-    ngx_uint_t *argc, ngx_uint_t *nkeys);
-static u_char *write_token(u_char *p, const lines_store_token_t *token,
-    const u_char *args, ngx_str_t *each);
-static lines_asked_t *ask(lines_caller_t *caller, ngx_uint_t how, void *data);
-static ngx_int_t asked(lines_caller_t *caller, lines_asked_t *a);
-static void forget(lines_caller_t *caller, lines_asked_t *a);
-static ngx_int_t failed(lines_caller_t *caller);
+static ngx_uint_t reads(const ngx_str_t *name);
+static ngx_int_t write_tokens(lines_writing_t *w, lines_store_call_t *call,
+    u_char *args);
+static ngx_int_t write_token(lines_writing_t *w,
+    const lines_store_token_t *token, u_char *args, ngx_str_t *each);
+
+static void unheard(void *data, redisReply *reply);
 static void answered(void *data, redisReply *reply);
-static ngx_int_t deliver(lines_asked_t *a, redisReply *reply);
 static ngx_uint_t error_level(lines_caller_t *caller,
     lines_store_call_t *call);
-static void unheard(void *data, redisReply *reply);
-static const lines_store_shape_t *find_shape(lines_store_call_t *call,
-    redisReply *reply);
 static void *read_reply(lines_caller_t *caller, lines_store_call_t *call,
     redisReply *reply);
+static const lines_store_shape_t *find_shape(lines_store_call_t *call,
+    redisReply *reply);
 static redisReply *element(redisReply *reply, ngx_uint_t i);
-static ngx_int_t weigh(const lines_store_shape_t *shape, ngx_uint_t from,
-    redisReply *reply, size_t *size);
 static ngx_int_t is_string(redisReply *reply);
-static void take(const lines_store_member_t *member, u_char *out,
-    redisReply *reply, ngx_uint_t from, ngx_str_t **elts, u_char **text);
-static void take_str(redisReply *reply, ngx_uint_t copied, ngx_str_t *value,
-    u_char **text);
-static ngx_int_t take_int(redisReply *reply, int64_t *value);
+static ngx_int_t read_shape(lines_reading_t *rd, lines_store_call_t *call,
+    const lines_store_shape_t *shape, redisReply *reply);
+static ngx_int_t read_member(lines_reading_t *rd,
+    const lines_store_member_t *member, redisReply *reply, ngx_uint_t i);
+static void read_str(lines_reading_t *rd, redisReply *reply, ngx_uint_t ref,
+    ngx_str_t *value);
+static ngx_int_t read_int(redisReply *reply, int64_t *value);
 
 
 void
@@ -84,7 +103,7 @@ lines_caller_detach(lines_caller_t *caller)
 
         ngx_queue_remove(q);
         lines_redis_detach(a->op);
-        forget(caller, a);
+        release(caller, a);
     }
 }
 
@@ -108,52 +127,23 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
         caller->sending(caller, call);
     }
 
-    a = ask(caller, how, data);
+    a = allocate(caller, sizeof(lines_asked_t));
     if (a == NULL) {
         return NGX_ERROR;
     }
 
-    a->call = call;
-    a->done = done;
+    *a = (lines_asked_t) {
+        .caller = caller, .call = call, .how = how, .done = done, .data = data
+    };
+
     a->op = send_call(caller, call, args, answered, a);
-
-    return asked(caller, a);
-}
-
-
-static lines_asked_t *
-ask(lines_caller_t *caller, ngx_uint_t how, void *data)
-{
-    lines_asked_t  *a;
-
-    a = caller->pool ? ngx_palloc(caller->pool, sizeof(lines_asked_t))
-                     : ngx_alloc(sizeof(lines_asked_t), caller->log);
-    if (a == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(a, sizeof(lines_asked_t));
-
-    a->caller = caller;
-    a->how = how;
-    a->data = data;
-
-    return a;
-}
-
-
-static ngx_int_t
-asked(lines_caller_t *caller, lines_asked_t *a)
-{
-    ngx_uint_t  how;
 
     if (a->op == NULL) {
         ngx_log_debug1(NGX_LOG_DEBUG_CORE, caller->log, 0,
                        "lines store: %V: refused",
                        caller->id ? caller->id : &caller->redis->conf->name);
 
-        how = a->how;
-        forget(caller, a);
+        release(caller, a);
 
         return how == LINES_CALL_TRY ? NGX_DECLINED : failed(caller);
     }
@@ -168,11 +158,19 @@ asked(lines_caller_t *caller, lines_asked_t *a)
 }
 
 
+static void *
+allocate(lines_caller_t *caller, size_t size)
+{
+    return caller->pool ? ngx_palloc(caller->pool, size)
+                        : ngx_alloc(size, caller->log);
+}
+
+
 static void
-forget(lines_caller_t *caller, lines_asked_t *a)
+release(lines_caller_t *caller, void *p)
 {
     if (caller->pool == NULL) {
-        ngx_free(a);
+        ngx_free(p);
     }
 }
 
@@ -188,21 +186,14 @@ static lines_redis_op_t *
 send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     lines_redis_handler_pt handler, void *data)
 {
-    u_char                     *p, number[NGX_INT_T_LEN];
-    ssize_t                     len;
-    ngx_uint_t                  i, j, argc, nkeys;
-    lines_list_t               *list;
-    lines_script_t             *script;
-    lines_redis_op_t           *op;
-    const lines_store_token_t  *token;
+    u_char             number[NGX_INT_T_LEN];
+    lines_script_t    *script;
+    lines_writing_t    w;
+    lines_redis_op_t  *op;
 
-    if (!lines_redis_usable(caller->redis)) {
-        return NULL;
-    }
+    ngx_memzero(&w, sizeof(lines_writing_t));
 
-    len = measure(call, args, &argc, &nkeys);
-
-    if (len < 0) {
+    if (write_tokens(&w, call, args) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, caller->log, 0,
                       "lines store: %V: a key has an empty part",
                       &call->name);
@@ -212,155 +203,112 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     script = call->script;
 
     if (script) {
-        len += 3 * LINES_RESP_OVERHEAD + sizeof("EVALSHA") - 1
-               + script->sha1.len + NGX_INT_T_LEN;
+        w.argc += 3;
+        w.len += 3 * LINES_RESP_OVERHEAD + sizeof("EVALSHA") - 1
+                 + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, len + LINES_RESP_OVERHEAD + 1);
+    op = lines_redis_op_create(caller->redis, w.len + LINES_RESP_OVERHEAD + 1);
     if (op == NULL) {
         return NULL;
     }
 
+    op->script = script;
+    op->argc = w.argc;
+    op->again = script ? script->again
+                       : reads(&call->tokens[0].pieces[0].text);
+
+    w.p = lines_resp_array(op->start, w.argc);
+
     if (script) {
-        argc += 3;
+        w.p = lines_resp_string(w.p, (u_char *) "EVALSHA",
+                                sizeof("EVALSHA") - 1);
+        w.p = lines_resp_string(w.p, script->sha1.data, script->sha1.len);
 
-        op->script = script;
-        op->again = script->again;
-        op->argc = argc;
+        op->tail = w.p - op->start;
 
-        p = lines_resp_array(op->start, argc);
-        p = lines_resp_string(p, (u_char *) "EVALSHA", sizeof("EVALSHA") - 1);
-        p = lines_resp_string(p, script->sha1.data, script->sha1.len);
-
-        op->tail = p - op->start;
-
-        p = lines_resp_string(p, number,
-                              ngx_sprintf(number, "%ui", nkeys) - number);
-
-    } else {
-        op->again = lines_redis_reads(&call->tokens[0].pieces[0].text);
-
-        p = lines_resp_array(op->start, argc);
+        w.p = lines_resp_string(w.p, number,
+                                ngx_sprintf(number, "%ui", w.nkeys) - number);
     }
 
-    for (i = 0; i < call->ntokens; i++) {
-        token = &call->tokens[i];
-
-        if (token->list == -1) {
-            p = write_token(p, token, args, NULL);
-            continue;
-        }
-
-        list = (lines_list_t *) ((u_char *) args + token->list);
-
-        for (j = 0; j < list->n; j++) {
-            p = write_token(p, token, args, &list->elts[j]);
-        }
-    }
+    (void) write_tokens(&w, call, args);
 
     /* hiredis looks one byte ahead */
 
-    *p = '\0';
-    op->len = p - op->start;
+    *w.p = '\0';
+    op->len = w.p - op->start;
 
     return lines_redis_op_submit(op, handler, data);
 }
 
 
-#define piece_str(piece, args)  ((ngx_str_t *) (void *) (args + piece->offset))
+/* of the commands that are used; a new one that is missing is not repeated */
 
-
-/* an upper bound for the strings; -1: a key would have an empty part */
-
-static ssize_t
-measure(lines_store_call_t *call, const u_char *args, ngx_uint_t *argc,
-    ngx_uint_t *nkeys)
+static ngx_uint_t
+reads(const ngx_str_t *name)
 {
-    size_t                      len, n;
-    ngx_str_t                  *s;
-    ngx_uint_t                  i, j, empty;
+    ngx_uint_t  i;
+
+    static const char *names[] = {
+        "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HMGET", "SISMEMBER",
+        "SMEMBERS", "SRANDMEMBER", "SSCAN", "TIME", "ZRANGE", "ZRANGEBYLEX",
+        "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", NULL
+    };
+
+    for (i = 0; names[i]; i++) {
+        if (ngx_strcmp(name->data, names[i]) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* NGX_ERROR: a key would have an empty part */
+
+static ngx_int_t
+write_tokens(lines_writing_t *w, lines_store_call_t *call, u_char *args)
+{
+    ngx_uint_t                  i, j, n;
     lines_list_t               *list;
     const lines_store_token_t  *token;
-    const lines_store_piece_t  *piece;
-
-    len = 0;
-    *argc = 0;
-    *nkeys = 0;
 
     for (i = 0; i < call->ntokens; i++) {
         token = &call->tokens[i];
-        empty = 0;
-        n = 1;
         list = NULL;
+        n = 1;
 
         if (token->list != -1) {
             list = (lines_list_t *) (void *) (args + token->list);
             n = list->n;
         }
 
-        for (j = 0; j < token->n; j++) {
-            piece = &token->pieces[j];
-
-            len += n * piece->text.len;
-
-            switch (piece->type) {
-
-            case LINES_PIECE_TEXT:
-            case LINES_PIECE_EACH:
-                break;
-
-            case LINES_PIECE_STR:
-                s = piece_str(piece, args);
-                len += n * s->len;
-                empty |= (s->len == 0);
-                break;
-
-            default:
-                len += n * NGX_INT64_LEN;
+        for (j = 0; j < n; j++) {
+            if (write_token(w, token, args, list ? &list->elts[j] : NULL)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
             }
         }
-
-        if (list) {
-            for (j = 0; j < list->n; j++) {
-                len += list->elts[j].len;
-                empty |= (list->elts[j].len == 0);
-            }
-        }
-
-        if (empty && token->key) {
-            if (!token->optional) {
-                return -1;
-            }
-
-            for (j = 0; j < call->tokens[0].n; j++) {
-                piece = &call->tokens[0].pieces[j];
-
-                len += piece->text.len + NGX_INT64_LEN
-                       + (piece->type == LINES_PIECE_STR
-                          ? piece_str(piece, args)->len : 0);
-            }
-        }
-
-        len += n * LINES_RESP_OVERHEAD;
-        *argc += n;
 
         if (i < call->nkeys) {
-            *nkeys += n;
+            w->nkeys += n;
         }
     }
 
-    return len;
+    return NGX_OK;
 }
 
 
-static u_char *
-write_token(u_char *p, const lines_store_token_t *token, const u_char *args,
+static ngx_int_t
+write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     ngx_str_t *each)
 {
     size_t                      len;
+    void                       *member;
     u_char                     *n, numbers[LINES_PIECES * NGX_INT64_LEN];
-    int64_t                    *maybe;
-    ngx_str_t                   parts[LINES_PIECES], *part;
+    ngx_str_t                   parts[LINES_PIECES * 2], *part;
     ngx_uint_t                  i;
     const lines_store_piece_t  *piece;
 
@@ -369,19 +317,17 @@ write_token(u_char *p, const lines_store_token_t *token, const u_char *args,
 
     for (i = 0; i < token->n; i++) {
         piece = &token->pieces[i];
-        part = &parts[i];
 
+        parts[2 * i] = piece->text;
+        part = &parts[2 * i + 1];
+
+        member = args ? args + piece->offset : NULL;
         part->data = n;
 
         switch (piece->type) {
 
         case LINES_PIECE_STR:
-            *part = *piece_str(piece, args);
-
-            if (token->optional && part->len == 0) {
-                return write_token(p, token - token->optional, args, NULL);
-            }
-
+            *part = *(ngx_str_t *) member;
             break;
 
         case LINES_PIECE_EACH:
@@ -389,53 +335,54 @@ write_token(u_char *p, const lines_store_token_t *token, const u_char *args,
             break;
 
         case LINES_PIECE_INT:
-            n = ngx_sprintf(n, "%L",
-                            *(int64_t *) (void *) (args + piece->offset));
-            part->len = n - part->data;
+            n = ngx_sprintf(n, "%L", *(int64_t *) member);
             break;
 
         case LINES_PIECE_MAYBE:
-            maybe = *(int64_t **) (void *) (args + piece->offset);
-
-            if (maybe) {
-                n = ngx_sprintf(n, "%L", *maybe);
+            if (*(int64_t **) member) {
+                n = ngx_sprintf(n, "%L", **(int64_t **) member);
             }
 
-            part->len = n - part->data;
             break;
 
         case LINES_PIECE_FLAG:
-            if (*(ngx_uint_t *) (void *) (args + piece->offset)) {
+            if (*(ngx_uint_t *) member) {
                 *n++ = '1';
             }
+        }
 
+        if (piece->type != LINES_PIECE_STR && piece->type != LINES_PIECE_EACH)
+        {
             part->len = n - part->data;
-            break;
 
-        default: /* LINES_PIECE_TEXT */
-            part->len = 0;
+        } else if (part->len == 0 && token->key) {
+            return token->optional
+                   ? write_token(w, token - token->optional, args, NULL)
+                   : NGX_ERROR;
         }
 
         len += piece->text.len + part->len;
     }
 
-    p = ngx_sprintf(p, "$%uz\r\n", len);
+    w->len += LINES_RESP_OVERHEAD + len;
 
-    for (i = 0; i < token->n; i++) {
-        if (token->pieces[i].text.len) {
-            p = ngx_cpymem(p, token->pieces[i].text.data,
-                           token->pieces[i].text.len);
-        }
+    if (w->p == NULL) {
+        w->argc++;
+        return NGX_OK;
+    }
 
+    w->p = ngx_sprintf(w->p, "$%uz\r\n", len);
+
+    for (i = 0; i < token->n * 2; i++) {
         if (parts[i].len) {
-            p = ngx_cpymem(p, parts[i].data, parts[i].len);
+            w->p = ngx_cpymem(w->p, parts[i].data, parts[i].len);
         }
     }
 
-    *p++ = '\r';
-    *p++ = '\n';
+    *w->p++ = CR;
+    *w->p++ = LF;
 
-    return p;
+    return NGX_OK;
 }
 
 
@@ -448,43 +395,8 @@ unheard(void *data, redisReply *reply)
 static void
 answered(void *data, redisReply *reply)
 {
-    lines_asked_t   *a = data;
+    lines_asked_t       *a = data;
 
-    ngx_int_t        rc;
-    lines_caller_t  *caller;
-
-    caller = a->caller;
-
-    ngx_queue_remove(&a->queue);
-
-    if (!lines_caller_busy(caller)) {
-        caller->waited += ngx_current_msec - caller->start;
-    }
-
-    caller->repeated = lines_redis_repeated(caller->redis);
-
-    if (caller->heard) {
-        caller->heard(caller, a->call,
-                      reply && reply->type != REDIS_REPLY_ERROR);
-    }
-
-    rc = deliver(a, reply);
-
-    forget(caller, a);
-
-    if (rc == NGX_OK && lines_caller_busy(caller)) {
-        rc = NGX_AGAIN;
-    }
-
-    if (caller->resume) {
-        caller->resume(caller, rc);
-    }
-}
-
-
-static ngx_int_t
-deliver(lines_asked_t *a, redisReply *reply)
-{
     void                *out;
     ngx_int_t            rc;
     lines_caller_t      *caller;
@@ -492,6 +404,19 @@ deliver(lines_asked_t *a, redisReply *reply)
 
     caller = a->caller;
     call = a->call;
+
+    ngx_queue_remove(&a->queue);
+
+    if (!lines_caller_busy(caller)) {
+        caller->waited += ngx_current_msec - caller->start;
+    }
+
+    caller->repeated = caller->redis->repeated;
+
+    if (caller->heard) {
+        caller->heard(caller, call,
+                      reply && reply->type != REDIS_REPLY_ERROR);
+    }
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
@@ -506,39 +431,36 @@ deliver(lines_asked_t *a, redisReply *reply)
         reply = NULL;
     }
 
-    out = NULL;
-
-    if (reply) {
-        out = read_reply(caller, call, reply);
-
-        if (out && call->lost && *(ngx_uint_t *) out == call->lost
-            && caller->lost)
-        {
-            rc = caller->lost(caller);
-            goto done;
-        }
-    }
-
-    if (out == NULL && a->how != LINES_CALL_TRY) {
-        return failed(caller);
-    }
-
+    out = reply ? read_reply(caller, call, reply) : NULL;
     rc = NGX_OK;
 
-    if (a->how == LINES_CALL_KEEP) {
+    if (out && call->lost && *(ngx_uint_t *) out == call->lost && caller->lost)
+    {
+        rc = caller->lost(caller);
+
+    } else if (out == NULL && a->how != LINES_CALL_TRY) {
+        rc = failed(caller);
+
+    } else if (a->how == LINES_CALL_KEEP) {
         ngx_memcpy(a->data, out, call->size);
 
     } else if (a->done) {
         rc = call->deliver(a->done, a->data, out);
     }
 
-done:
-
-    if (out && caller->pool == NULL) {
-        ngx_free(out);
+    if (out) {
+        release(caller, out);
     }
 
-    return rc;
+    release(caller, a);
+
+    if (rc == NGX_OK && lines_caller_busy(caller)) {
+        rc = NGX_AGAIN;
+    }
+
+    if (caller->resume) {
+        caller->resume(caller, rc);
+    }
 }
 
 
@@ -567,68 +489,41 @@ error_level(lines_caller_t *caller, lines_store_call_t *call)
 static void *
 read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
 {
-    void                       *out;
-    u_char                     *text;
-    size_t                      size, lists;
-    ngx_str_t                  *elts;
-    ngx_uint_t                  i, from;
+    size_t                      lists;
+    lines_reading_t             rd;
     const lines_store_shape_t  *shape;
 
-    shape = find_shape(call, reply);
-    from = (call->kind == LINES_REPLY_WORD);
-    size = 0;
+    ngx_memzero(&rd, sizeof(lines_reading_t));
 
-    if (shape == NULL
-        || (call->kind != LINES_REPLY_NONE
-            && weigh(shape, from, reply, &size) != NGX_OK))
-    {
+    shape = find_shape(call, reply);
+
+    if (shape == NULL || read_shape(&rd, call, shape, reply) != NGX_OK) {
         ngx_log_error(error_level(caller, call), caller->log, 0,
                       "lines store: %V: the reply is not as declared, type %d",
                       &call->name, reply->type);
         return NULL;
     }
 
-    /* the struct, the lists' elements, then the text of all */
-
     lists = ngx_align(call->size, sizeof(ngx_str_t *));
-    size += lists;
 
-    out = caller->pool ? ngx_palloc(caller->pool, size)
-                       : ngx_alloc(size, caller->log);
-    if (out == NULL) {
+    rd.out = allocate(caller,
+                      lists + rd.nelts * sizeof(ngx_str_t) + rd.size);
+    if (rd.out == NULL) {
         return NULL;
     }
 
-    ngx_memzero(out, lists);
+    ngx_memzero(rd.out, lists);
+
+    rd.elts = (ngx_str_t *) (void *) (rd.out + lists);
+    rd.text = (u_char *) (rd.elts + rd.nelts);
 
     if (call->kind == LINES_REPLY_WORD) {
-        *(ngx_uint_t *) out = shape - call->shapes + 1;
+        *(ngx_uint_t *) (void *) rd.out = shape - call->shapes + 1;
     }
 
-    elts = (ngx_str_t *) ((u_char *) out + lists);
-    text = (u_char *) elts;
+    (void) read_shape(&rd, call, shape, reply);
 
-    for (i = 0; i < shape->n; i++) {
-        if (shape->members[i].type == LINES_MEMBER_LIST
-            || shape->members[i].type == LINES_MEMBER_LIST_REF)
-        {
-            if (element(reply, from + i)) {
-                text += element(reply, from + i)->elements * sizeof(ngx_str_t);
-            }
-
-        } else if (shape->members[i].type >= LINES_MEMBER_REST
-                   && reply->type == REDIS_REPLY_ARRAY
-                   && reply->elements > from + i)
-        {
-            text += (reply->elements - from - i) * sizeof(ngx_str_t);
-        }
-    }
-
-    for (i = 0; i < shape->n; i++) {
-        take(&shape->members[i], out, reply, from + i, &elts, &text);
-    }
-
-    return out;
+    return rd.out;
 }
 
 
@@ -698,196 +593,146 @@ is_string(redisReply *reply)
 }
 
 
-/* does it fit, and how much is there to copy */
+/* NGX_ERROR: it does not fit */
 
 static ngx_int_t
-weigh(const lines_store_shape_t *shape, ngx_uint_t from, redisReply *reply,
-    size_t *size)
+read_shape(lines_reading_t *rd, lines_store_call_t *call,
+    const lines_store_shape_t *shape, redisReply *reply)
 {
-    int64_t                      number;
-    redisReply                  *e, *list;
-    ngx_uint_t                   i, j, first, rest;
-    const lines_store_member_t  *member;
+    ngx_uint_t  i, from;
 
-    rest = 0;
+    from = (call->kind == LINES_REPLY_WORD);
 
     for (i = 0; i < shape->n; i++) {
-        member = &shape->members[i];
-        e = element(reply, from + i);
-        list = e;
-        first = 0;
-
-        switch (member->type) {
-
-        case LINES_MEMBER_REST:
-        case LINES_MEMBER_REST_REF:
-            rest = 1;
-            first = from + i;
-            list = reply;
-            break;
-
-        case LINES_MEMBER_LIST:
-        case LINES_MEMBER_LIST_REF:
-            if (e && e->type != REDIS_REPLY_ARRAY) {
-                return NGX_ERROR;
-            }
-
-            break;
-
-        default:
-            if (e && !is_string(e) && e->type != REDIS_REPLY_INTEGER) {
-                return NGX_ERROR;
-            }
-
-            list = NULL;
-        }
-
-        if (e == NULL && !rest) {
-
-            /* of a row, all may be missing: nothing is there */
-
-            if (!member->optional
-                && (reply->type != REDIS_REPLY_ARRAY || reply->elements))
-            {
-                return NGX_ERROR;
-            }
-
-            continue;
-        }
-
-        if (list) {
-            for (j = first; j < list->elements; j++) {
-                e = list->element[j];
-
-                if (e->type == REDIS_REPLY_ARRAY) {
-                    return NGX_ERROR;
-                }
-
-                *size += sizeof(ngx_str_t);
-
-                if (e->type == REDIS_REPLY_INTEGER) {
-                    *size += NGX_INT64_LEN + 1;
-
-                } else if (member->type == LINES_MEMBER_REST
-                           || member->type == LINES_MEMBER_LIST)
-                {
-                    *size += e->len + 1;
-                }
-            }
-
-            continue;
-        }
-
-        if (member->type == LINES_MEMBER_INT) {
-            if (take_int(e, &number) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-        } else if (e->type == REDIS_REPLY_INTEGER) {
-            *size += NGX_INT64_LEN + 1;
-
-        } else if (member->type == LINES_MEMBER_STR) {
-            *size += e->len + 1;
+        if (read_member(rd, &shape->members[i], reply, from + i) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 
     /* a word's reply, and a row, have no more than is declared */
 
-    if (!rest && reply->type == REDIS_REPLY_ARRAY
-        && reply->elements > from + shape->n)
-    {
-        return NGX_ERROR;
+    return (call->kind != LINES_REPLY_NONE
+            && reply->type == REDIS_REPLY_ARRAY
+            && reply->elements > from + i
+            && (i == 0 || shape->members[i - 1].type < LINES_MEMBER_REST))
+           ? NGX_ERROR
+           : NGX_OK;
+}
+
+
+static ngx_int_t
+read_member(lines_reading_t *rd, const lines_store_member_t *member,
+    redisReply *reply, ngx_uint_t i)
+{
+    void          *value;
+    int64_t        number;
+    redisReply    *e, *list;
+    ngx_uint_t     j, n, ref;
+    lines_list_t  *out;
+
+    e = element(reply, i);
+    list = e;
+    value = rd->out ? rd->out + member->offset : NULL;
+    ref = (member->type == LINES_MEMBER_REF
+           || member->type == LINES_MEMBER_LIST_REF
+           || member->type == LINES_MEMBER_REST_REF);
+
+    if (member->type >= LINES_MEMBER_REST) {
+        list = reply;
+
+    } else if (member->type >= LINES_MEMBER_LIST) {
+        if (e && e->type != REDIS_REPLY_ARRAY) {
+            return NGX_ERROR;
+        }
+
+        i = 0;
+
+    } else if (e) {
+        if (!is_string(e) && e->type != REDIS_REPLY_INTEGER) {
+            return NGX_ERROR;
+        }
+
+        if (member->type == LINES_MEMBER_INT) {
+            return read_int(e, value ? value : &number);
+        }
+
+        read_str(rd, e, ref, value);
+
+        return NGX_OK;
+    }
+
+    if (list == NULL) {
+
+        /* of a row, all may be missing: nothing is there */
+
+        return (member->optional
+                || (reply->type == REDIS_REPLY_ARRAY && reply->elements == 0))
+               ? NGX_OK
+               : NGX_ERROR;
+    }
+
+    out = value;
+    n = list->elements - ngx_min(i, list->elements);
+    rd->nelts += n;
+
+    if (n && value) {
+        out->n = n;
+        out->elts = rd->elts;
+        rd->elts += n;
+    }
+
+    for (j = 0; j < n; j++) {
+        e = list->element[i + j];
+
+        if (e->type == REDIS_REPLY_ARRAY) {
+            return NGX_ERROR;
+        }
+
+        read_str(rd, e, ref, value ? &out->elts[j] : NULL);
     }
 
     return NGX_OK;
 }
 
 
-static void
-take(const lines_store_member_t *member, u_char *out, redisReply *reply,
-    ngx_uint_t from, ngx_str_t **elts, u_char **text)
-{
-    redisReply    *e, *list;
-    ngx_uint_t     i;
-    lines_list_t  *value;
-
-    e = element(reply, from);
-    out += member->offset;
-
-    switch (member->type) {
-
-    case LINES_MEMBER_STR:
-    case LINES_MEMBER_REF:
-        if (e) {
-            take_str(e, member->type == LINES_MEMBER_STR,
-                     (ngx_str_t *) (void *) out, text);
-        }
-
-        return;
-
-    case LINES_MEMBER_INT:
-        if (e) {
-            (void) take_int(e, (int64_t *) (void *) out);
-        }
-
-        return;
-
-    case LINES_MEMBER_LIST:
-    case LINES_MEMBER_LIST_REF:
-        list = e;
-        from = 0;
-        break;
-
-    default: /* LINES_MEMBER_REST, LINES_MEMBER_REST_REF */
-        list = reply->type == REDIS_REPLY_ARRAY ? reply : NULL;
-    }
-
-    if (list == NULL || list->elements <= from) {
-        return;
-    }
-
-    value = (lines_list_t *) (void *) out;
-
-    value->n = list->elements - from;
-    value->elts = *elts;
-    *elts += value->n;
-
-    for (i = 0; i < value->n; i++) {
-        ngx_str_set(&value->elts[i], "");
-
-        if (list->element[from + i]->type != REDIS_REPLY_NIL) {
-            take_str(list->element[from + i],
-                     member->type == LINES_MEMBER_LIST
-                     || member->type == LINES_MEMBER_REST,
-                     &value->elts[i], text);
-        }
-    }
-}
-
-
-/* what is copied ends with a zero, as hiredis' strings do */
+/* what is copied ends with a zero, as hiredis' strings do; value or NULL */
 
 static void
-take_str(redisReply *reply, ngx_uint_t copied, ngx_str_t *value, u_char **text)
+read_str(lines_reading_t *rd, redisReply *reply, ngx_uint_t ref,
+    ngx_str_t *value)
 {
+    u_char     number[NGX_INT64_LEN];
+    ngx_str_t  text;
+
+    text.data = (u_char *) reply->str;
+    text.len = reply->len;
+
     if (reply->type == REDIS_REPLY_INTEGER) {
-        value->data = *text;
-        *text = ngx_sprintf(*text, "%L", (int64_t) reply->integer);
-        value->len = *text - value->data;
-        *(*text)++ = '\0';
+        text.data = number;
+        text.len = ngx_sprintf(number, "%L", (int64_t) reply->integer)
+                   - number;
+        ref = 0;
+
+    } else if (reply->type == REDIS_REPLY_NIL) {
+        ngx_str_set(&text, "");
+        ref = 1;
+    }
+
+    if (!ref) {
+        rd->size += text.len + 1;
+    }
+
+    if (value == NULL) {
         return;
     }
 
-    value->len = reply->len;
+    *value = text;
 
-    if (!copied) {
-        value->data = (u_char *) reply->str;
-        return;
+    if (!ref) {
+        value->data = rd->text;
+        rd->text = ngx_cpymem(rd->text, text.data, text.len);
+        *rd->text++ = '\0';
     }
-
-    value->data = *text;
-    *text = ngx_cpymem(*text, reply->str, reply->len);
-    *(*text)++ = '\0';
 }
 
 
@@ -898,7 +743,7 @@ take_str(redisReply *reply, ngx_uint_t copied, ngx_str_t *value, u_char **text)
  */
 
 static ngx_int_t
-take_int(redisReply *reply, int64_t *value)
+read_int(redisReply *reply, int64_t *value)
 {
     u_char   *p, *last;
     int64_t   n;

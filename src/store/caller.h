@@ -13,6 +13,7 @@
 #include <ngx_core.h>
 
 #include "store/redis.h"
+#include "store/script.h"
 
 
 typedef struct lines_caller_s      lines_caller_t;

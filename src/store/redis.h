@@ -11,13 +11,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
-#include <hiredis/hiredis.h>
-
-#include "store/script.h"
 
 
-typedef struct lines_redis_s     lines_redis_t;
-typedef struct lines_redis_op_s  lines_redis_op_t;
+typedef struct lines_redis_s  lines_redis_t;
 
 
 /* what lines_redis says, read once at configuration */
@@ -102,16 +98,6 @@ typedef struct {
 
 
 /*
- * Called exactly once for an operation that was accepted, unless it was
- * detached before.  reply is NULL when the outcome is unknown (deadline,
- * connection lost): the command may have run.  It is freed after the call.
- * Never called from within lines_redis_command() itself.
- */
-
-typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
-
-
-/*
  * Parses redis://[user@]host[:port][/db] or unix:/path[:db] and the
  * parameters timeout=, silence=, connect_timeout=, max_inflight=,
  * password_file=, user=.  value[0] is the directive's name.  Returns
@@ -144,48 +130,6 @@ lines_redis_t *lines_redis_create(ngx_cycle_t *cycle,
  * no more.  Handlers of what is still in flight are not called.
  */
 void lines_redis_destroy(lines_redis_t *redis);
-
-
-/*
- * Sends a command; arguments are binary-safe and copied.  While a connection
- * is being made, operations wait for it within their own deadline; while Redis
- * is known to be away, or max_inflight is reached, NULL is returned at once:
- * the command has surely not run and the handler is not called.
- *
- * When the connection is lost, an operation that it takes along waits for the
- * next one, too, if that can do no harm:
- *
- *   - its last byte was not written, so that it surely has not run;
- *   - it only reads (by the command's name);
- *   - it is a script whose file says "--@again": one that only reads, or
- *     that finds what its first run wrote, changes nothing and replies the
- *     same, however late that first run may come after all.
- *
- * The latter two are sent again once.  Everything else has an unknown outcome
- * (a NULL reply), which its caller must know how to clear up: tokens would be
- * taken twice (gcra), a fence would be held by nobody (op_claim), or the
- * second reply would not say what the first one did ("lost", "used", "same").
- */
-
-lines_redis_op_t *lines_redis_command(lines_redis_t *redis, ngx_uint_t argc,
-    ngx_str_t *argv, lines_redis_handler_pt handler, void *data);
-
-/* the same for a script; args are the keys, nkeys of them, then the rest */
-lines_redis_op_t *lines_redis_eval(lines_redis_t *redis,
-    lines_script_t *script, ngx_uint_t nkeys, ngx_uint_t nargs,
-    ngx_str_t *args, lines_redis_handler_pt handler, void *data);
-
-/*
- * In a handler, first thing: flag, the reply is of the second time that its
- * operation was sent; the first may run yet.
- */
-ngx_uint_t lines_redis_repeated(lines_redis_t *redis);
-
-/*
- * The asker is gone: the handler will not be called, the reply is dropped.
- * What was not sent yet is never sent.  Not after the handler was called.
- */
-void lines_redis_detach(lines_redis_op_t *op);
 
 
 void lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status);

@@ -17,11 +17,6 @@
 
 static char *redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
     ngx_str_t *value);
-static char *redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_parse_unix(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char *last);
 static char *redis_set_user(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *redis_set_password(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_str_t redis_printable(ngx_str_t *value);
@@ -74,18 +69,6 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
     ngx_str_t   *value, shown;
 
     value = cf->args->elts;
-
-    if (conf->name.data) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" directive is duplicate", &value[0]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts < 2) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "no URL in \"%V\" directive",
-                           &value[0]);
-        return NGX_CONF_ERROR;
-    }
 
     conf->resolver_timeout = 5000;
 
@@ -158,7 +141,11 @@ lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 static char *
 redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
 {
-    ngx_str_t  *scheme, rest, shown;
+    u_char      *p, *at, *db, *last;
+    ngx_int_t    n;
+    ngx_str_t   *scheme, shown;
+    ngx_url_t   *u;
+    ngx_uint_t   local;
 
     for (scheme = redis_schemes; scheme->len; scheme++) {
         if (value->len >= scheme->len
@@ -174,47 +161,40 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
         }
     }
 
-    if (value->len >= 5
-        && ngx_strncasecmp(value->data, (u_char *) "unix:", 5) == 0)
-    {
-        return redis_parse_unix(cf, conf, value);
-    }
-
-    if (value->len < 8
-        || ngx_strncasecmp(value->data, (u_char *) "redis://", 8) != 0)
-    {
-        return "neither \"redis://\" nor \"unix:\"";
-    }
-
-    rest.data = value->data + 8;
-    rest.len = value->len - 8;
-
-    return redis_parse_tcp(cf, conf, &rest);
-}
-
-
-static char *
-redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
-{
-    char       *err;
-    u_char     *p, *at, *last, *slash;
-    ngx_url_t  *u;
+    /* the configuration's strings end with a zero */
 
     p = value->data;
     last = p + value->len;
+    local = (ngx_strncasecmp(p, (u_char *) "unix:", 5) == 0);
 
-    slash = ngx_strlchr(p, last, '/');
+    if (local) {
+        p += 5;
 
-    if (slash) {
-        err = redis_parse_db(conf, slash + 1, last);
-        if (err) {
-            return err;
+        if (*p != '/') {
+            return "no absolute path";
         }
 
-        last = slash;
+    } else if (ngx_strncasecmp(p, (u_char *) "redis://", 8) == 0) {
+        p += 8;
+
+    } else {
+        return "neither \"redis://\" nor \"unix:\"";
     }
 
-    at = ngx_strlchr(p, last, '@');
+    db = ngx_strlchr(p, last, local ? ':' : '/');
+
+    if (db) {
+        n = (db + 1 < last) ? ngx_atoi(db + 1, last - db - 1) : 0;
+
+        if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
+            return "invalid database number";
+        }
+
+        conf->db = n;
+        last = db;
+    }
+
+    at = local ? NULL : ngx_strlchr(p, last, '@');
 
     if (at) {
         if (ngx_strlchr(p, at, ':')) {
@@ -231,19 +211,26 @@ redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
         p = at + 1;
     }
 
-    u = &conf->url;
-
-    u->url.data = p;
-    u->url.len = last - p;
-    u->default_port = LINES_REDIS_PORT;
-    u->no_resolve = 1;
-
-    if (u->url.len == 0) {
+    if (p == last) {
         return "no host";
     }
 
+    u = &conf->url;
+
+    u->url.data = local ? value->data : p;
+    u->url.len = last - u->url.data;
+    u->default_port = LINES_REDIS_PORT;
+    u->no_resolve = 1;
+
     if (ngx_parse_url(cf->pool, u) != NGX_OK) {
-        return u->err ? u->err : "invalid host";
+        return u->err ? u->err : local ? "invalid path" : "invalid host";
+    }
+
+    if (local) {
+        conf->name.data = p;
+        conf->name.len = last - p;
+
+        return NULL;
     }
 
     conf->port = u->port;
@@ -270,68 +257,6 @@ redis_parse_tcp(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
            == NGX_OK
            ? NULL
            : NGX_CONF_ERROR;
-}
-
-
-static char *
-redis_parse_unix(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
-{
-    char       *err;
-    u_char     *p, *last, *colon;
-    ngx_url_t  *u;
-
-    p = value->data + 5;
-    last = value->data + value->len;
-
-    if (p == last || *p != '/') {
-        return "no absolute path";
-    }
-
-    colon = ngx_strlchr(p, last, ':');
-
-    if (colon) {
-        err = redis_parse_db(conf, colon + 1, last);
-        if (err) {
-            return err;
-        }
-
-        last = colon;
-    }
-
-    u = &conf->url;
-
-    u->url.data = value->data;
-    u->url.len = last - value->data;
-
-    if (ngx_parse_url(cf->pool, u) != NGX_OK) {
-        return u->err ? u->err : "invalid path";
-    }
-
-    conf->name.data = p;
-    conf->name.len = last - p;
-
-    return NULL;
-}
-
-
-static char *
-redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char *last)
-{
-    ngx_int_t  n;
-
-    if (p == last) {
-        return NULL;
-    }
-
-    n = ngx_atoi(p, last - p);
-
-    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
-        return "invalid database number";
-    }
-
-    conf->db = n;
-
-    return NULL;
 }
 
 
@@ -413,20 +338,14 @@ redis_printable(ngx_str_t *value)
     ngx_str_t   shown;
 
     last = value->data + value->len;
+    shown = *value;
 
-    for (p = last; p > value->data; p--) {
-        if (p[-1] != '@') {
-            continue;
-        }
+    for (p = last; p > value->data && p[-1] != '@'; p--) { /* void */ }
 
-        if (ngx_strlchr(value->data + ngx_min(8, value->len), p, ':')) {
-            shown.data = p;
-            shown.len = last - p;
-            return shown;
-        }
-
-        break;
+    if (ngx_strlchr(value->data + ngx_min(8, value->len), p, ':')) {
+        shown.data = p;
+        shown.len = last - p;
     }
 
-    return *value;
+    return shown;
 }

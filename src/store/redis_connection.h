@@ -1,11 +1,11 @@
 
 /*
- * One connection to Redis, as all who work with it know it; what becomes of it
- * is in store/redis_life.h.  Both the command connection and the subscriber own
- * one.  Internal to the store.
+ * One connection to Redis: hiredis' context in nginx' events.  What becomes of
+ * it is in store/redis_life.h.  Both the command connection and the subscriber
+ * own one.  Internal to the store.
  *
  * hiredis frees its context whenever it likes to, so conn->ac is valid only
- * between the adapter's attach and hiredis' cleanup hook; it is NULL otherwise.
+ * between lines_redis_attach() and hiredis' cleanup hook; it is NULL otherwise.
  */
 
 #ifndef _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_
@@ -52,12 +52,6 @@ typedef enum {
 } lines_redis_state_e;
 
 
-typedef struct {
-    ngx_sockaddr_t  sockaddr;
-    socklen_t       socklen;
-} lines_redis_addr_t;
-
-
 struct lines_redis_connection_s {
     lines_redis_conf_t        *conf;
     ngx_log_t                 *log;
@@ -69,6 +63,9 @@ struct lines_redis_connection_s {
     lines_redis_state_e        state;
     char                      *role;        /* for messages */
 
+    /* what INFO and CONFIG say goes there; NULL: they are not asked for */
+    lines_redis_status_t      *status;
+
     /* ready for commands; may be called from within a hiredis callback */
     lines_redis_connection_pt  ready;
 
@@ -78,11 +75,7 @@ struct lines_redis_connection_s {
      */
     lines_redis_connection_pt  lost;
 
-    /* the worker begins to exit; NULL: keep serving until it is gone */
-    lines_redis_connection_pt  shutdown;
-
-    /* its life's: the handshake is over; hiredis has let go of it */
-    void                     (*greeted)(lines_redis_connection_t *conn);
+    /* its life's: hiredis has let go of it */
     void                     (*closed)(lines_redis_connection_t *conn);
 
     redisAsyncContext         *ac;
@@ -93,7 +86,8 @@ struct lines_redis_connection_s {
     ngx_event_t                flush;
     ngx_event_t                drop;
 
-    lines_redis_addr_t         addrs[LINES_REDIS_ADDRS];
+    u_char                     addrs[LINES_REDIS_ADDRS]
+                                    [NGX_SOCKADDR_STRLEN + 1];
     ngx_uint_t                 naddrs;
     ngx_uint_t                 current;
 
@@ -108,22 +102,14 @@ struct lines_redis_connection_s {
 
     u_char                     cause[LINES_REDIS_CAUSE_LEN];
     u_char                     logged[LINES_REDIS_CAUSE_LEN];
-    ngx_msec_t                 logged_at;
+    ngx_msec_t                 logged_at;   /* 0: not since it was ready */
 
-    unsigned                   info:1;      /* ask for INFO */
     unsigned                   away:1;      /* known not to be there */
     unsigned                   flushing:1;
     unsigned                   in_message:1;
-    unsigned                   evicts:1;
-    unsigned                   no_aof:1;
-    unsigned                   no_info:1;
-    unsigned                   no_config:1;
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
-    unsigned                   complained:1;
 
-    ngx_uint_t                 settings;    /* of lines_redis_wishes:
-                                               a bit for each unmet one */
     char                      *refuses;     /* why it did a write, */
     ngx_msec_t                 refused_at;  /* and when */
     ngx_msec_t                 looked_at;   /* at INFO and CONFIG */
@@ -131,16 +117,26 @@ struct lines_redis_connection_s {
 };
 
 
-/* at once and reconnect; never from within a hiredis callback */
-void lines_redis_connection_drop(lines_redis_connection_t *conn, char *cause);
+/* takes over a context that connects; NGX_ERROR: it is still the caller's */
+ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
+    redisAsyncContext *ac);
 
-/* the same from anywhere, as soon as may be; conn->cause is set before */
-void lines_redis_connection_fail(lines_redis_connection_t *conn);
+/*
+ * A command is about to be queued, its reply to be waited for: returns where
+ * in the stream of bytes it begins, to be compared with conn->flushed.
+ */
+size_t lines_redis_await(lines_redis_connection_t *conn);
 
-/* reconnects when the replies of what was sent have come; from anywhere */
-void lines_redis_connection_drain(lines_redis_connection_t *conn, char *cause);
 
-void ngx_cdecl lines_redis_connection_cause(lines_redis_connection_t *conn,
+/* to be reconnected, from anywhere; an attempt to connect, too */
+void ngx_cdecl lines_redis_fail(lines_redis_connection_t *conn,
+    const char *fmt, ...);
+
+/* the same when the replies of what was sent have come; in a callback */
+void lines_redis_drain(lines_redis_connection_t *conn, char *cause);
+
+/* why it ends; what came first explains what follows */
+void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
     const char *fmt, ...);
 
 
@@ -148,18 +144,20 @@ void ngx_cdecl lines_redis_connection_cause(lines_redis_connection_t *conn,
  * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
  * caller, told now and then.  what and why are constants.
  */
-void lines_redis_connection_refuses(lines_redis_connection_t *conn, char *what,
-    char *why);
-
-/*
- * NOPERM: told now and then, and a new connection asks what is allowed; one
- * where scripts are not is not ready.
- */
-void lines_redis_connection_denied(lines_redis_connection_t *conn);
+void lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why);
 
 /* of the state it is in; another one is replaced */
-void lines_redis_connection_timer(lines_redis_connection_t *conn,
-    ngx_msec_t timer);
+void lines_redis_timer(lines_redis_connection_t *conn, ngx_msec_t timer);
+
+
+/* flag: a string of this text */
+ngx_uint_t lines_redis_reply_is(redisReply *reply, ngx_str_t *text);
+
+/*
+ * Flag: an error of this code, which those of scripts have inside before 7.0,
+ * or, of several words, one that says so.
+ */
+ngx_uint_t lines_redis_error_is(redisReply *reply, char *words);
 
 
 #endif /* _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_ */

@@ -1,11 +1,9 @@
 
 /*
  * The life of one connection: resolve, connect, handshake, ready, lost, wait,
- * and again.
+ * and again.  INFO and CONFIG are asked of one that serves, too.
  */
 
-#include "store/redis_adapter.h"
-#include "store/redis_handshake.h"
 #include "store/redis_life.h"
 
 
@@ -25,29 +23,134 @@
  */
 #define LINES_REDIS_LOG_INTERVAL  30000
 
+#define LINES_REDIS_TEXT_LEN  100
+#define LINES_REDIS_SLOTS     16384
+
+
+/* an error that ends the connection, and why */
+
+typedef struct {
+    char  *words;     /* as lines_redis_error_is() has them */
+    char  *cause;     /* NULL: what the server says */
+} redis_refusal_t;
+
+
+typedef struct {
+    int                      type;    /* of a good reply; 0: any */
+    const redis_refusal_t   *refusals;
+
+    /* of a reply of that type, or an error that refuses nothing */
+    void                   (*take)(lines_redis_connection_t *conn,
+                                   redisReply *reply);
+} redis_question_t;
+
 
 static void redis_greeted(lines_redis_connection_t *conn);
 static void redis_closed(lines_redis_connection_t *conn);
+static void redis_add_address(lines_redis_connection_t *conn,
+    struct sockaddr *sockaddr, socklen_t socklen);
 static void redis_start(lines_redis_connection_t *conn);
-static void redis_resolve(lines_redis_connection_t *conn);
 static void redis_resolved(ngx_resolver_ctx_t *ctx);
 static void redis_connect(lines_redis_connection_t *conn);
-static void redis_attempt_failed(lines_redis_connection_t *conn);
 static void redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures);
 static void redis_check_silence(lines_redis_connection_t *conn);
 static void redis_timer_handler(ngx_event_t *ev);
 static void redis_drop_handler(ngx_event_t *ev);
 static void redis_complain(lines_redis_connection_t *conn, char *what);
 
+static ngx_int_t redis_handshake(lines_redis_connection_t *conn);
+static ngx_int_t redis_say(lines_redis_connection_t *conn,
+    ngx_uint_t question, const char *fmt, ...);
+static ngx_int_t redis_ask(lines_redis_connection_t *conn);
+static void redis_heard(redisAsyncContext *ac, void *data, void *privdata);
+
+static void redis_selected(lines_redis_connection_t *conn, redisReply *reply);
+static void redis_script_ran(lines_redis_connection_t *conn,
+    redisReply *reply);
+static void redis_take_info(lines_redis_connection_t *conn,
+    redisReply *reply);
+static void redis_take_config(lines_redis_connection_t *conn,
+    redisReply *reply);
+static void redis_take_cluster(lines_redis_connection_t *conn,
+    redisReply *reply);
+static void redis_take_nodes(lines_redis_connection_t *conn,
+    redisReply *reply);
+static ngx_uint_t redis_own_slots(char *p);
+static void redis_pong(lines_redis_connection_t *conn, redisReply *reply);
+static ngx_str_t redis_info_field(redisReply *reply, char *name);
+static ngx_uint_t redis_info_is(redisReply *reply, char *name, char *value);
+
+
+lines_redis_wish_t  lines_redis_wishes[] = {
+    { ngx_string("appendfsync"), ngx_string("always"), 0 },
+    { ngx_string("hash-max-listpack-value"), ngx_string("1024"), 1 },
+    { ngx_string("stream-node-max-bytes"), ngx_string("512"), 0 },
+    { ngx_null_string, ngx_null_string, 0 }
+};
+
+
+/*
+ * The server's words are not logged: where AUTH is renamed they quote the
+ * password.
+ */
+
+static const redis_refusal_t  redis_auth_refusals[] = {
+    { "WRONGPASS", "AUTH failed: wrong user or password" },
+    { "invalid password", "AUTH failed: wrong user or password" },
+    { "no password is set", "AUTH failed: the server has no password" },
+    { "without any password", "AUTH failed: the server has no password" },
+    { "max number of clients", "max number of clients reached" },
+    { "LOADING", "LOADING: not ready yet" },
+    { NULL, "AUTH failed: refused by the server" }
+};
+
+
+/* NOPERM and the like are no reason to stay away, these are */
+
+static const redis_refusal_t  redis_refusals[] = {
+    { "NOAUTH", "NOAUTH: the server asks for a password: see "
+                "\"password_file=\"" },
+    { "operation not permitted", "NOAUTH: the server asks for a password: see "
+                                 "\"password_file=\"" },
+    { "LOADING", "LOADING: not ready yet" },
+    { "max number of clients", NULL },
+    { "MASTERDOWN", NULL },
+    { "DENIED", NULL },
+    { "BUSY", NULL },
+    { NULL, NULL }
+};
+
+
+enum {
+    REDIS_AUTH = 0,
+    REDIS_SELECT,
+    REDIS_SCRIPT,
+    REDIS_INFO,
+    REDIS_CONFIG,
+    REDIS_CLUSTER,
+    REDIS_NODES,
+    REDIS_PING
+};
+
+static const redis_question_t  redis_questions[] = {
+    { 0, redis_auth_refusals, NULL },
+    { 0, redis_refusals, redis_selected },
+    { 0, redis_refusals, redis_script_ran },
+    { REDIS_REPLY_STRING, redis_refusals, redis_take_info },
+    { REDIS_REPLY_ARRAY, redis_refusals, redis_take_config },
+    { REDIS_REPLY_STRING, redis_refusals, redis_take_cluster },
+    { REDIS_REPLY_STRING, redis_refusals, redis_take_nodes },
+    { REDIS_REPLY_STATUS, redis_refusals, redis_pong }
+};
+
 
 void
-lines_redis_connection_open(lines_redis_connection_t *conn)
+lines_redis_open(lines_redis_connection_t *conn)
 {
     ngx_uint_t   i;
     ngx_addr_t  *addr;
 
     conn->ident = -1;
-    conn->greeted = redis_greeted;
     conn->closed = redis_closed;
 
     conn->timer.handler = redis_timer_handler;
@@ -59,21 +162,31 @@ lines_redis_connection_open(lines_redis_connection_t *conn)
     conn->drop.data = conn;
     conn->drop.log = conn->log;
 
-    for (i = 0; i < conn->conf->url.naddrs && i < LINES_REDIS_ADDRS; i++) {
+    for (i = 0; i < conn->conf->url.naddrs; i++) {
         addr = &conn->conf->url.addrs[i];
-
-        ngx_memcpy(&conn->addrs[i].sockaddr, addr->sockaddr, addr->socklen);
-        conn->addrs[i].socklen = addr->socklen;
+        redis_add_address(conn, addr->sockaddr, addr->socklen);
     }
-
-    conn->naddrs = i;
 
     redis_start(conn);
 }
 
 
+static void
+redis_add_address(lines_redis_connection_t *conn, struct sockaddr *sockaddr,
+    socklen_t socklen)
+{
+    u_char  *text;
+
+    if (conn->naddrs < LINES_REDIS_ADDRS) {
+        text = conn->addrs[conn->naddrs++];
+        text[ngx_sock_ntop(sockaddr, socklen, text, NGX_SOCKADDR_STRLEN, 0)]
+            = '\0';
+    }
+}
+
+
 void
-lines_redis_connection_close(lines_redis_connection_t *conn)
+lines_redis_close(lines_redis_connection_t *conn)
 {
     conn->state = LINES_REDIS_CLOSED;
 
@@ -129,67 +242,59 @@ redis_check_silence(lines_redis_connection_t *conn)
     }
 
     conn->away = 1;
-    lines_redis_connection_drop(conn, "no reply, for \"silence=\"");
+    lines_redis_fail(conn, "no reply, for \"silence=\"");
 }
 
 
 static void
 redis_start(lines_redis_connection_t *conn)
 {
+    ngx_resolver_t      *resolver;
+    ngx_resolver_ctx_t  *ctx;
+
     conn->cause[0] = '\0';
+
+    resolver = conn->conf->resolver;
 
     /* without a "resolver" directive nginx makes one that has no servers */
 
-    if (conn->current == 0
-        && conn->conf->host.len
-        && conn->conf->resolver
-        && conn->conf->resolver->connections.nelts)
+    if (conn->current
+        || conn->conf->host.len == 0
+        || resolver == NULL
+        || resolver->connections.nelts == 0)
     {
-        redis_resolve(conn);
+        redis_connect(conn);
         return;
     }
-
-    redis_connect(conn);
-}
-
-
-static void
-redis_resolve(lines_redis_connection_t *conn)
-{
-    ngx_resolver_ctx_t  *ctx;
 
     conn->state = LINES_REDIS_RESOLVING;
 
-    ctx = ngx_resolve_start(conn->conf->resolver, NULL);
+    ctx = ngx_resolve_start(resolver, NULL);
 
-    if (ctx == NULL || ctx == NGX_NO_RESOLVER) {
-        lines_redis_connection_cause(conn, "no resolver for \"%V\"",
-                                     &conn->conf->host);
-        redis_attempt_failed(conn);
-        return;
-    }
+    if (ctx) {
+        ctx->name = conn->conf->host;
+        ctx->handler = redis_resolved;
+        ctx->data = conn;
+        ctx->timeout = conn->conf->resolver_timeout;
+        ctx->cancelable = 1;
 
-    ctx->name = conn->conf->host;
-    ctx->handler = redis_resolved;
-    ctx->data = conn;
-    ctx->timeout = conn->conf->resolver_timeout;
-    ctx->cancelable = 1;
+        conn->resolve = ctx;
 
-    conn->resolve = ctx;
+        /* it has its own deadline: this one tells that Redis is away */
 
-    /* the resolver has its own deadline: this one tells that Redis is away */
+        lines_redis_timer(conn, conn->conf->connect_timeout);
 
-    lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+        /* may call the handler at once; frees ctx when it fails */
 
-    /* may call the handler at once; frees ctx when it fails */
+        if (ngx_resolve_name(ctx) == NGX_OK) {
+            return;
+        }
 
-    if (ngx_resolve_name(ctx) != NGX_OK) {
         conn->resolve = NULL;
-
-        lines_redis_connection_cause(conn, "could not resolve \"%V\"",
-                                     &conn->conf->host);
-        redis_attempt_failed(conn);
     }
+
+    lines_redis_fail(conn, ctx ? "could not resolve \"%V\""
+                               : "no resolver for \"%V\"", &conn->conf->host);
 }
 
 
@@ -198,46 +303,29 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
 {
     lines_redis_connection_t *conn = ctx->data;
 
-    ngx_uint_t           i;
-    lines_redis_addr_t  *addr;
+    ngx_uint_t  i;
 
     conn->resolve = NULL;
 
     if (ctx->state || ctx->naddrs == 0) {
+        lines_redis_cause(conn, "could not resolve \"%V\" (%i: %s)", &ctx->name,
+                          ctx->state, ngx_resolver_strerror(ctx->state));
 
         /* the addresses known before are better than none */
 
         if (conn->naddrs) {
-            lines_redis_connection_cause(conn,
-                                         "could not resolve \"%V\" (%i: %s)",
-                                         &ctx->name, ctx->state,
-                                         ngx_resolver_strerror(ctx->state));
             redis_complain(conn, "old address is tried");
             conn->cause[0] = '\0';
-
-            ngx_resolve_name_done(ctx);
-            redis_connect(conn);
-            return;
         }
 
-        lines_redis_connection_cause(conn, "could not resolve \"%V\" (%i: %s)",
-                                     &ctx->name, ctx->state,
-                                     ngx_resolver_strerror(ctx->state));
-        ngx_resolve_name_done(ctx);
-        redis_attempt_failed(conn);
-        return;
+    } else {
+        conn->naddrs = 0;
+
+        for (i = 0; i < ctx->naddrs; i++) {
+            redis_add_address(conn, ctx->addrs[i].sockaddr,
+                              ctx->addrs[i].socklen);
+        }
     }
-
-    for (i = 0; i < ctx->naddrs && i < LINES_REDIS_ADDRS; i++) {
-        addr = &conn->addrs[i];
-
-        ngx_memcpy(&addr->sockaddr, ctx->addrs[i].sockaddr,
-                   ctx->addrs[i].socklen);
-        ngx_inet_set_port(&addr->sockaddr.sockaddr, conn->conf->port);
-        addr->socklen = ctx->addrs[i].socklen;
-    }
-
-    conn->naddrs = i;
 
     ngx_resolve_name_done(ctx);
 
@@ -248,72 +336,50 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
 static void
 redis_connect(lines_redis_connection_t *conn)
 {
-    size_t               len;
-    u_char               text[NGX_SOCKADDR_STRLEN + 1];
-    redisAsyncContext   *ac;
-    lines_redis_addr_t  *addr;
+    char               *text;
+    redisAsyncContext  *ac;
 
     if (conn->naddrs == 0) {
-        lines_redis_connection_cause(conn, "no address of \"%V\" is known",
-                                     &conn->conf->host);
-        redis_attempt_failed(conn);
+        lines_redis_fail(conn, "no address of \"%V\" is known",
+                         &conn->conf->host);
         return;
     }
 
-    if (conn->current >= conn->naddrs) {
-        conn->current = 0;
-    }
+    text = (char *) conn->addrs[conn->current];
 
-    addr = &conn->addrs[conn->current];
-
-    if (addr->sockaddr.sockaddr.sa_family == AF_UNIX) {
+    if (ngx_strncmp(text, "unix:", 5) == 0) {
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                       "lines redis connect to unix:%s",
-                       addr->sockaddr.sockaddr_un.sun_path);
+                       "lines redis connect to %s", text);
 
-        ac = redisAsyncConnectUnix(addr->sockaddr.sockaddr_un.sun_path);
+        ac = redisAsyncConnectUnix(text + 5);
 
     } else {
-        len = ngx_sock_ntop(&addr->sockaddr.sockaddr, addr->socklen, text,
-                            NGX_SOCKADDR_STRLEN, 0);
-        text[len] = '\0';
-
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                        "lines redis connect to %s, port %d", text,
                        (int) conn->conf->port);
 
         /* numeric, or hiredis would block in a look-up of its own */
 
-        ac = redisAsyncConnect((char *) text, conn->conf->port);
-    }
-
-    if (ac == NULL) {
-        lines_redis_connection_cause(conn, "no memory");
-        redis_attempt_failed(conn);
-        return;
-    }
-
-    if (ac->err) {
-        lines_redis_connection_cause(conn, "%s", ac->errstr);
-        redisAsyncFree(ac);
-        redis_attempt_failed(conn);
-        return;
+        ac = redisAsyncConnect(text, conn->conf->port);
     }
 
     conn->state = LINES_REDIS_CONNECTING;
 
-    if (lines_redis_attach(conn, ac) != NGX_OK) {
-        lines_redis_connection_cause(conn, "no free worker connection");
-        redisAsyncFree(ac);
-        redis_attempt_failed(conn);
+    if (ac == NULL || ac->err || lines_redis_attach(conn, ac) != NGX_OK) {
+        lines_redis_fail(conn, "%s",
+                         ac == NULL ? "no memory"
+                         : ac->err ? ac->errstr : "no free worker connection");
+        if (ac) {
+            redisAsyncFree(ac);
+        }
+
         return;
     }
 
-    lines_redis_connection_timer(conn, conn->conf->connect_timeout);
+    lines_redis_timer(conn, conn->conf->connect_timeout);
 
-    if (lines_redis_handshake(conn) != NGX_OK) {
-        lines_redis_connection_cause(conn, "no memory");
-        lines_redis_connection_fail(conn);
+    if (redis_handshake(conn) != NGX_OK) {
+        lines_redis_fail(conn, "no memory");
     }
 }
 
@@ -325,7 +391,7 @@ redis_greeted(lines_redis_connection_t *conn)
         ngx_del_timer(&conn->timer);
     }
 
-    if (conn->complained) {
+    if (conn->logged_at) {
         ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
                       "lines redis \"%V\", %s: connected again",
                       &conn->conf->name, conn->role);
@@ -338,7 +404,6 @@ redis_greeted(lines_redis_connection_t *conn)
     conn->cause[0] = '\0';
     conn->failures = 0;
     conn->away = 0;
-    conn->complained = 0;
     conn->logged_at = 0;
     conn->connects++;
     conn->ready_at = ngx_current_msec;
@@ -350,11 +415,7 @@ redis_greeted(lines_redis_connection_t *conn)
 static void
 redis_closed(lines_redis_connection_t *conn)
 {
-    lines_redis_state_e  state;
-
-    state = conn->state;
-
-    if (state == LINES_REDIS_CLOSED) {
+    if (conn->state == LINES_REDIS_CLOSED) {
         return;
     }
 
@@ -362,33 +423,26 @@ redis_closed(lines_redis_connection_t *conn)
         ngx_delete_posted_event(&conn->drop);
     }
 
-    if (state != LINES_REDIS_READY && state != LINES_REDIS_DRAINING) {
-        redis_attempt_failed(conn);
+    if (conn->state == LINES_REDIS_READY
+        || conn->state == LINES_REDIS_DRAINING)
+    {
+        redis_complain(conn, "connection lost");
+
+        /* names are resolved anew: the primary may have moved */
+
+        conn->current = 0;
+
+        if (ngx_current_msec - conn->ready_at > LINES_REDIS_SETTLED) {
+            conn->flaps = 0;
+        }
+
+        conn->flaps++;
+
+        redis_retry(conn, conn->flaps - ngx_min(conn->flaps,
+                                                LINES_REDIS_FLAPS));
         return;
     }
 
-    redis_complain(conn, "connection lost");
-
-    /* names are resolved anew: the primary may have moved */
-
-    conn->current = 0;
-
-    if (ngx_current_msec - conn->ready_at > LINES_REDIS_SETTLED) {
-        conn->flaps = 0;
-    }
-
-    conn->flaps++;
-
-    redis_retry(conn,
-                conn->flaps > LINES_REDIS_FLAPS
-                ? conn->flaps - LINES_REDIS_FLAPS
-                : 0);
-}
-
-
-static void
-redis_attempt_failed(lines_redis_connection_t *conn)
-{
     redis_complain(conn, "could not connect");
 
     if (++conn->current < conn->naddrs) {
@@ -396,7 +450,7 @@ redis_attempt_failed(lines_redis_connection_t *conn)
         /* from the event loop: a list of addresses is no recursion */
 
         conn->state = LINES_REDIS_BACKOFF;
-        lines_redis_connection_timer(conn, 1);
+        lines_redis_timer(conn, 1);
         conn->lost(conn->data);
         return;
     }
@@ -430,7 +484,7 @@ redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
 
     conn->state = LINES_REDIS_BACKOFF;
 
-    lines_redis_connection_timer(conn, delay);
+    lines_redis_timer(conn, delay);
 
     conn->lost(conn->data);
 }
@@ -457,16 +511,16 @@ redis_timer_handler(ngx_event_t *ev)
         /* an address that swallows packets costs whoever waits enough */
 
         conn->away = 1;
-        lines_redis_connection_drop(conn, "connect timed out");
+        lines_redis_fail(conn, "connect timed out");
         break;
 
     case LINES_REDIS_HANDSHAKE:
         conn->away = 1;
-        lines_redis_connection_drop(conn, "handshake timed out");
+        lines_redis_fail(conn, "handshake timed out");
         break;
 
     case LINES_REDIS_DRAINING:
-        lines_redis_connection_drop(conn, "drain timed out");
+        lines_redis_fail(conn, "drain timed out");
         break;
 
     case LINES_REDIS_READY:
@@ -486,6 +540,9 @@ redis_drop_handler(ngx_event_t *ev)
 
     if (conn->ac) {
         redisAsyncFree(conn->ac);
+
+    } else {
+        redis_closed(conn);
     }
 }
 
@@ -508,9 +565,472 @@ redis_complain(lines_redis_connection_t *conn, char *what)
         conn->logged_at = ngx_max(ngx_current_msec, 1);
     }
 
-    conn->complained = 1;
-
     ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
                   &conn->conf->name, conn->role, what,
                   conn->cause[0] ? conn->cause : (u_char *) "closed");
+}
+
+
+/*
+ * AUTH, SELECT, INFO and CONFIG GET (or PING), sent together; a node of a
+ * cluster is asked for its slots besides.  The reply of the last one makes the
+ * connection ready.
+ */
+
+static ngx_int_t
+redis_handshake(lines_redis_connection_t *conn)
+{
+    ngx_int_t            rc;
+    lines_redis_conf_t  *conf;
+
+    conf = conn->conf;
+    rc = NGX_OK;
+
+    if (conf->user.len) {
+        rc = redis_say(conn, REDIS_AUTH, "AUTH %b %b",
+                       conf->user.data, conf->user.len,
+                       conf->password.data, conf->password.len);
+
+    } else if (conf->password.len) {
+        rc = redis_say(conn, REDIS_AUTH, "AUTH %b",
+                       conf->password.data, conf->password.len);
+    }
+
+    if (rc == NGX_OK && conn->status == NULL) {
+
+        /* a channel belongs to no database */
+
+        return redis_say(conn, REDIS_PING, "PING");
+    }
+
+    if (rc == NGX_OK && conf->db) {
+        rc = redis_say(conn, REDIS_SELECT, "SELECT %u", (unsigned) conf->db);
+    }
+
+    if (rc == NGX_OK && conn->denied) {
+        rc = redis_say(conn, REDIS_SCRIPT, "EVAL %s 1 lines:{denied}",
+                       "return redis.call('EXISTS', KEYS[1])");
+    }
+
+    return rc == NGX_OK ? redis_ask(conn) : rc;
+}
+
+
+void
+lines_redis_look(lines_redis_connection_t *conn)
+{
+    if (conn->state != LINES_REDIS_READY
+        || ngx_current_msec - conn->looked_at < LINES_REDIS_LOOK)
+    {
+        return;
+    }
+
+    conn->looked_at = ngx_current_msec;
+
+    (void) lines_redis_await(conn);
+
+    /* without memory there is another look */
+
+    (void) redis_ask(conn);
+}
+
+
+static ngx_int_t
+redis_ask(lines_redis_connection_t *conn)
+{
+    /* one INFO: several sections in one command are known since 7.0 only */
+
+    if (redis_say(conn, REDIS_INFO, "INFO") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return redis_say(conn, REDIS_CONFIG, "CONFIG GET %s %s %s",
+                     lines_redis_wishes[0].name.data,
+                     lines_redis_wishes[1].name.data,
+                     lines_redis_wishes[2].name.data);
+}
+
+
+/* fmt is hiredis': %s, %u, and %b for binary data and their size_t */
+
+static ngx_int_t
+redis_say(lines_redis_connection_t *conn, ngx_uint_t question,
+    const char *fmt, ...)
+{
+    int      rc;
+    va_list  args;
+
+    va_start(args, fmt);
+    rc = redisvAsyncCommand(conn->ac, redis_heard,
+                            (void *) &redis_questions[question], fmt, args);
+    va_end(args);
+
+    return rc == REDIS_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+/* in a handshake, or, of one that serves, what is looked at again */
+
+static void
+redis_heard(redisAsyncContext *ac, void *data, void *privdata)
+{
+    const redis_question_t *question = privdata;
+
+    redisReply                *reply;
+    ngx_uint_t                 again;
+    const redis_refusal_t     *refusal;
+    lines_redis_connection_t  *conn;
+
+    conn = ac->data;
+    reply = data;
+    again = (conn->state == LINES_REDIS_READY);
+
+    if (reply == NULL || (!again && conn->state != LINES_REDIS_HANDSHAKE)) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        if (again) {
+            return;
+        }
+
+        refusal = question->refusals;
+
+        while (refusal->words && !lines_redis_error_is(reply, refusal->words))
+        {
+            refusal++;
+        }
+
+        if (refusal->cause) {
+            lines_redis_fail(conn, "%s", refusal->cause);
+            return;
+        }
+
+        if (refusal->words) {
+            lines_redis_fail(conn, "refused: %*s",
+                             ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                             reply->str);
+            return;
+        }
+
+    } else if (question->type && reply->type != question->type) {
+        if (!again) {
+            lines_redis_fail(conn, "the server is not Redis");
+        }
+
+        return;
+    }
+
+    if (question->take) {
+        question->take(conn, reply);
+    }
+}
+
+
+static void
+redis_selected(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_ERROR) {
+        lines_redis_fail(conn, "SELECT %ui failed: %*s", conn->conf->db,
+                         ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                         reply->str);
+    }
+}
+
+
+static void
+redis_script_ran(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR) {
+        conn->denied = 0;
+        return;
+    }
+
+    /* a slot that is not its own says nothing of scripts, but is told below */
+
+    if (!lines_redis_error_is(reply, "MOVED")
+        && !lines_redis_error_is(reply, "ASK")
+        && !lines_redis_error_is(reply, "TRYAGAIN")
+        && !lines_redis_error_is(reply, "CLUSTERDOWN"))
+    {
+        lines_redis_fail(conn, "NOPERM: scripts are refused");
+    }
+}
+
+
+/* what is amiss is told with each connection, and when it becomes so */
+
+static void
+redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
+{
+    ngx_str_t              policy;
+    ngx_uint_t             again, evicts, no_aof;
+    lines_redis_status_t  *status;
+
+    status = conn->status;
+    again = (conn->state == LINES_REDIS_READY);
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        conn->cluster = 0;
+        status->evicts = 0;
+        status->no_aof = 0;
+        status->no_info = 1;
+
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": INFO is refused: its "
+                      "maxmemory-policy and persistence are not known",
+                      &conn->conf->name);
+        return;
+    }
+
+    if (!again && redis_info_is(reply, "loading:", "1")) {
+        lines_redis_fail(conn, "LOADING: not ready yet");
+        return;
+    }
+
+    /* writes would fail, reads may be old: wait for it to be the primary */
+
+    if (!again && redis_info_is(reply, "role:", "slave")) {
+        lines_redis_fail(conn, "READONLY: a replica, not the primary");
+        return;
+    }
+
+    policy = redis_info_field(reply, "maxmemory_policy:");
+    evicts = policy.len
+             && !redis_info_is(reply, "maxmemory_policy:", "noeviction");
+
+    if (evicts && !(again && status->evicts)) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": maxmemory-policy is \"%V\", not "
+                      "\"noeviction\": records may be lost", &conn->conf->name,
+                      &policy);
+    }
+
+    no_aof = redis_info_is(reply, "aof_enabled:", "0");
+
+    if (no_aof && !(again && status->no_aof)) {
+        ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                      "lines redis \"%V\": no AOF (appendonly is off): "
+                      "records may be lost when it restarts",
+                      &conn->conf->name);
+    }
+
+    if (redis_info_is(reply, "aof_last_write_status:", "err")) {
+        lines_redis_refuses(conn, "its last write of the AOF failed",
+                            "its disk is full or fails");
+    }
+
+    status->evicts = evicts;
+    status->no_aof = no_aof;
+    status->no_info = 0;
+
+    conn->cluster = redis_info_is(reply, "cluster_enabled:", "1");
+}
+
+
+/* where CONFIG is not allowed a provider sets what it sets: nothing is known */
+
+static void
+redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
+{
+    size_t                 i;
+    ngx_uint_t             again, n, known;
+    redisReply            *name, *value;
+    lines_redis_wish_t    *wish;
+    lines_redis_status_t  *status;
+
+    status = conn->status;
+    again = (conn->state == LINES_REDIS_READY);
+
+    /* what is not met is told unless it was known before */
+
+    known = again ? status->settings : 0;
+
+    status->settings = 0;
+    status->no_config = (reply->type == REDIS_REPLY_ERROR);
+    conn->looked_at = ngx_current_msec;
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+        name = reply->element[i];
+        value = reply->element[i + 1];
+
+        for (n = 0; lines_redis_wishes[n].name.len; n++) {
+            wish = &lines_redis_wishes[n];
+
+            if (!lines_redis_reply_is(name, &wish->name)
+                || value->type != REDIS_REPLY_STRING
+                || lines_redis_reply_is(value, &wish->value)
+                || (wish->least
+                    && ngx_atoi((u_char *) value->str, value->len)
+                       >= ngx_atoi(wish->value.data, wish->value.len)))
+            {
+                continue;
+            }
+
+            status->settings |= (ngx_uint_t) 1 << n;
+
+            if (!(known & ((ngx_uint_t) 1 << n))) {
+                ngx_log_error(NGX_LOG_WARN, conn->log, 0,
+                              "lines redis \"%V\": %V is \"%*s\", not \"%V\" "
+                              "as in conf/redis.conf", &conn->conf->name,
+                              &wish->name, (size_t) value->len, value->str,
+                              &wish->value);
+            }
+        }
+    }
+
+    if (again) {
+        return;
+    }
+
+    if (!conn->cluster) {
+        redis_greeted(conn);
+        return;
+    }
+
+    if (redis_say(conn, REDIS_CLUSTER, "CLUSTER INFO") != NGX_OK
+        || redis_say(conn, REDIS_NODES, "CLUSTER NODES") != NGX_OK)
+    {
+        lines_redis_fail(conn, "no memory");
+    }
+}
+
+
+/* a node that has all slots serves like any other Redis */
+
+static void
+redis_take_cluster(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR
+        && !redis_info_is(reply, "cluster_state:", "ok"))
+    {
+        lines_redis_fail(conn, "CLUSTERDOWN: a cluster node out of service");
+    }
+}
+
+
+static void
+redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
+{
+    ngx_uint_t  slots;
+
+    /* where this is not allowed MOVED will tell */
+
+    slots = (reply->type == REDIS_REPLY_ERROR)
+            ? LINES_REDIS_SLOTS
+            : redis_own_slots(reply->str);
+
+    if (slots != LINES_REDIS_SLOTS) {
+        lines_redis_fail(conn, "a cluster node with %ui of %d slots: a cluster "
+                         "of several is not served", slots, LINES_REDIS_SLOTS);
+        return;
+    }
+
+    redis_greeted(conn);
+}
+
+
+/*
+ * CLUSTER NODES: id address flags primary ping pong epoch link slot ...; a
+ * slot is N or N-M; one that is being moved, "[...", counts as gone.
+ */
+
+static ngx_uint_t
+redis_own_slots(char *p)
+{
+    long         from, to;
+    char        *end;
+    size_t       len;
+    ngx_uint_t   field, own, slots, moving;
+
+    while (*p) {
+        own = 0;
+        slots = 0;
+        moving = 0;
+
+        for (field = 0; *p && *p != LF; field++) {
+            len = strcspn(p, " \n");
+
+            if (field == 2) {
+                own = (ngx_strlcasestrn((u_char *) p, (u_char *) p + len,
+                                        (u_char *) "myself", 6 - 1)
+                       != NULL);
+
+            } else if (field >= 8 && *p == '[') {
+                moving++;
+
+            } else if (field >= 8 && len) {
+                from = strtol(p, &end, 10);
+                to = (*end == '-') ? strtol(end + 1, NULL, 10) : from;
+
+                if (end > p && from >= 0 && to >= from
+                    && to < LINES_REDIS_SLOTS)
+                {
+                    slots += to - from + 1;
+                }
+            }
+
+            p += len;
+            p += (*p == ' ');
+        }
+
+        if (own) {
+            return slots - ngx_min(moving, slots);
+        }
+
+        p += (*p == LF);
+    }
+
+    return 0;
+}
+
+
+static void
+redis_pong(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR
+        && ngx_strcmp(reply->str, "PONG") != 0)
+    {
+        lines_redis_fail(conn, "the server is not Redis");
+        return;
+    }
+
+    redis_greeted(conn);
+}
+
+
+/* name ends with a colon; the value is empty when the field is not there */
+
+static ngx_str_t
+redis_info_field(redisReply *reply, char *name)
+{
+    char       *p;
+    ngx_str_t   value;
+
+    ngx_str_null(&value);
+
+    p = strstr(reply->str, name);
+
+    while (p && p > reply->str && p[-1] != '\n') {
+        p = strstr(p + 1, name);
+    }
+
+    if (p) {
+        value.data = (u_char *) p + ngx_strlen(name);
+        value.len = strcspn((char *) value.data, "\r\n");
+    }
+
+    return value;
+}
+
+
+static ngx_uint_t
+redis_info_is(redisReply *reply, char *name, char *value)
+{
+    ngx_str_t  field;
+
+    field = redis_info_field(reply, name);
+
+    return field.len == ngx_strlen(value)
+           && ngx_strncmp(field.data, value, field.len) == 0;
 }

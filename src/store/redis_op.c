@@ -3,7 +3,6 @@
  * What becomes of an operation: sent or waiting, answered, late or lost.
  */
 
-#include "store/redis_adapter.h"
 #include "store/redis_op.h"
 #include "store/resp.h"
 
@@ -11,11 +10,8 @@
 static void redis_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
 static ngx_int_t redis_again(lines_redis_op_t *op);
-static void redis_observe(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
-static ngx_uint_t redis_check_write(lines_redis_t *redis, redisReply *reply);
 static void redis_check_error(lines_redis_t *redis, redisReply *reply);
-static ngx_uint_t redis_error_is(redisReply *reply, char *code);
 static void redis_deadline_handler(ngx_event_t *ev);
 
 
@@ -27,37 +23,28 @@ const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
 lines_redis_op_t *
 lines_redis_op_create(lines_redis_t *redis, size_t len)
 {
-    ngx_queue_t       *q;
     lines_redis_op_t  *op;
 
-    if (!ngx_queue_empty(&redis->spare)) {
-        q = ngx_queue_head(&redis->spare);
-        ngx_queue_remove(q);
-        redis->nspare--;
-
-        op = ngx_queue_data(q, lines_redis_op_t, queue);
-
-    } else {
-        op = ngx_alloc(sizeof(lines_redis_op_t), redis->log);
-        if (op == NULL) {
-            return NULL;
-        }
+    if (redis->connection.away
+        || redis->status.inflight >= redis->conf->max_inflight)
+    {
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses: away:%d, in flight:%ui",
+                       (int) redis->connection.away, redis->status.inflight);
+        redis->status.refused++;
+        return NULL;
     }
 
-    ngx_memzero(op, offsetof(lines_redis_op_t, buffer));
+    op = ngx_alloc(sizeof(lines_redis_op_t) + len, redis->log);
+    if (op == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(op, sizeof(lines_redis_op_t));
 
     op->redis = redis;
     op->ident = -1;
-    op->start = op->buffer;
-
-    if (len > LINES_REDIS_INLINE) {
-        op->start = ngx_alloc(len, redis->log);
-
-        if (op->start == NULL) {
-            ngx_free(op);
-            return NULL;
-        }
-    }
+    op->start = (u_char *) (op + 1);
 
     op->timer.handler = redis_deadline_handler;
     op->timer.data = op;
@@ -90,27 +77,13 @@ lines_redis_detach(lines_redis_op_t *op)
 void
 lines_redis_op_free(lines_redis_op_t *op)
 {
-    lines_redis_t  *redis;
-
-    redis = op->redis;
-
     if (op->timer.timer_set) {
         ngx_del_timer(&op->timer);
     }
 
-    if (op->start != op->buffer) {
-        ngx_free(op->start);
-    }
+    op->redis->status.inflight--;
 
-    redis->status.inflight--;
-
-    if (redis->destroyed || redis->nspare >= LINES_REDIS_SPARE) {
-        ngx_free(op);
-        return;
-    }
-
-    ngx_queue_insert_head(&redis->spare, &op->queue);
-    redis->nspare++;
+    ngx_free(op);
 }
 
 
@@ -118,12 +91,11 @@ void
 lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
 {
     void                   *data;
-    ngx_uint_t              destroyed;
     lines_redis_handler_pt  handler;
 
-    handler = op->handler;
     data = op->data;
-    destroyed = op->redis->destroyed;
+    handler = op->redis->connection.state == LINES_REDIS_CLOSED ? NULL
+                                                                : op->handler;
 
     op->redis->repeated = op->repeated;
 
@@ -131,7 +103,7 @@ lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
 
     lines_redis_op_free(op);
 
-    if (handler && !destroyed) {
+    if (handler) {
         handler(data, reply);
     }
 }
@@ -153,9 +125,7 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 
     redis->status.commands++;
 
-    if (redis->connection.state == LINES_REDIS_READY
-        && lines_redis_op_send(op, op->start, op->len) == NGX_OK)
-    {
+    if (lines_redis_op_send(op, op->start, op->len) == NGX_OK) {
         return op;
     }
 
@@ -180,7 +150,7 @@ lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len)
         return NGX_DECLINED;
     }
 
-    begin = lines_redis_connection_await(conn);
+    begin = lines_redis_await(conn);
 
     if (redisAsyncFormattedCommand(conn->ac, redis_reply_handler, op,
                                    (const char *) start, len)
@@ -189,8 +159,7 @@ lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len)
         /* the connection is being closed, or hiredis has no memory */
 
         if (!(conn->ac->c.flags & (REDIS_DISCONNECTING|REDIS_FREEING))) {
-            lines_redis_connection_cause(conn, "no memory");
-            lines_redis_connection_fail(conn);
+            lines_redis_fail(conn, "no memory");
         }
 
         return NGX_DECLINED;
@@ -208,6 +177,8 @@ redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 {
     lines_redis_op_t *op = privdata;
 
+    ngx_uint_t      i;
+    ngx_msec_t      ms;
     redisReply     *reply;
     lines_redis_t  *redis;
 
@@ -244,7 +215,16 @@ redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
     }
 
     if (reply) {
-        redis_observe(op);
+        ms = ngx_current_msec - op->submitted;
+
+        for (i = 0; i < LINES_REDIS_LATENCIES - 1; i++) {
+            if (ms <= lines_redis_bounds[i]) {
+                break;
+            }
+        }
+
+        redis->status.latency[i]++;
+        redis->status.latency_sum += ms;
     }
 
     lines_redis_op_done(op, reply);
@@ -267,7 +247,7 @@ redis_again(lines_redis_op_t *op)
     redis = op->redis;
     conn = &redis->connection;
 
-    if (redis->destroyed || conn->away || op->expired || op->handler == NULL) {
+    if (conn->away || op->expired || op->handler == NULL) {
         return NGX_DECLINED;
     }
 
@@ -292,27 +272,6 @@ redis_again(lines_redis_op_t *op)
     ngx_queue_insert_tail(&redis->waiting, &op->queue);
 
     return NGX_OK;
-}
-
-
-static void
-redis_observe(lines_redis_op_t *op)
-{
-    ngx_uint_t             i;
-    ngx_msec_t             ms;
-    lines_redis_status_t  *status;
-
-    status = &op->redis->status;
-    ms = ngx_current_msec - op->submitted;
-
-    for (i = 0; i < LINES_REDIS_LATENCIES - 1; i++) {
-        if (ms <= lines_redis_bounds[i]) {
-            break;
-        }
-    }
-
-    status->latency[i]++;
-    status->latency_sum += ms;
 }
 
 
@@ -360,117 +319,85 @@ redis_resend(lines_redis_op_t *op)
 
 
 /*
- * Writes are refused by all that it says so with.  One that is no primary any
- * more is left: the handshake of the next connection finds out what it is now.
- * With the others there is nowhere else to go, and reads are answered.
+ * One that is no primary any more, or cannot serve, is left: the handshake of
+ * the next connection finds out what it is now.  Where it only refuses writes
+ * there is nowhere else to go, and reads are answered.
  */
-
-static ngx_uint_t
-redis_check_write(lines_redis_t *redis, redisReply *reply)
-{
-    ngx_uint_t                 i;
-    lines_redis_connection_t  *conn;
-
-    static struct {
-        char  *code;
-        char  *leave;
-        char  *what;
-        char  *why;
-    } refusals[] = {
-
-        { "MISCONF ", NULL, "it refuses writes (MISCONF)",
-          "its disk is full or fails" },
-
-        { "OOM ", NULL, "it refuses writes (OOM)",
-          "its memory is full (maxmemory)" },
-
-        { "NOREPLICAS ", NULL, "it refuses writes (NOREPLICAS)",
-          "it has too few replicas (min-replicas-to-write)" },
-
-        { "READONLY ", "READONLY: no longer the primary", NULL, NULL },
-
-        { "MASTERDOWN ", "MASTERDOWN: a replica without its primary", NULL,
-          NULL },
-
-        { NULL, NULL, NULL, NULL }
-    };
-
-    conn = &redis->connection;
-
-    for (i = 0; refusals[i].code; i++) {
-
-        if (!redis_error_is(reply, refusals[i].code)) {
-            continue;
-        }
-
-        if (refusals[i].leave) {
-            redis->status.errors++;
-            redis->status.readonly = 1;
-            lines_redis_connection_drain(conn, refusals[i].leave);
-
-        } else {
-            redis->status.disk++;
-            lines_redis_connection_refuses(conn, refusals[i].what,
-                                           refusals[i].why);
-        }
-
-        return 1;
-    }
-
-    return 0;
-}
-
 
 static void
 redis_check_error(lines_redis_t *redis, redisReply *reply)
 {
     lines_redis_connection_t  *conn;
 
+    static const struct {
+        char        *words;
+        char        *leave;
+        ngx_uint_t   readonly;  /* flag */
+        char        *what;      /* a write is refused, */
+        char        *why;
+    } errors[] = {
+
+        { "MISCONF", NULL, 0, "it refuses writes (MISCONF)",
+          "its disk is full or fails" },
+
+        { "OOM", NULL, 0, "it refuses writes (OOM)",
+          "its memory is full (maxmemory)" },
+
+        { "NOREPLICAS", NULL, 0, "it refuses writes (NOREPLICAS)",
+          "it has too few replicas (min-replicas-to-write)" },
+
+        { "READONLY", "READONLY: no longer the primary", 1, NULL, NULL },
+
+        { "MASTERDOWN", "MASTERDOWN: a replica without its primary", 1, NULL,
+          NULL },
+
+        { "MOVED", "a cluster node that lacks a slot", 0, NULL, NULL },
+        { "ASK", "a cluster node that lacks a slot", 0, NULL, NULL },
+        { "CLUSTERDOWN", "a cluster node that lacks a slot", 0, NULL, NULL },
+        { "NOAUTH", "out of service", 0, NULL, NULL },
+        { "LOADING", "out of service", 0, NULL, NULL },
+        { "NOPERM", NULL, 0, NULL, NULL },
+        { "ACL failure in script", NULL, 0, NULL, NULL },
+        { "user executing the script can't", NULL, 0, NULL, NULL },
+        { NULL, NULL, 0, NULL, NULL }
+
+    }, *error;
+
     conn = &redis->connection;
 
-    if (redis_check_write(redis, reply)) {
+    for (error = errors; error->words; error++) {
+        if (lines_redis_error_is(reply, error->words)) {
+            break;
+        }
+    }
+
+    if (error->what) {
+        redis->status.disk++;
+        lines_redis_refuses(conn, error->what, error->why);
         return;
     }
 
     redis->status.errors++;
 
-    if (redis_error_is(reply, "MOVED ")
-               || redis_error_is(reply, "ASK ")
-               || redis_error_is(reply, "CLUSTERDOWN "))
-    {
-        lines_redis_connection_drain(conn, "a cluster node that lacks a slot");
+    if (error->leave) {
+        redis->status.readonly |= error->readonly;
+        lines_redis_drain(conn, error->leave);
 
-    } else if (redis_error_is(reply, "NOAUTH ")
-               || redis_error_is(reply, "LOADING "))
+    } else if (error->words
+               && (conn->denied_at == 0
+                   || ngx_current_msec - conn->denied_at > LINES_REDIS_DENIED))
     {
-        lines_redis_connection_drain(conn, "out of service");
+        /* a new connection asks what is allowed: without scripts none is */
 
-    } else if (redis_error_is(reply, "NOPERM ")
-               || ngx_strstr(reply->str, "ACL failure in script")
-               || ngx_strstr(reply->str, "user executing the script can't"))
-    {
-        lines_redis_connection_denied(conn);
+        ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
+                      "lines redis \"%V\": it refuses a command (NOPERM): the "
+                      "user's ACL lacks what is needed", &conn->conf->name);
+
+        conn->denied = 1;
+        conn->denied_at = ngx_max(ngx_current_msec, 1);
+
+        lines_redis_drain(conn, "NOPERM: a command is refused");
     }
-}
-
-
-/* scripts' errors carry the code inside before 7.0 */
-
-static ngx_uint_t
-redis_error_is(redisReply *reply, char *code)
-{
-    u_char  *p;
-    size_t   len;
-
-    len = ngx_strlen(code);
-
-    if (ngx_strncmp(reply->str, code, len) == 0) {
-        return 1;
-    }
-
-    p = (u_char *) ngx_strstr(reply->str, code);
-
-    return p && p > (u_char *) reply->str && p[-1] == '-';
 }
 
 
@@ -479,7 +406,6 @@ redis_deadline_handler(ngx_event_t *ev)
 {
     lines_redis_op_t *op = ev->data;
 
-    void                   *data;
     lines_redis_t          *redis;
     lines_redis_handler_pt  handler;
 
@@ -496,16 +422,14 @@ redis_deadline_handler(ngx_event_t *ev)
         return;
     }
 
-    op->expired = 1;
-
     /* the guard stays in hiredis' queue: a late reply finds nobody */
 
-    handler = op->handler;
-    data = op->data;
+    op->expired = 1;
 
+    handler = op->handler;
     op->handler = NULL;
 
     if (handler) {
-        handler(data, NULL);
+        handler(op->data, NULL);
     }
 }

@@ -10,17 +10,24 @@
 
 
 #include "store/redis_connection.h"
+#include "store/script.h"
 
 
-/* commands up to this length need no memory of their own */
-#define LINES_REDIS_INLINE  480
+typedef struct lines_redis_op_s  lines_redis_op_t;
 
-/* guards kept for the next operations */
-#define LINES_REDIS_SPARE   256
+
+/*
+ * Called exactly once for an operation that was accepted, unless it was
+ * detached before.  reply is NULL when the outcome is unknown (deadline,
+ * connection lost): the command may have run.  It is freed after the call.
+ * Never called from within lines_redis_op_submit() itself.
+ */
+
+typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
 
 
 struct lines_redis_op_s {
-    ngx_queue_t             queue;      /* waiting, or spare */
+    ngx_queue_t             queue;      /* waiting */
     lines_redis_t          *redis;
 
     /* event ident must be after 3 pointers as in ngx_connection_t */
@@ -45,9 +52,6 @@ struct lines_redis_op_s {
     unsigned                retried:1;
     unsigned                again:1;    /* may run twice */
     unsigned                repeated:1;
-
-    u_char                  buffer[LINES_REDIS_INLINE];
-                                                /* last: is not cleared */
 };
 
 
@@ -57,31 +61,48 @@ struct lines_redis_s {
     ngx_log_t                *log;
 
     ngx_queue_t               waiting;
-    ngx_queue_t               spare;
-    ngx_uint_t                nspare;
-
     ngx_event_t               refuse;      /* those that wait in vain */
 
     lines_redis_status_t      status;
 
-    unsigned                  repeated:1;  /* the operation whose handler
-                                              runs */
-    unsigned                  destroyed:1;
+    ngx_uint_t                repeated;    /* flag, in a handler: its operation
+                                              was sent twice, the first may run
+                                              yet */
 };
 
 
-/* flag: an operation would be taken; one that would not is counted */
-ngx_uint_t lines_redis_usable(lines_redis_t *redis);
-
-/* flag: a command of this name only reads, and may be sent twice */
-ngx_uint_t lines_redis_reads(const ngx_str_t *name);
-
-/* len: room at op->start for the command, counted in status.inflight */
+/*
+ * len: room at op->start for the command, counted in status.inflight.  NULL:
+ * Redis is away, too much is under way, or there is no memory.
+ */
 lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
 
-/* starts the deadline, then sends op->start or lets it wait; takes over op */
+/*
+ * Starts the deadline, and sends op->start; while a connection is being made
+ * it waits for that.  Takes over op.
+ *
+ * When the connection is lost, an operation that it takes along waits for the
+ * next one, too, if that can do no harm:
+ *
+ *   - its last byte was not written, so that it surely has not run;
+ *   - it only reads (by the command's name);
+ *   - it is a script whose file says "--@again": one that only reads, or
+ *     that finds what its first run wrote, changes nothing and replies the
+ *     same, however late that first run may come after all.
+ *
+ * The latter two are sent again once.  Everything else has an unknown outcome
+ * (a NULL reply), which its caller must know how to clear up: tokens would be
+ * taken twice (gcra), a fence would be held by nobody (op_claim), or the
+ * second reply would not say what the first one did ("lost", "used", "same").
+ */
 lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
     lines_redis_handler_pt handler, void *data);
+
+/*
+ * The asker is gone: the handler will not be called, the reply is dropped.
+ * What was not sent yet is never sent.  Not after the handler was called.
+ */
+void lines_redis_detach(lines_redis_op_t *op);
 
 /* NGX_DECLINED: no connection takes it now */
 ngx_int_t lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len);

@@ -5,6 +5,8 @@
  */
 
 #include "store/redis_life.h"
+#include "store/redis_op.h"
+#include "store/resp.h"
 #include <openssl/rand.h>
 
 
@@ -16,7 +18,6 @@
 
 #define LINES_HEARTBEATS          8     /* remembered ones */
 #define LINES_TOKEN_LEN           16
-#define LINES_HEARTBEAT_PREFIX    "lines:hb:"
 
 
 typedef struct {
@@ -28,7 +29,6 @@ typedef struct {
 struct lines_subscriber_s {
     lines_redis_connection_t  connection;
     lines_redis_t            *redis;
-    ngx_log_t                *log;
 
     ngx_str_t                 channel;
     ngx_str_t                 echo;        /* channel of the heartbeat */
@@ -46,24 +46,20 @@ struct lines_subscriber_s {
     ngx_msec_t                proven;      /* the echoed one was sent */
     ngx_uint_t                published;   /* since the last echo */
 
-    unsigned                  subscribed:1;
-    unsigned                  alive:1;
+    unsigned                  alive:1;     /* echoed since it subscribed */
     unsigned                  refused:1;
 };
 
 
 static void subscriber_ready(void *data);
 static void subscriber_lost(void *data);
-static void subscriber_shutdown(void *data);
 static void subscriber_reply_handler(redisAsyncContext *ac, void *data,
     void *privdata);
-static void subscriber_subscribed(lines_subscriber_t *sub);
-static void subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token);
+static void subscriber_echo(lines_subscriber_t *sub, redisReply *token);
 static void heartbeat_handler(ngx_event_t *ev);
 static void heartbeat_publish(lines_subscriber_t *sub);
 static void heartbeat_published(void *data, redisReply *reply);
-static void random_hex(u_char *p, size_t len);
-static ngx_uint_t reply_eq(redisReply *reply, ngx_str_t *value);
+static void random_token(u_char *p);
 
 
 lines_subscriber_t *
@@ -71,7 +67,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
     void (*lost)(void *data), void *data)
 {
-    u_char                    *p;
+    u_char                     token[LINES_TOKEN_LEN];
     lines_subscriber_t        *sub;
     lines_redis_connection_t  *conn;
 
@@ -80,18 +76,16 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
         return NULL;
     }
 
-    sub->echo.len = sizeof(LINES_HEARTBEAT_PREFIX) - 1 + LINES_TOKEN_LEN;
-    sub->echo.data = ngx_pnalloc(cycle->pool, sub->echo.len);
-    if (sub->echo.data == NULL) {
+    random_token(token);
+
+    if (lines_redis_format(cycle->pool, &sub->echo, "lines:hb:%*s",
+                           sizeof(token), token)
+        != NGX_OK)
+    {
         return NULL;
     }
 
-    p = ngx_cpymem(sub->echo.data, LINES_HEARTBEAT_PREFIX,
-                   sizeof(LINES_HEARTBEAT_PREFIX) - 1);
-    random_hex(p, LINES_TOKEN_LEN);
-
     sub->redis = redis;
-    sub->log = cycle->log;
     sub->channel = *channel;
     sub->handler = handler;
     sub->lost = lost;
@@ -110,9 +104,8 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     conn->role = "subscription";
     conn->ready = subscriber_ready;
     conn->lost = subscriber_lost;
-    conn->shutdown = subscriber_shutdown;
 
-    lines_redis_connection_open(conn);
+    lines_redis_open(conn);
 
     return sub;
 }
@@ -121,19 +114,14 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
 void
 lines_subscriber_destroy(lines_subscriber_t *sub)
 {
-    sub->subscribed = 0;
-    sub->alive = 0;
-
-    if (sub->timer.timer_set) {
-        ngx_del_timer(&sub->timer);
-    }
+    subscriber_lost(sub);
 
     if (sub->op) {
         lines_redis_detach(sub->op);
         sub->op = NULL;
     }
 
-    lines_redis_connection_close(&sub->connection);
+    lines_redis_close(&sub->connection);
 }
 
 
@@ -145,8 +133,7 @@ lines_subscriber_destroy(lines_subscriber_t *sub)
 ngx_uint_t
 lines_subscriber_alive(lines_subscriber_t *sub)
 {
-    return sub->subscribed
-           && sub->alive
+    return sub->alive
            && ngx_current_msec - sub->proven <= LINES_HEARTBEAT_LIFE;
 }
 
@@ -156,26 +143,14 @@ subscriber_ready(void *data)
 {
     lines_subscriber_t *sub = data;
 
-    size_t       len[3];
-    const char  *argv[3];
+    /* the echo is last: once it is confirmed the other one is, too */
 
-    argv[0] = "SUBSCRIBE";
-    len[0] = sizeof("SUBSCRIBE") - 1;
-
-    argv[1] = (const char *) sub->channel.data;
-    len[1] = sub->channel.len;
-
-    /* last: once it is confirmed the other one is, too */
-
-    argv[2] = (const char *) sub->echo.data;
-    len[2] = sub->echo.len;
-
-    if (redisAsyncCommandArgv(sub->connection.ac, subscriber_reply_handler,
-                              sub, 3, argv, len)
+    if (redisAsyncCommand(sub->connection.ac, subscriber_reply_handler, sub,
+                          "SUBSCRIBE %b %b", sub->channel.data,
+                          sub->channel.len, sub->echo.data, sub->echo.len)
         != REDIS_OK)
     {
-        lines_redis_connection_cause(&sub->connection, "no memory");
-        lines_redis_connection_fail(&sub->connection);
+        lines_redis_fail(&sub->connection, "no memory");
     }
 
     /* an answer that never comes is noticed like a missing echo */
@@ -194,7 +169,6 @@ subscriber_lost(void *data)
 {
     lines_subscriber_t *sub = data;
 
-    sub->subscribed = 0;
     sub->alive = 0;
 
     if (sub->timer.timer_set) {
@@ -203,74 +177,62 @@ subscriber_lost(void *data)
 }
 
 
-/* what is still served asks Redis itself */
-
-static void
-subscriber_shutdown(void *data)
-{
-    lines_subscriber_destroy(data);
-}
-
+/* the connection's reader has seen to it that an array is a message */
 
 static void
 subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 {
     lines_subscriber_t *sub = privdata;
 
-    ngx_str_t    value;
-    redisReply  *reply, **element;
+    ngx_str_t           value;
+    redisReply         *reply, **element;
+
+    static ngx_str_t    subscribe = ngx_string("subscribe");
 
     reply = data;
 
-    if (reply == NULL) {
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        lines_redis_fail(&sub->connection, "SUBSCRIBE failed: %*s",
+                         ngx_min((size_t) reply->len, 100), reply->str);
         return;
     }
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_connection_cause(&sub->connection, "SUBSCRIBE failed: %*s",
-                                     ngx_min(reply->len, (size_t) 100),
-                                     reply->str);
-        lines_redis_connection_fail(&sub->connection);
-        return;
-    }
-
-    if (reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 3
-        || reply->element[0]->type != REDIS_REPLY_STRING
-        || reply->element[1]->type != REDIS_REPLY_STRING)
+    if (reply == NULL
+        || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements != 3)
     {
         return;
     }
 
     element = reply->element;
 
-    if (element[0]->len == 9
-        && ngx_strncmp(element[0]->str, "subscribe", 9) == 0)
-    {
-        if (reply_eq(element[1], &sub->echo)) {
-            subscriber_subscribed(sub);
+    if (lines_redis_reply_is(element[0], &subscribe)) {
+
+        if (lines_redis_reply_is(element[1], &sub->echo)) {
+            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
+                           "lines subscribed: \"%V\"", &sub->channel);
+
+            sub->alive = 0;
+            sub->lost(sub->data);
+
+            heartbeat_publish(sub);
         }
 
         return;
     }
 
-    if (element[0]->len != 7
-        || ngx_strncmp(element[0]->str, "message", 7) != 0
-        || element[2]->type != REDIS_REPLY_STRING)
-    {
+    if (element[2]->type != REDIS_REPLY_STRING) {
         return;
     }
 
-    value.data = (u_char *) element[2]->str;
-    value.len = element[2]->len;
+    if (lines_redis_reply_is(element[1], &sub->echo)) {
+        subscriber_echo(sub, element[2]);
 
-    if (reply_eq(element[1], &sub->echo)) {
-        subscriber_echo(sub, &value);
-        return;
-    }
+    } else if (lines_redis_reply_is(element[1], &sub->channel)) {
+        value.data = (u_char *) element[2]->str;
+        value.len = element[2]->len;
 
-    if (reply_eq(element[1], &sub->channel)) {
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->log, 0,
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
                        "lines message: \"%V\" %uz bytes", &sub->channel,
                        value.len);
 
@@ -280,34 +242,18 @@ subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 
 
 static void
-subscriber_subscribed(lines_subscriber_t *sub)
+subscriber_echo(lines_subscriber_t *sub, redisReply *token)
 {
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->log, 0,
-                   "lines subscribed: \"%V\"", &sub->channel);
-
-    sub->subscribed = 1;
-    sub->alive = 0;
-
-    sub->lost(sub->data);
-
-    heartbeat_publish(sub);
-}
-
-
-static void
-subscriber_echo(lines_subscriber_t *sub, ngx_str_t *token)
-{
+    ngx_str_t           text;
     ngx_uint_t          i;
     lines_heartbeat_t  *beat;
 
-    if (token->len != LINES_TOKEN_LEN) {
-        return;
-    }
-
     for (i = 0; i < LINES_HEARTBEATS; i++) {
         beat = &sub->beats[i];
+        text.data = beat->token;
+        text.len = LINES_TOKEN_LEN;
 
-        if (ngx_memcmp(beat->token, token->data, LINES_TOKEN_LEN) != 0) {
+        if (!lines_redis_reply_is(token, &text)) {
             continue;
         }
 
@@ -340,8 +286,7 @@ heartbeat_handler(ngx_event_t *ev)
     if (sub->published > 3
         && ngx_current_msec - sub->proven > LINES_HEARTBEAT_LOST)
     {
-        lines_redis_connection_drop(&sub->connection,
-                                    "the subscription is silent");
+        lines_redis_fail(&sub->connection, "the subscription is silent");
         return;
     }
 
@@ -354,19 +299,20 @@ heartbeat_handler(ngx_event_t *ev)
 static void
 heartbeat_publish(lines_subscriber_t *sub)
 {
+    u_char             *p;
     ngx_str_t           argv[3];
+    ngx_uint_t          i;
     lines_heartbeat_t  *beat;
 
+    /* the one before still waits for Redis: nothing to add to that */
+
     if (sub->op || ngx_exiting) {
-
-        /* the one before still waits for Redis: nothing to add to that */
-
         return;
     }
 
     beat = &sub->beats[sub->next++ % LINES_HEARTBEATS];
 
-    random_hex(beat->token, LINES_TOKEN_LEN);
+    random_token(beat->token);
     beat->sent = ngx_current_msec;
 
     ngx_str_set(&argv[0], "PUBLISH");
@@ -374,8 +320,21 @@ heartbeat_publish(lines_subscriber_t *sub)
     argv[2].data = beat->token;
     argv[2].len = LINES_TOKEN_LEN;
 
-    sub->op = lines_redis_command(sub->redis, 3, argv, heartbeat_published,
-                                  sub);
+    sub->op = lines_redis_op_create(sub->redis, lines_resp_len(3, argv));
+    if (sub->op == NULL) {
+        return;
+    }
+
+    p = lines_resp_array(sub->op->start, 3);
+
+    for (i = 0; i < 3; i++) {
+        p = lines_resp_string(p, argv[i].data, argv[i].len);
+    }
+
+    *p = '\0';
+    sub->op->len = p - sub->op->start;
+
+    (void) lines_redis_op_submit(sub->op, heartbeat_published, sub);
 }
 
 
@@ -386,48 +345,34 @@ heartbeat_published(void *data, redisReply *reply)
 
     sub->op = NULL;
 
-    if (reply == NULL) {
-        return;
-    }
-
-    if (reply->type == REDIS_REPLY_INTEGER) {
+    if (reply && reply->type == REDIS_REPLY_INTEGER) {
         sub->published++;
         sub->refused = 0;
-        return;
-    }
 
-    if (reply->type == REDIS_REPLY_ERROR && !sub->refused) {
+    } else if (reply && reply->type == REDIS_REPLY_ERROR && !sub->refused) {
         sub->refused = 1;
 
-        ngx_log_error(NGX_LOG_ERR, sub->log, 0,
+        ngx_log_error(NGX_LOG_ERR, sub->connection.log, 0,
                       "lines redis \"%V\": PUBLISH failed: %*s",
                       &sub->connection.conf->name,
-                      ngx_min(reply->len, (size_t) 100), reply->str);
+                      ngx_min((size_t) reply->len, 100), reply->str);
     }
 }
 
 
 static void
-random_hex(u_char *p, size_t len)
+random_token(u_char *p)
 {
     u_char  bytes[LINES_TOKEN_LEN / 2];
     size_t  i;
 
     /* nginx's own generator may run alike on two nodes */
 
-    if (RAND_bytes(bytes, (int) (len / 2)) != 1) {
-        for (i = 0; i < len / 2; i++) {
+    if (RAND_bytes(bytes, sizeof(bytes)) != 1) {
+        for (i = 0; i < sizeof(bytes); i++) {
             bytes[i] = (u_char) (ngx_random() >> 8);
         }
     }
 
-    ngx_hex_dump(p, bytes, len / 2);
-}
-
-
-static ngx_uint_t
-reply_eq(redisReply *reply, ngx_str_t *value)
-{
-    return reply->len == value->len
-           && ngx_memcmp(reply->str, value->data, value->len) == 0;
+    ngx_hex_dump(p, bytes, sizeof(bytes));
 }

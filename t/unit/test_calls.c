@@ -117,9 +117,6 @@ ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
     logged++;
 }
 
-ngx_uint_t lines_redis_usable(lines_redis_t *redis) { return usable; }
-ngx_uint_t lines_redis_reads(const ngx_str_t *name) { return 1; }
-ngx_uint_t lines_redis_repeated(lines_redis_t *redis) { return 0; }
 void lines_redis_detach(lines_redis_op_t *o) { handler = NULL; }
 
 ngx_int_t
@@ -141,12 +138,16 @@ lines_redis_op_create(lines_redis_t *redis, size_t len)
 {
     static u_char  *room;
 
+    if (!usable) {
+        return NULL;
+    }
+
     /* of that very size, for the sanitizer */
 
     free(room);
     room = malloc(len);
 
-    ngx_memzero(&op, offsetof(lines_redis_op_t, buffer));
+    ngx_memzero(&op, sizeof(lines_redis_op_t));
     op.start = room;
 
     return &op;
@@ -162,20 +163,6 @@ lines_redis_op_submit(lines_redis_op_t *o, lines_redis_handler_pt h, void *d)
     command[o->len] = '\0';
 
     return o;
-}
-
-lines_redis_op_t *
-lines_redis_eval(lines_redis_t *redis, lines_script_t *script, ngx_uint_t nkeys,
-    ngx_uint_t nargs, ngx_str_t *args, lines_redis_handler_pt h, void *data)
-{
-    return NULL;
-}
-
-lines_redis_op_t *
-lines_redis_command(lines_redis_t *redis, ngx_uint_t argc, ngx_str_t *argv,
-    lines_redis_handler_pt h, void *data)
-{
-    return NULL;
 }
 
 

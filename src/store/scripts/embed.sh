@@ -3,7 +3,7 @@
 # OUT/calls.c and .h from their heads, SCRIPTS/../schema and ../commands
 # (store/README.md).  "--@include lib/x.lua" on a line of its own stands for that
 # file; "--@again" says that a script may be sent once more when its reply was
-# lost (store/redis.h).  What is unchanged is left as it is, so that nothing is
+# lost (store/redis_op.h).  What is unchanged is left as it is, so that nothing is
 # built anew.
 #
 # embed.sh SCRIPTS - NAME: prints one script as it is embedded.
