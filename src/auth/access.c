@@ -4,7 +4,6 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
-#include "auth/tenant_plan.h"
 #include "http/carrier.h"
 #include "http/phase.h"
 #include "http/variables.h"

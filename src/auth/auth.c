@@ -10,21 +10,22 @@
 
 #include "auth/auth.h"
 #include "auth/bearer.h"
+#include "auth/cache.h"
 #include "auth/clerk.h"
-#include "auth/key_cache.h"
-#include "auth/tenant_plan.h"
 #include "http/metrics.h"
 #include "http/variables.h"
 #include "store/calls.h"
 
 
-#define LINES_KEY_MAX  256
+#define LINES_KEY_MAX       256
+
+#define LINES_PLAN_LEN      64
+#define LINES_PLAN_TTL      5000
+#define LINES_PLAN_ENTRIES  1024
 
 
 typedef struct {
     lines_auth_done_pt  done;
-    time_t              stale;
-    ngx_atomic_uint_t   generation;
     ngx_uint_t          pair;     /* flag */
     ngx_uint_t          known;    /* flag: key was cached */
     u_char              secret[LINES_SHA256_LEN];
@@ -32,11 +33,22 @@ typedef struct {
 } lines_key_lookup_t;
 
 
+/* a tenant's plan, remembered by the worker for a few seconds */
+
+typedef struct {
+    ngx_msec_t  asked;
+    u_char      tenant_len;
+    u_char      plan_len;
+    u_char      tenant[LINES_TENANT_LEN];
+    u_char      plan[LINES_PLAN_LEN];
+} lines_plan_entry_t;
+
+
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *key, ngx_str_t *secret, time_t stale, lines_auth_done_pt done);
+    ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
 static ngx_uint_t key_fresh(lines_main_conf_t *lmcf, lines_key_t *key);
 static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
 static ngx_int_t key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -46,12 +58,17 @@ static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *failure, lines_auth_done_pt done);
 static ngx_uint_t key_well_formed(ngx_str_t *key);
-static ngx_int_t workspace_known(ngx_http_request_t *r, lines_ctx_t *ctx,
+static ngx_int_t tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
-static ngx_int_t account_known(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
+static ngx_int_t plan_reply(void *data, lines_plan_get_reply_t *reply);
+static lines_plan_entry_t *plan_entry(ngx_str_t *tenant);
 static void key_revoked(void *data, ngx_str_t *message);
 static void revocations_lost(void *data);
+
+
+/* one entry for each value of a hash: the last tenant has it */
+
+static lines_plan_entry_t  plan_entries[LINES_PLAN_ENTRIES];
 
 
 ngx_int_t
@@ -71,8 +88,7 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     rules_of(r, methods, stale, rules);
 
     if (rules->key_id.data && rules->secret.data) {
-        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, stale,
-                                done);
+        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, done);
     }
 
     if ((methods & LINES_AUTH_KEY)
@@ -82,7 +98,7 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
         && ngx_strncmp(token.data, lmcf->key_prefix.data, lmcf->key_prefix.len)
            == 0)
     {
-        return key_authenticate(r, ctx, &token, NULL, stale, done);
+        return key_authenticate(r, ctx, &token, NULL, done);
     }
 
     if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
@@ -186,7 +202,7 @@ lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
 static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
-    ngx_str_t *secret, time_t stale, lines_auth_done_pt done)
+    ngx_str_t *secret, lines_auth_done_pt done)
 {
     u_char                 hex[LINES_SHA256_LEN * 2];
     ngx_int_t              rc;
@@ -204,7 +220,6 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     }
 
     lookup->done = done;
-    lookup->stale = stale;
     lookup->pair = (secret != NULL);
 
     if (lines_sha256(key, lookup->key.digest) != NGX_OK
@@ -218,8 +233,7 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ctx->auth = lookup;
     lmcf = lines_get_main_conf(r);
 
-    if (lines_key_cache_get(lmcf, lookup->key.digest, &lookup->key) == NGX_OK)
-    {
+    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK) {
         lookup->known = 1;
 
         if (key_fresh(lmcf, &lookup->key)) {
@@ -231,8 +245,6 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     }
 
     lines_metrics_inc(key_cache_misses);
-
-    lookup->generation = lines_key_cache_generation(lmcf);
 
     ngx_hex_dump(hex, lookup->key.digest, LINES_SHA256_LEN);
 
@@ -300,11 +312,11 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 
         } else {
             ngx_memcpy(key->tenant, tenant->data, tenant->len);
-            key->tenant_len = tenant->len;
+            key->tenant_len = (u_char) tenant->len;
         }
     }
 
-    lines_key_cache_put(lines_get_main_conf(r), key, lookup->generation);
+    lines_key_cache_put(lines_get_main_conf(r), key);
 
     return key_judge(r, ctx, lookup);
 }
@@ -316,7 +328,7 @@ key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
 {
     if (lookup->known
         && lookup->key.tenant_len
-        && ngx_time() - lookup->key.asked < lookup->stale)
+        && ngx_time() - lookup->key.asked < ctx->identity.rules.stale)
     {
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines key: stale");
@@ -412,62 +424,134 @@ key_well_formed(ngx_str_t *key)
 ngx_int_t
 lines_authenticate_workspace(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_authenticate(r, ctx, LINES_AUTH_KEY |LINES_AUTH_CLERK, 0,
-                              workspace_known);
+    return lines_authenticate(r, ctx, LINES_AUTH_KEY|LINES_AUTH_CLERK, 0,
+                              tenant_known);
 }
 
 
 ngx_int_t
 lines_authenticate_session(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_authenticate(r, ctx, LINES_AUTH_CLERK, 0, workspace_known);
+    return lines_authenticate(r, ctx, LINES_AUTH_CLERK, 0, tenant_known);
 }
 
 
 ngx_int_t
 lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_authenticate(r, ctx, LINES_AUTH_KEY_PAIR, 0, account_known);
+    return lines_authenticate(r, ctx, LINES_AUTH_KEY_PAIR, 0, tenant_known);
 }
 
 
 static ngx_int_t
-workspace_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
     lines_settle(r, ctx, rc);
-
-    if (rc == NGX_OK && ctx->identity.tenant.len) {
-        return lines_tenant_plan(r, ctx);
-    }
-
-    if (rc == NGX_OK) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "No active workspace");
-    }
 
     if (rc == NGX_ERROR) {
         return lines_unavailable(r, ctx, 1);
     }
 
-    return lines_unauthorized(r, ctx, lines_challenge(ctx));
+    if (rc == NGX_OK) {
+        return ctx->identity.tenant.len
+               ? lines_tenant_plan(r, ctx)
+               : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                             "No active workspace");
+    }
+
+    return (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR)
+           ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                         "Invalid API credentials")
+           : lines_unauthorized(r, ctx, lines_challenge(ctx));
+}
+
+
+ngx_int_t
+lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t               rc;
+    ngx_str_t              *tenant;
+    lines_main_conf_t      *lmcf;
+    lines_plan_entry_t     *entry;
+    lines_plan_get_args_t   args;
+
+    lmcf = lines_get_main_conf(r);
+    tenant = &ctx->identity.tenant;
+
+    if (!lmcf->tenant_plan
+        || ctx->identity.plan.len
+        || tenant->len == 0
+        || tenant->len > LINES_TENANT_LEN)
+    {
+        return NGX_OK;
+    }
+
+    entry = plan_entry(tenant);
+
+    if (entry->tenant_len == tenant->len
+        && ngx_memcmp(entry->tenant, tenant->data, tenant->len) == 0
+        && ngx_current_msec - entry->asked < LINES_PLAN_TTL)
+    {
+        ctx->identity.plan.data = ngx_pnalloc(r->pool, entry->plan_len + 1);
+
+        if (ctx->identity.plan.data) {
+            ngx_memcpy(ctx->identity.plan.data, entry->plan, entry->plan_len);
+            ctx->identity.plan.len = entry->plan_len;
+        }
+
+        return NGX_OK;
+    }
+
+    args.tenant = *tenant;
+
+    rc = lines_try_plan_get(&ctx->caller, &args, plan_reply, ctx);
+
+    return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }
 
 
 static ngx_int_t
-account_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+plan_reply(void *data, lines_plan_get_reply_t *reply)
 {
-    lines_settle(r, ctx, rc);
+    lines_ctx_t *ctx = data;
 
-    if (rc == NGX_OK) {
-        return lines_tenant_plan(r, ctx);
+    ngx_str_t           *tenant, *plan;
+    lines_plan_entry_t  *entry;
+
+    if (reply == NULL) {
+        return NGX_OK;
     }
 
-    if (rc == NGX_ERROR) {
-        return lines_unavailable(r, ctx, 1);
+    tenant = &ctx->identity.tenant;
+    plan = &ctx->identity.plan;
+
+    *plan = reply->plan;
+
+    if (plan->len > LINES_PLAN_LEN) {
+        return NGX_OK;
     }
 
-    return lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
-                       "Invalid API credentials");
+    entry = plan_entry(tenant);
+
+    entry->asked = ngx_current_msec;
+    entry->tenant_len = (u_char) tenant->len;
+    ngx_memcpy(entry->tenant, tenant->data, tenant->len);
+    entry->plan_len = (u_char) plan->len;
+
+    if (plan->len) {
+        ngx_memcpy(entry->plan, plan->data, plan->len);
+    }
+
+    return NGX_OK;
+}
+
+
+static lines_plan_entry_t *
+plan_entry(ngx_str_t *tenant)
+{
+    return &plan_entries[
+               ngx_murmur_hash2(tenant->data, tenant->len)
+               % LINES_PLAN_ENTRIES];
 }
 
 
@@ -503,7 +587,7 @@ key_revoked(void *data, ngx_str_t *message)
     u_char  digest[LINES_SHA256_LEN];
 
     if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
-        lines_key_cache_drop(lmcf, digest);
+        lines_key_cache_revoke(lmcf, digest);
     }
 }
 
@@ -513,5 +597,5 @@ revocations_lost(void *data)
 {
     lines_main_conf_t *lmcf = data;
 
-    lines_key_cache_doubt(lmcf);
+    lines_key_cache_revoke(lmcf, NULL);
 }

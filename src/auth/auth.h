@@ -70,6 +70,15 @@ ngx_int_t lines_authenticate_session(ngx_http_request_t *r,
 ngx_int_t lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
+/*
+ * $lines_tenant_plan, where some directive uses it: sets ctx->identity.plan,
+ * for who is authenticated.  NGX_OK: done, with or without a plan; NGX_AGAIN:
+ * Redis was asked, the reply ends the wait with NGX_OK.
+ */
+
+ngx_int_t lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
 /* init_process, exit_process: what revokes keys on this node */
 
 ngx_int_t lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);

@@ -4,8 +4,8 @@
 #include <ngx_http.h>
 
 #include "auth/bearer.h"
+#include "auth/cache.h"
 #include "auth/clerk.h"
-#include "auth/token_cache.h"
 #include "http/metrics.h"
 
 
@@ -437,8 +437,8 @@ clerk_remember(lines_session_t *session, int64_t now)
     jwt = &session->jwt;
     token = &session->token;
 
-    if (jwt->sub.len > LINES_TOKEN_USER
-        || jwt->tenant.len > LINES_TOKEN_TENANT - 2)
+    if (jwt->sub.len > LINES_USER_LEN
+        || jwt->tenant.len > LINES_TENANT_LEN - 2)
     {
         return;
     }

@@ -5,7 +5,6 @@
 #include <ngx_http.h>
 
 #include "auth/jwks_zone.h"
-#include "auth/token_cache.h"
 
 
 /* after a failure: doubled with each, up to the cool-down; without any keys
@@ -52,9 +51,7 @@ lines_jwks_init_area(ngx_slab_pool_t *shpool)
         ngx_queue_insert_tail(&area->spare, &entry->queue);
     }
 
-    area->tokens = lines_token_cache_init(shpool);
-
-    return area->tokens ? area : NULL;
+    return area;
 }
 
 

@@ -1,7 +1,7 @@
 
 /*
  * What workers share of an issuer's keys: nobody but auth/jwks.c
- * includes this, and the cache of tokens, which lives in the same area.
+ * includes this.
  */
 
 #ifndef _LINES_AUTH_JWKS_ZONE_H_INCLUDED_
@@ -18,9 +18,8 @@
 /* the start of the zone's area JWKS */
 
 typedef struct {
-    ngx_queue_t    entries;
-    ngx_queue_t    spare;
-    void          *tokens;
+    ngx_queue_t  entries;
+    ngx_queue_t  spare;
 } lines_jwks_area_t;
 
 
