@@ -3,7 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 #include "auth/jwks.h"
 #include "auth/jwks_fetch.h"
 #include "http/carrier.h"

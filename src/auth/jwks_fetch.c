@@ -3,7 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 #include "auth/jwks_fetch.h"
 #include "http/carrier.h"
 #include "http/metrics.h"
@@ -22,7 +22,6 @@ static void jwks_answered(void *data, lines_result_t *result);
 static ngx_uint_t jwks_failed(lines_jwks_fetch_t *fetch, ngx_uint_t outcome,
     const char *why, ngx_uint_t status);
 static void jwks_read_set(lines_jwks_fetch_t *fetch, ngx_str_t *body);
-static ngx_uint_t jwks_is_object(ngx_str_t *body);
 
 
 ngx_int_t
@@ -93,7 +92,10 @@ jwks_answered(void *data, lines_result_t *result)
         (void) jwks_failed(fetch, LINES_METRICS_FETCH_INVALID,
                            "document-too-large", 0);
 
-    } else if (!jwks_is_object(&result->body)) {
+    } else if (!lines_jwk_is_document(&result->body)) {
+
+        /* what a server says is never taken for a PEM file */
+
         (void) jwks_failed(fetch, LINES_METRICS_FETCH_INVALID, "not-json", 0);
 
     } else {
@@ -188,31 +190,6 @@ jwks_read_set(lines_jwks_fetch_t *fetch, ngx_str_t *body)
     }
 
     ngx_free(buf);
-}
-
-
-/* what a server says is never taken for a PEM file */
-
-static ngx_uint_t
-jwks_is_object(ngx_str_t *body)
-{
-    size_t  i;
-
-    for (i = 0; i < body->len; i++) {
-        switch (body->data[i]) {
-
-        case ' ':
-        case '\t':
-        case CR:
-        case LF:
-            continue;
-
-        default:
-            return body->data[i] == '{';
-        }
-    }
-
-    return 0;
 }
 
 

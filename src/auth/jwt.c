@@ -37,7 +37,6 @@ static ngx_int_t jwt_check_tenant(lines_jwt_t *jwt, json_t *claims,
     ngx_str_t *path);
 static ngx_uint_t jwt_walk(json_t *claims, ngx_str_t *path, json_t **value);
 static ngx_uint_t jwt_same(json_t *value, ngx_str_t *text);
-static ngx_uint_t jwt_clean(json_t *value);
 static ngx_uint_t jwt_equals(json_t *value, const char *text);
 static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
 static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
@@ -307,8 +306,7 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
 
     value = json_object_get(claims, "sub");
 
-    if (!json_is_string(value)
-        || !jwt_clean(value)
+    if (!lines_strict_json_clean(value)
         || ngx_strncmp(json_string_value(value), LINES_JWT_MACHINE,
                        sizeof(LINES_JWT_MACHINE) - 1)
            == 0)
@@ -342,7 +340,7 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
 
     value = json_object_get(claims, "sid");
 
-    if (jwt_clean(value)) {
+    if (lines_strict_json_clean(value)) {
         jwt_keep(jwt, &jwt->sid, value);
     }
 
@@ -368,7 +366,7 @@ jwt_check_party(lines_jwt_t *jwt, json_t *claims, lines_jwt_options_t *options)
         return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
     }
 
-    if (jwt_clean(value)) {
+    if (lines_strict_json_clean(value)) {
         jwt_keep(jwt, &jwt->azp, value);
     }
 
@@ -564,31 +562,6 @@ jwt_same(json_t *value, ngx_str_t *text)
     return json_is_string(value)
            && json_string_length(value) == text->len
            && ngx_memcmp(json_string_value(value), text->data, text->len) == 0;
-}
-
-
-/* a string that may stand in a header of the upstream's request or in a log */
-
-static ngx_uint_t
-jwt_clean(json_t *value)
-{
-    size_t       i, len;
-    const char  *p;
-
-    if (!json_is_string(value)) {
-        return 0;
-    }
-
-    p = json_string_value(value);
-    len = json_string_length(value);
-
-    for (i = 0; i < len; i++) {
-        if ((u_char) p[i] < 0x20 || p[i] == 0x7f) {
-            return 0;
-        }
-    }
-
-    return len > 0;
 }
 
 
