@@ -17,7 +17,7 @@
 #include "auth/auth.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
-#include "auth/jwks_zone.h"
+#include "auth/jwks.h"
 #include "billing/billing.h"
 #include "http/conf.h"
 #include "http/failpoint.h"

@@ -26,17 +26,21 @@
 #define LINES_JWKS_WAIT     (2 * LINES_JWKS_MARK)
 
 
+typedef struct {
+    lines_jwk_set_t  *set;
+    size_t            room;        /* that it has */
+} lines_jwks_slot_t;
+
+
 typedef struct {                       /* in shared memory */
     ngx_queue_t       queue;
     u_char            id[LINES_SHA256_LEN];
 
-    /* a new set is written beside the old one, so that a worker may die in
-       the middle of it */
+    /* the set, and room beside it where a new one is written: a worker may
+       die in the middle of it */
 
-    lines_jwk_set_t  *set;         /* see generation */
-    size_t            room;        /* that it has */
-    lines_jwk_set_t  *next;
-    size_t            next_room;
+    lines_jwks_slot_t  slots[2];
+    ngx_uint_t        current;     /* slot; see generation */
     ngx_uint_t        generation;  /* 0: there never was a set */
     ngx_msec_t        fetched;     /* when its fetch began */
 
@@ -73,8 +77,8 @@ typedef struct {
                                            to begin, or 0 */
     ngx_queue_t            waiters;
     ngx_event_t            timer;       /* while there are some */
-    ngx_pool_t            *pool;        /* of what follows; NULL where
-                                           it is a file's */
+    ngx_pool_t            *pool;        /* of set and verifiers; NULL
+                                           where it is a file's */
     ngx_uint_t             generation;  /* 0: nothing yet, or a file */
     lines_jwk_set_t       *set;
     lines_jwk_verifier_t  *verifiers;   /* by ordinal */
@@ -100,15 +104,8 @@ typedef struct {
 } lines_jwks_status_t;
 
 
-/*
- * At configuration.  add() gives the same source to all directives that name
- * the same issuer and location; NULL having logged why not.
- */
-
-lines_jwks_t *lines_jwks_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_jwks_t *like);
-lines_jwks_t *lines_jwks_file(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    ngx_str_t *path);
+/* the zone's area */
+void *lines_jwks_init_area(ngx_slab_pool_t *shpool);
 
 ngx_int_t lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_jwks_exit_process(lines_main_conf_t *lmcf);
