@@ -46,6 +46,10 @@ typedef struct {
 
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
+static void find_cookie(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *token);
+static ngx_uint_t request_reads(ngx_http_request_t *r);
+static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
@@ -145,11 +149,65 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
         rules->authorization = r->headers_in.authorization->value;
     }
 
-    if (methods & LINES_AUTH_CLERK) {
-        lines_clerk_cookie(r, llcf->clerk, &rules->cookie);
+    if ((methods & LINES_AUTH_CLERK)
+        && llcf->clerk
+        && llcf->clerk->cookie.len)
+    {
+        find_cookie(r, &llcf->clerk->cookie, &rules->cookie);
 
-        rules->reads = rules->cookie.len && lines_clerk_reads(r);
+        rules->reads = rules->cookie.len && request_reads(r);
     }
+}
+
+
+static void
+find_cookie(ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *token)
+{
+#if (nginx_version >= 1023000)
+
+    ngx_table_elt_t  *h;
+
+    for (h = r->headers_in.cookie; h; h = h->next) {
+        if (lines_bearer_cookie(&h->value, name, token) == NGX_OK) {
+            return;
+        }
+    }
+
+#else
+
+    ngx_uint_t         i;
+    ngx_table_elt_t  **h;
+
+    h = r->headers_in.cookies.elts;
+
+    for (i = 0; i < r->headers_in.cookies.nelts; i++) {
+        if (lines_bearer_cookie(&h[i]->value, name, token) == NGX_OK) {
+            return;
+        }
+    }
+
+#endif
+}
+
+
+/*
+ * Flag: nothing that a client asks for by another site's leave can change
+ * anything: it came with GET or HEAD, and is no other method by now.
+ * A subrequest is GET whatever the client sent, and so is a request that
+ * error_page sends to a URI: the request line tells.
+ */
+
+static ngx_uint_t
+request_reads(ngx_http_request_t *r)
+{
+    ngx_str_t  *line;
+
+    line = &r->main->request_line;
+
+    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && (r->main->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0));
 }
 
 
@@ -169,7 +227,7 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
 
     return a->methods == b.methods
            && a->stale == b.stale
-           && lines_clerk_same(a->clerk, b.clerk)
+           && same_clerk(a->clerk, b.clerk)
            && same_text(&a->key_id_header, &b.key_id_header)
            && same_text(&a->secret_header, &b.secret_header)
            && same_text(&a->authorization, &b.authorization)
@@ -177,6 +235,21 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
            && same_text(&a->secret, &b.secret)
            && same_text(&a->cookie, &b.cookie)
            && a->reads == b.reads;
+}
+
+
+/* what the one accepts, the other does; the cookie is no part of the id: it
+   does not make a token good */
+
+static ngx_uint_t
+same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
+{
+    return a == b
+           || (a
+               && b
+               && a->jwks == b->jwks
+               && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
+               && same_text(&a->cookie, &b->cookie));
 }
 
 

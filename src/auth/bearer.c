@@ -2,15 +2,13 @@
 #include "auth/bearer.h"
 
 
-static ngx_uint_t bearer_scheme(u_char *data, size_t len);
 static void bearer_trim(u_char **data, u_char **last);
 
 
 ngx_int_t
 lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
 {
-    u_char      *p, *last, *end;
-    ngx_uint_t   bearer;
+    u_char  *p, *last, *end;
 
     p = value->data;
     last = p + value->len;
@@ -30,9 +28,7 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
         return NGX_ABORT;
     }
 
-    bearer = bearer_scheme(p, end - p);
-
-    if (!bearer) {
+    if (end - p != 6 || strncasecmp((char *) p, "bearer", 6) != 0) {
         return NGX_DECLINED;
     }
 
@@ -46,26 +42,6 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
     token->len = last - p;
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-bearer_scheme(u_char *data, size_t len)
-{
-    size_t               i;
-    static const u_char  bearer[] = "bearer";
-
-    if (len != sizeof(bearer) - 1) {
-        return 0;
-    }
-
-    for (i = 0; i < len; i++) {
-        if (ngx_tolower(data[i]) != bearer[i]) {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 

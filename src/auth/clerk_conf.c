@@ -5,7 +5,9 @@
 
 #include "auth/access.h"
 #include "auth/clerk.h"
+#include "auth/jwks_fetch.h"
 #include "directive/params.h"
+#include "http/carrier.h"
 
 
 #define LINES_CLERK_LEEWAY      5000
@@ -32,6 +34,12 @@ static char *clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args);
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
 static ngx_uint_t clerk_is_cookie(ngx_str_t *name);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
+static ngx_int_t jwks_location(ngx_conf_t *cf, lines_jwks_t *jwks);
+static ngx_int_t jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks,
+    ngx_str_t *file);
+static lines_jwks_t *jwks_add(ngx_conf_t *cf, lines_jwks_t *like);
+static ngx_int_t jwks_read_file(ngx_conf_t *cf, ngx_str_t *path,
+    ngx_str_t *text);
 
 
 static lines_param_t  clerk_params[] = {
@@ -106,11 +114,9 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
 {
+    ngx_int_t            rc;
     lines_jwks_t        *jwks;
-    lines_main_conf_t   *lmcf;
     lines_clerk_conf_t  *clerk;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
     clerk = args->clerk;
     jwks = &args->jwks;
@@ -164,7 +170,7 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
     clerk->options.leeway = args->leeway;
 
     if (args->key_file.len) {
-        clerk->jwks = lines_jwks_file(cf, lmcf, &args->key_file);
+        rc = jwks_file(cf, jwks, &args->key_file);
 
     } else {
         jwks->issuer = clerk->options.issuer;
@@ -174,8 +180,14 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
                          ? jwks->cooldown
                          : LINES_CLERK_COOLDOWN;
 
-        clerk->jwks = lines_jwks_add(cf, lmcf, jwks);
+        rc = jwks_location(cf, jwks);
     }
+
+    if (rc != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    clerk->jwks = jwks_add(cf, jwks);
 
     if (clerk->jwks == NULL || clerk_identify(cf, clerk) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -188,23 +200,11 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
 static ngx_uint_t
 clerk_is_url(ngx_str_t *text)
 {
-    size_t  scheme;
-
-    if (text->len > 8
-        && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
-    {
-        scheme = 8;
-
-    } else if (text->len > 7
-               && ngx_strncasecmp(text->data, (u_char *) "http://", 7) == 0)
-    {
-        scheme = 7;
-
-    } else {
-        return 0;
-    }
-
-    return text->len > scheme && text->data[text->len - 1] != '/';
+    return ((text->len > 8
+             && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
+            || (text->len > 7
+                && ngx_strncasecmp(text->data, (u_char *) "http://", 7) == 0))
+           && text->data[text->len - 1] != '/';
 }
 
 
@@ -275,26 +275,6 @@ clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk)
 }
 
 
-/* the cookie is no part of the id: it does not make a token good */
-
-ngx_uint_t
-lines_clerk_same(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
-{
-    if (a == b) {
-        return 1;
-    }
-
-    return a
-           && b
-           && a->jwks == b->jwks
-           && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
-           && a->cookie.len == b->cookie.len
-           && (a->cookie.len == 0
-               || ngx_strncmp(a->cookie.data, b->cookie.data, b->cookie.len)
-                  == 0);
-}
-
-
 char *
 lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf)
@@ -323,4 +303,190 @@ lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+jwks_location(ngx_conf_t *cf, lines_jwks_t *jwks)
+{
+    ngx_str_t  text;
+
+    text.len = jwks->issuer.len + jwks->uri.len + 1;
+    text.data = ngx_pnalloc(cf->temp_pool, text.len);
+
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(text.data, "%V%N%V", &jwks->issuer, &jwks->uri);
+
+    return lines_sha256(&text, jwks->id);
+}
+
+
+static ngx_int_t
+jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
+{
+    u_char             *buf;
+    ngx_int_t           rc;
+    ngx_str_t           text;
+    lines_jwk_report_t  report;
+
+    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK
+        || jwks_read_file(cf, file, &text) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    buf = ngx_palloc(cf->pool, lines_jwk_set_room(text.len));
+    jwks->verifiers = ngx_pcalloc(cf->pool, LINES_JWK_MAX_KEYS
+                                            * sizeof(lines_jwk_verifier_t));
+
+    if (buf == NULL || jwks->verifiers == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = lines_jwk_parse(&text, buf, &jwks->set, &report);
+
+    lines_jwks_report(cf->log, file, &report);
+
+    if (rc != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no key in \"%V\" of \"lines_clerk\": %V", file,
+                           &report.error);
+        return NGX_ERROR;
+    }
+
+    /* the keys themselves say which file it is: it may change */
+
+    jwks->issuer = *file;
+
+    text.data = buf;
+    text.len = jwks->set->size;
+
+    return lines_sha256(&text, jwks->id);
+}
+
+
+/* the same source for all directives that name the same keys */
+
+static lines_jwks_t *
+jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
+{
+    ngx_str_t           name = ngx_string("lines_clerk");
+    ngx_uint_t          i;
+    lines_jwks_t      **jwks;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->jwks == NULL) {
+        lmcf->jwks = ngx_array_create(cf->pool, 2, sizeof(lines_jwks_t *));
+        if (lmcf->jwks == NULL) {
+            return NULL;
+        }
+    }
+
+    jwks = lmcf->jwks->elts;
+
+    for (i = 0; i < lmcf->jwks->nelts; i++) {
+
+        if (ngx_memcmp(jwks[i]->id, like->id, LINES_SHA256_LEN) != 0) {
+            continue;
+        }
+
+        if (jwks[i]->ttl != like->ttl
+            || jwks[i]->stale != like->stale
+            || jwks[i]->cooldown != like->cooldown
+            || jwks[i]->plain != like->plain)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"lines_clerk\" names the keys \"%V\" again, "
+                               "but with another jwks_ttl, jwks_stale, "
+                               "jwks_cooldown or plain", &like->uri);
+            return NULL;
+        }
+
+        return jwks[i];
+    }
+
+    if (like->uri.len
+        && lines_carrier_require(cf, lmcf, LINES_LOCATION_JWKS, &name,
+                                 &like->uri, like->plain)
+           != NGX_CONF_OK)
+    {
+        return NULL;
+    }
+
+    jwks = ngx_array_push(lmcf->jwks);
+    if (jwks == NULL) {
+        return NULL;
+    }
+
+    *jwks = ngx_palloc(cf->pool, sizeof(lines_jwks_t));
+
+    if (*jwks) {
+        **jwks = *like;
+    }
+
+    return *jwks;
+}
+
+
+static ngx_int_t
+jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
+{
+    ssize_t           n;
+    ngx_fd_t          fd;
+    ngx_file_info_t   fi;
+
+    fd = ngx_open_file(path->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                          "\"lines_clerk\": " ngx_open_file_n " \"%V\" failed",
+                          path);
+        return NGX_ERROR;
+    }
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_clerk\": \"%V\" is not a regular file",
+                           path);
+        goto failed;
+    }
+
+    if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_clerk\": \"%V\" is longer than 256k",
+                           path);
+        goto failed;
+    }
+
+    text->len = ngx_file_size(&fi);
+    text->data = ngx_pnalloc(cf->temp_pool, text->len + 1);
+
+    if (text->data == NULL) {
+        goto failed;
+    }
+
+    n = ngx_read_fd(fd, text->data, text->len);
+
+    if (n != (ssize_t) text->len) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, (n == -1) ? ngx_errno : 0,
+                           "\"lines_clerk\": " ngx_read_fd_n " \"%V\" failed",
+                           path);
+        goto failed;
+    }
+
+    (void) ngx_close_file(fd);
+
+    return NGX_OK;
+
+failed:
+
+    (void) ngx_close_file(fd);
+
+    return NGX_ERROR;
 }

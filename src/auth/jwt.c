@@ -14,8 +14,6 @@
 #define LINES_JWT_SESSION     "cl_B7d4PD111AAA"
 #define LINES_JWT_ANY         "cl_I7d4PD111III"
 
-#define LINES_JWT_MAX_TENANT  64
-
 /* what the subject of a machine's token starts with: it is no session */
 #define LINES_JWT_MACHINE     "mch_"
 
@@ -25,10 +23,6 @@ static ngx_int_t jwt_split(lines_jwt_t *jwt, ngx_str_t *token,
 static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded,
     lines_jwt_reason_e reason, json_t **object);
 static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
-static ngx_int_t jwt_check_signature(lines_jwt_t *jwt,
-    lines_jwk_verifier_t *verifier);
-static ngx_int_t jwt_check_party(lines_jwt_t *jwt, json_t *claims,
-    lines_jwt_options_t *options);
 static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
     int64_t leeway, int64_t now);
 static ngx_int_t jwt_time(json_t *claims, const char *name, ngx_uint_t up,
@@ -42,30 +36,10 @@ static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
 static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
 
 
+#define LINES_JWT_WORD(name, word)  ngx_string(word),
+
 static ngx_str_t  jwt_reasons[] = {
-    ngx_string("accepted"),
-    ngx_string("token-missing"),
-    ngx_string("token-too-long"),
-    ngx_string("token-malformed"),
-    ngx_string("token-invalid-header"),
-    ngx_string("token-invalid-type"),
-    ngx_string("token-invalid-category"),
-    ngx_string("token-invalid-algorithm"),
-    ngx_string("token-critical-header"),
-    ngx_string("kid-missing"),
-    ngx_string("kid-unknown"),
-    ngx_string("keys-unavailable"),
-    ngx_string("token-invalid-signature"),
-    ngx_string("token-invalid-claims"),
-    ngx_string("token-invalid-subject"),
-    ngx_string("token-invalid-issuer"),
-    ngx_string("token-invalid-party"),
-    ngx_string("token-expired"),
-    ngx_string("token-not-active-yet"),
-    ngx_string("token-issued-in-future"),
-    ngx_string("session-pending"),
-    ngx_string("tenant-malformed"),
-    ngx_string("cookie-refused")
+    LINES_JWT_REASONS(LINES_JWT_WORD)
 };
 
 
@@ -189,9 +163,7 @@ jwt_check_header(lines_jwt_t *jwt, json_t *header)
         return jwt_refuse(jwt, LINES_JWT_BAD_TYPE);
     }
 
-    value = json_object_get(header, "alg");
-
-    if (!jwt_equals(value, "RS256")) {
+    if (!jwt_equals(json_object_get(header, "alg"), "RS256")) {
         return jwt_refuse(jwt, LINES_JWT_BAD_ALGORITHM);
     }
 
@@ -208,11 +180,7 @@ jwt_check_header(lines_jwt_t *jwt, json_t *header)
         return jwt_refuse(jwt, LINES_JWT_BAD_CATEGORY);
     }
 
-    value = json_object_get(header, "kid");
-
-    if (json_is_string(value)) {
-        jwt_keep(jwt, &jwt->kid, value);
-    }
+    jwt_keep(jwt, &jwt->kid, json_object_get(header, "kid"));
 
     return NGX_OK;
 }
@@ -224,10 +192,8 @@ lines_jwt_key(lines_jwt_t *jwt, lines_jwk_set_t *set, lines_jwk_t **key)
     *key = lines_jwk_find(set, &jwt->kid);
 
     if (*key == NULL) {
-        return jwt_refuse(jwt,
-                                jwt->kid.len
-                                ? LINES_JWT_UNKNOWN_KID
-                                : LINES_JWT_NO_KID);
+        return jwt_refuse(jwt, jwt->kid.len ? LINES_JWT_UNKNOWN_KID
+                                            : LINES_JWT_NO_KID);
     }
 
     return NGX_OK;
@@ -238,13 +204,33 @@ ngx_int_t
 lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
     lines_jwt_options_t *options, int64_t now)
 {
+    u_char      digest[LINES_SHA256_LEN];
     json_t     *claims;
     ngx_int_t   rc;
+    ngx_str_t   signature;
 
-    rc = jwt_check_signature(jwt, verifier);
+    if (lines_base64url_decoded_len(jwt->signature.len)
+        != verifier->signature_len)
+    {
+        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
+    }
 
-    if (rc != NGX_OK) {
-        return rc;
+    signature.data = jwt->buf;
+
+    (void) lines_base64url_decode(&signature, &jwt->signature);
+
+    if (lines_sha256(&jwt->signed_part, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (EVP_PKEY_verify(verifier->ctx, signature.data, signature.len, digest,
+                        LINES_SHA256_LEN)
+        != 1)
+    {
+        /* what stays in the queue would be logged by the next TLS call */
+        ERR_clear_error();
+
+        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
     }
 
     rc = jwt_load(jwt, &jwt->payload, LINES_JWT_BAD_CLAIMS, &claims);
@@ -261,48 +247,13 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
 }
 
 
-static ngx_int_t
-jwt_check_signature(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier)
-{
-    int        rc;
-    u_char     digest[LINES_SHA256_LEN];
-    ngx_str_t  signature;
-
-    if (lines_base64url_decoded_len(jwt->signature.len)
-        != verifier->signature_len)
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
-    }
-
-    signature.data = jwt->buf;
-
-    (void) lines_base64url_decode(&signature, &jwt->signature);
-
-    if (lines_sha256(&jwt->signed_part, digest) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = EVP_PKEY_verify(verifier->ctx, signature.data, signature.len, digest,
-                         LINES_SHA256_LEN);
-
-    if (rc != 1) {
-
-        /* what stays in the queue would be logged by the next TLS call */
-        ERR_clear_error();
-
-        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
-    }
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     lines_jwt_options_t *options, int64_t now)
 {
-    json_t     *value;
-    ngx_int_t   rc;
+    json_t      *value;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
 
     value = json_object_get(claims, "sub");
 
@@ -322,10 +273,20 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
         return jwt_refuse(jwt, LINES_JWT_BAD_ISSUER);
     }
 
-    rc = jwt_check_party(jwt, claims, options);
+    value = json_object_get(claims, "azp");
 
-    if (rc != NGX_OK) {
-        return rc;
+    for (i = 0; i < options->nparties; i++) {
+        if (jwt_same(value, &options->parties[i])) {
+            break;
+        }
+    }
+
+    if (options->nparties && i == options->nparties) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
+    }
+
+    if (lines_strict_json_clean(value)) {
+        jwt_keep(jwt, &jwt->azp, value);
     }
 
     rc = jwt_check_times(jwt, claims, options->leeway, now);
@@ -345,32 +306,6 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     }
 
     return jwt_check_tenant(jwt, claims, &options->tenant_claim);
-}
-
-
-static ngx_int_t
-jwt_check_party(lines_jwt_t *jwt, json_t *claims, lines_jwt_options_t *options)
-{
-    json_t      *value;
-    ngx_uint_t   i;
-
-    value = json_object_get(claims, "azp");
-
-    for (i = 0; i < options->nparties; i++) {
-        if (jwt_same(value, &options->parties[i])) {
-            break;
-        }
-    }
-
-    if (options->nparties && i == options->nparties) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
-    }
-
-    if (lines_strict_json_clean(value)) {
-        jwt_keep(jwt, &jwt->azp, value);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -454,7 +389,6 @@ static ngx_int_t
 jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
 {
     json_t            *value;
-    ngx_str_t          tenant;
     static ngx_str_t   v1 = ngx_string("org_id");
     static ngx_str_t   v2 = ngx_string("o.id");
 
@@ -470,18 +404,11 @@ jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
         return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
     }
 
-    if (value == NULL) {
-        return NGX_OK;
-    }
+    jwt_keep(jwt, &jwt->tenant, value);
 
-    tenant.data = (u_char *) json_string_value(value);
-    tenant.len = json_string_length(value);
-
-    if (!lines_jwt_tenant_valid(&tenant)) {
+    if (value && !lines_jwt_tenant_valid(&jwt->tenant)) {
         return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
     }
-
-    jwt_keep(jwt, &jwt->tenant, value);
 
     return NGX_OK;
 }
@@ -497,35 +424,30 @@ static ngx_uint_t
 jwt_walk(json_t *claims, ngx_str_t *path, json_t **value)
 {
     u_char  *p, *last, *dot;
-    json_t  *object;
 
-    object = claims;
     last = path->data + path->len;
 
     for (p = path->data; /* void */ ; p = dot + 1) {
 
-        if (!json_is_object(object)) {
+        if (!json_is_object(claims)) {
             return 0;
         }
 
         dot = ngx_strlchr(p, last, '.');
 
-        object = json_object_getn(object, (const char *) p,
+        claims = json_object_getn(claims, (const char *) p,
                                   (dot ? dot : last) - p);
 
-        if (object == NULL || json_is_null(object)) {
+        if (claims == NULL || json_is_null(claims)) {
             *value = NULL;
             return 1;
         }
 
         if (dot == NULL) {
-            break;
+            *value = claims;
+            return json_is_string(claims);
         }
     }
-
-    *value = object;
-
-    return json_is_string(object);
 }
 
 
@@ -534,10 +456,6 @@ lines_jwt_tenant_valid(ngx_str_t *text)
 {
     u_char  ch;
     size_t  i;
-
-    if (text->len == 0 || text->len > LINES_JWT_MAX_TENANT) {
-        return 0;
-    }
 
     for (i = 0; i < text->len; i++) {
         ch = text->data[i];
@@ -552,7 +470,7 @@ lines_jwt_tenant_valid(ngx_str_t *text)
         }
     }
 
-    return 1;
+    return text->len > 0 && text->len <= LINES_JWT_MAX_TENANT;
 }
 
 
@@ -581,10 +499,12 @@ jwt_equals(json_t *value, const char *text)
 static void
 jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
 {
-    text->len = json_string_length(value);
-    text->data = jwt->buf;
+    if (json_is_string(value)) {
+        text->len = json_string_length(value);
+        text->data = jwt->buf;
 
-    jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+        jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+    }
 }
 
 
