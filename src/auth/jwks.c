@@ -40,16 +40,9 @@ static void jwks_unlock(lines_jwks_t *jwks);
 static ngx_uint_t jwks_mark(lines_jwks_t *jwks, ngx_uint_t *own);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
 static void jwks_drop(lines_jwks_t *jwks);
-static void jwks_poll(ngx_event_t *ev);
 static void jwks_tick(ngx_event_t *ev);
-
-
-/* of this worker; nginx prints what it needs of data where it traces timers */
-
-static ngx_event_t       jwks_ticker;
-static ngx_connection_t  jwks_dumb;
-static ngx_msec_t        jwks_interval;
-static ngx_array_t      *jwks_sources;
+static void jwks_wake(lines_jwks_t *jwks, ngx_uint_t ended);
+static void jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay);
 
 
 void *
@@ -123,49 +116,31 @@ lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
         return NGX_OK;
     }
 
-    jwks_interval = LINES_JWKS_TICK;
-
     jwks = lmcf->jwks->elts;
 
     for (i = 0; i < lmcf->jwks->nelts; i++) {
 
         jwks[i]->lmcf = lmcf;
-        ngx_queue_init(&jwks[i]->waiters);
-
-        jwks[i]->timer.handler = jwks_poll;
-        jwks[i]->timer.data = jwks[i];
-        jwks[i]->timer.log = cycle->log;
 
         if (jwks[i]->uri.len == 0) {
             continue;
         }
 
-        jwks_sources = lmcf->jwks;
+        ngx_queue_init(&jwks[i]->waiters);
 
-        if (jwks[i]->ttl / 16 < jwks_interval) {
-            jwks_interval = ngx_max(jwks[i]->ttl / 16, 50);
-        }
+        jwks[i]->timer.handler = jwks_tick;
+        jwks[i]->timer.data = jwks[i];
+        jwks[i]->timer.log = cycle->log;
 
         if (jwks_enter(jwks[i]) != NGX_OK) {
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                           "lines: \"lines_zone\" has no room for the keys "
                           "of \"%V\"", &jwks[i]->issuer);
+            continue;
         }
+
+        jwks_arm(jwks[i], 1);
     }
-
-    if (jwks_sources == NULL) {
-        return NGX_OK;
-    }
-
-    jwks_dumb.fd = (ngx_socket_t) -1;
-
-    ngx_memzero(&jwks_ticker, sizeof(ngx_event_t));
-    jwks_ticker.handler = jwks_tick;
-    jwks_ticker.data = &jwks_dumb;
-    jwks_ticker.log = cycle->log;
-    jwks_ticker.cancelable = 1;
-
-    ngx_add_timer(&jwks_ticker, 1);
 
     return NGX_OK;
 }
@@ -249,10 +224,6 @@ lines_jwks_exit_process(lines_main_conf_t *lmcf)
 
     if (lmcf->jwks == NULL) {
         return;
-    }
-
-    if (jwks_ticker.timer_set) {
-        ngx_del_timer(&jwks_ticker);
     }
 
     jwks = lmcf->jwks->elts;
@@ -586,11 +557,7 @@ lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 
     ngx_queue_insert_tail(&jwks->waiters, &waiter->queue);
 
-    /* not cancelable: a worker that exits gracefully waits for its requests */
-
-    if (!jwks->timer.timer_set) {
-        ngx_add_timer(&jwks->timer, LINES_JWKS_POLL);
-    }
+    jwks_arm(jwks, LINES_JWKS_POLL);
 }
 
 
@@ -604,15 +571,21 @@ lines_jwks_forget(lines_jwks_waiter_t *waiter)
 }
 
 
+/* keys are kept fresh though nobody comes: what is revoked stays revoked */
+
 static void
-jwks_poll(ngx_event_t *ev)
+jwks_tick(ngx_event_t *ev)
 {
     lines_jwks_t *jwks = ev->data;
 
-    ngx_uint_t            ended;
-    ngx_queue_t          *q, *next, ready;
-    lines_jwks_entry_t   *entry;
-    lines_jwks_waiter_t  *waiter;
+    ngx_uint_t           number, ended, leaving;
+    ngx_msec_t           interval;
+    lines_jwks_entry_t  *entry;
+
+    leaving = ngx_exiting || ngx_quit || ngx_terminate;
+
+    number = leaving ? 0 : jwks->first;
+    jwks->first = 0;
 
     entry = jwks_lock(jwks);
 
@@ -620,7 +593,33 @@ jwks_poll(ngx_event_t *ev)
 
     ended = entry->marked ? entry->ended : ngx_max(entry->begun, entry->ended);
 
+    if (!leaving
+        && !entry->marked
+        && entry->configured == jwks->lmcf->configured
+        && jwks_due(entry->due))
+    {
+        (void) jwks_mark(jwks, &number);
+    }
+
     jwks_unlock(jwks);
+
+    if (number) {
+        (void) lines_jwks_fetch(jwks, number);
+    }
+
+    jwks_wake(jwks, ended);
+
+    interval = ngx_max(jwks->ttl / 16, 50);
+
+    jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
+}
+
+
+static void
+jwks_wake(lines_jwks_t *jwks, ngx_uint_t ended)
+{
+    ngx_queue_t          *q, *next, ready;
+    lines_jwks_waiter_t  *waiter;
 
     ngx_queue_init(&ready);
 
@@ -649,52 +648,34 @@ jwks_poll(ngx_event_t *ev)
 
         waiter->handler(waiter->data);
     }
-
-    if (!ngx_queue_empty(&jwks->waiters) && !jwks->timer.timer_set) {
-        ngx_add_timer(&jwks->timer, LINES_JWKS_POLL);
-    }
 }
 
 
-/* keys are kept fresh though nobody comes: what is revoked stays revoked */
+/* not cancelable while requests wait: a worker that exits gracefully waits for
+   them */
 
 static void
-jwks_tick(ngx_event_t *ev)
+jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
 {
-    ngx_uint_t           i, number;
-    lines_jwks_t       **jwks;
-    lines_jwks_entry_t  *entry;
+    ngx_event_t  *timer;
 
-    if (ngx_exiting || ngx_quit || ngx_terminate) {
-        return;
+    timer = &jwks->timer;
+    timer->cancelable = ngx_queue_empty(&jwks->waiters);
+
+    if (!timer->cancelable) {
+        delay = ngx_min(delay, LINES_JWKS_POLL);
     }
 
-    jwks = jwks_sources->elts;
+    if (timer->timer_set) {
 
-    for (i = 0; i < jwks_sources->nelts; i++) {
-
-        if (jwks[i]->entry == NULL) {
-            continue;
-        }
-
-        number = jwks[i]->first;
-        jwks[i]->first = 0;
-
-        entry = jwks_lock(jwks[i]);
-
-        if (!entry->marked
-            && entry->configured == jwks[i]->lmcf->configured
-            && jwks_due(entry->due))
+        if ((ngx_msec_int_t) (timer->timer.key - ngx_current_msec)
+            <= (ngx_msec_int_t) delay)
         {
-            (void) jwks_mark(jwks[i], &number);
+            return;
         }
 
-        jwks_unlock(jwks[i]);
-
-        if (number) {
-            (void) lines_jwks_fetch(jwks[i], number);
-        }
+        ngx_del_timer(timer);
     }
 
-    ngx_add_timer(ev, jwks_interval);
+    ngx_add_timer(timer, delay);
 }

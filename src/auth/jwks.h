@@ -76,7 +76,8 @@ typedef struct {
     ngx_uint_t             first;       /* fetch that is this worker's
                                            to begin, or 0 */
     ngx_queue_t            waiters;
-    ngx_event_t            timer;       /* while there are some */
+    ngx_event_t            timer;       /* looks after them, and whether a
+                                           fetch is due */
     ngx_pool_t            *pool;        /* of set and verifiers; NULL
                                            where it is a file's */
     ngx_uint_t             generation;  /* 0: nothing yet, or a file */
