@@ -33,41 +33,28 @@
               sizeof(uint32_t))
 
 
-/* what a reader found */
+/* the size of the set is what it has so far */
 
 typedef struct {
-    ngx_str_t            kid;
-    ngx_str_t            n;        /* big-endian, no leading zero; at */
-    ngx_str_t            e;        /* n_buf and e_buf */
-    u_char               n_buf[LINES_JWK_MAX_N + LINES_JWK_SLACK];
-    u_char               e_buf[LINES_JWK_MAX_E + LINES_JWK_SLACK];
-} jwk_candidate_t;
-
-
-/* the set that it goes into; size is what it has so far */
-
-typedef struct {
-    lines_jwk_set_t     *set;
-    size_t               room;
-    ngx_uint_t           total;    /* records, ambiguous ones too */
-    lines_jwk_report_t  *report;
+    lines_jwk_set_t  *set;
+    size_t            room;
+    ngx_uint_t        total;    /* records, ambiguous ones too */
 } jwk_builder_t;
 
 
 /* readers return NULL, or why there is nothing */
 
-static const char *jwks_read(jwk_builder_t *b, ngx_str_t *text);
+static const char *jwks_read(jwk_builder_t *b, ngx_str_t *text,
+    lines_jwk_report_t *report);
 static ngx_int_t jwks_find_keys(ngx_str_t *text, ngx_str_t *keys);
 static ngx_uint_t jwks_next(ngx_str_t *list, ngx_str_t *element);
 static void jwks_trim(ngx_str_t *text);
 static const char *jwks_read_key(jwk_builder_t *b, ngx_str_t *text);
-static const char *jwks_candidate(json_t *object, jwk_candidate_t *candidate);
-static ngx_int_t jwks_number(json_t *value, ngx_str_t *number, size_t max);
+static const char *jwks_check(json_t *object);
+static const char *jwks_number(json_t *value, size_t max, BIGNUM **bn);
 static const char *pem_read(jwk_builder_t *b, ngx_str_t *text);
-static const char *pem_candidate(EVP_PKEY *pkey, jwk_candidate_t *candidate);
-static ngx_int_t pem_number(EVP_PKEY *pkey, const char *name,
-    ngx_str_t *number, size_t max);
-static const char *jwk_add(jwk_builder_t *b, jwk_candidate_t *candidate);
+static const char *jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n,
+    BIGNUM *e);
 static lines_jwk_t *jwk_next(lines_jwk_t *key);
 static lines_jwk_t *jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid);
 
@@ -87,7 +74,6 @@ lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
     b.set = (lines_jwk_set_t *) buf;
     b.room = lines_jwk_set_room(text->len);
     b.total = 0;
-    b.report = report;
 
     b.set->version = LINES_JWK_VERSION;
     b.set->size = sizeof(lines_jwk_set_t);
@@ -98,7 +84,7 @@ lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
         error = "document-too-large";
 
     } else {
-        error = lines_jwk_is_document(text) ? jwks_read(&b, text)
+        error = lines_jwk_is_document(text) ? jwks_read(&b, text, report)
                                             : pem_read(&b, text);
     }
 
@@ -151,7 +137,7 @@ lines_jwk_is_document(ngx_str_t *text)
  */
 
 static const char *
-jwks_read(jwk_builder_t *b, ngx_str_t *text)
+jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
 {
     json_t            *document;
     ngx_int_t          rc;
@@ -187,15 +173,15 @@ jwks_read(jwk_builder_t *b, ngx_str_t *text)
             return reason;
         }
 
-        if (b->report->skipped < LINES_JWK_MAX_REPORTED) {
-            skip = &b->report->skips[b->report->skipped];
+        if (report->skipped < LINES_JWK_MAX_REPORTED) {
+            skip = &report->skips[report->skipped];
 
             skip->key = position;
             skip->reason.data = (u_char *) reason;
             skip->reason.len = ngx_strlen(reason);
         }
 
-        b->report->skipped++;
+        report->skipped++;
     }
 
     return NULL;
@@ -298,10 +284,11 @@ jwks_trim(ngx_str_t *text)
 static const char *
 jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
 {
-    json_t           *object;
-    ngx_int_t         rc;
-    const char       *reason;
-    jwk_candidate_t   candidate;
+    BIGNUM      *n, *e;
+    json_t      *object, *value;
+    ngx_int_t    rc;
+    ngx_str_t    kid;
+    const char  *reason;
 
     rc = lines_strict_json_object(text, LINES_JWKS_DEPTH,
                                   LINES_JWKS_CONTAINERS, &object);
@@ -310,22 +297,40 @@ jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
         return (rc == NGX_ERROR) ? jwk_no_memory : "malformed";
     }
 
-    reason = jwks_candidate(object, &candidate);
+    n = NULL;
+    e = NULL;
+
+    reason = jwks_check(object);
 
     if (reason == NULL) {
-        reason = jwk_add(b, &candidate);
+        reason = jwks_number(json_object_get(object, "n"), LINES_JWK_MAX_N,
+                             &n);
     }
 
+    if (reason == NULL) {
+        reason = jwks_number(json_object_get(object, "e"), LINES_JWK_MAX_E,
+                             &e);
+    }
+
+    if (reason == NULL) {
+        value = json_object_get(object, "kid");
+
+        kid.data = (u_char *) json_string_value(value);
+        kid.len = json_string_length(value);
+
+        reason = jwk_add(b, &kid, n, e);
+    }
+
+    BN_free(e);
+    BN_free(n);
     json_decref(object);
 
     return reason;
 }
 
 
-/* candidate->kid points into object */
-
 static const char *
-jwks_candidate(json_t *object, jwk_candidate_t *candidate)
+jwks_check(json_t *object)
 {
     size_t       i;
     json_t      *value, *op;
@@ -389,70 +394,48 @@ jwks_candidate(json_t *object, jwk_candidate_t *candidate)
         return "no-kid";
     }
 
-    if (!lines_strict_json_clean(value)
-        || json_string_length(value) > LINES_JWK_MAX_KID)
-    {
-        return "malformed";
-    }
-
-    candidate->kid.data = (u_char *) json_string_value(value);
-    candidate->kid.len = json_string_length(value);
-
-    candidate->n.data = candidate->n_buf;
-    candidate->e.data = candidate->e_buf;
-
-    if (jwks_number(json_object_get(object, "n"), &candidate->n,
-                    LINES_JWK_MAX_N)
-        != NGX_OK
-        || jwks_number(json_object_get(object, "e"), &candidate->e,
-                       LINES_JWK_MAX_E)
-           != NGX_OK)
-    {
-        return "malformed";
-    }
-
-    return NULL;
+    return (lines_strict_json_clean(value)
+            && json_string_length(value) <= LINES_JWK_MAX_KID)
+           ? NULL
+           : "malformed";
 }
 
 
-static ngx_int_t
-jwks_number(json_t *value, ngx_str_t *number, size_t max)
+static const char *
+jwks_number(json_t *value, size_t max, BIGNUM **bn)
 {
-    ngx_str_t  text;
-
-    if (!json_is_string(value)) {
-        return NGX_DECLINED;
-    }
+    u_char     buf[LINES_JWK_MAX_N + LINES_JWK_SLACK];
+    ngx_str_t  text, number;
 
     text.data = (u_char *) json_string_value(value);
     text.len = json_string_length(value);
 
+    number.data = buf;
+
     if (lines_base64url_decoded_len(text.len) > max + LINES_JWK_SLACK
-        || lines_base64url_decode(number, &text) != NGX_OK)
+        || lines_base64url_decode(&number, &text) != NGX_OK)
     {
-        return NGX_DECLINED;
+        return "malformed";
     }
 
-    while (number->len && number->data[0] == 0) {
-        number->data++;
-        number->len--;
-    }
+    *bn = BN_bin2bn(number.data, (int) number.len, NULL);
 
-    return (number->len == 0 || number->len > max) ? NGX_DECLINED : NGX_OK;
+    return *bn ? NULL : jwk_no_memory;
 }
 
 
 static const char *
 pem_read(jwk_builder_t *b, ngx_str_t *text)
 {
-    BIO                   *bio;
-    char                  *name, *header;
-    long                   len;
-    EVP_PKEY              *pkey;
-    const char            *reason;
-    unsigned char         *der;
-    const unsigned char   *p;
-    jwk_candidate_t        candidate;
+    BIO                  *bio;
+    char                 *name, *header;
+    long                  len;
+    BIGNUM               *n, *e;
+    EVP_PKEY             *pkey;
+    ngx_str_t             kid = ngx_null_string;
+    const char           *reason;
+    unsigned char        *der;
+    const unsigned char  *p;
 
     bio = BIO_new_mem_buf(text->data, (int) text->len);
 
@@ -489,127 +472,63 @@ pem_read(jwk_builder_t *b, ngx_str_t *text)
 
     BIO_free(bio);
 
+    if (reason == NULL && EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA) {
+        reason = "other-type";
+    }
+
     if (reason == NULL) {
-        reason = pem_candidate(pkey, &candidate);
+        n = NULL;
+        e = NULL;
+
+        (void) EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n);
+        (void) EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e);
+
+        reason = jwk_add(b, &kid, n, e);
+        b->set->any_kid = 1;
+
+        BN_free(e);
+        BN_free(n);
     }
 
     EVP_PKEY_free(pkey);
     ERR_clear_error();
 
-    if (reason == NULL) {
-        reason = jwk_add(b, &candidate);
-        b->set->any_kid = 1;
-    }
-
     return reason;
 }
 
 
+/* what is fit for RS256; a NULL number is malformed */
+
 static const char *
-pem_candidate(EVP_PKEY *pkey, jwk_candidate_t *candidate)
+jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n, BIGNUM *e)
 {
-    if (EVP_PKEY_get_base_id(pkey) != EVP_PKEY_RSA) {
-        return "other-type";
-    }
+    size_t        len, n_len, e_len;
+    lines_jwk_t  *key, *known;
 
-    ngx_str_null(&candidate->kid);
+    n_len = n ? BN_num_bytes(n) : 0;
+    e_len = e ? BN_num_bytes(e) : 0;
 
-    candidate->n.data = candidate->n_buf;
-    candidate->e.data = candidate->e_buf;
-
-    if (pem_number(pkey, OSSL_PKEY_PARAM_RSA_N, &candidate->n,
-                       LINES_JWK_MAX_N)
-        != NGX_OK
-        || pem_number(pkey, OSSL_PKEY_PARAM_RSA_E, &candidate->e,
-                          LINES_JWK_MAX_E)
-           != NGX_OK)
+    if (n_len == 0
+        || n_len > LINES_JWK_MAX_N
+        || e_len == 0
+        || e_len > LINES_JWK_MAX_E)
     {
         return "malformed";
     }
 
-    return NULL;
-}
-
-
-static ngx_int_t
-pem_number(EVP_PKEY *pkey, const char *name, ngx_str_t *number, size_t max)
-{
-    int      len;
-    BIGNUM  *bn;
-
-    bn = NULL;
-
-    if (EVP_PKEY_get_bn_param(pkey, name, &bn) != 1) {
-        return NGX_DECLINED;
-    }
-
-    len = BN_num_bytes(bn);
-
-    if (len <= 0 || (size_t) len > max) {
-        BN_free(bn);
-        return NGX_DECLINED;
-    }
-
-    number->len = BN_bn2bin(bn, number->data);
-    BN_free(bn);
-
-    return NGX_OK;
-}
-
-
-/* what is fit for RS256 */
-
-static const char *
-jwk_add(jwk_builder_t *b, jwk_candidate_t *candidate)
-{
-    u_char       *p;
-    size_t        len;
-    ngx_str_t    *kid, *n, *e;
-    lines_jwk_t  *key;
-
-    kid = &candidate->kid;
-    n = &candidate->n;
-    e = &candidate->e;
-
-    /* of 2048 bits: the highest of them set */
-
-    if (n->len < LINES_JWK_MIN_BITS / 8
-        || (n->len == LINES_JWK_MIN_BITS / 8 && n->data[0] < 0x80))
-    {
+    if (BN_num_bits(n) < LINES_JWK_MIN_BITS) {
         return "weak";
     }
 
-    if ((n->data[n->len - 1] & 1) == 0) {
+    if (!BN_is_odd(n)) {
         return "malformed";
     }
 
-    if ((e->data[e->len - 1] & 1) == 0 || (e->len == 1 && e->data[0] < 3)) {
+    if (!BN_is_odd(e) || BN_is_one(e)) {
         return "weak";
     }
 
-    key = jwk_lookup(b->set, kid);
-
-    if (key) {
-
-        if (key->n_len == n->len
-            && key->e_len == e->len
-            && ngx_memcmp(jwk_n(key), n->data, n->len) == 0
-            && ngx_memcmp(jwk_e(key), e->data, e->len) == 0)
-        {
-            return "repeated";
-        }
-
-        /* which of the two the issuer means is anybody's guess */
-
-        if (!key->ambiguous) {
-            key->ambiguous = 1;
-            b->set->nkeys--;
-        }
-
-        return "ambiguous-kid";
-    }
-
-    len = jwk_len(kid->len, n->len, e->len);
+    len = jwk_len(kid->len, n_len, e_len);
 
     if (len > b->room - b->set->size) {
         return "too-many";
@@ -618,22 +537,44 @@ jwk_add(jwk_builder_t *b, jwk_candidate_t *candidate)
     key = (lines_jwk_t *) ((u_char *) b->set + b->set->size);
     ngx_memzero(key, len);
 
-    key->ordinal = (uint16_t) b->total++;
+    key->ordinal = (uint16_t) b->total;
     key->kid_len = (uint16_t) kid->len;
-    key->n_len = (uint16_t) n->len;
-    key->e_len = (uint16_t) e->len;
-
-    p = jwk_kid(key);
+    key->n_len = (uint16_t) n_len;
+    key->e_len = (uint16_t) e_len;
 
     if (kid->len) {
-        p = ngx_cpymem(p, kid->data, kid->len);
+        ngx_memcpy(jwk_kid(key), kid->data, kid->len);
     }
 
-    p = ngx_cpymem(p, n->data, n->len);
-    ngx_memcpy(p, e->data, e->len);
+    (void) BN_bn2bin(n, jwk_n(key));
+    (void) BN_bn2bin(e, jwk_e(key));
+
+    /* the set does not end behind it yet */
+
+    known = jwk_lookup(b->set, kid);
+
+    if (known) {
+
+        if (known->n_len == n_len
+            && known->e_len == e_len
+            && ngx_memcmp(jwk_n(known), jwk_n(key), n_len + e_len) == 0)
+        {
+            return "repeated";
+        }
+
+        /* which of the two the issuer means is anybody's guess */
+
+        if (!known->ambiguous) {
+            known->ambiguous = 1;
+            b->set->nkeys--;
+        }
+
+        return "ambiguous-kid";
+    }
 
     b->set->size += (uint32_t) len;
     b->set->nkeys++;
+    b->total++;
 
     return NULL;
 }

@@ -18,9 +18,7 @@
 #define LINES_JWT_MACHINE     "mch_"
 
 
-static ngx_int_t jwt_split(lines_jwt_t *jwt, ngx_str_t *token,
-    ngx_str_t *header);
-static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded,
+static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *part,
     lines_jwt_reason_e reason, json_t **object);
 static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
 static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
@@ -46,21 +44,57 @@ static ngx_str_t  jwt_reasons[] = {
 ngx_int_t
 lines_jwt_parse(lines_jwt_t *jwt, ngx_str_t *token, u_char *buf)
 {
-    json_t     *object;
-    ngx_int_t   rc;
-    ngx_str_t   header;
+    u_char      *p, *last, *dot;
+    json_t      *object;
+    ngx_int_t    rc;
+    ngx_str_t    parts[3], encoded;
+    ngx_uint_t   i;
 
     ngx_memzero(jwt, sizeof(lines_jwt_t));
 
-    jwt->buf = buf;
-
-    rc = jwt_split(jwt, token, &header);
-
-    if (rc != NGX_OK) {
-        return rc;
+    if (token->len == 0) {
+        return jwt_refuse(jwt, LINES_JWT_MISSING);
     }
 
-    rc = jwt_load(jwt, &header, LINES_JWT_BAD_HEADER, &object);
+    if (token->len > LINES_JWT_MAX_LEN) {
+        return jwt_refuse(jwt, LINES_JWT_TOO_LONG);
+    }
+
+    /* nothing is done about a token of which any part is no base64url */
+
+    p = token->data;
+    last = p + token->len;
+
+    for (i = 0; i < 3; i++) {
+
+        dot = (i < 2) ? ngx_strlchr(p, last, '.') : last;
+        if (dot == NULL) {
+            return jwt_refuse(jwt, LINES_JWT_MALFORMED);
+        }
+
+        encoded.data = p;
+        encoded.len = dot - p;
+        parts[i].data = buf;
+
+        if (lines_base64url_decode(&parts[i], &encoded) != NGX_OK) {
+            return jwt_refuse(jwt, LINES_JWT_MALFORMED);
+        }
+
+        buf += parts[i].len;
+        p = dot + 1;
+    }
+
+    if (parts[0].len == 0 || parts[2].len == 0) {
+        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
+    }
+
+    jwt->signed_part.data = token->data;
+    jwt->signed_part.len = encoded.data - 1 - token->data;
+    jwt->payload = parts[1];
+    jwt->signature = parts[2];
+    jwt->buf = buf;
+
+    rc = jwt_load(jwt, &parts[0], LINES_JWT_BAD_HEADER, &object);
 
     if (rc != NGX_OK) {
         return rc;
@@ -75,78 +109,15 @@ lines_jwt_parse(lines_jwt_t *jwt, ngx_str_t *token, u_char *buf)
 
 
 static ngx_int_t
-jwt_split(lines_jwt_t *jwt, ngx_str_t *token, ngx_str_t *header)
-{
-    u_char     *first, *second, *last;
-    ngx_str_t   decoded;
-
-    if (token->len == 0) {
-        return jwt_refuse(jwt, LINES_JWT_MISSING);
-    }
-
-    if (token->len > LINES_JWT_MAX_LEN) {
-        return jwt_refuse(jwt, LINES_JWT_TOO_LONG);
-    }
-
-    last = token->data + token->len;
-
-    first = ngx_strlchr(token->data, last, '.');
-    second = first ? ngx_strlchr(first + 1, last, '.') : NULL;
-
-    if (second == NULL || ngx_strlchr(second + 1, last, '.') != NULL) {
-        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
-    }
-
-    header->data = token->data;
-    header->len = first - token->data;
-
-    jwt->payload.data = first + 1;
-    jwt->payload.len = second - (first + 1);
-
-    jwt->signature.data = second + 1;
-    jwt->signature.len = last - (second + 1);
-
-    jwt->signed_part.data = token->data;
-    jwt->signed_part.len = second - token->data;
-
-    /* nothing is done about a token of which any part is no base64url */
-
-    decoded.data = jwt->buf;
-
-    if (header->len == 0
-        || jwt->signature.len == 0
-        || lines_base64url_decode(&decoded, &jwt->payload) != NGX_OK
-        || lines_base64url_decode(&decoded, &jwt->signature) != NGX_OK
-        || lines_base64url_decode(&decoded, header) != NGX_OK)
-    {
-        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
-    }
-
-    return NGX_OK;
-}
-
-
-/* what is decoded is scratch: the parser keeps copies */
-
-static ngx_int_t
-jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded, lines_jwt_reason_e reason,
+jwt_load(lines_jwt_t *jwt, ngx_str_t *part, lines_jwt_reason_e reason,
     json_t **object)
 {
     ngx_int_t  rc;
-    ngx_str_t  decoded;
 
-    decoded.data = jwt->buf;
+    rc = lines_strict_json_object(part, LINES_JWT_DEPTH, LINES_JWT_CONTAINERS,
+                                  object);
 
-    (void) lines_base64url_decode(&decoded, encoded);
-
-    rc = lines_strict_json_object(&decoded, LINES_JWT_DEPTH,
-                                  LINES_JWT_CONTAINERS, object);
-
-    if (rc == NGX_DECLINED) {
-        return jwt_refuse(jwt, reason);
-    }
-
-    return rc;
+    return (rc == NGX_DECLINED) ? jwt_refuse(jwt, reason) : rc;
 }
 
 
@@ -207,24 +178,17 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
     u_char      digest[LINES_SHA256_LEN];
     json_t     *claims;
     ngx_int_t   rc;
-    ngx_str_t   signature;
 
-    if (lines_base64url_decoded_len(jwt->signature.len)
-        != verifier->signature_len)
-    {
+    if (jwt->signature.len != verifier->signature_len) {
         return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
     }
-
-    signature.data = jwt->buf;
-
-    (void) lines_base64url_decode(&signature, &jwt->signature);
 
     if (lines_sha256(&jwt->signed_part, digest) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (EVP_PKEY_verify(verifier->ctx, signature.data, signature.len, digest,
-                        LINES_SHA256_LEN)
+    if (EVP_PKEY_verify(verifier->ctx, jwt->signature.data,
+                        jwt->signature.len, digest, LINES_SHA256_LEN)
         != 1)
     {
         /* what stays in the queue would be logged by the next TLS call */
@@ -493,7 +457,8 @@ jwt_equals(json_t *value, const char *text)
 
 /*
  * A string is never longer than its JSON was.  Only the tenant's claim may be
- * kept a second time under another name, so room for two of each suffices.
+ * kept a second time under another name, so room for two of each suffices,
+ * beside the decoded parts.
  */
 
 static void

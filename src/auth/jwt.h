@@ -33,7 +33,7 @@
 
 
 /* what the caller's buffer needs for a token of len bytes */
-#define lines_jwt_room(len)  (2 * (len))
+#define lines_jwt_room(len)  (3 * (len))
 
 
 /* why a token is refused, and the word for it */
@@ -81,14 +81,14 @@ typedef struct {
 } lines_jwt_options_t;
 
 
-/* all strings but the token's parts lie in the caller's buffer */
+/* all strings but the signed part lie in the caller's buffer */
 
 typedef struct {
     lines_jwt_reason_e  reason;
 
     ngx_str_t           signed_part;    /* header.payload */
-    ngx_str_t           payload;        /* encoded */
-    ngx_str_t           signature;      /* encoded */
+    ngx_str_t           payload;        /* decoded */
+    ngx_str_t           signature;      /* decoded */
 
     ngx_str_t           kid;            /* empty: none, or no string */
 
