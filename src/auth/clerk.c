@@ -16,6 +16,8 @@ _Static_assert(LINES_JWT_MAX_TENANT + 2 <= LINES_TENANT_LEN,
 /* one token of one request */
 
 typedef struct {
+    lines_jwks_waiter_t  waiter;   /* first: is the session, too */
+
     ngx_http_request_t  *request;
     lines_ctx_t         *ctx;
     lines_clerk_conf_t  *conf;
@@ -25,19 +27,16 @@ typedef struct {
     lines_jwt_t          jwt;
     lines_token_t        token;    /* its place in the cache */
 
-    lines_jwks_waiter_t  waiter;
     ngx_uint_t           since;    /* fetches before it came */
     unsigned             begun:1;
     unsigned             parsed:1;
 } lines_session_t;
 
 
-static lines_jwt_reason_e clerk_find(lines_session_t *session);
 static ngx_int_t clerk_judge(lines_session_t *session);
 static ngx_int_t clerk_verify(lines_session_t *session, int64_t now);
 static ngx_int_t clerk_wait(lines_session_t *session, ngx_uint_t fetch);
 static void clerk_resume(void *data);
-static void clerk_cleanup(void *data);
 static ngx_int_t clerk_accept(lines_session_t *session);
 static ngx_int_t clerk_refuse(lines_session_t *session,
     lines_jwt_reason_e reason);
@@ -47,10 +46,13 @@ ngx_int_t
 lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_auth_done_pt done)
 {
+    ngx_int_t            rc;
     ngx_uint_t           i;
+    lines_rules_t       *rules;
     ngx_pool_cleanup_t  *cln;
-    lines_jwt_reason_e   reason;
     lines_session_t     *session;
+
+    rules = &ctx->identity.rules;
 
     ngx_str_set(&ctx->identity.method, "clerk");
 
@@ -64,15 +66,32 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     session->request = r;
     session->ctx = ctx;
-    session->conf = ctx->identity.rules.clerk;
+    session->conf = rules->clerk;
     session->done = done;
 
-    cln->handler = clerk_cleanup;
+    cln->handler = lines_jwks_forget;
 
-    reason = clerk_find(session);
+    rc = lines_bearer_header(&rules->authorization, &session->text);
 
-    if (reason != LINES_JWT_ACCEPTED) {
-        return clerk_refuse(session, reason);
+    if (rc == NGX_ABORT) {
+        return clerk_refuse(session, LINES_JWT_MALFORMED);
+    }
+
+    if (rc == NGX_DECLINED) {
+
+        session->text = rules->cookie;
+
+        if (rules->cookie.len == 0) {
+            return clerk_refuse(session, LINES_JWT_MISSING);
+        }
+
+        if (rules->clerk->options.nparties == 0 && !rules->reads) {
+            return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
+        }
+    }
+
+    if (session->text.len > LINES_JWT_MAX_LEN) {
+        return clerk_refuse(session, LINES_JWT_TOO_LONG);
     }
 
     if (lines_sha256(&session->text, session->token.digest) != NGX_OK) {
@@ -82,40 +101,10 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     /* what one configuration accepts is nothing to another */
 
     for (i = 0; i < LINES_SHA256_LEN; i++) {
-        session->token.digest[i] ^= session->conf->id[i];
+        session->token.digest[i] ^= rules->clerk->id[i];
     }
 
     return clerk_judge(session);
-}
-
-
-static lines_jwt_reason_e
-clerk_find(lines_session_t *session)
-{
-    lines_rules_t  *rules;
-
-    rules = &session->ctx->identity.rules;
-
-    switch (lines_bearer_header(&rules->authorization, &session->text)) {
-
-    case NGX_ABORT:
-        return LINES_JWT_MALFORMED;
-
-    case NGX_DECLINED:
-
-        session->text = rules->cookie;
-
-        if (rules->cookie.len == 0) {
-            return LINES_JWT_MISSING;
-        }
-
-        if (session->conf->options.nparties == 0 && !rules->reads) {
-            return LINES_JWT_COOKIE_REFUSED;
-        }
-    }
-
-    return (session->text.len > LINES_JWT_MAX_LEN) ? LINES_JWT_TOO_LONG
-                                                   : LINES_JWT_ACCEPTED;
 }
 
 
@@ -267,7 +256,6 @@ clerk_wait(lines_session_t *session, ngx_uint_t fetch)
 
     if (waiter->handler == NULL) {
         waiter->handler = clerk_resume;
-        waiter->data = session;
         waiter->deadline = ngx_current_msec + LINES_JWKS_WAIT;
 
     } else if ((ngx_msec_int_t) (ngx_current_msec - waiter->deadline) >= 0) {
@@ -304,15 +292,6 @@ clerk_resume(void *data)
                    "lines clerk: resumed");
 
     lines_resume(r, session->ctx, clerk_judge(session));
-}
-
-
-static void
-clerk_cleanup(void *data)
-{
-    lines_session_t *session = data;
-
-    lines_jwks_forget(&session->waiter);
 }
 
 

@@ -20,17 +20,14 @@
 /* what the directive said, before it is looked at as a whole */
 
 typedef struct {
-    lines_clerk_conf_t   *clerk;
     lines_jwks_t          jwks;
     lines_jwt_options_t   options;
     ngx_str_t             key_file;
     ngx_str_t             cookie;
     ngx_array_t          *parties;    /* ngx_str_t */
-    ngx_msec_t            leeway;
 } lines_clerk_args_t;
 
 
-static char *clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args);
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
 static ngx_uint_t clerk_is_cookie(ngx_str_t *name);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
@@ -51,7 +48,7 @@ static lines_param_t  clerk_params[] = {
     lines_param_string("cookie", lines_clerk_args_t, cookie, 0),
     lines_param_string("tenant_claim", lines_clerk_args_t,
                        options.tenant_claim, 0),
-    lines_param_msec("leeway", lines_clerk_args_t, leeway,
+    lines_param_msec("leeway", lines_clerk_args_t, options.leeway,
                      0, LINES_CLERK_MAX_LEEWAY, LINES_CLERK_LEEWAY),
     lines_param_msec("jwks_ttl", lines_clerk_args_t, jwks.ttl,
                      100, LINES_PARAM_ANY, 0),
@@ -77,7 +74,10 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
+    ngx_int_t            rc;
     ngx_str_t           *value;
+    const char          *error;
+    lines_jwks_t        *jwks;
     lines_clerk_conf_t  *clerk;
     lines_clerk_args_t   args;
 
@@ -101,76 +101,58 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_memzero(&args, sizeof(lines_clerk_args_t));
 
-    args.clerk = clerk;
-
     if (lines_params(cf, &clerk_directive, 1, &args) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    return clerk_check(cf, &args);
-}
+    jwks = &args.jwks;
+    clerk->options = args.options;
 
+    error = NULL;
 
-static char *
-clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
-{
-    ngx_int_t            rc;
-    lines_jwks_t        *jwks;
-    lines_clerk_conf_t  *clerk;
+    if (!clerk_is_url(&args.options.issuer)) {
+        error = "needs issuer=https://..., the Frontend API URL without a "
+                "slash at its end";
 
-    clerk = args->clerk;
-    jwks = &args->jwks;
+    } else if (!jwks->uri.len == !args.key_file.len) {
+        error = "needs either jwks=, the URI of an internal location, or "
+                "key_file=";
 
-    clerk->options = args->options;
-
-    if (!clerk_is_url(&clerk->options.issuer)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\" needs issuer=https://..., "
-                           "the Frontend API URL without a slash at its end");
-        return NGX_CONF_ERROR;
-    }
-
-    if (!jwks->uri.len == !args->key_file.len) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\" needs either jwks=, the URI of "
-                           "an internal location, or key_file=");
-        return NGX_CONF_ERROR;
-    }
-
-    if (args->key_file.len
-        && (jwks->ttl || jwks->stale || jwks->cooldown || jwks->plain))
+    } else if (args.key_file.len
+               && (jwks->ttl || jwks->stale || jwks->cooldown || jwks->plain))
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\" with key_file= has no use for "
-                           "jwks_ttl=, jwks_stale=, jwks_cooldown= and "
-                           "plain=");
+        error = "with key_file= has no use for jwks_ttl=, jwks_stale=, "
+                "jwks_cooldown= and plain=";
+    }
+
+    if (error) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"lines_clerk\" %s",
+                           error);
         return NGX_CONF_ERROR;
     }
 
-    if (args->cookie.len == 0) {
+    if (args.cookie.len == 0) {
         ngx_str_set(&clerk->cookie, "__session");
 
-    } else if (!lines_is(&args->cookie, "off")) {
+    } else if (!lines_is(&args.cookie, "off")) {
 
-        if (!clerk_is_cookie(&args->cookie)) {
+        if (!clerk_is_cookie(&args.cookie)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" in \"lines_clerk\" is no cookie's name",
-                               &args->cookie);
+                               &args.cookie);
             return NGX_CONF_ERROR;
         }
 
-        clerk->cookie = args->cookie;
+        clerk->cookie = args.cookie;
     }
 
-    if (args->parties) {
-        clerk->options.parties = args->parties->elts;
-        clerk->options.nparties = args->parties->nelts;
+    if (args.parties) {
+        clerk->options.parties = args.parties->elts;
+        clerk->options.nparties = args.parties->nelts;
     }
 
-    clerk->options.leeway = args->leeway;
-
-    if (args->key_file.len) {
-        rc = jwks_file(cf, jwks, &args->key_file);
+    if (args.key_file.len) {
+        rc = jwks_file(cf, jwks, &args.key_file);
 
     } else {
         jwks->issuer = clerk->options.issuer;
@@ -438,6 +420,7 @@ jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
 {
     ssize_t           n;
     ngx_fd_t          fd;
+    ngx_int_t         rc;
     ngx_file_info_t   fi;
 
     fd = ngx_open_file(path->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
@@ -450,43 +433,35 @@ jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
         return NGX_ERROR;
     }
 
+    rc = NGX_ERROR;
+
     if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_clerk\": \"%V\" is not a regular file",
                            path);
-        goto failed;
-    }
 
-    if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
+    } else if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_clerk\": \"%V\" is longer than 256k",
                            path);
-        goto failed;
-    }
 
-    text->len = ngx_file_size(&fi);
-    text->data = ngx_pnalloc(cf->temp_pool, text->len + 1);
+    } else {
+        text->len = ngx_file_size(&fi);
+        text->data = ngx_pnalloc(cf->temp_pool, text->len + 1);
 
-    if (text->data == NULL) {
-        goto failed;
-    }
+        n = text->data ? ngx_read_fd(fd, text->data, text->len) : -1;
 
-    n = ngx_read_fd(fd, text->data, text->len);
+        if (n == (ssize_t) text->len) {
+            rc = NGX_OK;
 
-    if (n != (ssize_t) text->len) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, (n == -1) ? ngx_errno : 0,
-                           "\"lines_clerk\": " ngx_read_fd_n " \"%V\" failed",
-                           path);
-        goto failed;
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, (n == -1) ? ngx_errno : 0,
+                               "\"lines_clerk\": " ngx_read_fd_n
+                               " \"%V\" failed", path);
+        }
     }
 
     (void) ngx_close_file(fd);
 
-    return NGX_OK;
-
-failed:
-
-    (void) ngx_close_file(fd);
-
-    return NGX_ERROR;
+    return rc;
 }

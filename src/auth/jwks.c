@@ -27,6 +27,10 @@
     ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
 
 
+#define jwks_unlock(jwks) \
+    ngx_shmtx_unlock(&lines_zone_pool((jwks)->lmcf)->mutex)
+
+
 typedef struct {
     ngx_queue_t  entries;
     ngx_queue_t  spare;
@@ -36,12 +40,10 @@ typedef struct {
 static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool);
 static ngx_int_t jwks_enter(lines_jwks_t *jwks);
 static lines_jwks_entry_t *jwks_lock(lines_jwks_t *jwks);
-static void jwks_unlock(lines_jwks_t *jwks);
 static ngx_uint_t jwks_mark(lines_jwks_t *jwks, ngx_uint_t *own);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
 static void jwks_drop(lines_jwks_t *jwks);
 static void jwks_tick(ngx_event_t *ev);
-static void jwks_wake(lines_jwks_t *jwks, ngx_uint_t ended);
 static void jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay);
 
 
@@ -255,13 +257,6 @@ jwks_lock(lines_jwks_t *jwks)
     }
 
     return entry;
-}
-
-
-static void
-jwks_unlock(lines_jwks_t *jwks)
-{
-    ngx_shmtx_unlock(&lines_zone_pool(jwks->lmcf)->mutex);
 }
 
 
@@ -562,8 +557,10 @@ lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 
 
 void
-lines_jwks_forget(lines_jwks_waiter_t *waiter)
+lines_jwks_forget(void *data)
 {
+    lines_jwks_waiter_t *waiter = data;
+
     if (waiter->waiting) {
         waiter->waiting = 0;
         ngx_queue_remove(&waiter->queue);
@@ -578,9 +575,11 @@ jwks_tick(ngx_event_t *ev)
 {
     lines_jwks_t *jwks = ev->data;
 
-    ngx_uint_t           number, ended, leaving;
-    ngx_msec_t           interval;
-    lines_jwks_entry_t  *entry;
+    ngx_uint_t            number, ended, leaving;
+    ngx_msec_t            interval;
+    ngx_queue_t          *q, *next, ready;
+    lines_jwks_entry_t   *entry;
+    lines_jwks_waiter_t  *waiter;
 
     leaving = ngx_exiting || ngx_quit || ngx_terminate;
 
@@ -607,20 +606,6 @@ jwks_tick(ngx_event_t *ev)
         (void) lines_jwks_fetch(jwks, number);
     }
 
-    jwks_wake(jwks, ended);
-
-    interval = ngx_max(jwks->ttl / 16, 50);
-
-    jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
-}
-
-
-static void
-jwks_wake(lines_jwks_t *jwks, ngx_uint_t ended)
-{
-    ngx_queue_t          *q, *next, ready;
-    lines_jwks_waiter_t  *waiter;
-
     ngx_queue_init(&ready);
 
     for (q = ngx_queue_head(&jwks->waiters);
@@ -646,8 +631,12 @@ jwks_wake(lines_jwks_t *jwks, ngx_uint_t ended)
 
         lines_jwks_forget(waiter);
 
-        waiter->handler(waiter->data);
+        waiter->handler(waiter);
     }
+
+    interval = ngx_max(jwks->ttl / 16, 50);
+
+    jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
 }
 
 

@@ -90,8 +90,7 @@ typedef struct {
     ngx_queue_t  queue;
     ngx_uint_t   fetch;      /* its number */
     ngx_msec_t   deadline;
-    void  (*handler)(void *data);
-    void        *data;
+    void  (*handler)(void *waiter);
     ngx_uint_t   waiting;    /* flag */
 } lines_jwks_waiter_t;
 
@@ -136,7 +135,7 @@ ngx_int_t lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since,
  */
 
 void lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
-void lines_jwks_forget(lines_jwks_waiter_t *waiter);
+void lines_jwks_forget(void *waiter);    /* a cleanup's handler, too */
 
 /* OpenSSL's form of a key of jwks->set, made once; NULL: no memory */
 
