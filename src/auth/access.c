@@ -17,8 +17,6 @@ static ngx_int_t access_content(ngx_http_request_t *r);
 static ngx_int_t access_check(ngx_http_request_t *r);
 static ngx_uint_t access_same(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_auth_conf_t *auth);
-static ngx_int_t access_known(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
 static ngx_int_t access_judge(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t access_status(lines_identity_t *identity,
     lines_auth_conf_t *auth);
@@ -30,7 +28,6 @@ static ngx_int_t access_tell(ngx_http_request_t *r, lines_ctx_t *ctx,
 static void access_told(ngx_http_request_t *r);
 static void access_finish(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
-static ngx_uint_t access_has_page(ngx_http_request_t *r, ngx_uint_t status);
 static ngx_int_t access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
 
@@ -291,7 +288,7 @@ access_check(ngx_http_request_t *r)
 
     if (!access_same(r, ctx, auth)) {
         rc = lines_authenticate(r, ctx, auth->methods, auth->stale,
-                                access_known);
+                                lines_settle);
 
         if (rc == NGX_AGAIN) {
             return lines_phase_wait(r, ctx);
@@ -337,15 +334,6 @@ access_same(ngx_http_request_t *r, lines_ctx_t *ctx, lines_auth_conf_t *auth)
     }
 
     return 0;
-}
-
-
-static ngx_int_t
-access_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
-{
-    lines_settle(r, ctx, rc);
-
-    return NGX_OK;
 }
 
 
@@ -502,7 +490,7 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     {
         pctx->identity = ctx->identity;
 
-        lines_settle(pr, pctx, ctx->identity.rc);
+        (void) lines_settle(pr, pctx, ctx->identity.rc);
     }
 
     if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
@@ -580,17 +568,30 @@ static ngx_int_t
 access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 {
     ngx_int_t                  rc;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t                 page;
+    ngx_http_core_loc_conf_t  *clcf, *server;
+    ngx_http_core_srv_conf_t  *cscf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
 
-    /* auth_request knows two answers that are no error */
+    page = lines_has_error_page(r, status);
 
-    if (status == NGX_HTTP_BAD_REQUEST && access_stands_in(r)) {
-        status = NGX_HTTP_FORBIDDEN;
+    if (access_stands_in(r)) {
+
+        /* auth_request knows two answers that are no error; the server's pages
+           are left to the request that this stands for */
+
+        if (status == NGX_HTTP_BAD_REQUEST) {
+            status = NGX_HTTP_FORBIDDEN;
+        }
+
+        page = lines_has_error_page(r, status)
+               && clcf->error_pages != server->error_pages;
     }
 
-    if (access_has_page(r, status)
+    if (page
         || (r == r->main
             && status == NGX_HTTP_UNAUTHORIZED
             && (clcf->satisfy == NGX_HTTP_SATISFY_ANY || clcf->auth_delay)))
@@ -630,28 +631,4 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     }
 
     return lines_phase_done(r, ctx);
-}
-
-
-/* flag: who stands in for a request leaves the server's pages to that */
-
-static ngx_uint_t
-access_has_page(ngx_http_request_t *r, ngx_uint_t status)
-{
-    ngx_http_core_loc_conf_t  *clcf, *server;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    if (!lines_has_error_page(r, status)) {
-        return 0;
-    }
-
-    if (!access_stands_in(r)) {
-        return 1;
-    }
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
-
-    return clcf->error_pages != server->error_pages;
 }

@@ -27,8 +27,8 @@
 typedef struct {
     lines_auth_done_pt  done;
     ngx_uint_t          pair;     /* flag */
-    ngx_uint_t          known;    /* flag: key was cached */
     u_char              secret[LINES_SHA256_LEN];
+    u_char              hex[LINES_SHA256_LEN * 2];    /* of key's digest */
     lines_key_t         key;
 } lines_key_lookup_t;
 
@@ -46,17 +46,12 @@ typedef struct {
 
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
-static void find_cookie(ngx_http_request_t *r, ngx_str_t *name,
-    ngx_str_t *token);
 static ngx_uint_t request_reads(ngx_http_request_t *r);
 static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
-static ngx_uint_t key_fresh(lines_main_conf_t *lmcf, lines_key_t *key);
 static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
-static ngx_int_t key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_key_lookup_t *lookup);
 static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_key_lookup_t *lookup);
 static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -153,40 +148,18 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
         && llcf->clerk
         && llcf->clerk->cookie.len)
     {
-        find_cookie(r, &llcf->clerk->cookie, &rules->cookie);
+        h = lines_find_header(r, "cookie");
+
+        while (h
+               && lines_bearer_cookie(&h->value, &llcf->clerk->cookie,
+                                      &rules->cookie)
+                  != NGX_OK)
+        {
+            h = lines_next_header(r, "cookie", h);
+        }
 
         rules->reads = rules->cookie.len && request_reads(r);
     }
-}
-
-
-static void
-find_cookie(ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *token)
-{
-#if (nginx_version >= 1023000)
-
-    ngx_table_elt_t  *h;
-
-    for (h = r->headers_in.cookie; h; h = h->next) {
-        if (lines_bearer_cookie(&h->value, name, token) == NGX_OK) {
-            return;
-        }
-    }
-
-#else
-
-    ngx_uint_t         i;
-    ngx_table_elt_t  **h;
-
-    h = r->headers_in.cookies.elts;
-
-    for (i = 0; i < r->headers_in.cookies.nelts; i++) {
-        if (lines_bearer_cookie(&h[i]->value, name, token) == NGX_OK) {
-            return;
-        }
-    }
-
-#endif
 }
 
 
@@ -263,13 +236,15 @@ same_text(ngx_str_t *a, ngx_str_t *b)
 }
 
 
-void
+ngx_int_t
 lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
     ctx->identity.settled = 1;
     ctx->identity.rc = rc;
 
     lines_forget_computed(r);
+
+    return NGX_OK;
 }
 
 
@@ -277,7 +252,6 @@ static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *secret, lines_auth_done_pt done)
 {
-    u_char                 hex[LINES_SHA256_LEN * 2];
     ngx_int_t              rc;
     lines_main_conf_t     *lmcf;
     lines_key_lookup_t    *lookup;
@@ -306,46 +280,31 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ctx->auth = lookup;
     lmcf = lines_get_main_conf(r);
 
-    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK) {
-        lookup->known = 1;
+    ngx_hex_dump(lookup->hex, lookup->key.digest, LINES_SHA256_LEN);
 
-        if (key_fresh(lmcf, &lookup->key)) {
-            ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                           "lines key: cached");
-            lines_metrics_inc(key_cache_hits);
-            return key_judge(r, ctx, lookup);
-        }
+    /* a cached answer counts while revocations surely reach this worker, and
+       did so ever since it was cached */
+
+    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
+        && lookup->key.verified
+        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
+        && lmcf->subscriber
+        && lines_subscriber_alive(lmcf->subscriber))
+    {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: cached");
+        lines_metrics_inc(key_cache_hits);
+        return key_judge(r, ctx, lookup);
     }
 
     lines_metrics_inc(key_cache_misses);
 
-    ngx_hex_dump(hex, lookup->key.digest, LINES_SHA256_LEN);
-
-    args.id.data = hex;
-    args.id.len = sizeof(hex);
+    args.id.data = lookup->hex;
+    args.id.len = LINES_SHA256_LEN * 2;
 
     rc = lines_try_key_read(&ctx->caller, &args, key_reply, ctx);
 
-    if (rc == NGX_DECLINED) {
-        return key_unanswered(r, ctx, lookup);
-    }
-
-    return rc;
-}
-
-
-/*
- * A cached answer counts while revocations surely reach this worker, and did
- * so ever since it was cached.
- */
-
-static ngx_uint_t
-key_fresh(lines_main_conf_t *lmcf, lines_key_t *key)
-{
-    return key->verified
-           && ngx_time() - key->asked < (time_t) (lmcf->key_ttl / 1000)
-           && lmcf->subscriber
-           && lines_subscriber_alive(lmcf->subscriber);
+    return (rc == NGX_DECLINED) ? key_reply(ctx, NULL) : rc;
 }
 
 
@@ -364,7 +323,19 @@ key_reply(void *data, lines_key_read_reply_t *reply)
     key = &lookup->key;
 
     if (reply == NULL) {
-        return key_unanswered(r, ctx, lookup);
+
+        if (key->tenant_len == 0
+            || ngx_time() - key->asked >= ctx->identity.rules.stale)
+        {
+            ngx_str_set(&ctx->identity.failure, "unavailable");
+
+            return lookup->done(r, ctx, NGX_ERROR);
+        }
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: stale");
+        lines_metrics_inc(key_cache_stale);
+        return key_judge(r, ctx, lookup);
     }
 
     tenant = &reply->tenant;
@@ -396,29 +367,8 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 
 
 static ngx_int_t
-key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_key_lookup_t *lookup)
-{
-    if (lookup->known
-        && lookup->key.tenant_len
-        && ngx_time() - lookup->key.asked < ctx->identity.rules.stale)
-    {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines key: stale");
-        lines_metrics_inc(key_cache_stale);
-        return key_judge(r, ctx, lookup);
-    }
-
-    ngx_str_set(&ctx->identity.failure, "unavailable");
-
-    return lookup->done(r, ctx, NGX_ERROR);
-}
-
-
-static ngx_int_t
 key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
 {
-    u_char            *hex;
     ngx_uint_t         match;
     lines_key_t       *key;
     lines_identity_t  *identity;
@@ -439,14 +389,7 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
         return auth_fail(r, ctx, "key-mismatch", lookup->done);
     }
 
-    hex = ngx_pnalloc(r->pool, LINES_SHA256_LEN * 2);
-    if (hex == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_hex_dump(hex, key->digest, LINES_SHA256_LEN);
-
-    identity->key_id.data = hex;
+    identity->key_id.data = lookup->hex;
     identity->key_id.len = LINES_SHA256_LEN * 2;
     identity->tenant.data = key->tenant;
     identity->tenant.len = key->tenant_len;
@@ -519,7 +462,7 @@ lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    lines_settle(r, ctx, rc);
+    (void) lines_settle(r, ctx, rc);
 
     if (rc == NGX_ERROR) {
         return lines_unavailable(r, ctx, 1);

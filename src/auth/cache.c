@@ -32,6 +32,7 @@ enum {
 
 
 typedef struct {
+    ngx_slab_pool_t   *shpool;
     lines_cache_t      caches[CACHE_NUMBER];
     ngx_atomic_uint_t  generation;
     ngx_atomic_uint_t  epoch;
@@ -60,15 +61,15 @@ _Static_assert(sizeof(lines_cache_node_t) <= LINES_CACHE_SLAB,
     (ngx_queue_data(ngx_queue_last(&(cache)->queue), lines_cache_node_t, queue))
 
 
+static lines_cache_area_t *cache_lock(lines_main_conf_t *lmcf);
 static lines_cache_node_t *key_find(lines_cache_area_t *area,
     const u_char *digest);
 static lines_cache_node_t *cache_find(lines_cache_t *cache,
     const u_char *digest);
 static void cache_use(lines_cache_area_t *area, lines_cache_node_t *node);
-static void cache_add(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
-    ngx_uint_t number, void *entry, size_t size);
-static void cache_free(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
-    lines_cache_node_t *node);
+static void cache_add(lines_cache_area_t *area, ngx_uint_t number,
+    void *entry, size_t size);
+static void cache_free(lines_cache_area_t *area, lines_cache_node_t *node);
 
 
 void *
@@ -82,6 +83,8 @@ lines_cache_init(ngx_slab_pool_t *shpool)
     if (area == NULL) {
         return NULL;
     }
+
+    area->shpool = shpool;
 
     for (i = 0; i < CACHE_NUMBER; i++) {
         cache = &area->caches[i];
@@ -100,17 +103,26 @@ lines_cache_init(ngx_slab_pool_t *shpool)
 }
 
 
+static lines_cache_area_t *
+cache_lock(lines_main_conf_t *lmcf)
+{
+    lines_cache_area_t  *area;
+
+    area = lines_zone_area(lmcf, LINES_ZONE_KEYS);
+
+    ngx_shmtx_lock(&area->shpool->mutex);
+
+    return area;
+}
+
+
 ngx_int_t
 lines_key_cache_get(lines_main_conf_t *lmcf, lines_key_t *key)
 {
-    ngx_slab_pool_t     *shpool;
     lines_cache_area_t  *area;
     lines_cache_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_KEYS);
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
+    area = cache_lock(lmcf);
 
     node = key_find(area, key->digest);
 
@@ -122,7 +134,7 @@ lines_key_cache_get(lines_main_conf_t *lmcf, lines_key_t *key)
 
     key->generation = area->generation;
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_shmtx_unlock(&area->shpool->mutex);
 
     return node ? NGX_OK : NGX_DECLINED;
 }
@@ -131,49 +143,40 @@ lines_key_cache_get(lines_main_conf_t *lmcf, lines_key_t *key)
 void
 lines_key_cache_put(lines_main_conf_t *lmcf, lines_key_t *key)
 {
-    ngx_slab_pool_t     *shpool;
     lines_cache_area_t  *area;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_KEYS);
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
+    area = cache_lock(lmcf);
 
     if (area->generation == key->generation) {
 
         key->epoch = area->epoch;
 
-        cache_free(area, shpool, key_find(area, key->digest));
-        cache_add(area, shpool,
-                  key->tenant_len ? CACHE_POSITIVE : CACHE_NEGATIVE, key,
-                  sizeof(lines_key_t));
+        cache_free(area, key_find(area, key->digest));
+        cache_add(area, key->tenant_len ? CACHE_POSITIVE : CACHE_NEGATIVE,
+                  key, sizeof(lines_key_t));
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_shmtx_unlock(&area->shpool->mutex);
 }
 
 
 void
 lines_key_cache_revoke(lines_main_conf_t *lmcf, const u_char *digest)
 {
-    ngx_slab_pool_t     *shpool;
     lines_cache_area_t  *area;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_KEYS);
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
+    area = cache_lock(lmcf);
 
     area->generation++;
 
     if (digest) {
-        cache_free(area, shpool, key_find(area, digest));
+        cache_free(area, key_find(area, digest));
 
     } else {
         area->epoch++;
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_shmtx_unlock(&area->shpool->mutex);
 }
 
 
@@ -192,14 +195,10 @@ ngx_int_t
 lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
     int64_t now)
 {
-    ngx_slab_pool_t     *shpool;
     lines_cache_area_t  *area;
     lines_cache_node_t  *node;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_KEYS);
-    shpool = lines_zone_pool(lmcf);
-
-    ngx_shmtx_lock(&shpool->mutex);
+    area = cache_lock(lmcf);
 
     node = cache_find(&area->caches[CACHE_TOKENS], token->digest);
 
@@ -207,7 +206,7 @@ lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
         && (node->token.until <= now
             || node->token.generation != token->generation))
     {
-        cache_free(area, shpool, node);
+        cache_free(area, node);
         node = NULL;
     }
 
@@ -216,7 +215,7 @@ lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
         cache_use(area, node);
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_shmtx_unlock(&area->shpool->mutex);
 
     return node ? NGX_OK : NGX_DECLINED;
 }
@@ -228,16 +227,12 @@ lines_token_cache_put(lines_main_conf_t *lmcf, lines_token_t *token,
 {
     ngx_uint_t           i;
     lines_cache_t       *tokens;
-    ngx_slab_pool_t     *shpool;
     lines_cache_area_t  *area;
 
-    area = lines_zone_area(lmcf, LINES_ZONE_KEYS);
+    area = cache_lock(lmcf);
     tokens = &area->caches[CACHE_TOKENS];
-    shpool = lines_zone_pool(lmcf);
 
-    ngx_shmtx_lock(&shpool->mutex);
-
-    cache_free(area, shpool, cache_find(tokens, token->digest));
+    cache_free(area, cache_find(tokens, token->digest));
 
     /* what is no longer used has mostly expired: two out for one in */
 
@@ -246,12 +241,12 @@ lines_token_cache_put(lines_main_conf_t *lmcf, lines_token_t *token,
             break;
         }
 
-        cache_free(area, shpool, cache_last(tokens));
+        cache_free(area, cache_last(tokens));
     }
 
-    cache_add(area, shpool, CACHE_TOKENS, token, sizeof(lines_token_t));
+    cache_add(area, CACHE_TOKENS, token, sizeof(lines_token_t));
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_shmtx_unlock(&area->shpool->mutex);
 }
 
 
@@ -288,8 +283,8 @@ cache_use(lines_cache_area_t *area, lines_cache_node_t *node)
 /* makes room at the expense of what was not used for longest */
 
 static void
-cache_add(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
-    ngx_uint_t number, void *entry, size_t size)
+cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
+    size_t size)
 {
     uint32_t             hash;
     ngx_uint_t           i;
@@ -299,12 +294,13 @@ cache_add(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
     cache = &area->caches[number];
 
     if (cache->count >= cache->max) {
-        cache_free(area, shpool, cache_last(cache));
+        cache_free(area, cache_last(cache));
     }
 
     for (i = 0; /* void */ ; i++) {
 
-        node = ngx_slab_alloc_locked(shpool, sizeof(lines_cache_node_t));
+        node = ngx_slab_alloc_locked(area->shpool,
+                                     sizeof(lines_cache_node_t));
         if (node) {
             break;
         }
@@ -323,7 +319,7 @@ cache_add(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
             return;
         }
 
-        cache_free(area, shpool, cache_last(spare));
+        cache_free(area, cache_last(spare));
     }
 
     ngx_memcpy(&node->key, entry, size);
@@ -341,8 +337,7 @@ cache_add(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
 
 
 static void
-cache_free(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
-    lines_cache_node_t *node)
+cache_free(lines_cache_area_t *area, lines_cache_node_t *node)
 {
     if (node == NULL) {
         return;
@@ -353,5 +348,5 @@ cache_free(lines_cache_area_t *area, ngx_slab_pool_t *shpool,
 
     cache_of(area, node)->count--;
 
-    ngx_slab_free_locked(shpool, node);
+    ngx_slab_free_locked(area->shpool, node);
 }

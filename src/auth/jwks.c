@@ -397,41 +397,31 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
 void
 lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
 {
-    ngx_uint_t       i;
-    ngx_msec_t       age;
-    lines_jwks_t   **jwks;
+    ngx_uint_t            i;
+    ngx_msec_t            age;
+    lines_jwks_t        **jwks;
+    lines_jwks_entry_t   *entry;
 
     ngx_memzero(status, sizeof(lines_jwks_status_t));
 
-    if (lmcf->jwks == NULL) {
-        return;
-    }
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
 
-    jwks = lmcf->jwks->elts;
-
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
+        jwks = lmcf->jwks->elts;
+        entry = jwks[i]->entry;
 
         if (jwks[i]->uri.len == 0) {
             continue;
         }
 
-        if (jwks[i]->entry == NULL) {
+        if (entry == NULL || entry->generation == 0) {
             status->missing++;
             continue;
         }
 
-        jwks_lock(jwks[i]);
+        age = lines_zone_since(entry->fetched);
 
-        if (jwks[i]->entry->generation) {
-            age = lines_zone_since(jwks[i]->entry->fetched);
-            status->known++;
-            status->age = ngx_max(status->age, age);
-
-        } else {
-            status->missing++;
-        }
-
-        jwks_unlock(jwks[i]);
+        status->known++;
+        status->age = ngx_max(status->age, age);
     }
 }
 
