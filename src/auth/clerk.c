@@ -210,9 +210,15 @@ clerk_verify(lines_session_t *session, int64_t now)
     }
 
     if (rc == NGX_OK) {
-        verifier = lines_jwks_verifier(jwks, key);
+        if (key->ordinal >= LINES_JWK_MAX_KEYS) {
+            return NGX_ERROR;
+        }
 
-        if (verifier == NULL) {
+        verifier = &jwks->verifiers[key->ordinal];
+
+        if (verifier->key == NULL
+            && lines_jwk_verifier_create(verifier, key) != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

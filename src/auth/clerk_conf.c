@@ -31,7 +31,6 @@ typedef struct {
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
 static ngx_uint_t clerk_is_cookie(ngx_str_t *name);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
-static ngx_int_t jwks_location(ngx_conf_t *cf, lines_jwks_t *jwks);
 static ngx_int_t jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks,
     ngx_str_t *file);
 static lines_jwks_t *jwks_add(ngx_conf_t *cf, lines_jwks_t *like);
@@ -74,8 +73,7 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
-    ngx_int_t            rc;
-    ngx_str_t           *value;
+    ngx_str_t           *value, text;
     const char          *error;
     lines_jwks_t        *jwks;
     lines_clerk_conf_t  *clerk;
@@ -152,7 +150,10 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (args.key_file.len) {
-        rc = jwks_file(cf, jwks, &args.key_file);
+
+        if (jwks_file(cf, jwks, &args.key_file) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
 
     } else {
         jwks->issuer = clerk->options.issuer;
@@ -162,11 +163,13 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                          ? jwks->cooldown
                          : LINES_CLERK_COOLDOWN;
 
-        rc = jwks_location(cf, jwks);
-    }
-
-    if (rc != NGX_OK) {
-        return NGX_CONF_ERROR;
+        if (lines_redis_format(cf->temp_pool, &text, "%V%N%V", &jwks->issuer,
+                               &jwks->uri)
+            != NGX_OK
+            || lines_sha256(&text, jwks->id) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
 
     clerk->jwks = jwks_add(cf, jwks);
@@ -218,40 +221,30 @@ clerk_is_cookie(ngx_str_t *name)
 static ngx_int_t
 clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk)
 {
-    size_t                len;
-    u_char               *p;
     ngx_str_t             text;
     ngx_uint_t            i;
     lines_jwt_options_t  *options;
 
     options = &clerk->options;
 
-    len = LINES_SHA256_LEN + options->issuer.len + options->tenant_claim.len
-          + (4 + options->nparties) * (NGX_INT64_LEN + 1);
-
-    for (i = 0; i < options->nparties; i++) {
-        len += options->parties[i].len;
-    }
-
-    p = ngx_pnalloc(cf->temp_pool, len);
-    if (p == NULL) {
+    if (lines_redis_format(cf->temp_pool, &text, "%*s%L:%uz:%V%uz:%V%ui:",
+                           (size_t) LINES_SHA256_LEN, clerk->jwks->id,
+                           options->leeway, options->issuer.len,
+                           &options->issuer, options->tenant_claim.len,
+                           &options->tenant_claim, options->nparties)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    text.data = p;
-
-    p = ngx_cpymem(p, clerk->jwks->id, LINES_SHA256_LEN);
-    p = ngx_sprintf(p, "%L:%uz:%V%uz:%V%ui:", options->leeway,
-                    options->issuer.len, &options->issuer,
-                    options->tenant_claim.len, &options->tenant_claim,
-                    options->nparties);
-
     for (i = 0; i < options->nparties; i++) {
-        p = ngx_sprintf(p, "%uz:%V", options->parties[i].len,
-                        &options->parties[i]);
+        if (lines_redis_format(cf->temp_pool, &text, "%V%uz:%V", &text,
+                               options->parties[i].len, &options->parties[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
-
-    text.len = p - text.data;
 
     return lines_sha256(&text, clerk->id);
 }
@@ -285,24 +278,6 @@ lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     }
 
     return NGX_CONF_OK;
-}
-
-
-static ngx_int_t
-jwks_location(ngx_conf_t *cf, lines_jwks_t *jwks)
-{
-    ngx_str_t  text;
-
-    text.len = jwks->issuer.len + jwks->uri.len + 1;
-    text.data = ngx_pnalloc(cf->temp_pool, text.len);
-
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_sprintf(text.data, "%V%N%V", &jwks->issuer, &jwks->uri);
-
-    return lines_sha256(&text, jwks->id);
 }
 
 

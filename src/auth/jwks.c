@@ -514,27 +514,6 @@ jwks_drop(lines_jwks_t *jwks)
 }
 
 
-lines_jwk_verifier_t *
-lines_jwks_verifier(lines_jwks_t *jwks, lines_jwk_t *key)
-{
-    lines_jwk_verifier_t  *verifier;
-
-    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
-        return NULL;
-    }
-
-    verifier = &jwks->verifiers[key->ordinal];
-
-    if (verifier->key == NULL
-        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
-    {
-        return NULL;
-    }
-
-    return verifier;
-}
-
-
 void
 lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 {

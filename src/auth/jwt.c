@@ -23,13 +23,10 @@ static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *part,
 static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
 static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
     int64_t leeway, int64_t now);
-static ngx_int_t jwt_time(json_t *claims, const char *name, ngx_uint_t up,
-    int64_t *seconds);
 static ngx_int_t jwt_check_tenant(lines_jwt_t *jwt, json_t *claims,
     ngx_str_t *path);
 static ngx_uint_t jwt_walk(json_t *claims, ngx_str_t *path, json_t **value);
-static ngx_uint_t jwt_same(json_t *value, ngx_str_t *text);
-static ngx_uint_t jwt_equals(json_t *value, const char *text);
+static ngx_uint_t jwt_equals(json_t *value, const void *text);
 static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
 static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
 
@@ -232,7 +229,7 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     jwt_keep(jwt, &jwt->sub, value);
 
     if (options->issuer.len == 0
-        || !jwt_same(json_object_get(claims, "iss"), &options->issuer))
+        || !jwt_equals(json_object_get(claims, "iss"), options->issuer.data))
     {
         return jwt_refuse(jwt, LINES_JWT_BAD_ISSUER);
     }
@@ -240,7 +237,7 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     value = json_object_get(claims, "azp");
 
     for (i = 0; i < options->nparties; i++) {
-        if (jwt_same(value, &options->parties[i])) {
+        if (jwt_equals(value, options->parties[i].data)) {
             break;
         }
     }
@@ -273,77 +270,64 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
 }
 
 
-static ngx_int_t
-jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
-{
-    int64_t  exp, nbf, iat;
-
-    if (json_object_get(claims, "exp") == NULL
-        || jwt_time(claims, "exp", 0, &exp) != NGX_OK
-        || jwt_time(claims, "nbf", 1, &nbf) != NGX_OK
-        || jwt_time(claims, "iat", 1, &iat) != NGX_OK)
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_CLAIMS);
-    }
-
-    if (exp * 1000 <= now - leeway) {
-        return jwt_refuse(jwt, LINES_JWT_EXPIRED);
-    }
-
-    if (nbf * 1000 > now + leeway) {
-        return jwt_refuse(jwt, LINES_JWT_NOT_ACTIVE_YET);
-    }
-
-    if (iat * 1000 > now + leeway) {
-        return jwt_refuse(jwt, LINES_JWT_ISSUED_IN_FUTURE);
-    }
-
-    jwt->exp = exp;
-
-    return NGX_OK;
-}
-
-
 /*
  * A claim that is absent counts as 0.  Fractions of a second are rounded
  * against the token.
  */
 
 static ngx_int_t
-jwt_time(json_t *claims, const char *name, ngx_uint_t up, int64_t *seconds)
+jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
 {
-    double   value;
-    json_t  *claim;
+    double       value;
+    json_t      *claim;
+    int64_t      seconds[3];
+    ngx_uint_t   i;
 
-    *seconds = 0;
+    static const char *const names[] = { "exp", "nbf", "iat" };
 
-    claim = json_object_get(claims, name);
+    for (i = 0; i < 3; i++) {
 
-    if (claim == NULL) {
-        return NGX_OK;
+        seconds[i] = 0;
+
+        claim = json_object_get(claims, names[i]);
+
+        if (claim == NULL && i > 0) {
+            continue;
+        }
+
+        value = json_number_value(claim);
+
+        /* written so that not-a-number fails too */
+
+        if (!json_is_number(claim)
+            || !(value >= -LINES_JWT_MAX_TIME && value <= LINES_JWT_MAX_TIME))
+        {
+            return jwt_refuse(jwt, LINES_JWT_BAD_CLAIMS);
+        }
+
+        seconds[i] = (int64_t) value;
+
+        if (i > 0 && (double) seconds[i] < value) {
+            seconds[i]++;
+
+        } else if (i == 0 && (double) seconds[i] > value) {
+            seconds[i]--;
+        }
     }
 
-    if (!json_is_number(claim)) {
-        return NGX_DECLINED;
+    if (seconds[0] * 1000 <= now - leeway) {
+        return jwt_refuse(jwt, LINES_JWT_EXPIRED);
     }
 
-    value = json_number_value(claim);
-
-    /* written so that not-a-number fails too */
-
-    if (!(value >= -LINES_JWT_MAX_TIME && value <= LINES_JWT_MAX_TIME))
-    {
-        return NGX_DECLINED;
+    if (seconds[1] * 1000 > now + leeway) {
+        return jwt_refuse(jwt, LINES_JWT_NOT_ACTIVE_YET);
     }
 
-    *seconds = (int64_t) value;
-
-    if (up && (double) *seconds < value) {
-        (*seconds)++;
-
-    } else if (!up && (double) *seconds > value) {
-        (*seconds)--;
+    if (seconds[2] * 1000 > now + leeway) {
+        return jwt_refuse(jwt, LINES_JWT_ISSUED_IN_FUTURE);
     }
+
+    jwt->exp = seconds[0];
 
     return NGX_OK;
 }
@@ -439,16 +423,7 @@ lines_jwt_tenant_valid(ngx_str_t *text)
 
 
 static ngx_uint_t
-jwt_same(json_t *value, ngx_str_t *text)
-{
-    return json_is_string(value)
-           && json_string_length(value) == text->len
-           && ngx_memcmp(json_string_value(value), text->data, text->len) == 0;
-}
-
-
-static ngx_uint_t
-jwt_equals(json_t *value, const char *text)
+jwt_equals(json_t *value, const void *text)
 {
     return json_is_string(value)
            && ngx_strcmp(json_string_value(value), text) == 0;

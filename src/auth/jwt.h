@@ -71,6 +71,8 @@ typedef enum {
 } lines_jwt_reason_e;
 
 
+/* strings end with a zero */
+
 typedef struct {
     ngx_str_t   issuer;          /* must equal iss */
     ngx_str_t  *parties;         /* azp must be one of them, */
