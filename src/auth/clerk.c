@@ -71,7 +71,9 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     cln->handler = lines_jwks_forget;
 
-    rc = lines_bearer_header(&rules->authorization, &session->text);
+    rc = rules->authorization.len
+         ? lines_bearer_header(&rules->authorization, &session->text)
+         : NGX_DECLINED;
 
     if (rc == NGX_ABORT) {
         return clerk_refuse(session, LINES_JWT_MALFORMED);
