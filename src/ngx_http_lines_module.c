@@ -15,9 +15,9 @@
 #include "api/plan.h"
 #include "auth/access.h"
 #include "auth/auth.h"
+#include "auth/cache.h"
 #include "auth/clerk.h"
-#include "auth/jwks_zone.h"
-#include "auth/key_cache.h"
+#include "auth/jwks.h"
 #include "billing/billing.h"
 #include "http/conf.h"
 #include "http/failpoint.h"
@@ -310,7 +310,7 @@ ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 preconfiguration(ngx_conf_t *cf)
 {
-    lines_zone_register(LINES_ZONE_KEYS, lines_key_cache_init);
+    lines_zone_register(LINES_ZONE_KEYS, lines_cache_init);
     lines_zone_register(LINES_ZONE_JWKS, lines_jwks_init_area);
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);

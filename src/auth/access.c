@@ -4,24 +4,20 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
-#include "auth/tenant_plan.h"
 #include "http/carrier.h"
 #include "http/phase.h"
 #include "http/variables.h"
 
 
-static ngx_int_t access_insert(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+static ngx_int_t access_insert(ngx_conf_t *cf, ngx_http_phases phase,
+    ngx_http_handler_pt handler, ngx_http_handler_pt before);
 static ngx_http_handler_pt access_allow(ngx_conf_t *cf);
 static ngx_int_t access_located(ngx_http_request_t *r);
 static ngx_int_t access_content(ngx_http_request_t *r);
 static ngx_int_t access_check(ngx_http_request_t *r);
-static void access_inherit(ngx_http_request_t *r, lines_ctx_t *ctx,
+static ngx_uint_t access_same(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_auth_conf_t *auth);
-static ngx_int_t access_known(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
 static ngx_int_t access_judge(ngx_http_request_t *r, lines_ctx_t *ctx);
-static lines_api_t *access_dialect(ngx_http_request_t *r,
-    lines_loc_conf_t *refuses);
 static ngx_uint_t access_status(lines_identity_t *identity,
     lines_auth_conf_t *auth);
 static ngx_int_t access_end(ngx_http_request_t *r,
@@ -30,7 +26,8 @@ static ngx_uint_t access_stands_in(ngx_http_request_t *r);
 static ngx_int_t access_tell(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
 static void access_told(ngx_http_request_t *r);
-static ngx_uint_t access_has_page(ngx_http_request_t *r, ngx_uint_t status);
+static void access_finish(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status);
 static ngx_int_t access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
 
@@ -38,9 +35,7 @@ static ngx_int_t access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t
 lines_access_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
-    lines_main_conf_t          *lmcf;
+    lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
@@ -52,29 +47,19 @@ lines_access_init(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
     lmcf->allow = access_allow(cf);
 
-    if (access_insert(cf, lmcf) != NGX_OK) {
+    /* the last one runs first: in rewrite before return and rewrite */
+
+    if (access_insert(cf, NGX_HTTP_ACCESS_PHASE, access_check, lmcf->allow)
+        != NGX_OK
+        || access_insert(cf, NGX_HTTP_REWRITE_PHASE, access_located, NULL)
+           != NGX_OK
+        || access_insert(cf, NGX_HTTP_CONTENT_PHASE, access_content, NULL)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    /* the last one runs first: before return and rewrite */
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = access_located;
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_CONTENT_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = access_content;
 
     lines_access_cache_init();
 
@@ -109,13 +94,13 @@ lines_access_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
 
 /*
- * The last one runs first.  nginx' own allow and deny go right before us,
- * whatever other modules were loaded: who is denied need not learn whether a
- * key is good.
+ * nginx' own allow and deny go right before us, whatever other modules were
+ * loaded: who is denied need not learn whether a key is good.
  */
 
 static ngx_int_t
-access_insert(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+access_insert(ngx_conf_t *cf, ngx_http_phases phase,
+    ngx_http_handler_pt handler, ngx_http_handler_pt before)
 {
     ngx_uint_t                  i;
     ngx_array_t                *handlers;
@@ -124,7 +109,7 @@ access_insert(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    handlers = &cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers;
+    handlers = &cmcf->phases[phase].handlers;
 
     if (ngx_array_push(handlers) == NULL) {
         return NGX_ERROR;
@@ -134,15 +119,15 @@ access_insert(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 
     i = handlers->nelts - 1;
 
-    while (lmcf->allow && i) {
+    while (before && i) {
         h[i] = h[i - 1];
 
-        if (h[i--] == lmcf->allow) {
+        if (h[i--] == before) {
             break;
         }
     }
 
-    h[i] = access_check;
+    h[i] = handler;
 
     return NGX_OK;
 }
@@ -264,17 +249,7 @@ access_located(ngx_http_request_t *r)
 
     rc = access_check(r);
 
-    switch (rc) {
-
-    case NGX_OK:
-        return NGX_DECLINED;
-
-    case NGX_AGAIN:
-        return NGX_DONE;
-
-    default:
-        return rc;
-    }
+    return (rc == NGX_OK) ? NGX_DECLINED : (rc == NGX_AGAIN) ? NGX_DONE : rc;
 }
 
 
@@ -327,63 +302,54 @@ access_check(ngx_http_request_t *r)
         return NGX_AGAIN;
     }
 
-    access_inherit(r, ctx, auth);
+    if (!access_same(r, ctx, auth)) {
+        rc = lines_authenticate(r, ctx, auth->methods, auth->stale,
+                                lines_settle);
 
-    if (lines_same_rules(r, &ctx->identity, auth->methods, auth->stale)) {
-        /* resumed, or redirected internally to a location like the first */
+        if (rc == NGX_AGAIN) {
+            return lines_phase_wait(r, ctx);
+        }
 
-        return access_judge(r, ctx);
-    }
-
-    rc = lines_authenticate(r, ctx, auth->methods, auth->stale, access_known);
-
-    if (rc == NGX_AGAIN) {
-        return lines_phase_wait(r, ctx);
-    }
-
-    if (rc != NGX_OK || !ctx->identity.settled) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        if (rc != NGX_OK || !ctx->identity.settled) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     return access_judge(r, ctx);
 }
 
 
-/* a subrequest is made for somebody: the same headers, by the same rules */
+/*
+ * Flag: it was resumed, or redirected internally to a location like the first;
+ * or is a subrequest, made for somebody: the same headers, by the same rules.
+ */
 
-static void
-access_inherit(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_auth_conf_t *auth)
+static ngx_uint_t
+access_same(ngx_http_request_t *r, lines_ctx_t *ctx, lines_auth_conf_t *auth)
 {
-    ngx_http_request_t  *pr;
     lines_ctx_t         *pctx;
+    ngx_http_request_t  *pr;
 
-    if (lines_same_rules(r, &ctx->identity, auth->methods, auth->stale)) {
-        return;
-    }
-
-    for (pr = r->parent; pr; pr = pr->parent) {
+    for (pr = r; pr; pr = pr->parent) {
 
         pctx = lines_find_ctx(pr);
 
-        if (pctx
-            && lines_same_rules(r, &pctx->identity, auth->methods,
-                                auth->stale))
+        if (pctx == NULL
+            || !lines_same_rules(r, &pctx->identity, auth->methods,
+                                 auth->stale))
         {
+            continue;
+        }
+
+        if (pr != r) {
             ctx->identity = pctx->identity;
             lines_forget_computed(r);
-            return;
         }
+
+        return 1;
     }
-}
 
-
-static ngx_int_t
-access_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
-{
-    lines_settle(r, ctx, rc);
-
-    return NGX_OK;
+    return 0;
 }
 
 
@@ -417,7 +383,9 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    ctx->api = access_dialect(r, llcf);
+    /* an API's location speaks as it does */
+
+    ctx->api = llcf->api ? llcf->api : llcf->dialect;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
@@ -435,43 +403,24 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* an API's location speaks as it does; others as who refuses */
-
-static lines_api_t *
-access_dialect(ngx_http_request_t *r, lines_loc_conf_t *refuses)
-{
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    return llcf->api ? llcf->api : refuses->dialect;
-}
-
-
 /* 0: it may pass */
 
 static ngx_uint_t
 access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
 {
-    switch (identity->rc) {
-
-    case NGX_OK:
+    if (identity->rc == NGX_OK) {
 
         /* a person is enough for "clerk" only; elsewhere a tenant is meant */
 
         return (identity->tenant.len || auth->methods == LINES_AUTH_CLERK)
                ? 0
                : NGX_HTTP_BAD_REQUEST;
-
-    case NGX_ERROR:
-
-        /* nobody knows: neither yes nor no */
-
-        return NGX_HTTP_SERVICE_UNAVAILABLE;
-
-    default: /* NGX_DECLINED */
-        return NGX_HTTP_UNAUTHORIZED;
     }
+
+    /* where nobody knows: neither yes nor no */
+
+    return (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
+                                       : NGX_HTTP_UNAUTHORIZED;
 }
 
 
@@ -480,7 +429,6 @@ access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
 static ngx_int_t
 access_end(ngx_http_request_t *r, ngx_http_phase_handler_t *ph)
 {
-    ngx_int_t          rc;
     ngx_uint_t         status;
     lines_ctx_t       *ctx;
     lines_loc_conf_t  *llcf;
@@ -502,11 +450,7 @@ access_end(ngx_http_request_t *r, ngx_http_phase_handler_t *ph)
 
     r->access_code = 0;
 
-    rc = access_refuse(r, ctx, status);
-
-    if (rc != NGX_DONE) {
-        ngx_http_finalize_request(r, rc);
-    }
+    access_finish(r, ctx, status);
 
     return NGX_OK;
 }
@@ -562,14 +506,14 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     {
         pctx->identity = ctx->identity;
 
-        lines_settle(pr, pctx, ctx->identity.rc);
+        (void) lines_settle(pr, pctx, ctx->identity.rc);
     }
 
     if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
 
         /* auth_request would make 500 of it */
 
-        pctx->api = access_dialect(pr, llcf);
+        pctx->api = pllcf->api ? pllcf->api : llcf->dialect;
         pctx->asked = r;
         pr->write_event_handler = access_told;
     }
@@ -583,7 +527,6 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 static void
 access_told(ngx_http_request_t *r)
 {
-    ngx_int_t                  rc;
     lines_ctx_t               *ctx;
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -597,15 +540,14 @@ access_told(ngx_http_request_t *r)
                    "lines access: auth_request had %ui instead of an answer",
                    ctx->asked->headers_out.status);
 
-    if (ctx->asked->headers_out.status != NGX_HTTP_SERVICE_UNAVAILABLE) {
-        r->write_event_handler = ngx_http_core_run_phases;
-        ngx_http_core_run_phases(r);
-        return;
-    }
-
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (clcf->satisfy == NGX_HTTP_SATISFY_ANY) {
+    if (ctx->asked->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+
+        if (clcf->satisfy != NGX_HTTP_SATISFY_ANY) {
+            access_finish(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE);
+            return;
+        }
 
         /* another may yet let it pass: as the phase does after 403 */
 
@@ -616,12 +558,19 @@ access_told(ngx_http_request_t *r)
         }
 
         r->phase_handler++;
-        r->write_event_handler = ngx_http_core_run_phases;
-        ngx_http_core_run_phases(r);
-        return;
     }
 
-    rc = access_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE);
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+
+static void
+access_finish(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
+{
+    ngx_int_t  rc;
+
+    rc = access_refuse(r, ctx, status);
 
     if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
@@ -635,17 +584,30 @@ static ngx_int_t
 access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 {
     ngx_int_t                  rc;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_uint_t                 page;
+    ngx_http_core_loc_conf_t  *clcf, *server;
+    ngx_http_core_srv_conf_t  *cscf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
 
-    /* auth_request knows two answers that are no error */
+    page = lines_has_error_page(r, status);
 
-    if (status == NGX_HTTP_BAD_REQUEST && access_stands_in(r)) {
-        status = NGX_HTTP_FORBIDDEN;
+    if (access_stands_in(r)) {
+
+        /* auth_request knows two answers that are no error; the server's pages
+           are left to the request that this stands for */
+
+        if (status == NGX_HTTP_BAD_REQUEST) {
+            status = NGX_HTTP_FORBIDDEN;
+        }
+
+        page = lines_has_error_page(r, status)
+               && clcf->error_pages != server->error_pages;
     }
 
-    if (access_has_page(r, status)
+    if (page
         || (r == r->main
             && status == NGX_HTTP_UNAUTHORIZED
             && (clcf->satisfy == NGX_HTTP_SATISFY_ANY || clcf->auth_delay)))
@@ -685,28 +647,4 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     }
 
     return lines_phase_done(r, ctx);
-}
-
-
-/* flag: who stands in for a request leaves the server's pages to that */
-
-static ngx_uint_t
-access_has_page(ngx_http_request_t *r, ngx_uint_t status)
-{
-    ngx_http_core_loc_conf_t  *clcf, *server;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    if (!lines_has_error_page(r, status)) {
-        return 0;
-    }
-
-    if (!access_stands_in(r)) {
-        return 1;
-    }
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-    server = cscf->ctx->loc_conf[ngx_http_core_module.ctx_index];
-
-    return clcf->error_pages != server->error_pages;
 }

@@ -64,11 +64,6 @@ static lines_param_t  access_params[] = {
 };
 
 
-static lines_param_t  access_none[] = {
-    lines_param_end
-};
-
-
 static lines_directive_t  access_directive = {
     .name = "lines_auth",
     .params = access_params,
@@ -79,7 +74,7 @@ static lines_directive_t  access_directive = {
 
 static lines_directive_t  access_off = {
     .name = "lines_auth",
-    .params = access_none
+    .params = &access_params[sizeof(access_params) / sizeof(lines_param_t) - 1]
 };
 
 
@@ -164,23 +159,18 @@ lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
 
     lines_access_caches(cf, conf, clcf);
 
-    if (clcf->noname) {
-        return NGX_CONF_OK;
-    }
-
-    if (!access_rewrites(cf, clcf)) {
+    if (clcf->noname || !access_rewrites(cf, clcf)) {
         return NGX_CONF_OK;
     }
 
     /* subrequests are checked before them */
 
-    if (clcf->internal == 1) {
-        return lines_access_doubt(cf, clcf, 0) == NGX_OK
-               ? NGX_CONF_OK
-               : NGX_CONF_ERROR;
-    }
+    if (clcf->internal != 1) {
+        access_unprotected(cf, clcf);
 
-    access_unprotected(cf, clcf);
+    } else if (lines_access_doubt(cf, clcf, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     return NGX_CONF_OK;
 }
@@ -228,8 +218,8 @@ lines_access_doubt(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf,
 void
 lines_access_asked(ngx_conf_t *cf)
 {
-    ngx_str_t          *uri;
-    ngx_uint_t          i, n;
+    ngx_str_t          *uri, *name;
+    ngx_uint_t          i, n, asked;
     lines_doubt_t      *doubt;
     lines_main_conf_t  *lmcf;
 
@@ -240,27 +230,22 @@ lines_access_asked(ngx_conf_t *cf)
 
     for (i = 0; doubt && i < lmcf->doubts->nelts; i++) {
 
+        name = &doubt[i].clcf->name;
+        asked = 0;
+
         for (n = 0; uri && n < lmcf->asked->nelts; n++) {
-            if (uri[n].len == doubt[i].clcf->name.len
-                && ngx_strncmp(uri[n].data, doubt[i].clcf->name.data,
-                               uri[n].len)
-                   == 0)
-            {
-                break;
-            }
+            asked |= (uri[n].len == name->len
+                      && ngx_strncmp(uri[n].data, name->data, name->len) == 0);
         }
 
-        if (uri && n < lmcf->asked->nelts) {
+        if (asked && doubt[i].limits) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"lines_rate_limit\", but "
+                          "is asked by \"auth_request\": subrequests are "
+                          "not counted; it belongs into the location "
+                          "that asks", name);
 
-            if (doubt[i].limits) {
-                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                              "location \"%V\" has \"lines_rate_limit\", but "
-                              "is asked by \"auth_request\": subrequests are "
-                              "not counted; it belongs into the location "
-                              "that asks", &doubt[i].clcf->name);
-            }
-
-        } else if (!doubt[i].limits) {
+        } else if (!asked && !doubt[i].limits) {
             access_unprotected(cf, doubt[i].clcf);
         }
     }

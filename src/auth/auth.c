@@ -10,48 +10,64 @@
 
 #include "auth/auth.h"
 #include "auth/bearer.h"
+#include "auth/cache.h"
 #include "auth/clerk.h"
-#include "auth/key_cache.h"
-#include "auth/tenant_plan.h"
 #include "http/metrics.h"
 #include "http/variables.h"
 #include "store/calls.h"
 
 
-#define LINES_KEY_MAX  256
+#define LINES_KEY_MAX       256
+
+#define LINES_PLAN_LEN      64
+#define LINES_PLAN_TTL      5000
+#define LINES_PLAN_ENTRIES  1024
 
 
 typedef struct {
     lines_auth_done_pt  done;
-    time_t              stale;
-    ngx_atomic_uint_t   generation;
     ngx_uint_t          pair;     /* flag */
-    ngx_uint_t          known;    /* flag: key was cached */
     u_char              secret[LINES_SHA256_LEN];
+    u_char              hex[LINES_SHA256_LEN * 2];    /* of key's digest */
     lines_key_t         key;
 } lines_key_lookup_t;
 
 
+/* a tenant's plan, remembered by the worker for a few seconds */
+
+typedef struct {
+    ngx_msec_t  asked;
+    u_char      tenant_len;
+    u_char      plan_len;
+    u_char      tenant[LINES_TENANT_LEN];
+    u_char      plan[LINES_PLAN_LEN];
+} lines_plan_entry_t;
+
+
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
+static ngx_uint_t request_reads(ngx_http_request_t *r);
+static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *key, ngx_str_t *secret, time_t stale, lines_auth_done_pt done);
-static ngx_uint_t key_fresh(lines_main_conf_t *lmcf, lines_key_t *key);
+    ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
 static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
-static ngx_int_t key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_key_lookup_t *lookup);
 static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_key_lookup_t *lookup);
 static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *failure, lines_auth_done_pt done);
 static ngx_uint_t key_well_formed(ngx_str_t *key);
-static ngx_int_t workspace_known(ngx_http_request_t *r, lines_ctx_t *ctx,
+static ngx_int_t tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
-static ngx_int_t account_known(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
+static ngx_int_t plan_reply(void *data, lines_plan_get_reply_t *reply);
+static lines_plan_entry_t *plan_entry(ngx_str_t *tenant);
 static void key_revoked(void *data, ngx_str_t *message);
 static void revocations_lost(void *data);
+
+
+/* one entry for each value of a hash: the last tenant has it */
+
+static lines_plan_entry_t  plan_entries[LINES_PLAN_ENTRIES];
 
 
 ngx_int_t
@@ -71,8 +87,7 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     rules_of(r, methods, stale, rules);
 
     if (rules->key_id.data && rules->secret.data) {
-        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, stale,
-                                done);
+        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, done);
     }
 
     if ((methods & LINES_AUTH_KEY)
@@ -82,7 +97,7 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
         && ngx_strncmp(token.data, lmcf->key_prefix.data, lmcf->key_prefix.len)
            == 0)
     {
-        return key_authenticate(r, ctx, &token, NULL, stale, done);
+        return key_authenticate(r, ctx, &token, NULL, done);
     }
 
     if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
@@ -129,11 +144,43 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
         rules->authorization = r->headers_in.authorization->value;
     }
 
-    if (methods & LINES_AUTH_CLERK) {
-        lines_clerk_cookie(r, llcf->clerk, &rules->cookie);
+    if ((methods & LINES_AUTH_CLERK)
+        && llcf->clerk
+        && llcf->clerk->cookie.len)
+    {
+        h = lines_find_header(r, "cookie");
 
-        rules->reads = rules->cookie.len && lines_clerk_reads(r);
+        while (h
+               && lines_bearer_cookie(&h->value, &llcf->clerk->cookie,
+                                      &rules->cookie)
+                  != NGX_OK)
+        {
+            h = lines_next_header(r, "cookie", h);
+        }
+
+        rules->reads = rules->cookie.len && request_reads(r);
     }
+}
+
+
+/*
+ * Flag: nothing that a client asks for by another site's leave can change
+ * anything: it came with GET or HEAD, and is no other method by now.
+ * A subrequest is GET whatever the client sent, and so is a request that
+ * error_page sends to a URI: the request line tells.
+ */
+
+static ngx_uint_t
+request_reads(ngx_http_request_t *r)
+{
+    ngx_str_t  *line;
+
+    line = &r->main->request_line;
+
+    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && (r->main->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0));
 }
 
 
@@ -153,7 +200,7 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
 
     return a->methods == b.methods
            && a->stale == b.stale
-           && lines_clerk_same(a->clerk, b.clerk)
+           && same_clerk(a->clerk, b.clerk)
            && same_text(&a->key_id_header, &b.key_id_header)
            && same_text(&a->secret_header, &b.secret_header)
            && same_text(&a->authorization, &b.authorization)
@@ -161,6 +208,21 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
            && same_text(&a->secret, &b.secret)
            && same_text(&a->cookie, &b.cookie)
            && a->reads == b.reads;
+}
+
+
+/* what the one accepts, the other does; the cookie is no part of the id: it
+   does not make a token good */
+
+static ngx_uint_t
+same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
+{
+    return a == b
+           || (a
+               && b
+               && a->jwks == b->jwks
+               && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
+               && same_text(&a->cookie, &b->cookie));
 }
 
 
@@ -174,24 +236,25 @@ same_text(ngx_str_t *a, ngx_str_t *b)
 }
 
 
-void
+ngx_int_t
 lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
     ctx->identity.settled = 1;
     ctx->identity.rc = rc;
 
     lines_forget_computed(r);
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
-    ngx_str_t *secret, time_t stale, lines_auth_done_pt done)
+    ngx_str_t *secret, lines_auth_done_pt done)
 {
-    u_char               hex[LINES_SHA256_LEN * 2];
-    ngx_int_t            rc;
-    lines_main_conf_t   *lmcf;
-    lines_key_lookup_t  *lookup;
+    ngx_int_t              rc;
+    lines_main_conf_t     *lmcf;
+    lines_key_lookup_t    *lookup;
 
     if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
         return auth_fail(r, ctx, "key-malformed", done);
@@ -203,7 +266,6 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     }
 
     lookup->done = done;
-    lookup->stale = stale;
     lookup->pair = (secret != NULL);
 
     if (lines_sha256(key, lookup->key.digest) != NGX_OK
@@ -217,47 +279,30 @@ key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ctx->auth = lookup;
     lmcf = lines_get_main_conf(r);
 
-    if (lines_key_cache_get(lmcf, lookup->key.digest, &lookup->key) == NGX_OK)
-    {
-        lookup->known = 1;
+    ngx_hex_dump(lookup->hex, lookup->key.digest, LINES_SHA256_LEN);
 
-        if (key_fresh(lmcf, &lookup->key)) {
-            ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                           "lines key: cached");
-            lines_metrics_inc(key_cache_hits);
-            return key_judge(r, ctx, lookup);
-        }
+    /* a cached answer counts while revocations surely reach this worker, and
+       did so ever since it was cached */
+
+    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
+        && lookup->key.verified
+        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
+        && lmcf->subscriber
+        && lines_subscriber_alive(lmcf->subscriber))
+    {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: cached");
+        lines_metrics_inc(key_cache_hits);
+        return key_judge(r, ctx, lookup);
     }
 
     lines_metrics_inc(key_cache_misses);
 
-    lookup->generation = lines_key_cache_generation(lmcf);
+    rc = lines_try_key_read(&ctx->caller, key_reply, ctx,
+                            .id.data = lookup->hex,
+                            .id.len = LINES_SHA256_LEN * 2);
 
-    ngx_hex_dump(hex, lookup->key.digest, LINES_SHA256_LEN);
-
-    rc = lines_try_key_read(&ctx->caller, key_reply, ctx, .id.data = hex,
-                            .id.len = sizeof(hex));
-
-    if (rc == NGX_DECLINED) {
-        return key_unanswered(r, ctx, lookup);
-    }
-
-    return rc;
-}
-
-
-/*
- * A cached answer counts while revocations surely reach this worker, and did
- * so ever since it was cached.
- */
-
-static ngx_uint_t
-key_fresh(lines_main_conf_t *lmcf, lines_key_t *key)
-{
-    return key->verified
-           && ngx_time() - key->asked < (time_t) (lmcf->key_ttl / 1000)
-           && lmcf->subscriber
-           && lines_subscriber_alive(lmcf->subscriber);
+    return (rc == NGX_DECLINED) ? key_reply(ctx, NULL) : rc;
 }
 
 
@@ -276,7 +321,19 @@ key_reply(void *data, lines_key_read_reply_t *reply)
     key = &lookup->key;
 
     if (reply == NULL) {
-        return key_unanswered(r, ctx, lookup);
+
+        if (key->tenant_len == 0
+            || ngx_time() - key->asked >= ctx->identity.rules.stale)
+        {
+            ngx_str_set(&ctx->identity.failure, "unavailable");
+
+            return lookup->done(r, ctx, NGX_ERROR);
+        }
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: stale");
+        lines_metrics_inc(key_cache_stale);
+        return key_judge(r, ctx, lookup);
     }
 
     tenant = &reply->tenant;
@@ -297,40 +354,19 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 
         } else {
             ngx_memcpy(key->tenant, tenant->data, tenant->len);
-            key->tenant_len = tenant->len;
+            key->tenant_len = (u_char) tenant->len;
         }
     }
 
-    lines_key_cache_put(lines_get_main_conf(r), key, lookup->generation);
+    lines_key_cache_put(lines_get_main_conf(r), key);
 
     return key_judge(r, ctx, lookup);
 }
 
 
 static ngx_int_t
-key_unanswered(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_key_lookup_t *lookup)
-{
-    if (lookup->known
-        && lookup->key.tenant_len
-        && ngx_time() - lookup->key.asked < lookup->stale)
-    {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines key: stale");
-        lines_metrics_inc(key_cache_stale);
-        return key_judge(r, ctx, lookup);
-    }
-
-    ngx_str_set(&ctx->identity.failure, "unavailable");
-
-    return lookup->done(r, ctx, NGX_ERROR);
-}
-
-
-static ngx_int_t
 key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
 {
-    u_char            *hex;
     ngx_uint_t         match;
     lines_key_t       *key;
     lines_identity_t  *identity;
@@ -351,14 +387,7 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
         return auth_fail(r, ctx, "key-mismatch", lookup->done);
     }
 
-    hex = ngx_pnalloc(r->pool, LINES_SHA256_LEN * 2);
-    if (hex == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_hex_dump(hex, key->digest, LINES_SHA256_LEN);
-
-    identity->key_id.data = hex;
+    identity->key_id.data = lookup->hex;
     identity->key_id.len = LINES_SHA256_LEN * 2;
     identity->tenant.data = key->tenant;
     identity->tenant.len = key->tenant_len;
@@ -409,62 +438,131 @@ key_well_formed(ngx_str_t *key)
 ngx_int_t
 lines_authenticate_workspace(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_authenticate(r, ctx, LINES_AUTH_KEY |LINES_AUTH_CLERK, 0,
-                              workspace_known);
+    return lines_authenticate(r, ctx, LINES_AUTH_KEY|LINES_AUTH_CLERK, 0,
+                              tenant_known);
 }
 
 
 ngx_int_t
 lines_authenticate_session(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_authenticate(r, ctx, LINES_AUTH_CLERK, 0, workspace_known);
+    return lines_authenticate(r, ctx, LINES_AUTH_CLERK, 0, tenant_known);
 }
 
 
 ngx_int_t
 lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_authenticate(r, ctx, LINES_AUTH_KEY_PAIR, 0, account_known);
+    return lines_authenticate(r, ctx, LINES_AUTH_KEY_PAIR, 0, tenant_known);
 }
 
 
 static ngx_int_t
-workspace_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    lines_settle(r, ctx, rc);
-
-    if (rc == NGX_OK && ctx->identity.tenant.len) {
-        return lines_tenant_plan(r, ctx);
-    }
-
-    if (rc == NGX_OK) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "No active workspace");
-    }
+    (void) lines_settle(r, ctx, rc);
 
     if (rc == NGX_ERROR) {
         return lines_unavailable(r, ctx, 1);
     }
 
-    return lines_unauthorized(r, ctx, lines_challenge(ctx));
+    if (rc == NGX_OK) {
+        return ctx->identity.tenant.len
+               ? lines_tenant_plan(r, ctx)
+               : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                             "No active workspace");
+    }
+
+    return (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR)
+           ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                         "Invalid API credentials")
+           : lines_unauthorized(r, ctx, lines_challenge(ctx));
+}
+
+
+ngx_int_t
+lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t               rc;
+    ngx_str_t              *tenant;
+    lines_main_conf_t      *lmcf;
+    lines_plan_entry_t     *entry;
+
+    lmcf = lines_get_main_conf(r);
+    tenant = &ctx->identity.tenant;
+
+    if (!lmcf->tenant_plan
+        || ctx->identity.plan.len
+        || tenant->len == 0
+        || tenant->len > LINES_TENANT_LEN)
+    {
+        return NGX_OK;
+    }
+
+    entry = plan_entry(tenant);
+
+    if (entry->tenant_len == tenant->len
+        && ngx_memcmp(entry->tenant, tenant->data, tenant->len) == 0
+        && ngx_current_msec - entry->asked < LINES_PLAN_TTL)
+    {
+        ctx->identity.plan.data = ngx_pnalloc(r->pool, entry->plan_len + 1);
+
+        if (ctx->identity.plan.data) {
+            ngx_memcpy(ctx->identity.plan.data, entry->plan, entry->plan_len);
+            ctx->identity.plan.len = entry->plan_len;
+        }
+
+        return NGX_OK;
+    }
+
+    rc = lines_try_plan_get(&ctx->caller, plan_reply, ctx, .tenant = *tenant);
+
+    return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
 }
 
 
 static ngx_int_t
-account_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+plan_reply(void *data, lines_plan_get_reply_t *reply)
 {
-    lines_settle(r, ctx, rc);
+    lines_ctx_t *ctx = data;
 
-    if (rc == NGX_OK) {
-        return lines_tenant_plan(r, ctx);
+    ngx_str_t           *tenant, *plan;
+    lines_plan_entry_t  *entry;
+
+    if (reply == NULL) {
+        return NGX_OK;
     }
 
-    if (rc == NGX_ERROR) {
-        return lines_unavailable(r, ctx, 1);
+    tenant = &ctx->identity.tenant;
+    plan = &ctx->identity.plan;
+
+    *plan = reply->plan;
+
+    if (plan->len > LINES_PLAN_LEN) {
+        return NGX_OK;
     }
 
-    return lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
-                       "Invalid API credentials");
+    entry = plan_entry(tenant);
+
+    entry->asked = ngx_current_msec;
+    entry->tenant_len = (u_char) tenant->len;
+    ngx_memcpy(entry->tenant, tenant->data, tenant->len);
+    entry->plan_len = (u_char) plan->len;
+
+    if (plan->len) {
+        ngx_memcpy(entry->plan, plan->data, plan->len);
+    }
+
+    return NGX_OK;
+}
+
+
+static lines_plan_entry_t *
+plan_entry(ngx_str_t *tenant)
+{
+    return &plan_entries[
+               ngx_murmur_hash2(tenant->data, tenant->len)
+               % LINES_PLAN_ENTRIES];
 }
 
 
@@ -500,7 +598,7 @@ key_revoked(void *data, ngx_str_t *message)
     u_char  digest[LINES_SHA256_LEN];
 
     if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
-        lines_key_cache_drop(lmcf, digest);
+        lines_key_cache_revoke(lmcf, digest);
     }
 }
 
@@ -510,5 +608,5 @@ revocations_lost(void *data)
 {
     lines_main_conf_t *lmcf = data;
 
-    lines_key_cache_doubt(lmcf);
+    lines_key_cache_revoke(lmcf, NULL);
 }

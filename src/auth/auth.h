@@ -37,11 +37,10 @@ ngx_int_t lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t methods, time_t stale, lines_auth_done_pt done);
 
 
-/*
- * Who asks is found out: rc as above.  Every done calls it first.
- */
+/* who asks is found out: the first that every done does, and one itself;
+   returns NGX_OK */
 
-void lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
+ngx_int_t lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
 
 /*
  * Flag: identity was found out by the very rules that hold for r where it is
@@ -68,6 +67,15 @@ ngx_int_t lines_authenticate_workspace(ngx_http_request_t *r,
 ngx_int_t lines_authenticate_session(ngx_http_request_t *r,
     lines_ctx_t *ctx);    /* a person; no API key */
 ngx_int_t lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+/*
+ * $lines_tenant_plan, where some directive uses it: sets ctx->identity.plan,
+ * for who is authenticated.  NGX_OK: done, with or without a plan; NGX_AGAIN:
+ * Redis was asked, the reply ends the wait with NGX_OK.
+ */
+
+ngx_int_t lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 /* init_process, exit_process: what revokes keys on this node */

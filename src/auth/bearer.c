@@ -2,15 +2,13 @@
 #include "auth/bearer.h"
 
 
-static ngx_uint_t bearer_scheme(u_char *data, size_t len);
 static void bearer_trim(u_char **data, u_char **last);
 
 
 ngx_int_t
 lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
 {
-    u_char      *p, *last, *end;
-    ngx_uint_t   bearer;
+    u_char  *p, *last, *end;
 
     p = value->data;
     last = p + value->len;
@@ -30,9 +28,7 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
         return NGX_ABORT;
     }
 
-    bearer = bearer_scheme(p, end - p);
-
-    if (!bearer) {
+    if (end - p != 6 || strncasecmp((char *) p, "bearer", 6) != 0) {
         return NGX_DECLINED;
     }
 
@@ -49,35 +45,14 @@ lines_bearer_header(ngx_str_t *value, ngx_str_t *token)
 }
 
 
-static ngx_uint_t
-bearer_scheme(u_char *data, size_t len)
-{
-    size_t               i;
-    static const u_char  bearer[] = "bearer";
-
-    if (len != sizeof(bearer) - 1) {
-        return 0;
-    }
-
-    for (i = 0; i < len; i++) {
-        if (ngx_tolower(data[i]) != bearer[i]) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 ngx_int_t
 lines_bearer_cookie(ngx_str_t *value, ngx_str_t *name, ngx_str_t *token)
 {
-    u_char  *p, *last, *end, *start, *stop;
+    u_char  *p, *last, *end, *next;
 
-    p = value->data;
-    last = p + value->len;
+    last = value->data + value->len;
 
-    while (p < last) {
+    for (p = value->data; p < last; p = next + 1) {
 
         end = ngx_strlchr(p, last, ';');
 
@@ -85,22 +60,19 @@ lines_bearer_cookie(ngx_str_t *value, ngx_str_t *name, ngx_str_t *token)
             end = last;
         }
 
-        start = p;
-        stop = end;
+        next = end;
 
-        bearer_trim(&start, &stop);
+        bearer_trim(&p, &end);
 
-        if ((size_t) (stop - start) > name->len
-            && start[name->len] == '='
-            && ngx_memcmp(start, name->data, name->len) == 0)
+        if ((size_t) (end - p) > name->len
+            && p[name->len] == '='
+            && ngx_memcmp(p, name->data, name->len) == 0)
         {
-            token->data = start + name->len + 1;
-            token->len = stop - token->data;
+            token->data = p + name->len + 1;
+            token->len = end - token->data;
 
             return NGX_OK;
         }
-
-        p = end + 1;
     }
 
     return NGX_DECLINED;
@@ -110,19 +82,11 @@ lines_bearer_cookie(ngx_str_t *value, ngx_str_t *name, ngx_str_t *token)
 static void
 bearer_trim(u_char **data, u_char **last)
 {
-    u_char  *p, *end;
-
-    p = *data;
-    end = *last;
-
-    while (p < end && (*p == ' ' || *p == '\t')) {
-        p++;
+    while (*data < *last && (**data == ' ' || **data == '\t')) {
+        (*data)++;
     }
 
-    while (p < end && (end[-1] == ' ' || end[-1] == '\t')) {
-        end--;
+    while (*data < *last && ((*last)[-1] == ' ' || (*last)[-1] == '\t')) {
+        (*last)--;
     }
-
-    *data = p;
-    *last = end;
 }

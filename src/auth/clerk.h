@@ -41,22 +41,9 @@ char *lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
 
 
-/* flag: what the one accepts, the other does; either may be NULL */
-ngx_uint_t lines_clerk_same(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
-
-/* the cookie that may be a session token; empty: none.  conf may be NULL */
-void lines_clerk_cookie(ngx_http_request_t *r, lines_clerk_conf_t *conf,
-    ngx_str_t *token);
-
 /*
- * Flag: nothing that a client asks for by another site's leave can change
- * anything: it came with GET or HEAD, and is no other method by now.
- */
-ngx_uint_t lines_clerk_reads(ngx_http_request_t *r);
-
-/*
- * As lines_authenticate(), where no API key was shown and the
- * location has lines_clerk.  A good token of somebody without an active
+ * As lines_authenticate(), by ctx->identity.rules, where no API key was shown
+ * and the location has lines_clerk.  A good token of somebody without an active
  * organization gives ctx->identity.user, but no tenant.  Failures are the
  * words of lines_jwt_reason().
  */

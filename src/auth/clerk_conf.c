@@ -5,7 +5,9 @@
 
 #include "auth/access.h"
 #include "auth/clerk.h"
+#include "auth/jwks_fetch.h"
 #include "directive/params.h"
+#include "http/carrier.h"
 
 
 #define LINES_CLERK_LEEWAY      5000
@@ -18,20 +20,22 @@
 /* what the directive said, before it is looked at as a whole */
 
 typedef struct {
-    lines_clerk_conf_t   *clerk;
     lines_jwks_t          jwks;
     lines_jwt_options_t   options;
     ngx_str_t             key_file;
     ngx_str_t             cookie;
     ngx_array_t          *parties;    /* ngx_str_t */
-    ngx_msec_t            leeway;
 } lines_clerk_args_t;
 
 
-static char *clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args);
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
 static ngx_uint_t clerk_is_cookie(ngx_str_t *name);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
+static ngx_int_t jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks,
+    ngx_str_t *file);
+static lines_jwks_t *jwks_add(ngx_conf_t *cf, lines_jwks_t *like);
+static ngx_int_t jwks_read_file(ngx_conf_t *cf, ngx_str_t *path,
+    ngx_str_t *text);
 
 
 static lines_param_t  clerk_params[] = {
@@ -43,7 +47,7 @@ static lines_param_t  clerk_params[] = {
     lines_param_string("cookie", lines_clerk_args_t, cookie, 0),
     lines_param_string("tenant_claim", lines_clerk_args_t,
                        options.tenant_claim, 0),
-    lines_param_msec("leeway", lines_clerk_args_t, leeway,
+    lines_param_msec("leeway", lines_clerk_args_t, options.leeway,
                      0, LINES_CLERK_MAX_LEEWAY, LINES_CLERK_LEEWAY),
     lines_param_msec("jwks_ttl", lines_clerk_args_t, jwks.ttl,
                      100, LINES_PARAM_ANY, 0),
@@ -69,7 +73,9 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
-    ngx_str_t           *value;
+    ngx_str_t           *value, text;
+    const char          *error;
+    lines_jwks_t        *jwks;
     lines_clerk_conf_t  *clerk;
     lines_clerk_args_t   args;
 
@@ -93,78 +99,61 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_memzero(&args, sizeof(lines_clerk_args_t));
 
-    args.clerk = clerk;
-
     if (lines_params(cf, &clerk_directive, 1, &args) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    return clerk_check(cf, &args);
-}
+    jwks = &args.jwks;
+    clerk->options = args.options;
 
+    error = NULL;
 
-static char *
-clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
-{
-    lines_jwks_t        *jwks;
-    lines_main_conf_t   *lmcf;
-    lines_clerk_conf_t  *clerk;
+    if (!clerk_is_url(&args.options.issuer)) {
+        error = "needs issuer=https://..., the Frontend API URL without a "
+                "slash at its end";
 
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    } else if (!jwks->uri.len == !args.key_file.len) {
+        error = "needs either jwks=, the URI of an internal location, or "
+                "key_file=";
 
-    clerk = args->clerk;
-    jwks = &args->jwks;
-
-    clerk->options = args->options;
-
-    if (!clerk_is_url(&clerk->options.issuer)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\" needs issuer=https://..., "
-                           "the Frontend API URL without a slash at its end");
-        return NGX_CONF_ERROR;
-    }
-
-    if (!jwks->uri.len == !args->key_file.len) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\" needs either jwks=, the URI of "
-                           "an internal location, or key_file=");
-        return NGX_CONF_ERROR;
-    }
-
-    if (args->key_file.len
-        && (jwks->ttl || jwks->stale || jwks->cooldown || jwks->plain))
+    } else if (args.key_file.len
+               && (jwks->ttl || jwks->stale || jwks->cooldown || jwks->plain))
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\" with key_file= has no use for "
-                           "jwks_ttl=, jwks_stale=, jwks_cooldown= and "
-                           "plain=");
+        error = "with key_file= has no use for jwks_ttl=, jwks_stale=, "
+                "jwks_cooldown= and plain=";
+    }
+
+    if (error) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"lines_clerk\" %s",
+                           error);
         return NGX_CONF_ERROR;
     }
 
-    if (args->cookie.len == 0) {
+    if (args.cookie.len == 0) {
         ngx_str_set(&clerk->cookie, "__session");
 
-    } else if (!lines_is(&args->cookie, "off")) {
+    } else if (!lines_is(&args.cookie, "off")) {
 
-        if (!clerk_is_cookie(&args->cookie)) {
+        if (!clerk_is_cookie(&args.cookie)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" in \"lines_clerk\" is no cookie's name",
-                               &args->cookie);
+                               &args.cookie);
             return NGX_CONF_ERROR;
         }
 
-        clerk->cookie = args->cookie;
+        clerk->cookie = args.cookie;
     }
 
-    if (args->parties) {
-        clerk->options.parties = args->parties->elts;
-        clerk->options.nparties = args->parties->nelts;
+    if (args.parties) {
+        clerk->options.parties = args.parties->elts;
+        clerk->options.nparties = args.parties->nelts;
     }
 
-    clerk->options.leeway = args->leeway;
+    if (args.key_file.len) {
 
-    if (args->key_file.len) {
-        clerk->jwks = lines_jwks_file(cf, lmcf, &args->key_file);
+        if (jwks_file(cf, jwks, &args.key_file) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
 
     } else {
         jwks->issuer = clerk->options.issuer;
@@ -174,8 +163,16 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
                          ? jwks->cooldown
                          : LINES_CLERK_COOLDOWN;
 
-        clerk->jwks = lines_jwks_add(cf, lmcf, jwks);
+        if (lines_redis_format(cf->temp_pool, &text, "%V%N%V", &jwks->issuer,
+                               &jwks->uri)
+            != NGX_OK
+            || lines_sha256(&text, jwks->id) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
+
+    clerk->jwks = jwks_add(cf, jwks);
 
     if (clerk->jwks == NULL || clerk_identify(cf, clerk) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -188,23 +185,11 @@ clerk_check(ngx_conf_t *cf, lines_clerk_args_t *args)
 static ngx_uint_t
 clerk_is_url(ngx_str_t *text)
 {
-    size_t  scheme;
-
-    if (text->len > 8
-        && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
-    {
-        scheme = 8;
-
-    } else if (text->len > 7
-               && ngx_strncasecmp(text->data, (u_char *) "http://", 7) == 0)
-    {
-        scheme = 7;
-
-    } else {
-        return 0;
-    }
-
-    return text->len > scheme && text->data[text->len - 1] != '/';
+    return ((text->len > 8
+             && ngx_strncasecmp(text->data, (u_char *) "https://", 8) == 0)
+            || (text->len > 7
+                && ngx_strncasecmp(text->data, (u_char *) "http://", 7) == 0))
+           && text->data[text->len - 1] != '/';
 }
 
 
@@ -236,62 +221,32 @@ clerk_is_cookie(ngx_str_t *name)
 static ngx_int_t
 clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk)
 {
-    size_t                len;
-    u_char               *p;
     ngx_str_t             text;
     ngx_uint_t            i;
     lines_jwt_options_t  *options;
 
     options = &clerk->options;
 
-    len = LINES_SHA256_LEN + options->issuer.len + options->tenant_claim.len
-          + (4 + options->nparties) * (NGX_INT64_LEN + 1);
-
-    for (i = 0; i < options->nparties; i++) {
-        len += options->parties[i].len;
-    }
-
-    p = ngx_pnalloc(cf->temp_pool, len);
-    if (p == NULL) {
+    if (lines_redis_format(cf->temp_pool, &text, "%*s%L:%uz:%V%uz:%V%ui:",
+                           (size_t) LINES_SHA256_LEN, clerk->jwks->id,
+                           options->leeway, options->issuer.len,
+                           &options->issuer, options->tenant_claim.len,
+                           &options->tenant_claim, options->nparties)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    text.data = p;
-
-    p = ngx_cpymem(p, clerk->jwks->id, LINES_SHA256_LEN);
-    p = ngx_sprintf(p, "%L:%uz:%V%uz:%V%ui:", options->leeway,
-                    options->issuer.len, &options->issuer,
-                    options->tenant_claim.len, &options->tenant_claim,
-                    options->nparties);
-
     for (i = 0; i < options->nparties; i++) {
-        p = ngx_sprintf(p, "%uz:%V", options->parties[i].len,
-                        &options->parties[i]);
+        if (lines_redis_format(cf->temp_pool, &text, "%V%uz:%V", &text,
+                               options->parties[i].len, &options->parties[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
-
-    text.len = p - text.data;
 
     return lines_sha256(&text, clerk->id);
-}
-
-
-/* the cookie is no part of the id: it does not make a token good */
-
-ngx_uint_t
-lines_clerk_same(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
-{
-    if (a == b) {
-        return 1;
-    }
-
-    return a
-           && b
-           && a->jwks == b->jwks
-           && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
-           && a->cookie.len == b->cookie.len
-           && (a->cookie.len == 0
-               || ngx_strncmp(a->cookie.data, b->cookie.data, b->cookie.len)
-                  == 0);
 }
 
 
@@ -323,4 +278,165 @@ lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
+{
+    u_char             *buf;
+    ngx_int_t           rc;
+    ngx_str_t           text;
+    lines_jwk_report_t  report;
+
+    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK
+        || jwks_read_file(cf, file, &text) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    buf = ngx_palloc(cf->pool, lines_jwk_set_room(text.len));
+    jwks->verifiers = ngx_pcalloc(cf->pool, LINES_JWK_MAX_KEYS
+                                            * sizeof(lines_jwk_verifier_t));
+
+    if (buf == NULL || jwks->verifiers == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = lines_jwk_parse(&text, buf, &jwks->set, &report);
+
+    lines_jwks_report(cf->log, file, &report);
+
+    if (rc != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no key in \"%V\" of \"lines_clerk\": %V", file,
+                           &report.error);
+        return NGX_ERROR;
+    }
+
+    /* the keys themselves say which file it is: it may change */
+
+    jwks->issuer = *file;
+
+    text.data = buf;
+    text.len = jwks->set->size;
+
+    return lines_sha256(&text, jwks->id);
+}
+
+
+/* the same source for all directives that name the same keys */
+
+static lines_jwks_t *
+jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
+{
+    ngx_str_t           name = ngx_string("lines_clerk");
+    ngx_uint_t          i;
+    lines_jwks_t      **jwks;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->jwks == NULL) {
+        lmcf->jwks = ngx_array_create(cf->pool, 2, sizeof(lines_jwks_t *));
+        if (lmcf->jwks == NULL) {
+            return NULL;
+        }
+    }
+
+    jwks = lmcf->jwks->elts;
+
+    for (i = 0; i < lmcf->jwks->nelts; i++) {
+
+        if (ngx_memcmp(jwks[i]->id, like->id, LINES_SHA256_LEN) != 0) {
+            continue;
+        }
+
+        if (jwks[i]->ttl != like->ttl
+            || jwks[i]->stale != like->stale
+            || jwks[i]->cooldown != like->cooldown
+            || jwks[i]->plain != like->plain)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"lines_clerk\" names the keys \"%V\" again, "
+                               "but with another jwks_ttl, jwks_stale, "
+                               "jwks_cooldown or plain", &like->uri);
+            return NULL;
+        }
+
+        return jwks[i];
+    }
+
+    if (like->uri.len
+        && lines_carrier_require(cf, lmcf, LINES_LOCATION_JWKS, &name,
+                                 &like->uri, like->plain)
+           != NGX_CONF_OK)
+    {
+        return NULL;
+    }
+
+    jwks = ngx_array_push(lmcf->jwks);
+    if (jwks == NULL) {
+        return NULL;
+    }
+
+    *jwks = ngx_palloc(cf->pool, sizeof(lines_jwks_t));
+
+    if (*jwks) {
+        **jwks = *like;
+    }
+
+    return *jwks;
+}
+
+
+static ngx_int_t
+jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
+{
+    ssize_t           n;
+    ngx_fd_t          fd;
+    ngx_int_t         rc;
+    ngx_file_info_t   fi;
+
+    fd = ngx_open_file(path->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                          "\"lines_clerk\": " ngx_open_file_n " \"%V\" failed",
+                          path);
+        return NGX_ERROR;
+    }
+
+    rc = NGX_ERROR;
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_clerk\": \"%V\" is not a regular file",
+                           path);
+
+    } else if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_clerk\": \"%V\" is longer than 256k",
+                           path);
+
+    } else {
+        text->len = ngx_file_size(&fi);
+        text->data = ngx_pnalloc(cf->temp_pool, text->len + 1);
+
+        n = text->data ? ngx_read_fd(fd, text->data, text->len) : -1;
+
+        if (n == (ssize_t) text->len) {
+            rc = NGX_OK;
+
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, (n == -1) ? ngx_errno : 0,
+                               "\"lines_clerk\": " ngx_read_fd_n
+                               " \"%V\" failed", path);
+        }
+    }
+
+    (void) ngx_close_file(fd);
+
+    return rc;
 }

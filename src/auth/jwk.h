@@ -1,7 +1,8 @@
 
 /*
- * The keys of a token's issuer (RFC 7517): those that may verify RS256,
- * everything else skipped with a reason.  A set is one block without pointers, so it can be kept in shared memory.
+ * The keys of a token's issuer, from a JWKS document (RFC 7517) or a PEM file:
+ * those that may verify RS256, everything else skipped with a reason.  A set
+ * is one block without pointers, so it can be kept in shared memory.
  */
 
 #ifndef _LINES_AUTH_JWK_H_INCLUDED_
@@ -13,7 +14,7 @@
 #include <openssl/evp.h>
 
 
-#define LINES_JWK_VERSION       1
+#define LINES_JWK_VERSION       2
 
 #define LINES_JWK_MAX_DOCUMENT  (256 * 1024)
 #define LINES_JWK_MAX_KEYS      512
@@ -23,11 +24,6 @@
 #define LINES_JWK_MAX_BITS      8192    /* bounds what one token costs */
 
 #define LINES_JWK_MAX_REPORTED  16
-
-#define LINES_JWK_MAX_N  (LINES_JWK_MAX_BITS / 8)
-#define LINES_JWK_MAX_E  8      /* OpenSSL's bound for long keys */
-
-#define LINES_JWK_SLACK  3      /* leading zero octets are forgiven */
 
 
 /* room that a document's set needs at most */
@@ -46,13 +42,11 @@ typedef struct {
 /* one key inside a set; kid, n and e (big-endian, no leading zero) follow */
 
 typedef struct {
-    uint32_t     hash;          /* of kid */
     uint16_t     ordinal;       /* 0, 1, … among all keys of the set */
     uint16_t     ambiguous;     /* flag: its kid names two keys, use none */
     uint16_t     kid_len;
     uint16_t     n_len;
     uint16_t     e_len;
-    uint16_t     reserved;
 } lines_jwk_t;
 
 
@@ -80,30 +74,19 @@ typedef struct {
 
 
 /*
- * What a reader found, and the set that it fills: NULL when the numbers are
- * fit for RS256 or were added; else the reason.
+ * Builds a set from text: a JWKS document when it starts with "{", else one
+ * PEM block PUBLIC KEY.  buf is aligned for uint32_t and has room for
+ * lines_jwk_set_room(text->len) bytes.
+ * NGX_OK: *set is at buf, has at least one usable key, and set->size bytes of
+ * it are to be kept.  NGX_DECLINED: report->error says why: keep the last
+ * good set.  NGX_ERROR: no memory.  The report is filled in any case.
  */
 
-typedef struct {
-    ngx_str_t  kid;   /* the reader's */
-    ngx_str_t  n;     /* big-endian, no leading zero; at */
-    ngx_str_t  e;     /* n_buf and e_buf */
-    u_char     n_buf[LINES_JWK_MAX_N + LINES_JWK_SLACK];
-    u_char     e_buf[LINES_JWK_MAX_E + LINES_JWK_SLACK];
-} lines_jwk_candidate_t;
+ngx_int_t lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
+    lines_jwk_report_t *report);
 
-
-typedef struct {
-    lines_jwk_set_t     *set;
-    u_char              *last;
-    u_char              *end;
-    ngx_uint_t           total;    /* records, ambiguous ones too */
-    lines_jwk_report_t  *report;
-} lines_jwk_builder_t;
-
-const char *lines_jwk_check(ngx_str_t *n, ngx_str_t *e);
-const char *lines_jwk_add(lines_jwk_builder_t *b,
-    lines_jwk_candidate_t *candidate);
+/* flag: text starts as a JWKS document */
+ngx_uint_t lines_jwk_is_document(ngx_str_t *text);
 
 
 /*

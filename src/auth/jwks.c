@@ -6,8 +6,6 @@
 
 #include "auth/jwks.h"
 #include "auth/jwks_fetch.h"
-#include "auth/jwks_zone.h"
-#include "http/metrics.h"
 
 
 /* how soon waiting requests look at what another worker does */
@@ -16,81 +14,205 @@
 /* how often a worker looks whether a fetch is due */
 #define LINES_JWKS_TICK   1000
 
+/*
+ * Put aside while the zone is empty: others may fill it, and then neither a
+ * rotation nor an issuer that comes with a reload may fail for want of room.
+ * A key of 2048 bits takes some 300 bytes.
+ */
+#define LINES_JWKS_SPARE  8
+#define LINES_JWKS_ROOM   4096
 
-static ngx_int_t jwks_begin(lines_jwks_t *jwks, ngx_uint_t number);
-static ngx_int_t jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch,
-    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t *changed);
+
+#define jwks_due(when) \
+    ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
+
+
+#define jwks_unlock(jwks) \
+    ngx_shmtx_unlock(&lines_zone_pool((jwks)->lmcf)->mutex)
+
+
+typedef struct {
+    ngx_queue_t  entries;
+    ngx_queue_t  spare;
+} lines_jwks_area_t;
+
+
+static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool);
+static ngx_int_t jwks_enter(lines_jwks_t *jwks);
+static lines_jwks_entry_t *jwks_lock(lines_jwks_t *jwks);
+static ngx_uint_t jwks_mark(lines_jwks_t *jwks, ngx_uint_t *own);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
-static void jwks_cleanup(void *data);
-static void jwks_poll(ngx_event_t *ev);
-static void jwks_wake(lines_jwks_t *jwks);
+static void jwks_drop(lines_jwks_t *jwks);
 static void jwks_tick(ngx_event_t *ev);
+static void jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay);
 
 
-/* of this worker; nginx prints what it needs of data where it traces timers */
+void *
+lines_jwks_init_area(ngx_slab_pool_t *shpool)
+{
+    ngx_uint_t           i;
+    lines_jwks_area_t   *area;
+    lines_jwks_entry_t  *entry;
 
-static ngx_event_t       jwks_ticker;
-static ngx_connection_t  jwks_dumb;
-static ngx_msec_t        jwks_interval;
-static ngx_array_t      *jwks_sources;
+    area = ngx_slab_calloc(shpool, sizeof(lines_jwks_area_t));
+    if (area == NULL) {
+        return NULL;
+    }
+
+    ngx_queue_init(&area->entries);
+    ngx_queue_init(&area->spare);
+
+    for (i = 0; i < LINES_JWKS_SPARE; i++) {
+
+        entry = jwks_create(shpool);
+        if (entry == NULL) {
+            return NULL;
+        }
+
+        ngx_queue_insert_tail(&area->spare, &entry->queue);
+    }
+
+    return area;
+}
+
+
+/* with the zone locked, or not shared yet */
+
+static lines_jwks_entry_t *
+jwks_create(ngx_slab_pool_t *shpool)
+{
+    ngx_uint_t           i;
+    lines_jwks_entry_t  *entry;
+
+    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t));
+    if (entry == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < 2; i++) {
+        entry->slots[i].room = LINES_JWKS_ROOM;
+        entry->slots[i].set = ngx_slab_alloc_locked(shpool, LINES_JWKS_ROOM);
+
+        if (entry->slots[i].set == NULL) {
+
+            if (i) {
+                ngx_slab_free_locked(shpool, entry->slots[0].set);
+            }
+
+            ngx_slab_free_locked(shpool, entry);
+            return NULL;
+        }
+    }
+
+    return entry;
+}
 
 
 ngx_int_t
 lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t      i, remote;
+    ngx_uint_t      i;
     lines_jwks_t  **jwks;
 
     if (lmcf->jwks == NULL) {
         return NGX_OK;
     }
 
-    remote = 0;
-    jwks_interval = LINES_JWKS_TICK;
-
     jwks = lmcf->jwks->elts;
 
     for (i = 0; i < lmcf->jwks->nelts; i++) {
 
         jwks[i]->lmcf = lmcf;
-        ngx_queue_init(&jwks[i]->waiters);
-
-        jwks[i]->timer.handler = jwks_poll;
-        jwks[i]->timer.data = jwks[i];
-        jwks[i]->timer.log = cycle->log;
 
         if (jwks[i]->uri.len == 0) {
             continue;
         }
 
-        remote = 1;
+        ngx_queue_init(&jwks[i]->waiters);
 
-        if (jwks[i]->ttl / 16 < jwks_interval) {
-            jwks_interval = ngx_max(jwks[i]->ttl / 16, 50);
-        }
+        jwks[i]->timer.handler = jwks_tick;
+        jwks[i]->timer.data = jwks[i];
+        jwks[i]->timer.log = cycle->log;
 
-        if (lines_jwks_enter(jwks[i]) != NGX_OK) {
+        if (jwks_enter(jwks[i]) != NGX_OK) {
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                           "lines: \"lines_zone\" has no room for the keys "
                           "of \"%V\"", &jwks[i]->issuer);
+            continue;
+        }
+
+        jwks_arm(jwks[i], 1);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Finds or makes jwks->entry.  What the location leads to may have changed
+ * with the configuration: whichever worker of a new one comes here first takes
+ * jwks->first for itself, so that keys are known before the first client
+ * comes, and what an older configuration is fetching is of no use.  The others,
+ * and one that takes the place of a dead worker, do not: a node asks once.
+ */
+
+static ngx_int_t
+jwks_enter(lines_jwks_t *jwks)
+{
+    ngx_queue_t         *q;
+    ngx_slab_pool_t     *shpool;
+    lines_jwks_area_t   *area;
+    lines_jwks_entry_t  *entry;
+
+    area = lines_zone_area(jwks->lmcf, LINES_ZONE_JWKS);
+    shpool = lines_zone_pool(jwks->lmcf);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    for (q = ngx_queue_head(&area->entries);
+         q != ngx_queue_sentinel(&area->entries);
+         q = ngx_queue_next(q))
+    {
+        entry = ngx_queue_data(q, lines_jwks_entry_t, queue);
+
+        if (ngx_memcmp(entry->id, jwks->id, LINES_SHA256_LEN) == 0) {
+            goto found;
         }
     }
 
-    if (!remote) {
-        return NGX_OK;
+    if (!ngx_queue_empty(&area->spare)) {
+        q = ngx_queue_head(&area->spare);
+        ngx_queue_remove(q);
+
+        entry = ngx_queue_data(q, lines_jwks_entry_t, queue);
+
+    } else {
+        entry = jwks_create(shpool);
+
+        if (entry == NULL) {
+            ngx_shmtx_unlock(&shpool->mutex);
+            return NGX_ERROR;
+        }
     }
 
-    jwks_sources = lmcf->jwks;
+    ngx_memcpy(entry->id, jwks->id, LINES_SHA256_LEN);
+    entry->kid_due = ngx_current_msec;
+    ngx_queue_insert_tail(&area->entries, &entry->queue);
 
-    jwks_dumb.fd = (ngx_socket_t) -1;
+found:
 
-    ngx_memzero(&jwks_ticker, sizeof(ngx_event_t));
-    jwks_ticker.handler = jwks_tick;
-    jwks_ticker.data = &jwks_dumb;
-    jwks_ticker.log = cycle->log;
-    jwks_ticker.cancelable = 1;
+    jwks->entry = entry;
 
-    ngx_add_timer(&jwks_ticker, 1);
+    /* a worker that is slow to start may come after those of a newer one */
+
+    if (entry->configured < jwks->lmcf->configured) {
+        entry->configured = jwks->lmcf->configured;
+        entry->due = ngx_current_msec;
+
+        (void) jwks_mark(jwks, &jwks->first);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
 
     return NGX_OK;
 }
@@ -106,10 +228,6 @@ lines_jwks_exit_process(lines_main_conf_t *lmcf)
         return;
     }
 
-    if (jwks_ticker.timer_set) {
-        ngx_del_timer(&jwks_ticker);
-    }
-
     jwks = lmcf->jwks->elts;
 
     for (i = 0; i < lmcf->jwks->nelts; i++) {
@@ -118,14 +236,56 @@ lines_jwks_exit_process(lines_main_conf_t *lmcf)
             ngx_del_timer(&jwks[i]->timer);
         }
 
-        if (jwks[i]->pool) {
-            ngx_destroy_pool(jwks[i]->pool);
-            jwks[i]->pool = NULL;
-
-        } else if (jwks[i]->verifiers) {
-            jwks_cleanup(jwks[i]->verifiers);
-        }
+        jwks_drop(jwks[i]);
     }
+}
+
+
+/* a mark whose worker is late or dead falls */
+
+static lines_jwks_entry_t *
+jwks_lock(lines_jwks_t *jwks)
+{
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+
+    ngx_shmtx_lock(&lines_zone_pool(jwks->lmcf)->mutex);
+
+    if (entry->marked && jwks_due(entry->mark)) {
+        entry->marked = 0;
+    }
+
+    return entry;
+}
+
+
+/*
+ * With the zone locked, and no fetch under way: returns the number of the next
+ * one, and in *own the same if it is the caller's to begin.  Workers of an old
+ * configuration, whose issuer may be another, have those of the new one ask.
+ */
+
+static ngx_uint_t
+jwks_mark(lines_jwks_t *jwks, ngx_uint_t *own)
+{
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+
+    if (entry->configured != jwks->lmcf->configured) {
+        *own = 0;
+        entry->due = ngx_current_msec;
+
+        return entry->begun + 1;
+    }
+
+    entry->marked = 1;
+    entry->mark = ngx_current_msec + LINES_JWKS_MARK;
+
+    *own = ++entry->begun;
+
+    return *own;
 }
 
 
@@ -133,9 +293,8 @@ ngx_int_t
 lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
 {
     ngx_int_t            rc;
-    ngx_uint_t           number, generation, usable;
+    ngx_uint_t           number, generation, usable, wanted;
     ngx_msec_t           age;
-    ngx_slab_pool_t     *shpool;
     lines_jwks_entry_t  *entry;
 
     *fetch = 0;
@@ -144,59 +303,45 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
         return NGX_OK;
     }
 
-    entry = jwks->entry;
-
-    if (entry == NULL) {
+    if (jwks->entry == NULL) {
         return NGX_DECLINED;
     }
 
-    shpool = lines_zone_pool(jwks->lmcf);
     number = 0;
 
-    ngx_shmtx_lock(&shpool->mutex);
+    entry = jwks_lock(jwks);
 
-    lines_jwks_look(entry);
+    age = lines_zone_since(entry->fetched);
+    generation = entry->generation;
+    usable = (generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
 
-    age = lines_jwks_age(entry);
+    /* for the sake of their age, workers of an old configuration leave it to
+       those of the new one */
 
-    usable = (entry->generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
+    wanted = !entry->marked
+             && jwks_due(entry->due)
+             && (!usable || entry->configured == jwks->lmcf->configured);
 
-    *fetch = entry->begun;
+    *fetch = wanted ? jwks_mark(jwks, &number) : entry->begun;
 
-    if (!usable) {
-
-        rc = NGX_AGAIN;
-
-        if (!entry->marked) {
-
-            if (lines_jwks_due(entry->due)) {
-                *fetch = lines_jwks_mark(jwks, entry, &number);
-
-            } else {
-                rc = NGX_DECLINED;
-            }
-        }
-
-    } else {
-
-        rc = NGX_OK;
-
-        if (lines_jwks_wanted(jwks, entry)) {
-            *fetch = lines_jwks_mark(jwks, entry, &number);
-        }
+    if (usable) {
 
         /* old keys are for an issuer that cannot be asked */
 
-        if (age >= jwks->ttl && entry->fails == 0 && entry->marked) {
-            rc = NGX_AGAIN;
-        }
+        rc = (age >= jwks->ttl && entry->fails == 0 && entry->marked)
+             ? NGX_AGAIN
+             : NGX_OK;
+
+    } else {
+        rc = (wanted || entry->marked) ? NGX_AGAIN : NGX_DECLINED;
     }
 
-    generation = entry->generation;
+    jwks_unlock(jwks);
 
-    ngx_shmtx_unlock(&shpool->mutex);
-
-    if (number && jwks_begin(jwks, number) != NGX_OK && rc == NGX_AGAIN) {
+    if (number
+        && lines_jwks_fetch(jwks, number) != NGX_OK
+        && rc == NGX_AGAIN)
+    {
         rc = usable ? NGX_OK : NGX_DECLINED;
     }
 
@@ -213,22 +358,16 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
 {
     ngx_int_t            rc;
     ngx_uint_t           number;
-    ngx_slab_pool_t     *shpool;
     lines_jwks_entry_t  *entry;
 
     if (jwks->uri.len == 0) {
         return NGX_DECLINED;
     }
 
-    entry = jwks->entry;
-    shpool = lines_zone_pool(jwks->lmcf);
-
     rc = NGX_AGAIN;
     number = 0;
 
-    ngx_shmtx_lock(&shpool->mutex);
-
-    lines_jwks_look(entry);
+    entry = jwks_lock(jwks);
 
     *fetch = entry->begun;
 
@@ -237,68 +376,18 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
         /* what is under way may have been asked for before the key was made:
            it is looked at, and if need be asked again */
 
-    } else if (entry->ended > since
-               || !lines_jwks_due(entry->kid_due))
-    {
+    } else if (entry->ended > since || !jwks_due(entry->kid_due)) {
         rc = NGX_DECLINED;
 
     } else {
-        *fetch = lines_jwks_mark(jwks, entry, &number);
+        *fetch = jwks_mark(jwks, &number);
         entry->kid_due = ngx_current_msec + jwks->cooldown;
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    jwks_unlock(jwks);
 
-    if (number && jwks_begin(jwks, number) != NGX_OK) {
+    if (number && lines_jwks_fetch(jwks, number) != NGX_OK) {
         return NGX_DECLINED;
-    }
-
-    return rc;
-}
-
-
-/* the mark was set: either a fetch begins, or it has failed */
-
-static ngx_int_t
-jwks_begin(lines_jwks_t *jwks, ngx_uint_t number)
-{
-    ngx_uint_t  changed;
-
-    if (lines_jwks_fetch(jwks, number, jwks_fetched) == NGX_OK) {
-        return NGX_OK;
-    }
-
-    lines_metrics_inc(jwks_fetches[LINES_METRICS_FETCH_ERROR]);
-
-    (void) jwks_fetched(jwks, number, ngx_current_msec, NULL, &changed);
-
-    return NGX_ERROR;
-}
-
-
-static ngx_int_t
-jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch, ngx_msec_t start,
-    lines_jwk_set_t *set, ngx_uint_t *changed)
-{
-    ngx_int_t  rc;
-
-    rc = lines_jwks_end(jwks, fetch, start, set, changed);
-
-    if (rc == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "lines: \"lines_zone\" has no room for the keys "
-                      "of \"%V\"", &jwks->issuer);
-    }
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "lines jwks: fetch %ui ended, set:%p rc:%i", fetch, set,
-                   rc);
-
-    /* requests go on from an event of their own: whoever began the fetch is
-       not done yet */
-
-    if (!ngx_queue_empty(&jwks->waiters)) {
-        ngx_add_timer(&jwks->timer, 0);
     }
 
     return rc;
@@ -308,44 +397,31 @@ jwks_fetched(lines_jwks_t *jwks, ngx_uint_t fetch, ngx_msec_t start,
 void
 lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
 {
-    ngx_uint_t           i;
-    ngx_slab_pool_t     *shpool;
-    lines_jwks_t       **jwks;
-    lines_jwks_entry_t  *entry;
+    ngx_uint_t            i;
+    ngx_msec_t            age;
+    lines_jwks_t        **jwks;
+    lines_jwks_entry_t   *entry;
 
     ngx_memzero(status, sizeof(lines_jwks_status_t));
 
-    if (lmcf->jwks == NULL) {
-        return;
-    }
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
 
-    shpool = lines_zone_pool(lmcf);
-    jwks = lmcf->jwks->elts;
-
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
+        jwks = lmcf->jwks->elts;
+        entry = jwks[i]->entry;
 
         if (jwks[i]->uri.len == 0) {
             continue;
         }
 
-        entry = jwks[i]->entry;
-
-        if (entry == NULL) {
+        if (entry == NULL || entry->generation == 0) {
             status->missing++;
             continue;
         }
 
-        ngx_shmtx_lock(&shpool->mutex);
+        age = lines_zone_since(entry->fetched);
 
-        if (entry->generation) {
-            status->known++;
-            status->age = ngx_max(status->age, lines_jwks_age(entry));
-
-        } else {
-            status->missing++;
-        }
-
-        ngx_shmtx_unlock(&shpool->mutex);
+        status->known++;
+        status->age = ngx_max(status->age, age);
     }
 }
 
@@ -355,83 +431,86 @@ lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
 static ngx_int_t
 jwks_adopt(lines_jwks_t *jwks)
 {
-    u_char              *buf;
-    ngx_pool_t          *pool;
-    ngx_pool_cleanup_t  *cln;
+    size_t                 size;
+    ngx_uint_t             generation;
+    ngx_pool_t            *pool;
+    lines_jwk_set_t       *set, *from;
+    lines_jwks_entry_t    *entry;
+    lines_jwk_verifier_t  *verifiers;
 
     pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
     if (pool == NULL) {
         return NGX_ERROR;
     }
 
-    cln = ngx_pool_cleanup_add(pool, 0);
-
-    if (cln == NULL) {
-        ngx_destroy_pool(pool);
-        return NGX_ERROR;
-    }
-
-    cln->data = ngx_pcalloc(pool,
+    verifiers = ngx_pcalloc(pool,
                             LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
-    buf = cln->data ? lines_jwks_copy(jwks, pool) : NULL;
-
-    if (buf == NULL) {
-        ngx_destroy_pool(pool);
-        return NGX_ERROR;
+    if (verifiers == NULL) {
+        goto failed;
     }
 
-    cln->handler = jwks_cleanup;
+    /* memory is not asked for under the lock */
 
-    if (jwks->pool) {
-        ngx_destroy_pool(jwks->pool);
+    for (set = NULL, size = 0; /* void */ ; /* void */ ) {
+
+        entry = jwks_lock(jwks);
+
+        from = entry->slots[entry->current].set;
+        generation = entry->generation;
+
+        if (set && from->size == size) {
+            ngx_memcpy(set, from, size);
+            jwks_unlock(jwks);
+            break;
+        }
+
+        size = from->size;
+
+        jwks_unlock(jwks);
+
+        set = ngx_palloc(pool, size);
+        if (set == NULL) {
+            goto failed;
+        }
     }
+
+    if (!lines_jwk_set_valid(set, size)) {
+        goto failed;
+    }
+
+    jwks_drop(jwks);
 
     jwks->pool = pool;
-    jwks->set = (lines_jwk_set_t *) buf;
-    jwks->verifiers = cln->data;
+    jwks->set = set;
+    jwks->verifiers = verifiers;
+    jwks->generation = generation;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "lines jwks: generation %ui of \"%V\"", jwks->generation,
                    &jwks->issuer);
 
     return NGX_OK;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NGX_ERROR;
 }
 
 
 static void
-jwks_cleanup(void *data)
+jwks_drop(lines_jwks_t *jwks)
 {
-    lines_jwk_verifier_t *verifiers = data;
-
     ngx_uint_t  i;
 
-    for (i = 0; i < LINES_JWK_MAX_KEYS; i++) {
-        if (verifiers[i].key) {
-            lines_jwk_verifier_destroy(&verifiers[i]);
-        }
-    }
-}
-
-
-lines_jwk_verifier_t *
-lines_jwks_verifier(lines_jwks_t *jwks, lines_jwk_t *key)
-{
-    lines_jwk_verifier_t  *verifier;
-
-    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
-        return NULL;
+    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
+        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
     }
 
-    verifier = &jwks->verifiers[key->ordinal];
-
-    if (verifier->key == NULL
-        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
-    {
-        ngx_memzero(verifier, sizeof(lines_jwk_verifier_t));
-        return NULL;
+    if (jwks->pool) {
+        ngx_destroy_pool(jwks->pool);
     }
-
-    return verifier;
 }
 
 
@@ -442,17 +521,15 @@ lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 
     ngx_queue_insert_tail(&jwks->waiters, &waiter->queue);
 
-    /* not cancelable: a worker that exits gracefully waits for its requests */
-
-    if (!jwks->timer.timer_set) {
-        ngx_add_timer(&jwks->timer, LINES_JWKS_POLL);
-    }
+    jwks_arm(jwks, LINES_JWKS_POLL);
 }
 
 
 void
-lines_jwks_forget(lines_jwks_waiter_t *waiter)
+lines_jwks_forget(void *data)
 {
+    lines_jwks_waiter_t *waiter = data;
+
     if (waiter->waiting) {
         waiter->waiting = 0;
         ngx_queue_remove(&waiter->queue);
@@ -460,38 +537,43 @@ lines_jwks_forget(lines_jwks_waiter_t *waiter)
 }
 
 
+/* keys are kept fresh though nobody comes: what is revoked stays revoked */
+
 static void
-jwks_poll(ngx_event_t *ev)
+jwks_tick(ngx_event_t *ev)
 {
     lines_jwks_t *jwks = ev->data;
 
-    jwks_wake(jwks);
-
-    if (!ngx_queue_empty(&jwks->waiters) && !jwks->timer.timer_set) {
-        ngx_add_timer(&jwks->timer, LINES_JWKS_POLL);
-    }
-}
-
-
-static void
-jwks_wake(lines_jwks_t *jwks)
-{
-    ngx_uint_t            begun, ended, marked;
+    ngx_uint_t            number, ended, leaving;
+    ngx_msec_t            interval;
     ngx_queue_t          *q, *next, ready;
-    ngx_slab_pool_t      *shpool;
+    lines_jwks_entry_t   *entry;
     lines_jwks_waiter_t  *waiter;
 
-    shpool = lines_zone_pool(jwks->lmcf);
+    leaving = ngx_exiting || ngx_quit || ngx_terminate;
 
-    ngx_shmtx_lock(&shpool->mutex);
+    number = leaving ? 0 : jwks->first;
+    jwks->first = 0;
 
-    lines_jwks_look(jwks->entry);
+    entry = jwks_lock(jwks);
 
-    begun = jwks->entry->begun;
-    ended = jwks->entry->ended;
-    marked = jwks->entry->marked;
+    /* a fetch that another configuration is to begin may not have been */
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ended = entry->marked ? entry->ended : ngx_max(entry->begun, entry->ended);
+
+    if (!leaving
+        && !entry->marked
+        && entry->configured == jwks->lmcf->configured
+        && jwks_due(entry->due))
+    {
+        (void) jwks_mark(jwks, &number);
+    }
+
+    jwks_unlock(jwks);
+
+    if (number) {
+        (void) lines_jwks_fetch(jwks, number);
+    }
 
     ngx_queue_init(&ready);
 
@@ -503,12 +585,7 @@ jwks_wake(lines_jwks_t *jwks)
 
         waiter = ngx_queue_data(q, lines_jwks_waiter_t, queue);
 
-        /* a fetch that another configuration is to begin may not have been */
-
-        if (ended >= waiter->fetch
-            || (!marked && begun >= waiter->fetch)
-            || lines_jwks_due(waiter->deadline))
-        {
+        if (ended >= waiter->fetch || jwks_due(waiter->deadline)) {
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&ready, q);
         }
@@ -523,54 +600,40 @@ jwks_wake(lines_jwks_t *jwks)
 
         lines_jwks_forget(waiter);
 
-        waiter->handler(waiter->data);
+        waiter->handler(waiter);
     }
+
+    interval = ngx_max(jwks->ttl / 16, 50);
+
+    jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
 }
 
 
-/* keys are kept fresh though nobody comes: what is revoked stays revoked */
+/* not cancelable while requests wait: a worker that exits gracefully waits for
+   them */
 
 static void
-jwks_tick(ngx_event_t *ev)
+jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
 {
-    ngx_uint_t           i, number;
-    ngx_slab_pool_t     *shpool;
-    lines_jwks_t       **jwks;
-    lines_jwks_entry_t  *entry;
+    ngx_event_t  *timer;
 
-    if (ngx_exiting || ngx_quit || ngx_terminate) {
-        return;
+    timer = &jwks->timer;
+    timer->cancelable = ngx_queue_empty(&jwks->waiters);
+
+    if (!timer->cancelable) {
+        delay = ngx_min(delay, LINES_JWKS_POLL);
     }
 
-    jwks = jwks_sources->elts;
+    if (timer->timer_set) {
 
-    for (i = 0; i < jwks_sources->nelts; i++) {
-
-        entry = jwks[i]->entry;
-
-        if (entry == NULL) {
-            continue;
+        if ((ngx_msec_int_t) (timer->timer.key - ngx_current_msec)
+            <= (ngx_msec_int_t) delay)
+        {
+            return;
         }
 
-        number = jwks[i]->first;
-        jwks[i]->first = 0;
-
-        shpool = lines_zone_pool(jwks[i]->lmcf);
-
-        ngx_shmtx_lock(&shpool->mutex);
-
-        lines_jwks_look(entry);
-
-        if (lines_jwks_wanted(jwks[i], entry)) {
-            (void) lines_jwks_mark(jwks[i], entry, &number);
-        }
-
-        ngx_shmtx_unlock(&shpool->mutex);
-
-        if (number) {
-            (void) jwks_begin(jwks[i], number);
-        }
+        ngx_del_timer(timer);
     }
 
-    ngx_add_timer(ev, jwks_interval);
+    ngx_add_timer(timer, delay);
 }

@@ -26,58 +26,55 @@
 #define LINES_JWKS_WAIT     (2 * LINES_JWKS_MARK)
 
 
-typedef struct {                       /* in shared memory */
-    ngx_queue_t       queue;
-    u_char            id[LINES_SHA256_LEN];
-
-    /* a new set is written beside the old one, so that a worker may die in
-       the middle of it */
-
-    lines_jwk_set_t  *set;         /* see generation */
+typedef struct {
+    lines_jwk_set_t  *set;
     size_t            room;        /* that it has */
-    lines_jwk_set_t  *next;
-    size_t            next_room;
-    ngx_uint_t        generation;  /* 0: there never was a set */
-    ngx_msec_t        fetched;     /* when its fetch began */
+} lines_jwks_slot_t;
 
-    ngx_uint_t        configured;  /* of the newest workers: see
-                                      main_conf_t */
-    ngx_uint_t        fails;       /* in a row */
-    ngx_msec_t        due;         /* of the next fetch */
-    ngx_msec_t        kid_due;     /* of the next one for the
-                                      sake of an unknown kid */
-    ngx_uint_t        begun;       /* fetches, counted */
-    ngx_uint_t        ended;       /* the last that ended */
-    ngx_msec_t        mark;        /* until when fetch number
-                                      begun is under way */
-    ngx_uint_t        marked;      /* flag */
+
+typedef struct {                  /* in shared memory */
+    ngx_queue_t        queue;
+    u_char             id[LINES_SHA256_LEN];
+
+    /* the set, and room beside it where a new one is written: a worker may
+       die in the middle of it */
+
+    lines_jwks_slot_t  slots[2];
+    ngx_uint_t         current;     /* slot; see generation */
+    ngx_uint_t         generation;  /* 0: there never was a set */
+    ngx_msec_t         fetched;     /* when its fetch began */
+
+    ngx_uint_t         configured;  /* of the newest workers: see main_conf_t */
+    ngx_uint_t         fails;       /* in a row */
+    ngx_msec_t         due;         /* of the next fetch */
+    ngx_msec_t         kid_due;     /* of the next for an unknown kid's sake */
+    ngx_uint_t         begun;       /* fetches, counted */
+    ngx_uint_t         ended;       /* the last that ended */
+    ngx_msec_t         mark;        /* until when number begun is under way */
+    ngx_uint_t         marked;      /* flag */
 } lines_jwks_entry_t;
 
 
 typedef struct {
     ngx_str_t              issuer;
-    ngx_str_t              uri;         /* of the internal location;
-                                           empty: from a file */
+    ngx_str_t              uri;         /* of the location; empty: a file */
     ngx_msec_t             ttl;
     ngx_msec_t             stale;
     ngx_msec_t             cooldown;
     ngx_uint_t             plain;       /* flag: plain=loopback */
-    u_char                 id[LINES_SHA256_LEN];
-                                                /* of issuer and location, or
-                                                   of the file's keys */
+    u_char                 id[LINES_SHA256_LEN];    /* of issuer and location,
+                                                       or of the file's keys */
 
     /* of this worker */
     lines_main_conf_t     *lmcf;
     lines_jwks_entry_t    *entry;
-    ngx_uint_t             first;       /* fetch that is this worker's
-                                           to begin, or 0 */
+    ngx_uint_t             first;       /* fetch that it is to begin, or 0 */
     ngx_queue_t            waiters;
-    ngx_event_t            timer;       /* while there are some */
-    ngx_pool_t            *pool;        /* of what follows; NULL where
-                                           it is a file's */
+    ngx_event_t            timer;       /* for them, and for what is due */
+    ngx_pool_t            *pool;        /* of these; NULL: a file's */
     ngx_uint_t             generation;  /* 0: nothing yet, or a file */
     lines_jwk_set_t       *set;
-    lines_jwk_verifier_t  *verifiers;   /* by ordinal */
+    lines_jwk_verifier_t  *verifiers;   /* by ordinal, each made once */
 } lines_jwks_t;
 
 
@@ -85,8 +82,7 @@ typedef struct {
     ngx_queue_t  queue;
     ngx_uint_t   fetch;      /* its number */
     ngx_msec_t   deadline;
-    void  (*handler)(void *data);
-    void        *data;
+    void  (*handler)(void *waiter);
     ngx_uint_t   waiting;    /* flag */
 } lines_jwks_waiter_t;
 
@@ -100,15 +96,8 @@ typedef struct {
 } lines_jwks_status_t;
 
 
-/*
- * At configuration.  add() gives the same source to all directives that name
- * the same issuer and location; NULL having logged why not.
- */
-
-lines_jwks_t *lines_jwks_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_jwks_t *like);
-lines_jwks_t *lines_jwks_file(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    ngx_str_t *path);
+/* the zone's area */
+void *lines_jwks_init_area(ngx_slab_pool_t *shpool);
 
 ngx_int_t lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_jwks_exit_process(lines_main_conf_t *lmcf);
@@ -138,13 +127,7 @@ ngx_int_t lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since,
  */
 
 void lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
-void lines_jwks_forget(lines_jwks_waiter_t *waiter);
-
-/* OpenSSL's form of a key of jwks->set, made once; NULL: no memory */
-
-lines_jwk_verifier_t *lines_jwks_verifier(lines_jwks_t *jwks,
-    lines_jwk_t *key);
-
+void lines_jwks_forget(void *waiter);    /* a cleanup's handler, too */
 
 void lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status);
 

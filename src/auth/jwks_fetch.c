@@ -1,57 +1,58 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 #include <ngx_http.h>
 
-#include "auth/jwk_set.h"
 #include "auth/jwks_fetch.h"
 #include "http/carrier.h"
 #include "http/metrics.h"
 
 
+/* after a failure: doubled with each, up to the cool-down; without any keys
+   nobody can be served, and the issuer is asked each second */
+#define LINES_JWKS_RETRY  1000
+
+
 typedef struct {
-    lines_jwks_t           *jwks;
-    ngx_uint_t              number;
-    ngx_msec_t              start;
-    lines_carrier_t        *carrier;
-    lines_jwks_fetched_pt   fetched;
+    lines_jwks_t     *jwks;
+    ngx_uint_t        number;
+    ngx_msec_t        start;
+    lines_carrier_t  *carrier;
 } lines_jwks_fetch_t;
 
 
 static void jwks_answered(void *data, lines_result_t *result);
-static ngx_uint_t jwks_failed(lines_jwks_fetch_t *fetch, ngx_uint_t outcome,
-    const char *why, ngx_uint_t status);
-static void jwks_read_set(lines_jwks_fetch_t *fetch, ngx_str_t *body);
-static ngx_uint_t jwks_is_object(ngx_str_t *body);
+static ngx_int_t jwks_end(lines_jwks_t *jwks, ngx_uint_t number,
+    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t *changed);
+static ngx_int_t jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
+    lines_jwk_set_t *set, ngx_uint_t *changed);
 
 
 ngx_int_t
-lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number,
-    lines_jwks_fetched_pt fetched)
+lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
 {
     ngx_str_t            id = ngx_string("jwks");
+    ngx_uint_t           changed;
     lines_call_t         call;
     lines_carrier_t     *carrier;
     lines_jwks_fetch_t  *fetch;
-    lines_call_header_t   accept = {
+    lines_call_header_t  accept = {
         ngx_string("Accept"), ngx_string("application/json")
     };
 
     carrier = lines_carrier_create(jwks->lmcf, &id, ngx_cycle->log);
     if (carrier == NULL) {
-        return NGX_ERROR;
+        goto failed;
     }
 
     fetch = ngx_palloc(carrier->pool, sizeof(lines_jwks_fetch_t));
-
     if (fetch == NULL) {
-        lines_carrier_destroy(carrier);
-        return NGX_ERROR;
+        goto failed;
     }
 
     fetch->jwks = jwks;
     fetch->number = number;
-    fetch->fetched = fetched;
     fetch->start = ngx_current_msec;
     fetch->carrier = carrier;
 
@@ -66,13 +67,22 @@ lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number,
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
                    "lines jwks: fetch %ui of \"%V\"", number, &jwks->issuer);
 
-    if (lines_carrier_call(carrier, &call, jwks_answered, fetch) != NGX_AGAIN)
+    if (lines_carrier_call(carrier, &call, jwks_answered, fetch) == NGX_AGAIN)
     {
-        lines_carrier_destroy(carrier);
-        return NGX_ERROR;
+        return NGX_OK;
     }
 
-    return NGX_OK;
+failed:
+
+    if (carrier) {
+        lines_carrier_destroy(carrier);
+    }
+
+    lines_metrics_inc(jwks_fetches[LINES_METRICS_FETCH_ERROR]);
+
+    (void) jwks_end(jwks, number, ngx_current_msec, NULL, &changed);
+
+    return NGX_ERROR;
 }
 
 
@@ -81,154 +91,225 @@ jwks_answered(void *data, lines_result_t *result)
 {
     lines_jwks_fetch_t *fetch = data;
 
+    u_char              *buf;
+    ngx_int_t            rc;
+    ngx_log_t           *log;
+    ngx_str_t           *issuer;
+    const char          *why;
+    ngx_uint_t           changed, outcome;
+    lines_jwk_set_t     *set;
+    lines_jwk_report_t   report;
+
+    log = fetch->carrier->log;
+    issuer = &fetch->jwks->issuer;
+
+    buf = NULL;
+    set = NULL;
+    why = NULL;
+    report.skipped = 0;
+    outcome = LINES_METRICS_FETCH_ERROR;
+
     if (result->transport != LINES_COMPLETE) {
-        (void) jwks_failed(fetch, LINES_METRICS_FETCH_ERROR, "no whole answer",
-                           0);
+        why = "no whole answer";
 
     } else if (result->status != NGX_HTTP_OK) {
-        (void) jwks_failed(fetch, LINES_METRICS_FETCH_ERROR, "status",
-                           result->status);
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: keys of \"%V\" are not to be had: status %ui",
+                      issuer, result->status);
 
-    } else if (result->body.len > LINES_JWK_MAX_DOCUMENT) {
-        (void) jwks_failed(fetch, LINES_METRICS_FETCH_INVALID,
-                           "document-too-large", 0);
+    } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
+               && !lines_jwk_is_document(&result->body))
+    {
+        /* what a server says is never taken for a PEM file */
 
-    } else if (!jwks_is_object(&result->body)) {
-        (void) jwks_failed(fetch, LINES_METRICS_FETCH_INVALID, "not-json", 0);
+        outcome = LINES_METRICS_FETCH_INVALID;
+        why = "not-json";
 
     } else {
-        jwks_read_set(fetch, &result->body);
+        buf = ngx_alloc(lines_jwk_set_room(result->body.len), log);
+
+        rc = buf ? lines_jwk_parse(&result->body, buf, &set, &report)
+                 : NGX_ERROR;
+
+        if (rc == NGX_DECLINED) {
+            outcome = LINES_METRICS_FETCH_INVALID;
+            why = (char *) report.error.data;
+
+        } else if (rc != NGX_OK) {
+            why = "no memory";
+        }
+    }
+
+    if (why) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: keys of \"%V\" are not to be had: %s", issuer,
+                      why);
+    }
+
+    rc = jwks_end(fetch->jwks, fetch->number, fetch->start, set, &changed);
+
+    if (set && rc != NGX_ERROR) {
+        outcome = LINES_METRICS_FETCH_OK;
+    }
+
+    lines_metrics_inc(jwks_fetches[outcome]);
+
+    if (changed) {
+
+        if (set) {
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "lines: \"%V\" has %uD keys, %ui skipped", issuer,
+                          set->nkeys, report.skipped);
+        }
+
+        lines_jwks_report(log, issuer, &report);
+    }
+
+    if (buf) {
+        ngx_free(buf);
     }
 
     lines_carrier_destroy(fetch->carrier);
 }
 
 
-/* flag: the first failure in a row */
+/*
+ * With a set or without.  *changed, a flag: the set is not the one known so
+ * far, or this is the first failure in a row.  NGX_DECLINED: another fetch was
+ * begun since, this one's result is of no use.  NGX_ERROR: the zone has no
+ * room, the old set stays.
+ */
 
-static ngx_uint_t
-jwks_failed(lines_jwks_fetch_t *fetch, ngx_uint_t outcome, const char *why,
-    ngx_uint_t status)
+static ngx_int_t
+jwks_end(lines_jwks_t *jwks, ngx_uint_t number, ngx_msec_t start,
+    lines_jwk_set_t *set, ngx_uint_t *changed)
 {
-    ngx_uint_t  changed;
+    ngx_int_t            rc;
+    ngx_msec_t           delay;
+    ngx_slab_pool_t     *shpool;
+    lines_jwks_entry_t  *entry;
 
-    lines_metrics_inc(jwks_fetches[outcome]);
+    *changed = 0;
 
-    if (status) {
-        ngx_log_error(NGX_LOG_ERR, fetch->carrier->log, 0,
-                      "lines: keys of \"%V\" are not to be had: %s %ui",
-                      &fetch->jwks->issuer, why, status);
-    } else {
-        ngx_log_error(NGX_LOG_ERR, fetch->carrier->log, 0,
-                      "lines: keys of \"%V\" are not to be had: %s",
-                      &fetch->jwks->issuer, why);
+    entry = jwks->entry;
+    shpool = lines_zone_pool(jwks->lmcf);
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    rc = NGX_DECLINED;
+
+    if (entry->begun != number) {
+        goto done;
     }
 
-    (void) fetch->fetched(fetch->jwks, fetch->number, fetch->start, NULL,
-                          &changed);
+    entry->marked = 0;
+    entry->ended = number;
 
-    return changed;
+    rc = set ? jwks_store(shpool, entry, set, changed) : NGX_OK;
+
+    if (set && rc == NGX_OK) {
+        entry->fetched = start;
+        entry->fails = 0;
+        entry->due = start + jwks->ttl / 4 * 3;
+
+        goto done;
+    }
+
+    *changed = (entry->fails == 0);
+
+    delay = LINES_JWKS_RETRY;
+
+    if (entry->generation) {
+        delay <<= ngx_min(entry->fails, 16);
+        delay = ngx_min(delay, jwks->cooldown);
+    }
+
+    entry->fails++;
+    entry->due = ngx_current_msec + delay;
+
+done:
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "lines: \"lines_zone\" has no room for the keys "
+                      "of \"%V\"", &jwks->issuer);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: fetch %ui ended, set:%p rc:%i", number, set,
+                   rc);
+
+    /* requests go on from an event of their own: whoever began the fetch is
+       not done yet */
+
+    if (!ngx_queue_empty(&jwks->waiters)) {
+        ngx_add_timer(&jwks->timer, 0);
+    }
+
+    return rc;
 }
 
 
-static void
-jwks_read_set(lines_jwks_fetch_t *fetch, ngx_str_t *body)
+static ngx_int_t
+jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
+    lines_jwk_set_t *set, ngx_uint_t *changed)
 {
-    u_char             *buf;
-    ngx_int_t           rc;
-    const char         *why;
-    ngx_uint_t          changed, outcome;
-    lines_jwk_set_t    *set;
-    lines_jwk_report_t  report;
+    lines_jwk_set_t    *p, *known;
+    lines_jwks_slot_t  *slot;
 
-    buf = ngx_alloc(lines_jwk_set_room(body->len), fetch->carrier->log);
+    /* the same keys once more: what was verified by them stays so */
 
-    if (buf == NULL) {
-        (void) jwks_failed(fetch, LINES_METRICS_FETCH_ERROR, "no memory", 0);
-        return;
+    known = entry->slots[entry->current].set;
+
+    if (entry->generation
+        && known->size == set->size
+        && ngx_memcmp(known, set, set->size) == 0)
+    {
+        return NGX_OK;
     }
 
-    rc = lines_jwk_parse(body, buf, &set, &report);
+    slot = &entry->slots[!entry->current];
 
-    if (rc != NGX_OK) {
+    if (set->size > slot->room) {
 
-        if (rc == NGX_DECLINED) {
-            outcome = LINES_METRICS_FETCH_INVALID;
-            why = (char *) report.error.data;
-
-        } else {
-            outcome = LINES_METRICS_FETCH_ERROR;
-            why = "no memory";
+        p = ngx_slab_alloc_locked(shpool, set->size);
+        if (p == NULL) {
+            return NGX_ERROR;
         }
 
-        if (jwks_failed(fetch, outcome, why, 0)) {
-            lines_jwks_report(fetch->carrier->log, NGX_LOG_WARN,
-                              &fetch->jwks->issuer, &report);
-        }
+        ngx_slab_free_locked(shpool, slot->set);
 
-        ngx_free(buf);
-        return;
+        slot->set = p;
+        slot->room = set->size;
     }
 
-    rc = fetch->fetched(fetch->jwks, fetch->number, fetch->start, set, &changed);
+    ngx_memcpy(slot->set, set, set->size);
 
-    outcome = (rc == NGX_ERROR)
-              ? LINES_METRICS_FETCH_ERROR
-              : LINES_METRICS_FETCH_OK;
+    entry->current = !entry->current;
+    entry->generation++;
 
-    lines_metrics_inc(jwks_fetches[outcome]);
+    *changed = 1;
 
-    if (changed) {
-        ngx_log_error(NGX_LOG_NOTICE, fetch->carrier->log, 0,
-                      "lines: \"%V\" has %uD keys, %ui skipped",
-                      &fetch->jwks->issuer, set->nkeys, report.skipped);
-
-        lines_jwks_report(fetch->carrier->log, NGX_LOG_WARN,
-                          &fetch->jwks->issuer, &report);
-    }
-
-    ngx_free(buf);
-}
-
-
-/* what a server says is never taken for a PEM file */
-
-static ngx_uint_t
-jwks_is_object(ngx_str_t *body)
-{
-    size_t  i;
-
-    for (i = 0; i < body->len; i++) {
-        switch (body->data[i]) {
-
-        case ' ':
-        case '\t':
-        case CR:
-        case LF:
-            continue;
-
-        default:
-            return body->data[i] == '{';
-        }
-    }
-
-    return 0;
+    return NGX_OK;
 }
 
 
 void
-lines_jwks_report(ngx_log_t *log, ngx_uint_t level, ngx_str_t *source,
+lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
     lines_jwk_report_t *report)
 {
     ngx_uint_t  i;
 
     for (i = 0; i < report->skipped && i < LINES_JWK_MAX_REPORTED; i++) {
-        ngx_log_error(level, log, 0, "lines: key %ui of \"%V\" is skipped: %V",
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "lines: key %ui of \"%V\" is skipped: %V",
                       report->skips[i].key, source, &report->skips[i].reason);
     }
 
     if (report->skipped > i) {
-        ngx_log_error(level, log, 0,
+        ngx_log_error(NGX_LOG_WARN, log, 0,
                       "lines: %ui more keys of \"%V\" are skipped",
                       report->skipped - i, source);
     }

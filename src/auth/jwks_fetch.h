@@ -12,22 +12,15 @@
 
 
 /*
- * What a fetch ends with; set NULL: it failed.  *changed, a flag: the set is
- * not the one known so far, or this is the first failure in a row.
- * NGX_DECLINED: it came too late, NGX_ERROR: the zone has no room.
+ * The fetch of that number, which was marked: what comes of it is written to
+ * jwks->entry, and who waits for it is woken, later.  NGX_ERROR: it could not
+ * be begun, and has failed.
  */
 
-typedef ngx_int_t (*lines_jwks_fetched_pt)(lines_jwks_t *jwks,
-    ngx_uint_t fetch, ngx_msec_t start, lines_jwk_set_t *set,
-    ngx_uint_t *changed);
-
-/* Ends in fetched(), later.  NGX_ERROR: it does not, nothing was begun. */
-
-ngx_int_t lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number,
-    lines_jwks_fetched_pt fetched);
+ngx_int_t lines_jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
 
 /* one line for each key that is skipped */
-void lines_jwks_report(ngx_log_t *log, ngx_uint_t level, ngx_str_t *source,
+void lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
     lines_jwk_report_t *report);
 
 

@@ -14,80 +14,84 @@
 #define LINES_JWT_SESSION     "cl_B7d4PD111AAA"
 #define LINES_JWT_ANY         "cl_I7d4PD111III"
 
-#define LINES_JWT_MAX_TENANT  64
-
 /* what the subject of a machine's token starts with: it is no session */
 #define LINES_JWT_MACHINE     "mch_"
 
 
-static ngx_int_t jwt_split(lines_jwt_t *jwt, ngx_str_t *token,
-    ngx_str_t *header);
-static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded,
+static ngx_int_t jwt_load(lines_jwt_t *jwt, ngx_str_t *part,
     lines_jwt_reason_e reason, json_t **object);
 static ngx_int_t jwt_check_header(lines_jwt_t *jwt, json_t *header);
-static ngx_int_t jwt_check_signature(lines_jwt_t *jwt,
-    lines_jwk_verifier_t *verifier);
-static ngx_int_t jwt_check_party(lines_jwt_t *jwt, json_t *claims,
-    lines_jwt_options_t *options);
 static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
     int64_t leeway, int64_t now);
-static ngx_int_t jwt_time(json_t *claims, const char *name, ngx_uint_t up,
-    int64_t *seconds);
 static ngx_int_t jwt_check_tenant(lines_jwt_t *jwt, json_t *claims,
     ngx_str_t *path);
 static ngx_uint_t jwt_walk(json_t *claims, ngx_str_t *path, json_t **value);
-static ngx_uint_t jwt_same(json_t *value, ngx_str_t *text);
-static ngx_uint_t jwt_clean(json_t *value);
-static ngx_uint_t jwt_equals(json_t *value, const char *text);
+static ngx_uint_t jwt_equals(json_t *value, const void *text);
 static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
 static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
 
 
+#define LINES_JWT_WORD(name, word)  ngx_string(word),
+
 static ngx_str_t  jwt_reasons[] = {
-    ngx_string("accepted"),
-    ngx_string("token-missing"),
-    ngx_string("token-too-long"),
-    ngx_string("token-malformed"),
-    ngx_string("token-invalid-header"),
-    ngx_string("token-invalid-type"),
-    ngx_string("token-invalid-category"),
-    ngx_string("token-invalid-algorithm"),
-    ngx_string("token-critical-header"),
-    ngx_string("kid-missing"),
-    ngx_string("kid-unknown"),
-    ngx_string("keys-unavailable"),
-    ngx_string("token-invalid-signature"),
-    ngx_string("token-invalid-claims"),
-    ngx_string("token-invalid-subject"),
-    ngx_string("token-invalid-issuer"),
-    ngx_string("token-invalid-party"),
-    ngx_string("token-expired"),
-    ngx_string("token-not-active-yet"),
-    ngx_string("token-issued-in-future"),
-    ngx_string("session-pending"),
-    ngx_string("tenant-malformed"),
-    ngx_string("cookie-refused")
+    LINES_JWT_REASONS(LINES_JWT_WORD)
 };
 
 
 ngx_int_t
 lines_jwt_parse(lines_jwt_t *jwt, ngx_str_t *token, u_char *buf)
 {
-    json_t     *object;
-    ngx_int_t   rc;
-    ngx_str_t   header;
+    u_char      *p, *last, *dot;
+    json_t      *object;
+    ngx_int_t    rc;
+    ngx_str_t    parts[3], encoded;
+    ngx_uint_t   i;
 
     ngx_memzero(jwt, sizeof(lines_jwt_t));
 
-    jwt->buf = buf;
-
-    rc = jwt_split(jwt, token, &header);
-
-    if (rc != NGX_OK) {
-        return rc;
+    if (token->len == 0) {
+        return jwt_refuse(jwt, LINES_JWT_MISSING);
     }
 
-    rc = jwt_load(jwt, &header, LINES_JWT_BAD_HEADER, &object);
+    if (token->len > LINES_JWT_MAX_LEN) {
+        return jwt_refuse(jwt, LINES_JWT_TOO_LONG);
+    }
+
+    /* nothing is done about a token of which any part is no base64url */
+
+    p = token->data;
+    last = p + token->len;
+
+    for (i = 0; i < 3; i++) {
+
+        dot = (i < 2) ? ngx_strlchr(p, last, '.') : last;
+        if (dot == NULL) {
+            return jwt_refuse(jwt, LINES_JWT_MALFORMED);
+        }
+
+        encoded.data = p;
+        encoded.len = dot - p;
+        parts[i].data = buf;
+
+        if (lines_base64url_decode(&parts[i], &encoded) != NGX_OK) {
+            return jwt_refuse(jwt, LINES_JWT_MALFORMED);
+        }
+
+        buf += parts[i].len;
+        p = dot + 1;
+    }
+
+    if (parts[0].len == 0 || parts[2].len == 0) {
+        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
+    }
+
+    jwt->signed_part.data = token->data;
+    jwt->signed_part.len = encoded.data - 1 - token->data;
+    jwt->payload = parts[1];
+    jwt->signature = parts[2];
+    jwt->buf = buf;
+
+    rc = jwt_load(jwt, &parts[0], LINES_JWT_BAD_HEADER, &object);
 
     if (rc != NGX_OK) {
         return rc;
@@ -102,78 +106,15 @@ lines_jwt_parse(lines_jwt_t *jwt, ngx_str_t *token, u_char *buf)
 
 
 static ngx_int_t
-jwt_split(lines_jwt_t *jwt, ngx_str_t *token, ngx_str_t *header)
-{
-    u_char     *first, *second, *last;
-    ngx_str_t   decoded;
-
-    if (token->len == 0) {
-        return jwt_refuse(jwt, LINES_JWT_MISSING);
-    }
-
-    if (token->len > LINES_JWT_MAX_LEN) {
-        return jwt_refuse(jwt, LINES_JWT_TOO_LONG);
-    }
-
-    last = token->data + token->len;
-
-    first = ngx_strlchr(token->data, last, '.');
-    second = first ? ngx_strlchr(first + 1, last, '.') : NULL;
-
-    if (second == NULL || ngx_strlchr(second + 1, last, '.') != NULL) {
-        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
-    }
-
-    header->data = token->data;
-    header->len = first - token->data;
-
-    jwt->payload.data = first + 1;
-    jwt->payload.len = second - (first + 1);
-
-    jwt->signature.data = second + 1;
-    jwt->signature.len = last - (second + 1);
-
-    jwt->signed_part.data = token->data;
-    jwt->signed_part.len = second - token->data;
-
-    /* nothing is done about a token of which any part is no base64url */
-
-    decoded.data = jwt->buf;
-
-    if (header->len == 0
-        || jwt->signature.len == 0
-        || lines_base64url_decode(&decoded, &jwt->payload) != NGX_OK
-        || lines_base64url_decode(&decoded, &jwt->signature) != NGX_OK
-        || lines_base64url_decode(&decoded, header) != NGX_OK)
-    {
-        return jwt_refuse(jwt, LINES_JWT_MALFORMED);
-    }
-
-    return NGX_OK;
-}
-
-
-/* what is decoded is scratch: the parser keeps copies */
-
-static ngx_int_t
-jwt_load(lines_jwt_t *jwt, ngx_str_t *encoded, lines_jwt_reason_e reason,
+jwt_load(lines_jwt_t *jwt, ngx_str_t *part, lines_jwt_reason_e reason,
     json_t **object)
 {
     ngx_int_t  rc;
-    ngx_str_t  decoded;
 
-    decoded.data = jwt->buf;
+    rc = lines_strict_json_object(part, LINES_JWT_DEPTH, LINES_JWT_CONTAINERS,
+                                  object);
 
-    (void) lines_base64url_decode(&decoded, encoded);
-
-    rc = lines_strict_json_object(&decoded, LINES_JWT_DEPTH,
-                                  LINES_JWT_CONTAINERS, object);
-
-    if (rc == NGX_DECLINED) {
-        return jwt_refuse(jwt, reason);
-    }
-
-    return rc;
+    return (rc == NGX_DECLINED) ? jwt_refuse(jwt, reason) : rc;
 }
 
 
@@ -190,9 +131,7 @@ jwt_check_header(lines_jwt_t *jwt, json_t *header)
         return jwt_refuse(jwt, LINES_JWT_BAD_TYPE);
     }
 
-    value = json_object_get(header, "alg");
-
-    if (!jwt_equals(value, "RS256")) {
+    if (!jwt_equals(json_object_get(header, "alg"), "RS256")) {
         return jwt_refuse(jwt, LINES_JWT_BAD_ALGORITHM);
     }
 
@@ -209,11 +148,7 @@ jwt_check_header(lines_jwt_t *jwt, json_t *header)
         return jwt_refuse(jwt, LINES_JWT_BAD_CATEGORY);
     }
 
-    value = json_object_get(header, "kid");
-
-    if (json_is_string(value)) {
-        jwt_keep(jwt, &jwt->kid, value);
-    }
+    jwt_keep(jwt, &jwt->kid, json_object_get(header, "kid"));
 
     return NGX_OK;
 }
@@ -225,10 +160,8 @@ lines_jwt_key(lines_jwt_t *jwt, lines_jwk_set_t *set, lines_jwk_t **key)
     *key = lines_jwk_find(set, &jwt->kid);
 
     if (*key == NULL) {
-        return jwt_refuse(jwt,
-                                jwt->kid.len
-                                ? LINES_JWT_UNKNOWN_KID
-                                : LINES_JWT_NO_KID);
+        return jwt_refuse(jwt, jwt->kid.len ? LINES_JWT_UNKNOWN_KID
+                                            : LINES_JWT_NO_KID);
     }
 
     return NGX_OK;
@@ -239,13 +172,26 @@ ngx_int_t
 lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
     lines_jwt_options_t *options, int64_t now)
 {
+    u_char      digest[LINES_SHA256_LEN];
     json_t     *claims;
     ngx_int_t   rc;
 
-    rc = jwt_check_signature(jwt, verifier);
+    if (jwt->signature.len != verifier->signature_len) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
+    }
 
-    if (rc != NGX_OK) {
-        return rc;
+    if (lines_sha256(&jwt->signed_part, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (EVP_PKEY_verify(verifier->ctx, jwt->signature.data,
+                        jwt->signature.len, digest, LINES_SHA256_LEN)
+        != 1)
+    {
+        /* what stays in the queue would be logged by the next TLS call */
+        ERR_clear_error();
+
+        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
     }
 
     rc = jwt_load(jwt, &jwt->payload, LINES_JWT_BAD_CLAIMS, &claims);
@@ -262,53 +208,17 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
 }
 
 
-static ngx_int_t
-jwt_check_signature(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier)
-{
-    int        rc;
-    u_char     digest[LINES_SHA256_LEN];
-    ngx_str_t  signature;
-
-    if (lines_base64url_decoded_len(jwt->signature.len)
-        != verifier->signature_len)
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
-    }
-
-    signature.data = jwt->buf;
-
-    (void) lines_base64url_decode(&signature, &jwt->signature);
-
-    if (lines_sha256(&jwt->signed_part, digest) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = EVP_PKEY_verify(verifier->ctx, signature.data, signature.len, digest,
-                         LINES_SHA256_LEN);
-
-    if (rc != 1) {
-
-        /* what stays in the queue would be logged by the next TLS call */
-        ERR_clear_error();
-
-        return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
-    }
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     lines_jwt_options_t *options, int64_t now)
 {
-    json_t     *value;
-    ngx_int_t   rc;
+    json_t      *value;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
 
     value = json_object_get(claims, "sub");
 
-    if (!json_is_string(value)
-        || !jwt_clean(value)
+    if (!lines_strict_json_clean(value)
         || ngx_strncmp(json_string_value(value), LINES_JWT_MACHINE,
                        sizeof(LINES_JWT_MACHINE) - 1)
            == 0)
@@ -319,15 +229,25 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
     jwt_keep(jwt, &jwt->sub, value);
 
     if (options->issuer.len == 0
-        || !jwt_same(json_object_get(claims, "iss"), &options->issuer))
+        || !jwt_equals(json_object_get(claims, "iss"), options->issuer.data))
     {
         return jwt_refuse(jwt, LINES_JWT_BAD_ISSUER);
     }
 
-    rc = jwt_check_party(jwt, claims, options);
+    value = json_object_get(claims, "azp");
 
-    if (rc != NGX_OK) {
-        return rc;
+    for (i = 0; i < options->nparties; i++) {
+        if (jwt_equals(value, options->parties[i].data)) {
+            break;
+        }
+    }
+
+    if (options->nparties && i == options->nparties) {
+        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
+    }
+
+    if (lines_strict_json_clean(value)) {
+        jwt_keep(jwt, &jwt->azp, value);
     }
 
     rc = jwt_check_times(jwt, claims, options->leeway, now);
@@ -342,68 +262,11 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
 
     value = json_object_get(claims, "sid");
 
-    if (jwt_clean(value)) {
+    if (lines_strict_json_clean(value)) {
         jwt_keep(jwt, &jwt->sid, value);
     }
 
     return jwt_check_tenant(jwt, claims, &options->tenant_claim);
-}
-
-
-static ngx_int_t
-jwt_check_party(lines_jwt_t *jwt, json_t *claims, lines_jwt_options_t *options)
-{
-    json_t      *value;
-    ngx_uint_t   i;
-
-    value = json_object_get(claims, "azp");
-
-    for (i = 0; i < options->nparties; i++) {
-        if (jwt_same(value, &options->parties[i])) {
-            break;
-        }
-    }
-
-    if (options->nparties && i == options->nparties) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
-    }
-
-    if (jwt_clean(value)) {
-        jwt_keep(jwt, &jwt->azp, value);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
-{
-    int64_t  exp, nbf, iat;
-
-    if (json_object_get(claims, "exp") == NULL
-        || jwt_time(claims, "exp", 0, &exp) != NGX_OK
-        || jwt_time(claims, "nbf", 1, &nbf) != NGX_OK
-        || jwt_time(claims, "iat", 1, &iat) != NGX_OK)
-    {
-        return jwt_refuse(jwt, LINES_JWT_BAD_CLAIMS);
-    }
-
-    if (exp * 1000 <= now - leeway) {
-        return jwt_refuse(jwt, LINES_JWT_EXPIRED);
-    }
-
-    if (nbf * 1000 > now + leeway) {
-        return jwt_refuse(jwt, LINES_JWT_NOT_ACTIVE_YET);
-    }
-
-    if (iat * 1000 > now + leeway) {
-        return jwt_refuse(jwt, LINES_JWT_ISSUED_IN_FUTURE);
-    }
-
-    jwt->exp = exp;
-
-    return NGX_OK;
 }
 
 
@@ -413,40 +276,58 @@ jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
  */
 
 static ngx_int_t
-jwt_time(json_t *claims, const char *name, ngx_uint_t up, int64_t *seconds)
+jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
 {
-    double   value;
-    json_t  *claim;
+    double       value;
+    json_t      *claim;
+    int64_t      seconds[3];
+    ngx_uint_t   i;
 
-    *seconds = 0;
+    static const char *const names[] = { "exp", "nbf", "iat" };
 
-    claim = json_object_get(claims, name);
+    for (i = 0; i < 3; i++) {
 
-    if (claim == NULL) {
-        return NGX_OK;
+        seconds[i] = 0;
+
+        claim = json_object_get(claims, names[i]);
+
+        if (claim == NULL && i > 0) {
+            continue;
+        }
+
+        value = json_number_value(claim);
+
+        /* written so that not-a-number fails too */
+
+        if (!json_is_number(claim)
+            || !(value >= -LINES_JWT_MAX_TIME && value <= LINES_JWT_MAX_TIME))
+        {
+            return jwt_refuse(jwt, LINES_JWT_BAD_CLAIMS);
+        }
+
+        seconds[i] = (int64_t) value;
+
+        if (i > 0 && (double) seconds[i] < value) {
+            seconds[i]++;
+
+        } else if (i == 0 && (double) seconds[i] > value) {
+            seconds[i]--;
+        }
     }
 
-    if (!json_is_number(claim)) {
-        return NGX_DECLINED;
+    if (seconds[0] * 1000 <= now - leeway) {
+        return jwt_refuse(jwt, LINES_JWT_EXPIRED);
     }
 
-    value = json_number_value(claim);
-
-    /* written so that not-a-number fails too */
-
-    if (!(value >= -LINES_JWT_MAX_TIME && value <= LINES_JWT_MAX_TIME))
-    {
-        return NGX_DECLINED;
+    if (seconds[1] * 1000 > now + leeway) {
+        return jwt_refuse(jwt, LINES_JWT_NOT_ACTIVE_YET);
     }
 
-    *seconds = (int64_t) value;
-
-    if (up && (double) *seconds < value) {
-        (*seconds)++;
-
-    } else if (!up && (double) *seconds > value) {
-        (*seconds)--;
+    if (seconds[2] * 1000 > now + leeway) {
+        return jwt_refuse(jwt, LINES_JWT_ISSUED_IN_FUTURE);
     }
+
+    jwt->exp = seconds[0];
 
     return NGX_OK;
 }
@@ -456,7 +337,6 @@ static ngx_int_t
 jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
 {
     json_t            *value;
-    ngx_str_t          tenant;
     static ngx_str_t   v1 = ngx_string("org_id");
     static ngx_str_t   v2 = ngx_string("o.id");
 
@@ -472,18 +352,11 @@ jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
         return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
     }
 
-    if (value == NULL) {
-        return NGX_OK;
-    }
+    jwt_keep(jwt, &jwt->tenant, value);
 
-    tenant.data = (u_char *) json_string_value(value);
-    tenant.len = json_string_length(value);
-
-    if (!lines_jwt_tenant_valid(&tenant)) {
+    if (value && !lines_jwt_tenant_valid(&jwt->tenant)) {
         return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
     }
-
-    jwt_keep(jwt, &jwt->tenant, value);
 
     return NGX_OK;
 }
@@ -499,35 +372,30 @@ static ngx_uint_t
 jwt_walk(json_t *claims, ngx_str_t *path, json_t **value)
 {
     u_char  *p, *last, *dot;
-    json_t  *object;
 
-    object = claims;
     last = path->data + path->len;
 
     for (p = path->data; /* void */ ; p = dot + 1) {
 
-        if (!json_is_object(object)) {
+        if (!json_is_object(claims)) {
             return 0;
         }
 
         dot = ngx_strlchr(p, last, '.');
 
-        object = json_object_getn(object, (const char *) p,
+        claims = json_object_getn(claims, (const char *) p,
                                   (dot ? dot : last) - p);
 
-        if (object == NULL || json_is_null(object)) {
+        if (claims == NULL || json_is_null(claims)) {
             *value = NULL;
             return 1;
         }
 
         if (dot == NULL) {
-            break;
+            *value = claims;
+            return json_is_string(claims);
         }
     }
-
-    *value = object;
-
-    return json_is_string(object);
 }
 
 
@@ -536,10 +404,6 @@ lines_jwt_tenant_valid(ngx_str_t *text)
 {
     u_char  ch;
     size_t  i;
-
-    if (text->len == 0 || text->len > LINES_JWT_MAX_TENANT) {
-        return 0;
-    }
 
     for (i = 0; i < text->len; i++) {
         ch = text->data[i];
@@ -554,46 +418,12 @@ lines_jwt_tenant_valid(ngx_str_t *text)
         }
     }
 
-    return 1;
+    return text->len > 0 && text->len <= LINES_JWT_MAX_TENANT;
 }
 
 
 static ngx_uint_t
-jwt_same(json_t *value, ngx_str_t *text)
-{
-    return json_is_string(value)
-           && json_string_length(value) == text->len
-           && ngx_memcmp(json_string_value(value), text->data, text->len) == 0;
-}
-
-
-/* a string that may stand in a header of the upstream's request or in a log */
-
-static ngx_uint_t
-jwt_clean(json_t *value)
-{
-    size_t       i, len;
-    const char  *p;
-
-    if (!json_is_string(value)) {
-        return 0;
-    }
-
-    p = json_string_value(value);
-    len = json_string_length(value);
-
-    for (i = 0; i < len; i++) {
-        if ((u_char) p[i] < 0x20 || p[i] == 0x7f) {
-            return 0;
-        }
-    }
-
-    return len > 0;
-}
-
-
-static ngx_uint_t
-jwt_equals(json_t *value, const char *text)
+jwt_equals(json_t *value, const void *text)
 {
     return json_is_string(value)
            && ngx_strcmp(json_string_value(value), text) == 0;
@@ -602,16 +432,19 @@ jwt_equals(json_t *value, const char *text)
 
 /*
  * A string is never longer than its JSON was.  Only the tenant's claim may be
- * kept a second time under another name, so room for two of each suffices.
+ * kept a second time under another name, so room for two of each suffices,
+ * beside the decoded parts.
  */
 
 static void
 jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value)
 {
-    text->len = json_string_length(value);
-    text->data = jwt->buf;
+    if (json_is_string(value)) {
+        text->len = json_string_length(value);
+        text->data = jwt->buf;
 
-    jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+        jwt->buf = ngx_cpymem(jwt->buf, json_string_value(value), text->len);
+    }
 }
 
 

@@ -25,43 +25,53 @@
 #include "auth/jwk.h"
 
 
-#define LINES_JWT_MAX_LEN   16384
+#define LINES_JWT_MAX_LEN     16384
+#define LINES_JWT_MAX_TENANT  64
 
 /* beyond it a JSON number is no exact integer (RFC 7493) */
-#define LINES_JWT_MAX_TIME  9007199254740991.0
+#define LINES_JWT_MAX_TIME    9007199254740991.0
 
 
 /* what the caller's buffer needs for a token of len bytes */
-#define lines_jwt_room(len)  (2 * (len))
+#define lines_jwt_room(len)  (3 * (len))
 
+
+/* why a token is refused, and the word for it */
+
+#define LINES_JWT_REASONS(X)                                                \
+    X(ACCEPTED, "accepted")                                                 \
+    X(MISSING, "token-missing")                                             \
+    X(TOO_LONG, "token-too-long")                                           \
+    X(MALFORMED, "token-malformed")      /* not three parts of base64url */ \
+    X(BAD_HEADER, "token-invalid-header")              /* no JSON object */ \
+    X(BAD_TYPE, "token-invalid-type")                                       \
+    X(BAD_CATEGORY, "token-invalid-category")                               \
+    X(BAD_ALGORITHM, "token-invalid-algorithm")                             \
+    X(CRITICAL_HEADER, "token-critical-header")                             \
+    X(NO_KID, "kid-missing")                                                \
+    X(UNKNOWN_KID, "kid-unknown")                                           \
+    X(NO_KEYS, "keys-unavailable")     /* the issuer's are not known */     \
+    X(BAD_SIGNATURE, "token-invalid-signature")                             \
+    X(BAD_CLAIMS, "token-invalid-claims")  /* not JSON, or a wrong type */  \
+    X(BAD_SUBJECT, "token-invalid-subject")                                 \
+    X(BAD_ISSUER, "token-invalid-issuer")                                   \
+    X(BAD_PARTY, "token-invalid-party")                                     \
+    X(EXPIRED, "token-expired")                                             \
+    X(NOT_ACTIVE_YET, "token-not-active-yet")                               \
+    X(ISSUED_IN_FUTURE, "token-issued-in-future")                           \
+    X(SESSION_PENDING, "session-pending")                                   \
+    X(BAD_TENANT, "tenant-malformed")                                       \
+    X(COOKIE_REFUSED, "cookie-refused")    /* a write, and no parties set */
+
+#define LINES_JWT_ENUM(name, word)  LINES_JWT_##name,
 
 typedef enum {
-    LINES_JWT_ACCEPTED = 0,
-    LINES_JWT_MISSING,
-    LINES_JWT_TOO_LONG,
-    LINES_JWT_MALFORMED,            /* not three parts of base64url */
-    LINES_JWT_BAD_HEADER,           /* not a JSON object */
-    LINES_JWT_BAD_TYPE,
-    LINES_JWT_BAD_CATEGORY,
-    LINES_JWT_BAD_ALGORITHM,
-    LINES_JWT_CRITICAL_HEADER,
-    LINES_JWT_NO_KID,
-    LINES_JWT_UNKNOWN_KID,
-    LINES_JWT_NO_KEYS,              /* the issuer's keys are not known */
-    LINES_JWT_BAD_SIGNATURE,
-    LINES_JWT_BAD_CLAIMS,           /* not JSON, or of a wrong type */
-    LINES_JWT_BAD_SUBJECT,
-    LINES_JWT_BAD_ISSUER,
-    LINES_JWT_BAD_PARTY,
-    LINES_JWT_EXPIRED,
-    LINES_JWT_NOT_ACTIVE_YET,
-    LINES_JWT_ISSUED_IN_FUTURE,
-    LINES_JWT_SESSION_PENDING,
-    LINES_JWT_BAD_TENANT,
-    LINES_JWT_COOKIE_REFUSED,       /* a write, and no parties set */
+    LINES_JWT_REASONS(LINES_JWT_ENUM)
     LINES_JWT_NREASONS
 } lines_jwt_reason_e;
 
+
+/* strings end with a zero */
 
 typedef struct {
     ngx_str_t   issuer;          /* must equal iss */
@@ -73,14 +83,14 @@ typedef struct {
 } lines_jwt_options_t;
 
 
-/* all strings but the token's parts lie in the caller's buffer */
+/* all strings but the signed part lie in the caller's buffer */
 
 typedef struct {
     lines_jwt_reason_e  reason;
 
     ngx_str_t           signed_part;    /* header.payload */
-    ngx_str_t           payload;        /* encoded */
-    ngx_str_t           signature;      /* encoded */
+    ngx_str_t           payload;        /* decoded */
+    ngx_str_t           signature;      /* decoded */
 
     ngx_str_t           kid;            /* empty: none, or no string */
 

@@ -2,8 +2,42 @@
 #include "auth/strict_json.h"
 
 
-ngx_uint_t
-lines_strict_json_bounded(ngx_str_t *text, ngx_uint_t depth,
+ngx_int_t
+lines_strict_json_load(ngx_str_t *text, size_t flags, ngx_uint_t depth,
+    ngx_uint_t containers, json_t **object)
+{
+    json_error_t  error;
+
+    if (lines_strict_json_scan(text, -1, depth, containers) == NULL) {
+        return NGX_DECLINED;
+    }
+
+    error.text[0] = '\0';
+
+    *object = json_loadb((const char *) text->data, text->len,
+                         flags|JSON_DECODE_INT_AS_REAL, &error);
+
+    if (*object == NULL) {
+
+        /* a refusal has a text, a failed malloc() mostly has none */
+
+        return (error.text[0] == '\0'
+                || json_error_code(&error) == json_error_out_of_memory)
+               ? NGX_ERROR
+               : NGX_DECLINED;
+    }
+
+    if (!json_is_object(*object)) {
+        json_decref(*object);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+u_char *
+lines_strict_json_scan(ngx_str_t *text, int stop, ngx_uint_t depth,
     ngx_uint_t containers)
 {
     u_char      *p, *last;
@@ -28,6 +62,10 @@ lines_strict_json_bounded(ngx_str_t *text, ngx_uint_t depth,
             continue;
         }
 
+        if (level == 0 && *p == stop) {
+            return p;
+        }
+
         switch (*p) {
 
         case '"':
@@ -37,7 +75,7 @@ lines_strict_json_bounded(ngx_str_t *text, ngx_uint_t depth,
         case '{':
         case '[':
             if (level++ == depth || containers-- == 0) {
-                return 0;
+                return NULL;
             }
 
             break;
@@ -45,52 +83,31 @@ lines_strict_json_bounded(ngx_str_t *text, ngx_uint_t depth,
         case '}':
         case ']':
             if (level-- == 0) {
-                return 0;
+                return NULL;
             }
 
             break;
         }
     }
 
-    return 1;
+    return last;
 }
 
 
-ngx_int_t
-lines_strict_json_object(ngx_str_t *text, ngx_uint_t depth,
-    ngx_uint_t containers, json_t **object)
+ngx_uint_t
+lines_strict_json_clean(json_t *value)
 {
-    json_t        *value;
-    json_error_t   error;
+    size_t       i, len;
+    const char  *p;
 
-    if (!lines_strict_json_bounded(text, depth, containers)) {
-        return NGX_DECLINED;
-    }
+    p = json_string_value(value);
+    len = json_string_length(value);
 
-    error.text[0] = '\0';
-
-    value = json_loadb((const char *) text->data, text->len,
-                       JSON_REJECT_DUPLICATES|JSON_DECODE_INT_AS_REAL, &error);
-
-    if (value == NULL) {
-
-        /* a refusal has a text, a failed malloc() mostly has none */
-
-        if (error.text[0] == '\0'
-            || json_error_code(&error) == json_error_out_of_memory)
-        {
-            return NGX_ERROR;
+    for (i = 0; i < len; i++) {
+        if ((u_char) p[i] < 0x20 || p[i] == 0x7f) {
+            return 0;
         }
-
-        return NGX_DECLINED;
     }
 
-    if (!json_is_object(value)) {
-        json_decref(value);
-        return NGX_DECLINED;
-    }
-
-    *object = value;
-
-    return NGX_OK;
+    return len > 0;
 }

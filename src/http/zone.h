@@ -18,11 +18,11 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define LINES_ZONE_VERSION  5
+#define LINES_ZONE_VERSION  6
 
 
 typedef enum {
-    LINES_ZONE_KEYS = 0,      /* auth: API keys */
+    LINES_ZONE_KEYS = 0,      /* auth: API keys, Clerk's tokens */
     LINES_ZONE_JWKS,          /* auth: Clerk's keys */
     LINES_ZONE_LIMITS,        /* limit: leases, last known rates */
     LINES_ZONE_METRICS,       /* http: counters */

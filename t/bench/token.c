@@ -13,7 +13,7 @@
 #include "mint.h"
 #include "auth/base64url.h"
 #include "http/digest.h"
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 #include "auth/jwt.h"
 #include "auth/strict_json.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

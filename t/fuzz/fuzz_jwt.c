@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "auth/bearer.h"
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 #include "auth/jwt.h"
 #include "auth/strict_json.h"
 

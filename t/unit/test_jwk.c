@@ -1,7 +1,7 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 
 
 #define RS  "\"kty\":\"RSA\",\"use\":\"sig\",\"alg\":\"RS256\""

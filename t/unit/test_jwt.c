@@ -2,7 +2,7 @@
 #include "tap.h"
 #include "mint.h"
 #include "auth/base64url.h"
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 #include "auth/jwt.h"
 
 #include <jansson.h>

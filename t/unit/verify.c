@@ -19,7 +19,7 @@
 
 #include "auth/bearer.h"
 #include "http/digest.h"
-#include "auth/jwk_set.h"
+#include "auth/jwk.h"
 #include "auth/jwt.h"
 #include "billing/stripe_signature.h"
 
