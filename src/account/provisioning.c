@@ -12,6 +12,8 @@
 #include "account/preview_token.h"
 #include "account/routes.h"
 #include "api/listing.h"
+#include "http/answer.h"
+#include "http/headers.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 

@@ -7,6 +7,7 @@
 #include "api/input.h"
 #include "auth/bearer.h"
 #include "directive/params.h"
+#include "http/answer.h"
 #include "http/digest.h"
 #include "store/calls.h"
 

@@ -5,7 +5,9 @@
 
 #include "auth/access.h"
 #include "auth/tenant_plan.h"
+#include "http/answer.h"
 #include "http/carrier.h"
+#include "http/headers.h"
 #include "http/phase.h"
 #include "http/variables.h"
 

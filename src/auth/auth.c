@@ -13,6 +13,8 @@
 #include "auth/clerk.h"
 #include "auth/key_cache.h"
 #include "auth/tenant_plan.h"
+#include "http/answer.h"
+#include "http/headers.h"
 #include "http/metrics.h"
 #include "http/variables.h"
 #include "store/calls.h"

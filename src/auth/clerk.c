@@ -7,6 +7,7 @@
 #include "auth/clerk.h"
 #include "auth/token_cache.h"
 #include "http/metrics.h"
+#include "http/steps.h"
 
 
 /* one token of one request */

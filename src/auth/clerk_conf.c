@@ -6,6 +6,7 @@
 #include "auth/access.h"
 #include "auth/clerk.h"
 #include "directive/params.h"
+#include "http/text.h"
 
 
 #define LINES_CLERK_LEEWAY      5000

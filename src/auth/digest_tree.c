@@ -1,5 +1,6 @@
 
 #include "auth/digest_tree.h"
+#include "http/digest.h"
 
 
 static uint32_t digest_tree_hash(const u_char *digest);

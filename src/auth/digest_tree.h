@@ -14,8 +14,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "http/digest.h"
-
 
 void lines_digest_tree_init(ngx_rbtree_t *tree, ngx_rbtree_node_t *sentinel);
 

@@ -6,6 +6,7 @@
 
 #include "auth/jwks_zone.h"
 #include "auth/token_cache.h"
+#include "http/zone.h"
 
 
 /* after a failure: doubled with each, up to the cool-down; without any keys

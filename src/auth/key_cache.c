@@ -5,6 +5,7 @@
 
 #include "auth/digest_tree.h"
 #include "auth/key_cache.h"
+#include "http/zone.h"
 
 
 /* negative answers must not push out what is in use */

@@ -8,7 +8,7 @@
 #define _LINES_AUTH_TENANT_PLAN_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /*

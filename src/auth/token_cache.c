@@ -6,6 +6,7 @@
 #include "auth/digest_tree.h"
 #include "auth/jwks_zone.h"
 #include "auth/token_cache.h"
+#include "http/zone.h"
 
 
 /* of the zone, for all entries together: an eighth */

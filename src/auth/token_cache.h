@@ -12,8 +12,8 @@
 #define _LINES_AUTH_TOKEN_CACHE_H_INCLUDED_
 
 
+#include "http/conf.h"
 #include "http/digest.h"
-#include "http/zone.h"
 
 
 #define LINES_TOKEN_TENANT  66    /* "w:" and 64 characters */

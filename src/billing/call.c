@@ -6,7 +6,6 @@
 #include "billing/call.h"
 #include "http/failpoint.h"
 #include "http/metrics.h"
-#include "http/metrics.h"
 
 
 static void billing_again(void *data);

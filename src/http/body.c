@@ -9,7 +9,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/request.h"
+#include "http/answer.h"
+#include "http/body.h"
+#include "http/headers.h"
+#include "http/router.h"
+#include "http/steps.h"
 
 
 #define LINES_JSON_DEPTH  32

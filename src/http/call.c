@@ -4,7 +4,6 @@
 #include <ngx_http.h>
 
 #include "http/call.h"
-#include "http/carrier.h"
 
 
 static ngx_int_t call_header(ngx_http_request_t *sr, ngx_str_t *name,

@@ -3,7 +3,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
 #include "http/command.h"
+#include "http/steps.h"
 
 
 static void request_resume(lines_caller_t *caller, ngx_int_t rc);

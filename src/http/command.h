@@ -7,7 +7,7 @@
 #define _LINES_HTTP_COMMAND_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /* ctx->caller: its calls resume the request, or answer it with 503 */

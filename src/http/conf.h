@@ -133,6 +133,10 @@ typedef struct {
 extern ngx_module_t  ngx_http_lines_module;
 
 
+/* an HTTP module of this nginx, by its name; NULL: it was built without */
+ngx_module_t *lines_find_module(ngx_conf_t *cf, const char *name);
+
+
 #define lines_get_main_conf(r) \
     ((lines_main_conf_t *)     \
      ngx_http_get_module_main_conf(r, ngx_http_lines_module))

@@ -9,7 +9,8 @@
 #include <ngx_http.h>
 
 #include "http/command.h"
-#include "http/request.h"
+#include "http/context.h"
+#include "http/headers.h"
 
 
 #define LINES_REQUEST_ID_MAX  128
@@ -151,85 +152,4 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
                           (uint32_t) ngx_random()) - p;
 
     return NGX_OK;
-}
-
-
-ngx_table_elt_t *
-lines_find_header(ngx_http_request_t *r, const char *name)
-{
-    return lines_next_header(r, name, NULL);
-}
-
-
-ngx_table_elt_t *
-lines_next_header(ngx_http_request_t *r, const char *name,
-    ngx_table_elt_t *after)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (after) {
-            if (&h[i] == after) {
-                after = NULL;
-            }
-
-            continue;
-        }
-
-        if (h[i].hash
-            && h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return &h[i];
-        }
-    }
-}
-
-
-ngx_module_t *
-lines_find_module(ngx_conf_t *cf, const char *name)
-{
-    ngx_uint_t      i;
-    ngx_module_t  **modules;
-
-    modules = cf->cycle->modules;
-
-    for (i = 0; modules[i]; i++) {
-        if (modules[i]->type == NGX_HTTP_MODULE
-            && ngx_strcmp(modules[i]->name, name) == 0)
-        {
-            return modules[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-ngx_uint_t
-lines_is(ngx_str_t *value, const char *text)
-{
-    size_t  len;
-
-    len = ngx_strlen(text);
-
-    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
 }

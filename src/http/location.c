@@ -12,7 +12,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/carrier.h"
 #include "http/guard.h"
 
 

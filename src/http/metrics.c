@@ -4,7 +4,7 @@
 #include <ngx_http.h>
 
 #include "http/metrics.h"
-#include "http/request.h"
+#include "http/router.h"
 
 
 #define LINES_METRICS_PUBLISH  1000

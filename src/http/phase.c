@@ -3,7 +3,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
 #include "http/phase.h"
+#include "http/steps.h"
 
 
 static void phase_resume(ngx_http_request_t *r, ngx_int_t rc);

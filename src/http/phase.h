@@ -7,7 +7,7 @@
 #define _LINES_HTTP_PHASE_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /*

@@ -3,7 +3,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
+#include "http/headers.h"
 #include "http/router.h"
+#include "http/steps.h"
 
 
 static ngx_int_t content_handler(ngx_http_request_t *r);

@@ -15,7 +15,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/request.h"
+#include "http/answer.h"
+#include "http/headers.h"
+#include "http/router.h"
+#include "http/special.h"
 
 
 #define LINES_RETRY_SOON  1

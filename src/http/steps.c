@@ -7,7 +7,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/command.h"
+#include "http/answer.h"
+#include "http/router.h"
+#include "http/steps.h"
 
 
 #define LINES_FIRST  (sizeof(((lines_route_t *) 0)->first)                    \

@@ -26,7 +26,7 @@
 #define _LINES_HTTP_VARIABLES_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /* preconfiguration */

@@ -12,6 +12,7 @@
 
 #include "auth/access.h"
 #include "directive/params.h"
+#include "http/text.h"
 #include "http/variables.h"
 #include "limit/limit.h"
 

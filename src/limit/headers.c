@@ -15,6 +15,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/headers.h"
 #include "limit/limit.h"
 
 

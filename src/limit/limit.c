@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
 #include "http/metrics.h"
 #include "http/phase.h"
 #include "limit/bucket.h"

@@ -8,9 +8,13 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/dialect.h"
 #include "auth/jwks.h"
+#include "http/answer.h"
+#include "http/body.h"
 #include "http/carrier.h"
 #include "http/metrics.h"
+#include "http/text.h"
 #include "observe/ready.h"
 
 

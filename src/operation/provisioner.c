@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "directive/params.h"
+#include "http/text.h"
 #include "operation/payment.h"
 #include "operation/provisioner.h"
 #include "store/calls.h"

@@ -9,8 +9,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/dialect.h"
 #include "billing/stripe_signature.h"
 #include "directive/params.h"
+#include "http/answer.h"
+#include "http/body.h"
 #include "http/failpoint.h"
 #include "http/router.h"
 #include "operation/event.h"

@@ -5,8 +5,12 @@
 
 #include "api/listing.h"
 #include "directive/params.h"
+#include "http/answer.h"
 #include "http/carrier.h"
+#include "http/headers.h"
 #include "http/id.h"
+#include "http/steps.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 #include "workspace/check.h"

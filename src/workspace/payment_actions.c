@@ -8,7 +8,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
 #include "http/failpoint.h"
+#include "http/headers.h"
+#include "http/text.h"
 #include "workspace/payments.h"
 
 

@@ -7,6 +7,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
+#include "http/headers.h"
+#include "http/text.h"
 #include "workspace/payments.h"
 
 

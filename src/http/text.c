@@ -1,0 +1,43 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/text.h"
+
+
+ngx_uint_t
+lines_is(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
+}
+
+
+ngx_str_t
+lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
+{
+    u_char     *p;
+    size_t      escape;
+    ngx_str_t   json;
+
+    escape = ngx_escape_json(NULL, value->data, value->len);
+
+    json.len = value->len + escape + 2;
+    json.data = ngx_pnalloc(pool, json.len);
+
+    if (json.data == NULL) {
+        ngx_str_null(&json);
+        return json;
+    }
+
+    p = json.data;
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, value->data, value->len);
+    *p = '"';
+
+    return json;
+}

@@ -1,0 +1,22 @@
+
+/*
+ * Short texts.
+ */
+
+#ifndef _LINES_HTTP_TEXT_H_INCLUDED_
+#define _LINES_HTTP_TEXT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/* 1 where value is exactly text */
+ngx_uint_t lines_is(ngx_str_t *value, const char *text);
+
+/* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
+ngx_str_t lines_json_string(ngx_pool_t *pool, ngx_str_t *value);
+
+
+#endif /* _LINES_HTTP_TEXT_H_INCLUDED_ */
