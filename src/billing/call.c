@@ -5,11 +5,15 @@
 
 #include "billing/call.h"
 #include "http/failpoint.h"
+#include "http/headers.h"
 #include "http/metrics.h"
+#include "http/text.h"
 
 
 static void billing_again(void *data);
 static void billing_answered(void *data, lines_result_t *answer);
+static void billing_headers(lines_result_t *answer,
+    lines_billing_result_t *result);
 static ngx_int_t billing_judge(lines_billing_call_t *call,
     lines_result_t *answer);
 static json_t *billing_json(lines_billing_call_t *call, ngx_str_t *body);
@@ -148,6 +152,7 @@ lines_billing_send(lines_billing_call_t *call)
     request.nheaders = n;
     request.body = call->body;
     request.timeout = call->bcf->timeout - elapsed;
+    request.of = call->bcf;
 
     call->tries++;
     call->result.tries++;
@@ -158,12 +163,9 @@ lines_billing_send(lines_billing_call_t *call)
 
     LINES_FAILPOINT_STEP("billing.before", &call->kind->name);
 
-    call->carrier->billing = 1;
-
     rc = lines_carrier_call(call->carrier, &request, billing_answered, call);
 
     if (rc != NGX_AGAIN) {
-        call->carrier->billing = 0;
         call->tries--;
         call->result.tries--;
     }
@@ -194,8 +196,6 @@ billing_answered(void *data, lines_result_t *answer)
 
     LINES_FAILPOINT_STEP("billing.after", &call->kind->name);
 
-    call->carrier->billing = 0;
-
     result = &call->result;
 
     rc = billing_judge(call, answer);
@@ -222,6 +222,37 @@ billing_answered(void *data, lines_result_t *answer)
 }
 
 
+/* what Stripe says beside the body */
+
+static void
+billing_headers(lines_result_t *answer, lines_billing_result_t *result)
+{
+    ngx_table_elt_t  *h;
+
+    result->should_retry = -1;
+    ngx_str_null(&result->request_id);
+
+    if (answer->headers == NULL) {
+        return;
+    }
+
+    h = lines_next_header(answer->headers, "stripe-should-retry", NULL);
+
+    if (h && lines_is_nocase(&h->value, "true")) {
+        result->should_retry = 1;
+
+    } else if (h && lines_is_nocase(&h->value, "false")) {
+        result->should_retry = 0;
+    }
+
+    h = lines_next_header(answer->headers, "request-id", NULL);
+
+    if (h) {
+        result->request_id = h->value;
+    }
+}
+
+
 /* sets the outcome; NGX_AGAIN: there is more to ask for */
 
 static ngx_int_t
@@ -235,8 +266,8 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
 
     result->status = answer->status;
     result->retry_after = answer->retry_after;
-    result->should_retry = answer->should_retry;
-    result->request_id = answer->request_id;
+
+    billing_headers(answer, result);
 
     ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
 
@@ -253,7 +284,7 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
     json = billing_json(call, &answer->body);
 
     result->outcome = lines_stripe_classify(answer->status, json,
-                                            answer->should_retry,
+                                            result->should_retry,
                                             &result->error);
 
     if (call->kind->gone

@@ -279,7 +279,11 @@ billing_key_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     carrier = lines_carrier_find(r);
 
-    if (carrier == NULL || !carrier->billing || r != carrier->subrequest) {
+    if (carrier == NULL
+        || carrier->of == NULL
+        || carrier->of != carrier->lmcf->billing
+        || r != carrier->subrequest)
+    {
         return NGX_OK;
     }
 

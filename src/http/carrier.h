@@ -49,11 +49,9 @@ typedef struct {
     ngx_uint_t         status;        /* 0 unless complete */
     ngx_str_t          body;          /* empty unless complete;
                                          until the handler returns */
+    ngx_list_t        *headers;       /* ngx_table_elt_t; NULL unless
+                                         complete; as long as body */
     time_t             retry_after;   /* seconds; -1: none */
-    ngx_int_t          should_retry;  /* Stripe-Should-Retry: 1, 0;
-                                         -1: none */
-    ngx_str_t          request_id;    /* the other side's Request-Id;
-                                         until the handler returns */
     ngx_msec_t         elapsed;
 } lines_result_t;
 
@@ -76,6 +74,8 @@ typedef struct {
     ngx_str_t             body;
     ngx_msec_t            timeout;    /* of the whole call; 0: only
                                          those of the location */
+    void                 *of;         /* the caller's, for variables that
+                                         are asked for within the call */
 } lines_call_t;
 
 
@@ -94,6 +94,7 @@ struct lines_carrier_s {
     lines_main_conf_t      *lmcf;
     ngx_http_request_t     *request;
     ngx_http_request_t     *subrequest;  /* of the running call */
+    void                   *of;          /* the same */
     ngx_connection_t       *connection;
     ngx_http_connection_t   hc;
     ngx_http_log_ctx_t      log_ctx;
@@ -115,7 +116,6 @@ struct lines_carrier_s {
     ngx_event_free_peer_pt  free;
     ngx_uint_t              uri_changes;  /* left, as it was let go */
 
-    unsigned                billing:1;   /* $lines_billing_key shows */
     unsigned                entered:1;   /* the guard has seen it */
     unsigned                passed:1;    /* the guard let it go */
     unsigned                calling:1;

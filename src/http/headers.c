@@ -4,6 +4,11 @@
 #include <ngx_http.h>
 
 #include "http/headers.h"
+#include "http/text.h"
+
+
+static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
 
 
 ngx_str_t  lines_own_headers[LINES_OWN_HEADERS] = {
@@ -14,58 +19,40 @@ ngx_str_t  lines_own_headers[LINES_OWN_HEADERS] = {
 
 
 ngx_table_elt_t *
-lines_find_header(ngx_http_request_t *r, const char *name)
-{
-    return lines_next_header(r, name, NULL);
-}
-
-
-ngx_table_elt_t *
-lines_next_header(ngx_http_request_t *r, const char *name,
+lines_next_header(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after)
 {
-    size_t            len;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    for (part = &headers->part; part; part = part->next) {
+        h = part->elts;
 
-    for (i = 0; /* void */ ; i++) {
+        for (i = 0; i < part->nelts; i++) {
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
+            if (after) {
+                if (&h[i] == after) {
+                    after = NULL;
+                }
+
+                continue;
             }
 
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (after) {
-            if (&h[i] == after) {
-                after = NULL;
+            if (h[i].hash && lines_is_nocase(&h[i].key, name)) {
+                return &h[i];
             }
-
-            continue;
-        }
-
-        if (h[i].hash
-            && h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return &h[i];
         }
     }
+
+    return NULL;
 }
 
 
 ngx_int_t
 lines_ask(ngx_http_request_t *r, const char *challenge)
 {
+    ngx_str_t         value;
     ngx_table_elt_t  *h;
 
     h = r->headers_out.www_authenticate;
@@ -74,43 +61,43 @@ lines_ask(ngx_http_request_t *r, const char *challenge)
         return NGX_OK;
     }
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-    h->hash = 1;
-    ngx_str_set(&h->key, "WWW-Authenticate");
-    h->value.data = (u_char *) challenge;
-    h->value.len = ngx_strlen(challenge);
+    value.data = (u_char *) challenge;
+    value.len = ngx_strlen(challenge);
 
     /* satisfy any takes it back */
-    r->headers_out.www_authenticate = h;
+    r->headers_out.www_authenticate = push_header(r, "WWW-Authenticate",
+                                                  &value);
 
-    return NGX_OK;
+    return r->headers_out.www_authenticate ? NGX_OK : NGX_ERROR;
 }
 
 
 ngx_int_t
 lines_add_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 {
+    return push_header(r, name, value) ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_table_elt_t *
+push_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
     ngx_table_elt_t  *h;
 
     h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
+
+    if (h) {
+
+        /* where headers of one name are linked, this one ends its list */
+
+        *h = (ngx_table_elt_t) {
+            .hash = 1,
+            .key = { ngx_strlen(name), (u_char *) name },
+            .value = *value
+        };
     }
 
-    /* where headers of one name are linked, this one ends its list */
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return NGX_OK;
+    return h;
 }
 
 

@@ -40,12 +40,12 @@ ngx_int_t lines_add_header(ngx_http_request_t *r, const char *name,
 /* of several calls the last one counts */
 ngx_int_t lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds);
 
-/* the first request header of that name, or NULL; name in lower case */
-ngx_table_elt_t *lines_find_header(ngx_http_request_t *r, const char *name);
-
-/* the next one after that one */
-ngx_table_elt_t *lines_next_header(ngx_http_request_t *r, const char *name,
+/* the next header of that name after that one, or NULL; after NULL: the first */
+ngx_table_elt_t *lines_next_header(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after);
+
+#define lines_find_header(r, name) \
+    lines_next_header(&(r)->headers_in.headers, name, NULL)
 
 
 #endif /* _LINES_HTTP_HEADERS_H_INCLUDED_ */

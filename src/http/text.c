@@ -17,6 +17,18 @@ lines_is(ngx_str_t *value, const char *text)
 }
 
 
+ngx_uint_t
+lines_is_nocase(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len
+           && ngx_strncasecmp(value->data, (u_char *) text, len) == 0;
+}
+
+
 ngx_str_t
 lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
 {

@@ -15,6 +15,9 @@
 /* 1 where value is exactly text */
 ngx_uint_t lines_is(ngx_str_t *value, const char *text);
 
+/* the same, in upper or lower case */
+ngx_uint_t lines_is_nocase(ngx_str_t *value, const char *text);
+
 /* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
 ngx_str_t lines_json_string(ngx_pool_t *pool, ngx_str_t *value);
 
