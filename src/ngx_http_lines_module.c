@@ -20,6 +20,7 @@
 #include "auth/key_cache.h"
 #include "billing/billing.h"
 #include "http/failpoint.h"
+#include "http/guard.h"
 #include "http/metrics.h"
 #include "http/special.h"
 #include "http/variables.h"
@@ -330,7 +331,7 @@ postconfiguration(ngx_conf_t *cf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    if (lines_carrier_check(cf, lmcf) != NGX_OK) {
+    if (lines_guard_init(cf, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -6,7 +6,7 @@
 #include "auth/jwk_set.h"
 #include "auth/jwks.h"
 #include "auth/jwks_fetch.h"
-#include "http/carrier.h"
+#include "http/guard.h"
 
 
 static lines_jwks_t *jwks_push(ngx_conf_t *cf, lines_main_conf_t *lmcf);
@@ -61,8 +61,11 @@ lines_jwks_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, lines_jwks_t *like)
         return known[i];
     }
 
-    if (lines_carrier_require(cf, lmcf, LINES_LOCATION_JWKS, &name, &like->uri,
-                              like->plain)
+    if (lines_location(cf, lmcf,
+                       &(lines_location_t) { .name = name,
+                                             .uri = like->uri,
+                                             .plain = like->plain,
+                                             .buffer = 256 * 1024 })
         != NGX_CONF_OK)
     {
         return NULL;

@@ -30,8 +30,24 @@
 #include "http/conf.h"
 
 
-typedef struct lines_carrier_s   lines_carrier_t;
-typedef struct lines_location_s  lines_location_t;
+typedef struct lines_carrier_s  lines_carrier_t;
+
+
+/* where calls go: an internal location, as a directive names it */
+
+typedef struct {
+    ngx_str_t   name;      /* of the directive */
+    ngx_str_t   uri;
+    ngx_uint_t  plain;     /* flag: without TLS to loopback addresses and
+                              sockets */
+    ngx_uint_t  once;      /* flag: what is sent there has an effect */
+    size_t      buffer;    /* for answers, at least; a multiple of 1k */
+
+    /* set by lines_location() */
+    u_char     *file;
+    ngx_uint_t  line;
+    ngx_uint_t  refused;   /* flag: the last call from this worker was */
+} lines_location_t;
 
 
 /* what became of a call */
@@ -157,49 +173,6 @@ lines_carrier_t *lines_carrier_find(ngx_http_request_t *r);
 
 /* the same by a connection's log */
 lines_carrier_t *lines_carrier_of(ngx_log_t *log);
-
-
-/*
- * The locations.  A directive that names an internal location says so with
- * require(); check() (at postconfiguration) then finds the server block that
- * has all of them, saves it as lmcf->carrier_ctx and looks whether the
- * locations are sound.  Messages name the directive, its file and line.
- */
-
-typedef enum {
-    LINES_LOCATION_BILLING = 0,   /* answers of 64k */
-    LINES_LOCATION_JWKS,          /* 256k; retries elsewhere are fine */
-    LINES_LOCATION_PROVISIONER,   /* as billing: told once */
-    LINES_LOCATION_PROBE
-} lines_location_e;
-
-
-struct lines_location_s {
-    lines_location_e  kind;
-    ngx_str_t         name;      /* of the directive */
-    ngx_str_t         uri;
-    u_char           *file;
-    ngx_uint_t        line;
-    ngx_uint_t        plain;     /* flag: plain=loopback */
-    ngx_uint_t        refused;   /* flag: the last call from this
-                                    worker was */
-};
-
-
-/*
- * name: the directive's; uri: checked to begin with "/"; plain, a flag: calls
- * may go without TLS to loopback addresses and sockets.
- */
-
-char *lines_carrier_require(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_location_e kind, ngx_str_t *name, ngx_str_t *uri, ngx_uint_t plain);
-
-
-/* flag: the last call of this kind from this worker was not let go */
-ngx_uint_t lines_carrier_refused(lines_main_conf_t *lmcf,
-    lines_location_e kind);
-
-ngx_int_t lines_carrier_check(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 
 
 #endif /* _LINES_HTTP_CARRIER_H_INCLUDED_ */

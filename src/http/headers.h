@@ -40,7 +40,7 @@ ngx_int_t lines_add_header(ngx_http_request_t *r, const char *name,
 /* of several calls the last one counts */
 ngx_int_t lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds);
 
-/* the next header of that name after that one, or NULL; after NULL: the first */
+/* the next header of that name after that one; NULL for after: the first */
 ngx_table_elt_t *lines_next_header(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after);
 

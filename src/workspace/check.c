@@ -6,7 +6,7 @@
 #include "api/listing.h"
 #include "directive/params.h"
 #include "http/answer.h"
-#include "http/carrier.h"
+#include "http/guard.h"
 #include "http/headers.h"
 #include "http/id.h"
 #include "http/steps.h"
@@ -93,8 +93,10 @@ lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
     lmcf->probe = value[1];
 
-    return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROBE, &value[0],
-                                 &value[1], lmcf->probe_plain);
+    return lines_location(cf, lmcf,
+                          &(lines_location_t) { .name = value[0],
+                                                .uri = value[1],
+                                                .plain = lmcf->probe_plain });
 }
 
 
