@@ -339,8 +339,6 @@ postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    lines_api_locations(lmcf);
-
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->resolver && clcf->resolver->connections.nelts) {

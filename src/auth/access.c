@@ -8,7 +8,7 @@
 #include "http/answer.h"
 #include "http/carrier.h"
 #include "http/headers.h"
-#include "http/phase.h"
+#include "http/steps.h"
 #include "http/variables.h"
 
 

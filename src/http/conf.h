@@ -101,8 +101,6 @@ typedef struct {
     ngx_uint_t             proxy;        /* index of the proxy's
                                             loc_conf */
     ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */
-    ngx_array_t           *api_locations;  /* ngx_http_core_loc_
-                                              conf_t * */
 } lines_main_conf_t;
 
 

@@ -87,7 +87,7 @@ struct lines_ctx_s {
     ngx_str_t            params[LINES_MAX_PARAMS];
 
     /* what runs once nothing is waited for: steps, or a phase's handler */
-    void  (*resume)(ngx_http_request_t *r, ngx_int_t rc);
+    void  (*resume)(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
     void  (*on_answer)(void *data);  /* or NULL: runs when
                             the request is finalized */
     void                *on_answer_data;

@@ -11,7 +11,7 @@
 
 static ngx_int_t content_handler(ngx_http_request_t *r);
 static ngx_int_t route(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
+static ngx_uint_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
 static ngx_int_t not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t methods);
 
@@ -82,8 +82,7 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
 char *
 lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
 {
-    ngx_http_core_loc_conf_t  *clcf, **p;
-    lines_main_conf_t         *lmcf;
+    ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -123,47 +122,18 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    /*
+     * The bound of an API's bodies is client_max_body_size in its location, so
+     * that whatever else reads them (mirror, an error_page, another module)
+     * reads no more.  nginx' core is merged before us: locations nested in an
+     * API's have inherited theirs by now.
+     */
 
-    if (lmcf->api_locations == NULL) {
-        lmcf->api_locations = ngx_array_create(cf->pool, 4, sizeof(void *));
-        if (lmcf->api_locations == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    if (conf->api->body_limit) {
+        clcf->client_max_body_size = conf->api->body_limit;
     }
-
-    p = ngx_array_push(lmcf->api_locations);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *p = clcf;
 
     return NGX_CONF_OK;
-}
-
-
-void
-lines_api_locations(lines_main_conf_t *lmcf)
-{
-    ngx_uint_t                  i;
-    lines_loc_conf_t           *llcf;
-    ngx_http_core_loc_conf_t  **p;
-
-    if (lmcf->api_locations == NULL) {
-        return;
-    }
-
-    p = lmcf->api_locations->elts;
-
-    for (i = 0; i < lmcf->api_locations->nelts; i++) {
-
-        llcf = p[i]->loc_conf[ngx_http_lines_module.ctx_index];
-
-        if (llcf->api->body_limit) {
-            p[i]->client_max_body_size = llcf->api->body_limit;
-        }
-    }
 }
 
 
@@ -198,7 +168,7 @@ content_handler(ngx_http_request_t *r)
         ctx->step = ctx->route->steps;
     }
 
-    lines_run(r, rc);
+    lines_run(r, ctx, rc);
 
     return NGX_DONE;
 }
@@ -241,7 +211,7 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     for (found = ctx->api->routes; found->steps; found++) {
 
-        if (match(&path, &found->path, ctx->params) != NGX_OK) {
+        if (!match(&path, &found->path, ctx->params)) {
             continue;
         }
 
@@ -261,57 +231,51 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+static ngx_uint_t
 match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
 {
-    u_char      *p, *last, *s, *end;
-    ngx_uint_t   n;
+    u_char  *p, *last, *s, *end;
 
     p = path->data;
-    last = path->data + path->len;
+    last = p + path->len;
     s = pattern->data;
-    end = pattern->data + pattern->len;
-    n = 0;
+    end = s + pattern->len;
 
     while (s < end) {
 
         if (*s != ':') {
-            if (p == last || *p != *s) {
-                return NGX_DECLINED;
+            if (p == last || *p++ != *s++) {
+                return 0;
             }
 
-            p++;
-            s++;
             continue;
         }
 
-        params[n].data = p;
+        params->data = p;
 
         while (p < last && *p != '/') {
             p++;
         }
 
-        params[n].len = p - params[n].data;
+        params->len = p - params->data;
 
-        if (params[n].len == 0) {
-            return NGX_DECLINED;
+        if (params++->len == 0) {
+            return 0;
         }
-
-        n++;
 
         while (s < end && *s != '/') {
             s++;
         }
     }
 
-    return (p == last) ? NGX_OK : NGX_DECLINED;
+    return p == last;
 }
 
 
 static ngx_int_t
 not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
 {
-    u_char      *p;
+    u_char      *p, buf[sizeof(", GET, HEAD, POST, PUT, DELETE")];
     ngx_str_t    allow;
     ngx_uint_t   i;
 
@@ -325,27 +289,19 @@ not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
         { NGX_HTTP_DELETE, "DELETE" }
     };
 
-    allow.data = ngx_pnalloc(r->pool, sizeof("GET, HEAD, POST, PUT, DELETE"));
-    if (allow.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = allow.data;
+    p = buf;
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (methods & names[i].method) {
-            if (p != allow.data) {
-                *p++ = ',';
-                *p++ = ' ';
-            }
-
-            p = ngx_cpymem(p, names[i].name, ngx_strlen(names[i].name));
+            p = ngx_sprintf(p, ", %s", names[i].name);
         }
     }
 
+    allow.data = buf + 2;
     allow.len = p - allow.data;
+    allow.data = ngx_pstrdup(r->pool, &allow);
 
-    if (lines_add_header(r, "Allow", &allow) != NGX_OK) {
+    if (allow.data == NULL || lines_add_header(r, "Allow", &allow) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -53,13 +53,5 @@ char *lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api);
 char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
 
-/*
- * Once all is merged.  The bound of an API's bodies is client_max_body_size in
- * its location, so that whatever else reads them (mirror, an error_page,
- * another module) reads no more.  Locations nested in an API's have inherited
- * theirs by now.
- */
-void lines_api_locations(lines_main_conf_t *lmcf);
-
 
 #endif /* _LINES_HTTP_ROUTER_H_INCLUDED_ */

@@ -9,7 +9,7 @@
 
 #include "http/answer.h"
 #include "http/metrics.h"
-#include "http/phase.h"
+#include "http/steps.h"
 #include "limit/bucket.h"
 #include "limit/lease.h"
 
