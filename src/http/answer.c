@@ -232,6 +232,15 @@ lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
         ngx_str_set(&r->headers_out.charset, "utf-8");
     }
 
+    if (ctx->retry_after) {
+
+        if (lines_retry_after(r, ctx->retry_after) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx->retry_after = 0;
+    }
+
     if (lines_add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -334,9 +343,7 @@ ngx_int_t
 lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t retry_after)
 {
-    if (lines_retry_after(r, retry_after) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = retry_after;
 
     return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
                        "Service temporarily unavailable");

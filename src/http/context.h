@@ -113,6 +113,8 @@ struct lines_ctx_s {
                                          status that nginx answers: for
                                          lines_finalize() */
     void                *reading;     /* the body being read */
+    ngx_uint_t           retry_after;  /* seconds: the next answer says it;
+                                          0: only a 503 does */
     ngx_uint_t           refused_with; /* a status that nginx may answer
                                          with a page: in the dialect of api */
     ngx_str_t            page;        /* instead of nginx' own error

@@ -37,7 +37,7 @@ ngx_int_t lines_ask(ngx_http_request_t *r, const char *challenge);
 ngx_int_t lines_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
-/* of several calls the last one counts */
+/* of several calls the last one counts; for steps: ctx->retry_after */
 ngx_int_t lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds);
 
 /* the next header of that name after that one; NULL for after: the first */

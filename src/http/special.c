@@ -21,8 +21,6 @@
 #include "http/special.h"
 
 
-#define LINES_RETRY_SOON  1
-
 /* of headers_out.last_modified_time, where -1 is none as well, and nginx sets
    it to that right before it sends a page of its own */
 #define LINES_NO_PAGE     -2
@@ -473,7 +471,7 @@ headers_filter(ngx_http_request_t *r)
         && (ctx->answered || ctx->met_api || llcf->api)
         && own[LINES_RETRY_AFTER] == NULL
         && !others[LINES_RETRY_AFTER]
-        && lines_retry_after(r, LINES_RETRY_SOON) != NGX_OK)
+        && lines_retry_after(r, 1) != NGX_OK)
     {
         return NGX_ERROR;
     }

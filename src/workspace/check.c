@@ -7,7 +7,6 @@
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/guard.h"
-#include "http/headers.h"
 #include "http/id.h"
 #include "http/steps.h"
 #include "http/text.h"
@@ -132,9 +131,7 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (lmcf->probe.len == 0) {
 
-        if (lines_retry_after(r, 60) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ctx->retry_after = 60;
 
         return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
                            "Line checks are not configured");
