@@ -17,7 +17,6 @@ static void billing_headers(lines_result_t *answer,
 static ngx_int_t billing_judge(lines_billing_call_t *call,
     lines_result_t *answer);
 static json_t *billing_json(lines_billing_call_t *call, ngx_str_t *body);
-static void billing_json_free(void *data);
 static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
 static void billing_done(lines_billing_call_t *call);
 static void billing_log(lines_billing_call_t *call);
@@ -415,29 +414,10 @@ billing_log(lines_billing_call_t *call)
 static json_t *
 billing_json(lines_billing_call_t *call, ngx_str_t *body)
 {
-    json_t              *json;
-    ngx_pool_cleanup_t  *cln;
+    json_t  *json;
 
-    cln = ngx_pool_cleanup_add(call->carrier->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    json = json_loadb((char *) body->data, body->len, 0, NULL);
-
-    if (json == NULL) {
-        return NULL;
-    }
-
-    cln->handler = billing_json_free;
-    cln->data = json;
-
-    return json;
-}
-
-
-static void
-billing_json_free(void *data)
-{
-    json_decref(data);
+    return lines_json_parse(call->carrier->pool, body, 0, &json, NULL)
+           == NGX_OK
+           ? json
+           : NULL;
 }

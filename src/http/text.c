@@ -6,6 +6,9 @@
 #include "http/text.h"
 
 
+static void json_free(void *data);
+
+
 ngx_uint_t
 lines_is(ngx_str_t *value, const char *text)
 {
@@ -52,4 +55,35 @@ lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
     *p = '"';
 
     return json;
+}
+
+
+ngx_int_t
+lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
+    json_t **json, json_error_t *error)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    *json = json_loadb((char *) text->data, text->len, flags, error);
+
+    if (*json == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cln->handler = json_free;
+    cln->data = *json;
+
+    return NGX_OK;
+}
+
+
+static void
+json_free(void *data)
+{
+    json_decref(data);
 }
