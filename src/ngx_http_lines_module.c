@@ -16,6 +16,7 @@
 #include "auth/access.h"
 #include "auth/auth.h"
 #include "auth/clerk.h"
+#include "auth/identity.h"
 #include "auth/jwks_zone.h"
 #include "auth/key_cache.h"
 #include "billing/billing.h"
@@ -313,7 +314,8 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
 
-    if (lines_add_variables(cf) != NGX_OK
+    if (lines_variables_init(cf) != NGX_OK
+        || lines_identity_init(cf) != NGX_OK
         || lines_limit_add_variables(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -530,7 +532,7 @@ init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (lines_variables_init_process(cycle, lmcf) != NGX_OK
+    if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_metrics_init_process(cycle, lmcf) != NGX_OK
         || lines_survey_init_process(cycle, lmcf) != NGX_OK
         || lines_limit_init_process(cycle, lmcf) != NGX_OK

@@ -4,12 +4,12 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "auth/identity.h"
 #include "auth/tenant_plan.h"
 #include "http/answer.h"
 #include "http/carrier.h"
 #include "http/headers.h"
 #include "http/steps.h"
-#include "http/variables.h"
 
 
 static ngx_int_t access_insert(ngx_conf_t *cf, lines_main_conf_t *lmcf);

@@ -11,12 +11,12 @@
 #include "auth/auth.h"
 #include "auth/bearer.h"
 #include "auth/clerk.h"
+#include "auth/identity.h"
 #include "auth/key_cache.h"
 #include "auth/tenant_plan.h"
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/metrics.h"
-#include "http/variables.h"
 #include "store/calls.h"
 
 

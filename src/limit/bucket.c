@@ -3,8 +3,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/identity.h"
 #include "http/digest.h"
-#include "http/variables.h"
 #include "limit/bucket.h"
 
 

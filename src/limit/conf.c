@@ -11,9 +11,9 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "auth/identity.h"
 #include "directive/params.h"
 #include "http/text.h"
-#include "http/variables.h"
 #include "limit/limit.h"
 
 
