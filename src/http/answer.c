@@ -28,14 +28,27 @@ ngx_int_t
 lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     ngx_str_t *json)
 {
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
+    ngx_chain_t  out;
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
+    if (lines_answer_buf(r, json, &out) != NGX_OK) {
         ctx->answered = 1;
         ctx->rc = NGX_ERROR;
         return NGX_DONE;
+    }
+
+    return lines_answer_chain(r, ctx, status, &json_content_type, &out,
+                              json->len);
+}
+
+
+ngx_int_t
+lines_answer_buf(ngx_http_request_t *r, ngx_str_t *json, ngx_chain_t *out)
+{
+    ngx_buf_t  *b;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
     }
 
     b->pos = json->data;
@@ -44,11 +57,10 @@ lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     b->last_buf = (r == r->main) ? 1 : 0;
     b->last_in_chain = 1;
 
-    out.buf = b;
-    out.next = NULL;
+    out->buf = b;
+    out->next = NULL;
 
-    return lines_answer_chain(r, ctx, status, &json_content_type, &out,
-                              json->len);
+    return NGX_OK;
 }
 
 

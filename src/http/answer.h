@@ -28,6 +28,10 @@ ngx_int_t lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *type, off_t len);
 
+/* json as all of a body */
+ngx_int_t lines_answer_buf(ngx_http_request_t *r, ngx_str_t *json,
+    ngx_chain_t *out);
+
 /* of another type; len: of all buffers of out, the last of which says so */
 ngx_int_t lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *type, ngx_chain_t *out, size_t len);

@@ -11,10 +11,10 @@ static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
 
-ngx_str_t  lines_own_headers[LINES_OWN_HEADERS] = {
-    ngx_string("Cache-Control"),
-    ngx_string("X-Request-Id"),
-    ngx_string("Retry-After")
+const char  *lines_own_headers[LINES_OWN_HEADERS] = {
+    "Cache-Control",
+    "X-Request-Id",
+    "Retry-After"
 };
 
 
@@ -121,5 +121,5 @@ lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
 ngx_int_t
 lines_add_own(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
 {
-    return lines_add_header(r, (char *) lines_own_headers[n].data, value);
+    return lines_add_header(r, lines_own_headers[n], value);
 }

@@ -24,7 +24,7 @@ enum {
     LINES_OWN_HEADERS
 };
 
-extern ngx_str_t  lines_own_headers[];
+extern const char  *lines_own_headers[];
 
 /* value is not copied */
 ngx_int_t lines_add_own(ngx_http_request_t *r, ngx_uint_t n,
