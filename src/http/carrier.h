@@ -131,6 +131,7 @@ struct lines_carrier_s {
     ngx_event_get_peer_pt   get;         /* of the balancer */
     ngx_event_free_peer_pt  free;
     ngx_uint_t              uri_changes;  /* left, as it was let go */
+    ngx_http_upstream_init_peer_pt  init;  /* of the upstream */
 
     unsigned                entered:1;   /* the guard has seen it */
     unsigned                passed:1;    /* the guard let it go */

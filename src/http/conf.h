@@ -96,8 +96,6 @@ typedef struct {
     /* http: the server block that carriers run in; NULL without one */
     ngx_http_conf_ctx_t   *carrier_ctx;
     ngx_array_t           *locations;    /* that it must have */
-    ngx_array_t           *upstreams;    /* that the guard stands
-                                            before */
     ngx_uint_t             proxy;        /* index of the proxy's
                                             loc_conf */
     ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */

@@ -30,18 +30,15 @@ static ngx_http_handler_pt location_handler(ngx_conf_t *cf,
     ngx_module_t *module);
 static void location_refuse(ngx_conf_t *cf, lines_location_t *location,
     const char *why);
-static ngx_int_t guard_before_upstreams(ngx_conf_t *cf,
-    lines_main_conf_t *lmcf);
 static ngx_int_t guard_phase(ngx_http_request_t *r);
 static ngx_int_t guard_content(ngx_http_request_t *r);
 static void guard_settle(ngx_http_upstream_conf_t *ucf);
 static const char *guard_judge(ngx_http_request_t *r,
-    lines_carrier_t *carrier);
-static const char *guard_plain(ngx_http_request_t *r);
+    lines_carrier_t *carrier, ngx_http_upstream_srv_conf_t *uscf);
+static ngx_http_upstream_srv_conf_t *guard_upstream(ngx_http_request_t *r);
 static ngx_uint_t guard_is_tls(ngx_http_upstream_t *u);
 static ngx_uint_t guard_verifies(ngx_http_upstream_conf_t *ucf);
 static ngx_uint_t guard_is_local(struct sockaddr *sockaddr);
-static int ngx_libc_cdecl guard_compare(const void *one, const void *two);
 static ngx_int_t guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t guard_get_peer(ngx_peer_connection_t *pc, void *data);
@@ -61,14 +58,6 @@ typedef struct {
     ngx_http_upstream_conf_t  *conf;
     ngx_str_t                  name;
 } lines_guard_mark_t;
-
-
-/* an upstream that the guard stands before */
-
-typedef struct {
-    ngx_http_upstream_srv_conf_t      *uscf;
-    ngx_http_upstream_init_peer_pt     init;
-} lines_guard_upstream_t;
 
 
 char *
@@ -130,14 +119,19 @@ lines_location_refused(lines_main_conf_t *lmcf, const char *name)
 ngx_int_t
 lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
-    const char                *why;
-    ngx_uint_t                 i;
-    ngx_http_core_loc_conf_t  *clcf;
-    lines_location_t          *location;
+    const char                 *why;
+    ngx_uint_t                  i;
+    ngx_array_t                *handlers;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_core_main_conf_t  *cmcf;
+    lines_location_t           *location;
 
     if (lmcf->locations == NULL) {
         return NGX_OK;
     }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     lmcf->carrier_ctx = location_server(cf, lmcf->locations);
 
@@ -158,7 +152,28 @@ lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
         }
     }
 
-    return guard_before_upstreams(cf, lmcf);
+    handlers = &cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers;
+
+    /*
+     * A phase runs from the end of its array.  Twice: last, whatever others
+     * have done before, and also first, as they may leave out the rest.
+     */
+
+    h = ngx_array_push_n(handlers, 2);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h[1] = guard_phase;
+
+    h = handlers->elts;
+
+    ngx_memmove(&h[1], &h[0],
+                (handlers->nelts - 2) * sizeof(ngx_http_handler_pt));
+
+    h[0] = guard_phase;
+
+    return NGX_OK;
 }
 
 
@@ -580,84 +595,6 @@ location_refuse(ngx_conf_t *cf, lines_location_t *location, const char *why)
 }
 
 
-/* the phase handler, and a look at peers of upstreams */
-
-static ngx_int_t
-guard_before_upstreams(ngx_conf_t *cf, lines_main_conf_t *lmcf)
-{
-    ngx_uint_t                      i;
-    ngx_array_t                    *handlers;
-    ngx_http_handler_pt            *h;
-    ngx_http_core_main_conf_t      *cmcf;
-    ngx_http_upstream_srv_conf_t  **uscfp;
-    ngx_http_upstream_main_conf_t  *umcf;
-    lines_guard_upstream_t         *upstream;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    handlers = &cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers;
-
-    /*
-     * A phase runs from the end of its array.  Twice: last, whatever others
-     * have done before, and also first, as they may leave out the rest.
-     */
-
-    h = ngx_array_push_n(handlers, 2);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h[1] = guard_phase;
-
-    h = handlers->elts;
-
-    ngx_memmove(&h[1], &h[0],
-                (handlers->nelts - 2) * sizeof(ngx_http_handler_pt));
-
-    h[0] = guard_phase;
-
-    /* all of them: a variable in proxy_pass may name any */
-
-    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
-    uscfp = umcf->upstreams.elts;
-
-    lmcf->upstreams = ngx_array_create(cf->pool, umcf->upstreams.nelts + 1,
-                                       sizeof(lines_guard_upstream_t));
-    if (lmcf->upstreams == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < umcf->upstreams.nelts; i++) {
-
-        upstream = ngx_array_push(lmcf->upstreams);
-        if (upstream == NULL) {
-            return NGX_ERROR;
-        }
-
-        upstream->uscf = uscfp[i];
-        upstream->init = uscfp[i]->peer.init;
-
-        uscfp[i]->peer.init = guard_init_peer;
-    }
-
-    /* every proxied request of this nginx passes here: it is found quickly */
-
-    ngx_qsort(lmcf->upstreams->elts, lmcf->upstreams->nelts,
-              sizeof(lines_guard_upstream_t), guard_compare);
-
-    return NGX_OK;
-}
-
-
-static int ngx_libc_cdecl
-guard_compare(const void *one, const void *two)
-{
-    const lines_guard_upstream_t *first = one;
-    const lines_guard_upstream_t *second = two;
-
-    return (first->uscf > second->uscf) - (first->uscf < second->uscf);
-}
-
-
 /* subrequests have no access phase; this one comes before the content */
 
 static ngx_int_t
@@ -720,10 +657,11 @@ guard_phase(ngx_http_request_t *r)
 static ngx_int_t
 guard_content(ngx_http_request_t *r)
 {
-    ngx_int_t             rc;
-    const char           *why;
-    ngx_http_upstream_t  *before;
-    lines_carrier_t      *carrier;
+    ngx_int_t                      rc;
+    const char                    *why;
+    lines_carrier_t               *carrier;
+    ngx_http_upstream_t           *before;
+    ngx_http_upstream_srv_conf_t  *uscf;
 
     carrier = lines_carrier_find(r);
 
@@ -737,7 +675,8 @@ guard_content(ngx_http_request_t *r)
         return rc;
     }
 
-    why = guard_judge(r, carrier);
+    uscf = guard_upstream(r);
+    why = guard_judge(r, carrier, uscf);
 
     if (why) {
         guard_refuse(carrier, why);
@@ -758,7 +697,19 @@ guard_content(ngx_http_request_t *r)
     carrier->uri_changes = r->uri_changes;
     carrier->location->refused = 0;
 
+    if (uscf == NULL) {
+        ngx_http_upstream_init(r);
+        return NGX_DONE;
+    }
+
+    /* it has the balancer choose, if at all, before it returns */
+
+    carrier->init = uscf->peer.init;
+    uscf->peer.init = guard_init_peer;
+
     ngx_http_upstream_init(r);
+
+    uscf->peer.init = carrier->init;
 
     return NGX_DONE;
 }
@@ -792,7 +743,8 @@ guard_settle(ngx_http_upstream_conf_t *ucf)
 /* NULL: it may go on to its peer; else why it must not */
 
 static const char *
-guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier)
+guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier,
+    ngx_http_upstream_srv_conf_t *uscf)
 {
     ngx_http_upstream_t  *u;
 
@@ -812,71 +764,66 @@ guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier)
         return NULL;
     }
 
-    if (carrier->location->plain) {
-        return guard_plain(r);
+    if (!carrier->location->plain) {
+        return u->ssl
+               ? "would go over https without \"proxy_ssl_verify on\", "
+                 "\"proxy_ssl_server_name on\" and \"proxy_ssl_name\""
+               : "would go over plain http, without \"plain=loopback\"";
     }
 
-    return u->ssl
-           ? "would go over https without \"proxy_ssl_verify on\", "
-             "\"proxy_ssl_server_name on\" and \"proxy_ssl_name\""
-           : "would go over plain http, without \"plain=loopback\"";
+    if (uscf) {
+
+        /* the peer is looked at when it is chosen */
+
+        return NULL;
+    }
+
+    if (u->resolved == NULL || u->resolved->sockaddr == NULL) {
+        return "would go to a name that is yet to be resolved, without "
+               "verified TLS: \"plain=loopback\" needs an address, "
+               "a socket or an upstream";
+    }
+
+    return guard_is_local(u->resolved->sockaddr)
+           ? NULL
+           : "would go to other than a loopback address or a socket, "
+             "without verified TLS";
 }
 
 
-/* where ngx_http_upstream_init_request() looks for peers, in its order */
+/*
+ * Where ngx_http_upstream_init_request() looks for peers, in its order; NULL:
+ * in what the URL says
+ */
 
-static const char *
-guard_plain(ngx_http_request_t *r)
+static ngx_http_upstream_srv_conf_t *
+guard_upstream(ngx_http_request_t *r)
 {
     ngx_uint_t                       i;
-    ngx_http_upstream_t             *u;
-    ngx_http_upstream_srv_conf_t    *uscf, **uscfp;
+    ngx_http_upstream_srv_conf_t   **uscfp;
     ngx_http_upstream_resolved_t    *resolved;
     ngx_http_upstream_main_conf_t   *umcf;
 
-    u = r->upstream;
-    uscf = u->conf->upstream;
-    resolved = u->resolved;
+    resolved = r->upstream->resolved;
 
-    if (resolved) {
-
-        umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
-        uscfp = umcf->upstreams.elts;
-        uscf = NULL;
-
-        for (i = 0; i < umcf->upstreams.nelts; i++) {
-
-            if (uscfp[i]->host.len == resolved->host.len
-                && ((uscfp[i]->port == 0 && resolved->no_port)
-                    || uscfp[i]->port == resolved->port)
-                && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
-                                   resolved->host.len)
-                   == 0)
-            {
-                uscf = uscfp[i];
-                break;
-            }
-        }
-
-        if (uscf == NULL && resolved->sockaddr == NULL) {
-            return "would go to a name that is yet to be resolved, without "
-                   "verified TLS: \"plain=loopback\" needs an address, "
-                   "a socket or an upstream";
-        }
-
-        if (uscf == NULL) {
-            return guard_is_local(resolved->sockaddr)
-                   ? NULL
-                   : "would go to other than a loopback address or a socket, "
-                     "without verified TLS";
-        }
+    if (resolved == NULL) {
+        return r->upstream->conf->upstream;
     }
 
-    /* the peer is looked at when it is chosen: see to it that it will be */
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
 
-    if (uscf == NULL || uscf->peer.init != guard_init_peer) {
-        return "would go to an upstream whose peers cannot be looked at, "
-               "without verified TLS";
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->host.len == resolved->host.len
+            && ((uscfp[i]->port == 0 && resolved->no_port)
+                || uscfp[i]->port == resolved->port)
+            && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
+                               resolved->host.len)
+               == 0)
+        {
+            return uscfp[i];
+        }
     }
 
     return NULL;
@@ -949,27 +896,15 @@ guard_is_local(struct sockaddr *sockaddr)
 static ngx_int_t
 guard_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_int_t               rc;
-    ngx_http_upstream_t    *u;
-    lines_carrier_t        *carrier;
-    lines_main_conf_t      *lmcf;
-    lines_guard_upstream_t  wanted, *upstream;
-
-    lmcf = lines_get_main_conf(r);
-
-    wanted.uscf = us;
-
-    upstream = bsearch(&wanted, lmcf->upstreams->elts, lmcf->upstreams->nelts,
-                       sizeof(lines_guard_upstream_t), guard_compare);
-    if (upstream == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = upstream->init(r, us);
+    ngx_int_t             rc;
+    lines_carrier_t      *carrier;
+    ngx_http_upstream_t  *u;
 
     carrier = lines_carrier_find(r);
 
-    if (rc != NGX_OK || carrier == NULL) {
+    rc = carrier->init(r, us);
+
+    if (rc != NGX_OK) {
         return rc;
     }
 

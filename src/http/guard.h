@@ -36,8 +36,8 @@ ngx_uint_t lines_location_refused(lines_main_conf_t *lmcf, const char *name);
 
 /*
  * At postconfiguration: finds the server block that has all of the locations,
- * saves it as lmcf->carrier_ctx, looks whether they are sound, and stands
- * before the upstreams.  Messages name the directive, its file and line.
+ * saves it as lmcf->carrier_ctx and looks whether they are sound.  Messages
+ * name the directive, its file and line.
  */
 ngx_int_t lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 
