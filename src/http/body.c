@@ -52,7 +52,7 @@ lines_read_json(ngx_http_request_t *r, lines_ctx_t *ctx)
     rc = check_type(r, ctx);
 
     return rc == NGX_OK
-           ? lines_read_body(r, ctx, ctx->api->body_limit, parse_json)
+           ? lines_read_body(r, ctx, parse_json)
            : rc;
 }
 
@@ -66,7 +66,7 @@ lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_discard_body(r, ctx);
     }
 
-    return lines_read_body(r, ctx, ctx->api->body_limit, parse_optional_json);
+    return lines_read_body(r, ctx, parse_optional_json);
 }
 
 
@@ -268,13 +268,12 @@ lines_discard_body(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 ngx_int_t
-lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, size_t limit,
-    lines_body_pt done)
+lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
 {
     ngx_int_t      rc;
     lines_body_t  *body;
 
-    if (r->headers_in.content_length_n > (off_t) limit) {
+    if (r->headers_in.content_length_n > (off_t) ctx->api->body_limit) {
         return unreadable(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
     }
 
@@ -285,7 +284,7 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, size_t limit,
 
     /* an empty body is a string, too */
     body->bytes.data = (u_char *) "";
-    body->limit = limit;
+    body->limit = ctx->api->body_limit;
     body->done = done;
     ctx->reading = body;
 

@@ -27,15 +27,15 @@ ngx_int_t lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx);
 ngx_int_t lines_discard_body(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /*
- * The raw bytes, up to limit (413 in the dialect beyond it); done is called
- * at once or later, and its result is that of a step.
+ * The raw bytes, up to the API's body_limit (413 in the dialect beyond it);
+ * done is called at once or later, and its result is that of a step.
  */
 
 typedef ngx_int_t (*lines_body_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *bytes);
 
 ngx_int_t lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx,
-    size_t limit, lines_body_pt done);
+    lines_body_pt done);
 
 
 #endif /* _LINES_HTTP_BODY_H_INCLUDED_ */

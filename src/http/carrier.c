@@ -12,6 +12,7 @@
 
 #include "http/carrier.h"
 #include "http/headers.h"
+#include "http/text.h"
 
 
 static lines_location_t *find_location(lines_main_conf_t *lmcf,
@@ -39,6 +40,7 @@ static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
 lines_carrier_t *
 lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 {
+    ngx_str_t         copy;
     ngx_pool_t       *pool;
     lines_carrier_t  *carrier;
 
@@ -56,21 +58,17 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
     }
 
     carrier = ngx_pcalloc(pool, sizeof(lines_carrier_t));
-    if (carrier == NULL) {
+    copy.len = id->len;
+    copy.data = ngx_pstrdup(pool, id);
+
+    if (carrier == NULL || copy.data == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
+    carrier->id = copy;
     carrier->pool = pool;
     carrier->lmcf = lmcf;
-
-    carrier->id.data = ngx_pstrdup(pool, id);
-    if (carrier->id.data == NULL) {
-        ngx_destroy_pool(pool);
-        return NULL;
-    }
-
-    carrier->id.len = id->len;
 
     carrier->own_log = *ngx_cycle->log;
     carrier->own_log.handler = carrier_log;
@@ -114,8 +112,7 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 static ngx_connection_t *
 carrier_connect(lines_carrier_t *carrier)
 {
-    ngx_connection_t         *c;
-    static const ngx_str_t    address = ngx_string("127.0.0.1");
+    ngx_connection_t  *c;
 
     c = ngx_get_connection(0, carrier->log);
     if (c == NULL) {
@@ -147,7 +144,7 @@ carrier_connect(lines_carrier_t *carrier)
 
     c->sockaddr = (struct sockaddr *) &carrier->sockaddr;
     c->socklen = sizeof(struct sockaddr_in);
-    c->addr_text = address;
+    ngx_str_set(&c->addr_text, "127.0.0.1");
     c->local_sockaddr = (struct sockaddr *) &carrier->sockaddr;
     c->local_socklen = sizeof(struct sockaddr_in);
 
@@ -160,11 +157,8 @@ carrier_connect(lines_carrier_t *carrier)
 static ngx_int_t
 carrier_request(lines_carrier_t *carrier)
 {
-    ngx_connection_t        *c;
-    ngx_http_request_t      *r;
-    static const ngx_str_t   uri = ngx_string("/");
-    static const ngx_str_t   line = ngx_string("GET / HTTP/1.1");
-    static const ngx_str_t   protocol = ngx_string("HTTP/1.1");
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
 
     c = carrier->connection;
 
@@ -187,10 +181,10 @@ carrier_request(lines_carrier_t *carrier)
     r->method = NGX_HTTP_GET;
     r->method_name = ngx_http_core_get_method;
     r->http_version = NGX_HTTP_VERSION_11;
-    r->http_protocol = protocol;
-    r->uri = uri;
-    r->unparsed_uri = uri;
-    r->request_line = line;
+    ngx_str_set(&r->http_protocol, "HTTP/1.1");
+    ngx_str_set(&r->request_line, "GET / HTTP/1.1");
+    ngx_str_set(&r->uri, "/");
+    r->unparsed_uri = r->uri;
 
     r->read_event_handler = ngx_http_request_empty_handler;
     r->write_event_handler = ngx_http_request_empty_handler;
@@ -256,14 +250,10 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
     uri.len = call->uri.len;
     uri.data = ngx_pstrdup(r->pool, &call->uri);
     args.len = call->args.len;
-    args.data = ngx_pnalloc(r->pool, call->args.len + 1);
+    args.data = args.len ? ngx_pstrdup(r->pool, &call->args) : uri.data;
 
     if (uri.data == NULL || args.data == NULL) {
         return NGX_ERROR;
-    }
-
-    if (args.len) {
-        ngx_memcpy(args.data, call->args.data, args.len);
     }
 
     if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
@@ -356,13 +346,7 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 
     for (i = 0; i < call->nheaders; i++) {
 
-        if (call->headers[i].name.len == request_id.len
-            && ngx_strncasecmp(call->headers[i].name.data, request_id.data,
-                               request_id.len)
-               == 0)
-        {
-            named = 1;
-        }
+        named |= lines_is_nocase(&call->headers[i].name, "X-Request-Id");
 
         if (call_header(sr, &call->headers[i].name, &call->headers[i].value)
             != NGX_OK)
@@ -417,14 +401,13 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     b->last_buf = 1;
     b->last_in_chain = 1;
 
+    rb->buf = b;
     rb->bufs = ngx_alloc_chain_link(sr->pool);
     if (rb->bufs == NULL) {
         return NGX_ERROR;
     }
 
-    rb->bufs->buf = b;
-    rb->bufs->next = NULL;
-    rb->buf = b;
+    *rb->bufs = (ngx_chain_t) { .buf = b };
 
     return NGX_OK;
 }
@@ -527,9 +510,7 @@ carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
         ngx_del_timer(&carrier->timer);
     }
 
-    if (!carrier->next.posted) {
-        ngx_post_event(&carrier->next, &ngx_posted_events);
-    }
+    ngx_post_event(&carrier->next, &ngx_posted_events);
 
     return NGX_OK;
 }
@@ -718,9 +699,7 @@ carrier_timer(ngx_event_t *ev)
         return;
     }
 
-    if (!carrier->next.posted) {
-        ngx_post_event(&carrier->next, &ngx_posted_events);
-    }
+    ngx_post_event(&carrier->next, &ngx_posted_events);
 }
 
 
@@ -779,9 +758,7 @@ lines_carrier_destroy(lines_carrier_t *carrier)
 
     (void) carrier_abort(carrier);
 
-    if (!carrier->next.posted) {
-        ngx_post_event(&carrier->next, &ngx_posted_events);
-    }
+    ngx_post_event(&carrier->next, &ngx_posted_events);
 }
 
 

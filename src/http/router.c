@@ -20,6 +20,7 @@ char *
 lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
 {
     ngx_str_t                 *value;
+    ngx_uint_t                 slash, whole;
     ngx_http_core_loc_conf_t  *clcf;
     lines_main_conf_t         *lmcf;
 
@@ -37,14 +38,14 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
         return NGX_CONF_ERROR;
     }
 
-    if (api->routes[0].path.len
-        && (clcf->named || clcf->noname || clcf->exact_match
+    slash = (clcf->name.len && clcf->name.data[clcf->name.len - 1] == '/');
+    whole = (clcf->exact_match || clcf->named);
+
 #if (NGX_PCRE)
-            || clcf->regex
+    whole |= (clcf->regex != NULL);
 #endif
-            || clcf->name.len == 0
-            || clcf->name.data[clcf->name.len - 1] != '/'))
-    {
+
+    if (api->routes[0].path.len && (whole || clcf->noname || !slash)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" must be in a prefix location that ends "
                            "with \"/\", not in \"%V\"", &value[0],
@@ -60,18 +61,11 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
 
     /* the prefix without its slash is ours as well, and 404 */
 
-    if (clcf->name.len && clcf->name.data[clcf->name.len - 1] == '/') {
-        clcf->auto_redirect = 1;
-    }
+    clcf->auto_redirect |= slash;
 
     /* of a URI that an exact, a named or a regex location takes, all is it */
 
-    if (!clcf->exact_match && !clcf->named
-#if (NGX_PCRE)
-        && !clcf->regex
-#endif
-       )
-    {
+    if (!whole) {
         llcf->prefix = clcf->name;
     }
 

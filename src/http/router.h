@@ -37,7 +37,7 @@ struct lines_api_s {
     ngx_str_t       name;        /* workspace, account, admin, … */
     lines_error_pt  error;
     lines_route_t  *routes;      /* ends with an empty path */
-    size_t          body_limit;  /* of JSON bodies */
+    size_t          body_limit;  /* of bodies */
 };
 
 

@@ -143,7 +143,7 @@ webhook_free_secrets(void *data)
 static ngx_int_t
 webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_read_body(r, ctx, LINES_WEBHOOK_BODY, webhook_body);
+    return lines_read_body(r, ctx, webhook_body);
 }
 
 
