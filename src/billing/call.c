@@ -373,8 +373,15 @@ billing_log(lines_billing_call_t *call)
 
     result = &call->result;
 
-    lines_metrics_billing(result->outcome, result->status != 0,
-                          result->elapsed);
+    lines_metrics_inc(billing_calls[result->outcome]);
+    lines_histogram_add(&lines_metrics->billing_latency, result->elapsed);
+
+    if (result->status) {
+        lines_metrics->billing_up = ngx_time();
+
+    } else {
+        lines_metrics->billing_down = ngx_time();
+    }
 
     if (result->outcome == LINES_STRIPE_OK) {
         ngx_log_debug5(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,

@@ -31,7 +31,6 @@ typedef struct lines_billing_conf_s  lines_billing_conf_t;
 typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
 typedef struct lines_auth_conf_s     lines_auth_conf_t;
-typedef struct lines_webhook_conf_s  lines_webhook_conf_t;
 typedef struct lines_deprecated_s    lines_deprecated_t;
 
 
@@ -103,13 +102,11 @@ typedef struct {
 
 
 typedef struct {
-    /* these four only "if" and "limit_except" take from their location */
+    /* these three only "if" and "limit_except" take from their location */
     lines_api_t           *api;           /* answers here, or NULL */
     ngx_str_t              prefix;        /* of its URIs; empty:
                                              the URI is all of it */
-    /* admin: SHA-256 of the operator's token */
-    ngx_str_t              token;
-    lines_webhook_conf_t  *webhook;
+    void                  *own;           /* what the API's directive says */
 
     ngx_str_t              key_id_header;  /* lower case, with a
                                               terminating zero */

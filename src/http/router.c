@@ -89,8 +89,7 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
     if (clcf->noname) {
         conf->api = prev->api;
         conf->prefix = prev->prefix;
-        conf->token = prev->token;
-        conf->webhook = prev->webhook;
+        conf->own = prev->own;
     }
 
     if (conf->api == NULL) {

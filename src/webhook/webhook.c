@@ -26,11 +26,11 @@
 #define LINES_WEBHOOK_TOLERANCE  300
 
 
-struct lines_webhook_conf_s {
+typedef struct {
     lines_stripe_secrets_t  secrets;
     ngx_array_t            *keys;        /* ngx_str_t: what they are made of */
     ngx_int_t               tolerance;   /* seconds */
-};
+} lines_webhook_conf_t;
 
 
 static ngx_int_t webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -125,7 +125,7 @@ lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     cln->handler = webhook_free_secrets;
-    llcf->webhook = wcf;
+    llcf->own = wcf;
 
     return NGX_CONF_OK;
 }
@@ -206,10 +206,10 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
     ngx_int_t                 rc;
     ngx_str_t                 header;
     ngx_table_elt_t          *h;
-    lines_loc_conf_t         *llcf;
+    lines_webhook_conf_t     *wcf;
     lines_stripe_signature_t  signature;
 
-    llcf = lines_get_loc_conf(r);
+    wcf = lines_get_loc_conf(r)->own;
 
     ngx_str_null(&header);
 
@@ -227,8 +227,8 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
     }
 
     rc = lines_stripe_signature_start(&signature, &header,
-                                      &llcf->webhook->secrets, ngx_time(),
-                                      llcf->webhook->tolerance);
+                                      &wcf->secrets, ngx_time(),
+                                      wcf->tolerance);
 
     if (rc == NGX_OK) {
         rc = lines_stripe_signature_update(&signature, body->data, body->len);
