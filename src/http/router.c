@@ -100,15 +100,9 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
         clcf->handler = content_handler;
     }
 
-    if (clcf->handler && clcf->handler != content_handler) {
+    /* a block may have one, as of "proxy_pass" in "if": it goes there */
 
-        if (clcf->noname) {
-
-            /* as of "proxy_pass" in "if": it goes there */
-
-            return NGX_CONF_OK;
-        }
-
+    if (clcf->handler && clcf->handler != content_handler && !clcf->noname) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "location \"%V\" has another handler besides the "
                       "\"%V\" API of lines", &clcf->name, &conf->api->name);
@@ -116,10 +110,10 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
     }
 
     /*
-     * The bound of an API's bodies is client_max_body_size in its location, so
-     * that whatever else reads them (mirror, an error_page, another module)
-     * reads no more.  nginx' core is merged before us: locations nested in an
-     * API's have inherited theirs by now.
+     * The bound of an API's bodies is client_max_body_size in its location and
+     * in its blocks, so that whatever else reads them (mirror, proxy_pass in
+     * "if", another module) reads no more.  nginx' core is merged before us:
+     * locations nested in an API's have inherited theirs by now.
      */
 
     if (conf->api->body_limit) {
