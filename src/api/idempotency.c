@@ -69,7 +69,7 @@ idempotency_header(ngx_http_request_t *r, ngx_str_t *member, ngx_str_t *key)
 
     for (h = lines_find_header(r, "idempotency-key");
          h;
-         h = lines_next_header(&r->headers_in.headers, "idempotency-key", h))
+         h = lines_next_header(r, "idempotency-key", h))
     {
         switch (lines_text_judge(&h->value, LINES_IDEMPOTENCY_KEY_MAX)) {
         case LINES_TEXT_LONG:

@@ -235,7 +235,7 @@ billing_headers(lines_result_t *answer, lines_billing_result_t *result)
         return;
     }
 
-    h = lines_next_header(answer->headers, "stripe-should-retry", NULL);
+    h = lines_header_in(answer->headers, "stripe-should-retry", NULL);
 
     if (h && lines_is_nocase(&h->value, "true")) {
         result->should_retry = 1;
@@ -244,7 +244,7 @@ billing_headers(lines_result_t *answer, lines_billing_result_t *result)
         result->should_retry = 0;
     }
 
-    h = lines_next_header(answer->headers, "request-id", NULL);
+    h = lines_header_in(answer->headers, "request-id", NULL);
 
     if (h) {
         result->request_id = h->value;

@@ -89,7 +89,7 @@ check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     for (h = lines_find_header(r, "content-encoding");
          h;
-         h = lines_next_header(&r->headers_in.headers, "content-encoding", h))
+         h = lines_next_header(r, "content-encoding", h))
     {
         p = h->value.data;
         last = p + h->value.len;

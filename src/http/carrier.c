@@ -555,7 +555,7 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
         result->body.len = sr->out->buf->last - sr->out->buf->pos;
     }
 
-    h = lines_next_header(result->headers, "retry-after", NULL);
+    h = lines_header_in(result->headers, "retry-after", NULL);
 
     if (h) {
         when = ngx_atotm(h->value.data, h->value.len);

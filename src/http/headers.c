@@ -19,7 +19,7 @@ const char  *lines_own_headers[LINES_OWN_HEADERS] = {
 
 
 ngx_table_elt_t *
-lines_next_header(ngx_list_t *headers, const char *name,
+lines_header_in(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after)
 {
     ngx_uint_t        i;

@@ -41,11 +41,15 @@ ngx_int_t lines_add_header(ngx_http_request_t *r, const char *name,
 ngx_int_t lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds);
 
 /* the next header of that name after that one; NULL for after: the first */
-ngx_table_elt_t *lines_next_header(ngx_list_t *headers, const char *name,
+ngx_table_elt_t *lines_header_in(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after);
 
+/* of a request */
 #define lines_find_header(r, name) \
-    lines_next_header(&(r)->headers_in.headers, name, NULL)
+    lines_next_header(r, name, NULL)
+
+#define lines_next_header(r, name, after) \
+    lines_header_in(&(r)->headers_in.headers, name, after)
 
 
 #endif /* _LINES_HTTP_HEADERS_H_INCLUDED_ */

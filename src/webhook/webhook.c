@@ -220,7 +220,7 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
 
         /* of two, which one would count? */
 
-        if (lines_next_header(&r->headers_in.headers, "stripe-signature", h)) {
+        if (lines_next_header(r, "stripe-signature", h)) {
             ngx_str_set(reason, "two-signatures");
             return NGX_DECLINED;
         }
