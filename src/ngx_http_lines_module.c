@@ -18,14 +18,13 @@
 #include "auth/cache.h"
 #include "auth/clerk.h"
 #include "auth/jwks.h"
+#include "auth/identity.h"
 #include "billing/billing.h"
-#include "http/conf.h"
 #include "http/failpoint.h"
+#include "http/guard.h"
 #include "http/metrics.h"
-#include "http/request.h"
-#include "http/router.h"
+#include "http/special.h"
 #include "http/variables.h"
-#include "http/zone.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/metrics.h"
@@ -315,7 +314,8 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
 
-    if (lines_add_variables(cf) != NGX_OK
+    if (lines_variables_init(cf) != NGX_OK
+        || lines_identity_init(cf) != NGX_OK
         || lines_limit_add_variables(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -333,15 +333,13 @@ postconfiguration(ngx_conf_t *cf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    if (lines_carrier_check(cf, lmcf) != NGX_OK) {
+    if (lines_guard_init(cf, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
     if (!lmcf->used) {
         return NGX_OK;
     }
-
-    lines_api_locations(lmcf);
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -534,7 +532,7 @@ init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (lines_variables_init_process(cycle, lmcf) != NGX_OK
+    if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_metrics_init_process(cycle, lmcf) != NGX_OK
         || lines_survey_init_process(cycle, lmcf) != NGX_OK
         || lines_limit_init_process(cycle, lmcf) != NGX_OK

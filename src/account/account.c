@@ -5,6 +5,7 @@
 
 #include "account/account.h"
 #include "directive/params.h"
+#include "http/answer.h"
 
 
 static char *account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field);

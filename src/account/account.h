@@ -9,7 +9,6 @@
 
 #include "account/agent_plan.h"
 #include "auth/auth.h"
-#include "http/request.h"
 #include "store/calls.h"
 
 

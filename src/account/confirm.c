@@ -13,8 +13,12 @@
 #include "account/routes.h"
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "http/answer.h"
 #include "http/failpoint.h"
+#include "http/headers.h"
 #include "http/id.h"
+#include "http/steps.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "operation/operation.h"
 #include "store/calls.h"
@@ -405,10 +409,9 @@ confirm_refused(lines_ctx_t *ctx, lines_confirm_begin_reply_t *reply)
     confirm = ctx->data;
     r = ctx->request;
 
-    if (reply->retry_after.len
-        && lines_add_header(r, "Retry-After", &reply->retry_after) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (reply->retry_after.len) {
+        ctx->retry_after = ngx_max(1, ngx_atoi(reply->retry_after.data,
+                                               reply->retry_after.len));
     }
 
     (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
@@ -498,9 +501,7 @@ confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
         seconds = 60;
     }
 
-    if (seconds && lines_retry_after(r, seconds) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = seconds;
 
     if (confirm->replay
         && lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK)
@@ -561,9 +562,7 @@ confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     confirm = ctx->data;
 
-    if (lines_retry_after(r, LINES_PENDING_RETRY) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = LINES_PENDING_RETRY;
 
     return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                  "{\"status\":\"ERROR\",\"error\":\"provisioning_pending\","
@@ -580,9 +579,7 @@ confirm_in_progress(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     confirm = ctx->data;
 
-    if (lines_retry_after(r, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = 1;
 
     return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
                 "{\"status\":\"ERROR\",\"message\":\"A request with this "

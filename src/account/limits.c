@@ -9,6 +9,7 @@
 
 #include "account/account.h"
 #include "account/routes.h"
+#include "http/answer.h"
 #include "limit/limit.h"
 
 

@@ -12,6 +12,7 @@
 #include "account/preview_token.h"
 #include "account/routes.h"
 #include "api/listing.h"
+#include "http/answer.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 
@@ -109,10 +110,9 @@ preview_check_window(ngx_http_request_t *r, lines_ctx_t *ctx,
         return NGX_OK;
     }
 
-    if (window->retry_after.len
-        && lines_add_header(r, "Retry-After", &window->retry_after) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (window->retry_after.len) {
+        ctx->retry_after = ngx_max(1, ngx_atoi(window->retry_after.data,
+                                               window->retry_after.len));
     }
 
     return lines_answer_format(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
@@ -133,9 +133,7 @@ preview_check_inventory(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (lines_retry_after(r, 60) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = 60;
 
     return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                        "no_lines_available", LINES_NO_LINES);

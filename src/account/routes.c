@@ -11,6 +11,8 @@
 #include "account/account.h"
 #include "account/routes.h"
 #include "auth/auth.h"
+#include "auth/dialect.h"
+#include "http/body.h"
 #include "limit/limit.h"
 
 

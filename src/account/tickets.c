@@ -10,6 +10,9 @@
 #include "account/account.h"
 #include "account/routes.h"
 #include "api/input.h"
+#include "http/answer.h"
+#include "http/headers.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 

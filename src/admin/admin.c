@@ -7,6 +7,7 @@
 #include "api/input.h"
 #include "auth/bearer.h"
 #include "directive/params.h"
+#include "http/answer.h"
 #include "http/digest.h"
 #include "store/calls.h"
 
@@ -38,14 +39,9 @@ lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf)
         return NGX_CONF_ERROR;
     }
 
-    llcf->token.data = ngx_palloc(cf->pool, LINES_SHA256_LEN);
-    if (llcf->token.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
+    llcf->own = ngx_palloc(cf->pool, LINES_SHA256_LEN);
 
-    llcf->token.len = LINES_SHA256_LEN;
-
-    if (lines_sha256(&token, llcf->token.data) != NGX_OK) {
+    if (llcf->own == NULL || lines_sha256(&token, llcf->own) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -66,7 +62,7 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
         && lines_bearer_header(&r->headers_in.authorization->value, &token)
            == NGX_OK
         && lines_sha256(&token, digest) == NGX_OK
-        && lines_equal(digest, llcf->token.data, LINES_SHA256_LEN))
+        && lines_equal(digest, llcf->own, LINES_SHA256_LEN))
     {
         return NGX_OK;
     }

@@ -8,7 +8,7 @@
 #define _LINES_ADMIN_ADMIN_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /* lines_admin token_file=PATH */

@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "auth/auth.h"
+#include "http/answer.h"
 #include "http/digest.h"
 #include "store/calls.h"
 

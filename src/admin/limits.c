@@ -6,6 +6,8 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "http/answer.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 

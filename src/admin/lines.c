@@ -11,8 +11,10 @@
 #include "admin/numbers.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "http/answer.h"
 #include "http/digest.h"
 #include "http/id.h"
+#include "http/text.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

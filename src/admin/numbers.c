@@ -12,6 +12,8 @@
 #include "admin/routes.h"
 #include "api/input.h"
 #include "api/listing.h"
+#include "http/answer.h"
+#include "http/text.h"
 #include "store/calls.h"
 
 

@@ -8,7 +8,7 @@
 #define _LINES_ADMIN_NUMBERS_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /* a step, before an account's line ends: its number will be looked at */

@@ -10,7 +10,9 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/listing.h"
+#include "http/answer.h"
 #include "http/id.h"
+#include "http/text.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

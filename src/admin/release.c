@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "admin/numbers.h"
+#include "http/answer.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

@@ -10,6 +10,8 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "auth/dialect.h"
+#include "http/body.h"
 
 
 #define LINES_ADMIN_BODY  (256 * 1024)

@@ -7,7 +7,7 @@
 #define _LINES_ADMIN_ROUTES_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/router.h"
 
 
 extern lines_api_t  lines_admin_api;

@@ -14,6 +14,8 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "auth/auth.h"
+#include "http/answer.h"
+#include "http/steps.h"
 #include "store/calls.h"
 
 

@@ -11,6 +11,8 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "http/answer.h"
+#include "http/text.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

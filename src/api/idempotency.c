@@ -5,6 +5,9 @@
 
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "http/answer.h"
+#include "http/digest.h"
+#include "http/headers.h"
 #include "store/calls.h"
 
 

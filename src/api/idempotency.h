@@ -9,8 +9,7 @@
 #define _LINES_API_IDEMPOTENCY_H_INCLUDED_
 
 
-#include "http/digest.h"
-#include "http/request.h"
+#include "http/context.h"
 
 
 typedef struct {

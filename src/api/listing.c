@@ -4,6 +4,8 @@
 #include <ngx_http.h>
 
 #include "api/listing.h"
+#include "http/answer.h"
+#include "http/steps.h"
 #include "operation/subscription.h"
 #include "store/calls.h"
 

@@ -4,6 +4,8 @@
 #include <ngx_http.h>
 
 #include "api/turn.h"
+#include "http/answer.h"
+#include "http/steps.h"
 
 
 /* of a tenant that has any; allocated with its name behind it */

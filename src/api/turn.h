@@ -15,7 +15,7 @@
 #define _LINES_API_TURN_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 /* at a time, of a worker and of a tenant */

@@ -4,9 +4,11 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "auth/identity.h"
+#include "http/answer.h"
 #include "http/carrier.h"
-#include "http/phase.h"
-#include "http/variables.h"
+#include "http/headers.h"
+#include "http/steps.h"
 
 
 static ngx_int_t access_insert(ngx_conf_t *cf, ngx_http_phases phase,

@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
-#include "http/variables.h"
+#include "auth/identity.h"
 
 
 /* seconds between two warnings of a worker about one location */

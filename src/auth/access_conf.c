@@ -8,7 +8,9 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "auth/dialect.h"
 #include "directive/params.h"
+#include "http/router.h"
 
 
 #define LINES_AUTH_STALE  60

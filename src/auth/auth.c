@@ -12,8 +12,10 @@
 #include "auth/bearer.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
+#include "auth/identity.h"
+#include "http/answer.h"
+#include "http/headers.h"
 #include "http/metrics.h"
-#include "http/variables.h"
 #include "store/calls.h"
 
 

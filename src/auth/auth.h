@@ -8,7 +8,7 @@
 #define _LINES_AUTH_AUTH_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 
 
 #define LINES_AUTH_KEY       0x0001   /* Bearer, a workspace's key */

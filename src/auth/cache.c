@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "auth/cache.h"
+#include "http/zone.h"
 
 
 /* negative answers must not push out what is in use */

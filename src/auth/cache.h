@@ -14,8 +14,8 @@
 #define _LINES_AUTH_CACHE_H_INCLUDED_
 
 
+#include "http/conf.h"
 #include "http/digest.h"
-#include "http/zone.h"
 
 
 #define LINES_TENANT_LEN  66    /* "w:" and 64 characters */

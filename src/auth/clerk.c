@@ -7,6 +7,7 @@
 #include "auth/cache.h"
 #include "auth/clerk.h"
 #include "http/metrics.h"
+#include "http/steps.h"
 
 
 _Static_assert(LINES_JWT_MAX_TENANT + 2 <= LINES_TENANT_LEN,

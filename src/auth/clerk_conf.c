@@ -7,7 +7,8 @@
 #include "auth/clerk.h"
 #include "auth/jwks_fetch.h"
 #include "directive/params.h"
-#include "http/carrier.h"
+#include "http/guard.h"
+#include "http/text.h"
 
 
 #define LINES_CLERK_LEEWAY      5000
@@ -368,8 +369,9 @@ jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
     }
 
     if (like->uri.len
-        && lines_carrier_require(cf, lmcf, LINES_LOCATION_JWKS, &name,
-                                 &like->uri, like->plain)
+        && lines_location(cf, lmcf, &(lines_location_t) {
+                              .name = name, .uri = like->uri,
+                              .plain = like->plain, .buffer = 256 * 1024 })
            != NGX_CONF_OK)
     {
         return NULL;

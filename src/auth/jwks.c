@@ -6,6 +6,7 @@
 
 #include "auth/jwks.h"
 #include "auth/jwks_fetch.h"
+#include "http/zone.h"
 
 
 /* how soon waiting requests look at what another worker does */

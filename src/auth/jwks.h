@@ -16,8 +16,8 @@
 
 
 #include "auth/jwk.h"
+#include "http/conf.h"
 #include "http/digest.h"
-#include "http/zone.h"
 
 
 /* of one fetch as a whole; the mark outlives it, a request waits for two */

@@ -5,16 +5,18 @@
 
 #include "billing/call.h"
 #include "http/failpoint.h"
+#include "http/headers.h"
 #include "http/metrics.h"
-#include "http/metrics.h"
+#include "http/text.h"
 
 
 static void billing_again(void *data);
 static void billing_answered(void *data, lines_result_t *answer);
+static void billing_headers(lines_result_t *answer,
+    lines_billing_result_t *result);
 static ngx_int_t billing_judge(lines_billing_call_t *call,
     lines_result_t *answer);
 static json_t *billing_json(lines_billing_call_t *call, ngx_str_t *body);
-static void billing_json_free(void *data);
 static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
 static void billing_done(lines_billing_call_t *call);
 static void billing_log(lines_billing_call_t *call);
@@ -149,6 +151,7 @@ lines_billing_send(lines_billing_call_t *call)
     request.nheaders = n;
     request.body = call->body;
     request.timeout = call->bcf->timeout - elapsed;
+    request.of = call->bcf;
 
     call->tries++;
     call->result.tries++;
@@ -159,12 +162,9 @@ lines_billing_send(lines_billing_call_t *call)
 
     LINES_FAILPOINT_STEP("billing.before", &call->kind->name);
 
-    call->carrier->billing = 1;
-
     rc = lines_carrier_call(call->carrier, &request, billing_answered, call);
 
     if (rc != NGX_AGAIN) {
-        call->carrier->billing = 0;
         call->tries--;
         call->result.tries--;
     }
@@ -195,8 +195,6 @@ billing_answered(void *data, lines_result_t *answer)
 
     LINES_FAILPOINT_STEP("billing.after", &call->kind->name);
 
-    call->carrier->billing = 0;
-
     result = &call->result;
 
     rc = billing_judge(call, answer);
@@ -223,6 +221,37 @@ billing_answered(void *data, lines_result_t *answer)
 }
 
 
+/* what Stripe says beside the body */
+
+static void
+billing_headers(lines_result_t *answer, lines_billing_result_t *result)
+{
+    ngx_table_elt_t  *h;
+
+    result->should_retry = -1;
+    ngx_str_null(&result->request_id);
+
+    if (answer->headers == NULL) {
+        return;
+    }
+
+    h = lines_header_in(answer->headers, "stripe-should-retry", NULL);
+
+    if (h && lines_is_nocase(&h->value, "true")) {
+        result->should_retry = 1;
+
+    } else if (h && lines_is_nocase(&h->value, "false")) {
+        result->should_retry = 0;
+    }
+
+    h = lines_header_in(answer->headers, "request-id", NULL);
+
+    if (h) {
+        result->request_id = h->value;
+    }
+}
+
+
 /* sets the outcome; NGX_AGAIN: there is more to ask for */
 
 static ngx_int_t
@@ -236,8 +265,8 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
 
     result->status = answer->status;
     result->retry_after = answer->retry_after;
-    result->should_retry = answer->should_retry;
-    result->request_id = answer->request_id;
+
+    billing_headers(answer, result);
 
     ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
 
@@ -254,7 +283,7 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
     json = billing_json(call, &answer->body);
 
     result->outcome = lines_stripe_classify(answer->status, json,
-                                            answer->should_retry,
+                                            result->should_retry,
                                             &result->error);
 
     if (call->kind->gone
@@ -344,8 +373,15 @@ billing_log(lines_billing_call_t *call)
 
     result = &call->result;
 
-    lines_metrics_billing(result->outcome, result->status != 0,
-                          result->elapsed);
+    lines_metrics_inc(billing_calls[result->outcome]);
+    lines_histogram_add(&lines_metrics->billing_latency, result->elapsed);
+
+    if (result->status) {
+        lines_metrics->billing_up = ngx_time();
+
+    } else {
+        lines_metrics->billing_down = ngx_time();
+    }
 
     if (result->outcome == LINES_STRIPE_OK) {
         ngx_log_debug5(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
@@ -385,29 +421,10 @@ billing_log(lines_billing_call_t *call)
 static json_t *
 billing_json(lines_billing_call_t *call, ngx_str_t *body)
 {
-    json_t              *json;
-    ngx_pool_cleanup_t  *cln;
+    json_t  *json;
 
-    cln = ngx_pool_cleanup_add(call->carrier->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    json = json_loadb((char *) body->data, body->len, 0, NULL);
-
-    if (json == NULL) {
-        return NULL;
-    }
-
-    cln->handler = billing_json_free;
-    cln->data = json;
-
-    return json;
-}
-
-
-static void
-billing_json_free(void *data)
-{
-    json_decref(data);
+    return lines_json_parse(call->carrier->pool, body, 0, &json, NULL)
+           == NGX_OK
+           ? json
+           : NULL;
 }

@@ -5,6 +5,7 @@
 
 #include "billing/billing.h"
 #include "directive/params.h"
+#include "http/guard.h"
 
 
 #define LINES_BILLING_URI      "/_lines/billing/"
@@ -94,8 +95,12 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     bcf->livemode = billing_live(&bcf->key);
 
-    return lines_carrier_require(cf, lmcf, LINES_LOCATION_BILLING, &value[0],
-                                 &bcf->uri, bcf->plain);
+    return lines_location(cf, lmcf,
+                          &(lines_location_t) { .name = value[0],
+                                                .uri = bcf->uri,
+                                                .plain = bcf->plain,
+                                                .once = 1,
+                                                .buffer = 64 * 1024 });
 }
 
 
@@ -279,7 +284,11 @@ billing_key_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     carrier = lines_carrier_find(r);
 
-    if (carrier == NULL || !carrier->billing || r != carrier->subrequest) {
+    if (carrier == NULL
+        || carrier->of == NULL
+        || carrier->of != carrier->lmcf->billing
+        || r != carrier->subrequest)
+    {
         return NGX_OK;
     }
 

@@ -11,37 +11,44 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/command.h"
+#include "http/answer.h"
+#include "http/headers.h"
+#include "http/router.h"
 
 
 static ngx_int_t answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *type, off_t len);
-static ngx_int_t add_own(ngx_http_request_t *r, ngx_uint_t n,
-    ngx_str_t *value);
 
 
 static ngx_str_t  json_content_type = ngx_string("application/json");
 static ngx_str_t  no_store = ngx_string("no-store");
-
-ngx_str_t  lines_own_headers[LINES_OWN_HEADERS] = {
-    ngx_string("Cache-Control"),
-    ngx_string("X-Request-Id"),
-    ngx_string("Retry-After")
-};
 
 
 ngx_int_t
 lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     ngx_str_t *json)
 {
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
+    ngx_chain_t  out;
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
+    if (lines_answer_buf(r, json, &out) != NGX_OK) {
         ctx->answered = 1;
         ctx->rc = NGX_ERROR;
         return NGX_DONE;
+    }
+
+    return lines_answer_chain(r, ctx, status, &json_content_type, &out,
+                              json->len);
+}
+
+
+ngx_int_t
+lines_answer_buf(ngx_http_request_t *r, ngx_str_t *json, ngx_chain_t *out)
+{
+    ngx_buf_t  *b;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
     }
 
     b->pos = json->data;
@@ -50,11 +57,10 @@ lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     b->last_buf = (r == r->main) ? 1 : 0;
     b->last_in_chain = 1;
 
-    out.buf = b;
-    out.next = NULL;
+    out->buf = b;
+    out->next = NULL;
 
-    return lines_answer_chain(r, ctx, status, &json_content_type, &out,
-                              json->len);
+    return NGX_OK;
 }
 
 
@@ -238,11 +244,20 @@ lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
         ngx_str_set(&r->headers_out.charset, "utf-8");
     }
 
-    if (add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK) {
+    if (ctx->retry_after) {
+
+        if (lines_retry_after(r, ctx->retry_after) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ctx->retry_after = 0;
+    }
+
+    if (lines_add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return add_own(r, LINES_X_REQUEST_ID, &ctx->request_id);
+    return lines_add_own(r, LINES_X_REQUEST_ID, &ctx->request_id);
 }
 
 
@@ -340,9 +355,7 @@ ngx_int_t
 lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t retry_after)
 {
-    if (lines_retry_after(r, retry_after) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = retry_after;
 
     return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
                        "Service temporarily unavailable");
@@ -358,105 +371,4 @@ lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     return lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL, "Unauthorized");
-}
-
-
-ngx_int_t
-lines_ask(ngx_http_request_t *r, const char *challenge)
-{
-    ngx_table_elt_t  *h;
-
-    h = r->headers_out.www_authenticate;
-
-    if (h && h->hash) {
-        return NGX_OK;
-    }
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-    h->hash = 1;
-    ngx_str_set(&h->key, "WWW-Authenticate");
-    h->value.data = (u_char *) challenge;
-    h->value.len = ngx_strlen(challenge);
-
-    /* satisfy any takes it back */
-    r->headers_out.www_authenticate = h;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_add_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* where headers of one name are linked, this one ends its list */
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
-{
-    ngx_str_t  value;
-
-    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
-                - value.data;
-
-    return add_own(r, LINES_RETRY_AFTER, &value);
-}
-
-
-static ngx_int_t
-add_own(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
-{
-    return lines_add_header(r, (char *) lines_own_headers[n].data, value);
-}
-
-
-ngx_str_t
-lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
-{
-    u_char     *p;
-    size_t      escape;
-    ngx_str_t   json;
-
-    escape = ngx_escape_json(NULL, value->data, value->len);
-
-    json.len = value->len + escape + 2;
-    json.data = ngx_pnalloc(pool, json.len);
-
-    if (json.data == NULL) {
-        ngx_str_null(&json);
-        return json;
-    }
-
-    p = json.data;
-    *p++ = '"';
-    p = (u_char *) ngx_escape_json(p, value->data, value->len);
-    *p = '"';
-
-    return json;
 }

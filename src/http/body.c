@@ -9,7 +9,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/request.h"
+#include "http/answer.h"
+#include "http/body.h"
+#include "http/headers.h"
+#include "http/router.h"
+#include "http/steps.h"
+#include "http/text.h"
 
 
 #define LINES_JSON_DEPTH  32
@@ -25,65 +30,43 @@ typedef struct {
 } lines_body_t;
 
 
-static ngx_int_t read_json_body(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t optional);
-static ngx_int_t parse_json(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *bytes);
+static ngx_int_t check_type(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *bytes);
+static ngx_int_t parse_json(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *bytes);
 static ngx_uint_t too_deep(ngx_str_t *bytes);
-static ngx_int_t check_type(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_uint_t encoded(ngx_http_request_t *r);
-static ngx_uint_t is_identity(ngx_str_t *value);
-static ngx_int_t unreadable(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
-static void body_started(ngx_http_request_t *r);
 static void body_event(ngx_http_request_t *r);
 static ngx_int_t continue_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_body_t *body);
 static ngx_int_t append_body(ngx_http_request_t *r, lines_body_t *body);
-static ngx_int_t too_large(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void body_cleanup(void *data);
+static ngx_int_t unreadable(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
 
 
 ngx_int_t
 lines_read_json(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return read_json_body(r, ctx, 0);
+    ngx_int_t  rc;
+
+    rc = check_type(r, ctx);
+
+    return rc == NGX_OK
+           ? lines_read_body(r, ctx, parse_json)
+           : rc;
 }
 
+
+/* that a body is blank, or in no chunks, shows when it was read */
 
 ngx_int_t
 lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return read_json_body(r, ctx, 1);
-}
-
-
-static ngx_int_t
-read_json_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t optional)
-{
-    ngx_int_t  rc;
-
-    if (optional
-        && r->headers_in.content_length_n <= 0
-        && !r->headers_in.chunked)
-    {
+    if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
         return lines_discard_body(r, ctx);
     }
 
-    /* that a body is blank, or in no chunks, shows when it was read */
-
-    if (!optional) {
-        rc = check_type(r, ctx);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return lines_read_body(r, ctx, ctx->api->body_limit,
-                           optional ? parse_optional_json : parse_json);
+    return lines_read_body(r, ctx, parse_optional_json);
 }
 
 
@@ -95,21 +78,43 @@ read_json_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t optional)
 static ngx_int_t
 check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char           *p;
-    size_t            len;
-    ngx_str_t         identity = ngx_string("identity");
+    u_char           *p, *last;
+    ngx_str_t         token;
     ngx_table_elt_t  *h;
 
-    static const ngx_str_t  json = ngx_string("application/json");
+    static ngx_str_t  identity = ngx_string("identity");
+    static ngx_str_t  json = ngx_string("application/json");
 
-    if (encoded(r)) {
-        if (lines_add_header(r, "Accept-Encoding", &identity) != NGX_OK) {
-            return NGX_ERROR;
+    /* there may be several headers, and each may be a list */
+
+    for (h = lines_find_header(r, "content-encoding");
+         h;
+         h = lines_next_header(r, "content-encoding", h))
+    {
+        p = h->value.data;
+        last = p + h->value.len;
+
+        while (p < last) {
+            token.data = p;
+
+            while (p < last && *p != ',' && *p != ' ' && *p != '\t') {
+                p++;
+            }
+
+            token.len = p++ - token.data;
+
+            if (token.len == 0 || lines_is_nocase(&token, "identity")) {
+                continue;
+            }
+
+            if (lines_add_header(r, "Accept-Encoding", &identity) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            return lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                               "Content-Encoding is not supported: send "
+                               "the body uncompressed");
         }
-
-        return lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
-                           "Content-Encoding is not supported: send "
-                           "the body uncompressed");
     }
 
     h = r->headers_in.content_type;
@@ -119,86 +124,19 @@ check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
         && ngx_strncasecmp(h->value.data, json.data, json.len) == 0)
     {
         p = h->value.data + json.len;
-        len = h->value.len - json.len;
+        last = h->value.data + h->value.len;
 
-        while (len && (*p == ' ' || *p == '\t')) {
+        while (p < last && (*p == ' ' || *p == '\t')) {
             p++;
-            len--;
         }
 
-        if (len == 0 || *p == ';') {
+        if (p == last || *p == ';') {
             return NGX_OK;
         }
     }
 
     return lines_error(r, ctx, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
                        "Content-Type must be application/json");
-}
-
-
-/* there may be several headers, and each may be a list */
-
-static ngx_uint_t
-encoded(ngx_http_request_t *r)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    static const ngx_str_t  name = ngx_string("content-encoding");
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].hash
-                && h[i].key.len == name.len
-                && ngx_strncasecmp(h[i].key.data, name.data, name.len) == 0
-                && !is_identity(&h[i].value))
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-is_identity(ngx_str_t *value)
-{
-    size_t   len;
-    u_char  *p, *last, *token;
-
-    static const ngx_str_t  identity = ngx_string("identity");
-
-    p = value->data;
-    last = p + value->len;
-
-    while (p < last) {
-
-        if (*p == ',' || *p == ' ' || *p == '\t') {
-            p++;
-            continue;
-        }
-
-        token = p;
-
-        while (p < last && *p != ',' && *p != ' ' && *p != '\t') {
-            p++;
-        }
-
-        len = p - token;
-
-        if (len != identity.len
-            || ngx_strncasecmp(token, identity.data, len) != 0)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 
@@ -209,13 +147,10 @@ parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
     ngx_int_t  rc;
 
     for (i = 0; i < bytes->len; i++) {
-        switch (bytes->data[i]) {
-        case ' ':
-        case '\t':
-        case CR:
-        case LF:
-            continue;
-        default:
+
+        if (bytes->data[i] == '\0'
+            || ngx_strchr(" \t\r\n", bytes->data[i]) == NULL)
+        {
             rc = check_type(r, ctx);
 
             return rc == NGX_OK ? parse_json(r, ctx, bytes) : rc;
@@ -229,55 +164,53 @@ parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
 static ngx_int_t
 parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
 {
-    json_t              *body;
-    json_error_t         error;
-    ngx_pool_cleanup_t  *cln;
+    json_t        *body;
+    ngx_int_t      rc;
+    const char    *why;
+    json_error_t   error;
 
     if (too_deep(bytes)) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Request body is nested too deeply");
     }
 
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
+    rc = lines_json_parse(r->pool, bytes, JSON_REJECT_DUPLICATES, &body,
+                          &error);
+
+    if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    body = json_loadb((char *) bytes->data, bytes->len, JSON_REJECT_DUPLICATES,
-                      &error);
+    if (rc == NGX_OK) {
 
-    if (body == NULL) {
+        if (json_is_object(body)) {
+            ctx->body = body;
+            return NGX_OK;
+        }
+
+        why = "Request body must be a JSON object";
+
+    } else {
         ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                        "lines body: %s at %d", error.text, error.position);
 
-        if (json_error_code(&error) == json_error_null_character
-            || json_error_code(&error) == json_error_null_byte_in_key)
-        {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "Request body must not have the "
-                               "control character U+0000");
-        }
+        switch (json_error_code(&error)) {
 
-        if (json_error_code(&error) == json_error_duplicate_key) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "Request body has a duplicate member");
-        }
+        case json_error_null_character:
+        case json_error_null_byte_in_key:
+            why = "Request body must not have the control character U+0000";
+            break;
 
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Request body is not valid JSON");
+        case json_error_duplicate_key:
+            why = "Request body has a duplicate member";
+            break;
+
+        default:
+            why = "Request body is not valid JSON";
+        }
     }
 
-    cln->handler = body_cleanup;
-    cln->data = body;
-
-    if (!json_is_object(body)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Request body must be a JSON object");
-    }
-
-    ctx->body = body;
-
-    return NGX_OK;
+    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
 }
 
 
@@ -298,47 +231,23 @@ too_deep(ngx_str_t *bytes)
 
     for (p = bytes->data; p < last; p++) {
 
-        if (string) {
-            if (*p == '\\') {
-                p++;
+        if (*p == '"') {
+            string = !string;
 
-            } else if (*p == '"') {
-                string = 0;
-            }
+        } else if (string) {
+            p += (*p == '\\');
 
-            continue;
-        }
-
-        switch (*p) {
-
-        case '"':
-            string = 1;
-            break;
-
-        case '{':
-        case '[':
+        } else if (*p == '{' || *p == '[') {
             if (++depth > LINES_JSON_DEPTH) {
                 return 1;
             }
-            break;
 
-        case '}':
-        case ']':
-            if (depth) {
-                depth--;
-            }
-            break;
+        } else if (depth && (*p == '}' || *p == ']')) {
+            depth--;
         }
     }
 
     return 0;
-}
-
-
-static void
-body_cleanup(void *data)
-{
-    json_decref(data);
 }
 
 
@@ -359,14 +268,13 @@ lines_discard_body(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 ngx_int_t
-lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, size_t limit,
-    lines_body_pt done)
+lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
 {
     ngx_int_t      rc;
     lines_body_t  *body;
 
-    if (r->headers_in.content_length_n > (off_t) limit) {
-        return too_large(r, ctx);
+    if (r->headers_in.content_length_n > (off_t) ctx->api->body_limit) {
+        return unreadable(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
     }
 
     body = ngx_pcalloc(r->pool, sizeof(lines_body_t));
@@ -376,14 +284,14 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, size_t limit,
 
     /* an empty body is a string, too */
     body->bytes.data = (u_char *) "";
-    body->limit = limit;
+    body->limit = ctx->api->body_limit;
     body->done = done;
     ctx->reading = body;
 
     r->request_body_no_buffering = 1;
     r->request_body_in_file_only = 0;
 
-    rc = ngx_http_read_client_request_body(r, body_started);
+    rc = ngx_http_read_client_request_body(r, body_event);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         ctx->reading = NULL;
@@ -409,18 +317,14 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, size_t limit,
 
 /*
  * Called from within ngx_http_read_client_request_body(), where there is
- * nothing to do yet, or later
+ * nothing to do yet, or later, and then when more has come
  */
 
 static void
-body_started(ngx_http_request_t *r)
+body_event(ngx_http_request_t *r)
 {
-    ngx_int_t      rc;
     lines_ctx_t   *ctx;
     lines_body_t  *body;
-
-    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines body: started");
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
 
@@ -429,33 +333,16 @@ body_started(ngx_http_request_t *r)
     }
 
     body = ctx->reading;
-    body->started = 1;
+
+    if (!body->started) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines body: started");
+        body->started = 1;
+    }
 
     if (body->parked) {
-        body->parked = 0;
-
-        rc = continue_body(r, ctx, body);
-
-        lines_resume(r, ctx, rc);
+        lines_resume(r, ctx, continue_body(r, ctx, body));
     }
-}
-
-
-static void
-body_event(ngx_http_request_t *r)
-{
-    ngx_int_t     rc;
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    if (ctx == NULL || ctx->reading == NULL) {
-        return;
-    }
-
-    rc = continue_body(r, ctx, ctx->reading);
-
-    lines_resume(r, ctx, rc);
 }
 
 
@@ -468,20 +355,18 @@ continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
 
         rc = append_body(r, body);
 
-        if (rc == NGX_DECLINED) {
-            ctx->reading = NULL;
-            return too_large(r, ctx);
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
         }
 
-        if (rc != NGX_OK) {
-            return rc;
-        }
+        if (rc == NGX_OK) {
 
-        if (!r->reading_body) {
-            break;
-        }
+            if (!r->reading_body) {
+                break;
+            }
 
-        rc = ngx_http_read_unbuffered_request_body(r);
+            rc = ngx_http_read_unbuffered_request_body(r);
+        }
 
         if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
             ctx->reading = NULL;
@@ -490,6 +375,7 @@ continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
 
         if (r->request_body->bufs == NULL && r->reading_body) {
             r->read_event_handler = body_event;
+            body->parked = 1;
             return NGX_AGAIN;
         }
     }
@@ -503,7 +389,7 @@ continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
 
 /*
  * Copies what has come and hands the buffers back, unless others read the body
- * as well, as with "mirror"; NGX_DECLINED: too much
+ * as well, as with "mirror"; or what to refuse it with
  */
 
 static ngx_int_t
@@ -528,15 +414,11 @@ append_body(ngx_http_request_t *r, lines_body_t *body)
 
         n = (ssize_t) ngx_buf_size(b);
 
-        if (n > (ssize_t) body->limit) {
-            return NGX_DECLINED;
+        if (n > (ssize_t) (body->limit - body->bytes.len)) {
+            return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
         }
 
         need = body->bytes.len + n;
-
-        if (need > body->limit) {
-            return NGX_DECLINED;
-        }
 
         if (need > body->size) {
             size = ngx_max(need, 2 * body->size);
@@ -591,20 +473,10 @@ append_body(ngx_http_request_t *r, lines_body_t *body)
 static ngx_int_t
 unreadable(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    if (rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
-        return too_large(r, ctx);
-    }
-
     return lines_error(r, ctx, rc, NULL,
-                       rc == NGX_HTTP_REQUEST_TIME_OUT
+                       rc == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE
+                       ? "Request body is too large"
+                       : rc == NGX_HTTP_REQUEST_TIME_OUT
                        ? "Request body did not come in time"
                        : "Request body could not be read");
-}
-
-
-static ngx_int_t
-too_large(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_error(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE, NULL,
-                       "Request body is too large");
 }

@@ -10,16 +10,24 @@
 #include <ngx_event.h>
 #include <ngx_http.h>
 
-#include "http/call.h"
 #include "http/carrier.h"
+#include "http/headers.h"
+#include "http/text.h"
 
 
 static lines_location_t *find_location(lines_main_conf_t *lmcf,
     ngx_str_t *uri);
 static ngx_connection_t *carrier_connect(lines_carrier_t *carrier);
 static ngx_int_t carrier_request(lines_carrier_t *carrier);
+static ngx_int_t call_edit(ngx_http_request_t *sr, lines_call_t *call,
+    ngx_str_t *id);
+static ngx_int_t call_header(ngx_http_request_t *sr, ngx_str_t *name,
+    ngx_str_t *value);
 static ngx_int_t carrier_post(ngx_http_request_t *sr, void *data,
     ngx_int_t rc);
+static void call_result(lines_carrier_t *carrier, ngx_http_request_t *sr,
+    ngx_int_t rc);
+static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc);
 static void carrier_next(ngx_event_t *ev);
 static void carrier_timer(ngx_event_t *ev);
 static ngx_uint_t carrier_abort(lines_carrier_t *carrier);
@@ -32,6 +40,7 @@ static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
 lines_carrier_t *
 lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 {
+    ngx_str_t         copy;
     ngx_pool_t       *pool;
     lines_carrier_t  *carrier;
 
@@ -49,21 +58,17 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
     }
 
     carrier = ngx_pcalloc(pool, sizeof(lines_carrier_t));
-    if (carrier == NULL) {
+    copy.len = id->len;
+    copy.data = ngx_pstrdup(pool, id);
+
+    if (carrier == NULL || copy.data == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
+    carrier->id = copy;
     carrier->pool = pool;
     carrier->lmcf = lmcf;
-
-    carrier->id.data = ngx_pstrdup(pool, id);
-    if (carrier->id.data == NULL) {
-        ngx_destroy_pool(pool);
-        return NULL;
-    }
-
-    carrier->id.len = id->len;
 
     carrier->own_log = *ngx_cycle->log;
     carrier->own_log.handler = carrier_log;
@@ -107,8 +112,7 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 static ngx_connection_t *
 carrier_connect(lines_carrier_t *carrier)
 {
-    ngx_connection_t         *c;
-    static const ngx_str_t    address = ngx_string("127.0.0.1");
+    ngx_connection_t  *c;
 
     c = ngx_get_connection(0, carrier->log);
     if (c == NULL) {
@@ -140,7 +144,7 @@ carrier_connect(lines_carrier_t *carrier)
 
     c->sockaddr = (struct sockaddr *) &carrier->sockaddr;
     c->socklen = sizeof(struct sockaddr_in);
-    c->addr_text = address;
+    ngx_str_set(&c->addr_text, "127.0.0.1");
     c->local_sockaddr = (struct sockaddr *) &carrier->sockaddr;
     c->local_socklen = sizeof(struct sockaddr_in);
 
@@ -153,11 +157,8 @@ carrier_connect(lines_carrier_t *carrier)
 static ngx_int_t
 carrier_request(lines_carrier_t *carrier)
 {
-    ngx_connection_t        *c;
-    ngx_http_request_t      *r;
-    static const ngx_str_t   uri = ngx_string("/");
-    static const ngx_str_t   line = ngx_string("GET / HTTP/1.1");
-    static const ngx_str_t   protocol = ngx_string("HTTP/1.1");
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
 
     c = carrier->connection;
 
@@ -180,10 +181,10 @@ carrier_request(lines_carrier_t *carrier)
     r->method = NGX_HTTP_GET;
     r->method_name = ngx_http_core_get_method;
     r->http_version = NGX_HTTP_VERSION_11;
-    r->http_protocol = protocol;
-    r->uri = uri;
-    r->unparsed_uri = uri;
-    r->request_line = line;
+    ngx_str_set(&r->http_protocol, "HTTP/1.1");
+    ngx_str_set(&r->request_line, "GET / HTTP/1.1");
+    ngx_str_set(&r->uri, "/");
+    r->unparsed_uri = r->uri;
 
     r->read_event_handler = ngx_http_request_empty_handler;
     r->write_event_handler = ngx_http_request_empty_handler;
@@ -218,7 +219,7 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
 #if (LINES_FAILPOINTS)
 
-    /* lines_billing_debug calls what it likes, by the rules of the first */
+    /* a debug module calls what it likes, by the rules of the first */
 
     if (carrier->location == NULL && carrier->lmcf->locations) {
         carrier->location = carrier->lmcf->locations->elts;
@@ -249,14 +250,10 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
     uri.len = call->uri.len;
     uri.data = ngx_pstrdup(r->pool, &call->uri);
     args.len = call->args.len;
-    args.data = ngx_pnalloc(r->pool, call->args.len + 1);
+    args.data = args.len ? ngx_pstrdup(r->pool, &call->args) : uri.data;
 
     if (uri.data == NULL || args.data == NULL) {
         return NGX_ERROR;
-    }
-
-    if (args.len) {
-        ngx_memcpy(args.data, call->args.data, args.len);
     }
 
     if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
@@ -268,7 +265,7 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     /* the subrequest is posted only: it runs below */
 
-    if (lines_call_edit(sr, call, &carrier->id) != NGX_OK) {
+    if (call_edit(sr, call, &carrier->id) != NGX_OK) {
         r->posted_requests = NULL;
         r->count--;
         return NGX_ERROR;
@@ -277,6 +274,7 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
     ngx_memzero(&carrier->result, sizeof(lines_result_t));
 
     carrier->subrequest = sr;
+    carrier->of = call->of;
     carrier->handler = handler;
     carrier->data = data;
     carrier->start = ngx_current_msec;
@@ -293,6 +291,172 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
     ngx_http_run_posted_requests(carrier->connection);
 
     return NGX_AGAIN;
+}
+
+
+/*
+ * Gives a subrequest that was just created method, headers and body of its
+ * own.  NGX_ERROR: out of memory, or a header with control characters.
+ */
+
+static ngx_int_t
+call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
+{
+    u_char                   *p;
+    ngx_buf_t                *b;
+    ngx_str_t                 value;
+    ngx_uint_t                i, named;
+    ngx_http_request_body_t  *rb;
+    static ngx_str_t          request_id = ngx_string("X-Request-Id");
+    static ngx_str_t          length = ngx_string("Content-Length");
+
+    static const struct {
+        ngx_uint_t  method;
+        ngx_str_t   name;
+    } methods[] = {
+        { NGX_HTTP_GET, ngx_string("GET") },
+        { NGX_HTTP_POST, ngx_string("POST") },
+        { NGX_HTTP_DELETE, ngx_string("DELETE") },
+        { NGX_HTTP_PUT, ngx_string("PUT") },
+        { 0, ngx_null_string }
+    };
+
+    for (i = 0; methods[i].method != call->method; i++) {
+        if (methods[i].method == 0) {
+            return NGX_ERROR;
+        }
+    }
+
+    sr->method = call->method;
+    sr->method_name = methods[i].name;
+
+    ngx_memzero(&sr->headers_in, sizeof(ngx_http_headers_in_t));
+
+    sr->headers_in.content_length_n = -1;
+    sr->headers_in.keep_alive_n = -1;
+
+    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
+                      sizeof(ngx_table_elt_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    named = 0;
+
+    for (i = 0; i < call->nheaders; i++) {
+
+        named |= lines_is_nocase(&call->headers[i].name, "X-Request-Id");
+
+        if (call_header(sr, &call->headers[i].name, &call->headers[i].value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!named && call_header(sr, &request_id, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* a body of its own, be it empty, so that nginx looks for no other */
+
+    rb = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
+    if (rb == NULL) {
+        return NGX_ERROR;
+    }
+
+    sr->request_body = rb;
+
+    if (call->body.len == 0
+        && (call->method == NGX_HTTP_GET || call->method == NGX_HTTP_DELETE))
+    {
+        return NGX_OK;
+    }
+
+    sr->headers_in.content_length_n = call->body.len;
+
+    p = ngx_pnalloc(sr->pool, NGX_OFF_T_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.data = p;
+    value.len = ngx_sprintf(p, "%uz", call->body.len) - p;
+
+    if (call_header(sr, &length, &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (call->body.len == 0) {
+        return NGX_OK;
+    }
+
+    b = ngx_create_temp_buf(sr->pool, call->body.len);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last = ngx_cpymem(b->last, call->body.data, call->body.len);
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    rb->buf = b;
+    rb->bufs = ngx_alloc_chain_link(sr->pool);
+    if (rb->bufs == NULL) {
+        return NGX_ERROR;
+    }
+
+    *rb->bufs = (ngx_chain_t) { .buf = b };
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
+{
+    u_char           *p;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    /* a header's value comes from the network now and then */
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < 0x20 || value->data[i] == 0x7f) {
+            return NGX_ERROR;
+        }
+    }
+
+    h = ngx_list_push(&sr->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->key.data = p;
+    h->key.len = name->len;
+    h->lowcase_key = p + name->len;
+    h->value.data = h->lowcase_key + name->len;
+    h->value.len = value->len;
+
+    ngx_memcpy(h->key.data, name->data, name->len);
+    ngx_strlow(h->lowcase_key, name->data, name->len);
+    h->hash = ngx_hash_key(h->lowcase_key, name->len);
+
+    if (value->len) {
+        ngx_memcpy(h->value.data, value->data, value->len);
+    }
+
+    h->value.data[value->len] = '\0';
+
+    return NGX_OK;
 }
 
 
@@ -324,10 +488,9 @@ carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
         rc = NGX_ERROR;
     }
 
-    result = &carrier->result;
-    result->elapsed = ngx_current_msec - carrier->start;
+    call_result(carrier, sr, rc);
 
-    lines_call_result(sr, rc, &carrier->id, result);
+    result = &carrier->result;
 
     if (result->transport != LINES_COMPLETE) {
         ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
@@ -347,11 +510,113 @@ carrier_post(ngx_http_request_t *sr, void *data, ngx_int_t rc)
         ngx_del_timer(&carrier->timer);
     }
 
-    if (!carrier->next.posted) {
-        ngx_post_event(&carrier->next, &ngx_posted_events);
-    }
+    ngx_post_event(&carrier->next, &ngx_posted_events);
 
     return NGX_OK;
+}
+
+
+/* what became of it; strings stay in the subrequest */
+
+static void
+call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
+{
+    time_t                when;
+    const char           *why;
+    ngx_table_elt_t      *h;
+    lines_result_t       *result;
+    ngx_http_upstream_t  *u;
+
+    u = sr->upstream;
+    result = &carrier->result;
+
+    result->retry_after = -1;
+    result->elapsed = ngx_current_msec - carrier->start;
+
+    why = call_incomplete(sr, rc);
+
+    if (why) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                       "lines call %V: no answer, %s, sent:%d", &carrier->id,
+                       why, u && u->request_sent);
+
+        result->transport = (u && u->request_sent)
+                            ? LINES_UNKNOWN
+                            : LINES_UNSENT;
+        return;
+    }
+
+    result->transport = LINES_COMPLETE;
+    result->status = sr->headers_out.status;
+    result->headers = &u->headers_in.headers;
+
+    if (sr->out && sr->out->buf) {
+        result->body.data = sr->out->buf->pos;
+        result->body.len = sr->out->buf->last - sr->out->buf->pos;
+    }
+
+    h = lines_header_in(result->headers, "retry-after", NULL);
+
+    if (h) {
+        when = ngx_atotm(h->value.data, h->value.len);
+
+        if (when == NGX_ERROR) {
+            when = ngx_parse_http_time(h->value.data, h->value.len);
+            when = (when == NGX_ERROR) ? -1 : ngx_max(when - ngx_time(), 0);
+        }
+
+        result->retry_after = when;
+    }
+}
+
+
+/* NULL: an answer, whole */
+
+static const char *
+call_incomplete(ngx_http_request_t *sr, ngx_int_t rc)
+{
+    off_t                 length;
+    ngx_http_upstream_t  *u;
+
+    u = sr->upstream;
+
+    if (rc != NGX_OK) {
+        return "ended by nginx";
+    }
+
+    if (u == NULL || sr->headers_out.status == 0) {
+        return "without an upstream or a status";
+    }
+
+    if (sr->connection->error) {
+        return "connection error";
+    }
+
+    /* a 200 is what nginx says of a body that broke off, too */
+
+    if (u->buffering) {
+        if (u->pipe == NULL
+            || !u->pipe->upstream_done
+            || u->pipe->downstream_error)
+        {
+            return "its buffered body broke off";
+        }
+
+    } else if (u->length != 0) {
+        return "its body broke off";
+    }
+
+    length = (sr->out && sr->out->buf)
+             ? sr->out->buf->last - sr->out->buf->pos
+             : 0;
+
+    if (u->headers_in.content_length_n != -1
+        && u->headers_in.content_length_n != length)
+    {
+        return "another length than its header says";
+    }
+
+    return NULL;
 }
 
 
@@ -395,6 +660,7 @@ carrier_next(ngx_event_t *ev)
 
     carrier->handler = NULL;
     carrier->calling = 0;
+    carrier->of = NULL;
 
     body = carrier->result.body.data;
 
@@ -433,9 +699,7 @@ carrier_timer(ngx_event_t *ev)
         return;
     }
 
-    if (!carrier->next.posted) {
-        ngx_post_event(&carrier->next, &ngx_posted_events);
-    }
+    ngx_post_event(&carrier->next, &ngx_posted_events);
 }
 
 
@@ -450,7 +714,6 @@ carrier_abort(lines_carrier_t *carrier)
     ngx_http_request_t   *sr;
     ngx_http_upstream_t  *u;
     ngx_http_cleanup_pt   cleanup;
-    lines_result_t       *result;
 
     sr = carrier->subrequest;
 
@@ -464,12 +727,7 @@ carrier_abort(lines_carrier_t *carrier)
         return 0;
     }
 
-    result = &carrier->result;
-
-    result->transport = u->request_sent ? LINES_UNKNOWN : LINES_UNSENT;
-    result->retry_after = -1;
-    result->should_retry = -1;
-    result->elapsed = ngx_current_msec - carrier->start;
+    call_result(carrier, sr, NGX_ERROR);
 
     carrier->subrequest = NULL;
 
@@ -500,9 +758,7 @@ lines_carrier_destroy(lines_carrier_t *carrier)
 
     (void) carrier_abort(carrier);
 
-    if (!carrier->next.posted) {
-        ngx_post_event(&carrier->next, &ngx_posted_events);
-    }
+    ngx_post_event(&carrier->next, &ngx_posted_events);
 }
 
 

@@ -30,8 +30,24 @@
 #include "http/conf.h"
 
 
-typedef struct lines_carrier_s   lines_carrier_t;
-typedef struct lines_location_s  lines_location_t;
+typedef struct lines_carrier_s  lines_carrier_t;
+
+
+/* where calls go: an internal location, as a directive names it */
+
+typedef struct {
+    ngx_str_t   name;      /* of the directive */
+    ngx_str_t   uri;
+    ngx_uint_t  plain;     /* flag: without TLS to loopback addresses and
+                              sockets */
+    ngx_uint_t  once;      /* flag: what is sent there has an effect */
+    size_t      buffer;    /* for answers, at least; a multiple of 1k */
+
+    /* set by lines_location() */
+    u_char     *file;
+    ngx_uint_t  line;
+    ngx_uint_t  refused;   /* flag: the last call from this worker was */
+} lines_location_t;
 
 
 /* what became of a call */
@@ -49,11 +65,9 @@ typedef struct {
     ngx_uint_t         status;        /* 0 unless complete */
     ngx_str_t          body;          /* empty unless complete;
                                          until the handler returns */
+    ngx_list_t        *headers;       /* ngx_table_elt_t; NULL unless
+                                         complete; as long as body */
     time_t             retry_after;   /* seconds; -1: none */
-    ngx_int_t          should_retry;  /* Stripe-Should-Retry: 1, 0;
-                                         -1: none */
-    ngx_str_t          request_id;    /* the other side's Request-Id;
-                                         until the handler returns */
     ngx_msec_t         elapsed;
 } lines_result_t;
 
@@ -76,6 +90,8 @@ typedef struct {
     ngx_str_t             body;
     ngx_msec_t            timeout;    /* of the whole call; 0: only
                                          those of the location */
+    void                 *of;         /* the caller's, for variables that
+                                         are asked for within the call */
 } lines_call_t;
 
 
@@ -94,6 +110,7 @@ struct lines_carrier_s {
     lines_main_conf_t      *lmcf;
     ngx_http_request_t     *request;
     ngx_http_request_t     *subrequest;  /* of the running call */
+    void                   *of;          /* the same */
     ngx_connection_t       *connection;
     ngx_http_connection_t   hc;
     ngx_http_log_ctx_t      log_ctx;
@@ -114,8 +131,8 @@ struct lines_carrier_s {
     ngx_event_get_peer_pt   get;         /* of the balancer */
     ngx_event_free_peer_pt  free;
     ngx_uint_t              uri_changes;  /* left, as it was let go */
+    ngx_http_upstream_init_peer_pt  init;  /* of the upstream */
 
-    unsigned                billing:1;   /* $lines_billing_key shows */
     unsigned                entered:1;   /* the guard has seen it */
     unsigned                passed:1;    /* the guard let it go */
     unsigned                calling:1;
@@ -157,49 +174,6 @@ lines_carrier_t *lines_carrier_find(ngx_http_request_t *r);
 
 /* the same by a connection's log */
 lines_carrier_t *lines_carrier_of(ngx_log_t *log);
-
-
-/*
- * The locations.  A directive that names an internal location says so with
- * require(); check() (at postconfiguration) then finds the server block that
- * has all of them, saves it as lmcf->carrier_ctx and looks whether the
- * locations are sound.  Messages name the directive, its file and line.
- */
-
-typedef enum {
-    LINES_LOCATION_BILLING = 0,   /* answers of 64k */
-    LINES_LOCATION_JWKS,          /* 256k; retries elsewhere are fine */
-    LINES_LOCATION_PROVISIONER,   /* as billing: told once */
-    LINES_LOCATION_PROBE
-} lines_location_e;
-
-
-struct lines_location_s {
-    lines_location_e  kind;
-    ngx_str_t         name;      /* of the directive */
-    ngx_str_t         uri;
-    u_char           *file;
-    ngx_uint_t        line;
-    ngx_uint_t        plain;     /* flag: plain=loopback */
-    ngx_uint_t        refused;   /* flag: the last call from this
-                                    worker was */
-};
-
-
-/*
- * name: the directive's; uri: checked to begin with "/"; plain, a flag: calls
- * may go without TLS to loopback addresses and sockets.
- */
-
-char *lines_carrier_require(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_location_e kind, ngx_str_t *name, ngx_str_t *uri, ngx_uint_t plain);
-
-
-/* flag: the last call of this kind from this worker was not let go */
-ngx_uint_t lines_carrier_refused(lines_main_conf_t *lmcf,
-    lines_location_e kind);
-
-ngx_int_t lines_carrier_check(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 
 
 #endif /* _LINES_HTTP_CARRIER_H_INCLUDED_ */

@@ -31,7 +31,6 @@ typedef struct lines_billing_conf_s  lines_billing_conf_t;
 typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
 typedef struct lines_auth_conf_s     lines_auth_conf_t;
-typedef struct lines_webhook_conf_s  lines_webhook_conf_t;
 typedef struct lines_deprecated_s    lines_deprecated_t;
 
 
@@ -96,24 +95,18 @@ typedef struct {
     /* http: the server block that carriers run in; NULL without one */
     ngx_http_conf_ctx_t   *carrier_ctx;
     ngx_array_t           *locations;    /* that it must have */
-    ngx_array_t           *upstreams;    /* that the guard stands
-                                            before */
     ngx_uint_t             proxy;        /* index of the proxy's
                                             loc_conf */
     ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */
-    ngx_array_t           *api_locations;  /* ngx_http_core_loc_
-                                              conf_t * */
 } lines_main_conf_t;
 
 
 typedef struct {
-    /* these four only "if" and "limit_except" take from their location */
+    /* these three only "if" and "limit_except" take from their location */
     lines_api_t           *api;           /* answers here, or NULL */
     ngx_str_t              prefix;        /* of its URIs; empty:
                                              the URI is all of it */
-    /* admin: SHA-256 of the operator's token */
-    ngx_str_t              token;
-    lines_webhook_conf_t  *webhook;
+    void                  *own;           /* what the API's directive says */
 
     ngx_str_t              key_id_header;  /* lower case, with a
                                               terminating zero */
@@ -131,6 +124,10 @@ typedef struct {
 
 
 extern ngx_module_t  ngx_http_lines_module;
+
+
+/* an HTTP module of this nginx, by its name; NULL: it was built without */
+ngx_module_t *lines_find_module(ngx_conf_t *cf, const char *name);
 
 
 #define lines_get_main_conf(r) \

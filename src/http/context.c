@@ -8,14 +8,20 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/command.h"
-#include "http/request.h"
+#include "http/answer.h"
+#include "http/context.h"
+#include "http/headers.h"
+#include "http/steps.h"
 
 
 #define LINES_REQUEST_ID_MAX  128
 
 
 static void ctx_cleanup(void *data);
+static void request_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t request_failed(lines_caller_t *caller);
+static void request_heard(lines_caller_t *caller, lines_store_call_t *call,
+    ngx_uint_t good);
 static ngx_int_t request_id_get(ngx_http_request_t *r, ngx_str_t *id);
 
 
@@ -82,7 +88,14 @@ lines_get_ctx(ngx_http_request_t *r)
 
     ctx->request = r;
     ctx->rc = NGX_ERROR;
-    lines_caller_of_request(r, ctx);
+
+    lines_caller_init(&ctx->caller, lines_get_main_conf(r)->redis, r->pool,
+                      r->connection->log);
+
+    ctx->caller.id = &ctx->request_id;
+    ctx->caller.resume = request_resume;
+    ctx->caller.failed = request_failed;
+    ctx->caller.heard = request_heard;
 
     if (request_id_get(r, &ctx->request_id) != NGX_OK) {
         return NULL;
@@ -104,6 +117,41 @@ ctx_cleanup(void *data)
 }
 
 
+/* the request as a caller of the store (store/caller.h) */
+
+static void
+request_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    lines_resume(ctx->request, ctx, rc);
+}
+
+
+static ngx_int_t
+request_failed(lines_caller_t *caller)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    return lines_unavailable(ctx->request, ctx, 1);
+}
+
+
+static void
+request_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
+}
+
+
 /* the client's X-Request-Id where it is well formed, else one of our own */
 
 static ngx_int_t
@@ -115,29 +163,21 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
 
     h = lines_find_header(r, "x-request-id");
 
-    if (h && h->value.len && h->value.len <= LINES_REQUEST_ID_MAX) {
+    for (i = 0; h && i < h->value.len; i++) {
+        ch = h->value.data[i];
 
-        for (i = 0; i < h->value.len; i++) {
-            ch = h->value.data[i];
-
-            if ((ch >= '0' && ch <= '9')
-                || (ch >= 'A' && ch <= 'Z')
-                || (ch >= 'a' && ch <= 'z')
-                || ch == '-'
-                || ch == '_'
-                || ch == '.'
-                || ch == ':')
-            {
-                continue;
-            }
-
+        if (!(ch >= '0' && ch <= '9')
+            && !(ch >= 'A' && ch <= 'Z')
+            && !(ch >= 'a' && ch <= 'z')
+            && (ch == '\0' || ngx_strchr("-_.:", ch) == NULL))
+        {
             break;
         }
+    }
 
-        if (i == h->value.len) {
-            *id = h->value;
-            return NGX_OK;
-        }
+    if (h && i && i == h->value.len && i <= LINES_REQUEST_ID_MAX) {
+        *id = h->value;
+        return NGX_OK;
     }
 
     p = ngx_pnalloc(r->pool, 32);
@@ -145,91 +185,12 @@ request_id_get(ngx_http_request_t *r, ngx_str_t *id)
         return NGX_ERROR;
     }
 
+    for (i = 0; i < 32; i += 8) {
+        ngx_sprintf(p + i, "%08xD", (uint32_t) ngx_random());
+    }
+
     id->data = p;
-    id->len = ngx_sprintf(p, "%08xD%08xD%08xD%08xD", (uint32_t) ngx_random(),
-                          (uint32_t) ngx_random(), (uint32_t) ngx_random(),
-                          (uint32_t) ngx_random()) - p;
+    id->len = 32;
 
     return NGX_OK;
-}
-
-
-ngx_table_elt_t *
-lines_find_header(ngx_http_request_t *r, const char *name)
-{
-    return lines_next_header(r, name, NULL);
-}
-
-
-ngx_table_elt_t *
-lines_next_header(ngx_http_request_t *r, const char *name,
-    ngx_table_elt_t *after)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (after) {
-            if (&h[i] == after) {
-                after = NULL;
-            }
-
-            continue;
-        }
-
-        if (h[i].hash
-            && h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return &h[i];
-        }
-    }
-}
-
-
-ngx_module_t *
-lines_find_module(ngx_conf_t *cf, const char *name)
-{
-    ngx_uint_t      i;
-    ngx_module_t  **modules;
-
-    modules = cf->cycle->modules;
-
-    for (i = 0; modules[i]; i++) {
-        if (modules[i]->type == NGX_HTTP_MODULE
-            && ngx_strcmp(modules[i]->name, name) == 0)
-        {
-            return modules[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-ngx_uint_t
-lines_is(ngx_str_t *value, const char *text)
-{
-    size_t  len;
-
-    len = ngx_strlen(text);
-
-    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
 }

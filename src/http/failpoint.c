@@ -117,45 +117,30 @@ failpoint_free(void *data)
 
 
 void
-lines_failpoint_pass(u_char *name, size_t len, ngx_str_t *step)
+lines_failpoint_pass(const char *name, ngx_str_t *step)
 {
-    u_char             *p;
-    ngx_str_t          *want;
-    ngx_uint_t          i;
-    ngx_atomic_t       *passes;
-    lines_failpoint_t  *point;
+    u_char               buf[128];
+    ngx_str_t            point;
+    ngx_uint_t           i;
+    ngx_atomic_t        *passes;
 
     passes = (ngx_atomic_t *) failpoint_shm.addr;
-    point = failpoints;
+
+    point.data = buf;
+    point.len = (step ? ngx_snprintf(buf, sizeof(buf), "%s.%V", name, step)
+                      : ngx_snprintf(buf, sizeof(buf), "%s", name)) - buf;
 
     for (i = 0; i < nfailpoints; i++) {
 
-        want = &point[i].name;
-
-        if (want->len < len || ngx_memcmp(want->data, name, len) != 0) {
-            continue;
-        }
-
-        p = want->data + len;
-
-        if (step == NULL) {
-            if (want->len != len) {
-                continue;
-            }
-
-        } else if (want->len != len + 1 + step->len
-                   || *p != '.'
-                   || ngx_memcmp(p + 1, step->data, step->len) != 0)
+        if (failpoints[i].name.len != point.len
+            || ngx_memcmp(failpoints[i].name.data, buf, point.len) != 0
+            || ngx_atomic_fetch_add(&passes[i], 1) + 1 != failpoints[i].n)
         {
             continue;
         }
 
-        if (ngx_atomic_fetch_add(&passes[i], 1) + 1 != point[i].n) {
-            continue;
-        }
-
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "lines: failpoint \"%V\"", want);
+                      "lines: failpoint \"%V\"", &point);
 
         (void) kill(ngx_pid, SIGKILL);
     }

@@ -22,13 +22,13 @@
 #if (LINES_FAILPOINTS)
 
 #define LINES_FAILPOINT(name) \
-    lines_failpoint_pass((u_char *) name, sizeof(name) - 1, NULL)
+    lines_failpoint_pass(name, NULL)
 
 /* "name" + "." + step, of an ngx_str_t *: one point for each step's name */
 #define LINES_FAILPOINT_STEP(name, step) \
-    lines_failpoint_pass((u_char *) name, sizeof(name) - 1, step)
+    lines_failpoint_pass(name, step)
 
-void lines_failpoint_pass(u_char *name, size_t len, ngx_str_t *step);
+void lines_failpoint_pass(const char *name, ngx_str_t *step);
 
 /* lines_failpoint NAME[:N], http level, may be repeated */
 char *lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

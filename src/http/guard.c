@@ -1,19 +1,44 @@
 
+/*
+ * What a location does is read from its ngx_http_upstream_conf_t.  The proxy
+ * module's own structure is private to it, but begins with that one, in 1.22
+ * as in 1.26 and 1.31; the module is looked up by its name.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
 #include "http/guard.h"
+#include "http/text.h"
 
 
+static ngx_http_conf_ctx_t *location_server(ngx_conf_t *cf,
+    ngx_array_t *locations);
+static ngx_http_core_loc_conf_t *location_find(ngx_http_conf_ctx_t *ctx,
+    lines_location_t *location);
+static ngx_http_core_loc_conf_t *location_match(
+    ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri);
+static ngx_http_core_loc_conf_t *location_match_static(
+    ngx_http_location_tree_node_t *node, ngx_str_t *uri, ngx_uint_t *exact);
+static const char *location_judge(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_location_t *location, ngx_http_core_loc_conf_t *clcf);
+static ngx_uint_t location_plain(ngx_http_upstream_srv_conf_t *uscf);
+static ngx_http_upstream_conf_t *location_proxy(ngx_conf_t *cf,
+    lines_main_conf_t *lmcf, ngx_http_core_loc_conf_t *clcf);
+static ngx_http_handler_pt location_handler(ngx_conf_t *cf,
+    ngx_module_t *module);
+static void location_refuse(ngx_conf_t *cf, lines_location_t *location,
+    const char *why);
 static ngx_int_t guard_phase(ngx_http_request_t *r);
 static ngx_int_t guard_content(ngx_http_request_t *r);
 static void guard_settle(ngx_http_upstream_conf_t *ucf);
 static const char *guard_judge(ngx_http_request_t *r,
-    lines_carrier_t *carrier);
-static const char *guard_plain(ngx_http_request_t *r);
+    lines_carrier_t *carrier, ngx_http_upstream_srv_conf_t *uscf);
+static ngx_http_upstream_srv_conf_t *guard_upstream(ngx_http_request_t *r);
 static ngx_uint_t guard_is_tls(ngx_http_upstream_t *u);
-static int ngx_libc_cdecl guard_compare(const void *one, const void *two);
+static ngx_uint_t guard_verifies(ngx_http_upstream_conf_t *ucf);
+static ngx_uint_t guard_is_local(struct sockaddr *sockaddr);
 static ngx_int_t guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t guard_get_peer(ngx_peer_connection_t *pc, void *data);
@@ -35,18 +60,98 @@ typedef struct {
 } lines_guard_mark_t;
 
 
+char *
+lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_location_t *location)
+{
+    lines_location_t  *known;
+
+    if (location->uri.len == 0 || location->uri.data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" needs the URI of an internal location "
+                           "instead of \"%V\"", &location->name,
+                           &location->uri);
+        return NGX_CONF_ERROR;
+    }
+
+    if (lmcf->locations == NULL) {
+        lmcf->locations = ngx_array_create(cf->pool, 4,
+                                           sizeof(lines_location_t));
+        if (lmcf->locations == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    known = ngx_array_push(lmcf->locations);
+    if (known == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *known = *location;
+
+    if (cf->conf_file) {
+        known->file = cf->conf_file->file.name.data;
+        known->line = cf->conf_file->line;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+lines_location_refused(lines_main_conf_t *lmcf, const char *name)
+{
+    ngx_uint_t         i;
+    lines_location_t  *location;
+
+    location = lmcf->locations ? lmcf->locations->elts : NULL;
+
+    for (i = 0; location && i < lmcf->locations->nelts; i++) {
+        if (location[i].refused && lines_is(&location[i].name, name)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_int_t
 lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t                      i;
-    ngx_array_t                    *handlers;
-    ngx_http_handler_pt            *h;
-    ngx_http_core_main_conf_t      *cmcf;
-    ngx_http_upstream_srv_conf_t  **uscfp;
-    ngx_http_upstream_main_conf_t  *umcf;
-    lines_guard_upstream_t         *upstream;
+    const char                 *why;
+    ngx_uint_t                  i;
+    ngx_array_t                *handlers;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_core_main_conf_t  *cmcf;
+    lines_location_t           *location;
+
+    if (lmcf->locations == NULL) {
+        return NGX_OK;
+    }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    lmcf->carrier_ctx = location_server(cf, lmcf->locations);
+
+    if (lmcf->carrier_ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    location = lmcf->locations->elts;
+
+    for (i = 0; i < lmcf->locations->nelts; i++) {
+
+        clcf = location_find(lmcf->carrier_ctx, &location[i]);
+        why = location_judge(cf, lmcf, &location[i], clcf);
+
+        if (why) {
+            location_refuse(cf, &location[i], why);
+            return NGX_ERROR;
+        }
+    }
+
     handlers = &cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers;
 
     /*
@@ -68,46 +173,425 @@ lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 
     h[0] = guard_phase;
 
-    /* all of them: a variable in proxy_pass may name any */
-
-    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
-    uscfp = umcf->upstreams.elts;
-
-    lmcf->upstreams = ngx_array_create(cf->pool, umcf->upstreams.nelts + 1,
-                                       sizeof(lines_guard_upstream_t));
-    if (lmcf->upstreams == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < umcf->upstreams.nelts; i++) {
-
-        upstream = ngx_array_push(lmcf->upstreams);
-        if (upstream == NULL) {
-            return NGX_ERROR;
-        }
-
-        upstream->uscf = uscfp[i];
-        upstream->init = uscfp[i]->peer.init;
-
-        uscfp[i]->peer.init = guard_init_peer;
-    }
-
-    /* every proxied request of this nginx passes here: it is found quickly */
-
-    ngx_qsort(lmcf->upstreams->elts, lmcf->upstreams->nelts,
-              sizeof(lines_guard_upstream_t), guard_compare);
-
     return NGX_OK;
 }
 
 
-static int ngx_libc_cdecl
-guard_compare(const void *one, const void *two)
-{
-    const lines_guard_upstream_t *first = one;
-    const lines_guard_upstream_t *second = two;
+/* the first server that has all of the locations */
 
-    return (first->uscf > second->uscf) - (first->uscf < second->uscf);
+static ngx_http_conf_ctx_t *
+location_server(ngx_conf_t *cf, ngx_array_t *locations)
+{
+    ngx_uint_t                  i, n, found, best;
+    ngx_http_core_srv_conf_t  **cscfp;
+    ngx_http_core_main_conf_t  *cmcf;
+    lines_location_t           *location, *missing;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    location = locations->elts;
+    missing = location;
+    best = 0;
+
+    for (n = 0; n < cmcf->servers.nelts; n++) {
+
+        found = 0;
+
+        for (i = 0; i < locations->nelts; i++) {
+            if (location_find(cscfp[n]->ctx, &location[i]) == NULL) {
+                break;
+            }
+
+            found++;
+        }
+
+        if (found == locations->nelts) {
+            return cscfp[n]->ctx;
+        }
+
+        if (found > best) {
+            best = found;
+            missing = &location[i];
+        }
+    }
+
+    if (best) {
+        location_refuse(cf, missing,
+                 "is in no location of the server that has the other internal "
+                 "locations: they belong in one server block");
+
+    } else {
+        location_refuse(cf, missing, "is in no location of any server");
+    }
+
+    return NULL;
+}
+
+
+/*
+ * A catch-all such as "location /" is not meant: the location is internal, or
+ * it carries the very name.
+ */
+
+static ngx_http_core_loc_conf_t *
+location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = location_match(ctx->loc_conf[ngx_http_core_module.ctx_index],
+                          &location->uri);
+    if (clcf == NULL) {
+        return NULL;
+    }
+
+    if (clcf->internal == 1
+        || (clcf->name.len == location->uri.len
+            && ngx_strncmp(clcf->name.data, location->uri.data,
+                           location->uri.len)
+               == 0))
+    {
+        return clcf;
+    }
+
+    return NULL;
+}
+
+
+/* as ngx_http_core_find_location() does with a request */
+
+static ngx_http_core_loc_conf_t *
+location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
+{
+    ngx_uint_t                  exact, noregex;
+    ngx_http_core_loc_conf_t   *clcf, *nested;
+#if (NGX_PCRE)
+    ngx_http_core_loc_conf_t  **clcfp;
+#endif
+
+    noregex = 0;
+
+    clcf = location_match_static(pclcf->static_locations, uri, &exact);
+
+    if (clcf) {
+
+        if (exact) {
+            return clcf;
+        }
+
+        noregex = clcf->noregex;
+
+        nested = location_match(clcf, uri);
+        if (nested) {
+            return nested;
+        }
+    }
+
+#if (NGX_PCRE)
+
+    if (!noregex && pclcf->regex_locations) {
+
+        for (clcfp = pclcf->regex_locations; *clcfp; clcfp++) {
+
+            if (ngx_regex_exec((*clcfp)->regex->regex, uri, NULL, 0) >= 0) {
+                nested = location_match(*clcfp, uri);
+                return nested ? nested : *clcfp;
+            }
+        }
+    }
+
+#endif
+
+    return clcf;
+}
+
+
+static ngx_http_core_loc_conf_t *
+location_match_static(ngx_http_location_tree_node_t *node, ngx_str_t *uri,
+    ngx_uint_t *exact)
+{
+    u_char                    *p;
+    size_t                     len, n;
+    ngx_int_t                  rc;
+    ngx_http_core_loc_conf_t  *found;
+
+    found = NULL;
+    *exact = 0;
+
+    p = uri->data;
+    len = uri->len;
+
+    while (node) {
+
+        n = ngx_min(len, (size_t) node->len);
+
+        rc = ngx_filename_cmp(p, node->name, n);
+
+        if (rc != 0) {
+            node = (rc < 0) ? node->left : node->right;
+            continue;
+        }
+
+        if (len > (size_t) node->len) {
+
+            if (node->inclusive == NULL) {
+                node = node->right;
+                continue;
+            }
+
+            found = node->inclusive;
+            node = node->tree;
+            p += n;
+            len -= n;
+
+            continue;
+        }
+
+        if (len == (size_t) node->len) {
+
+            if (node->exact) {
+                *exact = 1;
+                return node->exact;
+            }
+
+            return node->inclusive;
+        }
+
+        node = node->left;
+    }
+
+    return found;
+}
+
+
+/* NULL: it is sound; else what it is */
+
+static const char *
+location_judge(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_location_t *location, ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_http_upstream_conf_t  *ucf;
+
+    static char  small[128];
+
+    if (clcf->internal != 1) {
+        return "is a location that clients can reach: it lacks \"internal\"";
+    }
+
+    ucf = location_proxy(cf, lmcf, clcf);
+
+    if (ucf == NULL) {
+        return "is a location without \"proxy_pass\", "
+               "or with another handler in its place";
+    }
+
+    /* what has an effect must not be sent twice behind our back */
+
+    if (location->once && !(ucf->next_upstream & NGX_HTTP_UPSTREAM_FT_OFF)) {
+        return "is a location without \"proxy_next_upstream off\": nginx "
+               "could send a call twice, and hide what became of the first";
+    }
+
+    if (ucf->intercept_errors == 1) {
+        return "is a location with \"proxy_intercept_errors on\", "
+               "which loses the answers to refused calls";
+    }
+
+    if (location->once && ucf->pass_request_headers == 0) {
+        return "is a location with \"proxy_pass_request_headers off\", "
+               "which loses the Idempotency-Key";
+    }
+
+    if (location->once && ucf->pass_request_body == 0) {
+        return "is a location with \"proxy_pass_request_body off\"";
+    }
+
+#if (NGX_HTTP_CACHE)
+    if (ucf->cache == 1) {
+        return "is a location with \"proxy_cache\", its own or inherited: "
+               "it needs \"proxy_cache off\"";
+    }
+#endif
+
+    if (clcf->subrequest_output_buffer_size < location->buffer) {
+        ngx_sprintf((u_char *) small, "is a location with a "
+                    "\"subrequest_output_buffer_size\" of less than %uzk: "
+                    "longer answers would be lost%Z", location->buffer / 1024);
+        return small;
+    }
+
+    if (location->plain && location_plain(ucf->upstream)) {
+        return NULL;
+    }
+
+    /*
+     * An early word; the guard decides.  nginx keeps to itself whether it is
+     * https, but what may not go plain must be verified whatever the scheme.
+     */
+
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+
+    /* nginx itself asks for the trusted certificate once this is on */
+
+    if (ucf->ssl_verify != 1) {
+        return location->plain
+            ? "is a location that proxies to other than loopback addresses "
+              "and sockets without \"proxy_ssl_verify on\" and "
+              "\"proxy_ssl_trusted_certificate\""
+            : "is a location that proxies without \"proxy_ssl_verify on\" and "
+              "\"proxy_ssl_trusted_certificate\": it needs https, or, for "
+              "plain http on this machine, the parameter \"plain=loopback\"";
+    }
+
+    if (ucf->ssl_server_name != 1) {
+        return "is a location that proxies without "
+               "\"proxy_ssl_server_name on\"";
+    }
+
+    if (!guard_verifies(ucf)) {
+        return "is a location that proxies without \"proxy_ssl_name\"";
+    }
+
+    /*
+     * Before 1.23.1 there is a context for https and for variables only.
+     * Since then locations share it: that it is there says nothing.
+     */
+
+    if (ucf->ssl == NULL) {
+        return location->plain
+           ? "is a location that proxies by plain http to other than loopback "
+             "addresses and sockets"
+           : "is a location that proxies by plain http: it needs https, or, "
+             "on this machine, the parameter \"plain=loopback\"";
+    }
+
+    return NULL;
+
+#else
+
+    return "is a location whose calls need TLS, which this nginx does not "
+           "have, or, on this machine, the parameter \"plain=loopback\"";
+
+#endif
+}
+
+
+/* flag: as far as it is known, its peers are loopback addresses and sockets */
+
+static ngx_uint_t
+location_plain(ngx_http_upstream_srv_conf_t *uscf)
+{
+    ngx_uint_t                   i, n;
+    ngx_http_upstream_server_t  *server;
+
+    if (uscf == NULL || uscf->servers == NULL) {
+        return 1;
+    }
+
+    server = uscf->servers->elts;
+
+    for (i = 0; i < uscf->servers->nelts; i++) {
+        for (n = 0; n < server[i].naddrs; n++) {
+            if (!guard_is_local(server[i].addrs[n].sockaddr)) {
+                return 0;
+            }
+        }
+    }
+
+    return 1;
+}
+
+
+/* NULL: the location has no "proxy_pass", or another handler instead */
+
+static ngx_http_upstream_conf_t *
+location_proxy(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    ngx_http_core_loc_conf_t *clcf)
+{
+    ngx_module_t  *proxy;
+
+    proxy = lines_find_module(cf, "ngx_http_proxy_module");
+
+    if (proxy && lmcf->proxy_handler == NULL) {
+        lmcf->proxy = proxy->ctx_index;
+        lmcf->proxy_handler = location_handler(cf, proxy);
+    }
+
+    if (clcf->handler == NULL || clcf->handler != lmcf->proxy_handler) {
+        return NULL;
+    }
+
+    return clcf->loc_conf[lmcf->proxy];
+}
+
+
+/*
+ * The handler is private to the proxy module: what "proxy_pass" makes of a
+ * location of nobody's tells.  With a variable, it makes no upstream.
+ */
+
+static ngx_http_handler_pt
+location_handler(ngx_conf_t *cf, ngx_module_t *module)
+{
+    void                      *conf;
+    ngx_str_t                 *value;
+    ngx_conf_t                 own;
+    ngx_command_t             *cmd;
+    ngx_http_module_t         *ctx;
+    ngx_http_conf_ctx_t        http;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    ctx = module->ctx;
+    own = *cf;
+    http = *(ngx_http_conf_ctx_t *) cf->ctx;
+
+    own.ctx = &http;
+    own.args = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
+    http.loc_conf = ngx_pcalloc(cf->pool,
+                                sizeof(void *) * ngx_http_max_module);
+    clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
+    conf = ctx->create_loc_conf(&own);
+
+    if (own.args == NULL
+        || http.loc_conf == NULL
+        || clcf == NULL
+        || conf == NULL)
+    {
+        return NULL;
+    }
+
+    http.loc_conf[ngx_http_core_module.ctx_index] = clcf;
+    http.loc_conf[module->ctx_index] = conf;
+
+    value = ngx_array_push_n(own.args, 2);
+    ngx_str_set(&value[0], "proxy_pass");
+    ngx_str_set(&value[1], "http://$uri");
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+
+        if (ngx_strcmp(cmd->name.data, "proxy_pass") == 0
+            && cmd->set(&own, cmd, conf) == NGX_CONF_OK)
+        {
+            return clcf->handler;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+location_refuse(ngx_conf_t *cf, lines_location_t *location, const char *why)
+{
+    if (location->file) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s in %s:%ui",
+                      &location->name, &location->uri, why, location->file,
+                      location->line);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s",
+                  &location->name, &location->uri, why);
 }
 
 
@@ -173,10 +657,11 @@ guard_phase(ngx_http_request_t *r)
 static ngx_int_t
 guard_content(ngx_http_request_t *r)
 {
-    ngx_int_t             rc;
-    const char           *why;
-    ngx_http_upstream_t  *before;
-    lines_carrier_t      *carrier;
+    ngx_int_t                      rc;
+    const char                    *why;
+    lines_carrier_t               *carrier;
+    ngx_http_upstream_t           *before;
+    ngx_http_upstream_srv_conf_t  *uscf;
 
     carrier = lines_carrier_find(r);
 
@@ -190,7 +675,8 @@ guard_content(ngx_http_request_t *r)
         return rc;
     }
 
-    why = guard_judge(r, carrier);
+    uscf = guard_upstream(r);
+    why = guard_judge(r, carrier, uscf);
 
     if (why) {
         guard_refuse(carrier, why);
@@ -211,7 +697,19 @@ guard_content(ngx_http_request_t *r)
     carrier->uri_changes = r->uri_changes;
     carrier->location->refused = 0;
 
+    if (uscf == NULL) {
+        ngx_http_upstream_init(r);
+        return NGX_DONE;
+    }
+
+    /* it has the balancer choose, if at all, before it returns */
+
+    carrier->init = uscf->peer.init;
+    uscf->peer.init = guard_init_peer;
+
     ngx_http_upstream_init(r);
+
+    uscf->peer.init = carrier->init;
 
     return NGX_DONE;
 }
@@ -245,7 +743,8 @@ guard_settle(ngx_http_upstream_conf_t *ucf)
 /* NULL: it may go on to its peer; else why it must not */
 
 static const char *
-guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier)
+guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier,
+    ngx_http_upstream_srv_conf_t *uscf)
 {
     ngx_http_upstream_t  *u;
 
@@ -265,71 +764,66 @@ guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier)
         return NULL;
     }
 
-    if (carrier->location->plain) {
-        return guard_plain(r);
+    if (!carrier->location->plain) {
+        return u->ssl
+               ? "would go over https without \"proxy_ssl_verify on\", "
+                 "\"proxy_ssl_server_name on\" and \"proxy_ssl_name\""
+               : "would go over plain http, without \"plain=loopback\"";
     }
 
-    return u->ssl
-           ? "would go over https without \"proxy_ssl_verify on\", "
-             "\"proxy_ssl_server_name on\" and \"proxy_ssl_name\""
-           : "would go over plain http, without \"plain=loopback\"";
+    if (uscf) {
+
+        /* the peer is looked at when it is chosen */
+
+        return NULL;
+    }
+
+    if (u->resolved == NULL || u->resolved->sockaddr == NULL) {
+        return "would go to a name that is yet to be resolved, without "
+               "verified TLS: \"plain=loopback\" needs an address, "
+               "a socket or an upstream";
+    }
+
+    return guard_is_local(u->resolved->sockaddr)
+           ? NULL
+           : "would go to other than a loopback address or a socket, "
+             "without verified TLS";
 }
 
 
-/* where ngx_http_upstream_init_request() looks for peers, in its order */
+/*
+ * Where ngx_http_upstream_init_request() looks for peers, in its order; NULL:
+ * in what the URL says
+ */
 
-static const char *
-guard_plain(ngx_http_request_t *r)
+static ngx_http_upstream_srv_conf_t *
+guard_upstream(ngx_http_request_t *r)
 {
     ngx_uint_t                       i;
-    ngx_http_upstream_t             *u;
-    ngx_http_upstream_srv_conf_t    *uscf, **uscfp;
+    ngx_http_upstream_srv_conf_t   **uscfp;
     ngx_http_upstream_resolved_t    *resolved;
     ngx_http_upstream_main_conf_t   *umcf;
 
-    u = r->upstream;
-    uscf = u->conf->upstream;
-    resolved = u->resolved;
+    resolved = r->upstream->resolved;
 
-    if (resolved) {
-
-        umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
-        uscfp = umcf->upstreams.elts;
-        uscf = NULL;
-
-        for (i = 0; i < umcf->upstreams.nelts; i++) {
-
-            if (uscfp[i]->host.len == resolved->host.len
-                && ((uscfp[i]->port == 0 && resolved->no_port)
-                    || uscfp[i]->port == resolved->port)
-                && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
-                                   resolved->host.len)
-                   == 0)
-            {
-                uscf = uscfp[i];
-                break;
-            }
-        }
-
-        if (uscf == NULL && resolved->sockaddr == NULL) {
-            return "would go to a name that is yet to be resolved, without "
-                   "verified TLS: \"plain=loopback\" needs an address, "
-                   "a socket or an upstream";
-        }
-
-        if (uscf == NULL) {
-            return lines_guard_is_local(resolved->sockaddr)
-                   ? NULL
-                   : "would go to other than a loopback address or a socket, "
-                     "without verified TLS";
-        }
+    if (resolved == NULL) {
+        return r->upstream->conf->upstream;
     }
 
-    /* the peer is looked at when it is chosen: see to it that it will be */
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
 
-    if (uscf == NULL || uscf->peer.init != guard_init_peer) {
-        return "would go to an upstream whose peers cannot be looked at, "
-               "without verified TLS";
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->host.len == resolved->host.len
+            && ((uscfp[i]->port == 0 && resolved->no_port)
+                || uscfp[i]->port == resolved->port)
+            && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
+                               resolved->host.len)
+               == 0)
+        {
+            return uscfp[i];
+        }
     }
 
     return NULL;
@@ -339,17 +833,18 @@ guard_plain(ngx_http_request_t *r)
 static ngx_uint_t
 guard_is_tls(ngx_http_upstream_t *u)
 {
-    return u->ssl && lines_guard_verifies(u->conf);
+    return u->ssl && guard_verifies(u->conf);
 }
 
 
 /*
- * There under NGX_COMPAT whatever this module was configured with; where there
+ * Flag: by what of the proxy's settings is there, TLS is verified.  They are
+ * there under NGX_COMPAT whatever this module was configured with; where there
  * is neither, the nginx that loads the module has no TLS.
  */
 
-ngx_uint_t
-lines_guard_verifies(ngx_http_upstream_conf_t *ucf)
+static ngx_uint_t
+guard_verifies(ngx_http_upstream_conf_t *ucf)
 {
 #if (NGX_HTTP_SSL || NGX_COMPAT)
     return ucf->ssl_verify == 1
@@ -362,8 +857,10 @@ lines_guard_verifies(ngx_http_upstream_conf_t *ucf)
 }
 
 
-ngx_uint_t
-lines_guard_is_local(struct sockaddr *sockaddr)
+/* flag: a loopback address or a Unix socket */
+
+static ngx_uint_t
+guard_is_local(struct sockaddr *sockaddr)
 {
     struct sockaddr_in   *sin;
 #if (NGX_HAVE_INET6)
@@ -399,27 +896,15 @@ lines_guard_is_local(struct sockaddr *sockaddr)
 static ngx_int_t
 guard_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_int_t               rc;
-    ngx_http_upstream_t    *u;
-    lines_carrier_t        *carrier;
-    lines_main_conf_t      *lmcf;
-    lines_guard_upstream_t  wanted, *upstream;
-
-    lmcf = lines_get_main_conf(r);
-
-    wanted.uscf = us;
-
-    upstream = bsearch(&wanted, lmcf->upstreams->elts, lmcf->upstreams->nelts,
-                       sizeof(lines_guard_upstream_t), guard_compare);
-    if (upstream == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = upstream->init(r, us);
+    ngx_int_t             rc;
+    lines_carrier_t      *carrier;
+    ngx_http_upstream_t  *u;
 
     carrier = lines_carrier_find(r);
 
-    if (rc != NGX_OK || carrier == NULL) {
+    rc = carrier->init(r, us);
+
+    if (rc != NGX_OK) {
         return rc;
     }
 
@@ -455,7 +940,7 @@ guard_get_peer(ngx_peer_connection_t *pc, void *data)
 
     if (!guard_is_tls(u)) {
 
-        if (carrier->location->plain && lines_guard_is_local(pc->sockaddr)) {
+        if (carrier->location->plain && guard_is_local(pc->sockaddr)) {
             return rc;
         }
 

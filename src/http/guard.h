@@ -12,6 +12,8 @@
  *
  * A call comes to the guard once: what redirects it, be it a handler or the
  * answer, ends it.
+ *
+ * The locations are looked at before, once the configuration is whole.
  */
 
 #ifndef _LINES_HTTP_GUARD_H_INCLUDED_
@@ -25,20 +27,19 @@
 #include "http/carrier.h"
 
 
-typedef struct {
-    ngx_http_upstream_srv_conf_t      *uscf;
-    ngx_http_upstream_init_peer_pt     init;
-} lines_guard_upstream_t;
+/* a directive names the location (copied); its URI must begin with "/" */
+char *lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_location_t *location);
 
+/* flag: the last call from this worker to that directive's was not let go */
+ngx_uint_t lines_location_refused(lines_main_conf_t *lmcf, const char *name);
 
-/* at postconfiguration: the phase handler, and a look at peers of upstreams */
+/*
+ * At postconfiguration: finds the server block that has all of the locations,
+ * saves it as lmcf->carrier_ctx and looks whether they are sound.  Messages
+ * name the directive, its file and line.
+ */
 ngx_int_t lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
-
-/* flag: a loopback address or a Unix socket */
-ngx_uint_t lines_guard_is_local(struct sockaddr *sockaddr);
-
-/* flag: by what of the proxy's settings is there, TLS is verified */
-ngx_uint_t lines_guard_verifies(ngx_http_upstream_conf_t *ucf);
 
 
 #endif /* _LINES_HTTP_GUARD_H_INCLUDED_ */

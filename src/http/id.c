@@ -10,9 +10,7 @@
 ngx_int_t
 lines_id(u_char *id)
 {
-    u_char       bytes[LINES_ID_LEN / 2];
-    uint64_t     now;
-    ngx_int_t    i;
+    uint64_t     now, random;
     ngx_time_t  *tp;
 
     static uint64_t  last, low;
@@ -22,29 +20,20 @@ lines_id(u_char *id)
 
     if (now > last) {
 
-        if (RAND_bytes(bytes, 6) != 1) {
+        if (RAND_bytes((u_char *) &random, sizeof(random)) != 1) {
             return NGX_ERROR;
         }
 
-        /* the top bit stays free to count into */
+        /* 47 bits: the top bit stays free to count into */
 
-        low = ((uint64_t) (bytes[0] & 0x7f) << 40)
-              | ((uint64_t) bytes[1] << 32) | ((uint64_t) bytes[2] << 24)
-              | ((uint64_t) bytes[3] << 16) | ((uint64_t) bytes[4] << 8)
-              | bytes[5];
-
+        low = random >> 17;
         last = now;
 
     } else {
         low++;
     }
 
-    for (i = 0; i < 6; i++) {
-        bytes[i] = (u_char) (last >> (40 - 8 * i));
-        bytes[6 + i] = (u_char) (low >> (40 - 8 * i));
-    }
-
-    ngx_hex_dump(id, bytes, sizeof(bytes));
+    ngx_sprintf(id, "%012xL%012xL", (int64_t) last, (int64_t) low);
 
     return NGX_OK;
 }
@@ -54,19 +43,14 @@ ngx_uint_t
 lines_is_id(ngx_str_t *id)
 {
     size_t  i;
-    u_char  ch;
-
-    if (id->len != LINES_ID_LEN) {
-        return 0;
-    }
 
     for (i = 0; i < id->len; i++) {
-        ch = id->data[i];
-
-        if (!((ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'f'))) {
+        if (!(id->data[i] >= '0' && id->data[i] <= '9')
+            && !(id->data[i] >= 'a' && id->data[i] <= 'f'))
+        {
             return 0;
         }
     }
 
-    return 1;
+    return id->len == LINES_ID_LEN;
 }

@@ -4,7 +4,7 @@
 #include <ngx_http.h>
 
 #include "http/metrics.h"
-#include "http/request.h"
+#include "http/router.h"
 
 
 #define LINES_METRICS_PUBLISH  1000
@@ -279,18 +279,14 @@ metrics_endpoint(lines_ctx_t *ctx)
     static ngx_str_t  location = ngx_string("location");
     static ngx_str_t  none = ngx_string("none");
 
-    if (ctx->route) {
-        return metrics_pair(LINES_METRICS_ENDPOINT, &ctx->api->name,
-                            &ctx->route->name);
-    }
-
     /* api is set for the sake of its errors, too */
 
-    if (ctx->api && ctx->api->routes) {
-        return metrics_pair(LINES_METRICS_ENDPOINT, &ctx->api->name, &none);
+    if (ctx->route == NULL && (ctx->api == NULL || ctx->api->routes == NULL)) {
+        return metrics_pair(LINES_METRICS_ENDPOINT, &gateway, &location);
     }
 
-    return metrics_pair(LINES_METRICS_ENDPOINT, &gateway, &location);
+    return metrics_pair(LINES_METRICS_ENDPOINT, &ctx->api->name,
+                        ctx->route ? &ctx->route->name : &none);
 }
 
 
@@ -369,23 +365,17 @@ metrics_code(ngx_http_request_t *r)
     u_char      code[3];
     ngx_uint_t  i, status;
 
-    if (r->err_status) {
-        status = r->err_status;
+    status = r->err_status ? r->err_status : r->headers_out.status;
 
-    } else if (r->headers_out.status) {
-        status = r->headers_out.status;
-
-    } else {
-        status = (r->http_version == NGX_HTTP_VERSION_9) ? 200 : 0;
+    if (status == 0 && r->http_version == NGX_HTTP_VERSION_9) {
+        status = 200;
     }
 
     if (status < 100 || status > 599) {
         return LINES_METRICS_SINGLE;
     }
 
-    code[0] = (u_char) ('0' + status / 100);
-    code[1] = (u_char) ('0' + status / 10 % 10);
-    code[2] = (u_char) ('0' + status % 10);
+    ngx_sprintf(code, "%03ui", status);
 
     for (i = 0; i < LINES_METRICS_SINGLE; i++) {
         if (ngx_memcmp(lines_metrics_codes[i].data, code, 3) == 0) {

@@ -186,28 +186,4 @@ lines_histogram_add(lines_histogram_t *histogram, ngx_msec_t ms)
 }
 
 
-/*
- * A call to billing has ended: outcome is an lines_stripe_outcome_e, which
- * billing numbers from 0; answered says whether billing did.
- */
-
-static ngx_inline void
-lines_metrics_billing(ngx_uint_t outcome, ngx_uint_t answered, ngx_msec_t ms)
-{
-    if (outcome >= LINES_METRICS_CALLS) {
-        outcome = LINES_METRICS_CALLS - 1;
-    }
-
-    lines_metrics_inc(billing_calls[outcome]);
-    lines_histogram_add(&lines_metrics->billing_latency, ms);
-
-    if (answered) {
-        lines_metrics->billing_up = ngx_time();
-
-    } else {
-        lines_metrics->billing_down = ngx_time();
-    }
-}
-
-
 #endif /* _LINES_HTTP_METRICS_H_INCLUDED_ */

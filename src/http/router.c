@@ -3,12 +3,15 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
+#include "http/headers.h"
 #include "http/router.h"
+#include "http/steps.h"
 
 
 static ngx_int_t content_handler(ngx_http_request_t *r);
 static ngx_int_t route(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
+static ngx_uint_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
 static ngx_int_t not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t methods);
 
@@ -17,6 +20,7 @@ char *
 lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
 {
     ngx_str_t                 *value;
+    ngx_uint_t                 slash, whole;
     ngx_http_core_loc_conf_t  *clcf;
     lines_main_conf_t         *lmcf;
 
@@ -34,14 +38,14 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
         return NGX_CONF_ERROR;
     }
 
-    if (api->routes[0].path.len
-        && (clcf->named || clcf->noname || clcf->exact_match
+    slash = (clcf->name.len && clcf->name.data[clcf->name.len - 1] == '/');
+    whole = (clcf->exact_match || clcf->named);
+
 #if (NGX_PCRE)
-            || clcf->regex
+    whole |= (clcf->regex != NULL);
 #endif
-            || clcf->name.len == 0
-            || clcf->name.data[clcf->name.len - 1] != '/'))
-    {
+
+    if (api->routes[0].path.len && (whole || clcf->noname || !slash)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" must be in a prefix location that ends "
                            "with \"/\", not in \"%V\"", &value[0],
@@ -57,18 +61,11 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
 
     /* the prefix without its slash is ours as well, and 404 */
 
-    if (clcf->name.len && clcf->name.data[clcf->name.len - 1] == '/') {
-        clcf->auto_redirect = 1;
-    }
+    clcf->auto_redirect |= slash;
 
     /* of a URI that an exact, a named or a regex location takes, all is it */
 
-    if (!clcf->exact_match && !clcf->named
-#if (NGX_PCRE)
-        && !clcf->regex
-#endif
-       )
-    {
+    if (!whole) {
         llcf->prefix = clcf->name;
     }
 
@@ -79,8 +76,7 @@ lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api)
 char *
 lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
 {
-    ngx_http_core_loc_conf_t  *clcf, **p;
-    lines_main_conf_t         *lmcf;
+    ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -93,8 +89,7 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
     if (clcf->noname) {
         conf->api = prev->api;
         conf->prefix = prev->prefix;
-        conf->token = prev->token;
-        conf->webhook = prev->webhook;
+        conf->own = prev->own;
     }
 
     if (conf->api == NULL) {
@@ -114,47 +109,18 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+    /*
+     * The bound of an API's bodies is client_max_body_size in its location and
+     * in its blocks, so that whatever else reads them (mirror, proxy_pass in
+     * "if", another module) reads no more.  nginx' core is merged before us:
+     * locations nested in an API's have inherited theirs by now.
+     */
 
-    if (lmcf->api_locations == NULL) {
-        lmcf->api_locations = ngx_array_create(cf->pool, 4, sizeof(void *));
-        if (lmcf->api_locations == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    if (conf->api->body_limit) {
+        clcf->client_max_body_size = conf->api->body_limit;
     }
-
-    p = ngx_array_push(lmcf->api_locations);
-    if (p == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *p = clcf;
 
     return NGX_CONF_OK;
-}
-
-
-void
-lines_api_locations(lines_main_conf_t *lmcf)
-{
-    ngx_uint_t                  i;
-    lines_loc_conf_t           *llcf;
-    ngx_http_core_loc_conf_t  **p;
-
-    if (lmcf->api_locations == NULL) {
-        return;
-    }
-
-    p = lmcf->api_locations->elts;
-
-    for (i = 0; i < lmcf->api_locations->nelts; i++) {
-
-        llcf = p[i]->loc_conf[ngx_http_lines_module.ctx_index];
-
-        if (llcf->api->body_limit) {
-            p[i]->client_max_body_size = llcf->api->body_limit;
-        }
-    }
 }
 
 
@@ -189,7 +155,7 @@ content_handler(ngx_http_request_t *r)
         ctx->step = ctx->route->steps;
     }
 
-    lines_run(r, rc);
+    lines_run(r, ctx, rc);
 
     return NGX_DONE;
 }
@@ -232,7 +198,7 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     for (found = ctx->api->routes; found->steps; found++) {
 
-        if (match(&path, &found->path, ctx->params) != NGX_OK) {
+        if (!match(&path, &found->path, ctx->params)) {
             continue;
         }
 
@@ -252,57 +218,51 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
+static ngx_uint_t
 match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
 {
-    u_char      *p, *last, *s, *end;
-    ngx_uint_t   n;
+    u_char  *p, *last, *s, *end;
 
     p = path->data;
-    last = path->data + path->len;
+    last = p + path->len;
     s = pattern->data;
-    end = pattern->data + pattern->len;
-    n = 0;
+    end = s + pattern->len;
 
     while (s < end) {
 
         if (*s != ':') {
-            if (p == last || *p != *s) {
-                return NGX_DECLINED;
+            if (p == last || *p++ != *s++) {
+                return 0;
             }
 
-            p++;
-            s++;
             continue;
         }
 
-        params[n].data = p;
+        params->data = p;
 
         while (p < last && *p != '/') {
             p++;
         }
 
-        params[n].len = p - params[n].data;
+        params->len = p - params->data;
 
-        if (params[n].len == 0) {
-            return NGX_DECLINED;
+        if (params++->len == 0) {
+            return 0;
         }
-
-        n++;
 
         while (s < end && *s != '/') {
             s++;
         }
     }
 
-    return (p == last) ? NGX_OK : NGX_DECLINED;
+    return p == last;
 }
 
 
 static ngx_int_t
 not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
 {
-    u_char      *p;
+    u_char      *p, buf[sizeof(", GET, HEAD, POST, PUT, DELETE")];
     ngx_str_t    allow;
     ngx_uint_t   i;
 
@@ -316,27 +276,19 @@ not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
         { NGX_HTTP_DELETE, "DELETE" }
     };
 
-    allow.data = ngx_pnalloc(r->pool, sizeof("GET, HEAD, POST, PUT, DELETE"));
-    if (allow.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = allow.data;
+    p = buf;
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (methods & names[i].method) {
-            if (p != allow.data) {
-                *p++ = ',';
-                *p++ = ' ';
-            }
-
-            p = ngx_cpymem(p, names[i].name, ngx_strlen(names[i].name));
+            p = ngx_sprintf(p, ", %s", names[i].name);
         }
     }
 
+    allow.data = buf + 2;
     allow.len = p - allow.data;
+    allow.data = ngx_pstrdup(r->pool, &allow);
 
-    if (lines_add_header(r, "Allow", &allow) != NGX_OK) {
+    if (allow.data == NULL || lines_add_header(r, "Allow", &allow) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -7,7 +7,38 @@
 #define _LINES_HTTP_ROUTER_H_INCLUDED_
 
 
-#include "http/request.h"
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/context.h"
+
+
+/* an endpoint */
+
+struct lines_route_s {
+    ngx_uint_t      method;    /* NGX_HTTP_GET is HEAD as well */
+    ngx_str_t       path;      /* under the location's prefix;
+                                  ":name" is one segment */
+    ngx_str_t       name;      /* for metrics and logs */
+    lines_step_pt   first[4];  /* who may, how often, what about, and what
+                                  becomes of the body; NULL: nothing */
+    lines_step_pt  *steps;     /* then; ends with NULL */
+};
+
+
+/* how a dialect says "no", as JSON: error is a short code, or NULL */
+
+typedef ngx_int_t (*lines_error_pt)(ngx_pool_t *pool, const char *error,
+    const char *message, ngx_str_t *json);
+
+
+struct lines_api_s {
+    ngx_str_t       name;        /* workspace, account, admin, … */
+    lines_error_pt  error;
+    lines_route_t  *routes;      /* ends with an empty path */
+    size_t          body_limit;  /* of bodies */
+};
 
 
 /*
@@ -21,15 +52,6 @@ char *lines_set_api(ngx_conf_t *cf, lines_loc_conf_t *llcf, lines_api_t *api);
 /* the API in blocks of the location; call it when the rest is merged */
 char *lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
-
-/*
- * Once all is merged.  The bound of an API's bodies is client_max_body_size in
- * its location and in its blocks, so that whatever else reads them (mirror,
- * proxy_pass in "if", another module) reads no more.  Locations nested in an
- * API's have inherited theirs by now.
- */
-void lines_api_locations(lines_main_conf_t *lmcf);
-
 
 
 #endif /* _LINES_HTTP_ROUTER_H_INCLUDED_ */

@@ -15,10 +15,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/request.h"
+#include "http/answer.h"
+#include "http/headers.h"
+#include "http/router.h"
+#include "http/special.h"
+#include "http/text.h"
 
-
-#define LINES_RETRY_SOON  1
 
 /* of headers_out.last_modified_time, where -1 is none as well, and nginx sets
    it to that right before it sends a page of its own */
@@ -46,33 +48,14 @@ static ngx_str_t  special_type = ngx_string("application/json");
 
 
 static ngx_http_module_t  headers_module_ctx = {
-    NULL,           /* preconfiguration */
-    headers_init,   /* postconfiguration */
-
-    NULL,                          /* create main configuration */
-    NULL,                          /* init main configuration */
-
-    NULL,                          /* create server configuration */
-    NULL,                          /* merge server configuration */
-
-    NULL,                          /* create location configuration */
-    NULL                           /* merge location configuration */
+    .postconfiguration = headers_init
 };
 
 
 ngx_module_t  ngx_http_lines_headers_module = {
     NGX_MODULE_V1,
-    &headers_module_ctx,  /* module context */
-    NULL,                          /* module directives */
-    NGX_HTTP_MODULE,               /* module type */
-    NULL,                          /* init master */
-    NULL,                          /* init module */
-    NULL,                          /* init process */
-    NULL,                          /* init thread */
-    NULL,                          /* exit thread */
-    NULL,                          /* exit process */
-    NULL,                          /* exit master */
-    NGX_MODULE_V1_PADDING
+    .ctx = &headers_module_ctx,
+    .type = NGX_HTTP_MODULE
 };
 
 
@@ -337,7 +320,6 @@ special_message(ngx_uint_t status)
 static ngx_int_t
 special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
-    ngx_buf_t    *b;
     ngx_chain_t   out, *cl;
     lines_ctx_t  *ctx;
 
@@ -359,19 +341,9 @@ special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return NGX_DONE;
     }
 
-    b = ngx_calloc_buf(r->pool);
-    if (b == NULL) {
+    if (lines_answer_buf(r, &ctx->page, &out) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    b->pos = ctx->page.data;
-    b->last = ctx->page.data + ctx->page.len;
-    b->memory = 1;
-    b->last_buf = 1;
-    b->last_in_chain = 1;
-
-    out.buf = b;
-    out.next = NULL;
 
     ctx->page.len = 0;
 
@@ -403,6 +375,7 @@ headers_init(ngx_conf_t *cf)
 static ngx_int_t
 headers_filter(ngx_http_request_t *r)
 {
+    const char        *own_name;
     ngx_uint_t         i, n, others[LINES_OWN_HEADERS];
     ngx_list_part_t   *part;
     ngx_table_elt_t   *h, *own[LINES_OWN_HEADERS];
@@ -433,7 +406,9 @@ headers_filter(ngx_http_request_t *r)
 
             for (n = 0; n < LINES_OWN_HEADERS; n++) {
 
-                if (h[i].key.data == lines_own_headers[n].data) {
+                own_name = lines_own_headers[n];
+
+                if (h[i].key.data == (u_char *) own_name) {
 
                     /* a second refusal, of an error_page: it says it last */
 
@@ -443,23 +418,19 @@ headers_filter(ngx_http_request_t *r)
 
                     own[n] = &h[i];
 
-                } else if (h[i].key.len == lines_own_headers[n].len
-                           && ngx_strncasecmp(h[i].key.data,
-                                           lines_own_headers[n].data,
-                                           h[i].key.len)
-                              == 0)
-                {
+                } else if (lines_is_nocase(&h[i].key, own_name)) {
                     others[n] = 1;
                 }
             }
         }
     }
 
+    if (r->headers_out.expires) {
+        others[LINES_CACHE_CONTROL] = 0;
+    }
+
     for (n = 0; n < LINES_OWN_HEADERS; n++) {
-        if (own[n]
-            && others[n]
-            && !(n == LINES_CACHE_CONTROL && r->headers_out.expires))
-        {
+        if (own[n] && others[n]) {
             own[n]->hash = 0;
         }
     }
@@ -470,7 +441,7 @@ headers_filter(ngx_http_request_t *r)
         && (ctx->answered || ctx->met_api || llcf->api)
         && own[LINES_RETRY_AFTER] == NULL
         && !others[LINES_RETRY_AFTER]
-        && lines_retry_after(r, LINES_RETRY_SOON) != NGX_OK)
+        && lines_retry_after(r, 1) != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -7,20 +7,24 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/command.h"
+#include "http/answer.h"
+#include "http/router.h"
+#include "http/steps.h"
 
 
 #define LINES_FIRST  (sizeof(((lines_route_t *) 0)->first)                    \
                       / sizeof(lines_step_pt))
 
 
-void
-lines_run(ngx_http_request_t *r, ngx_int_t rc)
-{
-    lines_ctx_t    *ctx;
-    lines_step_pt   step;
+static ngx_int_t watch_client(ngx_http_request_t *r);
+static void phase_resume(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
+
+void
+lines_run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    lines_step_pt  step;
 
     while (rc == NGX_OK) {
 
@@ -59,7 +63,7 @@ lines_run(ngx_http_request_t *r, ngx_int_t rc)
          * is read, or dropped, has a handler that sees it leave as well.
          */
 
-        if (ctx->reading || r->discard_body || lines_watch_client(r) == NGX_OK)
+        if (ctx->reading || r->discard_body || watch_client(r) == NGX_OK)
         {
             return;
         }
@@ -87,8 +91,14 @@ lines_again_from(lines_ctx_t *ctx, lines_step_pt step)
 }
 
 
-ngx_int_t
-lines_watch_client(ngx_http_request_t *r)
+/*
+ * A request that waits is told when its client leaves, also where that was
+ * heard of together with the request, and comes to no event of its own.
+ * NGX_ERROR where the connection cannot be watched.
+ */
+
+static ngx_int_t
+watch_client(ngx_http_request_t *r)
 {
     ngx_event_t  *rev;
 
@@ -117,8 +127,75 @@ lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
     ngx_http_set_log_request(c->log, r);
 
     if (rc != NGX_AGAIN) {
-        ctx->resume(r, rc);
+        ctx->resume(r, ctx, rc);
     }
 
     ngx_http_run_posted_requests(c);
+}
+
+
+ngx_int_t
+lines_phase_wait(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ctx->resume = phase_resume;
+
+    if (watch_client(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_AGAIN;
+}
+
+
+static void
+phase_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines phase: resumed with %i", rc);
+
+    if (rc == NGX_OK) {
+        r->read_event_handler = ngx_http_block_reading;
+        r->write_event_handler = ngx_http_core_run_phases;
+
+        ngx_http_core_run_phases(r);
+        return;
+    }
+
+    lines_finalize(r, ctx, rc);
+}
+
+
+ngx_int_t
+lines_phase_done(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_finalize(r, ctx, NGX_DONE);
+
+    return NGX_DONE;
+}
+
+
+ngx_uint_t
+lines_has_error_page(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->error_pages == NULL) {
+        return 0;
+    }
+
+    page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        if ((ngx_uint_t) page[i].status == status) {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -11,8 +11,9 @@
 #include <ngx_http.h>
 
 #include "auth/access.h"
+#include "auth/identity.h"
 #include "directive/params.h"
-#include "http/variables.h"
+#include "http/text.h"
 #include "limit/limit.h"
 
 

@@ -18,6 +18,7 @@
 #include <ngx_http.h>
 
 #include "http/variables.h"
+#include "http/headers.h"
 #include "limit/limit.h"
 
 

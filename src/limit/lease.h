@@ -18,7 +18,7 @@
 #define _LINES_LIMIT_LEASE_H_INCLUDED_
 
 
-#include "http/zone.h"
+#include "http/conf.h"
 #include "limit/gcra.h"
 
 

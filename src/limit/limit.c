@@ -7,10 +7,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/identity.h"
+#include "http/answer.h"
 #include "http/digest.h"
 #include "http/metrics.h"
-#include "http/phase.h"
-#include "http/variables.h"
+#include "http/steps.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 

@@ -15,7 +15,7 @@
 #define _LINES_LIMIT_LIMIT_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/context.h"
 #include "limit/gcra.h"
 #include "store/calls.h"
 

@@ -3,8 +3,11 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/dialect.h"
 #include "directive/params.h"
-#include "http/router.h"
+#include "http/answer.h"
+#include "http/body.h"
+#include "http/text.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/metrics.h"

@@ -3,7 +3,7 @@
 #define _LINES_OBSERVE_METRICS_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/router.h"
 
 
 /* lines_metrics: Prometheus' text, or OpenMetrics where Accept names it */

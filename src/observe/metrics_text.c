@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/headers.h"
 #include "observe/metrics_text.h"
 
 

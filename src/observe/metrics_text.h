@@ -8,7 +8,6 @@
 
 
 #include "http/metrics.h"
-#include "http/request.h"
 
 
 #define LINES_METRICS_LABELS  256

@@ -8,9 +8,13 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/dialect.h"
 #include "auth/jwks.h"
-#include "http/carrier.h"
+#include "http/answer.h"
+#include "http/body.h"
+#include "http/guard.h"
 #include "http/metrics.h"
+#include "http/text.h"
 #include "observe/ready.h"
 
 
@@ -192,7 +196,7 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 
     /* nothing is wrong with the other side: nothing is sent there */
 
-    if (status && lines_carrier_refused(lmcf, LINES_LOCATION_JWKS)) {
+    if (status && lines_location_refused(lmcf, "lines_clerk")) {
         status = "insecure";
     }
 
@@ -215,7 +219,7 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
                   && down
                      == 0) ? "unknown" : (down > up) ? "unreachable" : "ok";
 
-        if (lines_carrier_refused(lmcf, LINES_LOCATION_BILLING)) {
+        if (lines_location_refused(lmcf, "lines_billing")) {
             status = "insecure";
         }
 

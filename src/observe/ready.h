@@ -3,7 +3,7 @@
 #define _LINES_OBSERVE_READY_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/router.h"
 
 
 /* lines_ready: 200 or 503, with a reason for each dependency */

@@ -7,6 +7,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/metrics.h"
+#include "http/text.h"
 #include "observe/survey_pass.h"
 #include "store/calls.h"
 

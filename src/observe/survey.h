@@ -14,7 +14,7 @@
 #define _LINES_OBSERVE_SURVEY_H_INCLUDED_
 
 
-#include "http/metrics.h"
+#include "http/conf.h"
 
 
 #define LINES_SURVEY_MOVES  10

@@ -7,7 +7,6 @@
 #define _LINES_OBSERVE_SURVEY_PASS_H_INCLUDED_
 
 
-#include "http/request.h"
 #include "observe/survey.h"
 #include "store/caller.h"
 

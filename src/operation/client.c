@@ -8,6 +8,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
+#include "http/steps.h"
 #include "operation/engine.h"
 
 

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "http/digest.h"
+#include "http/id.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

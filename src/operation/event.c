@@ -3,7 +3,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
 #include "http/failpoint.h"
+#include "http/text.h"
 #include "operation/event_private.h"
 
 

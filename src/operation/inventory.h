@@ -10,7 +10,7 @@
 #define _LINES_OPERATION_INVENTORY_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/conf.h"
 
 
 /*

@@ -22,8 +22,7 @@
 #include <ngx_http.h>
 
 #include "billing/billing.h"
-#include "http/carrier.h"
-#include "http/request.h"
+#include "http/context.h"
 
 
 #define LINES_DUE_SHARDS  16

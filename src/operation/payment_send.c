@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/text.h"
 #include "operation/payment.h"
 #include "store/calls.h"
 

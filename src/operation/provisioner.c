@@ -4,6 +4,8 @@
 #include <ngx_http.h>
 
 #include "directive/params.h"
+#include "http/guard.h"
+#include "http/text.h"
 #include "operation/payment.h"
 #include "operation/provisioner.h"
 #include "store/calls.h"
@@ -51,9 +53,13 @@ lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lmcf->provisioner = value[1];
 
-    return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROVISIONER,
-                                 &value[0], &value[1],
-                                 lmcf->provisioner_plain);
+    return lines_location(cf, lmcf,
+                          &(lines_location_t) {
+                              .name = value[0],
+                              .uri = value[1],
+                              .plain = lmcf->provisioner_plain,
+                              .once = 1
+                          });
 }
 
 

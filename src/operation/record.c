@@ -8,6 +8,7 @@
 #include <ngx_http.h>
 
 #include "http/failpoint.h"
+#include "http/text.h"
 #include "operation/engine.h"
 
 

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/text.h"
 #include "operation/subscription.h"
 #include "store/calls.h"
 

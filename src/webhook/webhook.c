@@ -9,10 +9,15 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "auth/dialect.h"
 #include "billing/stripe_signature.h"
 #include "directive/params.h"
+#include "http/answer.h"
+#include "http/body.h"
 #include "http/failpoint.h"
+#include "http/headers.h"
 #include "http/router.h"
+#include "http/text.h"
 #include "operation/event.h"
 #include "webhook/webhook.h"
 
@@ -21,11 +26,11 @@
 #define LINES_WEBHOOK_TOLERANCE  300
 
 
-struct lines_webhook_conf_s {
+typedef struct {
     lines_stripe_secrets_t  secrets;
     ngx_array_t            *keys;        /* ngx_str_t: what they are made of */
     ngx_int_t               tolerance;   /* seconds */
-};
+} lines_webhook_conf_t;
 
 
 static ngx_int_t webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -33,10 +38,8 @@ static ngx_int_t webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *body);
 static ngx_int_t webhook_verify(ngx_http_request_t *r, ngx_str_t *body,
     ngx_str_t *reason);
-static ngx_int_t webhook_signature(ngx_http_request_t *r, ngx_str_t *value);
 static ngx_int_t webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void webhook_free_json(void *data);
 static void webhook_free_secrets(void *data);
 
 
@@ -122,7 +125,7 @@ lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     cln->handler = webhook_free_secrets;
-    llcf->webhook = wcf;
+    llcf->own = wcf;
 
     return NGX_CONF_OK;
 }
@@ -140,7 +143,7 @@ webhook_free_secrets(void *data)
 static ngx_int_t
 webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_read_body(r, ctx, LINES_WEBHOOK_BODY, webhook_body);
+    return lines_read_body(r, ctx, webhook_body);
 }
 
 
@@ -150,7 +153,6 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
     json_t                *json;
     ngx_int_t              rc;
     ngx_str_t              reason;
-    ngx_pool_cleanup_t    *cln;
     lines_stripe_event_t  *event;
 
     ngx_str_null(&reason);
@@ -171,21 +173,19 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
                            "Invalid signature");
     }
 
-    cln = ngx_pool_cleanup_add(r->pool, 0);
     event = ngx_palloc(r->pool, sizeof(lines_stripe_event_t));
 
-    if (cln == NULL || event == NULL) {
+    if (event == NULL) {
         return lines_unavailable(r, ctx, 1);
     }
 
-    json = json_loadb((char *) body->data, body->len, 0, NULL);
+    rc = lines_json_parse(r->pool, body, 0, &json, NULL);
 
-    if (json) {
-        cln->handler = webhook_free_json;
-        cln->data = json;
+    if (rc == NGX_ERROR) {
+        return lines_unavailable(r, ctx, 1);
     }
 
-    if (json == NULL || lines_stripe_parse_event(json, event) != NGX_OK) {
+    if (rc != NGX_OK || lines_stripe_parse_event(json, event) != NGX_OK) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, "Not an event");
     }
 
@@ -205,19 +205,30 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
 {
     ngx_int_t                 rc;
     ngx_str_t                 header;
-    lines_loc_conf_t         *llcf;
+    ngx_table_elt_t          *h;
+    lines_webhook_conf_t     *wcf;
     lines_stripe_signature_t  signature;
 
-    llcf = lines_get_loc_conf(r);
+    wcf = lines_get_loc_conf(r)->own;
 
-    if (webhook_signature(r, &header) != NGX_OK) {
-        ngx_str_set(reason, "two-signatures");
-        return NGX_DECLINED;
+    ngx_str_null(&header);
+
+    h = lines_find_header(r, "stripe-signature");
+
+    if (h) {
+        header = h->value;
+
+        /* of two, which one would count? */
+
+        if (lines_next_header(r, "stripe-signature", h)) {
+            ngx_str_set(reason, "two-signatures");
+            return NGX_DECLINED;
+        }
     }
 
     rc = lines_stripe_signature_start(&signature, &header,
-                                      &llcf->webhook->secrets, ngx_time(),
-                                      llcf->webhook->tolerance);
+                                      &wcf->secrets, ngx_time(),
+                                      wcf->tolerance);
 
     if (rc == NGX_OK) {
         rc = lines_stripe_signature_update(&signature, body->data, body->len);
@@ -232,47 +243,6 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
     }
 
     return rc;
-}
-
-
-/* of two, which one would count?  NGX_DECLINED; without one, empty */
-
-static ngx_int_t
-webhook_signature(ngx_http_request_t *r, ngx_str_t *value)
-{
-    ngx_uint_t        i, n;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    ngx_str_null(value);
-
-    n = 0;
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("Stripe-Signature") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Stripe-Signature",
-                               sizeof("Stripe-Signature") - 1)
-               == 0)
-        {
-            *value = h[i].value;
-            n++;
-        }
-    }
-
-    return n > 1 ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -315,11 +285,4 @@ webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx)
     LINES_FAILPOINT("webhook.after");
 
     return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
-}
-
-
-static void
-webhook_free_json(void *data)
-{
-    json_decref(data);
 }

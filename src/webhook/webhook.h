@@ -11,8 +11,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/request.h"
-
 
 /*
  * lines_billing_webhook secret_file=PATH [secret_file=PATH] [tolerance=300s]

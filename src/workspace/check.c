@@ -5,8 +5,11 @@
 
 #include "api/listing.h"
 #include "directive/params.h"
-#include "http/carrier.h"
+#include "http/answer.h"
+#include "http/guard.h"
 #include "http/id.h"
+#include "http/steps.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 #include "workspace/check.h"
@@ -89,8 +92,10 @@ lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
     lmcf->probe = value[1];
 
-    return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROBE, &value[0],
-                                 &value[1], lmcf->probe_plain);
+    return lines_location(cf, lmcf,
+                          &(lines_location_t) { .name = value[0],
+                                                .uri = value[1],
+                                                .plain = lmcf->probe_plain });
 }
 
 
@@ -126,9 +131,7 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (lmcf->probe.len == 0) {
 
-        if (lines_retry_after(r, 60) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ctx->retry_after = 60;
 
         return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
                            "Line checks are not configured");

@@ -7,7 +7,7 @@
 #define _LINES_WORKSPACE_CHECK_H_INCLUDED_
 
 
-#include "http/request.h"
+#include "http/conf.h"
 
 
 /* lines_probe URI [timeout=10s] */

@@ -3,7 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/carrier.h"
+#include "http/guard.h"
 #include "store/calls.h"
 #include "workspace/check.h"
 #include "workspace/health.h"
@@ -140,8 +140,7 @@ checkup_answered(void *data, lines_result_t *result)
         rc = lines_health_down(pool, "probe_timeout", &checkup->health);
 
     } else if (result->transport == LINES_UNSENT
-               && lines_carrier_refused(checkup->lmcf,
-                                               LINES_LOCATION_PROBE))
+               && lines_location_refused(checkup->lmcf, "lines_probe"))
     {
         /* that tells nothing of the line */
         rc = NGX_ERROR;

@@ -13,8 +13,12 @@
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "api/plan.h"
+#include "http/answer.h"
 #include "http/failpoint.h"
+#include "http/headers.h"
 #include "http/id.h"
+#include "http/steps.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "operation/payment.h"
 #include "store/calls.h"
@@ -641,9 +645,7 @@ create_replayed(void *data, lines_answer_read_reply_t *reply)
 
     if (reply->status == 0 || reply->answer.len == 0) {
 
-        if (lines_retry_after(r, 1) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ctx->retry_after = 1;
 
         return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
                            "A request with this idempotency key is still in "

@@ -10,7 +10,9 @@
 
 #include "api/input.h"
 #include "api/listing.h"
+#include "http/answer.h"
 #include "http/id.h"
+#include "http/text.h"
 #include "limit/limit.h"
 #include "operation/subscription.h"
 #include "workspace/payments.h"

@@ -8,7 +8,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
 #include "http/failpoint.h"
+#include "http/text.h"
 #include "workspace/payments.h"
 
 
@@ -63,9 +65,7 @@ action_pending(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
 
     line = ctx->data;
 
-    if (lines_retry_after(r, 5) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = 5;
 
     return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                      "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","

@@ -7,6 +7,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/answer.h"
+#include "http/text.h"
 #include "workspace/payments.h"
 
 
@@ -107,9 +109,7 @@ paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 
     /* not known yet: the same key resolves it, later and without the client */
 
-    if (lines_retry_after(r, 5) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ctx->retry_after = 5;
 
     return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                    "{\"success\":false,\"status\":\"awaiting_payment\","

@@ -9,6 +9,8 @@
 #include <ngx_http.h>
 
 #include "auth/auth.h"
+#include "auth/dialect.h"
+#include "http/body.h"
 #include "limit/limit.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"

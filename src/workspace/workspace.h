@@ -8,7 +8,6 @@
 
 
 #include "auth/auth.h"
-#include "http/request.h"
 
 
 /* {"success":false,"status":…,"message":…[,"redirect":…]} */

@@ -7,7 +7,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/request.h"
+#include "auth/dialect.h"
+#include "http/text.h"
+#include "store/redis.h"
 
 
 static ngx_int_t dialect_text(ngx_pool_t *pool, const char *message,

@@ -1,0 +1,125 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/headers.h"
+#include "http/text.h"
+
+
+static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+
+const char  *lines_own_headers[LINES_OWN_HEADERS] = {
+    "Cache-Control",
+    "X-Request-Id",
+    "Retry-After"
+};
+
+
+ngx_table_elt_t *
+lines_header_in(ngx_list_t *headers, const char *name,
+    ngx_table_elt_t *after)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &headers->part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (after) {
+                if (&h[i] == after) {
+                    after = NULL;
+                }
+
+                continue;
+            }
+
+            if (h[i].hash && lines_is_nocase(&h[i].key, name)) {
+                return &h[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+lines_ask(ngx_http_request_t *r, const char *challenge)
+{
+    ngx_str_t         value;
+    ngx_table_elt_t  *h;
+
+    h = r->headers_out.www_authenticate;
+
+    if (h && h->hash) {
+        return NGX_OK;
+    }
+
+    value.data = (u_char *) challenge;
+    value.len = ngx_strlen(challenge);
+
+    /* satisfy any takes it back */
+    r->headers_out.www_authenticate = push_header(r, "WWW-Authenticate",
+                                                  &value);
+
+    return r->headers_out.www_authenticate ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+lines_add_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
+    return push_header(r, name, value) ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_table_elt_t *
+push_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+
+    if (h) {
+
+        /* where headers of one name are linked, this one ends its list */
+
+        *h = (ngx_table_elt_t) {
+            .hash = 1,
+            .key = { ngx_strlen(name), (u_char *) name },
+            .value = *value
+        };
+    }
+
+    return h;
+}
+
+
+ngx_int_t
+lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
+                - value.data;
+
+    return lines_add_own(r, LINES_RETRY_AFTER, &value);
+}
+
+
+ngx_int_t
+lines_add_own(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
+{
+    return lines_add_header(r, lines_own_headers[n], value);
+}

@@ -1,0 +1,89 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/text.h"
+
+
+static void json_free(void *data);
+
+
+ngx_uint_t
+lines_is(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
+}
+
+
+ngx_uint_t
+lines_is_nocase(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len
+           && ngx_strncasecmp(value->data, (u_char *) text, len) == 0;
+}
+
+
+ngx_str_t
+lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
+{
+    u_char     *p;
+    size_t      escape;
+    ngx_str_t   json;
+
+    escape = ngx_escape_json(NULL, value->data, value->len);
+
+    json.len = value->len + escape + 2;
+    json.data = ngx_pnalloc(pool, json.len);
+
+    if (json.data == NULL) {
+        ngx_str_null(&json);
+        return json;
+    }
+
+    p = json.data;
+    *p++ = '"';
+    p = (u_char *) ngx_escape_json(p, value->data, value->len);
+    *p = '"';
+
+    return json;
+}
+
+
+ngx_int_t
+lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
+    json_t **json, json_error_t *error)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    *json = json_loadb((char *) text->data, text->len, flags, error);
+
+    if (*json == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cln->handler = json_free;
+    cln->data = *json;
+
+    return NGX_OK;
+}
+
+
+static void
+json_free(void *data)
+{
+    json_decref(data);
+}

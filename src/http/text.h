@@ -1,0 +1,31 @@
+
+/*
+ * Short texts.
+ */
+
+#ifndef _LINES_HTTP_TEXT_H_INCLUDED_
+#define _LINES_HTTP_TEXT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <jansson.h>
+
+
+/* 1 where value is exactly text */
+ngx_uint_t lines_is(ngx_str_t *value, const char *text);
+
+/* the same, in upper or lower case */
+ngx_uint_t lines_is_nocase(ngx_str_t *value, const char *text);
+
+/* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
+ngx_str_t lines_json_string(ngx_pool_t *pool, ngx_str_t *value);
+
+/* json_loadb(), json is the pool's; NGX_DECLINED: it is none; NGX_ERROR: no
+   memory */
+ngx_int_t lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
+    json_t **json, json_error_t *error);
+
+
+#endif /* _LINES_HTTP_TEXT_H_INCLUDED_ */
