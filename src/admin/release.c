@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "admin/numbers.h"
-#include "operation/operation.h"
+#include "operation/conf.h"
 #include "store/calls.h"
 
 

@@ -11,7 +11,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
-#include "operation/operation.h"
+#include "operation/record.h"
 #include "store/calls.h"
 
 

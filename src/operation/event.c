@@ -4,18 +4,50 @@
 #include <ngx_http.h>
 
 #include "http/failpoint.h"
-#include "operation/event_private.h"
+#include "operation/event.h"
+#include "operation/operation.h"
+#include "operation/subscription.h"
+#include "store/calls.h"
 
 
+#define LINES_CUSTOMER_TENANTS  64
+
+
+typedef struct {
+    lines_stripe_event_t     *event;
+    lines_stripe_metadata_t  *metadata;
+
+    ngx_str_t                 tenant;
+    ngx_str_t                 id;         /* of the line's operation */
+    ngx_str_t                 subscription;
+    ngx_str_t                 invoice;
+    ngx_str_t                 status;     /* of the subscription */
+    ngx_str_t                 customer;
+
+    ngx_str_t                 spawn;      /* operation to be started */
+
+    ngx_str_t                *tenants;    /* of the customer */
+    ngx_str_t                *plans;      /* their operations */
+    ngx_uint_t                ntenants;
+    ngx_uint_t                left;
+
+    unsigned                  unfinished:1;
+    unsigned                  older:1;    /* another attempt's object */
+} lines_event_t;
+
+
+static ngx_int_t event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t event_known(ngx_str_t *type);
 static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
-static ngx_uint_t event_same(ngx_str_t *a, ngx_str_t *b);
+static ngx_uint_t event_is_name(ngx_str_t *name);
 static ngx_int_t event_news(void *data, lines_op_dirty_reply_t *reply);
 static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
     lines_due_add_pt done);
+static ngx_int_t event_announce(lines_ctx_t *ctx, ngx_str_t *tenant,
+    ngx_str_t *id, lines_due_add_pt done);
 static ngx_int_t event_orphan(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t event_orphaned(void *data, lines_orphan_begin_reply_t *reply);
 static ngx_int_t event_lapse(void *data, lines_due_add_reply_t *reply);
@@ -24,20 +56,25 @@ static ngx_int_t event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done);
 static ngx_int_t event_hinted(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t event_spawn(lines_ctx_t *ctx);
+static ngx_int_t event_base(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_event_t *ev);
+static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
+static ngx_int_t event_dirty(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_dirtied(void *data, lines_plan_dirty_reply_t *reply);
 
 
 /* those that a transition may follow from */
 
-static ngx_str_t  event_types[] = {
-    ngx_string("invoice.paid"),
-    ngx_string("invoice.voided"),
-    ngx_string("invoice.payment_failed"),
-    ngx_string("invoice.payment_action_required"),
-    ngx_string("invoice.marked_uncollectible"),
-    ngx_string("customer.subscription.created"),
-    ngx_string("customer.subscription.updated"),
-    ngx_string("customer.subscription.deleted"),
-    ngx_null_string
+static const char  *event_types[] = {
+    "invoice.paid",
+    "invoice.voided",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "invoice.marked_uncollectible",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    NULL
 };
 
 
@@ -57,7 +94,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
         || event->kind == LINES_STRIPE_OTHER
         || !event_known(&event->type))
     {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     ev = ngx_pcalloc(r->pool, sizeof(lines_event_t));
@@ -80,7 +117,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
 
         return lines_billing_ours(lmcf->billing, ev->metadata)
                ? event_ours(r, ctx, ev)
-               : lines_event_ignore(r, ctx);
+               : event_ignore(r, ctx);
     }
 
     subscription = &event->object.subscription;
@@ -97,22 +134,22 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
         /* what we create ourselves is no news */
 
         return lines_is(&event->type, "customer.subscription.created")
-               ? lines_event_ignore(r, ctx)
+               ? event_ignore(r, ctx)
                : event_ours(r, ctx, ev);
     }
 
     for (i = 0; i < subscription->nprices; i++) {
         if (lines_billing_plan(lmcf->billing, &subscription->prices[i])) {
-            return lines_event_base(r, ctx, ev);
+            return event_base(r, ctx, ev);
         }
     }
 
-    return lines_event_ignore(r, ctx);
+    return event_ignore(r, ctx);
 }
 
 
-ngx_int_t
-lines_event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
 }
@@ -121,12 +158,10 @@ lines_event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_uint_t
 event_known(ngx_str_t *type)
 {
-    ngx_str_t  *known;
+    const char  **known;
 
-    for (known = event_types; known->len; known++) {
-        if (known->len == type->len
-            && ngx_strncmp(known->data, type->data, type->len) == 0)
-        {
+    for (known = event_types; *known; known++) {
+        if (lines_is(type, *known)) {
             return 1;
         }
     }
@@ -137,8 +172,8 @@ event_known(ngx_str_t *type)
 
 /* what metadata says becomes part of keys */
 
-ngx_uint_t
-lines_event_is_name(ngx_str_t *name)
+static ngx_uint_t
+event_is_name(ngx_str_t *name)
 {
     u_char  ch;
     size_t  i;
@@ -175,7 +210,7 @@ event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
              : ev->metadata->operation;
 
     if (ev->tenant.len < 3) {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     name.data = ev->tenant.data + 2;
@@ -183,11 +218,11 @@ event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 
     if ((ev->tenant.data[0] != 'w' && ev->tenant.data[0] != 'a')
         || ev->tenant.data[1] != ':'
-        || !lines_event_is_name(&name)
-        || !lines_event_is_name(&ev->id)
-        || !lines_event_is_name(&ev->subscription))
+        || !event_is_name(&name)
+        || !event_is_name(&ev->id)
+        || !event_is_name(&ev->subscription))
     {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     return lines_op_seen(&ctx->caller, event_operation, ctx,
@@ -200,7 +235,7 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    lines_event_t             *ev;
+    lines_event_t  *ev;
 
     ev = ctx->data;
 
@@ -209,7 +244,7 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
     ev->older = (ev->metadata->attempt
                  && (int64_t) ev->metadata->attempt < reply->attempt)
                 || (reply->subscription.len
-                    && !event_same(&reply->subscription, &ev->subscription));
+                    && !lines_op_same(&reply->subscription, &ev->subscription));
 
     if (ev->unfinished && !ev->older) {
         ev->spawn = ev->id;
@@ -220,13 +255,6 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
 
     return lines_line_billed(&ctx->caller, event_line, ctx,
                              .tenant = ev->tenant, .id = ev->id);
-}
-
-
-static ngx_uint_t
-event_same(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len && ngx_strncmp(a->data, b->data, a->len) == 0;
 }
 
 
@@ -266,7 +294,7 @@ event_line(void *data, lines_line_billed_reply_t *reply)
             || (reply->lapsed.len && reply->ended.len == 0);
 
     holds = reply->subscription.len
-            && event_same(&reply->subscription, &ev->subscription)
+            && lines_op_same(&reply->subscription, &ev->subscription)
             && !lines_is(&reply->status, "canceled");
 
     if (ev->event->kind == LINES_STRIPE_INVOICE) {
@@ -279,7 +307,7 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 
         return (holds && doubt)
                ? event_derive(ctx, "lapse:", event_lapse)
-               : lines_event_ignore(r, ctx);
+               : event_ignore(r, ctx);
     }
 
     fine = lines_is(&ev->status, "active")
@@ -290,14 +318,14 @@ event_line(void *data, lines_line_billed_reply_t *reply)
     if (!holds) {
         return live
                ? event_derive(ctx, "orphan:", event_orphan)
-               : lines_event_ignore(r, ctx);
+               : event_ignore(r, ctx);
     }
 
     if (fine
         && !doubt
         && !lines_is(&ev->event->type, "customer.subscription.deleted"))
     {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     return event_derive(ctx, "lapse:", event_lapse);
@@ -320,12 +348,12 @@ event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
         return NGX_ERROR;
     }
 
-    return lines_event_announce(ctx, &ev->tenant, &ev->spawn, done);
+    return event_announce(ctx, &ev->tenant, &ev->spawn, done);
 }
 
 
-ngx_int_t
-lines_event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+static ngx_int_t
+event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
     ngx_int_t  rc;
@@ -378,7 +406,7 @@ event_lapse(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    lines_event_t             *ev;
+    lines_event_t  *ev;
 
     ev = ctx->data;
 
@@ -424,8 +452,144 @@ event_spawn(lines_ctx_t *ctx)
     ev = ctx->data;
     r = ctx->request;
 
-    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0,
-                          0);
+    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0);
 
-    return lines_event_ignore(r, ctx);
+    return event_ignore(r, ctx);
+}
+
+
+/*
+ * A base plan: it is the workspaces' of its customer.  Each is marked dirty, and
+ * is read by an operation of its own.
+ */
+
+static ngx_int_t
+event_base(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
+{
+    if (!event_is_name(&ev->customer)) {
+        return event_ignore(r, ctx);
+    }
+
+    return lines_tenants_of(&ctx->caller, event_tenants, ctx,
+                            .customer = ev->customer);
+}
+
+
+static ngx_int_t
+event_tenants(void *data, lines_tenants_of_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t            rc;
+    ngx_str_t           *tenant;
+    ngx_uint_t           i;
+    lines_event_t       *ev;
+    ngx_http_request_t  *r;
+
+    ev = ctx->data;
+    r = ctx->request;
+
+    if (reply->tenants.n > LINES_CUSTOMER_TENANTS) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: customer \"%V\" has too many workspaces",
+                      &ev->customer);
+    }
+
+    ev->tenants = reply->tenants.elts;
+    ev->plans = ngx_pcalloc(r->pool,
+                            (reply->tenants.n + 1) * sizeof(ngx_str_t));
+
+    if (ev->plans == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0;
+         i < reply->tenants.n && ev->ntenants < LINES_CUSTOMER_TENANTS;
+         i++)
+    {
+        tenant = &reply->tenants.elts[i];
+
+        if (tenant->len < 3 || tenant->data[0] != 'w') {
+            continue;
+        }
+
+        if (lines_plan_id(r->pool, tenant, &ev->plans[ev->ntenants]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ev->tenants[ev->ntenants++] = *tenant;
+    }
+
+    if (ev->ntenants == 0) {
+        return event_ignore(r, ctx);
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        rc = event_announce(ctx, &ev->tenants[i], &ev->plans[i],
+                                  event_dirty);
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+event_dirty(void *data, lines_due_add_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t       rc;
+    ngx_uint_t      i;
+    lines_event_t  *ev;
+
+    ev = ctx->data;
+
+    /* all hints first */
+
+    if (++ev->left < ev->ntenants) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        rc = lines_plan_dirty(&ctx->caller, event_dirtied, ctx,
+                              .tenant = ev->tenants[i], .id = ev->plans[i],
+                              .customer = ev->customer);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* the last of several: all is recorded, and is read from here on */
+
+static ngx_int_t
+event_dirtied(void *data, lines_plan_dirty_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_uint_t           i;
+    lines_event_t       *ev;
+    ngx_http_request_t  *r;
+
+    ev = ctx->data;
+    r = ctx->request;
+
+    if (--ev->left > 0) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenants[i],
+                              &ev->plans[i], 0);
+    }
+
+    return event_ignore(r, ctx);
 }

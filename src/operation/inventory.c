@@ -129,8 +129,8 @@ static void
 inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member)
 {
     u_char                  *p;
+    ngx_str_t                ticket;
     ngx_pool_t              *pool;
-    lines_inv_fate_args_t    args;
     lines_inventory_look_t  *look;
 
     pool = ngx_create_pool(1024, ngx_cycle->log);
@@ -163,21 +163,20 @@ inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "lines inventory: looks at \"%V\"", member);
 
-    args.tenant = look->tenant;
-    args.operation = look->operation;
-    ngx_str_null(&args.ticket);
-
     /* a ticket holds a number as "ticket.ID" */
 
-    p = ngx_strlchr(args.operation.data,
-                    args.operation.data + args.operation.len, '.');
+    ngx_str_null(&ticket);
+
+    p = ngx_strlchr(look->operation.data,
+                    look->operation.data + look->operation.len, '.');
     if (p) {
-        args.ticket.data = p + 1;
-        args.ticket.len = args.operation.data + args.operation.len - p - 1;
+        ticket.data = p + 1;
+        ticket.len = look->operation.data + look->operation.len - p - 1;
     }
 
-    if (lines_send_inv_fate(&inventory_caller, LINES_CALL_TRY, &args,
-                            inventory_fate, look)
+    if (lines_try_inv_fate(&inventory_caller, inventory_fate, look,
+                           .tenant = look->tenant,
+                           .operation = look->operation, .ticket = ticket)
         == NGX_AGAIN)
     {
         ngx_queue_insert_tail(&inventory_looks, &look->queue);
@@ -210,7 +209,7 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
     switch (reply->is) {
 
     case LINES_INV_FATE_UNFINISHED:
-        (void) lines_op_spawn(lmcf, &look->tenant, &look->operation, 0, 0);
+        (void) lines_op_spawn(lmcf, &look->tenant, &look->operation, 0);
         break;
 
     case LINES_INV_FATE_HELD:

@@ -21,7 +21,7 @@
 --@arg fingerprint?   -- none without an idempotency key
 --@arg lease:int      -- ms
 
---@reply begun fence:int
+--@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
 --@reply idempotent operation fingerprint
 --@reply used|expired|changed|late
@@ -122,4 +122,11 @@ redis.call('SADD', ops_key, id)
 redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
            'type', 'purchase.begun', 'at', int(now), 'operation', id)
 
-return { 'begun', '1' }
+-- as op_claim.lua says it: who begins it holds it
+local reply = { 'begun', '1', int(now) }
+
+for _, item in ipairs(redis.call('HGETALL', op_key)) do
+    reply[#reply + 1] = item
+end
+
+return reply

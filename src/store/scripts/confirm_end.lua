@@ -16,7 +16,7 @@
 --@arg id
 --@arg tenant
 
---@reply ok
+--@reply ok answer_status answer
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -43,11 +43,12 @@ count_move(tenant_key, 'new', 'active')
 event(events_key, now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')
 
-redis.call('HSET', op_key, 'answer_status', 200, 'answer',
-           '{"status":"OK","phone_number":' .. js(h.phone)
-           .. ',"worker_id":' .. js(h.worker)
-           .. ',"subscription_id":' .. js(h.subscription) .. '}')
+local answer = '{"status":"OK","phone_number":' .. js(h.phone)
+               .. ',"worker_id":' .. js(h.worker)
+               .. ',"subscription_id":' .. js(h.subscription) .. '}'
+
+redis.call('HSET', op_key, 'answer_status', 200, 'answer', answer)
 
 op_end(op_key, ops_key, id, idem_key or op_key, now)
 
-return { 'ok' }
+return { 'ok', '200', answer }

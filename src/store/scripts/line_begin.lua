@@ -27,7 +27,7 @@
 --@arg provisioner:flag -- somebody is told
 --@list fields          -- field, value, … of the line
 
---@reply created place document answer fence:int
+--@reply created place document answer fence:int now:int record...
 --@reply idempotent operation fingerprint
 --@reply subscription state
 --@reply blocked line
@@ -41,7 +41,7 @@ local now = now_ms()
 if redis.call('EXISTS', line_key) == 1 then
     local h = hash(line_key)
     return { 'created', h.place, h.json, line_answer(h),
-             tostring(redis.call('HEXISTS', op_key, 'fence')) }
+             tostring(redis.call('HEXISTS', op_key, 'fence')), int(now) }
 end
 
 -- a stalled begin must not create what the sweeper has already dismissed
@@ -162,4 +162,13 @@ if fingerprint then
     end
 end
 
-return { 'created', h.place, h.json, answer, fence }
+-- as op_claim.lua says it: who begins it holds it
+local reply = { 'created', h.place, h.json, answer, fence, int(now) }
+
+if fence ~= '0' then
+    for _, item in ipairs(redis.call('HGETALL', op_key)) do
+        reply[#reply + 1] = item
+    end
+end
+
+return reply

@@ -17,7 +17,7 @@
 --@arg reason
 --@arg message -- for the client
 
---@reply ok status document:ref
+--@reply ok status answer_status answer
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -33,16 +33,16 @@ line_move(keys, h, 'canceled',
           { payment = 'failed', reason = reason, intent = '' }, now)
 
 -- of a later attempt, too: the invoice of the first answer is void
-redis.call('HSET', op_key, 'answer_status', 402, 'answer',
-           '{"success":false,"status":' .. js(h.status)
-           .. ',"paymentStatus":' .. js(h.payment)
-           .. ',"message":' .. js(message)
-           .. ',"reason":' .. js(reason)
-           .. (reason == 'subscription_required'
-               and ',"redirect":"/billing"' or '')
-           .. ',"line":' .. h.json .. '}')
+local answer = '{"success":false,"status":' .. js(h.status)
+               .. ',"paymentStatus":' .. js(h.payment)
+               .. ',"message":' .. js(message)
+               .. ',"reason":' .. js(reason)
+               .. (reason == 'subscription_required'
+                   and ',"redirect":"/billing"' or '')
+               .. ',"line":' .. h.json .. '}'
 
-redis.call('HSET', op_key, 'refused', message)
+redis.call('HSET', op_key, 'answer_status', 402, 'answer', answer,
+           'refused', message)
 op_end(op_key, ops_key, id, idem_key or op_key, now)
 
-return { 'ok', h.status, h.json }
+return { 'ok', h.status, '402', answer }
