@@ -374,13 +374,10 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
 
     ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
 
-    if (answer->transport == LINES_UNSENT) {
-        result->outcome = LINES_STRIPE_UNSENT;
-        return NGX_OK;
-    }
-
-    if (answer->transport == LINES_UNKNOWN) {
-        result->outcome = LINES_STRIPE_UNKNOWN;
+    if (answer->transport != LINES_COMPLETE) {
+        result->outcome = answer->transport == LINES_UNSENT
+                          ? LINES_STRIPE_UNSENT
+                          : LINES_STRIPE_UNKNOWN;
         return NGX_OK;
     }
 

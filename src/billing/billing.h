@@ -23,7 +23,6 @@
 #include <jansson.h>
 
 #include "billing/stripe.h"
-#include "billing/stripe_error.h"
 #include "http/carrier.h"
 
 
