@@ -32,7 +32,6 @@
 #include "observe/ready.h"
 #include "observe/survey.h"
 #include "operation/conf.h"
-#include "operation/inventory.h"
 #include "operation/provisioner.h"
 #include "operation/sweeper.h"
 #include "webhook/webhook.h"
@@ -547,11 +546,7 @@ init_process(ngx_cycle_t *cycle)
 
     lines_access_init_process(cycle, lmcf);
 
-    if (lines_op_init_process(cycle, lmcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_inventory_init_process(cycle, lmcf);
+    return lines_op_init_process(cycle, lmcf);
 }
 
 
@@ -566,7 +561,6 @@ exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    lines_inventory_exit_process();
     lines_op_exit_process(lmcf);
     lines_survey_exit_process(lmcf);
     lines_limit_exit_process(lmcf);

@@ -37,17 +37,17 @@ lines_op_kind_t  lines_op_kinds[] = {
     /* a paid line that failed */
 
     { ngx_string("refund"), NULL,
-      { { ngx_string("cancel"), lines_refund_line, NULL } } },
+      { { ngx_string("cancel"), lines_refund_all, NULL } } },
 
     /* an active line that the operator released */
 
     { ngx_string("release"), NULL,
-      { { ngx_string("cancel"), lines_release_line, NULL } } },
+      { { ngx_string("cancel"), lines_unsubscribe, NULL } } },
 
     /* what billing has and no line holds */
 
     { ngx_string("orphan"), NULL,
-      { { ngx_string("cancel"), lines_refund_orphan, NULL } } },
+      { { ngx_string("cancel"), lines_refund_all, NULL } } },
 
     /* a workspace's base plan, after an event about it */
 

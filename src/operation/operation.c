@@ -11,6 +11,7 @@
 
 #include "http/failpoint.h"
 #include "operation/operation.h"
+#include "operation/provisioner.h"
 
 
 #define LINES_REPEATS        2
@@ -23,8 +24,6 @@
 
 /* a lease this young (ms) outlasts any call */
 #define LINES_FRESH          1000
-
-#define LINES_PROVISIONER_TIMEOUT  15000
 
 
 static void op_next(ngx_event_t *ev);
@@ -385,9 +384,6 @@ op_call_claimed(void *data, lines_op_claim_reply_t *reply)
 static ngx_int_t
 op_call_send(lines_op_t *op)
 {
-    lines_call_t         call;
-    lines_call_header_t  headers[3];
-
     LINES_FAILPOINT_STEP("op.call.before", &op->point);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, op->log, 0,
@@ -397,23 +393,8 @@ op_call_send(lines_op_t *op)
         return lines_billing_ask(op->carrier, &op->ask, op_answered, op);
     }
 
-    ngx_memzero(&call, sizeof(lines_call_t));
-
-    ngx_str_set(&headers[0].name, "Content-Type");
-    ngx_str_set(&headers[0].value, "application/json");
-    ngx_str_set(&headers[1].name, "Idempotency-Key");
-    headers[1].value = op->id;
-    ngx_str_set(&headers[2].name, "X-Lines-Tenant");
-    headers[2].value = op->tenant;
-
-    call.method = NGX_HTTP_POST;
-    call.uri = op->lmcf->provisioner;
-    call.headers = headers;
-    call.nheaders = 3;
-    call.body = op->json;
-    call.timeout = LINES_PROVISIONER_TIMEOUT;
-
-    return lines_carrier_call(op->carrier, &call, op_told, op);
+    return lines_provisioner_call(op->carrier, &op->id, &op->tenant, &op->json,
+                                  op_told, op);
 }
 
 

@@ -86,9 +86,8 @@ ngx_int_t lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
     lines_billing_ask_t *ask);
 
 /*
- * The same for the provisioner: POSTs the line as JSON with Idempotency-Key:
- * the operation's id; the last call of a step's run.  Where there is none, ask
- * op->lmcf->provisioner.len before.
+ * The same for the provisioner: json is of op->pool.  Whether there is one:
+ * op->lmcf->provisioner.len.
  */
 
 ngx_int_t lines_op_tell(lines_op_t *op, ngx_str_t *json,

@@ -538,7 +538,16 @@ payment_canceled(void *data, lines_cancel_end_reply_t *reply)
 ngx_int_t
 lines_payment_tell(lines_op_t *op)
 {
-    ngx_str_t  json;
+    ngx_str_t  json, line, *refund;
+
+    line = lines_op_get(op, "line");
+    refund = ngx_palloc(op->pool, sizeof(ngx_str_t));
+
+    if (refund == NULL || lines_refund_id(op->pool, &line, refund) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    op->data = refund;
 
     if (op->lmcf->provisioner.len == 0) {
         return told(op, "taken");
@@ -575,8 +584,8 @@ tell_line(void *data, lines_line_document_reply_t *reply)
 static ngx_int_t
 tell_result(lines_op_t *op, lines_result_t *result)
 {
-    ngx_int_t  rc;
-    ngx_str_t  line, id;
+    ngx_int_t   rc;
+    ngx_str_t  *refund = op->data;
 
     rc = lines_provisioner_verdict(result);
 
@@ -594,14 +603,8 @@ tell_result(lines_op_t *op, lines_result_t *result)
 
     /* the refund's index and hint, before what they point at */
 
-    line = lines_op_get(op, "line");
-
-    if (lines_refund_id(op->pool, &line, &id) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     return lines_ix_put(&op->caller, tell_announced, op, .tenant = op->tenant,
-                        .id = id);
+                        .id = *refund);
 }
 
 
@@ -610,17 +613,12 @@ tell_announced(void *data, lines_ix_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  line, id;
-
-    line = lines_op_get(op, "line");
-
-    if (lines_refund_id(op->pool, &line, &id) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_str_t  *refund = op->data;
 
     return lines_due_add(&op->caller, tell_hinted, op,
-                         .shard = lines_due_shard(&id), .tenant = op->tenant,
-                         .delay = op->conf->due, .id = id);
+                         .shard = lines_due_shard(refund),
+                         .tenant = op->tenant, .delay = op->conf->due,
+                         .id = *refund);
 }
 
 
@@ -634,16 +632,10 @@ tell_hinted(void *data, lines_due_add_reply_t *reply)
 static ngx_int_t
 told(lines_op_t *op, const char *verdict)
 {
-    ngx_str_t  line, refund;
-
-    line = lines_op_get(op, "line");
-
-    if (lines_refund_id(op->pool, &line, &refund) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_str_t  *refund = op->data;
 
     return lines_told(&op->caller, tell_ended, op, lines_op_held(op),
-                      lines_op_of_line(op), .refund = refund,
+                      lines_op_of_line(op), .refund = *refund,
                       .verdict = lines_op_text(verdict),
                       .reason = ngx_string("provisioning_failed"));
 }

@@ -7,6 +7,9 @@
 #include "operation/provisioner.h"
 
 
+#define LINES_PROVISIONER_TIMEOUT  15000
+
+
 char *
 lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -40,6 +43,33 @@ lines_provisioner_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return lines_carrier_require(cf, lmcf, LINES_LOCATION_PROVISIONER,
                                  &value[0], &value[1],
                                  lmcf->provisioner_plain);
+}
+
+
+ngx_int_t
+lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_str_t *tenant, ngx_str_t *json, lines_call_pt handler, void *data)
+{
+    lines_call_t         call;
+    lines_call_header_t  headers[3];
+
+    ngx_memzero(&call, sizeof(lines_call_t));
+
+    ngx_str_set(&headers[0].name, "Content-Type");
+    ngx_str_set(&headers[0].value, "application/json");
+    ngx_str_set(&headers[1].name, "Idempotency-Key");
+    headers[1].value = *id;
+    ngx_str_set(&headers[2].name, "X-Lines-Tenant");
+    headers[2].value = *tenant;
+
+    call.method = NGX_HTTP_POST;
+    call.uri = carrier->lmcf->provisioner;
+    call.headers = headers;
+    call.nheaders = 3;
+    call.body = *json;
+    call.timeout = LINES_PROVISIONER_TIMEOUT;
+
+    return lines_carrier_call(carrier, &call, handler, data);
 }
 
 

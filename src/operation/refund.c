@@ -12,11 +12,7 @@
 #include "store/calls.h"
 
 
-static ngx_int_t refund_line_done(lines_op_t *op);
-static ngx_int_t release_line_done(lines_op_t *op);
-static ngx_int_t refund_orphan_done(lines_op_t *op);
-static ngx_int_t refund_end(lines_op_t *op, const char *payment,
-    const char *event);
+static ngx_int_t refund_end(lines_op_t *op);
 static ngx_int_t refund_ended(void *data, lines_refund_end_reply_t *reply);
 static ngx_int_t refund_delete(lines_op_t *op, lines_op_answer_pt answer);
 static ngx_int_t unsubscribed(lines_op_t *op, lines_billing_result_t *result);
@@ -39,56 +35,41 @@ static ngx_str_t  refund_yes = ngx_string("1");
 
 
 ngx_int_t
-lines_refund_line(lines_op_t *op)
+lines_refund_all(lines_op_t *op)
 {
-    return lines_refund(op, refund_line_done);
-}
-
-
-static ngx_int_t
-refund_line_done(lines_op_t *op)
-{
-    return refund_end(op, "refunded", "line.refunded");
+    return lines_refund(op, refund_end);
 }
 
 
 ngx_int_t
-lines_refund_orphan(lines_op_t *op)
+lines_unsubscribe(lines_op_t *op)
 {
-    return lines_refund(op, refund_orphan_done);
-}
-
-
-static ngx_int_t
-refund_orphan_done(lines_op_t *op)
-{
-    return refund_end(op, "", "orphan.refunded");
-}
-
-
-/* its subscription only */
-
-ngx_int_t
-lines_release_line(lines_op_t *op)
-{
-    op->done = release_line_done;
+    op->done = refund_end;
 
     return lines_op_get(op, "subscription").len
            ? refund_delete(op, unsubscribed)
-           : op->done(op);
+           : refund_end(op);
 }
 
 
 static ngx_int_t
-release_line_done(lines_op_t *op)
+refund_end(lines_op_t *op)
 {
-    return refund_end(op, "", "line.unsubscribed");
-}
+    const char  *payment, *event;
 
+    payment = "";
 
-static ngx_int_t
-refund_end(lines_op_t *op, const char *payment, const char *event)
-{
+    if (lines_is(&op->kind->name, "refund")) {
+        payment = "refunded";
+        event = "line.refunded";
+
+    } else if (lines_is(&op->kind->name, "release")) {
+        event = "line.unsubscribed";
+
+    } else {
+        event = "orphan.refunded";
+    }
+
     return lines_refund_end(&op->caller, refund_ended, op, lines_op_held(op),
                             .line = lines_op_get(op, "line"),
                             .payment = lines_op_text(payment),

@@ -24,11 +24,10 @@
 ngx_int_t lines_refund(lines_op_t *op, lines_op_run_pt done);
 
 
-/* the steps of the kinds refund, release and orphan */
+/* the step of the kinds refund and orphan; that of release: DELETE only */
 
-ngx_int_t lines_refund_line(lines_op_t *op);
-ngx_int_t lines_release_line(lines_op_t *op);
-ngx_int_t lines_refund_orphan(lines_op_t *op);
+ngx_int_t lines_refund_all(lines_op_t *op);
+ngx_int_t lines_unsubscribe(lines_op_t *op);
 
 
 #endif /* _LINES_OPERATION_REFUND_H_INCLUDED_ */

@@ -13,6 +13,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "operation/inventory.h"
 #include "operation/operation.h"
 #include "operation/sweeper.h"
 
@@ -102,6 +103,7 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
     }
 
     lines_caller_detach(&ocf->caller);
+    lines_inventory_end();
 
     if (the_walk.pool) {
         lines_caller_detach(&the_walk.caller);
@@ -135,6 +137,8 @@ sweep_start(ngx_event_t *ev)
             break;
         }
     }
+
+    lines_inventory_sweep(lmcf);
 
     if (ngx_current_msec - ocf->walked >= ocf->walk_every) {
         ocf->walked = ngx_current_msec;
