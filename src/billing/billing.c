@@ -221,9 +221,7 @@ static ngx_int_t
 billing_page(lines_billing_call_t *call)
 {
     ngx_str_t    last;
-    ngx_pool_t  *pool;
-
-    pool = call->carrier->pool;
+    ngx_pool_t  *pool = call->carrier->pool;
 
     ngx_str_null(&last);
 
@@ -363,9 +361,7 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
 {
     json_t                  *json;
     ngx_int_t                rc;
-    lines_billing_result_t  *result;
-
-    result = &call->result;
+    lines_billing_result_t  *result = &call->result;
 
     result->status = answer->status;
     result->retry_after = answer->retry_after;
@@ -474,9 +470,7 @@ billing_pause(lines_billing_call_t *call, ngx_msec_t *pause)
 static void
 billing_done(lines_billing_call_t *call)
 {
-    lines_billing_result_t  *result;
-
-    result = &call->result;
+    lines_billing_result_t  *result = &call->result;
 
     result->elapsed = ngx_current_msec - call->start;
 

@@ -28,7 +28,6 @@ typedef struct {
     ngx_event_t          join;     /* timer: another try */
     ngx_msec_t           start;
     unsigned             again:1;  /* it wants something else */
-    unsigned             finished:1;
 } lines_waiter_t;
 
 
@@ -158,9 +157,7 @@ waiter_budget_handler(ngx_event_t *ev)
 {
     lines_waiter_t  *w = ev->data;
 
-    lines_op_t  *op;
-
-    op = w->op;
+    lines_op_t  *op = w->op;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->request->connection->log, 0,
                    "lines operation %V: goes on without its client", &w->id);
@@ -185,13 +182,7 @@ waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op)
     r = w->request;
     ctx = w->ctx;
 
-    waiter_detach(w);
-
-    if (w->budget.timer_set) {
-        ngx_del_timer(&w->budget);
-    }
-
-    w->finished = 1;
+    waiter_cleanup(w);
 
     ctx->billing_time += ngx_current_msec - w->start;
 
@@ -221,10 +212,6 @@ static void
 waiter_cleanup(void *data)
 {
     lines_waiter_t  *w = data;
-
-    if (w->finished) {
-        return;
-    }
 
     waiter_detach(w);
 

@@ -84,11 +84,9 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
 {
     ngx_uint_t                    i;
     lines_event_t                *ev;
-    lines_main_conf_t            *lmcf;
+    lines_main_conf_t            *lmcf = lines_get_main_conf(r);
     lines_stripe_invoice_t       *invoice;
     lines_stripe_subscription_t  *subscription;
-
-    lmcf = lines_get_main_conf(r);
 
     if (lmcf->billing == NULL
         || event->kind == LINES_STRIPE_OTHER
@@ -235,9 +233,7 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     ev->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
 
@@ -281,11 +277,8 @@ event_line(void *data, lines_line_billed_reply_t *reply)
     lines_ctx_t *ctx = data;
 
     ngx_uint_t           holds, live, fine, doubt;
-    lines_event_t       *ev;
-    ngx_http_request_t  *r;
-
-    ev = ctx->data;
-    r = ctx->request;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
 
     /* that all is well is news where it was not, or may be known not to be */
 
@@ -337,9 +330,7 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 static ngx_int_t
 event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
 {
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     if (lines_derive_id(ctx->request->pool, prefix, &ev->subscription,
                         &ev->spawn)
@@ -374,9 +365,7 @@ event_orphan(void *data, lines_due_add_reply_t *reply)
     lines_ctx_t *ctx = data;
 
     int64_t         attempt;
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
                   "lines: no line holds subscription \"%V\" of \"%V\": it is "
@@ -406,9 +395,7 @@ event_lapse(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     return lines_lapse_begin(&ctx->caller, event_lapsed, ctx,
                              .tenant = ev->tenant, .id = ev->spawn,
@@ -446,11 +433,8 @@ event_hinted(void *data, lines_due_add_reply_t *reply)
 static ngx_int_t
 event_spawn(lines_ctx_t *ctx)
 {
-    lines_event_t       *ev;
-    ngx_http_request_t  *r;
-
-    ev = ctx->data;
-    r = ctx->request;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
 
     (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0);
 
@@ -483,11 +467,8 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
     ngx_int_t            rc;
     ngx_str_t           *tenant;
     ngx_uint_t           i;
-    lines_event_t       *ev;
-    ngx_http_request_t  *r;
-
-    ev = ctx->data;
-    r = ctx->request;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
 
     if (reply->tenants.n > LINES_CUSTOMER_TENANTS) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -544,9 +525,7 @@ event_dirty(void *data, lines_due_add_reply_t *reply)
 
     ngx_int_t       rc;
     ngx_uint_t      i;
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     /* all hints first */
 
@@ -576,11 +555,8 @@ event_dirtied(void *data, lines_plan_dirty_reply_t *reply)
     lines_ctx_t *ctx = data;
 
     ngx_uint_t           i;
-    lines_event_t       *ev;
-    ngx_http_request_t  *r;
-
-    ev = ctx->data;
-    r = ctx->request;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
 
     if (--ev->left > 0) {
         return NGX_OK;

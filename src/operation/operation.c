@@ -68,9 +68,7 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
     ngx_int_t         rc;
     ngx_pool_t       *pool;
     lines_op_t       *op;
-    lines_op_conf_t  *conf;
-
-    conf = lmcf->operation;
+    lines_op_conf_t  *conf = lmcf->operation;
 
     op = lines_op_find(conf, tenant, id);
 
@@ -141,9 +139,7 @@ static void
 op_next(ngx_event_t *ev)
 {
     ngx_int_t    rc;
-    lines_op_t  *op;
-
-    op = ev->data;
+    lines_op_t  *op = ev->data;
 
     if (ev->timedout) {
         ev->timedout = 0;

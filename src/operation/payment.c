@@ -87,9 +87,7 @@ lines_payment_send(lines_op_t *op)
 static ngx_int_t
 payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 {
-    lines_stripe_invoice_t  *invoice;
-
-    invoice = &subscription->invoice;
+    lines_stripe_invoice_t  *invoice = &subscription->invoice;
 
     if (invoice->id.len == 0) {
         ngx_log_error(NGX_LOG_ALERT, op->log, 0,
@@ -354,9 +352,7 @@ payment_poll(lines_op_t *op)
 {
     int64_t           age, next;
     ngx_uint_t        i;
-    lines_op_conf_t  *conf;
-
-    conf = op->conf;
+    lines_op_conf_t  *conf = op->conf;
 
     age = lines_op_now(op) - lines_op_get_number(op, "sent_at");
 

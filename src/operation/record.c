@@ -279,9 +279,7 @@ op_resume(lines_caller_t *caller, ngx_int_t rc)
 static ngx_int_t
 op_failed(lines_caller_t *caller)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     if (op->kind == NULL || op->reclaims++ == LINES_RECLAIMS) {
         return NGX_ERROR;
@@ -294,9 +292,7 @@ op_failed(lines_caller_t *caller)
 static ngx_int_t
 op_lost(lines_caller_t *caller)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     ngx_log_error(NGX_LOG_INFO, op->log, 0,
                   "lines operation %V: lost in \"%V\"", &op->id, &op->point);
@@ -312,9 +308,7 @@ op_lost(lines_caller_t *caller)
 static void
 op_sending(lines_caller_t *caller, lines_store_call_t *call)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: %V in %V", &op->id, &call->name,
@@ -329,9 +323,7 @@ op_sending(lines_caller_t *caller, lines_store_call_t *call)
 static void
 op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     if (good && !op->claiming) {
         LINES_FAILPOINT_STEP("op.write.after", &op->point);

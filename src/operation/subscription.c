@@ -177,9 +177,7 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
 static ngx_int_t
 plan_end(lines_op_t *op)
 {
-    lines_plan_found_t  *found;
-
-    found = op->data;
+    lines_plan_found_t  *found = op->data;
 
     return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
                           .dirty = lines_op_get(op, "dirty"),

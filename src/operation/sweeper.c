@@ -54,9 +54,7 @@ static lines_walk_t  the_walk;
 ngx_int_t
 lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    lines_op_conf_t  *ocf;
-
-    ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = lmcf->operation;
 
     ngx_queue_init(&ocf->running);
     lines_caller_init(&ocf->caller, lmcf->redis, NULL, cycle->log);
@@ -79,9 +77,7 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
 {
     ngx_queue_t      *q;
     lines_op_t       *op;
-    lines_op_conf_t  *ocf;
-
-    ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = lmcf->operation;
 
     if (ocf == NULL || ocf->running.next == NULL) {
         return;
@@ -180,9 +176,7 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
     u_char           *space;
     ngx_str_t         tenant, id;
     lines_op_t       *op;
-    lines_op_conf_t  *ocf;
-
-    ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = lmcf->operation;
 
     space = ngx_strlchr(member->data, member->data + member->len, ' ');
 
