@@ -79,7 +79,6 @@ static json_t *billing_json(lines_billing_call_t *call, ngx_str_t *body);
 static void billing_json_free(void *data);
 static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
 static void billing_done(lines_billing_call_t *call);
-static void billing_log(lines_billing_call_t *call);
 static ngx_int_t billing_read_subscription(lines_billing_call_t *call,
     json_t *json);
 static ngx_int_t billing_read_subscriptions(lines_billing_call_t *call,
@@ -467,33 +466,13 @@ billing_pause(lines_billing_call_t *call, ngx_msec_t *pause)
 }
 
 
-static void
-billing_done(lines_billing_call_t *call)
-{
-    lines_billing_result_t  *result = &call->result;
-
-    result->elapsed = ngx_current_msec - call->start;
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        result->subscription = NULL;
-        result->invoice = NULL;
-        result->customer = NULL;
-        result->credit_note = NULL;
-        result->subscriptions = NULL;
-    }
-
-    billing_log(call);
-
-    call->handler(call->data, result);
-}
-
-
 /* the one place that every outcome passes */
 
 static void
-billing_log(lines_billing_call_t *call)
+billing_done(lines_billing_call_t *call)
 {
-    lines_billing_result_t  *result;
+    ngx_msec_t               elapsed;
+    lines_billing_result_t  *result = &call->result;
 
     static const struct {
         const char   *name;
@@ -507,27 +486,34 @@ billing_log(lines_billing_call_t *call)
         { "unsent", NGX_LOG_ERR }
     };
 
-    result = &call->result;
+    elapsed = ngx_current_msec - call->start;
 
-    lines_metrics_billing(result->outcome, result->status != 0,
-                          result->elapsed);
+    lines_metrics_billing(result->outcome, result->status != 0, elapsed);
 
     if (result->outcome == LINES_STRIPE_OK) {
         ngx_log_debug5(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
                        "lines billing %V: %V ok, %ui, %ui tries, %M ms",
                        &call->carrier->id, &call->kind->name, result->status,
-                       result->tries, result->elapsed);
-        return;
+                       result->tries, elapsed);
+
+    } else {
+        ngx_log_error(outcomes[result->outcome].level, call->carrier->log, 0,
+                      "lines: billing %V: %s, status %ui, type \"%V\", "
+                      "code \"%V\", param \"%V\", request \"%V\", "
+                      "%ui tries, %M ms", &call->kind->name,
+                      outcomes[result->outcome].name, result->status,
+                      &result->error.type, &result->error.code,
+                      &result->error.param, &result->request_id,
+                      result->tries, elapsed);
+
+        result->subscription = NULL;
+        result->invoice = NULL;
+        result->customer = NULL;
+        result->credit_note = NULL;
+        result->subscriptions = NULL;
     }
 
-    ngx_log_error(outcomes[result->outcome].level, call->carrier->log, 0,
-                  "lines: billing %V: %s, status %ui, type \"%V\", "
-                  "code \"%V\", param \"%V\", request \"%V\", "
-                  "%ui tries, %M ms", &call->kind->name,
-                  outcomes[result->outcome].name, result->status,
-                  &result->error.type, &result->error.code,
-                  &result->error.param, &result->request_id, result->tries,
-                  result->elapsed);
+    call->handler(call->data, result);
 }
 
 

@@ -9,8 +9,8 @@
  * repeats and pauses included, ends within conf->timeout (default 18s), so
  * that a lease (default 20s) that was claimed before it outlasts it.
  *
- * Memory.  The result is good until the carrier is destroyed: what is worth keeping longer
- * goes to Redis.  No function here writes to Redis.
+ * Memory.  The result is good until the carrier is destroyed: what is worth
+ * keeping longer goes to Redis.  No function here writes to Redis.
  */
 
 #ifndef _LINES_BILLING_BILLING_H_INCLUDED_
@@ -56,7 +56,6 @@ typedef struct {
     ngx_int_t               should_retry;  /* 1, 0, -1: none said */
     ngx_str_t               request_id;    /* Stripe's, for the log */
     ngx_uint_t              tries;
-    ngx_msec_t              elapsed;
 
     /* the one that was asked for, if OK; otherwise NULL */
     lines_stripe_subscription_t  *subscription;
@@ -64,8 +63,8 @@ typedef struct {
     lines_stripe_customer_t      *customer;
     lines_stripe_credit_note_t   *credit_note;
     ngx_str_t                     payment_method;  /* empty: none */
-    ngx_array_t                  *subscriptions;   /* of find(), newest first:
-                                                      of the type above */
+    ngx_array_t                  *subscriptions;   /* found, newest first: of
+                                                      the type above */
 } lines_billing_result_t;
 
 
@@ -101,7 +100,7 @@ typedef enum {
      */
     LINES_BILLING_FIND,
 
-    /* the same without a match, whoever made them (a base plan's is not ours) */
+    /* the same without a match, whoever made them: a base plan's is not ours */
     LINES_BILLING_LIST,
 
     /* GET /v1/invoices/ID */

@@ -45,7 +45,6 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     stripe_string(json, "status", &invoice->status);
     stripe_reference(json, "customer", &invoice->customer);
     stripe_string(json, "hosted_invoice_url", &invoice->url);
-    stripe_string(json, "currency", &invoice->currency);
 
     invoice->total = stripe_number(json, "total");
     invoice->amount_due = stripe_number(json, "amount_due");
@@ -172,8 +171,6 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
     if (event->type.len == 0) {
         return NGX_DECLINED;
     }
-
-    event->created = stripe_number(json, "created");
 
     livemode = json_object_get(json, "livemode");
     event->livemode = json_is_boolean(livemode) ? json_is_true(livemode) : -1;

@@ -40,7 +40,6 @@ typedef struct {
                                                details, or the older
                                                invoice.subscription */
     ngx_str_t                url;           /* hosted_invoice_url */
-    ngx_str_t                currency;
     int64_t                  total;         /* in the currency's units */
     int64_t                  amount_due;
     int64_t                  amount_paid;
@@ -101,7 +100,6 @@ typedef struct {
     ngx_str_t              id;
     ngx_str_t              type;        /* invoice.paid, … */
     ngx_int_t              livemode;    /* -1: not said */
-    int64_t                created;
     lines_stripe_object_e  kind;        /* of data.object */
     union {
         lines_stripe_invoice_t       invoice;

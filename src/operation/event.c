@@ -443,8 +443,8 @@ event_spawn(lines_ctx_t *ctx)
 
 
 /*
- * A base plan: it is the workspaces' of its customer.  Each is marked dirty, and
- * is read by an operation of its own.
+ * A base plan: it is the workspaces' of its customer.  Each is marked dirty,
+ * and is read by an operation of its own.
  */
 
 static ngx_int_t

@@ -1,8 +1,8 @@
 
 /*
  * A paid line request: its subscription is asked for, its invoice read afresh
- * and then settled, canceled, tried anew or left to wait (webhook, reader, link,
- * cancel and sweeper are one), and the provisioner told of the line.
+ * and then settled, canceled, tried anew or left to wait (webhook, reader,
+ * link, cancel and sweeper are one), and the provisioner told of the line.
  */
 
 #include <ngx_config.h>

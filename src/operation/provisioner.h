@@ -11,7 +11,7 @@
 #include "http/carrier.h"
 
 
-/* POSTs the line as JSON, with id as Idempotency-Key; as lines_carrier_call() */
+/* POSTs the line as JSON, id is Idempotency-Key; as lines_carrier_call() */
 
 ngx_int_t lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
     ngx_str_t *tenant, ngx_str_t *json, lines_call_pt handler, void *data);

@@ -376,6 +376,10 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
     op->claimed = begun->sent;
     op->document = op_copy(op, &begun->document);
 
+    if (op->document.data == NULL) {
+        return NGX_ERROR;
+    }
+
     return op_read(op, &begun->fields);
 }
 

@@ -140,7 +140,7 @@ typedef struct {
     (lines_op_field_t[LINES_OP_FIELDS + 1]) { __VA_ARGS__ }
 
 
-/* a text that ends with a zero, as a string; ngx_string() takes literals only */
+/* a text that ends with a zero, as a string */
 ngx_str_t lines_op_text(const char *text);
 
 /* a value; the write that it goes to fails where there is no memory */

@@ -17,9 +17,9 @@
 --@reply ok intent answer_status answer dirty -- each may be ""
 --@reply lost step attempt fence
 
--- An open invoice is waited for: the lease is given back, but where the
--- operation goes on.  A cancel that came meanwhile is the intent: the creation's result goes on
--- to void, and nobody is told to pay it.
+-- An open invoice is waited for: the lease is given back.  A cancel that came
+-- meanwhile is the intent: the creation's result goes on to void, and nobody is
+-- told to pay it.
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
