@@ -276,11 +276,8 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    ngx_uint_t           holds, live, fine, doubt;
+    ngx_uint_t           holds, fine, doubt, invoice;
     lines_event_t       *ev = ctx->data;
-    ngx_http_request_t  *r = ctx->request;
-
-    /* that all is well is news where it was not, or may be known not to be */
 
     doubt = reply->suspended.len
             || reply->reading.len
@@ -290,38 +287,31 @@ event_line(void *data, lines_line_billed_reply_t *reply)
             && lines_op_same(&reply->subscription, &ev->subscription)
             && !lines_is(&reply->status, "canceled");
 
-    if (ev->event->kind == LINES_STRIPE_INVOICE) {
-
-        /* money came in that nobody waited for */
-
-        if (!holds && lines_is(&ev->event->type, "invoice.paid")) {
-            return event_derive(ctx, "orphan:", event_orphan);
-        }
-
-        return (holds && doubt)
-               ? event_derive(ctx, "lapse:", event_lapse)
-               : event_ignore(r, ctx);
-    }
+    invoice = (ev->event->kind == LINES_STRIPE_INVOICE);
 
     fine = lines_is(&ev->status, "active")
            || lines_is(&ev->status, "trialing");
 
-    live = fine || lines_is(&ev->status, "past_due");
-
     if (!holds) {
-        return live
+
+        /* money came in, or will, that nobody waited for */
+
+        return (invoice
+                ? lines_is(&ev->event->type, "invoice.paid")
+                : fine || lines_is(&ev->status, "past_due"))
                ? event_derive(ctx, "orphan:", event_orphan)
-               : event_ignore(r, ctx);
+               : event_ignore(ctx->request, ctx);
     }
 
-    if (fine
-        && !doubt
-        && !lines_is(&ev->event->type, "customer.subscription.deleted"))
-    {
-        return event_ignore(r, ctx);
-    }
+    /* that all is well is news where it was not, or may be known not to be */
 
-    return event_derive(ctx, "lapse:", event_lapse);
+    return (doubt
+            || (!invoice
+                && (!fine
+                    || lines_is(&ev->event->type,
+                                "customer.subscription.deleted"))))
+           ? event_derive(ctx, "lapse:", event_lapse)
+           : event_ignore(ctx->request, ctx);
 }
 
 
