@@ -17,8 +17,8 @@
 #include "auth/auth.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
-#include "auth/jwks.h"
 #include "auth/identity.h"
+#include "auth/jwks.h"
 #include "billing/billing.h"
 #include "http/failpoint.h"
 #include "http/guard.h"
@@ -30,9 +30,9 @@
 #include "observe/metrics.h"
 #include "observe/ready.h"
 #include "observe/survey.h"
-#include "operation/inventory.h"
-#include "operation/operation.h"
+#include "operation/conf.h"
 #include "operation/provisioner.h"
+#include "operation/sweeper.h"
 #include "webhook/webhook.h"
 #include "workspace/check.h"
 #include "workspace/routes.h"
@@ -544,11 +544,7 @@ init_process(ngx_cycle_t *cycle)
 
     lines_access_init_process(cycle, lmcf);
 
-    if (lines_op_init_process(cycle, lmcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_inventory_init_process(cycle, lmcf);
+    return lines_op_init_process(cycle, lmcf);
 }
 
 
@@ -563,7 +559,6 @@ exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    lines_inventory_exit_process();
     lines_op_exit_process(lmcf);
     lines_survey_exit_process(lmcf);
     lines_limit_exit_process(lmcf);

@@ -104,7 +104,7 @@ my %flows = (
             return 1 if !@lines && $case->{point} eq 'create.begin.before';
             return @lines == 1 && ($paid->operation($case->{id}, $lines[0])->{step} // '') eq 'await';
         },
-        points => ['create.begin.before', 'create.begin.after', points('request.send', calls => 1, writes => 1), 'op.write.before.request.await', 'op.write.after.request.await'],
+        points => ['create.begin.before', 'create.begin.after', points('request.send', calls => 1, writes => 1)],
     },
     pay => {
         from  => 'paid',

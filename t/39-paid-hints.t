@@ -136,7 +136,7 @@ part 'killed once a reader has found it paid' => sub {
         t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => $paid->operations,
         provisioner => 'http://127.0.0.1:' . $told->port . '/told'
     );
-    my $second = $other->nginx(module => 'failpoints', http => "    lines_failpoint op.write.after.request.await:2;\n");
+    my $second = $other->nginx(module => 'failpoints', http => "    lines_failpoint op.write.after.request.await;\n");
     $nginx->stop;
     $second->allow(qr/exited on signal 9/);
     my $key    = $other->workspace('reader');

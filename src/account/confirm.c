@@ -20,7 +20,7 @@
 #include "http/steps.h"
 #include "http/text.h"
 #include "limit/limit.h"
-#include "operation/operation.h"
+#include "operation/client.h"
 #include "store/calls.h"
 
 
@@ -347,6 +347,7 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     lines_confirm_t     *confirm;
+    lines_op_begun_t     begun;
     ngx_http_request_t  *r;
 
     confirm = ctx->data;
@@ -370,15 +371,21 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 
         /* from here on there is an operation, whoever carries it on */
 
-        if (lines_op_spawn(lines_get_main_conf(r), &ctx->identity.tenant,
-                           &confirm->id, reply->fence, 0)
+        begun.fields = reply->record;
+        begun.now = reply->now;
+        begun.sent = ctx->caller.start;
+        begun.fence = reply->fence;
+        ngx_str_null(&begun.document);
+
+        if (lines_op_begin(lines_get_main_conf(r), &ctx->identity.tenant,
+                           &confirm->id, &begun)
             != NGX_OK)
         {
             return confirm_pending(r, ctx);
         }
 
         return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id,
-                              reply->fence, 0, 0, confirm_done);
+                              0, 0, confirm_done);
 
     case LINES_CONFIRM_BEGIN_REFUSED:
         return confirm_refused(ctx, reply);
@@ -550,7 +557,7 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
         return confirm_in_progress(r, ctx);
     }
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0, 0, 0,
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0, 0,
                           confirm_done);
 }
 
@@ -612,7 +619,7 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
 
         if (confirm->op.lease_until <= confirm->now) {
             (void) lines_op_spawn(lines_get_main_conf(r),
-                                  &ctx->identity.tenant, &confirm->id, 0, 0);
+                                  &ctx->identity.tenant, &confirm->id, 0);
         }
 
     } else {

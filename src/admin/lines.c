@@ -315,7 +315,7 @@ admin_go_on(lines_ctx_t *ctx, ngx_str_t *operation)
 {
     if (operation->len) {
         (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, operation, 0, 0);
+                              &ctx->identity.tenant, operation, 0);
     }
 }
 

@@ -13,7 +13,7 @@
 #include "http/answer.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "operation/operation.h"
+#include "operation/client.h"
 #include "store/calls.h"
 
 
@@ -355,7 +355,7 @@ admin_retry_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 admin_retry_start(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 0,
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0],
                           LINES_WANT_INTENT, 0, admin_retried);
 }
 

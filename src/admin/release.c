@@ -10,7 +10,7 @@
 
 #include "admin/numbers.h"
 #include "http/answer.h"
-#include "operation/operation.h"
+#include "operation/conf.h"
 #include "store/calls.h"
 
 

@@ -13,7 +13,7 @@
 #include "api/input.h"
 #include "http/answer.h"
 #include "http/text.h"
-#include "operation/operation.h"
+#include "operation/record.h"
 #include "store/calls.h"
 
 

@@ -1,11 +1,87 @@
 
+/*
+ * One call to Stripe with its repeats, lists page by page: what is asked is a
+ * row of a table, and what is read of the answer a function.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "billing/call.h"
+#include "billing/billing.h"
+#include "http/failpoint.h"
+#include "http/headers.h"
+#include "http/metrics.h"
+#include "http/text.h"
 
 
+/* pages of five: more might not fit in an answer of 64k */
+#define LINES_BILLING_PAGE   "5"
+#define LINES_BILLING_PAGES  200
+
+
+typedef struct lines_billing_call_s  lines_billing_call_t;
+
+
+/*
+ * read() takes a 2xx answer and sets what was asked for in call->result:
+ * NGX_OK; NGX_AGAIN, and the next page is asked for; or NGX_ERROR, and the
+ * outcome is unknown unless read() has set another.
+ */
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_uint_t   method;
+    ngx_int_t  (*read)(lines_billing_call_t *call, json_t *json);
+    const char  *before;     /* the path is before, id, after */
+    const char  *after;      /* NULL: without an id */
+    const char  *list;       /* the argument that the id is; NULL: no list */
+    const char  *args;
+    ngx_uint_t   gone;       /* flag: 404 is as good as 200 */
+} lines_billing_kind_t;
+
+
+struct lines_billing_call_s {
+    lines_carrier_t         *carrier;
+    lines_billing_conf_t    *bcf;
+    lines_billing_kind_t    *kind;
+    lines_billing_ask_t      ask;
+
+    ngx_str_t                uri;
+    ngx_str_t                args;
+
+    ngx_msec_t               start;
+    ngx_uint_t               tries;     /* of this page */
+
+    /* of lists */
+    ngx_str_t                filter;    /* arguments, escaped */
+    ngx_uint_t               pages;
+    ngx_str_t                last;      /* id, the page's last */
+
+    union {
+        lines_stripe_subscription_t  subscription;
+        lines_stripe_invoice_t       invoice;
+        lines_stripe_customer_t      customer;
+        lines_stripe_credit_note_t   credit_note;
+    } object;                           /* that the result points to */
+
+    lines_billing_result_t   result;
+    lines_billing_pt         handler;
+    void                    *data;
+};
+
+
+static ngx_int_t billing_page(lines_billing_call_t *call);
+static ngx_int_t billing_send(lines_billing_call_t *call);
+static void billing_again(void *data);
+static void billing_answered(void *data, lines_result_t *answer);
+static ngx_int_t billing_judge(lines_billing_call_t *call,
+    lines_result_t *answer);
+static void billing_headers(lines_result_t *answer,
+    lines_billing_result_t *result);
+static json_t *billing_json(lines_billing_call_t *call, ngx_str_t *body);
+static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
+static void billing_done(lines_billing_call_t *call);
 static ngx_int_t billing_read_subscription(lines_billing_call_t *call,
     json_t *json);
 static ngx_int_t billing_read_subscriptions(lines_billing_call_t *call,
@@ -14,235 +90,456 @@ static ngx_uint_t billing_matches(lines_billing_call_t *call,
     lines_stripe_metadata_t *metadata);
 static ngx_int_t billing_read_invoice(lines_billing_call_t *call,
     json_t *json);
+static ngx_int_t billing_read_invoices(lines_billing_call_t *call,
+    json_t *json);
 static ngx_int_t billing_read_customer(lines_billing_call_t *call,
     json_t *json);
 static ngx_int_t billing_read_card(lines_billing_call_t *call, json_t *json);
 static ngx_int_t billing_read_credit_note(lines_billing_call_t *call,
     json_t *json);
+static ngx_int_t billing_more(json_t *json, json_t *data);
+static ngx_int_t billing_livemode(lines_billing_call_t *call,
+    ngx_uint_t livemode);
 
 
-static lines_billing_kind_t  billing_kind_subscribe = {
-    ngx_string("subscribe"), NGX_HTTP_POST,
-    billing_read_subscription, NULL,
-    "v1/subscriptions", "", "", 0
-};
+/* by lines_billing_kind_e */
 
+static lines_billing_kind_t  billing_kinds[] = {
 
-static lines_billing_kind_t
-    billing_kind_subscription =
-{
-    ngx_string("subscription"), NGX_HTTP_GET,
-    billing_read_subscription, NULL,
-    "v1/subscriptions/", "", "expand[0]=latest_invoice", 0
-};
+    { ngx_string("subscribe"), NGX_HTTP_POST, billing_read_subscription,
+      "v1/subscriptions", NULL, NULL, "", 0 },
 
+    { ngx_string("subscription"), NGX_HTTP_GET, billing_read_subscription,
+      "v1/subscriptions/", "", NULL, "expand[0]=latest_invoice", 0 },
 
-static lines_billing_kind_t  billing_kind_cancel = {
-    ngx_string("cancel"), NGX_HTTP_DELETE,
-    billing_read_subscription, NULL,
-    "v1/subscriptions/", "", "", 1
-};
+    { ngx_string("cancel"), NGX_HTTP_DELETE, billing_read_subscription,
+      "v1/subscriptions/", "", NULL, "", 1 },
 
+    { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_subscriptions,
+      "v1/subscriptions", NULL, "customer", "&status=all", 0 },
 
-static lines_billing_kind_t
-    billing_kind_subscriptions =
-{
-    ngx_string("subscriptions"), NGX_HTTP_GET,
-    billing_read_subscriptions, lines_billing_page,
-    "v1/subscriptions", "", "", 0
-};
+    { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_subscriptions,
+      "v1/subscriptions", NULL, "customer", "&status=all", 0 },
 
+    { ngx_string("invoice"), NGX_HTTP_GET, billing_read_invoice,
+      "v1/invoices/", "", NULL, "", 0 },
 
-static lines_billing_kind_t  billing_kind_invoice = {
-    ngx_string("invoice"), NGX_HTTP_GET,
-    billing_read_invoice, NULL,
-    "v1/invoices/", "", "", 0
-};
+    { ngx_string("invoices"), NGX_HTTP_GET, billing_read_invoices,
+      "v1/invoices", NULL, "subscription", "", 0 },
 
+    { ngx_string("void"), NGX_HTTP_POST, billing_read_invoice,
+      "v1/invoices/", "/void", NULL, "", 0 },
 
-static lines_billing_kind_t  billing_kind_void = {
-    ngx_string("void"), NGX_HTTP_POST,
-    billing_read_invoice, NULL,
-    "v1/invoices/", "/void", "", 0
-};
+    { ngx_string("customer"), NGX_HTTP_GET, billing_read_customer,
+      "v1/customers/", "", NULL, "", 0 },
 
+    { ngx_string("card"), NGX_HTTP_GET, billing_read_card,
+      "v1/customers/", "/payment_methods", NULL, "type=card&limit=1", 0 },
 
-static lines_billing_kind_t  billing_kind_customer = {
-    ngx_string("customer"), NGX_HTTP_GET,
-    billing_read_customer, NULL,
-    "v1/customers/", "", "", 0
-};
-
-
-static lines_billing_kind_t  billing_kind_card = {
-    ngx_string("card"), NGX_HTTP_GET,
-    billing_read_card, NULL,
-    "v1/customers/", "/payment_methods", "type=card&limit=1", 0
-};
-
-
-static lines_billing_kind_t  billing_kind_refund = {
-    ngx_string("refund"), NGX_HTTP_POST,
-    billing_read_credit_note, NULL,
-    "v1/credit_notes", "", "", 0
+    { ngx_string("refund"), NGX_HTTP_POST, billing_read_credit_note,
+      "v1/credit_notes", NULL, NULL, "", 0 }
 };
 
 
 ngx_int_t
-lines_billing_subscribe(lines_carrier_t *carrier, ngx_str_t *body,
-    ngx_str_t *key, lines_billing_pt handler, void *data)
-{
-    return lines_billing_write(lines_billing_create(carrier,
-                                                    &billing_kind_subscribe,
-                                                    NULL, handler, data), key,
-                               body);
-}
-
-
-ngx_int_t
-lines_billing_refund(lines_carrier_t *carrier, ngx_str_t *body, ngx_str_t *key,
+lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     lines_billing_pt handler, void *data)
 {
-    return lines_billing_write(lines_billing_create(carrier,
-                                                    &billing_kind_refund, NULL,
-                                                    handler, data), key, body);
-}
-
-
-ngx_int_t
-lines_billing_void_invoice(lines_carrier_t *carrier, ngx_str_t *id,
-    ngx_str_t *key, lines_billing_pt handler, void *data)
-{
-    return lines_billing_write(lines_billing_create(carrier,
-                                                    &billing_kind_void, id,
-                                                    handler, data), key, NULL);
-}
-
-
-ngx_int_t
-lines_billing_get_subscription(lines_carrier_t *carrier, ngx_str_t *id,
-    lines_billing_pt handler, void *data)
-{
-    return lines_billing_send(lines_billing_create(carrier,
-                                                   &billing_kind_subscription,
-                                                   id, handler, data));
-}
-
-
-ngx_int_t
-lines_billing_cancel_subscription(lines_carrier_t *carrier, ngx_str_t *id,
-    lines_billing_pt handler, void *data)
-{
-    return lines_billing_send(lines_billing_create(carrier,
-                                                   &billing_kind_cancel, id,
-                                                   handler, data));
-}
-
-
-ngx_int_t
-lines_billing_get_invoice(lines_carrier_t *carrier, ngx_str_t *id,
-    lines_billing_pt handler, void *data)
-{
-    return lines_billing_send(lines_billing_create(carrier,
-                                                   &billing_kind_invoice, id,
-                                                   handler, data));
-}
-
-
-ngx_int_t
-lines_billing_get_customer(lines_carrier_t *carrier, ngx_str_t *id,
-    lines_billing_pt handler, void *data)
-{
-    return lines_billing_send(lines_billing_create(carrier,
-                                                   &billing_kind_customer, id,
-                                                   handler, data));
-}
-
-
-ngx_int_t
-lines_billing_get_card(lines_carrier_t *carrier, ngx_str_t *customer,
-    lines_billing_pt handler, void *data)
-{
-    return lines_billing_send(lines_billing_create(carrier, &billing_kind_card,
-                                                   customer, handler, data));
-}
-
-
-ngx_int_t
-lines_billing_list_subscriptions(lines_carrier_t *carrier, ngx_str_t *customer,
-    lines_billing_pt handler, void *data)
-{
-    return lines_billing_find_subscriptions(carrier, customer, NULL, 0,
-                                            handler, data);
-}
-
-
-ngx_int_t
-lines_billing_find_subscriptions(lines_carrier_t *carrier, ngx_str_t *customer,
-    lines_stripe_metadata_t *match, int64_t since, lines_billing_pt handler,
-    void *data)
-{
-    ngx_uint_t             i;
-    ngx_str_t              escaped, *member[3];
+    ngx_str_t              escaped;
+    ngx_pool_t            *pool;
     lines_billing_call_t  *call;
+    lines_billing_kind_t  *kind;
 
-    call = lines_billing_create(carrier, &billing_kind_subscriptions, NULL,
-                                handler, data);
+    if (carrier->lmcf->billing == NULL) {
+        ngx_log_error(NGX_LOG_ERR, carrier->log, 0,
+                      "lines: a billing call without \"lines_billing\"");
+        return NGX_ERROR;
+    }
+
+    pool = carrier->pool;
+    kind = &billing_kinds[ask->kind];
+
+    call = ngx_pcalloc(pool, sizeof(lines_billing_call_t));
     if (call == NULL) {
         return NGX_ERROR;
     }
 
-    call->since = since;
-    call->result.subscriptions =
-                            ngx_array_create(carrier->pool, 4,
-                                          sizeof(lines_stripe_subscription_t));
+    call->carrier = carrier;
+    call->bcf = carrier->lmcf->billing;
+    call->kind = kind;
+    call->ask = *ask;
+    call->last = ask->after;
+    call->handler = handler;
+    call->data = data;
+    call->start = ngx_current_msec;
 
-    if (call->result.subscriptions == NULL
-        || lines_form_escape(carrier->pool, customer, &escaped) != NGX_OK
-        || lines_redis_format(carrier->pool, &call->filter,
-                              "customer=%V&status=all", &escaped)
+    ngx_str_null(&escaped);
+
+    /*
+     * An empty id would name the collection, a path of another kind, or the
+     * list of everybody's.
+     */
+
+    if ((kind->after || kind->list)
+        && (ask->id.len == 0
+            || lines_form_escape(pool, &ask->id, &escaped) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    if (kind->list) {
+        if (lines_redis_format(pool, &call->filter, "%s=%V%s", kind->list,
+                               &escaped, kind->args)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ngx_str_null(&escaped);
+    }
+
+    if (lines_redis_format(pool, &call->uri, "%V%s%V%s", &call->bcf->uri,
+                           kind->before, &escaped,
+                           kind->after ? kind->after : "")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (kind->list) {
+        return billing_page(call);
+    }
+
+    call->args.data = (u_char *) kind->args;
+    call->args.len = ngx_strlen(kind->args);
+
+    return billing_send(call);
+}
+
+
+/* what follows call->last; NGX_ERROR: too many pages */
+
+static ngx_int_t
+billing_page(lines_billing_call_t *call)
+{
+    ngx_str_t    last;
+    ngx_pool_t  *pool = call->carrier->pool;
+
+    ngx_str_null(&last);
+
+    if (call->pages++ == LINES_BILLING_PAGES
+        || lines_form_escape(pool, &call->last, &last) != NGX_OK
+        || lines_redis_format(pool, &call->args,
+                              "%V&limit=" LINES_BILLING_PAGE "%s%V",
+                              &call->filter, last.len ? "&starting_after=" : "",
+                              &last)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (match) {
-        call->match = ngx_palloc(carrier->pool,
-                                 sizeof(lines_stripe_metadata_t));
-        if (call->match == NULL) {
-            return NGX_ERROR;
-        }
+    call->tries = 0;
 
-        *call->match = *match;
+    return billing_send(call);
+}
 
-        member[0] = &call->match->tenant;
-        member[1] = &call->match->line;
-        member[2] = &call->match->operation;
 
-        for (i = 0; i < 3; i++) {
-            if (member[i]->len) {
-                member[i]->data = ngx_pstrdup(carrier->pool, member[i]);
-                if (member[i]->data == NULL) {
-                    return NGX_ERROR;
-                }
-            }
-        }
+static ngx_int_t
+billing_send(lines_billing_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_uint_t           n;
+    ngx_msec_t           elapsed;
+    lines_call_t         request;
+    lines_call_header_t  headers[3];
+
+    elapsed = ngx_current_msec - call->start;
+
+    if (elapsed >= call->bcf->timeout) {
+        return NGX_ERROR;
     }
 
-    return lines_billing_page(call);
+    n = 0;
+
+    ngx_str_set(&headers[n].name, "Stripe-Version");
+    headers[n++].value = call->bcf->version;
+
+    if (call->kind->method == NGX_HTTP_POST) {
+        ngx_str_set(&headers[n].name, "Content-Type");
+        ngx_str_set(&headers[n].value, "application/x-www-form-urlencoded");
+        n++;
+
+        ngx_str_set(&headers[n].name, "Idempotency-Key");
+        headers[n++].value = call->ask.key;
+    }
+
+    ngx_memzero(&request, sizeof(lines_call_t));
+
+    request.method = call->kind->method;
+    request.uri = call->uri;
+    request.args = call->args;
+    request.headers = headers;
+    request.nheaders = n;
+    request.body = call->ask.body;
+    request.timeout = call->bcf->timeout - elapsed;
+    request.of = call->bcf;
+
+    call->tries++;
+    call->result.tries++;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
+                   "lines billing %V: %V \"%V\" try %ui", &call->carrier->id,
+                   &call->kind->name, &call->uri, call->tries);
+
+    LINES_FAILPOINT_STEP("billing.before", &call->kind->name);
+
+    rc = lines_carrier_call(call->carrier, &request, billing_answered, call);
+
+    if (rc != NGX_AGAIN) {
+        call->tries--;
+        call->result.tries--;
+    }
+
+    return rc;
+}
+
+
+static void
+billing_again(void *data)
+{
+    lines_billing_call_t  *call = data;
+
+    if (billing_send(call) != NGX_AGAIN) {
+        billing_done(call);
+    }
+}
+
+
+static void
+billing_answered(void *data, lines_result_t *answer)
+{
+    lines_billing_call_t  *call = data;
+
+    ngx_int_t                rc;
+    ngx_msec_t               pause;
+    lines_billing_result_t  *result;
+
+    LINES_FAILPOINT_STEP("billing.after", &call->kind->name);
+
+    result = &call->result;
+
+    rc = billing_judge(call, answer);
+
+    if (rc == NGX_AGAIN) {
+
+        if (billing_page(call) == NGX_AGAIN) {
+            return;
+        }
+
+        result->outcome = LINES_STRIPE_UNKNOWN;
+    }
+
+    if (result->outcome == LINES_STRIPE_RETRY && billing_pause(call, &pause)) {
+        ngx_log_error(NGX_LOG_WARN, call->carrier->log, 0,
+                      "lines: billing answered %V with %ui, again in %M ms",
+                      &call->kind->name, result->status, pause);
+
+        lines_carrier_wait(call->carrier, pause, billing_again, call);
+        return;
+    }
+
+    billing_done(call);
+}
+
+
+/* sets the outcome; NGX_AGAIN: there is more to ask for */
+
+static ngx_int_t
+billing_judge(lines_billing_call_t *call, lines_result_t *answer)
+{
+    json_t                  *json;
+    ngx_int_t                rc;
+    lines_billing_result_t  *result = &call->result;
+
+    result->status = answer->status;
+    result->retry_after = answer->retry_after;
+
+    billing_headers(answer, result);
+
+    ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
+
+    if (answer->transport != LINES_COMPLETE) {
+        result->outcome = answer->transport == LINES_UNSENT
+                          ? LINES_STRIPE_UNSENT
+                          : LINES_STRIPE_UNKNOWN;
+        return NGX_OK;
+    }
+
+    json = billing_json(call, &answer->body);
+
+    result->outcome = lines_stripe_classify(answer->status, json,
+                                            result->should_retry,
+                                            &result->error);
+
+    if (call->kind->gone
+        && result->outcome == LINES_STRIPE_REFUSED
+        && (result->status == 404
+            || lines_stripe_error_is(&result->error, "resource_missing")))
+    {
+        ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
+        result->outcome = LINES_STRIPE_OK;
+        return NGX_OK;
+    }
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return NGX_OK;
+    }
+
+    rc = call->kind->read(call, json);
+
+    if (rc == NGX_ERROR) {
+
+        if (result->outcome == LINES_STRIPE_OK) {
+            result->outcome = LINES_STRIPE_UNKNOWN;
+        }
+
+        ngx_log_error(NGX_LOG_ERR, call->carrier->log, 0,
+                      "lines: billing answered %V with %ui, but not with "
+                      "what was asked for", &call->kind->name, answer->status);
+    }
+
+    return rc;
+}
+
+
+/* lives as long as the carrier */
+
+/* what Stripe says beside the body */
+
+static void
+billing_headers(lines_result_t *answer, lines_billing_result_t *result)
+{
+    ngx_table_elt_t  *h;
+
+    result->should_retry = -1;
+    ngx_str_null(&result->request_id);
+
+    if (answer->headers == NULL) {
+        return;
+    }
+
+    h = lines_header_in(answer->headers, "stripe-should-retry", NULL);
+
+    if (h && lines_is_nocase(&h->value, "true")) {
+        result->should_retry = 1;
+
+    } else if (h && lines_is_nocase(&h->value, "false")) {
+        result->should_retry = 0;
+    }
+
+    h = lines_header_in(answer->headers, "request-id", NULL);
+
+    if (h) {
+        result->request_id = h->value;
+    }
+}
+
+
+static json_t *
+billing_json(lines_billing_call_t *call, ngx_str_t *body)
+{
+    json_t  *json;
+
+    return lines_json_parse(call->carrier->pool, body, 0, &json, NULL)
+           == NGX_OK
+           ? json
+           : NULL;
+}
+
+
+/* 409 and 429 only, and within the budget */
+
+static ngx_uint_t
+billing_pause(lines_billing_call_t *call, ngx_msec_t *pause)
+{
+    ngx_msec_t  elapsed;
+
+    if (call->result.should_retry == 0) {
+        return 0;
+    }
+
+    elapsed = ngx_current_msec - call->start;
+
+    *pause = lines_stripe_backoff(call->tries, call->result.retry_after,
+                                  ngx_random());
+
+    return elapsed + *pause < ngx_min(call->bcf->budget, call->bcf->timeout);
+}
+
+
+/* the one place that every outcome passes */
+
+static void
+billing_done(lines_billing_call_t *call)
+{
+    ngx_msec_t               elapsed;
+    lines_billing_result_t  *result = &call->result;
+
+    static const struct {
+        const char   *name;
+        ngx_uint_t    level;
+    } outcomes[] = {
+        { "ok", NGX_LOG_DEBUG },
+        { "refused", NGX_LOG_INFO },
+        { "alert", NGX_LOG_CRIT },
+        { "retry", NGX_LOG_ERR },
+        { "unknown", NGX_LOG_ERR },
+        { "unsent", NGX_LOG_ERR }
+    };
+
+    elapsed = ngx_current_msec - call->start;
+
+    lines_metrics_inc(billing_calls[result->outcome]);
+    lines_histogram_add(&lines_metrics->billing_latency, elapsed);
+
+    if (result->status) {
+        lines_metrics->billing_up = ngx_time();
+
+    } else {
+        lines_metrics->billing_down = ngx_time();
+    }
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        ngx_log_debug5(NGX_LOG_DEBUG_HTTP, call->carrier->log, 0,
+                       "lines billing %V: %V ok, %ui, %ui tries, %M ms",
+                       &call->carrier->id, &call->kind->name, result->status,
+                       result->tries, elapsed);
+
+    } else {
+        ngx_log_error(outcomes[result->outcome].level, call->carrier->log, 0,
+                      "lines: billing %V: %s, status %ui, type \"%V\", "
+                      "code \"%V\", param \"%V\", request \"%V\", "
+                      "%ui tries, %M ms", &call->kind->name,
+                      outcomes[result->outcome].name, result->status,
+                      &result->error.type, &result->error.code,
+                      &result->error.param, &result->request_id,
+                      result->tries, elapsed);
+
+        result->subscription = NULL;
+        result->invoice = NULL;
+        result->customer = NULL;
+        result->credit_note = NULL;
+        result->subscriptions = NULL;
+    }
+
+    call->handler(call->data, result);
 }
 
 
 static ngx_int_t
 billing_read_subscription(lines_billing_call_t *call, json_t *json)
 {
-    lines_stripe_subscription_t  *subscription;
-
-    subscription = ngx_palloc(call->carrier->pool,
-                              sizeof(lines_stripe_subscription_t));
-    if (subscription == NULL) {
-        return NGX_ERROR;
-    }
+    lines_stripe_subscription_t  *subscription = &call->object.subscription;
 
     if (lines_stripe_parse_subscription(json, subscription) != NGX_OK) {
         return NGX_ERROR;
@@ -250,69 +547,72 @@ billing_read_subscription(lines_billing_call_t *call, json_t *json)
 
     call->result.subscription = subscription;
 
-    return lines_billing_livemode(call, subscription->livemode);
+    return billing_livemode(call, subscription->livemode);
 }
 
 
 static ngx_int_t
 billing_read_subscriptions(lines_billing_call_t *call, json_t *json)
 {
-    size_t                       i;
-    json_t                      *data, *item;
-    lines_stripe_subscription_t  subscription, *found;
+    size_t                        i;
+    json_t                       *data, *item;
+    ngx_array_t                  *found;
+    lines_stripe_subscription_t  *subscription, *one;
 
+    subscription = &call->object.subscription;
     data = json_object_get(json, "data");
+    found = call->result.subscriptions;
 
-    if (!json_is_array(data)) {
+    if (found == NULL) {
+        found = ngx_array_create(call->carrier->pool, 4,
+                                 sizeof(lines_stripe_subscription_t));
+        call->result.subscriptions = found;
+    }
+
+    if (found == NULL || !json_is_array(data)) {
         return NGX_ERROR;
     }
 
     json_array_foreach(data, i, item) {
 
-        if (lines_stripe_parse_subscription(item, &subscription) != NGX_OK) {
+        if (lines_stripe_parse_subscription(item, subscription) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        call->last = subscription.id;
+        call->last = subscription->id;
 
-        if (subscription.created && subscription.created < call->since) {
+        if (subscription->created
+            && subscription->created < call->ask.since)
+        {
             return NGX_OK;
         }
 
-        if (!billing_matches(call, &subscription.metadata)) {
+        if (!billing_matches(call, &subscription->metadata)) {
             continue;
         }
 
-        if (lines_billing_livemode(call, subscription.livemode) != NGX_OK) {
+        if (billing_livemode(call, subscription->livemode) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        found = ngx_array_push(call->result.subscriptions);
-        if (found == NULL) {
+        one = ngx_array_push(found);
+        if (one == NULL) {
             return NGX_ERROR;
         }
 
-        *found = subscription;
-    }
-
-    if (!json_is_true(json_object_get(json, "has_more"))) {
-        return NGX_OK;
-    }
-
-    if (json_array_size(data) == 0) {
-        return NGX_ERROR;
+        *one = *subscription;
     }
 
     /* one attempt has one subscription at most */
 
-    if (call->match
-        && call->match->attempt
-        && call->result.subscriptions->nelts)
+    if (call->ask.match.attempt
+        && found->nelts
+        && json_array_size(data))
     {
         return NGX_OK;
     }
 
-    return NGX_AGAIN;
+    return billing_more(json, data);
 }
 
 
@@ -326,11 +626,11 @@ billing_matches(lines_billing_call_t *call, lines_stripe_metadata_t *metadata)
      && ((want)->len != (have)->len       \
          || ngx_memcmp((want)->data, (have)->data, (want)->len) != 0))
 
-    match = call->match;
-
-    if (match == NULL) {
+    if (call->ask.kind == LINES_BILLING_LIST) {
         return 1;
     }
+
+    match = &call->ask.match;
 
     return lines_billing_ours(call->bcf, metadata)
            && !lines_billing_differs(&match->tenant, &metadata->tenant)
@@ -343,12 +643,7 @@ billing_matches(lines_billing_call_t *call, lines_stripe_metadata_t *metadata)
 static ngx_int_t
 billing_read_invoice(lines_billing_call_t *call, json_t *json)
 {
-    lines_stripe_invoice_t  *invoice;
-
-    invoice = ngx_palloc(call->carrier->pool, sizeof(lines_stripe_invoice_t));
-    if (invoice == NULL) {
-        return NGX_ERROR;
-    }
+    lines_stripe_invoice_t  *invoice = &call->object.invoice;
 
     if (lines_stripe_parse_invoice(json, invoice) != NGX_OK) {
         return NGX_ERROR;
@@ -356,20 +651,50 @@ billing_read_invoice(lines_billing_call_t *call, json_t *json)
 
     call->result.invoice = invoice;
 
-    return lines_billing_livemode(call, invoice->livemode);
+    return billing_livemode(call, invoice->livemode);
+}
+
+
+static ngx_int_t
+billing_read_invoices(lines_billing_call_t *call, json_t *json)
+{
+    size_t                   i;
+    json_t                  *data, *item;
+    lines_stripe_invoice_t  *invoice = &call->object.invoice;
+
+    data = json_object_get(json, "data");
+
+    if (!json_is_array(data)) {
+        return NGX_ERROR;
+    }
+
+    json_array_foreach(data, i, item) {
+
+        /* an invoice that is not asked for may be paid back to nobody */
+
+        if (lines_stripe_parse_invoice(item, invoice) != NGX_OK
+            || lines_billing_differs(&call->ask.id, &invoice->subscription))
+        {
+            return NGX_ERROR;
+        }
+
+        call->last = invoice->id;
+
+        if (lines_stripe_unsettled(invoice)) {
+            call->result.invoice = invoice;
+
+            return billing_livemode(call, invoice->livemode);
+        }
+    }
+
+    return billing_more(json, data);
 }
 
 
 static ngx_int_t
 billing_read_customer(lines_billing_call_t *call, json_t *json)
 {
-    lines_stripe_customer_t  *customer;
-
-    customer = ngx_palloc(call->carrier->pool,
-                          sizeof(lines_stripe_customer_t));
-    if (customer == NULL) {
-        return NGX_ERROR;
-    }
+    lines_stripe_customer_t  *customer = &call->object.customer;
 
     if (lines_stripe_parse_customer(json, customer) != NGX_OK) {
         return NGX_ERROR;
@@ -380,11 +705,8 @@ billing_read_customer(lines_billing_call_t *call, json_t *json)
 
     /* what is left of a deleted one does not say */
 
-    if (customer->deleted) {
-        return NGX_OK;
-    }
-
-    return lines_billing_livemode(call, customer->livemode);
+    return customer->deleted ? NGX_OK
+                             : billing_livemode(call, customer->livemode);
 }
 
 
@@ -419,12 +741,7 @@ billing_read_card(lines_billing_call_t *call, json_t *json)
 static ngx_int_t
 billing_read_credit_note(lines_billing_call_t *call, json_t *json)
 {
-    lines_stripe_credit_note_t  *note;
-
-    note = ngx_palloc(call->carrier->pool, sizeof(lines_stripe_credit_note_t));
-    if (note == NULL) {
-        return NGX_ERROR;
-    }
+    lines_stripe_credit_note_t  *note = &call->object.credit_note;
 
     if (lines_stripe_parse_credit_note(json, note) != NGX_OK) {
         return NGX_ERROR;
@@ -432,5 +749,38 @@ billing_read_credit_note(lines_billing_call_t *call, json_t *json)
 
     call->result.credit_note = note;
 
-    return lines_billing_livemode(call, note->livemode);
+    return billing_livemode(call, note->livemode);
+}
+
+
+/* a list that has more, and a page with nothing in it, has no end */
+
+static ngx_int_t
+billing_more(json_t *json, json_t *data)
+{
+    if (!json_is_true(json_object_get(json, "has_more"))) {
+        return NGX_OK;
+    }
+
+    return json_array_size(data) ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+/* test objects under a live key, or the reverse: not the account we think */
+
+static ngx_int_t
+billing_livemode(lines_billing_call_t *call, ngx_uint_t livemode)
+{
+    if (livemode == call->bcf->livemode) {
+        return NGX_OK;
+    }
+
+    call->result.outcome = LINES_STRIPE_ALERT;
+
+    ngx_log_error(NGX_LOG_CRIT, call->carrier->log, 0,
+                  "lines: billing has an object of livemode %ui "
+                  "under a key of livemode %ui", livemode,
+                  call->bcf->livemode);
+
+    return NGX_ERROR;
 }

@@ -1,6 +1,6 @@
 
 /*
- * Billing: lines_billing, and Stripe's calls on a carrier.
+ * Billing: Stripe's calls on a carrier.
  *
  * Each call returns NGX_AGAIN, and its handler is called once, later; or
  * NGX_ERROR (out of memory), and nothing was sent.  409 and 429 are repeated
@@ -9,9 +9,8 @@
  * repeats and pauses included, ends within conf->timeout (default 18s), so
  * that a lease (default 20s) that was claimed before it outlasts it.
  *
- * Memory.  Arguments are copied, and may die when the function returns.  The
- * result is good until the carrier is destroyed: what is worth keeping longer
- * goes to Redis.  No function here writes to Redis.
+ * Memory.  The result is good until the carrier is destroyed: what is worth
+ * keeping longer goes to Redis.  No function here writes to Redis.
  */
 
 #ifndef _LINES_BILLING_BILLING_H_INCLUDED_
@@ -24,7 +23,6 @@
 #include <jansson.h>
 
 #include "billing/stripe.h"
-#include "billing/stripe_error.h"
 #include "http/carrier.h"
 
 
@@ -58,7 +56,6 @@ typedef struct {
     ngx_int_t               should_retry;  /* 1, 0, -1: none said */
     ngx_str_t               request_id;    /* Stripe's, for the log */
     ngx_uint_t              tries;
-    ngx_msec_t              elapsed;
 
     /* the one that was asked for, if OK; otherwise NULL */
     lines_stripe_subscription_t  *subscription;
@@ -66,8 +63,8 @@ typedef struct {
     lines_stripe_customer_t      *customer;
     lines_stripe_credit_note_t   *credit_note;
     ngx_str_t                     payment_method;  /* empty: none */
-    ngx_array_t                  *subscriptions;   /* of find(), newest first:
-                                                      of the type above */
+    ngx_array_t                  *subscriptions;   /* found, newest first: of
+                                                      the type above */
 } lines_billing_result_t;
 
 
@@ -75,84 +72,84 @@ typedef void (*lines_billing_pt)(void *data, lines_billing_result_t *result);
 
 
 /*
- * POST /v1/subscriptions: body of lines_stripe_*_body(), key as
- * "lines:ID:sub:ATTEMPT".  OK: subscription, with its invoice expanded for an
- * add-on.
+ * What can be asked.  id: of what is asked for; of a list, whose it is.  OK
+ * means:
  */
 
-ngx_int_t lines_billing_subscribe(lines_carrier_t *carrier, ngx_str_t *body,
-    ngx_str_t *key, lines_billing_pt handler, void *data);
+typedef enum {
 
-/* GET /v1/subscriptions/ID, latest_invoice expanded */
-ngx_int_t lines_billing_get_subscription(lines_carrier_t *carrier,
-    ngx_str_t *id, lines_billing_pt handler, void *data);
+    /*
+     * POST /v1/subscriptions: body of lines_stripe_*_body(), key as
+     * "lines:ID:sub:ATTEMPT".  subscription, with its invoice expanded for an
+     * add-on.
+     */
+    LINES_BILLING_SUBSCRIBE = 0,
 
-/*
- * DELETE /v1/subscriptions/ID.  OK also where it is gone or canceled already:
- * subscription is NULL then.
- */
+    /* GET /v1/subscriptions/ID, latest_invoice expanded */
+    LINES_BILLING_SUBSCRIPTION,
 
-ngx_int_t lines_billing_cancel_subscription(lines_carrier_t *carrier,
-    ngx_str_t *id, lines_billing_pt handler, void *data);
+    /* DELETE of it: also gone or canceled already; subscription is NULL then */
+    LINES_BILLING_CANCEL,
 
-/*
- * GET /v1/subscriptions?customer&status=all, all pages: those that are of this
- * deployment and match what is set of tenant, line, operation and attempt.
- * The newest come first: what was created before since (seconds, 0: all) is
- * not read, or a customer with hundreds could never be proven to lack one.
- * UNKNOWN: not everything could be read.
- */
+    /*
+     * GET /v1/subscriptions?customer&status=all, all pages: those that are of
+     * this deployment and match what is set of tenant, line, operation and
+     * attempt.  The newest come first: what was created before since is not
+     * read, or a customer with hundreds could never be proven to lack one.
+     * UNKNOWN: not everything could be read.
+     */
+    LINES_BILLING_FIND,
 
-ngx_int_t lines_billing_find_subscriptions(lines_carrier_t *carrier,
-    ngx_str_t *customer, lines_stripe_metadata_t *match, int64_t since,
+    /* the same without a match, whoever made them: a base plan's is not ours */
+    LINES_BILLING_LIST,
+
+    /* GET /v1/invoices/ID */
+    LINES_BILLING_INVOICE,
+
+    /*
+     * GET /v1/invoices?subscription, the newest first, all pages past the
+     * invoice after (empty: from the newest on).  invoice is the first that was
+     * paid and not paid back, or that can still be paid; NULL where there is
+     * none.  UNKNOWN: not everything could be read.
+     */
+    LINES_BILLING_UNSETTLED,
+
+    /*
+     * POST /v1/invoices/ID/void, key as "lines:ID:void:ATTEMPT".  REFUSED: not
+     * open any more; get it to learn whether it was paid.
+     */
+    LINES_BILLING_VOID,
+
+    /* GET /v1/customers/ID: payment_method is empty without a default */
+    LINES_BILLING_CUSTOMER,
+
+    /* GET /v1/customers/ID/payment_methods?type=card&limit=1 */
+    LINES_BILLING_CARD,
+
+    /*
+     * POST /v1/credit_notes: body of lines_stripe_refund_body(), kept by the
+     * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
+     */
+    LINES_BILLING_REFUND
+
+} lines_billing_kind_e;
+
+
+/* strings live until the handler is called */
+
+typedef struct {
+    lines_billing_kind_e     kind;
+    ngx_str_t                id;
+    ngx_str_t                key;      /* of a POST */
+    ngx_str_t                body;
+    ngx_str_t                after;
+    int64_t                  since;    /* seconds; 0: all */
+    lines_stripe_metadata_t  match;    /* deployment is not looked at */
+} lines_billing_ask_t;
+
+
+ngx_int_t lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     lines_billing_pt handler, void *data);
-
-/*
- * The same without a match: all of the customer's subscriptions, whoever made
- * them (a base plan is not made by us).
- */
-
-ngx_int_t lines_billing_list_subscriptions(lines_carrier_t *carrier,
-    ngx_str_t *customer, lines_billing_pt handler, void *data);
-
-/* GET /v1/invoices/ID */
-ngx_int_t lines_billing_get_invoice(lines_carrier_t *carrier, ngx_str_t *id,
-    lines_billing_pt handler, void *data);
-
-/*
- * GET /v1/invoices?subscription, the newest first, all pages past the invoice
- * after (empty: from the newest on).  OK: invoice is the first that was paid
- * and not paid back, or that can still be paid; NULL where there is none.
- * UNKNOWN: not everything could be read.
- */
-
-ngx_int_t lines_billing_find_unsettled(lines_carrier_t *carrier,
-    ngx_str_t *subscription, ngx_str_t *after, lines_billing_pt handler,
-    void *data);
-
-/*
- * POST /v1/invoices/ID/void.  key as "lines:ID:void:ATTEMPT".  REFUSED: not
- * open any more; get it to learn whether it was paid.
- */
-
-ngx_int_t lines_billing_void_invoice(lines_carrier_t *carrier, ngx_str_t *id,
-    ngx_str_t *key, lines_billing_pt handler, void *data);
-
-/* GET /v1/customers/ID: customer->payment_method is empty without a default */
-ngx_int_t lines_billing_get_customer(lines_carrier_t *carrier, ngx_str_t *id,
-    lines_billing_pt handler, void *data);
-
-/* GET /v1/customers/ID/payment_methods?type=card&limit=1 */
-ngx_int_t lines_billing_get_card(lines_carrier_t *carrier, ngx_str_t *customer,
-    lines_billing_pt handler, void *data);
-
-/*
- * POST /v1/credit_notes: body of lines_stripe_refund_body(), kept by the
- * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
- */
-
-ngx_int_t lines_billing_refund(lines_carrier_t *carrier, ngx_str_t *body,
-    ngx_str_t *key, lines_billing_pt handler, void *data);
 
 
 /* plan of a base price; NULL: no price of a base plan */

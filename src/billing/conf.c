@@ -14,15 +14,8 @@
 
 static lines_billing_conf_t *billing_conf(ngx_conf_t *cf,
     lines_main_conf_t *lmcf);
-static ngx_uint_t billing_live(ngx_str_t *key);
 static ngx_int_t billing_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-
-
-static ngx_http_variable_t  billing_key_var = {
-    ngx_string("lines_billing_key"), NULL,
-    billing_key_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0
-};
 
 
 /* deployment and version go into headers and metadata as they are */
@@ -93,7 +86,10 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    bcf->livemode = billing_live(&bcf->key);
+    /* sk_live_… and rk_live_… */
+
+    bcf->livemode = bcf->key.len > 8
+                    && ngx_strncmp(bcf->key.data + 2, "_live_", 6) == 0;
 
     return lines_location(cf, lmcf,
                           &(lines_location_t) { .name = value[0],
@@ -205,15 +201,6 @@ billing_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 }
 
 
-/* sk_live_… and rk_live_… */
-
-static ngx_uint_t
-billing_live(ngx_str_t *key)
-{
-    return key->len > 8 && ngx_strncmp(key->data + 2, "_live_", 6) == 0;
-}
-
-
 ngx_str_t *
 lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price)
 {
@@ -248,17 +235,16 @@ lines_billing_ours(lines_billing_conf_t *bcf,
 ngx_int_t
 lines_billing_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
+    ngx_http_variable_t  *var;
 
-    v = &billing_key_var;
+    static ngx_str_t  name = ngx_string("lines_billing_key");
 
-    var = ngx_http_add_variable(cf, &v->name, v->flags);
+    var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
     if (var == NULL) {
         return NGX_ERROR;
     }
 
-    var->get_handler = v->get_handler;
-    var->data = v->data;
+    var->get_handler = billing_key_variable;
 
     return NGX_OK;
 }

@@ -5,6 +5,17 @@
 #include "billing/stripe.h"
 
 
+#define LINES_STRIPE_BACKOFF      200     /* ms before the second try */
+#define LINES_STRIPE_BACKOFF_MAX  2000
+
+/* RFC 3986 */
+
+#define lines_form_unreserved(c)                              \
+    (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z') \
+     || ((c) >= '0' && (c) <= '9')                            \
+     || (c) == '-' || (c) == '_' || (c) == '.' || (c) == '~')
+
+
 static ngx_uint_t stripe_object(json_t *json, const char *kind, ngx_str_t *id);
 static void stripe_string(json_t *json, const char *name, ngx_str_t *value);
 static void stripe_reference(json_t *json, const char *name, ngx_str_t *id);
@@ -15,6 +26,9 @@ static void stripe_prices(json_t *json,
     lines_stripe_subscription_t *subscription);
 static void stripe_add_metadata(lines_form_t *form,
     lines_stripe_metadata_t *metadata);
+static ngx_uint_t stripe_is(ngx_str_t *value, const char *text);
+static void form_append(lines_form_t *form, const void *data, size_t len);
+static void form_append_escaped(lines_form_t *form, u_char *data, size_t len);
 
 
 ngx_int_t
@@ -31,7 +45,6 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     stripe_string(json, "status", &invoice->status);
     stripe_reference(json, "customer", &invoice->customer);
     stripe_string(json, "hosted_invoice_url", &invoice->url);
-    stripe_string(json, "currency", &invoice->currency);
 
     invoice->total = stripe_number(json, "total");
     invoice->amount_due = stripe_number(json, "amount_due");
@@ -158,8 +171,6 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
     if (event->type.len == 0) {
         return NGX_DECLINED;
     }
-
-    event->created = stripe_number(json, "created");
 
     livemode = json_object_get(json, "livemode");
     event->livemode = json_is_boolean(livemode) ? json_is_true(livemode) : -1;
@@ -363,28 +374,9 @@ lines_stripe_refund_body(ngx_pool_t *pool, lines_stripe_invoice_t *invoice,
 ngx_uint_t
 lines_stripe_unsettled(lines_stripe_invoice_t *invoice)
 {
-    ngx_uint_t  i;
-
-    static const ngx_str_t  payable[] = {
-        ngx_string("open"),
-        ngx_string("uncollectible")
-    };
-
-    if (invoice->amount_paid > invoice->credited) {
-        return 1;
-    }
-
-    for (i = 0; i < sizeof(payable) / sizeof(payable[0]); i++) {
-        if (invoice->status.len == payable[i].len
-            && ngx_memcmp(invoice->status.data, payable[i].data,
-                          payable[i].len)
-               == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
+    return invoice->amount_paid > invoice->credited
+           || stripe_is(&invoice->status, "open")
+           || stripe_is(&invoice->status, "uncollectible");
 }
 
 
@@ -404,5 +396,232 @@ stripe_add_metadata(lines_form_t *form, lines_stripe_metadata_t *metadata)
 
     if (metadata->attempt) {
         lines_form_add_number(form, "metadata[attempt]", metadata->attempt);
+    }
+}
+
+
+lines_stripe_outcome_e
+lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
+    lines_stripe_error_t *error)
+{
+    json_t  *object;
+
+    ngx_memzero(error, sizeof(lines_stripe_error_t));
+
+    if (status >= 200 && status < 300) {
+
+        /* Stripe always says what it made; a 200 of something else is none */
+
+        return json_is_object(body) ? LINES_STRIPE_OK : LINES_STRIPE_UNKNOWN;
+    }
+
+    object = json_object_get(body, "error");
+
+    stripe_string(object, "type", &error->type);
+    stripe_string(object, "code", &error->code);
+    stripe_string(object, "decline_code", &error->decline_code);
+    stripe_string(object, "param", &error->param);
+    stripe_string(object, "message", &error->message);
+
+    /* a proxy or a firewall in between may answer 4xx too: not Stripe's word */
+
+    if (status < 400 || status >= 500) {
+        return LINES_STRIPE_UNKNOWN;
+    }
+
+    if (stripe_is(&error->type, "idempotency_error")
+        && !stripe_is(&error->code, "idempotency_key_in_use"))
+    {
+        return LINES_STRIPE_ALERT;
+    }
+
+    if (status == 409
+        || status == 429
+        || stripe_is(&error->code, "idempotency_key_in_use")
+        || stripe_is(&error->code, "lock_timeout")
+        || stripe_is(&error->code, "rate_limit")
+        || should_retry == 1)
+    {
+        return LINES_STRIPE_RETRY;
+    }
+
+    if (status == 401 || status == 403) {
+        return LINES_STRIPE_ALERT;
+    }
+
+    if (error->type.len == 0) {
+        return LINES_STRIPE_UNKNOWN;
+    }
+
+    return LINES_STRIPE_REFUSED;
+}
+
+
+ngx_uint_t
+lines_stripe_error_is(lines_stripe_error_t *error, const char *code)
+{
+    return stripe_is(&error->code, code);
+}
+
+
+ngx_msec_t
+lines_stripe_backoff(ngx_uint_t n, time_t retry_after, ngx_uint_t random)
+{
+    ngx_uint_t  i;
+    ngx_msec_t  pause;
+
+    pause = LINES_STRIPE_BACKOFF;
+
+    for (i = 1; i < n && pause < LINES_STRIPE_BACKOFF_MAX; i++) {
+        pause *= 2;
+    }
+
+    pause = ngx_min(pause, LINES_STRIPE_BACKOFF_MAX);
+    pause = pause / 2 + random % (pause / 2 + 1);
+
+    /* beyond any budget; a huge number must not wrap */
+
+    if (retry_after > 3600) {
+        retry_after = 3600;
+    }
+
+    if (retry_after > 0 && pause < (ngx_msec_t) retry_after * 1000) {
+        pause = (ngx_msec_t) retry_after * 1000;
+    }
+
+    return pause;
+}
+
+
+static ngx_uint_t
+stripe_is(ngx_str_t *value, const char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return value->len == len && ngx_memcmp(value->data, text, len) == 0;
+}
+
+
+void
+lines_form_init(lines_form_t *form, ngx_pool_t *pool)
+{
+    form->pool = pool;
+    form->failed = (ngx_array_init(&form->bytes, pool, 512, 1) != NGX_OK);
+}
+
+
+void
+lines_form_add(lines_form_t *form, const char *name, ngx_str_t *value)
+{
+    if (form->failed) {
+        return;
+    }
+
+    if (form->bytes.nelts) {
+        form_append(form, "&", 1);
+    }
+
+    /* brackets as they are: so do Stripe's own libraries */
+
+    form_append(form, name, ngx_strlen(name));
+    form_append(form, "=", 1);
+    form_append_escaped(form, value->data, value->len);
+}
+
+
+void
+lines_form_add_text(lines_form_t *form, const char *name, const char *value)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) value;
+    text.len = ngx_strlen(value);
+
+    lines_form_add(form, name, &text);
+}
+
+
+void
+lines_form_add_number(lines_form_t *form, const char *name, int64_t value)
+{
+    u_char     buf[NGX_INT64_LEN];
+    ngx_str_t  text;
+
+    text.data = buf;
+    text.len = ngx_sprintf(buf, "%L", value) - buf;
+
+    lines_form_add(form, name, &text);
+}
+
+
+ngx_int_t
+lines_form_finish(lines_form_t *form, ngx_str_t *body)
+{
+    if (form->failed) {
+        return NGX_ERROR;
+    }
+
+    body->data = form->bytes.elts;
+    body->len = form->bytes.nelts;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_form_escape(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *escaped)
+{
+    lines_form_t  form;
+
+    lines_form_init(&form, pool);
+
+    if (!form.failed) {
+        form_append_escaped(&form, value->data, value->len);
+    }
+
+    return lines_form_finish(&form, escaped);
+}
+
+
+static void
+form_append(lines_form_t *form, const void *data, size_t len)
+{
+    u_char  *p;
+
+    if (form->failed || len == 0) {
+        return;
+    }
+
+    p = ngx_array_push_n(&form->bytes, len);
+    if (p == NULL) {
+        form->failed = 1;
+        return;
+    }
+
+    ngx_memcpy(p, data, len);
+}
+
+
+static void
+form_append_escaped(lines_form_t *form, u_char *data, size_t len)
+{
+    size_t               i;
+    u_char               buf[3];
+    static const u_char  hex[] = "0123456789ABCDEF";
+
+    for (i = 0; i < len; i++) {
+
+        if (lines_form_unreserved(data[i])) {
+            form_append(form, &data[i], 1);
+            continue;
+        }
+
+        buf[0] = '%';
+        buf[1] = hex[data[i] >> 4];
+        buf[2] = hex[data[i] & 0xf];
+
+        form_append(form, buf, 3);
     }
 }

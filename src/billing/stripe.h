@@ -1,7 +1,9 @@
 
 /*
- * Stripe's objects, as far as their fields are stable over versions, and the
- * bodies of the requests that create them.  Pure: bytes in, structs out.
+ * Stripe's objects, as far as their fields are stable over versions, the bodies
+ * of the requests that create them, and what an answer means for the one who
+ * asked (https://docs.stripe.com/api/errors; operation/README.md, "What
+ * Stripe's answers mean").  Pure: bytes in, structs out.
  *
  * Strings of a parsed object point into the json_t that it was parsed from.
  * A member that is absent, null or of another type is an empty string or 0.
@@ -14,9 +16,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <jansson.h>
-
-#include "billing/form.h"
-
 
 #define LINES_STRIPE_MAX_PRICES  8
 
@@ -41,7 +40,6 @@ typedef struct {
                                                details, or the older
                                                invoice.subscription */
     ngx_str_t                url;           /* hosted_invoice_url */
-    ngx_str_t                currency;
     int64_t                  total;         /* in the currency's units */
     int64_t                  amount_due;
     int64_t                  amount_paid;
@@ -102,7 +100,6 @@ typedef struct {
     ngx_str_t              id;
     ngx_str_t              type;        /* invoice.paid, … */
     ngx_int_t              livemode;    /* -1: not said */
-    int64_t                created;
     lines_stripe_object_e  kind;        /* of data.object */
     union {
         lines_stripe_invoice_t       invoice;
@@ -150,6 +147,84 @@ ngx_int_t lines_stripe_refund_body(ngx_pool_t *pool,
 
 /* something was paid and not paid back, or can still be paid */
 ngx_uint_t lines_stripe_unsettled(lines_stripe_invoice_t *invoice);
+
+
+typedef enum {
+    LINES_STRIPE_OK = 0,
+    LINES_STRIPE_REFUSED,     /* final for this key: no effect, ever */
+    LINES_STRIPE_ALERT,       /* idempotency_error, a bad API key, another
+                                 livemode: ours or the operator's mistake;
+                                 says nothing about earlier effects */
+    LINES_STRIPE_RETRY,       /* this try had no effect; the same key
+                                 again, later */
+    LINES_STRIPE_UNKNOWN,     /* it may have had its effect: the same key
+                                 again, a bounded number of times */
+    LINES_STRIPE_UNSENT       /* never reached Stripe: as RETRY */
+} lines_stripe_outcome_e;
+
+
+/* of a refusal; empty where Stripe said nothing */
+
+typedef struct {
+    ngx_str_t   type;             /* card_error, invalid_request_error, … */
+    ngx_str_t   code;             /* card_declined, resource_missing, … */
+    ngx_str_t   decline_code;
+    ngx_str_t   param;
+    ngx_str_t   message;          /* Stripe's words, for the log */
+} lines_stripe_error_t;
+
+
+/*
+ * status and body of a complete answer; should_retry is Stripe-Should-Retry:
+ * 1, 0 or -1 for none.  body is NULL where it was not a JSON object.
+ * error's strings live as long as body.
+ */
+
+lines_stripe_outcome_e lines_stripe_classify(ngx_uint_t status, json_t *body,
+    ngx_int_t should_retry, lines_stripe_error_t *error);
+
+/* error.code is code */
+ngx_uint_t lines_stripe_error_is(lines_stripe_error_t *error,
+    const char *code);
+
+/*
+ * The pause before try n (1, 2, …) of what Stripe asked to repeat, in
+ * milliseconds: exponential, half of it jitter; never less than retry_after
+ * (seconds, -1: none).  random is any number.
+ */
+
+ngx_msec_t lines_stripe_backoff(ngx_uint_t n, time_t retry_after,
+    ngx_uint_t random);
+
+
+/* application/x-www-form-urlencoded, as Stripe reads it */
+
+typedef struct {
+    ngx_pool_t   *pool;
+    ngx_array_t   bytes;      /* of u_char */
+    unsigned      failed:1;   /* out of memory: finish() says so */
+} lines_form_t;
+
+
+void lines_form_init(lines_form_t *form, ngx_pool_t *pool);
+
+/*
+ * name is sent as it is, brackets and all: it comes from the program.  The
+ * value may be anything.
+ */
+
+void lines_form_add(lines_form_t *form, const char *name, ngx_str_t *value);
+void lines_form_add_text(lines_form_t *form, const char *name,
+    const char *value);
+void lines_form_add_number(lines_form_t *form, const char *name,
+    int64_t value);
+
+/* the bytes, in the pool; NGX_ERROR: out of memory on the way */
+ngx_int_t lines_form_finish(lines_form_t *form, ngx_str_t *body);
+
+/* one segment of a path, or a value: everything but unreserved is escaped */
+ngx_int_t lines_form_escape(ngx_pool_t *pool, ngx_str_t *value,
+    ngx_str_t *escaped);
 
 
 #endif /* _LINES_BILLING_STRIPE_H_INCLUDED_ */

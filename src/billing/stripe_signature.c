@@ -295,27 +295,11 @@ stripe_next(ngx_str_t *list, ngx_str_t *scheme, ngx_str_t *value)
 static ngx_int_t
 stripe_parse_time(ngx_str_t *text, time_t *created)
 {
-    size_t  i;
+    *created = ngx_atoi(text->data, text->len);
 
-    if (text->len == 0
-        || text->len > LINES_STRIPE_MAX_DIGITS
-        || text->data[0] == '0')
-    {
-        return NGX_DECLINED;
-    }
-
-    *created = 0;
-
-    for (i = 0; i < text->len; i++) {
-
-        if (text->data[i] < '0' || text->data[i] > '9') {
-            return NGX_DECLINED;
-        }
-
-        *created = *created * 10 + (text->data[i] - '0');
-    }
-
-    return NGX_OK;
+    return text->len > LINES_STRIPE_MAX_DIGITS
+           || *created == NGX_ERROR
+           || text->data[0] == '0' ? NGX_DECLINED : NGX_OK;
 }
 
 

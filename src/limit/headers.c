@@ -17,8 +17,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/variables.h"
 #include "http/headers.h"
+#include "http/variables.h"
 #include "limit/limit.h"
 
 

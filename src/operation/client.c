@@ -10,32 +10,32 @@
 
 #include "http/answer.h"
 #include "http/steps.h"
-#include "operation/engine.h"
+#include "operation/client.h"
 
 
 #define LINES_JOIN_DELAY  100
 
 
 typedef struct {
-    ngx_queue_t          queue;    /* of op->waiters */
+    lines_op_waiter_t    waiter;
     ngx_http_request_t  *request;
     lines_ctx_t         *ctx;
     lines_main_conf_t   *lmcf;
     lines_op_t          *op;       /* NULL: not joined */
     ngx_str_t            tenant;
     ngx_str_t            id;
-    ngx_uint_t           fence;
     ngx_uint_t           want;
     lines_op_done_pt     done;
     ngx_event_t          budget;
     ngx_event_t          join;     /* timer: another try */
     ngx_msec_t           start;
     unsigned             again:1;  /* it wants something else */
-    unsigned             finished:1;
 } lines_waiter_t;
 
 
 static ngx_int_t waiter_join(lines_waiter_t *w);
+static void waiter_wake(lines_op_waiter_t *waiter, lines_op_t *op,
+    ngx_int_t rc);
 static void waiter_join_handler(ngx_event_t *ev);
 static void waiter_budget_handler(ngx_event_t *ev);
 static void waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op);
@@ -45,8 +45,7 @@ static void waiter_cleanup(void *data);
 
 ngx_int_t
 lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
-    ngx_str_t *id, ngx_uint_t fence, ngx_uint_t want, ngx_msec_t budget,
-    lines_op_done_pt done)
+    ngx_str_t *id, ngx_uint_t want, ngx_msec_t budget, lines_op_done_pt done)
 {
     ngx_pool_cleanup_t  *cln;
     lines_waiter_t      *w;
@@ -62,7 +61,7 @@ lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
     w->request = r;
     w->ctx = ctx;
     w->lmcf = lines_get_main_conf(r);
-    w->fence = fence;
+    w->waiter.wake = waiter_wake;
     w->want = want;
     w->done = done;
     w->start = ngx_current_msec;
@@ -104,7 +103,7 @@ waiter_join(lines_waiter_t *w)
 {
     lines_op_t  *op;
 
-    op = lines_op_obtain(w->lmcf, &w->tenant, &w->id, w->fence, w->want);
+    op = lines_op_obtain(w->lmcf, &w->tenant, &w->id, w->want, NULL);
     if (op == NULL) {
         return NGX_ERROR;
     }
@@ -116,43 +115,29 @@ waiter_join(lines_waiter_t *w)
     w->op = op;
     w->again = (w->want & ~op->want) ? 1 : 0;
 
-    ngx_queue_insert_tail(&op->waiters, &w->queue);
+    ngx_queue_insert_tail(&op->waiters, &w->waiter.queue);
 
     return NGX_OK;
 }
 
 
-void
-lines_op_wake_clients(lines_op_t *op, ngx_int_t rc)
+static void
+waiter_wake(lines_op_waiter_t *waiter, lines_op_t *op, ngx_int_t rc)
 {
-    ngx_queue_t     *q;
-    lines_waiter_t  *w;
+    lines_waiter_t  *w = (lines_waiter_t *) waiter;
 
-    /* whoever is answered may take others of the same connection along */
+    waiter_detach(w);
 
-    while (!ngx_queue_empty(&op->waiters)) {
+    if (op->unknown) {
+        waiter_answer(w, NGX_DECLINED, NULL);
 
-        q = ngx_queue_head(&op->waiters);
-        w = ngx_queue_data(q, lines_waiter_t, queue);
+    } else if (op->lost || (w->again && !op->ended)) {
+        ngx_add_timer(&w->join, op->lost ? LINES_JOIN_DELAY : 1);
 
-        waiter_detach(w);
+    } else if (rc == NGX_DONE && op->kind) {
+        waiter_answer(w, NGX_OK, op);
 
-        if (op->unknown) {
-            waiter_answer(w, NGX_DECLINED, NULL);
-            continue;
-        }
-
-        if (op->lost || (w->again && !op->ended)) {
-            w->fence = 0;
-            ngx_add_timer(&w->join, op->lost ? LINES_JOIN_DELAY : 1);
-            continue;
-        }
-
-        if (rc == NGX_DONE && op->kind) {
-            waiter_answer(w, NGX_OK, op);
-            continue;
-        }
-
+    } else {
         waiter_answer(w, NGX_ERROR, NULL);
     }
 }
@@ -174,9 +159,7 @@ waiter_budget_handler(ngx_event_t *ev)
 {
     lines_waiter_t  *w = ev->data;
 
-    lines_op_t  *op;
-
-    op = w->op;
+    lines_op_t  *op = w->op;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->request->connection->log, 0,
                    "lines operation %V: goes on without its client", &w->id);
@@ -201,13 +184,7 @@ waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op)
     r = w->request;
     ctx = w->ctx;
 
-    waiter_detach(w);
-
-    if (w->budget.timer_set) {
-        ngx_del_timer(&w->budget);
-    }
-
-    w->finished = 1;
+    waiter_cleanup(w);
 
     ctx->billing_time += ngx_current_msec - w->start;
 
@@ -223,7 +200,7 @@ static void
 waiter_detach(lines_waiter_t *w)
 {
     if (w->op) {
-        ngx_queue_remove(&w->queue);
+        ngx_queue_remove(&w->waiter.queue);
         w->op = NULL;
     }
 
@@ -237,10 +214,6 @@ static void
 waiter_cleanup(void *data)
 {
     lines_waiter_t  *w = data;
-
-    if (w->finished) {
-        return;
-    }
 
     waiter_detach(w);
 

@@ -4,7 +4,8 @@
 #include <ngx_http.h>
 
 #include "directive/params.h"
-#include "operation/operation.h"
+#include "operation/conf.h"
+#include "operation/kinds.h"
 
 
 static char *op_polls(ngx_conf_t *cf, ngx_str_t *value, void *field);
@@ -51,6 +52,8 @@ lines_op_create_conf(ngx_conf_t *cf)
     if (ocf == NULL) {
         return NULL;
     }
+
+    ocf->kinds = lines_op_kinds;
 
     lines_params_preset(&op_directive, ocf);
 

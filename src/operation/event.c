@@ -6,18 +6,50 @@
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
-#include "operation/event_private.h"
+#include "operation/event.h"
+#include "operation/operation.h"
+#include "operation/subscription.h"
+#include "store/calls.h"
 
 
+#define LINES_CUSTOMER_TENANTS  64
+
+
+typedef struct {
+    lines_stripe_event_t     *event;
+    lines_stripe_metadata_t  *metadata;
+
+    ngx_str_t                 tenant;
+    ngx_str_t                 id;         /* of the line's operation */
+    ngx_str_t                 subscription;
+    ngx_str_t                 invoice;
+    ngx_str_t                 status;     /* of the subscription */
+    ngx_str_t                 customer;
+
+    ngx_str_t                 spawn;      /* operation to be started */
+
+    ngx_str_t                *tenants;    /* of the customer */
+    ngx_str_t                *plans;      /* their operations */
+    ngx_uint_t                ntenants;
+    ngx_uint_t                left;
+
+    unsigned                  unfinished:1;
+    unsigned                  older:1;    /* another attempt's object */
+} lines_event_t;
+
+
+static ngx_int_t event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t event_known(ngx_str_t *type);
 static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
-static ngx_uint_t event_same(ngx_str_t *a, ngx_str_t *b);
+static ngx_uint_t event_is_name(ngx_str_t *name);
 static ngx_int_t event_news(void *data, lines_op_dirty_reply_t *reply);
 static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
     lines_due_add_pt done);
+static ngx_int_t event_announce(lines_ctx_t *ctx, ngx_str_t *tenant,
+    ngx_str_t *id, lines_due_add_pt done);
 static ngx_int_t event_orphan(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t event_orphaned(void *data, lines_orphan_begin_reply_t *reply);
 static ngx_int_t event_lapse(void *data, lines_due_add_reply_t *reply);
@@ -26,20 +58,25 @@ static ngx_int_t event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done);
 static ngx_int_t event_hinted(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t event_spawn(lines_ctx_t *ctx);
+static ngx_int_t event_base(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_event_t *ev);
+static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
+static ngx_int_t event_dirty(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_dirtied(void *data, lines_plan_dirty_reply_t *reply);
 
 
 /* those that a transition may follow from */
 
-static ngx_str_t  event_types[] = {
-    ngx_string("invoice.paid"),
-    ngx_string("invoice.voided"),
-    ngx_string("invoice.payment_failed"),
-    ngx_string("invoice.payment_action_required"),
-    ngx_string("invoice.marked_uncollectible"),
-    ngx_string("customer.subscription.created"),
-    ngx_string("customer.subscription.updated"),
-    ngx_string("customer.subscription.deleted"),
-    ngx_null_string
+static const char  *event_types[] = {
+    "invoice.paid",
+    "invoice.voided",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "invoice.marked_uncollectible",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    NULL
 };
 
 
@@ -49,17 +86,15 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
 {
     ngx_uint_t                    i;
     lines_event_t                *ev;
-    lines_main_conf_t            *lmcf;
+    lines_main_conf_t            *lmcf = lines_get_main_conf(r);
     lines_stripe_invoice_t       *invoice;
     lines_stripe_subscription_t  *subscription;
-
-    lmcf = lines_get_main_conf(r);
 
     if (lmcf->billing == NULL
         || event->kind == LINES_STRIPE_OTHER
         || !event_known(&event->type))
     {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     ev = ngx_pcalloc(r->pool, sizeof(lines_event_t));
@@ -82,7 +117,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
 
         return lines_billing_ours(lmcf->billing, ev->metadata)
                ? event_ours(r, ctx, ev)
-               : lines_event_ignore(r, ctx);
+               : event_ignore(r, ctx);
     }
 
     subscription = &event->object.subscription;
@@ -99,22 +134,22 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
         /* what we create ourselves is no news */
 
         return lines_is(&event->type, "customer.subscription.created")
-               ? lines_event_ignore(r, ctx)
+               ? event_ignore(r, ctx)
                : event_ours(r, ctx, ev);
     }
 
     for (i = 0; i < subscription->nprices; i++) {
         if (lines_billing_plan(lmcf->billing, &subscription->prices[i])) {
-            return lines_event_base(r, ctx, ev);
+            return event_base(r, ctx, ev);
         }
     }
 
-    return lines_event_ignore(r, ctx);
+    return event_ignore(r, ctx);
 }
 
 
-ngx_int_t
-lines_event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
 }
@@ -123,12 +158,10 @@ lines_event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_uint_t
 event_known(ngx_str_t *type)
 {
-    ngx_str_t  *known;
+    const char  **known;
 
-    for (known = event_types; known->len; known++) {
-        if (known->len == type->len
-            && ngx_strncmp(known->data, type->data, type->len) == 0)
-        {
+    for (known = event_types; *known; known++) {
+        if (lines_is(type, *known)) {
             return 1;
         }
     }
@@ -139,8 +172,8 @@ event_known(ngx_str_t *type)
 
 /* what metadata says becomes part of keys */
 
-ngx_uint_t
-lines_event_is_name(ngx_str_t *name)
+static ngx_uint_t
+event_is_name(ngx_str_t *name)
 {
     u_char  ch;
     size_t  i;
@@ -177,7 +210,7 @@ event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
              : ev->metadata->operation;
 
     if (ev->tenant.len < 3) {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     name.data = ev->tenant.data + 2;
@@ -185,11 +218,11 @@ event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 
     if ((ev->tenant.data[0] != 'w' && ev->tenant.data[0] != 'a')
         || ev->tenant.data[1] != ':'
-        || !lines_event_is_name(&name)
-        || !lines_event_is_name(&ev->id)
-        || !lines_event_is_name(&ev->subscription))
+        || !event_is_name(&name)
+        || !event_is_name(&ev->id)
+        || !event_is_name(&ev->subscription))
     {
-        return lines_event_ignore(r, ctx);
+        return event_ignore(r, ctx);
     }
 
     return lines_op_seen(&ctx->caller, event_operation, ctx,
@@ -202,16 +235,14 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    lines_event_t             *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     ev->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
 
     ev->older = (ev->metadata->attempt
                  && (int64_t) ev->metadata->attempt < reply->attempt)
                 || (reply->subscription.len
-                    && !event_same(&reply->subscription, &ev->subscription));
+                    && !lines_op_same(&reply->subscription, &ev->subscription));
 
     if (ev->unfinished && !ev->older) {
         ev->spawn = ev->id;
@@ -222,13 +253,6 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
 
     return lines_line_billed(&ctx->caller, event_line, ctx,
                              .tenant = ev->tenant, .id = ev->id);
-}
-
-
-static ngx_uint_t
-event_same(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len && ngx_strncmp(a->data, b->data, a->len) == 0;
 }
 
 
@@ -254,55 +278,42 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    ngx_uint_t           holds, live, fine, doubt;
-    lines_event_t       *ev;
-    ngx_http_request_t  *r;
-
-    ev = ctx->data;
-    r = ctx->request;
-
-    /* that all is well is news where it was not, or may be known not to be */
+    ngx_uint_t           holds, fine, doubt, invoice;
+    lines_event_t       *ev = ctx->data;
 
     doubt = reply->suspended.len
             || reply->reading.len
             || (reply->lapsed.len && reply->ended.len == 0);
 
     holds = reply->subscription.len
-            && event_same(&reply->subscription, &ev->subscription)
+            && lines_op_same(&reply->subscription, &ev->subscription)
             && !lines_is(&reply->status, "canceled");
 
-    if (ev->event->kind == LINES_STRIPE_INVOICE) {
-
-        /* money came in that nobody waited for */
-
-        if (!holds && lines_is(&ev->event->type, "invoice.paid")) {
-            return event_derive(ctx, "orphan:", event_orphan);
-        }
-
-        return (holds && doubt)
-               ? event_derive(ctx, "lapse:", event_lapse)
-               : lines_event_ignore(r, ctx);
-    }
+    invoice = (ev->event->kind == LINES_STRIPE_INVOICE);
 
     fine = lines_is(&ev->status, "active")
            || lines_is(&ev->status, "trialing");
 
-    live = fine || lines_is(&ev->status, "past_due");
-
     if (!holds) {
-        return live
+
+        /* money came in, or will, that nobody waited for */
+
+        return (invoice
+                ? lines_is(&ev->event->type, "invoice.paid")
+                : fine || lines_is(&ev->status, "past_due"))
                ? event_derive(ctx, "orphan:", event_orphan)
-               : lines_event_ignore(r, ctx);
+               : event_ignore(ctx->request, ctx);
     }
 
-    if (fine
-        && !doubt
-        && !lines_is(&ev->event->type, "customer.subscription.deleted"))
-    {
-        return lines_event_ignore(r, ctx);
-    }
+    /* that all is well is news where it was not, or may be known not to be */
 
-    return event_derive(ctx, "lapse:", event_lapse);
+    return (doubt
+            || (!invoice
+                && (!fine
+                    || lines_is(&ev->event->type,
+                                "customer.subscription.deleted"))))
+           ? event_derive(ctx, "lapse:", event_lapse)
+           : event_ignore(ctx->request, ctx);
 }
 
 
@@ -311,9 +322,7 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 static ngx_int_t
 event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
 {
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     if (lines_derive_id(ctx->request->pool, prefix, &ev->subscription,
                         &ev->spawn)
@@ -322,12 +331,12 @@ event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
         return NGX_ERROR;
     }
 
-    return lines_event_announce(ctx, &ev->tenant, &ev->spawn, done);
+    return event_announce(ctx, &ev->tenant, &ev->spawn, done);
 }
 
 
-ngx_int_t
-lines_event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+static ngx_int_t
+event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
     ngx_int_t  rc;
@@ -348,9 +357,7 @@ event_orphan(void *data, lines_due_add_reply_t *reply)
     lines_ctx_t *ctx = data;
 
     int64_t         attempt;
-    lines_event_t  *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
                   "lines: no line holds subscription \"%V\" of \"%V\": it is "
@@ -380,9 +387,7 @@ event_lapse(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    lines_event_t             *ev;
-
-    ev = ctx->data;
+    lines_event_t  *ev = ctx->data;
 
     return lines_lapse_begin(&ctx->caller, event_lapsed, ctx,
                              .tenant = ev->tenant, .id = ev->spawn,
@@ -420,14 +425,139 @@ event_hinted(void *data, lines_due_add_reply_t *reply)
 static ngx_int_t
 event_spawn(lines_ctx_t *ctx)
 {
-    lines_event_t       *ev;
-    ngx_http_request_t  *r;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
 
-    ev = ctx->data;
-    r = ctx->request;
+    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0);
 
-    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0,
-                          0);
+    return event_ignore(r, ctx);
+}
 
-    return lines_event_ignore(r, ctx);
+
+/*
+ * A base plan: it is the workspaces' of its customer.  Each is marked dirty,
+ * and is read by an operation of its own.
+ */
+
+static ngx_int_t
+event_base(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
+{
+    if (!event_is_name(&ev->customer)) {
+        return event_ignore(r, ctx);
+    }
+
+    return lines_tenants_of(&ctx->caller, event_tenants, ctx,
+                            .customer = ev->customer);
+}
+
+
+static ngx_int_t
+event_tenants(void *data, lines_tenants_of_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t            rc;
+    ngx_str_t           *tenant;
+    ngx_uint_t           i;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
+
+    if (reply->tenants.n > LINES_CUSTOMER_TENANTS) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: customer \"%V\" has too many workspaces",
+                      &ev->customer);
+    }
+
+    ev->tenants = reply->tenants.elts;
+    ev->plans = ngx_pcalloc(r->pool,
+                            (reply->tenants.n + 1) * sizeof(ngx_str_t));
+
+    if (ev->plans == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0;
+         i < reply->tenants.n && ev->ntenants < LINES_CUSTOMER_TENANTS;
+         i++)
+    {
+        tenant = &reply->tenants.elts[i];
+
+        if (tenant->len < 3 || tenant->data[0] != 'w') {
+            continue;
+        }
+
+        if (lines_plan_id(r->pool, tenant, &ev->plans[ev->ntenants]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ev->tenants[ev->ntenants++] = *tenant;
+    }
+
+    if (ev->ntenants == 0) {
+        return event_ignore(r, ctx);
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        rc = event_announce(ctx, &ev->tenants[i], &ev->plans[i],
+                                  event_dirty);
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+event_dirty(void *data, lines_due_add_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t       rc;
+    ngx_uint_t      i;
+    lines_event_t  *ev = ctx->data;
+
+    /* all hints first */
+
+    if (++ev->left < ev->ntenants) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        rc = lines_plan_dirty(&ctx->caller, event_dirtied, ctx,
+                              .tenant = ev->tenants[i], .id = ev->plans[i],
+                              .customer = ev->customer);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* the last of several: all is recorded, and is read from here on */
+
+static ngx_int_t
+event_dirtied(void *data, lines_plan_dirty_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_uint_t           i;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
+
+    if (--ev->left > 0) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < ev->ntenants; i++) {
+        (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenants[i],
+                              &ev->plans[i], 0);
+    }
+
+    return event_ignore(r, ctx);
 }

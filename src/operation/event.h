@@ -8,7 +8,8 @@
 #define _LINES_OPERATION_EVENT_H_INCLUDED_
 
 
-#include "operation/operation.h"
+#include "billing/billing.h"
+#include "http/context.h"
 
 
 /*

@@ -14,101 +14,77 @@
 /* one lease that is looked at */
 
 typedef struct {
-    ngx_queue_t         queue;
-    ngx_pool_t         *pool;
-    lines_main_conf_t  *lmcf;
-    ngx_str_t           tenant;
-    ngx_str_t           operation;
+    ngx_str_t  tenant;
+    ngx_str_t  operation;
 } lines_inventory_look_t;
 
 
-static void inventory_sweep(ngx_event_t *ev);
+static void inventory_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t inventory_old(void *data, lines_inv_look_reply_t *reply);
-static void inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member);
+static void inventory_look(ngx_str_t *member);
 static ngx_int_t inventory_fate(void *data, lines_inv_fate_reply_t *reply);
 
 
-static ngx_event_t     inventory_sweeper;
-static ngx_queue_t     inventory_looks;
-static lines_caller_t  inventory_caller;
+static lines_main_conf_t  *inventory_conf;
+static lines_caller_t      inventory_caller;   /* its pool is NULL: at rest */
 
 
-ngx_int_t
-lines_inventory_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+void
+lines_inventory_sweep(lines_main_conf_t *lmcf)
 {
-    ngx_event_t  *ev;
+    ngx_pool_t  *pool;
 
-    ev = &inventory_sweeper;
+    if (inventory_caller.pool) {
+        return;
+    }
 
-    ngx_memzero(ev, sizeof(ngx_event_t));
-    ngx_queue_init(&inventory_looks);
-    lines_caller_init(&inventory_caller, lmcf->redis, NULL, cycle->log);
+    pool = ngx_create_pool(1024, ngx_cycle->log);
+    if (pool == NULL) {
+        return;
+    }
 
-    ev->handler = inventory_sweep;
-    ev->data = lmcf;
-    ev->log = cycle->log;
-    ev->cancelable = 1;
+    inventory_conf = lmcf;
+    lines_caller_init(&inventory_caller, lmcf->redis, pool, ngx_cycle->log);
 
-    ngx_add_timer(ev, 1 + ngx_random() % lmcf->operation->sweep);
+    inventory_caller.resume = inventory_resume;
 
-    return NGX_OK;
+    if (lines_try_inv_look(&inventory_caller, inventory_old, NULL,
+                           .most = LINES_INV_LOOKS,
+                           .delay = lmcf->operation->lease)
+        != NGX_AGAIN)
+    {
+        lines_inventory_end();
+    }
+}
+
+
+/* once nothing is under way */
+
+static void
+inventory_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    if (rc != NGX_AGAIN) {
+        lines_inventory_end();
+    }
 }
 
 
 void
-lines_inventory_exit_process(void)
+lines_inventory_end(void)
 {
-    ngx_queue_t             *q;
-    lines_inventory_look_t  *look;
-
-    if (inventory_sweeper.handler == NULL) {
+    if (inventory_caller.pool == NULL) {
         return;
     }
-
-    if (inventory_sweeper.timer_set) {
-        ngx_del_timer(&inventory_sweeper);
-    }
-
-    /* nobody will hear the answers to these */
 
     lines_caller_detach(&inventory_caller);
-
-    while (!ngx_queue_empty(&inventory_looks)) {
-        q = ngx_queue_head(&inventory_looks);
-        look = ngx_queue_data(q, lines_inventory_look_t, queue);
-
-        ngx_queue_remove(q);
-        ngx_destroy_pool(look->pool);
-    }
-}
-
-
-static void
-inventory_sweep(ngx_event_t *ev)
-{
-    lines_main_conf_t  *lmcf;
-
-    if (ngx_exiting || ngx_quit || ngx_terminate) {
-        return;
-    }
-
-    lmcf = ev->data;
-
-    (void) lines_try_inv_look(&inventory_caller, inventory_old, lmcf,
-                              .most = LINES_INV_LOOKS,
-                              .delay = lmcf->operation->lease);
-
-    ngx_add_timer(ev,
-                  lmcf->operation->sweep / 2
-                  + ngx_random() % (lmcf->operation->sweep + 1));
+    ngx_destroy_pool(inventory_caller.pool);
+    inventory_caller.pool = NULL;
 }
 
 
 static ngx_int_t
 inventory_old(void *data, lines_inv_look_reply_t *reply)
 {
-    lines_main_conf_t *lmcf = data;
-
     ngx_uint_t  i;
 
     if (reply == NULL || ngx_exiting) {
@@ -117,7 +93,7 @@ inventory_old(void *data, lines_inv_look_reply_t *reply)
 
     for (i = 0; i < reply->members.n; i++) {
         if (reply->members.elts[i].len) {
-            inventory_look(lmcf, &reply->members.elts[i]);
+            inventory_look(&reply->members.elts[i]);
         }
     }
 
@@ -126,67 +102,43 @@ inventory_old(void *data, lines_inv_look_reply_t *reply)
 
 
 static void
-inventory_look(lines_main_conf_t *lmcf, ngx_str_t *member)
+inventory_look(ngx_str_t *member)
 {
-    u_char                  *p;
-    ngx_pool_t              *pool;
-    lines_inv_fate_args_t    args;
+    u_char                  *p, *last;
+    ngx_str_t                ticket;
     lines_inventory_look_t  *look;
 
-    pool = ngx_create_pool(1024, ngx_cycle->log);
-    if (pool == NULL) {
+    last = member->data + member->len;
+
+    p = ngx_strlchr(member->data, last, ' ');
+    look = ngx_palloc(inventory_caller.pool, sizeof(lines_inventory_look_t));
+
+    if (p == NULL || look == NULL) {
         return;
     }
-
-    look = ngx_palloc(pool, sizeof(lines_inventory_look_t));
-    if (look == NULL) {
-        goto failed;
-    }
-
-    look->pool = pool;
-    look->lmcf = lmcf;
-    look->tenant.data = ngx_pstrdup(pool, member);
-
-    if (look->tenant.data == NULL) {
-        goto failed;
-    }
-
-    p = ngx_strlchr(look->tenant.data, look->tenant.data + member->len, ' ');
-    if (p == NULL) {
-        goto failed;
-    }
-
-    look->tenant.len = p - look->tenant.data;
-    look->operation.data = p + 1;
-    look->operation.len = look->tenant.data + member->len - p - 1;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "lines inventory: looks at \"%V\"", member);
 
-    args.tenant = look->tenant;
-    args.operation = look->operation;
-    ngx_str_null(&args.ticket);
+    look->tenant.data = member->data;
+    look->tenant.len = p - member->data;
+    look->operation.data = p + 1;
+    look->operation.len = last - p - 1;
 
     /* a ticket holds a number as "ticket.ID" */
 
-    p = ngx_strlchr(args.operation.data,
-                    args.operation.data + args.operation.len, '.');
+    ngx_str_null(&ticket);
+
+    p = ngx_strlchr(look->operation.data, last, '.');
+
     if (p) {
-        args.ticket.data = p + 1;
-        args.ticket.len = args.operation.data + args.operation.len - p - 1;
+        ticket.data = p + 1;
+        ticket.len = last - p - 1;
     }
 
-    if (lines_send_inv_fate(&inventory_caller, LINES_CALL_TRY, &args,
-                            inventory_fate, look)
-        == NGX_AGAIN)
-    {
-        ngx_queue_insert_tail(&inventory_looks, &look->queue);
-        return;
-    }
-
-failed:
-
-    ngx_destroy_pool(pool);
+    (void) lines_try_inv_fate(&inventory_caller, inventory_fate, look,
+                              .tenant = look->tenant,
+                              .operation = look->operation, .ticket = ticket);
 }
 
 
@@ -195,22 +147,17 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
 {
     lines_inventory_look_t *look = data;
 
-    lines_main_conf_t         *lmcf;
-
-    lmcf = look->lmcf;
-
-    ngx_queue_remove(&look->queue);
+    /* without a reply, here or to what follows, it is looked at once more */
 
     if (reply == NULL) {
-        goto done;
+        return NGX_OK;
     }
-
-    /* without a reply to what follows it is looked at once more */
 
     switch (reply->is) {
 
     case LINES_INV_FATE_UNFINISHED:
-        (void) lines_op_spawn(lmcf, &look->tenant, &look->operation, 0, 0);
+        (void) lines_op_spawn(inventory_conf, &look->tenant, &look->operation,
+                              0);
         break;
 
     case LINES_INV_FATE_HELD:
@@ -229,12 +176,8 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
         (void) lines_forget_inv_release(&inventory_caller,
             .operation = look->operation, .tenant = look->tenant,
             .quarantine = reply->is == LINES_INV_FATE_RELEASED
-                          ? lmcf->quarantine : 0);
+                          ? inventory_conf->quarantine : 0);
     }
-
-done:
-
-    ngx_destroy_pool(look->pool);
 
     return NGX_OK;
 }

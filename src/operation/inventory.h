@@ -14,13 +14,14 @@
 
 
 /*
- * Each worker looks at the leases that are old: an operation that is
- * unfinished goes on; what nothing holds any more is released.
+ * Looks at the leases that are old, unless it does so already: an operation
+ * that is unfinished goes on; what nothing holds any more is released.
  */
 
-ngx_int_t lines_inventory_init_process(ngx_cycle_t *cycle,
-    lines_main_conf_t *lmcf);
-void lines_inventory_exit_process(void);
+void lines_inventory_sweep(lines_main_conf_t *lmcf);
+
+/* at a worker's exit: nobody will hear the answers */
+void lines_inventory_end(void);
 
 
 #endif /* _LINES_OPERATION_INVENTORY_H_INCLUDED_ */

@@ -1,15 +1,18 @@
 
 /*
- * The engine: an operation is claimed, its steps run one after another, and
- * it ends or rests.  What goes to Redis is next door.
+ * The engine: an operation is claimed, its steps run one after another, make
+ * calls under a fresh lease, and it ends or rests.  What goes to Redis:
+ * operation/record.c.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/failpoint.h"
 #include "http/text.h"
-#include "operation/engine.h"
+#include "operation/operation.h"
+#include "operation/provisioner.h"
 
 
 #define LINES_REPEATS        2
@@ -17,15 +20,25 @@
 #define LINES_STUCK          60000
 
 
+/* so many rests with a 5xx */
+#define LINES_SAVED_TRIES    2
+
+/* a lease this young (ms) outlasts any call */
+#define LINES_FRESH          1000
+
+
 static void op_next(ngx_event_t *ev);
 static lines_op_step_t *op_find_step(lines_op_t *op, ngx_str_t *name);
 static ngx_int_t op_run(lines_op_t *op);
+static ngx_int_t op_call(lines_op_t *op);
+static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
+static ngx_int_t op_call_send(lines_op_t *op);
+static void op_answered(void *data, lines_billing_result_t *result);
+static void op_told(void *data, lines_result_t *result);
 static ngx_int_t op_repeat(lines_op_t *op);
+static ngx_int_t op_finish(lines_op_t *op);
 static void op_end(lines_op_t *op, ngx_int_t rc);
-
-
-static ngx_str_t  step_done = ngx_string("done");
-static ngx_str_t  step_undone = ngx_string("undone");
+static void op_swept(lines_op_conf_t *ocf);
 
 
 lines_op_t *
@@ -40,11 +53,7 @@ lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant, ngx_str_t *id)
     {
         op = ngx_queue_data(q, lines_op_t, queue);
 
-        if (op->id.len == id->len
-            && op->tenant.len == tenant->len
-            && ngx_strncmp(op->id.data, id->data, id->len) == 0
-            && ngx_strncmp(op->tenant.data, tenant->data, tenant->len) == 0)
-        {
+        if (lines_op_same(&op->id, id) && lines_op_same(&op->tenant, tenant)) {
             return op;
         }
     }
@@ -55,13 +64,12 @@ lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant, ngx_str_t *id)
 
 lines_op_t *
 lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
-    ngx_uint_t fence, ngx_uint_t want)
+    ngx_uint_t want, lines_op_begun_t *begun)
 {
+    ngx_int_t         rc;
     ngx_pool_t       *pool;
     lines_op_t       *op;
-    lines_op_conf_t  *conf;
-
-    conf = lmcf->operation;
+    lines_op_conf_t  *conf = lmcf->operation;
 
     op = lines_op_find(conf, tenant, id);
 
@@ -83,7 +91,7 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
     op->log = ngx_cycle->log;
     op->lmcf = lmcf;
     op->conf = conf;
-    op->fence = fence;
+    op->fence = begun ? begun->fence : 0;
     op->want = want;
 
     lines_op_caller(op);
@@ -108,7 +116,11 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
 
     ngx_queue_init(&op->waiters);
 
-    if (lines_op_take(op) != NGX_AGAIN) {
+    if (begun && begun->fields.n) {
+        rc = lines_op_leased(op, begun);
+        lines_op_post(op, rc);
+
+    } else if (lines_op_take(op) != NGX_AGAIN) {
         goto failed;
     }
 
@@ -124,45 +136,11 @@ failed:
 }
 
 
-ngx_int_t
-lines_op_spawn(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
-    ngx_uint_t fence, ngx_uint_t want)
-{
-    return lines_op_obtain(lmcf, tenant, id, fence, want) ? NGX_OK : NGX_ERROR;
-}
-
-
-void
-lines_op_post(lines_op_t *op, ngx_int_t rc)
-{
-    if (rc == NGX_AGAIN) {
-        return;
-    }
-
-    op->rc = rc;
-
-    ngx_post_event(&op->next, &ngx_posted_events);
-}
-
-
-ngx_int_t
-lines_op_wait(lines_op_t *op, ngx_msec_t delay, lines_op_run_pt wake)
-{
-    op->wake = wake;
-
-    ngx_add_timer(&op->next, delay);
-
-    return NGX_AGAIN;
-}
-
-
 static void
 op_next(ngx_event_t *ev)
 {
     ngx_int_t    rc;
-    lines_op_t  *op;
-
-    op = ev->data;
+    lines_op_t  *op = ev->data;
 
     if (ev->timedout) {
         ev->timedout = 0;
@@ -188,10 +166,7 @@ op_find_step(lines_op_t *op, ngx_str_t *name)
     lines_op_step_t  *s;
 
     for (s = op->kind->steps; s->name.len; s++) {
-
-        if (s->name.len == name->len
-            && ngx_strncmp(s->name.data, name->data, name->len) == 0)
-        {
+        if (lines_op_same(&s->name, name)) {
             return s;
         }
     }
@@ -200,67 +175,57 @@ op_find_step(lines_op_t *op, ngx_str_t *name)
 }
 
 
+/* "undo:NAME" takes back what NAME has done */
+
 static ngx_int_t
 op_run(lines_op_t *op)
 {
     ngx_str_t         name;
+    ngx_uint_t        undo;
     lines_op_step_t  *s;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: %V, attempt %ui", &op->id, &op->point,
                    op->attempt);
 
-    if (op->step.len == step_done.len
-        && ngx_strncmp(op->step.data, "done", 4) == 0)
-    {
-        return lines_op_finish(op);
+    if (lines_is(&op->step, "done")) {
+        return op_finish(op);
     }
 
-    if (op->step.len == step_undone.len
-        && ngx_strncmp(op->step.data, "undone", 6) == 0)
-    {
+    if (lines_is(&op->step, "undone")) {
         return op->kind->undone
                ? op->kind->undone(op)
                : lines_op_stuck(op, "undo");
     }
 
     name = op->step;
+    undo = (name.len > 5 && ngx_strncmp(name.data, "undo:", 5) == 0);
 
-    if (name.len > 5 && ngx_strncmp(name.data, "undo:", 5) == 0) {
+    if (undo) {
         name.data += 5;
         name.len -= 5;
-
-        s = op_find_step(op, &name);
-
-        if (s) {
-            return s->undo ? s->undo(op) : lines_op_undone(op);
-        }
-
-    } else {
-        s = op_find_step(op, &name);
-
-        if (s) {
-            return s->run(op);
-        }
     }
 
-    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                  "lines operation %V: no such step \"%V\"", &op->id,
-                  &op->point);
+    s = op_find_step(op, &name);
 
-    return NGX_ERROR;
-}
+    if (s == NULL) {
+        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                      "lines operation %V: no such step \"%V\"", &op->id,
+                      &op->point);
 
+        return NGX_ERROR;
+    }
 
-static ngx_int_t
-op_repeat(lines_op_t *op)
-{
-    return NGX_OK;
+    if (!undo) {
+        return s->run(op);
+    }
+
+    return s->undo ? s->undo(op) : lines_op_undone(op);
 }
 
 
 ngx_int_t
-lines_op_advance(lines_op_t *op, ngx_uint_t nfields, ngx_str_t *fields)
+lines_op_advance_fields(lines_op_t *op, lines_op_field_t *fields)
 {
     lines_op_step_t  *s;
 
@@ -270,37 +235,31 @@ lines_op_advance(lines_op_t *op, ngx_uint_t nfields, ngx_str_t *fields)
         return NGX_ERROR;
     }
 
-    return lines_op_move(op, (char *) s[1].name.data, nfields, fields);
+    return lines_op_move_fields(op, (char *) s[1].name.data, fields);
 }
 
 
 ngx_int_t
 lines_op_undo(lines_op_t *op, ngx_uint_t status, ngx_str_t *answer)
 {
-    u_char    *p, code[NGX_INT_T_LEN], next[64];
-    ngx_str_t  fields[4];
+    u_char  next[64];
 
     ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                   "lines operation %V: undone from \"%V\", %ui", &op->id,
                   &op->point, status);
 
-    p = ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &op->step);
-    *p = '\0';
+    *ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &op->step) = '\0';
 
-    ngx_str_set(&fields[0], "answer_status");
-    fields[1].data = code;
-    fields[1].len = ngx_sprintf(code, "%ui", status) - code;
-    ngx_str_set(&fields[2], "answer");
-    fields[3] = *answer;
-
-    return lines_op_move(op, (char *) next, 4, fields);
+    return lines_op_move(op, (char *) next,
+                         { "answer_status", lines_op_number(op, status) },
+                         { "answer", *answer });
 }
 
 
 ngx_int_t
 lines_op_undone(lines_op_t *op)
 {
-    u_char           *p, next[64];
+    u_char            next[64];
     ngx_str_t         name;
     lines_op_step_t  *s;
 
@@ -320,25 +279,174 @@ lines_op_undone(lines_op_t *op)
     while (s-- > op->kind->steps) {
 
         if (s->undo) {
-            p = ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &s->name);
-            *p = '\0';
+            *ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &s->name) = '\0';
 
-            return lines_op_move(op, (char *) next, 0, NULL);
+            return lines_op_move(op, (char *) next);
         }
     }
 
-    return lines_op_move(op, "undone", 0, NULL);
+    return lines_op_move(op, "undone");
+}
+
+
+ngx_int_t
+lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
+    lines_billing_ask_t *ask)
+{
+    if (op->lmcf->billing == NULL) {
+        ngx_log_error(NGX_LOG_ERR, op->log, 0,
+                      "lines operation %V: there is no lines_billing",
+                      &op->id);
+        return NGX_ERROR;
+    }
+
+    op->ask = *ask;
+    op->answer = answer;
+
+    return op_call(op);
+}
+
+
+ngx_int_t
+lines_op_tell(lines_op_t *op, ngx_str_t *json, lines_op_result_pt result)
+{
+    op->json = *json;
+    op->answer = NULL;
+    op->result = result;
+
+    return op_call(op);
+}
+
+
+/* no call without a carrier, nor under a lease that it could outlast */
+
+static ngx_int_t
+op_call(lines_op_t *op)
+{
+    if (op->carrier == NULL) {
+        op->carrier = lines_carrier_create(op->lmcf, &op->id, ngx_cycle->log);
+        if (op->carrier == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_current_msec - op->claimed < LINES_FRESH) {
+        return op_call_send(op);
+    }
+
+    lines_op_renewed(op);
+
+    return lines_op_claim(&op->caller, op_call_claimed, op,
+                          .tenant = op->tenant, .id = op->id,
+                          .lease = op->conf->lease, .fence = op->fence);
+}
+
+
+static ngx_int_t
+op_call_claimed(void *data, lines_op_claim_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    ngx_int_t   fence;
+    ngx_str_t  *field;
+    ngx_uint_t  i;
+
+    if (reply->is != LINES_OP_CLAIM_CLAIMED) {
+        op->lost = 1;
+        return NGX_DONE;
+    }
+
+    /* under the fence held, or a higher one: somebody was there meanwhile */
+
+    field = reply->fields.elts;
+
+    for (i = 0; i + 1 < reply->fields.n; i += 2) {
+
+        if (!lines_is(&field[i], "fence")) {
+            continue;
+        }
+
+        fence = ngx_atoi(field[i + 1].data, field[i + 1].len);
+
+        if ((ngx_uint_t) fence != op->fence) {
+            op->fence = fence;
+            return lines_op_take(op);
+        }
+    }
+
+    return op_call_send(op);
+}
+
+
+static ngx_int_t
+op_call_send(lines_op_t *op)
+{
+    LINES_FAILPOINT_STEP("op.call.before", &op->point);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: call of %V", &op->id, &op->point);
+
+    if (op->answer) {
+        return lines_billing_ask(op->carrier, &op->ask, op_answered, op);
+    }
+
+    return lines_provisioner_call(op->carrier, &op->id, &op->tenant, &op->json,
+                                  op_told, op);
+}
+
+
+static void
+op_answered(void *data, lines_billing_result_t *result)
+{
+    lines_op_t  *op = data;
+
+    LINES_FAILPOINT_STEP("op.answer", &op->point);
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V answered, outcome %ui, status %ui",
+                   &op->id, &op->point, (ngx_uint_t) result->outcome,
+                   result->status);
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                      "lines operation %V: %V: billing said %ui \"%V\" \"%V\","
+                      " request \"%V\"", &op->id, &op->point, result->status,
+                      &result->error.type, &result->error.code,
+                      &result->request_id);
+    }
+
+    lines_op_post(op, op->answer(op, result));
+}
+
+
+static void
+op_told(void *data, lines_result_t *result)
+{
+    lines_op_t  *op = data;
+
+    LINES_FAILPOINT_STEP("op.answer", &op->point);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V answered, status %ui", &op->id,
+                   &op->point, result->status);
+
+    lines_op_post(op, op->result(op, result));
+}
+
+
+static ngx_int_t
+op_repeat(lines_op_t *op)
+{
+    return NGX_OK;
 }
 
 
 ngx_int_t
 lines_op_again(lines_op_t *op)
 {
-    u_char      count[NGX_INT64_LEN];
     int64_t     tries;
-    ngx_str_t   fields[4];
+    ngx_str_t   more;
     ngx_msec_t  delay;
-    ngx_uint_t  n;
 
     if (!ngx_queue_empty(&op->waiters) && op->repeats < LINES_REPEATS) {
         op->repeats++;
@@ -350,33 +458,27 @@ lines_op_again(lines_op_t *op)
     tries = lines_op_get_number(op, "tries");
 
     delay = op->conf->retry << ngx_min(tries, 2);
+    more = lines_op_number(op, tries + 1);
 
-    ngx_str_set(&fields[0], "tries");
-    fields[1].data = count;
-    fields[1].len = ngx_sprintf(count, "%L", tries + 1) - count;
-
-    n = 2;
-
-    if (tries + 1 == LINES_TRIES) {
-        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                      "lines operation %V: %V gets no answer", &op->id,
-                      &op->point);
-
-        ngx_str_set(&fields[2], "stuck");
-        ngx_str_set(&fields[3], "no_answer");
-        n = 4;
-
-        lines_op_list_stuck(op);
+    if (tries + 1 != LINES_TRIES) {
+        return lines_op_rest(op, delay, { "tries", more });
     }
 
-    return lines_op_rest(op, delay, n, fields);
+    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                  "lines operation %V: %V gets no answer", &op->id,
+                  &op->point);
+
+    lines_op_list_stuck(op);
+
+    return lines_op_rest(op, delay, { "tries", more },
+                         { "stuck", ngx_string("no_answer") });
 }
 
 
 ngx_int_t
 lines_op_stuck(lines_op_t *op, const char *reason)
 {
-    ngx_str_t   fields[2], known;
+    ngx_str_t   known;
     ngx_uint_t  level;
 
     known = lines_op_get(op, "stuck");
@@ -387,13 +489,38 @@ lines_op_stuck(lines_op_t *op, const char *reason)
 
     lines_op_list_stuck(op);
 
-    ngx_str_set(&fields[0], "stuck");
-    fields[1].data = (u_char *) reason;
-    fields[1].len = ngx_strlen(reason);
-
     /* once the cause is gone it goes on by itself */
 
-    return lines_op_rest(op, ngx_min(op->conf->every, LINES_STUCK), 2, fields);
+    return lines_op_rest(op, ngx_min(op->conf->every, LINES_STUCK),
+                         { "stuck", lines_op_text(reason) });
+}
+
+
+ngx_int_t
+lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
+    const char *refused)
+{
+    switch (result->outcome) {
+
+    case LINES_STRIPE_REFUSED:
+        return lines_op_stuck(op, refused);
+
+    case LINES_STRIPE_ALERT:
+        return lines_op_stuck(op, "billing_alert");
+
+    default:
+        return lines_op_again(op);
+    }
+}
+
+
+ngx_uint_t
+lines_op_saved(lines_op_t *op, lines_billing_result_t *result)
+{
+    return result->outcome == LINES_STRIPE_UNKNOWN
+           && result->status >= 500
+           && (result->should_retry == 0
+               || lines_op_get_number(op, "tries") >= LINES_SAVED_TRIES);
 }
 
 
@@ -407,8 +534,10 @@ lines_op_list_stuck(lines_op_t *op)
 }
 
 
-ngx_int_t
-lines_op_finish(lines_op_t *op)
+/* its record is done: the hint goes, the clients learn */
+
+static ngx_int_t
+op_finish(lines_op_t *op)
 {
     op->ended = 1;
 
@@ -421,6 +550,8 @@ lines_op_finish(lines_op_t *op)
 static void
 op_end(lines_op_t *op, ngx_int_t rc)
 {
+    lines_op_waiter_t  *w;
+
     ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: leaves %V, rc:%i lost:%d", &op->id,
                    &op->point, rc, op->lost);
@@ -428,7 +559,7 @@ op_end(lines_op_t *op, ngx_int_t rc)
     ngx_queue_remove(&op->queue);
 
     if (op->swept) {
-        lines_swept_one(op->conf);
+        op_swept(op->conf);
 
         if (op->unknown) {
             lines_op_idle(op);
@@ -445,11 +576,39 @@ op_end(lines_op_t *op, ngx_int_t rc)
         ngx_delete_posted_event(&op->next);
     }
 
-    lines_op_wake_clients(op, rc);
+    /* whoever is answered may take others of the same connection along */
+
+    while (!ngx_queue_empty(&op->waiters)) {
+        w = ngx_queue_data(ngx_queue_head(&op->waiters), lines_op_waiter_t,
+                           queue);
+
+        w->wake(w, op, rc);
+    }
 
     if (op->carrier) {
         lines_carrier_destroy(op->carrier);
     }
 
     ngx_destroy_pool(op->pool);
+}
+
+
+/* one less: after an outage there is more to do than the next look may wait */
+
+static void
+op_swept(lines_op_conf_t *ocf)
+{
+    ocf->sweeping--;
+
+    if (!ocf->backlog
+        || ocf->sweeping > ocf->batch / 2
+        || !ocf->sweeper.timer_set)
+    {
+        return;
+    }
+
+    ocf->backlog = 0;
+
+    ngx_del_timer(&ocf->sweeper);
+    ngx_add_timer(&ocf->sweeper, 1);
 }

@@ -19,21 +19,11 @@ ngx_int_t lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
     ngx_str_t *tenant, ngx_str_t *line, ngx_str_t *customer, ngx_str_t *price,
     ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key);
 
-/* the delay until an open invoice is looked at again */
-ngx_msec_t lines_payment_poll(lines_op_t *op);
-
-
 /* the steps */
 
 ngx_int_t lines_payment_send(lines_op_t *op);
 ngx_int_t lines_payment_await(lines_op_t *op);
 ngx_int_t lines_payment_tell(lines_op_t *op);
-
-/* nothing billable is left of the line: it is canceled, with a reason */
-ngx_int_t lines_payment_cancel(lines_op_t *op, ngx_str_t *reason);
-
-/* the attempt is proven dead: another one */
-ngx_int_t lines_payment_again(lines_op_t *op);
 
 
 #endif /* _LINES_OPERATION_PAYMENT_H_INCLUDED_ */

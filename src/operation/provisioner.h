@@ -8,17 +8,13 @@
 #define _LINES_OPERATION_PROVISIONER_H_INCLUDED_
 
 
-#include "operation/operation.h"
+#include "http/carrier.h"
 
 
-/*
- * POSTs the line as JSON with Idempotency-Key: the operation's id; the last
- * call of a step's run.  json is of op->pool.  Where there is no provisioner,
- * ask op->lmcf->provisioner.len before.
- */
+/* POSTs the line as JSON, id is Idempotency-Key; as lines_carrier_call() */
 
-ngx_int_t lines_provisioner_tell(lines_op_t *op, ngx_str_t *json,
-    lines_op_result_pt result);
+ngx_int_t lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
+    ngx_str_t *tenant, ngx_str_t *json, lines_call_pt handler, void *data);
 
 /*
  * NGX_OK: 2xx, it is provisioned, or will be.  NGX_DECLINED: refused for good.

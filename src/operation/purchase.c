@@ -4,185 +4,74 @@
 #include <ngx_http.h>
 
 #include "http/text.h"
+#include "operation/charge.h"
 #include "operation/provisioner.h"
 #include "operation/purchase.h"
 #include "operation/refund.h"
 #include "store/calls.h"
 
 
-#define LINES_NO_CARD \
-    "No card is available for the account"
-
-
-static ngx_int_t purchase_card(lines_op_t *op);
-static ngx_int_t purchase_get_customer(lines_op_t *op);
 static ngx_int_t purchase_customer(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t purchase_get_card(lines_op_t *op);
 static ngx_int_t purchase_got_card(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t purchase_has_card(lines_op_t *op, ngx_str_t *payment_method);
-static ngx_int_t purchase_lease(lines_op_t *op);
+static ngx_int_t purchase_no_card(lines_op_t *op);
 static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
-static ngx_int_t purchase_release(lines_op_t *op);
-static ngx_int_t purchase_give_back(lines_op_t *op, lines_inv_release_pt done);
 static ngx_int_t purchase_released(void *data,
     lines_inv_release_reply_t *reply);
-static ngx_int_t purchase_refund(lines_op_t *op);
-static ngx_int_t purchase_assign(lines_op_t *op);
+static ngx_int_t purchase_charged(lines_op_t *op,
+    lines_stripe_subscription_t *subscription);
+static ngx_int_t purchase_refused(lines_op_t *op, lines_stripe_error_t *error);
+static ngx_int_t purchase_absent(lines_op_t *op);
 static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
 static ngx_int_t purchase_let_go(void *data, lines_inv_release_reply_t *reply);
-static ngx_int_t purchase_tell(lines_op_t *op);
 static ngx_int_t purchase_told(lines_op_t *op, lines_result_t *result);
-static ngx_int_t purchase_end(lines_op_t *op);
-static ngx_int_t purchase_undone(lines_op_t *op);
+static ngx_int_t purchase_failed(lines_op_t *op);
+static ngx_int_t purchase_uncharged(lines_op_t *op);
 static ngx_int_t purchase_confirmed(void *data,
     lines_confirm_end_reply_t *reply);
 static ngx_int_t purchase_taken_back(void *data,
     lines_undo_end_reply_t *reply);
-static ngx_int_t purchase_ended(lines_op_t *op);
+static void purchase_settled(lines_op_t *op);
+static ngx_int_t purchase_call(lines_op_t *op, ngx_str_t *payment_method,
+    ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key);
+static ngx_int_t purchase_refuse(lines_op_t *op, ngx_uint_t status,
+    const char *error, ngx_str_t message);
 
 
-static lines_op_step_t  purchase_steps[] = {
-    { ngx_string("card"),    purchase_card,    NULL },
-    { ngx_string("lease"),   purchase_lease,
-                             purchase_release },
-    { ngx_string("charge"),  lines_purchase_charge,
-                             purchase_refund },
-    { ngx_string("assign"),  purchase_assign,  NULL },
-    { ngx_string("tell"),    purchase_tell,    NULL },
-    { ngx_string("end"),     purchase_end,     NULL },
-    { ngx_null_string, NULL, NULL }
+static const lines_charge_t  purchase_charge = {
+    purchase_charged, purchase_refused, purchase_absent
 };
-
-
-lines_op_kind_t  lines_purchase_kind = {
-    ngx_string("purchase"),
-    purchase_steps,
-    purchase_undone
-};
-
-
-ngx_int_t
-lines_purchase_refuse(lines_op_t *op, ngx_uint_t status, const char *error,
-    const char *message)
-{
-    ngx_str_t  answer, text;
-
-    text.data = (u_char *) message;
-    text.len = ngx_strlen(message);
-
-    text = lines_json_string(op->pool, &text);
-
-    if (text.data == NULL
-        || lines_redis_format(op->pool, &answer,
-                              "{\"status\":\"ERROR\",\"error\":\"%s\","
-                              "\"message\":%V}", error, &text)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_undo(op, status, &answer);
-}
-
-
-ngx_int_t
-lines_purchase_call(lines_op_t *op, ngx_str_t *payment_method,
-    ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key)
-{
-    ngx_str_t                customer, price;
-    lines_stripe_metadata_t  metadata;
-
-    customer = lines_op_get(op, "customer");
-    price = lines_op_get(op, "price");
-
-    ngx_memzero(&metadata, sizeof(lines_stripe_metadata_t));
-
-    metadata.deployment = op->lmcf->billing->deployment;
-    metadata.tenant = op->tenant;
-    metadata.operation = op->id;
-    metadata.attempt = attempt;
-
-    if (lines_stripe_charge_body(op->pool, &customer, &price, payment_method,
-                                 &metadata, body)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(op->pool, key, "lines:%V:sub:%ui", &op->id,
-                              attempt);
-}
 
 
 /* reads only: it can be repeated at will */
 
-static ngx_int_t
-purchase_card(lines_op_t *op)
+ngx_int_t
+lines_purchase_card(lines_op_t *op)
 {
     if (lines_op_get(op, "customer").len == 0) {
-        return lines_purchase_refuse(op, 402, "no_card_on_file",
-                                     LINES_NO_CARD);
+        return purchase_no_card(op);
     }
 
-    return lines_op_call(op, purchase_get_customer, purchase_customer);
-}
-
-
-static ngx_int_t
-purchase_get_customer(lines_op_t *op)
-{
-    ngx_str_t  customer;
-
-    customer = lines_op_get(op, "customer");
-
-    return lines_billing_get_customer(op->carrier, &customer,
-                                      lines_op_answered, op);
+    return lines_op_bill(op, purchase_customer, .kind = LINES_BILLING_CUSTOMER,
+                         .id = lines_op_get(op, "customer"));
 }
 
 
 static ngx_int_t
 purchase_customer(lines_op_t *op, lines_billing_result_t *result)
 {
-    switch (result->outcome) {
-
-    case LINES_STRIPE_OK:
-
-        if (result->customer->deleted) {
-            break;
-        }
-
-        if (result->customer->payment_method.len) {
-            return purchase_has_card(op, &result->customer->payment_method);
-        }
-
-        return lines_op_call(op, purchase_get_card, purchase_got_card);
-
-    case LINES_STRIPE_REFUSED:
-        break;
-
-    case LINES_STRIPE_ALERT:
-        return lines_op_stuck(op, "billing_alert");
-
-    default:
-        return lines_op_again(op);
+    if (result->outcome != LINES_STRIPE_OK
+        || result->customer->deleted
+        || result->payment_method.len)
+    {
+        return purchase_got_card(op, result);
     }
 
-    return lines_purchase_refuse(op, 402, "no_card_on_file", LINES_NO_CARD);
-}
-
-
-static ngx_int_t
-purchase_get_card(lines_op_t *op)
-{
-    ngx_str_t  customer;
-
-    customer = lines_op_get(op, "customer");
-
-    return lines_billing_get_card(op->carrier, &customer, lines_op_answered,
-                                  op);
+    return lines_op_bill(op, purchase_got_card, .kind = LINES_BILLING_CARD,
+                         .id = lines_op_get(op, "customer"));
 }
 
 
@@ -192,45 +81,44 @@ purchase_got_card(lines_op_t *op, lines_billing_result_t *result)
     switch (result->outcome) {
 
     case LINES_STRIPE_OK:
-
-        if (result->payment_method.len) {
+        if (result->payment_method.len
+            && (result->customer == NULL || !result->customer->deleted))
+        {
             return purchase_has_card(op, &result->payment_method);
         }
 
-        break;
+        /* fall through */
 
     case LINES_STRIPE_REFUSED:
-        break;
-
-    case LINES_STRIPE_ALERT:
-        return lines_op_stuck(op, "billing_alert");
+        return purchase_no_card(op);
 
     default:
-        return lines_op_again(op);
+        return lines_op_outcome(op, result, "");
     }
-
-    return lines_purchase_refuse(op, 402, "no_card_on_file", LINES_NO_CARD);
 }
 
 
 static ngx_int_t
 purchase_has_card(lines_op_t *op, ngx_str_t *payment_method)
 {
-    ngx_str_t  fields[6];
+    ngx_str_t  body, key;
 
-    ngx_str_set(&fields[0], "payment_method");
-    fields[1] = *payment_method;
-    ngx_str_set(&fields[2], "body");
-    ngx_str_set(&fields[4], "key");
-
-    if (lines_purchase_call(op, payment_method, op->attempt, &fields[3],
-                            &fields[5])
+    if (purchase_call(op, payment_method, op->attempt, &body, &key)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_op_advance(op, 6, fields);
+    return lines_op_advance(op, { "payment_method", *payment_method },
+                            { "body", body }, { "key", key });
+}
+
+
+static ngx_int_t
+purchase_no_card(lines_op_t *op)
+{
+    return purchase_refuse(op, 402, "no_card_on_file",
+                       lines_op_text("No card is available for the account"));
 }
 
 
@@ -239,23 +127,17 @@ purchase_has_card(lines_op_t *op, ngx_str_t *payment_method)
  * does.  Whoever has lost it comes too late.
  */
 
-static ngx_int_t
-purchase_lease(lines_op_t *op)
+ngx_int_t
+lines_purchase_lease(lines_op_t *op)
 {
-    int64_t                 not_after;
-    lines_inv_lease_args_t  args;
-
-    ngx_memzero(&args, sizeof(args));
+    int64_t  not_after;
 
     not_after = op->now + (int64_t) op->conf->lease;
 
-    args.operation = op->id;
-    args.tenant = op->tenant;
-    args.not_after = &not_after;
-    args.delay = 2 * op->conf->lease;
-
-    return lines_send_inv_lease(&op->caller, LINES_CALL, &args,
-                                purchase_leased, op);
+    return lines_inv_lease(&op->caller, purchase_leased, op,
+                           .operation = op->id, .tenant = op->tenant,
+                           .not_after = &not_after,
+                           .delay = 2 * op->conf->lease);
 }
 
 
@@ -264,18 +146,14 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  fields[6];
-
     if (reply->is == LINES_INV_LEASE_NONE) {
 
         if (lines_op_get(op, "subscription").len) {
-            return lines_purchase_refuse(op, 500, "provisioning_failed",
-                             "Subscription was created, but line provisioning "
-                             "failed");
+            return purchase_failed(op);
         }
 
-        return lines_purchase_refuse(op, 503, "no_lines_available",
-                                     "No lines are currently available");
+        return purchase_refuse(op, 503, "no_lines_available",
+                       lines_op_text("No lines are currently available"));
     }
 
     if (reply->is != LINES_INV_LEASE_LEASED
@@ -286,39 +164,23 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
         return lines_op_take(op);
     }
 
-    ngx_str_set(&fields[0], "number");
-    fields[1] = reply->number;
-    ngx_str_set(&fields[2], "worker");
-    fields[3] = reply->worker;
-
     if (lines_is(&op->step, "assign")) {
-        return lines_op_move(op, "assign", 4, fields);
+        return lines_op_move(op, "assign", { "number", reply->number },
+                             { "worker", reply->worker });
     }
 
-    ngx_str_set(&fields[4], "sent_at");
-
-    if (lines_redis_format(op->pool, &fields[5], "%L", lines_op_now(op))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_advance(op, 6, fields);
+    return lines_op_advance(op, { "number", reply->number },
+                            { "worker", reply->worker },
+                        { "sent_at", lines_op_number(op, lines_op_now(op)) });
 }
 
 
-static ngx_int_t
-purchase_release(lines_op_t *op)
+ngx_int_t
+lines_purchase_release(lines_op_t *op)
 {
-    return purchase_give_back(op, purchase_released);
-}
-
-
-static ngx_int_t
-purchase_give_back(lines_op_t *op, lines_inv_release_pt done)
-{
-    return lines_inv_release(&op->caller, done, op, .operation = op->id,
-                             .tenant = op->tenant, .quarantine = 0);
+    return lines_inv_release(&op->caller, purchase_released, op,
+                             .operation = op->id, .tenant = op->tenant,
+                             .quarantine = 0);
 }
 
 
@@ -329,21 +191,122 @@ purchase_released(void *data, lines_inv_release_reply_t *reply)
 }
 
 
+ngx_int_t
+lines_purchase_charge(lines_op_t *op)
+{
+    return lines_charge(op, &purchase_charge);
+}
+
+
 static ngx_int_t
-purchase_refund(lines_op_t *op)
+purchase_charged(lines_op_t *op, lines_stripe_subscription_t *subscription)
+{
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: subscription \"%V\" is %V", &op->id,
+                  &subscription->id, &subscription->status);
+
+    if (lines_is(&subscription->status, "active")
+        || lines_is(&subscription->status, "trialing"))
+    {
+        return lines_op_advance(op, { "subscription", subscription->id },
+                                { "invoice", subscription->invoice.id });
+    }
+
+    /* of no use to anybody, however it came about: take it back */
+
+    return lines_op_move(op, "undo:charge",
+                         { "subscription", subscription->id },
+                         { "invoice", subscription->invoice.id },
+                         { "answer_status", ngx_string("500") },
+                         { "answer", ngx_string("{\"status\":\"ERROR\","
+                         "\"error\":\"provisioning_failed\","
+                         "\"message\":\"Subscription was created, but "
+                         "line provisioning failed\"}") });
+}
+
+
+static ngx_int_t
+purchase_refused(lines_op_t *op, lines_stripe_error_t *error)
+{
+    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                  "lines operation %V: refused by billing, \"%V\" \"%V\"",
+                  &op->id, &error->code, &error->message);
+
+    if (lines_is(&error->type, "card_error")) {
+        return purchase_refuse(op, 402, "card_declined",
+                               error->message.len
+                               ? error->message
+                               : lines_op_text("Your card was declined."));
+    }
+
+    if (lines_stripe_error_is(error, "resource_missing")
+        && (error->param.len == 0
+            || lines_is(&error->param, "default_payment_method")
+            || lines_is(&error->param, "customer")))
+    {
+        return purchase_no_card(op);
+    }
+
+    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                  "lines operation %V: billing does not take the charge, "
+                  "\"%V\" \"%V\"", &op->id, &error->param, &error->message);
+
+    return purchase_uncharged(op);
+}
+
+
+static ngx_int_t
+purchase_absent(lines_op_t *op)
+{
+    int64_t    now;
+    ngx_str_t  payment_method, body, key;
+
+    now = lines_op_now(op);
+
+    /* nobody was charged, and a day later nobody expects it any more */
+
+    if (now - lines_op_get_number(op, "begun") >= (int64_t) op->conf->resend) {
+        return purchase_uncharged(op);
+    }
+
+    payment_method = lines_op_get(op, "payment_method");
+
+    if (purchase_call(op, &payment_method, op->attempt + 1, &body, &key)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: attempt %ui is dead, another one",
+                  &op->id, op->attempt);
+
+    return lines_op_move(op, "charge",
+                         { "attempt", lines_op_number(op, op->attempt + 1) },
+                         { "body", body }, { "key", key },
+                         { "sent_at", lines_op_number(op, now) },
+                         { "absent_at", ngx_null_string },
+                         { "tries", ngx_null_string });
+}
+
+
+ngx_int_t
+lines_purchase_refund(lines_op_t *op)
 {
     return lines_refund(op, lines_op_undone);
 }
 
 
-static ngx_int_t
-purchase_assign(lines_op_t *op)
+ngx_int_t
+lines_purchase_assign(lines_op_t *op)
 {
     return lines_inv_assign(&op->caller, purchase_assigned, op,
                             .number = lines_op_get(op, "number"),
                             .operation = op->id);
 }
 
+
+/* nobody is told where there is no provisioner */
 
 static ngx_int_t
 purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
@@ -353,7 +316,8 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
     ngx_str_t  number;
 
     if (reply->is == LINES_INV_ASSIGN_ASSIGNED) {
-        return lines_op_advance(op, 0, NULL);
+        return op->lmcf->provisioner.len ? lines_op_move(op, "tell")
+                                         : lines_op_move(op, "end");
     }
 
     /* it is paid for: another number, if there is one */
@@ -364,24 +328,26 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
                   "lines operation %V: does not hold \"%V\" any more", &op->id,
                   &number);
 
-    return purchase_give_back(op, purchase_let_go);
+    return lines_inv_release(&op->caller, purchase_let_go, op,
+                             .operation = op->id, .tenant = op->tenant,
+                             .quarantine = 0);
 }
 
 
 static ngx_int_t
 purchase_let_go(void *data, lines_inv_release_reply_t *reply)
 {
-    return purchase_lease(data);
+    return lines_purchase_lease(data);
 }
 
 
-static ngx_int_t
-purchase_tell(lines_op_t *op)
+ngx_int_t
+lines_purchase_tell(lines_op_t *op)
 {
     ngx_str_t  json, account, number, worker, subscription;
 
     if (op->lmcf->provisioner.len == 0) {
-        return lines_op_advance(op, 0, NULL);
+        return lines_op_advance(op);
     }
 
     account = op->tenant;
@@ -407,7 +373,7 @@ purchase_tell(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    return lines_provisioner_tell(op, &json, purchase_told);
+    return lines_op_tell(op, &json, purchase_told);
 }
 
 
@@ -417,15 +383,14 @@ purchase_told(lines_op_t *op, lines_result_t *result)
     switch (lines_provisioner_verdict(result)) {
 
     case NGX_OK:
-        return lines_op_advance(op, 0, NULL);
+        return lines_op_advance(op);
 
     case NGX_DECLINED:
         ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                       "lines operation %V: the provisioner refused, %ui",
                       &op->id, result->status);
 
-        return lines_purchase_refuse(op, 500, "provisioning_failed",
-                     "Subscription was created, but line provisioning failed");
+        return purchase_failed(op);
 
     default:
         return lines_op_again(op);
@@ -434,54 +399,118 @@ purchase_told(lines_op_t *op, lines_result_t *result)
 
 
 static ngx_int_t
-purchase_end(lines_op_t *op)
+purchase_failed(lines_op_t *op)
 {
-    lines_confirm_end_args_t  args;
+    return purchase_refuse(op, 500, "provisioning_failed",
+                     lines_op_text("Subscription was created, but line "
+                                   "provisioning failed"));
+}
 
-    lines_op_held(op, &args);
 
-    args.idem_key = lines_op_get(op, "idempotency");
+static ngx_int_t
+purchase_uncharged(lines_op_t *op)
+{
+    return purchase_refuse(op, 500, "provisioning_failed",
+                     lines_op_text("The line could not be provisioned; "
+                                   "nothing was charged"));
+}
 
-    return lines_send_confirm_end(&op->caller, LINES_CALL, &args,
-                                  purchase_confirmed, op);
+
+ngx_int_t
+lines_purchase_end(lines_op_t *op)
+{
+    return lines_confirm_end(&op->caller, purchase_confirmed, op,
+                             lines_op_held(op),
+                             .idem_key = lines_op_get(op, "idempotency"));
 }
 
 
 static ngx_int_t
 purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 {
-    return purchase_ended(data);
+    purchase_settled(data);
+
+    return lines_op_ended(data, &reply->answer_status, &reply->answer);
 }
 
 
-static ngx_int_t
-purchase_undone(lines_op_t *op)
+ngx_int_t
+lines_purchase_undone(lines_op_t *op)
 {
-    lines_undo_end_args_t  args;
-
-    lines_op_held(op, &args);
-
-    args.idem_key = lines_op_get(op, "idempotency");
-
-    return lines_send_undo_end(&op->caller, LINES_CALL, &args,
-                               purchase_taken_back, op);
+    return lines_undo_end(&op->caller, purchase_taken_back, op,
+                          lines_op_held(op),
+                          .idem_key = lines_op_get(op, "idempotency"));
 }
 
+
+/* its answer was written when the undo began */
 
 static ngx_int_t
 purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 {
-    return purchase_ended(data);
+    purchase_settled(data);
+
+    return lines_op_enter(data, "done");
 }
 
 
-/* the record has its answer now; nobody needs to look at the number */
+/* nobody needs to look at the number */
 
-static ngx_int_t
-purchase_ended(lines_op_t *op)
+static void
+purchase_settled(lines_op_t *op)
 {
     (void) lines_forget_lease_rem(&op->caller, .tenant = op->tenant,
                                   .id = op->id);
+}
 
-    return lines_op_take(op);
+
+/* the exact body and the key of an attempt's call */
+
+static ngx_int_t
+purchase_call(lines_op_t *op, ngx_str_t *payment_method, ngx_uint_t attempt,
+    ngx_str_t *body, ngx_str_t *key)
+{
+    ngx_str_t                customer, price;
+    lines_stripe_metadata_t  metadata = {
+        .deployment = op->lmcf->billing->deployment,
+        .tenant = op->tenant,
+        .operation = op->id,
+        .attempt = attempt
+    };
+
+    customer = lines_op_get(op, "customer");
+    price = lines_op_get(op, "price");
+
+    if (lines_stripe_charge_body(op->pool, &customer, &price, payment_method,
+                                 &metadata, body)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_redis_format(op->pool, key, "lines:%V:sub:%ui", &op->id,
+                              attempt);
+}
+
+
+/* undoes what was done, to end with this answer */
+
+static ngx_int_t
+purchase_refuse(lines_op_t *op, ngx_uint_t status, const char *error,
+    ngx_str_t message)
+{
+    ngx_str_t  answer, text;
+
+    text = lines_json_string(op->pool, &message);
+
+    if (text.data == NULL
+        || lines_redis_format(op->pool, &answer,
+                              "{\"status\":\"ERROR\",\"error\":\"%s\","
+                              "\"message\":%V}", error, &text)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_op_undo(op, status, &answer);
 }

@@ -1,21 +1,22 @@
 
-/*
- * What an operation reads from and writes to Redis.
- */
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/digest.h"
 #include "http/failpoint.h"
 #include "http/text.h"
-#include "operation/engine.h"
+#include "operation/record.h"
 
 
 #define LINES_RECLAIM_DELAY  400
 #define LINES_RECLAIMS       6
+#define LINES_OP_ID          24
+#define LINES_OP_DAY         86400
 
 
+static ngx_str_t op_copy(lines_op_t *op, ngx_str_t *value);
+static ngx_keyval_t *op_find_field(lines_op_t *op, const char *name);
 static void op_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t op_failed(lines_caller_t *caller);
 static ngx_int_t op_lost(lines_caller_t *caller);
@@ -23,11 +24,234 @@ static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
-static ngx_int_t op_reclaim(lines_op_t *op);
+static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
+static ngx_int_t op_write(lines_op_t *op, const char *next, ngx_msec_t lease,
+    lines_op_field_t *fields, lines_op_step_pt done);
 static ngx_int_t op_moved(void *data, lines_op_step_reply_t *reply);
 static ngx_int_t op_rested(void *data, lines_op_step_reply_t *reply);
-static ngx_int_t op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease,
-    ngx_uint_t nfields, ngx_str_t *fields, lines_op_step_pt done);
+
+
+ngx_str_t
+lines_op_text(const char *text)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) text;
+    value.len = ngx_strlen(text);
+
+    return value;
+}
+
+
+ngx_str_t
+lines_op_number(lines_op_t *op, int64_t number)
+{
+    u_char     text[NGX_INT64_LEN];
+    ngx_str_t  value;
+
+    value.data = text;
+    value.len = ngx_sprintf(text, "%L", number) - text;
+
+    return op_copy(op, &value);
+}
+
+
+/* with a zero at its end; data is NULL where there is no memory */
+
+static ngx_str_t
+op_copy(lines_op_t *op, ngx_str_t *value)
+{
+    ngx_str_t  copy;
+
+    copy.len = value->len;
+    copy.data = ngx_pnalloc(op->pool, value->len + 1);
+
+    if (copy.data == NULL) {
+        return copy;
+    }
+
+    if (value->len) {
+        ngx_memcpy(copy.data, value->data, value->len);
+    }
+
+    copy.data[value->len] = '\0';
+
+    return copy;
+}
+
+
+ngx_uint_t
+lines_op_same(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+static ngx_keyval_t *
+op_find_field(lines_op_t *op, const char *name)
+{
+    ngx_uint_t     i;
+    ngx_keyval_t  *field;
+
+    field = op->fields.elts;
+
+    for (i = 0; i < op->fields.nelts; i++) {
+        if (lines_is(&field[i].key, name)) {
+            return &field[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_str_t
+lines_op_get(lines_op_t *op, const char *name)
+{
+    ngx_keyval_t  *field;
+
+    static const ngx_str_t  none = ngx_null_string;
+
+    field = op_find_field(op, name);
+
+    return field ? field->value : none;
+}
+
+
+int64_t
+lines_op_get_number(lines_op_t *op, const char *name)
+{
+    off_t      n;
+    ngx_str_t  value;
+
+    value = lines_op_get(op, name);
+
+    n = ngx_atoof(value.data, value.len);
+
+    return n == NGX_ERROR ? 0 : n;
+}
+
+
+ngx_int_t
+lines_op_set(lines_op_t *op, const char *name, ngx_str_t *value)
+{
+    ngx_str_t      key, copy;
+    ngx_keyval_t  *field;
+
+    copy = op_copy(op, value);
+    if (copy.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    field = op_find_field(op, name);
+
+    if (field == NULL) {
+        key = lines_op_text(name);
+        key = op_copy(op, &key);
+
+        if (key.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        field = ngx_array_push(&op->fields);
+        if (field == NULL) {
+            return NGX_ERROR;
+        }
+
+        field->key = key;
+    }
+
+    field->value = copy;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_op_enter(lines_op_t *op, const char *step)
+{
+    ngx_str_t  kind, name;
+
+    if (!lines_is(&op->step, step)) {
+        op->repeats = 0;
+    }
+
+    name = lines_op_text(step);
+
+    if (lines_op_set(op, "step", &name) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    op->step = lines_op_get(op, "step");
+
+    kind = lines_op_get(op, "kind");
+
+    return lines_redis_format(op->pool, &op->point, "%V.%V", &kind, &op->step);
+}
+
+
+ngx_int_t
+lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer)
+{
+    if (lines_op_set(op, "answer_status", status) != NGX_OK
+        || lines_op_set(op, "answer", answer) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_op_enter(op, "done");
+}
+
+
+void
+lines_op_renewed(lines_op_t *op)
+{
+    op->now = lines_op_now(op);
+    op->claimed = ngx_current_msec;
+}
+
+
+int64_t
+lines_op_now(lines_op_t *op)
+{
+    return op->now + (int64_t) (ngx_current_msec - op->claimed);
+}
+
+
+int64_t
+lines_op_since(lines_op_t *op)
+{
+    int64_t  begun;
+
+    begun = lines_op_get_number(op, "begun") / 1000;
+
+    return begun > LINES_OP_DAY ? begun - LINES_OP_DAY : 0;
+}
+
+
+void
+lines_op_post(lines_op_t *op, ngx_int_t rc)
+{
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    op->rc = rc;
+
+    ngx_post_event(&op->next, &ngx_posted_events);
+}
+
+
+ngx_int_t
+lines_op_wait(lines_op_t *op, ngx_msec_t delay, lines_op_run_pt wake)
+{
+    op->wake = wake;
+
+    ngx_add_timer(&op->next, delay);
+
+    return NGX_AGAIN;
+}
 
 
 void
@@ -51,19 +275,25 @@ op_resume(lines_caller_t *caller, ngx_int_t rc)
 }
 
 
+/* what became of the write is unknown: the record knows */
+
 static ngx_int_t
 op_failed(lines_caller_t *caller)
 {
-    return op_reclaim(ngx_queue_data(caller, lines_op_t, caller));
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
+
+    if (op->kind == NULL || op->reclaims++ == LINES_RECLAIMS) {
+        return NGX_ERROR;
+    }
+
+    return lines_op_wait(op, LINES_RECLAIM_DELAY, lines_op_take);
 }
 
 
 static ngx_int_t
 op_lost(lines_caller_t *caller)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     ngx_log_error(NGX_LOG_INFO, op->log, 0,
                   "lines operation %V: lost in \"%V\"", &op->id, &op->point);
@@ -79,9 +309,7 @@ op_lost(lines_caller_t *caller)
 static void
 op_sending(lines_caller_t *caller, lines_store_call_t *call)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: %V in %V", &op->id, &call->name,
@@ -96,9 +324,7 @@ op_sending(lines_caller_t *caller, lines_store_call_t *call)
 static void
 op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 {
-    lines_op_t  *op;
-
-    op = ngx_queue_data(caller, lines_op_t, caller);
+    lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
     if (good && !op->claiming) {
         LINES_FAILPOINT_STEP("op.write.after", &op->point);
@@ -125,10 +351,6 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t          name, *field;
-    ngx_uint_t         i;
-    lines_op_kind_t  **kind;
-
     switch (reply->is) {
 
     case LINES_OP_CLAIM_NONE:
@@ -141,16 +363,44 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
     }
 
     op->now = reply->now;
+
+    return op_read(op, &reply->fields);
+}
+
+
+/* its lease is as young as the begin, and nothing has been written since */
+
+ngx_int_t
+lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
+{
+    op->now = begun->now;
+    op->claimed = begun->sent;
+    op->document = op_copy(op, &begun->document);
+
+    if (op->document.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return op_read(op, &begun->fields);
+}
+
+
+static ngx_int_t
+op_read(lines_op_t *op, lines_list_t *fields)
+{
+    ngx_str_t         name, *field;
+    ngx_uint_t        i;
+    lines_op_kind_t  *kind;
+
     op->fields.nelts = 0;
 
-    field = reply->fields.elts;
+    field = fields->elts;
 
-    for (i = 0; i + 1 < reply->fields.n; i += 2) {
+    for (i = 0; i + 1 < fields->n; i += 2) {
 
         /* names come from our own scripts; they end with a zero */
 
-        if (lines_op_set(op, (char *) field[i].data, &field[i + 1])
-            != NGX_OK)
+        if (lines_op_set(op, (char *) field[i].data, &field[i + 1]) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -162,25 +412,20 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
 
     name = lines_op_get(op, "kind");
 
-    for (kind = lines_op_kinds; *kind; kind++) {
-
-        if (name.len
-            && (*kind)->name.len == name.len
-            && ngx_strncmp((*kind)->name.data, name.data, name.len) == 0)
-        {
-            op->kind = *kind;
-            break;
+    for (kind = op->conf->kinds; kind->name.len; kind++) {
+        if (lines_op_same(&kind->name, &name)) {
+            op->kind = kind;
         }
     }
 
     name = lines_op_get(op, "step");
 
-    if (lines_op_enter(op, &name) != NGX_OK) {
+    if (lines_op_enter(op, name.data ? (char *) name.data : "") != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (reply->is == LINES_OP_CLAIM_DONE) {
-        return lines_op_finish(op);
+    if (lines_is(&op->step, "done")) {
+        return NGX_OK;
     }
 
     LINES_FAILPOINT_STEP("op.claim.after", &op->point);
@@ -196,81 +441,59 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
 }
 
 
-/* what became of the write is unknown: the record knows */
+/* the caller's strings may be on its stack; the copy learns them later */
 
 static ngx_int_t
-op_reclaim(lines_op_t *op)
+op_write(lines_op_t *op, const char *next, ngx_msec_t lease,
+    lines_op_field_t *fields, lines_op_step_pt done)
 {
-    if (op->kind == NULL || op->reclaims++ == LINES_RECLAIMS) {
-        return NGX_ERROR;
-    }
+    ngx_str_t   name, *copy;
+    ngx_uint_t  i, n;
 
-    return lines_op_wait(op, LINES_RECLAIM_DELAY, lines_op_take);
-}
+    for (n = 0; fields[n].name; n++) { /* void */ }
 
-
-static ngx_int_t
-op_write(lines_op_t *op, ngx_str_t *next, ngx_msec_t lease, ngx_uint_t nfields,
-    ngx_str_t *fields, lines_op_step_pt done)
-{
-    ngx_str_t            *copy;
-    ngx_uint_t            i;
-    lines_op_step_args_t  args;
-
-    copy = ngx_palloc(op->pool, (nfields + 1) * sizeof(ngx_str_t));
+    copy = ngx_palloc(op->pool, (2 * n + 1) * sizeof(ngx_str_t));
     if (copy == NULL) {
         return NGX_ERROR;
     }
 
-    /* the caller's strings may be on its stack; the copy learns them later */
+    for (i = 0; i < n; i++) {
+        copy[2 * i] = lines_op_text(fields[i].name);
 
-    for (i = 0; i < nfields; i++) {
-        copy[i].len = fields[i].len;
-        copy[i].data = ngx_pnalloc(op->pool, fields[i].len + 1);
-
-        if (copy[i].data == NULL) {
+        if (fields[i].value.len && fields[i].value.data == NULL) {
             return NGX_ERROR;
         }
 
-        if (fields[i].len) {
-            ngx_memcpy(copy[i].data, fields[i].data, fields[i].len);
-        }
+        copy[2 * i + 1] = op_copy(op, &fields[i].value);
 
-        copy[i].data[fields[i].len] = '\0';
+        if (copy[2 * i + 1].data == NULL) {
+            return NGX_ERROR;
+        }
     }
 
-    op->changes.n = nfields;
+    op->changes.n = 2 * n;
     op->changes.elts = copy;
 
-    op->next_step.data = ngx_pstrdup(op->pool, next);
+    name = lines_op_text(next);
+    op->next_step = op_copy(op, &name);
+
     if (op->next_step.data == NULL) {
         return NGX_ERROR;
     }
 
-    op->next_step.len = next->len;
-
-    lines_op_held(op, &args);
-
-    args.next_step = *next;
-    args.lease = lease;
-    args.fields = op->changes;
-
-    return lines_send_op_step(&op->caller, LINES_CALL, &args, done, op);
+    return lines_op_step(&op->caller, done, op, lines_op_held(op),
+                         .next_step = op->next_step, .lease = lease,
+                         .fields = op->changes);
 }
 
 
 ngx_int_t
-lines_op_move(lines_op_t *op, const char *next, ngx_uint_t nfields,
-    ngx_str_t *fields)
+lines_op_move_fields(lines_op_t *op, const char *next,
+    lines_op_field_t *fields)
 {
-    ngx_str_t  name;
-
-    name.data = (u_char *) next;
-    name.len = ngx_strlen(next);
-
     lines_op_renewed(op);
 
-    return op_write(op, &name, op->conf->lease, nfields, fields, op_moved);
+    return op_write(op, next, op->conf->lease, fields, op_moved);
 }
 
 
@@ -284,34 +507,32 @@ op_moved(void *data, lines_op_step_reply_t *reply)
 
     field = op->changes.elts;
 
-    for (i = 0; i + 1 < op->changes.n; i += 2) {
+    for (i = 0; i < op->changes.n; i += 2) {
         if (lines_op_set(op, (char *) field[i].data, &field[i + 1]) != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK
-        || lines_op_enter(op, &op->next_step) != NGX_OK)
-    {
+    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return lines_op_enter(op, (char *) op->next_step.data);
 }
 
 
 ngx_int_t
-lines_op_rest(lines_op_t *op, ngx_msec_t delay, ngx_uint_t nfields,
-    ngx_str_t *fields)
+lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
+    lines_op_field_t *fields)
 {
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: rests in %V for %M", &op->id,
                    &op->point, delay);
 
-    lines_op_due(op, delay);
+    lines_op_hint(op, &op->id, delay);
 
-    return op_write(op, &op->step, 0, nfields, fields, op_rested);
+    return op_write(op, (char *) op->step.data, 0, fields, op_rested);
 }
 
 
@@ -320,11 +541,10 @@ op_rested(void *data, lines_op_step_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_int_t  rc;
-    ngx_str_t  intent, held;
+    ngx_int_t   rc;
+    ngx_uint_t  intent;
 
-    intent = lines_op_get(op, "intent");
-    held = lines_op_get(op, "dirty");
+    intent = lines_op_get(op, "intent").len;
 
     rc = op_moved(op, reply);
 
@@ -332,48 +552,31 @@ op_rested(void *data, lines_op_step_reply_t *reply)
         return rc;
     }
 
-    /* there was an event, or a wish to cancel, since it was claimed */
+    /* a wish to cancel, since it was claimed */
 
-    if ((intent.len == 0 && lines_op_get(op, "intent").len)
-        || reply->dirty.len != held.len
-        || (held.len
-            && ngx_strncmp(reply->dirty.data, held.data, held.len) != 0))
-    {
+    if (intent == 0 && reply->intent.len) {
         return lines_op_take(op);
     }
 
-    return NGX_DONE;
+    return lines_op_rested(op, &reply->dirty);
 }
 
 
 ngx_int_t
-lines_op_enter(lines_op_t *op, ngx_str_t *step)
+lines_op_rested(lines_op_t *op, ngx_str_t *dirty)
 {
-    ngx_str_t  kind;
+    ngx_str_t  held;
 
-    if (op->step.len != step->len
-        || (step->len
-            && ngx_strncmp(op->step.data, step->data, step->len) != 0))
-    {
-        op->repeats = 0;
-    }
+    held = lines_op_get(op, "dirty");
 
-    if (lines_op_set(op, "step", step) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    op->step = lines_op_get(op, "step");
-
-    kind = lines_op_get(op, "kind");
-
-    return lines_redis_format(op->pool, &op->point, "%V.%V", &kind, &op->step);
+    return lines_op_same(&held, dirty) ? NGX_DONE : lines_op_take(op);
 }
 
 
-void
-lines_op_due(lines_op_t *op, ngx_msec_t delay)
+int64_t
+lines_due_shard(ngx_str_t *id)
 {
-    lines_op_hint(op, &op->id, delay);
+    return ngx_crc32_short(id->data, id->len) % LINES_DUE_SHARDS;
 }
 
 
@@ -416,4 +619,27 @@ lines_op_idle(lines_op_t *op)
                                  .tenant = op->tenant, .id = op->id,
                                  .overdue = op->conf->hint,
                                  .late = op->conf->late);
+}
+
+
+ngx_int_t
+lines_derive_id(ngx_pool_t *pool, const char *prefix, ngx_str_t *name,
+    ngx_str_t *id)
+{
+    u_char     *hex;
+    ngx_str_t   text;
+
+    hex = ngx_pnalloc(pool, LINES_SHA256_LEN * 2);
+
+    if (hex == NULL
+        || lines_redis_format(pool, &text, "%s%V", prefix, name) != NGX_OK
+        || lines_sha256_hex(&text, hex) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    id->data = hex;
+    id->len = LINES_OP_ID;
+
+    return NGX_OK;
 }

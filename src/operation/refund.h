@@ -12,28 +12,22 @@
 
 
 /*
- * Both are the end of a step's run or undo, and work on the record's fields
- * "subscription" and "invoice" (found out where it is empty; without a
- * subscription there is nothing to do).  done(op) is called when it is certain
- * that nothing is billed any more; the field "refunded" is "1" in the copy
- * where money went back.
- *
- * unsubscribe: DELETE of the subscription only.
- * refund: that, then every invoice of the subscription, the renewals' too, is
- * voided or credited in full, one after another: what is sent is written down
- * first, and what is done with, next.
+ * The end of a step's run or undo, on the record's fields "subscription" and
+ * "invoice" (found out where it is empty; without a subscription there is
+ * nothing to do): DELETE of the subscription, then every invoice of it, the
+ * renewals' too, is voided or credited in full, one after another: what is sent
+ * is written down first, and what is done with, next.  done(op) is called when
+ * it is certain that nothing is billed any more; the field "refunded" is "1" in
+ * the copy where money went back.
  */
-
-ngx_int_t lines_unsubscribe(lines_op_t *op, lines_op_run_pt done);
 
 ngx_int_t lines_refund(lines_op_t *op, lines_op_run_pt done);
 
 
-/* the steps of the kinds refund, release and orphan */
+/* the step of the kinds refund and orphan; that of release: DELETE only */
 
-ngx_int_t lines_refund_line(lines_op_t *op);
-ngx_int_t lines_release_line(lines_op_t *op);
-ngx_int_t lines_refund_orphan(lines_op_t *op);
+ngx_int_t lines_refund_all(lines_op_t *op);
+ngx_int_t lines_unsubscribe(lines_op_t *op);
 
 
 #endif /* _LINES_OPERATION_REFUND_H_INCLUDED_ */

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/context.h"
 #include "http/text.h"
 #include "operation/subscription.h"
 #include "store/calls.h"
@@ -17,16 +18,14 @@ typedef struct {
 
 static ngx_int_t plan_customer(void *data,
     lines_tenant_customer_reply_t *reply);
-static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_uint_t plan_rank(ngx_str_t *status);
 static ngx_uint_t plan_others(lines_op_t *op, ngx_str_t *tenant);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
-static ngx_int_t lapse_get(lines_op_t *op);
 static ngx_int_t lapse_got(lines_op_t *op, lines_billing_result_t *result);
-static void lapse_verdict(ngx_str_t *status, ngx_str_t *verdict);
+static const char *lapse_verdict(ngx_str_t *status);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
@@ -54,26 +53,12 @@ plan_customer(void *data, lines_tenant_customer_reply_t *reply)
 
     /* another customer's plan is none of the workspace's, by now */
 
-    if (named.len == 0
-        || reply->customer.len != named.len
-        || ngx_strncmp(reply->customer.data, named.data, named.len) != 0)
-    {
+    if (named.len == 0 || !lines_op_same(&reply->customer, &named)) {
         return plan_end(op);
     }
 
-    return lines_op_call(op, plan_list, plan_listed);
-}
-
-
-static ngx_int_t
-plan_list(lines_op_t *op)
-{
-    ngx_str_t  customer;
-
-    customer = lines_op_get(op, "customer");
-
-    return lines_billing_list_subscriptions(op->carrier, &customer,
-                                            lines_op_answered, op);
+    return lines_op_bill(op, plan_listed, .kind = LINES_BILLING_LIST,
+                         .id = named);
 }
 
 
@@ -92,19 +77,12 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
         ngx_string("active")
     };
 
-    switch (result->outcome) {
-
-    case LINES_STRIPE_OK:
-        break;
-
-    case LINES_STRIPE_REFUSED:
+    if (result->outcome == LINES_STRIPE_REFUSED) {
         return plan_end(op);
+    }
 
-    case LINES_STRIPE_ALERT:
-        return lines_op_stuck(op, "billing_alert");
-
-    default:
-        return lines_op_again(op);
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "");
     }
 
     found = op->data;
@@ -171,19 +149,12 @@ plan_others(lines_op_t *op, ngx_str_t *tenant)
 {
     ngx_str_t  id;
 
-    if (tenant->len == 0) {
-        return 0;
-    }
+    id.data = op->tenant.data + 2;
+    id.len = op->tenant.len - 2;
 
-    id = op->tenant;
-
-    if (tenant->len + 2 == id.len) {
-        id.data += 2;
-        id.len -= 2;
-    }
-
-    return tenant->len != id.len
-           || ngx_strncmp(tenant->data, id.data, id.len) != 0;
+    return tenant->len
+           && !lines_op_same(tenant, &id)
+           && !lines_op_same(tenant, &op->tenant);
 }
 
 
@@ -208,20 +179,12 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
 static ngx_int_t
 plan_end(lines_op_t *op)
 {
-    lines_plan_found_t    *found;
-    lines_plan_end_args_t  args;
+    lines_plan_found_t  *found = op->data;
 
-    found = op->data;
-
-    lines_op_held(op, &args);
-
-    args.dirty = lines_op_get(op, "dirty");
-    args.state = found->state;
-    args.plan = found->plan;
-    args.line = found->pending;
-
-    return lines_send_plan_end(&op->caller, LINES_CALL, &args, plan_ended,
-                               op);
+    return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
+                          .dirty = lines_op_get(op, "dirty"),
+                          .state = found->state, .plan = found->plan,
+                          .line = found->pending);
 }
 
 
@@ -229,8 +192,6 @@ static ngx_int_t
 plan_ended(void *data, lines_plan_end_reply_t *reply)
 {
     lines_op_t *op = data;
-
-    ngx_str_t  done = ngx_string("done");
 
     if (reply->is == LINES_PLAN_END_DIRTY) {
         return lines_op_take(op);
@@ -242,90 +203,62 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
                       "line \"%V\" is canceled", &op->id, &op->tenant,
                       &reply->canceled);
 
-        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->canceled, 0,
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->canceled,
                               LINES_WANT_INTENT);
     }
 
-    return lines_op_enter(op, &done);
+    return lines_op_enter(op, "done");
 }
 
 
 ngx_int_t
 lines_lapse_read(lines_op_t *op)
 {
-    return lines_op_call(op, lapse_get, lapse_got);
-}
-
-
-static ngx_int_t
-lapse_get(lines_op_t *op)
-{
-    ngx_str_t  subscription;
-
-    subscription = lines_op_get(op, "subscription");
-
-    return lines_billing_get_subscription(op->carrier, &subscription,
-                                          lines_op_answered, op);
+    return lines_op_bill(op, lapse_got, .kind = LINES_BILLING_SUBSCRIPTION,
+                         .id = lines_op_get(op, "subscription"));
 }
 
 
 static ngx_int_t
 lapse_got(lines_op_t *op, lines_billing_result_t *result)
 {
-    lines_lapse_end_args_t  args;
+    const char  *verdict;
 
-    ngx_str_null(&args.verdict);
+    if (result->outcome == LINES_STRIPE_OK) {
+        verdict = lapse_verdict(&result->subscription->status);
 
-    switch (result->outcome) {
+    } else if (result->outcome == LINES_STRIPE_REFUSED) {
+        verdict = lines_stripe_error_is(&result->error, "resource_missing")
+                  ? "ended" : "";
 
-    case LINES_STRIPE_OK:
-        lapse_verdict(&result->subscription->status, &args.verdict);
-        break;
-
-    case LINES_STRIPE_REFUSED:
-        if (lines_stripe_error_is(&result->error, "resource_missing")) {
-            ngx_str_set(&args.verdict, "ended");
-        }
-
-        break;
-
-    case LINES_STRIPE_ALERT:
-        return lines_op_stuck(op, "billing_alert");
-
-    default:
-        return lines_op_again(op);
+    } else {
+        return lines_op_outcome(op, result, "");
     }
 
-    lines_op_held(op, &args);
-
-    args.line = lines_op_get(op, "line");
-    args.dirty = lines_op_get(op, "dirty");
-    args.subscription = lines_op_get(op, "subscription");
-
-    return lines_send_lapse_end(&op->caller, LINES_CALL, &args, lapse_ended,
-                                op);
+    return lines_lapse_end(&op->caller, lapse_ended, op, lines_op_held(op),
+                           .line = lines_op_get(op, "line"),
+                           .dirty = lines_op_get(op, "dirty"),
+                           .verdict = lines_op_text(verdict),
+                           .subscription = lines_op_get(op, "subscription"));
 }
 
 
 /* what never comes back has ended; of what is not known nothing follows */
 
-static void
-lapse_verdict(ngx_str_t *status, ngx_str_t *verdict)
+static const char *
+lapse_verdict(ngx_str_t *status)
 {
-    if (lines_is(status, "canceled") || lines_is(status, "incomplete_expired"))
-    {
-        ngx_str_set(verdict, "ended");
+    switch (plan_rank(status)) {
 
-    } else if (lines_is(status, "past_due")
-               || lines_is(status, "unpaid")
-               || lines_is(status, "paused"))
-    {
-        ngx_str_set(verdict, "suspended");
+    case 3:
+        return "live";
 
-    } else if (lines_is(status, "active")
-               || lines_is(status, "trialing"))
-    {
-        ngx_str_set(verdict, "live");
+    case 2:
+        return "suspended";
+
+    default:
+        return lines_is(status, "canceled")
+               || lines_is(status, "incomplete_expired") ? "ended" : "";
     }
 }
 
@@ -335,13 +268,11 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  done = ngx_string("done");
-
     if (reply->is == LINES_LAPSE_END_DIRTY) {
         return lines_op_take(op);
     }
 
-    return lines_op_enter(op, &done);
+    return lines_op_enter(op, "done");
 }
 
 
@@ -354,13 +285,11 @@ void
 lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
     ngx_str_t *subscription)
 {
-    lines_caller_t           *caller;
-    lines_due_ensure_args_t   hint;
-    lines_lapse_begin_args_t  args;
+    ngx_str_t        id;
+    lines_caller_t  *caller;
 
     if (lines_get_main_conf(r)->billing == NULL
-        || lines_derive_id(r->pool, "lapse:", subscription, &args.id)
-           != NGX_OK)
+        || lines_derive_id(r->pool, "lapse:", subscription, &id) != NGX_OK)
     {
         return;
     }
@@ -371,24 +300,16 @@ lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
 
     caller = &lines_get_ctx(r)->caller;
 
-    hint.shard = lines_due_shard(&args.id);
-    hint.tenant = *tenant;
-    hint.id = args.id;
+    /* due when there is something to be found */
 
-    /* when there is something to be found */
-    hint.delay = 1000;
-
-    args.tenant = *tenant;
-    args.line = *line;
-    args.subscription = *subscription;
-    args.news = 0;
-
-    if (lines_forget_ix_put(caller, .id = args.id,
-                            .tenant = *tenant) == NGX_OK
-        && lines_send_due_ensure(caller, LINES_CALL_FORGET, &hint, NULL,
-                                 NULL) == NGX_OK)
+    if (lines_forget_ix_put(caller, .id = id, .tenant = *tenant) == NGX_OK
+        && lines_forget_due_ensure(caller, .shard = lines_due_shard(&id),
+                                   .tenant = *tenant, .id = id,
+                                   .delay = 1000) == NGX_OK)
     {
-        (void) lines_send_lapse_begin(caller, LINES_CALL_FORGET, &args, NULL,
-                                      NULL);
+        (void) lines_forget_lapse_begin(caller, .tenant = *tenant, .id = id,
+                                        .line = *line,
+                                        .subscription = *subscription,
+                                        .news = 0);
     }
 }

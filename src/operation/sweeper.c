@@ -2,27 +2,59 @@
 /*
  * Finishes what others began and could not finish: each worker looks at the
  * due lists of the fleet every few seconds.  The fence decides who carries an
- * operation on; a list is but a hint.
+ * operation on.
+ *
+ * A due list is but a hint, in a slot of its own, and a failover may lose it.
+ * So now and then a few tenants are looked at: what is unfinished there is
+ * given its hint again.  A few commands at a time; nobody waits for them.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "operation/engine.h"
+#include "operation/inventory.h"
+#include "operation/operation.h"
+#include "operation/sweeper.h"
+
+
+#define LINES_WALK_BATCH  16      /* hints at a time */
+
+
+/* of a worker: which tenants it looks at for operations without a hint */
+
+typedef struct {
+    lines_main_conf_t  *lmcf;
+    lines_caller_t      caller;
+    ngx_pool_t         *pool;         /* NULL: at rest */
+    u_char              cursor[24];   /* of SSCAN */
+    size_t              cursor_len;
+    lines_list_t        tenants;      /* left */
+    lines_list_t        ids;          /* of the operations of one, left */
+    ngx_uint_t          pending;      /* hints on their way */
+} lines_walk_t;
 
 
 static void sweep_start(ngx_event_t *ev);
 static ngx_int_t swept_shard(void *data, lines_due_read_reply_t *reply);
 static void sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member);
+static void walk_start(lines_main_conf_t *lmcf);
+static void walk_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t walk_next(lines_walk_t *walk);
+static ngx_int_t walk_operations(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t walk_hint(lines_walk_t *walk);
+static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
+static void walk_end(lines_walk_t *walk);
+
+
+static lines_walk_t  the_walk;
 
 
 ngx_int_t
 lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    lines_op_conf_t  *ocf;
-
-    ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = lmcf->operation;
 
     ngx_queue_init(&ocf->running);
     lines_caller_init(&ocf->caller, lmcf->redis, NULL, cycle->log);
@@ -45,9 +77,7 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
 {
     ngx_queue_t      *q;
     lines_op_t       *op;
-    lines_op_conf_t  *ocf;
-
-    ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = lmcf->operation;
 
     if (ocf == NULL || ocf->running.next == NULL) {
         return;
@@ -69,33 +99,12 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
     }
 
     lines_caller_detach(&ocf->caller);
+    lines_inventory_end();
 
-    if (ocf->walk.pool) {
-        lines_caller_detach(&ocf->walk.caller);
-        ngx_destroy_pool(ocf->walk.pool);
-        ocf->walk.pool = NULL;
+    if (the_walk.pool) {
+        lines_caller_detach(&the_walk.caller);
+        walk_end(&the_walk);
     }
-}
-
-
-/* one less: after an outage there is more to do than the next look may wait */
-
-void
-lines_swept_one(lines_op_conf_t *ocf)
-{
-    ocf->sweeping--;
-
-    if (!ocf->backlog
-        || ocf->sweeping > ocf->batch / 2
-        || !ocf->sweeper.timer_set)
-    {
-        return;
-    }
-
-    ocf->backlog = 0;
-
-    ngx_del_timer(&ocf->sweeper);
-    ngx_add_timer(&ocf->sweeper, 1);
 }
 
 
@@ -105,7 +114,6 @@ sweep_start(ngx_event_t *ev)
     ngx_uint_t          i, first;
     lines_main_conf_t  *lmcf;
     lines_op_conf_t    *ocf;
-    int64_t             most;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         return;
@@ -114,23 +122,23 @@ sweep_start(ngx_event_t *ev)
     lmcf = ev->data;
     ocf = lmcf->operation;
 
-    most = ocf->batch;
-
     first = ngx_random() % LINES_DUE_SHARDS;
 
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
         if (lines_try_due_read(&ocf->caller, swept_shard, lmcf,
                                .shard = (first + i) % LINES_DUE_SHARDS,
-                               .most = most)
+                               .most = ocf->batch)
             != NGX_AGAIN)
         {
             break;
         }
     }
 
+    lines_inventory_sweep(lmcf);
+
     if (ngx_current_msec - ocf->walked >= ocf->walk_every) {
         ocf->walked = ngx_current_msec;
-        lines_walk(lmcf);
+        walk_start(lmcf);
     }
 
     /* jitter: the workers of a fleet do not look all at once */
@@ -168,9 +176,7 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
     u_char           *space;
     ngx_str_t         tenant, id;
     lines_op_t       *op;
-    lines_op_conf_t  *ocf;
-
-    ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = lmcf->operation;
 
     space = ngx_strlchr(member->data, member->data + member->len, ' ');
 
@@ -193,7 +199,7 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
         return;
     }
 
-    op = lines_op_obtain(lmcf, &tenant, &id, 0, LINES_WANT_CANCEL);
+    op = lines_op_obtain(lmcf, &tenant, &id, LINES_WANT_CANCEL, NULL);
     if (op == NULL) {
         return;
     }
@@ -203,4 +209,173 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
 
     op->swept = 1;
     ocf->sweeping++;
+}
+
+
+/* looks for lost hints, unless it does so already */
+
+static void
+walk_start(lines_main_conf_t *lmcf)
+{
+    lines_walk_t  *walk;
+    ngx_str_t      cursor;
+
+    walk = &the_walk;
+
+    if (walk->pool) {
+        return;
+    }
+
+    walk->pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (walk->pool == NULL) {
+        return;
+    }
+
+    walk->lmcf = lmcf;
+
+    lines_caller_init(&walk->caller, lmcf->redis, walk->pool, ngx_cycle->log);
+
+    walk->caller.resume = walk_resume;
+
+    cursor.data = walk->cursor;
+    cursor.len = walk->cursor_len;
+
+    if (walk->cursor_len == 0) {
+        ngx_str_set(&cursor, "0");
+    }
+
+    if (lines_tenants_scan(&walk->caller, walk_scanned, walk,
+                           .cursor = cursor)
+        != NGX_AGAIN)
+    {
+        walk_end(walk);
+    }
+}
+
+
+/* whatever it was that was not answered: another walk will come by */
+
+static void
+walk_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    if (rc != NGX_AGAIN) {
+        walk_end(ngx_queue_data(caller, lines_walk_t, caller));
+    }
+}
+
+
+static ngx_int_t
+walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
+{
+    lines_walk_t *walk = data;
+
+    walk->cursor_len = 0;
+
+    if (reply->cursor.len && reply->cursor.len <= sizeof(walk->cursor)) {
+        ngx_memcpy(walk->cursor, reply->cursor.data, reply->cursor.len);
+        walk->cursor_len = reply->cursor.len;
+    }
+
+    walk->tenants = reply->members;
+
+    return walk_next(walk);
+}
+
+
+/* NGX_DONE: there is no other tenant */
+
+static ngx_int_t
+walk_next(lines_walk_t *walk)
+{
+    ngx_str_t  *tenant;
+
+    while (walk->tenants.n && !ngx_exiting) {
+        tenant = &walk->tenants.elts[walk->tenants.n - 1];
+
+        if (tenant->len) {
+            return lines_ops_read(&walk->caller, walk_operations, walk,
+                                  .tenant = *tenant);
+        }
+
+        walk->tenants.n--;
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+walk_operations(void *data, lines_ops_read_reply_t *reply)
+{
+    lines_walk_t *walk = data;
+
+    walk->ids = reply->ids;
+
+    return walk_hint(walk);
+}
+
+
+/* the next few of the tenant, then the next tenant */
+
+static ngx_int_t
+walk_hint(lines_walk_t *walk)
+{
+    ngx_str_t  id;
+
+    while (walk->ids.n && walk->pending < LINES_WALK_BATCH) {
+
+        id = walk->ids.elts[--walk->ids.n];
+
+        if (id.len == 0) {
+            continue;
+        }
+
+        if (lines_try_due_ensure(&walk->caller, walk_hinted, walk,
+                            .tenant = walk->tenants.elts[walk->tenants.n - 1],
+                            .shard = lines_due_shard(&id),
+                            .delay = walk->lmcf->operation->due, .id = id)
+            != NGX_AGAIN)
+        {
+            /* not now: another walk will come by */
+
+            walk->ids.n = 0;
+            break;
+        }
+
+        walk->pending++;
+    }
+
+    if (walk->pending) {
+        return NGX_AGAIN;
+    }
+
+    walk->tenants.n--;
+
+    return walk_next(walk);
+}
+
+
+static ngx_int_t
+walk_hinted(void *data, lines_due_ensure_reply_t *reply)
+{
+    lines_walk_t *walk = data;
+
+    if (reply && reply->added) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "lines: the hint to an unfinished operation was lost");
+    }
+
+    walk->pending--;
+
+    return walk_hint(walk);
+}
+
+
+static void
+walk_end(lines_walk_t *walk)
+{
+    ngx_destroy_pool(walk->pool);
+
+    walk->pool = NULL;
+    walk->pending = 0;
 }

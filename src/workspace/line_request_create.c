@@ -66,7 +66,7 @@ static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
 static void create_withdraw(lines_ctx_t *ctx);
 static void create_not_due(lines_ctx_t *ctx);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *answer);
+    ngx_str_t *answer, lines_op_begun_t *begun);
 static ngx_int_t create_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *state);
@@ -389,6 +389,7 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     lines_create_t      *create;
+    lines_op_begun_t     begun;
     ngx_http_request_t  *r;
 
     LINES_FAILPOINT("create.begin.after");
@@ -397,10 +398,15 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
     r = ctx->request;
 
     if (reply->is == LINES_LINE_BEGIN_CREATED) {
+        begun.fields = reply->record;
+        begun.now = reply->now;
+        begun.sent = ctx->caller.start;
+        begun.fence = reply->fence;
+        begun.document = reply->document;
+
         return lines_is(&reply->place, "paid")
-               ? lines_pay(r, ctx, &create->id, reply->fence,
-                           &reply->document)
-               : create_included(r, ctx, &reply->answer);
+               ? lines_pay(r, ctx, &create->id, &begun)
+               : create_included(r, ctx, &reply->answer, &begun);
     }
 
     /*
@@ -482,7 +488,8 @@ create_not_due(lines_ctx_t *ctx)
 
 
 static ngx_int_t
-create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer)
+create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer,
+    lines_op_begun_t *begun)
 {
     lines_create_t     *create;
     lines_main_conf_t  *lmcf;
@@ -491,7 +498,7 @@ create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer)
     lmcf = lines_get_main_conf(r);
 
     if (lmcf->provisioner.len) {
-        (void) lines_op_spawn(lmcf, &ctx->identity.tenant, &create->id, 1, 0);
+        (void) lines_op_begin(lmcf, &ctx->identity.tenant, &create->id, begun);
 
     } else {
 

@@ -164,7 +164,7 @@ link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
         return lines_unavailable(r, ctx, 60);
     }
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 0,
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0],
                           LINES_WANT_LINK, 0, linked);
 }
 
@@ -348,7 +348,7 @@ cancel_start(void *data, lines_due_add_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
-                          &ctx->params[0], 0, LINES_WANT_INTENT, 0, canceled);
+                          &ctx->params[0], LINES_WANT_INTENT, 0, canceled);
 }
 
 

@@ -62,7 +62,7 @@ pay_create(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
 
 ngx_int_t
 lines_pay(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
-    ngx_uint_t fence, ngx_str_t *line)
+    lines_op_begun_t *begun)
 {
     lines_pay_t  *pay;
 
@@ -71,10 +71,16 @@ lines_pay(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
         return NGX_ERROR;
     }
 
-    pay->line = *line;
+    pay->line = begun->document;
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, id, fence, 0, 0,
-                          paid);
+    if (lines_op_begin(lines_get_main_conf(r), &ctx->identity.tenant, id,
+                       begun)
+        != NGX_OK)
+    {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    return lines_op_start(r, ctx, &ctx->identity.tenant, id, 0, 0, paid);
 }
 
 
@@ -137,7 +143,7 @@ lines_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
         return blocking_read(r, ctx);
     }
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, id, 0,
+    return lines_op_start(r, ctx, &ctx->identity.tenant, id,
                           LINES_WANT_CANCEL, 0, unblocked);
 }
 
@@ -236,7 +242,7 @@ reconcile_turn(void *data, lines_poll_take_reply_t *reply)
         return pay_again(r, ctx);
     }
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &pay->id, 0, 0,
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &pay->id, 0,
                           lmcf->operation->reader, reconciled);
 }
 

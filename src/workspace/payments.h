@@ -7,7 +7,7 @@
 #define _LINES_WORKSPACE_PAYMENTS_H_INCLUDED_
 
 
-#include "operation/operation.h"
+#include "operation/client.h"
 #include "store/calls.h"
 #include "workspace/workspace.h"
 
@@ -17,14 +17,14 @@ ngx_int_t lines_read_line(lines_ctx_t *ctx, ngx_str_t *id,
     lines_line_read_pt done);
 
 /*
- * A paid line was begun under this fence: its operation starts, and the client
+ * A paid line was begun: its operation starts, and the client
  * gets 201 with the link, 402 where billing refused, 503 with the line where
- * the outcome is not known yet.  line is its document.  What id and line say
- * is of the request's pool.
+ * the outcome is not known yet.  What id and begun say is of the request's
+ * pool.
  */
 
 ngx_int_t lines_pay(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id,
-    ngx_uint_t fence, ngx_str_t *line);
+    lines_op_begun_t *begun);
 
 /*
  * A line that awaits payment blocks another request: where its invoice died it

@@ -12,10 +12,10 @@
 
 #include "mint.h"
 #include "auth/base64url.h"
-#include "http/digest.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
 #include "auth/strict_json.h"
+#include "http/digest.h"
 
 
 #define NOW     1700000000

@@ -283,12 +283,31 @@ billing_debug_body(lines_billing_debug_t *debug)
 static ngx_int_t
 billing_debug_send(lines_billing_debug_t *debug)
 {
-    lines_call_t      call;
-    lines_carrier_t  *c;
-    lines_billing_pt  done;
+    ngx_uint_t            i;
+    lines_call_t          call;
+    lines_carrier_t      *c;
+    lines_billing_ask_t   ask;
+
+    static const struct {
+        const char            *name;
+        lines_billing_kind_e   kind;
+    } ops[] = {
+        { "subscribe", LINES_BILLING_SUBSCRIBE },
+        { "addon", LINES_BILLING_SUBSCRIBE },
+        { "charge", LINES_BILLING_SUBSCRIBE },
+        { "subscription", LINES_BILLING_SUBSCRIPTION },
+        { "cancel", LINES_BILLING_CANCEL },
+        { "find", LINES_BILLING_FIND },
+        { "list", LINES_BILLING_LIST },
+        { "invoice", LINES_BILLING_INVOICE },
+        { "void", LINES_BILLING_VOID },
+        { "customer", LINES_BILLING_CUSTOMER },
+        { "card", LINES_BILLING_CARD },
+        { "refund", LINES_BILLING_REFUND },
+        { "repay", LINES_BILLING_REFUND }
+    };
 
     c = debug->carrier;
-    done = billing_debug_billing;
 
     if (lines_billing_debug_is("plain")) {
 
@@ -302,50 +321,20 @@ billing_debug_send(lines_billing_debug_t *debug)
         return lines_carrier_call(c, &call, billing_debug_plain, debug);
     }
 
-    if (lines_billing_debug_is("subscribe")
-        || lines_billing_debug_is("addon")
-        || lines_billing_debug_is("charge"))
-    {
-        return lines_billing_subscribe(c, &debug->body, &debug->key, done,
-                                       debug);
-    }
+    ngx_memzero(&ask, sizeof(lines_billing_ask_t));
 
-    if (lines_billing_debug_is("subscription")) {
-        return lines_billing_get_subscription(c, &debug->id, done, debug);
-    }
+    ask.id = debug->id;
+    ask.key = debug->key;
+    ask.body = debug->body;
+    ask.match = debug->match;
 
-    if (lines_billing_debug_is("cancel")) {
-        return lines_billing_cancel_subscription(c, &debug->id, done, debug);
-    }
-
-    if (lines_billing_debug_is("find")) {
-        return lines_billing_find_subscriptions(c, &debug->id, &debug->match,
-                                                0, done, debug);
-    }
-
-    if (lines_billing_debug_is("list")) {
-        return lines_billing_list_subscriptions(c, &debug->id, done, debug);
-    }
-
-    if (lines_billing_debug_is("invoice")) {
-        return lines_billing_get_invoice(c, &debug->id, done, debug);
-    }
-
-    if (lines_billing_debug_is("void")) {
-        return lines_billing_void_invoice(c, &debug->id, &debug->key, done,
-                                          debug);
-    }
-
-    if (lines_billing_debug_is("customer")) {
-        return lines_billing_get_customer(c, &debug->id, done, debug);
-    }
-
-    if (lines_billing_debug_is("card")) {
-        return lines_billing_get_card(c, &debug->id, done, debug);
-    }
-
-    if (lines_billing_debug_is("refund") || lines_billing_debug_is("repay")) {
-        return lines_billing_refund(c, &debug->body, &debug->key, done, debug);
+    for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        if (debug->op.len == ngx_strlen(ops[i].name)
+            && ngx_strncmp(debug->op.data, ops[i].name, debug->op.len) == 0)
+        {
+            ask.kind = ops[i].kind;
+            return lines_billing_ask(c, &ask, billing_debug_billing, debug);
+        }
     }
 
     return NGX_ERROR;

@@ -1,7 +1,6 @@
 
 #include "tap.h"
 #include "billing/stripe.h"
-#include "billing/stripe_error.h"
 
 
 static json_t *

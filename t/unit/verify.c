@@ -18,10 +18,10 @@
 #include <sys/time.h>
 
 #include "auth/bearer.h"
-#include "http/digest.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
 #include "billing/stripe_signature.h"
+#include "http/digest.h"
 
 
 #define MAX_PARTIES  8

@@ -16,7 +16,7 @@
 --@arg id
 --@arg reason -- "" where the client asked for it
 
---@reply ok status document:ref
+--@reply ok status answer_status answer
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -32,11 +32,11 @@ line_move(keys, h, 'canceled',
           { payment = 'failed', reason = reason, intent = '' }, now)
 
 -- also where the creation was answered: nobody may pay that invoice now
-op_answer(op_key, 409,
-          '{"success":false,"status":' .. js(h.status)
-          .. ',"message":"The line request was canceled."'
-          .. ',"line":' .. h.json .. '}')
+local answer = op_answer(op_key, 409,
+    '{"success":false,"status":' .. js(h.status)
+    .. ',"message":"The line request was canceled."'
+    .. ',"line":' .. h.json .. '}')
 
 op_end(op_key, ops_key, id, idem_key, now)
 
-return { 'ok', h.status, h.json }
+return { 'ok', h.status, '409', answer }

@@ -22,7 +22,7 @@
 --@arg fingerprint?   -- none without an idempotency key
 --@arg lease:int      -- ms
 
---@reply begun fence:int
+--@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
 --@reply idempotent operation fingerprint
 --@reply used|expired|changed|late
@@ -112,4 +112,5 @@ end
 
 event(events_key, now, 'purchase.begun', 'operation', id)
 
-return { 'begun', fence }
+-- as op_claim.lua says it: who begins it holds it
+return op_reply(op_key, 'begun', fence, int(now))

@@ -16,7 +16,7 @@
 --@arg id
 --@arg tenant
 
---@reply ok
+--@reply ok answer_status answer
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -43,11 +43,11 @@ count_move(tenant_key, 'new', 'active')
 event(events_key, now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')
 
-op_answer(op_key, 200,
-          '{"status":"OK","phone_number":' .. js(h.phone)
-          .. ',"worker_id":' .. js(h.worker)
-          .. ',"subscription_id":' .. js(h.subscription) .. '}')
+local answer = op_answer(op_key, 200,
+    '{"status":"OK","phone_number":' .. js(h.phone)
+    .. ',"worker_id":' .. js(h.worker)
+    .. ',"subscription_id":' .. js(h.subscription) .. '}')
 
 op_end(op_key, ops_key, id, idem_key, now)
 
-return { 'ok' }
+return { 'ok', '200', answer }

@@ -6,7 +6,7 @@
 --@arg most:digits
 --@arg delay:int      -- ms until they are looked at again
 
---@row members...:ref -- "TENANT OPERATION"
+--@row members... -- "TENANT OPERATION"
 
 local now = now_ms()
 local list = redis.call('ZRANGEBYSCORE', leases_key, '-inf', int(now),

@@ -28,7 +28,7 @@
 --@arg provisioner:flag -- somebody is told
 --@list fields          -- field, value, … of the line
 
---@reply created place document answer fence:int
+--@reply created place document answer fence:int now:int record...
 --@reply idempotent operation fingerprint
 --@reply subscription state
 --@reply blocked line
@@ -42,7 +42,7 @@ local now = now_ms()
 if redis.call('EXISTS', line_key) == 1 then
     local h = hash(line_key)
     return { 'created', h.place, h.json, line_answer(h),
-             tostring(redis.call('HEXISTS', op_key, 'fence')) }
+             tostring(redis.call('HEXISTS', op_key, 'fence')), int(now) }
 end
 
 -- a stalled begin must not create what the sweeper has already dismissed
@@ -154,4 +154,9 @@ else
     end
 end
 
-return { 'created', h.place, h.json, answer, fence }
+if fence == '0' then
+    return { 'created', h.place, h.json, answer, fence, int(now) }
+end
+
+-- as op_claim.lua says it: who begins it holds it
+return op_reply(op_key, 'created', h.place, h.json, answer, fence, int(now))

@@ -34,10 +34,4 @@ else
     op_lease(op_key, lease, now)
 end
 
-local reply = { word, int(now) }
-
-for _, item in ipairs(redis.call('HGETALL', op_key)) do
-    reply[#reply + 1] = item
-end
-
-return reply
+return op_reply(op_key, word, int(now))

@@ -20,7 +20,7 @@
 --@arg invoice
 --@arg provisioner:flag -- somebody is told
 
---@reply ok next status document:ref
+--@reply ok next status document
 --@reply orphan status?
 --@reply lost step attempt fence
 

@@ -17,7 +17,7 @@
 --@arg reason
 --@arg message -- for the client
 
---@reply ok status document:ref
+--@reply ok status answer_status answer
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -33,16 +33,15 @@ line_move(keys, h, 'canceled',
           { payment = 'failed', reason = reason, intent = '' }, now)
 
 -- of a later attempt, too: the invoice of the first answer is void
-op_answer(op_key, 402,
-          '{"success":false,"status":' .. js(h.status)
-          .. ',"paymentStatus":' .. js(h.payment)
-          .. ',"message":' .. js(message)
-          .. ',"reason":' .. js(reason)
-          .. (reason == 'subscription_required'
-              and ',"redirect":"/billing"' or '')
-          .. ',"line":' .. h.json .. '}')
+local answer = op_answer(op_key, 402,
+    '{"success":false,"status":' .. js(h.status)
+    .. ',"paymentStatus":' .. js(h.payment)
+    .. ',"message":' .. js(message)
+    .. ',"reason":' .. js(reason)
+    .. (reason == 'subscription_required' and ',"redirect":"/billing"' or '')
+    .. ',"line":' .. h.json .. '}')
 
 redis.call('HSET', op_key, 'refused', message)
 op_end(op_key, ops_key, id, idem_key, now)
 
-return { 'ok', h.status, h.json }
+return { 'ok', h.status, '402', answer }

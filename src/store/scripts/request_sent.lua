@@ -14,11 +14,12 @@
 --@arg url            -- hosted page, "" for none
 --@arg invoice_status
 
---@reply ok intent answer_status answer -- each may be ""
+--@reply ok intent answer_status answer dirty -- each may be ""
 --@reply lost step attempt fence
 
--- A cancel that came meanwhile is the intent: the creation's result goes on
--- to void, and nobody is told to pay it.
+-- An open invoice is waited for: the lease is given back.  A cancel that came
+-- meanwhile is the intent: the creation's result goes on to void, and nobody is
+-- told to pay it.
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
@@ -26,18 +27,21 @@ end
 
 local now = now_ms()
 local h = hash(line_key)
+local intent = redis.call('HGET', op_key, 'intent')
+local rests = invoice_status == 'open' and not intent
 
 line_save(line_key, h, { subscription = subscription, invoice = invoice,
                          url = url, attempt = attempt }, now)
 
-op_next(op_key, 'await', lease, now, 'subscription', subscription,
-        'invoice', invoice, 'url', url, 'invoice_status', invoice_status)
+op_next(op_key, 'await', rests and 0 or lease, now,
+        'subscription', subscription, 'invoice', invoice, 'url', url,
+        'invoice_status', invoice_status)
 redis.call('HDEL', op_key, 'absent_at')
 
 -- What the client's request is answered with, and a repeat (answer_read.lua),
 -- unless it is canceled; where that is wanted already, its end says which it
 -- was.
-if not redis.call('HGET', op_key, 'intent') then
+if not intent then
     redis.call('HSETNX', op_key, 'answer_status', 201)
     redis.call('HSETNX', op_key, 'answer',
                '{"success":true,"status":' .. js(h.status)
@@ -48,7 +52,6 @@ if not redis.call('HGET', op_key, 'intent') then
                .. ',"invoiceId":' .. js_or_null(invoice) .. '}')
 end
 
-local known = redis.call('HMGET', op_key, 'intent', 'answer_status',
-                         'answer')
+local known = redis.call('HMGET', op_key, 'answer_status', 'answer', 'dirty')
 
-return { 'ok', known[1] or '', known[2] or '', known[3] or '' }
+return { 'ok', intent or '', known[1] or '', known[2] or '', known[3] or '' }

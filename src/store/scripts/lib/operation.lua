@@ -49,6 +49,20 @@ end
 -- what the request that began it is answered with, and each repeat
 local function op_answer(op, status, answer)
     redis.call('HSET', op, 'answer_status', status, 'answer', answer)
+
+    return answer
+end
+
+
+-- a reply that ends with all of the record: field, value, …
+local function op_reply(op, ...)
+    local reply = { ... }
+
+    for _, item in ipairs(redis.call('HGETALL', op)) do
+        reply[#reply + 1] = item
+    end
+
+    return reply
 end
 
 

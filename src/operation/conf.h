@@ -1,0 +1,66 @@
+
+/*
+ * lines_operations: all times in milliseconds.
+ */
+
+#ifndef _LINES_OPERATION_CONF_H_INCLUDED_
+#define _LINES_OPERATION_CONF_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/conf.h"
+#include "store/caller.h"
+
+
+#define LINES_POLLS  8
+
+
+typedef struct lines_op_kind_s  lines_op_kind_t;
+
+
+struct lines_op_conf_s {
+    ngx_msec_t   lease;        /* lease=20s: outlasts any one call */
+    ngx_msec_t   sweep;        /* sweep=5s: between two looks */
+    ngx_msec_t   due;          /* due=30s: first due instant */
+    ngx_msec_t   budget;       /* budget=3s: a client waits so long */
+    ngx_msec_t   reconcile;    /* reconcile=5s: once per line, by GET */
+    ngx_msec_t   reader;       /* reader=1s: a GET waits so long */
+    ngx_msec_t   retry;        /* retry=5s: first rest after a failure,
+                                  doubled up to four times that */
+    ngx_msec_t   absent;       /* absent=30s: between two look-ups */
+    ngx_msec_t   resend;       /* resend=23h: no call is sent later */
+    ngx_msec_t   hint;         /* hint=5m: an idle hint is kept so long */
+    ngx_msec_t   late;         /* late=5s: a begin's not_after */
+    ngx_msec_t   walk_every;   /* walk=1m: lost hints are looked for */
+    ngx_msec_t   poll[LINES_POLLS];  /* poll=1m,5m,30m */
+    ngx_uint_t   npolls;
+    ngx_msec_t   every;        /* every=1h: then */
+    ngx_msec_t   dead;         /* dead=23h5m: the last look */
+    ngx_uint_t   batch;        /* batch=16: operations at once that the
+                                  sweeper of a worker carries */
+    ngx_uint_t   said;         /* parameters: several directives may */
+
+    lines_op_kind_t  *kinds;   /* operation/kinds.c */
+
+    /* of this worker */
+    ngx_queue_t  running;      /* lines_op_t */
+    ngx_uint_t   sweeping;     /* of them without a client */
+    ngx_uint_t   backlog;      /* flag: more was due than batch */
+    ngx_event_t  sweeper;
+    lines_caller_t  caller;    /* the sweeper's */
+    ngx_msec_t   walked;
+};
+
+
+/* lines_operations lease=… sweep=… …; conf is the main configuration */
+char *lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* create_main_conf, with unset values; init_main_conf: the defaults */
+lines_op_conf_t *lines_op_create_conf(ngx_conf_t *cf);
+char *lines_op_init_conf(ngx_conf_t *cf, lines_op_conf_t *ocf);
+
+
+#endif /* _LINES_OPERATION_CONF_H_INCLUDED_ */

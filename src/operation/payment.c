@@ -1,0 +1,654 @@
+
+/*
+ * A paid line request: its subscription is asked for, its invoice read afresh
+ * and then settled, canceled, tried anew or left to wait (webhook, reader,
+ * link, cancel and sweeper are one), and the provisioner told of the line.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/text.h"
+#include "operation/charge.h"
+#include "operation/payment.h"
+#include "operation/provisioner.h"
+#include "store/calls.h"
+
+
+static ngx_int_t payment_sent(lines_op_t *op,
+    lines_stripe_subscription_t *subscription);
+static ngx_int_t payment_recorded(void *data,
+    lines_request_sent_reply_t *reply);
+static ngx_int_t payment_refused(lines_op_t *op, lines_stripe_error_t *error);
+static ngx_int_t payment_ended(void *data,
+    lines_request_refused_reply_t *reply);
+static ngx_int_t payment_absent(lines_op_t *op);
+static ngx_int_t payment_again(lines_op_t *op);
+static ngx_int_t payment_renewed(void *data,
+    lines_request_again_reply_t *reply);
+static ngx_int_t payment_get(lines_op_t *op);
+static ngx_int_t payment_got(lines_op_t *op, lines_billing_result_t *result);
+static ngx_msec_t payment_poll(lines_op_t *op);
+static ngx_int_t payment_paid(lines_op_t *op);
+static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
+static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
+static ngx_int_t payment_void(lines_op_t *op);
+static ngx_int_t payment_voided(lines_op_t *op,
+    lines_billing_result_t *result);
+static ngx_int_t payment_delete(lines_op_t *op);
+static ngx_int_t payment_deleted(lines_op_t *op,
+    lines_billing_result_t *result);
+static ngx_int_t payment_cancel(lines_op_t *op, ngx_str_t reason);
+static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
+static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
+static ngx_int_t tell_result(lines_op_t *op, lines_result_t *result);
+static ngx_int_t tell_announced(void *data, lines_ix_put_reply_t *reply);
+static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t told(lines_op_t *op, const char *verdict);
+static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
+
+
+static const lines_charge_t  payment_charge = {
+    payment_sent, payment_refused, payment_absent
+};
+
+
+ngx_int_t
+lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *line, ngx_str_t *customer, ngx_str_t *price,
+    ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key)
+{
+    lines_stripe_metadata_t  metadata = {
+        .deployment = lmcf->billing->deployment,
+        .tenant = *tenant,
+        .line = *line,
+        .attempt = attempt
+    };
+
+    if (lines_stripe_addon_body(pool, customer, price, &metadata, body)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_redis_format(pool, key, "lines:%V:sub:%ui", line, attempt);
+}
+
+
+ngx_int_t
+lines_payment_send(lines_op_t *op)
+{
+    return lines_charge(op, &payment_charge);
+}
+
+
+/* at rest with this write, where it waits for its payment */
+
+static ngx_int_t
+payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
+{
+    lines_stripe_invoice_t  *invoice = &subscription->invoice;
+
+    if (invoice->id.len == 0) {
+        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                      "lines operation %V: subscription \"%V\" has no invoice",
+                      &op->id, &subscription->id);
+        return lines_op_again(op);
+    }
+
+    if (lines_op_set(op, "subscription", &subscription->id) != NGX_OK
+        || lines_op_set(op, "invoice", &invoice->id) != NGX_OK
+        || lines_op_set(op, "url", &invoice->url) != NGX_OK
+        || lines_op_set(op, "invoice_status", &invoice->status) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: subscription \"%V\", invoice \"%V\"",
+                  &op->id, &subscription->id, &invoice->id);
+
+    lines_op_renewed(op);
+
+    if (lines_is(&invoice->status, "open")) {
+        lines_op_hint(op, &op->id, payment_poll(op));
+    }
+
+    return lines_request_sent(&op->caller, payment_recorded, op,
+                              lines_op_held(op),
+                              .line = lines_op_get(op, "line"),
+                              .lease = op->conf->lease,
+                              .subscription = subscription->id,
+                              .invoice = invoice->id, .url = invoice->url,
+                              .invoice_status = invoice->status);
+}
+
+
+static ngx_int_t
+payment_recorded(void *data, lines_request_sent_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    ngx_str_t  status;
+
+    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK
+        || lines_op_set(op, "answer_status", &reply->answer_status) != NGX_OK
+        || lines_op_set(op, "answer", &reply->answer) != NGX_OK
+        || lines_op_enter(op, "await") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    status = lines_op_get(op, "invoice_status");
+
+    if (!lines_is(&status, "open")) {
+        return NGX_OK;
+    }
+
+    if (reply->intent.len) {
+        lines_op_hint(op, &op->id, op->conf->due);
+        return NGX_OK;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: rests in %V for %M", &op->id,
+                   &op->point, payment_poll(op));
+
+    return lines_op_rested(op, &reply->dirty);
+}
+
+
+static ngx_int_t
+payment_refused(lines_op_t *op, lines_stripe_error_t *error)
+{
+    ngx_str_t  reason, message;
+
+    reason = error->decline_code.len ? error->decline_code : error->code;
+
+    if (reason.len == 0) {
+        ngx_str_set(&reason, "payment_refused");
+    }
+
+    /* only what is said about a card is meant for its owner */
+
+    ngx_str_set(&message, "The payment for this line could not be set up.");
+
+    if (lines_is(&error->type, "card_error") && error->message.len) {
+        message = error->message;
+
+    } else if (lines_stripe_error_is(error, "resource_missing")
+               && lines_is(&error->param, "customer"))
+    {
+        ngx_str_set(&reason, "subscription_required");
+        ngx_str_set(&message,
+                    "Billing does not know the customer of this "
+                    "workspace: set up billing first.");
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                  "lines operation %V: refused by billing, \"%V\" \"%V\"",
+                  &op->id, &error->code, &error->message);
+
+    if (lines_op_set(op, "refused", &message) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_request_refused(&op->caller, payment_ended, op,
+                                 lines_op_held(op), lines_op_of_line(op),
+                                 .reason = reason, .message = message);
+}
+
+
+static ngx_int_t
+payment_ended(void *data, lines_request_refused_reply_t *reply)
+{
+    return lines_op_ended(data, &reply->answer_status, &reply->answer);
+}
+
+
+static ngx_int_t
+payment_absent(lines_op_t *op)
+{
+    if (lines_op_get(op, "intent").len) {
+        return payment_cancel(op, lines_op_get(op, "intent_reason"));
+    }
+
+    if (lines_op_now(op) - lines_op_get_number(op, "sent_at")
+        >= (int64_t) op->conf->resend)
+    {
+        return payment_cancel(op, lines_op_text("payment_expired"));
+    }
+
+    return payment_again(op);
+}
+
+
+/* the attempt is proven dead: another one */
+
+static ngx_int_t
+payment_again(lines_op_t *op)
+{
+    ngx_str_t  line, customer, price, body, key;
+
+    line = lines_op_get(op, "line");
+    customer = lines_op_get(op, "customer");
+    price = lines_op_get(op, "price");
+
+    if (lines_payment_call(op->pool, op->lmcf, &op->tenant, &line, &customer,
+                           &price, op->attempt + 1, &body, &key)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: attempt %ui is dead, another one",
+                  &op->id, op->attempt);
+
+    /* there is something to send: not only when its invoice is looked at */
+
+    lines_op_hint(op, &op->id, op->conf->due);
+
+    return lines_request_again(&op->caller, payment_renewed, op,
+                               lines_op_held(op), .line = line,
+                               .lease = op->conf->lease, .body = body,
+                               .key = key);
+}
+
+
+/* also where a cancel came first: the record says so */
+
+static ngx_int_t
+payment_renewed(void *data, lines_request_again_reply_t *reply)
+{
+    return lines_op_take(data);
+}
+
+
+ngx_int_t
+lines_payment_await(lines_op_t *op)
+{
+    /* void first: what is void cannot be paid any more */
+
+    return lines_op_get(op, "intent").len ? payment_void(op) : payment_get(op);
+}
+
+
+static ngx_int_t
+payment_get(lines_op_t *op)
+{
+    return lines_op_bill(op, payment_got, .kind = LINES_BILLING_INVOICE,
+                         .id = lines_op_get(op, "invoice"));
+}
+
+
+static ngx_int_t
+payment_got(lines_op_t *op, lines_billing_result_t *result)
+{
+    ngx_str_t               *status, intent;
+    lines_stripe_invoice_t  *invoice;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "invoice_missing");
+    }
+
+    invoice = result->invoice;
+    status = &invoice->status;
+    intent = lines_op_get(op, "intent");
+
+    if (lines_op_set(op, "invoice_status", status) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (lines_is(status, "paid")) {
+        return payment_paid(op);
+    }
+
+    if (lines_is(status, "void")) {
+
+        /* at most one live subscription: the old one goes first */
+
+        if (intent.len || (op->want & (LINES_WANT_LINK|LINES_WANT_CANCEL))) {
+            return payment_delete(op);
+        }
+
+        /* not by us: expired, or by somebody's hand */
+
+        return lines_op_rest(op, payment_poll(op),
+                             { "url", ngx_null_string },
+                             { "invoice_status", ngx_string("void") });
+    }
+
+    if (lines_is(status, "uncollectible")) {
+
+        /* it could still be paid: never billed again silently */
+
+        if (op->data) {
+            return lines_op_again(op);
+        }
+
+        op->data = op;
+
+        return payment_void(op);
+    }
+
+    if (intent.len) {
+
+        /* a void was refused, and yet it is not paid */
+
+        return lines_op_again(op);
+    }
+
+    return lines_op_rest(op, payment_poll(op), { "url", invoice->url },
+                         { "invoice_status", invoice->status },
+                         { "tries", ngx_null_string });
+}
+
+
+/* the delay until an open invoice is looked at again */
+
+static ngx_msec_t
+payment_poll(lines_op_t *op)
+{
+    int64_t           age, next;
+    ngx_uint_t        i;
+    lines_op_conf_t  *conf = op->conf;
+
+    age = lines_op_now(op) - lines_op_get_number(op, "sent_at");
+
+    for (i = 0; i < conf->npolls; i++) {
+        if (age < (int64_t) conf->poll[i]) {
+            return conf->poll[i] - age;
+        }
+    }
+
+    next = age + (int64_t) conf->every;
+
+    if (age < (int64_t) conf->dead && next > (int64_t) conf->dead) {
+        next = conf->dead;
+    }
+
+    return next - age;
+}
+
+
+static ngx_int_t
+payment_paid(lines_op_t *op)
+{
+    /* a reader may have come an hour before anybody would look by himself */
+
+    lines_op_hint(op, &op->id, op->conf->due);
+
+    /* the provisioner's list of work, written before the line moves there */
+
+    return lines_prov_put(&op->caller, payment_announced, op,
+                          .at = lines_op_now(op), .tenant = op->tenant,
+                          .id = lines_op_get(op, "line"));
+}
+
+
+static ngx_int_t
+payment_announced(void *data, lines_prov_put_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    lines_op_renewed(op);
+
+    return lines_request_paid(&op->caller, payment_settled, op,
+                              lines_op_held(op), lines_op_of_line(op),
+                              .lease = op->conf->lease,
+                              .subscription = lines_op_get(op, "subscription"),
+                              .invoice = lines_op_get(op, "invoice"),
+                              .provisioner = (op->lmcf->provisioner.len != 0));
+}
+
+
+static ngx_int_t
+payment_settled(void *data, lines_request_paid_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    ngx_str_t  none = ngx_null_string;
+
+    if (reply->is != LINES_REQUEST_PAID_OK) {
+
+        /* the record and its line disagree: money is at stake */
+
+        return lines_op_stuck(op, "line_moved");
+    }
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0, "lines operation %V: paid",
+                  &op->id);
+
+    op->document = reply->document;
+
+    if (lines_op_set(op, "intent", &none) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_op_enter(op, (char *) reply->next.data);
+}
+
+
+static ngx_int_t
+payment_void(lines_op_t *op)
+{
+    ngx_str_t  key;
+
+    /* twice is as good as once, and a saved 500 is not replayed for ever */
+
+    if (lines_redis_format(op->pool, &key, "lines:%V:void:%ui:%L", &op->id,
+                           op->attempt, lines_op_get_number(op, "tries"))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_op_bill(op, payment_voided, .kind = LINES_BILLING_VOID,
+                         .id = lines_op_get(op, "invoice"), .key = key);
+}
+
+
+static ngx_int_t
+payment_voided(lines_op_t *op, lines_billing_result_t *result)
+{
+    switch (result->outcome) {
+
+    case LINES_STRIPE_OK:
+
+        /* a replayed answer may be stale, but void is final */
+
+        if (result->invoice && lines_is(&result->invoice->status, "void")) {
+            return payment_delete(op);
+        }
+
+        /* fall through */
+
+    case LINES_STRIPE_REFUSED:
+
+        /* paid in the meantime, or void already */
+
+        return payment_get(op);
+
+    default:
+        return lines_op_outcome(op, result, "");
+    }
+}
+
+
+static ngx_int_t
+payment_delete(lines_op_t *op)
+{
+    return lines_op_bill(op, payment_deleted, .kind = LINES_BILLING_CANCEL,
+                         .id = lines_op_get(op, "subscription"));
+}
+
+
+static ngx_int_t
+payment_deleted(lines_op_t *op, lines_billing_result_t *result)
+{
+    ngx_str_t  status;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "cancel_refused");
+    }
+
+    if (lines_op_get(op, "intent").len) {
+        return payment_cancel(op, lines_op_get(op, "intent_reason"));
+    }
+
+    status = lines_op_get(op, "invoice_status");
+
+    if (lines_is(&status, "uncollectible")) {
+        return payment_cancel(op, lines_op_text("payment_uncollectible"));
+    }
+
+    if (op->want & LINES_WANT_LINK) {
+        return payment_again(op);
+    }
+
+    return payment_cancel(op, lines_op_text("payment_expired"));
+}
+
+
+/* nothing billable is left of the line */
+
+static ngx_int_t
+payment_cancel(lines_op_t *op, ngx_str_t reason)
+{
+    return lines_cancel_end(&op->caller, payment_canceled, op,
+                            lines_op_held(op), lines_op_of_line(op),
+                            .reason = reason);
+}
+
+
+static ngx_int_t
+payment_canceled(void *data, lines_cancel_end_reply_t *reply)
+{
+    return lines_op_ended(data, &reply->answer_status, &reply->answer);
+}
+
+
+/* the line as it was written a moment ago, or read */
+
+ngx_int_t
+lines_payment_tell(lines_op_t *op)
+{
+    ngx_str_t  json, line, *refund;
+
+    line = lines_op_get(op, "line");
+    refund = ngx_palloc(op->pool, sizeof(ngx_str_t));
+
+    if (refund == NULL || lines_refund_id(op->pool, &line, refund) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    op->data = refund;
+
+    if (op->lmcf->provisioner.len == 0) {
+        return told(op, "taken");
+    }
+
+    json = op->document;
+
+    if (json.len) {
+        ngx_str_null(&op->document);
+        return lines_op_tell(op, &json, tell_result);
+    }
+
+    return lines_line_document(&op->caller, tell_line, op,
+                               .tenant = op->tenant,
+                               .id = lines_op_get(op, "line"));
+}
+
+
+static ngx_int_t
+tell_line(void *data, lines_line_document_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    /* an operator may have reported it, meanwhile */
+
+    if (reply->json.len == 0 || !lines_is(&reply->status, "provisioning")) {
+        return told(op, "taken");
+    }
+
+    return lines_op_tell(op, &reply->json, tell_result);
+}
+
+
+static ngx_int_t
+tell_result(lines_op_t *op, lines_result_t *result)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *refund = op->data;
+
+    rc = lines_provisioner_verdict(result);
+
+    if (rc == NGX_AGAIN) {
+        return lines_op_again(op);
+    }
+
+    if (rc == NGX_OK) {
+        return told(op, "taken");
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                  "lines operation %V: the provisioner refused, %ui", &op->id,
+                  result->status);
+
+    /* the refund's index and hint, before what they point at */
+
+    return lines_ix_put(&op->caller, tell_announced, op, .tenant = op->tenant,
+                        .id = *refund);
+}
+
+
+static ngx_int_t
+tell_announced(void *data, lines_ix_put_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    ngx_str_t  *refund = op->data;
+
+    return lines_due_add(&op->caller, tell_hinted, op,
+                         .shard = lines_due_shard(refund),
+                         .tenant = op->tenant, .delay = op->conf->due,
+                         .id = *refund);
+}
+
+
+static ngx_int_t
+tell_hinted(void *data, lines_due_add_reply_t *reply)
+{
+    return told(data, "refused");
+}
+
+
+static ngx_int_t
+told(lines_op_t *op, const char *verdict)
+{
+    ngx_str_t  *refund = op->data;
+
+    return lines_told(&op->caller, tell_ended, op, lines_op_held(op),
+                      lines_op_of_line(op), .refund = *refund,
+                      .verdict = lines_op_text(verdict),
+                      .reason = ngx_string("provisioning_failed"));
+}
+
+
+static ngx_int_t
+tell_ended(void *data, lines_told_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    if (reply->begun.len) {
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun, 0);
+
+        (void) lines_forget_prov_rem(&op->caller, .tenant = op->tenant,
+                                     .id = lines_op_get(op, "line"));
+    }
+
+    return lines_op_enter(op, "done");
+}

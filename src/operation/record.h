@@ -1,0 +1,267 @@
+
+/*
+ * The record of an operation (key "op"): the copy that a worker holds, its
+ * claim and its writes, and the hints to it.
+ */
+
+#ifndef _LINES_OPERATION_RECORD_H_INCLUDED_
+#define _LINES_OPERATION_RECORD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "billing/billing.h"
+#include "operation/conf.h"
+#include "store/calls.h"
+
+
+typedef struct lines_op_s      lines_op_t;
+typedef struct lines_charge_s  lines_charge_t;
+
+
+/*
+ * What a step returns
+ *   NGX_AGAIN  parked: a script, a call or a wait is under way
+ *   NGX_OK     run the step that op->step names now (set by a write)
+ *   NGX_DONE   at rest: it ended, or its due instant says when to go on
+ *   NGX_ERROR  not now: the sweeper goes on from the record
+ */
+
+typedef ngx_int_t (*lines_op_run_pt)(lines_op_t *op);
+
+/* the same results; the place where the outcome goes to Redis */
+typedef ngx_int_t (*lines_op_answer_pt)(lines_op_t *op,
+    lines_billing_result_t *result);
+
+/* the same for a call that is not billing's (the provisioner's) */
+typedef ngx_int_t (*lines_op_result_pt)(lines_op_t *op,
+    lines_result_t *result);
+
+
+/*
+ * An operation reads as a table.  The name of a step is its recovery point: it
+ * can be entered again at any time.  undo takes back what the step has done;
+ * it runs from the step that failed upwards, as a run function of its own
+ * whose recovery point is "undo:NAME", and ends with
+ * lines_op_undone().  A step without undo is passed over.
+ */
+
+typedef struct {
+    ngx_str_t        name;
+    lines_op_run_pt  run;
+    lines_op_run_pt  undo;
+} lines_op_step_t;
+
+
+struct lines_op_kind_s {
+    ngx_str_t        name;      /* "kind" of the record */
+    lines_op_run_pt  undone;    /* once all is undone: writes
+                                   the end; or NULL */
+    lines_op_step_t  steps[7];  /* ends with a null name */
+};
+
+
+struct lines_op_s {
+    ngx_queue_t         queue;     /* of conf->running */
+    ngx_pool_t         *pool;      /* its own */
+    ngx_log_t          *log;
+    lines_main_conf_t  *lmcf;
+    lines_op_conf_t    *conf;
+
+    ngx_str_t           tenant;    /* w:ID or a:ID */
+    ngx_str_t           id;
+    lines_op_kind_t    *kind;      /* NULL until claimed */
+    ngx_str_t           step;      /* recovery point */
+    ngx_str_t           point;     /* "KIND.STEP", for logs */
+    ngx_uint_t          attempt;
+    ngx_uint_t          fence;
+    ngx_uint_t          want;
+    ngx_uint_t          swept;     /* flag: by the sweeper */
+
+    ngx_array_t         fields;    /* of the record: ngx_keyval_t */
+    int64_t             now;       /* Redis' clock, at the claim */
+    ngx_msec_t          claimed;   /* and ours */
+
+    lines_carrier_t    *carrier;   /* from the first call on */
+    void               *data;      /* the kind's own, of pool */
+
+    ngx_queue_t         waiters;   /* lines_op_waiter_t; may be empty */
+
+    lines_caller_t      caller;    /* of the store: done() has its results
+                                      as a step */
+
+    /* the engine's own */
+    lines_billing_ask_t  ask;      /* the call that is under way */
+    lines_op_answer_pt  answer;    /* or result */
+    lines_op_result_pt  result;
+    const lines_charge_t  *charge;
+    ngx_str_t           json;      /* for the provisioner */
+    ngx_str_t           document;  /* of the line, as just written; or empty */
+    lines_op_run_pt     wake;
+    lines_op_run_pt     done;      /* of a refund */
+    ngx_event_t         next;      /* posted, or a timer */
+    ngx_int_t           rc;
+    ngx_str_t           next_step;
+    lines_list_t        changes;   /* on their way: field, value, … */
+    ngx_uint_t          repeats;   /* of a call, in this run */
+    ngx_uint_t          reclaims;  /* after a lost reply */
+    unsigned            claiming:1;
+    unsigned            ended:1;   /* the record says done */
+    unsigned            lost:1;    /* held by another */
+    unsigned            unknown:1;  /* no such record */
+};
+
+
+/* what a begin says, which leased it for who began it */
+
+typedef struct {
+    lines_list_t  fields;     /* of the record; none: it is to be claimed */
+    int64_t       now;        /* Redis' clock */
+    ngx_msec_t    sent;       /* and ours, when begin was sent */
+    ngx_uint_t    fence;
+    ngx_str_t     document;   /* of the line; may be empty */
+} lines_op_begun_t;
+
+
+/* one of the record; an empty value takes it away */
+
+typedef struct {
+    const char  *name;
+    ngx_str_t    value;
+} lines_op_field_t;
+
+#define LINES_OP_FIELDS  8
+
+#define lines_op_fields(...)                                                  \
+    (lines_op_field_t[LINES_OP_FIELDS + 1]) { __VA_ARGS__ }
+
+
+/* a text that ends with a zero, as a string */
+ngx_str_t lines_op_text(const char *text);
+
+/* a value; the write that it goes to fails where there is no memory */
+ngx_str_t lines_op_number(lines_op_t *op, int64_t number);
+
+ngx_uint_t lines_op_same(ngx_str_t *a, ngx_str_t *b);
+
+
+/* op->caller: no reply, and the operation is claimed again */
+void lines_op_caller(lines_op_t *op);
+
+/* the copy, of what begin said */
+ngx_int_t lines_op_leased(lines_op_t *op, lines_op_begun_t *begun);
+
+/* a field of the record; empty where it is absent */
+ngx_str_t lines_op_get(lines_op_t *op, const char *name);
+int64_t lines_op_get_number(lines_op_t *op, const char *name);
+
+/* of the copy only, as a script has written it; copied; NGX_ERROR: no memory */
+ngx_int_t lines_op_set(lines_op_t *op, const char *name, ngx_str_t *value);
+
+/* another step, in the copy: a script has moved the record there */
+ngx_int_t lines_op_enter(lines_op_t *op, const char *step);
+
+/* the same to its end, with the answer that was written */
+ngx_int_t lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer);
+
+/* such a script sets the lease anew, too: call it when it is sent */
+void lines_op_renewed(lines_op_t *op);
+
+/* claims anew: reads the record again and runs the step that it is in */
+ngx_int_t lines_op_take(lines_op_t *op);
+
+/*
+ * Nothing of the operation can be older at billing: seconds, a day before it
+ * began, for clocks that differ.
+ */
+int64_t lines_op_since(lines_op_t *op);
+
+/* Redis' time, milliseconds */
+int64_t lines_op_now(lines_op_t *op);
+
+/*
+ * What guard() compares, in the arguments of a declared call whose head says
+ * --@key op(id), --@arg step, --@arg attempt:digits, --@arg fence:digits.
+ * Its reply "lost" never reaches done(): the operation is dropped.  Without a
+ * reply it is claimed again, and the step that the record says is entered.
+ */
+#define lines_op_held(op)                                                     \
+    .tenant = (op)->tenant, .id = (op)->id, .step = (op)->step,               \
+    .attempt = (op)->attempt, .fence = (op)->fence
+
+/* --@key line(line) and --@given idem? of what ends it with its line */
+#define lines_op_of_line(op)                                                  \
+    .line = lines_op_get(op, "line"),                                         \
+    .idem_key = lines_op_get(op, "idempotency")
+
+/*
+ * Writes fields, as { "url", url }, { "stuck", ngx_string("undo") }, and moves
+ * to another step, which then runs.  The lease is claimed anew.  next may be
+ * the step itself.
+ */
+
+#define lines_op_move(op, next, ...)                                          \
+    lines_op_move_fields(op, next, lines_op_fields(__VA_ARGS__))
+
+ngx_int_t lines_op_move_fields(lines_op_t *op, const char *next,
+    lines_op_field_t *fields);
+
+/*
+ * Rests until a due instant: the lease is given back.  For an outcome that
+ * counts, fields are written with it.
+ */
+
+#define lines_op_rest(op, delay, ...)                                         \
+    lines_op_rest_fields(op, delay, lines_op_fields(__VA_ARGS__))
+
+ngx_int_t lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
+    lines_op_field_t *fields);
+
+/*
+ * A write has given the lease back and says how dirty the record is: NGX_DONE,
+ * or it is claimed again where there was an event meanwhile.
+ */
+
+ngx_int_t lines_op_rested(lines_op_t *op, ngx_str_t *dirty);
+
+/* goes on with rc from a posted event */
+void lines_op_post(lines_op_t *op, ngx_int_t rc);
+
+/* calls wake(op) after a while; NGX_AGAIN */
+ngx_int_t lines_op_wait(lines_op_t *op, ngx_msec_t delay,
+    lines_op_run_pt wake);
+
+
+/*
+ * Hints: the list of an operation's shard, its member "TENANT ID".  They are
+ * written before what they point at.
+ */
+
+#define LINES_DUE_SHARDS  16
+
+int64_t lines_due_shard(ngx_str_t *id);
+
+/* to another operation of the tenant, or to this one, due after a while */
+void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
+
+/* to this one: gone, gone if idle */
+void lines_op_not_due(lines_op_t *op);
+void lines_op_idle(lines_op_t *op);
+
+
+/*
+ * The operation that gives back what a line has cost: its id derives from the
+ * line's, so that whoever begins it names the same one.
+ */
+
+#define lines_refund_id(pool, line, id)                                       \
+    lines_derive_id(pool, "refund:", line, id)
+
+/* 24 hex digits of SHA-256 over prefix and name */
+ngx_int_t lines_derive_id(ngx_pool_t *pool, const char *prefix,
+    ngx_str_t *name, ngx_str_t *id);
+
+
+#endif /* _LINES_OPERATION_RECORD_H_INCLUDED_ */
