@@ -8,7 +8,6 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
-#include "admin/numbers.h"
 #include "admin/routes.h"
 #include "api/input.h"
 #include "api/listing.h"
@@ -20,15 +19,20 @@
 
 
 typedef struct {
-    ngx_str_t                 state;      /* wanted; empty: any */
-    ngx_str_t                 key;        /* of the list */
-    ngx_str_t                 from;       /* after this number */
-    ngx_uint_t                limit;
-    ngx_uint_t                more;       /* flag */
-    lines_list_t              numbers;
-    ngx_str_t                *entries;    /* of each */
-    lines_inv_count_reply_t  *counts;
-} lines_numbers_t;
+    ngx_str_t                   state;      /* wanted; empty: any */
+    ngx_str_t                   key;        /* of the list */
+    ngx_str_t                   from;       /* after this number */
+    ngx_uint_t                  limit;
+    ngx_uint_t                  more;       /* flag */
+    lines_numbers_page_reply_t  page;
+    lines_numbers_read_reply_t  read;       /* "STATE WORKER …" of each */
+    lines_inv_count_reply_t     counts;
+} numbers_t;
+
+typedef struct {
+    const char                 *name;
+    ngx_int_t                 (*key)(ngx_pool_t *pool, ngx_str_t *key);
+} numbers_state_t;
 
 
 static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -37,13 +41,8 @@ static const char *numbers_entry(json_t *entry, ngx_str_t *number,
 static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
 static ngx_int_t numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_counted(void *data, lines_inv_count_reply_t *reply);
-static ngx_int_t numbers_listed(void *data, lines_numbers_page_reply_t *reply);
 static ngx_int_t numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_read(void *data, lines_numbers_read_reply_t *reply);
-static ngx_int_t numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static u_char *numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry,
-    ngx_str_t *state);
+static ngx_int_t numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_deleted(void *data, lines_inv_delete_reply_t *reply);
 
@@ -58,13 +57,14 @@ lines_step_pt  lines_admin_list_numbers_steps[] = {
     numbers_parse,              /* 400 */
     numbers_page,
     numbers_entries,
-    numbers_answer,
+    numbers_show,
     NULL
 };
 
 
 lines_step_pt  lines_admin_delete_number_steps[] = {
-    numbers_delete,             /* 400, 404, 409 */
+    lines_admin_id,             /* 400 */
+    numbers_delete,             /* 404, 409 */
     NULL
 };
 
@@ -152,11 +152,22 @@ numbers_added(void *data, lines_inv_add_reply_t *reply)
 static ngx_int_t
 numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         n;
-    ngx_str_t         value;
-    lines_numbers_t  *numbers;
+    ngx_int_t               n;
+    ngx_str_t               value;
+    numbers_t              *numbers;
+    const numbers_state_t  *state;
 
-    numbers = ngx_pcalloc(r->pool, sizeof(lines_numbers_t));
+    /* in quarantine a number's score is an instant: looked for in all */
+
+    static const numbers_state_t  states[] = {
+        { "free", lines_key_inv_free },
+        { "leased", lines_key_inv_leased },
+        { "assigned", lines_key_inv_assigned },
+        { "quarantined", lines_key_inv_all },
+        { NULL, NULL }
+    };
+
+    numbers = ngx_pcalloc(r->pool, sizeof(numbers_t));
     if (numbers == NULL) {
         return NGX_ERROR;
     }
@@ -189,40 +200,27 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
         numbers->from = value;
     }
 
-    if (lines_query(r, "state", &value) == NGX_OK) {
-        numbers->state = value;
+    if (lines_query(r, "state", &numbers->state) != NGX_OK) {
+        return lines_key_inv_all(r->pool, &numbers->key);
+    }
 
-        if (lines_is(&value, "free")) {
-            return lines_key_inv_free(r->pool, &numbers->key);
-        }
-
-        if (lines_is(&value, "leased")) {
-            return lines_key_inv_leased(r->pool, &numbers->key);
-        }
-
-        if (lines_is(&value, "assigned")) {
-            return lines_key_inv_assigned(r->pool, &numbers->key);
-        }
-
-        if (!lines_is(&value, "quarantined")) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "state must be free, leased, assigned or "
-                               "quarantined");
+    for (state = states; state->name; state++) {
+        if (lines_is(&numbers->state, state->name)) {
+            return state->key(r->pool, &numbers->key);
         }
     }
 
-    /* in quarantine a number's score is an instant: looked for in all */
-
-    return lines_key_inv_all(r->pool, &numbers->key);
+    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                       "state must be free, leased, assigned or quarantined");
 }
 
 
 static ngx_int_t
 numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    lines_numbers_t  *numbers;
-    ngx_str_t         from;
+    ngx_int_t   rc;
+    ngx_str_t   from;
+    numbers_t  *numbers;
 
     numbers = ctx->data;
 
@@ -232,7 +230,7 @@ numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    rc = lines_inv_count(&ctx->caller, numbers_counted, ctx);
+    rc = lines_keep_inv_count(&ctx->caller, &numbers->counts);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -247,186 +245,109 @@ numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    return lines_numbers_page(&ctx->caller, numbers_listed, ctx,
-                              .inv_all_key = numbers->key,
-                              .most = numbers->limit + 1, .from = from);
-}
-
-
-static ngx_int_t
-numbers_counted(void *data, lines_inv_count_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_numbers_t  *numbers;
-
-    numbers = ctx->data;
-    numbers->counts = reply;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-numbers_listed(void *data, lines_numbers_page_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_numbers_t  *numbers;
-
-    numbers = ctx->data;
-
-    numbers->numbers = reply->numbers;
-
-    if (reply->numbers.n > numbers->limit) {
-        numbers->numbers.n = numbers->limit;
-        numbers->more = 1;
-    }
-
-    return NGX_OK;
+    return lines_keep_numbers_page(&ctx->caller, &numbers->page,
+                                   .inv_all_key = numbers->key,
+                                   .most = numbers->limit + 1, .from = from);
 }
 
 
 static ngx_int_t
 numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_numbers_t  *numbers;
+    lines_list_t  *page;
+    numbers_t     *numbers;
 
     numbers = ctx->data;
+    page = &numbers->page.numbers;
 
-    if (numbers->numbers.n == 0) {
-        return NGX_OK;
+    if (page->n > numbers->limit) {
+        page->n = numbers->limit;
+        numbers->more = 1;
     }
 
-    return lines_numbers_read(&ctx->caller, numbers_read, ctx,
-                              .numbers = numbers->numbers);
+    return page->n ? lines_keep_numbers_read(&ctx->caller, &numbers->read,
+                                             .numbers = *page)
+                   : NGX_OK;
 }
 
 
 static ngx_int_t
-numbers_read(void *data, lines_numbers_read_reply_t *reply)
+numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_numbers_t  *numbers;
+    ngx_str_t                 entry, state, worker, cursor, suffix;
+    ngx_str_t                *number, *item;
+    ngx_uint_t                i, n;
+    numbers_t                *numbers;
+    ngx_array_t               items;
+    lines_inv_count_reply_t  *counts;
 
     numbers = ctx->data;
+    counts = &numbers->counts;
+    number = numbers->page.numbers.elts;
+    n = numbers->page.numbers.n;
 
-    numbers->entries = reply->entries.elts;
-
-    return reply->entries.n == numbers->numbers.n ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    size_t            len;
-    u_char           *p, *start;
-    ngx_str_t         json, *number, *last;
-    ngx_uint_t        i;
-    lines_numbers_t  *numbers;
-
-    numbers = ctx->data;
-    number = numbers->numbers.elts;
-
-    len = sizeof("{\"numbers\":[],\"cursor\":\"\",\"counts\":{\"free\":,"
-                 "\"leased\":,\"assigned\":,\"quarantined\":}}")
-          + 5 * NGX_INT64_LEN;
-
-    for (i = 0; i < numbers->numbers.n; i++) {
-        len += sizeof("{\"phone_number\":\"\",\"worker_id\":\"\","
-                      "\"state\":\"quarantined\"},") + number[i].len
-               + 6 * numbers->entries[i].len;
-    }
-
-    json.data = ngx_pnalloc(r->pool, len);
-    if (json.data == NULL) {
+    if (numbers->read.entries.n != n
+        || ngx_array_init(&items, r->pool, n + 1, sizeof(ngx_str_t)) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(json.data, "{\"numbers\":[", sizeof("{\"numbers\":[") - 1);
+    for (i = 0; i < n; i++) {
+        entry = numbers->read.entries.elts[i];
+        state = lines_admin_word(&entry);
+        worker = lines_admin_word(&entry);
 
-    for (i = 0; i < numbers->numbers.n; i++) {
-        start = p;
+        /* it is in another state, or gone by now */
 
-        if (p[-1] == '}') {
-            *p++ = ',';
+        if (worker.len == 0
+            || (numbers->state.len
+                && (numbers->state.len != state.len
+                    || ngx_strncmp(numbers->state.data, state.data, state.len)
+                       != 0)))
+        {
+            continue;
         }
 
-        p = numbers_item(p, &number[i], &numbers->entries[i],
-                         &numbers->state);
-        if (p == NULL) {
-            p = start;
+        worker = lines_json_string(r->pool, &worker);
+        item = ngx_array_push(&items);
+
+        if (worker.data == NULL
+            || item == NULL
+            || lines_redis_format(r->pool, item,
+                                  "{\"phone_number\":\"%V\",\"worker_id\":%V,"
+                                  "\"state\":\"%V\"}",
+                                  &number[i], &worker, &state)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
 
-    p = ngx_cpymem(p, "],\"cursor\":", sizeof("],\"cursor\":") - 1);
+    ngx_str_set(&cursor, "null");
 
-    if (numbers->more) {
-        last = &number[numbers->numbers.n - 1];
-        p = ngx_sprintf(p, "\"%*s\"", last->len - 1, last->data + 1);
-
-    } else {
-        p = ngx_cpymem(p, "null", 4);
-    }
-
-    p = ngx_sprintf(p,
-                    ",\"counts\":{\"free\":%L,\"leased\":%L,"
-                    "\"assigned\":%L,\"quarantined\":%L}}",
-                    numbers->counts->free, numbers->counts->leased,
-                    numbers->counts->assigned, numbers->counts->quarantined);
-
-    json.len = p - json.data;
-
-    return lines_answer(r, ctx, NGX_HTTP_OK, &json);
-}
-
-
-/* entry is "state worker …"; NULL: it is in another state, or gone by now */
-
-static u_char *
-numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry, ngx_str_t *state)
-{
-    u_char    *s, *last;
-    ngx_str_t  is, worker;
-
-    last = entry->data + entry->len;
-    s = entry->len ? ngx_strlchr(entry->data, last, ' ') : NULL;
-
-    if (s == NULL) {
-        return NULL;
-    }
-
-    is.data = entry->data;
-    is.len = s - entry->data;
-
-    if (state->len
-        && (state->len != is.len
-            || ngx_strncmp(state->data, is.data, is.len) != 0))
+    if ((numbers->more
+         && lines_redis_format(r->pool, &cursor, "\"%*s\"",
+                               number[n - 1].len - 1, number[n - 1].data + 1)
+            != NGX_OK)
+        || lines_redis_format(r->pool, &suffix,
+                              ",\"cursor\":%V,\"counts\":{\"free\":%L,"
+                              "\"leased\":%L,\"assigned\":%L,"
+                              "\"quarantined\":%L}}%Z", &cursor,
+                              counts->free, counts->leased, counts->assigned,
+                              counts->quarantined)
+           != NGX_OK)
     {
-        return NULL;
+        return NGX_ERROR;
     }
 
-    worker.data = s + 1;
-    s = ngx_strlchr(worker.data, last, ' ');
-    worker.len = (s ? s : last) - worker.data;
-
-    p = ngx_sprintf(p, "{\"phone_number\":\"%V\",\"worker_id\":\"", number);
-    p = (u_char *) ngx_escape_json(p, worker.data, worker.len);
-
-    return ngx_sprintf(p, "\",\"state\":\"%V\"}", &is);
+    return lines_answer_array(r, ctx, "{\"numbers\":", &items,
+                              (char *) suffix.data);
 }
 
 
 static ngx_int_t
 numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    if (!lines_is_e164(&ctx->params[0])) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid phone number");
-    }
-
     return lines_inv_delete(&ctx->caller, numbers_deleted, ctx,
                             .number = ctx->params[0]);
 }
@@ -440,8 +361,7 @@ numbers_deleted(void *data, lines_inv_delete_reply_t *reply)
     switch (reply->is) {
 
     case LINES_INV_DELETE_UNKNOWN:
-        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Number not found");
+        return lines_admin_unknown(ctx);
 
     case LINES_INV_DELETE_HELD:
         return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,

@@ -26,6 +26,7 @@ typedef struct {
 } lines_admin_tenant_t;
 
 
+static ngx_int_t admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t admin_parse_workspace(ngx_http_request_t *r,
     lines_ctx_t *ctx);
 static ngx_int_t admin_parse_account(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -48,17 +49,8 @@ static ngx_str_t admin_customer_json(lines_ctx_t *ctx, ngx_str_t *customer);
 static void admin_limit_json(ngx_str_t *limit);
 
 
-lines_step_pt  lines_admin_put_workspace_steps[] = {
-    admin_parse_workspace,      /* 400 */
-    admin_index_tenant,
-    admin_put_tenant,           /* 409 */
-    admin_get_tenant,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_put_account_steps[] = {
-    admin_parse_account,        /* 400 */
+lines_step_pt  lines_admin_put_tenant_steps[] = {
+    admin_parse_tenant,         /* 400 */
     admin_index_tenant,
     admin_put_tenant,           /* 409 */
     admin_get_tenant,
@@ -71,6 +63,14 @@ lines_step_pt  lines_admin_get_tenant_steps[] = {
     admin_get_tenant,
     NULL
 };
+
+
+static ngx_int_t
+admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return ctx->identity.tenant.data[0] == 'w' ? admin_parse_workspace(r, ctx)
+                                               : admin_parse_account(r, ctx);
+}
 
 
 static ngx_int_t
