@@ -19,12 +19,14 @@ typedef struct {
     ngx_str_t       field;
     ngx_str_t       text;    /* the rate as written */
     lines_rate_t    rate;
+    int64_t         burst;
 } own_rate_t;
 
 
 static ngx_int_t list_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t find_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t is_rate(ngx_str_t *value);
 static ngx_int_t put_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t plan_rate_put(void *data,
     lines_limit_plan_put_reply_t *reply);
@@ -170,37 +172,41 @@ find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    json_t      *burst;
+    ngx_int_t    rc;
     own_rate_t  *own;
+
+    static const lines_input_t  inputs[] = {
+        lines_in_string("rate", own_rate_t, text, 32, is_rate,
+                        "rate must be a rate, as 50r/s",
+                        .flags = LINES_REQUIRED),
+        lines_in_number("burst", own_rate_t, burst, 1, LINES_BURST_MAX,
+                        "burst must be a positive integer",
+                        .flags = LINES_NULL_BAD),
+        lines_input_end
+    };
 
     own = ctx->data;
 
-    if (lines_member(ctx->body, "rate", 32, &own->text) != NGX_OK
-        || lines_rate_parse(&own->text, &own->rate) != NGX_OK)
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "rate must be a rate, as 50r/s");
+    rc = lines_read_members(r, ctx, ctx->body, inputs, own);
+
+    if (rc == NGX_OK) {
+        (void) lines_rate_parse(&own->text, &own->rate);
+
+        if (own->burst == 0) {
+            own->burst = ngx_max((int64_t) (1e6 / own->rate.interval + 0.5), 1);
+        }
     }
 
-    burst = json_object_get(ctx->body, "burst");
+    return rc;
+}
 
-    if (burst == NULL) {
-        own->rate.burst = ngx_max((ngx_uint_t) (1e6 / own->rate.interval + 0.5),
-                                  1);
-        return NGX_OK;
-    }
 
-    if (!json_is_integer(burst)
-        || json_integer_value(burst) < 1
-        || json_integer_value(burst) > LINES_BURST_MAX)
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "burst must be a positive integer");
-    }
+static ngx_uint_t
+is_rate(ngx_str_t *value)
+{
+    lines_rate_t  rate;
 
-    own->rate.burst = json_integer_value(burst);
-
-    return NGX_OK;
+    return lines_rate_parse(value, &rate) == NGX_OK;
 }
 
 
@@ -212,8 +218,8 @@ put_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     own = ctx->data;
 
-    if (lines_redis_format(r->pool, &rate, "%.6f %ui %V", own->rate.interval,
-                           own->rate.burst, &own->text)
+    if (lines_redis_format(r->pool, &rate, "%.6f %L %V", own->rate.interval,
+                           own->burst, &own->text)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -255,8 +261,8 @@ rate_put(void *data, lines_rate_put_reply_t *reply)
     own = ctx->data;
 
     return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                            "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%ui}",
-                            &ctx->params[1], &own->text, own->rate.burst);
+                             "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%L}",
+                             &ctx->params[1], &own->text, own->burst);
 }
 
 

@@ -139,80 +139,49 @@ drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
 static ngx_int_t
 parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t    rc;
-    report_t    *report;
-    const char  *error;
+    report_t   *report;
+    ngx_int_t   rc;
 
-    static const lines_text_t  reason = lines_text("reason", 500);
+    static const lines_input_t  inputs[] = {
+        lines_in_word("status", report_t, status,
+                      "status must be active or failed",
+                      .words = { "active", "failed" },
+                      .flags = LINES_REQUIRED),
+        lines_in_string("phone", report_t, phone, 16, lines_is_e164,
+                        "phone must be an E.164 number such as +14155551234"),
+        lines_in_text("reason", report_t, reason, 500),
+        lines_input_end
+    };
 
-    report = ngx_pcalloc(r->pool, sizeof(report_t));
-    if (report == NULL) {
-        return NGX_ERROR;
-    }
+    rc = lines_read_input(r, ctx, sizeof(report_t), inputs);
+    report = ctx->data;
 
-    ctx->data = report;
-
-    if (lines_member(ctx->body, "status", 16, &report->status) != NGX_OK
-        || (!lines_is(&report->status, "active")
-            && !lines_is(&report->status, "failed")))
+    if (rc == NGX_OK
+        && lines_is(&report->status, "failed")
+        && report->reason.len == 0)
     {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "status must be active or failed");
-    }
-
-    rc = lines_member(ctx->body, "phone", 16, &report->phone);
-
-    if (rc == NGX_ERROR || (rc == NGX_OK && !lines_is_e164(&report->phone))) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                         "phone must be an E.164 number such as +14155551234");
-    }
-
-    error = lines_text_member(ctx->body, &reason, &report->reason);
-
-    if (error) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
-    }
-
-    if (lines_is(&report->status, "failed") && report->reason.len == 0) {
         ngx_str_set(&report->reason, "provisioning_failed");
     }
 
-    return NGX_OK;
+    return rc;
 }
 
+
+#define usage_count(name, field)                                              \
+    lines_in_number(name, report_t, field, 0, NGX_MAX_INT32_VALUE,            \
+                    "newConversationsCount and totalMessagesCount must be "   \
+                    "whole numbers", .flags = LINES_REQUIRED)
 
 static ngx_int_t
 parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    json_t    *conversations, *messages;
-    report_t  *report;
+    static const lines_input_t  inputs[] = {
+        usage_count("newConversationsCount", conversations),
+        usage_count("totalMessagesCount", messages),
+        lines_input_end
+    };
 
-    report = ngx_pcalloc(r->pool, sizeof(report_t));
-    if (report == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = report;
-
-    conversations = json_object_get(ctx->body, "newConversationsCount");
-    messages = json_object_get(ctx->body, "totalMessagesCount");
-
-    if (!json_is_integer(conversations)
-        || !json_is_integer(messages)
-        || json_integer_value(conversations) < 0
-        || json_integer_value(conversations) > NGX_MAX_INT32_VALUE
-        || json_integer_value(messages) < 0
-        || json_integer_value(messages) > NGX_MAX_INT32_VALUE)
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                        "newConversationsCount and totalMessagesCount must be "
-                        "whole numbers");
-    }
-
-    report->conversations = json_integer_value(conversations);
-    report->messages = json_integer_value(messages);
-
-    return NGX_OK;
+    return lines_read_input(r, ctx, sizeof(report_t), inputs);
 }
 
 

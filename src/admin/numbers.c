@@ -10,7 +10,6 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
-#include "api/listing.h"
 #include "store/calls.h"
 
 
@@ -22,12 +21,17 @@ typedef struct {
     ngx_str_t                   state;      /* wanted; empty: any */
     ngx_str_t                   key;        /* of the list */
     ngx_str_t                   from;       /* after this number */
-    ngx_uint_t                  limit;
+    int64_t                     limit;
     ngx_uint_t                  more;       /* flag */
     lines_numbers_page_reply_t  page;
     lines_numbers_read_reply_t  read;       /* "STATE WORKER …" of each */
     lines_inv_count_reply_t     counts;
 } numbers_t;
+
+typedef struct {
+    ngx_str_t                   number;
+    ngx_str_t                   worker;
+} pair_t;
 
 typedef struct {
     const char                 *name;
@@ -36,10 +40,10 @@ typedef struct {
 
 
 static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
-static const char *numbers_entry(json_t *entry, ngx_str_t *number,
-    ngx_str_t *worker);
+static ngx_uint_t is_printable(ngx_str_t *value);
 static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
 static ngx_int_t numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t is_cursor(ngx_str_t *value);
 static ngx_int_t numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -72,69 +76,62 @@ lines_step_pt  lines_admin_delete_number_steps[] = {
 static ngx_int_t
 numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t       i, n;
-    json_t      *list;
-    ngx_str_t   *pairs;
-    const char  *error;
+    size_t      i, n;
+    json_t     *list;
+    ngx_int_t   rc;
+    pair_t     *pairs;
+
+    static const lines_input_t  inputs[] = {
+        lines_in_string("phone_number", pair_t, number, 16, lines_is_e164,
+                        "phone_number must be an E.164 number such as "
+                        "+14155551234", .flags = LINES_REQUIRED),
+        lines_in_text("worker_id", pair_t, worker, 128, .is = is_printable,
+                      .bad = "worker_id must have printable ASCII characters "
+                             "only",
+                      .absent = "worker_id is required",
+                      .flags = LINES_REQUIRED),
+        lines_input_end
+    };
 
     list = json_object_get(ctx->body, "numbers");
     n = json_array_size(list);
 
-    if (!json_is_array(list) || n == 0 || n > LINES_NUMBERS_MAX) {
+    if (n == 0 || n > LINES_NUMBERS_MAX) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "numbers must be a list of 1 to 1000 objects");
     }
 
-    pairs = ngx_palloc(r->pool, 2 * n * sizeof(ngx_str_t));
+    pairs = ngx_palloc(r->pool, n * sizeof(pair_t));
     if (pairs == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        error = numbers_entry(json_array_get(list, i), &pairs[2 * i],
-                              &pairs[2 * i + 1]);
-        if (error) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
+        rc = lines_read_members(r, ctx, json_array_get(list, i), inputs,
+                                &pairs[i]);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
     }
 
     return lines_inv_add(&ctx->caller, numbers_added, ctx, .numbers.n = 2 * n,
-                         .numbers.elts = pairs);
+                         .numbers.elts = &pairs->number);
 }
 
 
-static const char *
-numbers_entry(json_t *entry, ngx_str_t *number, ngx_str_t *worker)
+static ngx_uint_t
+is_printable(ngx_str_t *value)
 {
-    size_t       i;
-    const char  *error;
+    size_t  i;
 
-    static const lines_text_t  text = lines_text("worker_id", 128);
-
-    if (!json_is_object(entry)
-        || lines_member(entry, "phone_number", 16, number) != NGX_OK
-        || !lines_is_e164(number))
-    {
-        return "phone_number must be an E.164 number such as +14155551234";
-    }
-
-    error = lines_text_member(entry, &text, worker);
-
-    if (error) {
-        return error;
-    }
-
-    if (worker->len == 0) {
-        return "worker_id is required";
-    }
-
-    for (i = 0; i < worker->len; i++) {
-        if (worker->data[i] <= ' ' || worker->data[i] >= 0x7f) {
-            return "worker_id must have printable ASCII characters only";
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] <= ' ' || value->data[i] >= 0x7f) {
+            return 0;
         }
     }
 
-    return NULL;
+    return 1;
 }
 
 
@@ -152,10 +149,21 @@ numbers_added(void *data, lines_inv_add_reply_t *reply)
 static ngx_int_t
 numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t               n;
-    ngx_str_t               value;
+    ngx_int_t               rc;
     numbers_t              *numbers;
     const numbers_state_t  *state;
+
+    static const lines_input_t  inputs[] = {
+        lines_in_number("limit", numbers_t, limit, 1, LINES_NUMBERS_MAX,
+                        "limit must be from 1 to 1000"),
+        lines_in_string("cursor", numbers_t, from, 15, is_cursor,
+                        "cursor is not one that was given out"),
+        lines_in_word("state", numbers_t, state,
+                      "state must be free, leased, assigned or quarantined",
+                      .words = { "free", "leased", "assigned",
+                                 "quarantined" }),
+        lines_input_end
+    };
 
     /* in quarantine a number's score is an instant: looked for in all */
 
@@ -163,8 +171,7 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
         { "free", lines_key_inv_free },
         { "leased", lines_key_inv_leased },
         { "assigned", lines_key_inv_assigned },
-        { "quarantined", lines_key_inv_all },
-        { NULL, NULL }
+        { NULL, lines_key_inv_all }
     };
 
     numbers = ngx_pcalloc(r->pool, sizeof(numbers_t));
@@ -173,45 +180,28 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     ctx->data = numbers;
-
     numbers->limit = LINES_NUMBERS_PAGE;
 
-    if (lines_query(r, "limit", &value) == NGX_OK) {
-        n = ngx_atoi(value.data, value.len);
+    rc = lines_read_query(r, ctx, inputs, numbers);
 
-        if (n < 1 || n > LINES_NUMBERS_MAX) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "limit must be from 1 to 1000");
-        }
-
-        numbers->limit = n;
-    }
-
-    if (lines_query(r, "cursor", &value) == NGX_OK) {
-
-        if (value.len == 0
-            || value.len > 15
-            || ngx_atoof(value.data, value.len) == NGX_ERROR)
-        {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "cursor is not one that was given out");
-        }
-
-        numbers->from = value;
-    }
-
-    if (lines_query(r, "state", &numbers->state) != NGX_OK) {
-        return lines_key_inv_all(r->pool, &numbers->key);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     for (state = states; state->name; state++) {
         if (lines_is(&numbers->state, state->name)) {
-            return state->key(r->pool, &numbers->key);
+            break;
         }
     }
 
-    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       "state must be free, leased, assigned or quarantined");
+    return state->key(r->pool, &numbers->key);
+}
+
+
+static ngx_uint_t
+is_cursor(ngx_str_t *value)
+{
+    return ngx_atoof(value->data, value->len) != NGX_ERROR;
 }
 
 
@@ -260,7 +250,7 @@ numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
     numbers = ctx->data;
     page = &numbers->page.numbers;
 
-    if (page->n > numbers->limit) {
+    if (page->n > (ngx_uint_t) numbers->limit) {
         page->n = numbers->limit;
         numbers->more = 1;
     }

@@ -9,7 +9,7 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
-#include "api/listing.h"
+#include "api/input.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

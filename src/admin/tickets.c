@@ -50,31 +50,29 @@ parse_move(ngx_http_request_t *r, lines_ctx_t *ctx)
     move_t     *move;
     ngx_int_t   rc;
 
-    move = ngx_pcalloc(r->pool, sizeof(move_t));
-    if (move == NULL) {
-        return NGX_ERROR;
+    static const char  bad[] = "fulfilledNumber must be an E.164 number such "
+                               "as +14155551234, of a ticket that is FULFILLED";
+
+    static const lines_input_t  inputs[] = {
+        lines_in_word("status", move_t, status,
+                      "status must be FULFILLED or CANCELLED",
+                      .words = { "FULFILLED", "CANCELLED" },
+                      .flags = LINES_REQUIRED),
+        lines_in_string("fulfilledNumber", move_t, number, 16, lines_is_e164,
+                        bad),
+        lines_input_end
+    };
+
+    rc = lines_read_input(r, ctx, sizeof(move_t), inputs);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    ctx->data = move;
+    move = ctx->data;
 
-    if (lines_member(ctx->body, "status", 16, &move->status) != NGX_OK
-        || (!lines_is(&move->status, "FULFILLED")
-            && !lines_is(&move->status, "CANCELLED")))
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "status must be FULFILLED or CANCELLED");
-    }
-
-    rc = lines_member(ctx->body, "fulfilledNumber", 16, &move->number);
-
-    if (rc != NGX_DECLINED
-        && (rc != NGX_OK
-            || !lines_is_e164(&move->number)
-            || lines_is(&move->status, "CANCELLED")))
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "fulfilledNumber must be an E.164 number such as "
-                           "+14155551234, of a ticket that is FULFILLED");
+    if (move->number.len && lines_is(&move->status, "CANCELLED")) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, bad);
     }
 
     return lines_redis_format(r->pool, &move->holder, "ticket.%V",

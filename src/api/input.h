@@ -119,30 +119,6 @@ ngx_int_t lines_check_text(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *name, ngx_str_t *value, size_t max);
 
 
-/* what admin/ calls until it has tables, too */
-
-typedef struct {
-    const char   *name;
-    size_t        max;
-    const char   *type;
-    const char   *length;
-    const char   *control;
-    const char   *blank;
-} lines_text_t;
-
-#define lines_text(name, max)                                                 \
-    { name, max,                                                              \
-      name " must be a string",                                               \
-      name " must have at most " ngx_value(max) " characters", \
-      name " must not have control characters",                               \
-      name " must not be blank" }
-
-const char *lines_text_member(json_t *body, const lines_text_t *text,
-    ngx_str_t *value);
-ngx_int_t lines_member(json_t *body, const char *name, size_t max,
-    ngx_str_t *value);
-
-
 /* an argument of the query string, decoded; NGX_DECLINED where it is absent */
 ngx_int_t lines_query(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
