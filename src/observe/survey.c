@@ -1,35 +1,97 @@
 
 /*
- * Asks for what is known, shows it, and has it added up anew when it is old.
+ * Asks for what is known, shows it, and has it added up anew when it is old, by
+ * a pass over all tenants: pages of them, and of each what its hash and its
+ * unfinished operations say.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "observe/survey_pass.h"
+#include "http/request.h"
+#include "observe/survey.h"
 #include "store/calls.h"
 
 
 #define LINES_SURVEY_READ   5000    /* ms at the most */
 #define LINES_SURVEY_HOLD   60000
+#define LINES_SURVEY_OPS    5000    /* looked at in a pass */
+#define LINES_SURVEY_BATCH  16      /* of a tenant at a time */
+
+
+typedef struct {
+    lines_main_conf_t  *lmcf;
+    ngx_log_t          *log;
+    ngx_event_t         timer;
+    lines_caller_t      asker;     /* of what is known */
+
+    uint64_t            now;       /* Redis' clock, ms */
+    uint64_t            at;        /* of the last pass, s */
+    uint64_t            known[LINES_SURVEY_VALUES];
+
+    /* the pass under way */
+
+    lines_caller_t      caller;
+    ngx_pool_t         *pool;      /* of a page, and of its replies */
+    ngx_pool_t         *seen_pool;
+    ngx_rbtree_t        seen;      /* hashes of tenants */
+    ngx_rbtree_node_t   sentinel;
+    ngx_uint_t          ops;
+    uint64_t            oldest;    /* begun at, ms */
+    uint64_t            sums[LINES_SURVEY_VALUES];
+    u_char              cursor[24];
+    size_t              cursor_len;
+    ngx_uint_t          failed;    /* flag */
+} survey_t;
+
+
+/* a tenant whose operations were asked for */
+
+typedef struct {
+    survey_t           *survey;
+    ngx_str_t           name;
+    ngx_str_t          *ids;       /* n are left to be read */
+    ngx_uint_t          n;
+    ngx_uint_t          pending;
+} survey_tenant_t;
 
 
 static void survey_handler(ngx_event_t *ev);
 static ngx_int_t survey_time(void *data, lines_time_reply_t *reply);
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
-static void survey_publish(lines_survey_t *survey);
+static void survey_publish(survey_t *survey);
 static ngx_int_t survey_claimed(void *data, lines_survey_claim_reply_t *reply);
-static void survey_end(lines_survey_t *survey);
+static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
+static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t survey_first(survey_t *survey, ngx_str_t *tenant);
+static ngx_int_t survey_tenant(survey_t *survey, ngx_str_t *tenant);
+static ngx_int_t survey_counts(void *data, lines_tenant_moves_reply_t *reply);
+static ngx_int_t survey_operations(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t survey_batch(survey_tenant_t *st);
+static ngx_int_t survey_operation(void *data, lines_op_survey_reply_t *reply);
+static void survey_end(survey_t *survey);
+static void survey_stop(survey_t *survey);
+static uint64_t survey_number(ngx_str_t *value);
 
 
-static lines_survey_t  the_survey;
+static survey_t  the_survey;
+
+
+#define survey_field(from, to)  ngx_string("moves:" #from ":" #to),
+
+/* of a tenant's hash */
+
+static ngx_str_t  survey_fields[] = {
+    LINES_SURVEY_MOVES(survey_field)
+};
 
 
 ngx_int_t
 lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    lines_survey_t  *survey;
+    survey_t  *survey;
 
     /* one worker of a node is enough */
 
@@ -41,10 +103,11 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     survey->lmcf = lmcf;
     survey->log = cycle->log;
-    survey->end = survey_end;
 
     lines_caller_init(&survey->asker, lmcf->redis, NULL, cycle->log);
-    lines_survey_init(survey);
+    lines_caller_init(&survey->caller, lmcf->redis, NULL, cycle->log);
+
+    survey->caller.resume = survey_resume;
 
     survey->timer.handler = survey_handler;
     survey->timer.data = survey;
@@ -60,7 +123,7 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_survey_exit_process(lines_main_conf_t *lmcf)
 {
-    lines_survey_t  *survey;
+    survey_t  *survey;
 
     survey = &the_survey;
 
@@ -73,14 +136,14 @@ lines_survey_exit_process(lines_main_conf_t *lmcf)
     }
 
     lines_caller_detach(&survey->asker);
-    lines_survey_stop(survey);
+    survey_stop(survey);
 }
 
 
 static void
 survey_handler(ngx_event_t *ev)
 {
-    lines_survey_t       *survey;
+    survey_t       *survey;
     lines_redis_status_t  status;
 
     survey = ev->data;
@@ -106,7 +169,7 @@ survey_handler(ngx_event_t *ev)
 static ngx_int_t
 survey_time(void *data, lines_time_reply_t *reply)
 {
-    lines_survey_t *survey = data;
+    survey_t *survey = data;
 
     survey->now = lines_time_ms(reply);
 
@@ -119,7 +182,7 @@ survey_time(void *data, lines_time_reply_t *reply)
 static ngx_int_t
 survey_known(void *data, lines_survey_read_reply_t *reply)
 {
-    lines_survey_t *survey = data;
+    survey_t *survey = data;
 
     ngx_int_t   n;
     ngx_str_t  *pair;
@@ -132,14 +195,14 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
         pair = &reply->pairs.elts[i];
 
         if (lines_is(&pair[0], "at")) {
-            survey->at = lines_survey_number(&pair[1]);
+            survey->at = survey_number(&pair[1]);
             continue;
         }
 
         n = ngx_atoi(pair[0].data, pair[0].len);
 
         if (n >= 0 && n < LINES_SURVEY_VALUES) {
-            survey->known[n] = lines_survey_number(&pair[1]);
+            survey->known[n] = survey_number(&pair[1]);
         }
     }
 
@@ -155,7 +218,7 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
 
 
 static void
-survey_publish(lines_survey_t *survey)
+survey_publish(survey_t *survey)
 {
     ngx_uint_t               i;
     lines_metrics_survey_t  *shown;
@@ -180,20 +243,309 @@ survey_publish(lines_survey_t *survey)
 static ngx_int_t
 survey_claimed(void *data, lines_survey_claim_reply_t *reply)
 {
-    lines_survey_t *survey = data;
+    survey_t *survey = data;
 
-    if (reply->ok.len) {
-        lines_survey_start(survey);
+    if (reply->ok.len == 0) {
+        return NGX_OK;
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey->log, 0, "lines survey: begins");
+
+    ngx_memzero(survey->sums, sizeof(survey->sums));
+
+    survey->failed = 0;
+    survey->ops = 0;
+    survey->oldest = 0;
+
+    survey->cursor[0] = '0';
+    survey->cursor_len = 1;
+
+    ngx_rbtree_init(&survey->seen, &survey->sentinel, ngx_rbtree_insert_value);
+
+    survey->seen_pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, survey->log);
+    if (survey->seen_pool == NULL) {
+        return NGX_OK;
+    }
+
+    survey->caller.pool = survey->seen_pool;
+
+    if (lines_inv_count(&survey->caller, survey_inventory, survey)
+        != NGX_AGAIN)
+    {
+        survey_stop(survey);
     }
 
     return NGX_OK;
 }
 
 
+static ngx_int_t
+survey_inventory(void *data, lines_inv_count_reply_t *reply)
+{
+    survey_t *survey = data;
+
+    survey->sums[LINES_SURVEY_FREE] = reply->free;
+    survey->sums[LINES_SURVEY_LEASED] = reply->leased;
+    survey->sums[LINES_SURVEY_ASSIGNED] = reply->assigned;
+    survey->sums[LINES_SURVEY_QUARANTINED] = reply->quarantined;
+
+    return NGX_OK;
+}
+
+
+/* once nothing is under way: the next page of tenants, or the end */
+
+static void
+survey_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    survey_t  *survey;
+
+    survey = ngx_queue_data(caller, survey_t, caller);
+
+    if (rc == NGX_ERROR) {
+        survey->failed = 1;
+    }
+
+    if (lines_caller_busy(caller)) {
+        return;
+    }
+
+    if (survey->pool) {
+        ngx_destroy_pool(survey->pool);
+        survey->pool = NULL;
+    }
+
+    if (survey->failed) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey->log, 0,
+                       "lines survey: given up");
+        survey_stop(survey);
+        return;
+    }
+
+    if (survey->cursor_len == 0) {
+        survey_end(survey);
+        return;
+    }
+
+    survey->pool = ngx_create_pool(8192, survey->log);
+    caller->pool = survey->pool;
+
+    if (survey->pool == NULL
+        || lines_tenants_scan(caller, survey_page, survey,
+                              .cursor.data = survey->cursor,
+                              .cursor.len = survey->cursor_len)
+           != NGX_AGAIN)
+    {
+        survey_stop(survey);
+    }
+}
+
+
+static ngx_int_t
+survey_page(void *data, lines_tenants_scan_reply_t *reply)
+{
+    survey_t *survey = data;
+
+    ngx_int_t   rc;
+    ngx_str_t  *tenant;
+    ngx_uint_t  i;
+
+    if (reply->cursor.len == 0 || reply->cursor.len > sizeof(survey->cursor)) {
+        return NGX_ERROR;
+    }
+
+    survey->cursor_len = 0;
+
+    if (!lines_is(&reply->cursor, "0")) {
+        survey->cursor_len = reply->cursor.len;
+        ngx_memcpy(survey->cursor, reply->cursor.data, reply->cursor.len);
+    }
+
+    for (i = 0; i < reply->members.n; i++) {
+        tenant = &reply->members.elts[i];
+
+        if (tenant->len == 0) {
+            continue;
+        }
+
+        rc = survey_first(survey, tenant);
+
+        if (rc == NGX_OK) {
+            rc = survey_tenant(survey, tenant);
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* SSCAN may show a tenant twice, and it must count once: NGX_DECLINED */
+
+static ngx_int_t
+survey_first(survey_t *survey, ngx_str_t *tenant)
+{
+    ngx_rbtree_key_t    hash;
+    ngx_rbtree_node_t  *node;
+
+    hash = (ngx_rbtree_key_t)
+           ((uint64_t) ngx_murmur_hash2(tenant->data, tenant->len) << 32)
+           ^ ngx_crc32_long(tenant->data, tenant->len);
+
+    node = survey->seen.root;
+
+    while (node != &survey->sentinel) {
+
+        if (node->key == hash) {
+            return NGX_DECLINED;
+        }
+
+        node = hash < node->key ? node->left : node->right;
+    }
+
+    node = ngx_palloc(survey->seen_pool, sizeof(ngx_rbtree_node_t));
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
+
+    node->key = hash;
+    ngx_rbtree_insert(&survey->seen, node);
+
+    survey->sums[LINES_SURVEY_TENANTS]++;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_tenant(survey_t *survey, ngx_str_t *tenant)
+{
+    survey_tenant_t  *st;
+
+    st = ngx_pcalloc(survey->pool, sizeof(survey_tenant_t));
+    if (st == NULL) {
+        return NGX_ERROR;
+    }
+
+    st->survey = survey;
+    st->name = *tenant;
+
+    if (lines_tenant_moves(&survey->caller, survey_counts, survey,
+                           .tenant = *tenant, .fields.n = LINES_MOVES,
+                           .fields.elts = survey_fields)
+        != NGX_AGAIN)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_ops_read(&survey->caller, survey_operations, st,
+                          .tenant = *tenant);
+}
+
+
+static ngx_int_t
+survey_counts(void *data, lines_tenant_moves_reply_t *reply)
+{
+    survey_t *survey = data;
+
+    ngx_uint_t  i;
+
+    if (reply->counts.n != LINES_MOVES) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < LINES_MOVES; i++) {
+        survey->sums[LINES_SURVEY_RAW + i] +=
+                                   survey_number(&reply->counts.elts[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_operations(void *data, lines_ops_read_reply_t *reply)
+{
+    survey_tenant_t *st = data;
+
+    survey_t  *survey;
+
+    survey = st->survey;
+
+    /* there may be more of them than it pays to look at */
+
+    st->ids = reply->ids.elts;
+    st->n = ngx_min(reply->ids.n, LINES_SURVEY_OPS - survey->ops);
+
+    survey->ops += st->n;
+    survey->sums[LINES_SURVEY_OPERATIONS] += reply->ids.n - st->n;
+
+    return survey_batch(st);
+}
+
+
+/* a few at a time: requests need places in flight as well */
+
+static ngx_int_t
+survey_batch(survey_tenant_t *st)
+{
+    ngx_str_t  *id;
+
+    while (st->n && st->pending < LINES_SURVEY_BATCH && !st->survey->failed) {
+        id = &st->ids[--st->n];
+
+        if (id->len == 0) {
+            continue;
+        }
+
+        if (lines_op_survey(&st->survey->caller, survey_operation, st,
+                            .tenant = st->name, .id = *id)
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+
+        st->pending++;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_operation(void *data, lines_op_survey_reply_t *reply)
+{
+    survey_tenant_t *st = data;
+
+    uint64_t         begun;
+    survey_t  *survey;
+
+    survey = st->survey;
+    st->pending--;
+
+    if (reply->step.len && !lines_is(&reply->step, "done")) {
+
+        survey->sums[reply->stuck.len ? LINES_SURVEY_STUCK
+                                      : LINES_SURVEY_OPERATIONS]++;
+
+        begun = survey_number(&reply->begun);
+
+        if (begun && (survey->oldest == 0 || begun < survey->oldest)) {
+            survey->oldest = begun;
+        }
+    }
+
+    return survey_batch(st);
+}
+
+
 /* the sums: to Redis, and shown */
 
 static void
-survey_end(lines_survey_t *survey)
+survey_end(survey_t *survey)
 {
     u_char                       numbers[LINES_SURVEY_VALUES + 1][2]
                                         [NGX_INT64_LEN];
@@ -206,7 +558,7 @@ survey_end(lines_survey_t *survey)
                                             / 1000;
     }
 
-    for (i = 0; i < LINES_SURVEY_MOVES; i++) {
+    for (i = 0; i < LINES_MOVES; i++) {
         raw = survey->sums[LINES_SURVEY_RAW + i];
 
         survey->sums[LINES_SURVEY_SHOWN + i] =
@@ -241,7 +593,36 @@ survey_end(lines_survey_t *survey)
     (void) lines_forget_survey_release(&survey->asker);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey->log, 0,
-                   "lines survey: %ui tenants", survey->nseen);
+                   "lines survey: %uL tenants",
+                   survey->sums[LINES_SURVEY_TENANTS]);
 
-    lines_survey_stop(survey);
+    survey_stop(survey);
+}
+
+
+static void
+survey_stop(survey_t *survey)
+{
+    lines_caller_detach(&survey->caller);
+
+    if (survey->pool) {
+        ngx_destroy_pool(survey->pool);
+        survey->pool = NULL;
+    }
+
+    if (survey->seen_pool) {
+        ngx_destroy_pool(survey->seen_pool);
+        survey->seen_pool = NULL;
+    }
+}
+
+
+static uint64_t
+survey_number(ngx_str_t *value)
+{
+    off_t  n;
+
+    n = ngx_atoof(value->data, value->len);
+
+    return n > 0 ? (uint64_t) n : 0;
 }

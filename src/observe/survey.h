@@ -17,7 +17,26 @@
 #include "http/metrics.h"
 
 
-#define LINES_SURVEY_MOVES  10
+/* moves of lines that are counted: from, to */
+
+#define LINES_SURVEY_MOVES(move)                                              \
+    move(new, awaiting_payment)                                               \
+    move(new, provisioning)                                                   \
+    move(new, active)                                                         \
+    move(awaiting_payment, provisioning)                                      \
+    move(awaiting_payment, canceled)                                          \
+    move(provisioning, active)                                                \
+    move(provisioning, failed)                                                \
+    move(provisioning, canceled)                                              \
+    move(active, canceled)                                                    \
+    move(active, released)
+
+#define lines_survey_move(from, to)  LINES_MOVE_##from##_##to,
+
+enum {
+    LINES_SURVEY_MOVES(lines_survey_move)
+    LINES_MOVES
+};
 
 
 typedef enum {
@@ -33,19 +52,9 @@ typedef enum {
     /* moves as they are found, then as they are shown */
 
     LINES_SURVEY_RAW,
-    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW + LINES_SURVEY_MOVES,
-    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN + LINES_SURVEY_MOVES
+    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW + LINES_MOVES,
+    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN + LINES_MOVES
 } lines_survey_e;
-
-
-typedef struct {
-    ngx_str_t    from;
-    ngx_str_t    to;
-    ngx_str_t    field;                    /* of the tenant's hash */
-} lines_survey_move_t;
-
-extern lines_survey_move_t
-    lines_survey_moves[LINES_SURVEY_MOVES];
 
 
 ngx_int_t lines_survey_init_process(ngx_cycle_t *cycle,
