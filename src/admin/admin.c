@@ -32,25 +32,18 @@ static ngx_int_t tenant_deleting(void *data,
 
 
 static const thing_t  things[] = {
-
     { "workspaces/", lines_is_tenant, "w:",
       "Invalid workspace id", "Workspace not found" },
-
     { "accounts/", lines_is_tenant, "a:",
       "Invalid account id", "Account not found" },
-
     { "lines/", lines_is_id, "",
       "Invalid line id", "Line not found" },
-
     { "operations/", lines_is_id, "",
       "Invalid operation id", "Operation not found" },
-
     { "tickets/", is_ticket, "ticket.",
       "Invalid ticket id", "Ticket not found" },
-
     { "numbers/", lines_is_e164, "",
       "Invalid phone number", "Number not found" },
-
     { "plans/", lines_is_tenant, "",
       "Invalid plan", NULL }
 };

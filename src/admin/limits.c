@@ -27,13 +27,11 @@ static ngx_int_t list_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t find_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t is_rate(ngx_str_t *value);
-static ngx_int_t put_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t plan_rate_put(void *data,
     lines_limit_plan_put_reply_t *reply);
 static ngx_int_t rate_put(void *data, lines_rate_put_reply_t *reply);
-static ngx_int_t get_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t rate_got(void *data, lines_rate_get_reply_t *reply);
-static ngx_int_t delete_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t rate_deleted(void *data, lines_rate_del_reply_t *reply);
 
 
@@ -50,23 +48,15 @@ lines_step_pt  lines_admin_put_limit_steps[] = {
     find_limit,                 /* 404, 400 */
     parse_rate,                 /* 400 */
     lines_admin_tenant_exists,  /* 404 */
-    put_rate,                   /* 409 */
+    ask_rate,                   /* 409 */
     NULL
 };
 
 
-lines_step_pt  lines_admin_get_limit_steps[] = {
+lines_step_pt  lines_admin_own_limit_steps[] = {
     lines_admin_id,
     find_limit,
-    get_rate,                   /* 404 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_delete_limit_steps[] = {
-    lines_admin_id,
-    find_limit,
-    delete_rate,
+    ask_rate,                   /* 404 */
     NULL
 };
 
@@ -211,12 +201,23 @@ is_rate(ngx_str_t *value)
 
 
 static ngx_int_t
-put_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t    rate;
     own_rate_t  *own;
 
     own = ctx->data;
+
+    switch (ctx->route->method) {
+
+    case NGX_HTTP_GET:
+        return lines_rate_get(&ctx->caller, rate_got, ctx,
+                              .limits_key = own->key, .field = own->field);
+
+    case NGX_HTTP_DELETE:
+        return lines_rate_del(&ctx->caller, rate_deleted, ctx,
+                              .limits_key = own->key, .field = own->field);
+    }
 
     if (lines_redis_format(r->pool, &rate, "%.6f %L %V", own->rate.interval,
                            own->burst, &own->text)
@@ -266,18 +267,6 @@ rate_put(void *data, lines_rate_put_reply_t *reply)
 }
 
 
-static ngx_int_t
-get_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    own_rate_t  *own;
-
-    own = ctx->data;
-
-    return lines_rate_get(&ctx->caller, rate_got, ctx, .limits_key = own->key,
-                          .field = own->field);
-}
-
-
 /* "INTERVAL BURST RATE" */
 
 static ngx_int_t
@@ -304,18 +293,6 @@ rate_got(void *data, lines_rate_get_reply_t *reply)
     return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                              "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%V}",
                              &ctx->params[1], &text, &burst);
-}
-
-
-static ngx_int_t
-delete_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    own_rate_t  *own;
-
-    own = ctx->data;
-
-    return lines_rate_del(&ctx->caller, rate_deleted, ctx,
-                          .limits_key = own->key, .field = own->field);
 }
 
 

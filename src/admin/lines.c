@@ -38,11 +38,9 @@ static ngx_int_t list_work(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
 static ngx_int_t parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t parse_release(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t set_status(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t status_set(void *data, lines_line_report_reply_t *reply);
-static void go_on(lines_ctx_t *ctx, ngx_str_t *operation);
 static ngx_int_t set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t usage_set(void *data, lines_line_usage_reply_t *reply);
 static ngx_int_t release(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -78,7 +76,6 @@ lines_step_pt  lines_admin_line_usage_steps[] = {
 
 
 lines_step_pt  lines_admin_line_release_steps[] = {
-    parse_release,
     lines_admin_owner,          /* 400, 404 */
     announce,
     release,                    /* 404, 409 */
@@ -185,15 +182,6 @@ parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-parse_release(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ctx->data = ngx_pcalloc(r->pool, sizeof(report_t));
-
-    return ctx->data ? NGX_OK : NGX_ERROR;
-}
-
-
 /*
  * The scripts may begin an operation that gives money back: its index and its
  * due instant are written before, by Redis' clock, as everything that the
@@ -210,8 +198,14 @@ announce(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_str_t         end;
     lines_op_conf_t  *conf;
 
-    report = ctx->data;
     conf = lines_get_main_conf(r)->operation;
+
+    report = ctx->data ? ctx->data : ngx_pcalloc(r->pool, sizeof(report_t));
+    if (report == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = report;
 
     if (lines_is(&report->status, "active")) {
         return NGX_OK;
@@ -283,23 +277,15 @@ status_set(void *data, lines_line_report_reply_t *reply)
     (void) lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
                                  .id = ctx->params[0]);
 
-    go_on(ctx, &reply->operation);
+    /* it runs at once; the sweeper is for when this worker dies */
+
+    if (reply->operation.len) {
+        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
+                              &ctx->identity.tenant, &reply->operation, 0, 0);
+    }
 
     return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                                "{\"line\":%V}", &reply->document);
-}
-
-
-/* the operation that the script began runs at once; the sweeper is for when
-   this worker dies */
-
-static void
-go_on(lines_ctx_t *ctx, ngx_str_t *operation)
-{
-    if (operation->len) {
-        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, operation, 0, 0);
-    }
 }
 
 
@@ -375,7 +361,10 @@ released(void *data, lines_line_release_reply_t *reply)
     report = ctx->data;
     report->document = reply->document;
 
-    go_on(ctx, &reply->operation);
+    if (reply->operation.len) {
+        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
+                              &ctx->identity.tenant, &reply->operation, 0, 0);
+    }
 
     if (reply->number.len == 0) {
         return number_released(ctx, NULL);

@@ -19,7 +19,6 @@
 
 typedef struct {
     ngx_str_t                   state;      /* wanted; empty: any */
-    ngx_str_t                   key;        /* of the list */
     ngx_str_t                   from;       /* after this number */
     int64_t                     limit;
     ngx_uint_t                  more;       /* flag */
@@ -42,9 +41,8 @@ typedef struct {
 static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t is_printable(ngx_str_t *value);
 static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
-static ngx_int_t numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_uint_t is_cursor(ngx_str_t *value);
 static ngx_int_t numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t is_cursor(ngx_str_t *value);
 static ngx_int_t numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -58,8 +56,7 @@ lines_step_pt  lines_admin_add_numbers_steps[] = {
 
 
 lines_step_pt  lines_admin_list_numbers_steps[] = {
-    numbers_parse,              /* 400 */
-    numbers_page,
+    numbers_page,               /* 400 */
     numbers_entries,
     numbers_show,
     NULL
@@ -147,9 +144,10 @@ numbers_added(void *data, lines_inv_add_reply_t *reply)
 
 
 static ngx_int_t
-numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
+numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t               rc;
+    ngx_str_t               key, from;
     numbers_t              *numbers;
     const numbers_state_t  *state;
 
@@ -188,13 +186,35 @@ numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    for (state = states; state->name; state++) {
-        if (lines_is(&numbers->state, state->name)) {
-            break;
-        }
+    state = states;
+
+    while (state->name && !lines_is(&numbers->state, state->name)) {
+        state++;
     }
 
-    return state->key(r->pool, &numbers->key);
+    ngx_str_set(&from, "-");
+
+    if (state->key(r->pool, &key) != NGX_OK
+        || (numbers->from.len
+            && lines_redis_format(r->pool, &from, "(+%V", &numbers->from)
+               != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    rc = lines_inv_thaw(&ctx->caller, NULL, NULL);
+
+    if (rc == NGX_AGAIN) {
+        rc = lines_keep_inv_count(&ctx->caller, &numbers->counts);
+    }
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    return lines_keep_numbers_page(&ctx->caller, &numbers->page,
+                                   .inv_all_key = key,
+                                   .most = numbers->limit + 1, .from = from);
 }
 
 
@@ -202,42 +222,6 @@ static ngx_uint_t
 is_cursor(ngx_str_t *value)
 {
     return ngx_atoof(value->data, value->len) != NGX_ERROR;
-}
-
-
-static ngx_int_t
-numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t   rc;
-    ngx_str_t   from;
-    numbers_t  *numbers;
-
-    numbers = ctx->data;
-
-    rc = lines_inv_thaw(&ctx->caller, NULL, NULL);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    rc = lines_keep_inv_count(&ctx->caller, &numbers->counts);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    ngx_str_set(&from, "-");
-
-    if (numbers->from.len
-        && lines_redis_format(r->pool, &from, "(+%V", &numbers->from)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_keep_numbers_page(&ctx->caller, &numbers->page,
-                                   .inv_all_key = numbers->key,
-                                   .most = numbers->limit + 1, .from = from);
 }
 
 

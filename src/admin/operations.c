@@ -38,7 +38,6 @@ static ngx_int_t stuck_cleared(void *data, lines_op_retry_reply_t *reply);
 static ngx_int_t retry(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t retried(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
-static ngx_int_t read_retried(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t show_retried(void *data, lines_op_show_reply_t *reply);
 
 
@@ -54,33 +53,7 @@ lines_step_pt  lines_admin_retry_operation_steps[] = {
     lines_admin_owner,          /* 400, 404 */
     clear_stuck,                /* 404 */
     retry,
-    read_retried,
     NULL
-};
-
-
-/* what is shown of a record, in this order */
-
-typedef struct {
-    ngx_str_t   name;
-    size_t      offset;
-    ngx_uint_t  number;     /* flag */
-} op_field_t;
-
-#define op_field(name, number)                                                \
-    { ngx_string(#name), offsetof(lines_op_show_reply_t, name), number }
-
-static const op_field_t  op_fields[] = {
-    op_field(kind, 0),
-    op_field(step, 0),
-    op_field(stuck, 0),
-    op_field(line, 0),
-    op_field(attempt, 1),
-    op_field(subscription, 0),
-    op_field(invoice, 0),
-    op_field(tries, 1),
-    op_field(begun, 1),
-    { ngx_null_string, 0, 0 }
 };
 
 
@@ -194,46 +167,41 @@ show_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* what is empty is null, and the last three are numbers */
+
 static ngx_int_t
 operation_json(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
     lines_op_show_reply_t *op, ngx_str_t *json)
 {
-    ngx_str_t          value, known;
-    const op_field_t  *field;
+    ngx_str_t   what, whose;
+    ngx_uint_t  i;
 
-    value = lines_json_string(pool, id);
-    known = lines_json_string(pool, tenant);
+    ngx_str_t  *values[] = {
+        &op->kind, &op->step, &op->stuck, &op->line, &op->subscription,
+        &op->invoice, &op->attempt, &op->tries, &op->begun
+    };
 
-    if (lines_redis_format(pool, json, "{\"id\":%V,\"tenant\":%V", &value,
-                           &known)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 
-    for (field = op_fields; field->name.len; field++) {
-        value = *(ngx_str_t *) ((u_char *) op + field->offset);
+        if (values[i]->len == 0) {
+            ngx_str_set(values[i], "null");
 
-        if (value.len == 0) {
-            ngx_str_set(&value, "null");
-
-        } else if (!field->number) {
-            value = lines_json_string(pool, &value);
-        }
-
-        known = *json;
-
-        if (lines_redis_format(pool, json, "%V,\"%V\":%V", &known,
-                               &field->name, &value)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+        } else if (i < 6) {
+            *values[i] = lines_json_string(pool, values[i]);
         }
     }
 
-    known = *json;
+    what = lines_json_string(pool, id);
+    whose = lines_json_string(pool, tenant);
 
-    return lines_redis_format(pool, json, "%V}", &known);
+    return lines_redis_format(pool, json,
+                              "{\"id\":%V,\"tenant\":%V,\"kind\":%V,"
+                              "\"step\":%V,\"stuck\":%V,\"line\":%V,"
+                              "\"attempt\":%V,\"subscription\":%V,"
+                              "\"invoice\":%V,\"tries\":%V,\"begun\":%V}",
+                              &what, &whose, &op->kind, &op->step, &op->stuck,
+                              &op->line, &op->attempt, &op->subscription,
+                              &op->invoice, &op->tries, &op->begun);
 }
 
 
@@ -272,13 +240,6 @@ retry(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 static ngx_int_t
 retried(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
-{
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-read_retried(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return read_record(ctx, show_retried, &ctx->identity.tenant,
                        &ctx->params[0]);

@@ -30,8 +30,7 @@ extern lines_step_pt  lines_admin_list_numbers_steps[];
 extern lines_step_pt  lines_admin_delete_number_steps[];
 extern lines_step_pt  lines_admin_move_ticket_steps[];
 extern lines_step_pt  lines_admin_put_limit_steps[];
-extern lines_step_pt  lines_admin_get_limit_steps[];
-extern lines_step_pt  lines_admin_delete_limit_steps[];
+extern lines_step_pt  lines_admin_own_limit_steps[];
 extern lines_step_pt  lines_admin_list_limits_steps[];
 
 

@@ -112,6 +112,22 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
     ngx_uint_t           i;
     lines_redis_wish_t  *wish;
 
+    static const struct {
+        size_t       flag;
+        const char  *says;
+    } warnings[] = {
+        { offsetof(lines_redis_status_t, evicts),
+          "maxmemory-policy is not noeviction" },
+        { offsetof(lines_redis_status_t, no_aof),
+          "append-only file is off" },
+        { offsetof(lines_redis_status_t, denied),
+          "a command is refused (NOPERM)" },
+        { offsetof(lines_redis_status_t, no_info),
+          "INFO is refused: eviction and persistence are not checked" },
+        { offsetof(lines_redis_status_t, no_config),
+          "CONFIG is refused: settings are not checked" }
+    };
+
     start = p;
 
     if (status->refuses) {
@@ -119,27 +135,11 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
                          status->refuses);
     }
 
-    if (status->evicts) {
-        p = ngx_slprintf(p, last, ",\"maxmemory-policy is not noeviction\"");
-    }
+    for (i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++) {
 
-    if (status->no_aof) {
-        p = ngx_slprintf(p, last, ",\"append-only file is off\"");
-    }
-
-    if (status->denied) {
-        p = ngx_slprintf(p, last, ",\"a command is refused (NOPERM)\"");
-    }
-
-    if (status->no_info) {
-        p = ngx_slprintf(p, last,
-                         ",\"INFO is refused: eviction and "
-                         "persistence are not checked\"");
-    }
-
-    if (status->no_config) {
-        p = ngx_slprintf(p, last,
-                         ",\"CONFIG is refused: settings are not checked\"");
+        if (*(ngx_uint_t *) ((u_char *) status + warnings[i].flag)) {
+            p = ngx_slprintf(p, last, ",\"%s\"", warnings[i].says);
+        }
     }
 
     for (i = 0; lines_redis_wishes[i].name.len; i++) {
