@@ -6,7 +6,6 @@
 #include "admin/admin.h"
 #include "api/input.h"
 #include "auth/bearer.h"
-#include "directive/params.h"
 #include "http/digest.h"
 #include "http/id.h"
 #include "store/calls.h"
@@ -26,9 +25,7 @@ typedef struct {
 static const thing_t *find_thing(lines_ctx_t *ctx);
 static ngx_uint_t is_ticket(ngx_str_t *id);
 static ngx_int_t owner_found(void *data, lines_ix_get_reply_t *reply);
-static ngx_int_t tenant_found(void *data, lines_tenant_exists_reply_t *reply);
-static ngx_int_t tenant_deleting(void *data,
-    lines_tenant_deleting_reply_t *reply);
+static ngx_int_t tenant_known(void *data, lines_tenant_known_reply_t *reply);
 
 
 static const thing_t  things[] = {
@@ -47,40 +44,6 @@ static const thing_t  things[] = {
     { "plans/", lines_is_tenant, "",
       "Invalid plan", NULL }
 };
-
-
-char *
-lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf)
-{
-    ngx_str_t  token;
-
-    static lines_param_t  params[] = {
-        { .name = ngx_string("token_file"), .type = LINES_PARAM_SECRET },
-        lines_param_end
-    };
-
-    static lines_directive_t  directive = {
-        .name = "lines_admin",
-        .params = params
-    };
-
-    if (lines_params(cf, &directive, 1, &token) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    llcf->token.data = ngx_palloc(cf->pool, LINES_SHA256_LEN);
-    if (llcf->token.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    llcf->token.len = LINES_SHA256_LEN;
-
-    if (lines_sha256(&token, llcf->token.data) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
 
 
 ngx_int_t
@@ -188,35 +151,19 @@ owner_found(void *data, lines_ix_get_reply_t *reply)
 ngx_int_t
 lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-
     if (ctx->identity.tenant.len == 0) {
         return NGX_OK;
     }
 
-    rc = lines_tenant_exists(&ctx->caller, tenant_found, ctx,
-                             .tenant = ctx->identity.tenant);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    return lines_tenant_deleting(&ctx->caller, tenant_deleting, ctx,
-                                 .tenant = ctx->identity.tenant);
+    return lines_tenant_known(&ctx->caller, tenant_known, ctx,
+                              .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
-tenant_found(void *data, lines_tenant_exists_reply_t *reply)
+tenant_known(void *data, lines_tenant_known_reply_t *reply)
 {
-    return reply->exists == 1 ? NGX_OK : lines_admin_unknown(data);
-}
-
-
-static ngx_int_t
-tenant_deleting(void *data, lines_tenant_deleting_reply_t *reply)
-{
-    return reply->deleting == 0 ? NGX_OK : lines_admin_unknown(data);
+    return reply->known == 1 ? NGX_OK : lines_admin_unknown(data);
 }
 
 
@@ -262,4 +209,18 @@ lines_admin_word(ngx_str_t *text)
     text->len = last - text->data;
 
     return word;
+}
+
+
+ngx_int_t
+lines_admin_json(ngx_pool_t *pool, ngx_str_t *value, ngx_uint_t number)
+{
+    if (value->len == 0) {
+        ngx_str_set(value, "null");
+
+    } else if (!number) {
+        *value = lines_json_string(pool, value);
+    }
+
+    return value->data ? NGX_OK : NGX_ERROR;
 }

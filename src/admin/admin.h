@@ -11,10 +11,6 @@
 #include "http/request.h"
 
 
-/* lines_admin token_file=PATH */
-char *lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf);
-
-
 /* steps that the endpoints share */
 
 /* 401 unless the operator's token was sent */
@@ -44,6 +40,10 @@ ngx_int_t lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);
 
 /* the first of text's words, which it loses, with the space behind it */
 ngx_str_t lines_admin_word(ngx_str_t *text);
+
+/* value as JSON: null where it is empty, else a string, but for a number */
+ngx_int_t lines_admin_json(ngx_pool_t *pool, ngx_str_t *value,
+    ngx_uint_t number);
 
 
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

@@ -182,12 +182,8 @@ operation_json(ngx_pool_t *pool, ngx_str_t *tenant, ngx_str_t *id,
     };
 
     for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-
-        if (values[i]->len == 0) {
-            ngx_str_set(values[i], "null");
-
-        } else if (i < 6) {
-            *values[i] = lines_json_string(pool, values[i]);
+        if (lines_admin_json(pool, values[i], i >= 6) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
 

@@ -10,6 +10,9 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "directive/params.h"
+#include "http/digest.h"
+#include "http/router.h"
 
 
 #define LINES_ADMIN_BODY  (256 * 1024)
@@ -97,9 +100,43 @@ static lines_route_t  admin_routes[] = {
 };
 
 
-lines_api_t  lines_admin_api = {
+static lines_api_t  admin_api = {
     ngx_string("admin"),
     lines_plain_error,
     admin_routes,
     LINES_ADMIN_BODY
 };
+
+
+char *
+lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_loc_conf_t *llcf = conf;
+
+    char       *rv;
+    ngx_str_t   token;
+
+    static lines_param_t  params[] = {
+        { .name = ngx_string("token_file"), .type = LINES_PARAM_SECRET },
+        lines_param_end
+    };
+
+    static lines_directive_t  directive = {
+        .name = "lines_admin",
+        .params = params
+    };
+
+    rv = lines_set_api(cf, llcf, &admin_api);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    llcf->token.len = LINES_SHA256_LEN;
+    llcf->token.data = ngx_palloc(cf->pool, LINES_SHA256_LEN);
+
+    return llcf->token.data
+           && lines_params(cf, &directive, 1, &token) == NGX_CONF_OK
+           && lines_sha256(&token, llcf->token.data) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
+}

@@ -10,7 +10,8 @@
 #include "http/request.h"
 
 
-extern lines_api_t  lines_admin_api;
+/* lines_admin token_file=PATH */
+char *lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
 extern lines_step_pt  lines_admin_put_tenant_steps[];

@@ -38,8 +38,6 @@ static ngx_int_t get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t show_workspace(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t show_account(void *data, lines_account_show_reply_t *reply);
 static ngx_uint_t put_status(lines_ctx_t *ctx);
-static ngx_str_t customer_json(lines_ctx_t *ctx, ngx_str_t *customer);
-static void limit_json(ngx_str_t *limit);
 
 
 #define tenant_field(name)  { ngx_string(#name), offsetof(tenant_t, name) }
@@ -216,21 +214,22 @@ show_workspace(void *data, lines_tenant_places_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_str_t  customer;
-
     if (reply->subscription.len == 0) {
         ngx_str_set(&reply->subscription, "none");
     }
 
-    customer = customer_json(ctx, &reply->customer);
+    if (lines_admin_json(ctx->request->pool, &reply->customer, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return lines_answer_format(ctx->request, ctx, put_status(ctx),
                       "{\"id\":\"%V\",\"plan\":\"%V\",\"subscription\":\"%V\","
                       "\"customer\":%V,\"lines\":{\"phone\":{\"included\":%L,"
                       "\"paid\":%L},\"email\":{\"included\":%L,\"paid\":%L}}}",
                       &ctx->params[0], &reply->plan, &reply->subscription,
-                      &customer, reply->phone_included, reply->phone_paid,
-                      reply->email_included, reply->email_paid);
+                      &reply->customer, reply->phone_included,
+                      reply->phone_paid, reply->email_included,
+                      reply->email_paid);
 }
 
 
@@ -239,19 +238,27 @@ show_account(void *data, lines_account_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_str_t  customer;
+    ngx_str_t   *daily, *monthly;
+    ngx_pool_t  *pool;
 
-    customer = customer_json(ctx, &reply->customer);
+    pool = ctx->request->pool;
+    daily = &reply->limit_daily;
+    monthly = &reply->limit_monthly;
 
-    limit_json(&reply->limit_daily);
-    limit_json(&reply->limit_monthly);
+    if (lines_admin_json(pool, &reply->customer, 0) != NGX_OK
+        || lines_admin_json(pool, daily, !lines_is(daily, "unlimited"))
+           != NGX_OK
+        || lines_admin_json(pool, monthly, !lines_is(monthly, "unlimited"))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return lines_answer_format(ctx->request, ctx, put_status(ctx),
                   "{\"id\":\"%V\",\"plan\":\"%V\",\"customer\":%V,\"limits\":{"
                   "\"api_provision_daily\":%V,\"api_provision_monthly\":%V},"
-                  "\"lines\":%L}", &ctx->params[0], &reply->plan, &customer,
-                  &reply->limit_daily, &reply->limit_monthly,
-                  reply->account_lines);
+                  "\"lines\":%L}", &ctx->params[0], &reply->plan,
+                  &reply->customer, daily, monthly, reply->account_lines);
 }
 
 
@@ -265,26 +272,4 @@ put_status(lines_ctx_t *ctx)
     tenant = ctx->data;
 
     return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
-}
-
-
-static ngx_str_t
-customer_json(lines_ctx_t *ctx, ngx_str_t *customer)
-{
-    ngx_str_t  null = ngx_string("null");
-
-    return customer->len ? lines_json_string(ctx->request->pool, customer)
-                         : null;
-}
-
-
-static void
-limit_json(ngx_str_t *limit)
-{
-    if (limit->len == 0) {
-        ngx_str_set(limit, "null");
-
-    } else if (lines_is(limit, "unlimited")) {
-        ngx_str_set(limit, "\"unlimited\"");
-    }
 }
