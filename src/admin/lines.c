@@ -39,11 +39,10 @@ static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
 static ngx_int_t parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t set_status(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t status_set(void *data, lines_line_report_reply_t *reply);
 static ngx_int_t set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t usage_set(void *data, lines_line_usage_reply_t *reply);
-static ngx_int_t release(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
 static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
 
@@ -62,7 +61,7 @@ lines_step_pt  lines_admin_line_status_steps[] = {
     parse_status,               /* 400 */
     lines_admin_owner,          /* 400, 404 */
     announce,
-    set_status,                 /* 404, 409 */
+    end_or_report,              /* 404, 409 */
     NULL
 };
 
@@ -78,7 +77,7 @@ lines_step_pt  lines_admin_line_usage_steps[] = {
 lines_step_pt  lines_admin_line_release_steps[] = {
     lines_admin_owner,          /* 400, 404 */
     announce,
-    release,                    /* 404, 409 */
+    end_or_report,              /* 404, 409 */
     NULL
 };
 
@@ -244,11 +243,18 @@ announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-set_status(ngx_http_request_t *r, lines_ctx_t *ctx)
+end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t  *report;
 
     report = ctx->data;
+
+    if (report->status.len == 0) {
+        return lines_line_release(&ctx->caller, released, ctx,
+                                  .tenant = ctx->identity.tenant,
+                                  .id = ctx->params[0],
+                                  .operation = report->operation);
+    }
 
     return lines_line_report(&ctx->caller, status_set, ctx,
                              .tenant = ctx->identity.tenant,
@@ -321,20 +327,6 @@ usage_set(void *data, lines_line_usage_reply_t *reply)
                       "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%L,"
                       "\"totalMessagesCount\":%L}}", &ctx->params[0],
                       report->conversations, report->messages);
-}
-
-
-static ngx_int_t
-release(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    report_t  *report;
-
-    report = ctx->data;
-
-    return lines_line_release(&ctx->caller, released, ctx,
-                              .tenant = ctx->identity.tenant,
-                              .id = ctx->params[0],
-                              .operation = report->operation);
 }
 
 

@@ -28,14 +28,9 @@ typedef struct {
 } numbers_t;
 
 typedef struct {
-    ngx_str_t                   number;
-    ngx_str_t                   worker;
+    ngx_str_t  number;
+    ngx_str_t  worker;
 } pair_t;
-
-typedef struct {
-    const char                 *name;
-    ngx_int_t                 (*key)(ngx_pool_t *pool, ngx_str_t *key);
-} numbers_state_t;
 
 
 static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -146,10 +141,10 @@ numbers_added(void *data, lines_inv_add_reply_t *reply)
 static ngx_int_t
 numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t               rc;
-    ngx_str_t               key, from;
-    numbers_t              *numbers;
-    const numbers_state_t  *state;
+    ngx_int_t    rc;
+    ngx_str_t    key, from;
+    ngx_uint_t   i;
+    numbers_t   *numbers;
 
     static const lines_input_t  inputs[] = {
         lines_in_number("limit", numbers_t, limit, 1, LINES_NUMBERS_MAX,
@@ -165,7 +160,10 @@ numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     /* in quarantine a number's score is an instant: looked for in all */
 
-    static const numbers_state_t  states[] = {
+    static const struct {
+        const char  *name;
+        ngx_int_t  (*key)(ngx_pool_t *pool, ngx_str_t *key);
+    } states[] = {
         { "free", lines_key_inv_free },
         { "leased", lines_key_inv_leased },
         { "assigned", lines_key_inv_assigned },
@@ -186,15 +184,15 @@ numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    state = states;
+    i = 0;
 
-    while (state->name && !lines_is(&numbers->state, state->name)) {
-        state++;
+    while (states[i].name && !lines_is(&numbers->state, states[i].name)) {
+        i++;
     }
 
     ngx_str_set(&from, "-");
 
-    if (state->key(r->pool, &key) != NGX_OK
+    if (states[i].key(r->pool, &key) != NGX_OK
         || (numbers->from.len
             && lines_redis_format(r->pool, &from, "(+%V", &numbers->from)
                != NGX_OK))

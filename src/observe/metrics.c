@@ -20,6 +20,7 @@
 #define LINES_METRICS_SURVEY  30000
 #define LINES_METRICS_LABELS  256
 #define LINES_METRICS_BUFFER  16384
+#define LINES_METRICS_LINE    2048
 
 
 /* states of lines, which are new before */
@@ -64,7 +65,8 @@ typedef struct {
 typedef struct {
     ngx_pool_t            *pool;
     ngx_chain_t           *first;
-    ngx_chain_t           *last;
+    ngx_chain_t          **next;      /* link, */
+    ngx_buf_t             *buf;       /* and the last buffer */
     off_t                  len;
     lines_metrics_area_t  *area;
     metrics_values_t       values;
@@ -143,7 +145,8 @@ static ngx_uint_t metrics_wants_open(ngx_http_request_t *r);
       in_values(survey[LINES_SURVEY_SHOWN + LINES_MOVE_##from##_##to]) },
 
 #define metrics_lines(state)                                                  \
-    { .labels = "state=\"" #state "\"", in_values(lines[METRICS_STATE_##state]) },
+    { .labels = "state=\"" #state "\"",                                       \
+      in_values(lines[METRICS_STATE_##state]) },
 
 
 static const metrics_row_t  metrics_table[] = {
@@ -153,7 +156,6 @@ static const metrics_row_t  metrics_table[] = {
       in_names(requests), .registry = LINES_METRICS_ENDPOINT,
       .names = "api=\"%V\",endpoint=\"%V\"", .label = "code",
       .words = lines_metrics_codes, .nwords = LINES_METRICS_CODES },
-
     { "lines_http_request_duration_seconds", "histogram",
       "Time from the first byte of a request to the last of its answer.",
       in_names(latency), .registry = LINES_METRICS_ENDPOINT,
@@ -164,7 +166,6 @@ static const metrics_row_t  metrics_table[] = {
       in_names(auth), .registry = LINES_METRICS_AUTH,
       .names = "method=\"%V\",outcome=\"%V\"",
       .nwords = 1, .zeros = 1, .other = 1 },
-
     { "lines_key_cache_lookups", "counter",
       "API keys looked up in the cache: hit, miss (Redis was asked), stale "
       "(used, as Redis could not be asked).",
@@ -176,7 +177,6 @@ static const metrics_row_t  metrics_table[] = {
       "Session tokens looked up in the cache.", METRICS_CLERK,
       .labels = "result=\"hit\"", in_slots(token_cache_hits) },
     { .labels = "result=\"miss\"", in_slots(token_cache_misses) },
-
     { "lines_jwks_fetches", "counter",
       "Fetches of issuers' keys by outcome.", METRICS_CLERK,
       .labels = "outcome=\"ok\"",
@@ -185,11 +185,9 @@ static const metrics_row_t  metrics_table[] = {
       in_slots(jwks_fetches[LINES_METRICS_FETCH_INVALID]) },
     { .labels = "outcome=\"error\"",
       in_slots(jwks_fetches[LINES_METRICS_FETCH_ERROR]) },
-
     { "lines_jwks_issuers_without_keys", "gauge",
       "Issuers whose keys were never fetched.", METRICS_CLERK,
       in_values(jwks_missing) },
-
     { "lines_jwks_age_seconds", "gauge",
       "Age of the oldest issuer's keys.", METRICS_JWKS, in_values(jwks_age) },
 
@@ -199,22 +197,17 @@ static const metrics_row_t  metrics_table[] = {
       .names = "limit=\"%V\"", .label = "outcome",
       .words = lines_limit_outcomes, .nwords = LINES_LIMIT_OUTCOMES,
       .zeros = 2 },
-
     { "lines_limit_lease_renewals", "counter",
       "Leases renewed ahead of use.", in_slots(lease_renewals) },
-
     { "lines_limit_lease_returned_tokens", "counter",
       "Unused tokens given back.", in_slots(lease_returned) },
-
     { "lines_limit_leased_tokens", "gauge",
       "Unused tokens that this node holds.", in_values(tokens) },
-
     { "lines_limit_buckets", "gauge",
       "Buckets that this node remembers.", in_values(buckets) },
 
     { "lines_redis_operations", "counter",
       "Operations sent to Redis.", in_slots(redis_commands) },
-
     { "lines_redis_failures", "counter",
       "Operations without a good answer: error (a refusal, or a lost "
       "connection), timeout, refused (not sent, as Redis was away or too many "
@@ -223,31 +216,22 @@ static const metrics_row_t  metrics_table[] = {
     { .labels = "reason=\"disk\"", in_slots(redis_disk) },
     { .labels = "reason=\"timeout\"", in_slots(redis_timeouts) },
     { .labels = "reason=\"refused\"", in_slots(redis_refused) },
-
     { "lines_redis_late_replies", "counter",
       "Replies that came after their deadline.", in_slots(redis_late) },
-
     { "lines_redis_script_loads", "counter",
       "Scripts that Redis did not know yet.", in_slots(redis_resends) },
-
     { "lines_redis_repeats", "counter",
       "Operations sent again on a new connection.", in_slots(redis_repeats) },
-
     { "lines_redis_reconnects", "counter",
       "Connections made anew.", in_slots(redis_reconnects) },
-
     { "lines_redis_breaker_openings", "counter",
       "Times that Redis was given up.", in_slots(redis_opened) },
-
     { "lines_redis_operation_duration_seconds", "histogram",
       "Time from an operation to its reply.", in_slots(redis_latency) },
-
     { "lines_redis_in_flight", "gauge",
       "Operations that wait for their reply.", in_values(redis_inflight) },
-
     { "lines_redis_connected_workers", "gauge",
       "Workers connected to Redis.", in_values(redis_connected) },
-
     { "lines_redis_breaker_workers", "gauge",
       "Workers by the state of their breaker.",
       .labels = "state=\"closed\"", in_values(redis_closed) },
@@ -264,7 +248,6 @@ static const metrics_row_t  metrics_table[] = {
     { .labels = "outcome=\"unsent\"", in_slots(billing_calls[5]) },
     { .labels = "outcome=\"other\"",
       in_slots(billing_calls[LINES_METRICS_CALLS - 1]) },
-
     { "lines_billing_call_duration_seconds", "histogram",
       "Time of a call with its repeats.", METRICS_BILLING,
       in_slots(billing_latency) },
@@ -272,30 +255,24 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_survey_age_seconds", "gauge",
       "Age of what was added up over all tenants: the families below.",
       METRICS_SURVEY, in_values(survey_age) },
-
     { "lines_tenants", "gauge",
       "Workspaces and accounts.", METRICS_SURVEY, in_survey(TENANTS) },
-
     { "lines_line_transitions", "counter",
       "Moves of lines, of the whole fleet.", .where = METRICS_SURVEY },
     LINES_SURVEY_MOVES(metrics_transition)
-
     { "lines_lines", "gauge",
       "Lines by state.", .where = METRICS_SURVEY },
     METRICS_STATES(metrics_lines)
-
     { "lines_numbers", "gauge",
       "Numbers of the inventory by state.", METRICS_SURVEY,
       .labels = "state=\"free\"", in_survey(FREE) },
     { .labels = "state=\"leased\"", in_survey(LEASED) },
     { .labels = "state=\"assigned\"", in_survey(ASSIGNED) },
     { .labels = "state=\"quarantined\"", in_survey(QUARANTINED) },
-
     { "lines_operations", "gauge",
       "Unfinished operations by state.", METRICS_SURVEY,
       .labels = "state=\"running\"", in_survey(OPERATIONS) },
     { .labels = "state=\"stuck\"", in_survey(STUCK) },
-
     { "lines_operations_oldest_seconds", "gauge",
       "Age of the oldest unfinished operation.", METRICS_SURVEY,
       in_survey(OLDEST) },
@@ -378,6 +355,7 @@ metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_memzero(&out, sizeof(metrics_out_t));
 
     out.pool = r->pool;
+    out.next = &out.first;
     out.open = metrics_wants_open(r);
 
     metrics_fill(&out, lines_get_main_conf(r));
@@ -391,8 +369,8 @@ metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    out.last->buf->last_buf = (r == r->main) ? 1 : 0;
-    out.last->buf->last_in_chain = 1;
+    out.buf->last_buf = (r == r->main) ? 1 : 0;
+    out.buf->last_in_chain = 1;
 
     return lines_answer_chain(r, ctx, NGX_HTTP_OK, out.open ? &open : &text,
                               out.first, out.len);
@@ -660,56 +638,42 @@ metrics_sum(metrics_out_t *out, size_t offset)
 }
 
 
+/* a line, or a few */
+
 static void
 metrics_print(metrics_out_t *out, const char *fmt, ...)
 {
     u_char       *p;
     va_list       args;
     ngx_buf_t    *b;
-    ngx_uint_t    tries;
     ngx_chain_t  *cl;
 
-    if (out->failed) {
-        return;
-    }
+    b = out->buf;
 
-    for (tries = 0; tries < 2; tries++) {
-
-        if (out->last) {
-            b = out->last->buf;
-
-            va_start(args, fmt);
-            p = ngx_vslprintf(b->last, b->end, fmt, args);
-            va_end(args);
-
-            if (p < b->end) {
-                out->len += p - b->last;
-                b->last = p;
-                return;
-            }
-        }
+    if (b == NULL || b->end - b->last < LINES_METRICS_LINE) {
 
         cl = ngx_alloc_chain_link(out->pool);
         b = ngx_create_temp_buf(out->pool, LINES_METRICS_BUFFER);
 
-        if (cl == NULL || b == NULL) {
-            break;
+        if (cl == NULL || b == NULL || out->failed) {
+            out->failed = 1;
+            return;
         }
 
         cl->buf = b;
         cl->next = NULL;
 
-        if (out->last) {
-            out->last->next = cl;
-
-        } else {
-            out->first = cl;
-        }
-
-        out->last = cl;
+        *out->next = cl;
+        out->next = &cl->next;
+        out->buf = b;
     }
 
-    out->failed = 1;
+    va_start(args, fmt);
+    p = ngx_vslprintf(b->last, b->end, fmt, args);
+    va_end(args);
+
+    out->len += p - b->last;
+    b->last = p;
 }
 
 
@@ -741,18 +705,17 @@ metrics_wants_open(ngx_http_request_t *r)
         end = last;
     }
 
-    for ( /* void */ ; p + 3 <= end; p++) {
-        if (p[0] == 'q' && p[1] == '=' && p[2] == '0') {
+    p = ngx_strlcasestrn(p, end, (u_char *) "q=0", 2);
 
-            for (p += 3; p < end; p++) {
-                if (*p >= '1' && *p <= '9') {
-                    return 1;
-                }
-            }
+    if (p == NULL) {
+        return 1;
+    }
 
-            return 0;
+    for (p += 3; p < end; p++) {
+        if (*p >= '1' && *p <= '9') {
+            return 1;
         }
     }
 
-    return 1;
+    return 0;
 }

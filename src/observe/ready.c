@@ -18,7 +18,6 @@ static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
 static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
     u_char *last);
 static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
-static ngx_uint_t ready_issuer(lines_jwks_t *jwks);
 
 
 /* what an issuer's keys are in, the worst last: of several that one counts */
@@ -171,7 +170,7 @@ static u_char *
 ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 {
     const char            *status;
-    ngx_uint_t             i, n, worst;
+    ngx_uint_t             i, n, state, worst;
     ngx_atomic_uint_t      up, down;
     lines_jwks_t         **jwks;
     lines_metrics_area_t  *area;
@@ -181,11 +180,26 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 
     worst = READY_NONE;
 
+    /* none at all are worse than old ones; before anybody asked none are
+       amiss */
+
     for (i = 0; i < n; i++) {
 
-        if (jwks[i]->uri.len) {
-            worst = ngx_max(worst, ready_issuer(jwks[i]));
+        if (jwks[i]->uri.len == 0) {
+            continue;
         }
+
+        state = READY_UNKNOWN;
+
+        if (jwks[i]->entry && jwks[i]->entry->fails) {
+            state = jwks[i]->entry->generation ? READY_STALE
+                                               : READY_UNREACHABLE;
+
+        } else if (jwks[i]->entry && jwks[i]->entry->generation) {
+            state = READY_OK;
+        }
+
+        worst = ngx_max(worst, state);
     }
 
     status = ready_jwks[worst];
@@ -211,9 +225,7 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
             down = ngx_max(down, area->slots[i].billing_down);
         }
 
-        status = (up == 0
-                  && down
-                     == 0) ? "unknown" : (down > up) ? "unreachable" : "ok";
+        status = down > up ? "unreachable" : up ? "ok" : "unknown";
 
         if (lines_carrier_refused(lmcf, LINES_LOCATION_BILLING)) {
             status = "insecure";
@@ -223,21 +235,4 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
     }
 
     return p;
-}
-
-
-/* none at all are worse than old ones; before anybody asked none are amiss */
-
-static ngx_uint_t
-ready_issuer(lines_jwks_t *jwks)
-{
-    if (jwks->entry == NULL) {
-        return READY_UNKNOWN;
-    }
-
-    if (jwks->entry->generation == 0) {
-        return jwks->entry->fails ? READY_UNREACHABLE : READY_UNKNOWN;
-    }
-
-    return jwks->entry->fails ? READY_STALE : READY_OK;
 }
