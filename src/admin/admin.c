@@ -107,7 +107,7 @@ lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, thing->invalid);
     }
 
-    return thing->prefix[1] == ':'
+    return ngx_strchr(thing->prefix, ':')
            ? lines_redis_format(r->pool, &ctx->identity.tenant, "%s%V",
                                 thing->prefix, &ctx->params[0])
            : NGX_OK;

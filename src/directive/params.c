@@ -278,27 +278,15 @@ param_set(ngx_conf_t *cf, lines_directive_t *directive, lines_param_t *param,
 }
 
 
+/* nginx ends the arguments of directives with a zero */
+
 static ngx_uint_t
 param_is_word(ngx_str_t *value, size_t max)
 {
-    u_char  ch;
-    size_t  i;
-
-    for (i = 0; i < value->len; i++) {
-        ch = value->data[i];
-
-        if (!((ch >= '0' && ch <= '9')
-              || (ch >= 'a' && ch <= 'z')
-              || (ch >= 'A' && ch <= 'Z')
-              || ch == '-'
-              || ch == '_'
-              || ch == '.'))
-        {
-            return 0;
-        }
-    }
-
-    return i <= max;
+    return value->len <= max
+           && strspn((char *) value->data,
+                     "0123456789abcdefghijklmnopqrstuvwxyz"
+                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") == value->len;
 }
 
 
