@@ -10,7 +10,6 @@
 
 #include "account/account.h"
 #include "account/routes.h"
-#include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/plan.h"
 #include "auth/access.h"
@@ -39,10 +38,8 @@
 
 
 static char *redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 static ngx_int_t preconfiguration(ngx_conf_t *cf);
 static ngx_int_t postconfiguration(ngx_conf_t *cf);
@@ -58,157 +55,94 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("lines_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      lines_zone,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      redis_directive,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      redis_directive, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_key_prefix"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_str_slot,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(lines_main_conf_t, key_prefix),
-      NULL },
+      ngx_conf_set_str_slot, NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(lines_main_conf_t, key_prefix), NULL },
 
     { ngx_string("lines_key_ttl"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(lines_main_conf_t, key_ttl),
-      NULL },
+      ngx_conf_set_msec_slot, NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(lines_main_conf_t, key_ttl), NULL },
 
     { ngx_string("lines_plan"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      lines_plan,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_plan, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_agent_plan"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      lines_agent_plan,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_agent_plan, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_quarantine"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(lines_main_conf_t, quarantine),
-      NULL },
+      ngx_conf_set_msec_slot, NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(lines_main_conf_t, quarantine), NULL },
 
     { ngx_string("lines_provisioner"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
-      lines_provisioner_set,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_provisioner_set, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_billing"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      lines_billing,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_billing, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_billing_plan"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      lines_billing_plans,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_billing_plans, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_operations"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      lines_operations,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_operations, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_auth"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      lines_auth_set,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_auth_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_clerk"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      lines_clerk,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_clerk, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_probe"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
-      lines_probe,
-      NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      lines_probe, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_rate_limit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      lines_rate_limit,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_rate_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_workspace_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      workspace_api_set,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_workspace_api },
 
     { ngx_string("lines_account_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
-      account_set,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      account_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_deprecated_endpoints"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      lines_deprecated_endpoints,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_deprecated_endpoints, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_admin"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      admin_set,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_admin, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_metrics"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
-      lines_metrics_set,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_metrics_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_ready"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      ready_set,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_ready_api },
 
     { ngx_string("lines_billing_webhook"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      lines_webhook,
-      NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
+      lines_webhook, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     LINES_FAILPOINT_COMMANDS
 
@@ -260,10 +194,12 @@ redis_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* all that a location needs to be an API's */
+
 static char *
-workspace_api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+api_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    return lines_set_api(cf, conf, &lines_workspace_api);
+    return lines_set_api(cf, conf, cmd->post);
 }
 
 
@@ -279,30 +215,6 @@ account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return lines_account_headers(cf, conf);
-}
-
-
-static char *
-admin_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    lines_loc_conf_t *llcf = conf;
-
-    char  *rv;
-
-    rv = lines_set_api(cf, llcf, &lines_admin_api);
-
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
-
-    return lines_admin_token(cf, llcf);
-}
-
-
-static char *
-ready_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    return lines_set_api(cf, conf, &lines_ready_api);
 }
 
 
@@ -383,12 +295,10 @@ create_main_conf(ngx_conf_t *cf)
     lmcf->quarantine = NGX_CONF_UNSET_MSEC;
 
     lmcf->operation = lines_op_create_conf(cf);
-    if (lmcf->operation == NULL) {
-        return NULL;
-    }
 
-    if (ngx_array_init(&lmcf->plans, cf->pool, 8, sizeof(lines_plan_t))
-        != NGX_OK)
+    if (lmcf->operation == NULL
+        || ngx_array_init(&lmcf->plans, cf->pool, 8, sizeof(lines_plan_t))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -403,8 +313,11 @@ init_main_conf(ngx_conf_t *cf, void *conf)
     lines_main_conf_t *lmcf = conf;
 
     char         *rv;
-    ngx_str_t    *value;
     ngx_array_t   args, *saved;
+
+    static ngx_str_t  redis[] = {
+        ngx_string("lines_redis"), ngx_string("redis://127.0.0.1:6379/0")
+    };
 
     ngx_conf_init_msec_value(lmcf->key_ttl, 60000);
     ngx_conf_init_msec_value(lmcf->quarantine, 24 * 3600 * 1000);
@@ -423,17 +336,10 @@ init_main_conf(ngx_conf_t *cf, void *conf)
         return rv;
     }
 
-    if (ngx_array_init(&args, cf->temp_pool, 2, sizeof(ngx_str_t)) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
+    ngx_memzero(&args, sizeof(ngx_array_t));
 
-    value = ngx_array_push_n(&args, 2);
-    if (value == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_str_set(&value[0], "lines_redis");
-    ngx_str_set(&value[1], "redis://127.0.0.1:6379/0");
+    args.elts = redis;
+    args.nelts = 2;
 
     saved = cf->args;
     cf->args = &args;
@@ -449,14 +355,7 @@ init_main_conf(ngx_conf_t *cf, void *conf)
 static void *
 create_loc_conf(ngx_conf_t *cf)
 {
-    lines_loc_conf_t  *llcf;
-
-    llcf = ngx_pcalloc(cf->pool, sizeof(lines_loc_conf_t));
-    if (llcf == NULL) {
-        return NULL;
-    }
-
-    return llcf;
+    return ngx_pcalloc(cf->pool, sizeof(lines_loc_conf_t));
 }
 
 
@@ -485,12 +384,9 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK
         || lines_access_merge(cf, prev, conf) != NGX_CONF_OK
-        || lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK)
+        || lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK
+        || lines_limit_merge(cf, prev, conf) != NGX_CONF_OK)
     {
-        return NGX_CONF_ERROR;
-    }
-
-    if (lines_limit_merge(cf, prev, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -157,9 +157,10 @@ MOVES.waiting.live = true
 ENDS.live.over = { field = 'ended_at', to = 'gone' }
 return { MOVES, ENDS }
 END
-    my ($moves) = $store->child('out/calls.c')->slurp =~ /lines_moves\[\] = \{\n(.*?)\n\};/s;
-    is $moves =~ s/\s+/ /gr, join(', ', map {" { LINES_\U$_->[0]\E, LINES_\U$_->[1]\E, ngx_string(\"moves:$_->[0]:$_->[1]\") }"} [qw(new waiting)],
-        [qw(waiting live)], [qw(live gone)]) =~ s/,  /, /gr, 'all of them, and where they are counted, for C';
+    my $header = $store->child('out/calls.h')->slurp;
+    like $header, qr/#define LINES_EACH_MOVE\(move\) \\\n    move\(new, waiting\) \\\n    move\(waiting, live\) \\\n    move\(live, gone\)\n/,
+        'all of them, for C';
+    like $header, qr/LINES_NEW = 0,\n    LINES_WAITING,\n    LINES_LIVE,\n    LINES_GONE,\n    LINES_STATUSES\n/, '...';
 };
 
 subtest 'the schema as a table' => sub {

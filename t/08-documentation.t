@@ -84,7 +84,7 @@ subtest "the operator's API" => sub {
 
 subtest 'metrics' => sub {
     my %there = map { $_->[1] eq 'counter' ? "$_->[0]_total" : $_->[0] => 1 }
-      map { [/"(lines_\w+)",\s*"(\w+)"/] } $source =~ /lines_metrics_(?:family|single)\(out,\s*("lines_\w+",\s*"\w+")/g;
+      map { [/"(lines_\w+)",\s*"(\w+)"/] } $source =~ /\{ ("lines_\w+", "(?:counter|gauge|histogram)"),/g;
     my @told = map { /`(lines_\w+)`/g } path("$root/conf/metrics.md")->slurp =~ /^\|([^|]*`lines_[^|]*)\|/gm;
     cmp_ok scalar(keys %there), '>', 20, 'families were found';
     same(family => [keys %there], \@told);

@@ -84,33 +84,28 @@ lines_step_pt  lines_confirm_steps[] = {
 };
 
 
+static const lines_input_t  confirm_inputs[] = {
+    lines_in_text("preview_token", lines_confirm_t, token, 1024,
+                  .flags = LINES_REQUIRED|LINES_LOOSE),
+    lines_input_end
+};
+
+
 static ngx_int_t
 confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char           *p;
+    ngx_int_t         rc;
     ngx_str_t         account, none = ngx_null_string;
-    const char       *error;
     lines_confirm_t  *confirm;
 
-    static const lines_text_t  text = lines_text("preview_token", 1024);
+    rc = lines_read_input(r, ctx, sizeof(lines_confirm_t), confirm_inputs);
 
-    confirm = ngx_pcalloc(r->pool, sizeof(lines_confirm_t));
-    if (confirm == NULL) {
-        return NGX_ERROR;
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    ctx->data = confirm;
-
-    error = lines_text_member(ctx->body, &text, &confirm->token);
-
-    if (error == text.type || confirm->token.len == 0) {
-        error = "preview_token is required";
-    }
-
-    if (error) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
-    }
-
+    confirm = ctx->data;
     account = lines_account_id(ctx);
 
     switch (lines_preview_token_check(&account, &confirm->token)) {

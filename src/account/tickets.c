@@ -12,7 +12,6 @@
 #include "api/input.h"
 #include "http/answer.h"
 #include "http/headers.h"
-#include "http/text.h"
 #include "limit/limit.h"
 #include "store/calls.h"
 
@@ -38,6 +37,7 @@ static ngx_int_t ticket_answer(lines_ctx_t *ctx, ngx_str_t *document);
 
 
 typedef struct {
+    ngx_str_t    type;
     ngx_str_t    area;
     ngx_str_t    id;
     ngx_str_t    name;    /* "ticket.ID", where its account is looked up */
@@ -57,6 +57,17 @@ lines_step_pt  lines_ticket_get_steps[] = {
     ticket_find,                      /* 400, 403, 404 */
     ticket_get,
     NULL
+};
+
+
+static const lines_input_t  ticket_inputs[] = {
+    lines_in_word("line_request_type", lines_ticket_t, type,
+                  "line_request_type must be phone", .words = { "phone" },
+                  .flags = LINES_REQUIRED),
+    lines_in_string("desired_area_code", lines_ticket_t, area, 16,
+                    ticket_is_area, "desired_area_code must be a 3-digit area "
+                    "code or a 5-digit zip code"),
+    lines_input_end
 };
 
 
@@ -134,38 +145,7 @@ ticket_headers(ngx_http_request_t *r, lines_deprecated_t *deprecated,
 static ngx_int_t
 ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t        rc;
-    ngx_str_t        type;
-    lines_ticket_t  *ticket;
-
-    ticket = ngx_pcalloc(r->pool, sizeof(lines_ticket_t));
-    if (ticket == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = ticket;
-
-    if (lines_member(ctx->body, "line_request_type", 16, &type) != NGX_OK
-        || !lines_is(&type, "phone"))
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "line_request_type must be phone");
-    }
-
-    rc = lines_member(ctx->body, "desired_area_code", 16, &ticket->area);
-
-    if (rc == NGX_DECLINED) {
-        ngx_str_null(&ticket->area);
-        return NGX_OK;
-    }
-
-    if (rc != NGX_OK || !ticket_is_area(&ticket->area)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                          "desired_area_code must be a 3-digit area code or a "
-                          "5-digit zip code");
-    }
-
-    return NGX_OK;
+    return lines_read_input(r, ctx, sizeof(lines_ticket_t), ticket_inputs);
 }
 
 

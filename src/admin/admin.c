@@ -6,47 +6,47 @@
 #include "admin/admin.h"
 #include "api/input.h"
 #include "auth/bearer.h"
-#include "directive/params.h"
 #include "http/answer.h"
 #include "http/digest.h"
+#include "http/id.h"
+#include "http/router.h"
+#include "http/text.h"
 #include "store/calls.h"
 
 
-static ngx_int_t admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *kind, const char *error);
-static ngx_int_t admin_tenant_found(void *data,
-    lines_tenant_exists_reply_t *reply);
-static ngx_int_t admin_tenant_deleting(void *data,
-    lines_tenant_deleting_reply_t *reply);
+/* what a path's first parameter is the id of, by the path's first word */
+
+typedef struct {
+    const char    *path;
+    ngx_uint_t   (*valid)(ngx_str_t *id);
+    const char    *prefix;     /* of a tenant; of others in the index */
+    const char    *invalid;
+    const char    *unknown;
+} thing_t;
 
 
-char *
-lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf)
-{
-    ngx_str_t  token;
+static const thing_t *find_thing(lines_ctx_t *ctx);
+static ngx_uint_t is_ticket(ngx_str_t *id);
+static ngx_int_t owner_found(void *data, lines_ix_get_reply_t *reply);
+static ngx_int_t tenant_known(void *data, lines_tenant_known_reply_t *reply);
 
-    static lines_param_t  params[] = {
-        { .name = ngx_string("token_file"), .type = LINES_PARAM_SECRET },
-        lines_param_end
-    };
 
-    static lines_directive_t  directive = {
-        .name = "lines_admin",
-        .params = params
-    };
-
-    if (lines_params(cf, &directive, 1, &token) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    llcf->own = ngx_palloc(cf->pool, LINES_SHA256_LEN);
-
-    if (llcf->own == NULL || lines_sha256(&token, llcf->own) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
+static const thing_t  things[] = {
+    { "workspaces/", lines_is_tenant, "w:",
+      "Invalid workspace id", "Workspace not found" },
+    { "accounts/", lines_is_tenant, "a:",
+      "Invalid account id", "Account not found" },
+    { "lines/", lines_is_id, "",
+      "Invalid line id", "Line not found" },
+    { "operations/", lines_is_id, "",
+      "Invalid operation id", "Operation not found" },
+    { "tickets/", is_ticket, "ticket.",
+      "Invalid ticket id", "Ticket not found" },
+    { "numbers/", lines_is_e164, "",
+      "Invalid phone number", "Number not found" },
+    { "plans/", lines_is_tenant, "",
+      "Invalid plan", NULL }
+};
 
 
 ngx_int_t
@@ -74,75 +74,156 @@ lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_workspace(ngx_http_request_t *r, lines_ctx_t *ctx)
+static const thing_t *
+find_thing(lines_ctx_t *ctx)
 {
-    return admin_tenant(r, ctx, "w", "Invalid workspace id");
+    const thing_t  *thing;
+
+    thing = things;
+
+    while (ngx_strncmp(ctx->route->path.data, thing->path,
+                       ngx_strlen(thing->path))
+           != 0)
+    {
+        thing++;
+    }
+
+    return thing;
+}
+
+
+static ngx_uint_t
+is_ticket(ngx_str_t *id)
+{
+    return id->len <= 15 && ngx_atoi(id->data, id->len) != NGX_ERROR;
 }
 
 
 ngx_int_t
-lines_admin_account(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return admin_tenant(r, ctx, "a", "Invalid account id");
+    const thing_t  *thing;
+
+    thing = find_thing(ctx);
+
+    if (!thing->valid(&ctx->params[0])) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, thing->invalid);
+    }
+
+    return ngx_strchr(thing->prefix, ':')
+           ? lines_redis_format(r->pool, &ctx->identity.tenant, "%s%V",
+                                thing->prefix, &ctx->params[0])
+           : NGX_OK;
+}
+
+
+ngx_int_t
+lines_admin_owner(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+    ngx_str_t  id;
+
+    rc = lines_admin_id(r, ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (lines_redis_format(r->pool, &id, "%s%V", find_thing(ctx)->prefix,
+                           &ctx->params[0])
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_ix_get(&ctx->caller, owner_found, ctx, .id = id);
 }
 
 
 static ngx_int_t
-admin_tenant(ngx_http_request_t *r, lines_ctx_t *ctx, const char *kind,
-    const char *error)
+owner_found(void *data, lines_ix_get_reply_t *reply)
 {
-    if (!lines_is_tenant(&ctx->params[0])) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
-    }
+    lines_ctx_t  *ctx = data;
 
-    return lines_redis_format(r->pool, &ctx->identity.tenant, "%s:%V", kind,
-                              &ctx->params[0]);
+    ctx->identity.tenant = reply->tenant;
+
+    return reply->tenant.len < 3 ? lines_admin_unknown(ctx) : NGX_OK;
 }
 
 
 ngx_int_t
 lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-
-    rc = lines_tenant_exists(&ctx->caller, admin_tenant_found, ctx,
-                             .tenant = ctx->identity.tenant);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
+    if (ctx->identity.tenant.len == 0) {
+        return NGX_OK;
     }
 
-    return lines_tenant_deleting(&ctx->caller, admin_tenant_deleting, ctx,
-                                 .tenant = ctx->identity.tenant);
+    return lines_tenant_known(&ctx->caller, tenant_known, ctx,
+                              .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
-admin_tenant_found(void *data, lines_tenant_exists_reply_t *reply)
+tenant_known(void *data, lines_tenant_known_reply_t *reply)
 {
-    lines_ctx_t  *ctx = data;
-
-    return reply->exists == 1 ? NGX_OK
-                              : lines_admin_no_tenant(ctx->request, ctx);
-}
-
-
-static ngx_int_t
-admin_tenant_deleting(void *data, lines_tenant_deleting_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    return reply->deleting == 0 ? NGX_OK
-                                : lines_admin_no_tenant(ctx->request, ctx);
+    return reply->known == 1 ? NGX_OK : lines_admin_unknown(data);
 }
 
 
 ngx_int_t
-lines_admin_no_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_unknown(lines_ctx_t *ctx)
 {
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       ctx->identity.tenant.data[0] == 'w'
-                       ? "Workspace not found"
-                       : "Account not found");
+    return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                       find_thing(ctx)->unknown);
+}
+
+
+ngx_int_t
+lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, 2 * LINES_SHA256_LEN);
+
+    if (p == NULL || lines_sha256_hex(value, p) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    hex->len = 2 * LINES_SHA256_LEN;
+    hex->data = p;
+
+    return NGX_OK;
+}
+
+
+ngx_str_t
+lines_admin_word(ngx_str_t *text)
+{
+    u_char     *last, *space;
+    ngx_str_t   word;
+
+    last = text->data + text->len;
+    space = ngx_strlchr(text->data, last, ' ');
+
+    word.data = text->data;
+    word.len = (space ? space : last) - text->data;
+
+    text->data = space ? space + 1 : last;
+    text->len = last - text->data;
+
+    return word;
+}
+
+
+ngx_int_t
+lines_admin_json(ngx_pool_t *pool, ngx_str_t *value, ngx_uint_t number)
+{
+    if (value->len == 0) {
+        ngx_str_set(value, "null");
+
+    } else if (!number) {
+        *value = lines_json_string(pool, value);
+    }
+
+    return value->data ? NGX_OK : NGX_ERROR;
 }

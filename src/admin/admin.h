@@ -11,27 +11,39 @@
 #include "http/context.h"
 
 
-/* lines_admin token_file=PATH */
-char *lines_admin_token(ngx_conf_t *cf, lines_loc_conf_t *llcf);
-
-
 /* steps that the endpoints share */
 
 /* 401 unless the operator's token was sent */
 ngx_int_t lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /*
- * 400 unless the first parameter is an id of a tenant; sets
- * ctx->identity.tenant to that of the workspace, or account.
+ * 400 unless the path's first parameter may be an id: ctx->identity.tenant is
+ * set where it is that of a workspace or account.
  */
-ngx_int_t lines_admin_workspace(ngx_http_request_t *r, lines_ctx_t *ctx);
-ngx_int_t lines_admin_account(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* 404 unless that tenant exists, and is not being deleted */
+/*
+ * The same of a line, an operation or a ticket, and whose it is: 404, or
+ * ctx->identity.tenant is set.  The index was written before what it names.
+ */
+ngx_int_t lines_admin_owner(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* 404 unless that tenant, if any, exists and is not being deleted */
 ngx_int_t lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* that 404 */
-ngx_int_t lines_admin_no_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
+/* 404 of what the path names */
+ngx_int_t lines_admin_unknown(lines_ctx_t *ctx);
+
+
+/* SHA-256 in hex */
+ngx_int_t lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);
+
+/* the first of text's words, which it loses, with the space behind it */
+ngx_str_t lines_admin_word(ngx_str_t *text);
+
+/* value as JSON: null where it is empty, else a string, but for a number */
+ngx_int_t lines_admin_json(ngx_pool_t *pool, ngx_str_t *value,
+    ngx_uint_t number);
 
 
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

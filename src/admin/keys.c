@@ -1,7 +1,7 @@
 
 /*
- * API keys: made, listed, revoked.  A key, or a key pair's secret, is shown
- * once; Redis has hashes only.
+ * API keys: made and listed.  A key, or a key pair's secret, is shown once;
+ * Redis has hashes only.
  */
 
 #include <ngx_config.h>
@@ -10,7 +10,6 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
-#include "auth/auth.h"
 #include "http/answer.h"
 #include "http/digest.h"
 #include "store/calls.h"
@@ -27,194 +26,122 @@ typedef struct {
     ngx_str_t               key;     /* shown once; of a pair: its id */
     ngx_str_t               secret;  /* of a pair, shown once */
     ngx_str_t               id;      /* SHA-256 of the key, hex */
-    ngx_array_t             items;   /* of a list */
+} new_key_t;
+
+typedef struct {
     lines_keys_all_reply_t  listed;
-    ngx_uint_t              next;
-} lines_admin_key_t;
+    ngx_uint_t              next;    /* to be read */
+    ngx_uint_t              got;
+    ngx_array_t             items;   /* ngx_str_t: JSON */
+} key_list_t;
 
 
-static ngx_int_t admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_random(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
+static ngx_int_t make_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
     ngx_str_t *value);
-static ngx_int_t admin_hash(ngx_pool_t *pool, ngx_str_t *value,
-    ngx_str_t *hex);
-static ngx_int_t admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_key_confirmed(void *data, lines_keys_has_reply_t *reply);
-static ngx_int_t admin_key_listed(void *data, lines_key_add_reply_t *reply);
-static ngx_int_t admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_got_key(void *data, lines_key_show_reply_t *reply);
-static ngx_int_t admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_key_found(void *data, lines_keys_has_reply_t *reply);
-static ngx_int_t admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_announce_revoked(ngx_http_request_t *r,
-    lines_ctx_t *ctx);
-static ngx_int_t admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t key_listed(void *data, lines_key_add_reply_t *reply);
+static ngx_int_t confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t key_confirmed(void *data, lines_keys_has_reply_t *reply);
+static ngx_int_t list_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t read_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t key_read(void *data, lines_key_show_reply_t *reply);
 
 
 lines_step_pt  lines_admin_add_key_steps[] = {
     lines_admin_tenant_exists,        /* 404 */
-    admin_make_key,
-    admin_add_key,
-    admin_store_key,
-    admin_confirm_key,
-    admin_show_key,
+    make_key,                         /* 404 */
+    confirm_key,                      /* 404 */
     NULL
 };
 
 
 lines_step_pt  lines_admin_list_keys_steps[] = {
     lines_admin_tenant_exists,        /* 404 */
-    admin_key_ids,
-    admin_read_keys,
-    admin_show_keys,
+    list_keys,
+    read_keys,
     NULL
 };
 
 
-lines_step_pt  lines_admin_revoke_key_steps[] = {
-    admin_find_key,                   /* 404 */
-    admin_delete_key,
-    admin_announce_revoked,
-    admin_unlist_key,
-    admin_show_revoked,
-    NULL
-};
-
+/* listed first: a key that is not in the list could not be revoked */
 
 static ngx_int_t
-admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           prefix;
-    lines_main_conf_t  *lmcf;
-    lines_admin_key_t  *ak;
+    ngx_str_t   none = ngx_string("");
+    new_key_t  *nk;
+    ngx_uint_t  pair;
 
-    ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
-    if (ak == NULL) {
+    nk = ngx_pcalloc(r->pool, sizeof(new_key_t));
+    if (nk == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->data = ak;
-    lmcf = lines_get_main_conf(r);
+    ctx->data = nk;
+    pair = (ctx->identity.tenant.data[0] == 'a');
 
-    if (ctx->identity.tenant.data[0] == 'w') {
-
-        if (admin_random(r->pool, &lmcf->key_prefix, LINES_KEY_BYTES, &ak->key)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-    } else {
-        ngx_str_null(&prefix);
-
-        if (admin_random(r->pool, &prefix, LINES_KEY_ID_BYTES, &ak->key)
-            != NGX_OK
-            || admin_random(r->pool, &prefix, LINES_KEY_BYTES, &ak->secret)
+    if (random_hex(r->pool, pair ? &none : &lines_get_main_conf(r)->key_prefix,
+                   pair ? LINES_KEY_ID_BYTES : LINES_KEY_BYTES, &nk->key)
+        != NGX_OK
+        || (pair
+            && random_hex(r->pool, &none, LINES_KEY_BYTES, &nk->secret)
                != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        || lines_admin_hash(r->pool, &nk->key, &nk->id) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    return admin_hash(r->pool, &ak->key, &ak->id);
+    return lines_key_add(&ctx->caller, key_listed, ctx,
+                         .tenant = ctx->identity.tenant, .id = nk->id);
 }
 
 
 static ngx_int_t
-admin_random(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
+random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
 {
-    u_char  *p;
-
-    u_char   bytes[LINES_KEY_BYTES];
-
-    if (lines_random(bytes, len) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    u_char  bytes[LINES_KEY_BYTES];
 
     value->len = prefix->len + 2 * len;
     value->data = ngx_pnalloc(pool, value->len);
 
-    if (value->data == NULL) {
+    if (value->data == NULL || lines_random(bytes, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    p = value->data;
-
-    if (prefix->len) {
-        p = ngx_cpymem(p, prefix->data, prefix->len);
-    }
-
-    ngx_hex_dump(p, bytes, len);
+    ngx_hex_dump(ngx_cpymem(value->data, prefix->data, prefix->len), bytes,
+                 len);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
-{
-    hex->len = 2 * LINES_SHA256_LEN;
-    hex->data = ngx_pnalloc(pool, hex->len);
-
-    if (hex->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    return lines_sha256_hex(value, hex->data);
-}
-
-
-/* listed first: a key that is not in the list could not be revoked */
-
-static ngx_int_t
-admin_add_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-
-    return lines_key_add(&ctx->caller, admin_key_listed, ctx,
-                         .tenant = ctx->identity.tenant, .id = ak->id);
-}
-
-
-static ngx_int_t
-admin_key_listed(void *data, lines_key_add_reply_t *reply)
+key_listed(void *data, lines_key_add_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    return reply->listed == 1 ? NGX_OK
-                              : lines_admin_no_tenant(ctx->request, ctx);
-}
+    ngx_str_t   secret;
+    new_key_t  *nk;
 
+    nk = ctx->data;
 
-static ngx_int_t
-admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-    ngx_str_t           secret;
+    if (reply->listed != 1) {
+        return lines_admin_unknown(ctx);
+    }
 
-    ak = ctx->data;
-
-    if (ak->secret.len == 0) {
-        return lines_key_put(&ctx->caller, NULL, NULL, .id = ak->id,
+    if (nk->secret.len == 0) {
+        return lines_key_put(&ctx->caller, NULL, NULL, .id = nk->id,
                              .tenant = ctx->identity.tenant,
                              .created = ngx_time());
     }
 
-    if (admin_hash(r->pool, &ak->secret, &secret) != NGX_OK) {
+    if (lines_admin_hash(ctx->request->pool, &nk->secret, &secret) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_pair_put(&ctx->caller, NULL, NULL, .id = ak->id,
+    return lines_pair_put(&ctx->caller, NULL, NULL, .id = nk->id,
                           .tenant = ctx->identity.tenant,
-                          .created = ngx_time(), .key_id = ak->key,
+                          .created = ngx_time(), .key_id = nk->key,
                           .secret = secret);
 }
 
@@ -225,123 +152,112 @@ admin_store_key(ngx_http_request_t *r, lines_ctx_t *ctx)
  */
 
 static ngx_int_t
-admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t  *ak;
+    new_key_t  *nk;
 
-    ak = ctx->data;
+    nk = ctx->data;
 
-    return lines_keys_has(&ctx->caller, admin_key_confirmed, ctx,
-                          .tenant = ctx->identity.tenant, .id = ak->id);
+    return lines_keys_has(&ctx->caller, key_confirmed, ctx,
+                          .tenant = ctx->identity.tenant, .id = nk->id);
 }
 
 
 static ngx_int_t
-admin_key_confirmed(void *data, lines_keys_has_reply_t *reply)
+key_confirmed(void *data, lines_keys_has_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_admin_key_t     *ak;
+    new_key_t  *nk;
 
-    if (reply->listed == 1) {
-        return NGX_OK;
+    nk = ctx->data;
+
+    if (reply->listed != 1) {
+        (void) lines_forget_key_del(&ctx->caller, .id = nk->id);
+
+        return lines_admin_unknown(ctx);
     }
 
-    ak = ctx->data;
-
-    (void) lines_forget_key_del(&ctx->caller, .id = ak->id);
-
-    return lines_admin_no_tenant(ctx->request, ctx);
-}
-
-
-static ngx_int_t
-admin_show_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-
-    if (ak->secret.len) {
-        return lines_answer_format(r, ctx, NGX_HTTP_CREATED,
+    if (nk->secret.len) {
+        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CREATED,
                          "{\"id\":\"%V\",\"key_id\":\"%V\",\"secret\":\"%V\"}",
-                         &ak->id, &ak->key, &ak->secret);
+                         &nk->id, &nk->key, &nk->secret);
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_CREATED,
-                               "{\"id\":\"%V\",\"key\":\"%V\"}", &ak->id,
-                               &ak->key);
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_CREATED,
+                               "{\"id\":\"%V\",\"key\":\"%V\"}", &nk->id,
+                               &nk->key);
 }
 
 
 static ngx_int_t
-admin_key_ids(ngx_http_request_t *r, lines_ctx_t *ctx)
+list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_key_t  *ak;
+    key_list_t  *list;
 
-    ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
-    if (ak == NULL
-        || ngx_array_init(&ak->items, r->pool, 8, sizeof(ngx_str_t)) != NGX_OK)
+    list = ngx_pcalloc(r->pool, sizeof(key_list_t));
+
+    if (list == NULL
+        || ngx_array_init(&list->items, r->pool, 8, sizeof(ngx_str_t))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ctx->data = ak;
+    ctx->data = list;
 
-    return lines_keep_keys_all(&ctx->caller, &ak->listed,
+    return lines_keep_keys_all(&ctx->caller, &list->listed,
                                .tenant = ctx->identity.tenant);
 }
 
 
+/* some, then the next ones */
+
 static ngx_int_t
-admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t           rc;
-    ngx_uint_t          i, n;
-    lines_admin_key_t  *ak;
+    ngx_int_t    rc;
+    ngx_uint_t   n;
+    key_list_t  *list;
 
-    ak = ctx->data;
-    rc = NGX_OK;
+    list = ctx->data;
+    n = ngx_min(list->listed.ids.n, list->next + LINES_KEYS_RUN);
 
-    n = ngx_min(ak->listed.ids.n, ak->next + LINES_KEYS_RUN);
+    if (list->next == n) {
+        return lines_answer_array(r, ctx, "{\"keys\":", &list->items, "}");
+    }
 
-    for (i = ak->next; i < n; i++) {
-
-        rc = lines_key_show(&ctx->caller, admin_got_key, ctx,
-                            .id = ak->listed.ids.elts[i]);
+    do {
+        rc = lines_key_show(&ctx->caller, key_read, ctx,
+                            .id = list->listed.ids.elts[list->next++]);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
-    }
 
-    /* then the next ones */
+    } while (list->next < n);
 
-    if (rc == NGX_AGAIN) {
-        ctx->step--;
-    }
+    ctx->step--;
 
-    return rc;
+    return NGX_AGAIN;
 }
 
 
 static ngx_int_t
-admin_got_key(void *data, lines_key_show_reply_t *reply)
+key_read(void *data, lines_key_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    time_t              created;
-    ngx_tm_t            tm;
-    ngx_str_t          *id, *item, *key_id;
-    lines_admin_key_t  *ak;
+    time_t       created;
+    ngx_tm_t     tm;
+    ngx_str_t   *id, *item, *key_id;
+    key_list_t  *list;
 
-    ak = ctx->data;
-    id = &ak->listed.ids.elts[ak->next++];
+    list = ctx->data;
+    id = &list->listed.ids.elts[list->got++];
     key_id = &reply->key_id;
 
-    created = reply->created.len
-              ? ngx_atotm(reply->created.data, reply->created.len)
-              : NGX_ERROR;
+    created = ngx_atotm(reply->created.data, reply->created.len);
 
     if (created == NGX_ERROR) {
 
@@ -350,7 +266,7 @@ admin_got_key(void *data, lines_key_show_reply_t *reply)
         return NGX_OK;
     }
 
-    item = ngx_array_push(&ak->items);
+    item = ngx_array_push(&list->items);
     if (item == NULL) {
         return NGX_ERROR;
     }
@@ -364,127 +280,4 @@ admin_got_key(void *data, lines_key_show_reply_t *reply)
                               key_id->len ? "\"," : "", tm.ngx_tm_year,
                               tm.ngx_tm_mon, tm.ngx_tm_mday, tm.ngx_tm_hour,
                               tm.ngx_tm_min, tm.ngx_tm_sec);
-}
-
-
-static ngx_int_t
-admin_show_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-
-    return lines_answer_array(r, ctx, "{\"keys\":", &ak->items, "}");
-}
-
-
-/*
- * By its SHA-256, or, of a pair, by its key_id: in lower case, whatever tool
- * wrote it down, as one that is not listed passes for revoked
- */
-
-static ngx_int_t
-admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    size_t              len;
-    u_char              bytes[LINES_SHA256_LEN];
-    ngx_str_t           id;
-    lines_admin_key_t  *ak;
-
-    ak = ngx_pcalloc(r->pool, sizeof(lines_admin_key_t));
-    if (ak == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = ak;
-    id = ctx->params[1];
-    len = id.len / 2;
-
-    if (len <= sizeof(bytes) && lines_hex_decode(bytes, len, &id) == NGX_OK) {
-
-        id.data = ngx_pnalloc(r->pool, id.len);
-        if (id.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_hex_dump(id.data, bytes, len);
-    }
-
-    ak->id = id;
-
-    if (id.len != 2 * LINES_SHA256_LEN
-        && admin_hash(r->pool, &id, &ak->id) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_keys_has(&ctx->caller, admin_key_found, ctx,
-                          .tenant = ctx->identity.tenant, .id = ak->id);
-}
-
-
-/* a key that is not there (any more) is revoked: DELETE is idempotent */
-
-static ngx_int_t
-admin_key_found(void *data, lines_keys_has_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    return reply->listed == 1 ? NGX_OK
-                              : admin_show_revoked(ctx->request, ctx);
-}
-
-
-/* the credential goes before its announcement and before its place in the
-   list: what is left behind by a crash is a hint too many */
-
-static ngx_int_t
-admin_delete_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-
-    return lines_key_del(&ctx->caller, NULL, NULL, .id = ak->id);
-}
-
-
-static ngx_int_t
-admin_announce_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t        *ak;
-    lines_key_revoked_args_t  args;
-
-    ak = ctx->data;
-
-    ngx_str_set(&args.channel, LINES_REVOKED);
-    args.id = ak->id;
-
-    return lines_send_key_revoked(&ctx->caller, LINES_CALL, &args, NULL,
-                                  NULL);
-}
-
-
-static ngx_int_t
-admin_unlist_key(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-
-    return lines_keys_rem(&ctx->caller, NULL, NULL,
-                          .tenant = ctx->identity.tenant, .ids.n = 1,
-                          .ids.elts = &ak->id);
-}
-
-
-static ngx_int_t
-admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_key_t  *ak;
-
-    ak = ctx->data;
-
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                               "{\"id\":\"%V\",\"revoked\":true}", &ak->id);
 }

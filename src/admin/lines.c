@@ -1,6 +1,7 @@
 
 /*
- * What the provisioner and the operator report of a line, and its release.
+ * Lines: the provisioner's list of work, what it and the operator report of
+ * one, and its release.
  */
 
 #include <ngx_config.h>
@@ -8,15 +9,20 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
-#include "admin/numbers.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/listing.h"
 #include "http/answer.h"
-#include "http/digest.h"
 #include "http/id.h"
 #include "http/text.h"
 #include "operation/operation.h"
 #include "store/calls.h"
+
+
+#define LINES_LIST_DEFAULT  100
+
+/* how long the announcement of a line may come before the line itself */
+#define LINES_ANNOUNCED     (5 * 60 * 1000)
 
 
 typedef struct {
@@ -26,270 +32,249 @@ typedef struct {
     int64_t      conversations;
     int64_t      messages;
     ngx_str_t    operation;        /* that the script may begin */
-} lines_admin_line_t;
+    ngx_str_t    document;         /* once it has ended */
+} report_t;
 
 
-static ngx_int_t admin_find_line(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_line_found(void *data, lines_ix_get_reply_t *reply);
-static ngx_int_t admin_parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_parse_release(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_operation_id(ngx_pool_t *pool, ngx_str_t *line,
-    ngx_str_t *id);
-static ngx_int_t admin_set_status(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_status_set(void *data,
-    lines_line_report_reply_t *reply);
-static ngx_int_t admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_usage_set(void *data, lines_line_usage_reply_t *reply);
-static ngx_int_t admin_release(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t admin_released(void *data,
-    lines_line_release_reply_t *reply);
-static ngx_int_t admin_line_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void admin_go_on(lines_ctx_t *ctx, ngx_str_t *operation);
+static ngx_int_t list_work(ngx_http_request_t *r, lines_ctx_t *ctx);
+static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
+static ngx_int_t parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t announce(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t status_set(void *data, lines_line_report_reply_t *reply);
+static ngx_int_t set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t usage_set(void *data, lines_line_usage_reply_t *reply);
+static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
+static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
+
+
+lines_step_pt  lines_admin_list_lines_steps[] = {
+    list_work,                  /* 400 */
+    lines_listing_members,
+    lines_listing_documents,
+    lines_listing_more,
+    lines_listing_answer,
+    NULL
+};
 
 
 lines_step_pt  lines_admin_line_status_steps[] = {
-    admin_parse_status,         /* 400 */
-    admin_find_line,            /* 404 */
-    admin_announce,
-    admin_set_status,           /* 409 */
+    parse_status,               /* 400 */
+    lines_admin_owner,          /* 400, 404 */
+    announce,
+    end_or_report,              /* 404, 409 */
     NULL
 };
 
 
 lines_step_pt  lines_admin_line_usage_steps[] = {
-    admin_parse_usage,          /* 400 */
-    admin_find_line,            /* 404 */
-    admin_set_usage,
+    parse_usage,                /* 400 */
+    lines_admin_owner,          /* 400, 404 */
+    set_usage,                  /* 404 */
     NULL
 };
 
 
 lines_step_pt  lines_admin_line_release_steps[] = {
-    admin_parse_release,
-    admin_find_line,            /* 404 */
-    admin_announce,
-    lines_admin_watch_number,
-    admin_release,              /* 409 */
+    lines_admin_owner,          /* 400, 404 */
+    announce,
+    end_or_report,              /* 404, 409 */
     NULL
 };
 
 
-/* whose line it is: the index was written before the line */
+/* over all workspaces, oldest first */
 
 static ngx_int_t
-admin_find_line(ngx_http_request_t *r, lines_ctx_t *ctx)
+list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    if (!lines_is_id(&ctx->params[0])) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid line id");
-    }
+    ngx_int_t         rc;
+    ngx_str_t         status, all;
+    lines_listing_t  *listing;
 
-    return lines_ix_get(&ctx->caller, admin_line_found, ctx,
-                        .id = ctx->params[0]);
-}
-
-
-static ngx_int_t
-admin_line_found(void *data, lines_ix_get_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    if (reply->tenant.len < 3) {
-        return admin_line_unknown(ctx->request, ctx);
-    }
-
-    ctx->identity.tenant = reply->tenant;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-admin_line_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Line not found");
-}
-
-
-static ngx_int_t
-admin_parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t            rc;
-    const char          *error;
-    lines_admin_line_t  *al;
-
-    static const lines_text_t  reason = lines_text("reason", 500);
-
-    al = ngx_pcalloc(r->pool, sizeof(lines_admin_line_t));
-    if (al == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = al;
-
-    if (lines_member(ctx->body, "status", 16, &al->status) != NGX_OK
-        || (!lines_is(&al->status, "active")
-            && !lines_is(&al->status, "failed")))
+    if (lines_query(r, "status", &status) != NGX_OK
+        || !lines_is(&status, "provisioning"))
     {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "status must be active or failed");
+                           "status must be provisioning");
     }
 
-    rc = lines_member(ctx->body, "phone", 16, &al->phone);
+    ngx_str_set(&all, "");
 
-    if (rc == NGX_ERROR || (rc == NGX_OK && !lines_is_e164(&al->phone))) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                         "phone must be an E.164 number such as +14155551234");
+    listing = lines_listing_create(r, ctx, &all, LINES_LIST_DEFAULT, &rc);
+    if (listing == NULL) {
+        return rc;
     }
 
-    error = lines_text_member(ctx->body, &reason, &al->reason);
+    listing->oldest = 1;
+    listing->list = "work";
+    listing->prefix = "{\"lines\":[";
+    listing->status = status;
+    listing->idle = drop_idle;
 
-    if (error) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
-    }
+    return lines_key_prov(r->pool, &listing->key);
+}
 
-    if (lines_is(&al->status, "failed") && al->reason.len == 0) {
-        ngx_str_set(&al->reason, "provisioning_failed");
-    }
 
-    return NGX_OK;
+/*
+ * It has gone on, or never came to be.  Nobody waits: a hint that stays is
+ * looked at with the next list.
+ */
+
+static void
+drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
+{
+    lines_ctx_t  *ctx;
+
+    ctx = lines_find_ctx(r);
+
+    (void) lines_forget_prov_drop(&ctx->caller, .tenant = *tenant, .id = *id,
+                                  .age = LINES_ANNOUNCED);
 }
 
 
 static ngx_int_t
-admin_parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
+parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    json_t              *conversations, *messages;
-    lines_admin_line_t  *al;
+    report_t   *report;
+    ngx_int_t   rc;
 
-    al = ngx_pcalloc(r->pool, sizeof(lines_admin_line_t));
-    if (al == NULL) {
-        return NGX_ERROR;
-    }
+    static const lines_input_t  inputs[] = {
+        lines_in_word("status", report_t, status,
+                      "status must be active or failed",
+                      .words = { "active", "failed" },
+                      .flags = LINES_REQUIRED),
+        lines_in_string("phone", report_t, phone, 16, lines_is_e164,
+                        "phone must be an E.164 number such as +14155551234"),
+        lines_in_text("reason", report_t, reason, 500),
+        lines_input_end
+    };
 
-    ctx->data = al;
+    rc = lines_read_input(r, ctx, sizeof(report_t), inputs);
+    report = ctx->data;
 
-    conversations = json_object_get(ctx->body, "newConversationsCount");
-    messages = json_object_get(ctx->body, "totalMessagesCount");
-
-    if (!json_is_integer(conversations)
-        || !json_is_integer(messages)
-        || json_integer_value(conversations) < 0
-        || json_integer_value(conversations) > NGX_MAX_INT32_VALUE
-        || json_integer_value(messages) < 0
-        || json_integer_value(messages) > NGX_MAX_INT32_VALUE)
+    if (rc == NGX_OK
+        && lines_is(&report->status, "failed")
+        && report->reason.len == 0)
     {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                        "newConversationsCount and totalMessagesCount must be "
-                        "whole numbers");
+        ngx_str_set(&report->reason, "provisioning_failed");
     }
 
-    al->conversations = json_integer_value(conversations);
-    al->messages = json_integer_value(messages);
-
-    return NGX_OK;
+    return rc;
 }
 
 
-static ngx_int_t
-admin_parse_release(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ctx->data = ngx_pcalloc(r->pool, sizeof(lines_admin_line_t));
+#define usage_count(name, field)                                              \
+    lines_in_number(name, report_t, field, 0, NGX_MAX_INT32_VALUE,            \
+                    "newConversationsCount and totalMessagesCount must be "   \
+                    "whole numbers", .flags = LINES_REQUIRED)
 
-    return ctx->data ? NGX_OK : NGX_ERROR;
+static ngx_int_t
+parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    static const lines_input_t  inputs[] = {
+        usage_count("newConversationsCount", conversations),
+        usage_count("totalMessagesCount", messages),
+        lines_input_end
+    };
+
+    return lines_read_input(r, ctx, sizeof(report_t), inputs);
 }
 
 
 /*
  * The scripts may begin an operation that gives money back: its index and its
- * due instant are written before.  Its id derives from the line's, so that a
- * report that is repeated names the same one.
+ * due instant are written before, by Redis' clock, as everything that the
+ * sweeper looks at.  Its id derives from the line's, so that a report that is
+ * repeated names the same one.  The number of an account's line that is
+ * released will be looked at, whatever happens.
  */
 
 static ngx_int_t
-admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t             rc;
-    lines_admin_line_t   *al;
-    lines_due_add_args_t  due;
+    report_t         *report;
+    ngx_int_t         rc;
+    ngx_str_t         end;
+    lines_op_conf_t  *conf;
 
-    al = ctx->data;
+    conf = lines_get_main_conf(r)->operation;
 
-    if (lines_is(&al->status, "active")) {
+    report = ctx->data ? ctx->data : ngx_pcalloc(r->pool, sizeof(report_t));
+    if (report == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = report;
+
+    if (lines_is(&report->status, "active")) {
         return NGX_OK;
     }
 
-    if (admin_operation_id(r->pool, &ctx->params[0], &al->operation) != NGX_OK)
+    if (lines_redis_format(r->pool, &end, "end:%V", &ctx->params[0]) != NGX_OK
+        || lines_admin_hash(r->pool, &end, &report->operation) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = al->operation,
+    report->operation.len = LINES_ID_LEN;
+
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = report->operation,
                       .tenant = ctx->identity.tenant);
 
-    if (rc != NGX_AGAIN) {
-        return rc;
+    if (rc == NGX_AGAIN) {
+        rc = lines_due_add(&ctx->caller, NULL, NULL,
+                           .shard = lines_due_shard(&report->operation),
+                           .tenant = ctx->identity.tenant,
+                           .id = report->operation, .delay = conf->due);
     }
 
-    /* due by Redis' clock, as everything that the sweeper looks at */
-
-    due.shard = lines_due_shard(&al->operation);
-    due.tenant = ctx->identity.tenant;
-    due.id = al->operation;
-    due.delay = lines_get_main_conf(r)->operation->due;
-
-    return lines_send_due_add(&ctx->caller, LINES_CALL, &due, NULL, NULL);
-}
-
-
-static ngx_int_t
-admin_operation_id(ngx_pool_t *pool, ngx_str_t *line, ngx_str_t *id)
-{
-    u_char    *hex;
-    ngx_str_t  text;
-
-    hex = ngx_pnalloc(pool, 2 * LINES_SHA256_LEN);
-
-    if (hex == NULL
-        || lines_redis_format(pool, &text, "end:%V", line) != NGX_OK
-        || lines_sha256_hex(&text, hex) != NGX_OK)
+    if (rc == NGX_AGAIN
+        && report->status.len == 0
+        && ctx->identity.tenant.data[0] == 'a')
     {
-        return NGX_ERROR;
+        rc = lines_inv_watch(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant,
+                             .operation = ctx->params[0],
+                             .delay = conf->lease);
     }
 
-    id->data = hex;
-    id->len = LINES_ID_LEN;
-
-    return NGX_OK;
+    return rc;
 }
 
 
 static ngx_int_t
-admin_set_status(ngx_http_request_t *r, lines_ctx_t *ctx)
+end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_line_t  *al;
+    report_t  *report;
 
-    al = ctx->data;
+    report = ctx->data;
 
-    return lines_line_report(&ctx->caller, admin_status_set, ctx,
+    if (report->status.len == 0) {
+        return lines_line_release(&ctx->caller, released, ctx,
+                                  .tenant = ctx->identity.tenant,
+                                  .id = ctx->params[0],
+                                  .operation = report->operation);
+    }
+
+    return lines_line_report(&ctx->caller, status_set, ctx,
                              .tenant = ctx->identity.tenant,
-                             .id = ctx->params[0], .status = al->status,
-                             .phone = al->phone, .reason = al->reason,
-                             .operation = al->operation);
+                             .id = ctx->params[0], .status = report->status,
+                             .phone = report->phone, .reason = report->reason,
+                             .operation = report->operation);
 }
 
 
 static ngx_int_t
-admin_status_set(void *data, lines_line_report_reply_t *reply)
+status_set(void *data, lines_line_report_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
     switch (reply->is) {
 
     case LINES_LINE_REPORT_UNKNOWN:
-        return admin_line_unknown(ctx->request, ctx);
+        return lines_admin_unknown(ctx);
 
     case LINES_LINE_REPORT_ILLEGAL:
         return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
@@ -300,84 +285,66 @@ admin_status_set(void *data, lines_line_report_reply_t *reply)
     (void) lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
                                  .id = ctx->params[0]);
 
-    admin_go_on(ctx, &reply->operation);
+    /* it runs at once; the sweeper is for when this worker dies */
+
+    if (reply->operation.len) {
+        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
+                              &ctx->identity.tenant, &reply->operation, 0);
+    }
 
     return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                                "{\"line\":%V}", &reply->document);
 }
 
 
-/* the operation that the script began runs at once; the sweeper is for when
-   this worker dies */
-
-static void
-admin_go_on(lines_ctx_t *ctx, ngx_str_t *operation)
-{
-    if (operation->len) {
-        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, operation, 0);
-    }
-}
-
-
 static ngx_int_t
-admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
+set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_admin_line_t  *al;
+    report_t  *report;
 
-    al = ctx->data;
+    report = ctx->data;
 
-    return lines_line_usage(&ctx->caller, admin_usage_set, ctx,
+    return lines_line_usage(&ctx->caller, usage_set, ctx,
                             .tenant = ctx->identity.tenant,
                             .id = ctx->params[0],
-                            .conversations = al->conversations,
-                            .messages = al->messages);
+                            .conversations = report->conversations,
+                            .messages = report->messages);
 }
 
 
 static ngx_int_t
-admin_usage_set(void *data, lines_line_usage_reply_t *reply)
+usage_set(void *data, lines_line_usage_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_admin_line_t  *al;
+    report_t  *report;
 
-    al = ctx->data;
+    report = ctx->data;
 
     if (reply->is == LINES_LINE_USAGE_UNKNOWN) {
-        return admin_line_unknown(ctx->request, ctx);
+        return lines_admin_unknown(ctx);
     }
 
     return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
                       "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%L,"
                       "\"totalMessagesCount\":%L}}", &ctx->params[0],
-                      al->conversations, al->messages);
+                      report->conversations, report->messages);
 }
 
 
-static ngx_int_t
-admin_release(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_admin_line_t  *al;
-
-    al = ctx->data;
-
-    return lines_line_release(&ctx->caller, admin_released, ctx,
-                              .tenant = ctx->identity.tenant,
-                              .id = ctx->params[0],
-                              .operation = al->operation);
-}
-
+/* its number, if any, rests a while, and then is free again */
 
 static ngx_int_t
-admin_released(void *data, lines_line_release_reply_t *reply)
+released(void *data, lines_line_release_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
+
+    report_t  *report;
 
     switch (reply->is) {
 
     case LINES_LINE_RELEASE_UNKNOWN:
-        return admin_line_unknown(ctx->request, ctx);
+        return lines_admin_unknown(ctx);
 
     case LINES_LINE_RELEASE_ILLEGAL:
         return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
@@ -385,8 +352,33 @@ admin_released(void *data, lines_line_release_reply_t *reply)
                          "\"status\":\"%V\"}", &reply->status, &reply->status);
     }
 
-    admin_go_on(ctx, &reply->operation);
+    report = ctx->data;
+    report->document = reply->document;
 
-    return lines_admin_release_number(ctx->request, ctx, &reply->number,
-                                      &reply->document);
+    if (reply->operation.len) {
+        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
+                              &ctx->identity.tenant, &reply->operation, 0);
+    }
+
+    if (reply->number.len == 0) {
+        return number_released(ctx, NULL);
+    }
+
+    return lines_inv_release(&ctx->caller, number_released, ctx,
+                  .operation = ctx->params[0], .tenant = ctx->identity.tenant,
+                  .quarantine = lines_get_main_conf(ctx->request)->quarantine);
+}
+
+
+static ngx_int_t
+number_released(void *data, lines_inv_release_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    report_t  *report;
+
+    report = ctx->data;
+
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
+                               "{\"line\":%V}", &report->document);
 }

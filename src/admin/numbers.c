@@ -8,10 +8,8 @@
 #include <ngx_http.h>
 
 #include "admin/admin.h"
-#include "admin/numbers.h"
 #include "admin/routes.h"
 #include "api/input.h"
-#include "api/listing.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "store/calls.h"
@@ -22,30 +20,28 @@
 
 
 typedef struct {
-    ngx_str_t                 state;      /* wanted; empty: any */
-    ngx_str_t                 key;        /* of the list */
-    ngx_str_t                 from;       /* after this number */
-    ngx_uint_t                limit;
-    ngx_uint_t                more;       /* flag */
-    lines_list_t              numbers;
-    ngx_str_t                *entries;    /* of each */
-    lines_inv_count_reply_t  *counts;
-} lines_numbers_t;
+    ngx_str_t                   state;      /* wanted; empty: any */
+    ngx_str_t                   from;       /* after this number */
+    int64_t                     limit;
+    ngx_uint_t                  more;       /* flag */
+    lines_numbers_page_reply_t  page;
+    lines_numbers_read_reply_t  read;       /* "STATE WORKER …" of each */
+    lines_inv_count_reply_t     counts;
+} numbers_t;
+
+typedef struct {
+    ngx_str_t  number;
+    ngx_str_t  worker;
+} pair_t;
 
 
 static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
-static const char *numbers_entry(json_t *entry, ngx_str_t *number,
-    ngx_str_t *worker);
+static ngx_uint_t is_printable(ngx_str_t *value);
 static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
-static ngx_int_t numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_counted(void *data, lines_inv_count_reply_t *reply);
-static ngx_int_t numbers_listed(void *data, lines_numbers_page_reply_t *reply);
+static ngx_uint_t is_cursor(ngx_str_t *value);
 static ngx_int_t numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_read(void *data, lines_numbers_read_reply_t *reply);
-static ngx_int_t numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static u_char *numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry,
-    ngx_str_t *state);
+static ngx_int_t numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_deleted(void *data, lines_inv_delete_reply_t *reply);
 
@@ -57,16 +53,16 @@ lines_step_pt  lines_admin_add_numbers_steps[] = {
 
 
 lines_step_pt  lines_admin_list_numbers_steps[] = {
-    numbers_parse,              /* 400 */
-    numbers_page,
+    numbers_page,               /* 400 */
     numbers_entries,
-    numbers_answer,
+    numbers_show,
     NULL
 };
 
 
 lines_step_pt  lines_admin_delete_number_steps[] = {
-    numbers_delete,             /* 400, 404, 409 */
+    lines_admin_id,             /* 400 */
+    numbers_delete,             /* 404, 409 */
     NULL
 };
 
@@ -74,69 +70,62 @@ lines_step_pt  lines_admin_delete_number_steps[] = {
 static ngx_int_t
 numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t       i, n;
-    json_t      *list;
-    ngx_str_t   *pairs;
-    const char  *error;
+    size_t      i, n;
+    json_t     *list;
+    ngx_int_t   rc;
+    pair_t     *pairs;
+
+    static const lines_input_t  inputs[] = {
+        lines_in_string("phone_number", pair_t, number, 16, lines_is_e164,
+                        "phone_number must be an E.164 number such as "
+                        "+14155551234", .flags = LINES_REQUIRED),
+        lines_in_text("worker_id", pair_t, worker, 128, .is = is_printable,
+                      .bad = "worker_id must have printable ASCII characters "
+                             "only",
+                      .absent = "worker_id is required",
+                      .flags = LINES_REQUIRED),
+        lines_input_end
+    };
 
     list = json_object_get(ctx->body, "numbers");
     n = json_array_size(list);
 
-    if (!json_is_array(list) || n == 0 || n > LINES_NUMBERS_MAX) {
+    if (n == 0 || n > LINES_NUMBERS_MAX) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "numbers must be a list of 1 to 1000 objects");
     }
 
-    pairs = ngx_palloc(r->pool, 2 * n * sizeof(ngx_str_t));
+    pairs = ngx_palloc(r->pool, n * sizeof(pair_t));
     if (pairs == NULL) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        error = numbers_entry(json_array_get(list, i), &pairs[2 * i],
-                              &pairs[2 * i + 1]);
-        if (error) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
+        rc = lines_read_members(r, ctx, json_array_get(list, i), inputs,
+                                &pairs[i]);
+
+        if (rc != NGX_OK) {
+            return rc;
         }
     }
 
     return lines_inv_add(&ctx->caller, numbers_added, ctx, .numbers.n = 2 * n,
-                         .numbers.elts = pairs);
+                         .numbers.elts = &pairs->number);
 }
 
 
-static const char *
-numbers_entry(json_t *entry, ngx_str_t *number, ngx_str_t *worker)
+static ngx_uint_t
+is_printable(ngx_str_t *value)
 {
-    size_t       i;
-    const char  *error;
+    size_t  i;
 
-    static const lines_text_t  text = lines_text("worker_id", 128);
-
-    if (!json_is_object(entry)
-        || lines_member(entry, "phone_number", 16, number) != NGX_OK
-        || !lines_is_e164(number))
-    {
-        return "phone_number must be an E.164 number such as +14155551234";
-    }
-
-    error = lines_text_member(entry, &text, worker);
-
-    if (error) {
-        return error;
-    }
-
-    if (worker->len == 0) {
-        return "worker_id is required";
-    }
-
-    for (i = 0; i < worker->len; i++) {
-        if (worker->data[i] <= ' ' || worker->data[i] >= 0x7f) {
-            return "worker_id must have printable ASCII characters only";
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] <= ' ' || value->data[i] >= 0x7f) {
+            return 0;
         }
     }
 
-    return NULL;
+    return 1;
 }
 
 
@@ -152,283 +141,187 @@ numbers_added(void *data, lines_inv_add_reply_t *reply)
 
 
 static ngx_int_t
-numbers_parse(ngx_http_request_t *r, lines_ctx_t *ctx)
+numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         n;
-    ngx_str_t         value;
-    lines_numbers_t  *numbers;
+    ngx_int_t    rc;
+    ngx_str_t    key, from;
+    ngx_uint_t   i;
+    numbers_t   *numbers;
 
-    numbers = ngx_pcalloc(r->pool, sizeof(lines_numbers_t));
+    static const lines_input_t  inputs[] = {
+        lines_in_number("limit", numbers_t, limit, 1, LINES_NUMBERS_MAX,
+                        "limit must be from 1 to 1000"),
+        lines_in_string("cursor", numbers_t, from, 15, is_cursor,
+                        "cursor is not one that was given out"),
+        lines_in_word("state", numbers_t, state,
+                      "state must be free, leased, assigned or quarantined",
+                      .words = { "free", "leased", "assigned",
+                                 "quarantined" }),
+        lines_input_end
+    };
+
+    /* in quarantine a number's score is an instant: looked for in all */
+
+    static const struct {
+        const char  *name;
+        ngx_int_t  (*key)(ngx_pool_t *pool, ngx_str_t *key);
+    } states[] = {
+        { "free", lines_key_inv_free },
+        { "leased", lines_key_inv_leased },
+        { "assigned", lines_key_inv_assigned },
+        { NULL, lines_key_inv_all }
+    };
+
+    numbers = ngx_pcalloc(r->pool, sizeof(numbers_t));
     if (numbers == NULL) {
         return NGX_ERROR;
     }
 
     ctx->data = numbers;
-
     numbers->limit = LINES_NUMBERS_PAGE;
 
-    if (lines_query(r, "limit", &value) == NGX_OK) {
-        n = ngx_atoi(value.data, value.len);
+    rc = lines_read_query(r, ctx, inputs, numbers);
 
-        if (n < 1 || n > LINES_NUMBERS_MAX) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "limit must be from 1 to 1000");
-        }
-
-        numbers->limit = n;
-    }
-
-    if (lines_query(r, "cursor", &value) == NGX_OK) {
-
-        if (value.len == 0
-            || value.len > 15
-            || ngx_atoof(value.data, value.len) == NGX_ERROR)
-        {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "cursor is not one that was given out");
-        }
-
-        numbers->from = value;
-    }
-
-    if (lines_query(r, "state", &value) == NGX_OK) {
-        numbers->state = value;
-
-        if (lines_is(&value, "free")) {
-            return lines_key_inv_free(r->pool, &numbers->key);
-        }
-
-        if (lines_is(&value, "leased")) {
-            return lines_key_inv_leased(r->pool, &numbers->key);
-        }
-
-        if (lines_is(&value, "assigned")) {
-            return lines_key_inv_assigned(r->pool, &numbers->key);
-        }
-
-        if (!lines_is(&value, "quarantined")) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "state must be free, leased, assigned or "
-                               "quarantined");
-        }
-    }
-
-    /* in quarantine a number's score is an instant: looked for in all */
-
-    return lines_key_inv_all(r->pool, &numbers->key);
-}
-
-
-static ngx_int_t
-numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t         rc;
-    lines_numbers_t  *numbers;
-    ngx_str_t         from;
-
-    numbers = ctx->data;
-
-    rc = lines_inv_thaw(&ctx->caller, NULL, NULL);
-
-    if (rc != NGX_AGAIN) {
+    if (rc != NGX_OK) {
         return rc;
     }
 
-    rc = lines_inv_count(&ctx->caller, numbers_counted, ctx);
+    i = 0;
 
-    if (rc != NGX_AGAIN) {
-        return rc;
+    while (states[i].name && !lines_is(&numbers->state, states[i].name)) {
+        i++;
     }
 
     ngx_str_set(&from, "-");
 
-    if (numbers->from.len
-        && lines_redis_format(r->pool, &from, "(+%V", &numbers->from)
-           != NGX_OK)
+    if (states[i].key(r->pool, &key) != NGX_OK
+        || (numbers->from.len
+            && lines_redis_format(r->pool, &from, "(+%V", &numbers->from)
+               != NGX_OK))
     {
         return NGX_ERROR;
     }
 
-    return lines_numbers_page(&ctx->caller, numbers_listed, ctx,
-                              .inv_all_key = numbers->key,
-                              .most = numbers->limit + 1, .from = from);
-}
+    rc = lines_inv_thaw(&ctx->caller, NULL, NULL);
 
-
-static ngx_int_t
-numbers_counted(void *data, lines_inv_count_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_numbers_t  *numbers;
-
-    numbers = ctx->data;
-    numbers->counts = reply;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-numbers_listed(void *data, lines_numbers_page_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_numbers_t  *numbers;
-
-    numbers = ctx->data;
-
-    numbers->numbers = reply->numbers;
-
-    if (reply->numbers.n > numbers->limit) {
-        numbers->numbers.n = numbers->limit;
-        numbers->more = 1;
+    if (rc == NGX_AGAIN) {
+        rc = lines_keep_inv_count(&ctx->caller, &numbers->counts);
     }
 
-    return NGX_OK;
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    return lines_keep_numbers_page(&ctx->caller, &numbers->page,
+                                   .inv_all_key = key,
+                                   .most = numbers->limit + 1, .from = from);
+}
+
+
+static ngx_uint_t
+is_cursor(ngx_str_t *value)
+{
+    return ngx_atoof(value->data, value->len) != NGX_ERROR;
 }
 
 
 static ngx_int_t
 numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_numbers_t  *numbers;
+    lines_list_t  *page;
+    numbers_t     *numbers;
 
     numbers = ctx->data;
+    page = &numbers->page.numbers;
 
-    if (numbers->numbers.n == 0) {
-        return NGX_OK;
+    if (page->n > (ngx_uint_t) numbers->limit) {
+        page->n = numbers->limit;
+        numbers->more = 1;
     }
 
-    return lines_numbers_read(&ctx->caller, numbers_read, ctx,
-                              .numbers = numbers->numbers);
+    return page->n ? lines_keep_numbers_read(&ctx->caller, &numbers->read,
+                                             .numbers = *page)
+                   : NGX_OK;
 }
 
 
 static ngx_int_t
-numbers_read(void *data, lines_numbers_read_reply_t *reply)
+numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_numbers_t  *numbers;
+    ngx_str_t                 entry, state, worker, cursor, suffix;
+    ngx_str_t                *number, *item;
+    ngx_uint_t                i, n;
+    numbers_t                *numbers;
+    ngx_array_t               items;
+    lines_inv_count_reply_t  *counts;
 
     numbers = ctx->data;
+    counts = &numbers->counts;
+    number = numbers->page.numbers.elts;
+    n = numbers->page.numbers.n;
 
-    numbers->entries = reply->entries.elts;
-
-    return reply->entries.n == numbers->numbers.n ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-numbers_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    size_t            len;
-    u_char           *p, *start;
-    ngx_str_t         json, *number, *last;
-    ngx_uint_t        i;
-    lines_numbers_t  *numbers;
-
-    numbers = ctx->data;
-    number = numbers->numbers.elts;
-
-    len = sizeof("{\"numbers\":[],\"cursor\":\"\",\"counts\":{\"free\":,"
-                 "\"leased\":,\"assigned\":,\"quarantined\":}}")
-          + 5 * NGX_INT64_LEN;
-
-    for (i = 0; i < numbers->numbers.n; i++) {
-        len += sizeof("{\"phone_number\":\"\",\"worker_id\":\"\","
-                      "\"state\":\"quarantined\"},") + number[i].len
-               + 6 * numbers->entries[i].len;
-    }
-
-    json.data = ngx_pnalloc(r->pool, len);
-    if (json.data == NULL) {
+    if (numbers->read.entries.n != n
+        || ngx_array_init(&items, r->pool, n + 1, sizeof(ngx_str_t)) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(json.data, "{\"numbers\":[", sizeof("{\"numbers\":[") - 1);
+    for (i = 0; i < n; i++) {
+        entry = numbers->read.entries.elts[i];
+        state = lines_admin_word(&entry);
+        worker = lines_admin_word(&entry);
 
-    for (i = 0; i < numbers->numbers.n; i++) {
-        start = p;
+        /* it is in another state, or gone by now */
 
-        if (p[-1] == '}') {
-            *p++ = ',';
+        if (worker.len == 0
+            || (numbers->state.len
+                && (numbers->state.len != state.len
+                    || ngx_strncmp(numbers->state.data, state.data, state.len)
+                       != 0)))
+        {
+            continue;
         }
 
-        p = numbers_item(p, &number[i], &numbers->entries[i],
-                         &numbers->state);
-        if (p == NULL) {
-            p = start;
+        worker = lines_json_string(r->pool, &worker);
+        item = ngx_array_push(&items);
+
+        if (worker.data == NULL
+            || item == NULL
+            || lines_redis_format(r->pool, item,
+                                  "{\"phone_number\":\"%V\",\"worker_id\":%V,"
+                                  "\"state\":\"%V\"}",
+                                  &number[i], &worker, &state)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
 
-    p = ngx_cpymem(p, "],\"cursor\":", sizeof("],\"cursor\":") - 1);
+    ngx_str_set(&cursor, "null");
 
-    if (numbers->more) {
-        last = &number[numbers->numbers.n - 1];
-        p = ngx_sprintf(p, "\"%*s\"", last->len - 1, last->data + 1);
-
-    } else {
-        p = ngx_cpymem(p, "null", 4);
-    }
-
-    p = ngx_sprintf(p,
-                    ",\"counts\":{\"free\":%L,\"leased\":%L,"
-                    "\"assigned\":%L,\"quarantined\":%L}}",
-                    numbers->counts->free, numbers->counts->leased,
-                    numbers->counts->assigned, numbers->counts->quarantined);
-
-    json.len = p - json.data;
-
-    return lines_answer(r, ctx, NGX_HTTP_OK, &json);
-}
-
-
-/* entry is "state worker …"; NULL: it is in another state, or gone by now */
-
-static u_char *
-numbers_item(u_char *p, ngx_str_t *number, ngx_str_t *entry, ngx_str_t *state)
-{
-    u_char    *s, *last;
-    ngx_str_t  is, worker;
-
-    last = entry->data + entry->len;
-    s = entry->len ? ngx_strlchr(entry->data, last, ' ') : NULL;
-
-    if (s == NULL) {
-        return NULL;
-    }
-
-    is.data = entry->data;
-    is.len = s - entry->data;
-
-    if (state->len
-        && (state->len != is.len
-            || ngx_strncmp(state->data, is.data, is.len) != 0))
+    if ((numbers->more
+         && lines_redis_format(r->pool, &cursor, "\"%*s\"",
+                               number[n - 1].len - 1, number[n - 1].data + 1)
+            != NGX_OK)
+        || lines_redis_format(r->pool, &suffix,
+                              ",\"cursor\":%V,\"counts\":{\"free\":%L,"
+                              "\"leased\":%L,\"assigned\":%L,"
+                              "\"quarantined\":%L}}%Z", &cursor,
+                              counts->free, counts->leased, counts->assigned,
+                              counts->quarantined)
+           != NGX_OK)
     {
-        return NULL;
+        return NGX_ERROR;
     }
 
-    worker.data = s + 1;
-    s = ngx_strlchr(worker.data, last, ' ');
-    worker.len = (s ? s : last) - worker.data;
-
-    p = ngx_sprintf(p, "{\"phone_number\":\"%V\",\"worker_id\":\"", number);
-    p = (u_char *) ngx_escape_json(p, worker.data, worker.len);
-
-    return ngx_sprintf(p, "\",\"state\":\"%V\"}", &is);
+    return lines_answer_array(r, ctx, "{\"numbers\":", &items,
+                              (char *) suffix.data);
 }
 
 
 static ngx_int_t
 numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    if (!lines_is_e164(&ctx->params[0])) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid phone number");
-    }
-
     return lines_inv_delete(&ctx->caller, numbers_deleted, ctx,
                             .number = ctx->params[0]);
 }
@@ -442,8 +335,7 @@ numbers_deleted(void *data, lines_inv_delete_reply_t *reply)
     switch (reply->is) {
 
     case LINES_INV_DELETE_UNKNOWN:
-        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Number not found");
+        return lines_admin_unknown(ctx);
 
     case LINES_INV_DELETE_HELD:
         return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,

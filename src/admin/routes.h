@@ -7,19 +7,19 @@
 #define _LINES_ADMIN_ROUTES_H_INCLUDED_
 
 
-#include "http/router.h"
+#include "http/context.h"
 
 
-extern lines_api_t  lines_admin_api;
+/* lines_admin token_file=PATH */
+char *lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
-extern lines_step_pt  lines_admin_put_workspace_steps[];
+extern lines_step_pt  lines_admin_put_tenant_steps[];
 extern lines_step_pt  lines_admin_get_tenant_steps[];
 extern lines_step_pt  lines_admin_delete_tenant_steps[];
 extern lines_step_pt  lines_admin_add_key_steps[];
 extern lines_step_pt  lines_admin_list_keys_steps[];
 extern lines_step_pt  lines_admin_revoke_key_steps[];
-extern lines_step_pt  lines_admin_put_account_steps[];
 extern lines_step_pt  lines_admin_list_operations_steps[];
 extern lines_step_pt  lines_admin_retry_operation_steps[];
 extern lines_step_pt  lines_admin_list_lines_steps[];
@@ -30,12 +30,8 @@ extern lines_step_pt  lines_admin_add_numbers_steps[];
 extern lines_step_pt  lines_admin_list_numbers_steps[];
 extern lines_step_pt  lines_admin_delete_number_steps[];
 extern lines_step_pt  lines_admin_move_ticket_steps[];
-extern lines_step_pt  lines_admin_put_tenant_limit_steps[];
-extern lines_step_pt  lines_admin_get_tenant_limit_steps[];
-extern lines_step_pt  lines_admin_delete_tenant_limit_steps[];
-extern lines_step_pt  lines_admin_put_plan_limit_steps[];
-extern lines_step_pt  lines_admin_get_plan_limit_steps[];
-extern lines_step_pt  lines_admin_delete_plan_limit_steps[];
+extern lines_step_pt  lines_admin_put_limit_steps[];
+extern lines_step_pt  lines_admin_own_limit_steps[];
 extern lines_step_pt  lines_admin_list_limits_steps[];
 
 

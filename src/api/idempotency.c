@@ -14,7 +14,7 @@
 #define LINES_IDEMPOTENCY_KEY_MAX  255
 
 
-static const char *idempotency_header(ngx_http_request_t *r,
+static ngx_int_t idempotency_header(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *member, ngx_str_t *key);
 static ngx_int_t idempotency_digest(ngx_pool_t *pool, ngx_uint_t n,
     ngx_str_t *parts, ngx_str_t *hex);
@@ -25,15 +25,15 @@ lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *endpoint, ngx_str_t *member, ngx_uint_t nfields,
     ngx_str_t *fields, lines_idempotency_t *idem)
 {
+    ngx_int_t    rc;
     ngx_str_t    parts[2], hex;
-    const char  *error;
 
     idem->key = *member;
 
-    error = idempotency_header(r, member, &idem->key);
+    rc = idempotency_header(r, ctx, member, &idem->key);
 
-    if (error) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     ngx_str_null(&idem->fingerprint);
@@ -57,39 +57,32 @@ lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
-/* one key, however often it is given: NULL, or what is wrong */
+/* one key, however often it is given */
 
-static const char *
-idempotency_header(ngx_http_request_t *r, ngx_str_t *member, ngx_str_t *key)
+static ngx_int_t
+idempotency_header(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *member,
+    ngx_str_t *key)
 {
-    ngx_uint_t        n;
+    ngx_int_t         rc;
     ngx_table_elt_t  *h;
-
-    n = 0;
 
     for (h = lines_find_header(r, "idempotency-key");
          h;
          h = lines_next_header(r, "idempotency-key", h))
     {
-        switch (lines_text_judge(&h->value, LINES_IDEMPOTENCY_KEY_MAX)) {
-        case LINES_TEXT_LONG:
-            return "Idempotency-Key must have at most 255 characters";
+        rc = lines_check_text(r, ctx, "Idempotency-Key", &h->value,
+                              LINES_IDEMPOTENCY_KEY_MAX);
 
-        case LINES_TEXT_CONTROL:
-            return "Idempotency-Key must not have control characters";
-
-        case LINES_TEXT_BLANK:
-            return "Idempotency-Key must not be blank";
-
-        default:
-            break;
+        if (rc != NGX_OK) {
+            return rc;
         }
 
         if (h->value.len == 0) {
-            return "Idempotency-Key must not be empty";
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               "Idempotency-Key must not be empty");
         }
 
-        if (n++ == 0 && member->len == 0) {
+        if (key->len == 0) {
             *key = h->value;
             continue;
         }
@@ -97,13 +90,15 @@ idempotency_header(ngx_http_request_t *r, ngx_str_t *member, ngx_str_t *key)
         if (key->len != h->value.len
             || ngx_strncmp(key->data, h->value.data, key->len) != 0)
         {
-            return member->len
-                   ? "Idempotency-Key and idempotencyKey differ"
-                   : "Idempotency-Key is given twice, and differs";
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               member->len
+                               ? "Idempotency-Key and idempotencyKey differ"
+                               : "Idempotency-Key is given twice, and "
+                                 "differs");
         }
     }
 
-    return NULL;
+    return NGX_OK;
 }
 
 

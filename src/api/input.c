@@ -1,8 +1,11 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_http.h>
 
 #include "api/input.h"
+#include "http/answer.h"
+#include "http/text.h"
 
 
 #define LINES_EMAIL_MAX  254
@@ -13,10 +16,18 @@
      || ((ch) >= 'a' && (ch) <= 'z'))
 
 
-static ngx_uint_t is_blank(uint32_t ch);
-static const char *parse_channel(json_t *body, lines_input_t *input);
-static const char *parse_contact(json_t *body, lines_input_t *input);
-static const char *parse_details(json_t *body, lines_input_t *input);
+static ngx_int_t input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *input);
+static ngx_int_t input_bad(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *error);
+static ngx_int_t input_error(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *format, const char *name, size_t max);
+static ngx_int_t input_member(ngx_http_request_t *r, lines_ctx_t *ctx,
+    json_t *member, const lines_input_t *input, void *field);
+static ngx_int_t input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *input, ngx_str_t *value);
+static const char *text_judge(ngx_str_t *value, size_t max);
+static ngx_uint_t text_is_blank(uint32_t ch);
 
 
 ngx_uint_t
@@ -98,13 +109,9 @@ lines_is_email(ngx_str_t *value)
 
 
 ngx_uint_t
-lines_is_tenant(ngx_str_t *value)
+lines_is_name(ngx_str_t *value)
 {
     size_t  i;
-
-    if (value->len == 0 || value->len > 64) {
-        return 0;
-    }
 
     for (i = 0; i < value->len; i++) {
         if (!lines_is_alnum(value->data[i])
@@ -115,12 +122,241 @@ lines_is_tenant(ngx_str_t *value)
         }
     }
 
-    return 1;
+    return i != 0;
 }
 
 
-lines_text_e
-lines_text_judge(ngx_str_t *value, size_t max)
+ngx_uint_t
+lines_is_tenant(ngx_str_t *value)
+{
+    return value->len <= 64 && lines_is_name(value);
+}
+
+
+ngx_int_t
+lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx, size_t size,
+    const lines_input_t *inputs)
+{
+    ctx->data = ngx_pcalloc(r->pool, size);
+    if (ctx->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return lines_read_members(r, ctx, ctx->body, inputs, ctx->data);
+}
+
+
+ngx_int_t
+lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *object,
+    const lines_input_t *inputs, void *to)
+{
+    json_t               *member;
+    ngx_int_t             rc;
+    const lines_input_t  *input;
+
+    for (input = inputs; input->name; input++) {
+
+        if (input->says
+            && !lines_is((ngx_str_t *) ((u_char *) to + input->when),
+                         input->says))
+        {
+            continue;
+        }
+
+        member = json_object_get(object, input->name);
+
+        if (json_is_null(member)
+            && !(input->flags & (LINES_NULL_BAD|LINES_NULL_EMPTY)))
+        {
+            member = NULL;
+        }
+
+        rc = member ? input_member(r, ctx, member, input,
+                                   (u_char *) to + input->offset)
+                    : input_absent(r, ctx, input);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
+    const lines_input_t *input, void *field)
+{
+    int64_t     n;
+    ngx_str_t  *value = field;
+
+    if (json_is_integer(member)) {
+        n = json_integer_value(member);
+
+        if (n >= input->min && n <= input->max) {
+
+            if (input->kind == LINES_INPUT_NUMBER) {
+                *(int64_t *) field = n;
+                return NGX_OK;
+            }
+
+            if (input->kind == LINES_INPUT_AMOUNT) {
+                return lines_redis_format(r->pool, value, "%L", n);
+            }
+        }
+    }
+
+    if (json_is_null(member) && input->flags & LINES_NULL_EMPTY) {
+        ngx_str_set(value, "");
+        return NGX_OK;
+    }
+
+    if (json_is_string(member) && input->kind != LINES_INPUT_NUMBER) {
+        value->data = (u_char *) json_string_value(member);
+        value->len = json_string_length(member);
+
+        return input_string(r, ctx, input, value);
+    }
+
+    if (input->flags & LINES_LOOSE) {
+        return input_absent(r, ctx, input);
+    }
+
+    return input->kind == LINES_INPUT_TEXT
+           ? input_error(r, ctx, "%s must be a string%Z", input->name, 0)
+           : input_bad(r, ctx, input->bad);
+}
+
+
+ngx_int_t
+lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *inputs, void *to)
+{
+    ngx_int_t             rc, n;
+    ngx_str_t             value;
+    const lines_input_t  *input;
+
+    for (input = inputs; input->name; input++) {
+
+        if (lines_query(r, input->name, &value) != NGX_OK) {
+            rc = input_absent(r, ctx, input);
+
+        } else if (input->kind == LINES_INPUT_NUMBER) {
+            n = ngx_atoi(value.data, value.len);
+
+            rc = n < input->min || n > input->max
+                 ? input_bad(r, ctx, input->bad)
+                 : NGX_OK;
+
+            *(int64_t *) ((u_char *) to + input->offset) = n;
+
+        } else {
+            *(ngx_str_t *) ((u_char *) to + input->offset) = value;
+
+            rc = input_string(r, ctx, input, &value);
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *input, ngx_str_t *value)
+{
+    ngx_int_t            rc;
+    const char  *const  *word;
+
+    if (input->kind == LINES_INPUT_TEXT) {
+
+        if (value->len == 0) {
+            return input_absent(r, ctx, input);
+        }
+
+        rc = lines_check_text(r, ctx, input->name, value, input->max);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+    } else if (text_judge(value, input->max)) {
+        return input_bad(r, ctx, input->bad);
+    }
+
+    for (word = input->words; *word; word++) {
+
+        if (lines_is(value, *word)) {
+            return NGX_OK;
+        }
+    }
+
+    if (word != input->words || (input->is && !input->is(value))) {
+        return input_bad(r, ctx, input->bad);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *input)
+{
+    if (!(input->flags & LINES_REQUIRED)) {
+        return NGX_OK;
+    }
+
+    if (input->absent || input->bad) {
+        return input_bad(r, ctx, input->absent ? input->absent : input->bad);
+    }
+
+    return input_error(r, ctx, "%s is required%Z", input->name, 0);
+}
+
+
+static ngx_int_t
+input_bad(ngx_http_request_t *r, lines_ctx_t *ctx, const char *error)
+{
+    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
+}
+
+
+static ngx_int_t
+input_error(ngx_http_request_t *r, lines_ctx_t *ctx, const char *format,
+    const char *name, size_t max)
+{
+    ngx_str_t  text;
+
+    if (lines_redis_format(r->pool, &text, format, name, max) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return input_bad(r, ctx, (char *) text.data);
+}
+
+
+ngx_int_t
+lines_check_text(ngx_http_request_t *r, lines_ctx_t *ctx, const char *name,
+    ngx_str_t *value, size_t max)
+{
+    const char  *format;
+
+    format = text_judge(value, max);
+
+    return format ? input_error(r, ctx, format, name, max) : NGX_OK;
+}
+
+
+/* NULL, or what is wrong */
+
+static const char *
+text_judge(ngx_str_t *value, size_t max)
 {
     size_t       n;
     u_char      *p, *q, *last;
@@ -153,20 +389,20 @@ lines_text_judge(ngx_str_t *value, size_t max)
         if (ch < ' ' || (ch >= 0x7f && ch <= 0x9f)) {
             control = 1;
 
-        } else if (!is_blank(ch)) {
+        } else if (!text_is_blank(ch)) {
             visible = 1;
         }
     }
 
     if (control) {
-        return LINES_TEXT_CONTROL;
+        return "%s must not have control characters%Z";
     }
 
     if (n > max) {
-        return LINES_TEXT_LONG;
+        return "%s must have at most %uz characters%Z";
     }
 
-    return (n && !visible) ? LINES_TEXT_BLANK : LINES_TEXT_OK;
+    return n && !visible ? "%s must not be blank%Z" : NULL;
 }
 
 
@@ -178,7 +414,7 @@ lines_text_judge(ngx_str_t *value, size_t max)
  */
 
 static ngx_uint_t
-is_blank(uint32_t ch)
+text_is_blank(uint32_t ch)
 {
     ngx_uint_t  i;
 
@@ -206,272 +442,27 @@ is_blank(uint32_t ch)
 }
 
 
-const char *
-lines_text_member(json_t *body, const lines_text_t *text, ngx_str_t *value)
-{
-    json_t  *member;
-
-    ngx_str_null(value);
-
-    member = json_object_get(body, text->name);
-
-    if (member == NULL || json_is_null(member)) {
-        return NULL;
-    }
-
-    if (!json_is_string(member)) {
-        return text->type;
-    }
-
-    value->data = (u_char *) json_string_value(member);
-    value->len = json_string_length(member);
-
-    switch (lines_text_judge(value, text->max)) {
-
-    case LINES_TEXT_LONG:
-        return text->length;
-
-    case LINES_TEXT_CONTROL:
-        return text->control;
-
-    case LINES_TEXT_BLANK:
-        return text->blank;
-
-    default:
-        return NULL;
-    }
-}
-
-
 ngx_int_t
-lines_member(json_t *body, const char *name, size_t max, ngx_str_t *value)
+lines_query(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 {
-    json_t  *member;
+    u_char    *dst, *src;
+    ngx_str_t  raw;
 
-    ngx_str_null(value);
-
-    member = json_object_get(body, name);
-
-    if (member == NULL || json_is_null(member)) {
+    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &raw) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    if (!json_is_string(member)) {
-        return NGX_ERROR;
+    value->data = ngx_pnalloc(r->pool, raw.len ? raw.len : 1);
+    if (value->data == NULL) {
+        return NGX_DECLINED;
     }
 
-    value->data = (u_char *) json_string_value(member);
-    value->len = json_string_length(member);
+    dst = value->data;
+    src = raw.data;
 
-    return lines_text_judge(value, max) == LINES_TEXT_OK ? NGX_OK : NGX_ERROR;
-}
+    ngx_unescape_uri(&dst, &src, raw.len, 0);
 
+    value->len = dst - value->data;
 
-const char *
-lines_parse_input(json_t *body, lines_input_t *input)
-{
-    const char  *error;
-
-    static const lines_text_t  first = lines_text("firstName", 100);
-    static const lines_text_t  last = lines_text("lastName", 100);
-
-    ngx_memzero(input, sizeof(lines_input_t));
-
-    error = lines_text_member(body, &first, &input->first);
-
-    if (error) {
-        return error;
-    }
-
-    if (input->first.len == 0) {
-        return "firstName is required";
-    }
-
-    error = lines_text_member(body, &last, &input->last);
-
-    if (error) {
-        return error;
-    }
-
-    if (input->last.len == 0) {
-        return "lastName is required";
-    }
-
-    error = parse_channel(body, input);
-
-    if (error == NULL) {
-        error = parse_contact(body, input);
-    }
-
-    if (error == NULL) {
-        error = parse_details(body, input);
-    }
-
-    return error;
-}
-
-
-static const char *
-parse_channel(json_t *body, lines_input_t *input)
-{
-    ngx_int_t  rc;
-    ngx_str_t  value;
-
-    rc = lines_member(body, "channelType", 16, &value);
-
-    if (rc == NGX_DECLINED) {
-        return "channelType is required";
-    }
-
-    if (rc == NGX_OK
-        && value.len == 5
-        && ngx_strncmp(value.data, "email", 5) == 0)
-    {
-        input->email_channel = 1;
-
-    } else if (rc == NGX_ERROR || value.len != 5
-               || ngx_strncmp(value.data, "phone", 5) != 0)
-    {
-        return "channelType must be \"phone\" or \"email\"";
-    }
-
-    rc = lines_member(body, "lineType", 16, &value);
-
-    if (rc == NGX_DECLINED) {
-        return NULL;
-    }
-
-    if (rc == NGX_OK
-        && value.len == 9
-        && ngx_strncmp(value.data, "purchased", 9) == 0)
-    {
-        return NULL;
-    }
-
-    if (input->email_channel) {
-        return "lineType of an email line must be \"purchased\"";
-    }
-
-    if (rc == NGX_OK
-        && value.len == 4
-        && ngx_strncmp(value.data, "byon", 4) == 0)
-    {
-        input->byon = 1;
-        return NULL;
-    }
-
-    return "lineType must be \"purchased\" or \"byon\"";
-}
-
-
-static const char *
-parse_contact(json_t *body, lines_input_t *input)
-{
-    const char  *error;
-
-    static const lines_text_t  email = lines_text("email", 254);
-    static const lines_text_t  phone = lines_text("phone", 16);
-
-    error = lines_text_member(body, &email, &input->email);
-
-    if (error) {
-        return error;
-    }
-
-    if (input->email.len == 0) {
-
-        if (input->email_channel) {
-            return "email is required for email lines";
-        }
-
-        if (input->byon) {
-            return "email is required for byon lines";
-        }
-
-    } else if (!lines_is_email(&input->email)) {
-        return "email must be a valid email address";
-    }
-
-    if (!input->byon) {
-        return NULL;
-    }
-
-    error = lines_text_member(body, &phone, &input->phone);
-
-    if (error) {
-        return error;
-    }
-
-    if (input->phone.len == 0) {
-        return "phone is required for byon lines";
-    }
-
-    if (!lines_is_e164(&input->phone)) {
-        return "phone must be an E.164 number such as +14155551234";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-parse_details(json_t *body, lines_input_t *input)
-{
-    ngx_str_t   *url, *key;
-    const char  *error;
-
-    static const lines_text_t  zipcode = lines_text("zipcode", 10);
-    static const lines_text_t  state = lines_text("state", 64);
-    static const lines_text_t  forwards = lines_text("forwardCallsTo", 16);
-    static const lines_text_t  image = lines_text("profileImageUrl", 2048);
-    static const lines_text_t  idempotency_key = lines_text("idempotencyKey",
-                                                            255);
-
-    error = lines_text_member(body, &zipcode, &input->zipcode);
-
-    if (error == NULL) {
-        error = lines_text_member(body, &state, &input->state);
-    }
-
-    if (error == NULL) {
-        error = lines_text_member(body, &forwards, &input->forwards);
-    }
-
-    if (error) {
-        return error;
-    }
-
-    if (input->forwards.len && !lines_is_e164(&input->forwards)) {
-        return "forwardCallsTo must be an E.164 number such as +14155551234";
-    }
-
-    url = &input->image;
-    error = lines_text_member(body, &image, url);
-
-    if (error) {
-        return error;
-    }
-
-    if (url->len
-        && (url->len < 9
-            || (ngx_strncasecmp(url->data, (u_char *) "https://", 8) != 0
-                && ngx_strncasecmp(url->data, (u_char *) "http://", 7) != 0)))
-    {
-        return "profileImageUrl must be an http or https URL";
-    }
-
-    key = &input->idempotency_key;
-    error = lines_text_member(body, &idempotency_key, key);
-
-    if (error) {
-        return error;
-    }
-
-    /* an empty one is a mistake of the client's, and would protect nothing */
-
-    if (key->data && key->len == 0) {
-        return "idempotencyKey must not be empty";
-    }
-
-    return NULL;
+    return NGX_OK;
 }

@@ -1,15 +1,13 @@
 
 /*
- * What clients send, checked field by field.  Knows JSON, but no request.
+ * What clients send, member by member, and what is said of a bad one.
  */
 
 #ifndef _LINES_API_INPUT_H_INCLUDED_
 #define _LINES_API_INPUT_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <jansson.h>
+#include "http/context.h"
 
 
 /* E.164: "+", then 7 to 15 digits, of which the first is not 0 */
@@ -18,77 +16,112 @@ ngx_uint_t lines_is_e164(ngx_str_t *value);
 /* local part, "@", a domain with a dot: what no mail server would refuse */
 ngx_uint_t lines_is_email(ngx_str_t *value);
 
-/* [A-Za-z0-9_-]{1,64}: what may stand in a Redis key's hash tag */
+/* [A-Za-z0-9_-]+ */
+ngx_uint_t lines_is_name(ngx_str_t *value);
+
+/* the same, up to 64: what may stand in a Redis key's hash tag */
 ngx_uint_t lines_is_tenant(ngx_str_t *value);
 
+
 /*
- * Every text that clients send is judged in one place: max is in characters
- * (code points), control characters are those of Unicode (Cc), and blank is
- * what shows nothing: white space of Unicode and what has no width.  Empty is
- * not blank: it counts as absent.
+ * A member of a body, or a parameter of the query string.  Absent is what is
+ * not there or null; in a query string what is not there.
+ *
+ * lines_in_text:   a text, up to so many characters (code points), without
+ *                  control characters (Cc) and not blank, which is what shows
+ *                  nothing: white space of Unicode and what has no width.  Each
+ *                  is refused in its own words, which begin with the name.  An
+ *                  empty one is absent.
+ * lines_in_word:   one of words
+ * lines_in_string: what is() says, up to so many characters
+ * lines_in_number: a whole number from min to max; null is bad
+ * lines_in_amount: a whole number, or one of words; null is an empty one
+ *
+ * What is none is answered with bad; where there is none and LINES_REQUIRED,
+ * with absent, or bad, or "NAME is required".  A row is one of these macros,
+ * with more of its members by name; a name may have several rows.
  */
+
+#define LINES_REQUIRED   0x1
+#define LINES_NULL_BAD   0x2
+#define LINES_NULL_EMPTY 0x4     /* null is an empty string, with data */
+#define LINES_LOOSE      0x8     /* what is no string is absent */
+
 
 typedef enum {
-    LINES_TEXT_OK = 0,
-    LINES_TEXT_LONG,
-    LINES_TEXT_CONTROL,
-    LINES_TEXT_BLANK
-} lines_text_e;
+    LINES_INPUT_TEXT,            /* ngx_str_t, as all but numbers */
+    LINES_INPUT_STRING,
+    LINES_INPUT_NUMBER,          /* int64_t */
+    LINES_INPUT_AMOUNT           /* ngx_str_t: the digits, or the word */
+} lines_input_e;
 
-/* value is UTF-8; what is not, as in a header, counts byte by byte */
-lines_text_e lines_text_judge(ngx_str_t *value, size_t max);
-
-
-/* a member that is a text, and what is said of a bad one */
 
 typedef struct {
-    const char   *name;
-    size_t        max;
-    const char   *type;
-    const char   *length;
-    const char   *control;
-    const char   *blank;
-} lines_text_t;
-
-#define lines_text(name, max)                                  \
-    { name, max,                                               \
-      name " must be a string",                                \
-      name " must have at most " ngx_value(max) " characters", \
-      name " must not have control characters",                \
-      name " must not be blank" }
-
-/* NULL, or what is wrong; value points into body, and is empty if absent */
-const char *lines_text_member(json_t *body, const lines_text_t *text,
-    ngx_str_t *value);
-
-/*
- * A member that is one of some words, or has a syntax of its own.  NGX_OK;
- * NGX_DECLINED where it is absent or null; NGX_ERROR where it is no string, or
- * a text that is refused.
- */
-ngx_int_t lines_member(json_t *body, const char *name, size_t max,
-    ngx_str_t *value);
-
-
-/* a request for a line; strings point into the body, and are empty if absent */
-
-typedef struct {
-    ngx_uint_t   email_channel;     /* flag; else phone */
-    ngx_uint_t   byon;              /* flag */
-    ngx_str_t    first;
-    ngx_str_t    last;
-    ngx_str_t    email;
-    ngx_str_t    phone;
-    ngx_str_t    zipcode;
-    ngx_str_t    state;
-    ngx_str_t    forwards;
-    ngx_str_t    image;
-    ngx_str_t    idempotency_key;
+    const char      *name;
+    lines_input_e    kind;
+    ngx_uint_t       flags;
+    size_t           offset;     /* of the field, untouched where absent */
+    int64_t          min;
+    int64_t          max;
+    ngx_uint_t     (*is)(ngx_str_t *value);
+    const char      *words[6];   /* ends with NULL */
+    const char      *bad;
+    const char      *absent;
+    size_t           when;       /* offset of a field: the row counts only */
+    const char      *says;       /* where that says so; NULL: always */
 } lines_input_t;
 
-/* the body of POST line-requests, as conf/openapi.yaml has it; NULL, or what
-   is wrong */
-const char *lines_parse_input(json_t *body, lines_input_t *input);
+
+#define lines_input(text, type, conf, field, ...)                             \
+    { .name = text, .kind = LINES_INPUT_##type,                               \
+      .offset = offsetof(conf, field), __VA_ARGS__ }
+
+#define lines_in_text(text, conf, field, most, ...)                           \
+    lines_input(text, TEXT, conf, field, .max = most, __VA_ARGS__)
+
+#define lines_in_word(text, conf, field, said, ...)                           \
+    lines_input(text, STRING, conf, field, .max = 32, .bad = said,            \
+                __VA_ARGS__)
+
+#define lines_in_string(text, conf, field, most, check, said, ...)            \
+    lines_input(text, STRING, conf, field, .max = most, .is = check,          \
+                .bad = said, __VA_ARGS__)
+
+#define lines_in_number(text, conf, field, least, most, said, ...)            \
+    lines_input(text, NUMBER, conf, field, .min = least, .max = most,         \
+                .bad = said, __VA_ARGS__)
+
+#define lines_in_amount(text, conf, field, least, most, said, ...)            \
+    lines_input(text, AMOUNT, conf, field, .min = least, .max = most,         \
+                .flags = LINES_NULL_EMPTY, .bad = said, __VA_ARGS__)
+
+#define lines_input_end  { .name = NULL }
+
+
+/*
+ * NGX_OK; NGX_DONE where the first bad one was answered with 400; NGX_ERROR
+ * without memory.  Strings point into the body, or are of the request's pool.
+ */
+
+/* ctx->data becomes a struct of that size, zeroed; inputs of ctx->body */
+ngx_int_t lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx,
+    size_t size, const lines_input_t *inputs);
+
+/* of an object, which may be none */
+ngx_int_t lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx,
+    json_t *object, const lines_input_t *inputs, void *to);
+
+ngx_int_t lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const lines_input_t *inputs, void *to);
+
+/* a text that stands elsewhere; one that is no UTF-8 counts byte by byte */
+ngx_int_t lines_check_text(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *name, ngx_str_t *value, size_t max);
+
+
+/* an argument of the query string, decoded; NGX_DECLINED where it is absent */
+ngx_int_t lines_query(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
 
 
 #endif /* _LINES_API_INPUT_H_INCLUDED_ */

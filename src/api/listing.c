@@ -131,32 +131,6 @@ listing_cleanup(void *data)
 }
 
 
-ngx_int_t
-lines_query(ngx_http_request_t *r, const char *name, ngx_str_t *value)
-{
-    u_char    *dst, *src;
-    ngx_str_t  raw;
-
-    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &raw) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    value->data = ngx_pnalloc(r->pool, raw.len ? raw.len : 1);
-    if (value->data == NULL) {
-        return NGX_DECLINED;
-    }
-
-    dst = value->data;
-    src = raw.data;
-
-    ngx_unescape_uri(&dst, &src, raw.len, 0);
-
-    value->len = dst - value->data;
-
-    return NGX_OK;
-}
-
-
 static ngx_int_t
 listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_str_t *cursor)

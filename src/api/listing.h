@@ -10,6 +10,7 @@
 #define _LINES_API_LISTING_H_INCLUDED_
 
 
+#include "api/input.h"
 #include "api/turn.h"
 
 
@@ -81,11 +82,6 @@ ngx_int_t lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx);
  */
 
 ngx_int_t lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
-/* an argument of the query string, decoded; NGX_DECLINED where it is absent */
-ngx_int_t lines_query(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
 
 
 #endif /* _LINES_API_LISTING_H_INCLUDED_ */

@@ -74,8 +74,8 @@ char *
 lines_params_more(ngx_conf_t *cf, lines_directive_t *directive,
     ngx_uint_t first, void *conf, ngx_uint_t *said)
 {
-    char           *rv;
-    ngx_str_t      *arg, value;
+    char           *what;
+    ngx_str_t      *arg, shown, value;
     ngx_uint_t      i, bit, twice;
     param_hint_t    hint;
     lines_param_t  *param;
@@ -84,6 +84,8 @@ lines_params_more(ngx_conf_t *cf, lines_directive_t *directive,
 
     for (i = first; i < cf->args->nelts; i++) {
 
+        what = LINES_PARAM_INVALID;
+        shown = arg[i];
         hint.pos = hint.buf;
 
         param = param_find(directive, &arg[i], &value);
@@ -91,52 +93,39 @@ lines_params_more(ngx_conf_t *cf, lines_directive_t *directive,
         if (param == NULL) {
             param_hint_names(&hint, directive->params);
 
-            return param_error(cf, directive, LINES_PARAM_INVALID, &arg[i],
-                               &hint);
-        }
-
-        if (param->type == LINES_PARAM_REFUSED) {
-            value = arg[i];
-            value.len = param->name.len + 1;
-
+        } else if (param->type == LINES_PARAM_REFUSED) {
+            shown.len = param->name.len + 1;
             param_hint(&hint, "%s: ", param->valid);
 
-            return param_error(cf, directive, LINES_PARAM_INVALID, &value,
-                               &hint);
+        } else if (value.len == 0 && param->type != LINES_PARAM_FLAG) {
+            what = param_what(directive->empty, "no value in parameter");
+
+        } else {
+            bit = (ngx_uint_t) 1 << (param - directive->params);
+            twice = (*said & bit) && !(param->flags & LINES_PARAM_MANY);
+            *said |= bit;
+
+            /* a function may take its own value for another's */
+
+            what = (twice && param->set)
+                   ? NGX_CONF_OK
+                   : param_set(cf, directive, param, &value,
+                               (u_char *) conf + param->offset);
+
+            if (what == NGX_CONF_ERROR) {
+                return what;
+            }
+
+            if (what != NGX_CONF_OK) {
+                param_hint_valid(&hint, param);
+
+            } else if (twice) {
+                what = param_what(directive->twice, "duplicate parameter");
+            }
         }
 
-        if (value.len == 0 && param->type != LINES_PARAM_FLAG) {
-            return param_error(cf, directive,
-                               param_what(directive->empty,
-                                          "no value in parameter"),
-                               &arg[i], &hint);
-        }
-
-        bit = (ngx_uint_t) 1 << (param - directive->params);
-        twice = (*said & bit) && !(param->flags & LINES_PARAM_MANY);
-        *said |= bit;
-
-        /* a function may take its own value for another's */
-
-        rv = (twice && param->set)
-             ? NGX_CONF_OK
-             : param_set(cf, directive, param, &value,
-                         (u_char *) conf + param->offset);
-
-        if (rv == NGX_CONF_ERROR) {
-            return rv;
-        }
-
-        if (rv != NGX_CONF_OK) {
-            param_hint_valid(&hint, param);
-            return param_error(cf, directive, rv, &arg[i], &hint);
-        }
-
-        if (twice) {
-            return param_error(cf, directive,
-                               param_what(directive->twice,
-                                          "duplicate parameter"),
-                               &arg[i], &hint);
+        if (what != NGX_CONF_OK) {
+            return param_error(cf, directive, what, &shown, &hint);
         }
     }
 
@@ -289,27 +278,15 @@ param_set(ngx_conf_t *cf, lines_directive_t *directive, lines_param_t *param,
 }
 
 
+/* nginx ends the arguments of directives with a zero */
+
 static ngx_uint_t
 param_is_word(ngx_str_t *value, size_t max)
 {
-    u_char  ch;
-    size_t  i;
-
-    for (i = 0; i < value->len; i++) {
-        ch = value->data[i];
-
-        if (!((ch >= '0' && ch <= '9')
-              || (ch >= 'a' && ch <= 'z')
-              || (ch >= 'A' && ch <= 'Z')
-              || ch == '-'
-              || ch == '_'
-              || ch == '.'))
-        {
-            return 0;
-        }
-    }
-
-    return i <= max;
+    return value->len <= max
+           && strspn((char *) value->data,
+                     "0123456789abcdefghijklmnopqrstuvwxyz"
+                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") == value->len;
 }
 
 

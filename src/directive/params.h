@@ -77,40 +77,36 @@ typedef struct {
 } lines_directive_t;
 
 
+#define lines_param(kind, text, conf, field, ...)                            \
+    { .name = ngx_string(text), .type = LINES_PARAM_##kind,                  \
+      .offset = offsetof(conf, field), __VA_ARGS__ }
+
 #define lines_param_flag(text, conf, field)                                  \
-    { .name = ngx_string(text), .type = LINES_PARAM_FLAG,                    \
-      .offset = offsetof(conf, field) }
+    lines_param(FLAG, text, conf, field, .flags = 0)
 
 #define lines_param_string(text, conf, field, how)                           \
-    { .name = ngx_string(text), .type = LINES_PARAM_STRING, .flags = how,    \
-      .offset = offsetof(conf, field) }
+    lines_param(STRING, text, conf, field, .flags = how)
 
 #define lines_param_word(text, conf, field, most, how)                       \
-    { .name = ngx_string(text), .type = LINES_PARAM_WORD, .flags = how,      \
-      .offset = offsetof(conf, field), .max = most }
+    lines_param(WORD, text, conf, field, .flags = how, .max = most)
 
 #define lines_param_msec(text, conf, field, least, most, value)              \
-    { .name = ngx_string(text), .type = LINES_PARAM_MSEC,                    \
-      .offset = offsetof(conf, field), .min = least, .max = most,            \
-      .preset = value }
+    lines_param(MSEC, text, conf, field, .min = least, .max = most,          \
+                .preset = value)
 
 #define lines_param_sec(text, conf, field, least, most, value)               \
-    { .name = ngx_string(text), .type = LINES_PARAM_SEC,                     \
-      .offset = offsetof(conf, field), .min = least, .max = most,            \
-      .preset = value }
+    lines_param(SEC, text, conf, field, .min = least, .max = most,           \
+                .preset = value)
 
 #define lines_param_number(text, conf, field, least, most, value)            \
-    { .name = ngx_string(text), .type = LINES_PARAM_NUMBER,                  \
-      .offset = offsetof(conf, field), .min = least, .max = most,            \
-      .preset = value }
+    lines_param(NUMBER, text, conf, field, .min = least, .max = most,        \
+                .preset = value)
 
 #define lines_param_enum(text, conf, field, list)                            \
-    { .name = ngx_string(text), .type = LINES_PARAM_ENUM,                    \
-      .offset = offsetof(conf, field), .words = list }
+    lines_param(ENUM, text, conf, field, .words = list)
 
 #define lines_param_secret(text, conf, field, how)                           \
-    { .name = ngx_string(text), .type = LINES_PARAM_SECRET, .flags = how,    \
-      .offset = offsetof(conf, field) }
+    lines_param(SECRET, text, conf, field, .flags = how)
 
 #define lines_param_refused(text, instead)                                   \
     { .name = ngx_string(text), .type = LINES_PARAM_REFUSED,                 \

@@ -29,24 +29,22 @@ lines_read_secret_file(ngx_conf_t *cf, const char *directive, ngx_str_t *file,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
                            "\"%s\": " ngx_fd_info_n " \"%V\" failed",
                            directive, file);
-        goto done;
+
+    } else {
+        if (fi.st_mode & S_IROTH) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "\"%s\": everybody may read the secret in "
+                               "\"%V\"", directive, file);
+        }
+
+        n = ngx_read_fd(fd, buf, size);
+
+        if (n == -1) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               "\"%s\": " ngx_read_fd_n " \"%V\" failed",
+                               directive, file);
+        }
     }
-
-    if (fi.st_mode & S_IROTH) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"%s\": everybody may read the secret in \"%V\"",
-                           directive, file);
-    }
-
-    n = ngx_read_fd(fd, buf, size);
-
-    if (n == -1) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"%s\": " ngx_read_fd_n " \"%V\" failed",
-                           directive, file);
-    }
-
-done:
 
     (void) ngx_close_file(fd);
 
@@ -81,29 +79,27 @@ lines_read_secret(ngx_conf_t *cf, const char *directive, ngx_str_t *path,
         last--;
     }
 
+    for (p = buf; p < last && *p > ' ' && *p < 0x7f; p++) { /* void */ }
+
+    ngx_str_null(secret);
+
     if (last == buf || n == (ssize_t) sizeof(buf)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%s\": no secret in the first line of \"%V\"",
                            directive, &file);
-        ngx_memzero(buf, sizeof(buf));
-        return NGX_ERROR;
-    }
 
-    for (p = buf; p < last; p++) {
-        if (*p <= ' ' || *p >= 0x7f) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%s\": the secret in \"%V\" has white space "
-                               "or control characters", directive, &file);
-            ngx_memzero(buf, sizeof(buf));
-            return NGX_ERROR;
+    } else if (p < last) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s\": the secret in \"%V\" has white space "
+                           "or control characters", directive, &file);
+
+    } else {
+        secret->len = last - buf;
+        secret->data = ngx_pnalloc(cf->pool, secret->len + 1);
+
+        if (secret->data) {
+            ngx_cpystrn(secret->data, buf, secret->len + 1);
         }
-    }
-
-    secret->len = last - buf;
-    secret->data = ngx_pnalloc(cf->pool, secret->len + 1);
-
-    if (secret->data) {
-        ngx_cpystrn(secret->data, buf, secret->len + 1);
     }
 
     ngx_memzero(buf, sizeof(buf));

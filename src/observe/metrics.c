@@ -1,34 +1,281 @@
 
+/*
+ * Metrics: a table of families, and of what each of their samples is; the text
+ * of them in a chain of buffers.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
 #include "auth/dialect.h"
+#include "auth/jwks.h"
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/body.h"
-#include "http/text.h"
+#include "http/headers.h"
+#include "http/metrics.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/metrics.h"
-#include "observe/metrics_auth.h"
-#include "observe/metrics_text.h"
 #include "observe/survey.h"
 
 
 #define LINES_METRICS_SURVEY  30000
+#define LINES_METRICS_LABELS  256
+#define LINES_METRICS_BUFFER  16384
+#define LINES_METRICS_LINE    2048
+
+
+/* states of lines, which are new before */
+
+#define metrics_state(state)  METRICS_STATE_##state,
+
+enum {
+    METRICS_STATE_new,
+    LINES_EACH_STATUS(metrics_state)
+    METRICS_STATES_ALL
+};
+
+
+/* values that no slot has */
+
+typedef struct {
+    ngx_uint_t             there;           /* bits, see below */
+    ngx_atomic_uint_t      jwks_missing;
+    ngx_atomic_uint_t      jwks_age;
+    ngx_uint_t             tokens;
+    ngx_uint_t             buckets;
+    ngx_atomic_uint_t      redis_inflight;
+    ngx_atomic_uint_t      redis_connected;
+    ngx_atomic_uint_t      redis_closed;    /* workers, by their breaker */
+    ngx_atomic_uint_t      redis_open;
+    ngx_atomic_uint_t      redis_half_open;
+    ngx_atomic_uint_t      survey_age;
+    ngx_atomic_uint_t      survey[LINES_SURVEY_VALUES];
+    ngx_atomic_int_t       lines[METRICS_STATES_ALL];
+    ngx_atomic_uint_t      zone_free;
+} metrics_values_t;
+
+
+typedef struct {
+    ngx_pool_t            *pool;
+    ngx_chain_t           *first;
+    ngx_chain_t          **next;      /* link, */
+    ngx_buf_t             *buf;       /* and the last buffer */
+    off_t                  len;
+    lines_metrics_area_t  *area;
+    metrics_values_t       values;
+    ngx_uint_t             open;      /* flag: OpenMetrics */
+    ngx_uint_t             failed;    /* flag: memory does not suffice */
+} metrics_out_t;
+
+
+/* what is shown only where it is there */
+
+#define METRICS_CLERK    0x1    /* a lines_clerk */
+#define METRICS_JWKS     0x2    /* an issuer's keys */
+#define METRICS_BILLING  0x4
+#define METRICS_SURVEY   0x8
+
+
+/* a family and its sample, or one more sample of the same family */
+
+typedef struct {
+    const char            *name;      /* without a counter's suffix; NULL: of
+                                         the family before */
+    const char            *type;
+    const char            *help;
+    ngx_uint_t             where;     /* bits; of a family */
+
+    const char            *labels;    /* without braces; or NULL */
+    ngx_uint_t             slots;     /* flag: the sum of all slots, else of
+                                         the values */
+    size_t                 offset;    /* there; neither: no sample */
+
+    /*
+     * Or samples of all names of a registry, which are one or two labels;
+     * NULL: none.  Each has one sample, or as many as the words of one more
+     * label.  Of those of 0 only the first few are shown.
+     */
+
+    const char            *names;     /* labels, a format of both */
+    ngx_uint_t             registry;
+    size_t                 size;      /* of what a name has in a slot */
+    const char            *label;
+    ngx_str_t             *words;
+    ngx_uint_t             nwords;
+    ngx_uint_t             zeros;     /* shown, */
+    ngx_uint_t             other;     /* and of the name "other" */
+} metrics_row_t;
+
+
+#define in_slots(field)                                                       \
+    .slots = 1, .offset = offsetof(lines_metrics_slot_t, field)
+
+#define in_names(field)                                                       \
+    in_slots(field), .size = sizeof(((lines_metrics_slot_t *) 0)->field[0])
+
+#define in_values(field)                                                      \
+    .offset = offsetof(metrics_values_t, field)
+
+#define in_survey(value)                                                      \
+    in_values(survey[LINES_SURVEY_##value])
 
 
 static ngx_int_t metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t metrics_send(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_metrics_out_t *out);
+static void metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf);
+static void metrics_fill_survey(metrics_values_t *values,
+    lines_metrics_survey_t *survey);
+static void metrics_rows(metrics_out_t *out);
+static void metrics_names(metrics_out_t *out, const metrics_row_t *row);
+static void metrics_histogram(metrics_out_t *out, const char *name,
+    ngx_str_t *labels, size_t offset);
+static ngx_atomic_uint_t metrics_sum(metrics_out_t *out, size_t offset);
+static void metrics_print(metrics_out_t *out, const char *fmt, ...);
+static ngx_uint_t metrics_wants_open(ngx_http_request_t *r);
 
-static void metrics_requests(lines_metrics_out_t *out);
-static void metrics_limits(lines_metrics_out_t *out, lines_main_conf_t *lmcf);
-static void metrics_redis(lines_metrics_out_t *out);
-static void metrics_billing_calls(lines_metrics_out_t *out);
-static void metrics_lines(lines_metrics_out_t *out);
-static void metrics_zone(lines_metrics_out_t *out, lines_main_conf_t *lmcf);
+
+#define metrics_transition(from, to)                                          \
+    { .labels = "from=\"" #from "\",to=\"" #to "\"",                          \
+      in_values(survey[LINES_SURVEY_SHOWN + LINES_MOVE_##from##_##to]) },
+
+#define metrics_lines(state)                                                  \
+    { .labels = "state=\"" #state "\"",                                       \
+      in_values(lines[METRICS_STATE_##state]) },
+
+
+static const metrics_row_t  metrics_table[] = {
+
+    { "lines_http_requests", "counter",
+      "Requests answered, by endpoint and code.",
+      in_names(requests), .registry = LINES_METRICS_ENDPOINT,
+      .names = "api=\"%V\",endpoint=\"%V\"", .label = "code",
+      .words = lines_metrics_codes, .nwords = LINES_METRICS_CODES },
+    { "lines_http_request_duration_seconds", "histogram",
+      "Time from the first byte of a request to the last of its answer.",
+      in_names(latency), .registry = LINES_METRICS_ENDPOINT,
+      .names = "api=\"%V\",endpoint=\"%V\"" },
+
+    { "lines_auth_attempts", "counter",
+      "Authentications by method and outcome.",
+      in_names(auth), .registry = LINES_METRICS_AUTH,
+      .names = "method=\"%V\",outcome=\"%V\"",
+      .nwords = 1, .zeros = 1, .other = 1 },
+    { "lines_key_cache_lookups", "counter",
+      "API keys looked up in the cache: hit, miss (Redis was asked), stale "
+      "(used, as Redis could not be asked).",
+      .labels = "result=\"hit\"", in_slots(key_cache_hits) },
+    { .labels = "result=\"miss\"", in_slots(key_cache_misses) },
+    { .labels = "result=\"stale\"", in_slots(key_cache_stale) },
+
+    { "lines_token_cache_lookups", "counter",
+      "Session tokens looked up in the cache.", METRICS_CLERK,
+      .labels = "result=\"hit\"", in_slots(token_cache_hits) },
+    { .labels = "result=\"miss\"", in_slots(token_cache_misses) },
+    { "lines_jwks_fetches", "counter",
+      "Fetches of issuers' keys by outcome.", METRICS_CLERK,
+      .labels = "outcome=\"ok\"",
+      in_slots(jwks_fetches[LINES_METRICS_FETCH_OK]) },
+    { .labels = "outcome=\"invalid\"",
+      in_slots(jwks_fetches[LINES_METRICS_FETCH_INVALID]) },
+    { .labels = "outcome=\"error\"",
+      in_slots(jwks_fetches[LINES_METRICS_FETCH_ERROR]) },
+    { "lines_jwks_issuers_without_keys", "gauge",
+      "Issuers whose keys were never fetched.", METRICS_CLERK,
+      in_values(jwks_missing) },
+    { "lines_jwks_age_seconds", "gauge",
+      "Age of the oldest issuer's keys.", METRICS_JWKS, in_values(jwks_age) },
+
+    { "lines_limit_requests", "counter",
+      "Requests that met a limit, by outcome.",
+      in_names(limits), .registry = LINES_METRICS_LIMIT,
+      .names = "limit=\"%V\"", .label = "outcome",
+      .words = lines_limit_outcomes, .nwords = LINES_LIMIT_OUTCOMES,
+      .zeros = 2 },
+    { "lines_limit_lease_renewals", "counter",
+      "Leases renewed ahead of use.", in_slots(lease_renewals) },
+    { "lines_limit_lease_returned_tokens", "counter",
+      "Unused tokens given back.", in_slots(lease_returned) },
+    { "lines_limit_leased_tokens", "gauge",
+      "Unused tokens that this node holds.", in_values(tokens) },
+    { "lines_limit_buckets", "gauge",
+      "Buckets that this node remembers.", in_values(buckets) },
+
+    { "lines_redis_operations", "counter",
+      "Operations sent to Redis.", in_slots(redis_commands) },
+    { "lines_redis_failures", "counter",
+      "Operations without a good answer: error (a refusal, or a lost "
+      "connection), timeout, refused (not sent, as Redis was away or too many "
+      "were in flight).",
+      .labels = "reason=\"error\"", in_slots(redis_errors) },
+    { .labels = "reason=\"disk\"", in_slots(redis_disk) },
+    { .labels = "reason=\"timeout\"", in_slots(redis_timeouts) },
+    { .labels = "reason=\"refused\"", in_slots(redis_refused) },
+    { "lines_redis_late_replies", "counter",
+      "Replies that came after their deadline.", in_slots(redis_late) },
+    { "lines_redis_script_loads", "counter",
+      "Scripts that Redis did not know yet.", in_slots(redis_resends) },
+    { "lines_redis_repeats", "counter",
+      "Operations sent again on a new connection.", in_slots(redis_repeats) },
+    { "lines_redis_reconnects", "counter",
+      "Connections made anew.", in_slots(redis_reconnects) },
+    { "lines_redis_breaker_openings", "counter",
+      "Times that Redis was given up.", in_slots(redis_opened) },
+    { "lines_redis_operation_duration_seconds", "histogram",
+      "Time from an operation to its reply.", in_slots(redis_latency) },
+    { "lines_redis_in_flight", "gauge",
+      "Operations that wait for their reply.", in_values(redis_inflight) },
+    { "lines_redis_connected_workers", "gauge",
+      "Workers connected to Redis.", in_values(redis_connected) },
+    { "lines_redis_breaker_workers", "gauge",
+      "Workers by the state of their breaker.",
+      .labels = "state=\"closed\"", in_values(redis_closed) },
+    { .labels = "state=\"open\"", in_values(redis_open) },
+    { .labels = "state=\"half_open\"", in_values(redis_half_open) },
+
+    { "lines_billing_calls", "counter",
+      "Calls to billing by outcome.", METRICS_BILLING,
+      .labels = "outcome=\"ok\"", in_slots(billing_calls[0]) },
+    { .labels = "outcome=\"refused\"", in_slots(billing_calls[1]) },
+    { .labels = "outcome=\"alert\"", in_slots(billing_calls[2]) },
+    { .labels = "outcome=\"retry\"", in_slots(billing_calls[3]) },
+    { .labels = "outcome=\"unknown\"", in_slots(billing_calls[4]) },
+    { .labels = "outcome=\"unsent\"", in_slots(billing_calls[5]) },
+    { .labels = "outcome=\"other\"",
+      in_slots(billing_calls[LINES_METRICS_CALLS - 1]) },
+    { "lines_billing_call_duration_seconds", "histogram",
+      "Time of a call with its repeats.", METRICS_BILLING,
+      in_slots(billing_latency) },
+
+    { "lines_survey_age_seconds", "gauge",
+      "Age of what was added up over all tenants: the families below.",
+      METRICS_SURVEY, in_values(survey_age) },
+    { "lines_tenants", "gauge",
+      "Workspaces and accounts.", METRICS_SURVEY, in_survey(TENANTS) },
+    { "lines_line_transitions", "counter",
+      "Moves of lines, of the whole fleet.", .where = METRICS_SURVEY },
+    LINES_EACH_MOVE(metrics_transition)
+    { "lines_lines", "gauge",
+      "Lines by state.", .where = METRICS_SURVEY },
+    LINES_EACH_STATUS(metrics_lines)
+    { "lines_numbers", "gauge",
+      "Numbers of the inventory by state.", METRICS_SURVEY,
+      .labels = "state=\"free\"", in_survey(FREE) },
+    { .labels = "state=\"leased\"", in_survey(LEASED) },
+    { .labels = "state=\"assigned\"", in_survey(ASSIGNED) },
+    { .labels = "state=\"quarantined\"", in_survey(QUARANTINED) },
+    { "lines_operations", "gauge",
+      "Unfinished operations by state.", METRICS_SURVEY,
+      .labels = "state=\"running\"", in_survey(OPERATIONS) },
+    { .labels = "state=\"stuck\"", in_survey(STUCK) },
+    { "lines_operations_oldest_seconds", "gauge",
+      "Age of the oldest unfinished operation.", METRICS_SURVEY,
+      in_survey(OLDEST) },
+
+    { "lines_zone_free_bytes", "gauge",
+      "Free pages of lines_zone.", in_values(zone_free) }
+};
 
 
 static lines_step_pt  metrics_steps[] = {
@@ -94,206 +341,63 @@ lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_main_conf_t   *lmcf;
-    lines_metrics_out_t  out;
+    metrics_out_t  out;
 
-    lmcf = lines_get_main_conf(r);
+    static ngx_str_t  text = ngx_string("text/plain; version=0.0.4; "
+                                        "charset=utf-8");
+    static ngx_str_t  open = ngx_string("application/openmetrics-text; "
+                                        "version=1.0.0; charset=utf-8");
 
-    ngx_memzero(&out, sizeof(lines_metrics_out_t));
+    ngx_memzero(&out, sizeof(metrics_out_t));
 
     out.pool = r->pool;
-    out.area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
-    out.open = lines_metrics_wants_open(r);
+    out.next = &out.first;
+    out.open = metrics_wants_open(r);
 
-    metrics_requests(&out);
-    lines_metrics_auth(&out, lmcf);
-    metrics_limits(&out, lmcf);
-    metrics_redis(&out);
-
-    if (lmcf->billing) {
-        metrics_billing_calls(&out);
-    }
-
-    metrics_lines(&out);
-    metrics_zone(&out, lmcf);
+    metrics_fill(&out, lines_get_main_conf(r));
+    metrics_rows(&out);
 
     if (out.open) {
-        lines_metrics_print(&out, "# EOF\n");
+        metrics_print(&out, "# EOF\n");
     }
 
     if (out.failed) {
         return NGX_ERROR;
     }
 
-    return metrics_send(r, ctx, &out);
-}
+    out.buf->last_buf = (r == r->main) ? 1 : 0;
+    out.buf->last_in_chain = 1;
 
-
-static ngx_int_t
-metrics_send(ngx_http_request_t *r, lines_ctx_t *ctx, lines_metrics_out_t *out)
-{
-    static ngx_str_t  text = ngx_string("text/plain; version=0.0.4; "
-                                        "charset=utf-8");
-    static ngx_str_t  open = ngx_string("application/openmetrics-text; "
-                                        "version=1.0.0; charset=utf-8");
-
-    out->last->buf->last_buf = (r == r->main) ? 1 : 0;
-    out->last->buf->last_in_chain = 1;
-
-    return lines_answer_chain(r, ctx, NGX_HTTP_OK, out->open ? &open : &text,
-                              out->first, out->len);
+    return lines_answer_chain(r, ctx, NGX_HTTP_OK, out.open ? &open : &text,
+                              out.first, out.len);
 }
 
 
 static void
-metrics_requests(lines_metrics_out_t *out)
+metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 {
-    u_char             buffer[LINES_METRICS_LABELS];
-    size_t             offset;
-    ngx_str_t          labels;
-    ngx_uint_t         i, n, count;
-    ngx_atomic_uint_t  value;
-
-    labels.data = buffer;
-    count = out->area->registries[LINES_METRICS_ENDPOINT].count;
-
-    lines_metrics_family(out, "lines_http_requests", "counter",
-                         "Requests answered, by endpoint and code.");
-
-    for (i = 0; i < count; i++) {
-        lines_metrics_labels(out, LINES_METRICS_ENDPOINT, i, "api", "endpoint",
-                             &labels);
-
-        for (n = 0; n < LINES_METRICS_CODES; n++) {
-            value = lines_metrics_of(out, requests[i][n]);
-
-            if (value) {
-                lines_metrics_print(out,
-                             "lines_http_requests_total{%V,code=\"%V\"} %uA\n",
-                             &labels, &lines_metrics_codes[n], value);
-            }
-        }
-    }
-
-    lines_metrics_family(out, "lines_http_request_duration_seconds",
-                         "histogram",
-                         "Time from the first byte of "
-                         "a request to the last of its answer.");
-
-    for (i = 0; i < count; i++) {
-        offset = offsetof(lines_metrics_slot_t, latency[i]);
-
-        lines_metrics_labels(out, LINES_METRICS_ENDPOINT, i, "api", "endpoint",
-                             &labels);
-
-        lines_metrics_histogram(out, "lines_http_request_duration_seconds",
-                                &labels, offset);
-    }
-}
-
-
-static void
-metrics_limits(lines_metrics_out_t *out, lines_main_conf_t *lmcf)
-{
-    u_char             buffer[LINES_METRICS_LABELS];
-    ngx_str_t          labels;
-    ngx_uint_t         i, n, tokens, buckets;
-    ngx_atomic_uint_t  value;
-
-    labels.data = buffer;
-
-    lines_metrics_family(out, "lines_limit_requests", "counter",
-                         "Requests that met a limit, by outcome.");
-
-    for (i = 0; i < out->area->registries[LINES_METRICS_LIMIT].count; i++) {
-        lines_metrics_labels(out, LINES_METRICS_LIMIT, i, "limit", NULL,
-                             &labels);
-
-        for (n = 0; n < LINES_LIMIT_OUTCOMES; n++) {
-            value = lines_metrics_of(out, limits[i][n]);
-
-            if (value == 0 && (i == 0 || n > 1)) {
-                continue;
-            }
-
-            lines_metrics_print(out,
-                         "lines_limit_requests_total{%V,outcome=\"%V\"} %uA\n",
-                         &labels, &lines_limit_outcomes[n], value);
-        }
-    }
-
-    lines_metrics_single(out, "lines_limit_lease_renewals", "counter",
-                         "Leases renewed ahead of use.",
-                         lines_metrics_of(out, lease_renewals));
-    lines_metrics_single(out, "lines_limit_lease_returned_tokens", "counter",
-                         "Unused tokens given back.",
-                         lines_metrics_of(out, lease_returned));
-
-    lines_lease_status(lmcf, &tokens, &buckets);
-
-    lines_metrics_single(out, "lines_limit_leased_tokens", "gauge",
-                         "Unused tokens that this node holds.", tokens);
-    lines_metrics_single(out, "lines_limit_buckets", "gauge",
-                         "Buckets that this node remembers.", buckets);
-}
-
-
-static void
-metrics_redis(lines_metrics_out_t *out)
-{
-    ngx_str_t          none = ngx_null_string;
-    ngx_uint_t         i;
-    ngx_atomic_uint_t  away, probing, workers, connected,
-                                      inflight;
+    ngx_uint_t               i, away, probing, workers;
+    metrics_values_t        *values;
+    lines_jwks_status_t      jwks;
     lines_metrics_worker_t  *worker;
 
-    lines_metrics_single(out, "lines_redis_operations", "counter",
-                         "Operations sent to Redis.",
-                         lines_metrics_of(out, redis_commands));
+    values = &out->values;
+    out->area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
 
-    lines_metrics_family(out, "lines_redis_failures", "counter",
-                         "Operations without a good answer: error "
-                         "(a refusal, or a lost connection), "
-                         "timeout, refused (not sent, as Redis was "
-                         "away or too many were in flight).");
+    if (lmcf->jwks) {
+        lines_jwks_status(lmcf, &jwks);
 
-    lines_metrics_print(out,
-                        "lines_redis_failures_total{reason=\"error\"} %uA\n"
-                        "lines_redis_failures_total{reason=\"disk\"} %uA\n"
-                        "lines_redis_failures_total{reason=\"timeout\"} %uA\n"
-                        "lines_redis_failures_total{reason=\"refused\"} %uA\n",
-                        lines_metrics_of(out, redis_errors),
-                        lines_metrics_of(out, redis_disk),
-                        lines_metrics_of(out, redis_timeouts),
-                        lines_metrics_of(out, redis_refused));
+        values->there |= METRICS_CLERK;
+        values->there |= jwks.known ? METRICS_JWKS : 0;
+        values->jwks_missing = jwks.missing;
+        values->jwks_age = jwks.age / 1000;
+    }
 
-    lines_metrics_single(out, "lines_redis_late_replies", "counter",
-                         "Replies that came after their deadline.",
-                         lines_metrics_of(out, redis_late));
-    lines_metrics_single(out, "lines_redis_script_loads", "counter",
-                         "Scripts that Redis did not know yet.",
-                         lines_metrics_of(out, redis_resends));
-    lines_metrics_single(out, "lines_redis_repeats", "counter",
-                         "Operations sent again on a new connection.",
-                         lines_metrics_of(out, redis_repeats));
-    lines_metrics_single(out, "lines_redis_reconnects", "counter",
-                         "Connections made anew.",
-                         lines_metrics_of(out, redis_reconnects));
-    lines_metrics_single(out, "lines_redis_breaker_openings", "counter",
-                         "Times that Redis was given up.",
-                         lines_metrics_of(out, redis_opened));
-
-    lines_metrics_family(out, "lines_redis_operation_duration_seconds",
-                         "histogram", "Time from an operation to its reply.");
-    lines_metrics_histogram(out, "lines_redis_operation_duration_seconds",
-                            &none,
-                            offsetof(lines_metrics_slot_t, redis_latency));
+    lines_lease_status(lmcf, &values->tokens, &values->buckets);
 
     away = 0;
     probing = 0;
     workers = 0;
-    connected = 0;
-    inflight = 0;
 
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {
         worker = &out->area->workers[i];
@@ -302,165 +406,312 @@ metrics_redis(lines_metrics_out_t *out)
             workers++;
             away += worker->redis_away;
             probing += worker->redis_probing;
-            connected += worker->redis_connected;
-            inflight += worker->redis_inflight;
+            values->redis_connected += worker->redis_connected;
+            values->redis_inflight += worker->redis_inflight;
         }
     }
 
-    lines_metrics_single(out, "lines_redis_in_flight", "gauge",
-                         "Operations that wait for their reply.", inflight);
-    lines_metrics_single(out, "lines_redis_connected_workers", "gauge",
-                         "Workers connected to Redis.", connected);
+    values->redis_closed = workers > away ? workers - away : 0;
+    values->redis_open = away > probing ? away - probing : 0;
+    values->redis_half_open = probing;
 
-    lines_metrics_family(out, "lines_redis_breaker_workers", "gauge",
-                         "Workers by the state of their breaker.");
-
-    lines_metrics_print(out,
-                      "lines_redis_breaker_workers{state=\"closed\"} %uA\n"
-                      "lines_redis_breaker_workers{state=\"open\"} %uA\n"
-                      "lines_redis_breaker_workers{state=\"half_open\"} %uA\n",
-                      workers > away ? workers - away : 0,
-                      away > probing ? away - probing : 0, probing);
-}
-
-
-static void
-metrics_billing_calls(lines_metrics_out_t *out)
-{
-    ngx_str_t   none = ngx_null_string;
-    ngx_uint_t  i;
-    static const char  *outcomes[LINES_METRICS_CALLS] = {
-        "ok", "refused", "alert", "retry", "unknown", "unsent", NULL, "other"
-    };
-
-    lines_metrics_family(out, "lines_billing_calls", "counter",
-                         "Calls to billing by outcome.");
-
-    for (i = 0; i < LINES_METRICS_CALLS; i++) {
-        if (outcomes[i]) {
-            lines_metrics_print(out,
-                             "lines_billing_calls_total{outcome=\"%s\"} %uA\n",
-                             outcomes[i],
-                             lines_metrics_of(out, billing_calls[i]));
-        }
+    if (lmcf->billing) {
+        values->there |= METRICS_BILLING;
     }
 
-    lines_metrics_family(out, "lines_billing_call_duration_seconds",
-                         "histogram", "Time of a call with its repeats.");
-    lines_metrics_histogram(out, "lines_billing_call_duration_seconds", &none,
-                            offsetof(lines_metrics_slot_t, billing_latency));
+    if (out->area->survey.at) {
+        metrics_fill_survey(values, &out->area->survey);
+    }
+
+    values->zone_free = lines_zone_pool(lmcf)->pfree * ngx_pagesize;
 }
 
 
 /* lines in a state are those that went there less those that left */
 
-static ngx_int_t
-metrics_in_state(ngx_atomic_t *values, const char *state)
-{
-    ngx_int_t             n;
-    ngx_uint_t            i;
-    lines_survey_move_t  *move;
-
-    n = 0;
-
-    for (i = 0; i < LINES_SURVEY_MOVES; i++) {
-        move = &lines_survey_moves[i];
-
-        if (lines_is(&move->to, state)) {
-            n += values[LINES_SURVEY_RAW + i];
-        }
-
-        if (lines_is(&move->from, state)) {
-            n -= values[LINES_SURVEY_RAW + i];
-        }
-    }
-
-    return n > 0 ? n : 0;
-}
-
-
 static void
-metrics_lines(lines_metrics_out_t *out)
+metrics_fill_survey(metrics_values_t *values, lines_metrics_survey_t *survey)
 {
-    ngx_int_t                age;
-    ngx_uint_t               i;
-    ngx_atomic_t            *values;
-    lines_survey_move_t     *move;
-    lines_metrics_survey_t  *survey;
-    static const char                *states[] = {
-        "awaiting_payment", "provisioning", "active", "failed", "canceled",
-        "released", NULL
+    ngx_int_t   age;
+    ngx_uint_t  i;
+
+#define metrics_move(from, to)  { METRICS_STATE_##from, METRICS_STATE_##to },
+
+    static const struct {
+        ngx_uint_t  from;
+        ngx_uint_t  to;
+    } moves[] = {
+        LINES_EACH_MOVE(metrics_move)
     };
-
-    survey = &out->area->survey;
-    values = survey->values;
-
-    if (survey->at == 0) {
-        return;
-    }
 
     age = ngx_time() - (time_t) survey->at;
 
-    lines_metrics_single(out, "lines_survey_age_seconds", "gauge",
-                         "Age of what was added up over all "
-                         "tenants: the families below.", ngx_max(age, 0));
-    lines_metrics_single(out, "lines_tenants", "gauge",
-                         "Workspaces and accounts.",
-                         values[LINES_SURVEY_TENANTS]);
+    values->there |= METRICS_SURVEY;
+    values->survey_age = ngx_max(age, 0);
 
-    lines_metrics_family(out, "lines_line_transitions", "counter",
-                         "Moves of lines, of the whole fleet.");
-
-    for (i = 0; i < LINES_SURVEY_MOVES; i++) {
-        move = &lines_survey_moves[i];
-
-        lines_metrics_print(out,
-                   "lines_line_transitions_total{from=\"%V\",to=\"%V\"} %uA\n",
-                   &move->from, &move->to, values[LINES_SURVEY_SHOWN + i]);
+    for (i = 0; i < LINES_SURVEY_VALUES; i++) {
+        values->survey[i] = survey->values[i];
     }
 
-    lines_metrics_family(out, "lines_lines", "gauge", "Lines by state.");
-
-    for (i = 0; states[i]; i++) {
-        lines_metrics_print(out, "lines_lines{state=\"%s\"} %i\n", states[i],
-                            metrics_in_state(values, states[i]));
+    for (i = 0; i < LINES_MOVES; i++) {
+        values->lines[moves[i].from] -= survey->values[LINES_SURVEY_RAW + i];
+        values->lines[moves[i].to] += survey->values[LINES_SURVEY_RAW + i];
     }
 
-    lines_metrics_family(out, "lines_numbers", "gauge",
-                         "Numbers of the inventory by state.");
+    for (i = 0; i < METRICS_STATES_ALL; i++) {
+        values->lines[i] = ngx_max(values->lines[i], 0);
+    }
+}
 
-    lines_metrics_print(out,
-                        "lines_numbers{state=\"free\"} %uA\n"
-                        "lines_numbers{state=\"leased\"} %uA\n"
-                        "lines_numbers{state=\"assigned\"} %uA\n"
-                        "lines_numbers{state=\"quarantined\"} %uA\n",
-                        values[LINES_SURVEY_FREE], values[LINES_SURVEY_LEASED],
-                        values[LINES_SURVEY_ASSIGNED],
-                        values[LINES_SURVEY_QUARANTINED]);
 
-    lines_metrics_family(out, "lines_operations", "gauge",
-                         "Unfinished operations by state.");
+/* a counter's family has its suffix in Prometheus' text only */
 
-    lines_metrics_print(out,
-                        "lines_operations{state=\"running\"} %uA\n"
-                        "lines_operations{state=\"stuck\"} %uA\n",
-                        values[LINES_SURVEY_OPERATIONS],
-                        values[LINES_SURVEY_STUCK]);
+static void
+metrics_rows(metrics_out_t *out)
+{
+    ngx_str_t             none = ngx_null_string;
+    const char           *total, *suffix;
+    ngx_uint_t            i;
+    ngx_atomic_uint_t     value;
+    const metrics_row_t  *row, *family;
 
-    lines_metrics_single(out, "lines_operations_oldest_seconds", "gauge",
-                         "Age of the oldest unfinished operation.",
-                         values[LINES_SURVEY_OLDEST]);
+    family = NULL;
+    total = "";
+
+    for (i = 0; i < sizeof(metrics_table) / sizeof(metrics_row_t); i++) {
+        row = &metrics_table[i];
+
+        if (row->name) {
+            family = row;
+        }
+
+        if (family->where & ~out->values.there) {
+            continue;
+        }
+
+        if (row->name) {
+            total = (row->type[0] == 'c') ? "_total" : "";
+            suffix = out->open ? "" : total;
+
+            metrics_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", row->name,
+                          suffix, row->help, row->name, suffix, row->type);
+        }
+
+        if (row->names) {
+            metrics_names(out, row);
+
+        } else if (family->type[0] == 'h') {
+            metrics_histogram(out, row->name, &none, row->offset);
+
+        } else if (row->offset) {
+            value = row->slots
+                    ? metrics_sum(out, row->offset)
+                    : *(ngx_atomic_uint_t *) ((u_char *) &out->values
+                                              + row->offset);
+
+            metrics_print(out, row->labels ? "%s%s{%s} %uA\n"
+                                           : "%s%s%s %uA\n", family->name,
+                          total, row->labels ? row->labels : "", value);
+        }
+    }
+}
+
+
+/* a name is "a b", or "a"; names are ours or checked, and need no escapes */
+
+static void
+metrics_names(metrics_out_t *out, const metrics_row_t *row)
+{
+    u_char                    *sp, buffer[LINES_METRICS_LABELS];
+    size_t                     offset;
+    ngx_str_t                  a, b, labels;
+    ngx_uint_t                 i, n;
+    ngx_atomic_uint_t          value;
+    lines_metrics_registry_t  *registry;
+
+    labels.data = buffer;
+    registry = &out->area->registries[row->registry];
+
+    for (i = 0; i < registry->count; i++) {
+        a.data = registry->names[i].data;
+        a.len = registry->names[i].len;
+        ngx_str_null(&b);
+
+        sp = ngx_strlchr(a.data, a.data + a.len, ' ');
+
+        if (sp) {
+            b.data = sp + 1;
+            b.len = a.data + a.len - b.data;
+            a.len = sp - a.data;
+        }
+
+        labels.len = ngx_snprintf(buffer, LINES_METRICS_LABELS, row->names, &a,
+                                  &b)
+                     - buffer;
+
+        offset = row->offset + i * row->size;
+
+        if (row->nwords == 0) {
+            metrics_histogram(out, row->name, &labels, offset);
+        }
+
+        for (n = 0; n < row->nwords; n++) {
+            value = metrics_sum(out, offset + n * sizeof(ngx_atomic_t));
+
+            if (value == 0 && (n >= row->zeros || (i == 0 && !row->other))) {
+                continue;
+            }
+
+            if (row->words) {
+                metrics_print(out, "%s_total{%V,%s=\"%V\"} %uA\n", row->name,
+                              &labels, row->label, &row->words[n], value);
+
+            } else {
+                metrics_print(out, "%s_total{%V} %uA\n", row->name, &labels,
+                              value);
+            }
+        }
+    }
 }
 
 
 static void
-metrics_zone(lines_metrics_out_t *out, lines_main_conf_t *lmcf)
+metrics_histogram(metrics_out_t *out, const char *name, ngx_str_t *labels,
+    size_t offset)
 {
-    ngx_slab_pool_t  *shpool;
+    const char        *comma;
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  count, sum, values[LINES_METRICS_BUCKETS + 1];
 
-    shpool = lines_zone_pool(lmcf);
+    static const char  *les[] = {
+        "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5",
+        "1.0", "2.0", "5.0", "10.0", "+Inf"
+    };
 
-    lines_metrics_single(out, "lines_zone_free_bytes", "gauge",
-                         "Free pages of lines_zone.",
-                         shpool->pfree * ngx_pagesize);
+    count = 0;
+
+    for (i = 0; i <= LINES_METRICS_BUCKETS; i++) {
+        count += metrics_sum(out, offset
+                                  + offsetof(lines_histogram_t, buckets[i]));
+        values[i] = count;
+    }
+
+    if (count == 0 && labels->len) {
+        return;
+    }
+
+    comma = labels->len ? "," : "";
+
+    for (i = 0; i <= LINES_METRICS_BUCKETS; i++) {
+        metrics_print(out, "%s_bucket{%V%sle=\"%s\"} %uA\n", name, labels,
+                      comma, les[i], values[i]);
+    }
+
+    sum = metrics_sum(out, offset + offsetof(lines_histogram_t, sum));
+
+    metrics_print(out, labels->len
+                       ? "%s_sum{%V} %uA.%03uA\n%s_count{%V} %uA\n"
+                       : "%s_sum%V %uA.%03uA\n%s_count%V %uA\n",
+                  name, labels, sum / 1000, sum % 1000, name, labels, count);
+}
+
+
+static ngx_atomic_uint_t
+metrics_sum(metrics_out_t *out, size_t offset)
+{
+    u_char             *slot;
+    ngx_uint_t          i;
+    ngx_atomic_uint_t   sum;
+
+    sum = 0;
+
+    for (i = 0; i < LINES_METRICS_SLOTS; i++) {
+        slot = (u_char *) &out->area->slots[i];
+        sum += *(ngx_atomic_t *) (slot + offset);
+    }
+
+    return sum;
+}
+
+
+/* a line, or a few */
+
+static void
+metrics_print(metrics_out_t *out, const char *fmt, ...)
+{
+    u_char       *p;
+    va_list       args;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    b = out->buf;
+
+    if (b == NULL || b->end - b->last < LINES_METRICS_LINE) {
+
+        cl = ngx_alloc_chain_link(out->pool);
+        b = ngx_create_temp_buf(out->pool, LINES_METRICS_BUFFER);
+
+        if (cl == NULL || b == NULL || out->failed) {
+            out->failed = 1;
+            return;
+        }
+
+        cl->buf = b;
+        cl->next = NULL;
+
+        *out->next = cl;
+        out->next = &cl->next;
+        out->buf = b;
+    }
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(b->last, b->end, fmt, args);
+    va_end(args);
+
+    out->len += p - b->last;
+    b->last = p;
+}
+
+
+/* Prometheus names it first; whoever refuses it writes q=0 */
+
+static ngx_uint_t
+metrics_wants_open(ngx_http_request_t *r)
+{
+    u_char           *p, *end, *last;
+    ngx_table_elt_t  *h;
+    static u_char     type[] = "application/openmetrics-text";
+
+    h = lines_find_header(r, "accept");
+
+    if (h == NULL) {
+        return 0;
+    }
+
+    p = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, type,
+                         sizeof(type) - 2);
+    if (p == NULL) {
+        return 0;
+    }
+
+    last = h->value.data + h->value.len;
+
+    end = ngx_strlchr(p, last, ',');
+    if (end == NULL) {
+        end = last;
+    }
+
+    p = ngx_strlcasestrn(p, end, (u_char *) "q=0", 2);
+
+    if (p == NULL) {
+        return 1;
+    }
+
+    for (p += 3; p < end; p++) {
+        if (*p >= '1' && *p <= '9') {
+            return 1;
+        }
+    }
+
+    return 0;
 }

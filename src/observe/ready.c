@@ -22,7 +22,6 @@ static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
 static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
     u_char *last);
 static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
-static ngx_uint_t ready_issuer(lines_jwks_t *jwks);
 
 
 /* what an issuer's keys are in, the worst last: of several that one counts */
@@ -116,6 +115,22 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
     ngx_uint_t           i;
     lines_redis_wish_t  *wish;
 
+    static const struct {
+        size_t       flag;
+        const char  *says;
+    } warnings[] = {
+        { offsetof(lines_redis_status_t, evicts),
+          "maxmemory-policy is not noeviction" },
+        { offsetof(lines_redis_status_t, no_aof),
+          "append-only file is off" },
+        { offsetof(lines_redis_status_t, denied),
+          "a command is refused (NOPERM)" },
+        { offsetof(lines_redis_status_t, no_info),
+          "INFO is refused: eviction and persistence are not checked" },
+        { offsetof(lines_redis_status_t, no_config),
+          "CONFIG is refused: settings are not checked" }
+    };
+
     start = p;
 
     if (status->refuses) {
@@ -123,27 +138,11 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
                          status->refuses);
     }
 
-    if (status->evicts) {
-        p = ngx_slprintf(p, last, ",\"maxmemory-policy is not noeviction\"");
-    }
+    for (i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++) {
 
-    if (status->no_aof) {
-        p = ngx_slprintf(p, last, ",\"append-only file is off\"");
-    }
-
-    if (status->denied) {
-        p = ngx_slprintf(p, last, ",\"a command is refused (NOPERM)\"");
-    }
-
-    if (status->no_info) {
-        p = ngx_slprintf(p, last,
-                         ",\"INFO is refused: eviction and "
-                         "persistence are not checked\"");
-    }
-
-    if (status->no_config) {
-        p = ngx_slprintf(p, last,
-                         ",\"CONFIG is refused: settings are not checked\"");
+        if (*(ngx_uint_t *) ((u_char *) status + warnings[i].flag)) {
+            p = ngx_slprintf(p, last, ",\"%s\"", warnings[i].says);
+        }
     }
 
     for (i = 0; lines_redis_wishes[i].name.len; i++) {
@@ -175,7 +174,7 @@ static u_char *
 ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 {
     const char            *status;
-    ngx_uint_t             i, n, worst;
+    ngx_uint_t             i, n, state, worst;
     ngx_atomic_uint_t      up, down;
     lines_jwks_t         **jwks;
     lines_metrics_area_t  *area;
@@ -185,11 +184,26 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 
     worst = READY_NONE;
 
+    /* none at all are worse than old ones; before anybody asked none are
+       amiss */
+
     for (i = 0; i < n; i++) {
 
-        if (jwks[i]->uri.len) {
-            worst = ngx_max(worst, ready_issuer(jwks[i]));
+        if (jwks[i]->uri.len == 0) {
+            continue;
         }
+
+        state = READY_UNKNOWN;
+
+        if (jwks[i]->entry && jwks[i]->entry->fails) {
+            state = jwks[i]->entry->generation ? READY_STALE
+                                               : READY_UNREACHABLE;
+
+        } else if (jwks[i]->entry && jwks[i]->entry->generation) {
+            state = READY_OK;
+        }
+
+        worst = ngx_max(worst, state);
     }
 
     status = ready_jwks[worst];
@@ -215,9 +229,7 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
             down = ngx_max(down, area->slots[i].billing_down);
         }
 
-        status = (up == 0
-                  && down
-                     == 0) ? "unknown" : (down > up) ? "unreachable" : "ok";
+        status = down > up ? "unreachable" : up ? "ok" : "unknown";
 
         if (lines_location_refused(lmcf, "lines_billing")) {
             status = "insecure";
@@ -227,21 +239,4 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
     }
 
     return p;
-}
-
-
-/* none at all are worse than old ones; before anybody asked none are amiss */
-
-static ngx_uint_t
-ready_issuer(lines_jwks_t *jwks)
-{
-    if (jwks->entry == NULL) {
-        return READY_UNKNOWN;
-    }
-
-    if (jwks->entry->generation == 0) {
-        return jwks->entry->fails ? READY_UNREACHABLE : READY_UNKNOWN;
-    }
-
-    return jwks->entry->fails ? READY_STALE : READY_OK;
 }

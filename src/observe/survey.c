@@ -1,6 +1,8 @@
 
 /*
- * Asks for what is known, shows it, and has it added up anew when it is old.
+ * Asks for what is known, shows it, and has it added up anew when it is old, by
+ * a pass over all tenants: pages of them, and of each what its hash and its
+ * unfinished operations say.
  */
 
 #include <ngx_config.h>
@@ -9,51 +11,103 @@
 
 #include "http/metrics.h"
 #include "http/text.h"
-#include "observe/survey_pass.h"
+#include "observe/survey.h"
 #include "store/calls.h"
 
 
 #define LINES_SURVEY_READ   5000    /* ms at the most */
 #define LINES_SURVEY_HOLD   60000
+#define LINES_SURVEY_OPS    5000    /* looked at in a pass */
+#define LINES_SURVEY_BATCH  16      /* of a tenant at a time */
+
+
+/* a tenant whose operations were asked for */
+
+typedef struct {
+    ngx_str_t           name;
+    ngx_str_t          *ids;       /* n are left to be read */
+    ngx_uint_t          n;
+    ngx_uint_t          pending;
+} survey_tenant_t;
 
 
 static void survey_handler(ngx_event_t *ev);
 static ngx_int_t survey_time(void *data, lines_time_reply_t *reply);
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
-static void survey_publish(lines_survey_t *survey);
+static void survey_publish(void);
 static ngx_int_t survey_claimed(void *data, lines_survey_claim_reply_t *reply);
-static void survey_end(lines_survey_t *survey);
+static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
+static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
+static ngx_int_t survey_first(ngx_str_t *tenant);
+static ngx_int_t survey_tenant(ngx_str_t *tenant);
+static ngx_int_t survey_counts(void *data, lines_tenant_moves_reply_t *reply);
+static ngx_int_t survey_operations(void *data, lines_ops_read_reply_t *reply);
+static ngx_int_t survey_batch(survey_tenant_t *st);
+static ngx_int_t survey_operation(void *data, lines_op_survey_reply_t *reply);
+static void survey_end(void);
+static void survey_stop(void);
+static uint64_t survey_number(ngx_str_t *value);
 
 
-static lines_survey_t  the_survey;
+static struct {
+    lines_main_conf_t  *lmcf;
+    ngx_log_t          *log;
+    ngx_event_t         timer;
+    lines_caller_t      asker;     /* of what is known */
+
+    uint64_t            now;       /* Redis' clock, ms */
+    uint64_t            at;        /* of the last pass, s */
+    uint64_t            known[LINES_SURVEY_VALUES];
+
+    /* the pass under way */
+
+    lines_caller_t      caller;
+    ngx_pool_t         *pool;      /* of a page, and of its replies */
+    ngx_pool_t         *seen_pool;
+    ngx_rbtree_t        seen;      /* hashes of tenants */
+    ngx_rbtree_node_t   sentinel;
+    ngx_uint_t          ops;
+    uint64_t            oldest;    /* begun at, ms */
+    uint64_t            sums[LINES_SURVEY_VALUES];
+    u_char              cursor[24];
+    size_t              cursor_len;
+    ngx_uint_t          failed;    /* flag */
+} survey;
+
+
+#define survey_field(from, to)  ngx_string("moves:" #from ":" #to),
+
+/* of a tenant's hash */
+
+static ngx_str_t  survey_fields[] = {
+    LINES_EACH_MOVE(survey_field)
+};
 
 
 ngx_int_t
 lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    lines_survey_t  *survey;
-
     /* one worker of a node is enough */
 
     if (lmcf->survey == 0 || ngx_worker != 0) {
         return NGX_OK;
     }
 
-    survey = &the_survey;
+    survey.lmcf = lmcf;
+    survey.log = cycle->log;
 
-    survey->lmcf = lmcf;
-    survey->log = cycle->log;
-    survey->end = survey_end;
+    lines_caller_init(&survey.asker, lmcf->redis, NULL, cycle->log);
+    lines_caller_init(&survey.caller, lmcf->redis, NULL, cycle->log);
 
-    lines_caller_init(&survey->asker, lmcf->redis, NULL, cycle->log);
-    lines_survey_init(survey);
+    survey.caller.resume = survey_resume;
 
-    survey->timer.handler = survey_handler;
-    survey->timer.data = survey;
-    survey->timer.log = cycle->log;
-    survey->timer.cancelable = 1;
+    survey.timer.handler = survey_handler;
+    survey.timer.data = &survey;
+    survey.timer.log = cycle->log;
+    survey.timer.cancelable = 1;
 
-    ngx_add_timer(&survey->timer, 200 + ngx_random() % 300);
+    ngx_add_timer(&survey.timer, 200 + ngx_random() % 300);
 
     return NGX_OK;
 }
@@ -62,57 +116,48 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_survey_exit_process(lines_main_conf_t *lmcf)
 {
-    lines_survey_t  *survey;
-
-    survey = &the_survey;
-
-    if (survey->lmcf == NULL) {
+    if (survey.lmcf == NULL) {
         return;
     }
 
-    if (survey->timer.timer_set) {
-        ngx_del_timer(&survey->timer);
+    if (survey.timer.timer_set) {
+        ngx_del_timer(&survey.timer);
     }
 
-    lines_caller_detach(&survey->asker);
-    lines_survey_stop(survey);
+    lines_caller_detach(&survey.asker);
+    survey_stop();
 }
 
 
 static void
 survey_handler(ngx_event_t *ev)
 {
-    lines_survey_t       *survey;
     lines_redis_status_t  status;
 
-    survey = ev->data;
-
-    if (ngx_exiting || survey->lmcf->redis == NULL) {
+    if (ngx_exiting || survey.lmcf->redis == NULL) {
         return;
     }
 
-    lines_redis_status(survey->lmcf->redis, &status);
+    lines_redis_status(survey.lmcf->redis, &status);
 
     if (status.connected
-        && !lines_caller_busy(&survey->asker)
-        && !lines_caller_busy(&survey->caller))
+        && !lines_caller_busy(&survey.asker)
+        && !lines_caller_busy(&survey.caller))
     {
-        (void) lines_time(&survey->asker, survey_time, survey);
+        (void) lines_time(&survey.asker, survey_time, NULL);
     }
 
     ngx_add_timer(ev,
-                  ngx_min(survey->lmcf->survey / 2, LINES_SURVEY_READ) + 1);
+                  ngx_min(survey.lmcf->survey / 2, LINES_SURVEY_READ) + 1);
 }
 
 
 static ngx_int_t
 survey_time(void *data, lines_time_reply_t *reply)
 {
-    lines_survey_t *survey = data;
+    survey.now = lines_time_ms(reply);
 
-    survey->now = lines_time_ms(reply);
-
-    return lines_survey_read(&survey->asker, survey_known, survey);
+    return lines_survey_read(&survey.asker, survey_known, NULL);
 }
 
 
@@ -121,60 +166,59 @@ survey_time(void *data, lines_time_reply_t *reply)
 static ngx_int_t
 survey_known(void *data, lines_survey_read_reply_t *reply)
 {
-    lines_survey_t *survey = data;
-
     ngx_int_t   n;
     ngx_str_t  *pair;
     ngx_uint_t  i;
 
-    survey->at = 0;
-    ngx_memzero(survey->known, sizeof(survey->known));
+    survey.at = 0;
+    ngx_memzero(survey.known, sizeof(survey.known));
 
     for (i = 0; i + 1 < reply->pairs.n; i += 2) {
         pair = &reply->pairs.elts[i];
 
         if (lines_is(&pair[0], "at")) {
-            survey->at = lines_survey_number(&pair[1]);
+            survey.at = survey_number(&pair[1]);
             continue;
         }
 
         n = ngx_atoi(pair[0].data, pair[0].len);
 
         if (n >= 0 && n < LINES_SURVEY_VALUES) {
-            survey->known[n] = lines_survey_number(&pair[1]);
+            survey.known[n] = survey_number(&pair[1]);
         }
     }
 
-    survey_publish(survey);
+    survey_publish();
 
-    if (survey->now < (survey->at * 1000) + survey->lmcf->survey) {
+    if (survey.now < (survey.at * 1000) + survey.lmcf->survey) {
         return NGX_OK;
     }
 
-    return lines_survey_claim(&survey->asker, survey_claimed, survey,
+    return lines_survey_claim(&survey.asker, survey_claimed, NULL,
                               .ms = LINES_SURVEY_HOLD);
 }
 
 
 static void
-survey_publish(lines_survey_t *survey)
+survey_publish(void)
 {
     ngx_uint_t               i;
+    lines_metrics_area_t    *area;
     lines_metrics_survey_t  *shown;
 
-    shown = &((lines_metrics_area_t *) lines_zone_area(survey->lmcf,
-                                                  LINES_ZONE_METRICS))->survey;
+    area = lines_zone_area(survey.lmcf, LINES_ZONE_METRICS);
+    shown = &area->survey;
 
     for (i = 0; i < LINES_SURVEY_VALUES; i++) {
-        shown->values[i] = (ngx_atomic_uint_t) survey->known[i];
+        shown->values[i] = (ngx_atomic_uint_t) survey.known[i];
     }
 
     /* by the node's clock, which tells its age */
 
-    shown->at = survey->at
+    shown->at = survey.at
                 ? (ngx_atomic_uint_t) (ngx_time()
-                                       - (time_t) (survey->now / 1000
-                                                   - survey->at))
+                                       - (time_t) (survey.now / 1000
+                                                   - survey.at))
                 : 0;
 }
 
@@ -182,68 +226,366 @@ survey_publish(lines_survey_t *survey)
 static ngx_int_t
 survey_claimed(void *data, lines_survey_claim_reply_t *reply)
 {
-    lines_survey_t *survey = data;
+    if (reply->ok.len == 0) {
+        return NGX_OK;
+    }
 
-    if (reply->ok.len) {
-        lines_survey_start(survey);
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0, "lines survey: begins");
+
+    ngx_memzero(survey.sums, sizeof(survey.sums));
+
+    survey.failed = 0;
+    survey.ops = 0;
+    survey.oldest = 0;
+
+    survey.cursor[0] = '0';
+    survey.cursor_len = 1;
+
+    ngx_rbtree_init(&survey.seen, &survey.sentinel, ngx_rbtree_insert_value);
+
+    survey.seen_pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, survey.log);
+    if (survey.seen_pool == NULL) {
+        return NGX_OK;
+    }
+
+    survey.caller.pool = survey.seen_pool;
+
+    if (lines_inv_count(&survey.caller, survey_inventory, NULL)
+        != NGX_AGAIN)
+    {
+        survey_stop();
     }
 
     return NGX_OK;
 }
 
 
-/* the sums: to Redis, and shown */
+static ngx_int_t
+survey_inventory(void *data, lines_inv_count_reply_t *reply)
+{
+    survey.sums[LINES_SURVEY_FREE] = reply->free;
+    survey.sums[LINES_SURVEY_LEASED] = reply->leased;
+    survey.sums[LINES_SURVEY_ASSIGNED] = reply->assigned;
+    survey.sums[LINES_SURVEY_QUARANTINED] = reply->quarantined;
+
+    return NGX_OK;
+}
+
+
+/* once nothing is under way: the next page of tenants, or the end */
 
 static void
-survey_end(lines_survey_t *survey)
+survey_resume(lines_caller_t *caller, ngx_int_t rc)
 {
-    u_char                       numbers[LINES_SURVEY_VALUES + 1][2]
-                                        [NGX_INT64_LEN];
-    uint64_t                     raw;
-    ngx_str_t                    pairs[LINES_SURVEY_VALUES + 1][2];
-    ngx_uint_t                   i;
-
-    if (survey->oldest && survey->oldest < survey->now) {
-        survey->sums[LINES_SURVEY_OLDEST] = (survey->now - survey->oldest)
-                                            / 1000;
+    if (rc == NGX_ERROR) {
+        survey.failed = 1;
     }
 
-    for (i = 0; i < LINES_SURVEY_MOVES; i++) {
-        raw = survey->sums[LINES_SURVEY_RAW + i];
+    if (lines_caller_busy(caller)) {
+        return;
+    }
 
-        survey->sums[LINES_SURVEY_SHOWN + i] =
-                            survey->known[LINES_SURVEY_SHOWN + i];
+    if (survey.pool) {
+        ngx_destroy_pool(survey.pool);
+        survey.pool = NULL;
+    }
 
-        if (raw > survey->known[LINES_SURVEY_RAW + i]) {
-            survey->sums[LINES_SURVEY_SHOWN + i] +=
-                         raw - survey->known[LINES_SURVEY_RAW + i];
+    if (survey.failed) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0,
+                       "lines survey: given up");
+        survey_stop();
+        return;
+    }
+
+    if (survey.cursor_len == 0) {
+        survey_end();
+        return;
+    }
+
+    survey.pool = ngx_create_pool(8192, survey.log);
+    caller->pool = survey.pool;
+
+    if (survey.pool == NULL
+        || lines_tenants_scan(caller, survey_page, NULL,
+                              .cursor.data = survey.cursor,
+                              .cursor.len = survey.cursor_len)
+           != NGX_AGAIN)
+    {
+        survey_stop();
+    }
+}
+
+
+static ngx_int_t
+survey_page(void *data, lines_tenants_scan_reply_t *reply)
+{
+    ngx_int_t   rc;
+    ngx_str_t  *tenant;
+    ngx_uint_t  i;
+
+    if (reply->cursor.len == 0 || reply->cursor.len > sizeof(survey.cursor)) {
+        return NGX_ERROR;
+    }
+
+    survey.cursor_len = 0;
+
+    if (!lines_is(&reply->cursor, "0")) {
+        survey.cursor_len = reply->cursor.len;
+        ngx_memcpy(survey.cursor, reply->cursor.data, reply->cursor.len);
+    }
+
+    for (i = 0; i < reply->members.n; i++) {
+        tenant = &reply->members.elts[i];
+
+        if (tenant->len == 0) {
+            continue;
+        }
+
+        rc = survey_first(tenant);
+
+        if (rc == NGX_OK) {
+            rc = survey_tenant(tenant);
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
         }
     }
 
-    survey->at = survey->now / 1000;
-    ngx_memcpy(survey->known, survey->sums, sizeof(survey->known));
+    return NGX_OK;
+}
 
-    survey_publish(survey);
 
-    for (i = 0; i < LINES_SURVEY_VALUES; i++) {
-        pairs[i][0].data = numbers[i][0];
-        pairs[i][0].len = ngx_sprintf(numbers[i][0], "%ui", i) - numbers[i][0];
-        pairs[i][1].data = numbers[i][1];
-        pairs[i][1].len = ngx_sprintf(numbers[i][1], "%uL", survey->known[i])
-                          - numbers[i][1];
+/* SSCAN may show a tenant twice, and it must count once: NGX_DECLINED */
+
+static ngx_int_t
+survey_first(ngx_str_t *tenant)
+{
+    ngx_rbtree_key_t    hash;
+    ngx_rbtree_node_t  *node;
+
+    hash = (ngx_rbtree_key_t)
+           ((uint64_t) ngx_murmur_hash2(tenant->data, tenant->len) << 32)
+           ^ ngx_crc32_long(tenant->data, tenant->len);
+
+    node = survey.seen.root;
+
+    while (node != &survey.sentinel) {
+
+        if (node->key == hash) {
+            return NGX_DECLINED;
+        }
+
+        node = hash < node->key ? node->left : node->right;
     }
 
-    ngx_str_set(&pairs[i][0], "at");
-    pairs[i][1].data = numbers[i][1];
-    pairs[i][1].len = ngx_sprintf(numbers[i][1], "%uL", survey->at)
-                      - numbers[i][1];
+    node = ngx_palloc(survey.seen_pool, sizeof(ngx_rbtree_node_t));
+    if (node == NULL) {
+        return NGX_ERROR;
+    }
 
-    (void) lines_forget_survey_put(&survey->asker, .pairs.n = 2 * (i + 1),
+    node->key = hash;
+    ngx_rbtree_insert(&survey.seen, node);
+
+    survey.sums[LINES_SURVEY_TENANTS]++;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_tenant(ngx_str_t *tenant)
+{
+    survey_tenant_t  *st;
+
+    st = ngx_pcalloc(survey.pool, sizeof(survey_tenant_t));
+    if (st == NULL) {
+        return NGX_ERROR;
+    }
+
+    st->name = *tenant;
+
+    if (lines_tenant_moves(&survey.caller, survey_counts, NULL,
+                           .tenant = *tenant, .fields.n = LINES_MOVES,
+                           .fields.elts = survey_fields)
+        != NGX_AGAIN)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_ops_read(&survey.caller, survey_operations, st,
+                          .tenant = *tenant);
+}
+
+
+static ngx_int_t
+survey_counts(void *data, lines_tenant_moves_reply_t *reply)
+{
+    ngx_uint_t  i;
+
+    if (reply->counts.n != LINES_MOVES) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < LINES_MOVES; i++) {
+        survey.sums[LINES_SURVEY_RAW + i] +=
+                                   survey_number(&reply->counts.elts[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_operations(void *data, lines_ops_read_reply_t *reply)
+{
+    survey_tenant_t *st = data;
+
+    /* there may be more of them than it pays to look at */
+
+    st->ids = reply->ids.elts;
+    st->n = ngx_min(reply->ids.n, LINES_SURVEY_OPS - survey.ops);
+
+    survey.ops += st->n;
+    survey.sums[LINES_SURVEY_OPERATIONS] += reply->ids.n - st->n;
+
+    return survey_batch(st);
+}
+
+
+/* a few at a time: requests need places in flight as well */
+
+static ngx_int_t
+survey_batch(survey_tenant_t *st)
+{
+    ngx_str_t  *id;
+
+    while (st->n && st->pending < LINES_SURVEY_BATCH && !survey.failed) {
+        id = &st->ids[--st->n];
+
+        if (id->len == 0) {
+            continue;
+        }
+
+        if (lines_op_survey(&survey.caller, survey_operation, st,
+                            .tenant = st->name, .id = *id)
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
+
+        st->pending++;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+survey_operation(void *data, lines_op_survey_reply_t *reply)
+{
+    survey_tenant_t *st = data;
+
+    uint64_t  begun;
+
+    st->pending--;
+
+    if (reply->step.len && !lines_is(&reply->step, "done")) {
+
+        survey.sums[reply->stuck.len ? LINES_SURVEY_STUCK
+                                      : LINES_SURVEY_OPERATIONS]++;
+
+        begun = survey_number(&reply->begun);
+
+        if (begun && (survey.oldest == 0 || begun < survey.oldest)) {
+            survey.oldest = begun;
+        }
+    }
+
+    return survey_batch(st);
+}
+
+
+/* the sums: to Redis, and shown */
+
+static void
+survey_end(void)
+{
+    u_char      *p, text[(LINES_SURVEY_VALUES + 1) * 2 * NGX_INT64_LEN];
+    uint64_t    *sums, *known;
+    ngx_str_t    pairs[LINES_SURVEY_VALUES + 1][2];
+    ngx_uint_t   i, last;
+
+    if (survey.oldest && survey.oldest < survey.now) {
+        survey.sums[LINES_SURVEY_OLDEST] = (survey.now - survey.oldest) / 1000;
+    }
+
+    for (i = 0; i < LINES_MOVES; i++) {
+        sums = &survey.sums[i];
+        known = &survey.known[i];
+
+        sums[LINES_SURVEY_SHOWN] = known[LINES_SURVEY_SHOWN];
+
+        if (sums[LINES_SURVEY_RAW] > known[LINES_SURVEY_RAW]) {
+            sums[LINES_SURVEY_SHOWN] += sums[LINES_SURVEY_RAW]
+                                        - known[LINES_SURVEY_RAW];
+        }
+    }
+
+    survey.at = survey.now / 1000;
+    ngx_memcpy(survey.known, survey.sums, sizeof(survey.known));
+
+    survey_publish();
+
+    p = text;
+
+    for (i = 0; i <= LINES_SURVEY_VALUES; i++) {
+        last = (i == LINES_SURVEY_VALUES);
+
+        pairs[i][0].data = p;
+        p = last ? ngx_cpymem(p, "at", 2) : ngx_sprintf(p, "%ui", i);
+        pairs[i][0].len = p - pairs[i][0].data;
+
+        pairs[i][1].data = p;
+        p = ngx_sprintf(p, "%uL", last ? survey.at : survey.known[i]);
+        pairs[i][1].len = p - pairs[i][1].data;
+    }
+
+    (void) lines_forget_survey_put(&survey.asker, .pairs.n = 2 * i,
                                    .pairs.elts = pairs[0]);
-    (void) lines_forget_survey_release(&survey->asker);
+    (void) lines_forget_survey_release(&survey.asker);
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey->log, 0,
-                   "lines survey: %ui tenants", survey->nseen);
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey.log, 0,
+                   "lines survey: %uL tenants",
+                   survey.sums[LINES_SURVEY_TENANTS]);
 
-    lines_survey_stop(survey);
+    survey_stop();
+}
+
+
+static void
+survey_stop(void)
+{
+    lines_caller_detach(&survey.caller);
+
+    if (survey.pool) {
+        ngx_destroy_pool(survey.pool);
+        survey.pool = NULL;
+    }
+
+    if (survey.seen_pool) {
+        ngx_destroy_pool(survey.seen_pool);
+        survey.seen_pool = NULL;
+    }
+}
+
+
+static uint64_t
+survey_number(ngx_str_t *value)
+{
+    off_t  n;
+
+    n = ngx_atoof(value->data, value->len);
+
+    return n > 0 ? (uint64_t) n : 0;
 }

@@ -15,9 +15,16 @@
 
 
 #include "http/conf.h"
+#include "store/calls.h"
 
 
-#define LINES_SURVEY_MOVES  10
+/* moves of lines that are counted */
+
+#define lines_survey_move(from, to)  LINES_MOVE_##from##_##to,
+
+enum {
+    LINES_EACH_MOVE(lines_survey_move)
+};
 
 
 typedef enum {
@@ -33,19 +40,9 @@ typedef enum {
     /* moves as they are found, then as they are shown */
 
     LINES_SURVEY_RAW,
-    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW + LINES_SURVEY_MOVES,
-    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN + LINES_SURVEY_MOVES
+    LINES_SURVEY_SHOWN = LINES_SURVEY_RAW + LINES_MOVES,
+    LINES_SURVEY_VALUES = LINES_SURVEY_SHOWN + LINES_MOVES
 } lines_survey_e;
-
-
-typedef struct {
-    ngx_str_t    from;
-    ngx_str_t    to;
-    ngx_str_t    field;                    /* of the tenant's hash */
-} lines_survey_move_t;
-
-extern lines_survey_move_t
-    lines_survey_moves[LINES_SURVEY_MOVES];
 
 
 ngx_int_t lines_survey_init_process(ngx_cycle_t *cycle,

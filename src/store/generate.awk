@@ -1119,7 +1119,9 @@ function print_moves(at,    i, j) {
 }
 
 
-function moves_header(file,    i) {
+# lists in C are made of these, never by hand
+
+function moves_header(file,    i, text) {
     if (nstatuses == 0)
         return
 
@@ -1130,14 +1132,18 @@ function moves_header(file,    i) {
         print "    LINES_" toupper(STATUSES[i]) "," > file
 
     print "    LINES_STATUSES\n};\n" > file
+
+    text = "#define LINES_EACH_STATUS(status)"
+    for (i = 1; i <= nstatuses; i++)
+        text = text " \\\n    status(" STATUSES[i] ")"
+    print text "\n" > file
+
+    text = "#define LINES_EACH_MOVE(move)"
+    for (i = 1; i <= nmoves; i++)
+        text = text " \\\n    move(" FROM[i] ", " TO[i] ")"
+    print text "\n" > file
+
     print "#define LINES_MOVES  " nmoves "\n" > file
-    print "typedef struct {" > file
-    print "    ngx_uint_t  from;" > file
-    print "    ngx_uint_t  to;" > file
-    print "    ngx_str_t   field;    /* of the tenant, where it is counted */" > file
-    print "} lines_move_t;\n" > file
-    print "extern ngx_str_t     lines_statuses[];" > file
-    print "extern lines_move_t  lines_moves[];\n" > file
     print "/* LINES_NEW: it is none */" > file
     print "ngx_uint_t lines_status(ngx_str_t *name);" > file
 }
@@ -1147,22 +1153,17 @@ function moves_source(file,    i) {
     if (nstatuses == 0)
         return
 
-    print "\n\nngx_str_t  lines_statuses[] = {\n    ngx_string(\"new\")," > file
-    for (i = 1; i <= nstatuses; i++)
-        print "    ngx_string(\"" STATUSES[i] "\")" (i < nstatuses ? "," : "") > file
-
-    print "};\n\n\nlines_move_t  lines_moves[] = {" > file
-    for (i = 1; i <= nmoves; i++)
-        print "    { LINES_" toupper(FROM[i]) ", LINES_" toupper(TO[i]) \
-              ",\n      ngx_string(\"moves:" FROM[i] ":" TO[i] "\") }" \
-              (i < nmoves ? "," : "") > file
-
-    print "};\n\n\nngx_uint_t\nlines_status(ngx_str_t *name)\n{" > file
+    print "\n\nngx_uint_t\nlines_status(ngx_str_t *name)\n{" > file
     print "    ngx_uint_t  i;\n" > file
+    print "    static const ngx_str_t  statuses[] = {" > file
+    print "        ngx_string(\"\")," > file
+    for (i = 1; i <= nstatuses; i++)
+        print "        ngx_string(\"" STATUSES[i] "\")" (i < nstatuses ? "," : "") > file
+    print "    };\n" > file
     print "    for (i = LINES_STATUSES - 1; i > LINES_NEW; i--) {" > file
-    print "        if (name->len == lines_statuses[i].len" > file
-    print "            && ngx_memcmp(name->data, lines_statuses[i].data, " \
-          "name->len)\n               == 0)\n        {" > file
+    print "        if (name->len == statuses[i].len" > file
+    print "            && ngx_memcmp(name->data, statuses[i].data, " \
+          "name->len) == 0)\n        {" > file
     print "            break;\n        }\n    }\n\n    return i;\n}" > file
 }
 

@@ -31,8 +31,44 @@
 #define LINES_CREATE_TRIES  3
 
 
+/* what is asked for, in the order of the fingerprint */
+
+enum {
+    LINES_ASK_CHANNEL = 0,
+    LINES_ASK_TYPE,
+    LINES_ASK_FIRST,
+    LINES_ASK_LAST,
+    LINES_ASK_EMAIL,
+    LINES_ASK_PHONE,
+    LINES_ASK_ZIPCODE,
+    LINES_ASK_STATE,
+    LINES_ASK_FORWARDS,
+    LINES_ASK_IMAGE,
+    LINES_ASKED
+};
+
+/* as fields of the line; then, of its plan: conversations, messages */
+
+static ngx_str_t  create_fields[LINES_ASKED + 2] = {
+    ngx_string("channel"),
+    ngx_string("type"),
+    ngx_string("first"),
+    ngx_string("last"),
+    ngx_string("email"),
+    ngx_string("phone"),
+    ngx_string("zipcode"),
+    ngx_string("state"),
+    ngx_string("forwards"),
+    ngx_string("image"),
+    ngx_string("conversations"),
+    ngx_string("messages")
+};
+
+
 typedef struct {
-    lines_input_t                 input;
+    ngx_str_t                     asked[LINES_ASKED];   /* empty: absent */
+    ngx_str_t                     key;
+    ngx_uint_t                    email;       /* flag: else phone */
     lines_idempotency_t           idem;
 
     /* as read before begin, which checks all of it again */
@@ -54,6 +90,7 @@ typedef struct {
 
 
 static ngx_int_t create_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t create_is_url(ngx_str_t *value);
 static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -77,6 +114,58 @@ static ngx_int_t create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *id);
 
 
+#define create_text(name, field, max, ...)                                    \
+    lines_in_text(name, lines_create_t, asked[LINES_ASK_##field], max,        \
+                  __VA_ARGS__)
+
+#define create_word(name, field, bad, ...)                                    \
+    lines_in_word(name, lines_create_t, asked[LINES_ASK_##field], bad,        \
+                  __VA_ARGS__)
+
+#define create_email(...)                                                     \
+    create_text("email", EMAIL, 254, .is = lines_is_email,                    \
+                .bad = "email must be a valid email address", __VA_ARGS__)
+
+#define create_e164(name, field, ...)                                         \
+    create_text(name, field, 16, .is = lines_is_e164,                         \
+                .bad = name " must be an E.164 number such as +14155551234",  \
+                __VA_ARGS__)
+
+#define create_when(field, text)                                              \
+    .when = offsetof(lines_create_t, asked[LINES_ASK_##field]), .says = text
+
+
+static const lines_input_t  create_inputs[] = {
+    create_text("firstName", FIRST, 100, .flags = LINES_REQUIRED),
+    create_text("lastName", LAST, 100, .flags = LINES_REQUIRED),
+    create_word("channelType", CHANNEL,
+                "channelType must be \"phone\" or \"email\"",
+                .words = { "phone", "email" }, .flags = LINES_REQUIRED,
+                .absent = "channelType is required"),
+    create_word("lineType", TYPE,
+                "lineType of an email line must be \"purchased\"",
+                .words = { "purchased" }, create_when(CHANNEL, "email")),
+    create_word("lineType", TYPE,
+                "lineType must be \"purchased\" or \"byon\"",
+                .words = { "purchased", "byon" }),
+    create_email(create_when(CHANNEL, "email"), .flags = LINES_REQUIRED,
+                 .absent = "email is required for email lines"),
+    create_email(create_when(TYPE, "byon"), .flags = LINES_REQUIRED,
+                 .absent = "email is required for byon lines"),
+    create_email(),
+    create_e164("phone", PHONE, create_when(TYPE, "byon"),
+                .flags = LINES_REQUIRED,
+                .absent = "phone is required for byon lines"),
+    create_text("zipcode", ZIPCODE, 10),
+    create_text("state", STATE, 64),
+    create_e164("forwardCallsTo", FORWARDS),
+    create_text("profileImageUrl", IMAGE, 2048, .is = create_is_url,
+                .bad = "profileImageUrl must be an http or https URL"),
+    lines_in_text("idempotencyKey", lines_create_t, key, 255),
+    lines_input_end
+};
+
+
 lines_step_pt  lines_line_request_create_steps[] = {
     create_validate,                  /* 400 */
     create_check,
@@ -90,50 +179,51 @@ lines_step_pt  lines_line_request_create_steps[] = {
 static ngx_int_t
 create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t        fields[10];
-    const char      *error;
-    lines_input_t   *input;
+    ngx_int_t        rc;
+    ngx_str_t        fields[LINES_ASKED], *type;
     lines_create_t  *create;
 
-    create = ngx_pcalloc(r->pool, sizeof(lines_create_t));
-    if (create == NULL) {
-        return NGX_ERROR;
+    rc = lines_read_input(r, ctx, sizeof(lines_create_t), create_inputs);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    ctx->data = create;
-    input = &create->input;
+    create = ctx->data;
+    create->email = lines_is(&create->asked[LINES_ASK_CHANNEL], "email");
 
-    error = lines_parse_input(ctx->body, input);
+    /* an empty one is a mistake of the client's, and would protect nothing */
 
-    if (error) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
+    if (create->key.data && create->key.len == 0) {
+        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                           "idempotencyKey must not be empty");
     }
 
-    ngx_str_set(&fields[0], "phone");
-    ngx_str_set(&fields[1], "purchased");
+    type = &create->asked[LINES_ASK_TYPE];
 
-    if (input->email_channel) {
-        ngx_str_set(&fields[0], "email");
-
-        /* empty as ever: keys that are in use go on to match */
-        ngx_str_null(&fields[1]);
-
-    } else if (input->byon) {
-        ngx_str_set(&fields[1], "byon");
+    if (type->len == 0) {
+        ngx_str_set(type, "purchased");
     }
 
-    fields[2] = input->first;
-    fields[3] = input->last;
-    fields[4] = input->email;
-    fields[5] = input->phone;
-    fields[6] = input->zipcode;
-    fields[7] = input->state;
-    fields[8] = input->forwards;
-    fields[9] = input->image;
+    ngx_memcpy(fields, create->asked, sizeof(fields));
 
-    return lines_idempotency_init(r, ctx, "line-requests",
-                                  &input->idempotency_key, 10, fields,
-                                  &create->idem);
+    /* empty as ever: keys that are in use go on to match */
+
+    if (create->email) {
+        ngx_str_null(&fields[LINES_ASK_TYPE]);
+    }
+
+    return lines_idempotency_init(r, ctx, "line-requests", &create->key,
+                                  LINES_ASKED, fields, &create->idem);
+}
+
+
+static ngx_uint_t
+create_is_url(ngx_str_t *url)
+{
+    return url->len > 8
+           && (ngx_strncasecmp(url->data, (u_char *) "https://", 8) == 0
+               || ngx_strncasecmp(url->data, (u_char *) "http://", 7) == 0);
 }
 
 
@@ -203,7 +293,7 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return create_blocked(r, ctx, &create->pending.id);
     }
 
-    email = create->input.email_channel;
+    email = create->email;
     included = email ? tenant->email_included : tenant->phone_included;
     paid = email ? tenant->email_paid : tenant->phone_paid;
 
@@ -288,16 +378,15 @@ static ngx_int_t
 create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     int64_t                  max;
-    ngx_str_t                fields[24];
+    ngx_str_t                fields[2 * (LINES_ASKED + 2)];
+    ngx_uint_t               i;
     ngx_pool_t              *pool;
     lines_plan_t            *plan;
-    lines_input_t           *input;
     lines_create_t          *create;
     lines_main_conf_t       *lmcf;
     lines_line_begin_args_t  args;
 
     create = ctx->data;
-    input = &create->input;
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
@@ -334,46 +423,23 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    ngx_str_set(&fields[0], "channel");
-    ngx_str_set(&fields[1], "phone");
-    ngx_str_set(&fields[2], "type");
-    ngx_str_set(&fields[3], "purchased");
-
-    if (input->email_channel) {
-        ngx_str_set(&fields[1], "email");
-
-    } else if (input->byon) {
-        ngx_str_set(&fields[3], "byon");
+    for (i = 0; i < LINES_ASKED; i++) {
+        fields[2 * i + 1] = create->asked[i];
     }
 
-    ngx_str_set(&fields[4], "first");
-    fields[5] = input->first;
-    ngx_str_set(&fields[6], "last");
-    fields[7] = input->last;
-    ngx_str_set(&fields[8], "email");
-    fields[9] = input->email;
-    ngx_str_set(&fields[10], "phone");
-    fields[11] = input->phone;
-    ngx_str_set(&fields[12], "zipcode");
-    fields[13] = input->zipcode;
-    ngx_str_set(&fields[14], "state");
-    fields[15] = input->state;
-    ngx_str_set(&fields[16], "forwards");
-    fields[17] = input->forwards;
-    ngx_str_set(&fields[18], "image");
-    fields[19] = input->image;
-    ngx_str_set(&fields[20], "conversations");
-    ngx_str_set(&fields[22], "messages");
-
-    if (lines_redis_format(pool, &fields[21], "%i", plan->conversations)
+    if (lines_redis_format(pool, &fields[2 * i + 1], "%i", plan->conversations)
         != NGX_OK
-        || lines_redis_format(pool, &fields[23], "%i", plan->messages)
+        || lines_redis_format(pool, &fields[2 * i + 3], "%i", plan->messages)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    args.fields.n = 24;
+    for (i = 0; i < LINES_ASKED + 2; i++) {
+        fields[2 * i] = create_fields[i];
+    }
+
+    args.fields.n = 2 * (LINES_ASKED + 2);
     args.fields.elts = fields;
 
     LINES_FAILPOINT("create.begin.before");
@@ -586,7 +652,7 @@ create_full(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                               "forbidden_line_type",
-                              create->input.email_channel
+                              create->email
                               ? "Your plan does not allow another email line."
                               : "Your plan does not allow another phone line.",
                               NULL);

@@ -26,7 +26,6 @@
 static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_got(void *data, lines_line_read_reply_t *reply);
-static ngx_int_t line_request_action(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_manage(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
@@ -47,8 +46,7 @@ lines_step_pt  lines_line_request_get_steps[] = {
 
 
 lines_step_pt  lines_line_request_manage_steps[] = {
-    line_request_action,           /* 400 */
-    line_request_manage,           /* 402, 403, 404, 409 */
+    line_request_manage,        /* 400, 402, 403, 404, 409 */
     NULL
 };
 
@@ -57,8 +55,16 @@ static ngx_int_t
 line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    ngx_str_t        *status;
     lines_listing_t  *listing;
+
+    static const lines_input_t  inputs[] = {
+        lines_in_word("status", lines_listing_t, status,
+                      "status must be awaiting_payment, provisioning, active, "
+                      "failed or canceled",
+                      .words = { "awaiting_payment", "provisioning", "active",
+                                 "failed", "canceled" }),
+        lines_input_end
+    };
 
     listing = lines_listing_create(r, ctx, &ctx->identity.tenant,
                                    LINES_LIST_DEFAULT, &rc);
@@ -66,18 +72,10 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    status = &listing->status;
+    rc = lines_read_query(r, ctx, inputs, listing);
 
-    if (lines_query(r, "status", status) == NGX_OK
-        && !lines_is(status, "awaiting_payment")
-        && !lines_is(status, "provisioning")
-        && !lines_is(status, "active")
-        && !lines_is(status, "failed")
-        && !lines_is(status, "canceled"))
-    {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                      "status must be awaiting_payment, provisioning, active, "
-                      "failed or canceled");
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     listing->list = "requests";
@@ -150,31 +148,26 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
 
 
 static ngx_int_t
-line_request_action(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_str_t  action;
-
-    if (lines_member(ctx->body, "action", 32, &action) == NGX_OK
-        && (lines_is(&action, "cancel") || lines_is(&action, "payment_link")))
-    {
-        return NGX_OK;
-    }
-
-    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       "Unsupported action");
-}
-
-
-static ngx_int_t
 line_request_manage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  action;
+    ngx_int_t   rc;
+    ngx_str_t  *action;
 
-    if (lines_member(ctx->body, "action", 32, &action) == NGX_OK
-        && lines_is(&action, "cancel"))
-    {
-        return lines_cancel(r, ctx);
+    static const lines_input_t  inputs[] = {
+        { .name = "action", .kind = LINES_INPUT_STRING, .max = 32,
+          .flags = LINES_REQUIRED, .words = { "cancel", "payment_link" },
+          .bad = "Unsupported action" },
+        lines_input_end
+    };
+
+    rc = lines_read_input(r, ctx, sizeof(ngx_str_t), inputs);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    return lines_payment_link(r, ctx);
+    action = ctx->data;
+
+    return lines_is(action, "cancel") ? lines_cancel(r, ctx)
+                                      : lines_payment_link(r, ctx);
 }

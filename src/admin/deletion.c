@@ -1,0 +1,357 @@
+
+/*
+ * What is deleted: an API key, or a workspace or an account, which stops to be
+ * one (refused while lines live or operations run); then its keys, lines and
+ * tickets go, page by page, and with the last of them its record and the rest.
+ * A deletion that was cut short goes on when it is asked again: what names a
+ * thing goes after it, once that is known to be gone.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "admin/admin.h"
+#include "admin/routes.h"
+#include "auth/auth.h"
+#include "http/answer.h"
+#include "http/digest.h"
+#include "http/steps.h"
+#include "store/calls.h"
+
+
+#define LINES_UNLINK_BATCH  50
+
+
+typedef struct {
+    lines_tenant_left_reply_t  left;    /* the page */
+    ngx_uint_t                 then;    /* flag: its second round */
+} deletion_t;
+
+
+static ngx_int_t find_key(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t key_found(void *data, lines_keys_has_reply_t *reply);
+static ngx_int_t show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t tenant_deleted(void *data,
+    lines_tenant_delete_reply_t *reply);
+static ngx_int_t list_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t delete_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t delete_one(lines_ctx_t *ctx, ngx_str_t *id);
+static ngx_int_t unlist_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t next_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t show_deleted(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+lines_step_pt  lines_admin_revoke_key_steps[] = {
+    find_key,
+    delete_page,
+    delete_page,
+    unlist_page,
+    show_revoked,
+    NULL
+};
+
+
+lines_step_pt  lines_admin_delete_tenant_steps[] = {
+    delete_tenant,              /* 409 */
+    list_page,
+    delete_page,
+    delete_page,
+    unlist_page,
+    next_page,
+    forget_tenant,
+    end_tenant,
+    show_deleted,
+    NULL
+};
+
+
+/*
+ * By its SHA-256, or, of a pair, by its key_id: in lower case, whatever tool
+ * wrote it down, as one that is not listed passes for revoked
+ */
+
+static ngx_int_t
+find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    size_t       len;
+    u_char       bytes[LINES_SHA256_LEN];
+    ngx_str_t   *id;
+    deletion_t  *deletion;
+
+    id = &ctx->params[1];
+    len = id->len / 2;
+
+    if (len <= sizeof(bytes) && lines_hex_decode(bytes, len, id) == NGX_OK) {
+
+        id->data = ngx_pnalloc(r->pool, id->len);
+        if (id->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_hex_dump(id->data, bytes, len);
+    }
+
+    deletion = ngx_pcalloc(r->pool, sizeof(deletion_t));
+
+    if (deletion == NULL
+        || (id->len != 2 * LINES_SHA256_LEN
+            && lines_admin_hash(r->pool, id, id) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    ctx->data = deletion;
+    deletion->left.is = LINES_TENANT_LEFT_KEYS;
+    deletion->left.ids.n = 1;
+    deletion->left.ids.elts = id;
+
+    return lines_keys_has(&ctx->caller, key_found, ctx,
+                          .tenant = ctx->identity.tenant, .id = *id);
+}
+
+
+/* a key that is not there (any more) is revoked: DELETE is idempotent */
+
+static ngx_int_t
+key_found(void *data, lines_keys_has_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    return reply->listed == 1 ? NGX_OK : show_revoked(ctx->request, ctx);
+}
+
+
+static ngx_int_t
+show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                               "{\"id\":\"%V\",\"revoked\":true}",
+                               &ctx->params[1]);
+}
+
+
+static ngx_int_t
+delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ctx->data = ngx_pcalloc(r->pool, sizeof(deletion_t));
+    if (ctx->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return lines_tenant_delete(&ctx->caller, tenant_deleted, ctx,
+                               .tenant = ctx->identity.tenant);
+}
+
+
+static ngx_int_t
+tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    switch (reply->is) {
+
+    case LINES_TENANT_DELETE_LINES:
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
+                           "The tenant has live lines");
+
+    case LINES_TENANT_DELETE_OPERATIONS:
+        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
+                           "The tenant has unfinished operations");
+
+    case LINES_TENANT_DELETE_GONE:
+        return show_deleted(ctx->request, ctx);
+    }
+
+    return NGX_OK;
+}
+
+
+/* none can be added any more */
+
+static ngx_int_t
+list_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    deletion_t  *deletion;
+
+    deletion = ctx->data;
+
+    return lines_keep_tenant_left(&ctx->caller, &deletion->left,
+                                  .tenant = ctx->identity.tenant,
+                                  .most = LINES_UNLINK_BATCH);
+}
+
+
+/* one after another, all on their way at once */
+
+static ngx_int_t
+delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t    rc;
+    ngx_uint_t   i;
+    deletion_t  *deletion;
+
+    rc = NGX_OK;
+    deletion = ctx->data;
+
+    if (deletion->left.is == LINES_TENANT_LEFT_GONE) {
+        return show_deleted(r, ctx);
+    }
+
+    for (i = 0; i < deletion->left.ids.n; i++) {
+        rc = delete_one(ctx, &deletion->left.ids.elts[i]);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    deletion->then = !deletion->then;
+
+    return rc;
+}
+
+
+/*
+ * A key goes before its announcement: whoever hears of it may look at once, and
+ * must find nothing.  A ticket's number goes while the ticket is there: to
+ * whoever looks at a number of no ticket it was never handed out, and would not
+ * rest.
+ */
+
+static ngx_int_t
+delete_one(lines_ctx_t *ctx, ngx_str_t *id)
+{
+    ngx_int_t    rc;
+    ngx_str_t    name;
+    deletion_t  *deletion;
+
+    name = *id;
+    deletion = ctx->data;
+
+    if (deletion->left.is == LINES_TENANT_LEFT_TICKETS
+        && lines_redis_format(ctx->request->pool, &name, "ticket.%V", id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    switch (2 * deletion->left.is + deletion->then) {
+
+    case 2 * LINES_TENANT_LEFT_KEYS:
+        return lines_key_del(&ctx->caller, NULL, NULL, .id = *id);
+
+    case 2 * LINES_TENANT_LEFT_KEYS + 1:
+        return lines_key_revoked(&ctx->caller, NULL, NULL, .id = *id,
+                                 .channel = ngx_string(LINES_REVOKED));
+
+    case 2 * LINES_TENANT_LEFT_LINES:
+        return lines_line_unlink(&ctx->caller, NULL, NULL,
+                                 .tenant = ctx->identity.tenant, .id = *id);
+
+    case 2 * LINES_TENANT_LEFT_TICKETS:
+        return lines_inv_release(&ctx->caller, NULL, NULL,
+                  .tenant = ctx->identity.tenant,
+                  .quarantine = lines_get_main_conf(ctx->request)->quarantine,
+                  .operation = name);
+
+    case 2 * LINES_TENANT_LEFT_TICKETS + 1:
+        rc = lines_ticket_unlink(&ctx->caller, NULL, NULL,
+                                 .tenant = ctx->identity.tenant, .id = *id);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    return lines_ix_del(&ctx->caller, NULL, NULL, .id = name);
+}
+
+
+/* off the list, by which what is left is found again */
+
+static ngx_int_t
+unlist_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    deletion_t  *deletion;
+
+    deletion = ctx->data;
+
+    switch (deletion->left.is) {
+
+    case LINES_TENANT_LEFT_KEYS:
+        return lines_keys_rem(&ctx->caller, NULL, NULL,
+                              .tenant = ctx->identity.tenant,
+                              .ids = deletion->left.ids);
+
+    case LINES_TENANT_LEFT_LINES:
+        return lines_lines_rem(&ctx->caller, NULL, NULL,
+                               .tenant = ctx->identity.tenant,
+                               .ids = deletion->left.ids);
+
+    case LINES_TENANT_LEFT_TICKETS:
+        return lines_tickets_rem(&ctx->caller, NULL, NULL,
+                                 .tenant = ctx->identity.tenant,
+                                 .ids = deletion->left.ids);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+next_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    deletion_t  *deletion;
+
+    deletion = ctx->data;
+
+    if (deletion->left.is != LINES_TENANT_LEFT_REST) {
+        lines_again_from(ctx, list_page);
+    }
+
+    return NGX_OK;
+}
+
+
+/* while nobody can make another of its name, who would be found by these */
+
+static ngx_int_t
+forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_int_t    rc;
+    deletion_t  *deletion;
+
+    deletion = ctx->data;
+
+    rc = lines_tenants_rem(&ctx->caller, NULL, NULL,
+                           .tenant = ctx->identity.tenant);
+
+    if (rc != NGX_AGAIN || deletion->left.customer.len == 0) {
+        return rc;
+    }
+
+    return lines_customer_rem(&ctx->caller, NULL, NULL,
+                              .customer = deletion->left.customer,
+                              .tenant = ctx->identity.tenant);
+}
+
+
+static ngx_int_t
+end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_tenant_end(&ctx->caller, NULL, NULL,
+                            .tenant = ctx->identity.tenant);
+}
+
+
+static ngx_int_t
+show_deleted(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                               "{\"id\":\"%V\",\"deleted\":true}",
+                               &ctx->params[0]);
+}
