@@ -1,17 +1,22 @@
 
+/*
+ * GET lines/check-availability: does a line work, right now?  The probe is
+ * called on a carrier: the client may leave, and the line learns of the result
+ * all the same.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "api/listing.h"
+#include "api/input.h"
 #include "directive/params.h"
 #include "http/carrier.h"
 #include "http/id.h"
-#include "limit/limit.h"
 #include "store/calls.h"
 #include "workspace/check.h"
+#include "workspace/health.h"
 #include "workspace/routes.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_PROBE_TIMEOUT  10000
@@ -23,10 +28,14 @@
 #define LINES_CHECK_POLL     100
 
 
+typedef struct lines_checkup_s  lines_checkup_t;
+
+
 typedef struct {
     ngx_http_request_t   *request;
     lines_ctx_t          *ctx;
-    lines_checkup_args_t  args;
+    ngx_str_t             id;
+    ngx_str_t             line;
     lines_checkup_t      *checkup;   /* while it runs */
     ngx_str_t             since;     /* Redis' time; empty: the
                                         first try */
@@ -35,23 +44,41 @@ typedef struct {
 } lines_check_t;
 
 
-static ngx_int_t check_id(ngx_http_request_t *r, lines_ctx_t *ctx);
+/* the call of the probe, of the carrier's pool */
+
+struct lines_checkup_s {
+    lines_main_conf_t    *lmcf;
+    lines_carrier_t      *carrier;   /* its id is the line's */
+    ngx_str_t             tenant;
+    ngx_str_t             id;
+    lines_health_t        health;
+    lines_caller_t        caller;
+    ngx_str_t             when;
+    lines_check_t        *check;     /* NULL: nobody waits */
+};
+
+
 static ngx_int_t check_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t check_ask(lines_check_t *check);
 static ngx_int_t check_told(void *data, lines_line_check_reply_t *reply);
 static ngx_int_t check_wait(lines_check_t *check, ngx_str_t *now);
 static void check_again(ngx_event_t *ev);
-static ngx_int_t check_run(lines_check_t *check, ngx_str_t *document);
-static void check_done(void *data, ngx_int_t rc, ngx_str_t *status,
-    ngx_str_t *failures, ngx_str_t *when);
 static ngx_int_t check_answer(lines_check_t *check, ngx_str_t *status,
     ngx_str_t *failures, ngx_str_t *when);
 static ngx_int_t check_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void check_cleanup(void *data);
+static ngx_int_t checkup_start(lines_check_t *check, ngx_str_t *document);
+static ngx_int_t checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
+    ngx_str_t *request_id);
+static void checkup_answered(void *data, lines_result_t *result);
+static ngx_int_t checkup_stored(void *data, lines_line_health_reply_t *reply);
+static void checkup_resume(lines_caller_t *caller, ngx_int_t rc);
+static void checkup_end(lines_checkup_t *checkup, ngx_int_t rc);
+static void checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant,
+    ngx_str_t *line, ngx_str_t *id);
 
 
 lines_step_pt  lines_check_steps[] = {
-    check_id,                         /* 400 */
     check_begin,                      /* 400, 404 */
     NULL
 };
@@ -95,36 +122,23 @@ lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static ngx_int_t
-check_id(ngx_http_request_t *r, lines_ctx_t *ctx)
+check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  id;
+    ngx_str_t            line;
+    ngx_pool_cleanup_t  *cln;
+    lines_check_t       *check;
 
-    if (lines_query(r, "id", &id) != NGX_OK || id.len == 0) {
+    if (lines_query(r, "id", &line) != NGX_OK || line.len == 0) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "id is required");
     }
 
-    if (!lines_is_id(&id)) {
+    if (!lines_is_id(&line)) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid line id");
     }
 
-    ctx->params[0] = id;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_pool_cleanup_t  *cln;
-    lines_check_t       *check;
-    lines_main_conf_t   *lmcf;
-
-    lmcf = lines_get_main_conf(r);
-
-    if (lmcf->probe.len == 0) {
+    if (lines_get_main_conf(r)->probe.len == 0) {
 
         if (lines_retry_after(r, 60) != NGX_OK) {
             return NGX_ERROR;
@@ -145,9 +159,7 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     check->request = r;
     check->ctx = ctx;
     check->start = ngx_current_msec;
-    check->args.tenant = ctx->identity.tenant;
-    check->args.line = ctx->params[0];
-    check->args.request_id = ctx->request_id;
+    check->line = line;
 
     check->timer.handler = check_again;
     check->timer.data = check;
@@ -156,12 +168,10 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     cln->handler = check_cleanup;
     ctx->data = check;
 
-    check->args.id.len = LINES_ID_LEN;
-    check->args.id.data = ngx_pnalloc(r->pool, LINES_ID_LEN);
+    check->id.len = LINES_ID_LEN;
+    check->id.data = ngx_pnalloc(r->pool, LINES_ID_LEN);
 
-    if (check->args.id.data == NULL
-        || lines_id(check->args.id.data) != NGX_OK)
-    {
+    if (check->id.data == NULL || lines_id(check->id.data) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -172,15 +182,15 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 check_ask(lines_check_t *check)
 {
-    lines_main_conf_t  *lmcf;
+    lines_ctx_t  *ctx;
 
-    lmcf = lines_get_main_conf(check->request);
+    ctx = check->ctx;
 
-    return lines_line_check(&check->ctx->caller, check_told, check->ctx,
-                            .tenant = check->args.tenant,
-                            .line = check->args.line, .id = check->args.id,
-                            .ttl = lmcf->probe_timeout + LINES_CHECK_SPARE,
-                            .since = check->since);
+    return lines_line_check(&ctx->caller, check_told, ctx,
+                .tenant = ctx->identity.tenant, .line = check->line,
+                .id = check->id, .since = check->since,
+                .ttl = lines_get_main_conf(check->request)->probe_timeout
+                       + LINES_CHECK_SPARE);
 }
 
 
@@ -198,7 +208,7 @@ check_told(void *data, lines_line_check_reply_t *reply)
     switch (reply->is) {
 
     case LINES_LINE_CHECK_BEGIN:
-        return check_run(check, &reply->document);
+        return checkup_start(check, &reply->document);
 
     case LINES_LINE_CHECK_WAIT:
         return check_wait(check, &reply->now);
@@ -263,55 +273,6 @@ check_again(ngx_event_t *ev)
 }
 
 
-static ngx_int_t
-check_run(lines_check_t *check, ngx_str_t *document)
-{
-    ngx_http_request_t  *r;
-
-    r = check->request;
-
-    check->args.document = *document;
-
-    check->checkup = lines_checkup_start(lines_get_main_conf(r), &check->args,
-                                         check_done, check);
-
-    ngx_str_null(&check->args.document);
-
-    if (check->checkup == NULL) {
-        return lines_unavailable(r, check->ctx, 1);
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static void
-check_done(void *data, ngx_int_t rc, ngx_str_t *status, ngx_str_t *failures,
-    ngx_str_t *when)
-{
-    lines_check_t *check = data;
-
-    ngx_http_request_t  *r;
-
-    r = check->request;
-    check->checkup = NULL;
-
-    ngx_http_set_log_request(r->connection->log, r);
-
-    if (rc == NGX_OK) {
-        rc = check_answer(check, status, failures, when);
-
-    } else if (rc == NGX_DECLINED) {
-        rc = check_unknown(r, check->ctx);
-
-    } else {
-        rc = lines_unavailable(r, check->ctx, 1);
-    }
-
-    lines_resume(r, check->ctx, rc);
-}
-
-
 /* nobody is notified here: the line's own state says what there is to know */
 
 static ngx_int_t
@@ -322,7 +283,7 @@ check_answer(lines_check_t *check, ngx_str_t *status, ngx_str_t *failures,
                        "{\"success\":true,\"lineId\":\"%V\",\"status\":\"%V\","
                        "\"failures\":%V,\"checkedAt\":\"%V\","
                        "\"shouldNotify\":false,\"notificationSent\":false}",
-                       &check->args.line, status, failures, when);
+                       &check->line, status, failures, when);
 }
 
 
@@ -343,6 +304,203 @@ check_cleanup(void *data)
     }
 
     if (check->checkup) {
-        lines_checkup_detach(check->checkup);
+        check->checkup->check = NULL;
     }
+}
+
+
+static ngx_int_t
+checkup_start(lines_check_t *check, ngx_str_t *document)
+{
+    ngx_str_t          *tenant;
+    lines_carrier_t    *carrier;
+    lines_checkup_t    *checkup;
+    lines_main_conf_t  *lmcf;
+
+    tenant = &check->ctx->identity.tenant;
+    lmcf = lines_get_main_conf(check->request);
+
+    carrier = lines_carrier_create(lmcf, &check->line, ngx_cycle->log);
+    if (carrier == NULL) {
+        goto failed;
+    }
+
+    checkup = ngx_pcalloc(carrier->pool, sizeof(lines_checkup_t));
+    if (checkup == NULL) {
+        goto failed;
+    }
+
+    checkup->lmcf = lmcf;
+    checkup->carrier = carrier;
+    checkup->check = check;
+    checkup->tenant.len = tenant->len;
+    checkup->tenant.data = ngx_pstrdup(carrier->pool, tenant);
+    checkup->id.len = check->id.len;
+    checkup->id.data = ngx_pstrdup(carrier->pool, &check->id);
+
+    if (checkup->tenant.data
+        && checkup->id.data
+        && checkup_call(checkup, document, &check->ctx->request_id)
+           == NGX_AGAIN)
+    {
+        check->checkup = checkup;
+        return NGX_AGAIN;
+    }
+
+failed:
+
+    checkup_revoke(lmcf, tenant, &check->line, &check->id);
+
+    if (carrier) {
+        lines_carrier_destroy(carrier);
+    }
+
+    return lines_unavailable(check->request, check->ctx, 1);
+}
+
+
+static ngx_int_t
+checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
+    ngx_str_t *request_id)
+{
+    lines_call_header_t  headers[] = {
+        { ngx_string("Content-Type"), ngx_string("application/json") },
+        { ngx_string("Accept"), ngx_string("application/json") },
+        { ngx_string("X-Request-Id"), *request_id }
+    };
+
+    lines_call_t  call = {
+        .method = NGX_HTTP_POST,
+        .uri = checkup->lmcf->probe,
+        .headers = headers,
+        .nheaders = sizeof(headers) / sizeof(headers[0]),
+        .body = *document,
+        .timeout = checkup->lmcf->probe_timeout
+    };
+
+    return lines_carrier_call(checkup->carrier, &call, checkup_answered,
+                              checkup);
+}
+
+
+static void
+checkup_answered(void *data, lines_result_t *result)
+{
+    lines_checkup_t *checkup = data;
+
+    ngx_int_t         rc;
+    ngx_pool_t       *pool;
+    lines_carrier_t  *carrier;
+
+    carrier = checkup->carrier;
+    pool = carrier->pool;
+
+    if (result->transport == LINES_COMPLETE) {
+        rc = lines_health_read(pool, result->status, &result->body,
+                               &checkup->health);
+
+    } else if (result->elapsed >= checkup->lmcf->probe_timeout) {
+        rc = lines_health_down(pool, "probe_timeout", &checkup->health);
+
+    } else if (result->transport == LINES_UNSENT
+               && lines_carrier_refused(checkup->lmcf, LINES_LOCATION_PROBE))
+    {
+        /* that tells nothing of the line */
+        rc = NGX_ERROR;
+
+    } else if (result->transport == LINES_UNSENT) {
+        rc = lines_health_down(pool, "probe_unreachable", &checkup->health);
+
+    } else {
+        rc = lines_health_down(pool, "probe_no_answer", &checkup->health);
+    }
+
+    if (rc != NGX_OK) {
+        checkup_revoke(checkup->lmcf, &checkup->tenant, &carrier->id,
+                       &checkup->id);
+        checkup_end(checkup, NGX_ERROR);
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines check: %V %V", &checkup->health.status,
+                   &checkup->health.failures);
+
+    lines_caller_init(&checkup->caller, checkup->lmcf->redis, pool,
+                      carrier->log);
+
+    checkup->caller.id = &carrier->id;
+    checkup->caller.resume = checkup_resume;
+
+    rc = lines_line_health(&checkup->caller, checkup_stored, checkup,
+                           .tenant = checkup->tenant, .line = carrier->id,
+                           .id = checkup->id,
+                           .failures = checkup->health.failures,
+                           .health = checkup->health.status);
+
+    if (rc != NGX_AGAIN) {
+        checkup_end(checkup, rc);
+    }
+}
+
+
+static ngx_int_t
+checkup_stored(void *data, lines_line_health_reply_t *reply)
+{
+    lines_checkup_t *checkup = data;
+
+    checkup->when = reply->when;
+
+    return reply->is == LINES_LINE_HEALTH_UNKNOWN ? NGX_DECLINED : NGX_OK;
+}
+
+
+static void
+checkup_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    checkup_end(ngx_queue_data(caller, lines_checkup_t, caller), rc);
+}
+
+
+static void
+checkup_end(lines_checkup_t *checkup, ngx_int_t rc)
+{
+    lines_ctx_t         *ctx;
+    lines_check_t       *check;
+    ngx_http_request_t  *r;
+
+    check = checkup->check;
+
+    if (check) {
+        check->checkup = NULL;
+        r = check->request;
+        ctx = check->ctx;
+
+        ngx_http_set_log_request(r->connection->log, r);
+
+        rc = rc == NGX_OK ? check_answer(check, &checkup->health.status,
+                                         &checkup->health.failures,
+                                         &checkup->when)
+             : rc == NGX_DECLINED ? check_unknown(r, ctx)
+             : lines_unavailable(r, ctx, 1);
+
+        lines_resume(r, ctx, rc);
+    }
+
+    lines_carrier_destroy(checkup->carrier);
+}
+
+
+/* a check that is not made must not keep others waiting */
+
+static void
+checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *line,
+    ngx_str_t *id)
+{
+    lines_caller_t  caller;
+
+    lines_caller_init(&caller, lmcf->redis, NULL, ngx_cycle->log);
+
+    (void) lines_forget_line_health(&caller, .tenant = *tenant, .line = *line,
+                                    .id = *id, .failures = ngx_string("[]"));
 }

@@ -1,5 +1,6 @@
 
 #include "auth/strict_json.h"
+#include "store/redis.h"
 #include "workspace/health.h"
 
 
@@ -7,7 +8,6 @@
 #define LINES_HEALTH_CONTAINERS  256
 
 
-static ngx_uint_t health_blank(ngx_str_t *body);
 static ngx_int_t health_object(ngx_pool_t *pool, json_t *object,
     lines_health_t *health);
 static json_t *health_failures(json_t *list);
@@ -18,20 +18,26 @@ ngx_int_t
 lines_health_read(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body,
     lines_health_t *health)
 {
-    char        word[sizeof("probe_status_") + NGX_INT_T_LEN];
+    size_t      i;
     json_t     *object;
     ngx_int_t   rc;
 
-    if (status < 200 || status > 299) {
-        *ngx_snprintf((u_char *) word, sizeof(word) - 1, "probe_status_%ui",
-                      status)
-            = '\0';
+    ngx_str_set(&health->status, "down");
 
-        return lines_health_down(pool, word, health);
+    if (status < 200 || status > 299) {
+        return lines_redis_format(pool, &health->failures,
+                                  "[\"probe_status_%ui\"]", status);
     }
 
-    if (health_blank(body)) {
-        health->healthy = 1;
+    for (i = 0; i < body->len && ngx_strchr(" \t\r\n", body->data[i]); i++) {
+
+        if (body->data[i] == '\0') {
+            break;
+        }
+    }
+
+    if (i == body->len) {
+        ngx_str_set(&health->status, "healthy");
         ngx_str_set(&health->failures, "[]");
 
         return NGX_OK;
@@ -56,65 +62,42 @@ lines_health_read(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body,
 }
 
 
-static ngx_uint_t
-health_blank(ngx_str_t *body)
-{
-    size_t  i;
-
-    for (i = 0; i < body->len; i++) {
-        if (body->data[i] != ' '
-            && body->data[i] != '\t'
-            && body->data[i] != CR
-            && body->data[i] != LF)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 static ngx_int_t
 health_object(ngx_pool_t *pool, json_t *object, lines_health_t *health)
 {
-    char       *text;
-    json_t     *failures, *status;
-    ngx_int_t   rc;
-
-    status = json_object_get(object, "status");
+    json_t     *failures;
+    ngx_str_t  *text;
 
     failures = health_failures(json_object_get(object, "failures"));
     if (failures == NULL) {
         return NGX_ERROR;
     }
 
-    health->healthy = health_good(status) && json_array_size(failures) == 0;
-
-    if (!health->healthy && json_array_size(failures) == 0) {
+    if (json_array_size(failures) == 0) {
         json_decref(failures);
-        return lines_health_down(pool, "probe_reported_down", health);
+
+        if (!health_good(json_object_get(object, "status"))) {
+            return lines_health_down(pool, "probe_reported_down", health);
+        }
+
+        ngx_str_set(&health->status, "healthy");
+        ngx_str_set(&health->failures, "[]");
+
+        return NGX_OK;
     }
 
-    text = json_dumps(failures, JSON_COMPACT);
+    text = &health->failures;
+    text->len = json_dumpb(failures, NULL, 0, JSON_COMPACT);
+    text->data = text->len ? ngx_pnalloc(pool, text->len) : NULL;
+
+    if (text->data) {
+        (void) json_dumpb(failures, (char *) text->data, text->len,
+                          JSON_COMPACT);
+    }
+
     json_decref(failures);
 
-    if (text == NULL) {
-        return NGX_ERROR;
-    }
-
-    health->failures.len = ngx_strlen(text);
-    health->failures.data = ngx_pnalloc(pool, health->failures.len);
-    rc = NGX_ERROR;
-
-    if (health->failures.data) {
-        ngx_memcpy(health->failures.data, text, health->failures.len);
-        rc = NGX_OK;
-    }
-
-    free(text);
-
-    return rc;
+    return text->data ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -185,19 +168,7 @@ ngx_int_t
 lines_health_down(ngx_pool_t *pool, const char *failure,
     lines_health_t *health)
 {
-    size_t  len;
+    ngx_str_set(&health->status, "down");
 
-    len = ngx_strlen(failure) + sizeof("[\"\"]") - 1;
-
-    health->healthy = 0;
-    health->failures.data = ngx_pnalloc(pool, len);
-
-    if (health->failures.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    health->failures.len = ngx_snprintf(health->failures.data, len, "[\"%s\"]",
-                                        failure) - health->failures.data;
-
-    return NGX_OK;
+    return lines_redis_format(pool, &health->failures, "[\"%s\"]", failure);
 }

@@ -16,7 +16,7 @@
 
 
 typedef struct {
-    ngx_uint_t   healthy;      /* flag */
+    ngx_str_t    status;       /* healthy, down */
     ngx_str_t    failures;     /* a JSON array of strings */
 } lines_health_t;
 
