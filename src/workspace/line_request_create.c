@@ -335,7 +335,8 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    return lines_prov_put(&ctx->caller, NULL, NULL, .at = lines_idempotency_now(&create->idem),
+    return lines_prov_put(&ctx->caller, NULL, NULL,
+                          .at = lines_idempotency_now(&create->idem),
                           .tenant = ctx->identity.tenant, .id = create->id);
 }
 
@@ -362,7 +363,8 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     args.tenant = ctx->identity.tenant;
     args.id = create->id;
     args.idem_key = create->idem.record;
-    args.not_after = lines_idempotency_now(&create->idem) + (int64_t) lmcf->operation->late;
+    args.not_after = lines_idempotency_now(&create->idem)
+                     + (int64_t) lmcf->operation->late;
     args.plan = create->tenant.plan;
     args.included = plan->included;
     args.price = plan->price;
