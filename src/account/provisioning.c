@@ -45,10 +45,7 @@ lines_step_pt  lines_preview_steps[] = {
 
 lines_step_pt  lines_account_lines_steps[] = {
     account_list,                     /* 400 */
-    lines_listing_members,
-    lines_listing_documents,
-    lines_listing_more,
-    lines_listing_answer,
+    lines_listing_run,
     NULL
 };
 
@@ -274,17 +271,7 @@ account_windows(void *data, lines_window_read_reply_t *reply)
 static ngx_int_t
 account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    lines_listing_t  *listing;
-
-    listing = lines_listing_create(r, ctx, &ctx->identity.tenant,
-                                   LINES_ACCOUNT_PAGE, &rc);
-    if (listing == NULL) {
-        return rc;
-    }
-
-    listing->list = "account";
-    listing->prefix = "{\"status\":\"OK\",\"lines\":[";
-
-    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
+    return lines_listing_create(r, ctx, &ctx->identity.tenant, "account",
+                                "{\"status\":\"OK\",\"lines\":[",
+                                LINES_ACCOUNT_PAGE);
 }

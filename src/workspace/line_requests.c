@@ -29,10 +29,7 @@ static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
 
 lines_step_pt  lines_line_request_list_steps[] = {
     line_request_list,          /* 400 */
-    lines_listing_members,
-    lines_listing_documents,
-    lines_listing_more,
-    lines_listing_answer,
+    lines_listing_run,
     NULL
 };
 
@@ -46,8 +43,7 @@ lines_step_pt  lines_line_request_get_steps[] = {
 static ngx_int_t
 line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    lines_listing_t  *listing;
+    ngx_int_t  rc;
 
     static const lines_input_t  inputs[] = {
         lines_in_word("status", lines_listing_t, status,
@@ -58,22 +54,11 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
         lines_input_end
     };
 
-    listing = lines_listing_create(r, ctx, &ctx->identity.tenant,
-                                   LINES_LIST_DEFAULT, &rc);
-    if (listing == NULL) {
-        return rc;
-    }
+    rc = lines_listing_create(r, ctx, &ctx->identity.tenant, "requests",
+                              "{\"success\":true,\"lineRequests\":[",
+                              LINES_LIST_DEFAULT);
 
-    rc = lines_read_query(r, ctx, inputs, listing);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    listing->list = "requests";
-    listing->prefix = "{\"success\":true,\"lineRequests\":[";
-
-    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
+    return rc == NGX_OK ? lines_read_query(r, ctx, inputs, ctx->data) : rc;
 }
 
 

@@ -8,10 +8,7 @@
 #include <ngx_http.h>
 
 #include "api/listing.h"
-#include "limit/limit.h"
-#include "store/calls.h"
 #include "workspace/routes.h"
-#include "workspace/workspace.h"
 
 
 static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -19,10 +16,7 @@ static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 lines_step_pt  lines_lines_by_user_steps[] = {
     by_user,                    /* 400 */
-    lines_listing_members,
-    lines_listing_documents,
-    lines_listing_more,
-    lines_listing_answer,
+    lines_listing_run,
     NULL
 };
 
@@ -30,16 +24,6 @@ lines_step_pt  lines_lines_by_user_steps[] = {
 static ngx_int_t
 by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    lines_listing_t  *listing;
-
-    listing = lines_listing_create(r, ctx, &ctx->identity.tenant, 0, &rc);
-    if (listing == NULL) {
-        return rc;
-    }
-
-    listing->list = "lines";
-    listing->prefix = "{\"lines\":[";
-
-    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
+    return lines_listing_create(r, ctx, &ctx->identity.tenant, "lines",
+                                "{\"lines\":[", 0);
 }
