@@ -13,6 +13,7 @@
 #include "account/routes.h"
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/plan.h"
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "operation/operation.h"
@@ -33,7 +34,7 @@ typedef struct {
     lines_purchase_get_reply_t  op;
     lines_line_exists_reply_t   line;
 
-    lines_agent_plan_t         *plan;
+    lines_plan_t               *plan;
     ngx_uint_t                  replay;   /* flag */
 } lines_confirm_t;
 
@@ -165,7 +166,7 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return confirm_replay(r, ctx);
     }
 
-    confirm->plan = lines_find_agent_plan(lmcf, &confirm->tenant.plan);
+    confirm->plan = lines_find_plan(lmcf, &confirm->tenant.plan, LINES_AGENT);
 
     if (confirm->plan == NULL) {
         return lines_account_plan_error(r, ctx);
@@ -318,14 +319,12 @@ static ngx_int_t
 confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op)
 {
-    ngx_str_t         answer;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    ngx_str_t  answer;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines confirm: \"%V\" rc:%i step:\"%V\"", &confirm->id, rc,
-                   op ? &op->step : &confirm->op.step);
+                   "lines confirm: \"%V\" rc:%i step:\"%V\"",
+                   &ctx->operation, rc,
+                   op ? &op->step : &((lines_confirm_t *) ctx->data)->op.step);
 
     /* an answer is recorded when an undo begins, and holds once it is done */
 
