@@ -17,8 +17,6 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_int_t ticket_headers(ngx_http_request_t *r,
-    lines_deprecated_t *deprecated, ngx_str_t *successor);
 static ngx_int_t ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
 static ngx_int_t ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -73,11 +71,11 @@ static const lines_input_t  ticket_inputs[] = {
 ngx_int_t
 lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t                  successor;
+    ngx_str_t                  value, successor;
     ngx_http_core_loc_conf_t  *clcf;
     lines_deprecated_t        *deprecated;
 
-    static lines_deprecated_t  defaults;
+    static lines_deprecated_t  defaults = { .since = LINES_DEPRECATED_SINCE };
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     deprecated = lines_get_loc_conf(r)->deprecated;
@@ -86,12 +84,34 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
         deprecated = &defaults;
     }
 
-    if (lines_redis_format(r->pool, &successor, "%Vlines/provision-preview",
-                           &clcf->name)
+    if (lines_redis_format(r->pool, &value, "@%T",
+                           deprecated->since ? deprecated->since
+                                             : defaults.since)
         != NGX_OK
-        || ticket_headers(r, deprecated, &successor) != NGX_OK)
+        || lines_add_header(r, "Deprecation", &value) != NGX_OK
+        || lines_redis_format(r->pool, &successor,
+                              "%Vlines/provision-preview", &clcf->name)
+           != NGX_OK
+        || lines_redis_format(r->pool, &value,
+                              "<%V>; rel=\"successor-version\"", &successor)
+           != NGX_OK
+        || lines_add_header(r, "Link", &value) != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (deprecated->sunset) {
+        value.data = ngx_pnalloc(r->pool,
+                                 sizeof("Mon, 28 Sep 1970 00:00:00 GMT"));
+        if (value.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        value.len = ngx_http_time(value.data, deprecated->sunset) - value.data;
+
+        if (lines_add_header(r, "Sunset", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     if (!deprecated->off) {
@@ -101,41 +121,6 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
     return lines_answer_format(r, ctx, 410,
                   "{\"status\":\"ERROR\",\"message\":\"This endpoint is gone; "
                   "use POST %V\"}", &successor);
-}
-
-
-static ngx_int_t
-ticket_headers(ngx_http_request_t *r, lines_deprecated_t *deprecated,
-    ngx_str_t *successor)
-{
-    ngx_str_t  value;
-
-    if (lines_redis_format(r->pool, &value, "@%T",
-                           deprecated->since
-                           ? deprecated->since
-                           : (time_t) LINES_DEPRECATED_SINCE)
-        != NGX_OK
-        || lines_add_header(r, "Deprecation", &value) != NGX_OK
-        || lines_redis_format(r->pool, &value,
-                              "<%V>; rel=\"successor-version\"", successor)
-           != NGX_OK
-        || lines_add_header(r, "Link", &value) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (deprecated->sunset == 0) {
-        return NGX_OK;
-    }
-
-    value.data = ngx_pnalloc(r->pool, sizeof("Mon, 28 Sep 1970 00:00:00 GMT"));
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.len = ngx_http_time(value.data, deprecated->sunset) - value.data;
-
-    return lines_add_header(r, "Sunset", &value);
 }
 
 

@@ -1,6 +1,7 @@
 
 /*
- * GET line-requests and line-requests/:id.
+ * GET line-requests, line-requests/:id, and lines/by-user: the lines of a
+ * workspace, with the usage of the day.
  */
 
 #include <ngx_config.h>
@@ -20,6 +21,7 @@
 
 
 static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_got(void *data, lines_line_read_reply_t *reply);
 static ngx_int_t line_request_turn(void *data, lines_poll_take_reply_t *reply);
@@ -29,6 +31,13 @@ static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
 
 lines_step_pt  lines_line_request_list_steps[] = {
     line_request_list,          /* 400 */
+    lines_listing_run,
+    NULL
+};
+
+
+lines_step_pt  lines_lines_by_user_steps[] = {
+    by_user,                    /* 400 */
     lines_listing_run,
     NULL
 };
@@ -59,6 +68,14 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
                               LINES_LIST_DEFAULT);
 
     return rc == NGX_OK ? lines_read_query(r, ctx, inputs, ctx->data) : rc;
+}
+
+
+static ngx_int_t
+by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_listing_create(r, ctx, &ctx->identity.tenant, "lines",
+                                "{\"lines\":[", 0);
 }
 
 
