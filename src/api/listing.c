@@ -74,7 +74,6 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     ctx->caller.pool = listing->pool;
 
-    listing->last = &listing->out;
     listing->tenant = *tenant;
     listing->list = list;
     listing->limit = fallback;
@@ -171,9 +170,11 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
 ngx_int_t
 lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_uint_t        full;
     lines_listing_t  *listing;
 
     listing = ctx->data;
+    full = listing->limit && listing->shown >= listing->limit;
 
     /* until there is enough */
 
@@ -184,7 +185,7 @@ lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
         listing_page(listing);
     }
 
-    if (!listing->full && listing->next < listing->nmembers) {
+    if (!full && listing->next < listing->nmembers) {
         return listing_documents(ctx);
     }
 
@@ -197,7 +198,7 @@ lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
         return listing_answer(r, ctx);
     }
 
-    if (listing->full
+    if (full
         || (listing->limit && listing->scanned >= LINES_LISTING_SCAN))
     {
         return listing_answer(r, ctx);
@@ -313,34 +314,29 @@ listing_page(lines_listing_t *listing)
 static ngx_int_t
 listing_documents(lines_ctx_t *ctx)
 {
-    ngx_str_t        *ids, tenant, id, other;
-    ngx_uint_t        i, n;
+    ngx_str_t        *ids, tenant, other;
+    ngx_uint_t        n, most;
     lines_listing_t  *listing;
 
     listing = ctx->data;
 
-    n = ngx_min(listing->nmembers - listing->next, LINES_RUN);
+    most = ngx_min(listing->nmembers - listing->next, LINES_RUN);
 
-    listing_member(listing, listing->next, &tenant, &id);
-
-    for (i = 1; i < n && listing->tenant.len == 0; i++) {
-
-        listing_member(listing, listing->next + i, &other, &id);
-
-        if (other.len != tenant.len
-            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
-        {
-            n = i;
-        }
-    }
-
-    ids = ngx_palloc(listing->pool, n * sizeof(ngx_str_t));
+    ids = ngx_palloc(listing->pool, most * sizeof(ngx_str_t));
     if (ids == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
-        listing_member(listing, listing->next + i, &other, &ids[i]);
+    listing_member(listing, listing->next, &tenant, &ids[0]);
+
+    for (n = 1; n < most; n++) {
+        listing_member(listing, listing->next + n, &other, &ids[n]);
+
+        if (other.len != tenant.len
+            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
+        {
+            break;
+        }
     }
 
     return lines_line_list(&ctx->caller, listing_run, ctx, .tenant = tenant,
@@ -436,10 +432,6 @@ listing_run(void *data, lines_line_list_reply_t *reply)
     listing->member = listing->members[2 * listing->next - 2];
     listing->score = listing->members[2 * listing->next - 1];
 
-    if (listing->limit && listing->shown >= listing->limit) {
-        listing->full = 1;
-    }
-
     return NGX_OK;
 }
 
@@ -451,21 +443,9 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    cl = listing->free;
-
-    if (cl) {
-        listing->free = cl->next;
-
-    } else {
-        cl = ngx_alloc_chain_link(r->pool);
-        if (cl == NULL) {
-            return NGX_ERROR;
-        }
-
-        cl->buf = ngx_palloc(r->pool, sizeof(ngx_buf_t));
-        if (cl->buf == NULL) {
-            return NGX_ERROR;
-        }
+    cl = ngx_chain_get_free_buf(r->pool, &listing->free);
+    if (cl == NULL) {
+        return NGX_ERROR;
     }
 
     b = cl->buf;
@@ -477,20 +457,19 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     }
 
     b->pos = b->start;
-    b->last = b->start;
-    b->end = b->start + text->len + comma;
+    b->last = ngx_cpymem(b->start, ",", comma);
+    b->last = ngx_cpymem(b->last, text->data, text->len);
+    b->end = b->last;
     b->temporary = 1;
 
-    if (comma) {
-        *b->last++ = ',';
+    if (listing->out) {
+        listing->last->next = cl;
+
+    } else {
+        listing->out = cl;
     }
 
-    b->last = ngx_cpymem(b->last, text->data, text->len);
-
-    cl->next = NULL;
-
-    *listing->last = cl;
-    listing->last = &cl->next;
+    listing->last = cl;
     listing->size += b->last - b->pos;
 
     return NGX_OK;
@@ -506,7 +485,6 @@ static ngx_int_t
 listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    ngx_chain_t      *cl;
     lines_listing_t  *listing;
 
     listing = ctx->data;
@@ -523,14 +501,11 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    for (cl = listing->out; cl->next; cl = cl->next) { /* void */ }
-
-    cl->buf->flush = 1;
-    cl->buf->last_in_chain = 1;
+    listing->last->buf->flush = 1;
+    listing->last->buf->last_in_chain = 1;
 
     listing->sending = listing->out;
     listing->out = NULL;
-    listing->last = &listing->out;
 
     return listing_sent(r, ctx, lines_part(r, listing->sending));
 }
@@ -607,7 +582,6 @@ static ngx_int_t
 listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
-    ngx_chain_t      *tail;
     lines_listing_t  *listing;
 
     listing = ctx->data;
@@ -646,10 +620,8 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    for (tail = listing->out; tail->next; tail = tail->next) { /* void */ }
-
-    tail->buf->last_buf = (r == r->main) ? 1 : 0;
-    tail->buf->last_in_chain = 1;
+    listing->last->buf->last_buf = (r == r->main) ? 1 : 0;
+    listing->last->buf->last_in_chain = 1;
 
     return ctx->begun
            ? lines_end(r, ctx, listing->out)

@@ -55,14 +55,13 @@ typedef struct {
     int64_t                shown;
     ngx_chain_t           *out;       /* JSON, without brackets; each
                                          buffer's memory is its own */
-    ngx_chain_t          **last;
+    ngx_chain_t           *last;      /* of them */
     ngx_chain_t           *sending;   /* the same, on its way */
     ngx_chain_t           *kept;
     ngx_chain_t           *free;
     size_t                 size;
     unsigned               asked:1;   /* for a page */
     unsigned               exhausted:1;
-    unsigned               full:1;
 } lines_listing_t;
 
 

@@ -10,12 +10,12 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
+#include "auth/strict_json.h"
 #include "directive/params.h"
 #include "http/carrier.h"
 #include "http/id.h"
 #include "store/calls.h"
 #include "workspace/check.h"
-#include "workspace/health.h"
 #include "workspace/routes.h"
 
 
@@ -26,6 +26,13 @@
 
 /* how often a request that waits for another's check asks for its result */
 #define LINES_CHECK_POLL     100
+
+/* of a probe's answer: how deep, of how many containers; what is kept of its
+   failures: how many, bytes of each */
+#define LINES_HEALTH_DEPTH       16
+#define LINES_HEALTH_CONTAINERS  256
+#define LINES_HEALTH_FAILURES    16
+#define LINES_HEALTH_FAILURE     256
 
 
 typedef struct lines_checkup_s  lines_checkup_t;
@@ -42,6 +49,12 @@ typedef struct {
     ngx_event_t           timer;
     ngx_msec_t            start;
 } lines_check_t;
+
+
+typedef struct {
+    ngx_str_t             status;    /* healthy, down */
+    ngx_str_t             failures;  /* a JSON array of strings */
+} lines_health_t;
 
 
 /* the call of the probe, of the carrier's pool */
@@ -76,6 +89,14 @@ static void checkup_resume(lines_caller_t *caller, ngx_int_t rc);
 static void checkup_end(lines_checkup_t *checkup, ngx_int_t rc);
 static void checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant,
     ngx_str_t *line, ngx_str_t *id);
+static ngx_int_t health_read(ngx_pool_t *pool, ngx_uint_t status,
+    ngx_str_t *body, lines_health_t *health);
+static ngx_int_t health_object(ngx_pool_t *pool, json_t *object,
+    lines_health_t *health);
+static json_t *health_failures(json_t *list);
+static ngx_uint_t health_good(json_t *status);
+static ngx_int_t health_down(ngx_pool_t *pool, const char *failure,
+    lines_health_t *health);
 
 
 lines_step_pt  lines_check_steps[] = {
@@ -396,11 +417,11 @@ checkup_answered(void *data, lines_result_t *result)
     pool = carrier->pool;
 
     if (result->transport == LINES_COMPLETE) {
-        rc = lines_health_read(pool, result->status, &result->body,
+        rc = health_read(pool, result->status, &result->body,
                                &checkup->health);
 
     } else if (result->elapsed >= checkup->lmcf->probe_timeout) {
-        rc = lines_health_down(pool, "probe_timeout", &checkup->health);
+        rc = health_down(pool, "probe_timeout", &checkup->health);
 
     } else if (result->transport == LINES_UNSENT
                && lines_carrier_refused(checkup->lmcf, LINES_LOCATION_PROBE))
@@ -409,10 +430,10 @@ checkup_answered(void *data, lines_result_t *result)
         rc = NGX_ERROR;
 
     } else if (result->transport == LINES_UNSENT) {
-        rc = lines_health_down(pool, "probe_unreachable", &checkup->health);
+        rc = health_down(pool, "probe_unreachable", &checkup->health);
 
     } else {
-        rc = lines_health_down(pool, "probe_no_answer", &checkup->health);
+        rc = health_down(pool, "probe_no_answer", &checkup->health);
     }
 
     if (rc != NGX_OK) {
@@ -503,4 +524,174 @@ checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *line,
 
     (void) lines_forget_line_health(&caller, .tenant = *tenant, .line = *line,
                                     .id = *id, .failures = ngx_string("[]"));
+}
+
+
+/*
+ * What a probe's answer says about a line.  The status code speaks first: 2xx
+ * is healthy, unless the body, an object, says otherwise: by "status" (healthy,
+ * ok, up and pass are good, as in application/health+json) or by "failures", an
+ * array of strings.  Any other code, and a body that is neither empty nor an
+ * object, is a failure of its own.
+ */
+
+static ngx_int_t
+health_read(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body,
+    lines_health_t *health)
+{
+    size_t      i;
+    json_t     *object;
+    ngx_int_t   rc;
+
+    ngx_str_set(&health->status, "down");
+
+    if (status < 200 || status > 299) {
+        return lines_redis_format(pool, &health->failures,
+                                  "[\"probe_status_%ui\"]", status);
+    }
+
+    for (i = 0; i < body->len && ngx_strchr(" \t\r\n", body->data[i]); i++) {
+
+        if (body->data[i] == '\0') {
+            break;
+        }
+    }
+
+    if (i == body->len) {
+        ngx_str_set(&health->status, "healthy");
+        ngx_str_set(&health->failures, "[]");
+
+        return NGX_OK;
+    }
+
+    rc = lines_strict_json_object(body, LINES_HEALTH_DEPTH,
+                                  LINES_HEALTH_CONTAINERS, &object);
+
+    if (rc == NGX_DECLINED) {
+        return health_down(pool, "probe_answer_invalid", health);
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = health_object(pool, object, health);
+
+    json_decref(object);
+
+    return rc;
+}
+
+
+static ngx_int_t
+health_object(ngx_pool_t *pool, json_t *object, lines_health_t *health)
+{
+    json_t     *failures;
+    ngx_str_t  *text;
+
+    failures = health_failures(json_object_get(object, "failures"));
+    if (failures == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (json_array_size(failures) == 0) {
+        json_decref(failures);
+
+        if (!health_good(json_object_get(object, "status"))) {
+            return health_down(pool, "probe_reported_down", health);
+        }
+
+        ngx_str_set(&health->status, "healthy");
+        ngx_str_set(&health->failures, "[]");
+
+        return NGX_OK;
+    }
+
+    text = &health->failures;
+    text->len = json_dumpb(failures, NULL, 0, JSON_COMPACT);
+    text->data = text->len ? ngx_pnalloc(pool, text->len) : NULL;
+
+    if (text->data) {
+        (void) json_dumpb(failures, (char *) text->data, text->len,
+                          JSON_COMPACT);
+    }
+
+    json_decref(failures);
+
+    return text->data ? NGX_OK : NGX_ERROR;
+}
+
+
+/* of a stranger's list as much as may be shown: strings, not too many */
+
+static json_t *
+health_failures(json_t *list)
+{
+    size_t   i;
+    json_t  *failures, *failure;
+
+    failures = json_array();
+    if (failures == NULL) {
+        return NULL;
+    }
+
+    for (i = 0;
+         i < json_array_size(list)
+         && json_array_size(failures) < LINES_HEALTH_FAILURES;
+         i++)
+    {
+        failure = json_array_get(list, i);
+
+        if (json_is_string(failure)
+            && json_string_length(failure) <= LINES_HEALTH_FAILURE)
+        {
+            json_incref(failure);
+
+        } else {
+            failure = json_string("unnamed");
+        }
+
+        if (json_array_append_new(failures, failure) != 0) {
+            json_decref(failures);
+            return NULL;
+        }
+    }
+
+    return failures;
+}
+
+
+static ngx_uint_t
+health_good(json_t *status)
+{
+    size_t              i;
+    static const char  *good[] = { "healthy", "ok", "up", "pass" };
+
+    if (status == NULL) {
+        return 1;
+    }
+
+    if (!json_is_string(status)) {
+        return 0;
+    }
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (ngx_strcmp(json_string_value(status), good[i]) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* because of one failure: a short word */
+
+static ngx_int_t
+health_down(ngx_pool_t *pool, const char *failure,
+    lines_health_t *health)
+{
+    ngx_str_set(&health->status, "down");
+
+    return lines_redis_format(pool, &health->failures, "[\"%s\"]", failure);
 }

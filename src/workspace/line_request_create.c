@@ -83,7 +83,6 @@ static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
-static void create_withdraw(lines_ctx_t *ctx);
 static void create_not_due(lines_ctx_t *ctx);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *answer);
@@ -453,32 +452,22 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
         create->open = 1;
     }
 
+    /* the hint last: while it is there all that was announced is looked at */
+
     if (!create->open) {
-        create_withdraw(ctx);
+        lines_forget_ix_del(&ctx->caller, .id = create->id);
+
+        if (create->plan->included) {
+            lines_forget_prov_rem(&ctx->caller,
+                                  .tenant = ctx->identity.tenant,
+                                  .id = create->id);
+        }
+
+        create_not_due(ctx);
         ngx_str_null(&create->id);
     }
 
     return create_refused(r, ctx, reply);
-}
-
-
-/* all that was announced; the hint last: while it is there it is looked at */
-
-static void
-create_withdraw(lines_ctx_t *ctx)
-{
-    lines_create_t  *create;
-
-    create = ctx->data;
-
-    lines_forget_ix_del(&ctx->caller, .id = create->id);
-
-    if (create->plan->included) {
-        lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
-                              .id = create->id);
-    }
-
-    create_not_due(ctx);
 }
 
 

@@ -11,15 +11,11 @@ lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t http_status, const char *status, const char *message,
     const char *redirect)
 {
-    if (redirect == NULL) {
-        return lines_answer_format(r, ctx, http_status,
-                    "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\"}",
-                    status, message);
-    }
-
     return lines_answer_format(r, ctx, http_status,
-                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\","
-                     "\"redirect\":\"%s\"}", status, message, redirect);
+                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\""
+                     "%s%s%s}", status, message,
+                     redirect ? ",\"redirect\":\"" : "",
+                     redirect ? redirect : "", redirect ? "\"" : "");
 }
 
 
