@@ -145,19 +145,8 @@ ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_uint_t
 ticket_is_area(ngx_str_t *area)
 {
-    size_t  i;
-
-    if (area->len != 3 && area->len != 5) {
-        return 0;
-    }
-
-    for (i = 0; i < area->len; i++) {
-        if (area->data[i] < '0' || area->data[i] > '9') {
-            return 0;
-        }
-    }
-
-    return 1;
+    return (area->len == 3 || area->len == 5)
+           && ngx_atoi(area->data, area->len) != NGX_ERROR;
 }
 
 

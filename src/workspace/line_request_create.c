@@ -343,48 +343,31 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    int64_t                  max;
-    ngx_str_t                fields[2 * (LINES_ASKED + 2)];
-    ngx_uint_t               i;
-    ngx_pool_t              *pool;
-    lines_plan_t            *plan;
-    lines_create_t          *create;
-    lines_main_conf_t       *lmcf;
-    lines_line_begin_args_t  args;
+    int64_t             max;
+    ngx_str_t           body, key, fields[2 * (LINES_ASKED + 2)];
+    ngx_uint_t          i;
+    ngx_pool_t         *pool;
+    lines_plan_t       *plan;
+    lines_create_t     *create;
+    lines_main_conf_t  *lmcf;
 
     create = ctx->data;
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
+    max = plan->max;
 
-    ngx_memzero(&args, sizeof(args));
-
-    args.tenant = ctx->identity.tenant;
-    args.id = create->id;
-    args.idem_key = create->idem.record;
-    args.not_after = lines_idempotency_now(&create->idem)
-                     + (int64_t) lmcf->operation->late;
-    args.plan = create->tenant.plan;
-    args.included = plan->included;
-    args.price = plan->price;
-    args.customer = create->tenant.customer;
-    args.fingerprint = create->idem.fingerprint;
-    args.lease = lmcf->operation->lease;
-    args.provisioner = (lmcf->provisioner.len != 0);
-
-    if (plan->max != LINES_UNLIMITED) {
-        max = plan->max;
-        args.max = &max;
-    }
+    ngx_str_null(&body);
+    ngx_str_null(&key);
 
     /* the exact call is recorded before it is made */
 
     if (plan->price.len
         && create->tenant.customer.len
         && lmcf->billing
-        && lines_payment_call(pool, lmcf, &args.tenant, &args.id,
+        && lines_payment_call(pool, lmcf, &ctx->identity.tenant, &create->id,
                               &create->tenant.customer, &plan->price, 1,
-                              &args.body, &args.call_key)
+                              &body, &key)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -406,13 +389,21 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         fields[2 * i] = create_fields[i];
     }
 
-    args.fields.n = 2 * (LINES_ASKED + 2);
-    args.fields.elts = fields;
-
     LINES_FAILPOINT("create.begin.before");
 
-    return lines_send_line_begin(&ctx->caller, LINES_CALL, &args,
-                                 create_begun, ctx);
+    return lines_line_begin(&ctx->caller, create_begun, ctx,
+               .tenant = ctx->identity.tenant, .id = create->id,
+               .idem_key = create->idem.record,
+               .not_after = lines_idempotency_now(&create->idem)
+                            + (int64_t) lmcf->operation->late,
+               .plan = create->tenant.plan, .included = plan->included,
+               .price = plan->price,
+               .max = max == LINES_UNLIMITED ? NULL : &max,
+               .customer = create->tenant.customer,
+               .fingerprint = create->idem.fingerprint, .body = body,
+               .call_key = key, .lease = lmcf->operation->lease,
+               .provisioner = (lmcf->provisioner.len != 0),
+               .fields.n = 2 * (LINES_ASKED + 2), .fields.elts = fields);
 }
 
 
