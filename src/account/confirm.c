@@ -57,7 +57,8 @@ static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 static const lines_input_t  confirm_inputs[] = {
     lines_in_text("preview_token", lines_confirm_t, token, 1024,
-                  .flags = LINES_REQUIRED|LINES_LOOSE),
+                  .flags = LINES_REQUIRED|LINES_LOOSE,
+                  .absent = "preview_token is required"),
     lines_input_end
 };
 
