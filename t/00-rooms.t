@@ -44,7 +44,7 @@ sub circles ($calls) {
 
 subtest 'the judge' => sub {
     ok refused('http/answer', 'auth/auth'), 'up';
-    ok refused('admin/keys', 'workspace/lines'), 'beside';
+    ok refused('admin/keys', 'workspace/check'), 'beside';
     ok !refused('auth/auth', 'http/answer'), 'down';
     is_deeply [circles({a => {b => 1}, b => {c => 1}, c => {b => 1}, d => {}})], ['b', 'c'], 'a circle';
     is_deeply [circles({a => {b => 1}, b => {c => 1}, c => {}})], [], 'none';

@@ -63,9 +63,6 @@ account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
     ngx_str_t *name = field;
 
-    size_t  i;
-    u_char  ch;
-
     name->len = value->len;
     name->data = ngx_pnalloc(cf->pool, name->len + 1);
 
@@ -76,15 +73,10 @@ account_set_header(ngx_conf_t *cf, ngx_str_t *value, void *field)
     ngx_strlow(name->data, value->data, name->len);
     name->data[name->len] = '\0';
 
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if (!((ch >= 'a' && ch <= 'z')
-              || (ch >= '0' && ch <= '9')
-              || ch == '-'))
-        {
-            return "invalid name of a header";
-        }
+    if (strspn((char *) name->data, "abcdefghijklmnopqrstuvwxyz0123456789-")
+        != name->len)
+    {
+        return "invalid name of a header";
     }
 
     return NGX_CONF_OK;
@@ -123,43 +115,33 @@ lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* midnight UTC of YYYY-MM-DD, by the parser of HTTP's own dates */
+/* midnight UTC of YYYY-MM-DD; a day that there is not becomes another one */
 
 static char *
 account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
     time_t *date = field;
 
-    u_char      *p, text[sizeof("Mon, 28 Sep 1970 00:00:00 GMT") - 1];
-    ngx_int_t    year, month, day;
+    char       text[sizeof("YYYY-MM-DD")];
+    struct tm  tm;
 
-    static const char  *months[] = {
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
-    };
+    ngx_memzero(&tm, sizeof(struct tm));
 
-    p = value->data;
-
-    if (value->len != 10 || p[4] != '-' || p[7] != '-') {
+    if (strptime((char *) value->data, "%Y-%m-%d", &tm) == NULL
+        || tm.tm_year < 71)
+    {
         return "invalid date";
     }
 
-    year = ngx_atoi(p, 4);
-    month = ngx_atoi(p + 5, 2);
-    day = ngx_atoi(p + 8, 2);
+    *date = timegm(&tm);
 
-    if (year < 1971 || month < 1 || month > 12 || day < 1 || day > 31) {
+    if (strftime(text, sizeof(text), "%Y-%m-%d", &tm) == 0
+        || ngx_strcmp(text, value->data) != 0)
+    {
         return "invalid date";
     }
 
-    /* the weekday is not looked at */
-
-    p = ngx_sprintf(text, "Mon, %02i %s %04i 00:00:00 GMT", day,
-                    months[month - 1], year);
-
-    *date = ngx_parse_http_time(text, p - text);
-
-    return (*date == NGX_ERROR) ? "invalid date" : NGX_CONF_OK;
+    return NGX_CONF_OK;
 }
 
 

@@ -7,9 +7,8 @@
 #define _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
 
 
-#include "account/agent_plan.h"
-#include "auth/auth.h"
-#include "store/calls.h"
+#include "http/context.h"
+
 
 
 #define LINES_NO_LINES  "No lines are currently available"
@@ -37,32 +36,6 @@ ngx_int_t lines_account_plan_error(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);
-
-
-/* one of the two windows, as window_read says */
-
-typedef struct {
-    ngx_str_t     limit;           /* empty: unlimited */
-    int64_t       used;
-    ngx_uint_t    full;            /* flag */
-    ngx_str_t     retry_after;     /* seconds; empty: waiting is no use */
-    ngx_str_t     resets_at;       /* ISO 8601, or empty */
-} lines_window_t;
-
-
-/* what preview and limits read of an account */
-
-typedef struct {
-    lines_agent_plan_t       *plan;     /* NULL: none */
-    lines_window_t            day;
-    lines_window_t            month;
-    lines_inv_count_reply_t   numbers;  /* preview only */
-    ngx_str_t                 token;
-} lines_account_state_t;
-
-
-/* a step; sets ctx->data to the account's state */
-ngx_int_t lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 #endif /* _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_ */

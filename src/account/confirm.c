@@ -13,64 +13,57 @@
 #include "account/routes.h"
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/plan.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
-#include "http/headers.h"
 #include "http/id.h"
-#include "http/steps.h"
 #include "http/text.h"
-#include "limit/limit.h"
 #include "operation/client.h"
+#include "operation/operation.h"
 #include "store/calls.h"
-
-
-/* a begin may find that things have changed since they were read */
-#define LINES_CONFIRM_TRIES  3
-
-#define LINES_PENDING_RETRY  2
 
 
 typedef struct {
     ngx_str_t                   token;
-    ngx_uint_t                  issued;   /* flag: to this account */
+    ngx_int_t                   issued;   /* NGX_OK: to this account;
+                                             NGX_ABORT: to another */
     lines_idempotency_t         idem;
     ngx_str_t                   hash;
     ngx_str_t                   id;       /* of the operation */
 
     /* as read before begin */
-    lines_time_reply_t          time;
-    int64_t                     now;      /* Redis' clock, ms */
     lines_tenant_offer_reply_t  tenant;
-    lines_idem_read_reply_t     recorded;
     lines_token_get_reply_t     held;     /* of the token */
     lines_purchase_get_reply_t  op;
     lines_line_exists_reply_t   line;
 
-    lines_agent_plan_t         *plan;
-    ngx_uint_t                  tries;
+    lines_plan_t               *plan;
     ngx_uint_t                  replay;   /* flag */
 } lines_confirm_t;
 
 
 static ngx_int_t confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_check_operation(lines_ctx_t *ctx);
 static ngx_int_t confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begun(void *data, lines_confirm_begin_reply_t *reply);
-static ngx_int_t confirm_refused(lines_ctx_t *ctx,
-    lines_confirm_begin_reply_t *reply);
-static ngx_int_t confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t status, ngx_str_t *answer, int64_t until);
 static ngx_int_t confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_in_progress(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+
+static const lines_input_t  confirm_inputs[] = {
+    lines_in_text("preview_token", lines_confirm_t, token, 1024,
+                  .flags = LINES_REQUIRED|LINES_LOOSE,
+                  .absent = "preview_token is required"),
+    lines_input_end
+};
 
 
 lines_step_pt  lines_confirm_steps[] = {
@@ -81,13 +74,6 @@ lines_step_pt  lines_confirm_steps[] = {
     confirm_begin,                    /* the same again; 429, then
                                          what the purchase says */
     NULL
-};
-
-
-static const lines_input_t  confirm_inputs[] = {
-    lines_in_text("preview_token", lines_confirm_t, token, 1024,
-                  .flags = LINES_REQUIRED|LINES_LOOSE),
-    lines_input_end
 };
 
 
@@ -108,30 +94,14 @@ confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
     confirm = ctx->data;
     account = lines_account_id(ctx);
 
-    switch (lines_preview_token_check(&account, &confirm->token)) {
-
-    case NGX_OK:
-        confirm->issued = 1;
-        break;
-
-    case NGX_ABORT:
-
-        /* another account's: known without a look, and not burnt */
-
-        confirm->issued = 0;
-        ngx_str_set(&confirm->held.mark, "foreign");
-        break;
-
-    case NGX_DECLINED:
-        break;
-
-    default:
-        return NGX_ERROR;
-    }
+    confirm->issued = lines_preview_token_check(&account, &confirm->token);
 
     p = ngx_pnalloc(r->pool, 64);
 
-    if (p == NULL || lines_preview_token_hash(&confirm->token, p) != NGX_OK) {
+    if (confirm->issued == NGX_ERROR
+        || p == NULL
+        || lines_preview_token_hash(&confirm->token, p) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -149,67 +119,38 @@ static ngx_int_t
 confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
+    ngx_str_t        *tenant;
     lines_confirm_t  *confirm;
 
     confirm = ctx->data;
+    tenant = &ctx->identity.tenant;
 
-    rc = lines_keep_time(&ctx->caller, &confirm->time);
+    rc = lines_idempotency_read(ctx, &confirm->idem);
 
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
+    /* the token, and what it was used for */
 
-    if (confirm->idem.key.len) {
-        rc = lines_keep_idem_read(&ctx->caller, &confirm->recorded,
-                                  .idem_key = confirm->idem.record);
+    if (rc == NGX_AGAIN && confirm->issued == NGX_OK) {
+        rc = lines_keep_token_get(&ctx->caller, &confirm->held,
+                                  .tenant = *tenant, .hash = confirm->hash);
 
-        if (rc != NGX_AGAIN) {
-            return rc;
+        if (rc == NGX_AGAIN) {
+            rc = lines_keep_purchase_get(&ctx->caller, &confirm->op,
+                                         .tenant = *tenant,
+                                         .id = confirm->id);
+        }
+
+        if (rc == NGX_AGAIN) {
+            rc = lines_keep_line_exists(&ctx->caller, &confirm->line,
+                                        .tenant = *tenant, .id = confirm->id);
         }
     }
 
-    if (confirm->issued) {
-        rc = confirm_check_operation(ctx);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
+    if (rc == NGX_AGAIN) {
+        rc = lines_keep_tenant_offer(&ctx->caller, &confirm->tenant,
+                                     .tenant = *tenant);
     }
 
-    return lines_keep_tenant_offer(&ctx->caller, &confirm->tenant,
-                                   .tenant = ctx->identity.tenant);
-}
-
-
-/* the token, and what it was used for */
-
-static ngx_int_t
-confirm_check_operation(lines_ctx_t *ctx)
-{
-    ngx_int_t         rc;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-
-    rc = lines_keep_token_get(&ctx->caller, &confirm->held,
-                              .tenant = ctx->identity.tenant,
-                              .hash = confirm->hash);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    rc = lines_keep_purchase_get(&ctx->caller, &confirm->op,
-                                 .tenant = ctx->identity.tenant,
-                                 .id = confirm->id);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    return lines_keep_line_exists(&ctx->caller, &confirm->line,
-                                  .tenant = ctx->identity.tenant,
-                                  .id = confirm->id);
+    return rc;
 }
 
 
@@ -217,51 +158,44 @@ static ngx_int_t
 confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     off_t               expires;
+    ngx_str_t          *mark;
     lines_confirm_t    *confirm;
     lines_main_conf_t  *lmcf;
 
     confirm = ctx->data;
+    mark = &confirm->held.mark;
     lmcf = lines_get_main_conf(r);
 
-    confirm->now = lines_time_ms(&confirm->time);
-
-    if (confirm->recorded.operation.len) {
+    if (confirm->idem.recorded.operation.len) {
         return confirm_replay(r, ctx);
     }
 
-    confirm->plan = lines_find_agent_plan(lmcf, &confirm->tenant.plan);
+    confirm->plan = lines_find_plan(lmcf, &confirm->tenant.plan, LINES_AGENT);
 
     if (confirm->plan == NULL) {
         return lines_account_plan_error(r, ctx);
     }
 
-    if (!confirm->issued) {
+    /* another account's: known without a look, and not burnt */
 
-        if (confirm->held.mark.len) {
-            return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
-                               "The preview_token belongs to another account");
-        }
-
-        return confirm_expired(r, ctx);
+    if (confirm->issued == NGX_ABORT) {
+        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
+                           "The preview_token belongs to another account");
     }
 
     if (confirm->op.step.len
-        || (confirm->held.mark.len > 5
-            && ngx_strncmp(confirm->held.mark.data, "used ", 5) == 0))
+        || (mark->len > 5 && ngx_strncmp(mark->data, "used ", 5) == 0))
     {
         return confirm_used(r, ctx);
     }
 
     expires = NGX_ERROR;
 
-    if (confirm->held.mark.len > 6
-        && ngx_strncmp(confirm->held.mark.data, "valid ", 6) == 0)
-    {
-        expires = ngx_atoof(confirm->held.mark.data + 6,
-                            confirm->held.mark.len - 6);
+    if (mark->len > 6 && ngx_strncmp(mark->data, "valid ", 6) == 0) {
+        expires = ngx_atoof(mark->data + 6, mark->len - 6);
     }
 
-    if (expires == NGX_ERROR || expires <= confirm->now) {
+    if (expires <= lines_idempotency_now(&confirm->idem)) {
         return confirm_expired(r, ctx);
     }
 
@@ -275,62 +209,42 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* hints, written before what they point at */
-
 static ngx_int_t
 confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
     lines_confirm_t  *confirm;
 
     confirm = ctx->data;
 
     ctx->operation = confirm->id;
 
-    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = confirm->id,
-                      .tenant = ctx->identity.tenant);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    return lines_due_put(&ctx->caller, NULL, NULL,
-        .shard = lines_due_shard(&confirm->id),
-        .at = confirm->now + (int64_t) lines_get_main_conf(r)->operation->due,
-        .tenant = ctx->identity.tenant, .id = confirm->id);
+    return lines_idempotency_announce(ctx, &confirm->idem, &confirm->id);
 }
 
 
 static ngx_int_t
 confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t                   rc;
-    lines_confirm_t            *confirm;
-    lines_main_conf_t          *lmcf;
-    lines_confirm_begin_args_t  args;
+    ngx_int_t           rc;
+    lines_confirm_t    *confirm;
+    lines_main_conf_t  *lmcf;
 
     confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
 
-    ngx_memzero(&args, sizeof(args));
-
-    args.tenant = ctx->identity.tenant;
-    args.hash = confirm->hash;
-    args.id = confirm->id;
-    args.idem_key = confirm->idem.record;
-    args.not_after = confirm->now + (int64_t) lmcf->operation->late;
-    args.plan = confirm->tenant.plan;
-    args.customer = confirm->tenant.customer;
-    args.price = confirm->plan->price;
-    args.daily = confirm->plan->daily;
-    args.monthly = confirm->plan->monthly;
-    args.fingerprint = confirm->idem.fingerprint;
-    args.lease = lmcf->operation->lease;
-
     LINES_FAILPOINT("confirm.begin.before");
 
-    rc = lines_send_confirm_begin(&ctx->caller, LINES_CALL_TRY, &args,
-                                  confirm_begun, ctx);
+    rc = lines_try_confirm_begin(&ctx->caller, confirm_begun, ctx,
+             .tenant = ctx->identity.tenant, .hash = confirm->hash,
+             .id = confirm->id, .idem_key = confirm->idem.record,
+             .not_after = lines_idempotency_now(&confirm->idem)
+                          + (int64_t) lmcf->operation->late,
+             .plan = confirm->tenant.plan,
+             .customer = confirm->tenant.customer,
+             .price = confirm->plan->price, .daily = confirm->plan->daily,
+             .monthly = confirm->plan->monthly,
+             .fingerprint = confirm->idem.fingerprint,
+             .lease = lmcf->operation->lease);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }
@@ -379,11 +293,21 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
             return confirm_pending(r, ctx);
         }
 
-        return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id,
-                              0, 0, confirm_done);
+        return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0,
+                              0, confirm_done);
 
     case LINES_CONFIRM_BEGIN_REFUSED:
-        return confirm_refused(ctx, reply);
+
+        if (reply->retry_after.len) {
+            ctx->retry_after = ngx_max(1, ngx_atoi(reply->retry_after.data,
+                                                   reply->retry_after.len));
+        }
+
+        /* the refusal is kept for a day: it is found by its id as long */
+
+        (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
+
+        return lines_answer(r, ctx, reply->status, &reply->answer);
 
     case LINES_CONFIRM_BEGIN_EXPIRED:
 
@@ -396,46 +320,7 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 
     /* "idempotent", "used", "changed", "late": read again what it says now */
 
-    return confirm_again(r, ctx);
-}
-
-
-/* its refusal is kept for a day: it is found by its id as long */
-
-static ngx_int_t
-confirm_refused(lines_ctx_t *ctx, lines_confirm_begin_reply_t *reply)
-{
-    lines_confirm_t     *confirm;
-    ngx_http_request_t  *r;
-
-    confirm = ctx->data;
-    r = ctx->request;
-
-    if (reply->retry_after.len) {
-        ctx->retry_after = ngx_max(1, ngx_atoi(reply->retry_after.data,
-                                               reply->retry_after.len));
-    }
-
-    (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
-
-    return lines_answer(r, ctx, reply->status, &reply->answer);
-}
-
-
-static ngx_int_t
-confirm_again(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-
-    if (++confirm->tries == LINES_CONFIRM_TRIES) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    lines_again_from(ctx, confirm_check);
-
-    return NGX_OK;
+    return lines_idempotency_again(r, ctx, &confirm->idem, confirm_check);
 }
 
 
@@ -443,14 +328,12 @@ static ngx_int_t
 confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op)
 {
-    ngx_str_t         answer;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    ngx_str_t  answer;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines confirm: \"%V\" rc:%i step:\"%V\"", &confirm->id, rc,
-                   op ? &op->step : &confirm->op.step);
+                   "lines confirm: \"%V\" rc:%i step:\"%V\"",
+                   &ctx->operation, rc,
+                   op ? &op->step : &((lines_confirm_t *) ctx->data)->op.step);
 
     /* an answer is recorded when an undo begins, and holds once it is done */
 
@@ -467,9 +350,7 @@ confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
                               &answer, 0);
     }
 
-    return confirm->replay
-           ? confirm_in_progress(r, ctx)
-           : confirm_pending(r, ctx);
+    return confirm_pending(r, ctx);
 }
 
 
@@ -480,7 +361,6 @@ confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
     ngx_str_t *answer, int64_t until)
 {
     int64_t           seconds;
-    ngx_str_t         yes = ngx_string("true");
     lines_confirm_t  *confirm;
 
     confirm = ctx->data;
@@ -492,22 +372,16 @@ confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
         return NGX_ERROR;
     }
 
-    seconds = 0;
+    seconds = status == NGX_HTTP_SERVICE_UNAVAILABLE ? 60 : 0;
 
     if (until) {
-        seconds = until > confirm->now
-                  ? (until - confirm->now + 999) / 1000
-                  : 1;
-
-    } else if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        seconds = 60;
+        until -= lines_idempotency_now(&confirm->idem);
+        seconds = until > 0 ? (until + 999) / 1000 : 1;
     }
 
     ctx->retry_after = seconds;
 
-    if (confirm->replay
-        && lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK)
-    {
+    if (confirm->replay && lines_idempotency_replayed(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -518,18 +392,16 @@ confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
 static ngx_int_t
 confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t         rc;
     lines_confirm_t  *confirm;
 
     confirm = ctx->data;
 
-    if (confirm->recorded.fingerprint.len != confirm->idem.fingerprint.len
-        || ngx_strncmp(confirm->recorded.fingerprint.data,
-                       confirm->idem.fingerprint.data,
-                       confirm->recorded.fingerprint.len)
-           != 0)
-    {
-        return lines_error(r, ctx, 422, NULL,
-                          "This idempotency key was used for another request");
+    rc = lines_idempotency_same(r, ctx, &confirm->idem,
+                                &confirm->idem.recorded.fingerprint);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     /* the same token: its operation has been read */
@@ -548,8 +420,8 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     /* in somebody's hands; else it goes on right here */
 
-    if (confirm->op.lease_until > confirm->now) {
-        return confirm_in_progress(r, ctx);
+    if (confirm->op.lease_until > lines_idempotency_now(&confirm->idem)) {
+        return confirm_pending(r, ctx);
     }
 
     return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0, 0,
@@ -564,29 +436,20 @@ confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     confirm = ctx->data;
 
-    ctx->retry_after = LINES_PENDING_RETRY;
+    ctx->retry_after = confirm->replay ? 1 : 2;
+
+    if (confirm->replay) {
+        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
+                "{\"status\":\"ERROR\",\"message\":\"A request with this "
+                "idempotency key is still in progress\",\"operation\":\"%V\"}",
+                &confirm->id);
+    }
 
     return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                  "{\"status\":\"ERROR\",\"error\":\"provisioning_pending\","
                  "\"message\":\"The outcome of the purchase is not known yet; "
                  "repeat the request with its Idempotency-Key, or look at the "
                  "account's lines.\",\"operation\":\"%V\"}", &confirm->id);
-}
-
-
-static ngx_int_t
-confirm_in_progress(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
-
-    ctx->retry_after = 1;
-
-    return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-                "{\"status\":\"ERROR\",\"message\":\"A request with this "
-                "idempotency key is still in progress\",\"operation\":\"%V\"}",
-                &confirm->id);
 }
 
 
@@ -612,7 +475,9 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
         state = "pending";
 
-        if (confirm->op.lease_until <= confirm->now) {
+        if (confirm->op.lease_until
+            <= lines_idempotency_now(&confirm->idem))
+        {
             (void) lines_op_spawn(lines_get_main_conf(r),
                                   &ctx->identity.tenant, &confirm->id, 0);
         }

@@ -2,6 +2,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <openssl/evp.h>
+
 #include "account/preview_token.h"
 #include "auth/base64url.h"
 #include "http/digest.h"
@@ -25,13 +27,9 @@ static ngx_int_t preview_token_checksum(u_char *bytes,
 ngx_int_t
 lines_preview_token(ngx_str_t *account, u_char *token)
 {
-    u_char  *p, bytes[LINES_PREVIEW_BYTES],
-                 digest[LINES_SHA256_LEN];
-    uint32_t     word;
-    ngx_uint_t   i;
-
-    static const u_char  alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    u_char      text[LINES_PREVIEW_TOKEN_LEN + 1], digest[LINES_SHA256_LEN];
+    u_char      bytes[LINES_PREVIEW_BYTES];
+    ngx_uint_t  i;
 
     if (lines_random(bytes, LINES_PREVIEW_RANDOM) != NGX_OK
         || lines_sha256(account, digest) != NGX_OK)
@@ -48,18 +46,15 @@ lines_preview_token(ngx_str_t *account, u_char *token)
     ngx_memcpy(bytes + LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG, digest,
                LINES_PREVIEW_CHECKSUM);
 
-    p = ngx_cpymem(token, LINES_PREVIEW_PREFIX, LINES_PREVIEW_PREFIX_LEN);
+    ngx_memcpy(text, LINES_PREVIEW_PREFIX, LINES_PREVIEW_PREFIX_LEN);
 
-    /* a multiple of three: nothing is left over */
+    /* a multiple of three: without padding */
 
-    for (i = 0; i < LINES_PREVIEW_BYTES; i += 3) {
-        word = (uint32_t) bytes[i] << 16 | (uint32_t) bytes[i + 1] << 8
-               | bytes[i + 2];
+    (void) EVP_EncodeBlock(text + LINES_PREVIEW_PREFIX_LEN, bytes,
+                           LINES_PREVIEW_BYTES);
 
-        *p++ = alphabet[word >> 18];
-        *p++ = alphabet[word >> 12 & 0x3f];
-        *p++ = alphabet[word >> 6 & 0x3f];
-        *p++ = alphabet[word & 0x3f];
+    for (i = 0; i < LINES_PREVIEW_TOKEN_LEN; i++) {
+        token[i] = text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i];
     }
 
     return NGX_OK;

@@ -1,7 +1,7 @@
 
 /*
- * POST lines/provision-preview: may the account buy a line now, and a token
- * for it.  GET lines: those that it bought.
+ * What an account may buy: POST lines/provision-preview, may it buy a line now,
+ * and a token for it; GET limits.  GET lines: those that it bought.
  */
 
 #include <ngx_config.h>
@@ -12,44 +12,58 @@
 #include "account/preview_token.h"
 #include "account/routes.h"
 #include "api/listing.h"
+#include "api/plan.h"
 #include "http/answer.h"
-#include "limit/limit.h"
+#include "http/text.h"
 #include "store/calls.h"
 
 
 #define LINES_ACCOUNT_PAGE  50
 
 
+typedef struct {
+    lines_plan_t               *plan;
+    lines_window_read_reply_t   windows;
+    lines_inv_count_reply_t     numbers;  /* preview only */
+    ngx_str_t                   token;
+} lines_account_state_t;
+
+
 static ngx_int_t preview_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_check_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_check_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_check_window(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_window_t *window, const char *error, const char *period);
-static ngx_int_t preview_check_inventory(ngx_http_request_t *r,
-    lines_ctx_t *ctx);
 static ngx_int_t preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t preview_full(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *retry_after, ngx_str_t *limit, const char *error,
+    const char *period);
 static ngx_int_t preview_issued(void *data,
     lines_preview_issue_reply_t *reply);
-static ngx_int_t account_windows(void *data, lines_window_read_reply_t *reply);
+static ngx_int_t account_read(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t account_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t account_list(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t limits_window(ngx_http_request_t *r, ngx_str_t *limit,
+    int64_t used, ngx_str_t *resets_at, ngx_uint_t seconds, ngx_str_t *json);
 
 
 lines_step_pt  lines_preview_steps[] = {
     preview_read,
-    preview_check_plan,            /* 403 */
-    preview_check_limits,          /* 429 */
-    preview_check_inventory,       /* 503 */
-    preview_issue,
+    account_plan,                  /* 403 */
+    preview_issue,                 /* 429, 503 */
+    NULL
+};
+
+
+lines_step_pt  lines_limits_steps[] = {
+    account_read,
+    account_plan,                  /* 403: clients take any "no" here for a
+                                      plan that cannot provision */
+    limits_answer,
     NULL
 };
 
 
 lines_step_pt  lines_account_lines_steps[] = {
-    account_list,                     /* 400 */
-    lines_listing_members,
-    lines_listing_documents,
-    lines_listing_more,
-    lines_listing_answer,
+    account_list,                  /* 400 */
+    lines_listing_run,
     NULL
 };
 
@@ -60,7 +74,7 @@ preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_int_t               rc;
     lines_account_state_t  *state;
 
-    rc = lines_account_read_windows(r, ctx);
+    rc = account_read(r, ctx);
 
     if (rc != NGX_AGAIN) {
         return rc;
@@ -73,81 +87,34 @@ preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-preview_check_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_account_state_t  *state;
-
-    state = ctx->data;
-
-    return state->plan ? NGX_OK : lines_account_plan_error(r, ctx);
-}
-
-
-static ngx_int_t
-preview_check_limits(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t               rc;
-    lines_account_state_t  *state;
-
-    state = ctx->data;
-
-    rc = preview_check_window(r, ctx, &state->day, "daily_limit_reached",
-                              "day");
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return preview_check_window(r, ctx, &state->month, "monthly_limit_reached",
-                                "month");
-}
-
-
-static ngx_int_t
-preview_check_window(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_window_t *window, const char *error, const char *period)
-{
-    if (!window->full) {
-        return NGX_OK;
-    }
-
-    if (window->retry_after.len) {
-        ctx->retry_after = ngx_max(1, ngx_atoi(window->retry_after.data,
-                                               window->retry_after.len));
-    }
-
-    return lines_answer_format(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
-                "{\"status\":\"ERROR\",\"error\":\"%s\",\"message\":\"Maximum "
-                "%V lines can be added per %s via API\"}", error,
-                &window->limit, period);
-}
-
-
-static ngx_int_t
-preview_check_inventory(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_account_state_t  *state;
-
-    state = ctx->data;
-
-    if (state->numbers.free > 0) {
-        return NGX_OK;
-    }
-
-    ctx->retry_after = 60;
-
-    return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                       "no_lines_available", LINES_NO_LINES);
-}
-
-
-static ngx_int_t
 preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                  hash[64];
-    ngx_str_t               account;
-    lines_account_state_t  *state;
+    u_char                      hash[64];
+    ngx_str_t                   account;
+    lines_account_state_t      *state;
+    lines_window_read_reply_t  *windows;
 
     state = ctx->data;
+    windows = &state->windows;
+
+    if (windows->day_full) {
+        return preview_full(r, ctx, &windows->day_retry_after,
+                            &windows->day_limit, "daily_limit_reached", "day");
+    }
+
+    if (windows->month_full) {
+        return preview_full(r, ctx, &windows->month_retry_after,
+                            &windows->month_limit, "monthly_limit_reached",
+                            "month");
+    }
+
+    if (state->numbers.free <= 0) {
+
+        ctx->retry_after = 60;
+
+        return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                           "no_lines_available", LINES_NO_LINES);
+    }
 
     account = lines_account_id(ctx);
 
@@ -169,101 +136,99 @@ preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-preview_issued(void *data, lines_preview_issue_reply_t *reply)
+preview_full(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *retry_after,
+    ngx_str_t *limit, const char *error, const char *period)
 {
-    lines_ctx_t  *ctx = data;
-
-    ngx_str_t               period;
-    ngx_uint_t              seconds;
-    ngx_http_request_t     *r;
-    lines_account_state_t  *state;
-
-    state = ctx->data;
-    r = ctx->request;
-
-    seconds = state->plan->preview_ttl / 1000;
-
-    if (seconds % 60 == 0) {
-        if (lines_redis_format(r->pool, &period, "%ui minute%s", seconds / 60,
-                               seconds == 60 ? "" : "s")
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-    } else if (lines_redis_format(r->pool, &period, "%ui second%s",
-                                      seconds, seconds == 1 ? "" : "s")
-               != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (retry_after->len) {
+        ctx->retry_after = ngx_max(1, ngx_atoi(retry_after->data,
+                                               retry_after->len));
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-               "{\"status\":\"OK\",\"preview_token\":\"%V\","
-               "\"expires_at\":\"%V\",\"message\":\"Call the confirm endpoint "
-               "with this token within %V to complete the purchase.\"}",
-               &state->token, &reply->expires, &period);
-}
-
-
-ngx_int_t
-lines_account_read_windows(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_str_t           *elts;
-    ngx_uint_t           i, n;
-    lines_main_conf_t   *lmcf;
-    lines_agent_plan_t  *plan;
-
-    lmcf = lines_get_main_conf(r);
-
-    n = lmcf->agent_plans ? lmcf->agent_plans->nelts : 0;
-    plan = n ? lmcf->agent_plans->elts : NULL;
-
-    ctx->data = ngx_pcalloc(r->pool, sizeof(lines_account_state_t));
-    elts = ngx_palloc(r->pool, 3 * n * sizeof(ngx_str_t));
-
-    if (ctx->data == NULL || elts == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        elts[3 * i] = plan[i].name;
-        elts[3 * i + 1] = plan[i].daily;
-        elts[3 * i + 2] = plan[i].monthly;
-    }
-
-    return lines_window_read(&ctx->caller, account_windows, ctx,
-                             .tenant = ctx->identity.tenant, .plans.n = 3 * n,
-                             .plans.elts = elts);
+    return lines_answer_format(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                "{\"status\":\"ERROR\",\"error\":\"%s\",\"message\":\"Maximum "
+                "%V lines can be added per %s via API\"}", error, limit,
+                period);
 }
 
 
 static ngx_int_t
-account_windows(void *data, lines_window_read_reply_t *reply)
+preview_issued(void *data, lines_preview_issue_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
+    const char             *unit;
+    ngx_uint_t              n;
     lines_account_state_t  *state;
 
     state = ctx->data;
 
-    state->plan = lines_find_agent_plan(lines_get_main_conf(ctx->request),
-                                        &reply->plan);
-    if (state->plan) {
-        ctx->identity.plan = state->plan->name;
+    n = state->plan->preview_ttl / 1000;
+    unit = "second";
+
+    if (n % 60 == 0) {
+        n /= 60;
+        unit = "minute";
     }
 
-    state->day.limit = reply->day_limit;
-    state->day.used = reply->day_used;
-    state->day.full = reply->day_full;
-    state->day.retry_after = reply->day_retry_after;
-    state->day.resets_at = reply->day_resets_at;
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
+               "{\"status\":\"OK\",\"preview_token\":\"%V\","
+               "\"expires_at\":\"%V\",\"message\":\"Call the confirm endpoint "
+               "with this token within %ui %s%s to complete the purchase.\"}",
+               &state->token, &reply->expires, n, unit, n == 1 ? "" : "s");
+}
 
-    state->month.limit = reply->month_limit;
-    state->month.used = reply->month_used;
-    state->month.full = reply->month_full;
-    state->month.retry_after = reply->month_retry_after;
-    state->month.resets_at = reply->month_resets_at;
+
+static ngx_int_t
+account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t              *elts;
+    ngx_uint_t              i, n;
+    lines_plan_t           *plan;
+    lines_main_conf_t      *lmcf;
+    lines_account_state_t  *state;
+
+    lmcf = lines_get_main_conf(r);
+    plan = lmcf->plans.elts;
+
+    state = ngx_pcalloc(r->pool, sizeof(lines_account_state_t));
+    elts = ngx_palloc(r->pool, 3 * lmcf->plans.nelts * sizeof(ngx_str_t));
+
+    if (state == NULL || elts == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->data = state;
+    n = 0;
+
+    for (i = 0; i < lmcf->plans.nelts; i++) {
+
+        if (plan[i].channel == LINES_AGENT) {
+            elts[n++] = plan[i].name;
+            elts[n++] = plan[i].daily;
+            elts[n++] = plan[i].monthly;
+        }
+    }
+
+    return lines_keep_window_read(&ctx->caller, &state->windows,
+                                  .tenant = ctx->identity.tenant,
+                                  .plans.n = n, .plans.elts = elts);
+}
+
+
+static ngx_int_t
+account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_account_state_t  *state;
+
+    state = ctx->data;
+
+    state->plan = lines_find_plan(lines_get_main_conf(r),
+                                  &state->windows.plan, LINES_AGENT);
+    if (state->plan == NULL) {
+        return lines_account_plan_error(r, ctx);
+    }
+
+    ctx->identity.plan = state->plan->name;
 
     return NGX_OK;
 }
@@ -272,17 +237,61 @@ account_windows(void *data, lines_window_read_reply_t *reply)
 static ngx_int_t
 account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    lines_listing_t  *listing;
+    return lines_listing_create(r, ctx, &ctx->identity.tenant, "account",
+                                "{\"status\":\"OK\",\"lines\":[",
+                                LINES_ACCOUNT_PAGE);
+}
 
-    listing = lines_listing_create(r, ctx, &ctx->identity.tenant,
-                                   LINES_ACCOUNT_PAGE, &rc);
-    if (listing == NULL) {
-        return rc;
+
+static ngx_int_t
+limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t                   day, month;
+    lines_account_state_t      *state;
+    lines_window_read_reply_t  *windows;
+
+    state = ctx->data;
+    windows = &state->windows;
+
+    if (limits_window(r, &windows->day_limit, windows->day_used,
+                      &windows->day_resets_at, 86400, &day)
+        != NGX_OK
+        || limits_window(r, &windows->month_limit, windows->month_used,
+                         &windows->month_resets_at, 30 * 86400, &month)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    listing->list = "account";
-    listing->prefix = "{\"status\":\"OK\",\"lines\":[";
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                   "{\"status\":\"OK\",\"limits\":{\"api_provision_daily\":%V,"
+                   "\"api_provision_monthly\":%V}}", &day, &month);
+}
 
-    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
+
+static ngx_int_t
+limits_window(ngx_http_request_t *r, ngx_str_t *limit, int64_t used,
+    ngx_str_t *resets_at, ngx_uint_t seconds, ngx_str_t *json)
+{
+    int64_t    left;
+    ngx_str_t  resets, remaining, null = ngx_string("null");
+
+    resets = resets_at->len ? lines_json_string(r->pool, resets_at) : null;
+    remaining = null;
+
+    if (limit->len) {
+        left = ngx_atoi(limit->data, limit->len) - used;
+
+        if (lines_redis_format(r->pool, &remaining, "%L", ngx_max(left, 0))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return lines_redis_format(r->pool, json,
+                              "{\"limit\":%V,\"used\":%L,\"remaining\":%V,"
+                              "\"window_seconds\":%ui,\"resets_at\":%V}",
+                              limit->len ? limit : &null, used, &remaining,
+                              seconds, &resets);
 }

@@ -12,7 +12,6 @@
 #include "api/input.h"
 #include "http/answer.h"
 #include "http/headers.h"
-#include "limit/limit.h"
 #include "store/calls.h"
 
 
@@ -20,33 +19,31 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_int_t ticket_headers(ngx_http_request_t *r,
-    lines_deprecated_t *deprecated, ngx_str_t *successor);
 static ngx_int_t ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
-static ngx_int_t ticket_number(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_numbered(void *data, lines_ticket_next_reply_t *reply);
 static ngx_int_t ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_added(void *data, lines_ticket_add_reply_t *reply);
 static ngx_int_t ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_found(void *data, lines_ix_get_reply_t *reply);
 static ngx_int_t ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_got(void *data, lines_ticket_get_reply_t *reply);
+static ngx_int_t ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_answer(lines_ctx_t *ctx, ngx_str_t *document);
 
 
 typedef struct {
-    ngx_str_t    type;
-    ngx_str_t    area;
-    ngx_str_t    id;
-    ngx_str_t    name;    /* "ticket.ID", where its account is looked up */
+    ngx_str_t                  type;
+    ngx_str_t                  area;
+    lines_ticket_next_reply_t  next;
+    ngx_str_t                  id;
+    ngx_str_t                  name;     /* "ticket.ID": its account is found
+                                            by that */
+    lines_ix_get_reply_t       account;
 } lines_ticket_t;
 
 
 lines_step_pt  lines_ticket_add_steps[] = {
     ticket_validate,                  /* 400 */
-    ticket_number,
     ticket_index,
     ticket_add,
     NULL
@@ -54,8 +51,8 @@ lines_step_pt  lines_ticket_add_steps[] = {
 
 
 lines_step_pt  lines_ticket_get_steps[] = {
-    ticket_find,                      /* 400, 403, 404 */
-    ticket_get,
+    ticket_find,                      /* 400 */
+    ticket_get,                       /* 403, 404 */
     NULL
 };
 
@@ -76,11 +73,11 @@ static const lines_input_t  ticket_inputs[] = {
 ngx_int_t
 lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t                  successor;
+    ngx_str_t                  value, successor;
     ngx_http_core_loc_conf_t  *clcf;
     lines_deprecated_t        *deprecated;
 
-    static lines_deprecated_t  defaults;
+    static lines_deprecated_t  defaults = { .since = LINES_DEPRECATED_SINCE };
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
     deprecated = lines_get_loc_conf(r)->deprecated;
@@ -89,12 +86,34 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
         deprecated = &defaults;
     }
 
-    if (lines_redis_format(r->pool, &successor, "%Vlines/provision-preview",
-                           &clcf->name)
+    if (lines_redis_format(r->pool, &value, "@%T",
+                           deprecated->since ? deprecated->since
+                                             : defaults.since)
         != NGX_OK
-        || ticket_headers(r, deprecated, &successor) != NGX_OK)
+        || lines_add_header(r, "Deprecation", &value) != NGX_OK
+        || lines_redis_format(r->pool, &successor,
+                              "%Vlines/provision-preview", &clcf->name)
+           != NGX_OK
+        || lines_redis_format(r->pool, &value,
+                              "<%V>; rel=\"successor-version\"", &successor)
+           != NGX_OK
+        || lines_add_header(r, "Link", &value) != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (deprecated->sunset) {
+        value.data = ngx_pnalloc(r->pool,
+                                 sizeof("Mon, 28 Sep 1970 00:00:00 GMT"));
+        if (value.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        value.len = ngx_http_time(value.data, deprecated->sunset) - value.data;
+
+        if (lines_add_header(r, "Sunset", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     if (!deprecated->off) {
@@ -108,89 +127,28 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-ticket_headers(ngx_http_request_t *r, lines_deprecated_t *deprecated,
-    ngx_str_t *successor)
-{
-    ngx_str_t  value;
-
-    if (lines_redis_format(r->pool, &value, "@%T",
-                           deprecated->since
-                           ? deprecated->since
-                           : (time_t) LINES_DEPRECATED_SINCE)
-        != NGX_OK
-        || lines_add_header(r, "Deprecation", &value) != NGX_OK
-        || lines_redis_format(r->pool, &value,
-                              "<%V>; rel=\"successor-version\"", successor)
-           != NGX_OK
-        || lines_add_header(r, "Link", &value) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (deprecated->sunset == 0) {
-        return NGX_OK;
-    }
-
-    value.data = ngx_pnalloc(r->pool, sizeof("Mon, 28 Sep 1970 00:00:00 GMT"));
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.len = ngx_http_time(value.data, deprecated->sunset) - value.data;
-
-    return lines_add_header(r, "Sunset", &value);
-}
-
-
-static ngx_int_t
 ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_read_input(r, ctx, sizeof(lines_ticket_t), ticket_inputs);
+    ngx_int_t        rc;
+    lines_ticket_t  *ticket;
+
+    rc = lines_read_input(r, ctx, sizeof(lines_ticket_t), ticket_inputs);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ticket = ctx->data;
+
+    return lines_keep_ticket_next(&ctx->caller, &ticket->next);
 }
 
 
 static ngx_uint_t
 ticket_is_area(ngx_str_t *area)
 {
-    size_t  i;
-
-    if (area->len != 3 && area->len != 5) {
-        return 0;
-    }
-
-    for (i = 0; i < area->len; i++) {
-        if (area->data[i] < '0' || area->data[i] > '9') {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-static ngx_int_t
-ticket_number(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_ticket_next(&ctx->caller, ticket_numbered, ctx);
-}
-
-
-static ngx_int_t
-ticket_numbered(void *data, lines_ticket_next_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_pool_t      *pool;
-    lines_ticket_t  *ticket;
-
-    ticket = ctx->data;
-    pool = ctx->request->pool;
-
-    if (lines_redis_format(pool, &ticket->id, "%L", reply->number) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(pool, &ticket->name, "ticket.%V", &ticket->id);
+    return (area->len == 3 || area->len == 5)
+           && ngx_atoi(area->data, area->len) != NGX_ERROR;
 }
 
 
@@ -202,6 +160,15 @@ ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_ticket_t  *ticket;
 
     ticket = ctx->data;
+
+    if (lines_redis_format(r->pool, &ticket->id, "%L", ticket->next.number)
+        != NGX_OK
+        || lines_redis_format(r->pool, &ticket->name, "ticket.%V",
+                              &ticket->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
                         .tenant = ctx->identity.tenant);
@@ -246,8 +213,8 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
 static ngx_int_t
 ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           *id;
-    lines_ix_get_args_t  args;
+    ngx_str_t       *id;
+    lines_ticket_t  *ticket;
 
     id = &ctx->params[0];
 
@@ -256,45 +223,44 @@ ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
                            "Invalid line request ticket id");
     }
 
-    if (lines_redis_format(r->pool, &args.id, "ticket.%V", id) != NGX_OK) {
+    ticket = ngx_pcalloc(r->pool, sizeof(lines_ticket_t));
+
+    if (ticket == NULL
+        || lines_redis_format(r->pool, &ticket->name, "ticket.%V", id)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    return lines_send_ix_get(&ctx->caller, LINES_CALL, &args, ticket_found,
-                             ctx);
-}
+    ctx->data = ticket;
 
-
-static ngx_int_t
-ticket_found(void *data, lines_ix_get_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_str_t  *tenant;
-
-    tenant = &ctx->identity.tenant;
-
-    if (reply->tenant.data == NULL) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Line request ticket not found");
-    }
-
-    if (reply->tenant.len != tenant->len
-        || ngx_strncmp(reply->tenant.data, tenant->data, tenant->len) != 0)
-    {
-        return lines_error(ctx->request, ctx, NGX_HTTP_FORBIDDEN, NULL,
-                         "The line request ticket belongs to another account");
-    }
-
-    return NGX_OK;
+    return lines_keep_ix_get(&ctx->caller, &ticket->account,
+                             .id = ticket->name);
 }
 
 
 static ngx_int_t
 ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_ticket_get(&ctx->caller, ticket_got, ctx,
-                            .tenant = ctx->identity.tenant,
+    ngx_str_t       *account, *tenant;
+    lines_ticket_t  *ticket;
+
+    ticket = ctx->data;
+    account = &ticket->account.tenant;
+    tenant = &ctx->identity.tenant;
+
+    if (account->data == NULL) {
+        return ticket_unknown(r, ctx);
+    }
+
+    if (account->len != tenant->len
+        || ngx_strncmp(account->data, tenant->data, tenant->len) != 0)
+    {
+        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
+                         "The line request ticket belongs to another account");
+    }
+
+    return lines_ticket_get(&ctx->caller, ticket_got, ctx, .tenant = *tenant,
                             .id = ctx->params[0]);
 }
 
@@ -305,11 +271,18 @@ ticket_got(void *data, lines_ticket_get_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     if (reply->json.data == NULL) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Line request ticket not found");
+        return ticket_unknown(ctx->request, ctx);
     }
 
     return ticket_answer(ctx, &reply->json);
+}
+
+
+static ngx_int_t
+ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                       "Line request ticket not found");
 }
 
 

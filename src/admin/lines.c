@@ -51,10 +51,7 @@ static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
 
 lines_step_pt  lines_admin_list_lines_steps[] = {
     list_work,                  /* 400 */
-    lines_listing_members,
-    lines_listing_documents,
-    lines_listing_more,
-    lines_listing_answer,
+    lines_listing_run,
     NULL
 };
 
@@ -102,14 +99,15 @@ list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ngx_str_set(&all, "");
 
-    listing = lines_listing_create(r, ctx, &all, LINES_LIST_DEFAULT, &rc);
-    if (listing == NULL) {
+    rc = lines_listing_create(r, ctx, &all, "work", "{\"lines\":[",
+                              LINES_LIST_DEFAULT);
+    if (rc != NGX_OK) {
         return rc;
     }
 
+    listing = ctx->data;
+
     listing->oldest = 1;
-    listing->list = "work";
-    listing->prefix = "{\"lines\":[";
     listing->status = status;
     listing->idle = drop_idle;
 

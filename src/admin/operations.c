@@ -12,8 +12,8 @@
 #include "api/input.h"
 #include "http/answer.h"
 #include "http/text.h"
-#include "operation/operation.h"
 #include "operation/client.h"
+#include "operation/operation.h"
 #include "store/calls.h"
 
 

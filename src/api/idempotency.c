@@ -8,10 +8,13 @@
 #include "http/answer.h"
 #include "http/digest.h"
 #include "http/headers.h"
-#include "store/calls.h"
+#include "http/steps.h"
+#include "operation/operation.h"
 
 
 #define LINES_IDEMPOTENCY_KEY_MAX  255
+
+#define LINES_BEGIN_TRIES          3
 
 
 static ngx_int_t idempotency_header(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -136,4 +139,83 @@ idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
     hex->len = LINES_SHA256_LEN * 2;
 
     return lines_sha256_hex(&text, hex->data);
+}
+
+
+ngx_int_t
+lines_idempotency_read(lines_ctx_t *ctx, lines_idempotency_t *idem)
+{
+    ngx_int_t  rc;
+
+    rc = lines_keep_time(&ctx->caller, &idem->time);
+
+    if (rc != NGX_AGAIN || idem->key.len == 0) {
+        return rc;
+    }
+
+    return lines_keep_idem_read(&ctx->caller, &idem->recorded,
+                                .idem_key = idem->record);
+}
+
+
+ngx_int_t
+lines_idempotency_announce(lines_ctx_t *ctx, lines_idempotency_t *idem,
+    ngx_str_t *id)
+{
+    ngx_int_t   rc;
+    ngx_msec_t  due;
+
+    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = *id,
+                      .tenant = ctx->identity.tenant);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    due = lines_get_main_conf(ctx->request)->operation->due;
+
+    return lines_due_put(&ctx->caller, NULL, NULL,
+                         .shard = lines_due_shard(id),
+                         .at = lines_idempotency_now(idem) + (int64_t) due,
+                         .tenant = ctx->identity.tenant, .id = *id);
+}
+
+
+ngx_int_t
+lines_idempotency_again(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_idempotency_t *idem, lines_step_pt step)
+{
+    if (++idem->tries == LINES_BEGIN_TRIES) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    lines_again_from(ctx, step);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_idempotency_same(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_idempotency_t *idem, ngx_str_t *fingerprint)
+{
+    if (fingerprint->len == idem->fingerprint.len
+        && ngx_strncmp(fingerprint->data, idem->fingerprint.data,
+                       fingerprint->len)
+           == 0)
+    {
+        return NGX_OK;
+    }
+
+    return lines_error(r, ctx, 422, NULL,
+                       "This idempotency key was used for another request");
+}
+
+
+ngx_int_t
+lines_idempotency_replayed(ngx_http_request_t *r)
+{
+    static ngx_str_t  yes = ngx_string("true");
+
+    return lines_add_header(r, "Idempotency-Replayed", &yes);
 }

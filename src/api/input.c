@@ -33,24 +33,11 @@ static ngx_uint_t text_is_blank(uint32_t ch);
 ngx_uint_t
 lines_is_e164(ngx_str_t *value)
 {
-    size_t  i;
-
-    if (value->len < 8
-        || value->len > 16
-        || value->data[0] != '+'
-        || value->data[1] < '1'
-        || value->data[1] > '9')
-    {
-        return 0;
-    }
-
-    for (i = 2; i < value->len; i++) {
-        if (value->data[i] < '0' || value->data[i] > '9') {
-            return 0;
-        }
-    }
-
-    return 1;
+    return value->len >= 8
+           && value->len <= 16
+           && value->data[0] == '+'
+           && value->data[1] != '0'
+           && ngx_atoof(value->data + 1, value->len - 1) != NGX_ERROR;
 }
 
 

@@ -7,7 +7,6 @@
 #include "http/answer.h"
 #include "http/steps.h"
 #include "operation/subscription.h"
-#include "store/calls.h"
 
 
 #define LINES_CURSOR_MAX    512
@@ -21,18 +20,16 @@ static ngx_str_t  listing_json = ngx_string("application/json");
 static ngx_int_t listing_cursor(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *cursor);
 static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t listing_newest(void *data, lines_lines_newest_reply_t *reply);
-static ngx_int_t listing_oldest(void *data, lines_lines_oldest_reply_t *reply);
-static ngx_int_t listing_page(lines_listing_t *listing, lines_list_t *members);
+static void listing_page(lines_listing_t *listing);
+static ngx_int_t listing_documents(lines_ctx_t *ctx);
 static ngx_int_t listing_run(void *data, lines_line_list_reply_t *reply);
-static ngx_int_t listing_copy(ngx_pool_t *pool, ngx_str_t *to,
-    ngx_str_t *from);
 static ngx_int_t listing_append(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *text, ngx_uint_t comma);
 static ngx_int_t listing_send(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void listing_writer(ngx_http_request_t *r);
 static ngx_int_t listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
+static ngx_int_t listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void listing_free(lines_listing_t *listing, ngx_chain_t **chain,
     ngx_uint_t all);
 static void listing_member(lines_listing_t *listing, ngx_uint_t i,
@@ -40,20 +37,26 @@ static void listing_member(lines_listing_t *listing, ngx_uint_t i,
 static void listing_cleanup(void *data);
 
 
-lines_listing_t *
+static const lines_input_t  listing_inputs[] = {
+    lines_in_number("limit", lines_listing_t, limit, 1, LINES_PAGE,
+                    "limit must be from 1 to 100"),
+    lines_input_end
+};
+
+
+ngx_int_t
 lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *tenant, ngx_uint_t fallback, ngx_int_t *rc)
+    ngx_str_t *tenant, const char *list, const char *prefix,
+    ngx_uint_t fallback)
 {
-    ngx_int_t            n;
+    ngx_int_t            rc;
     ngx_str_t            value;
     ngx_pool_cleanup_t  *cln;
     lines_listing_t     *listing;
 
-    *rc = NGX_ERROR;
-
     cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_listing_t));
     if (cln == NULL) {
-        return NULL;
+        return NGX_ERROR;
     }
 
     listing = cln->data;
@@ -66,15 +69,15 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     listing->pool = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
 
     if (listing->turn == NULL || listing->pool == NULL) {
-        return NULL;
+        return NGX_ERROR;
     }
 
     /* replies are a page's, too */
 
     ctx->caller.pool = listing->pool;
 
-    listing->last = &listing->out;
     listing->tenant = *tenant;
+    listing->list = list;
     listing->limit = fallback;
     ctx->data = listing;
 
@@ -84,25 +87,17 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
         listing->turn->send = listing_send;
     }
 
-    if (lines_query(r, "limit", &value) == NGX_OK) {
+    rc = lines_read_query(r, ctx, listing_inputs, listing);
 
-        n = ngx_atoi(value.data, value.len);
-
-        if (n < 1 || n > LINES_PAGE) {
-            *rc = lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                              "limit must be from 1 to 100");
-            return NULL;
-        }
-
-        listing->limit = n;
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     if (lines_query(r, "cursor", &value) == NGX_OK) {
 
         if (listing_cursor(r, listing, &value) != NGX_OK) {
-            *rc = lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                              "cursor is not one that was given out");
-            return NULL;
+            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                               "cursor is not one that was given out");
         }
 
         if (listing->limit == 0) {
@@ -110,7 +105,15 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
         }
     }
 
-    return listing;
+    value.data = (u_char *) prefix;
+    value.len = ngx_strlen(prefix);
+
+    if (listing_append(r, listing, &value, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return tenant->len ? lines_key_lines(r->pool, &listing->key, tenant)
+                       : NGX_OK;
 }
 
 
@@ -167,11 +170,41 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
 
 
 ngx_int_t
-lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_uint_t        full;
     lines_listing_t  *listing;
 
     listing = ctx->data;
+    full = listing->limit && listing->shown >= listing->limit;
+
+    /* until there is enough */
+
+    lines_again_from(ctx, lines_listing_run);
+
+    if (listing->asked) {
+        listing->asked = 0;
+        listing_page(listing);
+    }
+
+    if (!full && listing->next < listing->nmembers) {
+        return listing_documents(ctx);
+    }
+
+    /* others may have theirs before the next page, or while it is sent */
+
+    lines_turn_end(listing->turn);
+
+    if (listing->exhausted && listing->next == listing->nmembers) {
+        listing->score.len = 0;
+        return listing_answer(r, ctx);
+    }
+
+    if (full
+        || (listing->limit && listing->scanned >= LINES_LISTING_SCAN))
+    {
+        return listing_answer(r, ctx);
+    }
 
     return lines_turn_take(listing->turn, listing_range);
 }
@@ -180,78 +213,63 @@ lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_listing_t           *listing;
-    ngx_str_t                  from;
-    lines_lines_oldest_args_t  oldest;
+    ngx_str_t         from;
+    lines_listing_t  *listing;
 
     listing = ctx->data;
 
     /* of the page before, the last one is still needed */
 
-    if (listing_copy(r->pool, &listing->score, &listing->score) != NGX_OK
-        || listing_copy(r->pool, &listing->member, &listing->member) != NGX_OK)
+    if (lines_redis_format(r->pool, &listing->score, "%V", &listing->score)
+        != NGX_OK
+        || lines_redis_format(r->pool, &listing->member, "%V",
+                              &listing->member)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     listing->nmembers = 0;
     listing->next = 0;
+    listing->asked = 1;
 
     ngx_reset_pool(listing->pool);
 
-    if (listing->oldest) {
-        oldest.lines_key = listing->key;
-        oldest.from = listing->score;
-        oldest.offset = listing->offset;
-        oldest.count = LINES_PAGE;
+    from = listing->score;
 
-        if (oldest.from.len == 0) {
-            ngx_str_set(&oldest.from, "-inf");
+    if (listing->oldest) {
+
+        if (from.len == 0) {
+            ngx_str_set(&from, "-inf");
         }
 
-        return lines_send_lines_oldest(&ctx->caller, LINES_CALL, &oldest,
-                                       listing_oldest, ctx);
+        return lines_keep_lines_oldest(&ctx->caller, &listing->page.oldest,
+                              .lines_key = listing->key, .from = from,
+                              .offset = listing->offset, .count = LINES_PAGE);
     }
-
-    from = listing->score;
 
     if (from.len == 0) {
         ngx_str_set(&from, "+inf");
     }
 
-    return lines_lines_newest(&ctx->caller, listing_newest, ctx,
-                              .lines_key = listing->key,
-                              .offset = listing->offset, .count = LINES_PAGE,
-                              .from = from);
-}
-
-
-static ngx_int_t
-listing_newest(void *data, lines_lines_newest_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    return listing_page(ctx->data, &reply->members);
-}
-
-
-static ngx_int_t
-listing_oldest(void *data, lines_lines_oldest_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    return listing_page(ctx->data, &reply->members);
+    return lines_keep_lines_newest(&ctx->caller, &listing->page.newest,
+                              .lines_key = listing->key, .from = from,
+                              .offset = listing->offset, .count = LINES_PAGE);
 }
 
 
 /* each with its score */
 
-static ngx_int_t
-listing_page(lines_listing_t *listing, lines_list_t *members)
+static void
+listing_page(lines_listing_t *listing)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *member, *score;
-    ngx_uint_t  n;
+    ngx_int_t      rc;
+    ngx_str_t     *member, *score;
+    ngx_uint_t     n;
+    lines_list_t  *members;
+
+    members = listing->oldest ? &listing->page.oldest.members
+                              : &listing->page.newest.members;
 
     n = members->n / 2;
     listing->nmembers = n;
@@ -290,72 +308,37 @@ listing_page(lines_listing_t *listing, lines_list_t *members)
     listing->offset = (listing->nmembers || listing->exhausted)
                       ? 0
                       : listing->offset + n;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-listing_copy(ngx_pool_t *pool, ngx_str_t *to, ngx_str_t *from)
-{
-    u_char  *p;
-
-    if (from->len == 0) {
-        ngx_str_null(to);
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(pool, from->len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(p, from->data, from->len);
-
-    to->data = p;
-    to->len = from->len;
-
-    return NGX_OK;
 }
 
 
 /* the next lines, all of one tenant: what is passed to a script is one slot */
 
-ngx_int_t
-lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+listing_documents(lines_ctx_t *ctx)
 {
-    ngx_str_t        *ids, tenant, id, other;
-    ngx_uint_t        i, n;
+    ngx_str_t        *ids, tenant, other;
+    ngx_uint_t        n, most;
     lines_listing_t  *listing;
 
     listing = ctx->data;
 
-    n = ngx_min(listing->nmembers - listing->next, LINES_RUN);
+    most = ngx_min(listing->nmembers - listing->next, LINES_RUN);
 
-    if (n == 0) {
-        return NGX_OK;
-    }
-
-    listing_member(listing, listing->next, &tenant, &id);
-
-    for (i = 1; i < n && listing->tenant.len == 0; i++) {
-
-        listing_member(listing, listing->next + i, &other, &id);
-
-        if (other.len != tenant.len
-            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
-        {
-            n = i;
-        }
-    }
-
-    ids = ngx_palloc(listing->pool, n * sizeof(ngx_str_t));
+    ids = ngx_palloc(listing->pool, most * sizeof(ngx_str_t));
     if (ids == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
-        listing_member(listing, listing->next + i, &other, &ids[i]);
+    listing_member(listing, listing->next, &tenant, &ids[0]);
+
+    for (n = 1; n < most; n++) {
+        listing_member(listing, listing->next + n, &other, &ids[n]);
+
+        if (other.len != tenant.len
+            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
+        {
+            break;
+        }
     }
 
     return lines_line_list(&ctx->caller, listing_run, ctx, .tenant = tenant,
@@ -451,10 +434,6 @@ listing_run(void *data, lines_line_list_reply_t *reply)
     listing->member = listing->members[2 * listing->next - 2];
     listing->score = listing->members[2 * listing->next - 1];
 
-    if (listing->limit && listing->shown >= listing->limit) {
-        listing->full = 1;
-    }
-
     return NGX_OK;
 }
 
@@ -466,21 +445,9 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    cl = listing->free;
-
-    if (cl) {
-        listing->free = cl->next;
-
-    } else {
-        cl = ngx_alloc_chain_link(r->pool);
-        if (cl == NULL) {
-            return NGX_ERROR;
-        }
-
-        cl->buf = ngx_palloc(r->pool, sizeof(ngx_buf_t));
-        if (cl->buf == NULL) {
-            return NGX_ERROR;
-        }
+    cl = ngx_chain_get_free_buf(r->pool, &listing->free);
+    if (cl == NULL) {
+        return NGX_ERROR;
     }
 
     b = cl->buf;
@@ -492,20 +459,19 @@ listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     }
 
     b->pos = b->start;
-    b->last = b->start;
-    b->end = b->start + text->len + comma;
+    b->last = ngx_cpymem(b->start, ",", comma);
+    b->last = ngx_cpymem(b->last, text->data, text->len);
+    b->end = b->last;
     b->temporary = 1;
 
-    if (comma) {
-        *b->last++ = ',';
+    if (listing->out) {
+        listing->last->next = cl;
+
+    } else {
+        listing->out = cl;
     }
 
-    b->last = ngx_cpymem(b->last, text->data, text->len);
-
-    cl->next = NULL;
-
-    *listing->last = cl;
-    listing->last = &cl->next;
+    listing->last = cl;
     listing->size += b->last - b->pos;
 
     return NGX_OK;
@@ -521,8 +487,6 @@ static ngx_int_t
 listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    ngx_buf_t        *b;
-    ngx_chain_t      *out, *cl;
     lines_listing_t  *listing;
 
     listing = ctx->data;
@@ -531,40 +495,21 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
                    "lines listing: %uz bytes are sent on the way",
                    listing->turn->held);
 
-    out = listing->out;
-
     if (!ctx->begun) {
         rc = lines_begin(r, ctx, NGX_HTTP_OK, &listing_json);
 
         if (rc != NGX_OK) {
             return rc;
         }
-
-        out = ngx_alloc_chain_link(r->pool);
-        b = ngx_calloc_buf(r->pool);
-
-        if (out == NULL || b == NULL) {
-            return NGX_ERROR;
-        }
-
-        b->pos = (u_char *) listing->prefix;
-        b->last = b->pos + ngx_strlen(listing->prefix);
-        b->memory = 1;
-
-        out->buf = b;
-        out->next = listing->out;
     }
 
-    for (cl = out; cl->next; cl = cl->next) { /* void */ }
-
-    cl->buf->flush = 1;
-    cl->buf->last_in_chain = 1;
+    listing->last->buf->flush = 1;
+    listing->last->buf->last_in_chain = 1;
 
     listing->sending = listing->out;
     listing->out = NULL;
-    listing->last = &listing->out;
 
-    return listing_sent(r, ctx, lines_part(r, out));
+    return listing_sent(r, ctx, lines_part(r, listing->sending));
 }
 
 
@@ -633,46 +578,12 @@ listing_free(lines_listing_t *listing, ngx_chain_t **chain, ngx_uint_t all)
 }
 
 
-ngx_int_t
-lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_step_pt     step;
-    lines_listing_t  *listing;
+/* {PREFIX[…]}, and after a page "cursor":"…"|null besides */
 
-    listing = ctx->data;
-    step = lines_listing_documents;
-
-    if (listing->full || listing->next == listing->nmembers) {
-
-        /* others may have theirs before the next page, or while it is sent */
-
-        lines_turn_end(listing->turn);
-
-        if (listing->exhausted && listing->next == listing->nmembers) {
-            listing->score.len = 0;
-            return NGX_OK;
-        }
-
-        if (listing->full
-            || (listing->limit && listing->scanned >= LINES_LISTING_SCAN))
-        {
-            return NGX_OK;
-        }
-
-        step = lines_listing_members;
-    }
-
-    lines_again_from(ctx, step);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
-    ngx_chain_t      *out, *tail;
     lines_listing_t  *listing;
 
     listing = ctx->data;
@@ -711,32 +622,11 @@ lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    /* the list goes between its first and its last buffer: it is not copied */
+    listing->last->buf->last_buf = (r == r->main) ? 1 : 0;
+    listing->last->buf->last_in_chain = 1;
 
-    for (tail = listing->out; tail->next; tail = tail->next) { /* void */ }
-
-    tail->buf->last_buf = (r == r->main) ? 1 : 0;
-    tail->buf->last_in_chain = 1;
-
-    if (ctx->begun) {
-        return lines_end(r, ctx, listing->out);
-    }
-
-    out = ngx_alloc_chain_link(r->pool);
-    if (out == NULL) {
-        return NGX_ERROR;
-    }
-
-    out->buf = ngx_calloc_buf(r->pool);
-    if (out->buf == NULL) {
-        return NGX_ERROR;
-    }
-
-    out->buf->pos = (u_char *) listing->prefix;
-    out->buf->last = out->buf->pos + ngx_strlen(listing->prefix);
-    out->buf->memory = 1;
-    out->next = listing->out;
-
-    return lines_answer_chain(r, ctx, NGX_HTTP_OK, &listing_json, out,
-                              listing->size + ngx_strlen(listing->prefix));
+    return ctx->begun
+           ? lines_end(r, ctx, listing->out)
+           : lines_answer_chain(r, ctx, NGX_HTTP_OK, &listing_json,
+                                listing->out, listing->size);
 }

@@ -12,6 +12,7 @@
 
 #include "api/input.h"
 #include "api/turn.h"
+#include "store/calls.h"
 
 
 #define LINES_PAGE          100
@@ -30,9 +31,8 @@ typedef struct {
     ngx_str_t              tenant;    /* of all lines; empty where a
                                          member is "TENANT ID" */
     ngx_uint_t             oldest;    /* flag: oldest first */
-    ngx_uint_t             limit;     /* 0: all */
+    int64_t                limit;     /* 0: all */
     const char            *list;      /* as line_list.lua has them */
-    const char            *prefix;    /* of the answer, with "[" */
     ngx_str_t              status;    /* wanted; empty: any */
     lines_listing_idle_pt  idle;      /* or NULL */
 
@@ -42,46 +42,46 @@ typedef struct {
     ngx_pool_t            *pool;      /* of a page, and of replies */
     ngx_str_t              score;     /* to go on from */
     ngx_str_t              member;
-    ngx_str_t             *members;   /* of this page, each with its
+    union {
+        lines_lines_newest_reply_t  newest;
+        lines_lines_oldest_reply_t  oldest;
+    } page;
+    ngx_str_t             *members;   /* of it that count, each with its
                                          score */
     ngx_uint_t             nmembers;
     ngx_uint_t             next;      /* whose turn it is */
     ngx_uint_t             offset;
     ngx_uint_t             scanned;
-    ngx_uint_t             shown;
+    int64_t                shown;
     ngx_chain_t           *out;       /* JSON, without brackets; each
                                          buffer's memory is its own */
-    ngx_chain_t          **last;
+    ngx_chain_t           *last;      /* of them */
     ngx_chain_t           *sending;   /* the same, on its way */
     ngx_chain_t           *kept;
     ngx_chain_t           *free;
     size_t                 size;
+    unsigned               asked:1;   /* for a page */
     unsigned               exhausted:1;
-    unsigned               full:1;
 } lines_listing_t;
 
 
 /*
- * Makes a listing of tenant's (or of many), in ctx->data as well.  Takes limit=
- * (1 to 100, default fallback) and cursor= from the request's arguments;
- * fallback 0: all lines, unless one of the two asks for a page.  NULL where it
- * answered 400, or without memory: *rc is the step's result.
+ * Makes a listing, ctx->data, of tenant's lines, or of another key, which the
+ * caller sets where tenant is empty; prefix is that of the answer, with "[".
+ * Takes limit= (1 to 100, default fallback) and cursor= from the request's
+ * arguments; fallback 0: all lines, unless one of the two asks for a page.  A
+ * step's result.
  */
 
-lines_listing_t *lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *tenant, ngx_uint_t fallback, ngx_int_t *rc);
-
-/* three steps; the last goes back to the first until there is enough */
-ngx_int_t lines_listing_members(ngx_http_request_t *r, lines_ctx_t *ctx);
-ngx_int_t lines_listing_documents(ngx_http_request_t *r, lines_ctx_t *ctx);
-ngx_int_t lines_listing_more(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *tenant, const char *list, const char *prefix,
+    ngx_uint_t fallback);
 
 /*
- * {PREFIX[…]}, and after a page "cursor":"…"|null besides.  Where there was no
- * room to wait for the rest, what came before it is sent and freed by now.
+ * The last step; it runs again until there is enough, and answers.  Where there
+ * is no room to wait for the rest, what came before it is sent and freed.
  */
-
-ngx_int_t lines_listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
 #endif /* _LINES_API_LISTING_H_INCLUDED_ */

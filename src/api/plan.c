@@ -10,6 +10,13 @@
 #define LINES_DAILY_CONVERSATIONS  50
 #define LINES_DAILY_MESSAGES       500
 
+#define LINES_PREVIEW_TTL_MAX      (24 * 3600 * 1000)
+
+
+static lines_plan_t *plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+    lines_channel_e channel);
+static char *plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field);
+
 
 static ngx_conf_enum_t  plan_channels[] = {
     { ngx_string("phone"), LINES_PHONE },
@@ -38,11 +45,27 @@ static lines_directive_t  plan_directive = {
 };
 
 
+static lines_param_t  agent_plan_params[] = {
+    lines_param_string("price", lines_plan_t, price, LINES_PARAM_REQUIRED),
+    lines_param_msec("preview_ttl", lines_plan_t, preview_ttl,
+                     1000, LINES_PREVIEW_TTL_MAX, 10 * 60 * 1000),
+    lines_param_other("daily", offsetof(lines_plan_t, daily),
+                      plan_limit, "a number or \"unlimited\""),
+    lines_param_other("monthly", offsetof(lines_plan_t, monthly),
+                      plan_limit, "a number or \"unlimited\""),
+    lines_param_end
+};
+
+
+static lines_directive_t  agent_plan_directive = {
+    .name = "lines_agent_plan",
+    .params = agent_plan_params
+};
+
+
 char *
 lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    lines_main_conf_t *lmcf = conf;
-
     ngx_str_t     *value;
     ngx_uint_t     channel;
     lines_plan_t  *plan;
@@ -56,22 +79,61 @@ lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (value[1].len == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "empty plan name in \"lines_plan\"");
+    plan = plan_add(cf, conf, channel);
+
+    return plan ? lines_params(cf, &plan_directive, 3, plan) : NGX_CONF_ERROR;
+}
+
+
+char *
+lines_agent_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_plan_t  *plan;
+
+    plan = plan_add(cf, conf, LINES_AGENT);
+    if (plan == NULL) {
         return NGX_CONF_ERROR;
     }
 
+    ngx_str_set(&plan->daily, "3");
+    ngx_str_set(&plan->monthly, "10");
+
+    return lines_params(cf, &agent_plan_directive, 2, plan);
+}
+
+
+static lines_plan_t *
+plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, lines_channel_e channel)
+{
+    ngx_str_t     *value;
+    lines_plan_t  *plan;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "empty plan name in \"%V\"",
+                           &value[0]);
+        return NULL;
+    }
+
     if (lines_find_plan(lmcf, &value[1], channel)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate \"lines_plan\" \"%V\" \"%V\"", &value[1],
-                           &value[2]);
-        return NGX_CONF_ERROR;
+
+        if (channel == LINES_AGENT) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate \"%V\" \"%V\"",
+                               &value[0], &value[1]);
+
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate \"%V\" \"%V\" \"%V\"", &value[0],
+                               &value[1], &value[2]);
+        }
+
+        return NULL;
     }
 
     plan = ngx_array_push(&lmcf->plans);
     if (plan == NULL) {
-        return NGX_CONF_ERROR;
+        return NULL;
     }
 
     ngx_memzero(plan, sizeof(lines_plan_t));
@@ -79,7 +141,28 @@ lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     plan->name = value[1];
     plan->channel = channel;
 
-    return lines_params(cf, &plan_directive, 3, plan);
+    return plan;
+}
+
+
+static char *
+plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_str_t *limit = field;
+
+    ngx_int_t  n;
+
+    if (ngx_strcmp(value->data, "unlimited") != 0) {
+        n = ngx_atoi(value->data, value->len);
+
+        if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
+            return LINES_PARAM_INVALID;
+        }
+    }
+
+    *limit = *value;
+
+    return NGX_CONF_OK;
 }
 
 

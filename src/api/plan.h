@@ -1,6 +1,6 @@
 
 /*
- * What a workspace's plan allows: lines_plan.
+ * What a plan allows: lines_plan of workspaces, lines_agent_plan of accounts.
  */
 
 #ifndef _LINES_API_PLAN_H_INCLUDED_
@@ -15,7 +15,8 @@
 
 typedef enum {
     LINES_PHONE = 0,
-    LINES_EMAIL
+    LINES_EMAIL,
+    LINES_AGENT                      /* what an account may buy */
 } lines_channel_e;
 
 
@@ -29,6 +30,11 @@ typedef struct {
                                         can be bought */
     ngx_int_t        conversations;  /* a day, of each line */
     ngx_int_t        messages;
+
+    /* of agents, whose own limits come before these */
+    ngx_str_t        daily;          /* a number, or "unlimited" */
+    ngx_str_t        monthly;
+    ngx_msec_t       preview_ttl;
 } lines_plan_t;
 
 
@@ -37,6 +43,12 @@ typedef struct {
  *            [daily_conversations=N] [daily_messages=N]
  */
 char *lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/*
+ * lines_agent_plan PLAN price=ID [daily=N|unlimited] [monthly=N|unlimited]
+ *                  [preview_ttl=TIME]
+ */
+char *lines_agent_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* NULL: the plan does not have such lines */
 lines_plan_t *lines_find_plan(lines_main_conf_t *lmcf, ngx_str_t *name,

@@ -21,9 +21,9 @@ struct lines_turns_s {
 };
 
 
-/* of this worker */
+/* of this worker; without a handler before the first turn is taken */
 
-typedef struct {
+static struct {
     ngx_rbtree_t       tree;
     ngx_rbtree_node_t  sentinel;
     ngx_queue_t        tenants;    /* who wait, and may have more */
@@ -31,49 +31,19 @@ typedef struct {
     ngx_uint_t         running;
     size_t             held;
     ngx_event_t        next;
-} lines_turn_keeper_t;
+} keeper;
 
 
-static lines_turn_keeper_t *turn_keeper(void);
-static lines_turns_t *turn_tenant(lines_turn_keeper_t *keeper,
-    lines_turn_t *turn);
-static ngx_uint_t turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn);
-static void turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn);
-static void turn_count(lines_turn_keeper_t *keeper, lines_turns_t *turns,
-    size_t size);
-static void turn_give(lines_turn_keeper_t *keeper, lines_turns_t *turns,
-    size_t size);
-static void turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns);
+static lines_turns_t *turn_tenant(ngx_str_t *tenant);
+static ngx_uint_t turn_fits(lines_turn_t *turn);
+static void turn_start(lines_turn_t *turn);
+static void turn_count(lines_turns_t *turns, size_t size);
+static void turn_give(lines_turns_t *turns, size_t size);
+static void turn_settle(lines_turns_t *turns);
 static void turn_next(ngx_event_t *ev);
 static void turn_late(ngx_event_t *ev);
 static void turn_answered(void *data);
 static void turn_cleanup(void *data);
-
-
-static lines_turn_keeper_t  turn_of_worker;
-
-
-static lines_turn_keeper_t *
-turn_keeper(void)
-{
-    lines_turn_keeper_t  *keeper;
-
-    keeper = &turn_of_worker;
-
-    if (keeper->next.handler == NULL) {
-        ngx_rbtree_init(&keeper->tree, &keeper->sentinel,
-                        ngx_str_rbtree_insert_value);
-        ngx_queue_init(&keeper->tenants);
-        ngx_queue_init(&keeper->heavy);
-
-        keeper->next.handler = turn_next;
-        keeper->next.data = keeper;
-    }
-
-    keeper->next.log = ngx_cycle->log;
-
-    return keeper;
-}
 
 
 lines_turn_t *
@@ -111,16 +81,13 @@ ngx_int_t
 lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
 {
     lines_turns_t        *turns;
-    lines_turn_keeper_t  *keeper;
 
     if (turn->running) {
         return handler(turn->request, turn->ctx);
     }
 
-    keeper = turn_keeper();
-
     if (turn->turns == NULL) {
-        turn->turns = turn_tenant(keeper, turn);
+        turn->turns = turn_tenant(&turn->tenant);
 
         if (turn->turns == NULL) {
             return NGX_ERROR;
@@ -131,12 +98,12 @@ lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
 
     turns = turn->turns;
 
-    if (ngx_queue_empty(&keeper->tenants)
-        && keeper->running < LINES_TURNS
+    if (ngx_queue_empty(&keeper.tenants)
+        && keeper.running < LINES_TURNS
         && turns->running < LINES_TENANT_TURNS)
     {
-        if (turn_fits(keeper, turn)) {
-            turn_start(keeper, turn);
+        if (turn_fits(turn)) {
+            turn_start(turn);
             return handler(turn->request, turn->ctx);
         }
 
@@ -147,7 +114,7 @@ lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
                    "lines turn: waits, %ui run, %ui of the tenant",
-                   keeper->running, turns->running);
+                   keeper.running, turns->running);
 
     turn->handler = handler;
     turn->waiting = 1;
@@ -155,53 +122,61 @@ lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
 
     ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
 
-    turn_settle(keeper, turns);
+    turn_settle(turns);
 
     return NGX_AGAIN;
 }
 
 
 static lines_turns_t *
-turn_tenant(lines_turn_keeper_t *keeper, lines_turn_t *turn)
+turn_tenant(ngx_str_t *tenant)
 {
-    uint32_t         hash;
-    ngx_str_node_t  *node;
-    lines_turns_t   *turns;
+    uint32_t        hash;
+    lines_turns_t  *turns;
 
-    hash = ngx_crc32_short(turn->tenant.data, turn->tenant.len);
+    if (keeper.next.handler == NULL) {
+        ngx_rbtree_init(&keeper.tree, &keeper.sentinel,
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&keeper.tenants);
+        ngx_queue_init(&keeper.heavy);
 
-    node = ngx_str_rbtree_lookup(&keeper->tree, &turn->tenant, hash);
-
-    if (node) {
-        return (lines_turns_t *) node;
+        keeper.next.handler = turn_next;
     }
 
-    turns = ngx_alloc(sizeof(lines_turns_t) + turn->tenant.len,
-                      ngx_cycle->log);
+    keeper.next.log = ngx_cycle->log;
+
+    hash = ngx_crc32_short(tenant->data, tenant->len);
+
+    turns = (lines_turns_t *) ngx_str_rbtree_lookup(&keeper.tree, tenant,
+                                                    hash);
+    if (turns) {
+        return turns;
+    }
+
+    turns = ngx_calloc(sizeof(lines_turns_t) + tenant->len, ngx_cycle->log);
     if (turns == NULL) {
         return NULL;
     }
 
-    ngx_memzero(turns, sizeof(lines_turns_t));
     ngx_queue_init(&turns->waiting);
 
     turns->node.node.key = hash;
-    turns->node.str.len = turn->tenant.len;
-    turns->node.str.data = (u_char *) turns + sizeof(lines_turns_t);
-    ngx_memcpy(turns->node.str.data, turn->tenant.data, turn->tenant.len);
+    turns->node.str.len = tenant->len;
+    turns->node.str.data = (u_char *) (turns + 1);
+    ngx_memcpy(turns->node.str.data, tenant->data, tenant->len);
 
-    ngx_rbtree_insert(&keeper->tree, &turns->node.node);
+    ngx_rbtree_insert(&keeper.tree, &turns->node.node);
 
     return turns;
 }
 
 
 static ngx_uint_t
-turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn)
+turn_fits(lines_turn_t *turn)
 {
     size_t  left;
 
-    left = keeper->held < LINES_HELD ? LINES_HELD - keeper->held : 0;
+    left = keeper.held < LINES_HELD ? LINES_HELD - keeper.held : 0;
 
     return turn->turns->held + LINES_HELD_TURN
            <= left / (turn->held ? LINES_LEFT_MORE : LINES_LEFT_FIRST);
@@ -211,33 +186,33 @@ turn_fits(lines_turn_keeper_t *keeper, lines_turn_t *turn)
 /* what it may bring is counted from now on, and what it brought besides */
 
 static void
-turn_start(lines_turn_keeper_t *keeper, lines_turn_t *turn)
+turn_start(lines_turn_t *turn)
 {
     turn->waiting = 0;
     turn->running = 1;
     turn->turns->running++;
-    keeper->running++;
+    keeper.running++;
 
-    turn_count(keeper, turn->turns, LINES_HELD_TURN);
+    turn_count(turn->turns, LINES_HELD_TURN);
 }
 
 
 static void
-turn_count(lines_turn_keeper_t *keeper, lines_turns_t *turns, size_t size)
+turn_count(lines_turns_t *turns, size_t size)
 {
     turns->held += size;
-    keeper->held += size;
+    keeper.held += size;
 }
 
 
 static void
-turn_give(lines_turn_keeper_t *keeper, lines_turns_t *turns, size_t size)
+turn_give(lines_turns_t *turns, size_t size)
 {
     turns->held -= size;
-    keeper->held -= size;
+    keeper.held -= size;
 
-    if (!ngx_queue_empty(&keeper->heavy)) {
-        ngx_post_event(&keeper->next, &ngx_posted_events);
+    if (!ngx_queue_empty(&keeper.heavy)) {
+        ngx_post_event(&keeper.next, &ngx_posted_events);
     }
 }
 
@@ -245,7 +220,7 @@ turn_give(lines_turn_keeper_t *keeper, lines_turns_t *turns, size_t size)
 /* the tenant queues where it may be served */
 
 static void
-turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns)
+turn_settle(lines_turns_t *turns)
 {
     ngx_uint_t  ready;
 
@@ -253,7 +228,7 @@ turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns)
             && turns->running < LINES_TENANT_TURNS;
 
     if (ready && !turns->queued) {
-        ngx_queue_insert_tail(&keeper->tenants, &turns->queue);
+        ngx_queue_insert_tail(&keeper.tenants, &turns->queue);
         turns->queued = 1;
 
     } else if (!ready && turns->queued) {
@@ -263,8 +238,8 @@ turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns)
 
     /* never from here: whoever is served may be freed by what follows */
 
-    if (!ngx_queue_empty(&keeper->tenants) && keeper->running < LINES_TURNS) {
-        ngx_post_event(&keeper->next, &ngx_posted_events);
+    if (!ngx_queue_empty(&keeper.tenants) && keeper.running < LINES_TURNS) {
+        ngx_post_event(&keeper.next, &ngx_posted_events);
     }
 }
 
@@ -272,19 +247,16 @@ turn_settle(lines_turn_keeper_t *keeper, lines_turns_t *turns)
 void
 lines_turn_end(lines_turn_t *turn)
 {
-    lines_turn_keeper_t  *keeper;
 
     if (!turn->running && !turn->waiting) {
         return;
     }
 
-    keeper = turn_keeper();
-
     if (turn->running) {
         turn->turns->running--;
-        keeper->running--;
+        keeper.running--;
 
-        turn_give(keeper, turn->turns, LINES_HELD_TURN);
+        turn_give(turn->turns, LINES_HELD_TURN);
 
     } else {
         ngx_queue_remove(&turn->queue);
@@ -299,7 +271,7 @@ lines_turn_end(lines_turn_t *turn)
     turn->waiting = 0;
     turn->running = 0;
 
-    turn_settle(keeper, turn->turns);
+    turn_settle(turn->turns);
 }
 
 
@@ -307,14 +279,14 @@ void
 lines_turn_hold(lines_turn_t *turn, size_t size)
 {
     turn->held += size;
-    turn_count(turn_keeper(), turn->turns, size);
+    turn_count(turn->turns, size);
 }
 
 
 void
 lines_turn_release(lines_turn_t *turn)
 {
-    turn_give(turn_keeper(), turn->turns, turn->held);
+    turn_give(turn->turns, turn->held);
     turn->held = 0;
 }
 
@@ -326,29 +298,26 @@ turn_next(ngx_event_t *ev)
     lines_step_pt         step;
     lines_turn_t         *turn;
     lines_turns_t        *turns;
-    lines_turn_keeper_t  *keeper;
-
-    keeper = ev->data;
 
     /* what fits by now waits as all others do, but no longer than it would */
 
-    for (q = ngx_queue_head(&keeper->heavy);
-         q != ngx_queue_sentinel(&keeper->heavy);
+    for (q = ngx_queue_head(&keeper.heavy);
+         q != ngx_queue_sentinel(&keeper.heavy);
          q = next)
     {
         next = ngx_queue_next(q);
         turn = ngx_queue_data(q, lines_turn_t, queue);
 
-        if (turn_fits(keeper, turn)) {
+        if (turn_fits(turn)) {
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&turn->turns->waiting, q);
-            turn_settle(keeper, turn->turns);
+            turn_settle(turn->turns);
         }
     }
 
-    while (keeper->running < LINES_TURNS && !ngx_queue_empty(&keeper->tenants))
+    while (keeper.running < LINES_TURNS && !ngx_queue_empty(&keeper.tenants))
     {
-        q = ngx_queue_head(&keeper->tenants);
+        q = ngx_queue_head(&keeper.tenants);
         turns = ngx_queue_data(q, lines_turns_t, queue);
 
         ngx_queue_remove(q);
@@ -359,8 +328,8 @@ turn_next(ngx_event_t *ev)
 
         ngx_queue_remove(q);
 
-        if (turn_fits(keeper, turn)) {
-            turn_start(keeper, turn);
+        if (turn_fits(turn)) {
+            turn_start(turn);
             step = turn->handler;
 
         } else if (turn->held && turn->send) {
@@ -370,13 +339,13 @@ turn_next(ngx_event_t *ev)
         } else {
             ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log,
                            0, "lines turn: waits, %uz bytes are held, %uz of "
-                           "the tenant", keeper->held, turns->held);
+                           "the tenant", keeper.held, turns->held);
 
-            ngx_queue_insert_tail(&keeper->heavy, q);
+            ngx_queue_insert_tail(&keeper.heavy, q);
             step = NULL;
         }
 
-        turn_settle(keeper, turns);
+        turn_settle(turns);
 
         if (step) {
             ngx_del_timer(&turn->timer);
@@ -423,7 +392,6 @@ turn_cleanup(void *data)
     lines_turn_t *turn = data;
 
     lines_turns_t        *turns;
-    lines_turn_keeper_t  *keeper;
 
     lines_turn_end(turn);
 
@@ -433,14 +401,12 @@ turn_cleanup(void *data)
         return;
     }
 
-    keeper = turn_keeper();
-
-    turn_give(keeper, turns, turn->held);
+    turn_give(turns, turn->held);
 
     /* who waits has it as its tenant as well */
 
     if (--turns->users == 0) {
-        ngx_rbtree_delete(&keeper->tree, &turns->node.node);
+        ngx_rbtree_delete(&keeper.tree, &turns->node.node);
         ngx_free(turns);
     }
 }

@@ -53,8 +53,6 @@ typedef struct {
 
     /* api */
     ngx_array_t            plans;        /* lines_plan_t */
-    ngx_array_t           *agent_plans;  /* lines_agent_
-                                            plan_t */
     ngx_msec_t             quarantine;   /* of released numbers */
 
     /* billing, operation: NULL where lines_billing is absent */

@@ -1,20 +1,25 @@
 
+/*
+ * GET lines/check-availability: does a line work, right now?  The probe is
+ * called on a carrier: the client may leave, and the line learns of the result
+ * all the same.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "api/listing.h"
+#include "api/input.h"
+#include "auth/strict_json.h"
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/guard.h"
 #include "http/id.h"
 #include "http/steps.h"
 #include "http/text.h"
-#include "limit/limit.h"
 #include "store/calls.h"
 #include "workspace/check.h"
 #include "workspace/routes.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_PROBE_TIMEOUT  10000
@@ -25,11 +30,22 @@
 /* how often a request that waits for another's check asks for its result */
 #define LINES_CHECK_POLL     100
 
+/* of a probe's answer: how deep, of how many containers; what is kept of its
+   failures: how many, bytes of each */
+#define LINES_HEALTH_DEPTH       16
+#define LINES_HEALTH_CONTAINERS  256
+#define LINES_HEALTH_FAILURES    16
+#define LINES_HEALTH_FAILURE     256
+
+
+typedef struct lines_checkup_s  lines_checkup_t;
+
 
 typedef struct {
     ngx_http_request_t   *request;
     lines_ctx_t          *ctx;
-    lines_checkup_args_t  args;
+    ngx_str_t             id;
+    ngx_str_t             line;
     lines_checkup_t      *checkup;   /* while it runs */
     ngx_str_t             since;     /* Redis' time; empty: the
                                         first try */
@@ -38,23 +54,55 @@ typedef struct {
 } lines_check_t;
 
 
-static ngx_int_t check_id(ngx_http_request_t *r, lines_ctx_t *ctx);
+typedef struct {
+    ngx_str_t             status;    /* healthy, down */
+    ngx_str_t             failures;  /* a JSON array of strings */
+} lines_health_t;
+
+
+/* the call of the probe, of the carrier's pool */
+
+struct lines_checkup_s {
+    lines_main_conf_t    *lmcf;
+    lines_carrier_t      *carrier;   /* its id is the line's */
+    ngx_str_t             tenant;
+    ngx_str_t             id;
+    lines_health_t        health;
+    lines_caller_t        caller;
+    ngx_str_t             when;
+    lines_check_t        *check;     /* NULL: nobody waits */
+};
+
+
 static ngx_int_t check_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t check_ask(lines_check_t *check);
 static ngx_int_t check_told(void *data, lines_line_check_reply_t *reply);
 static ngx_int_t check_wait(lines_check_t *check, ngx_str_t *now);
 static void check_again(ngx_event_t *ev);
-static ngx_int_t check_run(lines_check_t *check, ngx_str_t *document);
-static void check_done(void *data, ngx_int_t rc, ngx_str_t *status,
-    ngx_str_t *failures, ngx_str_t *when);
 static ngx_int_t check_answer(lines_check_t *check, ngx_str_t *status,
     ngx_str_t *failures, ngx_str_t *when);
 static ngx_int_t check_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void check_cleanup(void *data);
+static ngx_int_t checkup_start(lines_check_t *check, ngx_str_t *document);
+static ngx_int_t checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
+    ngx_str_t *request_id);
+static void checkup_answered(void *data, lines_result_t *result);
+static ngx_int_t checkup_stored(void *data, lines_line_health_reply_t *reply);
+static void checkup_resume(lines_caller_t *caller, ngx_int_t rc);
+static void checkup_end(lines_checkup_t *checkup, ngx_int_t rc);
+static void checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant,
+    ngx_str_t *line, ngx_str_t *id);
+static ngx_int_t health_read(ngx_pool_t *pool, ngx_uint_t status,
+    ngx_str_t *body, lines_health_t *health);
+static ngx_int_t health_object(ngx_pool_t *pool, json_t *object,
+    lines_health_t *health);
+static json_t *health_failures(json_t *list);
+static ngx_uint_t health_good(json_t *status);
+static ngx_int_t health_down(ngx_pool_t *pool, const char *failure,
+    lines_health_t *health);
 
 
 lines_step_pt  lines_check_steps[] = {
-    check_id,                         /* 400 */
     check_begin,                      /* 400, 404 */
     NULL
 };
@@ -100,36 +148,23 @@ lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static ngx_int_t
-check_id(ngx_http_request_t *r, lines_ctx_t *ctx)
+check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  id;
+    ngx_str_t            line;
+    ngx_pool_cleanup_t  *cln;
+    lines_check_t       *check;
 
-    if (lines_query(r, "id", &id) != NGX_OK || id.len == 0) {
+    if (lines_query(r, "id", &line) != NGX_OK || line.len == 0) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "id is required");
     }
 
-    if (!lines_is_id(&id)) {
+    if (!lines_is_id(&line)) {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Invalid line id");
     }
 
-    ctx->params[0] = id;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_pool_cleanup_t  *cln;
-    lines_check_t       *check;
-    lines_main_conf_t   *lmcf;
-
-    lmcf = lines_get_main_conf(r);
-
-    if (lmcf->probe.len == 0) {
+    if (lines_get_main_conf(r)->probe.len == 0) {
 
         ctx->retry_after = 60;
 
@@ -148,9 +183,7 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     check->request = r;
     check->ctx = ctx;
     check->start = ngx_current_msec;
-    check->args.tenant = ctx->identity.tenant;
-    check->args.line = ctx->params[0];
-    check->args.request_id = ctx->request_id;
+    check->line = line;
 
     check->timer.handler = check_again;
     check->timer.data = check;
@@ -159,12 +192,10 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     cln->handler = check_cleanup;
     ctx->data = check;
 
-    check->args.id.len = LINES_ID_LEN;
-    check->args.id.data = ngx_pnalloc(r->pool, LINES_ID_LEN);
+    check->id.len = LINES_ID_LEN;
+    check->id.data = ngx_pnalloc(r->pool, LINES_ID_LEN);
 
-    if (check->args.id.data == NULL
-        || lines_id(check->args.id.data) != NGX_OK)
-    {
+    if (check->id.data == NULL || lines_id(check->id.data) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -175,15 +206,15 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 check_ask(lines_check_t *check)
 {
-    lines_main_conf_t  *lmcf;
+    lines_ctx_t  *ctx;
 
-    lmcf = lines_get_main_conf(check->request);
+    ctx = check->ctx;
 
-    return lines_line_check(&check->ctx->caller, check_told, check->ctx,
-                            .tenant = check->args.tenant,
-                            .line = check->args.line, .id = check->args.id,
-                            .ttl = lmcf->probe_timeout + LINES_CHECK_SPARE,
-                            .since = check->since);
+    return lines_line_check(&ctx->caller, check_told, ctx,
+                .tenant = ctx->identity.tenant, .line = check->line,
+                .id = check->id, .since = check->since,
+                .ttl = lines_get_main_conf(check->request)->probe_timeout
+                       + LINES_CHECK_SPARE);
 }
 
 
@@ -201,7 +232,7 @@ check_told(void *data, lines_line_check_reply_t *reply)
     switch (reply->is) {
 
     case LINES_LINE_CHECK_BEGIN:
-        return check_run(check, &reply->document);
+        return checkup_start(check, &reply->document);
 
     case LINES_LINE_CHECK_WAIT:
         return check_wait(check, &reply->now);
@@ -266,55 +297,6 @@ check_again(ngx_event_t *ev)
 }
 
 
-static ngx_int_t
-check_run(lines_check_t *check, ngx_str_t *document)
-{
-    ngx_http_request_t  *r;
-
-    r = check->request;
-
-    check->args.document = *document;
-
-    check->checkup = lines_checkup_start(lines_get_main_conf(r), &check->args,
-                                         check_done, check);
-
-    ngx_str_null(&check->args.document);
-
-    if (check->checkup == NULL) {
-        return lines_unavailable(r, check->ctx, 1);
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static void
-check_done(void *data, ngx_int_t rc, ngx_str_t *status, ngx_str_t *failures,
-    ngx_str_t *when)
-{
-    lines_check_t *check = data;
-
-    ngx_http_request_t  *r;
-
-    r = check->request;
-    check->checkup = NULL;
-
-    ngx_http_set_log_request(r->connection->log, r);
-
-    if (rc == NGX_OK) {
-        rc = check_answer(check, status, failures, when);
-
-    } else if (rc == NGX_DECLINED) {
-        rc = check_unknown(r, check->ctx);
-
-    } else {
-        rc = lines_unavailable(r, check->ctx, 1);
-    }
-
-    lines_resume(r, check->ctx, rc);
-}
-
-
 /* nobody is notified here: the line's own state says what there is to know */
 
 static ngx_int_t
@@ -325,7 +307,7 @@ check_answer(lines_check_t *check, ngx_str_t *status, ngx_str_t *failures,
                        "{\"success\":true,\"lineId\":\"%V\",\"status\":\"%V\","
                        "\"failures\":%V,\"checkedAt\":\"%V\","
                        "\"shouldNotify\":false,\"notificationSent\":false}",
-                       &check->args.line, status, failures, when);
+                       &check->line, status, failures, when);
 }
 
 
@@ -346,6 +328,373 @@ check_cleanup(void *data)
     }
 
     if (check->checkup) {
-        lines_checkup_detach(check->checkup);
+        check->checkup->check = NULL;
     }
+}
+
+
+static ngx_int_t
+checkup_start(lines_check_t *check, ngx_str_t *document)
+{
+    ngx_str_t          *tenant;
+    lines_carrier_t    *carrier;
+    lines_checkup_t    *checkup;
+    lines_main_conf_t  *lmcf;
+
+    tenant = &check->ctx->identity.tenant;
+    lmcf = lines_get_main_conf(check->request);
+
+    carrier = lines_carrier_create(lmcf, &check->line, ngx_cycle->log);
+    if (carrier == NULL) {
+        goto failed;
+    }
+
+    checkup = ngx_pcalloc(carrier->pool, sizeof(lines_checkup_t));
+    if (checkup == NULL) {
+        goto failed;
+    }
+
+    checkup->lmcf = lmcf;
+    checkup->carrier = carrier;
+    checkup->check = check;
+    checkup->tenant.len = tenant->len;
+    checkup->tenant.data = ngx_pstrdup(carrier->pool, tenant);
+    checkup->id.len = check->id.len;
+    checkup->id.data = ngx_pstrdup(carrier->pool, &check->id);
+
+    if (checkup->tenant.data
+        && checkup->id.data
+        && checkup_call(checkup, document, &check->ctx->request_id)
+           == NGX_AGAIN)
+    {
+        check->checkup = checkup;
+        return NGX_AGAIN;
+    }
+
+failed:
+
+    checkup_revoke(lmcf, tenant, &check->line, &check->id);
+
+    if (carrier) {
+        lines_carrier_destroy(carrier);
+    }
+
+    return lines_unavailable(check->request, check->ctx, 1);
+}
+
+
+static ngx_int_t
+checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
+    ngx_str_t *request_id)
+{
+    lines_call_header_t  headers[] = {
+        { ngx_string("Content-Type"), ngx_string("application/json") },
+        { ngx_string("Accept"), ngx_string("application/json") },
+        { ngx_string("X-Request-Id"), *request_id }
+    };
+
+    lines_call_t  call = {
+        .method = NGX_HTTP_POST,
+        .uri = checkup->lmcf->probe,
+        .headers = headers,
+        .nheaders = sizeof(headers) / sizeof(headers[0]),
+        .body = *document,
+        .timeout = checkup->lmcf->probe_timeout
+    };
+
+    return lines_carrier_call(checkup->carrier, &call, checkup_answered,
+                              checkup);
+}
+
+
+static void
+checkup_answered(void *data, lines_result_t *result)
+{
+    lines_checkup_t *checkup = data;
+
+    ngx_int_t         rc;
+    ngx_pool_t       *pool;
+    lines_carrier_t  *carrier;
+
+    carrier = checkup->carrier;
+    pool = carrier->pool;
+
+    if (result->transport == LINES_COMPLETE) {
+        rc = health_read(pool, result->status, &result->body,
+                               &checkup->health);
+
+    } else if (result->elapsed >= checkup->lmcf->probe_timeout) {
+        rc = health_down(pool, "probe_timeout", &checkup->health);
+
+    } else if (result->transport == LINES_UNSENT
+               && lines_location_refused(checkup->lmcf, "lines_probe"))
+    {
+        /* that tells nothing of the line */
+        rc = NGX_ERROR;
+
+    } else if (result->transport == LINES_UNSENT) {
+        rc = health_down(pool, "probe_unreachable", &checkup->health);
+
+    } else {
+        rc = health_down(pool, "probe_no_answer", &checkup->health);
+    }
+
+    if (rc != NGX_OK) {
+        checkup_revoke(checkup->lmcf, &checkup->tenant, &carrier->id,
+                       &checkup->id);
+        checkup_end(checkup, NGX_ERROR);
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines check: %V %V", &checkup->health.status,
+                   &checkup->health.failures);
+
+    lines_caller_init(&checkup->caller, checkup->lmcf->redis, pool,
+                      carrier->log);
+
+    checkup->caller.id = &carrier->id;
+    checkup->caller.resume = checkup_resume;
+
+    rc = lines_line_health(&checkup->caller, checkup_stored, checkup,
+                           .tenant = checkup->tenant, .line = carrier->id,
+                           .id = checkup->id,
+                           .failures = checkup->health.failures,
+                           .health = checkup->health.status);
+
+    if (rc != NGX_AGAIN) {
+        checkup_end(checkup, rc);
+    }
+}
+
+
+static ngx_int_t
+checkup_stored(void *data, lines_line_health_reply_t *reply)
+{
+    lines_checkup_t *checkup = data;
+
+    checkup->when = reply->when;
+
+    return reply->is == LINES_LINE_HEALTH_UNKNOWN ? NGX_DECLINED : NGX_OK;
+}
+
+
+static void
+checkup_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    checkup_end(ngx_queue_data(caller, lines_checkup_t, caller), rc);
+}
+
+
+static void
+checkup_end(lines_checkup_t *checkup, ngx_int_t rc)
+{
+    lines_ctx_t         *ctx;
+    lines_check_t       *check;
+    ngx_http_request_t  *r;
+
+    check = checkup->check;
+
+    if (check) {
+        check->checkup = NULL;
+        r = check->request;
+        ctx = check->ctx;
+
+        ngx_http_set_log_request(r->connection->log, r);
+
+        rc = rc == NGX_OK ? check_answer(check, &checkup->health.status,
+                                         &checkup->health.failures,
+                                         &checkup->when)
+             : rc == NGX_DECLINED ? check_unknown(r, ctx)
+             : lines_unavailable(r, ctx, 1);
+
+        lines_resume(r, ctx, rc);
+    }
+
+    lines_carrier_destroy(checkup->carrier);
+}
+
+
+/* a check that is not made must not keep others waiting */
+
+static void
+checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *line,
+    ngx_str_t *id)
+{
+    lines_caller_t  caller;
+
+    lines_caller_init(&caller, lmcf->redis, NULL, ngx_cycle->log);
+
+    (void) lines_forget_line_health(&caller, .tenant = *tenant, .line = *line,
+                                    .id = *id, .failures = ngx_string("[]"));
+}
+
+
+/*
+ * What a probe's answer says about a line.  The status code speaks first: 2xx
+ * is healthy, unless the body, an object, says otherwise: by "status" (healthy,
+ * ok, up and pass are good, as in application/health+json) or by "failures", an
+ * array of strings.  Any other code, and a body that is neither empty nor an
+ * object, is a failure of its own.
+ */
+
+static ngx_int_t
+health_read(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body,
+    lines_health_t *health)
+{
+    size_t      i;
+    json_t     *object;
+    ngx_int_t   rc;
+
+    ngx_str_set(&health->status, "down");
+
+    if (status < 200 || status > 299) {
+        return lines_redis_format(pool, &health->failures,
+                                  "[\"probe_status_%ui\"]", status);
+    }
+
+    for (i = 0; i < body->len && ngx_strchr(" \t\r\n", body->data[i]); i++) {
+
+        if (body->data[i] == '\0') {
+            break;
+        }
+    }
+
+    if (i == body->len) {
+        ngx_str_set(&health->status, "healthy");
+        ngx_str_set(&health->failures, "[]");
+
+        return NGX_OK;
+    }
+
+    rc = lines_strict_json_object(body, LINES_HEALTH_DEPTH,
+                                  LINES_HEALTH_CONTAINERS, &object);
+
+    if (rc == NGX_DECLINED) {
+        return health_down(pool, "probe_answer_invalid", health);
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = health_object(pool, object, health);
+
+    json_decref(object);
+
+    return rc;
+}
+
+
+static ngx_int_t
+health_object(ngx_pool_t *pool, json_t *object, lines_health_t *health)
+{
+    json_t     *failures;
+    ngx_str_t  *text;
+
+    failures = health_failures(json_object_get(object, "failures"));
+    if (failures == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (json_array_size(failures) == 0) {
+        json_decref(failures);
+
+        if (!health_good(json_object_get(object, "status"))) {
+            return health_down(pool, "probe_reported_down", health);
+        }
+
+        ngx_str_set(&health->status, "healthy");
+        ngx_str_set(&health->failures, "[]");
+
+        return NGX_OK;
+    }
+
+    text = &health->failures;
+    text->len = json_dumpb(failures, NULL, 0, JSON_COMPACT);
+    text->data = text->len ? ngx_pnalloc(pool, text->len) : NULL;
+
+    if (text->data) {
+        (void) json_dumpb(failures, (char *) text->data, text->len,
+                          JSON_COMPACT);
+    }
+
+    json_decref(failures);
+
+    return text->data ? NGX_OK : NGX_ERROR;
+}
+
+
+/* of a stranger's list as much as may be shown: strings, not too many */
+
+static json_t *
+health_failures(json_t *list)
+{
+    size_t   i;
+    json_t  *failures, *failure;
+
+    failures = json_array();
+    if (failures == NULL) {
+        return NULL;
+    }
+
+    for (i = 0;
+         i < json_array_size(list)
+         && json_array_size(failures) < LINES_HEALTH_FAILURES;
+         i++)
+    {
+        failure = json_array_get(list, i);
+
+        if (json_is_string(failure)
+            && json_string_length(failure) <= LINES_HEALTH_FAILURE)
+        {
+            json_incref(failure);
+
+        } else {
+            failure = json_string("unnamed");
+        }
+
+        if (json_array_append_new(failures, failure) != 0) {
+            json_decref(failures);
+            return NULL;
+        }
+    }
+
+    return failures;
+}
+
+
+static ngx_uint_t
+health_good(json_t *status)
+{
+    size_t              i;
+    static const char  *good[] = { "healthy", "ok", "up", "pass" };
+
+    if (status == NULL) {
+        return 1;
+    }
+
+    if (!json_is_string(status)) {
+        return 0;
+    }
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (ngx_strcmp(json_string_value(status), good[i]) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* because of one failure: a short word */
+
+static ngx_int_t
+health_down(ngx_pool_t *pool, const char *failure,
+    lines_health_t *health)
+{
+    ngx_str_set(&health->status, "down");
+
+    return lines_redis_format(pool, &health->failures, "[\"%s\"]", failure);
 }

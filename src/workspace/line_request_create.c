@@ -15,20 +15,13 @@
 #include "api/plan.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
-#include "http/headers.h"
 #include "http/id.h"
-#include "http/steps.h"
 #include "http/text.h"
-#include "limit/limit.h"
+#include "operation/client.h"
 #include "operation/payment.h"
 #include "store/calls.h"
-#include "workspace/payments.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
-
-
-/* a begin may find the plan changed since it was read: look again */
-#define LINES_CREATE_TRIES  3
 
 
 /* what is asked for, in the order of the fingerprint */
@@ -72,20 +65,17 @@ typedef struct {
     lines_idempotency_t           idem;
 
     /* as read before begin, which checks all of it again */
-    lines_time_reply_t            time;
-    lines_idem_read_reply_t       recorded;
     lines_pending_get_reply_t     pending;
     lines_tenant_places_reply_t   tenant;
-
-    int64_t                       now;         /* Redis' clock, ms */
     lines_plan_t                 *plan;
-    ngx_uint_t                    payment;     /* flag: needs it */
-    ngx_uint_t                    tries;
     ngx_uint_t                    reconciled;  /* flag: the blocking one */
 
     ngx_str_t                     id;
     ngx_uint_t                    open;        /* flag: a begin of it may run
                                                   yet */
+    ngx_str_t                     document;    /* of the line */
+    ngx_str_t                     other;       /* id of the blocking line, or of
+                                                  the one that is replayed */
 } lines_create_t;
 
 
@@ -94,24 +84,21 @@ static ngx_uint_t create_is_url(ngx_str_t *value);
 static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint);
-static ngx_int_t create_replayed(void *data,
-    lines_answer_read_reply_t *reply);
 static ngx_int_t create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
-static void create_withdraw(lines_ctx_t *ctx);
 static void create_not_due(lines_ctx_t *ctx);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *answer, lines_op_begun_t *begun);
+static ngx_int_t create_paid(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc, lines_op_t *op);
 static ngx_int_t create_again(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *state);
-static ngx_int_t create_customer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_full(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_line_begin_reply_t *reply);
 static ngx_int_t create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *id);
+    ngx_int_t rc, lines_op_t *op);
+static ngx_int_t create_blocking(void *data, lines_line_read_reply_t *reply);
+static ngx_int_t create_replayed(void *data,
+    lines_answer_read_reply_t *reply);
 
 
 #define create_text(name, field, max, ...)                                    \
@@ -237,30 +224,19 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     create = ctx->data;
 
-    rc = lines_keep_time(&ctx->caller, &create->time);
+    rc = lines_idempotency_read(ctx, &create->idem);
 
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    if (create->idem.key.len) {
-        rc = lines_keep_idem_read(&ctx->caller, &create->recorded,
-                                  .idem_key = create->idem.record);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-    }
-
-    rc = lines_keep_pending_get(&ctx->caller, &create->pending,
-                                .tenant = ctx->identity.tenant);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    return lines_keep_tenant_places(&ctx->caller, &create->tenant,
+    if (rc == NGX_AGAIN) {
+        rc = lines_keep_pending_get(&ctx->caller, &create->pending,
                                     .tenant = ctx->identity.tenant);
+    }
+
+    if (rc == NGX_AGAIN) {
+        rc = lines_keep_tenant_places(&ctx->caller, &create->tenant,
+                                      .tenant = ctx->identity.tenant);
+    }
+
+    return rc;
 }
 
 
@@ -271,27 +247,13 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_uint_t                    email;
     lines_plan_t                 *plan;
     lines_create_t               *create;
+    lines_line_begin_reply_t      reply;
     lines_tenant_places_reply_t  *tenant;
 
     create = ctx->data;
     tenant = &create->tenant;
 
-    create->now = lines_time_ms(&create->time);
     ctx->identity.plan = tenant->plan;
-
-    if (create->recorded.operation.len) {
-        return create_replay(r, ctx, &create->idem,
-                             &create->recorded.operation,
-                             &create->recorded.fingerprint);
-    }
-
-    if (!lines_is(&tenant->subscription, "active")) {
-        return create_subscription(r, ctx, &tenant->subscription);
-    }
-
-    if (create->pending.id.len) {
-        return create_blocked(r, ctx, &create->pending.id);
-    }
 
     email = create->email;
     included = email ? tenant->email_included : tenant->phone_included;
@@ -300,25 +262,43 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     plan = lines_find_plan(lines_get_main_conf(r), &tenant->plan,
                            email ? LINES_EMAIL : LINES_PHONE);
 
-    if (plan == NULL
-        || (plan->max != LINES_UNLIMITED && included + paid >= plan->max)
-        || (included >= plan->included && plan->price.len == 0))
+    /* what begin would say */
+
+    reply.operation = create->idem.recorded.operation;
+    reply.fingerprint = create->idem.recorded.fingerprint;
+    reply.state = tenant->subscription;
+    reply.line = create->pending.id;
+
+    if (reply.operation.len) {
+        reply.is = LINES_LINE_BEGIN_IDEMPOTENT;
+
+    } else if (!lines_is(&tenant->subscription, "active")) {
+        reply.is = LINES_LINE_BEGIN_SUBSCRIPTION;
+
+    } else if (reply.line.len) {
+        reply.is = LINES_LINE_BEGIN_BLOCKED;
+
+    } else if (plan == NULL
+               || (plan->max != LINES_UNLIMITED
+                   && included + paid >= plan->max)
+               || (included >= plan->included && plan->price.len == 0))
     {
-        return create_full(r, ctx);
+        reply.is = LINES_LINE_BEGIN_FULL;
+
+    } else if (included >= plan->included && tenant->customer.len == 0) {
+        reply.is = LINES_LINE_BEGIN_CUSTOMER;
+
+    } else if (included >= plan->included
+               && lines_get_main_conf(r)->billing == NULL)
+    {
+        reply.is = LINES_LINE_BEGIN_PAYMENT;
+
+    } else {
+        create->plan = plan;
+        return NGX_OK;
     }
 
-    create->plan = plan;
-    create->payment = (included >= plan->included);
-
-    if (create->payment && tenant->customer.len == 0) {
-        return create_customer(r, ctx);
-    }
-
-    if (create->payment && lines_get_main_conf(r)->billing == NULL) {
-        return create_unbilled(r, ctx);
-    }
-
-    return NGX_OK;
+    return create_refused(r, ctx, &reply);
 }
 
 
@@ -330,13 +310,11 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char             *p;
-    ngx_int_t           rc;
-    lines_create_t     *create;
-    lines_main_conf_t  *lmcf;
+    u_char          *p;
+    ngx_int_t        rc;
+    lines_create_t  *create;
 
     create = ctx->data;
-    lmcf = lines_get_main_conf(r);
 
     /* the id of a begin that may run yet is kept: see create_begun() */
 
@@ -351,17 +329,7 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         create->id.len = LINES_ID_LEN;
     }
 
-    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = create->id,
-                      .tenant = ctx->identity.tenant);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    rc = lines_due_put(&ctx->caller, NULL, NULL,
-                       .shard = lines_due_shard(&create->id),
-                       .at = create->now + (int64_t) lmcf->operation->due,
-                       .tenant = ctx->identity.tenant, .id = create->id);
+    rc = lines_idempotency_announce(ctx, &create->idem, &create->id);
 
     /* begin may find a place free by then; a hint too many is dropped */
 
@@ -369,7 +337,8 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return rc;
     }
 
-    return lines_prov_put(&ctx->caller, NULL, NULL, .at = create->now,
+    return lines_prov_put(&ctx->caller, NULL, NULL,
+                          .at = lines_idempotency_now(&create->idem),
                           .tenant = ctx->identity.tenant, .id = create->id);
 }
 
@@ -377,47 +346,31 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    int64_t                  max;
-    ngx_str_t                fields[2 * (LINES_ASKED + 2)];
-    ngx_uint_t               i;
-    ngx_pool_t              *pool;
-    lines_plan_t            *plan;
-    lines_create_t          *create;
-    lines_main_conf_t       *lmcf;
-    lines_line_begin_args_t  args;
+    int64_t             max;
+    ngx_str_t           body, key, fields[2 * (LINES_ASKED + 2)];
+    ngx_uint_t          i;
+    ngx_pool_t         *pool;
+    lines_plan_t       *plan;
+    lines_create_t     *create;
+    lines_main_conf_t  *lmcf;
 
     create = ctx->data;
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
+    max = plan->max;
 
-    ngx_memzero(&args, sizeof(args));
-
-    args.tenant = ctx->identity.tenant;
-    args.id = create->id;
-    args.idem_key = create->idem.record;
-    args.not_after = create->now + (int64_t) lmcf->operation->late;
-    args.plan = create->tenant.plan;
-    args.included = plan->included;
-    args.price = plan->price;
-    args.customer = create->tenant.customer;
-    args.fingerprint = create->idem.fingerprint;
-    args.lease = lmcf->operation->lease;
-    args.provisioner = (lmcf->provisioner.len != 0);
-
-    if (plan->max != LINES_UNLIMITED) {
-        max = plan->max;
-        args.max = &max;
-    }
+    ngx_str_null(&body);
+    ngx_str_null(&key);
 
     /* the exact call is recorded before it is made */
 
     if (plan->price.len
         && create->tenant.customer.len
         && lmcf->billing
-        && lines_payment_call(pool, lmcf, &args.tenant, &args.id,
+        && lines_payment_call(pool, lmcf, &ctx->identity.tenant, &create->id,
                               &create->tenant.customer, &plan->price, 1,
-                              &args.body, &args.call_key)
+                              &body, &key)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -439,13 +392,21 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         fields[2 * i] = create_fields[i];
     }
 
-    args.fields.n = 2 * (LINES_ASKED + 2);
-    args.fields.elts = fields;
-
     LINES_FAILPOINT("create.begin.before");
 
-    return lines_send_line_begin(&ctx->caller, LINES_CALL, &args,
-                                 create_begun, ctx);
+    return lines_line_begin(&ctx->caller, create_begun, ctx,
+               .tenant = ctx->identity.tenant, .id = create->id,
+               .idem_key = create->idem.record,
+               .not_after = lines_idempotency_now(&create->idem)
+                            + (int64_t) lmcf->operation->late,
+               .plan = create->tenant.plan, .included = plan->included,
+               .price = plan->price,
+               .max = max == LINES_UNLIMITED ? NULL : &max,
+               .customer = create->tenant.customer,
+               .fingerprint = create->idem.fingerprint, .body = body,
+               .call_key = key, .lease = lmcf->operation->lease,
+               .provisioner = (lmcf->provisioner.len != 0),
+               .fields.n = 2 * (LINES_ASKED + 2), .fields.elts = fields);
 }
 
 
@@ -464,15 +425,28 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
     r = ctx->request;
 
     if (reply->is == LINES_LINE_BEGIN_CREATED) {
+
         begun.fields = reply->record;
         begun.now = reply->now;
         begun.sent = ctx->caller.start;
         begun.fence = reply->fence;
         begun.document = reply->document;
 
-        return lines_is(&reply->place, "paid")
-               ? lines_pay(r, ctx, &create->id, &begun)
-               : create_included(r, ctx, &reply->answer, &begun);
+        if (!lines_is(&reply->place, "paid")) {
+            return create_included(r, ctx, &reply->answer, &begun);
+        }
+
+        create->document = reply->document;
+
+        if (lines_op_begin(lines_get_main_conf(r), &ctx->identity.tenant,
+                           &create->id, &begun)
+            != NGX_OK)
+        {
+            return lines_unavailable(r, ctx, 1);
+        }
+
+        return lines_op_start(r, ctx, &ctx->identity.tenant, &create->id, 0, 0,
+                              create_paid);
     }
 
     /*
@@ -486,56 +460,22 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
         create->open = 1;
     }
 
+    /* the hint last: while it is there all that was announced is looked at */
+
     if (!create->open) {
-        create_withdraw(ctx);
+        lines_forget_ix_del(&ctx->caller, .id = create->id);
+
+        if (create->plan->included) {
+            lines_forget_prov_rem(&ctx->caller,
+                                  .tenant = ctx->identity.tenant,
+                                  .id = create->id);
+        }
+
+        create_not_due(ctx);
         ngx_str_null(&create->id);
     }
 
-    switch (reply->is) {
-
-    case LINES_LINE_BEGIN_IDEMPOTENT:
-        return create_replay(r, ctx, &create->idem, &reply->operation,
-                             &reply->fingerprint);
-
-    case LINES_LINE_BEGIN_SUBSCRIPTION:
-        return create_subscription(r, ctx, &reply->state);
-
-    case LINES_LINE_BEGIN_BLOCKED:
-        return create_blocked(r, ctx, &reply->line);
-
-    case LINES_LINE_BEGIN_FULL:
-        return create_full(r, ctx);
-
-    case LINES_LINE_BEGIN_CUSTOMER:
-        return create_customer(r, ctx);
-
-    case LINES_LINE_BEGIN_PAYMENT:
-        return create_unbilled(r, ctx);
-    }
-
-    /* LINES_LINE_BEGIN_CHANGED, LINES_LINE_BEGIN_LATE */
-
-    return create_again(r, ctx);
-}
-
-
-/* all that was announced; the hint last: while it is there it is looked at */
-
-static void
-create_withdraw(lines_ctx_t *ctx)
-{
-    lines_create_t  *create;
-
-    create = ctx->data;
-
-    lines_forget_ix_del(&ctx->caller, .id = create->id);
-
-    if (create->plan->included) {
-        lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
-                              .id = create->id);
-    }
-
-    create_not_due(ctx);
+    return create_refused(r, ctx, reply);
 }
 
 
@@ -581,7 +521,46 @@ create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer,
 }
 
 
-/* back to the check, a few times: what it read is not so any more */
+static ngx_int_t
+create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    ngx_str_t        answer;
+    ngx_int_t        status;
+    lines_create_t  *create;
+
+    create = ctx->data;
+
+    if (op) {
+        answer = lines_op_get(op, "answer");
+        status = lines_op_get_number(op, "answer_status");
+
+        if (answer.len && status) {
+            answer.data = ngx_pstrdup(r->pool, &answer);
+
+            if (answer.data == NULL
+                || (status == NGX_HTTP_CREATED
+                    && lines_line_request_location(r, &create->id) != NGX_OK))
+            {
+                return NGX_ERROR;
+            }
+
+            return lines_answer(r, ctx, status, &answer);
+        }
+    }
+
+    /* not known yet: the same key resolves it, later and without the client */
+
+    ctx->retry_after = 5;
+
+    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                   "{\"success\":false,\"status\":\"awaiting_payment\","
+                   "\"paymentStatus\":\"pending\",\"paymentRequired\":true,"
+                   "\"message\":\"Billing has not answered yet. Read the line "
+                   "request until it shows paymentUrl, or use the action "
+                   "payment_link.\",\"line\":%V}", &create->document);
+}
+
 
 static ngx_int_t
 create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
@@ -590,117 +569,132 @@ create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     create = ctx->data;
 
-    if (++create->tries == LINES_CREATE_TRIES) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    lines_again_from(ctx, create_check);
-
-    return NGX_OK;
+    return lines_idempotency_again(r, ctx, &create->idem, create_check);
 }
 
 
-/* refusals, whoever finds them: the reader or the script */
+/* whoever finds it: the reader or the script */
 
 static ngx_int_t
-create_subscription(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *state)
+create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_line_begin_reply_t *reply)
 {
-    if (lines_is(state, "past_due")) {
-        return lines_answer_format(r, ctx, 402,
-                             "{\"error\":\"READ_ONLY\",\"code\":\"READ_ONLY\","
-                             "\"reason\":\"past_due\"}");
-    }
-
-    return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
-                        "subscription_required",
-                        "An active subscription is required to request lines.",
-                        "/billing");
-}
-
-
-/* the plan would allow it, but nobody is there to be charged */
-
-static ngx_int_t
-create_customer(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
-                   "subscription_required",
-                   "Another line has to be paid for, and the workspace has no "
-                   "customer at billing: set up billing first.", "/billing");
-}
-
-
-/* it must not pretend: without billing nothing is created */
-
-static ngx_int_t
-create_unbilled(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "lines: a line that has to be paid for needs lines_billing");
-
-    return lines_unavailable(r, ctx, 60);
-}
-
-
-static ngx_int_t
-create_full(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
+    ngx_int_t        rc;
     lines_create_t  *create;
 
     create = ctx->data;
 
-    return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
+    switch (reply->is) {
+
+    case LINES_LINE_BEGIN_IDEMPOTENT:
+
+        rc = lines_idempotency_same(r, ctx, &create->idem,
+                                    &reply->fingerprint);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        /* the operation of a line request has its line's id */
+
+        create->other = reply->operation;
+
+        return lines_answer_read(&ctx->caller, create_replayed, ctx,
+                                 .tenant = ctx->identity.tenant,
+                                 .id = create->other);
+
+    case LINES_LINE_BEGIN_SUBSCRIPTION:
+
+        if (lines_is(&reply->state, "past_due")) {
+            return lines_answer_format(r, ctx, 402,
+                             "{\"error\":\"READ_ONLY\",\"code\":\"READ_ONLY\","
+                             "\"reason\":\"past_due\"}");
+        }
+
+        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
+                        "subscription_required",
+                        "An active subscription is required to request lines.",
+                        "/billing");
+
+    case LINES_LINE_BEGIN_BLOCKED:
+
+        create->other = reply->line;
+
+        if (create->reconciled || lines_get_main_conf(r)->billing == NULL) {
+            return create_blocked(r, ctx, NGX_OK, NULL);
+        }
+
+        create->reconciled = 1;
+
+        /* where its invoice died it is canceled */
+
+        return lines_op_start(r, ctx, &ctx->identity.tenant, &create->other,
+                              LINES_WANT_CANCEL, 0, create_blocked);
+
+    case LINES_LINE_BEGIN_FULL:
+
+        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                               "forbidden_line_type",
                               create->email
                               ? "Your plan does not allow another email line."
                               : "Your plan does not allow another phone line.",
                               NULL);
+
+    case LINES_LINE_BEGIN_CUSTOMER:
+
+        /* the plan would allow it, but nobody is there to be charged */
+
+        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
+                   "subscription_required",
+                   "Another line has to be paid for, and the workspace has no "
+                   "customer at billing: set up billing first.", "/billing");
+
+    case LINES_LINE_BEGIN_PAYMENT:
+
+        /* it must not pretend: without billing nothing is created */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: a line that has to be paid for needs "
+                      "lines_billing");
+
+        return lines_unavailable(r, ctx, 60);
+    }
+
+    /* changed, late: what was read is not so any more */
+
+    return create_again(r, ctx);
 }
 
 
 static ngx_int_t
-create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *id)
+create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
 {
-    ngx_uint_t       reconcile;
     lines_create_t  *create;
 
     create = ctx->data;
 
-    reconcile = !create->reconciled;
-    create->reconciled = 1;
-
-    return lines_blocked(r, ctx, id, reconcile, create_again);
+    return lines_line_read(&ctx->caller, create_blocking, ctx,
+                           .tenant = ctx->identity.tenant,
+                           .id = create->other);
 }
 
 
-/*
- * The record points to an operation that was begun with another fingerprint
- * (422), is under way (409) or has its answer, which is given again.  Both are
- * of the request's pool.
- */
-
 static ngx_int_t
-create_replay(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_idempotency_t *idem, ngx_str_t *operation, ngx_str_t *fingerprint)
+create_blocking(void *data, lines_line_read_reply_t *reply)
 {
-    if (fingerprint->len != idem->fingerprint.len
-        || ngx_strncmp(fingerprint->data, idem->fingerprint.data,
-                       fingerprint->len)
-           != 0)
-    {
-        return lines_error(r, ctx, 422, NULL,
-                          "This idempotency key was used for another request");
+    lines_ctx_t  *ctx = data;
+
+    if (!lines_is(&reply->status, "awaiting_payment")) {
+        return create_again(ctx->request, ctx);
     }
 
-    idem->operation = *operation;
-    ctx->data = idem;
-
-    /* the operation of a line request has its line's id */
-
-    return lines_answer_read(&ctx->caller, create_replayed, ctx,
-                             .tenant = ctx->identity.tenant,
-                             .id = *operation);
+    return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
+                 "{\"success\":false,\"status\":\"awaiting_payment\","
+                 "\"message\":\"Another line request is awaiting payment: pay "
+                 "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V,"
+                 "\"invoiceId\":%V}", &reply->document, &reply->url,
+                 &reply->invoice);
 }
 
 
@@ -709,11 +703,10 @@ create_replayed(void *data, lines_answer_read_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_str_t             yes = ngx_string("true");
-    ngx_http_request_t   *r;
-    lines_idempotency_t  *idem;
+    lines_create_t      *create;
+    ngx_http_request_t  *r;
 
-    idem = ctx->data;
+    create = ctx->data;
     r = ctx->request;
 
     if (reply->status == 0 || reply->answer.len == 0) {
@@ -725,9 +718,9 @@ create_replayed(void *data, lines_answer_read_reply_t *reply)
                            "progress");
     }
 
-    if (lines_add_header(r, "Idempotency-Replayed", &yes) != NGX_OK
+    if (lines_idempotency_replayed(r) != NGX_OK
         || (reply->status == NGX_HTTP_CREATED
-            && lines_line_request_location(r, &idem->operation) != NGX_OK))
+            && lines_line_request_location(r, &create->other) != NGX_OK))
     {
         return NGX_ERROR;
     }

@@ -1,7 +1,7 @@
 
 /*
- * Line requests that exist: read one, list them, cancel one or have its
- * payment link again.
+ * GET line-requests, line-requests/:id, and lines/by-user: the lines of a
+ * workspace, with the usage of the day.
  */
 
 #include <ngx_config.h>
@@ -13,9 +13,8 @@
 #include "http/answer.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "limit/limit.h"
+#include "operation/client.h"
 #include "operation/subscription.h"
-#include "workspace/payments.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
@@ -24,17 +23,24 @@
 
 
 static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_got(void *data, lines_line_read_reply_t *reply);
-static ngx_int_t line_request_manage(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t line_request_turn(void *data, lines_poll_take_reply_t *reply);
+static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
+    lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op);
 
 
 lines_step_pt  lines_line_request_list_steps[] = {
     line_request_list,          /* 400 */
-    lines_listing_members,
-    lines_listing_documents,
-    lines_listing_more,
-    lines_listing_answer,
+    lines_listing_run,
+    NULL
+};
+
+
+lines_step_pt  lines_lines_by_user_steps[] = {
+    by_user,                    /* 400 */
+    lines_listing_run,
     NULL
 };
 
@@ -45,17 +51,10 @@ lines_step_pt  lines_line_request_get_steps[] = {
 };
 
 
-lines_step_pt  lines_line_request_manage_steps[] = {
-    line_request_manage,        /* 400, 402, 403, 404, 409 */
-    NULL
-};
-
-
 static ngx_int_t
 line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    lines_listing_t  *listing;
+    ngx_int_t  rc;
 
     static const lines_input_t  inputs[] = {
         lines_in_word("status", lines_listing_t, status,
@@ -66,22 +65,19 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
         lines_input_end
     };
 
-    listing = lines_listing_create(r, ctx, &ctx->identity.tenant,
-                                   LINES_LIST_DEFAULT, &rc);
-    if (listing == NULL) {
-        return rc;
-    }
+    rc = lines_listing_create(r, ctx, &ctx->identity.tenant, "requests",
+                              "{\"success\":true,\"lineRequests\":[",
+                              LINES_LIST_DEFAULT);
 
-    rc = lines_read_query(r, ctx, inputs, listing);
+    return rc == NGX_OK ? lines_read_query(r, ctx, inputs, ctx->data) : rc;
+}
 
-    if (rc != NGX_OK) {
-        return rc;
-    }
 
-    listing->list = "requests";
-    listing->prefix = "{\"success\":true,\"lineRequests\":[";
-
-    return lines_key_lines(r->pool, &listing->key, &ctx->identity.tenant);
+static ngx_int_t
+by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_listing_create(r, ctx, &ctx->identity.tenant, "lines",
+                                "{\"lines\":[", 0);
 }
 
 
@@ -100,7 +96,9 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_read_line(ctx, &ctx->params[0], line_request_got);
+    return lines_line_read(&ctx->caller, line_request_got, ctx,
+                           .tenant = ctx->identity.tenant,
+                           .id = ctx->params[0]);
 }
 
 
@@ -109,13 +107,15 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
+    ngx_int_t            rc;
+    lines_main_conf_t   *lmcf;
     ngx_http_request_t  *r;
 
     r = ctx->request;
+    lmcf = lines_get_main_conf(r);
 
     if (reply->document.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Line request not found");
+        return lines_line_request_unknown(r, ctx);
     }
 
     if (reply->unclear.len) {
@@ -124,19 +124,27 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
     }
 
     if (!lines_is(&reply->status, "awaiting_payment")) {
-        return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                             "{\"success\":true,\"status\":\"%V\","
-                             "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
-                             "\"line\":%V}", &reply->status, &reply->payment,
-                             reply->required ? "true" : "false",
-                             &reply->document);
+        return lines_line_request_answer(r, ctx, reply);
     }
 
-    /* once: the second time what is known is good enough */
+    /*
+     * It is reconciled with billing, once in a while over the whole fleet, and
+     * read again: the second time what is known is good enough.
+     */
 
     if (ctx->data == NULL) {
         ctx->data = ctx;
-        return lines_reconcile(r, ctx, &ctx->params[0], line_request_get);
+
+        if (lmcf->billing == NULL) {
+            return line_request_get(r, ctx);
+        }
+
+        rc = lines_try_poll_take(&ctx->caller, line_request_turn, ctx,
+                                 .tenant = ctx->identity.tenant,
+                                 .id = ctx->params[0],
+                                 .ms = lmcf->operation->reconcile);
+
+        return rc == NGX_DECLINED ? line_request_get(r, ctx) : rc;
     }
 
     return lines_answer_format(r, ctx, NGX_HTTP_OK,
@@ -148,26 +156,35 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
 
 
 static ngx_int_t
-line_request_manage(ngx_http_request_t *r, lines_ctx_t *ctx)
+line_request_turn(void *data, lines_poll_take_reply_t *reply)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *action;
+    lines_ctx_t  *ctx = data;
 
-    static const lines_input_t  inputs[] = {
-        { .name = "action", .kind = LINES_INPUT_STRING, .max = 32,
-          .flags = LINES_REQUIRED, .words = { "cancel", "payment_link" },
-          .bad = "Unsupported action" },
-        lines_input_end
-    };
+    ngx_http_request_t  *r;
 
-    rc = lines_read_input(r, ctx, sizeof(ngx_str_t), inputs);
+    r = ctx->request;
 
-    if (rc != NGX_OK) {
-        return rc;
+    /*
+     * Somebody asked billing a moment ago, or Redis takes no writes, or nobody
+     * knows: what is known is good enough.  Whether Redis can be read, the
+     * read that follows finds out.
+     */
+
+    if (reply == NULL || reply->ok.len == 0) {
+        return line_request_get(r, ctx);
     }
 
-    action = ctx->data;
+    /* the reader waits for that no longer than a second */
 
-    return lines_is(action, "cancel") ? lines_cancel(r, ctx)
-                                      : lines_payment_link(r, ctx);
+    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 0,
+                          lines_get_main_conf(r)->operation->reader,
+                          line_request_reconciled);
+}
+
+
+static ngx_int_t
+line_request_reconciled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    return line_request_get(r, ctx);
 }

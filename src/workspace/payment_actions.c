@@ -1,150 +1,115 @@
 
 /*
- * What a client may do about a line that awaits payment: have the link again,
- * or cancel it.
+ * POST line-requests/:id: what a client may do about a line that awaits
+ * payment: have the link again, or cancel it.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/input.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
-#include "workspace/payments.h"
+#include "operation/client.h"
+#include "operation/operation.h"
+#include "store/calls.h"
+#include "workspace/routes.h"
+#include "workspace/workspace.h"
 
 
-/* ctx->data of all of them is the line as last read */
+typedef struct {
+    ngx_str_t                          action;
+    ngx_uint_t                         cancel;  /* flag: else the link */
+    lines_line_read_reply_t            line;    /* as last read */
+    lines_tenant_subscription_reply_t  tenant;
+} lines_action_t;
 
-static ngx_int_t action_conflict(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *message);
-static ngx_int_t action_pending(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *message);
-static ngx_int_t link_line(void *data, lines_line_read_reply_t *line);
-static ngx_int_t link_subscription(void *data,
-    lines_tenant_subscription_reply_t *reply);
-static ngx_int_t link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
-    lines_tenant_subscription_reply_t *reply);
+
+static ngx_int_t action_read(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t action_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t status, const char *message);
 static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op);
-static ngx_int_t link_read(void *data, lines_line_read_reply_t *line);
-static ngx_int_t cancel_hint(void *data, lines_line_read_reply_t *line);
 static ngx_int_t cancel_due(lines_ctx_t *ctx, ngx_msec_t delay,
     lines_due_add_pt done);
 static ngx_int_t cancel_hinted(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t cancel_begun(void *data, lines_cancel_begin_reply_t *reply);
 static ngx_int_t cancel_start(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t canceled(ngx_http_request_t *r, lines_ctx_t *ctx,
+static ngx_int_t action_read_again(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
-static ngx_int_t cancel_read(void *data, lines_line_read_reply_t *line);
+static ngx_int_t action_done(void *data, lines_line_read_reply_t *line);
 
 
 static const char  not_pending[] =
     "This action applies only to requests that await payment.";
 
 
+static const lines_input_t  action_inputs[] = {
+    lines_in_word("action", lines_action_t, action, "Unsupported action",
+                  .words = { "cancel", "payment_link" },
+                  .flags = LINES_REQUIRED),
+    lines_input_end
+};
+
+
+lines_step_pt  lines_line_request_manage_steps[] = {
+    action_read,                /* 400 */
+    action_decide,              /* 402, 403, 404, 409 */
+    NULL
+};
+
+
 static ngx_int_t
-action_conflict(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
+action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_line_read_reply_t  *line;
+    ngx_int_t        rc;
+    lines_action_t  *action;
 
-    line = ctx->data;
+    rc = lines_read_input(r, ctx, sizeof(lines_action_t), action_inputs);
 
-    return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-                     "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
-                     "\"line\":%V}", &line->status, message, &line->document);
-}
-
-
-/* the outcome is not known within the budget; it goes on without the client */
-
-static ngx_int_t
-action_pending(ngx_http_request_t *r, lines_ctx_t *ctx, const char *message)
-{
-    lines_line_read_reply_t  *line;
-
-    line = ctx->data;
-
-    ctx->retry_after = 5;
-
-    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                     "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
-                     "\"line\":%V}", &line->status, message, &line->document);
-}
-
-
-ngx_int_t
-lines_payment_link(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t  rc;
-
-    ctx->data = NULL;
-
-    /*
-     * Both in one write.  Either may be answered first: a script that Redis
-     * does not know is sent once more.
-     */
-
-    rc = lines_read_line(ctx, &ctx->params[0], link_line);
-
-    if (rc != NGX_AGAIN) {
+    if (rc != NGX_OK) {
         return rc;
     }
 
-    return lines_tenant_subscription(&ctx->caller, link_subscription, ctx,
-                                     .tenant = ctx->identity.tenant);
-}
+    action = ctx->data;
+    action->cancel = lines_is(&action->action, "cancel");
 
+    rc = lines_keep_line_read(&ctx->caller, &action->line,
+                              .tenant = ctx->identity.tenant,
+                              .id = ctx->params[0]);
 
-static ngx_int_t
-link_line(void *data, lines_line_read_reply_t *line)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_tenant_subscription_reply_t  *reply;
-
-    reply = ctx->data;
-    ctx->data = line;
-
-    return reply ? link_decide(ctx, line, reply) : NGX_OK;
-}
-
-
-static ngx_int_t
-link_subscription(void *data, lines_tenant_subscription_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_line_read_reply_t  *line;
-
-    line = ctx->data;
-
-    if (line == NULL) {
-        ctx->data = reply;
-        return NGX_OK;
+    if (rc != NGX_AGAIN || action->cancel) {
+        return rc;
     }
 
-    return link_decide(ctx, line, reply);
+    return lines_keep_tenant_subscription(&ctx->caller, &action->tenant,
+                                          .tenant = ctx->identity.tenant);
 }
 
 
 static ngx_int_t
-link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
-    lines_tenant_subscription_reply_t *reply)
+action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_http_request_t  *r;
+    ngx_str_t          *subscription;
+    lines_action_t     *action;
+    lines_main_conf_t  *lmcf;
 
-    r = ctx->request;
+    action = ctx->data;
+    subscription = &action->tenant.subscription;
+    lmcf = lines_get_main_conf(r);
 
-    if (line->status.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Line request not found");
+    if (action->line.status.len == 0) {
+        return lines_line_request_unknown(r, ctx);
     }
 
     /* paying is what a workspace that is past due is to do */
 
-    if (!lines_is(&reply->subscription, "active")
-        && !lines_is(&reply->subscription, "past_due"))
+    if (!action->cancel
+        && !lines_is(subscription, "active")
+        && !lines_is(subscription, "past_due"))
     {
         return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
                         "subscription_required",
@@ -152,15 +117,25 @@ link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
                         "/billing");
     }
 
-    if (!lines_is(&line->status, "awaiting_payment")) {
-        return action_conflict(r, ctx, not_pending);
+    if (!lines_is(&action->line.status, "awaiting_payment")) {
+        return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
     }
 
-    if (line->intent.len) {
-        return action_conflict(r, ctx, "This line request is being canceled.");
+    /*
+     * The hint is written before the intent and again after it: whoever holds
+     * the operation may set another due instant between the two.
+     */
+
+    if (action->cancel) {
+        return cancel_due(ctx, lmcf->operation->due, cancel_hinted);
     }
 
-    if (lines_get_main_conf(r)->billing == NULL) {
+    if (action->line.intent.len) {
+        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+                             "This line request is being canceled.");
+    }
+
+    if (lmcf->billing == NULL) {
         return lines_unavailable(r, ctx, 60);
     }
 
@@ -169,15 +144,34 @@ link_decide(lines_ctx_t *ctx, lines_line_read_reply_t *line,
 }
 
 
+/* 503: not known within the budget; it goes on without the client */
+
+static ngx_int_t
+action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    const char *message)
+{
+    lines_action_t  *action;
+
+    action = ctx->data;
+
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        ctx->retry_after = 5;
+    }
+
+    return lines_answer_format(r, ctx, status,
+                     "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
+                     "\"line\":%V}", &action->line.status, message,
+                     &action->line.document);
+}
+
+
 static ngx_int_t
 linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    ngx_str_t                 url, invoice, refused, answer, status, step;
-    ngx_str_t                 intent;
-    ngx_uint_t                reused;
-    lines_line_read_reply_t  *line;
+    ngx_str_t        url, invoice, refused, answer, status, step, intent;
+    lines_action_t  *action;
 
-    line = ctx->data;
+    action = ctx->data;
 
     if (rc == NGX_OK && op) {
         step = lines_op_get(op, "step");
@@ -191,17 +185,17 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
             && lines_is(&status, "open")
             && url.len)
         {
-            /* read afresh just now */
-
-            reused = ((int64_t) op->attempt == line->attempt);
-
             url = lines_json_string(r->pool, &url);
             invoice = lines_json_string(r->pool, &invoice);
+
+            /* reused: read afresh just now */
 
             return lines_answer_format(r, ctx, NGX_HTTP_OK,
                            "{\"success\":true,\"status\":\"awaiting_payment\","
                            "\"paymentUrl\":%V,\"invoiceId\":%V,\"reused\":%s}",
-                           &url, &invoice, reused ? "true" : "false");
+                           &url, &invoice,
+                           (int64_t) op->attempt == action->line.attempt
+                           ? "true" : "false");
         }
 
         /* as a creation that billing refuses is answered */
@@ -217,74 +211,7 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
         }
     }
 
-    return lines_read_line(ctx, &ctx->params[0], link_read);
-}
-
-
-static ngx_int_t
-link_read(void *data, lines_line_read_reply_t *line)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_http_request_t  *r;
-
-    ctx->data = line;
-    r = ctx->request;
-
-    if (lines_is(&line->status, "awaiting_payment")) {
-        return action_pending(r, ctx, "Billing has not answered yet.");
-    }
-
-    /* paid meanwhile: the normal answer, as the request would have had it */
-
-    if (lines_is(&line->status, "provisioning")
-        || lines_is(&line->status, "active"))
-    {
-        return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                             "{\"success\":true,\"status\":\"%V\","
-                             "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
-                             "\"line\":%V}", &line->status, &line->payment,
-                             line->required ? "true" : "false",
-                             &line->document);
-    }
-
-    return action_conflict(r, ctx, not_pending);
-}
-
-
-/*
- * The hint is written before the intent and again after it: whoever holds the
- * operation may set another due instant between the two.
- */
-
-ngx_int_t
-lines_cancel(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_read_line(ctx, &ctx->params[0], cancel_hint);
-}
-
-
-static ngx_int_t
-cancel_hint(void *data, lines_line_read_reply_t *line)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_http_request_t  *r;
-
-    ctx->data = line;
-    r = ctx->request;
-
-    if (line->status.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Line request not found");
-    }
-
-    if (!lines_is(&line->status, "awaiting_payment")) {
-        return action_conflict(r, ctx, not_pending);
-    }
-
-    return cancel_due(ctx, lines_get_main_conf(r)->operation->due,
-                      cancel_hinted);
+    return action_read_again(r, ctx, rc, op);
 }
 
 
@@ -316,25 +243,24 @@ cancel_begun(void *data, lines_cancel_begin_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_http_request_t       *r;
-    lines_line_read_reply_t  *line;
+    lines_action_t      *action;
+    ngx_http_request_t  *r;
 
     LINES_FAILPOINT("cancel.begin.after");
 
-    line = ctx->data;
+    action = ctx->data;
     r = ctx->request;
 
     switch (reply->is) {
 
     case LINES_CANCEL_BEGIN_UNKNOWN:
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "Line request not found");
+        return lines_line_request_unknown(r, ctx);
 
     case LINES_CANCEL_BEGIN_ILLEGAL:
-        line->status = reply->status;
-        line->document = reply->document;
+        action->line.status = reply->status;
+        action->line.document = reply->document;
 
-        return action_conflict(r, ctx, not_pending);
+        return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
     }
 
     return cancel_due(ctx, lines_get_main_conf(r)->operation->retry,
@@ -348,38 +274,60 @@ cancel_start(void *data, lines_due_add_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
-                          &ctx->params[0], LINES_WANT_INTENT, 0, canceled);
+                          &ctx->params[0], LINES_WANT_INTENT, 0,
+                          action_read_again);
 }
 
 
 static ngx_int_t
-canceled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
+action_read_again(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
 {
-    return lines_read_line(ctx, &ctx->params[0], cancel_read);
+    return lines_line_read(&ctx->caller, action_done, ctx,
+                           .tenant = ctx->identity.tenant,
+                           .id = ctx->params[0]);
 }
 
 
 static ngx_int_t
-cancel_read(void *data, lines_line_read_reply_t *line)
+action_done(void *data, lines_line_read_reply_t *line)
 {
     lines_ctx_t  *ctx = data;
 
+    lines_action_t      *action;
     ngx_http_request_t  *r;
 
-    ctx->data = line;
+    action = ctx->data;
+    action->line = *line;
     r = ctx->request;
 
-    if (lines_is(&line->status, "canceled")) {
-        return lines_answer_format(r, ctx, NGX_HTTP_OK,
+    if (lines_is(&line->status, "awaiting_payment")) {
+        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                             action->cancel
+                             ? "The cancellation goes on: billing has not "
+                               "answered yet."
+                             : "Billing has not answered yet.");
+    }
+
+    if (action->cancel) {
+
+        if (lines_is(&line->status, "canceled")) {
+            return lines_answer_format(r, ctx, NGX_HTTP_OK,
                       "{\"success\":true,\"status\":\"canceled\",\"line\":%V}",
                       &line->document);
+        }
+
+        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+                             "The payment was faster than the cancellation.");
     }
 
-    if (lines_is(&line->status, "awaiting_payment")) {
-        return action_pending(r, ctx,
-                    "The cancellation goes on: billing has not answered yet.");
+    /* paid meanwhile: the normal answer, as the request would have had it */
+
+    if (lines_is(&line->status, "provisioning")
+        || lines_is(&line->status, "active"))
+    {
+        return lines_line_request_answer(r, ctx, line);
     }
 
-    return action_conflict(r, ctx,
-                           "The payment was faster than the cancellation.");
+    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
 }

@@ -13,15 +13,32 @@ lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t http_status, const char *status, const char *message,
     const char *redirect)
 {
-    if (redirect == NULL) {
-        return lines_answer_format(r, ctx, http_status,
-                    "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\"}",
-                    status, message);
-    }
-
     return lines_answer_format(r, ctx, http_status,
-                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\","
-                     "\"redirect\":\"%s\"}", status, message, redirect);
+                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\""
+                     "%s%s%s}", status, message,
+                     redirect ? ",\"redirect\":\"" : "",
+                     redirect ? redirect : "", redirect ? "\"" : "");
+}
+
+
+ngx_int_t
+lines_line_request_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
+                       "Line request not found");
+}
+
+
+ngx_int_t
+lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_line_read_reply_t *line)
+{
+    return lines_answer_format(r, ctx, NGX_HTTP_OK,
+                             "{\"success\":true,\"status\":\"%V\","
+                             "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
+                             "\"line\":%V}", &line->status, &line->payment,
+                             line->required ? "true" : "false",
+                             &line->document);
 }
 
 
@@ -35,8 +52,7 @@ ngx_int_t
 lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
 {
     u_char                    *p;
-    uintptr_t                  escape;
-    ngx_str_t                  path, value;
+    ngx_str_t                  path, value, *name;
     ngx_http_core_loc_conf_t  *clcf;
 
     static ngx_str_t  end = ngx_string("/line-requests");
@@ -54,38 +70,27 @@ lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id)
 
     /* "//" at the front would be a host; "\\" is as good, to browsers */
 
-    if (path.len >= end.len
-        && ngx_strncmp(path.data + path.len - end.len, end.data, end.len) == 0
-        && path.data[0] == '/'
-        && path.data[1] != '/'
-        && path.data[1] != '\\')
+    if (path.len < end.len
+        || ngx_strncmp(path.data + path.len - end.len, end.data, end.len) != 0
+        || path.data[0] != '/'
+        || path.data[1] == '/'
+        || path.data[1] == '\\')
     {
-        if (lines_redis_format(r->pool, &value, "%V/%V", &path, id) != NGX_OK)
-        {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        name = &clcf->name;
+
+        path.data = ngx_pnalloc(r->pool, 3 * name->len + end.len);
+        if (path.data == NULL) {
             return NGX_ERROR;
         }
 
-        return lines_add_header(r, "Location", &value);
+        p = (u_char *) ngx_escape_uri(path.data, name->data, name->len,
+                                      NGX_ESCAPE_URI);
+        p = ngx_cpymem(p, end.data + 1, end.len - 1);
+        path.len = p - path.data;
     }
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    escape = 2 * ngx_escape_uri(NULL, clcf->name.data, clcf->name.len,
-                                NGX_ESCAPE_URI);
-
-    path.len = clcf->name.len + escape;
-    path.data = ngx_pnalloc(r->pool, path.len);
-
-    if (path.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) ngx_escape_uri(path.data, clcf->name.data, clcf->name.len,
-                          NGX_ESCAPE_URI);
-
-    if (lines_redis_format(r->pool, &value, "%Vline-requests/%V", &path, id)
-        != NGX_OK)
-    {
+    if (lines_redis_format(r->pool, &value, "%V/%V", &path, id) != NGX_OK) {
         return NGX_ERROR;
     }
 

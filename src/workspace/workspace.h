@@ -7,13 +7,21 @@
 #define _LINES_WORKSPACE_WORKSPACE_H_INCLUDED_
 
 
-#include "auth/auth.h"
+#include "http/context.h"
+#include "store/calls.h"
 
 
 /* {"success":false,"status":…,"message":…[,"redirect":…]} */
 ngx_int_t lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t http_status, const char *status, const char *message,
     const char *redirect);
+
+/* 404 */
+ngx_int_t lines_line_request_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
+
+/* 200 with a line that awaits no payment */
+ngx_int_t lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_line_read_reply_t *line);
 
 /* the header Location of a 201: where the request with that id is read */
 ngx_int_t lines_line_request_location(ngx_http_request_t *r, ngx_str_t *id);
