@@ -141,7 +141,7 @@ subtest 'the moves of a line' => sub {
     my ($rc, $output, $store) = store(moves => <<'END', 'scripts/move.lua' => "--\@moves\nreturn { MOVES, ENDS }\n");
 status  waiting     # first
 status  live
-status  gone
+counted gone
 move    new      waiting
 move    waiting  live
 end     live     gone  over  ended_at
@@ -160,6 +160,8 @@ END
     my $header = $store->child('out/calls.h')->slurp;
     like $header, qr/#define LINES_EACH_MOVE\(move\) \\\n    move\(new, waiting\) \\\n    move\(waiting, live\) \\\n    move\(live, gone\)\n/,
         'all of them, for C';
+    like $header, qr/#define LINES_EACH_STATUS\(status\) \\\n    status\(waiting\) \\\n    status\(live\)\n/, 'statuses that clients see';
+    like $header, qr/#define LINES_EACH_COUNTED\(status\) .*status\(live\) \\\n    status\(gone\)\n/s, 'and those that are counted';
     like $header, qr/LINES_NEW = 0,\n    LINES_WAITING,\n    LINES_LIVE,\n    LINES_GONE,\n    LINES_STATUSES\n/, '...';
 };
 
@@ -225,7 +227,7 @@ subtest 'what is wrong is named by file and line' => sub {
         ['', 'moves:2: there is no status "b"', moves => "status a\nmove a b\n"],
         ['', 'moves:2: status "a" is there already', moves => "status a\nstatus a\n"],
         ['', 'moves:3: that move is there already, moves:2', moves => "status a\nmove new a\nmove new a\n"],
-        ['', 'moves:1: "status NAME", "move FROM TO" or "end FROM TO REASON FIELD" is expected', moves => "move a\n"],
+        ['', 'moves:1: "status NAME", "counted NAME", "move FROM TO" or "end FROM TO REASON FIELD" is expected', moves => "move a\n"],
         ["$head--\@moves\n", 'scripts/bad.lua:2: there are no moves'],
         ['', 'schema:2: only a hash has fields', schema => "a {a} set\n  fields: b\n"],
         ['', 'schema:1: a key is its name, its pattern and its type', schema => "a {a}\n"],

@@ -91,7 +91,7 @@ list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_listing_t  *listing;
 
     if (lines_query(r, "status", &status) != NGX_OK
-        || !lines_is(&status, "provisioning"))
+        || lines_status(&status) != LINES_PROVISIONING)
     {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "status must be provisioning");
@@ -153,7 +153,7 @@ parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
     report = ctx->data;
 
     if (rc == NGX_OK
-        && lines_is(&report->status, "failed")
+        && lines_status(&report->status) == LINES_FAILED
         && report->reason.len == 0)
     {
         ngx_str_set(&report->reason, "provisioning_failed");
@@ -206,7 +206,7 @@ announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ctx->data = report;
 
-    if (lines_is(&report->status, "active")) {
+    if (lines_status(&report->status) == LINES_ACTIVE) {
         return NGX_OK;
     }
 

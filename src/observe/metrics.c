@@ -33,7 +33,7 @@
 
 enum {
     METRICS_STATE_new,
-    LINES_EACH_STATUS(metrics_state)
+    LINES_EACH_COUNTED(metrics_state)
     METRICS_STATES_ALL
 };
 
@@ -258,7 +258,7 @@ static const metrics_row_t  metrics_table[] = {
     LINES_EACH_MOVE(metrics_transition)
     { "lines_lines", "gauge",
       "Lines by state.", .where = METRICS_SURVEY },
-    LINES_EACH_STATUS(metrics_lines)
+    LINES_EACH_COUNTED(metrics_lines)
     { "lines_numbers", "gauge",
       "Numbers of the inventory by state.", METRICS_SURVEY,
       .labels = "state=\"free\"", in_survey(FREE) },

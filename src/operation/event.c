@@ -287,7 +287,7 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 
     holds = reply->subscription.len
             && lines_op_same(&reply->subscription, &ev->subscription)
-            && !lines_is(&reply->status, "canceled");
+            && lines_status(&reply->status) != LINES_CANCELED;
 
     invoice = (ev->event->kind == LINES_STRIPE_INVOICE);
 

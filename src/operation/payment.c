@@ -570,7 +570,9 @@ tell_line(void *data, lines_line_document_reply_t *reply)
 
     /* an operator may have reported it, meanwhile */
 
-    if (reply->json.len == 0 || !lines_is(&reply->status, "provisioning")) {
+    if (reply->json.len == 0
+        || lines_status(&reply->status) != LINES_PROVISIONING)
+    {
         return told(op, "taken");
     }
 

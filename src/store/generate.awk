@@ -1058,17 +1058,18 @@ function read_moves(file,    s, n, found, at, f, nf, i) {
             if (f[i] !~ IDENT)
                 fail(at, "\"" f[i] "\" is no name")
 
-        if (f[1] == "status" && nf == 2) {
+        if (f[1] ~ /^(status|counted)$/ && nf == 2) {
             if (f[2] in STATUS)
                 fail(at, "status \"" f[2] "\" is there already")
             STATUS[f[2]] = ++nstatuses
             STATUSES[nstatuses] = f[2]
+            COUNTED[nstatuses] = f[1] == "counted"
             continue
         }
 
         if (!(f[1] == "move" && nf == 3) && !(f[1] == "end" && nf == 5))
-            fail(at, "\"status NAME\", \"move FROM TO\" or " \
-                     "\"end FROM TO REASON FIELD\" is expected")
+            fail(at, "\"status NAME\", \"counted NAME\", \"move FROM TO\" " \
+                     "or \"end FROM TO REASON FIELD\" is expected")
 
         for (i = 2; i <= 3; i++)
             if (!(f[i] in STATUS) && !(i == 2 && f[i] == "new"))
@@ -1134,6 +1135,12 @@ function moves_header(file,    i, text) {
     print "    LINES_STATUSES\n};\n" > file
 
     text = "#define LINES_EACH_STATUS(status)"
+    for (i = 1; i <= nstatuses; i++)
+        if (!COUNTED[i])
+            text = text " \\\n    status(" STATUSES[i] ")"
+    print text "\n" > file
+
+    text = "#define LINES_EACH_COUNTED(status)"
     for (i = 1; i <= nstatuses; i++)
         text = text " \\\n    status(" STATUSES[i] ")"
     print text "\n" > file

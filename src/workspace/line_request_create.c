@@ -685,7 +685,7 @@ create_blocking(void *data, lines_line_read_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    if (!lines_is(&reply->status, "awaiting_payment")) {
+    if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
         return create_again(ctx->request, ctx);
     }
 

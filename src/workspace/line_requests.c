@@ -15,6 +15,7 @@
 #include "http/text.h"
 #include "operation/client.h"
 #include "operation/subscription.h"
+#include "store/calls.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
@@ -56,12 +57,13 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
+#define status_word(name)  #name,
+
     static const lines_input_t  inputs[] = {
         lines_in_word("status", lines_listing_t, status,
                       "status must be awaiting_payment, provisioning, active, "
                       "failed or canceled",
-                      .words = { "awaiting_payment", "provisioning", "active",
-                                 "failed", "canceled" }),
+                      .words = { LINES_EACH_STATUS(status_word) }),
         lines_input_end
     };
 
@@ -123,7 +125,7 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
                          &reply->unclear);
     }
 
-    if (!lines_is(&reply->status, "awaiting_payment")) {
+    if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
         return lines_line_request_answer(r, ctx, reply);
     }
 

@@ -117,7 +117,7 @@ action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
                         "/billing");
     }
 
-    if (!lines_is(&action->line.status, "awaiting_payment")) {
+    if (lines_status(&action->line.status) != LINES_AWAITING_PAYMENT) {
         return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
     }
 
@@ -301,7 +301,7 @@ action_done(void *data, lines_line_read_reply_t *line)
     action->line = *line;
     r = ctx->request;
 
-    if (lines_is(&line->status, "awaiting_payment")) {
+    if (lines_status(&line->status) == LINES_AWAITING_PAYMENT) {
         return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                              action->cancel
                              ? "The cancellation goes on: billing has not "
@@ -311,7 +311,7 @@ action_done(void *data, lines_line_read_reply_t *line)
 
     if (action->cancel) {
 
-        if (lines_is(&line->status, "canceled")) {
+        if (lines_status(&line->status) == LINES_CANCELED) {
             return lines_answer_format(r, ctx, NGX_HTTP_OK,
                       "{\"success\":true,\"status\":\"canceled\",\"line\":%V}",
                       &line->document);
@@ -323,8 +323,8 @@ action_done(void *data, lines_line_read_reply_t *line)
 
     /* paid meanwhile: the normal answer, as the request would have had it */
 
-    if (lines_is(&line->status, "provisioning")
-        || lines_is(&line->status, "active"))
+    if (lines_status(&line->status) == LINES_PROVISIONING
+        || lines_status(&line->status) == LINES_ACTIVE)
     {
         return lines_line_request_answer(r, ctx, line);
     }
