@@ -588,6 +588,9 @@ metrics_histogram(metrics_out_t *out, const char *name, ngx_str_t *labels,
         "1.0", "2.0", "5.0", "10.0", "+Inf"
     };
 
+    _Static_assert(sizeof(les) / sizeof(les[0]) == LINES_METRICS_BUCKETS + 1,
+                   "les: the text of each bound");
+
     count = 0;
 
     for (i = 0; i <= LINES_METRICS_BUCKETS; i++) {
