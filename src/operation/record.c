@@ -340,6 +340,10 @@ lines_op_take(lines_op_t *op)
     op->claimed = ngx_current_msec;
     op->claiming = 1;
 
+    /* what is read anew may have gone on since it was written */
+
+    ngx_str_null(&op->document);
+
     return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
                           .id = op->id, .lease = op->conf->lease,
                           .fence = op->fence);
