@@ -111,10 +111,6 @@ payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 
     lines_op_renewed(op);
 
-    if (lines_is(&invoice->status, "open")) {
-        lines_op_hint(op, &op->id, payment_poll(op));
-    }
-
     return lines_request_sent(&op->caller, payment_recorded, op,
                               lines_op_held(op),
                               .line = lines_op_get(op, "line"),
@@ -154,6 +150,9 @@ payment_recorded(void *data, lines_request_sent_reply_t *reply)
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: rests in %V for %M", &op->id,
                    &op->point, payment_poll(op));
+
+    /* until here the sooner one, of the begin, has seen to it */
+    lines_op_hint(op, &op->id, payment_poll(op));
 
     return lines_op_rested(op, &reply->dirty);
 }
