@@ -70,7 +70,7 @@ my $server = $t->file('strange.pl', <<'END');
                 }
 
                 for ($in =~ /\r\n(?:PUBLISH|HGET|GET|EVALSHA|HGETALL|HMGET)\r\n/g) {
-                    $out .= $mode eq 'raves' ? random() . random() : ":1\r\n";
+                    $out .= $mode eq 'raves' ? random() . random() : $mode eq 'words' ? "+OK\r\n" : ":1\r\n";
                     $out .= "+OK\r\n:2\r\n" if $mode eq 'chatters';
                 }
 
@@ -115,6 +115,7 @@ sub strange ($what, $mode, $pattern, $subscribed = '') {
 strange('another protocol',           'http',   qr/could not connect: Protocol error/);
 strange('a service that speaks first', 'greets', qr/could not connect: the server is not Redis/);
 strange('replies that nobody asked for', 'chatters', qr/commands: connection lost: a reply that nobody asked for/);
+strange('replies of another form',     'words',  qr/\[error\].* lines store: due_read: the reply is not as declared/);
 strange('random replies',             'raves',  qr/connection lost/);
 
 my @messages = (

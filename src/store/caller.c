@@ -399,6 +399,7 @@ answered(void *data, redisReply *reply)
 
     void                *out;
     ngx_int_t            rc;
+    ngx_uint_t           level;
     lines_caller_t      *caller;
     lines_store_call_t  *call;
 
@@ -424,7 +425,9 @@ answered(void *data, redisReply *reply)
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(error_level(caller, call), caller->log, 0,
+        level = error_level(caller, call);
+
+        ngx_log_error(level, caller->log, 0,
                       "lines: Redis refused: %*s in %V", (size_t) reply->len,
                       reply->str, &call->name);
 
@@ -466,7 +469,8 @@ answered(void *data, redisReply *reply)
 
 /*
  * A request says what became of it, and so does an operation.  Who has nobody
- * to tell asks several times a second, and would hear the same for ever.
+ * to tell asks several times a second, and would hear the same for ever.  Kept
+ * in a variable: ngx_log_error() is a macro and would ask twice.
  */
 
 static ngx_uint_t
@@ -490,6 +494,7 @@ static void *
 read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
 {
     size_t                      lists;
+    ngx_uint_t                  level;
     lines_reading_t             rd;
     const lines_store_shape_t  *shape;
 
@@ -498,7 +503,9 @@ read_reply(lines_caller_t *caller, lines_store_call_t *call, redisReply *reply)
     shape = find_shape(call, reply);
 
     if (shape == NULL || read_shape(&rd, call, shape, reply) != NGX_OK) {
-        ngx_log_error(error_level(caller, call), caller->log, 0,
+        level = error_level(caller, call);
+
+        ngx_log_error(level, caller->log, 0,
                       "lines store: %V: the reply is not as declared, type %d",
                       &call->name, reply->type);
         return NULL;

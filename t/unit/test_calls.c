@@ -114,7 +114,11 @@ void ngx_cdecl
 ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
     const char *fmt, ...)
 {
-    logged++;
+    /* as nginx does once more */
+
+    if (level <= log->log_level) {
+        logged++;
+    }
 }
 
 void lines_redis_detach(lines_redis_op_t *o) { handler = NULL; }
