@@ -16,7 +16,8 @@ lines_is(ngx_str_t *value, const char *text)
 
     len = ngx_strlen(text);
 
-    return value->len == len && ngx_strncmp(value->data, text, len) == 0;
+    return value->len == len
+           && (len == 0 || ngx_strncmp(value->data, text, len) == 0);
 }
 
 
