@@ -9,7 +9,8 @@
  * too, but for what Redis itself leaves open, the order of a set's members and
  * SRANDMEMBER's choice (sim_redis_open() tells), and INFO.  A hash keeps the
  * order in which its fields came, as a small one of Redis' does.  Nodes of a
- * stream hold 100 entries, whatever their size (stream-node-max-bytes 0).
+ * stream hold 100 entries, whatever their size (stream-node-max-bytes 0).  What
+ * has expired goes when somebody asks for it, not before.
  * t/87-sim-redis.t holds it against a real one.
  *
  * Without memory the process ends.

@@ -19,6 +19,7 @@
 #define SHA1_LEN  40
 
 
+static void *allocate(void *data, void *p, size_t old, size_t size);
 static int panic(lua_State *lua);
 static sim_redis_t *owner(lua_State *lua);
 static void sha1(view_t v, char *hex);
@@ -84,7 +85,7 @@ sim_script_init(sim_redis_t *r)
     size_t      i;
     lua_State  *lua;
 
-    lua = luaL_newstate();
+    lua = lua_newstate(allocate, NULL);
 
     if (lua == NULL) {
         fprintf(stderr, "sim: no memory\n");
@@ -93,6 +94,10 @@ sim_script_init(sim_redis_t *r)
 
     r->lua = lua;
     lua_atpanic(lua, panic);
+
+    /* little lives for long: memory for time */
+
+    lua_gc(lua, LUA_GCSETPAUSE, 1000);
 
     lua_pushlightuserdata(lua, &owner_key);
     lua_pushlightuserdata(lua, r);
@@ -134,6 +139,29 @@ sim_script_done(sim_redis_t *r)
 {
     lua_close(r->lua);
     map_free(&r->scripts, MAP_SCORES);
+}
+
+
+static void *
+allocate(void *data, void *p, size_t old, size_t size)
+{
+    void  *new;
+
+    new = NULL;
+
+    if (size) {
+        new = pool_alloc(size);
+    }
+
+    if (p) {
+        if (new) {
+            memcpy(new, p, old < size ? old : size);
+        }
+
+        pool_free(p, old);
+    }
+
+    return new;
 }
 
 

@@ -12,6 +12,33 @@
 /* stream-node-max-entries */
 #define NODE_ENTRIES  100
 
+/* of the pool: the largest piece, and what it takes at once */
+#define POOL_STEP     16
+#define POOL_MAX      512
+#define POOL_CHUNK    (1024 * 1024)
+
+#define pool_list(size)  (((size) + POOL_STEP - 1) / POOL_STEP)
+
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define SANITIZED  1
+#endif
+#endif
+
+#if defined __SANITIZE_ADDRESS__ || defined SANITIZED
+#define POOLED(size)  0
+#else
+#define POOLED(size)  ((size) <= POOL_MAX)
+#endif
+
+
+typedef struct piece_s  piece_t;
+
+struct piece_s {
+    piece_t  *next;
+};
+
 
 static entry_t *search(map_t *m, view_t key, uint32_t hash);
 static void reindex(map_t *m);
@@ -39,6 +66,57 @@ sim_realloc(void *p, size_t size)
     }
 
     return p;
+}
+
+
+static piece_t  *pieces[POOL_MAX / POOL_STEP + 1];
+static char     *chunk, *chunk_end;
+
+
+void *
+pool_alloc(size_t size)
+{
+    char     *p;
+    size_t    i;
+    piece_t  *piece;
+
+    if (!POOLED(size)) {
+        return sim_alloc(size);
+    }
+
+    i = pool_list(size);
+    piece = pieces[i];
+
+    if (piece) {
+        pieces[i] = piece->next;
+        return piece;
+    }
+
+    if ((size_t) (chunk_end - chunk) < i * POOL_STEP) {
+        chunk = sim_alloc(POOL_CHUNK);
+        chunk_end = chunk + POOL_CHUNK;
+    }
+
+    p = chunk;
+    chunk += i * POOL_STEP;
+
+    return p;
+}
+
+
+void
+pool_free(void *p, size_t size)
+{
+    piece_t  *piece;
+
+    if (!POOLED(size)) {
+        free(p);
+        return;
+    }
+
+    piece = p;
+    piece->next = pieces[pool_list(size)];
+    pieces[pool_list(size)] = piece;
 }
 
 
@@ -78,7 +156,7 @@ text_create(view_t v)
 {
     text_t  *t;
 
-    t = sim_alloc(sizeof(text_t) + v.len + 1);
+    t = pool_alloc(sizeof(text_t) + v.len + 1);
 
     t->refs = 1;
     t->hash = 0;
@@ -98,7 +176,7 @@ void
 text_free(text_t *t)
 {
     if (--t->refs == 0) {
-        free(t);
+        pool_free(t, sizeof(text_t) + t->len + 1);
     }
 }
 
@@ -312,7 +390,7 @@ value_create(int type)
 {
     value_t  *v;
 
-    v = sim_alloc(sizeof(value_t));
+    v = pool_alloc(sizeof(value_t));
     memset(v, 0, sizeof(value_t));
 
     v->refs = 1;
@@ -345,7 +423,7 @@ value_free(value_t *v)
 
     map_free(&v->map, holds[v->type]);
     free(v->ranks);
-    free(v);
+    pool_free(v, sizeof(value_t));
 }
 
 
@@ -360,7 +438,7 @@ value_own(value_t **place)
         return v;
     }
 
-    own = sim_alloc(sizeof(value_t));
+    own = pool_alloc(sizeof(value_t));
     *own = *v;
     own->refs = 1;
 
@@ -611,7 +689,7 @@ stream_add(stream_t *s, stream_id_t id, size_t n, const view_t *texts)
     s->filled++;
     s->last = id;
 
-    e = sim_alloc(sizeof(stream_entry_t) + n * sizeof(text_t *));
+    e = pool_alloc(sizeof(stream_entry_t) + n * sizeof(text_t *));
 
     e->refs = 1;
     e->n = n;
@@ -641,7 +719,7 @@ stream_drop(stream_t *s, size_t n)
                 text_free(e->texts[i]);
             }
 
-            free(e);
+            pool_free(e, sizeof(stream_entry_t) + e->n * sizeof(text_t *));
         }
     }
 }

@@ -125,6 +125,13 @@ struct value_s {
 void *sim_alloc(size_t size);
 void *sim_realloc(void *p, size_t size);
 
+/*
+ * What is small and comes and goes, of lists of its own; its size is to be told
+ * when it goes.  A sanitizer sees malloc() and free().
+ */
+void *pool_alloc(size_t size);
+void pool_free(void *p, size_t size);
+
 uint32_t view_hash(view_t v);
 text_t *text_create(view_t v);
 void text_free(text_t *t);

@@ -69,19 +69,19 @@ my %VALUE = (
     dirty        => sub { pick(0, 1, 2) },
     verdict      => sub { pick(qw(ended suspended live taken refused), '') },
     payment      => sub { pick(qw(refunded paid), '') },
-    not_after    => sub { ms() + pick(5000, 5000, 5000, 0, -1000) },
+    not_after    => sub { ms() + pick((5000) x 12, 0, -1000) },
     lease        => sub { pick(20_000, 20_000, 0) },
     now          => sub { ms() },
     since        => sub { ms() - pick(0, 10, 5000) },
     included     => sub { pick(0, 1, 2) },
-    max          => sub { pick('', 3, 10) },
-    price        => sub { pick(qw(price_email price_email), '') },
-    body         => sub { pick('the=body', '') },
-    fingerprint  => sub { pick('', '', 'f1', 'f2') },
+    max          => sub { pick('', '', 3, 10) },
+    price        => sub { pick(('price_email') x 6, '') },
+    body         => sub { pick(('the=body') x 6, '') },
+    fingerprint  => sub { pick(('') x 6, 'f1', 'f2') },
     provisioner  => sub { pick(1, '') },
     news         => sub { pick(1, '') },
-    daily        => sub { pick(@LIMITS) },
-    monthly      => sub { pick(@LIMITS) },
+    daily        => sub { pick(@LIMITS, 10, 10) },
+    monthly      => sub { pick(@LIMITS, 10, 10) },
     need         => sub { pick(0, 1, 1, 5) },
     extra        => sub { pick(0, 3, 100) },
     rate         => sub { pick('20000', '1000000', '250000 40 4r/s') },
@@ -114,10 +114,10 @@ my %VALUE = (
 # lists, by "script list"
 my %LIST = (
     'line_begin fields' => sub {
-        return (channel => pick(qw(email email phone)), type => '', first => pick('Ada', 'A"da/'), last => 'L', pick(() , 'x') eq 'x' ? (email => 'a@example.com') : (phone => '+1415'));
+        return (channel => pick(qw(email email phone)), type => '', first => pick('Ada', 'A"da/'), last => 'L', @{pick([email => 'a@example.com'], [phone => '+1415'])});
     },
     'tenant_put fields' => sub {
-        return map {@$_} grep { one_in(2) } [plan => pick(qw(paid paid mini), '')], [subscription => pick(qw(active active active past_due), '')],
+        return map {@$_} grep { one_in(2) } [plan => pick(qw(paid paid mini), '')], [subscription => pick(('active') x 8, 'past_due', '')],
           [customer => pick(qw(cus_1 cus_1 cus_2), '')], [limit_daily => pick(@LIMITS)], [limit_monthly => pick(@LIMITS)];
     },
     'op_step fields' => sub {
@@ -185,6 +185,46 @@ sub key ($self, $what) {
     return $key;
 }
 
+# Mostly what is there: an operation that is unfinished, its guard, its line and
+# what that was billed by, the tenant's plan, the number that is held.
+sub look ($self, $script) {
+    my %has = map { s/:.*|\?$//gr => 1 } map { $_->[1] } @{$script->{head}};
+    my ($op)   = map { $_->[1] =~ /^(op\(\w+\))/   ? $1 : () } @{$script->{head}};
+    my ($line) = map { $_->[1] =~ /^(line\(\w+\))/ ? $1 : () } @{$script->{head}};
+
+    if ($has{fence} && $op && !one_in(8)) {
+        my @ops = sort @{$self->ask('SMEMBERS', $self->key('ops'))};
+        $env{id} = pick(@ops) if @ops;
+        my %held;
+        @held{qw(step attempt fence dirty line)} = @{$self->ask('HMGET', $self->key($op), qw(step attempt fence dirty line))};
+        $env{$_} = $held{$_} for grep { $has{$_} && defined $held{$_} } qw(step attempt fence dirty);
+        $env{line} = $held{line} // $env{id} if $has{'line(line)'};
+    }
+
+    if ($line && ($has{subscription} || $has{invoice}) && !one_in(5)) {
+        my ($subscription, $invoice) = @{$self->ask('HMGET', $self->key($line), qw(subscription invoice))};
+        $env{subscription} = $subscription if length($subscription // '');
+        $env{invoice}      = $invoice      if length($invoice // '');
+    }
+
+    if ($has{plan} && $has{not_after} && !one_in(10)) {
+        my ($plan, $customer) = @{$self->ask('HMGET', $self->key('tenant'), qw(plan customer))};
+        $env{plan}     = $plan     // '';
+        $env{customer} = $customer // '';
+    }
+
+    if ($has{number} && $has{operation} && !one_in(5)) {
+        my ($number) = @{$self->ask('HMGET', $self->key('inv_operations'), value('operation'))};
+        $env{number} = $number if defined $number;
+    }
+}
+
+# a list; an empty one where the key is of another type by now
+sub ask ($self, @command) {
+    my $reply = $self->call(@command);
+    return ref $reply eq 'ARRAY' ? $reply : [];
+}
+
 # the keys and arguments of a call
 sub fill ($self, $script) {
     my (@keys, @args, @lists);
@@ -196,16 +236,7 @@ sub fill ($self, $script) {
     $env{tenant} = 'a:one' if $name =~ /^(?:confirm|undo|window|ticket)/ && !one_in(10);
     $env{tenant} = pick('w:one', 'w:two') if $name =~ /^(?:line_begin|request|plan)/ && !one_in(10);
 
-    my ($op) = map { $_->[1] =~ /^op\b/ ? $_->[1] : () } @{$script->{head}};
-
-    if ($op && grep({ $_->[1] eq 'fence:digits' } @{$script->{head}}) && !one_in(8)) {
-        my $held = $self->call('HMGET', $self->key($op), qw(step attempt fence dirty line));
-        $env{step}    = $held->[0] if defined $held->[0] && grep { $_->[1] eq 'step' } @{$script->{head}};
-        $env{attempt} = $held->[1] if defined $held->[1];
-        $env{fence}   = $held->[2] if defined $held->[2];
-        $env{dirty}   = $held->[3] if defined $held->[3];
-        $env{line}    = $held->[4] if defined $held->[4] && $op =~ /\(id\)/ && !one_in(4);
-    }
+    $self->look($script);
 
     for (@{$script->{head}}) {
         my ($kind, $what) = @$_;
