@@ -15,9 +15,9 @@
 #include "value.h"
 
 
-#define LINES    40000
+#define LINES    10000
 #define TENANTS  100
-#define COPIES   20000
+#define COPIES   5000
 
 
 enum {

@@ -74,9 +74,9 @@ static const char *const  denied[] = {
     "dofile", "loadfile", "print", "newproxy", "module", "require", NULL
 };
 
-/* places in the registry */
+/* on_error()'s place in the registry */
 
-static char  owner_key, handler_key;
+static char  handler_key;
 
 
 void
@@ -85,7 +85,7 @@ sim_script_init(sim_redis_t *r)
     size_t      i;
     lua_State  *lua;
 
-    lua = lua_newstate(allocate, NULL);
+    lua = lua_newstate(allocate, r);
 
     if (lua == NULL) {
         fprintf(stderr, "sim: no memory\n");
@@ -95,13 +95,9 @@ sim_script_init(sim_redis_t *r)
     r->lua = lua;
     lua_atpanic(lua, panic);
 
-    /* little lives for long: memory for time */
+    /* a heap that stays in the processor's cache */
 
-    lua_gc(lua, LUA_GCSETPAUSE, 1000);
-
-    lua_pushlightuserdata(lua, &owner_key);
-    lua_pushlightuserdata(lua, r);
-    lua_rawset(lua, LUA_REGISTRYINDEX);
+    lua_gc(lua, LUA_GCSETPAUSE, 150);
 
     lua_pushlightuserdata(lua, &handler_key);
     lua_pushcfunction(lua, on_error);
@@ -175,15 +171,14 @@ panic(lua_State *lua)
 }
 
 
+/* what its allocator is given */
+
 static sim_redis_t *
 owner(lua_State *lua)
 {
-    sim_redis_t  *r;
+    void  *r;
 
-    lua_pushlightuserdata(lua, &owner_key);
-    lua_rawget(lua, LUA_REGISTRYINDEX);
-    r = lua_touserdata(lua, -1);
-    lua_pop(lua, 1);
+    (void) lua_getallocf(lua, &r);
 
     return r;
 }

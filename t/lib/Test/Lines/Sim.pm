@@ -15,9 +15,9 @@ Test::Lines::Sim - the Redis of t/sim, side by side with a real one
 
     my $sim = Test::Lines::Sim->new(test => $t)->start;
 
-    my ($replies, $different) = $sim->run_beside('t/40-inventory-scripts.t');
+    my $run = $sim->run_beside('t/40-inventory-scripts.t');    # {ended, replies, ...}
 
-    my $run = $sim->random(seed => 1, seconds => 5);    # {calls, different, ...}
+    my $run = $sim->random(seed => 1);    # {calls, different, ...}
 
 =head1 DESCRIPTION
 
@@ -28,8 +28,8 @@ that is run so needs no change (C<LINES_REDIS_SERVER>).
 
 C<random> sends seeded random calls of all scripts, random commands of each
 type of key, and lets the clock run, stand and go back; after each episode it
-reads all keys, and empties both. A seed and an episode repeat a run's choices:
-C<episode> runs that one alone.
+reads all keys, and empties both. It ends at the first difference. A seed and
+C<episode> repeat one alone. Options: L<Test::Lines::Sim::Random>.
 
 =cut
 

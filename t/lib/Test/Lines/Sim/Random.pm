@@ -24,9 +24,9 @@ where an argument's values matter.
 
 has [qw(redis clock episode)];
 has seed     => 1;
-has seconds  => 5;
 has steps    => 3000;    # of an episode
-has episodes => 0;       # at the most, 0: as long as there is time
+has episodes => 4;
+has seconds  => 0;       # as many episodes as there is time for instead
 
 my @TENANTS = qw(w:one w:two a:one);
 my @ODD     = ('', '0', '-1', '1.5', '1e3', 'x', '9223372036854775807', '99999999999999999999', 'nan', '-inf', ' 7',
@@ -427,31 +427,36 @@ sub sweep ($self) {
 }
 
 sub run ($self) {
-    my $end = Time::HiRes::time() + $self->seconds;
+    my $end   = Time::HiRes::time() + $self->seconds;
+    my $first = $self->episode // 0;
+    my $last  = defined $self->episode ? $first : $self->seconds ? 1e9 : $self->episodes - 1;
 
-    $self->{$_} = 0 for qw(calls different errors scripts_run keys);
+    $self->{$_} = 0 for qw(calls different errors scripts_run keys ran);
     $self->scripts;
 
-    my $episode = $self->episode // 0;
-
-    for (;; $episode++) {
+    for my $episode ($first .. $last) {
         srand($self->seed * 100_003 + $episode);
         $now = 1_763_000_000_000_000;
         $self->redis->call(SIM => TIME => $now);
         $self->call('FLUSHALL');
 
-        for my $step (1 .. $self->steps) {
+        for (1 .. $self->steps) {
             $self->step;
-            last if $self->{different} || !($step % 50) && !defined $self->episode && Time::HiRes::time() > $end;
+            last if $self->{different};
         }
 
         $self->sweep unless $self->{different};
-        $self->{failed} = $episode if $self->{different};
+        $self->{ran}++;
 
-        last if $self->{different} || defined $self->episode || Time::HiRes::time() > $end || $self->episodes && $episode + 1 >= $self->episodes;
+        if ($self->{different}) {
+            $self->{failed} = $episode;
+            last;
+        }
+
+        last if $self->seconds && Time::HiRes::time() > $end;
     }
 
-    return {episodes => $episode + 1, seed => $self->seed, map { $_ => $self->{$_} } qw(calls different errors scripts_run keys failed words)};
+    return {map { $_ => $self->{$_} } qw(ran calls different errors scripts_run keys failed words)};
 }
 
 1;
