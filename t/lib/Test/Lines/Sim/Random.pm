@@ -16,7 +16,8 @@ Test::Lines::Sim::Random - random calls of all scripts, by their heads
 What a script's head declares (src/store/README.md) is filled in: keys by the
 schema, arguments by their names. Names that mean something have values that
 often fit (C<%VALUE>); a guard (step, attempt, fence) mostly is what the
-operation holds just now; now and then anything is anything (C<@ODD>), a key is
+operation holds just now, and half of the calls go on with what is there
+(C<%NEXT>); now and then anything is anything (C<@ODD>), a key is
 another's, or is of another type. A script that is new needs nothing here, but
 where an argument's values matter.
 
@@ -141,6 +142,22 @@ sub value ($name, $c = undef) {
     return $env{$name} = $value;
 }
 
+# what goes on with an operation, by its kind and step; "": any
+my %NEXT = (
+    request => {
+        send  => [qw(request_sent request_sent request_sent request_refused request_again cancel_begin op_claim op_step)],
+        await => [qw(request_paid request_paid request_paid cancel_begin cancel_end request_again answer_read line_read)],
+        tell  => [qw(told told op_claim line_report)],
+    },
+    (map { $_ => {'' => [qw(refund_end op_claim op_step)]} } qw(refund orphan release)),
+    purchase => {'' => [qw(op_step op_claim confirm_end confirm_end undo_end window_read inv_lease)]},
+    plan     => {'' => [qw(plan_end plan_dirty op_claim)]},
+    lapse    => {'' => [qw(lapse_end lapse_end lapse_begin)]},
+);
+
+# and with a line
+my @LINE = qw(line_check line_health line_report line_report line_usage lapse_begin lapse_begin line_release line_read line_list cancel_begin);
+
 # declarations of heads: [kind, what...]
 sub scripts ($self) {
     return $self->{scripts} //= do {
@@ -193,8 +210,6 @@ sub look ($self, $script) {
     my ($line) = map { $_->[1] =~ /^(line\(\w+\))/ ? $1 : () } @{$script->{head}};
 
     if ($has{fence} && $op && !one_in(8)) {
-        my @ops = sort @{$self->ask('SMEMBERS', $self->key('ops'))};
-        $env{id} = pick(@ops) if @ops;
         my %held;
         @held{qw(step attempt fence dirty line)} = @{$self->ask('HMGET', $self->key($op), qw(step attempt fence dirty line))};
         $env{$_} = $held{$_} for grep { $has{$_} && defined $held{$_} } qw(step attempt fence dirty);
@@ -225,9 +240,26 @@ sub ask ($self, @command) {
     return ref $reply eq 'ARRAY' ? $reply : [];
 }
 
+# a script that goes on with an operation or a line of a tenant, where there is one
+sub go_on ($self) {
+    %env = ();
+
+    if (one_in(3)) {
+        my @lines = @{$self->ask('ZRANGE', $self->key('lines'), 0, -1)} or return;
+        return (pick(@LINE), tenant => $env{tenant}, map { ($_ => $lines[-1]) } qw(id line));
+    }
+
+    my @ops = sort @{$self->ask('SMEMBERS', $self->key('ops'))} or return;
+    $env{id} = pick(@ops);
+    my ($kind, $step) = map { $_ // '' } @{$self->ask('HMGET', $self->key('op(id)'), qw(kind step))};
+    my $next = $NEXT{$kind}{$step} || $NEXT{$kind}{''} or return;
+
+    return (pick(@$next), %env);
+}
+
 # the keys and arguments of a call
-sub fill ($self, $script) {
-    my (@keys, @args, @lists);
+sub fill ($self, $script, %known) {
+    my (@keys, @args);
     my $name = $script->{name};
 
     %env = ();
@@ -235,6 +267,7 @@ sub fill ($self, $script) {
     # an account's purchases are an account's
     $env{tenant} = 'a:one' if $name =~ /^(?:confirm|undo|window|ticket)/ && !one_in(10);
     $env{tenant} = pick('w:one', 'w:two') if $name =~ /^(?:line_begin|request|plan)/ && !one_in(10);
+    %env = (%env, %known);
 
     $self->look($script);
 
@@ -398,9 +431,11 @@ sub step ($self) {
     return $self->command if one_in(4);
 
     # of tenants and numbers there is mostly something
-    my $name   = one_in(12) ? pick(qw(tenant_put line_begin line_begin preview_issue confirm_begin inv_add)) : pick(sort keys %{$self->scripts});
+    my ($name, %known) = one_in(2) ? $self->go_on : ();
+    $name //= one_in(4) ? pick(qw(tenant_put line_begin line_begin preview_issue confirm_begin inv_add plan_dirty)) : pick(sort keys %{$self->scripts});
+
     my $script = $self->scripts->{$name};
-    my ($keys, $args) = $self->fill($script);
+    my ($keys, $args) = $self->fill($script, %known);
 
     $self->{scripts_run}++;
     $self->count($name, $self->call(EVALSHA => $script->{sha}, scalar @$keys, @$keys, @$args));
