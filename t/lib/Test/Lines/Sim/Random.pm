@@ -305,7 +305,7 @@ sub fill ($self, $script, %known) {
 
 sub score  { pick(0, 1, -1, 2, '1.5', '0.25', '1e300', 'inf', '-inf', ms(), ms() + .25, pick(@ODD)) }
 sub bound  { pick('-inf', '+inf', '(' . pick(0, 1, ms()), ms(), 1, '(', '', pick(@ODD)) }
-sub lex    { pick('-', '+', '[+1415', '(+1415', "[+1415\xff", '[l2', '(l2', '[', pick(@ODD)) }
+sub lex    { pick('-', '+', "[+1415\xff", pick('[', '(') . pick('+1415', '+14155550001', '+12125550002', 'l1', 'l3', ''), pick(@ODD)) }
 sub member { pick(qw(l1 l2 l3 o1 +14155550001 +12125550002 -1 7), 'w:one l1', pick(@ODD)) }
 sub field  { pick(qw(step fence attempt plan n status), pick(@ODD)) }
 sub int_   { pick(0, 1, 2, -1, -2, 5, 100, pick(@ODD)) }
@@ -346,7 +346,7 @@ my @COMMANDS = (
     [zset => ZRANGE => sub { (bound(), bound(), 'BYSCORE', one_in(3) ? pick(qw(WITHSCORES REV)) : (), limit()) }],
     [zset => ZRANGEBYSCORE => sub { (bound(), bound(), one_in(2) ? 'WITHSCORES' : (), limit()) }],
     [zset => ZREVRANGEBYSCORE => sub { (bound(), bound(), one_in(2) ? 'WITHSCORES' : (), limit()) }],
-    [lex => ZRANGEBYLEX => sub { (lex(), lex(), limit()) }],
+    ([lex => ZRANGEBYLEX => sub { (lex(), lex(), limit()) }]) x 2,
     [stream => XADD => sub { ((one_in(2) ? ('MAXLEN', pick('~', '~', '='), pick(0, 1, 100, 150, 10_000)) : ()), pick('*', '*', '*', '5-1', '0-0', 'x'), map { field() } 1 .. pick(2, 2, 4, 1)) }],
     [stream => XLEN => sub { }],
     [stream => XRANGE => sub { (pick('-', ms(), '5-1'), pick('+', ms(), '5', 'x'), one_in(2) ? (COUNT => int_()) : ()) }],
@@ -364,7 +364,9 @@ my @COMMANDS = (
     [none => PING => sub { one_in(2) ? 'x' : () }],
     [none => NOTHING => sub { map { member() } 1 .. pick(0, 2, 30) }],
     [none => EVALSHA => sub { ('no' x 20, pick(0, 1, -1, 'x')) }],
-    [none => EVAL => sub { eval_() }],
+    ([none => EVAL => sub { eval_() }]) x 2,
+    [none => EVAL => sub { ('for i = 1, ARGV[1] do redis.call("XADD", KEYS[1], "MAXLEN", ARGV[2], ARGV[3], "*", "n", i) end return redis.call("XLEN", KEYS[1])',
+        1, 'lines:{w:one}:ev', pick(1, 50, 120), pick('~', '~', '='), pick(0, 99, 100, 101, 150, 10_000)) }],
 );
 
 sub limit { one_in(2) ? (LIMIT => pick(0, 0, 1, 5, -1, pick(@ODD)), pick(1, 2, 100, -1, 0)) : () }
@@ -378,7 +380,7 @@ sub eval_ {
         'return redis.pcall("NOTHING")', 'return redis.call("NOTHING")', 'return redis.call("GET")', 'return redis.call("GET", nil)', 'return redis.call()',
         'return redis.call("SCRIPT", "LOAD", "return 1")', 'return {redis.call("SET", KEYS[1], 12345678901234567890), redis.call("GET", KEYS[1])}',
         'return {redis.call("SET", KEYS[1], 0.1), redis.call("GET", KEYS[1])}',
-        'return nosuch', 'nosuch = 1', "\n\nlocal x = nil\nreturn x.y", 'return 1 < "x"', 'return cjson.encode(ARGV[1])', 'return this is no Lua',
+        'local t = {} for i = 0, 255 do t[i + 1] = string.char(i) end return cjson.encode(table.concat(t))', 'return nosuch', 'nosuch = 1', "\n\nlocal x = nil\nreturn x.y", 'return 1 < "x"', 'return cjson.encode(ARGV[1])', 'return this is no Lua',
         'error("mine")', 'error({err = "MINE table"})', 'return select(2, pcall(redis.call, "GET"))', 'return {pcall(error, "x")}', 'return tostring(redis.call("GET", KEYS[1]))',
         'return {redis.call("PING"), redis.call("TIME")}', 'return tostring(1763400000000) .. string.format("%.17g", 0.1) .. 1e15', 'return {{{}, {1, {"x"}}}, {}}',
         'return redis.sha1hex("x")', 'return #KEYS + #ARGV', 'local t = {} for k, v in pairs({a=1, b=2, c=3, plan=4, step=5}) do t[#t + 1] = k end return t',
