@@ -89,6 +89,7 @@ pool_alloc(size_t size)
 
     if (piece) {
         pieces[i] = piece->next;
+        __builtin_prefetch(piece->next);
         return piece;
     }
 
@@ -159,7 +160,6 @@ text_create(view_t v)
     t = pool_alloc(sizeof(text_t) + v.len + 1);
 
     t->refs = 1;
-    t->hash = 0;
     t->len = v.len;
 
     if (v.len) {

@@ -23,8 +23,7 @@ typedef struct {
 
 typedef struct {
     uint32_t  refs;
-    uint32_t  hash;
-    size_t    len;
+    uint32_t  len;
     char      data[];    /* ends with a zero, which len does not count */
 } text_t;
 

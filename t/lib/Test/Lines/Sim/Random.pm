@@ -251,8 +251,8 @@ sub go_on ($self) {
 
     my @ops = sort @{$self->ask('SMEMBERS', $self->key('ops'))} or return;
     $env{id} = pick(@ops);
-    my ($kind, $step) = map { $_ // '' } @{$self->ask('HMGET', $self->key('op(id)'), qw(kind step))};
-    my $next = $NEXT{$kind}{$step} || $NEXT{$kind}{''} or return;
+    my ($kind, $step) = @{$self->ask('HMGET', $self->key('op(id)'), qw(kind step))};
+    my $next = $NEXT{$kind // ''}{$step // ''} || $NEXT{$kind // ''}{''} or return;
 
     return (pick(@$next), %env);
 }
