@@ -17,6 +17,7 @@ struct sim_copy_s {
 static unsigned name_hash(const char *name, size_t len);
 static void buffer_add(buffer_t *b, const char *data, size_t len);
 static void unknown(sim_redis_t *r, size_t argc, const view_t *argv);
+static void reply_number(sim_redis_t *r, char type, int64_t n);
 
 
 sim_redis_t *

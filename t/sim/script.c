@@ -1,8 +1,7 @@
 
 /*
  * Scripts: Lua 5.1 as Redis 7.0 has it, without struct, bit and cmsgpack, and
- * of cjson what writes strings.  What is read of a command's reply, and how a
- * result becomes one, is there in script_lua.c.
+ * of cjson what writes strings.
  */
 
 #include <stdio.h>
@@ -26,8 +25,11 @@ static void sha1(view_t v, char *hex);
 static const char *load(sim_redis_t *r, view_t source, char *hex);
 static void run(sim_redis_t *r, const char *hex, int reference, size_t argc,
     const view_t *argv);
+static void evaluate(sim_redis_t *r, size_t argc, const view_t *argv,
+    int by_digest);
 static void push_list(lua_State *lua, const char *name, size_t n,
     const view_t *elts);
+static const char *member(lua_State *lua, const char *name);
 static void reply_of(sim_redis_t *r, lua_State *lua, int depth);
 static void reply_failure(sim_redis_t *r, lua_State *lua, const char *hex);
 

@@ -6,11 +6,11 @@
  *
  * With LINES_SIM_BESIDE, the path of a real Redis' socket, it hands on each
  * command to that one as well, which it has emptied before, and compares the
- * replies.  Where they differ it says so, on stderr and in its reply.  Both have
- * the same clock: the first eight bytes of the file LINES_SIM_CLOCK (clock.c);
- * the next eight count replies that were compared, the last eight those that
- * differed.  With LINES_SIM_LOOSE of errors the first words are compared alone:
- * other versions say them otherwise.
+ * replies.  Where they differ it says so, on stderr and in its reply.  Both
+ * have the same clock: the first eight bytes of the file LINES_SIM_CLOCK
+ * (clock.c); the next eight count replies that were compared, the last eight
+ * those that differed.  With LINES_SIM_LOOSE of errors the first words are
+ * compared alone: other versions say them otherwise.
  *
  * Its own commands:
  *
@@ -66,6 +66,8 @@ static void listen_on(int fd, const void *address, socklen_t len,
 static void beside_connect(void);
 static void clock_open(void);
 
+static void tick(void);
+
 static int client_read(client_t *c);
 static int client_write(client_t *c);
 static void client_close(size_t i);
@@ -76,6 +78,7 @@ static void compare(const char *raw, size_t len, const sim_str_t *mine);
 static int same(const sim_str_t *mine, const char *theirs, size_t len);
 static int same_elements(const sim_str_t *mine, const char *theirs,
     size_t len);
+static int by_bytes(const void *one, const void *two);
 static size_t elements(const char *p, size_t len, view_t *elts);
 static ssize_t reply_len(const char *data, size_t len);
 static void show(const char *title, const char *data, size_t len);

@@ -21,7 +21,7 @@ Test::Lines::Sim - the Redis of t/sim, side by side with a real one
 
 =head1 DESCRIPTION
 
-C<start> builds t/sim, sanitized where clang is, and starts a real Redis whose
+C<start> builds t/sim, sanitized where the module is, and starts a real Redis whose
 clock is t/sim/clock.c's. Behind the program t/sim/server is the Redis of t/sim,
 which hands on each command to the real one and compares the replies; a test
 that is run so needs no change (C<LINES_REDIS_SERVER>).
@@ -34,7 +34,7 @@ C<episode> repeat one alone. Options: L<Test::Lines::Sim::Random>.
 =cut
 
 has 'test';
-has sanitized => sub { !!grep { -x "$_/clang" } split /:/, $ENV{PATH} };
+has sanitized => sub { $ENV{LINES_PRELOAD} && !!grep { -x "$_/clang" } split /:/, $ENV{PATH} };
 
 sub start ($self) {
     $self->{programs} = make_unit('t/sim', $self->sanitized);
@@ -60,13 +60,14 @@ sub start ($self) {
 }
 
 sub version ($self) { $self->{version} }
+sub exact   ($self) { $self->version =~ /^redis 7\.0\./ }
 
 # what a program needs to be the server of both
 sub env ($self) {
     return (
         LINES_SIM_BESIDE => $self->{real}->socket,
         LINES_SIM_CLOCK  => $self->{clock},
-        LINES_SIM_LOOSE  => $self->version =~ /^redis 7\.0\./ ? undef : 1
+        LINES_SIM_LOOSE  => $self->exact ? undef : 1
     );
 }
 
@@ -113,7 +114,7 @@ sub random ($self, %options) {
     require Test::Lines::Sim::Random;
 
     my $redis  = $self->connect(beside => 1);
-    my $random = Test::Lines::Sim::Random->new(redis => $redis, clock => $self->{clock}, %options);
+    my $random = Test::Lines::Sim::Random->new(redis => $redis, exact => $self->exact, %options);
     my $run    = $random->run;
 
     $run->{ended} = $redis->end;
