@@ -34,13 +34,15 @@ subtest 'random calls' => sub {
       or diag "$run->{said}\nrepeat it: LINES_SEED=$seed LINES_SIM_EPISODE=$run->{failed}";
     is $run->{ended}, 0, 'and the server ends well' or diag $run->{said};
 
-    cmp_ok $run->{scripts_run}, '>', 1000, "$run->{scripts_run} scripts";
-    cmp_ok $run->{keys}, '>', 100, "$run->{keys} keys, all that was there in the ends of $run->{ran} episodes";
+    return if defined $episode;
+
+    cmp_ok $run->{scripts_run}, '>', 5000, "$run->{scripts_run} scripts";
+    cmp_ok $run->{keys}, '>', 100, "$run->{keys} keys, all that was there at the end of each of $run->{ran} episodes";
 
     note "$_ $run->{words}{$_}" for sort keys %{$run->{words}};
     my %came  = map { $_ => 1 } map {/^(\w+): (?!an error|lost)/} keys %{$run->{words}};
     my @never = grep { !$came{$_} } map { $_->basename('.lua') } path("$FindBin::Bin/../src/store/scripts")->list->grep(qr/\.lua$/)->each;
-    is_deeply \@never, [], 'each script came somewhere' unless defined $episode;
+    is_deeply \@never, [], 'each script came somewhere';
 };
 
 subtest 'a wrong one is found' => sub {
