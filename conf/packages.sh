@@ -8,7 +8,7 @@ set -eu
 
 build="gcc libc6-dev make nginx nginx-dev libhiredis-dev libjansson-dev libssl-dev"
 run="redis-server libmojolicious-perl libio-socket-ssl-perl openssl curl"
-tests="clang libclang-rt-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox"
+tests="clang libclang-rt-dev liblua5.1-0-dev valgrind libredis-perl libcrypt-jwt-perl nghttp2-client prometheus libyaml-pp-perl libnginx-mod-http-auth-pam libnginx-mod-http-lua original-awk busybox"
 roots="debootstrap git"
 image="buildah debootstrap iproute2"
 
