@@ -84,15 +84,19 @@ sub no_line ($line) {
 
 promise 'killed after the charge; support cancels and refunds; the sweeper goes on: no line' => sub {
     my $line = killed_after_the_charge($s->account('killed'));
-    $s->hand(cancel => $line->{subscription});
-    $s->hand(refund => $line->{invoice});
+    $s->unseen(sub {
+        $s->hand(cancel => $line->{subscription});
+        $s->hand(refund => $line->{invoice});
+    });
     no_line($line);
 }, today => 'the answer that is replayed under the key says "active": the line is made though its subscription is canceled and refunded';
 
 promise 'killed after the charge; support credits it: no line' => sub {
     my $line = killed_after_the_charge($s->account('credited'));
-    $s->hand(credit => $line->{invoice});
-    $s->hand(cancel => $line->{subscription});
+    $s->unseen(sub {
+        $s->hand(credit => $line->{invoice});
+        $s->hand(cancel => $line->{subscription});
+    });
     no_line($line);
 }, today => 'the answer that is replayed under the key says "active": the line is made though its invoice is credited';
 

@@ -218,6 +218,22 @@ sub hand ($self, $what, $id, $amount = undef) {
     return $answer->json;
 }
 
+=head2 unseen
+
+    $s->unseen(sub { ... });
+
+Done before any worker can look: they are stopped meanwhile.
+
+=cut
+
+sub unseen ($self, $code) {
+    my @pids = map { $_->pids } @{$self->nginxes};
+    kill STOP => @pids;
+    my $ok = eval { $code->(); 1 };
+    kill CONT => @pids;
+    die $@ unless $ok;
+}
+
 =head2 deaf, hears, event
 
     $s->deaf;  ...;  $s->hears;                       # billing's events get lost meanwhile
