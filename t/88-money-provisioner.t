@@ -37,7 +37,7 @@ sub begun ($point = undef) {
 sub no_line ($line) {
     $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to an end', 15);
     $s->rest($line->{tenant});
-    $s->soon(sub { !$s->is_live($line) }, 'there is no line', 4);
+    $s->soon(sub { !$s->is_live($line) }, 'there is no line', 1.5);
     my ($paid, $back, $status) = $s->money($line->{subscription});
     is $status, 'canceled', '... of a subscription that has ended';
     is $back, $paid, '... and what it cost goes back';
@@ -81,7 +81,7 @@ promise 'confirm: refused by the provisioner and killed in the undo, the subscri
 sub never_active ($line) {
     $s->rest($line->{tenant});
     $nginx->admin(POST => "lines/$line->{line}/status", {status => 'active'});
-    $s->soon(sub { !$s->is_live($line) }, 'there is no line', 4);
+    $s->soon(sub { !$s->is_live($line) }, 'there is no line', 1.5);
     is +($s->money($line->{subscription}))[2], 'canceled', '... of a subscription that has ended';
 }
 

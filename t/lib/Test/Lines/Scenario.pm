@@ -251,12 +251,15 @@ sub hears ($self, $nginx = $self->first) {
     $self->sandbox->webhooks(to => $nginx->url('/webhooks/stripe'));
 }
 
-sub event ($self, $type, $object, $nginx = $self->first) {
+sub _event ($self, $type, $object) {
     my $body = encode_json({id => 'evt_' . ++$count, object => 'event', type => $type, created => time, livemode => false, data => {object => $object}});
     my $at   = time;
-    return $nginx->post('/webhooks/stripe', $body,
+    return ('/webhooks/stripe', $body,
         {'Content-Type' => 'application/json', 'Stripe-Signature' => "t=$at,v1=" . hmac_sha256_hex("$at.$body", 'whsec_test')});
 }
+
+sub event   ($self, $type, $object, $nginx = $self->first) { $nginx->post($self->_event($type, $object)) }
+sub event_p ($self, $type, $object, $nginx = $self->first) { $nginx->request_p(POST => ($self->_event($type, $object))[0, 2, 1]) }
 
 sub told_again ($self, $line) {
     return $self->event('invoice.paid', $self->sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json);
@@ -350,8 +353,8 @@ END
 
     return {
         url     => "redis://127.0.0.1:$port/0",
-        shut    => sub { Mojo::File::path("$file.shut")->spew('') },
-        open    => sub { unlink "$file.shut" },
+        shut    => sub { Test::Lines::Util::write_file("$file.shut", "") },
+        open    => sub { unlink glob "$file.*" },
         reached => sub { Test::Lines::wait_for(sub { -e "$file.reached" }, 30, "$script to be on its way") },
     };
 }
