@@ -40,7 +40,7 @@ my %grown = (
 );
 
 sub included ($line) {
-    is $s->now_of($line)->{status}, 'provisioning', 'the line is there';
+    is $s->now_of($line)->{status}, 'provisioning', 'the line is there' or return;
     is $s->now_of($line)->{place}, 'included', '... in a place of the plan';
     is_deeply [map { $redis->cli('HGET', "lines:{$line->{tenant}}:t", "phone_$_") || 0 } qw(included paid)], [1, 0], '... and counted there';
     ok !$redis->cli('EXISTS', "lines:{$line->{tenant}}:pending"), '... it blocks nothing';
@@ -62,7 +62,7 @@ for my $how (sort keys %grown) {
 
     promise "$how: a reader promotes the line" => sub {
         my $line = $grown{$how}->();
-        $s->soon(sub { $s->shown($line)->{status} eq 'provisioning' }, 'it is read so', 3);
+        $s->soon(sub { $s->shown($line)->{status} eq 'provisioning' }, 'it is read so', 2);
         included($line);
     }, today => $never;
 
@@ -83,7 +83,7 @@ promise 'billing tells of the plan that was bought: the webhook promotes the lin
     my $line = $s->pending_line(name => 'told', workspace => {customer => 'cus_told', plan => 'paid'}, phone());
     $sandbox->adopt(customer => 'cus_told', price => 'price_growth');
     wait_for(sub { $redis->cli('HGET', 'lines:{w:told}:t', 'plan') eq 'growth' }, 30, 'the plan');
-    $s->soon(sub { $s->now_of($line)->{status} eq 'provisioning' }, 'promoted', 3);
+    $s->soon(sub { $s->now_of($line)->{status} eq 'provisioning' }, 'promoted', 2);
     included($line);
 }, today => $never;
 
