@@ -42,7 +42,7 @@ sub ends_between ($line) {
     $gate->{open}->();
     wait_for(sub { $answer }, 30, 'the answer');
     is $answer->status, 200, 'billing is told that it was heard';
-    $s->soon(sub { !$s->is_live($line) }, 'and it was: the line has ended with its subscription', 5);
+    $s->soon(sub { !$s->is_live($line) }, 'and it was: the line has ended with its subscription', 3);
     $s->hears;
 }
 

@@ -41,8 +41,7 @@ promise 'an orphan was refunded, and its preview token comes again: no line for 
     is $s->told_again($line)->status, 200, 'billing tells of what no line holds';
     goes_back($line);
     $s->rest('a:token');
-    my $again = $s->confirm($account, $token, key => 'k');
-    like $again->status, qr/^(?:200|4..|500)$/, 'its client tries again, and is answered';
+    $s->confirm($account, $token, key => 'k');
     $s->rest('a:token');
     nothing_for_nothing('a:token');
 }, today => 'the token names the same operation, its key the same charge: the replayed answer says "active", and the line is made though it was refunded';
@@ -79,7 +78,7 @@ promise 'restored to before a confirm, the default card changed meanwhile: what 
     $nginx->allow(qr/\[alert\].*\Q$line->{line}\E: purchase\.charge is stuck: billing_alert/);
 
     my $again;
-    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 10);
+    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 6);
     is $again->json('/subscription_id'), $line->{subscription}, '... of the subscription that was bought';
     is scalar(() = $s->bought($account)), 1, '... and charged once';
     is $s->op($line->{tenant}, $line->{line})->{stuck}, undef, 'nothing is stuck';
@@ -99,9 +98,10 @@ promise 'the last second is lost after a webhook was consumed: the charge is fou
 promise 'an empty Redis, then renewals: nothing is canceled or refunded, and the node says that it is not ready' => sub {
     my @lines = ($s->active_line, $s->bought_line);
     $s->rest($_->{tenant}) for @lines;
+    $sandbox->webhooks(retry_for => 1);
     $redis->cli('FLUSHALL');
     $sandbox->renew($_->{subscription}) for @lines;
-    $sandbox->wait_idle(10);
+    $sandbox->wait_idle;
     wait_for(sub { !$redis->client->keys('lines:*:ops') }, 20, 'all to be at rest');
 
     for my $line (@lines) {
