@@ -41,6 +41,14 @@ promise 'credited by hand in part, then failed: the rest goes back' => sub {
     fails_and_is_even($line, 400);
 };
 
+promise "credited in part to the customer's balance, or past billing, then failed: the rest goes back" => sub {
+    for my $where (qw(balance outside)) {
+        my $line = $s->paid_line;
+        $s->hand($where => $line->{invoice}, 300);
+        fails_and_is_even($line, 300);
+    }
+};
+
 my $refused = 'a refund without a credit note is not counted: a credit note over all is asked for, refused, and the operation is stuck for ever';
 
 # the refusal is an alert of its own
@@ -99,5 +107,17 @@ promise 'killed after the charge; support credits it: no line' => sub {
     });
     no_line($line);
 }, today => 'the answer that is replayed under the key says "active": the line is made though its invoice is credited';
+
+promise 'canceled by support while it awaits its payment: nobody is asked to pay for what has ended' => sub {
+    my $line = $s->pending_line;
+    $s->hand(cancel => $line->{subscription});
+    $sandbox->wait_idle;
+    my $link = $s->action($line->{key}, $line->{line}, 'payment_link');
+    like $link->status, qr/^(?:200|409)$/, 'another link, or none';
+    return if $link->status == 409;
+    my $invoice = $sandbox->call(GET => '/v1/invoices/' . $link->json('/invoiceId'))->json;
+    my $behind  = $sandbox->call(GET => '/v1/subscriptions/' . $invoice->{parent}{subscription_details}{subscription})->json('/status');
+    is $behind, 'incomplete', 'what is behind the link can still become active';
+}, today => 'only the invoice is looked at, which is open though its subscription has ended: its link is handed out';
 
 $t->done;

@@ -193,6 +193,8 @@ sub made_for ($self, $tenant) { grep { ($_->{metadata}{tenant} // '') eq $tenant
 
     $s->hand(refund => $invoice, $amount);    # a refund of the payment; all of it by default
     $s->hand(credit => $invoice, $amount);    # a credit note that refunds
+    $s->hand(balance => $invoice, $amount);   # one that is kept for the customer, or
+    $s->hand(outside => $invoice, $amount);   # was given back past billing
     $s->hand(cancel => $subscription);
 
 What somebody does in billing's dashboard, past us.
@@ -209,6 +211,8 @@ my %hands = (
         $amount //= $self->sandbox->call(GET => "/v1/invoices/$id")->json('/amount_paid');
         return (POST => '/v1/credit_notes', {invoice => $id, amount => $amount, refund_amount => $amount});
     },
+    balance => sub ($self, $id, $amount) { (POST => '/v1/credit_notes', {invoice => $id, amount => $amount, credit_amount => $amount}) },
+    outside => sub ($self, $id, $amount) { (POST => '/v1/credit_notes', {invoice => $id, amount => $amount, out_of_band_amount => $amount}) },
 );
 
 sub hand ($self, $what, $id, $amount = undef) {
