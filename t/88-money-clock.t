@@ -1,0 +1,75 @@
+# The clock of Redis goes back, as one does that another server takes over: nothing waits longer than a lease.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t);
+my $sandbox = $s->sandbox;
+my $redis   = $s->redis;
+my $nginx   = $s->nginx;
+
+$s->numbers(5);
+
+# to a clock that is 600 s back, all that was written before is as much in the future
+sub ten_minutes_back () {
+    my $ms = 600_000;
+    for my $op (grep {/:op:/} $redis->client->keys('lines:{*}:op:*')) {
+        my %h = @{scalar $redis->cli('HGETALL', $op)};
+        $redis->cli('HINCRBY', $op, $_, $ms) for grep { $h{$_} } qw(lease_until begun sent_at absent_at refund_at);
+    }
+    for my $list ($redis->client->keys('lines:{due:*}'), 'lines:{inv}:leases', 'lines:{inv}:quarantined') {
+        $redis->cli('ZINCRBY', $list, $ms, $_) for @{scalar $redis->cli('ZRANGE', $list, 0, -1)};
+    }
+}
+
+
+# when it is free, and when it is looked at
+sub seen ($tenant, $id) {
+    diag sprintf 'held for %d s, due in %d s', map { $_ && $_ / 1000 - time } $s->op($tenant, $id)->{lease_until}, $s->hint($tenant, $id) // 0;
+}
+
+my $waits = 'leases and hints are instants of the former clock: what is held, or due, is so 600 s longer';
+
+promise 'a purchase is held: it goes on once its lease is over' => sub {
+    my $account = $s->account('held');
+    my $token   = $s->token($account);
+    my $op      = $s->operation_id($token);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1000, times => 1);
+    my $confirm = $s->confirm_p($account, $token, key => 'k')->catch(sub { });
+    wait_for(sub { $s->bought($account) }, 30, 'the charge');
+    ten_minutes_back();
+    $nginx->kill_worker;
+    $s->soon(sub { $s->op('a:held', $op)->{step} eq 'done' }, 'it has ended', 6) or seen('a:held', $op);
+}, today => $waits;
+
+promise 'a line that awaits its payment is looked at' => sub {
+    my $line = $s->pending_line;
+    $s->deaf;
+    ten_minutes_back();
+    $sandbox->pay($line->{invoice});
+    $s->soon(sub { $s->is_live($line) }, 'the line is there', 6) or seen($line->{tenant}, $line->{line});
+    $s->hears;
+}, today => $waits;
+
+promise 'a refund whose call is unknown is tried again' => sub {
+    my $line = $s->paid_line;
+    $s->rest($line->{tenant});
+    $sandbox->fault(path => '/v1/credit_notes', kind => 'drop_before', times => 2);
+    $s->report($line, 'failed');
+    wait_for(sub { $sandbox->requests(POST => '/v1/credit_notes') }, 30, 'the first try');
+    ten_minutes_back();
+    $s->soon(sub { $s->now_of($line)->{payment} eq 'refunded' }, 'refunded', 6) or seen($line->{tenant}, substr Digest::SHA::sha256_hex("end:$line->{line}"), 0, 24);
+}, today => $waits;
+
+promise 'a client is heard at once: its payment link, its cancel' => sub {
+    my $line = $s->pending_line;
+    ten_minutes_back();
+    is $s->action($line->{key}, $line->{line}, 'payment_link')->status, 200, 'the link';
+    is $s->action($line->{key}, $line->{line}, 'cancel')->status, 200, 'the cancel';
+};
+
+$t->done;

@@ -1,0 +1,106 @@
+# A line that is not paid for is suspended, and comes back once its arrears are paid: only a state of its subscription that is final
+# ends it.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines;
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t);
+my $sandbox = $s->sandbox;
+my $nginx   = $s->nginx;
+
+$s->numbers(5);
+
+sub is_active ($line) { $s->now_of($line)->{active} eq '1' && !$s->now_of($line)->{suspended} }
+
+# a period that was not paid for, until billing gives up; returns the invoice
+sub arrears ($line) {
+    my $invoice = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $sandbox->move($line->{subscription}, status => 'unpaid');
+    return $invoice;
+}
+
+sub keeps_its_place ($line) {
+    my ($field) = $line->{account} ? 'account_lines' : 'email_paid';
+    is $s->redis->cli('HGET', "lines:{$line->{tenant}}:t", $field), 1, 'it has its place';
+    is_deeply [($s->money($line->{subscription}))[1, 2]], [0, 'active'], 'nothing was given back, its subscription lives';
+}
+
+my %lines = ("a workspace's" => sub { $s->active_line }, "an account's" => sub { $s->bought_line });
+
+for my $whose (sort keys %lines) {
+    promise "unpaid, then the arrears are paid: $whose line is suspended and comes back" => sub {
+        my $line    = $lines{$whose}->();
+        my $invoice = arrears($line);
+        $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
+        ok !$s->now_of($line)->{ended}, '... and not ended';
+        is_deeply [@{$s->shown($line)->{line}}{qw(provisioningStatus isActive reason)}], ['active', Mojo::JSON->false, 'suspended'], '... as its client reads'
+          unless $line->{account};
+
+        $sandbox->pay($invoice);
+        $s->soon(sub { is_active($line) }, 'active again');
+        keeps_its_place($line);
+    };
+}
+
+promise 'unpaid while it is provisioned: it becomes active with the payment' => sub {
+    my $line    = $s->paid_line;
+    my $invoice = arrears($line);
+    $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
+    $s->report($line, 'active');
+    is $s->shown($line)->{line}{isActive}, Mojo::JSON->false, 'ready, and still not active';
+    $sandbox->pay($invoice);
+    $s->soon(sub { is_active($line) }, 'active');
+    keeps_its_place($line);
+};
+
+promise 'the events come twice, late and in any order: what billing says now counts' => sub {
+    my $line = $s->active_line;
+    $sandbox->webhooks(duplicate => 2, shuffle => 1, delay_ms => 50);
+    $sandbox->pay(arrears($line)) for 1 .. 2;
+    $sandbox->wait_idle;
+    $sandbox->webhooks(duplicate => 0, shuffle => 0, delay_ms => 0);
+    $s->rest($line->{tenant});
+    ok is_active($line), 'active in the end';
+    keeps_its_place($line);
+};
+
+promise 'no state but a final one ends a line' => sub {
+    for my $state (qw(past_due unpaid paused incomplete)) {
+        my $line = $s->active_line;
+        $sandbox->move($line->{subscription}, status => $state);
+        $s->rest($line->{tenant});
+        ok !$s->now_of($line)->{ended}, "$state: not ended";
+        $sandbox->move($line->{subscription}, status => 'active');
+        $s->rest($line->{tenant});
+        ok is_active($line), "$state: active again";
+        keeps_its_place($line);
+    }
+    my $line = $s->active_line;
+    $sandbox->move($line->{subscription}, status => 'canceled');
+    $s->soon(sub { $s->now_of($line)->{ended} }, 'canceled: ended');
+};
+
+promise 'billing is not heard while the arrears are paid: the line comes back all the same' => sub {
+    my $line    = $s->active_line;
+    my $invoice = arrears($line);
+    $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
+    $s->deaf;
+    $sandbox->pay($invoice);
+    $s->soon(sub { $s->shown($line); is_active($line) }, 'active again, and not charged idle');
+    $s->hears;
+    keeps_its_place($line);
+}, today => 'only an event begins the look at a subscription: whose last event is lost stays suspended, and goes on to be charged';
+
+promise 'billing is not heard while a subscription ends: the line ends all the same' => sub {
+    my $line = $s->active_line;
+    $s->deaf;
+    $s->hand(cancel => $line->{subscription});
+    $s->soon(sub { $s->shown($line); $s->now_of($line)->{ended} }, 'ended');
+    $s->hears;
+}, today => 'only an event begins the look at a subscription: the line stays active, and nobody pays for it';
+
+$t->done;

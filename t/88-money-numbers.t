@@ -1,0 +1,107 @@
+# Numbers, invoices and customers change hands: one number is one line's or one ticket's, and who is gone holds none.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t);
+my $sandbox = $s->sandbox;
+my $redis   = $s->redis;
+my $nginx   = $s->nginx;
+my $gate    = $s->gate('ticket_move');
+my $slow    = $s->nginx(redis => $gate->{url}, redis_options => 'timeout=20s connect_timeout=10s');
+
+sub ticket ($account) {
+    my $answer = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $account->{headers});
+    my ($id) = sort { $b <=> $a } map {/:ticket:(\d+)$/} $redis->client->keys("lines:{a:$account->{id}}:ticket:*");
+    return $id;
+}
+
+sub fulfill ($id, $number = undef, $node = $nginx) {
+    return $node->admin(POST => "tickets/$id", {status => 'FULFILLED', (defined $number ? (fulfilledNumber => $number) : ())});
+}
+
+promise 'one number in two tickets: refused' => sub {
+    my ($one, $two) = map { $s->account($_) } qw(one two);
+    my @tickets = (ticket($one), ticket($one), ticket($two));
+    is fulfill($tickets[0], '+12125550100')->status, 200, "a number of the operator's own";
+    is fulfill($tickets[0], '+12125550100')->status, 200, 'told again';
+    is fulfill($_, '+12125550100')->status, 409, 'is nobody else\'s' for @tickets[1, 2];
+    is $redis->cli('HGET', "lines:{a:two}:ticket:$tickets[2]", 'status'), 'OPEN', 'the other ticket stays open';
+    is fulfill($tickets[2], '+12125550101')->status, 200, 'and gets another number';
+}, today => 'only numbers of the inventory are looked up: one that is not there is written into as many tickets as one likes';
+
+promise 'one number of the inventory in two tickets: refused' => sub {
+    my $three = $s->account('three');
+    my ($number) = $s->numbers(1);
+    my @tickets = map { ticket($three) } 1 .. 2;
+    is fulfill($tickets[0], $number)->status, 200, 'the first';
+    is fulfill($tickets[1], $number)->status, 409, 'the second';
+};
+
+promise "an account that is deleted with a line that lapsed: the line's number comes free" => sub {
+    $s->numbers(1);
+    my $free = $s->counts->{free};
+    my $line = $s->bought_line;
+    $s->hand(cancel => $line->{subscription});
+    wait_for(sub { $s->now_of($line)->{ended} }, 30, 'the end of the line');
+    $s->rest($line->{tenant});
+    $s->remove($line);
+    $s->soon(sub { $s->counts->{free} == $free }, 'free', 6) or diag explain $s->counts;
+    is +(split / /, $redis->cli('HGET', 'lines:{inv}:numbers', $line->{number}))[0], 'free', '... by its entry, too';
+}, today => 'a line that lapses keeps its number, and the deletion gives back those of tickets alone: the number is assigned for ever to a line that is gone';
+
+promise 'an invoice that billing does not know: the line can be canceled' => sub {
+    my $line = $s->pending_line;
+    $nginx->allow(qr/\[alert\].*\Q$line->{line}\E: request\.await is stuck: invoice_missing/);
+    $s->deaf;
+    $redis->cli('HSET', "lines:{$line->{tenant}}:$_:$line->{line}", invoice => 'in_gone') for qw(op line);
+    my $answer = $s->action($line->{key}, $line->{line}, 'cancel');
+    is $answer->status, 200, 'canceled' or diag $answer->to_string;
+    is $s->now_of($line)->{status}, 'canceled', 'the line is';
+    is +($s->money($line->{subscription}))[2], 'canceled', 'and what there is at billing of it';
+    ok !$redis->cli('EXISTS', "lines:{$line->{tenant}}:pending"), 'it blocks nothing';
+    $s->hears;
+}, today => 'an invoice that is missing makes the operation stuck, whatever is wanted of it: the line cannot be canceled, and blocks the next';
+
+promise 'the customer changed while a line awaits its payment: the new one is billed' => sub {
+    my $line = $s->pending_line;
+    $sandbox->customer('cus_new');
+    $nginx->admin(PUT => "workspaces/$line->{name}", {customer => 'cus_new'});
+    my $link = $s->action($line->{key}, $line->{line}, 'payment_link');
+    is $link->status, 200, 'there is a link';
+    my $invoice = $sandbox->call(GET => '/v1/invoices/' . $link->json('/invoiceId'))->json;
+    is $invoice->{customer}, 'cus_new', '... of an invoice to the new one';
+    $s->soon(sub { $sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json('/status') eq 'void' }, 'the old one is void', 3);
+    is +($s->money($line->{subscription}))[2], 'canceled', '... and its subscription canceled';
+    $sandbox->pay($link->json('/invoiceId'));
+    $s->soon(sub { $s->is_live($line) }, 'who pays it has the line');
+}, today => 'the customer is what the record was begun with: the former one is billed';
+
+promise 'a ticket that is moved after its lease of a number: refused, the number is not two\'s' => sub {
+    my $four = $s->account('four');
+    my ($number) = $s->numbers(1, 646);
+    my $id = ticket($four);
+
+    # the operator's call leases the number, and is held up; the lease ends, and the number is another's
+    $gate->{shut}->();
+    my $answer;
+    my $moved = $slow->request_p(POST => "/_lines/admin/tickets/$id", {Authorization => 'Bearer ' . $t->admin_token, 'Content-Type' => 'application/json'},
+        Mojo::JSON::encode_json({status => 'FULFILLED', fulfilledNumber => $number}))->then(sub { $answer = shift });
+    $gate->{reached}->();
+    wait_for(sub { $redis->cli('HGET', 'lines:{inv}:numbers', $number) =~ /^free/ }, 30, 'the lease to end');
+    my $five = ticket($s->account('five'));
+    is fulfill($five, $number)->status, 200, 'the number is handed out to another';
+    $gate->{open}->();
+    wait_for(sub { $answer }, 30, 'the answer');
+
+    isnt $answer->status, 200, 'who comes too late is refused';
+    is $redis->cli('HGET', "lines:{a:four}:ticket:$id", 'status'), 'OPEN', 'his ticket stays open';
+    is_deeply [map { $redis->cli('HGET', $_, 'number') || () } grep { $redis->cli('HGET', $_, 'number') eq $number } $redis->client->keys('lines:{a:*}:ticket:*')], [$number],
+      'one ticket has the number';
+}, today => 'a ticket is moved without an instant by which, and whether its number was assigned to it is not looked at: two tickets have the number';
+
+$t->done;

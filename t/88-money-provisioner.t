@@ -1,0 +1,126 @@
+# The subscription of a line ends while the line is on its way, at whichever of its steps: nobody gets an active line that is not paid for.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+
+plan skip_all => 'needs a build with failpoints (LINES_MODULE_FAILPOINTS)' unless $ENV{LINES_MODULE_FAILPOINTS} && -e $ENV{LINES_MODULE_FAILPOINTS};
+
+my $t       = Test::Lines->new;
+my $told    = $t->upstream(name => 'provisioner', status => 200);
+my $s       = Test::Lines::Scenario->new(t => $t, provisioner => $told->url);
+my $sandbox = $s->sandbox;
+my $nginx   = $s->nginx(module => 'failpoints');
+my $http    = $nginx->http;
+my $n       = 0;
+
+$s->numbers(9);
+$nginx->allow(qr/exited on signal 9/);
+
+# a purchase that has begun, and what it has bought by the time that its worker is killed at a point, or the provisioner is away
+sub begun ($point = undef) {
+    my $account = $s->account('begun' . ++$n);
+    my $token   = $s->token($account);
+    my $line    = {name => $account->{id}, tenant => "a:$account->{id}", account => $account, line => $s->operation_id($token)};
+
+    $nginx->http("$http\nlines_failpoint $point;\n")->reload(wait_old => 1) if $point;
+    my $mark = $nginx->log_mark;
+    my $confirm = $s->confirm($account, $token, key => 'k');
+    $nginx->wait_log(qr/exited on signal 9/, $mark) if $point;
+    ($line->{subscription}, $line->{invoice}) = map { @$_{qw(subscription invoice)} } $s->bought($account);
+    return $line;
+}
+
+# the purchase comes to an end that is none
+sub no_line ($line) {
+    $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to an end', 15);
+    $s->rest($line->{tenant});
+    $s->soon(sub { !$s->is_live($line) }, 'there is no line', 1.5);
+    my ($paid, $back, $status) = $s->money($line->{subscription});
+    is $status, 'canceled', '... of a subscription that has ended';
+    is $back, $paid, '... and what it cost goes back';
+}
+
+my $tell = 'the news makes the operation tell once more, which looks at nothing at billing; the line becomes active though its subscription has ended, and nobody hears of that again';
+
+promise "confirm: the provisioner is down, the subscription is deleted, the provisioner comes back" => sub {
+    $told->set(status => 503);
+    my $line = begun();
+    is $s->op($line->{tenant}, $line->{line})->{step}, 'tell', 'the provisioner is away';
+    $s->hand(cancel => $line->{subscription});
+    $sandbox->wait_idle;
+    $told->set(status => 200);
+    no_line($line);
+}, today => $tell;
+
+$told->set(status => 200);
+
+my %after = (charge => 'op.write.before.purchase.charge', assign => 'op.write.before.purchase.assign', confirm => 'op.write.before.purchase.end');
+
+for my $step (sort keys %after) {
+    promise "confirm: killed in \"$step\", the subscription is deleted meanwhile" => sub {
+        my $line = begun($after{$step});
+        $s->hand(cancel => $line->{subscription});
+        no_line($line);
+    }, today => $step eq 'charge'
+      ? 'the replayed answer says "active", and is believed'
+      : 'the steps after the charge look at nothing at billing: the line is made though its subscription has ended';
+}
+
+promise 'confirm: refused by the provisioner and killed in the undo, the subscription is deleted meanwhile' => sub {
+    $told->set(status => 422);
+    my $line = begun('op.call.before.purchase.undo:charge');
+    $s->hand(cancel => $line->{subscription});
+    no_line($line);
+    $told->set(status => 200);
+};
+
+# now the workspaces; who reports a line active has not heard of billing
+sub never_active ($line) {
+    $s->rest($line->{tenant});
+    $nginx->admin(POST => "lines/$line->{line}/status", {status => 'active'});
+    $s->soon(sub { !$s->is_live($line) }, 'there is no line', 1.5);
+    is +($s->money($line->{subscription}))[2], 'canceled', '... of a subscription that has ended';
+}
+
+promise 'a request: the provisioner is down, the subscription is deleted, the provisioner comes back' => sub {
+    $told->set(status => 503);
+    my $line = $s->pending_line;
+    $sandbox->pay($line->{invoice});
+    wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
+    $s->hand(cancel => $line->{subscription});
+    $sandbox->wait_idle;
+    $told->set(status => 200);
+    never_active($line);
+}, today => $tell;
+
+$told->set(status => 200);
+
+promise 'a request: killed as it is settled, the subscription is deleted meanwhile' => sub {
+    my $line = $s->pending_line;
+    $nginx->http("$http\nlines_failpoint op.write.before.request.await;\n")->reload(wait_old => 1);
+    my $mark = $nginx->log_mark;
+    $s->deaf;
+    $sandbox->pay($line->{invoice});
+    $s->told_again($line);
+    $nginx->wait_log(qr/exited on signal 9/, $mark);
+    $s->hand(cancel => $line->{subscription});
+    $s->hears;
+    $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to an end');
+    never_active($line);
+}, today => 'an invoice that is "paid" settles the line, whatever became of its subscription';
+
+promise 'a request that awaits payment: the subscription is deleted, then its invoice is paid' => sub {
+    my $line = $s->pending_line;
+    $s->hand(cancel => $line->{subscription});
+    $sandbox->wait_idle;
+    $sandbox->pay($line->{invoice});
+    $s->rest($line->{tenant});
+    never_active($line);
+    my ($paid, $back) = $s->money($line->{subscription});
+    is $back, $paid, 'and what was paid goes back';
+}, today => 'an invoice that is "paid" settles the line, whatever became of its subscription';
+
+$t->done;
