@@ -277,6 +277,11 @@ planted 'an invoice that is paid after its workspace was deleted',
   [qr/^kept: subscription $gone->{subscription} \(canceled\) of $gone->{tenant} $gone->{line} has no line: paid 1800, given back 0$/],
   sub (@) { $sandbox->refund($late) };
 
+planted 'what was paid before is given back as well',
+  sub { $sandbox->refund($gone->{invoice}) },
+  [qr/^over: subscription $gone->{subscription} .* has no line, and got back what it paid before it left: paid 1800, given back 1800$/],
+  sub ($refund) { $sandbox->settle($refund->{id} => 'failed') };
+
 
 # numbers
 

@@ -141,7 +141,10 @@ sub _billing ($self) {
 
     for my $refund (@{$books->{refund}}) {
         $listed{$refund->{id}} = 1;
-        $invoice{$invoice_of{$refund->{charge}}}{back} += $refund->{amount} if $refund->{status} !~ /^(?:failed|canceled)$/;
+        next if $refund->{status} =~ /^(?:failed|canceled)$/;
+        my $i = $invoice{$invoice_of{$refund->{charge}}};
+        $i->{back} += $refund->{amount};
+        push @{$i->{refunded}}, $refund->{created};
     }
 
     # what of a note was no refund; its refunds are in the other list
@@ -288,10 +291,14 @@ sub _subscriptions ($self) {
         my $why = $self->{r}{tenant}{$s->{tenant}}{line}{$s->{line}} ? 'is not that of its line' : 'has no line';
         $self->_found(orphan => "$whose $why") if $s->{live};
 
-        # whoever left keeps nothing that was paid afterwards
-        my $since = $known{$s->{tenant}} ? 0 : $self->left->{$s->{tenant}} // 'inf';
-        my $kept  = sum0 map { $_->{net} } grep { ($_->{status_transitions}{paid_at} // $_->{created}) >= $since } @{$s->{invoices}};
+        # of a tenant that left, what was paid afterwards is not to be kept, and nothing else is to be given back then
+        my $left  = $known{$s->{tenant}} ? undef : $self->left->{$s->{tenant}};
+        my $since = $known{$s->{tenant}} ? 0 : $left // 'inf';
+        my $paid  = sub ($i) { $i->{status_transitions}{paid_at} // $i->{created} };
+        my $kept  = sum0 map { $_->{net} } grep { $paid->($_) >= $since } @{$s->{invoices}};
         $self->_found(kept => "$whose $why: " . _money($s)) if $kept;
+        $self->_found(over => "$whose $why, and got back what it paid before it left: " . _money($s))
+          if defined $left && grep { $paid->($_) < $left && grep { $_ >= $left } @{$_->{refunded} // []} } @{$s->{invoices}};
     }
 
     $self->_found(double => "$_ has live subscriptions @{$lives{$_}}") for grep { @{$lives{$_}} > 1 } sort keys %lives;
