@@ -282,6 +282,219 @@ subtest 'money back' => sub {
 };
 
 
+# what a customer's invoice says of its money
+sub money ($invoice) {
+    return {map { ($_ => get("/v1/invoices/$invoice")->json("/$_")) } qw(status amount_due amount_paid amount_remaining)};
+}
+
+sub balance ($customer) { get("/v1/customers/$customer")->json('/balance') }
+
+
+subtest 'how an invoice is paid' => sub {
+    $sandbox->reset;
+
+    my ($subscription, $invoice) = add_on();
+    my $id = $invoice->{id};
+
+    is_deeply money($id), {status => 'open', amount_due => 2900, amount_paid => 0, amount_remaining => 2900}, 'not yet';
+
+    my $payments = get('/v1/invoice_payments', invoice => $id)->json('/data');
+    is @$payments, 1, 'one payment is expected';
+    is_deeply [@{$payments->[0]}{qw(status amount_requested amount_paid)}], ['open', 2900, undef], 'which is open';
+
+    $sandbox->pay($id, 'ok', 900);
+    is_deeply money($id), {status => 'open', amount_due => 2900, amount_paid => 900, amount_remaining => 2000}, 'a part of it';
+    is get("/v1/subscriptions/$subscription->{id}")->json('/status'), 'incomplete', 'does not do';
+
+    $sandbox->pay($id);
+    is_deeply money($id), {status => 'paid', amount_due => 2900, amount_paid => 2900, amount_remaining => 0}, 'the rest does';
+    is_deeply [sort { $a <=> $b } map { $_->{amount_paid} } @{get('/v1/invoice_payments', invoice => $id, status => 'paid')->json('/data')}],
+        [900, 2000], 'two payments';
+
+    my $intent = $payments->[0]{payment}{payment_intent};
+    is_deeply [map { $_->{invoice} } @{get('/v1/invoice_payments', 'payment[type]' => 'payment_intent', 'payment[payment_intent]' => $intent)->json('/data')}],
+        [$id], 'whose a payment intent is';
+    is refusal(get('/v1/invoice_payments', 'payment[payment_intent]' => $intent))->[3], 'payment[type]', 'its type must be said';
+    is get("/v1/invoice_payments/$payments->[0]{id}")->json('/amount_paid'), 2000, 'read by id';
+
+    # more than enough
+    (undef, $invoice) = add_on();
+    is_deeply [@{$sandbox->pay($invoice->{id}, 'ok', 3000)}{qw(status amount_paid amount_overpaid)}], ['paid', 2900, 100], 'what is too much';
+    is balance('cus_card'), -100, 'is on the balance';
+
+    # the next one takes it from there
+    (undef, $invoice) = add_on();
+    is_deeply [@$invoice{qw(total starting_balance ending_balance amount_due)}], [2900, -100, 0, 2800], 'and is taken from there';
+    is balance('cus_card'), 0, 'once';
+    is_deeply [map { [@$_{qw(type amount ending_balance)}] } @{get('/v1/customers/cus_card/balance_transactions')->json('/data')}],
+        [[applied_to_invoice => 100, 0], [invoice_overpaid => -100, -100]], 'both are written down';
+    $sandbox->void($invoice->{id});
+    is balance('cus_card'), -100, 'a void invoice gives it back';
+    $sandbox->endow(cus_card => 5000);
+
+    my $free = purchase('expand[]' => 'latest_invoice')->json;
+    is $free->{status}, 'active', 'a balance that is enough';
+    is_deeply money($free->{latest_invoice}{id}), {status => 'paid', amount_due => 0, amount_paid => 0, amount_remaining => 0}, 'pays it all';
+    is_deeply get('/v1/invoice_payments', invoice => $free->{latest_invoice}{id})->json('/data'), [], 'without a payment';
+    is balance('cus_card'), -200, 'the rest stays';
+    is post('/v1/credit_notes', invoice => $free->{latest_invoice}{id}, amount => 4900, refund_amount => 4900)->status, 400, 'no card had it';
+    my $note = post('/v1/credit_notes', invoice => $free->{latest_invoice}{id}, amount => 4900, credit_amount => 4900)->json;
+    is balance('cus_card'), -5100, 'it goes back to the balance';
+    like $note->{customer_balance_transaction}, qr/^cbtxn_/, 'as the note says';
+
+    # outside of Stripe
+    my $nobody = post('/v1/subscriptions', customer => 'cus_nocard', 'items[0][price]' => 'price_phone', payment_behavior => 'default_incomplete')->json;
+    my $unpaid = $nobody->{latest_invoice};
+    is refusal(post("/v1/invoices/$unpaid/pay"))->[0], 400, 'no card';
+    is post("/v1/invoices/$unpaid/pay", paid_out_of_band => 'true')->json('/status'), 'paid', 'paid otherwise';
+    is_deeply money($unpaid), {status => 'paid', amount_due => 2900, amount_paid => 2900, amount_remaining => 0}, 'which counts as paid';
+    is get("/v1/invoices/$unpaid", 'expand[]' => 'amount_paid_off_stripe')->json('/amount_paid_off_stripe'), 2900, 'outside of Stripe';
+    is get('/v1/invoice_payments', invoice => $unpaid, status => 'paid')->json('/data/0/payment/type'), 'payment_record', 'by a record';
+    is get("/v1/subscriptions/$nobody->{id}")->json('/status'), 'active', 'and active';
+    is refusal(post("/v1/invoices/$unpaid/pay"))->[0], 400, 'once';
+    is post('/v1/credit_notes', invoice => $unpaid, amount => 2900, refund_amount => 2900)->status, 400, 'no card to give it back to';
+    is post('/v1/credit_notes', invoice => $unpaid, amount => 2900, out_of_band_amount => 2900)->json('/out_of_band_amount'), 2900, 'but otherwise';
+    is_deeply [map { "$_->{type} $_->{amount}" } grep { $_->{invoice} eq $unpaid } $sandbox->ledger],
+        ['subscription 2900', 'out_of_band 2900', 'credit 2900'], 'the ledger has no charge';
+
+    # before it is paid, a note takes from what is due
+    $sandbox->customer('cus_new');
+    my ($cheaper, $open) = add_on(customer => 'cus_new');
+    is post('/v1/credit_notes', invoice => $open->{id}, amount => 900)->json('/type'), 'pre_payment', 'a note on what is open';
+    is_deeply money($open->{id}), {status => 'open', amount_due => 2000, amount_paid => 0, amount_remaining => 2000}, 'makes it less';
+    is_deeply [@{post('/v1/credit_notes', invoice => $open->{id}, amount => 2000)->json}{qw(pre_payment_amount post_payment_amount)}], [2000, 0], 'or nothing';
+    is get("/v1/subscriptions/$cheaper->{id}")->json('/status'), 'active', 'and then it is paid';
+};
+
+
+subtest 'what becomes of refunds' => sub {
+    $sandbox->reset;
+    $sandbox->customer(cus_slow => 'ok', 'default', 'pending');
+
+    my $invoice = purchase(customer => 'cus_slow')->json('/latest_invoice');
+    my $refund  = $sandbox->refund($invoice, 900);
+
+    is_deeply [@$refund{qw(status pending_reason amount)}], ['pending', 'processing', 900], 'it may take a while';
+    is $sandbox->settle($refund->{id} => 'succeeded')->{status}, 'succeeded', 'and succeeds';
+    is $sandbox->settle($refund->{id} => 'failed')->{failure_reason}, 'expired_or_canceled_card', 'or fails even then';
+    ok !eval { $sandbox->settle($refund->{id} => 'succeeded'); 1 }, 'for good';
+
+    my $note = $sandbox->credit($invoice, refund_amount => 4900);
+    is $sandbox->settle($note->{refunds}[0]{refund} => 'failed')->{status}, 'failed', 'that of a credit note as well';
+    is get("/v1/credit_notes/$note->{id}")->json('/status'), 'issued', 'which is none the wiser';
+    is get("/v1/invoices/$invoice")->json('/post_payment_credit_notes_amount'), 4900, 'nor is the invoice';
+    is_deeply [map { $_->{status} } @{get('/v1/refunds')->json('/data')}], [qw(failed failed)], 'only the refunds know';
+    is_deeply [map { "$_->{type} $_->{amount}" } ($sandbox->ledger)[2 .. 5]], ['refund 900', 'refund_failed 900', 'refund 4900', 'refund_failed 4900'],
+        'and the ledger';
+    is get('/v1/events', type => 'refund.failed')->json('/data/0/data/previous_attributes/status'), 'pending', 'there is an event';
+
+    my $again = $sandbox->refund($invoice);
+    is $again->{amount}, 4900, 'all can be refunded anew';
+    is $sandbox->settle($again->{id} => 'canceled')->{status}, 'canceled', 'and canceled while it is pending';
+
+    # a note for what was refunded before
+    my $second = purchase()->json('/latest_invoice');
+    my $bare   = $sandbox->refund($second, 1000);
+    my $late   = post('/v1/credit_notes', invoice => $second, amount => 1000, 'refunds[0][refund]' => $bare->{id}, 'refunds[0][amount_refunded]' => 1000)->json;
+    is_deeply [map { $_->{refund} } @{$late->{refunds}}], [$bare->{id}], 'a note may take up a refund';
+    is get('/v1/refunds', charge => $bare->{charge})->json('/data/1'), undef, 'which is none more';
+    is post('/v1/credit_notes', invoice => $second, amount => 4000, refund_amount => 4000)->status, 400, 'too much';
+    is post('/v1/credit_notes', invoice => $second, amount => 3900, refund_amount => 3900)->status, 200, 'the rest';
+};
+
+
+subtest 'disputes' => sub {
+    $sandbox->reset;
+
+    my $invoice = purchase()->json('/latest_invoice');
+    my $dispute = $sandbox->dispute($invoice, reason => 'fraudulent');
+
+    is_deeply [@$dispute{qw(status amount)}], ['needs_response', 4900], 'a charge is taken back';
+    is $dispute->{is_charge_refundable}, Mojo::JSON->false, 'and cannot be refunded';
+    is refusal(post('/v1/refunds', charge => $dispute->{charge}))->[2], 'charge_disputed', 'as it says';
+    is refusal(post('/v1/credit_notes', invoice => $invoice, amount => 4900, refund_amount => 4900))->[2], 'charge_disputed', 'by no means';
+    is get('/v1/disputes', charge => $dispute->{charge})->json('/data/0/id'), $dispute->{id}, 'it is listed';
+    is get('/v1/disputes', payment_intent => 'pi_other')->json('/data/0'), undef, 'for its charge';
+    is $sandbox->judge($dispute->{id} => 'under_review')->{status}, 'under_review', 'it is looked at';
+    is $sandbox->judge($dispute->{id} => 'won')->{is_charge_refundable}, Mojo::JSON->true, 'and won';
+    is_deeply [map { $_->{amount} } @{get("/v1/disputes/$dispute->{id}")->json('/balance_transactions')}], [-4900, 4900], 'the money is back';
+    ok !eval { $sandbox->judge($dispute->{id} => 'lost'); 1 }, 'for good';
+
+    my $other = $sandbox->dispute(purchase()->json('/latest_invoice'), amount => 1000);
+    is $sandbox->judge($other->{id} => 'lost')->{status}, 'lost', 'another is lost';
+
+    my $asked = $sandbox->dispute(purchase()->json('/latest_invoice'), status => 'warning_needs_response');
+    is $asked->{is_charge_refundable}, Mojo::JSON->true, 'who only asks takes nothing';
+    is $sandbox->judge($asked->{id} => 'warning_closed')->{status}, 'warning_closed', 'and may leave it at that';
+
+    is_deeply [map { "$_->{type} $_->{amount}" } grep { $_->{type} =~ /^(?:dispute|reinstated)$/ } $sandbox->ledger],
+        ['dispute 4900', 'reinstated 4900', 'dispute 1000'], 'the ledger has what was taken, and what came back';
+
+    my %events;
+    $events{$_->{type}}++ for grep { $_->{type} =~ /dispute/ } @{get('/v1/events', limit => 100)->json('/data')};
+    is_deeply \%events, {
+        'charge.dispute.created'          => 3,
+        'charge.dispute.funds_withdrawn'  => 2,
+        'charge.dispute.updated'          => 1,
+        'charge.dispute.closed'           => 3,
+        'charge.dispute.funds_reinstated' => 1,
+    }, 'each with its event';
+};
+
+
+subtest 'lists of all there is' => sub {
+    $sandbox->reset;
+
+    my $start = $sandbox->now;
+    my @old   = map { purchase()->json } 1 .. 3;
+    $sandbox->refund($_->{latest_invoice}, 100) for @old;
+    $sandbox->credit($old[0]{latest_invoice}, credit_amount => 100);
+    $sandbox->dispute($old[1]{latest_invoice});
+
+    my $later = $sandbox->advance(3600);
+    my $new   = purchase('items[0][price]' => 'price_phone')->json;
+    my $last = $sandbox->refund($new->{latest_invoice}, 200);
+
+    my %count = (subscriptions => [3, 1], invoices => [3, 1], invoice_payments => [3, 1], refunds => [3, 1], credit_notes => [1, 0], disputes => [1, 0]);
+
+    for my $list (sort keys %count) {
+        is_deeply [map { scalar @{get("/v1/$list", limit => 100, @$_)->json('/data')} } ['created[lt]' => $later], ['created[gte]' => $later]],
+            $count{$list}, "$list: before, and after";
+    }
+
+    is @{get('/v1/refunds', 'created[gte]' => $start, 'created[lte]' => $later + 60)->json('/data')}, 4, 'between';
+    is @{get('/v1/refunds', 'created[gt]' => $later + 60)->json('/data')}, 0, 'after all';
+    is get('/v1/refunds', created => $last->{created})->json('/data/0/id'), $last->{id}, 'at an instant';
+    is refusal(get('/v1/refunds', 'created[gte]' => 'noon'))->[3], 'created[gte]', 'which is a number';
+    is refusal(get('/v1/refunds', 'created[after]' => 1))->[2], 'parameter_unknown', 'and its bounds have their names';
+    is @{get('/v1/subscriptions', price => 'price_agent', status => 'all')->json('/data')}, 3, 'by price';
+    is @{get('/v1/subscriptions', status => 'active')->json('/data')}, 4, 'by status';
+
+    # one that leaves the list while it is read
+    my $first = get('/v1/subscriptions', status => 'active', limit => 2)->json;
+    $sandbox->cancel($first->{data}[-1]{id});
+    is_deeply [map { $_->{id} } @{get('/v1/subscriptions', status => 'active', starting_after => $first->{data}[-1]{id})->json('/data')}],
+        [map { $_->{id} } @old[1, 0]], 'a page goes on behind it';
+};
+
+
+subtest 'a hand at the dashboard' => sub {
+    $sandbox->reset;
+
+    my $bought = purchase()->json;
+    my $before = $sandbox->requests;
+
+    $sandbox->fault(path => '/v1/refunds', kind => '500', times => 9);
+    is $sandbox->refund($bought->{latest_invoice})->{amount}, 4900, 'refunds';
+    is $sandbox->cancel($bought->{id})->{status}, 'canceled', 'cancels';
+    is scalar(my @after = $sandbox->requests), $before, 'and is in no log';
+    ok !eval { $sandbox->hand(GET => '/v1/refunds'); 1 }, 'but lists nothing';
+    ok !eval { $sandbox->hand(POST => '/v1/refunds', colour => 'red'); 1 }, 'and knows the parameters';
+    is_deeply {map { ($_ => scalar @{$sandbox->books->{$_}}) } qw(subscription invoice payment refund credit_note dispute)},
+        {subscription => 1, invoice => 1, payment => 1, refund => 1, credit_note => 0, dispute => 0}, 'the books have it all';
+};
+
+
 subtest 'parameters' => sub {
     my @wrong = (
         [parameter_missing         => 'customer',           {customer                        => undef}],

@@ -117,6 +117,58 @@ subtest 'every call and every kind of answer' => sub {
 
     $sandbox->move($again->{id}, status => $_) && passes(200, GET => "/v1/subscriptions/$again->{id}") for qw(past_due unpaid paused);
 
+    # what tells where the money of an invoice is
+    my $open = passes(200, POST => '/v1/subscriptions', \%add_on)->{latest_invoice}{id};
+
+    passes(200, GET => '/v1/invoice_payments', {invoice => $open});
+    $sandbox->pay($open, 'ok', 1000);
+    passes(200, GET => "/v1/invoices/$open", {'expand[0]' => 'payments', 'expand[1]' => 'amount_paid_off_stripe'});
+    passes(200, POST => '/v1/credit_notes', {invoice => $open, amount => 1900});
+    passes(400, POST => "/v1/invoices/$open/pay");
+    my $part = passes(200, GET => '/v1/invoice_payments', {invoice => $open, status => 'paid'})->{data}[0];
+    passes(200, GET => "/v1/invoice_payments/$part->{id}");
+    passes(200, GET => '/v1/invoice_payments', {'payment[type]' => 'payment_intent', 'payment[payment_intent]' => $part->{payment}{payment_intent}});
+    passes(404, GET => '/v1/invoice_payments/inpay_x');
+
+    my $outside = passes(200, POST => '/v1/subscriptions', \%add_on)->{latest_invoice}{id};
+
+    passes(200, POST => "/v1/invoices/$outside/pay", {paid_out_of_band => 'true'});
+    passes(200, GET => '/v1/invoice_payments', {invoice => $outside});
+    passes(200, POST => '/v1/credit_notes', {invoice => $outside, amount => 2900, out_of_band_amount => 2900});
+
+    passes(200, POST => '/v1/customers/cus_card/balance_transactions', {amount => -5000, currency => 'usd'});
+    my $endowed = passes(200, POST => '/v1/subscriptions', \%purchase)->{latest_invoice};
+    passes(200, GET => '/v1/customers/cus_card/balance_transactions', {limit => 5});
+    passes(200, GET => '/v1/invoice_payments', {invoice => $endowed});
+    passes(200, POST => '/v1/credit_notes', {invoice => $endowed, amount => 4900, credit_amount => 4900});
+    $sandbox->endow(cus_card => -5000);
+    passes(200, GET => "/v1/invoices/$endowed");
+
+    $sandbox->customer(cus_slow => 'ok', 'default', 'pending');
+    my $slow = passes(200, POST => '/v1/subscriptions', {%purchase, customer => 'cus_slow', default_payment_method => 'pm_cus_slow'})->{latest_invoice};
+    my $back = $sandbox->refund($slow, 100);
+    passes(200, GET => "/v1/refunds/$back->{id}");
+    passes(200, POST => '/v1/credit_notes', {
+        invoice => $slow, amount => 100, 'refunds[0][refund]' => $back->{id}, 'refunds[0][amount_refunded]' => 100
+    });
+    $sandbox->settle($back->{id} => 'failed');
+    passes(200, GET => '/v1/refunds', {charge => $back->{charge}});
+    passes(200, GET => '/v1/refunds', {payment_intent => $back->{payment_intent}});
+
+    my $dispute = $sandbox->dispute($slow);
+    passes(400, POST => '/v1/refunds', {charge => $back->{charge}});
+    passes(200, GET => "/v1/disputes/$dispute->{id}");
+    $sandbox->judge($dispute->{id} => 'won');
+    passes(200, GET => '/v1/disputes', {charge => $back->{charge}});
+    passes(404, GET => '/v1/disputes/dp_x');
+
+    for my $list (qw(subscriptions invoices invoice_payments refunds credit_notes disputes events)) {
+        passes(200, GET => "/v1/$list", {'created[gte]' => 1, 'created[lt]' => $sandbox->now + 60, limit => 100});
+        passes(200, GET => "/v1/$list", {created => $sandbox->now, limit => 100});
+    }
+
+    passes(200, GET => '/v1/subscriptions', {price => 'price_agent', status => 'active', limit => 100});
+
     passes(402, POST => '/v1/subscriptions', {%purchase, customer => 'cus_declined', default_payment_method => 'pm_cus_declined'});
     passes(402, POST => '/v1/subscriptions', {%purchase, customer => 'cus_3ds', default_payment_method => 'pm_cus_3ds'});
     passes(400, POST => '/v1/subscriptions', {%purchase, customer => 'cus_nocard'});
@@ -136,6 +188,8 @@ subtest 'every call and every kind of answer' => sub {
     }
 
     passes(200, POST => '/v1/subscriptions', \%purchase, {'Idempotency-Key' => 'same'}) for 1 .. 2;
+    is $sandbox->call(POST => '/v1/subscriptions', \%purchase, {'Idempotency-Key' => 'same'})->header('Idempotent-Replayed'), 'true',
+        'what is replayed says so';
     passes(400, POST => '/v1/subscriptions', \%add_on, {'Idempotency-Key' => 'same'});
     passes(401, GET => '/v1/customers/cus_card', {}, {Authorization => 'Bearer sk_test_other'});
 
@@ -155,9 +209,14 @@ subtest 'bad calls' => sub {
     refused('an unknown status', GET => $path, {customer => 'cus_card', status => 'happy'});
     refused('a limit in words', GET => $path, {customer => 'cus_card', limit => 'five'});
     refused('an amount in words', POST => '/v1/credit_notes', {invoice => 'in_x', amount => 'all'});
+    refused('an instant in words', GET => '/v1/refunds', {'created[gte]' => 'noon'});
+    refused('an unknown status of payments', GET => '/v1/invoice_payments', {status => 'happy'});
+    refused('a payment by nothing known', GET => '/v1/invoice_payments', {'payment[type]' => 'cash'});
+    refused('paid by a word', POST => '/v1/invoices/in_x/pay', {paid_out_of_band => 'perhaps'});
+    refused('a balance of no currency', POST => '/v1/customers/cus_card/balance_transactions', {amount => 1});
 
     # it answers first, and writes then
-    wait_for(sub { (() = $prism->refusals) >= 9 }, 30, 'what Prism says of them');
+    wait_for(sub { (() = $prism->refusals) >= 14 }, 30, 'what Prism says of them');
     pass 'each is among the refusals';
 };
 
@@ -166,8 +225,11 @@ subtest 'a bad answer' => sub {
     my $liar  = $t->upstream(json => {object => 'customer'}, headers => {'Request-Id' => 'req_x'});
     my $judge = $t->prism(name => 'judge', upstream => $liar->url);
 
-    is $sandbox->client->get($judge->url('/v1/customers/cus_card'),
-        {Authorization => 'Bearer sk_test_lines', 'Stripe-Version' => '2026-10-28.endive'})->status, 500, 'does not get through';
+    for my $path (qw(customers/cus_card invoice_payments/inpay_x refunds disputes credit_notes/cn_x)) {
+        is $sandbox->client->get($judge->url("/v1/$path"),
+            {Authorization => 'Bearer sk_test_lines', 'Stripe-Version' => '2026-10-28.endive'})->status, 500, "does not get through: $path";
+    }
+
     wait_for(sub { (() = $judge->refusals) > 0 }, 30, 'what Prism says of it');
     pass 'and is among the refusals';
 };

@@ -117,6 +117,41 @@ is((await stripe.refunds.list()).data.map(({ amount }) => amount), [4900], 'refu
 await refused(stripe.creditNotes.create({ invoice: bought.latest_invoice, amount: 4900, refund_amount: 4900 }),
     { type: 'StripeInvalidRequestError', statusCode: 400 }, 'not refunded twice');
 
+// Where the money of an invoice is
+
+const paid = await stripe.invoicePayments.list({ invoice: created.latest_invoice.id, status: 'paid' });
+is(paid.data.map(({ amount_paid, payment }) => [amount_paid, payment.type]), [[2900, 'payment_intent']], 'payments of an invoice');
+const { payment } = paid.data[0];
+is((await stripe.invoicePayments.list({ payment })).data.map(({ id }) => id), [paid.data[0].id], 'the invoice of a payment');
+is((await stripe.invoicePayments.retrieve(paid.data[0].id)).invoice, created.latest_invoice.id, 'one payment');
+is((await stripe.invoices.retrieve(created.latest_invoice.id, { expand: ['payments'] })).payments.data.length, 1, 'expanded');
+
+const part = await stripe.refunds.create({ payment_intent: payment.payment_intent, amount: 900 });
+is([part.status, part.amount], ['succeeded', 900], 'a part is refunded');
+is((await stripe.refunds.list({ payment_intent: payment.payment_intent })).data.map(({ id }) => id), [part.id], 'refunds of a payment');
+is((await stripe.refunds.list({ created: { gte: part.created, lte: part.created }, charge: part.charge })).data.length, 1, 'by instant');
+is((await stripe.refunds.list({ created: { gt: part.created + 3600 } })).data.length, 0, 'none later');
+
+const linked = await stripe.creditNotes.create({ invoice: created.latest_invoice.id, amount: 1000, credit_amount: 100,
+    refunds: [{ refund: part.id, amount_refunded: 900 }] });
+is([linked.post_payment_amount, linked.pre_payment_amount, linked.refunds[0].refund], [1000, 0, part.id], 'a note takes up a refund');
+ok(linked.customer_balance_transaction, 'and credits the balance');
+is((await stripe.creditNotes.list({ created: { gte: linked.created } })).data.some(({ id }) => id === linked.id), true, 'credit notes by instant');
+is((await stripe.customers.listBalanceTransactions('cus_card')).data.map(({ type, amount }) => [type, amount]), [['credit_note', -100]], 'the balance');
+await stripe.customers.createBalanceTransaction('cus_card', { amount: 100, currency: 'usd' });
+is((await stripe.customers.retrieve('cus_card')).balance, 0, 'is settled');
+
+const outside = await stripe.subscriptions.create(addOn);
+const settled = await stripe.invoices.pay(outside.latest_invoice.id, { paid_out_of_band: true });
+is([settled.status, settled.amount_paid, settled.amount_remaining, settled.amount_overpaid], ['paid', 2900, 0, 0], 'paid outside of Stripe');
+is((await stripe.subscriptions.cancel(outside.id)).status, 'canceled', 'and canceled');
+
+const dispute = await control('disputes', { charge: part.charge });
+is((await stripe.disputes.retrieve(dispute.id)).status, 'needs_response', 'a dispute');
+is((await stripe.disputes.list({ charge: part.charge })).data.map(({ id, is_charge_refundable: can }) => [id, can]), [[dispute.id, false]], 'of a charge');
+await refused(stripe.refunds.create({ charge: part.charge }),
+    { type: 'StripeInvalidRequestError', statusCode: 400, code: 'charge_disputed' }, 'a charge that was taken back is not refunded');
+
 // Lists, as the SDK pages through them
 
 for (let i = 0; i < 6; i += 1) {
@@ -127,11 +162,11 @@ const all = [];
 for await (const subscription of stripe.subscriptions.list({ customer: 'cus_card', status: 'all', limit: 5 })) {
     all.push(subscription.id);
 }
-is([all.length, new Set(all).size], [9, 9], 'every subscription of a customer, page by page');
+is([all.length, new Set(all).size], [10, 10], 'every subscription of a customer, page by page');
 ok(all.includes(second.id), 'canceled ones too');
 
 const events = await stripe.events.list({ type: 'customer.subscription.deleted' });
-is(events.data.map(({ data }) => data.object.id), [second.id], 'events');
+is(events.data.map(({ data }) => data.object.id), [outside.id, second.id], 'events');
 
 // The SDK's own retries
 

@@ -120,15 +120,16 @@ They take and give JSON, need no credential and answer 2xx.
 
 =over 4
 
-=item POST /_sandbox/customers {"id", "card": "ok"|"none"|"declined"|"3ds", "place"}
+=item POST /_sandbox/customers {"id", "card": "ok"|"none"|"declined"|"3ds", "place", "refunds": "succeeded"|"pending"}
 
 Adds a customer, or gives one another card. C<place> says where the card is found: C<default> (the invoice settings), C<source> (a
-legacy default source) or C<attached> (only in the list of payment methods).
+legacy default source) or C<attached> (only in the list of payment methods). C<refunds> is how refunds to it begin.
 
-=item POST /_sandbox/invoices/:id/pay {"card"}
+=item POST /_sandbox/invoices/:id/pay {"card", "amount"}
 
 Pays as the hosted page does. C<declined> and C<3ds> make the attempt fail, with the events of a failed attempt. A paid or void invoice
-is left as it is; the answer is the invoice.
+is left as it is; the answer is the invoice. C<amount> may be less than is left, which leaves it open, or more, which goes to the
+customer's balance.
 
 =item POST /_sandbox/invoices/:id/void, POST /_sandbox/invoices/:id/uncollectible
 
@@ -142,10 +143,29 @@ A subscription that was bought elsewhere, and its life: C<active>, C<past_due>, 
 
 The next period of one that is active or past due: its invoice, finalized at once, is paid, or with another card than C<ok> stays open.
 
+=item POST /_sandbox/hand {"method", "path", "params"}
+
+What a person does at Stripe's dashboard: one of the calls that are no lists, with its parameters as JSON. It needs no key, is in no log, and
+meets no fault.
+
+=item POST /_sandbox/refunds/:id {"status": "succeeded"|"failed"|"canceled", "reason"}
+
+What becomes of a refund: a pending one comes to its end, one that succeeded fails later.
+
+=item POST /_sandbox/disputes {"charge" or "payment_intent" or "invoice", "amount", "reason", "status"}, POST /_sandbox/disputes/:id {"status"}
+
+The customer's bank takes a charge back (C<needs_response>), or asks about it (C<warning_needs_response>), and what becomes of that:
+C<under_review>, C<won>, C<lost>, C<warning_closed> ... A charge that was taken back can no longer be refunded.
+
+=item GET /_sandbox/books
+
+All subscriptions, invoices, charges (C<payment>), refunds, credit notes and disputes, with what says where the money is.
+
 =item GET /_sandbox/ledger
 
 C<{"entries": [...]}>: each effect, in order. A credit note is a C<refund> for what it gives back to the card and a C<credit> for the rest.
-Whatever ends a subscription is a C<cancel>, its expiry too.
+Whatever ends a subscription is a C<cancel>, its expiry too. What was not charged to the card is C<balance> or C<out_of_band>; what a
+bank took back is a C<dispute>, and C<reinstated> once it was won; C<refund_failed> and C<refund_canceled> take a refund back.
 
 =item POST /_sandbox/faults {"path", "times", "kind", "ms", "method", "effect", "retry_after"}, GET, DELETE
 

@@ -50,6 +50,11 @@ sub startup ($self) {
     $control->post('/subscriptions')->to(action => 'adopt');
     $control->post('/subscriptions/#id')->to(action => 'move');
     $control->post('/subscriptions/#id/renew')->to(action => 'renew');
+    $control->post('/hand')->to(action => 'hand');
+    $control->post('/refunds/#id')->to(action => 'settle_refund');
+    $control->post('/disputes')->to(action => 'open_dispute');
+    $control->post('/disputes/#id')->to(action => 'move_dispute');
+    $control->get('/books')->to(action => 'books');
     $control->get('/ledger')->to(action => 'ledger');
     $control->post('/faults')->to(action => 'add_fault');
     $control->get('/faults')->to(action => 'faults');

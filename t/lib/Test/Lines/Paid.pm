@@ -3,6 +3,8 @@ use Mojo::Base -base, -signatures;
 
 use Mojo::JSON qw(decode_json);
 use Test::Lines ();
+use Test::Lines::Judge;
+use Test::More ();
 
 =head1 NAME
 
@@ -16,7 +18,7 @@ Test::Lines::Paid - nginx with billing: what the tests of payments share
     my $line  = $paid->request($key)->json('/line/_id');
     $paid->sandbox->pay($paid->invoice($line));
     $paid->wait_status($key, $line, 'provisioning');
-    $paid->agree;              # ledger and lines, operations and hints
+    $paid->agree;              # billing and lines, numbers and operations
 
 =head1 DESCRIPTION
 
@@ -171,92 +173,35 @@ sub wait_done ($self, $tenant, $id, $seconds = 30) {
 
 =head2 disagreements
 
-What is wrong with the money, a sentence each: between the ledger, the lines
-of all workspaces, and the operations. Ask only once all is at rest.
+What is wrong, a sentence each: L<Test::Lines::Judge> says what is looked at.
+Ask only once all is at rest.
+
+    is_deeply [$paid->disagreements], [];
+    is_deeply [$paid->disagreements(except => ['hint'])], [];
+
+=head2 agree
+
+    $paid->agree;
+    $paid->agree('all is at rest again', seconds => 30, except => ['hint']);
+
+A test of its own: waits (60 s) until nothing is wrong, or fails with what is.
 
 =cut
 
-sub disagreements ($self) {
+has judge => sub ($self) {
+    Test::Lines::Judge->new(redis => $self->redis, sandbox => $self->sandbox, deployment => $self->deployment);
+};
+
+sub disagreements ($self, @options) { $self->judge->findings(@options) }
+
+sub agree ($self, $what = 'billing, lines, numbers and operations agree', %options) {
+    my $seconds = delete $options{seconds} // 60;
     my @wrong;
-    my (%live, %paid, %back, %line_of);
 
-    for my $entry ($self->sandbox->ledger) {
-        my ($type, $id) = @{$entry}{qw(type subscription)};
-        next unless defined $id;
-        my $meta = $entry->{metadata} // {};
-        $line_of{$id} //= "$meta->{tenant} " . ($meta->{line_request} // $meta->{operation} // '?') if $meta->{tenant} && $meta->{lines_deployment};
+    eval { Test::Lines::wait_for(sub { @wrong = $self->disagreements(%options); !@wrong }, $seconds, 'agreement') };
 
-        $live{$id} = 1 if $type eq 'subscription';
-        $paid{$id} += $entry->{amount} // 0 if $type eq 'charge';
-        $back{$id} += $entry->{amount} // 0 if $type eq 'refund';
-    }
-
-    for my $id (keys %live) {
-        my $status = $self->sandbox->call(GET => "/v1/subscriptions/$id")->json('/status') // 'canceled';
-        delete $live{$id} if $status =~ /^(?:canceled|incomplete_expired)$/;
-    }
-
-    my (%known, %holders);
-
-    for my $tenant (@{scalar $self->redis->cli('SMEMBERS', 'lines:{tenants}')}) {
-        next unless $tenant =~ /^w:(.+)/;
-        my $id = $1;
-        my %places;
-
-        for my $line (@{scalar $self->redis->cli('ZRANGE', "lines:{$tenant}:lines", 0, -1)}) {
-            my $h   = $self->record($id, $line);
-            my $sub = $h->{subscription} // '';
-            my $who = "line $line of $tenant ($h->{status}, $h->{payment})";
-            $known{"$tenant $line"} = 1;
-            $places{"$h->{channel}_$h->{place}"}++ if length($h->{place} // '');
-
-            push @wrong, "$who holds no place" if $h->{status} =~ /^(?:awaiting_payment|provisioning)$/ && !length($h->{place} // '');
-            push @wrong, "$who holds a place"  if $h->{status} =~ /^(?:failed|canceled)$/ && length($h->{place} // '');
-            push @wrong, "$who still wants to be canceled" if length($h->{intent} // '');
-
-            next unless $h->{required} eq '1';
-
-            my $net = ($paid{$sub} // 0) - ($back{$sub} // 0);
-
-            if ($h->{status} =~ /^(?:provisioning|active)$/) {
-                push @wrong, "$who was not paid for: $sub" unless $net > 0;
-                push @wrong, "$who has no live subscription: $sub" unless $live{$sub} || $h->{released} || $h->{lapsed};
-            }
-            else {
-                push @wrong, "$who was paid for: $sub, $net" if length $sub && $net != 0;
-                push @wrong, "$who has a live subscription: $sub"
-                  if $live{$sub} && $h->{status} =~ /^(?:failed|canceled)$/;
-            }
-        }
-
-        my $t = {@{scalar $self->redis->cli('HGETALL', "lines:{$tenant}:t")}};
-        for my $place (qw(phone_included phone_paid email_included email_paid)) {
-            my ($is, $should) = ($t->{$place} || 0, $places{$place} || 0);
-            push @wrong, "$tenant counts $is of $place, and has $should" if $is != $should;
-        }
-
-        my $pending = $self->redis->cli('GET', "lines:{$tenant}:pending");
-        push @wrong, "$tenant is blocked by line $pending, which does not await payment"
-          if defined $pending && $self->record($id, $pending)->{status} ne 'awaiting_payment';
-
-        for my $op (@{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")}) {
-            my $o = $self->operation($id, $op);
-            push @wrong, "operation $op of $tenant ($o->{kind}) is in $o->{step}" . ($o->{stuck} ? ", stuck: $o->{stuck}" : '')
-              unless $o->{kind} eq 'request' && $o->{step} eq 'await' && !$o->{intent};
-        }
-    }
-
-    # at most one live subscription a line, and none without a line
-    for my $id (keys %line_of) {
-        my $line = $line_of{$id};
-        push @{$holders{$line}}, $id if $live{$id};
-        push @wrong, "subscription $id is of no line: $line" if $live{$id} && $line =~ /^w:/ && !$known{$line};
-        push @wrong, "subscription $id was refunded more than paid" if ($back{$id} // 0) > ($paid{$id} // 0);
-    }
-
-    push @wrong, "$_ has live subscriptions @{$holders{$_}}" for grep { @{$holders{$_}} > 1 } keys %holders;
-
-    return @wrong;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    return Test::More::is_deeply(\@wrong, [], $what);
 }
 
 1;

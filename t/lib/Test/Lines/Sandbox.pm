@@ -132,18 +132,53 @@ A call whose idempotency key is C<except> is left alone.
 
     $sandbox->customer(cus_new => 'declined');
     $sandbox->customer(cus_old => 'ok', 'attached');
+    $sandbox->customer(cus_slow => 'ok', 'default', 'pending');
 
 Adds a customer or changes the card of one: ok, none, declined, 3ds. The card
 is the default payment method, unless said to be a legacy C<source> or only
-C<attached>.
+C<attached>. Refunds to it succeed at once, or begin as C<pending>.
 
 =head2 pay, void, give_up
 
     $sandbox->pay($invoice);
     $sandbox->pay($invoice, 'declined');
+    $sandbox->pay($invoice, 'ok', 1000);
 
 What the customer does on the hosted page, and the operator in the dashboard
 (C<give_up> marks it uncollectible). Return the invoice.
+
+=head2 hand
+
+    $sandbox->hand(POST => "/v1/invoices/$invoice/pay", paid_out_of_band => 'true');
+
+What a person does at billing's dashboard, where no fault is met and no call is
+logged; returns the object. The others are such hands:
+
+    $sandbox->refund($invoice);                 # all that is left of its charges
+    $sandbox->refund($invoice, 900);            # returns the refund
+    $sandbox->credit($invoice, refund_amount => 900, credit_amount => 100);
+    $sandbox->cancel($subscription);
+    $sandbox->pay_outside($invoice);
+    $sandbox->endow($customer, 2900);           # a credit on its balance
+
+=head2 settle
+
+    $sandbox->settle($refund => 'failed');
+
+What becomes of a refund: succeeded, failed, canceled. Returns it.
+
+=head2 dispute, judge
+
+    my $dispute = $sandbox->dispute($invoice);
+    $sandbox->judge($dispute->{id} => 'lost');
+
+The customer's bank takes a charge back, and what comes of it: under_review,
+won, lost. With C<< status => 'warning_needs_response' >> it only asks, until
+it is C<warning_closed>. Return the dispute.
+
+=head2 books
+
+All of billing's objects that say where money is, by kind.
 
 =head2 adopt, move
 
@@ -201,11 +236,44 @@ sub fault ($self, %fault) { $self->control(faults => \%fault) }
 
 sub clear_faults ($self) { $self->_answer($self->client->delete('/_sandbox/faults')) }
 
-sub customer ($self, $id, $card = 'ok', $place = 'default') {
-    return $self->control(customers => {id => $id, card => $card, place => $place});
+sub customer ($self, $id, $card = 'ok', $place = 'default', $refunds = 'succeeded') {
+    return $self->control(customers => {id => $id, card => $card, place => $place, refunds => $refunds});
 }
 
-sub pay ($self, $invoice, $card = 'ok') { $self->control("invoices/$invoice/pay" => {card => $card}) }
+sub pay ($self, $invoice, $card = 'ok', $amount = undef) {
+    return $self->control("invoices/$invoice/pay" => {card => $card, defined $amount ? (amount => $amount) : ()});
+}
+
+sub hand ($self, $method, $path, %params) { $self->control(hand => {method => $method, path => $path, params => \%params}) }
+
+sub refund ($self, $invoice, $amount = undef) {
+    my @charges = grep { $_->{invoice} eq $invoice } @{$self->books->{payment}};
+    my $refund;
+
+    croak "$invoice has no charge" unless @charges;
+    $refund = $self->hand(POST => '/v1/refunds', charge => $_->{id}, defined $amount ? (amount => $amount) : ())
+      for defined $amount ? $charges[0] : @charges;
+
+    return $refund;
+}
+
+sub credit ($self, $invoice, %parts) { $self->hand(POST => '/v1/credit_notes', invoice => $invoice, %parts) }
+
+sub cancel ($self, $subscription) { $self->hand(DELETE => "/v1/subscriptions/$subscription") }
+
+sub pay_outside ($self, $invoice) { $self->hand(POST => "/v1/invoices/$invoice/pay", paid_out_of_band => 'true') }
+
+sub endow ($self, $customer, $amount) {
+    return $self->hand(POST => "/v1/customers/$customer/balance_transactions", amount => -$amount, currency => 'usd');
+}
+
+sub settle ($self, $refund, $status) { $self->control("refunds/$refund" => {status => $status}) }
+
+sub dispute ($self, $invoice, %how) { $self->control(disputes => {invoice => $invoice, %how}) }
+
+sub judge ($self, $dispute, $status) { $self->control("disputes/$dispute" => {status => $status}) }
+
+sub books ($self) { $self->control('books') }
 
 sub void ($self, $invoice) { $self->control("invoices/$invoice/void" => {}) }
 

@@ -200,26 +200,36 @@ sub _result ($self, $call, $raw) {
 
 sub _page ($self, $params, $all) {
     my $limit = $params->{limit} // 10;
-    my %page  = map { ($_ => delete $params->{$_}) } qw(ending_before limit starting_after);
+    my %page  = map { ($_ => delete $params->{$_}) } qw(created ending_before limit starting_after);
 
     Sandbox::Error->invalid("This value must be less than or equal to 100 (it currently is '$limit').", param => 'limit') if $limit > 100;
     Sandbox::Error->invalid('This value must be greater than or equal to 1.', param => 'limit') if $limit < 1;
 
-    my @all  = @{$all->()};
-    my $type = $self->stash->{call}{returns} =~ s/_/ /gr;
+    my @all  = grep { _within($_->{created}, $page{created}) } @{$all->()};
+    my $type = $self->stash->{call}{returns};
 
+    # a bound that the list itself no longer has, since it was canceled say, still has its place
     for my $name (grep { defined $page{$_} } qw(starting_after ending_before)) {
-        my ($at) = grep { $all[$_]{id} eq $page{$name} } 0 .. $#all;
+        my $known = $self->app->store->ids($type);
+        my $place = 0;
+        my %place = map { ($_ => $place++) } @$known ? reverse @$known : map { $_->{id} } @all;
+        my $bound = $place{$page{$name}} // Sandbox::Error->missing($type =~ s/_/ /gr => $page{$name}, status => 400, param => $name);
 
-        Sandbox::Error->missing($type => $page{$name}, status => 400, param => $name) unless defined $at;
-
-        @all = $name eq 'starting_after' ? @all[$at + 1 .. $#all] : @all[0 .. $at - 1];
+        @all = grep { $name eq 'starting_after' ? $place{$_->{id}} > $bound : $place{$_->{id}} < $bound } @all;
     }
 
     my $more = @all > $limit;
     my @data = defined $page{ending_before} ? splice(@all, $more ? -$limit : 0) : splice(@all, 0, $limit);
 
     return {object => 'list', data => \@data, has_more => $more ? true : false, url => $self->req->url->path->to_string};
+}
+
+
+sub _within ($instant, $range) {
+    return 1 unless $range;
+
+    return $instant > ($range->{gt} // -1) && $instant >= ($range->{gte} // 0)
+        && $instant < ($range->{lt} // 'inf') && $instant <= ($range->{lte} // 'inf');
 }
 
 

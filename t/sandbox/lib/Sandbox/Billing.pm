@@ -3,7 +3,7 @@ use Mojo::Base -base, -signatures;
 
 use Mojo::JSON qw(false true);
 use Sandbox::Error;
-use Sandbox::Objects qw(new_customer new_invoice new_payment_method new_subscription price);
+use Sandbox::Objects qw(new_balance_transaction new_customer new_invoice new_invoice_payment new_payment_method new_subscription price);
 
 # Customers, subscriptions and invoices, with the moves between their states. Each method checks everything first and changes
 # things after, so that what dies has done nothing.
@@ -25,11 +25,13 @@ sub customer ($self, $id, $missing = {}) {
 }
 
 
-sub set_card ($self, $id, $card, $place = 'default') {
+# `refunds` is how refunds to it begin: succeeded, or pending.
+
+sub set_card ($self, $id, $card, $place = 'default', $refunds = 'succeeded') {
     my $store    = $self->store;
     my $customer = $store->get(customer => $id) // $store->put(customer => new_customer($id, $store->now));
 
-    $store->put(card => {id => $id, card => $card, place => $place});
+    $store->put(card => {id => $id, card => $card, place => $place, refunds => $refunds});
 
     $customer->{default_source} = undef;
     $customer->{invoice_settings}{default_payment_method} = undef;
@@ -63,6 +65,32 @@ sub _usable ($self, $method, $customer) {
 }
 
 
+# What a customer has is less than nothing, as Stripe counts it. It goes towards the next invoice.
+
+sub change_balance ($self, $id, $amount, $type, %more) {
+    my $store    = $self->store;
+    my $customer = $self->customer($id);
+
+    $customer->{balance} += $amount;
+
+    return $store->put(customer_balance_transaction => new_balance_transaction(
+        %more,
+        id       => $store->id('cbtxn'),
+        now      => $store->now,
+        customer => $customer,
+        amount   => $amount,
+        type     => $type,
+    ));
+}
+
+
+sub balance_transactions ($self, $id) {
+    $self->customer($id);
+
+    return $self->store->all(customer_balance_transaction => sub ($t) { $t->{customer} eq $id });
+}
+
+
 # Subscriptions
 
 sub create_subscription ($self, $params) {
@@ -78,7 +106,9 @@ sub create_subscription ($self, $params) {
     my $amount = 0;
     $amount += $_->{price}{unit_amount} * $_->{quantity} for @$items;
 
-    my $outcome = $amount == 0 ? 'ok' : $behavior eq 'default_incomplete' ? 'wait' : $self->_charge_outcome($customer, $method);
+    $amount += $customer->{balance};
+
+    my $outcome = $amount <= 0 ? 'ok' : $behavior eq 'default_incomplete' ? 'wait' : $self->_charge_outcome($customer, $method);
 
     if ($behavior eq 'error_if_incomplete' && $outcome ne 'ok') {
         Sandbox::Error->card($outcome) if $outcome ne 'none';
@@ -91,7 +121,7 @@ sub create_subscription ($self, $params) {
     my $subscription = $self->_open_subscription($params, $customer, $items);
     my $invoice      = $store->get(invoice => $subscription->{latest_invoice});
 
-    $self->_paid($invoice, $amount ? $method // $self->_default_method($customer) : undef) if $outcome eq 'ok';
+    $self->_paid($invoice, $amount > 0 ? $method // $self->_default_method($customer) : undef) if $outcome eq 'ok';
     $self->_attempt_failed($invoice, $outcome) if $outcome ne 'ok' && $outcome ne 'wait';
 
     return $subscription;
@@ -161,20 +191,91 @@ sub _open_subscription ($self, $params, $customer, $items) {
 
 
 sub _new_invoice ($self, $subscription, %more) {
-    my $store  = $self->store;
-    my $id     = $store->id('in');
-    my $number = $self->numbers($self->numbers + 1)->numbers;
+    my $store    = $self->store;
+    my $id       = $store->id('in');
+    my $number   = $self->numbers($self->numbers + 1)->numbers;
+    my $customer = $self->customer($subscription->{customer});
 
     $subscription->{latest_invoice} = $id;
 
-    return $store->put(invoice => new_invoice(
+    my $invoice = $store->put(invoice => new_invoice(
         id           => $id,
         now          => $store->now,
         subscription => $subscription,
+        balance      => $customer->{balance},
         number       => sprintf('SANDBOX-%04d', $number),
         url          => $self->base_url . "/i/$id",
         %more,
     ));
+
+    if (my $applied = $invoice->{ending_balance} - $invoice->{starting_balance}) {
+        $self->change_balance($customer->{id}, $applied, 'applied_to_invoice', invoice => $id);
+        $self->_record(balance => $subscription, $invoice, $applied);
+    }
+
+    $self->_new_payment($invoice, payment_intent => $store->id('pi'), $invoice->{amount_due}, 1) if $invoice->{amount_due};
+
+    return $invoice;
+}
+
+
+sub _new_payment ($self, $invoice, $type, $payment, $amount, $is_default = 0) {
+    my $store = $self->store;
+
+    return $store->put(invoice_payment => new_invoice_payment(
+        id         => $store->id('inpay'),
+        now        => $store->now,
+        invoice    => $invoice,
+        type       => $type,
+        payment    => $payment,
+        amount     => $amount,
+        is_default => $is_default,
+    ));
+}
+
+
+sub invoice_payments ($self, $params) {
+    my $by = $params->{payment} // {};
+
+    return $self->store->all(invoice_payment => sub ($p) {
+        return 0 if grep { defined $params->{$_} && $p->{$_} ne $params->{$_} } qw(invoice status);
+        return !grep { ($p->{payment}{$_} // '') ne $by->{$_} } keys %$by;
+    });
+}
+
+
+sub invoice_payment ($self, $id) { $self->store->get(invoice_payment => $id) // Sandbox::Error->missing('invoice payment' => $id) }
+
+
+# Stripe's own, while it is open.
+
+sub _open_payment ($self, $invoice) {
+    my ($payment) = grep { $_->{is_default} && $_->{status} eq 'open' } @{$self->invoice_payments({invoice => $invoice->{id}})};
+
+    return $payment;
+}
+
+
+# A state that was kept from before there were any has none.
+
+sub _default_payment ($self, $invoice) {
+    return $self->_open_payment($invoice)
+        // $self->_new_payment($invoice, payment_intent => $self->store->id('pi'), $invoice->{amount_remaining}, 1);
+}
+
+
+sub _cancel_payment ($self, $invoice) {
+    my $payment = $self->_open_payment($invoice) or return;
+
+    $payment->{status} = 'canceled';
+    $payment->{status_transitions}{canceled_at} = $self->store->now;
+}
+
+
+# The charges of an invoice, the first one first.
+
+sub payments ($self, $invoice) {
+    return reverse @{$self->store->all(payment => sub ($p) { $p->{invoice} eq $invoice->{id} })};
 }
 
 
@@ -339,15 +440,17 @@ sub invoices ($self, $params) {
 sub _subscription_of ($invoice) { $invoice->{parent}{subscription_details}{subscription} }
 
 
-# The hosted page takes any card, so a customer without one can pay there. What can no longer be paid stays as it is.
+# The hosted page takes any card, so a customer without one can pay there. What can no longer be paid stays as it is. Less than is
+# left leaves the invoice open; more goes to the customer's balance.
 
-sub pay_invoice ($self, $id, $card = 'ok') {
+sub pay_invoice ($self, $id, $card = 'ok', $amount = undef) {
     my $invoice = $self->invoice($id);
 
     return $invoice if $invoice->{status} ne 'open' && $invoice->{status} ne 'uncollectible';
 
     if ($card eq 'ok') {
-        $self->_paid($invoice, $self->_default_method($self->customer($invoice->{customer})) // "pm_$id");
+        my $method = $self->_default_method($self->customer($invoice->{customer})) // "pm_$id";
+        defined $amount && $amount != $invoice->{amount_remaining} ? $self->_paid_part($invoice, $method, $amount) : $self->_paid($invoice, $method);
 
     } else {
         $self->_attempt_failed($invoice, $card);
@@ -357,33 +460,126 @@ sub pay_invoice ($self, $id, $card = 'ok') {
 }
 
 
+# As Stripe's call does it: by the card on file, or outside of Stripe.
+
+sub collect_invoice ($self, $id, $params) {
+    my $invoice = $self->invoice($id);
+
+    Sandbox::Error->invalid('Invoice is already paid') if $invoice->{status} eq 'paid';
+    Sandbox::Error->invalid("You can only pass in open invoices. This invoice isn't open.")
+        if $invoice->{status} ne 'open' && $invoice->{status} ne 'uncollectible';
+
+    if ($params->{paid_out_of_band}) {
+        $self->_paid_outside($invoice);
+        return $invoice;
+    }
+
+    my $customer = $self->customer($invoice->{customer});
+    my $method   = $params->{payment_method} // $self->subscription(_subscription_of($invoice))->{default_payment_method};
+    my $outcome  = $self->_charge_outcome($customer, $method);
+
+    Sandbox::Error->invalid('This customer has no attached payment source or default payment method.', code => 'resource_missing')
+        if $outcome eq 'none';
+
+    if ($outcome ne 'ok') {
+        $self->_attempt_failed($invoice, $outcome);
+        Sandbox::Error->card($outcome);
+    }
+
+    $self->_paid($invoice, $method // $self->_default_method($customer));
+
+    return $invoice;
+}
+
+
 sub _paid ($self, $invoice, $method) {
+    my $left = $invoice->{amount_remaining};
+
+    if ($left) {
+        $self->_charged($invoice, $self->_default_payment($invoice), $left);
+        $invoice->{attempt_count}++;
+    }
+
+    $self->_settled($invoice, $method);
+}
+
+
+sub _paid_part ($self, $invoice, $method, $amount) {
+    my $left    = $invoice->{amount_remaining};
+    my $payment = $self->_new_payment($invoice, payment_intent => $self->store->id('pi'), $amount);
+
+    $self->_charged($invoice, $payment, $amount);
+
+    if ($amount < $left) {
+        $self->_default_payment($invoice)->{amount_requested} = $invoice->{amount_remaining};
+        return;
+    }
+
+    $self->_cancel_payment($invoice);
+    $invoice->{amount_overpaid} = $amount - $left;
+    $self->change_balance($invoice->{customer}, $left - $amount, 'invoice_overpaid', invoice => $invoice->{id});
+    $self->_settled($invoice, $method);
+    $self->store->announce('invoice.overpaid', $invoice);
+}
+
+
+sub _paid_outside ($self, $invoice) {
+    my $left = $invoice->{amount_remaining};
+
+    $self->_cancel_payment($invoice);
+    $self->_received($invoice, $self->_new_payment($invoice, payment_record => $self->store->id('pr'), $left), $left);
+    $self->_record(out_of_band => $self->subscription(_subscription_of($invoice)), $invoice, $left);
+    $self->_settled($invoice, undef);
+}
+
+
+sub _charged ($self, $invoice, $payment, $amount) {
+    my $store        = $self->store;
+    my $subscription = $self->subscription(_subscription_of($invoice));
+    my $charge       = $store->id('ch');
+
+    $self->_received($invoice, $payment, $amount);
+
+    $store->put(payment => {
+        id             => $charge,
+        charge         => $charge,
+        payment_intent => $payment->{payment}{payment_intent},
+        invoice        => $invoice->{id},
+        customer       => $invoice->{customer},
+        subscription   => $subscription->{id},
+        amount         => $amount,
+        currency       => $invoice->{currency},
+        refunded       => 0,
+        created        => $store->now,
+    });
+
+    $self->_record(charge => $subscription, $invoice, $amount);
+}
+
+
+sub _received ($self, $invoice, $payment, $amount) {
+    my $left = $invoice->{amount_remaining};
+
+    $payment->{status}      = 'paid';
+    $payment->{amount_paid} = $amount;
+    $payment->{status_transitions}{paid_at} = $self->store->now;
+
+    $invoice->{amount_paid} += $amount < $left ? $amount : $left;
+    $invoice->{amount_remaining} -= $amount < $left ? $amount : $left;
+    $invoice->{attempted} = true;
+}
+
+
+# Nothing is left to pay.
+
+sub _settled ($self, $invoice, $method) {
     my $store        = $self->store;
     my $subscription = $self->subscription(_subscription_of($invoice));
     my $was          = $subscription->{status};
 
-    $invoice->{status}      = 'paid';
-    $invoice->{amount_paid} = $invoice->{total};
-    $invoice->{amount_remaining} = 0;
-    $invoice->{attempted}   = true;
-    $invoice->{attempt_count}++ if $invoice->{total};
+    $invoice->{status}    = 'paid';
+    $invoice->{attempted} = true;
     $invoice->{status_transitions}{paid_at} = $store->now;
-
-    if ($invoice->{total}) {
-        $store->put(payment => {
-            id             => $invoice->{id},
-            charge         => $store->id('ch'),
-            payment_intent => $store->id('pi'),
-            invoice        => $invoice->{id},
-            customer       => $invoice->{customer},
-            subscription   => $subscription->{id},
-            amount         => $invoice->{total},
-            currency       => $invoice->{currency},
-            refunded       => 0,
-            created        => $store->now,
-        });
-        $self->_record(charge => $subscription, $invoice, $invoice->{total});
-    }
 
     if ($was eq 'incomplete' || $was eq 'past_due' || $was eq 'unpaid') {
         $subscription->{status} = 'active';
@@ -393,6 +589,22 @@ sub _paid ($self, $invoice, $method) {
 
     $store->announce('invoice.paid', $invoice);
     $store->announce('customer.subscription.updated', $subscription, {status => $was}) if $was ne $subscription->{status};
+}
+
+
+# A credit note takes from what is left to pay, which may be all of it.
+
+sub reduce_invoice ($self, $invoice, $amount) {
+    $invoice->{$_} -= $amount for qw(amount_due amount_remaining);
+    $invoice->{pre_payment_credit_notes_amount} += $amount;
+
+    if ($invoice->{amount_remaining}) {
+        $self->_default_payment($invoice)->{amount_requested} = $invoice->{amount_remaining};
+
+    } else {
+        $self->_cancel_payment($invoice);
+        $self->_settled($invoice, undef);
+    }
 }
 
 
@@ -423,6 +635,12 @@ sub _void ($self, $invoice) {
     $invoice->{status}       = 'void';
     $invoice->{auto_advance} = false;
     $invoice->{status_transitions}{voided_at} = $self->store->now;
+    $self->_cancel_payment($invoice);
+
+    # what was taken of the customer's balance goes back there
+    if (my $applied = $invoice->{ending_balance} - $invoice->{starting_balance}) {
+        $self->change_balance($invoice->{customer}, -$applied, 'unapplied_from_invoice', invoice => $invoice->{id});
+    }
 
     $self->_record(void => $self->subscription(_subscription_of($invoice)), $invoice, $invoice->{amount_remaining});
     $self->store->announce('invoice.voided', $invoice);

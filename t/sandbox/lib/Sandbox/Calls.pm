@@ -5,12 +5,13 @@ use Exporter qw(import);
 use Mojo::JSON qw(decode_json);
 use Sandbox::Error;
 
-our @EXPORT_OK = qw(calls);
+our @EXPORT_OK = qw(calls find_call);
 
 # The table of Stripe's calls that the sandbox serves. `returns` is the type of the answer (`list` of them where so marked),
 # `params` what is taken, and `run` gets the application, the parameters and the id in the path.
 
 my %PAGE = (ending_before => 'string', limit => 'integer', starting_after => 'string');
+my %LIST = (%PAGE, created => 'range');
 
 my $STATUSES = [qw(active all canceled ended incomplete incomplete_expired past_due paused trialing unpaid)];
 
@@ -41,6 +42,7 @@ my %NEW_CREDIT_NOTE = (
     out_of_band_amount => 'integer',
     reason             => [qw(duplicate fraudulent order_change product_unsatisfactory)],
     refund_amount      => 'integer',
+    refunds            => [each => {'refund!' => 'string', amount_refunded => 'integer', type => ['refund']}],
 );
 
 my %NEW_REFUND = (
@@ -65,6 +67,23 @@ my @CALLS = (
         run     => sub ($app, $p, $id) { $app->billing->payment_methods($id, $p->{type}) },
     },
     {
+        on      => 'GET /customers/:id/balance_transactions',
+        returns => 'customer_balance_transaction',
+        list    => 1,
+        params  => {%LIST, invoice => 'string'},
+        run     => sub ($app, $p, $id) {
+            [grep { !defined $p->{invoice} || ($_->{invoice} // '') eq $p->{invoice} } @{$app->billing->balance_transactions($id)}];
+        },
+    },
+    {
+        on      => 'POST /customers/:id/balance_transactions',
+        returns => 'customer_balance_transaction',
+        params  => {'amount!' => 'integer', 'currency!' => 'string', description => 'string', metadata => 'metadata'},
+        run     => sub ($app, $p, $id) {
+            $app->billing->change_balance($id, $p->{amount}, 'adjustment', map { ($_ => $p->{$_}) } qw(description metadata));
+        },
+    },
+    {
         on      => 'POST /subscriptions',
         returns => 'subscription',
         params  => \%NEW_SUBSCRIPTION,
@@ -74,7 +93,7 @@ my @CALLS = (
         on      => 'GET /subscriptions',
         returns => 'subscription',
         list    => 1,
-        params  => {%PAGE, collection_method => 'string', customer => 'string', price => 'string', status => $STATUSES},
+        params  => {%LIST, collection_method => 'string', customer => 'string', price => 'string', status => $STATUSES},
         run     => sub ($app, $p, $id) { $app->billing->subscriptions($p) },
     },
     {
@@ -93,7 +112,7 @@ my @CALLS = (
         returns => 'invoice',
         list    => 1,
         params  => {
-            %PAGE,
+            %LIST,
             customer     => 'string',
             status       => [qw(draft open paid uncollectible void)],
             subscription => 'string',
@@ -111,6 +130,29 @@ my @CALLS = (
         run     => sub ($app, $p, $id) { $app->billing->void_invoice($id) },
     },
     {
+        on      => 'POST /invoices/:id/pay',
+        returns => 'invoice',
+        params  => {off_session => 'boolean', paid_out_of_band => 'boolean', payment_method => 'string'},
+        run     => sub ($app, $p, $id) { $app->billing->collect_invoice($id, $p) },
+    },
+    {
+        on      => 'GET /invoice_payments',
+        returns => 'invoice_payment',
+        list    => 1,
+        params  => {
+            %LIST,
+            invoice => 'string',
+            payment => {'type!' => [qw(payment_intent payment_record)], payment_intent => 'string', payment_record => 'string'},
+            status  => [qw(canceled open paid)],
+        },
+        run => sub ($app, $p, $id) { $app->billing->invoice_payments($p) },
+    },
+    {
+        on      => 'GET /invoice_payments/:id',
+        returns => 'invoice_payment',
+        run     => sub ($app, $p, $id) { $app->billing->invoice_payment($id) },
+    },
+    {
         on      => 'POST /refunds',
         returns => 'refund',
         params  => \%NEW_REFUND,
@@ -120,7 +162,7 @@ my @CALLS = (
         on      => 'GET /refunds',
         returns => 'refund',
         list    => 1,
-        params  => {%PAGE, charge => 'string', payment_intent => 'string'},
+        params  => {%LIST, charge => 'string', payment_intent => 'string'},
         run     => sub ($app, $p, $id) { $app->refunds->refunds($p) },
     },
     {
@@ -138,7 +180,7 @@ my @CALLS = (
         on      => 'GET /credit_notes',
         returns => 'credit_note',
         list    => 1,
-        params  => {%PAGE, customer => 'string', invoice => 'string'},
+        params  => {%LIST, customer => 'string', invoice => 'string'},
         run     => sub ($app, $p, $id) { $app->refunds->credit_notes($p) },
     },
     {
@@ -147,10 +189,22 @@ my @CALLS = (
         run     => sub ($app, $p, $id) { $app->refunds->credit_note($id) },
     },
     {
+        on      => 'GET /disputes',
+        returns => 'dispute',
+        list    => 1,
+        params  => {%LIST, charge => 'string', payment_intent => 'string'},
+        run     => sub ($app, $p, $id) { $app->refunds->disputes($p) },
+    },
+    {
+        on      => 'GET /disputes/:id',
+        returns => 'dispute',
+        run     => sub ($app, $p, $id) { $app->refunds->dispute($id) },
+    },
+    {
         on      => 'GET /events',
         returns => 'event',
         list    => 1,
-        params  => {%PAGE, type => 'string'},
+        params  => {%LIST, type => 'string'},
         run     => sub ($app, $p, $id) { _events($app->store, $p->{type}) },
     },
     {
@@ -163,6 +217,19 @@ my @CALLS = (
 
 sub calls () {
     return map { +{%$_, params => {expand => [each => 'string'], %{$_->{params} // {}}}} } @CALLS;
+}
+
+
+# The call for a method and a path, and the id in it.
+
+sub find_call ($method, $path) {
+    for my $call (calls) {
+        my $pattern = "$method /v1" . ($call->{on} =~ s/^\w+ //r =~ s{:id}{([^/]+)}r);
+
+        return ($call, $1) if $call->{on} =~ /^$method / && "$method $path" =~ /^$pattern$/;
+    }
+
+    return;
 }
 
 

@@ -2,12 +2,15 @@ package Sandbox::Control;
 use Mojo::Base 'Mojolicious::Controller', -signatures;
 
 use Mojo::JSON qw(true);
+use Sandbox::Calls qw(find_call);
+use Sandbox::Params qw(check_params);
 use Scalar::Util qw(blessed);
 
 # The controls, for tests and the demo.
 
 my %CARDS    = map { ($_ => 1) } qw(ok none declined 3ds);
 my %PLACES   = map { ($_ => 1) } qw(default source attached);
+my %REFUNDS  = map { ($_ => 1) } qw(pending succeeded);
 my %STATUSES = map { ($_ => 1) } qw(active canceled incomplete past_due paused trialing unpaid);
 
 
@@ -20,7 +23,9 @@ sub customer ($self) {
     return $self->_bad('card must be one of ' . join ', ', sort keys %CARDS)   unless $CARDS{$card};
     return $self->_bad('place must be one of ' . join ', ', sort keys %PLACES) unless $PLACES{$place};
 
-    $self->render(json => $self->app->billing->set_card($args->{id}, $card, $place));
+    return $self->_bad('refunds must be one of ' . join ', ', sort keys %REFUNDS) unless $REFUNDS{$args->{refunds} // 'succeeded'};
+
+    $self->render(json => $self->app->billing->set_card($args->{id}, $card, $place, $args->{refunds} // 'succeeded'));
 }
 
 
@@ -30,7 +35,64 @@ sub pay ($self) {
 
     return $self->_bad('card must be ok, declined or 3ds') unless $card =~ /^(?:ok|declined|3ds)$/;
 
-    $self->_try(sub { $self->app->billing->pay_invoice($self->stash->{id}, $card) });
+    return $self->_bad('amount must be a number of cents, one or more') unless ($args->{amount} // 1) =~ /^[1-9]\d*$/;
+
+    $self->_try(sub { $self->app->billing->pay_invoice($self->stash->{id}, $card, $args->{amount}) });
+}
+
+
+# What a person does at the dashboard: any of Stripe's calls, unseen in the log, and no fault stands in the way.
+
+sub hand ($self) {
+    my $args = $self->_args or return;
+    my ($call, $id) = find_call($args->{method} // '', $args->{path} // '');
+
+    return $self->_bad('method and path must be of one of the calls') unless $call && !$call->{list};
+
+    $self->_try(sub { $call->{run}->($self->app, check_params($call->{params}, $args->{params} // {}), $id) });
+}
+
+
+sub settle_refund ($self) {
+    my $args = $self->_args or return;
+
+    $self->_try(sub { $self->app->refunds->settle_refund($self->stash->{id}, $args->{status} // '', $args->{reason} // ()) });
+}
+
+
+sub open_dispute ($self) {
+    my $args = $self->_args or return;
+
+    $self->_try(sub { $self->app->refunds->open_dispute($args) });
+}
+
+
+sub move_dispute ($self) {
+    my $args = $self->_args or return;
+
+    $self->_try(sub { $self->app->refunds->move_dispute($self->stash->{id}, $args->{status} // '') });
+}
+
+
+# All that is about money, as little of each as says where it is.
+
+my %BOOKS = (
+    subscription => [qw(id status customer created latest_invoice metadata)],
+    invoice      => [qw(id status status_transitions created parent total amount_paid amount_remaining pre_payment_credit_notes_amount)],
+    payment      => [qw(id invoice amount)],
+    refund       => [qw(id charge amount status created)],
+    credit_note  => [qw(id invoice status post_payment_amount refunds)],
+    dispute      => [qw(id charge amount status)],
+);
+
+sub books ($self) {
+    my %books;
+
+    for my $collection (keys %BOOKS) {
+        $books{$collection} = [map { my $o = $_; +{map { ($_ => $o->{$_}) } @{$BOOKS{$collection}}} } @{$self->app->store->all($collection)}];
+    }
+
+    $self->render(json => \%books);
 }
 
 

@@ -2,7 +2,8 @@ package Sandbox::Expand;
 use Mojo::Base -strict, -signatures;
 
 use Exporter qw(import);
-use Mojo::JSON qw(false true);
+use List::Util qw(sum0);
+use Mojo::JSON qw(false);
 use Sandbox::Error;
 
 our @EXPORT_OK = qw(check_expand expand);
@@ -10,13 +11,16 @@ our @EXPORT_OK = qw(check_expand expand);
 # What may be expanded, and to what. Paths are checked before a call has any effect.
 
 my %EXPANDABLE = (
-    credit_note    => {customer => 'customer', invoice => 'invoice'},
-    customer       => {},
-    event          => {},
-    invoice        => {customer => 'customer', payments => \&_payments},
-    payment_method => {customer => 'customer'},
-    refund         => {},
-    subscription   => {customer => 'customer', default_payment_method => 'payment_method', latest_invoice => 'invoice'},
+    credit_note => {customer => 'customer', customer_balance_transaction => 'customer_balance_transaction', invoice => 'invoice'},
+    customer    => {},
+    customer_balance_transaction => {credit_note => 'credit_note', customer => 'customer', invoice => 'invoice'},
+    dispute         => {},
+    event           => {},
+    invoice         => {amount_paid_off_stripe => \&_paid_outside, customer => 'customer', payments => \&_payments},
+    invoice_payment => {invoice => 'invoice'},
+    payment_method  => {customer => 'customer'},
+    refund          => {},
+    subscription    => {customer => 'customer', default_payment_method => 'payment_method', latest_invoice => 'invoice'},
 );
 
 
@@ -59,24 +63,14 @@ sub expand ($store, $object, @paths) {
 
 
 sub _payments ($store, $invoice) {
-    my $payment = $store->get(payment => $invoice->{id});
+    my $payments = $store->all(invoice_payment => sub ($p) { $p->{invoice} eq $invoice->{id} });
 
-    my @data = $payment ? {
-        id                 => "inpay_$invoice->{id}",
-        object             => 'invoice_payment',
-        amount_paid        => $payment->{amount},
-        amount_requested   => $payment->{amount},
-        created            => $payment->{created},
-        currency           => $payment->{currency},
-        invoice            => $invoice->{id},
-        is_default         => true,
-        livemode           => false,
-        payment            => {payment_intent => $payment->{payment_intent}, type => 'payment_intent'},
-        status             => 'paid',
-        status_transitions => {canceled_at => undef, paid_at => $payment->{created}},
-    } : ();
+    return {object => 'list', data => $payments, has_more => false, url => '/v1/invoice_payments'};
+}
 
-    return {object => 'list', data => \@data, has_more => false, url => '/v1/invoice_payments'};
+
+sub _paid_outside ($store, $invoice) {
+    return sum0 map { $_->{amount_paid} // 0 } grep { $_->{payment}{type} eq 'payment_record' } @{_payments($store, $invoice)->{data}};
 }
 
 

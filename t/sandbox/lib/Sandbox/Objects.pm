@@ -4,7 +4,8 @@ use Mojo::Base -strict, -signatures;
 use Exporter qw(import);
 use Mojo::JSON qw(false true);
 
-our @EXPORT_OK = qw(new_credit_note new_customer new_invoice new_payment_method new_refund new_subscription price);
+our @EXPORT_OK = qw(new_balance_transaction new_credit_note new_customer new_dispute new_invoice new_invoice_payment new_payment_method
+    new_refund new_subscription price);
 
 # The shapes of Stripe's objects, of the version that Sandbox::Store names.
 
@@ -181,15 +182,20 @@ sub new_invoice (%args) {
     my $total = 0;
     $total += $_->{amount} for @lines;
 
+    # what the customer owes is added, what it has is taken first
+    my $balance = $args{balance} // 0;
+    my $due     = $total + $balance > 0 ? $total + $balance : 0;
+
     return {
         id                               => $id,
         object                           => 'invoice',
         account_country                  => 'US',
         account_name                     => 'Lines sandbox',
-        amount_due                       => $total,
+        amount_due                       => $due,
         amount_overpaid                  => 0,
         amount_paid                      => 0,
-        amount_remaining                 => $total,
+        amount_remaining                 => $due,
+        amount_shipping                  => 0,
         attempt_count                    => 0,
         attempted                        => false,
         auto_advance                     => false,
@@ -204,7 +210,7 @@ sub new_invoice (%args) {
         discounts                        => [],
         due_date                         => undef,
         effective_at                     => $now,
-        ending_balance                   => 0,
+        ending_balance                   => $balance + $total - $due,
         hosted_invoice_url               => $args{url},
         invoice_pdf                      => undef,
         lines                            => {
@@ -224,7 +230,7 @@ sub new_invoice (%args) {
         period_start                     => $now,
         post_payment_credit_notes_amount => 0,
         pre_payment_credit_notes_amount  => 0,
-        starting_balance                 => 0,
+        starting_balance                 => $balance,
         status                           => 'open',
         status_transitions               =>
             {finalized_at => $now, marked_uncollectible_at => undef, paid_at => undef, voided_at => undef},
@@ -234,63 +240,175 @@ sub new_invoice (%args) {
 }
 
 
-sub new_refund (%args) {
+# How an invoice is, was or will be paid. The first of an invoice is Stripe's own, and follows what is left to pay.
+
+sub new_invoice_payment (%args) {
+    my $invoice = $args{invoice};
+
     return {
-        id             => $args{id},
-        object         => 'refund',
-        amount         => $args{amount},
-        charge         => $args{payment}{charge},
-        created        => $args{now},
-        currency       => $args{payment}{currency},
-        customer       => $args{payment}{customer},
-        metadata       => $args{metadata} // {},
-        payment_intent => $args{payment}{payment_intent},
-        payment_method => undef,
-        reason         => $args{reason},
-        receipt_number => undef,
-        status         => 'succeeded',
+        id                 => $args{id},
+        object             => 'invoice_payment',
+        amount_paid        => undef,
+        amount_requested   => $args{amount},
+        created            => $args{now},
+        currency           => $invoice->{currency},
+        invoice            => $invoice->{id},
+        is_default         => $args{is_default} ? true : false,
+        livemode           => false,
+        payment            => {$args{type} => $args{payment}, type => $args{type}},
+        status             => 'open',
+        status_transitions => {canceled_at => undef, paid_at => undef},
     };
 }
 
 
+sub new_refund (%args) {
+    return {
+        id                       => $args{id},
+        object                   => 'refund',
+        amount                   => $args{amount},
+        balance_transaction      => undef,
+        charge                   => $args{payment}{charge},
+        created                  => $args{now},
+        currency                 => $args{payment}{currency},
+        customer                 => $args{payment}{customer},
+        customer_account         => undef,
+        destination_details      => {card => {type => 'refund'}, type => 'card'},
+        metadata                 => $args{metadata} // {},
+        payment_intent           => $args{payment}{payment_intent},
+        payment_method           => undef,
+        reason                   => $args{reason},
+        receipt_number           => undef,
+        source_transfer_reversal => undef,
+        status                   => $args{status} // 'succeeded',
+        transfer_reversal        => undef,
+        ($args{status} // '') eq 'pending' ? (pending_reason => 'processing') : (),
+    };
+}
+
+
+# Of its amount, `before` was taken from what was left to pay, and `after` goes back.
+
 sub new_credit_note (%args) {
-    my ($id, $invoice, $amount) = @args{qw(id invoice amount)};
+    my ($id, $invoice, $before, $after) = @args{qw(id invoice before after)};
+    my $amount = $before + $after;
 
     return {
-        id                  => $id,
-        object              => 'credit_note',
-        amount              => $amount,
-        created             => $args{now},
-        currency            => $invoice->{currency},
-        customer            => $invoice->{customer},
-        discount_amount     => 0,
-        effective_at        => $args{now},
-        invoice             => $invoice->{id},
-        lines               => {
+        id                           => $id,
+        object                       => 'credit_note',
+        amount                       => $amount,
+        amount_shipping              => 0,
+        created                      => $args{now},
+        currency                     => $invoice->{currency},
+        customer                     => $invoice->{customer},
+        customer_account             => undef,
+        customer_balance_transaction => undef,
+        discount_amount              => 0,
+        discount_amounts             => [],
+        effective_at                 => $args{now},
+        invoice                      => $invoice->{id},
+        lines                        => {
             object      => 'list',
             data        => [],
             has_more    => false,
             total_count => 0,
             url         => "/v1/credit_notes/$id/lines",
         },
-        livemode            => false,
-        memo                => $args{memo},
-        metadata            => $args{metadata} // {},
-        number              => "$invoice->{number}-CN-$args{number}",
-        out_of_band_amount  => $args{out_of_band_amount},
-        pdf                 => '',
-        post_payment_amount => $amount,
-        pre_payment_amount  => 0,
-        reason              => $args{reason},
-        refunds             => [
+        livemode              => false,
+        memo                  => $args{memo},
+        metadata              => $args{metadata} // {},
+        number                => "$invoice->{number}-CN-$args{number}",
+        out_of_band_amount    => $args{out_of_band_amount},
+        pdf                   => '',
+        post_payment_amount   => $after,
+        pre_payment_amount    => $before,
+        pretax_credit_amounts => [],
+        reason                => $args{reason},
+        refunds               => [
             map { +{amount_refunded => $_->{amount}, payment_record_refund => undef, refund => $_->{id}, type => 'refund'} }
                 @{$args{refunds}}
         ],
-        status    => 'issued',
-        subtotal  => $amount,
-        total     => $amount,
-        type      => 'post_payment',
-        voided_at => undef,
+        shipping_cost          => undef,
+        status                 => 'issued',
+        subtotal               => $amount,
+        subtotal_excluding_tax => $amount,
+        total                  => $amount,
+        total_excluding_tax    => $amount,
+        total_taxes            => [],
+        type                   => $before && $after ? 'mixed' : $before ? 'pre_payment' : 'post_payment',
+        voided_at              => undef,
+    };
+}
+
+
+# A customer's balance moves by `amount`: less is a credit, as Stripe counts it.
+
+sub new_balance_transaction (%args) {
+    return {
+        id               => $args{id},
+        object           => 'customer_balance_transaction',
+        amount           => $args{amount},
+        checkout_session => undef,
+        created          => $args{now},
+        credit_note      => $args{credit_note},
+        currency         => 'usd',
+        customer         => $args{customer}{id},
+        customer_account => undef,
+        description      => $args{description},
+        ending_balance   => $args{customer}{balance},
+        invoice          => $args{invoice},
+        livemode         => false,
+        metadata         => $args{metadata} // {},
+        type             => $args{type},
+    };
+}
+
+
+my @EVIDENCE = qw(
+    access_activity_log billing_address cancellation_policy cancellation_policy_disclosure cancellation_rebuttal customer_communication
+    customer_email_address customer_name customer_purchase_ip customer_signature duplicate_charge_documentation
+    duplicate_charge_explanation duplicate_charge_id product_description receipt refund_policy refund_policy_disclosure
+    refund_refusal_explanation service_date service_documentation shipping_address shipping_carrier shipping_date
+    shipping_documentation shipping_tracking_number uncategorized_file uncategorized_text
+);
+
+sub new_dispute (%args) {
+    my ($payment, $status) = @args{qw(payment status)};
+
+    return {
+        id                         => $args{id},
+        object                     => 'dispute',
+        amount                     => $args{amount},
+        balance_transactions       => [],
+        charge                     => $payment->{charge},
+        created                    => $args{now},
+        currency                   => $payment->{currency},
+        enhanced_eligibility_types => [],
+        evidence                   => {enhanced_evidence => {}, map { ($_ => undef) } @EVIDENCE},
+        evidence_details           => {
+            due_by               => $args{now} + 7 * 24 * 3600,
+            enhanced_eligibility => {},
+            has_evidence         => false,
+            past_due             => false,
+            submission_count     => 0,
+            submission_method    => 'not_submitted',
+        },
+        intended_submission_method => undef,
+        is_charge_refundable       => false,
+        livemode                   => false,
+        metadata                   => {},
+        payment_intent             => $payment->{payment_intent},
+        payment_method_details     => {
+            card => {
+                brand               => 'visa',
+                case_type           => $status =~ /^warning_/ ? 'inquiry' : 'chargeback',
+                network             => 'visa',
+                network_reason_code => '10.4',
+            },
+            type => 'card',
+        },
+        reason => $args{reason} // 'fraudulent',
+        status => $status,
     };
 }
 

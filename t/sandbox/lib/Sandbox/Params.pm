@@ -6,8 +6,8 @@ use Sandbox::Error;
 
 our @EXPORT_OK = qw(check_params);
 
-# A specification is a name (string, integer, boolean, metadata, any), a list of the allowed words, {…} for an object, or
-# [each => …] for a list. A `!` after a member's name makes it required.
+# A specification is a name (string, integer, boolean, metadata, range of numbers, any), a list of the allowed words, {…} for an
+# object, or [each => …] for a list. A `!` after a member's name makes it required.
 
 
 sub check_params ($spec, $params, $where = '') {
@@ -37,6 +37,7 @@ sub _check ($spec, $value, $name) {
     return _list($spec, $value, $name)   if ref $spec eq 'ARRAY' && $spec->[0] eq 'each';
     return $value                        if $spec eq 'any';
     return _metadata($value, $name)      if $spec eq 'metadata';
+    return _range($value, $name)         if $spec eq 'range';
 
     _refuse("Invalid string: $name", undef, $name) if ref $value;
     _refuse("You passed an empty string for '$name'. We assume empty values are an attempt to unset a parameter; however "
@@ -87,6 +88,17 @@ sub _boolean ($value, $name) {
     _refuse("Invalid boolean: $value", undef, $name) unless $value =~ /^(?:true|false)$/;
 
     return $value eq 'true';
+}
+
+
+# One instant, or bounds.
+
+sub _range ($value, $name) {
+    return {gte => _integer($value, $name), lte => _integer($value, $name)} unless ref $value;
+
+    return check_params({map { ($_ => 'integer') } qw(gt gte lt lte)}, $value, $name) if ref $value eq 'HASH';
+
+    _refuse("Invalid object: $name", undef, $name);
 }
 
 

@@ -48,6 +48,10 @@ sub all ($self, $collection, $filter = undef) {
 }
 
 
+# of a collection, the first that was made first
+sub ids ($self, $collection) { $self->order->{$collection} // [] }
+
+
 sub record ($self, $type, %entry) {
     push @{$self->ledger}, {
         type         => $type,
