@@ -2,7 +2,19 @@
 #include "auth/base64url.h"
 
 
-static ngx_int_t base64url_digit(u_char ch);
+static const u_char  base64url_digits[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+
+ngx_int_t
+lines_base64url_digit(u_char ch)
+{
+    const u_char  *p;
+
+    p = memchr(base64url_digits, ch, sizeof(base64url_digits) - 1);
+
+    return p ? p - base64url_digits : -1;
+}
 
 
 ngx_int_t
@@ -22,7 +34,7 @@ lines_base64url_decode(ngx_str_t *dst, ngx_str_t *src)
 
     for (i = 0; i < src->len; i++) {
 
-        digit = base64url_digit(src->data[i]);
+        digit = lines_base64url_digit(src->data[i]);
         if (digit < 0) {
             return NGX_DECLINED;
         }
@@ -46,23 +58,4 @@ lines_base64url_decode(ngx_str_t *dst, ngx_str_t *src)
     dst->len = d - dst->data;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-base64url_digit(u_char ch)
-{
-    if (ch >= 'A' && ch <= 'Z') {
-        return ch - 'A';
-    }
-
-    if (ch >= 'a' && ch <= 'z') {
-        return ch - 'a' + 26;
-    }
-
-    if (ch >= '0' && ch <= '9') {
-        return ch - '0' + 52;
-    }
-
-    return (ch == '-') ? 62 : (ch == '_') ? 63 : -1;
 }
