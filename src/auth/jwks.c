@@ -26,11 +26,18 @@
  * A key of 2048 bits takes some 300 bytes.
  */
 #define LINES_JWKS_SPARE  8
-#define LINES_JWKS_ROOM   4096
+#define LINES_JWKS_ROOM   4096    /* of a slot, in the entry's own block */
 
 
 #define jwks_due(when) \
     ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
+
+/* unless its worker is late or dead */
+#define jwks_running(entry) \
+    ((entry)->begun != (entry)->ended && !jwks_due((entry)->mark))
+
+#define jwks_lock(jwks) \
+    ngx_shmtx_lock(&lines_zone_pool((jwks)->lmcf)->mutex)
 
 
 /* one fetch, on a carrier: the client whose token needs the keys may leave, and
@@ -47,7 +54,6 @@ typedef struct {
 static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool,
     ngx_queue_t *entries);
 static ngx_int_t jwks_enter(lines_jwks_t *jwks);
-static lines_jwks_entry_t *jwks_lock(lines_jwks_t *jwks);
 static ngx_int_t jwks_unlock(lines_jwks_t *jwks);
 static ngx_uint_t jwks_mark(lines_jwks_t *jwks);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
@@ -95,24 +101,16 @@ jwks_create(ngx_slab_pool_t *shpool, ngx_queue_t *entries)
     ngx_uint_t           i;
     lines_jwks_entry_t  *entry;
 
-    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t));
+    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t)
+                                           + 2 * LINES_JWKS_ROOM);
     if (entry == NULL) {
         return NULL;
     }
 
     for (i = 0; i < 2; i++) {
         entry->slots[i].room = LINES_JWKS_ROOM;
-        entry->slots[i].set = ngx_slab_alloc_locked(shpool, LINES_JWKS_ROOM);
-
-        if (entry->slots[i].set == NULL) {
-
-            if (i) {
-                ngx_slab_free_locked(shpool, entry->slots[0].set);
-            }
-
-            ngx_slab_free_locked(shpool, entry);
-            return NULL;
-        }
+        entry->slots[i].set = (lines_jwk_set_t *)
+                              ((u_char *) (entry + 1) + i * LINES_JWKS_ROOM);
     }
 
     ngx_queue_insert_tail(entries, &entry->queue);
@@ -258,25 +256,6 @@ lines_jwks_exit_process(lines_main_conf_t *lmcf)
 }
 
 
-/* a mark whose worker is late or dead falls */
-
-static lines_jwks_entry_t *
-jwks_lock(lines_jwks_t *jwks)
-{
-    lines_jwks_entry_t  *entry;
-
-    entry = jwks->entry;
-
-    ngx_shmtx_lock(&lines_zone_pool(jwks->lmcf)->mutex);
-
-    if (entry->marked && jwks_due(entry->mark)) {
-        entry->marked = 0;
-    }
-
-    return entry;
-}
-
-
 /* begins the fetch that was left to the caller meanwhile; NGX_ERROR: it could
    not be begun */
 
@@ -313,7 +292,6 @@ jwks_mark(lines_jwks_t *jwks)
         return entry->begun + 1;
     }
 
-    entry->marked = 1;
     entry->mark = ngx_current_msec + LINES_JWKS_MARK;
 
     jwks->next = ++entry->begun;
@@ -340,7 +318,9 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
         return NGX_DECLINED;
     }
 
-    entry = jwks_lock(jwks);
+    entry = jwks->entry;
+
+    jwks_lock(jwks);
 
     age = lines_zone_since(entry->fetched);
     generation = entry->generation;
@@ -349,7 +329,7 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
     /* for the sake of their age, workers of an old configuration leave it to
        those of the new one */
 
-    wanted = !entry->marked
+    wanted = !jwks_running(entry)
              && jwks_due(entry->due)
              && (!usable || entry->configured == jwks->lmcf->configured);
 
@@ -359,12 +339,12 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
 
         /* old keys are for an issuer that cannot be asked */
 
-        rc = (age >= jwks->ttl && entry->fails == 0 && entry->marked)
+        rc = (age >= jwks->ttl && entry->fails == 0 && jwks_running(entry))
              ? NGX_AGAIN
              : NGX_OK;
 
     } else {
-        rc = (wanted || entry->marked) ? NGX_AGAIN : NGX_DECLINED;
+        rc = (wanted || jwks_running(entry)) ? NGX_AGAIN : NGX_DECLINED;
     }
 
     if (jwks_unlock(jwks) != NGX_OK && rc == NGX_AGAIN) {
@@ -390,12 +370,13 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
     }
 
     rc = NGX_AGAIN;
+    entry = jwks->entry;
 
-    entry = jwks_lock(jwks);
+    jwks_lock(jwks);
 
     *fetch = entry->begun;
 
-    if (entry->marked) {
+    if (jwks_running(entry)) {
 
         /* what is under way may have been asked for before the key was made:
            it is looked at, and if need be asked again */
@@ -453,11 +434,13 @@ jwks_adopt(lines_jwks_t *jwks)
     lines_jwk_set_t     *from;
     lines_jwks_entry_t  *entry;
 
+    entry = jwks->entry;
+
     jwks_drop(jwks);
 
     for ( ;; ) {
 
-        entry = jwks_lock(jwks);
+        jwks_lock(jwks);
 
         from = entry->slots[entry->current].set;
         size = from->size;
@@ -572,11 +555,11 @@ jwks_answered(void *data, lines_result_t *result)
 {
     jwks_fetch_t *fetch = data;
 
-    u_char              *buf;
+    void                *why;
+    u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
     ngx_int_t            rc;
     ngx_log_t           *log;
     ngx_str_t           *issuer;
-    const char          *why;
     ngx_uint_t           outcome;
     lines_jwk_set_t     *set;
     lines_jwk_report_t   report;
@@ -584,48 +567,44 @@ jwks_answered(void *data, lines_result_t *result)
     log = fetch->carrier->log;
     issuer = &fetch->jwks->issuer;
 
-    buf = NULL;
+    rc = NGX_ERROR;
     set = NULL;
-    why = NULL;
     report.skipped = 0;
-    outcome = LINES_METRICS_FETCH_ERROR;
 
     if (result->transport != LINES_COMPLETE) {
         why = "no whole answer";
 
     } else if (result->status != NGX_HTTP_OK) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "lines: keys of \"%V\" are not to be had: status %ui",
-                      issuer, result->status);
+        (void) ngx_sprintf(status, "status %ui%Z", result->status);
+        why = status;
 
     } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
                && !lines_jwk_is_document(&result->body))
     {
         /* what a server says is never taken for a PEM file */
 
-        outcome = LINES_METRICS_FETCH_INVALID;
+        rc = NGX_DECLINED;
         why = "not-json";
 
     } else {
-        buf = ngx_alloc(lines_jwk_set_room(result->body.len), log);
-
-        rc = buf ? lines_jwk_parse(&result->body, buf, &set, &report)
-                 : NGX_ERROR;
-
-        if (rc == NGX_DECLINED) {
-            outcome = LINES_METRICS_FETCH_INVALID;
-            why = (char *) report.error.data;
-
-        } else if (rc != NGX_OK) {
-            why = "no memory";
+        buf = ngx_palloc(fetch->carrier->pool,
+                         lines_jwk_set_room(result->body.len));
+        if (buf) {
+            rc = lines_jwk_parse(&result->body, buf, &set, &report);
         }
+
+        why = (rc == NGX_DECLINED) ? report.error.data
+                                   : (void *) "no memory";
     }
 
-    if (why) {
+    if (rc != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       "lines: keys of \"%V\" are not to be had: %s", issuer,
                       why);
     }
+
+    outcome = (rc == NGX_DECLINED) ? LINES_METRICS_FETCH_INVALID
+                                   : LINES_METRICS_FETCH_ERROR;
 
     if (jwks_end(fetch->jwks, fetch->number, fetch->start, set, outcome)) {
 
@@ -636,10 +615,6 @@ jwks_answered(void *data, lines_result_t *result)
         }
 
         lines_jwks_report(log, issuer, &report);
-    }
-
-    if (buf) {
-        ngx_free(buf);
     }
 
     lines_carrier_destroy(fetch->carrier);
@@ -674,7 +649,6 @@ jwks_end(lines_jwks_t *jwks, ngx_uint_t number, ngx_msec_t start,
     generation = entry->generation;
 
     if (entry->begun == number) {
-        entry->marked = 0;
         entry->ended = number;
 
         rc = set ? jwks_store(shpool, entry, set) : NGX_OK;
@@ -757,7 +731,9 @@ jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
             return NGX_ERROR;
         }
 
-        ngx_slab_free_locked(shpool, slot->set);
+        if (slot->room > LINES_JWKS_ROOM) {
+            ngx_slab_free_locked(shpool, slot->set);
+        }
 
         slot->set = p;
         slot->room = set->size;
@@ -814,14 +790,16 @@ jwks_tick(ngx_event_t *ev)
         jwks->next = 0;
     }
 
-    entry = jwks_lock(jwks);
+    entry = jwks->entry;
+
+    jwks_lock(jwks);
 
     /* a fetch that another configuration is to begin may not have been */
 
-    ended = entry->marked ? entry->ended : ngx_max(entry->begun, entry->ended);
+    ended = jwks_running(entry) ? entry->ended : entry->begun;
 
     if (!leaving
-        && !entry->marked
+        && !jwks_running(entry)
         && entry->configured == jwks->lmcf->configured
         && jwks_due(entry->due))
     {

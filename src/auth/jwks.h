@@ -51,8 +51,8 @@ typedef struct {                  /* in shared memory */
     ngx_msec_t         kid_due;     /* of the next for an unknown kid's sake */
     ngx_uint_t         begun;       /* fetches, counted */
     ngx_uint_t         ended;       /* the last that ended */
-    ngx_msec_t         mark;        /* until when number begun is under way */
-    ngx_uint_t         marked;      /* flag */
+    ngx_msec_t         mark;        /* until when number begun may be under
+                                       way */
 } lines_jwks_entry_t;
 
 
