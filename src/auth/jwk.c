@@ -31,6 +31,10 @@
 #define jwk_len(kid_len, n_len, e_len)                                \
     ngx_align(sizeof(lines_jwk_t) + (kid_len) + (n_len) + (e_len),    \
               sizeof(uint32_t))
+#define jwk_next(key)                                                 \
+    ((lines_jwk_t *) ((u_char *) (key)                                \
+                      + jwk_len((key)->kid_len, (key)->n_len,         \
+                                (key)->e_len)))
 
 
 /* the size of the set is what it has so far */
@@ -55,7 +59,6 @@ static const char *jwks_number(json_t *value, size_t max, BIGNUM **bn);
 static const char *pem_read(jwk_builder_t *b, ngx_str_t *text);
 static const char *jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n,
     BIGNUM *e);
-static lines_jwk_t *jwk_next(lines_jwk_t *key);
 static lines_jwk_t *jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid);
 
 
@@ -426,17 +429,21 @@ pem_read(jwk_builder_t *b, ngx_str_t *text)
 
     while (PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
 
+        p = der;
+
         if (pkey) {
             reason = "several-keys";
 
         } else if (ngx_strcmp(name, PEM_STRING_PUBLIC) != 0) {
             reason = "not-a-public-key";
 
-        } else {
-            p = der;
-            pkey = d2i_PUBKEY(NULL, &p, len);
+        } else if ((pkey = d2i_PUBKEY(NULL, &p, len)) == NULL
+                   || p != der + len)
+        {
+            reason = "malformed";
 
-            reason = (pkey && p == der + len) ? NULL : "malformed";
+        } else {
+            reason = NULL;
         }
 
         OPENSSL_free(name);
@@ -638,14 +645,6 @@ jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
 }
 
 
-static lines_jwk_t *
-jwk_next(lines_jwk_t *key)
-{
-    return (lines_jwk_t *) ((u_char *) key
-                            + jwk_len(key->kid_len, key->n_len, key->e_len));
-}
-
-
 ngx_int_t
 lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
 {
@@ -655,9 +654,7 @@ lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
     EVP_PKEY_CTX    *ctx;
     OSSL_PARAM_BLD  *build;
 
-    verifier->key = NULL;
-    verifier->ctx = NULL;
-    verifier->signature_len = key->n_len;
+    *verifier = (lines_jwk_verifier_t) { .signature_len = key->n_len };
 
     params = NULL;
 
@@ -675,24 +672,19 @@ lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
          && (params = OSSL_PARAM_BLD_to_param(build)) != NULL
          && EVP_PKEY_fromdata_init(ctx) == 1
          && EVP_PKEY_fromdata(ctx, &verifier->key, EVP_PKEY_PUBLIC_KEY, params)
-            == 1;
+            == 1
+         && (verifier->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, verifier->key,
+                                                        NULL))
+            != NULL
+         && EVP_PKEY_verify_init(verifier->ctx) == 1
+         && EVP_PKEY_CTX_set_rsa_padding(verifier->ctx, RSA_PKCS1_PADDING) == 1
+         && EVP_PKEY_CTX_set_signature_md(verifier->ctx, EVP_sha256()) == 1;
 
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
     OSSL_PARAM_BLD_free(build);
     BN_free(e);
     BN_free(n);
-
-    if (ok) {
-        verifier->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, verifier->key, NULL);
-
-        ok = verifier->ctx
-             && EVP_PKEY_verify_init(verifier->ctx) == 1
-             && EVP_PKEY_CTX_set_rsa_padding(verifier->ctx, RSA_PKCS1_PADDING)
-                == 1
-             && EVP_PKEY_CTX_set_signature_md(verifier->ctx, EVP_sha256())
-                == 1;
-    }
 
     if (!ok) {
         lines_jwk_verifier_destroy(verifier);
