@@ -118,13 +118,10 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 
     llcf = lines_get_loc_conf(r);
 
-    ngx_memzero(rules, sizeof(lines_rules_t));
-
-    rules->methods = methods;
-    rules->stale = stale;
-    rules->clerk = llcf->clerk;
-    rules->key_id_header = llcf->key_id_header;
-    rules->secret_header = llcf->secret_header;
+    *rules = (lines_rules_t) { .methods = methods, .stale = stale,
+                               .clerk = llcf->clerk,
+                               .key_id_header = llcf->key_id_header,
+                               .secret_header = llcf->secret_header };
 
     if (methods & LINES_AUTH_KEY_PAIR) {
 
