@@ -57,7 +57,7 @@ static ngx_int_t jwks_enter(lines_jwks_t *jwks);
 static ngx_int_t jwks_unlock(lines_jwks_t *jwks);
 static ngx_uint_t jwks_mark(lines_jwks_t *jwks);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
-static void jwks_drop(lines_jwks_t *jwks);
+static void jwks_drop(void *data);
 static ngx_int_t jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
 static void jwks_answered(void *data, lines_result_t *result);
 static ngx_uint_t jwks_end(lines_jwks_t *jwks, ngx_uint_t number,
@@ -122,42 +122,49 @@ jwks_create(ngx_slab_pool_t *shpool, ngx_queue_t *entries)
 ngx_int_t
 lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t      i;
-    lines_jwks_t  **jwks;
+    ngx_uint_t            i;
+    lines_jwks_t        **all, *jwks;
+    ngx_pool_cleanup_t   *cln;
 
-    if (lmcf->jwks == NULL) {
-        return NGX_OK;
-    }
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
 
-    jwks = lmcf->jwks->elts;
+        all = lmcf->jwks->elts;
+        jwks = all[i];
 
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
-
-        jwks[i]->lmcf = lmcf;
-        jwks[i]->verifiers = ngx_pcalloc(cycle->pool, LINES_JWK_MAX_KEYS
-                                              * sizeof(lines_jwk_verifier_t));
-        if (jwks[i]->verifiers == NULL) {
+        cln = ngx_pool_cleanup_add(cycle->pool, 0);
+        if (cln == NULL) {
             return NGX_ERROR;
         }
 
-        if (jwks[i]->uri.len == 0) {
+        cln->handler = jwks_drop;
+        cln->data = jwks;
+
+        jwks->lmcf = lmcf;
+        jwks->verifiers = ngx_pcalloc(cycle->pool,
+                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
+
+        if (jwks->verifiers == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (jwks->uri.len == 0) {
             continue;
         }
 
-        ngx_queue_init(&jwks[i]->waiters);
+        ngx_queue_init(&jwks->waiters);
 
-        jwks[i]->timer.handler = jwks_tick;
-        jwks[i]->timer.data = jwks[i];
-        jwks[i]->timer.log = cycle->log;
+        jwks->timer.handler = jwks_tick;
+        jwks->timer.data = jwks;
+        jwks->timer.log = cycle->log;
 
-        if (jwks_enter(jwks[i]) != NGX_OK) {
+        if (jwks_enter(jwks) != NGX_OK) {
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                           "lines: \"lines_zone\" has no room for the keys "
-                          "of \"%V\"", &jwks[i]->issuer);
+                          "of \"%V\"", &jwks->issuer);
             continue;
         }
 
-        jwks_arm(jwks[i], 1);
+        jwks_arm(jwks, 1);
     }
 
     return NGX_OK;
@@ -226,33 +233,6 @@ found:
     ngx_shmtx_unlock(&shpool->mutex);
 
     return NGX_OK;
-}
-
-
-void
-lines_jwks_exit_process(lines_main_conf_t *lmcf)
-{
-    ngx_uint_t      i;
-    lines_jwks_t  **jwks;
-
-    if (lmcf->jwks == NULL) {
-        return;
-    }
-
-    jwks = lmcf->jwks->elts;
-
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
-
-        if (jwks[i]->timer.timer_set) {
-            ngx_del_timer(&jwks[i]->timer);
-        }
-
-        jwks_drop(jwks[i]);
-
-        if (jwks[i]->room) {
-            ngx_free(jwks[i]->set);
-        }
-    }
 }
 
 
@@ -480,17 +460,25 @@ jwks_adopt(lines_jwks_t *jwks)
 }
 
 
-/* what was made of a set that gives way to another */
+/* the set, and what was made of it; a cleanup's handler, too */
 
 static void
-jwks_drop(lines_jwks_t *jwks)
+jwks_drop(void *data)
 {
+    lines_jwks_t *jwks = data;
+
     ngx_uint_t  i;
 
     jwks->generation = 0;
 
     for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
         lines_jwk_verifier_destroy(&jwks->verifiers[i]);
+    }
+
+    if (jwks->uri.len) {
+        ngx_free(jwks->set);
+        jwks->set = NULL;
+        jwks->room = 0;
     }
 }
 

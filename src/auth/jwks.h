@@ -74,7 +74,7 @@ typedef struct {
     ngx_event_t            timer;       /* for them, and for what is due */
     ngx_uint_t             generation;  /* 0: nothing yet, or a file */
     lines_jwk_set_t       *set;         /* a file's is the configuration's */
-    size_t                 room;        /* that the set of others has */
+    size_t                 room;        /* of a set that was fetched */
     lines_jwk_verifier_t  *verifiers;   /* by ordinal, each made once */
 } lines_jwks_t;
 
@@ -101,7 +101,6 @@ typedef struct {
 void *lines_jwks_init_area(ngx_slab_pool_t *shpool);
 
 ngx_int_t lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
-void lines_jwks_exit_process(lines_main_conf_t *lmcf);
 
 
 /*
