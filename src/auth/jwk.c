@@ -1,7 +1,6 @@
 
-#include "auth/base64url.h"
 #include "auth/jwk.h"
-#include "auth/strict_json.h"
+#include "auth/strict.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

@@ -1,7 +1,6 @@
 
-#include "auth/base64url.h"
 #include "auth/jwt.h"
-#include "auth/strict_json.h"
+#include "auth/strict.h"
 #include "http/digest.h"
 
 #include <openssl/err.h>
