@@ -32,11 +32,6 @@ typedef struct {
 /* seconds between two warnings of a worker about one variable */
 #define LINES_VARIABLE_WARNING    60
 
-/* data is where its field stands in an identity */
-#define variable_of(text, field)                                      \
-    { ngx_string(text), NULL, variable_identity,                      \
-      offsetof(lines_identity_t, field), 0, 0 }
-
 
 static ngx_int_t variable_watched(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -50,13 +45,21 @@ static ngx_int_t variable_keyed(ngx_http_request_t *r, ngx_uint_t n,
     ngx_str_t *value);
 
 
+/* data is where its field stands in an identity */
+
 static ngx_http_variable_t  variable_list[] = {
-    variable_of("lines_tenant", tenant),
-    variable_of("lines_tenant_plan", plan),
-    variable_of("lines_key_id", key_id),
-    variable_of("lines_user", user),
-    variable_of("lines_auth_failure", failure),
-    variable_of("lines_auth", method),
+    { ngx_string("lines_tenant"), NULL, variable_identity,
+      offsetof(lines_identity_t, tenant), 0, 0 },
+    { ngx_string("lines_tenant_plan"), NULL, variable_identity,
+      offsetof(lines_identity_t, plan), 0, 0 },
+    { ngx_string("lines_key_id"), NULL, variable_identity,
+      offsetof(lines_identity_t, key_id), 0, 0 },
+    { ngx_string("lines_user"), NULL, variable_identity,
+      offsetof(lines_identity_t, user), 0, 0 },
+    { ngx_string("lines_auth_failure"), NULL, variable_identity,
+      offsetof(lines_identity_t, failure), 0, 0 },
+    { ngx_string("lines_auth"), NULL, variable_identity,
+      offsetof(lines_identity_t, method), 0, 0 },
     ngx_http_null_variable
 };
 
