@@ -26,7 +26,8 @@
  * A key of 2048 bits takes some 300 bytes.
  */
 #define LINES_JWKS_SPARE  8
-#define LINES_JWKS_ROOM   4096    /* of a slot, in the entry's own block */
+#define LINES_JWKS_ROOM   4000    /* of a slot: an entry and its two slots
+                                     take two pages */
 
 
 #define jwks_due(when) \
