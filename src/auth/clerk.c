@@ -60,11 +60,8 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     session = cln->data;
-    ngx_memzero(session, sizeof(lines_session_t));
-
-    session->ctx = ctx;
-    session->conf = rules->clerk;
-    session->done = done;
+    *session = (lines_session_t) { .ctx = ctx, .conf = rules->clerk,
+                                   .done = done };
 
     cln->handler = lines_jwks_forget;
 

@@ -97,7 +97,6 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && lines_is(&value[1], "off")) {
-        clerk->off = 1;
         return NGX_CONF_OK;
     }
 
@@ -240,7 +239,7 @@ lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     if (conf->clerk == NULL) {
         conf->clerk = prev->clerk;
 
-    } else if (conf->clerk->off) {
+    } else if (conf->clerk->jwks == NULL) {
         conf->clerk = NULL;
     }
 
