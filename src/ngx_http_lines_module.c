@@ -459,7 +459,6 @@ exit_process(ngx_cycle_t *cycle)
     lines_survey_exit_process(lmcf);
     lines_limit_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
-    lines_jwks_exit_process(lmcf);
     lines_auth_exit_process(lmcf);
     lines_redis_destroy(lmcf->redis);
     lmcf->redis = NULL;

@@ -5,7 +5,7 @@
 #include <openssl/evp.h>
 
 #include "account/preview_token.h"
-#include "auth/base64url.h"
+#include "auth/strict.h"
 #include "http/digest.h"
 
 

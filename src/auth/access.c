@@ -104,7 +104,6 @@ static ngx_int_t
 access_insert(ngx_conf_t *cf, ngx_http_phases phase,
     ngx_http_handler_pt handler, ngx_http_handler_pt before)
 {
-    ngx_uint_t                  i;
     ngx_array_t                *handlers;
     ngx_http_handler_pt        *h;
     ngx_http_core_main_conf_t  *cmcf;
@@ -113,23 +112,21 @@ access_insert(ngx_conf_t *cf, ngx_http_phases phase,
 
     handlers = &cmcf->phases[phase].handlers;
 
-    if (ngx_array_push(handlers) == NULL) {
+    h = ngx_array_push(handlers);
+    if (h == NULL) {
         return NGX_ERROR;
     }
 
-    h = handlers->elts;
+    for ( /* void */ ; before && h != handlers->elts; h--) {
+        *h = h[-1];
 
-    i = handlers->nelts - 1;
-
-    while (before && i) {
-        h[i] = h[i - 1];
-
-        if (h[i--] == before) {
+        if (*h == before) {
+            h--;
             break;
         }
     }
 
-    h[i] = handler;
+    *h = handler;
 
     return NGX_OK;
 }
@@ -140,7 +137,6 @@ access_insert(ngx_conf_t *cf, ngx_http_phases phase,
 static ngx_http_handler_pt
 access_allow(ngx_conf_t *cf)
 {
-    ngx_int_t                   rc;
     ngx_array_t                *handlers, saved;
     ngx_module_t               *module;
     ngx_http_module_t          *ctx;
@@ -160,10 +156,9 @@ access_allow(ngx_conf_t *cf)
     saved = *handlers;
     handler = NULL;
 
-    rc = ngx_array_init(handlers, cf->temp_pool, 1,
-                        sizeof(ngx_http_handler_pt));
-
-    if (rc == NGX_OK
+    if (ngx_array_init(handlers, cf->temp_pool, 1,
+                       sizeof(ngx_http_handler_pt))
+        == NGX_OK
         && ctx->postconfiguration(cf) == NGX_OK
         && handlers->nelts == 1)
     {

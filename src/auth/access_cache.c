@@ -47,20 +47,18 @@ lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
     ngx_module_t              *module;
     ngx_http_upstream_conf_t  *ucf;
 
-    static const char *const caches[][2] = {
-        { "ngx_http_proxy_module", "proxy_cache" },
-        { "ngx_http_fastcgi_module", "fastcgi_cache" },
-        { "ngx_http_uwsgi_module", "uwsgi_cache" },
-        { "ngx_http_scgi_module", "scgi_cache" }
+    static const char *const modules[] = {
+        "ngx_http_proxy_module", "ngx_http_fastcgi_module",
+        "ngx_http_uwsgi_module", "ngx_http_scgi_module"
     };
 
     if (conf->api || clcf->handler == NULL) {
         return;
     }
 
-    for (i = 0; i < sizeof(caches) / sizeof(caches[0]); i++) {
+    for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
 
-        module = lines_find_module(cf, caches[i][0]);
+        module = lines_find_module(cf, modules[i]);
 
         if (module == NULL) {
             continue;
@@ -81,11 +79,11 @@ lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
         }
 
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"%s\" behind \"lines_auth\": "
+                      "location \"%V\" has \"%V_cache\" behind \"lines_auth\": "
                       "unless its key has $lines_tenant, nothing is stored; "
                       "say in \"lines_auth\" \"cache=tenant\" where it has, "
                       "\"cache=shared\" where all tenants are sent the same",
-                      &clcf->name, caches[i][1]);
+                      &clcf->name, &ucf->module);
     }
 
 #endif

@@ -39,10 +39,9 @@ typedef struct {
 
 typedef struct {
     ngx_msec_t  asked;
-    u_char      tenant_len;
-    u_char      plan_len;
-    u_char      tenant[LINES_TENANT_LEN];
-    u_char      plan[LINES_PLAN_LEN];
+    ngx_str_t   tenant;
+    ngx_str_t   plan;
+    u_char      text[LINES_TENANT_LEN + LINES_PLAN_LEN];    /* of both */
 } lines_plan_entry_t;
 
 
@@ -119,13 +118,10 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 
     llcf = lines_get_loc_conf(r);
 
-    ngx_memzero(rules, sizeof(lines_rules_t));
-
-    rules->methods = methods;
-    rules->stale = stale;
-    rules->clerk = llcf->clerk;
-    rules->key_id_header = llcf->key_id_header;
-    rules->secret_header = llcf->secret_header;
+    *rules = (lines_rules_t) { .methods = methods, .stale = stale,
+                               .clerk = llcf->clerk,
+                               .key_id_header = llcf->key_id_header,
+                               .secret_header = llcf->secret_header };
 
     if (methods & LINES_AUTH_KEY_PAIR) {
 
@@ -254,9 +250,9 @@ static ngx_int_t
 key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
     ngx_str_t *secret, lines_auth_done_pt done)
 {
-    ngx_int_t              rc;
-    lines_main_conf_t     *lmcf;
-    lines_key_lookup_t    *lookup;
+    ngx_int_t            rc;
+    lines_main_conf_t   *lmcf;
+    lines_key_lookup_t  *lookup;
 
     if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
         return auth_fail(r, ctx, "key-malformed", done);
@@ -344,20 +340,22 @@ key_reply(void *data, lines_key_read_reply_t *reply)
     key->tenant_len = 0;
     key->asked = ngx_time();
 
-    if (tenant->len > 2 && tenant->len <= LINES_TENANT_LEN) {
+    if (tenant->len <= 2 || tenant->len > LINES_TENANT_LEN) {
 
-        if (reply->secret.len
-            && lines_hex_decode(key->secret, LINES_SHA256_LEN, &reply->secret)
-               != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "lines: a key of \"%V\" has a malformed secret "
-                          "hash in Redis", tenant);
+        /* nobody's */
 
-        } else {
-            ngx_memcpy(key->tenant, tenant->data, tenant->len);
-            key->tenant_len = (u_char) tenant->len;
-        }
+    } else if (reply->secret.len
+               && lines_hex_decode(key->secret, LINES_SHA256_LEN,
+                                   &reply->secret)
+                  != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: a key of \"%V\" has a malformed secret "
+                      "hash in Redis", tenant);
+
+    } else {
+        ngx_memcpy(key->tenant, tenant->data, tenant->len);
+        key->tenant_len = (u_char) tenant->len;
     }
 
     lines_key_cache_put(lines_get_main_conf(r), key);
@@ -485,10 +483,10 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 ngx_int_t
 lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t               rc;
-    ngx_str_t              *tenant;
-    lines_main_conf_t      *lmcf;
-    lines_plan_entry_t     *entry;
+    ngx_int_t            rc;
+    ngx_str_t           *tenant, *plan;
+    lines_main_conf_t   *lmcf;
+    lines_plan_entry_t  *entry;
 
     lmcf = lines_get_main_conf(r);
     tenant = &ctx->identity.tenant;
@@ -502,17 +500,13 @@ lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     entry = plan_entry(tenant);
+    plan = &ctx->identity.plan;
 
-    if (entry->tenant_len == tenant->len
-        && ngx_memcmp(entry->tenant, tenant->data, tenant->len) == 0
+    if (same_text(&entry->tenant, tenant)
         && ngx_current_msec - entry->asked < LINES_PLAN_TTL)
     {
-        ctx->identity.plan.data = ngx_pnalloc(r->pool, entry->plan_len + 1);
-
-        if (ctx->identity.plan.data) {
-            ngx_memcpy(ctx->identity.plan.data, entry->plan, entry->plan_len);
-            ctx->identity.plan.len = entry->plan_len;
-        }
+        plan->data = ngx_pstrdup(r->pool, &entry->plan);
+        plan->len = plan->data ? entry->plan.len : 0;
 
         return NGX_OK;
     }
@@ -528,6 +522,7 @@ plan_reply(void *data, lines_plan_get_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
+    u_char              *p;
     ngx_str_t           *tenant, *plan;
     lines_plan_entry_t  *entry;
 
@@ -540,19 +535,17 @@ plan_reply(void *data, lines_plan_get_reply_t *reply)
 
     *plan = reply->plan;
 
-    if (plan->len > LINES_PLAN_LEN) {
-        return NGX_OK;
-    }
+    if (plan->len <= LINES_PLAN_LEN) {
+        entry = plan_entry(tenant);
+        entry->asked = ngx_current_msec;
 
-    entry = plan_entry(tenant);
+        p = ngx_cpymem(entry->text, tenant->data, tenant->len);
+        entry->tenant = (ngx_str_t) { tenant->len, entry->text };
+        entry->plan = (ngx_str_t) { plan->len, p };
 
-    entry->asked = ngx_current_msec;
-    entry->tenant_len = (u_char) tenant->len;
-    ngx_memcpy(entry->tenant, tenant->data, tenant->len);
-    entry->plan_len = (u_char) plan->len;
-
-    if (plan->len) {
-        ngx_memcpy(entry->plan, plan->data, plan->len);
+        if (plan->len) {
+            ngx_memcpy(p, plan->data, plan->len);
+        }
     }
 
     return NGX_OK;

@@ -15,15 +15,6 @@
 #define LINES_CACHE_SLAB      256    /* that an entry takes */
 
 
-typedef struct {
-    ngx_rbtree_t       rbtree;
-    ngx_rbtree_node_t  sentinel;
-    ngx_queue_t        queue;      /* most recently used first */
-    ngx_uint_t         count;
-    ngx_uint_t         max;
-} lines_cache_t;
-
-
 enum {
     CACHE_POSITIVE = 0,            /* keys */
     CACHE_NEGATIVE,
@@ -33,7 +24,17 @@ enum {
 
 
 typedef struct {
+    ngx_queue_t        queue;      /* most recently used first */
+    ngx_uint_t         count;
+    ngx_uint_t         max;
+} lines_cache_t;
+
+
+typedef struct {
     ngx_slab_pool_t   *shpool;
+    ngx_rbtree_t       rbtree;     /* of all: no two credentials have the
+                                      same digest */
+    ngx_rbtree_node_t  sentinel;
     lines_cache_t      caches[CACHE_NUMBER];
     ngx_atomic_uint_t  generation;
     ngx_atomic_uint_t  epoch;
@@ -63,9 +64,7 @@ _Static_assert(sizeof(lines_cache_node_t) <= LINES_CACHE_SLAB,
 
 
 static lines_cache_area_t *cache_lock(lines_main_conf_t *lmcf);
-static lines_cache_node_t *key_find(lines_cache_area_t *area,
-    const u_char *digest);
-static lines_cache_node_t *cache_find(lines_cache_t *cache,
+static lines_cache_node_t *cache_find(lines_cache_area_t *area,
     const u_char *digest);
 static void cache_use(lines_cache_area_t *area, lines_cache_node_t *node);
 static void cache_add(lines_cache_area_t *area, ngx_uint_t number,
@@ -77,7 +76,6 @@ void *
 lines_cache_init(ngx_slab_pool_t *shpool)
 {
     ngx_uint_t           i;
-    lines_cache_t       *cache;
     lines_cache_area_t  *area;
 
     area = ngx_slab_calloc(shpool, sizeof(lines_cache_area_t));
@@ -87,12 +85,11 @@ lines_cache_init(ngx_slab_pool_t *shpool)
 
     area->shpool = shpool;
 
-    for (i = 0; i < CACHE_NUMBER; i++) {
-        cache = &area->caches[i];
+    ngx_rbtree_init(&area->rbtree, &area->sentinel,
+                    ngx_str_rbtree_insert_value);
 
-        ngx_rbtree_init(&cache->rbtree, &cache->sentinel,
-                        ngx_str_rbtree_insert_value);
-        ngx_queue_init(&cache->queue);
+    for (i = 0; i < CACHE_NUMBER; i++) {
+        ngx_queue_init(&area->caches[i].queue);
     }
 
     area->caches[CACHE_POSITIVE].max = NGX_MAX_INT_T_VALUE;
@@ -125,7 +122,7 @@ lines_key_cache_get(lines_main_conf_t *lmcf, lines_key_t *key)
 
     area = cache_lock(lmcf);
 
-    node = key_find(area, key->digest);
+    node = cache_find(area, key->digest);
 
     if (node) {
         *key = node->key;
@@ -152,7 +149,6 @@ lines_key_cache_put(lines_main_conf_t *lmcf, lines_key_t *key)
 
         key->epoch = area->epoch;
 
-        cache_free(area, key_find(area, key->digest));
         cache_add(area, key->tenant_len ? CACHE_POSITIVE : CACHE_NEGATIVE,
                   key, sizeof(lines_key_t));
     }
@@ -171,24 +167,13 @@ lines_key_cache_revoke(lines_main_conf_t *lmcf, const u_char *digest)
     area->generation++;
 
     if (digest) {
-        cache_free(area, key_find(area, digest));
+        cache_free(area, cache_find(area, digest));
 
     } else {
         area->epoch++;
     }
 
     ngx_shmtx_unlock(&area->shpool->mutex);
-}
-
-
-static lines_cache_node_t *
-key_find(lines_cache_area_t *area, const u_char *digest)
-{
-    lines_cache_node_t  *node;
-
-    node = cache_find(&area->caches[CACHE_POSITIVE], digest);
-
-    return node ? node : cache_find(&area->caches[CACHE_NEGATIVE], digest);
 }
 
 
@@ -201,7 +186,7 @@ lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
 
     area = cache_lock(lmcf);
 
-    node = cache_find(&area->caches[CACHE_TOKENS], token->digest);
+    node = cache_find(area, token->digest);
 
     if (node
         && (node->token.until <= now
@@ -233,8 +218,6 @@ lines_token_cache_put(lines_main_conf_t *lmcf, lines_token_t *token,
     area = cache_lock(lmcf);
     tokens = &area->caches[CACHE_TOKENS];
 
-    cache_free(area, cache_find(tokens, token->digest));
-
     /* what is no longer used has mostly expired: two out for one in */
 
     for (i = 0; i < 2 && tokens->count; i++) {
@@ -258,17 +241,14 @@ lines_token_cache_put(lines_main_conf_t *lmcf, lines_token_t *token,
  */
 
 static lines_cache_node_t *
-cache_find(lines_cache_t *cache, const u_char *digest)
+cache_find(lines_cache_area_t *area, const u_char *digest)
 {
     uint32_t   hash;
-    ngx_str_t  name;
+    ngx_str_t  name = { LINES_SHA256_LEN, (u_char *) digest };
 
     ngx_memcpy(&hash, digest, sizeof(uint32_t));
 
-    name.len = LINES_SHA256_LEN;
-    name.data = (u_char *) digest;
-
-    return (lines_cache_node_t *) ngx_str_rbtree_lookup(&cache->rbtree, &name,
+    return (lines_cache_node_t *) ngx_str_rbtree_lookup(&area->rbtree, &name,
                                                         hash);
 }
 
@@ -281,7 +261,8 @@ cache_use(lines_cache_area_t *area, lines_cache_node_t *node)
 }
 
 
-/* makes room at the expense of what was not used for longest */
+/* in the place of what is known of the same, makes room at the expense of what
+   was not used for longest */
 
 static void
 cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
@@ -291,6 +272,8 @@ cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
     ngx_uint_t           i;
     lines_cache_t       *cache, *spare;
     lines_cache_node_t  *node;
+
+    cache_free(area, cache_find(area, entry));
 
     cache = &area->caches[number];
 
@@ -331,7 +314,7 @@ cache_add(lines_cache_area_t *area, ngx_uint_t number, void *entry,
     node->node.str.len = LINES_SHA256_LEN;
     node->node.str.data = node->digest;
 
-    ngx_rbtree_insert(&cache->rbtree, &node->node.node);
+    ngx_rbtree_insert(&area->rbtree, &node->node.node);
     ngx_queue_insert_head(&cache->queue, &node->queue);
     cache->count++;
 }
@@ -345,7 +328,7 @@ cache_free(lines_cache_area_t *area, lines_cache_node_t *node)
     }
 
     ngx_queue_remove(&node->queue);
-    ngx_rbtree_delete(&cache_of(area, node)->rbtree, &node->node.node);
+    ngx_rbtree_delete(&area->rbtree, &node->node.node);
 
     cache_of(area, node)->count--;
 

@@ -19,18 +19,15 @@ _Static_assert(LINES_JWT_MAX_TENANT + 2 <= LINES_TENANT_LEN,
 typedef struct {
     lines_jwks_waiter_t  waiter;   /* first: is the session, too */
 
-    ngx_http_request_t  *request;
     lines_ctx_t         *ctx;
     lines_clerk_conf_t  *conf;
     lines_auth_done_pt   done;
 
     ngx_str_t            text;
-    lines_jwt_t          jwt;
+    lines_jwt_t          jwt;      /* zeroes until it is parsed */
     lines_token_t        token;    /* its place in the cache */
 
     ngx_uint_t           since;    /* fetches before it came */
-    unsigned             begun:1;
-    unsigned             parsed:1;
 } lines_session_t;
 
 
@@ -63,12 +60,8 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     session = cln->data;
-    ngx_memzero(session, sizeof(lines_session_t));
-
-    session->request = r;
-    session->ctx = ctx;
-    session->conf = rules->clerk;
-    session->done = done;
+    *session = (lines_session_t) { .ctx = ctx, .conf = rules->clerk,
+                                   .done = done };
 
     cln->handler = lines_jwks_forget;
 
@@ -118,27 +111,32 @@ clerk_judge(lines_session_t *session)
 {
     u_char              *buf;
     int64_t              now;
-    ngx_int_t            rc, parsed;
+    ngx_int_t            rc, keys;
     ngx_uint_t           fetch;
     ngx_time_t          *tp;
+    lines_jwt_t         *jwt;
+    lines_token_t       *token;
+    lines_identity_t    *identity;
     ngx_http_request_t  *r;
 
-    r = session->request;
+    r = session->ctx->request;
+    identity = &session->ctx->identity;
+    jwt = &session->jwt;
+    token = &session->token;
 
     tp = ngx_timeofday();
     now = (int64_t) tp->sec * 1000 + tp->msec;
 
-    rc = lines_jwks_current(session->conf->jwks, &fetch);
+    keys = lines_jwks_current(session->conf->jwks, &fetch);
 
-    if (!session->begun) {
-        session->begun = 1;
+    if (session->waiter.handler == NULL) {
         session->since = fetch;
     }
 
-    if (rc == NGX_OK) {
-        session->token.generation = session->conf->jwks->generation;
+    if (keys == NGX_OK) {
+        token->generation = session->conf->jwks->generation;
 
-        if (lines_token_cache_get(lines_get_main_conf(r), &session->token, now)
+        if (lines_token_cache_get(lines_get_main_conf(r), token, now)
             == NGX_OK)
         {
             ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
@@ -146,8 +144,8 @@ clerk_judge(lines_session_t *session)
 
             lines_metrics_inc(token_cache_hits);
 
-            session->ctx->identity.user.data = session->token.user;
-            session->ctx->identity.user.len = session->token.user_len;
+            identity->user.data = token->user;
+            identity->user.len = token->user_len;
 
             return clerk_accept(session);
         }
@@ -155,92 +153,57 @@ clerk_judge(lines_session_t *session)
         lines_metrics_inc(token_cache_misses);
     }
 
+    rc = NGX_OK;
+
     /* nonsense is refused though the keys be away */
 
-    if (!session->parsed) {
+    if (jwt->buf == NULL) {
 
         buf = ngx_pnalloc(r->pool, lines_jwt_room(session->text.len));
         if (buf == NULL) {
             return NGX_ERROR;
         }
 
-        parsed = lines_jwt_parse(&session->jwt, &session->text, buf);
-
-        if (parsed != NGX_OK) {
-            return (parsed == NGX_DECLINED)
-                   ? clerk_refuse(session, session->jwt.reason)
-                   : NGX_ERROR;
-        }
-
-        session->parsed = 1;
-    }
-
-    if (rc == NGX_AGAIN) {
-        return clerk_wait(session, fetch);
-    }
-
-    if (rc != NGX_OK) {
-        return clerk_refuse(session, LINES_JWT_NO_KEYS);
-    }
-
-    return clerk_verify(session, now);
-}
-
-
-static ngx_int_t
-clerk_verify(lines_session_t *session, int64_t now)
-{
-    u_char                *p;
-    ngx_int_t              rc;
-    ngx_uint_t             fetch;
-    lines_jwt_t           *jwt;
-    lines_jwk_t           *key;
-    lines_jwks_t          *jwks;
-    lines_token_t         *token;
-    lines_jwk_verifier_t  *verifier;
-
-    jwks = session->conf->jwks;
-    jwt = &session->jwt;
-    token = &session->token;
-
-    rc = lines_jwt_key(jwt, jwks->set, &key);
-
-    if (rc == NGX_DECLINED
-        && jwt->reason == LINES_JWT_UNKNOWN_KID
-        && lines_jwks_refetch(jwks, session->since, &fetch) == NGX_AGAIN)
-    {
-        return clerk_wait(session, fetch);
+        rc = lines_jwt_parse(jwt, &session->text, buf);
     }
 
     if (rc == NGX_OK) {
-        if (key->ordinal >= LINES_JWK_MAX_KEYS) {
-            return NGX_ERROR;
+
+        if (keys != NGX_OK) {
+            return (keys == NGX_AGAIN)
+                   ? clerk_wait(session, fetch)
+                   : clerk_refuse(session, LINES_JWT_NO_KEYS);
         }
 
-        verifier = &jwks->verifiers[key->ordinal];
-
-        if (verifier->key == NULL
-            && lines_jwk_verifier_create(verifier, key) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        rc = lines_jwt_verify(jwt, verifier, &session->conf->options, now);
+        rc = clerk_verify(session, now);
     }
 
-    if (rc != NGX_OK) {
-        return (rc == NGX_DECLINED) ? clerk_refuse(session, jwt->reason)
-                                    : NGX_ERROR;
+    switch (rc) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        if (jwt->reason == LINES_JWT_UNKNOWN_KID
+            && lines_jwks_refetch(session->conf->jwks, session->since, &fetch)
+               == NGX_AGAIN)
+        {
+            return clerk_wait(session, fetch);
+        }
+
+        return clerk_refuse(session, jwt->reason);
+
+    default:
+        return NGX_ERROR;
     }
 
     if (jwt->tenant.len) {
-        p = ngx_cpymem(token->tenant, "w:", 2);
-        ngx_memcpy(p, jwt->tenant.data, jwt->tenant.len);
-
-        token->tenant_len = (u_char) (jwt->tenant.len + 2);
+        token->tenant_len = (u_char) (ngx_sprintf(token->tenant, "w:%V",
+                                                  &jwt->tenant)
+                                      - token->tenant);
     }
 
-    session->ctx->identity.user = jwt->sub;
+    identity->user = jwt->sub;
 
     if (jwt->sub.len <= LINES_USER_LEN) {
         ngx_memcpy(token->user, jwt->sub.data, jwt->sub.len);
@@ -248,11 +211,42 @@ clerk_verify(lines_session_t *session, int64_t now)
         token->user_len = (u_char) jwt->sub.len;
         token->until = jwt->exp * 1000 + session->conf->options.leeway;
 
-        lines_token_cache_put(lines_get_main_conf(session->request), token,
-                              now);
+        lines_token_cache_put(lines_get_main_conf(r), token, now);
     }
 
     return clerk_accept(session);
+}
+
+
+/* as lines_jwt_verify(), by the issuer's keys */
+
+static ngx_int_t
+clerk_verify(lines_session_t *session, int64_t now)
+{
+    lines_jwk_t           *key;
+    lines_jwks_t          *jwks;
+    lines_jwk_verifier_t  *verifier;
+
+    jwks = session->conf->jwks;
+
+    if (lines_jwt_key(&session->jwt, jwks->set, &key) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
+        return NGX_ERROR;
+    }
+
+    verifier = &jwks->verifiers[key->ordinal];
+
+    if (verifier->key == NULL
+        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
+                            now);
 }
 
 
@@ -275,8 +269,8 @@ clerk_wait(lines_session_t *session, ngx_uint_t fetch)
                             : LINES_JWT_NO_KEYS);
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->request->connection->log, 0,
-                   "lines clerk: wait for fetch %ui", fetch);
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
+                   0, "lines clerk: wait for fetch %ui", fetch);
 
     waiter->fetch = fetch;
 
@@ -293,7 +287,7 @@ clerk_resume(void *data)
 
     ngx_http_request_t  *r;
 
-    r = session->request;
+    r = session->ctx->request;
 
     ngx_http_set_log_request(r->connection->log, r);
 
@@ -314,11 +308,11 @@ clerk_accept(lines_session_t *session)
     identity->tenant.data = session->token.tenant;
     identity->tenant.len = session->token.tenant_len;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->request->connection->log, 0,
-                   "lines clerk: user \"%V\" tenant \"%V\"", &identity->user,
-                   &identity->tenant);
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
+                   0, "lines clerk: user \"%V\" tenant \"%V\"",
+                   &identity->user, &identity->tenant);
 
-    return session->done(session->request, session->ctx, NGX_OK);
+    return session->done(session->ctx->request, session->ctx, NGX_OK);
 }
 
 
@@ -328,7 +322,7 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
     ngx_log_t         *log;
     lines_identity_t  *identity;
 
-    log = session->request->connection->log;
+    log = session->ctx->request->connection->log;
     identity = &session->ctx->identity;
 
     identity->failure = *lines_jwt_reason(reason);
@@ -338,7 +332,7 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
                       "lines: a session token cannot be judged: %V",
                       &identity->failure);
 
-        return session->done(session->request, session->ctx, NGX_ERROR);
+        return session->done(session->ctx->request, session->ctx, NGX_ERROR);
     }
 
     /* RFC 6750, section 3.1: no error code where no token was shown */
@@ -350,5 +344,5 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
     ngx_log_error(NGX_LOG_INFO, log, 0, "lines: authentication failed: %V",
                   &identity->failure);
 
-    return session->done(session->request, session->ctx, NGX_DECLINED);
+    return session->done(session->ctx->request, session->ctx, NGX_DECLINED);
 }

@@ -18,10 +18,9 @@
 
 
 struct lines_clerk_conf_s {
-    ngx_uint_t           off;       /* flag */
     lines_jwt_options_t  options;
     ngx_str_t            cookie;    /* its name; empty: off */
-    lines_jwks_t        *jwks;
+    lines_jwks_t        *jwks;      /* NULL: "lines_clerk off" */
     u_char               id[LINES_SHA256_LEN];
                                            /* of all that decides whether a
                                               token is good */

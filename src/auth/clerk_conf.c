@@ -5,7 +5,6 @@
 
 #include "auth/access.h"
 #include "auth/clerk.h"
-#include "auth/jwks_fetch.h"
 #include "directive/params.h"
 #include "http/guard.h"
 #include "http/text.h"
@@ -18,19 +17,23 @@
 #define LINES_CLERK_COOLDOWN    (30 * 1000)
 
 
+/* RFC 6265, section 4.1.1: a token of HTTP */
+#define LINES_CLERK_COOKIE      "!#$%&'*+-.^_`|~0123456789"            \
+                                "abcdefghijklmnopqrstuvwxyz"           \
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
 /* what the directive said, before it is looked at as a whole */
 
 typedef struct {
+    lines_clerk_conf_t    clerk;
     lines_jwks_t          jwks;
-    lines_jwt_options_t   options;
     ngx_str_t             key_file;
-    ngx_str_t             cookie;
     ngx_array_t          *parties;    /* ngx_str_t */
 } lines_clerk_args_t;
 
 
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
-static ngx_uint_t clerk_is_cookie(ngx_str_t *name);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
 static ngx_int_t jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks,
     ngx_str_t *file);
@@ -40,15 +43,15 @@ static ngx_int_t jwks_read_file(ngx_conf_t *cf, ngx_str_t *path,
 
 
 static lines_param_t  clerk_params[] = {
-    lines_param_string("issuer", lines_clerk_args_t, options.issuer, 0),
+    lines_param_string("issuer", lines_clerk_args_t, clerk.options.issuer, 0),
     lines_param_string("jwks", lines_clerk_args_t, jwks.uri, 0),
     lines_param_string("key_file", lines_clerk_args_t, key_file, 0),
     lines_param_string("authorized_party", lines_clerk_args_t, parties,
                        LINES_PARAM_MANY),
-    lines_param_string("cookie", lines_clerk_args_t, cookie, 0),
+    lines_param_string("cookie", lines_clerk_args_t, clerk.cookie, 0),
     lines_param_string("tenant_claim", lines_clerk_args_t,
-                       options.tenant_claim, 0),
-    lines_param_msec("leeway", lines_clerk_args_t, options.leeway,
+                       clerk.options.tenant_claim, 0),
+    lines_param_msec("leeway", lines_clerk_args_t, clerk.options.leeway,
                      0, LINES_CLERK_MAX_LEEWAY, LINES_CLERK_LEEWAY),
     lines_param_msec("jwks_ttl", lines_clerk_args_t, jwks.ttl,
                      100, LINES_PARAM_ANY, 0),
@@ -94,7 +97,6 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (cf->args->nelts == 2 && lines_is(&value[1], "off")) {
-        clerk->off = 1;
         return NGX_CONF_OK;
     }
 
@@ -104,12 +106,12 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    *clerk = args.clerk;
     jwks = &args.jwks;
-    clerk->options = args.options;
 
     error = NULL;
 
-    if (!clerk_is_url(&args.options.issuer)) {
+    if (!clerk_is_url(&clerk->options.issuer)) {
         error = "needs issuer=https://..., the Frontend API URL without a "
                 "slash at its end";
 
@@ -130,19 +132,19 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (args.cookie.len == 0) {
+    if (clerk->cookie.len == 0) {
         ngx_str_set(&clerk->cookie, "__session");
 
-    } else if (!lines_is(&args.cookie, "off")) {
+    } else if (lines_is(&clerk->cookie, "off")) {
+        clerk->cookie.len = 0;
 
-        if (!clerk_is_cookie(&args.cookie)) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" in \"lines_clerk\" is no cookie's name",
-                               &args.cookie);
-            return NGX_CONF_ERROR;
-        }
-
-        clerk->cookie = args.cookie;
+    } else if (strspn((char *) clerk->cookie.data, LINES_CLERK_COOKIE)
+               != clerk->cookie.len)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" in \"lines_clerk\" is no cookie's name",
+                           &clerk->cookie);
+        return NGX_CONF_ERROR;
     }
 
     if (args.parties) {
@@ -194,29 +196,6 @@ clerk_is_url(ngx_str_t *text)
 }
 
 
-/* RFC 6265, section 4.1.1: a token of HTTP */
-
-static ngx_uint_t
-clerk_is_cookie(ngx_str_t *name)
-{
-    size_t  i;
-    u_char  ch;
-
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if (ch <= ' '
-            || ch >= 0x7f
-            || ngx_strchr("()<>@,;:\\\"/[]?={}", ch) != NULL)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 /* lengths stand between the texts: no two configurations look alike */
 
 static ngx_int_t
@@ -260,7 +239,7 @@ lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     if (conf->clerk == NULL) {
         conf->clerk = prev->clerk;
 
-    } else if (conf->clerk->off) {
+    } else if (conf->clerk->jwks == NULL) {
         conf->clerk = NULL;
     }
 
@@ -297,10 +276,7 @@ jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
     }
 
     buf = ngx_palloc(cf->pool, lines_jwk_set_room(text.len));
-    jwks->verifiers = ngx_pcalloc(cf->pool, LINES_JWK_MAX_KEYS
-                                            * sizeof(lines_jwk_verifier_t));
-
-    if (buf == NULL || jwks->verifiers == NULL) {
+    if (buf == NULL) {
         return NGX_ERROR;
     }
 
@@ -331,7 +307,6 @@ jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
 static lines_jwks_t *
 jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
 {
-    ngx_str_t           name = ngx_string("lines_clerk");
     ngx_uint_t          i;
     lines_jwks_t      **jwks;
     lines_main_conf_t  *lmcf;
@@ -370,8 +345,9 @@ jwks_add(ngx_conf_t *cf, lines_jwks_t *like)
 
     if (like->uri.len
         && lines_location(cf, lmcf, &(lines_location_t) {
-                              .name = name, .uri = like->uri,
-                              .plain = like->plain, .buffer = 256 * 1024 })
+                              .name = ngx_string("lines_clerk"),
+                              .uri = like->uri, .plain = like->plain,
+                              .buffer = 256 * 1024 })
            != NGX_CONF_OK)
     {
         return NULL;
@@ -397,30 +373,27 @@ jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
 {
     ssize_t           n;
     ngx_fd_t          fd;
-    ngx_int_t         rc;
+    ngx_err_t         err;
+    const char       *call, *why;
     ngx_file_info_t   fi;
+
+    err = 0;
+    call = "";
+    why = NULL;
 
     fd = ngx_open_file(path->data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
                        NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                          "\"lines_clerk\": " ngx_open_file_n " \"%V\" failed",
-                          path);
-        return NGX_ERROR;
-    }
+        err = ngx_errno;
+        call = ngx_open_file_n " ";
+        why = "failed";
 
-    rc = NGX_ERROR;
-
-    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\": \"%V\" is not a regular file",
-                           path);
+    } else if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)) {
+        why = "is not a regular file";
 
     } else if (ngx_file_size(&fi) > LINES_JWK_MAX_DOCUMENT) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_clerk\": \"%V\" is longer than 256k",
-                           path);
+        why = "is longer than 256k";
 
     } else {
         text->len = ngx_file_size(&fi);
@@ -428,17 +401,22 @@ jwks_read_file(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
 
         n = text->data ? ngx_read_fd(fd, text->data, text->len) : -1;
 
-        if (n == (ssize_t) text->len) {
-            rc = NGX_OK;
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, (n == -1) ? ngx_errno : 0,
-                               "\"lines_clerk\": " ngx_read_fd_n
-                               " \"%V\" failed", path);
+        if (n != (ssize_t) text->len) {
+            err = (n == -1) ? ngx_errno : 0;
+            call = ngx_read_fd_n " ";
+            why = "failed";
         }
     }
 
-    (void) ngx_close_file(fd);
+    if (fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(fd);
+    }
 
-    return rc;
+    if (why) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
+                           "\"lines_clerk\": %s\"%V\" %s", call, path, why);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }

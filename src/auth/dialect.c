@@ -1,8 +1,4 @@
 
-/*
- * How the dialects say "no".
- */
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
@@ -12,8 +8,7 @@
 #include "store/redis.h"
 
 
-static ngx_int_t dialect_text(ngx_pool_t *pool, const char *message,
-    ngx_str_t *text);
+static ngx_str_t dialect_text(ngx_pool_t *pool, const char *message);
 
 
 ngx_int_t
@@ -22,16 +17,16 @@ lines_plain_error(ngx_pool_t *pool, const char *error, const char *message,
 {
     ngx_str_t  text;
 
-    if (dialect_text(pool, message, &text) != NGX_OK) {
+    text = dialect_text(pool, message);
+
+    if (text.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (error == NULL) {
-        return lines_redis_format(pool, json, "{\"error\":%V}", &text);
-    }
-
-    return lines_redis_format(pool, json, "{\"error\":%V,\"code\":\"%s\"}",
-                              &text, error);
+    return error ? lines_redis_format(pool, json,
+                                      "{\"error\":%V,\"code\":\"%s\"}",
+                                      &text, error)
+                 : lines_redis_format(pool, json, "{\"error\":%V}", &text);
 }
 
 
@@ -41,31 +36,25 @@ lines_account_error(ngx_pool_t *pool, const char *error, const char *message,
 {
     ngx_str_t  text;
 
-    if (dialect_text(pool, message, &text) != NGX_OK) {
+    text = dialect_text(pool, message);
+
+    if (text.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (error == NULL) {
-        return lines_redis_format(pool, json,
-                                  "{\"status\":\"ERROR\",\"message\":%V}",
-                                  &text);
-    }
-
-    return lines_redis_format(pool, json,
-                      "{\"status\":\"ERROR\",\"error\":\"%s\",\"message\":%V}",
-                      error, &text);
+    return error ? lines_redis_format(pool, json,
+                                      "{\"status\":\"ERROR\","
+                                      "\"error\":\"%s\",\"message\":%V}",
+                                      error, &text)
+                 : lines_redis_format(pool, json,
+                                      "{\"status\":\"ERROR\","
+                                      "\"message\":%V}", &text);
 }
 
 
-static ngx_int_t
-dialect_text(ngx_pool_t *pool, const char *message, ngx_str_t *text)
+static ngx_str_t
+dialect_text(ngx_pool_t *pool, const char *message)
 {
-    ngx_str_t  value;
-
-    value.data = (u_char *) message;
-    value.len = ngx_strlen(message);
-
-    *text = lines_json_string(pool, &value);
-
-    return text->data ? NGX_OK : NGX_ERROR;
+    return lines_json_string(pool, &(ngx_str_t) { ngx_strlen(message),
+                                                  (u_char *) message });
 }

@@ -32,40 +32,35 @@ typedef struct {
 /* seconds between two warnings of a worker about one variable */
 #define LINES_VARIABLE_WARNING    60
 
-/* of $lines_auth: a method that failed is no authentication */
-#define LINES_IDENTITY_AUTH       5
-
 
 static ngx_int_t variable_watched(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t variable_asks(ngx_uint_t i);
 static ngx_uint_t variable_awaited(ngx_uint_t index);
 static void variable_unset(ngx_http_request_t *r);
 static ngx_int_t variable_identity(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t n);
+    ngx_http_variable_value_t *v, uintptr_t field);
 static void variable_early(ngx_http_request_t *r, ngx_uint_t n);
 static ngx_int_t variable_keyed(ngx_http_request_t *r, ngx_uint_t n,
     ngx_str_t *value);
 
 
+/* data is where its field stands in an identity */
+
 static ngx_http_variable_t  variable_list[] = {
-    { ngx_string("lines_tenant"), NULL, variable_identity, 0, 0, 0 },
-    { ngx_string("lines_tenant_plan"), NULL, variable_identity, 1, 0, 0 },
-    { ngx_string("lines_key_id"), NULL, variable_identity, 2, 0, 0 },
-    { ngx_string("lines_user"), NULL, variable_identity, 3, 0, 0 },
-    { ngx_string("lines_auth_failure"), NULL, variable_identity, 4, 0, 0 },
-    { ngx_string("lines_auth"), NULL, variable_identity, LINES_IDENTITY_AUTH,
-      0, 0 },
+    { ngx_string("lines_tenant"), NULL, variable_identity,
+      offsetof(lines_identity_t, tenant), 0, 0 },
+    { ngx_string("lines_tenant_plan"), NULL, variable_identity,
+      offsetof(lines_identity_t, plan), 0, 0 },
+    { ngx_string("lines_key_id"), NULL, variable_identity,
+      offsetof(lines_identity_t, key_id), 0, 0 },
+    { ngx_string("lines_user"), NULL, variable_identity,
+      offsetof(lines_identity_t, user), 0, 0 },
+    { ngx_string("lines_auth_failure"), NULL, variable_identity,
+      offsetof(lines_identity_t, failure), 0, 0 },
+    { ngx_string("lines_auth"), NULL, variable_identity,
+      offsetof(lines_identity_t, method), 0, 0 },
     ngx_http_null_variable
-};
-
-
-static size_t  identity_fields[] = {
-    offsetof(lines_identity_t, tenant),
-    offsetof(lines_identity_t, plan),
-    offsetof(lines_identity_t, key_id),
-    offsetof(lines_identity_t, user),
-    offsetof(lines_identity_t, failure),
-    offsetof(lines_identity_t, method)
 };
 
 
@@ -74,8 +69,8 @@ static size_t  identity_fields[] = {
  * a try runs; the variables that auth_request sets where it runs, or NULL.
  */
 
-static time_t        variable_warned[sizeof(identity_fields)
-                                      / sizeof(size_t)];
+static time_t        variable_warned[sizeof(variable_list)
+                                      / sizeof(ngx_http_variable_t)];
 static ngx_uint_t    variable_reads;
 static ngx_uint_t    variable_trying;
 static ngx_array_t  *variable_asked;
@@ -102,10 +97,11 @@ lines_identity_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     ph = cmcf->phase_engine.handlers;
 
-    for (i = 0; ph[i].checker; i++) {
-        if (ph[i].checker == ngx_http_core_access_phase) {
-            break;
-        }
+    for (i = 0;
+         ph[i].checker && ph[i].checker != ngx_http_core_access_phase;
+         i++)
+    {
+        /* void */
     }
 
     lmcf->access_phase = i;
@@ -162,16 +158,26 @@ variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         /* it is read where it is not set yet, and kept once it is */
 
         variable_reads++;
-        return rc;
-    }
 
-    if (variable_reads == reads) {
-        return rc;
+    } else if (variable_reads != reads) {
+        v->no_cacheable = 1;
     }
-
-    v->no_cacheable = 1;
 
     return rc;
+}
+
+
+/* the index of the i-th variable that auth_request sets, or NGX_ERROR */
+
+static ngx_int_t
+variable_asks(ngx_uint_t i)
+{
+    if (variable_asked == NULL || i >= variable_asked->nelts) {
+        return NGX_ERROR;
+    }
+
+    return *(ngx_int_t *) ((u_char *) variable_asked->elts
+                           + i * variable_asked->size);
 }
 
 
@@ -180,22 +186,13 @@ variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 static ngx_uint_t
 variable_awaited(ngx_uint_t index)
 {
-    u_char      *p;
-    ngx_uint_t   i;
+    ngx_int_t   n;
+    ngx_uint_t  i;
 
-    if (variable_asked == NULL) {
-        return 0;
-    }
-
-    p = variable_asked->elts;
-
-    for (i = 0; i < variable_asked->nelts; i++) {
-
-        if (*(ngx_int_t *) p == (ngx_int_t) index) {
+    for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
+        if (n == (ngx_int_t) index) {
             return 1;
         }
-
-        p += variable_asked->size;
     }
 
     return 0;
@@ -207,24 +204,13 @@ variable_awaited(ngx_uint_t index)
 static void
 variable_unset(ngx_http_request_t *r)
 {
-    u_char                     *p;
-    ngx_uint_t                  i;
-    ngx_http_variable_value_t  *v;
+    ngx_int_t   n;
+    ngx_uint_t  i;
 
-    if (variable_asked == NULL) {
-        return;
-    }
-
-    p = variable_asked->elts;
-
-    for (i = 0; i < variable_asked->nelts; i++) {
-        v = &r->variables[*(ngx_int_t *) p];
-
-        if (!v->valid) {
-            v->not_found = 0;
+    for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
+        if (!r->variables[n].valid) {
+            r->variables[n].not_found = 0;
         }
-
-        p += variable_asked->size;
     }
 }
 
@@ -368,11 +354,14 @@ lines_identity_who(ngx_http_request_t *r)
 
 static ngx_int_t
 variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t n)
+    uintptr_t field)
 {
     ngx_str_t         *value;
+    ngx_uint_t         n;
     lines_ctx_t       *ctx;
     lines_identity_t  *identity;
+
+    for (n = 0; variable_list[n].data != field; n++) { /* void */ }
 
     variable_reads++;
 
@@ -390,9 +379,11 @@ variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     identity = &ctx->identity;
-    value = (ngx_str_t *) ((u_char *) identity + identity_fields[n]);
+    value = (ngx_str_t *) ((u_char *) identity + field);
 
-    if (n == LINES_IDENTITY_AUTH) {
+    /* a method that failed is no authentication */
+
+    if (value == &identity->method) {
 
         if (identity->tenant.len == 0 && identity->user.len == 0) {
             value = NULL;

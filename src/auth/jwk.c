@@ -1,7 +1,6 @@
 
-#include "auth/base64url.h"
 #include "auth/jwk.h"
-#include "auth/strict_json.h"
+#include "auth/strict.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -31,6 +30,10 @@
 #define jwk_len(kid_len, n_len, e_len)                                \
     ngx_align(sizeof(lines_jwk_t) + (kid_len) + (n_len) + (e_len),    \
               sizeof(uint32_t))
+#define jwk_next(key)                                                 \
+    ((lines_jwk_t *) ((u_char *) (key)                                \
+                      + jwk_len((key)->kid_len, (key)->n_len,         \
+                                (key)->e_len)))
 
 
 /* the size of the set is what it has so far */
@@ -50,12 +53,11 @@ static ngx_int_t jwks_find_keys(ngx_str_t *text, ngx_str_t *keys);
 static ngx_uint_t jwks_next(ngx_str_t *list, ngx_str_t *element);
 static void jwks_trim(ngx_str_t *text);
 static const char *jwks_read_key(jwk_builder_t *b, ngx_str_t *text);
-static const char *jwks_check(json_t *object);
+static const char *jwks_check(json_t *object, ngx_str_t *kid);
 static const char *jwks_number(json_t *value, size_t max, BIGNUM **bn);
 static const char *pem_read(jwk_builder_t *b, ngx_str_t *text);
 static const char *jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n,
     BIGNUM *e);
-static lines_jwk_t *jwk_next(lines_jwk_t *key);
 static lines_jwk_t *jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid);
 
 
@@ -75,10 +77,8 @@ lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
     b.room = lines_jwk_set_room(text->len);
     b.total = 0;
 
-    b.set->version = LINES_JWK_VERSION;
-    b.set->size = sizeof(lines_jwk_set_t);
-    b.set->nkeys = 0;
-    b.set->any_kid = 0;
+    *b.set = (lines_jwk_set_t) { .version = LINES_JWK_VERSION,
+                                 .size = sizeof(lines_jwk_set_t) };
 
     if (text->len > LINES_JWK_MAX_DOCUMENT) {
         error = "document-too-large";
@@ -111,23 +111,15 @@ lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
 ngx_uint_t
 lines_jwk_is_document(ngx_str_t *text)
 {
-    size_t  i;
+    u_char  *p, *last;
 
-    for (i = 0; i < text->len; i++) {
-        switch (text->data[i]) {
+    last = text->data + text->len;
 
-        case ' ':
-        case '\t':
-        case CR:
-        case LF:
-            break;
-
-        default:
-            return text->data[i] == '{';
-        }
+    for (p = text->data; p < last && memchr(" \t\r\n", *p, 4); p++) {
+        /* void */
     }
 
-    return 0;
+    return p < last && *p == '{';
 }
 
 
@@ -193,8 +185,7 @@ jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
 static ngx_int_t
 jwks_find_keys(ngx_str_t *text, ngx_str_t *keys)
 {
-    u_char     *colon;
-    ngx_str_t   members, member, name;
+    ngx_str_t  members, member;
 
     keys->data = NULL;
 
@@ -206,15 +197,7 @@ jwks_find_keys(ngx_str_t *text, ngx_str_t *keys)
 
     while (jwks_next(&members, &member)) {
 
-        colon = jwks_scan(&member, ':');
-
-        name.data = member.data;
-        name.len = colon - member.data;
-        jwks_trim(&name);
-
-        if (name.len != sizeof("\"keys\"") - 1
-            || ngx_memcmp(name.data, "\"keys\"", name.len) != 0)
-        {
+        if (ngx_strncmp(member.data, "\"keys\"", 6) != 0) {
             continue;
         }
 
@@ -222,7 +205,7 @@ jwks_find_keys(ngx_str_t *text, ngx_str_t *keys)
             return NGX_DECLINED;
         }
 
-        keys->data = colon + 1;
+        keys->data = jwks_scan(&member, ':') + 1;
         keys->len = member.data + member.len - keys->data;
 
         jwks_trim(keys);
@@ -285,7 +268,7 @@ static const char *
 jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
 {
     BIGNUM      *n, *e;
-    json_t      *object, *value;
+    json_t      *object;
     ngx_int_t    rc;
     ngx_str_t    kid;
     const char  *reason;
@@ -300,7 +283,7 @@ jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
     n = NULL;
     e = NULL;
 
-    reason = jwks_check(object);
+    reason = jwks_check(object, &kid);
 
     if (reason == NULL) {
         reason = jwks_number(json_object_get(object, "n"), LINES_JWK_MAX_N,
@@ -313,11 +296,6 @@ jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
     }
 
     if (reason == NULL) {
-        value = json_object_get(object, "kid");
-
-        kid.data = (u_char *) json_string_value(value);
-        kid.len = json_string_length(value);
-
         reason = jwk_add(b, &kid, n, e);
     }
 
@@ -330,11 +308,11 @@ jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
 
 
 static const char *
-jwks_check(json_t *object)
+jwks_check(json_t *object, ngx_str_t *kid)
 {
     size_t       i;
     json_t      *value, *op;
-    ngx_uint_t   verify;
+    const char  *reason;
 
     static const struct {
         const char  *name;
@@ -370,7 +348,7 @@ jwks_check(json_t *object)
             return "malformed";
         }
 
-        verify = 0;
+        reason = "other-use";
 
         json_array_foreach(value, i, op) {
 
@@ -379,12 +357,12 @@ jwks_check(json_t *object)
             }
 
             if (ngx_strcmp(json_string_value(op), "verify") == 0) {
-                verify = 1;
+                reason = NULL;
             }
         }
 
-        if (!verify) {
-            return "other-use";
+        if (reason) {
+            return reason;
         }
     }
 
@@ -394,8 +372,10 @@ jwks_check(json_t *object)
         return "no-kid";
     }
 
-    return (lines_strict_json_clean(value)
-            && json_string_length(value) <= LINES_JWK_MAX_KID)
+    kid->data = (u_char *) json_string_value(value);
+    kid->len = json_string_length(value);
+
+    return (lines_strict_json_clean(value) && kid->len <= LINES_JWK_MAX_KID)
            ? NULL
            : "malformed";
 }
@@ -448,17 +428,21 @@ pem_read(jwk_builder_t *b, ngx_str_t *text)
 
     while (PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
 
+        p = der;
+
         if (pkey) {
             reason = "several-keys";
 
         } else if (ngx_strcmp(name, PEM_STRING_PUBLIC) != 0) {
             reason = "not-a-public-key";
 
-        } else {
-            p = der;
-            pkey = d2i_PUBKEY(NULL, &p, len);
+        } else if ((pkey = d2i_PUBKEY(NULL, &p, len)) == NULL
+                   || p != der + len)
+        {
+            reason = "malformed";
 
-            reason = (pkey && p == der + len) ? NULL : "malformed";
+        } else {
+            reason = NULL;
         }
 
         OPENSSL_free(name);
@@ -660,14 +644,6 @@ jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
 }
 
 
-static lines_jwk_t *
-jwk_next(lines_jwk_t *key)
-{
-    return (lines_jwk_t *) ((u_char *) key
-                            + jwk_len(key->kid_len, key->n_len, key->e_len));
-}
-
-
 ngx_int_t
 lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
 {
@@ -677,9 +653,7 @@ lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
     EVP_PKEY_CTX    *ctx;
     OSSL_PARAM_BLD  *build;
 
-    verifier->key = NULL;
-    verifier->ctx = NULL;
-    verifier->signature_len = key->n_len;
+    *verifier = (lines_jwk_verifier_t) { .signature_len = key->n_len };
 
     params = NULL;
 
@@ -697,24 +671,19 @@ lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
          && (params = OSSL_PARAM_BLD_to_param(build)) != NULL
          && EVP_PKEY_fromdata_init(ctx) == 1
          && EVP_PKEY_fromdata(ctx, &verifier->key, EVP_PKEY_PUBLIC_KEY, params)
-            == 1;
+            == 1
+         && (verifier->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, verifier->key,
+                                                        NULL))
+            != NULL
+         && EVP_PKEY_verify_init(verifier->ctx) == 1
+         && EVP_PKEY_CTX_set_rsa_padding(verifier->ctx, RSA_PKCS1_PADDING) == 1
+         && EVP_PKEY_CTX_set_signature_md(verifier->ctx, EVP_sha256()) == 1;
 
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
     OSSL_PARAM_BLD_free(build);
     BN_free(e);
     BN_free(n);
-
-    if (ok) {
-        verifier->ctx = EVP_PKEY_CTX_new_from_pkey(NULL, verifier->key, NULL);
-
-        ok = verifier->ctx
-             && EVP_PKEY_verify_init(verifier->ctx) == 1
-             && EVP_PKEY_CTX_set_rsa_padding(verifier->ctx, RSA_PKCS1_PADDING)
-                == 1
-             && EVP_PKEY_CTX_set_signature_md(verifier->ctx, EVP_sha256())
-                == 1;
-    }
 
     if (!ok) {
         lines_jwk_verifier_destroy(verifier);

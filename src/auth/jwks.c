@@ -5,7 +5,8 @@
 #include <ngx_http.h>
 
 #include "auth/jwks.h"
-#include "auth/jwks_fetch.h"
+#include "http/carrier.h"
+#include "http/metrics.h"
 #include "http/zone.h"
 
 
@@ -15,95 +16,105 @@
 /* how often a worker looks whether a fetch is due */
 #define LINES_JWKS_TICK   1000
 
+/* after a failure: doubled with each, up to the cool-down; without any keys
+   nobody can be served, and the issuer is asked each second */
+#define LINES_JWKS_RETRY  1000
+
 /*
  * Put aside while the zone is empty: others may fill it, and then neither a
  * rotation nor an issuer that comes with a reload may fail for want of room.
  * A key of 2048 bits takes some 300 bytes.
  */
 #define LINES_JWKS_SPARE  8
-#define LINES_JWKS_ROOM   4096
+#define LINES_JWKS_ROOM   4000    /* of a slot: an entry and its two slots
+                                     take two pages */
 
 
 #define jwks_due(when) \
     ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
 
+/* unless its worker is late or dead */
+#define jwks_running(entry) \
+    ((entry)->begun != (entry)->ended && !jwks_due((entry)->mark))
 
-#define jwks_unlock(jwks) \
-    ngx_shmtx_unlock(&lines_zone_pool((jwks)->lmcf)->mutex)
+#define jwks_lock(jwks) \
+    ngx_shmtx_lock(&lines_zone_pool((jwks)->lmcf)->mutex)
 
+
+/* one fetch, on a carrier: the client whose token needs the keys may leave, and
+   others wait for them */
 
 typedef struct {
-    ngx_queue_t  entries;
-    ngx_queue_t  spare;
-} lines_jwks_area_t;
+    lines_jwks_t     *jwks;
+    ngx_uint_t        number;
+    ngx_msec_t        start;
+    lines_carrier_t  *carrier;
+} jwks_fetch_t;
 
 
-static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool);
+static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool,
+    ngx_queue_t *entries);
 static ngx_int_t jwks_enter(lines_jwks_t *jwks);
-static lines_jwks_entry_t *jwks_lock(lines_jwks_t *jwks);
-static ngx_uint_t jwks_mark(lines_jwks_t *jwks, ngx_uint_t *own);
+static ngx_int_t jwks_unlock(lines_jwks_t *jwks);
+static ngx_uint_t jwks_mark(lines_jwks_t *jwks);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
-static void jwks_drop(lines_jwks_t *jwks);
+static void jwks_drop(void *data);
+static ngx_int_t jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
+static void jwks_answered(void *data, lines_result_t *result);
+static ngx_uint_t jwks_end(lines_jwks_t *jwks, ngx_uint_t number,
+    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t outcome);
+static ngx_int_t jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
+    lines_jwk_set_t *set);
 static void jwks_tick(ngx_event_t *ev);
 static void jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay);
 
 
+/* the area is the queue of all entries */
+
 void *
 lines_jwks_init_area(ngx_slab_pool_t *shpool)
 {
-    ngx_uint_t           i;
-    lines_jwks_area_t   *area;
-    lines_jwks_entry_t  *entry;
+    ngx_uint_t    i;
+    ngx_queue_t  *entries;
 
-    area = ngx_slab_calloc(shpool, sizeof(lines_jwks_area_t));
-    if (area == NULL) {
+    entries = ngx_slab_alloc(shpool, sizeof(ngx_queue_t));
+    if (entries == NULL) {
         return NULL;
     }
 
-    ngx_queue_init(&area->entries);
-    ngx_queue_init(&area->spare);
+    ngx_queue_init(entries);
 
     for (i = 0; i < LINES_JWKS_SPARE; i++) {
-
-        entry = jwks_create(shpool);
-        if (entry == NULL) {
+        if (jwks_create(shpool, entries) == NULL) {
             return NULL;
         }
-
-        ngx_queue_insert_tail(&area->spare, &entry->queue);
     }
 
-    return area;
+    return entries;
 }
 
 
 /* with the zone locked, or not shared yet */
 
 static lines_jwks_entry_t *
-jwks_create(ngx_slab_pool_t *shpool)
+jwks_create(ngx_slab_pool_t *shpool, ngx_queue_t *entries)
 {
     ngx_uint_t           i;
     lines_jwks_entry_t  *entry;
 
-    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t));
+    entry = ngx_slab_calloc_locked(shpool, sizeof(lines_jwks_entry_t)
+                                           + 2 * LINES_JWKS_ROOM);
     if (entry == NULL) {
         return NULL;
     }
 
     for (i = 0; i < 2; i++) {
         entry->slots[i].room = LINES_JWKS_ROOM;
-        entry->slots[i].set = ngx_slab_alloc_locked(shpool, LINES_JWKS_ROOM);
-
-        if (entry->slots[i].set == NULL) {
-
-            if (i) {
-                ngx_slab_free_locked(shpool, entry->slots[0].set);
-            }
-
-            ngx_slab_free_locked(shpool, entry);
-            return NULL;
-        }
+        entry->slots[i].set = (lines_jwk_set_t *)
+                              ((u_char *) (entry + 1) + i * LINES_JWKS_ROOM);
     }
+
+    ngx_queue_insert_tail(entries, &entry->queue);
 
     return entry;
 }
@@ -112,37 +123,49 @@ jwks_create(ngx_slab_pool_t *shpool)
 ngx_int_t
 lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t      i;
-    lines_jwks_t  **jwks;
+    ngx_uint_t            i;
+    lines_jwks_t        **all, *jwks;
+    ngx_pool_cleanup_t   *cln;
 
-    if (lmcf->jwks == NULL) {
-        return NGX_OK;
-    }
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
 
-    jwks = lmcf->jwks->elts;
+        all = lmcf->jwks->elts;
+        jwks = all[i];
 
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
+        cln = ngx_pool_cleanup_add(cycle->pool, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
 
-        jwks[i]->lmcf = lmcf;
+        cln->handler = jwks_drop;
+        cln->data = jwks;
 
-        if (jwks[i]->uri.len == 0) {
+        jwks->lmcf = lmcf;
+        jwks->verifiers = ngx_pcalloc(cycle->pool,
+                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
+
+        if (jwks->verifiers == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (jwks->uri.len == 0) {
             continue;
         }
 
-        ngx_queue_init(&jwks[i]->waiters);
+        ngx_queue_init(&jwks->waiters);
 
-        jwks[i]->timer.handler = jwks_tick;
-        jwks[i]->timer.data = jwks[i];
-        jwks[i]->timer.log = cycle->log;
+        jwks->timer.handler = jwks_tick;
+        jwks->timer.data = jwks;
+        jwks->timer.log = cycle->log;
 
-        if (jwks_enter(jwks[i]) != NGX_OK) {
+        if (jwks_enter(jwks) != NGX_OK) {
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
                           "lines: \"lines_zone\" has no room for the keys "
-                          "of \"%V\"", &jwks[i]->issuer);
+                          "of \"%V\"", &jwks->issuer);
             continue;
         }
 
-        jwks_arm(jwks[i], 1);
+        jwks_arm(jwks, 1);
     }
 
     return NGX_OK;
@@ -152,7 +175,7 @@ lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 /*
  * Finds or makes jwks->entry.  What the location leads to may have changed
  * with the configuration: whichever worker of a new one comes here first takes
- * jwks->first for itself, so that keys are known before the first client
+ * jwks->next for itself, so that keys are known before the first client
  * comes, and what an older configuration is fetching is of no use.  The others,
  * and one that takes the place of a dead worker, do not: a node asks once.
  */
@@ -160,18 +183,18 @@ lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 static ngx_int_t
 jwks_enter(lines_jwks_t *jwks)
 {
-    ngx_queue_t         *q;
+    ngx_queue_t         *q, *entries;
     ngx_slab_pool_t     *shpool;
-    lines_jwks_area_t   *area;
-    lines_jwks_entry_t  *entry;
+    lines_jwks_entry_t  *entry, *spare;
 
-    area = lines_zone_area(jwks->lmcf, LINES_ZONE_JWKS);
+    entries = lines_zone_area(jwks->lmcf, LINES_ZONE_JWKS);
     shpool = lines_zone_pool(jwks->lmcf);
+    spare = NULL;
 
     ngx_shmtx_lock(&shpool->mutex);
 
-    for (q = ngx_queue_head(&area->entries);
-         q != ngx_queue_sentinel(&area->entries);
+    for (q = ngx_queue_head(entries);
+         q != ngx_queue_sentinel(entries);
          q = ngx_queue_next(q))
     {
         entry = ngx_queue_data(q, lines_jwks_entry_t, queue);
@@ -179,26 +202,21 @@ jwks_enter(lines_jwks_t *jwks)
         if (ngx_memcmp(entry->id, jwks->id, LINES_SHA256_LEN) == 0) {
             goto found;
         }
+
+        if (entry->configured == 0) {
+            spare = entry;
+        }
     }
 
-    if (!ngx_queue_empty(&area->spare)) {
-        q = ngx_queue_head(&area->spare);
-        ngx_queue_remove(q);
+    entry = spare ? spare : jwks_create(shpool, entries);
 
-        entry = ngx_queue_data(q, lines_jwks_entry_t, queue);
-
-    } else {
-        entry = jwks_create(shpool);
-
-        if (entry == NULL) {
-            ngx_shmtx_unlock(&shpool->mutex);
-            return NGX_ERROR;
-        }
+    if (entry == NULL) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        return NGX_ERROR;
     }
 
     ngx_memcpy(entry->id, jwks->id, LINES_SHA256_LEN);
     entry->kid_due = ngx_current_msec;
-    ngx_queue_insert_tail(&area->entries, &entry->queue);
 
 found:
 
@@ -210,7 +228,7 @@ found:
         entry->configured = jwks->lmcf->configured;
         entry->due = ngx_current_msec;
 
-        (void) jwks_mark(jwks, &jwks->first);
+        (void) jwks_mark(jwks);
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -219,74 +237,47 @@ found:
 }
 
 
-void
-lines_jwks_exit_process(lines_main_conf_t *lmcf)
+/* begins the fetch that was left to the caller meanwhile; NGX_ERROR: it could
+   not be begun */
+
+static ngx_int_t
+jwks_unlock(lines_jwks_t *jwks)
 {
-    ngx_uint_t      i;
-    lines_jwks_t  **jwks;
+    ngx_uint_t  number;
 
-    if (lmcf->jwks == NULL) {
-        return;
-    }
+    number = jwks->next;
+    jwks->next = 0;
 
-    jwks = lmcf->jwks->elts;
+    ngx_shmtx_unlock(&lines_zone_pool(jwks->lmcf)->mutex);
 
-    for (i = 0; i < lmcf->jwks->nelts; i++) {
-
-        if (jwks[i]->timer.timer_set) {
-            ngx_del_timer(&jwks[i]->timer);
-        }
-
-        jwks_drop(jwks[i]);
-    }
-}
-
-
-/* a mark whose worker is late or dead falls */
-
-static lines_jwks_entry_t *
-jwks_lock(lines_jwks_t *jwks)
-{
-    lines_jwks_entry_t  *entry;
-
-    entry = jwks->entry;
-
-    ngx_shmtx_lock(&lines_zone_pool(jwks->lmcf)->mutex);
-
-    if (entry->marked && jwks_due(entry->mark)) {
-        entry->marked = 0;
-    }
-
-    return entry;
+    return number ? jwks_fetch(jwks, number) : NGX_OK;
 }
 
 
 /*
  * With the zone locked, and no fetch under way: returns the number of the next
- * one, and in *own the same if it is the caller's to begin.  Workers of an old
- * configuration, whose issuer may be another, have those of the new one ask.
+ * one, which is left to the caller.  Workers of an old configuration, whose
+ * issuer may be another, have those of the new one ask.
  */
 
 static ngx_uint_t
-jwks_mark(lines_jwks_t *jwks, ngx_uint_t *own)
+jwks_mark(lines_jwks_t *jwks)
 {
     lines_jwks_entry_t  *entry;
 
     entry = jwks->entry;
 
     if (entry->configured != jwks->lmcf->configured) {
-        *own = 0;
         entry->due = ngx_current_msec;
 
         return entry->begun + 1;
     }
 
-    entry->marked = 1;
     entry->mark = ngx_current_msec + LINES_JWKS_MARK;
 
-    *own = ++entry->begun;
+    jwks->next = ++entry->begun;
 
-    return *own;
+    return jwks->next;
 }
 
 
@@ -294,7 +285,7 @@ ngx_int_t
 lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
 {
     ngx_int_t            rc;
-    ngx_uint_t           number, generation, usable, wanted;
+    ngx_uint_t           generation, usable, wanted;
     ngx_msec_t           age;
     lines_jwks_entry_t  *entry;
 
@@ -308,9 +299,9 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
         return NGX_DECLINED;
     }
 
-    number = 0;
+    entry = jwks->entry;
 
-    entry = jwks_lock(jwks);
+    jwks_lock(jwks);
 
     age = lines_zone_since(entry->fetched);
     generation = entry->generation;
@@ -319,30 +310,25 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
     /* for the sake of their age, workers of an old configuration leave it to
        those of the new one */
 
-    wanted = !entry->marked
+    wanted = !jwks_running(entry)
              && jwks_due(entry->due)
              && (!usable || entry->configured == jwks->lmcf->configured);
 
-    *fetch = wanted ? jwks_mark(jwks, &number) : entry->begun;
+    *fetch = wanted ? jwks_mark(jwks) : entry->begun;
 
     if (usable) {
 
         /* old keys are for an issuer that cannot be asked */
 
-        rc = (age >= jwks->ttl && entry->fails == 0 && entry->marked)
+        rc = (age >= jwks->ttl && entry->fails == 0 && jwks_running(entry))
              ? NGX_AGAIN
              : NGX_OK;
 
     } else {
-        rc = (wanted || entry->marked) ? NGX_AGAIN : NGX_DECLINED;
+        rc = (wanted || jwks_running(entry)) ? NGX_AGAIN : NGX_DECLINED;
     }
 
-    jwks_unlock(jwks);
-
-    if (number
-        && lines_jwks_fetch(jwks, number) != NGX_OK
-        && rc == NGX_AGAIN)
-    {
+    if (jwks_unlock(jwks) != NGX_OK && rc == NGX_AGAIN) {
         rc = usable ? NGX_OK : NGX_DECLINED;
     }
 
@@ -358,7 +344,6 @@ ngx_int_t
 lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
 {
     ngx_int_t            rc;
-    ngx_uint_t           number;
     lines_jwks_entry_t  *entry;
 
     if (jwks->uri.len == 0) {
@@ -366,13 +351,13 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
     }
 
     rc = NGX_AGAIN;
-    number = 0;
+    entry = jwks->entry;
 
-    entry = jwks_lock(jwks);
+    jwks_lock(jwks);
 
     *fetch = entry->begun;
 
-    if (entry->marked) {
+    if (jwks_running(entry)) {
 
         /* what is under way may have been asked for before the key was made:
            it is looked at, and if need be asked again */
@@ -381,17 +366,11 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
         rc = NGX_DECLINED;
 
     } else {
-        *fetch = jwks_mark(jwks, &number);
+        *fetch = jwks_mark(jwks);
         entry->kid_due = ngx_current_msec + jwks->cooldown;
     }
 
-    jwks_unlock(jwks);
-
-    if (number && lines_jwks_fetch(jwks, number) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    return rc;
+    return (jwks_unlock(jwks) == NGX_OK) ? rc : NGX_DECLINED;
 }
 
 
@@ -432,86 +411,329 @@ lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
 static ngx_int_t
 jwks_adopt(lines_jwks_t *jwks)
 {
-    size_t                 size;
-    ngx_uint_t             generation;
-    ngx_pool_t            *pool;
-    lines_jwk_set_t       *set, *from;
-    lines_jwks_entry_t    *entry;
-    lines_jwk_verifier_t  *verifiers;
+    size_t               size;
+    lines_jwk_set_t     *from;
+    lines_jwks_entry_t  *entry;
 
-    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_cycle->log);
-    if (pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    verifiers = ngx_pcalloc(pool,
-                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
-    if (verifiers == NULL) {
-        goto failed;
-    }
-
-    /* memory is not asked for under the lock */
-
-    for (set = NULL, size = 0; /* void */ ; /* void */ ) {
-
-        entry = jwks_lock(jwks);
-
-        from = entry->slots[entry->current].set;
-        generation = entry->generation;
-
-        if (set && from->size == size) {
-            ngx_memcpy(set, from, size);
-            jwks_unlock(jwks);
-            break;
-        }
-
-        size = from->size;
-
-        jwks_unlock(jwks);
-
-        set = ngx_palloc(pool, size);
-        if (set == NULL) {
-            goto failed;
-        }
-    }
-
-    if (!lines_jwk_set_valid(set, size)) {
-        goto failed;
-    }
+    entry = jwks->entry;
 
     jwks_drop(jwks);
 
-    jwks->pool = pool;
-    jwks->set = set;
-    jwks->verifiers = verifiers;
-    jwks->generation = generation;
+    for ( ;; ) {
+
+        jwks_lock(jwks);
+
+        from = entry->slots[entry->current].set;
+        size = from->size;
+
+        if (size <= jwks->room) {
+            ngx_memcpy(jwks->set, from, size);
+            jwks->generation = entry->generation;
+
+            (void) jwks_unlock(jwks);
+            break;
+        }
+
+        (void) jwks_unlock(jwks);
+
+        /* memory is not asked for under the lock */
+
+        ngx_free(jwks->set);
+
+        jwks->set = ngx_alloc(size, ngx_cycle->log);
+        jwks->room = jwks->set ? size : 0;
+
+        if (jwks->set == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!lines_jwk_set_valid(jwks->set, size)) {
+        jwks->generation = 0;
+        return NGX_ERROR;
+    }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
                    "lines jwks: generation %ui of \"%V\"", jwks->generation,
                    &jwks->issuer);
 
     return NGX_OK;
+}
+
+
+/* the set, and what was made of it; a cleanup's handler, too */
+
+static void
+jwks_drop(void *data)
+{
+    lines_jwks_t *jwks = data;
+
+    ngx_uint_t  i;
+
+    jwks->generation = 0;
+
+    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
+        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
+    }
+
+    if (jwks->uri.len) {
+        ngx_free(jwks->set);
+        jwks->set = NULL;
+        jwks->room = 0;
+    }
+}
+
+
+/*
+ * The fetch of that number, which was marked: what comes of it is written to
+ * jwks->entry, and who waits for it is woken, later.  NGX_ERROR: it could not
+ * be begun, and has failed.
+ */
+
+static ngx_int_t
+jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
+{
+    ngx_str_t            id = ngx_string("jwks");
+    jwks_fetch_t        *fetch;
+    lines_carrier_t     *carrier;
+    lines_call_header_t  accept = {
+        ngx_string("Accept"), ngx_string("application/json")
+    };
+
+    carrier = lines_carrier_create(jwks->lmcf, &id, ngx_cycle->log);
+    if (carrier == NULL) {
+        goto failed;
+    }
+
+    fetch = ngx_palloc(carrier->pool, sizeof(jwks_fetch_t));
+    if (fetch == NULL) {
+        goto failed;
+    }
+
+    *fetch = (jwks_fetch_t) { jwks, number, ngx_current_msec, carrier };
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines jwks: fetch %ui of \"%V\"", number, &jwks->issuer);
+
+    if (lines_carrier_call(carrier,
+                           &(lines_call_t) { .method = NGX_HTTP_GET,
+                                             .uri = jwks->uri,
+                                             .headers = &accept,
+                                             .nheaders = 1,
+                                             .timeout = LINES_JWKS_TIMEOUT },
+                           jwks_answered, fetch)
+        == NGX_AGAIN)
+    {
+        return NGX_OK;
+    }
 
 failed:
 
-    ngx_destroy_pool(pool);
+    if (carrier) {
+        lines_carrier_destroy(carrier);
+    }
+
+    (void) jwks_end(jwks, number, 0, NULL, LINES_METRICS_FETCH_ERROR);
 
     return NGX_ERROR;
 }
 
 
 static void
-jwks_drop(lines_jwks_t *jwks)
+jwks_answered(void *data, lines_result_t *result)
 {
-    ngx_uint_t  i;
+    jwks_fetch_t *fetch = data;
 
-    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
-        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
+    void                *why;
+    u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
+    ngx_int_t            rc;
+    ngx_log_t           *log;
+    ngx_str_t           *issuer;
+    ngx_uint_t           outcome;
+    lines_jwk_set_t     *set;
+    lines_jwk_report_t   report;
+
+    log = fetch->carrier->log;
+    issuer = &fetch->jwks->issuer;
+
+    rc = NGX_ERROR;
+    set = NULL;
+    report.skipped = 0;
+
+    if (result->transport != LINES_COMPLETE) {
+        why = "no whole answer";
+
+    } else if (result->status != NGX_HTTP_OK) {
+        (void) ngx_sprintf(status, "status %ui%Z", result->status);
+        why = status;
+
+    } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
+               && !lines_jwk_is_document(&result->body))
+    {
+        /* what a server says is never taken for a PEM file */
+
+        rc = NGX_DECLINED;
+        why = "not-json";
+
+    } else {
+        buf = ngx_palloc(fetch->carrier->pool,
+                         lines_jwk_set_room(result->body.len));
+        if (buf) {
+            rc = lines_jwk_parse(&result->body, buf, &set, &report);
+        }
+
+        why = (rc == NGX_DECLINED) ? report.error.data
+                                   : (void *) "no memory";
     }
 
-    if (jwks->pool) {
-        ngx_destroy_pool(jwks->pool);
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: keys of \"%V\" are not to be had: %s", issuer,
+                      why);
     }
+
+    outcome = (rc == NGX_DECLINED) ? LINES_METRICS_FETCH_INVALID
+                                   : LINES_METRICS_FETCH_ERROR;
+
+    if (jwks_end(fetch->jwks, fetch->number, fetch->start, set, outcome)) {
+
+        if (set) {
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "lines: \"%V\" has %uD keys, %ui skipped", issuer,
+                          set->nkeys, report.skipped);
+        }
+
+        lines_jwks_report(log, issuer, &report);
+    }
+
+    lines_carrier_destroy(fetch->carrier);
+}
+
+
+/*
+ * With a set, or without: outcome is what is counted then.  Flag: the set is
+ * not the one known so far, or this is the first failure in a row.
+ */
+
+static ngx_uint_t
+jwks_end(lines_jwks_t *jwks, ngx_uint_t number, ngx_msec_t start,
+    lines_jwk_set_t *set, ngx_uint_t outcome)
+{
+    ngx_int_t            rc;
+    ngx_msec_t           delay;
+    ngx_uint_t           changed, generation;
+    ngx_slab_pool_t     *shpool;
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+    shpool = lines_zone_pool(jwks->lmcf);
+    changed = 0;
+
+    /* where another was begun since, this one's result is of no use */
+
+    rc = NGX_DECLINED;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    generation = entry->generation;
+
+    if (entry->begun == number) {
+        entry->ended = number;
+
+        rc = set ? jwks_store(shpool, entry, set) : NGX_OK;
+
+        if (set && rc == NGX_OK) {
+            entry->fetched = start;
+            entry->fails = 0;
+            entry->due = start + jwks->ttl / 4 * 3;
+
+        } else {
+            changed = (entry->fails == 0);
+            delay = LINES_JWKS_RETRY;
+
+            if (generation) {
+                delay <<= ngx_min(entry->fails, 16);
+                delay = ngx_min(delay, jwks->cooldown);
+            }
+
+            entry->fails++;
+            entry->due = ngx_current_msec + delay;
+        }
+
+        changed |= (entry->generation != generation);
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "lines: \"lines_zone\" has no room for the keys "
+                      "of \"%V\"", &jwks->issuer);
+
+    } else if (set) {
+        outcome = LINES_METRICS_FETCH_OK;
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: fetch %ui ended, set:%p rc:%i", number, set,
+                   rc);
+
+    lines_metrics_inc(jwks_fetches[outcome]);
+
+    /* requests go on from an event of their own: whoever began the fetch is
+       not done yet */
+
+    if (!ngx_queue_empty(&jwks->waiters)) {
+        ngx_add_timer(&jwks->timer, 0);
+    }
+
+    return changed;
+}
+
+
+/* NGX_ERROR: the zone has no room, the old set stays */
+
+static ngx_int_t
+jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
+    lines_jwk_set_t *set)
+{
+    lines_jwk_set_t    *p, *known;
+    lines_jwks_slot_t  *slot;
+
+    /* the same keys once more: what was verified by them stays so */
+
+    known = entry->slots[entry->current].set;
+
+    if (entry->generation
+        && known->size == set->size
+        && ngx_memcmp(known, set, set->size) == 0)
+    {
+        return NGX_OK;
+    }
+
+    slot = &entry->slots[!entry->current];
+
+    if (set->size > slot->room) {
+
+        p = ngx_slab_alloc_locked(shpool, set->size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (slot->room > LINES_JWKS_ROOM) {
+            ngx_slab_free_locked(shpool, slot->set);
+        }
+
+        slot->set = p;
+        slot->room = set->size;
+    }
+
+    ngx_memcpy(slot->set, set, set->size);
+
+    entry->current = !entry->current;
+    entry->generation++;
+
+    return NGX_OK;
 }
 
 
@@ -545,63 +767,55 @@ jwks_tick(ngx_event_t *ev)
 {
     lines_jwks_t *jwks = ev->data;
 
-    ngx_uint_t            number, ended, leaving;
+    ngx_uint_t            ended, leaving;
     ngx_msec_t            interval;
-    ngx_queue_t          *q, *next, ready;
+    ngx_queue_t          *q, all;
     lines_jwks_entry_t   *entry;
     lines_jwks_waiter_t  *waiter;
 
     leaving = ngx_exiting || ngx_quit || ngx_terminate;
 
-    number = leaving ? 0 : jwks->first;
-    jwks->first = 0;
+    if (leaving) {
+        jwks->next = 0;
+    }
 
-    entry = jwks_lock(jwks);
+    entry = jwks->entry;
+
+    jwks_lock(jwks);
 
     /* a fetch that another configuration is to begin may not have been */
 
-    ended = entry->marked ? entry->ended : ngx_max(entry->begun, entry->ended);
+    ended = jwks_running(entry) ? entry->ended : entry->begun;
 
     if (!leaving
-        && !entry->marked
+        && !jwks_running(entry)
         && entry->configured == jwks->lmcf->configured
         && jwks_due(entry->due))
     {
-        (void) jwks_mark(jwks, &number);
+        (void) jwks_mark(jwks);
     }
 
-    jwks_unlock(jwks);
-
-    if (number) {
-        (void) lines_jwks_fetch(jwks, number);
-    }
-
-    ngx_queue_init(&ready);
-
-    for (q = ngx_queue_head(&jwks->waiters);
-         q != ngx_queue_sentinel(&jwks->waiters);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-
-        waiter = ngx_queue_data(q, lines_jwks_waiter_t, queue);
-
-        if (ended >= waiter->fetch || jwks_due(waiter->deadline)) {
-            ngx_queue_remove(q);
-            ngx_queue_insert_tail(&ready, q);
-        }
-    }
+    (void) jwks_unlock(jwks);
 
     /* a request that goes on may end others, and itself */
 
-    while (!ngx_queue_empty(&ready)) {
+    ngx_queue_init(&all);
+    ngx_queue_add(&all, &jwks->waiters);
+    ngx_queue_init(&jwks->waiters);
 
-        q = ngx_queue_head(&ready);
+    while (!ngx_queue_empty(&all)) {
+
+        q = ngx_queue_head(&all);
         waiter = ngx_queue_data(q, lines_jwks_waiter_t, queue);
 
-        lines_jwks_forget(waiter);
+        if (ended >= waiter->fetch || jwks_due(waiter->deadline)) {
+            lines_jwks_forget(waiter);
+            waiter->handler(waiter);
 
-        waiter->handler(waiter);
+        } else {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&jwks->waiters, q);
+        }
     }
 
     interval = ngx_max(jwks->ttl / 16, 50);
@@ -637,4 +851,24 @@ jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
     }
 
     ngx_add_timer(timer, delay);
+}
+
+
+void
+lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
+    lines_jwk_report_t *report)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < report->skipped && i < LINES_JWK_MAX_REPORTED; i++) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "lines: key %ui of \"%V\" is skipped: %V",
+                      report->skips[i].key, source, &report->skips[i].reason);
+    }
+
+    if (report->skipped > i) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "lines: %ui more keys of \"%V\" are skipped",
+                      report->skipped - i, source);
+    }
 }

@@ -44,14 +44,15 @@ typedef struct {                  /* in shared memory */
     ngx_uint_t         generation;  /* 0: there never was a set */
     ngx_msec_t         fetched;     /* when its fetch began */
 
-    ngx_uint_t         configured;  /* of the newest workers: see main_conf_t */
+    ngx_uint_t         configured;  /* of the newest workers: see main_conf_t;
+                                       0: the entry is nobody's yet */
     ngx_uint_t         fails;       /* in a row */
     ngx_msec_t         due;         /* of the next fetch */
     ngx_msec_t         kid_due;     /* of the next for an unknown kid's sake */
     ngx_uint_t         begun;       /* fetches, counted */
     ngx_uint_t         ended;       /* the last that ended */
-    ngx_msec_t         mark;        /* until when number begun is under way */
-    ngx_uint_t         marked;      /* flag */
+    ngx_msec_t         mark;        /* until when number begun may be under
+                                       way */
 } lines_jwks_entry_t;
 
 
@@ -68,12 +69,12 @@ typedef struct {
     /* of this worker */
     lines_main_conf_t     *lmcf;
     lines_jwks_entry_t    *entry;
-    ngx_uint_t             first;       /* fetch that it is to begin, or 0 */
+    ngx_uint_t             next;        /* fetch that it is to begin, or 0 */
     ngx_queue_t            waiters;
     ngx_event_t            timer;       /* for them, and for what is due */
-    ngx_pool_t            *pool;        /* of these; NULL: a file's */
     ngx_uint_t             generation;  /* 0: nothing yet, or a file */
-    lines_jwk_set_t       *set;
+    lines_jwk_set_t       *set;         /* a file's is the configuration's */
+    size_t                 room;        /* of a set that was fetched */
     lines_jwk_verifier_t  *verifiers;   /* by ordinal, each made once */
 } lines_jwks_t;
 
@@ -100,7 +101,6 @@ typedef struct {
 void *lines_jwks_init_area(ngx_slab_pool_t *shpool);
 
 ngx_int_t lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
-void lines_jwks_exit_process(lines_main_conf_t *lmcf);
 
 
 /*
@@ -128,6 +128,10 @@ ngx_int_t lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since,
 
 void lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
 void lines_jwks_forget(void *waiter);    /* a cleanup's handler, too */
+
+/* one line for each key that is skipped */
+void lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
+    lines_jwk_report_t *report);
 
 void lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status);
 

@@ -1,7 +1,6 @@
 
-#include "auth/base64url.h"
 #include "auth/jwt.h"
-#include "auth/strict_json.h"
+#include "auth/strict.h"
 #include "http/digest.h"
 
 #include <openssl/err.h>
@@ -25,7 +24,6 @@ static ngx_int_t jwt_check_times(lines_jwt_t *jwt, json_t *claims,
     int64_t leeway, int64_t now);
 static ngx_int_t jwt_check_tenant(lines_jwt_t *jwt, json_t *claims,
     ngx_str_t *path);
-static ngx_uint_t jwt_walk(json_t *claims, ngx_str_t *path, json_t **value);
 static ngx_uint_t jwt_equals(json_t *value, const void *text);
 static void jwt_keep(lines_jwt_t *jwt, ngx_str_t *text, json_t *value);
 static ngx_int_t jwt_refuse(lines_jwt_t *jwt, lines_jwt_reason_e reason);
@@ -333,9 +331,16 @@ jwt_check_times(lines_jwt_t *jwt, json_t *claims, int64_t leeway, int64_t now)
 }
 
 
+/*
+ * Where a member on the way is absent or null there is no tenant, which is how
+ * a session without an organization looks.  Where something on the way is of
+ * another type, nobody can say what is meant.
+ */
+
 static ngx_int_t
 jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
 {
+    u_char            *p, *last, *dot;
     json_t            *value;
     static ngx_str_t   v1 = ngx_string("org_id");
     static ngx_str_t   v2 = ngx_string("o.id");
@@ -348,72 +353,40 @@ jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
                : &v1;
     }
 
-    if (!jwt_walk(claims, path, &value)) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
-    }
-
-    jwt_keep(jwt, &jwt->tenant, value);
-
-    if (value && !lines_jwt_tenant_valid(&jwt->tenant)) {
-        return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * *value: a string, or NULL where a member on the way is absent or null, which
- * is how a session without an organization looks.  False: something on the
- * way is of another type, so that nobody can say what is meant.
- */
-
-static ngx_uint_t
-jwt_walk(json_t *claims, ngx_str_t *path, json_t **value)
-{
-    u_char  *p, *last, *dot;
-
+    value = claims;
     last = path->data + path->len;
 
-    for (p = path->data; /* void */ ; p = dot + 1) {
+    for (p = path->data; p; p = dot ? dot + 1 : NULL) {
 
-        if (!json_is_object(claims)) {
-            return 0;
+        if (!json_is_object(value)) {
+            return jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
         }
 
         dot = ngx_strlchr(p, last, '.');
 
-        claims = json_object_getn(claims, (const char *) p,
-                                  (dot ? dot : last) - p);
+        value = json_object_getn(value, (const char *) p,
+                                 (dot ? dot : last) - p);
 
-        if (claims == NULL || json_is_null(claims)) {
-            *value = NULL;
-            return 1;
-        }
-
-        if (dot == NULL) {
-            *value = claims;
-            return json_is_string(claims);
+        if (value == NULL || json_is_null(value)) {
+            return NGX_OK;
         }
     }
+
+    jwt_keep(jwt, &jwt->tenant, value);
+
+    return lines_jwt_tenant_valid(&jwt->tenant)
+           ? NGX_OK
+           : jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
 }
 
 
 ngx_uint_t
 lines_jwt_tenant_valid(ngx_str_t *text)
 {
-    u_char  ch;
     size_t  i;
 
     for (i = 0; i < text->len; i++) {
-        ch = text->data[i];
-
-        if (!(ch >= 'a' && ch <= 'z')
-            && !(ch >= 'A' && ch <= 'Z')
-            && !(ch >= '0' && ch <= '9')
-            && ch != '_'
-            && ch != '-')
-        {
+        if (lines_base64url_digit(text->data[i]) < 0) {
             return 0;
         }
     }

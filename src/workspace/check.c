@@ -10,7 +10,7 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
-#include "auth/strict_json.h"
+#include "auth/strict.h"
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/guard.h"

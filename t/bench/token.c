@@ -11,10 +11,9 @@
 #include <time.h>
 
 #include "mint.h"
-#include "auth/base64url.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
-#include "auth/strict_json.h"
+#include "auth/strict.h"
 #include "http/digest.h"
 
 

@@ -1,7 +1,7 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "auth/base64url.h"
+#include "auth/strict.h"
 
 
 static unsigned

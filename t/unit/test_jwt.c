@@ -1,9 +1,9 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "auth/base64url.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
+#include "auth/strict.h"
 
 #include <jansson.h>
 

@@ -1,10 +1,10 @@
 
 /*
- * JSON of strangers: bounded before it is parsed.
+ * What strangers encode, read strictly.
  */
 
-#ifndef _LINES_AUTH_STRICT_JSON_H_INCLUDED_
-#define _LINES_AUTH_STRICT_JSON_H_INCLUDED_
+#ifndef _LINES_AUTH_STRICT_H_INCLUDED_
+#define _LINES_AUTH_STRICT_H_INCLUDED_
 
 
 #include <ngx_config.h>
@@ -13,6 +13,31 @@
 
 
 /*
+ * base64url (RFC 4648, section 5, as RFC 7515 uses it): no padding, no white
+ * space, no character of the standard alphabet, no left-over bits.  So each
+ * octet string has exactly one accepted spelling.
+ */
+
+/* the value of a digit, one of [A-Za-z0-9_-]; -1: it is none */
+ngx_int_t lines_base64url_digit(u_char ch);
+
+/* exact for every length that can be decoded */
+#define lines_base64url_decoded_len(len) \
+    ((len) / 4 * 3 + (len) % 4 * 3 / 4)
+
+
+/*
+ * dst->data is the caller's, with room for
+ * lines_base64url_decoded_len(src->len); dst->len is set.  dst may not
+ * overlap src.  Returns NGX_OK (empty decodes to empty) or NGX_DECLINED.
+ */
+
+ngx_int_t lines_base64url_decode(ngx_str_t *dst, ngx_str_t *src);
+
+
+/*
+ * JSON, bounded before it is parsed.
+ *
  * Loads text as one object: RFC 8259 in UTF-8, nothing around it but white
  * space, no number beyond a double (integers become doubles as well, so that
  * an odd claim of twenty digits does no harm), no U+0000 in a string unless
@@ -44,4 +69,4 @@ u_char *lines_strict_json_scan(ngx_str_t *text, int stop, ngx_uint_t depth,
 ngx_uint_t lines_strict_json_clean(json_t *value);
 
 
-#endif /* _LINES_AUTH_STRICT_JSON_H_INCLUDED_ */
+#endif /* _LINES_AUTH_STRICT_H_INCLUDED_ */
