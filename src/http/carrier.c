@@ -17,7 +17,7 @@
 
 static lines_location_t *find_location(lines_main_conf_t *lmcf,
     ngx_str_t *uri);
-static ngx_connection_t *carrier_connect(lines_carrier_t *carrier);
+static void carrier_connect(lines_carrier_t *carrier);
 static ngx_int_t carrier_request(lines_carrier_t *carrier);
 static ngx_int_t call_edit(ngx_http_request_t *sr, lines_call_t *call,
     ngx_str_t *id);
@@ -27,12 +27,12 @@ static ngx_int_t carrier_post(ngx_http_request_t *sr, void *data,
     ngx_int_t rc);
 static void call_result(lines_carrier_t *carrier, ngx_http_request_t *sr,
     ngx_int_t rc);
-static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc);
+static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc,
+    off_t len);
 static void carrier_next(ngx_event_t *ev);
 static void carrier_timer(ngx_event_t *ev);
 static ngx_uint_t carrier_abort(lines_carrier_t *carrier);
 static void carrier_free(lines_carrier_t *carrier);
-static void carrier_drop(lines_carrier_t *carrier);
 static void carrier_stray(ngx_event_t *ev);
 static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
 
@@ -40,7 +40,6 @@ static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
 lines_carrier_t *
 lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 {
-    ngx_str_t         copy;
     ngx_pool_t       *pool;
     lines_carrier_t  *carrier;
 
@@ -58,15 +57,11 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
     }
 
     carrier = ngx_pcalloc(pool, sizeof(lines_carrier_t));
-    copy.len = id->len;
-    copy.data = ngx_pstrdup(pool, id);
-
-    if (carrier == NULL || copy.data == NULL) {
+    if (carrier == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
-    carrier->id = copy;
     carrier->pool = pool;
     carrier->lmcf = lmcf;
 
@@ -84,21 +79,25 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
     carrier->timer.data = carrier;
     carrier->timer.log = carrier->log;
 
-    carrier->connection = carrier_connect(carrier);
+    carrier->post.handler = carrier_post;
+    carrier->post.data = carrier;
+
+    carrier->id.len = id->len;
+    carrier->id.data = ngx_pstrdup(pool, id);
+
+    if (carrier->id.data) {
+        carrier->connection = ngx_get_connection(0, carrier->log);
+    }
+
     if (carrier->connection == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
+    carrier_connect(carrier);
+
     if (carrier_request(carrier) != NGX_OK) {
-
-        if (carrier->request) {
-            carrier_free(carrier);
-            return NULL;
-        }
-
-        carrier_drop(carrier);
-        ngx_destroy_pool(pool);
+        carrier_free(carrier);
         return NULL;
     }
 
@@ -109,15 +108,12 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 }
 
 
-static ngx_connection_t *
+static void
 carrier_connect(lines_carrier_t *carrier)
 {
     ngx_connection_t  *c;
 
-    c = ngx_get_connection(0, carrier->log);
-    if (c == NULL) {
-        return NULL;
-    }
+    c = carrier->connection;
 
     c->fd = (ngx_socket_t) -1;
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
@@ -149,8 +145,6 @@ carrier_connect(lines_carrier_t *carrier)
     c->local_socklen = sizeof(struct sockaddr_in);
 
     carrier->log_ctx.connection = c;
-
-    return c;
 }
 
 
@@ -205,9 +199,8 @@ ngx_int_t
 lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
     lines_call_pt handler, void *data)
 {
-    ngx_str_t                    uri, args;
-    ngx_http_request_t          *r, *sr;
-    ngx_http_post_subrequest_t  *ps;
+    ngx_str_t            uri, args;
+    ngx_http_request_t  *r, *sr;
 
     if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
         ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
@@ -221,8 +214,8 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     /* a debug module calls what it likes, by the rules of the first */
 
-    if (carrier->location == NULL && carrier->lmcf->locations) {
-        carrier->location = carrier->lmcf->locations->elts;
+    if (carrier->location == NULL) {
+        carrier->location = carrier->lmcf->locations;
     }
 
 #endif
@@ -239,26 +232,17 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     r = carrier->request;
 
-    ps = ngx_palloc(r->pool, sizeof(ngx_http_post_subrequest_t));
-    if (ps == NULL) {
-        return NGX_ERROR;
-    }
-
-    ps->handler = carrier_post;
-    ps->data = carrier;
-
     uri.len = call->uri.len;
     uri.data = ngx_pstrdup(r->pool, &call->uri);
     args.len = call->args.len;
     args.data = args.len ? ngx_pstrdup(r->pool, &call->args) : uri.data;
 
-    if (uri.data == NULL || args.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
-                 NGX_HTTP_SUBREQUEST_IN_MEMORY |NGX_HTTP_SUBREQUEST_BACKGROUND)
-        != NGX_OK)
+    if (uri.data == NULL
+        || args.data == NULL
+        || ngx_http_subrequest(r, &uri, &args, &sr, &carrier->post,
+                               NGX_HTTP_SUBREQUEST_IN_MEMORY
+                               |NGX_HTTP_SUBREQUEST_BACKGROUND)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -302,13 +286,14 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 static ngx_int_t
 call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 {
-    u_char                   *p;
+    u_char                    buffer[NGX_OFF_T_LEN];
     ngx_buf_t                *b;
     ngx_str_t                 value;
     ngx_uint_t                i, named;
     ngx_http_request_body_t  *rb;
-    static ngx_str_t          request_id = ngx_string("X-Request-Id");
-    static ngx_str_t          length = ngx_string("Content-Length");
+
+    static ngx_str_t  request_id = ngx_string("X-Request-Id");
+    static ngx_str_t  length = ngx_string("Content-Length");
 
     static const struct {
         ngx_uint_t  method;
@@ -376,13 +361,8 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 
     sr->headers_in.content_length_n = call->body.len;
 
-    p = ngx_pnalloc(sr->pool, NGX_OFF_T_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.data = p;
-    value.len = ngx_sprintf(p, "%uz", call->body.len) - p;
+    value.data = buffer;
+    value.len = ngx_sprintf(buffer, "%uz", call->body.len) - buffer;
 
     if (call_header(sr, &length, &value) != NGX_OK) {
         return NGX_ERROR;
@@ -393,7 +373,9 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     }
 
     b = ngx_create_temp_buf(sr->pool, call->body.len);
-    if (b == NULL) {
+    rb->bufs = ngx_alloc_chain_link(sr->pool);
+
+    if (b == NULL || rb->bufs == NULL) {
         return NGX_ERROR;
     }
 
@@ -402,11 +384,6 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     b->last_in_chain = 1;
 
     rb->buf = b;
-    rb->bufs = ngx_alloc_chain_link(sr->pool);
-    if (rb->bufs == NULL) {
-        return NGX_ERROR;
-    }
-
     *rb->bufs = (ngx_chain_t) { .buf = b };
 
     return NGX_OK;
@@ -429,32 +406,22 @@ call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
     }
 
     h = ngx_list_push(&sr->headers_in.headers);
-    if (h == NULL) {
+    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
+
+    if (h == NULL || p == NULL) {
         return NGX_ERROR;
     }
 
     ngx_memzero(h, sizeof(ngx_table_elt_t));
 
-    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->key.data = p;
+    h->lowcase_key = p;
+    h->hash = ngx_hash_strlow(p, name->data, name->len);
+    h->key.data = p + name->len;
     h->key.len = name->len;
-    h->lowcase_key = p + name->len;
-    h->value.data = h->lowcase_key + name->len;
+    h->value.data = h->key.data + name->len;
     h->value.len = value->len;
 
-    ngx_memcpy(h->key.data, name->data, name->len);
-    ngx_strlow(h->lowcase_key, name->data, name->len);
-    h->hash = ngx_hash_key(h->lowcase_key, name->len);
-
-    if (value->len) {
-        ngx_memcpy(h->value.data, value->data, value->len);
-    }
-
-    h->value.data[value->len] = '\0';
+    ngx_sprintf(h->key.data, "%V%V%Z", name, value);
 
     return NGX_OK;
 }
@@ -522,6 +489,7 @@ static void
 call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
 {
     time_t                when;
+    ngx_str_t             body;
     const char           *why;
     ngx_table_elt_t      *h;
     lines_result_t       *result;
@@ -533,7 +501,14 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
     result->retry_after = -1;
     result->elapsed = ngx_current_msec - carrier->start;
 
-    why = call_incomplete(sr, rc);
+    ngx_str_null(&body);
+
+    if (sr->out && sr->out->buf) {
+        body.data = sr->out->buf->pos;
+        body.len = sr->out->buf->last - sr->out->buf->pos;
+    }
+
+    why = call_incomplete(sr, rc, body.len);
 
     if (why) {
         ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
@@ -549,11 +524,7 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
     result->transport = LINES_COMPLETE;
     result->status = sr->headers_out.status;
     result->headers = &u->headers_in.headers;
-
-    if (sr->out && sr->out->buf) {
-        result->body.data = sr->out->buf->pos;
-        result->body.len = sr->out->buf->last - sr->out->buf->pos;
-    }
+    result->body = body;
 
     h = lines_header_in(result->headers, "retry-after", NULL);
 
@@ -573,9 +544,8 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
 /* NULL: an answer, whole */
 
 static const char *
-call_incomplete(ngx_http_request_t *sr, ngx_int_t rc)
+call_incomplete(ngx_http_request_t *sr, ngx_int_t rc, off_t len)
 {
-    off_t                 length;
     ngx_http_upstream_t  *u;
 
     u = sr->upstream;
@@ -606,12 +576,8 @@ call_incomplete(ngx_http_request_t *sr, ngx_int_t rc)
         return "its body broke off";
     }
 
-    length = (sr->out && sr->out->buf)
-             ? sr->out->buf->last - sr->out->buf->pos
-             : 0;
-
     if (u->headers_in.content_length_n != -1
-        && u->headers_in.content_length_n != length)
+        && u->headers_in.content_length_n != len)
     {
         return "another length than its header says";
     }
@@ -774,43 +740,31 @@ carrier_free(lines_carrier_t *carrier)
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
                    "lines carrier %V: free %p", &carrier->id, carrier);
 
-    if (r->count != 1
-        || r->posted_requests
-        || carrier->timer.timer_set
-        || c->read->timer_set
-        || c->write->timer_set
-        || c->read->posted
-        || c->write->posted)
-    {
-        /* freeing what is still referred to would be worse than a leak */
+    if (r) {
 
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
-                      "lines: carrier is not idle: count:%d "
-                      "timers:%d,%d posted:%d,%d", r->count,
-                      c->read->timer_set, c->write->timer_set, c->read->posted,
-                      c->write->posted);
-        return;
+        if (r->count != 1
+            || r->posted_requests
+            || carrier->timer.timer_set
+            || c->read->timer_set
+            || c->write->timer_set
+            || c->read->posted
+            || c->write->posted)
+        {
+            /* freeing what is still referred to would be worse than a leak */
+
+            ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                          "lines: carrier is not idle: count:%d "
+                          "timers:%d,%d posted:%d,%d", r->count,
+                          c->read->timer_set, c->write->timer_set,
+                          c->read->posted, c->write->posted);
+            return;
+        }
+
+        r->logged = 1;
+        r->blocked = 0;
+
+        ngx_http_free_request(r, 0);
     }
-
-    r->logged = 1;
-    r->blocked = 0;
-
-    ngx_http_free_request(r, 0);
-
-    carrier_drop(carrier);
-
-    ngx_destroy_pool(carrier->pool);
-}
-
-
-/* the connection's slot */
-
-static void
-carrier_drop(lines_carrier_t *carrier)
-{
-    ngx_connection_t  *c;
-
-    c = carrier->connection;
 
     c->destroyed = 1;
     c->pool = NULL;
@@ -827,6 +781,8 @@ carrier_drop(lines_carrier_t *carrier)
     c->fd = 0;
     ngx_free_connection(c);
     c->fd = (ngx_socket_t) -1;
+
+    ngx_destroy_pool(carrier->pool);
 }
 
 
@@ -844,8 +800,7 @@ lines_carrier_of(ngx_log_t *log)
         return NULL;
     }
 
-    return (lines_carrier_t *) ((u_char *) log->data
-                                - offsetof(lines_carrier_t, log_ctx));
+    return ngx_queue_data(log->data, lines_carrier_t, log_ctx);
 }
 
 
@@ -863,9 +818,7 @@ carrier_log(ngx_log_t *log, u_char *buf, size_t len)
     u_char           *p;
     lines_carrier_t  *carrier;
 
-    carrier = (lines_carrier_t *) ((u_char *) log->data
-                                   - offsetof(lines_carrier_t, log_ctx));
-
+    carrier = ngx_queue_data(log->data, lines_carrier_t, log_ctx);
     p = buf;
 
     if (log->action) {
@@ -882,20 +835,14 @@ carrier_log(ngx_log_t *log, u_char *buf, size_t len)
 static lines_location_t *
 find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
 {
-    ngx_uint_t         i;
     lines_location_t  *location, *found;
 
-    if (lmcf->locations == NULL) {
-        return NULL;
-    }
-
-    location = lmcf->locations->elts;
     found = NULL;
 
-    for (i = 0; i < lmcf->locations->nelts; i++) {
+    for (location = lmcf->locations; location; location = location->next) {
 
-        if (uri->len < location[i].uri.len
-            || ngx_memcmp(uri->data, location[i].uri.data, location[i].uri.len)
+        if (uri->len < location->uri.len
+            || ngx_memcmp(uri->data, location->uri.data, location->uri.len)
                != 0)
         {
             continue;
@@ -904,10 +851,10 @@ find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
         /* of two directives with one location, the stricter */
 
         if (found == NULL
-            || location[i].uri.len > found->uri.len
-            || (location[i].uri.len == found->uri.len && !location[i].plain))
+            || location->uri.len > found->uri.len
+            || (location->uri.len == found->uri.len && !location->plain))
         {
-            found = &location[i];
+            found = location;
         }
     }
 

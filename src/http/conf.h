@@ -27,6 +27,7 @@ typedef enum {
 
 typedef struct lines_api_s           lines_api_t;
 typedef struct lines_zone_s          lines_zone_t;
+typedef struct lines_location_s      lines_location_t;
 typedef struct lines_billing_conf_s  lines_billing_conf_t;
 typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
@@ -92,7 +93,7 @@ typedef struct {
 
     /* http: the server block that carriers run in; NULL without one */
     ngx_http_conf_ctx_t   *carrier_ctx;
-    ngx_array_t           *locations;    /* that it must have */
+    lines_location_t      *locations;    /* that it must have */
     ngx_uint_t             proxy;        /* index of the proxy's
                                             loc_conf */
     ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */
