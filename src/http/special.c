@@ -31,7 +31,7 @@ static ngx_int_t special_located(ngx_http_request_t *r);
 static ngx_int_t special_header_filter(ngx_http_request_t *r);
 static ngx_int_t special_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static ngx_uint_t special_is_page(ngx_http_request_t *r);
-static ngx_int_t special_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t special_page(ngx_http_request_t *r, lines_api_t *api);
 static ngx_uint_t special_slash(ngx_http_request_t *r);
 static ngx_int_t special_not_found(ngx_http_request_t *r);
 static void special_finalize(ngx_http_request_t *r);
@@ -89,12 +89,9 @@ lines_special_init(ngx_conf_t *cf)
 static ngx_int_t
 special_located(ngx_http_request_t *r)
 {
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
+    lines_ctx_t  *ctx;
 
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->api == NULL || r != r->main) {
+    if (lines_get_loc_conf(r)->api == NULL || r != r->main) {
         return NGX_DECLINED;
     }
 
@@ -120,10 +117,9 @@ special_located(ngx_http_request_t *r)
 static ngx_int_t
 special_header_filter(ngx_http_request_t *r)
 {
-    ngx_uint_t         page;
-    lines_ctx_t       *ctx;
-    lines_api_t       *api;
-    lines_loc_conf_t  *llcf;
+    ngx_uint_t    page;
+    lines_ctx_t  *ctx;
+    lines_api_t  *api;
 
     if (r != r->main) {
         return ngx_http_next_header_filter(r);
@@ -131,14 +127,12 @@ special_header_filter(ngx_http_request_t *r)
 
     page = special_is_page(r);
 
-    llcf = lines_get_loc_conf(r);
     ctx = lines_find_ctx(r);
+    api = lines_get_loc_conf(r)->api;
 
     if (ctx && ctx->answered) {
         return ngx_http_next_header_filter(r);
     }
-
-    api = llcf->api;
 
     if (api && special_slash(r)) {
         return special_not_found(r);
@@ -148,18 +142,8 @@ special_header_filter(ngx_http_request_t *r)
         api = ctx->api;
     }
 
-    if (api && page) {
-        ctx = lines_get_ctx(r);
-
-        if (ctx == NULL) {
-            return NGX_ERROR;
-        }
-
-        ctx->api = api;
-
-        if (special_page(r, ctx) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (api && page && special_page(r, api) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_next_header_filter(r);
@@ -187,18 +171,25 @@ special_is_page(ngx_http_request_t *r)
 
 
 static ngx_int_t
-special_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+special_page(ngx_http_request_t *r, lines_api_t *api)
 {
-    const char  *message;
+    const char   *message;
+    lines_ctx_t  *ctx;
 
     message = special_message(r->headers_out.status);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines special: %ui %s", r->headers_out.status, message);
 
-    if (ctx->api->error(r->pool, NULL, message, &ctx->page) != NGX_OK) {
+    ctx = lines_get_ctx(r);
+
+    if (ctx == NULL
+        || api->error(r->pool, NULL, message, &ctx->page) != NGX_OK)
+    {
         return NGX_ERROR;
     }
+
+    ctx->api = api;
 
     /* as of a module that set it before another one refused */
 
@@ -375,75 +366,61 @@ headers_init(ngx_conf_t *cf)
 static ngx_int_t
 headers_filter(ngx_http_request_t *r)
 {
-    const char        *own_name;
-    ngx_uint_t         i, n, others[LINES_OWN_HEADERS];
-    ngx_list_part_t   *part;
-    ngx_table_elt_t   *h, *own[LINES_OWN_HEADERS];
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
+    ngx_uint_t        n, others;
+    const char       *name;
+    ngx_list_t       *headers;
+    lines_ctx_t      *ctx;
+    ngx_table_elt_t  *h, *own;
 
-    if (r != r->main) {
-        return headers_next(r);
-    }
-
-    ctx = lines_find_ctx(r);
+    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
 
     if (ctx == NULL) {
         return headers_next(r);
     }
 
-    ngx_memzero(own, sizeof(own));
-    ngx_memzero(others, sizeof(others));
+    headers = &r->headers_out.headers;
 
-    for (part = &r->headers_out.headers.part; part; part = part->next) {
-        h = part->elts;
+    for (n = 0; n < LINES_OWN_HEADERS; n++) {
 
-        for (i = 0; i < part->nelts; i++) {
+        name = lines_own_headers[n];
+        own = NULL;
+        others = 0;
 
-            if (h[i].hash == 0) {
+        for (h = lines_header_in(headers, name, NULL);
+             h;
+             h = lines_header_in(headers, name, h))
+        {
+            if (h->key.data != (u_char *) name) {
+                others = 1;
                 continue;
             }
 
-            for (n = 0; n < LINES_OWN_HEADERS; n++) {
+            /* a second refusal, of an error_page: it says it last */
 
-                own_name = lines_own_headers[n];
-
-                if (h[i].key.data == (u_char *) own_name) {
-
-                    /* a second refusal, of an error_page: it says it last */
-
-                    if (own[n]) {
-                        own[n]->hash = 0;
-                    }
-
-                    own[n] = &h[i];
-
-                } else if (lines_is_nocase(&h[i].key, own_name)) {
-                    others[n] = 1;
-                }
+            if (own) {
+                own->hash = 0;
             }
+
+            own = h;
         }
-    }
 
-    if (r->headers_out.expires) {
-        others[LINES_CACHE_CONTROL] = 0;
-    }
-
-    for (n = 0; n < LINES_OWN_HEADERS; n++) {
-        if (own[n] && others[n]) {
-            own[n]->hash = 0;
+        if (n == LINES_CACHE_CONTROL && r->headers_out.expires) {
+            others = 0;
         }
-    }
 
-    llcf = lines_get_loc_conf(r);
+        if (own && others) {
+            own->hash = 0;
+        }
 
-    if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
-        && (ctx->answered || ctx->met_api || llcf->api)
-        && own[LINES_RETRY_AFTER] == NULL
-        && !others[LINES_RETRY_AFTER]
-        && lines_retry_after(r, 1) != NGX_OK)
-    {
-        return NGX_ERROR;
+        if (n == LINES_RETRY_AFTER
+            && own == NULL
+            && !others
+            && r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
+            && (ctx->answered || ctx->met_api || lines_get_loc_conf(r)->api)
+            && lines_retry_after(r, 1) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return headers_next(r);
