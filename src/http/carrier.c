@@ -17,8 +17,7 @@
 
 static lines_location_t *find_location(lines_main_conf_t *lmcf,
     ngx_str_t *uri);
-static void carrier_connect(lines_carrier_t *carrier);
-static ngx_int_t carrier_request(lines_carrier_t *carrier);
+static ngx_int_t carrier_open(lines_carrier_t *carrier);
 static ngx_int_t call_edit(ngx_http_request_t *sr, lines_call_t *call,
     ngx_str_t *id);
 static ngx_int_t call_header(ngx_http_request_t *sr, ngx_str_t *name,
@@ -41,6 +40,7 @@ lines_carrier_t *
 lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 {
     ngx_pool_t       *pool;
+    ngx_event_t       event;
     lines_carrier_t  *carrier;
 
     if (lmcf->carrier_ctx == NULL) {
@@ -56,34 +56,31 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
         return NULL;
     }
 
-    carrier = ngx_pcalloc(pool, sizeof(lines_carrier_t));
+    carrier = ngx_palloc(pool, sizeof(lines_carrier_t));
     if (carrier == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
-    carrier->pool = pool;
-    carrier->lmcf = lmcf;
+    event = (ngx_event_t) { .data = carrier, .log = &carrier->own_log };
 
-    carrier->own_log = *ngx_cycle->log;
+    *carrier = (lines_carrier_t) {
+        .pool = pool,
+        .log = &carrier->own_log,
+        .id = { id->len, ngx_pstrdup(pool, id) },
+        .lmcf = lmcf,
+        .own_log = *ngx_cycle->log,
+        .post = { carrier_post, carrier },
+        .next = event,
+        .timer = event
+    };
+
     carrier->own_log.handler = carrier_log;
     carrier->own_log.data = &carrier->log_ctx;
     carrier->own_log.action = NULL;
-    carrier->log = &carrier->own_log;
 
     carrier->next.handler = carrier_next;
-    carrier->next.data = carrier;
-    carrier->next.log = carrier->log;
-
     carrier->timer.handler = carrier_timer;
-    carrier->timer.data = carrier;
-    carrier->timer.log = carrier->log;
-
-    carrier->post.handler = carrier_post;
-    carrier->post.data = carrier;
-
-    carrier->id.len = id->len;
-    carrier->id.data = ngx_pstrdup(pool, id);
 
     if (carrier->id.data) {
         carrier->connection = ngx_get_connection(0, carrier->log);
@@ -94,9 +91,7 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
         return NULL;
     }
 
-    carrier_connect(carrier);
-
-    if (carrier_request(carrier) != NGX_OK) {
+    if (carrier_open(carrier) != NGX_OK) {
         carrier_free(carrier);
         return NULL;
     }
@@ -108,16 +103,18 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 }
 
 
-static void
-carrier_connect(lines_carrier_t *carrier)
+static ngx_int_t
+carrier_open(lines_carrier_t *carrier)
 {
-    ngx_connection_t  *c;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
 
     c = carrier->connection;
 
     c->fd = (ngx_socket_t) -1;
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
     carrier->own_log.connection = c->number;
+    carrier->log_ctx.connection = c;
 
     c->log = carrier->log;
     c->read->log = carrier->log;
@@ -141,20 +138,8 @@ carrier_connect(lines_carrier_t *carrier)
     c->sockaddr = (struct sockaddr *) &carrier->sockaddr;
     c->socklen = sizeof(struct sockaddr_in);
     ngx_str_set(&c->addr_text, "127.0.0.1");
-    c->local_sockaddr = (struct sockaddr *) &carrier->sockaddr;
-    c->local_socklen = sizeof(struct sockaddr_in);
-
-    carrier->log_ctx.connection = c;
-}
-
-
-static ngx_int_t
-carrier_request(lines_carrier_t *carrier)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    c = carrier->connection;
+    c->local_sockaddr = c->sockaddr;
+    c->local_socklen = c->socklen;
 
     carrier->hc.conf_ctx = carrier->lmcf->carrier_ctx;
     c->data = &carrier->hc;
@@ -787,20 +772,11 @@ carrier_free(lines_carrier_t *carrier)
 
 
 lines_carrier_t *
-lines_carrier_find(ngx_http_request_t *r)
-{
-    return lines_carrier_of(r->main->connection->log);
-}
-
-
-lines_carrier_t *
 lines_carrier_of(ngx_log_t *log)
 {
-    if (log->handler != carrier_log) {
-        return NULL;
-    }
-
-    return ngx_queue_data(log->data, lines_carrier_t, log_ctx);
+    return log->handler == carrier_log
+           ? ngx_queue_data(log->data, lines_carrier_t, log_ctx)
+           : NULL;
 }
 
 
@@ -815,10 +791,8 @@ carrier_stray(ngx_event_t *ev)
 static u_char *
 carrier_log(ngx_log_t *log, u_char *buf, size_t len)
 {
-    u_char           *p;
-    lines_carrier_t  *carrier;
+    u_char  *p;
 
-    carrier = ngx_queue_data(log->data, lines_carrier_t, log_ctx);
     p = buf;
 
     if (log->action) {
@@ -826,7 +800,8 @@ carrier_log(ngx_log_t *log, u_char *buf, size_t len)
         len -= p - buf;
     }
 
-    return ngx_snprintf(p, len, ", operation: \"%V\"", &carrier->id);
+    return ngx_snprintf(p, len, ", operation: \"%V\"",
+                        &lines_carrier_of(log)->id);
 }
 
 

@@ -172,11 +172,12 @@ void lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
 
 void lines_carrier_destroy(lines_carrier_t *carrier);
 
-/* the carrier whose (sub)request this is, or NULL for a client's */
-lines_carrier_t *lines_carrier_find(ngx_http_request_t *r);
-
-/* the same by a connection's log */
+/* the carrier whose connection's log this is, or NULL for a client's */
 lines_carrier_t *lines_carrier_of(ngx_log_t *log);
+
+/* the same by a (sub)request */
+#define lines_carrier_find(r)                                                 \
+    lines_carrier_of((r)->main->connection->log)
 
 
 #endif /* _LINES_HTTP_CARRIER_H_INCLUDED_ */
