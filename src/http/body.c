@@ -139,9 +139,7 @@ parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
 
     for (i = 0; i < bytes->len; i++) {
 
-        if (bytes->data[i] == '\0'
-            || ngx_strchr(" \t\r\n", bytes->data[i]) == NULL)
-        {
+        if (memchr(" \t\r\n", bytes->data[i], 4) == NULL) {
             rc = check_type(r, ctx);
 
             return rc == NGX_OK ? parse_json(r, ctx, bytes) : rc;
