@@ -51,7 +51,6 @@ lines_find_ctx(ngx_http_request_t *r)
             ctx->answered = 0;
             ctx->refused_with = 0;
             ctx->untold = 0;
-            ctx->page.len = 0;
 
             return ctx;
         }

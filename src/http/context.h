@@ -115,14 +115,11 @@ struct lines_ctx_s {
                                           0: only a 503 does */
     ngx_uint_t           refused_with;  /* a status that nginx may answer with
                                            a page: in the dialect of api */
-    ngx_str_t            page;        /* instead of nginx' own error page;
-                                         empty: none, or sent */
     unsigned             untold:1;    /* auth_request's could not tell */
     unsigned             answered:1;
     unsigned             begun:1;     /* its answer, the end of which is
                                          still to come */
     unsigned             met_api:1;   /* it came to an API's location */
-    unsigned             drop_page:1;  /* of nginx' own: it goes nowhere */
 };
 
 

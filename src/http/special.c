@@ -29,7 +29,6 @@
 
 static ngx_int_t special_located(ngx_http_request_t *r);
 static ngx_int_t special_header_filter(ngx_http_request_t *r);
-static ngx_int_t special_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static ngx_uint_t special_is_page(ngx_http_request_t *r);
 static ngx_int_t special_page(ngx_http_request_t *r, lines_api_t *api);
 static ngx_uint_t special_slash(ngx_http_request_t *r);
@@ -42,7 +41,6 @@ static ngx_int_t headers_filter(ngx_http_request_t *r);
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_header_filter_pt  headers_next;
-static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 static ngx_str_t  special_type = ngx_string("application/json");
 
@@ -76,9 +74,6 @@ lines_special_init(ngx_conf_t *cf)
 
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = special_header_filter;
-
-    ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = special_body_filter;
 
     return NGX_OK;
 }
@@ -142,11 +137,8 @@ special_header_filter(ngx_http_request_t *r)
         api = ctx->api;
     }
 
-    if (api && page && special_page(r, api) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_next_header_filter(r);
+    return (api && page) ? special_page(r, api)
+                         : ngx_http_next_header_filter(r);
 }
 
 
@@ -170,10 +162,15 @@ special_is_page(ngx_http_request_t *r)
 }
 
 
+/* ours in its place, header and body: nginx sends no page after header_only */
+
 static ngx_int_t
 special_page(ngx_http_request_t *r, lines_api_t *api)
 {
+    ngx_int_t     rc;
+    ngx_str_t     json;
     const char   *message;
+    ngx_chain_t   out;
     lines_ctx_t  *ctx;
 
     message = special_message(r->headers_out.status);
@@ -184,7 +181,9 @@ special_page(ngx_http_request_t *r, lines_api_t *api)
     ctx = lines_get_ctx(r);
 
     if (ctx == NULL
-        || api->error(r->pool, NULL, message, &ctx->page) != NGX_OK)
+        || api->error(r->pool, NULL, message, &json) != NGX_OK
+        || lines_answer_headers(r, ctx, &special_type, json.len) != NGX_OK
+        || lines_answer_buf(r, &json, &out) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -198,7 +197,16 @@ special_page(ngx_http_request_t *r, lines_api_t *api)
         r->headers_out.content_encoding = NULL;
     }
 
-    return lines_answer_headers(r, ctx, &special_type, ctx->page.len);
+    rc = ngx_http_next_header_filter(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    rc = ngx_http_output_filter(r, &out);
+    r->header_only = 1;
+
+    return rc;
 }
 
 
@@ -223,7 +231,7 @@ special_slash(ngx_http_request_t *r)
 
 
 /*
- * The redirect is forgotten, its page goes nowhere, and once nginx is done with
+ * The redirect is forgotten, its page is not sent, and once nginx is done with
  * it, the request ends with 404 instead: as an error_page would have it.
  */
 
@@ -242,8 +250,8 @@ special_not_found(ngx_http_request_t *r)
     r->err_status = 0;
 
     ctx->met_api = 1;
-    ctx->drop_page = 1;
 
+    r->header_only = 1;
     r->main->count++;
     r->write_event_handler = special_finalize;
 
@@ -254,11 +262,7 @@ special_not_found(ngx_http_request_t *r)
 static void
 special_finalize(ngx_http_request_t *r)
 {
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    ctx->drop_page = 0;
+    r->header_only = 0;
     r->write_event_handler = ngx_http_request_empty_handler;
 
     /* the redirect has looked for one, too; after another's, there is none */
@@ -305,40 +309,6 @@ special_message(ngx_uint_t status)
     return status < NGX_HTTP_INTERNAL_SERVER_ERROR
            ? "Bad request"
            : "Internal server error";
-}
-
-
-static ngx_int_t
-special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
-{
-    ngx_chain_t   out, *cl;
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    if (in == NULL
-        || ctx == NULL
-        || r != r->main
-        || (ctx->page.len == 0 && !ctx->drop_page))
-    {
-        return ngx_http_next_body_filter(r, in);
-    }
-
-    for (cl = in; cl; cl = cl->next) {
-        cl->buf->pos = cl->buf->last;
-    }
-
-    if (ctx->drop_page) {
-        return NGX_DONE;
-    }
-
-    if (lines_answer_buf(r, &ctx->page, &out) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ctx->page.len = 0;
-
-    return ngx_http_next_body_filter(r, &out);
 }
 
 
