@@ -11,9 +11,8 @@
 
 
 static ngx_int_t metrics_log_handler(ngx_http_request_t *r);
-static ngx_uint_t metrics_pair(ngx_uint_t registry, ngx_str_t *a,
+static ngx_uint_t metrics_name(ngx_uint_t registry, ngx_str_t *a,
     ngx_str_t *b);
-static ngx_uint_t metrics_name(ngx_uint_t registry, ngx_str_t *name);
 static ngx_uint_t metrics_find(lines_metrics_registry_t *registry,
     ngx_str_t *name);
 static ngx_uint_t metrics_code(ngx_http_request_t *r);
@@ -150,7 +149,8 @@ void
 lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id)
 {
     if (limit < LINES_METRICS_NAMES) {
-        metrics_limits[limit] = metrics_name(LINES_METRICS_LIMIT, id);
+        metrics_limits[limit] = metrics_name(LINES_METRICS_LIMIT, id,
+                                             NULL);
     }
 }
 
@@ -204,7 +204,7 @@ metrics_log_handler(ngx_http_request_t *r)
         name = ctx->route ? &ctx->route->name : &none;
     }
 
-    i = metrics_pair(LINES_METRICS_ENDPOINT, api, name);
+    i = metrics_name(LINES_METRICS_ENDPOINT, api, name);
 
     ms = (ngx_msec_int_t) ((ngx_cached_time->sec - r->start_sec) * 1000
                            + (ngx_cached_time->msec - r->start_msec));
@@ -221,7 +221,7 @@ metrics_log_handler(ngx_http_request_t *r)
         method = identity->method.len ? &identity->method : &none;
         failure = identity->failure.len ? &identity->failure : &accepted;
 
-        i = metrics_pair(LINES_METRICS_AUTH, method, failure);
+        i = metrics_name(LINES_METRICS_AUTH, method, failure);
 
         lines_metrics_inc(auth[i]);
     }
@@ -230,35 +230,29 @@ metrics_log_handler(ngx_http_request_t *r)
 }
 
 
-/* the index of "a b" */
+/*
+ * The index of a name, "a b" or, where b is NULL, "a"; registered if need be; 0
+ * where there is no room.
+ */
 
 static ngx_uint_t
-metrics_pair(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
+metrics_name(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
 {
-    u_char     buffer[LINES_METRICS_NAME_LEN];
-    ngx_str_t  name;
-
-    name.data = buffer;
-    name.len = ngx_snprintf(buffer, sizeof(buffer), "%V %V", a, b) - buffer;
-
-    return metrics_name(registry, &name);
-}
-
-
-/* the index of a name, registered if need be; 0 where there is no room */
-
-static ngx_uint_t
-metrics_name(ngx_uint_t registry, ngx_str_t *name)
-{
+    u_char                     buffer[LINES_METRICS_NAME_LEN + 1];
+    ngx_str_t                  name;
     ngx_uint_t                 n;
     lines_metrics_registry_t  *reg;
 
-    if (name->len == 0 || name->len > LINES_METRICS_NAME_LEN) {
+    name.data = buffer;
+    name.len = ngx_snprintf(buffer, sizeof(buffer), b ? "%V %V" : "%V", a, b)
+               - buffer;
+
+    if (name.len == 0 || name.len > LINES_METRICS_NAME_LEN) {
         return 0;
     }
 
     reg = &metrics_area->registries[registry];
-    n = metrics_find(reg, name);
+    n = metrics_find(reg, &name);
 
     if (n || reg->count == LINES_METRICS_NAMES) {
         return n;
@@ -266,13 +260,13 @@ metrics_name(ngx_uint_t registry, ngx_str_t *name)
 
     ngx_shmtx_lock(&metrics_shpool->mutex);
 
-    n = metrics_find(reg, name);
+    n = metrics_find(reg, &name);
 
     if (n == 0 && reg->count < LINES_METRICS_NAMES) {
         n = reg->count;
 
-        reg->names[n].len = (u_char) name->len;
-        ngx_memcpy(reg->names[n].data, name->data, name->len);
+        reg->names[n].len = (u_char) name.len;
+        ngx_memcpy(reg->names[n].data, name.data, name.len);
 
         /* a reader that sees the number sees the name */
         ngx_memory_barrier();
