@@ -271,11 +271,11 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 static ngx_int_t
 call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 {
-    u_char                    buffer[NGX_OFF_T_LEN];
-    ngx_buf_t                *b;
-    ngx_str_t                 value;
-    ngx_uint_t                i, named;
-    ngx_http_request_body_t  *rb;
+    u_char        buffer[NGX_OFF_T_LEN];
+    ngx_buf_t    *b;
+    ngx_str_t     value;
+    ngx_uint_t    i, named;
+    ngx_chain_t  *cl;
 
     static ngx_str_t  request_id = ngx_string("X-Request-Id");
     static ngx_str_t  length = ngx_string("Content-Length");
@@ -305,9 +305,14 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     sr->headers_in.content_length_n = -1;
     sr->headers_in.keep_alive_n = -1;
 
-    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
-                      sizeof(ngx_table_elt_t))
-        != NGX_OK)
+    /* a body of its own, be it empty, so that nginx looks for no other */
+
+    sr->request_body = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
+
+    if (sr->request_body == NULL
+        || ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
+                         sizeof(ngx_table_elt_t))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -329,28 +334,16 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
         return NGX_ERROR;
     }
 
-    /* a body of its own, be it empty, so that nginx looks for no other */
+    if (call->body.len || (call->method & (NGX_HTTP_POST|NGX_HTTP_PUT))) {
 
-    rb = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
-    if (rb == NULL) {
-        return NGX_ERROR;
-    }
+        sr->headers_in.content_length_n = call->body.len;
 
-    sr->request_body = rb;
+        value.data = buffer;
+        value.len = ngx_sprintf(buffer, "%uz", call->body.len) - buffer;
 
-    if (call->body.len == 0
-        && (call->method == NGX_HTTP_GET || call->method == NGX_HTTP_DELETE))
-    {
-        return NGX_OK;
-    }
-
-    sr->headers_in.content_length_n = call->body.len;
-
-    value.data = buffer;
-    value.len = ngx_sprintf(buffer, "%uz", call->body.len) - buffer;
-
-    if (call_header(sr, &length, &value) != NGX_OK) {
-        return NGX_ERROR;
+        if (call_header(sr, &length, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     if (call->body.len == 0) {
@@ -358,9 +351,9 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     }
 
     b = ngx_create_temp_buf(sr->pool, call->body.len);
-    rb->bufs = ngx_alloc_chain_link(sr->pool);
+    cl = ngx_alloc_chain_link(sr->pool);
 
-    if (b == NULL || rb->bufs == NULL) {
+    if (b == NULL || cl == NULL) {
         return NGX_ERROR;
     }
 
@@ -368,8 +361,10 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     b->last_buf = 1;
     b->last_in_chain = 1;
 
-    rb->buf = b;
-    *rb->bufs = (ngx_chain_t) { .buf = b };
+    *cl = (ngx_chain_t) { .buf = b };
+
+    sr->request_body->buf = b;
+    sr->request_body->bufs = cl;
 
     return NGX_OK;
 }
