@@ -45,7 +45,8 @@ typedef struct {
     ngx_shm_zone_t        *shm_zone;     /* lines_zone */
     lines_zone_t          *zone;
     ngx_uint_t             configured;   /* number of this configuration among
-                                            those of the zone */
+                                            those of the zone: a later one has
+                                            more */
     ngx_str_t              key_prefix;
     ngx_msec_t             key_ttl;
     ngx_array_t           *jwks;         /* lines_jwks_t * */

@@ -109,7 +109,8 @@ struct lines_ctx_s {
     ngx_str_t            operation;   /* id, for $lines_operation */
 
     ngx_int_t            rc;          /* of the answer's filters, or the status
-                                         that nginx answers */
+                                         that nginx answers: for
+                                         lines_finalize() */
     void                *reading;     /* the body being read */
     ngx_uint_t           retry_after;  /* seconds: the next answer says it;
                                           0: only a 503 does */
