@@ -31,9 +31,7 @@ lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     ngx_chain_t  out;
 
     if (lines_answer_buf(r, json, &out) != NGX_OK) {
-        ctx->answered = 1;
-        ctx->rc = NGX_ERROR;
-        return NGX_DONE;
+        return NGX_ERROR;
     }
 
     return lines_answer_chain(r, ctx, status, &json_content_type, &out,
@@ -46,19 +44,20 @@ lines_answer_buf(ngx_http_request_t *r, ngx_str_t *json, ngx_chain_t *out)
 {
     ngx_buf_t  *b;
 
-    b = ngx_calloc_buf(r->pool);
+    b = ngx_palloc(r->pool, sizeof(ngx_buf_t));
     if (b == NULL) {
         return NGX_ERROR;
     }
 
-    b->pos = json->data;
-    b->last = json->data + json->len;
-    b->memory = json->len ? 1 : 0;
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
+    *b = (ngx_buf_t) {
+        .pos = json->data,
+        .last = json->data + json->len,
+        .memory = (json->len != 0),
+        .last_buf = (r == r->main),
+        .last_in_chain = 1
+    };
 
-    out->buf = b;
-    out->next = NULL;
+    *out = (ngx_chain_t) { .buf = b };
 
     return NGX_OK;
 }
@@ -84,8 +83,6 @@ static ngx_int_t
 answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     ngx_str_t *type, off_t len)
 {
-    ngx_int_t  rc;
-
     if (ctx->begun) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                       "lines: an answer is cut off, with %ui", status);
@@ -113,9 +110,7 @@ answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 
     /* a body that nobody asked for yet; a no-op once it was read */
 
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
         r->keepalive = 0;
     }
 
@@ -244,18 +239,14 @@ lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
         ngx_str_set(&r->headers_out.charset, "utf-8");
     }
 
-    if (ctx->retry_after) {
-
-        if (lines_retry_after(r, ctx->retry_after) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        ctx->retry_after = 0;
-    }
-
-    if (lines_add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK) {
+    if ((ctx->retry_after
+         && lines_retry_after(r, ctx->retry_after) != NGX_OK)
+        || lines_add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK)
+    {
         return NGX_ERROR;
     }
+
+    ctx->retry_after = 0;
 
     return lines_add_own(r, LINES_X_REQUEST_ID, &ctx->request_id);
 }
@@ -314,19 +305,13 @@ lines_answer_array(ngx_http_request_t *r, lines_ctx_t *ctx, const char *prefix,
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(json.data, prefix, ngx_strlen(prefix));
-    *p++ = '[';
+    p = ngx_sprintf(json.data, "%s[", prefix);
 
     for (i = 0; i < items->nelts; i++) {
-        if (i) {
-            *p++ = ',';
-        }
-
-        p = ngx_cpymem(p, item[i].data, item[i].len);
+        p = ngx_sprintf(p, "%s%V", i ? "," : "", &item[i]);
     }
 
-    *p++ = ']';
-    p = ngx_cpymem(p, suffix, ngx_strlen(suffix));
+    p = ngx_sprintf(p, "]%s", suffix);
 
     json.len = p - json.data;
 

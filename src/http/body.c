@@ -21,11 +21,9 @@
 
 
 typedef struct {
-    ngx_str_t      bytes;
-    size_t         size;
-    size_t         limit;
+    ngx_array_t    bytes;
     lines_body_pt  done;
-    unsigned       started:1;
+    ngx_int_t      rc;
     unsigned       parked:1;
 } lines_body_t;
 
@@ -39,7 +37,8 @@ static ngx_uint_t too_deep(ngx_str_t *bytes);
 static void body_event(ngx_http_request_t *r);
 static ngx_int_t continue_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_body_t *body);
-static ngx_int_t append_body(ngx_http_request_t *r, lines_body_t *body);
+static ngx_int_t append_body(ngx_http_request_t *r, ngx_array_t *bytes,
+    size_t limit);
 static ngx_int_t unreadable(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
 
@@ -78,8 +77,8 @@ lines_read_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char           *p, *last;
-    ngx_str_t         token;
+    size_t            len;
+    u_char           *p;
     ngx_table_elt_t  *h;
 
     static ngx_str_t  identity = ngx_string("identity");
@@ -91,19 +90,14 @@ check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
          h;
          h = lines_next_header(r, "content-encoding", h))
     {
-        p = h->value.data;
-        last = p + h->value.len;
+        for (p = h->value.data; *p; p += len ? len : 1) {
 
-        while (p < last) {
-            token.data = p;
+            len = strcspn((char *) p, ", \t");
 
-            while (p < last && *p != ',' && *p != ' ' && *p != '\t') {
-                p++;
-            }
-
-            token.len = p++ - token.data;
-
-            if (token.len == 0 || lines_is_nocase(&token, "identity")) {
+            if (len == 0
+                || (len == identity.len
+                    && ngx_strncasecmp(p, identity.data, len) == 0))
+            {
                 continue;
             }
 
@@ -123,14 +117,11 @@ check_type(ngx_http_request_t *r, lines_ctx_t *ctx)
         && h->value.len >= json.len
         && ngx_strncasecmp(h->value.data, json.data, json.len) == 0)
     {
-        p = h->value.data + json.len;
-        last = h->value.data + h->value.len;
-
-        while (p < last && (*p == ' ' || *p == '\t')) {
-            p++;
+        for (p = h->value.data + json.len; *p == ' ' || *p == '\t'; p++) {
+            /* void */
         }
 
-        if (p == last || *p == ';') {
+        if (*p == '\0' || *p == ';') {
             return NGX_OK;
         }
     }
@@ -148,9 +139,7 @@ parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
 
     for (i = 0; i < bytes->len; i++) {
 
-        if (bytes->data[i] == '\0'
-            || ngx_strchr(" \t\r\n", bytes->data[i]) == NULL)
-        {
+        if (memchr(" \t\r\n", bytes->data[i], 4) == NULL) {
             rc = check_type(r, ctx);
 
             return rc == NGX_OK ? parse_json(r, ctx, bytes) : rc;
@@ -278,18 +267,22 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
     }
 
     body = ngx_pcalloc(r->pool, sizeof(lines_body_t));
-    if (body == NULL) {
+
+    if (body == NULL
+        || ngx_array_init(&body->bytes, r->pool, 1024, 1) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    /* an empty body is a string, too */
-    body->bytes.data = (u_char *) "";
-    body->limit = ctx->api->body_limit;
     body->done = done;
+    body->rc = NGX_AGAIN;
     ctx->reading = body;
 
     r->request_body_no_buffering = 1;
     r->request_body_in_file_only = 0;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines body: started");
 
     rc = ngx_http_read_client_request_body(r, body_event);
 
@@ -303,26 +296,21 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
 
     /*
      * HTTP/2: where all of it came before it was asked for, nginx falls back
-     * to buffering and is not done yet
+     * to buffering, and its event is still to come
      */
 
-    if (!body->started) {
-        body->parked = 1;
-        return NGX_AGAIN;
-    }
+    body->parked = 1;
 
-    return continue_body(r, ctx, body);
+    return body->rc;
 }
 
 
-/*
- * Called from within ngx_http_read_client_request_body(), where there is
- * nothing to do yet, or later, and then when more has come
- */
+/* called from within ngx_http_read_client_request_body(), or later */
 
 static void
 body_event(ngx_http_request_t *r)
 {
+    ngx_int_t      rc;
     lines_ctx_t   *ctx;
     lines_body_t  *body;
 
@@ -333,16 +321,14 @@ body_event(ngx_http_request_t *r)
     }
 
     body = ctx->reading;
-
-    if (!body->started) {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines body: started");
-        body->started = 1;
-    }
+    rc = continue_body(r, ctx, body);
 
     if (body->parked) {
-        lines_resume(r, ctx, continue_body(r, ctx, body));
+        lines_resume(r, ctx, rc);
+        return;
     }
+
+    body->rc = rc;
 }
 
 
@@ -350,10 +336,11 @@ static ngx_int_t
 continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
 {
     ngx_int_t  rc;
+    ngx_str_t  bytes;
 
     for ( ;; ) {
 
-        rc = append_body(r, body);
+        rc = append_body(r, &body->bytes, ctx->api->body_limit);
 
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
@@ -375,7 +362,6 @@ continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
 
         if (r->request_body->bufs == NULL && r->reading_body) {
             r->read_event_handler = body_event;
-            body->parked = 1;
             return NGX_AGAIN;
         }
     }
@@ -383,7 +369,10 @@ continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
     r->read_event_handler = ngx_http_block_reading;
     ctx->reading = NULL;
 
-    return body->done(r, ctx, &body->bytes);
+    bytes.data = body->bytes.elts;
+    bytes.len = body->bytes.nelts;
+
+    return body->done(r, ctx, &bytes);
 }
 
 
@@ -393,19 +382,17 @@ continue_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_t *body)
  */
 
 static ngx_int_t
-append_body(ngx_http_request_t *r, lines_body_t *body)
+append_body(ngx_http_request_t *r, ngx_array_t *bytes, size_t limit)
 {
-    size_t        size, need;
+    void         *old;
     u_char       *p;
     ssize_t       n;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    if (r->request_body == NULL) {
-        return NGX_OK;
-    }
+    cl = r->request_body ? r->request_body->bufs : NULL;
 
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+    for ( /* void */ ; cl; cl = cl->next) {
         b = cl->buf;
 
         if (!ngx_buf_in_memory(b) && !b->in_file) {
@@ -414,31 +401,20 @@ append_body(ngx_http_request_t *r, lines_body_t *body)
 
         n = (ssize_t) ngx_buf_size(b);
 
-        if (n > (ssize_t) (body->limit - body->bytes.len)) {
+        if (n > (ssize_t) (limit - bytes->nelts)) {
             return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
         }
 
-        need = body->bytes.len + n;
+        old = bytes->elts;
 
-        if (need > body->size) {
-            size = ngx_max(need, 2 * body->size);
-            size = ngx_max(size, 1024);
-
-            p = ngx_pnalloc(r->pool, size);
-            if (p == NULL) {
-                return NGX_ERROR;
-            }
-
-            if (body->bytes.len) {
-                ngx_memcpy(p, body->bytes.data, body->bytes.len);
-                (void) ngx_pfree(r->pool, body->bytes.data);
-            }
-
-            body->bytes.data = p;
-            body->size = size;
+        p = ngx_array_push_n(bytes, n);
+        if (p == NULL) {
+            return NGX_ERROR;
         }
 
-        p = body->bytes.data + body->bytes.len;
+        if (bytes->elts != old) {
+            (void) ngx_pfree(r->pool, old);
+        }
 
         if (ngx_buf_in_memory(b)) {
             ngx_memcpy(p, b->pos, n);
@@ -456,8 +432,6 @@ append_body(ngx_http_request_t *r, lines_body_t *body)
 
             return NGX_ERROR;
         }
-
-        body->bytes.len = need;
     }
 
     if (r->request_body_no_buffering) {

@@ -17,8 +17,7 @@
 
 static lines_location_t *find_location(lines_main_conf_t *lmcf,
     ngx_str_t *uri);
-static ngx_connection_t *carrier_connect(lines_carrier_t *carrier);
-static ngx_int_t carrier_request(lines_carrier_t *carrier);
+static ngx_int_t carrier_open(lines_carrier_t *carrier);
 static ngx_int_t call_edit(ngx_http_request_t *sr, lines_call_t *call,
     ngx_str_t *id);
 static ngx_int_t call_header(ngx_http_request_t *sr, ngx_str_t *name,
@@ -27,12 +26,12 @@ static ngx_int_t carrier_post(ngx_http_request_t *sr, void *data,
     ngx_int_t rc);
 static void call_result(lines_carrier_t *carrier, ngx_http_request_t *sr,
     ngx_int_t rc);
-static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc);
+static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc,
+    off_t len);
 static void carrier_next(ngx_event_t *ev);
 static void carrier_timer(ngx_event_t *ev);
 static ngx_uint_t carrier_abort(lines_carrier_t *carrier);
 static void carrier_free(lines_carrier_t *carrier);
-static void carrier_drop(lines_carrier_t *carrier);
 static void carrier_stray(ngx_event_t *ev);
 static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
 
@@ -40,8 +39,8 @@ static u_char *carrier_log(ngx_log_t *log, u_char *buf, size_t len);
 lines_carrier_t *
 lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 {
-    ngx_str_t         copy;
     ngx_pool_t       *pool;
+    ngx_event_t       event;
     lines_carrier_t  *carrier;
 
     if (lmcf->carrier_ctx == NULL) {
@@ -57,48 +56,43 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
         return NULL;
     }
 
-    carrier = ngx_pcalloc(pool, sizeof(lines_carrier_t));
-    copy.len = id->len;
-    copy.data = ngx_pstrdup(pool, id);
-
-    if (carrier == NULL || copy.data == NULL) {
+    carrier = ngx_palloc(pool, sizeof(lines_carrier_t));
+    if (carrier == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
-    carrier->id = copy;
-    carrier->pool = pool;
-    carrier->lmcf = lmcf;
+    event = (ngx_event_t) { .data = carrier, .log = &carrier->own_log };
 
-    carrier->own_log = *ngx_cycle->log;
+    *carrier = (lines_carrier_t) {
+        .pool = pool,
+        .log = &carrier->own_log,
+        .id = { id->len, ngx_pstrdup(pool, id) },
+        .lmcf = lmcf,
+        .own_log = *ngx_cycle->log,
+        .post = { carrier_post, carrier },
+        .next = event,
+        .timer = event
+    };
+
     carrier->own_log.handler = carrier_log;
     carrier->own_log.data = &carrier->log_ctx;
     carrier->own_log.action = NULL;
-    carrier->log = &carrier->own_log;
 
     carrier->next.handler = carrier_next;
-    carrier->next.data = carrier;
-    carrier->next.log = carrier->log;
-
     carrier->timer.handler = carrier_timer;
-    carrier->timer.data = carrier;
-    carrier->timer.log = carrier->log;
 
-    carrier->connection = carrier_connect(carrier);
+    if (carrier->id.data) {
+        carrier->connection = ngx_get_connection(0, carrier->log);
+    }
+
     if (carrier->connection == NULL) {
         ngx_destroy_pool(pool);
         return NULL;
     }
 
-    if (carrier_request(carrier) != NGX_OK) {
-
-        if (carrier->request) {
-            carrier_free(carrier);
-            return NULL;
-        }
-
-        carrier_drop(carrier);
-        ngx_destroy_pool(pool);
+    if (carrier_open(carrier) != NGX_OK) {
+        carrier_free(carrier);
         return NULL;
     }
 
@@ -109,19 +103,18 @@ lines_carrier_create(lines_main_conf_t *lmcf, ngx_str_t *id, ngx_log_t *log)
 }
 
 
-static ngx_connection_t *
-carrier_connect(lines_carrier_t *carrier)
+static ngx_int_t
+carrier_open(lines_carrier_t *carrier)
 {
-    ngx_connection_t  *c;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
 
-    c = ngx_get_connection(0, carrier->log);
-    if (c == NULL) {
-        return NULL;
-    }
+    c = carrier->connection;
 
     c->fd = (ngx_socket_t) -1;
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
     carrier->own_log.connection = c->number;
+    carrier->log_ctx.connection = c;
 
     c->log = carrier->log;
     c->read->log = carrier->log;
@@ -145,22 +138,8 @@ carrier_connect(lines_carrier_t *carrier)
     c->sockaddr = (struct sockaddr *) &carrier->sockaddr;
     c->socklen = sizeof(struct sockaddr_in);
     ngx_str_set(&c->addr_text, "127.0.0.1");
-    c->local_sockaddr = (struct sockaddr *) &carrier->sockaddr;
-    c->local_socklen = sizeof(struct sockaddr_in);
-
-    carrier->log_ctx.connection = c;
-
-    return c;
-}
-
-
-static ngx_int_t
-carrier_request(lines_carrier_t *carrier)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    c = carrier->connection;
+    c->local_sockaddr = c->sockaddr;
+    c->local_socklen = c->socklen;
 
     carrier->hc.conf_ctx = carrier->lmcf->carrier_ctx;
     c->data = &carrier->hc;
@@ -205,9 +184,8 @@ ngx_int_t
 lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
     lines_call_pt handler, void *data)
 {
-    ngx_str_t                    uri, args;
-    ngx_http_request_t          *r, *sr;
-    ngx_http_post_subrequest_t  *ps;
+    ngx_str_t            uri, args;
+    ngx_http_request_t  *r, *sr;
 
     if (carrier->calling || carrier->destroyed || carrier->timer.timer_set) {
         ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
@@ -221,8 +199,8 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     /* a debug module calls what it likes, by the rules of the first */
 
-    if (carrier->location == NULL && carrier->lmcf->locations) {
-        carrier->location = carrier->lmcf->locations->elts;
+    if (carrier->location == NULL) {
+        carrier->location = carrier->lmcf->locations;
     }
 
 #endif
@@ -239,26 +217,17 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     r = carrier->request;
 
-    ps = ngx_palloc(r->pool, sizeof(ngx_http_post_subrequest_t));
-    if (ps == NULL) {
-        return NGX_ERROR;
-    }
-
-    ps->handler = carrier_post;
-    ps->data = carrier;
-
     uri.len = call->uri.len;
     uri.data = ngx_pstrdup(r->pool, &call->uri);
     args.len = call->args.len;
     args.data = args.len ? ngx_pstrdup(r->pool, &call->args) : uri.data;
 
-    if (uri.data == NULL || args.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_subrequest(r, &uri, &args, &sr, ps,
-                 NGX_HTTP_SUBREQUEST_IN_MEMORY |NGX_HTTP_SUBREQUEST_BACKGROUND)
-        != NGX_OK)
+    if (uri.data == NULL
+        || args.data == NULL
+        || ngx_http_subrequest(r, &uri, &args, &sr, &carrier->post,
+                               NGX_HTTP_SUBREQUEST_IN_MEMORY
+                               |NGX_HTTP_SUBREQUEST_BACKGROUND)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -302,13 +271,14 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 static ngx_int_t
 call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 {
-    u_char                   *p;
-    ngx_buf_t                *b;
-    ngx_str_t                 value;
-    ngx_uint_t                i, named;
-    ngx_http_request_body_t  *rb;
-    static ngx_str_t          request_id = ngx_string("X-Request-Id");
-    static ngx_str_t          length = ngx_string("Content-Length");
+    u_char        buffer[NGX_OFF_T_LEN];
+    ngx_buf_t    *b;
+    ngx_str_t     value;
+    ngx_uint_t    i, named;
+    ngx_chain_t  *cl;
+
+    static ngx_str_t  request_id = ngx_string("X-Request-Id");
+    static ngx_str_t  length = ngx_string("Content-Length");
 
     static const struct {
         ngx_uint_t  method;
@@ -335,9 +305,14 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     sr->headers_in.content_length_n = -1;
     sr->headers_in.keep_alive_n = -1;
 
-    if (ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
-                      sizeof(ngx_table_elt_t))
-        != NGX_OK)
+    /* a body of its own, be it empty, so that nginx looks for no other */
+
+    sr->request_body = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
+
+    if (sr->request_body == NULL
+        || ngx_list_init(&sr->headers_in.headers, sr->pool, 8,
+                         sizeof(ngx_table_elt_t))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -359,33 +334,16 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
         return NGX_ERROR;
     }
 
-    /* a body of its own, be it empty, so that nginx looks for no other */
+    if (call->body.len || (call->method & (NGX_HTTP_POST|NGX_HTTP_PUT))) {
 
-    rb = ngx_pcalloc(sr->pool, sizeof(ngx_http_request_body_t));
-    if (rb == NULL) {
-        return NGX_ERROR;
-    }
+        sr->headers_in.content_length_n = call->body.len;
 
-    sr->request_body = rb;
+        value.data = buffer;
+        value.len = ngx_sprintf(buffer, "%uz", call->body.len) - buffer;
 
-    if (call->body.len == 0
-        && (call->method == NGX_HTTP_GET || call->method == NGX_HTTP_DELETE))
-    {
-        return NGX_OK;
-    }
-
-    sr->headers_in.content_length_n = call->body.len;
-
-    p = ngx_pnalloc(sr->pool, NGX_OFF_T_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.data = p;
-    value.len = ngx_sprintf(p, "%uz", call->body.len) - p;
-
-    if (call_header(sr, &length, &value) != NGX_OK) {
-        return NGX_ERROR;
+        if (call_header(sr, &length, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     if (call->body.len == 0) {
@@ -393,7 +351,9 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     }
 
     b = ngx_create_temp_buf(sr->pool, call->body.len);
-    if (b == NULL) {
+    cl = ngx_alloc_chain_link(sr->pool);
+
+    if (b == NULL || cl == NULL) {
         return NGX_ERROR;
     }
 
@@ -401,13 +361,10 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     b->last_buf = 1;
     b->last_in_chain = 1;
 
-    rb->buf = b;
-    rb->bufs = ngx_alloc_chain_link(sr->pool);
-    if (rb->bufs == NULL) {
-        return NGX_ERROR;
-    }
+    *cl = (ngx_chain_t) { .buf = b };
 
-    *rb->bufs = (ngx_chain_t) { .buf = b };
+    sr->request_body->buf = b;
+    sr->request_body->bufs = cl;
 
     return NGX_OK;
 }
@@ -429,32 +386,22 @@ call_header(ngx_http_request_t *sr, ngx_str_t *name, ngx_str_t *value)
     }
 
     h = ngx_list_push(&sr->headers_in.headers);
-    if (h == NULL) {
+    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
+
+    if (h == NULL || p == NULL) {
         return NGX_ERROR;
     }
 
     ngx_memzero(h, sizeof(ngx_table_elt_t));
 
-    p = ngx_pnalloc(sr->pool, 2 * name->len + value->len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->key.data = p;
+    h->lowcase_key = p;
+    h->hash = ngx_hash_strlow(p, name->data, name->len);
+    h->key.data = p + name->len;
     h->key.len = name->len;
-    h->lowcase_key = p + name->len;
-    h->value.data = h->lowcase_key + name->len;
+    h->value.data = h->key.data + name->len;
     h->value.len = value->len;
 
-    ngx_memcpy(h->key.data, name->data, name->len);
-    ngx_strlow(h->lowcase_key, name->data, name->len);
-    h->hash = ngx_hash_key(h->lowcase_key, name->len);
-
-    if (value->len) {
-        ngx_memcpy(h->value.data, value->data, value->len);
-    }
-
-    h->value.data[value->len] = '\0';
+    ngx_sprintf(h->key.data, "%V%V%Z", name, value);
 
     return NGX_OK;
 }
@@ -522,6 +469,7 @@ static void
 call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
 {
     time_t                when;
+    ngx_str_t             body;
     const char           *why;
     ngx_table_elt_t      *h;
     lines_result_t       *result;
@@ -533,7 +481,14 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
     result->retry_after = -1;
     result->elapsed = ngx_current_msec - carrier->start;
 
-    why = call_incomplete(sr, rc);
+    ngx_str_null(&body);
+
+    if (sr->out && sr->out->buf) {
+        body.data = sr->out->buf->pos;
+        body.len = sr->out->buf->last - sr->out->buf->pos;
+    }
+
+    why = call_incomplete(sr, rc, body.len);
 
     if (why) {
         ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
@@ -549,11 +504,7 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
     result->transport = LINES_COMPLETE;
     result->status = sr->headers_out.status;
     result->headers = &u->headers_in.headers;
-
-    if (sr->out && sr->out->buf) {
-        result->body.data = sr->out->buf->pos;
-        result->body.len = sr->out->buf->last - sr->out->buf->pos;
-    }
+    result->body = body;
 
     h = lines_header_in(result->headers, "retry-after", NULL);
 
@@ -573,9 +524,8 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
 /* NULL: an answer, whole */
 
 static const char *
-call_incomplete(ngx_http_request_t *sr, ngx_int_t rc)
+call_incomplete(ngx_http_request_t *sr, ngx_int_t rc, off_t len)
 {
-    off_t                 length;
     ngx_http_upstream_t  *u;
 
     u = sr->upstream;
@@ -606,12 +556,8 @@ call_incomplete(ngx_http_request_t *sr, ngx_int_t rc)
         return "its body broke off";
     }
 
-    length = (sr->out && sr->out->buf)
-             ? sr->out->buf->last - sr->out->buf->pos
-             : 0;
-
     if (u->headers_in.content_length_n != -1
-        && u->headers_in.content_length_n != length)
+        && u->headers_in.content_length_n != len)
     {
         return "another length than its header says";
     }
@@ -774,43 +720,31 @@ carrier_free(lines_carrier_t *carrier)
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
                    "lines carrier %V: free %p", &carrier->id, carrier);
 
-    if (r->count != 1
-        || r->posted_requests
-        || carrier->timer.timer_set
-        || c->read->timer_set
-        || c->write->timer_set
-        || c->read->posted
-        || c->write->posted)
-    {
-        /* freeing what is still referred to would be worse than a leak */
+    if (r) {
 
-        ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
-                      "lines: carrier is not idle: count:%d "
-                      "timers:%d,%d posted:%d,%d", r->count,
-                      c->read->timer_set, c->write->timer_set, c->read->posted,
-                      c->write->posted);
-        return;
+        if (r->count != 1
+            || r->posted_requests
+            || carrier->timer.timer_set
+            || c->read->timer_set
+            || c->write->timer_set
+            || c->read->posted
+            || c->write->posted)
+        {
+            /* freeing what is still referred to would be worse than a leak */
+
+            ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
+                          "lines: carrier is not idle: count:%d "
+                          "timers:%d,%d posted:%d,%d", r->count,
+                          c->read->timer_set, c->write->timer_set,
+                          c->read->posted, c->write->posted);
+            return;
+        }
+
+        r->logged = 1;
+        r->blocked = 0;
+
+        ngx_http_free_request(r, 0);
     }
-
-    r->logged = 1;
-    r->blocked = 0;
-
-    ngx_http_free_request(r, 0);
-
-    carrier_drop(carrier);
-
-    ngx_destroy_pool(carrier->pool);
-}
-
-
-/* the connection's slot */
-
-static void
-carrier_drop(lines_carrier_t *carrier)
-{
-    ngx_connection_t  *c;
-
-    c = carrier->connection;
 
     c->destroyed = 1;
     c->pool = NULL;
@@ -827,25 +761,17 @@ carrier_drop(lines_carrier_t *carrier)
     c->fd = 0;
     ngx_free_connection(c);
     c->fd = (ngx_socket_t) -1;
-}
 
-
-lines_carrier_t *
-lines_carrier_find(ngx_http_request_t *r)
-{
-    return lines_carrier_of(r->main->connection->log);
+    ngx_destroy_pool(carrier->pool);
 }
 
 
 lines_carrier_t *
 lines_carrier_of(ngx_log_t *log)
 {
-    if (log->handler != carrier_log) {
-        return NULL;
-    }
-
-    return (lines_carrier_t *) ((u_char *) log->data
-                                - offsetof(lines_carrier_t, log_ctx));
+    return log->handler == carrier_log
+           ? ngx_queue_data(log->data, lines_carrier_t, log_ctx)
+           : NULL;
 }
 
 
@@ -860,11 +786,7 @@ carrier_stray(ngx_event_t *ev)
 static u_char *
 carrier_log(ngx_log_t *log, u_char *buf, size_t len)
 {
-    u_char           *p;
-    lines_carrier_t  *carrier;
-
-    carrier = (lines_carrier_t *) ((u_char *) log->data
-                                   - offsetof(lines_carrier_t, log_ctx));
+    u_char  *p;
 
     p = buf;
 
@@ -873,7 +795,8 @@ carrier_log(ngx_log_t *log, u_char *buf, size_t len)
         len -= p - buf;
     }
 
-    return ngx_snprintf(p, len, ", operation: \"%V\"", &carrier->id);
+    return ngx_snprintf(p, len, ", operation: \"%V\"",
+                        &lines_carrier_of(log)->id);
 }
 
 
@@ -882,20 +805,14 @@ carrier_log(ngx_log_t *log, u_char *buf, size_t len)
 static lines_location_t *
 find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
 {
-    ngx_uint_t         i;
     lines_location_t  *location, *found;
 
-    if (lmcf->locations == NULL) {
-        return NULL;
-    }
-
-    location = lmcf->locations->elts;
     found = NULL;
 
-    for (i = 0; i < lmcf->locations->nelts; i++) {
+    for (location = lmcf->locations; location; location = location->next) {
 
-        if (uri->len < location[i].uri.len
-            || ngx_memcmp(uri->data, location[i].uri.data, location[i].uri.len)
+        if (uri->len < location->uri.len
+            || ngx_memcmp(uri->data, location->uri.data, location->uri.len)
                != 0)
         {
             continue;
@@ -904,10 +821,10 @@ find_location(lines_main_conf_t *lmcf, ngx_str_t *uri)
         /* of two directives with one location, the stricter */
 
         if (found == NULL
-            || location[i].uri.len > found->uri.len
-            || (location[i].uri.len == found->uri.len && !location[i].plain))
+            || location->uri.len > found->uri.len
+            || (location->uri.len == found->uri.len && !location->plain))
         {
-            found = &location[i];
+            found = location;
         }
     }
 

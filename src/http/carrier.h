@@ -35,27 +35,28 @@ typedef struct lines_carrier_s  lines_carrier_t;
 
 /* where calls go: an internal location, as a directive names it */
 
-typedef struct {
-    ngx_str_t   name;      /* of the directive */
-    ngx_str_t   uri;
-    ngx_uint_t  plain;     /* flag: without TLS to loopback addresses and
-                              sockets */
-    ngx_uint_t  once;      /* flag: what is sent there has an effect */
-    size_t      buffer;    /* for answers, at least; a multiple of 1k */
+struct lines_location_s {
+    ngx_str_t          name;     /* of the directive */
+    ngx_str_t          uri;
+    ngx_uint_t         plain;    /* flag: without TLS to loopback addresses
+                                    and sockets */
+    ngx_uint_t         once;     /* flag: what is sent there has an effect */
+    size_t             buffer;   /* for answers, at least; a multiple of 1k */
 
     /* set by lines_location() */
-    u_char     *file;
-    ngx_uint_t  line;
-    ngx_uint_t  refused;   /* flag: the last call from this worker was */
-} lines_location_t;
+    lines_location_t  *next;
+    u_char            *file;
+    ngx_uint_t         line;
+    ngx_uint_t         refused;  /* flag: the last call from this worker was */
+};
 
 
 /* what became of a call */
 
 typedef enum {
     LINES_COMPLETE = 0,   /* an answer, whole; any status */
-    LINES_UNKNOWN,        /* sent, at least in part: it may have had
-                             its effect */
+    LINES_UNKNOWN,        /* sent, at least in part: it may have had its
+                             effect */
     LINES_UNSENT          /* surely not a byte was sent */
 } lines_transport_e;
 
@@ -63,10 +64,10 @@ typedef enum {
 typedef struct {
     lines_transport_e  transport;
     ngx_uint_t         status;        /* 0 unless complete */
-    ngx_str_t          body;          /* empty unless complete;
-                                         until the handler returns */
-    ngx_list_t        *headers;       /* ngx_table_elt_t; NULL unless
-                                         complete; as long as body */
+    ngx_str_t          body;          /* empty unless complete; until the
+                                         handler returns */
+    ngx_list_t        *headers;       /* ngx_table_elt_t; NULL unless complete;
+                                         as long as body */
     time_t             retry_after;   /* seconds; -1: none */
     ngx_msec_t         elapsed;
 } lines_result_t;
@@ -88,10 +89,10 @@ typedef struct {
                                          Content-Length */
     ngx_uint_t            nheaders;
     ngx_str_t             body;
-    ngx_msec_t            timeout;    /* of the whole call; 0: only
-                                         those of the location */
-    void                 *of;         /* the caller's, for variables that
-                                         are asked for within the call */
+    ngx_msec_t            timeout;    /* of the whole call; 0: only those of
+                                         the location */
+    void                 *of;         /* the caller's, for variables that are
+                                         asked for within the call */
 } lines_call_t;
 
 
@@ -116,6 +117,8 @@ struct lines_carrier_s {
     ngx_http_log_ctx_t      log_ctx;
     ngx_log_t               own_log;
     struct sockaddr_in      sockaddr;
+
+    ngx_http_post_subrequest_t  post;
 
     ngx_event_t             next;        /* posted: result or end */
     ngx_event_t             timer;       /* timeout of a call, wait */
@@ -169,11 +172,12 @@ void lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
 
 void lines_carrier_destroy(lines_carrier_t *carrier);
 
-/* the carrier whose (sub)request this is, or NULL for a client's */
-lines_carrier_t *lines_carrier_find(ngx_http_request_t *r);
-
-/* the same by a connection's log */
+/* the carrier whose connection's log this is, or NULL for a client's */
 lines_carrier_t *lines_carrier_of(ngx_log_t *log);
+
+/* the same by a (sub)request */
+#define lines_carrier_find(r)                                                 \
+    lines_carrier_of((r)->main->connection->log)
 
 
 #endif /* _LINES_HTTP_CARRIER_H_INCLUDED_ */

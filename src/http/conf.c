@@ -9,16 +9,13 @@
 ngx_module_t *
 lines_find_module(ngx_conf_t *cf, const char *name)
 {
-    ngx_uint_t      i;
-    ngx_module_t  **modules;
+    ngx_module_t  **module;
 
-    modules = cf->cycle->modules;
-
-    for (i = 0; modules[i]; i++) {
-        if (modules[i]->type == NGX_HTTP_MODULE
-            && ngx_strcmp(modules[i]->name, name) == 0)
+    for (module = cf->cycle->modules; *module; module++) {
+        if ((*module)->type == NGX_HTTP_MODULE
+            && ngx_strcmp((*module)->name, name) == 0)
         {
-            return modules[i];
+            return *module;
         }
     }
 

@@ -18,8 +18,7 @@
 /* what lines_auth says of caches in its location */
 
 typedef enum {
-    LINES_CACHE_UNSAID = 0,  /* keys have the tenant; else nothing is
-                                stored */
+    LINES_CACHE_UNSAID = 0,  /* keys have the tenant; else nothing is stored */
     LINES_CACHE_TENANT,      /* the same; else no answer */
     LINES_CACHE_SHARED
 } lines_cache_e;
@@ -27,6 +26,8 @@ typedef enum {
 
 typedef struct lines_api_s           lines_api_t;
 typedef struct lines_zone_s          lines_zone_t;
+typedef struct lines_location_s      lines_location_t;
+typedef struct lines_failpoint_s     lines_failpoint_t;
 typedef struct lines_billing_conf_s  lines_billing_conf_t;
 typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
@@ -43,10 +44,9 @@ typedef struct {
     /* auth */
     ngx_shm_zone_t        *shm_zone;     /* lines_zone */
     lines_zone_t          *zone;
-    ngx_uint_t             configured;   /* number of this
-                                            configuration among
-                                            those of the zone: a
-                                            later one has more */
+    ngx_uint_t             configured;   /* number of this configuration among
+                                            those of the zone: a later one has
+                                            more */
     ngx_str_t              key_prefix;
     ngx_msec_t             key_ttl;
     ngx_array_t           *jwks;         /* lines_jwks_t * */
@@ -87,27 +87,27 @@ typedef struct {
     /* variables: where the access phase begins */
     ngx_int_t              access_phase;
 
-    ngx_uint_t             used;         /* flag: some location
-                                            needs Redis */
+    ngx_uint_t             used;         /* flag: some location needs Redis */
 
     /* http: the server block that carriers run in; NULL without one */
     ngx_http_conf_ctx_t   *carrier_ctx;
-    ngx_array_t           *locations;    /* that it must have */
-    ngx_uint_t             proxy;        /* index of the proxy's
-                                            loc_conf */
+    lines_location_t      *locations;    /* that it must have */
+    ngx_uint_t             proxy;        /* index of the proxy's loc_conf */
     ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */
+
+    lines_failpoint_t     *failpoints;   /* of debug builds */
 } lines_main_conf_t;
 
 
 typedef struct {
     /* these three only "if" and "limit_except" take from their location */
     lines_api_t           *api;           /* answers here, or NULL */
-    ngx_str_t              prefix;        /* of its URIs; empty:
-                                             the URI is all of it */
+    ngx_str_t              prefix;        /* of its URIs; empty: the URI is all
+                                             of it */
     void                  *own;           /* what the API's directive says */
 
-    ngx_str_t              key_id_header;  /* lower case, with a
-                                              terminating zero */
+    /* lower case, with a terminating zero */
+    ngx_str_t              key_id_header;
     ngx_str_t              secret_header;
     lines_auth_conf_t     *auth;
     lines_cache_e          cache;         /* goes with auth */
@@ -116,8 +116,7 @@ typedef struct {
     lines_clerk_conf_t    *clerk;
     ngx_array_t           *limits;
     time_t                 cache_warned;  /* of this worker */
-    lines_deprecated_t    *deprecated;    /* endpoints; NULL: as by
-                                             default */
+    lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
 } lines_loc_conf_t;
 
 

@@ -1,9 +1,4 @@
 
-/*
- * The context of a request: found again after internal redirects, which
- * forget it, through the cleanup of the request's pool.
- */
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
@@ -56,7 +51,6 @@ lines_find_ctx(ngx_http_request_t *r)
             ctx->answered = 0;
             ctx->refused_with = 0;
             ctx->untold = 0;
-            ctx->page.len = 0;
 
             return ctx;
         }
@@ -158,24 +152,19 @@ static ngx_int_t
 request_id_get(ngx_http_request_t *r, ngx_str_t *id)
 {
     size_t            i;
-    u_char            ch, *p;
+    u_char           *p;
     ngx_table_elt_t  *h;
+
+    static const char  allowed[] = "0123456789abcdefghijklmnopqrstuvwxyz"
+                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:";
 
     h = lines_find_header(r, "x-request-id");
 
-    for (i = 0; h && i < h->value.len; i++) {
-        ch = h->value.data[i];
-
-        if (!(ch >= '0' && ch <= '9')
-            && !(ch >= 'A' && ch <= 'Z')
-            && !(ch >= 'a' && ch <= 'z')
-            && (ch == '\0' || ngx_strchr("-_.:", ch) == NULL))
-        {
-            break;
-        }
-    }
-
-    if (h && i && i == h->value.len && i <= LINES_REQUEST_ID_MAX) {
+    if (h
+        && h->value.len
+        && h->value.len <= LINES_REQUEST_ID_MAX
+        && strspn((char *) h->value.data, allowed) == h->value.len)
+    {
         *id = h->value;
         return NGX_OK;
     }

@@ -49,8 +49,7 @@ typedef struct {
     ngx_str_t            key_id;     /* by key_id_header */
     ngx_str_t            secret;
     ngx_str_t            cookie;     /* lines_clerk's, its value */
-    ngx_uint_t           reads;      /* flag: all that a cookie is
-                                        good for */
+    ngx_uint_t           reads;      /* flag: all that a cookie is good for */
 } lines_rules_t;
 
 
@@ -68,10 +67,10 @@ typedef struct {
     ngx_str_t      method;     /* "key", "clerk" */
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
-    lines_cache_e  cache;      /* what the lines_auth that it met
-                                  last says of caches */
-    ngx_int_t      rc;         /* as of lines_auth_done_pt;
-                                  good once it is settled */
+    lines_cache_e  cache;      /* what the lines_auth that it met last says of
+                                  caches */
+    ngx_int_t      rc;         /* as of lines_auth_done_pt; good once it is
+                                  settled */
     unsigned       settled:1;
     unsigned       planned:1;  /* its plan was asked for */
 } lines_identity_t;
@@ -88,8 +87,8 @@ struct lines_ctx_s {
 
     /* what runs once nothing is waited for: steps, or a phase's handler */
     void  (*resume)(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
-    void  (*on_answer)(void *data);  /* or NULL: runs when
-                            the request is finalized */
+    /* or NULL: runs when the request is finalized */
+    void  (*on_answer)(void *data);
     void                *on_answer_data;
     lines_caller_t       caller;      /* of the store */
 
@@ -98,35 +97,30 @@ struct lines_ctx_s {
     json_t              *body;        /* the object, or NULL; borrowed */
     void                *data;        /* the endpoint's own */
     void                *auth;        /* auth/'s own */
-    ngx_http_request_t  *asked;       /* what auth_request made, where
-                                         nobody could tell */
+    ngx_http_request_t  *asked;       /* what auth_request made, where nobody
+                                         could tell */
     void                *limit;       /* limit/'s own */
     void                *keyed;       /* the cache to whose key we added who
                                          asks: r->cache at that time */
-    void                *refused;     /* the cache that nothing was sent
-                                         from */
-    void                *left;        /* the cache of a location that it
-                                         left */
+    void                *refused;     /* the cache that nothing was sent from */
+    void                *left;        /* the cache of a location that it left */
 
     ngx_msec_t           billing_time;
     ngx_str_t            operation;   /* id, for $lines_operation */
 
-    ngx_int_t            rc;          /* of the answer's filters, or the
-                                         status that nginx answers: for
+    ngx_int_t            rc;          /* of the answer's filters, or the status
+                                         that nginx answers: for
                                          lines_finalize() */
     void                *reading;     /* the body being read */
     ngx_uint_t           retry_after;  /* seconds: the next answer says it;
                                           0: only a 503 does */
-    ngx_uint_t           refused_with; /* a status that nginx may answer
-                                         with a page: in the dialect of api */
-    ngx_str_t            page;        /* instead of nginx' own error
-                                         page; empty: none, or sent */
+    ngx_uint_t           refused_with;  /* a status that nginx may answer with
+                                           a page: in the dialect of api */
     unsigned             untold:1;    /* auth_request's could not tell */
     unsigned             answered:1;
     unsigned             begun:1;     /* its answer, the end of which is
                                          still to come */
     unsigned             met_api:1;   /* it came to an API's location */
-    unsigned             drop_page:1;  /* of nginx' own: it goes nowhere */
 };
 
 

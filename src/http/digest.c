@@ -2,9 +2,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include "http/digest.h"
 
@@ -29,14 +27,10 @@ lines_sha256(ngx_str_t *data, u_char digest[LINES_SHA256_LEN])
         }
     }
 
-    if (EVP_DigestInit_ex2(sha256_ctx, sha256_md, NULL) != 1
-        || EVP_DigestUpdate(sha256_ctx, data->data, data->len) != 1
-        || EVP_DigestFinal_ex(sha256_ctx, digest, NULL) != 1)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return EVP_DigestInit_ex2(sha256_ctx, sha256_md, NULL) == 1
+           && EVP_DigestUpdate(sha256_ctx, data->data, data->len) == 1
+           && EVP_DigestFinal_ex(sha256_ctx, digest, NULL) == 1
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -69,20 +63,6 @@ lines_sha256_hex(ngx_str_t *data, u_char hex[LINES_SHA256_LEN * 2])
 
 
 ngx_int_t
-lines_random(u_char *buf, size_t len)
-{
-    return (RAND_bytes(buf, (int) len) == 1) ? NGX_OK : NGX_ERROR;
-}
-
-
-ngx_uint_t
-lines_equal(const u_char *a, const u_char *b, size_t len)
-{
-    return CRYPTO_memcmp(a, b, len) == 0;
-}
-
-
-ngx_int_t
 lines_hex_decode(u_char *bytes, size_t len, ngx_str_t *hex)
 {
     size_t     i;
@@ -94,7 +74,6 @@ lines_hex_decode(u_char *bytes, size_t len, ngx_str_t *hex)
 
     for (i = 0; i < len; i++) {
         n = ngx_hextoi(hex->data + 2 * i, 2);
-
         if (n == NGX_ERROR) {
             return NGX_ERROR;
         }

@@ -11,6 +11,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
 
 #define LINES_SHA256_LEN  32
 
@@ -22,10 +25,11 @@ ngx_int_t lines_sha256(ngx_str_t *data, u_char digest[LINES_SHA256_LEN]);
 ngx_int_t lines_sha256_hex(ngx_str_t *data, u_char hex[LINES_SHA256_LEN * 2]);
 
 /* from the CSPRNG */
-ngx_int_t lines_random(u_char *buf, size_t len);
+#define lines_random(buf, len)                                                \
+    (RAND_bytes((u_char *) (buf), (int) (len)) == 1 ? NGX_OK : NGX_ERROR)
 
-/* 1 where both are the same bytes; takes the same time where they are not */
-ngx_uint_t lines_equal(const u_char *a, const u_char *b, size_t len);
+/* flag: both are the same bytes; takes the same time where they are not */
+#define lines_equal(a, b, len)  (CRYPTO_memcmp(a, b, len) == 0)
 
 /* NGX_ERROR where hex is not 2 * len hex digits */
 ngx_int_t lines_hex_decode(u_char *bytes, size_t len, ngx_str_t *hex);

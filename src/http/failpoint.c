@@ -3,71 +3,32 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/conf.h"
 #include "http/failpoint.h"
 
 
 #if (LINES_FAILPOINTS)
 
 
-#define LINES_FAILPOINTS_MAX  64
+/* of the main configuration; what was passed is in memory that all share */
 
-
-typedef struct {
+struct lines_failpoint_s {
     ngx_str_t           name;
-    ngx_atomic_uint_t   n;          /* the pass that kills */
-} lines_failpoint_t;
-
-
-static void failpoint_free(void *data);
-
-
-/* of the configuration that was read last; the counts are shared */
-
-static lines_failpoint_t  failpoints[LINES_FAILPOINTS_MAX];
-static ngx_uint_t   nfailpoints;
-static ngx_pool_t  *failpoint_pool;
-static ngx_shm_t    failpoint_shm;
+    ngx_atomic_uint_t   n;        /* the pass that kills */
+    ngx_atomic_t       *passes;
+    lines_failpoint_t  *next;
+};
 
 
 char *
 lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    u_char              *p;
-    ngx_int_t            n;
-    ngx_str_t           *value, name;
-    ngx_shm_t           *shm;
-    ngx_pool_cleanup_t  *cln;
-    lines_failpoint_t   *point;
+    lines_main_conf_t *lmcf = conf;
 
-    if (failpoint_pool != cf->pool) {
-
-        cln = ngx_pool_cleanup_add(cf->pool, sizeof(ngx_shm_t));
-        if (cln == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        shm = cln->data;
-
-        ngx_memzero(shm, sizeof(ngx_shm_t));
-
-        shm->size = LINES_FAILPOINTS_MAX * sizeof(ngx_atomic_t);
-        ngx_str_set(&shm->name, "lines_failpoint");
-        shm->log = cf->log;
-
-        if (ngx_shm_alloc(shm) != NGX_OK) {
-            return NGX_CONF_ERROR;
-        }
-
-        cln->handler = failpoint_free;
-
-        failpoint_shm = *shm;
-        failpoint_pool = cf->pool;
-        nfailpoints = 0;
-    }
-
-    if (nfailpoints == LINES_FAILPOINTS_MAX) {
-        return "has too many points";
-    }
+    u_char             *p;
+    ngx_int_t           n;
+    ngx_str_t          *value, name;
+    lines_failpoint_t  *point;
 
     value = cf->args->elts;
     name = value[1];
@@ -75,10 +36,10 @@ lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     /* the last colon: a step that is undone has one in its name */
 
-    for (p = name.data + name.len; p > name.data; p--) {
-        if (p[-1] < '0' || p[-1] > '9') {
-            break;
-        }
+    p = name.data + name.len;
+
+    while (p > name.data && p[-1] >= '0' && p[-1] <= '9') {
+        p--;
     }
 
     if (p > name.data && p[-1] == ':') {
@@ -93,56 +54,52 @@ lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    point = &failpoints[nfailpoints++];
+    point = ngx_palloc(cf->pool, sizeof(lines_failpoint_t));
+    if (point == NULL) {
+        return NGX_CONF_ERROR;
+    }
 
     point->name = name;
     point->n = n;
+    point->next = lmcf->failpoints;
+    point->passes = mmap(NULL, sizeof(ngx_atomic_t), PROT_READ|PROT_WRITE,
+                         MAP_ANON|MAP_SHARED, -1, 0);
 
-    return NGX_CONF_OK;
-}
-
-
-static void
-failpoint_free(void *data)
-{
-    ngx_shm_t *shm = data;
-
-    if (failpoint_shm.addr == shm->addr) {
-        nfailpoints = 0;
-        failpoint_pool = NULL;
+    if (point->passes == MAP_FAILED) {
+        return "has no memory";
     }
 
-    ngx_shm_free(shm);
+    lmcf->failpoints = point;
+
+    return NGX_CONF_OK;
 }
 
 
 void
 lines_failpoint_pass(const char *name, ngx_str_t *step)
 {
-    u_char               buf[128];
-    ngx_str_t            point;
-    ngx_uint_t           i;
-    ngx_atomic_t        *passes;
+    u_char              buf[128];
+    ngx_str_t           passed;
+    lines_main_conf_t  *lmcf;
+    lines_failpoint_t  *point;
 
-    passes = (ngx_atomic_t *) failpoint_shm.addr;
+    lmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                               ngx_http_lines_module);
+    passed.data = buf;
+    passed.len = (step ? ngx_snprintf(buf, sizeof(buf), "%s.%V", name, step)
+                       : ngx_snprintf(buf, sizeof(buf), "%s", name)) - buf;
 
-    point.data = buf;
-    point.len = (step ? ngx_snprintf(buf, sizeof(buf), "%s.%V", name, step)
-                      : ngx_snprintf(buf, sizeof(buf), "%s", name)) - buf;
+    for (point = lmcf->failpoints; point; point = point->next) {
 
-    for (i = 0; i < nfailpoints; i++) {
-
-        if (failpoints[i].name.len != point.len
-            || ngx_memcmp(failpoints[i].name.data, buf, point.len) != 0
-            || ngx_atomic_fetch_add(&passes[i], 1) + 1 != failpoints[i].n)
+        if (point->name.len == passed.len
+            && ngx_memcmp(point->name.data, buf, passed.len) == 0
+            && ngx_atomic_fetch_add(point->passes, 1) + 1 == point->n)
         {
-            continue;
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                          "lines: failpoint \"%V\"", &passed);
+
+            (void) kill(ngx_pid, SIGKILL);
         }
-
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "lines: failpoint \"%V\"", &point);
-
-        (void) kill(ngx_pid, SIGKILL);
     }
 }
 

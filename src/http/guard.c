@@ -14,43 +14,43 @@
 
 
 static ngx_http_conf_ctx_t *location_server(ngx_conf_t *cf,
-    ngx_array_t *locations);
+    lines_location_t *locations);
 static ngx_http_core_loc_conf_t *location_find(ngx_http_conf_ctx_t *ctx,
     lines_location_t *location);
 static ngx_http_core_loc_conf_t *location_match(
     ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri);
-static ngx_http_core_loc_conf_t *location_match_static(
-    ngx_http_location_tree_node_t *node, ngx_str_t *uri, ngx_uint_t *exact);
-static const char *location_judge(ngx_conf_t *cf, lines_main_conf_t *lmcf,
+static ngx_http_core_loc_conf_t *location_longest(
+    ngx_http_location_tree_node_t *node, ngx_str_t *uri,
+    ngx_http_core_loc_conf_t *found);
+static const char *location_judge(lines_main_conf_t *lmcf,
     lines_location_t *location, ngx_http_core_loc_conf_t *clcf);
 static ngx_uint_t location_plain(ngx_http_upstream_srv_conf_t *uscf);
-static ngx_http_upstream_conf_t *location_proxy(ngx_conf_t *cf,
-    lines_main_conf_t *lmcf, ngx_http_core_loc_conf_t *clcf);
 static ngx_http_handler_pt location_handler(ngx_conf_t *cf,
     ngx_module_t *module);
 static void location_refuse(ngx_conf_t *cf, lines_location_t *location,
     const char *why);
 static ngx_int_t guard_phase(ngx_http_request_t *r);
 static ngx_int_t guard_content(ngx_http_request_t *r);
-static void guard_settle(ngx_http_upstream_conf_t *ucf);
 static const char *guard_judge(ngx_http_request_t *r,
     lines_carrier_t *carrier, ngx_http_upstream_srv_conf_t *uscf);
 static ngx_http_upstream_srv_conf_t *guard_upstream(ngx_http_request_t *r);
 static ngx_uint_t guard_is_tls(ngx_http_upstream_t *u);
-static ngx_uint_t guard_verifies(ngx_http_upstream_conf_t *ucf);
 static ngx_uint_t guard_is_local(struct sockaddr *sockaddr);
 static ngx_int_t guard_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t guard_get_peer(ngx_peer_connection_t *pc, void *data);
 static void guard_free_peer(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
-static ngx_uint_t guard_has_tls(ngx_connection_t *c);
-static ngx_uint_t guard_is_marked(ngx_http_request_t *r,
-    ngx_http_upstream_t *u, ngx_connection_t *c);
-static void guard_mark(ngx_http_upstream_t *u, ngx_connection_t *c);
-static void guard_marked(void *data);
 static void guard_refuse(lines_carrier_t *carrier, const char *why);
 
+
+/*
+ * The proxy's settings of TLS are there under NGX_COMPAT whatever this module
+ * was configured with; where there is neither, the nginx that loads the module
+ * has no TLS.
+ */
+
+#if (NGX_HTTP_SSL || NGX_COMPAT)
 
 /* on a connection that was verified: by which settings, and for whom */
 
@@ -60,11 +60,26 @@ typedef struct {
 } lines_guard_mark_t;
 
 
+static ngx_uint_t guard_verifies(ngx_http_upstream_conf_t *ucf);
+static ngx_uint_t guard_is_foreign(ngx_http_request_t *r,
+    ngx_http_upstream_t *u);
+static void guard_mark(ngx_http_upstream_t *u);
+static void guard_marked(void *data);
+
+#else
+
+#define guard_verifies(ucf)  0
+#define guard_is_foreign(r, u)  0
+#define guard_mark(u)
+
+#endif
+
+
 char *
 lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
     lines_location_t *location)
 {
-    lines_location_t  *known;
+    lines_location_t  *known, **last;
 
     if (location->uri.len == 0 || location->uri.data[0] != '/') {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -74,25 +89,19 @@ lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
         return NGX_CONF_ERROR;
     }
 
-    if (lmcf->locations == NULL) {
-        lmcf->locations = ngx_array_create(cf->pool, 4,
-                                           sizeof(lines_location_t));
-        if (lmcf->locations == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    known = ngx_array_push(lmcf->locations);
+    known = ngx_palloc(cf->pool, sizeof(lines_location_t));
     if (known == NULL) {
         return NGX_CONF_ERROR;
     }
 
     *known = *location;
 
-    if (cf->conf_file) {
-        known->file = cf->conf_file->file.name.data;
-        known->line = cf->conf_file->line;
-    }
+    known->file = cf->conf_file->file.name.data;
+    known->line = cf->conf_file->line;
+
+    for (last = &lmcf->locations; *last; last = &(*last)->next) { /* void */ }
+
+    *last = known;
 
     return NGX_CONF_OK;
 }
@@ -101,13 +110,10 @@ lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
 ngx_uint_t
 lines_location_refused(lines_main_conf_t *lmcf, const char *name)
 {
-    ngx_uint_t         i;
     lines_location_t  *location;
 
-    location = lmcf->locations ? lmcf->locations->elts : NULL;
-
-    for (i = 0; location && i < lmcf->locations->nelts; i++) {
-        if (location[i].refused && lines_is(&location[i].name, name)) {
+    for (location = lmcf->locations; location; location = location->next) {
+        if (location->refused && lines_is(&location->name, name)) {
             return 1;
         }
     }
@@ -120,10 +126,9 @@ ngx_int_t
 lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
     const char                 *why;
-    ngx_uint_t                  i;
     ngx_array_t                *handlers;
+    ngx_module_t               *proxy;
     ngx_http_handler_pt        *h;
-    ngx_http_core_loc_conf_t   *clcf;
     ngx_http_core_main_conf_t  *cmcf;
     lines_location_t           *location;
 
@@ -131,27 +136,30 @@ lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
         return NGX_OK;
     }
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
     lmcf->carrier_ctx = location_server(cf, lmcf->locations);
 
     if (lmcf->carrier_ctx == NULL) {
         return NGX_ERROR;
     }
 
-    location = lmcf->locations->elts;
+    proxy = lines_find_module(cf, "ngx_http_proxy_module");
 
-    for (i = 0; i < lmcf->locations->nelts; i++) {
+    if (proxy) {
+        lmcf->proxy = proxy->ctx_index;
+        lmcf->proxy_handler = location_handler(cf, proxy);
+    }
 
-        clcf = location_find(lmcf->carrier_ctx, &location[i]);
-        why = location_judge(cf, lmcf, &location[i], clcf);
+    for (location = lmcf->locations; location; location = location->next) {
 
+        why = location_judge(lmcf, location,
+                             location_find(lmcf->carrier_ctx, location));
         if (why) {
-            location_refuse(cf, &location[i], why);
+            location_refuse(cf, location, why);
             return NGX_ERROR;
         }
     }
 
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     handlers = &cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers;
 
     /*
@@ -180,50 +188,44 @@ lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 /* the first server that has all of the locations */
 
 static ngx_http_conf_ctx_t *
-location_server(ngx_conf_t *cf, ngx_array_t *locations)
+location_server(ngx_conf_t *cf, lines_location_t *locations)
 {
-    ngx_uint_t                  i, n, found, best;
+    ngx_uint_t                  n, found, best;
+    lines_location_t           *location, *missing;
     ngx_http_core_srv_conf_t  **cscfp;
     ngx_http_core_main_conf_t  *cmcf;
-    lines_location_t           *location, *missing;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     cscfp = cmcf->servers.elts;
 
-    location = locations->elts;
-    missing = location;
+    missing = locations;
     best = 0;
 
     for (n = 0; n < cmcf->servers.nelts; n++) {
 
         found = 0;
+        location = locations;
 
-        for (i = 0; i < locations->nelts; i++) {
-            if (location_find(cscfp[n]->ctx, &location[i]) == NULL) {
-                break;
-            }
-
+        while (location && location_find(cscfp[n]->ctx, location)) {
+            location = location->next;
             found++;
         }
 
-        if (found == locations->nelts) {
+        if (location == NULL) {
             return cscfp[n]->ctx;
         }
 
         if (found > best) {
             best = found;
-            missing = &location[i];
+            missing = location;
         }
     }
 
-    if (best) {
-        location_refuse(cf, missing,
-                 "is in no location of the server that has the other internal "
-                 "locations: they belong in one server block");
-
-    } else {
-        location_refuse(cf, missing, "is in no location of any server");
-    }
+    location_refuse(cf, missing,
+                 best
+                 ? "is in no location of the server that has the other "
+                   "internal locations: they belong in one server block"
+                 : "is in no location of any server");
 
     return NULL;
 }
@@ -241,15 +243,13 @@ location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
 
     clcf = location_match(ctx->loc_conf[ngx_http_core_module.ctx_index],
                           &location->uri);
-    if (clcf == NULL) {
-        return NULL;
-    }
 
-    if (clcf->internal == 1
-        || (clcf->name.len == location->uri.len
-            && ngx_strncmp(clcf->name.data, location->uri.data,
-                           location->uri.len)
-               == 0))
+    if (clcf
+        && (clcf->internal == 1
+            || (clcf->name.len == location->uri.len
+                && ngx_strncmp(clcf->name.data, location->uri.data,
+                               location->uri.len)
+                   == 0)))
     {
         return clcf;
     }
@@ -263,25 +263,16 @@ location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
 static ngx_http_core_loc_conf_t *
 location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
 {
-    ngx_uint_t                  exact, noregex;
     ngx_http_core_loc_conf_t   *clcf, *nested;
 #if (NGX_PCRE)
     ngx_http_core_loc_conf_t  **clcfp;
 #endif
 
-    noregex = 0;
-
-    clcf = location_match_static(pclcf->static_locations, uri, &exact);
+    clcf = location_longest(pclcf->static_locations, uri, NULL);
 
     if (clcf) {
 
-        if (exact) {
-            return clcf;
-        }
-
-        noregex = clcf->noregex;
-
-        nested = location_match(clcf, uri);
+        nested = clcf->exact_match ? clcf : location_match(clcf, uri);
         if (nested) {
             return nested;
         }
@@ -289,7 +280,7 @@ location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
 
 #if (NGX_PCRE)
 
-    if (!noregex && pclcf->regex_locations) {
+    if (pclcf->regex_locations && !(clcf && clcf->noregex)) {
 
         for (clcfp = pclcf->regex_locations; *clcfp; clcfp++) {
 
@@ -306,69 +297,45 @@ location_match(ngx_http_core_loc_conf_t *pclcf, ngx_str_t *uri)
 }
 
 
+/* the location with the URI's longest prefix; of two, the exact one */
+
 static ngx_http_core_loc_conf_t *
-location_match_static(ngx_http_location_tree_node_t *node, ngx_str_t *uri,
-    ngx_uint_t *exact)
+location_longest(ngx_http_location_tree_node_t *node, ngx_str_t *uri,
+    ngx_http_core_loc_conf_t *found)
 {
-    u_char                    *p;
-    size_t                     len, n;
-    ngx_int_t                  rc;
-    ngx_http_core_loc_conf_t  *found;
+    ngx_uint_t                 i;
+    ngx_http_core_loc_conf_t  *clcf;
 
-    found = NULL;
-    *exact = 0;
-
-    p = uri->data;
-    len = uri->len;
-
-    while (node) {
-
-        n = ngx_min(len, (size_t) node->len);
-
-        rc = ngx_filename_cmp(p, node->name, n);
-
-        if (rc != 0) {
-            node = (rc < 0) ? node->left : node->right;
-            continue;
-        }
-
-        if (len > (size_t) node->len) {
-
-            if (node->inclusive == NULL) {
-                node = node->right;
-                continue;
-            }
-
-            found = node->inclusive;
-            node = node->tree;
-            p += n;
-            len -= n;
-
-            continue;
-        }
-
-        if (len == (size_t) node->len) {
-
-            if (node->exact) {
-                *exact = 1;
-                return node->exact;
-            }
-
-            return node->inclusive;
-        }
-
-        node = node->left;
+    if (node == NULL) {
+        return found;
     }
 
-    return found;
+    for (i = 0; i < 2; i++) {
+        clcf = i ? node->exact : node->inclusive;
+
+        if (clcf
+            && clcf->name.len <= uri->len
+            && (!clcf->exact_match || clcf->name.len == uri->len)
+            && (found == NULL || clcf->name.len >= found->name.len)
+            && ngx_filename_cmp(uri->data, clcf->name.data, clcf->name.len)
+               == 0)
+        {
+            found = clcf;
+        }
+    }
+
+    found = location_longest(node->left, uri, found);
+    found = location_longest(node->right, uri, found);
+
+    return location_longest(node->tree, uri, found);
 }
 
 
 /* NULL: it is sound; else what it is */
 
 static const char *
-location_judge(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_location_t *location, ngx_http_core_loc_conf_t *clcf)
+location_judge(lines_main_conf_t *lmcf, lines_location_t *location,
+    ngx_http_core_loc_conf_t *clcf)
 {
     ngx_http_upstream_conf_t  *ucf;
 
@@ -378,12 +345,12 @@ location_judge(ngx_conf_t *cf, lines_main_conf_t *lmcf,
         return "is a location that clients can reach: it lacks \"internal\"";
     }
 
-    ucf = location_proxy(cf, lmcf, clcf);
-
-    if (ucf == NULL) {
+    if (clcf->handler == NULL || clcf->handler != lmcf->proxy_handler) {
         return "is a location without \"proxy_pass\", "
                "or with another handler in its place";
     }
+
+    ucf = clcf->loc_conf[lmcf->proxy];
 
     /* what has an effect must not be sent twice behind our back */
 
@@ -502,29 +469,6 @@ location_plain(ngx_http_upstream_srv_conf_t *uscf)
 }
 
 
-/* NULL: the location has no "proxy_pass", or another handler instead */
-
-static ngx_http_upstream_conf_t *
-location_proxy(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    ngx_http_core_loc_conf_t *clcf)
-{
-    ngx_module_t  *proxy;
-
-    proxy = lines_find_module(cf, "ngx_http_proxy_module");
-
-    if (proxy && lmcf->proxy_handler == NULL) {
-        lmcf->proxy = proxy->ctx_index;
-        lmcf->proxy_handler = location_handler(cf, proxy);
-    }
-
-    if (clcf->handler == NULL || clcf->handler != lmcf->proxy_handler) {
-        return NULL;
-    }
-
-    return clcf->loc_conf[lmcf->proxy];
-}
-
-
 /*
  * The handler is private to the proxy module: what "proxy_pass" makes of a
  * location of nobody's tells.  With a variable, it makes no upstream.
@@ -533,43 +477,46 @@ location_proxy(ngx_conf_t *cf, lines_main_conf_t *lmcf,
 static ngx_http_handler_pt
 location_handler(ngx_conf_t *cf, ngx_module_t *module)
 {
-    void                      *conf;
-    ngx_str_t                 *value;
+    void                     **loc_conf, *conf;
     ngx_conf_t                 own;
+    ngx_array_t                args;
     ngx_command_t             *cmd;
     ngx_http_module_t         *ctx;
     ngx_http_conf_ctx_t        http;
     ngx_http_core_loc_conf_t  *clcf;
 
-    ctx = module->ctx;
-    own = *cf;
-    http = *(ngx_http_conf_ctx_t *) cf->ctx;
+    static ngx_str_t  words[] = {
+        ngx_string("proxy_pass"), ngx_string("http://$uri")
+    };
 
-    own.ctx = &http;
-    own.args = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
-    http.loc_conf = ngx_pcalloc(cf->pool,
-                                sizeof(void *) * ngx_http_max_module);
+    ngx_memzero(&args, sizeof(ngx_array_t));
+
+    args.elts = words;
+    args.nelts = 2;
+
+    loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
     clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
+
+    http = *(ngx_http_conf_ctx_t *) cf->ctx;
+    http.loc_conf = loc_conf;
+
+    own = *cf;
+    own.ctx = &http;
+    own.args = &args;
+
+    ctx = module->ctx;
     conf = ctx->create_loc_conf(&own);
 
-    if (own.args == NULL
-        || http.loc_conf == NULL
-        || clcf == NULL
-        || conf == NULL)
-    {
+    if (loc_conf == NULL || clcf == NULL || conf == NULL) {
         return NULL;
     }
 
-    http.loc_conf[ngx_http_core_module.ctx_index] = clcf;
-    http.loc_conf[module->ctx_index] = conf;
-
-    value = ngx_array_push_n(own.args, 2);
-    ngx_str_set(&value[0], "proxy_pass");
-    ngx_str_set(&value[1], "http://$uri");
+    loc_conf[ngx_http_core_module.ctx_index] = clcf;
+    loc_conf[module->ctx_index] = conf;
 
     for (cmd = module->commands; cmd->name.len; cmd++) {
 
-        if (ngx_strcmp(cmd->name.data, "proxy_pass") == 0
+        if (lines_is(&cmd->name, "proxy_pass")
             && cmd->set(&own, cmd, conf) == NGX_CONF_OK)
         {
             return clcf->handler;
@@ -583,15 +530,9 @@ location_handler(ngx_conf_t *cf, ngx_module_t *module)
 static void
 location_refuse(ngx_conf_t *cf, lines_location_t *location, const char *why)
 {
-    if (location->file) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s in %s:%ui",
-                      &location->name, &location->uri, why, location->file,
-                      location->line);
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s",
-                  &location->name, &location->uri, why);
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"%V\": \"%V\" %s in %s:%ui",
+                  &location->name, &location->uri, why, location->file,
+                  location->line);
 }
 
 
@@ -605,8 +546,7 @@ guard_phase(ngx_http_request_t *r)
 
     carrier = lines_carrier_find(r);
 
-    if (carrier == NULL || r->content_handler == guard_content)
-    {
+    if (carrier == NULL || r->content_handler == guard_content) {
         return NGX_DECLINED;
     }
 
@@ -661,6 +601,7 @@ guard_content(ngx_http_request_t *r)
     const char                    *why;
     lines_carrier_t               *carrier;
     ngx_http_upstream_t           *before;
+    ngx_http_upstream_conf_t      *ucf;
     ngx_http_upstream_srv_conf_t  *uscf;
 
     carrier = lines_carrier_find(r);
@@ -691,52 +632,39 @@ guard_content(ngx_http_request_t *r)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, carrier->log, 0, "lines guard: tls:%ui",
                    guard_is_tls(r->upstream));
 
-    guard_settle(r->upstream->conf);
+    /*
+     * What no call may do, whatever its location says: the other side does not
+     * choose what is served instead, and, as an upstream keeps one session for
+     * all locations, no certificate counts that was looked at by the settings
+     * of another.  The settings are the location's own: none but calls come
+     * there.
+     */
+
+    ucf = r->upstream->conf;
+    ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
+
+#if (NGX_HTTP_SSL || NGX_COMPAT)
+    ucf->ssl_session_reuse = 0;
+#endif
 
     carrier->passed = 1;
     carrier->uri_changes = r->uri_changes;
     carrier->location->refused = 0;
 
-    if (uscf == NULL) {
-        ngx_http_upstream_init(r);
-        return NGX_DONE;
-    }
-
     /* it has the balancer choose, if at all, before it returns */
 
-    carrier->init = uscf->peer.init;
-    uscf->peer.init = guard_init_peer;
+    if (uscf) {
+        carrier->init = uscf->peer.init;
+        uscf->peer.init = guard_init_peer;
+    }
 
     ngx_http_upstream_init(r);
 
-    uscf->peer.init = carrier->init;
+    if (uscf) {
+        uscf->peer.init = carrier->init;
+    }
 
     return NGX_DONE;
-}
-
-
-/*
- * What no call may do, whatever its location says.  The settings are the
- * location's own: none but calls come there.
- */
-
-static void
-guard_settle(ngx_http_upstream_conf_t *ucf)
-{
-    /* the other side does not choose what is served instead */
-
-    ucf->ignore_headers |= NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT;
-
-#if (NGX_HTTP_SSL || NGX_COMPAT)
-
-    /*
-     * An upstream keeps one session for all locations, and with it what the
-     * certificate was found to be by the settings of whoever made it.
-     */
-
-    ucf->ssl_session_reuse = 0;
-
-#endif
 }
 
 
@@ -771,10 +699,9 @@ guard_judge(ngx_http_request_t *r, lines_carrier_t *carrier,
                : "would go over plain http, without \"plain=loopback\"";
     }
 
+    /* the peer of an upstream is looked at when it is chosen */
+
     if (uscf) {
-
-        /* the peer is looked at when it is chosen */
-
         return NULL;
     }
 
@@ -830,42 +757,14 @@ guard_upstream(ngx_http_request_t *r)
 }
 
 
-static ngx_uint_t
-guard_is_tls(ngx_http_upstream_t *u)
-{
-    return u->ssl && guard_verifies(u->conf);
-}
-
-
-/*
- * Flag: by what of the proxy's settings is there, TLS is verified.  They are
- * there under NGX_COMPAT whatever this module was configured with; where there
- * is neither, the nginx that loads the module has no TLS.
- */
-
-static ngx_uint_t
-guard_verifies(ngx_http_upstream_conf_t *ucf)
-{
-#if (NGX_HTTP_SSL || NGX_COMPAT)
-    return ucf->ssl_verify == 1
-           && ucf->ssl_server_name == 1
-           && ucf->ssl_name != NULL
-           && ucf->ssl_name != NGX_CONF_UNSET_PTR;
-#else
-    return 0;
-#endif
-}
-
-
 /* flag: a loopback address or a Unix socket */
 
 static ngx_uint_t
 guard_is_local(struct sockaddr *sockaddr)
 {
-    struct sockaddr_in   *sin;
+    struct sockaddr_in  *sin;
 #if (NGX_HAVE_INET6)
-    u_char               *p;
-    struct sockaddr_in6  *sin6;
+    struct in6_addr     *in6;
 #endif
 
     switch (sockaddr->sa_family) {
@@ -877,11 +776,10 @@ guard_is_local(struct sockaddr *sockaddr)
 
 #if (NGX_HAVE_INET6)
     case AF_INET6:
-        sin6 = (struct sockaddr_in6 *) sockaddr;
-        p = sin6->sin6_addr.s6_addr;
+        in6 = &((struct sockaddr_in6 *) sockaddr)->sin6_addr;
 
-        return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr)
-               || (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr) && p[12] == 127);
+        return IN6_IS_ADDR_LOOPBACK(in6)
+               || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
 #endif
 
     case AF_INET:
@@ -927,9 +825,7 @@ guard_get_peer(ngx_peer_connection_t *pc, void *data)
     ngx_http_upstream_t  *u;
     lines_carrier_t      *carrier;
 
-    u = (ngx_http_upstream_t *) ((u_char *) pc
-                                 - offsetof(ngx_http_upstream_t, peer));
-
+    u = ngx_queue_data(pc, ngx_http_upstream_t, peer);
     carrier = lines_carrier_of(pc->log);
 
     rc = carrier->get(pc, data);
@@ -938,35 +834,21 @@ guard_get_peer(ngx_peer_connection_t *pc, void *data)
         return rc;
     }
 
-    if (!guard_is_tls(u)) {
-
-        if (carrier->location->plain && guard_is_local(pc->sockaddr)) {
-            return rc;
-        }
-
-        guard_refuse(carrier,
-                     "would go to other than a loopback address or a socket, "
-                     "without verified TLS");
-        return NGX_ERROR;
-    }
-
-    /*
-     * A connection of an upstream's keepalive was verified by the settings of
-     * the location that made it, if any, and is not verified again: one that
-     * was not made for a call by these very settings may lead to anybody.
-     */
-
-    if (rc == NGX_DONE
-        && guard_has_tls(pc->connection)
-        && !guard_is_marked(carrier->subrequest, u, pc->connection))
+    if (guard_is_tls(u)
+        ? rc == NGX_OK || !guard_is_foreign(carrier->subrequest, u)
+        : carrier->location->plain && guard_is_local(pc->sockaddr))
     {
-        guard_refuse(carrier,
-                     "would go over a connection that another location keeps: "
-                     "it needs an upstream of its own");
-        return NGX_ERROR;
+        return rc;
     }
 
-    return rc;
+    guard_refuse(carrier,
+                 guard_is_tls(u)
+                 ? "would go over a connection that another location keeps: "
+                   "it needs an upstream of its own"
+                 : "would go to other than a loopback address or a socket, "
+                   "without verified TLS");
+
+    return NGX_ERROR;
 }
 
 
@@ -978,17 +860,11 @@ guard_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     ngx_http_upstream_t  *u;
     lines_carrier_t      *carrier;
 
-    u = (ngx_http_upstream_t *) ((u_char *) pc
-                                 - offsetof(ngx_http_upstream_t, peer));
-
+    u = ngx_queue_data(pc, ngx_http_upstream_t, peer);
     carrier = lines_carrier_of(pc->log);
 
-    if (u->request_sent
-        && !pc->cached
-        && guard_is_tls(u)
-        && guard_has_tls(pc->connection))
-    {
-        guard_mark(u, pc->connection);
+    if (u->request_sent && !pc->cached && guard_is_tls(u)) {
+        guard_mark(u);
     }
 
     carrier->free(pc, data, state);
@@ -996,31 +872,50 @@ guard_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 
 
 static ngx_uint_t
-guard_has_tls(ngx_connection_t *c)
+guard_is_tls(ngx_http_upstream_t *u)
 {
-#if (NGX_SSL || NGX_COMPAT)
-    return c && c->ssl && c->pool;
-#else
-    return 0;
-#endif
+    return u->ssl && guard_verifies(u->conf);
 }
 
 
-static ngx_uint_t
-guard_is_marked(ngx_http_request_t *r, ngx_http_upstream_t *u,
-    ngx_connection_t *c)
-{
 #if (NGX_HTTP_SSL || NGX_COMPAT)
+
+static ngx_uint_t
+guard_verifies(ngx_http_upstream_conf_t *ucf)
+{
+    return ucf->ssl_verify == 1
+           && ucf->ssl_server_name == 1
+           && ucf->ssl_name != NULL
+           && ucf->ssl_name != NGX_CONF_UNSET_PTR;
+}
+
+
+/*
+ * A connection of an upstream's keepalive was verified by the settings of the
+ * location that made it, if any, and is not verified again: one that was not
+ * made for a call by these very settings may lead to anybody.
+ */
+
+static ngx_uint_t
+guard_is_foreign(ngx_http_request_t *r, ngx_http_upstream_t *u)
+{
     ngx_str_t            name;
+    ngx_connection_t    *c;
     ngx_pool_cleanup_t  *cln;
     lines_guard_mark_t  *mark;
+
+    c = u->peer.connection;
+
+    if (c == NULL || c->ssl == NULL || c->pool == NULL) {
+        return 0;
+    }
 
     /* u->ssl_name is known with a handshake only */
 
     if (r == NULL
         || ngx_http_complex_value(r, u->conf->ssl_name, &name) != NGX_OK)
     {
-        return 0;
+        return 1;
     }
 
     for (cln = c->pool->cleanup; cln; cln = cln->next) {
@@ -1039,21 +934,26 @@ guard_is_marked(ngx_http_request_t *r, ngx_http_upstream_t *u,
             && (name.len == mark->name.len
                 || name.data[mark->name.len] == ':'))
         {
-            return 1;
+            return 0;
         }
     }
-#endif
 
-    return 0;
+    return 1;
 }
 
 
 static void
-guard_mark(ngx_http_upstream_t *u, ngx_connection_t *c)
+guard_mark(ngx_http_upstream_t *u)
 {
-#if (NGX_HTTP_SSL || NGX_COMPAT)
+    ngx_connection_t    *c;
     ngx_pool_cleanup_t  *cln;
     lines_guard_mark_t  *mark;
+
+    c = u->peer.connection;
+
+    if (c == NULL || c->ssl == NULL || c->pool == NULL) {
+        return;
+    }
 
     cln = ngx_pool_cleanup_add(c->pool, sizeof(lines_guard_mark_t));
     if (cln == NULL) {
@@ -1069,7 +969,6 @@ guard_mark(ngx_http_upstream_t *u, ngx_connection_t *c)
     if (mark->name.data) {
         cln->handler = guard_marked;
     }
-#endif
 }
 
 
@@ -1079,6 +978,8 @@ static void
 guard_marked(void *data)
 {
 }
+
+#endif
 
 
 static void

@@ -86,10 +86,9 @@ push_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 
     h = ngx_list_push(&r->headers_out.headers);
 
+    /* where headers of one name are linked, this one ends its list */
+
     if (h) {
-
-        /* where headers of one name are linked, this one ends its list */
-
         *h = (ngx_table_elt_t) {
             .hash = 1,
             .key = { ngx_strlen(name), (u_char *) name },
@@ -115,11 +114,4 @@ lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
                 - value.data;
 
     return lines_add_own(r, LINES_RETRY_AFTER, &value);
-}
-
-
-ngx_int_t
-lines_add_own(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
-{
-    return lines_add_header(r, lines_own_headers[n], value);
 }

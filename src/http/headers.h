@@ -27,8 +27,8 @@ enum {
 extern const char  *lines_own_headers[];
 
 /* value is not copied */
-ngx_int_t lines_add_own(ngx_http_request_t *r, ngx_uint_t n,
-    ngx_str_t *value);
+#define lines_add_own(r, n, value)                                            \
+    lines_add_header(r, lines_own_headers[n], value)
 
 /* WWW-Authenticate, unless somebody asks for something already */
 ngx_int_t lines_ask(ngx_http_request_t *r, const char *challenge);

@@ -2,8 +2,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <openssl/rand.h>
-
+#include "http/digest.h"
 #include "http/id.h"
 
 
@@ -20,7 +19,7 @@ lines_id(u_char *id)
 
     if (now > last) {
 
-        if (RAND_bytes((u_char *) &random, sizeof(random)) != 1) {
+        if (lines_random(&random, sizeof(random)) != NGX_OK) {
             return NGX_ERROR;
         }
 

@@ -8,35 +8,29 @@
 
 
 #define LINES_METRICS_PUBLISH  1000
-#define LINES_METRICS_KNOWN    128
 
 
 static ngx_int_t metrics_log_handler(ngx_http_request_t *r);
-static ngx_uint_t metrics_endpoint(lines_ctx_t *ctx);
-static void metrics_auth(lines_ctx_t *ctx);
-static ngx_uint_t metrics_pair(ngx_uint_t registry, ngx_str_t *a,
+static ngx_uint_t metrics_name(ngx_uint_t registry, ngx_str_t *a,
     ngx_str_t *b);
+static ngx_uint_t metrics_find(lines_metrics_registry_t *registry,
+    ngx_str_t *name);
 static ngx_uint_t metrics_code(ngx_http_request_t *r);
-static void metrics_publish_handler(ngx_event_t *ev);
+static void metrics_timer_handler(ngx_event_t *ev);
 static void metrics_publish(lines_main_conf_t *lmcf);
 
 
 /* the classes come last, by their first digit from 1 */
 
+#define code(text)  ngx_string(#text)
+
 ngx_str_t  lines_metrics_codes[LINES_METRICS_CODES] = {
-    ngx_string("101"), ngx_string("200"), ngx_string("201"),
-    ngx_string("202"), ngx_string("204"), ngx_string("206"),
-    ngx_string("301"), ngx_string("302"), ngx_string("303"),
-    ngx_string("304"), ngx_string("307"), ngx_string("308"),
-    ngx_string("400"), ngx_string("401"), ngx_string("402"),
-    ngx_string("403"), ngx_string("404"), ngx_string("405"),
-    ngx_string("409"), ngx_string("410"), ngx_string("413"),
-    ngx_string("415"), ngx_string("422"), ngx_string("429"),
-    ngx_string("499"), ngx_string("500"), ngx_string("501"),
-    ngx_string("502"), ngx_string("503"), ngx_string("504"),
-    ngx_string("other"),
-    ngx_string("1xx"), ngx_string("2xx"), ngx_string("3xx"),
-    ngx_string("4xx"), ngx_string("5xx")
+    code(101), code(200), code(201), code(202), code(204), code(206),
+    code(301), code(302), code(303), code(304), code(307), code(308),
+    code(400), code(401), code(402), code(403), code(404), code(405),
+    code(409), code(410), code(413), code(415), code(422), code(429),
+    code(499), code(500), code(501), code(502), code(503), code(504),
+    code(other), code(1xx), code(2xx), code(3xx), code(4xx), code(5xx)
 };
 
 #define LINES_METRICS_SINGLE  30
@@ -49,27 +43,13 @@ static lines_metrics_slot_t  metrics_nowhere;
 lines_metrics_slot_t  *lines_metrics = &metrics_nowhere;
 
 
+static ngx_uint_t               metrics_limits[LINES_METRICS_NAMES];
 static lines_metrics_area_t    *metrics_area;
 static lines_metrics_worker_t  *metrics_worker;
 static ngx_slab_pool_t         *metrics_shpool;
-
-/* names that are constants are known by their address */
-
-typedef struct {
-    u_char     *a;
-    u_char     *b;
-    ngx_uint_t  registry;
-    ngx_uint_t  index;
-} lines_metrics_known_t;
-
-static lines_metrics_known_t
-    metrics_known[LINES_METRICS_KNOWN];
-
-static ngx_uint_t  metrics_limits[LINES_METRICS_NAMES];
-
-static ngx_event_t           metrics_timer;
-static ngx_connection_t      metrics_connection;
-static lines_redis_status_t  metrics_published;
+static ngx_event_t              metrics_timer;
+static ngx_connection_t         metrics_connection;
+static lines_redis_status_t     metrics_published;
 
 
 void *
@@ -85,9 +65,9 @@ lines_metrics_init_area(ngx_slab_pool_t *shpool)
 
     for (i = 0; i < LINES_METRICS_REGISTRIES; i++) {
         area->registries[i].count = 1;
-        area->registries[i].names[0].len = sizeof("other other") - 1;
-        ngx_memcpy(area->registries[i].names[0].data, "other other",
-                   sizeof("other other") - 1);
+        area->registries[i].names[0].len
+            = ngx_sprintf(area->registries[i].names[0].data, "other other")
+              - area->registries[i].names[0].data;
     }
 
     return area;
@@ -131,7 +111,7 @@ lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     metrics_connection.fd = (ngx_socket_t) -1;
     metrics_connection.data = lmcf;
 
-    metrics_timer.handler = metrics_publish_handler;
+    metrics_timer.handler = metrics_timer_handler;
     metrics_timer.data = &metrics_connection;
     metrics_timer.log = cycle->log;
     metrics_timer.cancelable = 1;
@@ -165,56 +145,12 @@ lines_metrics_exit_process(lines_main_conf_t *lmcf)
 }
 
 
-ngx_uint_t
-lines_metrics_name(ngx_uint_t registry, ngx_str_t *name)
-{
-    ngx_uint_t                 i, n;
-    lines_metrics_registry_t  *reg;
-
-    if (metrics_area == NULL
-        || name->len == 0
-        || name->len > LINES_METRICS_NAME_LEN)
-    {
-        return 0;
-    }
-
-    reg = &metrics_area->registries[registry];
-
-    ngx_shmtx_lock(&metrics_shpool->mutex);
-
-    n = 0;
-
-    for (i = 1; i < reg->count; i++) {
-        if (reg->names[i].len == name->len
-            && ngx_memcmp(reg->names[i].data, name->data, name->len) == 0)
-        {
-            n = i;
-            break;
-        }
-    }
-
-    if (n == 0 && reg->count < LINES_METRICS_NAMES) {
-        n = reg->count;
-
-        reg->names[n].len = (u_char) name->len;
-        ngx_memcpy(reg->names[n].data, name->data, name->len);
-
-        /* a reader that sees the number sees the name */
-        ngx_memory_barrier();
-        reg->count = n + 1;
-    }
-
-    ngx_shmtx_unlock(&metrics_shpool->mutex);
-
-    return n;
-}
-
-
 void
 lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id)
 {
     if (limit < LINES_METRICS_NAMES) {
-        metrics_limits[limit] = lines_metrics_name(LINES_METRICS_LIMIT, id);
+        metrics_limits[limit] = metrics_name(LINES_METRICS_LIMIT, id,
+                                             NULL);
     }
 }
 
@@ -235,16 +171,18 @@ lines_metrics_limit(ngx_uint_t limit, ngx_uint_t outcome)
 static ngx_int_t
 metrics_log_handler(ngx_http_request_t *r)
 {
-    ngx_uint_t             endpoint;
-    ngx_msec_int_t         ms;
-    lines_ctx_t           *ctx;
-    lines_metrics_slot_t  *slot;
+    ngx_str_t         *api, *name, *method, *failure;
+    ngx_uint_t         i;
+    ngx_msec_int_t     ms;
+    lines_ctx_t       *ctx;
+    lines_identity_t  *identity;
 
-    if (r != r->main) {
-        return NGX_OK;
-    }
+    static ngx_str_t  gateway = ngx_string("gateway");
+    static ngx_str_t  location = ngx_string("location");
+    static ngx_str_t  accepted = ngx_string("accepted");
+    static ngx_str_t  none = ngx_string("none");
 
-    ctx = lines_find_ctx(r);
+    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
 
     /* a variable alone makes a context, too */
 
@@ -256,114 +194,116 @@ metrics_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    slot = lines_metrics;
-    endpoint = metrics_endpoint(ctx);
+    api = &gateway;
+    name = &location;
+
+    /* api is set for the sake of its errors, too */
+
+    if (ctx->route || (ctx->api && ctx->api->routes)) {
+        api = &ctx->api->name;
+        name = ctx->route ? &ctx->route->name : &none;
+    }
+
+    i = metrics_name(LINES_METRICS_ENDPOINT, api, name);
 
     ms = (ngx_msec_int_t) ((ngx_cached_time->sec - r->start_sec) * 1000
                            + (ngx_cached_time->msec - r->start_msec));
 
-    (void) ngx_atomic_fetch_add(&slot->requests[endpoint][metrics_code(r)], 1);
+    lines_metrics_inc(requests[i][metrics_code(r)]);
+    lines_histogram_add(&lines_metrics->latency[i],
+                        (ngx_msec_t) ngx_max(ms, 0));
 
-    lines_histogram_add(&slot->latency[endpoint], (ngx_msec_t) ngx_max(ms, 0));
+    /* the operator names tenants without being one */
 
-    metrics_auth(ctx);
+    identity = &ctx->identity;
+
+    if (identity->method.len || identity->failure.len) {
+        method = identity->method.len ? &identity->method : &none;
+        failure = identity->failure.len ? &identity->failure : &accepted;
+
+        i = metrics_name(LINES_METRICS_AUTH, method, failure);
+
+        lines_metrics_inc(auth[i]);
+    }
 
     return NGX_OK;
 }
 
 
-static ngx_uint_t
-metrics_endpoint(lines_ctx_t *ctx)
-{
-    static ngx_str_t  gateway = ngx_string("gateway");
-    static ngx_str_t  location = ngx_string("location");
-    static ngx_str_t  none = ngx_string("none");
-
-    /* api is set for the sake of its errors, too */
-
-    if (ctx->route == NULL && (ctx->api == NULL || ctx->api->routes == NULL)) {
-        return metrics_pair(LINES_METRICS_ENDPOINT, &gateway, &location);
-    }
-
-    return metrics_pair(LINES_METRICS_ENDPOINT, &ctx->api->name,
-                        ctx->route ? &ctx->route->name : &none);
-}
-
-
-static void
-metrics_auth(lines_ctx_t *ctx)
-{
-    ngx_uint_t         i;
-    lines_identity_t  *identity;
-    static ngx_str_t   accepted = ngx_string("accepted");
-    static ngx_str_t   none = ngx_string("none");
-
-    identity = &ctx->identity;
-
-    /* the operator names tenants without being one */
-
-    if (identity->method.len == 0 && identity->failure.len == 0) {
-        return;
-    }
-
-    i = metrics_pair(LINES_METRICS_AUTH,
-                     identity->method.len ? &identity->method : &none,
-                     identity->failure.len ? &identity->failure : &accepted);
-
-    lines_metrics_inc(auth[i]);
-}
-
-
-/* of two constants: "a b" */
+/*
+ * The index of a name, "a b" or, where b is NULL, "a"; registered if need be; 0
+ * where there is no room.
+ */
 
 static ngx_uint_t
-metrics_pair(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
+metrics_name(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
 {
-    u_char                  buffer[LINES_METRICS_NAME_LEN];
-    ngx_str_t               name;
-    ngx_uint_t              i, hash;
-    lines_metrics_known_t  *known;
-
-    hash = ((uintptr_t) a->data >> 3) * 31 + ((uintptr_t) b->data >> 3)
-           + registry;
-    known = NULL;
-
-    for (i = 0; i < 8; i++) {
-        known = &metrics_known[(hash + i) % LINES_METRICS_KNOWN];
-
-        if (known->a == a->data
-            && known->b == b->data
-            && known->registry == registry)
-        {
-            return known->index;
-        }
-
-        if (known->a == NULL) {
-            break;
-        }
-    }
+    u_char                     buffer[LINES_METRICS_NAME_LEN + 1];
+    ngx_str_t                  name;
+    ngx_uint_t                 n;
+    lines_metrics_registry_t  *reg;
 
     name.data = buffer;
-    name.len = ngx_snprintf(buffer, sizeof(buffer), "%V %V", a, b) - buffer;
+    name.len = ngx_snprintf(buffer, sizeof(buffer), b ? "%V %V" : "%V", a, b)
+               - buffer;
 
-    hash = lines_metrics_name(registry, &name);
-
-    if (known && known->a == NULL) {
-        known->a = a->data;
-        known->b = b->data;
-        known->registry = registry;
-        known->index = hash;
+    if (name.len == 0 || name.len > LINES_METRICS_NAME_LEN) {
+        return 0;
     }
 
-    return hash;
+    reg = &metrics_area->registries[registry];
+    n = metrics_find(reg, &name);
+
+    if (n || reg->count == LINES_METRICS_NAMES) {
+        return n;
+    }
+
+    ngx_shmtx_lock(&metrics_shpool->mutex);
+
+    n = metrics_find(reg, &name);
+
+    if (n == 0 && reg->count < LINES_METRICS_NAMES) {
+        n = reg->count;
+
+        reg->names[n].len = (u_char) name.len;
+        ngx_memcpy(reg->names[n].data, name.data, name.len);
+
+        /* a reader that sees the number sees the name */
+        ngx_memory_barrier();
+        reg->count = n + 1;
+    }
+
+    ngx_shmtx_unlock(&metrics_shpool->mutex);
+
+    return n;
+}
+
+
+static ngx_uint_t
+metrics_find(lines_metrics_registry_t *registry, ngx_str_t *name)
+{
+    ngx_uint_t  i, count;
+
+    count = registry->count;
+    ngx_memory_barrier();
+
+    for (i = 1; i < count; i++) {
+        if (registry->names[i].len == name->len
+            && ngx_memcmp(registry->names[i].data, name->data, name->len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return 0;
 }
 
 
 static ngx_uint_t
 metrics_code(ngx_http_request_t *r)
 {
-    u_char      code[3];
-    ngx_uint_t  i, status;
+    ngx_int_t   status;
+    ngx_uint_t  i;
 
     status = r->err_status ? r->err_status : r->headers_out.status;
 
@@ -375,10 +315,8 @@ metrics_code(ngx_http_request_t *r)
         return LINES_METRICS_SINGLE;
     }
 
-    ngx_sprintf(code, "%03ui", status);
-
     for (i = 0; i < LINES_METRICS_SINGLE; i++) {
-        if (ngx_memcmp(lines_metrics_codes[i].data, code, 3) == 0) {
+        if (ngx_atoi(lines_metrics_codes[i].data, 3) == status) {
             return i;
         }
     }
@@ -388,13 +326,9 @@ metrics_code(ngx_http_request_t *r)
 
 
 static void
-metrics_publish_handler(ngx_event_t *ev)
+metrics_timer_handler(ngx_event_t *ev)
 {
-    ngx_connection_t  *c;
-
-    c = ev->data;
-
-    metrics_publish(c->data);
+    metrics_publish(metrics_connection.data);
 
     if (!ngx_exiting) {
         ngx_add_timer(ev, LINES_METRICS_PUBLISH);
@@ -402,51 +336,43 @@ metrics_publish_handler(ngx_event_t *ev)
 }
 
 
-#define lines_metrics_delta(counter, field) \
-    lines_metrics_add(counter, status.field \
-                                   - metrics_published.field)
+#define metrics_delta(counter, field)                                         \
+    lines_metrics_add(counter, status.field - metrics_published.field)
 
 
 static void
 metrics_publish(lines_main_conf_t *lmcf)
 {
-    ngx_uint_t               i;
-    lines_redis_status_t     status;
-    lines_metrics_worker_t  *worker;
-
-    if (lmcf->redis == NULL) {
-        return;
-    }
+    ngx_uint_t            i;
+    lines_redis_status_t  status;
 
     lines_redis_status(lmcf->redis, &status);
 
-    lines_metrics_delta(redis_commands, commands);
-    lines_metrics_delta(redis_errors, errors);
-    lines_metrics_delta(redis_disk, disk);
-    lines_metrics_delta(redis_timeouts, timeouts);
-    lines_metrics_delta(redis_late, late);
-    lines_metrics_delta(redis_refused, refused);
-    lines_metrics_delta(redis_resends, resends);
-    lines_metrics_delta(redis_repeats, repeats);
-    lines_metrics_delta(redis_reconnects, reconnects);
+    metrics_delta(redis_commands, commands);
+    metrics_delta(redis_errors, errors);
+    metrics_delta(redis_disk, disk);
+    metrics_delta(redis_timeouts, timeouts);
+    metrics_delta(redis_late, late);
+    metrics_delta(redis_refused, refused);
+    metrics_delta(redis_resends, resends);
+    metrics_delta(redis_repeats, repeats);
+    metrics_delta(redis_reconnects, reconnects);
 
     for (i = 0; i < LINES_REDIS_LATENCIES; i++) {
-        lines_metrics_delta(redis_latency.buckets[i], latency[i]);
+        metrics_delta(redis_latency.buckets[i], latency[i]);
     }
 
-    lines_metrics_delta(redis_latency.sum, latency_sum);
+    metrics_delta(redis_latency.sum, latency_sum);
 
     if (status.away && !metrics_published.away) {
         lines_metrics_inc(redis_opened);
     }
 
-    worker = metrics_worker;
-
-    if (worker->pid == (ngx_atomic_uint_t) ngx_pid) {
-        worker->redis_connected = status.connected;
-        worker->redis_away = status.away;
-        worker->redis_probing = status.probing;
-        worker->redis_inflight = status.inflight;
+    if (metrics_worker->pid == (ngx_atomic_uint_t) ngx_pid) {
+        metrics_worker->redis_connected = status.connected;
+        metrics_worker->redis_away = status.away;
+        metrics_worker->redis_probing = status.probing;
+        metrics_worker->redis_inflight = status.inflight;
     }
 
     metrics_published = status;

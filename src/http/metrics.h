@@ -51,6 +51,8 @@ typedef enum {
 #define LINES_METRICS_CODES      36
 
 
+/* upper bounds of the buckets: lines_redis_bounds, ms */
+
 typedef struct {
     ngx_atomic_t  buckets[LINES_METRICS_BUCKETS + 1];
     ngx_atomic_t  sum;    /* ms */
@@ -58,8 +60,7 @@ typedef struct {
 
 
 typedef struct {
-    ngx_atomic_t                requests[LINES_METRICS_NAMES]
-                                        [LINES_METRICS_CODES];
+    ngx_atomic_t       requests[LINES_METRICS_NAMES][LINES_METRICS_CODES];
     lines_histogram_t  latency[LINES_METRICS_NAMES];
 
     ngx_atomic_t       auth[LINES_METRICS_NAMES];
@@ -70,8 +71,7 @@ typedef struct {
     ngx_atomic_t       token_cache_misses;
     ngx_atomic_t       jwks_fetches[LINES_METRICS_FETCHES];
 
-    ngx_atomic_t                limits[LINES_METRICS_NAMES]
-                                      [LINES_METRICS_OUTCOMES];
+    ngx_atomic_t       limits[LINES_METRICS_NAMES][LINES_METRICS_OUTCOMES];
     ngx_atomic_t       lease_renewals;
     ngx_atomic_t       lease_returned;    /* tokens */
 
@@ -137,12 +137,8 @@ typedef struct {
 /* of this worker; never NULL: before init_process it is nobody's */
 extern lines_metrics_slot_t  *lines_metrics;
 
-/* upper bounds of the buckets are the store's, ms */
-#define lines_metrics_bounds  lines_redis_bounds
-
 /* codes of answers, as their label says */
-extern ngx_str_t
-    lines_metrics_codes[LINES_METRICS_CODES];
+extern ngx_str_t  lines_metrics_codes[LINES_METRICS_CODES];
 
 
 void *lines_metrics_init_area(ngx_slab_pool_t *shpool);
@@ -153,9 +149,6 @@ ngx_int_t lines_metrics_init(ngx_conf_t *cf);
 ngx_int_t lines_metrics_init_process(ngx_cycle_t *cycle,
     lines_main_conf_t *lmcf);
 void lines_metrics_exit_process(lines_main_conf_t *lmcf);
-
-/* the index of a name, registered if need be; 0 where there is no room */
-ngx_uint_t lines_metrics_name(ngx_uint_t registry, ngx_str_t *name);
 
 /* a limit, by its index in lmcf->limits: in init_process, then as it counts */
 void lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id);
@@ -176,7 +169,7 @@ lines_histogram_add(lines_histogram_t *histogram, ngx_msec_t ms)
     ngx_uint_t  i;
 
     for (i = 0; i < LINES_METRICS_BUCKETS; i++) {
-        if (ms <= lines_metrics_bounds[i]) {
+        if (ms <= lines_redis_bounds[i]) {
             break;
         }
     }

@@ -127,18 +127,15 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
 static ngx_int_t
 content_handler(ngx_http_request_t *r)
 {
-    ngx_int_t          rc;
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
+    ngx_int_t     rc;
+    lines_ctx_t  *ctx;
 
     ctx = lines_get_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    llcf = lines_get_loc_conf(r);
-
-    ctx->api = llcf->api;
+    ctx->api = lines_get_loc_conf(r)->api;
     ctx->resume = lines_run;
 
     /* the steps end the request, now or later: nginx is told so at once */
@@ -169,28 +166,26 @@ content_handler(ngx_http_request_t *r)
 static ngx_int_t
 route(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t          path;
-    ngx_uint_t         methods, method;
-    lines_route_t     *found;
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
+    ngx_str_t       path, *prefix;
+    ngx_uint_t      methods, method;
+    lines_route_t  *found;
 
     ngx_str_set(&path, "");
 
-    if (llcf->prefix.len) {
+    prefix = &lines_get_loc_conf(r)->prefix;
+
+    if (prefix->len) {
 
         /* after "rewrite ... break" the URI may be another's */
 
-        if (r->uri.len < llcf->prefix.len
-            || ngx_memcmp(r->uri.data, llcf->prefix.data, llcf->prefix.len)
-               != 0)
+        if (r->uri.len < prefix->len
+            || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
         {
             return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
         }
 
-        path.data = r->uri.data + llcf->prefix.len;
-        path.len = r->uri.len - llcf->prefix.len;
+        path.data = r->uri.data + prefix->len;
+        path.len = r->uri.len - prefix->len;
     }
 
     method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
@@ -210,11 +205,9 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
         methods |= found->method;
     }
 
-    if (methods) {
-        return not_allowed(r, ctx, methods);
-    }
-
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
+    return methods
+           ? not_allowed(r, ctx, methods)
+           : lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
 }
 
 
@@ -262,7 +255,7 @@ match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
 static ngx_int_t
 not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
 {
-    u_char      *p, buf[sizeof(", GET, HEAD, POST, PUT, DELETE")];
+    u_char      *p;
     ngx_str_t    allow;
     ngx_uint_t   i;
 
@@ -270,25 +263,28 @@ not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
         ngx_uint_t   method;
         const char  *name;
     } names[] = {
-        { NGX_HTTP_GET, "GET, HEAD" },
-        { NGX_HTTP_POST, "POST" },
-        { NGX_HTTP_PUT, "PUT" },
-        { NGX_HTTP_DELETE, "DELETE" }
+        { NGX_HTTP_GET, ", GET, HEAD" },
+        { NGX_HTTP_POST, ", POST" },
+        { NGX_HTTP_PUT, ", PUT" },
+        { NGX_HTTP_DELETE, ", DELETE" }
     };
 
-    p = buf;
+    p = ngx_pnalloc(r->pool, sizeof(", GET, HEAD, POST, PUT, DELETE"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    allow.data = p + 2;
 
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (methods & names[i].method) {
-            p = ngx_sprintf(p, ", %s", names[i].name);
+            p = ngx_sprintf(p, "%s", names[i].name);
         }
     }
 
-    allow.data = buf + 2;
     allow.len = p - allow.data;
-    allow.data = ngx_pstrdup(r->pool, &allow);
 
-    if (allow.data == NULL || lines_add_header(r, "Allow", &allow) != NGX_OK) {
+    if (lines_add_header(r, "Allow", &allow) != NGX_OK) {
         return NGX_ERROR;
     }
 

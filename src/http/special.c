@@ -29,9 +29,8 @@
 
 static ngx_int_t special_located(ngx_http_request_t *r);
 static ngx_int_t special_header_filter(ngx_http_request_t *r);
-static ngx_int_t special_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static ngx_uint_t special_is_page(ngx_http_request_t *r);
-static ngx_int_t special_page(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t special_page(ngx_http_request_t *r, lines_api_t *api);
 static ngx_uint_t special_slash(ngx_http_request_t *r);
 static ngx_int_t special_not_found(ngx_http_request_t *r);
 static void special_finalize(ngx_http_request_t *r);
@@ -42,7 +41,6 @@ static ngx_int_t headers_filter(ngx_http_request_t *r);
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_header_filter_pt  headers_next;
-static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
 
 static ngx_str_t  special_type = ngx_string("application/json");
 
@@ -77,9 +75,6 @@ lines_special_init(ngx_conf_t *cf)
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = special_header_filter;
 
-    ngx_http_next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = special_body_filter;
-
     return NGX_OK;
 }
 
@@ -89,12 +84,9 @@ lines_special_init(ngx_conf_t *cf)
 static ngx_int_t
 special_located(ngx_http_request_t *r)
 {
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
+    lines_ctx_t  *ctx;
 
-    llcf = lines_get_loc_conf(r);
-
-    if (llcf->api == NULL || r != r->main) {
+    if (lines_get_loc_conf(r)->api == NULL || r != r->main) {
         return NGX_DECLINED;
     }
 
@@ -120,10 +112,9 @@ special_located(ngx_http_request_t *r)
 static ngx_int_t
 special_header_filter(ngx_http_request_t *r)
 {
-    ngx_uint_t         page;
-    lines_ctx_t       *ctx;
-    lines_api_t       *api;
-    lines_loc_conf_t  *llcf;
+    ngx_uint_t    page;
+    lines_ctx_t  *ctx;
+    lines_api_t  *api;
 
     if (r != r->main) {
         return ngx_http_next_header_filter(r);
@@ -131,14 +122,12 @@ special_header_filter(ngx_http_request_t *r)
 
     page = special_is_page(r);
 
-    llcf = lines_get_loc_conf(r);
     ctx = lines_find_ctx(r);
+    api = lines_get_loc_conf(r)->api;
 
     if (ctx && ctx->answered) {
         return ngx_http_next_header_filter(r);
     }
-
-    api = llcf->api;
 
     if (api && special_slash(r)) {
         return special_not_found(r);
@@ -148,21 +137,8 @@ special_header_filter(ngx_http_request_t *r)
         api = ctx->api;
     }
 
-    if (api && page) {
-        ctx = lines_get_ctx(r);
-
-        if (ctx == NULL) {
-            return NGX_ERROR;
-        }
-
-        ctx->api = api;
-
-        if (special_page(r, ctx) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return ngx_http_next_header_filter(r);
+    return (api && page) ? special_page(r, api)
+                         : ngx_http_next_header_filter(r);
 }
 
 
@@ -186,19 +162,33 @@ special_is_page(ngx_http_request_t *r)
 }
 
 
+/* ours in its place, header and body: nginx sends no page after header_only */
+
 static ngx_int_t
-special_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+special_page(ngx_http_request_t *r, lines_api_t *api)
 {
-    const char  *message;
+    ngx_int_t     rc;
+    ngx_str_t     json;
+    const char   *message;
+    ngx_chain_t   out;
+    lines_ctx_t  *ctx;
 
     message = special_message(r->headers_out.status);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines special: %ui %s", r->headers_out.status, message);
 
-    if (ctx->api->error(r->pool, NULL, message, &ctx->page) != NGX_OK) {
+    ctx = lines_get_ctx(r);
+
+    if (ctx == NULL
+        || api->error(r->pool, NULL, message, &json) != NGX_OK
+        || lines_answer_headers(r, ctx, &special_type, json.len) != NGX_OK
+        || lines_answer_buf(r, &json, &out) != NGX_OK)
+    {
         return NGX_ERROR;
     }
+
+    ctx->api = api;
 
     /* as of a module that set it before another one refused */
 
@@ -207,7 +197,16 @@ special_page(ngx_http_request_t *r, lines_ctx_t *ctx)
         r->headers_out.content_encoding = NULL;
     }
 
-    return lines_answer_headers(r, ctx, &special_type, ctx->page.len);
+    rc = ngx_http_next_header_filter(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    rc = ngx_http_output_filter(r, &out);
+    r->header_only = 1;
+
+    return rc;
 }
 
 
@@ -232,7 +231,7 @@ special_slash(ngx_http_request_t *r)
 
 
 /*
- * The redirect is forgotten, its page goes nowhere, and once nginx is done with
+ * The redirect is forgotten, its page is not sent, and once nginx is done with
  * it, the request ends with 404 instead: as an error_page would have it.
  */
 
@@ -251,8 +250,8 @@ special_not_found(ngx_http_request_t *r)
     r->err_status = 0;
 
     ctx->met_api = 1;
-    ctx->drop_page = 1;
 
+    r->header_only = 1;
     r->main->count++;
     r->write_event_handler = special_finalize;
 
@@ -263,11 +262,7 @@ special_not_found(ngx_http_request_t *r)
 static void
 special_finalize(ngx_http_request_t *r)
 {
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    ctx->drop_page = 0;
+    r->header_only = 0;
     r->write_event_handler = ngx_http_request_empty_handler;
 
     /* the redirect has looked for one, too; after another's, there is none */
@@ -318,40 +313,6 @@ special_message(ngx_uint_t status)
 
 
 static ngx_int_t
-special_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
-{
-    ngx_chain_t   out, *cl;
-    lines_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_lines_module);
-
-    if (in == NULL
-        || ctx == NULL
-        || r != r->main
-        || (ctx->page.len == 0 && !ctx->drop_page))
-    {
-        return ngx_http_next_body_filter(r, in);
-    }
-
-    for (cl = in; cl; cl = cl->next) {
-        cl->buf->pos = cl->buf->last;
-    }
-
-    if (ctx->drop_page) {
-        return NGX_DONE;
-    }
-
-    if (lines_answer_buf(r, &ctx->page, &out) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ctx->page.len = 0;
-
-    return ngx_http_next_body_filter(r, &out);
-}
-
-
-static ngx_int_t
 headers_init(ngx_conf_t *cf)
 {
     lines_main_conf_t  *lmcf;
@@ -375,75 +336,61 @@ headers_init(ngx_conf_t *cf)
 static ngx_int_t
 headers_filter(ngx_http_request_t *r)
 {
-    const char        *own_name;
-    ngx_uint_t         i, n, others[LINES_OWN_HEADERS];
-    ngx_list_part_t   *part;
-    ngx_table_elt_t   *h, *own[LINES_OWN_HEADERS];
-    lines_ctx_t       *ctx;
-    lines_loc_conf_t  *llcf;
+    ngx_uint_t        n, others;
+    const char       *name;
+    ngx_list_t       *headers;
+    lines_ctx_t      *ctx;
+    ngx_table_elt_t  *h, *own;
 
-    if (r != r->main) {
-        return headers_next(r);
-    }
-
-    ctx = lines_find_ctx(r);
+    ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
 
     if (ctx == NULL) {
         return headers_next(r);
     }
 
-    ngx_memzero(own, sizeof(own));
-    ngx_memzero(others, sizeof(others));
+    headers = &r->headers_out.headers;
 
-    for (part = &r->headers_out.headers.part; part; part = part->next) {
-        h = part->elts;
+    for (n = 0; n < LINES_OWN_HEADERS; n++) {
 
-        for (i = 0; i < part->nelts; i++) {
+        name = lines_own_headers[n];
+        own = NULL;
+        others = 0;
 
-            if (h[i].hash == 0) {
+        for (h = lines_header_in(headers, name, NULL);
+             h;
+             h = lines_header_in(headers, name, h))
+        {
+            if (h->key.data != (u_char *) name) {
+                others = 1;
                 continue;
             }
 
-            for (n = 0; n < LINES_OWN_HEADERS; n++) {
+            /* a second refusal, of an error_page: it says it last */
 
-                own_name = lines_own_headers[n];
-
-                if (h[i].key.data == (u_char *) own_name) {
-
-                    /* a second refusal, of an error_page: it says it last */
-
-                    if (own[n]) {
-                        own[n]->hash = 0;
-                    }
-
-                    own[n] = &h[i];
-
-                } else if (lines_is_nocase(&h[i].key, own_name)) {
-                    others[n] = 1;
-                }
+            if (own) {
+                own->hash = 0;
             }
+
+            own = h;
         }
-    }
 
-    if (r->headers_out.expires) {
-        others[LINES_CACHE_CONTROL] = 0;
-    }
-
-    for (n = 0; n < LINES_OWN_HEADERS; n++) {
-        if (own[n] && others[n]) {
-            own[n]->hash = 0;
+        if (n == LINES_CACHE_CONTROL && r->headers_out.expires) {
+            others = 0;
         }
-    }
 
-    llcf = lines_get_loc_conf(r);
+        if (own && others) {
+            own->hash = 0;
+        }
 
-    if (r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
-        && (ctx->answered || ctx->met_api || llcf->api)
-        && own[LINES_RETRY_AFTER] == NULL
-        && !others[LINES_RETRY_AFTER]
-        && lines_retry_after(r, 1) != NGX_OK)
-    {
-        return NGX_ERROR;
+        if (n == LINES_RETRY_AFTER
+            && own == NULL
+            && !others
+            && r->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE
+            && (ctx->answered || ctx->met_api || lines_get_loc_conf(r)->api)
+            && lines_retry_after(r, 1) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return headers_next(r);

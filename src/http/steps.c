@@ -1,8 +1,4 @@
 
-/*
- * A request is a short list of steps.  Here they are run, parked and resumed.
- */
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
@@ -30,11 +26,7 @@ lines_run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
         if (ctx->first < LINES_FIRST) {
             step = ctx->route->first[ctx->first++];
-
-            if (step) {
-                rc = step(r, ctx);
-            }
-
+            rc = step ? step(r, ctx) : NGX_OK;
             continue;
         }
 
@@ -63,8 +55,7 @@ lines_run(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
          * is read, or dropped, has a handler that sees it leave as well.
          */
 
-        if (ctx->reading || r->discard_body || watch_client(r) == NGX_OK)
-        {
+        if (ctx->reading || r->discard_body || watch_client(r) == NGX_OK) {
             return;
         }
 
@@ -113,7 +104,7 @@ watch_client(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    return ngx_handle_read_event(rev, 0) == NGX_OK ? NGX_OK : NGX_ERROR;
+    return ngx_handle_read_event(rev, 0);
 }
 
 
@@ -184,14 +175,9 @@ lines_has_error_page(ngx_http_request_t *r, ngx_uint_t status)
     ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    page = clcf->error_pages ? clcf->error_pages->elts : NULL;
 
-    if (clcf->error_pages == NULL) {
-        return 0;
-    }
-
-    page = clcf->error_pages->elts;
-
-    for (i = 0; i < clcf->error_pages->nelts; i++) {
+    for (i = 0; page && i < clcf->error_pages->nelts; i++) {
         if ((ngx_uint_t) page[i].status == status) {
             return 1;
         }

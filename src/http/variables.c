@@ -7,8 +7,6 @@
 #include "http/variables.h"
 
 
-static ngx_int_t variable_request_id(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_time(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t variable_text(ngx_http_request_t *r,
@@ -16,7 +14,8 @@ static ngx_int_t variable_text(ngx_http_request_t *r,
 
 
 static ngx_http_variable_t  variable_list[] = {
-    { ngx_string("lines_request_id"), NULL, variable_request_id, 0, 0, 0 },
+    { ngx_string("lines_request_id"), NULL, variable_text,
+      offsetof(lines_ctx_t, request_id), 0, 0 },
     { ngx_string("lines_redis_time"), NULL, variable_time,
       offsetof(lines_ctx_t, caller.waited), 0, 0 },
     { ngx_string("lines_billing_time"), NULL, variable_time,
@@ -92,36 +91,23 @@ lines_variable_str(ngx_http_variable_value_t *v, ngx_str_t *value)
 }
 
 
+/* an id is there, asked for anywhere: it may go to any upstream */
+
 static ngx_int_t
 variable_text(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
+    ngx_uint_t    id;
     lines_ctx_t  *ctx;
 
-    ctx = lines_find_ctx(r->main);
-
-    return lines_variable_str(v,
-                              ctx
-                              ? (ngx_str_t *) ((u_char *) ctx + data)
-                              : NULL);
-}
-
-
-/* asked for anywhere, it is there: it may go to any upstream */
-
-static ngx_int_t
-variable_request_id(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    lines_ctx_t  *ctx;
-
-    ctx = lines_get_ctx(r->main);
+    id = (data == offsetof(lines_ctx_t, request_id));
+    ctx = id ? lines_get_ctx(r->main) : lines_find_ctx(r->main);
 
     if (ctx == NULL) {
-        return NGX_ERROR;
+        return id ? NGX_ERROR : lines_variable_str(v, NULL);
     }
 
-    return lines_variable_str(v, &ctx->request_id);
+    return lines_variable_str(v, (ngx_str_t *) ((u_char *) ctx + data));
 }
 
 

@@ -16,8 +16,7 @@ static ngx_int_t zone_init(ngx_shm_zone_t *shm_zone, void *data);
 
 /* what each area starts with; a room that keeps nothing has no entry */
 
-static lines_zone_init_pt
-    zone_inits[LINES_ZONE_AREAS];
+static lines_zone_init_pt  zone_inits[LINES_ZONE_AREAS];
 
 
 void
@@ -73,11 +72,8 @@ lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (zone_add(cf, lmcf, &name, size) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return zone_add(cf, lmcf, &name, size) == NGX_OK ? NGX_CONF_OK
+                                                     : NGX_CONF_ERROR;
 }
 
 
@@ -86,11 +82,8 @@ lines_zone_default(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
     ngx_str_t  name = ngx_string("lines");
 
-    if (lmcf->shm_zone) {
-        return NGX_OK;
-    }
-
-    return zone_add(cf, lmcf, &name, LINES_ZONE_SIZE);
+    return lmcf->shm_zone ? NGX_OK
+                          : zone_add(cf, lmcf, &name, LINES_ZONE_SIZE);
 }
 
 
@@ -123,46 +116,39 @@ zone_init(ngx_shm_zone_t *shm_zone, void *data)
     lmcf = shm_zone->data;
     shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
-    if (olmcf || shm_zone->shm.exists) {
+    zone = olmcf ? olmcf->zone : shm_zone->shm.exists ? shpool->data : NULL;
 
-        zone = olmcf ? olmcf->zone : shpool->data;
-
-        if (zone->version != LINES_ZONE_VERSION) {
-            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                          "\"lines_zone\" \"%V\" has the layout of another "
-                          "version of the module: restart, or rename it",
-                          &shm_zone->shm.name);
-            return NGX_ERROR;
-        }
-
-        lmcf->zone = zone;
-        lmcf->configured = ++zone->configured;
-
-        return NGX_OK;
-    }
-
-    zone = ngx_slab_calloc(shpool, sizeof(lines_zone_t));
-    if (zone == NULL) {
+    if (zone && zone->version != LINES_ZONE_VERSION) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "\"lines_zone\" \"%V\" has the layout of another "
+                      "version of the module: restart, or rename it",
+                      &shm_zone->shm.name);
         return NGX_ERROR;
     }
 
-    zone->version = LINES_ZONE_VERSION;
-    shpool->data = zone;
-    shpool->log_nomem = 0;
+    if (zone == NULL) {
 
-    for (i = 0; i < LINES_ZONE_AREAS; i++) {
-
-        if (zone_inits[i] == NULL) {
-            continue;
+        zone = ngx_slab_calloc(shpool, sizeof(lines_zone_t));
+        if (zone == NULL) {
+            return NGX_ERROR;
         }
 
-        zone->areas[i] = zone_inits[i](shpool);
+        zone->version = LINES_ZONE_VERSION;
+        shpool->data = zone;
+        shpool->log_nomem = 0;
 
-        if (zone->areas[i] == NULL) {
-            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                          "\"lines_zone\" \"%V\" is too small",
-                          &shm_zone->shm.name);
-            return NGX_ERROR;
+        for (i = 0; i < LINES_ZONE_AREAS; i++) {
+
+            if (zone_inits[i]) {
+                zone->areas[i] = zone_inits[i](shpool);
+
+                if (zone->areas[i] == NULL) {
+                    ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                                  "\"lines_zone\" \"%V\" is too small",
+                                  &shm_zone->shm.name);
+                    return NGX_ERROR;
+                }
+            }
         }
     }
 
