@@ -62,6 +62,8 @@ typedef struct {
     ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex)
 
 
+static ngx_int_t lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
+    lines_gcra_t *gcra);
 static lines_lease_node_t *lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key);
 static lines_lease_node_t *lease_create(lines_main_conf_t *lmcf,
     ngx_str_t *key, uint32_t hash);
@@ -178,23 +180,32 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
 }
 
 
-ngx_uint_t
+ngx_int_t
 lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal)
+    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra,
+    ngx_uint_t *surplus)
 {
+    ngx_int_t            rc;
     ngx_msec_t           now;
-    ngx_uint_t           tokens, room;
+    ngx_uint_t           room;
     lines_lease_node_t  *node;
 
-    tokens = (gcra && renewal) ? gcra->granted : 0;
+    rc = lease_parse(reply, rate, gcra);
+
+    if (surplus) {
+        *surplus = (rc == NGX_OK) ? gcra->granted : 0;
+
+    } else if (rc != NGX_OK) {
+        return rc;
+    }
 
     node = lease_lock(lmcf, key);
 
-    if (node && renewal) {
+    if (node && surplus) {
         node->asking = 0;
     }
 
-    if (node && gcra) {
+    if (node && rc == NGX_OK) {
         now = ngx_current_msec;
 
         node->known = 1;
@@ -209,15 +220,50 @@ lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
         /* a renewal that was given up may have been answered after all */
 
         room = lines_lease_max(rate);
-        room = ngx_min(room - ngx_min(room, node->tokens), tokens);
-        tokens -= room;
+        room -= ngx_min(room, node->tokens);
 
-        lease_hold(lease_area(lmcf), node, node->tokens + room);
+        if (surplus) {
+            room = ngx_min(room, *surplus);
+            *surplus -= room;
+
+            lease_hold(lease_area(lmcf), node, node->tokens + room);
+        }
     }
 
     lease_unlock(lmcf);
 
-    return tokens;
+    return rc;
+}
+
+
+static ngx_int_t
+lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
+{
+    double  interval;
+
+    if (reply == NULL
+        || reply->granted < 0
+        || reply->remaining < 0
+        || reply->retry < 0
+        || reply->burst <= 0
+        || reply->burst > LINES_BURST_MAX
+        || reply->interval.len == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    interval = strtod((char *) reply->interval.data, NULL);
+
+    /* what is multiplied here must be a time */
+
+    if (!(interval > 0 && interval <= LINES_INTERVAL_MAX)) {
+        return NGX_ERROR;
+    }
+
+    *rate = (lines_rate_t) { interval, reply->burst };
+    *gcra = (lines_gcra_t) { reply->granted, reply->remaining, reply->retry };
+
+    return NGX_OK;
 }
 
 
@@ -267,76 +313,59 @@ lines_lease_unused(lines_main_conf_t *lmcf, lines_lease_return_t *returns,
     ngx_uint_t n)
 {
     ngx_uint_t           i, scan, left, want;
-    ngx_queue_t         *q, *first;
-    ngx_slab_pool_t     *shpool;
+    ngx_queue_t         *q, *last;
     lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
     area = lease_area(lmcf);
-    shpool = lines_zone_pool(lmcf);
-
-    if (lines_zone_since(area->swept) < LINES_LEASE_SWEEP) {
-        return 0;
-    }
-
     i = 0;
 
-    ngx_shmtx_lock(&shpool->mutex);
+    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
 
     if (lines_zone_since(area->swept) < LINES_LEASE_SWEEP) {
-        ngx_shmtx_unlock(&shpool->mutex);
-        return 0;
+        n = 0;
+
+    } else {
+        area->swept = ngx_current_msec;
     }
 
-    area->swept = ngx_current_msec;
+    q = &area->holding;
+    last = ngx_queue_last(q);
 
-    first = NULL;
-    q = ngx_queue_head(&area->holding);
+    for (scan = 0; scan < LINES_LEASE_SCAN && i < n && q != last; scan++) {
 
-    for (scan = 0;
-         scan < LINES_LEASE_SCAN && i < n && q != first
-         && q != ngx_queue_sentinel(&area->holding);
-         scan++)
-    {
+        /* the next sweep starts with those not yet looked at */
+
+        q = ngx_queue_head(&area->holding);
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&area->holding, q);
+
         node = ngx_queue_data(q, lines_lease_node_t, holding);
-        q = ngx_queue_next(q);
-
         want = lease_want(node);
+        left = node->tokens;
 
         if (lines_zone_since(node->used) >= LINES_LEASE_IDLE) {
             left = 0;
 
-        } else if (lines_zone_since(node->window)
-                   > 2 * LINES_LEASE_WINDOW
-                   && node->tokens > 2 * want + 1)
+        } else if (lines_zone_since(node->window) > 2 * LINES_LEASE_WINDOW
+                   && left > 2 * want + 1)
         {
             /* it is used, but no longer at the pace that it was taken for */
             left = want;
-
-        } else {
-
-            /* the next sweep starts with those not yet looked at */
-
-            ngx_queue_remove(&node->holding);
-            ngx_queue_insert_tail(&area->holding, &node->holding);
-
-            if (first == NULL) {
-                first = &node->holding;
-            }
-
-            continue;
         }
 
-        returns[i].tokens = node->tokens - left;
-        returns[i].interval = node->rate.interval;
-        returns[i].len = node->node.str.len;
-        ngx_memcpy(returns[i].key, node->data, node->node.str.len);
+        if (left < node->tokens) {
+            returns[i].tokens = node->tokens - left;
+            returns[i].interval = node->rate.interval;
+            returns[i].len = node->node.str.len;
+            ngx_memcpy(returns[i].key, node->data, node->node.str.len);
 
-        node->remaining += returns[i++].tokens;
-        lease_hold(area, node, left);
+            node->remaining += returns[i++].tokens;
+            lease_hold(area, node, left);
+        }
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    lease_unlock(lmcf);
 
     return i;
 }

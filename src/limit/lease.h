@@ -20,6 +20,7 @@
 
 #include "http/conf.h"
 #include "limit/gcra.h"
+#include "store/calls.h"
 
 
 #define LINES_LEASE_KEY_MAX  255
@@ -46,12 +47,13 @@ ngx_int_t lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key,
     lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t *renew);
 
 /*
- * Redis answered one who asked for one token: what it said is remembered.  Of
- * a renewal (a flag) the tokens granted become the lease: returns how many of
- * them the node may not hold: they go back.  No gcra: it did not answer.
+ * What gcra.lua says of a bucket is read and remembered; NGX_ERROR: there is no
+ * reply, or no good one.  surplus: of a renewal, else NULL.  Its tokens become
+ * the lease; so many of them may this node not hold: they go back.
  */
-ngx_uint_t lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal);
+ngx_int_t lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
+    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra,
+    ngx_uint_t *surplus);
 
 /* without Redis: the node's own bucket, at the last known rate */
 void lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key,
