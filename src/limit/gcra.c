@@ -18,42 +18,20 @@ lines_rate_parse(ngx_str_t *value, lines_rate_t *rate)
     }
 
     unit = value->data + value->len - 3;
-
-    if (unit[0] != 'r' || unit[1] != '/') {
-        return NGX_ERROR;
-    }
-
-    switch (unit[2]) {
-
-    case 's':
-        period = 1e6;
-        break;
-
-    case 'm':
-        period = 60e6;
-        break;
-
-    case 'h':
-        period = 3600e6;
-        break;
-
-    default:
-        return NGX_ERROR;
-    }
-
     n = ngx_atoi(value->data, value->len - 3);
 
-    if (n == NGX_ERROR || n == 0) {
+    period = unit[2] == 's' ? 1e6
+             : unit[2] == 'm' ? 60e6
+             : unit[2] == 'h' ? 3600e6
+             : 0;
+
+    if (unit[0] != 'r' || unit[1] != '/' || n == NGX_ERROR || n == 0) {
         return NGX_ERROR;
     }
 
     rate->interval = period / (double) n;
 
-    if (rate->interval < 1e6 / LINES_RATE_MAX) {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return rate->interval < 1e6 / LINES_RATE_MAX ? NGX_ERROR : NGX_OK;
 }
 
 
