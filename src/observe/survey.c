@@ -39,7 +39,6 @@ static ngx_int_t survey_claimed(void *data, lines_survey_claim_reply_t *reply);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
-static ngx_int_t survey_first(ngx_str_t *tenant);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
 static ngx_int_t survey_counts(void *data, lines_tenant_moves_reply_t *reply);
 static ngx_int_t survey_operations(void *data, lines_ops_read_reply_t *reply);
@@ -47,6 +46,7 @@ static ngx_int_t survey_batch(survey_tenant_t *st);
 static ngx_int_t survey_operation(void *data, lines_op_survey_reply_t *reply);
 static void survey_end(void);
 static void survey_stop(void);
+static void survey_free(ngx_pool_t **pool);
 static uint64_t survey_number(ngx_str_t *value);
 
 
@@ -65,13 +65,13 @@ static struct {
     lines_caller_t      caller;
     ngx_pool_t         *pool;      /* of a page, and of its replies */
     ngx_pool_t         *seen_pool;
-    ngx_rbtree_t        seen;      /* hashes of tenants */
+    ngx_rbtree_t        seen;      /* tenants */
     ngx_rbtree_node_t   sentinel;
     ngx_uint_t          ops;
     uint64_t            oldest;    /* begun at, ms */
     uint64_t            sums[LINES_SURVEY_VALUES];
-    u_char              cursor[24];
-    size_t              cursor_len;
+    ngx_str_t           cursor;    /* empty: that was the last page */
+    u_char              cursor_text[24];
     ngx_uint_t          failed;    /* flag */
 } survey;
 
@@ -238,10 +238,12 @@ survey_claimed(void *data, lines_survey_claim_reply_t *reply)
     survey.ops = 0;
     survey.oldest = 0;
 
-    survey.cursor[0] = '0';
-    survey.cursor_len = 1;
+    survey.cursor.data = survey.cursor_text;
+    survey.cursor.len = 1;
+    survey.cursor_text[0] = '0';
 
-    ngx_rbtree_init(&survey.seen, &survey.sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&survey.seen, &survey.sentinel,
+                    ngx_str_rbtree_insert_value);
 
     survey.seen_pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, survey.log);
     if (survey.seen_pool == NULL) {
@@ -285,10 +287,7 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
         return;
     }
 
-    if (survey.pool) {
-        ngx_destroy_pool(survey.pool);
-        survey.pool = NULL;
-    }
+    survey_free(&survey.pool);
 
     if (survey.failed) {
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0,
@@ -297,7 +296,7 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
         return;
     }
 
-    if (survey.cursor_len == 0) {
+    if (survey.cursor.len == 0) {
         survey_end();
         return;
     }
@@ -307,8 +306,7 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
 
     if (survey.pool == NULL
         || lines_tenants_scan(caller, survey_page, NULL,
-                              .cursor.data = survey.cursor,
-                              .cursor.len = survey.cursor_len)
+                              .cursor = survey.cursor)
            != NGX_AGAIN)
     {
         survey_stop();
@@ -319,35 +317,22 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
 static ngx_int_t
 survey_page(void *data, lines_tenants_scan_reply_t *reply)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *tenant;
-    ngx_uint_t  i;
+    ngx_str_t   *tenant;
+    ngx_uint_t   i;
 
-    if (reply->cursor.len == 0 || reply->cursor.len > sizeof(survey.cursor)) {
+    if (reply->cursor.len == 0
+        || reply->cursor.len > sizeof(survey.cursor_text))
+    {
         return NGX_ERROR;
     }
 
-    survey.cursor_len = 0;
-
-    if (!lines_is(&reply->cursor, "0")) {
-        survey.cursor_len = reply->cursor.len;
-        ngx_memcpy(survey.cursor, reply->cursor.data, reply->cursor.len);
-    }
+    survey.cursor.len = lines_is(&reply->cursor, "0") ? 0 : reply->cursor.len;
+    ngx_memcpy(survey.cursor.data, reply->cursor.data, reply->cursor.len);
 
     for (i = 0; i < reply->members.n; i++) {
         tenant = &reply->members.elts[i];
 
-        if (tenant->len == 0) {
-            continue;
-        }
-
-        rc = survey_first(tenant);
-
-        if (rc == NGX_OK) {
-            rc = survey_tenant(tenant);
-        }
-
-        if (rc == NGX_ERROR) {
+        if (tenant->len && survey_tenant(tenant) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
@@ -356,53 +341,39 @@ survey_page(void *data, lines_tenants_scan_reply_t *reply)
 }
 
 
-/* SSCAN may show a tenant twice, and it must count once: NGX_DECLINED */
-
-static ngx_int_t
-survey_first(ngx_str_t *tenant)
-{
-    ngx_rbtree_key_t    hash;
-    ngx_rbtree_node_t  *node;
-
-    hash = (ngx_rbtree_key_t)
-           ((uint64_t) ngx_murmur_hash2(tenant->data, tenant->len) << 32)
-           ^ ngx_crc32_long(tenant->data, tenant->len);
-
-    node = survey.seen.root;
-
-    while (node != &survey.sentinel) {
-
-        if (node->key == hash) {
-            return NGX_DECLINED;
-        }
-
-        node = hash < node->key ? node->left : node->right;
-    }
-
-    node = ngx_palloc(survey.seen_pool, sizeof(ngx_rbtree_node_t));
-    if (node == NULL) {
-        return NGX_ERROR;
-    }
-
-    node->key = hash;
-    ngx_rbtree_insert(&survey.seen, node);
-
-    survey.sums[LINES_SURVEY_TENANTS]++;
-
-    return NGX_OK;
-}
-
+/* SSCAN may show a tenant twice, and it must count once */
 
 static ngx_int_t
 survey_tenant(ngx_str_t *tenant)
 {
+    uint32_t          hash;
+    ngx_str_node_t   *node;
     survey_tenant_t  *st;
 
+    hash = ngx_crc32_long(tenant->data, tenant->len);
+
+    if (ngx_str_rbtree_lookup(&survey.seen, tenant, hash)) {
+        return NGX_OK;
+    }
+
     st = ngx_pcalloc(survey.pool, sizeof(survey_tenant_t));
-    if (st == NULL) {
+    node = ngx_pcalloc(survey.seen_pool, sizeof(ngx_str_node_t));
+
+    if (st == NULL || node == NULL) {
         return NGX_ERROR;
     }
 
+    node->node.key = hash;
+    node->str.len = tenant->len;
+    node->str.data = ngx_pstrdup(survey.seen_pool, tenant);
+
+    if (node->str.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_rbtree_insert(&survey.seen, &node->node);
+
+    survey.sums[LINES_SURVEY_TENANTS]++;
     st->name = *tenant;
 
     if (lines_tenant_moves(&survey.caller, survey_counts, NULL,
@@ -513,8 +484,8 @@ survey_end(void)
 {
     u_char      *p, text[(LINES_SURVEY_VALUES + 1) * 2 * NGX_INT64_LEN];
     uint64_t    *sums, *known;
-    ngx_str_t    pairs[LINES_SURVEY_VALUES + 1][2];
-    ngx_uint_t   i, last;
+    ngx_str_t    pairs[2 * (LINES_SURVEY_VALUES + 1)], *pair;
+    ngx_uint_t   i;
 
     if (survey.oldest && survey.oldest < survey.now) {
         survey.sums[LINES_SURVEY_OLDEST] = (survey.now - survey.oldest) / 1000;
@@ -538,21 +509,24 @@ survey_end(void)
     survey_publish();
 
     p = text;
+    pair = pairs;
 
-    for (i = 0; i <= LINES_SURVEY_VALUES; i++) {
-        last = (i == LINES_SURVEY_VALUES);
+    for (i = 0; i < LINES_SURVEY_VALUES; i++, pair += 2) {
+        pair[0].data = p;
+        p = ngx_sprintf(p, "%ui", i);
+        pair[0].len = p - pair[0].data;
 
-        pairs[i][0].data = p;
-        p = last ? ngx_cpymem(p, "at", 2) : ngx_sprintf(p, "%ui", i);
-        pairs[i][0].len = p - pairs[i][0].data;
-
-        pairs[i][1].data = p;
-        p = ngx_sprintf(p, "%uL", last ? survey.at : survey.known[i]);
-        pairs[i][1].len = p - pairs[i][1].data;
+        pair[1].data = p;
+        p = ngx_sprintf(p, "%uL", survey.known[i]);
+        pair[1].len = p - pair[1].data;
     }
 
-    (void) lines_forget_survey_put(&survey.asker, .pairs.n = 2 * i,
-                                   .pairs.elts = pairs[0]);
+    ngx_str_set(&pair[0], "at");
+    pair[1].data = p;
+    pair[1].len = ngx_sprintf(p, "%uL", survey.at) - p;
+
+    (void) lines_forget_survey_put(&survey.asker, .pairs.elts = pairs,
+                                   .pairs.n = pair + 2 - pairs);
     (void) lines_forget_survey_release(&survey.asker);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey.log, 0,
@@ -568,14 +542,17 @@ survey_stop(void)
 {
     lines_caller_detach(&survey.caller);
 
-    if (survey.pool) {
-        ngx_destroy_pool(survey.pool);
-        survey.pool = NULL;
-    }
+    survey_free(&survey.pool);
+    survey_free(&survey.seen_pool);
+}
 
-    if (survey.seen_pool) {
-        ngx_destroy_pool(survey.seen_pool);
-        survey.seen_pool = NULL;
+
+static void
+survey_free(ngx_pool_t **pool)
+{
+    if (*pool) {
+        ngx_destroy_pool(*pool);
+        *pool = NULL;
     }
 }
 
