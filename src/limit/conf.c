@@ -199,11 +199,9 @@ limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &limit->key;
-    ccv.complex_value = limit->variable;
+    ccv = (ngx_http_compile_complex_value_t) {
+        .cf = cf, .value = &limit->key, .complex_value = limit->variable
+    };
 
     if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
         return LINES_PARAM_INVALID;

@@ -58,17 +58,20 @@ lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
     if (available < need) {
         room = empty - *tat;
 
-        result->granted = 0;
-        result->remaining = available;
-        result->retry = (ngx_msec_t) (((double) need * rate->interval - room)
-                                      / 1000) + 1;
+        *result = (lines_gcra_t) {
+            .remaining = available,
+            .retry = (ngx_msec_t) (((double) need * rate->interval - room)
+                                   / 1000) + 1
+        };
+
         return;
     }
 
-    result->granted = need + ngx_min(extra, (available - need) / 2);
-    result->remaining = available - result->granted;
-    result->retry = 0;
+    *result = (lines_gcra_t) {
+        .granted = need + ngx_min(extra, (available - need) / 2)
+    };
 
+    result->remaining = available - result->granted;
     *tat += (double) result->granted * rate->interval;
 }
 
@@ -87,11 +90,11 @@ lines_gcra_give(lines_rate_t *rate, double *tat, double now, ngx_uint_t tokens)
 double
 lines_gcra_tat(lines_rate_t *rate, double now, ngx_uint_t remaining)
 {
-    if (remaining >= rate->burst) {
-        return now;
-    }
+    ngx_uint_t  used;
 
-    return now + (double) (rate->burst - remaining) * rate->interval;
+    used = rate->burst - ngx_min(remaining, rate->burst);
+
+    return now + (double) used * rate->interval;
 }
 
 
@@ -103,21 +106,14 @@ lines_gcra_refilled(lines_rate_t *rate, ngx_uint_t remaining,
 
     tokens = (double) remaining + (double) elapsed * 1000 / rate->interval;
 
-    return (tokens >= (double) rate->burst)
-           ? rate->burst
-           : (ngx_uint_t) tokens;
+    return (ngx_uint_t) ngx_min(tokens, (double) rate->burst);
 }
 
 
 ngx_msec_t
 lines_gcra_full(lines_rate_t *rate, ngx_uint_t remaining)
 {
-    if (remaining >= rate->burst) {
-        return 0;
-    }
-
-    return (ngx_msec_t) ((double) (rate->burst - remaining) * rate->interval
-                         / 1000);
+    return (ngx_msec_t) (lines_gcra_tat(rate, 0, remaining) / 1000);
 }
 
 

@@ -132,10 +132,6 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
 
     node->count++;
 
-    if (node->asking && lines_zone_since(node->asked) > LINES_LEASE_ASKING) {
-        node->asking = 0;
-    }
-
     want = node->known ? lease_want(node) : 0;
 
     if (node->tokens) {
@@ -166,7 +162,7 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
         *rate = node->rate;
     }
 
-    if (node->asking) {
+    if (node->asking && lines_zone_since(node->asked) <= LINES_LEASE_ASKING) {
         *renew = 0;
 
     } else if (*renew) {

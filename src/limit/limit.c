@@ -442,6 +442,8 @@ static void
 limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
     lines_gcra_t *gcra)
 {
+    lines_limit_state_t  *state;
+
     result->by = by;
     result->verdict = gcra->granted ? LINES_LIMIT_PASSED
                       : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
@@ -453,6 +455,15 @@ limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
                     : gcra->retry;
 
     lines_metrics_limit(result->limit->index, lines_limit_outcome(result));
+
+    state = result->ctx->limit;
+
+    if (result->verdict == LINES_LIMIT_REJECTED
+        && (state->rejected == NULL
+            || result->retry > state->rejected->retry))
+    {
+        state->rejected = result;
+    }
 }
 
 
@@ -470,17 +481,6 @@ limit_conclude(lines_ctx_t *ctx)
 
     if (state->pending) {
         return NGX_AGAIN;
-    }
-
-    for (i = 0; i < state->nresults; i++) {
-        result = &state->results[i];
-
-        if (result->verdict == LINES_LIMIT_REJECTED
-            && (state->rejected == NULL
-                || result->retry > state->rejected->retry))
-        {
-            state->rejected = result;
-        }
     }
 
     if (state->rejected == NULL) {
