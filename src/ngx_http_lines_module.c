@@ -386,7 +386,7 @@ init_process(ngx_cycle_t *cycle)
     if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_metrics_init_process(cycle, lmcf) != NGX_OK
         || lines_survey_init_process(cycle, lmcf) != NGX_OK
-        || lines_limit_init_process(cycle, lmcf) != NGX_OK
+        || lines_lease_init_process(cycle, lmcf) != NGX_OK
         || lines_auth_init_process(cycle, lmcf) != NGX_OK
         || lines_jwks_init_process(cycle, lmcf) != NGX_OK)
     {
@@ -412,7 +412,7 @@ exit_process(ngx_cycle_t *cycle)
 
     lines_op_exit_process(lmcf);
     lines_survey_exit_process(lmcf);
-    lines_limit_exit_process(lmcf);
+    lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
     lines_jwks_exit_process(lmcf);
     lines_auth_exit_process(lmcf);

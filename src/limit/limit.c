@@ -353,7 +353,7 @@ limit_ask(lines_limit_result_t *result)
         limit_settle(result, LINES_LIMIT_REDIS, &gcra);
 
     } else {
-        rc = lines_limit_send(&ctx->caller, limit, &result->key, 1, 0,
+        rc = lines_lease_send(&ctx->caller, limit, &result->key, 1, 0,
                               limit_reply, result);
 
         if (rc == NGX_AGAIN) {
@@ -365,7 +365,7 @@ limit_ask(lines_limit_result_t *result)
     }
 
     if (renew) {
-        lines_limit_renew(lmcf, limit, &result->key, renew);
+        lines_lease_renew(lmcf, limit, &result->key, renew);
     }
 
     return rc;
@@ -387,7 +387,7 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
     state->pending--;
 
     if (lines_lease_answered(lines_get_main_conf(r), &result->key, reply,
-                             &result->rate, &gcra, NULL)
+                             &result->rate, &gcra, 0)
         == NGX_OK)
     {
         ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
@@ -501,7 +501,7 @@ limit_conclude(lines_ctx_t *ctx)
         result->remaining++;
 
         if (result->by == LINES_LIMIT_REDIS) {
-            lines_limit_give(&result->key, 1, result->rate.interval);
+            lines_lease_give(&result->key, 1, result->rate.interval);
 
         } else if (result->by == LINES_LIMIT_NODE) {
             lines_lease_local_give(lmcf, &result->key, &result->rate);

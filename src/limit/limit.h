@@ -150,33 +150,11 @@ void lines_limit_zones(ngx_conf_t *cf);
 ngx_int_t lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 ngx_int_t lines_limit_filter_init(ngx_conf_t *cf);
 
-/* init_process: renewing and giving back leases, learning of overrides */
-ngx_int_t lines_limit_init_process(ngx_cycle_t *cycle,
-    lines_main_conf_t *lmcf);
-void lines_limit_exit_process(lines_main_conf_t *lmcf);
-
-
 /*
  * A step, after the one that authenticates: the location's limits by
  * identity.
  */
 ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
-/* asks gcra.lua: as lines_try_gcra() */
-ngx_int_t lines_limit_send(lines_caller_t *caller, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t need, ngx_uint_t extra, lines_gcra_pt done,
-    void *data);
-
-/* takes tokens ahead, in the background, for the lease of this key */
-void lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t tokens);
-
-/*
- * Gives unused tokens back.  Nobody waits: lost ones come back by themselves,
- * at the limit's rate.
- */
-void lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval);
 
 
 /* overrides of plans, by limit and plan */

@@ -265,17 +265,11 @@ static const metrics_row_t  metrics_table[] = {
 };
 
 
-static lines_step_pt  metrics_steps[] = {
-    metrics_show,
-    NULL
-};
-
-
 static lines_route_t  metrics_routes[] = {
 
     { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
       { NULL, NULL, NULL, lines_discard_body },
-      metrics_steps },
+      (lines_step_pt []) { metrics_show, NULL } },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };

@@ -26,17 +26,11 @@ static u_char *ready_other(lines_main_conf_t *lmcf, const char *name,
     const char *directive, const char *status, u_char *p, u_char *last);
 
 
-static lines_step_pt  ready_steps[] = {
-    ready,
-    NULL
-};
-
-
 static lines_route_t  ready_routes[] = {
 
     { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
       { NULL, NULL, NULL, lines_discard_body },
-      ready_steps },
+      (lines_step_pt []) { ready, NULL } },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
