@@ -74,13 +74,6 @@ typedef struct {
 } lines_lease_call_t;
 
 
-#define lease_area(lmcf)                                                     \
-    ((lines_lease_area_t *) lines_zone_area(lmcf, LINES_ZONE_LIMITS))
-
-#define lease_unlock(lmcf)                                                   \
-    ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex)
-
-
 static void keeper_handler(ngx_event_t *ev);
 static void keeper_return(void);
 static ngx_int_t keeper_plans(void *data, lines_plan_rates_reply_t *reply);
@@ -90,12 +83,10 @@ static ngx_int_t keeper_plan(ngx_pool_t *pool, lines_limit_t *limit,
 static ngx_int_t lease_renewed(void *data, lines_gcra_reply_t *reply);
 static ngx_int_t lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
     lines_gcra_t *gcra);
-static lines_lease_node_t *lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key);
-static lines_lease_node_t *lease_create(lines_main_conf_t *lmcf,
-    ngx_str_t *key, uint32_t hash);
+static lines_lease_node_t *lease_lock(ngx_str_t *key);
+static lines_lease_node_t *lease_create(ngx_str_t *key, uint32_t hash);
 static ngx_uint_t lease_want(lines_lease_node_t *node);
-static void lease_hold(lines_lease_area_t *area, lines_lease_node_t *node,
-    ngx_uint_t tokens);
+static void lease_hold(lines_lease_node_t *node, ngx_uint_t tokens);
 static void lease_set_key(lines_lease_call_t *call, ngx_str_t *key);
 
 
@@ -103,7 +94,8 @@ static void lease_set_key(lines_lease_call_t *call, ngx_str_t *key);
 
 static struct {
     lines_main_conf_t   *lmcf;
-    ngx_log_t           *log;
+    lines_lease_area_t  *area;
+    ngx_slab_pool_t     *shpool;
     ngx_event_t          timer;
     lines_caller_t       caller;
     ngx_msec_t           asked;      /* for the plans' rates */
@@ -145,6 +137,9 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     ngx_uint_t       i;
     lines_limit_t  **limit;
 
+    keeper.area = lines_zone_area(lmcf, LINES_ZONE_LIMITS);
+    keeper.shpool = lines_zone_pool(lmcf);
+
     if (lmcf->limits == NULL) {
         return NGX_OK;
     }
@@ -156,7 +151,6 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     }
 
     keeper.lmcf = lmcf;
-    keeper.log = cycle->log;
 
     lines_caller_init(&keeper.caller, lmcf->redis, NULL, cycle->log);
 
@@ -232,10 +226,10 @@ keeper_return(void)
 
     static lines_lease_call_t  returns[LINES_LEASE_RETURNS];
 
-    area = lease_area(keeper.lmcf);
+    area = keeper.area;
     n = 0;
 
-    ngx_shmtx_lock(&lines_zone_pool(keeper.lmcf)->mutex);
+    ngx_shmtx_lock(&keeper.shpool->mutex);
 
     q = &area->holding;
     last = ngx_queue_last(q);
@@ -277,14 +271,14 @@ keeper_return(void)
             lease_set_key(&returns[n], &node->node.str);
 
             node->remaining += returns[n++].tokens;
-            lease_hold(area, node, left);
+            lease_hold(node, left);
         }
     }
 
-    lease_unlock(keeper.lmcf);
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
 
     for (i = 0; i < n; i++) {
-        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, keeper.log, 0,
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
                        "lines lease: %ui tokens of \"%V\" go back",
                        returns[i].tokens, &returns[i].key);
 
@@ -311,7 +305,7 @@ keeper_plans(void *data, lines_plan_rates_reply_t *reply)
 
     keeper.asking = 0;
 
-    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.log)
+    pool = (reply && reply->pairs.n) ? ngx_create_pool(4096, keeper.timer.log)
                                      : NULL;
 
     if (reply == NULL || (reply->pairs.n && pool == NULL)) {
@@ -393,8 +387,8 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
 
 
 ngx_int_t
-lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
-    lines_gcra_t *gcra, ngx_uint_t *renew)
+lines_lease_take(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra,
+    ngx_uint_t *renew)
 {
     ngx_int_t            rc;
     ngx_msec_t           now, elapsed;
@@ -407,10 +401,10 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
 
     ngx_memzero(gcra, sizeof(lines_gcra_t));
 
-    node = lease_lock(lmcf, key);
+    node = lease_lock(key);
 
     if (node == NULL) {
-        lease_unlock(lmcf);
+        ngx_shmtx_unlock(&keeper.shpool->mutex);
         return rc;
     }
 
@@ -429,7 +423,7 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
     want = node->known ? lease_want(node) : 0;
 
     if (node->tokens) {
-        lease_hold(lease_area(lmcf), node, node->tokens - 1);
+        lease_hold(node, node->tokens - 1);
         node->used = now;
 
         *renew = (node->tokens < want / 2) ? want - node->tokens : 0;
@@ -464,16 +458,15 @@ lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
         node->asked = now;
     }
 
-    lease_unlock(lmcf);
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
 
     return rc;
 }
 
 
 ngx_int_t
-lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra,
-    ngx_uint_t renewal)
+lines_lease_answered(ngx_str_t *key, lines_gcra_reply_t *reply,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal)
 {
     ngx_int_t            rc;
     ngx_msec_t           now;
@@ -488,7 +481,7 @@ lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
 
     tokens = (rc == NGX_OK && renewal) ? gcra->granted : 0;
 
-    node = lease_lock(lmcf, key);
+    node = lease_lock(key);
 
     if (node && renewal) {
         node->asking = 0;
@@ -512,10 +505,10 @@ lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
         room = ngx_min(room - ngx_min(room, node->tokens), tokens);
         tokens -= room;
 
-        lease_hold(lease_area(lmcf), node, node->tokens + room);
+        lease_hold(node, node->tokens + room);
     }
 
-    lease_unlock(lmcf);
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
 
     if (tokens) {
         lines_lease_give(key, tokens, rate->interval);
@@ -557,8 +550,7 @@ lease_parse(lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra)
 
 
 void
-lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
-    lines_gcra_t *gcra)
+lines_lease_local(ngx_str_t *key, lines_rate_t *rate, lines_gcra_t *gcra)
 {
     lines_lease_node_t  *node;
 
@@ -566,7 +558,7 @@ lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
 
     *gcra = (lines_gcra_t) { .granted = 1 };
 
-    node = lease_lock(lmcf, key);
+    node = lease_lock(key);
 
     if (node) {
         if (node->known) {
@@ -577,29 +569,27 @@ lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key, lines_rate_t *rate,
                         0, gcra);
     }
 
-    lease_unlock(lmcf);
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
 }
 
 
 void
-lines_lease_local_give(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate)
+lines_lease_local_give(ngx_str_t *key, lines_rate_t *rate)
 {
     lines_lease_node_t  *node;
 
-    node = lease_lock(lmcf, key);
+    node = lease_lock(key);
 
     if (node) {
         lines_gcra_give(rate, &node->tat, (double) ngx_current_msec * 1000, 1);
     }
 
-    lease_unlock(lmcf);
+    ngx_shmtx_unlock(&keeper.shpool->mutex);
 }
 
 
 void
-lines_lease_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t tokens)
+lines_lease_renew(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t tokens)
 {
     lines_rate_t         rate;
     lines_gcra_t         gcra;
@@ -625,7 +615,7 @@ lines_lease_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
         }
     }
 
-    (void) lines_lease_answered(lmcf, key, NULL, &rate, &gcra, 1);
+    (void) lines_lease_answered(key, NULL, &rate, &gcra, 1);
 }
 
 
@@ -639,10 +629,8 @@ lease_renewed(void *data, lines_gcra_reply_t *reply)
 
     call->busy = 0;
 
-    if (lines_lease_answered(keeper.lmcf, &call->key, reply, &rate, &gcra, 1)
-        == NGX_OK)
-    {
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.log, 0,
+    if (lines_lease_answered(&call->key, reply, &rate, &gcra, 1) == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, keeper.timer.log, 0,
                        "lines lease: \"%V\" renewed by %ui, %ui remain",
                        &call->key, gcra.granted, gcra.remaining);
     }
@@ -700,27 +688,26 @@ lines_lease_send(lines_caller_t *caller, lines_limit_t *limit, ngx_str_t *key,
 
 
 void
-lines_lease_status(lines_main_conf_t *lmcf, ngx_uint_t *tokens,
-    ngx_uint_t *buckets)
+lines_lease_status(ngx_uint_t *tokens, ngx_uint_t *buckets)
 {
-    *tokens = lease_area(lmcf)->tokens;
-    *buckets = lease_area(lmcf)->buckets;
+    *tokens = keeper.area->tokens;
+    *buckets = keeper.area->buckets;
 }
 
 
 /* made where there is none; NULL without memory: to be unlocked even so */
 
 static lines_lease_node_t *
-lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key)
+lease_lock(ngx_str_t *key)
 {
     uint32_t             hash;
     lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = lease_area(lmcf);
+    area = keeper.area;
     hash = ngx_murmur_hash2(key->data, key->len);
 
-    ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
+    ngx_shmtx_lock(&keeper.shpool->mutex);
 
     node = (lines_lease_node_t *) ngx_str_rbtree_lookup(&area->rbtree, key,
                                                         hash);
@@ -728,7 +715,7 @@ lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key)
         ngx_queue_remove(&node->lru);
 
     } else {
-        node = lease_create(lmcf, key, hash);
+        node = lease_create(key, hash);
     }
 
     if (node) {
@@ -742,20 +729,18 @@ lease_lock(lines_main_conf_t *lmcf, ngx_str_t *key)
 /* in place of those that were used least, whose tokens are lost: too few */
 
 static lines_lease_node_t *
-lease_create(lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash)
+lease_create(ngx_str_t *key, uint32_t hash)
 {
     ngx_uint_t           tries;
-    ngx_slab_pool_t     *shpool;
     lines_lease_area_t  *area;
     lines_lease_node_t  *node;
 
-    area = lease_area(lmcf);
-    shpool = lines_zone_pool(lmcf);
+    area = keeper.area;
 
     for (tries = 0; tries < 4 && key->len <= LINES_LEASE_KEY_MAX; tries++) {
 
         if (area->buckets < area->buckets_max) {
-            node = ngx_slab_calloc_locked(shpool,
+            node = ngx_slab_calloc_locked(keeper.shpool,
                                           offsetof(lines_lease_node_t, data)
                                           + key->len);
             if (node) {
@@ -780,13 +765,13 @@ lease_create(lines_main_conf_t *lmcf, ngx_str_t *key, uint32_t hash)
         node = ngx_queue_data(ngx_queue_last(&area->lru), lines_lease_node_t,
                               lru);
 
-        lease_hold(area, node, 0);
+        lease_hold(node, 0);
 
         ngx_queue_remove(&node->lru);
         ngx_rbtree_delete(&area->rbtree, &node->node.node);
         area->buckets--;
 
-        ngx_slab_free_locked(shpool, node);
+        ngx_slab_free_locked(keeper.shpool, node);
     }
 
     return NULL;
@@ -813,18 +798,17 @@ lease_want(lines_lease_node_t *node)
 /* so many tokens from now on */
 
 static void
-lease_hold(lines_lease_area_t *area, lines_lease_node_t *node,
-    ngx_uint_t tokens)
+lease_hold(lines_lease_node_t *node, ngx_uint_t tokens)
 {
     if (tokens && node->tokens == 0) {
-        ngx_queue_insert_tail(&area->holding, &node->holding);
+        ngx_queue_insert_tail(&keeper.area->holding, &node->holding);
         node->used = ngx_current_msec;
 
     } else if (tokens == 0 && node->tokens) {
         ngx_queue_remove(&node->holding);
     }
 
-    area->tokens += tokens - node->tokens;
+    keeper.area->tokens += tokens - node->tokens;
     node->tokens = tokens;
 }
 

@@ -41,21 +41,20 @@ ngx_int_t lines_lease_send(lines_caller_t *caller, lines_limit_t *limit,
  * rate, so far as the node knows.  NGX_DECLINED: Redis is to be asked for one.
  * renew: tokens to ask for in the background, or 0.
  */
-ngx_int_t lines_lease_take(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t *renew);
+ngx_int_t lines_lease_take(ngx_str_t *key, lines_rate_t *rate,
+    lines_gcra_t *gcra, ngx_uint_t *renew);
 
 /*
  * What gcra.lua says of a bucket is read and remembered; NGX_ERROR: there is no
  * reply, or no good one.  Of a renewal (a flag) the tokens granted become the
  * lease; those that this node may not hold go back.
  */
-ngx_int_t lines_lease_answered(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_gcra_reply_t *reply, lines_rate_t *rate, lines_gcra_t *gcra,
-    ngx_uint_t renewal);
+ngx_int_t lines_lease_answered(ngx_str_t *key, lines_gcra_reply_t *reply,
+    lines_rate_t *rate, lines_gcra_t *gcra, ngx_uint_t renewal);
 
 /* takes tokens ahead, in the background */
-void lines_lease_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t tokens);
+void lines_lease_renew(lines_limit_t *limit, ngx_str_t *key,
+    ngx_uint_t tokens);
 
 /*
  * Gives unused tokens back.  Nobody waits: lost ones come back by themselves,
@@ -64,16 +63,14 @@ void lines_lease_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
 void lines_lease_give(ngx_str_t *key, ngx_uint_t tokens, double interval);
 
 /* without Redis: the node's own bucket, at the last known rate */
-void lines_lease_local(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate, lines_gcra_t *gcra);
+void lines_lease_local(ngx_str_t *key, lines_rate_t *rate,
+    lines_gcra_t *gcra);
 
 /* the token that the above took at this rate was not used */
-void lines_lease_local_give(lines_main_conf_t *lmcf, ngx_str_t *key,
-    lines_rate_t *rate);
+void lines_lease_local_give(ngx_str_t *key, lines_rate_t *rate);
 
 /* tokens held by this node, and buckets known to it */
-void lines_lease_status(lines_main_conf_t *lmcf, ngx_uint_t *tokens,
-    ngx_uint_t *buckets);
+void lines_lease_status(ngx_uint_t *tokens, ngx_uint_t *buckets);
 
 
 #endif /* _LINES_LIMIT_LEASE_H_INCLUDED_ */

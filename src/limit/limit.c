@@ -329,20 +329,17 @@ limit_ask(lines_limit_result_t *result)
     lines_ctx_t          *ctx;
     lines_gcra_t          gcra;
     lines_limit_t        *limit;
-    lines_main_conf_t    *lmcf;
     lines_limit_state_t  *state;
 
     ctx = result->ctx;
     limit = result->limit;
     state = ctx->limit;
-    lmcf = lines_get_main_conf(ctx->request);
 
     rc = NGX_DECLINED;
     renew = 0;
 
     if (!limit->each) {
-        rc = lines_lease_take(lmcf, &result->key, &result->rate, &gcra,
-                              &renew);
+        rc = lines_lease_take(&result->key, &result->rate, &gcra, &renew);
     }
 
     if (rc == NGX_OK) {
@@ -365,7 +362,7 @@ limit_ask(lines_limit_result_t *result)
     }
 
     if (renew) {
-        lines_lease_renew(lmcf, limit, &result->key, renew);
+        lines_lease_renew(limit, &result->key, renew);
     }
 
     return rc;
@@ -378,19 +375,16 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
     lines_limit_result_t *result = data;
 
     lines_gcra_t          gcra;
-    ngx_http_request_t   *r;
     lines_limit_state_t  *state;
 
-    r = result->ctx->request;
     state = result->ctx->limit;
-
     state->pending--;
 
-    if (lines_lease_answered(lines_get_main_conf(r), &result->key, reply,
-                             &result->rate, &gcra, 0)
+    if (lines_lease_answered(&result->key, reply, &result->rate, &gcra, 0)
         == NGX_OK)
     {
-        ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+        ngx_log_debug4(NGX_LOG_DEBUG_HTTP,
+                       result->ctx->request->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, retry %M",
                        &result->limit->id, gcra.granted, gcra.remaining,
                        gcra.retry);
@@ -410,21 +404,17 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
 static void
 limit_alone(lines_limit_result_t *result)
 {
-    lines_gcra_t         gcra;
-    lines_limit_t       *limit;
-    ngx_http_request_t  *r;
+    lines_gcra_t    gcra;
+    lines_limit_t  *limit;
 
     limit = result->limit;
-    r = result->ctx->request;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines limit: %V without Redis, fail:%ui", &limit->id,
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, result->ctx->request->connection->log,
+                   0, "lines limit: %V without Redis, fail:%ui", &limit->id,
                    limit->fail);
 
     if (limit->fail == LINES_FAIL_LOCAL) {
-        lines_lease_local(lines_get_main_conf(r), &result->key, &result->rate,
-                          &gcra);
-
+        lines_lease_local(&result->key, &result->rate, &gcra);
         limit_settle(result, LINES_LIMIT_NODE, &gcra);
         return;
     }
@@ -473,7 +463,6 @@ static ngx_int_t
 limit_conclude(lines_ctx_t *ctx)
 {
     ngx_uint_t             i;
-    lines_main_conf_t     *lmcf;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
 
@@ -489,8 +478,6 @@ limit_conclude(lines_ctx_t *ctx)
 
     /* a request that is rejected takes no token of the other limits */
 
-    lmcf = lines_get_main_conf(ctx->request);
-
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
 
@@ -504,7 +491,7 @@ limit_conclude(lines_ctx_t *ctx)
             lines_lease_give(&result->key, 1, result->rate.interval);
 
         } else if (result->by == LINES_LIMIT_NODE) {
-            lines_lease_local_give(lmcf, &result->key, &result->rate);
+            lines_lease_local_give(&result->key, &result->rate);
         }
     }
 

@@ -123,12 +123,12 @@ typedef struct {
     .nwords = sizeof((ngx_str_t []) { __VA_ARGS__ }) / sizeof(ngx_str_t)
 
 #define metrics_move(from, to)   ngx_string(#from " " #to),
+#define metrics_ends(from, to)   { METRICS_STATE_##from, METRICS_STATE_##to },
 #define metrics_counted(state)   ngx_string(#state),
 
 
 static ngx_int_t metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf);
-static void metrics_fill_survey(metrics_values_t *values);
 static void metrics_rows(metrics_out_t *out);
 static void metrics_samples(metrics_out_t *out, const metrics_row_t *family,
     const metrics_row_t *row, ngx_str_t *labels, size_t offset,
@@ -357,10 +357,18 @@ metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 static void
 metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t               i;
+    ngx_int_t                age;
+    ngx_uint_t               i, n;
     metrics_values_t        *values;
     lines_jwks_status_t      jwks;
     lines_metrics_worker_t  *worker;
+
+    static const struct {
+        ngx_uint_t  from;
+        ngx_uint_t  to;
+    } moves[] = {
+        LINES_EACH_MOVE(metrics_ends)
+    };
 
     values = &out->values;
     out->area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
@@ -373,7 +381,7 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
         values->jwks_age = jwks.age / 1000;
     }
 
-    lines_lease_status(lmcf, &values->tokens, &values->buckets);
+    lines_lease_status(&values->tokens, &values->buckets);
 
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {
         worker = &out->area->workers[i];
@@ -390,35 +398,16 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
         out->there |= METRICS_BILLING;
     }
 
-    if (out->area->survey.at) {
+    values->survey = out->area->survey;
+
+    if (values->survey.at) {
         out->there |= METRICS_SURVEY;
-        values->survey = out->area->survey;
-        metrics_fill_survey(values);
     }
-
-    values->zone_free = lines_zone_pool(lmcf)->pfree * ngx_pagesize;
-}
-
-
-/* lines in a state are those that went there less those that left */
-
-static void
-metrics_fill_survey(metrics_values_t *values)
-{
-    ngx_int_t   age;
-    ngx_uint_t  i, n;
-
-#define metrics_ends(from, to)  { METRICS_STATE_##from, METRICS_STATE_##to },
-
-    static const struct {
-        ngx_uint_t  from;
-        ngx_uint_t  to;
-    } moves[] = {
-        LINES_EACH_MOVE(metrics_ends)
-    };
 
     age = ngx_time() - (time_t) values->survey.at;
     values->survey_age = ngx_max(age, 0);
+
+    /* lines in a state are those that went there less those that left */
 
     for (i = 0; i < LINES_MOVES; i++) {
         n = values->survey.values[LINES_SURVEY_RAW + i];
@@ -429,6 +418,8 @@ metrics_fill_survey(metrics_values_t *values)
     for (i = 0; i < METRICS_STATES_ALL; i++) {
         values->lines[i] = ngx_max(values->lines[i], 0);
     }
+
+    values->zone_free = lines_zone_pool(lmcf)->pfree * ngx_pagesize;
 }
 
 
