@@ -53,95 +53,59 @@ static void exit_process(ngx_cycle_t *cycle);
 
 static ngx_command_t  commands[] = {
 
-    { ngx_string("lines_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+    { ngx_string("lines_zone"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       lines_zone, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_redis"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+    { ngx_string("lines_redis"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       redis_directive, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_key_prefix"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+    { ngx_string("lines_key_prefix"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot, NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(lines_main_conf_t, key_prefix), NULL },
-
-    { ngx_string("lines_key_ttl"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+    { ngx_string("lines_key_ttl"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot, NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(lines_main_conf_t, key_ttl), NULL },
-
-    { ngx_string("lines_plan"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+    { ngx_string("lines_plan"), NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       lines_plan, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_agent_plan"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+    { ngx_string("lines_agent_plan"), NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       lines_agent_plan, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_quarantine"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+    { ngx_string("lines_quarantine"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot, NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(lines_main_conf_t, quarantine), NULL },
-
-    { ngx_string("lines_provisioner"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+    { ngx_string("lines_provisioner"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       lines_provisioner_set, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_billing"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+    { ngx_string("lines_billing"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       lines_billing, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_billing_plan"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+    { ngx_string("lines_billing_plan"), NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       lines_billing_plans, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_operations"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+    { ngx_string("lines_operations"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       lines_operations, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_probe"), NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
+      lines_probe, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
     { ngx_string("lines_auth"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_auth_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
     { ngx_string("lines_clerk"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_clerk, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_probe"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
-      lines_probe, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
-
     { ngx_string("lines_rate_limit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_rate_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_workspace_api"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
-      api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_workspace_api },
-
-    { ngx_string("lines_account_api"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
-      account_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
     { ngx_string("lines_deprecated_endpoints"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_deprecated_endpoints, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
-    { ngx_string("lines_admin"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+    { ngx_string("lines_workspace_api"), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_workspace_api },
+    { ngx_string("lines_account_api"), NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      account_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_admin"), NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       lines_admin, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
     { ngx_string("lines_metrics"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       lines_metrics_set, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
-    { ngx_string("lines_ready"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+    { ngx_string("lines_ready"), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_ready_api },
-
-    { ngx_string("lines_billing_webhook"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+    { ngx_string("lines_billing_webhook"), NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_webhook, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
     LINES_FAILPOINT_COMMANDS
@@ -210,11 +174,7 @@ account_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     rv = lines_set_api(cf, conf, &lines_account_api);
 
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
-
-    return lines_account_headers(cf, conf);
+    return rv == NGX_CONF_OK ? lines_account_headers(cf, conf) : rv;
 }
 
 
@@ -313,7 +273,7 @@ init_main_conf(ngx_conf_t *cf, void *conf)
     lines_main_conf_t *lmcf = conf;
 
     char         *rv;
-    ngx_array_t   args, *saved;
+    ngx_array_t  *args;
 
     static ngx_str_t  redis[] = {
         ngx_string("lines_redis"), ngx_string("redis://127.0.0.1:6379/0")
@@ -336,17 +296,12 @@ init_main_conf(ngx_conf_t *cf, void *conf)
         return rv;
     }
 
-    ngx_memzero(&args, sizeof(ngx_array_t));
-
-    args.elts = redis;
-    args.nelts = 2;
-
-    saved = cf->args;
-    cf->args = &args;
+    args = cf->args;
+    cf->args = &(ngx_array_t) { .elts = redis, .nelts = 2 };
 
     rv = lines_redis_parse_conf(cf, &lmcf->redis_conf);
 
-    cf->args = saved;
+    cf->args = args;
 
     return rv;
 }
@@ -431,7 +386,7 @@ init_process(ngx_cycle_t *cycle)
     if (lines_identity_init_process(cycle, lmcf) != NGX_OK
         || lines_metrics_init_process(cycle, lmcf) != NGX_OK
         || lines_survey_init_process(cycle, lmcf) != NGX_OK
-        || lines_limit_init_process(cycle, lmcf) != NGX_OK
+        || lines_lease_init_process(cycle, lmcf) != NGX_OK
         || lines_auth_init_process(cycle, lmcf) != NGX_OK
         || lines_jwks_init_process(cycle, lmcf) != NGX_OK)
     {
@@ -457,7 +412,7 @@ exit_process(ngx_cycle_t *cycle)
 
     lines_op_exit_process(lmcf);
     lines_survey_exit_process(lmcf);
-    lines_limit_exit_process(lmcf);
+    lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
     lines_auth_exit_process(lmcf);
     lines_redis_destroy(lmcf->redis);

@@ -6,34 +6,25 @@
 #define LINES_PARAM_HINT  1024
 
 #define param_is_number(param)                                               \
-    ((param)->type == LINES_PARAM_MSEC                                       \
-     || (param)->type == LINES_PARAM_SEC                                     \
-     || (param)->type == LINES_PARAM_NUMBER)
+    ((param)->type >= LINES_PARAM_MSEC && (param)->type <= LINES_PARAM_NUMBER)
 
 #define param_what(own, usual)  ((own) ? (own) : (usual))
 
 
-/* what would be right, before what is wrong */
-
-typedef struct {
-    u_char  *pos;
-    u_char   buf[LINES_PARAM_HINT];
-} param_hint_t;
-
+/* a hint says what would be right, before what is wrong */
 
 static lines_param_t *param_find(lines_directive_t *directive, ngx_str_t *arg,
     ngx_str_t *value);
 static char *param_set(ngx_conf_t *cf, lines_directive_t *directive,
     lines_param_t *param, ngx_str_t *value, void *field);
-static ngx_uint_t param_is_word(ngx_str_t *value, size_t max);
 static ngx_conf_enum_t *param_choose(ngx_conf_enum_t *words, ngx_str_t *value);
 static char *param_error(ngx_conf_t *cf, lines_directive_t *directive,
-    char *what, ngx_str_t *arg, param_hint_t *hint);
-static void param_hint(param_hint_t *hint, const char *fmt, ...);
-static void param_hint_names(param_hint_t *hint, lines_param_t *param);
-static void param_hint_words(param_hint_t *hint, ngx_conf_enum_t *word);
-static void param_hint_valid(param_hint_t *hint, lines_param_t *param);
-static void param_hint_bound(param_hint_t *hint, lines_param_t *param,
+    char *what, ngx_str_t *arg, ngx_str_t *hint);
+static void param_hint(ngx_str_t *hint, const char *fmt, ...);
+static void param_hint_names(ngx_str_t *hint, lines_param_t *param);
+static void param_hint_words(ngx_str_t *hint, ngx_conf_enum_t *word);
+static void param_hint_valid(ngx_str_t *hint, lines_param_t *param);
+static void param_hint_bound(ngx_str_t *hint, lines_param_t *param,
     ngx_int_t n);
 
 
@@ -75,9 +66,9 @@ lines_params_more(ngx_conf_t *cf, lines_directive_t *directive,
     ngx_uint_t first, void *conf, ngx_uint_t *said)
 {
     char           *what;
-    ngx_str_t      *arg, shown, value;
+    u_char          buf[LINES_PARAM_HINT];
+    ngx_str_t      *arg, shown, value, hint;
     ngx_uint_t      i, bit, twice;
-    param_hint_t    hint;
     lines_param_t  *param;
 
     arg = cf->args->elts;
@@ -86,7 +77,8 @@ lines_params_more(ngx_conf_t *cf, lines_directive_t *directive,
 
         what = LINES_PARAM_INVALID;
         shown = arg[i];
-        hint.pos = hint.buf;
+        hint.data = buf;
+        hint.len = 0;
 
         param = param_find(directive, &arg[i], &value);
 
@@ -148,7 +140,8 @@ char *
 lines_params_choose(ngx_conf_t *cf, lines_directive_t *directive,
     char *what, ngx_str_t *arg, ngx_conf_enum_t *words, ngx_uint_t *n)
 {
-    param_hint_t      hint;
+    u_char            buf[LINES_PARAM_HINT];
+    ngx_str_t         hint = { 0, buf };
     ngx_conf_enum_t  *word;
 
     word = param_choose(words, arg);
@@ -157,8 +150,6 @@ lines_params_choose(ngx_conf_t *cf, lines_directive_t *directive,
         *n = word->value;
         return NGX_CONF_OK;
     }
-
-    hint.pos = hint.buf;
 
     param_hint_words(&hint, words);
 
@@ -210,12 +201,9 @@ param_set(ngx_conf_t *cf, lines_directive_t *directive, lines_param_t *param,
 
         if (*list == NULL) {
             *list = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
-            if (*list == NULL) {
-                return NGX_CONF_ERROR;
-            }
         }
 
-        text = ngx_array_push(*list);
+        text = *list ? ngx_array_push(*list) : NULL;
         if (text == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -228,7 +216,14 @@ param_set(ngx_conf_t *cf, lines_directive_t *directive, lines_param_t *param,
         return NGX_CONF_OK;
 
     case LINES_PARAM_WORD:
-        if (!param_is_word(value, param->max)) {
+
+        /* nginx ends the arguments of directives with a zero */
+
+        if ((ngx_int_t) value->len > param->max
+            || strspn((char *) value->data,
+                      "0123456789abcdefghijklmnopqrstuvwxyz"
+                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") < value->len)
+        {
             return LINES_PARAM_INVALID;
         }
 
@@ -278,18 +273,6 @@ param_set(ngx_conf_t *cf, lines_directive_t *directive, lines_param_t *param,
 }
 
 
-/* nginx ends the arguments of directives with a zero */
-
-static ngx_uint_t
-param_is_word(ngx_str_t *value, size_t max)
-{
-    return value->len <= max
-           && strspn((char *) value->data,
-                     "0123456789abcdefghijklmnopqrstuvwxyz"
-                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_.") == value->len;
-}
-
-
 static ngx_conf_enum_t *
 param_choose(ngx_conf_enum_t *words, ngx_str_t *value)
 {
@@ -308,14 +291,9 @@ param_choose(ngx_conf_enum_t *words, ngx_str_t *value)
 
 static char *
 param_error(ngx_conf_t *cf, lines_directive_t *directive, char *what,
-    ngx_str_t *arg, param_hint_t *hint)
+    ngx_str_t *arg, ngx_str_t *hint)
 {
-    ngx_str_t  text;
-
-    text.data = hint->buf;
-    text.len = hint->pos - hint->buf;
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V%s \"%V\" %s \"%s\"", &text,
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%V%s \"%V\" %s \"%s\"", hint,
                        what, arg, param_what(directive->of, "in"),
                        directive->name);
 
@@ -324,13 +302,14 @@ param_error(ngx_conf_t *cf, lines_directive_t *directive, char *what,
 
 
 static void
-param_hint(param_hint_t *hint, const char *fmt, ...)
+param_hint(ngx_str_t *hint, const char *fmt, ...)
 {
     va_list  args;
 
     va_start(args, fmt);
-    hint->pos = ngx_vslprintf(hint->pos, hint->buf + LINES_PARAM_HINT, fmt,
-                              args);
+    hint->len = ngx_vslprintf(hint->data + hint->len,
+                              hint->data + LINES_PARAM_HINT, fmt, args)
+                - hint->data;
     va_end(args);
 }
 
@@ -338,31 +317,23 @@ param_hint(param_hint_t *hint, const char *fmt, ...)
 /* what an unknown parameter may be meant for */
 
 static void
-param_hint_names(param_hint_t *hint, lines_param_t *param)
+param_hint_names(ngx_str_t *hint, lines_param_t *param)
 {
-    const char  *comma;
-
-    comma = "none of ";
-
     for ( /* void */ ; param->name.len; param++) {
 
-        if (param->type == LINES_PARAM_REFUSED) {
-            continue;
+        if (param->type != LINES_PARAM_REFUSED) {
+            param_hint(hint, "%s%V%s", hint->len ? ", " : "none of ",
+                       &param->name,
+                       (param->type == LINES_PARAM_FLAG) ? "" : "=");
         }
-
-        param_hint(hint, "%s%V%s", comma, &param->name,
-                   (param->type == LINES_PARAM_FLAG) ? "" : "=");
-        comma = ", ";
     }
 
-    if (hint->pos > hint->buf) {
-        param_hint(hint, ": ");
-    }
+    param_hint(hint, hint->len ? ": " : "");
 }
 
 
 static void
-param_hint_words(param_hint_t *hint, ngx_conf_enum_t *word)
+param_hint_words(ngx_str_t *hint, ngx_conf_enum_t *word)
 {
     const char  *comma;
 
@@ -378,7 +349,7 @@ param_hint_words(param_hint_t *hint, ngx_conf_enum_t *word)
 
 
 static void
-param_hint_valid(param_hint_t *hint, lines_param_t *param)
+param_hint_valid(ngx_str_t *hint, lines_param_t *param)
 {
     if (param->type == LINES_PARAM_ENUM) {
         param_hint_words(hint, param->words);
@@ -396,11 +367,9 @@ param_hint_valid(param_hint_t *hint, lines_param_t *param)
         if (param->max < NGX_MAX_INT32_VALUE) {
             param_hint(hint, " to ");
             param_hint_bound(hint, param, param->max);
-            param_hint(hint, ": ");
-
-        } else {
-            param_hint(hint, " up: ");
         }
+
+        param_hint(hint, param->max < NGX_MAX_INT32_VALUE ? ": " : " up: ");
 
     } else if (param->valid) {
         param_hint(hint, "not %s: ", param->valid);
@@ -411,7 +380,7 @@ param_hint_valid(param_hint_t *hint, lines_param_t *param)
 /* in the largest unit that nothing is lost by */
 
 static void
-param_hint_bound(param_hint_t *hint, lines_param_t *param, ngx_int_t n)
+param_hint_bound(ngx_str_t *hint, lines_param_t *param, ngx_int_t n)
 {
     ngx_uint_t  i;
 

@@ -20,7 +20,8 @@
 static char *limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_int_t limit_identify(ngx_conf_t *cf, lines_limit_t *limit);
-static lines_limit_t *limit_register(ngx_conf_t *cf, lines_limit_t *limit);
+static ngx_int_t limit_register(ngx_conf_t *cf, lines_limit_t **limit);
+static lines_limit_t *limit_find(ngx_array_t *limits, ngx_str_t *id);
 static ngx_uint_t limit_same(lines_limit_t *a, lines_limit_t *b);
 static ngx_int_t limit_asks(ngx_conf_t *cf);
 
@@ -78,7 +79,6 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     lines_loc_conf_t *llcf = conf;
 
     ngx_str_t          *value;
-    ngx_uint_t          i;
     lines_limit_t      *limit, **p;
     lines_main_conf_t  *lmcf;
 
@@ -125,26 +125,18 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (lines_redis_format(cf->pool, &limit->interval, "%.6f",
                            limit->rate.interval)
         != NGX_OK
-        || limit_identify(cf, limit) != NGX_OK)
+        || limit_identify(cf, limit) != NGX_OK
+        || limit_register(cf, &limit) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    limit = limit_register(cf, limit);
-    if (limit == NULL) {
+    if (limit_find(llcf->limits, &limit->id)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_rate_limit\" \"%V\" is duplicate; "
+                           "give each limit of a location a \"name=\" "
+                           "of its own", &limit->id);
         return NGX_CONF_ERROR;
-    }
-
-    p = llcf->limits->elts;
-
-    for (i = 0; i < llcf->limits->nelts; i++) {
-        if (p[i] == limit) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"lines_rate_limit\" \"%V\" is duplicate; "
-                               "give each limit of a location a \"name=\" "
-                               "of its own", &limit->id);
-            return NGX_CONF_ERROR;
-        }
     }
 
     p = ngx_array_push(llcf->limits);
@@ -207,11 +199,9 @@ limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &limit->key;
-    ccv.complex_value = limit->variable;
+    ccv = (ngx_http_compile_complex_value_t) {
+        .cf = cf, .value = &limit->key, .complex_value = limit->variable
+    };
 
     if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
         return LINES_PARAM_INVALID;
@@ -252,13 +242,12 @@ limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
 }
 
 
-/* a name means one limit, wherever it is written */
+/* a name means one limit, wherever it is written: the first becomes *limit */
 
-static lines_limit_t *
-limit_register(ngx_conf_t *cf, lines_limit_t *limit)
+static ngx_int_t
+limit_register(ngx_conf_t *cf, lines_limit_t **limit)
 {
-    ngx_uint_t          i;
-    lines_limit_t     **p;
+    lines_limit_t      *known, **p;
     lines_main_conf_t  *lmcf;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
@@ -266,28 +255,22 @@ limit_register(ngx_conf_t *cf, lines_limit_t *limit)
     if (lmcf->limits == NULL) {
         lmcf->limits = ngx_array_create(cf->pool, 4, sizeof(lines_limit_t *));
         if (lmcf->limits == NULL) {
-            return NULL;
+            return NGX_ERROR;
         }
     }
 
-    p = lmcf->limits->elts;
+    known = limit_find(lmcf->limits, &(*limit)->id);
 
-    for (i = 0; i < lmcf->limits->nelts; i++) {
+    if (known && limit_same(known, *limit)) {
+        *limit = known;
+        return NGX_OK;
+    }
 
-        if (p[i]->id.len != limit->id.len
-            || ngx_strncmp(p[i]->id.data, limit->id.data, limit->id.len) != 0)
-        {
-            continue;
-        }
-
-        if (limit_same(p[i], limit)) {
-            return p[i];
-        }
-
+    if (known) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"lines_rate_limit\" \"%V\" is written twice, "
-                           "with different parameters", &limit->id);
-        return NULL;
+                           "with different parameters", &known->id);
+        return NGX_ERROR;
     }
 
     if (lmcf->limits->nelts == LINES_LIMITS_MAX) {
@@ -295,35 +278,51 @@ limit_register(ngx_conf_t *cf, lines_limit_t *limit)
                            "too many different \"lines_rate_limit\" "
                            "directives, at most %d are possible",
                            LINES_LIMITS_MAX);
-        return NULL;
+        return NGX_ERROR;
     }
 
-    limit->index = lmcf->limits->nelts;
+    (*limit)->index = lmcf->limits->nelts;
 
     p = ngx_array_push(lmcf->limits);
     if (p == NULL) {
-        return NULL;
+        return NGX_ERROR;
     }
 
-    *p = limit;
+    *p = *limit;
 
-    return limit;
+    return NGX_OK;
+}
+
+
+static lines_limit_t *
+limit_find(ngx_array_t *limits, ngx_str_t *id)
+{
+    ngx_uint_t       i;
+    lines_limit_t  **p;
+
+    p = limits->elts;
+
+    for (i = 0; i < limits->nelts; i++) {
+        if (p[i]->id.len == id->len
+            && ngx_strncmp(p[i]->id.data, id->data, id->len) == 0)
+        {
+            return p[i];
+        }
+    }
+
+    return NULL;
 }
 
 
 static ngx_uint_t
 limit_same(lines_limit_t *a, lines_limit_t *b)
 {
-    return a->rate.interval == b->rate.interval
-           && a->rate.burst == b->rate.burst
-           && a->kind == b->kind
-           && a->key.len == b->key.len
+    return a->key.len == b->key.len
            && ngx_strncmp(a->key.data, b->key.data, a->key.len) == 0
-           && a->fail == b->fail
-           && a->status == b->status
-           && a->each == b->each
-           && a->dry_run == b->dry_run
-           && a->x_headers == b->x_headers;
+           && ngx_memcmp(&a->rate, &b->rate,
+                         offsetof(lines_limit_t, index)
+                         - offsetof(lines_limit_t, rate))
+              == 0;
 }
 
 
@@ -454,44 +453,30 @@ lines_limit_zones(ngx_conf_t *cf)
     };
 
     for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-
         module = lines_find_module(cf, limits[i].module);
+        part = module ? &cf->cycle->shared_memory.part : NULL;
 
-        if (module == NULL) {
-            continue;
-        }
+        for ( /* void */ ; part; part = part->next) {
+            zone = part->elts;
 
-        part = &cf->cycle->shared_memory.part;
-        zone = part->elts;
+            for (n = 0; n < part->nelts; n++) {
 
-        for (n = 0; /* void */ ; n++) {
+                /* one that is used, but nowhere declared, is refused later */
 
-            if (n >= part->nelts) {
-                if (part->next == NULL) {
-                    break;
+                if (zone[n].tag != module || zone[n].data == NULL) {
+                    continue;
                 }
 
-                part = part->next;
-                zone = part->elts;
-                n = 0;
-            }
+                key = (void *) ((u_char *) zone[n].data + limits[i].key);
 
-            /* a zone that is used, but nowhere declared, is refused later */
-
-            if (zone[n].tag != module || zone[n].data == NULL) {
-                continue;
-            }
-
-            key = (ngx_http_complex_value_t *) ((u_char *) zone[n].data
-                                                + limits[i].key);
-
-            if (lines_names_identity(cf, key)) {
-                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                              "\"%s_zone\" \"%V\" counts by %V, which is "
-                              "empty before authentication, when \"%s\" runs; "
-                              "use \"lines_rate_limit\" instead",
-                              limits[i].directive, &zone[n].shm.name,
-                              &key->value, limits[i].directive);
+                if (lines_names_identity(cf, key)) {
+                    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                                  "\"%s_zone\" \"%V\" counts by %V, which is "
+                                  "empty before authentication, when \"%s\" "
+                                  "runs; use \"lines_rate_limit\" instead",
+                                  limits[i].directive, &zone[n].shm.name,
+                                  &key->value, limits[i].directive);
+                }
             }
         }
     }

@@ -18,42 +18,20 @@ lines_rate_parse(ngx_str_t *value, lines_rate_t *rate)
     }
 
     unit = value->data + value->len - 3;
-
-    if (unit[0] != 'r' || unit[1] != '/') {
-        return NGX_ERROR;
-    }
-
-    switch (unit[2]) {
-
-    case 's':
-        period = 1e6;
-        break;
-
-    case 'm':
-        period = 60e6;
-        break;
-
-    case 'h':
-        period = 3600e6;
-        break;
-
-    default:
-        return NGX_ERROR;
-    }
-
     n = ngx_atoi(value->data, value->len - 3);
 
-    if (n == NGX_ERROR || n == 0) {
+    period = unit[2] == 's' ? 1e6
+             : unit[2] == 'm' ? 60e6
+             : unit[2] == 'h' ? 3600e6
+             : 0;
+
+    if (unit[0] != 'r' || unit[1] != '/' || n == NGX_ERROR || n == 0) {
         return NGX_ERROR;
     }
 
     rate->interval = period / (double) n;
 
-    if (rate->interval < 1e6 / LINES_RATE_MAX) {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return rate->interval < 1e6 / LINES_RATE_MAX ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -80,17 +58,20 @@ lines_gcra_take(lines_rate_t *rate, double *tat, double now, ngx_uint_t need,
     if (available < need) {
         room = empty - *tat;
 
-        result->granted = 0;
-        result->remaining = available;
-        result->retry = (ngx_msec_t) (((double) need * rate->interval - room)
-                                      / 1000) + 1;
+        *result = (lines_gcra_t) {
+            .remaining = available,
+            .retry = (ngx_msec_t) (((double) need * rate->interval - room)
+                                   / 1000) + 1
+        };
+
         return;
     }
 
-    result->granted = need + ngx_min(extra, (available - need) / 2);
-    result->remaining = available - result->granted;
-    result->retry = 0;
+    *result = (lines_gcra_t) {
+        .granted = need + ngx_min(extra, (available - need) / 2)
+    };
 
+    result->remaining = available - result->granted;
     *tat += (double) result->granted * rate->interval;
 }
 
@@ -109,11 +90,11 @@ lines_gcra_give(lines_rate_t *rate, double *tat, double now, ngx_uint_t tokens)
 double
 lines_gcra_tat(lines_rate_t *rate, double now, ngx_uint_t remaining)
 {
-    if (remaining >= rate->burst) {
-        return now;
-    }
+    ngx_uint_t  used;
 
-    return now + (double) (rate->burst - remaining) * rate->interval;
+    used = rate->burst - ngx_min(remaining, rate->burst);
+
+    return now + (double) used * rate->interval;
 }
 
 
@@ -125,21 +106,14 @@ lines_gcra_refilled(lines_rate_t *rate, ngx_uint_t remaining,
 
     tokens = (double) remaining + (double) elapsed * 1000 / rate->interval;
 
-    return (tokens >= (double) rate->burst)
-           ? rate->burst
-           : (ngx_uint_t) tokens;
+    return (ngx_uint_t) ngx_min(tokens, (double) rate->burst);
 }
 
 
 ngx_msec_t
 lines_gcra_full(lines_rate_t *rate, ngx_uint_t remaining)
 {
-    if (remaining >= rate->burst) {
-        return 0;
-    }
-
-    return (ngx_msec_t) ((double) (rate->burst - remaining) * rate->interval
-                         / 1000);
+    return (ngx_msec_t) (lines_gcra_tat(rate, 0, remaining) / 1000);
 }
 
 

@@ -27,6 +27,7 @@
      + sizeof(", \"\";q=;w=") - 1)
 
 
+static lines_limit_result_t *limit_worst(lines_limit_state_t *state);
 static ngx_int_t limit_header_filter(ngx_http_request_t *r);
 static ngx_int_t limit_add_headers(ngx_http_request_t *r,
     lines_limit_state_t *state);
@@ -99,7 +100,7 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
 
-        if (result->limit->dry_run || result->pending) {
+        if (result->limit->dry_run || result->by == LINES_LIMIT_PENDING) {
             continue;
         }
 
@@ -107,14 +108,12 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
                         (p == policy.data) ? "" : ", ", &result->limit->name,
                         result->rate.burst, lines_rate_window(&result->rate));
 
-        if (!result->known) {
-            continue;
+        if (lines_limit_known(result)) {
+            q = ngx_sprintf(q, "%s\"%V\";r=%ui;t=%ui",
+                            (q == limit.data) ? "" : ", ",
+                            &result->limit->name, result->remaining,
+                            (ngx_uint_t) lines_seconds(result->reset));
         }
-
-        q = ngx_sprintf(q, "%s\"%V\";r=%ui;t=%ui",
-                        (q == limit.data) ? "" : ", ", &result->limit->name,
-                        result->remaining,
-                        (ngx_uint_t) lines_seconds(result->reset));
     }
 
     policy.len = p - policy.data;
@@ -130,17 +129,14 @@ limit_add_headers(ngx_http_request_t *r, lines_limit_state_t *state)
         return NGX_ERROR;
     }
 
-    worst = lines_limit_worst(state);
+    worst = limit_worst(state);
 
-    if (worst
-        && worst->known
-        && worst->limit->x_headers
-        && !worst->limit->dry_run)
-    {
-        return limit_add_x_headers(r, worst);
-    }
-
-    return NGX_OK;
+    return worst
+           && lines_limit_known(worst)
+           && worst->limit->x_headers
+           && !worst->limit->dry_run
+           ? limit_add_x_headers(r, worst)
+           : NGX_OK;
 }
 
 
@@ -174,56 +170,7 @@ limit_add_x_headers(ngx_http_request_t *r, lines_limit_result_t *result)
 ngx_int_t
 lines_limit_add_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
-
-    for (v = limit_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
-}
-
-
-lines_limit_result_t *
-lines_limit_worst(lines_limit_state_t *state)
-{
-    ngx_uint_t             i;
-    lines_limit_result_t  *worst, *result;
-
-    if (state->rejected) {
-        return state->rejected;
-    }
-
-    worst = NULL;
-
-    for (i = 0; i < state->nresults; i++) {
-        result = &state->results[i];
-
-        if (result->pending) {
-            continue;
-        }
-
-        if (result->outcome == LINES_LIMIT_DRY_REJECTED
-            || result->outcome == LINES_LIMIT_LOCAL_DRY_REJECTED)
-        {
-            return result;
-        }
-
-        if (worst == NULL
-            || (result->known
-                && (!worst->known || result->remaining < worst->remaining)))
-        {
-            worst = result;
-        }
-    }
-
-    return worst;
+    return lines_add_variables(cf, limit_variables);
 }
 
 
@@ -236,14 +183,15 @@ limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     lines_limit_result_t  *result;
 
     ctx = lines_find_ctx(r->main);
-    result = (ctx && ctx->limit) ? lines_limit_worst(ctx->limit) : NULL;
+    result = (ctx && ctx->limit) ? limit_worst(ctx->limit) : NULL;
 
-    if (result == NULL || (remaining && !result->known)) {
+    if (result == NULL || (remaining && !lines_limit_known(result))) {
         return lines_variable_str(v, NULL);
     }
 
     if (!remaining) {
-        return lines_variable_str(v, &lines_limit_outcomes[result->outcome]);
+        return lines_variable_str(v, &lines_limit_outcomes[
+                                                 lines_limit_outcome(result)]);
     }
 
     if (lines_redis_format(r->pool, &value, "%ui", result->remaining)
@@ -253,4 +201,40 @@ limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     return lines_variable_str(v, &value);
+}
+
+
+/* the result that says most: the rejection, else the scarcest; or NULL */
+
+static lines_limit_result_t *
+limit_worst(lines_limit_state_t *state)
+{
+    ngx_uint_t             i;
+    lines_limit_result_t  *worst, *result;
+
+    worst = state->rejected;
+
+    for (i = 0; i < state->nresults && state->rejected == NULL; i++) {
+        result = &state->results[i];
+
+        if (result->by == LINES_LIMIT_PENDING) {
+            continue;
+        }
+
+        if (lines_limit_known(result)
+            && result->verdict == LINES_LIMIT_DRY_REJECTED)
+        {
+            return result;
+        }
+
+        if (worst == NULL
+            || (lines_limit_known(result)
+                && (!lines_limit_known(worst)
+                    || result->remaining < worst->remaining)))
+        {
+            worst = result;
+        }
+    }
+
+    return worst;
 }

@@ -28,14 +28,15 @@ static ngx_int_t limit_key(lines_ctx_t *ctx, lines_limit_t *limit,
     ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
 static ngx_uint_t limit_eq(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t limit_ask(lines_limit_result_t *result);
-static ngx_int_t limit_send(lines_limit_result_t *result);
 static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
 static void limit_alone(lines_limit_result_t *result);
-static void limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
-    ngx_uint_t local);
+static void limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
+    lines_gcra_t *gcra);
 static ngx_int_t limit_conclude(lines_ctx_t *ctx);
 static ngx_int_t limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result);
 
+
+/* by who decides, and what */
 
 ngx_str_t  lines_limit_outcomes[] = {
     ngx_string("passed"),
@@ -53,28 +54,24 @@ ngx_str_t  lines_limit_outcomes[] = {
 ngx_int_t
 lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t                  i;
-    ngx_http_handler_pt        *h;
+    ngx_http_handler_pt        *early, *late;
     ngx_http_core_main_conf_t  *cmcf;
 
-    static const struct {
-        ngx_uint_t           phase;
-        ngx_http_handler_pt  handler;
-    } phases[] = {
-        { NGX_HTTP_PREACCESS_PHASE, limit_preaccess },
-        { NGX_HTTP_PRECONTENT_PHASE, limit_precontent }
-    };
+    if (lmcf->limits == NULL) {
+        return NGX_OK;
+    }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    for (i = 0; lmcf->limits && i < 2; i++) {
-        h = ngx_array_push(&cmcf->phases[phases[i].phase].handlers);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
+    early = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
+    late = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
 
-        *h = phases[i].handler;
+    if (early == NULL || late == NULL) {
+        return NGX_ERROR;
     }
+
+    *early = limit_preaccess;
+    *late = limit_precontent;
 
     return NGX_OK;
 }
@@ -116,20 +113,10 @@ limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 
     rc = limit_check(ctx, kinds, kinds == LINES_LIMIT_EARLY || llcf->api);
 
-    switch (rc) {
-
-    case NGX_OK:
-        return NGX_DECLINED;
-
-    case NGX_AGAIN:
-        return lines_phase_wait(r, ctx);
-
-    case NGX_DONE:
-        return lines_phase_done(r, ctx);
-
-    default:
-        return rc;
-    }
+    return rc == NGX_OK ? NGX_DECLINED
+           : rc == NGX_AGAIN ? lines_phase_wait(r, ctx)
+           : rc == NGX_DONE ? lines_phase_done(r, ctx)
+           : rc;
 }
 
 
@@ -157,25 +144,21 @@ limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
 
-    limits = lines_get_loc_conf(ctx->request)->limits;
-    state = ctx->limit;
-
-    if (state == NULL) {
+    if (ctx->limit == NULL) {
         lmcf = lines_get_main_conf(ctx->request);
 
         /* no more results than there are limits: they are pointed at */
 
-        state = ngx_pcalloc(ctx->request->pool,
-                            sizeof(lines_limit_state_t)
-                            + lmcf->limits->nelts
-                              * sizeof(lines_limit_result_t));
-        if (state == NULL) {
+        ctx->limit = ngx_pcalloc(ctx->request->pool,
+                                 sizeof(lines_limit_state_t)
+                                 + lmcf->limits->nelts
+                                   * sizeof(lines_limit_result_t));
+        if (ctx->limit == NULL) {
             return NGX_ERROR;
         }
-
-        state->results = (lines_limit_result_t *) (state + 1);
-        ctx->limit = state;
     }
+
+    state = ctx->limit;
 
     if (state->pending) {
         return NGX_AGAIN;
@@ -188,15 +171,12 @@ limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
         return NGX_OK;
     }
 
+    limits = lines_get_loc_conf(ctx->request)->limits;
     p = limits->elts;
 
     for (i = 0; i < limits->nelts; i++) {
 
-        if (!(p[i]->kind & kinds)) {
-            continue;
-        }
-
-        result = limit_add(ctx, p[i], wait);
+        result = (p[i]->kind & kinds) ? limit_add(ctx, p[i], wait) : NULL;
 
         if (result && limit_ask(result) == NGX_ERROR) {
             return NGX_ERROR;
@@ -215,18 +195,18 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
     ngx_str_t              key;
     ngx_uint_t             known, late;
     lines_limit_state_t   *state;
-    lines_limit_result_t  *result, *last;
+    lines_limit_result_t  *result;
 
     state = ctx->limit;
-    last = state->results + state->nresults;
+    result = state->results;
 
-    for (result = state->results; result < last; result++) {
-        if (result->limit == limit) {
-            break;
-        }
+    while (result < state->results + state->nresults
+           && result->limit != limit)
+    {
+        result++;
     }
 
-    known = (result < last);
+    known = (result < state->results + state->nresults);
 
     /*
      * Whoever else it became on the way is counted as well; a variable that
@@ -258,8 +238,9 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
         .key = key,
         .tenant = ctx->identity.tenant,
         .user = ctx->identity.user,
+        .late = late,
         .rate = limit->rate,
-        .late = (late != 0)
+        .by = LINES_LIMIT_PENDING
     };
 
     return result;
@@ -312,19 +293,19 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
     }
 
     if (limit->kind == LINES_LIMIT_IP) {
-        return lines_key_limit_other(r->pool, key, &limit->id,
-                                     &r->connection->addr_text);
-    }
+        value = r->connection->addr_text;
 
-    if (lines_try_value(r, limit->variable, wait, &value, late) != NGX_OK
-        || value.len == 0
-        || lines_sha256_hex(&value, hex) != NGX_OK)
+    } else if (lines_try_value(r, limit->variable, wait, &value, late)
+               != NGX_OK
+               || value.len == 0
+               || lines_sha256_hex(&value, hex) != NGX_OK)
     {
         return NGX_DECLINED;
-    }
 
-    value.data = hex;
-    value.len = sizeof(hex);
+    } else {
+        value.data = hex;
+        value.len = sizeof(hex);
+    }
 
     return lines_key_limit_other(r->pool, key, &limit->id, &value);
 }
@@ -343,63 +324,45 @@ limit_eq(ngx_str_t *a, ngx_str_t *b)
 static ngx_int_t
 limit_ask(lines_limit_result_t *result)
 {
-    ngx_int_t            rc;
-    ngx_uint_t           renew;
-    lines_gcra_t         gcra;
-    lines_main_conf_t   *lmcf;
-    ngx_http_request_t  *r;
-
-    if (result->limit->each) {
-        return limit_send(result);
-    }
-
-    r = result->ctx->request;
-    lmcf = lines_get_main_conf(r);
-
-    rc = lines_lease_take(lmcf, &result->key, &result->rate, &gcra, &renew);
-
-    if (rc == NGX_OK) {
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines limit: %V leased, granted %ui, remaining %ui",
-                       &result->limit->id, gcra.granted, gcra.remaining);
-
-        limit_settle(result, &gcra, 0);
-
-    } else {
-        rc = limit_send(result);
-    }
-
-    if (renew) {
-        lines_limit_renew(lmcf, result->limit, &result->key, renew);
-    }
-
-    return rc;
-}
-
-
-static ngx_int_t
-limit_send(lines_limit_result_t *result)
-{
     ngx_int_t             rc;
+    ngx_uint_t            renew;
     lines_ctx_t          *ctx;
-    lines_gcra_args_t     args;
+    lines_gcra_t          gcra;
+    lines_limit_t        *limit;
     lines_limit_state_t  *state;
 
     ctx = result->ctx;
+    limit = result->limit;
+    state = ctx->limit;
 
-    lines_limit_args(result->limit, &result->key, 1, 0, &args);
+    rc = NGX_DECLINED;
+    renew = 0;
 
-    rc = lines_send_gcra(&ctx->caller, LINES_CALL_TRY, &args, limit_reply,
-                         result);
+    if (!limit->each) {
+        rc = lines_lease_take(&result->key, &result->rate, &gcra, &renew);
+    }
 
-    if (rc == NGX_AGAIN) {
-        state = ctx->limit;
-        state->pending++;
-        result->pending = 1;
+    if (rc == NGX_OK) {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
+                       "lines limit: %V leased, granted %ui, remaining %ui",
+                       &limit->id, gcra.granted, gcra.remaining);
 
-    } else if (rc == NGX_DECLINED) {
-        limit_alone(result);
-        return NGX_OK;
+        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
+
+    } else {
+        rc = lines_lease_send(&ctx->caller, limit, &result->key, 1, 0,
+                              limit_reply, result);
+
+        if (rc == NGX_AGAIN) {
+            state->pending++;
+
+        } else if (rc == NGX_DECLINED) {
+            limit_alone(result);
+        }
+    }
+
+    if (renew) {
+        lines_lease_renew(limit, &result->key, renew);
     }
 
     return rc;
@@ -412,28 +375,24 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
     lines_limit_result_t *result = data;
 
     lines_gcra_t          gcra;
-    ngx_http_request_t   *r;
     lines_limit_state_t  *state;
 
-    r = result->ctx->request;
     state = result->ctx->limit;
-
-    result->pending = 0;
     state->pending--;
 
-    if (lines_limit_parse(reply, &result->rate, &gcra) != NGX_OK) {
-        limit_alone(result);
-
-    } else {
-        (void) lines_lease_answered(lines_get_main_conf(r), &result->key,
-                                    &result->rate, &gcra, 0);
-
-        ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+    if (lines_lease_answered(&result->key, reply, &result->rate, &gcra, 0)
+        == NGX_OK)
+    {
+        ngx_log_debug4(NGX_LOG_DEBUG_HTTP,
+                       result->ctx->request->connection->log, 0,
                        "lines limit: %V granted %ui, remaining %ui, retry %M",
                        &result->limit->id, gcra.granted, gcra.remaining,
                        gcra.retry);
 
-        limit_settle(result, &gcra, 0);
+        limit_settle(result, LINES_LIMIT_REDIS, &gcra);
+
+    } else {
+        limit_alone(result);
     }
 
     return limit_conclude(result->ctx);
@@ -445,68 +404,56 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
 static void
 limit_alone(lines_limit_result_t *result)
 {
-    lines_gcra_t         gcra;
-    lines_limit_t       *limit;
-    ngx_http_request_t  *r;
+    lines_gcra_t    gcra;
+    lines_limit_t  *limit;
 
     limit = result->limit;
-    r = result->ctx->request;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines limit: %V without Redis, fail:%ui", &limit->id,
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, result->ctx->request->connection->log,
+                   0, "lines limit: %V without Redis, fail:%ui", &limit->id,
                    limit->fail);
 
-    switch (limit->fail) {
-
-    case LINES_FAIL_OPEN:
-        result->outcome = LINES_LIMIT_OPEN_PASSED;
-        break;
-
-    case LINES_FAIL_CLOSED:
-        result->outcome = limit->dry_run
-                          ? LINES_LIMIT_DRY_UNAVAILABLE
-                          : LINES_LIMIT_UNAVAILABLE;
-        result->retry = 1000;
-        break;
-
-    default:  /* LINES_FAIL_LOCAL */
-        lines_lease_local(lines_get_main_conf(r), &result->key, &result->rate,
-                          &gcra);
-
-        limit_settle(result, &gcra, 1);
+    if (limit->fail == LINES_FAIL_LOCAL) {
+        lines_lease_local(&result->key, &result->rate, &gcra);
+        limit_settle(result, LINES_LIMIT_NODE, &gcra);
         return;
     }
 
-    lines_metrics_limit(limit->index, result->outcome);
+    gcra = (lines_gcra_t) {
+        .granted = (limit->fail == LINES_FAIL_OPEN),
+        .retry = 1000
+    };
+
+    limit_settle(result, LINES_LIMIT_NOBODY, &gcra);
 }
 
 
 static void
-limit_settle(lines_limit_result_t *result, lines_gcra_t *gcra,
-    ngx_uint_t local)
+limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
+    lines_gcra_t *gcra)
 {
-    ngx_uint_t  outcome, passed;
+    lines_limit_state_t  *state;
 
-    passed = (gcra->granted > 0);
-
-    outcome = passed ? LINES_LIMIT_PASSED
-              : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
-              : LINES_LIMIT_REJECTED;
-
-    if (local) {
-        outcome += LINES_LIMIT_LOCAL_PASSED;
-    }
-
-    result->known = 1;
-    result->took = passed && !local;
-    result->took_local = passed && local;
-    result->outcome = outcome;
+    result->by = by;
+    result->verdict = gcra->granted ? LINES_LIMIT_PASSED
+                      : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
+                      : LINES_LIMIT_REJECTED;
     result->remaining = gcra->remaining;
     result->retry = gcra->retry;
-    result->reset = passed ? lines_gcra_full(&result->rate, gcra->remaining)
-                           : gcra->retry;
+    result->reset = gcra->granted
+                    ? lines_gcra_full(&result->rate, gcra->remaining)
+                    : gcra->retry;
 
-    lines_metrics_limit(result->limit->index, outcome);
+    lines_metrics_limit(result->limit->index, lines_limit_outcome(result));
+
+    state = result->ctx->limit;
+
+    if (result->verdict == LINES_LIMIT_REJECTED
+        && (state->rejected == NULL
+            || result->retry > state->rejected->retry))
+    {
+        state->rejected = result;
+    }
 }
 
 
@@ -516,7 +463,6 @@ static ngx_int_t
 limit_conclude(lines_ctx_t *ctx)
 {
     ngx_uint_t             i;
-    lines_main_conf_t     *lmcf;
     lines_limit_state_t   *state;
     lines_limit_result_t  *result;
 
@@ -526,41 +472,26 @@ limit_conclude(lines_ctx_t *ctx)
         return NGX_AGAIN;
     }
 
-    for (i = 0; i < state->nresults; i++) {
-        result = &state->results[i];
-
-        if ((result->outcome == LINES_LIMIT_REJECTED
-             || result->outcome == LINES_LIMIT_LOCAL_REJECTED
-             || result->outcome == LINES_LIMIT_UNAVAILABLE)
-            && (state->rejected == NULL
-                || result->retry > state->rejected->retry))
-        {
-            state->rejected = result;
-        }
-    }
-
     if (state->rejected == NULL) {
         return NGX_OK;
     }
 
     /* a request that is rejected takes no token of the other limits */
 
-    lmcf = lines_get_main_conf(ctx->request);
-
     for (i = 0; i < state->nresults; i++) {
         result = &state->results[i];
 
-        if (result->took) {
-            result->took = 0;
-            result->remaining++;
+        if (result->verdict != LINES_LIMIT_PASSED) {
+            continue;
+        }
 
-            lines_limit_give(&result->key, 1, result->rate.interval);
+        result->remaining++;
 
-        } else if (result->took_local) {
-            result->took_local = 0;
-            result->remaining++;
+        if (result->by == LINES_LIMIT_REDIS) {
+            lines_lease_give(&result->key, 1, result->rate.interval);
 
-            lines_lease_local_give(lmcf, &result->key, &result->rate);
+        } else if (result->by == LINES_LIMIT_NODE) {
+            lines_lease_local_give(&result->key, &result->rate);
         }
     }
 
@@ -579,13 +510,12 @@ limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
     r = ctx->request;
     llcf = lines_get_loc_conf(r);
 
-    status = (result->outcome == LINES_LIMIT_UNAVAILABLE)
-             ? NGX_HTTP_SERVICE_UNAVAILABLE
-             : result->limit->status;
+    status = (result->by == LINES_LIMIT_NOBODY) ? NGX_HTTP_SERVICE_UNAVAILABLE
+                                                : result->limit->status;
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "lines: limit \"%V\": %V", &result->limit->id,
-                  &lines_limit_outcomes[result->outcome]);
+                  &lines_limit_outcomes[lines_limit_outcome(result)]);
 
     dialect = llcf->api ? llcf->api : llcf->dialect;
 
@@ -598,10 +528,8 @@ limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
 
     ctx->api = dialect;
 
-    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        return lines_error(r, ctx, status, NULL,
-                           "Service temporarily unavailable");
-    }
-
-    return lines_error(r, ctx, status, "rate_limited", "Too many requests");
+    return status == NGX_HTTP_SERVICE_UNAVAILABLE
+           ? lines_error(r, ctx, status, NULL,
+                         "Service temporarily unavailable")
+           : lines_error(r, ctx, status, "rate_limited", "Too many requests");
 }

@@ -52,76 +52,82 @@ typedef struct {
                                              metrics and the admin API */
     ngx_str_t                  name;      /* in headers */
     ngx_str_t                  text;      /* the rate as written */
-    lines_rate_t               rate;
     ngx_str_t                  interval;  /* of the rate, for gcra.lua */
-    ngx_uint_t                 kind;
     ngx_str_t                  key;       /* as written */
     ngx_http_complex_value_t  *variable;
     ngx_uint_t                 identity;  /* flag: it names one of an
                                              identity */
+
+    /* with the key all that makes limits different, up to the index */
+
+    lines_rate_t               rate;
+    ngx_uint_t                 kind;
     ngx_uint_t                 fail;
     ngx_uint_t                 status;
+    ngx_uint_t                 each;      /* flags */
+    ngx_uint_t                 dry_run;
+    ngx_uint_t                 x_headers;
+
     ngx_uint_t                 index;     /* in lmcf->limits */
 
     ngx_array_t               *plans;     /* of this worker, or NULL: plan,
                                              interval, burst of each that has
                                              its own, as strings */
-
-    ngx_uint_t                 each;      /* flags */
-    ngx_uint_t                 dry_run;
-    ngx_uint_t                 x_headers;
 } lines_limit_t;
 
 
-/* in metrics and $lines_limit_status */
+/*
+ * What a request met at one limit: who decided, and what.  Both together are
+ * the outcome, as metrics and $lines_limit_status name it.
+ */
+
+typedef enum {
+    LINES_LIMIT_REDIS = 0,       /* or a lease of its tokens */
+    LINES_LIMIT_NODE,            /* fail=local */
+    LINES_LIMIT_NOBODY,          /* fail=open, fail=closed */
+    LINES_LIMIT_PENDING          /* Redis is asked */
+} lines_limit_by_e;
 
 typedef enum {
     LINES_LIMIT_PASSED = 0,
     LINES_LIMIT_REJECTED,
     LINES_LIMIT_DRY_REJECTED,
-    LINES_LIMIT_LOCAL_PASSED,
-    LINES_LIMIT_LOCAL_REJECTED,
-    LINES_LIMIT_LOCAL_DRY_REJECTED,
-    LINES_LIMIT_OPEN_PASSED,
-    LINES_LIMIT_UNAVAILABLE,      /* fail=closed */
-    LINES_LIMIT_DRY_UNAVAILABLE,
-    LINES_LIMIT_OUTCOMES
-} lines_limit_outcome_e;
+    LINES_LIMIT_VERDICTS
+} lines_limit_verdict_e;
+
+#define LINES_LIMIT_OUTCOMES  (LINES_LIMIT_PENDING * LINES_LIMIT_VERDICTS)
+
+#define lines_limit_outcome(result) \
+    ((result)->by * LINES_LIMIT_VERDICTS + (result)->verdict)
+
+/* flag: what remains, and when there is more */
+#define lines_limit_known(result)  ((result)->by < LINES_LIMIT_NOBODY)
 
 extern ngx_str_t  lines_limit_outcomes[];
 
 
-/* what a request met at one limit */
-
 typedef struct {
-    lines_ctx_t           *ctx;
-    lines_limit_t         *limit;
-    ngx_str_t              key;       /* the bucket's, in Redis */
-    ngx_str_t              tenant;    /* who was counted */
-    ngx_str_t              user;
-    lines_rate_t           rate;      /* that counted */
-    lines_limit_outcome_e  outcome;
-    ngx_uint_t             remaining;
-    ngx_msec_t             reset;     /* until more, or all */
-    ngx_msec_t             retry;
-    unsigned               pending:1;
-    unsigned               known:1;   /* remaining is */
-    unsigned               late:1;    /* key depends on who asks */
-    unsigned               took:1;    /* a token, from Redis */
-    unsigned               took_local:1;
+    lines_ctx_t            *ctx;
+    lines_limit_t          *limit;
+    ngx_str_t               key;       /* the bucket's, in Redis */
+    ngx_str_t               tenant;    /* who was counted */
+    ngx_str_t               user;
+    ngx_uint_t              late;      /* flag: key depends on who asks */
+    lines_rate_t            rate;      /* that counted */
+    lines_limit_by_e        by;
+    lines_limit_verdict_e   verdict;
+    ngx_uint_t              remaining;
+    ngx_msec_t              reset;     /* until more, or all */
+    ngx_msec_t              retry;
 } lines_limit_result_t;
 
 
 typedef struct {
-    lines_limit_result_t  *results;
-    ngx_uint_t             nresults;
-    ngx_uint_t             pending;
-    lines_limit_result_t  *rejected;  /* the one that decides */
+    ngx_uint_t              pending;
+    lines_limit_result_t   *rejected;  /* the one that decides */
+    ngx_uint_t              nresults;
+    lines_limit_result_t    results[];
 } lines_limit_state_t;
-
-
-/* the result that says most: the rejection, else the scarcest; or NULL */
-lines_limit_result_t *lines_limit_worst(lines_limit_state_t *state);
 
 
 /* lines_rate_limit */
@@ -144,36 +150,11 @@ void lines_limit_zones(ngx_conf_t *cf);
 ngx_int_t lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 ngx_int_t lines_limit_filter_init(ngx_conf_t *cf);
 
-/* init_process: renewing and giving back leases, learning of overrides */
-ngx_int_t lines_limit_init_process(ngx_cycle_t *cycle,
-    lines_main_conf_t *lmcf);
-void lines_limit_exit_process(lines_main_conf_t *lmcf);
-
-
 /*
  * A step, after the one that authenticates: the location's limits by
  * identity.
  */
 ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
-/* what gcra.lua is asked for a limit and a bucket's key; nothing is copied */
-void lines_limit_args(lines_limit_t *limit, ngx_str_t *key, ngx_uint_t need,
-    ngx_uint_t extra, lines_gcra_args_t *args);
-
-/* a reply of gcra.lua; NGX_ERROR where it is none */
-ngx_int_t lines_limit_parse(lines_gcra_reply_t *reply, lines_rate_t *rate,
-    lines_gcra_t *result);
-
-/* takes tokens ahead, in the background, for the lease of this key */
-void lines_limit_renew(lines_main_conf_t *lmcf, lines_limit_t *limit,
-    ngx_str_t *key, ngx_uint_t tokens);
-
-/*
- * Gives unused tokens back.  Nobody waits: lost ones come back by themselves,
- * at the limit's rate.
- */
-void lines_limit_give(ngx_str_t *key, ngx_uint_t tokens, double interval);
 
 
 /* overrides of plans, by limit and plan */

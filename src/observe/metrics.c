@@ -38,23 +38,20 @@ enum {
 };
 
 
-/* values that no slot has */
+/* values that no slot has: what a sample shows is as large as a counter */
 
 typedef struct {
-    ngx_uint_t             there;           /* bits, see below */
-    ngx_atomic_uint_t      jwks_missing;
-    ngx_atomic_uint_t      jwks_age;
-    ngx_uint_t             tokens;
-    ngx_uint_t             buckets;
-    ngx_atomic_uint_t      redis_inflight;
-    ngx_atomic_uint_t      redis_connected;
-    ngx_atomic_uint_t      redis_closed;    /* workers, by their breaker */
-    ngx_atomic_uint_t      redis_open;
-    ngx_atomic_uint_t      redis_half_open;
-    ngx_atomic_uint_t      survey_age;
-    ngx_atomic_uint_t      survey[LINES_SURVEY_VALUES];
-    ngx_atomic_int_t       lines[METRICS_STATES_ALL];
-    ngx_atomic_uint_t      zone_free;
+    ngx_atomic_uint_t       jwks_missing;
+    ngx_atomic_uint_t       jwks_age;
+    ngx_uint_t              tokens;
+    ngx_uint_t              buckets;
+    ngx_atomic_uint_t       redis_inflight;
+    ngx_atomic_uint_t       redis_connected;
+    ngx_atomic_uint_t       redis_breaker[3];    /* workers, by its state */
+    ngx_atomic_uint_t       survey_age;
+    lines_metrics_survey_t  survey;
+    ngx_atomic_int_t        lines[METRICS_STATES_ALL];
+    ngx_atomic_uint_t       zone_free;
 } metrics_values_t;
 
 
@@ -66,6 +63,7 @@ typedef struct {
     off_t                  len;
     lines_metrics_area_t  *area;
     metrics_values_t       values;
+    ngx_uint_t             there;     /* bits, see below */
     ngx_uint_t             open;      /* flag: OpenMetrics */
     ngx_uint_t             failed;    /* flag: memory does not suffice */
 } metrics_out_t;
@@ -79,108 +77,102 @@ typedef struct {
 #define METRICS_SURVEY   0x8
 
 
-/* a family and its sample, or one more sample of the same family */
+/*
+ * A family and its samples, or more samples of the family before: of each name
+ * of a registry, if it is by names, one for each word, if it has words, else
+ * one.  Labels are formats of a name or word, "a b" or "a"; a label without
+ * words says all by itself.
+ */
 
 typedef struct {
-    const char            *name;      /* without a counter's suffix; NULL: of
-                                         the family before */
-    const char            *type;
-    const char            *help;
-    ngx_uint_t             where;     /* bits; of a family */
+    const char  *name;      /* without a counter's suffix; NULL: more samples */
+    const char  *type;
+    const char  *help;
+    ngx_uint_t   where;     /* bits; of a family */
 
-    const char            *labels;    /* without braces; or NULL */
-    ngx_uint_t             slots;     /* flag: the sum of all slots, else of
-                                         the values */
-    size_t                 offset;    /* there; neither: no sample */
+    size_t       offset;
+    ngx_uint_t   slots;     /* flag: there, the sum of all, else in the
+                               values */
+    const char  *label;
+    ngx_str_t   *words;
+    ngx_uint_t   nwords;
 
-    /*
-     * Or samples of all names of a registry, which are one or two labels;
-     * NULL: none.  Each has one sample, or as many as the words of one more
-     * label.  Of those of 0 only the first few are shown.
-     */
-
-    const char            *names;     /* labels, a format of both */
-    ngx_uint_t             registry;
-    size_t                 size;      /* of what a name has in a slot */
-    const char            *label;
-    ngx_str_t             *words;
-    ngx_uint_t             nwords;
-    ngx_uint_t             zeros;     /* shown, */
-    ngx_uint_t             other;     /* and of the name "other" */
+    const char  *names;     /* their labels, */
+    ngx_uint_t   registry;
+    size_t       size;      /* what each has in a slot, */
+    ngx_uint_t   zeros;     /* of how many words a zero is shown, */
+    ngx_uint_t   other;     /* and of the name "other" as well: flag */
 } metrics_row_t;
 
 
 #define in_slots(field)                                                       \
     .slots = 1, .offset = offsetof(lines_metrics_slot_t, field)
 
-#define in_names(field)                                                       \
-    in_slots(field), .size = sizeof(((lines_metrics_slot_t *) 0)->field[0])
+#define in_names(field, kind, format)                                         \
+    in_slots(field), .size = sizeof(((lines_metrics_slot_t *) 0)->field[0]),  \
+    .registry = LINES_METRICS_##kind, .names = format
 
 #define in_values(field)                                                      \
     .offset = offsetof(metrics_values_t, field)
 
 #define in_survey(value)                                                      \
-    in_values(survey[LINES_SURVEY_##value])
+    in_values(survey.values[LINES_SURVEY_##value])
+
+#define by(format, ...)                                                       \
+    .label = format, .words = (ngx_str_t []) { __VA_ARGS__ },                 \
+    .nwords = sizeof((ngx_str_t []) { __VA_ARGS__ }) / sizeof(ngx_str_t)
+
+#define metrics_move(from, to)   ngx_string(#from " " #to),
+#define metrics_ends(from, to)   { METRICS_STATE_##from, METRICS_STATE_##to },
+#define metrics_counted(state)   ngx_string(#state),
 
 
 static ngx_int_t metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf);
-static void metrics_fill_survey(metrics_values_t *values,
-    lines_metrics_survey_t *survey);
 static void metrics_rows(metrics_out_t *out);
-static void metrics_names(metrics_out_t *out, const metrics_row_t *row);
+static void metrics_samples(metrics_out_t *out, const metrics_row_t *family,
+    const metrics_row_t *row, ngx_str_t *labels, size_t offset,
+    ngx_uint_t zeros);
+static void metrics_label(ngx_str_t *labels, const char *fmt, u_char *data,
+    size_t len);
 static void metrics_histogram(metrics_out_t *out, const char *name,
     ngx_str_t *labels, size_t offset);
-static ngx_atomic_uint_t metrics_sum(metrics_out_t *out, size_t offset);
+static ngx_atomic_uint_t metrics_value(metrics_out_t *out, ngx_uint_t slots,
+    size_t offset);
 static void metrics_print(metrics_out_t *out, const char *fmt, ...);
 static ngx_uint_t metrics_wants_open(ngx_http_request_t *r);
-
-
-#define metrics_transition(from, to)                                          \
-    { .labels = "from=\"" #from "\",to=\"" #to "\"",                          \
-      in_values(survey[LINES_SURVEY_SHOWN + LINES_MOVE_##from##_##to]) },
-
-#define metrics_lines(state)                                                  \
-    { .labels = "state=\"" #state "\"",                                       \
-      in_values(lines[METRICS_STATE_##state]) },
 
 
 static const metrics_row_t  metrics_table[] = {
 
     { "lines_http_requests", "counter",
       "Requests answered, by endpoint and code.",
-      in_names(requests), .registry = LINES_METRICS_ENDPOINT,
-      .names = "api=\"%V\",endpoint=\"%V\"", .label = "code",
+      in_names(requests, ENDPOINT, "api=\"%V\",endpoint=\"%V\""),
+      .label = "code=\"%V\"",
       .words = lines_metrics_codes, .nwords = LINES_METRICS_CODES },
     { "lines_http_request_duration_seconds", "histogram",
       "Time from the first byte of a request to the last of its answer.",
-      in_names(latency), .registry = LINES_METRICS_ENDPOINT,
-      .names = "api=\"%V\",endpoint=\"%V\"" },
+      in_names(latency, ENDPOINT, "api=\"%V\",endpoint=\"%V\"") },
 
     { "lines_auth_attempts", "counter",
       "Authentications by method and outcome.",
-      in_names(auth), .registry = LINES_METRICS_AUTH,
-      .names = "method=\"%V\",outcome=\"%V\"",
-      .nwords = 1, .zeros = 1, .other = 1 },
+      in_names(auth, AUTH, "method=\"%V\",outcome=\"%V\""),
+      .zeros = 1, .other = 1 },
     { "lines_key_cache_lookups", "counter",
       "API keys looked up in the cache: hit, miss (Redis was asked), stale "
       "(used, as Redis could not be asked).",
-      .labels = "result=\"hit\"", in_slots(key_cache_hits) },
-    { .labels = "result=\"miss\"", in_slots(key_cache_misses) },
-    { .labels = "result=\"stale\"", in_slots(key_cache_stale) },
+      .label = "result=\"hit\"", in_slots(key_cache_hits) },
+    { .label = "result=\"miss\"", in_slots(key_cache_misses) },
+    { .label = "result=\"stale\"", in_slots(key_cache_stale) },
 
     { "lines_token_cache_lookups", "counter",
       "Session tokens looked up in the cache.", METRICS_CLERK,
-      .labels = "result=\"hit\"", in_slots(token_cache_hits) },
-    { .labels = "result=\"miss\"", in_slots(token_cache_misses) },
+      .label = "result=\"hit\"", in_slots(token_cache_hits) },
+    { .label = "result=\"miss\"", in_slots(token_cache_misses) },
     { "lines_jwks_fetches", "counter",
       "Fetches of issuers' keys by outcome.", METRICS_CLERK,
-      .labels = "outcome=\"ok\"",
-      in_slots(jwks_fetches[LINES_METRICS_FETCH_OK]) },
-    { .labels = "outcome=\"invalid\"",
-      in_slots(jwks_fetches[LINES_METRICS_FETCH_INVALID]) },
-    { .labels = "outcome=\"error\"",
-      in_slots(jwks_fetches[LINES_METRICS_FETCH_ERROR]) },
+      by("outcome=\"%V\"", ngx_string("ok"), ngx_string("invalid"),
+         ngx_string("error")), in_slots(jwks_fetches) },
     { "lines_jwks_issuers_without_keys", "gauge",
       "Issuers whose keys were never fetched.", METRICS_CLERK,
       in_values(jwks_missing) },
@@ -189,8 +181,7 @@ static const metrics_row_t  metrics_table[] = {
 
     { "lines_limit_requests", "counter",
       "Requests that met a limit, by outcome.",
-      in_names(limits), .registry = LINES_METRICS_LIMIT,
-      .names = "limit=\"%V\"", .label = "outcome",
+      in_names(limits, LIMIT, "limit=\"%V\""), .label = "outcome=\"%V\"",
       .words = lines_limit_outcomes, .nwords = LINES_LIMIT_OUTCOMES,
       .zeros = 2 },
     { "lines_limit_lease_renewals", "counter",
@@ -208,10 +199,10 @@ static const metrics_row_t  metrics_table[] = {
       "Operations without a good answer: error (a refusal, or a lost "
       "connection), timeout, refused (not sent, as Redis was away or too many "
       "were in flight).",
-      .labels = "reason=\"error\"", in_slots(redis_errors) },
-    { .labels = "reason=\"disk\"", in_slots(redis_disk) },
-    { .labels = "reason=\"timeout\"", in_slots(redis_timeouts) },
-    { .labels = "reason=\"refused\"", in_slots(redis_refused) },
+      .label = "reason=\"error\"", in_slots(redis_errors) },
+    { .label = "reason=\"disk\"", in_slots(redis_disk) },
+    { .label = "reason=\"timeout\"", in_slots(redis_timeouts) },
+    { .label = "reason=\"refused\"", in_slots(redis_refused) },
     { "lines_redis_late_replies", "counter",
       "Replies that came after their deadline.", in_slots(redis_late) },
     { "lines_redis_script_loads", "counter",
@@ -230,19 +221,15 @@ static const metrics_row_t  metrics_table[] = {
       "Workers connected to Redis.", in_values(redis_connected) },
     { "lines_redis_breaker_workers", "gauge",
       "Workers by the state of their breaker.",
-      .labels = "state=\"closed\"", in_values(redis_closed) },
-    { .labels = "state=\"open\"", in_values(redis_open) },
-    { .labels = "state=\"half_open\"", in_values(redis_half_open) },
+      by("state=\"%V\"", ngx_string("closed"), ngx_string("open"),
+         ngx_string("half_open")), in_values(redis_breaker) },
 
     { "lines_billing_calls", "counter",
       "Calls to billing by outcome.", METRICS_BILLING,
-      .labels = "outcome=\"ok\"", in_slots(billing_calls[0]) },
-    { .labels = "outcome=\"refused\"", in_slots(billing_calls[1]) },
-    { .labels = "outcome=\"alert\"", in_slots(billing_calls[2]) },
-    { .labels = "outcome=\"retry\"", in_slots(billing_calls[3]) },
-    { .labels = "outcome=\"unknown\"", in_slots(billing_calls[4]) },
-    { .labels = "outcome=\"unsent\"", in_slots(billing_calls[5]) },
-    { .labels = "outcome=\"other\"",
+      by("outcome=\"%V\"", ngx_string("ok"), ngx_string("refused"),
+         ngx_string("alert"), ngx_string("retry"), ngx_string("unknown"),
+         ngx_string("unsent")), in_slots(billing_calls) },
+    { .label = "outcome=\"other\"",
       in_slots(billing_calls[LINES_METRICS_CALLS - 1]) },
     { "lines_billing_call_duration_seconds", "histogram",
       "Time of a call with its repeats.", METRICS_BILLING,
@@ -254,21 +241,21 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_tenants", "gauge",
       "Workspaces and accounts.", METRICS_SURVEY, in_survey(TENANTS) },
     { "lines_line_transitions", "counter",
-      "Moves of lines, of the whole fleet.", .where = METRICS_SURVEY },
-    LINES_EACH_MOVE(metrics_transition)
+      "Moves of lines, of the whole fleet.", METRICS_SURVEY,
+      by("from=\"%V\",to=\"%V\"", LINES_EACH_MOVE(metrics_move)),
+      in_survey(SHOWN) },
     { "lines_lines", "gauge",
-      "Lines by state.", .where = METRICS_SURVEY },
-    LINES_EACH_COUNTED(metrics_lines)
+      "Lines by state.", METRICS_SURVEY,
+      by("state=\"%V\"", LINES_EACH_COUNTED(metrics_counted)),
+      in_values(lines[METRICS_STATE_new + 1]) },
     { "lines_numbers", "gauge",
       "Numbers of the inventory by state.", METRICS_SURVEY,
-      .labels = "state=\"free\"", in_survey(FREE) },
-    { .labels = "state=\"leased\"", in_survey(LEASED) },
-    { .labels = "state=\"assigned\"", in_survey(ASSIGNED) },
-    { .labels = "state=\"quarantined\"", in_survey(QUARANTINED) },
+      by("state=\"%V\"", ngx_string("free"), ngx_string("leased"),
+         ngx_string("assigned"), ngx_string("quarantined")), in_survey(FREE) },
     { "lines_operations", "gauge",
       "Unfinished operations by state.", METRICS_SURVEY,
-      .labels = "state=\"running\"", in_survey(OPERATIONS) },
-    { .labels = "state=\"stuck\"", in_survey(STUCK) },
+      by("state=\"%V\"", ngx_string("running"), ngx_string("stuck")),
+      in_survey(OPERATIONS) },
     { "lines_operations_oldest_seconds", "gauge",
       "Age of the oldest unfinished operation.", METRICS_SURVEY,
       in_survey(OLDEST) },
@@ -278,17 +265,11 @@ static const metrics_row_t  metrics_table[] = {
 };
 
 
-static lines_step_pt  metrics_steps[] = {
-    metrics_show,
-    NULL
-};
-
-
 static lines_route_t  metrics_routes[] = {
 
     { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
       { NULL, NULL, NULL, lines_discard_body },
-      metrics_steps },
+      (lines_step_pt []) { metrics_show, NULL } },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
@@ -376,10 +357,18 @@ metrics_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 static void
 metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t               i, away, probing, workers;
+    ngx_int_t                age;
+    ngx_uint_t               i, n;
     metrics_values_t        *values;
     lines_jwks_status_t      jwks;
     lines_metrics_worker_t  *worker;
+
+    static const struct {
+        ngx_uint_t  from;
+        ngx_uint_t  to;
+    } moves[] = {
+        LINES_EACH_MOVE(metrics_ends)
+    };
 
     values = &out->values;
     out->area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
@@ -387,80 +376,50 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
     if (lmcf->jwks) {
         lines_jwks_status(lmcf, &jwks);
 
-        values->there |= METRICS_CLERK;
-        values->there |= jwks.known ? METRICS_JWKS : 0;
+        out->there |= METRICS_CLERK | (jwks.known ? METRICS_JWKS : 0);
         values->jwks_missing = jwks.missing;
         values->jwks_age = jwks.age / 1000;
     }
 
-    lines_lease_status(lmcf, &values->tokens, &values->buckets);
-
-    away = 0;
-    probing = 0;
-    workers = 0;
+    lines_lease_status(&values->tokens, &values->buckets);
 
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {
         worker = &out->area->workers[i];
 
         if (worker->pid) {
-            workers++;
-            away += worker->redis_away;
-            probing += worker->redis_probing;
+            values->redis_breaker[worker->redis_probing ? 2
+                                  : worker->redis_away ? 1 : 0]++;
             values->redis_connected += worker->redis_connected;
             values->redis_inflight += worker->redis_inflight;
         }
     }
 
-    values->redis_closed = workers > away ? workers - away : 0;
-    values->redis_open = away > probing ? away - probing : 0;
-    values->redis_half_open = probing;
-
     if (lmcf->billing) {
-        values->there |= METRICS_BILLING;
+        out->there |= METRICS_BILLING;
     }
 
-    if (out->area->survey.at) {
-        metrics_fill_survey(values, &out->area->survey);
+    values->survey = out->area->survey;
+
+    if (values->survey.at) {
+        out->there |= METRICS_SURVEY;
     }
 
-    values->zone_free = lines_zone_pool(lmcf)->pfree * ngx_pagesize;
-}
-
-
-/* lines in a state are those that went there less those that left */
-
-static void
-metrics_fill_survey(metrics_values_t *values, lines_metrics_survey_t *survey)
-{
-    ngx_int_t   age;
-    ngx_uint_t  i;
-
-#define metrics_move(from, to)  { METRICS_STATE_##from, METRICS_STATE_##to },
-
-    static const struct {
-        ngx_uint_t  from;
-        ngx_uint_t  to;
-    } moves[] = {
-        LINES_EACH_MOVE(metrics_move)
-    };
-
-    age = ngx_time() - (time_t) survey->at;
-
-    values->there |= METRICS_SURVEY;
+    age = ngx_time() - (time_t) values->survey.at;
     values->survey_age = ngx_max(age, 0);
 
-    for (i = 0; i < LINES_SURVEY_VALUES; i++) {
-        values->survey[i] = survey->values[i];
-    }
+    /* lines in a state are those that went there less those that left */
 
     for (i = 0; i < LINES_MOVES; i++) {
-        values->lines[moves[i].from] -= survey->values[LINES_SURVEY_RAW + i];
-        values->lines[moves[i].to] += survey->values[LINES_SURVEY_RAW + i];
+        n = values->survey.values[LINES_SURVEY_RAW + i];
+        values->lines[moves[i].from] -= n;
+        values->lines[moves[i].to] += n;
     }
 
     for (i = 0; i < METRICS_STATES_ALL; i++) {
         values->lines[i] = ngx_max(values->lines[i], 0);
     }
+
+    values->zone_free = lines_zone_pool(lmcf)->pfree * ngx_pagesize;
 }
 
 
@@ -469,14 +428,15 @@ metrics_fill_survey(metrics_values_t *values, lines_metrics_survey_t *survey)
 static void
 metrics_rows(metrics_out_t *out)
 {
-    ngx_str_t             none = ngx_null_string;
-    const char           *total, *suffix;
-    ngx_uint_t            i;
-    ngx_atomic_uint_t     value;
-    const metrics_row_t  *row, *family;
+    u_char                     buffer[LINES_METRICS_LABELS];
+    ngx_str_t                  labels;
+    const char                *suffix;
+    ngx_uint_t                 i, n;
+    const metrics_row_t       *row, *family;
+    lines_metrics_registry_t  *registry;
 
     family = NULL;
-    total = "";
+    labels.data = buffer;
 
     for (i = 0; i < sizeof(metrics_table) / sizeof(metrics_row_t); i++) {
         row = &metrics_table[i];
@@ -485,93 +445,104 @@ metrics_rows(metrics_out_t *out)
             family = row;
         }
 
-        if (family->where & ~out->values.there) {
+        if (family->where & ~out->there) {
             continue;
         }
 
         if (row->name) {
-            total = (row->type[0] == 'c') ? "_total" : "";
-            suffix = out->open ? "" : total;
+            suffix = (row->type[0] == 'c' && !out->open) ? "_total" : "";
 
             metrics_print(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", row->name,
                           suffix, row->help, row->name, suffix, row->type);
         }
 
-        if (row->names) {
-            metrics_names(out, row);
+        labels.len = 0;
 
-        } else if (family->type[0] == 'h') {
-            metrics_histogram(out, row->name, &none, row->offset);
+        if (row->names == NULL) {
+            metrics_samples(out, family, row, &labels, row->offset,
+                            ngx_max(row->nwords, 1));
+            continue;
+        }
 
-        } else if (row->offset) {
-            value = row->slots
-                    ? metrics_sum(out, row->offset)
-                    : *(ngx_atomic_uint_t *) ((u_char *) &out->values
-                                              + row->offset);
+        registry = &out->area->registries[row->registry];
 
-            metrics_print(out, row->labels ? "%s%s{%s} %uA\n"
-                                           : "%s%s%s %uA\n", family->name,
-                          total, row->labels ? row->labels : "", value);
+        for (n = 0; n < registry->count; n++, labels.len = 0) {
+            metrics_label(&labels, row->names, registry->names[n].data,
+                          registry->names[n].len);
+
+            metrics_samples(out, family, row, &labels,
+                            row->offset + n * row->size,
+                            (n || row->other) ? row->zeros : 0);
         }
     }
 }
 
 
-/* a name is "a b", or "a"; names are ours or checked, and need no escapes */
+static void
+metrics_samples(metrics_out_t *out, const metrics_row_t *family,
+    const metrics_row_t *row, ngx_str_t *labels, size_t offset,
+    ngx_uint_t zeros)
+{
+    size_t             len;
+    ngx_str_t         *word, none = ngx_null_string;
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  value;
+
+    if (family->type[0] == 'h') {
+        metrics_histogram(out, family->name, labels, offset);
+        return;
+    }
+
+    len = labels->len;
+
+    for (i = 0; i < ngx_max(row->nwords, 1); i++) {
+        value = metrics_value(out, row->slots,
+                              offset + i * sizeof(ngx_atomic_t));
+
+        if (value == 0 && i >= zeros) {
+            continue;
+        }
+
+        labels->len = len;
+
+        if (row->label) {
+            word = row->words ? &row->words[i] : &none;
+            metrics_label(labels, row->label, word->data, word->len);
+        }
+
+        metrics_print(out, labels->len ? "%s%s{%V} %uA\n" : "%s%s%V %uA\n",
+                      family->name, family->type[0] == 'c' ? "_total" : "",
+                      labels, value);
+    }
+}
+
+
+/* names are ours or checked, and need no escapes */
 
 static void
-metrics_names(metrics_out_t *out, const metrics_row_t *row)
+metrics_label(ngx_str_t *labels, const char *fmt, u_char *data, size_t len)
 {
-    u_char                    *sp, buffer[LINES_METRICS_LABELS];
-    size_t                     offset;
-    ngx_str_t                  a, b, labels;
-    ngx_uint_t                 i, n;
-    ngx_atomic_uint_t          value;
-    lines_metrics_registry_t  *registry;
+    u_char     *p, *sp, *last;
+    ngx_str_t   a, b;
 
-    labels.data = buffer;
-    registry = &out->area->registries[row->registry];
+    a.data = data;
+    a.len = len;
+    ngx_str_null(&b);
 
-    for (i = 0; i < registry->count; i++) {
-        a.data = registry->names[i].data;
-        a.len = registry->names[i].len;
-        ngx_str_null(&b);
+    sp = len ? ngx_strlchr(data, data + len, ' ') : NULL;
 
-        sp = ngx_strlchr(a.data, a.data + a.len, ' ');
-
-        if (sp) {
-            b.data = sp + 1;
-            b.len = a.data + a.len - b.data;
-            a.len = sp - a.data;
-        }
-
-        labels.len = ngx_snprintf(buffer, LINES_METRICS_LABELS, row->names, &a,
-                                  &b)
-                     - buffer;
-
-        offset = row->offset + i * row->size;
-
-        if (row->nwords == 0) {
-            metrics_histogram(out, row->name, &labels, offset);
-        }
-
-        for (n = 0; n < row->nwords; n++) {
-            value = metrics_sum(out, offset + n * sizeof(ngx_atomic_t));
-
-            if (value == 0 && (n >= row->zeros || (i == 0 && !row->other))) {
-                continue;
-            }
-
-            if (row->words) {
-                metrics_print(out, "%s_total{%V,%s=\"%V\"} %uA\n", row->name,
-                              &labels, row->label, &row->words[n], value);
-
-            } else {
-                metrics_print(out, "%s_total{%V} %uA\n", row->name, &labels,
-                              value);
-            }
-        }
+    if (sp) {
+        b.data = sp + 1;
+        b.len = data + len - b.data;
+        a.len = sp - data;
     }
+
+    last = labels->data + LINES_METRICS_LABELS;
+
+    p = ngx_slprintf(labels->data + labels->len, last, labels->len ? "," : "");
+    p = ngx_slprintf(p, last, fmt, &a, &b);
+
+    labels->len = p - labels->data;
 }
 
 
@@ -594,8 +565,8 @@ metrics_histogram(metrics_out_t *out, const char *name, ngx_str_t *labels,
     count = 0;
 
     for (i = 0; i <= LINES_METRICS_BUCKETS; i++) {
-        count += metrics_sum(out, offset
-                                  + offsetof(lines_histogram_t, buckets[i]));
+        count += metrics_value(out, 1, offset
+                               + offsetof(lines_histogram_t, buckets[i]));
         values[i] = count;
     }
 
@@ -610,7 +581,7 @@ metrics_histogram(metrics_out_t *out, const char *name, ngx_str_t *labels,
                       comma, les[i], values[i]);
     }
 
-    sum = metrics_sum(out, offset + offsetof(lines_histogram_t, sum));
+    sum = metrics_value(out, 1, offset + offsetof(lines_histogram_t, sum));
 
     metrics_print(out, labels->len
                        ? "%s_sum{%V} %uA.%03uA\n%s_count{%V} %uA\n"
@@ -620,11 +591,15 @@ metrics_histogram(metrics_out_t *out, const char *name, ngx_str_t *labels,
 
 
 static ngx_atomic_uint_t
-metrics_sum(metrics_out_t *out, size_t offset)
+metrics_value(metrics_out_t *out, ngx_uint_t slots, size_t offset)
 {
     u_char             *slot;
     ngx_uint_t          i;
     ngx_atomic_uint_t   sum;
+
+    if (!slots) {
+        return *(ngx_atomic_uint_t *) ((u_char *) &out->values + offset);
+    }
 
     sum = 0;
 
@@ -691,13 +666,12 @@ metrics_wants_open(ngx_http_request_t *r)
         return 0;
     }
 
-    p = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, type,
-                         sizeof(type) - 2);
+    last = h->value.data + h->value.len;
+    p = ngx_strlcasestrn(h->value.data, last, type, sizeof(type) - 2);
+
     if (p == NULL) {
         return 0;
     }
-
-    last = h->value.data + h->value.len;
 
     end = ngx_strlchr(p, last, ',');
     if (end == NULL) {
@@ -706,15 +680,9 @@ metrics_wants_open(ngx_http_request_t *r)
 
     p = ngx_strlcasestrn(p, end, (u_char *) "q=0", 2);
 
-    if (p == NULL) {
-        return 1;
+    while (p && p < end && (*p < '1' || *p > '9')) {
+        p++;
     }
 
-    for (p += 3; p < end; p++) {
-        if (*p >= '1' && *p <= '9') {
-            return 1;
-        }
-    }
-
-    return 0;
+    return p != end;
 }

@@ -22,34 +22,15 @@ static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
 static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
     u_char *last);
 static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
-
-
-/* what an issuer's keys are in, the worst last: of several that one counts */
-
-enum {
-    READY_NONE = 0,
-    READY_OK,
-    READY_UNKNOWN,
-    READY_STALE,
-    READY_UNREACHABLE
-};
-
-static const char  *ready_jwks[] = {
-    NULL, "ok", "unknown", "stale", "unreachable"
-};
-
-
-static lines_step_pt  ready_steps[] = {
-    ready,
-    NULL
-};
+static u_char *ready_other(lines_main_conf_t *lmcf, const char *name,
+    const char *directive, const char *status, u_char *p, u_char *last);
 
 
 static lines_route_t  ready_routes[] = {
 
     { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
       { NULL, NULL, NULL, lines_discard_body },
-      ready_steps },
+      (lines_step_pt []) { ready, NULL } },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
@@ -84,6 +65,14 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
     warnings.data = list;
     warnings.len = ready_warnings(&status, list, list + sizeof(list)) - list;
 
+    if (warnings.len) {
+
+        /* the comma of the first one */
+
+        warnings.data++;
+        warnings.len--;
+    }
+
     ngx_str_null(&reason);
 
     if (status.reason.len) {
@@ -111,7 +100,6 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
 static u_char *
 ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
 {
-    u_char              *start;
     ngx_uint_t           i;
     lines_redis_wish_t  *wish;
 
@@ -130,8 +118,6 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
         { offsetof(lines_redis_status_t, no_config),
           "CONFIG is refused: settings are not checked" }
     };
-
-    start = p;
 
     if (status->refuses) {
         p = ngx_slprintf(p, last, ",\"%s: writes are refused\"",
@@ -154,13 +140,6 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
         }
     }
 
-    /* without the comma of the first one */
-
-    if (p > start) {
-        ngx_memmove(start, start + 1, p - start - 1);
-        p--;
-    }
-
     return p;
 }
 
@@ -173,70 +152,68 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
 static u_char *
 ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
 {
-    const char            *status;
     ngx_uint_t             i, n, state, worst;
-    ngx_atomic_uint_t      up, down;
     lines_jwks_t         **jwks;
+    ngx_atomic_uint_t      up, down;
+    lines_jwks_entry_t    *entry;
     lines_metrics_area_t  *area;
+
+    /*
+     * What an issuer's keys are in, the worst last: of several that one counts.
+     * None at all are worse than old ones; before anybody asked none are amiss.
+     */
+
+    static const char  *states[] = {
+        NULL, "ok", "unknown", "stale", "unreachable"
+    };
 
     jwks = lmcf->jwks ? lmcf->jwks->elts : NULL;
     n = lmcf->jwks ? lmcf->jwks->nelts : 0;
 
-    worst = READY_NONE;
-
-    /* none at all are worse than old ones; before anybody asked none are
-       amiss */
+    worst = 0;
 
     for (i = 0; i < n; i++) {
+        entry = jwks[i]->entry;
 
-        if (jwks[i]->uri.len == 0) {
-            continue;
+        if (jwks[i]->uri.len) {
+            state = !entry ? 2
+                    : entry->fails ? (entry->generation ? 3 : 4)
+                    : entry->generation ? 1 : 2;
+            worst = ngx_max(worst, state);
         }
-
-        state = READY_UNKNOWN;
-
-        if (jwks[i]->entry && jwks[i]->entry->fails) {
-            state = jwks[i]->entry->generation ? READY_STALE
-                                               : READY_UNREACHABLE;
-
-        } else if (jwks[i]->entry && jwks[i]->entry->generation) {
-            state = READY_OK;
-        }
-
-        worst = ngx_max(worst, state);
     }
 
-    status = ready_jwks[worst];
-
-    /* nothing is wrong with the other side: nothing is sent there */
-
-    if (status && lines_location_refused(lmcf, "lines_clerk")) {
-        status = "insecure";
+    if (worst) {
+        p = ready_other(lmcf, "jwks", "lines_clerk", states[worst], p, last);
     }
 
-    if (status) {
-        p = ngx_slprintf(p, last, ",\"jwks\":{\"status\":\"%s\"}", status);
+    if (lmcf->billing == NULL) {
+        return p;
     }
 
-    if (lmcf->billing) {
-        area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
+    area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
 
-        up = 0;
-        down = 0;
+    up = 0;
+    down = 0;
 
-        for (i = 0; i < LINES_METRICS_SLOTS; i++) {
-            up = ngx_max(up, area->slots[i].billing_up);
-            down = ngx_max(down, area->slots[i].billing_down);
-        }
-
-        status = down > up ? "unreachable" : up ? "ok" : "unknown";
-
-        if (lines_location_refused(lmcf, "lines_billing")) {
-            status = "insecure";
-        }
-
-        p = ngx_slprintf(p, last, ",\"billing\":{\"status\":\"%s\"}", status);
+    for (i = 0; i < LINES_METRICS_SLOTS; i++) {
+        up = ngx_max(up, area->slots[i].billing_up);
+        down = ngx_max(down, area->slots[i].billing_down);
     }
 
-    return p;
+    return ready_other(lmcf, "billing", "lines_billing",
+                       down > up ? "unreachable" : up ? "ok" : "unknown", p,
+                       last);
+}
+
+
+/* nothing is wrong with the other side of "insecure": nothing is sent there */
+
+static u_char *
+ready_other(lines_main_conf_t *lmcf, const char *name, const char *directive,
+    const char *status, u_char *p, u_char *last)
+{
+    return ngx_slprintf(p, last, ",\"%s\":{\"status\":\"%s\"}", name,
+                        lines_location_refused(lmcf, directive) ? "insecure"
+                                                                : status);
 }

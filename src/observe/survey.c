@@ -18,17 +18,15 @@
 #define LINES_SURVEY_READ   5000    /* ms at the most */
 #define LINES_SURVEY_HOLD   60000
 #define LINES_SURVEY_OPS    5000    /* looked at in a pass */
-#define LINES_SURVEY_BATCH  16      /* of a tenant at a time */
+#define LINES_SURVEY_BATCH  64      /* at a time */
 
 
-/* a tenant whose operations were asked for */
+/* an operation that is still to be looked at */
 
 typedef struct {
-    ngx_str_t           name;
-    ngx_str_t          *ids;       /* n are left to be read */
-    ngx_uint_t          n;
-    ngx_uint_t          pending;
-} survey_tenant_t;
+    ngx_str_t           tenant;
+    ngx_str_t           id;
+} survey_op_t;
 
 
 static void survey_handler(ngx_event_t *ev);
@@ -38,15 +36,15 @@ static void survey_publish(void);
 static ngx_int_t survey_claimed(void *data, lines_survey_claim_reply_t *reply);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
+static ngx_int_t survey_next(lines_caller_t *caller);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
-static ngx_int_t survey_first(ngx_str_t *tenant);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
 static ngx_int_t survey_counts(void *data, lines_tenant_moves_reply_t *reply);
 static ngx_int_t survey_operations(void *data, lines_ops_read_reply_t *reply);
-static ngx_int_t survey_batch(survey_tenant_t *st);
 static ngx_int_t survey_operation(void *data, lines_op_survey_reply_t *reply);
 static void survey_end(void);
 static void survey_stop(void);
+static void survey_free(ngx_pool_t **pool);
 static uint64_t survey_number(ngx_str_t *value);
 
 
@@ -58,20 +56,21 @@ static struct {
 
     uint64_t            now;       /* Redis' clock, ms */
     uint64_t            at;        /* of the last pass, s */
-    uint64_t            known[LINES_SURVEY_VALUES];
+    lines_metrics_survey_t  known;
 
     /* the pass under way */
 
     lines_caller_t      caller;
     ngx_pool_t         *pool;      /* of a page, and of its replies */
     ngx_pool_t         *seen_pool;
-    ngx_rbtree_t        seen;      /* hashes of tenants */
+    ngx_rbtree_t        seen;      /* tenants */
     ngx_rbtree_node_t   sentinel;
-    ngx_uint_t          ops;
+    ngx_array_t         ops;       /* of a page */
+    ngx_uint_t          looked;    /* at so many of all */
     uint64_t            oldest;    /* begun at, ms */
-    uint64_t            sums[LINES_SURVEY_VALUES];
-    u_char              cursor[24];
-    size_t              cursor_len;
+    lines_metrics_survey_t  sums;
+    ngx_str_t           cursor;    /* empty: that was the last page */
+    u_char              cursor_text[24];
     ngx_uint_t          failed;    /* flag */
 } survey;
 
@@ -171,7 +170,7 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
     ngx_uint_t  i;
 
     survey.at = 0;
-    ngx_memzero(survey.known, sizeof(survey.known));
+    ngx_memzero(&survey.known, sizeof(lines_metrics_survey_t));
 
     for (i = 0; i + 1 < reply->pairs.n; i += 2) {
         pair = &reply->pairs.elts[i];
@@ -184,7 +183,7 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
         n = ngx_atoi(pair[0].data, pair[0].len);
 
         if (n >= 0 && n < LINES_SURVEY_VALUES) {
-            survey.known[n] = survey_number(&pair[1]);
+            survey.known.values[n] = survey_number(&pair[1]);
         }
     }
 
@@ -202,24 +201,17 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
 static void
 survey_publish(void)
 {
-    ngx_uint_t               i;
-    lines_metrics_area_t    *area;
-    lines_metrics_survey_t  *shown;
+    lines_metrics_area_t  *area;
 
     area = lines_zone_area(survey.lmcf, LINES_ZONE_METRICS);
-    shown = &area->survey;
-
-    for (i = 0; i < LINES_SURVEY_VALUES; i++) {
-        shown->values[i] = (ngx_atomic_uint_t) survey.known[i];
-    }
 
     /* by the node's clock, which tells its age */
 
-    shown->at = survey.at
-                ? (ngx_atomic_uint_t) (ngx_time()
-                                       - (time_t) (survey.now / 1000
-                                                   - survey.at))
-                : 0;
+    if (survey.at) {
+        survey.known.at = ngx_time() - (time_t) (survey.now / 1000 - survey.at);
+    }
+
+    area->survey = survey.known;
 }
 
 
@@ -232,16 +224,19 @@ survey_claimed(void *data, lines_survey_claim_reply_t *reply)
 
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0, "lines survey: begins");
 
-    ngx_memzero(survey.sums, sizeof(survey.sums));
+    ngx_memzero(&survey.sums, sizeof(lines_metrics_survey_t));
 
     survey.failed = 0;
-    survey.ops = 0;
+    survey.looked = 0;
+    survey.ops.nelts = 0;
     survey.oldest = 0;
 
-    survey.cursor[0] = '0';
-    survey.cursor_len = 1;
+    survey.cursor.data = survey.cursor_text;
+    survey.cursor.len = 1;
+    survey.cursor_text[0] = '0';
 
-    ngx_rbtree_init(&survey.seen, &survey.sentinel, ngx_rbtree_insert_value);
+    ngx_rbtree_init(&survey.seen, &survey.sentinel,
+                    ngx_str_rbtree_insert_value);
 
     survey.seen_pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, survey.log);
     if (survey.seen_pool == NULL) {
@@ -263,16 +258,14 @@ survey_claimed(void *data, lines_survey_claim_reply_t *reply)
 static ngx_int_t
 survey_inventory(void *data, lines_inv_count_reply_t *reply)
 {
-    survey.sums[LINES_SURVEY_FREE] = reply->free;
-    survey.sums[LINES_SURVEY_LEASED] = reply->leased;
-    survey.sums[LINES_SURVEY_ASSIGNED] = reply->assigned;
-    survey.sums[LINES_SURVEY_QUARANTINED] = reply->quarantined;
+    survey.sums.values[LINES_SURVEY_FREE] = reply->free;
+    survey.sums.values[LINES_SURVEY_LEASED] = reply->leased;
+    survey.sums.values[LINES_SURVEY_ASSIGNED] = reply->assigned;
+    survey.sums.values[LINES_SURVEY_QUARANTINED] = reply->quarantined;
 
     return NGX_OK;
 }
 
-
-/* once nothing is under way: the next page of tenants, or the end */
 
 static void
 survey_resume(lines_caller_t *caller, ngx_int_t rc)
@@ -285,69 +278,79 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
         return;
     }
 
-    if (survey.pool) {
-        ngx_destroy_pool(survey.pool);
-        survey.pool = NULL;
-    }
-
     if (survey.failed) {
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0,
                        "lines survey: given up");
-        survey_stop();
+
+    } else if (survey.ops.nelts == 0 && survey.cursor.len == 0) {
+        survey_end();
+
+    } else if (survey_next(caller) == NGX_OK) {
         return;
     }
 
-    if (survey.cursor_len == 0) {
-        survey_end();
-        return;
+    survey_stop();
+}
+
+
+/* operations, a few at a time: requests need places in flight as well; then the
+   next page of tenants */
+
+static ngx_int_t
+survey_next(lines_caller_t *caller)
+{
+    ngx_uint_t    n;
+    survey_op_t  *op;
+
+    for (n = 0; n < LINES_SURVEY_BATCH && survey.ops.nelts; n++) {
+        op = (survey_op_t *) survey.ops.elts + --survey.ops.nelts;
+
+        if (lines_op_survey(caller, survey_operation, NULL,
+                            .tenant = op->tenant, .id = op->id)
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
+        }
     }
+
+    if (n) {
+        return NGX_OK;
+    }
+
+    survey_free(&survey.pool);
 
     survey.pool = ngx_create_pool(8192, survey.log);
     caller->pool = survey.pool;
 
-    if (survey.pool == NULL
-        || lines_tenants_scan(caller, survey_page, NULL,
-                              .cursor.data = survey.cursor,
-                              .cursor.len = survey.cursor_len)
-           != NGX_AGAIN)
-    {
-        survey_stop();
-    }
+    return survey.pool
+           && ngx_array_init(&survey.ops, survey.pool, 8, sizeof(survey_op_t))
+              == NGX_OK
+           && lines_tenants_scan(caller, survey_page, NULL,
+                                 .cursor = survey.cursor)
+              == NGX_AGAIN
+           ? NGX_OK : NGX_ERROR;
 }
 
 
 static ngx_int_t
 survey_page(void *data, lines_tenants_scan_reply_t *reply)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *tenant;
-    ngx_uint_t  i;
+    ngx_str_t   *tenant;
+    ngx_uint_t   i;
 
-    if (reply->cursor.len == 0 || reply->cursor.len > sizeof(survey.cursor)) {
+    if (reply->cursor.len == 0
+        || reply->cursor.len > sizeof(survey.cursor_text))
+    {
         return NGX_ERROR;
     }
 
-    survey.cursor_len = 0;
-
-    if (!lines_is(&reply->cursor, "0")) {
-        survey.cursor_len = reply->cursor.len;
-        ngx_memcpy(survey.cursor, reply->cursor.data, reply->cursor.len);
-    }
+    survey.cursor.len = lines_is(&reply->cursor, "0") ? 0 : reply->cursor.len;
+    ngx_memcpy(survey.cursor.data, reply->cursor.data, reply->cursor.len);
 
     for (i = 0; i < reply->members.n; i++) {
         tenant = &reply->members.elts[i];
 
-        if (tenant->len == 0) {
-            continue;
-        }
-
-        rc = survey_first(tenant);
-
-        if (rc == NGX_OK) {
-            rc = survey_tenant(tenant);
-        }
-
-        if (rc == NGX_ERROR) {
+        if (tenant->len && survey_tenant(tenant) == NGX_ERROR) {
             return NGX_ERROR;
         }
     }
@@ -356,54 +359,36 @@ survey_page(void *data, lines_tenants_scan_reply_t *reply)
 }
 
 
-/* SSCAN may show a tenant twice, and it must count once: NGX_DECLINED */
-
-static ngx_int_t
-survey_first(ngx_str_t *tenant)
-{
-    ngx_rbtree_key_t    hash;
-    ngx_rbtree_node_t  *node;
-
-    hash = (ngx_rbtree_key_t)
-           ((uint64_t) ngx_murmur_hash2(tenant->data, tenant->len) << 32)
-           ^ ngx_crc32_long(tenant->data, tenant->len);
-
-    node = survey.seen.root;
-
-    while (node != &survey.sentinel) {
-
-        if (node->key == hash) {
-            return NGX_DECLINED;
-        }
-
-        node = hash < node->key ? node->left : node->right;
-    }
-
-    node = ngx_palloc(survey.seen_pool, sizeof(ngx_rbtree_node_t));
-    if (node == NULL) {
-        return NGX_ERROR;
-    }
-
-    node->key = hash;
-    ngx_rbtree_insert(&survey.seen, node);
-
-    survey.sums[LINES_SURVEY_TENANTS]++;
-
-    return NGX_OK;
-}
-
+/* SSCAN may show a tenant twice, and it must count once */
 
 static ngx_int_t
 survey_tenant(ngx_str_t *tenant)
 {
-    survey_tenant_t  *st;
+    uint32_t         hash;
+    ngx_str_node_t  *node;
 
-    st = ngx_pcalloc(survey.pool, sizeof(survey_tenant_t));
-    if (st == NULL) {
+    hash = ngx_crc32_long(tenant->data, tenant->len);
+
+    if (ngx_str_rbtree_lookup(&survey.seen, tenant, hash)) {
+        return NGX_OK;
+    }
+
+    node = ngx_pcalloc(survey.seen_pool, sizeof(ngx_str_node_t));
+    if (node == NULL) {
         return NGX_ERROR;
     }
 
-    st->name = *tenant;
+    node->node.key = hash;
+    node->str.len = tenant->len;
+    node->str.data = ngx_pstrdup(survey.seen_pool, tenant);
+
+    if (node->str.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_rbtree_insert(&survey.seen, &node->node);
+
+    survey.sums.values[LINES_SURVEY_TENANTS]++;
 
     if (lines_tenant_moves(&survey.caller, survey_counts, NULL,
                            .tenant = *tenant, .fields.n = LINES_MOVES,
@@ -413,7 +398,7 @@ survey_tenant(ngx_str_t *tenant)
         return NGX_ERROR;
     }
 
-    return lines_ops_read(&survey.caller, survey_operations, st,
+    return lines_ops_read(&survey.caller, survey_operations, tenant,
                           .tenant = *tenant);
 }
 
@@ -428,7 +413,7 @@ survey_counts(void *data, lines_tenant_moves_reply_t *reply)
     }
 
     for (i = 0; i < LINES_MOVES; i++) {
-        survey.sums[LINES_SURVEY_RAW + i] +=
+        survey.sums.values[LINES_SURVEY_RAW + i] +=
                                    survey_number(&reply->counts.elts[i]);
     }
 
@@ -439,42 +424,30 @@ survey_counts(void *data, lines_tenant_moves_reply_t *reply)
 static ngx_int_t
 survey_operations(void *data, lines_ops_read_reply_t *reply)
 {
-    survey_tenant_t *st = data;
+    ngx_str_t *tenant = data;
 
-    /* there may be more of them than it pays to look at */
+    ngx_uint_t    i;
+    survey_op_t  *op;
 
-    st->ids = reply->ids.elts;
-    st->n = ngx_min(reply->ids.n, LINES_SURVEY_OPS - survey.ops);
+    for (i = 0; i < reply->ids.n; i++) {
 
-    survey.ops += st->n;
-    survey.sums[LINES_SURVEY_OPERATIONS] += reply->ids.n - st->n;
+        /* there may be more of them than it pays to look at */
 
-    return survey_batch(st);
-}
-
-
-/* a few at a time: requests need places in flight as well */
-
-static ngx_int_t
-survey_batch(survey_tenant_t *st)
-{
-    ngx_str_t  *id;
-
-    while (st->n && st->pending < LINES_SURVEY_BATCH && !survey.failed) {
-        id = &st->ids[--st->n];
-
-        if (id->len == 0) {
-            continue;
+        if (survey.looked == LINES_SURVEY_OPS) {
+            survey.sums.values[LINES_SURVEY_OPERATIONS] += reply->ids.n - i;
+            break;
         }
 
-        if (lines_op_survey(&survey.caller, survey_operation, st,
-                            .tenant = st->name, .id = *id)
-            != NGX_AGAIN)
-        {
-            return NGX_ERROR;
-        }
+        survey.looked++;
 
-        st->pending++;
+        if (reply->ids.elts[i].len) {
+            op = ngx_array_push(&survey.ops);
+            if (op == NULL) {
+                return NGX_ERROR;
+            }
+
+            *op = (survey_op_t) { *tenant, reply->ids.elts[i] };
+        }
     }
 
     return NGX_OK;
@@ -484,25 +457,22 @@ survey_batch(survey_tenant_t *st)
 static ngx_int_t
 survey_operation(void *data, lines_op_survey_reply_t *reply)
 {
-    survey_tenant_t *st = data;
-
     uint64_t  begun;
 
-    st->pending--;
-
-    if (reply->step.len && !lines_is(&reply->step, "done")) {
-
-        survey.sums[reply->stuck.len ? LINES_SURVEY_STUCK
-                                      : LINES_SURVEY_OPERATIONS]++;
-
-        begun = survey_number(&reply->begun);
-
-        if (begun && (survey.oldest == 0 || begun < survey.oldest)) {
-            survey.oldest = begun;
-        }
+    if (reply->step.len == 0 || lines_is(&reply->step, "done")) {
+        return NGX_OK;
     }
 
-    return survey_batch(st);
+    survey.sums.values[reply->stuck.len ? LINES_SURVEY_STUCK
+                                 : LINES_SURVEY_OPERATIONS]++;
+
+    begun = survey_number(&reply->begun);
+
+    if (begun && (survey.oldest == 0 || begun < survey.oldest)) {
+        survey.oldest = begun;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -511,18 +481,19 @@ survey_operation(void *data, lines_op_survey_reply_t *reply)
 static void
 survey_end(void)
 {
-    u_char      *p, text[(LINES_SURVEY_VALUES + 1) * 2 * NGX_INT64_LEN];
-    uint64_t    *sums, *known;
-    ngx_str_t    pairs[LINES_SURVEY_VALUES + 1][2];
-    ngx_uint_t   i, last;
+    u_char        *p, text[(LINES_SURVEY_VALUES + 1) * 2 * NGX_INT64_LEN];
+    ngx_str_t      pairs[2 * (LINES_SURVEY_VALUES + 1)], *pair;
+    ngx_uint_t     i;
+    ngx_atomic_t  *sums, *known;
 
     if (survey.oldest && survey.oldest < survey.now) {
-        survey.sums[LINES_SURVEY_OLDEST] = (survey.now - survey.oldest) / 1000;
+        survey.sums.values[LINES_SURVEY_OLDEST] =
+                                         (survey.now - survey.oldest) / 1000;
     }
 
     for (i = 0; i < LINES_MOVES; i++) {
-        sums = &survey.sums[i];
-        known = &survey.known[i];
+        sums = &survey.sums.values[i];
+        known = &survey.known.values[i];
 
         sums[LINES_SURVEY_SHOWN] = known[LINES_SURVEY_SHOWN];
 
@@ -533,33 +504,34 @@ survey_end(void)
     }
 
     survey.at = survey.now / 1000;
-    ngx_memcpy(survey.known, survey.sums, sizeof(survey.known));
+    survey.known = survey.sums;
 
     survey_publish();
 
     p = text;
+    pair = pairs;
 
-    for (i = 0; i <= LINES_SURVEY_VALUES; i++) {
-        last = (i == LINES_SURVEY_VALUES);
+    for (i = 0; i < LINES_SURVEY_VALUES; i++, pair += 2) {
+        pair[0].data = p;
+        p = ngx_sprintf(p, "%ui", i);
+        pair[0].len = p - pair[0].data;
 
-        pairs[i][0].data = p;
-        p = last ? ngx_cpymem(p, "at", 2) : ngx_sprintf(p, "%ui", i);
-        pairs[i][0].len = p - pairs[i][0].data;
-
-        pairs[i][1].data = p;
-        p = ngx_sprintf(p, "%uL", last ? survey.at : survey.known[i]);
-        pairs[i][1].len = p - pairs[i][1].data;
+        pair[1].data = p;
+        p = ngx_sprintf(p, "%uA", survey.known.values[i]);
+        pair[1].len = p - pair[1].data;
     }
 
-    (void) lines_forget_survey_put(&survey.asker, .pairs.n = 2 * i,
-                                   .pairs.elts = pairs[0]);
+    ngx_str_set(&pair[0], "at");
+    pair[1].data = p;
+    pair[1].len = ngx_sprintf(p, "%uL", survey.at) - p;
+
+    (void) lines_forget_survey_put(&survey.asker, .pairs.elts = pairs,
+                                   .pairs.n = pair + 2 - pairs);
     (void) lines_forget_survey_release(&survey.asker);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, survey.log, 0,
-                   "lines survey: %uL tenants",
-                   survey.sums[LINES_SURVEY_TENANTS]);
-
-    survey_stop();
+                   "lines survey: %uA tenants",
+                   survey.sums.values[LINES_SURVEY_TENANTS]);
 }
 
 
@@ -568,14 +540,17 @@ survey_stop(void)
 {
     lines_caller_detach(&survey.caller);
 
-    if (survey.pool) {
-        ngx_destroy_pool(survey.pool);
-        survey.pool = NULL;
-    }
+    survey_free(&survey.pool);
+    survey_free(&survey.seen_pool);
+}
 
-    if (survey.seen_pool) {
-        ngx_destroy_pool(survey.seen_pool);
-        survey.seen_pool = NULL;
+
+static void
+survey_free(ngx_pool_t **pool)
+{
+    if (*pool) {
+        ngx_destroy_pool(*pool);
+        *pool = NULL;
     }
 }
 
