@@ -13,6 +13,7 @@
 #include "account/routes.h"
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "api/plan.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
@@ -42,11 +43,6 @@ typedef struct {
 } lines_confirm_t;
 
 
-static ngx_int_t confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begun(void *data, lines_confirm_begin_reply_t *reply);
 static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
@@ -66,19 +62,8 @@ static const lines_input_t  confirm_inputs[] = {
 };
 
 
-lines_step_pt  lines_confirm_steps[] = {
-    confirm_validate,                 /* 400 */
-    confirm_check,
-    confirm_decide,                   /* 422, 409; 403, 410 */
-    confirm_announce,
-    confirm_begin,                    /* the same again; 429, then
-                                         what the purchase says */
-    NULL
-};
-
-
-static ngx_int_t
-confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char           *p;
     ngx_int_t         rc;
@@ -115,8 +100,8 @@ confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
     ngx_str_t        *tenant;
@@ -154,8 +139,8 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     off_t               expires;
     ngx_str_t          *mark;
@@ -209,8 +194,8 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_confirm_t  *confirm;
 
@@ -222,8 +207,8 @@ confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t           rc;
     lines_confirm_t    *confirm;
@@ -320,7 +305,8 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 
     /* "idempotent", "used", "changed", "late": read again what it says now */
 
-    return lines_idempotency_again(r, ctx, &confirm->idem, confirm_check);
+    return lines_idempotency_again(r, ctx, &confirm->idem,
+                                   lines_account_confirm_check);
 }
 
 
@@ -439,17 +425,17 @@ confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
     ctx->retry_after = confirm->replay ? 1 : 2;
 
     if (confirm->replay) {
-        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-                "{\"status\":\"ERROR\",\"message\":\"A request with this "
-                "idempotency key is still in progress\",\"operation\":\"%V\"}",
-                &confirm->id);
+        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
+                          "'message':'A request with this idempotency key is "
+                          "still in progress','operation':'%V'}",
+                          &confirm->id);
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                 "{\"status\":\"ERROR\",\"error\":\"provisioning_pending\","
-                 "\"message\":\"The outcome of the purchase is not known yet; "
-                 "repeat the request with its Idempotency-Key, or look at the "
-                 "account's lines.\",\"operation\":\"%V\"}", &confirm->id);
+    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE, "{'status':'ERROR',"
+                      "'error':'provisioning_pending','message':'%s',"
+                      "'operation':'%V'}", "The outcome of the purchase is not "
+                      "known yet; repeat the request with its Idempotency-Key, "
+                      "or look at the account's lines.", &confirm->id);
 }
 
 
@@ -486,9 +472,8 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
         state = confirm->line.there ? "succeeded" : "failed";
     }
 
-    return lines_answer_format(r, ctx, 410,
-                      "{\"status\":\"ERROR\",\"error\":\"token_expired\","
-                      "\"message\":\"The preview_token was already used; call "
-                      "preview again\",\"operation\":\"%V\",\"state\":\"%s\"}",
+    return lines_json(ctx, 410, "{'status':'ERROR','error':'token_expired',"
+                      "'message':'The preview_token was already used; call "
+                      "preview again','operation':'%V','state':'%s'}",
                       &confirm->id, state);
 }

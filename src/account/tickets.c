@@ -10,6 +10,7 @@
 #include "account/account.h"
 #include "account/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/headers.h"
 #include "store/calls.h"
@@ -19,13 +20,8 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_int_t ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
-static ngx_int_t ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_added(void *data, lines_ticket_add_reply_t *reply);
-static ngx_int_t ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_got(void *data, lines_ticket_get_reply_t *reply);
 static ngx_int_t ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_answer(lines_ctx_t *ctx, ngx_str_t *document);
@@ -40,21 +36,6 @@ typedef struct {
                                             by that */
     lines_ix_get_reply_t       account;
 } lines_ticket_t;
-
-
-lines_step_pt  lines_ticket_add_steps[] = {
-    ticket_validate,                  /* 400 */
-    ticket_index,
-    ticket_add,
-    NULL
-};
-
-
-lines_step_pt  lines_ticket_get_steps[] = {
-    ticket_find,                      /* 400 */
-    ticket_get,                       /* 403, 404 */
-    NULL
-};
 
 
 static const lines_input_t  ticket_inputs[] = {
@@ -120,14 +101,13 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    return lines_answer_format(r, ctx, 410,
-                  "{\"status\":\"ERROR\",\"message\":\"This endpoint is gone; "
-                  "use POST %V\"}", &successor);
+    return lines_json(ctx, 410, "{'status':'ERROR','message':'This endpoint "
+                      "is gone; use POST %V'}", &successor);
 }
 
 
-static ngx_int_t
-ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t        rc;
     lines_ticket_t  *ticket;
@@ -154,8 +134,8 @@ ticket_is_area(ngx_str_t *area)
 
 /* written before the ticket itself */
 
-static ngx_int_t
-ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_ticket_t  *ticket;
 
@@ -175,8 +155,8 @@ ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_ticket_t  *ticket;
 
@@ -210,8 +190,8 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
 }
 
 
-static ngx_int_t
-ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t       *id;
     lines_ticket_t  *ticket;
@@ -239,8 +219,8 @@ ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t       *account, *tenant;
     lines_ticket_t  *ticket;
@@ -289,6 +269,5 @@ ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 ticket_answer(lines_ctx_t *ctx, ngx_str_t *document)
 {
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"status\":\"OK\",\"data\":%V}", document);
+    return lines_json_ok(ctx, "{'status':'OK','data':%V}", document);
 }

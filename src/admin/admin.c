@@ -5,6 +5,7 @@
 
 #include "admin/admin.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "auth/bearer.h"
 #include "http/answer.h"
 #include "http/digest.h"
@@ -216,14 +217,14 @@ lines_admin_word(ngx_str_t *text)
 
 
 ngx_int_t
-lines_admin_json(ngx_pool_t *pool, ngx_str_t *value, ngx_uint_t number)
+lines_admin_conflict(lines_ctx_t *ctx, const char *name, ngx_str_t *state,
+    const char *text)
 {
-    if (value->len == 0) {
-        ngx_str_set(value, "null");
+    lines_json_t  json = { .pool = ctx->request->pool };
 
-    } else if (!number) {
-        *value = lines_json_string(pool, value);
-    }
+    lines_json_add(&json, "{'error':'");
+    lines_json_add(&json, text, state);
+    lines_json_add(&json, "','%s':'%V'}", name, state);
 
-    return value->data ? NGX_OK : NGX_ERROR;
+    return lines_json_answer(ctx, NGX_HTTP_CONFLICT, &json);
 }

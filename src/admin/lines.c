@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "api/listing.h"
 #include "http/answer.h"
 #include "http/id.h"
@@ -36,55 +37,17 @@ typedef struct {
 } report_t;
 
 
-static ngx_int_t list_work(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
-static ngx_int_t parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t status_set(void *data, lines_line_report_reply_t *reply);
-static ngx_int_t set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t usage_set(void *data, lines_line_usage_reply_t *reply);
 static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
 static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
 
 
-lines_step_pt  lines_admin_list_lines_steps[] = {
-    list_work,                  /* 400 */
-    lines_listing_run,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_line_status_steps[] = {
-    parse_status,               /* 400 */
-    lines_admin_owner,          /* 400, 404 */
-    announce,
-    end_or_report,              /* 404, 409 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_line_usage_steps[] = {
-    parse_usage,                /* 400 */
-    lines_admin_owner,          /* 400, 404 */
-    set_usage,                  /* 404 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_line_release_steps[] = {
-    lines_admin_owner,          /* 400, 404 */
-    announce,
-    end_or_report,              /* 404, 409 */
-    NULL
-};
-
-
 /* over all workspaces, oldest first */
 
-static ngx_int_t
-list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
     ngx_str_t         status, all;
@@ -132,8 +95,8 @@ drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
 }
 
 
-static ngx_int_t
-parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t   *report;
     ngx_int_t   rc;
@@ -168,8 +131,8 @@ parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
                     "newConversationsCount and totalMessagesCount must be "   \
                     "whole numbers", .flags = LINES_REQUIRED)
 
-static ngx_int_t
-parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     static const lines_input_t  inputs[] = {
         usage_count("newConversationsCount", conversations),
@@ -189,8 +152,8 @@ parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
  * released will be looked at, whatever happens.
  */
 
-static ngx_int_t
-announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t         *report;
     ngx_int_t         rc;
@@ -242,8 +205,8 @@ announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t  *report;
 
@@ -275,9 +238,8 @@ status_set(void *data, lines_line_report_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_LINE_REPORT_ILLEGAL:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                      "{\"error\":\"A line that is %V cannot be reported so\","
-                      "\"status\":\"%V\"}", &reply->status, &reply->status);
+        return lines_admin_conflict(ctx, "status", &reply->status,
+                                    "A line that is %V cannot be reported so");
     }
 
     (void) lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
@@ -290,13 +252,12 @@ status_set(void *data, lines_line_report_reply_t *reply)
                               &ctx->identity.tenant, &reply->operation, 0);
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"line\":%V}", &reply->document);
+    return lines_json_ok(ctx, "{'line':%V}", &reply->document);
 }
 
 
-static ngx_int_t
-set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t  *report;
 
@@ -323,10 +284,10 @@ usage_set(void *data, lines_line_usage_reply_t *reply)
         return lines_admin_unknown(ctx);
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                      "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%L,"
-                      "\"totalMessagesCount\":%L}}", &ctx->params[0],
-                      report->conversations, report->messages);
+    return lines_json_ok(ctx, "{'id':'%V',"
+                         "'usage':{'newConversationsCount':%L,"
+                         "'totalMessagesCount':%L}}", &ctx->params[0],
+                         report->conversations, report->messages);
 }
 
 
@@ -345,9 +306,8 @@ released(void *data, lines_line_release_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_LINE_RELEASE_ILLEGAL:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                         "{\"error\":\"A line that is %V cannot be released\","
-                         "\"status\":\"%V\"}", &reply->status, &reply->status);
+        return lines_admin_conflict(ctx, "status", &reply->status,
+                                    "A line that is %V cannot be released");
     }
 
     report = ctx->data;
@@ -377,6 +337,5 @@ number_released(void *data, lines_inv_release_reply_t *reply)
 
     report = ctx->data;
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"line\":%V}", &report->document);
+    return lines_json_ok(ctx, "{'line':%V}", &report->document);
 }

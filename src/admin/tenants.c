@@ -10,6 +10,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "store/calls.h"
@@ -32,14 +33,11 @@ typedef struct {
 } tenant_field_t;
 
 
-static ngx_int_t parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t index_again(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t tenant_put(void *data, lines_tenant_put_reply_t *reply);
-static ngx_int_t get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t show_workspace(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t show_account(void *data, lines_account_show_reply_t *reply);
+static void show_limit(lines_json_t *json, const char *name,
+    ngx_str_t *limit);
 static ngx_uint_t put_status(lines_ctx_t *ctx);
 
 
@@ -88,25 +86,8 @@ static const lines_input_t  account_limits[] = {
 };
 
 
-lines_step_pt  lines_admin_put_tenant_steps[] = {
-    parse_tenant,               /* 400 */
-    index_tenant,
-    put_tenant,                 /* 409 */
-    index_again,
-    get_tenant,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_get_tenant_steps[] = {
-    lines_admin_tenant_exists,  /* 404 */
-    get_tenant,
-    NULL
-};
-
-
-static ngx_int_t
-parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     json_t    *limits;
     ngx_int_t  rc;
@@ -135,8 +116,8 @@ parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* found again from the other slots: written before the tenant itself */
 
-static ngx_int_t
-index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     tenant_t   *tenant;
     ngx_int_t   rc;
@@ -158,19 +139,19 @@ index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* a deletion may have taken it out in between, and then made way */
 
-static ngx_int_t
-index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     tenant_t  *tenant;
 
     tenant = ctx->data;
 
-    return tenant->created ? index_tenant(r, ctx) : NGX_OK;
+    return tenant->created ? lines_admin_index_tenant(r, ctx) : NGX_OK;
 }
 
 
-static ngx_int_t
-put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t   pairs[2 * LINES_TENANT_FIELDS], *value;
     ngx_uint_t  i, n;
@@ -213,8 +194,8 @@ tenant_put(void *data, lines_tenant_put_reply_t *reply)
 }
 
 
-static ngx_int_t
-get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     if (ctx->identity.tenant.data[0] == 'a') {
         return lines_account_show(&ctx->caller, show_account, ctx,
@@ -235,14 +216,10 @@ show_workspace(void *data, lines_tenant_places_reply_t *reply)
         ngx_str_set(&reply->subscription, "none");
     }
 
-    if (lines_admin_json(ctx->request->pool, &reply->customer, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_answer_format(ctx->request, ctx, put_status(ctx),
-                      "{\"id\":\"%V\",\"plan\":\"%V\",\"subscription\":\"%V\","
-                      "\"customer\":%V,\"lines\":{\"phone\":{\"included\":%L,"
-                      "\"paid\":%L},\"email\":{\"included\":%L,\"paid\":%L}}}",
+    return lines_json(ctx, put_status(ctx),
+                      "{'id':'%V','plan':'%V','subscription':'%V',"
+                      "'customer':%J,'lines':{'phone':{'included':%L,"
+                      "'paid':%L},'email':{'included':%L,'paid':%L}}}",
                       &ctx->params[0], &reply->plan, &reply->subscription,
                       &reply->customer, reply->phone_included,
                       reply->phone_paid, reply->email_included,
@@ -255,27 +232,26 @@ show_account(void *data, lines_account_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_str_t   *daily, *monthly;
-    ngx_pool_t  *pool;
+    lines_json_t  json = { .pool = ctx->request->pool };
 
-    pool = ctx->request->pool;
-    daily = &reply->limit_daily;
-    monthly = &reply->limit_monthly;
+    lines_json_add(&json, "{'id':'%V','plan':'%V','customer':%J,'limits':{",
+                   &ctx->params[0], &reply->plan, &reply->customer);
 
-    if (lines_admin_json(pool, &reply->customer, 0) != NGX_OK
-        || lines_admin_json(pool, daily, !lines_is(daily, "unlimited"))
-           != NGX_OK
-        || lines_admin_json(pool, monthly, !lines_is(monthly, "unlimited"))
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    show_limit(&json, "daily", &reply->limit_daily);
+    show_limit(&json, "monthly", &reply->limit_monthly);
 
-    return lines_answer_format(ctx->request, ctx, put_status(ctx),
-                  "{\"id\":\"%V\",\"plan\":\"%V\",\"customer\":%V,\"limits\":{"
-                  "\"api_provision_daily\":%V,\"api_provision_monthly\":%V},"
-                  "\"lines\":%L}", &ctx->params[0], &reply->plan,
-                  &reply->customer, daily, monthly, reply->account_lines);
+    lines_json_add(&json, "},'lines':%L}", reply->account_lines);
+
+    return lines_json_answer(ctx, put_status(ctx), &json);
+}
+
+
+static void
+show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
+{
+    lines_json_add(json, lines_is(limit, "unlimited")
+                         ? ",'api_provision_%s':%J" : ",'api_provision_%s':%N",
+                   name, limit);
 }
 
 

@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "operation/record.h"
@@ -26,28 +27,13 @@ typedef struct {
 } move_t;
 
 
-static ngx_int_t parse_move(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_read(void *data, lines_ticket_state_reply_t *reply);
 static ngx_int_t number_leased(void *data, lines_inv_lease_reply_t *reply);
-static ngx_int_t move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_moved(void *data, lines_ticket_move_reply_t *reply);
-static ngx_int_t show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-lines_step_pt  lines_admin_move_ticket_steps[] = {
-    lines_admin_id,             /* 400 */
-    parse_move,                 /* 400 */
-    lines_admin_owner,          /* 404 */
-    read_ticket,                /* 404, 409 */
-    move_ticket,                /* 404, 409 */
-    show_ticket,
-    NULL
-};
-
-
-static ngx_int_t
-parse_move(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_parse_move(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     move_t     *move;
     ngx_int_t   rc;
@@ -82,8 +68,8 @@ parse_move(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_ticket_state(&ctx->caller, ticket_read, ctx,
                               .tenant = ctx->identity.tenant,
@@ -154,8 +140,8 @@ number_leased(void *data, lines_inv_lease_reply_t *reply)
 }
 
 
-static ngx_int_t
-move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     move_t  *move;
 
@@ -185,10 +171,8 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_TICKET_MOVE_ILLEGAL:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                                   "{\"error\":\"The ticket is %V already\","
-                                   "\"status\":\"%V\"}", &reply->status,
-                                   &reply->status);
+        return lines_admin_conflict(ctx, "status", &reply->status,
+                                    "The ticket is %V already");
     }
 
     move->document = reply->document;
@@ -200,13 +184,12 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
 }
 
 
-static ngx_int_t
-show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     move_t  *move;
 
     move = ctx->data;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"data\":%V}",
-                               &move->document);
+    return lines_json_ok(ctx, "{'data':%V}", &move->document);
 }

@@ -31,6 +31,14 @@ static ngx_uint_t text_is_blank(uint32_t ch);
 
 
 ngx_uint_t
+lines_same(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+ngx_uint_t
 lines_is_e164(ngx_str_t *value)
 {
     return value->len >= 8

@@ -10,6 +10,9 @@
 #include "http/context.h"
 
 
+/* 1 where both are the same text */
+ngx_uint_t lines_same(ngx_str_t *a, ngx_str_t *b);
+
 /* E.164: "+", then 7 to 15 digits, of which the first is not 0 */
 ngx_uint_t lines_is_e164(ngx_str_t *value);
 

@@ -30,8 +30,6 @@ static void listing_writer(ngx_http_request_t *r);
 static ngx_int_t listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
 static ngx_int_t listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void listing_free(lines_listing_t *listing, ngx_chain_t **chain,
-    ngx_uint_t all);
 static void listing_member(lines_listing_t *listing, ngx_uint_t i,
     ngx_str_t *tenant, ngx_str_t *id);
 static void listing_cleanup(void *data);
@@ -65,10 +63,14 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     cln->handler = listing_cleanup;
 
     listing->caller = &ctx->caller;
-    listing->turn = lines_turn_create(r, ctx, tenant);
+    listing->turn = lines_turn_create(ctx, tenant, listing_range);
     listing->pool = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
+    listing->texts = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
 
-    if (listing->turn == NULL || listing->pool == NULL) {
+    if (listing->turn == NULL
+        || listing->pool == NULL
+        || listing->texts == NULL)
+    {
         return NGX_ERROR;
     }
 
@@ -128,9 +130,9 @@ listing_cleanup(void *data)
         ngx_destroy_pool(listing->pool);
     }
 
-    listing_free(listing, &listing->out, 1);
-    listing_free(listing, &listing->sending, 1);
-    listing_free(listing, &listing->kept, 1);
+    if (listing->texts) {
+        ngx_destroy_pool(listing->texts);
+    }
 }
 
 
@@ -152,7 +154,7 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
 
     p = ngx_strlchr(text.data, text.data + text.len, '/');
 
-    if (p == NULL) {
+    if (p == NULL || ngx_atoof(text.data, p - text.data) == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -160,10 +162,6 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
     listing->score.len = p - text.data;
     listing->member.data = p + 1;
     listing->member.len = text.data + text.len - p - 1;
-
-    if (ngx_atoof(listing->score.data, listing->score.len) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
 
     return NGX_OK;
 }
@@ -200,13 +198,11 @@ lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
         return listing_answer(r, ctx);
     }
 
-    if (full
-        || (listing->limit && listing->scanned >= LINES_LISTING_SCAN))
-    {
+    if (full || (listing->limit && listing->scanned >= LINES_LISTING_SCAN)) {
         return listing_answer(r, ctx);
     }
 
-    return lines_turn_take(listing->turn, listing_range);
+    return lines_turn_take(listing->turn);
 }
 
 
@@ -215,6 +211,8 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         from;
     lines_listing_t  *listing;
+
+    static ngx_str_t  ends[] = { ngx_string("+inf"), ngx_string("-inf") };
 
     listing = ctx->data;
 
@@ -237,22 +235,15 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     from = listing->score;
 
-    if (listing->oldest) {
-
-        if (from.len == 0) {
-            ngx_str_set(&from, "-inf");
-        }
-
-        return lines_keep_lines_oldest(&ctx->caller, &listing->page.oldest,
-                              .lines_key = listing->key, .from = from,
-                              .offset = listing->offset, .count = LINES_PAGE);
-    }
-
     if (from.len == 0) {
-        ngx_str_set(&from, "+inf");
+        from = ends[listing->oldest];
     }
 
-    return lines_keep_lines_newest(&ctx->caller, &listing->page.newest,
+    return listing->oldest
+           ? lines_keep_lines_oldest(&ctx->caller, &listing->page.oldest,
+                              .lines_key = listing->key, .from = from,
+                              .offset = listing->offset, .count = LINES_PAGE)
+           : lines_keep_lines_newest(&ctx->caller, &listing->page.newest,
                               .lines_key = listing->key, .from = from,
                               .offset = listing->offset, .count = LINES_PAGE);
 }
@@ -264,7 +255,7 @@ static void
 listing_page(lines_listing_t *listing)
 {
     ngx_int_t      rc;
-    ngx_str_t     *member, *score;
+    ngx_str_t     *member;
     ngx_uint_t     n;
     lines_list_t  *members;
 
@@ -278,12 +269,9 @@ listing_page(lines_listing_t *listing)
     /* the last page ended within a score: pass what it had */
 
     while (listing->nmembers && listing->score.len) {
-        member = &listing->members[0];
-        score = &listing->members[1];
+        member = listing->members;
 
-        if (score->len != listing->score.len
-            || ngx_strncmp(score->data, listing->score.data, score->len) != 0)
-        {
+        if (!lines_same(&member[1], &listing->score)) {
             break;
         }
 
@@ -334,9 +322,7 @@ listing_documents(lines_ctx_t *ctx)
     for (n = 1; n < most; n++) {
         listing_member(listing, listing->next + n, &other, &ids[n]);
 
-        if (other.len != tenant.len
-            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
-        {
+        if (!lines_same(&other, &tenant)) {
             break;
         }
     }
@@ -442,26 +428,23 @@ static ngx_int_t
 listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_str_t *text, ngx_uint_t comma)
 {
+    u_char       *p;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
     cl = ngx_chain_get_free_buf(r->pool, &listing->free);
-    if (cl == NULL) {
+    p = ngx_pnalloc(listing->texts, text->len + comma);
+
+    if (cl == NULL || p == NULL) {
         return NGX_ERROR;
     }
 
     b = cl->buf;
     ngx_memzero(b, sizeof(ngx_buf_t));
 
-    b->start = ngx_alloc(text->len + comma, r->connection->log);
-    if (b->start == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = b->start;
-    b->last = ngx_cpymem(b->start, ",", comma);
-    b->last = ngx_cpymem(b->last, text->data, text->len);
-    b->end = b->last;
+    b->pos = p;
+    p = ngx_cpymem(p, ",", comma);
+    b->last = ngx_cpymem(p, text->data, text->len);
     b->temporary = 1;
 
     if (listing->out) {
@@ -506,10 +489,7 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
     listing->last->buf->flush = 1;
     listing->last->buf->last_in_chain = 1;
 
-    listing->sending = listing->out;
-    listing->out = NULL;
-
-    return listing_sent(r, ctx, lines_part(r, listing->sending));
+    return listing_sent(r, ctx, lines_part(r, listing->out));
 }
 
 
@@ -532,6 +512,7 @@ listing_writer(ngx_http_request_t *r)
 static ngx_int_t
 listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
+    ngx_chain_t      *cl;
     lines_listing_t  *listing;
 
     if (rc == NGX_AGAIN) {
@@ -547,34 +528,23 @@ listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
     listing = ctx->data;
 
-    listing_free(listing, &listing->sending, 0);
+    /* what a filter has kept without a word goes with the request */
+
+    for (cl = listing->out; cl; cl = cl->next) {
+        listing->kept |= (cl->buf->pos != cl->buf->last);
+    }
+
+    if (!listing->kept) {
+        ngx_reset_pool(listing->texts);
+
+        listing->last->next = listing->free;
+        listing->free = listing->out;
+    }
+
+    listing->out = NULL;
     lines_turn_release(listing->turn);
 
-    return lines_turn_take(listing->turn, listing_range);
-}
-
-
-/* what a filter has kept without a word goes with the request */
-
-static void
-listing_free(lines_listing_t *listing, ngx_chain_t **chain, ngx_uint_t all)
-{
-    ngx_chain_t  *cl;
-
-    while (*chain) {
-        cl = *chain;
-        *chain = cl->next;
-
-        if (all || cl->buf->pos == cl->buf->last) {
-            ngx_free(cl->buf->start);
-            cl->next = listing->free;
-            listing->free = cl;
-
-        } else {
-            cl->next = listing->kept;
-            listing->kept = cl;
-        }
-    }
+    return lines_turn_take(listing->turn);
 }
 
 

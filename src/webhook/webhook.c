@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "auth/dialect.h"
 #include "billing/stripe_signature.h"
 #include "directive/params.h"
@@ -43,18 +44,12 @@ static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void webhook_free_secrets(void *data);
 
 
-static lines_step_pt  webhook_steps[] = {
-    webhook_read,               /* 400, 413 */
-    webhook_take,               /* 503 */
-    webhook_received,
-    NULL
-};
-
-
 static lines_route_t  webhook_routes[] = {
 
     { NGX_HTTP_POST, ngx_string(""), ngx_string("webhook"), { NULL },
-      webhook_steps },
+      (lines_step_pt[]) {
+          webhook_read, webhook_take, webhook_received, NULL
+      } },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
 };
@@ -284,5 +279,5 @@ webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     LINES_FAILPOINT("webhook.after");
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
+    return lines_json_ok(ctx, "{'received':true}");
 }

@@ -12,6 +12,7 @@
 
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "api/plan.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
@@ -79,12 +80,7 @@ typedef struct {
 } lines_create_t;
 
 
-static ngx_int_t create_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t create_is_url(ngx_str_t *value);
-static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
 static void create_not_due(lines_ctx_t *ctx);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -153,18 +149,8 @@ static const lines_input_t  create_inputs[] = {
 };
 
 
-lines_step_pt  lines_line_request_create_steps[] = {
-    create_validate,                  /* 400 */
-    create_check,
-    create_decide,                    /* 402, 403, 409, 422 */
-    create_announce,
-    create_begin,               /* the same again, and 201 */
-    NULL
-};
-
-
-static ngx_int_t
-create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t        rc;
     ngx_str_t        fields[LINES_ASKED], *type;
@@ -216,8 +202,8 @@ create_is_url(ngx_str_t *url)
 
 /* one round trip for all that decides about the request */
 
-static ngx_int_t
-create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t        rc;
     lines_create_t  *create;
@@ -240,8 +226,8 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     int64_t                       included, paid;
     ngx_uint_t                    email;
@@ -307,8 +293,8 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
  * the sweeper should see to it, what the provisioner will find.
  */
 
-static ngx_int_t
-create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char          *p;
     ngx_int_t        rc;
@@ -343,8 +329,8 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     int64_t             max;
     ngx_str_t           body, key, fields[2 * (LINES_ASKED + 2)];
@@ -553,12 +539,12 @@ create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 
     ctx->retry_after = 5;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                   "{\"success\":false,\"status\":\"awaiting_payment\","
-                   "\"paymentStatus\":\"pending\",\"paymentRequired\":true,"
-                   "\"message\":\"Billing has not answered yet. Read the line "
-                   "request until it shows paymentUrl, or use the action "
-                   "payment_link.\",\"line\":%V}", &create->document);
+    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                      "{'success':false,'status':'awaiting_payment',"
+                      "'paymentStatus':'pending','paymentRequired':true,"
+                      "'message':'Billing has not answered yet. Read the line "
+                      "request until it shows paymentUrl, or use the action "
+                      "payment_link.','line':%V}", &create->document);
 }
 
 
@@ -569,7 +555,7 @@ create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     create = ctx->data;
 
-    return lines_idempotency_again(r, ctx, &create->idem, create_check);
+    return lines_idempotency_again(r, ctx, &create->idem, lines_create_check);
 }
 
 
@@ -606,9 +592,8 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     case LINES_LINE_BEGIN_SUBSCRIPTION:
 
         if (lines_is(&reply->state, "past_due")) {
-            return lines_answer_format(r, ctx, 402,
-                             "{\"error\":\"READ_ONLY\",\"code\":\"READ_ONLY\","
-                             "\"reason\":\"past_due\"}");
+            return lines_json(ctx, 402, "{'error':'READ_ONLY',"
+                              "'code':'READ_ONLY','reason':'past_due'}");
         }
 
         return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
@@ -689,12 +674,11 @@ create_blocking(void *data, lines_line_read_reply_t *reply)
         return create_again(ctx->request, ctx);
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                 "{\"success\":false,\"status\":\"awaiting_payment\","
-                 "\"message\":\"Another line request is awaiting payment: pay "
-                 "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V,"
-                 "\"invoiceId\":%V}", &reply->document, &reply->url,
-                 &reply->invoice);
+    return lines_json(ctx, NGX_HTTP_CONFLICT, "{'success':false,"
+                      "'status':'awaiting_payment','message':'Another line "
+                      "request is awaiting payment: pay or cancel it "
+                      "first.','line':%V,'paymentUrl':%V,'invoiceId':%V}",
+                      &reply->document, &reply->url, &reply->invoice);
 }
 
 

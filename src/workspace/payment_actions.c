@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
@@ -27,8 +28,6 @@ typedef struct {
 } lines_action_t;
 
 
-static ngx_int_t action_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t action_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, const char *message);
 static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
@@ -55,15 +54,8 @@ static const lines_input_t  action_inputs[] = {
 };
 
 
-lines_step_pt  lines_line_request_manage_steps[] = {
-    action_read,                /* 400 */
-    action_decide,              /* 402, 403, 404, 409 */
-    NULL
-};
-
-
-static ngx_int_t
-action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t        rc;
     lines_action_t  *action;
@@ -90,8 +82,8 @@ action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t          *subscription;
     lines_action_t     *action;
@@ -158,10 +150,9 @@ action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
         ctx->retry_after = 5;
     }
 
-    return lines_answer_format(r, ctx, status,
-                     "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
-                     "\"line\":%V}", &action->line.status, message,
-                     &action->line.document);
+    return lines_json(ctx, status, "{'success':false,'status':'%V',"
+                      "'message':'%s','line':%V}", &action->line.status,
+                      message, &action->line.document);
 }
 
 
@@ -185,17 +176,13 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
             && lines_is(&status, "open")
             && url.len)
         {
-            url = lines_json_string(r->pool, &url);
-            invoice = lines_json_string(r->pool, &invoice);
-
             /* reused: read afresh just now */
 
-            return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                           "{\"success\":true,\"status\":\"awaiting_payment\","
-                           "\"paymentUrl\":%V,\"invoiceId\":%V,\"reused\":%s}",
-                           &url, &invoice,
-                           (int64_t) op->attempt == action->line.attempt
-                           ? "true" : "false");
+            return lines_json_ok(ctx, "{'success':true,"
+                                 "'status':'awaiting_payment','paymentUrl':%J,"
+                                 "'invoiceId':%J,'reused':%B}", &url, &invoice,
+                                 (ngx_uint_t) ((int64_t) op->attempt
+                                               == action->line.attempt));
         }
 
         /* as a creation that billing refuses is answered */
@@ -312,9 +299,8 @@ action_done(void *data, lines_line_read_reply_t *line)
     if (action->cancel) {
 
         if (lines_status(&line->status) == LINES_CANCELED) {
-            return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                      "{\"success\":true,\"status\":\"canceled\",\"line\":%V}",
-                      &line->document);
+            return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
+                                 "'line':%V}", &line->document);
         }
 
         return action_refuse(r, ctx, NGX_HTTP_CONFLICT,

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/headers.h"
 #include "workspace/workspace.h"
@@ -13,11 +14,18 @@ lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t http_status, const char *status, const char *message,
     const char *redirect)
 {
-    return lines_answer_format(r, ctx, http_status,
-                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\""
-                     "%s%s%s}", status, message,
-                     redirect ? ",\"redirect\":\"" : "",
-                     redirect ? redirect : "", redirect ? "\"" : "");
+    lines_json_t  json = { .pool = r->pool };
+
+    lines_json_add(&json, "{'success':false,'status':'%s','message':'%s'",
+                   status, message);
+
+    if (redirect) {
+        lines_json_add(&json, ",'redirect':'%s'", redirect);
+    }
+
+    lines_json_add(&json, "}");
+
+    return lines_json_answer(ctx, http_status, &json);
 }
 
 
@@ -33,12 +41,10 @@ ngx_int_t
 lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_read_reply_t *line)
 {
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                             "{\"success\":true,\"status\":\"%V\","
-                             "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
-                             "\"line\":%V}", &line->status, &line->payment,
-                             line->required ? "true" : "false",
-                             &line->document);
+    return lines_json_ok(ctx, "{'success':true,'status':'%V',"
+                         "'paymentStatus':'%V','paymentRequired':%B,"
+                         "'line':%V}", &line->status, &line->payment,
+                         (ngx_uint_t) line->required, &line->document);
 }
 
 
