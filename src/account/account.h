@@ -7,8 +7,7 @@
 #define _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
 
 
-#include "http/context.h"
-
+#include "api/json.h"
 
 
 #define LINES_NO_LINES  "No lines are currently available"
@@ -32,7 +31,9 @@ char *lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 /* 403: the plan buys nothing through the API */
-ngx_int_t lines_account_plan_error(ngx_http_request_t *r, lines_ctx_t *ctx);
+#define lines_account_plan_error(ctx)                                         \
+    lines_refuse(ctx, 403, "Line provisioning via API is available only for " \
+                 "inbound_only / Agent plan accounts")
 
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);

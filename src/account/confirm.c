@@ -54,45 +54,30 @@ static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-static const lines_input_t  confirm_inputs[] = {
-    lines_in_text("preview_token", lines_confirm_t, token, 1024,
-                  .flags = LINES_REQUIRED|LINES_LOOSE,
-                  .absent = "preview_token is required"),
-    lines_input_end
-};
+const lines_body_input_t  lines_account_confirm_input =
+    lines_body_input(lines_confirm_t,
+        lines_in_text("preview_token", lines_confirm_t, token, 1024,
+                      .flags = LINES_REQUIRED|LINES_LOOSE,
+                      .absent = "preview_token is required"));
 
 
 ngx_int_t
 lines_account_confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char           *p;
-    ngx_int_t         rc;
     ngx_str_t         account, none = ngx_null_string;
-    lines_confirm_t  *confirm;
+    lines_confirm_t  *confirm = ctx->data;
 
-    rc = lines_read_input(r, ctx, sizeof(lines_confirm_t), confirm_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    confirm = ctx->data;
     account = lines_account_id(ctx);
 
     confirm->issued = lines_preview_token_check(&account, &confirm->token);
 
-    p = ngx_pnalloc(r->pool, 64);
-
     if (confirm->issued == NGX_ERROR
-        || p == NULL
-        || lines_preview_token_hash(&confirm->token, p) != NGX_OK)
+        || lines_hash(r->pool, &confirm->token, &confirm->hash) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    confirm->hash.data = p;
-    confirm->hash.len = 64;
-    confirm->id.data = p;
+    confirm->id = confirm->hash;
     confirm->id.len = LINES_ID_LEN;
 
     return lines_idempotency_init(r, ctx, "provision-confirm", &none, 1,
@@ -105,9 +90,8 @@ lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
     ngx_str_t        *tenant;
-    lines_confirm_t  *confirm;
+    lines_confirm_t  *confirm = ctx->data;
 
-    confirm = ctx->data;
     tenant = &ctx->identity.tenant;
 
     rc = lines_idempotency_read(ctx, &confirm->idem);
@@ -144,10 +128,9 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     off_t               expires;
     ngx_str_t          *mark;
-    lines_confirm_t    *confirm;
+    lines_confirm_t    *confirm = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    confirm = ctx->data;
     mark = &confirm->held.mark;
     lmcf = lines_get_main_conf(r);
 
@@ -158,14 +141,14 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     confirm->plan = lines_find_plan(lmcf, &confirm->tenant.plan, LINES_AGENT);
 
     if (confirm->plan == NULL) {
-        return lines_account_plan_error(r, ctx);
+        return lines_account_plan_error(ctx);
     }
 
     /* another account's: known without a look, and not burnt */
 
     if (confirm->issued == NGX_ABORT) {
-        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
-                           "The preview_token belongs to another account");
+        return lines_refuse(ctx, 403, "The preview_token belongs to another "
+                            "account");
     }
 
     if (confirm->op.step.len
@@ -197,9 +180,7 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     ctx->operation = confirm->id;
 
@@ -211,10 +192,9 @@ ngx_int_t
 lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t           rc;
-    lines_confirm_t    *confirm;
+    lines_confirm_t    *confirm = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
 
     LINES_FAILPOINT("confirm.begin.before");
@@ -240,11 +220,10 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_confirm_t     *confirm;
+    lines_confirm_t     *confirm = ctx->data;
     lines_op_begun_t     begun;
     ngx_http_request_t  *r;
 
-    confirm = ctx->data;
     r = ctx->request;
 
     /* it may have begun, or not: nobody knows yet */
@@ -347,9 +326,7 @@ confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
     ngx_str_t *answer, int64_t until)
 {
     int64_t           seconds;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     if (status == 0 || answer->len == 0) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
@@ -379,9 +356,7 @@ static ngx_int_t
 confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     rc = lines_idempotency_same(r, ctx, &confirm->idem,
                                 &confirm->idem.recorded.fingerprint);
@@ -418,9 +393,7 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     ctx->retry_after = confirm->replay ? 1 : 2;
 
@@ -454,9 +427,7 @@ static ngx_int_t
 confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     const char       *state;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
         state = "pending";

@@ -40,32 +40,13 @@ static void limits_window(lines_json_t *json, const char *name,
 
 
 ngx_int_t
-lines_account_preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t               rc;
-    lines_account_state_t  *state;
-
-    rc = lines_account_read(r, ctx);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    state = ctx->data;
-
-    return lines_keep_inv_count(&ctx->caller, &state->numbers);
-}
-
-
-ngx_int_t
 lines_account_preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char                      hash[64];
     ngx_str_t                   account;
-    lines_account_state_t      *state;
+    lines_account_state_t      *state = ctx->data;
     lines_window_read_reply_t  *windows;
 
-    state = ctx->data;
     windows = &state->windows;
 
     if (windows->day_full) {
@@ -129,9 +110,7 @@ preview_issued(void *data, lines_preview_issue_reply_t *reply)
 
     int64_t                 n;
     const char             *unit;
-    lines_account_state_t  *state;
-
-    state = ctx->data;
+    lines_account_state_t  *state = ctx->data;
 
     n = state->plan->preview_ttl / 1000;
     unit = "second";
@@ -152,6 +131,7 @@ preview_issued(void *data, lines_preview_issue_reply_t *reply)
 ngx_int_t
 lines_account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t               rc;
     ngx_str_t              *elts;
     ngx_uint_t              i, n;
     lines_plan_t           *plan;
@@ -180,23 +160,24 @@ lines_account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    return lines_keep_window_read(&ctx->caller, &state->windows,
-                                  .tenant = ctx->identity.tenant,
-                                  .plans.n = n, .plans.elts = elts);
+    rc = lines_keep_window_read(&ctx->caller, &state->windows,
+                                .tenant = ctx->identity.tenant,
+                                .plans.n = n, .plans.elts = elts);
+
+    return rc == NGX_AGAIN && r->method == NGX_HTTP_POST
+           ? lines_keep_inv_count(&ctx->caller, &state->numbers) : rc;
 }
 
 
 ngx_int_t
 lines_account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_account_state_t  *state;
-
-    state = ctx->data;
+    lines_account_state_t  *state = ctx->data;
 
     state->plan = lines_find_plan(lines_get_main_conf(r),
                                   &state->windows.plan, LINES_AGENT);
     if (state->plan == NULL) {
-        return lines_account_plan_error(r, ctx);
+        return lines_account_plan_error(ctx);
     }
 
     ctx->identity.plan = state->plan->name;
@@ -218,10 +199,9 @@ ngx_int_t
 lines_account_limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_json_t                json = { .pool = r->pool };
-    lines_account_state_t      *state;
+    lines_account_state_t      *state = ctx->data;
     lines_window_read_reply_t  *windows;
 
-    state = ctx->data;
     windows = &state->windows;
 
     lines_json_add(&json, "{'status':'OK','limits':{");

@@ -19,46 +19,48 @@
 #define LINES_ACCOUNT_BODY  (64 * 1024)
 
 /* of a row, what follows its path */
-#define row(name, about, body, ...)                                           \
+#define row(name, about, body, input, ...)                                    \
     ngx_string(name),                                                         \
     { lines_authenticate_account, lines_limit_identity, about, body },        \
-    (lines_step_pt[]) { __VA_ARGS__, NULL }
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 
 static lines_route_t  account_routes[] = {
 
     { NGX_HTTP_POST, ngx_string("lines/provision-preview"),
-      row("provision_preview", NULL, lines_discard_body,
-          lines_account_preview_read, lines_account_plan,
+      row("provision_preview", NULL, lines_discard_body, NULL,
+          lines_account_read, lines_account_plan,
           lines_account_preview_issue) },
 
     { NGX_HTTP_POST, ngx_string("lines/provision-confirm"),
       row("provision_confirm", NULL, lines_read_optional_json,
+          &lines_account_confirm_input, lines_read_input,
           lines_account_confirm_validate, lines_account_confirm_check,
           lines_account_confirm_decide, lines_account_confirm_announce,
           lines_account_confirm_begin) },
 
     { NGX_HTTP_GET, ngx_string("lines"),
-      row("account_lines", NULL, lines_discard_body, lines_account_list,
+      row("account_lines", NULL, lines_discard_body, NULL, lines_account_list,
           lines_listing_run) },
 
     /* 403 as well: clients take any "no" here for a plan that cannot
        provision */
 
     { NGX_HTTP_GET, ngx_string("limits"),
-      row("account_limits", NULL, lines_discard_body, lines_account_read,
+      row("account_limits", NULL, lines_discard_body, NULL, lines_account_read,
           lines_account_plan, lines_account_limits_answer) },
 
     { NGX_HTTP_POST, ngx_string("lines/add-line"),
       row("add_line", lines_ticket_deprecated, lines_read_optional_json,
-          lines_account_ticket_validate, lines_account_ticket_index,
+          &lines_account_ticket_input, lines_read_input,
+          lines_account_ticket_next, lines_account_ticket_index,
           lines_account_ticket_add) },
 
     { NGX_HTTP_GET, ngx_string("lines/line-request/:ticket"),
       row("line_request_ticket", lines_ticket_deprecated, lines_discard_body,
-          lines_account_ticket_find, lines_account_ticket_get) },
+          NULL, lines_account_ticket_find, lines_account_ticket_get) },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

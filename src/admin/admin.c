@@ -108,7 +108,7 @@ lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx)
     thing = find_thing(ctx);
 
     if (!thing->valid(&ctx->params[0])) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, thing->invalid);
+        return lines_refuse(ctx, 400, thing->invalid);
     }
 
     return ngx_strchr(thing->prefix, ':')
@@ -174,26 +174,7 @@ tenant_known(void *data, lines_tenant_known_reply_t *reply)
 ngx_int_t
 lines_admin_unknown(lines_ctx_t *ctx)
 {
-    return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       find_thing(ctx)->unknown);
-}
-
-
-ngx_int_t
-lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
-{
-    u_char  *p;
-
-    p = ngx_pnalloc(pool, 2 * LINES_SHA256_LEN);
-
-    if (p == NULL || lines_sha256_hex(value, p) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    hex->len = 2 * LINES_SHA256_LEN;
-    hex->data = p;
-
-    return NGX_OK;
+    return lines_refuse(ctx, 404, find_thing(ctx)->unknown);
 }
 
 

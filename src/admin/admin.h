@@ -39,9 +39,6 @@ ngx_int_t lines_admin_conflict(lines_ctx_t *ctx, const char *name,
     ngx_str_t *state, const char *text);
 
 
-/* SHA-256 in hex */
-ngx_int_t lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);
-
 /* the first of text's words, which it loses, with the space behind it */
 ngx_str_t lines_admin_word(ngx_str_t *text);
 

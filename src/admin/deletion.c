@@ -13,6 +13,7 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/input.h"
 #include "api/json.h"
 #include "auth/auth.h"
 #include "http/answer.h"
@@ -68,7 +69,7 @@ lines_admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (deletion == NULL
         || (id->len != 2 * LINES_SHA256_LEN
-            && lines_admin_hash(r->pool, id, id) != NGX_OK))
+            && lines_hash(r->pool, id, id) != NGX_OK))
     {
         return NGX_ERROR;
     }
@@ -123,12 +124,10 @@ tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
     switch (reply->is) {
 
     case LINES_TENANT_DELETE_LINES:
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The tenant has live lines");
+        return lines_refuse(ctx, 409, "The tenant has live lines");
 
     case LINES_TENANT_DELETE_OPERATIONS:
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The tenant has unfinished operations");
+        return lines_refuse(ctx, 409, "The tenant has unfinished operations");
 
     case LINES_TENANT_DELETE_GONE:
         return lines_admin_show_deleted(ctx->request, ctx);
@@ -143,9 +142,8 @@ tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
 ngx_int_t
 lines_admin_list_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
-    deletion = ctx->data;
     deletion->round = 0;
     deletion->paged = 1;
 
@@ -162,10 +160,9 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     ngx_uint_t   i;
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
     rc = NGX_AGAIN;
-    deletion = ctx->data;
 
     switch (deletion->left.is) {
 
@@ -208,10 +205,9 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
 {
     ngx_int_t    rc;
     ngx_str_t    name;
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
     name = *id;
-    deletion = ctx->data;
 
     if (deletion->left.is == LINES_TENANT_LEFT_TICKETS
         && lines_redis_format(ctx->request->pool, &name, "ticket.%V", id)
@@ -285,9 +281,7 @@ ngx_int_t
 lines_admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
-    deletion_t  *deletion;
-
-    deletion = ctx->data;
+    deletion_t  *deletion = ctx->data;
 
     rc = lines_tenants_rem(&ctx->caller, NULL, NULL,
                            .tenant = ctx->identity.tenant);

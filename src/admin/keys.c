@@ -10,6 +10,7 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/input.h"
 #include "api/json.h"
 #include "http/digest.h"
 #include "store/calls.h"
@@ -66,7 +67,7 @@ lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         || (pair
             && random_hex(r->pool, &none, LINES_KEY_BYTES, &nk->secret)
                != NGX_OK)
-        || lines_admin_hash(r->pool, &nk->key, &nk->id) != NGX_OK)
+        || lines_hash(r->pool, &nk->key, &nk->id) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -101,9 +102,7 @@ key_listed(void *data, lines_key_add_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     ngx_str_t   secret;
-    new_key_t  *nk;
-
-    nk = ctx->data;
+    new_key_t  *nk = ctx->data;
 
     if (reply->listed != 1) {
         return lines_admin_unknown(ctx);
@@ -115,7 +114,7 @@ key_listed(void *data, lines_key_add_reply_t *reply)
                              .created = ngx_time());
     }
 
-    if (lines_admin_hash(ctx->request->pool, &nk->secret, &secret) != NGX_OK) {
+    if (lines_hash(ctx->request->pool, &nk->secret, &secret) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -134,9 +133,7 @@ key_listed(void *data, lines_key_add_reply_t *reply)
 ngx_int_t
 lines_admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    new_key_t  *nk;
-
-    nk = ctx->data;
+    new_key_t  *nk = ctx->data;
 
     return lines_keys_has(&ctx->caller, key_confirmed, ctx,
                           .tenant = ctx->identity.tenant, .id = nk->id);
@@ -148,9 +145,7 @@ key_confirmed(void *data, lines_keys_has_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    new_key_t  *nk;
-
-    nk = ctx->data;
+    new_key_t  *nk = ctx->data;
 
     if (reply->listed != 1) {
         (void) lines_forget_key_del(&ctx->caller, .id = nk->id);
@@ -194,9 +189,8 @@ lines_admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     ngx_uint_t   n;
-    key_list_t  *list;
+    key_list_t  *list = ctx->data;
 
-    list = ctx->data;
     n = ngx_min(list->listed.ids.n, list->next + LINES_KEYS_RUN);
 
     if (list->next == n) {
@@ -226,9 +220,8 @@ key_read(void *data, lines_key_show_reply_t *reply)
     time_t       created;
     struct tm    tm;
     ngx_str_t   *id;
-    key_list_t  *list;
+    key_list_t  *list = ctx->data;
 
-    list = ctx->data;
     id = &list->listed.ids.elts[list->got++];
 
     created = ngx_atotm(reply->created.data, reply->created.len);

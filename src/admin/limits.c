@@ -83,13 +83,12 @@ lines_admin_find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
         if (lines_same(&limit->id, &ctx->params[1])) {
             return limit->kind & LINES_LIMIT_IDENTITY
                    ? name_rate(r, ctx)
-                   : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                                "The limit does not count by tenant or key");
+                   : lines_refuse(ctx, 400, "The limit does not count by "
+                                  "tenant or key");
         }
     }
 
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       "No such limit in the configuration");
+    return lines_refuse(ctx, 404, "No such limit in the configuration");
 }
 
 
@@ -168,9 +167,7 @@ ngx_int_t
 lines_admin_ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t    rate;
-    own_rate_t  *own;
-
-    own = ctx->data;
+    own_rate_t  *own = ctx->data;
 
     switch (ctx->route->method) {
 
@@ -217,8 +214,8 @@ plan_rate_put(void *data, lines_limit_plan_put_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     if (reply->stored == 0) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "Too many plans have rates of their own");
+        return lines_refuse(ctx, 409, "Too many plans have rates of their "
+                            "own");
     }
 
     return rate_put(ctx);
@@ -228,9 +225,7 @@ plan_rate_put(void *data, lines_limit_plan_put_reply_t *reply)
 static ngx_int_t
 rate_put(lines_ctx_t *ctx)
 {
-    own_rate_t  *own;
-
-    own = ctx->data;
+    own_rate_t  *own = ctx->data;
 
     return lines_json_ok(ctx, "{'limit':'%V','rate':'%V','burst':%L}",
                          &ctx->params[1], &own->text, own->burst);
@@ -249,8 +244,7 @@ rate_got(void *data, lines_rate_get_reply_t *reply)
     text = reply->rate;
 
     if (text.len == 0) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "The limit's own rate applies");
+        return lines_refuse(ctx, 404, "The limit's own rate applies");
     }
 
     (void) lines_admin_word(&text);

@@ -44,6 +44,28 @@ static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
 static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
 
 
+const lines_body_input_t  lines_admin_status_input =
+    lines_body_input(report_t,
+        lines_in_word("status", report_t, status,
+                      "status must be active or failed",
+                      .words = { "active", "failed" },
+                      .flags = LINES_REQUIRED),
+        lines_in_string("phone", report_t, phone, 16, lines_is_e164,
+                        "phone must be an E.164 number such as +14155551234"),
+        lines_in_text("reason", report_t, reason, 500));
+
+
+#define usage_count(name, field)                                              \
+    lines_in_number(name, report_t, field, 0, NGX_MAX_INT32_VALUE,            \
+                    "newConversationsCount and totalMessagesCount must be "   \
+                    "whole numbers", .flags = LINES_REQUIRED)
+
+const lines_body_input_t  lines_admin_usage_input =
+    lines_body_input(report_t,
+        usage_count("newConversationsCount", conversations),
+        usage_count("totalMessagesCount", messages));
+
+
 /* over all workspaces, oldest first */
 
 ngx_int_t
@@ -56,8 +78,7 @@ lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (lines_query(r, "status", &status) != NGX_OK
         || lines_status(&status) != LINES_PROVISIONING)
     {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "status must be provisioning");
+        return lines_refuse(ctx, 400, "status must be provisioning");
     }
 
     ngx_str_set(&all, "");
@@ -96,51 +117,17 @@ drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
 
 
 ngx_int_t
-lines_admin_parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_default_reason(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t   *report;
-    ngx_int_t   rc;
+    report_t  *report = ctx->data;
 
-    static const lines_input_t  inputs[] = {
-        lines_in_word("status", report_t, status,
-                      "status must be active or failed",
-                      .words = { "active", "failed" },
-                      .flags = LINES_REQUIRED),
-        lines_in_string("phone", report_t, phone, 16, lines_is_e164,
-                        "phone must be an E.164 number such as +14155551234"),
-        lines_in_text("reason", report_t, reason, 500),
-        lines_input_end
-    };
-
-    rc = lines_read_input(r, ctx, sizeof(report_t), inputs);
-    report = ctx->data;
-
-    if (rc == NGX_OK
-        && lines_status(&report->status) == LINES_FAILED
+    if (lines_status(&report->status) == LINES_FAILED
         && report->reason.len == 0)
     {
         ngx_str_set(&report->reason, "provisioning_failed");
     }
 
-    return rc;
-}
-
-
-#define usage_count(name, field)                                              \
-    lines_in_number(name, report_t, field, 0, NGX_MAX_INT32_VALUE,            \
-                    "newConversationsCount and totalMessagesCount must be "   \
-                    "whole numbers", .flags = LINES_REQUIRED)
-
-ngx_int_t
-lines_admin_parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    static const lines_input_t  inputs[] = {
-        usage_count("newConversationsCount", conversations),
-        usage_count("totalMessagesCount", messages),
-        lines_input_end
-    };
-
-    return lines_read_input(r, ctx, sizeof(report_t), inputs);
+    return NGX_OK;
 }
 
 
@@ -174,7 +161,7 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (lines_redis_format(r->pool, &end, "end:%V", &ctx->params[0]) != NGX_OK
-        || lines_admin_hash(r->pool, &end, &report->operation) != NGX_OK)
+        || lines_hash(r->pool, &end, &report->operation) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -208,9 +195,7 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_admin_end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     if (report->status.len == 0) {
         return lines_line_release(&ctx->caller, released, ctx,
@@ -259,9 +244,7 @@ status_set(void *data, lines_line_report_reply_t *reply)
 ngx_int_t
 lines_admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     return lines_line_usage(&ctx->caller, usage_set, ctx,
                             .tenant = ctx->identity.tenant,
@@ -276,9 +259,7 @@ usage_set(void *data, lines_line_usage_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     if (reply->is == LINES_LINE_USAGE_UNKNOWN) {
         return lines_admin_unknown(ctx);
@@ -333,9 +314,7 @@ number_released(void *data, lines_inv_release_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     return lines_json_ok(ctx, "{'line':%V}", &report->document);
 }

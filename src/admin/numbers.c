@@ -66,8 +66,8 @@ lines_admin_numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
     n = json_array_size(list);
 
     if (n == 0 || n > LINES_NUMBERS_MAX) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "numbers must be a list of 1 to 1000 objects");
+        return lines_refuse(ctx, 400, "numbers must be a list of 1 to 1000 "
+                            "objects");
     }
 
     pairs = ngx_palloc(r->pool, n * sizeof(pair_t));
@@ -203,9 +203,8 @@ ngx_int_t
 lines_admin_numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_list_t  *page;
-    numbers_t     *numbers;
+    numbers_t     *numbers = ctx->data;
 
-    numbers = ctx->data;
     page = &numbers->page.numbers;
 
     if (page->n > (ngx_uint_t) numbers->limit) {
@@ -224,11 +223,10 @@ lines_admin_numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t                 entry, state, worker, cursor, *number;
     ngx_uint_t                i, n;
-    numbers_t                *numbers;
+    numbers_t                *numbers = ctx->data;
     lines_json_t              json = { .pool = r->pool };
     lines_inv_count_reply_t  *counts;
 
-    numbers = ctx->data;
     counts = &numbers->counts;
     number = numbers->page.numbers.elts;
     n = numbers->page.numbers.n;

@@ -48,8 +48,7 @@ lines_admin_list_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (lines_query(r, "state", &state) != NGX_OK
         || !lines_is(&state, "stuck"))
     {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "state must be stuck");
+        return lines_refuse(ctx, 400, "state must be stuck");
     }
 
     stuck = ngx_pcalloc(r->pool, sizeof(stuck_t));
@@ -70,13 +69,12 @@ lines_admin_list_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    stuck_t     *stuck;
+    stuck_t     *stuck = ctx->data;
     ngx_int_t    rc;
     ngx_str_t    tenant, id;
     ngx_uint_t   i;
 
     rc = NGX_OK;
-    stuck = ctx->data;
 
     for (i = 0; i < stuck->page.members.n; i++) {
         id = stuck->page.members.elts[i];
@@ -112,10 +110,9 @@ stuck_read(void *data, lines_op_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    stuck_t    *stuck;
+    stuck_t    *stuck = ctx->data;
     ngx_str_t   tenant, id;
 
-    stuck = ctx->data;
     id = stuck->page.members.elts[stuck->next++];
 
     /* the list is a hint; the record knows */
@@ -150,9 +147,7 @@ show_operation(lines_json_t *json, ngx_str_t *tenant, ngx_str_t *id,
 ngx_int_t
 lines_admin_show_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    stuck_t  *stuck;
-
-    stuck = ctx->data;
+    stuck_t  *stuck = ctx->data;
 
     lines_json_add(&stuck->json, "]}");
 

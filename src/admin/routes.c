@@ -25,17 +25,17 @@
 #define row(name, about, ...)                                                 \
     ngx_string("admin_" name),                                                \
     { lines_admin_authorize, NULL, about, lines_discard_body },               \
-    (lines_step_pt[]) { __VA_ARGS__, NULL }
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, NULL
 
-#define take(name, about, ...)                                                \
+#define take(name, about, input, ...)                                         \
     ngx_string("admin_" name),                                                \
     { lines_admin_authorize, NULL, about, lines_read_json },                  \
-    (lines_step_pt[]) { __VA_ARGS__, NULL }
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 /* of workspaces and accounts, and of plans */
 
 #define PUT_TENANT                                                            \
-    lines_admin_parse_tenant, lines_admin_index_tenant,                       \
+    lines_read_input, lines_admin_parse_tenant, lines_admin_index_tenant,     \
     lines_admin_put_tenant, lines_admin_index_again, lines_admin_get_tenant
 
 #define GET_TENANT lines_admin_tenant_exists, lines_admin_get_tenant
@@ -64,7 +64,8 @@
 static lines_route_t  admin_routes[] = {
 
     { NGX_HTTP_PUT, ngx_string("workspaces/:id"),
-      take("put_workspace", lines_admin_id, PUT_TENANT) },
+      take("put_workspace", lines_admin_id, &lines_admin_tenant_input,
+           PUT_TENANT) },
     { NGX_HTTP_GET, ngx_string("workspaces/:id"),
       row("get_workspace", lines_admin_id, GET_TENANT) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id"),
@@ -77,7 +78,8 @@ static lines_route_t  admin_routes[] = {
       row("revoke_key", lines_admin_id, REVOKE_KEY) },
 
     { NGX_HTTP_PUT, ngx_string("accounts/:id"),
-      take("put_account", lines_admin_id, PUT_TENANT) },
+      take("put_account", lines_admin_id, &lines_admin_tenant_input,
+           PUT_TENANT) },
     { NGX_HTTP_GET, ngx_string("accounts/:id"),
       row("get_account", lines_admin_id, GET_TENANT) },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id"),
@@ -99,41 +101,43 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_GET, ngx_string("lines"),
       row("list_lines", NULL, lines_admin_list_work, lines_listing_run) },
     { NGX_HTTP_POST, ngx_string("lines/:id/status"),
-      take("line_status", NULL, lines_admin_parse_status, lines_admin_owner,
+      take("line_status", NULL, &lines_admin_status_input, lines_read_input,
+           lines_admin_default_reason, lines_admin_owner,
            lines_admin_announce, lines_admin_end_or_report) },
     { NGX_HTTP_POST, ngx_string("lines/:id/usage"),
-      take("line_usage", NULL, lines_admin_parse_usage, lines_admin_owner,
-           lines_admin_set_usage) },
+      take("line_usage", NULL, &lines_admin_usage_input, lines_read_input,
+           lines_admin_owner, lines_admin_set_usage) },
     { NGX_HTTP_POST, ngx_string("lines/:id/release"),
       row("line_release", NULL, lines_admin_owner, lines_admin_announce,
           lines_admin_end_or_report) },
 
     { NGX_HTTP_POST, ngx_string("numbers"),
-      take("add_numbers", NULL, lines_admin_numbers_add) },
+      take("add_numbers", NULL, NULL, lines_admin_numbers_add) },
     { NGX_HTTP_GET, ngx_string("numbers"),
       row("list_numbers", NULL, lines_admin_numbers_page,
           lines_admin_numbers_entries, lines_admin_numbers_show) },
     { NGX_HTTP_DELETE, ngx_string("numbers/:number"),
       row("delete_number", NULL, lines_admin_id, lines_admin_numbers_delete) },
     { NGX_HTTP_POST, ngx_string("tickets/:id"),
-      take("move_ticket", NULL, lines_admin_id, lines_admin_parse_move,
-           lines_admin_owner, lines_admin_read_ticket, lines_admin_move_ticket,
+      take("move_ticket", NULL, &lines_admin_ticket_input, lines_admin_id,
+           lines_read_input, lines_admin_name_ticket, lines_admin_owner,
+           lines_admin_read_ticket, lines_admin_move_ticket,
            lines_admin_show_ticket) },
 
     { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"),
-      take("put_limit", lines_admin_id, PUT_LIMIT) },
+      take("put_limit", lines_admin_id, NULL, PUT_LIMIT) },
     { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"),
       row("get_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/limits/:limit"),
       row("delete_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"),
-      take("put_limit", lines_admin_id, PUT_LIMIT) },
+      take("put_limit", lines_admin_id, NULL, PUT_LIMIT) },
     { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"),
       row("get_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"),
       row("delete_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"),
-      take("put_limit", NULL, PUT_LIMIT) },
+      take("put_limit", NULL, NULL, PUT_LIMIT) },
     { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"),
       row("get_limit", NULL, OWN_LIMIT) },
     { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
@@ -141,7 +145,7 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_GET, ngx_string("limits"),
       row("list_limits", NULL, lines_admin_list_limits) },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

@@ -7,11 +7,16 @@
 #define _LINES_ADMIN_ROUTES_H_INCLUDED_
 
 
-#include "http/context.h"
+#include "api/input.h"
 
 
 /* lines_admin token_file=PATH */
 char *lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+extern const lines_body_input_t  lines_admin_tenant_input,
+    lines_admin_status_input, lines_admin_usage_input,
+    lines_admin_ticket_input;
 
 
 /* admin/tenants.c, deletion.c, keys.c, operations.c, lines.c, numbers.c,
@@ -26,13 +31,13 @@ lines_step_t  lines_admin_make_key, lines_admin_confirm_key,
     lines_admin_list_keys, lines_admin_read_keys;
 lines_step_t  lines_admin_list_stuck, lines_admin_read_stuck,
     lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_retry;
-lines_step_t  lines_admin_list_work, lines_admin_parse_status,
-    lines_admin_parse_usage, lines_admin_announce, lines_admin_end_or_report,
+lines_step_t  lines_admin_list_work, lines_admin_default_reason,
+    lines_admin_announce, lines_admin_end_or_report,
     lines_admin_set_usage;
 lines_step_t  lines_admin_numbers_add, lines_admin_numbers_page,
     lines_admin_numbers_entries, lines_admin_numbers_show,
     lines_admin_numbers_delete;
-lines_step_t  lines_admin_parse_move, lines_admin_read_ticket,
+lines_step_t  lines_admin_name_ticket, lines_admin_read_ticket,
     lines_admin_move_ticket, lines_admin_show_ticket;
 lines_step_t  lines_admin_list_limits, lines_admin_find_limit,
     lines_admin_parse_rate, lines_admin_ask_rate;

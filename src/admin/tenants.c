@@ -18,19 +18,24 @@
 
 /* members of the body, each a field of the tenant's hash; data NULL: absent */
 
+#define LINES_EACH_FIELD(field)                                               \
+    field(plan) field(customer) field(subscription) field(limit_daily)        \
+    field(limit_monthly)
+
+#define tenant_member(name)  ngx_str_t  name;
+#define tenant_field(name)   { ngx_string(#name), offsetof(tenant_t, name) },
+
 typedef struct {
-    ngx_str_t   plan;
-    ngx_str_t   customer;
-    ngx_str_t   subscription;
-    ngx_str_t   limit_daily;
-    ngx_str_t   limit_monthly;
+    LINES_EACH_FIELD(tenant_member)
     ngx_uint_t  created;    /* flag */
 } tenant_t;
 
-typedef struct {
+static const struct {
     ngx_str_t   name;
     size_t      offset;
-} tenant_field_t;
+} tenant_fields[] = { LINES_EACH_FIELD(tenant_field) };
+
+#define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_fields[0]))
 
 
 static ngx_int_t tenant_put(void *data, lines_tenant_put_reply_t *reply);
@@ -41,28 +46,14 @@ static void show_limit(lines_json_t *json, const char *name,
 static ngx_uint_t put_status(lines_ctx_t *ctx);
 
 
-#define tenant_field(name)  { ngx_string(#name), offsetof(tenant_t, name) }
-
-static const tenant_field_t  tenant_fields[] = {
-    tenant_field(plan),
-    tenant_field(customer),
-    tenant_field(subscription),
-    tenant_field(limit_daily),
-    tenant_field(limit_monthly)
-};
-
-#define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_field_t))
-
-
-static const lines_input_t  tenant_inputs[] = {
-    lines_in_string("plan", tenant_t, plan, 64, lines_is_name,
-                    "plan must be 1 to 64 letters, digits, _ or -",
-                    .flags = LINES_NULL_BAD),
-    lines_in_string("customer", tenant_t, customer, 255, lines_is_name,
-                    "customer must be the id of a billing customer, or null",
-                    .flags = LINES_NULL_EMPTY),
-    lines_input_end
-};
+const lines_body_input_t  lines_admin_tenant_input =
+    lines_body_input(tenant_t,
+        lines_in_string("plan", tenant_t, plan, 64, lines_is_name,
+                        "plan must be 1 to 64 letters, digits, _ or -",
+                        .flags = LINES_NULL_BAD),
+        lines_in_string("customer", tenant_t, customer, 255, lines_is_name,
+                        "customer must be the id of a billing customer, or "
+                        "null", .flags = LINES_NULL_EMPTY));
 
 static const lines_input_t  workspace_inputs[] = {
     lines_in_word("subscription", tenant_t, subscription,
@@ -89,14 +80,7 @@ static const lines_input_t  account_limits[] = {
 ngx_int_t
 lines_admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    json_t    *limits;
-    ngx_int_t  rc;
-
-    rc = lines_read_input(r, ctx, sizeof(tenant_t), tenant_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    json_t  *limits;
 
     if (ctx->identity.tenant.data[0] == 'w') {
         return lines_read_members(r, ctx, ctx->body, workspace_inputs,
@@ -106,8 +90,7 @@ lines_admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
     limits = json_object_get(ctx->body, "limits");
 
     if (limits && !json_is_object(limits)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "limits must be an object");
+        return lines_refuse(ctx, 400, "limits must be an object");
     }
 
     return lines_read_members(r, ctx, limits, account_limits, ctx->data);
@@ -119,10 +102,8 @@ lines_admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    tenant_t   *tenant;
+    tenant_t   *tenant = ctx->data;
     ngx_int_t   rc;
-
-    tenant = ctx->data;
 
     rc = lines_tenants_add(&ctx->caller, NULL, NULL,
                            .tenant = ctx->identity.tenant);
@@ -142,9 +123,7 @@ lines_admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_admin_index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    tenant_t  *tenant;
-
-    tenant = ctx->data;
+    tenant_t  *tenant = ctx->data;
 
     return tenant->created ? lines_admin_index_tenant(r, ctx) : NGX_OK;
 }
@@ -178,14 +157,11 @@ tenant_put(void *data, lines_tenant_put_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    tenant_t  *tenant;
-
-    tenant = ctx->data;
+    tenant_t  *tenant = ctx->data;
 
     if (reply->created == -1) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The tenant is being deleted: send DELETE again, "
-                           "until it is answered with 200");
+        return lines_refuse(ctx, 409, "The tenant is being deleted: send "
+                            "DELETE again, until it is answered with 200");
     }
 
     tenant->created = (reply->created == 1);
@@ -260,9 +236,7 @@ show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
 static ngx_uint_t
 put_status(lines_ctx_t *ctx)
 {
-    tenant_t  *tenant;
-
-    tenant = ctx->data;
+    tenant_t  *tenant = ctx->data;
 
     return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
 }

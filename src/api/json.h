@@ -7,7 +7,7 @@
 #define _LINES_API_JSON_H_INCLUDED_
 
 
-#include "http/context.h"
+#include "http/answer.h"
 
 
 typedef struct {
@@ -40,6 +40,9 @@ ngx_int_t lines_json(lines_ctx_t *ctx, ngx_uint_t status, const char *fmt,
     ...);
 
 #define lines_json_ok(ctx, ...)  lines_json(ctx, NGX_HTTP_OK, __VA_ARGS__)
+
+#define lines_refuse(ctx, status, message)                                    \
+    lines_error((ctx)->request, ctx, status, NULL, message)
 
 
 #endif /* _LINES_API_JSON_H_INCLUDED_ */

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "api/listing.h"
 #include "http/answer.h"
 #include "http/steps.h"
@@ -12,6 +13,7 @@
 #define LINES_CURSOR_MAX    512
 
 #define LINES_LISTING_POOL  8192
+#define LINES_TEXTS_POOL    512     /* most are larger: on their own */
 
 
 static ngx_str_t  listing_json = ngx_string("application/json");
@@ -65,7 +67,7 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     listing->caller = &ctx->caller;
     listing->turn = lines_turn_create(ctx, tenant, listing_range);
     listing->pool = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
-    listing->texts = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
+    listing->texts = ngx_create_pool(LINES_TEXTS_POOL, r->connection->log);
 
     if (listing->turn == NULL
         || listing->pool == NULL
@@ -98,8 +100,8 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     if (lines_query(r, "cursor", &value) == NGX_OK) {
 
         if (listing_cursor(r, listing, &value) != NGX_OK) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "cursor is not one that was given out");
+            return lines_refuse(ctx, 400, "cursor is not one that was given "
+                                "out");
         }
 
         if (listing->limit == 0) {
@@ -171,9 +173,8 @@ ngx_int_t
 lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_uint_t        full;
-    lines_listing_t  *listing;
+    lines_listing_t  *listing = ctx->data;
 
-    listing = ctx->data;
     full = listing->limit && listing->shown >= listing->limit;
 
     /* until there is enough */
@@ -210,11 +211,9 @@ static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         from;
-    lines_listing_t  *listing;
+    lines_listing_t  *listing = ctx->data;
 
     static ngx_str_t  ends[] = { ngx_string("+inf"), ngx_string("-inf") };
-
-    listing = ctx->data;
 
     /* of the page before, the last one is still needed */
 
@@ -306,9 +305,7 @@ listing_documents(lines_ctx_t *ctx)
 {
     ngx_str_t        *ids, tenant, other;
     ngx_uint_t        n, most;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
+    lines_listing_t  *listing = ctx->data;
 
     most = ngx_min(listing->nmembers - listing->next, LINES_RUN);
 
@@ -372,10 +369,9 @@ listing_run(void *data, lines_line_list_reply_t *reply)
 
     ngx_str_t            tenant, id, *text, *unclear;
     ngx_uint_t           i, shown;
-    lines_listing_t     *listing;
+    lines_listing_t     *listing = ctx->data;
     ngx_http_request_t  *r;
 
-    listing = ctx->data;
     r = ctx->request;
 
     if (reply->looked < 1
@@ -470,9 +466,7 @@ static ngx_int_t
 listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
+    lines_listing_t  *listing = ctx->data;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines listing: %uz bytes are sent on the way",
@@ -554,9 +548,7 @@ static ngx_int_t
 listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
+    lines_listing_t  *listing = ctx->data;
 
     ngx_str_set(&suffix, "]}");
 

@@ -21,7 +21,16 @@ struct lines_turns_s {
 };
 
 
-/* of this worker; without a handler before the first turn is taken */
+static lines_turns_t *turn_tenant(ngx_str_t *tenant);
+static ngx_uint_t turn_fits(lines_turn_t *turn);
+static void turn_count(lines_turns_t *turns, ssize_t size);
+static void turn_settle(lines_turns_t *turns);
+static void turn_next(ngx_event_t *ev);
+static void turn_late(ngx_event_t *ev);
+static void turn_cleanup(void *data);
+
+
+/* of this worker */
 
 static struct {
     ngx_rbtree_t       tree;
@@ -31,16 +40,13 @@ static struct {
     ngx_uint_t         running;
     size_t             held;
     ngx_event_t        next;
-} keeper;
-
-
-static lines_turns_t *turn_tenant(ngx_str_t *tenant);
-static ngx_uint_t turn_fits(lines_turn_t *turn);
-static void turn_count(lines_turns_t *turns, ssize_t size);
-static void turn_settle(lines_turns_t *turns);
-static void turn_next(ngx_event_t *ev);
-static void turn_late(ngx_event_t *ev);
-static void turn_cleanup(void *data);
+} keeper = {
+    .tree = { &keeper.sentinel, &keeper.sentinel,
+              ngx_str_rbtree_insert_value },
+    .tenants = { &keeper.tenants, &keeper.tenants },
+    .heavy = { &keeper.heavy, &keeper.heavy },
+    .next = { .handler = turn_next }
+};
 
 
 lines_turn_t *
@@ -85,15 +91,6 @@ turn_tenant(ngx_str_t *tenant)
 {
     uint32_t        hash;
     lines_turns_t  *turns;
-
-    if (keeper.next.handler == NULL) {
-        ngx_rbtree_init(&keeper.tree, &keeper.sentinel,
-                        ngx_str_rbtree_insert_value);
-        ngx_queue_init(&keeper.tenants);
-        ngx_queue_init(&keeper.heavy);
-
-        keeper.next.handler = turn_next;
-    }
 
     keeper.next.log = ngx_cycle->log;
 

@@ -75,7 +75,6 @@ static ngx_int_t check_wait(lines_check_t *check, ngx_str_t *now);
 static void check_again(ngx_event_t *ev);
 static ngx_int_t check_answer(lines_check_t *check, ngx_str_t *status,
     ngx_str_t *failures, ngx_str_t *when);
-static ngx_int_t check_unknown(lines_ctx_t *ctx);
 static void check_cleanup(void *data);
 static ngx_int_t checkup_start(lines_check_t *check, ngx_str_t *document);
 static ngx_int_t checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
@@ -140,21 +139,18 @@ lines_check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_check_t       *check;
 
     if (lines_query(r, "id", &line) != NGX_OK || line.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "id is required");
+        return lines_refuse(ctx, 400, "id is required");
     }
 
     if (!lines_is_id(&line)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid line id");
+        return lines_refuse(ctx, 400, "Invalid line id");
     }
 
     if (lines_get_main_conf(r)->probe.len == 0) {
 
         ctx->retry_after = 60;
 
-        return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
-                           "Line checks are not configured");
+        return lines_refuse(ctx, 503, "Line checks are not configured");
     }
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_check_t));
@@ -207,11 +203,7 @@ check_told(void *data, lines_line_check_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_check_t       *check;
-    ngx_http_request_t  *r;
-
-    check = ctx->data;
-    r = ctx->request;
+    lines_check_t  *check = ctx->data;
 
     switch (reply->is) {
 
@@ -226,17 +218,16 @@ check_told(void *data, lines_line_check_reply_t *reply)
                             &reply->when);
 
     case LINES_LINE_CHECK_INACTIVE:
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Line is not active");
+        return lines_refuse(ctx, 400, "Line is not active");
 
     case LINES_LINE_CHECK_UNCONFIGURED:
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           lines_is(&reply->channel, "email")
-                           ? "Line has no email address configured"
-                           : "Line has no phone number configured");
+        return lines_refuse(ctx, 400,
+                            lines_is(&reply->channel, "email")
+                            ? "Line has no email address configured"
+                            : "Line has no phone number configured");
     }
 
-    return check_unknown(ctx);
+    return lines_refuse(ctx, 404, "Line not found");
 }
 
 
@@ -295,14 +286,6 @@ check_answer(lines_check_t *check, ngx_str_t *status, ngx_str_t *failures,
                          "'status':'%V','failures':%V,'checkedAt':'%V',"
                          "'shouldNotify':false,'notificationSent':false}",
                          &check->line, status, failures, when);
-}
-
-
-static ngx_int_t
-check_unknown(lines_ctx_t *ctx)
-{
-    return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       "Line not found");
 }
 
 
@@ -490,7 +473,7 @@ checkup_end(lines_checkup_t *checkup, ngx_int_t rc)
 
         rc = rc == NGX_OK ? check_answer(check, &checkup->status,
                                          &checkup->failures, &checkup->when)
-             : rc == NGX_DECLINED ? check_unknown(ctx)
+             : rc == NGX_DECLINED ? lines_refuse(ctx, 404, "Line not found")
              : lines_unavailable(r, ctx, 1);
 
         lines_resume(r, ctx, rc);

@@ -68,8 +68,7 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       "Invalid line request id");
+    return lines_refuse(ctx, 400, "Invalid line request id");
 }
 
 
@@ -95,7 +94,7 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
     lmcf = lines_get_main_conf(r);
 
     if (reply->document.len == 0) {
-        return lines_line_request_unknown(r, ctx);
+        return lines_line_request_unknown(ctx);
     }
 
     if (reply->unclear.len) {

@@ -20,40 +20,42 @@
 #define LINES_WORKSPACE_BODY  (64 * 1024)
 
 /* of a row, what follows its path */
-#define row(name, who, about, body, ...)                                      \
+#define row(name, who, about, body, input, ...)                               \
     ngx_string(name),                                                         \
     { lines_authenticate_##who, lines_limit_identity, about, body },          \
-    (lines_step_pt[]) { __VA_ARGS__, NULL }
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 
 static lines_route_t  workspace_routes[] = {
 
     { NGX_HTTP_POST, ngx_string("line-requests"),
       row("line_request_create", workspace, NULL, lines_read_optional_json,
-          lines_create_validate, lines_create_check, lines_create_decide,
-          lines_create_announce, lines_create_begin) },
+          &lines_create_input, lines_read_input, lines_create_validate,
+          lines_create_check, lines_create_decide, lines_create_announce,
+          lines_create_begin) },
 
     { NGX_HTTP_GET, ngx_string("line-requests"),
-      row("line_request_list", workspace, NULL, lines_discard_body,
+      row("line_request_list", workspace, NULL, lines_discard_body, NULL,
           lines_line_request_list, lines_listing_run) },
 
     { NGX_HTTP_GET, ngx_string("line-requests/:id"),
       row("line_request_get", workspace, lines_line_request_id,
-          lines_discard_body, lines_line_request_get) },
+          lines_discard_body, NULL, lines_line_request_get) },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
       row("line_request_manage", workspace, lines_line_request_id,
-          lines_read_optional_json, lines_action_read, lines_action_decide) },
+          lines_read_optional_json, &lines_action_input, lines_read_input,
+          lines_action_read, lines_action_decide) },
 
     { NGX_HTTP_GET, ngx_string("lines/by-user"),
-      row("lines_by_user", workspace, NULL, lines_discard_body, lines_by_user,
-          lines_listing_run) },
+      row("lines_by_user", workspace, NULL, lines_discard_body, NULL,
+          lines_by_user, lines_listing_run) },
 
     { NGX_HTTP_GET, ngx_string("lines/check-availability"),
-      row("line_check", session, NULL, lines_discard_body,
+      row("line_check", session, NULL, lines_discard_body, NULL,
           lines_check_begin) },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

@@ -7,11 +7,14 @@
 #define _LINES_WORKSPACE_ROUTES_H_INCLUDED_
 
 
+#include "api/input.h"
 #include "http/router.h"
 
 
 extern lines_api_t  lines_workspace_api;
 
+
+extern const lines_body_input_t  lines_create_input, lines_action_input;
 
 /* 400, unless the path has an id */
 lines_step_t  lines_line_request_id;

@@ -10,30 +10,11 @@
 
 
 ngx_int_t
-lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t http_status, const char *status, const char *message,
-    const char *redirect)
+lines_subscription_required(lines_ctx_t *ctx, const char *message)
 {
-    lines_json_t  json = { .pool = r->pool };
-
-    lines_json_add(&json, "{'success':false,'status':'%s','message':'%s'",
-                   status, message);
-
-    if (redirect) {
-        lines_json_add(&json, ",'redirect':'%s'", redirect);
-    }
-
-    lines_json_add(&json, "}");
-
-    return lines_json_answer(ctx, http_status, &json);
-}
-
-
-ngx_int_t
-lines_line_request_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       "Line request not found");
+    return lines_json(ctx, NGX_HTTP_FORBIDDEN, "{'success':false,"
+                      "'status':'subscription_required','message':'%s',"
+                      "'redirect':'/billing'}", message);
 }
 
 

@@ -7,17 +7,15 @@
 #define _LINES_WORKSPACE_WORKSPACE_H_INCLUDED_
 
 
-#include "http/context.h"
+#include "api/json.h"
 #include "store/calls.h"
 
 
-/* {"success":false,"status":…,"message":…[,"redirect":…]} */
-ngx_int_t lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t http_status, const char *status, const char *message,
-    const char *redirect);
+/* 403 with the way to billing */
+ngx_int_t lines_subscription_required(lines_ctx_t *ctx, const char *message);
 
-/* 404 */
-ngx_int_t lines_line_request_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
+#define lines_line_request_unknown(ctx)                                       \
+    lines_refuse(ctx, 404, "Line request not found")
 
 /* 200 with a line that awaits no payment */
 ngx_int_t lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
