@@ -146,6 +146,14 @@ account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
 }
 
 
+ngx_int_t
+lines_account_plan_error(lines_ctx_t *ctx)
+{
+    return lines_refuse(ctx, 403, "Line provisioning via API is available only "
+                        "for inbound_only / Agent plan accounts");
+}
+
+
 ngx_str_t
 lines_account_id(lines_ctx_t *ctx)
 {

@@ -7,7 +7,7 @@
 #define _LINES_ACCOUNT_ACCOUNT_H_INCLUDED_
 
 
-#include "api/json.h"
+#include "http/context.h"
 
 
 #define LINES_NO_LINES  "No lines are currently available"
@@ -31,9 +31,7 @@ char *lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 /* 403: the plan buys nothing through the API */
-#define lines_account_plan_error(ctx)                                         \
-    lines_refuse(ctx, 403, "Line provisioning via API is available only for " \
-                 "inbound_only / Agent plan accounts")
+ngx_int_t lines_account_plan_error(lines_ctx_t *ctx);
 
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);

@@ -19,6 +19,13 @@ lines_subscription_required(lines_ctx_t *ctx, const char *message)
 
 
 ngx_int_t
+lines_line_request_unknown(lines_ctx_t *ctx)
+{
+    return lines_refuse(ctx, 404, "Line request not found");
+}
+
+
+ngx_int_t
 lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_read_reply_t *line)
 {

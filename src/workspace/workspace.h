@@ -7,15 +7,15 @@
 #define _LINES_WORKSPACE_WORKSPACE_H_INCLUDED_
 
 
-#include "api/json.h"
+#include "http/context.h"
 #include "store/calls.h"
 
 
 /* 403 with the way to billing */
 ngx_int_t lines_subscription_required(lines_ctx_t *ctx, const char *message);
 
-#define lines_line_request_unknown(ctx)                                       \
-    lines_refuse(ctx, 404, "Line request not found")
+/* 404 */
+ngx_int_t lines_line_request_unknown(lines_ctx_t *ctx);
 
 /* 200 with a line that awaits no payment */
 ngx_int_t lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
