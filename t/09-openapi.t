@@ -220,7 +220,7 @@ sub messages_of ($file) {
     my $text = path($file)->slurp;
     $text =~ s/(?<!\\)"\s+"//g if $file =~ /\.c$/;
     my @strings = map { s/\A.//sr =~ s/.\z//sr =~ s/\\(.)/$1/gr } $text =~ /("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')/g;
-    push @strings, map { /"(?:message|error)":"([^"]*)"/g } @strings;
+    push @strings, map { /(?|"(?:message|error)":"([^"]*)"|'(?:message|error)':'([^']*)')/g } @strings;
     return map { my $pattern = quotemeta($_) =~ s/\\%(?:V|s|ui|uz|i|L|T|M)/.+/gr; qr/\A$pattern\z/ } grep { length(s/%\w+//gr) >= 8 } @strings;
 }
 

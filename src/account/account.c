@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "account/account.h"
+#include "api/json.h"
 #include "directive/params.h"
 #include "http/answer.h"
 
@@ -146,11 +147,10 @@ account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
 
 
 ngx_int_t
-lines_account_plan_error(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_account_plan_error(lines_ctx_t *ctx)
 {
-    return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
-                "Line provisioning via API is available only for inbound_only "
-                "/ Agent plan accounts");
+    return lines_refuse(ctx, 403, "Line provisioning via API is available only "
+                        "for inbound_only / Agent plan accounts");
 }
 
 

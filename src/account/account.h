@@ -10,7 +10,6 @@
 #include "http/context.h"
 
 
-
 #define LINES_NO_LINES  "No lines are currently available"
 
 
@@ -32,7 +31,7 @@ char *lines_deprecated_endpoints(ngx_conf_t *cf, ngx_command_t *cmd,
 
 
 /* 403: the plan buys nothing through the API */
-ngx_int_t lines_account_plan_error(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_account_plan_error(lines_ctx_t *ctx);
 
 /* the tenant's id without its "a:" */
 ngx_str_t lines_account_id(lines_ctx_t *ctx);

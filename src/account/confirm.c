@@ -13,6 +13,7 @@
 #include "account/routes.h"
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "api/plan.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
@@ -42,11 +43,6 @@ typedef struct {
 } lines_confirm_t;
 
 
-static ngx_int_t confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_begun(void *data, lines_confirm_begin_reply_t *reply);
 static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
@@ -58,56 +54,30 @@ static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-static const lines_input_t  confirm_inputs[] = {
-    lines_in_text("preview_token", lines_confirm_t, token, 1024,
-                  .flags = LINES_REQUIRED|LINES_LOOSE,
-                  .absent = "preview_token is required"),
-    lines_input_end
-};
+const lines_body_input_t  lines_account_confirm_input =
+    lines_body_input(lines_confirm_t,
+        lines_in_text("preview_token", lines_confirm_t, token, 1024,
+                      .flags = LINES_REQUIRED|LINES_LOOSE,
+                      .absent = "preview_token is required"));
 
 
-lines_step_pt  lines_confirm_steps[] = {
-    confirm_validate,                 /* 400 */
-    confirm_check,
-    confirm_decide,                   /* 422, 409; 403, 410 */
-    confirm_announce,
-    confirm_begin,                    /* the same again; 429, then
-                                         what the purchase says */
-    NULL
-};
-
-
-static ngx_int_t
-confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char           *p;
-    ngx_int_t         rc;
     ngx_str_t         account, none = ngx_null_string;
-    lines_confirm_t  *confirm;
+    lines_confirm_t  *confirm = ctx->data;
 
-    rc = lines_read_input(r, ctx, sizeof(lines_confirm_t), confirm_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    confirm = ctx->data;
     account = lines_account_id(ctx);
 
     confirm->issued = lines_preview_token_check(&account, &confirm->token);
 
-    p = ngx_pnalloc(r->pool, 64);
-
     if (confirm->issued == NGX_ERROR
-        || p == NULL
-        || lines_preview_token_hash(&confirm->token, p) != NGX_OK)
+        || lines_hash(r->pool, &confirm->token, &confirm->hash) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    confirm->hash.data = p;
-    confirm->hash.len = 64;
-    confirm->id.data = p;
+    confirm->id = confirm->hash;
     confirm->id.len = LINES_ID_LEN;
 
     return lines_idempotency_init(r, ctx, "provision-confirm", &none, 1,
@@ -115,14 +85,13 @@ confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
     ngx_str_t        *tenant;
-    lines_confirm_t  *confirm;
+    lines_confirm_t  *confirm = ctx->data;
 
-    confirm = ctx->data;
     tenant = &ctx->identity.tenant;
 
     rc = lines_idempotency_read(ctx, &confirm->idem);
@@ -154,15 +123,14 @@ confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     off_t               expires;
     ngx_str_t          *mark;
-    lines_confirm_t    *confirm;
+    lines_confirm_t    *confirm = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    confirm = ctx->data;
     mark = &confirm->held.mark;
     lmcf = lines_get_main_conf(r);
 
@@ -173,14 +141,14 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     confirm->plan = lines_find_plan(lmcf, &confirm->tenant.plan, LINES_AGENT);
 
     if (confirm->plan == NULL) {
-        return lines_account_plan_error(r, ctx);
+        return lines_account_plan_error(ctx);
     }
 
     /* another account's: known without a look, and not burnt */
 
     if (confirm->issued == NGX_ABORT) {
-        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
-                           "The preview_token belongs to another account");
+        return lines_refuse(ctx, 403, "The preview_token belongs to another "
+                            "account");
     }
 
     if (confirm->op.step.len
@@ -209,12 +177,10 @@ confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     ctx->operation = confirm->id;
 
@@ -222,14 +188,13 @@ confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t           rc;
-    lines_confirm_t    *confirm;
+    lines_confirm_t    *confirm = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    confirm = ctx->data;
     lmcf = lines_get_main_conf(r);
 
     LINES_FAILPOINT("confirm.begin.before");
@@ -255,11 +220,10 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_confirm_t     *confirm;
+    lines_confirm_t     *confirm = ctx->data;
     lines_op_begun_t     begun;
     ngx_http_request_t  *r;
 
-    confirm = ctx->data;
     r = ctx->request;
 
     /* it may have begun, or not: nobody knows yet */
@@ -320,7 +284,8 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
 
     /* "idempotent", "used", "changed", "late": read again what it says now */
 
-    return lines_idempotency_again(r, ctx, &confirm->idem, confirm_check);
+    return lines_idempotency_again(r, ctx, &confirm->idem,
+                                   lines_account_confirm_check);
 }
 
 
@@ -361,9 +326,7 @@ confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t status,
     ngx_str_t *answer, int64_t until)
 {
     int64_t           seconds;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     if (status == 0 || answer->len == 0) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
@@ -393,9 +356,7 @@ static ngx_int_t
 confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     rc = lines_idempotency_same(r, ctx, &confirm->idem,
                                 &confirm->idem.recorded.fingerprint);
@@ -432,24 +393,22 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     ctx->retry_after = confirm->replay ? 1 : 2;
 
     if (confirm->replay) {
-        return lines_answer_format(r, ctx, NGX_HTTP_CONFLICT,
-                "{\"status\":\"ERROR\",\"message\":\"A request with this "
-                "idempotency key is still in progress\",\"operation\":\"%V\"}",
-                &confirm->id);
+        return lines_json(ctx, NGX_HTTP_CONFLICT, "{'status':'ERROR',"
+                          "'message':'A request with this idempotency key is "
+                          "still in progress','operation':'%V'}",
+                          &confirm->id);
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                 "{\"status\":\"ERROR\",\"error\":\"provisioning_pending\","
-                 "\"message\":\"The outcome of the purchase is not known yet; "
-                 "repeat the request with its Idempotency-Key, or look at the "
-                 "account's lines.\",\"operation\":\"%V\"}", &confirm->id);
+    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE, "{'status':'ERROR',"
+                      "'error':'provisioning_pending','message':'%s',"
+                      "'operation':'%V'}", "The outcome of the purchase is not "
+                      "known yet; repeat the request with its Idempotency-Key, "
+                      "or look at the account's lines.", &confirm->id);
 }
 
 
@@ -468,9 +427,7 @@ static ngx_int_t
 confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     const char       *state;
-    lines_confirm_t  *confirm;
-
-    confirm = ctx->data;
+    lines_confirm_t  *confirm = ctx->data;
 
     if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
         state = "pending";
@@ -486,9 +443,8 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
         state = confirm->line.there ? "succeeded" : "failed";
     }
 
-    return lines_answer_format(r, ctx, 410,
-                      "{\"status\":\"ERROR\",\"error\":\"token_expired\","
-                      "\"message\":\"The preview_token was already used; call "
-                      "preview again\",\"operation\":\"%V\",\"state\":\"%s\"}",
+    return lines_json(ctx, 410, "{'status':'ERROR','error':'token_expired',"
+                      "'message':'The preview_token was already used; call "
+                      "preview again','operation':'%V','state':'%s'}",
                       &confirm->id, state);
 }

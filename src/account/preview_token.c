@@ -98,13 +98,9 @@ lines_preview_token_check(ngx_str_t *account, ngx_str_t *token)
         return NGX_ERROR;
     }
 
-    if (ngx_memcmp(bytes + LINES_PREVIEW_RANDOM, digest, LINES_PREVIEW_TAG)
-        != 0)
-    {
-        return NGX_ABORT;
-    }
-
-    return NGX_OK;
+    return ngx_memcmp(bytes + LINES_PREVIEW_RANDOM, digest, LINES_PREVIEW_TAG)
+           == 0
+           ? NGX_OK : NGX_ABORT;
 }
 
 
@@ -117,11 +113,4 @@ preview_token_checksum(u_char *bytes, u_char digest[LINES_SHA256_LEN])
     text.len = LINES_PREVIEW_RANDOM + LINES_PREVIEW_TAG;
 
     return lines_sha256(&text, digest);
-}
-
-
-ngx_int_t
-lines_preview_token_hash(ngx_str_t *token, u_char *hex)
-{
-    return lines_sha256_hex(token, hex);
 }

@@ -13,6 +13,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "http/digest.h"
+
 
 #define LINES_PREVIEW_TOKEN_LEN  52
 
@@ -32,7 +34,7 @@ ngx_int_t lines_preview_token_check(ngx_str_t *account, ngx_str_t *token);
  * id of the operation that uses it.
  */
 
-ngx_int_t lines_preview_token_hash(ngx_str_t *token, u_char *hex);
+#define lines_preview_token_hash(token, hex)  lines_sha256_hex(token, hex)
 
 
 #endif /* _LINES_ACCOUNT_PREVIEW_TOKEN_H_INCLUDED_ */

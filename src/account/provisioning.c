@@ -11,6 +11,7 @@
 #include "account/account.h"
 #include "account/preview_token.h"
 #include "account/routes.h"
+#include "api/json.h"
 #include "api/listing.h"
 #include "api/plan.h"
 #include "http/answer.h"
@@ -29,72 +30,23 @@ typedef struct {
 } lines_account_state_t;
 
 
-static ngx_int_t preview_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t preview_full(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *retry_after, ngx_str_t *limit, const char *error,
     const char *period);
 static ngx_int_t preview_issued(void *data,
     lines_preview_issue_reply_t *reply);
-static ngx_int_t account_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t account_plan(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t account_list(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t limits_window(ngx_http_request_t *r, ngx_str_t *limit,
-    int64_t used, ngx_str_t *resets_at, ngx_uint_t seconds, ngx_str_t *json);
+static void limits_window(lines_json_t *json, const char *name,
+    ngx_str_t *limit, int64_t used, ngx_str_t *resets_at, int64_t seconds);
 
 
-lines_step_pt  lines_preview_steps[] = {
-    preview_read,
-    account_plan,                  /* 403 */
-    preview_issue,                 /* 429, 503 */
-    NULL
-};
-
-
-lines_step_pt  lines_limits_steps[] = {
-    account_read,
-    account_plan,                  /* 403: clients take any "no" here for a
-                                      plan that cannot provision */
-    limits_answer,
-    NULL
-};
-
-
-lines_step_pt  lines_account_lines_steps[] = {
-    account_list,                  /* 400 */
-    lines_listing_run,
-    NULL
-};
-
-
-static ngx_int_t
-preview_read(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t               rc;
-    lines_account_state_t  *state;
-
-    rc = account_read(r, ctx);
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
-
-    state = ctx->data;
-
-    return lines_keep_inv_count(&ctx->caller, &state->numbers);
-}
-
-
-static ngx_int_t
-preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char                      hash[64];
     ngx_str_t                   account;
-    lines_account_state_t      *state;
+    lines_account_state_t      *state = ctx->data;
     lines_window_read_reply_t  *windows;
 
-    state = ctx->data;
     windows = &state->windows;
 
     if (windows->day_full) {
@@ -144,10 +96,10 @@ preview_full(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *retry_after,
                                                retry_after->len));
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
-                "{\"status\":\"ERROR\",\"error\":\"%s\",\"message\":\"Maximum "
-                "%V lines can be added per %s via API\"}", error, limit,
-                period);
+    return lines_json(ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                      "{'status':'ERROR','error':'%s',"
+                      "'message':'Maximum %V lines can be added per %s via "
+                      "API'}", error, limit, period);
 }
 
 
@@ -156,11 +108,9 @@ preview_issued(void *data, lines_preview_issue_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
+    int64_t                 n;
     const char             *unit;
-    ngx_uint_t              n;
-    lines_account_state_t  *state;
-
-    state = ctx->data;
+    lines_account_state_t  *state = ctx->data;
 
     n = state->plan->preview_ttl / 1000;
     unit = "second";
@@ -170,17 +120,18 @@ preview_issued(void *data, lines_preview_issue_reply_t *reply)
         unit = "minute";
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-               "{\"status\":\"OK\",\"preview_token\":\"%V\","
-               "\"expires_at\":\"%V\",\"message\":\"Call the confirm endpoint "
-               "with this token within %ui %s%s to complete the purchase.\"}",
-               &state->token, &reply->expires, n, unit, n == 1 ? "" : "s");
+    return lines_json_ok(ctx, "{'status':'OK','preview_token':'%V',"
+                         "'expires_at':'%V','message':'Call the confirm "
+                         "endpoint with this token within %L %s%s to "
+                         "complete the purchase.'}", &state->token,
+                         &reply->expires, n, unit, n == 1 ? "" : "s");
 }
 
 
-static ngx_int_t
-account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t               rc;
     ngx_str_t              *elts;
     ngx_uint_t              i, n;
     lines_plan_t           *plan;
@@ -209,23 +160,24 @@ account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
     }
 
-    return lines_keep_window_read(&ctx->caller, &state->windows,
-                                  .tenant = ctx->identity.tenant,
-                                  .plans.n = n, .plans.elts = elts);
+    rc = lines_keep_window_read(&ctx->caller, &state->windows,
+                                .tenant = ctx->identity.tenant,
+                                .plans.n = n, .plans.elts = elts);
+
+    return rc == NGX_AGAIN && r->method == NGX_HTTP_POST
+           ? lines_keep_inv_count(&ctx->caller, &state->numbers) : rc;
 }
 
 
-static ngx_int_t
-account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_account_state_t  *state;
-
-    state = ctx->data;
+    lines_account_state_t  *state = ctx->data;
 
     state->plan = lines_find_plan(lines_get_main_conf(r),
                                   &state->windows.plan, LINES_AGENT);
     if (state->plan == NULL) {
-        return lines_account_plan_error(r, ctx);
+        return lines_account_plan_error(ctx);
     }
 
     ctx->identity.plan = state->plan->name;
@@ -234,8 +186,8 @@ account_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_listing_create(r, ctx, &ctx->identity.tenant, "account",
                                 "{\"status\":\"OK\",\"lines\":[",
@@ -243,55 +195,47 @@ account_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_limits_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t                   day, month;
-    lines_account_state_t      *state;
+    lines_json_t                json = { .pool = r->pool };
+    lines_account_state_t      *state = ctx->data;
     lines_window_read_reply_t  *windows;
 
-    state = ctx->data;
     windows = &state->windows;
 
-    if (limits_window(r, &windows->day_limit, windows->day_used,
-                      &windows->day_resets_at, 86400, &day)
-        != NGX_OK
-        || limits_window(r, &windows->month_limit, windows->month_used,
-                         &windows->month_resets_at, 30 * 86400, &month)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    lines_json_add(&json, "{'status':'OK','limits':{");
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                   "{\"status\":\"OK\",\"limits\":{\"api_provision_daily\":%V,"
-                   "\"api_provision_monthly\":%V}}", &day, &month);
+    limits_window(&json, "daily", &windows->day_limit, windows->day_used,
+                  &windows->day_resets_at, 86400);
+
+    limits_window(&json, "monthly", &windows->month_limit,
+                  windows->month_used, &windows->month_resets_at, 30 * 86400);
+
+    lines_json_add(&json, "}}");
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }
 
 
-static ngx_int_t
-limits_window(ngx_http_request_t *r, ngx_str_t *limit, int64_t used,
-    ngx_str_t *resets_at, ngx_uint_t seconds, ngx_str_t *json)
+static void
+limits_window(lines_json_t *json, const char *name, ngx_str_t *limit,
+    int64_t used, ngx_str_t *resets_at, int64_t seconds)
 {
-    int64_t    left;
-    ngx_str_t  resets, remaining, null = ngx_string("null");
+    int64_t  left;
 
-    resets = resets_at->len ? lines_json_string(r->pool, resets_at) : null;
-    remaining = null;
+    lines_json_add(json, ",'api_provision_%s':{'limit':%N,'used':%L,"
+                   "'remaining':", name, limit, used);
 
     if (limit->len) {
         left = ngx_atoi(limit->data, limit->len) - used;
 
-        if (lines_redis_format(r->pool, &remaining, "%L", ngx_max(left, 0))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        lines_json_add(json, "%L", ngx_max(left, 0));
+
+    } else {
+        lines_json_add(json, "null");
     }
 
-    return lines_redis_format(r->pool, json,
-                              "{\"limit\":%V,\"used\":%L,\"remaining\":%V,"
-                              "\"window_seconds\":%ui,\"resets_at\":%V}",
-                              limit->len ? limit : &null, used, &remaining,
-                              seconds, &resets);
+    lines_json_add(json, ",'window_seconds':%L,'resets_at':%J}", seconds,
+                   resets_at);
 }

@@ -8,8 +8,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "account/account.h"
 #include "account/routes.h"
+#include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
 #include "http/body.h"
@@ -18,42 +18,49 @@
 
 #define LINES_ACCOUNT_BODY  (64 * 1024)
 
-#define LINES_ACCOUNT    lines_authenticate_account, lines_limit_identity
+/* of a row, what follows its path */
+#define row(name, about, body, input, ...)                                    \
+    ngx_string(name),                                                         \
+    { lines_authenticate_account, lines_limit_identity, about, body },        \
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 
 static lines_route_t  account_routes[] = {
 
     { NGX_HTTP_POST, ngx_string("lines/provision-preview"),
-      ngx_string("provision_preview"),
-      { LINES_ACCOUNT, NULL, lines_discard_body },
-      lines_preview_steps },
+      row("provision_preview", NULL, lines_discard_body, NULL,
+          lines_account_read, lines_account_plan,
+          lines_account_preview_issue) },
 
     { NGX_HTTP_POST, ngx_string("lines/provision-confirm"),
-      ngx_string("provision_confirm"),
-      { LINES_ACCOUNT, NULL, lines_read_optional_json },
-      lines_confirm_steps },
+      row("provision_confirm", NULL, lines_read_optional_json,
+          &lines_account_confirm_input, lines_read_input,
+          lines_account_confirm_validate, lines_account_confirm_check,
+          lines_account_confirm_decide, lines_account_confirm_announce,
+          lines_account_confirm_begin) },
 
     { NGX_HTTP_GET, ngx_string("lines"),
-      ngx_string("account_lines"),
-      { LINES_ACCOUNT, NULL, lines_discard_body },
-      lines_account_lines_steps },
+      row("account_lines", NULL, lines_discard_body, NULL, lines_account_list,
+          lines_listing_run) },
+
+    /* 403 as well: clients take any "no" here for a plan that cannot
+       provision */
 
     { NGX_HTTP_GET, ngx_string("limits"),
-      ngx_string("account_limits"),
-      { LINES_ACCOUNT, NULL, lines_discard_body },
-      lines_limits_steps },
+      row("account_limits", NULL, lines_discard_body, NULL, lines_account_read,
+          lines_account_plan, lines_account_limits_answer) },
 
     { NGX_HTTP_POST, ngx_string("lines/add-line"),
-      ngx_string("add_line"),
-      { LINES_ACCOUNT, lines_ticket_deprecated, lines_read_optional_json },
-      lines_ticket_add_steps },
+      row("add_line", lines_ticket_deprecated, lines_read_optional_json,
+          &lines_account_ticket_input, lines_read_input,
+          lines_account_ticket_next, lines_account_ticket_index,
+          lines_account_ticket_add) },
 
     { NGX_HTTP_GET, ngx_string("lines/line-request/:ticket"),
-      ngx_string("line_request_ticket"),
-      { LINES_ACCOUNT, lines_ticket_deprecated, lines_discard_body },
-      lines_ticket_get_steps },
+      row("line_request_ticket", lines_ticket_deprecated, lines_discard_body,
+          NULL, lines_account_ticket_find, lines_account_ticket_get) },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

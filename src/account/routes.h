@@ -7,21 +7,30 @@
 #define _LINES_ACCOUNT_ROUTES_H_INCLUDED_
 
 
+#include "api/input.h"
 #include "http/router.h"
 
 
 extern lines_api_t  lines_account_api;
 
 
-extern lines_step_pt  lines_preview_steps[];
-extern lines_step_pt  lines_confirm_steps[];
-extern lines_step_pt  lines_account_lines_steps[];
-extern lines_step_pt  lines_limits_steps[];
-/* 410, or headers that say so, where an endpoint will go */
-ngx_int_t lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx);
+extern const lines_body_input_t  lines_account_confirm_input,
+    lines_account_ticket_input;
 
-extern lines_step_pt  lines_ticket_add_steps[];
-extern lines_step_pt  lines_ticket_get_steps[];
+/* 410, or headers that say so, where an endpoint will go */
+lines_step_t  lines_ticket_deprecated;
+
+/* provisioning.c, confirm.c, tickets.c */
+
+lines_step_t  lines_account_read, lines_account_plan,
+    lines_account_preview_issue, lines_account_limits_answer,
+    lines_account_list;
+lines_step_t  lines_account_confirm_validate, lines_account_confirm_check,
+    lines_account_confirm_decide, lines_account_confirm_announce,
+    lines_account_confirm_begin;
+lines_step_t  lines_account_ticket_next, lines_account_ticket_index,
+    lines_account_ticket_add, lines_account_ticket_find,
+    lines_account_ticket_get;
 
 
 #endif /* _LINES_ACCOUNT_ROUTES_H_INCLUDED_ */

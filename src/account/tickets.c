@@ -10,6 +10,7 @@
 #include "account/account.h"
 #include "account/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/headers.h"
 #include "store/calls.h"
@@ -19,15 +20,9 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_int_t ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
-static ngx_int_t ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_added(void *data, lines_ticket_add_reply_t *reply);
-static ngx_int_t ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_got(void *data, lines_ticket_get_reply_t *reply);
-static ngx_int_t ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_answer(lines_ctx_t *ctx, ngx_str_t *document);
 
 
@@ -42,30 +37,14 @@ typedef struct {
 } lines_ticket_t;
 
 
-lines_step_pt  lines_ticket_add_steps[] = {
-    ticket_validate,                  /* 400 */
-    ticket_index,
-    ticket_add,
-    NULL
-};
-
-
-lines_step_pt  lines_ticket_get_steps[] = {
-    ticket_find,                      /* 400 */
-    ticket_get,                       /* 403, 404 */
-    NULL
-};
-
-
-static const lines_input_t  ticket_inputs[] = {
-    lines_in_word("line_request_type", lines_ticket_t, type,
-                  "line_request_type must be phone", .words = { "phone" },
-                  .flags = LINES_REQUIRED),
-    lines_in_string("desired_area_code", lines_ticket_t, area, 16,
-                    ticket_is_area, "desired_area_code must be a 3-digit area "
-                    "code or a 5-digit zip code"),
-    lines_input_end
-};
+const lines_body_input_t  lines_account_ticket_input =
+    lines_body_input(lines_ticket_t,
+        lines_in_word("line_request_type", lines_ticket_t, type,
+                      "line_request_type must be phone", .words = { "phone" },
+                      .flags = LINES_REQUIRED),
+        lines_in_string("desired_area_code", lines_ticket_t, area, 16,
+                        ticket_is_area, "desired_area_code must be a 3-digit "
+                        "area code or a 5-digit zip code"));
 
 
 /* RFC 9745, 8594 and 5829: since when, until when, and what instead */
@@ -120,25 +99,15 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    return lines_answer_format(r, ctx, 410,
-                  "{\"status\":\"ERROR\",\"message\":\"This endpoint is gone; "
-                  "use POST %V\"}", &successor);
+    return lines_json(ctx, 410, "{'status':'ERROR','message':'This endpoint "
+                      "is gone; use POST %V'}", &successor);
 }
 
 
-static ngx_int_t
-ticket_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_next(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t        rc;
-    lines_ticket_t  *ticket;
-
-    rc = lines_read_input(r, ctx, sizeof(lines_ticket_t), ticket_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ticket = ctx->data;
+    lines_ticket_t  *ticket = ctx->data;
 
     return lines_keep_ticket_next(&ctx->caller, &ticket->next);
 }
@@ -154,12 +123,10 @@ ticket_is_area(ngx_str_t *area)
 
 /* written before the ticket itself */
 
-static ngx_int_t
-ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ticket_t  *ticket;
-
-    ticket = ctx->data;
+    lines_ticket_t  *ticket = ctx->data;
 
     if (lines_redis_format(r->pool, &ticket->id, "%L", ticket->next.number)
         != NGX_OK
@@ -175,12 +142,10 @@ ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ticket_t  *ticket;
-
-    ticket = ctx->data;
+    lines_ticket_t  *ticket = ctx->data;
 
     return lines_ticket_add(&ctx->caller, ticket_added, ctx,
                             .tenant = ctx->identity.tenant, .id = ticket->id,
@@ -205,13 +170,12 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
 
     (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
 
-    return lines_error(ctx->request, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
-                       "Invalid API credentials");
+    return lines_refuse(ctx, 401, "Invalid API credentials");
 }
 
 
-static ngx_int_t
-ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t       *id;
     lines_ticket_t  *ticket;
@@ -219,8 +183,7 @@ ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
     id = &ctx->params[0];
 
     if (id->len > 15 || ngx_atoi(id->data, id->len) == NGX_ERROR) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid line request ticket id");
+        return lines_refuse(ctx, 400, "Invalid line request ticket id");
     }
 
     ticket = ngx_pcalloc(r->pool, sizeof(lines_ticket_t));
@@ -239,25 +202,22 @@ ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_account_ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t       *account, *tenant;
-    lines_ticket_t  *ticket;
+    lines_ticket_t  *ticket = ctx->data;
 
-    ticket = ctx->data;
     account = &ticket->account.tenant;
     tenant = &ctx->identity.tenant;
 
     if (account->data == NULL) {
-        return ticket_unknown(r, ctx);
+        return lines_refuse(ctx, 404, "Line request ticket not found");
     }
 
-    if (account->len != tenant->len
-        || ngx_strncmp(account->data, tenant->data, tenant->len) != 0)
-    {
-        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, NULL,
-                         "The line request ticket belongs to another account");
+    if (!lines_same(account, tenant)) {
+        return lines_refuse(ctx, 403, "The line request ticket belongs to "
+                            "another account");
     }
 
     return lines_ticket_get(&ctx->caller, ticket_got, ctx, .tenant = *tenant,
@@ -271,7 +231,7 @@ ticket_got(void *data, lines_ticket_get_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     if (reply->json.data == NULL) {
-        return ticket_unknown(ctx->request, ctx);
+        return lines_refuse(ctx, 404, "Line request ticket not found");
     }
 
     return ticket_answer(ctx, &reply->json);
@@ -279,16 +239,7 @@ ticket_got(void *data, lines_ticket_get_reply_t *reply)
 
 
 static ngx_int_t
-ticket_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       "Line request ticket not found");
-}
-
-
-static ngx_int_t
 ticket_answer(lines_ctx_t *ctx, ngx_str_t *document)
 {
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"status\":\"OK\",\"data\":%V}", document);
+    return lines_json_ok(ctx, "{'status':'OK','data':%V}", document);
 }

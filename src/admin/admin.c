@@ -5,6 +5,7 @@
 
 #include "admin/admin.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "auth/bearer.h"
 #include "http/answer.h"
 #include "http/digest.h"
@@ -107,7 +108,7 @@ lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx)
     thing = find_thing(ctx);
 
     if (!thing->valid(&ctx->params[0])) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, thing->invalid);
+        return lines_refuse(ctx, 400, thing->invalid);
     }
 
     return ngx_strchr(thing->prefix, ':')
@@ -173,26 +174,7 @@ tenant_known(void *data, lines_tenant_known_reply_t *reply)
 ngx_int_t
 lines_admin_unknown(lines_ctx_t *ctx)
 {
-    return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       find_thing(ctx)->unknown);
-}
-
-
-ngx_int_t
-lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
-{
-    u_char  *p;
-
-    p = ngx_pnalloc(pool, 2 * LINES_SHA256_LEN);
-
-    if (p == NULL || lines_sha256_hex(value, p) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    hex->len = 2 * LINES_SHA256_LEN;
-    hex->data = p;
-
-    return NGX_OK;
+    return lines_refuse(ctx, 404, find_thing(ctx)->unknown);
 }
 
 
@@ -216,14 +198,14 @@ lines_admin_word(ngx_str_t *text)
 
 
 ngx_int_t
-lines_admin_json(ngx_pool_t *pool, ngx_str_t *value, ngx_uint_t number)
+lines_admin_conflict(lines_ctx_t *ctx, const char *name, ngx_str_t *state,
+    const char *text)
 {
-    if (value->len == 0) {
-        ngx_str_set(value, "null");
+    lines_json_t  json = { .pool = ctx->request->pool };
 
-    } else if (!number) {
-        *value = lines_json_string(pool, value);
-    }
+    lines_json_add(&json, "{'error':'");
+    lines_json_add(&json, text, state);
+    lines_json_add(&json, "','%s':'%V'}", name, state);
 
-    return value->data ? NGX_OK : NGX_ERROR;
+    return lines_json_answer(ctx, NGX_HTTP_CONFLICT, &json);
 }

@@ -34,16 +34,13 @@ ngx_int_t lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx);
 /* 404 of what the path names */
 ngx_int_t lines_admin_unknown(lines_ctx_t *ctx);
 
+/* 409 with text, in which %V is the state, and the state as that member */
+ngx_int_t lines_admin_conflict(lines_ctx_t *ctx, const char *name,
+    ngx_str_t *state, const char *text);
 
-/* SHA-256 in hex */
-ngx_int_t lines_admin_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);
 
 /* the first of text's words, which it loses, with the space behind it */
 ngx_str_t lines_admin_word(ngx_str_t *text);
-
-/* value as JSON: null where it is empty, else a string, but for a number */
-ngx_int_t lines_admin_json(ngx_pool_t *pool, ngx_str_t *value,
-    ngx_uint_t number);
 
 
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

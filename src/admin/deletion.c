@@ -13,6 +13,8 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/input.h"
+#include "api/json.h"
 #include "auth/auth.h"
 #include "http/answer.h"
 #include "http/digest.h"
@@ -25,48 +27,16 @@
 
 typedef struct {
     lines_tenant_left_reply_t  left;    /* the page */
-    ngx_uint_t                 then;    /* flag: its second round */
+    ngx_uint_t                 round;   /* of it, the next */
+    ngx_uint_t                 paged;   /* flag: others may follow */
 } deletion_t;
 
 
-static ngx_int_t find_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t key_found(void *data, lines_keys_has_reply_t *reply);
-static ngx_int_t show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t tenant_deleted(void *data,
     lines_tenant_delete_reply_t *reply);
-static ngx_int_t list_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t delete_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t delete_one(lines_ctx_t *ctx, ngx_str_t *id);
-static ngx_int_t unlist_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t next_page(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t show_deleted(ngx_http_request_t *r, lines_ctx_t *ctx);
-
-
-lines_step_pt  lines_admin_revoke_key_steps[] = {
-    find_key,
-    delete_page,
-    delete_page,
-    unlist_page,
-    show_revoked,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_delete_tenant_steps[] = {
-    delete_tenant,              /* 409 */
-    list_page,
-    delete_page,
-    delete_page,
-    unlist_page,
-    next_page,
-    forget_tenant,
-    end_tenant,
-    show_deleted,
-    NULL
-};
+static ngx_int_t delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then);
+static ngx_int_t unlist_page(lines_ctx_t *ctx, deletion_t *deletion);
 
 
 /*
@@ -74,8 +44,8 @@ lines_step_pt  lines_admin_delete_tenant_steps[] = {
  * wrote it down, as one that is not listed passes for revoked
  */
 
-static ngx_int_t
-find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     size_t       len;
     u_char       bytes[LINES_SHA256_LEN];
@@ -99,7 +69,7 @@ find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (deletion == NULL
         || (id->len != 2 * LINES_SHA256_LEN
-            && lines_admin_hash(r->pool, id, id) != NGX_OK))
+            && lines_hash(r->pool, id, id) != NGX_OK))
     {
         return NGX_ERROR;
     }
@@ -121,21 +91,20 @@ key_found(void *data, lines_keys_has_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    return reply->listed == 1 ? NGX_OK : show_revoked(ctx->request, ctx);
+    return reply->listed == 1 ? NGX_OK
+                              : lines_admin_show_revoked(ctx->request, ctx);
 }
 
 
-static ngx_int_t
-show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                               "{\"id\":\"%V\",\"revoked\":true}",
-                               &ctx->params[1]);
+    return lines_json_ok(ctx, "{'id':'%V','revoked':true}", &ctx->params[1]);
 }
 
 
-static ngx_int_t
-delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ctx->data = ngx_pcalloc(r->pool, sizeof(deletion_t));
     if (ctx->data == NULL) {
@@ -155,15 +124,13 @@ tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
     switch (reply->is) {
 
     case LINES_TENANT_DELETE_LINES:
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The tenant has live lines");
+        return lines_refuse(ctx, 409, "The tenant has live lines");
 
     case LINES_TENANT_DELETE_OPERATIONS:
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The tenant has unfinished operations");
+        return lines_refuse(ctx, 409, "The tenant has unfinished operations");
 
     case LINES_TENANT_DELETE_GONE:
-        return show_deleted(ctx->request, ctx);
+        return lines_admin_show_deleted(ctx->request, ctx);
     }
 
     return NGX_OK;
@@ -172,12 +139,13 @@ tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
 
 /* none can be added any more */
 
-static ngx_int_t
-list_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_list_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
-    deletion = ctx->data;
+    deletion->round = 0;
+    deletion->paged = 1;
 
     return lines_keep_tenant_left(&ctx->caller, &deletion->left,
                                   .tenant = ctx->identity.tenant,
@@ -185,33 +153,43 @@ list_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* one after another, all on their way at once */
+/* in three rounds, each all on its way at once, and then the next page */
 
-static ngx_int_t
-delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     ngx_uint_t   i;
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
-    rc = NGX_OK;
-    deletion = ctx->data;
+    rc = NGX_AGAIN;
 
-    if (deletion->left.is == LINES_TENANT_LEFT_GONE) {
-        return show_deleted(r, ctx);
+    switch (deletion->left.is) {
+
+    case LINES_TENANT_LEFT_GONE:
+        return lines_admin_show_deleted(r, ctx);
+
+    case LINES_TENANT_LEFT_REST:
+        return NGX_OK;
     }
 
-    for (i = 0; i < deletion->left.ids.n; i++) {
-        rc = delete_one(ctx, &deletion->left.ids.elts[i]);
+    if (deletion->round == 2) {
 
-        if (rc != NGX_AGAIN) {
-            return rc;
+        if (deletion->paged) {
+            lines_again_from(ctx, lines_admin_list_page);
         }
+
+        return unlist_page(ctx, deletion);
     }
 
-    deletion->then = !deletion->then;
+    for (i = 0; rc == NGX_AGAIN && i < deletion->left.ids.n; i++) {
+        rc = delete_one(ctx, &deletion->left.ids.elts[i], deletion->round);
+    }
 
-    return rc;
+    deletion->round++;
+    lines_again_from(ctx, lines_admin_delete_page);
+
+    return i ? rc : NGX_OK;
 }
 
 
@@ -223,14 +201,13 @@ delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
  */
 
 static ngx_int_t
-delete_one(lines_ctx_t *ctx, ngx_str_t *id)
+delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
 {
     ngx_int_t    rc;
     ngx_str_t    name;
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
     name = *id;
-    deletion = ctx->data;
 
     if (deletion->left.is == LINES_TENANT_LEFT_TICKETS
         && lines_redis_format(ctx->request->pool, &name, "ticket.%V", id)
@@ -239,7 +216,7 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id)
         return NGX_ERROR;
     }
 
-    switch (2 * deletion->left.is + deletion->then) {
+    switch (2 * deletion->left.is + then) {
 
     case 2 * LINES_TENANT_LEFT_KEYS:
         return lines_key_del(&ctx->caller, NULL, NULL, .id = *id);
@@ -274,12 +251,8 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id)
 /* off the list, by which what is left is found again */
 
 static ngx_int_t
-unlist_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+unlist_page(lines_ctx_t *ctx, deletion_t *deletion)
 {
-    deletion_t  *deletion;
-
-    deletion = ctx->data;
-
     switch (deletion->left.is) {
 
     case LINES_TENANT_LEFT_KEYS:
@@ -302,30 +275,13 @@ unlist_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-next_page(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    deletion_t  *deletion;
-
-    deletion = ctx->data;
-
-    if (deletion->left.is != LINES_TENANT_LEFT_REST) {
-        lines_again_from(ctx, list_page);
-    }
-
-    return NGX_OK;
-}
-
-
 /* while nobody can make another of its name, who would be found by these */
 
-static ngx_int_t
-forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
-    deletion_t  *deletion;
-
-    deletion = ctx->data;
+    deletion_t  *deletion = ctx->data;
 
     rc = lines_tenants_rem(&ctx->caller, NULL, NULL,
                            .tenant = ctx->identity.tenant);
@@ -340,18 +296,16 @@ forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_tenant_end(&ctx->caller, NULL, NULL,
                             .tenant = ctx->identity.tenant);
 }
 
 
-static ngx_int_t
-show_deleted(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_show_deleted(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                               "{\"id\":\"%V\",\"deleted\":true}",
-                               &ctx->params[0]);
+    return lines_json_ok(ctx, "{'id':'%V','deleted':true}", &ctx->params[0]);
 }

@@ -10,7 +10,8 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
-#include "http/answer.h"
+#include "api/input.h"
+#include "api/json.h"
 #include "http/digest.h"
 #include "store/calls.h"
 
@@ -32,41 +33,21 @@ typedef struct {
     lines_keys_all_reply_t  listed;
     ngx_uint_t              next;    /* to be read */
     ngx_uint_t              got;
-    ngx_array_t             items;   /* ngx_str_t: JSON */
+    lines_json_t            json;
 } key_list_t;
 
 
-static ngx_int_t make_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
     ngx_str_t *value);
 static ngx_int_t key_listed(void *data, lines_key_add_reply_t *reply);
-static ngx_int_t confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t key_confirmed(void *data, lines_keys_has_reply_t *reply);
-static ngx_int_t list_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t read_keys(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t key_read(void *data, lines_key_show_reply_t *reply);
-
-
-lines_step_pt  lines_admin_add_key_steps[] = {
-    lines_admin_tenant_exists,        /* 404 */
-    make_key,                         /* 404 */
-    confirm_key,                      /* 404 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_list_keys_steps[] = {
-    lines_admin_tenant_exists,        /* 404 */
-    list_keys,
-    read_keys,
-    NULL
-};
 
 
 /* listed first: a key that is not in the list could not be revoked */
 
-static ngx_int_t
-make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t   none = ngx_string("");
     new_key_t  *nk;
@@ -86,7 +67,7 @@ make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         || (pair
             && random_hex(r->pool, &none, LINES_KEY_BYTES, &nk->secret)
                != NGX_OK)
-        || lines_admin_hash(r->pool, &nk->key, &nk->id) != NGX_OK)
+        || lines_hash(r->pool, &nk->key, &nk->id) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -121,9 +102,7 @@ key_listed(void *data, lines_key_add_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     ngx_str_t   secret;
-    new_key_t  *nk;
-
-    nk = ctx->data;
+    new_key_t  *nk = ctx->data;
 
     if (reply->listed != 1) {
         return lines_admin_unknown(ctx);
@@ -135,7 +114,7 @@ key_listed(void *data, lines_key_add_reply_t *reply)
                              .created = ngx_time());
     }
 
-    if (lines_admin_hash(ctx->request->pool, &nk->secret, &secret) != NGX_OK) {
+    if (lines_hash(ctx->request->pool, &nk->secret, &secret) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -151,12 +130,10 @@ key_listed(void *data, lines_key_add_reply_t *reply)
  * key that nobody is told of is good for nothing, whatever fails from here.
  */
 
-static ngx_int_t
-confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_confirm_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    new_key_t  *nk;
-
-    nk = ctx->data;
+    new_key_t  *nk = ctx->data;
 
     return lines_keys_has(&ctx->caller, key_confirmed, ctx,
                           .tenant = ctx->identity.tenant, .id = nk->id);
@@ -168,9 +145,7 @@ key_confirmed(void *data, lines_keys_has_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    new_key_t  *nk;
-
-    nk = ctx->data;
+    new_key_t  *nk = ctx->data;
 
     if (reply->listed != 1) {
         (void) lines_forget_key_del(&ctx->caller, .id = nk->id);
@@ -178,33 +153,29 @@ key_confirmed(void *data, lines_keys_has_reply_t *reply)
         return lines_admin_unknown(ctx);
     }
 
-    if (nk->secret.len) {
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CREATED,
-                         "{\"id\":\"%V\",\"key_id\":\"%V\",\"secret\":\"%V\"}",
-                         &nk->id, &nk->key, &nk->secret);
-    }
-
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_CREATED,
-                               "{\"id\":\"%V\",\"key\":\"%V\"}", &nk->id,
-                               &nk->key);
+    return nk->secret.len
+           ? lines_json(ctx, NGX_HTTP_CREATED,
+                        "{'id':'%V','key_id':'%V','secret':'%V'}",
+                        &nk->id, &nk->key, &nk->secret)
+           : lines_json(ctx, NGX_HTTP_CREATED, "{'id':'%V','key':'%V'}",
+                        &nk->id, &nk->key);
 }
 
 
-static ngx_int_t
-list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     key_list_t  *list;
 
     list = ngx_pcalloc(r->pool, sizeof(key_list_t));
-
-    if (list == NULL
-        || ngx_array_init(&list->items, r->pool, 8, sizeof(ngx_str_t))
-           != NGX_OK)
-    {
+    if (list == NULL) {
         return NGX_ERROR;
     }
 
     ctx->data = list;
+    list->json.pool = r->pool;
+
+    lines_json_add(&list->json, "{'keys':[");
 
     return lines_keep_keys_all(&ctx->caller, &list->listed,
                                .tenant = ctx->identity.tenant);
@@ -213,33 +184,30 @@ list_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* some, then the next ones */
 
-static ngx_int_t
-read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_read_keys(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     ngx_uint_t   n;
-    key_list_t  *list;
+    key_list_t  *list = ctx->data;
 
-    list = ctx->data;
     n = ngx_min(list->listed.ids.n, list->next + LINES_KEYS_RUN);
 
     if (list->next == n) {
-        return lines_answer_array(r, ctx, "{\"keys\":", &list->items, "}");
+        lines_json_add(&list->json, "]}");
+
+        return lines_json_answer(ctx, NGX_HTTP_OK, &list->json);
     }
 
     do {
         rc = lines_key_show(&ctx->caller, key_read, ctx,
                             .id = list->listed.ids.elts[list->next++]);
 
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-    } while (list->next < n);
+    } while (rc == NGX_AGAIN && list->next < n);
 
     ctx->step--;
 
-    return NGX_AGAIN;
+    return rc;
 }
 
 
@@ -248,36 +216,31 @@ key_read(void *data, lines_key_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
+    char         date[sizeof("YYYY-MM-DDTHH:MM:SS")];
     time_t       created;
-    ngx_tm_t     tm;
-    ngx_str_t   *id, *item, *key_id;
-    key_list_t  *list;
+    struct tm    tm;
+    ngx_str_t   *id;
+    key_list_t  *list = ctx->data;
 
-    list = ctx->data;
     id = &list->listed.ids.elts[list->got++];
-    key_id = &reply->key_id;
 
     created = ngx_atotm(reply->created.data, reply->created.len);
 
-    if (created == NGX_ERROR) {
+    /* listed, but never stored, or half revoked */
 
-        /* listed, but never stored, or half revoked */
-
+    if (created == NGX_ERROR
+        || strftime(date, sizeof(date), "%FT%T", gmtime_r(&created, &tm)) == 0)
+    {
         return NGX_OK;
     }
 
-    item = ngx_array_push(&list->items);
-    if (item == NULL) {
-        return NGX_ERROR;
+    lines_json_add(&list->json, ",{'id':'%V'", id);
+
+    if (reply->key_id.len) {
+        lines_json_add(&list->json, ",'key_id':'%V'", &reply->key_id);
     }
 
-    ngx_gmtime(created, &tm);
+    lines_json_add(&list->json, ",'createdAt':'%s.000Z'}", date);
 
-    return lines_redis_format(ctx->request->pool, item,
-                              "{\"id\":\"%V\",%s%V%s\"createdAt\":"
-                              "\"%04d-%02d-%02dT%02d:%02d:%02d.000Z\"}",
-                              id, key_id->len ? "\"key_id\":\"" : "", key_id,
-                              key_id->len ? "\"," : "", tm.ngx_tm_year,
-                              tm.ngx_tm_mon, tm.ngx_tm_mday, tm.ngx_tm_hour,
-                              tm.ngx_tm_min, tm.ngx_tm_sec);
+    return NGX_OK;
 }

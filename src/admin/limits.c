@@ -10,6 +10,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/router.h"
 #include "http/text.h"
@@ -26,11 +27,8 @@ typedef struct {
 } own_rate_t;
 
 
-static ngx_int_t list_limits(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t find_limit(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t name_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t is_rate(ngx_str_t *value);
-static ngx_int_t ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t tenant_rate_put(void *data,
     lines_limit_tenant_put_reply_t *reply);
 static ngx_int_t plan_rate_put(void *data,
@@ -40,107 +38,69 @@ static ngx_int_t rate_got(void *data, lines_rate_get_reply_t *reply);
 static ngx_int_t rate_deleted(void *data, lines_rate_del_reply_t *reply);
 
 
-lines_step_pt  lines_admin_list_limits_steps[] = {
-    list_limits,
-    NULL
-};
-
-
-/* of a tenant, or of a plan */
-
-lines_step_pt  lines_admin_put_limit_steps[] = {
-    lines_admin_id,             /* 400 */
-    find_limit,                 /* 404, 400 */
-    parse_rate,                 /* 400 */
-    ask_rate,                   /* 404, 409 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_own_limit_steps[] = {
-    lines_admin_id,
-    find_limit,
-    ask_rate,                   /* 404 */
-    NULL
-};
-
-
-static ngx_int_t
-list_limits(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_list_limits(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t           key, *item;
     ngx_uint_t          i;
-    ngx_array_t         items;
+    lines_json_t        json = { .pool = r->pool };
     lines_limit_t      *limit;
     lines_main_conf_t  *lmcf;
     static const char  *fail[] = { "local", "open", "closed" };
 
     lmcf = lines_get_main_conf(r);
 
-    if (ngx_array_init(&items, r->pool, 8, sizeof(ngx_str_t)) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    lines_json_add(&json, "{'limits':[");
 
     for (i = 0; lmcf->limits && i < lmcf->limits->nelts; i++) {
         limit = ((lines_limit_t **) lmcf->limits->elts)[i];
 
-        key = lines_json_string(r->pool, &limit->key);
-        item = ngx_array_push(&items);
-
-        if (key.data == NULL
-            || item == NULL
-            || lines_redis_format(r->pool, item,
-                                  "{\"limit\":\"%V\",\"key\":%V,"
-                                  "\"rate\":\"%V\",\"burst\":%ui,"
-                                  "\"sync\":\"%s\",\"fail\":\"%s\","
-                                  "\"status\":%ui,\"dryRun\":%s}",
-                                  &limit->id, &key, &limit->text,
-                                  limit->rate.burst,
-                                  limit->each ? "each" : "lease",
-                                  fail[limit->fail], limit->status,
-                                  limit->dry_run ? "true" : "false")
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        lines_json_add(&json, ",{'limit':'%V','key':%J,'rate':'%V','burst':%L,"
+                       "'sync':'%s','fail':'%s','status':%L,'dryRun':%B}",
+                       &limit->id, &limit->key, &limit->text,
+                       (int64_t) limit->rate.burst,
+                       limit->each ? "each" : "lease", fail[limit->fail],
+                       (int64_t) limit->status, limit->dry_run);
     }
 
-    return lines_answer_array(r, ctx, "{\"limits\":", &items, "}");
+    lines_json_add(&json, "]}");
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }
 
 
-static ngx_int_t
-find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t          *name;
-    ngx_uint_t          i, n;
-    own_rate_t         *own;
-    lines_limit_t     **limit;
+    ngx_uint_t          i;
+    lines_limit_t      *limit;
     lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(r);
-    name = &ctx->params[1];
 
-    n = lmcf->limits ? lmcf->limits->nelts : 0;
-    limit = lmcf->limits ? lmcf->limits->elts : NULL;
+    for (i = 0; lmcf->limits && i < lmcf->limits->nelts; i++) {
+        limit = ((lines_limit_t **) lmcf->limits->elts)[i];
 
-    for (i = 0; i < n; i++) {
-        if (limit[i]->id.len == name->len
-            && ngx_strncmp(limit[i]->id.data, name->data, name->len) == 0)
-        {
-            break;
+        if (lines_same(&limit->id, &ctx->params[1])) {
+            return limit->kind & LINES_LIMIT_IDENTITY
+                   ? name_rate(r, ctx)
+                   : lines_refuse(ctx, 400, "The limit does not count by "
+                                  "tenant or key");
         }
     }
 
-    if (i == n) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "No such limit in the configuration");
-    }
+    return lines_refuse(ctx, 404, "No such limit in the configuration");
+}
 
-    if (!(limit[i]->kind & LINES_LIMIT_IDENTITY)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "The limit does not count by tenant or key");
-    }
+
+/* a field of the tenant's hash, or "LIMIT PLAN" of the one of all plans */
+
+static ngx_int_t
+name_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t   *tenant;
+    own_rate_t  *own;
+
+    tenant = &ctx->identity.tenant;
 
     own = ngx_pcalloc(r->pool, sizeof(own_rate_t));
     if (own == NULL) {
@@ -149,22 +109,21 @@ find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     ctx->data = own;
 
-    if (ctx->identity.tenant.len) {
-        return lines_key_tenant(r->pool, &own->key, &ctx->identity.tenant)
-               == NGX_OK
-               ? lines_redis_format(r->pool, &own->field, "limit:%V", name)
-               : NGX_ERROR;
+    if ((tenant->len ? lines_key_tenant(r->pool, &own->key, tenant)
+                     : lines_key_limits(r->pool, &own->key))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    return lines_key_limits(r->pool, &own->key) == NGX_OK
-           ? lines_redis_format(r->pool, &own->field, "%V %V", name,
-                                &ctx->params[0])
-           : NGX_ERROR;
+    return lines_redis_format(r->pool, &own->field,
+                              tenant->len ? "limit:%V" : "%V %V",
+                              &ctx->params[1], &ctx->params[0]);
 }
 
 
-static ngx_int_t
-parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     own_rate_t  *own;
@@ -204,13 +163,11 @@ is_rate(ngx_str_t *value)
 }
 
 
-static ngx_int_t
-ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t    rate;
-    own_rate_t  *own;
-
-    own = ctx->data;
+    own_rate_t  *own = ctx->data;
 
     switch (ctx->route->method) {
 
@@ -257,8 +214,8 @@ plan_rate_put(void *data, lines_limit_plan_put_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     if (reply->stored == 0) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "Too many plans have rates of their own");
+        return lines_refuse(ctx, 409, "Too many plans have rates of their "
+                            "own");
     }
 
     return rate_put(ctx);
@@ -268,13 +225,10 @@ plan_rate_put(void *data, lines_limit_plan_put_reply_t *reply)
 static ngx_int_t
 rate_put(lines_ctx_t *ctx)
 {
-    own_rate_t  *own;
+    own_rate_t  *own = ctx->data;
 
-    own = ctx->data;
-
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                             "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%L}",
-                             &ctx->params[1], &own->text, own->burst);
+    return lines_json_ok(ctx, "{'limit':'%V','rate':'%V','burst':%L}",
+                         &ctx->params[1], &own->text, own->burst);
 }
 
 
@@ -290,20 +244,16 @@ rate_got(void *data, lines_rate_get_reply_t *reply)
     text = reply->rate;
 
     if (text.len == 0) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                           "The limit's own rate applies");
+        return lines_refuse(ctx, 404, "The limit's own rate applies");
     }
 
     (void) lines_admin_word(&text);
     burst = lines_admin_word(&text);
 
-    if (text.len == 0) {
-        return NGX_ERROR;
-    }
-
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                             "{\"limit\":\"%V\",\"rate\":\"%V\",\"burst\":%V}",
-                             &ctx->params[1], &text, &burst);
+    return text.len ? lines_json_ok(ctx,
+                                    "{'limit':'%V','rate':'%V','burst':%V}",
+                                    &ctx->params[1], &text, &burst)
+                    : NGX_ERROR;
 }
 
 
@@ -312,7 +262,6 @@ rate_deleted(void *data, lines_rate_del_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"limit\":\"%V\",\"deleted\":true}",
-                               &ctx->params[1]);
+    return lines_json_ok(ctx, "{'limit':'%V','deleted':true}",
+                         &ctx->params[1]);
 }

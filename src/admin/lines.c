@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "api/listing.h"
 #include "http/answer.h"
 #include "http/id.h"
@@ -36,55 +37,39 @@ typedef struct {
 } report_t;
 
 
-static ngx_int_t list_work(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
-static ngx_int_t parse_status(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t status_set(void *data, lines_line_report_reply_t *reply);
-static ngx_int_t set_usage(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t usage_set(void *data, lines_line_usage_reply_t *reply);
 static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
 static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
 
 
-lines_step_pt  lines_admin_list_lines_steps[] = {
-    list_work,                  /* 400 */
-    lines_listing_run,
-    NULL
-};
+const lines_body_input_t  lines_admin_status_input =
+    lines_body_input(report_t,
+        lines_in_word("status", report_t, status,
+                      "status must be active or failed",
+                      .words = { "active", "failed" },
+                      .flags = LINES_REQUIRED),
+        lines_in_string("phone", report_t, phone, 16, lines_is_e164,
+                        "phone must be an E.164 number such as +14155551234"),
+        lines_in_text("reason", report_t, reason, 500));
 
 
-lines_step_pt  lines_admin_line_status_steps[] = {
-    parse_status,               /* 400 */
-    lines_admin_owner,          /* 400, 404 */
-    announce,
-    end_or_report,              /* 404, 409 */
-    NULL
-};
+#define usage_count(name, field)                                              \
+    lines_in_number(name, report_t, field, 0, NGX_MAX_INT32_VALUE,            \
+                    "newConversationsCount and totalMessagesCount must be "   \
+                    "whole numbers", .flags = LINES_REQUIRED)
 
-
-lines_step_pt  lines_admin_line_usage_steps[] = {
-    parse_usage,                /* 400 */
-    lines_admin_owner,          /* 400, 404 */
-    set_usage,                  /* 404 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_line_release_steps[] = {
-    lines_admin_owner,          /* 400, 404 */
-    announce,
-    end_or_report,              /* 404, 409 */
-    NULL
-};
+const lines_body_input_t  lines_admin_usage_input =
+    lines_body_input(report_t,
+        usage_count("newConversationsCount", conversations),
+        usage_count("totalMessagesCount", messages));
 
 
 /* over all workspaces, oldest first */
 
-static ngx_int_t
-list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
     ngx_str_t         status, all;
@@ -93,8 +78,7 @@ list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (lines_query(r, "status", &status) != NGX_OK
         || lines_status(&status) != LINES_PROVISIONING)
     {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "status must be provisioning");
+        return lines_refuse(ctx, 400, "status must be provisioning");
     }
 
     ngx_str_set(&all, "");
@@ -132,52 +116,18 @@ drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id)
 }
 
 
-static ngx_int_t
-parse_status(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_default_reason(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t   *report;
-    ngx_int_t   rc;
+    report_t  *report = ctx->data;
 
-    static const lines_input_t  inputs[] = {
-        lines_in_word("status", report_t, status,
-                      "status must be active or failed",
-                      .words = { "active", "failed" },
-                      .flags = LINES_REQUIRED),
-        lines_in_string("phone", report_t, phone, 16, lines_is_e164,
-                        "phone must be an E.164 number such as +14155551234"),
-        lines_in_text("reason", report_t, reason, 500),
-        lines_input_end
-    };
-
-    rc = lines_read_input(r, ctx, sizeof(report_t), inputs);
-    report = ctx->data;
-
-    if (rc == NGX_OK
-        && lines_status(&report->status) == LINES_FAILED
+    if (lines_status(&report->status) == LINES_FAILED
         && report->reason.len == 0)
     {
         ngx_str_set(&report->reason, "provisioning_failed");
     }
 
-    return rc;
-}
-
-
-#define usage_count(name, field)                                              \
-    lines_in_number(name, report_t, field, 0, NGX_MAX_INT32_VALUE,            \
-                    "newConversationsCount and totalMessagesCount must be "   \
-                    "whole numbers", .flags = LINES_REQUIRED)
-
-static ngx_int_t
-parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    static const lines_input_t  inputs[] = {
-        usage_count("newConversationsCount", conversations),
-        usage_count("totalMessagesCount", messages),
-        lines_input_end
-    };
-
-    return lines_read_input(r, ctx, sizeof(report_t), inputs);
+    return NGX_OK;
 }
 
 
@@ -189,8 +139,8 @@ parse_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
  * released will be looked at, whatever happens.
  */
 
-static ngx_int_t
-announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t         *report;
     ngx_int_t         rc;
@@ -211,7 +161,7 @@ announce(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (lines_redis_format(r->pool, &end, "end:%V", &ctx->params[0]) != NGX_OK
-        || lines_admin_hash(r->pool, &end, &report->operation) != NGX_OK)
+        || lines_hash(r->pool, &end, &report->operation) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -242,12 +192,10 @@ announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     if (report->status.len == 0) {
         return lines_line_release(&ctx->caller, released, ctx,
@@ -275,9 +223,8 @@ status_set(void *data, lines_line_report_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_LINE_REPORT_ILLEGAL:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                      "{\"error\":\"A line that is %V cannot be reported so\","
-                      "\"status\":\"%V\"}", &reply->status, &reply->status);
+        return lines_admin_conflict(ctx, "status", &reply->status,
+                                    "A line that is %V cannot be reported so");
     }
 
     (void) lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
@@ -290,17 +237,14 @@ status_set(void *data, lines_line_report_reply_t *reply)
                               &ctx->identity.tenant, &reply->operation, 0);
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"line\":%V}", &reply->document);
+    return lines_json_ok(ctx, "{'line':%V}", &reply->document);
 }
 
 
-static ngx_int_t
-set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     return lines_line_usage(&ctx->caller, usage_set, ctx,
                             .tenant = ctx->identity.tenant,
@@ -315,18 +259,16 @@ usage_set(void *data, lines_line_usage_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    report_t  *report;
-
-    report = ctx->data;
+    report_t  *report = ctx->data;
 
     if (reply->is == LINES_LINE_USAGE_UNKNOWN) {
         return lines_admin_unknown(ctx);
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                      "{\"id\":\"%V\",\"usage\":{\"newConversationsCount\":%L,"
-                      "\"totalMessagesCount\":%L}}", &ctx->params[0],
-                      report->conversations, report->messages);
+    return lines_json_ok(ctx, "{'id':'%V',"
+                         "'usage':{'newConversationsCount':%L,"
+                         "'totalMessagesCount':%L}}", &ctx->params[0],
+                         report->conversations, report->messages);
 }
 
 
@@ -345,9 +287,8 @@ released(void *data, lines_line_release_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_LINE_RELEASE_ILLEGAL:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                         "{\"error\":\"A line that is %V cannot be released\","
-                         "\"status\":\"%V\"}", &reply->status, &reply->status);
+        return lines_admin_conflict(ctx, "status", &reply->status,
+                                    "A line that is %V cannot be released");
     }
 
     report = ctx->data;
@@ -373,10 +314,7 @@ number_released(void *data, lines_inv_release_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    report_t  *report;
+    report_t  *report = ctx->data;
 
-    report = ctx->data;
-
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"line\":%V}", &report->document);
+    return lines_json_ok(ctx, "{'line':%V}", &report->document);
 }

@@ -10,6 +10,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "store/calls.h"
@@ -35,40 +36,14 @@ typedef struct {
 } pair_t;
 
 
-static ngx_int_t numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t is_printable(ngx_str_t *value);
 static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
-static ngx_int_t numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t is_cursor(ngx_str_t *value);
-static ngx_int_t numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t numbers_deleted(void *data, lines_inv_delete_reply_t *reply);
 
 
-lines_step_pt  lines_admin_add_numbers_steps[] = {
-    numbers_add,                /* 400 */
-    NULL
-};
-
-
-lines_step_pt  lines_admin_list_numbers_steps[] = {
-    numbers_page,               /* 400 */
-    numbers_entries,
-    numbers_show,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_delete_number_steps[] = {
-    lines_admin_id,             /* 400 */
-    numbers_delete,             /* 404, 409 */
-    NULL
-};
-
-
-static ngx_int_t
-numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     size_t      i, n;
     json_t     *list;
@@ -91,8 +66,8 @@ numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
     n = json_array_size(list);
 
     if (n == 0 || n > LINES_NUMBERS_MAX) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "numbers must be a list of 1 to 1000 objects");
+        return lines_refuse(ctx, 400, "numbers must be a list of 1 to 1000 "
+                            "objects");
     }
 
     pairs = ngx_palloc(r->pool, n * sizeof(pair_t));
@@ -134,14 +109,13 @@ numbers_added(void *data, lines_inv_add_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"added\":%L,\"present\":%L}", reply->added,
-                               reply->present);
+    return lines_json_ok(ctx, "{'added':%L,'present':%L}", reply->added,
+                         reply->present);
 }
 
 
-static ngx_int_t
-numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_numbers_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t    rc;
     ngx_str_t    key, from;
@@ -225,13 +199,12 @@ is_cursor(ngx_str_t *value)
 }
 
 
-static ngx_int_t
-numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     lines_list_t  *page;
-    numbers_t     *numbers;
+    numbers_t     *numbers = ctx->data;
 
-    numbers = ctx->data;
     page = &numbers->page.numbers;
 
     if (page->n > (ngx_uint_t) numbers->limit) {
@@ -245,82 +218,57 @@ numbers_entries(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t                 entry, state, worker, cursor, suffix;
-    ngx_str_t                *number, *item;
+    ngx_str_t                 entry, state, worker, cursor, *number;
     ngx_uint_t                i, n;
-    numbers_t                *numbers;
-    ngx_array_t               items;
+    numbers_t                *numbers = ctx->data;
+    lines_json_t              json = { .pool = r->pool };
     lines_inv_count_reply_t  *counts;
 
-    numbers = ctx->data;
     counts = &numbers->counts;
     number = numbers->page.numbers.elts;
     n = numbers->page.numbers.n;
 
-    if (numbers->read.entries.n != n
-        || ngx_array_init(&items, r->pool, n + 1, sizeof(ngx_str_t)) != NGX_OK)
-    {
+    if (numbers->read.entries.n != n) {
         return NGX_ERROR;
     }
+
+    lines_json_add(&json, "{'numbers':[");
 
     for (i = 0; i < n; i++) {
         entry = numbers->read.entries.elts[i];
         state = lines_admin_word(&entry);
         worker = lines_admin_word(&entry);
 
-        /* it is in another state, or gone by now */
+        /* else it is in another state, or gone by now */
 
-        if (worker.len == 0
-            || (numbers->state.len
-                && (numbers->state.len != state.len
-                    || ngx_strncmp(numbers->state.data, state.data, state.len)
-                       != 0)))
+        if (worker.len
+            && (numbers->state.len == 0 || lines_same(&numbers->state, &state)))
         {
-            continue;
-        }
-
-        worker = lines_json_string(r->pool, &worker);
-        item = ngx_array_push(&items);
-
-        if (worker.data == NULL
-            || item == NULL
-            || lines_redis_format(r->pool, item,
-                                  "{\"phone_number\":\"%V\",\"worker_id\":%V,"
-                                  "\"state\":\"%V\"}",
-                                  &number[i], &worker, &state)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
+            lines_json_add(&json, ",{'phone_number':'%V','worker_id':%J,"
+                           "'state':'%V'}", &number[i], &worker, &state);
         }
     }
 
-    ngx_str_set(&cursor, "null");
+    ngx_str_null(&cursor);
 
-    if ((numbers->more
-         && lines_redis_format(r->pool, &cursor, "\"%*s\"",
-                               number[n - 1].len - 1, number[n - 1].data + 1)
-            != NGX_OK)
-        || lines_redis_format(r->pool, &suffix,
-                              ",\"cursor\":%V,\"counts\":{\"free\":%L,"
-                              "\"leased\":%L,\"assigned\":%L,"
-                              "\"quarantined\":%L}}%Z", &cursor,
-                              counts->free, counts->leased, counts->assigned,
-                              counts->quarantined)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (numbers->more) {
+        cursor.data = number[n - 1].data + 1;
+        cursor.len = number[n - 1].len - 1;
     }
 
-    return lines_answer_array(r, ctx, "{\"numbers\":", &items,
-                              (char *) suffix.data);
+    lines_json_add(&json, "],'cursor':%J,'counts':{'free':%L,'leased':%L,"
+                   "'assigned':%L,'quarantined':%L}}", &cursor, counts->free,
+                   counts->leased, counts->assigned, counts->quarantined);
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }
 
 
-static ngx_int_t
-numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_numbers_delete(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_inv_delete(&ctx->caller, numbers_deleted, ctx,
                             .number = ctx->params[0]);
@@ -338,12 +286,10 @@ numbers_deleted(void *data, lines_inv_delete_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_INV_DELETE_HELD:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                        "{\"error\":\"A number that is %V cannot be deleted\","
-                        "\"state\":\"%V\"}", &reply->state, &reply->state);
+        return lines_admin_conflict(ctx, "state", &reply->state,
+                                    "A number that is %V cannot be deleted");
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_OK,
-                               "{\"phone_number\":\"%V\",\"deleted\":true}",
-                               &ctx->params[0]);
+    return lines_json_ok(ctx, "{'phone_number':'%V','deleted':true}",
+                         &ctx->params[0]);
 }

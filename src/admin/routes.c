@@ -10,6 +10,7 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/listing.h"
 #include "auth/dialect.h"
 #include "directive/params.h"
 #include "http/body.h"
@@ -19,86 +20,132 @@
 
 #define LINES_ADMIN_BODY  (256 * 1024)
 
-/* of a row, what follows its path */
-#define row(name, about, body, steps)                                         \
+/* of a row, what follows its path; take: with a body */
+
+#define row(name, about, ...)                                                 \
     ngx_string("admin_" name),                                                \
-    { lines_admin_authorize, NULL, about, body },                     \
-    lines_admin_##steps##_steps
+    { lines_admin_authorize, NULL, about, lines_discard_body },               \
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, NULL
+
+#define take(name, about, input, ...)                                         \
+    ngx_string("admin_" name),                                                \
+    { lines_admin_authorize, NULL, about, lines_read_json },                  \
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
+
+/* of workspaces and accounts, and of plans */
+
+#define PUT_TENANT                                                            \
+    lines_read_input, lines_admin_parse_tenant, lines_admin_index_tenant,     \
+    lines_admin_put_tenant, lines_admin_index_again, lines_admin_get_tenant
+
+#define GET_TENANT lines_admin_tenant_exists, lines_admin_get_tenant
+
+#define DELETE_TENANT                                                         \
+    lines_admin_delete_tenant, lines_admin_list_page,                         \
+    lines_admin_delete_page, lines_admin_forget_tenant,                       \
+    lines_admin_end_tenant, lines_admin_show_deleted
+
+#define ADD_KEY                                                               \
+    lines_admin_tenant_exists, lines_admin_make_key, lines_admin_confirm_key
+
+#define LIST_KEYS                                                             \
+    lines_admin_tenant_exists, lines_admin_list_keys, lines_admin_read_keys
+
+#define REVOKE_KEY                                                            \
+    lines_admin_find_key, lines_admin_delete_page, lines_admin_show_revoked
+
+#define PUT_LIMIT                                                             \
+    lines_admin_id, lines_admin_find_limit, lines_admin_parse_rate,           \
+    lines_admin_ask_rate
+
+#define OWN_LIMIT lines_admin_id, lines_admin_find_limit, lines_admin_ask_rate
 
 
 static lines_route_t  admin_routes[] = {
 
     { NGX_HTTP_PUT, ngx_string("workspaces/:id"),
-      row("put_workspace", lines_admin_id, lines_read_json, put_tenant) },
+      take("put_workspace", lines_admin_id, &lines_admin_tenant_input,
+           PUT_TENANT) },
     { NGX_HTTP_GET, ngx_string("workspaces/:id"),
-      row("get_workspace", lines_admin_id, lines_discard_body, get_tenant) },
+      row("get_workspace", lines_admin_id, GET_TENANT) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id"),
-      row("delete_workspace", lines_admin_id, lines_discard_body, delete_tenant) },
+      row("delete_workspace", lines_admin_id, DELETE_TENANT) },
     { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"),
-      row("add_key", lines_admin_id, lines_discard_body, add_key) },
+      row("add_key", lines_admin_id, ADD_KEY) },
     { NGX_HTTP_GET, ngx_string("workspaces/:id/keys"),
-      row("list_keys", lines_admin_id, lines_discard_body, list_keys) },
+      row("list_keys", lines_admin_id, LIST_KEYS) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/keys/:key"),
-      row("revoke_key", lines_admin_id, lines_discard_body, revoke_key) },
+      row("revoke_key", lines_admin_id, REVOKE_KEY) },
 
     { NGX_HTTP_PUT, ngx_string("accounts/:id"),
-      row("put_account", lines_admin_id, lines_read_json, put_tenant) },
+      take("put_account", lines_admin_id, &lines_admin_tenant_input,
+           PUT_TENANT) },
     { NGX_HTTP_GET, ngx_string("accounts/:id"),
-      row("get_account", lines_admin_id, lines_discard_body, get_tenant) },
+      row("get_account", lines_admin_id, GET_TENANT) },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id"),
-      row("delete_account", lines_admin_id, lines_discard_body, delete_tenant) },
+      row("delete_account", lines_admin_id, DELETE_TENANT) },
     { NGX_HTTP_POST, ngx_string("accounts/:id/keys"),
-      row("add_key", lines_admin_id, lines_discard_body, add_key) },
+      row("add_key", lines_admin_id, ADD_KEY) },
     { NGX_HTTP_GET, ngx_string("accounts/:id/keys"),
-      row("list_keys", lines_admin_id, lines_discard_body, list_keys) },
+      row("list_keys", lines_admin_id, LIST_KEYS) },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id/keys/:key"),
-      row("revoke_key", lines_admin_id, lines_discard_body, revoke_key) },
+      row("revoke_key", lines_admin_id, REVOKE_KEY) },
 
     { NGX_HTTP_GET, ngx_string("operations"),
-      row("list_operations", NULL, lines_discard_body, list_operations) },
+      row("list_operations", NULL, lines_admin_list_stuck,
+          lines_admin_read_stuck, lines_admin_show_stuck) },
     { NGX_HTTP_POST, ngx_string("operations/:id/retry"),
-      row("retry_operation", NULL, lines_discard_body, retry_operation) },
+      row("retry_operation", NULL, lines_admin_owner, lines_admin_clear_stuck,
+          lines_admin_retry) },
 
     { NGX_HTTP_GET, ngx_string("lines"),
-      row("list_lines", NULL, lines_discard_body, list_lines) },
+      row("list_lines", NULL, lines_admin_list_work, lines_listing_run) },
     { NGX_HTTP_POST, ngx_string("lines/:id/status"),
-      row("line_status", NULL, lines_read_json, line_status) },
+      take("line_status", NULL, &lines_admin_status_input, lines_read_input,
+           lines_admin_default_reason, lines_admin_owner,
+           lines_admin_announce, lines_admin_end_or_report) },
     { NGX_HTTP_POST, ngx_string("lines/:id/usage"),
-      row("line_usage", NULL, lines_read_json, line_usage) },
+      take("line_usage", NULL, &lines_admin_usage_input, lines_read_input,
+           lines_admin_owner, lines_admin_set_usage) },
     { NGX_HTTP_POST, ngx_string("lines/:id/release"),
-      row("line_release", NULL, lines_discard_body, line_release) },
+      row("line_release", NULL, lines_admin_owner, lines_admin_announce,
+          lines_admin_end_or_report) },
 
     { NGX_HTTP_POST, ngx_string("numbers"),
-      row("add_numbers", NULL, lines_read_json, add_numbers) },
+      take("add_numbers", NULL, NULL, lines_admin_numbers_add) },
     { NGX_HTTP_GET, ngx_string("numbers"),
-      row("list_numbers", NULL, lines_discard_body, list_numbers) },
+      row("list_numbers", NULL, lines_admin_numbers_page,
+          lines_admin_numbers_entries, lines_admin_numbers_show) },
     { NGX_HTTP_DELETE, ngx_string("numbers/:number"),
-      row("delete_number", NULL, lines_discard_body, delete_number) },
+      row("delete_number", NULL, lines_admin_id, lines_admin_numbers_delete) },
     { NGX_HTTP_POST, ngx_string("tickets/:id"),
-      row("move_ticket", NULL, lines_read_json, move_ticket) },
+      take("move_ticket", NULL, &lines_admin_ticket_input, lines_admin_id,
+           lines_read_input, lines_admin_name_ticket, lines_admin_owner,
+           lines_admin_read_ticket, lines_admin_move_ticket,
+           lines_admin_show_ticket) },
 
     { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"),
-      row("put_limit", lines_admin_id, lines_read_json, put_limit) },
+      take("put_limit", lines_admin_id, NULL, PUT_LIMIT) },
     { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"),
-      row("get_limit", lines_admin_id, lines_discard_body, own_limit) },
+      row("get_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/limits/:limit"),
-      row("delete_limit", lines_admin_id, lines_discard_body, own_limit) },
+      row("delete_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"),
-      row("put_limit", lines_admin_id, lines_read_json, put_limit) },
+      take("put_limit", lines_admin_id, NULL, PUT_LIMIT) },
     { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"),
-      row("get_limit", lines_admin_id, lines_discard_body, own_limit) },
+      row("get_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"),
-      row("delete_limit", lines_admin_id, lines_discard_body, own_limit) },
+      row("delete_limit", lines_admin_id, OWN_LIMIT) },
     { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"),
-      row("put_limit", NULL, lines_read_json, put_limit) },
+      take("put_limit", NULL, NULL, PUT_LIMIT) },
     { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"),
-      row("get_limit", NULL, lines_discard_body, own_limit) },
+      row("get_limit", NULL, OWN_LIMIT) },
     { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
-      row("delete_limit", NULL, lines_discard_body, own_limit) },
+      row("delete_limit", NULL, OWN_LIMIT) },
     { NGX_HTTP_GET, ngx_string("limits"),
-      row("list_limits", NULL, lines_discard_body, list_limits) },
+      row("list_limits", NULL, lines_admin_list_limits) },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

@@ -10,6 +10,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "store/calls.h"
@@ -17,54 +18,42 @@
 
 /* members of the body, each a field of the tenant's hash; data NULL: absent */
 
+#define LINES_EACH_FIELD(field)                                               \
+    field(plan) field(customer) field(subscription) field(limit_daily)        \
+    field(limit_monthly)
+
+#define tenant_member(name)  ngx_str_t  name;
+#define tenant_field(name)   { ngx_string(#name), offsetof(tenant_t, name) },
+
 typedef struct {
-    ngx_str_t   plan;
-    ngx_str_t   customer;
-    ngx_str_t   subscription;
-    ngx_str_t   limit_daily;
-    ngx_str_t   limit_monthly;
+    LINES_EACH_FIELD(tenant_member)
     ngx_uint_t  created;    /* flag */
 } tenant_t;
 
-typedef struct {
+static const struct {
     ngx_str_t   name;
     size_t      offset;
-} tenant_field_t;
+} tenant_fields[] = { LINES_EACH_FIELD(tenant_field) };
+
+#define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_fields[0]))
 
 
-static ngx_int_t parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t index_again(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t tenant_put(void *data, lines_tenant_put_reply_t *reply);
-static ngx_int_t get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t show_workspace(void *data, lines_tenant_places_reply_t *reply);
 static ngx_int_t show_account(void *data, lines_account_show_reply_t *reply);
+static void show_limit(lines_json_t *json, const char *name,
+    ngx_str_t *limit);
 static ngx_uint_t put_status(lines_ctx_t *ctx);
 
 
-#define tenant_field(name)  { ngx_string(#name), offsetof(tenant_t, name) }
-
-static const tenant_field_t  tenant_fields[] = {
-    tenant_field(plan),
-    tenant_field(customer),
-    tenant_field(subscription),
-    tenant_field(limit_daily),
-    tenant_field(limit_monthly)
-};
-
-#define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_field_t))
-
-
-static const lines_input_t  tenant_inputs[] = {
-    lines_in_string("plan", tenant_t, plan, 64, lines_is_name,
-                    "plan must be 1 to 64 letters, digits, _ or -",
-                    .flags = LINES_NULL_BAD),
-    lines_in_string("customer", tenant_t, customer, 255, lines_is_name,
-                    "customer must be the id of a billing customer, or null",
-                    .flags = LINES_NULL_EMPTY),
-    lines_input_end
-};
+const lines_body_input_t  lines_admin_tenant_input =
+    lines_body_input(tenant_t,
+        lines_in_string("plan", tenant_t, plan, 64, lines_is_name,
+                        "plan must be 1 to 64 letters, digits, _ or -",
+                        .flags = LINES_NULL_BAD),
+        lines_in_string("customer", tenant_t, customer, 255, lines_is_name,
+                        "customer must be the id of a billing customer, or "
+                        "null", .flags = LINES_NULL_EMPTY));
 
 static const lines_input_t  workspace_inputs[] = {
     lines_in_word("subscription", tenant_t, subscription,
@@ -88,34 +77,10 @@ static const lines_input_t  account_limits[] = {
 };
 
 
-lines_step_pt  lines_admin_put_tenant_steps[] = {
-    parse_tenant,               /* 400 */
-    index_tenant,
-    put_tenant,                 /* 409 */
-    index_again,
-    get_tenant,
-    NULL
-};
-
-
-lines_step_pt  lines_admin_get_tenant_steps[] = {
-    lines_admin_tenant_exists,  /* 404 */
-    get_tenant,
-    NULL
-};
-
-
-static ngx_int_t
-parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    json_t    *limits;
-    ngx_int_t  rc;
-
-    rc = lines_read_input(r, ctx, sizeof(tenant_t), tenant_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
+    json_t  *limits;
 
     if (ctx->identity.tenant.data[0] == 'w') {
         return lines_read_members(r, ctx, ctx->body, workspace_inputs,
@@ -125,8 +90,7 @@ parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
     limits = json_object_get(ctx->body, "limits");
 
     if (limits && !json_is_object(limits)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "limits must be an object");
+        return lines_refuse(ctx, 400, "limits must be an object");
     }
 
     return lines_read_members(r, ctx, limits, account_limits, ctx->data);
@@ -135,13 +99,11 @@ parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* found again from the other slots: written before the tenant itself */
 
-static ngx_int_t
-index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    tenant_t   *tenant;
+    tenant_t   *tenant = ctx->data;
     ngx_int_t   rc;
-
-    tenant = ctx->data;
 
     rc = lines_tenants_add(&ctx->caller, NULL, NULL,
                            .tenant = ctx->identity.tenant);
@@ -158,19 +120,17 @@ index_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* a deletion may have taken it out in between, and then made way */
 
-static ngx_int_t
-index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    tenant_t  *tenant;
+    tenant_t  *tenant = ctx->data;
 
-    tenant = ctx->data;
-
-    return tenant->created ? index_tenant(r, ctx) : NGX_OK;
+    return tenant->created ? lines_admin_index_tenant(r, ctx) : NGX_OK;
 }
 
 
-static ngx_int_t
-put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t   pairs[2 * LINES_TENANT_FIELDS], *value;
     ngx_uint_t  i, n;
@@ -197,14 +157,11 @@ tenant_put(void *data, lines_tenant_put_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    tenant_t  *tenant;
-
-    tenant = ctx->data;
+    tenant_t  *tenant = ctx->data;
 
     if (reply->created == -1) {
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The tenant is being deleted: send DELETE again, "
-                           "until it is answered with 200");
+        return lines_refuse(ctx, 409, "The tenant is being deleted: send "
+                            "DELETE again, until it is answered with 200");
     }
 
     tenant->created = (reply->created == 1);
@@ -213,8 +170,8 @@ tenant_put(void *data, lines_tenant_put_reply_t *reply)
 }
 
 
-static ngx_int_t
-get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     if (ctx->identity.tenant.data[0] == 'a') {
         return lines_account_show(&ctx->caller, show_account, ctx,
@@ -235,14 +192,10 @@ show_workspace(void *data, lines_tenant_places_reply_t *reply)
         ngx_str_set(&reply->subscription, "none");
     }
 
-    if (lines_admin_json(ctx->request->pool, &reply->customer, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_answer_format(ctx->request, ctx, put_status(ctx),
-                      "{\"id\":\"%V\",\"plan\":\"%V\",\"subscription\":\"%V\","
-                      "\"customer\":%V,\"lines\":{\"phone\":{\"included\":%L,"
-                      "\"paid\":%L},\"email\":{\"included\":%L,\"paid\":%L}}}",
+    return lines_json(ctx, put_status(ctx),
+                      "{'id':'%V','plan':'%V','subscription':'%V',"
+                      "'customer':%J,'lines':{'phone':{'included':%L,"
+                      "'paid':%L},'email':{'included':%L,'paid':%L}}}",
                       &ctx->params[0], &reply->plan, &reply->subscription,
                       &reply->customer, reply->phone_included,
                       reply->phone_paid, reply->email_included,
@@ -255,27 +208,26 @@ show_account(void *data, lines_account_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    ngx_str_t   *daily, *monthly;
-    ngx_pool_t  *pool;
+    lines_json_t  json = { .pool = ctx->request->pool };
 
-    pool = ctx->request->pool;
-    daily = &reply->limit_daily;
-    monthly = &reply->limit_monthly;
+    lines_json_add(&json, "{'id':'%V','plan':'%V','customer':%J,'limits':{",
+                   &ctx->params[0], &reply->plan, &reply->customer);
 
-    if (lines_admin_json(pool, &reply->customer, 0) != NGX_OK
-        || lines_admin_json(pool, daily, !lines_is(daily, "unlimited"))
-           != NGX_OK
-        || lines_admin_json(pool, monthly, !lines_is(monthly, "unlimited"))
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    show_limit(&json, "daily", &reply->limit_daily);
+    show_limit(&json, "monthly", &reply->limit_monthly);
 
-    return lines_answer_format(ctx->request, ctx, put_status(ctx),
-                  "{\"id\":\"%V\",\"plan\":\"%V\",\"customer\":%V,\"limits\":{"
-                  "\"api_provision_daily\":%V,\"api_provision_monthly\":%V},"
-                  "\"lines\":%L}", &ctx->params[0], &reply->plan,
-                  &reply->customer, daily, monthly, reply->account_lines);
+    lines_json_add(&json, "},'lines':%L}", reply->account_lines);
+
+    return lines_json_answer(ctx, put_status(ctx), &json);
+}
+
+
+static void
+show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
+{
+    lines_json_add(json, lines_is(limit, "unlimited")
+                         ? ",'api_provision_%s':%J" : ",'api_provision_%s':%N",
+                   name, limit);
 }
 
 
@@ -284,9 +236,7 @@ show_account(void *data, lines_account_show_reply_t *reply)
 static ngx_uint_t
 put_status(lines_ctx_t *ctx)
 {
-    tenant_t  *tenant;
-
-    tenant = ctx->data;
+    tenant_t  *tenant = ctx->data;
 
     return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
 }

@@ -11,6 +11,7 @@
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "operation/record.h"
@@ -26,55 +27,31 @@ typedef struct {
 } move_t;
 
 
-static ngx_int_t parse_move(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_read(void *data, lines_ticket_state_reply_t *reply);
 static ngx_int_t number_leased(void *data, lines_inv_lease_reply_t *reply);
-static ngx_int_t move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t ticket_moved(void *data, lines_ticket_move_reply_t *reply);
-static ngx_int_t show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 
-lines_step_pt  lines_admin_move_ticket_steps[] = {
-    lines_admin_id,             /* 400 */
-    parse_move,                 /* 400 */
-    lines_admin_owner,          /* 404 */
-    read_ticket,                /* 404, 409 */
-    move_ticket,                /* 404, 409 */
-    show_ticket,
-    NULL
-};
+#define BAD_NUMBER  "fulfilledNumber must be an E.164 number such as "        \
+                    "+14155551234, of a ticket that is FULFILLED"
 
-
-static ngx_int_t
-parse_move(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    move_t     *move;
-    ngx_int_t   rc;
-
-    static const char  bad[] = "fulfilledNumber must be an E.164 number such "
-                               "as +14155551234, of a ticket that is FULFILLED";
-
-    static const lines_input_t  inputs[] = {
+const lines_body_input_t  lines_admin_ticket_input =
+    lines_body_input(move_t,
         lines_in_word("status", move_t, status,
                       "status must be FULFILLED or CANCELLED",
                       .words = { "FULFILLED", "CANCELLED" },
                       .flags = LINES_REQUIRED),
         lines_in_string("fulfilledNumber", move_t, number, 16, lines_is_e164,
-                        bad),
-        lines_input_end
-    };
+                        BAD_NUMBER));
 
-    rc = lines_read_input(r, ctx, sizeof(move_t), inputs);
 
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    move = ctx->data;
+ngx_int_t
+lines_admin_name_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    move_t  *move = ctx->data;
 
     if (move->number.len && lines_is(&move->status, "CANCELLED")) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, bad);
+        return lines_refuse(ctx, 400, BAD_NUMBER);
     }
 
     return lines_redis_format(r->pool, &move->holder, "ticket.%V",
@@ -82,8 +59,8 @@ parse_move(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_ticket_state(&ctx->caller, ticket_read, ctx,
                               .tenant = ctx->identity.tenant,
@@ -96,11 +73,10 @@ ticket_read(void *data, lines_ticket_state_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    move_t             *move;
+    move_t             *move = ctx->data;
     ngx_str_t           none = ngx_null_string;
     lines_main_conf_t  *lmcf;
 
-    move = ctx->data;
     lmcf = lines_get_main_conf(ctx->request);
 
     if (reply->status.len == 0) {
@@ -127,9 +103,7 @@ number_leased(void *data, lines_inv_lease_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    move_t  *move;
-
-    move = ctx->data;
+    move_t  *move = ctx->data;
 
     switch (reply->is) {
 
@@ -139,12 +113,10 @@ number_leased(void *data, lines_inv_lease_reply_t *reply)
         return NGX_OK;
 
     case LINES_INV_LEASE_NONE:
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "No number is free");
+        return lines_refuse(ctx, 409, "No number is free");
 
     case LINES_INV_LEASE_TAKEN:
-        return lines_error(ctx->request, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "The number is not free");
+        return lines_refuse(ctx, 409, "The number is not free");
     }
 
     move->leased = 1;
@@ -154,12 +126,10 @@ number_leased(void *data, lines_inv_lease_reply_t *reply)
 }
 
 
-static ngx_int_t
-move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    move_t  *move;
-
-    move = ctx->data;
+    move_t  *move = ctx->data;
 
     return lines_ticket_move(&ctx->caller, ticket_moved, ctx,
                              .tenant = ctx->identity.tenant,
@@ -175,9 +145,7 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    move_t  *move;
-
-    move = ctx->data;
+    move_t  *move = ctx->data;
 
     switch (reply->is) {
 
@@ -185,10 +153,8 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
         return lines_admin_unknown(ctx);
 
     case LINES_TICKET_MOVE_ILLEGAL:
-        return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                                   "{\"error\":\"The ticket is %V already\","
-                                   "\"status\":\"%V\"}", &reply->status,
-                                   &reply->status);
+        return lines_admin_conflict(ctx, "status", &reply->status,
+                                    "The ticket is %V already");
     }
 
     move->document = reply->document;
@@ -200,13 +166,10 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
 }
 
 
-static ngx_int_t
-show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    move_t  *move;
+    move_t  *move = ctx->data;
 
-    move = ctx->data;
-
-    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"data\":%V}",
-                               &move->document);
+    return lines_json_ok(ctx, "{'data':%V}", &move->document);
 }

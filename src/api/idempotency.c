@@ -5,8 +5,8 @@
 
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
-#include "http/digest.h"
 #include "http/headers.h"
 #include "http/steps.h"
 #include "operation/operation.h"
@@ -81,8 +81,7 @@ idempotency_header(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *member,
         }
 
         if (h->value.len == 0) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "Idempotency-Key must not be empty");
+            return lines_refuse(ctx, 400, "Idempotency-Key must not be empty");
         }
 
         if (key->len == 0) {
@@ -90,14 +89,12 @@ idempotency_header(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *member,
             continue;
         }
 
-        if (key->len != h->value.len
-            || ngx_strncmp(key->data, h->value.data, key->len) != 0)
-        {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               member->len
-                               ? "Idempotency-Key and idempotencyKey differ"
-                               : "Idempotency-Key is given twice, and "
-                                 "differs");
+        if (!lines_same(key, &h->value)) {
+            return lines_refuse(ctx, 400,
+                                member->len
+                                ? "Idempotency-Key and idempotencyKey differ"
+                                : "Idempotency-Key is given twice, and "
+                                "differs");
         }
     }
 
@@ -123,9 +120,7 @@ idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
     }
 
     text.data = ngx_pnalloc(pool, len + 1);
-    hex->data = ngx_pnalloc(pool, LINES_SHA256_LEN * 2);
-
-    if (text.data == NULL || hex->data == NULL) {
+    if (text.data == NULL) {
         return NGX_ERROR;
     }
 
@@ -136,9 +131,8 @@ idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
     }
 
     text.len = p - text.data;
-    hex->len = LINES_SHA256_LEN * 2;
 
-    return lines_sha256_hex(&text, hex->data);
+    return lines_hash(pool, &text, hex);
 }
 
 
@@ -199,16 +193,10 @@ ngx_int_t
 lines_idempotency_same(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_idempotency_t *idem, ngx_str_t *fingerprint)
 {
-    if (fingerprint->len == idem->fingerprint.len
-        && ngx_strncmp(fingerprint->data, idem->fingerprint.data,
-                       fingerprint->len)
-           == 0)
-    {
-        return NGX_OK;
-    }
-
-    return lines_error(r, ctx, 422, NULL,
-                       "This idempotency key was used for another request");
+    return lines_same(fingerprint, &idem->fingerprint)
+           ? NGX_OK
+           : lines_refuse(ctx, 422, "This idempotency key was used for "
+                          "another request");
 }
 
 

@@ -4,7 +4,9 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
-#include "http/answer.h"
+#include "api/json.h"
+#include "http/digest.h"
+#include "http/router.h"
 #include "http/text.h"
 
 
@@ -18,8 +20,6 @@
 
 static ngx_int_t input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
     const lines_input_t *input);
-static ngx_int_t input_bad(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *error);
 static ngx_int_t input_error(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *format, const char *name, size_t max);
 static ngx_int_t input_member(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -28,6 +28,32 @@ static ngx_int_t input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
     const lines_input_t *input, ngx_str_t *value);
 static const char *text_judge(ngx_str_t *value, size_t max);
 static ngx_uint_t text_is_blank(uint32_t ch);
+
+
+ngx_uint_t
+lines_same(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+ngx_int_t
+lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(pool, 2 * LINES_SHA256_LEN);
+
+    if (p == NULL || lines_sha256_hex(value, p) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    hex->len = 2 * LINES_SHA256_LEN;
+    hex->data = p;
+
+    return NGX_OK;
+}
 
 
 ngx_uint_t
@@ -121,15 +147,16 @@ lines_is_tenant(ngx_str_t *value)
 
 
 ngx_int_t
-lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx, size_t size,
-    const lines_input_t *inputs)
+lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ctx->data = ngx_pcalloc(r->pool, size);
+    const lines_body_input_t *input = ctx->route->input;
+
+    ctx->data = ngx_pcalloc(r->pool, input->size);
     if (ctx->data == NULL) {
         return NGX_ERROR;
     }
 
-    return lines_read_members(r, ctx, ctx->body, inputs, ctx->data);
+    return lines_read_members(r, ctx, ctx->body, input->fields, ctx->data);
 }
 
 
@@ -212,7 +239,7 @@ input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
 
     return input->kind == LINES_INPUT_TEXT
            ? input_error(r, ctx, "%s must be a string%Z", input->name, 0)
-           : input_bad(r, ctx, input->bad);
+           : lines_refuse(ctx, 400, input->bad);
 }
 
 
@@ -233,7 +260,7 @@ lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
             n = ngx_atoi(value.data, value.len);
 
             rc = n < input->min || n > input->max
-                 ? input_bad(r, ctx, input->bad)
+                 ? lines_refuse(ctx, 400, input->bad)
                  : NGX_OK;
 
             *(int64_t *) ((u_char *) to + input->offset) = n;
@@ -273,7 +300,7 @@ input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
         }
 
     } else if (text_judge(value, input->max)) {
-        return input_bad(r, ctx, input->bad);
+        return lines_refuse(ctx, 400, input->bad);
     }
 
     for (word = input->words; *word; word++) {
@@ -284,7 +311,7 @@ input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     if (word != input->words || (input->is && !input->is(value))) {
-        return input_bad(r, ctx, input->bad);
+        return lines_refuse(ctx, 400, input->bad);
     }
 
     return NGX_OK;
@@ -300,17 +327,11 @@ input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     if (input->absent || input->bad) {
-        return input_bad(r, ctx, input->absent ? input->absent : input->bad);
+        return lines_refuse(ctx, 400,
+                            input->absent ? input->absent : input->bad);
     }
 
     return input_error(r, ctx, "%s is required%Z", input->name, 0);
-}
-
-
-static ngx_int_t
-input_bad(ngx_http_request_t *r, lines_ctx_t *ctx, const char *error)
-{
-    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, error);
 }
 
 
@@ -324,7 +345,7 @@ input_error(ngx_http_request_t *r, lines_ctx_t *ctx, const char *format,
         return NGX_ERROR;
     }
 
-    return input_bad(r, ctx, (char *) text.data);
+    return lines_refuse(ctx, 400, (char *) text.data);
 }
 
 

@@ -10,6 +10,12 @@
 #include "http/context.h"
 
 
+/* 1 where both are the same text */
+ngx_uint_t lines_same(ngx_str_t *a, ngx_str_t *b);
+
+/* SHA-256 in hex */
+ngx_int_t lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);
+
 /* E.164: "+", then 7 to 15 digits, of which the first is not 0 */
 ngx_uint_t lines_is_e164(ngx_str_t *value);
 
@@ -98,14 +104,24 @@ typedef struct {
 #define lines_input_end  { .name = NULL }
 
 
+/* what a row of an API says of its bodies: a struct, and its fields */
+
+typedef struct {
+    size_t         size;
+    lines_input_t  fields[20];
+} lines_body_input_t;
+
+#define lines_body_input(type, ...)  { sizeof(type), { __VA_ARGS__ } }
+
+
 /*
  * NGX_OK; NGX_DONE where the first bad one was answered with 400; NGX_ERROR
  * without memory.  Strings point into the body, or are of the request's pool.
  */
 
-/* ctx->data becomes a struct of that size, zeroed; inputs of ctx->body */
-ngx_int_t lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx,
-    size_t size, const lines_input_t *inputs);
+/* a step: ctx->data becomes the struct of the row's input, and is read from
+   ctx->body */
+ngx_int_t lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* of an object, which may be none */
 ngx_int_t lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx,

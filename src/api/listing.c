@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "api/listing.h"
 #include "http/answer.h"
 #include "http/steps.h"
@@ -12,6 +13,7 @@
 #define LINES_CURSOR_MAX    512
 
 #define LINES_LISTING_POOL  8192
+#define LINES_TEXTS_POOL    512     /* most are larger: on their own */
 
 
 static ngx_str_t  listing_json = ngx_string("application/json");
@@ -30,8 +32,6 @@ static void listing_writer(ngx_http_request_t *r);
 static ngx_int_t listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc);
 static ngx_int_t listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void listing_free(lines_listing_t *listing, ngx_chain_t **chain,
-    ngx_uint_t all);
 static void listing_member(lines_listing_t *listing, ngx_uint_t i,
     ngx_str_t *tenant, ngx_str_t *id);
 static void listing_cleanup(void *data);
@@ -65,10 +65,14 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     cln->handler = listing_cleanup;
 
     listing->caller = &ctx->caller;
-    listing->turn = lines_turn_create(r, ctx, tenant);
+    listing->turn = lines_turn_create(ctx, tenant, listing_range);
     listing->pool = ngx_create_pool(LINES_LISTING_POOL, r->connection->log);
+    listing->texts = ngx_create_pool(LINES_TEXTS_POOL, r->connection->log);
 
-    if (listing->turn == NULL || listing->pool == NULL) {
+    if (listing->turn == NULL
+        || listing->pool == NULL
+        || listing->texts == NULL)
+    {
         return NGX_ERROR;
     }
 
@@ -96,8 +100,8 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
     if (lines_query(r, "cursor", &value) == NGX_OK) {
 
         if (listing_cursor(r, listing, &value) != NGX_OK) {
-            return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                               "cursor is not one that was given out");
+            return lines_refuse(ctx, 400, "cursor is not one that was given "
+                                "out");
         }
 
         if (listing->limit == 0) {
@@ -128,9 +132,9 @@ listing_cleanup(void *data)
         ngx_destroy_pool(listing->pool);
     }
 
-    listing_free(listing, &listing->out, 1);
-    listing_free(listing, &listing->sending, 1);
-    listing_free(listing, &listing->kept, 1);
+    if (listing->texts) {
+        ngx_destroy_pool(listing->texts);
+    }
 }
 
 
@@ -152,7 +156,7 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
 
     p = ngx_strlchr(text.data, text.data + text.len, '/');
 
-    if (p == NULL) {
+    if (p == NULL || ngx_atoof(text.data, p - text.data) == NGX_ERROR) {
         return NGX_ERROR;
     }
 
@@ -160,10 +164,6 @@ listing_cursor(ngx_http_request_t *r, lines_listing_t *listing,
     listing->score.len = p - text.data;
     listing->member.data = p + 1;
     listing->member.len = text.data + text.len - p - 1;
-
-    if (ngx_atoof(listing->score.data, listing->score.len) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
 
     return NGX_OK;
 }
@@ -173,9 +173,8 @@ ngx_int_t
 lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_uint_t        full;
-    lines_listing_t  *listing;
+    lines_listing_t  *listing = ctx->data;
 
-    listing = ctx->data;
     full = listing->limit && listing->shown >= listing->limit;
 
     /* until there is enough */
@@ -200,13 +199,11 @@ lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
         return listing_answer(r, ctx);
     }
 
-    if (full
-        || (listing->limit && listing->scanned >= LINES_LISTING_SCAN))
-    {
+    if (full || (listing->limit && listing->scanned >= LINES_LISTING_SCAN)) {
         return listing_answer(r, ctx);
     }
 
-    return lines_turn_take(listing->turn, listing_range);
+    return lines_turn_take(listing->turn);
 }
 
 
@@ -214,9 +211,9 @@ static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         from;
-    lines_listing_t  *listing;
+    lines_listing_t  *listing = ctx->data;
 
-    listing = ctx->data;
+    static ngx_str_t  ends[] = { ngx_string("+inf"), ngx_string("-inf") };
 
     /* of the page before, the last one is still needed */
 
@@ -237,22 +234,15 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     from = listing->score;
 
-    if (listing->oldest) {
-
-        if (from.len == 0) {
-            ngx_str_set(&from, "-inf");
-        }
-
-        return lines_keep_lines_oldest(&ctx->caller, &listing->page.oldest,
-                              .lines_key = listing->key, .from = from,
-                              .offset = listing->offset, .count = LINES_PAGE);
-    }
-
     if (from.len == 0) {
-        ngx_str_set(&from, "+inf");
+        from = ends[listing->oldest];
     }
 
-    return lines_keep_lines_newest(&ctx->caller, &listing->page.newest,
+    return listing->oldest
+           ? lines_keep_lines_oldest(&ctx->caller, &listing->page.oldest,
+                              .lines_key = listing->key, .from = from,
+                              .offset = listing->offset, .count = LINES_PAGE)
+           : lines_keep_lines_newest(&ctx->caller, &listing->page.newest,
                               .lines_key = listing->key, .from = from,
                               .offset = listing->offset, .count = LINES_PAGE);
 }
@@ -264,7 +254,7 @@ static void
 listing_page(lines_listing_t *listing)
 {
     ngx_int_t      rc;
-    ngx_str_t     *member, *score;
+    ngx_str_t     *member;
     ngx_uint_t     n;
     lines_list_t  *members;
 
@@ -278,12 +268,9 @@ listing_page(lines_listing_t *listing)
     /* the last page ended within a score: pass what it had */
 
     while (listing->nmembers && listing->score.len) {
-        member = &listing->members[0];
-        score = &listing->members[1];
+        member = listing->members;
 
-        if (score->len != listing->score.len
-            || ngx_strncmp(score->data, listing->score.data, score->len) != 0)
-        {
+        if (!lines_same(&member[1], &listing->score)) {
             break;
         }
 
@@ -318,9 +305,7 @@ listing_documents(lines_ctx_t *ctx)
 {
     ngx_str_t        *ids, tenant, other;
     ngx_uint_t        n, most;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
+    lines_listing_t  *listing = ctx->data;
 
     most = ngx_min(listing->nmembers - listing->next, LINES_RUN);
 
@@ -334,9 +319,7 @@ listing_documents(lines_ctx_t *ctx)
     for (n = 1; n < most; n++) {
         listing_member(listing, listing->next + n, &other, &ids[n]);
 
-        if (other.len != tenant.len
-            || ngx_strncmp(other.data, tenant.data, tenant.len) != 0)
-        {
+        if (!lines_same(&other, &tenant)) {
             break;
         }
     }
@@ -386,10 +369,9 @@ listing_run(void *data, lines_line_list_reply_t *reply)
 
     ngx_str_t            tenant, id, *text, *unclear;
     ngx_uint_t           i, shown;
-    lines_listing_t     *listing;
+    lines_listing_t     *listing = ctx->data;
     ngx_http_request_t  *r;
 
-    listing = ctx->data;
     r = ctx->request;
 
     if (reply->looked < 1
@@ -442,26 +424,23 @@ static ngx_int_t
 listing_append(ngx_http_request_t *r, lines_listing_t *listing,
     ngx_str_t *text, ngx_uint_t comma)
 {
+    u_char       *p;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
     cl = ngx_chain_get_free_buf(r->pool, &listing->free);
-    if (cl == NULL) {
+    p = ngx_pnalloc(listing->texts, text->len + comma);
+
+    if (cl == NULL || p == NULL) {
         return NGX_ERROR;
     }
 
     b = cl->buf;
     ngx_memzero(b, sizeof(ngx_buf_t));
 
-    b->start = ngx_alloc(text->len + comma, r->connection->log);
-    if (b->start == NULL) {
-        return NGX_ERROR;
-    }
-
-    b->pos = b->start;
-    b->last = ngx_cpymem(b->start, ",", comma);
-    b->last = ngx_cpymem(b->last, text->data, text->len);
-    b->end = b->last;
+    b->pos = p;
+    p = ngx_cpymem(p, ",", comma);
+    b->last = ngx_cpymem(p, text->data, text->len);
     b->temporary = 1;
 
     if (listing->out) {
@@ -487,9 +466,7 @@ static ngx_int_t
 listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t         rc;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
+    lines_listing_t  *listing = ctx->data;
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines listing: %uz bytes are sent on the way",
@@ -506,10 +483,7 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
     listing->last->buf->flush = 1;
     listing->last->buf->last_in_chain = 1;
 
-    listing->sending = listing->out;
-    listing->out = NULL;
-
-    return listing_sent(r, ctx, lines_part(r, listing->sending));
+    return listing_sent(r, ctx, lines_part(r, listing->out));
 }
 
 
@@ -532,6 +506,7 @@ listing_writer(ngx_http_request_t *r)
 static ngx_int_t
 listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
+    ngx_chain_t      *cl;
     lines_listing_t  *listing;
 
     if (rc == NGX_AGAIN) {
@@ -547,34 +522,23 @@ listing_sent(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
     listing = ctx->data;
 
-    listing_free(listing, &listing->sending, 0);
+    /* what a filter has kept without a word goes with the request */
+
+    for (cl = listing->out; cl; cl = cl->next) {
+        listing->kept |= (cl->buf->pos != cl->buf->last);
+    }
+
+    if (!listing->kept) {
+        ngx_reset_pool(listing->texts);
+
+        listing->last->next = listing->free;
+        listing->free = listing->out;
+    }
+
+    listing->out = NULL;
     lines_turn_release(listing->turn);
 
-    return lines_turn_take(listing->turn, listing_range);
-}
-
-
-/* what a filter has kept without a word goes with the request */
-
-static void
-listing_free(lines_listing_t *listing, ngx_chain_t **chain, ngx_uint_t all)
-{
-    ngx_chain_t  *cl;
-
-    while (*chain) {
-        cl = *chain;
-        *chain = cl->next;
-
-        if (all || cl->buf->pos == cl->buf->last) {
-            ngx_free(cl->buf->start);
-            cl->next = listing->free;
-            listing->free = cl;
-
-        } else {
-            cl->next = listing->kept;
-            listing->kept = cl;
-        }
-    }
+    return lines_turn_take(listing->turn);
 }
 
 
@@ -584,9 +548,7 @@ static ngx_int_t
 listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
-    lines_listing_t  *listing;
-
-    listing = ctx->data;
+    lines_listing_t  *listing = ctx->data;
 
     ngx_str_set(&suffix, "]}");
 

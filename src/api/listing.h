@@ -53,15 +53,14 @@ typedef struct {
     ngx_uint_t             offset;
     ngx_uint_t             scanned;
     int64_t                shown;
-    ngx_chain_t           *out;       /* JSON, without brackets; each
-                                         buffer's memory is its own */
+    ngx_pool_t            *texts;     /* of what is not sent yet */
+    ngx_chain_t           *out;       /* JSON, without brackets */
     ngx_chain_t           *last;      /* of them */
-    ngx_chain_t           *sending;   /* the same, on its way */
-    ngx_chain_t           *kept;
     ngx_chain_t           *free;
     size_t                 size;
     unsigned               asked:1;   /* for a page */
     unsigned               exhausted:1;
+    unsigned               kept:1;    /* by a filter: texts are */
 } lines_listing_t;
 
 

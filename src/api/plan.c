@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/input.h"
 #include "api/plan.h"
 #include "directive/params.h"
 
@@ -117,17 +118,11 @@ plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, lines_channel_e channel)
     }
 
     if (lines_find_plan(lmcf, &value[1], channel)) {
-
-        if (channel == LINES_AGENT) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate \"%V\" \"%V\"",
-                               &value[0], &value[1]);
-
-        } else {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate \"%V\" \"%V\" \"%V\"", &value[0],
-                               &value[1], &value[2]);
-        }
-
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           channel == LINES_AGENT
+                           ? "duplicate \"%V\" \"%V\""
+                           : "duplicate \"%V\" \"%V\" \"%V\"", &value[0],
+                           &value[1], &value[2]);
         return NULL;
     }
 
@@ -148,19 +143,17 @@ plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf, lines_channel_e channel)
 static char *
 plan_limit(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    ngx_str_t *limit = field;
-
     ngx_int_t  n;
 
-    if (ngx_strcmp(value->data, "unlimited") != 0) {
-        n = ngx_atoi(value->data, value->len);
+    n = ngx_atoi(value->data, value->len);
 
-        if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
-            return LINES_PARAM_INVALID;
-        }
+    if (ngx_strcmp(value->data, "unlimited") != 0
+        && (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE))
+    {
+        return LINES_PARAM_INVALID;
     }
 
-    *limit = *value;
+    *(ngx_str_t *) field = *value;
 
     return NGX_CONF_OK;
 }
@@ -176,11 +169,7 @@ lines_find_plan(lines_main_conf_t *lmcf, ngx_str_t *name,
     plan = lmcf->plans.elts;
 
     for (i = 0; i < lmcf->plans.nelts; i++) {
-
-        if (plan[i].channel == channel
-            && plan[i].name.len == name->len
-            && ngx_strncmp(plan[i].name.data, name->data, name->len) == 0)
-        {
+        if (plan[i].channel == channel && lines_same(&plan[i].name, name)) {
             return &plan[i];
         }
     }

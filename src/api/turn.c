@@ -21,7 +21,16 @@ struct lines_turns_s {
 };
 
 
-/* of this worker; without a handler before the first turn is taken */
+static lines_turns_t *turn_tenant(ngx_str_t *tenant);
+static ngx_uint_t turn_fits(lines_turn_t *turn);
+static void turn_count(lines_turns_t *turns, ssize_t size);
+static void turn_settle(lines_turns_t *turns);
+static void turn_next(ngx_event_t *ev);
+static void turn_late(ngx_event_t *ev);
+static void turn_cleanup(void *data);
+
+
+/* of this worker */
 
 static struct {
     ngx_rbtree_t       tree;
@@ -31,100 +40,49 @@ static struct {
     ngx_uint_t         running;
     size_t             held;
     ngx_event_t        next;
-} keeper;
-
-
-static lines_turns_t *turn_tenant(ngx_str_t *tenant);
-static ngx_uint_t turn_fits(lines_turn_t *turn);
-static void turn_start(lines_turn_t *turn);
-static void turn_count(lines_turns_t *turns, size_t size);
-static void turn_give(lines_turns_t *turns, size_t size);
-static void turn_settle(lines_turns_t *turns);
-static void turn_next(ngx_event_t *ev);
-static void turn_late(ngx_event_t *ev);
-static void turn_answered(void *data);
-static void turn_cleanup(void *data);
+} keeper = {
+    .tree = { &keeper.sentinel, &keeper.sentinel,
+              ngx_str_rbtree_insert_value },
+    .tenants = { &keeper.tenants, &keeper.tenants },
+    .heavy = { &keeper.heavy, &keeper.heavy },
+    .next = { .handler = turn_next }
+};
 
 
 lines_turn_t *
-lines_turn_create(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant)
+lines_turn_create(lines_ctx_t *ctx, ngx_str_t *tenant, lines_step_pt run)
 {
-    ngx_pool_cleanup_t  *cln;
     lines_turn_t        *turn;
+    lines_turns_t       *turns;
+    ngx_pool_cleanup_t  *cln;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_turn_t));
-    if (cln == NULL) {
+    cln = ngx_pool_cleanup_add(ctx->request->pool, sizeof(lines_turn_t));
+    turns = cln ? turn_tenant(tenant) : NULL;
+
+    if (turns == NULL) {
         return NULL;
     }
 
     turn = cln->data;
-    ngx_memzero(turn, sizeof(lines_turn_t));
-
     cln->handler = turn_cleanup;
 
-    turn->request = r;
+    ngx_memzero(turn, sizeof(lines_turn_t));
+
     turn->ctx = ctx;
-    turn->tenant = *tenant;
+    turn->run = run;
+    turn->turns = turns;
+    turns->users++;
 
     turn->timer.handler = turn_late;
     turn->timer.data = turn;
-    turn->timer.log = r->connection->log;
+    turn->timer.log = ctx->request->connection->log;
 
-    ctx->on_answer = turn_answered;
+    /* by an error, too: its client may take its time to read that */
+
+    ctx->on_answer = lines_turn_end;
     ctx->on_answer_data = turn;
 
     return turn;
-}
-
-
-ngx_int_t
-lines_turn_take(lines_turn_t *turn, lines_step_pt handler)
-{
-    lines_turns_t        *turns;
-
-    if (turn->running) {
-        return handler(turn->request, turn->ctx);
-    }
-
-    if (turn->turns == NULL) {
-        turn->turns = turn_tenant(&turn->tenant);
-
-        if (turn->turns == NULL) {
-            return NGX_ERROR;
-        }
-
-        turn->turns->users++;
-    }
-
-    turns = turn->turns;
-
-    if (ngx_queue_empty(&keeper.tenants)
-        && keeper.running < LINES_TURNS
-        && turns->running < LINES_TENANT_TURNS)
-    {
-        if (turn_fits(turn)) {
-            turn_start(turn);
-            return handler(turn->request, turn->ctx);
-        }
-
-        if (turn->held && turn->send) {
-            return turn->send(turn->request, turn->ctx);
-        }
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log, 0,
-                   "lines turn: waits, %ui run, %ui of the tenant",
-                   keeper.running, turns->running);
-
-    turn->handler = handler;
-    turn->waiting = 1;
-    ngx_queue_insert_tail(&turns->waiting, &turn->queue);
-
-    ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
-
-    turn_settle(turns);
-
-    return NGX_AGAIN;
 }
 
 
@@ -133,15 +91,6 @@ turn_tenant(ngx_str_t *tenant)
 {
     uint32_t        hash;
     lines_turns_t  *turns;
-
-    if (keeper.next.handler == NULL) {
-        ngx_rbtree_init(&keeper.tree, &keeper.sentinel,
-                        ngx_str_rbtree_insert_value);
-        ngx_queue_init(&keeper.tenants);
-        ngx_queue_init(&keeper.heavy);
-
-        keeper.next.handler = turn_next;
-    }
 
     keeper.next.log = ngx_cycle->log;
 
@@ -171,6 +120,26 @@ turn_tenant(ngx_str_t *tenant)
 }
 
 
+/* who is served may be freed by what follows: never from here */
+
+ngx_int_t
+lines_turn_take(lines_turn_t *turn)
+{
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->timer.log, 0,
+                   "lines turn: waits, %ui run, %ui of the tenant",
+                   keeper.running, turn->turns->running);
+
+    turn->waiting = 1;
+    ngx_queue_insert_tail(&turn->turns->waiting, &turn->queue);
+
+    ngx_add_timer(&turn->timer, LINES_TURN_WAIT);
+
+    turn_settle(turn->turns);
+
+    return NGX_AGAIN;
+}
+
+
 static ngx_uint_t
 turn_fits(lines_turn_t *turn)
 {
@@ -183,35 +152,13 @@ turn_fits(lines_turn_t *turn)
 }
 
 
-/* what it may bring is counted from now on, and what it brought besides */
-
 static void
-turn_start(lines_turn_t *turn)
-{
-    turn->waiting = 0;
-    turn->running = 1;
-    turn->turns->running++;
-    keeper.running++;
-
-    turn_count(turn->turns, LINES_HELD_TURN);
-}
-
-
-static void
-turn_count(lines_turns_t *turns, size_t size)
+turn_count(lines_turns_t *turns, ssize_t size)
 {
     turns->held += size;
     keeper.held += size;
-}
 
-
-static void
-turn_give(lines_turns_t *turns, size_t size)
-{
-    turns->held -= size;
-    keeper.held -= size;
-
-    if (!ngx_queue_empty(&keeper.heavy)) {
+    if (size < 0 && !ngx_queue_empty(&keeper.heavy)) {
         ngx_post_event(&keeper.next, &ngx_posted_events);
     }
 }
@@ -236,8 +183,6 @@ turn_settle(lines_turns_t *turns)
         turns->queued = 0;
     }
 
-    /* never from here: whoever is served may be freed by what follows */
-
     if (!ngx_queue_empty(&keeper.tenants) && keeper.running < LINES_TURNS) {
         ngx_post_event(&keeper.next, &ngx_posted_events);
     }
@@ -245,20 +190,17 @@ turn_settle(lines_turns_t *turns)
 
 
 void
-lines_turn_end(lines_turn_t *turn)
+lines_turn_end(void *data)
 {
-
-    if (!turn->running && !turn->waiting) {
-        return;
-    }
+    lines_turn_t *turn = data;
 
     if (turn->running) {
         turn->turns->running--;
         keeper.running--;
 
-        turn_give(turn->turns, LINES_HELD_TURN);
+        turn_count(turn->turns, -LINES_HELD_TURN);
 
-    } else {
+    } else if (turn->waiting) {
         ngx_queue_remove(&turn->queue);
 
         /* unless it is the timer that ends the wait */
@@ -266,6 +208,9 @@ lines_turn_end(lines_turn_t *turn)
         if (turn->timer.timer_set) {
             ngx_del_timer(&turn->timer);
         }
+
+    } else {
+        return;
     }
 
     turn->waiting = 0;
@@ -286,7 +231,7 @@ lines_turn_hold(lines_turn_t *turn, size_t size)
 void
 lines_turn_release(lines_turn_t *turn)
 {
-    turn_give(turn->turns, turn->held);
+    turn_count(turn->turns, - (ssize_t) turn->held);
     turn->held = 0;
 }
 
@@ -294,10 +239,10 @@ lines_turn_release(lines_turn_t *turn)
 static void
 turn_next(ngx_event_t *ev)
 {
-    ngx_queue_t          *q, *next;
-    lines_step_pt         step;
-    lines_turn_t         *turn;
-    lines_turns_t        *turns;
+    ngx_queue_t    *q, *next;
+    lines_step_pt   step;
+    lines_turn_t   *turn;
+    lines_turns_t  *turns;
 
     /* what fits by now waits as all others do, but no longer than it would */
 
@@ -315,8 +260,7 @@ turn_next(ngx_event_t *ev)
         }
     }
 
-    while (keeper.running < LINES_TURNS && !ngx_queue_empty(&keeper.tenants))
-    {
+    while (keeper.running < LINES_TURNS && !ngx_queue_empty(&keeper.tenants)) {
         q = ngx_queue_head(&keeper.tenants);
         turns = ngx_queue_data(q, lines_turns_t, queue);
 
@@ -328,29 +272,37 @@ turn_next(ngx_event_t *ev)
 
         ngx_queue_remove(q);
 
+        step = NULL;
+
         if (turn_fits(turn)) {
-            turn_start(turn);
-            step = turn->handler;
+            step = turn->run;
+            turn->running = 1;
+            turns->running++;
+            keeper.running++;
+
+            /* what it may bring is counted from now on, and what it brought
+               besides */
+
+            turn_count(turns, LINES_HELD_TURN);
 
         } else if (turn->held && turn->send) {
-            turn->waiting = 0;
             step = turn->send;
 
         } else {
-            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->request->connection->log,
-                           0, "lines turn: waits, %uz bytes are held, %uz of "
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, turn->timer.log, 0,
+                           "lines turn: waits, %uz bytes are held, %uz of "
                            "the tenant", keeper.held, turns->held);
 
             ngx_queue_insert_tail(&keeper.heavy, q);
-            step = NULL;
         }
 
         turn_settle(turns);
 
         if (step) {
+            turn->waiting = 0;
             ngx_del_timer(&turn->timer);
-            lines_resume(turn->request, turn->ctx,
-                         step(turn->request, turn->ctx));
+            lines_resume(turn->ctx->request, turn->ctx,
+                         step(turn->ctx->request, turn->ctx));
         }
     }
 }
@@ -359,30 +311,21 @@ turn_next(ngx_event_t *ev)
 static void
 turn_late(ngx_event_t *ev)
 {
-    ngx_http_request_t  *r;
     lines_ctx_t         *ctx;
     lines_turn_t        *turn;
+    ngx_http_request_t  *r;
 
     turn = ev->data;
-    r = turn->request;
     ctx = turn->ctx;
+    r = ctx->request;
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "lines: a list of \"%V\" had to wait for others for too "
-                  "long", &turn->tenant);
+                  "long", &turn->turns->node.str);
 
     lines_turn_end(turn);
 
     lines_resume(r, ctx, lines_unavailable(r, ctx, 1));
-}
-
-
-/* by an error, too: its client may take its time to read that */
-
-static void
-turn_answered(void *data)
-{
-    lines_turn_end(data);
 }
 
 
@@ -391,17 +334,12 @@ turn_cleanup(void *data)
 {
     lines_turn_t *turn = data;
 
-    lines_turns_t        *turns;
+    lines_turns_t  *turns;
 
     lines_turn_end(turn);
+    lines_turn_release(turn);
 
     turns = turn->turns;
-
-    if (turns == NULL) {
-        return;
-    }
-
-    turn_give(turns, turn->held);
 
     /* who waits has it as its tenant as well */
 

@@ -43,42 +43,39 @@ typedef struct lines_turns_s  lines_turns_t;
 
 
 typedef struct {
-    ngx_queue_t          queue;    /* of those that wait */
-    ngx_http_request_t  *request;
-    lines_ctx_t         *ctx;
-    lines_step_pt        handler;
-    lines_step_pt        send;     /* or NULL */
-    ngx_str_t            tenant;
-    lines_turns_t       *turns;    /* the tenant's; NULL: was never
-                                      asked for */
-    size_t               held;     /* bytes */
-    ngx_event_t          timer;
-    unsigned             waiting:1;
-    unsigned             running:1;
+    ngx_queue_t     queue;    /* of those that wait */
+    lines_ctx_t    *ctx;
+    lines_step_pt   run;
+    lines_step_pt   send;     /* or NULL */
+    lines_turns_t  *turns;    /* the tenant's */
+    size_t          held;     /* bytes */
+    ngx_event_t     timer;
+    unsigned        waiting:1;
+    unsigned        running:1;
 } lines_turn_t;
 
 
 /*
- * Makes the turn of the request; it is given back when the request is answered
- * at the latest.  tenant is not copied.  NULL without memory.
+ * Makes the turn of a request; it is given back when the request is answered
+ * at the latest.  NULL without memory.
  */
 
-lines_turn_t *lines_turn_create(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *tenant);
+lines_turn_t *lines_turn_create(lines_ctx_t *ctx, ngx_str_t *tenant,
+    lines_step_pt run);
 
 /*
- * Runs handler when it is the request's turn, now or later; the result is
- * handler's, NGX_AGAIN while it waits, or NGX_ERROR.  Who waits for too long is
- * answered with 503.  Where there is no room for who holds something, send runs
- * instead: it is to give that back, and then to take the turn again.
+ * NGX_AGAIN: run is called when it is the request's turn, as a step.  Who waits
+ * for too long is answered with 503.  Where there is no room for who holds
+ * something, send is called instead: it is to give that back, and then to take
+ * the turn again.
  */
 
-ngx_int_t lines_turn_take(lines_turn_t *turn, lines_step_pt handler);
+ngx_int_t lines_turn_take(lines_turn_t *turn);
 
 /* the next one's turn; no harm where there was none */
-void lines_turn_end(lines_turn_t *turn);
+void lines_turn_end(void *turn);
 
-/* counts bytes that are kept, of a turn that was taken once */
+/* counts bytes that are kept */
 void lines_turn_hold(lines_turn_t *turn, size_t size);
 
 /* all of them are given back; the end of the request does so as well */

@@ -285,41 +285,6 @@ lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 
 
 ngx_int_t
-lines_answer_array(ngx_http_request_t *r, lines_ctx_t *ctx, const char *prefix,
-    ngx_array_t *items, const char *suffix)
-{
-    size_t       len;
-    u_char      *p;
-    ngx_str_t    json, *item;
-    ngx_uint_t   i;
-
-    item = items->elts;
-    len = ngx_strlen(prefix) + ngx_strlen(suffix) + sizeof("[]") - 1;
-
-    for (i = 0; i < items->nelts; i++) {
-        len += item[i].len + 1;
-    }
-
-    json.data = ngx_pnalloc(r->pool, len);
-    if (json.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_sprintf(json.data, "%s[", prefix);
-
-    for (i = 0; i < items->nelts; i++) {
-        p = ngx_sprintf(p, "%s%V", i ? "," : "", &item[i]);
-    }
-
-    p = ngx_sprintf(p, "]%s", suffix);
-
-    json.len = p - json.data;
-
-    return lines_answer(r, ctx, NGX_HTTP_OK, &json);
-}
-
-
-ngx_int_t
 lines_error(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     const char *error, const char *message)
 {

@@ -56,10 +56,6 @@ ngx_int_t lines_end(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, const char *fmt, ...);
 
-/* 200 with prefix, the items (ngx_str_t, JSON) as an array, and suffix */
-ngx_int_t lines_answer_array(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *prefix, ngx_array_t *items, const char *suffix);
-
 /*
  * Ends the request with a step's result other than NGX_OK and NGX_AGAIN.
  * Where the client takes its time, nginx goes on sending.  The request, and

@@ -31,7 +31,8 @@ typedef struct lines_route_s  lines_route_t;
  *   an HTTP status, or NGX_ERROR: the request ends with it
  */
 
-typedef ngx_int_t (*lines_step_pt)(ngx_http_request_t *r, lines_ctx_t *ctx);
+typedef ngx_int_t lines_step_t(ngx_http_request_t *r, lines_ctx_t *ctx);
+typedef lines_step_t  *lines_step_pt;
 
 
 /*

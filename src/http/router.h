@@ -24,6 +24,7 @@ struct lines_route_s {
     lines_step_pt   first[4];  /* who may, how often, what about, and what
                                   becomes of the body; NULL: nothing */
     lines_step_pt  *steps;     /* then; ends with NULL */
+    const void     *input;     /* what its body holds, to one of them */
 };
 
 

@@ -269,9 +269,9 @@ static lines_route_t  metrics_routes[] = {
 
     { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
       { NULL, NULL, NULL, lines_discard_body },
-      (lines_step_pt []) { metrics_show, NULL } },
+      (lines_step_pt []) { metrics_show, NULL }, NULL },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

@@ -30,9 +30,9 @@ static lines_route_t  ready_routes[] = {
 
     { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
       { NULL, NULL, NULL, lines_discard_body },
-      (lines_step_pt []) { ready, NULL } },
+      (lines_step_pt []) { ready, NULL }, NULL },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

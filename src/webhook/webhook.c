@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "auth/dialect.h"
 #include "billing/stripe_signature.h"
 #include "directive/params.h"
@@ -43,20 +44,14 @@ static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void webhook_free_secrets(void *data);
 
 
-static lines_step_pt  webhook_steps[] = {
-    webhook_read,               /* 400, 413 */
-    webhook_take,               /* 503 */
-    webhook_received,
-    NULL
-};
-
-
 static lines_route_t  webhook_routes[] = {
 
     { NGX_HTTP_POST, ngx_string(""), ngx_string("webhook"), { NULL },
-      webhook_steps },
+      (lines_step_pt[]) {
+          webhook_read, webhook_take, webhook_received, NULL
+      }, NULL },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 
@@ -169,24 +164,20 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "lines: webhook refused: %V", &reason);
 
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid signature");
+        return lines_refuse(ctx, 400, "Invalid signature");
     }
 
+    json = NULL;
     event = ngx_palloc(r->pool, sizeof(lines_stripe_event_t));
 
-    if (event == NULL) {
-        return lines_unavailable(r, ctx, 1);
-    }
-
-    rc = lines_json_parse(r->pool, body, 0, &json, NULL);
+    rc = event ? lines_json_parse(r->pool, body, 0, &json, NULL) : NGX_ERROR;
 
     if (rc == NGX_ERROR) {
         return lines_unavailable(r, ctx, 1);
     }
 
     if (rc != NGX_OK || lines_stripe_parse_event(json, event) != NGX_OK) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, "Not an event");
+        return lines_refuse(ctx, 400, "Not an event");
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
@@ -249,10 +240,9 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
 static ngx_int_t
 webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_stripe_event_t  *event;
+    lines_stripe_event_t  *event = ctx->data;
     lines_main_conf_t     *lmcf;
 
-    event = ctx->data;
     lmcf = lines_get_main_conf(r);
 
     if (lmcf->billing == NULL) {
@@ -284,5 +274,5 @@ webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     LINES_FAILPOINT("webhook.after");
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
+    return lines_json_ok(ctx, "{'received':true}");
 }

@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
+#include "api/json.h"
 #include "auth/strict.h"
 #include "directive/params.h"
 #include "http/answer.h"
@@ -42,7 +43,6 @@ typedef struct lines_checkup_s  lines_checkup_t;
 
 
 typedef struct {
-    ngx_http_request_t   *request;
     lines_ctx_t          *ctx;
     ngx_str_t             id;
     ngx_str_t             line;
@@ -54,12 +54,6 @@ typedef struct {
 } lines_check_t;
 
 
-typedef struct {
-    ngx_str_t             status;    /* healthy, down */
-    ngx_str_t             failures;  /* a JSON array of strings */
-} lines_health_t;
-
-
 /* the call of the probe, of the carrier's pool */
 
 struct lines_checkup_s {
@@ -67,21 +61,20 @@ struct lines_checkup_s {
     lines_carrier_t      *carrier;   /* its id is the line's */
     ngx_str_t             tenant;
     ngx_str_t             id;
-    lines_health_t        health;
-    lines_caller_t        caller;
+    ngx_str_t             status;    /* healthy, down */
+    ngx_str_t             failures;  /* a JSON array of strings */
     ngx_str_t             when;
+    lines_caller_t        caller;
     lines_check_t        *check;     /* NULL: nobody waits */
 };
 
 
-static ngx_int_t check_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t check_ask(lines_check_t *check);
 static ngx_int_t check_told(void *data, lines_line_check_reply_t *reply);
 static ngx_int_t check_wait(lines_check_t *check, ngx_str_t *now);
 static void check_again(ngx_event_t *ev);
 static ngx_int_t check_answer(lines_check_t *check, ngx_str_t *status,
     ngx_str_t *failures, ngx_str_t *when);
-static ngx_int_t check_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void check_cleanup(void *data);
 static ngx_int_t checkup_start(lines_check_t *check, ngx_str_t *document);
 static ngx_int_t checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
@@ -92,20 +85,11 @@ static void checkup_resume(lines_caller_t *caller, ngx_int_t rc);
 static void checkup_end(lines_checkup_t *checkup, ngx_int_t rc);
 static void checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant,
     ngx_str_t *line, ngx_str_t *id);
-static ngx_int_t health_read(ngx_pool_t *pool, ngx_uint_t status,
-    ngx_str_t *body, lines_health_t *health);
-static ngx_int_t health_object(ngx_pool_t *pool, json_t *object,
-    lines_health_t *health);
-static json_t *health_failures(json_t *list);
+static json_t *health_failures(lines_checkup_t *checkup,
+    lines_result_t *result);
+static json_t *health_read(ngx_str_t *body);
+static json_t *health_object(json_t *object);
 static ngx_uint_t health_good(json_t *status);
-static ngx_int_t health_down(ngx_pool_t *pool, const char *failure,
-    lines_health_t *health);
-
-
-lines_step_pt  lines_check_steps[] = {
-    check_begin,                      /* 400, 404 */
-    NULL
-};
 
 
 static lines_param_t  probe_params[] = {
@@ -147,29 +131,26 @@ lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static ngx_int_t
-check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t            line;
     ngx_pool_cleanup_t  *cln;
     lines_check_t       *check;
 
     if (lines_query(r, "id", &line) != NGX_OK || line.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "id is required");
+        return lines_refuse(ctx, 400, "id is required");
     }
 
     if (!lines_is_id(&line)) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Invalid line id");
+        return lines_refuse(ctx, 400, "Invalid line id");
     }
 
     if (lines_get_main_conf(r)->probe.len == 0) {
 
         ctx->retry_after = 60;
 
-        return lines_error(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE, NULL,
-                           "Line checks are not configured");
+        return lines_refuse(ctx, 503, "Line checks are not configured");
     }
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_check_t));
@@ -180,7 +161,6 @@ check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     check = cln->data;
     ngx_memzero(check, sizeof(lines_check_t));
 
-    check->request = r;
     check->ctx = ctx;
     check->start = ngx_current_msec;
     check->line = line;
@@ -213,7 +193,7 @@ check_ask(lines_check_t *check)
     return lines_line_check(&ctx->caller, check_told, ctx,
                 .tenant = ctx->identity.tenant, .line = check->line,
                 .id = check->id, .since = check->since,
-                .ttl = lines_get_main_conf(check->request)->probe_timeout
+                .ttl = lines_get_main_conf(ctx->request)->probe_timeout
                        + LINES_CHECK_SPARE);
 }
 
@@ -223,11 +203,7 @@ check_told(void *data, lines_line_check_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_check_t       *check;
-    ngx_http_request_t  *r;
-
-    check = ctx->data;
-    r = ctx->request;
+    lines_check_t  *check = ctx->data;
 
     switch (reply->is) {
 
@@ -242,17 +218,16 @@ check_told(void *data, lines_line_check_reply_t *reply)
                             &reply->when);
 
     case LINES_LINE_CHECK_INACTIVE:
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Line is not active");
+        return lines_refuse(ctx, 400, "Line is not active");
 
     case LINES_LINE_CHECK_UNCONFIGURED:
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           lines_is(&reply->channel, "email")
-                           ? "Line has no email address configured"
-                           : "Line has no phone number configured");
+        return lines_refuse(ctx, 400,
+                            lines_is(&reply->channel, "email")
+                            ? "Line has no email address configured"
+                            : "Line has no phone number configured");
     }
 
-    return check_unknown(r, ctx);
+    return lines_refuse(ctx, 404, "Line not found");
 }
 
 
@@ -262,7 +237,7 @@ check_wait(lines_check_t *check, ngx_str_t *now)
     ngx_http_request_t  *r;
     lines_main_conf_t   *lmcf;
 
-    r = check->request;
+    r = check->ctx->request;
     lmcf = lines_get_main_conf(r);
 
     if (check->since.len == 0) {
@@ -291,9 +266,13 @@ check_again(ngx_event_t *ev)
 {
     lines_check_t *check = ev->data;
 
-    ngx_http_set_log_request(check->request->connection->log, check->request);
+    ngx_http_request_t  *r;
 
-    lines_resume(check->request, check->ctx, check_ask(check));
+    r = check->ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    lines_resume(r, check->ctx, check_ask(check));
 }
 
 
@@ -303,18 +282,10 @@ static ngx_int_t
 check_answer(lines_check_t *check, ngx_str_t *status, ngx_str_t *failures,
     ngx_str_t *when)
 {
-    return lines_answer_format(check->request, check->ctx, NGX_HTTP_OK,
-                       "{\"success\":true,\"lineId\":\"%V\",\"status\":\"%V\","
-                       "\"failures\":%V,\"checkedAt\":\"%V\","
-                       "\"shouldNotify\":false,\"notificationSent\":false}",
-                       &check->line, status, failures, when);
-}
-
-
-static ngx_int_t
-check_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Line not found");
+    return lines_json_ok(check->ctx, "{'success':true,'lineId':'%V',"
+                         "'status':'%V','failures':%V,'checkedAt':'%V',"
+                         "'shouldNotify':false,'notificationSent':false}",
+                         &check->line, status, failures, when);
 }
 
 
@@ -342,7 +313,7 @@ checkup_start(lines_check_t *check, ngx_str_t *document)
     lines_main_conf_t  *lmcf;
 
     tenant = &check->ctx->identity.tenant;
-    lmcf = lines_get_main_conf(check->request);
+    lmcf = lines_get_main_conf(check->ctx->request);
 
     carrier = lines_carrier_create(lmcf, &check->line, ngx_cycle->log);
     if (carrier == NULL) {
@@ -379,7 +350,7 @@ failed:
         lines_carrier_destroy(carrier);
     }
 
-    return lines_unavailable(check->request, check->ctx, 1);
+    return lines_unavailable(check->ctx->request, check->ctx, 1);
 }
 
 
@@ -412,45 +383,44 @@ checkup_answered(void *data, lines_result_t *result)
 {
     lines_checkup_t *checkup = data;
 
+    json_t           *failures;
     ngx_int_t         rc;
-    ngx_pool_t       *pool;
+    ngx_str_t        *text;
     lines_carrier_t  *carrier;
 
     carrier = checkup->carrier;
-    pool = carrier->pool;
+    text = &checkup->failures;
 
-    if (result->transport == LINES_COMPLETE) {
-        rc = health_read(pool, result->status, &result->body,
-                               &checkup->health);
+    failures = health_failures(checkup, result);
 
-    } else if (result->elapsed >= checkup->lmcf->probe_timeout) {
-        rc = health_down(pool, "probe_timeout", &checkup->health);
-
-    } else if (result->transport == LINES_UNSENT
-               && lines_location_refused(checkup->lmcf, "lines_probe"))
-    {
-        /* that tells nothing of the line */
-        rc = NGX_ERROR;
-
-    } else if (result->transport == LINES_UNSENT) {
-        rc = health_down(pool, "probe_unreachable", &checkup->health);
+    if (json_array_size(failures)) {
+        ngx_str_set(&checkup->status, "down");
 
     } else {
-        rc = health_down(pool, "probe_no_answer", &checkup->health);
+        ngx_str_set(&checkup->status, "healthy");
     }
 
-    if (rc != NGX_OK) {
+    text->len = json_dumpb(failures, NULL, 0, JSON_COMPACT);
+    text->data = text->len ? ngx_pnalloc(carrier->pool, text->len) : NULL;
+
+    if (text->data) {
+        (void) json_dumpb(failures, (char *) text->data, text->len,
+                          JSON_COMPACT);
+    }
+
+    json_decref(failures);
+
+    if (text->data == NULL) {
         checkup_revoke(checkup->lmcf, &checkup->tenant, &carrier->id,
                        &checkup->id);
         checkup_end(checkup, NGX_ERROR);
         return;
     }
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines check: %V %V", &checkup->health.status,
-                   &checkup->health.failures);
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0, "lines check: %V %V",
+                   &checkup->status, text);
 
-    lines_caller_init(&checkup->caller, checkup->lmcf->redis, pool,
+    lines_caller_init(&checkup->caller, checkup->lmcf->redis, carrier->pool,
                       carrier->log);
 
     checkup->caller.id = &carrier->id;
@@ -458,9 +428,8 @@ checkup_answered(void *data, lines_result_t *result)
 
     rc = lines_line_health(&checkup->caller, checkup_stored, checkup,
                            .tenant = checkup->tenant, .line = carrier->id,
-                           .id = checkup->id,
-                           .failures = checkup->health.failures,
-                           .health = checkup->health.status);
+                           .id = checkup->id, .failures = *text,
+                           .health = checkup->status);
 
     if (rc != NGX_AGAIN) {
         checkup_end(checkup, rc);
@@ -497,15 +466,14 @@ checkup_end(lines_checkup_t *checkup, ngx_int_t rc)
 
     if (check) {
         check->checkup = NULL;
-        r = check->request;
         ctx = check->ctx;
+        r = ctx->request;
 
         ngx_http_set_log_request(r->connection->log, r);
 
-        rc = rc == NGX_OK ? check_answer(check, &checkup->health.status,
-                                         &checkup->health.failures,
-                                         &checkup->when)
-             : rc == NGX_DECLINED ? check_unknown(r, ctx)
+        rc = rc == NGX_OK ? check_answer(check, &checkup->status,
+                                         &checkup->failures, &checkup->when)
+             : rc == NGX_DECLINED ? lines_refuse(ctx, 404, "Line not found")
              : lines_unavailable(r, ctx, 1);
 
         lines_resume(r, ctx, rc);
@@ -531,133 +499,113 @@ checkup_revoke(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *line,
 
 
 /*
- * What a probe's answer says about a line.  The status code speaks first: 2xx
- * is healthy, unless the body, an object, says otherwise: by "status" (healthy,
- * ok, up and pass are good, as in application/health+json) or by "failures", an
- * array of strings.  Any other code, and a body that is neither empty nor an
- * object, is a failure of its own.
+ * What a probe's answer says about a line: why it is down, or an empty array.
+ * NULL: nothing, or no memory.
  */
 
-static ngx_int_t
-health_read(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body,
-    lines_health_t *health)
+static json_t *
+health_failures(lines_checkup_t *checkup, lines_result_t *result)
 {
-    size_t      i;
-    json_t     *object;
-    ngx_int_t   rc;
+    const char  *failure;
 
-    ngx_str_set(&health->status, "down");
-
-    if (status < 200 || status > 299) {
-        return lines_redis_format(pool, &health->failures,
-                                  "[\"probe_status_%ui\"]", status);
+    if (result->transport == LINES_COMPLETE) {
+        return result->status < 200 || result->status > 299
+               ? json_pack("[o]", json_sprintf("probe_status_%d",
+                                               (int) result->status))
+               : health_read(&result->body);
     }
 
-    for (i = 0; i < body->len && ngx_strchr(" \t\r\n", body->data[i]); i++) {
+    if (result->elapsed >= checkup->lmcf->probe_timeout) {
+        failure = "probe_timeout";
 
-        if (body->data[i] == '\0') {
-            break;
-        }
+    } else if (result->transport != LINES_UNSENT) {
+        failure = "probe_no_answer";
+
+    } else if (!lines_location_refused(checkup->lmcf, "lines_probe")) {
+        failure = "probe_unreachable";
+
+    } else {
+        return NULL;
+    }
+
+    return json_pack("[s]", failure);
+}
+
+
+/*
+ * The status code has spoken first: 2xx is healthy, unless the body, an object,
+ * says otherwise: by "status" (healthy, ok, up and pass are good, as in
+ * application/health+json) or by "failures", an array of strings.  A body that
+ * is neither empty nor an object is a failure of its own.
+ */
+
+static json_t *
+health_read(ngx_str_t *body)
+{
+    size_t      i;
+    json_t     *object, *failures;
+    ngx_int_t   rc;
+
+    i = 0;
+
+    while (i < body->len && memchr(" \t\r\n", body->data[i], 4)) {
+        i++;
     }
 
     if (i == body->len) {
-        ngx_str_set(&health->status, "healthy");
-        ngx_str_set(&health->failures, "[]");
-
-        return NGX_OK;
+        return json_array();
     }
 
     rc = lines_strict_json_object(body, LINES_HEALTH_DEPTH,
                                   LINES_HEALTH_CONTAINERS, &object);
 
     if (rc == NGX_DECLINED) {
-        return health_down(pool, "probe_answer_invalid", health);
+        return json_pack("[s]", "probe_answer_invalid");
     }
 
     if (rc != NGX_OK) {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    rc = health_object(pool, object, health);
+    failures = health_object(object);
 
     json_decref(object);
 
-    return rc;
-}
-
-
-static ngx_int_t
-health_object(ngx_pool_t *pool, json_t *object, lines_health_t *health)
-{
-    json_t     *failures;
-    ngx_str_t  *text;
-
-    failures = health_failures(json_object_get(object, "failures"));
-    if (failures == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (json_array_size(failures) == 0) {
-        json_decref(failures);
-
-        if (!health_good(json_object_get(object, "status"))) {
-            return health_down(pool, "probe_reported_down", health);
-        }
-
-        ngx_str_set(&health->status, "healthy");
-        ngx_str_set(&health->failures, "[]");
-
-        return NGX_OK;
-    }
-
-    text = &health->failures;
-    text->len = json_dumpb(failures, NULL, 0, JSON_COMPACT);
-    text->data = text->len ? ngx_pnalloc(pool, text->len) : NULL;
-
-    if (text->data) {
-        (void) json_dumpb(failures, (char *) text->data, text->len,
-                          JSON_COMPACT);
-    }
-
-    json_decref(failures);
-
-    return text->data ? NGX_OK : NGX_ERROR;
+    return failures;
 }
 
 
 /* of a stranger's list as much as may be shown: strings, not too many */
 
 static json_t *
-health_failures(json_t *list)
+health_object(json_t *object)
 {
+    int      rc;
     size_t   i;
-    json_t  *failures, *failure;
+    json_t  *list, *failures, *failure;
 
+    rc = 0;
+    list = json_object_get(object, "failures");
     failures = json_array();
-    if (failures == NULL) {
-        return NULL;
-    }
 
-    for (i = 0;
-         i < json_array_size(list)
-         && json_array_size(failures) < LINES_HEALTH_FAILURES;
-         i++)
+    for (i = 0; i < ngx_min(json_array_size(list), LINES_HEALTH_FAILURES); i++)
     {
         failure = json_array_get(list, i);
 
-        if (json_is_string(failure)
-            && json_string_length(failure) <= LINES_HEALTH_FAILURE)
-        {
-            json_incref(failure);
+        rc |= json_is_string(failure)
+              && json_string_length(failure) <= LINES_HEALTH_FAILURE
+              ? json_array_append(failures, failure)
+              : json_array_append_new(failures, json_string("unnamed"));
+    }
 
-        } else {
-            failure = json_string("unnamed");
-        }
+    if (i == 0 && !health_good(json_object_get(object, "status"))) {
+        rc = json_array_append_new(failures,
+                                   json_string("probe_reported_down"));
+    }
 
-        if (json_array_append_new(failures, failure) != 0) {
-            json_decref(failures);
-            return NULL;
-        }
+    if (rc != 0) {
+        json_decref(failures);
+        return NULL;
     }
 
     return failures;
@@ -668,33 +616,16 @@ static ngx_uint_t
 health_good(json_t *status)
 {
     size_t              i;
+    const char         *word;
     static const char  *good[] = { "healthy", "ok", "up", "pass" };
 
-    if (status == NULL) {
-        return 1;
-    }
+    word = json_string_value(status);
 
-    if (!json_is_string(status)) {
-        return 0;
-    }
-
-    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        if (ngx_strcmp(json_string_value(status), good[i]) == 0) {
+    for (i = 0; word && i < sizeof(good) / sizeof(good[0]); i++) {
+        if (ngx_strcmp(word, good[i]) == 0) {
             return 1;
         }
     }
 
-    return 0;
-}
-
-
-/* because of one failure: a short word */
-
-static ngx_int_t
-health_down(ngx_pool_t *pool, const char *failure,
-    lines_health_t *health)
-{
-    ngx_str_set(&health->status, "down");
-
-    return lines_redis_format(pool, &health->failures, "[\"%s\"]", failure);
+    return status == NULL;
 }

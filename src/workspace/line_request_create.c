@@ -12,6 +12,7 @@
 
 #include "api/idempotency.h"
 #include "api/input.h"
+#include "api/json.h"
 #include "api/plan.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
@@ -24,42 +25,26 @@
 #include "workspace/workspace.h"
 
 
-/* what is asked for, in the order of the fingerprint */
+/* what is asked for, each a field of the line; in the order of the fingerprint;
+   then what its plan says */
 
-enum {
-    LINES_ASK_CHANNEL = 0,
-    LINES_ASK_TYPE,
-    LINES_ASK_FIRST,
-    LINES_ASK_LAST,
-    LINES_ASK_EMAIL,
-    LINES_ASK_PHONE,
-    LINES_ASK_ZIPCODE,
-    LINES_ASK_STATE,
-    LINES_ASK_FORWARDS,
-    LINES_ASK_IMAGE,
-    LINES_ASKED
-};
+#define LINES_EACH_FIELD(field)                                               \
+    field(channel) field(type) field(first) field(last) field(email)          \
+    field(phone) field(zipcode) field(state) field(forwards) field(image)     \
+    field(conversations) field(messages)
 
-/* as fields of the line; then, of its plan: conversations, messages */
+#define field_number(name)  FIELD_##name,
+#define field_name(name)    ngx_string(#name),
 
-static ngx_str_t  create_fields[LINES_ASKED + 2] = {
-    ngx_string("channel"),
-    ngx_string("type"),
-    ngx_string("first"),
-    ngx_string("last"),
-    ngx_string("email"),
-    ngx_string("phone"),
-    ngx_string("zipcode"),
-    ngx_string("state"),
-    ngx_string("forwards"),
-    ngx_string("image"),
-    ngx_string("conversations"),
-    ngx_string("messages")
-};
+enum { LINES_EACH_FIELD(field_number) LINES_FIELDS };
+
+#define LINES_ASKED  FIELD_conversations
+
+static ngx_str_t  create_fields[] = { LINES_EACH_FIELD(field_name) };
 
 
 typedef struct {
-    ngx_str_t                     asked[LINES_ASKED];   /* empty: absent */
+    ngx_str_t                     asked[LINES_FIELDS];  /* empty: absent */
     ngx_str_t                     key;
     ngx_uint_t                    email;       /* flag: else phone */
     lines_idempotency_t           idem;
@@ -79,19 +64,13 @@ typedef struct {
 } lines_create_t;
 
 
-static ngx_int_t create_validate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t create_is_url(ngx_str_t *value);
-static ngx_int_t create_check(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_announce(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t create_begin(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_begun(void *data, lines_line_begin_reply_t *reply);
 static void create_not_due(lines_ctx_t *ctx);
 static ngx_int_t create_included(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *answer, lines_op_begun_t *begun);
 static ngx_int_t create_paid(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
-static ngx_int_t create_again(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_begin_reply_t *reply);
 static ngx_int_t create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -102,15 +81,15 @@ static ngx_int_t create_replayed(void *data,
 
 
 #define create_text(name, field, max, ...)                                    \
-    lines_in_text(name, lines_create_t, asked[LINES_ASK_##field], max,        \
+    lines_in_text(name, lines_create_t, asked[FIELD_##field], max,        \
                   __VA_ARGS__)
 
 #define create_word(name, field, bad, ...)                                    \
-    lines_in_word(name, lines_create_t, asked[LINES_ASK_##field], bad,        \
+    lines_in_word(name, lines_create_t, asked[FIELD_##field], bad,        \
                   __VA_ARGS__)
 
 #define create_email(...)                                                     \
-    create_text("email", EMAIL, 254, .is = lines_is_email,                    \
+    create_text("email", email, 254, .is = lines_is_email,                    \
                 .bad = "email must be a valid email address", __VA_ARGS__)
 
 #define create_e164(name, field, ...)                                         \
@@ -119,74 +98,54 @@ static ngx_int_t create_replayed(void *data,
                 __VA_ARGS__)
 
 #define create_when(field, text)                                              \
-    .when = offsetof(lines_create_t, asked[LINES_ASK_##field]), .says = text
+    .when = offsetof(lines_create_t, asked[FIELD_##field]), .says = text
 
 
-static const lines_input_t  create_inputs[] = {
-    create_text("firstName", FIRST, 100, .flags = LINES_REQUIRED),
-    create_text("lastName", LAST, 100, .flags = LINES_REQUIRED),
-    create_word("channelType", CHANNEL,
-                "channelType must be \"phone\" or \"email\"",
-                .words = { "phone", "email" }, .flags = LINES_REQUIRED,
-                .absent = "channelType is required"),
-    create_word("lineType", TYPE,
-                "lineType of an email line must be \"purchased\"",
-                .words = { "purchased" }, create_when(CHANNEL, "email")),
-    create_word("lineType", TYPE,
-                "lineType must be \"purchased\" or \"byon\"",
-                .words = { "purchased", "byon" }),
-    create_email(create_when(CHANNEL, "email"), .flags = LINES_REQUIRED,
-                 .absent = "email is required for email lines"),
-    create_email(create_when(TYPE, "byon"), .flags = LINES_REQUIRED,
-                 .absent = "email is required for byon lines"),
-    create_email(),
-    create_e164("phone", PHONE, create_when(TYPE, "byon"),
-                .flags = LINES_REQUIRED,
-                .absent = "phone is required for byon lines"),
-    create_text("zipcode", ZIPCODE, 10),
-    create_text("state", STATE, 64),
-    create_e164("forwardCallsTo", FORWARDS),
-    create_text("profileImageUrl", IMAGE, 2048, .is = create_is_url,
-                .bad = "profileImageUrl must be an http or https URL"),
-    lines_in_text("idempotencyKey", lines_create_t, key, 255),
-    lines_input_end
-};
+const lines_body_input_t  lines_create_input =
+    lines_body_input(lines_create_t,
+        create_text("firstName", first, 100, .flags = LINES_REQUIRED),
+        create_text("lastName", last, 100, .flags = LINES_REQUIRED),
+        create_word("channelType", channel,
+                    "channelType must be \"phone\" or \"email\"",
+                    .words = { "phone", "email" }, .flags = LINES_REQUIRED,
+                    .absent = "channelType is required"),
+        create_word("lineType", type,
+                    "lineType of an email line must be \"purchased\"",
+                    .words = { "purchased" }, create_when(channel, "email")),
+        create_word("lineType", type,
+                    "lineType must be \"purchased\" or \"byon\"",
+                    .words = { "purchased", "byon" }),
+        create_email(create_when(channel, "email"), .flags = LINES_REQUIRED,
+                     .absent = "email is required for email lines"),
+        create_email(create_when(type, "byon"), .flags = LINES_REQUIRED,
+                     .absent = "email is required for byon lines"),
+        create_email(),
+        create_e164("phone", phone, create_when(type, "byon"),
+                    .flags = LINES_REQUIRED,
+                    .absent = "phone is required for byon lines"),
+        create_text("zipcode", zipcode, 10),
+        create_text("state", state, 64),
+        create_e164("forwardCallsTo", forwards),
+        create_text("profileImageUrl", image, 2048, .is = create_is_url,
+                    .bad = "profileImageUrl must be an http or https URL"),
+        lines_in_text("idempotencyKey", lines_create_t, key, 255));
 
 
-lines_step_pt  lines_line_request_create_steps[] = {
-    create_validate,                  /* 400 */
-    create_check,
-    create_decide,                    /* 402, 403, 409, 422 */
-    create_announce,
-    create_begin,               /* the same again, and 201 */
-    NULL
-};
-
-
-static ngx_int_t
-create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t        rc;
     ngx_str_t        fields[LINES_ASKED], *type;
-    lines_create_t  *create;
+    lines_create_t  *create = ctx->data;
 
-    rc = lines_read_input(r, ctx, sizeof(lines_create_t), create_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    create = ctx->data;
-    create->email = lines_is(&create->asked[LINES_ASK_CHANNEL], "email");
+    create->email = lines_is(&create->asked[FIELD_channel], "email");
 
     /* an empty one is a mistake of the client's, and would protect nothing */
 
     if (create->key.data && create->key.len == 0) {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "idempotencyKey must not be empty");
+        return lines_refuse(ctx, 400, "idempotencyKey must not be empty");
     }
 
-    type = &create->asked[LINES_ASK_TYPE];
+    type = &create->asked[FIELD_type];
 
     if (type->len == 0) {
         ngx_str_set(type, "purchased");
@@ -197,7 +156,7 @@ create_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
     /* empty as ever: keys that are in use go on to match */
 
     if (create->email) {
-        ngx_str_null(&fields[LINES_ASK_TYPE]);
+        ngx_str_null(&fields[FIELD_type]);
     }
 
     return lines_idempotency_init(r, ctx, "line-requests", &create->key,
@@ -216,13 +175,11 @@ create_is_url(ngx_str_t *url)
 
 /* one round trip for all that decides about the request */
 
-static ngx_int_t
-create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t        rc;
-    lines_create_t  *create;
-
-    create = ctx->data;
+    lines_create_t  *create = ctx->data;
 
     rc = lines_idempotency_read(ctx, &create->idem);
 
@@ -240,17 +197,16 @@ create_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     int64_t                       included, paid;
     ngx_uint_t                    email;
     lines_plan_t                 *plan;
-    lines_create_t               *create;
+    lines_create_t               *create = ctx->data;
     lines_line_begin_reply_t      reply;
     lines_tenant_places_reply_t  *tenant;
 
-    create = ctx->data;
     tenant = &create->tenant;
 
     ctx->identity.plan = tenant->plan;
@@ -307,14 +263,12 @@ create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
  * the sweeper should see to it, what the provisioner will find.
  */
 
-static ngx_int_t
-create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char          *p;
     ngx_int_t        rc;
-    lines_create_t  *create;
-
-    create = ctx->data;
+    lines_create_t  *create = ctx->data;
 
     /* the id of a begin that may run yet is kept: see create_begun() */
 
@@ -343,18 +297,17 @@ create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     int64_t             max;
-    ngx_str_t           body, key, fields[2 * (LINES_ASKED + 2)];
+    ngx_str_t           body, key, *asked, fields[2 * LINES_FIELDS];
     ngx_uint_t          i;
     ngx_pool_t         *pool;
     lines_plan_t       *plan;
-    lines_create_t     *create;
+    lines_create_t     *create = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    create = ctx->data;
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
@@ -376,20 +329,21 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    for (i = 0; i < LINES_ASKED; i++) {
-        fields[2 * i + 1] = create->asked[i];
-    }
+    asked = create->asked;
 
-    if (lines_redis_format(pool, &fields[2 * i + 1], "%i", plan->conversations)
+    if (lines_redis_format(pool, &asked[FIELD_conversations], "%i",
+                           plan->conversations)
         != NGX_OK
-        || lines_redis_format(pool, &fields[2 * i + 3], "%i", plan->messages)
+        || lines_redis_format(pool, &asked[FIELD_messages], "%i",
+                              plan->messages)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < LINES_ASKED + 2; i++) {
+    for (i = 0; i < LINES_FIELDS; i++) {
         fields[2 * i] = create_fields[i];
+        fields[2 * i + 1] = create->asked[i];
     }
 
     LINES_FAILPOINT("create.begin.before");
@@ -406,7 +360,7 @@ create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .fingerprint = create->idem.fingerprint, .body = body,
                .call_key = key, .lease = lmcf->operation->lease,
                .provisioner = (lmcf->provisioner.len != 0),
-               .fields.n = 2 * (LINES_ASKED + 2), .fields.elts = fields);
+               .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
 }
 
 
@@ -482,9 +436,7 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
 static void
 create_not_due(lines_ctx_t *ctx)
 {
-    lines_create_t  *create;
-
-    create = ctx->data;
+    lines_create_t  *create = ctx->data;
 
     (void) lines_forget_due_rem(&ctx->caller,
                                 .shard = lines_due_shard(&create->id),
@@ -497,10 +449,9 @@ static ngx_int_t
 create_included(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *answer,
     lines_op_begun_t *begun)
 {
-    lines_create_t     *create;
+    lines_create_t     *create = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    create = ctx->data;
     lmcf = lines_get_main_conf(r);
 
     if (lmcf->provisioner.len) {
@@ -527,9 +478,7 @@ create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 {
     ngx_str_t        answer;
     ngx_int_t        status;
-    lines_create_t  *create;
-
-    create = ctx->data;
+    lines_create_t  *create = ctx->data;
 
     if (op) {
         answer = lines_op_get(op, "answer");
@@ -553,23 +502,12 @@ create_paid(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 
     ctx->retry_after = 5;
 
-    return lines_answer_format(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                   "{\"success\":false,\"status\":\"awaiting_payment\","
-                   "\"paymentStatus\":\"pending\",\"paymentRequired\":true,"
-                   "\"message\":\"Billing has not answered yet. Read the line "
-                   "request until it shows paymentUrl, or use the action "
-                   "payment_link.\",\"line\":%V}", &create->document);
-}
-
-
-static ngx_int_t
-create_again(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_create_t  *create;
-
-    create = ctx->data;
-
-    return lines_idempotency_again(r, ctx, &create->idem, create_check);
+    return lines_json(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                      "{'success':false,'status':'awaiting_payment',"
+                      "'paymentStatus':'pending','paymentRequired':true,"
+                      "'message':'Billing has not answered yet. Read the line "
+                      "request until it shows paymentUrl, or use the action "
+                      "payment_link.','line':%V}", &create->document);
 }
 
 
@@ -580,9 +518,7 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_begin_reply_t *reply)
 {
     ngx_int_t        rc;
-    lines_create_t  *create;
-
-    create = ctx->data;
+    lines_create_t  *create = ctx->data;
 
     switch (reply->is) {
 
@@ -606,15 +542,12 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     case LINES_LINE_BEGIN_SUBSCRIPTION:
 
         if (lines_is(&reply->state, "past_due")) {
-            return lines_answer_format(r, ctx, 402,
-                             "{\"error\":\"READ_ONLY\",\"code\":\"READ_ONLY\","
-                             "\"reason\":\"past_due\"}");
+            return lines_json(ctx, 402, "{'error':'READ_ONLY',"
+                              "'code':'READ_ONLY','reason':'past_due'}");
         }
 
-        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
-                        "subscription_required",
-                        "An active subscription is required to request lines.",
-                        "/billing");
+        return lines_subscription_required(ctx,
+                      "An active subscription is required to request lines.");
 
     case LINES_LINE_BEGIN_BLOCKED:
 
@@ -633,21 +566,18 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     case LINES_LINE_BEGIN_FULL:
 
-        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
-                              "forbidden_line_type",
-                              create->email
-                              ? "Your plan does not allow another email line."
-                              : "Your plan does not allow another phone line.",
-                              NULL);
+        return lines_json(ctx, NGX_HTTP_FORBIDDEN, "{'success':false,"
+                          "'status':'forbidden_line_type','message':'Your plan "
+                          "does not allow another %s line.'}",
+                          create->email ? "email" : "phone");
 
     case LINES_LINE_BEGIN_CUSTOMER:
 
         /* the plan would allow it, but nobody is there to be charged */
 
-        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
-                   "subscription_required",
+        return lines_subscription_required(ctx,
                    "Another line has to be paid for, and the workspace has no "
-                   "customer at billing: set up billing first.", "/billing");
+                   "customer at billing: set up billing first.");
 
     case LINES_LINE_BEGIN_PAYMENT:
 
@@ -662,7 +592,7 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     /* changed, late: what was read is not so any more */
 
-    return create_again(r, ctx);
+    return lines_idempotency_again(r, ctx, &create->idem, lines_create_check);
 }
 
 
@@ -670,9 +600,7 @@ static ngx_int_t
 create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op)
 {
-    lines_create_t  *create;
-
-    create = ctx->data;
+    lines_create_t  *create = ctx->data;
 
     return lines_line_read(&ctx->caller, create_blocking, ctx,
                            .tenant = ctx->identity.tenant,
@@ -685,16 +613,18 @@ create_blocking(void *data, lines_line_read_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
+    lines_create_t  *create = ctx->data;
+
     if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
-        return create_again(ctx->request, ctx);
+        return lines_idempotency_again(ctx->request, ctx, &create->idem,
+                                       lines_create_check);
     }
 
-    return lines_answer_format(ctx->request, ctx, NGX_HTTP_CONFLICT,
-                 "{\"success\":false,\"status\":\"awaiting_payment\","
-                 "\"message\":\"Another line request is awaiting payment: pay "
-                 "or cancel it first.\",\"line\":%V,\"paymentUrl\":%V,"
-                 "\"invoiceId\":%V}", &reply->document, &reply->url,
-                 &reply->invoice);
+    return lines_json(ctx, NGX_HTTP_CONFLICT, "{'success':false,"
+                      "'status':'awaiting_payment','message':'Another line "
+                      "request is awaiting payment: pay or cancel it "
+                      "first.','line':%V,'paymentUrl':%V,'invoiceId':%V}",
+                      &reply->document, &reply->url, &reply->invoice);
 }
 
 
@@ -703,19 +633,17 @@ create_replayed(void *data, lines_answer_read_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_create_t      *create;
+    lines_create_t      *create = ctx->data;
     ngx_http_request_t  *r;
 
-    create = ctx->data;
     r = ctx->request;
 
     if (reply->status == 0 || reply->answer.len == 0) {
 
         ctx->retry_after = 1;
 
-        return lines_error(r, ctx, NGX_HTTP_CONFLICT, NULL,
-                           "A request with this idempotency key is still in "
-                           "progress");
+        return lines_refuse(ctx, 409, "A request with this idempotency key is "
+                            "still in progress");
     }
 
     if (lines_idempotency_replayed(r) != NGX_OK

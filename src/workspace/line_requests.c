@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
+#include "api/json.h"
 #include "api/listing.h"
 #include "http/answer.h"
 #include "http/id.h"
@@ -23,37 +24,14 @@
 #define LINES_LIST_DEFAULT  20
 
 
-static ngx_int_t line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t by_user(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t line_request_got(void *data, lines_line_read_reply_t *reply);
 static ngx_int_t line_request_turn(void *data, lines_poll_take_reply_t *reply);
 static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
     lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op);
 
 
-lines_step_pt  lines_line_request_list_steps[] = {
-    line_request_list,          /* 400 */
-    lines_listing_run,
-    NULL
-};
-
-
-lines_step_pt  lines_lines_by_user_steps[] = {
-    by_user,                    /* 400 */
-    lines_listing_run,
-    NULL
-};
-
-
-lines_step_pt  lines_line_request_get_steps[] = {
-    line_request_get,           /* 404 */
-    NULL
-};
-
-
-static ngx_int_t
-line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t  rc;
 
@@ -75,8 +53,8 @@ line_request_list(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_by_user(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_listing_create(r, ctx, &ctx->identity.tenant, "lines",
                                 "{\"lines\":[", 0);
@@ -90,13 +68,12 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       "Invalid line request id");
+    return lines_refuse(ctx, 400, "Invalid line request id");
 }
 
 
-static ngx_int_t
-line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_line_read(&ctx->caller, line_request_got, ctx,
                            .tenant = ctx->identity.tenant,
@@ -117,7 +94,7 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
     lmcf = lines_get_main_conf(r);
 
     if (reply->document.len == 0) {
-        return lines_line_request_unknown(r, ctx);
+        return lines_line_request_unknown(ctx);
     }
 
     if (reply->unclear.len) {
@@ -138,7 +115,7 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
         ctx->data = ctx;
 
         if (lmcf->billing == NULL) {
-            return line_request_get(r, ctx);
+            return lines_line_request_get(r, ctx);
         }
 
         rc = lines_try_poll_take(&ctx->caller, line_request_turn, ctx,
@@ -146,14 +123,14 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
                                  .id = ctx->params[0],
                                  .ms = lmcf->operation->reconcile);
 
-        return rc == NGX_DECLINED ? line_request_get(r, ctx) : rc;
+        return rc == NGX_DECLINED ? lines_line_request_get(r, ctx) : rc;
     }
 
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                "{\"success\":true,\"status\":\"%V\",\"paymentStatus\":\"%V\","
-                "\"paymentRequired\":true,\"line\":%V,\"paymentUrl\":%V,"
-                "\"invoiceId\":%V}", &reply->status, &reply->payment,
-                &reply->document, &reply->url, &reply->invoice);
+    return lines_json_ok(ctx, "{'success':true,'status':'%V',"
+                         "'paymentStatus':'%V','paymentRequired':true,"
+                         "'line':%V,'paymentUrl':%V,'invoiceId':%V}",
+                         &reply->status, &reply->payment, &reply->document,
+                         &reply->url, &reply->invoice);
 }
 
 
@@ -173,7 +150,7 @@ line_request_turn(void *data, lines_poll_take_reply_t *reply)
      */
 
     if (reply == NULL || reply->ok.len == 0) {
-        return line_request_get(r, ctx);
+        return lines_line_request_get(r, ctx);
     }
 
     /* the reader waits for that no longer than a second */
@@ -188,5 +165,5 @@ static ngx_int_t
 line_request_reconciled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op)
 {
-    return line_request_get(r, ctx);
+    return lines_line_request_get(r, ctx);
 }

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "api/input.h"
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
@@ -27,8 +28,6 @@ typedef struct {
 } lines_action_t;
 
 
-static ngx_int_t action_read(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t action_decide(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, const char *message);
 static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
@@ -47,34 +46,19 @@ static const char  not_pending[] =
     "This action applies only to requests that await payment.";
 
 
-static const lines_input_t  action_inputs[] = {
-    lines_in_word("action", lines_action_t, action, "Unsupported action",
-                  .words = { "cancel", "payment_link" },
-                  .flags = LINES_REQUIRED),
-    lines_input_end
-};
+const lines_body_input_t  lines_action_input =
+    lines_body_input(lines_action_t,
+        lines_in_word("action", lines_action_t, action, "Unsupported action",
+                      .words = { "cancel", "payment_link" },
+                      .flags = LINES_REQUIRED));
 
 
-lines_step_pt  lines_line_request_manage_steps[] = {
-    action_read,                /* 400 */
-    action_decide,              /* 402, 403, 404, 409 */
-    NULL
-};
-
-
-static ngx_int_t
-action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_int_t        rc;
-    lines_action_t  *action;
+    lines_action_t  *action = ctx->data;
 
-    rc = lines_read_input(r, ctx, sizeof(lines_action_t), action_inputs);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    action = ctx->data;
     action->cancel = lines_is(&action->action, "cancel");
 
     rc = lines_keep_line_read(&ctx->caller, &action->line,
@@ -90,19 +74,18 @@ action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t          *subscription;
-    lines_action_t     *action;
+    lines_action_t     *action = ctx->data;
     lines_main_conf_t  *lmcf;
 
-    action = ctx->data;
     subscription = &action->tenant.subscription;
     lmcf = lines_get_main_conf(r);
 
     if (action->line.status.len == 0) {
-        return lines_line_request_unknown(r, ctx);
+        return lines_line_request_unknown(ctx);
     }
 
     /* paying is what a workspace that is past due is to do */
@@ -111,10 +94,8 @@ action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         && !lines_is(subscription, "active")
         && !lines_is(subscription, "past_due"))
     {
-        return lines_business_error(r, ctx, NGX_HTTP_FORBIDDEN,
-                        "subscription_required",
-                        "An active subscription is required to pay for lines.",
-                        "/billing");
+        return lines_subscription_required(ctx,
+                       "An active subscription is required to pay for lines.");
     }
 
     if (lines_status(&action->line.status) != LINES_AWAITING_PAYMENT) {
@@ -150,18 +131,15 @@ static ngx_int_t
 action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     const char *message)
 {
-    lines_action_t  *action;
-
-    action = ctx->data;
+    lines_action_t  *action = ctx->data;
 
     if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
         ctx->retry_after = 5;
     }
 
-    return lines_answer_format(r, ctx, status,
-                     "{\"success\":false,\"status\":\"%V\",\"message\":\"%s\","
-                     "\"line\":%V}", &action->line.status, message,
-                     &action->line.document);
+    return lines_json(ctx, status, "{'success':false,'status':'%V',"
+                      "'message':'%s','line':%V}", &action->line.status,
+                      message, &action->line.document);
 }
 
 
@@ -169,9 +147,7 @@ static ngx_int_t
 linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
     ngx_str_t        url, invoice, refused, answer, status, step, intent;
-    lines_action_t  *action;
-
-    action = ctx->data;
+    lines_action_t  *action = ctx->data;
 
     if (rc == NGX_OK && op) {
         step = lines_op_get(op, "step");
@@ -185,17 +161,13 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
             && lines_is(&status, "open")
             && url.len)
         {
-            url = lines_json_string(r->pool, &url);
-            invoice = lines_json_string(r->pool, &invoice);
-
             /* reused: read afresh just now */
 
-            return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                           "{\"success\":true,\"status\":\"awaiting_payment\","
-                           "\"paymentUrl\":%V,\"invoiceId\":%V,\"reused\":%s}",
-                           &url, &invoice,
-                           (int64_t) op->attempt == action->line.attempt
-                           ? "true" : "false");
+            return lines_json_ok(ctx, "{'success':true,"
+                                 "'status':'awaiting_payment','paymentUrl':%J,"
+                                 "'invoiceId':%J,'reused':%B}", &url, &invoice,
+                                 (ngx_uint_t) ((int64_t) op->attempt
+                                               == action->line.attempt));
         }
 
         /* as a creation that billing refuses is answered */
@@ -254,7 +226,7 @@ cancel_begun(void *data, lines_cancel_begin_reply_t *reply)
     switch (reply->is) {
 
     case LINES_CANCEL_BEGIN_UNKNOWN:
-        return lines_line_request_unknown(r, ctx);
+        return lines_line_request_unknown(ctx);
 
     case LINES_CANCEL_BEGIN_ILLEGAL:
         action->line.status = reply->status;
@@ -294,10 +266,9 @@ action_done(void *data, lines_line_read_reply_t *line)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_action_t      *action;
+    lines_action_t      *action = ctx->data;
     ngx_http_request_t  *r;
 
-    action = ctx->data;
     action->line = *line;
     r = ctx->request;
 
@@ -312,9 +283,8 @@ action_done(void *data, lines_line_read_reply_t *line)
     if (action->cancel) {
 
         if (lines_status(&line->status) == LINES_CANCELED) {
-            return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                      "{\"success\":true,\"status\":\"canceled\",\"line\":%V}",
-                      &line->document);
+            return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
+                                 "'line':%V}", &line->document);
         }
 
         return action_refuse(r, ctx, NGX_HTTP_CONFLICT,

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/listing.h"
 #include "auth/auth.h"
 #include "auth/dialect.h"
 #include "http/body.h"
@@ -18,43 +19,43 @@
 
 #define LINES_WORKSPACE_BODY  (64 * 1024)
 
-#define LINES_WORKSPACE  lines_authenticate_workspace, lines_limit_identity
-#define LINES_SESSION    lines_authenticate_session, lines_limit_identity
+/* of a row, what follows its path */
+#define row(name, who, about, body, input, ...)                               \
+    ngx_string(name),                                                         \
+    { lines_authenticate_##who, lines_limit_identity, about, body },          \
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 
 static lines_route_t  workspace_routes[] = {
 
     { NGX_HTTP_POST, ngx_string("line-requests"),
-      ngx_string("line_request_create"),
-      { LINES_WORKSPACE, NULL, lines_read_optional_json },
-      lines_line_request_create_steps },
+      row("line_request_create", workspace, NULL, lines_read_optional_json,
+          &lines_create_input, lines_read_input, lines_create_validate,
+          lines_create_check, lines_create_decide, lines_create_announce,
+          lines_create_begin) },
 
     { NGX_HTTP_GET, ngx_string("line-requests"),
-      ngx_string("line_request_list"),
-      { LINES_WORKSPACE, NULL, lines_discard_body },
-      lines_line_request_list_steps },
+      row("line_request_list", workspace, NULL, lines_discard_body, NULL,
+          lines_line_request_list, lines_listing_run) },
 
     { NGX_HTTP_GET, ngx_string("line-requests/:id"),
-      ngx_string("line_request_get"),
-      { LINES_WORKSPACE, lines_line_request_id, lines_discard_body },
-      lines_line_request_get_steps },
+      row("line_request_get", workspace, lines_line_request_id,
+          lines_discard_body, NULL, lines_line_request_get) },
 
     { NGX_HTTP_POST, ngx_string("line-requests/:id"),
-      ngx_string("line_request_manage"),
-      { LINES_WORKSPACE, lines_line_request_id, lines_read_optional_json },
-      lines_line_request_manage_steps },
+      row("line_request_manage", workspace, lines_line_request_id,
+          lines_read_optional_json, &lines_action_input, lines_read_input,
+          lines_action_read, lines_action_decide) },
 
     { NGX_HTTP_GET, ngx_string("lines/by-user"),
-      ngx_string("lines_by_user"),
-      { LINES_WORKSPACE, NULL, lines_discard_body },
-      lines_lines_by_user_steps },
+      row("lines_by_user", workspace, NULL, lines_discard_body, NULL,
+          lines_by_user, lines_listing_run) },
 
     { NGX_HTTP_GET, ngx_string("lines/check-availability"),
-      ngx_string("line_check"),
-      { LINES_SESSION, NULL, lines_discard_body },
-      lines_check_steps },
+      row("line_check", session, NULL, lines_discard_body, NULL,
+          lines_check_begin) },
 
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL }
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };
 
 

@@ -7,21 +7,25 @@
 #define _LINES_WORKSPACE_ROUTES_H_INCLUDED_
 
 
+#include "api/input.h"
 #include "http/router.h"
 
 
 extern lines_api_t  lines_workspace_api;
 
 
-/* 400, unless the path has an id */
-ngx_int_t lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx);
+extern const lines_body_input_t  lines_create_input, lines_action_input;
 
-extern lines_step_pt  lines_line_request_create_steps[];
-extern lines_step_pt  lines_line_request_list_steps[];
-extern lines_step_pt  lines_line_request_get_steps[];
-extern lines_step_pt  lines_line_request_manage_steps[];
-extern lines_step_pt  lines_lines_by_user_steps[];
-extern lines_step_pt  lines_check_steps[];
+/* 400, unless the path has an id */
+lines_step_t  lines_line_request_id;
+
+/* line_request_create.c, line_requests.c, payment_actions.c, check.c */
+
+lines_step_t  lines_create_validate, lines_create_check, lines_create_decide,
+    lines_create_announce, lines_create_begin;
+lines_step_t  lines_line_request_list, lines_line_request_get, lines_by_user;
+lines_step_t  lines_action_read, lines_action_decide;
+lines_step_t  lines_check_begin;
 
 
 #endif /* _LINES_WORKSPACE_ROUTES_H_INCLUDED_ */

@@ -3,29 +3,25 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "http/answer.h"
 #include "http/headers.h"
 #include "workspace/workspace.h"
 
 
 ngx_int_t
-lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t http_status, const char *status, const char *message,
-    const char *redirect)
+lines_subscription_required(lines_ctx_t *ctx, const char *message)
 {
-    return lines_answer_format(r, ctx, http_status,
-                     "{\"success\":false,\"status\":\"%s\",\"message\":\"%s\""
-                     "%s%s%s}", status, message,
-                     redirect ? ",\"redirect\":\"" : "",
-                     redirect ? redirect : "", redirect ? "\"" : "");
+    return lines_json(ctx, NGX_HTTP_FORBIDDEN, "{'success':false,"
+                      "'status':'subscription_required','message':'%s',"
+                      "'redirect':'/billing'}", message);
 }
 
 
 ngx_int_t
-lines_line_request_unknown(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_line_request_unknown(lines_ctx_t *ctx)
 {
-    return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL,
-                       "Line request not found");
+    return lines_refuse(ctx, 404, "Line request not found");
 }
 
 
@@ -33,12 +29,10 @@ ngx_int_t
 lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_read_reply_t *line)
 {
-    return lines_answer_format(r, ctx, NGX_HTTP_OK,
-                             "{\"success\":true,\"status\":\"%V\","
-                             "\"paymentStatus\":\"%V\",\"paymentRequired\":%s,"
-                             "\"line\":%V}", &line->status, &line->payment,
-                             line->required ? "true" : "false",
-                             &line->document);
+    return lines_json_ok(ctx, "{'success':true,'status':'%V',"
+                         "'paymentStatus':'%V','paymentRequired':%B,"
+                         "'line':%V}", &line->status, &line->payment,
+                         (ngx_uint_t) line->required, &line->document);
 }
 
 

@@ -11,13 +11,11 @@
 #include "store/calls.h"
 
 
-/* {"success":false,"status":…,"message":…[,"redirect":…]} */
-ngx_int_t lines_business_error(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t http_status, const char *status, const char *message,
-    const char *redirect);
+/* 403 with the way to billing */
+ngx_int_t lines_subscription_required(lines_ctx_t *ctx, const char *message);
 
 /* 404 */
-ngx_int_t lines_line_request_unknown(ngx_http_request_t *r, lines_ctx_t *ctx);
+ngx_int_t lines_line_request_unknown(lines_ctx_t *ctx);
 
 /* 200 with a line that awaits no payment */
 ngx_int_t lines_line_request_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
