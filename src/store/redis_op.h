@@ -1,8 +1,8 @@
 
 /*
  * An operation: a guard object with its own deadline, which outlives whoever
- * asked and stays in hiredis' queue until its reply has come.  Internal to
- * the store.
+ * asked and stays in the connection's queue until its reply has come.  Internal
+ * to the store.
  */
 
 #ifndef _LINES_STORE_REDIS_OP_H_INCLUDED_
@@ -27,15 +27,15 @@ typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
 
 
 struct lines_redis_op_s {
-    ngx_queue_t             queue;      /* waiting */
     lines_redis_t          *redis;
+    lines_redis_handler_pt  handler;    /* NULL: nobody waits */
+    void                   *data;
 
     /* event ident must be after 3 pointers as in ngx_connection_t */
     ngx_int_t               ident;
 
-    lines_redis_handler_pt  handler;    /* NULL: nobody waits */
-    void                   *data;
     ngx_event_t             timer;
+    lines_redis_asked_t     asked;      /* until it is sent: waiting */
 
     lines_script_t         *script;
     ngx_uint_t              argc;       /* of a script's command */
@@ -44,7 +44,6 @@ struct lines_redis_op_s {
     size_t                  len;
     size_t                  tail;       /* after EVALSHA and digest */
 
-    size_t                  end;        /* in the connection's bytes */
     ngx_msec_t              submitted;
 
     unsigned                sent:1;
@@ -103,14 +102,6 @@ lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
  * What was not sent yet is never sent.  Not after the handler was called.
  */
 void lines_redis_detach(lines_redis_op_t *op);
-
-/* NGX_DECLINED: no connection takes it now */
-ngx_int_t lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len);
-
-/* frees the guard, then tells whoever waits */
-void lines_redis_op_done(lines_redis_op_t *op, redisReply *reply);
-
-void lines_redis_op_free(lines_redis_op_t *op);
 
 
 #endif /* _LINES_STORE_REDIS_OP_H_INCLUDED_ */
