@@ -207,7 +207,7 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.len + LINES_RESP_OVERHEAD + 1);
+    op = lines_redis_op_create(caller->redis, w.len + LINES_RESP_OVERHEAD);
     if (op == NULL) {
         return NULL;
     }
@@ -231,9 +231,6 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 
     (void) write_tokens(&w, call, args);
 
-    /* hiredis looks one byte ahead */
-
-    *w.p = '\0';
     op->len = w.p - op->start;
 
     return lines_redis_op_submit(op, handler, data);

@@ -356,27 +356,19 @@ redis_flush_handler(ngx_event_t *ev)
 {
     lines_redis_connection_t *conn = ev->data;
 
-    u_char   byte;
-    ssize_t  n;
-
     /*
      * When the server has closed the connection epoll will tell in the next
      * turn only: what is written now is lost, without a word whether it was.
      * What has no byte written surely has not run.
      */
 
-    n = recv(conn->connection->fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT);
-
-    if (n == 0
-        || (n == -1
-            && ngx_socket_errno != NGX_EAGAIN
-            && ngx_socket_errno != NGX_EINTR))
-    {
+    if (lines_redis_readable(conn)) {
         redis_read_handler(conn->connection->read);
-        return;
     }
 
-    redis_write(conn);
+    if (!conn->drop.posted) {
+        redis_write(conn);
+    }
 }
 
 
@@ -403,6 +395,16 @@ redis_write(lines_redis_connection_t *conn)
     } else if (wev->active) {
         (void) ngx_del_event(wev, NGX_WRITE_EVENT, 0);
     }
+}
+
+
+ngx_uint_t
+lines_redis_readable(lines_redis_connection_t *conn)
+{
+    u_char  byte;
+
+    return recv(conn->context->fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
+           || ngx_socket_errno != NGX_EAGAIN;
 }
 
 

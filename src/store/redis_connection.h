@@ -149,6 +149,9 @@ void lines_redis_ask(lines_redis_connection_t *conn,
     lines_redis_reply_pt handler, void *data, const char *fmt, ...);
 
 
+/* flag: its socket has bytes, its end or an error */
+ngx_uint_t lines_redis_readable(lines_redis_connection_t *conn);
+
 /* why it ends; what came first explains what follows */
 void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
     const char *fmt, ...);

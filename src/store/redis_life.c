@@ -50,7 +50,6 @@ static void redis_add_address(lines_redis_connection_t *conn,
 static void redis_start(lines_redis_connection_t *conn);
 static void redis_resolved(ngx_resolver_ctx_t *ctx);
 static void redis_connect(lines_redis_connection_t *conn);
-static void redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures);
 static void redis_check_silence(lines_redis_connection_t *conn);
 static void redis_timer_handler(ngx_event_t *ev);
 static void redis_drop_handler(ngx_event_t *ev);
@@ -204,7 +203,6 @@ lines_redis_close(lines_redis_connection_t *conn)
 static void
 redis_check_silence(lines_redis_connection_t *conn)
 {
-    u_char      byte;
     ngx_msec_t  silent;
 
     if (ngx_queue_empty(&conn->asked)) {
@@ -220,9 +218,7 @@ redis_check_silence(lines_redis_connection_t *conn)
 
     /* after a stall of this process the reply may be there, but not read */
 
-    if (recv(conn->context->fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
-        || ngx_socket_errno != NGX_EAGAIN)
-    {
+    if (lines_redis_readable(conn)) {
         ngx_add_timer(&conn->timer, 10);
         return;
     }
@@ -235,19 +231,13 @@ redis_check_silence(lines_redis_connection_t *conn)
 static void
 redis_start(lines_redis_connection_t *conn)
 {
-    ngx_resolver_t      *resolver;
     ngx_resolver_ctx_t  *ctx;
 
     conn->cause[0] = '\0';
 
-    resolver = conn->conf->resolver;
-
-    /* without a "resolver" directive nginx makes one that has no servers */
-
     if (conn->current
         || conn->conf->host.len == 0
-        || resolver == NULL
-        || resolver->connections.nelts == 0)
+        || conn->conf->resolver == NULL)
     {
         redis_connect(conn);
         return;
@@ -255,7 +245,7 @@ redis_start(lines_redis_connection_t *conn)
 
     conn->state = LINES_REDIS_RESOLVING;
 
-    ctx = ngx_resolve_start(resolver, NULL);
+    ctx = ngx_resolve_start(conn->conf->resolver, NULL);
 
     if (ctx) {
         ctx->name = conn->conf->host;
@@ -393,11 +383,12 @@ redis_drop_handler(ngx_event_t *ev)
 {
     lines_redis_connection_t *conn = ev->data;
 
+    ngx_msec_t  delay;
+    ngx_uint_t  failures;
+
     lines_redis_disconnect(conn);
 
-    if (conn->state == LINES_REDIS_READY
-        || conn->state == LINES_REDIS_DRAINING)
-    {
+    if (conn->state == LINES_REDIS_DRAINING) {
         redis_complain(conn, "connection lost");
 
         /* names are resolved anew: the primary may have moved */
@@ -410,38 +401,22 @@ redis_drop_handler(ngx_event_t *ev)
 
         conn->flaps++;
 
-        redis_retry(conn, conn->flaps - ngx_min(conn->flaps,
-                                                LINES_REDIS_FLAPS));
-        return;
+        failures = conn->flaps - ngx_min(conn->flaps, LINES_REDIS_FLAPS);
+
+    } else {
+        redis_complain(conn, "could not connect");
+
+        if (++conn->current >= conn->naddrs) {
+            conn->current = 0;
+            conn->failures++;
+        }
+
+        if (conn->failures >= LINES_REDIS_PATIENCE) {
+            conn->away = 1;
+        }
+
+        failures = conn->failures;
     }
-
-    redis_complain(conn, "could not connect");
-
-    if (++conn->current < conn->naddrs) {
-
-        /* from the event loop: a list of addresses is no recursion */
-
-        conn->state = LINES_REDIS_BACKOFF;
-        lines_redis_timer(conn, 1);
-        conn->lost(conn->data);
-        return;
-    }
-
-    conn->current = 0;
-    conn->failures++;
-
-    if (conn->failures >= LINES_REDIS_PATIENCE) {
-        conn->away = 1;
-    }
-
-    redis_retry(conn, conn->failures);
-}
-
-
-static void
-redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
-{
-    ngx_msec_t  delay;
 
     delay = LINES_REDIS_BACKOFF_MIN << ngx_min(failures, 6);
     delay = ngx_min(delay, LINES_REDIS_BACKOFF_MAX);
@@ -449,6 +424,10 @@ redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
     /* jitter: a fleet must not come back in one instant */
 
     delay = delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
+
+    /* its next address at once: a list of addresses is no recursion */
+
+    delay = conn->current ? 1 : delay;
 
     ngx_log_debug3(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                    "lines redis retry: \"%V\" in %M, away:%d",
@@ -479,16 +458,14 @@ redis_timer_handler(ngx_event_t *ev)
         break;
 
     case LINES_REDIS_CONNECTING:
+    case LINES_REDIS_HANDSHAKE:
 
         /* an address that swallows packets costs whoever waits enough */
 
         conn->away = 1;
-        lines_redis_fail(conn, "connect timed out");
-        break;
-
-    case LINES_REDIS_HANDSHAKE:
-        conn->away = 1;
-        lines_redis_fail(conn, "handshake timed out");
+        lines_redis_fail(conn, conn->state == LINES_REDIS_CONNECTING
+                               ? "connect timed out"
+                               : "handshake timed out");
         break;
 
     case LINES_REDIS_DRAINING:

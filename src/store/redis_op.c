@@ -24,7 +24,7 @@ static ngx_int_t redis_resend(lines_redis_op_t *op);
 static void redis_check_error(lines_redis_t *redis, redisReply *reply);
 static void redis_deadline_handler(ngx_event_t *ev);
 static void redis_done(lines_redis_op_t *op, redisReply *reply);
-static void redis_free(lines_redis_op_t *op);
+static void redis_tell(lines_redis_op_t *op, redisReply *reply);
 
 
 const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
@@ -229,7 +229,7 @@ lines_redis_detach(lines_redis_op_t *op)
     }
 
     ngx_queue_remove(&op->asked.queue);
-    redis_free(op);
+    redis_done(op, NULL);
 }
 
 
@@ -403,7 +403,7 @@ redis_resend(lines_redis_op_t *op)
                    "lines redis script is unknown: \"%V\"", &script->name);
 
     len = 3 * LINES_RESP_OVERHEAD + sizeof("EVAL") - 1 + script->source.len
-          + op->len - op->tail + 1;
+          + op->len - op->tail;
 
     start = ngx_alloc(len, redis->log);
     if (start == NULL) {
@@ -414,8 +414,6 @@ redis_resend(lines_redis_op_t *op)
     p = lines_resp_string(p, (u_char *) "EVAL", sizeof("EVAL") - 1);
     p = lines_resp_string(p, script->source.data, script->source.len);
     p = ngx_cpymem(p, op->start + op->tail, op->len - op->tail);
-
-    *p = '\0';
 
     op->retried = 1;
     redis->status.resends++;
@@ -516,8 +514,7 @@ redis_deadline_handler(ngx_event_t *ev)
 {
     lines_redis_op_t *op = ev->data;
 
-    lines_redis_t          *redis;
-    lines_redis_handler_pt  handler;
+    lines_redis_t  *redis;
 
     redis = op->redis;
 
@@ -532,51 +529,43 @@ redis_deadline_handler(ngx_event_t *ev)
         return;
     }
 
-    /* the guard stays in hiredis' queue: a late reply finds nobody */
+    /* the guard stays in the connection's queue: a late reply finds nobody */
 
     op->expired = 1;
 
-    handler = op->handler;
-    op->handler = NULL;
-
-    if (handler) {
-        handler(op->data, NULL);
-    }
+    redis_tell(op, NULL);
 }
 
 
 static void
 redis_done(lines_redis_op_t *op, redisReply *reply)
 {
-    void                   *data;
-    lines_redis_handler_pt  handler;
-
-    data = op->data;
-    handler = op->redis->connection.state == LINES_REDIS_CLOSED ? NULL
-                                                                : op->handler;
-
-    op->redis->repeated = op->repeated;
-
-    /* first, so that the handler can issue the next one under the bound */
-
-    redis_free(op);
-
-    if (handler) {
-        handler(data, reply);
-    }
-}
-
-
-static void
-redis_free(lines_redis_op_t *op)
-{
     if (op->timer.timer_set) {
         ngx_del_timer(&op->timer);
     }
 
+    /* first, so that the handler can issue the next one under the bound */
+
     op->redis->status.inflight--;
 
+    redis_tell(op, reply);
+
     ngx_free(op);
+}
+
+
+static void
+redis_tell(lines_redis_op_t *op, redisReply *reply)
+{
+    lines_redis_handler_pt  handler;
+
+    handler = op->handler;
+    op->handler = NULL;
+
+    if (handler && op->redis->connection.state != LINES_REDIS_CLOSED) {
+        op->redis->repeated = op->repeated;
+        handler(op->data, reply);
+    }
 }
 
 

@@ -49,7 +49,8 @@ struct lines_redis_op_s {
     unsigned                sent:1;
     unsigned                expired:1;
     unsigned                retried:1;
-    unsigned                again:1;    /* may run twice */
+    unsigned                again:1;    /* it only reads, or its file says
+                                           "--@again", see store/README.md */
     unsigned                repeated:1;
 };
 
@@ -81,18 +82,11 @@ lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
  * it waits for that.  Takes over op.
  *
  * When the connection is lost, an operation that it takes along waits for the
- * next one, too, if that can do no harm:
- *
- *   - its last byte was not written, so that it surely has not run;
- *   - it only reads (by the command's name);
- *   - it is a script whose file says "--@again": one that only reads, or
- *     that finds what its first run wrote, changes nothing and replies the
- *     same, however late that first run may come after all.
- *
- * The latter two are sent again once.  Everything else has an unknown outcome
- * (a NULL reply), which its caller must know how to clear up: tokens would be
- * taken twice (gcra), a fence would be held by nobody (op_claim), or the
- * second reply would not say what the first one did ("lost", "used", "same").
+ * next one, too, if that can do no harm: its last byte was not written, so that
+ * it surely has not run, or, once, it may run twice (op->again).  Everything
+ * else has an unknown outcome (a NULL reply), which its caller must know how to
+ * clear up: tokens would be taken twice (gcra), a fence would be held by nobody
+ * (op_claim), or the second reply would not say what the first one did.
  */
 lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
     lines_redis_handler_pt handler, void *data);

@@ -245,18 +245,18 @@ subscriber_message(void *data, redisReply *reply)
 }
 
 
-/* what is later than now, or older than what is waited for, is not ours */
+/* what is later than now is not ours */
 
 static void
 subscriber_echo(lines_subscriber_t *sub, redisReply *token)
 {
-    ngx_int_t  sent;
+    off_t       n;
+    ngx_msec_t  sent;
 
-    sent = ngx_atoi((u_char *) token->str, token->len);
+    n = ngx_atoof((u_char *) token->str, token->len);
+    sent = (ngx_msec_t) n;
 
-    if (sent == NGX_ERROR
-        || ngx_current_msec - (ngx_msec_t) sent > LINES_HEARTBEAT_LOST)
-    {
+    if (n == NGX_ERROR || (ngx_msec_int_t) (ngx_current_msec - sent) < 0) {
         return;
     }
 
@@ -325,7 +325,6 @@ heartbeat_publish(lines_subscriber_t *sub)
         p = lines_resp_string(p, argv[i].data, argv[i].len);
     }
 
-    *p = '\0';
     sub->op->len = p - sub->op->start;
 
     (void) lines_redis_op_submit(sub->op, heartbeat_published, sub);
@@ -349,6 +348,7 @@ heartbeat_published(void *data, redisReply *reply)
         ngx_log_error(NGX_LOG_ERR, sub->connection.log, 0,
                       "lines redis \"%V\": PUBLISH failed: %*s",
                       &sub->connection.conf->name,
-                      ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN), reply->str);
+                      ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                      reply->str);
     }
 }
