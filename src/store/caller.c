@@ -52,7 +52,6 @@ static ngx_int_t failed(lines_caller_t *caller);
 static lines_redis_op_t *send_call(lines_caller_t *caller,
     lines_store_call_t *call, void *args, lines_redis_handler_pt handler,
     void *data);
-static ngx_uint_t reads(const ngx_str_t *name);
 static ngx_int_t write_tokens(lines_writing_t *w, lines_store_call_t *call,
     u_char *args);
 static ngx_int_t write_token(lines_writing_t *w,
@@ -72,8 +71,8 @@ static ngx_int_t read_shape(lines_reading_t *rd, lines_store_call_t *call,
     const lines_store_shape_t *shape, redisReply *reply);
 static ngx_int_t read_member(lines_reading_t *rd,
     const lines_store_member_t *member, redisReply *reply, ngx_uint_t i);
-static void read_str(lines_reading_t *rd, redisReply *reply, ngx_uint_t ref,
-    ngx_str_t *value);
+static ngx_int_t read_str(lines_reading_t *rd, redisReply *reply,
+    ngx_uint_t ref, ngx_str_t *value);
 static ngx_int_t read_int(redisReply *reply, int64_t *value);
 
 
@@ -208,15 +207,14 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.len + LINES_RESP_OVERHEAD + 1);
+    op = lines_redis_op_create(caller->redis, w.len + LINES_RESP_OVERHEAD);
     if (op == NULL) {
         return NULL;
     }
 
     op->script = script;
     op->argc = w.argc;
-    op->again = script ? script->again
-                       : reads(&call->tokens[0].pieces[0].text);
+    op->again = script ? script->again : call->again;
 
     w.p = lines_resp_array(op->start, w.argc);
 
@@ -233,35 +231,9 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 
     (void) write_tokens(&w, call, args);
 
-    /* hiredis looks one byte ahead */
-
-    *w.p = '\0';
     op->len = w.p - op->start;
 
     return lines_redis_op_submit(op, handler, data);
-}
-
-
-/* of the commands that are used; a new one that is missing is not repeated */
-
-static ngx_uint_t
-reads(const ngx_str_t *name)
-{
-    ngx_uint_t  i;
-
-    static const char *names[] = {
-        "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HMGET", "SISMEMBER",
-        "SMEMBERS", "SRANDMEMBER", "SSCAN", "TIME", "ZRANGE", "ZRANGEBYLEX",
-        "ZRANGEBYSCORE", "ZREVRANGEBYSCORE", NULL
-    };
-
-    for (i = 0; names[i]; i++) {
-        if (ngx_strcmp(name->data, names[i]) == 0) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -621,7 +593,7 @@ read_shape(lines_reading_t *rd, lines_store_call_t *call,
     return (call->kind != LINES_REPLY_NONE
             && reply->type == REDIS_REPLY_ARRAY
             && reply->elements > from + i
-            && (i == 0 || shape->members[i - 1].type < LINES_MEMBER_REST))
+            && (i == 0 || shape->members[i - 1].type != LINES_MEMBER_REST))
            ? NGX_ERROR
            : NGX_OK;
 }
@@ -634,41 +606,16 @@ read_member(lines_reading_t *rd, const lines_store_member_t *member,
     void          *value;
     int64_t        number;
     redisReply    *e, *list;
-    ngx_uint_t     j, n, ref;
+    ngx_uint_t     j, n;
     lines_list_t  *out;
 
     e = element(reply, i);
-    list = e;
     value = rd->out ? rd->out + member->offset : NULL;
-    ref = (member->type == LINES_MEMBER_REF
-           || member->type == LINES_MEMBER_LIST_REF
-           || member->type == LINES_MEMBER_REST_REF);
 
-    if (member->type >= LINES_MEMBER_REST) {
+    if (member->type == LINES_MEMBER_REST) {
         list = reply;
 
-    } else if (member->type >= LINES_MEMBER_LIST) {
-        if (e && e->type != REDIS_REPLY_ARRAY) {
-            return NGX_ERROR;
-        }
-
-        i = 0;
-
-    } else if (e) {
-        if (!is_string(e) && e->type != REDIS_REPLY_INTEGER) {
-            return NGX_ERROR;
-        }
-
-        if (member->type == LINES_MEMBER_INT) {
-            return read_int(e, value ? value : &number);
-        }
-
-        read_str(rd, e, ref, value);
-
-        return NGX_OK;
-    }
-
-    if (list == NULL) {
+    } else if (e == NULL) {
 
         /* of a row, all may be missing: nothing is there */
 
@@ -676,6 +623,19 @@ read_member(lines_reading_t *rd, const lines_store_member_t *member,
                 || (reply->type == REDIS_REPLY_ARRAY && reply->elements == 0))
                ? NGX_OK
                : NGX_ERROR;
+
+    } else if (member->type == LINES_MEMBER_INT) {
+        return read_int(e, value ? value : &number);
+
+    } else if (member->type == LINES_MEMBER_STR) {
+        return read_str(rd, e, member->ref, value);
+
+    } else if (e->type != REDIS_REPLY_ARRAY) {
+        return NGX_ERROR;
+
+    } else {
+        list = e;
+        i = 0;
     }
 
     out = value;
@@ -689,13 +649,12 @@ read_member(lines_reading_t *rd, const lines_store_member_t *member,
     }
 
     for (j = 0; j < n; j++) {
-        e = list->element[i + j];
-
-        if (e->type == REDIS_REPLY_ARRAY) {
+        if (read_str(rd, list->element[i + j], member->ref,
+                     value ? &out->elts[j] : NULL)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
-
-        read_str(rd, e, ref, value ? &out->elts[j] : NULL);
     }
 
     return NGX_OK;
@@ -704,15 +663,12 @@ read_member(lines_reading_t *rd, const lines_store_member_t *member,
 
 /* what is copied ends with a zero, as hiredis' strings do; value or NULL */
 
-static void
+static ngx_int_t
 read_str(lines_reading_t *rd, redisReply *reply, ngx_uint_t ref,
     ngx_str_t *value)
 {
     u_char     number[NGX_INT64_LEN];
     ngx_str_t  text;
-
-    text.data = (u_char *) reply->str;
-    text.len = reply->len;
 
     if (reply->type == REDIS_REPLY_INTEGER) {
         text.data = number;
@@ -723,23 +679,30 @@ read_str(lines_reading_t *rd, redisReply *reply, ngx_uint_t ref,
     } else if (reply->type == REDIS_REPLY_NIL) {
         ngx_str_set(&text, "");
         ref = 1;
+
+    } else if (is_string(reply)) {
+        text.data = (u_char *) reply->str;
+        text.len = reply->len;
+
+    } else {
+        return NGX_ERROR;
     }
 
     if (!ref) {
         rd->size += text.len + 1;
     }
 
-    if (value == NULL) {
-        return;
+    if (value) {
+        *value = text;
+
+        if (!ref) {
+            value->data = rd->text;
+            rd->text = ngx_cpymem(rd->text, text.data, text.len);
+            *rd->text++ = '\0';
+        }
     }
 
-    *value = text;
-
-    if (!ref) {
-        value->data = rd->text;
-        rd->text = ngx_cpymem(rd->text, text.data, text.len);
-        *rd->text++ = '\0';
-    }
+    return NGX_OK;
 }
 
 
@@ -752,34 +715,27 @@ read_str(lines_reading_t *rd, redisReply *reply, ngx_uint_t ref,
 static ngx_int_t
 read_int(redisReply *reply, int64_t *value)
 {
-    u_char   *p, *last;
-    int64_t   n;
+    int64_t     n;
+    ngx_uint_t  negative;
 
-    *value = 0;
+    n = reply->integer;
 
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        n = reply->integer;
-
-    } else if (reply->len == 0) {
-        return NGX_OK;
-
-    } else {
-        p = (u_char *) reply->str;
-        last = p + reply->len;
-
-        if (*p == '-') {
-            p++;
-        }
-
-        n = ngx_atoof(p, last - p);
+    if (is_string(reply)) {
+        negative = (reply->str[0] == '-');
+        n = reply->len ? ngx_atoof((u_char *) reply->str + negative,
+                                   reply->len - negative)
+                       : 0;
 
         if (n == NGX_ERROR) {
             return NGX_ERROR;
         }
 
-        if (p != (u_char *) reply->str) {
+        if (negative) {
             n = -n;
         }
+
+    } else if (reply->type != REDIS_REPLY_INTEGER) {
+        return NGX_ERROR;
     }
 
     if (n > LINES_INT_MAX || n < -LINES_INT_MAX) {

@@ -123,16 +123,14 @@ typedef struct {
 
 enum {
     LINES_MEMBER_STR = 0,
-    LINES_MEMBER_REF,        /* not copied: until done() returns */
     LINES_MEMBER_INT,
     LINES_MEMBER_LIST,       /* an array in the array */
-    LINES_MEMBER_LIST_REF,
-    LINES_MEMBER_REST,       /* all that follows */
-    LINES_MEMBER_REST_REF
+    LINES_MEMBER_REST        /* all that follows */
 };
 
 typedef struct {
     ngx_uint_t   type;
+    ngx_uint_t   ref;        /* flag: not copied, until done() returns */
     size_t       offset;
     ngx_uint_t   optional;   /* flag: may be nil, or missing */
 } lines_store_member_t;
@@ -160,6 +158,7 @@ typedef void (*lines_done_pt)(void);
 struct lines_store_call_s {
     ngx_str_t                    name;
     lines_script_t              *script;    /* NULL: a command */
+    ngx_uint_t                   again;     /* flag: a command only reads */
     ngx_uint_t                   nkeys;     /* tokens */
     ngx_uint_t                   ntokens;
     const lines_store_token_t   *tokens;

@@ -27,6 +27,14 @@ BEGIN {
     for (i in words)
         C_WORD[words[i]] = 1
 
+    # of the commands that are used; one that is not named is not repeated
+
+    split("EXISTS GET HEXISTS HGET HGETALL HMGET SISMEMBER SMEMBERS " \
+          "SRANDMEMBER SSCAN TIME ZRANGE ZRANGEBYLEX ZRANGEBYSCORE " \
+          "ZREVRANGEBYSCORE", words, " ")
+    for (i in words)
+        READS[words[i]] = 1
+
     DECLARES = "again|include|key|keys|given|arg|list|reply|row|value"
 
     C["str"] = "ngx_str_t"
@@ -40,13 +48,15 @@ BEGIN {
     PIECE["maybe"] = "LINES_PIECE_MAYBE"
     PIECE["flag"] = "LINES_PIECE_FLAG"
 
-    MEMBER["str"] = "LINES_MEMBER_STR"
-    MEMBER["ref"] = "LINES_MEMBER_REF"
-    MEMBER["int"] = "LINES_MEMBER_INT"
-    MEMBER["list"] = "LINES_MEMBER_LIST"
-    MEMBER["refs"] = "LINES_MEMBER_LIST_REF"
-    MEMBER["rest"] = "LINES_MEMBER_REST"
-    MEMBER["rests"] = "LINES_MEMBER_REST_REF"
+    # with a flag: by reference
+
+    MEMBER["str"] = "LINES_MEMBER_STR, 0"
+    MEMBER["ref"] = "LINES_MEMBER_STR, 1"
+    MEMBER["int"] = "LINES_MEMBER_INT, 0"
+    MEMBER["list"] = "LINES_MEMBER_LIST, 0"
+    MEMBER["refs"] = "LINES_MEMBER_LIST, 1"
+    MEMBER["rest"] = "LINES_MEMBER_REST, 0"
+    MEMBER["rests"] = "LINES_MEMBER_REST, 1"
 
     if (mode == "lua") {
         read_script(ARGV[1])
@@ -865,6 +875,7 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
 
         new_call(c, at)
         template(c, verb, at)
+        AGAIN[c] = verb in READS
 
         plain = 0
 
@@ -1230,7 +1241,8 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
 
         print "lines_store_call_t  lines_call_" c " = {" > file
         print "    ngx_string(\"" c "\")," > file
-        print "    " (c in SCRIPT ? "&lines_script_" c : "NULL") "," > file
+        print "    " (c in SCRIPT ? "&lines_script_" c : "NULL") ", " \
+              AGAIN[c] + 0 "," > file
         print "    " NKEYS[c] ", " NTOKENS[c] ", " c "_tokens," > file
         print "    LINES_REPLY_" KIND[c] ", sizeof(lines_" c "_reply_t)," > file
         print "    " NSHAPES[c] ", " c "_shapes, " \

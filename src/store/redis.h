@@ -32,8 +32,8 @@ typedef struct {
     ngx_msec_t       silence;     /* until the connection is given up */
     ngx_msec_t       connect_timeout;
     ngx_uint_t       max_inflight;
-    ngx_resolver_t  *resolver;    /* NULL: the address found at
-                                     configuration is kept */
+    ngx_resolver_t  *resolver;    /* of servers; NULL: the address found
+                                     at configuration is kept */
     ngx_msec_t       resolver_timeout;
     ngx_str_t        file;        /* where the directive stands */
     ngx_uint_t       line;

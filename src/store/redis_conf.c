@@ -65,34 +65,39 @@ static ngx_str_t  redis_schemes[] = {
 char *
 lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 {
-    char        *err;
-    ngx_str_t   *value, shown;
+    char       *err;
+    ngx_str_t  *value, *scheme, shown;
 
     value = cf->args->elts;
-
-    conf->resolver_timeout = 5000;
+    shown = redis_printable(&value[1]);
 
     if (cf->conf_file) {
         conf->file = cf->conf_file->file.name;
         conf->line = cf->conf_file->line;
     }
 
-    err = redis_parse_url(cf, conf, &value[1]);
-
-    if (err == NGX_CONF_ERROR) {
-        return NGX_CONF_ERROR;
+    for (scheme = redis_schemes; scheme->len; scheme++) {
+        if (value[1].len >= scheme->len
+            && ngx_strncasecmp(value[1].data, scheme->data, scheme->len) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" is not served by this build: \"%V\" "
+                               "of \"%V\" directive", scheme, &shown,
+                               &value[0]);
+            return NGX_CONF_ERROR;
+        }
     }
 
-    if (err) {
-        shown = redis_printable(&value[1]);
+    err = redis_parse_url(cf, conf, &value[1]);
 
+    if (err && err != NGX_CONF_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "%s in \"%V\" of \"%V\" directive", err, &shown,
                            &value[0]);
         return NGX_CONF_ERROR;
     }
 
-    if (lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
+    if (err || lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -123,9 +128,7 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 char *
 lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 {
-    if (conf->url.naddrs
-        || (conf->resolver && conf->resolver->connections.nelts))
-    {
+    if (conf->url.naddrs || conf->resolver) {
         return NGX_CONF_OK;
     }
 
@@ -143,23 +146,8 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
 {
     u_char      *p, *at, *db, *last;
     ngx_int_t    n;
-    ngx_str_t   *scheme, shown;
     ngx_url_t   *u;
     ngx_uint_t   local;
-
-    for (scheme = redis_schemes; scheme->len; scheme++) {
-        if (value->len >= scheme->len
-            && ngx_strncasecmp(value->data, scheme->data, scheme->len) == 0)
-        {
-            shown = redis_printable(value);
-
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is not served by this build: \"%V\" "
-                               "of \"%V\" directive", scheme, &shown,
-                               (ngx_str_t *) cf->args->elts);
-            return NGX_CONF_ERROR;
-        }
-    }
 
     /* the configuration's strings end with a zero */
 

@@ -1,70 +1,48 @@
 
 /*
- * hiredis' asynchronous context on nginx's events.  hiredis owns the
- * descriptor; events are level-triggered, because redisBufferRead() reads at
- * most 16K at once.
- *
- * hiredis asserts that a reply was asked for, and that a subscription brings
- * messages of a certain form: an assertion on what came over the network costs
- * the worker.  Its reader makes replies through functions that may be
- * replaced; these refuse what it would not survive, which ends the connection.
+ * hiredis' context on nginx's events: it owns the descriptor's buffers, nginx
+ * the descriptor.  Events are level-triggered, because redisBufferRead() reads
+ * at most 16K at once.  Its asynchronous context is not used: that asserts that
+ * a reply was asked for, and on what came over the network.
  */
 
 #include "store/redis_connection.h"
+#include <hiredis/sds.h>
 #include <netinet/tcp.h>
 
 
-#if (HIREDIS_MAJOR >= 1)
-typedef size_t  lines_redis_elements_t;
-#else
-typedef int     lines_redis_elements_t;
-#endif
-
-
 static void redis_socket_options(lines_redis_connection_t *conn, int fd);
-static void redis_connected(const redisAsyncContext *ac, int status);
+static void redis_add_event(lines_redis_connection_t *conn, ngx_event_t *ev);
+static void redis_queue(lines_redis_connection_t *conn,
+    lines_redis_asked_t *asked);
 static void redis_read_handler(ngx_event_t *rev);
+static void redis_take(lines_redis_connection_t *conn, redisReply *reply);
+static void redis_answer(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_write_handler(ngx_event_t *wev);
 static void redis_flush_handler(ngx_event_t *ev);
 static void redis_write(lines_redis_connection_t *conn);
-static void redis_add_event(lines_redis_connection_t *conn, ngx_uint_t write);
-static void redis_add_read(void *data);
-static void redis_add_write(void *data);
-static void redis_del_write(void *data);
-static void redis_cleanup(void *data);
-static void redis_cause(lines_redis_connection_t *conn, const char *fmt,
-    va_list args);
-
-static void *redis_create_string(const redisReadTask *task, char *data,
-    size_t len);
-static void *redis_create_array(const redisReadTask *task,
-    lines_redis_elements_t n);
-static void *redis_create_integer(const redisReadTask *task, long long value);
-static void *redis_create_nil(const redisReadTask *task);
-#if (HIREDIS_MAJOR >= 1)
-static void *redis_create_double(const redisReadTask *task, double value,
-    char *data, size_t len);
-static void *redis_create_bool(const redisReadTask *task, int value);
-#endif
-static ngx_uint_t redis_unexpected(const redisReadTask *task, int type,
-    ssize_t n);
 
 
-static redisReplyObjectFunctions  *redis_hiredis;
-static redisReplyObjectFunctions   redis_functions;
-
-
-ngx_int_t
-lines_redis_attach(lines_redis_connection_t *conn, redisAsyncContext *ac)
+void
+lines_redis_attach(lines_redis_connection_t *conn, redisContext *context)
 {
     ngx_connection_t  *c;
 
-    c = ngx_get_connection(ac->c.fd, conn->log);
-    if (c == NULL) {
-        return NGX_ERROR;
+    conn->context = context;
+    conn->flushed = 0;
+
+    if (context == NULL || context->err) {
+        lines_redis_fail(conn, "%s", context ? context->errstr : "no memory");
+        return;
     }
 
-    redis_socket_options(conn, ac->c.fd);
+    c = ngx_get_connection(context->fd, conn->log);
+    if (c == NULL) {
+        lines_redis_fail(conn, "no free worker connection");
+        return;
+    }
+
+    redis_socket_options(conn, context->fd);
 
     c->data = conn;
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
@@ -80,51 +58,8 @@ lines_redis_attach(lines_redis_connection_t *conn, redisAsyncContext *ac)
     conn->flush.log = conn->log;
 
     conn->connection = c;
-    conn->ac = ac;
-    conn->flushed = 0;
 
-    redis_hiredis = ac->c.reader->fn;
-
-    redis_functions = *redis_hiredis;
-    redis_functions.createString = redis_create_string;
-    redis_functions.createArray = redis_create_array;
-    redis_functions.createInteger = redis_create_integer;
-    redis_functions.createNil = redis_create_nil;
-#if (HIREDIS_MAJOR >= 1)
-    redis_functions.createDouble = redis_create_double;
-    redis_functions.createBool = redis_create_bool;
-#endif
-
-    ac->c.reader->fn = &redis_functions;
-    ac->c.reader->privdata = conn;
-
-    ac->data = conn;
-    ac->ev.data = conn;
-    ac->ev.addRead = redis_add_read;
-    ac->ev.addWrite = redis_add_write;
-    ac->ev.delWrite = redis_del_write;
-    ac->ev.cleanup = redis_cleanup;
-
-    /* this calls addWrite, which drives the connect */
-
-    (void) redisAsyncSetConnectCallback(ac, redis_connected);
-
-    return NGX_OK;
-}
-
-
-size_t
-lines_redis_await(lines_redis_connection_t *conn)
-{
-    if (conn->ac->replies.head == NULL) {
-        conn->heard = ngx_current_msec;
-    }
-
-    if (!conn->timer.timer_set) {
-        ngx_add_timer(&conn->timer, conn->conf->silence);
-    }
-
-    return conn->flushed + sdslen(conn->ac->c.obuf);
+    redis_add_event(conn, c->write);
 }
 
 
@@ -169,18 +104,115 @@ redis_socket_options(lines_redis_connection_t *conn, int fd)
 
 
 static void
-redis_connected(const redisAsyncContext *ac, int status)
+redis_add_event(lines_redis_connection_t *conn, ngx_event_t *ev)
 {
-    lines_redis_connection_t  *conn;
+    if (!ev->active
+        && ngx_add_event(ev, ev->write ? NGX_WRITE_EVENT : NGX_READ_EVENT,
+                         NGX_LEVEL_EVENT)
+           != NGX_OK)
+    {
+        lines_redis_fail(conn, "could not add a %s event",
+                         ev->write ? "write" : "read");
+    }
+}
 
-    conn = ac->data;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                   "lines redis connect: \"%V\" %d", &conn->conf->name,
-                   status);
+void
+lines_redis_disconnect(lines_redis_connection_t *conn)
+{
+    if (conn->flush.posted) {
+        ngx_delete_posted_event(&conn->flush);
+    }
 
-    if (status == REDIS_OK && conn->state == LINES_REDIS_CONNECTING) {
-        conn->state = LINES_REDIS_HANDSHAKE;
+    if (conn->connection) {
+        ngx_close_connection(conn->connection);
+        conn->connection = NULL;
+        conn->context->fd = -1;
+    }
+
+    if (conn->context) {
+        redisFree(conn->context);
+        conn->context = NULL;
+    }
+
+    while (!ngx_queue_empty(&conn->asked)) {
+        redis_answer(conn, NULL);
+    }
+}
+
+
+ngx_int_t
+lines_redis_send(lines_redis_connection_t *conn, lines_redis_asked_t *asked,
+    u_char *start, size_t len)
+{
+    if (redisAppendFormattedCommand(conn->context, (char *) start, len)
+        != REDIS_OK)
+    {
+        lines_redis_fail(conn, "no memory");
+        return NGX_ERROR;
+    }
+
+    redis_queue(conn, asked);
+
+    return NGX_OK;
+}
+
+
+void
+lines_redis_ask(lines_redis_connection_t *conn, lines_redis_reply_pt handler,
+    void *data, const char *fmt, ...)
+{
+    int                   rc;
+    va_list               args;
+    lines_redis_asked_t  *asked;
+
+    asked = ngx_alloc(sizeof(lines_redis_asked_t), conn->log);
+
+    if (asked == NULL) {
+        lines_redis_fail(conn, "no memory");
+        return;
+    }
+
+    *asked = (lines_redis_asked_t) {
+        .handler = handler, .data = data, .own = 1
+    };
+
+    va_start(args, fmt);
+    rc = redisvAppendCommand(conn->context, fmt, args);
+    va_end(args);
+
+    if (rc != REDIS_OK) {
+        lines_redis_fail(conn, "no memory");
+    }
+
+    redis_queue(conn, asked);
+}
+
+
+static void
+redis_queue(lines_redis_connection_t *conn, lines_redis_asked_t *asked)
+{
+    if (ngx_queue_empty(&conn->asked)) {
+        conn->heard = ngx_current_msec;
+    }
+
+    asked->end = conn->flushed + sdslen(conn->context->obuf);
+
+    ngx_queue_insert_tail(&conn->asked, &asked->queue);
+
+    /* commands of one turn of the event loop leave in one write */
+
+    if (!conn->connection->write->active) {
+        ngx_post_event(&conn->flush, &ngx_posted_events);
+    }
+
+    /* a subscription has a heartbeat */
+
+    if (conn->state == LINES_REDIS_READY
+        && conn->message == NULL
+        && !conn->timer.timer_set)
+    {
+        ngx_add_timer(&conn->timer, conn->conf->silence);
     }
 }
 
@@ -188,6 +220,7 @@ redis_connected(const redisAsyncContext *ac, int status)
 static void
 redis_read_handler(ngx_event_t *rev)
 {
+    redisReply                *reply;
     ngx_connection_t          *c;
     lines_redis_connection_t  *conn;
 
@@ -212,20 +245,109 @@ redis_read_handler(ngx_event_t *rev)
 
     conn->heard = ngx_current_msec;
 
-    /* frees conn->ac when the server has gone */
+    if (redisBufferRead(conn->context) != REDIS_OK) {
+        lines_redis_fail(conn, "%s", conn->context->errstr);
+    }
 
-    redisAsyncHandleRead(conn->ac);
+    /* once the connection is given up no more of it is believed */
+
+    while (!conn->drop.posted) {
+        if (redisGetReplyFromReader(conn->context, (void **) &reply)
+            != REDIS_OK)
+        {
+            lines_redis_fail(conn, "%s", conn->context->errstr);
+            return;
+        }
+
+        if (reply == NULL) {
+            return;
+        }
+
+        redis_take(conn, reply);
+        freeReplyObject(reply);
+    }
+}
+
+
+static void
+redis_take(lines_redis_connection_t *conn, redisReply *reply)
+{
+    if (!ngx_queue_empty(&conn->asked)) {
+        redis_answer(conn, reply);
+
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+
+        /* it may come unasked, as when there are too many clients */
+
+        lines_redis_fail(conn, "%s", reply->str);
+
+    } else if (conn->message) {
+        conn->message(conn->data, reply);
+
+    } else {
+        lines_redis_fail(conn, "a reply that nobody asked for");
+    }
+
+    if (conn->state == LINES_REDIS_DRAINING && ngx_queue_empty(&conn->asked)) {
+        lines_redis_fail(conn, "closed");
+    }
+}
+
+
+static void
+redis_answer(lines_redis_connection_t *conn, redisReply *reply)
+{
+    ngx_queue_t          *q;
+    lines_redis_asked_t  *asked, a;
+
+    q = ngx_queue_head(&conn->asked);
+    ngx_queue_remove(q);
+
+    asked = ngx_queue_data(q, lines_redis_asked_t, queue);
+    a = *asked;
+
+    if (a.own) {
+        ngx_free(asked);
+    }
+
+    a.handler(conn, a.data, reply);
 }
 
 
 static void
 redis_write_handler(ngx_event_t *wev)
 {
-    ngx_connection_t  *c;
+    int                        err;
+    socklen_t                  len;
+    ngx_connection_t          *c;
+    lines_redis_connection_t  *conn;
 
     c = wev->data;
+    conn = c->data;
 
-    redis_write(c->data);
+    if (conn->state == LINES_REDIS_CONNECTING) {
+        err = 0;
+        len = sizeof(int);
+
+        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1) {
+            err = ngx_socket_errno;
+        }
+
+        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                       "lines redis connect: \"%V\" %d", &conn->conf->name,
+                       err ? REDIS_ERR : REDIS_OK);
+
+        if (err) {
+            lines_redis_fail(conn, "%s", strerror(err));
+            return;
+        }
+
+        conn->state = LINES_REDIS_HANDSHAKE;
+
+        redis_add_event(conn, c->read);
+    }
+
+    redis_write(conn);
 }
 
 
@@ -234,175 +356,69 @@ redis_flush_handler(ngx_event_t *ev)
 {
     lines_redis_connection_t *conn = ev->data;
 
-    u_char   byte;
-    ssize_t  n;
-
-    if (conn->ac == NULL || conn->connection->write->active) {
-        return;
-    }
-
     /*
      * When the server has closed the connection epoll will tell in the next
      * turn only: what is written now is lost, without a word whether it was.
      * What has no byte written surely has not run.
      */
 
-    n = recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT);
-
-    if (n == 0
-        || (n == -1
-            && ngx_socket_errno != NGX_EAGAIN
-            && ngx_socket_errno != NGX_EINTR))
-    {
-        redisAsyncHandleRead(conn->ac);
-        return;
+    if (lines_redis_readable(conn)) {
+        redis_read_handler(conn->connection->read);
     }
 
-    redis_write(conn);
+    if (!conn->drop.posted) {
+        redis_write(conn);
+    }
 }
 
 
 static void
 redis_write(lines_redis_connection_t *conn)
 {
-    size_t  len;
+    int           done;
+    size_t        len;
+    ngx_event_t  *wev;
 
-    len = sdslen(conn->ac->c.obuf);
+    wev = conn->connection->write;
+    len = sdslen(conn->context->obuf);
 
-    conn->flushing = 1;
-
-    redisAsyncHandleWrite(conn->ac);
-
-    conn->flushing = 0;
-
-    if (conn->ac) {
-        conn->flushed += len - sdslen(conn->ac->c.obuf);
-    }
-}
-
-
-static void
-redis_add_event(lines_redis_connection_t *conn, ngx_uint_t write)
-{
-    ngx_event_t  *ev;
-
-    if (conn->connection == NULL) {
+    if (redisBufferWrite(conn->context, &done) != REDIS_OK) {
+        lines_redis_fail(conn, "%s", conn->context->errstr);
         return;
     }
 
-    ev = write ? conn->connection->write : conn->connection->read;
+    conn->flushed += len - sdslen(conn->context->obuf);
 
-    if (ev->active) {
-        return;
-    }
+    if (!done) {
+        redis_add_event(conn, wev);
 
-    /*
-     * Commands of one turn of the event loop leave in one write.  While a
-     * write is under way it was a partial one: posting it again would spin
-     * until the server reads.
-     */
-
-    if (write && (conn->ac->c.flags & REDIS_CONNECTED) && !conn->flushing) {
-        ngx_post_event(&conn->flush, &ngx_posted_events);
-        return;
-    }
-
-    if (ngx_add_event(ev, write ? NGX_WRITE_EVENT : NGX_READ_EVENT,
-                      NGX_LEVEL_EVENT)
-        != NGX_OK)
-    {
-        lines_redis_fail(conn, "could not add a %s event",
-                         write ? "write" : "read");
+    } else if (wev->active) {
+        (void) ngx_del_event(wev, NGX_WRITE_EVENT, 0);
     }
 }
 
 
-static void
-redis_add_read(void *data)
+ngx_uint_t
+lines_redis_readable(lines_redis_connection_t *conn)
 {
-    redis_add_event(data, 0);
+    u_char  byte;
+
+    return recv(conn->context->fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
+           || ngx_socket_errno != NGX_EAGAIN;
 }
 
 
-static void
-redis_add_write(void *data)
+void
+lines_redis_drop(lines_redis_connection_t *conn)
 {
-    redis_add_event(data, 1);
-}
-
-
-static void
-redis_del_write(void *data)
-{
-    lines_redis_connection_t *conn = data;
-
-    if (conn->connection && conn->connection->write->active) {
-        (void) ngx_del_event(conn->connection->write, NGX_WRITE_EVENT, 0);
-    }
-}
-
-
-/*
- * hiredis is about to free its context.  It calls this hook once, before (1.x)
- * or after (0.14) the pending callbacks, and closes no descriptor of -1.
- */
-
-static void
-redis_cleanup(void *data)
-{
-    lines_redis_connection_t *conn = data;
-
-    if (conn->connection == NULL) {
-        return;
-    }
-
-    if (conn->ac->c.err) {
-        lines_redis_cause(conn, "%s", conn->ac->c.errstr);
-    }
-
-    if (conn->flush.posted) {
-        ngx_delete_posted_event(&conn->flush);
-    }
-
-    ngx_close_connection(conn->connection);
-
-    conn->ac->c.fd = -1;
-
-    conn->connection = NULL;
-    conn->ac = NULL;
-
-    conn->closed(conn);
-}
-
-
-void ngx_cdecl
-lines_redis_fail(lines_redis_connection_t *conn, const char *fmt, ...)
-{
-    va_list  args;
-
     if (conn->state == LINES_REDIS_CLOSED) {
         return;
     }
-
-    va_start(args, fmt);
-    redis_cause(conn, fmt, args);
-    va_end(args);
 
     conn->state = (conn->state == LINES_REDIS_READY
                    || conn->state == LINES_REDIS_DRAINING)
                   ? LINES_REDIS_DRAINING
                   : LINES_REDIS_FAILED;
-
-    if (conn->ac && (conn->ac->c.flags & REDIS_IN_CALLBACK)) {
-
-        /*
-         * hiredis frees it as soon as the callback returns, and parses no more
-         * of what may not be Redis' protocol at all
-         */
-
-        redisAsyncFree(conn->ac);
-        return;
-    }
 
     ngx_post_event(&conn->drop, &ngx_posted_events);
 }
@@ -419,8 +435,6 @@ lines_redis_drain(lines_redis_connection_t *conn, char *cause)
 
     conn->state = LINES_REDIS_DRAINING;
     lines_redis_timer(conn, conn->conf->timeout);
-
-    redisAsyncDisconnect(conn->ac);
 }
 
 
@@ -429,18 +443,11 @@ lines_redis_cause(lines_redis_connection_t *conn, const char *fmt, ...)
 {
     va_list  args;
 
-    va_start(args, fmt);
-    redis_cause(conn, fmt, args);
-    va_end(args);
-}
-
-
-static void
-redis_cause(lines_redis_connection_t *conn, const char *fmt, va_list args)
-{
     if (conn->cause[0] == '\0') {
+        va_start(args, fmt);
         *ngx_vslprintf(conn->cause, conn->cause + LINES_REDIS_CAUSE_LEN - 1,
                        fmt, args) = '\0';
+        va_end(args);
     }
 }
 
@@ -496,126 +503,4 @@ lines_redis_error_is(redisReply *reply, char *words)
     last = p[ngx_strlen(words)];
 
     return (p == reply->str || p[-1] == '-') && (last == ' ' || last == '\0');
-}
-
-
-static void *
-redis_create_string(const redisReadTask *task, char *data, size_t len)
-{
-    lines_redis_connection_t *conn = task->privdata;
-
-    if (redis_unexpected(task, task->type, -1)) {
-        return NULL;
-    }
-
-    if (conn->in_message
-        && task->parent && task->parent->parent == NULL && task->idx == 0
-        && (len != 7 || ngx_strncmp(data, "message", 7) != 0)
-        && (len != 9 || ngx_strncmp(data, "subscribe", 9) != 0))
-    {
-        lines_redis_cause(conn, "not a message");
-        return NULL;
-    }
-
-    return redis_hiredis->createString(task, data, len);
-}
-
-
-static void *
-redis_create_array(const redisReadTask *task, lines_redis_elements_t n)
-{
-    return redis_unexpected(task, task->type, n)
-           ? NULL
-           : redis_hiredis->createArray(task, n);
-}
-
-
-static void *
-redis_create_integer(const redisReadTask *task, long long value)
-{
-    return redis_unexpected(task, task->type, -1)
-           ? NULL
-           : redis_hiredis->createInteger(task, value);
-}
-
-
-static void *
-redis_create_nil(const redisReadTask *task)
-{
-    return redis_unexpected(task, REDIS_REPLY_NIL, -1)
-           ? NULL
-           : redis_hiredis->createNil(task);
-}
-
-
-#if (HIREDIS_MAJOR >= 1)
-
-static void *
-redis_create_double(const redisReadTask *task, double value, char *data,
-    size_t len)
-{
-    return redis_unexpected(task, task->type, -1)
-           ? NULL
-           : redis_hiredis->createDouble(task, value, data, len);
-}
-
-
-static void *
-redis_create_bool(const redisReadTask *task, int value)
-{
-    return redis_unexpected(task, task->type, -1)
-           ? NULL
-           : redis_hiredis->createBool(task, value);
-}
-
-#endif
-
-
-/* n: of an array's elements, or -1; of a nil, task->type is a string's */
-
-static ngx_uint_t
-redis_unexpected(const redisReadTask *task, int type, ssize_t n)
-{
-    lines_redis_connection_t *conn = task->privdata;
-
-    if (task->parent == NULL) {
-
-        /* an error may come unasked, as when there are too many clients */
-
-        if (type == REDIS_REPLY_ERROR) {
-            return 0;
-        }
-
-        conn->in_message = 0;
-
-        if (conn->ac && conn->ac->replies.head) {
-            return 0;
-        }
-
-        if (n < 0 || conn->ac == NULL
-            || !(conn->ac->c.flags & REDIS_SUBSCRIBED))
-        {
-            lines_redis_cause(conn, "a reply that nobody asked for");
-            return 1;
-        }
-
-        conn->in_message = 1;
-
-        if (type == REDIS_REPLY_ARRAY && n == 3) {
-            return 0;
-        }
-
-    } else if (!conn->in_message
-               || task->parent->parent
-               || task->idx > 1
-               || type == REDIS_REPLY_STRING)
-    {
-        /* a message's kind and channel are strings */
-
-        return 0;
-    }
-
-    lines_redis_cause(conn, "not a message");
-
-    return 1;
 }

@@ -1,11 +1,8 @@
 
 /*
- * One connection to Redis: hiredis' context in nginx' events.  What becomes of
- * it is in store/redis_life.h.  Both the command connection and the subscriber
- * own one.  Internal to the store.
- *
- * hiredis frees its context whenever it likes to, so conn->ac is valid only
- * between lines_redis_attach() and hiredis' cleanup hook; it is NULL otherwise.
+ * One connection to Redis: hiredis' context in nginx' events, and who waits
+ * for replies.  What becomes of it is in store/redis_life.h.  Both the command
+ * connection and the subscriber own one.  Internal to the store.
  */
 
 #ifndef _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_
@@ -16,14 +13,13 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include <hiredis/hiredis.h>
-#include <hiredis/async.h>
-#include <hiredis/sds.h>
 
 #include "store/redis.h"
 
 
 #define LINES_REDIS_ADDRS      8
 #define LINES_REDIS_CAUSE_LEN  192
+#define LINES_REDIS_TEXT_LEN   100    /* of what the server says, in messages */
 
 /* its settings are looked at again so soon at the earliest */
 #define LINES_REDIS_LOOK       5000
@@ -38,6 +34,21 @@
 typedef struct lines_redis_connection_s  lines_redis_connection_t;
 
 typedef void (*lines_redis_connection_pt)(void *data);
+
+/* NULL: the connection was lost before; the reply is freed after the call */
+typedef void (*lines_redis_reply_pt)(lines_redis_connection_t *conn,
+    void *data, redisReply *reply);
+
+
+/* one who waits for a reply; the handler is called once */
+
+typedef struct {
+    ngx_queue_t            queue;
+    lines_redis_reply_pt   handler;
+    void                  *data;
+    size_t                 end;     /* of its command in conn's stream */
+    ngx_uint_t             own;     /* flag: freed by the connection */
+} lines_redis_asked_t;
 
 
 typedef enum {
@@ -66,7 +77,7 @@ struct lines_redis_connection_s {
     /* what INFO and CONFIG say goes there; NULL: they are not asked for */
     lines_redis_status_t      *status;
 
-    /* ready for commands; may be called from within a hiredis callback */
+    /* ready for commands; called while a reply is handled */
     lines_redis_connection_pt  ready;
 
     /*
@@ -75,12 +86,14 @@ struct lines_redis_connection_s {
      */
     lines_redis_connection_pt  lost;
 
-    /* its life's: hiredis has let go of it */
-    void                     (*closed)(lines_redis_connection_t *conn);
+    /* what nobody asked for; NULL: it ends the connection */
+    void                     (*message)(void *data, redisReply *reply);
 
-    redisAsyncContext         *ac;
+    redisContext              *context;
     ngx_connection_t          *connection;
     ngx_resolver_ctx_t        *resolve;
+
+    ngx_queue_t                asked;       /* in the order of the replies */
 
     ngx_event_t                timer;
     ngx_event_t                flush;
@@ -105,8 +118,6 @@ struct lines_redis_connection_s {
     ngx_msec_t                 logged_at;   /* 0: not since it was ready */
 
     unsigned                   away:1;      /* known not to be there */
-    unsigned                   flushing:1;
-    unsigned                   in_message:1;
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
 
@@ -117,27 +128,42 @@ struct lines_redis_connection_s {
 };
 
 
-/* takes over a context that connects; NGX_ERROR: it is still the caller's */
-ngx_int_t lines_redis_attach(lines_redis_connection_t *conn,
-    redisAsyncContext *ac);
+/* takes over a context that connects, which may have failed already, or NULL */
+void lines_redis_attach(lines_redis_connection_t *conn, redisContext *context);
+
+/* the context is freed, if there is one: who waits hears of no reply */
+void lines_redis_disconnect(lines_redis_connection_t *conn);
 
 /*
- * A command is about to be queued, its reply to be waited for: returns where
- * in the stream of bytes it begins, to be compared with conn->flushed.
+ * A command of len bytes, whose handler and data are set.  NGX_ERROR: it is
+ * not sent, and without memory the connection fails.
  */
-size_t lines_redis_await(lines_redis_connection_t *conn);
+ngx_int_t lines_redis_send(lines_redis_connection_t *conn,
+    lines_redis_asked_t *asked, u_char *start, size_t len);
+
+/*
+ * The same of one that is made here: fmt is hiredis', %s, %u, and %b for binary
+ * data and their size_t.
+ */
+void lines_redis_ask(lines_redis_connection_t *conn,
+    lines_redis_reply_pt handler, void *data, const char *fmt, ...);
 
 
-/* to be reconnected, from anywhere; an attempt to connect, too */
-void ngx_cdecl lines_redis_fail(lines_redis_connection_t *conn,
-    const char *fmt, ...);
-
-/* the same when the replies of what was sent have come; in a callback */
-void lines_redis_drain(lines_redis_connection_t *conn, char *cause);
+/* flag: its socket has bytes, its end or an error */
+ngx_uint_t lines_redis_readable(lines_redis_connection_t *conn);
 
 /* why it ends; what came first explains what follows */
 void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
     const char *fmt, ...);
+
+/* to be reconnected, from anywhere; an attempt to connect, too */
+void lines_redis_drop(lines_redis_connection_t *conn);
+
+#define lines_redis_fail(conn, ...)                                           \
+    (lines_redis_cause(conn, __VA_ARGS__), lines_redis_drop(conn))
+
+/* the same when the replies of what was sent have come; in a handler */
+void lines_redis_drain(lines_redis_connection_t *conn, char *cause);
 
 
 /*

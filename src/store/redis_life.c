@@ -23,46 +23,42 @@
  */
 #define LINES_REDIS_LOG_INTERVAL  30000
 
-#define LINES_REDIS_TEXT_LEN  100
 #define LINES_REDIS_SLOTS     16384
+
+
+/* what a new connection, or one that serves, is asked */
+
+typedef struct {
+    int     type;    /* of a good reply; 0: any */
+
+    /* of a reply of that type, or an error that refuses nothing */
+    void  (*take)(lines_redis_connection_t *conn, redisReply *reply);
+} redis_question_t;
 
 
 /* an error that ends the connection, and why */
 
 typedef struct {
-    char  *words;     /* as lines_redis_error_is() has them */
-    char  *cause;     /* NULL: what the server says */
+    char   *words;     /* as lines_redis_error_is() has them */
+    char   *cause;     /* NULL: what the server says */
 } redis_refusal_t;
 
 
-typedef struct {
-    int                      type;    /* of a good reply; 0: any */
-    const redis_refusal_t   *refusals;
-
-    /* of a reply of that type, or an error that refuses nothing */
-    void                   (*take)(lines_redis_connection_t *conn,
-                                   redisReply *reply);
-} redis_question_t;
-
-
 static void redis_greeted(lines_redis_connection_t *conn);
-static void redis_closed(lines_redis_connection_t *conn);
 static void redis_add_address(lines_redis_connection_t *conn,
     struct sockaddr *sockaddr, socklen_t socklen);
 static void redis_start(lines_redis_connection_t *conn);
 static void redis_resolved(ngx_resolver_ctx_t *ctx);
 static void redis_connect(lines_redis_connection_t *conn);
-static void redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures);
 static void redis_check_silence(lines_redis_connection_t *conn);
 static void redis_timer_handler(ngx_event_t *ev);
 static void redis_drop_handler(ngx_event_t *ev);
 static void redis_complain(lines_redis_connection_t *conn, char *what);
 
-static ngx_int_t redis_handshake(lines_redis_connection_t *conn);
-static ngx_int_t redis_say(lines_redis_connection_t *conn,
-    ngx_uint_t question, const char *fmt, ...);
-static ngx_int_t redis_ask(lines_redis_connection_t *conn);
-static void redis_heard(redisAsyncContext *ac, void *data, void *privdata);
+static void redis_handshake(lines_redis_connection_t *conn);
+static void redis_ask(lines_redis_connection_t *conn);
+static void redis_heard(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
 
 static void redis_selected(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_script_ran(lines_redis_connection_t *conn,
@@ -121,27 +117,17 @@ static const redis_refusal_t  redis_refusals[] = {
 };
 
 
-enum {
-    REDIS_AUTH = 0,
-    REDIS_SELECT,
-    REDIS_SCRIPT,
-    REDIS_INFO,
-    REDIS_CONFIG,
-    REDIS_CLUSTER,
-    REDIS_NODES,
-    REDIS_PING
-};
-
-static const redis_question_t  redis_questions[] = {
-    { 0, redis_auth_refusals, NULL },
-    { 0, redis_refusals, redis_selected },
-    { 0, redis_refusals, redis_script_ran },
-    { REDIS_REPLY_STRING, redis_refusals, redis_take_info },
-    { REDIS_REPLY_ARRAY, redis_refusals, redis_take_config },
-    { REDIS_REPLY_STRING, redis_refusals, redis_take_cluster },
-    { REDIS_REPLY_STRING, redis_refusals, redis_take_nodes },
-    { REDIS_REPLY_STATUS, redis_refusals, redis_pong }
-};
+static redis_question_t  redis_auth = { 0, NULL };
+static redis_question_t  redis_select = { 0, redis_selected };
+static redis_question_t  redis_script = { 0, redis_script_ran };
+static redis_question_t  redis_info = { REDIS_REPLY_STRING, redis_take_info };
+static redis_question_t  redis_config = { REDIS_REPLY_ARRAY,
+                                          redis_take_config };
+static redis_question_t  redis_cluster = { REDIS_REPLY_STRING,
+                                           redis_take_cluster };
+static redis_question_t  redis_nodes = { REDIS_REPLY_STRING,
+                                         redis_take_nodes };
+static redis_question_t  redis_ping = { REDIS_REPLY_STATUS, redis_pong };
 
 
 void
@@ -151,7 +137,8 @@ lines_redis_open(lines_redis_connection_t *conn)
     ngx_addr_t  *addr;
 
     conn->ident = -1;
-    conn->closed = redis_closed;
+
+    ngx_queue_init(&conn->asked);
 
     conn->timer.handler = redis_timer_handler;
     conn->timer.data = conn;
@@ -203,9 +190,7 @@ lines_redis_close(lines_redis_connection_t *conn)
         conn->resolve = NULL;
     }
 
-    if (conn->ac) {
-        redisAsyncFree(conn->ac);
-    }
+    lines_redis_disconnect(conn);
 }
 
 
@@ -218,10 +203,9 @@ lines_redis_close(lines_redis_connection_t *conn)
 static void
 redis_check_silence(lines_redis_connection_t *conn)
 {
-    u_char      byte;
     ngx_msec_t  silent;
 
-    if (conn->ac == NULL || conn->ac->replies.head == NULL) {
+    if (ngx_queue_empty(&conn->asked)) {
         return;
     }
 
@@ -234,9 +218,7 @@ redis_check_silence(lines_redis_connection_t *conn)
 
     /* after a stall of this process the reply may be there, but not read */
 
-    if (recv(conn->ac->c.fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
-        || ngx_socket_errno != NGX_EAGAIN)
-    {
+    if (lines_redis_readable(conn)) {
         ngx_add_timer(&conn->timer, 10);
         return;
     }
@@ -249,19 +231,13 @@ redis_check_silence(lines_redis_connection_t *conn)
 static void
 redis_start(lines_redis_connection_t *conn)
 {
-    ngx_resolver_t      *resolver;
     ngx_resolver_ctx_t  *ctx;
 
     conn->cause[0] = '\0';
 
-    resolver = conn->conf->resolver;
-
-    /* without a "resolver" directive nginx makes one that has no servers */
-
     if (conn->current
         || conn->conf->host.len == 0
-        || resolver == NULL
-        || resolver->connections.nelts == 0)
+        || conn->conf->resolver == NULL)
     {
         redis_connect(conn);
         return;
@@ -269,7 +245,7 @@ redis_start(lines_redis_connection_t *conn)
 
     conn->state = LINES_REDIS_RESOLVING;
 
-    ctx = ngx_resolve_start(resolver, NULL);
+    ctx = ngx_resolve_start(conn->conf->resolver, NULL);
 
     if (ctx) {
         ctx->name = conn->conf->host;
@@ -336,8 +312,8 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
 static void
 redis_connect(lines_redis_connection_t *conn)
 {
-    char               *text;
-    redisAsyncContext  *ac;
+    char          *text;
+    redisContext  *context;
 
     if (conn->naddrs == 0) {
         lines_redis_fail(conn, "no address of \"%V\" is known",
@@ -351,7 +327,7 @@ redis_connect(lines_redis_connection_t *conn)
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                        "lines redis connect to %s", text);
 
-        ac = redisAsyncConnectUnix(text + 5);
+        context = redisConnectUnixNonBlock(text + 5);
 
     } else {
         ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
@@ -360,26 +336,16 @@ redis_connect(lines_redis_connection_t *conn)
 
         /* numeric, or hiredis would block in a look-up of its own */
 
-        ac = redisAsyncConnect(text, conn->conf->port);
+        context = redisConnectNonBlock(text, conn->conf->port);
     }
 
     conn->state = LINES_REDIS_CONNECTING;
 
-    if (ac == NULL || ac->err || lines_redis_attach(conn, ac) != NGX_OK) {
-        lines_redis_fail(conn, "%s",
-                         ac == NULL ? "no memory"
-                         : ac->err ? ac->errstr : "no free worker connection");
-        if (ac) {
-            redisAsyncFree(ac);
-        }
+    lines_redis_attach(conn, context);
 
-        return;
-    }
-
-    lines_redis_timer(conn, conn->conf->connect_timeout);
-
-    if (redis_handshake(conn) != NGX_OK) {
-        lines_redis_fail(conn, "no memory");
+    if (conn->state == LINES_REDIS_CONNECTING) {
+        lines_redis_timer(conn, conn->conf->connect_timeout);
+        redis_handshake(conn);
     }
 }
 
@@ -413,19 +379,16 @@ redis_greeted(lines_redis_connection_t *conn)
 
 
 static void
-redis_closed(lines_redis_connection_t *conn)
+redis_drop_handler(ngx_event_t *ev)
 {
-    if (conn->state == LINES_REDIS_CLOSED) {
-        return;
-    }
+    lines_redis_connection_t *conn = ev->data;
 
-    if (conn->drop.posted) {
-        ngx_delete_posted_event(&conn->drop);
-    }
+    ngx_msec_t  delay;
+    ngx_uint_t  failures;
 
-    if (conn->state == LINES_REDIS_READY
-        || conn->state == LINES_REDIS_DRAINING)
-    {
+    lines_redis_disconnect(conn);
+
+    if (conn->state == LINES_REDIS_DRAINING) {
         redis_complain(conn, "connection lost");
 
         /* names are resolved anew: the primary may have moved */
@@ -438,38 +401,22 @@ redis_closed(lines_redis_connection_t *conn)
 
         conn->flaps++;
 
-        redis_retry(conn, conn->flaps - ngx_min(conn->flaps,
-                                                LINES_REDIS_FLAPS));
-        return;
+        failures = conn->flaps - ngx_min(conn->flaps, LINES_REDIS_FLAPS);
+
+    } else {
+        redis_complain(conn, "could not connect");
+
+        if (++conn->current >= conn->naddrs) {
+            conn->current = 0;
+            conn->failures++;
+        }
+
+        if (conn->failures >= LINES_REDIS_PATIENCE) {
+            conn->away = 1;
+        }
+
+        failures = conn->failures;
     }
-
-    redis_complain(conn, "could not connect");
-
-    if (++conn->current < conn->naddrs) {
-
-        /* from the event loop: a list of addresses is no recursion */
-
-        conn->state = LINES_REDIS_BACKOFF;
-        lines_redis_timer(conn, 1);
-        conn->lost(conn->data);
-        return;
-    }
-
-    conn->current = 0;
-    conn->failures++;
-
-    if (conn->failures >= LINES_REDIS_PATIENCE) {
-        conn->away = 1;
-    }
-
-    redis_retry(conn, conn->failures);
-}
-
-
-static void
-redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
-{
-    ngx_msec_t  delay;
 
     delay = LINES_REDIS_BACKOFF_MIN << ngx_min(failures, 6);
     delay = ngx_min(delay, LINES_REDIS_BACKOFF_MAX);
@@ -477,6 +424,10 @@ redis_retry(lines_redis_connection_t *conn, ngx_uint_t failures)
     /* jitter: a fleet must not come back in one instant */
 
     delay = delay / 2 + (ngx_msec_t) ngx_random() % (delay / 2 + 1);
+
+    /* its next address at once: a list of addresses is no recursion */
+
+    delay = conn->current ? 1 : delay;
 
     ngx_log_debug3(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                    "lines redis retry: \"%V\" in %M, away:%d",
@@ -507,16 +458,14 @@ redis_timer_handler(ngx_event_t *ev)
         break;
 
     case LINES_REDIS_CONNECTING:
+    case LINES_REDIS_HANDSHAKE:
 
         /* an address that swallows packets costs whoever waits enough */
 
         conn->away = 1;
-        lines_redis_fail(conn, "connect timed out");
-        break;
-
-    case LINES_REDIS_HANDSHAKE:
-        conn->away = 1;
-        lines_redis_fail(conn, "handshake timed out");
+        lines_redis_fail(conn, conn->state == LINES_REDIS_CONNECTING
+                               ? "connect timed out"
+                               : "handshake timed out");
         break;
 
     case LINES_REDIS_DRAINING:
@@ -529,20 +478,6 @@ redis_timer_handler(ngx_event_t *ev)
 
     default:
         break;
-    }
-}
-
-
-static void
-redis_drop_handler(ngx_event_t *ev)
-{
-    lines_redis_connection_t *conn = ev->data;
-
-    if (conn->ac) {
-        redisAsyncFree(conn->ac);
-
-    } else {
-        redis_closed(conn);
     }
 }
 
@@ -577,112 +512,81 @@ redis_complain(lines_redis_connection_t *conn, char *what)
  * connection ready.
  */
 
-static ngx_int_t
+static void
 redis_handshake(lines_redis_connection_t *conn)
 {
-    ngx_int_t            rc;
     lines_redis_conf_t  *conf;
 
     conf = conn->conf;
-    rc = NGX_OK;
 
     if (conf->user.len) {
-        rc = redis_say(conn, REDIS_AUTH, "AUTH %b %b",
-                       conf->user.data, conf->user.len,
-                       conf->password.data, conf->password.len);
+        lines_redis_ask(conn, redis_heard, &redis_auth, "AUTH %b %b",
+                        conf->user.data, conf->user.len,
+                        conf->password.data, conf->password.len);
 
     } else if (conf->password.len) {
-        rc = redis_say(conn, REDIS_AUTH, "AUTH %b",
-                       conf->password.data, conf->password.len);
+        lines_redis_ask(conn, redis_heard, &redis_auth, "AUTH %b",
+                        conf->password.data, conf->password.len);
     }
 
-    if (rc == NGX_OK && conn->status == NULL) {
+    if (conn->status == NULL) {
 
         /* a channel belongs to no database */
 
-        return redis_say(conn, REDIS_PING, "PING");
+        lines_redis_ask(conn, redis_heard, &redis_ping, "PING");
+        return;
     }
 
-    if (rc == NGX_OK && conf->db) {
-        rc = redis_say(conn, REDIS_SELECT, "SELECT %u", (unsigned) conf->db);
+    if (conf->db) {
+        lines_redis_ask(conn, redis_heard, &redis_select, "SELECT %u",
+                        (unsigned) conf->db);
     }
 
-    if (rc == NGX_OK && conn->denied) {
-        rc = redis_say(conn, REDIS_SCRIPT, "EVAL %s 1 lines:{denied}",
-                       "return redis.call('EXISTS', KEYS[1])");
+    if (conn->denied) {
+        lines_redis_ask(conn, redis_heard, &redis_script,
+                        "EVAL %s 1 lines:{denied}",
+                        "return redis.call('EXISTS', KEYS[1])");
     }
 
-    return rc == NGX_OK ? redis_ask(conn) : rc;
+    redis_ask(conn);
 }
 
 
 void
 lines_redis_look(lines_redis_connection_t *conn)
 {
-    if (conn->state != LINES_REDIS_READY
-        || ngx_current_msec - conn->looked_at < LINES_REDIS_LOOK)
+    if (conn->state == LINES_REDIS_READY
+        && ngx_current_msec - conn->looked_at >= LINES_REDIS_LOOK)
     {
-        return;
+        conn->looked_at = ngx_current_msec;
+        redis_ask(conn);
     }
-
-    conn->looked_at = ngx_current_msec;
-
-    (void) lines_redis_await(conn);
-
-    /* without memory there is another look */
-
-    (void) redis_ask(conn);
 }
 
 
-static ngx_int_t
+static void
 redis_ask(lines_redis_connection_t *conn)
 {
     /* one INFO: several sections in one command are known since 7.0 only */
 
-    if (redis_say(conn, REDIS_INFO, "INFO") != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return redis_say(conn, REDIS_CONFIG, "CONFIG GET %s %s %s",
-                     lines_redis_wishes[0].name.data,
-                     lines_redis_wishes[1].name.data,
-                     lines_redis_wishes[2].name.data);
-}
-
-
-/* fmt is hiredis': %s, %u, and %b for binary data and their size_t */
-
-static ngx_int_t
-redis_say(lines_redis_connection_t *conn, ngx_uint_t question,
-    const char *fmt, ...)
-{
-    int      rc;
-    va_list  args;
-
-    va_start(args, fmt);
-    rc = redisvAsyncCommand(conn->ac, redis_heard,
-                            (void *) &redis_questions[question], fmt, args);
-    va_end(args);
-
-    return rc == REDIS_OK ? NGX_OK : NGX_ERROR;
+    lines_redis_ask(conn, redis_heard, &redis_info, "INFO");
+    lines_redis_ask(conn, redis_heard, &redis_config, "CONFIG GET %s %s %s",
+                    lines_redis_wishes[0].name.data,
+                    lines_redis_wishes[1].name.data,
+                    lines_redis_wishes[2].name.data);
 }
 
 
 /* in a handshake, or, of one that serves, what is looked at again */
 
 static void
-redis_heard(redisAsyncContext *ac, void *data, void *privdata)
+redis_heard(lines_redis_connection_t *conn, void *data, redisReply *reply)
 {
-    const redis_question_t *question = privdata;
+    redis_question_t *question = data;
 
-    redisReply                *reply;
-    ngx_uint_t                 again;
-    const redis_refusal_t     *refusal;
-    lines_redis_connection_t  *conn;
+    ngx_uint_t              again;
+    const redis_refusal_t  *refusal;
 
-    conn = ac->data;
-    reply = data;
     again = (conn->state == LINES_REDIS_READY);
 
     if (reply == NULL || (!again && conn->state != LINES_REDIS_HANDSHAKE)) {
@@ -694,7 +598,8 @@ redis_heard(redisAsyncContext *ac, void *data, void *privdata)
             return;
         }
 
-        refusal = question->refusals;
+        refusal = question == &redis_auth ? redis_auth_refusals
+                                          : redis_refusals;
 
         while (refusal->words && !lines_redis_error_is(reply, refusal->words))
         {
@@ -888,11 +793,8 @@ redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
         return;
     }
 
-    if (redis_say(conn, REDIS_CLUSTER, "CLUSTER INFO") != NGX_OK
-        || redis_say(conn, REDIS_NODES, "CLUSTER NODES") != NGX_OK)
-    {
-        lines_redis_fail(conn, "no memory");
-    }
+    lines_redis_ask(conn, redis_heard, &redis_cluster, "CLUSTER INFO");
+    lines_redis_ask(conn, redis_heard, &redis_nodes, "CLUSTER NODES");
 }
 
 
@@ -931,8 +833,9 @@ redis_take_nodes(lines_redis_connection_t *conn, redisReply *reply)
 
 
 /*
- * CLUSTER NODES: id address flags primary ping pong epoch link slot ...; a
- * slot is N or N-M; one that is being moved, "[...", counts as gone.
+ * CLUSTER NODES: id address flags primary ping pong epoch link slot ...; our
+ * own has "myself" as its first flag; a slot is N or N-M; one that is being
+ * moved, "[...", counts as gone.
  */
 
 static ngx_uint_t
@@ -940,48 +843,32 @@ redis_own_slots(char *p)
 {
     long         from, to;
     char        *end;
-    size_t       len;
-    ngx_uint_t   field, own, slots, moving;
+    ngx_uint_t   field, slots, moving;
 
-    while (*p) {
-        own = 0;
-        slots = 0;
-        moving = 0;
+    slots = 0;
+    moving = 0;
 
-        for (field = 0; *p && *p != LF; field++) {
-            len = strcspn(p, " \n");
+    p = strstr(p, " myself");
 
-            if (field == 2) {
-                own = (ngx_strlcasestrn((u_char *) p, (u_char *) p + len,
-                                        (u_char *) "myself", 6 - 1)
-                       != NULL);
+    for (field = 2; p && *p == ' '; field++) {
+        p++;
 
-            } else if (field >= 8 && *p == '[') {
-                moving++;
+        if (field >= 8 && *p == '[') {
+            moving++;
 
-            } else if (field >= 8 && len) {
-                from = strtol(p, &end, 10);
-                to = (*end == '-') ? strtol(end + 1, NULL, 10) : from;
+        } else if (field >= 8) {
+            from = strtol(p, &end, 10);
+            to = (*end == '-') ? strtol(end + 1, NULL, 10) : from;
 
-                if (end > p && from >= 0 && to >= from
-                    && to < LINES_REDIS_SLOTS)
-                {
-                    slots += to - from + 1;
-                }
+            if (end > p && from >= 0 && to >= from && to < LINES_REDIS_SLOTS) {
+                slots += to - from + 1;
             }
-
-            p += len;
-            p += (*p == ' ');
         }
 
-        if (own) {
-            return slots - ngx_min(moving, slots);
-        }
-
-        p += (*p == LF);
+        p += strcspn(p, " \n");
     }
 
-    return 0;
+    return slots - ngx_min(moving, slots);
 }
 
 

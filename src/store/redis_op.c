@@ -1,23 +1,180 @@
 
 /*
- * What becomes of an operation: sent or waiting, answered, late or lost.
+ * The worker's Redis, and what becomes of an operation: sent or waiting,
+ * answered, late or lost.
  */
 
+#include "store/redis_life.h"
 #include "store/redis_op.h"
 #include "store/resp.h"
 
 
-static void redis_reply_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
+#define LINES_REDIS_FORMAT_MAX  (4 * 1024 * 1024)
+
+
+static void redis_ready(void *data);
+static void redis_lost(void *data);
+static void redis_refuse_handler(ngx_event_t *ev);
+
+static ngx_int_t redis_send(lines_redis_op_t *op, u_char *start, size_t len);
+static void redis_reply_handler(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
 static ngx_int_t redis_again(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
 static void redis_check_error(lines_redis_t *redis, redisReply *reply);
 static void redis_deadline_handler(ngx_event_t *ev);
+static void redis_done(lines_redis_op_t *op, redisReply *reply);
+static void redis_tell(lines_redis_op_t *op, redisReply *reply);
 
 
 const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000
 };
+
+
+lines_redis_t *
+lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
+{
+    lines_redis_t             *redis;
+    lines_redis_connection_t  *conn;
+
+    redis = ngx_pcalloc(cycle->pool, sizeof(lines_redis_t));
+    if (redis == NULL) {
+        return NULL;
+    }
+
+    redis->conf = conf;
+    redis->log = cycle->log;
+
+    ngx_queue_init(&redis->waiting);
+
+    redis->refuse.handler = redis_refuse_handler;
+    redis->refuse.data = redis;
+    redis->refuse.log = cycle->log;
+
+    conn = &redis->connection;
+
+    conn->conf = conf;
+    conn->log = cycle->log;
+    conn->data = redis;
+    conn->role = "commands";
+    conn->status = &redis->status;
+    conn->ready = redis_ready;
+    conn->lost = redis_lost;
+
+    lines_redis_open(conn);
+
+    return redis;
+}
+
+
+void
+lines_redis_destroy(lines_redis_t *redis)
+{
+    redis->connection.away = 1;
+
+    lines_redis_close(&redis->connection);
+
+    if (redis->refuse.posted) {
+        ngx_delete_posted_event(&redis->refuse);
+    }
+
+    redis_refuse_handler(&redis->refuse);
+}
+
+
+void
+lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
+{
+    lines_redis_connection_t  *conn;
+
+    conn = &redis->connection;
+
+    *status = redis->status;
+
+    status->connected = (conn->state == LINES_REDIS_READY);
+    status->away = conn->away;
+    status->probing = conn->away
+                      && conn->state >= LINES_REDIS_RESOLVING
+                      && conn->state <= LINES_REDIS_HANDSHAKE;
+    status->reconnects = conn->connects ? conn->connects - 1 : 0;
+    status->denied = conn->denied_at
+                     && ngx_current_msec - conn->denied_at
+                        <= LINES_REDIS_DENIED;
+    status->refuses = conn->refused_at
+                      && ngx_current_msec - conn->refused_at
+                         <= LINES_REDIS_REFUSED
+                      ? conn->refuses
+                      : NULL;
+
+    if (!status->connected) {
+        status->reason.data = conn->logged;
+        status->reason.len = ngx_strlen(conn->logged);
+    }
+}
+
+
+void
+lines_redis_review(lines_redis_t *redis)
+{
+    lines_redis_look(&redis->connection);
+}
+
+
+static void
+redis_ready(void *data)
+{
+    lines_redis_t *redis = data;
+
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    redis->status.readonly = 0;
+
+    while (!ngx_queue_empty(&redis->waiting)) {
+        q = ngx_queue_head(&redis->waiting);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        if (redis_send(op, op->start, op->len) != NGX_OK) {
+            ngx_queue_insert_head(&redis->waiting, q);
+            break;
+        }
+    }
+}
+
+
+static void
+redis_lost(void *data)
+{
+    lines_redis_t *redis = data;
+
+    if (redis->connection.away && !ngx_queue_empty(&redis->waiting)) {
+        ngx_post_event(&redis->refuse, &ngx_posted_events);
+    }
+}
+
+
+static void
+redis_refuse_handler(ngx_event_t *ev)
+{
+    lines_redis_t *redis = ev->data;
+
+    ngx_queue_t       *q;
+    lines_redis_op_t  *op;
+
+    while (redis->connection.away && !ngx_queue_empty(&redis->waiting)) {
+        q = ngx_queue_head(&redis->waiting);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+
+        redis->status.errors++;
+
+        redis_done(op, NULL);
+    }
+}
 
 
 lines_redis_op_t *
@@ -45,6 +202,8 @@ lines_redis_op_create(lines_redis_t *redis, size_t len)
     op->redis = redis;
     op->ident = -1;
     op->start = (u_char *) (op + 1);
+    op->asked.handler = redis_reply_handler;
+    op->asked.data = op;
 
     op->timer.handler = redis_deadline_handler;
     op->timer.data = op;
@@ -69,43 +228,8 @@ lines_redis_detach(lines_redis_op_t *op)
         return;
     }
 
-    ngx_queue_remove(&op->queue);
-    lines_redis_op_free(op);
-}
-
-
-void
-lines_redis_op_free(lines_redis_op_t *op)
-{
-    if (op->timer.timer_set) {
-        ngx_del_timer(&op->timer);
-    }
-
-    op->redis->status.inflight--;
-
-    ngx_free(op);
-}
-
-
-void
-lines_redis_op_done(lines_redis_op_t *op, redisReply *reply)
-{
-    void                   *data;
-    lines_redis_handler_pt  handler;
-
-    data = op->data;
-    handler = op->redis->connection.state == LINES_REDIS_CLOSED ? NULL
-                                                                : op->handler;
-
-    op->redis->repeated = op->repeated;
-
-    /* first, so that the handler can issue the next one under the bound */
-
-    lines_redis_op_free(op);
-
-    if (handler) {
-        handler(data, reply);
-    }
+    ngx_queue_remove(&op->asked.queue);
+    redis_done(op, NULL);
 }
 
 
@@ -125,64 +249,50 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 
     redis->status.commands++;
 
-    if (lines_redis_op_send(op, op->start, op->len) == NGX_OK) {
+    if (redis_send(op, op->start, op->len) == NGX_OK) {
         return op;
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
                    "lines redis op waits: %p", op);
 
-    ngx_queue_insert_tail(&redis->waiting, &op->queue);
+    ngx_queue_insert_tail(&redis->waiting, &op->asked.queue);
 
     return op;
 }
 
 
-ngx_int_t
-lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len)
+/* NGX_DECLINED: no connection takes it now */
+
+static ngx_int_t
+redis_send(lines_redis_op_t *op, u_char *start, size_t len)
 {
-    size_t                     begin;
     lines_redis_connection_t  *conn;
 
     conn = &op->redis->connection;
 
-    if (conn->state != LINES_REDIS_READY) {
-        return NGX_DECLINED;
-    }
-
-    begin = lines_redis_await(conn);
-
-    if (redisAsyncFormattedCommand(conn->ac, redis_reply_handler, op,
-                                   (const char *) start, len)
-        != REDIS_OK)
+    if (conn->state != LINES_REDIS_READY
+        || lines_redis_send(conn, &op->asked, start, len) != NGX_OK)
     {
-        /* the connection is being closed, or hiredis has no memory */
-
-        if (!(conn->ac->c.flags & (REDIS_DISCONNECTING|REDIS_FREEING))) {
-            lines_redis_fail(conn, "no memory");
-        }
-
         return NGX_DECLINED;
     }
 
     op->sent = 1;
-    op->end = begin + len;
 
     return NGX_OK;
 }
 
 
 static void
-redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
+redis_reply_handler(lines_redis_connection_t *conn, void *data,
+    redisReply *reply)
 {
-    lines_redis_op_t *op = privdata;
+    lines_redis_op_t *op = data;
 
     ngx_uint_t      i;
     ngx_msec_t      ms;
-    redisReply     *reply;
     lines_redis_t  *redis;
 
-    reply = data;
     redis = op->redis;
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
@@ -227,7 +337,7 @@ redis_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
         redis->status.latency_sum += ms;
     }
 
-    lines_redis_op_done(op, reply);
+    redis_done(op, reply);
 }
 
 
@@ -251,7 +361,7 @@ redis_again(lines_redis_op_t *op)
         return NGX_DECLINED;
     }
 
-    unsent = (op->end > conn->flushed);
+    unsent = (op->asked.end > conn->flushed);
 
     if (!unsent) {
 
@@ -269,7 +379,7 @@ redis_again(lines_redis_op_t *op)
     op->sent = 0;
     op->retried = 0;
 
-    ngx_queue_insert_tail(&redis->waiting, &op->queue);
+    ngx_queue_insert_tail(&redis->waiting, &op->asked.queue);
 
     return NGX_OK;
 }
@@ -293,7 +403,7 @@ redis_resend(lines_redis_op_t *op)
                    "lines redis script is unknown: \"%V\"", &script->name);
 
     len = 3 * LINES_RESP_OVERHEAD + sizeof("EVAL") - 1 + script->source.len
-          + op->len - op->tail + 1;
+          + op->len - op->tail;
 
     start = ngx_alloc(len, redis->log);
     if (start == NULL) {
@@ -305,12 +415,10 @@ redis_resend(lines_redis_op_t *op)
     p = lines_resp_string(p, script->source.data, script->source.len);
     p = ngx_cpymem(p, op->start + op->tail, op->len - op->tail);
 
-    *p = '\0';
-
     op->retried = 1;
     redis->status.resends++;
 
-    rc = lines_redis_op_send(op, start, p - start);
+    rc = redis_send(op, start, p - start);
 
     ngx_free(start);
 
@@ -406,8 +514,7 @@ redis_deadline_handler(ngx_event_t *ev)
 {
     lines_redis_op_t *op = ev->data;
 
-    lines_redis_t          *redis;
-    lines_redis_handler_pt  handler;
+    lines_redis_t  *redis;
 
     redis = op->redis;
 
@@ -417,19 +524,92 @@ redis_deadline_handler(ngx_event_t *ev)
     redis->status.timeouts++;
 
     if (!op->sent) {
-        ngx_queue_remove(&op->queue);
-        lines_redis_op_done(op, NULL);
+        ngx_queue_remove(&op->asked.queue);
+        redis_done(op, NULL);
         return;
     }
 
-    /* the guard stays in hiredis' queue: a late reply finds nobody */
+    /* the guard stays in the connection's queue: a late reply finds nobody */
 
     op->expired = 1;
+
+    redis_tell(op, NULL);
+}
+
+
+static void
+redis_done(lines_redis_op_t *op, redisReply *reply)
+{
+    if (op->timer.timer_set) {
+        ngx_del_timer(&op->timer);
+    }
+
+    /* first, so that the handler can issue the next one under the bound */
+
+    op->redis->status.inflight--;
+
+    redis_tell(op, reply);
+
+    ngx_free(op);
+}
+
+
+static void
+redis_tell(lines_redis_op_t *op, redisReply *reply)
+{
+    lines_redis_handler_pt  handler;
 
     handler = op->handler;
     op->handler = NULL;
 
-    if (handler) {
-        handler(op->data, NULL);
+    if (handler && op->redis->connection.state != LINES_REDIS_CLOSED) {
+        op->redis->repeated = op->repeated;
+        handler(op->data, reply);
     }
+}
+
+
+ngx_int_t
+lines_redis_format(ngx_pool_t *pool, ngx_str_t *value, const char *fmt, ...)
+{
+    u_char   *p, *last, buffer[512];
+    size_t    size;
+    va_list   args;
+
+    p = buffer;
+    size = sizeof(buffer);
+
+    for ( ;; ) {
+        va_start(args, fmt);
+        last = ngx_vslprintf(p, p + size, fmt, args);
+        va_end(args);
+
+        if (last < p + size) {
+            break;
+        }
+
+        if (p != buffer) {
+            (void) ngx_pfree(pool, p);
+        }
+
+        if (size == LINES_REDIS_FORMAT_MAX) {
+            return NGX_ERROR;
+        }
+
+        size = ngx_min(size * 8, LINES_REDIS_FORMAT_MAX);
+
+        p = ngx_palloc(pool, size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    value->len = last - p;
+    value->data = p;
+
+    if (p == buffer) {
+        value->data = ngx_pstrdup(pool, value);
+    }
+
+    return value->data ? NGX_OK : NGX_ERROR;
 }

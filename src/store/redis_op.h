@@ -1,8 +1,8 @@
 
 /*
  * An operation: a guard object with its own deadline, which outlives whoever
- * asked and stays in hiredis' queue until its reply has come.  Internal to
- * the store.
+ * asked and stays in the connection's queue until its reply has come.  Internal
+ * to the store.
  */
 
 #ifndef _LINES_STORE_REDIS_OP_H_INCLUDED_
@@ -27,15 +27,15 @@ typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
 
 
 struct lines_redis_op_s {
-    ngx_queue_t             queue;      /* waiting */
     lines_redis_t          *redis;
+    lines_redis_handler_pt  handler;    /* NULL: nobody waits */
+    void                   *data;
 
     /* event ident must be after 3 pointers as in ngx_connection_t */
     ngx_int_t               ident;
 
-    lines_redis_handler_pt  handler;    /* NULL: nobody waits */
-    void                   *data;
     ngx_event_t             timer;
+    lines_redis_asked_t     asked;      /* until it is sent: waiting */
 
     lines_script_t         *script;
     ngx_uint_t              argc;       /* of a script's command */
@@ -44,13 +44,13 @@ struct lines_redis_op_s {
     size_t                  len;
     size_t                  tail;       /* after EVALSHA and digest */
 
-    size_t                  end;        /* in the connection's bytes */
     ngx_msec_t              submitted;
 
     unsigned                sent:1;
     unsigned                expired:1;
     unsigned                retried:1;
-    unsigned                again:1;    /* may run twice */
+    unsigned                again:1;    /* it only reads, or its file says
+                                           "--@again", see store/README.md */
     unsigned                repeated:1;
 };
 
@@ -82,18 +82,11 @@ lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
  * it waits for that.  Takes over op.
  *
  * When the connection is lost, an operation that it takes along waits for the
- * next one, too, if that can do no harm:
- *
- *   - its last byte was not written, so that it surely has not run;
- *   - it only reads (by the command's name);
- *   - it is a script whose file says "--@again": one that only reads, or
- *     that finds what its first run wrote, changes nothing and replies the
- *     same, however late that first run may come after all.
- *
- * The latter two are sent again once.  Everything else has an unknown outcome
- * (a NULL reply), which its caller must know how to clear up: tokens would be
- * taken twice (gcra), a fence would be held by nobody (op_claim), or the
- * second reply would not say what the first one did ("lost", "used", "same").
+ * next one, too, if that can do no harm: its last byte was not written, so that
+ * it surely has not run, or, once, it may run twice (op->again).  Everything
+ * else has an unknown outcome (a NULL reply), which its caller must know how to
+ * clear up: tokens would be taken twice (gcra), a fence would be held by nobody
+ * (op_claim), or the second reply would not say what the first one did.
  */
 lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
     lines_redis_handler_pt handler, void *data);
@@ -103,14 +96,6 @@ lines_redis_op_t *lines_redis_op_submit(lines_redis_op_t *op,
  * What was not sent yet is never sent.  Not after the handler was called.
  */
 void lines_redis_detach(lines_redis_op_t *op);
-
-/* NGX_DECLINED: no connection takes it now */
-ngx_int_t lines_redis_op_send(lines_redis_op_t *op, u_char *start, size_t len);
-
-/* frees the guard, then tells whoever waits */
-void lines_redis_op_done(lines_redis_op_t *op, redisReply *reply);
-
-void lines_redis_op_free(lines_redis_op_t *op);
 
 
 #endif /* _LINES_STORE_REDIS_OP_H_INCLUDED_ */

@@ -16,7 +16,7 @@ typedef struct {
     ngx_str_t   name;
     ngx_str_t   source;
     ngx_str_t   sha1;     /* of the source, hex */
-    ngx_uint_t  again;    /* flag: "--@again", see store/redis_op.h */
+    ngx_uint_t  again;    /* flag: "--@again", see store/README.md */
 } lines_script_t;
 
 

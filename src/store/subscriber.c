@@ -16,22 +16,14 @@
 /* the connection is given up when the echo is missing for so long */
 #define LINES_HEARTBEAT_LOST      3000
 
-#define LINES_HEARTBEATS          8     /* remembered ones */
-#define LINES_TOKEN_LEN           16
-
-
-typedef struct {
-    u_char      token[LINES_TOKEN_LEN];
-    ngx_msec_t  sent;
-} lines_heartbeat_t;
-
 
 struct lines_subscriber_s {
     lines_redis_connection_t  connection;
     lines_redis_t            *redis;
 
     ngx_str_t                 channel;
-    ngx_str_t                 echo;        /* channel of the heartbeat */
+    ngx_str_t                 echo;        /* channel of the heartbeat: each
+                                              is the instant it was sent at */
 
     lines_message_pt          handler;
     void  (*lost)(void *data);
@@ -39,9 +31,6 @@ struct lines_subscriber_s {
 
     ngx_event_t               timer;
     lines_redis_op_t         *op;
-
-    lines_heartbeat_t         beats[LINES_HEARTBEATS];
-    ngx_uint_t                next;
 
     ngx_msec_t                proven;      /* the echoed one was sent */
     ngx_uint_t                published;   /* since the last echo */
@@ -53,13 +42,13 @@ struct lines_subscriber_s {
 
 static void subscriber_ready(void *data);
 static void subscriber_lost(void *data);
-static void subscriber_reply_handler(redisAsyncContext *ac, void *data,
-    void *privdata);
+static void subscriber_answered(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
+static void subscriber_message(void *data, redisReply *reply);
 static void subscriber_echo(lines_subscriber_t *sub, redisReply *token);
 static void heartbeat_handler(ngx_event_t *ev);
 static void heartbeat_publish(lines_subscriber_t *sub);
 static void heartbeat_published(void *data, redisReply *reply);
-static void random_token(u_char *p);
 
 
 lines_subscriber_t *
@@ -67,7 +56,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
     void (*lost)(void *data), void *data)
 {
-    u_char                     token[LINES_TOKEN_LEN];
+    uint64_t                   token;
     lines_subscriber_t        *sub;
     lines_redis_connection_t  *conn;
 
@@ -76,10 +65,13 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
         return NULL;
     }
 
-    random_token(token);
+    /* nginx's own generator may run alike on two nodes */
 
-    if (lines_redis_format(cycle->pool, &sub->echo, "lines:hb:%*s",
-                           sizeof(token), token)
+    if (RAND_bytes((u_char *) &token, sizeof(token)) != 1) {
+        token = (uint64_t) ngx_random() << 32 ^ ngx_random();
+    }
+
+    if (lines_redis_format(cycle->pool, &sub->echo, "lines:hb:%016xL", token)
         != NGX_OK)
     {
         return NULL;
@@ -104,6 +96,7 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     conn->role = "subscription";
     conn->ready = subscriber_ready;
     conn->lost = subscriber_lost;
+    conn->message = subscriber_message;
 
     lines_redis_open(conn);
 
@@ -145,13 +138,9 @@ subscriber_ready(void *data)
 
     /* the echo is last: once it is confirmed the other one is, too */
 
-    if (redisAsyncCommand(sub->connection.ac, subscriber_reply_handler, sub,
-                          "SUBSCRIBE %b %b", sub->channel.data,
-                          sub->channel.len, sub->echo.data, sub->echo.len)
-        != REDIS_OK)
-    {
-        lines_redis_fail(&sub->connection, "no memory");
-    }
+    lines_redis_ask(&sub->connection, subscriber_answered, sub,
+                    "SUBSCRIBE %b %b", sub->channel.data, sub->channel.len,
+                    sub->echo.data, sub->echo.len);
 
     /* an answer that never comes is noticed like a missing echo */
 
@@ -177,37 +166,52 @@ subscriber_lost(void *data)
 }
 
 
-/* the connection's reader has seen to it that an array is a message */
+/* of the channel; its echo's comes like a message */
 
 static void
-subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
+subscriber_answered(lines_redis_connection_t *conn, void *data,
+    redisReply *reply)
 {
-    lines_subscriber_t *sub = privdata;
-
-    ngx_str_t           value;
-    redisReply         *reply, **element;
-
-    static ngx_str_t    subscribe = ngx_string("subscribe");
-
-    reply = data;
-
     if (reply && reply->type == REDIS_REPLY_ERROR) {
-        lines_redis_fail(&sub->connection, "SUBSCRIBE failed: %*s",
-                         ngx_min((size_t) reply->len, 100), reply->str);
-        return;
-    }
+        lines_redis_fail(conn, "SUBSCRIBE failed: %*s",
+                         ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                         reply->str);
 
-    if (reply == NULL
-        || reply->type != REDIS_REPLY_ARRAY
-        || reply->elements != 3)
-    {
+    } else if (reply) {
+        subscriber_message(data, reply);
+    }
+}
+
+
+static void
+subscriber_message(void *data, redisReply *reply)
+{
+    lines_subscriber_t *sub = data;
+
+    ngx_str_t    value;
+    ngx_uint_t   subscribed;
+    redisReply **element;
+
+    static ngx_str_t  subscribe = ngx_string("subscribe");
+    static ngx_str_t  message = ngx_string("message");
+
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        lines_redis_fail(&sub->connection, "a reply that nobody asked for");
         return;
     }
 
     element = reply->element;
 
-    if (lines_redis_reply_is(element[0], &subscribe)) {
+    if (reply->elements != 3
+        || element[1]->type != REDIS_REPLY_STRING
+        || !((subscribed = lines_redis_reply_is(element[0], &subscribe))
+             || lines_redis_reply_is(element[0], &message)))
+    {
+        lines_redis_fail(&sub->connection, "not a message");
+        return;
+    }
 
+    if (subscribed) {
         if (lines_redis_reply_is(element[1], &sub->echo)) {
             ngx_log_debug1(NGX_LOG_DEBUG_EVENT, sub->connection.log, 0,
                            "lines subscribed: \"%V\"", &sub->channel);
@@ -241,31 +245,27 @@ subscriber_reply_handler(redisAsyncContext *ac, void *data, void *privdata)
 }
 
 
+/* what is later than now is not ours */
+
 static void
 subscriber_echo(lines_subscriber_t *sub, redisReply *token)
 {
-    ngx_str_t           text;
-    ngx_uint_t          i;
-    lines_heartbeat_t  *beat;
+    off_t       n;
+    ngx_msec_t  sent;
 
-    for (i = 0; i < LINES_HEARTBEATS; i++) {
-        beat = &sub->beats[i];
-        text.data = beat->token;
-        text.len = LINES_TOKEN_LEN;
+    n = ngx_atoof((u_char *) token->str, token->len);
+    sent = (ngx_msec_t) n;
 
-        if (!lines_redis_reply_is(token, &text)) {
-            continue;
-        }
-
-        if (!sub->alive || (ngx_msec_int_t) (beat->sent - sub->proven) > 0) {
-            sub->proven = beat->sent;
-        }
-
-        sub->alive = 1;
-        sub->published = 0;
-
+    if (n == NGX_ERROR || (ngx_msec_int_t) (ngx_current_msec - sent) < 0) {
         return;
     }
+
+    if (!sub->alive || (ngx_msec_int_t) (sent - sub->proven) > 0) {
+        sub->proven = sent;
+    }
+
+    sub->alive = 1;
+    sub->published = 0;
 }
 
 
@@ -299,10 +299,9 @@ heartbeat_handler(ngx_event_t *ev)
 static void
 heartbeat_publish(lines_subscriber_t *sub)
 {
-    u_char             *p;
-    ngx_str_t           argv[3];
-    ngx_uint_t          i;
-    lines_heartbeat_t  *beat;
+    u_char      *p, token[NGX_TIME_T_LEN];
+    ngx_str_t    argv[3];
+    ngx_uint_t   i;
 
     /* the one before still waits for Redis: nothing to add to that */
 
@@ -310,15 +309,10 @@ heartbeat_publish(lines_subscriber_t *sub)
         return;
     }
 
-    beat = &sub->beats[sub->next++ % LINES_HEARTBEATS];
-
-    random_token(beat->token);
-    beat->sent = ngx_current_msec;
-
     ngx_str_set(&argv[0], "PUBLISH");
     argv[1] = sub->echo;
-    argv[2].data = beat->token;
-    argv[2].len = LINES_TOKEN_LEN;
+    argv[2].data = token;
+    argv[2].len = ngx_sprintf(token, "%M", ngx_current_msec) - token;
 
     sub->op = lines_redis_op_create(sub->redis, lines_resp_len(3, argv));
     if (sub->op == NULL) {
@@ -331,7 +325,6 @@ heartbeat_publish(lines_subscriber_t *sub)
         p = lines_resp_string(p, argv[i].data, argv[i].len);
     }
 
-    *p = '\0';
     sub->op->len = p - sub->op->start;
 
     (void) lines_redis_op_submit(sub->op, heartbeat_published, sub);
@@ -355,24 +348,7 @@ heartbeat_published(void *data, redisReply *reply)
         ngx_log_error(NGX_LOG_ERR, sub->connection.log, 0,
                       "lines redis \"%V\": PUBLISH failed: %*s",
                       &sub->connection.conf->name,
-                      ngx_min((size_t) reply->len, 100), reply->str);
+                      ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                      reply->str);
     }
-}
-
-
-static void
-random_token(u_char *p)
-{
-    u_char  bytes[LINES_TOKEN_LEN / 2];
-    size_t  i;
-
-    /* nginx's own generator may run alike on two nodes */
-
-    if (RAND_bytes(bytes, sizeof(bytes)) != 1) {
-        for (i = 0; i < sizeof(bytes); i++) {
-            bytes[i] = (u_char) (ngx_random() >> 8);
-        }
-    }
-
-    ngx_hex_dump(p, bytes, sizeof(bytes));
 }
