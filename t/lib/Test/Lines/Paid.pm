@@ -212,7 +212,6 @@ sub disagreements ($self) {
 
             push @wrong, "$who holds no place" if $h->{status} =~ /^(?:awaiting_payment|provisioning)$/ && !length($h->{place} // '');
             push @wrong, "$who holds a place"  if $h->{status} =~ /^(?:failed|canceled)$/ && length($h->{place} // '');
-            push @wrong, "$who still wants to be canceled" if length($h->{intent} // '');
 
             next unless $h->{required} eq '1';
 
@@ -242,7 +241,7 @@ sub disagreements ($self) {
         for my $op (@{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")}) {
             my $o = $self->operation($id, $op);
             push @wrong, "operation $op of $tenant ($o->{kind}) is in $o->{step}" . ($o->{stuck} ? ", stuck: $o->{stuck}" : '')
-              unless $o->{kind} eq 'request' && $o->{step} eq 'await' && !$o->{intent};
+              unless $o->{kind} eq 'request' && $o->{step} eq 'await' && !$o->{wish};
         }
     }
 
