@@ -34,7 +34,7 @@ sub begin (%more) {
 sub line_keys ($id, $idem = "op:$id") { ["op:$id", 'ops', "line:$id", 't', 'pending', 'ev', $idem] }
 
 sub sent ($id, $fence = 1, $attempt = 1) {
-    return run(request_sent => ["op:$id", "line:$id"], 'send', $attempt, $fence, 20000, "sub_$id", "in_$id", "http://pay/$id", 'open');
+    return run(request_sent => ["op:$id", "line:$id"], 'send', $attempt, $fence, 20000, 60000, "sub_$id", "in_$id", "http://pay/$id", 'open');
 }
 
 sub settle ($id, $fence = 1, %more) {
@@ -92,35 +92,41 @@ subtest 'two hundred claims, one holder' => sub {
 
 subtest 'a step is written by its holder only' => sub {
     my ($id) = begin();
-    is run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, colour => 'red')->[0], 'ok';
+    is run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, '', colour => 'red')->[0], 'ok';
     is h("op:$id")->{colour}, 'red';
 
     for my $case (['another step', 'await', 1, 1], ['another attempt', 'send', 2, 1], ['an older fence', 'send', 1, 0], ['a later fence', 'send', 1, 2]) {
         my ($why, @guard) = @$case;
-        is run(op_step => ["op:$id"], @guard, 'tell', 20000, colour => 'blue')->[0], 'lost', $why;
+        is run(op_step => ["op:$id"], @guard, 'tell', 20000, '', colour => 'blue')->[0], 'lost', $why;
     }
     is h("op:$id")->{colour}, 'red';
     is h("op:$id")->{step}, 'send';
 
-    run(op_step => ["op:$id"], 'send', 1, 1, 'send', 0, colour => '');
-    is h("op:$id")->{lease_until}, 0, 'rest gives the lease back';
+    run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, 5000, colour => '');
+    my $op = h("op:$id");
+    is $op->{lease_until}, 0, 'rest gives the lease back';
+    cmp_ok $op->{due}, '>', $op->{begun} + 4999, 'and says until when';
     ok !exists h("op:$id")->{colour}, 'and an empty value goes';
 
     $redis->cli('HSET', key("op:$id"), stuck => 'why', tries => 7);
-    run(op_step => ["op:$id"], 'send', 1, 1, 'send', 0);
+    run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, 0);
     is h("op:$id")->{stuck}, 'why';
-    run(op_step => ["op:$id"], 'send', 1, 1, 'other', 0);
+    run(op_step => ["op:$id"], 'send', 1, 1, 'other', 20000, 0);
     ok !exists h("op:$id")->{stuck}, 'progress unsticks';
 
-    run(op_dirty => ["op:$id"]);
-    is_deeply run(op_step => ["op:$id"], 'other', 1, 1, 'other', 0), ['ok', '', '1'], 'who rests learns that there was an event';
+    run(op_wake => ["op:$id"]);
+    is_deeply run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0, colour => 'green'), ['woken'], 'who would rest learns that there is news';
+    ok !exists h("op:$id")->{colour}, 'and writes nothing down that was decided without it';
+    isnt h("op:$id")->{lease_until}, 0, 'but holds it';
+    run(op_claim => ["op:$id"], 20000, 1, 1);
+    is run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0)->[0], 'ok', 'once it has looked it rests';
 };
 
 subtest 'sent, and settled' => sub {
     my ($id) = begin(provisioner => 1);
     is sent($id, 0)->[0], 'lost';
     my $reply = sent($id);
-    is_deeply [@$reply[0 .. 2]], ['ok', '', 201];
+    is_deeply [@$reply[0, 2]], ['rests', 201];
     my $answer = decode_json($reply->[3]);
     is_deeply [@$answer{qw(status paymentUrl invoiceId)}], ['awaiting_payment', "http://pay/$id", "in_$id"];
     is sent($id)->[0], 'lost', 'once';
@@ -155,18 +161,19 @@ subtest 'the end starts the day of the idempotency record' => sub {
 
 subtest 'cancel' => sub {
     my ($id) = begin();
-    is_deeply run(cancel_begin => ["line:$id", "op:$id"], ''), ['intent', 'send'], 'while the creation is undecided';
-    is_deeply run(cancel_begin => ["line:$id", "op:$id"], 'later')->[0], 'intent', 'twice';
-    is h("op:$id")->{intent_reason}, '', 'the first reason stands';
-    is_deeply sent($id), ['ok', 'cancel', '', '', ''], 'and the creation learns of it: there is nothing to pay';
+    is_deeply run(line_wish => ["line:$id", "op:$id"], 'link', ''), ['wished', 'send'], 'a wish while the creation is undecided';
+    is_deeply run(line_wish => ["line:$id", "op:$id"], 'cancel', ''), ['wished', 'send'], 'another';
+    is_deeply run(line_wish => ["line:$id", "op:$id"], $_, 'later')->[0], 'wished', 'more' for qw(cancel link);
+    is_deeply [@{h("op:$id")}{qw(wish wish_reason)}], ['cancel', ''], 'a cancel stands, and its first reason';
+    is_deeply [@{sent($id)}[0, 2, 3]], ['goes', '', ''], 'and the creation learns of it: there is nothing to pay';
     is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k')->[0], 'canceling', 'nobody tries anew';
 
     is run(cancel_end => line_keys($id), 'await', 1, 0, $id, '')->[0], 'lost';
     is run(cancel_end => line_keys($id), 'await', 1, 1, $id, '')->[1], 'canceled';
     my $line = h("line:$id");
-    is "$line->{status} $line->{payment} $line->{place}$line->{intent}", 'canceled failed ';
-    is run(cancel_begin => ["line:$id", "op:$id"], '')->[0], 'illegal';
-    is run(cancel_begin => ['line:none', 'op:none'], '')->[0], 'unknown';
+    is "$line->{status} $line->{payment} $line->{place}", 'canceled failed ';
+    is run(line_wish => ["line:$id", "op:$id"], 'cancel', '')->[0], 'illegal';
+    is run(line_wish => ['line:none', 'op:none'], 'cancel', '')->[0], 'unknown';
     is settle($id)->[0], 'lost', 'a payment comes too late';
 };
 
@@ -174,7 +181,7 @@ subtest 'payment and cancel race' => sub {
     for my $round (1 .. 20) {
         my ($id) = begin();
         sent($id) if $round % 2;
-        run(cancel_begin => ["line:$id", "op:$id"], '');
+        run(line_wish => ["line:$id", "op:$id"], 'cancel', '');
         sent($id) unless $round % 2;
         my @words = $scripts->race(20, 4, sub ($s, $i) {
             my @keys = map { key($_) } @{line_keys($id)};
@@ -199,7 +206,7 @@ subtest 'another attempt' => sub {
     is_deeply {%$op{qw(step attempt body key)}}, {step => 'send', attempt => 2, body => 'body2', key => 'key2'};
     ok !exists $op->{subscription} && !exists $op->{invoice};
     is settle($id)->[0], 'lost', 'the old one is nobody\'s';
-    is sent($id, 1, 2)->[0], 'ok';
+    is sent($id, 1, 2)->[0], 'rests';
 };
 
 subtest 'refused' => sub {
@@ -241,25 +248,26 @@ subtest 'orphans' => sub {
 };
 
 subtest 'the base plan' => sub {
-    is run(plan_dirty => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
-    run(op_claim => ['op:plan'], 20000, '');
-    is run(plan_dirty => ['op:plan', 'ops'], 'plan', 'cus_1'), 2, 'an event while it is read';
+    is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
+    run(op_claim => ['op:plan'], 20000, '', 1);
+    is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 0, 'an event while it is read';
     my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't');
-    is run(plan_end => \@keys, 'read', 1, 1, 'plan', 1, 'past_due', '', '')->[0], 'dirty', 'what was read may be old';
+    is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'woken', 'what was read may be old';
+    run(op_claim => ['op:plan'], 20000, 1, 1);
     is h('t')->{subscription}, 'active';
-    is run(plan_end => \@keys, 'read', 1, 0, 'plan', 2, 'past_due', '', '')->[0], 'lost';
-    is run(plan_end => \@keys, 'read', 1, 1, 'plan', 2, 'past_due', '', '')->[0], 'ok';
+    is run(plan_end => \@keys, 'read', 1, 0, 'plan', 'past_due', '', '')->[0], 'lost';
+    is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'ok';
     is h('t')->{subscription}, 'past_due';
 
     my ($id) = begin();
     sent($id);
-    run(plan_dirty => ['op:plan', 'ops'], 'plan', 'cus_1');
+    run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1');
     my $fence = { @{scalar $redis->cli('HGETALL', key('op:plan'))} }->{fence};
     run(op_claim => ['op:plan'], 20000, '');
     @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id");
-    is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 3, 'canceled', '', 'another')->[0], 'dirty', 'another line awaits by now';
-    is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 3, 'canceled', '', $id), ['ok', $id];
-    is h("op:$id")->{intent}, 'cancel', 'its line is to be canceled';
+    is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', 'another')->[0], 'woken', 'another line awaits by now';
+    is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id), ['ok', $id];
+    is h("op:$id")->{wish}, 'cancel', 'its line is to be canceled';
 };
 
 subtest 'a line is released after its tenant was deleted' => sub {
@@ -308,6 +316,12 @@ subtest 'hints' => sub {
     is $scripts->run(due_done => \@due, 'w:one d', 5000), 0, 'whoever wrote a fresh one may be about to begin';
     $redis->cli('ZINCRBY', $due[0], -5000, 'w:one d');
     is $scripts->run(due_done => \@due, 'w:one d', 5000), 1, 'an old one goes with the end';
+
+    my $now = $redis->cli('TIME')->[0] * 1000;
+    $scripts->run(due_add => \@due, 'w:one e', 0);
+    cmp_ok $scripts->run(due_rest => \@due, 'w:one e', $now - 60000, 3600000), '<=', 0, 'who came since it went to rest is heard';
+    is $scripts->run(due_rest => \@due, 'w:one e', $now + 60000, 3600000), 3600000, 'what was due before is done with';
+    is $scripts->run(due_rest => \@due, 'w:one f', '', 20000), 20000, 'what cannot be run is looked at later';
 };
 
 $t->done;

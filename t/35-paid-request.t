@@ -348,6 +348,7 @@ subtest 'an invoice that died blocks nobody for ever' => sub {
     $sandbox->wait_idle;
     rested($id, $second);
     my ($shard) = grep { defined $redis->cli('ZSCORE', "lines:{due:$_}", "w:$id $second") } 0 .. 15;
+    $redis->cli('HSET', "lines:{w:$id}:op:$second", 'due', 1);
     $redis->cli('ZADD', "lines:{due:$shard}", 1, "w:$id $second");
     $paid->wait_record($id, $second, 'canceled');
 };
@@ -406,17 +407,18 @@ subtest 'payment wins over the cancel' => sub {
     $sandbox->webhooks(to => $nginx->url('/webhooks/stripe'));
     is $cancel->status, 409 or diag $cancel->to_string;
     is $cancel->json('/status'), 'provisioning';
-    is $paid->record($id, $line)->{intent}, '', 'and clears the intent';
+    is $paid->operation($id, $line)->{wish} // '', '', 'and clears the wish';
 };
 
 subtest 'a cancel that billing does not answer' => sub {
     my ($id, $key, $line, $invoice) = pending();
     silence('/v1/invoices/:id/void');
+    silence('/v1/subscriptions/:id');
 
     my $cancel = $paid->action($key, $line, 'cancel');
     is $cancel->status, 503 or diag $cancel->to_string;
     ok $cancel->header('Retry-After');
-    is $paid->record($id, $line)->{intent}, 'cancel', 'the intent stands';
+    is $paid->operation($id, $line)->{wish}, 'cancel', 'the wish stands';
     is $paid->action($key, $line, 'payment_link')->status, 409, 'and nobody gets the link';
 
     $sandbox->clear_faults;
@@ -457,10 +459,11 @@ subtest 'reading reconciles, once in five seconds' => sub {
     my ($id, $key, $line, $invoice) = pending();
     $sandbox->webhooks(to => 'http://127.0.0.1:' . $t->free_port . '/gone');
 
-    my $before = () = $sandbox->requests(GET => "/v1/invoices/$invoice");
+    my $sub    = $paid->record($id, $line)->{subscription};
+    my $before = () = $sandbox->requests(GET => "/v1/subscriptions/$sub");
     my @reads  = concurrently(50, sub ($i) { $nginx->get_p("/api/line-requests/$line", $nginx->bearer($key)) }, 50);
     is_deeply [grep { $_->status != 200 } @reads], [], 'fifty readers';
-    my $after = () = $sandbox->requests(GET => "/v1/invoices/$invoice");
+    my $after = () = $sandbox->requests(GET => "/v1/subscriptions/$sub");
     is $after - $before, 1, 'one call';
 
     $sandbox->pay($invoice);
@@ -468,7 +471,7 @@ subtest 'reading reconciles, once in five seconds' => sub {
     $sandbox->webhooks(to => $nginx->url('/webhooks/stripe'));
 
     ($id, $key, $line, $invoice) = pending();
-    $sandbox->fault(path => '/v1/invoices/:id', kind => 'delay', ms => 1900, times => 1);
+    $sandbox->fault(path => '/v1/subscriptions/:id', kind => 'delay', ms => 1900, times => 1);
     my $read = $paid->read($key, $line);
     is $read->status, 200, 'billing is slow';
     is $read->json('/status'), 'awaiting_payment', 'what is known is answered';

@@ -78,7 +78,7 @@ subtest 'an event is no proof' => sub {
     my $sub = $paid->record($id, $line)->{subscription};
     my $answer = event('invoice.paid', {id => $invoice, object => 'invoice', status => 'paid', parent => {subscription_details => {subscription => $sub, metadata => {lines_deployment => 'test', tenant => "w:$id", line_request => $line, attempt => '1'}}}});
     is $answer->status, 200;
-    wait_for(sub { grep { $_->{path} eq "/v1/invoices/$invoice" } $sandbox->requests('GET') }, 30, 'the invoice to be read');
+    wait_for(sub { grep { $_->{path} eq "/v1/subscriptions/$sub" } $sandbox->requests('GET') }, 30, 'the subscription to be read');
     wait_for(sub { $paid->operation($id, $line)->{lease_until} == 0 }, 30, 'rest');
     is $paid->record($id, $line)->{status}, 'awaiting_payment', 'it is not paid';
 };

@@ -118,14 +118,14 @@ my %flows = (
         act   => sub ($case) { $paid->action($case->{key}, $case->{line}, 'cancel') },
         again => sub ($case) { $paid->action($case->{key}, $case->{line}, 'cancel') if $case->{point} eq 'cancel.begin.before' },
         end   => sub ($case) { ends($case, 'canceled', 'failed') && done($case) },
-        points => ['cancel.begin.before', 'cancel.begin.after', points('request.await', calls => 2, writes => 1)],
+        points => ['cancel.begin.before', 'cancel.begin.after', points('request.await', calls => 3, writes => 1)],
     },
     late => {
         from  => 'paid',
         act   => sub ($case) { $paid->action($case->{key}, $case->{line}, 'cancel') },
         again => sub ($case) { },
         end   => sub ($case) { ends($case, 'provisioning', 'paid') && done($case) },
-        points => [points('request.await', calls => 2, writes => 1)],
+        points => [points('request.await', calls => 1, writes => 1)],
     },
     link => {
         from  => 'void',
@@ -160,7 +160,7 @@ my %flows = (
         act   => sub ($case) { subscription_event($case->{base}) },
         again => sub ($case) { subscription_event($case->{base}) if $case->{answer}->status != 200 },
         end   => sub ($case) { $paid->redis->cli('HGET', "lines:{w:$case->{id}}:t", 'subscription') eq 'canceled' && ends($case, 'canceled', 'failed') },
-        points => [points('plan.read', calls => 1, writes => 1), points('request.await', calls => 2, writes => 1)],
+        points => [points('plan.read', calls => 1, writes => 1), points('request.await', calls => 3, writes => 1)],
     },
     orphan => {
         from  => 'lost',

@@ -51,7 +51,7 @@ my %flows = (
     },
     nocard => {
         customer => ['none'], status => 402,
-        points   => [points('card', calls => 1, writes => 1), points('undo:card', writes => 1), points('undone', writes => 1)],
+        points   => [points('card', calls => 1, writes => 1), points('undone', writes => 1)],
     },
     declined => {
         customer => ['declined'], status => 402,
@@ -63,7 +63,7 @@ my %flows = (
     refuse => {
         status => 500,
         points => [
-            points('tell', calls => 1, writes => 1), points('undo:tell', writes => 1), points('undo:charge', calls => 4, writes => 3),
+            points('tell', calls => 1, writes => 1), points('undo:charge', calls => 4, writes => 3),
             points('undo:lease', writes => 2), points('undone', writes => 1)
         ],
     },

@@ -50,7 +50,7 @@ in_order told($line),
   qr/^lines store: $line: \S+ answered/,
   qr/^lines operation $line: rests in request\.await/,
   qr/^lines operation $line: request\.await, attempt 1/,
-  qr/^lines billing $line: invoice ok, 200/,
+  qr/^lines billing $line: subscription ok, 200/,
   qr/^lines store: $line asks request_paid/,
   qr/^lines operation $line: leaves request\.done/;
 

@@ -64,7 +64,7 @@ promise 'a cancel while a poll is in flight, then the worker dies: done soon all
     my $line = dies_after(sub {
         my $line = polled();
         my $cancel = $nginx->post_json_p("/api/line-requests/$line->{line}", {action => 'cancel'}, $nginx->bearer($line->{key}))->catch(sub { });
-        wait_for(sub { $s->op($line->{tenant}, $line->{line})->{intent} }, 30, 'the wish');
+        wait_for(sub { $s->op($line->{tenant}, $line->{line})->{wish} }, 30, 'the wish');
         return $line;
     });
     $s->soon(sub { $s->now_of($line)->{status} eq 'canceled' }, 'canceled', 4) or diag "it is looked at in @{[$hint->($line)]} s";

@@ -436,7 +436,7 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
             <= lines_idempotency_now(&confirm->idem))
         {
             (void) lines_op_spawn(lines_get_main_conf(r),
-                                  &ctx->identity.tenant, &confirm->id, 0);
+                                  &ctx->identity.tenant, &confirm->id);
         }
 
     } else {

@@ -234,7 +234,7 @@ status_set(void *data, lines_line_report_reply_t *reply)
 
     if (reply->operation.len) {
         (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, &reply->operation, 0);
+                              &ctx->identity.tenant, &reply->operation);
     }
 
     return lines_json_ok(ctx, "{'line':%V}", &reply->document);
@@ -296,7 +296,7 @@ released(void *data, lines_line_release_reply_t *reply)
 
     if (reply->operation.len) {
         (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, &reply->operation, 0);
+                              &ctx->identity.tenant, &reply->operation);
     }
 
     if (reply->number.len == 0) {

@@ -184,7 +184,7 @@ ngx_int_t
 lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0],
-                          LINES_WANT_INTENT, 0, retried);
+                          1, 0, retried);
 }
 
 

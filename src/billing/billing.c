@@ -422,6 +422,7 @@ billing_headers(lines_result_t *answer, lines_billing_result_t *result)
     ngx_table_elt_t  *h;
 
     result->should_retry = -1;
+    result->replayed = 0;
     ngx_str_null(&result->request_id);
 
     if (answer->headers == NULL) {
@@ -436,6 +437,10 @@ billing_headers(lines_result_t *answer, lines_billing_result_t *result)
     } else if (h && lines_is_nocase(&h->value, "false")) {
         result->should_retry = 0;
     }
+
+    h = lines_header_in(answer->headers, "idempotent-replayed", NULL);
+
+    result->replayed = (h && lines_is_nocase(&h->value, "true"));
 
     h = lines_header_in(answer->headers, "request-id", NULL);
 

@@ -56,6 +56,8 @@ typedef struct {
     ngx_int_t               should_retry;  /* 1, 0, -1: none said */
     ngx_str_t               request_id;    /* Stripe's, for the log */
     ngx_uint_t              tries;
+    ngx_uint_t              replayed;      /* flag: an answer of before, by
+                                              Idempotent-Replayed */
 
     /* the one that was asked for, if OK; otherwise NULL */
     lines_stripe_subscription_t  *subscription;

@@ -8,36 +8,12 @@
 
 static ngx_int_t charge_answered(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t charge_find(lines_op_t *op);
 static ngx_int_t charge_found(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t charge_absent(lines_op_t *op);
 
 
 ngx_int_t
-lines_charge(lines_op_t *op, const lines_charge_t *charge)
+lines_charge_send(lines_op_t *op)
 {
-    int64_t  absent, sent, now;
-
-    op->charge = charge;
-
-    /* the record's attempt rises in the step that enters this one again */
-
-    op->attempt = lines_op_get_number(op, "attempt");
-
-    now = lines_op_now(op);
-    sent = lines_op_get_number(op, "sent_at");
-    absent = lines_op_get_number(op, "absent_at");
-
-    if (absent && now - absent < (int64_t) op->conf->absent) {
-        return lines_op_rest(op, absent + (int64_t) op->conf->absent - now);
-    }
-
-    /* after a day the key may be forgotten, and would bill once more */
-
-    if (absent || now - sent >= (int64_t) op->conf->resend) {
-        return charge_find(op);
-    }
-
     return lines_op_bill(op, charge_answered,
                          .kind = LINES_BILLING_SUBSCRIBE,
                          .body = lines_op_get(op, "body"),
@@ -48,24 +24,41 @@ lines_charge(lines_op_t *op, const lines_charge_t *charge)
 static ngx_int_t
 charge_answered(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (result->outcome == LINES_STRIPE_OK) {
-        return op->charge->charged(op, result->subscription);
-    }
+    switch (result->outcome) {
 
-    if (result->outcome == LINES_STRIPE_REFUSED) {
-        return op->charge->refused(op, &result->error);
+    case LINES_STRIPE_OK:
+        op->seen.call = LINES_CALL_THERE;
+        lines_op_saw(op, result->subscription);
+
+        /* it proves that it was created, not that it is still so */
+
+        if (result->replayed) {
+            op->seen.sub = LINES_SUB_NONE;
+            op->seen.invoice = LINES_INVOICE_UNSEEN;
+        }
+
+        return NGX_OK;
+
+    case LINES_STRIPE_REFUSED:
+        op->seen.call = LINES_CALL_REFUSED;
+        op->seen.error = result->error;
+        return NGX_OK;
+
+    default:
+        break;
     }
 
     if (lines_op_saved(op, result)) {
-        return charge_find(op);
+        op->seen.call = LINES_CALL_DOUBTFUL;
+        return NGX_OK;
     }
 
     return lines_op_outcome(op, result, "");
 }
 
 
-static ngx_int_t
-charge_find(lines_op_t *op)
+ngx_int_t
+lines_charge_find(lines_op_t *op)
 {
     ngx_str_t  line, operation;
 
@@ -88,30 +81,38 @@ charge_find(lines_op_t *op)
 static ngx_int_t
 charge_found(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (result->outcome == LINES_STRIPE_REFUSED) {
+    if (result->outcome == LINES_STRIPE_OK && result->subscriptions->nelts) {
+        op->seen.call = LINES_CALL_THERE;
+        lines_op_saw(op, result->subscriptions->elts);
 
-        /* no such customer: nothing can have been created for it */
-
-        return charge_absent(op);
+        return NGX_OK;
     }
 
-    if (result->outcome != LINES_STRIPE_OK) {
+    /* refused: no such customer, for which nothing can have been created */
+
+    if (result->outcome != LINES_STRIPE_OK
+        && result->outcome != LINES_STRIPE_REFUSED)
+    {
         return lines_op_outcome(op, result, "");
     }
 
-    return result->subscriptions->nelts
-           ? op->charge->charged(op, result->subscriptions->elts)
-           : charge_absent(op);
+    op->seen.call = lines_op_get_number(op, "absent_at")
+                    ? LINES_CALL_ABSENT : LINES_CALL_MISSED;
+
+    return NGX_OK;
 }
 
 
-static ngx_int_t
-charge_absent(lines_op_t *op)
+ngx_int_t
+lines_charge_wait(lines_op_t *op)
 {
-    if (lines_op_get_number(op, "absent_at") == 0) {
-        return lines_op_rest(op, op->conf->absent,
-                     { "absent_at", lines_op_number(op, lines_op_now(op)) });
-    }
+    int64_t  absent, now;
 
-    return op->charge->absent(op);
+    now = lines_op_now(op);
+    absent = lines_op_get_number(op, "absent_at");
+
+    return absent
+           ? lines_op_rest(op, absent + (int64_t) op->conf->absent - now)
+           : lines_op_rest(op, op->conf->absent,
+                           { "absent_at", lines_op_number(op, now) });
 }

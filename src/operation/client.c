@@ -24,12 +24,12 @@ typedef struct {
     lines_op_t          *op;       /* NULL: not joined */
     ngx_str_t            tenant;
     ngx_str_t            id;
-    ngx_uint_t           want;
     lines_op_done_pt     done;
+    ngx_uint_t           afresh;
     ngx_event_t          budget;
     ngx_event_t          join;     /* timer: another try */
     ngx_msec_t           start;
-    unsigned             again:1;  /* it wants something else */
+    unsigned             again:1;  /* it may have looked too early */
 } lines_waiter_t;
 
 
@@ -45,7 +45,8 @@ static void waiter_cleanup(void *data);
 
 ngx_int_t
 lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
-    ngx_str_t *id, ngx_uint_t want, ngx_msec_t budget, lines_op_done_pt done)
+    ngx_str_t *id, ngx_uint_t afresh, ngx_msec_t budget,
+    lines_op_done_pt done)
 {
     ngx_pool_cleanup_t  *cln;
     lines_waiter_t      *w;
@@ -62,7 +63,7 @@ lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
     w->ctx = ctx;
     w->lmcf = lines_get_main_conf(r);
     w->waiter.wake = waiter_wake;
-    w->want = want;
+    w->afresh = afresh;
     w->done = done;
     w->start = ngx_current_msec;
 
@@ -103,17 +104,18 @@ waiter_join(lines_waiter_t *w)
 {
     lines_op_t  *op;
 
-    op = lines_op_obtain(w->lmcf, &w->tenant, &w->id, w->want, NULL);
+    w->again = w->afresh
+               && lines_op_find(w->lmcf->operation, &w->tenant, &w->id);
+
+    op = lines_op_obtain(w->lmcf, &w->tenant, &w->id, NULL);
     if (op == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, w->request->connection->log, 0,
-                   "lines operation %V: a client waits, want:%ui", &w->id,
-                   w->want);
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->request->connection->log, 0,
+                   "lines operation %V: a client waits", &w->id);
 
     w->op = op;
-    w->again = (w->want & ~op->want) ? 1 : 0;
 
     ngx_queue_insert_tail(&op->waiters, &w->waiter.queue);
 

@@ -43,7 +43,7 @@ struct lines_op_conf_s {
                                   sweeper of a worker carries */
     ngx_uint_t   said;         /* parameters: several directives may */
 
-    lines_op_kind_t  *kinds;   /* operation/kinds.c */
+    const lines_op_kind_t  *kinds;   /* operation/kinds.c */
 
     /* of this worker */
     ngx_queue_t  running;      /* lines_op_t */

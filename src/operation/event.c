@@ -44,7 +44,7 @@ static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
 static ngx_uint_t event_is_name(ngx_str_t *name);
-static ngx_int_t event_news(void *data, lines_op_dirty_reply_t *reply);
+static ngx_int_t event_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
     lines_due_add_pt done);
@@ -61,8 +61,8 @@ static ngx_int_t event_spawn(lines_ctx_t *ctx);
 static ngx_int_t event_base(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
-static ngx_int_t event_dirty(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_dirtied(void *data, lines_plan_dirty_reply_t *reply);
+static ngx_int_t event_listed(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t event_begun(void *data, lines_plan_begin_reply_t *reply);
 
 
 /* those that a transition may follow from */
@@ -247,7 +247,7 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
     if (ev->unfinished && !ev->older) {
         ev->spawn = ev->id;
 
-        return lines_op_dirty(&ctx->caller, event_news, ctx,
+        return lines_op_wake(&ctx->caller, event_news, ctx,
                               .tenant = ev->tenant, .id = ev->id);
     }
 
@@ -259,7 +259,7 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
 /* known to whoever holds it; the hint is for when nobody does */
 
 static ngx_int_t
-event_news(void *data, lines_op_dirty_reply_t *reply)
+event_news(void *data, lines_op_wake_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
@@ -428,15 +428,15 @@ event_spawn(lines_ctx_t *ctx)
     lines_event_t       *ev = ctx->data;
     ngx_http_request_t  *r = ctx->request;
 
-    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn, 0);
+    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn);
 
     return event_ignore(r, ctx);
 }
 
 
 /*
- * A base plan: it is the workspaces' of its customer.  Each is marked dirty,
- * and is read by an operation of its own.
+ * A base plan: it is the workspaces' of its customer.  Each is read by
+ * an operation of its own.
  */
 
 static ngx_int_t
@@ -500,7 +500,7 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
 
     for (i = 0; i < ev->ntenants; i++) {
         rc = event_announce(ctx, &ev->tenants[i], &ev->plans[i],
-                                  event_dirty);
+                                  event_listed);
         if (rc != NGX_AGAIN) {
             return rc;
         }
@@ -511,7 +511,7 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
 
 
 static ngx_int_t
-event_dirty(void *data, lines_due_add_reply_t *reply)
+event_listed(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
@@ -526,7 +526,7 @@ event_dirty(void *data, lines_due_add_reply_t *reply)
     }
 
     for (i = 0; i < ev->ntenants; i++) {
-        rc = lines_plan_dirty(&ctx->caller, event_dirtied, ctx,
+        rc = lines_plan_begin(&ctx->caller, event_begun, ctx,
                               .tenant = ev->tenants[i], .id = ev->plans[i],
                               .customer = ev->customer);
 
@@ -542,7 +542,7 @@ event_dirty(void *data, lines_due_add_reply_t *reply)
 /* the last of several: all is recorded, and is read from here on */
 
 static ngx_int_t
-event_dirtied(void *data, lines_plan_dirty_reply_t *reply)
+event_begun(void *data, lines_plan_begin_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
@@ -556,7 +556,7 @@ event_dirtied(void *data, lines_plan_dirty_reply_t *reply)
 
     for (i = 0; i < ev->ntenants; i++) {
         (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenants[i],
-                              &ev->plans[i], 0);
+                              &ev->plans[i]);
     }
 
     return event_ignore(r, ctx);

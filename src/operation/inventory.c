@@ -156,8 +156,7 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
     switch (reply->is) {
 
     case LINES_INV_FATE_UNFINISHED:
-        (void) lines_op_spawn(inventory_conf, &look->tenant, &look->operation,
-                              0);
+        (void) lines_op_spawn(inventory_conf, &look->tenant, &look->operation);
         break;
 
     case LINES_INV_FATE_HELD:

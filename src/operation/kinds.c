@@ -1,13 +1,13 @@
 
 /*
- * Every kind of operation, as a table of its steps: their names, what runs,
- * what undoes.
+ * Every kind of operation: what is done where operation/decide.c says so.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "operation/charge.h"
 #include "operation/kinds.h"
 #include "operation/payment.h"
 #include "operation/purchase.h"
@@ -15,49 +15,59 @@
 #include "operation/subscription.h"
 
 
-lines_op_kind_t  lines_op_kinds[] = {
+const lines_op_kind_t  lines_op_kinds[] = {
 
     /* a workspace's line, from the request to the provisioner */
 
-    { ngx_string("request"), NULL,
-      { { ngx_string("send"), lines_payment_send, NULL },
-        { ngx_string("await"), lines_payment_await, NULL },
-        { ngx_string("tell"), lines_payment_tell, NULL } } },
+    { "request", {
+        [LINES_DO_SEND] = lines_charge_send,
+        [LINES_DO_FIND] = lines_charge_find,
+        [LINES_DO_WAIT] = lines_charge_wait,
+        [LINES_DO_RENEW] = lines_payment_renew,
+        [LINES_DO_RECORD] = lines_payment_record,
+        [LINES_DO_REFUSE] = lines_payment_refuse,
+        [LINES_DO_REST] = lines_payment_rest,
+        [LINES_DO_VOID] = lines_payment_void,
+        [LINES_DO_DELETE] = lines_payment_delete,
+        [LINES_DO_SETTLE] = lines_payment_settle,
+        [LINES_DO_TELL] = lines_payment_tell,
+        [LINES_DO_FAIL] = lines_payment_fail,
+        [LINES_DO_END] = lines_payment_end }, 0 },
 
     /* an account's line (operation/README.md, "A confirm") */
 
-    { ngx_string("purchase"), lines_purchase_undone,
-      { { ngx_string("card"), lines_purchase_card, NULL },
-        { ngx_string("lease"), lines_purchase_lease, lines_purchase_release },
-        { ngx_string("charge"), lines_purchase_charge, lines_purchase_refund },
-        { ngx_string("assign"), lines_purchase_assign, NULL },
-        { ngx_string("tell"), lines_purchase_tell, NULL },
-        { ngx_string("end"), lines_purchase_end, NULL } } },
+    { "purchase", {
+        [LINES_DO_CARD] = lines_purchase_card,
+        [LINES_DO_LEASE] = lines_purchase_lease,
+        [LINES_DO_SEND] = lines_charge_send,
+        [LINES_DO_FIND] = lines_charge_find,
+        [LINES_DO_WAIT] = lines_charge_wait,
+        [LINES_DO_RENEW] = lines_purchase_renew,
+        [LINES_DO_RECORD] = lines_purchase_record,
+        [LINES_DO_ASSIGN] = lines_purchase_assign,
+        [LINES_DO_DROP] = lines_purchase_drop,
+        [LINES_DO_TELL] = lines_purchase_tell,
+        [LINES_DO_NEXT] = lines_purchase_next,
+        [LINES_DO_REFUSE] = lines_purchase_refuse,
+        [LINES_DO_FAIL] = lines_purchase_fail,
+        [LINES_DO_REFUND] = lines_purchase_refund,
+        [LINES_DO_RETURN] = lines_purchase_return,
+        [LINES_DO_END] = lines_purchase_end }, 0 },
 
     /* a paid line that failed */
-
-    { ngx_string("refund"), NULL,
-      { { ngx_string("cancel"), lines_refund_all, NULL } } },
+    { "refund", { [LINES_DO_REFUND] = lines_refund_all }, 0 },
 
     /* an active line that the operator released */
-
-    { ngx_string("release"), NULL,
-      { { ngx_string("cancel"), lines_unsubscribe, NULL } } },
+    { "release", { [LINES_DO_LEAVE] = lines_unsubscribe }, 0 },
 
     /* what billing has and no line holds */
-
-    { ngx_string("orphan"), NULL,
-      { { ngx_string("cancel"), lines_refund_all, NULL } } },
+    { "orphan", { [LINES_DO_REFUND] = lines_refund_all }, 0 },
 
     /* a workspace's base plan, after an event about it */
-
-    { ngx_string("plan"), NULL,
-      { { ngx_string("read"), lines_plan_read, NULL } } },
+    { "plan", { [LINES_DO_PLAN] = lines_plan_read }, 1 },
 
     /* an add-on that may have ended, or be suspended */
+    { "lapse", { [LINES_DO_END] = lines_lapse_judge }, 1 },
 
-    { ngx_string("lapse"), NULL,
-      { { ngx_string("read"), lines_lapse_read, NULL } } },
-
-    { ngx_null_string, NULL, { { ngx_null_string, NULL, NULL } } }
+    { NULL, { NULL }, 0 }
 };

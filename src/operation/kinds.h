@@ -7,7 +7,7 @@
 
 
 /* every kind of operation; ends with a null name */
-extern lines_op_kind_t  lines_op_kinds[];
+extern const lines_op_kind_t  lines_op_kinds[];
 
 
 #endif /* _LINES_OPERATION_KINDS_H_INCLUDED_ */

@@ -28,8 +28,14 @@
 
 
 static void op_next(ngx_event_t *ev);
-static lines_op_step_t *op_find_step(lines_op_t *op, ngx_str_t *name);
 static ngx_int_t op_run(lines_op_t *op);
+static void op_view(lines_op_t *op, lines_view_t *view);
+static lines_call_e op_view_call(lines_op_t *op);
+static lines_wish_e op_view_wish(lines_op_t *op);
+static ngx_int_t op_look(lines_op_t *op);
+static ngx_int_t op_looked(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t op_invoice(lines_op_t *op, lines_billing_result_t *result);
+static lines_invoice_e op_view_invoice(lines_stripe_invoice_t *invoice);
 static ngx_int_t op_call(lines_op_t *op);
 static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_call_send(lines_op_t *op);
@@ -64,7 +70,7 @@ lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant, ngx_str_t *id)
 
 lines_op_t *
 lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
-    ngx_uint_t want, lines_op_begun_t *begun)
+    lines_op_begun_t *begun)
 {
     ngx_int_t         rc;
     ngx_pool_t       *pool;
@@ -92,7 +98,6 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
     op->lmcf = lmcf;
     op->conf = conf;
     op->fence = begun ? begun->fence : 0;
-    op->want = want;
 
     lines_op_caller(op);
 
@@ -160,55 +165,24 @@ op_next(ngx_event_t *ev)
 }
 
 
-static lines_op_step_t *
-op_find_step(lines_op_t *op, ngx_str_t *name)
-{
-    lines_op_step_t  *s;
-
-    for (s = op->kind->steps; s->name.len; s++) {
-        if (lines_op_same(&s->name, name)) {
-            return s;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* "undo:NAME" takes back what NAME has done */
+/* decides by what is true now, and does that: again until there is nothing */
 
 static ngx_int_t
 op_run(lines_op_t *op)
 {
-    ngx_str_t         name;
-    ngx_uint_t        undo;
-    lines_op_step_t  *s;
+    lines_view_t      view;
+    lines_op_run_pt   act;
+    lines_decision_t  decision;
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V, attempt %ui", &op->id, &op->point,
-                   op->attempt);
+#define action_text(name)  #name,
+
+    static const char  *actions[] = { LINES_EACH_ACTION(action_text) };
 
     if (lines_is(&op->step, "done")) {
         return op_finish(op);
     }
 
-    if (lines_is(&op->step, "undone")) {
-        return op->kind->undone
-               ? op->kind->undone(op)
-               : lines_op_stuck(op, "undo");
-    }
-
-    name = op->step;
-    undo = (name.len > 5 && ngx_strncmp(name.data, "undo:", 5) == 0);
-
-    if (undo) {
-        name.data += 5;
-        name.len -= 5;
-    }
-
-    s = op_find_step(op, &name);
-
-    if (s == NULL) {
+    if (op->at == LINES_POINTS) {
         ngx_log_error(NGX_LOG_ALERT, op->log, 0,
                       "lines operation %V: no such step \"%V\"", &op->id,
                       &op->point);
@@ -216,76 +190,246 @@ op_run(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    if (!undo) {
-        return s->run(op);
-    }
+    op_view(op, &view);
 
-    return s->undo ? s->undo(op) : lines_op_undone(op);
+    decision = lines_decide(&view);
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: %V, attempt %ui: %s %s", &op->id,
+                   &op->point, op->attempt, actions[decision.action],
+                   decision.reason ? decision.reason : "");
+
+    op->reason = decision.reason;
+
+    switch (decision.action) {
+
+    case LINES_DO_LOOK:
+        return op_look(op);
+
+    case LINES_DO_AGAIN:
+        return lines_op_again(op);
+
+    case LINES_DO_STUCK:
+        return lines_op_stuck(op, decision.reason);
+
+    default:
+        act = op->kind->acts[decision.action];
+        return act ? act(op) : lines_op_stuck(op, "undecided");
+    }
 }
 
 
-ngx_int_t
-lines_op_advance_fields(lines_op_t *op, lines_op_field_t *fields)
+static void
+op_view(lines_op_t *op, lines_view_t *view)
 {
-    lines_op_step_t  *s;
+    ngx_str_t         status;
+    lines_op_seen_t  *seen = &op->seen;
 
-    s = op_find_step(op, &op->step);
+    ngx_memzero(view, sizeof(lines_view_t));
 
-    if (s == NULL || s[1].name.len == 0) {
-        return NGX_ERROR;
+    status = lines_op_get(op, "invoice_status");
+
+    view->at = op->at;
+    view->wish = op_view_wish(op);
+    view->call = seen->call ? seen->call : op_view_call(op);
+    view->invoice = seen->invoice;
+    view->number = seen->number;
+    view->told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN;
+    view->card = seen->card;
+    view->off = seen->off || lines_is(&status, "uncollectible");
+    view->tried = seen->tried;
+
+    if (lines_op_get(op, "subscription").len) {
+        view->sub = seen->sub ? seen->sub : LINES_SUB_UNSEEN;
     }
 
-    return lines_op_move_fields(op, (char *) s[1].name.data, fields);
+    if (view->number == LINES_NUMBER_NONE && lines_op_get(op, "number").len) {
+        view->number = LINES_NUMBER_LEASED;
+    }
+
+    if (lines_op_get(op, "customer").len == 0) {
+        view->card = LINES_CARD_NONE;
+    }
+
+    /* of the attempt, or of the whole where attempts follow each other */
+
+    view->old = lines_op_now(op)
+                - lines_op_get_number(op, op->at == LINES_AT_CHARGE
+                                          ? "begun" : "sent_at")
+                >= (int64_t) op->conf->resend;
+
+    view->early = lines_op_now(op) < lines_op_get_number(op, "due");
 }
 
 
-ngx_int_t
-lines_op_undo(lines_op_t *op, ngx_uint_t status, ngx_str_t *answer)
+static lines_wish_e
+op_view_wish(lines_op_t *op)
 {
-    u_char  next[64];
+    ngx_str_t  wish;
 
-    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                  "lines operation %V: undone from \"%V\", %ui", &op->id,
-                  &op->point, status);
+    wish = lines_op_get(op, "wish");
 
-    *ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &op->step) = '\0';
+    if (lines_is(&wish, "cancel")) {
+        return LINES_WISH_CANCEL;
+    }
 
-    return lines_op_move(op, (char *) next,
-                         { "answer_status", lines_op_number(op, status) },
-                         { "answer", *answer });
+    if (lines_is(&wish, "link")) {
+        return LINES_WISH_LINK;
+    }
+
+    return lines_is(&wish, "yield") ? LINES_WISH_YIELD : LINES_WISH_NONE;
 }
 
 
-ngx_int_t
-lines_op_undone(lines_op_t *op)
+/* after a day the key may be forgotten, and would bill once more */
+
+static lines_call_e
+op_view_call(lines_op_t *op)
 {
-    u_char            next[64];
-    ngx_str_t         name;
-    lines_op_step_t  *s;
+    int64_t  absent, now;
 
-    name = op->step;
+    now = lines_op_now(op);
+    absent = lines_op_get_number(op, "absent_at");
 
-    if (name.len > 5) {
-        name.data += 5;
-        name.len -= 5;
+    if (absent) {
+        return now - absent < (int64_t) op->conf->absent
+               ? LINES_CALL_MISSED : LINES_CALL_MISSED_ONCE;
     }
 
-    s = op_find_step(op, &name);
+    return now - lines_op_get_number(op, "sent_at")
+           >= (int64_t) op->conf->resend
+           ? LINES_CALL_DOUBTFUL : LINES_CALL_DUE;
+}
 
-    if (s == NULL) {
-        return NGX_ERROR;
+
+/* the subscription as it is now, with its invoice */
+
+static ngx_int_t
+op_look(lines_op_t *op)
+{
+    return lines_op_bill(op, op_looked, .kind = LINES_BILLING_SUBSCRIPTION,
+                         .id = lines_op_get(op, "subscription"));
+}
+
+
+static ngx_int_t
+op_looked(lines_op_t *op, lines_billing_result_t *result)
+{
+    ngx_str_t  invoice, *latest;
+
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        op->seen.sub = lines_stripe_error_is(&result->error,
+                                             "resource_missing")
+                       ? LINES_SUB_MISSING : LINES_SUB_UNTOLD;
+        op->seen.invoice = LINES_INVOICE_MISSING;
+
+        return NGX_OK;
     }
 
-    while (s-- > op->kind->steps) {
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "");
+    }
 
-        if (s->undo) {
-            *ngx_snprintf(next, sizeof(next) - 1, "undo:%V", &s->name) = '\0';
+    lines_op_saw(op, result->subscription);
 
-            return lines_op_move(op, (char *) next);
+    invoice = lines_op_get(op, "invoice");
+    latest = &result->subscription->invoice.id;
+
+    /* a renewal's tells nothing of the one that was to be paid first */
+
+    if (op->seen.invoice != LINES_INVOICE_UNSEEN
+        && (invoice.len == 0 || lines_op_same(&invoice, latest)))
+    {
+        return NGX_OK;
+    }
+
+    return lines_op_bill(op, op_invoice, .kind = LINES_BILLING_INVOICE,
+                         .id = invoice.len ? invoice : *latest);
+}
+
+
+static ngx_int_t
+op_invoice(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        op->seen.invoice = LINES_INVOICE_MISSING;
+        return NGX_OK;
+    }
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "");
+    }
+
+    op->seen.subscription.invoice = *result->invoice;
+    op->seen.invoice = op_view_invoice(result->invoice);
+
+    return op->seen.invoice == LINES_INVOICE_UNSEEN ? lines_op_again(op)
+                                                    : NGX_OK;
+}
+
+
+void
+lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription)
+{
+    op->seen.subscription = *subscription;
+    op->seen.sub = lines_op_sub(&subscription->status);
+    op->seen.invoice = op_view_invoice(&subscription->invoice);
+}
+
+
+lines_sub_e
+lines_op_sub(ngx_str_t *status)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        const char   *status;
+        lines_sub_e   sub;
+    } states[] = {
+        { "active", LINES_SUB_LIVE },
+        { "trialing", LINES_SUB_LIVE },
+        { "past_due", LINES_SUB_OVERDUE },
+        { "unpaid", LINES_SUB_OVERDUE },
+        { "paused", LINES_SUB_OVERDUE },
+        { "canceled", LINES_SUB_ENDED },
+        { "incomplete_expired", LINES_SUB_ENDED }
+    };
+
+    for (i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (lines_is(status, states[i].status)) {
+            return states[i].sub;
         }
     }
 
-    return lines_op_move(op, "undone");
+    return LINES_SUB_INCOMPLETE;
+}
+
+
+static lines_invoice_e
+op_view_invoice(lines_stripe_invoice_t *invoice)
+{
+    if (invoice->id.len == 0) {
+        return LINES_INVOICE_MISSING;
+    }
+
+    /* no more than its id: it was not asked for */
+
+    if (invoice->status.len == 0) {
+        return LINES_INVOICE_UNSEEN;
+    }
+
+    if (lines_is(&invoice->status, "paid")) {
+        return invoice->amount_paid > 0
+               && invoice->credited >= invoice->amount_paid
+               ? LINES_INVOICE_RETURNED : LINES_INVOICE_PAID;
+    }
+
+    if (lines_is(&invoice->status, "void")) {
+        return LINES_INVOICE_VOID;
+    }
+
+    return lines_is(&invoice->status, "uncollectible")
+           ? LINES_INVOICE_UNCOLLECTIBLE : LINES_INVOICE_OPEN;
 }
 
 
@@ -561,8 +705,16 @@ op_end(lines_op_t *op, ngx_int_t rc)
     if (op->swept) {
         op_swept(op->conf);
 
+        /* what cannot be run is not to keep others from their turn */
+
         if (op->unknown) {
             lines_op_idle(op);
+
+        } else if (op->lost) {
+            lines_op_later(op, op->conf->lease);
+
+        } else if (rc == NGX_ERROR) {
+            lines_op_later(op, op->conf->retry);
         }
     }
 

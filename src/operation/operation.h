@@ -20,13 +20,6 @@
 #include "operation/record.h"
 
 
-/* what the one who started it would like beside going on */
-
-#define LINES_WANT_LINK    0x0001   /* dead invoice: a new attempt */
-#define LINES_WANT_CANCEL  0x0002   /* dead invoice: cancel the line */
-#define LINES_WANT_INTENT  0x0004   /* see to an intent just recorded */
-
-
 /* one of op->waiters; wake() takes it out, once; op is still whole */
 
 typedef struct lines_op_waiter_s  lines_op_waiter_t;
@@ -43,7 +36,7 @@ struct lines_op_waiter_s {
  */
 
 lines_op_t *lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant,
-    ngx_str_t *id, ngx_uint_t want, lines_op_begun_t *begun);
+    ngx_str_t *id, lines_op_begun_t *begun);
 
 /* the one that runs here, or NULL */
 lines_op_t *lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant,
@@ -54,22 +47,21 @@ lines_op_t *lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant,
  * not now.
  */
 
-#define lines_op_spawn(lmcf, tenant, id, want)                                \
-    (lines_op_obtain(lmcf, tenant, id, want, NULL) ? NGX_OK : NGX_ERROR)
+#define lines_op_spawn(lmcf, tenant, id)                                      \
+    (lines_op_obtain(lmcf, tenant, id, NULL) ? NGX_OK : NGX_ERROR)
 
 /* the same for whoever has begun it */
 #define lines_op_begin(lmcf, tenant, id, begun)                               \
-    (lines_op_obtain(lmcf, tenant, id, 0, begun) ? NGX_OK : NGX_ERROR)
+    (lines_op_obtain(lmcf, tenant, id, begun) ? NGX_OK : NGX_ERROR)
 
 
-/* For the steps. */
+/* For the actions. */
 
-/* as lines_op_move() to the step below in the table */
+/* what billing says of the operation's subscription, from here on in view */
+void lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription);
 
-#define lines_op_advance(op, ...)                                             \
-    lines_op_advance_fields(op, lines_op_fields(__VA_ARGS__))
-
-ngx_int_t lines_op_advance_fields(lines_op_t *op, lines_op_field_t *fields);
+/* a subscription's status; what is not known is INCOMPLETE: nothing follows */
+lines_sub_e lines_op_sub(ngx_str_t *status);
 
 /*
  * A billing call: makes the carrier, claims the lease anew where it is not
@@ -113,14 +105,5 @@ ngx_uint_t lines_op_saved(lines_op_t *op, lines_billing_result_t *result);
 
 /* for who rests with "stuck" among its own fields: the operator's list */
 void lines_op_list_stuck(lines_op_t *op);
-
-/*
- * Begins the undo at the step that runs now; the answer is recorded with it.
- * undone: the end of a step's undo function.
- */
-
-ngx_int_t lines_op_undo(lines_op_t *op, ngx_uint_t status, ngx_str_t *answer);
-ngx_int_t lines_op_undone(lines_op_t *op);
-
 
 #endif /* _LINES_OPERATION_OPERATION_H_INCLUDED_ */

@@ -16,42 +16,25 @@
 #include "store/calls.h"
 
 
-static ngx_int_t payment_sent(lines_op_t *op,
-    lines_stripe_subscription_t *subscription);
 static ngx_int_t payment_recorded(void *data,
     lines_request_sent_reply_t *reply);
-static ngx_int_t payment_refused(lines_op_t *op, lines_stripe_error_t *error);
-static ngx_int_t payment_ended(void *data,
+static ngx_int_t payment_refused(void *data,
     lines_request_refused_reply_t *reply);
-static ngx_int_t payment_absent(lines_op_t *op);
-static ngx_int_t payment_again(lines_op_t *op);
 static ngx_int_t payment_renewed(void *data,
     lines_request_again_reply_t *reply);
-static ngx_int_t payment_get(lines_op_t *op);
-static ngx_int_t payment_got(lines_op_t *op, lines_billing_result_t *result);
 static ngx_msec_t payment_poll(lines_op_t *op);
-static ngx_int_t payment_paid(lines_op_t *op);
 static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
-static ngx_int_t payment_void(lines_op_t *op);
 static ngx_int_t payment_voided(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t payment_delete(lines_op_t *op);
 static ngx_int_t payment_deleted(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t payment_cancel(lines_op_t *op, ngx_str_t reason);
 static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
 static ngx_int_t tell_result(lines_op_t *op, lines_result_t *result);
-static ngx_int_t tell_announced(void *data, lines_ix_put_reply_t *reply);
 static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t told(lines_op_t *op, const char *verdict);
+static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
 static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
-
-
-static const lines_charge_t  payment_charge = {
-    payment_sent, payment_refused, payment_absent
-};
 
 
 ngx_int_t
@@ -76,19 +59,15 @@ lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
 }
 
 
-ngx_int_t
-lines_payment_send(lines_op_t *op)
-{
-    return lines_charge(op, &payment_charge);
-}
-
-
 /* at rest with this write, where it waits for its payment */
 
-static ngx_int_t
-payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
+ngx_int_t
+lines_payment_record(lines_op_t *op)
 {
-    lines_stripe_invoice_t  *invoice = &subscription->invoice;
+    lines_stripe_invoice_t       *invoice;
+    lines_stripe_subscription_t  *subscription = &op->seen.subscription;
+
+    invoice = &subscription->invoice;
 
     if (invoice->id.len == 0) {
         ngx_log_error(NGX_LOG_ALERT, op->log, 0,
@@ -111,10 +90,12 @@ payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 
     lines_op_renewed(op);
 
+    op->rest = payment_poll(op);
+
     return lines_request_sent(&op->caller, payment_recorded, op,
                               lines_op_held(op),
                               .line = lines_op_get(op, "line"),
-                              .lease = op->conf->lease,
+                              .lease = op->conf->lease, .rest = op->rest,
                               .subscription = subscription->id,
                               .invoice = invoice->id, .url = invoice->url,
                               .invoice_status = invoice->status);
@@ -124,44 +105,32 @@ payment_sent(lines_op_t *op, lines_stripe_subscription_t *subscription)
 static ngx_int_t
 payment_recorded(void *data, lines_request_sent_reply_t *reply)
 {
-    lines_op_t *op = data;
+    lines_op_t  *op = data;
 
-    ngx_str_t  status;
-
-    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK
-        || lines_op_set(op, "answer_status", &reply->answer_status) != NGX_OK
+    if (lines_op_set(op, "answer_status", &reply->answer_status) != NGX_OK
         || lines_op_set(op, "answer", &reply->answer) != NGX_OK
         || lines_op_enter(op, "await") != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    status = lines_op_get(op, "invoice_status");
-
-    if (!lines_is(&status, "open")) {
-        return NGX_OK;
-    }
-
-    if (reply->intent.len) {
-        lines_op_hint(op, &op->id, op->conf->due);
-        return NGX_OK;
+    if (reply->is == LINES_REQUEST_SENT_GOES) {
+        return lines_op_take(op);
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: rests in %V for %M", &op->id,
-                   &op->point, payment_poll(op));
+                   "lines operation %V: rests in %V for %L", &op->id,
+                   &op->point, op->rest);
 
-    /* until here the sooner one, of the begin, has seen to it */
-    lines_op_hint(op, &op->id, payment_poll(op));
-
-    return lines_op_rested(op, &reply->dirty);
+    return lines_op_rested(op, reply->now, op->rest);
 }
 
 
-static ngx_int_t
-payment_refused(lines_op_t *op, lines_stripe_error_t *error)
+ngx_int_t
+lines_payment_refuse(lines_op_t *op)
 {
-    ngx_str_t  reason, message;
+    ngx_str_t              reason, message;
+    lines_stripe_error_t  *error = &op->seen.error;
 
     reason = error->decline_code.len ? error->decline_code : error->code;
 
@@ -193,40 +162,23 @@ payment_refused(lines_op_t *op, lines_stripe_error_t *error)
         return NGX_ERROR;
     }
 
-    return lines_request_refused(&op->caller, payment_ended, op,
+    return lines_request_refused(&op->caller, payment_refused, op,
                                  lines_op_held(op), lines_op_of_line(op),
                                  .reason = reason, .message = message);
 }
 
 
 static ngx_int_t
-payment_ended(void *data, lines_request_refused_reply_t *reply)
+payment_refused(void *data, lines_request_refused_reply_t *reply)
 {
     return lines_op_ended(data, &reply->answer_status, &reply->answer);
 }
 
 
-static ngx_int_t
-payment_absent(lines_op_t *op)
-{
-    if (lines_op_get(op, "intent").len) {
-        return payment_cancel(op, lines_op_get(op, "intent_reason"));
-    }
-
-    if (lines_op_now(op) - lines_op_get_number(op, "sent_at")
-        >= (int64_t) op->conf->resend)
-    {
-        return payment_cancel(op, lines_op_text("payment_expired"));
-    }
-
-    return payment_again(op);
-}
-
-
 /* the attempt is proven dead: another one */
 
-static ngx_int_t
-payment_again(lines_op_t *op)
+ngx_int_t
+lines_payment_renew(lines_op_t *op)
 {
     ngx_str_t  line, customer, price, body, key;
 
@@ -266,81 +218,20 @@ payment_renewed(void *data, lines_request_again_reply_t *reply)
 
 
 ngx_int_t
-lines_payment_await(lines_op_t *op)
+lines_payment_rest(lines_op_t *op)
 {
-    /* void first: what is void cannot be paid any more */
+    ngx_str_t                status;
+    lines_stripe_invoice_t  *invoice = &op->seen.subscription.invoice;
 
-    return lines_op_get(op, "intent").len ? payment_void(op) : payment_get(op);
-}
+    status = invoice->status;
 
-
-static ngx_int_t
-payment_get(lines_op_t *op)
-{
-    return lines_op_bill(op, payment_got, .kind = LINES_BILLING_INVOICE,
-                         .id = lines_op_get(op, "invoice"));
-}
-
-
-static ngx_int_t
-payment_got(lines_op_t *op, lines_billing_result_t *result)
-{
-    ngx_str_t               *status, intent;
-    lines_stripe_invoice_t  *invoice;
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "invoice_missing");
-    }
-
-    invoice = result->invoice;
-    status = &invoice->status;
-    intent = lines_op_get(op, "intent");
-
-    if (lines_op_set(op, "invoice_status", status) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (lines_is(status, "paid")) {
-        return payment_paid(op);
-    }
-
-    if (lines_is(status, "void")) {
-
-        /* at most one live subscription: the old one goes first */
-
-        if (intent.len || (op->want & (LINES_WANT_LINK|LINES_WANT_CANCEL))) {
-            return payment_delete(op);
-        }
-
-        /* not by us: expired, or by somebody's hand */
-
-        return lines_op_rest(op, payment_poll(op),
-                             { "url", ngx_null_string },
-                             { "invoice_status", ngx_string("void") });
-    }
-
-    if (lines_is(status, "uncollectible")) {
-
-        /* it could still be paid: never billed again silently */
-
-        if (op->data) {
-            return lines_op_again(op);
-        }
-
-        op->data = op;
-
-        return payment_void(op);
-    }
-
-    if (intent.len) {
-
-        /* a void was refused, and yet it is not paid */
-
-        return lines_op_again(op);
+    if (op->seen.invoice == LINES_INVOICE_VOID) {
+        ngx_str_null(&invoice->url);
     }
 
     return lines_op_rest(op, payment_poll(op), { "url", invoice->url },
-                         { "invoice_status", invoice->status },
+                         { "invoice_status", status },
+                         { "wish", ngx_null_string },
                          { "tries", ngx_null_string });
 }
 
@@ -372,8 +263,8 @@ payment_poll(lines_op_t *op)
 }
 
 
-static ngx_int_t
-payment_paid(lines_op_t *op)
+ngx_int_t
+lines_payment_settle(lines_op_t *op)
 {
     /* a reader may have come an hour before anybody would look by himself */
 
@@ -422,7 +313,7 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 
     op->document = reply->document;
 
-    if (lines_op_set(op, "intent", &none) != NGX_OK) {
+    if (lines_op_set(op, "wish", &none) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -430,8 +321,8 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 }
 
 
-static ngx_int_t
-payment_void(lines_op_t *op)
+ngx_int_t
+lines_payment_void(lines_op_t *op)
 {
     ngx_str_t  key;
 
@@ -452,6 +343,8 @@ payment_void(lines_op_t *op)
 static ngx_int_t
 payment_voided(lines_op_t *op, lines_billing_result_t *result)
 {
+    op->seen.off = op->seen.invoice == LINES_INVOICE_UNCOLLECTIBLE;
+
     switch (result->outcome) {
 
     case LINES_STRIPE_OK:
@@ -459,7 +352,8 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
         /* a replayed answer may be stale, but void is final */
 
         if (result->invoice && lines_is(&result->invoice->status, "void")) {
-            return payment_delete(op);
+            op->seen.invoice = LINES_INVOICE_VOID;
+            return NGX_OK;
         }
 
         /* fall through */
@@ -468,7 +362,9 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
 
         /* paid in the meantime, or void already */
 
-        return payment_get(op);
+        op->seen.tried = 1;
+        op->seen.invoice = LINES_INVOICE_UNSEEN;
+        return NGX_OK;
 
     default:
         return lines_op_outcome(op, result, "");
@@ -476,8 +372,8 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
-static ngx_int_t
-payment_delete(lines_op_t *op)
+ngx_int_t
+lines_payment_delete(lines_op_t *op)
 {
     return lines_op_bill(op, payment_deleted, .kind = LINES_BILLING_CANCEL,
                          .id = lines_op_get(op, "subscription"));
@@ -487,35 +383,30 @@ payment_delete(lines_op_t *op)
 static ngx_int_t
 payment_deleted(lines_op_t *op, lines_billing_result_t *result)
 {
-    ngx_str_t  status;
-
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "cancel_refused");
     }
 
-    if (lines_op_get(op, "intent").len) {
-        return payment_cancel(op, lines_op_get(op, "intent_reason"));
-    }
+    op->seen.sub = LINES_SUB_ENDED;
 
-    status = lines_op_get(op, "invoice_status");
-
-    if (lines_is(&status, "uncollectible")) {
-        return payment_cancel(op, lines_op_text("payment_uncollectible"));
-    }
-
-    if (op->want & LINES_WANT_LINK) {
-        return payment_again(op);
-    }
-
-    return payment_cancel(op, lines_op_text("payment_expired"));
+    return NGX_OK;
 }
 
 
-/* nothing billable is left of the line */
+/* nothing billable is left of the line, or it is handed out */
 
-static ngx_int_t
-payment_cancel(lines_op_t *op, ngx_str_t reason)
+ngx_int_t
+lines_payment_end(lines_op_t *op)
 {
+    ngx_str_t  reason;
+
+    if (op->at == LINES_AT_TELL) {
+        return told(op, "taken", "");
+    }
+
+    reason = op->reason ? lines_op_text(op->reason)
+                        : lines_op_get(op, "wish_reason");
+
     return lines_cancel_end(&op->caller, payment_canceled, op,
                             lines_op_held(op), lines_op_of_line(op),
                             .reason = reason);
@@ -534,20 +425,7 @@ payment_canceled(void *data, lines_cancel_end_reply_t *reply)
 ngx_int_t
 lines_payment_tell(lines_op_t *op)
 {
-    ngx_str_t  json, line, *refund;
-
-    line = lines_op_get(op, "line");
-    refund = ngx_palloc(op->pool, sizeof(ngx_str_t));
-
-    if (refund == NULL || lines_refund_id(op->pool, &line, refund) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    op->data = refund;
-
-    if (op->lmcf->provisioner.len == 0) {
-        return told(op, "taken");
-    }
+    ngx_str_t  json;
 
     json = op->document;
 
@@ -565,14 +443,15 @@ lines_payment_tell(lines_op_t *op)
 static ngx_int_t
 tell_line(void *data, lines_line_document_reply_t *reply)
 {
-    lines_op_t *op = data;
+    lines_op_t  *op = data;
 
     /* an operator may have reported it, meanwhile */
 
     if (reply->json.len == 0
         || lines_status(&reply->status) != LINES_PROVISIONING)
     {
-        return told(op, "taken");
+        op->seen.told = LINES_TELL_TAKEN;
+        return NGX_OK;
     }
 
     return lines_op_tell(op, &reply->json, tell_result);
@@ -582,70 +461,88 @@ tell_line(void *data, lines_line_document_reply_t *reply)
 static ngx_int_t
 tell_result(lines_op_t *op, lines_result_t *result)
 {
-    ngx_int_t   rc;
-    ngx_str_t  *refund = op->data;
+    switch (lines_provisioner_verdict(result)) {
 
-    rc = lines_provisioner_verdict(result);
+    case NGX_OK:
+        op->seen.told = LINES_TELL_TAKEN;
+        return NGX_OK;
 
-    if (rc == NGX_AGAIN) {
+    case NGX_DECLINED:
+        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                      "lines operation %V: the provisioner refused, %ui",
+                      &op->id, result->status);
+
+        op->seen.told = LINES_TELL_REFUSED;
+        return NGX_OK;
+
+    default:
         return lines_op_again(op);
     }
-
-    if (rc == NGX_OK) {
-        return told(op, "taken");
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                  "lines operation %V: the provisioner refused, %ui", &op->id,
-                  result->status);
-
-    /* the refund's index and hint, before what they point at */
-
-    return lines_ix_put(&op->caller, tell_announced, op, .tenant = op->tenant,
-                        .id = *refund);
 }
 
 
-static ngx_int_t
-tell_announced(void *data, lines_ix_put_reply_t *reply)
+/* the refund's index and hint, before what they point at */
+
+ngx_int_t
+lines_payment_fail(lines_op_t *op)
 {
-    lines_op_t *op = data;
+    ngx_int_t  rc;
+    ngx_str_t  refund, line;
 
-    ngx_str_t  *refund = op->data;
+    line = lines_op_get(op, "line");
 
-    return lines_due_add(&op->caller, tell_hinted, op,
-                         .shard = lines_due_shard(refund),
-                         .tenant = op->tenant, .delay = op->conf->due,
-                         .id = *refund);
+    if (lines_refund_id(op->pool, &line, &refund) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = lines_ix_put(&op->caller, NULL, NULL, .tenant = op->tenant,
+                      .id = refund);
+
+    return rc == NGX_AGAIN
+           ? lines_due_add(&op->caller, tell_hinted, op,
+                           .shard = lines_due_shard(&refund),
+                           .tenant = op->tenant, .delay = op->conf->due,
+                           .id = refund)
+           : rc;
 }
 
 
 static ngx_int_t
 tell_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    return told(data, "refused");
+    return told(data, "refused", ((lines_op_t *) data)->reason);
 }
 
 
 static ngx_int_t
-told(lines_op_t *op, const char *verdict)
+told(lines_op_t *op, const char *verdict, const char *reason)
 {
-    ngx_str_t  *refund = op->data;
+    ngx_str_t  refund, line;
+
+    line = lines_op_get(op, "line");
+
+    if (lines_refund_id(op->pool, &line, &refund) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return lines_told(&op->caller, tell_ended, op, lines_op_held(op),
-                      lines_op_of_line(op), .refund = *refund,
+                      lines_op_of_line(op), .refund = refund,
                       .verdict = lines_op_text(verdict),
-                      .reason = ngx_string("provisioning_failed"));
+                      .reason = lines_op_text(reason));
 }
 
 
 static ngx_int_t
 tell_ended(void *data, lines_told_reply_t *reply)
 {
-    lines_op_t *op = data;
+    lines_op_t  *op = data;
+
+    if (reply->is == LINES_TOLD_WOKEN) {
+        return lines_op_take(op);
+    }
 
     if (reply->begun.len) {
-        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun, 0);
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun);
 
         (void) lines_forget_prov_rem(&op->caller, .tenant = op->tenant,
                                      .id = lines_op_get(op, "line"));

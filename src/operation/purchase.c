@@ -15,35 +15,24 @@ static ngx_int_t purchase_customer(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t purchase_got_card(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t purchase_has_card(lines_op_t *op, ngx_str_t *payment_method);
-static ngx_int_t purchase_no_card(lines_op_t *op);
 static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
-static ngx_int_t purchase_released(void *data,
+static ngx_int_t purchase_returned(void *data,
     lines_inv_release_reply_t *reply);
-static ngx_int_t purchase_charged(lines_op_t *op,
-    lines_stripe_subscription_t *subscription);
-static ngx_int_t purchase_refused(lines_op_t *op, lines_stripe_error_t *error);
-static ngx_int_t purchase_absent(lines_op_t *op);
+static ngx_int_t purchase_refunded(lines_op_t *op);
 static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
-static ngx_int_t purchase_let_go(void *data, lines_inv_release_reply_t *reply);
+static ngx_int_t purchase_dropped(void *data,
+    lines_inv_release_reply_t *reply);
 static ngx_int_t purchase_told(lines_op_t *op, lines_result_t *result);
-static ngx_int_t purchase_failed(lines_op_t *op);
-static ngx_int_t purchase_uncharged(lines_op_t *op);
 static ngx_int_t purchase_confirmed(void *data,
     lines_confirm_end_reply_t *reply);
 static ngx_int_t purchase_taken_back(void *data,
     lines_undo_end_reply_t *reply);
 static void purchase_settled(lines_op_t *op);
-static ngx_int_t purchase_call(lines_op_t *op, ngx_str_t *payment_method,
-    ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key);
-static ngx_int_t purchase_refuse(lines_op_t *op, ngx_uint_t status,
+static ngx_int_t purchase_call(lines_op_t *op, ngx_uint_t attempt,
+    ngx_str_t *body, ngx_str_t *key);
+static ngx_int_t purchase_undo(lines_op_t *op, ngx_uint_t status,
     const char *error, ngx_str_t message);
-
-
-static const lines_charge_t  purchase_charge = {
-    purchase_charged, purchase_refused, purchase_absent
-};
 
 
 /* reads only: it can be repeated at will */
@@ -51,10 +40,6 @@ static const lines_charge_t  purchase_charge = {
 ngx_int_t
 lines_purchase_card(lines_op_t *op)
 {
-    if (lines_op_get(op, "customer").len == 0) {
-        return purchase_no_card(op);
-    }
-
     return lines_op_bill(op, purchase_customer, .kind = LINES_BILLING_CUSTOMER,
                          .id = lines_op_get(op, "customer"));
 }
@@ -84,41 +69,20 @@ purchase_got_card(lines_op_t *op, lines_billing_result_t *result)
         if (result->payment_method.len
             && (result->customer == NULL || !result->customer->deleted))
         {
-            return purchase_has_card(op, &result->payment_method);
+            op->seen.card = LINES_CARD_THERE;
+
+            return lines_op_set(op, "payment_method", &result->payment_method);
         }
 
         /* fall through */
 
     case LINES_STRIPE_REFUSED:
-        return purchase_no_card(op);
+        op->seen.card = LINES_CARD_NONE;
+        return NGX_OK;
 
     default:
         return lines_op_outcome(op, result, "");
     }
-}
-
-
-static ngx_int_t
-purchase_has_card(lines_op_t *op, ngx_str_t *payment_method)
-{
-    ngx_str_t  body, key;
-
-    if (purchase_call(op, payment_method, op->attempt, &body, &key)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_advance(op, { "payment_method", *payment_method },
-                            { "body", body }, { "key", key });
-}
-
-
-static ngx_int_t
-purchase_no_card(lines_op_t *op)
-{
-    return purchase_refuse(op, 402, "no_card_on_file",
-                       lines_op_text("No card is available for the account"));
 }
 
 
@@ -144,136 +108,89 @@ lines_purchase_lease(lines_op_t *op)
 static ngx_int_t
 purchase_leased(void *data, lines_inv_lease_reply_t *reply)
 {
-    lines_op_t *op = data;
+    lines_op_t  *op = data;
 
-    if (reply->is == LINES_INV_LEASE_NONE) {
+    switch (reply->is) {
 
-        if (lines_op_get(op, "subscription").len) {
-            return purchase_failed(op);
-        }
+    case LINES_INV_LEASE_NONE:
+        op->seen.number = LINES_NUMBER_OUT;
+        return NGX_OK;
 
-        return purchase_refuse(op, 503, "no_lines_available",
-                       lines_op_text("No lines are currently available"));
-    }
+    case LINES_INV_LEASE_LEASED:
+    case LINES_INV_LEASE_HELD:
+        op->seen.number = LINES_NUMBER_LEASED;
 
-    if (reply->is != LINES_INV_LEASE_LEASED
-        && reply->is != LINES_INV_LEASE_HELD)
-    {
+        return lines_op_set(op, "number", &reply->number) == NGX_OK
+               ? lines_op_set(op, "worker", &reply->worker) : NGX_ERROR;
+
+    default:
+
         /* late: another may have it by now */
 
         return lines_op_take(op);
     }
+}
 
-    if (lines_is(&op->step, "assign")) {
-        return lines_op_move(op, "assign", { "number", reply->number },
-                             { "worker", reply->worker });
-    }
 
-    return lines_op_advance(op, { "number", reply->number },
-                            { "worker", reply->worker },
+/* what the step has found out, and the next one */
+
+ngx_int_t
+lines_purchase_next(lines_op_t *op)
+{
+    ngx_str_t  body, key;
+
+    switch (op->at) {
+
+    case LINES_AT_CARD:
+
+        if (purchase_call(op, op->attempt, &body, &key) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return lines_op_move(op, "lease", { "body", body }, { "key", key },
+                             { "payment_method",
+                               lines_op_get(op, "payment_method") });
+
+    case LINES_AT_LEASE:
+        return lines_op_move(op, "charge",
+                        { "number", lines_op_get(op, "number") },
+                        { "worker", lines_op_get(op, "worker") },
                         { "sent_at", lines_op_number(op, lines_op_now(op)) });
+
+    case LINES_AT_ASSIGN:
+
+        /* nobody is told where there is no provisioner */
+
+        return lines_op_move(op, op->lmcf->provisioner.len ? "tell" : "end",
+                             { "number", lines_op_get(op, "number") },
+                             { "worker", lines_op_get(op, "worker") });
+
+    default: /* LINES_AT_INFORM */
+        return lines_op_move(op, "end");
+    }
 }
 
 
 ngx_int_t
-lines_purchase_release(lines_op_t *op)
+lines_purchase_record(lines_op_t *op)
 {
-    return lines_inv_release(&op->caller, purchase_released, op,
-                             .operation = op->id, .tenant = op->tenant,
-                             .quarantine = 0);
-}
+    lines_stripe_subscription_t  *subscription = &op->seen.subscription;
 
-
-static ngx_int_t
-purchase_released(void *data, lines_inv_release_reply_t *reply)
-{
-    return lines_op_undone(data);
-}
-
-
-ngx_int_t
-lines_purchase_charge(lines_op_t *op)
-{
-    return lines_charge(op, &purchase_charge);
-}
-
-
-static ngx_int_t
-purchase_charged(lines_op_t *op, lines_stripe_subscription_t *subscription)
-{
     ngx_log_error(NGX_LOG_INFO, op->log, 0,
                   "lines operation %V: subscription \"%V\" is %V", &op->id,
                   &subscription->id, &subscription->status);
 
-    if (lines_is(&subscription->status, "active")
-        || lines_is(&subscription->status, "trialing"))
-    {
-        return lines_op_advance(op, { "subscription", subscription->id },
-                                { "invoice", subscription->invoice.id });
-    }
-
-    /* of no use to anybody, however it came about: take it back */
-
-    return lines_op_move(op, "undo:charge",
-                         { "subscription", subscription->id },
-                         { "invoice", subscription->invoice.id },
-                         { "answer_status", ngx_string("500") },
-                         { "answer", ngx_string("{\"status\":\"ERROR\","
-                         "\"error\":\"provisioning_failed\","
-                         "\"message\":\"Subscription was created, but "
-                         "line provisioning failed\"}") });
+    return lines_op_move(op, "assign", { "subscription", subscription->id },
+                         { "invoice", subscription->invoice.id });
 }
 
 
-static ngx_int_t
-purchase_refused(lines_op_t *op, lines_stripe_error_t *error)
+ngx_int_t
+lines_purchase_renew(lines_op_t *op)
 {
-    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                  "lines operation %V: refused by billing, \"%V\" \"%V\"",
-                  &op->id, &error->code, &error->message);
+    ngx_str_t  body, key;
 
-    if (lines_is(&error->type, "card_error")) {
-        return purchase_refuse(op, 402, "card_declined",
-                               error->message.len
-                               ? error->message
-                               : lines_op_text("Your card was declined."));
-    }
-
-    if (lines_stripe_error_is(error, "resource_missing")
-        && (error->param.len == 0
-            || lines_is(&error->param, "default_payment_method")
-            || lines_is(&error->param, "customer")))
-    {
-        return purchase_no_card(op);
-    }
-
-    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                  "lines operation %V: billing does not take the charge, "
-                  "\"%V\" \"%V\"", &op->id, &error->param, &error->message);
-
-    return purchase_uncharged(op);
-}
-
-
-static ngx_int_t
-purchase_absent(lines_op_t *op)
-{
-    int64_t    now;
-    ngx_str_t  payment_method, body, key;
-
-    now = lines_op_now(op);
-
-    /* nobody was charged, and a day later nobody expects it any more */
-
-    if (now - lines_op_get_number(op, "begun") >= (int64_t) op->conf->resend) {
-        return purchase_uncharged(op);
-    }
-
-    payment_method = lines_op_get(op, "payment_method");
-
-    if (purchase_call(op, &payment_method, op->attempt + 1, &body, &key)
-        != NGX_OK)
-    {
+    if (purchase_call(op, op->attempt + 1, &body, &key) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -281,19 +198,14 @@ purchase_absent(lines_op_t *op)
                   "lines operation %V: attempt %ui is dead, another one",
                   &op->id, op->attempt);
 
+    op->seen.call = LINES_CALL_DUE;
+
     return lines_op_move(op, "charge",
                          { "attempt", lines_op_number(op, op->attempt + 1) },
                          { "body", body }, { "key", key },
-                         { "sent_at", lines_op_number(op, now) },
+                         { "sent_at", lines_op_number(op, lines_op_now(op)) },
                          { "absent_at", ngx_null_string },
                          { "tries", ngx_null_string });
-}
-
-
-ngx_int_t
-lines_purchase_refund(lines_op_t *op)
-{
-    return lines_refund(op, lines_op_undone);
 }
 
 
@@ -306,18 +218,16 @@ lines_purchase_assign(lines_op_t *op)
 }
 
 
-/* nobody is told where there is no provisioner */
-
 static ngx_int_t
 purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
 {
-    lines_op_t *op = data;
+    lines_op_t  *op = data;
 
     ngx_str_t  number;
 
     if (reply->is == LINES_INV_ASSIGN_ASSIGNED) {
-        return op->lmcf->provisioner.len ? lines_op_move(op, "tell")
-                                         : lines_op_move(op, "end");
+        op->seen.number = LINES_NUMBER_ASSIGNED;
+        return NGX_OK;
     }
 
     /* it is paid for: another number, if there is one */
@@ -328,16 +238,32 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
                   "lines operation %V: does not hold \"%V\" any more", &op->id,
                   &number);
 
-    return lines_inv_release(&op->caller, purchase_let_go, op,
+    op->seen.number = LINES_NUMBER_LOST;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_purchase_drop(lines_op_t *op)
+{
+    return lines_inv_release(&op->caller, purchase_dropped, op,
                              .operation = op->id, .tenant = op->tenant,
                              .quarantine = 0);
 }
 
 
 static ngx_int_t
-purchase_let_go(void *data, lines_inv_release_reply_t *reply)
+purchase_dropped(void *data, lines_inv_release_reply_t *reply)
 {
-    return lines_purchase_lease(data);
+    lines_op_t  *op = data;
+
+    ngx_str_t  none = ngx_null_string;
+
+    op->seen.number = LINES_NUMBER_NONE;
+    op->seen.tried = 1;
+
+    return lines_op_set(op, "number", &none);
 }
 
 
@@ -345,10 +271,6 @@ ngx_int_t
 lines_purchase_tell(lines_op_t *op)
 {
     ngx_str_t  json, account, number, worker, subscription;
-
-    if (op->lmcf->provisioner.len == 0) {
-        return lines_op_advance(op);
-    }
 
     account = op->tenant;
     account.data += 2;
@@ -383,14 +305,16 @@ purchase_told(lines_op_t *op, lines_result_t *result)
     switch (lines_provisioner_verdict(result)) {
 
     case NGX_OK:
-        return lines_op_advance(op);
+        op->seen.told = LINES_TELL_TAKEN;
+        return NGX_OK;
 
     case NGX_DECLINED:
         ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                       "lines operation %V: the provisioner refused, %ui",
                       &op->id, result->status);
 
-        return purchase_failed(op);
+        op->seen.told = LINES_TELL_REFUSED;
+        return NGX_OK;
 
     default:
         return lines_op_again(op);
@@ -398,27 +322,140 @@ purchase_told(lines_op_t *op, lines_result_t *result)
 }
 
 
-static ngx_int_t
-purchase_failed(lines_op_t *op)
-{
-    return purchase_refuse(op, 500, "provisioning_failed",
-                     lines_op_text("Subscription was created, but line "
-                                   "provisioning failed"));
-}
+/* nothing was charged */
 
-
-static ngx_int_t
-purchase_uncharged(lines_op_t *op)
+ngx_int_t
+lines_purchase_refuse(lines_op_t *op)
 {
-    return purchase_refuse(op, 500, "provisioning_failed",
-                     lines_op_text("The line could not be provisioned; "
-                                   "nothing was charged"));
+    ngx_str_t              no_card;
+    lines_stripe_error_t  *error = &op->seen.error;
+
+    ngx_str_set(&no_card, "No card is available for the account");
+
+    if (op->at == LINES_AT_CARD) {
+        return purchase_undo(op, 402, op->reason, no_card);
+    }
+
+    if (op->at == LINES_AT_LEASE) {
+        return purchase_undo(op, 503, op->reason,
+                       lines_op_text("No lines are currently available"));
+    }
+
+    if (op->seen.call == LINES_CALL_REFUSED) {
+        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                      "lines operation %V: refused by billing, \"%V\" \"%V\"",
+                      &op->id, &error->code, &error->message);
+
+        if (lines_is(&error->type, "card_error")) {
+            return purchase_undo(op, 402, "card_declined",
+                                 error->message.len
+                                 ? error->message
+                                 : lines_op_text("Your card was declined."));
+        }
+
+        if (lines_stripe_error_is(error, "resource_missing")
+            && (error->param.len == 0
+                || lines_is(&error->param, "default_payment_method")
+                || lines_is(&error->param, "customer")))
+        {
+            return purchase_undo(op, 402, "no_card_on_file", no_card);
+        }
+
+        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
+                      "lines operation %V: billing does not take the charge, "
+                      "\"%V\" \"%V\"", &op->id, &error->param,
+                      &error->message);
+    }
+
+    return purchase_undo(op, 500, "provisioning_failed",
+                   lines_op_text("The line could not be provisioned; "
+                                 "nothing was charged"));
 }
 
 
 ngx_int_t
+lines_purchase_fail(lines_op_t *op)
+{
+    return purchase_undo(op, 500, "provisioning_failed",
+                   lines_op_text("Subscription was created, but line "
+                                 "provisioning failed"));
+}
+
+
+/* what was done is undone, from the last step back, to end with this answer */
+
+static ngx_int_t
+purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
+    ngx_str_t message)
+{
+    ngx_str_t    answer, text;
+    const char  *step;
+
+    text = lines_json_string(op->pool, &message);
+
+    if (text.data == NULL
+        || lines_redis_format(op->pool, &answer,
+                              "{\"status\":\"ERROR\",\"error\":\"%s\","
+                              "\"message\":%V}", error, &text)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                  "lines operation %V: undone from \"%V\", %ui", &op->id,
+                  &op->point, status);
+
+    step = op->at == LINES_AT_CARD ? "undone"
+           : op->at == LINES_AT_LEASE ? "undo:lease" : "undo:charge";
+
+    return lines_op_move(op, step,
+                         { "answer_status", lines_op_number(op, status) },
+                         { "answer", answer });
+}
+
+
+ngx_int_t
+lines_purchase_refund(lines_op_t *op)
+{
+    return lines_refund(op, purchase_refunded);
+}
+
+
+static ngx_int_t
+purchase_refunded(lines_op_t *op)
+{
+    return lines_op_move(op, "undo:lease");
+}
+
+
+ngx_int_t
+lines_purchase_return(lines_op_t *op)
+{
+    return lines_inv_release(&op->caller, purchase_returned, op,
+                             .operation = op->id, .tenant = op->tenant,
+                             .quarantine = 0);
+}
+
+
+static ngx_int_t
+purchase_returned(void *data, lines_inv_release_reply_t *reply)
+{
+    return lines_op_move((lines_op_t *) data, "undone");
+}
+
+
+/* its answer was written when the undo began, or is now */
+
+ngx_int_t
 lines_purchase_end(lines_op_t *op)
 {
+    if (op->at == LINES_AT_UNDONE) {
+        return lines_undo_end(&op->caller, purchase_taken_back, op,
+                              lines_op_held(op),
+                              .idem_key = lines_op_get(op, "idempotency"));
+    }
+
     return lines_confirm_end(&op->caller, purchase_confirmed, op,
                              lines_op_held(op),
                              .idem_key = lines_op_get(op, "idempotency"));
@@ -428,22 +465,15 @@ lines_purchase_end(lines_op_t *op)
 static ngx_int_t
 purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 {
+    if (reply->is == LINES_CONFIRM_END_WOKEN) {
+        return lines_op_take(data);
+    }
+
     purchase_settled(data);
 
     return lines_op_ended(data, &reply->answer_status, &reply->answer);
 }
 
-
-ngx_int_t
-lines_purchase_undone(lines_op_t *op)
-{
-    return lines_undo_end(&op->caller, purchase_taken_back, op,
-                          lines_op_held(op),
-                          .idem_key = lines_op_get(op, "idempotency"));
-}
-
-
-/* its answer was written when the undo began */
 
 static ngx_int_t
 purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
@@ -467,10 +497,10 @@ purchase_settled(lines_op_t *op)
 /* the exact body and the key of an attempt's call */
 
 static ngx_int_t
-purchase_call(lines_op_t *op, ngx_str_t *payment_method, ngx_uint_t attempt,
-    ngx_str_t *body, ngx_str_t *key)
+purchase_call(lines_op_t *op, ngx_uint_t attempt, ngx_str_t *body,
+    ngx_str_t *key)
 {
-    ngx_str_t                customer, price;
+    ngx_str_t                customer, price, payment_method;
     lines_stripe_metadata_t  metadata = {
         .deployment = op->lmcf->billing->deployment,
         .tenant = op->tenant,
@@ -480,8 +510,9 @@ purchase_call(lines_op_t *op, ngx_str_t *payment_method, ngx_uint_t attempt,
 
     customer = lines_op_get(op, "customer");
     price = lines_op_get(op, "price");
+    payment_method = lines_op_get(op, "payment_method");
 
-    if (lines_stripe_charge_body(op->pool, &customer, &price, payment_method,
+    if (lines_stripe_charge_body(op->pool, &customer, &price, &payment_method,
                                  &metadata, body)
         != NGX_OK)
     {
@@ -490,27 +521,4 @@ purchase_call(lines_op_t *op, ngx_str_t *payment_method, ngx_uint_t attempt,
 
     return lines_redis_format(op->pool, key, "lines:%V:sub:%ui", &op->id,
                               attempt);
-}
-
-
-/* undoes what was done, to end with this answer */
-
-static ngx_int_t
-purchase_refuse(lines_op_t *op, ngx_uint_t status, const char *error,
-    ngx_str_t message)
-{
-    ngx_str_t  answer, text;
-
-    text = lines_json_string(op->pool, &message);
-
-    if (text.data == NULL
-        || lines_redis_format(op->pool, &answer,
-                              "{\"status\":\"ERROR\",\"error\":\"%s\","
-                              "\"message\":%V}", error, &text)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_undo(op, status, &answer);
 }

@@ -25,10 +25,15 @@ static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
-static ngx_int_t op_write(lines_op_t *op, const char *next, ngx_msec_t lease,
-    lines_op_field_t *fields, lines_op_step_pt done);
+static ngx_int_t op_write(lines_op_t *op, const char *next,
+    int64_t *rest, lines_op_field_t *fields, lines_op_step_pt done);
 static ngx_int_t op_moved(void *data, lines_op_step_reply_t *reply);
 static ngx_int_t op_rested(void *data, lines_op_step_reply_t *reply);
+
+
+#define point_text(name, text)  text,
+
+static const char  *points[] = { LINES_EACH_POINT(point_text) };
 
 
 ngx_str_t
@@ -184,10 +189,23 @@ lines_op_enter(lines_op_t *op, const char *step)
     }
 
     op->step = lines_op_get(op, "step");
+    op->attempt = lines_op_get_number(op, "attempt");
 
     kind = lines_op_get(op, "kind");
 
-    return lines_redis_format(op->pool, &op->point, "%V.%V", &kind, &op->step);
+    if (lines_redis_format(op->pool, &op->point, "%V.%V", &kind, &op->step)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (op->at = 0; op->at < LINES_POINTS; op->at++) {
+        if (lines_is(&op->point, points[op->at])) {
+            break;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -343,10 +361,11 @@ lines_op_take(lines_op_t *op)
     /* what is read anew may have gone on since it was written */
 
     ngx_str_null(&op->document);
+    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
 
     return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
                           .id = op->id, .lease = op->conf->lease,
-                          .fence = op->fence);
+                          .fence = op->fence, .afresh = 1);
 }
 
 
@@ -392,9 +411,9 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
 static ngx_int_t
 op_read(lines_op_t *op, lines_list_t *fields)
 {
-    ngx_str_t         name, *field;
-    ngx_uint_t        i;
-    lines_op_kind_t  *kind;
+    ngx_str_t               name, *field;
+    ngx_uint_t              i;
+    const lines_op_kind_t  *kind;
 
     op->fields.nelts = 0;
 
@@ -410,14 +429,13 @@ op_read(lines_op_t *op, lines_list_t *fields)
         }
     }
 
-    op->attempt = lines_op_get_number(op, "attempt");
     op->fence = lines_op_get_number(op, "fence");
     op->kind = NULL;
 
     name = lines_op_get(op, "kind");
 
-    for (kind = op->conf->kinds; kind->name.len; kind++) {
-        if (lines_op_same(&kind->name, &name)) {
+    for (kind = op->conf->kinds; kind->name; kind++) {
+        if (lines_is(&name, kind->name)) {
             op->kind = kind;
         }
     }
@@ -448,7 +466,7 @@ op_read(lines_op_t *op, lines_list_t *fields)
 /* the caller's strings may be on its stack; the copy learns them later */
 
 static ngx_int_t
-op_write(lines_op_t *op, const char *next, ngx_msec_t lease,
+op_write(lines_op_t *op, const char *next, int64_t *rest,
     lines_op_field_t *fields, lines_op_step_pt done)
 {
     ngx_str_t   name, *copy;
@@ -486,7 +504,8 @@ op_write(lines_op_t *op, const char *next, ngx_msec_t lease,
     }
 
     return lines_op_step(&op->caller, done, op, lines_op_held(op),
-                         .next_step = op->next_step, .lease = lease,
+                         .next_step = op->next_step,
+                         .lease = op->conf->lease, .rest = rest,
                          .fields = op->changes);
 }
 
@@ -497,7 +516,7 @@ lines_op_move_fields(lines_op_t *op, const char *next,
 {
     lines_op_renewed(op);
 
-    return op_write(op, next, op->conf->lease, fields, op_moved);
+    return op_write(op, next, NULL, fields, op_moved);
 }
 
 
@@ -518,10 +537,6 @@ op_moved(void *data, lines_op_step_reply_t *reply)
         }
     }
 
-    if (lines_op_set(op, "intent", &reply->intent) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     return lines_op_enter(op, (char *) op->next_step.data);
 }
 
@@ -534,9 +549,9 @@ lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
                    "lines operation %V: rests in %V for %M", &op->id,
                    &op->point, delay);
 
-    lines_op_hint(op, &op->id, delay);
+    op->rest = delay;
 
-    return op_write(op, (char *) op->step.data, 0, fields, op_rested);
+    return op_write(op, (char *) op->step.data, &op->rest, fields, op_rested);
 }
 
 
@@ -545,35 +560,29 @@ op_rested(void *data, lines_op_step_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_int_t   rc;
-    ngx_uint_t  intent;
+    ngx_int_t  rc;
 
-    intent = lines_op_get(op, "intent").len;
-
-    rc = op_moved(op, reply);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    /* a wish to cancel, since it was claimed */
-
-    if (intent == 0 && reply->intent.len) {
+    if (reply->is == LINES_OP_STEP_WOKEN) {
         return lines_op_take(op);
     }
 
-    return lines_op_rested(op, &reply->dirty);
+    rc = op_moved(op, reply);
+
+    return rc == NGX_OK ? lines_op_rested(op, reply->now, op->rest) : rc;
 }
 
 
+/* the hint after the record: until then a sooner one has seen to it */
+
 ngx_int_t
-lines_op_rested(lines_op_t *op, ngx_str_t *dirty)
+lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay)
 {
-    ngx_str_t  held;
+    (void) lines_forget_due_rest(&op->caller,
+                                 .shard = lines_due_shard(&op->id),
+                                 .tenant = op->tenant, .id = op->id,
+                                 .since = &now, .delay = delay);
 
-    held = lines_op_get(op, "dirty");
-
-    return lines_op_same(&held, dirty) ? NGX_DONE : lines_op_take(op);
+    return NGX_DONE;
 }
 
 
@@ -596,10 +605,8 @@ lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay)
 void
 lines_op_not_due(lines_op_t *op)
 {
-    if (op->kind
-        && (lines_is(&op->kind->name, "plan")
-            || lines_is(&op->kind->name, "lapse")))
-    {
+    if (op->kind && op->kind->again) {
+
         /* it may have begun once more since it ended: that hint is its own */
 
         (void) lines_forget_due_done(&op->caller,
@@ -623,6 +630,16 @@ lines_op_idle(lines_op_t *op)
                                  .tenant = op->tenant, .id = op->id,
                                  .overdue = op->conf->hint,
                                  .late = op->conf->late);
+}
+
+
+void
+lines_op_later(lines_op_t *op, ngx_msec_t delay)
+{
+    (void) lines_forget_due_rest(&op->caller,
+                                 .shard = lines_due_shard(&op->id),
+                                 .tenant = op->tenant, .id = op->id,
+                                 .delay = delay);
 }
 
 

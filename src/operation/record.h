@@ -14,17 +14,17 @@
 
 #include "billing/billing.h"
 #include "operation/conf.h"
+#include "operation/decide.h"
 #include "store/calls.h"
 
 
-typedef struct lines_op_s      lines_op_t;
-typedef struct lines_charge_s  lines_charge_t;
+typedef struct lines_op_s  lines_op_t;
 
 
 /*
- * What a step returns
+ * What an action returns
  *   NGX_AGAIN  parked: a script, a call or a wait is under way
- *   NGX_OK     run the step that op->step names now (set by a write)
+ *   NGX_OK     something is different now: decide again
  *   NGX_DONE   at rest: it ended, or its due instant says when to go on
  *   NGX_ERROR  not now: the sweeper goes on from the record
  */
@@ -40,27 +40,32 @@ typedef ngx_int_t (*lines_op_result_pt)(lines_op_t *op,
     lines_result_t *result);
 
 
+/* what a kind does for what is decided; NULL: it cannot be decided of it */
+
+struct lines_op_kind_s {
+    const char      *name;      /* "kind" of the record */
+    lines_op_run_pt  acts[LINES_ACTIONS];
+    ngx_uint_t       again;     /* flag: it may begin once more by its id */
+};
+
+
 /*
- * An operation reads as a table.  The name of a step is its recovery point: it
- * can be entered again at any time.  undo takes back what the step has done;
- * it runs from the step that failed upwards, as a run function of its own
- * whose recovery point is "undo:NAME", and ends with
- * lines_op_undone().  A step without undo is passed over.
+ * What this run has seen with its own eyes: all of it is forgotten with the
+ * next claim.  The subscription's strings live as long as the carrier.
  */
 
 typedef struct {
-    ngx_str_t        name;
-    lines_op_run_pt  run;
-    lines_op_run_pt  undo;
-} lines_op_step_t;
-
-
-struct lines_op_kind_s {
-    ngx_str_t        name;      /* "kind" of the record */
-    lines_op_run_pt  undone;    /* once all is undone: writes
-                                   the end; or NULL */
-    lines_op_step_t  steps[7];  /* ends with a null name */
-};
+    lines_call_e                 call;       /* DUE: not answered */
+    lines_sub_e                  sub;        /* NONE: not seen */
+    lines_invoice_e              invoice;
+    lines_number_e               number;     /* NONE: as the record says */
+    lines_tell_e                 told;
+    lines_card_e                 card;
+    lines_stripe_subscription_t  subscription;
+    lines_stripe_error_t         error;      /* of a call that is REFUSED */
+    unsigned                     off:1;
+    unsigned                     tried:1;
+} lines_op_seen_t;
 
 
 struct lines_op_s {
@@ -72,12 +77,14 @@ struct lines_op_s {
 
     ngx_str_t           tenant;    /* w:ID or a:ID */
     ngx_str_t           id;
-    lines_op_kind_t    *kind;      /* NULL until claimed */
+    const lines_op_kind_t  *kind;  /* NULL until claimed */
+    lines_point_e       at;
+    lines_op_seen_t     seen;
+    const char         *reason;    /* of what was decided */
     ngx_str_t           step;      /* recovery point */
     ngx_str_t           point;     /* "KIND.STEP", for logs */
     ngx_uint_t          attempt;
     ngx_uint_t          fence;
-    ngx_uint_t          want;
     ngx_uint_t          swept;     /* flag: by the sweeper */
 
     ngx_array_t         fields;    /* of the record: ngx_keyval_t */
@@ -96,7 +103,6 @@ struct lines_op_s {
     lines_billing_ask_t  ask;      /* the call that is under way */
     lines_op_answer_pt  answer;    /* or result */
     lines_op_result_pt  result;
-    const lines_charge_t  *charge;
     ngx_str_t           json;      /* for the provisioner */
     ngx_str_t           document;  /* of the line, as just written; or empty */
     lines_op_run_pt     wake;
@@ -105,6 +111,7 @@ struct lines_op_s {
     ngx_int_t           rc;
     ngx_str_t           next_step;
     lines_list_t        changes;   /* on their way: field, value, … */
+    int64_t             rest;      /* ms, on their way as well */
     ngx_uint_t          repeats;   /* of a call, in this run */
     ngx_uint_t          reclaims;  /* after a lost reply */
     unsigned            claiming:1;
@@ -169,7 +176,7 @@ ngx_int_t lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer);
 /* such a script sets the lease anew, too: call it when it is sent */
 void lines_op_renewed(lines_op_t *op);
 
-/* claims anew: reads the record again and runs the step that it is in */
+/* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);
 
 /*
@@ -209,8 +216,8 @@ ngx_int_t lines_op_move_fields(lines_op_t *op, const char *next,
     lines_op_field_t *fields);
 
 /*
- * Rests until a due instant: the lease is given back.  For an outcome that
- * counts, fields are written with it.
+ * Rests until a due instant: the lease is given back, unless there is news,
+ * which is seen first.  For an outcome that counts, fields are written with it.
  */
 
 #define lines_op_rest(op, delay, ...)                                         \
@@ -219,12 +226,8 @@ ngx_int_t lines_op_move_fields(lines_op_t *op, const char *next,
 ngx_int_t lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
     lines_op_field_t *fields);
 
-/*
- * A write has given the lease back and says how dirty the record is: NGX_DONE,
- * or it is claimed again where there was an event meanwhile.
- */
-
-ngx_int_t lines_op_rested(lines_op_t *op, ngx_str_t *dirty);
+/* a write has given the lease back, at that instant of Redis: NGX_DONE */
+ngx_int_t lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay);
 
 /* goes on with rc from a posted event */
 void lines_op_post(lines_op_t *op, ngx_int_t rc);
@@ -246,9 +249,10 @@ int64_t lines_due_shard(ngx_str_t *id);
 /* to another operation of the tenant, or to this one, due after a while */
 void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
 
-/* to this one: gone, gone if idle */
+/* to this one: gone, gone if idle, later since it cannot be run */
 void lines_op_not_due(lines_op_t *op);
 void lines_op_idle(lines_op_t *op);
+void lines_op_later(lines_op_t *op, ngx_msec_t delay);
 
 
 /*

@@ -60,11 +60,11 @@ refund_end(lines_op_t *op)
 
     payment = "";
 
-    if (lines_is(&op->kind->name, "refund")) {
+    if (op->at == LINES_AT_REFUND) {
         payment = "refunded";
         event = "line.refunded";
 
-    } else if (lines_is(&op->kind->name, "release")) {
+    } else if (op->at == LINES_AT_RELEASE) {
         event = "line.unsubscribed";
 
     } else {

@@ -24,8 +24,6 @@ static ngx_uint_t plan_others(lines_op_t *op, ngx_str_t *tenant);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
-static ngx_int_t lapse_got(lines_op_t *op, lines_billing_result_t *result);
-static const char *lapse_verdict(ngx_str_t *status);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
@@ -122,23 +120,22 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
 }
 
 
+/* one that was never paid for says nothing */
+
 static ngx_uint_t
 plan_rank(ngx_str_t *status)
 {
-    if (lines_is(status, "active") || lines_is(status, "trialing")) {
+    switch (lines_op_sub(status)) {
+
+    case LINES_SUB_LIVE:
         return 3;
-    }
 
-    if (lines_is(status, "past_due")
-        || lines_is(status, "unpaid")
-        || lines_is(status, "paused"))
-    {
+    case LINES_SUB_OVERDUE:
         return 2;
+
+    default:
+        return lines_is(status, "canceled") ? 1 : 0;
     }
-
-    /* one that was never paid for says nothing */
-
-    return lines_is(status, "canceled") ? 1 : 0;
 }
 
 
@@ -182,7 +179,6 @@ plan_end(lines_op_t *op)
     lines_plan_found_t  *found = op->data;
 
     return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
-                          .dirty = lines_op_get(op, "dirty"),
                           .state = found->state, .plan = found->plan,
                           .line = found->pending);
 }
@@ -193,7 +189,7 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    if (reply->is == LINES_PLAN_END_DIRTY) {
+    if (reply->is == LINES_PLAN_END_WOKEN) {
         return lines_op_take(op);
     }
 
@@ -203,63 +199,32 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
                       "line \"%V\" is canceled", &op->id, &op->tenant,
                       &reply->canceled);
 
-        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->canceled,
-                              LINES_WANT_INTENT);
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->canceled);
     }
 
     return lines_op_enter(op, "done");
 }
 
 
+/* what never comes back has ended; of what is not known nothing follows */
+
 ngx_int_t
-lines_lapse_read(lines_op_t *op)
+lines_lapse_judge(lines_op_t *op)
 {
-    return lines_op_bill(op, lapse_got, .kind = LINES_BILLING_SUBSCRIPTION,
-                         .id = lines_op_get(op, "subscription"));
-}
-
-
-static ngx_int_t
-lapse_got(lines_op_t *op, lines_billing_result_t *result)
-{
-    const char  *verdict;
-
-    if (result->outcome == LINES_STRIPE_OK) {
-        verdict = lapse_verdict(&result->subscription->status);
-
-    } else if (result->outcome == LINES_STRIPE_REFUSED) {
-        verdict = lines_stripe_error_is(&result->error, "resource_missing")
-                  ? "ended" : "";
-
-    } else {
-        return lines_op_outcome(op, result, "");
-    }
+    static const char  *verdicts[LINES_SUBS] = {
+        [LINES_SUB_NONE] = "",
+        [LINES_SUB_INCOMPLETE] = "",
+        [LINES_SUB_LIVE] = "live",
+        [LINES_SUB_OVERDUE] = "suspended",
+        [LINES_SUB_ENDED] = "ended",
+        [LINES_SUB_MISSING] = "ended",
+        [LINES_SUB_UNTOLD] = ""
+    };
 
     return lines_lapse_end(&op->caller, lapse_ended, op, lines_op_held(op),
                            .line = lines_op_get(op, "line"),
-                           .dirty = lines_op_get(op, "dirty"),
-                           .verdict = lines_op_text(verdict),
+                           .verdict = lines_op_text(verdicts[op->seen.sub]),
                            .subscription = lines_op_get(op, "subscription"));
-}
-
-
-/* what never comes back has ended; of what is not known nothing follows */
-
-static const char *
-lapse_verdict(ngx_str_t *status)
-{
-    switch (plan_rank(status)) {
-
-    case 3:
-        return "live";
-
-    case 2:
-        return "suspended";
-
-    default:
-        return lines_is(status, "canceled")
-               || lines_is(status, "incomplete_expired") ? "ended" : "";
-    }
 }
 
 
@@ -268,7 +233,7 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    if (reply->is == LINES_LAPSE_END_DIRTY) {
+    if (reply->is == LINES_LAPSE_END_WOKEN) {
         return lines_op_take(op);
     }
 

@@ -17,7 +17,7 @@
 
 
 ngx_int_t lines_plan_read(lines_op_t *op);
-ngx_int_t lines_lapse_read(lines_op_t *op);
+ngx_int_t lines_lapse_judge(lines_op_t *op);
 
 /*
  * A line of which it is not known whether its add-on has ended was met: that is

@@ -199,7 +199,7 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
         return;
     }
 
-    op = lines_op_obtain(lmcf, &tenant, &id, LINES_WANT_CANCEL, NULL);
+    op = lines_op_obtain(lmcf, &tenant, &id, NULL);
     if (op == NULL) {
         return;
     }

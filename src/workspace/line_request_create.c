@@ -73,6 +73,7 @@ static ngx_int_t create_paid(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_begin_reply_t *reply);
+static ngx_int_t create_yields(void *data, lines_line_wish_reply_t *reply);
 static ngx_int_t create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t create_blocking(void *data, lines_line_read_reply_t *reply);
@@ -561,8 +562,12 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
 
         /* where its invoice died it is canceled */
 
-        return lines_op_start(r, ctx, &ctx->identity.tenant, &create->other,
-                              LINES_WANT_CANCEL, 0, create_blocked);
+        rc = lines_try_line_wish(&ctx->caller, create_yields, ctx,
+                                 .tenant = ctx->identity.tenant,
+                                 .id = create->other,
+                                 .wish = ngx_string("yield"));
+
+        return rc == NGX_DECLINED ? create_blocked(r, ctx, NGX_OK, NULL) : rc;
 
     case LINES_LINE_BEGIN_FULL:
 
@@ -593,6 +598,26 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     /* changed, late: what was read is not so any more */
 
     return lines_idempotency_again(r, ctx, &create->idem, lines_create_check);
+}
+
+
+static ngx_int_t
+create_yields(void *data, lines_line_wish_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    lines_create_t  *create;
+
+    create = ctx->data;
+
+    /* it is not known, or not to be known for now: as it was read */
+
+    if (reply == NULL || reply->is != LINES_LINE_WISH_WISHED) {
+        return create_blocked(ctx->request, ctx, NGX_OK, NULL);
+    }
+
+    return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
+                          &create->other, 1, 0, create_blocked);
 }
 
 

@@ -35,7 +35,8 @@ static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 static ngx_int_t cancel_due(lines_ctx_t *ctx, ngx_msec_t delay,
     lines_due_add_pt done);
 static ngx_int_t cancel_hinted(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t cancel_begun(void *data, lines_cancel_begin_reply_t *reply);
+static ngx_int_t wish(lines_ctx_t *ctx, const char *wish);
+static ngx_int_t wished(void *data, lines_line_wish_reply_t *reply);
 static ngx_int_t cancel_start(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t action_read_again(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
@@ -103,7 +104,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     /*
-     * The hint is written before the intent and again after it: whoever holds
+     * The hint is written before the wish and again after it: whoever holds
      * the operation may set another due instant between the two.
      */
 
@@ -111,7 +112,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return cancel_due(ctx, lmcf->operation->due, cancel_hinted);
     }
 
-    if (action->line.intent.len) {
+    if (lines_is(&action->line.wish, "cancel")) {
         return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
                              "This line request is being canceled.");
     }
@@ -120,8 +121,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_unavailable(r, ctx, 60);
     }
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0],
-                          LINES_WANT_LINK, 0, linked);
+    return wish(ctx, "link");
 }
 
 
@@ -146,18 +146,18 @@ action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 static ngx_int_t
 linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    ngx_str_t        url, invoice, refused, answer, status, step, intent;
+    ngx_str_t        url, invoice, refused, answer, status, step, wish;
     lines_action_t  *action = ctx->data;
 
     if (rc == NGX_OK && op) {
         step = lines_op_get(op, "step");
-        intent = lines_op_get(op, "intent");
+        wish = lines_op_get(op, "wish");
         status = lines_op_get(op, "invoice_status");
         url = lines_op_get(op, "url");
         invoice = lines_op_get(op, "invoice");
 
         if (lines_is(&step, "await")
-            && intent.len == 0
+            && !lines_is(&wish, "cancel")
             && lines_is(&status, "open")
             && url.len)
         {
@@ -200,43 +200,55 @@ cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
 static ngx_int_t
 cancel_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t  *ctx = data;
-
     LINES_FAILPOINT("cancel.begin.before");
 
-    return lines_cancel_begin(&ctx->caller, cancel_begun, ctx,
-                              .tenant = ctx->identity.tenant,
-                              .id = ctx->params[0]);
+    return wish(data, "cancel");
 }
 
 
 static ngx_int_t
-cancel_begun(void *data, lines_cancel_begin_reply_t *reply)
+wish(lines_ctx_t *ctx, const char *wish)
+{
+    return lines_line_wish(&ctx->caller, wished, ctx,
+                           .tenant = ctx->identity.tenant,
+                           .id = ctx->params[0], .wish = lines_op_text(wish));
+}
+
+
+static ngx_int_t
+wished(void *data, lines_line_wish_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
     lines_action_t      *action;
     ngx_http_request_t  *r;
 
-    LINES_FAILPOINT("cancel.begin.after");
-
     action = ctx->data;
     r = ctx->request;
 
+    if (action->cancel) {
+        LINES_FAILPOINT("cancel.begin.after");
+    }
+
     switch (reply->is) {
 
-    case LINES_CANCEL_BEGIN_UNKNOWN:
+    case LINES_LINE_WISH_UNKNOWN:
         return lines_line_request_unknown(ctx);
 
-    case LINES_CANCEL_BEGIN_ILLEGAL:
+    case LINES_LINE_WISH_ILLEGAL:
         action->line.status = reply->status;
         action->line.document = reply->document;
 
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
+        return action->cancel
+               ? action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending)
+               : action_read_again(r, ctx, NGX_OK, NULL);
     }
 
-    return cancel_due(ctx, lines_get_main_conf(r)->operation->retry,
-                      cancel_start);
+    return action->cancel
+           ? cancel_due(ctx, lines_get_main_conf(r)->operation->retry,
+                        cancel_start)
+           : lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 1,
+                            0, linked);
 }
 
 
@@ -246,8 +258,7 @@ cancel_start(void *data, lines_due_add_reply_t *reply)
     lines_ctx_t  *ctx = data;
 
     return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
-                          &ctx->params[0], LINES_WANT_INTENT, 0,
-                          action_read_again);
+                          &ctx->params[0], 1, 0, action_read_again);
 }
 
 

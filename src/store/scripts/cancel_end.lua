@@ -29,7 +29,7 @@ local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 
 line_move(keys, h, 'canceled',
-          { payment = 'failed', reason = reason, intent = '' }, now)
+          { payment = 'failed', reason = reason }, now)
 
 -- also where the creation was answered: nobody may pay that invoice now
 local answer = op_answer(op_key, 409,

@@ -31,7 +31,7 @@ local step = redis.call('HGET', op_key, 'step')
 
 if step and step ~= 'done' then
     if news then
-        redis.call('HINCRBY', op_key, 'dirty', 1)
+        op_wake(op_key)
     end
 
     return 'same'
@@ -44,6 +44,6 @@ end
 -- one that says the opposite while it is read must not be taken for no news
 redis.call('HSET', line_key, 'reading', id)
 op_begin(op_key, ops_key, id, 'lapse', 'read', 0, now, 'line', line,
-         'subscription', subscription, 'dirty', 0)
+         'subscription', subscription)
 
 return 'begun'

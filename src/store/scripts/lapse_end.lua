@@ -14,13 +14,13 @@
 --@arg attempt:digits
 --@arg fence:digits
 --@arg id
---@arg dirty        -- count that was read
 --@arg verdict      -- ended, suspended or live; "" leaves the line as it is:
                     -- billing's answer decides nothing, and readers do not ask
                     -- again for a while
 --@arg subscription
 
---@reply ok|dirty
+--@reply ok
+--@reply woken         -- it is to be read once more
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -28,10 +28,8 @@ if not guarded(op_key, step, attempt, fence) then
 end
 
 -- an end is for ever, all else may have changed since
-if verdict ~= 'ended'
-   and (redis.call('HGET', op_key, 'dirty') or '0') ~= dirty
-then
-    return { 'dirty' }
+if verdict ~= 'ended' and op_woken(op_key) then
+    return { 'woken' }
 end
 
 local now = now_ms()

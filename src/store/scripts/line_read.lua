@@ -7,7 +7,7 @@
 --@key tenant
 --@key op(id)
 
---@row document status payment? required:int? intent? attempt:int? url? invoice? unclear?
+--@row document status payment? required:int? wish? attempt:int? url? invoice? unclear?
 -- nothing where there is no such line; required: payment, 0|1; url (the
 -- invoice's page) and invoice: JSON, null unless payment is awaited; unclear:
 -- the add-on that is to be read, or ""
@@ -26,5 +26,6 @@ if h.status == 'awaiting_payment' then
 end
 
 return { line_document(h, subscription), (line_public(h, subscription)),
-         h.payment, h.required, h.intent or '', h.attempt or '',
+         h.payment, h.required, redis.call('HGET', op_key, 'wish') or '',
+         h.attempt or '',
          url, invoice, line_to_ask(h, now_ms()) and h.subscription or '' }

@@ -6,6 +6,7 @@
 --@key op(id)
 --@arg lease:int        -- ms
 --@arg fence:digits     -- held; 0: none
+--@arg afresh:flag      -- all is looked at once more
 
 --@reply claimed|done now:int fields...:ref -- field, value, …
 --@reply busy left:int step                 -- ms
@@ -16,6 +17,14 @@ local held = redis.call('HMGET', op_key, 'step', 'fence', 'lease_until')
 
 if not held[1] then
     return { 'none' }
+end
+
+-- what the release before wrote
+local intent = redis.call('HMGET', op_key, 'intent', 'intent_reason')
+
+if intent[1] then
+    op_wish(op_key, 'cancel', intent[2] or '')
+    redis.call('HDEL', op_key, 'intent', 'intent_reason')
 end
 
 local word = 'claimed'
@@ -32,6 +41,10 @@ elseif tonumber(held[3] or 0) > now then
 else
     redis.call('HINCRBY', op_key, 'fence', 1)
     op_lease(op_key, lease, now)
+end
+
+if afresh then
+    redis.call('HDEL', op_key, 'woken')
 end
 
 return op_reply(op_key, word, int(now))

@@ -1,3 +1,5 @@
+--@include lib/operation.lua
+
 -- The operator wants an operation tried again: it forgets that it is stuck.
 
 --@key op(id)
@@ -8,6 +10,7 @@ local step = redis.call('HGET', op_key, 'step')
 
 if step then
     redis.call('HDEL', op_key, 'stuck', 'tries')
+    op_wake(op_key)
 end
 
 return step or ''

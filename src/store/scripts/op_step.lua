@@ -1,16 +1,19 @@
 --@include lib/operation.lua
 
--- Moves an operation on, or writes down where it rests.
+-- Moves an operation on, or writes down where it rests, and until when: unless
+-- there is news, which is seen before.
 
 --@key op(id)
 --@arg step             -- it must be in
 --@arg attempt:digits
 --@arg fence:digits
 --@arg next_step        -- it may be the same
---@arg lease:int        -- ms; 0 gives it back
+--@arg lease:int        -- ms
+--@arg rest:int?        -- ms; the lease is given back
 --@list fields          -- field, value, …; an empty value takes it away
 
---@reply ok intent dirty
+--@reply ok now:int
+--@reply woken
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -19,10 +22,20 @@ end
 
 local now = now_ms()
 
+-- what it was about to write down was decided without knowing of that
+if rest and op_woken(op_key) then
+    op_lease(op_key, lease, now)
+    return { 'woken' }
+end
+
 if next_step ~= step then
     op_next(op_key, next_step, lease, now)
 else
-    op_lease(op_key, lease, now)
+    op_lease(op_key, rest and 0 or lease, now)
+end
+
+if rest then
+    redis.call('HSET', op_key, 'due', int(now + rest))
 end
 
 for i = 1, #fields, 2 do
@@ -33,6 +46,4 @@ for i = 1, #fields, 2 do
     end
 end
 
-local news = redis.call('HMGET', op_key, 'intent', 'dirty')
-
-return { 'ok', news[1] or '', news[2] or '' }
+return { 'ok', int(now) }

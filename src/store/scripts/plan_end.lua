@@ -16,27 +16,26 @@
 --@arg attempt:digits
 --@arg fence:digits
 --@arg id
---@arg dirty         -- count that was read
 --@arg state         -- active, past_due or canceled; "" leaves it
 --@arg plan          -- "" leaves it
 --@arg line          -- that is pending, or ""
 
 --@reply ok canceled -- line that is to be, or ""
---@reply dirty
+--@reply woken     -- it is to be read once more
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
 end
 
-if redis.call('HGET', op_key, 'dirty') ~= dirty then
-    return { 'dirty' }
+if op_woken(op_key) then
+    return { 'woken' }
 end
 
 local ends = state == 'canceled'
 
 if ends and (redis.call('GET', pending_key) or '') ~= line then
-    return { 'dirty' }
+    return { 'woken' }
 end
 
 local now = now_ms()
@@ -62,9 +61,7 @@ if ends and line ~= '' then
     local step = redis.call('HGET', request_key, 'step')
 
     if h and h.status == 'awaiting_payment' and step and step ~= 'done' then
-        redis.call('HSETNX', request_key, 'intent', 'cancel')
-        redis.call('HSETNX', request_key, 'intent_reason', 'subscription_ended')
-        line_save(line_key, h, { intent = 'cancel' }, now)
+        op_wish(request_key, 'cancel', 'subscription_ended')
         cancel = line
     end
 end

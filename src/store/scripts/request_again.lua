@@ -21,7 +21,7 @@ if not guarded(op_key, step, attempt, fence) then
 end
 
 -- nobody may pay for what is being canceled
-if redis.call('HGET', op_key, 'intent') then
+if redis.call('HGET', op_key, 'wish') == 'cancel' then
     return { 'canceling' }
 end
 
@@ -31,7 +31,7 @@ local following = int(tonumber(attempt) + 1)
 op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
         'key', key, 'sent_at', int(now))
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
-           'invoice_status')
+           'invoice_status', 'wish', 'due')
 
 line_save(line_key, hash(line_key), { subscription = '', invoice = '',
                                       url = '', attempt = following }, now)

@@ -24,7 +24,7 @@
 --@reply orphan status?
 --@reply lost step attempt fence
 
--- Payment wins over a cancel under way: the intent is cleared.
+-- Payment wins over a cancel under way: the wish is cleared.
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
@@ -40,19 +40,18 @@ local now = now_ms()
 local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 
-if not line_move(keys, h, 'provisioning', { payment = 'paid', intent = '' },
-                 now)
-then
+if not line_move(keys, h, 'provisioning', { payment = 'paid' }, now) then
     return { 'orphan', h.status }
 end
 
-redis.call('HDEL', op_key, 'intent')
+redis.call('HDEL', op_key, 'wish')
 
 -- a creation whose answer was left to the cancel that lost
 redis.call('HSETNX', op_key, 'answer_status', 201)
 redis.call('HSETNX', op_key, 'answer', line_answer(h))
 
-if not provisioner then
+-- what came meanwhile is seen before the line is handed out
+if not provisioner and not op_woken(op_key) then
     op_end(op_key, ops_key, id, idem_key, now)
     return { 'ok', 'done', h.status, h.json }
 end

@@ -30,7 +30,7 @@ local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 
 line_move(keys, h, 'canceled',
-          { payment = 'failed', reason = reason, intent = '' }, now)
+          { payment = 'failed', reason = reason }, now)
 
 -- of a later attempt, too: the invoice of the first answer is void
 local answer = op_answer(op_key, 402,

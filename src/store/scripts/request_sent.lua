@@ -9,17 +9,17 @@
 --@arg attempt:digits
 --@arg fence:digits
 --@arg lease:int      -- ms
+--@arg rest:int       -- ms, until it is looked at
 --@arg subscription
 --@arg invoice
 --@arg url            -- hosted page, "" for none
 --@arg invoice_status
 
---@reply ok intent answer_status answer dirty -- each may be ""
+--@reply rests|goes now:int answer_status answer -- the two may be ""
 --@reply lost step attempt fence
 
--- An open invoice is waited for: the lease is given back.  A cancel that came
--- meanwhile is the intent: the creation's result goes on to void, and nobody is
--- told to pay it.
+-- An open invoice is waited for: the lease is given back, unless there is news.
+-- Where a cancel came meanwhile nobody is told to pay it.
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
@@ -27,8 +27,9 @@ end
 
 local now = now_ms()
 local h = hash(line_key)
-local intent = redis.call('HGET', op_key, 'intent')
-local rests = invoice_status == 'open' and not intent
+local canceled = redis.call('HGET', op_key, 'wish') == 'cancel'
+local rests = invoice_status == 'open' and not canceled
+              and not op_woken(op_key)
 
 line_save(line_key, h, { subscription = subscription, invoice = invoice,
                          url = url, attempt = attempt }, now)
@@ -36,12 +37,13 @@ line_save(line_key, h, { subscription = subscription, invoice = invoice,
 op_next(op_key, 'await', rests and 0 or lease, now,
         'subscription', subscription, 'invoice', invoice, 'url', url,
         'invoice_status', invoice_status)
+redis.call('HSET', op_key, 'due', int(now + rest))
 redis.call('HDEL', op_key, 'absent_at')
 
 -- What the client's request is answered with, and a repeat (answer_read.lua),
 -- unless it is canceled; where that is wanted already, its end says which it
 -- was.
-if not intent then
+if not canceled then
     redis.call('HSETNX', op_key, 'answer_status', 201)
     redis.call('HSETNX', op_key, 'answer',
                '{"success":true,"status":' .. js(h.status)
@@ -52,6 +54,6 @@ if not intent then
                .. ',"invoiceId":' .. js_or_null(invoice) .. '}')
 end
 
-local known = redis.call('HMGET', op_key, 'answer_status', 'answer', 'dirty')
+local known = redis.call('HMGET', op_key, 'answer_status', 'answer')
 
-return { 'ok', intent or '', known[1] or '', known[2] or '', known[3] or '' }
+return { rests and 'rests' or 'goes', int(now), known[1] or '', known[2] or '' }

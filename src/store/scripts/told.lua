@@ -21,10 +21,15 @@
 --@arg refund  -- its operation
 
 --@reply ok begun document:ref -- begun: refund, or ""
+--@reply woken -- billing is to be looked at once more
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
+end
+
+if op_woken(op_key) then
+    return { 'woken' }
 end
 
 local now = now_ms()

@@ -12,7 +12,7 @@
 --   reason conversations messages (per-line limits)
 --   usage_date usage_conversations usage_messages
 --   health health_at failures
---   subscription invoice url attempt intent operation number worker
+--   subscription invoice url attempt operation number worker
 --   created updated released lapsed suspended ended (ms)
 --   reading (the operation that asks billing) asked (ms, and nothing was decided)
 
@@ -158,8 +158,8 @@ end
 -- is open, nobody cancels it and the workspace may pay, and the invoice.
 local function line_invoice(op_key, subscription)
     local op = redis.call('HMGET', op_key, 'url', 'invoice', 'invoice_status',
-                          'intent')
-    local payable = op[3] == 'open' and not filled(op[4])
+                          'wish')
+    local payable = op[3] == 'open' and op[4] ~= 'cancel'
                     and (subscription == 'active'
                          or subscription == 'past_due')
 

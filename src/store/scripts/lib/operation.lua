@@ -38,6 +38,29 @@ local function op_begin(op, ops, id, kind, step, lease, now, ...)
 end
 
 
+-- Somebody has news for it, whatever they are: whoever holds it sees them
+-- before it rests, or ends with a step that depends on billing.
+local function op_wake(op)
+    redis.call('HSET', op, 'woken', 1)
+end
+
+
+local function op_woken(op)
+    return redis.call('HEXISTS', op, 'woken') == 1
+end
+
+
+-- What somebody asks for of a line that awaits its payment: the last wish
+-- counts, but for a cancel, which stands.
+local function op_wish(op, wish, reason)
+    if redis.call('HGET', op, 'wish') ~= 'cancel' then
+        redis.call('HSET', op, 'wish', wish, 'wish_reason', reason)
+    end
+
+    op_wake(op)
+end
+
+
 -- the next step, which is progress: it is not stuck any more
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
@@ -71,7 +94,7 @@ end
 local function op_end(op, ops, id, idem, now)
     redis.call('HSET', op, 'step', 'done', 'ended', int(now),
                'lease_until', 0)
-    redis.call('HDEL', op, 'intent', 'stuck', 'tries', 'body')
+    redis.call('HDEL', op, 'wish', 'woken', 'due', 'stuck', 'tries', 'body')
     redis.call('SREM', ops, id)
     redis.call('EXPIRE', op, 86400)
 

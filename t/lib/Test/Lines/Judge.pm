@@ -220,7 +220,6 @@ sub _line ($self, $tenant, $id, $h) {
 
     $self->_found(place => "$who holds no place") if $state =~ /^(?:awaiting|runs)$/ && !length $place;
     $self->_found(place => "$who holds a place")  if $state !~ /^(?:awaiting|runs)$/ && length $place;
-    $self->_found(operation => "$who still wants to be canceled") if length($h->{intent} // '');
     $self->_found(record => "$who is not known by its id") if ($self->{r}{ix}{$id} // '') ne $tenant;
 
     $self->_found(hint => "$who is in no list of the provisioner's")
@@ -366,7 +365,7 @@ sub _operations ($self) {
 
             my $what = "operation $id of $tenant ($o->{kind})";
             $self->_found(operation => "$what is in $o->{step}" . ($o->{stuck} ? ", stuck: $o->{stuck}" : ''))
-              unless $o->{kind} eq 'request' && $o->{step} eq 'await' && !$o->{intent} && !$o->{stuck};
+              unless $o->{kind} eq 'request' && $o->{step} eq 'await' && !$o->{wish} && !$o->{stuck};
             $self->_found(hint => "$what is unfinished, and has no hint")
               unless $self->{r}{due}{Compress::Zlib::crc32($id) % 16}{"$tenant $id"};
         }

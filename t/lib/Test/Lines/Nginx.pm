@@ -78,7 +78,7 @@ has connections => 1000;
 has allowed     => sub { [] };
 has killed      => sub { {} };
 has [qw(before main events http server redis)] => '';
-has [qw(redis_options listen api debug h2)] => '';
+has [qw(redis_options listen api h2)] => ''; has debug => sub { $ENV{LINES_DEBUG} // '' };
 has binary  => \&_under_test;
 has module  => sub { $ENV{LINES_MODULE} };
 has zone    => 'lines:4m';

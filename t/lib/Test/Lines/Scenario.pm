@@ -78,7 +78,7 @@ sub rest ($self, $tenant, $seconds = 20) {
     Test::Lines::wait_for(sub {
         for my $id (@{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")}) {
             my $op = $self->op($tenant, $id);
-            return 0 if $op->{step} ne 'await' || $op->{lease_until} || $op->{intent};
+            return 0 if $op->{step} ne 'await' || $op->{lease_until} || $op->{wish};
         }
         return 1;
     }, $seconds, "$tenant to be at rest");

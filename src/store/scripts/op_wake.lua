@@ -1,5 +1,6 @@
--- An event says that there is news for an operation: whoever holds it looks
--- once more before it rests.
+--@include lib/operation.lua
+
+-- There is news for an operation: it is to be looked at now.
 
 --@key op(id)
 
@@ -11,6 +12,6 @@ if not step or step == 'done' then
     return 0
 end
 
-redis.call('HINCRBY', op_key, 'dirty', 1)
+op_wake(op_key)
 
 return 1

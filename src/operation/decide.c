@@ -1,0 +1,321 @@
+
+#include <stddef.h>
+
+#include "operation/decide.h"
+
+
+#define decision(what, why)  (lines_decision_t) { LINES_DO_##what, why }
+
+
+static lines_decision_t charge(const lines_view_t *view);
+static lines_decision_t await(const lines_view_t *view);
+static lines_decision_t deliver(const lines_view_t *view);
+static lines_decision_t purchase(const lines_view_t *view);
+static int billed(const lines_view_t *view);
+
+
+lines_decision_t
+lines_decide(const lines_view_t *view)
+{
+    switch (view->at) {
+
+    case LINES_AT_SEND:
+        return charge(view);
+
+    case LINES_AT_AWAIT:
+        return await(view);
+
+    case LINES_AT_TELL:
+        return deliver(view);
+
+    case LINES_AT_REFUND:
+    case LINES_AT_ORPHAN:
+    case LINES_AT_UNCHARGE:
+        return decision(REFUND, NULL);
+
+    case LINES_AT_RELEASE:
+        return decision(LEAVE, NULL);
+
+    case LINES_AT_UNLEASE:
+        return decision(RETURN, NULL);
+
+    case LINES_AT_LAPSE:
+        return view->sub == LINES_SUB_UNSEEN ? decision(LOOK, NULL)
+                                             : decision(END, NULL);
+
+    case LINES_AT_PLAN:
+        return decision(PLAN, NULL);
+
+    case LINES_AT_UNDONE:
+        return decision(END, NULL);
+
+    default:
+        return purchase(view);
+    }
+}
+
+
+/*
+ * A subscription is asked for.  Its outcome may stay unknown: then it is sent
+ * again under its key, or looked for, and never given up before it is known.
+ */
+
+static lines_decision_t
+charge(const lines_view_t *view)
+{
+    switch (view->call) {
+
+    case LINES_CALL_DUE:
+        return decision(SEND, NULL);
+
+    case LINES_CALL_DOUBTFUL:
+    case LINES_CALL_MISSED_ONCE:
+        return decision(FIND, NULL);
+
+    case LINES_CALL_MISSED:
+        return decision(WAIT, NULL);
+
+    case LINES_CALL_REFUSED:
+        return decision(REFUSE, NULL);
+
+    case LINES_CALL_THERE:
+        return decision(RECORD, NULL);
+
+    default: /* LINES_CALL_ABSENT */
+
+        if (view->wish == LINES_WISH_CANCEL) {
+            return decision(END, NULL);
+        }
+
+        return view->old ? decision(END, "payment_expired")
+                         : decision(RENEW, NULL);
+    }
+}
+
+
+/*
+ * A line's first invoice.  What can still be paid is voided before anything
+ * ends, and what is void cannot be paid any more; a payment that was faster
+ * wins.
+ */
+
+static lines_decision_t
+await(const lines_view_t *view)
+{
+    if (view->sub == LINES_SUB_UNSEEN
+        || view->invoice == LINES_INVOICE_UNSEEN)
+    {
+        return decision(LOOK, NULL);
+    }
+
+    if (view->sub == LINES_SUB_UNTOLD) {
+        return decision(STUCK, "subscription_refused");
+    }
+
+    switch (view->invoice) {
+
+    case LINES_INVOICE_PAID:
+        return decision(SETTLE, NULL);
+
+    case LINES_INVOICE_UNCOLLECTIBLE:
+
+        /* it could still be paid: never billed again silently */
+
+        return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
+
+    case LINES_INVOICE_OPEN:
+
+        if (view->wish == LINES_WISH_CANCEL || view->sub == LINES_SUB_ENDED) {
+            return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
+        }
+
+        return decision(REST, NULL);
+
+    case LINES_INVOICE_MISSING:
+
+        if (view->wish != LINES_WISH_CANCEL) {
+            return decision(STUCK, "invoice_missing");
+        }
+
+        break;
+
+    default: /* LINES_INVOICE_VOID, LINES_INVOICE_RETURNED */
+
+        /* not by us: until its next look, who wants to pay may have another */
+
+        if (view->invoice == LINES_INVOICE_VOID
+            && view->wish == LINES_WISH_NONE
+            && view->early
+            && !view->off)
+        {
+            return decision(REST, NULL);
+        }
+
+        break;
+    }
+
+    /* at most one live subscription: it goes before the line, or another */
+
+    if (view->sub != LINES_SUB_ENDED && view->sub != LINES_SUB_MISSING) {
+        return decision(DELETE, NULL);
+    }
+
+    if (view->wish == LINES_WISH_CANCEL) {
+        return decision(END, NULL);
+    }
+
+    if (view->invoice == LINES_INVOICE_RETURNED) {
+        return decision(END, "payment_refunded");
+    }
+
+    if (view->off) {
+        return decision(END, "payment_uncollectible");
+    }
+
+    return view->wish == LINES_WISH_LINK ? decision(RENEW, NULL)
+                                         : decision(END, "payment_expired");
+}
+
+
+/* what is paid for is still so, or the line was never active: all goes back */
+
+static lines_decision_t
+deliver(const lines_view_t *view)
+{
+    if (view->sub == LINES_SUB_UNSEEN) {
+        return decision(LOOK, NULL);
+    }
+
+    if (view->sub == LINES_SUB_UNTOLD) {
+        return decision(STUCK, "subscription_refused");
+    }
+
+    if (view->sub != LINES_SUB_NONE && !billed(view)) {
+        return decision(FAIL, "subscription_ended");
+    }
+
+    switch (view->told) {
+
+    case LINES_TELL_NOT:
+        return decision(TELL, NULL);
+
+    case LINES_TELL_REFUSED:
+        return decision(FAIL, "provisioning_failed");
+
+    default:
+        return decision(END, NULL);
+    }
+}
+
+
+static lines_decision_t
+purchase(const lines_view_t *view)
+{
+    switch (view->at) {
+
+    case LINES_AT_CARD:
+
+        switch (view->card) {
+
+        case LINES_CARD_UNSEEN:
+            return decision(CARD, NULL);
+
+        case LINES_CARD_NONE:
+            return decision(REFUSE, "no_card_on_file");
+
+        default:
+            return decision(NEXT, NULL);
+        }
+
+    case LINES_AT_LEASE:
+
+        switch (view->number) {
+
+        case LINES_NUMBER_OUT:
+            return decision(REFUSE, "no_lines_available");
+
+        case LINES_NUMBER_LEASED:
+            return decision(NEXT, NULL);
+
+        default:
+            return decision(LEASE, NULL);
+        }
+
+    case LINES_AT_CHARGE:
+
+        /* nobody was charged, and a day later nobody expects it any more */
+
+        if (view->call == LINES_CALL_ABSENT && view->old) {
+            return decision(REFUSE, NULL);
+        }
+
+        return charge(view);
+
+    default:
+        break;
+    }
+
+    if (view->sub == LINES_SUB_UNSEEN) {
+        return decision(LOOK, NULL);
+    }
+
+    if (view->sub == LINES_SUB_UNTOLD) {
+        return decision(STUCK, "subscription_refused");
+    }
+
+    /* of no use to anybody, however it came about */
+
+    if (!billed(view)) {
+        return decision(FAIL, NULL);
+    }
+
+    switch (view->at) {
+
+    case LINES_AT_ASSIGN:
+
+        switch (view->number) {
+
+        case LINES_NUMBER_ASSIGNED:
+            return decision(NEXT, NULL);
+
+        case LINES_NUMBER_LEASED:
+            return decision(ASSIGN, NULL);
+
+        case LINES_NUMBER_LOST:
+            return view->tried ? decision(AGAIN, NULL) : decision(DROP, NULL);
+
+        case LINES_NUMBER_OUT:
+            return decision(FAIL, NULL);
+
+        default:
+            return decision(LEASE, NULL);
+        }
+
+    case LINES_AT_INFORM:
+
+        switch (view->told) {
+
+        case LINES_TELL_NOT:
+            return decision(TELL, NULL);
+
+        case LINES_TELL_REFUSED:
+            return decision(FAIL, NULL);
+
+        default:
+            return decision(NEXT, NULL);
+        }
+
+    default: /* LINES_AT_CONFIRM */
+        return decision(END, NULL);
+    }
+}
+
+
+/* one that is overdue lives: its line will be suspended, and may come back */
+
+static int
+billed(const lines_view_t *view)
+{
+    return (view->sub == LINES_SUB_LIVE || view->sub == LINES_SUB_OVERDUE)
+           && view->invoice != LINES_INVOICE_RETURNED;
+}

@@ -1,0 +1,184 @@
+
+/*
+ * What an operation does next: a pure function of what is true now, in the
+ * record and at billing.  Who woke it does not matter, and nothing is
+ * remembered but what the view says.  No I/O, no memory, no nginx:
+ * t/unit/test_decide.c asks it everything that can be asked.
+ */
+
+#ifndef _LINES_OPERATION_DECIDE_H_INCLUDED_
+#define _LINES_OPERATION_DECIDE_H_INCLUDED_
+
+
+/* the recovery point that the record names: LINES_AT_ "KIND.STEP" */
+
+#define LINES_EACH_POINT(point)                                               \
+    point(SEND, "request.send")                                               \
+    point(AWAIT, "request.await")                                             \
+    point(TELL, "request.tell")                                               \
+    point(CARD, "purchase.card")                                              \
+    point(LEASE, "purchase.lease")                                            \
+    point(CHARGE, "purchase.charge")                                          \
+    point(ASSIGN, "purchase.assign")                                          \
+    point(INFORM, "purchase.tell")                                            \
+    point(CONFIRM, "purchase.end")                                            \
+    point(UNCHARGE, "purchase.undo:charge")                                   \
+    point(UNLEASE, "purchase.undo:lease")                                     \
+    point(UNDONE, "purchase.undone")                                          \
+    point(REFUND, "refund.cancel")                                            \
+    point(ORPHAN, "orphan.cancel")                                            \
+    point(RELEASE, "release.cancel")                                          \
+    point(LAPSE, "lapse.read")                                                \
+    point(PLAN, "plan.read")
+
+
+/* what an operation can do: LINES_DO_ */
+
+#define LINES_EACH_ACTION(action)                                             \
+    action(REST)     /* until its next look */                                \
+    action(AGAIN)    /* soon: nothing is certain */                           \
+    action(STUCK)    /* for people to look at */                              \
+    action(SEND)     /* POST of the subscription, by the recorded key */      \
+    action(FIND)     /* the same by its metadata, among the customer's */     \
+    action(WAIT)     /* it was not found; another look, later */              \
+    action(RENEW)    /* another attempt: this one is proven dead */           \
+    action(RECORD)   /* the subscription is there: write it down */           \
+    action(LOOK)     /* GET of the subscription, with its invoice */          \
+    action(VOID)     /* the invoice */                                        \
+    action(DELETE)   /* the subscription */                                   \
+    action(SETTLE)   /* the line is paid for */                               \
+    action(TELL)     /* the provisioner */                                    \
+    action(CARD)     /* look for the account's card */                        \
+    action(LEASE)    /* a number */                                           \
+    action(ASSIGN)   /* the number to its line */                             \
+    action(DROP)     /* the number: it is not this operation's */             \
+    action(NEXT)     /* the next step: this one is done */                    \
+    action(REFUSE)   /* nothing was charged: undo, and say why */             \
+    action(FAIL)     /* what was charged goes back */                         \
+    action(REFUND)   /* cancel, and give back */                              \
+    action(LEAVE)    /* cancel, and give back nothing */                      \
+    action(RETURN)   /* the number, to the inventory */                       \
+    action(PLAN)     /* read the customer's base plan */                      \
+    action(END)
+
+
+#define lines_point_name(name, text)  LINES_AT_##name,
+#define lines_action_name(name)       LINES_DO_##name,
+
+typedef enum {
+    LINES_EACH_POINT(lines_point_name)
+    LINES_POINTS
+} lines_point_e;
+
+typedef enum {
+    LINES_EACH_ACTION(lines_action_name)
+    LINES_ACTIONS
+} lines_action_e;
+
+
+/* what somebody asked for, of a line that awaits its payment */
+
+typedef enum {
+    LINES_WISH_NONE = 0,
+    LINES_WISH_LINK,        /* a page to pay: a new attempt, if need be */
+    LINES_WISH_YIELD,       /* that it ends, if nobody can pay it any more */
+    LINES_WISH_CANCEL,      /* that it ends */
+    LINES_WISHES
+} lines_wish_e;
+
+
+/* the POST of this attempt */
+
+typedef enum {
+    LINES_CALL_DUE = 0,     /* it may be sent, again or for the first time */
+    LINES_CALL_DOUBTFUL,    /* too old for its key, or a saved error: look */
+    LINES_CALL_MISSED,      /* not found, a moment ago */
+    LINES_CALL_MISSED_ONCE, /* not found, a while ago: look once more */
+    LINES_CALL_ABSENT,      /* not found twice: it never was */
+    LINES_CALL_REFUSED,     /* nothing was created, and never will be */
+    LINES_CALL_THERE,
+    LINES_CALLS
+} lines_call_e;
+
+
+/* the subscription, as this run has seen it */
+
+typedef enum {
+    LINES_SUB_NONE = 0,     /* there is none to be seen */
+    LINES_SUB_UNSEEN,
+    LINES_SUB_INCOMPLETE,   /* its first invoice is not paid */
+    LINES_SUB_LIVE,         /* active, trialing */
+    LINES_SUB_OVERDUE,      /* past due, unpaid, paused */
+    LINES_SUB_ENDED,        /* canceled, expired: for ever */
+    LINES_SUB_MISSING,      /* billing does not know it */
+    LINES_SUB_UNTOLD,       /* billing refuses to say */
+    LINES_SUBS
+} lines_sub_e;
+
+
+/* its invoice, likewise */
+
+typedef enum {
+    LINES_INVOICE_UNSEEN = 0,
+    LINES_INVOICE_OPEN,
+    LINES_INVOICE_PAID,
+    LINES_INVOICE_RETURNED, /* paid, and all of it given back */
+    LINES_INVOICE_VOID,
+    LINES_INVOICE_UNCOLLECTIBLE,
+    LINES_INVOICE_MISSING,
+    LINES_INVOICES
+} lines_invoice_e;
+
+
+typedef enum {
+    LINES_NUMBER_NONE = 0,
+    LINES_NUMBER_LEASED,
+    LINES_NUMBER_LOST,      /* leased, but another has it by now */
+    LINES_NUMBER_OUT,       /* there is none that is free */
+    LINES_NUMBER_ASSIGNED,
+    LINES_NUMBERS
+} lines_number_e;
+
+
+typedef enum {
+    LINES_TELL_NOT = 0,
+    LINES_TELL_TAKEN,       /* or there is nobody to be told */
+    LINES_TELL_REFUSED,
+    LINES_TELLS
+} lines_tell_e;
+
+
+typedef enum {
+    LINES_CARD_UNSEEN = 0,
+    LINES_CARD_NONE,
+    LINES_CARD_THERE,
+    LINES_CARDS
+} lines_card_e;
+
+
+typedef struct {
+    lines_point_e    at;
+    lines_wish_e     wish;
+    lines_call_e     call;
+    lines_sub_e      sub;
+    lines_invoice_e  invoice;
+    lines_number_e   number;
+    lines_tell_e     told;
+    lines_card_e     card;
+    unsigned         early:1;    /* before it was to be looked at */
+    unsigned         old:1;      /* nobody waits for the charge any more */
+    unsigned         off:1;      /* written off, before it was void */
+    unsigned         tried:1;    /* in vain, by this run: it was refused */
+} lines_view_t;
+
+
+typedef struct {
+    lines_action_e   action;
+    const char      *reason;     /* of an end, a failure, or being stuck */
+} lines_decision_t;
+
+
+lines_decision_t lines_decide(const lines_view_t *view);
+
+
+#endif /* _LINES_OPERATION_DECIDE_H_INCLUDED_ */

@@ -1,0 +1,23 @@
+--@include lib/time.lua
+
+-- An operation is at rest, or cannot be run for now: it is to be looked at
+-- later.  Who wrote a sooner hint since then knew better.
+
+--@key due(shard)
+--@arg member=<tenant>\s<id>
+--@arg since:int? -- ms: when it went to rest; none: now
+--@arg delay:int  -- ms
+
+--@value due:int  -- ms from now
+
+local now = now_ms()
+local at = now + delay
+local hint = tonumber(redis.call('ZSCORE', due_key, member) or '')
+
+if hint and hint > (since or now) and hint < at then
+    at = hint
+end
+
+redis.call('ZADD', due_key, int(at), member)
+
+return int(at - now)

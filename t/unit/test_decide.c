@@ -1,0 +1,616 @@
+
+/*
+ * The engine of money, asked everything: over the whole product of what can be
+ * true, whether it answers, whether what it does next ever repeats itself, and
+ * whether every way through it ends.  With "table" it prints its answers, of
+ * which operation/README.md has a copy.
+ */
+
+#include "tap.h"
+#include "operation/decide.h"
+
+
+#define WAYS  64
+
+/* an end of a run: it rests, has ended, or is somebody else's */
+#define DONE  LINES_POINTS
+
+
+enum { AT, WISH, CALL, SUB, INVOICE, NUMBER, TOLD, CARD, EARLY, OLD, OFF,
+       TRIED, FACTS };
+
+typedef struct {
+    unsigned char  fact[FACTS];
+} state_t;
+
+
+#define first_of(name, text)  text,
+#define name_of(name)         #name,
+
+static const char  *points[] = { LINES_EACH_POINT(first_of) };
+static const char  *actions[] = { LINES_EACH_ACTION(name_of) };
+
+static const struct {
+    const char  *name;
+    unsigned     n;
+    const char  *values[8];
+} facts[FACTS] = {
+    { "at", LINES_POINTS, { NULL } },
+    { "wish", LINES_WISHES, { "none", "link", "yield", "cancel" } },
+    { "call", LINES_CALLS, { "due", "doubtful", "missed", "missed a while ago",
+                             "absent", "refused", "there" } },
+    { "subscription", LINES_SUBS, { "none", "unseen", "incomplete", "live",
+                                    "overdue", "ended", "missing", "untold" } },
+    { "invoice", LINES_INVOICES, { "unseen", "open", "paid", "paid back",
+                                   "void", "uncollectible", "missing" } },
+    { "number", LINES_NUMBERS, { "none", "leased", "lost", "out",
+                                 "assigned" } },
+    { "provisioner", LINES_TELLS, { "not told", "took it", "refused it" } },
+    { "card", LINES_CARDS, { "unseen", "none", "there" } },
+    { "look", 2, { "due", "early" } },
+    { "age", 2, { "young", "old" } },
+    { "written off", 2, { "no", "yes" } },
+    { "tried", 2, { "no", "in vain" } }
+};
+
+/* in the order in which a decision is read */
+static const unsigned  order[] = { CALL, SUB, INVOICE, WISH, EARLY, OFF, NUMBER,
+                                   TOLD, CARD, OLD, TRIED };
+
+#define ORDER  (sizeof(order) / sizeof(order[0]))
+
+
+static lines_decision_t
+ask(const state_t *s)
+{
+    lines_view_t  view;
+
+    memset(&view, 0, sizeof(view));
+
+    view.at = s->fact[AT];
+    view.wish = s->fact[WISH];
+    view.call = s->fact[CALL];
+    view.sub = s->fact[SUB];
+    view.invoice = s->fact[INVOICE];
+    view.number = s->fact[NUMBER];
+    view.told = s->fact[TOLD];
+    view.card = s->fact[CARD];
+    view.early = s->fact[EARLY];
+    view.old = s->fact[OLD];
+    view.off = s->fact[OFF];
+    view.tried = s->fact[TRIED];
+
+    return lines_decide(&view);
+}
+
+
+/* the same with another fact or two; a fact of FACTS is none */
+
+static state_t
+with(const state_t *s, unsigned f, unsigned v, unsigned g, unsigned w)
+{
+    state_t  next = *s;
+
+    if (f < FACTS) {
+        next.fact[f] = v;
+    }
+
+    if (g < FACTS) {
+        next.fact[g] = w;
+    }
+
+    return next;
+}
+
+
+/* at a point, and nothing has been seen; what somebody wished stays */
+
+static state_t
+afresh(const state_t *s, unsigned at)
+{
+    state_t  next;
+
+    memset(&next, 0, sizeof(next));
+
+    next.fact[AT] = at;
+    next.fact[WISH] = s->fact[WISH];
+    next.fact[SUB] = LINES_SUB_UNSEEN;
+
+    return next;
+}
+
+
+/* what may be true after an action: all of it, within one run */
+
+static unsigned
+effects(const state_t *s, lines_action_e action, state_t *next)
+{
+    unsigned  n = 0, i, j, at = s->fact[AT];
+    unsigned  purchase = at >= LINES_AT_CARD && at <= LINES_AT_UNDONE;
+
+#define may(...)  next[n++] = with(s, __VA_ARGS__)
+#define ends()    may(AT, DONE, FACTS, 0)
+
+    switch (action) {
+
+    case LINES_DO_REST:
+    case LINES_DO_AGAIN:
+    case LINES_DO_STUCK:
+    case LINES_DO_WAIT:
+    case LINES_DO_LEAVE:
+    case LINES_DO_PLAN:
+    case LINES_DO_END:
+        ends();
+        break;
+
+    case LINES_DO_SEND:
+        for (i = LINES_SUB_INCOMPLETE; i <= LINES_SUB_ENDED; i++) {
+            for (j = LINES_INVOICE_OPEN; j < LINES_INVOICES; j++) {
+                may(SUB, i, INVOICE, j);
+                next[n - 1].fact[CALL] = LINES_CALL_THERE;
+            }
+        }
+
+        may(CALL, LINES_CALL_THERE, SUB, LINES_SUB_UNSEEN);
+        may(CALL, LINES_CALL_REFUSED, FACTS, 0);
+        may(CALL, LINES_CALL_DOUBTFUL, FACTS, 0);
+        ends();
+        break;
+
+    case LINES_DO_FIND:
+        for (i = LINES_SUB_INCOMPLETE; i <= LINES_SUB_ENDED; i++) {
+            may(CALL, LINES_CALL_THERE, SUB, i);
+            next[n - 1].fact[INVOICE] = LINES_INVOICE_UNSEEN;
+        }
+
+        may(CALL, s->fact[CALL] == LINES_CALL_MISSED_ONCE
+                  ? LINES_CALL_ABSENT : LINES_CALL_MISSED, FACTS, 0);
+        ends();
+        break;
+
+    case LINES_DO_RENEW:
+        next[n] = afresh(s, purchase ? LINES_AT_CHARGE : LINES_AT_SEND);
+        next[n].fact[SUB] = LINES_SUB_NONE;
+        next[n++].fact[WISH] = LINES_WISH_NONE;
+        break;
+
+    case LINES_DO_RECORD:
+        if (purchase) {
+            may(AT, LINES_AT_ASSIGN, FACTS, 0);
+
+        } else {
+            next[n++] = afresh(s, LINES_AT_AWAIT);
+            ends();
+        }
+
+        break;
+
+    case LINES_DO_LOOK:
+        for (i = LINES_SUB_INCOMPLETE; i <= LINES_SUB_ENDED; i++) {
+            for (j = LINES_INVOICE_OPEN; j < LINES_INVOICES; j++) {
+                may(SUB, i, INVOICE, j);
+            }
+        }
+
+        may(SUB, LINES_SUB_MISSING, INVOICE, LINES_INVOICE_MISSING);
+        may(SUB, LINES_SUB_UNTOLD, INVOICE, LINES_INVOICE_MISSING);
+        ends();
+        break;
+
+    case LINES_DO_VOID:
+        may(INVOICE, LINES_INVOICE_VOID, OFF, s->fact[OFF]
+            || s->fact[INVOICE] == LINES_INVOICE_UNCOLLECTIBLE);
+        may(INVOICE, LINES_INVOICE_UNSEEN, TRIED, 1);
+        ends();
+        break;
+
+    case LINES_DO_DELETE:
+        may(SUB, LINES_SUB_ENDED, FACTS, 0);
+        ends();
+        break;
+
+    case LINES_DO_SETTLE:
+        may(AT, LINES_AT_TELL, WISH, LINES_WISH_NONE);
+        ends();
+        break;
+
+    case LINES_DO_TELL:
+        may(TOLD, LINES_TELL_TAKEN, FACTS, 0);
+        may(TOLD, LINES_TELL_REFUSED, FACTS, 0);
+        ends();
+        break;
+
+    case LINES_DO_CARD:
+        may(CARD, LINES_CARD_NONE, FACTS, 0);
+        may(CARD, LINES_CARD_THERE, FACTS, 0);
+        ends();
+        break;
+
+    case LINES_DO_LEASE:
+        may(NUMBER, LINES_NUMBER_LEASED, FACTS, 0);
+        may(NUMBER, LINES_NUMBER_OUT, FACTS, 0);
+        ends();
+        break;
+
+    case LINES_DO_ASSIGN:
+        may(NUMBER, LINES_NUMBER_ASSIGNED, FACTS, 0);
+        may(NUMBER, LINES_NUMBER_LOST, FACTS, 0);
+        break;
+
+    case LINES_DO_DROP:
+        may(NUMBER, LINES_NUMBER_NONE, TRIED, 1);
+        break;
+
+    case LINES_DO_NEXT:
+        may(AT, at + 1, FACTS, 0);
+
+        if (at == LINES_AT_ASSIGN) {
+            may(AT, LINES_AT_CONFIRM, FACTS, 0);
+        }
+
+        break;
+
+    case LINES_DO_REFUSE:
+    case LINES_DO_FAIL:
+        if (purchase) {
+            may(AT, at == LINES_AT_CARD ? LINES_AT_UNDONE
+                    : at == LINES_AT_LEASE ? LINES_AT_UNLEASE
+                    : LINES_AT_UNCHARGE, FACTS, 0);
+
+        } else {
+            ends();
+        }
+
+        break;
+
+    case LINES_DO_REFUND:
+        may(AT, at == LINES_AT_UNCHARGE ? LINES_AT_UNLEASE : DONE, FACTS, 0);
+        break;
+
+    case LINES_DO_RETURN:
+        may(AT, LINES_AT_UNDONE, FACTS, 0);
+        break;
+
+    default:
+        break;
+    }
+
+    return n;
+}
+
+
+static size_t
+number(const state_t *s)
+{
+    size_t    n = 0;
+    unsigned  f;
+
+    for (f = 0; f < FACTS; f++) {
+        n = n * facts[f].n + s->fact[f];
+    }
+
+    return n;
+}
+
+
+static const char *
+text(const state_t *s)
+{
+    unsigned     f;
+    char        *p;
+    static char  line[512];
+
+    p = line + sprintf(line, "%s", points[s->fact[AT]]);
+
+    for (f = 1; f < FACTS; f++) {
+        p += sprintf(p, ", %s %s", facts[f].name, facts[f].values[s->fact[f]]);
+    }
+
+    return line;
+}
+
+
+/* 1: on the way now; 2: every way from here ends */
+static unsigned char  *marks;
+static unsigned        deepest, circles, idle, unknown;
+
+
+static void
+walk(const state_t *s, unsigned depth)
+{
+    size_t            me;
+    state_t           next[WAYS];
+    unsigned          i, n;
+    lines_decision_t  decision;
+
+    if (s->fact[AT] == DONE) {
+        return;
+    }
+
+    me = number(s);
+
+    if (marks[me] == 2) {
+        return;
+    }
+
+    if (marks[me] == 1) {
+        if (circles++ == 0) {
+            printf("# a circle: %s\n", text(s));
+        }
+
+        return;
+    }
+
+    marks[me] = 1;
+
+    if (depth > deepest) {
+        deepest = depth;
+    }
+
+    decision = ask(s);
+
+    if (decision.action >= LINES_ACTIONS) {
+        return;
+    }
+
+    n = effects(s, decision.action, next);
+
+    if (n == 0 && unknown++ == 0) {
+        printf("# nothing comes of %s: %s\n", actions[decision.action],
+               text(s));
+    }
+
+    for (i = 0; i < n; i++) {
+        if (memcmp(&next[i], s, sizeof(state_t)) == 0 && idle++ == 0) {
+            printf("# nothing changes by %s: %s\n", actions[decision.action],
+                   text(s));
+        }
+
+        walk(&next[i], depth + 1);
+    }
+
+    marks[me] = 2;
+}
+
+
+/* the next of all states; 0: that was the last */
+
+static int
+following(state_t *s, unsigned from)
+{
+    unsigned  f;
+
+    for (f = FACTS; f-- > from; ) {
+        if (++s->fact[f] < facts[f].n) {
+            return 1;
+        }
+
+        s->fact[f] = 0;
+    }
+
+    return 0;
+}
+
+
+static void
+test_all(void)
+{
+    size_t            n = 0, bad = 0;
+    state_t           s;
+    unsigned          f;
+    lines_decision_t  decision;
+
+    memset(&s, 0, sizeof(s));
+
+    for (f = 0, n = 1; f < FACTS; f++) {
+        n *= facts[f].n;
+    }
+
+    marks = calloc(n, 1);
+    if (marks == NULL) {
+        abort();
+    }
+
+    do {
+        decision = ask(&s);
+
+        if (decision.action >= LINES_ACTIONS
+            || (decision.action == LINES_DO_STUCK && decision.reason == NULL))
+        {
+            bad++;
+        }
+
+        walk(&s, 0);
+
+    } while (following(&s, 0));
+
+    ok(bad == 0, "an answer to each of %zu states", n);
+    ok(unknown == 0, "each action is known here");
+    ok(idle == 0, "no action twice in a row without a change between");
+    ok(circles == 0, "every way ends, the longest after %u actions", deepest);
+
+    free(marks);
+}
+
+
+/* what must never be, whatever else is true */
+
+static void
+test_rules(void)
+{
+    state_t           s;
+    lines_decision_t  d;
+    unsigned          paid = 0, open = 0, live = 0, twice = 0, unpaid = 0;
+
+    memset(&s, 0, sizeof(s));
+
+    do {
+        d = ask(&s);
+
+        if (s.fact[AT] == LINES_AT_AWAIT) {
+
+            if (s.fact[INVOICE] == LINES_INVOICE_PAID
+                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
+                    || d.action == LINES_DO_DELETE))
+            {
+                paid++;
+            }
+
+            if ((s.fact[INVOICE] == LINES_INVOICE_OPEN
+                 || s.fact[INVOICE] == LINES_INVOICE_UNCOLLECTIBLE)
+                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW))
+            {
+                open++;
+            }
+
+            if (s.fact[SUB] != LINES_SUB_ENDED
+                && s.fact[SUB] != LINES_SUB_MISSING
+                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW))
+            {
+                live++;
+            }
+        }
+
+        if ((s.fact[AT] == LINES_AT_SEND || s.fact[AT] == LINES_AT_CHARGE)
+            && s.fact[CALL] != LINES_CALL_ABSENT
+            && (d.action == LINES_DO_RENEW || d.action == LINES_DO_END))
+        {
+            twice++;
+        }
+
+        if (s.fact[AT] == LINES_AT_CONFIRM
+            && d.action == LINES_DO_END
+            && ((s.fact[SUB] != LINES_SUB_LIVE
+                 && s.fact[SUB] != LINES_SUB_OVERDUE)
+                || s.fact[INVOICE] == LINES_INVOICE_RETURNED))
+        {
+            unpaid++;
+        }
+
+    } while (following(&s, 0));
+
+    ok(paid == 0, "what is paid for is never given up");
+    ok(open == 0, "nothing ends, or begins anew, that can still be paid");
+    ok(live == 0, "... or whose subscription lives");
+    ok(twice == 0, "no other attempt before this one is proven absent");
+    ok(unpaid == 0, "nobody has a line that is not paid for, or was paid back");
+}
+
+
+/* all decisions below a prefix of facts, as a number */
+
+static unsigned long
+below(state_t *s, unsigned depth)
+{
+    unsigned          v;
+    unsigned long     sum = 5381;
+    const char       *p;
+    lines_decision_t  d;
+
+    if (depth == ORDER) {
+        d = ask(s);
+        sum = sum * 33 + d.action;
+
+        for (p = d.reason ? d.reason : ""; *p; p++) {
+            sum = sum * 33 + *p;
+        }
+
+        return sum;
+    }
+
+    for (v = 0; v < facts[order[depth]].n; v++) {
+        s->fact[order[depth]] = v;
+        sum = sum * 1000003 + below(s, depth + 1);
+    }
+
+    s->fact[order[depth]] = 0;
+
+    return sum;
+}
+
+
+static void
+print(state_t *s, unsigned depth, unsigned indent)
+{
+    unsigned          v, w, n, f, same, lines;
+    unsigned long     sums[8];
+    lines_decision_t  d;
+
+    if (depth == ORDER) {
+        d = ask(s);
+        printf(": **%s**%s%s\n", actions[d.action], d.reason ? " " : "",
+               d.reason ? d.reason : "");
+        return;
+    }
+
+    f = order[depth];
+    n = facts[f].n;
+    same = 1;
+
+    for (v = 0; v < n; v++) {
+        s->fact[f] = v;
+        sums[v] = below(s, depth + 1);
+        same = same && sums[v] == sums[0];
+    }
+
+    if (same) {
+        s->fact[f] = 0;
+        print(s, depth + 1, indent);
+        return;
+    }
+
+    printf("\n");
+
+    for (v = 0; v < n; v++) {
+
+        for (w = 0; w < v && sums[w] != sums[v]; w++) { /* void */ }
+
+        if (w < v) {
+            continue;
+        }
+
+        printf("%*s- %s ", indent, "", facts[f].name);
+
+        for (w = v, lines = 0; w < n; w++) {
+            if (sums[w] == sums[v]) {
+                printf("%s%s", lines++ ? ", " : "", facts[f].values[w]);
+            }
+        }
+
+        s->fact[f] = v;
+        print(s, depth + 1, indent + 2);
+    }
+
+    s->fact[f] = 0;
+}
+
+
+static void
+table(void)
+{
+    state_t   s;
+    unsigned  at;
+
+    for (at = 0; at < LINES_POINTS; at++) {
+        memset(&s, 0, sizeof(s));
+        s.fact[AT] = at;
+
+        printf("- `%s`", points[at]);
+        print(&s, 0, 2);
+    }
+}
+
+
+int
+main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "table") == 0) {
+        table();
+        return 0;
+    }
+
+    test_all();
+    test_rules();
+
+    return done_testing();
+}
