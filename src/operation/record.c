@@ -355,13 +355,20 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 ngx_int_t
 lines_op_take(lines_op_t *op)
 {
+    lines_tell_e  told;
+
     op->claimed = ngx_current_msec;
     op->claiming = 1;
 
     /* what is read anew may have gone on since it was written */
 
     ngx_str_null(&op->document);
+
+    /* but for what is final: that the provisioner took it, or will not */
+
+    told = op->seen.told;
     ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+    op->seen.told = told;
 
     return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
                           .id = op->id, .lease = op->conf->lease,
