@@ -20,9 +20,9 @@ $nginx->allow(qr/exited on signal 9/);
 
 # a line whose invoice the sweeper is just asking billing for; the answer takes its time
 sub polled () {
-    $sandbox->fault(path => '/v1/invoices/:id', method => 'GET', kind => 'delay', ms => 1200, times => 1);
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'delay', ms => 1200, times => 1);
     my $line = $s->pending_line;
-    wait_for(sub { $sandbox->requests(GET => "/v1/invoices/$line->{invoice}") }, 30, 'the poll');
+    wait_for(sub { $sandbox->requests(GET => "/v1/subscriptions/$line->{subscription}") }, 30, 'the poll');
     return $line;
 }
 

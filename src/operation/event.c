@@ -269,7 +269,12 @@ event_news(void *data, lines_op_wake_reply_t *reply)
 
     ev = ctx->data;
 
-    return event_hint(ctx, &ev->tenant, &ev->id, event_hinted);
+    /* it has ended since it was seen: the news is its line's */
+
+    return reply->unfinished
+           ? event_hint(ctx, &ev->tenant, &ev->id, event_hinted)
+           : lines_line_billed(&ctx->caller, event_line, ctx,
+                               .tenant = ev->tenant, .id = ev->id);
 }
 
 
