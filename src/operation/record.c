@@ -201,8 +201,14 @@ lines_op_enter(lines_op_t *op, const char *step)
 
     for (op->at = 0; op->at < LINES_POINTS; op->at++) {
         if (lines_is(&op->point, points[op->at])) {
-            break;
+            return NGX_OK;
         }
+    }
+
+    /* the release before undid step by step: all that there is to undo */
+
+    if (ngx_strncmp(step, "undo:", 5) == 0) {
+        op->at = LINES_AT_UNCHARGE;
     }
 
     return NGX_OK;
