@@ -36,8 +36,6 @@ sub dies_after ($code) {
 }
 
 my $hint = sub ($line) { int((($s->hint($line->{tenant}, $line->{line}) // 0) - 1000 * time) / 1000) };
-my $hour = 'who comes to rest first writes a hint for an hour later over the one that the news wrote, and then looks whether there were any: dead in between, nobody comes for an hour';
-
 promise 'a payment while a poll is in flight: settled at once' => sub {
     my $line = polled();
     $sandbox->pay($line->{invoice});
@@ -58,7 +56,7 @@ promise 'a payment while a poll is in flight, then the worker dies: settled soon
         return $line;
     });
     $s->soon(sub { $s->is_live($line) }, 'the line is there', 4) or diag "it is looked at in @{[$hint->($line)]} s";
-}, today => $hour;
+};
 
 promise 'a cancel while a poll is in flight, then the worker dies: done soon all the same' => sub {
     my $line = dies_after(sub {
@@ -68,6 +66,6 @@ promise 'a cancel while a poll is in flight, then the worker dies: done soon all
         return $line;
     });
     $s->soon(sub { $s->now_of($line)->{status} eq 'canceled' }, 'canceled', 4) or diag "it is looked at in @{[$hint->($line)]} s";
-}, today => $hour;
+};
 
 $t->done;

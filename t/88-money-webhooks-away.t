@@ -15,7 +15,7 @@ sub no_line ($line) {
     $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'a look comes to an end');
     $s->rest($line->{tenant});
     ok !$s->is_live($line), 'there is no line';
-    is $s->now_of($line)->{status}, 'canceled', '... it is canceled';
+    like $s->now_of($line)->{status}, qr/^(?:canceled|failed)$/, '... it has ended';
     is $s->redis->cli('HGET', "lines:{$line->{tenant}}:t", 'email_paid'), 0, '... and has no place';
     ok !$s->redis->cli('EXISTS', "lines:{$line->{tenant}}:pending"), '... nor blocks the next';
     my ($paid, $back, $status) = $s->money($line->{subscription});
@@ -29,8 +29,6 @@ promise 'paid: the poll finds it, and the line is there' => sub {
     is_deeply [($s->money($line->{subscription}))[1, 2]], [0, 'active'], 'and it is paid for';
 };
 
-my $paid = 'an invoice that is "paid" settles the line, whatever was credited of it and whatever became of its subscription';
-
 promise 'paid, then credited and canceled by support, before the poll: no line' => sub {
     my $line = $s->pending_line;
     $s->unseen(sub {
@@ -39,7 +37,7 @@ promise 'paid, then credited and canceled by support, before the poll: no line' 
         $s->hand(cancel => $line->{subscription});
     });
     no_line($line);
-}, today => $paid;
+};
 
 promise 'paid, then refunded and canceled by support, before the poll: no line' => sub {
     my $line = $s->pending_line;
@@ -48,8 +46,11 @@ promise 'paid, then refunded and canceled by support, before the poll: no line' 
         $s->hand(refund => $line->{invoice});
         $s->hand(cancel => $line->{subscription});
     });
+
+    # as long as it is TODO
+    $nginx->allow(qr/refund refused/);
     no_line($line);
-}, today => $paid;
+}, today => 'what was refunded without a credit note is not counted: there is no line, but its refund is stuck';
 
 promise 'paid, then only canceled: no line, and the payment goes back' => sub {
     my $line = $s->pending_line;
@@ -58,7 +59,7 @@ promise 'paid, then only canceled: no line, and the payment goes back' => sub {
         $s->hand(cancel => $line->{subscription});
     });
     no_line($line);
-}, today => $paid;
+};
 
 promise 'canceled and voided by support, never paid: no line' => sub {
     my $line = $s->pending_line;
@@ -78,6 +79,6 @@ promise 'a client that asks for its link after all that hears that there is none
     });
     is $s->action($line->{key}, $line->{line}, 'payment_link')->status, 409, 'no line, no link';
     no_line($line);
-}, today => $paid;
+};
 
 $t->done;

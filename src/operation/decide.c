@@ -12,6 +12,7 @@ static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
 static lines_decision_t purchase(const lines_view_t *view);
 static int billed(const lines_view_t *view);
+static lines_decision_t unbilled(const lines_view_t *view);
 
 
 lines_decision_t
@@ -186,12 +187,8 @@ deliver(const lines_view_t *view)
         return decision(LOOK, NULL);
     }
 
-    if (view->sub == LINES_SUB_UNTOLD) {
-        return decision(STUCK, "subscription_refused");
-    }
-
     if (view->sub != LINES_SUB_NONE && !billed(view)) {
-        return decision(FAIL, "subscription_ended");
+        return unbilled(view);
     }
 
     switch (view->told) {
@@ -259,14 +256,8 @@ purchase(const lines_view_t *view)
         return decision(LOOK, NULL);
     }
 
-    if (view->sub == LINES_SUB_UNTOLD) {
-        return decision(STUCK, "subscription_refused");
-    }
-
-    /* of no use to anybody, however it came about */
-
     if (!billed(view)) {
-        return decision(FAIL, NULL);
+        return unbilled(view);
     }
 
     switch (view->at) {
@@ -318,4 +309,26 @@ billed(const lines_view_t *view)
 {
     return (view->sub == LINES_SUB_LIVE || view->sub == LINES_SUB_OVERDUE)
            && view->invoice != LINES_INVOICE_RETURNED;
+}
+
+
+/* of no use to anybody, however it came about */
+
+static lines_decision_t
+unbilled(const lines_view_t *view)
+{
+    if (view->sub == LINES_SUB_UNTOLD) {
+        return decision(STUCK, "subscription_refused");
+    }
+
+    /* billing may take a moment to see its own payment */
+
+    if (view->sub == LINES_SUB_INCOMPLETE
+        && view->invoice == LINES_INVOICE_PAID)
+    {
+        return decision(AGAIN, NULL);
+    }
+
+    return decision(FAIL, view->invoice == LINES_INVOICE_RETURNED
+                          ? "payment_refunded" : "subscription_ended");
 }

@@ -290,7 +290,8 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
                               .lease = op->conf->lease,
                               .subscription = lines_op_get(op, "subscription"),
                               .invoice = lines_op_get(op, "invoice"),
-                              .provisioner = (op->lmcf->provisioner.len != 0));
+                              .provisioner = op->lmcf->provisioner.len != 0
+                                             || op->seen.sub != LINES_SUB_LIVE);
 }
 
 
