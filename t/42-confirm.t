@@ -107,7 +107,7 @@ subtest '410 token_expired' => sub {
     $expired->($shop->confirm($one, 'x' x 1000), 'long');
 
     my $token = $shop->token($one);
-    $expired->($shop->confirm($one, substr($token, 0, 51) . 'x'), 'checksum');
+    $expired->($shop->confirm($one, substr($token, 0, 51) . ($token =~ /x$/ ? 'y' : 'x')), 'checksum');
 
     $redis->cli(SET => $shop->token_key($one, $token), 'valid ' . (time - 1) * 1000);
     $expired->($shop->confirm($one, $token), 'past its time');
