@@ -190,6 +190,14 @@ deliver(const lines_view_t *view)
         return decision(STUCK, "subscription_refused");
     }
 
+    /* paid for, and not live yet: it will be */
+
+    if (view->sub == LINES_SUB_INCOMPLETE
+        && view->invoice != LINES_INVOICE_RETURNED)
+    {
+        return decision(AGAIN, NULL);
+    }
+
     if (view->sub != LINES_SUB_NONE && !billed(view)) {
         return decision(FAIL, "subscription_ended");
     }

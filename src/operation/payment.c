@@ -221,15 +221,21 @@ ngx_int_t
 lines_payment_rest(lines_op_t *op)
 {
     ngx_str_t                status;
+    ngx_msec_t               delay;
     lines_stripe_invoice_t  *invoice = &op->seen.subscription.invoice;
 
     status = invoice->status;
+    delay = payment_poll(op);
+
+    /* the look that was due is its last: who asks before does not put it off */
 
     if (op->seen.invoice == LINES_INVOICE_VOID) {
         ngx_str_null(&invoice->url);
+        ngx_str_set(&status, "void");
+        delay = ngx_max(lines_op_get_number(op, "due") - lines_op_now(op), 1);
     }
 
-    return lines_op_rest(op, payment_poll(op), { "url", invoice->url },
+    return lines_op_rest(op, delay, { "url", invoice->url },
                          { "invoice_status", status },
                          { "wish", ngx_null_string },
                          { "tries", ngx_null_string });
@@ -283,6 +289,12 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
+    ngx_uint_t  ended;
+
+    /* what has no subscription any more is not just handed out: "tell" fails */
+
+    ended = op->seen.sub == LINES_SUB_ENDED || op->seen.sub == LINES_SUB_MISSING;
+
     lines_op_renewed(op);
 
     return lines_request_paid(&op->caller, payment_settled, op,
@@ -290,7 +302,8 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
                               .lease = op->conf->lease,
                               .subscription = lines_op_get(op, "subscription"),
                               .invoice = lines_op_get(op, "invoice"),
-                              .provisioner = (op->lmcf->provisioner.len != 0));
+                              .provisioner = (ended
+                                              || op->lmcf->provisioner.len));
 }
 
 
