@@ -269,6 +269,13 @@ event_news(void *data, lines_op_wake_reply_t *reply)
 
     ev = ctx->data;
 
+    /* it has ended since it was read: its line is to hear of it */
+
+    if (!reply->unfinished) {
+        return lines_line_billed(&ctx->caller, event_line, ctx,
+                                 .tenant = ev->tenant, .id = ev->id);
+    }
+
     return event_hint(ctx, &ev->tenant, &ev->id, event_hinted);
 }
 
