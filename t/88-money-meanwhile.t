@@ -26,6 +26,16 @@ promise 'paid, and shown as incomplete for a while: nothing is given back' => su
     ok $s->is_live($line), '... and is there';
 };
 
+promise 'reported active, then ended, before the provisioner has heard of it: it ends' => sub {
+    $told->set(status => 503);
+    my $line = $s->paid_line;
+    $s->report($line, 'active');
+    $s->hand(cancel => $line->{subscription});
+    $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to its end', 15);
+    ok !$s->is_live($line), 'there is no line without a subscription';
+    $told->set(status => 200);
+};
+
 promise 'paid, and ended before anybody looked, where nobody is told: all goes back' => sub {
     $alone->nginx;
     my $line = $alone->pending_line(name => 'alone');

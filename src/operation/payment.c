@@ -24,6 +24,7 @@ static ngx_int_t payment_renewed(void *data,
     lines_request_again_reply_t *reply);
 static ngx_msec_t payment_poll(lines_op_t *op);
 static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
+static ngx_uint_t payment_unsubscribed(lines_op_t *op);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
 static ngx_int_t payment_voided(lines_op_t *op,
     lines_billing_result_t *result);
@@ -289,21 +290,24 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_uint_t  ended;
+    lines_op_renewed(op);
 
     /* what has no subscription any more is not just handed out: "tell" fails */
-
-    ended = op->seen.sub == LINES_SUB_ENDED || op->seen.sub == LINES_SUB_MISSING;
-
-    lines_op_renewed(op);
 
     return lines_request_paid(&op->caller, payment_settled, op,
                               lines_op_held(op), lines_op_of_line(op),
                               .lease = op->conf->lease,
                               .subscription = lines_op_get(op, "subscription"),
                               .invoice = lines_op_get(op, "invoice"),
-                              .provisioner = (ended
-                                              || op->lmcf->provisioner.len));
+                              .provisioner = (op->lmcf->provisioner.len
+                                              || payment_unsubscribed(op)));
+}
+
+
+static ngx_uint_t
+payment_unsubscribed(lines_op_t *op)
+{
+    return op->seen.sub == LINES_SUB_ENDED || op->seen.sub == LINES_SUB_MISSING;
 }
 
 
@@ -523,7 +527,10 @@ lines_payment_fail(lines_op_t *op)
 static ngx_int_t
 tell_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    return told(data, "refused", ((lines_op_t *) data)->reason);
+    lines_op_t  *op = data;
+
+    return told(op, payment_unsubscribed(op) ? "ended" : "refused",
+                op->reason);
 }
 
 
