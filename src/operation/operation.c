@@ -174,9 +174,13 @@ op_run(lines_op_t *op)
     lines_op_run_pt   act;
     lines_decision_t  decision;
 
+#if (NGX_DEBUG)
+
 #define action_text(name)  #name,
 
     static const char  *actions[] = { LINES_EACH_ACTION(action_text) };
+
+#endif
 
     if (lines_is(&op->step, "done")) {
         return op_finish(op);
