@@ -71,7 +71,7 @@ my %VALUE = (
     next_step    => sub { pick(qw(send await tell read cancel card)) },
     attempt      => sub { pick(1, 1, 1, 2) },
     fence        => sub { pick(0, 1, 1, 2) },
-    dirty        => sub { pick(0, 1, 2) },
+    wish         => sub { pick(qw(cancel link yield)) },
     verdict      => sub { pick(qw(ended suspended live taken refused), '') },
     payment      => sub { pick(qw(refunded paid), '') },
     not_after    => sub { ms() + pick((5000) x 12, 0, -1000) },
@@ -149,18 +149,18 @@ sub value ($name, $c = undef) {
 # what goes on with an operation, by its kind and step; "": any
 my %NEXT = (
     request => {
-        send  => [qw(request_sent request_sent request_sent request_refused request_again cancel_begin op_claim op_step)],
-        await => [qw(request_paid request_paid request_paid cancel_begin cancel_end request_again answer_read line_read)],
+        send  => [qw(request_sent request_sent request_sent request_refused request_again line_wish op_claim op_step)],
+        await => [qw(request_paid request_paid request_paid line_wish cancel_end request_again answer_read line_read)],
         tell  => [qw(told told op_claim line_report)],
     },
     (map { $_ => {'' => [qw(refund_end op_claim op_step)]} } qw(refund orphan release)),
     purchase => {'' => [qw(op_step op_claim confirm_end confirm_end undo_end window_read inv_lease)]},
-    plan     => {'' => [qw(plan_end plan_dirty op_claim)]},
+    plan     => {'' => [qw(plan_end plan_begin op_claim)]},
     lapse    => {'' => [qw(lapse_end lapse_end lapse_begin)]},
 );
 
 # and with a line
-my @LINE = qw(line_check line_health line_report line_report line_usage lapse_begin lapse_begin line_release line_read line_list cancel_begin);
+my @LINE = qw(line_check line_health line_report line_report line_usage lapse_begin lapse_begin line_release line_read line_list line_wish);
 
 # declarations of heads: [kind, what...]
 sub scripts ($self) {
@@ -441,7 +441,7 @@ sub step ($self) {
 
     # of tenants and numbers there is mostly something
     my ($name, %known) = one_in(2) ? $self->go_on : ();
-    $name //= one_in(4) ? pick(qw(tenant_put line_begin line_begin preview_issue confirm_begin inv_add plan_dirty)) : pick(sort keys %{$self->scripts});
+    $name //= one_in(4) ? pick(qw(tenant_put line_begin line_begin preview_issue confirm_begin inv_add plan_begin)) : pick(sort keys %{$self->scripts});
 
     my $script = $self->scripts->{$name};
     my ($keys, $args) = $self->fill($script, %known);
