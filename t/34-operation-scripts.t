@@ -122,6 +122,34 @@ subtest 'a step is written by its holder only' => sub {
     is run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0)->[0], 'ok', 'once it has looked it rests';
 };
 
+subtest 'what a node of the release before says, and hears' => sub {
+    my ($id) = begin();
+    for my $news (['dirty', 1], ['intent', 'cancel']) {
+        $redis->cli('HSET', key("op:$id"), @$news);
+        is run(op_claim => ["op:$id"], 20000, '')->[0], 'busy';
+        ok exists h("op:$id")->{$news->[0]}, "$news->[0] is left to who holds it";
+        is_deeply run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, 0), ['woken'], '... who does not rest over it';
+        run(op_claim => ["op:$id"], 20000, 1, 1);
+        is run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, '')->[0], 'ok';
+        ok !exists h("op:$id")->{$news->[0]}, '... and is seen with a look';
+    }
+    is h("op:$id")->{wish}, 'cancel', 'a cancel is a wish';
+    run(op_wake => ["op:$id"]);
+    ok h("op:$id")->{dirty}, 'news are said in its words, too';
+
+    $redis->cli('HSET', key("op:$id"), step => 'undo:tell', lease_until => 0);
+    my %reply = do { my $r = run(op_claim => ["op:$id"], 20000, ''); @$r[2 .. $#$r] };
+    is $reply{step}, 'undo:charge', 'what it undid goes on where there is something to take back';
+};
+
+subtest 'a page that was wished for is there with the first one' => sub {
+    my ($id) = begin();
+    run(line_wish => ["line:$id", "op:$id"], 'link', '');
+    run(op_claim => ["op:$id"], 20000, 1, 1);
+    is sent($id)->[0], 'rests';
+    is h("op:$id")->{wish}, undef, 'a void that comes later is no reason for another';
+};
+
 subtest 'sent, and settled' => sub {
     my ($id) = begin(provisioner => 1);
     is sent($id, 0)->[0], 'lost';

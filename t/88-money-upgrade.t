@@ -155,6 +155,7 @@ promise 'a purchase' => sub {
 
     my @undo = (answer_status => 500, answer => '{"status":"ERROR","error":"provisioning_failed","message":"Subscription was created, but line provisioning failed"}');
     my %undo = (
+        'undo:card'   => left(purchase(), step => 'undo:card', @undo),
         'undo:tell'   => left(purchase(carded => 1, number => 'assigned', charged => 1), step => 'undo:tell', @undo),
         'undo:charge' => left(purchase(carded => 1, number => 'leased', charged => 1), step => 'undo:charge', @undo),
         'undo:lease'  => left(purchase(carded => 1, number => 'leased'), step => 'undo:lease', @undo),

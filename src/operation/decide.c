@@ -187,6 +187,14 @@ deliver(const lines_view_t *view)
         return decision(LOOK, NULL);
     }
 
+    /* paid for, and not live yet: it will be */
+
+    if (view->sub == LINES_SUB_INCOMPLETE
+        && view->invoice != LINES_INVOICE_RETURNED)
+    {
+        return decision(AGAIN, NULL);
+    }
+
     if (view->sub != LINES_SUB_NONE && !billed(view)) {
         return unbilled(view);
     }
@@ -319,6 +327,12 @@ unbilled(const lines_view_t *view)
 {
     if (view->sub == LINES_SUB_UNTOLD) {
         return decision(STUCK, "subscription_refused");
+    }
+
+    /* what was there once is never gone: another account's key, perhaps */
+
+    if (view->sub == LINES_SUB_MISSING) {
+        return decision(STUCK, "subscription_missing");
     }
 
     /* billing may take a moment to see its own payment */

@@ -211,6 +211,11 @@ op_run(lines_op_t *op)
         return op_look(op);
 
     case LINES_DO_AGAIN:
+
+        /* nothing of what was seen is certain: all of it is looked at anew */
+
+        ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+
         return lines_op_again(op);
 
     case LINES_DO_STUCK:
@@ -339,13 +344,19 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
     invoice = lines_op_get(op, "invoice");
     latest = &result->subscription->invoice.id;
 
-    /* a renewal's tells nothing of the one that was to be paid first */
+    /*
+     * A renewal's tells nothing of the one that was to be paid first: without
+     * that one nothing has been seen.
+     */
 
     if (op->seen.invoice != LINES_INVOICE_UNSEEN
         && (invoice.len == 0 || lines_op_same(&invoice, latest)))
     {
         return NGX_OK;
     }
+
+    op->seen.sub = LINES_SUB_NONE;
+    op->seen.invoice = LINES_INVOICE_UNSEEN;
 
     return lines_op_bill(op, op_invoice, .kind = LINES_BILLING_INVOICE,
                          .id = invoice.len ? invoice : *latest);
@@ -355,20 +366,29 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 op_invoice(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (result->outcome == LINES_STRIPE_REFUSED) {
-        op->seen.invoice = LINES_INVOICE_MISSING;
-        return NGX_OK;
-    }
+    switch (result->outcome) {
 
-    if (result->outcome != LINES_STRIPE_OK) {
+    case LINES_STRIPE_OK:
+        op->seen.subscription.invoice = *result->invoice;
+        op->seen.invoice = op_view_invoice(result->invoice);
+
+        if (op->seen.invoice == LINES_INVOICE_UNSEEN) {
+            return lines_op_again(op);
+        }
+
+        break;
+
+    case LINES_STRIPE_REFUSED:
+        op->seen.invoice = LINES_INVOICE_MISSING;
+        break;
+
+    default:
         return lines_op_outcome(op, result, "");
     }
 
-    op->seen.subscription.invoice = *result->invoice;
-    op->seen.invoice = op_view_invoice(result->invoice);
+    op->seen.sub = lines_op_sub(&op->seen.subscription.status);
 
-    return op->seen.invoice == LINES_INVOICE_UNSEEN ? lines_op_again(op)
-                                                    : NGX_OK;
+    return NGX_OK;
 }
 
 

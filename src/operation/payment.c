@@ -24,6 +24,7 @@ static ngx_int_t payment_renewed(void *data,
     lines_request_again_reply_t *reply);
 static ngx_msec_t payment_poll(lines_op_t *op);
 static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
+static ngx_uint_t payment_unsubscribed(lines_op_t *op);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
 static ngx_int_t payment_voided(lines_op_t *op,
     lines_billing_result_t *result);
@@ -221,15 +222,21 @@ ngx_int_t
 lines_payment_rest(lines_op_t *op)
 {
     ngx_str_t                status;
+    ngx_msec_t               delay;
     lines_stripe_invoice_t  *invoice = &op->seen.subscription.invoice;
 
     status = invoice->status;
+    delay = payment_poll(op);
+
+    /* the look that was due is its last: who asks before does not put it off */
 
     if (op->seen.invoice == LINES_INVOICE_VOID) {
         ngx_str_null(&invoice->url);
+        ngx_str_set(&status, "void");
+        delay = ngx_max(lines_op_get_number(op, "due") - lines_op_now(op), 1);
     }
 
-    return lines_op_rest(op, payment_poll(op), { "url", invoice->url },
+    return lines_op_rest(op, delay, { "url", invoice->url },
                          { "invoice_status", status },
                          { "wish", ngx_null_string },
                          { "tries", ngx_null_string });
@@ -285,13 +292,22 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 
     lines_op_renewed(op);
 
+    /* what has no subscription any more is not just handed out: "tell" fails */
+
     return lines_request_paid(&op->caller, payment_settled, op,
                               lines_op_held(op), lines_op_of_line(op),
                               .lease = op->conf->lease,
                               .subscription = lines_op_get(op, "subscription"),
                               .invoice = lines_op_get(op, "invoice"),
-                              .provisioner = op->lmcf->provisioner.len != 0
-                                             || op->seen.sub != LINES_SUB_LIVE);
+                              .provisioner = (op->lmcf->provisioner.len
+                                              || payment_unsubscribed(op)));
+}
+
+
+static ngx_uint_t
+payment_unsubscribed(lines_op_t *op)
+{
+    return op->seen.sub == LINES_SUB_ENDED || op->seen.sub == LINES_SUB_MISSING;
 }
 
 
@@ -511,7 +527,10 @@ lines_payment_fail(lines_op_t *op)
 static ngx_int_t
 tell_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    return told(data, "refused", ((lines_op_t *) data)->reason);
+    lines_op_t  *op = data;
+
+    return told(op, payment_unsubscribed(op) ? "ended" : "refused",
+                op->reason);
 }
 
 

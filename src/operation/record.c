@@ -205,12 +205,6 @@ lines_op_enter(lines_op_t *op, const char *step)
         }
     }
 
-    /* the release before undid step by step: all that there is to undo */
-
-    if (ngx_strncmp(step, "undo:", 5) == 0) {
-        op->at = LINES_AT_UNCHARGE;
-    }
-
     return NGX_OK;
 }
 

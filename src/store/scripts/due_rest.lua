@@ -14,7 +14,7 @@ local now = now_ms()
 local at = now + delay
 local hint = tonumber(redis.call('ZSCORE', due_key, member) or '')
 
-if hint and hint > (since or now) and hint < at then
+if hint and hint >= (since or now) and hint < at then
     at = hint
 end
 

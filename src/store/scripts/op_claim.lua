@@ -12,19 +12,16 @@
 --@reply busy left:int step                 -- ms
 --@reply none
 
+-- What the release before wrote is translated by who takes it, and never while
+-- a node of that release holds it, which would not know it any more.
+local UNDO = { ['undo:card'] = 'undone', ['undo:assign'] = 'undo:charge',
+               ['undo:tell'] = 'undo:charge', ['undo:end'] = 'undo:charge' }
+
 local now = now_ms()
 local held = redis.call('HMGET', op_key, 'step', 'fence', 'lease_until')
 
 if not held[1] then
     return { 'none' }
-end
-
--- what the release before wrote
-local intent = redis.call('HMGET', op_key, 'intent', 'intent_reason')
-
-if intent[1] then
-    op_wish(op_key, 'cancel', intent[2] or '')
-    redis.call('HDEL', op_key, 'intent', 'intent_reason')
 end
 
 local word = 'claimed'
@@ -43,8 +40,19 @@ else
     op_lease(op_key, lease, now)
 end
 
+if UNDO[held[1]] then
+    redis.call('HSET', op_key, 'step', UNDO[held[1]])
+end
+
+local intent = redis.call('HMGET', op_key, 'intent', 'intent_reason')
+
+if intent[1] then
+    op_wish(op_key, 'cancel', intent[2] or '')
+    redis.call('HDEL', op_key, 'intent', 'intent_reason')
+end
+
 if afresh then
-    redis.call('HDEL', op_key, 'woken')
+    redis.call('HDEL', op_key, 'woken', 'dirty')
 end
 
 return op_reply(op_key, word, int(now))

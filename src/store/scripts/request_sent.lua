@@ -40,6 +40,11 @@ op_next(op_key, 'await', rests and 0 or lease, now,
 redis.call('HSET', op_key, 'due', int(now + rest))
 redis.call('HDEL', op_key, 'absent_at')
 
+-- a page to pay: who wished for one has it, and a later void is no wish of his
+if rests then
+    redis.call('HDEL', op_key, 'wish')
+end
+
 -- What the client's request is answered with, and a repeat (answer_read.lua),
 -- unless it is canceled; where that is wanted already, its end says which it
 -- was.

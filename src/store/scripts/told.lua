@@ -2,7 +2,8 @@
 --@include lib/move.lua
 
 -- The provisioner has been told of a workspace's line, and took it or refused
--- for good.  A refused line fails; a paid one starts its refund right here.
+-- for good, or its subscription has ended before.  Such a line fails; a paid one
+-- starts its refund right here.
 
 --@key op(id)
 --@key ops
@@ -16,7 +17,7 @@
 --@arg attempt:digits
 --@arg fence:digits
 --@arg id
---@arg verdict -- taken, or refused
+--@arg verdict -- taken, refused or ended
 --@arg reason
 --@arg refund  -- its operation
 
@@ -38,15 +39,20 @@ local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 local begun = ''
 
--- an operator's report may have been faster: then the move is illegal
-if verdict == 'refused' and h
-   and line_move(keys, h, 'failed', { reason = reason }, now)
-   and h.subscription and h.subscription ~= ''
-then
-    begun = refund
-    op_begin(refund_key, ops_key, begun, 'refund', 'cancel', 0, now,
-             'line', h.id, 'subscription', h.subscription,
-             'invoice', h.invoice or '')
+-- An operator's report may have been faster: then the move is illegal.  Nobody
+-- else will hear that the subscription of such a line has ended.
+if verdict ~= 'taken' and h then
+    if not line_move(keys, h, 'failed', { reason = reason }, now) then
+        if verdict == 'ended' and not filled(h.released) then
+            line_end(keys, h, 'subscription_ended', now)
+        end
+
+    elseif filled(h.subscription) then
+        begun = refund
+        op_begin(refund_key, ops_key, begun, 'refund', 'cancel', 0, now,
+                 'line', h.id, 'subscription', h.subscription,
+                 'invoice', h.invoice or '')
+    end
 end
 
 op_end(op_key, ops_key, id, idem_key, now)

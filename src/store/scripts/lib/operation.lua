@@ -40,13 +40,18 @@ end
 
 -- Somebody has news for it, whatever they are: whoever holds it sees them
 -- before it rests, or ends with a step that depends on billing.
+-- "dirty" and "intent" are how a node of the release before says so, and hears
+-- of it.
 local function op_wake(op)
     redis.call('HSET', op, 'woken', 1)
+    redis.call('HINCRBY', op, 'dirty', 1)
 end
 
 
 local function op_woken(op)
-    return redis.call('HEXISTS', op, 'woken') == 1
+    local news = redis.call('HMGET', op, 'woken', 'dirty', 'intent')
+
+    return (news[1] or news[2] or news[3]) and true or false
 end
 
 
@@ -94,7 +99,8 @@ end
 local function op_end(op, ops, id, idem, now)
     redis.call('HSET', op, 'step', 'done', 'ended', int(now),
                'lease_until', 0)
-    redis.call('HDEL', op, 'wish', 'woken', 'due', 'stuck', 'tries', 'body')
+    redis.call('HDEL', op, 'wish', 'woken', 'dirty', 'due', 'stuck', 'tries',
+               'body')
     redis.call('SREM', ops, id)
     redis.call('EXPIRE', op, 86400)
 

@@ -305,7 +305,7 @@ sub forget_since ($self, $then) {
 
 =head2 gate
 
-    my $gate = $s->gate('op_dirty');
+    my $gate = $s->gate('op_wake');
     my $node = $s->nginx(redis => $gate->{url});
     $gate->{shut}->();  ...  $gate->{reached}->();  ...  $gate->{open}->();
 
