@@ -69,7 +69,7 @@ my $server = $t->file('strange.pl', <<'END');
                     $out .= $subscribed =~ s/\\r\\n/\r\n/gr x 3 if $mode eq 'subscribed';
                 }
 
-                for ($in =~ /\r\n(?:PUBLISH|HGET|GET|EVALSHA|HGETALL|HMGET)\r\n/g) {
+                for ($in =~ /(?<!CONFIG\r\n\$3)\r\n(?:PUBLISH|HGET|GET|EVALSHA|HGETALL|HMGET)\r\n/g) {
                     $out .= $mode eq 'raves' ? random() . random() : $mode eq 'words' ? "+OK\r\n" : ":1\r\n";
                     $out .= "+OK\r\n:2\r\n" if $mode eq 'chatters';
                 }

@@ -37,6 +37,15 @@ subtest 'a key is shown once and stored as its SHA-256' => sub {
     is_deeply [map { $_->{id} } @$list], [$id], 'listed by its id';
     unlike Mojo::JSON::encode_json($list), qr/\Q$key\E/, 'but not shown again';
 
+    # written by other hands: milliseconds, nanoseconds
+    for my $created ('1790000000000', '1790000000000000000') {
+        $redis->client->hset("lines:{k:$id}", 'created', $created);
+        my $answer = $a->admin(GET => 'workspaces/org_1/keys');
+        is $answer->status, 200, "made at $created: answered";
+        is_deeply [map { $_->{id} } @{$answer->json('/keys')}], [$id], 'and listed: what opens the door can be seen';
+    }
+    $redis->client->hset("lines:{k:$id}", 'created', time);
+
     is $a->admin(POST => 'workspaces/org_none/keys')->status, 404, 'no keys for a workspace that does not exist';
 };
 

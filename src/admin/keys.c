@@ -216,10 +216,9 @@ key_read(void *data, lines_key_show_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    char         date[sizeof("YYYY-MM-DDTHH:MM:SS")];
     time_t       created;
-    struct tm    tm;
-    ngx_str_t   *id;
+    ngx_tm_t     tm;
+    ngx_str_t   *id, date;
     key_list_t  *list = ctx->data;
 
     id = &list->listed.ids.elts[list->got++];
@@ -228,10 +227,21 @@ key_read(void *data, lines_key_show_reply_t *reply)
 
     /* listed, but never stored, or half revoked */
 
-    if (created == NGX_ERROR
-        || strftime(date, sizeof(date), "%FT%T", gmtime_r(&created, &tm)) == 0)
-    {
+    if (created == NGX_ERROR) {
         return NGX_OK;
+    }
+
+    /* libc has no date of what is too far away: nginx' own is any number */
+
+    ngx_gmtime(created, &tm);
+
+    if (lines_redis_format(ctx->request->pool, &date,
+                           "%04d-%02d-%02dT%02d:%02d:%02d.000Z",
+                           tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     lines_json_add(&list->json, ",{'id':'%V'", id);
@@ -240,7 +250,7 @@ key_read(void *data, lines_key_show_reply_t *reply)
         lines_json_add(&list->json, ",'key_id':'%V'", &reply->key_id);
     }
 
-    lines_json_add(&list->json, ",'createdAt':'%s.000Z'}", date);
+    lines_json_add(&list->json, ",'createdAt':'%V'}", &date);
 
     return NGX_OK;
 }

@@ -272,7 +272,14 @@ redis_read_handler(ngx_event_t *rev)
 static void
 redis_take(lines_redis_connection_t *conn, redisReply *reply)
 {
-    if (!ngx_queue_empty(&conn->asked)) {
+    lines_redis_asked_t  *asked;
+
+    asked = ngx_queue_data(ngx_queue_head(&conn->asked), lines_redis_asked_t,
+                           queue);
+
+    /* what has not left yet has no reply: whatever comes is of no command */
+
+    if (!ngx_queue_empty(&conn->asked) && asked->end <= conn->flushed) {
         redis_answer(conn, reply);
 
     } else if (reply->type == REDIS_REPLY_ERROR) {
@@ -347,7 +354,11 @@ redis_write_handler(ngx_event_t *wev)
         redis_add_event(conn, c->read);
     }
 
-    redis_write(conn);
+    /* nor is anything sent to one that is given up */
+
+    if (!conn->drop.posted) {
+        redis_write(conn);
+    }
 }
 
 
