@@ -350,6 +350,8 @@ subtest 'hints' => sub {
     cmp_ok $scripts->run(due_rest => \@due, 'w:one e', $now - 60000, 3600000), '<=', 0, 'who came since it went to rest is heard';
     is $scripts->run(due_rest => \@due, 'w:one e', $now + 60000, 3600000), 3600000, 'what was due before is done with';
     is $scripts->run(due_rest => \@due, 'w:one f', '', 20000), 20000, 'what cannot be run is looked at later';
+    $scripts->run(due_add => \@due, 'w:one g', 30000);
+    is $scripts->run(due_rest => \@due, 'w:one g', $now - 60000, 3600000), 3600000, 'and the hint of a begin is done with';
 };
 
 $t->done;

@@ -245,8 +245,7 @@ wished(void *data, lines_line_wish_reply_t *reply)
     }
 
     return action->cancel
-           ? cancel_due(ctx, lines_get_main_conf(r)->operation->retry,
-                        cancel_start)
+           ? cancel_due(ctx, 0, cancel_start)
            : lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 1,
                             0, linked);
 }

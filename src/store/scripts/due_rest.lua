@@ -1,7 +1,8 @@
 --@include lib/time.lua
 
 -- An operation is at rest, or cannot be run for now: it is to be looked at
--- later.  Who wrote a sooner hint since then knew better.
+-- later.  Who wrote since then that it is due knew better; what was to come
+-- before, as the hint of its begin, is done with.
 
 --@key due(shard)
 --@arg member=<tenant>\s<id>
@@ -14,7 +15,7 @@ local now = now_ms()
 local at = now + delay
 local hint = tonumber(redis.call('ZSCORE', due_key, member) or '')
 
-if hint and hint >= (since or now) and hint < at then
+if hint and hint >= (since or now) and hint <= now then
     at = hint
 end
 
