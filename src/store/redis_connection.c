@@ -11,6 +11,10 @@
 #include <netinet/tcp.h>
 
 
+/* of what came before a write, 16k each */
+#define LINES_REDIS_READS  16
+
+
 static void redis_socket_options(lines_redis_connection_t *conn, int fd);
 static void redis_add_event(lines_redis_connection_t *conn, ngx_event_t *ev);
 static void redis_queue(lines_redis_connection_t *conn,
@@ -367,13 +371,21 @@ redis_flush_handler(ngx_event_t *ev)
 {
     lines_redis_connection_t *conn = ev->data;
 
+    ngx_uint_t  n;
+
     /*
      * When the server has closed the connection epoll will tell in the next
      * turn only: what is written now is lost, without a word whether it was.
-     * What has no byte written surely has not run.
+     * What has no byte written surely has not run.  The end may stand behind
+     * what was sent before.
      */
 
-    if (lines_redis_readable(conn)) {
+    for (n = 0; n < LINES_REDIS_READS; n++) {
+
+        if (conn->drop.posted || !lines_redis_readable(conn)) {
+            break;
+        }
+
         redis_read_handler(conn->connection->read);
     }
 
