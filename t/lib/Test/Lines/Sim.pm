@@ -60,7 +60,7 @@ sub start ($self) {
 }
 
 sub version ($self) { $self->{version} }
-sub exact   ($self) { $self->version =~ /^redis 7\.0\./ }
+sub exact   ($self) { $self->version =~ m{^redis 7\.0\.} ? 1 : 0 }
 
 # what a program needs to be the server of both
 sub env ($self) {
