@@ -6,6 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
+use Test::Lines::Script;
 
 my $KEY  = 'lines:{database}';
 my $HELD = qr/\[alert\].*Redis is not the database that it was/;
@@ -77,6 +78,49 @@ subtest 'nodes that begin at once agree' => sub {
     is_deeply [map { $_->admin(GET => 'database')->json->{known}{id} } @nodes], [($empty->client->hget($KEY, 'id')) x 3], 'on one id';
     $_->quit for @nodes;
     splice @{$s->nginxes}, 1;
+};
+
+subtest 'what is compared' => sub {
+    my $empty  = $t->redis;
+    my $client = $empty->client;
+    my $script = Test::Lines::Script->new(redis => $empty);
+    my ($one, $two, $three) = map { $_ x 24 } qw(1 2 3);
+    my $now    = 1000 * time;
+
+    # known, its watermark, a new id; raise, confirm, the anchor's interval
+    my $check = sub ($known, $watermark, $id, @more) { $script->run(database_check => [$KEY], $known, $watermark, $id, map { $more[$_] // '' } 0 .. 2) };
+    my $mark  = sub { $client->hget($KEY, 'watermark') };
+    my $is    = sub (@fields) { $client->del($KEY); $client->hset($KEY, @fields) };
+
+    is_deeply [@{$check->('', 0, $one)}[0, 1]], ['fine', $one], 'who knows nothing makes an id';
+    is $check->('', 0, $two)->[1], $one, '... once';
+
+    my $first = $mark->();
+    $check->($one, $first - 1, $two, 1);
+    is $mark->(), $first, 'another node has raised the watermark meanwhile: it stays';
+    $check->($one, $first, $two, 1);
+    is $mark->(), $first + 60_000, 'it rises by a minute at least';
+    $is->(id => $one, watermark => $now - 3_600_000);
+    $check->($one, $now - 3_600_000, $two, 1);
+    cmp_ok abs($mark->() - $now), '<', 60_000, '... to now, after an hour of rest';
+    $is->(id => $one, watermark => $now + 3_600_000);
+    $check->($one, $now + 3_600_000, $two, 1);
+    is $mark->(), $now + 3_660_000, '... and goes on, where the clock went back';
+
+    $is->(id => $one, watermark => $now);
+    is $check->($one, $now + $_->[0], $two)->[0], $_->[1], "behind by $_->[0] ms: $_->[1]" for [120_000, 'fine'], [120_001, 'held'];
+    is $check->($one, $now, $two)->[0], 'held', 'what one node has found holds for all';
+    is $check->('', 0, $two)->[0], 'held', '... those that know nothing, too';
+
+    is_deeply [@{$check->($one, $now + 120_001, $two, '', 1)}[0, 1]], ['fine', $two], 'confirmed: another id';
+    is $mark->(), $now + 120_001, '... and the watermark never falls';
+    is $check->($one, $now + 150_000, $three)->[0], 'fine', 'a node that remembers the old one takes it';
+    is $check->($one, $now + 300_000, $three)->[1], 'another', '... unless it was there after that';
+
+    $is->(id => $one, watermark => $now);
+    is_deeply [map { $check->($one, $now, $two, '', '', 300_000)->[3] } 1 .. 2], [1, 0], 'one writes the anchor';
+    $client->hset($KEY, watermark => $now + 300_000);
+    is $check->($one, $now, $two, '', '', 300_000)->[3], 1, '... and again, five minutes on';
 };
 
 promise 'a backup is restored: all is held until it is confirmed' => sub {
