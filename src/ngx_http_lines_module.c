@@ -30,6 +30,7 @@
 #include "observe/ready.h"
 #include "observe/survey.h"
 #include "operation/conf.h"
+#include "operation/database.h"
 #include "operation/provisioner.h"
 #include "operation/sweeper.h"
 #include "webhook/webhook.h"
@@ -185,6 +186,7 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_JWKS, lines_jwks_init_area);
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
+    lines_zone_register(LINES_ZONE_DATABASE, lines_database_init_area);
 
     if (lines_variables_init(cf) != NGX_OK
         || lines_identity_init(cf) != NGX_OK
@@ -388,7 +390,8 @@ init_process(ngx_cycle_t *cycle)
         || lines_survey_init_process(cycle, lmcf) != NGX_OK
         || lines_lease_init_process(cycle, lmcf) != NGX_OK
         || lines_auth_init_process(cycle, lmcf) != NGX_OK
-        || lines_jwks_init_process(cycle, lmcf) != NGX_OK)
+        || lines_jwks_init_process(cycle, lmcf) != NGX_OK
+        || lines_database_init_process(cycle, lmcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -411,6 +414,7 @@ exit_process(ngx_cycle_t *cycle)
     }
 
     lines_op_exit_process(lmcf);
+    lines_database_exit_process(lmcf);
     lines_survey_exit_process(lmcf);
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);

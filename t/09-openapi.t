@@ -713,6 +713,12 @@ subtest 'webhook and operations' => sub {
     call($retry, 400, 'no id', %operator, params => ['x']);
     call($retry, 401, 'nobody', params => [$paid]);
 
+    my $confirm = 'POST /_lines/admin/database/confirm';
+    call('GET /_lines/admin/database', 200, 'the database', %operator);
+    call('GET /_lines/admin/database', 401, 'nobody');
+    call($confirm, 200, 'it is this one', %operator);
+    call($confirm, 401, 'nobody');
+
     call('GET /_lines/metrics', 200, 'text', headers => {Accept => 'text/plain'});
     call('GET /_lines/metrics', 200, 'OpenMetrics', headers => {Accept => 'application/openmetrics-text'});
     call('GET /_lines/ready', 200, 'ready');
@@ -756,6 +762,8 @@ subtest 'Redis is away' => sub {
 my %rare = (
     'GET /accounts/lines/line-request/{ticket}'           => [410],
     'POST /accounts/lines/add-line'                       => [410],
+    'GET /_lines/admin/database'                          => [404],
+    'POST /_lines/admin/database/confirm'                 => [404],
     'POST /accounts/lines/provision-confirm'              => [409],
     'POST /webhooks/stripe'                               => [503],
     'PUT /_lines/admin/plans/{plan}/limits/{limit}'       => [409]

@@ -69,6 +69,9 @@ subtest 'every call and every kind of answer' => sub {
     $sandbox->customer(cus_source => 'ok', 'source');
     passes(200, GET => '/v1/customers/cus_source');
 
+    passes(200, POST => '/v1/customers/cus_source', {'metadata[lines_database]' => 'id 1'});
+    passes(404, POST => '/v1/customers/cus_x', {'metadata[lines_database]' => 'id 1'});
+
     my $subscription = passes(200, POST => '/v1/subscriptions', \%add_on);
     my $invoice      = $subscription->{latest_invoice}{id};
 

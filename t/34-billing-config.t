@@ -65,6 +65,7 @@ accepted 'an upstream on this machine', http => "$local upstream here { server 1
     server => location($uri, %plain, proxy_pass => 'http://here/');
 accepted 'verified TLS in spite of the parameter', http => $local, server => location($uri, proxy_pass => 'https://192.0.2.1/');
 accepted 'the default URI', http => "lines_billing key_file=$key deployment=prod;", server => location($uri);
+accepted 'an anchor', http => "lines_billing key_file=$key deployment=prod anchor=cus_Anchor1;", server => location($uri);
 accepted 'in the second server', http => "lines_billing $uri key_file=$key deployment=prod; server { listen 127.0.0.1:1; location / { return 204; } }",
     server => location($uri);
 

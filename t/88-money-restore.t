@@ -19,6 +19,12 @@ sub goes_back ($line, $seconds = 15) {
     is +($s->money($line->{subscription}))[2], 'canceled', '... and its subscription ends';
 }
 
+# the operations of a list of them
+sub unfinished ($key) {
+    my ($tenant) = $key =~ /\{(.*)\}/;
+    return map { $s->op($tenant, $_) } @{scalar $redis->cli('SMEMBERS', $key)};
+}
+
 # none that is held, and not paid for
 sub nothing_for_nothing ($tenant) {
     for my $id (@{scalar $redis->cli('ZRANGE', "lines:{$tenant}:lines", 0, -1)}) {
@@ -99,10 +105,11 @@ promise 'an empty Redis, then renewals: nothing is canceled or refunded, and the
     my @lines = ($s->active_line, $s->bought_line);
     $s->rest($_->{tenant}) for @lines;
     $sandbox->webhooks(retry_for => 1);
+    $nginx->allow(qr/\[alert\].*Redis is not the database that it was/);
     $redis->cli('FLUSHALL');
     $sandbox->renew($_->{subscription}) for @lines;
     $sandbox->wait_idle;
-    wait_for(sub { !$redis->client->keys('lines:*:ops') }, 20, 'all to be at rest');
+    wait_for(sub { !grep { !$_->{due} } map { unfinished($_) } $redis->client->keys('lines:*:ops') }, 20, 'all to be at rest');
 
     for my $line (@lines) {
         my (undef, $back, $status) = $s->money($line->{subscription});
@@ -110,6 +117,6 @@ promise 'an empty Redis, then renewals: nothing is canceled or refunded, and the
         is $status, 'active', '... and nothing canceled';
     }
     $s->soon(sub { $nginx->get('/_lines/ready')->status == 503 }, 'not ready', 3);
-}, today => 'a line that Redis does not know is an orphan: with an empty Redis each renewal cancels and refunds one';
+};
 
 $t->done;

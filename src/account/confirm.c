@@ -20,6 +20,7 @@
 #include "http/id.h"
 #include "http/text.h"
 #include "operation/client.h"
+#include "operation/database.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 
@@ -170,6 +171,10 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (lmcf->billing == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "lines: a purchase needs lines_billing");
+        return lines_unavailable(r, ctx, 60);
+    }
+
+    if (lines_database_held(lmcf)) {
         return lines_unavailable(r, ctx, 60);
     }
 

@@ -98,6 +98,11 @@ static lines_route_t  admin_routes[] = {
       row("retry_operation", NULL, lines_admin_owner, lines_admin_clear_stuck,
           lines_admin_retry) },
 
+    { NGX_HTTP_GET, ngx_string("database"),
+      row("get_database", NULL, lines_admin_database) },
+    { NGX_HTTP_POST, ngx_string("database/confirm"),
+      row("confirm_database", NULL, lines_admin_confirm_database) },
+
     { NGX_HTTP_GET, ngx_string("lines"),
       row("list_lines", NULL, lines_admin_list_work, lines_listing_run) },
     { NGX_HTTP_POST, ngx_string("lines/:id/status"),

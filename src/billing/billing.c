@@ -137,7 +137,10 @@ static lines_billing_kind_t  billing_kinds[] = {
       "v1/customers/", "/payment_methods", NULL, "type=card&limit=1", 0 },
 
     { ngx_string("refund"), NGX_HTTP_POST, billing_read_credit_note,
-      "v1/credit_notes", NULL, NULL, "", 0 }
+      "v1/credit_notes", NULL, NULL, "", 0 },
+
+    { ngx_string("anchor"), NGX_HTTP_POST, billing_read_customer,
+      "v1/customers/", "", NULL, "", 0 }
 };
 
 

@@ -39,6 +39,8 @@ struct lines_billing_conf_s {
     ngx_str_t    key;         /* the secret */
     ngx_str_t    deployment;
     ngx_str_t    version;
+    ngx_str_t    anchor;      /* a customer, who remembers which
+                                 database Redis is; may be empty */
     ngx_msec_t   budget;      /* for 409 and 429 */
     ngx_msec_t   timeout;     /* of a call with repeats */
     ngx_uint_t   livemode;    /* flag: by the key's kind */
@@ -132,7 +134,13 @@ typedef enum {
      * POST /v1/credit_notes: body of lines_stripe_refund_body(), kept by the
      * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
      */
-    LINES_BILLING_REFUND
+    LINES_BILLING_REFUND,
+
+    /*
+     * POST /v1/customers/ID: body of lines_stripe_anchor_body(), key as
+     * "lines:database:ID:WATERMARK".
+     */
+    LINES_BILLING_ANCHOR
 
 } lines_billing_kind_e;
 
@@ -165,7 +173,7 @@ ngx_uint_t lines_billing_ours(lines_billing_conf_t *bcf,
 /*
  * Directives, http level, in any order:
  *   lines_billing [URI] key_file=PATH deployment=NAME [version=DATE.NAME]
- *                 [budget=3s] [timeout=18s]
+ *                 [budget=3s] [timeout=18s] [anchor=CUSTOMER]
  *   lines_billing_plan PLAN price=PRICE …
  * conf is the module's main configuration.
  */

@@ -26,6 +26,7 @@ static lines_param_t  billing_params[] = {
     lines_param_word("deployment", lines_billing_conf_t, deployment, 64,
                      LINES_PARAM_REQUIRED),
     lines_param_word("version", lines_billing_conf_t, version, 64, 0),
+    lines_param_word("anchor", lines_billing_conf_t, anchor, 64, 0),
     lines_param_msec("budget", lines_billing_conf_t, budget,
                      1, LINES_PARAM_ANY, 3000),
     /* less than the lease of an operation */

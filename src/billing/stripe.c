@@ -134,6 +134,9 @@ lines_stripe_parse_customer(json_t *json, lines_stripe_customer_t *customer)
         stripe_reference(json, "default_source", &customer->payment_method);
     }
 
+    stripe_string(json_object_get(json, "metadata"), "lines_database",
+                  &customer->database);
+
     return NGX_OK;
 }
 
@@ -342,6 +345,19 @@ lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
     lines_form_add_text(&form, "payment_behavior", "error_if_incomplete");
     lines_form_add_text(&form, "off_session", "true");
     stripe_add_metadata(&form, metadata);
+
+    return lines_form_finish(&form, body);
+}
+
+
+ngx_int_t
+lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
+    ngx_str_t *body)
+{
+    lines_form_t  form;
+
+    lines_form_init(&form, pool);
+    lines_form_add(&form, "metadata[lines_database]", database);
 
     return lines_form_finish(&form, body);
 }

@@ -74,6 +74,7 @@ typedef struct {
     ngx_str_t   payment_method;  /* default_payment_method of
                                     invoice_settings, else
                                     default_source */
+    ngx_str_t   database;        /* of metadata; see operation/database.h */
     ngx_uint_t  deleted;
     ngx_uint_t  livemode;
 } lines_stripe_customer_t;
@@ -135,6 +136,10 @@ ngx_int_t lines_stripe_addon_body(ngx_pool_t *pool, ngx_str_t *customer,
 ngx_int_t lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
     ngx_str_t *price, ngx_str_t *payment_method,
     lines_stripe_metadata_t *metadata, ngx_str_t *body);
+
+/* the body of POST /v1/customers/ID that has it remember a database */
+ngx_int_t lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
+    ngx_str_t *body);
 
 /*
  * The body of POST /v1/credit_notes that pays back what was paid of an

@@ -18,7 +18,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define LINES_ZONE_VERSION  7
+#define LINES_ZONE_VERSION  8
 
 
 typedef enum {
@@ -26,6 +26,7 @@ typedef enum {
     LINES_ZONE_JWKS,          /* auth: Clerk's keys */
     LINES_ZONE_LIMITS,        /* limit: leases, last known rates */
     LINES_ZONE_METRICS,       /* http: counters */
+    LINES_ZONE_DATABASE,      /* operation: which one Redis is */
     LINES_ZONE_AREAS
 } lines_zone_area_e;
 

@@ -19,6 +19,7 @@
 #include "limit/limit.h"
 #include "observe/metrics.h"
 #include "observe/survey.h"
+#include "operation/database.h"
 
 
 #define LINES_METRICS_SURVEY  30000
@@ -48,6 +49,7 @@ typedef struct {
     ngx_atomic_uint_t       redis_inflight;
     ngx_atomic_uint_t       redis_connected;
     ngx_atomic_uint_t       redis_breaker[3];    /* workers, by its state */
+    ngx_atomic_uint_t       database_held;
     ngx_atomic_uint_t       survey_age;
     lines_metrics_survey_t  survey;
     ngx_atomic_int_t        lines[METRICS_STATES_ALL];
@@ -234,6 +236,9 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_billing_call_duration_seconds", "histogram",
       "Time of a call with its repeats.", METRICS_BILLING,
       in_slots(billing_latency) },
+    { "lines_database_held", "gauge",
+      "1 while Redis is not the database that it was, and the operator has not "
+      "confirmed it.", METRICS_BILLING, in_values(database_held) },
 
     { "lines_survey_age_seconds", "gauge",
       "Age of what was added up over all tenants: the families below.",
@@ -396,6 +401,8 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 
     if (lmcf->billing) {
         out->there |= METRICS_BILLING;
+        values->database_held = (lines_database_state(lmcf, NULL)
+                                 == LINES_DATABASE_HELD);
     }
 
     values->survey = out->area->survey;

@@ -16,12 +16,15 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "observe/ready.h"
+#include "operation/database.h"
 
 
 static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
 static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
     u_char *last);
 static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
+static u_char *ready_database(lines_main_conf_t *lmcf, u_char *p,
+    u_char *last);
 static u_char *ready_other(lines_main_conf_t *lmcf, const char *name,
     const char *directive, const char *status, u_char *p, u_char *last);
 
@@ -49,6 +52,7 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     u_char                buffer[1024], list[1024];
     ngx_str_t             others, reason, warnings;
+    ngx_uint_t            fine;
     ngx_slab_pool_t      *shpool;
     lines_redis_status_t  status;
     lines_main_conf_t    *lmcf;
@@ -73,6 +77,9 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
         warnings.len--;
     }
 
+    fine = status.connected
+           && lines_database_state(lmcf, NULL) != LINES_DATABASE_HELD;
+
     ngx_str_null(&reason);
 
     if (status.reason.len) {
@@ -83,12 +90,12 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return lines_answer_format(r, ctx,
-                status.connected ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
+                fine ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
                 "{\"ready\":%s,\"redis\":{\"status\":\"%s\"%s%V,"
                 "\"breaker\":\"%s\",\"inFlight\":%ui,"
                 "\"warnings\":[%V]},"
                 "\"zone\":{\"status\":\"%s\",\"freeBytes\":%ui}%V}",
-                status.connected ? "true" : "false",
+                fine ? "true" : "false",
                 status.connected ? "ok" : "unreachable",
                 reason.len ? ",\"reason\":" : "", &reason,
                 status.probing ? "half_open" : status.away ? "open" : "closed",
@@ -201,9 +208,34 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
         down = ngx_max(down, area->slots[i].billing_down);
     }
 
-    return ready_other(lmcf, "billing", "lines_billing",
-                       down > up ? "unreachable" : up ? "ok" : "unknown", p,
-                       last);
+    p = ready_other(lmcf, "billing", "lines_billing",
+                    down > up ? "unreachable" : up ? "ok" : "unknown", p,
+                    last);
+
+    return ready_database(lmcf, p, last);
+}
+
+
+/* one that is held is no node's fault, but none can sell or end anything */
+
+static u_char *
+ready_database(lines_main_conf_t *lmcf, u_char *p, u_char *last)
+{
+    lines_database_t  known;
+
+    switch (lines_database_state(lmcf, &known)) {
+
+    case LINES_DATABASE_HELD:
+        return ngx_slprintf(p, last, ",\"database\":{\"status\":\"held\","
+                            "\"reason\":\"%s\"}", known.reason);
+
+    case LINES_DATABASE_FINE:
+        return ngx_slprintf(p, last, ",\"database\":{\"status\":\"ok\"}");
+
+    default:
+        return ngx_slprintf(p, last,
+                            ",\"database\":{\"status\":\"unknown\"}");
+    }
 }
 
 

@@ -7,6 +7,7 @@
 #define decision(what, why)  (lines_decision_t) { LINES_DO_##what, why }
 
 
+static lines_decision_t decide(const lines_view_t *view);
 static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
@@ -15,8 +16,44 @@ static int billed(const lines_view_t *view);
 static lines_decision_t unbilled(const lines_view_t *view);
 
 
+/*
+ * What was decided, unless it is not to be done on the word of a database that
+ * may be another.  What billing shows is written down all the same.
+ */
+
 lines_decision_t
 lines_decide(const lines_view_t *view)
+{
+    lines_decision_t  decision;
+
+    decision = decide(view);
+
+    switch (decision.action) {
+
+    case LINES_DO_VOID:
+    case LINES_DO_DELETE:
+    case LINES_DO_REFUND:
+    case LINES_DO_LEAVE:
+
+        /* never taken back: looked at now, not a second ago */
+
+        if (view->base == LINES_BASE_UNSEEN) {
+            return decision(CHECK, NULL);
+        }
+
+        /* fall through */
+
+    case LINES_DO_SEND:
+        return view->base == LINES_BASE_HELD ? decision(HOLD, NULL) : decision;
+
+    default:
+        return decision;
+    }
+}
+
+
+static lines_decision_t
+decide(const lines_view_t *view)
 {
     switch (view->at) {
 

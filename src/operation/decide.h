@@ -36,6 +36,8 @@
 
 #define LINES_EACH_ACTION(action)                                             \
     action(REST)     /* until its next look */                                \
+    action(CHECK)    /* whether Redis is the database that it was */          \
+    action(HOLD)     /* it is not: a rest */                                  \
     action(AGAIN)    /* soon: nothing is certain */                           \
     action(STUCK)    /* for people to look at */                              \
     action(SEND)     /* POST of the subscription, by the recorded key */      \
@@ -101,6 +103,16 @@ typedef enum {
 } lines_call_e;
 
 
+/* what the record stands in, as this run has seen it */
+
+typedef enum {
+    LINES_BASE_FINE = 0,    /* the database that it was */
+    LINES_BASE_UNSEEN,      /* as far as is known */
+    LINES_BASE_HELD,        /* another, or an old one, says what is recorded */
+    LINES_BASES
+} lines_base_e;
+
+
 /* the subscription, as this run has seen it */
 
 typedef enum {
@@ -158,6 +170,7 @@ typedef enum {
 
 typedef struct {
     lines_point_e    at;
+    lines_base_e     base;
     lines_wish_e     wish;
     lines_call_e     call;
     lines_sub_e      sub;

@@ -11,6 +11,7 @@
 
 #include "http/failpoint.h"
 #include "http/text.h"
+#include "operation/database.h"
 #include "operation/operation.h"
 #include "operation/provisioner.h"
 
@@ -32,6 +33,8 @@ static ngx_int_t op_run(lines_op_t *op);
 static void op_view(lines_op_t *op, lines_view_t *view);
 static lines_call_e op_view_call(lines_op_t *op);
 static lines_wish_e op_view_wish(lines_op_t *op);
+static lines_base_e op_view_base(lines_op_t *op);
+static ngx_int_t op_check(void *data, lines_database_check_reply_t *reply);
 static ngx_int_t op_look(lines_op_t *op);
 static ngx_int_t op_looked(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t op_invoice(lines_op_t *op, lines_billing_result_t *result);
@@ -207,6 +210,15 @@ op_run(lines_op_t *op)
 
     switch (decision.action) {
 
+    case LINES_DO_CHECK:
+        return lines_database_look(op->lmcf, &op->caller, 0, op_check, op);
+
+    case LINES_DO_HOLD:
+
+        /* it goes on by itself once the database is confirmed */
+
+        return lines_op_rest(op, op->conf->retry << 2);
+
     case LINES_DO_LOOK:
         return op_look(op);
 
@@ -239,6 +251,7 @@ op_view(lines_op_t *op, lines_view_t *view)
     status = lines_op_get(op, "invoice_status");
 
     view->at = op->at;
+    view->base = op_view_base(op);
     view->wish = op_view_wish(op);
     view->call = seen->call ? seen->call : op_view_call(op);
     view->invoice = seen->invoice;
@@ -268,6 +281,31 @@ op_view(lines_op_t *op, lines_view_t *view)
                 >= (int64_t) op->conf->resend;
 
     view->early = lines_op_now(op) < lines_op_get_number(op, "due");
+}
+
+
+static lines_base_e
+op_view_base(lines_op_t *op)
+{
+    if (lines_database_held(op->lmcf)) {
+        return LINES_BASE_HELD;
+    }
+
+    return op->seen.checked || op->lmcf->billing == NULL ? LINES_BASE_FINE
+                                                         : LINES_BASE_UNSEEN;
+}
+
+
+static ngx_int_t
+op_check(void *data, lines_database_check_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    lines_database_saw(op->lmcf, reply);
+
+    op->seen.checked = 1;
+
+    return NGX_OK;
 }
 
 

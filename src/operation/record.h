@@ -65,6 +65,7 @@ typedef struct {
     lines_stripe_error_t         error;      /* of a call that is REFUSED */
     unsigned                     off:1;
     unsigned                     tried:1;
+    unsigned                     checked:1;  /* the database */
 } lines_op_seen_t;
 
 

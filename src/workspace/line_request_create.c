@@ -19,6 +19,7 @@
 #include "http/id.h"
 #include "http/text.h"
 #include "operation/client.h"
+#include "operation/database.h"
 #include "operation/payment.h"
 #include "store/calls.h"
 #include "workspace/routes.h"
@@ -249,6 +250,11 @@ lines_create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
                && lines_get_main_conf(r)->billing == NULL)
     {
         reply.is = LINES_LINE_BEGIN_PAYMENT;
+
+    } else if (included >= plan->included
+               && lines_database_held(lines_get_main_conf(r)))
+    {
+        return lines_unavailable(r, ctx, 60);
 
     } else {
         create->plan = plan;

@@ -60,25 +60,32 @@ static const unsigned  order[] = { CALL, SUB, INVOICE, WISH, EARLY, OFF, NUMBER,
 #define ORDER  (sizeof(order) / sizeof(order[0]))
 
 
+static void
+view_of(const state_t *s, lines_view_t *view)
+{
+    memset(view, 0, sizeof(lines_view_t));
+
+    view->at = s->fact[AT];
+    view->wish = s->fact[WISH];
+    view->call = s->fact[CALL];
+    view->sub = s->fact[SUB];
+    view->invoice = s->fact[INVOICE];
+    view->number = s->fact[NUMBER];
+    view->told = s->fact[TOLD];
+    view->card = s->fact[CARD];
+    view->early = s->fact[EARLY];
+    view->old = s->fact[OLD];
+    view->off = s->fact[OFF];
+    view->tried = s->fact[TRIED];
+}
+
+
 static lines_decision_t
 ask(const state_t *s)
 {
     lines_view_t  view;
 
-    memset(&view, 0, sizeof(view));
-
-    view.at = s->fact[AT];
-    view.wish = s->fact[WISH];
-    view.call = s->fact[CALL];
-    view.sub = s->fact[SUB];
-    view.invoice = s->fact[INVOICE];
-    view.number = s->fact[NUMBER];
-    view.told = s->fact[TOLD];
-    view.card = s->fact[CARD];
-    view.early = s->fact[EARLY];
-    view.old = s->fact[OLD];
-    view.off = s->fact[OFF];
-    view.tried = s->fact[TRIED];
+    view_of(s, &view);
 
     return lines_decide(&view);
 }
@@ -433,6 +440,126 @@ test_all(void)
 }
 
 
+/*
+ * What is the database's is no fact of its own: it may keep what is decided
+ * from being done, and nothing else.
+ */
+
+static lines_action_e
+based(const state_t *s, lines_base_e base)
+{
+    lines_view_t  view;
+
+    view_of(s, &view);
+    view.base = base;
+
+    return lines_decide(&view).action;
+}
+
+
+/* by action: what is done instead */
+
+static unsigned
+bases(lines_action_e instead[LINES_BASES][LINES_ACTIONS])
+{
+    state_t         s;
+    unsigned        b, odd = 0;
+    lines_action_e  fine, now;
+
+    memset(&s, 0, sizeof(s));
+
+    for (fine = 0; fine < LINES_ACTIONS; fine++) {
+        for (b = 0; b < LINES_BASES; b++) {
+            instead[b][fine] = LINES_ACTIONS;
+        }
+    }
+
+    do {
+        fine = based(&s, LINES_BASE_FINE);
+
+        for (b = 0; b < LINES_BASES; b++) {
+            now = based(&s, b);
+
+            if (instead[b][fine] != LINES_ACTIONS && instead[b][fine] != now) {
+                odd++;
+            }
+
+            instead[b][fine] = now;
+        }
+
+    } while (following(&s, 0));
+
+    return odd;
+}
+
+
+static void
+test_bases(void)
+{
+    unsigned        odd, wrong = 0, done = 0;
+    lines_action_e  a, instead[LINES_BASES][LINES_ACTIONS];
+
+    static const lines_action_e  taking[] = {
+        LINES_DO_VOID, LINES_DO_DELETE, LINES_DO_REFUND, LINES_DO_LEAVE
+    };
+
+    odd = bases(instead);
+
+    for (a = 0; a < LINES_ACTIONS; a++) {
+
+        if (instead[LINES_BASE_FINE][a] == LINES_ACTIONS) {
+            continue;
+        }
+
+        if (instead[LINES_BASE_UNSEEN][a] != a
+            && instead[LINES_BASE_UNSEEN][a] != LINES_DO_CHECK)
+        {
+            wrong++;
+        }
+
+        if (instead[LINES_BASE_HELD][a] != a
+            && instead[LINES_BASE_HELD][a] != LINES_DO_HOLD)
+        {
+            wrong++;
+        }
+    }
+
+    for (a = 0; a < sizeof(taking) / sizeof(taking[0]); a++) {
+        if (instead[LINES_BASE_UNSEEN][taking[a]] != LINES_DO_CHECK
+            || instead[LINES_BASE_HELD][taking[a]] != LINES_DO_HOLD)
+        {
+            done++;
+        }
+    }
+
+    ok(odd == 0, "the database makes the same difference everywhere");
+    ok(wrong == 0, "... that it is looked at, or waited for");
+    ok(done == 0, "nothing is taken away by the word of one that is held");
+}
+
+
+static void
+print_base(const char *when, const lines_action_e *instead)
+{
+    unsigned        n = 0;
+    lines_action_e  a;
+
+    for (a = 0; a < LINES_ACTIONS; a++) {
+        if (instead[a] != a && instead[a] != LINES_ACTIONS) {
+            printf("%s%s", n++ ? ", " : "- ", actions[a]);
+        }
+    }
+
+    for (a = 0; a < LINES_ACTIONS; a++) {
+        if (instead[a] != a && instead[a] != LINES_ACTIONS) {
+            printf(", where the database is %s: **%s**\n", when,
+                   actions[instead[a]]);
+            return;
+        }
+    }
+}
+
+
 /* what must never be, whatever else is true */
 
 static void
@@ -588,8 +715,9 @@ print(state_t *s, unsigned depth, unsigned indent)
 static void
 table(void)
 {
-    state_t   s;
-    unsigned  at;
+    state_t         s;
+    unsigned        at;
+    lines_action_e  instead[LINES_BASES][LINES_ACTIONS];
 
     for (at = 0; at < LINES_POINTS; at++) {
         memset(&s, 0, sizeof(s));
@@ -598,6 +726,11 @@ table(void)
         printf("- `%s`", points[at]);
         print(&s, 0, 2);
     }
+
+    (void) bases(instead);
+
+    print_base("not looked at yet", instead[LINES_BASE_UNSEEN]);
+    print_base("held", instead[LINES_BASE_HELD]);
 }
 
 
@@ -611,6 +744,7 @@ main(int argc, char **argv)
 
     test_all();
     test_rules();
+    test_bases();
 
     return done_testing();
 }

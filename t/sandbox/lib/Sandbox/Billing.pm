@@ -25,6 +25,13 @@ sub customer ($self, $id, $missing = {}) {
 }
 
 
+sub change_customer ($self, $id, $params) {
+    my $customer = $self->customer($id);
+    $customer->{metadata} = {%{$customer->{metadata}}, %{$params->{metadata} // {}}};
+    return $customer;
+}
+
+
 # `refunds` is how refunds to it begin: succeeded, or pending.
 
 sub set_card ($self, $id, $card, $place = 'default', $refunds = 'succeeded') {

@@ -60,6 +60,12 @@ my @CALLS = (
         run     => sub ($app, $p, $id) { $app->billing->customer($id) },
     },
     {
+        on      => 'POST /customers/:id',
+        returns => 'customer',
+        params  => {metadata => 'metadata'},
+        run     => sub ($app, $p, $id) { $app->billing->change_customer($id, $p) },
+    },
+    {
         on      => 'GET /customers/:id/payment_methods',
         returns => 'payment_method',
         list    => 1,

@@ -1,0 +1,80 @@
+--@again
+--@include lib/time.lua
+
+-- Is this the database that it was?  It has an id and a watermark, which nodes
+-- remember.  What says otherwise is written here, so that all nodes hold, those
+-- that begin later too, until the operator says that it is this one now.
+
+--@key database
+--@arg known?          -- the id that is remembered; none: nothing is
+--@arg watermark:int   -- likewise, ms
+--@arg id              -- a new one, for a database that has none
+--@arg raise:flag      -- it has stood for a minute
+--@arg confirm:flag    -- by the operator
+--@arg after:int?      -- ms between two writes of the anchor; none: no anchor
+
+--@reply fine id watermark:int anchor:int -- anchor: 1, it is to be written
+--@reply held reason id? watermark:int? since:int
+
+-- what is lost of less is but a lost suffix
+local SUFFIX = 120000
+local MINUTE = 60000
+
+local now = now_ms()
+local h = redis.call('HMGET', database_key, 'id', 'watermark', 'confirmed',
+                     'anchored', 'held', 'since')
+
+local stored = tonumber(h[2]) or 0
+local reason = h[5] or nil
+local since = tonumber(h[6]) or now
+
+if known and not reason then
+
+    if not h[1] then
+        reason = 'empty'
+
+    elseif h[1] ~= known then
+
+        -- but for one that was confirmed since
+        if (tonumber(h[3]) or 0) < watermark - SUFFIX then
+            reason = 'another'
+        end
+
+    elseif stored < watermark - SUFFIX then
+        reason = 'behind'
+    end
+
+    if reason then
+        redis.call('HSET', database_key, 'held', reason, 'since', int(now))
+    end
+end
+
+if reason and not confirm then
+    return { 'held', reason, h[1], h[2], int(since) }
+end
+
+-- it never falls, whatever the clock does
+if reason then
+    h[1], h[4] = id, nil
+    stored = math.max(now, stored, watermark)
+    redis.call('HDEL', database_key, 'held', 'since', 'anchored')
+    redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
+               'confirmed', int(stored))
+
+elseif not h[1] then
+    h[1] = id
+    stored = now
+    redis.call('HSET', database_key, 'id', id, 'watermark', int(stored))
+
+elseif raise and stored <= watermark then
+    stored = math.max(now, stored + MINUTE)
+    redis.call('HSET', database_key, 'watermark', int(stored))
+end
+
+local anchor = after and (not h[4] or stored - tonumber(h[4]) >= after)
+
+if anchor then
+    redis.call('HSET', database_key, 'anchored', int(stored))
+end
+
+return { 'fine', h[1], int(stored), anchor and '1' or '0' }

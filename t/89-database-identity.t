@@ -1,0 +1,295 @@
+# Redis is the database that it was, or nothing is canceled, refunded or charged on its word: its id and its watermark are
+# remembered by each node, and by a customer at billing.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+use Test::Lines::Script;
+
+my $KEY  = 'lines:{database}';
+my $HELD = qr/\[alert\].*Redis is not the database that it was/;
+
+my $t     = Test::Lines->new;
+my $s     = Test::Lines::Scenario->new(t => $t);
+my $redis = $s->redis;
+$s->sandbox->customer('cus_anchor');
+
+my $nginx = $s->nginx(workers => 2);
+$s->numbers(9);
+
+sub base { return {@{scalar $redis->cli('HGETALL', $KEY)}} }
+
+sub seen ($node = $nginx) { $node->get('/_lines/ready')->json->{database} // {} }
+
+sub wait_state ($status, $node = $nginx) {
+    wait_for(sub { (seen($node)->{status} // '') eq $status }, 20, "the database to be $status");
+}
+
+# what is unfinished has been looked at, and waits
+sub wait_rest ($tenant) {
+    wait_for(sub {
+        my @ops = map { $s->op($tenant, $_) } @{scalar $redis->cli('SMEMBERS', "lines:{$tenant}:ops")};
+        return @ops && !grep { !$_->{due} } @ops;
+    }, 20, "$tenant to rest");
+}
+
+sub alerts ($node = $nginx) { scalar(() = $node->error_log =~ /Redis is not the database that it was/g) }
+
+sub metric ($node = $nginx) { ($node->get('/_lines/metrics')->body =~ /^lines_database_held (\d)$/m)[0] }
+
+sub minutes_ago ($n) { $redis->cli('HINCRBY', $KEY, 'watermark', -$n * 60_000) }
+
+subtest 'a first start' => sub {
+    wait_state('ok');
+    like base()->{id}, qr/^[0-9a-f]{24}$/, 'it gets an id';
+    cmp_ok abs(base()->{watermark} / 1000 - time), '<', 60, '... and a watermark, an instant';
+    is metric(), 0, 'it is not held';
+    my $told = $nginx->admin(GET => 'database')->json;
+    my %both = map { $_ => base()->{$_} } qw(id watermark);
+    is_deeply $told, {status => 'ok', reason => undef, %both, known => \%both}, 'the operator can look at it';
+    is $nginx->admin(POST => 'database/confirm')->json->{id}, $told->{id}, 'to confirm what is not held changes nothing';
+};
+
+subtest 'what is no other database' => sub {
+    my $id = base()->{id};
+    $nginx->reload(wait_old => 1);
+    wait_state('ok');
+    $nginx->quit->start;
+    wait_state('ok');
+    is base()->{id}, $id, 'a reload, a restart: the same id';
+
+    minutes_ago(1);
+    wait_for(sub { seen()->{status} eq 'ok' && $nginx->admin(GET => 'database')->json->{watermark} >= base()->{watermark} }, 10);
+    is seen()->{status}, 'ok', 'a minute is lost: a suffix, and it goes on';
+
+    my @more = map { $s->nginx } 1 .. 2;
+    wait_state(ok => $_) for @more;
+    is base()->{id}, $id, 'other nodes take it as it is';
+    $_->quit for @more;
+    splice @{$s->nginxes}, 1;
+};
+
+subtest 'nodes that begin at once agree' => sub {
+    my $empty = $t->redis;
+    my @nodes = map { $s->nginx(redis => $empty) } 1 .. 3;
+    wait_state(ok => $_) for @nodes;
+    is_deeply [map { $_->admin(GET => 'database')->json->{known}{id} } @nodes], [($empty->client->hget($KEY, 'id')) x 3], 'on one id';
+    $_->quit for @nodes;
+    splice @{$s->nginxes}, 1;
+};
+
+subtest 'what is compared' => sub {
+    my $empty  = $t->redis;
+    my $client = $empty->client;
+    my $script = Test::Lines::Script->new(redis => $empty);
+    my ($one, $two, $three) = map { $_ x 24 } qw(1 2 3);
+    my $now    = 1000 * time;
+
+    # known, its watermark, a new id; raise, confirm, the anchor's interval
+    my $check = sub ($known, $watermark, $id, @more) { $script->run(database_check => [$KEY], $known, $watermark, $id, map { $more[$_] // '' } 0 .. 2) };
+    my $mark  = sub { $client->hget($KEY, 'watermark') };
+    my $is    = sub (@fields) { $client->del($KEY); $client->hset($KEY, @fields) };
+
+    is_deeply [@{$check->('', 0, $one)}[0, 1]], ['fine', $one], 'who knows nothing makes an id';
+    is $check->('', 0, $two)->[1], $one, '... once';
+
+    my $first = $mark->();
+    $check->($one, $first - 1, $two, 1);
+    is $mark->(), $first, 'another node has raised the watermark meanwhile: it stays';
+    $check->($one, $first, $two, 1);
+    is $mark->(), $first + 60_000, 'it rises by a minute at least';
+    $is->(id => $one, watermark => $now - 3_600_000);
+    $check->($one, $now - 3_600_000, $two, 1);
+    cmp_ok abs($mark->() - $now), '<', 60_000, '... to now, after an hour of rest';
+    $is->(id => $one, watermark => $now + 3_600_000);
+    $check->($one, $now + 3_600_000, $two, 1);
+    is $mark->(), $now + 3_660_000, '... and goes on, where the clock went back';
+
+    $is->(id => $one, watermark => $now);
+    is $check->($one, $now + $_->[0], $two)->[0], $_->[1], "behind by $_->[0] ms: $_->[1]" for [120_000, 'fine'], [120_001, 'held'];
+    is $check->($one, $now, $two)->[0], 'held', 'what one node has found holds for all';
+    is $check->('', 0, $two)->[0], 'held', '... those that know nothing, too';
+
+    is_deeply [@{$check->($one, $now + 120_001, $two, '', 1)}[0, 1]], ['fine', $two], 'confirmed: another id';
+    is $mark->(), $now + 120_001, '... and the watermark never falls';
+    is $check->($one, $now + 150_000, $three)->[0], 'fine', 'a node that remembers the old one takes it';
+    is $check->($one, $now + 300_000, $three)->[1], 'another', '... unless it was there after that';
+
+    $is->(id => $one, watermark => $now);
+    is_deeply [map { $check->($one, $now, $two, '', '', 300_000)->[3] } 1 .. 2], [1, 0], 'one writes the anchor';
+    $client->hset($KEY, watermark => $now + 300_000);
+    is $check->($one, $now, $two, '', '', 300_000)->[3], 1, '... and again, five minutes on';
+};
+
+promise 'a backup is restored: all is held until it is confirmed' => sub {
+    my $paid    = $s->active_line;
+    my $bought  = $s->bought_line;
+    my $account = $bought->{account};
+    my $open    = $s->pending_line;
+    my $key     = $s->workspace('buyer');
+    my $token   = $s->token($s->account('waits'));
+    $s->rest($_->{tenant}) for $paid, $bought, $open;
+    wait_state('ok');
+
+    $nginx->allow($HELD);
+    my $id = base()->{id};
+    minutes_ago(10);
+    wait_state('held');
+    is seen()->{reason}, 'behind', 'why it is held';
+    is $nginx->get('/_lines/ready')->status, 503, 'the node is not ready';
+    is metric(), 1, 'the metric';
+    is alerts(), 1, 'one alert';
+    is $nginx->admin(GET => 'database')->json->{reason}, 'behind', 'the operator sees it';
+
+    my $refused = $s->request($key);
+    is $refused->status, 503, 'no new charge of a workspace';
+    like $refused->header('Retry-After'), qr/^[1-9]/, '... but later';
+    ok $refused->json->{error}, '... in its dialect';
+    is_deeply [$s->made_for('w:buyer')], [], '... and nothing asked for at billing';
+
+    $refused = $s->confirm($s->account('waits'), $token, key => 'k');
+    is $refused->status, 503, 'nor of an account';
+    like $refused->header('Retry-After'), qr/^[1-9]/, '... but later';
+    is $refused->json->{status}, 'ERROR', '... in its dialect';
+
+    is $s->action($open->{key}, $open->{line}, 'cancel')->status, 503, 'no cancel';
+    $s->release($paid);
+    $s->sandbox->wait_idle;
+
+    my %nobody   = (lines_deployment => 'test', tenant => 'w:buyer', line_request => 'f' x 24, attempt => 1);
+    my $stranger = $s->sandbox->adopt(customer => 'cus_card', price => 'price_email', metadata => \%nobody);
+    $s->sandbox->renew($stranger->{id});
+    $s->sandbox->wait_idle;
+
+    wait_rest($_) for $open->{tenant}, $paid->{tenant}, 'w:buyer';
+
+    is +($s->money($_->{subscription}))[2], 'active', 'a released line\'s subscription lives' for $paid;
+    is +($s->money($open->{subscription}))[2], 'incomplete', 'and so does what was to be canceled';
+    is +($s->money($stranger->{id}))[1], 0, 'and nothing is refunded of what no line holds';
+    is +($s->money($stranger->{id}))[2], 'active', '... nor is it canceled';
+
+    my $pays = $s->shown($open);
+    $s->sandbox->pay($open->{invoice});
+    $s->soon(sub { $s->now_of($open)->{status} ne 'awaiting_payment' }, 'a payment is seen, and written down');
+
+    is alerts(), 1, 'still one alert';
+    $nginx->reload(wait_old => 1);
+    is seen()->{status}, 'held', 'a reload does not change that';
+    $nginx->quit->start;
+    wait_state('held');
+    pass 'nor a restart';
+
+    my $told = $nginx->admin(POST => 'database/confirm');
+    is $told->status, 200, 'the operator confirms';
+    is $told->json->{status}, 'ok', '... and is told';
+    isnt base()->{id}, $id, '... under another id, which a second restore would not have';
+    is $nginx->get('/_lines/ready')->status, 200, 'the node is ready';
+    is metric(), 0, 'the metric';
+
+    $s->soon(sub { ($s->money($paid->{subscription}))[2] eq 'canceled' }, 'what was held goes on: the released line\'s subscription ends', 15);
+    $s->soon(sub { ($s->money($stranger->{id}))[2] eq 'canceled' }, '... what no line holds does, too', 15);
+    $s->soon(sub { my ($in, $out) = $s->money($stranger->{id}); $in == $out }, '... and is refunded', 15);
+    is $s->request($key)->status, 201, 'and charges are made';
+    is $s->confirm($s->account('waits'), $token, key => 'k')->status, 200, '... of accounts, too: the token was not used up';
+};
+
+promise 'an empty database: held by all nodes, whichever looks first' => sub {
+    my $alerts = alerts();
+    my $other  = $s->nginx;
+    wait_state(ok => $other);
+    $other->quit;
+
+    $redis->cli('FLUSHALL');
+    wait_state('held');
+    is seen()->{reason}, 'empty', 'a node that knows better says why';
+    $other->start;
+    wait_state(held => $other);
+    pass 'one that has forgotten all holds as well';
+    $other->allow($HELD);
+
+    is $other->admin(POST => 'database/confirm')->json->{status}, 'ok', 'confirmed at that one';
+    wait_state($_->[0], $_->[1]) for [ok => $other], [ok => $nginx];
+    is alerts() - $alerts, 1, 'one alert of each';
+    is alerts($other), 1, '... of the two';
+    like base()->{id}, qr/^[0-9a-f]{24}$/, 'and it has an id';
+    $other->quit;
+    splice @{$s->nginxes}, 1;
+};
+
+promise 'nothing that was wrong for a second leaves: an event comes right after it' => sub {
+    my $line = $s->active_line;
+    $s->rest($line->{tenant});
+    wait_state('ok');
+
+    # within the second between two looks of the node
+    $redis->cli('FLUSHALL');
+    is $s->told_again($line)->status, 200, 'billing tells of what no line holds';
+    wait_for(sub { base()->{held} }, 20, 'it to be held');
+    wait_rest($line->{tenant});
+    my (undef, $back, $status) = $s->money($line->{subscription});
+    is $back,   0,        'nothing is refunded';
+    is $status, 'active', '... or canceled';
+    is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'confirmed';
+};
+
+promise 'the right one comes back: it is not held any more' => sub {
+    wait_state('ok');
+    my $then = $s->remember;
+    $redis->cli('FLUSHALL');
+    wait_state('held');
+    $s->forget_since($then);
+    wait_state('ok');
+    pass 'nobody has to confirm it';
+
+    $redis->cli('HSET', $KEY, id => 'f' x 24, confirmed => 0);
+    wait_state('held');
+    is seen()->{reason}, 'another', 'another\'s id, however new';
+    $s->forget_since($then);
+    wait_state('ok');
+};
+
+promise 'an anchor at billing: a fleet that has forgotten all compares as well' => sub {
+    my $http   = $s->http =~ s/(deployment=test)/$1 anchor=cus_anchor/r;
+    my $fresh  = $t->redis;
+    my %node   = (redis => $fresh, plans => $s->plans, http => $http, server => $s->server);
+    my $node   = $t->nginx(%node);
+    my $anchor = sub { $s->sandbox->call(GET => '/v1/customers/cus_anchor')->json('/metadata/lines_database') };
+    my $id     = sub { $fresh->client->hget($KEY, 'id') };
+
+    wait_state(ok => $node);
+    wait_for(sub { $anchor->() }, 20, 'the anchor');
+    my $said = $id->() . ' ' . $fresh->client->hget($KEY, 'watermark');
+    is $anchor->(), $said, 'it has id and watermark';
+    $node->quit->start;
+    wait_state(ok => $node);
+    is scalar(my @posts = $s->sandbox->requests(POST => '/v1/customers/cus_anchor')), 1, 'it is written once in a while';
+
+    $node->quit;
+    $fresh->client->flushall;
+    $node->allow($HELD);
+    $node->start;
+    wait_state(held => $node);
+    is $node->get('/_lines/ready')->json->{database}{reason}, 'empty', 'an empty one is held by a node that knows of it by billing alone';
+    is $node->admin(POST => 'database/confirm')->status, 200, 'confirmed';
+    wait_for(sub { $anchor->() =~ /^@{[$id->()]} / }, 20, 'the anchor to say so');
+
+    $node->quit;
+    $fresh->client->hincrby($KEY, watermark => -600_000);
+    $node->start;
+    wait_state(held => $node);
+    is $node->get('/_lines/ready')->json->{database}{reason}, 'behind', 'and so is an old one';
+    is $node->admin(POST => 'database/confirm')->status, 200, 'confirmed';
+    wait_state(ok => $node);
+
+    $node->quit;
+    $s->sandbox->fault(path => '/v1/customers/:id', kind => 'drop_before', times => 1);
+    my $before = () = $s->sandbox->requests(GET => '/v1/customers/cus_anchor');
+    $node->start;
+    wait_for(sub { (() = $s->sandbox->requests(GET => '/v1/customers/cus_anchor')) > $before }, 20, 'the anchor to be asked for');
+    wait_state(ok => $node);
+    pass 'billing may be away for a while';
+};
+
+$t->done;
