@@ -371,6 +371,30 @@ lines_stripe_refund_body(ngx_pool_t *pool, lines_stripe_invoice_t *invoice,
 }
 
 
+ngx_str_t
+lines_stripe_deployment(ngx_str_t *body)
+{
+    u_char     *p, *last;
+    ngx_str_t   name = ngx_null_string;
+
+    static char  field[] = "metadata[lines_deployment]=";
+
+    /* brackets of values are escaped */
+
+    p = ngx_strnstr(body->data, field, body->len);
+
+    if (p) {
+        last = body->data + body->len;
+
+        name.data = p + sizeof(field) - 1;
+        p = ngx_strlchr(name.data, last, '&');
+        name.len = (p ? p : last) - name.data;
+    }
+
+    return name;
+}
+
+
 ngx_uint_t
 lines_stripe_unsettled(lines_stripe_invoice_t *invoice)
 {
@@ -432,7 +456,7 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
     if (stripe_is(&error->type, "idempotency_error")
         && !stripe_is(&error->code, "idempotency_key_in_use"))
     {
-        return LINES_STRIPE_ALERT;
+        return LINES_STRIPE_UNKNOWN;
     }
 
     if (status == 409

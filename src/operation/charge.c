@@ -60,8 +60,9 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_charge_find(lines_op_t *op)
 {
-    ngx_str_t  line, operation;
+    ngx_str_t  body, line, operation;
 
+    body = lines_op_get(op, "body");
     line = lines_op_get(op, "line");
     ngx_str_null(&operation);
 
@@ -69,9 +70,13 @@ lines_charge_find(lines_op_t *op)
         operation = op->id;
     }
 
+    /* as the attempt says it, which another name of ours may have sent */
+
     return lines_op_bill(op, charge_found, .kind = LINES_BILLING_FIND,
                          .id = lines_op_get(op, "customer"),
+                         .after = lines_op_get(op, "after"),
                          .since = lines_op_since(op),
+                         .match.deployment = lines_stripe_deployment(&body),
                          .match.tenant = op->tenant, .match.line = line,
                          .match.operation = operation,
                          .match.attempt = op->attempt);
@@ -88,12 +93,26 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
         return NGX_OK;
     }
 
+    /* not to its end, which would prove something: the rest of it, later */
+
+    if (result->after.len) {
+        return lines_op_rest(op, op->conf->retry, { "after", result->after },
+                             { "tries", ngx_null_string });
+    }
+
     /* refused: no such customer, for which nothing can have been created */
 
     if (result->outcome != LINES_STRIPE_OK
         && result->outcome != LINES_STRIPE_REFUSED)
     {
         return lines_op_outcome(op, result, "");
+    }
+
+    if (result->outcome == LINES_STRIPE_REFUSED
+        && lines_op_get(op, "after").len)
+    {
+        return lines_op_rest(op, op->conf->retry,
+                             { "after", ngx_null_string });
     }
 
     op->seen.call = lines_op_get_number(op, "absent_at")
@@ -114,5 +133,6 @@ lines_charge_wait(lines_op_t *op)
     return absent
            ? lines_op_rest(op, absent + (int64_t) op->conf->absent - now)
            : lines_op_rest(op, op->conf->absent,
-                           { "absent_at", lines_op_number(op, now) });
+                           { "absent_at", lines_op_number(op, now) },
+                           { "after", ngx_null_string });
 }

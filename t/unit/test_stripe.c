@@ -300,7 +300,7 @@ test_errors(void)
         { 402, "{\"error\":{\"type\":\"card_error\"}}", 0,
           LINES_STRIPE_REFUSED },
         { 400, "{\"error\":{\"type\":\"idempotency_error\"}}", -1,
-          LINES_STRIPE_ALERT },
+          LINES_STRIPE_UNKNOWN },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
                "\"resource_missing\"}}", -1, LINES_STRIPE_REFUSED },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
