@@ -193,7 +193,7 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
             lines_form_add(&form, "price", &ask->price);
         }
 
-        if (ask->since) {
+        if (ask->kind == LINES_BILLING_FIND && ask->since) {
             lines_form_add_number(&form, "created[gte]", ask->since);
         }
 
@@ -350,10 +350,9 @@ billing_answered(void *data, lines_result_t *answer)
             return;
         }
 
-        if (result->subscriptions) {
-            result->after = call->last;
+        result->after = call->last;
 
-        } else {
+        if (call->ask.kind != LINES_BILLING_FIND) {
             result->outcome = LINES_STRIPE_UNKNOWN;
         }
     }

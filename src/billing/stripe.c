@@ -374,21 +374,24 @@ lines_stripe_refund_body(ngx_pool_t *pool, lines_stripe_invoice_t *invoice,
 ngx_str_t
 lines_stripe_deployment(ngx_str_t *body)
 {
-    u_char     *p, *last;
+    u_char     *end, *last;
     ngx_str_t   name = ngx_null_string;
 
-    static char  field[] = "metadata[lines_deployment]=";
+    static const char  field[] = "metadata[lines_deployment]=";
 
-    /* brackets of values are escaped */
+    if (body->len == 0) {
+        return name;
+    }
 
-    p = ngx_strnstr(body->data, field, body->len);
+    /* brackets of values are escaped, and a name needs no escape */
 
-    if (p) {
-        last = body->data + body->len;
+    last = body->data + body->len;
+    name.data = memmem(body->data, body->len, field, sizeof(field) - 1);
 
-        name.data = p + sizeof(field) - 1;
-        p = ngx_strlchr(name.data, last, '&');
-        name.len = (p ? p : last) - name.data;
+    if (name.data) {
+        name.data += sizeof(field) - 1;
+        end = ngx_strlchr(name.data, last, '&');
+        name.len = (end ? end : last) - name.data;
     }
 
     return name;
