@@ -6,6 +6,9 @@
 #include "operation/charge.h"
 
 
+#define LINES_CHARGE_DAY  86400
+
+
 static ngx_int_t charge_answered(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t charge_found(lines_op_t *op, lines_billing_result_t *result);
@@ -60,8 +63,10 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_charge_find(lines_op_t *op)
 {
+    int64_t    begun;
     ngx_str_t  body, line, operation;
 
+    begun = lines_op_get_number(op, "begun") / 1000;
     body = lines_op_get(op, "body");
     line = lines_op_get(op, "line");
     ngx_str_null(&operation);
@@ -70,12 +75,12 @@ lines_charge_find(lines_op_t *op)
         operation = op->id;
     }
 
-    /* as the attempt says it, which another name of ours may have sent */
+    /* a day for clocks that differ; and the name that it was sent under */
 
     return lines_op_bill(op, charge_found, .kind = LINES_BILLING_FIND,
                          .id = lines_op_get(op, "customer"),
                          .after = lines_op_get(op, "after"),
-                         .since = lines_op_since(op),
+                         .since = ngx_max(begun - LINES_CHARGE_DAY, 0),
                          .match.deployment = lines_stripe_deployment(&body),
                          .match.tenant = op->tenant, .match.line = line,
                          .match.operation = operation,
@@ -93,9 +98,15 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
         return NGX_OK;
     }
 
-    /* not to its end, which would prove something: the rest of it, later */
+    /*
+     * Not to its end, which would prove something: the rest of it, later, or
+     * all where billing does not know what it was to go on after.
+     */
 
-    if (result->after.len) {
+    if (result->after.len
+        || (result->outcome == LINES_STRIPE_REFUSED
+            && lines_op_get(op, "after").len))
+    {
         return lines_op_rest(op, op->conf->retry, { "after", result->after },
                              { "tries", ngx_null_string });
     }
@@ -106,13 +117,6 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
         && result->outcome != LINES_STRIPE_REFUSED)
     {
         return lines_op_outcome(op, result, "");
-    }
-
-    if (result->outcome == LINES_STRIPE_REFUSED
-        && lines_op_get(op, "after").len)
-    {
-        return lines_op_rest(op, op->conf->retry,
-                             { "after", ngx_null_string });
     }
 
     op->seen.call = lines_op_get_number(op, "absent_at")

@@ -131,11 +131,10 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
         /* a price that billing does not know is nobody's */
 
         if (lines_is(&result->error.param, "price")) {
-            found->n++;
-            return plan_list(op);
+            goto next;
         }
 
-        /* what it goes on after, or the customer: anew, or there is none */
+        /* nor does it know what to go on after: anew; or the customer */
 
         found->best = 0;
 
@@ -175,6 +174,8 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
                              { "plan", found->plan },
                              { "tries", ngx_null_string });
     }
+
+next:
 
     found->n++;
     ngx_str_null(&found->after);
