@@ -77,7 +77,7 @@ promise 'restored to before a confirm, the default card changed meanwhile: what 
     $sandbox->customer('cus_restored', 'ok', 'source');
 
     my $again;
-    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 6);
+    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 15);
     is $again->json('/subscription_id'), $line->{subscription}, '... of the subscription that was bought';
     is scalar(() = $s->bought($account)), 1, '... and charged once';
     is $s->op($line->{tenant}, $line->{line})->{stuck}, undef, 'nothing is stuck';
@@ -94,7 +94,7 @@ promise 'restored to before a confirm, and what its key had made was refused: an
     $sandbox->customer('cus_poor', 'ok', 'source');
 
     my $again;
-    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 10);
+    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 20);
     is scalar(() = $s->bought($account)), 1, '... and is charged once';
 };
 
