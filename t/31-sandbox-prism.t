@@ -178,6 +178,7 @@ subtest 'every call and every kind of answer' => sub {
     passes(400, POST => '/v1/subscriptions', {%purchase, customer => 'cus_x'});
 
     passes(200, GET => '/v1/subscriptions', {customer => 'cus_card', status => 'all', limit => 100});
+    passes(200, GET => '/v1/subscriptions', {customer => 'cus_card', price => 'price_agent', 'created[gte]' => 1, status => 'all', limit => 5});
     passes(200, GET => '/v1/subscriptions', {customer => 'cus_nocard', status => 'all', limit => 5});
     passes(200, GET => '/v1/invoices', {customer => 'cus_card', limit => 100});
 

@@ -207,7 +207,7 @@ subtest "Stripe's calls" => sub {
     like $first->{invoice}{url}, qr{^http}, 'with a link';
 
     is_deeply call($nginx, %addon)->{subscription}, $first->{subscription}, 'the same key makes no other';
-    is call($nginx, %addon, price => 'price_email')->{outcome}, 'alert', 'the same key for something else is our mistake';
+    is call($nginx, %addon, price => 'price_email')->{outcome}, 'unknown', 'what the same key for something else made is to be looked up';
     is call($nginx, %addon, id => 'cus_missing', key => 'k2')->{outcome}, 'refused', 'an unknown customer is refused';
 
     my $invoice = call($nginx, op => 'invoice', id => $first->{invoice}{id});
@@ -259,6 +259,7 @@ subtest "Stripe's calls" => sub {
     is_deeply call($nginx, op => 'find', id => 'cus_card', line => $line{line}, tenant => 'w:two')->{subscriptions}, [], "another tenant's is not";
     is_deeply call($nginx, op => 'find', id => 'cus_card', %line, attempt => 2)->{subscriptions}, [], 'nor another attempt';
     is scalar @{call($nginx, op => 'list', id => 'cus_card')->{subscriptions}}, 14, 'all of them';
+    is_deeply call($nginx, op => 'list', id => 'cus_card', price => 'price_agent')->{subscriptions}, [$charge->{subscription}{id}], 'or those of a price';
 
     $sandbox->fault(path => '/v1/subscriptions', kind => '500', times => 1);
     is call($nginx, op => 'find', id => 'cus_card', %line)->{outcome}, 'unknown', 'half a list is no list';

@@ -18,40 +18,68 @@ $nginx->http($nginx->http =~ s/ timeout=6s/ timeout=30s/r)->start;
 
 sub state_of ($id) { $s->redis->cli('HGET', "lines:{w:$id}:t", 'subscription') }
 
-# the base plan is the oldest of so many
-sub customer_of ($id, $count) {
+# how many, and what they are: add-ons that live, or the same plan again, which has ended
+my %customers = (
+    some  => {count => 40,   price => 'price_email'},
+    many  => {count => 1010, price => 'price_email'},
+    again => {count => 520,  price => 'price_growth', status => 'canceled'},
+);
+my %base;
+
+for my $id (sort keys %customers) {
     $sandbox->customer("cus_$id");
     $s->workspace($id, customer => "cus_$id", subscription => 'none');
-    my $base = $sandbox->adopt(customer => "cus_$id", price => 'price_growth');
+    $base{$id} = $sandbox->adopt(customer => "cus_$id", price => 'price_growth')->{id};
     wait_for(sub { state_of($id) eq 'active' }, 30, 'the plan');
-
-    # what a year leaves behind
-    $sandbox->wait_idle;
-    $sandbox->stop;
-    my $file  = Mojo::File::path($sandbox->dir, 'sandbox.state');
-    my $state = decode_json($file->slurp);
-    for my $i (2 .. $count) {
-        my $copy = {%{$state->{collections}{subscription}{$base->{id}}}, id => sprintf('sub_%s%04d', $id, $i)};
-        $copy->{items} = {%{$copy->{items}}, data => [{%{$copy->{items}{data}[0]}, price => {%{$copy->{items}{data}[0]{price}}, id => 'price_email'}}]};
-        $state->{collections}{subscription}{$copy->{id}} = $copy;
-        push @{$state->{order}{subscription}}, $copy->{id};
-    }
-    Test::Lines::Util::write_file($file, encode_json($state));
-    $sandbox->start;
-    $s->hears;
-    return $base;
 }
 
-promise 'the base plan of a customer with 40 subscriptions is canceled: the workspace is' => sub {
-    my $base = customer_of('some', 40);
-    $sandbox->move($base->{id}, status => 'canceled');
-    $s->soon(sub { state_of('some') eq 'canceled' }, 'canceled', 10);
-};
+# what a year leaves behind: the base plan is the oldest of them
+$sandbox->wait_idle;
+$sandbox->stop;
 
-promise 'the base plan of a customer with 1,010 subscriptions is canceled: the workspace is, within a minute' => sub {
-    my $base = customer_of('many', 1010);
-    $sandbox->move($base->{id}, status => 'canceled');
-    $s->soon(sub { state_of('many') eq 'canceled' }, 'canceled', 14);
-}, today => 'all subscriptions of the customer are listed, five a page and 200 pages at most: a longer list is never read to its end, and is begun anew for ever';
+my $file  = Mojo::File::path($sandbox->dir, 'sandbox.state');
+my $state = decode_json($file->slurp);
+my $all   = $state->{collections}{subscription};
+
+for my $id (keys %customers) {
+    my $of = $customers{$id};
+
+    for my $i (2 .. $of->{count}) {
+        my $copy = {%{$all->{$base{$id}}}, id => sprintf('sub_%s%04d', $id, $i), $of->{status} ? (status => $of->{status}) : ()};
+        my ($item) = @{$copy->{items}{data}};
+        $copy->{items} = {%{$copy->{items}}, data => [{%$item, price => {%{$item->{price}}, id => $of->{price}}}]};
+        $all->{$copy->{id}} = $copy;
+        push @{$state->{order}{subscription}}, $copy->{id};
+    }
+}
+
+Test::Lines::Util::write_file($file, encode_json($state));
+$sandbox->start;
+$s->hears;
+
+for my $id (qw(some many)) {
+    promise "the base plan of a customer with $customers{$id}{count} subscriptions is canceled: the workspace is, within a minute" => sub {
+        my $before = () = $sandbox->requests;
+        $sandbox->move($base{$id}, status => 'canceled');
+        $s->soon(sub { state_of($id) eq 'canceled' }, 'canceled', 55);
+
+        my @calls = $sandbox->requests;
+        cmp_ok @calls - $before, '<', 10, '... and few calls were made for it';
+    };
+}
+
+promise 'it had the plan 520 times: more than are read at a time, and it goes on where it came to' => sub {
+    for my $status (qw(past_due canceled)) {
+        $sandbox->move($base{again}, status => $status);
+        $s->soon(sub { state_of('again') eq $status }, $status, 55);
+    }
+
+    my @firsts = grep {
+        my $p = $_->{params};
+        ($p->{customer} // '') eq 'cus_again' && ($p->{price} // '') eq 'price_growth' && !$p->{starting_after}
+    } $sandbox->requests(GET => '/v1/subscriptions');
+    my @told = grep { $_->{type} =~ /^customer\.subscription/ } @{$sandbox->webhooks->{deliveries}};
+    cmp_ok scalar @firsts, '<=', scalar @told, '... and begins anew for news alone';
+};
 
 $t->done;

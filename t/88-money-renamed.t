@@ -31,20 +31,52 @@ sub one_subscription ($tenant, $id, $step) {
     $nginx->http($http)->reload(wait_old => 1);
 }
 
-my $today = 'a look-up passes over what bears the former name, and takes the charge for absent: another one is made';
-
 promise 'a line request: one subscription' => sub {
     my $key = $s->workspace('one');
     my $line;
     renamed_meanwhile('w:one', sub { my $answer = $s->request($key); $line = $answer->json('/line/_id'); $answer });
     one_subscription('w:one', $line, 'await');
-}, today => $today;
+};
 
 promise 'a confirm: one subscription' => sub {
     my $account = $s->account('one');
     my $token   = $s->token($account);
     renamed_meanwhile('a:one', sub { $s->confirm($account, $token, key => 'k') });
     one_subscription('a:one', $s->operation_id($token), 'done');
-}, today => $today;
+};
+
+promise 'what happens to a line of the former name is heard, and what nobody holds may be of another deployment' => sub {
+    my $line = $s->active_line;
+    my $lost = $s->bought_line;
+    $s->rest($_->{tenant}) for $line, $lost;
+    $nginx->http($http =~ s/deployment=\S+/deployment=renamed/r)->reload(wait_old => 1);
+
+    # as where a database knows nothing of what another one holds
+    $s->redis->cli('DEL', "lines:{$lost->{tenant}}:line:$lost->{line}", "lines:{$lost->{tenant}}:op:$lost->{line}");
+    is $s->told_again($lost)->status, 200, 'billing tells of what nobody here holds';
+    $sandbox->move($line->{subscription}, status => 'unpaid');
+    $s->soon(sub { $s->now_of($line)->{suspended} }, 'the line is suspended');
+    $sandbox->move($line->{subscription}, status => 'canceled');
+    $s->soon(sub { $s->now_of($line)->{ended} }, '... and ends');
+
+    my ($paid, $back, $status) = $s->money($lost->{subscription});
+    is "$paid $back $status", "$paid 0 active", 'what may be of another is let alone';
+    $nginx->http($http)->reload(wait_old => 1);
+};
+
+promise 'two deployments with copies of one database: each charges for what it confirms itself' => sub {
+    my $account = $s->account('copied');
+    my $token   = $s->token($account);
+    my $then    = $s->remember;
+    my $line    = $s->bought_line(account => $account, name => 'copied', token => $token);
+    $s->rest('a:copied');
+    $s->forget_since($then);
+    $nginx->http($http =~ s/deployment=\S+/deployment=copy/r)->reload(wait_old => 1);
+
+    my $again;
+    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'the other one confirms', 15);
+    isnt $again->json('/subscription_id'), $line->{subscription}, '... and has a subscription of its own';
+    is_deeply [map { $_->{metadata}{lines_deployment} } $s->made_for('a:copied')], ['test', 'copy'], '... which says whose it is';
+};
 
 $t->done;

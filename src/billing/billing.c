@@ -17,7 +17,7 @@
 
 /* pages of five: more might not fit in an answer of 64k */
 #define LINES_BILLING_PAGE   "5"
-#define LINES_BILLING_PAGES  200
+#define LINES_BILLING_PAGES  100
 
 
 typedef struct lines_billing_call_s  lines_billing_call_t;
@@ -54,7 +54,7 @@ struct lines_billing_call_s {
     ngx_uint_t               tries;     /* of this page */
 
     /* of lists */
-    ngx_str_t                filter;    /* arguments, escaped */
+    ngx_str_t                filter;    /* arguments */
     ngx_uint_t               pages;
     ngx_str_t                last;      /* id, the page's last */
 
@@ -118,9 +118,6 @@ static lines_billing_kind_t  billing_kinds[] = {
     { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_subscriptions,
       "v1/subscriptions", NULL, "customer", "&status=all", 0 },
 
-    { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_subscriptions,
-      "v1/subscriptions", NULL, "customer", "&status=all", 0 },
-
     { ngx_string("invoice"), NGX_HTTP_GET, billing_read_invoice,
       "v1/invoices/", "", NULL, "", 0 },
 
@@ -150,6 +147,7 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 {
     ngx_str_t              escaped;
     ngx_pool_t            *pool;
+    lines_form_t           form;
     lines_billing_call_t  *call;
     lines_billing_kind_t  *kind;
 
@@ -191,10 +189,18 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     }
 
     if (kind->list) {
-        if (lines_redis_format(pool, &call->filter, "%s=%V%s", kind->list,
-                               &escaped, kind->args)
-            != NGX_OK)
-        {
+        lines_form_init(&form, pool);
+        lines_form_add(&form, kind->list, &ask->id);
+
+        if (ask->price.len) {
+            lines_form_add(&form, "price", &ask->price);
+        }
+
+        if (ask->kind == LINES_BILLING_FIND && ask->since) {
+            lines_form_add_number(&form, "created[gte]", ask->since);
+        }
+
+        if (lines_form_finish(&form, &call->filter) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -220,7 +226,7 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 }
 
 
-/* what follows call->last; NGX_ERROR: too many pages */
+/* what follows call->last; NGX_ERROR: no more of it by this call */
 
 static ngx_int_t
 billing_page(lines_billing_call_t *call)
@@ -230,12 +236,20 @@ billing_page(lines_billing_call_t *call)
 
     ngx_str_null(&last);
 
+    /* so late that the next one might not be answered in time */
+
+    if (call->pages
+        && ngx_current_msec - call->start >= call->bcf->timeout / 2)
+    {
+        return NGX_ERROR;
+    }
+
     if (call->pages++ == LINES_BILLING_PAGES
         || lines_form_escape(pool, &call->last, &last) != NGX_OK
         || lines_redis_format(pool, &call->args,
-                              "%V&limit=" LINES_BILLING_PAGE "%s%V",
-                              &call->filter, last.len ? "&starting_after=" : "",
-                              &last)
+                              "%V%s&limit=" LINES_BILLING_PAGE "%s%V",
+                              &call->filter, call->kind->args,
+                              last.len ? "&starting_after=" : "", &last)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -339,7 +353,11 @@ billing_answered(void *data, lines_result_t *answer)
             return;
         }
 
-        result->outcome = LINES_STRIPE_UNKNOWN;
+        result->after = call->last;
+
+        if (call->ask.kind != LINES_BILLING_FIND) {
+            result->outcome = LINES_STRIPE_UNKNOWN;
+        }
     }
 
     if (result->outcome == LINES_STRIPE_RETRY && billing_pause(call, &pause)) {
@@ -589,12 +607,6 @@ billing_read_subscriptions(lines_billing_call_t *call, json_t *json)
 
         call->last = subscription->id;
 
-        if (subscription->created
-            && subscription->created < call->ask.since)
-        {
-            return NGX_OK;
-        }
-
         if (!billing_matches(call, &subscription->metadata)) {
             continue;
         }
@@ -634,13 +646,9 @@ billing_matches(lines_billing_call_t *call, lines_stripe_metadata_t *metadata)
      && ((want)->len != (have)->len       \
          || ngx_memcmp((want)->data, (have)->data, (want)->len) != 0))
 
-    if (call->ask.kind == LINES_BILLING_LIST) {
-        return 1;
-    }
-
     match = &call->ask.match;
 
-    return lines_billing_ours(call->bcf, metadata)
+    return !lines_billing_differs(&match->deployment, &metadata->deployment)
            && !lines_billing_differs(&match->tenant, &metadata->tenant)
            && !lines_billing_differs(&match->line, &metadata->line)
            && !lines_billing_differs(&match->operation, &metadata->operation)

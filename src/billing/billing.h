@@ -69,6 +69,9 @@ typedef struct {
     ngx_str_t                     payment_method;  /* empty: none */
     ngx_array_t                  *subscriptions;   /* found, newest first: of
                                                       the type above */
+    ngx_str_t                     after;    /* of a list that was not read to
+                                               its end: past which it goes on;
+                                               or empty */
 } lines_billing_result_t;
 
 
@@ -96,16 +99,12 @@ typedef enum {
     LINES_BILLING_CANCEL,
 
     /*
-     * GET /v1/subscriptions?customer&status=all, all pages: those that are of
-     * this deployment and match what is set of tenant, line, operation and
-     * attempt.  The newest come first: what was created before since is not
-     * read, or a customer with hundreds could never be proven to lack one.
-     * UNKNOWN: not everything could be read.
+     * GET /v1/subscriptions?customer&status=all, the newest first, past the
+     * subscription after (empty: from the newest on), of a price, created since
+     * an instant: those that match what is set, whoever made them.  A list that
+     * is too long is read in part: then the result has an after.
      */
     LINES_BILLING_FIND,
-
-    /* the same without a match, whoever made them: a base plan's is not ours */
-    LINES_BILLING_LIST,
 
     /* GET /v1/invoices/ID */
     LINES_BILLING_INVOICE,
@@ -153,8 +152,9 @@ typedef struct {
     ngx_str_t                key;      /* of a POST */
     ngx_str_t                body;
     ngx_str_t                after;
+    ngx_str_t                price;    /* empty: any */
     int64_t                  since;    /* seconds; 0: all */
-    lines_stripe_metadata_t  match;    /* deployment is not looked at */
+    lines_stripe_metadata_t  match;    /* what is empty of it: any */
 } lines_billing_ask_t;
 
 

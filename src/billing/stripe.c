@@ -387,6 +387,33 @@ lines_stripe_refund_body(ngx_pool_t *pool, lines_stripe_invoice_t *invoice,
 }
 
 
+ngx_str_t
+lines_stripe_deployment(ngx_str_t *body)
+{
+    u_char     *end, *last;
+    ngx_str_t   name = ngx_null_string;
+
+    static const char  field[] = "metadata[lines_deployment]=";
+
+    if (body->len == 0) {
+        return name;
+    }
+
+    /* brackets of values are escaped, and a name needs no escape */
+
+    last = body->data + body->len;
+    name.data = memmem(body->data, body->len, field, sizeof(field) - 1);
+
+    if (name.data) {
+        name.data += sizeof(field) - 1;
+        end = ngx_strlchr(name.data, last, '&');
+        name.len = (end ? end : last) - name.data;
+    }
+
+    return name;
+}
+
+
 ngx_uint_t
 lines_stripe_unsettled(lines_stripe_invoice_t *invoice)
 {
@@ -448,7 +475,7 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
     if (stripe_is(&error->type, "idempotency_error")
         && !stripe_is(&error->code, "idempotency_key_in_use"))
     {
-        return LINES_STRIPE_ALERT;
+        return LINES_STRIPE_UNKNOWN;
     }
 
     if (status == 409

@@ -150,6 +150,9 @@ ngx_int_t lines_stripe_refund_body(ngx_pool_t *pool,
     lines_stripe_invoice_t *invoice, lines_stripe_metadata_t *metadata,
     ngx_str_t *body);
 
+/* the deployment that a body of these names; empty: none */
+ngx_str_t lines_stripe_deployment(ngx_str_t *body);
+
 /* something was paid and not paid back, or can still be paid */
 ngx_uint_t lines_stripe_unsettled(lines_stripe_invoice_t *invoice);
 
@@ -157,13 +160,14 @@ ngx_uint_t lines_stripe_unsettled(lines_stripe_invoice_t *invoice);
 typedef enum {
     LINES_STRIPE_OK = 0,
     LINES_STRIPE_REFUSED,     /* final for this key: no effect, ever */
-    LINES_STRIPE_ALERT,       /* idempotency_error, a bad API key, another
-                                 livemode: ours or the operator's mistake;
-                                 says nothing about earlier effects */
+    LINES_STRIPE_ALERT,       /* a bad API key, another livemode: the
+                                 operator's mistake; says nothing about
+                                 earlier effects */
     LINES_STRIPE_RETRY,       /* this try had no effect; the same key
                                  again, later */
     LINES_STRIPE_UNKNOWN,     /* it may have had its effect: the same key
-                                 again, a bounded number of times */
+                                 again, a bounded number of times; for an
+                                 idempotency_error, another body had it */
     LINES_STRIPE_UNSENT       /* never reached Stripe: as RETRY */
 } lines_stripe_outcome_e;
 

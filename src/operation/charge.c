@@ -6,6 +6,9 @@
 #include "operation/charge.h"
 
 
+#define LINES_CHARGE_DAY  86400
+
+
 static ngx_int_t charge_answered(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t charge_found(lines_op_t *op, lines_billing_result_t *result);
@@ -60,8 +63,11 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_charge_find(lines_op_t *op)
 {
-    ngx_str_t  line, operation;
+    int64_t    begun;
+    ngx_str_t  body, line, operation;
 
+    begun = lines_op_get_number(op, "begun") / 1000;
+    body = lines_op_get(op, "body");
     line = lines_op_get(op, "line");
     ngx_str_null(&operation);
 
@@ -69,9 +75,13 @@ lines_charge_find(lines_op_t *op)
         operation = op->id;
     }
 
+    /* a day for clocks that differ; and the name that it was sent under */
+
     return lines_op_bill(op, charge_found, .kind = LINES_BILLING_FIND,
                          .id = lines_op_get(op, "customer"),
-                         .since = lines_op_since(op),
+                         .after = lines_op_get(op, "after"),
+                         .since = ngx_max(begun - LINES_CHARGE_DAY, 0),
+                         .match.deployment = lines_stripe_deployment(&body),
                          .match.tenant = op->tenant, .match.line = line,
                          .match.operation = operation,
                          .match.attempt = op->attempt);
@@ -86,6 +96,19 @@ charge_found(lines_op_t *op, lines_billing_result_t *result)
         lines_op_saw(op, result->subscriptions->elts);
 
         return NGX_OK;
+    }
+
+    /*
+     * Not to its end, which would prove something: the rest of it, later, or
+     * all where billing does not know what it was to go on after.
+     */
+
+    if (result->after.len
+        || (result->outcome == LINES_STRIPE_REFUSED
+            && lines_op_get(op, "after").len))
+    {
+        return lines_op_rest(op, op->conf->retry, { "after", result->after },
+                             { "tries", ngx_null_string });
     }
 
     /* refused: no such customer, for which nothing can have been created */
@@ -114,5 +137,6 @@ lines_charge_wait(lines_op_t *op)
     return absent
            ? lines_op_rest(op, absent + (int64_t) op->conf->absent - now)
            : lines_op_rest(op, op->conf->absent,
-                           { "absent_at", lines_op_number(op, now) });
+                           { "absent_at", lines_op_number(op, now) },
+                           { "after", ngx_null_string });
 }

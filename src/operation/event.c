@@ -115,9 +115,8 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
         ev->subscription = invoice->subscription;
         ev->invoice = invoice->id;
 
-        return lines_billing_ours(lmcf->billing, ev->metadata)
-               ? event_ours(r, ctx, ev)
-               : event_ignore(r, ctx);
+        return ev->metadata->deployment.len ? event_ours(r, ctx, ev)
+                                            : event_ignore(r, ctx);
     }
 
     subscription = &event->object.subscription;
@@ -128,7 +127,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     ev->status = subscription->status;
     ev->customer = subscription->customer;
 
-    if (lines_billing_ours(lmcf->billing, ev->metadata)
+    if (ev->metadata->deployment.len
         && (ev->metadata->line.len || ev->metadata->operation.len))
     {
         /* what we create ourselves is no news */
@@ -301,9 +300,14 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 
     if (!holds) {
 
-        /* money came in, or will, that nobody waited for */
+        /*
+         * Money came in, or will, that nobody waited for.  Of another name, it
+         * may well be another deployment's.
+         */
 
-        return (invoice
+        return lines_billing_ours(lines_get_main_conf(ctx->request)->billing,
+                                  ev->metadata)
+               && (invoice
                 ? lines_is(&ev->event->type, "invoice.paid")
                 : fine || lines_is(&ev->status, "past_due"))
                ? event_derive(ctx, "orphan:", event_orphan)

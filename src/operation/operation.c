@@ -328,7 +328,10 @@ op_view_wish(lines_op_t *op)
 }
 
 
-/* after a day the key may be forgotten, and would bill once more */
+/*
+ * After a day the key may be forgotten, and would bill once more.  A look that
+ * is under way goes on.
+ */
 
 static lines_call_e
 op_view_call(lines_op_t *op)
@@ -343,8 +346,9 @@ op_view_call(lines_op_t *op)
                ? LINES_CALL_MISSED : LINES_CALL_MISSED_ONCE;
     }
 
-    return now - lines_op_get_number(op, "sent_at")
-           >= (int64_t) op->conf->resend
+    return lines_op_get(op, "after").len
+           || now - lines_op_get_number(op, "sent_at")
+              >= (int64_t) op->conf->resend
            ? LINES_CALL_DOUBTFUL : LINES_CALL_DUE;
 }
 
@@ -723,10 +727,14 @@ lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
 ngx_uint_t
 lines_op_saved(lines_op_t *op, lines_billing_result_t *result)
 {
-    return result->outcome == LINES_STRIPE_UNKNOWN
-           && result->status >= 500
-           && (result->should_retry == 0
-               || lines_op_get_number(op, "tries") >= LINES_SAVED_TRIES);
+    if (result->outcome != LINES_STRIPE_UNKNOWN) {
+        return 0;
+    }
+
+    return lines_is(&result->error.type, "idempotency_error")
+           || (result->status >= 500
+               && (result->should_retry == 0
+                   || lines_op_get_number(op, "tries") >= LINES_SAVED_TRIES));
 }
 
 

@@ -100,7 +100,10 @@ ngx_int_t lines_op_stuck(lines_op_t *op, const char *reason);
 ngx_int_t lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
     const char *refused);
 
-/* a 5xx under a key, now and after some rests: it may be a saved one */
+/*
+ * What is under the key is not to be had by sending it again: a 5xx, now and
+ * after some rests, which may be a saved one; or another body had it.
+ */
 ngx_uint_t lines_op_saved(lines_op_t *op, lines_billing_result_t *result);
 
 /* for who rests with "stuck" among its own fields: the operator's list */

@@ -205,6 +205,7 @@ lines_purchase_renew(lines_op_t *op)
                          { "body", body }, { "key", key },
                          { "sent_at", lines_op_number(op, lines_op_now(op)) },
                          { "absent_at", ngx_null_string },
+                         { "after", ngx_null_string },
                          { "tries", ngx_null_string });
 }
 

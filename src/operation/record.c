@@ -12,7 +12,6 @@
 #define LINES_RECLAIM_DELAY  400
 #define LINES_RECLAIMS       6
 #define LINES_OP_ID          24
-#define LINES_OP_DAY         86400
 
 
 static ngx_str_t op_copy(lines_op_t *op, ngx_str_t *value);
@@ -234,17 +233,6 @@ int64_t
 lines_op_now(lines_op_t *op)
 {
     return op->now + (int64_t) (ngx_current_msec - op->claimed);
-}
-
-
-int64_t
-lines_op_since(lines_op_t *op)
-{
-    int64_t  begun;
-
-    begun = lines_op_get_number(op, "begun") / 1000;
-
-    return begun > LINES_OP_DAY ? begun - LINES_OP_DAY : 0;
 }
 
 

@@ -180,12 +180,6 @@ void lines_op_renewed(lines_op_t *op);
 /* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);
 
-/*
- * Nothing of the operation can be older at billing: seconds, a day before it
- * began, for clocks that differ.
- */
-int64_t lines_op_since(lines_op_t *op);
-
 /* Redis' time, milliseconds */
 int64_t lines_op_now(lines_op_t *op);
 

@@ -9,17 +9,29 @@
 #include "store/calls.h"
 
 
+/* above the instant, in seconds */
+#define LINES_PLAN_RANK  40
+
+
+/*
+ * A base plan is looked for among the customer's subscriptions of one price
+ * after another: of all that it has, there may be too many.
+ */
+
 typedef struct {
-    ngx_str_t    state;            /* of the workspace; empty: as it is */
-    ngx_str_t    plan;
+    ngx_uint_t   n;                /* price whose list is read */
+    ngx_str_t    after;            /* past which it goes on */
+    int64_t      best;             /* rank and instant of the best of them */
+    ngx_str_t    plan;             /* and its plan */
     ngx_str_t    pending;          /* line that awaits payment */
 } lines_plan_found_t;
 
 
 static ngx_int_t plan_customer(void *data,
     lines_tenant_customer_reply_t *reply);
+static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
-static ngx_uint_t plan_rank(ngx_str_t *status);
+static ngx_int_t plan_rank(ngx_str_t *status);
 static ngx_uint_t plan_others(lines_op_t *op, ngx_str_t *tenant);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op);
@@ -27,12 +39,35 @@ static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
+/* goes on where an earlier run came to, if there was no news since */
+
 ngx_int_t
 lines_plan_read(lines_op_t *op)
 {
-    op->data = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
-    if (op->data == NULL) {
+    ngx_str_t              price;
+    ngx_uint_t             i;
+    lines_plan_found_t    *found;
+    lines_billing_plan_t  *plan;
+
+    found = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
+
+    if (found == NULL || op->lmcf->billing == NULL) {
         return NGX_ERROR;
+    }
+
+    op->data = found;
+
+    price = lines_op_get(op, "price");
+    plan = op->lmcf->billing->plans.elts;
+
+    for (i = 0; i < op->lmcf->billing->plans.nelts; i++) {
+
+        if (lines_op_same(&plan[i].price, &price)) {
+            found->n = i;
+            found->after = lines_op_get(op, "after");
+            found->best = lines_op_get_number(op, "best");
+            found->plan = lines_op_get(op, "plan");
+        }
     }
 
     return lines_tenant_customer(&op->caller, plan_customer, op,
@@ -45,46 +80,73 @@ plan_customer(void *data, lines_tenant_customer_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  named;
+    ngx_str_t            named;
+    lines_plan_found_t  *found = op->data;
 
     named = lines_op_get(op, "customer");
 
     /* another customer's plan is none of the workspace's, by now */
 
     if (named.len == 0 || !lines_op_same(&reply->customer, &named)) {
+        found->best = 0;
         return plan_end(op);
     }
 
-    return lines_op_bill(op, plan_listed, .kind = LINES_BILLING_LIST,
-                         .id = named);
+    return plan_list(op);
+}
+
+
+static ngx_int_t
+plan_list(lines_op_t *op)
+{
+    ngx_array_t           *plans = &op->lmcf->billing->plans;
+    lines_plan_found_t    *found = op->data;
+    lines_billing_plan_t  *plan = plans->elts;
+
+    if (found->n == plans->nelts) {
+        return lines_pending_get(&op->caller, plan_pending, op,
+                                 .tenant = op->tenant);
+    }
+
+    return lines_op_bill(op, plan_listed, .kind = LINES_BILLING_FIND,
+                         .id = lines_op_get(op, "customer"),
+                         .price = plan[found->n].price, .after = found->after);
 }
 
 
 static ngx_int_t
 plan_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    ngx_str_t                    *plan;
-    ngx_uint_t                    i, j, rank, best;
-    lines_plan_found_t           *found;
+    int64_t                       rank;
+    ngx_uint_t                    i;
+    lines_plan_found_t           *found = op->data;
+    lines_billing_plan_t         *plan;
     lines_stripe_subscription_t  *s;
 
-    static ngx_str_t  states[] = {
-        ngx_null_string,
-        ngx_string("canceled"),
-        ngx_string("past_due"),
-        ngx_string("active")
-    };
+    plan = op->lmcf->billing->plans.elts;
+    plan += found->n;
 
     if (result->outcome == LINES_STRIPE_REFUSED) {
-        return plan_end(op);
+
+        /* a price that billing does not know is nobody's */
+
+        if (lines_is(&result->error.param, "price")) {
+            goto next;
+        }
+
+        /* nor does it know what to go on after: anew; or the customer */
+
+        found->best = 0;
+
+        return found->after.len
+               ? lines_op_rest(op, op->conf->retry,
+                               { "price", ngx_null_string })
+               : plan_end(op);
     }
 
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "");
     }
-
-    found = op->data;
-    best = 0;
 
     s = result->subscriptions->elts;
 
@@ -92,37 +154,39 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
 
         rank = plan_rank(&s[i].status);
 
-        if (rank <= best || plan_others(op, &s[i].metadata.tenant)) {
+        if (rank == 0 || plan_others(op, &s[i].metadata.tenant)) {
             continue;
         }
 
-        for (j = 0; j < s[i].nprices; j++) {
+        rank = (rank << LINES_PLAN_RANK) + s[i].created;
 
-            plan = lines_billing_plan(op->lmcf->billing, &s[i].prices[j]);
-            if (plan == NULL) {
-                continue;
-            }
-
-            best = rank;
-            found->plan = *plan;
-            break;
+        if (rank > found->best) {
+            found->best = rank;
+            found->plan = plan->plan;
         }
     }
 
-    found->state = states[best];
-
-    if (best == 1) {
-        ngx_str_null(&found->plan);
+    if (result->after.len) {
+        return lines_op_rest(op, op->conf->retry,
+                             { "price", plan->price },
+                             { "after", result->after },
+                             { "best", lines_op_number(op, found->best) },
+                             { "plan", found->plan },
+                             { "tries", ngx_null_string });
     }
 
-    return lines_pending_get(&op->caller, plan_pending, op,
-                             .tenant = op->tenant);
+next:
+
+    found->n++;
+    ngx_str_null(&found->after);
+
+    return plan_list(op);
 }
 
 
 /* one that was never paid for says nothing */
 
-static ngx_uint_t
+static ngx_int_t
 plan_rank(ngx_str_t *status)
 {
     switch (lines_op_sub(status)) {
@@ -165,7 +229,7 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
     found = op->data;
     found->pending = reply->id;
 
-    if (found->pending.len && lines_is(&found->state, "canceled")) {
+    if (found->pending.len && found->best >> LINES_PLAN_RANK == 1) {
         lines_op_hint(op, &found->pending, op->conf->due);
     }
 
@@ -176,11 +240,20 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
 static ngx_int_t
 plan_end(lines_op_t *op)
 {
+    ngx_uint_t           rank;
     lines_plan_found_t  *found = op->data;
 
+    static const char  *states[] = { "", "canceled", "past_due", "active" };
+
+    rank = found->best >> LINES_PLAN_RANK;
+
+    if (rank < 2) {
+        ngx_str_null(&found->plan);
+    }
+
     return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
-                          .state = found->state, .plan = found->plan,
-                          .line = found->pending);
+                          .state = lines_op_text(states[rank]),
+                          .plan = found->plan, .line = found->pending);
 }
 
 

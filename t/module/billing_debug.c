@@ -298,7 +298,7 @@ billing_debug_send(lines_billing_debug_t *debug)
         { "subscription", LINES_BILLING_SUBSCRIPTION },
         { "cancel", LINES_BILLING_CANCEL },
         { "find", LINES_BILLING_FIND },
-        { "list", LINES_BILLING_LIST },
+        { "list", LINES_BILLING_FIND },
         { "invoice", LINES_BILLING_INVOICE },
         { "void", LINES_BILLING_VOID },
         { "customer", LINES_BILLING_CUSTOMER },
@@ -326,7 +326,11 @@ billing_debug_send(lines_billing_debug_t *debug)
     ask.id = debug->id;
     ask.key = debug->key;
     ask.body = debug->body;
-    ask.match = debug->match;
+    ask.price = debug->price;
+
+    if (!lines_billing_debug_is("list")) {
+        ask.match = debug->match;
+    }
 
     for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
         if (debug->op.len == ngx_strlen(ops[i].name)

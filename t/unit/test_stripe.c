@@ -53,7 +53,7 @@ test_form(void)
 static void
 test_bodies(void)
 {
-    ngx_str_t                customer, price, card, body;
+    ngx_str_t                customer, price, card, body, name;
     lines_stripe_invoice_t   invoice;
     lines_stripe_metadata_t  metadata;
 
@@ -78,6 +78,12 @@ test_bodies(void)
            "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
            "&metadata[line_request]=aaaa&metadata[attempt]=2"
            "&expand[0]=latest_invoice", "as the notes have it");
+
+    name = lines_stripe_deployment(&body);
+    is_str(&name, "prod", "and it names its deployment");
+
+    name = lines_stripe_deployment(&customer);
+    ok(name.len == 0, "what says nothing names none");
 
     ngx_str_null(&metadata.line);
     metadata.operation = str("bbbb");
@@ -300,7 +306,7 @@ test_errors(void)
         { 402, "{\"error\":{\"type\":\"card_error\"}}", 0,
           LINES_STRIPE_REFUSED },
         { 400, "{\"error\":{\"type\":\"idempotency_error\"}}", -1,
-          LINES_STRIPE_ALERT },
+          LINES_STRIPE_UNKNOWN },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"
                "\"resource_missing\"}}", -1, LINES_STRIPE_REFUSED },
         { 400, "{\"error\":{\"type\":\"invalid_request_error\",\"code\":"

@@ -1,7 +1,8 @@
 --@include lib/operation.lua
 
 -- Something happened to a workspace's base plan: it is to be read, under a
--- lease of the workspace's own, and read again where this comes meanwhile.
+-- lease of the workspace's own, and read again where this comes meanwhile, from
+-- its begin.
 
 --@key op(id)
 --@key ops
@@ -14,6 +15,7 @@ local now = now_ms()
 local step = redis.call('HGET', op_key, 'step')
 
 redis.call('HSET', op_key, 'customer', customer)
+redis.call('HDEL', op_key, 'price', 'after', 'best', 'plan')
 
 if not step or step == 'done' then
     op_begin(op_key, ops_key, id, 'plan', 'read', 0, now)

@@ -69,7 +69,7 @@ end
 -- the next step, which is progress: it is not stuck any more
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
-    redis.call('HDEL', op, 'stuck', 'tries')
+    redis.call('HDEL', op, 'stuck', 'tries', 'after')
     op_lease(op, lease, now)
 end
 
