@@ -299,7 +299,7 @@ subtest 'the base plan' => sub {
 };
 
 subtest 'a line is released after its tenant was deleted' => sub {
-    my $keys = sub ($id) { ["line:$id", 't', 'ev', "op:r$id", 'ops'] };
+    my $keys = sub ($id) { ["line:$id", 't', 'ev', "op:r$id", 'ops', 'pending'] };
 
     for my $deleted (0, 1) {
         my ($id) = begin();
