@@ -365,8 +365,8 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t    none = ngx_null_string;
-    const char **name;
+    ngx_str_t     none = ngx_null_string;
+    const char  **name;
 
     static const char  *gone[] = { "invoice_status", "url", "invoice",
                                    "subscription", "wish", "place", NULL };
