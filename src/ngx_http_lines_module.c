@@ -259,6 +259,8 @@ create_main_conf(ngx_conf_t *cf)
     lmcf->operation = lines_op_create_conf(cf);
 
     if (lmcf->operation == NULL
+        || ngx_array_init(&lmcf->places, cf->pool, 24, sizeof(ngx_str_t))
+           != NGX_OK
         || ngx_array_init(&lmcf->plans, cf->pool, 8, sizeof(lines_plan_t))
            != NGX_OK)
     {

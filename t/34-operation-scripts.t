@@ -226,6 +226,58 @@ subtest 'payment and cancel race' => sub {
     is $redis->cli('HGET', key('t'), 'email_paid'), $paid, 'and the plan counts what is left';
 };
 
+subtest 'a place of the plan' => sub {
+    my ($id) = begin();
+    my @keys = ("op:$id", "line:$id", 't');
+    my $taken = sub { $redis->cli('HGET', key('t'), 'email_included') || 0 };
+    my $paid  = sub { $redis->cli('HGET', key('t'), 'email_paid') || 0 };
+    my $had   = $paid->();
+    sent($id);
+
+    is run(request_place => \@keys, 'await', 1, 1), 'none', 'no plan has any';
+    is run(request_place => \@keys, 'await', 1, 1, 'mini', 'email', 1, 'paid', 'phone', 1, 'paid', 'email', 0), 'none', 'nor this one, of this channel';
+    $redis->cli('HSET', key('t'), subscription => 'past_due');
+    is run(request_place => \@keys, 'await', 1, 1, 'paid', 'email', 1), 'none', 'it is to be paid for first';
+    $redis->cli('HSET', key('t'), subscription => 'active');
+    is run(request_place => \@keys, 'await', 1, 0, 'paid', 'email', 1)->[0], 'lost';
+    is run(request_place => \@keys, 'await', 1, 1, 'paid', 'email', 1), 'taken', 'by now it has one';
+    is_deeply [h("line:$id")->{place}, h("op:$id")->{place}, $taken->(), $paid->()], ['included', 'included', 1, $had - 1], '... which is counted as taken';
+    is h("line:$id")->{status}, 'awaiting_payment', '... and the line waits: its invoice can be paid yet';
+    is run(line_read => ["line:$id", 't', "op:$id"])->[6], 'null', '... though nobody is asked to';
+
+    run(op_wake => ["op:$id"]);
+    is run(request_paid => line_keys($id), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '', 1)->[0], 'woken', 'news is seen before it is given away';
+    run(op_claim => ["op:$id"], 20000, 1, 1);
+
+    is settle($id)->[0], 'ok', 'the payment was faster';
+    is_deeply [h("line:$id")->{place}, $taken->(), $paid->()], ['paid', 0, $had], '... and the place is given back';
+    is h("line:$id")->{subscription}, "sub_$id", '... for a line that is billed';
+
+    ($id) = begin();
+    sent($id);
+    run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 1);
+    is_deeply [@{run(request_paid => line_keys($id), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '', 1)}[0 .. 2]], ['ok', 'done', 'provisioning'], 'void: it is in the plan';
+    is_deeply [@{h("line:$id")}{qw(place payment required subscription invoice)}], ['included', 'paid', 0, '', ''], '... and billed by nothing';
+    is_deeply [$taken->(), $paid->(), grep { exists h("op:$id")->{$_} } qw(subscription invoice url place)], [1, $had], '... as its operation knows';
+
+    ($id) = begin();
+    sent($id);
+    is run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 1), 'none', 'that place is not free any more';
+    run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 2);
+    run(cancel_end => line_keys($id), 'await', 1, 1, $id, '');
+    is_deeply [h("line:$id")->{place}, $taken->(), $paid->()], ['', 1, $had], 'one that is canceled has none';
+
+    # two lines never wait at once; if they did
+    my @all = map { my ($one) = begin(); sent($one); $one } 1 .. 8;
+    my @is  = $scripts->race(24, 4, sub ($s, $i) {
+        return $s->run(request_place => [map { key($_) } "op:$all[$i % 8]", "line:$all[$i % 8]", 't'], 'await', 1, 1, 'paid', 'email', 4);
+    });
+    is_deeply [$taken->(), scalar(grep { h("line:$_")->{place} eq 'included' } @all)], [4, 3], 'no place is had twice';
+    is $paid->(), $had + 5, '... and the others are counted as they were';
+    run(cancel_end => line_keys($_), 'await', 1, 1, $_, '') for @all;
+    is $paid->(), $had, 'until they end';
+};
+
 subtest 'another attempt' => sub {
     my ($id) = begin();
     sent($id);
@@ -299,7 +351,7 @@ subtest 'the base plan' => sub {
 };
 
 subtest 'a line is released after its tenant was deleted' => sub {
-    my $keys = sub ($id) { ["line:$id", 't', 'ev', "op:r$id", 'ops'] };
+    my $keys = sub ($id) { ["line:$id", 't', 'ev', "op:r$id", 'ops', 'pending'] };
 
     for my $deleted (0, 1) {
         my ($id) = begin();

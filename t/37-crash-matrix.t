@@ -60,6 +60,13 @@ my %prepare = (
         $case->{before}{pending}->($case);
         $sandbox->void($case->{invoice});
     },
+    # another plan, and who wrote it died before it could say so
+    grown => sub ($case) {
+        my $answer = $paid->request($case->{key}, channelType => 'phone');
+        die $answer->to_string unless $answer->status == 201;
+        @$case{qw(line invoice)} = ($answer->json('/line/_id'), $answer->json('/invoiceId'));
+        $paid->redis->cli('HSET', "lines:{w:$case->{id}}:t", plan => 'growth');
+    },
     provisioning => sub ($case) {
         $case->{before}{paid}->($case);
         paid_event($case);
@@ -133,6 +140,17 @@ my %flows = (
         again => sub ($case) { },
         end   => sub ($case) { $paid->record($case->{id}, $case->{line})->{status} =~ /^(?:awaiting_payment|canceled)$/ },
         points => [points('request.await', calls => 2, writes => 1), points('request.send', calls => 1, writes => 1)],
+    },
+    promote => {
+        from  => 'grown',
+        act   => sub ($case) { $paid->action($case->{key}, $case->{line}, 'payment_link') },
+        again => sub ($case) { $paid->action($case->{key}, $case->{line}, 'payment_link') if $case->{point} =~ /claim|call.before.request.await:1|answer.request.await:1/ },
+        end   => sub ($case) {
+            my %places = @{scalar $paid->redis->cli('HGETALL', "lines:{w:$case->{id}}:t")};
+            return ends($case, 'provisioning', 'paid') && done($case) && $paid->record($case->{id}, $case->{line})->{place} eq 'included'
+              && "$places{phone_included} $places{phone_paid}" eq '1 0' && !grep { ($_->{invoice} // '') eq $case->{invoice} && $_->{type} =~ /charge|refund/ } $sandbox->ledger;
+        },
+        points => [points('request.await', calls => 3, writes => 2), 'op.write.after.request.await:3', points('request.tell', calls => 1, writes => 1, claim => 0)],
     },
     fail => {
         from  => 'renewed',

@@ -228,7 +228,7 @@ subtest 'a purchase that succeeds' => sub {
     is $redis->client->zcard(k 'win'), 1, 'which keeps its place in the windows';
     is_deeply $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets')]), 'lines', 'it cannot be deleted';
 
-    is $scripts->run(line_release => [k('line:op-1'), k('t'), k('ev'), k('op:rel'), k('ops')], 'rel')->[3], '14155551', 'released';
+    is $scripts->run(line_release => [k('line:op-1'), k('t'), k('ev'), k('op:rel'), k('ops'), k('pending')], 'rel')->[3], '14155551', 'released';
     is $redis->client->hget(k('t'), 'account_lines'), 0, 'it has none any more';
     is finish($scripts, 'op-1', guard => ['card', 1, 1])->[0], 'lost', 'a line is recorded once';
 };

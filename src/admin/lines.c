@@ -237,6 +237,9 @@ status_set(void *data, lines_line_report_reply_t *reply)
                               &ctx->identity.tenant, &reply->operation);
     }
 
+    lines_op_signal(&ctx->caller, lines_get_main_conf(ctx->request),
+                    &ctx->identity.tenant, &reply->pending);
+
     return lines_json_ok(ctx, "{'line':%V}", &reply->document);
 }
 
@@ -298,6 +301,9 @@ released(void *data, lines_line_release_reply_t *reply)
         (void) lines_op_spawn(lines_get_main_conf(ctx->request),
                               &ctx->identity.tenant, &reply->operation);
     }
+
+    lines_op_signal(&ctx->caller, lines_get_main_conf(ctx->request),
+                    &ctx->identity.tenant, &reply->pending);
 
     if (reply->number.len == 0) {
         return number_released(ctx, NULL);

@@ -13,6 +13,7 @@
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
+#include "operation/operation.h"
 #include "store/calls.h"
 
 
@@ -165,6 +166,11 @@ tenant_put(void *data, lines_tenant_put_reply_t *reply)
     }
 
     tenant->created = (reply->created == 1);
+
+    /* its plan may include by now what is to be paid for */
+
+    lines_op_signal(&ctx->caller, lines_get_main_conf(ctx->request),
+                    &ctx->identity.tenant, &reply->pending);
 
     return NGX_OK;
 }

@@ -6,6 +6,7 @@
 #include "api/input.h"
 #include "api/plan.h"
 #include "directive/params.h"
+#include "store/redis.h"
 
 
 #define LINES_DAILY_CONVERSATIONS  50
@@ -67,7 +68,9 @@ static lines_directive_t  agent_plan_directive = {
 char *
 lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_str_t     *value;
+    lines_main_conf_t  *lmcf = conf;
+
+    ngx_str_t     *value, *places;
     ngx_uint_t     channel;
     lines_plan_t  *plan;
 
@@ -80,9 +83,27 @@ lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    plan = plan_add(cf, conf, channel);
+    plan = plan_add(cf, lmcf, channel);
 
-    return plan ? lines_params(cf, &plan_directive, 3, plan) : NGX_CONF_ERROR;
+    if (plan == NULL
+        || lines_params(cf, &plan_directive, 3, plan) != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    places = ngx_array_push_n(&lmcf->places, 3);
+
+    if (places == NULL
+        || lines_redis_format(cf->pool, &places[2], "%i", plan->included)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    places[0] = value[1];
+    places[1] = value[2];
+
+    return NGX_CONF_OK;
 }
 
 

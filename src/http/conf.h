@@ -53,6 +53,8 @@ typedef struct {
 
     /* api */
     ngx_array_t            plans;        /* lines_plan_t */
+    ngx_array_t            places;       /* ngx_str_t: plan, channel, how many
+                                            it includes, ... */
     ngx_msec_t             quarantine;   /* of released numbers */
 
     /* billing, operation: NULL where lines_billing is absent */

@@ -12,6 +12,7 @@ static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
 static lines_decision_t purchase(const lines_view_t *view);
+static lines_decision_t delivered(const lines_view_t *view);
 static int billed(const lines_view_t *view);
 static lines_decision_t unbilled(const lines_view_t *view);
 
@@ -134,7 +135,8 @@ charge(const lines_view_t *view)
 /*
  * A line's first invoice.  What can still be paid is voided before anything
  * ends, and what is void cannot be paid any more; a payment that was faster
- * wins.
+ * wins.  What the plan includes by now nobody has to pay for: its place is taken
+ * before the invoice is void, and given back where that was too late.
  */
 
 static lines_decision_t
@@ -150,6 +152,15 @@ await(const lines_view_t *view)
         return decision(STUCK, "subscription_refused");
     }
 
+    if (view->place == LINES_PLACE_UNSEEN
+        && view->wish != LINES_WISH_CANCEL
+        && (view->invoice == LINES_INVOICE_OPEN
+            || view->invoice == LINES_INVOICE_VOID
+            || view->invoice == LINES_INVOICE_UNCOLLECTIBLE))
+    {
+        return decision(PLACE, NULL);
+    }
+
     switch (view->invoice) {
 
     case LINES_INVOICE_PAID:
@@ -163,7 +174,10 @@ await(const lines_view_t *view)
 
     case LINES_INVOICE_OPEN:
 
-        if (view->wish == LINES_WISH_CANCEL || view->sub == LINES_SUB_ENDED) {
+        if (view->wish == LINES_WISH_CANCEL
+            || view->sub == LINES_SUB_ENDED
+            || view->place == LINES_PLACE_TAKEN)
+        {
             return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
         }
 
@@ -183,6 +197,7 @@ await(const lines_view_t *view)
 
         if (view->invoice == LINES_INVOICE_VOID
             && view->wish == LINES_WISH_NONE
+            && view->place != LINES_PLACE_TAKEN
             && view->early
             && !view->off)
         {
@@ -204,6 +219,10 @@ await(const lines_view_t *view)
 
     if (view->invoice == LINES_INVOICE_RETURNED) {
         return decision(END, "payment_refunded");
+    }
+
+    if (view->place == LINES_PLACE_TAKEN) {
+        return decision(INCLUDE, NULL);
     }
 
     if (view->off) {
@@ -245,7 +264,7 @@ deliver(const lines_view_t *view)
         return decision(FAIL, "provisioning_failed");
 
     default:
-        return decision(END, NULL);
+        return delivered(view);
     }
 }
 
@@ -342,12 +361,21 @@ purchase(const lines_view_t *view)
         }
 
     default: /* LINES_AT_CONFIRM */
-        return decision(END, NULL);
+        return delivered(view);
     }
 }
 
 
-/* one that is overdue lives: its line will be suspended, and may come back */
+/* the line is there, and suspended while it is not paid for */
+
+static lines_decision_t
+delivered(const lines_view_t *view)
+{
+    return decision(END, view->sub == LINES_SUB_OVERDUE ? "suspended" : NULL);
+}
+
+
+/* one that is overdue lives: its line may come back */
 
 static int
 billed(const lines_view_t *view)

@@ -48,7 +48,9 @@
     action(LOOK)     /* GET of the subscription, with its invoice */          \
     action(VOID)     /* the invoice */                                        \
     action(DELETE)   /* the subscription */                                   \
+    action(PLACE)    /* one of the plan, if any is free: nobody has to pay */ \
     action(SETTLE)   /* the line is paid for */                               \
+    action(INCLUDE)  /* the line is in a place of the plan */                 \
     action(TELL)     /* the provisioner */                                    \
     action(CARD)     /* look for the account's card */                        \
     action(LEASE)    /* a number */                                           \
@@ -142,6 +144,16 @@ typedef enum {
 } lines_invoice_e;
 
 
+/* a place of the plan, of a line that was to be paid for */
+
+typedef enum {
+    LINES_PLACE_UNSEEN = 0,
+    LINES_PLACE_NONE,       /* there is none that is free */
+    LINES_PLACE_TAKEN,      /* it is kept for this line */
+    LINES_PLACES
+} lines_place_e;
+
+
 typedef enum {
     LINES_NUMBER_NONE = 0,
     LINES_NUMBER_LEASED,
@@ -175,6 +187,7 @@ typedef struct {
     lines_call_e     call;
     lines_sub_e      sub;
     lines_invoice_e  invoice;
+    lines_place_e    place;
     lines_number_e   number;
     lines_tell_e     told;
     lines_card_e     card;
@@ -187,7 +200,8 @@ typedef struct {
 
 typedef struct {
     lines_action_e   action;
-    const char      *reason;     /* of an end, a failure, or being stuck */
+    const char      *reason;     /* of an end, a failure, or being stuck;
+                                    "suspended": not paid for at its end */
 } lines_decision_t;
 
 

@@ -255,6 +255,8 @@ op_view(lines_op_t *op, lines_view_t *view)
     view->wish = op_view_wish(op);
     view->call = seen->call ? seen->call : op_view_call(op);
     view->invoice = seen->invoice;
+    view->place = lines_op_get(op, "place").len ? LINES_PLACE_TAKEN
+                                                : seen->place;
     view->number = seen->number;
     view->told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN;
     view->card = seen->card;
@@ -431,6 +433,26 @@ op_invoice(lines_op_t *op, lines_billing_result_t *result)
     op->seen.sub = lines_op_sub(&op->seen.subscription.status);
 
     return NGX_OK;
+}
+
+
+void
+lines_op_signal(lines_caller_t *caller, lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *id)
+{
+    if (id->len == 0 || lmcf->billing == NULL) {
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines operation %V: news from \"%V\"", id, tenant);
+
+    (void) lines_forget_op_wake(caller, .tenant = *tenant, .id = *id);
+
+    (void) lines_forget_due_add(caller, .shard = lines_due_shard(id),
+                                .tenant = *tenant, .id = *id, .delay = 0);
+
+    (void) lines_op_spawn(lmcf, tenant, id);
 }
 
 

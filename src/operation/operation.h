@@ -55,6 +55,15 @@ lines_op_t *lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant,
     (lines_op_obtain(lmcf, tenant, id, begun) ? NGX_OK : NGX_ERROR)
 
 
+/*
+ * There is news for it: whoever holds it sees them before it rests, and nobody
+ * waits for that.  Without an id, nothing.
+ */
+
+void lines_op_signal(lines_caller_t *caller, lines_main_conf_t *lmcf,
+    ngx_str_t *tenant, ngx_str_t *id);
+
+
 /* For the actions. */
 
 /* what billing says of the operation's subscription, from here on in view */

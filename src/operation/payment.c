@@ -23,6 +23,8 @@ static ngx_int_t payment_refused(void *data,
 static ngx_int_t payment_renewed(void *data,
     lines_request_again_reply_t *reply);
 static ngx_msec_t payment_poll(lines_op_t *op);
+static ngx_int_t payment_placed(void *data,
+    lines_request_place_reply_t *reply);
 static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
 static ngx_uint_t payment_unsubscribed(lines_op_t *op);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
@@ -243,6 +245,42 @@ lines_payment_rest(lines_op_t *op)
 }
 
 
+ngx_int_t
+lines_payment_place(lines_op_t *op)
+{
+    ngx_array_t  *places = &op->lmcf->places;
+
+    /* with a place kept for it, it is not to wait for its next look */
+
+    lines_op_hint(op, &op->id, op->conf->due);
+
+    return lines_request_place(&op->caller, payment_placed, op,
+                               lines_op_held(op),
+                               .line = lines_op_get(op, "line"),
+                               .plans.n = places->nelts,
+                               .plans.elts = places->elts);
+}
+
+
+static ngx_int_t
+payment_placed(void *data, lines_request_place_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    ngx_str_t  place = ngx_string("included");
+
+    if (reply->is == LINES_REQUEST_PLACE_NONE) {
+        op->seen.place = LINES_PLACE_NONE;
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: the plan includes it by now", &op->id);
+
+    return lines_op_set(op, "place", &place);
+}
+
+
 /* the delay until an open invoice is looked at again */
 
 static ngx_msec_t
@@ -290,17 +328,28 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
+    ngx_uint_t  included;
+
     lines_op_renewed(op);
 
-    /* what has no subscription any more is not just handed out: "tell" fails */
+    included = op->seen.invoice != LINES_INVOICE_PAID;
+
+    /*
+     * What has no subscription any more is not just handed out: "tell" fails;
+     * nor what is overdue: it suspends.
+     */
 
     return lines_request_paid(&op->caller, payment_settled, op,
                               lines_op_held(op), lines_op_of_line(op),
                               .lease = op->conf->lease,
                               .subscription = lines_op_get(op, "subscription"),
                               .invoice = lines_op_get(op, "invoice"),
+                              .included = included,
                               .provisioner = (op->lmcf->provisioner.len
-                                              || payment_unsubscribed(op)));
+                                  || (!included
+                                      && (payment_unsubscribed(op)
+                                          || op->seen.sub
+                                             == LINES_SUB_OVERDUE))));
 }
 
 
@@ -316,7 +365,15 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_str_t  none = ngx_null_string;
+    ngx_str_t     none = ngx_null_string;
+    const char  **name;
+
+    static const char  *gone[] = { "invoice_status", "url", "invoice",
+                                   "subscription", "wish", "place", NULL };
+
+    if (reply->is == LINES_REQUEST_PAID_WOKEN) {
+        return lines_op_take(op);
+    }
 
     if (reply->is != LINES_REQUEST_PAID_OK) {
 
@@ -325,13 +382,17 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
         return lines_op_stuck(op, "line_moved");
     }
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0, "lines operation %V: paid",
-                  &op->id);
+    name = op->seen.invoice == LINES_INVOICE_PAID ? &gone[4] : gone;
+
+    ngx_log_error(NGX_LOG_INFO, op->log, 0, "lines operation %V: %s", &op->id,
+                  name == gone ? "included" : "paid");
 
     op->document = reply->document;
 
-    if (lines_op_set(op, "wish", &none) != NGX_OK) {
-        return NGX_ERROR;
+    for ( /* void */ ; *name; name++) {
+        if (lines_op_set(op, *name, &none) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     return lines_op_enter(op, (char *) reply->next.data);
@@ -418,7 +479,7 @@ lines_payment_end(lines_op_t *op)
     ngx_str_t  reason;
 
     if (op->at == LINES_AT_TELL) {
-        return told(op, "taken", "");
+        return told(op, op->reason ? op->reason : "taken", "");
     }
 
     reason = op->reason ? lines_op_text(op->reason)
@@ -567,6 +628,8 @@ tell_ended(void *data, lines_told_reply_t *reply)
         (void) lines_forget_prov_rem(&op->caller, .tenant = op->tenant,
                                      .id = lines_op_get(op, "line"));
     }
+
+    lines_op_signal(&op->caller, op->lmcf, &op->tenant, &reply->pending);
 
     return lines_op_enter(op, "done");
 }

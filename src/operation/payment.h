@@ -26,6 +26,7 @@ ngx_int_t lines_payment_renew(lines_op_t *op);
 ngx_int_t lines_payment_rest(lines_op_t *op);
 ngx_int_t lines_payment_void(lines_op_t *op);
 ngx_int_t lines_payment_delete(lines_op_t *op);
+ngx_int_t lines_payment_place(lines_op_t *op);
 ngx_int_t lines_payment_settle(lines_op_t *op);
 ngx_int_t lines_payment_tell(lines_op_t *op);
 ngx_int_t lines_payment_fail(lines_op_t *op);

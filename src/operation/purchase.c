@@ -459,6 +459,7 @@ lines_purchase_end(lines_op_t *op)
 
     return lines_confirm_end(&op->caller, purchase_confirmed, op,
                              lines_op_held(op),
+                             .suspended = op->reason != NULL,
                              .idem_key = lines_op_get(op, "idempotency"));
 }
 

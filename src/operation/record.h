@@ -58,6 +58,7 @@ typedef struct {
     lines_call_e                 call;       /* DUE: not answered */
     lines_sub_e                  sub;        /* NONE: not seen */
     lines_invoice_e              invoice;
+    lines_place_e                place;      /* UNSEEN: as the record says */
     lines_number_e               number;     /* NONE: as the record says */
     lines_tell_e                 told;
     lines_card_e                 card;

@@ -229,7 +229,7 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
     found = op->data;
     found->pending = reply->id;
 
-    if (found->pending.len && found->best >> LINES_PLAN_RANK == 1) {
+    if (found->pending.len && found->best) {
         lines_op_hint(op, &found->pending, op->conf->due);
     }
 
@@ -266,13 +266,13 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
         return lines_op_take(op);
     }
 
-    if (reply->canceled.len) {
+    if (reply->pending.len) {
         ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                      "lines operation %V: the base plan of \"%V\" has ended, "
-                      "line \"%V\" is canceled", &op->id, &op->tenant,
-                      &reply->canceled);
+                      "lines operation %V: the base plan of \"%V\" is another, "
+                      "or has ended: line \"%V\" is looked at", &op->id,
+                      &op->tenant, &reply->pending);
 
-        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->canceled);
+        (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->pending);
     }
 
     return lines_op_enter(op, "done");

@@ -393,7 +393,7 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
         begun.fence = reply->fence;
         begun.document = reply->document;
 
-        if (!lines_is(&reply->place, "paid")) {
+        if (reply->answer.len) {
             return create_included(r, ctx, &reply->answer, &begun);
         }
 

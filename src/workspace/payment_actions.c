@@ -146,18 +146,20 @@ action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 static ngx_int_t
 linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    ngx_str_t        url, invoice, refused, answer, status, step, wish;
+    ngx_str_t        url, invoice, refused, answer, status, step, wish, place;
     lines_action_t  *action = ctx->data;
 
     if (rc == NGX_OK && op) {
         step = lines_op_get(op, "step");
         wish = lines_op_get(op, "wish");
+        place = lines_op_get(op, "place");
         status = lines_op_get(op, "invoice_status");
         url = lines_op_get(op, "url");
         invoice = lines_op_get(op, "invoice");
 
         if (lines_is(&step, "await")
             && !lines_is(&wish, "cancel")
+            && place.len == 0
             && lines_is(&status, "open")
             && url.len)
         {
@@ -301,7 +303,7 @@ action_done(void *data, lines_line_read_reply_t *line)
                              "The payment was faster than the cancellation.");
     }
 
-    /* paid meanwhile: the normal answer, as the request would have had it */
+    /* paid, or included: the normal answer, as the request would have had it */
 
     if (lines_status(&line->status) == LINES_PROVISIONING
         || lines_status(&line->status) == LINES_ACTIVE)

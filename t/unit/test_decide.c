@@ -16,7 +16,7 @@
 #define DONE  LINES_POINTS
 
 
-enum { AT, WISH, CALL, SUB, INVOICE, NUMBER, TOLD, CARD, EARLY, OLD, OFF,
+enum { AT, WISH, CALL, SUB, INVOICE, PLACE, NUMBER, TOLD, CARD, EARLY, OLD, OFF,
        TRIED, FACTS };
 
 typedef struct {
@@ -43,6 +43,7 @@ static const struct {
                                     "overdue", "ended", "missing", "untold" } },
     { "invoice", LINES_INVOICES, { "unseen", "open", "paid", "paid back",
                                    "void", "uncollectible", "missing" } },
+    { "place", LINES_PLACES, { "unseen", "none", "taken" } },
     { "number", LINES_NUMBERS, { "none", "leased", "lost", "out",
                                  "assigned" } },
     { "provisioner", LINES_TELLS, { "not told", "took it", "refused it" } },
@@ -54,8 +55,8 @@ static const struct {
 };
 
 /* in the order in which a decision is read */
-static const unsigned  order[] = { CALL, SUB, INVOICE, WISH, EARLY, OFF, NUMBER,
-                                   TOLD, CARD, OLD, TRIED };
+static const unsigned  order[] = { CALL, SUB, INVOICE, PLACE, WISH, EARLY, OFF,
+                                   NUMBER, TOLD, CARD, OLD, TRIED };
 
 #define ORDER  (sizeof(order) / sizeof(order[0]))
 
@@ -70,6 +71,7 @@ view_of(const state_t *s, lines_view_t *view)
     view->call = s->fact[CALL];
     view->sub = s->fact[SUB];
     view->invoice = s->fact[INVOICE];
+    view->place = s->fact[PLACE];
     view->number = s->fact[NUMBER];
     view->told = s->fact[TOLD];
     view->card = s->fact[CARD];
@@ -216,8 +218,21 @@ effects(const state_t *s, lines_action_e action, state_t *next)
         ends();
         break;
 
+    case LINES_DO_PLACE:
+        may(PLACE, LINES_PLACE_TAKEN, FACTS, 0);
+        may(PLACE, LINES_PLACE_NONE, FACTS, 0);
+        ends();
+        break;
+
     case LINES_DO_SETTLE:
+    case LINES_DO_INCLUDE:
         may(AT, LINES_AT_TELL, WISH, LINES_WISH_NONE);
+        next[n - 1].fact[PLACE] = LINES_PLACE_UNSEEN;
+
+        if (action == LINES_DO_INCLUDE) {
+            next[n - 1].fact[SUB] = LINES_SUB_NONE;
+        }
+
         ends();
         break;
 
@@ -380,6 +395,15 @@ walk(const state_t *s, unsigned depth)
 }
 
 
+/* what can be of a fact: a place of the plan is looked for in one point only */
+
+static unsigned
+values(const state_t *s, unsigned f)
+{
+    return f == PLACE && s->fact[AT] != LINES_AT_AWAIT ? 1 : facts[f].n;
+}
+
+
 /* the next of all states; 0: that was the last */
 
 static int
@@ -388,7 +412,7 @@ following(state_t *s, unsigned from)
     unsigned  f;
 
     for (f = FACTS; f-- > from; ) {
-        if (++s->fact[f] < facts[f].n) {
+        if (++s->fact[f] < values(s, f)) {
             return 1;
         }
 
@@ -402,7 +426,7 @@ following(state_t *s, unsigned from)
 static void
 test_all(void)
 {
-    size_t            n = 0, bad = 0;
+    size_t            n, all = 0, bad = 0;
     state_t           s;
     unsigned          f;
     lines_decision_t  decision;
@@ -419,6 +443,7 @@ test_all(void)
     }
 
     do {
+        all++;
         decision = ask(&s);
 
         if (decision.action >= LINES_ACTIONS
@@ -431,7 +456,7 @@ test_all(void)
 
     } while (following(&s, 0));
 
-    ok(bad == 0, "an answer to each of %zu states", n);
+    ok(bad == 0, "an answer to each of %zu states", all);
     ok(unknown == 0, "each action is known here");
     ok(idle == 0, "no action twice in a row without a change between");
     ok(circles == 0, "every way ends, the longest after %u actions", deepest);
@@ -568,6 +593,7 @@ test_rules(void)
     state_t           s;
     lines_decision_t  d;
     unsigned          paid = 0, open = 0, live = 0, twice = 0, unpaid = 0;
+    unsigned          both = 0, none = 0;
 
     memset(&s, 0, sizeof(s));
 
@@ -577,8 +603,9 @@ test_rules(void)
         if (s.fact[AT] == LINES_AT_AWAIT) {
 
             if (s.fact[INVOICE] == LINES_INVOICE_PAID
-                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
-                    || d.action == LINES_DO_DELETE))
+                && d.action != LINES_DO_SETTLE
+                && d.action != LINES_DO_LOOK
+                && d.action != LINES_DO_STUCK)
             {
                 paid++;
             }
@@ -592,9 +619,24 @@ test_rules(void)
 
             if (s.fact[SUB] != LINES_SUB_ENDED
                 && s.fact[SUB] != LINES_SUB_MISSING
-                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW))
+                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
+                    || d.action == LINES_DO_INCLUDE))
             {
                 live++;
+            }
+
+            if (d.action == LINES_DO_INCLUDE
+                && s.fact[INVOICE] != LINES_INVOICE_VOID)
+            {
+                both++;
+            }
+
+            if ((s.fact[PLACE] == LINES_PLACE_TAKEN
+                 && (d.action == LINES_DO_RENEW || d.action == LINES_DO_REST))
+                || (s.fact[PLACE] != LINES_PLACE_TAKEN
+                    && d.action == LINES_DO_INCLUDE))
+            {
+                none++;
             }
         }
 
@@ -619,6 +661,8 @@ test_rules(void)
     ok(paid == 0, "what is paid for is never given up");
     ok(open == 0, "nothing ends, or begins anew, that can still be paid");
     ok(live == 0, "... or whose subscription lives");
+    ok(both == 0, "nothing is promoted whose invoice can still be paid");
+    ok(none == 0, "... nor without a place; with one nobody is asked to pay");
     ok(twice == 0, "no other attempt before this one is proven absent");
     ok(unpaid == 0, "nobody has a line that is not paid for, or was paid back");
 }

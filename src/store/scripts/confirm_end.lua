@@ -15,6 +15,7 @@
 --@arg fence:digits
 --@arg id
 --@arg tenant
+--@arg suspended:flag -- it is not paid for now
 
 --@reply ok answer_status answer
 --@reply woken -- billing is to be looked at once more
@@ -47,6 +48,10 @@ line_save(line_key, h, h, now)
 count_move(tenant_key, 'new', 'active')
 event(events_key, now, 'line.active', 'line', h.id, 'from', '', 'to', 'active',
       'reason', '')
+
+if suspended then
+    line_suspend(line_key, events_key, h, now, {})
+end
 
 local answer = op_answer(op_key, 200,
     '{"status":"OK","phone_number":' .. js(h.phone)

@@ -52,12 +52,10 @@ then
                    events = events_key }, h, 'subscription_ended', now)
 
     elseif verdict == 'suspended' and not filled(h.suspended) then
-        local changes = { suspended = int(now) }
+        local changes = {}
 
         line_resume(tenant_key, h, changes)
-        line_save(line_key, h, changes, now)
-        event(events_key, now, 'line.suspended', 'line', h.id, 'from', h.status,
-              'to', h.status, 'reason', 'suspended')
+        line_suspend(line_key, events_key, h, now, changes)
 
     elseif verdict == 'live' and (filled(h.suspended) or filled(h.lapsed)) then
         local changes = { suspended = '' }

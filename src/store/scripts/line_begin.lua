@@ -29,6 +29,7 @@
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
+-- answer: "" where its operation will know it
 --@reply idempotent operation fingerprint
 --@reply subscription state
 --@reply blocked line
@@ -41,7 +42,10 @@ local now = now_ms()
 -- never that of the sweeper, who may have claimed the operation since.
 if redis.call('EXISTS', line_key) == 1 then
     local h = hash(line_key)
-    return { 'created', h.place, h.json, line_answer(h),
+    local known = h.place ~= 'included'
+                  and redis.call('EXISTS', op_key) == 1
+
+    return { 'created', h.place, h.json, known and '' or line_answer(h),
              tostring(redis.call('HEXISTS', op_key, 'fence')), int(now) }
 end
 
@@ -130,7 +134,7 @@ if fingerprint then
     redis.call('HSET', idem_key, 'operation', h.id, 'fingerprint', fingerprint)
 end
 
-local answer = line_answer(h)
+local answer = h.place == 'included' and line_answer(h) or ''
 local fence = '0'
 
 if step == 'done' then

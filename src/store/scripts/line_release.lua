@@ -9,9 +9,11 @@
 --@key events
 --@key op(operation)
 --@key ops
+--@key pending
 --@arg operation -- its id
 
---@reply released|same document operation number -- begun, or ""
+--@reply released|same document operation number pending
+-- operation: begun, or ""; pending: what may have a place now, or ""
 --@reply illegal status?
 --@reply unknown
 
@@ -23,7 +25,7 @@ if not h then
 end
 
 if filled(h.released) then
-    return { 'same', line_document(h), '', h.number or '' }
+    return { 'same', line_document(h), '', h.number or '', '' }
 end
 
 local keys = { line = line_key, tenant = tenant_key, events = events_key }
@@ -32,12 +34,14 @@ if not line_end(keys, h, 'released', now) then
     return { 'illegal', (line_public(h)) }
 end
 
+local pending = redis.call('GET', pending_key) or ''
+
 if not h.subscription or h.subscription == '' then
-    return { 'released', h.json, '', h.number or '' }
+    return { 'released', h.json, '', h.number or '', pending }
 end
 
 op_begin(op_key, ops_key, operation, 'release', 'cancel', 0, now,
          'line', h.id, 'subscription', h.subscription,
          'invoice', h.invoice or '')
 
-return { 'released', h.json, operation, h.number or '' }
+return { 'released', h.json, operation, h.number or '', pending }

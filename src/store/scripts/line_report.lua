@@ -16,7 +16,8 @@
 --@arg reason?
 --@arg operation      -- the refund's id
 
---@reply moved|same document operation -- begun, or ""
+--@reply moved|same document operation pending -- begun, or ""; what may have a
+                                              -- place now, or ""
 --@reply illegal status?
 --@reply unknown
 
@@ -35,7 +36,7 @@ if shown == 'canceled' and status == 'active' then
 end
 
 if h.status == status then
-    return { 'same', line_document(h), '' }
+    return { 'same', line_document(h), '', '' }
 end
 
 local changes = { reason = reason }
@@ -51,12 +52,14 @@ if not line_move(keys, h, status, changes, now) then
     return { 'illegal', shown }
 end
 
+local pending = status == 'failed' and redis.call('GET', pending_key) or ''
+
 if status ~= 'failed' or not h.subscription or h.subscription == '' then
-    return { 'moved', h.json, '' }
+    return { 'moved', h.json, '', pending }
 end
 
 op_begin(op_key, ops_key, operation, 'refund', 'cancel', 0, now,
          'line', h.id, 'subscription', h.subscription,
          'invoice', h.invoice or '')
 
-return { 'moved', h.json, operation }
+return { 'moved', h.json, operation, pending }

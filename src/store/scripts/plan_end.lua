@@ -3,7 +3,8 @@
 --@include lib/tenant.lua
 
 -- What was read of a base plan, written if nothing happened meanwhile.  Where
--- it has ended, the line that awaits payment is to be canceled.
+-- it has ended, the line that awaits payment is to be canceled; where it is
+-- another, that may be in it by now.
 
 --@key op(id)
 --@key ops
@@ -20,7 +21,7 @@
 --@arg plan          -- "" leaves it
 --@arg line          -- that is pending, or ""
 
---@reply ok canceled -- line that is to be, or ""
+--@reply ok pending  -- line that is to be looked at, or ""
 --@reply woken     -- it is to be read once more
 --@reply lost step attempt fence
 
@@ -32,14 +33,13 @@ if op_woken(op_key) then
     return { 'woken' }
 end
 
-local ends = state == 'canceled'
-
-if ends and (redis.call('GET', pending_key) or '') ~= line then
+if state ~= '' and (redis.call('GET', pending_key) or '') ~= line then
     return { 'woken' }
 end
 
 local now = now_ms()
-local cancel = ''
+local pending = ''
+local changed = false
 
 if state ~= '' and tenant_there(tenant_key) then
     local old = redis.call('HMGET', tenant_key, 'subscription', 'plan')
@@ -50,22 +50,29 @@ if state ~= '' and tenant_there(tenant_key) then
         redis.call('HSET', tenant_key, 'plan', plan)
     end
 
-    if old[1] ~= state or (plan ~= '' and old[2] ~= plan) then
+    changed = old[1] ~= state or (plan ~= '' and old[2] ~= plan)
+
+    if changed then
         event(events_key, now, 'workspace.subscription', 'from', old[1] or '',
               'to', state, 'plan', plan)
     end
 end
 
-if ends and line ~= '' then
+if line ~= '' and (changed or state == 'canceled') then
     local h = hash(line_key)
     local step = redis.call('HGET', request_key, 'step')
 
     if h and h.status == 'awaiting_payment' and step and step ~= 'done' then
-        op_wish(request_key, 'cancel', 'subscription_ended')
-        cancel = line
+        pending = line
+
+        if state == 'canceled' then
+            op_wish(request_key, 'cancel', 'subscription_ended')
+        else
+            op_wake(request_key)
+        end
     end
 end
 
 op_end(op_key, ops_key, id, nil, now)
 
-return { 'ok', cancel }
+return { 'ok', pending }

@@ -1,8 +1,9 @@
 --@include lib/operation.lua
 --@include lib/move.lua
 
--- The invoice of the line's own attempt is paid.  Webhook, reader, link,
--- cancel and sweeper all come here; final states absorb.
+-- The invoice of the line's own attempt is paid, or it is void and a place of
+-- the plan is kept for the line.  Webhook, reader, link, cancel and sweeper all
+-- come here; final states absorb.
 
 --@key op(id)
 --@key ops
@@ -19,12 +20,15 @@
 --@arg subscription
 --@arg invoice
 --@arg provisioner:flag -- somebody is told
+--@arg included:flag    -- nobody pays
 
 --@reply ok next status document
 --@reply orphan status?
+--@reply woken          -- of one that is included: it is to be looked at again
 --@reply lost step attempt fence
 
--- Payment wins over a cancel under way: the wish is cleared.
+-- Payment wins over a cancel under way: the wish is cleared.  Its place of the
+-- plan is given back.
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
@@ -32,19 +36,33 @@ end
 
 local h = hash(line_key)
 
-if not h or h.subscription ~= subscription or h.invoice ~= invoice then
+if not h or h.subscription ~= subscription or h.invoice ~= invoice
+   or h.status ~= 'awaiting_payment'
+then
     return { 'orphan', h and h.status or '' }
+end
+
+if included and op_woken(op_key) then
+    return { 'woken' }
 end
 
 local now = now_ms()
 local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
 
-if not line_move(keys, h, 'provisioning', { payment = 'paid' }, now) then
-    return { 'orphan', h.status }
+local changes = { payment = 'paid' }
+
+if included then
+    changes.subscription, changes.invoice, changes.url = '', '', ''
+    redis.call('HDEL', op_key, 'subscription', 'invoice', 'url',
+               'invoice_status')
+
+elseif h.place == 'included' then
+    line_change_place(tenant_key, h, 'paid', changes)
 end
 
-redis.call('HDEL', op_key, 'wish')
+line_move(keys, h, 'provisioning', changes, now)
+redis.call('HDEL', op_key, 'wish', 'place')
 
 -- a creation whose answer was left to the cancel that lost
 redis.call('HSETNX', op_key, 'answer_status', 201)

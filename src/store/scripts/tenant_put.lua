@@ -6,18 +6,19 @@
 --@key keys
 --@key lines
 --@key tickets
+--@key pending
 --@list fields       -- field, value, …; a value of "" takes the field away
 
 -- 1 where the tenant is new, else 0; -1: one of this name is being deleted, or
 -- was not wholly: its API keys would be good for this one, its lines be listed
---@value created:int
+--@row created:int pending -- the latter: what may have a place now, or ""
 
 local new = redis.call('EXISTS', tenant_key) == 0
 
 if redis.call('HEXISTS', tenant_key, 'deleting') == 1
    or (new and tenant_left(keys_key, lines_key, tickets_key))
 then
-    return -1
+    return { -1, '' }
 end
 
 redis.call('HSETNX', tenant_key, 'plan', '')
@@ -30,4 +31,4 @@ for i = 1, #fields, 2 do
     end
 end
 
-return new and 1 or 0
+return { new and 1 or 0, redis.call('GET', pending_key) or '' }

@@ -3,7 +3,7 @@
 
 -- The provisioner has been told of a workspace's line, and took it or refused
 -- for good, or its subscription has ended before.  Such a line fails; a paid one
--- starts its refund right here.
+-- starts its refund right here.  One that is not paid for now is suspended.
 
 --@key op(id)
 --@key ops
@@ -17,11 +17,12 @@
 --@arg attempt:digits
 --@arg fence:digits
 --@arg id
---@arg verdict -- taken, refused or ended
+--@arg verdict -- taken, suspended, refused or ended
 --@arg reason
 --@arg refund  -- its operation
 
---@reply ok begun document:ref -- begun: refund, or ""
+--@reply ok begun document:ref pending -- begun: refund, or ""; pending: what
+                                         -- may have a place now, or ""
 --@reply woken -- billing is to be looked at once more
 --@reply lost step attempt fence
 
@@ -37,11 +38,18 @@ local now = now_ms()
 local h = hash(line_key)
 local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
                events = events_key }
-local begun = ''
+local begun, pending = '', ''
+local shown = h and line_public(h)
+
+if verdict == 'suspended' then
+    if (shown == 'provisioning' or shown == 'active') and not filled(h.suspended)
+    then
+        line_suspend(line_key, events_key, h, now, {})
+    end
 
 -- An operator's report may have been faster: then the move is illegal.  Nobody
 -- else will hear that the subscription of such a line has ended.
-if verdict ~= 'taken' and h then
+elseif verdict ~= 'taken' and h then
     if not line_move(keys, h, 'failed', { reason = reason }, now) then
         if verdict == 'ended' and not filled(h.released) then
             line_end(keys, h, 'subscription_ended', now)
@@ -53,8 +61,10 @@ if verdict ~= 'taken' and h then
                  'line', h.id, 'subscription', h.subscription,
                  'invoice', h.invoice or '')
     end
+
+    pending = redis.call('GET', pending_key) or ''
 end
 
 op_end(op_key, ops_key, id, idem_key, now)
 
-return { 'ok', begun, h and h.json or '' }
+return { 'ok', begun, h and h.json or '', pending }

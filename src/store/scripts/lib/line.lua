@@ -142,9 +142,26 @@ local function line_free_place(tenant_key, h, changes)
 end
 
 
+-- the same for another place of the same plan
+local function line_change_place(tenant_key, h, place, changes)
+    redis.call('HINCRBY', tenant_key, h.channel .. '_' .. h.place, -1)
+    redis.call('HINCRBY', tenant_key, h.channel .. '_' .. place, 1)
+    changes.place = place
+end
+
+
 local function event(events_key, now, name, ...)
     redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
                'type', name, 'at', int(now), ...)
+end
+
+
+-- it is not paid for at the moment, and not active until it is
+local function line_suspend(line_key, events_key, h, now, changes)
+    changes.suspended = int(now)
+    line_save(line_key, h, changes, now)
+    event(events_key, now, 'line.suspended', 'line', h.id, 'from', h.status,
+          'to', h.status, 'reason', 'suspended')
 end
 
 
@@ -155,11 +172,12 @@ end
 
 
 -- What an unpaid line is paid by, as JSON: the page of its invoice while that
--- is open, nobody cancels it and the workspace may pay, and the invoice.
+-- is open, nobody cancels it, no place of the plan is kept for it and the
+-- workspace may pay, and the invoice.
 local function line_invoice(op_key, subscription)
     local op = redis.call('HMGET', op_key, 'url', 'invoice', 'invoice_status',
-                          'wish')
-    local payable = op[3] == 'open' and op[4] ~= 'cancel'
+                          'wish', 'place')
+    local payable = op[3] == 'open' and op[4] ~= 'cancel' and not op[5]
                     and (subscription == 'active'
                          or subscription == 'past_due')
 

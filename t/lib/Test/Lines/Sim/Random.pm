@@ -87,6 +87,7 @@ my %VALUE = (
     fingerprint  => sub { pick(('') x 6, 'f1', 'f2') },
     provisioner  => sub { pick(1, '') },
     news         => sub { pick(1, '') },
+    suspended    => sub { pick(1, '') },
     daily        => sub { pick(@LIMITS, 10, 10) },
     monthly      => sub { pick(@LIMITS, 10, 10) },
     need         => sub { pick(0, 1, 1, 5) },
@@ -138,6 +139,7 @@ my %LIST = (
     },
     'inv_add numbers'   => sub { return map { (value('number'), pick(qw(w1 w2))) } 1 .. pick(1, 2, 5) },
     'gcra plans'        => sub { return map { ($_ => pick(500, 20_000), pick(3, 7)) } grep { one_in(2) } qw(mini paid) },
+    'request_place plans' => sub { return map { my $plan = $_; map { ($plan, $_, pick(0, 1, 2)) } qw(phone email) } qw(mini paid) },
     'window_read plans' => sub { return map { ($_ => pick(@LIMITS), pick(@LIMITS)) } grep { one_in(2) } qw(mini paid) },
     ids                 => sub { return map { pick(qw(l1 l2 l3 l4 none)) } 1 .. pick(0, 1, 2, 4) },
 );
@@ -157,7 +159,7 @@ sub value ($name, $c = undef) {
 my %NEXT = (
     request => {
         send  => [qw(request_sent request_sent request_sent request_refused request_again line_wish op_claim op_wake op_step)],
-        await => [qw(request_paid request_paid request_paid line_wish cancel_end request_again answer_read line_read)],
+        await => [qw(request_paid request_paid request_paid request_place line_wish cancel_end request_again answer_read line_read)],
         tell  => [qw(told told op_claim line_report)],
     },
     (map { $_ => {'' => [qw(refund_end op_claim op_step)]} } qw(refund orphan release)),
