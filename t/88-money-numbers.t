@@ -7,7 +7,7 @@ use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
-my $s       = Test::Lines::Scenario->new(t => $t);
+my $s       = Test::Lines::Scenario->new(t => $t, quarantine => '1s');
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx;
@@ -32,7 +32,7 @@ promise 'one number in two tickets: refused' => sub {
     is fulfill($_, '+12125550100')->status, 409, 'is nobody else\'s' for @tickets[1, 2];
     is $redis->cli('HGET', "lines:{a:two}:ticket:$tickets[2]", 'status'), 'OPEN', 'the other ticket stays open';
     is fulfill($tickets[2], '+12125550101')->status, 200, 'and gets another number';
-}, today => 'only numbers of the inventory are looked up: one that is not there is written into as many tickets as one likes';
+};
 
 promise 'one number of the inventory in two tickets: refused' => sub {
     my $three = $s->account('three');
@@ -52,7 +52,7 @@ promise "an account that is deleted with a line that lapsed: the line's number c
     $s->remove($line);
     $s->soon(sub { $s->counts->{free} == $free }, 'free', 6) or diag explain $s->counts;
     is +(split / /, $redis->cli('HGET', 'lines:{inv}:numbers', $line->{number}))[0], 'free', '... by its entry, too';
-}, today => 'a line that lapses keeps its number, and the deletion gives back those of tickets alone: the number is assigned for ever to a line that is gone';
+};
 
 promise 'an invoice that billing does not know: the line can be canceled' => sub {
     my $line = $s->pending_line;
@@ -78,7 +78,7 @@ promise 'the customer changed while a line awaits its payment: the new one is bi
     is +($s->money($line->{subscription}))[2], 'canceled', '... and its subscription canceled';
     $sandbox->pay($link->json('/invoiceId'));
     $s->soon(sub { $s->is_live($line) }, 'who pays it has the line');
-}, today => 'the customer is what the record was begun with: the former one is billed';
+};
 
 promise 'a ticket that is moved after its lease of a number: refused, the number is not two\'s' => sub {
     my $four = $s->account('four');
@@ -101,6 +101,6 @@ promise 'a ticket that is moved after its lease of a number: refused, the number
     is $redis->cli('HGET', "lines:{a:four}:ticket:$id", 'status'), 'OPEN', 'his ticket stays open';
     is_deeply [map { $redis->cli('HGET', $_, 'number') || () } grep { $redis->cli('HGET', $_, 'number') eq $number } $redis->client->keys('lines:{a:*}:ticket:*')], [$number],
       'one ticket has the number';
-}, today => 'a ticket is moved without an instant by which, and whether its number was assigned to it is not looked at: two tickets have the number';
+};
 
 $t->done;

@@ -235,6 +235,10 @@ static const metrics_row_t  metrics_table[] = {
       "Time of a call with its repeats.", METRICS_BILLING,
       in_slots(billing_latency) },
 
+    { "lines_malformed_hints", "counter",
+      "Hints that named no operation, and were dropped.",
+      in_slots(malformed) },
+
     { "lines_survey_age_seconds", "gauge",
       "Age of what was added up over all tenants: the families below.",
       METRICS_SURVEY, in_values(survey_age) },

@@ -97,7 +97,8 @@ charge(const lines_view_t *view)
 /*
  * A line's first invoice.  What can still be paid is voided before anything
  * ends, and what is void cannot be paid any more; a payment that was faster
- * wins.
+ * wins.  That of a customer who is none of the workspace's any more is void, and
+ * whoever is gets another.
  */
 
 static lines_decision_t
@@ -126,7 +127,10 @@ await(const lines_view_t *view)
 
     case LINES_INVOICE_OPEN:
 
-        if (view->wish == LINES_WISH_CANCEL || view->sub == LINES_SUB_ENDED) {
+        if (view->wish == LINES_WISH_CANCEL
+            || view->sub == LINES_SUB_ENDED
+            || view->moved)
+        {
             return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
         }
 
@@ -147,6 +151,7 @@ await(const lines_view_t *view)
         if (view->invoice == LINES_INVOICE_VOID
             && view->wish == LINES_WISH_NONE
             && view->early
+            && !view->moved
             && !view->off)
         {
             return decision(REST, NULL);
@@ -173,8 +178,8 @@ await(const lines_view_t *view)
         return decision(END, "payment_uncollectible");
     }
 
-    return view->wish == LINES_WISH_LINK ? decision(RENEW, NULL)
-                                         : decision(END, "payment_expired");
+    return view->wish == LINES_WISH_LINK || view->moved
+           ? decision(RENEW, NULL) : decision(END, "payment_expired");
 }
 
 

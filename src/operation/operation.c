@@ -231,7 +231,7 @@ op_run(lines_op_t *op)
 static void
 op_view(lines_op_t *op, lines_view_t *view)
 {
-    ngx_str_t         status;
+    ngx_str_t         status, payer, customer;
     lines_op_seen_t  *seen = &op->seen;
 
     ngx_memzero(view, sizeof(lines_view_t));
@@ -248,6 +248,11 @@ op_view(lines_op_t *op, lines_view_t *view)
     view->off = seen->off || lines_is(&status, "uncollectible");
     view->tried = seen->tried;
 
+    payer = lines_op_get(op, "payer");
+    customer = lines_op_get(op, "customer");
+
+    view->moved = payer.len && !lines_op_same(&payer, &customer);
+
     if (lines_op_get(op, "subscription").len) {
         view->sub = seen->sub ? seen->sub : LINES_SUB_UNSEEN;
     }
@@ -256,7 +261,7 @@ op_view(lines_op_t *op, lines_view_t *view)
         view->number = LINES_NUMBER_LEASED;
     }
 
-    if (lines_op_get(op, "customer").len == 0) {
+    if (customer.len == 0) {
         view->card = LINES_CARD_NONE;
     }
 

@@ -184,8 +184,12 @@ lines_payment_renew(lines_op_t *op)
     ngx_str_t  line, customer, price, body, key;
 
     line = lines_op_get(op, "line");
-    customer = lines_op_get(op, "customer");
+    customer = lines_op_get(op, "payer");
     price = lines_op_get(op, "price");
+
+    if (customer.len == 0) {
+        customer = lines_op_get(op, "customer");
+    }
 
     if (lines_payment_call(op->pool, op->lmcf, &op->tenant, &line, &customer,
                            &price, op->attempt + 1, &body, &key)
@@ -205,7 +209,7 @@ lines_payment_renew(lines_op_t *op)
     return lines_request_again(&op->caller, payment_renewed, op,
                                lines_op_held(op), .line = line,
                                .lease = op->conf->lease, .body = body,
-                               .key = key);
+                               .key = key, .customer = customer);
 }
 
 

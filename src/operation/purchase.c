@@ -249,7 +249,8 @@ lines_purchase_drop(lines_op_t *op)
 {
     return lines_inv_release(&op->caller, purchase_dropped, op,
                              .operation = op->id, .tenant = op->tenant,
-                             .quarantine = 0);
+                             .quarantine = 0,
+                             .number = lines_op_get(op, "number"));
 }
 
 

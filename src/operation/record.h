@@ -160,7 +160,10 @@ void lines_op_caller(lines_op_t *op);
 /* the copy, of what begin said */
 ngx_int_t lines_op_leased(lines_op_t *op, lines_op_begun_t *begun);
 
-/* a field of the record; empty where it is absent */
+/*
+ * A field of the record; empty where it is absent.  "payer" is none: it is the
+ * tenant's customer, at the claim; absent where it was begun just now.
+ */
 ngx_str_t lines_op_get(lines_op_t *op, const char *name);
 int64_t lines_op_get_number(lines_op_t *op, const char *name);
 
