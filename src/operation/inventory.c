@@ -5,7 +5,6 @@
 
 #include "operation/inventory.h"
 #include "operation/operation.h"
-#include "operation/sweeper.h"
 #include "store/calls.h"
 
 
@@ -119,7 +118,7 @@ inventory_look(ngx_str_t *member)
     }
 
     if (p == NULL) {
-        lines_op_malformed("leases", member);
+        lines_due_malformed("leases", member);
         return;
     }
 

@@ -265,6 +265,14 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
         return lines_op_take(op);
     }
 
+    /* else only once its lease is over */
+
+    if (op->tenant.data[0] == 'a') {
+        (void) lines_forget_inv_watch(&op->caller, .tenant = op->tenant,
+                                      .operation = lines_op_get(op, "line"),
+                                      .delay = 0);
+    }
+
     return lines_op_enter(op, "done");
 }
 

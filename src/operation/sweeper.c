@@ -13,7 +13,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/metrics.h"
 #include "operation/inventory.h"
 #include "operation/operation.h"
 #include "operation/sweeper.h"
@@ -166,7 +165,7 @@ swept_shard(void *data, lines_due_read_reply_t *reply)
         member = &reply->members.elts[i];
 
         if (sweep_member(lmcf, member) != NGX_OK) {
-            lines_op_malformed("due", member);
+            lines_due_malformed("due", member);
         }
     }
 
@@ -217,19 +216,6 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
     ocf->sweeping++;
 
     return NGX_OK;
-}
-
-
-void
-lines_op_malformed(const char *list, ngx_str_t *member)
-{
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "lines: \"%V\" in the list \"%s\" names no operation: "
-                  "dropped", member, list);
-
-    if (lines_metrics) {
-        lines_metrics->malformed++;
-    }
 }
 
 

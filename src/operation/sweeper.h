@@ -13,8 +13,5 @@
 ngx_int_t lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 void lines_op_exit_process(lines_main_conf_t *lmcf);
 
-/* a member of a list that names nothing: it is dropped by who says so here */
-void lines_op_malformed(const char *list, ngx_str_t *member);
-
 
 #endif /* _LINES_OPERATION_SWEEPER_H_INCLUDED_ */
