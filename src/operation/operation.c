@@ -231,6 +231,7 @@ op_run(lines_op_t *op)
 static void
 op_view(lines_op_t *op, lines_view_t *view)
 {
+    int64_t           left;
     ngx_str_t         status, payer, customer;
     lines_op_seen_t  *seen = &op->seen;
 
@@ -272,7 +273,11 @@ op_view(lines_op_t *op, lines_view_t *view)
                                           ? "begun" : "sent_at")
                 >= (int64_t) op->conf->resend;
 
-    view->early = lines_op_now(op) < lines_op_get_number(op, "due");
+    left = lines_op_get_number(op, "due") - lines_op_now(op);
+
+    view->early = left > 0
+                  && left <= (int64_t) ngx_max(op->conf->every,
+                                        op->conf->poll[op->conf->npolls - 1]);
 }
 
 
