@@ -212,7 +212,7 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .monthly = confirm->plan->monthly,
              .fingerprint = confirm->idem.fingerprint,
              .lease = lmcf->operation->lease,
-             .ttl = confirm->plan->preview_ttl);
+             .ttl = LINES_PREVIEW_TTL_MAX);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }

@@ -658,9 +658,7 @@ lines_due_malformed(const char *list, ngx_str_t *member)
                   "lines: \"%V\" in the list \"%s\" names no operation: "
                   "dropped", member, list);
 
-    if (lines_metrics) {
-        lines_metrics->malformed++;
-    }
+    lines_metrics_inc(malformed);
 }
 
 

@@ -21,7 +21,7 @@
 --@arg monthly
 --@arg fingerprint?   -- none without an idempotency key
 --@arg lease:int      -- ms
---@arg ttl:int        -- ms, of a token
+--@arg ttl:int        -- ms, the longest of a token
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
