@@ -32,11 +32,12 @@ subtest 'scripts that may be sent again' => sub {
     my %again = (
         line_begin => 'it finds the line that its first run made, and replies the same',
         key_add    => 'the key is listed then as before',
+        due_read   => 'what was late by a clock is late by it no more, what says nothing is gone, and the rest is told as before',
         inv_thaw   => 'what quarantine has passed is free then as before',
         limit_tenant_put => 'the rate is stored then as before',
     );
 
-    my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET SCARD SISMEMBER SMEMBERS SRANDMEMBER
+    my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER
         TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZSCORE);
     my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST SADD SET SREM UNLINK XADD ZADD ZREM);
 

@@ -462,8 +462,10 @@ subtest 'line requests' => sub {
     my $again = call("POST $all", 201, 'to be refused', %one, json => \%email);
     my $id    = $again->json('/line/_id');
     $shop->sandbox->void($again->json('/invoiceId'));
-    $redis->client->hset("lines:{w:one}:op:$id", customer => 'cus_nobody');
+    my $customer = $redis->client->hget('lines:{w:one}:t', 'customer');
+    $redis->client->hset('lines:{w:one}:t', customer => 'cus_nobody');
     my $refused = call("POST $path", 402, 'billing refuses', %one, params => [$id], json => {action => 'payment_link'});
+    $redis->client->hset('lines:{w:one}:t', customer => $customer);
     is_deeply [grep { !exists $refused->json->{$_} } qw(success status paymentStatus message reason line)], [], 'with all that its example has';
 
     my $none = $nginx->bearer($nginx->workspace('none', {subscription => 'none'}));

@@ -68,23 +68,23 @@ subtest 'begin' => sub {
 subtest 'claim' => sub {
     my ($id) = begin();
 
-    is run(op_claim => ["op:$id"], 20000, '')->[0], 'busy', 'held';
-    my $again = run(op_claim => ["op:$id"], 20000, 1);
+    is run(op_claim => ["op:$id", 't'], 20000, '')->[0], 'busy', 'held';
+    my $again = run(op_claim => ["op:$id", 't'], 20000, 1);
     is $again->[0], 'claimed', 'the holder claims anew';
     is h("op:$id")->{fence}, 1, 'under the same fence';
 
     $redis->cli('HSET', key("op:$id"), lease_until => 0);
-    my %reply = do { my $r = run(op_claim => ["op:$id"], 20000, ''); @$r[2 .. $#$r] };
+    my %reply = do { my $r = run(op_claim => ["op:$id", 't'], 20000, ''); @$r[2 .. $#$r] };
     is $reply{fence}, 2, 'another raises it';
     is $reply{step}, 'send', 'and learns what there is to do';
-    is run(op_claim => ["op:$id"], 20000, 1)->[0], 'busy', 'the old holder does not get it back';
-    is_deeply run(op_claim => ['op:nowhere'], 20000, ''), ['none'];
+    is run(op_claim => ["op:$id", 't'], 20000, 1)->[0], 'busy', 'the old holder does not get it back';
+    is_deeply run(op_claim => ['op:nowhere', 't'], 20000, ''), ['none'];
 };
 
 subtest 'two hundred claims, one holder' => sub {
     my ($id) = begin();
     $redis->cli('HSET', key("op:$id"), lease_until => 0);
-    my @words = $scripts->race(200, 4, sub ($s, $i) { $s->run(op_claim => [key("op:$id")], 20000, '')->[0] });
+    my @words = $scripts->race(200, 4, sub ($s, $i) { $s->run(op_claim => [key("op:$id"), key('t')], 20000, '')->[0] });
     is scalar(grep { $_ eq 'claimed' } @words), 1;
     is scalar(grep { $_ eq 'busy' } @words), 199;
     is h("op:$id")->{fence}, 2;
@@ -118,7 +118,7 @@ subtest 'a step is written by its holder only' => sub {
     is_deeply run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0, colour => 'green'), ['woken'], 'who would rest learns that there is news';
     ok !exists h("op:$id")->{colour}, 'and writes nothing down that was decided without it';
     isnt h("op:$id")->{lease_until}, 0, 'but holds it';
-    run(op_claim => ["op:$id"], 20000, 1, 1);
+    run(op_claim => ["op:$id", 't'], 20000, 1, 1);
     is run(op_step => ["op:$id"], 'other', 1, 1, 'other', 20000, 0)->[0], 'ok', 'once it has looked it rests';
 };
 
@@ -126,10 +126,10 @@ subtest 'what a node of the release before says, and hears' => sub {
     my ($id) = begin();
     for my $news (['dirty', 1], ['intent', 'cancel']) {
         $redis->cli('HSET', key("op:$id"), @$news);
-        is run(op_claim => ["op:$id"], 20000, '')->[0], 'busy';
+        is run(op_claim => ["op:$id", 't'], 20000, '')->[0], 'busy';
         ok exists h("op:$id")->{$news->[0]}, "$news->[0] is left to who holds it";
         is_deeply run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, 0), ['woken'], '... who does not rest over it';
-        run(op_claim => ["op:$id"], 20000, 1, 1);
+        run(op_claim => ["op:$id", 't'], 20000, 1, 1);
         is run(op_step => ["op:$id"], 'send', 1, 1, 'send', 20000, '')->[0], 'ok';
         ok !exists h("op:$id")->{$news->[0]}, '... and is seen with a look';
     }
@@ -138,14 +138,14 @@ subtest 'what a node of the release before says, and hears' => sub {
     ok h("op:$id")->{dirty}, 'news are said in its words, too';
 
     $redis->cli('HSET', key("op:$id"), step => 'undo:tell', lease_until => 0);
-    my %reply = do { my $r = run(op_claim => ["op:$id"], 20000, ''); @$r[2 .. $#$r] };
+    my %reply = do { my $r = run(op_claim => ["op:$id", 't'], 20000, ''); @$r[2 .. $#$r] };
     is $reply{step}, 'undo:charge', 'what it undid goes on where there is something to take back';
 };
 
 subtest 'a page that was wished for is there with the first one' => sub {
     my ($id) = begin();
     run(line_wish => ["line:$id", "op:$id"], 'link', '');
-    run(op_claim => ["op:$id"], 20000, 1, 1);
+    run(op_claim => ["op:$id", 't'], 20000, 1, 1);
     is sent($id)->[0], 'rests';
     is h("op:$id")->{wish}, undef, 'a void that comes later is no reason for another';
 };
@@ -183,7 +183,7 @@ subtest 'the end starts the day of the idempotency record' => sub {
     cmp_ok $redis->cli('TTL', key("op:$id")), '>', 86_000, 'for a day';
     is h("op:$id")->{step}, 'done';
     ok !$redis->cli('SISMEMBER', key('ops'), $id);
-    is run(op_claim => ["op:$id"], 20000, '')->[0], 'done';
+    is run(op_claim => ["op:$id", 't'], 20000, '')->[0], 'done';
     $redis->cli('DEL', key('idem:x'));
 };
 
@@ -194,7 +194,7 @@ subtest 'cancel' => sub {
     is_deeply run(line_wish => ["line:$id", "op:$id"], $_, 'later')->[0], 'wished', 'more' for qw(cancel link);
     is_deeply [@{h("op:$id")}{qw(wish wish_reason)}], ['cancel', ''], 'a cancel stands, and its first reason';
     is_deeply [@{sent($id)}[0, 2, 3]], ['goes', '', ''], 'and the creation learns of it: there is nothing to pay';
-    is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k')->[0], 'canceling', 'nobody tries anew';
+    is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k', 'cus_1')->[0], 'canceling', 'nobody tries anew';
 
     is run(cancel_end => line_keys($id), 'await', 1, 0, $id, '')->[0], 'lost';
     is run(cancel_end => line_keys($id), 'await', 1, 1, $id, '')->[1], 'canceled';
@@ -281,9 +281,9 @@ subtest 'a place of the plan' => sub {
 subtest 'another attempt' => sub {
     my ($id) = begin();
     sent($id);
-    is_deeply [@{run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'body2', 'key2')}[0, 1]], ['ok', 2];
+    is_deeply [@{run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'body2', 'key2', 'cus_2')}[0, 1]], ['ok', 2];
     my $op = h("op:$id");
-    is_deeply {%$op{qw(step attempt body key)}}, {step => 'send', attempt => 2, body => 'body2', key => 'key2'};
+    is_deeply {%$op{qw(step attempt body key customer)}}, {step => 'send', attempt => 2, body => 'body2', key => 'key2', customer => 'cus_2'};
     ok !exists $op->{subscription} && !exists $op->{invoice};
     is settle($id)->[0], 'lost', 'the old one is nobody\'s';
     is sent($id, 1, 2)->[0], 'rests';
@@ -309,7 +309,7 @@ subtest 'told, and refused by the provisioner' => sub {
     is_deeply {%{h('op:refund1')}{qw(kind step subscription line)}}, {kind => 'refund', step => 'cancel', subscription => "sub_$id", line => $id};
     ok $redis->cli('SISMEMBER', key('ops'), 'refund1'), 'in the same script';
 
-    run(op_claim => ['op:refund1'], 20000, '');
+    run(op_claim => ['op:refund1', 't'], 20000, '');
     is run(refund_end => ['op:refund1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'ok';
     is h("line:$id")->{payment}, 'refunded';
     is run(refund_end => ['op:refund1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'refund1', 'refunded', "sub_$id", 'line.refunded')->[0], 'lost';
@@ -329,11 +329,11 @@ subtest 'orphans' => sub {
 
 subtest 'the base plan' => sub {
     is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
-    run(op_claim => ['op:plan'], 20000, '', 1);
+    run(op_claim => ['op:plan', 't'], 20000, '', 1);
     is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 0, 'an event while it is read';
     my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't');
     is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'woken', 'what was read may be old';
-    run(op_claim => ['op:plan'], 20000, 1, 1);
+    run(op_claim => ['op:plan', 't'], 20000, 1, 1);
     is h('t')->{subscription}, 'active';
     is run(plan_end => \@keys, 'read', 1, 0, 'plan', 'past_due', '', '')->[0], 'lost';
     is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'ok';
@@ -343,7 +343,7 @@ subtest 'the base plan' => sub {
     sent($id);
     run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1');
     my $fence = { @{scalar $redis->cli('HGETALL', key('op:plan'))} }->{fence};
-    run(op_claim => ['op:plan'], 20000, '');
+    run(op_claim => ['op:plan', 't'], 20000, '');
     @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id");
     is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', 'another')->[0], 'woken', 'another line awaits by now';
     is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id), ['ok', $id];
@@ -374,11 +374,11 @@ subtest 'hints' => sub {
     my @due = ('lines:{due:3}');
     $scripts->run(due_add => \@due, 'w:one a', 0);
     $scripts->run(due_add => \@due, 'w:one b', 60000);
-    my $list = $scripts->run(due_read => \@due, 10);
+    my $list = $scripts->run(due_read => [@due, "$due[0]:clock"], 10, 20000);
     is $list->[0], 'w:one a', 'what is due';
     is scalar @$list, 2, 'and nothing else';
     is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000), 0, 'an idle hint stays';
-    is_deeply $scripts->run(due_read => \@due, 10), [], 'but not in the way of others';
+    is_deeply $scripts->run(due_read => [@due, "$due[0]:clock"], 10, 20000), [], 'but not in the way of others';
     $redis->cli('ZINCRBY', $due[0], -300000 - 5001, 'w:one a');
     is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000), 1, 'for five minutes';
     is $scripts->run(due_drop => \@due, 'w:one b', 300000, 5000), 0;

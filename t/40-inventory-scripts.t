@@ -12,14 +12,16 @@ my $scripts = Test::Lines::Script->new(redis => $redis);
 
 sub k (@names) { map {"lines:{inv}:$_"} @names }
 
-sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free all)], @pairs) }
+sub add ($s, @pairs)           { $s->run(inv_add => [k qw(numbers free leased assigned all)], @pairs) }
 sub lease ($s, $op, %o)        {
-    $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
-        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 600_000, $o{area} // '', $o{number} // '');
+    my $reply = $s->run(inv_lease => [k qw(numbers free quarantined leased operations leases)],
+        $op, $o{tenant} // 'a:one', $o{late} // '', $o{look} // 120_000, $o{area} // '', $o{number} // '');
+    pop @$reply if $reply->[0] =~ /^(?:leased|held)$/;    # Redis' clock
+    return $reply;
 }
 sub assign ($s, $number, $op)  { $s->run(inv_assign => [k qw(numbers leased assigned)], $number, $op) }
-sub release ($s, $op, $q = 0)  {
-    $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases)], $op, 'a:one', $q);
+sub release ($s, $op, $q = 0, $number = '', $looked = '') {
+    $s->run(inv_release => [k qw(numbers free quarantined leased assigned operations leases)], $op, 'a:one', $q, $number, $looked);
 }
 sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number) }
 sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined)]) }
@@ -34,6 +36,9 @@ sub sound ($name) {
     my @all     = $c->zrange(k('all'), 0, -1);
     my @wrong;
 
+    # the operator's own, without a worker, are in no list
+    my %own = map { $numbers{$_} =~ /^\w+  / ? ($_ => delete $numbers{$_}) : () } keys %numbers;
+
     push @wrong, 'the list of all differs' if join(' ', @all) ne join(' ', sort keys %numbers);
     push @wrong, 'some are in two lists'
       if keys %in != $c->zcard(k 'free') + $c->zcard(k 'leased') + $c->zcard(k 'assigned') + $c->zcard(k 'quarantined');
@@ -45,7 +50,7 @@ sub sound ($name) {
         push @wrong, "$op does not hold $number" if length($op // '') && ($holds{$op} // '') ne $number;
     }
     for my $op (keys %holds) {
-        push @wrong, "$op holds $holds{$op}, which is not its own" if ((split / /, $numbers{$holds{$op}} // '')[2] // '') ne $op;
+        push @wrong, "$op holds $holds{$op}, which is not its own" if ((split / /, $numbers{$holds{$op}} // $own{$holds{$op}} // '')[2] // '') ne $op;
     }
 
     is_deeply \@wrong, [], "$name: the inventory is sound";
@@ -65,7 +70,6 @@ subtest 'one operation, one number' => sub {
     is_deeply lease($scripts, 'op2', area => '415'), ['leased', '+14155550001', 'w1'], 'of an area';
     is_deeply lease($scripts, 'op3', area => '907'), ['leased', '+14155550002', 'w2'], 'of another one where that has none';
     is_deeply lease($scripts, 'op4', number => '+14155550001'), ['taken', 'leased'], 'not one that is taken';
-    is_deeply lease($scripts, 'op4', number => '+19990000000'), ['unknown'], 'nor one that is not there';
     is_deeply lease($scripts, 'op4', number => '+14155550003'), ['leased', '+14155550003', 'w4'], 'but the very one that is free';
     is_deeply lease($scripts, 'op5'), ['none'], 'and then none is left';
     is_deeply counts($scripts), [0, 4, 0, 0], 'all are leased';
@@ -123,7 +127,7 @@ subtest 'whoever lost the operation gets nothing' => sub {
 };
 
 subtest 'leases are looked at' => sub {
-    my $look = sub { $scripts->run(inv_look => [k 'leases'], 16, 60_000) };
+    my $look = sub { my $r = $scripts->run(inv_look => [k qw(leases operations)], 16, 60_000); [map { $r->[3 * $_] } 0 .. @$r / 3 - 1] };
 
     is_deeply [sort $redis->client->zrange(k('leases'), 0, -1)], ['a:one op3', 'a:one op4', 'a:one op7'], 'each is remembered';
     is_deeply $look->(), [], 'not yet';
@@ -134,6 +138,87 @@ subtest 'leases are looked at' => sub {
     is $redis->client->zcard(k 'leases'), 0, 'released, it is forgotten';
     is_deeply counts($scripts), [3, 0, 0, 0], 'all are free';
     sound('in the end');
+};
+
+# a ticket's number that is none of the inventory's
+subtest 'a number of the operator\'s own' => sub {
+    my ($own, $before) = ('+19990000000', counts($scripts));
+
+    is_deeply lease($scripts, 'ticket.1', number => $own), ['leased', $own, ''], 'held as others are';
+    is_deeply lease($scripts, 'ticket.1', number => $own), ['held', $own, ''], 'by one';
+    is_deeply lease($scripts, 'ticket.2', number => $own), ['taken', 'leased'], 'and nobody else';
+    is_deeply assign($scripts, $own, 'ticket.2'), ['refused', 'leased'], 'to whom it is not assigned';
+    is_deeply assign($scripts, $own, 'ticket.1'), ['assigned', ''], 'but to its own';
+    is_deeply remove($scripts, $own), ['held', 'assigned'], 'it cannot be deleted';
+    is_deeply counts($scripts), $before, 'it counts nowhere';
+    sound('held');
+    is_deeply release($scripts, 'ticket.1', 3_600_000), ['released', $own], 'released';
+    is $redis->cli(HGET => k('numbers'), $own), undef, 'it is forgotten: nobody else was to have it';
+    sound('forgotten');
+
+    lease($scripts, 'ticket.1', number => $own);
+    assign($scripts, $own, 'ticket.1');
+    is_deeply add($scripts, $own, 'w9'), [1, 0], 'one that is held is added to the inventory';
+    is_deeply lease($scripts, 'ticket.2', number => $own), ['taken', 'assigned'], 'and stays whose it is';
+    sound('of the inventory by now');
+    release($scripts, 'ticket.1');
+    is $redis->cli(HGET => k('numbers'), $own), 'free w9', 'then it is free';
+    is_deeply remove($scripts, $own), ['deleted'], 'and goes';
+};
+
+subtest 'what was seen of a lease is not done to another' => sub {
+    my ($keep, $fate) = map { my $name = $_; sub ($keys, @args) { $scripts->run($name => $keys, @args) } } qw(inv_keep inv_fate);
+    my @keep = k qw(numbers leased assigned operations leases);
+    my $look = sub { $redis->cli(ZADD => k('leases'), 1, 'a:one see'); $scripts->run(inv_look => [k qw(leases operations)], 16, 60_000) };
+    my $free = counts($scripts)->[0];
+
+    my $number = lease($scripts, 'see')->[1];
+    my ($member, $seen, $looked) = @{$look->()};
+    is "$member $seen", "a:one see $number", 'what is looked at, and its number';
+    like $looked, qr/\.5$/, 'by an instant that only a look sets';
+    is lease($scripts, 'see')->[0], 'held', 'it is asked for again';
+    is_deeply release($scripts, 'see', 0, '', $looked), ['none'], 'and is not taken back by what was seen before';
+    is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['none'], 'nor forgotten';
+    $scripts->run(inv_watch => [k 'leases'], 'a:one see', 1000);
+    is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['none'], 'nor when its line is about to end';
+    $looked = $look->()->[2];
+    is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['kept', $number], 'only by the last look';
+    is counts($scripts)->[2], 1, 'assigned';
+
+    my @of = map {"lines:{a:one}:$_"} qw(op:see line:see ticket:1);
+    is $fate->(\@of, $number), 'gone', 'what nobody names is nobody\'s';
+    $redis->cli(HSET => $of[2], status => 'FULFILLED', number => '+19990000001');
+    is $fate->(\@of, $number), 'gone', 'also where a ticket names another';
+    $redis->cli(HSET => $of[2], number => $number);
+    is $fate->(\@of, $number), 'held', 'but what a ticket names is held';
+    $redis->cli(HSET => $of[1], number => $number);
+    is $fate->(\@of, $number), 'held', 'or a line';
+    $redis->cli(HSET => $of[1], ended => 1);
+    is $fate->(\@of, $number), 'released', 'until it ends, however it does';
+    $redis->cli(DEL => @of);
+
+    is_deeply release($scripts, 'see', 0, '+19990000001'), ['none'], 'not another number than the one that is given back';
+    is_deeply release($scripts, 'see', 0, $number), ['released', $number], 'but that';
+    is counts($scripts)->[0], $free, 'as before';
+    sound('in the end');
+};
+
+subtest 'a clock that was set back' => sub {
+    my $look = sub { $scripts->run(inv_look => [k qw(leases operations)], 16, 60_000) };
+
+    my $number = lease($scripts, 'back')->[1];
+    is_deeply $look->(), [], 'not yet';
+    $redis->cli(ZINCRBY => k('leases'), 600_000, 'a:one back');
+    is $look->()->[0], 'a:one back', 'no lease is as long as that: it is looked at';
+    is_deeply $look->(), [], 'once';
+    my ($s, $us) = $redis->client->time;
+    is_deeply lease($scripts, 'then', late => ($s + 600) * 1000), ['late'], 'nor is anybody in time by an instant of another clock';
+    release($scripts, 'back');
+
+    $redis->cli(ZADD => k('leases'), 1, 'nothing');
+    is $look->()->[0], 'nothing', 'what names no operation is told once';
+    is $redis->cli(ZSCORE => k('leases'), 'nothing'), undef, 'and dropped';
+    sound('looked at');
 };
 
 subtest 'races' => sub {

@@ -31,7 +31,7 @@ sub begin ($s, $token, %o) {
     return $s->run(
         confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), k('ev')],
         $o{late} // now() + 5000, $op, $o{plan} // 'inbound_only', $o{customer} // 'cus_card', 'price_agent',
-        $o{daily} // 3, $o{monthly} // 10, $o{print} // '', 20_000
+        $o{daily} // 3, $o{monthly} // 10, $o{print} // '', 20_000, $o{ttl} // 600_000
     );
 }
 
@@ -263,24 +263,24 @@ subtest 'tickets' => sub {
     is_deeply $doc, {id => 7, type => 'PHONE', status => 'OPEN', desiredAreaCode => '415'}, 'an open one';
 
     my $move = sub (@args) { $scripts->run(ticket_move => [$key, k('ev'), k('t')], @args) };
-    is $move->('FULFILLED', '+14155550001')->[0], 'moved', 'fulfilled';
-    is $move->('FULFILLED', '+14155550001')->[0], 'same',  'again: the same';
-    is_deeply $move->('FULFILLED', '+14155550002'), ['illegal', 'FULFILLED'], 'not with another number';
-    is_deeply $move->('CANCELLED', ''), ['illegal', 'FULFILLED'], 'nor canceled';
+    is $move->('FULFILLED', '+14155550001', '', 20_000)->[0], 'moved', 'fulfilled';
+    is $move->('FULFILLED', '+14155550001', '', 20_000)->[0], 'same',  'again: the same';
+    is_deeply $move->('FULFILLED', '+14155550002', '', 20_000), ['illegal', 'FULFILLED'], 'not with another number';
+    is_deeply $move->('CANCELLED', '', '', 20_000), ['illegal', 'FULFILLED'], 'nor canceled';
 
-    $doc = decode_json($move->('FULFILLED', '')->[1]);
+    $doc = decode_json($move->('FULFILLED', '', '', 20_000)->[1]);
     is $doc->{fulfilledNumber}, '+14155550001', 'the number';
     like $doc->{fulfilledAt}, qr/Z$/, 'and the instant';
-    is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('ev'), k('t')], 'CANCELLED', ''), ['unknown'], 'an unknown one';
+    is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('ev'), k('t')], 'CANCELLED', '', '', 20_000), ['unknown'], 'an unknown one';
 
     $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('ev'), k('t')], 9, ''));
     is $doc->{desiredAreaCode}, undef, 'no wish is null';
-    is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('ev'), k('t')], 'CANCELLED', '')->[1])->{status}, 'CANCELLED', 'canceled';
+    is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('ev'), k('t')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
 
     $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t')], 10, '');
     my $events = $redis->client->xlen(k 'ev');
     is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets')]), 'deleting', 'tickets keep no tenant';
-    is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t')], 'FULFILLED', '+14155550001'), ['unknown'], 'a deleted one\'s are not fulfilled';
+    is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
     is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t')], 11, ''), undef, 'nor are there new ones';
     is $redis->client->exists(k 'ticket:11'), 0, 'of which nothing is there';
     is $redis->client->hget(k('ticket:10'), 'status'), 'OPEN', 'nothing has changed';

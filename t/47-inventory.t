@@ -182,7 +182,7 @@ subtest 'tickets go with their account' => sub {
     # one that was cut short after the first page's numbers
     my @inv  = map {"lines:{inv}:$_"} qw(numbers free quarantined leased assigned operations leases);
     $redis->cli(RENAME => 'lines:{a:quitter}:t', 'aside');
-    Test::Lines::Script->new(redis => $redis)->run(inv_release => \@inv, "ticket.$fulfilled", 'a:quitter', 3_600_000);
+    Test::Lines::Script->new(redis => $redis)->run(inv_release => \@inv, "ticket.$fulfilled", 'a:quitter', 3_600_000, '', '');
     is $nginx->get("/accounts/lines/line-request/$open", $quitter->{headers})->status, 200, 'its key is known still';
     my $answer = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $quitter->{headers});
     is $answer->status, 401, 'no ticket of an account that is going';

@@ -114,7 +114,7 @@ subtest 'a link that billing refuses' => sub {
     $sandbox->void($made->json('/invoiceId'));
     wait_for(sub { !defined $paid->read($key, $line)->json('/paymentUrl') }, 30, 'the link to go');
     wait_for(sub { !$paid->operation('refused', $line)->{lease_until} }, 30, 'the operation to rest');
-    $redis->client->hset("lines:{w:refused}:op:$line", customer => 'cus_nobody');
+    $redis->client->hset("lines:{w:refused}:t", customer => 'cus_nobody');
 
     my $link = $paid->action($key, $line, 'payment_link');
     is $link->status, 402 or diag $link->to_string;

@@ -7,7 +7,7 @@ use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
-my $s       = Test::Lines::Scenario->new(t => $t);
+my $s       = Test::Lines::Scenario->new(t => $t, quarantine => '1s');
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx;
@@ -32,7 +32,7 @@ promise 'one number in two tickets: refused' => sub {
     is fulfill($_, '+12125550100')->status, 409, 'is nobody else\'s' for @tickets[1, 2];
     is $redis->cli('HGET', "lines:{a:two}:ticket:$tickets[2]", 'status'), 'OPEN', 'the other ticket stays open';
     is fulfill($tickets[2], '+12125550101')->status, 200, 'and gets another number';
-}, today => 'only numbers of the inventory are looked up: one that is not there is written into as many tickets as one likes';
+};
 
 promise 'one number of the inventory in two tickets: refused' => sub {
     my $three = $s->account('three');
@@ -52,7 +52,32 @@ promise "an account that is deleted with a line that lapsed: the line's number c
     $s->remove($line);
     $s->soon(sub { $s->counts->{free} == $free }, 'free', 6) or diag explain $s->counts;
     is +(split / /, $redis->cli('HGET', 'lines:{inv}:numbers', $line->{number}))[0], 'free', '... by its entry, too';
-}, today => 'a line that lapses keeps its number, and the deletion gives back those of tickets alone: the number is assigned for ever to a line that is gone';
+};
+
+promise 'a line whose add-on has ended: its number comes free, and nobody has to release it' => sub {
+    my $free = $s->counts->{free};
+    $s->numbers(1, 917);
+    my $line = $s->bought_line;
+    $s->hand(cancel => $line->{subscription});
+    wait_for(sub { $s->now_of($line)->{ended} }, 30, 'the end of the line');
+    $s->soon(sub { $s->counts->{free} == $free + 1 }, 'free') or diag explain $s->counts;
+    is $s->counts->{assigned}, scalar(grep { / ticket\./ && /^assigned \S/ } $redis->client->hvals('lines:{inv}:numbers')), 'assigned is what tickets have';
+    is $s->release($line)->{line}{provisioningStatus}, 'canceled', 'it can be released all the same';
+    $s->rest($line->{tenant});
+    $s->remove($line);
+};
+
+promise 'a number of the operator\'s own: the next one has it when the account is gone' => sub {
+    my ($one, $other) = map { $s->account($_) } qw(leaves stays);
+    my @tickets = (ticket($one), ticket($other));
+    is fulfill($tickets[0], '+12125550102')->status, 200, 'it is one\'s';
+    is fulfill($tickets[1], '+12125550102')->status, 409, 'and no other\'s';
+    $s->remove({name => 'leaves', account => $one});
+    is fulfill($tickets[1], '+12125550102')->status, 200, 'then it is';
+    is $nginx->admin(POST => 'numbers', {numbers => [{phone_number => '+12125550102', worker_id => 'w'}]})->json('/added'), 1, 'added to the inventory meanwhile';
+    my ($held) = grep { $_->{phone_number} eq '+12125550102' } @{$nginx->admin(GET => 'numbers')->json('/numbers')};
+    is $held->{state}, 'assigned', '... it is whose it was';
+};
 
 promise 'an invoice that billing does not know: the line can be canceled' => sub {
     my $line = $s->pending_line;
@@ -78,7 +103,26 @@ promise 'the customer changed while a line awaits its payment: the new one is bi
     is +($s->money($line->{subscription}))[2], 'canceled', '... and its subscription canceled';
     $sandbox->pay($link->json('/invoiceId'));
     $s->soon(sub { $s->is_live($line) }, 'who pays it has the line');
-}, today => 'the customer is what the record was begun with: the former one is billed';
+};
+
+promise 'the customer changed, and nobody asks for a link: the next look has the new one billed' => sub {
+    my $line = $s->pending_line;
+    $nginx->admin(PUT => "workspaces/$line->{name}", {customer => 'cus_new'});
+    $s->soon(sub { ($s->now_of($line)->{invoice} // '') !~ /^(?:\Q$line->{invoice}\E)?$/ }, 'another invoice');
+    my $now = $s->now_of($line);
+    is $sandbox->call(GET => "/v1/invoices/$now->{invoice}")->json('/customer'), 'cus_new', '... to the new one';
+    is $sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json('/status'), 'void', 'the old one is void';
+    is scalar(grep { $sandbox->call(GET => "/v1/subscriptions/$_->{subscription}")->json('/status') ne 'canceled' } $s->made_for($line->{tenant})), 1, 'one subscription is left';
+
+    # who has paid before it was void has the line
+    my $paid = $s->pending_line;
+    $s->unseen(sub {
+        $redis->cli('HSET', "lines:{$paid->{tenant}}:t", customer => 'cus_new');
+        $sandbox->pay($paid->{invoice});
+    });
+    $s->soon(sub { $s->is_live($paid) }, 'a payment of the former one that was faster');
+    is $s->now_of($paid)->{subscription}, $paid->{subscription}, '... is the line\'s';
+};
 
 promise 'a ticket that is moved after its lease of a number: refused, the number is not two\'s' => sub {
     my $four = $s->account('four');
@@ -101,6 +145,6 @@ promise 'a ticket that is moved after its lease of a number: refused, the number
     is $redis->cli('HGET', "lines:{a:four}:ticket:$id", 'status'), 'OPEN', 'his ticket stays open';
     is_deeply [map { $redis->cli('HGET', $_, 'number') || () } grep { $redis->cli('HGET', $_, 'number') eq $number } $redis->client->keys('lines:{a:*}:ticket:*')], [$number],
       'one ticket has the number';
-}, today => 'a ticket is moved without an instant by which, and whether its number was assigned to it is not looked at: two tickets have the number';
+};
 
 $t->done;

@@ -59,8 +59,9 @@ promise 'sixteen that a node held that is gone, for longer than any lease: the s
 };
 
 promise 'sixteen that say nothing: the seventeenth is on time' => sub {
+    $nginx->allow(qr/\[error\].*"nothing[0-9a-f]{24}" in the list "due" names no operation/);
     behind_sixteen(sub ($tenant, $id) { $redis->cli('ZADD', 'lines:{due:' . $s->shard($id) . '}', 1000, "nothing$id") });
-}, today => 'what names no operation is read at each look, and stays where it is';
+};
 
 promise 'sixteen of operations that are not there: the seventeenth is on time' => sub {
     behind_sixteen(sub ($tenant, $id) { $s->due($tenant, $id, 1000) });

@@ -50,6 +50,8 @@ static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t status, ngx_str_t *answer, int64_t until);
 static ngx_int_t confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t confirm_held(ngx_http_request_t *r,
+    lines_confirm_t *confirm);
 static ngx_int_t confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -214,7 +216,8 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .price = confirm->plan->price, .daily = confirm->plan->daily,
              .monthly = confirm->plan->monthly,
              .fingerprint = confirm->idem.fingerprint,
-             .lease = lmcf->operation->lease);
+             .lease = lmcf->operation->lease,
+             .ttl = LINES_PREVIEW_TTL_MAX);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }
@@ -386,12 +389,26 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     /* in somebody's hands; else it goes on right here */
 
-    if (confirm->op.lease_until > lines_idempotency_now(&confirm->idem)) {
+    if (confirm_held(r, confirm)) {
         return confirm_pending(r, ctx);
     }
 
     return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0, 0,
                           confirm_done);
+}
+
+
+/* no longer than a lease: see left() in store/scripts/lib/time.lua */
+
+static ngx_uint_t
+confirm_held(ngx_http_request_t *r, lines_confirm_t *confirm)
+{
+    int64_t  left;
+
+    left = confirm->op.lease_until - lines_idempotency_now(&confirm->idem);
+
+    return left > 0
+           && left <= (int64_t) lines_get_main_conf(r)->operation->lease;
 }
 
 
@@ -437,9 +454,7 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
         state = "pending";
 
-        if (confirm->op.lease_until
-            <= lines_idempotency_now(&confirm->idem))
-        {
+        if (!confirm_held(r, confirm)) {
             (void) lines_op_spawn(lines_get_main_conf(r),
                                   &ctx->identity.tenant, &confirm->id);
         }

@@ -195,9 +195,9 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /*
  * A key goes before its announcement: whoever hears of it may look at once, and
- * must find nothing.  A ticket's number goes while the ticket is there: to
- * whoever looks at a number of no ticket it was never handed out, and would not
- * rest.
+ * must find nothing.  The number of a ticket, or of an account's line, goes
+ * while that is there: to whoever looks at a number that nobody names it was
+ * never handed out, and would not rest.
  */
 
 static ngx_int_t
@@ -226,14 +226,21 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
                                  .channel = ngx_string(LINES_REVOKED));
 
     case 2 * LINES_TENANT_LEFT_LINES:
-        return lines_line_unlink(&ctx->caller, NULL, NULL,
-                                 .tenant = ctx->identity.tenant, .id = *id);
-
     case 2 * LINES_TENANT_LEFT_TICKETS:
         return lines_inv_release(&ctx->caller, NULL, NULL,
                   .tenant = ctx->identity.tenant,
                   .quarantine = lines_get_main_conf(ctx->request)->quarantine,
                   .operation = name);
+
+    case 2 * LINES_TENANT_LEFT_LINES + 1:
+        rc = lines_line_unlink(&ctx->caller, NULL, NULL,
+                               .tenant = ctx->identity.tenant, .id = *id);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        break;
 
     case 2 * LINES_TENANT_LEFT_TICKETS + 1:
         rc = lines_ticket_unlink(&ctx->caller, NULL, NULL,

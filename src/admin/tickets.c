@@ -1,7 +1,8 @@
 
 /*
- * POST tickets/:id: the operator fulfills or cancels a ticket.  A number of
- * the inventory that fulfills one is assigned to it.
+ * POST tickets/:id: the operator fulfills or cancels a ticket.  The number that
+ * fulfills one is assigned to it first, be it the inventory's or the operator's
+ * own; it goes back when it is looked at, unless the ticket names it.
  */
 
 #include <ngx_config.h>
@@ -23,12 +24,13 @@ typedef struct {
     ngx_str_t    number;           /* fulfilledNumber; empty: any that fits */
     ngx_str_t    holder;           /* of a number, "ticket.ID" */
     ngx_str_t    document;
-    ngx_uint_t   leased;           /* flag: the number is the inventory's */
+    int64_t      not_after;        /* it has a lease until then; 0: none */
 } move_t;
 
 
 static ngx_int_t ticket_read(void *data, lines_ticket_state_reply_t *reply);
 static ngx_int_t number_leased(void *data, lines_inv_lease_reply_t *reply);
+static ngx_int_t number_assigned(void *data, lines_inv_assign_reply_t *reply);
 static ngx_int_t ticket_moved(void *data, lines_ticket_move_reply_t *reply);
 
 
@@ -103,14 +105,12 @@ number_leased(void *data, lines_inv_lease_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    move_t  *move = ctx->data;
+    move_t             *move = ctx->data;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(ctx->request);
 
     switch (reply->is) {
-
-    /* a number of the operator's own need not be of the inventory */
-
-    case LINES_INV_LEASE_UNKNOWN:
-        return NGX_OK;
 
     case LINES_INV_LEASE_NONE:
         return lines_refuse(ctx, 409, "No number is free");
@@ -119,10 +119,24 @@ number_leased(void *data, lines_inv_lease_reply_t *reply)
         return lines_refuse(ctx, 409, "The number is not free");
     }
 
-    move->leased = 1;
+    /* half of the time until it is looked at: clocks of two slots may differ */
+
+    move->not_after = reply->now + (int64_t) lmcf->operation->lease;
     move->number = reply->number;
 
-    return NGX_OK;
+    return lines_inv_assign(&ctx->caller, number_assigned, ctx,
+                            .number = move->number,
+                            .operation = move->holder);
+}
+
+
+static ngx_int_t
+number_assigned(void *data, lines_inv_assign_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    return reply->is == LINES_INV_ASSIGN_ASSIGNED
+           ? NGX_OK : lines_refuse(ctx, 409, "The number is not free");
 }
 
 
@@ -132,13 +146,13 @@ lines_admin_move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
     move_t  *move = ctx->data;
 
     return lines_ticket_move(&ctx->caller, ticket_moved, ctx,
-                             .tenant = ctx->identity.tenant,
-                             .id = ctx->params[0], .status = move->status,
-                             .number = move->number);
+                    .tenant = ctx->identity.tenant,
+                    .id = ctx->params[0], .status = move->status,
+                    .number = move->number,
+                    .not_after = move->not_after ? &move->not_after : NULL,
+                    .lease = lines_get_main_conf(r)->operation->lease);
 }
 
-
-/* a number that was leased in vain goes back when it is looked at */
 
 static ngx_int_t
 ticket_moved(void *data, lines_ticket_move_reply_t *reply)
@@ -152,6 +166,9 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
     case LINES_TICKET_MOVE_UNKNOWN:
         return lines_admin_unknown(ctx);
 
+    case LINES_TICKET_MOVE_LATE:
+        return lines_unavailable(ctx->request, ctx, 1);
+
     case LINES_TICKET_MOVE_ILLEGAL:
         return lines_admin_conflict(ctx, "status", &reply->status,
                                     "The ticket is %V already");
@@ -159,10 +176,7 @@ ticket_moved(void *data, lines_ticket_move_reply_t *reply)
 
     move->document = reply->document;
 
-    return move->leased ? lines_inv_assign(&ctx->caller, NULL, NULL,
-                                           .number = move->number,
-                                           .operation = move->holder)
-                        : NGX_OK;
+    return NGX_OK;
 }
 
 

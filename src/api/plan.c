@@ -12,8 +12,6 @@
 #define LINES_DAILY_CONVERSATIONS  50
 #define LINES_DAILY_MESSAGES       500
 
-#define LINES_PREVIEW_TTL_MAX      (24 * 3600 * 1000)
-
 
 static lines_plan_t *plan_add(ngx_conf_t *cf, lines_main_conf_t *lmcf,
     lines_channel_e channel);

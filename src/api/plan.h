@@ -10,6 +10,10 @@
 #include "http/conf.h"
 
 
+/* preview_ttl of a plan, ms */
+#define LINES_PREVIEW_TTL_MAX  (24 * 3600 * 1000)
+
+
 #define LINES_UNLIMITED  (-1)
 
 

@@ -80,6 +80,8 @@ typedef struct {
     ngx_atomic_t       billing_up;        /* when it last answered, */
     ngx_atomic_t       billing_down;      /* and when it did not: s */
 
+    ngx_atomic_t       malformed;         /* hints */
+
     /* published by each worker, once a second, from the store's own */
 
     ngx_atomic_t       redis_commands;

@@ -240,6 +240,10 @@ static const metrics_row_t  metrics_table[] = {
       "1 while Redis is not the database that it was, and the operator has not "
       "confirmed it.", METRICS_BILLING, in_values(database_held) },
 
+    { "lines_malformed_hints", "counter",
+      "Hints that named no operation, and were dropped.",
+      in_slots(malformed) },
+
     { "lines_survey_age_seconds", "gauge",
       "Age of what was added up over all tenants: the families below.",
       METRICS_SURVEY, in_values(survey_age) },

@@ -136,7 +136,9 @@ charge(const lines_view_t *view)
  * A line's first invoice.  What can still be paid is voided before anything
  * ends, and what is void cannot be paid any more; a payment that was faster
  * wins.  What the plan includes by now nobody has to pay for: its place is taken
- * before the invoice is void, and given back where that was too late.
+ * before the invoice is void, and given back where that was too late.  That of a
+ * customer who is none of the workspace's any more is void, and whoever is gets
+ * another.
  */
 
 static lines_decision_t
@@ -176,7 +178,8 @@ await(const lines_view_t *view)
 
         if (view->wish == LINES_WISH_CANCEL
             || view->sub == LINES_SUB_ENDED
-            || view->place == LINES_PLACE_TAKEN)
+            || view->place == LINES_PLACE_TAKEN
+            || view->moved)
         {
             return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
         }
@@ -199,6 +202,7 @@ await(const lines_view_t *view)
             && view->wish == LINES_WISH_NONE
             && view->place != LINES_PLACE_TAKEN
             && view->early
+            && !view->moved
             && !view->off)
         {
             return decision(REST, NULL);
@@ -229,8 +233,8 @@ await(const lines_view_t *view)
         return decision(END, "payment_uncollectible");
     }
 
-    return view->wish == LINES_WISH_LINK ? decision(RENEW, NULL)
-                                         : decision(END, "payment_expired");
+    return view->wish == LINES_WISH_LINK || view->moved
+           ? decision(RENEW, NULL) : decision(END, "payment_expired");
 }
 
 

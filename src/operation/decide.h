@@ -195,6 +195,7 @@ typedef struct {
     unsigned         old:1;      /* nobody waits for the charge any more */
     unsigned         off:1;      /* written off, before it was void */
     unsigned         tried:1;    /* in vain, by this run: it was refused */
+    unsigned         moved:1;    /* another customer is to pay by now */
 } lines_view_t;
 
 

@@ -11,11 +11,13 @@
 #define LINES_INV_LOOKS  16
 
 
-/* one lease that is looked at */
+/* one lease that is looked at: three of the reply's */
 
 typedef struct {
     ngx_str_t  tenant;
     ngx_str_t  operation;
+    ngx_str_t  number;
+    ngx_str_t  looked;     /* what follows is of this look only */
 } lines_inventory_look_t;
 
 
@@ -91,10 +93,8 @@ inventory_old(void *data, lines_inv_look_reply_t *reply)
         return NGX_OK;
     }
 
-    for (i = 0; i < reply->members.n; i++) {
-        if (reply->members.elts[i].len) {
-            inventory_look(&reply->members.elts[i]);
-        }
+    for (i = 0; i + 2 < reply->members.n; i += 3) {
+        inventory_look(&reply->members.elts[i]);
     }
 
     return NGX_OK;
@@ -113,7 +113,12 @@ inventory_look(ngx_str_t *member)
     p = ngx_strlchr(member->data, last, ' ');
     look = ngx_palloc(inventory_caller.pool, sizeof(lines_inventory_look_t));
 
-    if (p == NULL || look == NULL) {
+    if (look == NULL) {
+        return;
+    }
+
+    if (p == NULL) {
+        lines_due_malformed("leases", member);
         return;
     }
 
@@ -124,6 +129,8 @@ inventory_look(ngx_str_t *member)
     look->tenant.len = p - member->data;
     look->operation.data = p + 1;
     look->operation.len = last - p - 1;
+    look->number = member[1];
+    look->looked = member[2];
 
     /* a ticket holds a number as "ticket.ID" */
 
@@ -138,7 +145,8 @@ inventory_look(ngx_str_t *member)
 
     (void) lines_try_inv_fate(&inventory_caller, inventory_fate, look,
                               .tenant = look->tenant,
-                              .operation = look->operation, .ticket = ticket);
+                              .operation = look->operation, .ticket = ticket,
+                              .number = look->number);
 }
 
 
@@ -163,7 +171,8 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
 
         (void) lines_forget_inv_keep(&inventory_caller,
                                      .operation = look->operation,
-                                     .tenant = look->tenant);
+                                     .tenant = look->tenant,
+                                     .looked = look->looked);
         break;
 
     default: /* LINES_INV_FATE_RELEASED, LINES_INV_FATE_GONE */
@@ -175,7 +184,8 @@ inventory_fate(void *data, lines_inv_fate_reply_t *reply)
         (void) lines_forget_inv_release(&inventory_caller,
             .operation = look->operation, .tenant = look->tenant,
             .quarantine = reply->is == LINES_INV_FATE_RELEASED
-                          ? inventory_conf->quarantine : 0);
+                          ? inventory_conf->quarantine : 0,
+            .looked = look->looked);
     }
 
     return NGX_OK;

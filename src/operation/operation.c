@@ -243,7 +243,8 @@ op_run(lines_op_t *op)
 static void
 op_view(lines_op_t *op, lines_view_t *view)
 {
-    ngx_str_t         status;
+    int64_t           left;
+    ngx_str_t         status, payer, customer;
     lines_op_seen_t  *seen = &op->seen;
 
     ngx_memzero(view, sizeof(lines_view_t));
@@ -263,6 +264,11 @@ op_view(lines_op_t *op, lines_view_t *view)
     view->off = seen->off || lines_is(&status, "uncollectible");
     view->tried = seen->tried;
 
+    payer = lines_op_get(op, "payer");
+    customer = lines_op_get(op, "customer");
+
+    view->moved = payer.len && !lines_op_same(&payer, &customer);
+
     if (lines_op_get(op, "subscription").len) {
         view->sub = seen->sub ? seen->sub : LINES_SUB_UNSEEN;
     }
@@ -271,7 +277,7 @@ op_view(lines_op_t *op, lines_view_t *view)
         view->number = LINES_NUMBER_LEASED;
     }
 
-    if (lines_op_get(op, "customer").len == 0) {
+    if (customer.len == 0) {
         view->card = LINES_CARD_NONE;
     }
 
@@ -282,7 +288,11 @@ op_view(lines_op_t *op, lines_view_t *view)
                                           ? "begun" : "sent_at")
                 >= (int64_t) op->conf->resend;
 
-    view->early = lines_op_now(op) < lines_op_get_number(op, "due");
+    left = lines_op_get_number(op, "due") - lines_op_now(op);
+
+    view->early = left > 0
+                  && left <= (int64_t) ngx_max(op->conf->every,
+                                        op->conf->poll[op->conf->npolls - 1]);
 }
 
 

@@ -35,6 +35,7 @@ static ngx_int_t payment_deleted(lines_op_t *op,
 static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
 static ngx_int_t tell_result(lines_op_t *op, lines_result_t *result);
+static ngx_int_t tell_indexed(void *data, lines_ix_put_reply_t *reply);
 static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
 static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
@@ -186,8 +187,12 @@ lines_payment_renew(lines_op_t *op)
     ngx_str_t  line, customer, price, body, key;
 
     line = lines_op_get(op, "line");
-    customer = lines_op_get(op, "customer");
+    customer = lines_op_get(op, "payer");
     price = lines_op_get(op, "price");
+
+    if (customer.len == 0) {
+        customer = lines_op_get(op, "customer");
+    }
 
     if (lines_payment_call(op->pool, op->lmcf, &op->tenant, &line, &customer,
                            &price, op->attempt + 1, &body, &key)
@@ -207,7 +212,7 @@ lines_payment_renew(lines_op_t *op)
     return lines_request_again(&op->caller, payment_renewed, op,
                                lines_op_held(op), .line = line,
                                .lease = op->conf->lease, .body = body,
-                               .key = key);
+                               .key = key, .customer = customer);
 }
 
 
@@ -559,29 +564,41 @@ tell_result(lines_op_t *op, lines_result_t *result)
 }
 
 
-/* the refund's index and hint, before what they point at */
+/* the refund's index, then its hint, before what they point at */
 
 ngx_int_t
 lines_payment_fail(lines_op_t *op)
 {
-    ngx_int_t  rc;
-    ngx_str_t  refund, line;
+    ngx_str_t  line, *refund;
 
     line = lines_op_get(op, "line");
 
-    if (lines_refund_id(op->pool, &line, &refund) != NGX_OK) {
+    refund = ngx_palloc(op->pool, sizeof(ngx_str_t));
+
+    if (refund == NULL
+        || lines_refund_id(op->pool, &line, refund) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    rc = lines_ix_put(&op->caller, NULL, NULL, .tenant = op->tenant,
-                      .id = refund);
+    op->data = refund;
 
-    return rc == NGX_AGAIN
-           ? lines_due_add(&op->caller, tell_hinted, op,
-                           .shard = lines_due_shard(&refund),
-                           .tenant = op->tenant, .delay = op->conf->due,
-                           .id = refund)
-           : rc;
+    return lines_ix_put(&op->caller, tell_indexed, op, .tenant = op->tenant,
+                        .id = *refund);
+}
+
+
+static ngx_int_t
+tell_indexed(void *data, lines_ix_put_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    ngx_str_t  *refund = op->data;
+
+    return lines_due_add(&op->caller, tell_hinted, op,
+                         .shard = lines_due_shard(refund),
+                         .tenant = op->tenant, .delay = op->conf->due,
+                         .id = *refund);
 }
 
 

@@ -123,11 +123,20 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
         return lines_op_set(op, "number", &reply->number) == NGX_OK
                ? lines_op_set(op, "worker", &reply->worker) : NGX_ERROR;
 
-    default:
+    default: /* LINES_INV_LEASE_LATE */
 
-        /* late: another may have it by now */
+        /* another may have it by now, or the inventory has another clock */
 
-        return lines_op_take(op);
+        if (lines_op_now(op) - op->now > (int64_t) op->conf->lease / 2) {
+            return lines_op_take(op);
+        }
+
+        ngx_log_error(NGX_LOG_ERR, op->log, 0,
+                      "lines operation %V: the clocks of the inventory and of "
+                      "\"%V\" in Redis differ by more than a lease", &op->id,
+                      &op->tenant);
+
+        return lines_op_again(op);
     }
 }
 
@@ -250,7 +259,8 @@ lines_purchase_drop(lines_op_t *op)
 {
     return lines_inv_release(&op->caller, purchase_dropped, op,
                              .operation = op->id, .tenant = op->tenant,
-                             .quarantine = 0);
+                             .quarantine = 0,
+                             .number = lines_op_get(op, "number"));
 }
 
 

@@ -162,7 +162,10 @@ void lines_op_caller(lines_op_t *op);
 /* the copy, of what begin said */
 ngx_int_t lines_op_leased(lines_op_t *op, lines_op_begun_t *begun);
 
-/* a field of the record; empty where it is absent */
+/*
+ * A field of the record; empty where it is absent.  "payer" is none: it is the
+ * tenant's customer, at the claim; absent where it was begun just now.
+ */
 ngx_str_t lines_op_get(lines_op_t *op, const char *name);
 int64_t lines_op_get_number(lines_op_t *op, const char *name);
 
@@ -249,6 +252,9 @@ void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
 void lines_op_not_due(lines_op_t *op);
 void lines_op_idle(lines_op_t *op);
 void lines_op_later(lines_op_t *op, ngx_msec_t delay);
+
+/* a member of a list that names no operation: its script has dropped it */
+void lines_due_malformed(const char *list, ngx_str_t *member);
 
 
 /*

@@ -36,6 +36,8 @@ static ngx_uint_t plan_others(lines_op_t *op, ngx_str_t *tenant);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
+static ngx_int_t lapse_end(lines_op_t *op);
+static ngx_int_t lapse_watched(void *data, lines_inv_watch_reply_t *reply);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
@@ -279,10 +281,36 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
 }
 
 
-/* what never comes back has ended; of what is not known nothing follows */
+/* the number of an account's line that ends will be looked at, and goes back */
 
 ngx_int_t
 lines_lapse_judge(lines_op_t *op)
+{
+    if (op->tenant.data[0] == 'a'
+        && (op->seen.sub == LINES_SUB_ENDED
+            || op->seen.sub == LINES_SUB_MISSING))
+    {
+        return lines_inv_watch(&op->caller, lapse_watched, op,
+                               .tenant = op->tenant,
+                               .operation = lines_op_get(op, "line"),
+                               .delay = op->conf->lease);
+    }
+
+    return lapse_end(op);
+}
+
+
+static ngx_int_t
+lapse_watched(void *data, lines_inv_watch_reply_t *reply)
+{
+    return lapse_end(data);
+}
+
+
+/* what never comes back has ended; of what is not known nothing follows */
+
+static ngx_int_t
+lapse_end(lines_op_t *op)
 {
     static const char  *verdicts[LINES_SUBS] = {
         [LINES_SUB_NONE] = "",
@@ -308,6 +336,14 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 
     if (reply->is == LINES_LAPSE_END_WOKEN) {
         return lines_op_take(op);
+    }
+
+    /* else only once its lease is over */
+
+    if (op->tenant.data[0] == 'a') {
+        (void) lines_forget_inv_watch(&op->caller, .tenant = op->tenant,
+                                      .operation = lines_op_get(op, "line"),
+                                      .delay = 0);
     }
 
     return lines_op_enter(op, "done");

@@ -37,7 +37,7 @@ typedef struct {
 
 static void sweep_start(ngx_event_t *ev);
 static ngx_int_t swept_shard(void *data, lines_due_read_reply_t *reply);
-static void sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member);
+static ngx_int_t sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member);
 static void walk_start(lines_main_conf_t *lmcf);
 static void walk_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
@@ -127,7 +127,7 @@ sweep_start(ngx_event_t *ev)
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
         if (lines_try_due_read(&ocf->caller, swept_shard, lmcf,
                                .shard = (first + i) % LINES_DUE_SHARDS,
-                               .most = ocf->batch)
+                               .most = ocf->batch, .lease = ocf->lease)
             != NGX_AGAIN)
         {
             break;
@@ -154,15 +154,18 @@ swept_shard(void *data, lines_due_read_reply_t *reply)
 {
     lines_main_conf_t *lmcf = data;
 
-    ngx_uint_t  i;
+    ngx_str_t   *member;
+    ngx_uint_t   i;
 
     if (reply == NULL || ngx_exiting) {
         return NGX_OK;
     }
 
     for (i = 0; i + 1 < reply->members.n; i += 2) {
-        if (reply->members.elts[i].len) {
-            sweep_member(lmcf, &reply->members.elts[i]);
+        member = &reply->members.elts[i];
+
+        if (sweep_member(lmcf, member) != NGX_OK) {
+            lines_due_malformed("due", member);
         }
     }
 
@@ -170,7 +173,9 @@ swept_shard(void *data, lines_due_read_reply_t *reply)
 }
 
 
-static void
+/* NGX_DECLINED: it says nothing, and was dropped (due_read.lua) */
+
+static ngx_int_t
 sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
 {
     u_char           *space;
@@ -181,12 +186,12 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
     space = ngx_strlchr(member->data, member->data + member->len, ' ');
 
     if (space == NULL) {
-        return;
+        return NGX_DECLINED;
     }
 
     if (ocf->sweeping >= ocf->batch) {
         ocf->backlog = 1;
-        return;
+        return NGX_OK;
     }
 
     tenant.data = member->data;
@@ -196,12 +201,12 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
     id.len = member->data + member->len - id.data;
 
     if (lines_op_find(ocf, &tenant, &id)) {
-        return;
+        return NGX_OK;
     }
 
     op = lines_op_obtain(lmcf, &tenant, &id, NULL);
     if (op == NULL) {
-        return;
+        return NGX_OK;
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ocf->sweeper.log, 0, "lines sweep: %V",
@@ -209,6 +214,8 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
 
     op->swept = 1;
     ocf->sweeping++;
+
+    return NGX_OK;
 }
 
 

@@ -165,7 +165,7 @@ line(int i)
            id, tenant, "paid", "0", "price_email", "", "cus_1", "", "the=body",
            "lines:sub:1", "20000", "1", "channel", "email", "type", "",
            "first", "Ada", "last", "Lovelace", "email", "a@example.com", NULL);
-    script(OP_CLAIM, "*", "1", op, "20000", "1", NULL);
+    script(OP_CLAIM, "*", "2", op, t, "20000", "1", NULL);
     script(REQUEST_SENT, "*5\r\n$2\r\nok", "2", op, l, "send", "1", "1",
            "20000", "sub_1", "in_1", "https://pay/1", "open", NULL);
     script(LINE_READ, "*9", "3", l, t, op, NULL);

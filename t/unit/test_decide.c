@@ -17,7 +17,7 @@
 
 
 enum { AT, WISH, CALL, SUB, INVOICE, PLACE, NUMBER, TOLD, CARD, EARLY, OLD, OFF,
-       TRIED, FACTS };
+       TRIED, MOVED, FACTS };
 
 typedef struct {
     unsigned char  fact[FACTS];
@@ -51,12 +51,13 @@ static const struct {
     { "look", 2, { "due", "early" } },
     { "age", 2, { "young", "old" } },
     { "written off", 2, { "no", "yes" } },
-    { "tried", 2, { "no", "in vain" } }
+    { "tried", 2, { "no", "in vain" } },
+    { "customer", 2, { "same", "another" } }
 };
 
 /* in the order in which a decision is read */
-static const unsigned  order[] = { CALL, SUB, INVOICE, PLACE, WISH, EARLY, OFF,
-                                   NUMBER, TOLD, CARD, OLD, TRIED };
+static const unsigned  order[] = { CALL, SUB, INVOICE, PLACE, WISH, MOVED,
+                                   EARLY, OFF, NUMBER, TOLD, CARD, OLD, TRIED };
 
 #define ORDER  (sizeof(order) / sizeof(order[0]))
 
@@ -79,6 +80,7 @@ view_of(const state_t *s, lines_view_t *view)
     view->old = s->fact[OLD];
     view->off = s->fact[OFF];
     view->tried = s->fact[TRIED];
+    view->moved = s->fact[MOVED];
 }
 
 

@@ -21,6 +21,7 @@
 --@arg monthly
 --@arg fingerprint?   -- none without an idempotency key
 --@arg lease:int      -- ms
+--@arg ttl:int        -- ms, the longest of a token
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
@@ -61,7 +62,7 @@ end
 
 local expires = token and tonumber(string.match(token, '^valid (%d+)$'))
 
-if not expires or expires <= now then
+if left(expires, now, ttl) == 0 then
     return { 'expired' }
 end
 

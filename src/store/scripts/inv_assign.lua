@@ -1,6 +1,6 @@
 --@include lib/inventory.lua
 
--- The number that an operation has leased belongs to its line.
+-- The number that an operation has leased belongs to its line, or ticket.
 
 --@key inv_numbers as numbers
 --@key inv_leased as leased
@@ -17,11 +17,6 @@ if not h or h.operation ~= operation then
     return { 'refused', h and h.state or 'unknown' }
 end
 
-if h.state == 'leased' then
-    redis.call('HSET', numbers_key, number, 'assigned ' .. h.worker .. ' '
-                                            .. h.operation .. ' ' .. h.tenant)
-    redis.call('ZREM', leased_key, number)
-    redis.call('ZADD', assigned_key, 0, number)
-end
+number_assign(numbers_key, leased_key, assigned_key, number, h)
 
 return { 'assigned', h.worker }

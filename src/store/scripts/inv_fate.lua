@@ -6,11 +6,12 @@
 
 --@key op(operation)
 --@key line(operation)
---@key ticket(ticket)?  -- that holds it
+--@key ticket(ticket)?  -- that leased it
+--@arg number           -- held is what is named by who has it
 
 --@reply unfinished
 --@reply held           -- by a line or a ticket
---@reply released       -- by a line
+--@reply released       -- by a line that has ended
 --@reply gone
 
 local step = redis.call('HGET', op_key, 'step')
@@ -19,16 +20,18 @@ if step and step ~= 'done' then
     return 'unfinished'
 end
 
-local line = redis.call('HMGET', line_key, 'number', 'released')
+local line = redis.call('HMGET', line_key, 'number', 'released', 'ended')
 
-if line[1] and line[1] ~= '' then
-    return line[2] and line[2] ~= '' and 'released' or 'held'
+if line[1] == number then
+    return ((line[2] or '') .. (line[3] or '') ~= '') and 'released' or 'held'
 end
 
-if ticket_key
-   and redis.call('HGET', ticket_key, 'status') == 'FULFILLED'
-then
-    return 'held'
+if ticket_key then
+    local ticket = redis.call('HMGET', ticket_key, 'status', 'number')
+
+    if ticket[1] == 'FULFILLED' and ticket[2] == number then
+        return 'held'
+    end
 end
 
 return 'gone'

@@ -10,9 +10,14 @@
 --@key inv_leases
 --@arg operation
 --@arg tenant
+--@arg looked     -- as inv_look.lua says
 
 --@reply kept number
 --@reply none
+
+if not unchanged(inv_leases_key, tenant, operation, looked) then
+    return { 'none' }
+end
 
 redis.call('ZREM', inv_leases_key, tenant .. ' ' .. operation)
 
@@ -23,11 +28,6 @@ if not h or h.operation ~= operation then
     return { 'none' }
 end
 
-if h.state == 'leased' then
-    redis.call('HSET', inv_numbers_key, number, 'assigned ' .. h.worker .. ' '
-                                        .. h.operation .. ' ' .. h.tenant)
-    redis.call('ZREM', inv_leased_key, number)
-    redis.call('ZADD', inv_assigned_key, 0, number)
-end
+number_assign(inv_numbers_key, inv_leased_key, inv_assigned_key, number, h)
 
 return { 'kept', number }

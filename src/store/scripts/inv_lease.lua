@@ -1,7 +1,9 @@
 --@include lib/inventory.lua
 
 -- Leases a number to an operation: the same one again where it holds one.
--- A lease never frees itself.
+-- A lease never frees itself.  A number that is wanted and not of the inventory
+-- is the operator's own: held here as others are, so that nobody else gets it,
+-- and forgotten once it is released.
 
 --@key inv_numbers as numbers
 --@key inv_free as free
@@ -16,11 +18,12 @@
 --@arg area?          -- wished for
 --@arg wanted?        -- the very number
 
---@reply leased|held number worker
---@reply none|late|unknown
+--@reply leased|held number worker now:int
+--@reply none|late
 --@reply taken state
 
 local now = now_ms()
+local in_time = not not_after or left(not_after, now, delay) > 0
 local held = redis.call('HGET', operations_key, operation)
 
 if held then
@@ -30,31 +33,24 @@ if held then
         return { 'taken', h.state }
     end
 
-    return { 'held', held, h.worker }
+    -- nobody is to take it back by what was seen before
+    if in_time then
+        redis.call('ZADD', leases_key, int(now + delay),
+                   tenant .. ' ' .. operation)
+    end
+
+    return { 'held', held, h.worker, int(now) }
 end
 
-if not_after and now > not_after then
+if not in_time then
     return { 'late' }
 end
 
 thaw(numbers_key, free_key, quarantined_key, now, 100)
 
-local number
+local number = wanted
 
-if wanted then
-    local h = number_read(numbers_key, wanted)
-
-    if not h then
-        return { 'unknown' }
-    end
-
-    if h.state ~= 'free' then
-        return { 'taken', h.state }
-    end
-
-    number = wanted
-
-elseif area then
+if not number and area then
     number = redis.call('ZRANGEBYLEX', free_key, '[+1' .. area,
                         '[+1' .. area .. '\255', 'LIMIT', 0, 1)[1]
 end
@@ -67,13 +63,21 @@ if not number then
     return { 'none' }
 end
 
-local h = number_read(numbers_key, number)
+local h = number_read(numbers_key, number) or { state = 'free', worker = '' }
 
-redis.call('HSET', numbers_key, number,
-           'leased ' .. h.worker .. ' ' .. operation .. ' ' .. tenant)
-redis.call('ZREM', free_key, number)
-redis.call('ZADD', leased_key, 0, number)
+if h.state ~= 'free' then
+    return { 'taken', h.state }
+end
+
+h.operation, h.tenant = operation, tenant
+number_put(numbers_key, number, 'leased', h)
+
+if h.worker ~= '' then
+    redis.call('ZREM', free_key, number)
+    redis.call('ZADD', leased_key, 0, number)
+end
+
 redis.call('HSET', operations_key, operation, number)
 redis.call('ZADD', leases_key, int(now + delay), tenant .. ' ' .. operation)
 
-return { 'leased', number, h.worker }
+return { 'leased', number, h.worker, int(now) }

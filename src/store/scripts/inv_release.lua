@@ -12,19 +12,27 @@
 --@arg operation
 --@arg tenant
 --@arg quarantine:int -- ms, 0 for none
+--@arg number?        -- that very one: it may hold another by now
+--@arg looked?        -- as inv_look.lua says: only what is still so
 
 --@reply released number
 --@reply none
 
-local number = redis.call('HGET', operations_key, operation)
+local held = redis.call('HGET', operations_key, operation)
 
-redis.call('ZREM', leases_key, tenant .. ' ' .. operation)
-
-if not number then
+if (number and held ~= number)
+   or (looked and not unchanged(leases_key, tenant, operation, looked))
+then
     return { 'none' }
 end
 
-local h = number_read(numbers_key, number)
+redis.call('ZREM', leases_key, tenant .. ' ' .. operation)
+
+if not held then
+    return { 'none' }
+end
+
+local h = number_read(numbers_key, held)
 
 redis.call('HDEL', operations_key, operation)
 
@@ -32,15 +40,19 @@ if not h or h.operation ~= operation then
     return { 'none' }
 end
 
-redis.call('ZREM', leased_key, number)
-redis.call('ZREM', assigned_key, number)
+redis.call('ZREM', leased_key, held)
+redis.call('ZREM', assigned_key, held)
 
-if quarantine > 0 then
-    redis.call('HSET', numbers_key, number, 'quarantined ' .. h.worker)
-    redis.call('ZADD', quarantined_key, int(now_ms() + quarantine), number)
+if h.worker == '' then
+    redis.call('HDEL', numbers_key, held)
+
+elseif quarantine > 0 then
+    redis.call('HSET', numbers_key, held, 'quarantined ' .. h.worker)
+    redis.call('ZADD', quarantined_key, int(now_ms() + quarantine), held)
+
 else
-    redis.call('HSET', numbers_key, number, 'free ' .. h.worker)
-    redis.call('ZADD', free_key, 0, number)
+    redis.call('HSET', numbers_key, held, 'free ' .. h.worker)
+    redis.call('ZADD', free_key, 0, held)
 end
 
-return { 'released', number }
+return { 'released', held }

@@ -36,7 +36,10 @@ if not address or address == '' then
     return { 'unconfigured', h.channel }
 end
 
-if redis.call('EXISTS', check_key) == 1 then
+-- a check that may take longer than that is of a clock that was set back
+local runs = redis.call('PTTL', check_key)
+
+if runs >= 0 and runs <= tonumber(ttl) then
     return { 'wait', since or int(now) }
 end
 

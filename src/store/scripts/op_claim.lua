@@ -4,11 +4,13 @@
 -- who holds it already claims it anew under the same fence.
 
 --@key op(id)
+--@key tenant
 --@arg lease:int        -- ms
 --@arg fence:digits     -- held; 0: none
 --@arg afresh:flag      -- all is looked at once more
 
---@reply claimed|done now:int fields...:ref -- field, value, …
+-- field, value, … of the record, and "payer": the tenant's customer by now
+--@reply claimed|done now:int fields...:ref
 --@reply busy left:int step                 -- ms
 --@reply none
 
@@ -25,6 +27,7 @@ if not held[1] then
 end
 
 local word = 'claimed'
+local busy = left(held[3], now, lease)
 
 if held[1] == 'done' then
     word = 'done'
@@ -32,8 +35,8 @@ if held[1] == 'done' then
 elseif fence ~= '0' and fence == held[2] then
     op_lease(op_key, lease, now)
 
-elseif tonumber(held[3] or 0) > now then
-    return { 'busy', int(tonumber(held[3]) - now), held[1] }
+elseif busy > 0 then
+    return { 'busy', int(busy), held[1] }
 
 else
     redis.call('HINCRBY', op_key, 'fence', 1)
@@ -51,8 +54,16 @@ if intent[1] then
     redis.call('HDEL', op_key, 'intent', 'intent_reason')
 end
 
+-- what is past cannot be to come: the clock was set back
+for _, field in ipairs({ 'begun', 'sent_at', 'absent_at', 'refund_at' }) do
+    if tonumber(redis.call('HGET', op_key, field) or 0) > now then
+        redis.call('HSET', op_key, field, int(now))
+    end
+end
+
 if afresh then
     redis.call('HDEL', op_key, 'woken', 'dirty')
 end
 
-return op_reply(op_key, word, int(now))
+return op_reply(op_key, word, int(now), 'payer',
+                redis.call('HGET', tenant_key, 'customer') or '')

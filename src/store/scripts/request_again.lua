@@ -11,6 +11,7 @@
 --@arg lease:int -- ms
 --@arg body      -- exact
 --@arg key       -- of the new call
+--@arg customer  -- of the new call
 
 --@reply ok attempt now
 --@reply canceling
@@ -29,7 +30,7 @@ local now = now_ms()
 local following = int(tonumber(attempt) + 1)
 
 op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
-        'key', key, 'sent_at', int(now))
+        'key', key, 'customer', customer, 'sent_at', int(now))
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
            'invoice_status', 'wish', 'due')
 

@@ -8,10 +8,12 @@
 --@key tenant
 --@arg status
 --@arg number?
+--@arg not_after:int? -- ms: then its number may be another's
+--@arg lease:int      -- ms: no more than that away
 
 --@reply moved|same document?
 --@reply illegal status?
---@reply unknown
+--@reply unknown|late
 
 local h = hash(ticket_key)
 
@@ -29,6 +31,10 @@ if h.status ~= 'OPEN' then
 end
 
 local now = now_ms()
+
+if not_after and left(not_after, now, lease) == 0 then
+    return { 'late' }
+end
 
 h.status = status
 

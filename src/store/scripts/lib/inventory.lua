@@ -3,6 +3,8 @@
 -- The inventory: one slot for all of it.
 --
 --   lines:{inv}:numbers      hash  number -> "state worker [operation tenant]"
+--                                  without a worker it is the operator's own:
+--                                  held by a ticket, and in no other list
 --   lines:{inv}:operations   hash  operation -> number that it holds
 --   lines:{inv}:all, :free, :leased, :assigned   sorted sets, all of score 0,
 --                                  so that they are in the numbers' order
@@ -18,10 +20,40 @@ local function number_read(numbers, number)
     end
 
     local state, worker, operation, tenant =
-        string.match(entry, '^(%S+) (%S+) ?(%S*) ?(%S*)')
+        string.match(entry, '^(%S+) (%S*) ?(%S*) ?(%S*)')
 
     return { state = state, worker = worker, operation = operation,
              tenant = tenant }
+end
+
+
+local function number_put(numbers, number, state, h)
+    redis.call('HSET', numbers, number, state .. ' ' .. h.worker .. ' '
+                                        .. h.operation .. ' ' .. h.tenant)
+end
+
+
+-- what its operation has leased is assigned to it; again, it stays so
+local function number_assign(numbers, leased, assigned, number, h)
+    if h.state ~= 'leased' then
+        return
+    end
+
+    number_put(numbers, number, 'assigned', h)
+
+    if h.worker ~= '' then
+        redis.call('ZREM', leased, number)
+        redis.call('ZADD', assigned, 0, number)
+    end
+end
+
+
+-- Whether nobody has leased or watched it since the look: they set an instant
+-- of their own, and what was seen says nothing any more.
+local function unchanged(leases, tenant, operation, looked)
+    local at = redis.call('ZSCORE', leases, tenant .. ' ' .. operation)
+
+    return at and tonumber(at) == tonumber(looked)
 end
 
 

@@ -6,6 +6,17 @@ local function now_ms()
 end
 
 
+-- Milliseconds that are left until an instant which was at most `most' away
+-- when it was written; 0: it is over.  What is further away than that was
+-- written by a clock that has been set back, or was another server's, and says
+-- nothing any more: nobody waits for it.
+local function left(instant, now, most)
+    local ms = (tonumber(instant) or 0) - now
+
+    return ms > 0 and ms <= most and ms or 0
+end
+
+
 -- an integer that Lua would otherwise print as 1.7634e+12
 local function int(n)
     return string.format('%.0f', n)

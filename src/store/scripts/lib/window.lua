@@ -41,7 +41,7 @@ local function window_state(win, unresolved, now, length, limit)
                              'WITHSCORES', 'LIMIT', 0, 1)
 
     if first[2] then
-        state.resets_at = tonumber(first[2]) + length
+        state.resets_at = math.min(tonumber(first[2]), now) + length
     end
 
     if limit and state.used >= limit then
@@ -56,7 +56,7 @@ local function window_state(win, unresolved, now, length, limit)
         elseif limit > 0 then
             local last = redis.call('ZRANGEBYSCORE', win, after, '+inf',
                                     'WITHSCORES', 'LIMIT', need - old - 1, 1)
-            state.free_at = tonumber(last[2]) + length
+            state.free_at = math.min(tonumber(last[2]), now) + length
         end
     end
 

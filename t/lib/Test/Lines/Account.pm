@@ -71,7 +71,7 @@ sub issue ($self, $account) {
     $bytes .= substr Digest::SHA::sha256($account->{id}), 0, 8;
     $bytes .= substr Digest::SHA::sha256($bytes), 0, 4;
     my $token = 'lpv_' . MIME::Base64::encode_base64url($bytes);
-    $self->redis->cli('SET', $self->token_key($account, $token), 'valid 99999999999999');
+    $self->redis->cli('SET', $self->token_key($account, $token), 'valid ' . 1000 * (time + 3600));
     return $token;
 }
 

@@ -396,7 +396,7 @@ sub _numbers ($self) {
 
         for my $id (sort keys %{$r->{line} // {}}) {
             my $h = $r->{line}{$id};
-            push @{$holders{$h->{number}}}, [$id, $tenant, "line $id of $tenant"] if length($h->{number} // '') && !length($h->{released} // '');
+            push @{$holders{$h->{number}}}, [$id, $tenant, "line $id of $tenant"] if length($h->{number} // '') && !length($h->{released} // '') && !length($h->{ended} // '');
         }
 
         for my $id (sort keys %{$r->{ticket} // {}}) {
@@ -412,13 +412,16 @@ sub _numbers ($self) {
         my ($state, $worker, $op, $tenant) = split / /, $numbers{$number};
         $entry{$number} = $state;
 
+        # without a worker it is the operator's own, and in no set
+        my $own = !length($worker // '');
+
         for my $set (qw(free leased assigned quarantined)) {
             my $in = $inv->{$set}{$number};
             $self->_found(number => "number $number is $state, and is " . ($in ? '' : 'not ') . "in the set of those that are $set")
-              if !!$in != ($state eq $set);
+              if !!$in != ($state eq $set && !$own);
         }
 
-        $self->_found(number => "number $number is not in the set of all") unless $inv->{all}{$number};
+        $self->_found(number => "number $number is not in the set of all") unless $inv->{all}{$number} || $own;
 
         if ($state =~ /^(?:leased|assigned)$/) {
             $self->_found(number => "number $number is $state to $op, which holds " . ($holds{$op} // 'none')) if ($holds{$op} // '') ne $number;

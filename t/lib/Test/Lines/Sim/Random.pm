@@ -107,6 +107,7 @@ my %VALUE = (
     area         => sub { pick('', '415', '212', '907') },
     quarantine   => sub { pick(0, 1000, 3_600_000) },
     delay        => sub { pick(0, 1000, 60_000) },
+    looked       => sub { pick('', ms() . '.5') },
     late         => sub { pick(0, 5000) },
     overdue      => sub { pick(5000, 300_000) },
     age          => sub { pick(0, 60_000) },
