@@ -20,6 +20,8 @@ static ngx_uint_t stripe_object(json_t *json, const char *kind, ngx_str_t *id);
 static void stripe_string(json_t *json, const char *name, ngx_str_t *value);
 static void stripe_reference(json_t *json, const char *name, ngx_str_t *id);
 static int64_t stripe_number(json_t *json, const char *name);
+static ngx_uint_t stripe_flag(json_t *json, const char *name);
+static void stripe_payment(json_t *json, ngx_str_t *payment);
 static void stripe_parse_metadata(json_t *json,
     lines_stripe_metadata_t *metadata);
 static void stripe_prices(json_t *json,
@@ -51,7 +53,16 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     invoice->amount_paid = stripe_number(json, "amount_paid");
     invoice->credited = stripe_number(json,
                                       "post_payment_credit_notes_amount");
-    invoice->livemode = json_is_true(json_object_get(json, "livemode"));
+    invoice->livemode = stripe_flag(json, "livemode");
+    invoice->balance = stripe_number(json, "ending_balance")
+                       - stripe_number(json, "starting_balance");
+    invoice->overpaid = stripe_number(json, "amount_overpaid");
+    invoice->paid_at = stripe_number(json_object_get(json,
+                                                     "status_transitions"),
+                                     "paid_at");
+
+    stripe_string(json, "currency", &invoice->currency);
+    stripe_payment(json, &invoice->payment);
 
     stripe_parse_metadata(json_object_get(json, "metadata"),
                           &invoice->metadata);
@@ -96,7 +107,7 @@ lines_stripe_parse_subscription(json_t *json,
     stripe_reference(json, "customer", &subscription->customer);
     stripe_prices(json, subscription);
 
-    subscription->livemode = json_is_true(json_object_get(json, "livemode"));
+    subscription->livemode = stripe_flag(json, "livemode");
     subscription->created = stripe_number(json, "created");
 
     stripe_parse_metadata(json_object_get(json, "metadata"),
@@ -124,8 +135,8 @@ lines_stripe_parse_customer(json_t *json, lines_stripe_customer_t *customer)
         return NGX_DECLINED;
     }
 
-    customer->deleted = json_is_true(json_object_get(json, "deleted"));
-    customer->livemode = json_is_true(json_object_get(json, "livemode"));
+    customer->deleted = stripe_flag(json, "deleted");
+    customer->livemode = stripe_flag(json, "livemode");
 
     stripe_reference(json_object_get(json, "invoice_settings"),
                      "default_payment_method", &customer->payment_method);
@@ -148,8 +159,82 @@ lines_stripe_parse_credit_note(json_t *json, lines_stripe_credit_note_t *note)
     }
 
     stripe_string(json, "status", &note->status);
+    stripe_reference(json, "invoice", &note->invoice);
+    stripe_string(json, "currency", &note->currency);
+
+    /* a transaction of less than nothing is what the customer gets */
+
     note->amount = stripe_number(json, "amount");
-    note->livemode = json_is_true(json_object_get(json, "livemode"));
+    note->balance = -stripe_number(json_object_get(json,
+                                              "customer_balance_transaction"),
+                                   "amount");
+    note->outside = stripe_number(json, "out_of_band_amount");
+    note->created = stripe_number(json, "created");
+    note->livemode = stripe_flag(json, "livemode");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_stripe_parse_payment(json_t *json, lines_stripe_payment_t *payment)
+{
+    ngx_memzero(payment, sizeof(lines_stripe_payment_t));
+
+    if (!stripe_object(json, "invoice_payment", &payment->id)) {
+        return NGX_DECLINED;
+    }
+
+    stripe_string(json, "status", &payment->status);
+    stripe_reference(json, "invoice", &payment->invoice);
+    stripe_payment(json_object_get(json, "payment"), &payment->payment);
+    stripe_string(json, "currency", &payment->currency);
+
+    payment->amount = stripe_number(json, "amount_paid");
+    payment->livemode = stripe_flag(json, "livemode");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_stripe_parse_refund(json_t *json, lines_stripe_refund_t *refund)
+{
+    ngx_memzero(refund, sizeof(lines_stripe_refund_t));
+
+    if (!stripe_object(json, "refund", &refund->id)) {
+        return NGX_DECLINED;
+    }
+
+    stripe_string(json, "status", &refund->status);
+    stripe_payment(json, &refund->payment);
+    stripe_reference(json, "charge", &refund->charge);
+    stripe_string(json, "currency", &refund->currency);
+
+    refund->amount = stripe_number(json, "amount");
+    refund->created = stripe_number(json, "created");
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_stripe_parse_dispute(json_t *json, lines_stripe_dispute_t *dispute)
+{
+    ngx_memzero(dispute, sizeof(lines_stripe_dispute_t));
+
+    if (!stripe_object(json, "dispute", &dispute->id)) {
+        return NGX_DECLINED;
+    }
+
+    stripe_string(json, "status", &dispute->status);
+    stripe_payment(json, &dispute->payment);
+    stripe_reference(json, "charge", &dispute->charge);
+    stripe_string(json, "currency", &dispute->currency);
+
+    dispute->amount = stripe_number(json, "amount");
+    dispute->created = stripe_number(json, "created");
+    dispute->livemode = stripe_flag(json, "livemode");
 
     return NGX_OK;
 }
@@ -185,6 +270,16 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
                == NGX_OK)
     {
         event->kind = LINES_STRIPE_SUBSCRIPTION;
+
+    } else if (lines_stripe_parse_refund(object, &event->object.refund)
+               == NGX_OK)
+    {
+        event->kind = LINES_STRIPE_REFUND;
+
+    } else if (lines_stripe_parse_dispute(object, &event->object.dispute)
+               == NGX_OK)
+    {
+        event->kind = LINES_STRIPE_DISPUTE;
     }
 
     return NGX_OK;
@@ -248,6 +343,24 @@ stripe_number(json_t *json, const char *name)
     member = json_object_get(json, name);
 
     return json_is_integer(member) ? (int64_t) json_integer_value(member) : 0;
+}
+
+
+static ngx_uint_t
+stripe_flag(json_t *json, const char *name)
+{
+    return json_is_true(json_object_get(json, name));
+}
+
+
+static void
+stripe_payment(json_t *json, ngx_str_t *payment)
+{
+    stripe_reference(json, "payment_intent", payment);
+
+    if (payment->len == 0) {
+        stripe_reference(json, "charge", payment);
+    }
 }
 
 
@@ -348,35 +461,56 @@ lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
 
 
 ngx_int_t
-lines_stripe_refund_body(ngx_pool_t *pool, lines_stripe_invoice_t *invoice,
-    lines_stripe_metadata_t *metadata, ngx_str_t *body)
+lines_stripe_credit_body(ngx_pool_t *pool, ngx_str_t *invoice, int64_t charged,
+    int64_t balance, int64_t outside, lines_stripe_metadata_t *metadata,
+    ngx_str_t *body)
 {
-    int64_t       amount;
     lines_form_t  form;
-
-    amount = invoice->amount_paid - invoice->credited;
-
-    if (amount <= 0) {
-        return NGX_DECLINED;
-    }
 
     lines_form_init(&form, pool);
 
-    lines_form_add(&form, "invoice", &invoice->id);
-    lines_form_add_number(&form, "amount", amount);
-    lines_form_add_number(&form, "refund_amount", amount);
+    lines_form_add(&form, "invoice", invoice);
+    lines_form_add_number(&form, "amount", charged + balance + outside);
+
+    if (charged) {
+        lines_form_add_number(&form, "refund_amount", charged);
+    }
+
+    if (balance) {
+        lines_form_add_number(&form, "credit_amount", balance);
+    }
+
+    if (outside) {
+        lines_form_add_number(&form, "out_of_band_amount", outside);
+    }
+
     stripe_add_metadata(&form, metadata);
 
     return lines_form_finish(&form, body);
 }
 
 
-ngx_uint_t
-lines_stripe_unsettled(lines_stripe_invoice_t *invoice)
+ngx_int_t
+lines_stripe_refund_body(ngx_pool_t *pool, ngx_str_t *payment, int64_t amount,
+    lines_stripe_metadata_t *metadata, ngx_str_t *body)
 {
-    return invoice->amount_paid > invoice->credited
-           || stripe_is(&invoice->status, "open")
-           || stripe_is(&invoice->status, "uncollectible");
+    lines_form_t  form;
+
+    lines_form_init(&form, pool);
+
+    lines_form_add(&form, lines_stripe_payment_param(payment), payment);
+    lines_form_add_number(&form, "amount", amount);
+    stripe_add_metadata(&form, metadata);
+
+    return lines_form_finish(&form, body);
+}
+
+
+const char *
+lines_stripe_payment_param(ngx_str_t *payment)
+{
+    return payment->len > 3 && ngx_strncmp(payment->data, "pi_", 3) == 0
+           ? "payment_intent" : "charge";
 }
 
 

@@ -45,6 +45,13 @@ typedef struct {
     int64_t                  amount_paid;
     int64_t                  credited;      /* by credit notes after
                                                payment */
+    int64_t                  balance;       /* taken of the customer's
+                                               balance; less is added */
+    int64_t                  overpaid;      /* kept on it */
+    int64_t                  paid_at;       /* seconds; 0: it is not */
+    ngx_str_t                currency;
+    ngx_str_t                payment;       /* what paid it, where an older
+                                               version says so */
     ngx_uint_t               livemode;
     lines_stripe_metadata_t  metadata;      /* the subscription's where
                                                the invoice tells it */
@@ -79,18 +86,66 @@ typedef struct {
 } lines_stripe_customer_t;
 
 
+/* what an invoice was paid by: an invoice_payment, or what it stands for */
+
+typedef struct {
+    ngx_str_t   id;
+    ngx_str_t   status;            /* open, paid, canceled */
+    ngx_str_t   invoice;
+    ngx_str_t   payment;           /* payment intent or charge; empty: it was
+                                      paid outside of Stripe */
+    ngx_str_t   currency;
+    int64_t     amount;            /* paid */
+    ngx_uint_t  livemode;
+} lines_stripe_payment_t;
+
+
+typedef struct {
+    ngx_str_t                id;
+    ngx_str_t                status;  /* pending, requires_action,
+                                         succeeded, failed, canceled */
+    ngx_str_t                payment;  /* intent, or charge without one */
+    ngx_str_t                charge;
+    ngx_str_t                currency;
+    int64_t                  amount;
+    int64_t                  created;  /* seconds */
+} lines_stripe_refund_t;
+
+
+/* its refunds are listed as refunds, too: they are no part of these amounts */
+
 typedef struct {
     ngx_str_t   id;
     ngx_str_t   status;    /* issued, void */
-    int64_t     amount;
+    ngx_str_t   invoice;
+    ngx_str_t   currency;
+    int64_t     amount;    /* all of it */
+    int64_t     balance;   /* to the customer's balance */
+    int64_t     outside;   /* given back outside of Stripe */
+    int64_t     created;   /* seconds */
     ngx_uint_t  livemode;
 } lines_stripe_credit_note_t;
+
+
+typedef struct {
+    ngx_str_t   id;
+    ngx_str_t   status;    /* warning_*: takes nothing; needs_response,
+                              under_review, lost; won */
+    ngx_str_t   payment;   /* intent, or charge without one */
+    ngx_str_t   charge;
+    ngx_str_t   currency;
+    int64_t     amount;
+    int64_t     created;   /* seconds */
+    ngx_uint_t  livemode;
+} lines_stripe_dispute_t;
 
 
 typedef enum {
     LINES_STRIPE_OTHER = 0,
     LINES_STRIPE_INVOICE,
-    LINES_STRIPE_SUBSCRIPTION
+    LINES_STRIPE_SUBSCRIPTION,
+    LINES_STRIPE_REFUND,
+    LINES_STRIPE_DISPUTE
 } lines_stripe_object_e;
 
 
@@ -104,6 +159,8 @@ typedef struct {
     union {
         lines_stripe_invoice_t       invoice;
         lines_stripe_subscription_t  subscription;
+        lines_stripe_refund_t        refund;
+        lines_stripe_dispute_t       dispute;
     } object;
 } lines_stripe_event_t;
 
@@ -116,8 +173,14 @@ ngx_int_t lines_stripe_parse_subscription(json_t *json,
     lines_stripe_subscription_t *subscription);
 ngx_int_t lines_stripe_parse_customer(json_t *json,
     lines_stripe_customer_t *customer);
+ngx_int_t lines_stripe_parse_payment(json_t *json,
+    lines_stripe_payment_t *payment);
+ngx_int_t lines_stripe_parse_refund(json_t *json,
+    lines_stripe_refund_t *refund);
 ngx_int_t lines_stripe_parse_credit_note(json_t *json,
     lines_stripe_credit_note_t *note);
+ngx_int_t lines_stripe_parse_dispute(json_t *json,
+    lines_stripe_dispute_t *dispute);
 ngx_int_t lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event);
 
 
@@ -137,16 +200,19 @@ ngx_int_t lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
     lines_stripe_metadata_t *metadata, ngx_str_t *body);
 
 /*
- * The body of POST /v1/credit_notes that pays back what was paid of an
- * invoice and is not credited yet.  NGX_DECLINED: nothing is left to refund.
+ * What gives back.  The body of POST /v1/credit_notes, by the ways that it came
+ * (the sum is above zero), and that of POST /v1/refunds, of one payment.
  */
 
-ngx_int_t lines_stripe_refund_body(ngx_pool_t *pool,
-    lines_stripe_invoice_t *invoice, lines_stripe_metadata_t *metadata,
-    ngx_str_t *body);
+ngx_int_t lines_stripe_credit_body(ngx_pool_t *pool, ngx_str_t *invoice,
+    int64_t charged, int64_t balance, int64_t outside,
+    lines_stripe_metadata_t *metadata, ngx_str_t *body);
 
-/* something was paid and not paid back, or can still be paid */
-ngx_uint_t lines_stripe_unsettled(lines_stripe_invoice_t *invoice);
+ngx_int_t lines_stripe_refund_body(ngx_pool_t *pool, ngx_str_t *payment,
+    int64_t amount, lines_stripe_metadata_t *metadata, ngx_str_t *body);
+
+/* the name of the parameter that says whose: a payment intent, or a charge */
+const char *lines_stripe_payment_param(ngx_str_t *payment);
 
 
 typedef enum {

@@ -4,7 +4,9 @@
 #include <ngx_http.h>
 
 #include "http/answer.h"
+#include "http/carrier.h"
 #include "http/failpoint.h"
+#include "http/steps.h"
 #include "http/text.h"
 #include "operation/event.h"
 #include "operation/operation.h"
@@ -23,10 +25,12 @@ typedef struct {
     ngx_str_t                 id;         /* of the line's operation */
     ngx_str_t                 subscription;
     ngx_str_t                 invoice;
+    ngx_str_t                 disputed;   /* the same, if a bank took it */
     ngx_str_t                 status;     /* of the subscription */
     ngx_str_t                 customer;
 
     ngx_str_t                 spawn;      /* operation to be started */
+    lines_carrier_t          *carrier;    /* where it does not say whose */
 
     ngx_str_t                *tenants;    /* of the customer */
     ngx_str_t                *plans;      /* their operations */
@@ -40,6 +44,11 @@ typedef struct {
 
 static ngx_int_t event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t event_known(ngx_str_t *type);
+static ngx_int_t event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_event_t *ev);
+static void event_paid(void *data, lines_billing_result_t *result);
+static void event_invoice(void *data, lines_billing_result_t *result);
+static void event_carrier_cleanup(void *data);
 static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
@@ -47,7 +56,7 @@ static ngx_uint_t event_is_name(ngx_str_t *name);
 static ngx_int_t event_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
-    lines_due_add_pt done);
+    ngx_str_t *name, lines_due_add_pt done);
 static ngx_int_t event_announce(lines_ctx_t *ctx, ngx_str_t *tenant,
     ngx_str_t *id, lines_due_add_pt done);
 static ngx_int_t event_orphan(void *data, lines_due_add_reply_t *reply);
@@ -76,6 +85,11 @@ static const char  *event_types[] = {
     "customer.subscription.created",
     "customer.subscription.updated",
     "customer.subscription.deleted",
+    "refund.failed",
+    "refund.updated",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.funds_withdrawn",
     NULL
 };
 
@@ -118,6 +132,10 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
         return lines_billing_ours(lmcf->billing, ev->metadata)
                ? event_ours(r, ctx, ev)
                : event_ignore(r, ctx);
+    }
+
+    if (event->kind != LINES_STRIPE_SUBSCRIPTION) {
+        return event_payment(r, ctx, ev);
     }
 
     subscription = &event->object.subscription;
@@ -167,6 +185,123 @@ event_known(ngx_str_t *type)
     }
 
     return 0;
+}
+
+
+/* a refund, or a dispute, is of a payment: of which invoice, billing says */
+
+static ngx_int_t
+event_payment(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
+{
+    ngx_str_t              payment;
+    ngx_pool_cleanup_t    *cln;
+    lines_billing_ask_t    ask;
+    lines_stripe_event_t  *event = ev->event;
+
+    payment = event->object.dispute.payment;
+
+    if (event->kind == LINES_STRIPE_REFUND) {
+        payment = event->object.refund.payment;
+
+        /* all else is counted by who gave it back */
+
+        if (!lines_is(&event->object.refund.status, "failed")
+            && !lines_is(&event->object.refund.status, "canceled"))
+        {
+            return event_ignore(r, ctx);
+        }
+    }
+
+    if (payment.len == 0) {
+        return event_ignore(r, ctx);
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    ev->carrier = lines_carrier_create(lines_get_main_conf(r),
+                                       &ctx->request_id, ngx_cycle->log);
+    if (ev->carrier == NULL) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    cln->handler = event_carrier_cleanup;
+    cln->data = ev->carrier;
+
+    ngx_memzero(&ask, sizeof(lines_billing_ask_t));
+
+    ask.kind = LINES_BILLING_PAID;
+    ask.id = payment;
+
+    return lines_billing_ask(ev->carrier, &ask, event_paid, ctx) == NGX_AGAIN
+           ? NGX_AGAIN : lines_unavailable(r, ctx, 1);
+}
+
+
+static void
+event_paid(void *data, lines_billing_result_t *result)
+{
+    lines_ctx_t *ctx = data;
+
+    lines_event_t        *ev = ctx->data;
+    lines_billing_ask_t   ask;
+    lines_billing_one_t  *one;
+    ngx_http_request_t   *r = ctx->request;
+
+    if (result->outcome != LINES_STRIPE_OK || result->list->nelts == 0) {
+        event_invoice(data, result);
+        return;
+    }
+
+    one = result->list->elts;
+
+    ngx_memzero(&ask, sizeof(lines_billing_ask_t));
+
+    ask.kind = LINES_BILLING_INVOICE;
+    ask.id = one->payment.invoice;
+
+    if (lines_billing_ask(ev->carrier, &ask, event_invoice, ctx) != NGX_AGAIN)
+    {
+        lines_resume(r, ctx, lines_unavailable(r, ctx, 1));
+    }
+}
+
+
+static void
+event_invoice(void *data, lines_billing_result_t *result)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t            rc;
+    lines_event_t       *ev = ctx->data;
+    ngx_http_request_t  *r = ctx->request;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    if (result->invoice) {
+        ev->metadata = &result->invoice->metadata;
+        ev->subscription = result->invoice->subscription;
+        ev->invoice = result->invoice->id;
+
+        rc = lines_billing_ours(lines_get_main_conf(r)->billing, ev->metadata)
+             ? event_ours(r, ctx, ev) : event_ignore(r, ctx);
+
+    } else {
+        rc = result->outcome == LINES_STRIPE_OK
+             || result->outcome == LINES_STRIPE_REFUSED
+             ? event_ignore(r, ctx) : lines_unavailable(r, ctx, 1);
+    }
+
+    lines_resume(r, ctx, rc);
+}
+
+
+static void
+event_carrier_cleanup(void *data)
+{
+    lines_carrier_destroy(data);
 }
 
 
@@ -244,7 +379,12 @@ event_operation(void *data, lines_op_seen_reply_t *reply)
                 || (reply->subscription.len
                     && !lines_op_same(&reply->subscription, &ev->subscription));
 
-    if (ev->unfinished && !ev->older) {
+    /* what a bank takes back ends a line, whatever else goes on with it */
+
+    if (ev->unfinished
+        && !ev->older
+        && ev->event->kind != LINES_STRIPE_DISPUTE)
+    {
         ev->spawn = ev->id;
 
         return lines_op_wake(&ctx->caller, event_news, ctx,
@@ -283,54 +423,92 @@ event_line(void *data, lines_line_billed_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
-    ngx_uint_t           holds, fine, doubt, invoice;
+    ngx_uint_t           ours, holds, fine, doubt, failed;
     lines_event_t       *ev = ctx->data;
 
     doubt = reply->suspended.len
             || reply->reading.len
             || (reply->lapsed.len && reply->ended.len == 0);
 
-    holds = reply->subscription.len
-            && lines_op_same(&reply->subscription, &ev->subscription)
-            && lines_status(&reply->status) != LINES_CANCELED;
+    ours = reply->subscription.len
+           && lines_op_same(&reply->subscription, &ev->subscription);
 
-    invoice = (ev->event->kind == LINES_STRIPE_INVOICE);
+    failed = ours && lines_status(&reply->status) == LINES_FAILED;
+
+    holds = ours && !failed && lines_status(&reply->status) != LINES_CANCELED;
 
     fine = lines_is(&ev->status, "active")
            || lines_is(&ev->status, "trialing");
 
-    if (!holds) {
+    switch (ev->event->kind) {
 
-        /* money came in, or will, that nobody waited for */
+    case LINES_STRIPE_INVOICE:
 
-        return (invoice
-                ? lines_is(&ev->event->type, "invoice.paid")
-                : fine || lines_is(&ev->status, "past_due"))
-               ? event_derive(ctx, "orphan:", event_orphan)
-               : event_ignore(ctx->request, ctx);
+        /* money came in that nobody waited for; that all is well is news where
+           it may be known not to be */
+
+        if (!holds && !lines_is(&ev->event->type, "invoice.paid")) {
+            return event_ignore(ctx->request, ctx);
+        }
+
+        break;
+
+    case LINES_STRIPE_REFUND:
+
+        /* who has a line gets nothing back from us */
+
+        if (holds) {
+            return event_ignore(ctx->request, ctx);
+        }
+
+        break;
+
+    case LINES_STRIPE_DISPUTE:
+
+        /* who has none has paid for none, and nothing goes back twice */
+
+        if (!holds) {
+            return event_ignore(ctx->request, ctx);
+        }
+
+        ev->disputed = ev->invoice;
+        doubt = 1;
+        break;
+
+    default: /* LINES_STRIPE_SUBSCRIPTION */
+
+        /* money will come in, or a line is not paid for any more */
+
+        if (!holds && !fine && !lines_is(&ev->status, "past_due")) {
+            return event_ignore(ctx->request, ctx);
+        }
+
+        doubt = doubt || !fine
+                || lines_is(&ev->event->type, "customer.subscription.deleted");
+        break;
     }
 
-    /* that all is well is news where it was not, or may be known not to be */
+    if (holds) {
+        return doubt ? event_derive(ctx, "lapse:", &ev->subscription,
+                                    event_lapse)
+                     : event_ignore(ctx->request, ctx);
+    }
 
-    return (doubt
-            || (!invoice
-                && (!fine
-                    || lines_is(&ev->event->type,
-                                "customer.subscription.deleted"))))
-           ? event_derive(ctx, "lapse:", event_lapse)
-           : event_ignore(ctx->request, ctx);
+    return failed ? event_derive(ctx, "refund:", &ev->id, event_orphan)
+                  : event_derive(ctx, "orphan:", &ev->subscription,
+                                 event_orphan);
 }
 
 
 /* an operation of its own: where it is looked up, when it is due, its begin */
 
 static ngx_int_t
-event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
+event_derive(lines_ctx_t *ctx, const char *prefix, ngx_str_t *name,
+    lines_due_add_pt done)
 {
     lines_event_t  *ev = ctx->data;
 
-    if (lines_derive_id(ctx->request->pool, prefix, &ev->subscription,
-                        &ev->spawn)
+    if (lines_derive_id(ctx->request->pool, prefix, name, &ev->spawn)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -397,7 +575,7 @@ event_lapse(void *data, lines_due_add_reply_t *reply)
     return lines_lapse_begin(&ctx->caller, event_lapsed, ctx,
                              .tenant = ev->tenant, .id = ev->spawn,
                              .line = ev->id, .subscription = ev->subscription,
-                             .news = 1);
+                             .invoice = ev->disputed, .news = 1);
 }
 
 

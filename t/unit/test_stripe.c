@@ -53,8 +53,7 @@ test_form(void)
 static void
 test_bodies(void)
 {
-    ngx_str_t                customer, price, card, body;
-    lines_stripe_invoice_t   invoice;
+    ngx_str_t                customer, price, card, invoice, payment, body;
     lines_stripe_metadata_t  metadata;
 
     memset(&metadata, 0, sizeof(metadata));
@@ -99,27 +98,37 @@ test_bodies(void)
     ok(memmem(body.data, body.len, "&default_payment_method=card_1&", 31)
        != NULL, "a card of the older kind is a source");
 
-    memset(&invoice, 0, sizeof(invoice));
+    invoice = str("in_1");
 
-    invoice.id = str("in_1");
-    invoice.total = 900;
-    invoice.amount_paid = 900;
-    invoice.credited = 200;
-
-    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body) == NGX_OK,
-       "a refund");
+    ok(lines_stripe_credit_body(NULL, &invoice, 700, 0, 0, &metadata, &body)
+       == NGX_OK, "a credit note");
     is_str(&body,
            "invoice=in_1&amount=700&refund_amount=700"
            "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
-           "&metadata[operation]=bbbb", "of what is left");
+           "&metadata[operation]=bbbb", "to the card");
 
-    invoice.credited = 900;
-    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
-       == NGX_DECLINED, "nothing is left");
+    ok(lines_stripe_credit_body(NULL, &invoice, 700, 200, 100, &metadata,
+                                &body) == NGX_OK, "another");
+    is_str(&body,
+           "invoice=in_1&amount=1000&refund_amount=700&credit_amount=200"
+           "&out_of_band_amount=100"
+           "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
+           "&metadata[operation]=bbbb", "each way that it came");
 
-    invoice.credited = 1000;
-    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
-       == NGX_DECLINED, "nor is less than nothing");
+    payment = str("pi_1");
+
+    ok(lines_stripe_refund_body(NULL, &payment, 300, &metadata, &body)
+       == NGX_OK, "a refund");
+    is_str(&body,
+           "payment_intent=pi_1&amount=300"
+           "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
+           "&metadata[operation]=bbbb", "of a payment");
+
+    payment = str("ch_1");
+
+    ok(lines_stripe_refund_body(NULL, &payment, 300, &metadata, &body)
+       == NGX_OK
+       && ngx_strncmp(body.data, "charge=ch_1&", 12) == 0, "or of a charge");
 }
 
 
