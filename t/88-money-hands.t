@@ -43,7 +43,8 @@ promise 'credited by hand in part, then failed: the rest goes back' => sub {
 
 promise "credited in part to the customer's balance, or past billing, then failed: the rest goes back" => sub {
     for my $where (qw(balance outside)) {
-        my $line = $s->paid_line;
+        $sandbox->customer("cus_$where");
+        my $line = $s->paid_line(workspace => {customer => "cus_$where"});
         $s->hand($where => $line->{invoice}, 300);
         fails_and_is_even($line, 300);
     }

@@ -148,6 +148,7 @@ sub _usable ($self, $fault, $key) {
 
 sub _injected ($self, $fault) {
     my $error = $fault->{kind} eq '409' ? Sandbox::Error->key_in_use
+        : $fault->{kind} eq '400'       ? Sandbox::Error->new(status => 400, type => 'invalid_request_error', message => 'It is refused.')
         : $fault->{kind} eq '429'       ? Sandbox::Error->rate_limit
         :                                 Sandbox::Error->internal;
 
