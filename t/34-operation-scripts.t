@@ -277,7 +277,7 @@ subtest 'orphans' => sub {
     run(op_claim => ['op:o1'], 20000, '');
     $redis->cli('HSET', key('op:o1'), refunds => 2, refund_after => 'in_1');
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'woken', 'asked for while it ran';
-    run(op_claim => ['op:o1'], 20000, 1);
+    run(op_claim => ['op:o1'], 20000, 1, 1);
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('deleted'), 1500_999);
     is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';

@@ -24,7 +24,11 @@ sub line ($what, %card) {
     return {%{$s->$method(workspace => {customer => $customer})}, customer => $customer};
 }
 
-sub stuck () { map {"$_->{kind} $_->{stuck}"} @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} }
+sub stuck ($line) {
+    return map {"$_->{kind} $_->{stuck}"} grep { $_->{tenant} eq $line->{tenant} } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')};
+}
+
+sub refunds_of ($line) { grep { $_->{customer} eq $line->{customer} } @{$sandbox->call(GET => '/v1/refunds', {limit => 100})->json('/data')} }
 
 sub refund_ends ($line) {
     $s->soon(sub { ($s->now_of($line)->{payment} // '') eq 'refunded' }, 'its refund ends');
@@ -53,7 +57,7 @@ promise 'paid in part from the balance: each goes back where it came from' => su
     $s->report($line, 'failed');
     refund_ends($line);
     is balance_of($line), -400, 'to the balance';
-    is_deeply [map { @$_{qw(amount status)} } @{$sandbox->books->{refund}}[-1]], [500, 'succeeded'], 'to the card';
+    is_deeply [map { $_->{amount} } refunds_of($line)], [500], 'to the card';
     is scalar(notes_of($line)), 1, 'by one credit note';
 };
 
@@ -64,7 +68,7 @@ promise 'paid outside of billing, then failed: so it is noted, and no card is re
     $s->report($line, 'failed');
     refund_ends($line);
     is_deeply [map { [@$_{qw(out_of_band_amount post_payment_amount)}] } notes_of($line)], [[900, 900]], 'a note of it';
-    is scalar(grep { $_->{charge} && $_->{customer} eq $line->{customer} } @{$sandbox->books->{refund} // []}), 0, 'no refund';
+    is scalar(refunds_of($line)), 0, 'no refund';
 };
 
 promise 'paid by two payments: both go back' => sub {
@@ -100,21 +104,19 @@ promise 'a refund that fails later is listed for people, and never made again by
     my $line = line(paid => refunds => 'pending');
     $s->report($line, 'failed');
     refund_ends($line);
-    my ($refund) = @{$sandbox->books->{refund}}[-1];
+    my ($refund) = refunds_of($line);
     is $refund->{status}, 'pending', 'it is under way';
-    is_deeply [stuck()], [], 'nothing to look at';
+    is_deeply [stuck($line)], [], 'nothing to look at';
 
     $sandbox->settle($refund->{id} => 'failed');
-    $s->soon(sub { grep { $_ eq 'orphan refund_failed' } stuck() }, 'it is listed, by its event');
+    $s->soon(sub { grep { $_ eq 'orphan refund_failed' } stuck($line) }, 'it is listed, by its event');
     $sandbox->wait_idle;
-    my $refunds = () = grep { $_->{payment_intent} eq $refund->{payment_intent} } @{$sandbox->books->{refund}};
-    is $refunds, 1, 'it is not made again';
+    is scalar(refunds_of($line)), 1, 'it is not made again';
 
     my $again = $sandbox->refund($line->{invoice});
     $sandbox->settle($again->{id} => 'succeeded');
-    $s->soon(sub { !stuck() }, 'somebody has made up for it: it is done', 12);
-    $refunds = () = grep { $_->{payment_intent} eq $refund->{payment_intent} } @{$sandbox->books->{refund}};
-    is $refunds, 2, '... once';
+    $s->soon(sub { !stuck($line) }, 'somebody has made up for it: it is done', 12);
+    is scalar(refunds_of($line)), 2, '... once';
 };
 
 promise 'a refund by hand that fails is nothing to those who have their line' => sub {
@@ -123,7 +125,7 @@ promise 'a refund by hand that fails is nothing to those who have their line' =>
     $sandbox->settle($refund->{id} => 'failed');
     $sandbox->wait_idle;
     $s->rest($line->{tenant});
-    is_deeply [stuck()], [], 'nothing to look at';
+    is_deeply [stuck($line)], [], 'nothing to look at';
     ok $s->is_live($line), 'the line is there';
     is +($s->money($line->{subscription}))[2], 'active', 'and its subscription';
 };
@@ -139,7 +141,7 @@ for my $kind (qw(active bought)) {
         $sandbox->wait_idle;
         $s->rest($line->{tenant});
         is_deeply [($s->money($line->{subscription}))[1, 2]], [0, 'canceled'], '... nor when it is lost';
-        is_deeply [stuck()], [], 'nobody needs to look';
+        is_deeply [stuck($line)], [], 'nobody needs to look';
     };
 }
 
@@ -160,7 +162,7 @@ promise 'disputed before it was ready, then failed: nothing is given back twice'
     $s->report($line, 'failed');
     $s->rest($line->{tenant});
     is_deeply [($s->money($line->{subscription}))[1, 2]], [0, 'canceled'], 'the bank has it';
-    is_deeply [stuck()], [], 'nobody needs to look';
+    is_deeply [stuck($line)], [], 'nobody needs to look';
 };
 
 promise 'what is told of a payment that is not ours is nothing to us' => sub {

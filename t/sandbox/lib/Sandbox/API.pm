@@ -35,7 +35,7 @@ sub serve ($self) {
     $log->{fault} = $fault && $kind;
 
     return $self->_drop if $kind eq 'drop_before';
-    return $self->_refuse($log, $self->_injected($fault)) if $kind =~ /^(?:409|429|500)$/;
+    return $self->_refuse($log, $self->_injected($fault)) if $kind =~ /^(?:400|409|429|500)$/;
 
     my $record = eval { length($key // '') ? $self->app->idempotency->begin($key, $req->method, $log->{path}, $log->{params}) : {} };
 
