@@ -16,48 +16,35 @@
 
 
 typedef struct {
-    lines_stripe_event_t     *event;
-    lines_stripe_metadata_t  *metadata;
-
-    ngx_str_t                 tenant;
-    ngx_str_t                 id;         /* of the line's operation */
-    ngx_str_t                 subscription;
-    ngx_str_t                 invoice;
-    ngx_str_t                 status;     /* of the subscription */
-    ngx_str_t                 customer;
-
-    ngx_str_t                 spawn;      /* operation to be started */
-
-    ngx_str_t                *tenants;    /* of the customer */
-    ngx_str_t                *plans;      /* their operations */
-    ngx_uint_t                ntenants;
-    ngx_uint_t                left;
-
-    unsigned                  unfinished:1;
-    unsigned                  older:1;    /* another attempt's object */
+    lines_look_t    look;
+    ngx_str_t       customer;
+    ngx_str_t      *tenants;    /* of the customer */
+    ngx_str_t      *plans;      /* their operations */
+    ngx_uint_t      ntenants;
+    ngx_uint_t      left;
 } lines_event_t;
 
 
 static ngx_int_t event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t event_known(ngx_str_t *type);
-static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_event_t *ev);
-static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
-static ngx_uint_t event_is_name(ngx_str_t *name);
-static ngx_int_t event_news(void *data, lines_op_wake_reply_t *reply);
-static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
-static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
+static ngx_int_t event_end(lines_look_t *look);
+static ngx_int_t look_operation(void *data, lines_op_seen_reply_t *reply);
+static ngx_uint_t look_is_name(ngx_str_t *name);
+static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
+static ngx_int_t look_billed(lines_look_t *look);
+static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
+static ngx_int_t look_derive(lines_look_t *look, const char *prefix,
     lines_due_add_pt done);
-static ngx_int_t event_announce(lines_ctx_t *ctx, ngx_str_t *tenant,
+static ngx_int_t look_announce(lines_look_t *look, ngx_str_t *tenant,
     ngx_str_t *id, lines_due_add_pt done);
-static ngx_int_t event_orphan(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_orphaned(void *data, lines_orphan_begin_reply_t *reply);
-static ngx_int_t event_lapse(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_lapsed(void *data, lines_lapse_begin_reply_t *reply);
-static ngx_int_t event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
-    lines_due_add_pt done);
-static ngx_int_t event_hinted(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_spawn(lines_ctx_t *ctx);
+static ngx_int_t look_orphan(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
+static ngx_int_t look_lapse(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
+static ngx_int_t look_hint(lines_look_t *look, ngx_str_t *tenant,
+    ngx_str_t *id, lines_due_add_pt done);
+static ngx_int_t look_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_spawn(lines_look_t *look);
 static ngx_int_t event_base(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
@@ -85,6 +72,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_stripe_event_t *event)
 {
     ngx_uint_t                    i;
+    lines_look_t                 *look;
     lines_event_t                *ev;
     lines_main_conf_t            *lmcf = lines_get_main_conf(r);
     lines_stripe_invoice_t       *invoice;
@@ -103,7 +91,14 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     ctx->data = ev;
-    ev->event = event;
+
+    look = &ev->look;
+    look->lmcf = lmcf;
+    look->caller = &ctx->caller;
+    look->pool = r->pool;
+    look->log = r->connection->log;
+    look->end = event_end;
+    look->data = ctx;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines event: \"%V\" %V", &event->id, &event->type);
@@ -111,31 +106,29 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     if (event->kind == LINES_STRIPE_INVOICE) {
         invoice = &event->object.invoice;
 
-        ev->metadata = &invoice->metadata;
-        ev->subscription = invoice->subscription;
-        ev->invoice = invoice->id;
+        look->metadata = &invoice->metadata;
+        look->subscription = invoice->subscription;
+        look->invoice = invoice->id;
+        look->paid = lines_is(&event->type, "invoice.paid");
 
-        return lines_billing_ours(lmcf->billing, ev->metadata)
-               ? event_ours(r, ctx, ev)
+        return lines_billing_ours(lmcf->billing, look->metadata)
+               ? lines_look(look)
                : event_ignore(r, ctx);
     }
 
     subscription = &event->object.subscription;
 
-    ev->metadata = &subscription->metadata;
-    ev->subscription = subscription->id;
-    ev->invoice = subscription->invoice.id;
-    ev->status = subscription->status;
+    lines_look_at(look, subscription);
+    look->gone = lines_is(&event->type, "customer.subscription.deleted");
     ev->customer = subscription->customer;
 
-    if (lines_billing_ours(lmcf->billing, ev->metadata)
-        && (ev->metadata->line.len || ev->metadata->operation.len))
-    {
+    if (lines_look_ours(look)) {
+
         /* what we create ourselves is no news */
 
         return lines_is(&event->type, "customer.subscription.created")
                ? event_ignore(r, ctx)
-               : event_ours(r, ctx, ev);
+               : lines_look(look);
     }
 
     for (i = 0; i < subscription->nprices; i++) {
@@ -170,10 +163,37 @@ event_known(ngx_str_t *type)
 }
 
 
+static ngx_int_t
+event_end(lines_look_t *look)
+{
+    lines_ctx_t *ctx = look->data;
+
+    return event_ignore(ctx->request, ctx);
+}
+
+
+void
+lines_look_at(lines_look_t *look, lines_stripe_subscription_t *subscription)
+{
+    look->metadata = &subscription->metadata;
+    look->subscription = subscription->id;
+    look->invoice = subscription->invoice.id;
+    look->status = subscription->status;
+}
+
+
+ngx_uint_t
+lines_look_ours(lines_look_t *look)
+{
+    return lines_billing_ours(look->lmcf->billing, look->metadata)
+           && (look->metadata->line.len || look->metadata->operation.len);
+}
+
+
 /* what metadata says becomes part of keys */
 
 static ngx_uint_t
-event_is_name(ngx_str_t *name)
+look_is_name(ngx_str_t *name)
 {
     u_char  ch;
     size_t  i;
@@ -199,243 +219,251 @@ event_is_name(ngx_str_t *name)
 }
 
 
-static ngx_int_t
-event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
+ngx_int_t
+lines_look(lines_look_t *look)
 {
     ngx_str_t  name;
 
-    ev->tenant = ev->metadata->tenant;
-    ev->id = ev->metadata->line.len
-             ? ev->metadata->line
-             : ev->metadata->operation;
+    look->follows = LINES_FOLLOWS_NOTHING;
+    look->tenant = look->metadata->tenant;
+    look->id = look->metadata->line.len
+               ? look->metadata->line
+               : look->metadata->operation;
 
-    if (ev->tenant.len < 3) {
-        return event_ignore(r, ctx);
+    if (look->tenant.len < 3) {
+        return look->end(look);
     }
 
-    name.data = ev->tenant.data + 2;
-    name.len = ev->tenant.len - 2;
+    name.data = look->tenant.data + 2;
+    name.len = look->tenant.len - 2;
 
-    if ((ev->tenant.data[0] != 'w' && ev->tenant.data[0] != 'a')
-        || ev->tenant.data[1] != ':'
-        || !event_is_name(&name)
-        || !event_is_name(&ev->id)
-        || !event_is_name(&ev->subscription))
+    if ((look->tenant.data[0] != 'w' && look->tenant.data[0] != 'a')
+        || look->tenant.data[1] != ':'
+        || !look_is_name(&name)
+        || !look_is_name(&look->id)
+        || !look_is_name(&look->subscription))
     {
-        return event_ignore(r, ctx);
+        return look->end(look);
     }
 
-    return lines_op_seen(&ctx->caller, event_operation, ctx,
-                         .tenant = ev->tenant, .id = ev->id);
+    return lines_op_seen(look->caller, look_operation, look,
+                         .tenant = look->tenant, .id = look->id);
 }
 
 
 static ngx_int_t
-event_operation(void *data, lines_op_seen_reply_t *reply)
+look_operation(void *data, lines_op_seen_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
-    lines_event_t  *ev = ctx->data;
+    ngx_uint_t  unfinished, older;
 
-    ev->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
+    unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
 
-    ev->older = (ev->metadata->attempt
-                 && (int64_t) ev->metadata->attempt < reply->attempt)
-                || (reply->subscription.len
-                    && !lines_op_same(&reply->subscription, &ev->subscription));
+    older = (look->metadata->attempt
+             && (int64_t) look->metadata->attempt < reply->attempt)
+            || (reply->subscription.len
+                && !lines_op_same(&reply->subscription, &look->subscription));
 
-    if (ev->unfinished && !ev->older) {
-        ev->spawn = ev->id;
-
-        return lines_op_wake(&ctx->caller, event_news, ctx,
-                              .tenant = ev->tenant, .id = ev->id);
+    if (!unfinished || older) {
+        return look_billed(look);
     }
 
-    return lines_line_billed(&ctx->caller, event_line, ctx,
-                             .tenant = ev->tenant, .id = ev->id);
+    look->follows = LINES_FOLLOWS_NEWS;
+
+    if (look->judge) {
+        return look->end(look);
+    }
+
+    look->spawn = look->id;
+
+    return lines_op_wake(look->caller, look_news, look,
+                         .tenant = look->tenant, .id = look->id);
 }
 
 
 /* known to whoever holds it; the hint is for when nobody does */
 
 static ngx_int_t
-event_news(void *data, lines_op_wake_reply_t *reply)
+look_news(void *data, lines_op_wake_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
-
-    lines_event_t  *ev;
+    lines_look_t *look = data;
 
     LINES_FAILPOINT("event.news.after");
-
-    ev = ctx->data;
 
     /* it has ended since it was seen: the news is its line's */
 
     return reply->unfinished
-           ? event_hint(ctx, &ev->tenant, &ev->id, event_hinted)
-           : lines_line_billed(&ctx->caller, event_line, ctx,
-                               .tenant = ev->tenant, .id = ev->id);
+           ? look_hint(look, &look->tenant, &look->id, look_hinted)
+           : look_billed(look);
 }
 
 
 static ngx_int_t
-event_line(void *data, lines_line_billed_reply_t *reply)
+look_billed(lines_look_t *look)
 {
-    lines_ctx_t *ctx = data;
+    return lines_line_billed(look->caller, look_line, look,
+                             .tenant = look->tenant, .id = look->id);
+}
 
-    ngx_uint_t           holds, fine, doubt, invoice;
-    lines_event_t       *ev = ctx->data;
+
+static ngx_int_t
+look_line(void *data, lines_line_billed_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    ngx_uint_t   holds, fine, due, doubt;
+    lines_sub_e  sub;
+
+    look->line = *reply;
+    look->follows = LINES_FOLLOWS_NOTHING;
 
     doubt = reply->suspended.len
             || reply->reading.len
             || (reply->lapsed.len && reply->ended.len == 0);
 
     holds = reply->subscription.len
-            && lines_op_same(&reply->subscription, &ev->subscription)
+            && lines_op_same(&reply->subscription, &look->subscription)
             && lines_status(&reply->status) != LINES_CANCELED;
 
-    invoice = (ev->event->kind == LINES_STRIPE_INVOICE);
-
-    fine = lines_is(&ev->status, "active")
-           || lines_is(&ev->status, "trialing");
+    sub = lines_op_sub(&look->status);
+    fine = (sub == LINES_SUB_LIVE);
+    due = (sub == LINES_SUB_OVERDUE);
 
     if (!holds) {
 
         /* money came in, or will, that nobody waited for */
 
-        return (invoice
-                ? lines_is(&ev->event->type, "invoice.paid")
-                : fine || lines_is(&ev->status, "past_due"))
-               ? event_derive(ctx, "orphan:", event_orphan)
-               : event_ignore(ctx->request, ctx);
-    }
+        if (look->status.len ? fine || due : look->paid) {
+            look->follows = LINES_FOLLOWS_ORPHAN;
+        }
 
     /* that all is well is news where it was not, or may be known not to be */
 
-    return (doubt
-            || (!invoice
-                && (!fine
-                    || lines_is(&ev->event->type,
-                                "customer.subscription.deleted"))))
-           ? event_derive(ctx, "lapse:", event_lapse)
-           : event_ignore(ctx->request, ctx);
+    } else if (doubt || (look->status.len && (!fine || look->gone))) {
+        look->follows = LINES_FOLLOWS_LAPSE;
+    }
+
+    if (look->judge || look->follows == LINES_FOLLOWS_NOTHING) {
+        return look->end(look);
+    }
+
+    return look->follows == LINES_FOLLOWS_ORPHAN
+           ? look_derive(look, "orphan:", look_orphan)
+           : look_derive(look, "lapse:", look_lapse);
 }
 
 
 /* an operation of its own: where it is looked up, when it is due, its begin */
 
 static ngx_int_t
-event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
+look_derive(lines_look_t *look, const char *prefix, lines_due_add_pt done)
 {
-    lines_event_t  *ev = ctx->data;
-
-    if (lines_derive_id(ctx->request->pool, prefix, &ev->subscription,
-                        &ev->spawn)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return event_announce(ctx, &ev->tenant, &ev->spawn, done);
+    return lines_derive_id(look->pool, prefix, &look->subscription,
+                           &look->spawn)
+           == NGX_OK
+           ? look_announce(look, &look->tenant, &look->spawn, done)
+           : NGX_ERROR;
 }
 
 
 static ngx_int_t
-event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+look_announce(lines_look_t *look, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
     ngx_int_t  rc;
 
-    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = *id, .tenant = *tenant);
+    rc = lines_ix_put(look->caller, NULL, NULL, .id = *id, .tenant = *tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    return event_hint(ctx, tenant, id, done);
+    return look_hint(look, tenant, id, done);
 }
 
 
 static ngx_int_t
-event_orphan(void *data, lines_due_add_reply_t *reply)
+look_orphan(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
-    int64_t         attempt;
-    lines_event_t  *ev = ctx->data;
+    int64_t  attempt;
 
-    ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
+    ngx_log_error(NGX_LOG_WARN, look->log, 0,
                   "lines: no line holds subscription \"%V\" of \"%V\": it is "
-                  "refunded by operation %V", &ev->subscription, &ev->tenant,
-                  &ev->spawn);
+                  "refunded by operation %V", &look->subscription,
+                  &look->tenant, &look->spawn);
 
-    attempt = ev->metadata->attempt;
+    attempt = look->metadata->attempt;
 
-    return lines_orphan_begin(&ctx->caller, event_orphaned, ctx,
-                              .tenant = ev->tenant, .id = ev->spawn,
-                              .line = ev->id,
-                              .subscription = ev->subscription,
-                              .invoice = ev->invoice,
+    return lines_orphan_begin(look->caller, look_orphaned, look,
+                              .tenant = look->tenant, .id = look->spawn,
+                              .line = look->id,
+                              .subscription = look->subscription,
+                              .invoice = look->invoice,
                               .attempt = attempt ? &attempt : NULL);
 }
 
 
 static ngx_int_t
-event_orphaned(void *data, lines_orphan_begin_reply_t *reply)
+look_orphaned(void *data, lines_orphan_begin_reply_t *reply)
 {
-    return event_spawn(data);
+    return look_spawn(data);
+}
+
+
+ngx_int_t
+lines_look_lapse(lines_look_t *look)
+{
+    return look_derive(look, "lapse:", look_lapse);
 }
 
 
 static ngx_int_t
-event_lapse(void *data, lines_due_add_reply_t *reply)
+look_lapse(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
-    lines_event_t  *ev = ctx->data;
-
-    return lines_lapse_begin(&ctx->caller, event_lapsed, ctx,
-                             .tenant = ev->tenant, .id = ev->spawn,
-                             .line = ev->id, .subscription = ev->subscription,
-                             .news = 1);
+    return lines_lapse_begin(look->caller, look_lapsed, look,
+                             .tenant = look->tenant, .id = look->spawn,
+                             .line = look->id,
+                             .subscription = look->subscription, .news = 1);
 }
 
 
 static ngx_int_t
-event_lapsed(void *data, lines_lapse_begin_reply_t *reply)
+look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
 {
-    return event_spawn(data);
+    return look_spawn(data);
 }
 
 
 /* look at it now: the hint outlives this worker */
 
 static ngx_int_t
-event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+look_hint(lines_look_t *look, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
-    return lines_due_add(&ctx->caller, done, ctx,
+    return lines_due_add(look->caller, done, look,
                          .shard = lines_due_shard(id), .tenant = *tenant,
                          .id = *id, .delay = 0);
 }
 
 
 static ngx_int_t
-event_hinted(void *data, lines_due_add_reply_t *reply)
+look_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    return event_spawn(data);
+    return look_spawn(data);
 }
 
 
 static ngx_int_t
-event_spawn(lines_ctx_t *ctx)
+look_spawn(lines_look_t *look)
 {
-    lines_event_t       *ev = ctx->data;
-    ngx_http_request_t  *r = ctx->request;
+    (void) lines_op_spawn(look->lmcf, &look->tenant, &look->spawn);
 
-    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn);
-
-    return event_ignore(r, ctx);
+    return look->end(look);
 }
 
 
@@ -447,7 +475,7 @@ event_spawn(lines_ctx_t *ctx)
 static ngx_int_t
 event_base(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 {
-    if (!event_is_name(&ev->customer)) {
+    if (!look_is_name(&ev->customer)) {
         return event_ignore(r, ctx);
     }
 
@@ -504,8 +532,8 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
     }
 
     for (i = 0; i < ev->ntenants; i++) {
-        rc = event_announce(ctx, &ev->tenants[i], &ev->plans[i],
-                                  event_listed);
+        rc = look_announce(&ev->look, &ev->tenants[i], &ev->plans[i],
+                           event_listed);
         if (rc != NGX_AGAIN) {
             return rc;
         }
@@ -518,10 +546,11 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
 static ngx_int_t
 event_listed(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
     ngx_int_t       rc;
     ngx_uint_t      i;
+    lines_ctx_t    *ctx = look->data;
     lines_event_t  *ev = ctx->data;
 
     /* all hints first */
