@@ -774,16 +774,10 @@ billing_read_card(lines_billing_call_t *call, json_t *json)
 static ngx_int_t
 billing_read_given(lines_billing_call_t *call, json_t *json)
 {
-    lines_stripe_refund_t       refund;
-    lines_stripe_credit_note_t  note;
+    lines_stripe_entry_t  entry;
 
-    if (call->ask.kind == LINES_BILLING_REFUND) {
-        return lines_stripe_parse_refund(json, &refund) == NGX_OK
-               ? NGX_OK : NGX_ERROR;
-    }
-
-    return lines_stripe_parse_credit_note(json, &note) == NGX_OK
-           ? billing_livemode(call, note.livemode) : NGX_ERROR;
+    return lines_stripe_parse_entry(json, &entry) == NGX_OK ? NGX_OK
+                                                            : NGX_ERROR;
 }
 
 
@@ -792,19 +786,16 @@ billing_read_given(lines_billing_call_t *call, json_t *json)
 static ngx_int_t
 billing_read_list(lines_billing_call_t *call, json_t *json)
 {
-    size_t       i;
-    json_t      *data, *item;
-    ngx_int_t    rc;
-    ngx_str_t    id, whose;
-    ngx_uint_t   livemode;
-
-    lines_billing_one_t  *one;
+    size_t                 i;
+    json_t                *data, *item;
+    lines_stripe_entry_t  *entry;
+    lines_billing_kind_e   kind = call->ask.kind;
 
     data = json_object_get(json, "data");
 
     if (call->result.list == NULL) {
         call->result.list = ngx_array_create(call->carrier->pool, 4,
-                                             sizeof(*one));
+                                             sizeof(lines_stripe_entry_t));
     }
 
     if (call->result.list == NULL || !json_is_array(data)) {
@@ -813,51 +804,21 @@ billing_read_list(lines_billing_call_t *call, json_t *json)
 
     json_array_foreach(data, i, item) {
 
-        one = ngx_array_push(call->result.list);
-        if (one == NULL) {
-            return NGX_ERROR;
-        }
+        entry = ngx_array_push(call->result.list);
 
-        switch (call->ask.kind) {
-
-        case LINES_BILLING_CREDITS:
-            rc = lines_stripe_parse_credit_note(item, &one->note);
-            id = one->note.id;
-            whose = one->note.invoice;
-            livemode = one->note.livemode;
-            break;
-
-        case LINES_BILLING_REFUNDS:
-            rc = lines_stripe_parse_refund(item, &one->refund);
-            id = one->refund.id;
-            whose = one->refund.payment;
-            livemode = call->bcf->livemode;
-            break;
-
-        case LINES_BILLING_DISPUTES:
-            rc = lines_stripe_parse_dispute(item, &one->dispute);
-            id = one->dispute.id;
-            whose = one->dispute.payment;
-            livemode = one->dispute.livemode;
-            break;
-
-        default:
-            rc = lines_stripe_parse_payment(item, &one->payment);
-            id = one->payment.id;
-            whose = call->ask.kind == LINES_BILLING_PAID
-                    ? one->payment.payment : one->payment.invoice;
-            livemode = one->payment.livemode;
-            break;
-        }
-
-        if (rc != NGX_OK
-            || lines_billing_differs(&call->ask.id, &whose)
-            || billing_livemode(call, livemode) != NGX_OK)
+        if (entry == NULL
+            || lines_stripe_parse_entry(item, entry) != NGX_OK
+            || lines_billing_differs(&call->ask.id,
+                                     kind == LINES_BILLING_PAYMENTS
+                                     || kind == LINES_BILLING_CREDITS
+                                     ? &entry->invoice : &entry->payment)
+            || (entry->kind != LINES_STRIPE_REFUND
+                && billing_livemode(call, entry->livemode) != NGX_OK))
         {
             return NGX_ERROR;
         }
 
-        call->last = id;
+        call->last = entry->id;
     }
 
     return billing_more(json, data);

@@ -66,19 +66,8 @@ typedef struct {
     ngx_str_t                     payment_method;  /* empty: none */
     ngx_array_t                  *subscriptions;   /* found, newest first: of
                                                       the type above */
-    ngx_array_t                  *list;            /* what else was listed:
-                                                      see the kind */
+    ngx_array_t                  *list;            /* of lines_stripe_entry_t */
 } lines_billing_result_t;
-
-
-/* an element of result->list: which of them, says the kind */
-
-typedef union {
-    lines_stripe_payment_t      payment;
-    lines_stripe_credit_note_t  note;
-    lines_stripe_refund_t       refund;
-    lines_stripe_dispute_t      dispute;
-} lines_billing_one_t;
 
 
 typedef void (*lines_billing_pt)(void *data, lines_billing_result_t *result);
@@ -148,10 +137,10 @@ typedef enum {
     LINES_BILLING_REFUND,
 
     /*
-     * What an invoice's money is counted by (billing/money.h): list, of
-     * lines_billing_one_t, whole or UNKNOWN.  GET /v1/invoice_payments?invoice,
-     * /v1/credit_notes?invoice, and of a payment intent ("pi_"), or of a
-     * charge, /v1/refunds and /v1/disputes.
+     * What an invoice's money is counted by (billing/money.h): list, whole or
+     * UNKNOWN.  GET /v1/invoice_payments?invoice, /v1/credit_notes?invoice, and
+     * of a payment intent ("pi_"), or of a charge, /v1/refunds and
+     * /v1/disputes.
      */
     LINES_BILLING_PAYMENTS,
     LINES_BILLING_CREDITS,

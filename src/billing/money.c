@@ -8,12 +8,12 @@
 static ngx_uint_t money_is(ngx_str_t *value, const char *text);
 static ngx_uint_t money_fits(lines_money_t *money, ngx_str_t *currency,
     int64_t amount);
-static void money_add(lines_money_t *money, int64_t *sum, int64_t amount);
+static void money_sum(lines_money_t *money, int64_t *sum, int64_t amount);
 static void money_next(lines_money_t *money);
 
 
 void
-lines_money_invoice(lines_money_t *money, lines_stripe_invoice_t *invoice)
+lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
 {
     ngx_memzero(money, sizeof(lines_money_t));
 
@@ -34,75 +34,74 @@ lines_money_invoice(lines_money_t *money, lines_stripe_invoice_t *invoice)
 
 
 void
-lines_money_credit(lines_money_t *money, lines_stripe_credit_note_t *note)
+lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 {
-    if (!money_is(&note->status, "void")
-        && money_fits(money, &note->currency, note->balance)
-        && money_fits(money, &note->currency, note->outside))
-    {
-        money_add(money, &money->credited, note->balance);
-        money_add(money, &money->credited, note->outside);
+    ngx_str_t  *status = &entry->status;
+
+    if (entry->kind == LINES_STRIPE_PAYMENT) {
+        money_next(money);
     }
-}
 
-
-void
-lines_money_payment(lines_money_t *money, lines_stripe_payment_t *payment)
-{
-    money_next(money);
-
-    if (!money_is(&payment->status, "paid")
-        || !money_fits(money, &payment->currency, payment->amount))
+    if (!money_fits(money, &entry->currency, entry->amount)
+        || !money_fits(money, &entry->currency, entry->balance)
+        || !money_fits(money, &entry->currency, entry->outside))
     {
         return;
     }
 
-    if (payment->payment.len == 0) {
-        money_add(money, &money->outside, payment->amount);
-        return;
+    switch (entry->kind) {
+
+    case LINES_STRIPE_PAYMENT:
+
+        if (!money_is(status, "paid")) {
+            break;
+        }
+
+        if (entry->payment.len == 0) {
+            money_sum(money, &money->outside, entry->amount);
+            break;
+        }
+
+        money_sum(money, &money->charged, entry->amount);
+
+        money->now = entry->payment;
+        money->rest = entry->amount;
+        break;
+
+    case LINES_STRIPE_CREDIT:
+
+        if (!money_is(status, "void")) {
+            money_sum(money, &money->credited, entry->balance);
+            money_sum(money, &money->credited, entry->outside);
+        }
+
+        break;
+
+    case LINES_STRIPE_REFUND:
+
+        if (money_is(status, "failed") || money_is(status, "canceled")) {
+            money_sum(money, &money->failed, entry->amount);
+            break;
+        }
+
+        money_sum(money, &money->refunded, entry->amount);
+        money_sum(money, &money->rest, -entry->amount);
+        break;
+
+    default: /* LINES_STRIPE_DISPUTE */
+
+        /* won, it is ours again; a bank that only asks has taken nothing */
+
+        if (!money_is(status, "won")
+            && (status->len < 8
+                || ngx_strncmp(status->data, "warning_", 8) != 0))
+        {
+            money_sum(money, &money->disputed, entry->amount);
+            money_sum(money, &money->rest, -entry->amount);
+        }
+
+        break;
     }
-
-    money_add(money, &money->charged, payment->amount);
-
-    money->now = payment->payment;
-    money->rest = payment->amount;
-}
-
-
-void
-lines_money_refund(lines_money_t *money, lines_stripe_refund_t *refund)
-{
-    if (!money_fits(money, &refund->currency, refund->amount)) {
-        return;
-    }
-
-    if (money_is(&refund->status, "failed")
-        || money_is(&refund->status, "canceled"))
-    {
-        money_add(money, &money->failed, refund->amount);
-        return;
-    }
-
-    money_add(money, &money->refunded, refund->amount);
-    money_add(money, &money->rest, -refund->amount);
-}
-
-
-void
-lines_money_dispute(lines_money_t *money, lines_stripe_dispute_t *dispute)
-{
-    /* one that was won is ours again; a bank that only asks has taken nothing */
-
-    if (money_is(&dispute->status, "won")
-        || (dispute->status.len > 8
-            && ngx_strncmp(dispute->status.data, "warning_", 8) == 0)
-        || !money_fits(money, &dispute->currency, dispute->amount))
-    {
-        return;
-    }
-
-    money_add(money, &money->disputed, dispute->amount);
-    money_add(money, &money->rest, -dispute->amount);
 }
 
 
@@ -191,7 +190,7 @@ money_fits(lines_money_t *money, ngx_str_t *currency, int64_t amount)
 
 
 static void
-money_add(lines_money_t *money, int64_t *sum, int64_t amount)
+money_sum(lines_money_t *money, int64_t *sum, int64_t amount)
 {
     if (__builtin_add_overflow(*sum, amount, sum)) {
         money->unclear = 1;

@@ -54,20 +54,10 @@ typedef enum {
 } lines_money_e;
 
 
-/*
- * Counted in this order: the invoice, its credit notes, then each payment
- * followed by its refunds and disputes.
- */
+/* in this order: credit notes, then each payment before what is of it */
 
-void lines_money_invoice(lines_money_t *money,
-    lines_stripe_invoice_t *invoice);
-void lines_money_credit(lines_money_t *money,
-    lines_stripe_credit_note_t *note);
-void lines_money_payment(lines_money_t *money,
-    lines_stripe_payment_t *payment);
-void lines_money_refund(lines_money_t *money, lines_stripe_refund_t *refund);
-void lines_money_dispute(lines_money_t *money,
-    lines_stripe_dispute_t *dispute);
+void lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice);
+void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
 
 /* what it comes to, once all is counted */
 lines_money_e lines_money_close(lines_money_t *money);

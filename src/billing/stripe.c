@@ -150,93 +150,52 @@ lines_stripe_parse_customer(json_t *json, lines_stripe_customer_t *customer)
 
 
 ngx_int_t
-lines_stripe_parse_credit_note(json_t *json, lines_stripe_credit_note_t *note)
+lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry)
 {
-    ngx_memzero(note, sizeof(lines_stripe_credit_note_t));
+    json_t      *amount, *payment;
+    ngx_uint_t   i;
 
-    if (!stripe_object(json, "credit_note", &note->id)) {
-        return NGX_DECLINED;
+    static const struct {
+        const char             *object;
+        lines_stripe_object_e   kind;
+        const char             *amount;
+    } kinds[] = {
+        { "invoice_payment", LINES_STRIPE_PAYMENT, "amount_paid" },
+        { "credit_note", LINES_STRIPE_CREDIT, "amount" },
+        { "refund", LINES_STRIPE_REFUND, "amount" },
+        { "dispute", LINES_STRIPE_DISPUTE, "amount" }
+    };
+
+    ngx_memzero(entry, sizeof(lines_stripe_entry_t));
+
+    for (i = 0; !stripe_object(json, kinds[i].object, &entry->id); ) {
+        if (++i == sizeof(kinds) / sizeof(kinds[0])) {
+            return NGX_DECLINED;
+        }
     }
 
-    stripe_string(json, "status", &note->status);
-    stripe_reference(json, "invoice", &note->invoice);
-    stripe_string(json, "currency", &note->currency);
+    entry->kind = kinds[i].kind;
+
+    stripe_string(json, "status", &entry->status);
+    stripe_reference(json, "invoice", &entry->invoice);
+    stripe_string(json, "currency", &entry->currency);
+
+    payment = json_object_get(json, "payment");
+    stripe_payment(json_is_object(payment) ? payment : json, &entry->payment);
 
     /* a transaction of less than nothing is what the customer gets */
 
-    note->amount = stripe_number(json, "amount");
-    note->balance = -stripe_number(json_object_get(json,
-                                              "customer_balance_transaction"),
-                                   "amount");
-    note->outside = stripe_number(json, "out_of_band_amount");
-    note->created = stripe_number(json, "created");
-    note->livemode = stripe_flag(json, "livemode");
+    amount = json_object_get(json, "customer_balance_transaction");
 
-    return NGX_OK;
-}
+    entry->amount = stripe_number(json, kinds[i].amount);
+    entry->balance = -stripe_number(amount, "amount");
+    entry->outside = stripe_number(json, "out_of_band_amount");
+    entry->created = stripe_number(json, "created");
+    entry->livemode = stripe_flag(json, "livemode");
 
+    /* one that was not expanded tells nothing */
 
-ngx_int_t
-lines_stripe_parse_payment(json_t *json, lines_stripe_payment_t *payment)
-{
-    ngx_memzero(payment, sizeof(lines_stripe_payment_t));
-
-    if (!stripe_object(json, "invoice_payment", &payment->id)) {
-        return NGX_DECLINED;
-    }
-
-    stripe_string(json, "status", &payment->status);
-    stripe_reference(json, "invoice", &payment->invoice);
-    stripe_payment(json_object_get(json, "payment"), &payment->payment);
-    stripe_string(json, "currency", &payment->currency);
-
-    payment->amount = stripe_number(json, "amount_paid");
-    payment->livemode = stripe_flag(json, "livemode");
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_stripe_parse_refund(json_t *json, lines_stripe_refund_t *refund)
-{
-    ngx_memzero(refund, sizeof(lines_stripe_refund_t));
-
-    if (!stripe_object(json, "refund", &refund->id)) {
-        return NGX_DECLINED;
-    }
-
-    stripe_string(json, "status", &refund->status);
-    stripe_payment(json, &refund->payment);
-    stripe_reference(json, "charge", &refund->charge);
-    stripe_string(json, "currency", &refund->currency);
-
-    refund->amount = stripe_number(json, "amount");
-    refund->created = stripe_number(json, "created");
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_stripe_parse_dispute(json_t *json, lines_stripe_dispute_t *dispute)
-{
-    ngx_memzero(dispute, sizeof(lines_stripe_dispute_t));
-
-    if (!stripe_object(json, "dispute", &dispute->id)) {
-        return NGX_DECLINED;
-    }
-
-    stripe_string(json, "status", &dispute->status);
-    stripe_payment(json, &dispute->payment);
-    stripe_reference(json, "charge", &dispute->charge);
-    stripe_string(json, "currency", &dispute->currency);
-
-    dispute->amount = stripe_number(json, "amount");
-    dispute->created = stripe_number(json, "created");
-    dispute->livemode = stripe_flag(json, "livemode");
-
-    return NGX_OK;
+    return json_is_string(amount) ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -271,15 +230,10 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
     {
         event->kind = LINES_STRIPE_SUBSCRIPTION;
 
-    } else if (lines_stripe_parse_refund(object, &event->object.refund)
+    } else if (lines_stripe_parse_entry(object, &event->object.entry)
                == NGX_OK)
     {
-        event->kind = LINES_STRIPE_REFUND;
-
-    } else if (lines_stripe_parse_dispute(object, &event->object.dispute)
-               == NGX_OK)
-    {
-        event->kind = LINES_STRIPE_DISPUTE;
+        event->kind = event->object.entry.kind;
     }
 
     return NGX_OK;

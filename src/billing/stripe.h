@@ -86,67 +86,42 @@ typedef struct {
 } lines_stripe_customer_t;
 
 
-/* what an invoice was paid by: an invoice_payment, or what it stands for */
-
-typedef struct {
-    ngx_str_t   id;
-    ngx_str_t   status;            /* open, paid, canceled */
-    ngx_str_t   invoice;
-    ngx_str_t   payment;           /* payment intent or charge; empty: it was
-                                      paid outside of Stripe */
-    ngx_str_t   currency;
-    int64_t     amount;            /* paid */
-    ngx_uint_t  livemode;
-} lines_stripe_payment_t;
-
-
-typedef struct {
-    ngx_str_t                id;
-    ngx_str_t                status;  /* pending, requires_action,
-                                         succeeded, failed, canceled */
-    ngx_str_t                payment;  /* intent, or charge without one */
-    ngx_str_t                charge;
-    ngx_str_t                currency;
-    int64_t                  amount;
-    int64_t                  created;  /* seconds */
-} lines_stripe_refund_t;
-
-
-/* its refunds are listed as refunds, too: they are no part of these amounts */
-
-typedef struct {
-    ngx_str_t   id;
-    ngx_str_t   status;    /* issued, void */
-    ngx_str_t   invoice;
-    ngx_str_t   currency;
-    int64_t     amount;    /* all of it */
-    int64_t     balance;   /* to the customer's balance */
-    int64_t     outside;   /* given back outside of Stripe */
-    int64_t     created;   /* seconds */
-    ngx_uint_t  livemode;
-} lines_stripe_credit_note_t;
-
-
-typedef struct {
-    ngx_str_t   id;
-    ngx_str_t   status;    /* warning_*: takes nothing; needs_response,
-                              under_review, lost; won */
-    ngx_str_t   payment;   /* intent, or charge without one */
-    ngx_str_t   charge;
-    ngx_str_t   currency;
-    int64_t     amount;
-    int64_t     created;   /* seconds */
-    ngx_uint_t  livemode;
-} lines_stripe_dispute_t;
-
-
 typedef enum {
     LINES_STRIPE_OTHER = 0,
     LINES_STRIPE_INVOICE,
     LINES_STRIPE_SUBSCRIPTION,
+    LINES_STRIPE_PAYMENT,
+    LINES_STRIPE_CREDIT,
     LINES_STRIPE_REFUND,
     LINES_STRIPE_DISPUTE
 } lines_stripe_object_e;
+
+
+/*
+ * What is booked of an invoice: a payment (invoice_payment), a credit note (its
+ * refunds are listed as refunds, too: they are no part of balance and outside),
+ * a refund or a dispute of a payment.
+ */
+
+typedef struct {
+    lines_stripe_object_e  kind;
+    ngx_str_t              id;
+    ngx_str_t              status;    /* payment: open, paid, canceled
+                                         note: issued, void
+                                         refund: pending, requires_action,
+                                         succeeded, failed, canceled
+                                         dispute: warning_*, needs_response,
+                                         under_review, lost, won */
+    ngx_str_t              invoice;   /* of a payment, a note */
+    ngx_str_t              payment;   /* intent, or charge without one; none
+                                         of a payment outside of Stripe */
+    ngx_str_t              currency;
+    int64_t                amount;    /* of a payment: paid */
+    int64_t                balance;   /* of a note: to the customer's balance */
+    int64_t                outside;   /* given back outside of Stripe */
+    int64_t                created;   /* seconds */
+    ngx_uint_t             livemode;  /* not said of a refund */
+} lines_stripe_entry_t;
 
 
 /* a webhook's event: a hint to look, never the state itself */
@@ -159,8 +134,7 @@ typedef struct {
     union {
         lines_stripe_invoice_t       invoice;
         lines_stripe_subscription_t  subscription;
-        lines_stripe_refund_t        refund;
-        lines_stripe_dispute_t       dispute;
+        lines_stripe_entry_t         entry;
     } object;
 } lines_stripe_event_t;
 
@@ -173,14 +147,7 @@ ngx_int_t lines_stripe_parse_subscription(json_t *json,
     lines_stripe_subscription_t *subscription);
 ngx_int_t lines_stripe_parse_customer(json_t *json,
     lines_stripe_customer_t *customer);
-ngx_int_t lines_stripe_parse_payment(json_t *json,
-    lines_stripe_payment_t *payment);
-ngx_int_t lines_stripe_parse_refund(json_t *json,
-    lines_stripe_refund_t *refund);
-ngx_int_t lines_stripe_parse_credit_note(json_t *json,
-    lines_stripe_credit_note_t *note);
-ngx_int_t lines_stripe_parse_dispute(json_t *json,
-    lines_stripe_dispute_t *dispute);
+ngx_int_t lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry);
 ngx_int_t lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event);
 
 

@@ -14,15 +14,10 @@
 
 
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_credits(lines_op_t *op,
+static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t refund_payments(lines_op_t *op,
-    lines_billing_result_t *result);
+static ngx_int_t refund_payments(lines_op_t *op);
 static ngx_int_t refund_payment(lines_op_t *op);
-static ngx_int_t refund_refunds(lines_op_t *op,
-    lines_billing_result_t *result);
-static ngx_int_t refund_disputes(lines_op_t *op,
-    lines_billing_result_t *result);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
 
@@ -62,68 +57,83 @@ lines_refund_count(lines_op_t *op)
 {
     lines_op_seen_t  *seen = &op->seen;
 
-    lines_money_invoice(&seen->ledger, &seen->subscription.invoice);
+    lines_money_begin(&seen->ledger, &seen->subscription.invoice);
 
-    return lines_op_bill(op, refund_credits, .kind = LINES_BILLING_CREDITS,
+    return lines_op_bill(op, refund_counted, .kind = LINES_BILLING_CREDITS,
                          .id = seen->subscription.invoice.id);
 }
 
 
 static ngx_int_t
-refund_credits(lines_op_t *op, lines_billing_result_t *result)
+refund_counted(lines_op_t *op, lines_billing_result_t *result)
 {
-    ngx_uint_t               i;
-    lines_op_seen_t         *seen = &op->seen;
-    lines_billing_one_t     *one;
-    lines_stripe_invoice_t  *invoice = &seen->subscription.invoice;
+    ngx_uint_t             i;
+    lines_op_seen_t       *seen = &op->seen;
+    lines_stripe_entry_t  *entry;
 
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "money_refused");
     }
 
-    one = result->list->elts;
+    if (op->ask.kind == LINES_BILLING_PAYMENTS) {
+        seen->payments = result->list;
+        return refund_payment(op);
+    }
+
+    entry = result->list->elts;
 
     for (i = 0; i < result->list->nelts; i++) {
-        lines_money_credit(&seen->ledger, &one[i].note);
+        lines_money_add(&seen->ledger, &entry[i]);
     }
 
-    seen->counted = 0;
+    switch (op->ask.kind) {
 
-    if (invoice->payment.len == 0) {
-        return lines_op_bill(op, refund_payments,
-                             .kind = LINES_BILLING_PAYMENTS,
-                             .id = invoice->id);
+    case LINES_BILLING_CREDITS:
+        return refund_payments(op);
+
+    case LINES_BILLING_REFUNDS:
+        return lines_op_bill(op, refund_counted,
+                             .kind = LINES_BILLING_DISPUTES,
+                             .id = seen->ledger.now);
+
+    default:
+        return refund_payment(op);
     }
-
-    /* a version that has one payment at most */
-
-    seen->payments = ngx_array_create(op->pool, 1,
-                                      sizeof(lines_billing_one_t));
-    one = seen->payments ? ngx_array_push(seen->payments) : NULL;
-
-    if (one == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(one, sizeof(lines_billing_one_t));
-
-    one->payment.status = invoice->status;
-    one->payment.payment = invoice->payment;
-    one->payment.currency = invoice->currency;
-    one->payment.amount = invoice->amount_paid;
-
-    return refund_payment(op);
 }
 
 
 static ngx_int_t
-refund_payments(lines_op_t *op, lines_billing_result_t *result)
+refund_payments(lines_op_t *op)
 {
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "money_refused");
+    lines_op_seen_t         *seen = &op->seen;
+    lines_stripe_entry_t    *entry;
+    lines_stripe_invoice_t  *invoice = &seen->subscription.invoice;
+
+    seen->counted = 0;
+
+    if (invoice->payment.len == 0) {
+        return lines_op_bill(op, refund_counted,
+                             .kind = LINES_BILLING_PAYMENTS,
+                             .id = invoice->id);
     }
 
-    op->seen.payments = result->list;
+    /* a version of Stripe's with one payment at most, which the invoice names */
+
+    seen->payments = ngx_array_create(op->pool, 1,
+                                      sizeof(lines_stripe_entry_t));
+    entry = seen->payments ? ngx_array_push(seen->payments) : NULL;
+
+    if (entry == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(entry, sizeof(lines_stripe_entry_t));
+
+    entry->kind = LINES_STRIPE_PAYMENT;
+    entry->status = invoice->status;
+    entry->payment = invoice->payment;
+    entry->currency = invoice->currency;
+    entry->amount = invoice->amount_paid;
 
     return refund_payment(op);
 }
@@ -134,18 +144,17 @@ refund_payments(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 refund_payment(lines_op_t *op)
 {
-    lines_op_seen_t      *seen = &op->seen;
-    lines_billing_one_t  *one;
+    lines_op_seen_t       *seen = &op->seen;
+    lines_stripe_entry_t  *entry;
+
+    entry = seen->payments->elts;
 
     while (seen->counted < seen->payments->nelts) {
 
-        one = seen->payments->elts;
-        one += seen->counted++;
-
-        lines_money_payment(&seen->ledger, &one->payment);
+        lines_money_add(&seen->ledger, &entry[seen->counted++]);
 
         if (seen->ledger.now.len) {
-            return lines_op_bill(op, refund_refunds,
+            return lines_op_bill(op, refund_counted,
                                  .kind = LINES_BILLING_REFUNDS,
                                  .id = seen->ledger.now);
         }
@@ -161,47 +170,6 @@ refund_payment(lines_op_t *op)
                    seen->ledger.failed);
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-refund_refunds(lines_op_t *op, lines_billing_result_t *result)
-{
-    ngx_uint_t            i;
-    lines_billing_one_t  *one;
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "money_refused");
-    }
-
-    one = result->list->elts;
-
-    for (i = 0; i < result->list->nelts; i++) {
-        lines_money_refund(&op->seen.ledger, &one[i].refund);
-    }
-
-    return lines_op_bill(op, refund_disputes, .kind = LINES_BILLING_DISPUTES,
-                         .id = op->seen.ledger.now);
-}
-
-
-static ngx_int_t
-refund_disputes(lines_op_t *op, lines_billing_result_t *result)
-{
-    ngx_uint_t            i;
-    lines_billing_one_t  *one;
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "money_refused");
-    }
-
-    one = result->list->elts;
-
-    for (i = 0; i < result->list->nelts; i++) {
-        lines_money_dispute(&op->seen.ledger, &one[i].dispute);
-    }
-
-    return refund_payment(op);
 }
 
 

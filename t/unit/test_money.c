@@ -18,69 +18,55 @@ begin(const char *status)
     invoice.status = str(status);
     invoice.currency = str("usd");
 
-    lines_money_invoice(&money, &invoice);
+    lines_money_begin(&money, &invoice);
+}
+
+
+static void
+add(lines_stripe_object_e kind, const char *status, const char *currency,
+    int64_t amount, int64_t balance, int64_t outside, const char *payment)
+{
+    lines_stripe_entry_t  entry;
+
+    memset(&entry, 0, sizeof(entry));
+
+    entry.kind = kind;
+    entry.status = str(status);
+    entry.currency = str(currency);
+    entry.amount = amount;
+    entry.balance = balance;
+    entry.outside = outside;
+    entry.payment = str(payment);
+
+    lines_money_add(&money, &entry);
 }
 
 
 static void
 payment(const char *id, const char *status, int64_t amount)
 {
-    lines_stripe_payment_t  p;
-
-    memset(&p, 0, sizeof(p));
-
-    p.status = str(status);
-    p.payment = str(id);
-    p.currency = str("usd");
-    p.amount = amount;
-
-    lines_money_payment(&money, &p);
+    add(LINES_STRIPE_PAYMENT, status, "usd", amount, 0, 0, id);
 }
 
 
 static void
 refund(const char *status, const char *currency, int64_t amount)
 {
-    lines_stripe_refund_t  r;
-
-    memset(&r, 0, sizeof(r));
-
-    r.status = str(status);
-    r.currency = str(currency);
-    r.amount = amount;
-
-    lines_money_refund(&money, &r);
+    add(LINES_STRIPE_REFUND, status, currency, amount, 0, 0, "");
 }
 
 
 static void
 credit(const char *status, int64_t balance, int64_t outside)
 {
-    lines_stripe_credit_note_t  n;
-
-    memset(&n, 0, sizeof(n));
-
-    n.status = str(status);
-    n.currency = str("usd");
-    n.balance = balance;
-    n.outside = outside;
-
-    lines_money_credit(&money, &n);
+    add(LINES_STRIPE_CREDIT, status, "usd", 1, balance, outside, "");
 }
 
 
 static void
 dispute(const char *status, int64_t amount)
 {
-    lines_stripe_dispute_t  d;
-
-    memset(&d, 0, sizeof(d));
-
-    d.status = str(status);
-    d.currency = str("usd");
-    d.amount = amount;
-
-    lines_money_dispute(&money, &d);
+    add(LINES_STRIPE_DISPUTE, status, "usd", amount, 0, 0, "");
 }
 
 
@@ -203,13 +189,13 @@ test_ways(void)
 {
     begin("paid");
     invoice.balance = 900;
-    lines_money_invoice(&money, &invoice);
+    lines_money_begin(&money, &invoice);
     comes_to(LINES_MONEY_DUE, 900, "paid from the customer's balance");
     goes_back(0, 900, 0);
 
     begin("void");
     invoice.balance = 900;
-    lines_money_invoice(&money, &invoice);
+    lines_money_begin(&money, &invoice);
     comes_to(LINES_MONEY_NONE, 0, "... which has it again, of a void one");
 
     begin("paid");
@@ -219,7 +205,7 @@ test_ways(void)
 
     begin("paid");
     invoice.balance = 200;
-    lines_money_invoice(&money, &invoice);
+    lines_money_begin(&money, &invoice);
     credit("issued", 100, 0);
     payment("pi_1", "paid", 500);
     refund("succeeded", "usd", 100);
@@ -240,7 +226,7 @@ test_ways(void)
 
     begin("paid");
     invoice.overpaid = 100;
-    lines_money_invoice(&money, &invoice);
+    lines_money_begin(&money, &invoice);
     payment("pi_1", "paid", 1000);
     comes_to(LINES_MONEY_DUE, 900, "what was too much is on the balance");
 }
@@ -265,7 +251,7 @@ test_unclear(void)
 
     begin("paid");
     invoice.balance = INT64_MAX;
-    lines_money_invoice(&money, &invoice);
+    lines_money_begin(&money, &invoice);
     payment("pi_1", "paid", INT64_MAX);
     comes_to(LINES_MONEY_UNCLEAR, 0, "or all together");
 

@@ -133,6 +133,67 @@ test_bodies(void)
 
 
 static void
+test_entries(void)
+{
+    json_t                *json;
+    lines_stripe_entry_t   e;
+
+    json = parse("{\"object\":\"invoice_payment\",\"id\":\"inpay_1\","
+                 "\"status\":\"paid\",\"invoice\":\"in_1\","
+                 "\"amount_paid\":900,\"amount_requested\":1000,"
+                 "\"currency\":\"usd\",\"payment\":{\"type\":"
+                 "\"payment_intent\",\"payment_intent\":\"pi_1\"}}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_PAYMENT && e.amount == 900,
+       "a payment of an invoice");
+    is_str(&e.invoice, "in_1", "which");
+    is_str(&e.payment, "pi_1", "by what");
+    json_decref(json);
+
+    json = parse("{\"object\":\"invoice_payment\",\"id\":\"inpay_1\","
+                 "\"payment\":{\"payment_record\":\"pr_1\"}}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK && e.payment.len == 0,
+       "one outside of Stripe");
+    json_decref(json);
+
+    json = parse("{\"object\":\"credit_note\",\"id\":\"cn_1\",\"amount\":900,"
+                 "\"out_of_band_amount\":100,\"invoice\":{\"id\":\"in_1\"},"
+                 "\"customer_balance_transaction\":{\"amount\":-200}}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_CREDIT && e.amount == 900 && e.balance == 200
+       && e.outside == 100, "a credit note and its parts");
+    is_str(&e.invoice, "in_1", "of which");
+    json_decref(json);
+
+    json = parse("{\"object\":\"credit_note\",\"id\":\"cn_1\","
+                 "\"customer_balance_transaction\":\"cbtxn_1\"}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_DECLINED,
+       "a part that was not told is not nothing");
+    json_decref(json);
+
+    json = parse("{\"object\":\"refund\",\"id\":\"re_1\",\"amount\":900,"
+                 "\"charge\":\"ch_1\",\"payment_intent\":null}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_REFUND, "a refund");
+    is_str(&e.payment, "ch_1", "of a charge without an intent");
+    json_decref(json);
+
+    json = parse("{\"object\":\"dispute\",\"id\":\"dp_1\",\"amount\":900,"
+                 "\"charge\":\"ch_1\",\"payment_intent\":\"pi_1\"}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_DISPUTE, "a dispute");
+    is_str(&e.payment, "pi_1", "of an intent");
+    json_decref(json);
+
+    json = parse("{\"object\":\"charge\",\"id\":\"ch_1\"}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_DECLINED, "anything else");
+    json_decref(json);
+
+    ok(lines_stripe_parse_entry(NULL, &e) == NGX_DECLINED, "or nothing");
+}
+
+
+static void
 test_invoices(void)
 {
     unsigned                i;
@@ -388,6 +449,7 @@ main(void)
 {
     test_form();
     test_bodies();
+    test_entries();
     test_invoices();
     test_others();
     test_errors();
