@@ -54,8 +54,13 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     invoice->credited = stripe_number(json,
                                       "post_payment_credit_notes_amount");
     invoice->livemode = stripe_flag(json, "livemode");
-    invoice->balance = stripe_number(json, "ending_balance")
-                       - stripe_number(json, "starting_balance");
+    /* what a draft will take is not known yet */
+
+    if (json_is_integer(json_object_get(json, "ending_balance"))) {
+        invoice->balance = stripe_number(json, "ending_balance")
+                           - stripe_number(json, "starting_balance");
+    }
+
     invoice->overpaid = stripe_number(json, "amount_overpaid");
     invoice->paid_at = stripe_number(json_object_get(json,
                                                      "status_transitions"),

@@ -313,6 +313,7 @@ static lines_call_e
 op_view_call(lines_op_t *op)
 {
     int64_t     absent, now;
+    ngx_str_t   invoice;
     ngx_uint_t  back;
 
     now = lines_op_now(op);
@@ -320,10 +321,14 @@ op_view_call(lines_op_t *op)
     back = op->at == LINES_AT_REFUND || op->at == LINES_AT_ORPHAN
            || op->at == LINES_AT_UNCHARGE;
 
-    /* what is due is not what was refused: another call */
+    invoice = lines_op_get(op, "refund_invoice");
+
+    /* of another invoice, or not what is due now and was refused before */
 
     if (back
         && (lines_op_get(op, "refund_body").len == 0
+            || (invoice.len
+                && !lines_op_same(&invoice, &op->seen.subscription.invoice.id))
             || (op->seen.call == LINES_CALL_REFUSED
                 && lines_money_due(&op->seen.ledger)
                    != lines_op_get_number(op, "refund_amount"))))

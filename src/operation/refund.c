@@ -117,7 +117,7 @@ refund_payments(lines_op_t *op)
                              .id = invoice->id);
     }
 
-    /* a version of Stripe's with one payment at most, which the invoice names */
+    /* a version of Stripe's whose invoices name their one payment */
 
     seen->payments = ngx_array_create(op->pool, 1,
                                       sizeof(lines_stripe_entry_t));
@@ -139,7 +139,7 @@ refund_payments(lines_op_t *op)
 }
 
 
-/* the next one, with what was given back of it; after the last all is counted */
+/* the next one, with what went back of it; after the last all is counted */
 
 static ngx_int_t
 refund_payment(lines_op_t *op)
@@ -226,6 +226,7 @@ lines_refund_credit(lines_op_t *op)
                          { "refund_at",
                            lines_op_number(op, lines_op_now(op)) },
                          { "refund_amount", lines_op_number(op, amount) },
+                         { "refund_invoice", invoice->id },
                          { "refund_after", lines_op_get(op, "refund_after") },
                          { "refunds", lines_op_number(op, n) },
                          { "absent_at", ngx_null_string });
@@ -301,8 +302,9 @@ lines_refund_hold(lines_op_t *op)
     known = lines_op_get(op, "stuck");
     level = lines_is(&known, op->reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
 
-    ngx_log_error(level, op->log, 0, "lines operation %V: %V is stuck: %s, invoice "
-                  "\"%V\"", &op->id, &op->point, op->reason,
+    ngx_log_error(level, op->log, 0,
+                  "lines operation %V: %V is stuck: %s, invoice \"%V\"",
+                  &op->id, &op->point, op->reason,
                   &op->seen.subscription.invoice.id);
 
     lines_op_list_stuck(op);
@@ -338,6 +340,7 @@ lines_refund_pass(lines_op_t *op)
                          { "refund_key", ngx_null_string },
                          { "refund_at", ngx_null_string },
                          { "refund_amount", ngx_null_string },
+                         { "refund_invoice", ngx_null_string },
                          { "refund_after", lines_op_get(op, "refund_after") },
                          { "absent_at", ngx_null_string },
                          { "tries", ngx_null_string });
