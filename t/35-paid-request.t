@@ -546,6 +546,8 @@ subtest 'what gets no answer is stuck, and is tried again by the word of the ope
     $sandbox->pay($invoice);
     $paid->wait_record($id, $line, 'provisioning');
 
+    wait_for(sub { $paid->operation($id, $line)->{step} eq 'done' }, 30, 'the request to be done with');
+
     my $subscription = $paid->record($id, $line)->{subscription};
     $sandbox->fault(path => "/v1/subscriptions/$subscription", kind => '500', times => 1000);
     $nginx->admin(POST => "lines/$line/status", {status => 'failed'});
