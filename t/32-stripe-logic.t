@@ -5,4 +5,4 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::Lines::Unit qw(run_units);
 
-run_units(qw(stripe));
+run_units(qw(stripe money));

@@ -62,7 +62,6 @@ struct lines_billing_call_s {
         lines_stripe_subscription_t  subscription;
         lines_stripe_invoice_t       invoice;
         lines_stripe_customer_t      customer;
-        lines_stripe_credit_note_t   credit_note;
     } object;                           /* that the result points to */
 
     lines_billing_result_t   result;
@@ -95,8 +94,10 @@ static ngx_int_t billing_read_invoices(lines_billing_call_t *call,
 static ngx_int_t billing_read_customer(lines_billing_call_t *call,
     json_t *json);
 static ngx_int_t billing_read_card(lines_billing_call_t *call, json_t *json);
-static ngx_int_t billing_read_credit_note(lines_billing_call_t *call,
-    json_t *json);
+static ngx_int_t billing_read_given(lines_billing_call_t *call, json_t *json);
+static ngx_int_t billing_read_list(lines_billing_call_t *call, json_t *json);
+static ngx_uint_t billing_unsettled(lines_billing_call_t *call,
+    lines_stripe_invoice_t *invoice);
 static ngx_int_t billing_more(json_t *json, json_t *data);
 static ngx_int_t billing_livemode(lines_billing_call_t *call,
     ngx_uint_t livemode);
@@ -133,8 +134,28 @@ static lines_billing_kind_t  billing_kinds[] = {
     { ngx_string("card"), NGX_HTTP_GET, billing_read_card,
       "v1/customers/", "/payment_methods", NULL, "type=card&limit=1", 0 },
 
-    { ngx_string("refund"), NGX_HTTP_POST, billing_read_credit_note,
+    { ngx_string("credit"), NGX_HTTP_POST, billing_read_given,
       "v1/credit_notes", NULL, NULL, "", 0 },
+
+    { ngx_string("refund"), NGX_HTTP_POST, billing_read_given,
+      "v1/refunds", NULL, NULL, "", 0 },
+
+    { ngx_string("payments"), NGX_HTTP_GET, billing_read_list,
+      "v1/invoice_payments", NULL, "invoice", "", 0 },
+
+    { ngx_string("credits"), NGX_HTTP_GET, billing_read_list,
+      "v1/credit_notes", NULL, "invoice",
+      "&expand[0]=data.customer_balance_transaction", 0 },
+
+    { ngx_string("refunds"), NGX_HTTP_GET, billing_read_list,
+      "v1/refunds", NULL, "charge", "", 0 },
+
+    { ngx_string("disputes"), NGX_HTTP_GET, billing_read_list,
+      "v1/disputes", NULL, "charge", "", 0 },
+
+    { ngx_string("paid"), NGX_HTTP_GET, billing_read_list,
+      "v1/invoice_payments", NULL,
+      "payment[type]=payment_intent&payment[payment_intent]", "", 0 },
 
     { ngx_string("anchor"), NGX_HTTP_POST, billing_read_customer,
       "v1/customers/", "", NULL, "", 0 }
@@ -146,6 +167,7 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     lines_billing_pt handler, void *data)
 {
     ngx_str_t              escaped;
+    const char            *whose;
     ngx_pool_t            *pool;
     lines_form_t           form;
     lines_billing_call_t  *call;
@@ -189,8 +211,12 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     }
 
     if (kind->list) {
+        whose = ask->kind == LINES_BILLING_REFUNDS
+                || ask->kind == LINES_BILLING_DISPUTES
+                ? lines_stripe_payment_param(&ask->id) : kind->list;
+
         lines_form_init(&form, pool);
-        lines_form_add(&form, kind->list, &ask->id);
+        lines_form_add(&form, whose, &ask->id);
 
         if (ask->price.len) {
             lines_form_add(&form, "price", &ask->price);
@@ -554,8 +580,8 @@ billing_done(lines_billing_call_t *call)
         result->subscription = NULL;
         result->invoice = NULL;
         result->customer = NULL;
-        result->credit_note = NULL;
         result->subscriptions = NULL;
+        result->list = NULL;
     }
 
     call->handler(call->data, result);
@@ -696,7 +722,7 @@ billing_read_invoices(lines_billing_call_t *call, json_t *json)
 
         call->last = invoice->id;
 
-        if (lines_stripe_unsettled(invoice)) {
+        if (billing_unsettled(call, invoice)) {
             call->result.invoice = invoice;
 
             return billing_livemode(call, invoice->livemode);
@@ -754,18 +780,75 @@ billing_read_card(lines_billing_call_t *call, json_t *json)
 }
 
 
-static ngx_int_t
-billing_read_credit_note(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_credit_note_t  *note = &call->object.credit_note;
+/* what gives back is counted, and never taken from the answer */
 
-    if (lines_stripe_parse_credit_note(json, note) != NGX_OK) {
+static ngx_int_t
+billing_read_given(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_entry_t  entry;
+
+    return lines_stripe_parse_entry(json, &entry) == NGX_OK ? NGX_OK
+                                                            : NGX_ERROR;
+}
+
+
+/* all that is listed must be of what was asked for */
+
+static ngx_int_t
+billing_read_list(lines_billing_call_t *call, json_t *json)
+{
+    size_t                 i;
+    json_t                *data, *item;
+    lines_stripe_entry_t  *entry;
+    lines_billing_kind_e   kind = call->ask.kind;
+
+    data = json_object_get(json, "data");
+
+    if (call->result.list == NULL) {
+        call->result.list = ngx_array_create(call->carrier->pool, 4,
+                                             sizeof(lines_stripe_entry_t));
+    }
+
+    if (call->result.list == NULL || !json_is_array(data)) {
         return NGX_ERROR;
     }
 
-    call->result.credit_note = note;
+    json_array_foreach(data, i, item) {
 
-    return billing_livemode(call, note->livemode);
+        entry = ngx_array_push(call->result.list);
+
+        if (entry == NULL
+            || lines_stripe_parse_entry(item, entry) != NGX_OK
+            || lines_billing_differs(&call->ask.id,
+                                     kind == LINES_BILLING_PAYMENTS
+                                     || kind == LINES_BILLING_CREDITS
+                                     ? &entry->invoice : &entry->payment)
+            || (entry->kind != LINES_STRIPE_REFUND
+                && billing_livemode(call, entry->livemode) != NGX_OK))
+        {
+            return NGX_ERROR;
+        }
+
+        call->last = entry->id;
+    }
+
+    return billing_more(json, data);
+}
+
+
+/* it can be paid, or was since */
+
+static ngx_uint_t
+billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
+{
+    return lines_is(&invoice->status, "open")
+           || lines_is(&invoice->status, "uncollectible")
+           || ((invoice->amount_paid > 0 || invoice->balance > 0)
+               && (invoice->paid_at > call->ask.since
+                   || call->ask.since == 0
+                   || (invoice->paid_at == call->ask.since
+                       && !lines_billing_differs(&invoice->id,
+                                                 &call->ask.told))));
 }
 
 

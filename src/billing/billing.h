@@ -65,13 +65,13 @@ typedef struct {
     lines_stripe_subscription_t  *subscription;
     lines_stripe_invoice_t       *invoice;
     lines_stripe_customer_t      *customer;
-    lines_stripe_credit_note_t   *credit_note;
     ngx_str_t                     payment_method;  /* empty: none */
     ngx_array_t                  *subscriptions;   /* found, newest first: of
                                                       the type above */
     ngx_str_t                     after;    /* of a list that was not read to
                                                its end: past which it goes on;
                                                or empty */
+    ngx_array_t                  *list;            /* of lines_stripe_entry_t */
 } lines_billing_result_t;
 
 
@@ -111,9 +111,9 @@ typedef enum {
 
     /*
      * GET /v1/invoices?subscription, the newest first, all pages past the
-     * invoice after (empty: from the newest on).  invoice is the first that was
-     * paid and not paid back, or that can still be paid; NULL where there is
-     * none.  UNKNOWN: not everything could be read.
+     * invoice after (empty: from the newest on).  invoice is the first that can
+     * still be paid, or was paid (after the second since, the invoice told also
+     * in it); NULL where there is none.  UNKNOWN: not everything could be read.
      */
     LINES_BILLING_UNSETTLED,
 
@@ -130,10 +130,26 @@ typedef enum {
     LINES_BILLING_CARD,
 
     /*
-     * POST /v1/credit_notes: body of lines_stripe_refund_body(), kept by the
+     * POST /v1/credit_notes, POST /v1/refunds: body of
+     * lines_stripe_credit_body(), lines_stripe_refund_body(), kept by the
      * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
      */
+    LINES_BILLING_CREDIT,
     LINES_BILLING_REFUND,
+
+    /*
+     * What an invoice's money is counted by (billing/money.h): list, whole or
+     * UNKNOWN.  GET /v1/invoice_payments?invoice, /v1/credit_notes?invoice, and
+     * of a payment intent ("pi_"), or of a charge, /v1/refunds and
+     * /v1/disputes.
+     */
+    LINES_BILLING_PAYMENTS,
+    LINES_BILLING_CREDITS,
+    LINES_BILLING_REFUNDS,
+    LINES_BILLING_DISPUTES,
+
+    /* the payments of invoices by a payment intent: which invoice that was */
+    LINES_BILLING_PAID,
 
     /*
      * POST /v1/customers/ID: body of lines_stripe_anchor_body(), key as
@@ -153,6 +169,7 @@ typedef struct {
     ngx_str_t                body;
     ngx_str_t                after;
     ngx_str_t                price;    /* empty: any */
+    ngx_str_t                told;
     int64_t                  since;    /* seconds; 0: all */
     lines_stripe_metadata_t  match;    /* what is empty of it: any */
 } lines_billing_ask_t;

@@ -20,6 +20,8 @@ static ngx_uint_t stripe_object(json_t *json, const char *kind, ngx_str_t *id);
 static void stripe_string(json_t *json, const char *name, ngx_str_t *value);
 static void stripe_reference(json_t *json, const char *name, ngx_str_t *id);
 static int64_t stripe_number(json_t *json, const char *name);
+static ngx_uint_t stripe_flag(json_t *json, const char *name);
+static void stripe_payment(json_t *json, ngx_str_t *payment);
 static void stripe_parse_metadata(json_t *json,
     lines_stripe_metadata_t *metadata);
 static void stripe_prices(json_t *json,
@@ -51,7 +53,21 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     invoice->amount_paid = stripe_number(json, "amount_paid");
     invoice->credited = stripe_number(json,
                                       "post_payment_credit_notes_amount");
-    invoice->livemode = json_is_true(json_object_get(json, "livemode"));
+    invoice->livemode = stripe_flag(json, "livemode");
+    /* what a draft will take is not known yet */
+
+    if (json_is_integer(json_object_get(json, "ending_balance"))) {
+        invoice->balance = stripe_number(json, "ending_balance")
+                           - stripe_number(json, "starting_balance");
+    }
+
+    invoice->overpaid = stripe_number(json, "amount_overpaid");
+    invoice->paid_at = stripe_number(json_object_get(json,
+                                                     "status_transitions"),
+                                     "paid_at");
+
+    stripe_string(json, "currency", &invoice->currency);
+    stripe_payment(json, &invoice->payment);
 
     stripe_parse_metadata(json_object_get(json, "metadata"),
                           &invoice->metadata);
@@ -96,7 +112,7 @@ lines_stripe_parse_subscription(json_t *json,
     stripe_reference(json, "customer", &subscription->customer);
     stripe_prices(json, subscription);
 
-    subscription->livemode = json_is_true(json_object_get(json, "livemode"));
+    subscription->livemode = stripe_flag(json, "livemode");
     subscription->created = stripe_number(json, "created");
 
     stripe_parse_metadata(json_object_get(json, "metadata"),
@@ -124,8 +140,8 @@ lines_stripe_parse_customer(json_t *json, lines_stripe_customer_t *customer)
         return NGX_DECLINED;
     }
 
-    customer->deleted = json_is_true(json_object_get(json, "deleted"));
-    customer->livemode = json_is_true(json_object_get(json, "livemode"));
+    customer->deleted = stripe_flag(json, "deleted");
+    customer->livemode = stripe_flag(json, "livemode");
 
     stripe_reference(json_object_get(json, "invoice_settings"),
                      "default_payment_method", &customer->payment_method);
@@ -142,19 +158,52 @@ lines_stripe_parse_customer(json_t *json, lines_stripe_customer_t *customer)
 
 
 ngx_int_t
-lines_stripe_parse_credit_note(json_t *json, lines_stripe_credit_note_t *note)
+lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry)
 {
-    ngx_memzero(note, sizeof(lines_stripe_credit_note_t));
+    json_t      *amount, *payment;
+    ngx_uint_t   i;
 
-    if (!stripe_object(json, "credit_note", &note->id)) {
-        return NGX_DECLINED;
+    static const struct {
+        const char             *object;
+        lines_stripe_object_e   kind;
+        const char             *amount;
+    } kinds[] = {
+        { "invoice_payment", LINES_STRIPE_PAYMENT, "amount_paid" },
+        { "credit_note", LINES_STRIPE_CREDIT, "amount" },
+        { "refund", LINES_STRIPE_REFUND, "amount" },
+        { "dispute", LINES_STRIPE_DISPUTE, "amount" }
+    };
+
+    ngx_memzero(entry, sizeof(lines_stripe_entry_t));
+
+    for (i = 0; !stripe_object(json, kinds[i].object, &entry->id); ) {
+        if (++i == sizeof(kinds) / sizeof(kinds[0])) {
+            return NGX_DECLINED;
+        }
     }
 
-    stripe_string(json, "status", &note->status);
-    note->amount = stripe_number(json, "amount");
-    note->livemode = json_is_true(json_object_get(json, "livemode"));
+    entry->kind = kinds[i].kind;
 
-    return NGX_OK;
+    stripe_string(json, "status", &entry->status);
+    stripe_reference(json, "invoice", &entry->invoice);
+    stripe_string(json, "currency", &entry->currency);
+
+    payment = json_object_get(json, "payment");
+    stripe_payment(json_is_object(payment) ? payment : json, &entry->payment);
+
+    /* a transaction of less than nothing is what the customer gets */
+
+    amount = json_object_get(json, "customer_balance_transaction");
+
+    entry->amount = stripe_number(json, kinds[i].amount);
+    entry->balance = -stripe_number(amount, "amount");
+    entry->outside = stripe_number(json, "out_of_band_amount");
+    entry->created = stripe_number(json, "created");
+    entry->livemode = stripe_flag(json, "livemode");
+
+    /* one that was not expanded tells nothing */
+
+    return json_is_string(amount) ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -188,6 +237,11 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
                == NGX_OK)
     {
         event->kind = LINES_STRIPE_SUBSCRIPTION;
+
+    } else if (lines_stripe_parse_entry(object, &event->object.entry)
+               == NGX_OK)
+    {
+        event->kind = event->object.entry.kind;
     }
 
     return NGX_OK;
@@ -251,6 +305,24 @@ stripe_number(json_t *json, const char *name)
     member = json_object_get(json, name);
 
     return json_is_integer(member) ? (int64_t) json_integer_value(member) : 0;
+}
+
+
+static ngx_uint_t
+stripe_flag(json_t *json, const char *name)
+{
+    return json_is_true(json_object_get(json, name));
+}
+
+
+static void
+stripe_payment(json_t *json, ngx_str_t *payment)
+{
+    stripe_reference(json, "payment_intent", payment);
+
+    if (payment->len == 0) {
+        stripe_reference(json, "charge", payment);
+    }
 }
 
 
@@ -364,23 +436,29 @@ lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
 
 
 ngx_int_t
-lines_stripe_refund_body(ngx_pool_t *pool, lines_stripe_invoice_t *invoice,
-    lines_stripe_metadata_t *metadata, ngx_str_t *body)
+lines_stripe_credit_body(ngx_pool_t *pool, ngx_str_t *invoice, int64_t charged,
+    int64_t balance, int64_t outside, lines_stripe_metadata_t *metadata,
+    ngx_str_t *body)
 {
-    int64_t       amount;
     lines_form_t  form;
-
-    amount = invoice->amount_paid - invoice->credited;
-
-    if (amount <= 0) {
-        return NGX_DECLINED;
-    }
 
     lines_form_init(&form, pool);
 
-    lines_form_add(&form, "invoice", &invoice->id);
-    lines_form_add_number(&form, "amount", amount);
-    lines_form_add_number(&form, "refund_amount", amount);
+    lines_form_add(&form, "invoice", invoice);
+    lines_form_add_number(&form, "amount", charged + balance + outside);
+
+    if (charged) {
+        lines_form_add_number(&form, "refund_amount", charged);
+    }
+
+    if (balance) {
+        lines_form_add_number(&form, "credit_amount", balance);
+    }
+
+    if (outside) {
+        lines_form_add_number(&form, "out_of_band_amount", outside);
+    }
+
     stripe_add_metadata(&form, metadata);
 
     return lines_form_finish(&form, body);
@@ -414,12 +492,27 @@ lines_stripe_deployment(ngx_str_t *body)
 }
 
 
-ngx_uint_t
-lines_stripe_unsettled(lines_stripe_invoice_t *invoice)
+ngx_int_t
+lines_stripe_refund_body(ngx_pool_t *pool, ngx_str_t *payment, int64_t amount,
+    lines_stripe_metadata_t *metadata, ngx_str_t *body)
 {
-    return invoice->amount_paid > invoice->credited
-           || stripe_is(&invoice->status, "open")
-           || stripe_is(&invoice->status, "uncollectible");
+    lines_form_t  form;
+
+    lines_form_init(&form, pool);
+
+    lines_form_add(&form, lines_stripe_payment_param(payment), payment);
+    lines_form_add_number(&form, "amount", amount);
+    stripe_add_metadata(&form, metadata);
+
+    return lines_form_finish(&form, body);
+}
+
+
+const char *
+lines_stripe_payment_param(ngx_str_t *payment)
+{
+    return payment->len > 3 && ngx_strncmp(payment->data, "pi_", 3) == 0
+           ? "payment_intent" : "charge";
 }
 
 

@@ -45,6 +45,13 @@ typedef struct {
     int64_t                  amount_paid;
     int64_t                  credited;      /* by credit notes after
                                                payment */
+    int64_t                  balance;       /* taken of the customer's
+                                               balance; less is added */
+    int64_t                  overpaid;      /* kept on it */
+    int64_t                  paid_at;       /* seconds; 0: it is not */
+    ngx_str_t                currency;
+    ngx_str_t                payment;       /* what paid it, where an older
+                                               version says so */
     ngx_uint_t               livemode;
     lines_stripe_metadata_t  metadata;      /* the subscription's where
                                                the invoice tells it */
@@ -80,19 +87,42 @@ typedef struct {
 } lines_stripe_customer_t;
 
 
-typedef struct {
-    ngx_str_t   id;
-    ngx_str_t   status;    /* issued, void */
-    int64_t     amount;
-    ngx_uint_t  livemode;
-} lines_stripe_credit_note_t;
-
-
 typedef enum {
     LINES_STRIPE_OTHER = 0,
     LINES_STRIPE_INVOICE,
-    LINES_STRIPE_SUBSCRIPTION
+    LINES_STRIPE_SUBSCRIPTION,
+    LINES_STRIPE_PAYMENT,
+    LINES_STRIPE_CREDIT,
+    LINES_STRIPE_REFUND,
+    LINES_STRIPE_DISPUTE
 } lines_stripe_object_e;
+
+
+/*
+ * What is booked of an invoice: a payment (invoice_payment), a credit note (its
+ * refunds are listed as refunds, too: they are no part of balance and outside),
+ * a refund or a dispute of a payment.
+ */
+
+typedef struct {
+    lines_stripe_object_e  kind;
+    ngx_str_t              id;
+    ngx_str_t              status;    /* payment: open, paid, canceled
+                                         note: issued, void
+                                         refund: pending, requires_action,
+                                         succeeded, failed, canceled
+                                         dispute: warning_*, needs_response,
+                                         under_review, lost, won */
+    ngx_str_t              invoice;   /* of a payment, a note */
+    ngx_str_t              payment;   /* intent, or charge without one; none
+                                         of a payment outside of Stripe */
+    ngx_str_t              currency;
+    int64_t                amount;    /* of a payment: paid */
+    int64_t                balance;   /* of a note: to the customer's balance */
+    int64_t                outside;   /* given back outside of Stripe */
+    int64_t                created;   /* seconds */
+    ngx_uint_t             livemode;  /* not said of a refund */
+} lines_stripe_entry_t;
 
 
 /* a webhook's event: a hint to look, never the state itself */
@@ -105,6 +135,7 @@ typedef struct {
     union {
         lines_stripe_invoice_t       invoice;
         lines_stripe_subscription_t  subscription;
+        lines_stripe_entry_t         entry;
     } object;
 } lines_stripe_event_t;
 
@@ -117,8 +148,7 @@ ngx_int_t lines_stripe_parse_subscription(json_t *json,
     lines_stripe_subscription_t *subscription);
 ngx_int_t lines_stripe_parse_customer(json_t *json,
     lines_stripe_customer_t *customer);
-ngx_int_t lines_stripe_parse_credit_note(json_t *json,
-    lines_stripe_credit_note_t *note);
+ngx_int_t lines_stripe_parse_entry(json_t *json, lines_stripe_entry_t *entry);
 ngx_int_t lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event);
 
 
@@ -142,19 +172,22 @@ ngx_int_t lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
     ngx_str_t *body);
 
 /*
- * The body of POST /v1/credit_notes that pays back what was paid of an
- * invoice and is not credited yet.  NGX_DECLINED: nothing is left to refund.
+ * What gives back.  The body of POST /v1/credit_notes, by the ways that it came
+ * (the sum is above zero), and that of POST /v1/refunds, of one payment.
  */
 
-ngx_int_t lines_stripe_refund_body(ngx_pool_t *pool,
-    lines_stripe_invoice_t *invoice, lines_stripe_metadata_t *metadata,
-    ngx_str_t *body);
+ngx_int_t lines_stripe_credit_body(ngx_pool_t *pool, ngx_str_t *invoice,
+    int64_t charged, int64_t balance, int64_t outside,
+    lines_stripe_metadata_t *metadata, ngx_str_t *body);
 
 /* the deployment that a body of these names; empty: none */
 ngx_str_t lines_stripe_deployment(ngx_str_t *body);
 
-/* something was paid and not paid back, or can still be paid */
-ngx_uint_t lines_stripe_unsettled(lines_stripe_invoice_t *invoice);
+ngx_int_t lines_stripe_refund_body(ngx_pool_t *pool, ngx_str_t *payment,
+    int64_t amount, lines_stripe_metadata_t *metadata, ngx_str_t *body);
+
+/* the name of the parameter that says whose: a payment intent, or a charge */
+const char *lines_stripe_payment_param(ngx_str_t *payment);
 
 
 typedef enum {

@@ -11,6 +11,8 @@ static lines_decision_t decide(const lines_view_t *view);
 static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
+static lines_decision_t give_back(const lines_view_t *view);
+static lines_decision_t lapse(const lines_view_t *view);
 static lines_decision_t purchase(const lines_view_t *view);
 static lines_decision_t delivered(const lines_view_t *view);
 static int billed(const lines_view_t *view);
@@ -33,8 +35,8 @@ lines_decide(const lines_view_t *view)
 
     case LINES_DO_VOID:
     case LINES_DO_DELETE:
-    case LINES_DO_REFUND:
-    case LINES_DO_LEAVE:
+    case LINES_DO_CREDIT:
+    case LINES_DO_GIVE:
 
         /* never taken back: looked at now, not a second ago */
 
@@ -70,17 +72,14 @@ decide(const lines_view_t *view)
     case LINES_AT_REFUND:
     case LINES_AT_ORPHAN:
     case LINES_AT_UNCHARGE:
-        return decision(REFUND, NULL);
-
     case LINES_AT_RELEASE:
-        return decision(LEAVE, NULL);
+        return give_back(view);
 
     case LINES_AT_UNLEASE:
         return decision(RETURN, NULL);
 
     case LINES_AT_LAPSE:
-        return view->sub == LINES_SUB_UNSEEN ? decision(LOOK, NULL)
-                                             : decision(END, NULL);
+        return lapse(view);
 
     case LINES_AT_PLAN:
         return decision(PLAN, NULL);
@@ -270,6 +269,115 @@ deliver(const lines_view_t *view)
     default:
         return delivered(view);
     }
+}
+
+
+/*
+ * Nothing is billed any more, and all that came in goes back, invoice by
+ * invoice: but for a release, which gives nothing back.  How much that is, is
+ * counted before each step, so that nothing goes back twice, whoever gave it.
+ */
+
+static lines_decision_t
+give_back(const lines_view_t *view)
+{
+    if (view->sub != LINES_SUB_NONE
+        && view->sub != LINES_SUB_ENDED
+        && view->sub != LINES_SUB_MISSING)
+    {
+        return decision(DELETE, NULL);
+    }
+
+    if (view->at == LINES_AT_RELEASE
+        || view->sub == LINES_SUB_NONE
+        || view->invoice == LINES_INVOICE_MISSING)
+    {
+        return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
+                                             : decision(END, NULL);
+    }
+
+    switch (view->invoice) {
+
+    case LINES_INVOICE_UNSEEN:
+        return decision(LIST, NULL);
+
+    case LINES_INVOICE_OPEN:
+    case LINES_INVOICE_UNCOLLECTIBLE:
+        return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
+
+    default:
+        break;
+    }
+
+    switch (view->money) {
+
+    case LINES_MONEY_UNSEEN:
+        return decision(COUNT, NULL);
+
+    case LINES_MONEY_NONE:
+    case LINES_MONEY_DISPUTED:
+        return decision(PASS, NULL);
+
+    case LINES_MONEY_FAILED:
+        return decision(REPORT, "refund_failed");
+
+    case LINES_MONEY_UNCLEAR:
+        return decision(REPORT, "money_unclear");
+
+    default: /* LINES_MONEY_DUE */
+        break;
+    }
+
+    switch (view->call) {
+
+    case LINES_CALL_ABSENT:
+    case LINES_CALL_MISSED_ONCE:
+        return decision(CREDIT, NULL);
+
+    case LINES_CALL_DUE:
+        return decision(GIVE, NULL);
+
+    case LINES_CALL_REFUSED:
+        return decision(REPORT, "refund_refused");
+
+    default:
+
+        /* it may be there, and was not counted: looked at twice, at least */
+
+        return decision(WAIT, NULL);
+    }
+}
+
+
+/* one that a bank has taken back what was paid for is charged no more */
+
+static lines_decision_t
+lapse(const lines_view_t *view)
+{
+    switch (view->sub) {
+
+    case LINES_SUB_UNSEEN:
+        return decision(LOOK, NULL);
+
+    case LINES_SUB_INCOMPLETE:
+    case LINES_SUB_LIVE:
+    case LINES_SUB_OVERDUE:
+
+        if (view->money == LINES_MONEY_UNSEEN) {
+            return decision(COUNT, NULL);
+        }
+
+        if (view->money == LINES_MONEY_DISPUTED) {
+            return decision(DELETE, NULL);
+        }
+
+        break;
+
+    default:
+        break;
+    }
+
+    return decision(END, NULL);
 }
 
 

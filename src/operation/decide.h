@@ -10,6 +10,9 @@
 #define _LINES_OPERATION_DECIDE_H_INCLUDED_
 
 
+#include "billing/money.h"
+
+
 /* the recovery point that the record names: LINES_AT_ "KIND.STEP" */
 
 #define LINES_EACH_POINT(point)                                               \
@@ -59,8 +62,12 @@
     action(NEXT)     /* the next step: this one is done */                    \
     action(REFUSE)   /* nothing was charged: undo, and say why */             \
     action(FAIL)     /* what was charged goes back */                         \
-    action(REFUND)   /* cancel, and give back */                              \
-    action(LEAVE)    /* cancel, and give back nothing */                      \
+    action(LIST)     /* the next invoice, from the newest on */               \
+    action(COUNT)    /* its money */                                          \
+    action(CREDIT)   /* write down what is to be given back of it */          \
+    action(GIVE)     /* give back what is written down */                     \
+    action(REPORT)   /* for people to look at; it is counted again, later */  \
+    action(PASS)     /* this invoice is done with */                          \
     action(RETURN)   /* the number, to the inventory */                       \
     action(PLAN)     /* read the customer's base plan */                      \
     action(END)
@@ -91,7 +98,7 @@ typedef enum {
 } lines_wish_e;
 
 
-/* the POST of this attempt */
+/* the POST of this attempt; where money goes back, of what was written down */
 
 typedef enum {
     LINES_CALL_DUE = 0,     /* it may be sent, again or for the first time */
@@ -130,7 +137,7 @@ typedef enum {
 } lines_sub_e;
 
 
-/* its invoice, likewise */
+/* its invoice, likewise; MISSING in a list: no other is left */
 
 typedef enum {
     LINES_INVOICE_UNSEEN = 0,
@@ -188,6 +195,7 @@ typedef struct {
     lines_sub_e      sub;
     lines_invoice_e  invoice;
     lines_place_e    place;
+    lines_money_e    money;      /* of that invoice */
     lines_number_e   number;
     lines_tell_e     told;
     lines_card_e     card;

@@ -5,6 +5,7 @@
 
 #include "http/answer.h"
 #include "http/failpoint.h"
+#include "http/steps.h"
 #include "http/text.h"
 #include "operation/event.h"
 #include "operation/operation.h"
@@ -16,48 +17,43 @@
 
 
 typedef struct {
-    lines_stripe_event_t     *event;
-    lines_stripe_metadata_t  *metadata;
-
-    ngx_str_t                 tenant;
-    ngx_str_t                 id;         /* of the line's operation */
-    ngx_str_t                 subscription;
-    ngx_str_t                 invoice;
-    ngx_str_t                 status;     /* of the subscription */
-    ngx_str_t                 customer;
-
-    ngx_str_t                 spawn;      /* operation to be started */
-
-    ngx_str_t                *tenants;    /* of the customer */
-    ngx_str_t                *plans;      /* their operations */
-    ngx_uint_t                ntenants;
-    ngx_uint_t                left;
-
-    unsigned                  unfinished:1;
-    unsigned                  older:1;    /* another attempt's object */
+    lines_look_t      look;
+    lines_carrier_t  *carrier;    /* where it does not say whose it is */
+    ngx_str_t         customer;
+    ngx_str_t        *tenants;    /* of the customer */
+    ngx_str_t        *plans;      /* their operations */
+    ngx_uint_t        ntenants;
+    ngx_uint_t        left;
 } lines_event_t;
 
 
 static ngx_int_t event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t event_known(ngx_str_t *type);
-static ngx_int_t event_ours(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_event_t *ev);
-static ngx_int_t event_operation(void *data, lines_op_seen_reply_t *reply);
-static ngx_uint_t event_is_name(ngx_str_t *name);
-static ngx_int_t event_news(void *data, lines_op_wake_reply_t *reply);
-static ngx_int_t event_line(void *data, lines_line_billed_reply_t *reply);
-static ngx_int_t event_derive(lines_ctx_t *ctx, const char *prefix,
-    lines_due_add_pt done);
-static ngx_int_t event_announce(lines_ctx_t *ctx, ngx_str_t *tenant,
+static ngx_int_t event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_stripe_event_t *event);
+static ngx_int_t event_ask(lines_ctx_t *ctx, lines_billing_kind_e kind,
+    ngx_str_t *id, lines_billing_pt handler);
+static void event_paid(void *data, lines_billing_result_t *result);
+static void event_invoice(void *data, lines_billing_result_t *result);
+static void event_carrier_cleanup(void *data);
+static ngx_int_t event_end(lines_look_t *look);
+static ngx_int_t look_operation(void *data, lines_op_seen_reply_t *reply);
+static ngx_uint_t look_is_name(ngx_str_t *name);
+static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
+static ngx_int_t look_billed(lines_look_t *look);
+static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
+static ngx_int_t look_derive(lines_look_t *look, const char *prefix,
+    ngx_str_t *name, lines_due_add_pt done);
+static ngx_int_t look_announce(lines_look_t *look, ngx_str_t *tenant,
     ngx_str_t *id, lines_due_add_pt done);
-static ngx_int_t event_orphan(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_orphaned(void *data, lines_orphan_begin_reply_t *reply);
-static ngx_int_t event_lapse(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_lapsed(void *data, lines_lapse_begin_reply_t *reply);
-static ngx_int_t event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
-    lines_due_add_pt done);
-static ngx_int_t event_hinted(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t event_spawn(lines_ctx_t *ctx);
+static ngx_int_t look_orphan(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
+static ngx_int_t look_lapse(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
+static ngx_int_t look_hint(lines_look_t *look, ngx_str_t *tenant,
+    ngx_str_t *id, lines_due_add_pt done);
+static ngx_int_t look_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_spawn(lines_look_t *look);
 static ngx_int_t event_base(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_event_t *ev);
 static ngx_int_t event_tenants(void *data, lines_tenants_of_reply_t *reply);
@@ -76,6 +72,11 @@ static const char  *event_types[] = {
     "customer.subscription.created",
     "customer.subscription.updated",
     "customer.subscription.deleted",
+    "refund.failed",
+    "refund.updated",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.funds_withdrawn",
     NULL
 };
 
@@ -85,6 +86,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_stripe_event_t *event)
 {
     ngx_uint_t                    i;
+    lines_look_t                 *look;
     lines_event_t                *ev;
     lines_main_conf_t            *lmcf = lines_get_main_conf(r);
     lines_stripe_invoice_t       *invoice;
@@ -103,7 +105,14 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     ctx->data = ev;
-    ev->event = event;
+
+    look = &ev->look;
+    look->lmcf = lmcf;
+    look->caller = &ctx->caller;
+    look->pool = r->pool;
+    look->log = r->connection->log;
+    look->end = event_end;
+    look->data = ctx;
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines event: \"%V\" %V", &event->id, &event->type);
@@ -111,30 +120,32 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     if (event->kind == LINES_STRIPE_INVOICE) {
         invoice = &event->object.invoice;
 
-        ev->metadata = &invoice->metadata;
-        ev->subscription = invoice->subscription;
-        ev->invoice = invoice->id;
+        look->metadata = &invoice->metadata;
+        look->subscription = invoice->subscription;
+        look->invoice = invoice->id;
+        look->paid = lines_is(&event->type, "invoice.paid");
 
-        return ev->metadata->deployment.len ? event_ours(r, ctx, ev)
-                                            : event_ignore(r, ctx);
+        return look->metadata->deployment.len ? lines_look(look)
+                                              : event_ignore(r, ctx);
+    }
+
+    if (event->kind != LINES_STRIPE_SUBSCRIPTION) {
+        return event_payment(r, ctx, event);
     }
 
     subscription = &event->object.subscription;
 
-    ev->metadata = &subscription->metadata;
-    ev->subscription = subscription->id;
-    ev->invoice = subscription->invoice.id;
-    ev->status = subscription->status;
+    lines_look_at(look, subscription);
+    look->gone = lines_is(&event->type, "customer.subscription.deleted");
     ev->customer = subscription->customer;
 
-    if (ev->metadata->deployment.len
-        && (ev->metadata->line.len || ev->metadata->operation.len))
-    {
+    if (lines_look_ours(look)) {
+
         /* what we create ourselves is no news */
 
         return lines_is(&event->type, "customer.subscription.created")
                ? event_ignore(r, ctx)
-               : event_ours(r, ctx, ev);
+               : lines_look(look);
     }
 
     for (i = 0; i < subscription->nprices; i++) {
@@ -169,10 +180,145 @@ event_known(ngx_str_t *type)
 }
 
 
+/* a refund, or a dispute, is of a payment: of which invoice, billing says */
+
+static ngx_int_t
+event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_stripe_event_t *event)
+{
+    lines_event_t         *ev = ctx->data;
+    ngx_pool_cleanup_t    *cln;
+    lines_stripe_entry_t  *entry = &event->object.entry;
+
+    ev->look.disputed = (event->kind == LINES_STRIPE_DISPUTE);
+    ev->look.paid = !ev->look.disputed;
+
+    /* other refunds are counted by who gives back */
+
+    if (entry->payment.len == 0
+        || (ev->look.paid
+            && !lines_is(&entry->status, "failed")
+            && !lines_is(&entry->status, "canceled")))
+    {
+        return event_ignore(r, ctx);
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    ev->carrier = lines_carrier_create(ev->look.lmcf, &ctx->request_id,
+                                       ngx_cycle->log);
+    if (ev->carrier == NULL) {
+        return lines_unavailable(r, ctx, 1);
+    }
+
+    cln->handler = event_carrier_cleanup;
+    cln->data = ev->carrier;
+
+    return event_ask(ctx, LINES_BILLING_PAID, &entry->payment, event_paid);
+}
+
+
+static ngx_int_t
+event_ask(lines_ctx_t *ctx, lines_billing_kind_e kind, ngx_str_t *id,
+    lines_billing_pt handler)
+{
+    lines_event_t        *ev = ctx->data;
+    lines_billing_ask_t   ask = { .kind = kind, .id = *id };
+
+    return lines_billing_ask(ev->carrier, &ask, handler, ctx) == NGX_AGAIN
+           ? NGX_AGAIN : lines_unavailable(ctx->request, ctx, 1);
+}
+
+
+static void
+event_paid(void *data, lines_billing_result_t *result)
+{
+    lines_ctx_t *ctx = data;
+
+    lines_stripe_entry_t  *entry;
+
+    if (result->outcome != LINES_STRIPE_OK || result->list->nelts == 0) {
+        event_invoice(data, result);
+        return;
+    }
+
+    entry = result->list->elts;
+
+    lines_resume(ctx->request, ctx,
+                 event_ask(ctx, LINES_BILLING_INVOICE, &entry->invoice,
+                           event_invoice));
+}
+
+
+static void
+event_invoice(void *data, lines_billing_result_t *result)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t            rc;
+    lines_event_t       *ev = ctx->data;
+    lines_look_t        *look = &ev->look;
+    ngx_http_request_t  *r = ctx->request;
+
+    if (result->invoice) {
+        look->metadata = &result->invoice->metadata;
+        look->subscription = result->invoice->subscription;
+        look->invoice = result->invoice->id;
+
+        rc = lines_billing_ours(look->lmcf->billing, look->metadata)
+             ? lines_look(look) : event_ignore(r, ctx);
+
+    } else {
+        rc = result->outcome == LINES_STRIPE_OK
+             || result->outcome == LINES_STRIPE_REFUSED
+             ? event_ignore(r, ctx) : lines_unavailable(r, ctx, 1);
+    }
+
+    lines_resume(r, ctx, rc);
+}
+
+
+static void
+event_carrier_cleanup(void *data)
+{
+    lines_carrier_destroy(data);
+}
+
+
+static ngx_int_t
+event_end(lines_look_t *look)
+{
+    lines_ctx_t *ctx = look->data;
+
+    return event_ignore(ctx->request, ctx);
+}
+
+
+void
+lines_look_at(lines_look_t *look, lines_stripe_subscription_t *subscription)
+{
+    look->metadata = &subscription->metadata;
+    look->subscription = subscription->id;
+    look->invoice = subscription->invoice.id;
+    look->status = subscription->status;
+}
+
+
+ngx_uint_t
+lines_look_ours(lines_look_t *look)
+{
+    return lines_billing_ours(look->lmcf->billing, look->metadata)
+           && (look->metadata->line.len || look->metadata->operation.len);
+}
+
+
 /* what metadata says becomes part of keys */
 
 static ngx_uint_t
-event_is_name(ngx_str_t *name)
+look_is_name(ngx_str_t *name)
 {
     u_char  ch;
     size_t  i;
@@ -198,105 +344,121 @@ event_is_name(ngx_str_t *name)
 }
 
 
-static ngx_int_t
-event_ours(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
+ngx_int_t
+lines_look(lines_look_t *look)
 {
     ngx_str_t  name;
 
-    ev->tenant = ev->metadata->tenant;
-    ev->id = ev->metadata->line.len
-             ? ev->metadata->line
-             : ev->metadata->operation;
+    look->follows = LINES_FOLLOWS_NOTHING;
+    look->tenant = look->metadata->tenant;
+    look->id = look->metadata->line.len
+               ? look->metadata->line
+               : look->metadata->operation;
 
-    if (ev->tenant.len < 3) {
-        return event_ignore(r, ctx);
+    if (look->tenant.len < 3) {
+        return look->end(look);
     }
 
-    name.data = ev->tenant.data + 2;
-    name.len = ev->tenant.len - 2;
+    name.data = look->tenant.data + 2;
+    name.len = look->tenant.len - 2;
 
-    if ((ev->tenant.data[0] != 'w' && ev->tenant.data[0] != 'a')
-        || ev->tenant.data[1] != ':'
-        || !event_is_name(&name)
-        || !event_is_name(&ev->id)
-        || !event_is_name(&ev->subscription))
+    if ((look->tenant.data[0] != 'w' && look->tenant.data[0] != 'a')
+        || look->tenant.data[1] != ':'
+        || !look_is_name(&name)
+        || !look_is_name(&look->id)
+        || !look_is_name(&look->subscription))
     {
-        return event_ignore(r, ctx);
+        return look->end(look);
     }
 
-    return lines_op_seen(&ctx->caller, event_operation, ctx,
-                         .tenant = ev->tenant, .id = ev->id);
+    return lines_op_seen(look->caller, look_operation, look,
+                         .tenant = look->tenant, .id = look->id);
 }
 
 
 static ngx_int_t
-event_operation(void *data, lines_op_seen_reply_t *reply)
+look_operation(void *data, lines_op_seen_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
-    lines_event_t  *ev = ctx->data;
+    ngx_uint_t  unfinished, older;
 
-    ev->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
+    unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
 
-    ev->older = (ev->metadata->attempt
-                 && (int64_t) ev->metadata->attempt < reply->attempt)
-                || (reply->subscription.len
-                    && !lines_op_same(&reply->subscription, &ev->subscription));
+    older = (look->metadata->attempt
+             && (int64_t) look->metadata->attempt < reply->attempt)
+            || (reply->subscription.len
+                && !lines_op_same(&reply->subscription, &look->subscription));
 
-    if (ev->unfinished && !ev->older) {
-        ev->spawn = ev->id;
+    /* what a bank took back ends a line, whatever else goes on with it */
 
-        return lines_op_wake(&ctx->caller, event_news, ctx,
-                              .tenant = ev->tenant, .id = ev->id);
+    if (!unfinished || older || look->disputed) {
+        return look_billed(look);
     }
 
-    return lines_line_billed(&ctx->caller, event_line, ctx,
-                             .tenant = ev->tenant, .id = ev->id);
+    look->follows = LINES_FOLLOWS_NEWS;
+
+    if (look->judge) {
+        return look->end(look);
+    }
+
+    look->spawn = look->id;
+
+    return lines_op_wake(look->caller, look_news, look,
+                         .tenant = look->tenant, .id = look->id);
 }
 
 
 /* known to whoever holds it; the hint is for when nobody does */
 
 static ngx_int_t
-event_news(void *data, lines_op_wake_reply_t *reply)
+look_news(void *data, lines_op_wake_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
-
-    lines_event_t  *ev;
+    lines_look_t *look = data;
 
     LINES_FAILPOINT("event.news.after");
-
-    ev = ctx->data;
 
     /* it has ended since it was seen: the news is its line's */
 
     return reply->unfinished
-           ? event_hint(ctx, &ev->tenant, &ev->id, event_hinted)
-           : lines_line_billed(&ctx->caller, event_line, ctx,
-                               .tenant = ev->tenant, .id = ev->id);
+           ? look_hint(look, &look->tenant, &look->id, look_hinted)
+           : look_billed(look);
 }
 
 
 static ngx_int_t
-event_line(void *data, lines_line_billed_reply_t *reply)
+look_billed(lines_look_t *look)
 {
-    lines_ctx_t *ctx = data;
+    return lines_line_billed(look->caller, look_line, look,
+                             .tenant = look->tenant, .id = look->id);
+}
 
-    ngx_uint_t           holds, fine, doubt, invoice;
-    lines_event_t       *ev = ctx->data;
+
+static ngx_int_t
+look_line(void *data, lines_line_billed_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    ngx_uint_t   ours, failed, holds, fine, due, doubt;
+    lines_sub_e  sub;
+
+    look->line = *reply;
+    look->follows = LINES_FOLLOWS_NOTHING;
 
     doubt = reply->suspended.len
             || reply->reading.len
             || (reply->lapsed.len && reply->ended.len == 0);
 
-    holds = reply->subscription.len
-            && lines_op_same(&reply->subscription, &ev->subscription)
-            && lines_status(&reply->status) != LINES_CANCELED;
+    ours = reply->subscription.len
+           && lines_op_same(&reply->subscription, &look->subscription);
 
-    invoice = (ev->event->kind == LINES_STRIPE_INVOICE);
+    failed = ours && lines_status(&reply->status) == LINES_FAILED;
 
-    fine = lines_is(&ev->status, "active")
-           || lines_is(&ev->status, "trialing");
+    holds = ours && !failed && lines_status(&reply->status) != LINES_CANCELED;
+
+    sub = lines_op_sub(&look->status);
+    fine = (sub == LINES_SUB_LIVE);
+    due = (sub == LINES_SUB_OVERDUE);
 
     if (!holds) {
 
@@ -305,141 +467,150 @@ event_line(void *data, lines_line_billed_reply_t *reply)
          * may well be another deployment's.
          */
 
-        return lines_billing_ours(lines_get_main_conf(ctx->request)->billing,
-                                  ev->metadata)
-               && (invoice
-                ? lines_is(&ev->event->type, "invoice.paid")
-                : fine || lines_is(&ev->status, "past_due"))
-               ? event_derive(ctx, "orphan:", event_orphan)
-               : event_ignore(ctx->request, ctx);
-    }
+        if ((look->status.len ? fine || due : look->paid)
+            && lines_billing_ours(look->lmcf->billing, look->metadata))
+        {
+            look->follows = LINES_FOLLOWS_ORPHAN;
+        }
 
     /* that all is well is news where it was not, or may be known not to be */
 
-    return (doubt
-            || (!invoice
-                && (!fine
-                    || lines_is(&ev->event->type,
-                                "customer.subscription.deleted"))))
-           ? event_derive(ctx, "lapse:", event_lapse)
-           : event_ignore(ctx->request, ctx);
+    } else if (doubt
+               || look->disputed
+               || (look->status.len && (!fine || look->gone)))
+    {
+        look->follows = LINES_FOLLOWS_LAPSE;
+    }
+
+    if (look->judge || look->follows == LINES_FOLLOWS_NOTHING) {
+        return look->end(look);
+    }
+
+    if (look->follows == LINES_FOLLOWS_LAPSE) {
+        return lines_look_lapse(look);
+    }
+
+    /* what it cost is given back by one that may be under way */
+
+    return failed ? look_derive(look, "refund:", &look->id, look_orphan)
+                  : look_derive(look, "orphan:", &look->subscription,
+                                look_orphan);
 }
 
 
 /* an operation of its own: where it is looked up, when it is due, its begin */
 
 static ngx_int_t
-event_derive(lines_ctx_t *ctx, const char *prefix, lines_due_add_pt done)
+look_derive(lines_look_t *look, const char *prefix, ngx_str_t *name,
+    lines_due_add_pt done)
 {
-    lines_event_t  *ev = ctx->data;
-
-    if (lines_derive_id(ctx->request->pool, prefix, &ev->subscription,
-                        &ev->spawn)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return event_announce(ctx, &ev->tenant, &ev->spawn, done);
+    return lines_derive_id(look->pool, prefix, name, &look->spawn) == NGX_OK
+           ? look_announce(look, &look->tenant, &look->spawn, done)
+           : NGX_ERROR;
 }
 
 
 static ngx_int_t
-event_announce(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+look_announce(lines_look_t *look, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
     ngx_int_t  rc;
 
-    rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = *id, .tenant = *tenant);
+    rc = lines_ix_put(look->caller, NULL, NULL, .id = *id, .tenant = *tenant);
 
     if (rc != NGX_AGAIN) {
         return rc;
     }
 
-    return event_hint(ctx, tenant, id, done);
+    return look_hint(look, tenant, id, done);
 }
 
 
 static ngx_int_t
-event_orphan(void *data, lines_due_add_reply_t *reply)
+look_orphan(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
-    int64_t         attempt;
-    lines_event_t  *ev = ctx->data;
+    int64_t  attempt;
 
-    ngx_log_error(NGX_LOG_WARN, ctx->request->connection->log, 0,
+    ngx_log_error(NGX_LOG_WARN, look->log, 0,
                   "lines: no line holds subscription \"%V\" of \"%V\": it is "
-                  "refunded by operation %V", &ev->subscription, &ev->tenant,
-                  &ev->spawn);
+                  "refunded by operation %V", &look->subscription,
+                  &look->tenant, &look->spawn);
 
-    attempt = ev->metadata->attempt;
+    attempt = look->metadata->attempt;
 
-    return lines_orphan_begin(&ctx->caller, event_orphaned, ctx,
-                              .tenant = ev->tenant, .id = ev->spawn,
-                              .line = ev->id,
-                              .subscription = ev->subscription,
-                              .invoice = ev->invoice,
+    return lines_orphan_begin(look->caller, look_orphaned, look,
+                              .tenant = look->tenant, .id = look->spawn,
+                              .line = look->id,
+                              .subscription = look->subscription,
+                              .invoice = look->invoice,
                               .attempt = attempt ? &attempt : NULL);
 }
 
 
 static ngx_int_t
-event_orphaned(void *data, lines_orphan_begin_reply_t *reply)
+look_orphaned(void *data, lines_orphan_begin_reply_t *reply)
 {
-    return event_spawn(data);
+    return look_spawn(data);
+}
+
+
+ngx_int_t
+lines_look_lapse(lines_look_t *look)
+{
+    return look_derive(look, "lapse:", &look->subscription, look_lapse);
 }
 
 
 static ngx_int_t
-event_lapse(void *data, lines_due_add_reply_t *reply)
+look_lapse(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
-    lines_event_t  *ev = ctx->data;
+    ngx_str_t  none = ngx_null_string;
 
-    return lines_lapse_begin(&ctx->caller, event_lapsed, ctx,
-                             .tenant = ev->tenant, .id = ev->spawn,
-                             .line = ev->id, .subscription = ev->subscription,
+    return lines_lapse_begin(look->caller, look_lapsed, look,
+                             .tenant = look->tenant, .id = look->spawn,
+                             .line = look->id,
+                             .subscription = look->subscription,
+                             .invoice = look->disputed ? look->invoice : none,
                              .news = 1);
 }
 
 
 static ngx_int_t
-event_lapsed(void *data, lines_lapse_begin_reply_t *reply)
+look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
 {
-    return event_spawn(data);
+    return look_spawn(data);
 }
 
 
 /* look at it now: the hint outlives this worker */
 
 static ngx_int_t
-event_hint(lines_ctx_t *ctx, ngx_str_t *tenant, ngx_str_t *id,
+look_hint(lines_look_t *look, ngx_str_t *tenant, ngx_str_t *id,
     lines_due_add_pt done)
 {
-    return lines_due_add(&ctx->caller, done, ctx,
+    return lines_due_add(look->caller, done, look,
                          .shard = lines_due_shard(id), .tenant = *tenant,
                          .id = *id, .delay = 0);
 }
 
 
 static ngx_int_t
-event_hinted(void *data, lines_due_add_reply_t *reply)
+look_hinted(void *data, lines_due_add_reply_t *reply)
 {
-    return event_spawn(data);
+    return look_spawn(data);
 }
 
 
 static ngx_int_t
-event_spawn(lines_ctx_t *ctx)
+look_spawn(lines_look_t *look)
 {
-    lines_event_t       *ev = ctx->data;
-    ngx_http_request_t  *r = ctx->request;
+    (void) lines_op_spawn(look->lmcf, &look->tenant, &look->spawn);
 
-    (void) lines_op_spawn(lines_get_main_conf(r), &ev->tenant, &ev->spawn);
-
-    return event_ignore(r, ctx);
+    return look->end(look);
 }
 
 
@@ -451,7 +622,7 @@ event_spawn(lines_ctx_t *ctx)
 static ngx_int_t
 event_base(ngx_http_request_t *r, lines_ctx_t *ctx, lines_event_t *ev)
 {
-    if (!event_is_name(&ev->customer)) {
+    if (!look_is_name(&ev->customer)) {
         return event_ignore(r, ctx);
     }
 
@@ -508,8 +679,8 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
     }
 
     for (i = 0; i < ev->ntenants; i++) {
-        rc = event_announce(ctx, &ev->tenants[i], &ev->plans[i],
-                                  event_listed);
+        rc = look_announce(&ev->look, &ev->tenants[i], &ev->plans[i],
+                           event_listed);
         if (rc != NGX_AGAIN) {
             return rc;
         }
@@ -522,10 +693,11 @@ event_tenants(void *data, lines_tenants_of_reply_t *reply)
 static ngx_int_t
 event_listed(void *data, lines_due_add_reply_t *reply)
 {
-    lines_ctx_t *ctx = data;
+    lines_look_t *look = data;
 
     ngx_int_t       rc;
     ngx_uint_t      i;
+    lines_ctx_t    *ctx = look->data;
     lines_event_t  *ev = ctx->data;
 
     /* all hints first */

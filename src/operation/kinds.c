@@ -15,6 +15,18 @@
 #include "operation/subscription.h"
 
 
+#define GIVES_BACK                                                            \
+    [LINES_DO_DELETE] = lines_payment_delete,                                 \
+    [LINES_DO_LIST] = lines_refund_list,                                      \
+    [LINES_DO_VOID] = lines_payment_void,                                     \
+    [LINES_DO_COUNT] = lines_refund_count,                                    \
+    [LINES_DO_CREDIT] = lines_refund_credit,                                  \
+    [LINES_DO_GIVE] = lines_refund_give,                                      \
+    [LINES_DO_WAIT] = lines_charge_wait,                                      \
+    [LINES_DO_REPORT] = lines_refund_report,                                  \
+    [LINES_DO_PASS] = lines_refund_pass
+
+
 const lines_op_kind_t  lines_op_kinds[] = {
 
     /* a workspace's line, from the request to the provisioner */
@@ -43,7 +55,6 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_LEASE] = lines_purchase_lease,
         [LINES_DO_SEND] = lines_charge_send,
         [LINES_DO_FIND] = lines_charge_find,
-        [LINES_DO_WAIT] = lines_charge_wait,
         [LINES_DO_RENEW] = lines_purchase_renew,
         [LINES_DO_RECORD] = lines_purchase_record,
         [LINES_DO_ASSIGN] = lines_purchase_assign,
@@ -52,24 +63,29 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_NEXT] = lines_purchase_next,
         [LINES_DO_REFUSE] = lines_purchase_refuse,
         [LINES_DO_FAIL] = lines_purchase_fail,
-        [LINES_DO_REFUND] = lines_purchase_refund,
+        GIVES_BACK,
         [LINES_DO_RETURN] = lines_purchase_return,
         [LINES_DO_END] = lines_purchase_end }, 0 },
 
     /* a paid line that failed */
-    { "refund", { [LINES_DO_REFUND] = lines_refund_all }, 0 },
+    { "refund", { GIVES_BACK, [LINES_DO_END] = lines_refund_finish }, 1 },
 
     /* an active line that the operator released */
-    { "release", { [LINES_DO_LEAVE] = lines_unsubscribe }, 0 },
+    { "release", {
+        [LINES_DO_DELETE] = lines_payment_delete,
+        [LINES_DO_END] = lines_refund_finish }, 0 },
 
     /* what billing has and no line holds */
-    { "orphan", { [LINES_DO_REFUND] = lines_refund_all }, 0 },
+    { "orphan", { GIVES_BACK, [LINES_DO_END] = lines_refund_finish }, 1 },
 
     /* a workspace's base plan, after an event about it */
     { "plan", { [LINES_DO_PLAN] = lines_plan_read }, 1 },
 
     /* an add-on that may have ended, or be suspended */
-    { "lapse", { [LINES_DO_END] = lines_lapse_judge }, 1 },
+    { "lapse", {
+        [LINES_DO_COUNT] = lines_refund_count,
+        [LINES_DO_DELETE] = lines_payment_delete,
+        [LINES_DO_END] = lines_lapse_judge }, 1 },
 
     { NULL, { NULL }, 0 }
 };

@@ -32,13 +32,13 @@ static void op_next(ngx_event_t *ev);
 static ngx_int_t op_run(lines_op_t *op);
 static void op_view(lines_op_t *op, lines_view_t *view);
 static lines_call_e op_view_call(lines_op_t *op);
+static lines_money_e op_view_money(lines_op_t *op);
 static lines_wish_e op_view_wish(lines_op_t *op);
 static lines_base_e op_view_base(lines_op_t *op);
 static ngx_int_t op_check(void *data, lines_database_check_reply_t *reply);
 static ngx_int_t op_look(lines_op_t *op);
 static ngx_int_t op_looked(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t op_invoice(lines_op_t *op, lines_billing_result_t *result);
-static lines_invoice_e op_view_invoice(lines_stripe_invoice_t *invoice);
 static ngx_int_t op_call(lines_op_t *op);
 static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_call_send(lines_op_t *op);
@@ -254,10 +254,11 @@ op_view(lines_op_t *op, lines_view_t *view)
     view->at = op->at;
     view->base = op_view_base(op);
     view->wish = op_view_wish(op);
-    view->call = seen->call ? seen->call : op_view_call(op);
+    view->call = op_view_call(op);
     view->invoice = seen->invoice;
     view->place = lines_op_get(op, "place").len ? LINES_PLACE_TAKEN
                                                 : seen->place;
+    view->money = op_view_money(op);
     view->number = seen->number;
     view->told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN;
     view->card = seen->card;
@@ -340,6 +341,22 @@ op_view_wish(lines_op_t *op)
 }
 
 
+/* nothing is counted where nothing came in, or nobody asks for it */
+
+static lines_money_e
+op_view_money(lines_op_t *op)
+{
+    if ((op->seen.invoice == LINES_INVOICE_VOID
+         && op->seen.subscription.invoice.amount_paid == 0)
+        || (op->at == LINES_AT_LAPSE && lines_op_get(op, "invoice").len == 0))
+    {
+        return LINES_MONEY_NONE;
+    }
+
+    return op->seen.money;
+}
+
+
 /*
  * After a day the key may be forgotten, and would bill once more.  A look that
  * is under way goes on.
@@ -348,18 +365,41 @@ op_view_wish(lines_op_t *op)
 static lines_call_e
 op_view_call(lines_op_t *op)
 {
-    int64_t  absent, now;
+    int64_t     absent, now;
+    ngx_str_t   invoice;
+    ngx_uint_t  back;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
+    back = op->at == LINES_AT_REFUND || op->at == LINES_AT_ORPHAN
+           || op->at == LINES_AT_UNCHARGE;
+
+    invoice = lines_op_get(op, "refund_invoice");
+
+    /* of another invoice, or not what is due now and was refused before */
+
+    if (back
+        && (lines_op_get(op, "refund_body").len == 0
+            || (invoice.len
+                && !lines_op_same(&invoice, &op->seen.subscription.invoice.id))
+            || (op->seen.call == LINES_CALL_REFUSED
+                && lines_money_due(&op->seen.ledger)
+                   != lines_op_get_number(op, "refund_amount"))))
+    {
+        return LINES_CALL_ABSENT;
+    }
+
+    if (op->seen.call) {
+        return op->seen.call;
+    }
 
     if (absent) {
         return now - absent < (int64_t) op->conf->absent
                ? LINES_CALL_MISSED : LINES_CALL_MISSED_ONCE;
     }
 
-    return lines_op_get(op, "after").len
-           || now - lines_op_get_number(op, "sent_at")
+    return (!back && lines_op_get(op, "after").len)
+           || now - lines_op_get_number(op, back ? "refund_at" : "sent_at")
               >= (int64_t) op->conf->resend
            ? LINES_CALL_DOUBTFUL : LINES_CALL_DUE;
 }
@@ -424,7 +464,7 @@ op_invoice(lines_op_t *op, lines_billing_result_t *result)
 
     case LINES_STRIPE_OK:
         op->seen.subscription.invoice = *result->invoice;
-        op->seen.invoice = op_view_invoice(result->invoice);
+        op->seen.invoice = lines_op_invoice(result->invoice);
 
         if (op->seen.invoice == LINES_INVOICE_UNSEEN) {
             return lines_op_again(op);
@@ -471,7 +511,7 @@ lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription)
 {
     op->seen.subscription = *subscription;
     op->seen.sub = lines_op_sub(&subscription->status);
-    op->seen.invoice = op_view_invoice(&subscription->invoice);
+    op->seen.invoice = lines_op_invoice(&subscription->invoice);
 }
 
 
@@ -503,8 +543,8 @@ lines_op_sub(ngx_str_t *status)
 }
 
 
-static lines_invoice_e
-op_view_invoice(lines_stripe_invoice_t *invoice)
+lines_invoice_e
+lines_op_invoice(lines_stripe_invoice_t *invoice)
 {
     if (invoice->id.len == 0) {
         return LINES_INVOICE_MISSING;

@@ -72,6 +72,9 @@ void lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription);
 /* a subscription's status; what is not known is INCOMPLETE: nothing follows */
 lines_sub_e lines_op_sub(ngx_str_t *status);
 
+/* what an invoice is; UNSEEN: no more than its id is known */
+lines_invoice_e lines_op_invoice(lines_stripe_invoice_t *invoice);
+
 /*
  * A billing call: makes the carrier, claims the lease anew where it is not
  * fresh, and asks, as

@@ -407,19 +407,19 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 ngx_int_t
 lines_payment_void(lines_op_t *op)
 {
-    ngx_str_t  key;
+    ngx_str_t  key, *invoice = &op->seen.subscription.invoice.id;
 
     /* twice is as good as once, and a saved 500 is not replayed for ever */
 
-    if (lines_redis_format(op->pool, &key, "lines:%V:void:%ui:%L", &op->id,
-                           op->attempt, lines_op_get_number(op, "tries"))
+    if (lines_redis_format(op->pool, &key, "lines:%V:void:%V:%L", &op->id,
+                           invoice, lines_op_get_number(op, "tries"))
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return lines_op_bill(op, payment_voided, .kind = LINES_BILLING_VOID,
-                         .id = lines_op_get(op, "invoice"), .key = key);
+                         .id = *invoice, .key = key);
 }
 
 

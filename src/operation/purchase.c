@@ -7,7 +7,6 @@
 #include "operation/charge.h"
 #include "operation/provisioner.h"
 #include "operation/purchase.h"
-#include "operation/refund.h"
 #include "store/calls.h"
 
 
@@ -18,7 +17,6 @@ static ngx_int_t purchase_got_card(lines_op_t *op,
 static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
 static ngx_int_t purchase_returned(void *data,
     lines_inv_release_reply_t *reply);
-static ngx_int_t purchase_refunded(lines_op_t *op);
 static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
 static ngx_int_t purchase_dropped(void *data,
@@ -173,6 +171,9 @@ lines_purchase_next(lines_op_t *op)
         return lines_op_move(op, op->lmcf->provisioner.len ? "tell" : "end",
                              { "number", lines_op_get(op, "number") },
                              { "worker", lines_op_get(op, "worker") });
+
+    case LINES_AT_UNCHARGE:
+        return lines_op_move(op, "undo:lease");
 
     default: /* LINES_AT_INFORM */
         return lines_op_move(op, "end");
@@ -423,20 +424,6 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
     return lines_op_move(op, step,
                          { "answer_status", lines_op_number(op, status) },
                          { "answer", answer });
-}
-
-
-ngx_int_t
-lines_purchase_refund(lines_op_t *op)
-{
-    return lines_refund(op, purchase_refunded);
-}
-
-
-static ngx_int_t
-purchase_refunded(lines_op_t *op)
-{
-    return lines_op_move(op, "undo:lease");
 }
 
 

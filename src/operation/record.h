@@ -59,11 +59,15 @@ typedef struct {
     lines_sub_e                  sub;        /* NONE: not seen */
     lines_invoice_e              invoice;
     lines_place_e                place;      /* UNSEEN: as the record says */
+    lines_money_e                money;
     lines_number_e               number;     /* NONE: as the record says */
     lines_tell_e                 told;
     lines_card_e                 card;
     lines_stripe_subscription_t  subscription;
     lines_stripe_error_t         error;      /* of a call that is REFUSED */
+    lines_money_t                ledger;     /* of subscription.invoice */
+    ngx_array_t                 *payments;   /* of it, */
+    ngx_uint_t                   counted;    /* so many are in the ledger */
     unsigned                     off:1;
     unsigned                     tried:1;
     unsigned                     checked:1;  /* the database */
@@ -108,7 +112,6 @@ struct lines_op_s {
     ngx_str_t           json;      /* for the provisioner */
     ngx_str_t           document;  /* of the line, as just written; or empty */
     lines_op_run_pt     wake;
-    lines_op_run_pt     done;      /* of a refund */
     ngx_event_t         next;      /* posted, or a timer */
     ngx_int_t           rc;
     ngx_str_t           next_step;

@@ -1,7 +1,7 @@
 
 /*
- * Why money goes back (a paid line failed, an active one was released, billing
- * has what no line holds, a purchase is undone), and how.
+ * How money goes back, and why: a paid line failed, an active one was released,
+ * billing has what no line holds, a purchase is undone.
  */
 
 #include <ngx_config.h>
@@ -13,48 +13,342 @@
 #include "store/calls.h"
 
 
-static ngx_int_t refund_end(lines_op_t *op);
-static ngx_int_t refund_ended(void *data, lines_refund_end_reply_t *reply);
-static ngx_int_t refund_delete(lines_op_t *op, lines_op_answer_pt answer);
-static ngx_int_t unsubscribed(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_deleted(lines_op_t *op,
-    lines_billing_result_t *result);
-static ngx_int_t refund_found(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_get(lines_op_t *op);
-static ngx_int_t refund_got(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_settled(lines_op_t *op);
-static ngx_int_t refund_list(lines_op_t *op);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_void(lines_op_t *op);
-static ngx_int_t refund_voided(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_record(lines_op_t *op, ngx_str_t *body, int64_t now);
-static ngx_int_t refund_credited(lines_op_t *op,
+static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
-
-
-static ngx_str_t  refund_yes = ngx_string("1");
-
-
-ngx_int_t
-lines_refund_all(lines_op_t *op)
-{
-    return lines_refund(op, refund_end);
-}
+static ngx_int_t refund_payments(lines_op_t *op);
+static ngx_int_t refund_payment(lines_op_t *op);
+static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
 
 
 ngx_int_t
-lines_unsubscribe(lines_op_t *op)
+lines_refund_list(lines_op_t *op)
 {
-    op->done = refund_end;
-
-    return lines_op_get(op, "subscription").len
-           ? refund_delete(op, unsubscribed)
-           : refund_end(op);
+    return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
+                         .id = lines_op_get(op, "subscription"),
+                         .after = lines_op_get(op, "refund_after"),
+                         .since = lines_op_get_number(op, "since"),
+                         .told = lines_op_get(op, "invoice"));
 }
 
 
 static ngx_int_t
-refund_end(lines_op_t *op)
+refund_listed(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "invoices_refused");
+    }
+
+    op->seen.money = LINES_MONEY_UNSEEN;
+    op->seen.invoice = LINES_INVOICE_MISSING;
+
+    if (result->invoice) {
+        op->seen.subscription.invoice = *result->invoice;
+        op->seen.invoice = lines_op_invoice(result->invoice);
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_refund_count(lines_op_t *op)
+{
+    lines_op_seen_t  *seen = &op->seen;
+
+    lines_money_begin(&seen->ledger, &seen->subscription.invoice);
+
+    return lines_op_bill(op, refund_counted, .kind = LINES_BILLING_CREDITS,
+                         .id = seen->subscription.invoice.id);
+}
+
+
+static ngx_int_t
+refund_counted(lines_op_t *op, lines_billing_result_t *result)
+{
+    ngx_uint_t             i;
+    lines_op_seen_t       *seen = &op->seen;
+    lines_stripe_entry_t  *entry;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "money_refused");
+    }
+
+    if (op->ask.kind == LINES_BILLING_PAYMENTS) {
+        seen->payments = result->list;
+        return refund_payment(op);
+    }
+
+    entry = result->list->elts;
+
+    for (i = 0; i < result->list->nelts; i++) {
+        lines_money_add(&seen->ledger, &entry[i]);
+    }
+
+    switch (op->ask.kind) {
+
+    case LINES_BILLING_CREDITS:
+        return refund_payments(op);
+
+    case LINES_BILLING_REFUNDS:
+        return lines_op_bill(op, refund_counted,
+                             .kind = LINES_BILLING_DISPUTES,
+                             .id = seen->ledger.now);
+
+    default:
+        return refund_payment(op);
+    }
+}
+
+
+static ngx_int_t
+refund_payments(lines_op_t *op)
+{
+    lines_op_seen_t         *seen = &op->seen;
+    lines_stripe_entry_t    *entry;
+    lines_stripe_invoice_t  *invoice = &seen->subscription.invoice;
+
+    seen->counted = 0;
+
+    if (invoice->payment.len == 0) {
+        return lines_op_bill(op, refund_counted,
+                             .kind = LINES_BILLING_PAYMENTS,
+                             .id = invoice->id);
+    }
+
+    /* a version of Stripe's whose invoices name their one payment */
+
+    seen->payments = ngx_array_create(op->pool, 1,
+                                      sizeof(lines_stripe_entry_t));
+    entry = seen->payments ? ngx_array_push(seen->payments) : NULL;
+
+    if (entry == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(entry, sizeof(lines_stripe_entry_t));
+
+    entry->kind = LINES_STRIPE_PAYMENT;
+    entry->status = invoice->status;
+    entry->payment = invoice->payment;
+    entry->currency = invoice->currency;
+    entry->amount = invoice->amount_paid;
+
+    return refund_payment(op);
+}
+
+
+/* the next one, with what went back of it; after the last all is counted */
+
+static ngx_int_t
+refund_payment(lines_op_t *op)
+{
+    lines_op_seen_t       *seen = &op->seen;
+    lines_stripe_entry_t  *entry;
+
+    entry = seen->payments->elts;
+
+    while (seen->counted < seen->payments->nelts) {
+
+        lines_money_add(&seen->ledger, &entry[seen->counted++]);
+
+        if (seen->ledger.now.len) {
+            return lines_op_bill(op, refund_counted,
+                                 .kind = LINES_BILLING_REFUNDS,
+                                 .id = seen->ledger.now);
+        }
+    }
+
+    seen->money = lines_money_close(&seen->ledger);
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                   "lines operation %V: invoice \"%V\": %L are due, %L "
+                   "disputed, %L failed", &op->id,
+                   &seen->subscription.invoice.id,
+                   lines_money_due(&seen->ledger), seen->ledger.disputed,
+                   seen->ledger.failed);
+
+    return NGX_OK;
+}
+
+
+/*
+ * The exact body and key first.  A credit note gives back all of it; one cannot
+ * be made of an invoice that is not paid, nor choose among several payments:
+ * then these are refunded, one after another.
+ */
+
+ngx_int_t
+lines_refund_credit(lines_op_t *op)
+{
+    int64_t                  n, amount, charged, balance, outside;
+    ngx_int_t                rc;
+    ngx_str_t                body, key;
+    lines_money_t           *ledger = &op->seen.ledger;
+    lines_stripe_invoice_t  *invoice = &op->seen.subscription.invoice;
+    lines_stripe_metadata_t  metadata = {
+        .deployment = op->lmcf->billing->deployment,
+        .tenant = op->tenant,
+        .line = lines_op_get(op, "line"),
+        .operation = op->id
+    };
+
+    amount = lines_money_due(ledger);
+
+    if (ledger->parts > 1
+        || (ledger->parts && !lines_is(&invoice->status, "paid")))
+    {
+        rc = lines_stripe_refund_body(op->pool, &ledger->payment,
+                                      ngx_min(amount, ledger->left),
+                                      &metadata, &body);
+
+    } else {
+        lines_money_ways(ledger, &charged, &balance, &outside);
+
+        rc = lines_stripe_credit_body(op->pool, &invoice->id, charged, balance,
+                                      outside, &metadata, &body);
+    }
+
+    n = lines_op_get_number(op, "refunds") + 1;
+
+    if (rc != NGX_OK
+        || lines_redis_format(op->pool, &key, n == 1 ? "lines:%V:refund"
+                              : "lines:%V:refund:%L", &op->id, n) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    op->seen.call = LINES_CALL_DUE;
+
+    return lines_op_move(op, (char *) op->step.data,
+                         { "refund_body", body }, { "refund_key", key },
+                         { "refund_at",
+                           lines_op_number(op, lines_op_now(op)) },
+                         { "refund_amount", lines_op_number(op, amount) },
+                         { "refund_invoice", invoice->id },
+                         { "refund_after", lines_op_get(op, "refund_after") },
+                         { "refunds", lines_op_number(op, n) },
+                         { "absent_at", ngx_null_string });
+}
+
+
+ngx_int_t
+lines_refund_give(lines_op_t *op)
+{
+    ngx_str_t  body;
+
+    body = lines_op_get(op, "refund_body");
+
+    return lines_op_bill(op, refund_given,
+                         .kind = ngx_strncmp(body.data, "invoice=", 8) == 0
+                                 ? LINES_BILLING_CREDIT
+                                 : LINES_BILLING_REFUND,
+                         .body = body, .key = lines_op_get(op, "refund_key"));
+}
+
+
+/* what is left is counted again, but where a note has just given it all back */
+
+static ngx_int_t
+refund_given(lines_op_t *op, lines_billing_result_t *result)
+{
+    op->seen.money = LINES_MONEY_UNSEEN;
+
+    switch (result->outcome) {
+
+    case LINES_STRIPE_OK:
+        ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                      "lines operation %V: refunded invoice \"%V\"", &op->id,
+                      &op->seen.subscription.invoice.id);
+
+        op->seen.call = LINES_CALL_ABSENT;
+
+        if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
+            op->seen.money = LINES_MONEY_NONE;
+        }
+
+        return NGX_OK;
+
+    case LINES_STRIPE_REFUSED:
+        ngx_log_error(NGX_LOG_ERR, op->log, 0,
+                      "lines operation %V: refund refused, \"%V\" \"%V\"",
+                      &op->id, &result->error.code, &result->error.message);
+
+        op->seen.call = LINES_CALL_REFUSED;
+        return NGX_OK;
+
+    default:
+        break;
+    }
+
+    if (lines_op_saved(op, result)) {
+        op->seen.call = LINES_CALL_DOUBTFUL;
+        return NGX_OK;
+    }
+
+    return lines_op_outcome(op, result, "");
+}
+
+
+/* what was refused is not sent again under its key; what failed, never */
+
+ngx_int_t
+lines_refund_report(lines_op_t *op)
+{
+    ngx_str_t   known;
+    ngx_uint_t  level;
+
+    known = lines_op_get(op, "stuck");
+    level = lines_is(&known, op->reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
+
+    ngx_log_error(level, op->log, 0,
+                  "lines operation %V: %V is stuck: %s, invoice \"%V\"",
+                  &op->id, &op->point, op->reason,
+                  &op->seen.subscription.invoice.id);
+
+    lines_op_list_stuck(op);
+
+
+    return lines_op_rest(op, op->conf->every,
+                         { "stuck", lines_op_text(op->reason) },
+                         { "refund_body", ngx_null_string });
+}
+
+
+/* this invoice is done with; the next one begins with nothing written down */
+
+ngx_int_t
+lines_refund_pass(lines_op_t *op)
+{
+    op->seen.call = LINES_CALL_DUE;
+    op->seen.invoice = LINES_INVOICE_UNSEEN;
+    op->seen.tried = 0;
+
+    if (lines_op_set(op, "refund_after", &op->seen.subscription.invoice.id)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (lines_op_get(op, "refund_body").len == 0) {
+        return NGX_OK;
+    }
+
+    return lines_op_move(op, (char *) op->step.data,
+                         { "refund_body", ngx_null_string },
+                         { "refund_key", ngx_null_string },
+                         { "refund_at", ngx_null_string },
+                         { "refund_amount", ngx_null_string },
+                         { "refund_invoice", ngx_null_string },
+                         { "refund_after", lines_op_get(op, "refund_after") },
+                         { "absent_at", ngx_null_string },
+                         { "tries", ngx_null_string });
+}
+
+
+ngx_int_t
+lines_refund_finish(lines_op_t *op)
 {
     const char  *payment, *event;
 
@@ -71,7 +365,7 @@ refund_end(lines_op_t *op)
         event = "orphan.refunded";
     }
 
-    return lines_refund_end(&op->caller, refund_ended, op, lines_op_held(op),
+    return lines_refund_end(&op->caller, refund_finished, op, lines_op_held(op),
                             .line = lines_op_get(op, "line"),
                             .payment = lines_op_text(payment),
                             .subscription = lines_op_get(op, "subscription"),
@@ -80,354 +374,8 @@ refund_end(lines_op_t *op)
 
 
 static ngx_int_t
-refund_ended(void *data, lines_refund_end_reply_t *reply)
+refund_finished(void *data, lines_refund_end_reply_t *reply)
 {
-    return lines_op_enter(data, "done");
-}
-
-
-ngx_int_t
-lines_refund(lines_op_t *op, lines_op_run_pt done)
-{
-    op->done = done;
-
-    if (lines_op_get(op, "subscription").len == 0) {
-        return done(op);
-    }
-
-    if (lines_op_get(op, "refund_body").len == 0) {
-        return lines_op_get(op, "refund_next").len
-               ? refund_list(op)
-               : refund_delete(op, refund_deleted);
-    }
-
-    if (lines_op_get_number(op, "absent_at")
-        || lines_op_now(op) - lines_op_get_number(op, "refund_at")
-           >= (int64_t) op->conf->resend)
-    {
-        return refund_get(op);
-    }
-
-    return lines_op_bill(op, refund_credited, .kind = LINES_BILLING_REFUND,
-                         .body = lines_op_get(op, "refund_body"),
-                         .key = lines_op_get(op, "refund_key"));
-}
-
-
-static ngx_int_t
-refund_delete(lines_op_t *op, lines_op_answer_pt answer)
-{
-    return lines_op_bill(op, answer, .kind = LINES_BILLING_CANCEL,
-                         .id = lines_op_get(op, "subscription"));
-}
-
-
-static ngx_int_t
-unsubscribed(lines_op_t *op, lines_billing_result_t *result)
-{
-    return result->outcome == LINES_STRIPE_OK
-           ? op->done(op)
-           : lines_op_outcome(op, result, "cancel_refused");
-}
-
-
-static ngx_int_t
-refund_deleted(lines_op_t *op, lines_billing_result_t *result)
-{
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "cancel_refused");
-    }
-
-    if (lines_op_get(op, "invoice").len) {
-        return refund_get(op);
-    }
-
-    return lines_op_bill(op, refund_found, .kind = LINES_BILLING_SUBSCRIPTION,
-                         .id = lines_op_get(op, "subscription"));
-}
-
-
-static ngx_int_t
-refund_found(lines_op_t *op, lines_billing_result_t *result)
-{
-    ngx_str_t  *invoice;
-
-    if (result->outcome == LINES_STRIPE_REFUSED) {
-        return op->done(op);
-    }
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "");
-    }
-
-    invoice = &result->subscription->invoice.id;
-
-    if (invoice->len == 0) {
-        return refund_settled(op);
-    }
-
-    if (lines_op_set(op, "invoice", invoice) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return refund_get(op);
-}
-
-
-static ngx_int_t
-refund_get(lines_op_t *op)
-{
-    return lines_op_bill(op, refund_got, .kind = LINES_BILLING_INVOICE,
-                         .id = lines_op_get(op, "invoice"));
-}
-
-
-static ngx_int_t
-refund_got(lines_op_t *op, lines_billing_result_t *result)
-{
-    int64_t                  now, absent;
-    ngx_int_t                rc;
-    ngx_str_t                body;
-    lines_stripe_invoice_t  *invoice;
-    lines_stripe_metadata_t  metadata = {
-        .deployment = op->lmcf->billing->deployment,
-        .tenant = op->tenant,
-        .line = lines_op_get(op, "line"),
-        .operation = op->id
-    };
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "invoice_missing");
-    }
-
-    invoice = result->invoice;
-    now = lines_op_now(op);
-
-    if (lines_is(&invoice->status, "open")
-        || lines_is(&invoice->status, "uncollectible"))
-    {
-        if (op->repeats++ > 2) {
-            return lines_op_again(op);
-        }
-
-        return refund_void(op);
-    }
-
-    rc = lines_stripe_refund_body(op->pool, invoice, &metadata, &body);
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-
-        /* nothing was paid, or all of it went back already */
-
-        if (invoice->credited > 0
-            && lines_op_set(op, "refunded", &refund_yes) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        return refund_settled(op);
-    }
-
-    absent = lines_op_get_number(op, "absent_at");
-
-    /* what was sent, and is not there: once more only after two looks */
-
-    if (lines_op_get(op, "refund_body").len == 0
-        || (absent && now - absent >= (int64_t) op->conf->absent))
-    {
-        return refund_record(op, &body, now);
-    }
-
-    if (absent) {
-        return lines_op_rest(op, op->conf->absent);
-    }
-
-    /* too old to be sent again under its key: this was the first look */
-
-    return lines_op_rest(op, op->conf->absent,
-                         { "absent_at", lines_op_number(op, now) });
-}
-
-
-/*
- * The invoice at hand is done with.  Those of the renewals follow, from the
- * newest on: "refund_after" is the last of them that is done with, and never
- * one that is under way.
- */
-
-static ngx_int_t
-refund_settled(lines_op_t *op)
-{
-    ngx_str_t  invoice, listed;
-
-    invoice = lines_op_get(op, "invoice");
-    listed = lines_op_get(op, "refund_listed");
-
-    if (listed.len
-        && lines_op_same(&listed, &invoice)
-        && lines_op_set(op, "refund_after", &listed) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (lines_op_get(op, "refund_body").len == 0) {
-        return refund_list(op);
-    }
-
-    return lines_op_move(op, (char *) op->step.data,
-                         { "refund_body", ngx_null_string },
-                         { "refund_key", ngx_null_string },
-                         { "refund_at", ngx_null_string },
-                         { "absent_at", ngx_null_string },
-                         { "refund_next", ngx_string("1") },
-                         { "refund_after", lines_op_get(op, "refund_after") },
-                         { "refunded", lines_op_get(op, "refunded") },
-                         { "tries", ngx_null_string });
-}
-
-
-static ngx_int_t
-refund_list(lines_op_t *op)
-{
-    return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
-                         .id = lines_op_get(op, "subscription"),
-                         .after = lines_op_get(op, "refund_after"));
-}
-
-
-static ngx_int_t
-refund_listed(lines_op_t *op, lines_billing_result_t *result)
-{
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "invoices_refused");
-    }
-
-    if (result->invoice == NULL) {
-        return op->done(op);
-    }
-
-    if (lines_op_set(op, "invoice", &result->invoice->id) != NGX_OK
-        || lines_op_set(op, "refund_listed", &result->invoice->id) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return refund_got(op, result);
-}
-
-
-static ngx_int_t
-refund_void(lines_op_t *op)
-{
-    ngx_str_t  invoice, key;
-
-    invoice = lines_op_get(op, "invoice");
-
-    if (lines_redis_format(op->pool, &key, "lines:%V:void:%V:%L", &op->id,
-                           &invoice, lines_op_get_number(op, "tries"))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_op_bill(op, refund_voided, .kind = LINES_BILLING_VOID,
-                         .id = invoice, .key = key);
-}
-
-
-static ngx_int_t
-refund_voided(lines_op_t *op, lines_billing_result_t *result)
-{
-    if (result->outcome == LINES_STRIPE_OK
-        || result->outcome == LINES_STRIPE_REFUSED)
-    {
-        /* paid or void by now: read it */
-
-        return refund_get(op);
-    }
-
-    return lines_op_outcome(op, result, "");
-}
-
-
-/* the exact body and key first; the step is entered again and sends them */
-
-static ngx_int_t
-refund_record(lines_op_t *op, ngx_str_t *body, int64_t now)
-{
-    int64_t    n;
-    ngx_int_t  rc;
-    ngx_str_t  key;
-
-    n = lines_op_get_number(op, "refunds") + 1;
-
-    rc = n == 1
-         ? lines_redis_format(op->pool, &key, "lines:%V:refund", &op->id)
-         : lines_redis_format(op->pool, &key, "lines:%V:refund:%L", &op->id,
-                              n);
-
-    if (rc != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_op_move(op, (char *) op->step.data,
-                         { "refund_body", *body }, { "refund_key", key },
-                         { "refund_at", lines_op_number(op, now) },
-                         { "refunds", lines_op_number(op, n) },
-                         { "absent_at", ngx_null_string },
-                         { "invoice", lines_op_get(op, "invoice") },
-                         { "refund_listed",
-                           lines_op_get(op, "refund_listed") },
-                         { "refund_next", ngx_null_string });
-}
-
-
-static ngx_int_t
-refund_credited(lines_op_t *op, lines_billing_result_t *result)
-{
-    ngx_str_t  invoice;
-
-    if (result->outcome == LINES_STRIPE_OK) {
-
-        if (lines_op_set(op, "refunded", &refund_yes) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        invoice = lines_op_get(op, "invoice");
-
-        ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                      "lines operation %V: refunded invoice \"%V\"", &op->id,
-                      &invoice);
-
-        return refund_settled(op);
-    }
-
-    if (result->outcome == LINES_STRIPE_REFUSED) {
-
-        /*
-         * For people to look at.  Once they say "again", the invoice is read
-         * and, if need be, another body goes out under another key.
-         */
-
-        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                      "lines operation %V: refund refused, \"%V\" \"%V\"",
-                      &op->id, &result->error.code, &result->error.message);
-
-        lines_op_list_stuck(op);
-
-        return lines_op_rest(op, op->conf->every,
-                             { "stuck", ngx_string("refund_refused") },
-                             { "refund_body", ngx_null_string });
-    }
-
-    if (lines_op_saved(op, result)) {
-        return lines_op_move(op, (char *) op->step.data,
-                     { "absent_at", lines_op_number(op, lines_op_now(op)) });
-    }
-
-    return lines_op_outcome(op, result, "");
+    return reply->is == LINES_REFUND_END_WOKEN
+           ? lines_op_take(data) : lines_op_enter(data, "done");
 }

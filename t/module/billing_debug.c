@@ -242,8 +242,7 @@ billing_debug_arg(ngx_http_request_t *r, ngx_pool_t *pool, const char *name,
 static ngx_int_t
 billing_debug_body(lines_billing_debug_t *debug)
 {
-    ngx_pool_t             *pool;
-    lines_stripe_invoice_t  invoice;
+    ngx_pool_t  *pool;
 
 #define lines_billing_debug_is(name)   \
     (debug->op.len == sizeof(name) - 1 \
@@ -267,13 +266,8 @@ billing_debug_body(lines_billing_debug_t *debug)
     }
 
     if (lines_billing_debug_is("repay")) {
-        ngx_memzero(&invoice, sizeof(lines_stripe_invoice_t));
-
-        invoice.id = debug->id;
-        invoice.amount_paid = debug->amount;
-
-        return lines_stripe_refund_body(pool, &invoice, &debug->match,
-                                        &debug->body);
+        return lines_stripe_credit_body(pool, &debug->id, debug->amount, 0, 0,
+                                        &debug->match, &debug->body);
     }
 
     return NGX_OK;
@@ -304,7 +298,7 @@ billing_debug_send(lines_billing_debug_t *debug)
         { "customer", LINES_BILLING_CUSTOMER },
         { "card", LINES_BILLING_CARD },
         { "refund", LINES_BILLING_REFUND },
-        { "repay", LINES_BILLING_REFUND }
+        { "repay", LINES_BILLING_CREDIT }
     };
 
     c = debug->carrier;
@@ -427,17 +421,6 @@ billing_debug_billing(void *data, lines_billing_result_t *result)
     if (result->customer) {
         json_object_set_new(json, "customer",
                             lines_json_str(result->customer->id));
-    }
-
-    if (result->credit_note) {
-        json_object_set_new(json, "credit_note",
-                            json_pack("{so so si}", "id",
-                                      lines_json_str(result->credit_note->id),
-                                      "status",
-                                      lines_json_str(
-                                                  result->credit_note->status),
-                                      "amount",
-                                      (int) result->credit_note->amount));
     }
 
     if (result->subscriptions) {

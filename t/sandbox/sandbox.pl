@@ -170,7 +170,7 @@ bank took back is a C<dispute>, and C<reinstated> once it was won; C<refund_fail
 =item POST /_sandbox/faults {"path", "times", "kind", "ms", "method", "effect", "retry_after"}, GET, DELETE
 
 For the next C<times> (default 1) requests for exactly this path; C<:id> in it stands for any one segment. Kinds: C<delay> (the effect at once, the
-answer after C<ms>), C<drop_before>, C<drop_after>, C<409>, C<429>, C<500>, C<500_stored> (kept under the key; C<effect> true lets the
+answer after C<ms>), C<drop_before>, C<drop_after>, C<400>, C<409>, C<429>, C<500>, C<500_stored> (kept under the key; C<effect> true lets the
 effect happen all the same).
 
 =item POST /_sandbox/clock {"advance"}, GET

@@ -16,8 +16,8 @@
 #define DONE  LINES_POINTS
 
 
-enum { AT, WISH, CALL, SUB, INVOICE, PLACE, NUMBER, TOLD, CARD, EARLY, OLD, OFF,
-       TRIED, MOVED, FACTS };
+enum { AT, WISH, CALL, SUB, INVOICE, PLACE, MONEY, NUMBER, TOLD, CARD, EARLY,
+       OLD, OFF, TRIED, MOVED, FACTS };
 
 typedef struct {
     unsigned char  fact[FACTS];
@@ -44,6 +44,8 @@ static const struct {
     { "invoice", LINES_INVOICES, { "unseen", "open", "paid", "paid back",
                                    "void", "uncollectible", "missing" } },
     { "place", LINES_PLACES, { "unseen", "none", "taken" } },
+    { "money", LINES_MONEYS, { "uncounted", "none is left", "some is left",
+                               "disputed", "a refund failed", "unclear" } },
     { "number", LINES_NUMBERS, { "none", "leased", "lost", "out",
                                  "assigned" } },
     { "provisioner", LINES_TELLS, { "not told", "took it", "refused it" } },
@@ -56,7 +58,7 @@ static const struct {
 };
 
 /* in the order in which a decision is read */
-static const unsigned  order[] = { CALL, SUB, INVOICE, PLACE, WISH, MOVED,
+static const unsigned  order[] = { SUB, INVOICE, MONEY, CALL, PLACE, WISH, MOVED,
                                    EARLY, OFF, NUMBER, TOLD, CARD, OLD, TRIED };
 
 #define ORDER  (sizeof(order) / sizeof(order[0]))
@@ -73,6 +75,7 @@ view_of(const state_t *s, lines_view_t *view)
     view->sub = s->fact[SUB];
     view->invoice = s->fact[INVOICE];
     view->place = s->fact[PLACE];
+    view->money = s->fact[MONEY];
     view->number = s->fact[NUMBER];
     view->told = s->fact[TOLD];
     view->card = s->fact[CARD];
@@ -148,7 +151,7 @@ effects(const state_t *s, lines_action_e action, state_t *next)
     case LINES_DO_AGAIN:
     case LINES_DO_STUCK:
     case LINES_DO_WAIT:
-    case LINES_DO_LEAVE:
+    case LINES_DO_REPORT:
     case LINES_DO_PLAN:
     case LINES_DO_END:
         ends();
@@ -266,7 +269,8 @@ effects(const state_t *s, lines_action_e action, state_t *next)
         break;
 
     case LINES_DO_NEXT:
-        may(AT, at + 1, FACTS, 0);
+        may(AT, at == LINES_AT_UNCHARGE ? LINES_AT_UNLEASE : at + 1,
+            FACTS, 0);
 
         if (at == LINES_AT_ASSIGN) {
             may(AT, LINES_AT_CONFIRM, FACTS, 0);
@@ -287,8 +291,42 @@ effects(const state_t *s, lines_action_e action, state_t *next)
 
         break;
 
-    case LINES_DO_REFUND:
-        may(AT, at == LINES_AT_UNCHARGE ? LINES_AT_UNLEASE : DONE, FACTS, 0);
+    case LINES_DO_LIST:
+        for (i = LINES_INVOICE_OPEN; i < LINES_INVOICES; i++) {
+            may(INVOICE, i, MONEY, i == LINES_INVOICE_VOID
+                            ? LINES_MONEY_NONE : LINES_MONEY_UNSEEN);
+        }
+
+        ends();
+        break;
+
+    case LINES_DO_COUNT:
+        for (i = LINES_MONEY_NONE; i < LINES_MONEYS; i++) {
+            may(MONEY, i, FACTS, 0);
+        }
+
+        ends();
+        break;
+
+    case LINES_DO_CREDIT:
+        may(CALL, LINES_CALL_DUE, FACTS, 0);
+        ends();
+        break;
+
+    /* less is left, or another amount: as an invoice that was not there yet */
+
+    case LINES_DO_GIVE:
+        may(CALL, LINES_CALL_ABSENT, MONEY, LINES_MONEY_NONE);
+        may(CALL, LINES_CALL_REFUSED, MONEY, LINES_MONEY_UNSEEN);
+        may(CALL, LINES_CALL_DOUBTFUL, MONEY, LINES_MONEY_UNSEEN);
+        ends();
+        break;
+
+    /* so is the next one, of which there is an end */
+
+    case LINES_DO_PASS:
+        may(INVOICE, LINES_INVOICE_MISSING, FACTS, 0);
+        ends();
         break;
 
     case LINES_DO_RETURN:
@@ -397,16 +435,31 @@ walk(const state_t *s, unsigned depth)
 }
 
 
-/* what can be of a fact: a place of the plan is looked for in one point only */
+/* whether a fact makes a difference at a point: test_all() looks */
 
-static unsigned
-values(const state_t *s, unsigned f)
+static int
+matters(unsigned at, unsigned f)
 {
-    return f == PLACE && s->fact[AT] != LINES_AT_AWAIT ? 1 : facts[f].n;
+    switch (at) {
+
+    case LINES_AT_UNCHARGE:
+    case LINES_AT_REFUND:
+    case LINES_AT_ORPHAN:
+    case LINES_AT_RELEASE:
+    case LINES_AT_LAPSE:
+        return f == AT || f == CALL || f == SUB || f == INVOICE || f == MONEY
+               || f == TRIED;
+
+    case LINES_AT_AWAIT:
+        return f != MONEY;
+
+    default:
+        return f != MONEY && f != PLACE && f != MOVED;
+    }
 }
 
 
-/* the next of all states; 0: that was the last */
+/* the next of all states that may differ; 0: that was the last */
 
 static int
 following(state_t *s, unsigned from)
@@ -414,7 +467,7 @@ following(state_t *s, unsigned from)
     unsigned  f;
 
     for (f = FACTS; f-- > from; ) {
-        if (++s->fact[f] < values(s, f)) {
+        if (matters(s->fact[AT], f) && ++s->fact[f] < facts[f].n) {
             return 1;
         }
 
@@ -428,9 +481,9 @@ following(state_t *s, unsigned from)
 static void
 test_all(void)
 {
-    size_t            n, all = 0, bad = 0;
-    state_t           s;
-    unsigned          f;
+    size_t            n = 0, bad = 0, differ = 0, asked = 0;
+    state_t           s, other;
+    unsigned          f, v;
     lines_decision_t  decision;
 
     memset(&s, 0, sizeof(s));
@@ -445,7 +498,6 @@ test_all(void)
     }
 
     do {
-        all++;
         decision = ask(&s);
 
         if (decision.action >= LINES_ACTIONS
@@ -455,10 +507,23 @@ test_all(void)
         }
 
         walk(&s, 0);
+        asked++;
+
+        for (f = 1; f < FACTS; f++) {
+            for (v = matters(s.fact[AT], f) ? facts[f].n : 1;
+                 v < facts[f].n;
+                 v++)
+            {
+                other = with(&s, f, v, FACTS, 0);
+                differ += ask(&other).action != decision.action
+                          || ask(&other).reason != decision.reason;
+            }
+        }
 
     } while (following(&s, 0));
 
-    ok(bad == 0, "an answer to each of %zu states", all);
+    ok(bad == 0, "an answer to each of %zu states", asked);
+    ok(differ == 0, "the rest of %zu are answered as one of these", n);
     ok(unknown == 0, "each action is known here");
     ok(idle == 0, "no action twice in a row without a change between");
     ok(circles == 0, "every way ends, the longest after %u actions", deepest);
@@ -527,7 +592,7 @@ test_bases(void)
     lines_action_e  a, instead[LINES_BASES][LINES_ACTIONS];
 
     static const lines_action_e  taking[] = {
-        LINES_DO_VOID, LINES_DO_DELETE, LINES_DO_REFUND, LINES_DO_LEAVE
+        LINES_DO_VOID, LINES_DO_DELETE, LINES_DO_CREDIT, LINES_DO_GIVE
     };
 
     odd = bases(instead);
@@ -595,7 +660,7 @@ test_rules(void)
     state_t           s;
     lines_decision_t  d;
     unsigned          paid = 0, open = 0, live = 0, twice = 0, unpaid = 0;
-    unsigned          both = 0, none = 0;
+    unsigned          both = 0, none = 0, uncounted = 0, fought = 0;
 
     memset(&s, 0, sizeof(s));
 
@@ -649,6 +714,20 @@ test_rules(void)
             twice++;
         }
 
+        if ((d.action == LINES_DO_GIVE || d.action == LINES_DO_CREDIT)
+            && s.fact[MONEY] != LINES_MONEY_DUE)
+        {
+            uncounted++;
+        }
+
+        if ((d.action == LINES_DO_GIVE || d.action == LINES_DO_CREDIT)
+            && (s.fact[AT] == LINES_AT_RELEASE
+                || s.fact[CALL] == LINES_CALL_DOUBTFUL
+                || s.fact[CALL] == LINES_CALL_REFUSED))
+        {
+            fought++;
+        }
+
         if (s.fact[AT] == LINES_AT_CONFIRM
             && d.action == LINES_DO_END
             && ((s.fact[SUB] != LINES_SUB_LIVE
@@ -666,6 +745,8 @@ test_rules(void)
     ok(both == 0, "nothing is promoted whose invoice can still be paid");
     ok(none == 0, "... nor without a place; with one nobody is asked to pay");
     ok(twice == 0, "no other attempt before this one is proven absent");
+    ok(uncounted == 0, "nothing goes back but what was counted and is due");
+    ok(fought == 0, "... nor of a release, nor what is doubtful or refused");
     ok(unpaid == 0, "nobody has a line that is not paid for, or was paid back");
 }
 

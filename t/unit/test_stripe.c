@@ -53,8 +53,7 @@ test_form(void)
 static void
 test_bodies(void)
 {
-    ngx_str_t                customer, price, card, body, name;
-    lines_stripe_invoice_t   invoice;
+    ngx_str_t                customer, price, card, invoice, payment, body, name;
     lines_stripe_metadata_t  metadata;
 
     memset(&metadata, 0, sizeof(metadata));
@@ -105,27 +104,98 @@ test_bodies(void)
     ok(memmem(body.data, body.len, "&default_payment_method=card_1&", 31)
        != NULL, "a card of the older kind is a source");
 
-    memset(&invoice, 0, sizeof(invoice));
+    invoice = str("in_1");
 
-    invoice.id = str("in_1");
-    invoice.total = 900;
-    invoice.amount_paid = 900;
-    invoice.credited = 200;
-
-    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body) == NGX_OK,
-       "a refund");
+    ok(lines_stripe_credit_body(NULL, &invoice, 700, 0, 0, &metadata, &body)
+       == NGX_OK, "a credit note");
     is_str(&body,
            "invoice=in_1&amount=700&refund_amount=700"
            "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
-           "&metadata[operation]=bbbb", "of what is left");
+           "&metadata[operation]=bbbb", "to the card");
 
-    invoice.credited = 900;
-    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
-       == NGX_DECLINED, "nothing is left");
+    ok(lines_stripe_credit_body(NULL, &invoice, 700, 200, 100, &metadata,
+                                &body) == NGX_OK, "another");
+    is_str(&body,
+           "invoice=in_1&amount=1000&refund_amount=700&credit_amount=200"
+           "&out_of_band_amount=100"
+           "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
+           "&metadata[operation]=bbbb", "each way that it came");
 
-    invoice.credited = 1000;
-    ok(lines_stripe_refund_body(NULL, &invoice, &metadata, &body)
-       == NGX_DECLINED, "nor is less than nothing");
+    payment = str("pi_1");
+
+    ok(lines_stripe_refund_body(NULL, &payment, 300, &metadata, &body)
+       == NGX_OK, "a refund");
+    is_str(&body,
+           "payment_intent=pi_1&amount=300"
+           "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
+           "&metadata[operation]=bbbb", "of a payment");
+
+    payment = str("ch_1");
+
+    ok(lines_stripe_refund_body(NULL, &payment, 300, &metadata, &body)
+       == NGX_OK
+       && ngx_strncmp(body.data, "charge=ch_1&", 12) == 0, "or of a charge");
+}
+
+
+static void
+test_entries(void)
+{
+    json_t                *json;
+    lines_stripe_entry_t   e;
+
+    json = parse("{\"object\":\"invoice_payment\",\"id\":\"inpay_1\","
+                 "\"status\":\"paid\",\"invoice\":\"in_1\","
+                 "\"amount_paid\":900,\"amount_requested\":1000,"
+                 "\"currency\":\"usd\",\"payment\":{\"type\":"
+                 "\"payment_intent\",\"payment_intent\":\"pi_1\"}}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_PAYMENT && e.amount == 900,
+       "a payment of an invoice");
+    is_str(&e.invoice, "in_1", "which");
+    is_str(&e.payment, "pi_1", "by what");
+    json_decref(json);
+
+    json = parse("{\"object\":\"invoice_payment\",\"id\":\"inpay_1\","
+                 "\"payment\":{\"payment_record\":\"pr_1\"}}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK && e.payment.len == 0,
+       "one outside of Stripe");
+    json_decref(json);
+
+    json = parse("{\"object\":\"credit_note\",\"id\":\"cn_1\",\"amount\":900,"
+                 "\"out_of_band_amount\":100,\"invoice\":{\"id\":\"in_1\"},"
+                 "\"customer_balance_transaction\":{\"amount\":-200}}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_CREDIT && e.amount == 900 && e.balance == 200
+       && e.outside == 100, "a credit note and its parts");
+    is_str(&e.invoice, "in_1", "of which");
+    json_decref(json);
+
+    json = parse("{\"object\":\"credit_note\",\"id\":\"cn_1\","
+                 "\"customer_balance_transaction\":\"cbtxn_1\"}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_DECLINED,
+       "a part that was not told is not nothing");
+    json_decref(json);
+
+    json = parse("{\"object\":\"refund\",\"id\":\"re_1\",\"amount\":900,"
+                 "\"charge\":\"ch_1\",\"payment_intent\":null}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_REFUND, "a refund");
+    is_str(&e.payment, "ch_1", "of a charge without an intent");
+    json_decref(json);
+
+    json = parse("{\"object\":\"dispute\",\"id\":\"dp_1\",\"amount\":900,"
+                 "\"charge\":\"ch_1\",\"payment_intent\":\"pi_1\"}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_OK
+       && e.kind == LINES_STRIPE_DISPUTE, "a dispute");
+    is_str(&e.payment, "pi_1", "of an intent");
+    json_decref(json);
+
+    json = parse("{\"object\":\"charge\",\"id\":\"ch_1\"}");
+    ok(lines_stripe_parse_entry(json, &e) == NGX_DECLINED, "anything else");
+    json_decref(json);
+
+    ok(lines_stripe_parse_entry(NULL, &e) == NGX_DECLINED, "or nothing");
 }
 
 
@@ -385,6 +455,7 @@ main(void)
 {
     test_form();
     test_bodies();
+    test_entries();
     test_invoices();
     test_others();
     test_errors();

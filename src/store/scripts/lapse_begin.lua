@@ -11,6 +11,7 @@
 --@arg id
 --@arg line
 --@arg subscription
+--@arg invoice?  -- whose money is in doubt: a bank has taken it back
 --@arg news:flag -- an event says so
 
 --@reply begun|same
@@ -28,6 +29,12 @@ then
 end
 
 local step = redis.call('HGET', op_key, 'step')
+
+if invoice then
+    redis.call('HSET', op_key, 'invoice', invoice)
+elseif not step or step == 'done' then
+    redis.call('HDEL', op_key, 'invoice')
+end
 
 if step and step ~= 'done' then
     if news then

@@ -1,12 +1,14 @@
 --@include lib/operation.lua
 
--- Billing has an object of ours that no line holds: it is refunded.  A record
--- that is gone is not made up again.
+-- Billing has an object of ours that no line holds, or a line that failed: it
+-- is refunded.  A record that is gone is not made up again.  Of a tenant that
+-- was deleted only what was paid since goes back.
 
 --@key op(id)
 --@key ops
 --@key line(line)
 --@key op(line) as named -- the one that the object names
+--@key deleted
 --@arg id
 --@arg subscription
 --@arg invoice
@@ -17,7 +19,10 @@
 
 local now = now_ms()
 
-if redis.call('EXISTS', op_key) == 1 then
+local step = redis.call('HGET', op_key, 'step')
+
+if step and step ~= 'done' then
+    op_wake(op_key)
     return 'same'
 end
 
@@ -33,11 +38,19 @@ then
     return 'held'
 end
 
-if line[1] == subscription and line[2] ~= 'canceled' then
+if line[1] == subscription and line[2] ~= 'canceled'
+   and line[2] ~= 'failed'
+then
     return 'held'
 end
 
+-- what it wrote down when it began before is done with, but for how often it
+-- has given back: each has a key of its own
+local since = math.floor((tonumber(redis.call('GET', deleted_key)) or 0) / 1000)
+
+redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'absent_at')
 op_begin(op_key, ops_key, id, 'orphan', 'cancel', 0, now,
-         'subscription', subscription, 'invoice', invoice)
+         'subscription', subscription, 'invoice', invoice,
+         'since', int(since))
 
 return 'begun'

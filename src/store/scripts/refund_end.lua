@@ -17,10 +17,15 @@
 --@arg name         -- of the event
 
 --@reply ok
+--@reply woken        -- money came in meanwhile
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
+end
+
+if op_woken(op_key) then
+    return { 'woken' }
 end
 
 local now = now_ms()

@@ -1,4 +1,5 @@
 --@include lib/tenant.lua
+--@include lib/time.lua
 
 -- A tenant that has no live line and no unfinished operation stops to be one.
 
@@ -8,6 +9,7 @@
 --@key keys
 --@key lines
 --@key tickets
+--@key deleted
 
 --@reply deleting|gone|lines|operations
 
@@ -45,6 +47,7 @@ end
 -- billing's events no longer find it by its customer, but the deletion does
 local customer = redis.call('HGET', tenant_key, 'customer') or ''
 
+redis.call('SET', deleted_key, int(now_ms()), 'EX', 34560000)
 redis.call('DEL', tenant_key)
 redis.call('HSET', tenant_key, 'plan', '', 'deleting', 1,
            'former_customer', customer)

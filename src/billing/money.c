@@ -1,0 +1,214 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "billing/money.h"
+
+
+static ngx_uint_t money_is(ngx_str_t *value, const char *text);
+static ngx_uint_t money_fits(lines_money_t *money, ngx_str_t *currency,
+    int64_t amount);
+static void money_sum(lines_money_t *money, int64_t *sum, int64_t amount);
+static void money_next(lines_money_t *money);
+
+
+void
+lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
+{
+    ngx_memzero(money, sizeof(lines_money_t));
+
+    money->currency = invoice->currency;
+
+    /* what was taken of the balance for a void one is there again */
+
+    if (invoice->balance > 0 && money_is(&invoice->status, "paid")) {
+        money->balance = invoice->balance;
+    }
+
+    /* what was paid beyond it is on the customer's balance already */
+
+    if (money_fits(money, &invoice->currency, invoice->overpaid)) {
+        money->credited = invoice->overpaid;
+    }
+}
+
+
+void
+lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
+{
+    ngx_str_t  *status = &entry->status;
+
+    if (entry->kind == LINES_STRIPE_PAYMENT) {
+        money_next(money);
+    }
+
+    if (!money_fits(money, &entry->currency, entry->amount)
+        || !money_fits(money, &entry->currency, entry->balance)
+        || !money_fits(money, &entry->currency, entry->outside))
+    {
+        return;
+    }
+
+    switch (entry->kind) {
+
+    case LINES_STRIPE_PAYMENT:
+
+        if (!money_is(status, "paid")) {
+            break;
+        }
+
+        if (entry->payment.len == 0) {
+            money_sum(money, &money->outside, entry->amount);
+            break;
+        }
+
+        money_sum(money, &money->charged, entry->amount);
+
+        money->now = entry->payment;
+        money->rest = entry->amount;
+        break;
+
+    case LINES_STRIPE_CREDIT:
+
+        if (!money_is(status, "void")) {
+            money_sum(money, &money->credited, entry->balance);
+            money_sum(money, &money->credited, entry->outside);
+        }
+
+        break;
+
+    case LINES_STRIPE_REFUND:
+
+        if (money_is(status, "failed") || money_is(status, "canceled")) {
+            money_sum(money, &money->failed, entry->amount);
+            break;
+        }
+
+        money_sum(money, &money->refunded, entry->amount);
+        money_sum(money, &money->rest, -entry->amount);
+        break;
+
+    default: /* LINES_STRIPE_DISPUTE */
+
+        /* won, it is ours again; a bank that only asks has taken nothing */
+
+        if (!money_is(status, "won")
+            && (status->len < 8
+                || ngx_strncmp(status->data, "warning_", 8) != 0))
+        {
+            money_sum(money, &money->disputed, entry->amount);
+            money_sum(money, &money->rest, -entry->amount);
+        }
+
+        break;
+    }
+}
+
+
+lines_money_e
+lines_money_close(lines_money_t *money)
+{
+    money_next(money);
+
+    if (money->unclear || lines_money_due(money) < 0) {
+        return LINES_MONEY_UNCLEAR;
+    }
+
+    /* the bank decides who has it, of all that is left */
+
+    if (money->disputed) {
+        return LINES_MONEY_DISPUTED;
+    }
+
+    if (lines_money_due(money) == 0) {
+        return LINES_MONEY_NONE;
+    }
+
+    return money->failed ? LINES_MONEY_FAILED : LINES_MONEY_DUE;
+}
+
+
+int64_t
+lines_money_due(const lines_money_t *money)
+{
+    int64_t  due, back;
+
+    if (__builtin_add_overflow(money->charged, money->balance, &due)
+        || __builtin_add_overflow(due, money->outside, &due)
+        || __builtin_add_overflow(money->refunded, money->credited, &back)
+        || __builtin_add_overflow(back, money->disputed, &back))
+    {
+        return -1;
+    }
+
+    return ngx_max(due - back, 0);
+}
+
+
+void
+lines_money_ways(const lines_money_t *money, int64_t *charged,
+    int64_t *balance, int64_t *outside)
+{
+    int64_t  due;
+
+    due = lines_money_due(money);
+
+    /* to the card as long as there is something of it */
+
+    *charged = ngx_max(ngx_min(due, money->charged - money->refunded
+                                    - money->disputed), 0);
+    *balance = ngx_min(due - *charged, money->balance);
+    *outside = due - *charged - *balance;
+}
+
+
+static ngx_uint_t
+money_is(ngx_str_t *value, const char *text)
+{
+    return value->len == ngx_strlen(text)
+           && ngx_memcmp(value->data, text, value->len) == 0;
+}
+
+
+static ngx_uint_t
+money_fits(lines_money_t *money, ngx_str_t *currency, int64_t amount)
+{
+    if (amount == 0) {
+        return 1;
+    }
+
+    if (amount < 0
+        || currency->len != money->currency.len
+        || ngx_memcmp(currency->data, money->currency.data, currency->len) != 0)
+    {
+        money->unclear = 1;
+        return 0;
+    }
+
+    return 1;
+}
+
+
+static void
+money_sum(lines_money_t *money, int64_t *sum, int64_t amount)
+{
+    if (__builtin_add_overflow(*sum, amount, sum)) {
+        money->unclear = 1;
+    }
+}
+
+
+/* the payment at hand is counted */
+
+static void
+money_next(lines_money_t *money)
+{
+    if (money->now.len && money->rest > 0) {
+        money->parts++;
+        money->payment = money->now;
+        money->left = money->rest;
+    }
+
+    ngx_str_null(&money->now);
+    money->rest = 0;
+}

@@ -1,0 +1,73 @@
+
+/*
+ * The ledger of one invoice, counted from what billing holds: who paid how, and
+ * what went back.  Pure: no I/O, no memory; t/unit/test_money.c.
+ *
+ *     given back = refunds that neither failed nor were canceled, each once,
+ *                  and the balance and out-of-band parts of issued credit
+ *                  notes (a note's own refunds are refunds)
+ *     due        = paid - given back - disputed, never less than nothing
+ *
+ * In the currency's smallest units.  What does not fit together (another
+ * currency, an amount below zero, a sum without end) is unclear, and nothing
+ * follows from it.
+ */
+
+#ifndef _LINES_BILLING_MONEY_H_INCLUDED_
+#define _LINES_BILLING_MONEY_H_INCLUDED_
+
+
+#include "billing/stripe.h"
+
+
+typedef struct {
+    ngx_str_t   currency;    /* the invoice's */
+
+    int64_t     charged;     /* paid by Stripe, */
+    int64_t     balance;     /* from the customer's balance, */
+    int64_t     outside;     /* outside of Stripe */
+
+    int64_t     refunded;    /* given back of what was charged, */
+    int64_t     credited;    /* or otherwise */
+    int64_t     disputed;    /* taken back by banks */
+    int64_t     failed;      /* refunds that failed or were canceled: no part
+                                of what was given back */
+
+    ngx_str_t   payment;     /* one of which something is left, */
+    int64_t     left;        /* and how much */
+    ngx_uint_t  parts;       /* how many there are */
+
+    ngx_str_t   now;         /* the payment that is being counted */
+    int64_t     rest;
+    unsigned    unclear:1;
+} lines_money_t;
+
+
+typedef enum {
+    LINES_MONEY_UNSEEN = 0,
+    LINES_MONEY_NONE,        /* none came in, or all of it went back */
+    LINES_MONEY_DUE,         /* some is left that can be given back */
+    LINES_MONEY_DISPUTED,    /* a bank has taken it: nothing is given back */
+    LINES_MONEY_FAILED,      /* some is left, and a refund of it has failed */
+    LINES_MONEY_UNCLEAR,
+    LINES_MONEYS
+} lines_money_e;
+
+
+/* in this order: credit notes, then each payment before what is of it */
+
+void lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice);
+void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
+
+/* what it comes to, once all is counted */
+lines_money_e lines_money_close(lines_money_t *money);
+
+/* -1: a sum without end, which is unclear */
+int64_t lines_money_due(const lines_money_t *money);
+
+/* the same by the ways that it came, as it goes back; the sum is what is due */
+void lines_money_ways(const lines_money_t *money, int64_t *charged,
+    int64_t *balance, int64_t *outside);
+
+
+#endif /* _LINES_BILLING_MONEY_H_INCLUDED_ */

@@ -1,0 +1,273 @@
+
+/* The ledger of one invoice: what was paid, what went back, what is due. */
+
+#include "tap.h"
+#include "billing/money.h"
+
+
+static lines_money_t           money;
+static lines_stripe_invoice_t  invoice;
+
+
+static void
+begin(const char *status)
+{
+    memset(&invoice, 0, sizeof(invoice));
+
+    invoice.id = str("in_1");
+    invoice.status = str(status);
+    invoice.currency = str("usd");
+
+    lines_money_begin(&money, &invoice);
+}
+
+
+static void
+add(lines_stripe_object_e kind, const char *status, const char *currency,
+    int64_t amount, int64_t balance, int64_t outside, const char *payment)
+{
+    lines_stripe_entry_t  entry;
+
+    memset(&entry, 0, sizeof(entry));
+
+    entry.kind = kind;
+    entry.status = str(status);
+    entry.currency = str(currency);
+    entry.amount = amount;
+    entry.balance = balance;
+    entry.outside = outside;
+    entry.payment = str(payment);
+
+    lines_money_add(&money, &entry);
+}
+
+
+static void
+payment(const char *id, const char *status, int64_t amount)
+{
+    add(LINES_STRIPE_PAYMENT, status, "usd", amount, 0, 0, id);
+}
+
+
+static void
+refund(const char *status, const char *currency, int64_t amount)
+{
+    add(LINES_STRIPE_REFUND, status, currency, amount, 0, 0, "");
+}
+
+
+static void
+credit(const char *status, int64_t balance, int64_t outside)
+{
+    add(LINES_STRIPE_CREDIT, status, "usd", 1, balance, outside, "");
+}
+
+
+static void
+dispute(const char *status, int64_t amount)
+{
+    add(LINES_STRIPE_DISPUTE, status, "usd", amount, 0, 0, "");
+}
+
+
+static void
+comes_to(lines_money_e is, int64_t due, const char *what)
+{
+    lines_money_e  found;
+
+    found = lines_money_close(&money);
+
+    ok(found == is && (is == LINES_MONEY_UNCLEAR
+                       || lines_money_due(&money) == due),
+       "%s: %d, %" PRId64, what, (int) found, lines_money_due(&money));
+}
+
+
+static void
+goes_back(int64_t charged, int64_t balance, int64_t outside)
+{
+    int64_t  c, b, o;
+
+    lines_money_ways(&money, &c, &b, &o);
+
+    ok(c == charged && b == balance && o == outside,
+       "... as it came: %" PRId64 ", %" PRId64 ", %" PRId64, c, b, o);
+}
+
+
+static void
+test_sums(void)
+{
+    begin("open");
+    payment("pi_1", "open", 0);
+    comes_to(LINES_MONEY_NONE, 0, "nothing came in");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    comes_to(LINES_MONEY_DUE, 900, "paid");
+    goes_back(900, 0, 0);
+    ok(money.parts == 1 && money.left == 900, "... by one payment");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    refund("succeeded", "usd", 400);
+    comes_to(LINES_MONEY_DUE, 500, "a part was refunded");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    refund("pending", "usd", 400);
+    refund("succeeded", "usd", 500);
+    comes_to(LINES_MONEY_NONE, 0, "one that is under way counts");
+    ok(money.parts == 0, "... and no payment has any left");
+
+    /* a note's own refund is among the refunds */
+    begin("paid");
+    credit("issued", 0, 0);
+    payment("pi_1", "paid", 900);
+    refund("succeeded", "usd", 900);
+    comes_to(LINES_MONEY_NONE, 0, "a credit note and its refund, once");
+
+    begin("paid");
+    credit("issued", 200, 100);
+    payment("pi_1", "paid", 900);
+    comes_to(LINES_MONEY_DUE, 600, "to the balance, and past billing");
+    goes_back(600, 0, 0);
+
+    begin("paid");
+    credit("void", 200, 100);
+    payment("pi_1", "paid", 900);
+    comes_to(LINES_MONEY_DUE, 900, "a note that is void gave nothing");
+
+    begin("paid");
+    credit("issued", 900, 0);
+    payment("pi_1", "paid", 900);
+    refund("succeeded", "usd", 400);
+    comes_to(LINES_MONEY_NONE, 0, "more than all is nothing left");
+}
+
+
+static void
+test_failed(void)
+{
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    refund("failed", "usd", 900);
+    comes_to(LINES_MONEY_FAILED, 900, "a refund that failed");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    refund("canceled", "usd", 500);
+    refund("succeeded", "usd", 400);
+    comes_to(LINES_MONEY_FAILED, 500, "one that was canceled");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    refund("failed", "usd", 900);
+    refund("succeeded", "usd", 900);
+    comes_to(LINES_MONEY_NONE, 0, "... and was made up for by hand");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    dispute("needs_response", 900);
+    comes_to(LINES_MONEY_DISPUTED, 0, "a bank has it");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    dispute("lost", 300);
+    comes_to(LINES_MONEY_DISPUTED, 600, "or a part of it");
+
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    dispute("won", 900);
+    dispute("warning_needs_response", 900);
+    comes_to(LINES_MONEY_DUE, 900, "won, or only asked about");
+}
+
+
+static void
+test_ways(void)
+{
+    begin("paid");
+    invoice.balance = 900;
+    lines_money_begin(&money, &invoice);
+    comes_to(LINES_MONEY_DUE, 900, "paid from the customer's balance");
+    goes_back(0, 900, 0);
+
+    begin("void");
+    invoice.balance = 900;
+    lines_money_begin(&money, &invoice);
+    comes_to(LINES_MONEY_NONE, 0, "... which has it again, of a void one");
+
+    begin("paid");
+    payment("", "paid", 900);
+    comes_to(LINES_MONEY_DUE, 900, "paid outside of Stripe");
+    goes_back(0, 0, 900);
+
+    begin("paid");
+    invoice.balance = 200;
+    lines_money_begin(&money, &invoice);
+    credit("issued", 100, 0);
+    payment("pi_1", "paid", 500);
+    refund("succeeded", "usd", 100);
+    payment("", "paid", 200);
+    comes_to(LINES_MONEY_DUE, 700, "each way a part");
+    goes_back(400, 200, 100);
+
+    begin("paid");
+    payment("pi_1", "paid", 500);
+    refund("succeeded", "usd", 500);
+    payment("pi_2", "paid", 300);
+    refund("succeeded", "usd", 100);
+    payment("ch_3", "paid", 100);
+    comes_to(LINES_MONEY_DUE, 300, "several payments");
+    ok(money.parts == 2 && money.left == 100
+       && ngx_strncmp(money.payment.data, "ch_3", 4) == 0,
+       "... one of them has that much left");
+
+    begin("paid");
+    invoice.overpaid = 100;
+    lines_money_begin(&money, &invoice);
+    payment("pi_1", "paid", 1000);
+    comes_to(LINES_MONEY_DUE, 900, "what was too much is on the balance");
+}
+
+
+static void
+test_unclear(void)
+{
+    begin("paid");
+    payment("pi_1", "paid", 900);
+    refund("succeeded", "eur", 400);
+    comes_to(LINES_MONEY_UNCLEAR, 0, "another currency");
+
+    begin("paid");
+    payment("pi_1", "paid", -1);
+    comes_to(LINES_MONEY_UNCLEAR, 0, "less than nothing");
+
+    begin("paid");
+    payment("pi_1", "paid", INT64_MAX);
+    payment("pi_2", "paid", INT64_MAX);
+    comes_to(LINES_MONEY_UNCLEAR, 0, "a sum without end");
+
+    begin("paid");
+    invoice.balance = INT64_MAX;
+    lines_money_begin(&money, &invoice);
+    payment("pi_1", "paid", INT64_MAX);
+    comes_to(LINES_MONEY_UNCLEAR, 0, "or all together");
+
+    begin("paid");
+    credit("issued", INT64_MAX, INT64_MAX);
+    comes_to(LINES_MONEY_UNCLEAR, 0, "nor what went back");
+}
+
+
+int
+main(void)
+{
+    test_sums();
+    test_failed();
+    test_ways();
+    test_unclear();
+
+    return done_testing();
+}
