@@ -19,7 +19,6 @@
 #include "http/steps.h"
 #include "http/text.h"
 #include "store/calls.h"
-#include "workspace/check.h"
 #include "workspace/routes.h"
 
 
