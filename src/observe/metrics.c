@@ -485,7 +485,7 @@ metrics_samples(metrics_out_t *out, const metrics_row_t *family,
     ngx_uint_t zeros)
 {
     size_t             len;
-    ngx_str_t         *word, none = ngx_null_string;
+    ngx_str_t         *word, none = ngx_string("");
     ngx_uint_t         i;
     ngx_atomic_uint_t  value;
 
