@@ -205,7 +205,7 @@ smoke: module
 # and each endpoint once.
 
 CHECKED = t/00-smoke.t t/00-generator.t t/00-rooms.t t/09-openapi.t \
-          t/13-redis-logic.t t/32-stripe-logic.t t/42-preview-token.t \
+          t/32-stripe-logic.t t/42-preview-token.t \
           t/50-token-logic.t t/60-limit-logic.t
 
 .PHONY: check

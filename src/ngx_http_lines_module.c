@@ -34,7 +34,6 @@
 #include "operation/provisioner.h"
 #include "operation/sweeper.h"
 #include "webhook/webhook.h"
-#include "workspace/check.h"
 #include "workspace/routes.h"
 
 

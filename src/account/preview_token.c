@@ -5,8 +5,8 @@
 #include <openssl/evp.h>
 
 #include "account/preview_token.h"
-#include "auth/strict.h"
 #include "http/digest.h"
+#include "http/strict.h"
 
 
 #define LINES_PREVIEW_PREFIX      "lpv_"

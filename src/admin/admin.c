@@ -178,25 +178,6 @@ lines_admin_unknown(lines_ctx_t *ctx)
 }
 
 
-ngx_str_t
-lines_admin_word(ngx_str_t *text)
-{
-    u_char     *last, *space;
-    ngx_str_t   word;
-
-    last = text->data + text->len;
-    space = ngx_strlchr(text->data, last, ' ');
-
-    word.data = text->data;
-    word.len = (space ? space : last) - text->data;
-
-    text->data = space ? space + 1 : last;
-    text->len = last - text->data;
-
-    return word;
-}
-
-
 ngx_int_t
 lines_admin_conflict(lines_ctx_t *ctx, const char *name, ngx_str_t *state,
     const char *text)

@@ -39,8 +39,4 @@ ngx_int_t lines_admin_conflict(lines_ctx_t *ctx, const char *name,
     ngx_str_t *state, const char *text);
 
 
-/* the first of text's words, which it loses, with the space behind it */
-ngx_str_t lines_admin_word(ngx_str_t *text);
-
-
 #endif /* _LINES_ADMIN_ADMIN_H_INCLUDED_ */

@@ -247,8 +247,8 @@ rate_got(void *data, lines_rate_get_reply_t *reply)
         return lines_refuse(ctx, 404, "The limit's own rate applies");
     }
 
-    (void) lines_admin_word(&text);
-    burst = lines_admin_word(&text);
+    (void) lines_word(&text);
+    burst = lines_word(&text);
 
     return text.len ? lines_json_ok(ctx,
                                     "{'limit':'%V','rate':'%V','burst':%V}",

@@ -36,7 +36,6 @@ typedef struct {
 } pair_t;
 
 
-static ngx_uint_t is_printable(ngx_str_t *value);
 static ngx_int_t numbers_added(void *data, lines_inv_add_reply_t *reply);
 static ngx_uint_t is_cursor(ngx_str_t *value);
 static ngx_int_t numbers_deleted(void *data, lines_inv_delete_reply_t *reply);
@@ -54,7 +53,7 @@ lines_admin_numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
         lines_in_string("phone_number", pair_t, number, 16, lines_is_e164,
                         "phone_number must be an E.164 number such as "
                         "+14155551234", .flags = LINES_REQUIRED),
-        lines_in_text("worker_id", pair_t, worker, 128, .is = is_printable,
+        lines_in_text("worker_id", pair_t, worker, 128, .is = lines_is_graph,
                       .bad = "worker_id must have printable ASCII characters "
                              "only",
                       .absent = "worker_id is required",
@@ -86,21 +85,6 @@ lines_admin_numbers_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_inv_add(&ctx->caller, numbers_added, ctx, .numbers.n = 2 * n,
                          .numbers.elts = &pairs->number);
-}
-
-
-static ngx_uint_t
-is_printable(ngx_str_t *value)
-{
-    size_t  i;
-
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] <= ' ' || value->data[i] >= 0x7f) {
-            return 0;
-        }
-    }
-
-    return 1;
 }
 
 
@@ -239,8 +223,8 @@ lines_admin_numbers_show(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     for (i = 0; i < n; i++) {
         entry = numbers->read.entries.elts[i];
-        state = lines_admin_word(&entry);
-        worker = lines_admin_word(&entry);
+        state = lines_word(&entry);
+        worker = lines_word(&entry);
 
         /* else it is in another state, or gone by now */
 

@@ -78,7 +78,7 @@ lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     for (i = 0; i < stuck->page.members.n; i++) {
         id = stuck->page.members.elts[i];
-        tenant = lines_admin_word(&id);
+        tenant = lines_word(&id);
 
         rc = read_record(ctx, stuck_read, &tenant, &id);
 
@@ -123,7 +123,7 @@ stuck_read(void *data, lines_op_show_reply_t *reply)
         return NGX_OK;
     }
 
-    tenant = lines_admin_word(&id);
+    tenant = lines_word(&id);
 
     lines_json_add(&stuck->json, ",");
     show_operation(&stuck->json, &tenant, &id, reply);

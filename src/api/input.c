@@ -7,7 +7,6 @@
 #include "api/json.h"
 #include "http/digest.h"
 #include "http/router.h"
-#include "http/text.h"
 
 
 #define LINES_EMAIL_MAX  254
@@ -28,14 +27,6 @@ static ngx_int_t input_string(ngx_http_request_t *r, lines_ctx_t *ctx,
     const lines_input_t *input, ngx_str_t *value);
 static const char *text_judge(ngx_str_t *value, size_t max);
 static ngx_uint_t text_is_blank(uint32_t ch);
-
-
-ngx_uint_t
-lines_same(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len
-           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
-}
 
 
 ngx_int_t

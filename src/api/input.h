@@ -8,10 +8,8 @@
 
 
 #include "http/context.h"
+#include "http/text.h"
 
-
-/* 1 where both are the same text */
-ngx_uint_t lines_same(ngx_str_t *a, ngx_str_t *b);
 
 /* SHA-256 in hex */
 ngx_int_t lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex);

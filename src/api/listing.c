@@ -337,27 +337,20 @@ static void
 listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
     ngx_str_t *id)
 {
-    u_char     *p;
-    ngx_str_t  *member;
-
-    member = &listing->members[2 * i];
     *tenant = listing->tenant;
-    *id = *member;
+    *id = listing->members[2 * i];
 
     if (tenant->len) {
         return;
     }
 
+    *tenant = lines_word(id);
+
     /* a member that is none names no line */
 
-    *tenant = *member;
-
-    p = ngx_strlchr(member->data, member->data + member->len, ' ');
-
-    if (p && p > member->data && p + 1 < member->data + member->len) {
-        tenant->len = p - member->data;
-        id->data = p + 1;
-        id->len = member->data + member->len - id->data;
+    if (tenant->len == 0 || id->len == 0) {
+        *tenant = listing->members[2 * i];
+        *id = *tenant;
     }
 }
 

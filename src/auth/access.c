@@ -11,8 +11,6 @@
 #include "http/steps.h"
 
 
-static ngx_int_t access_insert(ngx_conf_t *cf, ngx_http_phases phase,
-    ngx_http_handler_pt handler, ngx_http_handler_pt before);
 static ngx_http_handler_pt access_allow(ngx_conf_t *cf);
 static ngx_int_t access_located(ngx_http_request_t *r);
 static ngx_int_t access_content(ngx_http_request_t *r);
@@ -51,13 +49,17 @@ lines_access_init(ngx_conf_t *cf)
 
     lmcf->allow = access_allow(cf);
 
-    /* the last one runs first: in rewrite before return and rewrite */
+    /*
+     * In rewrite before return and rewrite.  nginx' own allow and deny go right
+     * before us, whatever other modules were loaded: who is denied need not
+     * learn whether a key is good.
+     */
 
-    if (access_insert(cf, NGX_HTTP_ACCESS_PHASE, access_check, lmcf->allow)
+    if (lines_add_handler(cf, NGX_HTTP_ACCESS_PHASE, access_check, lmcf->allow)
         != NGX_OK
-        || access_insert(cf, NGX_HTTP_REWRITE_PHASE, access_located, NULL)
+        || lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, access_located, NULL)
            != NGX_OK
-        || access_insert(cf, NGX_HTTP_CONTENT_PHASE, access_content, NULL)
+        || lines_add_handler(cf, NGX_HTTP_CONTENT_PHASE, access_content, NULL)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -92,43 +94,6 @@ lines_access_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
             ph->checker = access_end;
         }
     }
-}
-
-
-/*
- * nginx' own allow and deny go right before us, whatever other modules were
- * loaded: who is denied need not learn whether a key is good.
- */
-
-static ngx_int_t
-access_insert(ngx_conf_t *cf, ngx_http_phases phase,
-    ngx_http_handler_pt handler, ngx_http_handler_pt before)
-{
-    ngx_array_t                *handlers;
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    handlers = &cmcf->phases[phase].handlers;
-
-    h = ngx_array_push(handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    for ( /* void */ ; before && h != handlers->elts; h--) {
-        *h = h[-1];
-
-        if (*h == before) {
-            h--;
-            break;
-        }
-    }
-
-    *h = handler;
-
-    return NGX_OK;
 }
 
 

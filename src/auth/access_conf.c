@@ -11,6 +11,7 @@
 #include "auth/dialect.h"
 #include "directive/params.h"
 #include "http/router.h"
+#include "http/text.h"
 
 
 #define LINES_AUTH_STALE  60
@@ -236,8 +237,7 @@ lines_access_asked(ngx_conf_t *cf)
         asked = 0;
 
         for (n = 0; uri && n < lmcf->asked->nelts; n++) {
-            asked |= (uri[n].len == name->len
-                      && ngx_strncmp(uri[n].data, name->data, name->len) == 0);
+            asked |= lines_same(&uri[n], name);
         }
 
         if (asked && doubt[i].limits) {

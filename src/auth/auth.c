@@ -16,6 +16,7 @@
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/metrics.h"
+#include "http/text.h"
 #include "store/calls.h"
 
 
@@ -49,7 +50,6 @@ static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
 static ngx_uint_t request_reads(ngx_http_request_t *r);
 static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
-static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
 static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
@@ -199,12 +199,12 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
     return a->methods == b.methods
            && a->stale == b.stale
            && same_clerk(a->clerk, b.clerk)
-           && same_text(&a->key_id_header, &b.key_id_header)
-           && same_text(&a->secret_header, &b.secret_header)
-           && same_text(&a->authorization, &b.authorization)
-           && same_text(&a->key_id, &b.key_id)
-           && same_text(&a->secret, &b.secret)
-           && same_text(&a->cookie, &b.cookie)
+           && lines_same(&a->key_id_header, &b.key_id_header)
+           && lines_same(&a->secret_header, &b.secret_header)
+           && lines_same(&a->authorization, &b.authorization)
+           && lines_same(&a->key_id, &b.key_id)
+           && lines_same(&a->secret, &b.secret)
+           && lines_same(&a->cookie, &b.cookie)
            && a->reads == b.reads;
 }
 
@@ -220,17 +220,7 @@ same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
                && b
                && a->jwks == b->jwks
                && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
-               && same_text(&a->cookie, &b->cookie));
-}
-
-
-static ngx_uint_t
-same_text(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len
-           && (a->data == b->data
-               || a->len == 0
-               || ngx_memcmp(a->data, b->data, a->len) == 0);
+               && lines_same(&a->cookie, &b->cookie));
 }
 
 
@@ -416,22 +406,7 @@ auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
 static ngx_uint_t
 key_well_formed(ngx_str_t *key)
 {
-    size_t  i;
-    u_char  ch;
-
-    if (key->len == 0 || key->len > LINES_KEY_MAX) {
-        return 0;
-    }
-
-    for (i = 0; i < key->len; i++) {
-        ch = key->data[i];
-
-        if (ch <= ' ' || ch >= 0x7f) {
-            return 0;
-        }
-    }
-
-    return 1;
+    return key->len && key->len <= LINES_KEY_MAX && lines_is_graph(key);
 }
 
 
@@ -502,7 +477,7 @@ lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
     entry = plan_entry(tenant);
     plan = &ctx->identity.plan;
 
-    if (same_text(&entry->tenant, tenant)
+    if (lines_same(&entry->tenant, tenant)
         && ngx_current_msec - entry->asked < LINES_PLAN_TTL)
     {
         plan->data = ngx_pstrdup(r->pool, &entry->plan);

@@ -1,6 +1,6 @@
 
 #include "auth/jwk.h"
-#include "auth/strict.h"
+#include "http/strict.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>

@@ -1,7 +1,7 @@
 
 #include "auth/jwt.h"
-#include "auth/strict.h"
 #include "http/digest.h"
+#include "http/strict.h"
 
 #include <openssl/err.h>
 

@@ -253,38 +253,6 @@ lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
 
 
 ngx_int_t
-lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
-    const char *fmt, ...)
-{
-    size_t      len;
-    u_char     *p;
-    va_list     args;
-    ngx_str_t   json;
-
-    /* long texts come as %V: the room they take is known only afterwards */
-
-    for (len = 512; /* void */ ; len *= 2) {
-
-        json.data = ngx_pnalloc(r->pool, len);
-        if (json.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        va_start(args, fmt);
-        p = ngx_vslprintf(json.data, json.data + len, fmt, args);
-        va_end(args);
-
-        if (p < json.data + len) {
-            json.len = p - json.data;
-            return lines_answer(r, ctx, status, &json);
-        }
-
-        (void) ngx_pfree(r->pool, json.data);
-    }
-}
-
-
-ngx_int_t
 lines_error(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     const char *error, const char *message)
 {

@@ -52,10 +52,6 @@ ngx_int_t lines_part(ngx_http_request_t *r, ngx_chain_t *part);
 ngx_int_t lines_end(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_chain_t *part);
 
-/* format as ngx_snprintf(); %V of strings that are JSON already */
-ngx_int_t lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status, const char *fmt, ...);
-
 /*
  * Ends the request with a step's result other than NGX_OK and NGX_AGAIN.
  * Where the client takes its time, nginx goes on sending.  The request, and

@@ -14,6 +14,7 @@
 #include "http/headers.h"
 #include "http/router.h"
 #include "http/steps.h"
+#include "http/strict.h"
 #include "http/text.h"
 
 
@@ -33,7 +34,6 @@ static ngx_int_t parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *bytes);
 static ngx_int_t parse_json(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *bytes);
-static ngx_uint_t too_deep(ngx_str_t *bytes);
 static void body_event(ngx_http_request_t *r);
 static ngx_int_t continue_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_body_t *body);
@@ -158,7 +158,11 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
     const char    *why;
     json_error_t   error;
 
-    if (too_deep(bytes)) {
+    /* jansson's own bound (2048) is compiled in, and its parser is recursive */
+
+    if (lines_strict_json_scan(bytes, -1, LINES_JSON_DEPTH, bytes->len)
+        == NULL)
+    {
         return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                            "Request body is nested too deeply");
     }
@@ -200,43 +204,6 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
     }
 
     return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
-}
-
-
-/*
- * jansson's own bound (2048) is compiled in, and its parser is recursive;
- * brackets within strings do not count
- */
-
-static ngx_uint_t
-too_deep(ngx_str_t *bytes)
-{
-    u_char      *p, *last;
-    ngx_uint_t   depth, string;
-
-    depth = 0;
-    string = 0;
-    last = bytes->data + bytes->len;
-
-    for (p = bytes->data; p < last; p++) {
-
-        if (*p == '"') {
-            string = !string;
-
-        } else if (string) {
-            p += (*p == '\\');
-
-        } else if (*p == '{' || *p == '[') {
-            if (++depth > LINES_JSON_DEPTH) {
-                return 1;
-            }
-
-        } else if (depth && (*p == '}' || *p == ']')) {
-            depth--;
-        }
-    }
-
-    return 0;
 }
 
 

@@ -128,6 +128,13 @@ extern ngx_module_t  ngx_http_lines_module;
 /* an HTTP module of this nginx, by its name; NULL: it was built without */
 ngx_module_t *lines_find_module(ngx_conf_t *cf, const char *name);
 
+/*
+ * A handler of a phase, which runs before those that are there, or, where
+ * before is given, right behind that one.
+ */
+ngx_int_t lines_add_handler(ngx_conf_t *cf, ngx_http_phases phase,
+    ngx_http_handler_pt handler, ngx_http_handler_pt before);
+
 
 #define lines_get_main_conf(r) \
     ((lines_main_conf_t *)     \

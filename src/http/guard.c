@@ -246,10 +246,7 @@ location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
 
     if (clcf
         && (clcf->internal == 1
-            || (clcf->name.len == location->uri.len
-                && ngx_strncmp(clcf->name.data, location->uri.data,
-                               location->uri.len)
-                   == 0)))
+            || lines_same(&clcf->name, &location->uri)))
     {
         return clcf;
     }

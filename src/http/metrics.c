@@ -77,19 +77,8 @@ lines_metrics_init_area(ngx_slab_pool_t *shpool)
 ngx_int_t
 lines_metrics_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = metrics_log_handler;
-
-    return NGX_OK;
+    return lines_add_handler(cf, NGX_HTTP_LOG_PHASE, metrics_log_handler,
+                             NULL);
 }
 
 

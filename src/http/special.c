@@ -60,22 +60,10 @@ ngx_module_t  ngx_http_lines_headers_module = {
 ngx_int_t
 lines_special_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    *h = special_located;
-
     ngx_http_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = special_header_filter;
 
-    return NGX_OK;
+    return lines_add_handler(cf, NGX_HTTP_REWRITE_PHASE, special_located, NULL);
 }
 
 

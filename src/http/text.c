@@ -10,6 +10,14 @@ static void json_free(void *data);
 
 
 ngx_uint_t
+lines_same(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+ngx_uint_t
 lines_is(ngx_str_t *value, const char *text)
 {
     size_t  len;
@@ -30,6 +38,40 @@ lines_is_nocase(ngx_str_t *value, const char *text)
 
     return value->len == len
            && ngx_strncasecmp(value->data, (u_char *) text, len) == 0;
+}
+
+
+ngx_uint_t
+lines_is_graph(ngx_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] <= ' ' || value->data[i] >= 0x7f) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_str_t
+lines_word(ngx_str_t *text)
+{
+    u_char     *last, *space;
+    ngx_str_t   word;
+
+    last = text->data + text->len;
+    space = ngx_strlchr(text->data, last, ' ');
+
+    word.data = text->data;
+    word.len = (space ? space : last) - text->data;
+
+    text->data = space ? space + 1 : last;
+    text->len = last - text->data;
+
+    return word;
 }
 
 

@@ -13,11 +13,20 @@
 #include <jansson.h>
 
 
+/* 1 where both are the same text */
+ngx_uint_t lines_same(ngx_str_t *a, ngx_str_t *b);
+
 /* 1 where value is exactly text */
 ngx_uint_t lines_is(ngx_str_t *value, const char *text);
 
 /* the same, in upper or lower case */
 ngx_uint_t lines_is_nocase(ngx_str_t *value, const char *text);
+
+/* 1 where it has printable ASCII characters only, and no space */
+ngx_uint_t lines_is_graph(ngx_str_t *value);
+
+/* the first of text's words, which it loses, with the space behind it */
+ngx_str_t lines_word(ngx_str_t *text);
 
 /* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
 ngx_str_t lines_json_string(ngx_pool_t *pool, ngx_str_t *value);

@@ -303,9 +303,7 @@ limit_find(ngx_array_t *limits, ngx_str_t *id)
     p = limits->elts;
 
     for (i = 0; i < limits->nelts; i++) {
-        if (p[i]->id.len == id->len
-            && ngx_strncmp(p[i]->id.data, id->data, id->len) == 0)
-        {
+        if (lines_same(&p[i]->id, id)) {
             return p[i];
         }
     }
@@ -317,8 +315,7 @@ limit_find(ngx_array_t *limits, ngx_str_t *id)
 static ngx_uint_t
 limit_same(lines_limit_t *a, lines_limit_t *b)
 {
-    return a->key.len == b->key.len
-           && ngx_strncmp(a->key.data, b->key.data, a->key.len) == 0
+    return lines_same(&a->key, &b->key)
            && ngx_memcmp(&a->rate, &b->rate,
                          offsetof(lines_limit_t, index)
                          - offsetof(lines_limit_t, rate))

@@ -4,6 +4,7 @@
 #include <ngx_http.h>
 
 #include "http/metrics.h"
+#include "http/text.h"
 #include "http/zone.h"
 #include "limit/lease.h"
 
@@ -342,22 +343,19 @@ static ngx_int_t
 keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
     ngx_str_t *value)
 {
-    u_char     *p, *last, *sp;
-    ngx_str_t  *plan;
+    ngx_str_t  *plan, rest, interval;
     ngx_uint_t  i;
 
-    last = value->data + value->len;
-    sp = ngx_strlchr(value->data, last, ' ');
+    rest = *value;
+    interval = lines_word(&rest);
 
-    if (sp == NULL
+    if (interval.len == value->len
         || field->len <= limit->id.len
         || field->data[limit->id.len] != ' '
         || ngx_strncmp(field->data, limit->id.data, limit->id.len) != 0)
     {
         return NGX_OK;
     }
-
-    p = ngx_strlchr(sp + 1, last, ' ');
 
     if (limit->plans == NULL) {
         limit->plans = ngx_array_create(pool, 12, sizeof(ngx_str_t));
@@ -370,10 +368,8 @@ keeper_plan(ngx_pool_t *pool, lines_limit_t *limit, ngx_str_t *field,
 
     plan[0].data = field->data + limit->id.len + 1;
     plan[0].len = field->len - limit->id.len - 1;
-    plan[1].data = value->data;
-    plan[1].len = sp - value->data;
-    plan[2].data = sp + 1;
-    plan[2].len = (p ? p : last) - (sp + 1);
+    plan[1] = interval;
+    plan[2] = lines_word(&rest);
 
     for (i = 0; i < 3; i++) {
         plan[i].data = ngx_pstrdup(pool, &plan[i]);

@@ -12,6 +12,7 @@
 #include "http/digest.h"
 #include "http/metrics.h"
 #include "http/steps.h"
+#include "http/text.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 
@@ -26,7 +27,6 @@ static lines_limit_result_t *limit_add(lines_ctx_t *ctx, lines_limit_t *limit,
     ngx_uint_t wait);
 static ngx_int_t limit_key(lines_ctx_t *ctx, lines_limit_t *limit,
     ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
-static ngx_uint_t limit_eq(ngx_str_t *a, ngx_str_t *b);
 static ngx_int_t limit_ask(lines_limit_result_t *result);
 static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
 static void limit_alone(lines_limit_result_t *result);
@@ -54,26 +54,14 @@ ngx_str_t  lines_limit_outcomes[] = {
 ngx_int_t
 lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 {
-    ngx_http_handler_pt        *early, *late;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    if (lmcf->limits == NULL) {
-        return NGX_OK;
-    }
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    early = ngx_array_push(&cmcf->phases[NGX_HTTP_PREACCESS_PHASE].handlers);
-    late = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
-
-    if (early == NULL || late == NULL) {
-        return NGX_ERROR;
-    }
-
-    *early = limit_preaccess;
-    *late = limit_precontent;
-
-    return NGX_OK;
+    return lmcf->limits == NULL
+           || (lines_add_handler(cf, NGX_HTTP_PREACCESS_PHASE, limit_preaccess,
+                                 NULL)
+               == NGX_OK
+               && lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE,
+                                    limit_precontent, NULL)
+                  == NGX_OK)
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -216,14 +204,14 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
     if (known
         && !(limit->kind & LINES_LIMIT_IDENTITY)
         && (!result->late
-            || (limit_eq(&result->tenant, &ctx->identity.tenant)
-                && limit_eq(&result->user, &ctx->identity.user))))
+            || (lines_same(&result->tenant, &ctx->identity.tenant)
+                && lines_same(&result->user, &ctx->identity.user))))
     {
         return NULL;
     }
 
     if (limit_key(ctx, limit, wait, &key, &late) != NGX_OK
-        || (known && limit_eq(&result->key, &key)))
+        || (known && lines_same(&result->key, &key)))
     {
         return NULL;
     }
@@ -308,14 +296,6 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
     }
 
     return lines_key_limit_other(r->pool, key, &limit->id, &value);
-}
-
-
-static ngx_uint_t
-limit_eq(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len
-           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
 }
 
 

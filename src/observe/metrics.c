@@ -15,6 +15,7 @@
 #include "http/body.h"
 #include "http/headers.h"
 #include "http/metrics.h"
+#include "http/text.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/metrics.h"
@@ -495,7 +496,7 @@ metrics_samples(metrics_out_t *out, const metrics_row_t *family,
     ngx_uint_t zeros)
 {
     size_t             len;
-    ngx_str_t         *word, none = ngx_null_string;
+    ngx_str_t         *word, none = ngx_string("");
     ngx_uint_t         i;
     ngx_atomic_uint_t  value;
 
@@ -533,21 +534,10 @@ metrics_samples(metrics_out_t *out, const metrics_row_t *family,
 static void
 metrics_label(ngx_str_t *labels, const char *fmt, u_char *data, size_t len)
 {
-    u_char     *p, *sp, *last;
-    ngx_str_t   a, b;
+    u_char     *p, *last;
+    ngx_str_t   a, b = { len, data };
 
-    a.data = data;
-    a.len = len;
-    ngx_str_null(&b);
-
-    sp = len ? ngx_strlchr(data, data + len, ' ') : NULL;
-
-    if (sp) {
-        b.data = sp + 1;
-        b.len = data + len - b.data;
-        a.len = sp - data;
-    }
-
+    a = lines_word(&b);
     last = labels->data + LINES_METRICS_LABELS;
 
     p = ngx_slprintf(labels->data + labels->len, last, labels->len ? "," : "");

@@ -8,25 +8,22 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "api/json.h"
 #include "auth/dialect.h"
 #include "auth/jwks.h"
-#include "http/answer.h"
 #include "http/body.h"
 #include "http/guard.h"
 #include "http/metrics.h"
-#include "http/text.h"
 #include "observe/ready.h"
 #include "operation/database.h"
 
 
 static ngx_int_t ready(ngx_http_request_t *r, lines_ctx_t *ctx);
-static u_char *ready_warnings(lines_redis_status_t *status, u_char *p,
-    u_char *last);
-static u_char *ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last);
-static u_char *ready_database(lines_main_conf_t *lmcf, u_char *p,
-    u_char *last);
-static u_char *ready_other(lines_main_conf_t *lmcf, const char *name,
-    const char *directive, const char *status, u_char *p, u_char *last);
+static void ready_warnings(lines_json_t *json, lines_redis_status_t *status);
+static void ready_others(lines_json_t *json, lines_main_conf_t *lmcf);
+static void ready_database(lines_json_t *json, lines_main_conf_t *lmcf);
+static void ready_other(lines_json_t *json, lines_main_conf_t *lmcf,
+    const char *name, const char *directive, const char *status);
 
 
 static lines_route_t  ready_routes[] = {
@@ -50,9 +47,8 @@ lines_api_t  lines_ready_api = {
 static ngx_int_t
 ready(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                buffer[1024], list[1024];
-    ngx_str_t             others, reason, warnings;
     ngx_uint_t            fine;
+    lines_json_t          json = { .pool = r->pool };
     ngx_slab_pool_t      *shpool;
     lines_redis_status_t  status;
     lines_main_conf_t    *lmcf;
@@ -63,49 +59,37 @@ ready(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_redis_status(lmcf->redis, &status);
     lines_redis_review(lmcf->redis);
 
-    others.data = buffer;
-    others.len = ready_others(lmcf, buffer, buffer + sizeof(buffer)) - buffer;
-
-    warnings.data = list;
-    warnings.len = ready_warnings(&status, list, list + sizeof(list)) - list;
-
-    if (warnings.len) {
-
-        /* the comma of the first one */
-
-        warnings.data++;
-        warnings.len--;
-    }
-
     fine = status.connected
            && lines_database_state(lmcf, NULL) != LINES_DATABASE_HELD;
 
-    ngx_str_null(&reason);
+    lines_json_add(&json, "{'ready':%B,'redis':{'status':'%s'", fine,
+                   status.connected ? "ok" : "unreachable");
 
     if (status.reason.len) {
-        reason = lines_json_string(r->pool, &status.reason);
-        if (reason.data == NULL) {
-            return NGX_ERROR;
-        }
+        lines_json_add(&json, ",'reason':%J", &status.reason);
     }
 
-    return lines_answer_format(r, ctx,
-                fine ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
-                "{\"ready\":%s,\"redis\":{\"status\":\"%s\"%s%V,"
-                "\"breaker\":\"%s\",\"inFlight\":%ui,"
-                "\"warnings\":[%V]},"
-                "\"zone\":{\"status\":\"%s\",\"freeBytes\":%ui}%V}",
-                fine ? "true" : "false",
-                status.connected ? "ok" : "unreachable",
-                reason.len ? ",\"reason\":" : "", &reason,
+    lines_json_add(&json, ",'breaker':'%s','inFlight':%L,'warnings':[",
                 status.probing ? "half_open" : status.away ? "open" : "closed",
-                status.inflight, &warnings, shpool->pfree ? "ok" : "full",
-                (ngx_uint_t) shpool->pfree * ngx_pagesize, &others);
+                (int64_t) status.inflight);
+
+    ready_warnings(&json, &status);
+
+    lines_json_add(&json, "]},'zone':{'status':'%s','freeBytes':%L}",
+                   shpool->pfree ? "ok" : "full",
+                   (int64_t) (shpool->pfree * ngx_pagesize));
+
+    ready_others(&json, lmcf);
+
+    lines_json_add(&json, "}");
+
+    return lines_json_answer(ctx, fine ? NGX_HTTP_OK
+                                       : NGX_HTTP_SERVICE_UNAVAILABLE, &json);
 }
 
 
-static u_char *
-ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
+static void
+ready_warnings(lines_json_t *json, lines_redis_status_t *status)
 {
     ngx_uint_t           i;
     lines_redis_wish_t  *wish;
@@ -127,14 +111,13 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
     };
 
     if (status->refuses) {
-        p = ngx_slprintf(p, last, ",\"%s: writes are refused\"",
-                         status->refuses);
+        lines_json_add(json, ",'%s: writes are refused'", status->refuses);
     }
 
     for (i = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++) {
 
         if (*(ngx_uint_t *) ((u_char *) status + warnings[i].flag)) {
-            p = ngx_slprintf(p, last, ",\"%s\"", warnings[i].says);
+            lines_json_add(json, ",'%s'", warnings[i].says);
         }
     }
 
@@ -142,12 +125,9 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
         wish = &lines_redis_wishes[i];
 
         if (status->settings & ((ngx_uint_t) 1 << i)) {
-            p = ngx_slprintf(p, last, ",\"%V is not %V\"", &wish->name,
-                             &wish->value);
+            lines_json_add(json, ",'%V is not %V'", &wish->name, &wish->value);
         }
     }
-
-    return p;
 }
 
 
@@ -156,8 +136,8 @@ ready_warnings(lines_redis_status_t *status, u_char *p, u_char *last)
  * API clients are good without the issuer's, lines are read without billing.
  */
 
-static u_char *
-ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
+static void
+ready_others(lines_json_t *json, lines_main_conf_t *lmcf)
 {
     ngx_uint_t             i, n, state, worst;
     lines_jwks_t         **jwks;
@@ -191,11 +171,11 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
     }
 
     if (worst) {
-        p = ready_other(lmcf, "jwks", "lines_clerk", states[worst], p, last);
+        ready_other(json, lmcf, "jwks", "lines_clerk", states[worst]);
     }
 
     if (lmcf->billing == NULL) {
-        return p;
+        return;
     }
 
     area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
@@ -208,44 +188,44 @@ ready_others(lines_main_conf_t *lmcf, u_char *p, u_char *last)
         down = ngx_max(down, area->slots[i].billing_down);
     }
 
-    p = ready_other(lmcf, "billing", "lines_billing",
-                    down > up ? "unreachable" : up ? "ok" : "unknown", p,
-                    last);
+    ready_other(json, lmcf, "billing", "lines_billing",
+                down > up ? "unreachable" : up ? "ok" : "unknown");
 
-    return ready_database(lmcf, p, last);
+    ready_database(json, lmcf);
 }
 
 
 /* one that is held is no node's fault, but none can sell or end anything */
 
-static u_char *
-ready_database(lines_main_conf_t *lmcf, u_char *p, u_char *last)
+static void
+ready_database(lines_json_t *json, lines_main_conf_t *lmcf)
 {
     lines_database_t  known;
 
     switch (lines_database_state(lmcf, &known)) {
 
     case LINES_DATABASE_HELD:
-        return ngx_slprintf(p, last, ",\"database\":{\"status\":\"held\","
-                            "\"reason\":\"%s\"}", known.reason);
+        lines_json_add(json, ",'database':{'status':'held','reason':'%s'}",
+                       known.reason);
+        break;
 
     case LINES_DATABASE_FINE:
-        return ngx_slprintf(p, last, ",\"database\":{\"status\":\"ok\"}");
+        lines_json_add(json, ",'database':{'status':'ok'}");
+        break;
 
     default:
-        return ngx_slprintf(p, last,
-                            ",\"database\":{\"status\":\"unknown\"}");
+        lines_json_add(json, ",'database':{'status':'unknown'}");
     }
 }
 
 
 /* nothing is wrong with the other side of "insecure": nothing is sent there */
 
-static u_char *
-ready_other(lines_main_conf_t *lmcf, const char *name, const char *directive,
-    const char *status, u_char *p, u_char *last)
+static void
+ready_other(lines_json_t *json, lines_main_conf_t *lmcf, const char *name,
+    const char *directive, const char *status)
 {
-    return ngx_slprintf(p, last, ",\"%s\":{\"status\":\"%s\"}", name,
-                        lines_location_refused(lmcf, directive) ? "insecure"
-                                                                : status);
+    lines_json_add(json, ",'%s':{'status':'%s'}", name,
+                   lines_location_refused(lmcf, directive) ? "insecure"
+                                                           : status);
 }

@@ -161,7 +161,9 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t
 event_ignore(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_answer_format(r, ctx, NGX_HTTP_OK, "{\"received\":true}");
+    static ngx_str_t  received = ngx_string("{\"received\":true}");
+
+    return lines_answer(r, ctx, NGX_HTTP_OK, &received);
 }
 
 

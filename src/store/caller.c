@@ -7,7 +7,6 @@
 
 #include "store/caller.h"
 #include "store/redis_op.h"
-#include "store/resp.h"
 
 
 /* 2^53 */
@@ -185,7 +184,8 @@ static lines_redis_op_t *
 send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     lines_redis_handler_pt handler, void *data)
 {
-    u_char             number[NGX_INT_T_LEN];
+    u_char             digits[NGX_INT_T_LEN];
+    ngx_str_t          number;
     lines_script_t    *script;
     lines_writing_t    w;
     lines_redis_op_t  *op;
@@ -203,11 +203,11 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 
     if (script) {
         w.argc += 3;
-        w.len += 3 * LINES_RESP_OVERHEAD + sizeof("EVALSHA") - 1
+        w.len += 3 * LINES_REDIS_STRING + sizeof("EVALSHA") - 1
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.len + LINES_RESP_OVERHEAD);
+    op = lines_redis_op_create(caller->redis, w.len + LINES_REDIS_STRING);
     if (op == NULL) {
         return NULL;
     }
@@ -216,17 +216,18 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     op->argc = w.argc;
     op->again = script ? script->again : call->again;
 
-    w.p = lines_resp_array(op->start, w.argc);
+    w.p = ngx_sprintf(op->start, "*%ui\r\n", w.argc);
 
     if (script) {
-        w.p = lines_resp_string(w.p, (u_char *) "EVALSHA",
-                                sizeof("EVALSHA") - 1);
-        w.p = lines_resp_string(w.p, script->sha1.data, script->sha1.len);
+        w.p = ngx_sprintf(w.p, "$7\r\nEVALSHA\r\n$%uz\r\n%V\r\n",
+                          script->sha1.len, &script->sha1);
 
         op->tail = w.p - op->start;
 
-        w.p = lines_resp_string(w.p, number,
-                                ngx_sprintf(number, "%ui", w.nkeys) - number);
+        number.data = digits;
+        number.len = ngx_sprintf(digits, "%ui", w.nkeys) - digits;
+
+        w.p = ngx_sprintf(w.p, "$%uz\r\n%V\r\n", number.len, &number);
     }
 
     (void) write_tokens(&w, call, args);
@@ -336,7 +337,7 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
         len += piece->text.len + part->len;
     }
 
-    w->len += LINES_RESP_OVERHEAD + len;
+    w->len += LINES_REDIS_STRING + len;
 
     if (w->p == NULL) {
         w->argc++;

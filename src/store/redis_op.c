@@ -6,7 +6,6 @@
 
 #include "store/redis_life.h"
 #include "store/redis_op.h"
-#include "store/resp.h"
 
 
 #define LINES_REDIS_FORMAT_MAX  (4 * 1024 * 1024)
@@ -402,7 +401,7 @@ redis_resend(lines_redis_op_t *op)
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
                    "lines redis script is unknown: \"%V\"", &script->name);
 
-    len = 3 * LINES_RESP_OVERHEAD + sizeof("EVAL") - 1 + script->source.len
+    len = 3 * LINES_REDIS_STRING + sizeof("EVAL") - 1 + script->source.len
           + op->len - op->tail;
 
     start = ngx_alloc(len, redis->log);
@@ -410,9 +409,8 @@ redis_resend(lines_redis_op_t *op)
         return NGX_ERROR;
     }
 
-    p = lines_resp_array(start, op->argc);
-    p = lines_resp_string(p, (u_char *) "EVAL", sizeof("EVAL") - 1);
-    p = lines_resp_string(p, script->source.data, script->source.len);
+    p = ngx_sprintf(start, "*%ui\r\n$4\r\nEVAL\r\n$%uz\r\n%V\r\n", op->argc,
+                    script->source.len, &script->source);
     p = ngx_cpymem(p, op->start + op->tail, op->len - op->tail);
 
     op->retried = 1;

@@ -17,6 +17,13 @@ typedef struct lines_redis_op_s  lines_redis_op_t;
 
 
 /*
+ * Commands are written by their makers, as an array of binary-safe strings
+ * (RESP2): the most that one of them, or the array, takes beside its bytes
+ */
+#define LINES_REDIS_STRING  (1 + NGX_SIZE_T_LEN + 4)
+
+
+/*
  * Called exactly once for an operation that was accepted, unless it was
  * detached before.  reply is NULL when the outcome is unknown (deadline,
  * connection lost): the command may have run.  It is freed after the call.

@@ -6,7 +6,6 @@
 
 #include "store/redis_life.h"
 #include "store/redis_op.h"
-#include "store/resp.h"
 #include <openssl/rand.h>
 
 
@@ -299,9 +298,8 @@ heartbeat_handler(ngx_event_t *ev)
 static void
 heartbeat_publish(lines_subscriber_t *sub)
 {
-    u_char      *p, token[NGX_TIME_T_LEN];
-    ngx_str_t    argv[3];
-    ngx_uint_t   i;
+    u_char  *p, token[NGX_TIME_T_LEN];
+    size_t   len;
 
     /* the one before still waits for Redis: nothing to add to that */
 
@@ -309,23 +307,21 @@ heartbeat_publish(lines_subscriber_t *sub)
         return;
     }
 
-    ngx_str_set(&argv[0], "PUBLISH");
-    argv[1] = sub->echo;
-    argv[2].data = token;
-    argv[2].len = ngx_sprintf(token, "%M", ngx_current_msec) - token;
+    len = ngx_sprintf(token, "%M", ngx_current_msec) - token;
 
-    sub->op = lines_redis_op_create(sub->redis, lines_resp_len(3, argv));
+    sub->op = lines_redis_op_create(sub->redis,
+                                    4 * LINES_REDIS_STRING + sub->echo.len
+                                    + sizeof("PUBLISH") - 1 + len);
     if (sub->op == NULL) {
         return;
     }
 
-    p = lines_resp_array(sub->op->start, 3);
+    p = sub->op->start;
 
-    for (i = 0; i < 3; i++) {
-        p = lines_resp_string(p, argv[i].data, argv[i].len);
-    }
-
-    sub->op->len = p - sub->op->start;
+    sub->op->len = ngx_sprintf(p, "*3\r\n$7\r\nPUBLISH\r\n$%uz\r\n%V\r\n"
+                               "$%uz\r\n%*s\r\n", sub->echo.len, &sub->echo,
+                               len, len, token)
+                   - p;
 
     (void) lines_redis_op_submit(sub->op, heartbeat_published, sub);
 }

@@ -11,15 +11,14 @@
 
 #include "api/input.h"
 #include "api/json.h"
-#include "auth/strict.h"
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/guard.h"
 #include "http/id.h"
 #include "http/steps.h"
+#include "http/strict.h"
 #include "http/text.h"
 #include "store/calls.h"
-#include "workspace/check.h"
 #include "workspace/routes.h"
 
 

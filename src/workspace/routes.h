@@ -19,6 +19,9 @@ extern const lines_body_input_t  lines_create_input, lines_action_input;
 /* 400, unless the path has an id */
 lines_step_t  lines_line_request_id;
 
+/* lines_probe URI [timeout=10s] */
+char *lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* line_request_create.c, line_requests.c, payment_actions.c, check.c */
 
 lines_step_t  lines_create_validate, lines_create_check, lines_create_decide,

@@ -13,7 +13,7 @@
 #include "mint.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
-#include "auth/strict.h"
+#include "http/strict.h"
 #include "http/digest.h"
 
 

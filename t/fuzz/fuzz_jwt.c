@@ -10,7 +10,7 @@
 #include "auth/bearer.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
-#include "auth/strict.h"
+#include "http/strict.h"
 
 
 #define NOW  1700000000

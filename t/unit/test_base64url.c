@@ -1,7 +1,7 @@
 
 #include "tap.h"
 #include "mint.h"
-#include "auth/strict.h"
+#include "http/strict.h"
 
 
 static unsigned

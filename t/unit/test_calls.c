@@ -45,7 +45,7 @@ format(u_char *p, const char *fmt, va_list args)
 
         case 'V':
             s = va_arg(args, ngx_str_t *);
-            p = ngx_cpymem(p, s->data, s->len);
+            p = s->len ? ngx_cpymem(p, s->data, s->len) : p;
             break;
 
         case 'L':
@@ -181,10 +181,12 @@ ok(ngx_uint_t good, const char *what)
 static void
 sent(const char *expected, const char *what)
 {
+    int      n;
     u_char   out[4096], *p, *o;
     size_t   len;
 
     o = out;
+    n = 0;
 
     for (p = (u_char *) strchr((char *) command, '$'); p && *p == '$'; ) {
         len = atoi((char *) p + 1);
@@ -192,11 +194,14 @@ sent(const char *expected, const char *what)
         *o++ = ' ';
         o = ngx_cpymem(o, p, len);
         p += len + 2;
+        n++;
     }
 
     *o = '\0';
 
-    ok(p && *p == '\0' && strcmp((char *) out, expected) == 0, what);
+    ok(p && *p == '\0' && command[0] == '*'
+       && atoi((char *) command + 1) == n
+       && strcmp((char *) out, expected) == 0, what);
 
     if (strcmp((char *) out, expected) != 0) {
         printf("# %s\n", out);

@@ -3,8 +3,8 @@
  * What strangers encode, read strictly.
  */
 
-#ifndef _LINES_AUTH_STRICT_H_INCLUDED_
-#define _LINES_AUTH_STRICT_H_INCLUDED_
+#ifndef _LINES_HTTP_STRICT_H_INCLUDED_
+#define _LINES_HTTP_STRICT_H_INCLUDED_
 
 
 #include <ngx_config.h>
@@ -58,8 +58,8 @@ ngx_int_t lines_strict_json_load(ngx_str_t *text, size_t flags,
 
 /*
  * The first byte stop outside of strings, objects and arrays, or the end, of
- * text that is well-formed (-1: just the end).  NULL where it opens more
- * containers than that.
+ * text that is well-formed (-1: just the end, of any).  NULL where it opens
+ * more containers than that, one inside another or in all.
  */
 u_char *lines_strict_json_scan(ngx_str_t *text, int stop, ngx_uint_t depth,
     ngx_uint_t containers);
@@ -69,4 +69,4 @@ u_char *lines_strict_json_scan(ngx_str_t *text, int stop, ngx_uint_t depth,
 ngx_uint_t lines_strict_json_clean(json_t *value);
 
 
-#endif /* _LINES_AUTH_STRICT_H_INCLUDED_ */
+#endif /* _LINES_HTTP_STRICT_H_INCLUDED_ */

@@ -1,5 +1,5 @@
 
-#include "auth/strict.h"
+#include "http/strict.h"
 
 
 static const u_char  base64url_digits[] =
@@ -141,10 +141,7 @@ lines_strict_json_scan(ngx_str_t *text, int stop, ngx_uint_t depth,
 
         case '}':
         case ']':
-            if (level-- == 0) {
-                return NULL;
-            }
-
+            level -= (level != 0);
             break;
         }
     }
