@@ -98,6 +98,12 @@ static lines_route_t  admin_routes[] = {
       row("retry_operation", NULL, lines_admin_owner, lines_admin_clear_stuck,
           lines_admin_retry) },
 
+    { NGX_HTTP_GET, ngx_string("audit"),
+      row("show_audit", NULL, lines_admin_read_audit) },
+    { NGX_HTTP_POST, ngx_string("audit"),
+      row("begin_audit", NULL, lines_admin_ask_audit,
+          lines_admin_read_audit) },
+
     { NGX_HTTP_GET, ngx_string("lines"),
       row("list_lines", NULL, lines_admin_list_work, lines_listing_run) },
     { NGX_HTTP_POST, ngx_string("lines/:id/status"),

@@ -67,6 +67,7 @@ typedef struct {
     ngx_str_t                     payment_method;  /* empty: none */
     ngx_array_t                  *subscriptions;   /* found, newest first: of
                                                       the type above */
+    ngx_uint_t                    more;            /* flag: of ALL */
 } lines_billing_result_t;
 
 
@@ -132,7 +133,13 @@ typedef enum {
      * POST /v1/credit_notes: body of lines_stripe_refund_body(), kept by the
      * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
      */
-    LINES_BILLING_REFUND
+    LINES_BILLING_REFUND,
+
+    /*
+     * GET /v1/subscriptions, of all customers: those that have not ended, one
+     * page of limit, past the subscription after.  subscriptions, and more.
+     */
+    LINES_BILLING_ALL
 
 } lines_billing_kind_e;
 
@@ -145,6 +152,7 @@ typedef struct {
     ngx_str_t                key;      /* of a POST */
     ngx_str_t                body;
     ngx_str_t                after;
+    ngx_uint_t               limit;    /* of ALL: of a page */
     int64_t                  since;    /* seconds; 0: all */
     lines_stripe_metadata_t  match;    /* deployment is not looked at */
 } lines_billing_ask_t;

@@ -18,7 +18,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define LINES_ZONE_VERSION  7
+#define LINES_ZONE_VERSION  8
 
 
 typedef enum {
