@@ -7,6 +7,7 @@ use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario;
 use Test::Lines::Script;
+use Time::HiRes ();
 
 my $t       = Test::Lines->new;
 my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=20ms pass=300ms');
@@ -213,12 +214,48 @@ subtest 'what is in flight is passed over' => sub {
 };
 
 subtest 'the list is bounded, and what was repaired is told for a while' => sub {
-    my $now = $redis->client->time->[0] * 1000;
     my $scripts = Test::Lines::Script->new(redis => $redis);
-    $scripts->run(audit_found => ['lines:{audit}:found', 'lines:{audit}:order'], 'record', 'shown', 'w:x', "n$_", '', 'a', "\"b\\$_", 200) for 1 .. 250;
+    my @keys    = map { "lines:{audit}:$_" } qw(found order doubts);
+    is $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', 'n', '', 'a', 'b', 200, '')->[0], 'doubt', 'seen once: a doubt';
+    $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', "n$_", '', 'a', "\"b\\$_", 200, '1') for 1 .. 250;
     cmp_ok scalar @{audit()->{disagreements}}, '<=', 200, 'at most 200';
     whole_pass();
     is_deeply [grep { $_->{tenant} eq 'w:x' } found('record')], [], 'what no pass saw again is not shown any more';
+};
+
+subtest 'the rate: never more than one call to billing in the time that is said, by one node of all' => sub {
+    my $slow = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=200ms lease=1s audit=250ms pass=1ms');
+    $_->stop for @{$s->nginxes};
+    my $holder = sub { $redis->cli('GET', 'lines:{audit}:lease') };
+    my $calls  = sub { scalar grep { $_->{path} =~ m{^/v1/} && $_->{query} !~ /customer=/ } $sandbox->requests('GET') };
+    $_->stop for @{$s->nginxes};
+    my @nodes  = $slow->nginx(name => 'slow1');
+    my $old    = $holder->() // '';
+    my ($first, $second);
+    wait_for(sub { length($first = $holder->() // '') && $first ne $old }, 10, 'one that passes');
+    push @nodes, $slow->nginx(name => 'slow2');
+
+    my ($before, $from, %holders) = ($calls->(), Time::HiRes::time());
+    wait_for(sub { $holders{$holder->() // ''}++; Time::HiRes::time() - $from > 4 }, 10, 'some time');
+    my ($made, $time) = ($calls->() - $before, Time::HiRes::time() - $from);
+    cmp_ok $made, '<=', $time / 0.25 + 1, "$made calls in four seconds, though there are two nodes";
+    cmp_ok $made, '>=', 2, '... and some';
+    is_deeply [keys %holders], [$first], '... all by one of them';
+
+    $nodes[0]->stop;
+    wait_for(sub { length($second = $holder->() // '') && $second ne $first }, 10, 'the other');
+    $before = $calls->();
+    $slow->soon(sub { $calls->() > $before }, 'it ends: the other goes on with the pass');
+    $nodes[1]->stop;
+};
+
+subtest 'off' => sub {
+    my $off = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=100ms audit=off pass=1ms');
+    my $node = $off->nginx(name => 'off');
+    $redis->cli('DEL', 'lines:{audit}:lease');
+    $node->get('/_lines/ready');
+    Time::HiRes::sleep(0.5);
+    is $redis->cli('GET', 'lines:{audit}:lease'), undef, 'nobody passes';
 };
 
 $t->done;

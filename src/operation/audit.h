@@ -24,7 +24,6 @@
     kind(suspended)                                                           \
     kind(outlived)                                                            \
     kind(shared)                                                              \
-    kind(plan)                                                                \
     kind(number)                                                              \
     kind(window)                                                              \
     kind(counter)                                                             \
@@ -52,6 +51,7 @@ typedef struct {
     ngx_str_t       subscription;
     ngx_str_t       here;          /* what Redis says */
     ngx_str_t       there;         /* what billing, or another record, says */
+    ngx_str_t       operation;     /* that holds a number, and is gone */
 } lines_audit_found_t;
 
 /* counts it, and lists it; nobody waits */

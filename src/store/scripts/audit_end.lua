@@ -6,6 +6,7 @@
 --@key audit
 --@key audit_found
 --@key audit_order
+--@key audit_doubts
 --@arg keep:int -- ms
 
 --@value ended:int
@@ -23,6 +24,7 @@ for _, member in ipairs(redis.call('ZRANGE', audit_order_key, 0, -1)) do
     end
 end
 
+redis.call('DEL', audit_doubts_key)
 redis.call('HSET', audit_key, 'phase', '', 'cursor', '', 'ended', int(now))
 
 return now

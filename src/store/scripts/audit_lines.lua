@@ -8,97 +8,100 @@
 --@key pending
 --@key window
 --@keys line(ids)
---@arg since:int -- ms: a paid line that billing has not shown since then, but
+--@arg since:int -- ms: a paid line that billing has not listed since then, but
                  -- had to, is to be read
---@arg month:int -- ms that a purchase counts
+--@list sums     -- places of the pages before
 
---@row waits:int places:list numbers:list findings...
--- waits: 1 where the line is among them for which the tenant waits; places: as
--- counts of audit_tenant.lua; numbers: number, line, …; findings: kind, line,
--- subscription, here, there, …
+--@row places:list numbers:list unlisted:list findings...
+-- places: how many of each are held, by the lines so far, and the one that
+-- awaits its payment; numbers: number, line, …; unlisted: line, subscription,
+-- …; findings: kind, outcome, id, here, there, …
 
-local PLACES = { 'phone_included', 'phone_paid', 'email_included', 'email_paid',
-                 'account_lines' }
+local PLACES = { phone_included = 1, phone_paid = 2, email_included = 3,
+                 email_paid = 4, account_lines = 5 }
+
+-- less than a window: a purchase begins before its line
+local MONTH = 29 * 86400000
+
+local FIELDS = { 'status', 'channel', 'place', 'subscription', 'number',
+                 'lapsed', 'ended', 'released', 'created', 'audited' }
+
 local now = now_ms()
 local account = string.find(tenant_key, '{a:', 1, true)
-local pending = redis.call('GET', pending_key)
-local held, numbers, findings, waits = {}, {}, {}, '0'
+local pending = redis.call('GET', pending_key) or ''
+local places, numbers, unlisted, findings = {}, {}, {}, {}
+
+for i = 1, 6 do
+    places[i] = sums[i] or (i < 6 and '0' or '')
+end
 
 
-local function found(kind, id, subscription, here, there)
-    for _, item in ipairs({ kind, id, subscription, here, there }) do
-        findings[#findings + 1] = item
+local function push(list, ...)
+    for _, item in ipairs({ ... }) do
+        list[#list + 1] = item
+    end
+end
+
+
+local function check(id, h)
+    if h.status == '' then
+        push(findings, 'record', 'shown', id, 'listed',
+             'there is no such line')
+        return
+    end
+
+    local place = PLACES[h.place == 'account' and 'account_lines'
+                         or h.channel .. '_' .. h.place]
+
+    if place then
+        places[place] = int(tonumber(places[place]) + 1)
+    end
+
+    if h.status == 'awaiting_payment' then
+        if pending == id then
+            places[6] = id
+        else
+            push(findings, 'pending', 'shown', id, 'awaits its payment',
+                 'its workspace waits for '
+                 .. (pending == '' and 'nothing' or pending))
+        end
+    end
+
+    if (h.status == 'active' or h.status == 'provisioning')
+       and h.ended == '' and h.released == '' and h.lapsed == ''
+       and h.place ~= 'included'
+    then
+        if h.subscription == '' then
+            push(findings, 'unpaid', 'shown', id, h.status, 'no subscription')
+
+        elseif (tonumber(h.audited) or 0) < since
+               and (tonumber(h.created) or 0) < since
+        then
+            push(unlisted, id, h.subscription)
+        end
+    end
+
+    if h.number ~= '' and h.released == '' then
+        push(numbers, h.number, id)
+    end
+
+    if account and (tonumber(h.created) or 0) > now - MONTH
+       and not redis.call('ZSCORE', window_key, id)
+    then
+        push(findings, 'window', 'shown', id, h.status,
+             'the purchase is not in the window')
     end
 end
 
 
 for _, key in ipairs(line_keys) do
     local h = {}
-    local id = string.match(key, '([^:]*)$')
-    local list = redis.call('HMGET', key, 'status', 'channel', 'place',
-                            'subscription', 'number', 'lapsed', 'ended',
-                            'released', 'created', 'audited')
 
-    for i, name in ipairs({ 'status', 'channel', 'place', 'subscription',
-                            'number', 'lapsed', 'ended', 'released', 'created',
-                            'audited' })
-    do
-        h[name] = list[i] or ''
+    for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
+        h[FIELDS[i]] = value or ''
     end
 
-    local over = h.ended ~= '' or h.released ~= '' or h.status == 'failed'
-                 or h.status == 'canceled'
-    local runs = not over
-                 and (h.status == 'active' or h.status == 'provisioning')
-
-    if h.status == '' then
-        found('record', id, '', 'listed', 'there is no such line')
-    end
-
-    if h.place ~= '' then
-        local name = h.place == 'account' and 'account_lines'
-                     or h.channel .. '_' .. h.place
-
-        held[name] = (held[name] or 0) + 1
-    end
-
-    if h.status == 'awaiting_payment' then
-        if pending == id then
-            waits = '1'
-        else
-            found('pending', id, h.subscription, 'awaits its payment',
-                  'its workspace waits for ' .. (pending or 'nothing'))
-        end
-    end
-
-    if runs and h.lapsed == '' and h.place ~= 'included' then
-        if h.subscription == '' then
-            found('unpaid', id, '', h.status, 'no subscription')
-
-        elseif tonumber(h.audited) == nil or tonumber(h.audited) < since then
-            if (tonumber(h.created) or 0) < since then
-                found('unpaid', id, h.subscription, h.status, 'not listed')
-            end
-        end
-    end
-
-    if h.number ~= '' and h.released == '' then
-        numbers[#numbers + 1] = h.number
-        numbers[#numbers + 1] = id
-    end
-
-    if account and (tonumber(h.created) or 0) > now - month
-       and not redis.call('ZSCORE', window_key, id)
-    then
-        found('window', id, h.subscription, h.status,
-              'the purchase is not in the window')
-    end
+    check(string.match(key, '([^:]*)$'), h)
 end
 
-local places = {}
-
-for i, name in ipairs(PLACES) do
-    places[i] = string.format('%.0f', held[name] or 0)
-end
-
-return { waits, places, numbers, unpack(findings) }
+return { places, numbers, unlisted, unpack(findings) }

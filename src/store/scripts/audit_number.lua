@@ -1,20 +1,20 @@
 --@again
--- Who holds a number, by the record of the one that the inventory names.
--- Reads only.
+-- Whether the one that holds a number by the inventory knows it.  Reads only.
 
 --@key op(operation)
 --@key line(operation)
 --@key ticket(ticket)?
+--@arg operation
 --@arg number
 
---@reply agrees|unfinished
---@reply differs has
---@reply gone -- nobody; or a line that was released
+--@row findings...
+-- kind, outcome, id, here, there; repaired is what nobody holds, or a line that
+-- was released
 
 local step = redis.call('HGET', op_key, 'step')
 
 if step and step ~= 'done' then
-    return { 'unfinished' }
+    return {}
 end
 
 local held
@@ -29,12 +29,11 @@ else
     held = not (h[2] and h[2] ~= '') and h[1]
 end
 
-if not held or held == '' then
-    return { 'gone' }
+if held == number then
+    return {}
 end
 
-if held ~= number then
-    return { 'differs', held }
-end
+local gone = not held or held == ''
 
-return { 'agrees' }
+return { 'number', gone and 'repaired' or 'shown', number,
+         'assigned to ' .. operation, gone and 'nobody holds it' or held }

@@ -26,14 +26,15 @@ end
 
 redis.call('SET', audit_lease_key, me, 'PX', int(lease))
 
-if phase then
+-- of a pass that is lost there is no place any more
+if phase and redis.call('HGET', audit_key, 'began') then
     redis.call('HSET', audit_key, 'phase', phase, 'cursor', cursor)
 end
 
 local h = redis.call('HMGET', audit_key, 'phase', 'cursor', 'began', 'ended',
                      'next', 'asked')
 
-if not h[1] or h[1] == '' then
+if not h[1] or h[1] == '' or not h[3] then
     local due = tonumber(h[5] or '')
 
     -- the first, or a clock that was set back
@@ -52,4 +53,4 @@ if not h[1] or h[1] == '' then
                'next', int(now + pass))
 end
 
-return { 'mine', int(now), h[1], h[2], h[3], h[4] or '0' }
+return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0' }

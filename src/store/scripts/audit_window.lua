@@ -1,19 +1,25 @@
 --@again
--- Places in an account's windows: those behind which there is neither a line
--- nor an operation.  Reads only.
+-- Places in an account's windows: behind each is a line, or an operation.
+-- Reads only.
 
 --@keys line(ids)
 --@keys op(ids)
 
---@row lost...
+--@row findings... -- kind, outcome, id, here, there, …
 
-local lost = {}
+local findings = {}
 
 for i, key in ipairs(line_keys) do
     if redis.call('EXISTS', key) == 0 and redis.call('EXISTS', op_keys[i]) == 0
     then
-        lost[#lost + 1] = string.match(key, '([^:]*)$')
+        for _, item in ipairs({ 'window', 'shown',
+                                string.match(key, '([^:]*)$'),
+                                'a place in the window',
+                                'neither a line nor an operation' })
+        do
+            findings[#findings + 1] = item
+        end
     end
 end
 
-return lost
+return findings
