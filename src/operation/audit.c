@@ -114,12 +114,7 @@ static ngx_int_t audit_counted(void *data, lines_audit_tenant_reply_t *reply);
 static ngx_int_t audit_page(void);
 static ngx_int_t audit_paged(void *data, lines_audit_page_reply_t *reply);
 static ngx_int_t audit_lines(void *data, lines_audit_lines_reply_t *reply);
-static ngx_int_t audit_window(void *data, lines_audit_window_reply_t *reply);
-static ngx_int_t audit_tickets(void *data, lines_audit_tickets_reply_t *reply);
-static ngx_int_t audit_holds(lines_list_t *numbers);
 static ngx_int_t audit_held(void *data, lines_audit_held_reply_t *reply);
-static ngx_int_t audit_recounted(void *data,
-    lines_audit_tenant_reply_t *reply);
 static ngx_int_t audit_read(void);
 static ngx_int_t audit_get(void);
 static void audit_got(void *data, lines_billing_result_t *result);
@@ -131,6 +126,8 @@ static ngx_int_t audit_number(void *data, lines_audit_number_reply_t *reply);
 static ngx_int_t audit_end(void);
 static ngx_int_t audit_step(void);
 
+
+static const char  *audit_lists[] = { "lines", "window", "tickets" };
 
 static const struct {
     const char     *phase;
@@ -770,6 +767,7 @@ audit_tenant(void)
     }
 
     audit.tenant = audit.members.elts[audit.n++];
+    ngx_str_null(&audit.version);
 
     return audit.tenant.len
            ? lines_audit_tenant(&audit.caller, audit_counted, NULL,
@@ -778,11 +776,15 @@ audit_tenant(void)
 }
 
 
+/* before its lines are read, and after */
+
 static ngx_int_t
 audit_counted(void *data, lines_audit_tenant_reply_t *reply)
 {
-    if (reply->version.len == 0) {
-        return NGX_OK;
+    if (reply->version.len == 0 || audit.version.len) {
+        audit.next = audit_tenant;
+
+        return audit_findings(&audit.tenant, NULL, &reply->findings);
     }
 
     audit.version = reply->version;
@@ -816,7 +818,7 @@ audit_page(void)
         break;
 
     default:
-        return lines_audit_tenant(&audit.caller, audit_recounted, NULL,
+        return lines_audit_tenant(&audit.caller, audit_counted, NULL,
                                   .tenant = audit.tenant,
                                   .version = audit.version,
                                   .places = audit.places);
@@ -845,25 +847,12 @@ audit_paged(void *data, lines_audit_page_reply_t *reply)
         audit.list = audit.tenant.data[0] == 'a' ? list + 1 : AUDIT_LISTS;
     }
 
-    if (reply->ids.n == 0) {
-        return NGX_OK;
-    }
-
-    switch (list) {
-
-    case AUDIT_LINES:
-        return lines_audit_lines(&audit.caller, audit_lines, NULL,
-                                 .tenant = audit.tenant, .ids = reply->ids,
-                                 .since = audit.began, .sums = audit.places);
-
-    case AUDIT_WINDOW:
-        return lines_audit_window(&audit.caller, audit_window, NULL,
-                                  .tenant = audit.tenant, .ids = reply->ids);
-
-    default:
-        return lines_audit_tickets(&audit.caller, audit_tickets, NULL,
-                                   .tenant = audit.tenant, .ids = reply->ids);
-    }
+    return reply->ids.n
+           ? lines_audit_lines(&audit.caller, audit_lines, NULL,
+                               .tenant = audit.tenant, .ids = reply->ids,
+                               .list = lines_op_text(audit_lists[list]),
+                               .since = audit.began, .sums = audit.places)
+           : NGX_OK;
 }
 
 
@@ -895,32 +884,14 @@ audit_lines(void *data, lines_audit_lines_reply_t *reply)
         };
     }
 
-    return audit_findings(&audit.tenant, NULL, &reply->findings) == NGX_ERROR
-           ? NGX_ERROR
-           : audit_holds(&reply->numbers);
-}
+    if (audit_findings(&audit.tenant, NULL, &reply->findings) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
 
-
-static ngx_int_t
-audit_window(void *data, lines_audit_window_reply_t *reply)
-{
-    return audit_findings(&audit.tenant, NULL, &reply->findings);
-}
-
-
-static ngx_int_t
-audit_tickets(void *data, lines_audit_tickets_reply_t *reply)
-{
-    return audit_holds(&reply->numbers);
-}
-
-
-static ngx_int_t
-audit_holds(lines_list_t *numbers)
-{
-    return numbers->n
+    return reply->numbers.n
            ? lines_audit_held(&audit.caller, audit_held, NULL,
-                              .tenant = audit.tenant, .numbers = *numbers)
+                              .tenant = audit.tenant,
+                              .numbers = reply->numbers)
            : NGX_OK;
 }
 
@@ -928,15 +899,6 @@ audit_holds(lines_list_t *numbers)
 static ngx_int_t
 audit_held(void *data, lines_audit_held_reply_t *reply)
 {
-    return audit_findings(&audit.tenant, NULL, &reply->findings);
-}
-
-
-static ngx_int_t
-audit_recounted(void *data, lines_audit_tenant_reply_t *reply)
-{
-    audit.next = audit_tenant;
-
     return audit_findings(&audit.tenant, NULL, &reply->findings);
 }
 

@@ -2,19 +2,24 @@
 --@include lib/time.lua
 
 -- A page of a tenant's lines: what places they hold, the numbers of those that
--- have one, and what is wrong with them by themselves.  Reads only.
+-- have one, and what is wrong with them by themselves.  Or a page of its
+-- window, whose every place has a line or an operation; or of its tickets, and
+-- their numbers.  Reads only.
 
 --@key tenant
 --@key pending
 --@key window
 --@keys line(ids)
+--@keys op(ids)
+--@keys ticket(ids)
+--@arg list      -- lines, window or tickets: what they are
 --@arg since:int -- ms: a paid line that billing has not listed since then, but
                  -- had to, is to be read
 --@list sums     -- places of the pages before
 
 --@row places:list numbers:list unlisted:list findings...
 -- places: how many of each are held, by the lines so far, and the one that
--- awaits its payment; numbers: number, line, …; unlisted: line, subscription,
+-- awaits its payment; numbers: number, line or ticket.ID, …; unlisted: line, subscription,
 -- …; findings: kind, outcome, id, here, there, …
 
 local PLACES = { phone_included = 1, phone_paid = 2, email_included = 3,
@@ -36,9 +41,9 @@ for i = 1, 6 do
 end
 
 
-local function push(list, ...)
+local function push(to, ...)
     for _, item in ipairs({ ... }) do
-        list[#list + 1] = item
+        to[#to + 1] = item
     end
 end
 
@@ -94,14 +99,31 @@ local function check(id, h)
 end
 
 
-for _, key in ipairs(line_keys) do
-    local h = {}
+for i, key in ipairs(line_keys) do
+    local id = string.match(key, '([^:]*)$')
 
-    for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
-        h[FIELDS[i]] = value or ''
+    if list == 'lines' then
+        local h = {}
+
+        for n, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
+            h[FIELDS[n]] = value or ''
+        end
+
+        check(id, h)
+
+    elseif list == 'tickets' then
+        local h = redis.call('HMGET', ticket_keys[i], 'status', 'number')
+
+        if h[1] == 'FULFILLED' and h[2] and h[2] ~= '' then
+            push(numbers, h[2], 'ticket.' .. id)
+        end
+
+    elseif redis.call('EXISTS', key) == 0
+           and redis.call('EXISTS', op_keys[i]) == 0
+    then
+        push(findings, 'window', 'shown', id, 'a place in the window',
+             'neither a line nor an operation')
     end
-
-    check(string.match(key, '([^:]*)$'), h)
 end
 
 return { places, numbers, unlisted, unpack(findings) }
