@@ -359,7 +359,10 @@ audit_place(const char *phase, ngx_str_t *cursor)
 
     audit.phase = lines_op_text(phase);
 
-    ngx_memmove(audit.place, cursor->data, cursor->len);
+    if (cursor->len) {
+        ngx_memmove(audit.place, cursor->data, cursor->len);
+    }
+
     audit.cursor.data = audit.place;
     audit.cursor.len = cursor->len;
 
@@ -991,10 +994,6 @@ audit_got(void *data, lines_billing_result_t *result)
 static ngx_int_t
 audit_numbers(void)
 {
-    if (audit.cursor.len == 0) {
-        ngx_str_set(&audit.cursor, "-");
-    }
-
     return lines_audit_numbers(&audit.caller, audit_assigned, NULL,
                                .from = audit.cursor,
                                .most = LINES_AUDIT_PAGE);

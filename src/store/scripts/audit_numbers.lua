@@ -5,16 +5,16 @@
 
 --@key inv_all
 --@key inv_numbers
---@arg from      -- "-", or a cursor
+--@arg from?     -- a cursor
 --@arg most:int
 
 --@row cursor held...
 -- cursor: empty after the last page; held: number, operation, tenant, ticket
 -- (which holds a number as "ticket.ID"), …
 
-local page = redis.call('ZRANGEBYLEX', inv_all_key, from, '+', 'LIMIT', 0,
-                        int(most))
-local reply = { #page > 0 and '(' .. page[#page] or '' }
+local page = redis.call('ZRANGEBYLEX', inv_all_key, from and '(' .. from or '-',
+                        '+', 'LIMIT', 0, int(most))
+local reply = { page[#page] or '' }
 
 for _, number in ipairs(page) do
     local h = number_read(inv_numbers_key, number)
