@@ -139,13 +139,18 @@ $(NGINX): $(DIR)/nginx/objs/Makefile FORCE
 
 # The demo
 
-.PHONY: run up down
+.PHONY: run up down audit
 run up: packages-run
 	@$(MAKE) --no-print-directory module
 	@perl conf/demo/demo.pl $@ --dir $(abspath $(BUILD))/run --module $(MODULE)
 
 down:
 	@perl conf/demo/demo.pl down --dir $(abspath $(BUILD))/run
+
+# a pass of the auditor over the demo that runs, and what it found
+
+audit:
+	@perl conf/demo/demo.pl audit --dir $(abspath $(BUILD))/run
 
 
 # Tests: all of them against gcc's release build and against clang's sanitized
@@ -285,6 +290,7 @@ help:
 	@echo 'make               build the module for the nginx that is installed'
 	@echo 'make run           build, and run the demo; Ctrl-C ends it'
 	@echo 'make up, down      the same in the background'
+	@echo 'make audit         what disagrees in the demo, between Redis and billing'
 	@echo 'make test          all tests'
 	@echo 'make check         between edits: two minutes'
 	@echo 'make prove         some tests: make prove TESTS=t/20-keys.t CC=clang SAN=1'

@@ -10,6 +10,7 @@ use Mojo::JSON qw(decode_json encode_json);
 use Mojo::JSON::Pointer;
 use Mojo::Util qw(decode);
 use Test::More;
+use Test::Lines::Script;
 use Test::Lines qw(wait_for);
 use Test::Lines::Account;
 use Test::Lines::Clerk;
@@ -720,6 +721,14 @@ subtest 'webhook and operations' => sub {
     call('GET /_lines/admin/database', 401, 'nobody');
     call($confirm, 200, 'it is this one', %operator);
     call($confirm, 401, 'nobody');
+
+    call('GET /_lines/admin/audit', 200, 'nothing disagrees', %operator);
+    my @audit = map { "lines:{audit}:$_" } qw(found order doubts);
+    Test::Lines::Script->new(redis => $redis)->run(audit_found => \@audit, 'orphan', 'repaired', 'w:one', 'l', 'sub_1', 'no such line', 'active', 9, '1');
+    is call('GET /_lines/admin/audit', 200, 'one does', %operator)->json('/disagreements/0/kind'), 'orphan', 'it is told';
+    call('GET /_lines/admin/audit', 401, 'nobody');
+    call('POST /_lines/admin/audit', 200, 'another pass', %operator);
+    call('POST /_lines/admin/audit', 401, 'nobody');
 
     call('GET /_lines/metrics', 200, 'text', headers => {Accept => 'text/plain'});
     call('GET /_lines/metrics', 200, 'OpenMetrics', headers => {Accept => 'application/openmetrics-text'});

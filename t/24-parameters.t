@@ -55,8 +55,8 @@ my %directives = (
     lines_billing_plan => {first => 'growth', of => 'of', good => [], many => ['price=a', 'price=b'], required => 'price='},
     lines_operations => {
         of   => 'of',
-        good => ['lease=20s', 'batch=1', 'poll=1m,2m'],
-        bad  => {'poll=2m,1m' => 'not times that rise, as 1m,5m,30m: invalid parameter', 'batch=0' => 'not a number from 1 up: invalid parameter'},
+        good => ['lease=20s', 'batch=1', 'poll=1m,2m', 'audit=off', 'pass=1m'],
+        bad  => {'poll=2m,1m' => 'not times that rise, as 1m,5m,30m: invalid parameter', 'batch=0' => 'not a number from 1 up: invalid parameter', 'audit=never' => 'not a time, or "off": invalid parameter'},
     },
     lines_provisioner => {first => '/p', of => 'of', good => ['plain=loopback'], room => 1},
     lines_probe => {

@@ -7,7 +7,7 @@ use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
-my $s       = Test::Lines::Scenario->new(t => $t);
+my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=20ms pass=500ms');
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx;
@@ -112,7 +112,7 @@ promise 'the last second is lost after a webhook was consumed: the charge is fou
     $s->forget_since($then);
     goes_back($line, 6);
     ok !$redis->cli('EXISTS', "lines:{w:second}:line:$line->{line}"), 'there is no line';
-}, today => 'only an event tells of what no line holds: the charge stands until its renewal';
+};
 
 promise 'an empty Redis, then renewals: nothing is canceled or refunded, and the node says that it is not ready' => sub {
     my @lines = ($s->active_line, $s->bought_line);

@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
 
-# demo.pl run|up|down --dir DIR --module MODULE: the demo of "make run".
+# demo.pl run|up|down|audit --dir DIR --module MODULE: the demo of "make run".
 #
 # All that it starts, it starts itself, as its own children: a Redis, the
 # billing sandbox, the players and nginx.  They die with it, however it dies;
@@ -22,8 +22,8 @@ use Time::HiRes ();
 my $what = shift @ARGV // '';
 
 my %opt;
-GetOptions(\%opt, 'dir=s', 'module=s') && $opt{dir} && $what =~ /^(?:run|up|down)$/
-  or die "usage: demo.pl run|up|down --dir DIR --module MODULE\n";
+GetOptions(\%opt, 'dir=s', 'module=s') && $opt{dir} && $what =~ /^(?:run|up|down|audit)$/
+  or die "usage: demo.pl run|up|down|audit --dir DIR --module MODULE\n";
 
 my $run  = $opt{dir};
 my $root = path($FindBin::Bin)->dirname->dirname;
@@ -56,6 +56,8 @@ sub main () {
         return 0;
     }
 
+    return audit() if $what eq 'audit';
+
     path($run)->make_path;
     -e $opt{module} or die "$opt{module} is not there: make\n";
     length("$run/redis.sock") < 108 or die "$run is too long a path for a Unix socket: make BUILD=...\n";
@@ -67,6 +69,34 @@ sub main () {
       or die "port $port is in use ($!): try LINES_PORT=9090 make $what\n";
 
     return $what eq 'up' ? in_background() : in_foreground(\*STDOUT);
+}
+
+
+# a whole pass of the auditor, and what it found; 1 where something is left to the operator
+sub audit () {
+    -e "$run/env" or die "no demo runs: make up\n";
+
+    my %env   = path("$run/env")->slurp =~ /^(\w+)='?([^'\n]*)'?$/mg;
+    my $ua    = Mojo::UserAgent->new;
+    my @audit = ("$env{LINES_ADMIN_URL}/audit", {Authorization => "Bearer $env{LINES_ADMIN_TOKEN}"});
+    my $asked = $ua->post(@audit)->result->json('/began') // '';
+    my $told;
+
+    for (1 .. 600) {
+        $told = $ua->get(@audit)->result->json;
+        last if ($told->{began} // '') gt $asked && !$told->{running};
+        Time::HiRes::sleep(0.1);
+    }
+
+    die "no pass has ended\n" if $told->{running} || !$told->{ended};
+
+    my @found = @{$told->{disagreements}};
+
+    say "pass of $told->{began}, ended $told->{ended}: " . (@found ? scalar @found . ' disagree' : 'all agrees');
+    say join ' ', @$_{qw(lastSeenAt outcome kind)}, grep({defined} @$_{qw(tenant id subscription)}), "- here: $_->{here}, there: $_->{there}"
+      for @found;
+
+    return (grep { $_->{outcome} eq 'shown' } @found) ? 1 : 0;
 }
 
 

@@ -102,6 +102,11 @@ static lines_route_t  admin_routes[] = {
       row("get_database", NULL, lines_admin_database) },
     { NGX_HTTP_POST, ngx_string("database/confirm"),
       row("confirm_database", NULL, lines_admin_confirm_database) },
+    { NGX_HTTP_GET, ngx_string("audit"),
+      row("show_audit", NULL, lines_admin_read_audit) },
+    { NGX_HTTP_POST, ngx_string("audit"),
+      row("begin_audit", NULL, lines_admin_ask_audit,
+          lines_admin_read_audit) },
 
     { NGX_HTTP_GET, ngx_string("lines"),
       row("list_lines", NULL, lines_admin_list_work, lines_listing_run) },

@@ -32,6 +32,7 @@ lines_step_t  lines_admin_make_key, lines_admin_confirm_key,
 lines_step_t  lines_admin_list_stuck, lines_admin_read_stuck,
     lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_retry,
     lines_admin_database, lines_admin_confirm_database;
+lines_step_t  lines_admin_ask_audit, lines_admin_read_audit;
 lines_step_t  lines_admin_list_work, lines_admin_default_reason,
     lines_admin_announce, lines_admin_end_or_report,
     lines_admin_set_usage;

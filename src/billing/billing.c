@@ -87,6 +87,7 @@ static ngx_int_t billing_read_subscriptions(lines_billing_call_t *call,
     json_t *json);
 static ngx_uint_t billing_matches(lines_billing_call_t *call,
     lines_stripe_metadata_t *metadata);
+static ngx_int_t billing_read_all(lines_billing_call_t *call, json_t *json);
 static ngx_int_t billing_read_invoice(lines_billing_call_t *call,
     json_t *json);
 static ngx_int_t billing_read_invoices(lines_billing_call_t *call,
@@ -158,7 +159,10 @@ static lines_billing_kind_t  billing_kinds[] = {
       "payment[type]=payment_intent&payment[payment_intent]", "", 0 },
 
     { ngx_string("anchor"), NGX_HTTP_POST, billing_read_customer,
-      "v1/customers/", "", NULL, "", 0 }
+      "v1/customers/", "", NULL, "", 0 },
+
+    { ngx_string("all"), NGX_HTTP_GET, billing_read_all,
+      "v1/subscriptions", NULL, NULL, "", 0 }
 };
 
 
@@ -243,6 +247,20 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 
     if (kind->list) {
         return billing_page(call);
+    }
+
+    if (ask->limit) {
+        if (lines_form_escape(pool, &call->last, &escaped) != NGX_OK
+            || lines_redis_format(pool, &call->args, "limit=%ui%s%V",
+                                  ask->limit,
+                                  escaped.len ? "&starting_after=" : "",
+                                  &escaped)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return billing_send(call);
     }
 
     call->args.data = (u_char *) kind->args;
@@ -659,6 +677,21 @@ billing_read_subscriptions(lines_billing_call_t *call, json_t *json)
     }
 
     return billing_more(json, data);
+}
+
+
+/* a page for who asks for the next one himself */
+
+static ngx_int_t
+billing_read_all(lines_billing_call_t *call, json_t *json)
+{
+    ngx_int_t  rc;
+
+    rc = billing_read_subscriptions(call, json);
+
+    call->result.more = (rc == NGX_AGAIN);
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 
 

@@ -72,6 +72,7 @@ typedef struct {
                                                its end: past which it goes on;
                                                or empty */
     ngx_array_t                  *list;            /* of lines_stripe_entry_t */
+    ngx_uint_t                    more;            /* flag: of ALL */
 } lines_billing_result_t;
 
 
@@ -155,7 +156,13 @@ typedef enum {
      * POST /v1/customers/ID: body of lines_stripe_anchor_body(), key as
      * "lines:database:ID:WATERMARK".
      */
-    LINES_BILLING_ANCHOR
+    LINES_BILLING_ANCHOR,
+
+    /*
+     * GET /v1/subscriptions, of all customers: those that have not ended, one
+     * page of limit, past the subscription after.  subscriptions, and more.
+     */
+    LINES_BILLING_ALL
 
 } lines_billing_kind_e;
 
@@ -170,6 +177,7 @@ typedef struct {
     ngx_str_t                after;
     ngx_str_t                price;    /* empty: any */
     ngx_str_t                told;
+    ngx_uint_t               limit;    /* of ALL: of a page */
     int64_t                  since;    /* seconds; 0: all */
     lines_stripe_metadata_t  match;    /* what is empty of it: any */
 } lines_billing_ask_t;

@@ -24,6 +24,7 @@
 #define LINES_METRICS_BUCKETS    (LINES_REDIS_LATENCIES - 1)
 #define LINES_METRICS_OUTCOMES   10     /* of limits */
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
+#define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
 
 
 /* registries of names; the first name of each is "other" */
@@ -81,6 +82,7 @@ typedef struct {
     ngx_atomic_t       billing_down;      /* and when it did not: s */
 
     ngx_atomic_t       malformed;         /* hints */
+    ngx_atomic_t       audit[LINES_METRICS_AUDITS];
 
     /* published by each worker, once a second, from the store's own */
 
@@ -131,6 +133,8 @@ typedef struct {
 typedef struct {
     lines_metrics_registry_t registries[LINES_METRICS_REGISTRIES];
     lines_metrics_survey_t  survey;
+    ngx_atomic_t            audited;      /* s since the epoch: the last pass of
+                                             the auditor; 0: none yet */
     lines_metrics_worker_t  workers[LINES_METRICS_WORKERS];
     lines_metrics_slot_t    slots[LINES_METRICS_SLOTS];
 } lines_metrics_area_t;

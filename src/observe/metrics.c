@@ -20,6 +20,7 @@
 #include "limit/limit.h"
 #include "observe/metrics.h"
 #include "observe/survey.h"
+#include "operation/audit.h"
 #include "operation/database.h"
 
 
@@ -52,6 +53,7 @@ typedef struct {
     ngx_atomic_uint_t       redis_breaker[3];    /* workers, by its state */
     ngx_atomic_uint_t       database_held;
     ngx_atomic_uint_t       survey_age;
+    ngx_atomic_uint_t       audit_age;
     lines_metrics_survey_t  survey;
     ngx_atomic_int_t        lines[METRICS_STATES_ALL];
     ngx_atomic_uint_t       zone_free;
@@ -78,6 +80,7 @@ typedef struct {
 #define METRICS_JWKS     0x2    /* an issuer's keys */
 #define METRICS_BILLING  0x4
 #define METRICS_SURVEY   0x8
+#define METRICS_AUDIT    0x10   /* a pass has ended */
 
 
 /*
@@ -244,6 +247,14 @@ static const metrics_row_t  metrics_table[] = {
     { "lines_malformed_hints", "counter",
       "Hints that named no operation, and were dropped.",
       in_slots(malformed) },
+
+    { "lines_audit_disagreements", "counter",
+      "What the auditor found to disagree, by kind.", METRICS_BILLING,
+      .label = "kind=\"%V\"", .words = lines_audit_kinds,
+      .nwords = LINES_AUDITS, in_slots(audit) },
+    { "lines_audit_age_seconds", "gauge",
+      "Time since the auditor's last whole pass.", METRICS_AUDIT,
+      in_values(audit_age) },
 
     { "lines_survey_age_seconds", "gauge",
       "Age of what was added up over all tenants: the families below.",
@@ -418,6 +429,13 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 
     age = ngx_time() - (time_t) values->survey.at;
     values->survey_age = ngx_max(age, 0);
+
+    if (out->area->audited) {
+        out->there |= METRICS_AUDIT;
+
+        age = ngx_time() - (time_t) out->area->audited;
+        values->audit_age = ngx_max(age, 0);
+    }
 
     /* lines in a state are those that went there less those that left */
 

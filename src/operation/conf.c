@@ -4,11 +4,13 @@
 #include <ngx_http.h>
 
 #include "directive/params.h"
+#include "http/text.h"
 #include "operation/conf.h"
 #include "operation/kinds.h"
 
 
 static char *op_polls(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *op_audit(ngx_conf_t *cf, ngx_str_t *value, void *field);
 
 
 #define op_time(name, field, preset)                                         \
@@ -32,6 +34,8 @@ static lines_param_t  op_params[] = {
     lines_param_number("batch", lines_op_conf_t, batch, 1, LINES_PARAM_ANY,
                        16),
     lines_param_other("poll", 0, op_polls, "times that rise, as 1m,5m,30m"),
+    lines_param_other("audit", 0, op_audit, "a time, or \"off\""),
+    op_time("pass", pass, 600000),
     lines_param_end
 };
 
@@ -54,6 +58,7 @@ lines_op_create_conf(ngx_conf_t *cf)
     }
 
     ocf->kinds = lines_op_kinds;
+    ocf->audit = 500;
 
     lines_params_preset(&op_directive, ocf);
 
@@ -84,6 +89,25 @@ lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return lines_params_more(cf, &op_directive, 1, lmcf->operation,
                              &lmcf->operation->said);
+}
+
+
+static char *
+op_audit(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    lines_op_conf_t *ocf = field;
+
+    ngx_int_t  ms;
+
+    ms = lines_is(value, "off") ? 0 : ngx_parse_time(value, 0);
+
+    if (ms == NGX_ERROR || (ms == 0 && !lines_is(value, "off"))) {
+        return LINES_PARAM_INVALID;
+    }
+
+    ocf->audit = ms;
+
+    return NGX_CONF_OK;
 }
 
 

@@ -37,6 +37,9 @@ struct lines_op_conf_s {
     ngx_msec_t   walk_every;   /* walk=1m: lost hints are looked for */
     ngx_msec_t   poll[LINES_POLLS];  /* poll=1m,5m,30m */
     ngx_uint_t   npolls;
+    ngx_msec_t   audit;        /* audit=500ms: between two steps of the
+                                  auditor; 0: off */
+    ngx_msec_t   pass;         /* pass=10m: from begin to begin of a pass */
     ngx_msec_t   every;        /* every=1h: then */
     ngx_msec_t   dead;         /* dead=23h5m: the last look */
     ngx_uint_t   batch;        /* batch=16: operations at once that the

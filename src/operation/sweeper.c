@@ -13,6 +13,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/text.h"
+#include "operation/audit.h"
 #include "operation/inventory.h"
 #include "operation/operation.h"
 #include "operation/sweeper.h"
@@ -45,6 +47,7 @@ static ngx_int_t walk_next(lines_walk_t *walk);
 static ngx_int_t walk_operations(void *data, lines_ops_read_reply_t *reply);
 static ngx_int_t walk_hint(lines_walk_t *walk);
 static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
+static ngx_int_t walk_seen(void *data, lines_op_seen_reply_t *reply);
 static void walk_end(lines_walk_t *walk);
 
 
@@ -68,7 +71,7 @@ lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     ngx_add_timer(&ocf->sweeper, 1 + ngx_random() % ocf->sweep);
 
-    return NGX_OK;
+    return lines_audit_init_process(cycle, lmcf);
 }
 
 
@@ -100,6 +103,7 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
 
     lines_caller_detach(&ocf->caller);
     lines_inventory_end();
+    lines_audit_exit_process();
 
     if (the_walk.pool) {
         lines_caller_detach(&the_walk.caller);
@@ -337,7 +341,8 @@ walk_hint(lines_walk_t *walk)
             continue;
         }
 
-        if (lines_try_due_ensure(&walk->caller, walk_hinted, walk,
+        if (lines_try_due_ensure(&walk->caller, walk_hinted,
+                            &walk->ids.elts[walk->ids.n],
                             .tenant = walk->tenants.elts[walk->tenants.n - 1],
                             .shard = lines_due_shard(&id),
                             .delay = walk->lmcf->operation->due, .id = id)
@@ -365,11 +370,41 @@ walk_hint(lines_walk_t *walk)
 static ngx_int_t
 walk_hinted(void *data, lines_due_ensure_reply_t *reply)
 {
-    lines_walk_t *walk = data;
+    ngx_str_t *id = data;
 
-    if (reply && reply->added) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "lines: the hint to an unfinished operation was lost");
+    lines_walk_t  *walk = &the_walk;
+
+    /* it was lost, unless the operation has ended meanwhile */
+
+    if (reply && reply->added
+        && lines_try_op_seen(&walk->caller, walk_seen, id,
+                             .tenant = walk->tenants.elts[walk->tenants.n - 1],
+                             .id = *id)
+           == NGX_AGAIN)
+    {
+        return NGX_AGAIN;
+    }
+
+    walk->pending--;
+
+    return walk_hint(walk);
+}
+
+
+static ngx_int_t
+walk_seen(void *data, lines_op_seen_reply_t *reply)
+{
+    ngx_str_t *id = data;
+
+    lines_walk_t         *walk = &the_walk;
+    lines_audit_found_t   found = {
+        .kind = LINES_AUDIT_hint, .repaired = 1,
+        .tenant = walk->tenants.elts[walk->tenants.n - 1], .id = *id,
+        .here = ngx_string("unfinished"), .there = ngx_string("no hint")
+    };
+
+    if (reply && reply->step.len && !lines_is(&reply->step, "done")) {
+        lines_audit_report(&walk->caller, &found);
     }
 
     walk->pending--;

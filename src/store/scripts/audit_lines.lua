@@ -1,0 +1,129 @@
+--@again
+--@include lib/time.lua
+
+-- A page of a tenant's lines: what places they hold, the numbers of those that
+-- have one, and what is wrong with them by themselves.  Or a page of its
+-- window, whose every place has a line or an operation; or of its tickets, and
+-- their numbers.  Reads only.
+
+--@key tenant
+--@key pending
+--@key window
+--@keys line(ids)
+--@keys op(ids)
+--@keys ticket(ids)
+--@arg list      -- lines, window or tickets: what they are
+--@arg since:int -- ms: a paid line that billing has not listed since then, but
+                 -- had to, is to be read
+--@list sums     -- places of the pages before
+
+--@row places:list numbers:list unlisted:list findings...
+-- places: how many of each are held, by the lines so far, and the one that
+-- awaits its payment; numbers: number, line or ticket.ID, …; unlisted: line, subscription,
+-- …; findings: kind, outcome, id, here, there, …
+
+local PLACES = { phone_included = 1, phone_paid = 2, email_included = 3,
+                 email_paid = 4, account_lines = 5 }
+
+-- less than a window: a purchase begins before its line
+local MONTH = 29 * 86400000
+
+local FIELDS = { 'status', 'channel', 'place', 'subscription', 'number',
+                 'lapsed', 'ended', 'released', 'created', 'audited' }
+
+local now = now_ms()
+local account = string.find(tenant_key, '{a:', 1, true)
+local pending = redis.call('GET', pending_key) or ''
+local places, numbers, unlisted, findings = {}, {}, {}, {}
+
+for i = 1, 6 do
+    places[i] = sums[i] or (i < 6 and '0' or '')
+end
+
+
+local function push(to, ...)
+    for _, item in ipairs({ ... }) do
+        to[#to + 1] = item
+    end
+end
+
+
+local function check(id, h)
+    if h.status == '' then
+        push(findings, 'record', 'shown', id, 'listed',
+             'there is no such line')
+        return
+    end
+
+    local place = PLACES[h.place == 'account' and 'account_lines'
+                         or h.channel .. '_' .. h.place]
+
+    if place then
+        places[place] = int(tonumber(places[place]) + 1)
+    end
+
+    if h.status == 'awaiting_payment' then
+        if pending == id then
+            places[6] = id
+        else
+            push(findings, 'pending', 'shown', id, 'awaits its payment',
+                 'its workspace waits for '
+                 .. (pending == '' and 'nothing' or pending))
+        end
+    end
+
+    if (h.status == 'active' or h.status == 'provisioning')
+       and h.ended == '' and h.released == '' and h.lapsed == ''
+       and h.place ~= 'included'
+    then
+        if h.subscription == '' then
+            push(findings, 'unpaid', 'shown', id, h.status, 'no subscription')
+
+        elseif (tonumber(h.audited) or 0) < since
+               and (tonumber(h.created) or 0) < since
+        then
+            push(unlisted, id, h.subscription)
+        end
+    end
+
+    if h.number ~= '' and h.released == '' then
+        push(numbers, h.number, id)
+    end
+
+    if account and (tonumber(h.created) or 0) > now - MONTH
+       and not redis.call('ZSCORE', window_key, id)
+    then
+        push(findings, 'window', 'shown', id, h.status,
+             'the purchase is not in the window')
+    end
+end
+
+
+for i, key in ipairs(line_keys) do
+    local id = string.match(key, '([^:]*)$')
+
+    if list == 'lines' then
+        local h = {}
+
+        for n, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
+            h[FIELDS[n]] = value or ''
+        end
+
+        check(id, h)
+
+    elseif list == 'tickets' then
+        local h = redis.call('HMGET', ticket_keys[i], 'status', 'number')
+
+        if h[1] == 'FULFILLED' and h[2] and h[2] ~= '' then
+            push(numbers, h[2], 'ticket.' .. id)
+        end
+
+    elseif redis.call('EXISTS', key) == 0
+           and redis.call('EXISTS', op_keys[i]) == 0
+    then
+        push(findings, 'window', 'shown', id, 'a place in the window',
+             'neither a line nor an operation')
+    end
+end
+
+return { places, numbers, unlisted, unpack(findings) }

@@ -1,0 +1,56 @@
+--@again
+--@include lib/time.lua
+
+-- Whose turn it is to go on with the auditor's pass, and where it is: one
+-- worker of the fleet holds the lease.  A pass begins so long after the one
+-- before began, the first so long after the first start; or when the operator
+-- asks.
+
+--@key audit
+--@key audit_lease
+--@arg me
+--@arg lease:int  -- ms
+--@arg pass:int   -- ms from begin to begin
+--@arg phase?     -- the place to write down, where there is news of it
+--@arg cursor
+
+--@reply mine now:int phase cursor began:int ended:int
+--@reply rests|theirs ended:int
+
+local now = now_ms()
+local holder = redis.call('GET', audit_lease_key)
+
+if holder and holder ~= me then
+    return { 'theirs', redis.call('HGET', audit_key, 'ended') or '0' }
+end
+
+redis.call('SET', audit_lease_key, me, 'PX', int(lease))
+
+-- of a pass that is lost there is no place any more
+if phase and redis.call('HGET', audit_key, 'began') then
+    redis.call('HSET', audit_key, 'phase', phase, 'cursor', cursor)
+end
+
+local h = redis.call('HMGET', audit_key, 'phase', 'cursor', 'began', 'ended',
+                     'next', 'asked')
+
+if not h[1] or h[1] == '' or not h[3] then
+    local due = tonumber(h[5] or '')
+
+    -- the first, or a clock that was set back
+    if not due or due > now + pass then
+        due = now + pass
+        redis.call('HSET', audit_key, 'next', int(due))
+    end
+
+    if now < due and not h[6] then
+        return { 'rests', h[4] or '0' }
+    end
+
+    h[1], h[2], h[3] = 'subscriptions', '', int(now)
+    redis.call('HDEL', audit_key, 'asked')
+    redis.call('HSET', audit_key, 'phase', h[1], 'cursor', h[2], 'began', h[3],
+               'next', int(now + pass))
+end
+
+return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0' }

@@ -1,0 +1,261 @@
+# The auditor: whatever disagrees between Redis and billing, and between Redis' own records, is found within a pass, counted,
+# listed with both sides, and repaired where that is certain.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario;
+use Test::Lines::Script;
+use Time::HiRes ();
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=20ms pass=300ms');
+my $sandbox = $s->sandbox;
+my $redis   = $s->redis;
+my $nginx   = $s->nginx(server => 'location = /metrics { lines_metrics; }');
+
+$s->numbers(20);
+
+sub audit { $s->first->admin(GET => 'audit')->json }
+
+# a whole pass that begins after now
+sub whole_pass {
+    my $now = $redis->client->time;
+    my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
+    wait_for(sub { my %h = @{scalar $redis->cli('HGETALL', 'lines:{audit}')}; !length $h{phase} && $h{began} > $ms }, 30, 'a pass');
+}
+
+sub found ($kind) { grep { $_->{kind} eq $kind } @{audit()->{disagreements}} }
+
+sub counted ($kind) { ($nginx->get('/metrics')->body =~ /^lines_audit_disagreements_total\{kind="$kind"\} (\d+)/m)[0] // 0 }
+
+sub shows ($kind, $id, $outcome, $here, $there) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $one;
+    $s->soon(sub { ($one) = grep { $_->{id} eq $id } found($kind) }, "$kind: found", 15) or return diag explain audit();
+    is $one->{outcome}, $outcome, "... and $outcome";
+    like $one->{here},  $here,  '... this side is told';
+    like $one->{there}, $there, '... and the other';
+    cmp_ok counted($kind), '>=', 1, '... and counted';
+    return $one;
+}
+
+sub gone ($kind, $id) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $s->soon(sub { !grep { $_->{id} eq $id } found($kind) }, "$kind: not there any more, and not shown", 15) or diag explain audit();
+}
+
+subtest 'a system where all agrees: nothing is shown' => sub {
+    my @lines = (map({ $s->active_line } 1 .. 2), $s->bought_line, $s->paid_line, $s->pending_line);
+    my $ended = $s->active_line;
+    $s->release($ended);
+    my $suspended = $s->active_line;
+    $sandbox->move($suspended->{subscription}, status => 'past_due');
+    $s->soon(sub { $s->now_of($suspended)->{suspended} }, 'one is suspended');
+    $s->rest($_->{tenant}) for @lines, $ended;
+    whole_pass() for 1 .. 3;
+    is_deeply audit()->{disagreements}, [], 'nothing disagrees';
+    like audit()->{ended}, qr/^20\d\d-/, 'a pass has ended';
+    like $nginx->get('/metrics')->body, qr/^lines_audit_age_seconds \d$/m, 'as metrics tell';
+};
+
+subtest 'billing has what no line holds: it is refunded' => sub {
+    my $then = $s->remember;
+    my $line = $s->bought_line;
+    $s->deaf;
+    $s->forget_since($then);
+    my $one = shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^active$/);
+    is $one->{subscription}, $line->{subscription}, 'its subscription is named';
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'what it cost went back');
+    is +($s->money($line->{subscription}))[2], 'canceled', '... and it was canceled';
+    is counted('orphan'), 1, 'counted once';
+    whole_pass();
+    is counted('orphan'), 1, '... and not again';
+    ok !$redis->cli('EXISTS', "lines:{$line->{tenant}}:line:$line->{line}"), 'no line is made up';
+    $s->hears;
+};
+
+subtest 'a line whose subscription has ended, and nobody said so: it ends' => sub {
+    my @lines = ($s->active_line, $s->bought_line, $s->paid_line);
+    $s->rest($_->{tenant}) for @lines;
+    $s->deaf;
+    $s->hand(cancel => $_->{subscription}) for @lines;
+    for my $line (@lines) {
+        shows(unpaid => $line->{line}, 'repaired', qr/^(?:active|provisioning)$/, qr/^canceled$/);
+        $s->soon(sub { $s->now_of($line)->{ended} }, '... and it ends');
+    }
+    $s->hears;
+};
+
+subtest 'a line whose subscription is past due: it is suspended, and comes back' => sub {
+    my $line = $s->active_line;
+    $s->deaf;
+    $sandbox->move($line->{subscription}, status => 'unpaid');
+    shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^unpaid$/);
+    $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
+    $sandbox->move($line->{subscription}, status => 'active');
+    shows(suspended => $line->{line}, 'repaired', qr/^suspended$/, qr/^active$/);
+    $s->soon(sub { !$s->now_of($line)->{suspended} && $s->now_of($line)->{active} eq '1' }, 'active again');
+    $s->hears;
+};
+
+subtest 'a subscription that billing does not know' => sub {
+    my $line = $s->active_line;
+    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
+    shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^canceled$/);
+    $s->soon(sub { $s->now_of($line)->{ended} }, 'its line ends');
+    shows(orphan => $line->{line}, 'repaired', qr/^its line has another one$/, qr/^active$/);
+    $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'the one that was paid is given back');
+};
+
+subtest 'a subscription that outlives its line: shown' => sub {
+    my $line = $s->active_line;
+    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
+    shows(outlived => $line->{line}, 'shown', qr/^failed$/, qr/^active$/);
+    is +($s->money($line->{subscription}))[2], 'active', 'and left to the operator';
+    $s->hand(cancel => $line->{subscription});
+    gone(outlived => $line->{line});
+};
+
+subtest 'one subscription for two lines: shown' => sub {
+    my @lines = map { $s->active_line } 1 .. 2;
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", subscription => $lines[0]{subscription});
+    shows(shared => $lines[1]{line}, 'shown', qr/^its line's$/, qr/^$lines[0]{line}$/);
+    is +($s->money($lines[0]{subscription}))[2], 'active', 'and left to the operator';
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HINCRBY', "lines:{$lines[1]{tenant}}:t", email_paid => -1);
+    gone(shared => $lines[1]{line});
+};
+
+subtest 'places, and who waits for a payment: shown' => sub {
+    my $line = $s->active_line;
+    my $key  = "lines:{$line->{tenant}}";
+    $redis->cli('HINCRBY', "$key:t", email_paid => 1);
+    my $one = shows(counter => 'email_paid', 'shown', qr/^counts 2$/, qr/^lines hold 1$/);
+    is $one->{tenant}, $line->{tenant}, 'the tenant is named';
+    $redis->cli('HINCRBY', "$key:t", email_paid => -1);
+    gone(counter => 'email_paid');
+
+    $redis->cli('SET', "$key:pending", $line->{line});
+    shows(pending => $line->{line}, 'shown', qr/waits for it/, qr/does not await/);
+    $redis->cli('DEL', "$key:pending");
+    gone(pending => $line->{line});
+
+    my $waits = $s->pending_line;
+    $redis->cli('DEL', "lines:{$waits->{tenant}}:pending");
+    shows(pending => $waits->{line}, 'shown', qr/^awaits its payment$/, qr/waits for nothing$/);
+    $redis->cli('SET', "lines:{$waits->{tenant}}:pending", $waits->{line});
+    gone(pending => $waits->{line});
+
+    $redis->cli('ZADD', "$key:lines", 1, 'nosuchline');
+    shows(record => 'nosuchline', 'shown', qr/^listed$/, qr/no such line/);
+    $redis->cli('ZREM', "$key:lines", 'nosuchline');
+    gone(record => 'nosuchline');
+};
+
+subtest 'windows: shown' => sub {
+    my $line = $s->bought_line;
+    my $key  = "lines:{$line->{tenant}}:win";
+    my $at   = $redis->cli('ZSCORE', $key, $line->{line});
+    $redis->cli('ZREM', $key, $line->{line});
+    shows(window => $line->{line}, 'shown', qr/^active$/, qr/not in the window/);
+    $redis->cli('ZADD', $key, $at, $line->{line});
+    gone(window => $line->{line});
+
+    $redis->cli('ZADD', $key, $at, 'nosuchpurchase');
+    shows(window => 'nosuchpurchase', 'shown', qr/place in the window/, qr/neither a line nor an operation/);
+    $redis->cli('ZREM', $key, 'nosuchpurchase');
+    gone(window => 'nosuchpurchase');
+};
+
+subtest 'numbers, lines and tickets' => sub {
+    my @lines  = map { $s->bought_line } 1 .. 2;
+    my ($free) = $redis->cli('ZRANGE', 'lines:{inv}:free', 0, 0)->@*;
+    my ($worker) = (split / /, $redis->cli('HGET', 'lines:{inv}:numbers', $free))[1];
+
+    # as if the account had lost its last second, and the inventory had not
+    $redis->cli('ZREM', 'lines:{inv}:free', $free);
+    $redis->cli('ZADD', 'lines:{inv}:assigned', 0, $free);
+    $redis->cli('HSET', 'lines:{inv}:numbers', $free, "assigned $worker lostpurchase $lines[0]{tenant}");
+    $redis->cli('HSET', 'lines:{inv}:operations', lostpurchase => $free);
+    shows(number => $free, 'repaired', qr/^assigned to lostpurchase$/, qr/^nobody holds it$/);
+    $s->soon(sub { $redis->cli('HGET', 'lines:{inv}:numbers', $free) eq "free $worker" }, 'it is free again');
+
+    # one number for two lines
+    my $number = $lines[1]{number};
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $lines[0]{number});
+    shows(number => $number, 'shown', qr/^assigned to $lines[1]{line}$/, qr/^\Q$lines[0]{number}\E$/);
+    shows(number => $lines[0]{number}, 'shown', qr/^held by $lines[1]{line}$/, qr/^assigned \S+ $lines[0]{line} /);
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $number);
+    gone(number => $number);
+};
+
+subtest 'an unfinished operation without a hint: it has one again' => sub {
+    my $line = $s->pending_line;
+    $s->soon(sub { $s->hint($line->{tenant}, $line->{line}) }, 'it has one');
+    $redis->cli('ZREM', 'lines:{due:' . $s->shard($line->{line}) . '}', "$line->{tenant} $line->{line}");
+    shows(hint => $line->{line}, 'repaired', qr/^unfinished$/, qr/^no hint$/);
+    ok $s->hint($line->{tenant}, $line->{line}), 'and it is due again';
+};
+
+subtest 'what is in flight is passed over' => sub {
+    my $account = $s->account('flight');
+    my $token   = $s->token($account);
+    my %before  = map { ($_ => counted($_)) } qw(orphan unpaid number window counter);
+    $sandbox->fault(path => '/v1/subscriptions', kind => 'delay', ms => 1500);
+    my $asked = $s->confirm_p($account, $token, key => 'k');
+    my $answer;
+    $asked->then(sub ($got) { $answer = $got })->wait;
+    is $answer->status, 200, 'a purchase that takes its time';
+    whole_pass() for 1 .. 2;
+    is_deeply {map { ($_ => counted($_)) } keys %before}, \%before, 'disagrees with nothing';
+};
+
+subtest 'the list is bounded, and what was repaired is told for a while' => sub {
+    my $scripts = Test::Lines::Script->new(redis => $redis);
+    my @keys    = map { "lines:{audit}:$_" } qw(found order doubts);
+    is $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', 'n', '', 'a', 'b', 200, '')->[0], 'doubt', 'seen once: a doubt';
+    $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', "n$_", '', 'a', "\"b\\$_", 200, '1') for 1 .. 250;
+    cmp_ok scalar @{audit()->{disagreements}}, '<=', 200, 'at most 200';
+    whole_pass();
+    is_deeply [grep { $_->{tenant} eq 'w:x' } found('record')], [], 'what no pass saw again is not shown any more';
+};
+
+subtest 'the rate: never more than one call to billing in the time that is said, by one node of all' => sub {
+    my $slow = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=200ms lease=1s audit=250ms pass=1ms');
+    $_->stop for @{$s->nginxes};
+    my $holder = sub { $redis->cli('GET', 'lines:{audit}:lease') };
+    my $calls  = sub { scalar grep { $_->{path} =~ m{^/v1/} && $_->{query} !~ /customer=/ } $sandbox->requests('GET') };
+    $_->stop for @{$s->nginxes};
+    my @nodes  = $slow->nginx(name => 'slow1');
+    my $old    = $holder->() // '';
+    my ($first, $second);
+    wait_for(sub { length($first = $holder->() // '') && $first ne $old }, 10, 'one that passes');
+    push @nodes, $slow->nginx(name => 'slow2');
+
+    my ($before, $from, %holders) = ($calls->(), Time::HiRes::time());
+    wait_for(sub { $holders{$holder->() // ''}++; Time::HiRes::time() - $from > 4 }, 10, 'some time');
+    my ($made, $time) = ($calls->() - $before, Time::HiRes::time() - $from);
+    cmp_ok $made, '<=', $time / 0.25 + 1, "$made calls in four seconds, though there are two nodes";
+    cmp_ok $made, '>=', 2, '... and some';
+    is_deeply [keys %holders], [$first], '... all by one of them';
+
+    $nodes[0]->stop;
+    wait_for(sub { length($second = $holder->() // '') && $second ne $first }, 10, 'the other');
+    $before = $calls->();
+    $slow->soon(sub { $calls->() > $before }, 'it ends: the other goes on with the pass');
+    $nodes[1]->stop;
+};
+
+subtest 'off' => sub {
+    my $off = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=100ms audit=off pass=1ms');
+    my $node = $off->nginx(name => 'off');
+    $redis->cli('DEL', 'lines:{audit}:lease');
+    $node->get('/_lines/ready');
+    Time::HiRes::sleep(0.5);
+    is $redis->cli('GET', 'lines:{audit}:lease'), undef, 'nobody passes';
+};
+
+$t->done;
