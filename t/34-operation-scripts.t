@@ -247,7 +247,7 @@ subtest 'a place of the plan' => sub {
 
     run(op_wake => ["op:$id"]);
     is run(request_paid => line_keys($id), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '', 1)->[0], 'woken', 'news is seen before it is given away';
-    run(op_claim => ["op:$id"], 20000, 1, 1);
+    run(op_claim => ["op:$id", 't'], 20000, 1, 1);
 
     is settle($id)->[0], 'ok', 'the payment was faster';
     is_deeply [h("line:$id")->{place}, $taken->(), $paid->()], ['paid', 0, $had], '... and the place is given back';
@@ -326,10 +326,10 @@ subtest 'orphans' => sub {
     is run(orphan_begin => ['op:o2', 'ops', "line:$id", "op:$id", 'deleted'], 'o2', "sub_$id", 'in_1', 1), 'held', 'a line that holds it, done';
 
     # it has no end: what came in later is asked for by the same name, and has another key
-    run(op_claim => ['op:o1'], 20000, '');
+    run(op_claim => ['op:o1', 't'], 20000, '');
     $redis->cli('HSET', key('op:o1'), refunds => 2, refund_after => 'in_1');
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'woken', 'asked for while it ran';
-    run(op_claim => ['op:o1'], 20000, 1, 1);
+    run(op_claim => ['op:o1', 't'], 20000, 1, 1);
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('deleted'), 1500_999);
     is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';

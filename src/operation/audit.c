@@ -664,17 +664,6 @@ audit_disagrees(lines_look_t *look)
         return 1;
     }
 
-    /* of a line that is over, nothing is repaired */
-
-    if (look->line.ended.len
-        || lines_status(&look->line.status) == LINES_FAILED)
-    {
-        found->kind = LINES_AUDIT_outlived;
-        found->repaired = 0;
-
-        return look->line.subscription.len && (sub == LINES_SUB_LIVE || unpaid);
-    }
-
     if (look->follows != LINES_FOLLOWS_LAPSE || look->line.reading.len) {
         return 0;
     }

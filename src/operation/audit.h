@@ -22,7 +22,6 @@
     kind(orphan)                                                              \
     kind(unpaid)                                                              \
     kind(suspended)                                                           \
-    kind(outlived)                                                            \
     kind(shared)                                                              \
     kind(number)                                                              \
     kind(window)                                                              \
