@@ -86,7 +86,7 @@ local function check(id, h)
         end
     end
 
-    if h.number ~= '' and h.released == '' then
+    if h.number ~= '' and h.released == '' and h.ended == '' then
         push(numbers, h.number, id)
     end
 

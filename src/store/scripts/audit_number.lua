@@ -9,7 +9,7 @@
 
 --@row findings...
 -- kind, outcome, id, here, there; repaired is what nobody holds, or a line that
--- was released
+-- has ended
 
 local step = redis.call('HGET', op_key, 'step')
 
@@ -24,9 +24,9 @@ if ticket_key then
 
     held = h[1] == 'FULFILLED' and h[2]
 else
-    local h = redis.call('HMGET', line_key, 'number', 'released')
+    local h = redis.call('HMGET', line_key, 'number', 'released', 'ended')
 
-    held = not (h[2] and h[2] ~= '') and h[1]
+    held = (h[2] or '') .. (h[3] or '') == '' and h[1]
 end
 
 if held == number then
