@@ -21,6 +21,7 @@
 
 #define PRICE        1500
 #define FIRST        (23 * SIM_HOUR)     /* an incomplete one expires */
+#define RENEWED      (30 * SIM_HOUR)
 #define KEPT         (24 * SIM_HOUR)     /* idempotency keys */
 #define FIELDS       32
 
@@ -71,9 +72,11 @@ typedef struct {
     int64_t    paid;
     int64_t    credited;         /* by credit notes, after payment */
     int64_t    refunded;         /* of its payment, and did not fail */
+    int64_t    bare;             /* of that, without a note */
+    int64_t    otherwise;        /* given back to the balance, or outside */
+    int64_t    disputed;
     int64_t    created;
     int64_t    paid_at;
-    int        outside;          /* flag: paid out of band */
 } invoice_t;
 
 typedef struct {
@@ -87,8 +90,17 @@ typedef struct {
 typedef struct {
     int        invoice;
     int64_t    amount;
-    int        refund;           /* or -1: to the balance, or outside */
+    int64_t    credit;           /* of it to the balance, */
+    int64_t    outside;          /* or out of band */
+    int64_t    created;
+    int        refund;           /* or -1 */
 } note_t;
+
+typedef struct {
+    int        invoice;
+    int64_t    amount;
+    int64_t    created;
+} dispute_t;
 
 typedef struct {
     char      *key;
@@ -130,6 +142,7 @@ LIST(sub_t, subs)
 LIST(invoice_t, invoices)
 LIST(refund_t, refunds)
 LIST(note_t, notes)
+LIST(dispute_t, disputes)
 LIST(key_t_, keys)
 LIST(event_t, events)
 LIST(told_t, tolds)
@@ -167,7 +180,7 @@ void
 sim_billing_begin(void)
 {
     ncustomers = nsubs = ninvoices = nrefunds = nnotes = 0;
-    nkeys = nevents = ntolds = nevent = 0;
+    nkeys = nevents = ntolds = ndisputes = nevent = 0;
 }
 
 
@@ -501,16 +514,27 @@ note_json(int i)
 
     put(&t, "{\"id\":\"cn_%d\",\"object\":\"credit_note\",\"status\":"
         "\"issued\",\"invoice\":\"in_%d\",\"amount\":%lld,\"total\":%lld,"
-        "\"livemode\":false,\"pre_payment_amount\":0,"
+        "\"livemode\":false,\"currency\":\"usd\",\"created\":%lld,"
+        "\"pre_payment_amount\":0,\"out_of_band_amount\":%lld,"
         "\"post_payment_amount\":%lld,\"refunds\":[", i, n->invoice,
-        (long long) n->amount, (long long) n->amount, (long long) n->amount);
+        (long long) n->amount, (long long) n->amount,
+        (long long) (n->created / SIM_SECOND), (long long) n->outside,
+        (long long) n->amount);
 
     if (n->refund != -1) {
         put(&t, "{\"amount_refunded\":%lld,\"refund\":\"re_%d\"}",
-            (long long) n->amount, n->refund);
+            (long long) (n->amount - n->credit - n->outside), n->refund);
     }
 
-    put(&t, "]}");
+    put(&t, "]");
+
+    if (n->credit) {
+        put(&t, ",\"customer_balance_transaction\":{\"id\":\"cbtxn_%d\","
+            "\"object\":\"customer_balance_transaction\","
+            "\"amount\":%lld}", i, (long long) -n->credit);
+    }
+
+    put(&t, "}");
 
     return t.data;
 }
@@ -541,6 +565,7 @@ payment_json(int i)
     put(&t, "{\"id\":\"inpay_%d\",\"object\":\"invoice_payment\","
         "\"status\":\"%s\",\"invoice\":\"in_%d\",\"amount_paid\":%lld,"
         "\"amount_requested\":%lld,\"is_default\":true,\"livemode\":false,"
+        "\"currency\":\"usd\","
         "\"payment\":{\"type\":\"payment_intent\","
         "\"payment_intent\":{\"id\":\"pi_%d\",\"object\":\"payment_intent\","
         "\"latest_charge\":{\"id\":\"ch_%d\",\"object\":\"charge\","
@@ -549,6 +574,22 @@ payment_json(int i)
         v->status == PAID ? "paid" : v->status == OPEN ? "open" : "canceled",
         i, (long long) v->paid, (long long) v->total, i, i,
         (long long) v->paid, (long long) v->paid, (long long) v->refunded);
+
+    return t.data;
+}
+
+
+static char *
+dispute_json(int i)
+{
+    text_t_     t = { NULL, 0, 0 };
+    dispute_t  *d = &disputes[i];
+
+    put(&t, "{\"id\":\"dp_%d\",\"object\":\"dispute\",\"status\":"
+        "\"needs_response\",\"amount\":%lld,\"currency\":\"usd\","
+        "\"charge\":\"ch_%d\",\"payment_intent\":\"pi_%d\","
+        "\"created\":%lld,\"livemode\":false}", i, (long long) d->amount,
+        d->invoice, d->invoice, (long long) (d->created / SIM_SECOND));
 
     return t.data;
 }
@@ -640,24 +681,44 @@ note_wanted(form_t *form, int i)
 }
 
 
+/* the invoice of a payment */
+
+static int
+payment_of(form_t *form, const char *intent, const char *charge)
+{
+    const char  *value;
+
+    value = form_get(form, intent);
+
+    return value ? number(value, "pi_", ninvoices)
+                 : number(form_get(form, charge), "ch_", ninvoices);
+}
+
+
 static int
 refund_wanted(form_t *form, int i)
 {
-    const char  *pi, *ch;
+    return refunds[i].invoice == payment_of(form, "payment_intent", "charge");
+}
 
-    pi = form_get(form, "payment_intent");
-    ch = form_get(form, "charge");
 
-    return refunds[i].invoice == (pi ? number(pi, "pi_", ninvoices)
-                                     : number(ch, "ch_", ninvoices));
+static int
+dispute_wanted(form_t *form, int i)
+{
+    return disputes[i].invoice == payment_of(form, "payment_intent", "charge");
 }
 
 
 static int
 payment_wanted(form_t *form, int i)
 {
-    return i == number(form_get(form, "invoice"), "in_", ninvoices)
-           && invoices[i].total > 0 && !invoices[i].outside;
+    const char  *value;
+
+    value = form_get(form, "invoice");
+
+    return i == (value ? number(value, "in_", ninvoices)
+                       : payment_of(form, "payment[payment_intent]",
+                                    "payment[charge]"));
 }
 
 
@@ -878,6 +939,9 @@ serve(sim_call_t *call)
     } else if (is(GET, "v1/refunds")) {
         list(call, &query, "re_", nrefunds, refund_wanted, refund_json);
 
+    } else if (is(GET, "v1/disputes")) {
+        list(call, &query, "dp_", ndisputes, dispute_wanted, dispute_json);
+
     } else if (is(GET, "v1/invoice_payments")) {
         list(call, &query, "inpay_", ninvoices, payment_wanted, payment_json);
 
@@ -1014,24 +1078,28 @@ create_note(sim_call_t *call, form_t *form)
     if (v->status != PAID
         || amount <= 0
         || amount != refund + credit + outside
-        || refund > v->paid - v->refunded
-        || form_get(form, "refunds[0][refund]"))
+        || amount > v->paid - v->credited - v->bare
+        || refund > v->paid - v->refunded)
     {
         refuse(call, 400, "invalid_request_error", "", "amount");
         return;
     }
 
-    if (amount > v->paid - v->credited) {
-        refuse(call, 400, "invalid_request_error", "", "amount");
+    if (refund && v->disputed) {
+        refuse(call, 400, "invalid_request_error", "charge_disputed", "");
         return;
     }
 
     n = add(notes);
     n->invoice = i;
     n->amount = amount;
+    n->credit = credit;
+    n->outside = outside;
+    n->created = world.now;
     n->refund = -1;
 
     v->credited += amount;
+    v->otherwise += credit + outside;
 
     if (refund) {
         r = add(refunds);
@@ -1055,15 +1123,17 @@ create_refund(sim_call_t *call, form_t *form)
     int          i;
     int64_t      amount;
     refund_t    *r;
-    const char  *value, *ch;
+    const char  *value;
 
-    value = form_get(form, "payment_intent");
-    ch = form_get(form, "charge");
-
-    i = value ? number(value, "pi_", ninvoices) : number(ch, "ch_", ninvoices);
+    i = payment_of(form, "payment_intent", "charge");
 
     if (i == -1) {
         missing(call, 400, "payment_intent");
+        return;
+    }
+
+    if (invoices[i].disputed) {
+        refuse(call, 400, "invalid_request_error", "charge_disputed", "");
         return;
     }
 
@@ -1084,6 +1154,7 @@ create_refund(sim_call_t *call, form_t *form)
     r->note = -1;
 
     invoices[i].refunded += amount;
+    invoices[i].bare += amount;
 
     answer(call, 200, refund_json(nrefunds - 1));
 }
@@ -1474,6 +1545,12 @@ sim_billing_renew(void)
 
     s = &subs[i];
 
+    /* a month later: what was under way when it began has ended by then */
+
+    if (s->created + RENEWED > world.now && !(world.may & SIM_EARLY)) {
+        return;
+    }
+
     switch (s->status) {
 
     case ACTIVE:
@@ -1523,6 +1600,8 @@ sim_billing_renew(void)
 }
 
 
+/* by hand, by a refund alone, or by a credit note with its refund */
+
 static void
 give_back(int v, int64_t amount, int kind)
 {
@@ -1535,10 +1614,11 @@ give_back(int v, int64_t amount, int kind)
     amount = ngx_min(amount, invoice->paid - invoice->refunded);
 
     if (kind) {
-        amount = ngx_min(amount, invoice->paid - invoice->credited);
+        amount = ngx_min(amount,
+                         invoice->paid - invoice->credited - invoice->bare);
     }
 
-    if (amount <= 0 || invoice->status != PAID) {
+    if (amount <= 0 || invoice->status != PAID || invoice->disputed) {
         return;
     }
 
@@ -1558,10 +1638,50 @@ give_back(int v, int64_t amount, int kind)
         n = add(notes);
         n->invoice = v;
         n->amount = amount;
+        n->created = world.now;
         n->refund = nrefunds - 1;
         r->note = nnotes - 1;
         invoice->credited += amount;
+
+    } else {
+        invoice->bare += amount;
     }
+}
+
+
+/* a bank takes back what is left of a payment */
+
+void
+sim_billing_dispute(void)
+{
+    int         i, v;
+    dispute_t  *d;
+
+    i = some_sub();
+
+    if (i == -1) {
+        return;
+    }
+
+    v = subs[i].latest;
+
+    if (invoices[v].status != PAID || invoices[v].disputed
+        || invoices[v].paid <= invoices[v].refunded)
+    {
+        return;
+    }
+
+    sim_trace("billing: in_%d of sub_%d is disputed", v, i);
+
+    d = add(disputes);
+    d->invoice = v;
+    d->amount = invoices[v].paid - invoices[v].refunded;
+    d->created = world.now;
+
+    invoices[v].disputed = d->amount;
+
+    announce("charge.dispute.created", dispute_json(ndisputes - 1));
+    announce("charge.dispute.funds_withdrawn", dispute_json(ndisputes - 1));
 }
 
 
@@ -1780,19 +1900,20 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
         sub->ninvoices++;
 
         /* refunds, each once, and what of notes is none */
-        back = v->refunded;
+        back = v->refunded + v->otherwise;
 
         if (v->status == PAID && !sub->paid_any) {
             sub->paid_any = 1;
             sub->first_paid = v->paid;
-            sub->first_net = v->paid - back;
+            sub->first_net = v->paid - back - v->disputed;
         }
 
         sub->paid += v->paid;
         sub->back += back;
+        sub->disputed += v->disputed;
 
         if (v->paid_at >= left) {
-            sub->kept_after += v->paid - back;
+            sub->kept_after += v->paid - back - v->disputed;
         }
     }
 

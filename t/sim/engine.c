@@ -541,9 +541,17 @@ strike(void)
 
         return 0;
 
-    case 42: case 43:
+    case 42: case 43: case 44: case 45: case 46: case 47:
         if (may(SIM_RENEWALS)) {
             sim_billing_renew();
+            return 1;
+        }
+
+        return 0;
+
+    case 48:
+        if (may(SIM_DISPUTES)) {
+            sim_billing_dispute();
             return 1;
         }
 
@@ -809,7 +817,7 @@ advance(void)
 
     static const int64_t  jumps[] = {
         40 * SIM_SECOND, 6 * SIM_MINUTE, 35 * SIM_MINUTE, SIM_HOUR,
-        8 * SIM_HOUR, 24 * SIM_HOUR
+        8 * SIM_HOUR, 24 * SIM_HOUR, 40 * SIM_HOUR
     };
 
     first = 0;

@@ -330,10 +330,10 @@ judge_line(line_t *l)
                       s.status);
         }
 
-        if (s.paid - s.back != 0 && !l->ends) {
+        if (s.paid - s.back - s.disputed != 0 && !l->ends) {
             sim_found("kept", "%s is not to be paid for: %s, paid %lld, given "
-                      "back %lld", who, sub, (long long) s.paid,
-                      (long long) s.back);
+                      "back %lld, disputed %lld", who, sub, (long long) s.paid,
+                      (long long) s.back, (long long) s.disputed);
         }
 
         if (l->awaiting && s.good) {
@@ -355,7 +355,7 @@ judge_line(line_t *l)
     }
 
     if (!s.paid_any || (s.first_paid && s.first_net <= 0)
-        || (s.paid && s.paid - s.back <= 0))
+        || (s.paid && s.paid - s.back - s.disputed <= 0))
     {
         sim_found("paid", "%s was not paid for: %s, paid %lld, given back "
                   "%lld", who, sub, (long long) s.paid, (long long) s.back);
@@ -388,7 +388,7 @@ judge_subscriptions(void)
             holders += is(field(&lines[j].h, "subscription"), s.id);
         }
 
-        if (s.paid < s.back) {
+        if (s.paid < s.back + s.disputed) {
             sim_found("over", "subscription %s of %s %s: paid %lld, given back "
                       "%lld", s.id, s.tenant, s.line, (long long) s.paid,
                       (long long) s.back);

@@ -268,7 +268,10 @@ sim_node_free(sim_node_t *node)
     sim_people_gone(node);
 
     node_statics(node, 0);
+
+    world.killing = 1;
     sim_pools_destroy(&node->pools);
+    world.killing = 0;
     world.node = NULL;
 
     while (!ngx_queue_empty(&node->sent)) {
@@ -1051,6 +1054,12 @@ void
 lines_carrier_destroy(lines_carrier_t *carrier)
 {
     carrier_t  *c = (carrier_t *) carrier;
+
+    /* its pool goes with all others */
+
+    if (world.killing) {
+        return;
+    }
 
     if (c->call) {
         c->call->carrier = NULL;

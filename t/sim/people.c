@@ -13,6 +13,7 @@
 
 #include "http/answer.h"
 #include "http/context.h"
+#include "http/steps.h"
 #include "operation/event.h"
 #include "operation/payment.h"
 #include "store/calls.h"
@@ -36,6 +37,8 @@ struct request_s {
     lines_ctx_t         ctx;           /* its caller */
     ngx_http_request_t  r;
     ngx_connection_t    connection;
+    ngx_log_t           log;
+    ngx_http_log_ctx_t  log_ctx;
     void               *conf[1];
 
     next_pt             next;
@@ -275,7 +278,9 @@ request(sim_node_t *node, const char *tenant, const char *id, next_pt next)
     q->r.pool = pool;
     q->r.connection = &q->connection;
     q->r.main_conf = q->conf;
-    q->connection.log = ngx_cycle->log;
+    q->connection.log = &q->log;
+    q->log = *ngx_cycle->log;
+    q->log.data = &q->log_ctx;
 
     q->ctx.request = &q->r;
 
@@ -1062,6 +1067,23 @@ lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     q->answered = status;
 
     return NGX_DONE;
+}
+
+
+ngx_int_t
+lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_uint_t retry_after)
+{
+    return lines_answer_format(r, ctx, 503, "");
+}
+
+
+/* http/steps.h */
+
+void
+lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
+{
+    resumed(&ctx->caller, rc);
 }
 
 

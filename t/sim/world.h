@@ -48,6 +48,8 @@
 #define SIM_SILENCE    0x0800    /* no events at all */
 #define SIM_RENEWALS   0x1000    /* renewals, paid, late, or never */
 #define SIM_JUMPS      0x2000    /* hours in which nothing happens */
+#define SIM_DISPUTES   0x4000    /* banks take money back */
+#define SIM_EARLY      0x8000    /* renewals of what has just begun, too */
 
 
 /* wrongs that are planted, to see that they are found: world.wrong */
@@ -137,6 +139,7 @@ typedef struct {
     sim_redis_t        *redis;
     sim_node_t          nodes[SIM_NODES];
     sim_node_t         *node;        /* at hand; NULL: none */
+    int                 killing;     /* flag: it is at its end */
     ngx_queue_t         calls;
 
     ngx_uint_t          findings;
@@ -210,6 +213,7 @@ void sim_billing_tick(void);
 void sim_billing_hand(void);
 void sim_billing_pay(void);         /* an open invoice, by whoever has it */
 void sim_billing_renew(void);
+void sim_billing_dispute(void);
 void sim_billing_card(void);
 void sim_billing_plan(void);
 
