@@ -1317,6 +1317,10 @@ sim_billing_announce_all(void)
             invoice_event(i, "invoice.paid");
         }
     }
+
+    for (i = 0; i < ndisputes; i++) {
+        announce("charge.dispute.created", dispute_json(i));
+    }
 }
 
 
