@@ -540,6 +540,12 @@ command_execute(command_t *c)
                   (int) ngx_min(reply->len, 70), reply->data);
     }
 
+    for (i = 0; c->op.script && lines_scripts[i]; i++) {
+        if (lines_scripts[i] == c->op.script) {
+            world.ran[i]++;
+        }
+    }
+
     if (reply->data[0] == '-') {
         sim_found("redis", "%.*s", (int) reply->len, reply->data);
     }

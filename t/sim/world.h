@@ -142,6 +142,7 @@ typedef struct {
     int                 killing;     /* flag: it is at its end */
     ngx_queue_t         calls;
 
+    uint64_t            ran[128];    /* scripts, by their place */
     ngx_uint_t          findings;
     char                finding[512];   /* the first */
 } sim_world_t;
