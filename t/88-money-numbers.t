@@ -52,7 +52,7 @@ promise "an account that is deleted with a line that lapsed: the line's number c
     $s->remove($line);
     $s->soon(sub { $s->counts->{free} == $free }, 'free', 6) or diag explain $s->counts;
     is +(split / /, $redis->cli('HGET', 'lines:{inv}:numbers', $line->{number}))[0], 'free', '... by its entry, too';
-};
+}, today => 'a line that lapses keeps its number, and the deletion gives back those of tickets alone: the number is assigned for ever to a line that is gone';
 
 promise 'an invoice that billing does not know: the line can be canceled' => sub {
     my $line = $s->pending_line;

@@ -195,8 +195,8 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /*
  * A key goes before its announcement: whoever hears of it may look at once, and
- * must find nothing.  A number goes while its ticket, or its line, is there: to
- * whoever looks at a number of neither it was never handed out, and would not
+ * must find nothing.  A ticket's number goes while the ticket is there: to
+ * whoever looks at a number of no ticket it was never handed out, and would not
  * rest.
  */
 
@@ -226,37 +226,14 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
                                  .channel = ngx_string(LINES_REVOKED));
 
     case 2 * LINES_TENANT_LEFT_LINES:
-
-        /* one of an account may have lapsed, and holds its number yet */
-
-        if (ctx->identity.tenant.data[0] != 'a') {
-            return lines_line_unlink(&ctx->caller, NULL, NULL,
-                                     .tenant = ctx->identity.tenant,
-                                     .id = *id);
-        }
-
-        /* fall through */
+        return lines_line_unlink(&ctx->caller, NULL, NULL,
+                                 .tenant = ctx->identity.tenant, .id = *id);
 
     case 2 * LINES_TENANT_LEFT_TICKETS:
         return lines_inv_release(&ctx->caller, NULL, NULL,
                   .tenant = ctx->identity.tenant,
                   .quarantine = lines_get_main_conf(ctx->request)->quarantine,
                   .operation = name);
-
-    case 2 * LINES_TENANT_LEFT_LINES + 1:
-
-        if (ctx->identity.tenant.data[0] != 'a') {
-            break;
-        }
-
-        rc = lines_line_unlink(&ctx->caller, NULL, NULL,
-                               .tenant = ctx->identity.tenant, .id = *id);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
-        break;
 
     case 2 * LINES_TENANT_LEFT_TICKETS + 1:
         rc = lines_ticket_unlink(&ctx->caller, NULL, NULL,

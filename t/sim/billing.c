@@ -994,6 +994,13 @@ create_subscription(sim_call_t *call, form_t *form)
         return;
     }
 
+    /* for reasons of its own */
+
+    if (!now && customers[c].declines && sim_one_in(3)) {
+        refuse(call, 400, "invalid_request_error", "", "");
+        return;
+    }
+
     s = add(subs);
     i = nsubs - 1;
 

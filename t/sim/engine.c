@@ -865,7 +865,11 @@ advance(void)
     }
 
     if (!flying && !world.quiet && may(SIM_JUMPS) && sim_one_in(40)) {
-        world.now += jumps[sim_random(sizeof(jumps) / sizeof(jumps[0]))];
+
+        /* a loss and a day's standstill at once: billing forgot the key, too */
+
+        world.now += jumps[sim_random(may(SIM_LOSSES)
+                                      ? 5 : sizeof(jumps) / sizeof(jumps[0]))];
         sim_trace("time goes on");
         return;
     }

@@ -563,7 +563,9 @@ judge_tenant(const char *tenant)
             n += lines[j].found && is(lines[j].id, list.elts[i]);
         }
 
-        if (n == 0) {
+        /* a deletion goes on though Redis forgot that it began */
+
+        if (n == 0 && !world.lost) {
             sim_found("record", "%s lists line %s, which is not there", tenant,
                       list.elts[i]);
         }
@@ -672,6 +674,7 @@ judge_numbers(void)
     int          i, j, k, held, in;
     char         state[24], worker[24], op[48], tenant[32], key[64];
     list_t       numbers, holds, set;
+    int64_t      left;
     const char  *number;
 
     static const char  *sets[] = {
@@ -681,7 +684,9 @@ judge_numbers(void)
     numbers = ask("HGETALL", "lines:{inv}:numbers", NULL, NULL);
     holds = ask("HGETALL", "lines:{inv}:operations", NULL, NULL);
 
-    for (i = 0; i + 1 < numbers.n; i += 2) {
+    /* that one was taken Redis may have forgotten: src/operation/README.md */
+
+    for (i = 0; i + 1 < numbers.n && !world.lost; i += 2) {
         number = numbers.elts[i];
         op[0] = tenant[0] = '\0';
 
@@ -730,7 +735,12 @@ judge_numbers(void)
             sim_found("number", "%s is that of %d lines", number, held);
         }
 
-        if (held == 0 && is(state, "assigned")) {
+        /* of a line that lapsed, and whose account is deleted, it is so yet:
+           t/88-money-numbers.t */
+
+        if (held == 0 && is(state, "assigned")
+            && !sim_people_left(tenant, &left))
+        {
             sim_found("number", "%s is assigned to %s, which has no line",
                       number, op);
         }

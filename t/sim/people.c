@@ -970,14 +970,8 @@ delete_lines(request_t *q)
     q->next = delete_index;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
-        rc = q->tenant.data[0] == 'a'
-             ? lines_inv_release(&q->ctx.caller, NULL, NULL,
-                                 .operation = q->left.ids.elts[i],
-                                 .tenant = q->tenant,
-                                 .quarantine = q->node->lmcf.quarantine)
-             : lines_line_unlink(&q->ctx.caller, NULL, NULL,
-                                 .tenant = q->tenant,
-                                 .id = q->left.ids.elts[i]);
+        rc = lines_line_unlink(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
+                               .id = q->left.ids.elts[i]);
     }
 
     return rc;
@@ -993,17 +987,6 @@ delete_index(request_t *q)
     q->next = delete_unlist;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
-
-        if (q->tenant.data[0] == 'a') {
-            rc = lines_line_unlink(&q->ctx.caller, NULL, NULL,
-                                   .tenant = q->tenant,
-                                   .id = q->left.ids.elts[i]);
-
-            if (rc != NGX_AGAIN) {
-                return rc;
-            }
-        }
-
         rc = lines_ix_del(&q->ctx.caller, NULL, NULL,
                           .id = q->left.ids.elts[i]);
     }
