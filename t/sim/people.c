@@ -223,9 +223,15 @@ some_name(void)
 static void
 new_id(char *id)
 {
-    snprintf(id, 25, "%012llx%012llx",
-             (unsigned long long) sim_random((uint64_t) 1 << 48),
-             (unsigned long long) sim_random((uint64_t) 1 << 48));
+    uint64_t  high, low;
+
+    /* one after the other: compilers differ in arguments */
+
+    high = sim_random((uint64_t) 1 << 48);
+    low = sim_random((uint64_t) 1 << 48);
+
+    snprintf(id, 25, "%012llx%012llx", (unsigned long long) high,
+             (unsigned long long) low);
 }
 
 
