@@ -240,10 +240,17 @@ prove-nginx: $(NGINX)
 
 # the long forms of what the tests do briefly
 
-.PHONY: chaos fuzz bench image
+.PHONY: chaos sim fuzz bench image
 chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),600) $(MAKE) --no-print-directory \
 	    CC=clang SAN=1 prove TESTS='$(wildcard t/*-chaos*.t)'
+
+# no sanitizer: ten million steps in minutes; a seed that fails says how to see it
+sim: packages-test
+	@$(MAKE) --no-print-directory CC=gcc SAN= module
+	@$(MAKE) $(if $(V),,-s) --no-print-directory -C t/sim BUILD=$(abspath $(BUILD)) CC=gcc \
+	    LINES_NGINX_OBJS=$(abspath $(BUILD))/gcc/nginx/objs
+	$(abspath $(BUILD))/sim/engine --seed $(or $(SEED),1) --steps $(or $(STEPS),10000000)
 
 fuzz: packages-test
 	@$(MAKE) --no-print-directory -C t/fuzz BUILD=$(abspath $(BUILD)) \
@@ -295,6 +302,7 @@ help:
 	@echo 'make check         between edits: two minutes'
 	@echo 'make prove         some tests: make prove TESTS=t/20-keys.t CC=clang SAN=1'
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
+	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
 	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

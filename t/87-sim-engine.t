@@ -1,0 +1,64 @@
+# The engine in a world of its own: nodes die, replies are lost, billing does as it likes, and the books balance.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines::Unit qw(make_unit);
+
+# LINES_SIM_STEPS=1000000 for longer; LINES_SEED=7 for others
+my $steps = $ENV{LINES_SIM_STEPS} || 200_000;
+my $seed  = $ENV{LINES_SEED}      || 1;
+
+my $sanitized = $ENV{LINES_PRELOAD} && grep { -x "$_/clang" } split /:/, $ENV{PATH};
+my $fast      = make_unit('t/sim', 0) . '/engine';
+our $engine   = $sanitized ? make_unit('t/sim', 1) . '/engine' : $fast;
+
+# what it says, and what became of it
+sub engine (@args) {
+    open my $out, '-|', $engine, @args or die "$engine: $!";
+    my $said = do { local $/; <$out> };
+    close $out;
+    my %run = (said => $said, status => $?, $said =~ /(\w+) (\d+)/g);
+    ($run{seed}, $run{found}) = $said =~ /^seed (\d+): (\w+):/m;
+    return \%run;
+}
+
+subtest "$steps steps" => sub {
+    my $run = engine('--seed', $seed, '--steps', $steps);
+
+    is $run->{status}, 0, 'all balances in the end' or diag $run->{said};
+    cmp_ok $run->{steps}, '>=', $steps, "$run->{runs} runs";
+    cmp_ok $run->{$_},    '>=', $steps / 2000, "$_: $run->{$_}" for qw(kills calls events);
+    cmp_ok $run->{$_},    '>=', 1, "$_: $run->{$_}" for qw(cuts losses);
+
+    # what operations do, but for what is rare
+    my @never = grep { !$run->{$_} } qw(cancel_end confirm_begin confirm_end due_done due_drop due_ensure due_rest inv_assign inv_fate
+        inv_lease inv_release lapse_begin lapse_end line_begin line_release line_report line_wish op_claim op_step op_wake
+        orphan_begin plan_begin plan_end refund_end request_paid request_sent tenant_delete told undo_end);
+    is_deeply \@never, [], 'each of its scripts came somewhere';
+};
+
+subtest 'a seed is a world' => sub {
+    my ($one, $two) = map { engine('--seed', $seed + $_, '--verbose')->{said} =~ s/, seconds.*//r } 3, 3;
+    ok $one eq $two, 'the same once more, to the letter';
+};
+
+# A simulation that cannot fail proves nothing.
+subtest 'what is wrong is found' => sub {
+    local $engine = $fast;    # the world is the same
+    chomp(my @wrongs = qx{$engine --wrongs});
+    cmp_ok @wrongs, '>=', 5, "@wrongs";
+
+    for my $wrong (@wrongs) {
+        my $run = engine('--wrong', $wrong, '--steps', 2_000_000);
+
+        isnt $run->{status}, 0, "$wrong: " . ($run->{found} // '') . " after $run->{steps} steps" or next;
+        like $run->{said}, qr/^to see it again: \S+ --seed \d+ --wrong $wrong --verbose$/m, '... says how to see it';
+
+        my $again = engine('--seed', $run->{seed}, '--wrong', $wrong);
+        is $again->{found}, $run->{found}, '... and so it is seen';
+        is engine('--seed', $run->{seed})->{status}, 0, '... and without it all is well';
+    }
+};
+
+done_testing;

@@ -1,0 +1,15 @@
+
+/*
+ * What the sweeper keeps beside its configuration, one for each node of the
+ * simulation.
+ */
+
+#include "operation/sweeper.c"
+
+#include "world.h"
+
+
+sim_static_t  sim_sweeper_statics[] = {
+    { &the_walk, sizeof(the_walk) },
+    { NULL, 0 }
+};
