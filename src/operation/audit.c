@@ -18,6 +18,7 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit.h"
+#include "operation/database.h"
 #include "operation/event.h"
 #include "operation/operation.h"
 #include "store/calls.h"
@@ -534,6 +535,19 @@ audit_listed(void *data, lines_billing_result_t *result)
         return;
     }
 
+    /* one that is too large by itself: what follows it is not seen */
+
+    if (audit.limit == 1 && result->status == NGX_HTTP_OK) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "lines audit: the subscription after \"%V\" is larger "
+                      "than subrequest_output_buffer_size: those that are "
+                      "older are not listed", &audit.cursor);
+
+        rc = audit_place("tenants", &none);
+        audit_run(rc == NGX_DONE ? NGX_OK : rc);
+        return;
+    }
+
     /* the page is too large; or where it begins is not known any more */
 
     audit.limit = ngx_max(audit.limit / 2, 1);
@@ -636,6 +650,7 @@ audit_disagrees(lines_look_t *look)
 {
     ngx_uint_t            unpaid;
     lines_sub_e           sub;
+    lines_database_t      database;
     lines_audit_found_t  *found;
 
     sub = lines_op_sub(&look->status);
@@ -651,6 +666,12 @@ audit_disagrees(lines_look_t *look)
 
     if (look->follows == LINES_FOLLOWS_ORPHAN) {
         found->kind = LINES_AUDIT_orphan;
+
+        /* a database that was emptied knows nothing of what it sold */
+
+        found->repaired = lines_database_state(look->lmcf, &database)
+                          == LINES_DATABASE_FINE
+                          && look->created * 1000 >= database.born;
 
         if (look->line.status.len == 0) {
             ngx_str_set(&found->here, "no such line");
@@ -940,23 +961,23 @@ audit_got(void *data, lines_billing_result_t *result)
 
     s = result->subscription;
 
-    /* one that is gone says nothing: its line does */
+    /* what was there once is never gone: another account's key, perhaps */
 
     if (result->outcome == LINES_STRIPE_REFUSED && result->status == 404) {
-        s = ngx_pcalloc(audit.pool, sizeof(lines_stripe_subscription_t));
-        if (s == NULL) {
-            audit_run(NGX_ERROR);
-            return;
-        }
+        read->kind = LINES_AUDIT_unpaid;
+        ngx_str_set(&read->here, "active");
+        ngx_str_set(&read->there, "no such subscription");
 
-        ngx_str_set(&s->status, "canceled");
-        s->id = read->subscription;
-        s->metadata.deployment = audit.lmcf->billing->deployment;
-        s->metadata.tenant = read->tenant;
-        s->metadata.line = read->id;
+        audit_run(lines_audit_found(&audit.caller, audit_told, read,
+                                    audit_args(read, 0)));
+        return;
+    }
 
-    } else if (result->outcome != LINES_STRIPE_OK) {
-        audit_run(NGX_ERROR);
+    if (result->outcome != LINES_STRIPE_OK) {
+
+        /* too large an answer would be so each time */
+
+        audit_run(result->status == NGX_HTTP_OK ? NGX_OK : NGX_ERROR);
         return;
     }
 

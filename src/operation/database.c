@@ -188,6 +188,7 @@ lines_database_saw(lines_main_conf_t *lmcf,
             area->rose = ngx_current_msec;
         }
 
+        area->born = reply->born;
         area->reason[0] = '\0';
         area->looked = 1;
     }

@@ -41,6 +41,8 @@ typedef struct {
     u_char      id[LINES_ID_LEN];
     size_t      len;                               /* of id; 0: none */
     int64_t     watermark;
+    int64_t     born;                              /* older things it need not
+                                                      know; ms, 0: all */
     u_char      reason[LINES_DATABASE_REASON + 1]; /* ends with a zero; empty:
                                                       it is not held */
     ngx_uint_t  looked;                            /* flag: a worker has */

@@ -270,8 +270,8 @@ event_invoice(void *data, lines_billing_result_t *result)
         look->subscription = result->invoice->subscription;
         look->invoice = result->invoice->id;
 
-        rc = lines_billing_ours(look->lmcf->billing, look->metadata)
-             ? lines_look(look) : event_ignore(r, ctx);
+        rc = look->metadata->deployment.len ? lines_look(look)
+                                            : event_ignore(r, ctx);
 
     } else {
         rc = result->outcome == LINES_STRIPE_OK
@@ -307,13 +307,14 @@ lines_look_at(lines_look_t *look, lines_stripe_subscription_t *subscription)
     look->subscription = subscription->id;
     look->invoice = subscription->invoice.id;
     look->status = subscription->status;
+    look->created = subscription->created;
 }
 
 
 ngx_uint_t
 lines_look_ours(lines_look_t *look)
 {
-    return lines_billing_ours(look->lmcf->billing, look->metadata)
+    return look->metadata->deployment.len
            && (look->metadata->line.len || look->metadata->operation.len);
 }
 

@@ -40,6 +40,7 @@ struct lines_look_s {
     lines_stripe_metadata_t    *metadata;
     ngx_str_t                   subscription;
     ngx_str_t                   invoice;
+    int64_t                     created;   /* the subscription; s, 0: unknown */
     ngx_str_t                   status;    /* of the subscription; empty: not
                                               said, it is of an invoice, */
     unsigned                    paid:1;    /* which is paid, or what went back
@@ -63,7 +64,10 @@ struct lines_look_s {
 void lines_look_at(lines_look_t *look,
     lines_stripe_subscription_t *subscription);
 
-/* its metadata names a line, or an operation, of this deployment */
+/*
+ * Its metadata names a line, or an operation, of a deployment: this one, or one
+ * of a former name, of which only what a line here holds is ours.
+ */
 ngx_uint_t lines_look_ours(lines_look_t *look);
 
 /*

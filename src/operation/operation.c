@@ -398,6 +398,16 @@ op_view_call(lines_op_t *op)
                ? LINES_CALL_MISSED : LINES_CALL_MISSED_ONCE;
     }
 
+    /* what was written down, and perhaps sent, is not what is due by now */
+
+    if (back
+        && op->seen.money == LINES_MONEY_DUE
+        && lines_money_due(&op->seen.ledger)
+           != lines_op_get_number(op, "refund_amount"))
+    {
+        return LINES_CALL_DOUBTFUL;
+    }
+
     return (!back && lines_op_get(op, "after").len)
            || now - lines_op_get_number(op, back ? "refund_at" : "sent_at")
               >= (int64_t) op->conf->resend

@@ -403,6 +403,11 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
     ngx_str_t    answer, text;
     const char  *step;
 
+    /* what goes back is listed, from the newest invoice on */
+
+    op->seen.invoice = LINES_INVOICE_UNSEEN;
+    op->seen.money = LINES_MONEY_UNSEEN;
+
     text = lines_json_string(op->pool, &message);
 
     if (text.data == NULL

@@ -318,7 +318,7 @@ lapse_end(lines_op_t *op)
         [LINES_SUB_LIVE] = "live",
         [LINES_SUB_OVERDUE] = "suspended",
         [LINES_SUB_ENDED] = "ended",
-        [LINES_SUB_MISSING] = "ended",
+        [LINES_SUB_MISSING] = "",
         [LINES_SUB_UNTOLD] = ""
     };
 

@@ -13,7 +13,9 @@
 --@arg confirm:flag    -- by the operator
 --@arg after:int?      -- ms between two writes of the anchor; none: no anchor
 
---@reply fine id watermark:int anchor:int -- anchor: 1, it is to be written
+--@reply fine id watermark:int anchor:int born:int
+-- anchor: 1, it is to be written; born: what is older than this is nothing that
+-- this database must know, ms
 --@reply held reason id? watermark:int? since:int
 
 -- what is lost of less is but a lost suffix
@@ -22,7 +24,7 @@ local MINUTE = 60000
 
 local now = now_ms()
 local h = redis.call('HMGET', database_key, 'id', 'watermark', 'confirmed',
-                     'anchored', 'held', 'since')
+                     'anchored', 'held', 'since', 'born')
 
 local stored = tonumber(h[2]) or 0
 local reason = h[5] or nil
@@ -64,7 +66,9 @@ if reason then
 elseif not h[1] then
     h[1] = id
     stored = now
-    redis.call('HSET', database_key, 'id', id, 'watermark', int(stored))
+    h[7] = int(now)
+    redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
+               'born', h[7])
 
 elseif raise and stored <= watermark then
     stored = math.max(now, stored + MINUTE)
@@ -77,4 +81,9 @@ if anchor then
     redis.call('HSET', database_key, 'anchored', int(stored))
 end
 
-return { 'fine', h[1], int(stored), anchor and '1' or '0' }
+if confirm then
+    h[7] = '0'
+    redis.call('HSET', database_key, 'born', h[7])
+end
+
+return { 'fine', h[1], int(stored), anchor and '1' or '0', h[7] or '0' }

@@ -377,7 +377,7 @@ sub adopt_subscription ($self, $args) {
     my $items        = $self->_items([{price => $args->{price} // 'price_base'}]);
     my $subscription = $store->put(subscription => new_subscription(
         id       => $store->id('sub'),
-        now      => $store->now,
+        now      => $store->now - ($args->{age} // 0),
         customer => $customer->{id},
         items    => $items,
         metadata => $args->{metadata},
