@@ -512,6 +512,7 @@ static int
 strike(void)
 {
     int          i;
+    char         text[24];
     sim_node_t  *node;
 
 #define may(what)  (world.may & (what))
@@ -633,6 +634,12 @@ strike(void)
             world.lost = 1;
 
             sim_redis_restore(world.redis, copy);
+
+            /* a fleet that slept for hours raises it by them: t/89 */
+
+            snprintf(text, sizeof(text), "%lld", (long long) world.now / 1000);
+            (void) sim_ask("HSET", "lines:{database}", "watermark", text,
+                           NULL);
 
             for (i = 0; i < SIM_NODES; i++) {
                 if (world.nodes[i].up) {

@@ -107,7 +107,7 @@ void
 sim_people_begin(void)
 {
     int   i;
-    char  number[24];
+    char  number[24], watermark[24];
 
     ngx_memzero(tenants, sizeof(tenants));
     ngx_memzero(names, sizeof(names));
@@ -129,6 +129,13 @@ sim_people_begin(void)
 
         create_tenant(i);
     }
+
+    /* it is not the first time that somebody looks */
+
+    snprintf(watermark, sizeof(watermark), "%lld",
+             (long long) (world.now / 1000));
+    (void) sim_ask("HSET", "lines:{database}", "id", "0123456789abcdef01234567",
+                   "watermark", watermark, NULL);
 
     for (i = 0; i < 6; i++) {
         snprintf(number, sizeof(number), "+1415555000%d", i);
@@ -1073,6 +1080,14 @@ lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     q->answered = status;
 
     return NGX_DONE;
+}
+
+
+ngx_int_t
+lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *json)
+{
+    return lines_answer_format(r, ctx, status, "");
 }
 
 
