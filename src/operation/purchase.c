@@ -488,8 +488,8 @@ purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 static void
 purchase_settled(lines_op_t *op)
 {
-    (void) lines_forget_lease_rem(&op->caller, .tenant = op->tenant,
-                                  .id = op->id);
+    (void) lines_forget_inv_settle(&op->caller, .tenant = op->tenant,
+                                   .operation = op->id);
 }
 
 
