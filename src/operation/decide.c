@@ -12,6 +12,7 @@ static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
 static lines_decision_t give_back(const lines_view_t *view);
+static lines_decision_t owed(const lines_view_t *view);
 static lines_decision_t lapse(const lines_view_t *view);
 static lines_decision_t purchase(const lines_view_t *view);
 static lines_decision_t delivered(const lines_view_t *view);
@@ -143,6 +144,8 @@ charge(const lines_view_t *view)
 static lines_decision_t
 await(const lines_view_t *view)
 {
+    lines_decision_t  decision;
+
     if (view->sub == LINES_SUB_UNSEEN
         || view->invoice == LINES_INVOICE_UNSEEN)
     {
@@ -214,6 +217,16 @@ await(const lines_view_t *view)
 
     if (view->sub != LINES_SUB_ENDED && view->sub != LINES_SUB_MISSING) {
         return decision(DELETE, NULL);
+    }
+
+    /* a part may have been paid, or only a part given back */
+
+    if (view->invoice != LINES_INVOICE_MISSING) {
+        decision = owed(view);
+
+        if (decision.action != LINES_DO_PASS) {
+            return decision;
+        }
     }
 
     if (view->wish == LINES_WISH_CANCEL) {
@@ -309,6 +322,15 @@ give_back(const lines_view_t *view)
         break;
     }
 
+    return owed(view);
+}
+
+
+/* what is left of the invoice goes back; PASS: nothing is */
+
+static lines_decision_t
+owed(const lines_view_t *view)
+{
     switch (view->money) {
 
     case LINES_MONEY_UNSEEN:

@@ -295,7 +295,8 @@ event_end(lines_look_t *look)
 {
     lines_ctx_t *ctx = look->data;
 
-    return event_ignore(ctx->request, ctx);
+    return look->later ? lines_unavailable(ctx->request, ctx, 1)
+                       : event_ignore(ctx->request, ctx);
 }
 
 
@@ -383,9 +384,9 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
 {
     lines_look_t *look = data;
 
-    ngx_uint_t  unfinished, older;
+    ngx_uint_t  older;
 
-    unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
+    look->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
 
     older = (look->metadata->attempt
              && (int64_t) look->metadata->attempt < reply->attempt)
@@ -394,7 +395,7 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
 
     /* what a bank took back ends a line, whatever else goes on with it */
 
-    if (!unfinished || older || look->disputed) {
+    if (!look->unfinished || older || look->disputed) {
         return look_billed(look);
     }
 
@@ -482,6 +483,12 @@ look_line(void *data, lines_line_billed_reply_t *reply)
                || (look->status.len && (!fine || look->gone)))
     {
         look->follows = LINES_FOLLOWS_LAPSE;
+    }
+
+    /* of a line that is to be handed out yet: billing tells it again */
+
+    if (look->disputed && look->unfinished && !holds) {
+        look->later = 1;
     }
 
     if (look->judge || look->follows == LINES_FOLLOWS_NOTHING) {
@@ -584,7 +591,17 @@ look_lapse(void *data, lines_due_add_reply_t *reply)
 static ngx_int_t
 look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
 {
-    return look_spawn(data);
+    lines_look_t *look = data;
+
+    if (look->disputed
+        && look->unfinished
+        && reply->is == LINES_LAPSE_BEGIN_NONE)
+    {
+        look->later = 1;
+        return look->end(look);
+    }
+
+    return look_spawn(look);
 }
 
 

@@ -372,7 +372,7 @@ op_view_call(lines_op_t *op)
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
     back = op->at == LINES_AT_REFUND || op->at == LINES_AT_ORPHAN
-           || op->at == LINES_AT_UNCHARGE;
+           || op->at == LINES_AT_UNCHARGE || op->at == LINES_AT_AWAIT;
 
     invoice = lines_op_get(op, "refund_invoice");
 

@@ -58,8 +58,9 @@ static const struct {
 };
 
 /* in the order in which a decision is read */
-static const unsigned  order[] = { SUB, INVOICE, MONEY, CALL, PLACE, WISH, MOVED,
-                                   EARLY, OFF, NUMBER, TOLD, CARD, OLD, TRIED };
+static const unsigned  order[] = { SUB, INVOICE, PLACE, MONEY, CALL, WISH,
+                                   MOVED, EARLY, OFF, NUMBER, TOLD, CARD, OLD,
+                                   TRIED };
 
 #define ORDER  (sizeof(order) / sizeof(order[0]))
 
@@ -451,7 +452,7 @@ matters(unsigned at, unsigned f)
                || f == TRIED;
 
     case LINES_AT_AWAIT:
-        return f != MONEY;
+        return f != NUMBER && f != TOLD && f != CARD && f != OLD;
 
     default:
         return f != MONEY && f != PLACE && f != MOVED;
@@ -660,7 +661,7 @@ test_rules(void)
     state_t           s;
     lines_decision_t  d;
     unsigned          paid = 0, open = 0, live = 0, twice = 0, unpaid = 0;
-    unsigned          both = 0, none = 0, uncounted = 0, fought = 0;
+    unsigned          both = 0, none = 0, uncounted = 0, fought = 0, kept = 0;
 
     memset(&s, 0, sizeof(s));
 
@@ -690,6 +691,15 @@ test_rules(void)
                     || d.action == LINES_DO_INCLUDE))
             {
                 live++;
+            }
+
+            if (s.fact[INVOICE] != LINES_INVOICE_MISSING
+                && s.fact[MONEY] != LINES_MONEY_NONE
+                && s.fact[MONEY] != LINES_MONEY_DISPUTED
+                && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
+                    || d.action == LINES_DO_INCLUDE))
+            {
+                kept++;
             }
 
             if (d.action == LINES_DO_INCLUDE
@@ -742,6 +752,7 @@ test_rules(void)
     ok(paid == 0, "what is paid for is never given up");
     ok(open == 0, "nothing ends, or begins anew, that can still be paid");
     ok(live == 0, "... or whose subscription lives");
+    ok(kept == 0, "... or of which something came in, and is there");
     ok(both == 0, "nothing is promoted whose invoice can still be paid");
     ok(none == 0, "... nor without a place; with one nobody is asked to pay");
     ok(twice == 0, "no other attempt before this one is proven absent");
