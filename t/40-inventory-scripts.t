@@ -181,6 +181,10 @@ subtest 'what was seen of a lease is not done to another' => sub {
     is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['none'], 'nor forgotten';
     $scripts->run(inv_watch => [k 'leases'], 'a:one see', 1000);
     is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['none'], 'nor when its line is about to end';
+    my $settle = sub { $scripts->run(inv_settle => [k 'leases'], 'a:one see'); scalar @{$redis->client->zrange(k('leases'), 0, -1)} };
+    is $settle->(), 1, 'a purchase that ends meanwhile leaves that watch alone';
+    is lease($scripts, 'see')->[0], 'held', 'so does who carries it on';
+    is $settle->(), 1, '... and ends it then';
     $looked = $look->()->[2];
     is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['kept', $number], 'only by the last look';
     is counts($scripts)->[2], 1, 'assigned';

@@ -423,6 +423,10 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
                   "lines operation %V: undone from \"%V\", %ui", &op->id,
                   &op->point, status);
 
+    /* what goes back is read anew, its newest first: there may be renewals */
+
+    op->seen.invoice = LINES_INVOICE_UNSEEN;
+
     step = op->at == LINES_AT_CARD ? "undone"
            : op->at == LINES_AT_LEASE ? "undo:lease" : "undo:charge";
 
@@ -493,8 +497,8 @@ purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 static void
 purchase_settled(lines_op_t *op)
 {
-    (void) lines_forget_lease_rem(&op->caller, .tenant = op->tenant,
-                                  .id = op->id);
+    (void) lines_forget_inv_settle(&op->caller, .tenant = op->tenant,
+                                   .operation = op->id);
 }
 
 

@@ -24,6 +24,7 @@
 #define TENANTS  5
 #define SPACES   3        /* of them; the others are accounts */
 #define NAMES    64
+#define TOKEN    3600000  /* ms */
 
 
 typedef struct request_s  request_t;
@@ -107,7 +108,7 @@ void
 sim_people_begin(void)
 {
     int   i;
-    char  number[24];
+    char  number[24], watermark[24];
 
     ngx_memzero(tenants, sizeof(tenants));
     ngx_memzero(names, sizeof(names));
@@ -129,6 +130,13 @@ sim_people_begin(void)
 
         create_tenant(i);
     }
+
+    /* it is not the first time that somebody looks */
+
+    snprintf(watermark, sizeof(watermark), "%lld",
+             (long long) (world.now / 1000));
+    (void) sim_ask("HSET", "lines:{database}", "id", "0123456789abcdef01234567",
+                   "watermark", watermark, NULL);
 
     for (i = 0; i < 6; i++) {
         snprintf(number, sizeof(number), "+1415555000%d", i);
@@ -655,7 +663,8 @@ confirm_begin(request_t *q)
              .plan = q->offer.plan, .customer = q->offer.customer,
              .price = ngx_string("price_agent"),
              .daily = unlimited, .monthly = unlimited,
-             .fingerprint = q->id, .lease = q->node->op.lease);
+             .fingerprint = q->id, .lease = q->node->op.lease,
+             .ttl = TOKEN);
 }
 
 
@@ -976,8 +985,9 @@ delete_lines(request_t *q)
     q->next = delete_index;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
-        rc = lines_line_unlink(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
-                               .id = q->left.ids.elts[i]);
+        rc = lines_inv_release(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
+                               .quarantine = q->node->lmcf.quarantine,
+                               .operation = q->left.ids.elts[i]);
     }
 
     return rc;
@@ -993,8 +1003,13 @@ delete_index(request_t *q)
     q->next = delete_unlist;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
-        rc = lines_ix_del(&q->ctx.caller, NULL, NULL,
-                          .id = q->left.ids.elts[i]);
+        rc = lines_line_unlink(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
+                               .id = q->left.ids.elts[i]);
+
+        if (rc == NGX_AGAIN) {
+            rc = lines_ix_del(&q->ctx.caller, NULL, NULL,
+                              .id = q->left.ids.elts[i]);
+        }
     }
 
     return rc;
@@ -1073,6 +1088,14 @@ lines_answer_format(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     q->answered = status;
 
     return NGX_DONE;
+}
+
+
+ngx_int_t
+lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    ngx_str_t *json)
+{
+    return lines_answer_format(r, ctx, status, "");
 }
 
 
@@ -1223,7 +1246,7 @@ sim_people_act(void)
 
         snprintf(key, sizeof(key), "lines:{%s}:tok:%s", tenants[i].name, id);
         snprintf(value, sizeof(value), "valid %lld",
-                 (long long) (world.now / 1000 + 3600000));
+                 (long long) (world.now / 1000 + TOKEN));
         (void) sim_ask("SET", key, value, NULL);
 
         sim_trace("node %d: purchase %s of %s", node->id, id, tenants[i].name);

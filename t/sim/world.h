@@ -20,6 +20,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/zone.h"
+#include "operation/database.h"
 #include "operation/operation.h"
 #include "redis.h"
 
@@ -77,6 +79,7 @@ typedef struct {
 
 extern sim_static_t  sim_sweeper_statics[];
 extern sim_static_t  sim_inventory_statics[];
+extern sim_static_t  sim_database_statics[];
 
 
 struct sim_node_s {
@@ -87,6 +90,11 @@ struct sim_node_s {
 
     lines_main_conf_t   lmcf;
     lines_op_conf_t     op;
+
+    lines_zone_t        zone;        /* as it is after its boot */
+    ngx_shm_zone_t      shm;
+    ngx_slab_pool_t     slab;
+    lines_database_t    database;
 
     ngx_queue_t         pools;
     ngx_queue_t         dead;        /* carriers to be destroyed */

@@ -35,8 +35,10 @@ if held then
 
     -- nobody is to take it back by what was seen before
     if in_time then
-        redis.call('ZADD', leases_key, int(now + delay),
-                   tenant .. ' ' .. operation)
+        local member = tenant .. ' ' .. operation
+
+        redis.call('ZADD', leases_key, int(now + delay)
+                   .. (watched(leases_key, member) and WATCHED or ''), member)
     end
 
     return { 'held', held, h.worker, int(now) }

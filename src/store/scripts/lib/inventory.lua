@@ -57,6 +57,17 @@ local function unchanged(leases, tenant, operation, looked)
 end
 
 
+-- Who watches the end of a line has instants of his own, too: a lease that is
+-- settled, or taken anew, does not end that.
+local WATCHED = '.25'
+
+local function watched(leases, member)
+    local at = redis.call('ZSCORE', leases, member)
+
+    return at and tonumber(at) % 1 == tonumber('0' .. WATCHED)
+end
+
+
 -- what quarantine has passed is free
 local function thaw(numbers, free, quarantined, now, limit)
     local list = redis.call('ZRANGEBYSCORE', quarantined, '-inf', int(now),

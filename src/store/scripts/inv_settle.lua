@@ -1,0 +1,16 @@
+--@include lib/inventory.lua
+
+-- A purchase has ended, with its number or without: nobody needs to look at its
+-- lease, but for who watches the end of its line by now.
+
+--@key inv_leases
+--@arg member=<tenant>\s<operation>
+
+local at = redis.call('ZSCORE', inv_leases_key, member)
+
+-- by a lease, and not looked at yet: that goes on by itself
+if at and tonumber(at) % 1 == 0 then
+    redis.call('ZREM', inv_leases_key, member)
+end
+
+return 1
