@@ -144,7 +144,6 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     report_t         *report;
     ngx_int_t         rc;
-    ngx_str_t         end;
     lines_op_conf_t  *conf;
 
     conf = lines_get_main_conf(r)->operation;
@@ -160,13 +159,16 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (lines_redis_format(r->pool, &end, "end:%V", &ctx->params[0]) != NGX_OK
-        || lines_hash(r->pool, &end, &report->operation) != NGX_OK)
-    {
+    /* what a failed line has cost is given back by one, whoever begins it */
+
+    rc = report->status.len
+         ? lines_refund_id(r->pool, &ctx->params[0], &report->operation)
+         : lines_derive_id(r->pool, "end:", &ctx->params[0],
+                           &report->operation);
+
+    if (rc != NGX_OK) {
         return NGX_ERROR;
     }
-
-    report->operation.len = LINES_ID_LEN;
 
     rc = lines_ix_put(&ctx->caller, NULL, NULL, .id = report->operation,
                       .tenant = ctx->identity.tenant);

@@ -22,6 +22,7 @@
 
 local now = now_ms()
 local member = outcome .. ' ' .. kind .. ' ' .. tenant .. ' ' .. id
+               .. ' ' .. (subscription ~= '' and subscription or here)
 local sides = here .. '\n' .. there .. '\n' .. subscription
 
 if not sure and redis.call('HGET', doubts_key, member) ~= sides then

@@ -59,9 +59,10 @@ end
 if reason then
     h[1], h[4] = id, nil
     stored = math.max(now, stored, watermark)
+    h[7] = int(now)
     redis.call('HDEL', database_key, 'held', 'since', 'anchored')
     redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
-               'confirmed', int(stored))
+               'confirmed', int(stored), 'born', h[7])
 
 elseif not h[1] then
     h[1] = id
@@ -81,7 +82,8 @@ if anchor then
     redis.call('HSET', database_key, 'anchored', int(stored))
 end
 
-if confirm then
+-- what it does not know is not its own until that is said, too
+if confirm and not reason then
     h[7] = '0'
     redis.call('HSET', database_key, 'born', h[7])
 end
