@@ -647,6 +647,19 @@ sub_page(int i)
 }
 
 
+/* in whole seconds, as billing counts */
+
+static int
+since(form_t *form, int64_t created)
+{
+    const char  *value;
+
+    value = form_get(form, "created[gte]");
+
+    return value == NULL || created / SIM_SECOND >= atoll(value);
+}
+
+
 static int
 sub_wanted(form_t *form, int i)
 {
@@ -660,7 +673,8 @@ sub_wanted(form_t *form, int i)
         abort();
     }
 
-    return subs[i].customer == find_customer(form_get(form, "customer"))
+    return since(form, subs[i].created)
+           && subs[i].customer == find_customer(form_get(form, "customer"))
            && (price == NULL || strcmp(price, subs[i].price) == 0);
 }
 
@@ -668,8 +682,9 @@ sub_wanted(form_t *form, int i)
 static int
 invoice_wanted(form_t *form, int i)
 {
-    return invoices[i].sub == number(form_get(form, "subscription"), "sub_",
-                                     nsubs);
+    return since(form, invoices[i].created)
+           && invoices[i].sub == number(form_get(form, "subscription"), "sub_",
+                                        nsubs);
 }
 
 
