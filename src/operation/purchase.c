@@ -423,10 +423,6 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
                   "lines operation %V: undone from \"%V\", %ui", &op->id,
                   &op->point, status);
 
-    /* what goes back is read anew, its newest first: there may be renewals */
-
-    op->seen.invoice = LINES_INVOICE_UNSEEN;
-
     step = op->at == LINES_AT_CARD ? "undone"
            : op->at == LINES_AT_LEASE ? "undo:lease" : "undo:charge";
 
