@@ -33,6 +33,9 @@ subtest 'scripts that may be sent again' => sub {
         line_begin => 'it finds the line that its first run made, and replies the same',
         key_add    => 'the key is listed then as before',
         due_read   => 'what was late by a clock is late by it no more, what says nothing is gone, and the rest is told as before',
+        audit_mark => 'what billing has shown is marked as shown then as before',
+        audit_turn => 'whose turn it is by its first run, and where, it is and there by the second',
+        database_check => 'what it wrote down it finds, and says the same',
         inv_thaw   => 'what quarantine has passed is free then as before',
         limit_tenant_put => 'the rate is stored then as before',
     );
