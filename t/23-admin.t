@@ -180,7 +180,7 @@ subtest 'deleting a workspace' => sub {
     is $nginx->admin(DELETE => 'workspaces/org_gone')->status, 200, 'but with a failed one';
     is $nginx->admin(GET => 'workspaces/org_gone')->status, 404, 'it is gone';
     is $nginx->admin(DELETE => 'workspaces/org_gone')->status, 200, 'deleting it again is fine';
-    is_deeply [grep {/org_gone/} $redis->client->keys('*')], [], 'nothing of it is left';
+    is_deeply [grep {/org_gone/} $redis->client->keys('*')], ['lines:{w:org_gone}:deleted'], 'nothing of it is left but when that was';
 };
 
 $t->done;
