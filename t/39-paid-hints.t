@@ -107,7 +107,7 @@ part 'a refund that was sent a day ago and is nowhere' => sub {
 
     $sandbox->fault(path => '/v1/credit_notes', times => 1000, kind => '429');
     is $nginx->admin(POST => "lines/$line/status", {status => 'failed'})->status, 200, 'failed';
-    my $op = substr sha256_hex("end:$line"), 0, 24;
+    my $op = substr sha256_hex("refund:$line"), 0, 24;
     wait_for(sub { $paid->operation('day', $op)->{refund_body} && $paid->operation('day', $op)->{tries} }, 60, 'the refund to be tried');
     $redis->cli('HSET', "lines:{w:day}:op:$op", 'refund_at', now_ms() - 86_400_000);
     $sandbox->clear_faults;

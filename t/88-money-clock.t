@@ -61,7 +61,7 @@ promise 'a refund whose call is unknown is tried again' => sub {
     $s->report($line, 'failed');
     wait_for(sub { $sandbox->requests(POST => '/v1/credit_notes') }, 30, 'the first try');
     ten_minutes_back();
-    $s->soon(sub { $s->now_of($line)->{payment} eq 'refunded' }, 'refunded', 6) or seen($line->{tenant}, substr Digest::SHA::sha256_hex("end:$line->{line}"), 0, 24);
+    $s->soon(sub { $s->now_of($line)->{payment} eq 'refunded' }, 'refunded', 6) or seen($line->{tenant}, substr Digest::SHA::sha256_hex("refund:$line->{line}"), 0, 24);
 };
 
 promise 'a client is heard at once: its payment link, its cancel' => sub {
