@@ -105,7 +105,7 @@ part 'a refund that was sent a day ago and is nowhere' => sub {
     $sandbox->pay($answer->json('/invoiceId'));
     is $paid->read($key, $line)->json('/status'), 'provisioning', 'paid';
 
-    $sandbox->fault(path => '/v1/credit_notes', times => 1000, kind => '429');
+    $sandbox->fault(path => '/v1/credit_notes', method => 'POST', times => 1000, kind => '429');
     is $nginx->admin(POST => "lines/$line/status", {status => 'failed'})->status, 200, 'failed';
     my $op = substr sha256_hex("refund:$line"), 0, 24;
     wait_for(sub { $paid->operation('day', $op)->{refund_body} && $paid->operation('day', $op)->{tries} }, 60, 'the refund to be tried');
