@@ -135,10 +135,10 @@ charge(const lines_view_t *view)
 /*
  * A line's first invoice.  What can still be paid is voided before anything
  * ends, and what is void cannot be paid any more; a payment that was faster
- * wins.  What the plan includes by now nobody has to pay for: its place is taken
- * before the invoice is void, and given back where that was too late.  That of a
- * customer who is none of the workspace's any more is void, and whoever is gets
- * another.
+ * wins.  What the plan includes by now nobody has to pay for: its place is
+ * taken before the invoice is void, and given back where that was too late.
+ * That of a customer who is none of the workspace's any more is void, and
+ * whoever is gets another.
  */
 
 static lines_decision_t
