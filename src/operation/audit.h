@@ -16,7 +16,7 @@
 #include "store/caller.h"
 
 
-/* kinds of disagreements: operation/README.md says what each is */
+/* kinds of disagreements: conf/admin.md says what each is */
 
 #define LINES_EACH_AUDIT(kind)                                                \
     kind(orphan)                                                              \
