@@ -80,6 +80,18 @@ promise 'Redis holds its answers back for longer than a lease' => sub {
     is scalar(() = $s->bought($account)), 1, '... charged once';
 };
 
+promise 'nginx is told to end at once (SIGTERM) while billing has the call' => sub {
+    my $account = $s->account('term');
+    my $token   = $s->token($account);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 700, times => 1);
+    my $confirm = $s->confirm_p($account, $token, key => 'k')->catch(sub { });
+    wait_for(sub { $s->bought($account) }, 30, 'the charge');
+    $nodes[0]->stop->start;
+    $s->wait_purchase($account, $s->operation_id($token));
+    is $s->confirm($account, $token, key => 'k')->status, 200, 'its client has its line';
+    is scalar(() = $s->bought($account)), 1, '... charged once';
+};
+
 is_deeply [$s->disagreements], [], 'charges, lines and numbers agree';
 
 $t->done;
