@@ -182,7 +182,7 @@ subtest 'what a refused request leaves in Redis' => sub {
     my $auth  = $node->bearer($node->workspace(poor => {plan => 'paid', subscription => 'active', customer => 'cus_x'}));
     is $node->post_json('/api/line-requests', \%phone, $auth)->status, 201, 'one is included';
 
-    my $left = sub { [scalar all($store, 'lines:{ix:*'), map { $store->cli('ZCARD', $_) } 'lines:{prov}', all($store, 'lines:{due:*')] };
+    my $left = sub { [scalar all($store, 'lines:{ix:*'), map { $store->cli('ZCARD', $_) } 'lines:{prov}', all($store, 'lines:{due:*}')] };
     my $before = $left->();
     is $node->post_json('/api/line-requests', \%phone, $auth)->status, 503, 'another cannot be paid for without billing' for 1 .. 5;
     is_deeply $left->(), $before, 'nothing';
@@ -246,7 +246,7 @@ subtest 'what may begin yet is not taken back' => sub {
     wait_for(sub { $node->get('/_lines/ready')->status == 200 }, 30, 'ready');
     my $auth = $node->bearer($node->workspace(w => {plan => 'big', subscription => 'active'}));
     is $node->post_json('/api/line-requests', \%phone, $auth)->status, 201, 'a line: the script is known';
-    my $due = sub { my $n = 0; $n += $store->cli('ZCARD', $_) for all($store, 'lines:{due:*'); $n };
+    my $due = sub { my $n = 0; $n += $store->cli('ZCARD', $_) for all($store, 'lines:{due:*}'); $n };
     wait_for(sub { !$due->() }, 30, 'its hint to go');
 
     $cable->signal('USR1');
