@@ -246,7 +246,7 @@ subtest 'who has to wait for too long is told so' => sub {
 };
 
 # of HTTP/2, whose client does not read
-my $h2nginx = $t->nginx(name => 'h2', redis => $redis, redis_options => 'timeout=1s', h2 => 1);
+my $h2nginx = $t->nginx(name => 'h2', redis => $redis, redis_options => 'timeout=3s', h2 => 1);
 
 sub unread ($auth, $n) {
     my $h2 = Test::Lines::H2->new(port => $h2nginx->h2_port, window => 0, credit => 'none');

@@ -387,16 +387,17 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
 
     ngx_uint_t  older;
 
-    look->unfinished = (reply->step.len && !lines_is(&reply->step, "done"));
-
     older = (look->metadata->attempt
              && (int64_t) look->metadata->attempt < reply->attempt)
             || (reply->subscription.len
                 && !lines_op_same(&reply->subscription, &look->subscription));
 
+    look->unfinished = reply->step.len && !lines_is(&reply->step, "done")
+                       && !older;
+
     /* what a bank took back ends a line, whatever else goes on with it */
 
-    if (!look->unfinished || older || look->disputed) {
+    if (!look->unfinished || look->disputed) {
         return look_billed(look);
     }
 

@@ -48,7 +48,7 @@ struct lines_look_s {
     unsigned                    disputed:1;  /* or a bank took it back */
     unsigned                    gone:1;    /* it is said to have ended */
     unsigned                    judge:1;   /* do nothing: only say what */
-    unsigned                    unfinished:1;  /* its operation */
+    unsigned                    unfinished:1;  /* the operation that it is of */
     unsigned                    later:1;   /* nobody can act on it yet */
 
     /* found */

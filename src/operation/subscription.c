@@ -286,10 +286,7 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
 ngx_int_t
 lines_lapse_judge(lines_op_t *op)
 {
-    if (op->tenant.data[0] == 'a'
-        && (op->seen.sub == LINES_SUB_ENDED
-            || op->seen.sub == LINES_SUB_MISSING))
-    {
+    if (op->tenant.data[0] == 'a' && op->seen.sub == LINES_SUB_ENDED) {
         return lines_inv_watch(&op->caller, lapse_watched, op,
                                .tenant = op->tenant,
                                .operation = lines_op_get(op, "line"),
