@@ -12,7 +12,6 @@
 #include <ngx_http.h>
 
 #include "http/conf.h"
-#include "store/caller.h"
 
 
 #define LINES_POLLS  8
@@ -53,7 +52,6 @@ struct lines_op_conf_s {
     ngx_uint_t   sweeping;     /* of them without a client */
     ngx_uint_t   backlog;      /* flag: more was due than batch */
     ngx_event_t  sweeper;
-    lines_caller_t  caller;    /* the sweeper's */
     ngx_msec_t   walked;
 };
 

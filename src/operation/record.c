@@ -5,7 +5,6 @@
 
 #include "http/digest.h"
 #include "http/failpoint.h"
-#include "http/metrics.h"
 #include "http/text.h"
 #include "operation/record.h"
 
@@ -636,17 +635,6 @@ lines_op_later(lines_op_t *op, ngx_msec_t delay)
                                  .shard = lines_due_shard(&op->id),
                                  .tenant = op->tenant, .id = op->id,
                                  .delay = delay);
-}
-
-
-void
-lines_due_malformed(const char *list, ngx_str_t *member)
-{
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "lines: \"%V\" in the list \"%s\" names no operation: "
-                  "dropped", member, list);
-
-    lines_metrics_inc(malformed);
 }
 
 

@@ -256,9 +256,6 @@ void lines_op_not_due(lines_op_t *op);
 void lines_op_idle(lines_op_t *op);
 void lines_op_later(lines_op_t *op, ngx_msec_t delay);
 
-/* a member of a list that names no operation: its script has dropped it */
-void lines_due_malformed(const char *list, ngx_str_t *member);
-
 
 /*
  * The operation that gives back what a line has cost: its id derives from the
