@@ -59,9 +59,8 @@ struct lines_op_conf_s {
 /* lines_operations lease=… sweep=… …; conf is the main configuration */
 char *lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* create_main_conf, with unset values; init_main_conf: the defaults */
+/* create_main_conf, with the defaults */
 lines_op_conf_t *lines_op_create_conf(ngx_conf_t *cf);
-char *lines_op_init_conf(ngx_conf_t *cf, lines_op_conf_t *ocf);
 
 
 #endif /* _LINES_OPERATION_CONF_H_INCLUDED_ */

@@ -44,7 +44,6 @@ static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_call_send(lines_op_t *op);
 static void op_answered(void *data, lines_billing_result_t *result);
 static void op_told(void *data, lines_result_t *result);
-static ngx_int_t op_repeat(lines_op_t *op);
 static ngx_int_t op_finish(lines_op_t *op);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
@@ -152,7 +151,7 @@ op_next(ngx_event_t *ev)
 
     if (ev->timedout) {
         ev->timedout = 0;
-        rc = op->wake(op);
+        rc = op->wake ? op->wake(op) : NGX_OK;
 
     } else {
         rc = op->rc;
@@ -726,13 +725,6 @@ op_told(void *data, lines_result_t *result)
 }
 
 
-static ngx_int_t
-op_repeat(lines_op_t *op)
-{
-    return NGX_OK;
-}
-
-
 ngx_int_t
 lines_op_again(lines_op_t *op)
 {
@@ -743,8 +735,7 @@ lines_op_again(lines_op_t *op)
     if (!ngx_queue_empty(&op->waiters) && op->repeats < LINES_REPEATS) {
         op->repeats++;
 
-        return lines_op_wait(op, 300 * op->repeats + ngx_random() % 100,
-                             op_repeat);
+        return lines_op_wait(op, 300 * op->repeats + ngx_random() % 100, NULL);
     }
 
     tries = lines_op_get_number(op, "tries");
@@ -837,7 +828,16 @@ op_finish(lines_op_t *op)
 {
     op->ended = 1;
 
-    lines_op_not_due(op);
+    if (op->kind && op->kind->again) {
+
+        /* it may have begun once more since it ended: that hint is its own */
+
+        (void) lines_forget_due_done(&op->caller, lines_op_member(op),
+                                     .late = op->conf->late);
+
+    } else {
+        (void) lines_forget_due_rem(&op->caller, lines_op_member(op));
+    }
 
     return NGX_DONE;
 }
@@ -860,13 +860,14 @@ op_end(lines_op_t *op, ngx_int_t rc)
         /* what cannot be run is not to keep others from their turn */
 
         if (op->unknown) {
-            lines_op_idle(op);
+            (void) lines_forget_due_drop(&op->caller, lines_op_member(op),
+                                         .overdue = op->conf->hint,
+                                         .late = op->conf->late);
 
-        } else if (op->lost) {
-            lines_op_later(op, op->conf->lease);
-
-        } else if (rc == NGX_ERROR) {
-            lines_op_later(op, op->conf->retry);
+        } else if (op->lost || rc == NGX_ERROR) {
+            (void) lines_forget_due_rest(&op->caller, lines_op_member(op),
+                                         .delay = op->lost ? op->conf->lease
+                                                           : op->conf->retry);
         }
     }
 

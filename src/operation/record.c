@@ -24,8 +24,8 @@ static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
-static ngx_int_t op_write(lines_op_t *op, const char *next,
-    int64_t *rest, lines_op_field_t *fields, lines_op_step_pt done);
+static ngx_int_t op_write(lines_op_t *op, const char *next, int64_t *rest,
+    lines_op_field_t *field, lines_op_step_pt done);
 static ngx_int_t op_moved(void *data, lines_op_step_reply_t *reply);
 static ngx_int_t op_rested(void *data, lines_op_step_reply_t *reply);
 
@@ -60,7 +60,10 @@ lines_op_number(lines_op_t *op, int64_t number)
 }
 
 
-/* with a zero at its end; data is NULL where there is no memory */
+/*
+ * With a zero at its end; data is NULL where there is no memory, or there was
+ * none for the value.
+ */
 
 static ngx_str_t
 op_copy(lines_op_t *op, ngx_str_t *value)
@@ -68,17 +71,15 @@ op_copy(lines_op_t *op, ngx_str_t *value)
     ngx_str_t  copy;
 
     copy.len = value->len;
-    copy.data = ngx_pnalloc(op->pool, value->len + 1);
+    copy.data = NULL;
 
-    if (copy.data == NULL) {
-        return copy;
+    if (value->len == 0 || value->data) {
+        copy.data = ngx_pcalloc(op->pool, value->len + 1);
     }
 
-    if (value->len) {
+    if (copy.data && value->len) {
         ngx_memcpy(copy.data, value->data, value->len);
     }
-
-    copy.data[value->len] = '\0';
 
     return copy;
 }
@@ -200,7 +201,7 @@ lines_op_enter(lines_op_t *op, const char *step)
 
     for (op->at = 0; op->at < LINES_POINTS; op->at++) {
         if (lines_is(&op->point, points[op->at])) {
-            return NGX_OK;
+            break;
         }
     }
 
@@ -458,50 +459,33 @@ op_read(lines_op_t *op, lines_list_t *fields)
 }
 
 
-/* the caller's strings may be on its stack; the copy learns them later */
+/*
+ * The copy has the fields at once: where the write is not acknowledged, all of
+ * it is read again, or dropped.
+ */
 
 static ngx_int_t
 op_write(lines_op_t *op, const char *next, int64_t *rest,
-    lines_op_field_t *fields, lines_op_step_pt done)
+    lines_op_field_t *field, lines_op_step_pt done)
 {
-    ngx_str_t   name, *copy;
-    ngx_uint_t  i, n;
+    ngx_str_t   pairs[2 * LINES_OP_FIELDS];
+    ngx_uint_t  n;
 
-    for (n = 0; fields[n].name; n++) { /* void */ }
-
-    copy = ngx_palloc(op->pool, (2 * n + 1) * sizeof(ngx_str_t));
-    if (copy == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        copy[2 * i] = lines_op_text(fields[i].name);
-
-        if (fields[i].value.len && fields[i].value.data == NULL) {
+    for (n = 0; field->name; field++) {
+        if (lines_op_set(op, field->name, &field->value) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        copy[2 * i + 1] = op_copy(op, &fields[i].value);
-
-        if (copy[2 * i + 1].data == NULL) {
-            return NGX_ERROR;
-        }
+        pairs[n++] = lines_op_text(field->name);
+        pairs[n++] = field->value;
     }
 
-    op->changes.n = 2 * n;
-    op->changes.elts = copy;
-
-    name = lines_op_text(next);
-    op->next_step = op_copy(op, &name);
-
-    if (op->next_step.data == NULL) {
-        return NGX_ERROR;
-    }
+    op->next_step = next;
 
     return lines_op_step(&op->caller, done, op, lines_op_held(op),
-                         .next_step = op->next_step,
+                         .next_step = lines_op_text(next),
                          .lease = op->conf->lease, .rest = rest,
-                         .fields = op->changes);
+                         .fields.n = n, .fields.elts = pairs);
 }
 
 
@@ -520,19 +504,7 @@ op_moved(void *data, lines_op_step_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t  *field;
-    ngx_uint_t  i;
-
-    field = op->changes.elts;
-
-    for (i = 0; i < op->changes.n; i += 2) {
-        if (lines_op_set(op, (char *) field[i].data, &field[i + 1]) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return lines_op_enter(op, (char *) op->next_step.data);
+    return lines_op_enter(op, op->next_step);
 }
 
 
@@ -572,10 +544,8 @@ op_rested(void *data, lines_op_step_reply_t *reply)
 ngx_int_t
 lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay)
 {
-    (void) lines_forget_due_rest(&op->caller,
-                                 .shard = lines_due_shard(&op->id),
-                                 .tenant = op->tenant, .id = op->id,
-                                 .since = &now, .delay = delay);
+    (void) lines_forget_due_rest(&op->caller, lines_op_member(op), .since = &now,
+                                 .delay = delay);
 
     return NGX_DONE;
 }
@@ -594,47 +564,6 @@ lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay)
     (void) lines_forget_due_add(&op->caller, .shard = lines_due_shard(id),
                                 .tenant = op->tenant, .id = *id,
                                 .delay = delay);
-}
-
-
-void
-lines_op_not_due(lines_op_t *op)
-{
-    if (op->kind && op->kind->again) {
-
-        /* it may have begun once more since it ended: that hint is its own */
-
-        (void) lines_forget_due_done(&op->caller,
-                                     .shard = lines_due_shard(&op->id),
-                                     .tenant = op->tenant, .id = op->id,
-                                     .late = op->conf->late);
-        return;
-    }
-
-    (void) lines_forget_due_rem(&op->caller,
-                                .shard = lines_due_shard(&op->id),
-                                .tenant = op->tenant, .id = op->id);
-}
-
-
-void
-lines_op_idle(lines_op_t *op)
-{
-    (void) lines_forget_due_drop(&op->caller,
-                                 .shard = lines_due_shard(&op->id),
-                                 .tenant = op->tenant, .id = op->id,
-                                 .overdue = op->conf->hint,
-                                 .late = op->conf->late);
-}
-
-
-void
-lines_op_later(lines_op_t *op, ngx_msec_t delay)
-{
-    (void) lines_forget_due_rest(&op->caller,
-                                 .shard = lines_due_shard(&op->id),
-                                 .tenant = op->tenant, .id = op->id,
-                                 .delay = delay);
 }
 
 

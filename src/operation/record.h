@@ -48,6 +48,9 @@ struct lines_op_kind_s {
     ngx_uint_t       again;     /* flag: it may begin once more by its id */
 };
 
+/* every kind (kinds.c); ends with a null name */
+extern const lines_op_kind_t  lines_op_kinds[];
+
 
 /*
  * What this run has seen with its own eyes: all of it is forgotten with the
@@ -114,9 +117,8 @@ struct lines_op_s {
     lines_op_run_pt     wake;
     ngx_event_t         next;      /* posted, or a timer */
     ngx_int_t           rc;
-    ngx_str_t           next_step;
-    lines_list_t        changes;   /* on their way: field, value, … */
-    int64_t             rest;      /* ms, on their way as well */
+    const char         *next_step;  /* of a write that is on its way */
+    int64_t             rest;      /* ms, of the same */
     ngx_uint_t          repeats;   /* of a call, in this run */
     ngx_uint_t          reclaims;  /* after a lost reply */
     unsigned            claiming:1;
@@ -234,7 +236,7 @@ ngx_int_t lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay);
 /* goes on with rc from a posted event */
 void lines_op_post(lines_op_t *op, ngx_int_t rc);
 
-/* calls wake(op) after a while; NGX_AGAIN */
+/* goes on with wake(op), or NULL, after a while; NGX_AGAIN */
 ngx_int_t lines_op_wait(lines_op_t *op, ngx_msec_t delay,
     lines_op_run_pt wake);
 
@@ -251,10 +253,10 @@ int64_t lines_due_shard(ngx_str_t *id);
 /* to another operation of the tenant, or to this one, due after a while */
 void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
 
-/* to this one: gone, gone if idle, later since it cannot be run */
-void lines_op_not_due(lines_op_t *op);
-void lines_op_idle(lines_op_t *op);
-void lines_op_later(lines_op_t *op, ngx_msec_t delay);
+/* the arguments of a declared call that name this one's */
+#define lines_op_member(op)                                                   \
+    .shard = lines_due_shard(&(op)->id), .tenant = (op)->tenant,              \
+    .id = (op)->id
 
 
 /*

@@ -47,14 +47,13 @@ static void sweep_member(ngx_str_t *member);
 static ngx_int_t sweep_read(const char *list, ngx_str_t *member,
     ngx_str_t *tenant, ngx_str_t *id);
 static ngx_int_t sweep_begin(lines_caller_t *caller);
+static void sweep_resume(lines_caller_t *caller, ngx_int_t rc);
 static void sweep_end(lines_caller_t *caller);
 static void leases_start(void);
-static void leases_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t leases_old(void *data, lines_inv_look_reply_t *reply);
 static void lease_look(ngx_str_t *member);
 static ngx_int_t lease_fate(void *data, lines_inv_fate_reply_t *reply);
 static void walk_start(void);
-static void walk_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_int_t walk_operations(void *data, lines_ops_read_reply_t *reply);
 static ngx_int_t walk_next(void);
@@ -262,7 +261,24 @@ sweep_begin(lines_caller_t *caller)
 
     lines_caller_init(caller, sweeper.lmcf->redis, pool, ngx_cycle->log);
 
+    caller->resume = sweep_resume;
+
     return NGX_OK;
+}
+
+
+/* whatever it was that was not answered: it will be looked at again */
+
+static void
+sweep_resume(lines_caller_t *caller, ngx_int_t rc)
+{
+    if (rc == NGX_OK && caller == &sweeper.walk) {
+        rc = walk_next();
+    }
+
+    if (rc != NGX_AGAIN) {
+        sweep_end(caller);
+    }
 }
 
 
@@ -289,25 +305,12 @@ leases_start(void)
         return;
     }
 
-    sweeper.leases.resume = leases_resume;
-
     if (lines_try_inv_look(&sweeper.leases, leases_old, NULL,
                            .most = LINES_INV_LOOKS,
                            .delay = sweeper.lmcf->operation->lease)
         != NGX_AGAIN)
     {
         sweep_end(&sweeper.leases);
-    }
-}
-
-
-/* once nothing is under way */
-
-static void
-leases_resume(lines_caller_t *caller, ngx_int_t rc)
-{
-    if (rc != NGX_AGAIN) {
-        sweep_end(caller);
     }
 }
 
@@ -420,7 +423,6 @@ walk_start(void)
         return;
     }
 
-    sweeper.walk.resume = walk_resume;
     sweeper.tenants.n = 0;
     sweeper.ids.n = 0;
 
@@ -429,21 +431,6 @@ walk_start(void)
         != NGX_AGAIN)
     {
         sweep_end(&sweeper.walk);
-    }
-}
-
-
-/* whatever it was that was not answered: another walk will come by */
-
-static void
-walk_resume(lines_caller_t *caller, ngx_int_t rc)
-{
-    if (rc == NGX_OK) {
-        rc = walk_next();
-    }
-
-    if (rc != NGX_AGAIN) {
-        sweep_end(caller);
     }
 }
 

@@ -17,7 +17,7 @@
 #include "billing/billing.h"
 #include "http/metrics.h"
 #include "operation/audit.h"
-#include "operation/kinds.h"
+#include "operation/operation.h"
 #include "operation/sweeper.h"
 #include "store/redis_op.h"
 #include "store/scripts.h"
