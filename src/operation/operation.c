@@ -636,36 +636,10 @@ op_call(lines_op_t *op)
 static ngx_int_t
 op_call_claimed(void *data, lines_op_claim_reply_t *reply)
 {
-    lines_op_t  *op = data;
+    /* else somebody was there meanwhile */
 
-    ngx_int_t   fence;
-    ngx_str_t  *field;
-    ngx_uint_t  i;
-
-    if (reply->is != LINES_OP_CLAIM_CLAIMED) {
-        op->lost = 1;
-        return NGX_DONE;
-    }
-
-    /* under the fence held, or a higher one: somebody was there meanwhile */
-
-    field = reply->fields.elts;
-
-    for (i = 0; i + 1 < reply->fields.n; i += 2) {
-
-        if (!lines_is(&field[i], "fence")) {
-            continue;
-        }
-
-        fence = ngx_atoi(field[i + 1].data, field[i + 1].len);
-
-        if ((ngx_uint_t) fence != op->fence) {
-            op->fence = fence;
-            return lines_op_take(op);
-        }
-    }
-
-    return op_call_send(op);
+    return reply->is == LINES_OP_CLAIM_HELD ? op_call_send(data)
+                                            : lines_op_claimed(data, reply);
 }
 
 

@@ -22,7 +22,6 @@ static ngx_int_t op_lost(lines_caller_t *caller);
 static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
-static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
 static ngx_int_t op_write(lines_op_t *op, const char *next, int64_t *rest,
     lines_op_field_t *field, lines_op_step_pt done);
@@ -344,31 +343,22 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 ngx_int_t
 lines_op_take(lines_op_t *op)
 {
-    lines_tell_e  told;
-
     op->claimed = ngx_current_msec;
     op->claiming = 1;
 
-    /* what is read anew may have gone on since it was written */
-
-    ngx_str_null(&op->document);
-
-    /* but for what is final: that the provisioner took it, or will not */
-
-    told = op->seen.told;
-    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
-    op->seen.told = told;
-
-    return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
-                          .id = op->id, .lease = op->conf->lease,
-                          .fence = op->fence, .afresh = 1);
+    return lines_op_claim(&op->caller, lines_op_claimed, op,
+                          .tenant = op->tenant, .id = op->id,
+                          .lease = op->conf->lease, .fence = op->fence,
+                          .afresh = 1);
 }
 
 
-static ngx_int_t
-op_claimed(void *data, lines_op_claim_reply_t *reply)
+ngx_int_t
+lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
+
+    lines_tell_e  told;
 
     switch (reply->is) {
 
@@ -380,6 +370,16 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
         op->lost = 1;
         return NGX_DONE;
     }
+
+    /* all may have gone on since it was seen, or written */
+
+    ngx_str_null(&op->document);
+
+    /* but for what is final: that the provisioner took it, or will not */
+
+    told = op->seen.told;
+    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+    op->seen.told = told;
 
     op->now = reply->now;
 
