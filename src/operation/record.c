@@ -12,6 +12,7 @@
 #define LINES_RECLAIM_DELAY  400
 #define LINES_RECLAIMS       6
 #define LINES_OP_ID          24
+#define LINES_NO_REST        INT64_MIN
 
 
 static ngx_str_t op_copy(lines_op_t *op, ngx_str_t *value);
@@ -23,10 +24,9 @@ static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
-static ngx_int_t op_write(lines_op_t *op, const char *next, int64_t *rest,
-    lines_op_field_t *field, lines_op_step_pt done);
-static ngx_int_t op_moved(void *data, lines_op_step_reply_t *reply);
-static ngx_int_t op_rested(void *data, lines_op_step_reply_t *reply);
+static ngx_int_t op_write(lines_op_t *op, const char *next, int64_t rest,
+    lines_op_field_t *field);
+static ngx_int_t op_written(void *data, lines_op_step_reply_t *reply);
 
 
 #define point_text(name, text)  text,
@@ -465,8 +465,8 @@ op_read(lines_op_t *op, lines_list_t *fields)
  */
 
 static ngx_int_t
-op_write(lines_op_t *op, const char *next, int64_t *rest,
-    lines_op_field_t *field, lines_op_step_pt done)
+op_write(lines_op_t *op, const char *next, int64_t rest,
+    lines_op_field_t *field)
 {
     ngx_str_t   pairs[2 * LINES_OP_FIELDS];
     ngx_uint_t  n;
@@ -481,11 +481,31 @@ op_write(lines_op_t *op, const char *next, int64_t *rest,
     }
 
     op->next_step = next;
+    op->rest = rest;
 
-    return lines_op_step(&op->caller, done, op, lines_op_held(op),
+    return lines_op_step(&op->caller, op_written, op, lines_op_held(op),
                          .next_step = lines_op_text(next),
-                         .lease = op->conf->lease, .rest = rest,
+                         .lease = op->conf->lease,
+                         .rest = rest == LINES_NO_REST ? NULL : &rest,
                          .fields.n = n, .fields.elts = pairs);
+}
+
+
+static ngx_int_t
+op_written(void *data, lines_op_step_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    if (reply->is == LINES_OP_STEP_WOKEN) {
+        return lines_op_take(op);
+    }
+
+    if (lines_op_enter(op, op->next_step) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return op->rest == LINES_NO_REST
+           ? NGX_OK : lines_op_rested(op, reply->now, op->rest);
 }
 
 
@@ -495,16 +515,7 @@ lines_op_move_fields(lines_op_t *op, const char *next,
 {
     lines_op_renewed(op);
 
-    return op_write(op, next, NULL, fields, op_moved);
-}
-
-
-static ngx_int_t
-op_moved(void *data, lines_op_step_reply_t *reply)
-{
-    lines_op_t  *op = data;
-
-    return lines_op_enter(op, op->next_step);
+    return op_write(op, next, LINES_NO_REST, fields);
 }
 
 
@@ -516,26 +527,7 @@ lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
                    "lines operation %V: rests in %V for %M", &op->id,
                    &op->point, delay);
 
-    op->rest = delay;
-
-    return op_write(op, (char *) op->step.data, &op->rest, fields, op_rested);
-}
-
-
-static ngx_int_t
-op_rested(void *data, lines_op_step_reply_t *reply)
-{
-    lines_op_t  *op = data;
-
-    ngx_int_t  rc;
-
-    if (reply->is == LINES_OP_STEP_WOKEN) {
-        return lines_op_take(op);
-    }
-
-    rc = op_moved(op, reply);
-
-    return rc == NGX_OK ? lines_op_rested(op, reply->now, op->rest) : rc;
+    return op_write(op, (char *) op->step.data, delay, fields);
 }
 
 
