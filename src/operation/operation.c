@@ -44,6 +44,7 @@ static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_call_send(lines_op_t *op);
 static void op_answered(void *data, lines_billing_result_t *result);
 static void op_told(void *data, lines_result_t *result);
+static ngx_int_t op_repeat(lines_op_t *op);
 static ngx_int_t op_finish(lines_op_t *op);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
@@ -151,7 +152,7 @@ op_next(ngx_event_t *ev)
 
     if (ev->timedout) {
         ev->timedout = 0;
-        rc = op->wake ? op->wake(op) : NGX_OK;
+        rc = op->wake(op);
 
     } else {
         rc = op->rc;
@@ -699,6 +700,13 @@ op_told(void *data, lines_result_t *result)
 }
 
 
+static ngx_int_t
+op_repeat(lines_op_t *op)
+{
+    return NGX_OK;
+}
+
+
 ngx_int_t
 lines_op_again(lines_op_t *op)
 {
@@ -709,7 +717,8 @@ lines_op_again(lines_op_t *op)
     if (!ngx_queue_empty(&op->waiters) && op->repeats < LINES_REPEATS) {
         op->repeats++;
 
-        return lines_op_wait(op, 300 * op->repeats + ngx_random() % 100, NULL);
+        return lines_op_wait(op, 300 * op->repeats + ngx_random() % 100,
+                             op_repeat);
     }
 
     tries = lines_op_get_number(op, "tries");

@@ -84,14 +84,6 @@ op_copy(lines_op_t *op, ngx_str_t *value)
 }
 
 
-ngx_uint_t
-lines_op_same(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len
-           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
-}
-
-
 static ngx_keyval_t *
 op_find_field(lines_op_t *op, const char *name)
 {
@@ -340,6 +332,19 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 }
 
 
+void
+lines_op_forget(lines_op_t *op)
+{
+    lines_tell_e  told;
+
+    /* but for what is final: that the provisioner took it, or will not */
+
+    told = op->seen.told;
+    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+    op->seen.told = told;
+}
+
+
 ngx_int_t
 lines_op_take(lines_op_t *op)
 {
@@ -358,8 +363,6 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    lines_tell_e  told;
-
     switch (reply->is) {
 
     case LINES_OP_CLAIM_NONE:
@@ -375,11 +378,7 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 
     ngx_str_null(&op->document);
 
-    /* but for what is final: that the provisioner took it, or will not */
-
-    told = op->seen.told;
-    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
-    op->seen.told = told;
+    lines_op_forget(op);
 
     op->now = reply->now;
 

@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "billing/billing.h"
+#include "http/text.h"
 #include "operation/conf.h"
 #include "operation/decide.h"
 #include "store/calls.h"
@@ -158,7 +159,7 @@ ngx_str_t lines_op_text(const char *text);
 /* a value; the write that it goes to fails where there is no memory */
 ngx_str_t lines_op_number(lines_op_t *op, int64_t number);
 
-ngx_uint_t lines_op_same(ngx_str_t *a, ngx_str_t *b);
+#define lines_op_same  lines_same
 
 
 /* op->caller: no reply, and the operation is claimed again */
@@ -185,6 +186,9 @@ ngx_int_t lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer);
 
 /* such a script sets the lease anew, too: call it when it is sent */
 void lines_op_renewed(lines_op_t *op);
+
+/* what was seen: it is to be looked at anew */
+void lines_op_forget(lines_op_t *op);
 
 /* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);
@@ -239,7 +243,7 @@ ngx_int_t lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay);
 /* goes on with rc from a posted event */
 void lines_op_post(lines_op_t *op, ngx_int_t rc);
 
-/* goes on with wake(op), or NULL, after a while; NGX_AGAIN */
+/* calls wake(op) after a while; NGX_AGAIN */
 ngx_int_t lines_op_wait(lines_op_t *op, ngx_msec_t delay,
     lines_op_run_pt wake);
 
