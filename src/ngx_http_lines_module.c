@@ -291,10 +291,6 @@ init_main_conf(ngx_conf_t *cf, void *conf)
 
     rv = lines_billing_init_conf(cf, lmcf);
 
-    if (rv == NGX_CONF_OK) {
-        rv = lines_op_init_conf(cf, lmcf->operation);
-    }
-
     if (rv != NGX_CONF_OK || lmcf->redis_conf.name.len) {
         return rv;
     }

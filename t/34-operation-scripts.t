@@ -69,9 +69,12 @@ subtest 'claim' => sub {
     my ($id) = begin();
 
     is run(op_claim => ["op:$id", 't'], 20000, '')->[0], 'busy', 'held';
-    my $again = run(op_claim => ["op:$id", 't'], 20000, 1);
-    is $again->[0], 'claimed', 'the holder claims anew';
+    $redis->cli('HSET', key("op:$id"), lease_until => 1);
+    is_deeply run(op_claim => ["op:$id", 't'], 20000, 1), ['held'], 'the holder claims anew';
     is h("op:$id")->{fence}, 1, 'under the same fence';
+    cmp_ok h("op:$id")->{lease_until}, '>', 1, '... for another lease';
+    my %afresh = do { my $r = run(op_claim => ["op:$id", 't'], 20000, 1, 1); @$r[2 .. $#$r] };
+    is $afresh{fence}, 1, 'and so where all is read afresh';
 
     $redis->cli('HSET', key("op:$id"), lease_until => 0);
     my %reply = do { my $r = run(op_claim => ["op:$id", 't'], 20000, ''); @$r[2 .. $#$r] };

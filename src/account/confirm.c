@@ -265,8 +265,7 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
             return confirm_pending(r, ctx);
         }
 
-        return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0,
-                              0, confirm_done);
+        return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
 
     case LINES_CONFIRM_BEGIN_REFUSED:
 
@@ -393,8 +392,7 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
         return confirm_pending(r, ctx);
     }
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &confirm->id, 0, 0,
-                          confirm_done);
+    return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
 }
 
 

@@ -183,8 +183,7 @@ stuck_cleared(void *data, lines_op_retry_reply_t *reply)
 ngx_int_t
 lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0],
-                          1, 0, retried);
+    return lines_op_start(ctx, &ctx->params[0], 1, 0, retried);
 }
 
 

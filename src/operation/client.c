@@ -18,11 +18,8 @@
 
 typedef struct {
     lines_op_waiter_t    waiter;
-    ngx_http_request_t  *request;
     lines_ctx_t         *ctx;
-    lines_main_conf_t   *lmcf;
     lines_op_t          *op;       /* NULL: not joined */
-    ngx_str_t            tenant;
     ngx_str_t            id;
     lines_op_done_pt     done;
     ngx_uint_t           afresh;
@@ -44,12 +41,12 @@ static void waiter_cleanup(void *data);
 
 
 ngx_int_t
-lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
-    ngx_str_t *id, ngx_uint_t afresh, ngx_msec_t budget,
-    lines_op_done_pt done)
+lines_op_start(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t afresh,
+    ngx_msec_t budget, lines_op_done_pt done)
 {
-    ngx_pool_cleanup_t  *cln;
     lines_waiter_t      *w;
+    ngx_pool_cleanup_t  *cln;
+    ngx_http_request_t  *r = ctx->request;
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_waiter_t));
     if (cln == NULL) {
@@ -59,25 +56,14 @@ lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
     w = cln->data;
     ngx_memzero(w, sizeof(lines_waiter_t));
 
-    w->request = r;
     w->ctx = ctx;
-    w->lmcf = lines_get_main_conf(r);
     w->waiter.wake = waiter_wake;
+    w->id = *id;
     w->afresh = afresh;
     w->done = done;
     w->start = ngx_current_msec;
 
-    w->tenant.data = ngx_pstrdup(r->pool, tenant);
-    w->id.data = ngx_pstrdup(r->pool, id);
-
-    if (w->tenant.data == NULL || w->id.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    w->tenant.len = tenant->len;
-    w->id.len = id->len;
-
-    ctx->operation = w->id;
+    ctx->operation = *id;
 
     w->budget.handler = waiter_budget_handler;
     w->budget.data = w;
@@ -93,7 +79,8 @@ lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
 
     cln->handler = waiter_cleanup;
 
-    ngx_add_timer(&w->budget, budget ? budget : w->lmcf->operation->budget);
+    ngx_add_timer(&w->budget, budget ? budget
+                              : lines_get_main_conf(r)->operation->budget);
 
     return NGX_AGAIN;
 }
@@ -102,22 +89,20 @@ lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *tenant,
 static ngx_int_t
 waiter_join(lines_waiter_t *w)
 {
-    lines_op_t  *op;
+    ngx_str_t          *tenant = &w->ctx->identity.tenant;
+    lines_main_conf_t  *lmcf = lines_get_main_conf(w->ctx->request);
 
-    w->again = w->afresh
-               && lines_op_find(w->lmcf->operation, &w->tenant, &w->id);
+    w->again = w->afresh && lines_op_find(lmcf->operation, tenant, &w->id);
 
-    op = lines_op_obtain(w->lmcf, &w->tenant, &w->id, NULL);
-    if (op == NULL) {
+    w->op = lines_op_obtain(lmcf, tenant, &w->id, NULL);
+    if (w->op == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->request->connection->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->join.log, 0,
                    "lines operation %V: a client waits", &w->id);
 
-    w->op = op;
-
-    ngx_queue_insert_tail(&op->waiters, &w->waiter.queue);
+    ngx_queue_insert_tail(&w->op->waiters, &w->waiter.queue);
 
     return NGX_OK;
 }
@@ -163,7 +148,7 @@ waiter_budget_handler(ngx_event_t *ev)
 
     lines_op_t  *op = w->op;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, w->request->connection->log, 0,
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ev->log, 0,
                    "lines operation %V: goes on without its client", &w->id);
 
     waiter_detach(w);
@@ -180,11 +165,8 @@ waiter_budget_handler(ngx_event_t *ev)
 static void
 waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op)
 {
-    ngx_http_request_t  *r;
-    lines_ctx_t         *ctx;
-
-    r = w->request;
-    ctx = w->ctx;
+    lines_ctx_t         *ctx = w->ctx;
+    ngx_http_request_t  *r = ctx->request;
 
     waiter_cleanup(w);
 

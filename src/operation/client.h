@@ -24,17 +24,16 @@ typedef ngx_int_t (*lines_op_done_pt)(ngx_http_request_t *r, lines_ctx_t *ctx,
 
 
 /*
- * Starts, joins or waits for an operation on behalf of a request.  budget 0 is
+ * Starts, joins or waits for an operation of the request's tenant.  budget 0 is
  * the configured one.  afresh: the request has written a wish, or news; the
  * rest of a run that was under way before is no answer.  Returns NGX_AGAIN:
  * done is called later, once, unless the client leaves before, and the request
- * resumes with its result; or what lines_unavailable() returned.  tenant and id
- * are copied.
+ * resumes with its result; or what lines_unavailable() returned.  The text of
+ * id is the request's.
  */
 
-ngx_int_t lines_op_start(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *tenant, ngx_str_t *id, ngx_uint_t afresh, ngx_msec_t budget,
-    lines_op_done_pt done);
+ngx_int_t lines_op_start(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t afresh,
+    ngx_msec_t budget, lines_op_done_pt done);
 
 
 #endif /* _LINES_OPERATION_CLIENT_H_INCLUDED_ */

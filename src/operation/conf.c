@@ -6,7 +6,7 @@
 #include "directive/params.h"
 #include "http/text.h"
 #include "operation/conf.h"
-#include "operation/kinds.h"
+#include "operation/record.h"
 
 
 static char *op_polls(ngx_conf_t *cf, ngx_str_t *value, void *field);
@@ -59,24 +59,14 @@ lines_op_create_conf(ngx_conf_t *cf)
 
     ocf->kinds = lines_op_kinds;
     ocf->audit = 500;
+    ocf->poll[0] = 60000;
+    ocf->poll[1] = 5 * 60000;
+    ocf->poll[2] = 30 * 60000;
+    ocf->npolls = 3;
 
     lines_params_preset(&op_directive, ocf);
 
     return ocf;
-}
-
-
-char *
-lines_op_init_conf(ngx_conf_t *cf, lines_op_conf_t *ocf)
-{
-    if (ocf->npolls == 0) {
-        ocf->poll[0] = 60000;
-        ocf->poll[1] = 5 * 60000;
-        ocf->poll[2] = 30 * 60000;
-        ocf->npolls = 3;
-    }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -122,6 +112,8 @@ op_polls(ngx_conf_t *cf, ngx_str_t *value, void *field)
 
     p = value->data;
     last = p + value->len;
+
+    ocf->npolls = 0;
 
     for ( ;; ) {
         comma = ngx_strlchr(p, last, ',');

@@ -12,7 +12,6 @@
 #include <ngx_http.h>
 
 #include "http/conf.h"
-#include "store/caller.h"
 
 
 #define LINES_POLLS  8
@@ -53,7 +52,6 @@ struct lines_op_conf_s {
     ngx_uint_t   sweeping;     /* of them without a client */
     ngx_uint_t   backlog;      /* flag: more was due than batch */
     ngx_event_t  sweeper;
-    lines_caller_t  caller;    /* the sweeper's */
     ngx_msec_t   walked;
 };
 
@@ -61,9 +59,8 @@ struct lines_op_conf_s {
 /* lines_operations lease=… sweep=… …; conf is the main configuration */
 char *lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* create_main_conf, with unset values; init_main_conf: the defaults */
+/* create_main_conf, with the defaults */
 lines_op_conf_t *lines_op_create_conf(ngx_conf_t *cf);
-char *lines_op_init_conf(ngx_conf_t *cf, lines_op_conf_t *ocf);
 
 
 #endif /* _LINES_OPERATION_CONF_H_INCLUDED_ */

@@ -8,7 +8,6 @@
 #include <ngx_http.h>
 
 #include "operation/charge.h"
-#include "operation/kinds.h"
 #include "operation/payment.h"
 #include "operation/purchase.h"
 #include "operation/refund.h"

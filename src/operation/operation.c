@@ -637,36 +637,10 @@ op_call(lines_op_t *op)
 static ngx_int_t
 op_call_claimed(void *data, lines_op_claim_reply_t *reply)
 {
-    lines_op_t  *op = data;
+    /* else somebody was there meanwhile */
 
-    ngx_int_t   fence;
-    ngx_str_t  *field;
-    ngx_uint_t  i;
-
-    if (reply->is != LINES_OP_CLAIM_CLAIMED) {
-        op->lost = 1;
-        return NGX_DONE;
-    }
-
-    /* under the fence held, or a higher one: somebody was there meanwhile */
-
-    field = reply->fields.elts;
-
-    for (i = 0; i + 1 < reply->fields.n; i += 2) {
-
-        if (!lines_is(&field[i], "fence")) {
-            continue;
-        }
-
-        fence = ngx_atoi(field[i + 1].data, field[i + 1].len);
-
-        if ((ngx_uint_t) fence != op->fence) {
-            op->fence = fence;
-            return lines_op_take(op);
-        }
-    }
-
-    return op_call_send(op);
+    return reply->is == LINES_OP_CLAIM_HELD ? op_call_send(data)
+                                            : lines_op_claimed(data, reply);
 }
 
 
@@ -837,7 +811,16 @@ op_finish(lines_op_t *op)
 {
     op->ended = 1;
 
-    lines_op_not_due(op);
+    if (op->kind && op->kind->again) {
+
+        /* it may have begun once more since it ended: that hint is its own */
+
+        (void) lines_forget_due_done(&op->caller, lines_op_member(op),
+                                     .late = op->conf->late);
+
+    } else {
+        (void) lines_forget_due_rem(&op->caller, lines_op_member(op));
+    }
 
     return NGX_DONE;
 }
@@ -860,13 +843,14 @@ op_end(lines_op_t *op, ngx_int_t rc)
         /* what cannot be run is not to keep others from their turn */
 
         if (op->unknown) {
-            lines_op_idle(op);
+            (void) lines_forget_due_drop(&op->caller, lines_op_member(op),
+                                         .overdue = op->conf->hint,
+                                         .late = op->conf->late);
 
-        } else if (op->lost) {
-            lines_op_later(op, op->conf->lease);
-
-        } else if (rc == NGX_ERROR) {
-            lines_op_later(op, op->conf->retry);
+        } else if (op->lost || rc == NGX_ERROR) {
+            (void) lines_forget_due_rest(&op->caller, lines_op_member(op),
+                                         .delay = op->lost ? op->conf->lease
+                                                           : op->conf->retry);
         }
     }
 

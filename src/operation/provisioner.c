@@ -55,24 +55,20 @@ ngx_int_t
 lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
     ngx_str_t *tenant, ngx_str_t *json, lines_call_pt handler, void *data)
 {
-    lines_call_t         call;
-    lines_call_header_t  headers[3];
+    lines_call_header_t  headers[] = {
+        { ngx_string("Content-Type"), ngx_string("application/json") },
+        { ngx_string("Idempotency-Key"), *id },
+        { ngx_string("X-Lines-Tenant"), *tenant }
+    };
 
-    ngx_memzero(&call, sizeof(lines_call_t));
-
-    ngx_str_set(&headers[0].name, "Content-Type");
-    ngx_str_set(&headers[0].value, "application/json");
-    ngx_str_set(&headers[1].name, "Idempotency-Key");
-    headers[1].value = *id;
-    ngx_str_set(&headers[2].name, "X-Lines-Tenant");
-    headers[2].value = *tenant;
-
-    call.method = NGX_HTTP_POST;
-    call.uri = carrier->lmcf->provisioner;
-    call.headers = headers;
-    call.nheaders = 3;
-    call.body = *json;
-    call.timeout = LINES_PROVISIONER_TIMEOUT;
+    lines_call_t  call = {
+        .method = NGX_HTTP_POST,
+        .uri = carrier->lmcf->provisioner,
+        .headers = headers,
+        .nheaders = 3,
+        .body = *json,
+        .timeout = LINES_PROVISIONER_TIMEOUT
+    };
 
     return lines_carrier_call(carrier, &call, handler, data);
 }
@@ -96,9 +92,8 @@ lines_provisioner_verdict(lines_result_t *result)
     case 425:
     case 429:
         return NGX_AGAIN;
-    }
 
-    return result->status >= 400 && result->status < 500
-           ? NGX_DECLINED
-           : NGX_AGAIN;
+    default:
+        return result->status / 100 == 4 ? NGX_DECLINED : NGX_AGAIN;
+    }
 }

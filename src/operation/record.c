@@ -5,7 +5,6 @@
 
 #include "http/digest.h"
 #include "http/failpoint.h"
-#include "http/metrics.h"
 #include "http/text.h"
 #include "operation/record.h"
 
@@ -13,6 +12,7 @@
 #define LINES_RECLAIM_DELAY  400
 #define LINES_RECLAIMS       6
 #define LINES_OP_ID          24
+#define LINES_NO_REST        INT64_MIN
 
 
 static ngx_str_t op_copy(lines_op_t *op, ngx_str_t *value);
@@ -23,12 +23,10 @@ static ngx_int_t op_lost(lines_caller_t *caller);
 static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
-static ngx_int_t op_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
-static ngx_int_t op_write(lines_op_t *op, const char *next,
-    int64_t *rest, lines_op_field_t *fields, lines_op_step_pt done);
-static ngx_int_t op_moved(void *data, lines_op_step_reply_t *reply);
-static ngx_int_t op_rested(void *data, lines_op_step_reply_t *reply);
+static ngx_int_t op_write(lines_op_t *op, const char *next, int64_t rest,
+    lines_op_field_t *field);
+static ngx_int_t op_written(void *data, lines_op_step_reply_t *reply);
 
 
 #define point_text(name, text)  text,
@@ -61,7 +59,10 @@ lines_op_number(lines_op_t *op, int64_t number)
 }
 
 
-/* with a zero at its end; data is NULL where there is no memory */
+/*
+ * With a zero at its end; data is NULL where there is no memory, or there was
+ * none for the value.
+ */
 
 static ngx_str_t
 op_copy(lines_op_t *op, ngx_str_t *value)
@@ -69,27 +70,17 @@ op_copy(lines_op_t *op, ngx_str_t *value)
     ngx_str_t  copy;
 
     copy.len = value->len;
-    copy.data = ngx_pnalloc(op->pool, value->len + 1);
+    copy.data = NULL;
 
-    if (copy.data == NULL) {
-        return copy;
+    if (value->len == 0 || value->data) {
+        copy.data = ngx_pcalloc(op->pool, value->len + 1);
     }
 
-    if (value->len) {
+    if (copy.data && value->len) {
         ngx_memcpy(copy.data, value->data, value->len);
     }
 
-    copy.data[value->len] = '\0';
-
     return copy;
-}
-
-
-ngx_uint_t
-lines_op_same(ngx_str_t *a, ngx_str_t *b)
-{
-    return a->len == b->len
-           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
 }
 
 
@@ -201,7 +192,7 @@ lines_op_enter(lines_op_t *op, const char *step)
 
     for (op->at = 0; op->at < LINES_POINTS; op->at++) {
         if (lines_is(&op->point, points[op->at])) {
-            return NGX_OK;
+            break;
         }
     }
 
@@ -341,32 +332,34 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 }
 
 
-ngx_int_t
-lines_op_take(lines_op_t *op)
+void
+lines_op_forget(lines_op_t *op)
 {
     lines_tell_e  told;
-
-    op->claimed = ngx_current_msec;
-    op->claiming = 1;
-
-    /* what is read anew may have gone on since it was written */
-
-    ngx_str_null(&op->document);
 
     /* but for what is final: that the provisioner took it, or will not */
 
     told = op->seen.told;
     ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
     op->seen.told = told;
-
-    return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
-                          .id = op->id, .lease = op->conf->lease,
-                          .fence = op->fence, .afresh = 1);
 }
 
 
-static ngx_int_t
-op_claimed(void *data, lines_op_claim_reply_t *reply)
+ngx_int_t
+lines_op_take(lines_op_t *op)
+{
+    op->claimed = ngx_current_msec;
+    op->claiming = 1;
+
+    return lines_op_claim(&op->caller, lines_op_claimed, op,
+                          .tenant = op->tenant, .id = op->id,
+                          .lease = op->conf->lease, .fence = op->fence,
+                          .afresh = 1);
+}
+
+
+ngx_int_t
+lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
@@ -380,6 +373,12 @@ op_claimed(void *data, lines_op_claim_reply_t *reply)
         op->lost = 1;
         return NGX_DONE;
     }
+
+    /* all may have gone on since it was seen, or written */
+
+    ngx_str_null(&op->document);
+
+    lines_op_forget(op);
 
     op->now = reply->now;
 
@@ -459,50 +458,53 @@ op_read(lines_op_t *op, lines_list_t *fields)
 }
 
 
-/* the caller's strings may be on its stack; the copy learns them later */
+/*
+ * The copy has the fields at once: where the write is not acknowledged, all of
+ * it is read again, or dropped.
+ */
 
 static ngx_int_t
-op_write(lines_op_t *op, const char *next, int64_t *rest,
-    lines_op_field_t *fields, lines_op_step_pt done)
+op_write(lines_op_t *op, const char *next, int64_t rest,
+    lines_op_field_t *field)
 {
-    ngx_str_t   name, *copy;
-    ngx_uint_t  i, n;
+    ngx_str_t   pairs[2 * LINES_OP_FIELDS];
+    ngx_uint_t  n;
 
-    for (n = 0; fields[n].name; n++) { /* void */ }
-
-    copy = ngx_palloc(op->pool, (2 * n + 1) * sizeof(ngx_str_t));
-    if (copy == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        copy[2 * i] = lines_op_text(fields[i].name);
-
-        if (fields[i].value.len && fields[i].value.data == NULL) {
+    for (n = 0; field->name; field++) {
+        if (lines_op_set(op, field->name, &field->value) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        copy[2 * i + 1] = op_copy(op, &fields[i].value);
-
-        if (copy[2 * i + 1].data == NULL) {
-            return NGX_ERROR;
-        }
+        pairs[n++] = lines_op_text(field->name);
+        pairs[n++] = field->value;
     }
 
-    op->changes.n = 2 * n;
-    op->changes.elts = copy;
+    op->next_step = next;
+    op->rest = rest;
 
-    name = lines_op_text(next);
-    op->next_step = op_copy(op, &name);
+    return lines_op_step(&op->caller, op_written, op, lines_op_held(op),
+                         .next_step = lines_op_text(next),
+                         .lease = op->conf->lease,
+                         .rest = rest == LINES_NO_REST ? NULL : &rest,
+                         .fields.n = n, .fields.elts = pairs);
+}
 
-    if (op->next_step.data == NULL) {
+
+static ngx_int_t
+op_written(void *data, lines_op_step_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    if (reply->is == LINES_OP_STEP_WOKEN) {
+        return lines_op_take(op);
+    }
+
+    if (lines_op_enter(op, op->next_step) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return lines_op_step(&op->caller, done, op, lines_op_held(op),
-                         .next_step = op->next_step,
-                         .lease = op->conf->lease, .rest = rest,
-                         .fields = op->changes);
+    return op->rest == LINES_NO_REST
+           ? NGX_OK : lines_op_rested(op, reply->now, op->rest);
 }
 
 
@@ -512,28 +514,7 @@ lines_op_move_fields(lines_op_t *op, const char *next,
 {
     lines_op_renewed(op);
 
-    return op_write(op, next, NULL, fields, op_moved);
-}
-
-
-static ngx_int_t
-op_moved(void *data, lines_op_step_reply_t *reply)
-{
-    lines_op_t  *op = data;
-
-    ngx_str_t  *field;
-    ngx_uint_t  i;
-
-    field = op->changes.elts;
-
-    for (i = 0; i < op->changes.n; i += 2) {
-        if (lines_op_set(op, (char *) field[i].data, &field[i + 1]) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return lines_op_enter(op, (char *) op->next_step.data);
+    return op_write(op, next, LINES_NO_REST, fields);
 }
 
 
@@ -545,26 +526,7 @@ lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
                    "lines operation %V: rests in %V for %M", &op->id,
                    &op->point, delay);
 
-    op->rest = delay;
-
-    return op_write(op, (char *) op->step.data, &op->rest, fields, op_rested);
-}
-
-
-static ngx_int_t
-op_rested(void *data, lines_op_step_reply_t *reply)
-{
-    lines_op_t  *op = data;
-
-    ngx_int_t  rc;
-
-    if (reply->is == LINES_OP_STEP_WOKEN) {
-        return lines_op_take(op);
-    }
-
-    rc = op_moved(op, reply);
-
-    return rc == NGX_OK ? lines_op_rested(op, reply->now, op->rest) : rc;
+    return op_write(op, (char *) op->step.data, delay, fields);
 }
 
 
@@ -573,10 +535,8 @@ op_rested(void *data, lines_op_step_reply_t *reply)
 ngx_int_t
 lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay)
 {
-    (void) lines_forget_due_rest(&op->caller,
-                                 .shard = lines_due_shard(&op->id),
-                                 .tenant = op->tenant, .id = op->id,
-                                 .since = &now, .delay = delay);
+    (void) lines_forget_due_rest(&op->caller, lines_op_member(op), .since = &now,
+                                 .delay = delay);
 
     return NGX_DONE;
 }
@@ -595,58 +555,6 @@ lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay)
     (void) lines_forget_due_add(&op->caller, .shard = lines_due_shard(id),
                                 .tenant = op->tenant, .id = *id,
                                 .delay = delay);
-}
-
-
-void
-lines_op_not_due(lines_op_t *op)
-{
-    if (op->kind && op->kind->again) {
-
-        /* it may have begun once more since it ended: that hint is its own */
-
-        (void) lines_forget_due_done(&op->caller,
-                                     .shard = lines_due_shard(&op->id),
-                                     .tenant = op->tenant, .id = op->id,
-                                     .late = op->conf->late);
-        return;
-    }
-
-    (void) lines_forget_due_rem(&op->caller,
-                                .shard = lines_due_shard(&op->id),
-                                .tenant = op->tenant, .id = op->id);
-}
-
-
-void
-lines_op_idle(lines_op_t *op)
-{
-    (void) lines_forget_due_drop(&op->caller,
-                                 .shard = lines_due_shard(&op->id),
-                                 .tenant = op->tenant, .id = op->id,
-                                 .overdue = op->conf->hint,
-                                 .late = op->conf->late);
-}
-
-
-void
-lines_op_later(lines_op_t *op, ngx_msec_t delay)
-{
-    (void) lines_forget_due_rest(&op->caller,
-                                 .shard = lines_due_shard(&op->id),
-                                 .tenant = op->tenant, .id = op->id,
-                                 .delay = delay);
-}
-
-
-void
-lines_due_malformed(const char *list, ngx_str_t *member)
-{
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "lines: \"%V\" in the list \"%s\" names no operation: "
-                  "dropped", member, list);
-
-    lines_metrics_inc(malformed);
 }
 
 

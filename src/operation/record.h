@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 
 #include "billing/billing.h"
+#include "http/text.h"
 #include "operation/conf.h"
 #include "operation/decide.h"
 #include "store/calls.h"
@@ -47,6 +48,9 @@ struct lines_op_kind_s {
     lines_op_run_pt  acts[LINES_ACTIONS];
     ngx_uint_t       again;     /* flag: it may begin once more by its id */
 };
+
+/* every kind (kinds.c); ends with a null name */
+extern const lines_op_kind_t  lines_op_kinds[];
 
 
 /*
@@ -114,9 +118,8 @@ struct lines_op_s {
     lines_op_run_pt     wake;
     ngx_event_t         next;      /* posted, or a timer */
     ngx_int_t           rc;
-    ngx_str_t           next_step;
-    lines_list_t        changes;   /* on their way: field, value, … */
-    int64_t             rest;      /* ms, on their way as well */
+    const char         *next_step;  /* of a write that is on its way */
+    int64_t             rest;      /* ms, of the same */
     ngx_uint_t          repeats;   /* of a call, in this run */
     ngx_uint_t          reclaims;  /* after a lost reply */
     unsigned            claiming:1;
@@ -156,7 +159,7 @@ ngx_str_t lines_op_text(const char *text);
 /* a value; the write that it goes to fails where there is no memory */
 ngx_str_t lines_op_number(lines_op_t *op, int64_t number);
 
-ngx_uint_t lines_op_same(ngx_str_t *a, ngx_str_t *b);
+#define lines_op_same  lines_same
 
 
 /* op->caller: no reply, and the operation is claimed again */
@@ -184,8 +187,14 @@ ngx_int_t lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer);
 /* such a script sets the lease anew, too: call it when it is sent */
 void lines_op_renewed(lines_op_t *op);
 
+/* what was seen: it is to be looked at anew */
+void lines_op_forget(lines_op_t *op);
+
 /* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);
+
+/* done() of any claim that is not just held: what lines_op_take() does with it */
+ngx_int_t lines_op_claimed(void *data, lines_op_claim_reply_t *reply);
 
 /* Redis' time, milliseconds */
 int64_t lines_op_now(lines_op_t *op);
@@ -251,13 +260,10 @@ int64_t lines_due_shard(ngx_str_t *id);
 /* to another operation of the tenant, or to this one, due after a while */
 void lines_op_hint(lines_op_t *op, ngx_str_t *id, ngx_msec_t delay);
 
-/* to this one: gone, gone if idle, later since it cannot be run */
-void lines_op_not_due(lines_op_t *op);
-void lines_op_idle(lines_op_t *op);
-void lines_op_later(lines_op_t *op, ngx_msec_t delay);
-
-/* a member of a list that names no operation: its script has dropped it */
-void lines_due_malformed(const char *list, ngx_str_t *member);
+/* the arguments of a declared call that name this one's */
+#define lines_op_member(op)                                                   \
+    .shard = lines_due_shard(&(op)->id), .tenant = (op)->tenant,              \
+    .id = (op)->id
 
 
 /*

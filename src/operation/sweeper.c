@@ -6,52 +6,74 @@
  *
  * A due list is but a hint, in a slot of its own, and a failover may lose it.
  * So now and then a few tenants are looked at: what is unfinished there is
- * given its hint again.  A few commands at a time; nobody waits for them.
+ * given its hint again.
+ *
+ * The inventory of numbers is a slot of its own as well, so that what spans it
+ * and a tenant's is ordered instead of atomic: a number is leased after its
+ * operation has begun and released before that ends, and whatever was leased
+ * is looked at later.
+ *
+ * A few commands at a time; nobody waits for them.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit.h"
-#include "operation/inventory.h"
 #include "operation/operation.h"
 #include "operation/sweeper.h"
 
 
+#define LINES_INV_LOOKS   16
 #define LINES_WALK_BATCH  16      /* hints at a time */
 
 
-/* of a worker: which tenants it looks at for operations without a hint */
+/* one lease that is looked at: three of the reply's */
 
 typedef struct {
-    lines_main_conf_t  *lmcf;
-    lines_caller_t      caller;
-    ngx_pool_t         *pool;         /* NULL: at rest */
-    u_char              cursor[24];   /* of SSCAN */
-    size_t              cursor_len;
-    lines_list_t        tenants;      /* left */
-    lines_list_t        ids;          /* of the operations of one, left */
-    ngx_uint_t          pending;      /* hints on their way */
-} lines_walk_t;
+    ngx_str_t  tenant;
+    ngx_str_t  operation;
+    ngx_str_t  number;
+    ngx_str_t  looked;     /* what follows is of this look only */
+} lease_look_t;
 
 
 static void sweep_start(ngx_event_t *ev);
 static ngx_int_t swept_shard(void *data, lines_due_read_reply_t *reply);
-static ngx_int_t sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member);
-static void walk_start(lines_main_conf_t *lmcf);
-static void walk_resume(lines_caller_t *caller, ngx_int_t rc);
+static void sweep_member(ngx_str_t *member);
+static ngx_int_t sweep_read(const char *list, ngx_str_t *member,
+    ngx_str_t *tenant, ngx_str_t *id);
+static ngx_int_t sweep_begin(lines_caller_t *caller);
+static void sweep_resume(lines_caller_t *caller, ngx_int_t rc);
+static void sweep_end(lines_caller_t *caller);
+static void leases_start(void);
+static ngx_int_t leases_old(void *data, lines_inv_look_reply_t *reply);
+static void lease_look(ngx_str_t *member);
+static ngx_int_t lease_fate(void *data, lines_inv_fate_reply_t *reply);
+static void walk_start(void);
 static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
-static ngx_int_t walk_next(lines_walk_t *walk);
 static ngx_int_t walk_operations(void *data, lines_ops_read_reply_t *reply);
-static ngx_int_t walk_hint(lines_walk_t *walk);
+static ngx_int_t walk_next(void);
 static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
 static ngx_int_t walk_seen(void *data, lines_op_seen_reply_t *reply);
-static void walk_end(lines_walk_t *walk);
 
 
-static lines_walk_t  the_walk;
+/* of this worker */
+
+static struct {
+    lines_main_conf_t  *lmcf;
+    lines_caller_t      due;
+    lines_caller_t      leases;       /* without a pool: at rest */
+    lines_caller_t      walk;         /* the same */
+    ngx_str_t           cursor;       /* of SSCAN */
+    u_char              text[24];     /* of it */
+    lines_list_t        tenants;      /* left */
+    ngx_str_t           tenant;       /* the one that is looked at, */
+    lines_list_t        ids;          /* its operations that are left */
+} sweeper;
 
 
 ngx_int_t
@@ -59,13 +81,16 @@ lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     lines_op_conf_t  *ocf = lmcf->operation;
 
+    sweeper.lmcf = lmcf;
+    lines_caller_init(&sweeper.due, lmcf->redis, NULL, cycle->log);
+    ngx_str_set(&sweeper.cursor, "0");
+
     ngx_queue_init(&ocf->running);
-    lines_caller_init(&ocf->caller, lmcf->redis, NULL, cycle->log);
     ocf->sweeping = 0;
     ocf->walked = ngx_current_msec - ngx_random() % ocf->walk_every;
 
     ocf->sweeper.handler = sweep_start;
-    ocf->sweeper.data = lmcf;
+    ocf->sweeper.data = ocf;
     ocf->sweeper.log = cycle->log;
     ocf->sweeper.cancelable = 1;
 
@@ -101,35 +126,27 @@ lines_op_exit_process(lines_main_conf_t *lmcf)
         lines_caller_detach(&op->caller);
     }
 
-    lines_caller_detach(&ocf->caller);
-    lines_inventory_end();
+    lines_caller_detach(&sweeper.due);
+    sweep_end(&sweeper.leases);
+    sweep_end(&sweeper.walk);
     lines_audit_exit_process();
-
-    if (the_walk.pool) {
-        lines_caller_detach(&the_walk.caller);
-        walk_end(&the_walk);
-    }
 }
 
 
 static void
 sweep_start(ngx_event_t *ev)
 {
-    ngx_uint_t          i, first;
-    lines_main_conf_t  *lmcf;
-    lines_op_conf_t    *ocf;
+    ngx_uint_t        i, first;
+    lines_op_conf_t  *ocf = ev->data;
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         return;
     }
 
-    lmcf = ev->data;
-    ocf = lmcf->operation;
-
     first = ngx_random() % LINES_DUE_SHARDS;
 
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
-        if (lines_try_due_read(&ocf->caller, swept_shard, lmcf,
+        if (lines_try_due_read(&sweeper.due, swept_shard, NULL,
                                .shard = (first + i) % LINES_DUE_SHARDS,
                                .most = ocf->batch, .lease = ocf->lease)
             != NGX_AGAIN)
@@ -138,11 +155,11 @@ sweep_start(ngx_event_t *ev)
         }
     }
 
-    lines_inventory_sweep(lmcf);
+    leases_start();
 
     if (ngx_current_msec - ocf->walked >= ocf->walk_every) {
         ocf->walked = ngx_current_msec;
-        walk_start(lmcf);
+        walk_start();
     }
 
     /* jitter: the workers of a fleet do not look all at once */
@@ -156,61 +173,43 @@ sweep_start(ngx_event_t *ev)
 static ngx_int_t
 swept_shard(void *data, lines_due_read_reply_t *reply)
 {
-    lines_main_conf_t *lmcf = data;
-
-    ngx_str_t   *member;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
     if (reply == NULL || ngx_exiting) {
         return NGX_OK;
     }
 
     for (i = 0; i + 1 < reply->members.n; i += 2) {
-        member = &reply->members.elts[i];
-
-        if (sweep_member(lmcf, member) != NGX_OK) {
-            lines_due_malformed("due", member);
-        }
+        sweep_member(&reply->members.elts[i]);
     }
 
     return NGX_OK;
 }
 
 
-/* NGX_DECLINED: it says nothing, and was dropped (due_read.lua) */
-
-static ngx_int_t
-sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
+static void
+sweep_member(ngx_str_t *member)
 {
-    u_char           *space;
     ngx_str_t         tenant, id;
     lines_op_t       *op;
-    lines_op_conf_t  *ocf = lmcf->operation;
+    lines_op_conf_t  *ocf = sweeper.lmcf->operation;
 
-    space = ngx_strlchr(member->data, member->data + member->len, ' ');
-
-    if (space == NULL) {
-        return NGX_DECLINED;
+    if (sweep_read("due", member, &tenant, &id) != NGX_OK) {
+        return;
     }
 
     if (ocf->sweeping >= ocf->batch) {
         ocf->backlog = 1;
-        return NGX_OK;
+        return;
     }
-
-    tenant.data = member->data;
-    tenant.len = space - member->data;
-
-    id.data = space + 1;
-    id.len = member->data + member->len - id.data;
 
     if (lines_op_find(ocf, &tenant, &id)) {
-        return NGX_OK;
+        return;
     }
 
-    op = lines_op_obtain(lmcf, &tenant, &id, NULL);
+    op = lines_op_obtain(sweeper.lmcf, &tenant, &id, NULL);
     if (op == NULL) {
-        return NGX_OK;
+        return;
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ocf->sweeper.log, 0, "lines sweep: %V",
@@ -218,59 +217,220 @@ sweep_member(lines_main_conf_t *lmcf, ngx_str_t *member)
 
     op->swept = 1;
     ocf->sweeping++;
+}
+
+
+/* "TENANT ID"; what names no operation was dropped by who listed it */
+
+static ngx_int_t
+sweep_read(const char *list, ngx_str_t *member, ngx_str_t *tenant,
+    ngx_str_t *id)
+{
+    *id = *member;
+    *tenant = lines_word(id);
+
+    if (tenant->len < member->len) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "lines: \"%V\" in the list \"%s\" names no operation: "
+                  "dropped", member, list);
+
+    lines_metrics_inc(malformed);
+
+    return NGX_DECLINED;
+}
+
+
+/* of its own pool; NGX_DECLINED: it is still at it, or has no memory */
+
+static ngx_int_t
+sweep_begin(lines_caller_t *caller)
+{
+    ngx_pool_t  *pool;
+
+    if (caller->pool) {
+        return NGX_DECLINED;
+    }
+
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+    if (pool == NULL) {
+        return NGX_DECLINED;
+    }
+
+    lines_caller_init(caller, sweeper.lmcf->redis, pool, ngx_cycle->log);
+
+    caller->resume = sweep_resume;
 
     return NGX_OK;
 }
 
 
-/* looks for lost hints, unless it does so already */
+/* whatever it was that was not answered: it will be looked at again */
 
 static void
-walk_start(lines_main_conf_t *lmcf)
+sweep_resume(lines_caller_t *caller, ngx_int_t rc)
 {
-    lines_walk_t  *walk;
-    ngx_str_t      cursor;
-
-    walk = &the_walk;
-
-    if (walk->pool) {
-        return;
+    if (rc == NGX_OK && caller == &sweeper.walk) {
+        rc = walk_next();
     }
 
-    walk->pool = ngx_create_pool(4096, ngx_cycle->log);
-    if (walk->pool == NULL) {
-        return;
-    }
-
-    walk->lmcf = lmcf;
-
-    lines_caller_init(&walk->caller, lmcf->redis, walk->pool, ngx_cycle->log);
-
-    walk->caller.resume = walk_resume;
-
-    cursor.data = walk->cursor;
-    cursor.len = walk->cursor_len;
-
-    if (walk->cursor_len == 0) {
-        ngx_str_set(&cursor, "0");
-    }
-
-    if (lines_tenants_scan(&walk->caller, walk_scanned, walk,
-                           .cursor = cursor)
-        != NGX_AGAIN)
-    {
-        walk_end(walk);
+    if (rc != NGX_AGAIN) {
+        sweep_end(caller);
     }
 }
 
 
-/* whatever it was that was not answered: another walk will come by */
+static void
+sweep_end(lines_caller_t *caller)
+{
+    if (caller->pool) {
+        lines_caller_detach(caller);
+        ngx_destroy_pool(caller->pool);
+        caller->pool = NULL;
+    }
+}
+
+
+/*
+ * Looks at the leases that are old: an operation that is unfinished goes on;
+ * what nothing holds any more is released.
+ */
 
 static void
-walk_resume(lines_caller_t *caller, ngx_int_t rc)
+leases_start(void)
 {
-    if (rc != NGX_AGAIN) {
-        walk_end(ngx_queue_data(caller, lines_walk_t, caller));
+    if (sweep_begin(&sweeper.leases) != NGX_OK) {
+        return;
+    }
+
+    if (lines_try_inv_look(&sweeper.leases, leases_old, NULL,
+                           .most = LINES_INV_LOOKS,
+                           .delay = sweeper.lmcf->operation->lease)
+        != NGX_AGAIN)
+    {
+        sweep_end(&sweeper.leases);
+    }
+}
+
+
+static ngx_int_t
+leases_old(void *data, lines_inv_look_reply_t *reply)
+{
+    ngx_uint_t  i;
+
+    if (reply == NULL || ngx_exiting) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i + 2 < reply->members.n; i += 3) {
+        lease_look(&reply->members.elts[i]);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+lease_look(ngx_str_t *member)
+{
+    u_char        *p, *last;
+    ngx_str_t      ticket;
+    lease_look_t  *look;
+
+    look = ngx_palloc(sweeper.leases.pool, sizeof(lease_look_t));
+
+    if (look == NULL
+        || sweep_read("leases", member, &look->tenant, &look->operation)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines inventory: looks at \"%V\"", member);
+
+    look->number = member[1];
+    look->looked = member[2];
+
+    /* a ticket holds a number as "ticket.ID" */
+
+    ngx_str_null(&ticket);
+
+    last = member->data + member->len;
+    p = ngx_strlchr(look->operation.data, last, '.');
+
+    if (p) {
+        ticket.data = p + 1;
+        ticket.len = last - p - 1;
+    }
+
+    (void) lines_try_inv_fate(&sweeper.leases, lease_fate, look,
+                              .tenant = look->tenant,
+                              .operation = look->operation, .ticket = ticket,
+                              .number = look->number);
+}
+
+
+static ngx_int_t
+lease_fate(void *data, lines_inv_fate_reply_t *reply)
+{
+    lease_look_t *look = data;
+
+    /* without a reply, here or to what follows, it is looked at once more */
+
+    if (reply == NULL) {
+        return NGX_OK;
+    }
+
+    switch (reply->is) {
+
+    case LINES_INV_FATE_UNFINISHED:
+        (void) lines_op_spawn(sweeper.lmcf, &look->tenant, &look->operation);
+        break;
+
+    case LINES_INV_FATE_HELD:
+        (void) lines_forget_inv_keep(&sweeper.leases,
+                                     .operation = look->operation,
+                                     .tenant = look->tenant,
+                                     .looked = look->looked);
+        break;
+
+    default: /* LINES_INV_FATE_RELEASED, LINES_INV_FATE_GONE */
+
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "lines inventory: the number of \"%V\", operation "
+                      "\"%V\", goes back", &look->tenant, &look->operation);
+
+        (void) lines_forget_inv_release(&sweeper.leases,
+            .operation = look->operation, .tenant = look->tenant,
+            .quarantine = reply->is == LINES_INV_FATE_RELEASED
+                          ? sweeper.lmcf->quarantine : 0,
+            .looked = look->looked);
+    }
+
+    return NGX_OK;
+}
+
+
+/* looks for operations whose hints are lost */
+
+static void
+walk_start(void)
+{
+    if (sweep_begin(&sweeper.walk) != NGX_OK) {
+        return;
+    }
+
+    sweeper.tenants.n = 0;
+    sweeper.ids.n = 0;
+
+    if (lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
+                           .cursor = sweeper.cursor)
+        != NGX_AGAIN)
+    {
+        sweep_end(&sweeper.walk);
     }
 }
 
@@ -278,92 +438,66 @@ walk_resume(lines_caller_t *caller, ngx_int_t rc)
 static ngx_int_t
 walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
 {
-    lines_walk_t *walk = data;
+    ngx_str_set(&sweeper.cursor, "0");
 
-    walk->cursor_len = 0;
-
-    if (reply->cursor.len && reply->cursor.len <= sizeof(walk->cursor)) {
-        ngx_memcpy(walk->cursor, reply->cursor.data, reply->cursor.len);
-        walk->cursor_len = reply->cursor.len;
+    if (reply->cursor.len && reply->cursor.len <= sizeof(sweeper.text)) {
+        ngx_memcpy(sweeper.text, reply->cursor.data, reply->cursor.len);
+        sweeper.cursor.data = sweeper.text;
+        sweeper.cursor.len = reply->cursor.len;
     }
 
-    walk->tenants = reply->members;
+    sweeper.tenants = reply->members;
 
-    return walk_next(walk);
-}
-
-
-/* NGX_DONE: there is no other tenant */
-
-static ngx_int_t
-walk_next(lines_walk_t *walk)
-{
-    ngx_str_t  *tenant;
-
-    while (walk->tenants.n && !ngx_exiting) {
-        tenant = &walk->tenants.elts[walk->tenants.n - 1];
-
-        if (tenant->len) {
-            return lines_ops_read(&walk->caller, walk_operations, walk,
-                                  .tenant = *tenant);
-        }
-
-        walk->tenants.n--;
-    }
-
-    return NGX_DONE;
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 walk_operations(void *data, lines_ops_read_reply_t *reply)
 {
-    lines_walk_t *walk = data;
+    sweeper.ids = reply->ids;
 
-    walk->ids = reply->ids;
-
-    return walk_hint(walk);
+    return NGX_OK;
 }
 
 
-/* the next few of the tenant, then the next tenant */
+/* the next few of the tenant, then the next tenant; NGX_DONE: there is none */
 
 static ngx_int_t
-walk_hint(lines_walk_t *walk)
+walk_next(void)
 {
-    ngx_str_t  id;
+    ngx_str_t   *id;
+    ngx_uint_t   n;
 
-    while (walk->ids.n && walk->pending < LINES_WALK_BATCH) {
+    for (n = 0; sweeper.ids.n && n < LINES_WALK_BATCH; n++) {
+        id = &sweeper.ids.elts[--sweeper.ids.n];
 
-        id = walk->ids.elts[--walk->ids.n];
-
-        if (id.len == 0) {
-            continue;
-        }
-
-        if (lines_try_due_ensure(&walk->caller, walk_hinted,
-                            &walk->ids.elts[walk->ids.n],
-                            .tenant = walk->tenants.elts[walk->tenants.n - 1],
-                            .shard = lines_due_shard(&id),
-                            .delay = walk->lmcf->operation->due, .id = id)
-            != NGX_AGAIN)
+        if (id->len
+            && lines_try_due_ensure(&sweeper.walk, walk_hinted, id,
+                                    .tenant = sweeper.tenant,
+                                    .shard = lines_due_shard(id),
+                                    .delay = sweeper.lmcf->operation->due,
+                                    .id = *id)
+               != NGX_AGAIN)
         {
-            /* not now: another walk will come by */
-
-            walk->ids.n = 0;
-            break;
+            sweeper.ids.n = 0;
         }
-
-        walk->pending++;
     }
 
-    if (walk->pending) {
+    if (lines_caller_busy(&sweeper.walk)) {
         return NGX_AGAIN;
     }
 
-    walk->tenants.n--;
+    while (sweeper.tenants.n && !ngx_exiting) {
+        sweeper.tenant = sweeper.tenants.elts[--sweeper.tenants.n];
 
-    return walk_next(walk);
+        if (sweeper.tenant.len) {
+            return lines_ops_read(&sweeper.walk, walk_operations, NULL,
+                                  .tenant = sweeper.tenant);
+        }
+    }
+
+    return NGX_DONE;
 }
 
 
@@ -372,22 +506,14 @@ walk_hinted(void *data, lines_due_ensure_reply_t *reply)
 {
     ngx_str_t *id = data;
 
-    lines_walk_t  *walk = &the_walk;
-
     /* it was lost, unless the operation has ended meanwhile */
 
-    if (reply && reply->added
-        && lines_try_op_seen(&walk->caller, walk_seen, id,
-                             .tenant = walk->tenants.elts[walk->tenants.n - 1],
-                             .id = *id)
-           == NGX_AGAIN)
-    {
-        return NGX_AGAIN;
+    if (reply && reply->added) {
+        (void) lines_try_op_seen(&sweeper.walk, walk_seen, id,
+                                 .tenant = sweeper.tenant, .id = *id);
     }
 
-    walk->pending--;
-
-    return walk_hint(walk);
+    return NGX_OK;
 }
 
 
@@ -396,28 +522,15 @@ walk_seen(void *data, lines_op_seen_reply_t *reply)
 {
     ngx_str_t *id = data;
 
-    lines_walk_t         *walk = &the_walk;
-    lines_audit_found_t   found = {
+    lines_audit_found_t  found = {
         .kind = LINES_AUDIT_hint, .repaired = 1,
-        .tenant = walk->tenants.elts[walk->tenants.n - 1], .id = *id,
+        .tenant = sweeper.tenant, .id = *id,
         .here = ngx_string("unfinished"), .there = ngx_string("no hint")
     };
 
     if (reply && reply->step.len && !lines_is(&reply->step, "done")) {
-        lines_audit_report(&walk->caller, &found);
+        lines_audit_report(&sweeper.walk, &found);
     }
 
-    walk->pending--;
-
-    return walk_hint(walk);
-}
-
-
-static void
-walk_end(lines_walk_t *walk)
-{
-    ngx_destroy_pool(walk->pool);
-
-    walk->pool = NULL;
-    walk->pending = 0;
+    return NGX_OK;
 }

@@ -406,8 +406,7 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
             return lines_unavailable(r, ctx, 1);
         }
 
-        return lines_op_start(r, ctx, &ctx->identity.tenant, &create->id, 0, 0,
-                              create_paid);
+        return lines_op_start(ctx, &create->id, 0, 0, create_paid);
     }
 
     /*
@@ -622,8 +621,7 @@ create_yields(void *data, lines_line_wish_reply_t *reply)
         return create_blocked(ctx->request, ctx, NGX_OK, NULL);
     }
 
-    return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
-                          &create->other, 1, 0, create_blocked);
+    return lines_op_start(ctx, &create->other, 1, 0, create_blocked);
 }
 
 

@@ -155,7 +155,7 @@ line_request_turn(void *data, lines_poll_take_reply_t *reply)
 
     /* the reader waits for that no longer than a second */
 
-    return lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 0,
+    return lines_op_start(ctx, &ctx->params[0], 0,
                           lines_get_main_conf(r)->operation->reader,
                           line_request_reconciled);
 }

@@ -248,8 +248,7 @@ wished(void *data, lines_line_wish_reply_t *reply)
 
     return action->cancel
            ? cancel_due(ctx, 0, cancel_start)
-           : lines_op_start(r, ctx, &ctx->identity.tenant, &ctx->params[0], 1,
-                            0, linked);
+           : lines_op_start(ctx, &ctx->params[0], 1, 0, linked);
 }
 
 
@@ -258,8 +257,7 @@ cancel_start(void *data, lines_due_add_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    return lines_op_start(ctx->request, ctx, &ctx->identity.tenant,
-                          &ctx->params[0], 1, 0, action_read_again);
+    return lines_op_start(ctx, &ctx->params[0], 1, 0, action_read_again);
 }
 
 

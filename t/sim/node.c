@@ -17,8 +17,7 @@
 #include "billing/billing.h"
 #include "http/metrics.h"
 #include "operation/audit.h"
-#include "operation/inventory.h"
-#include "operation/kinds.h"
+#include "operation/operation.h"
 #include "operation/sweeper.h"
 #include "store/redis_op.h"
 #include "store/scripts.h"
@@ -317,8 +316,7 @@ node_statics(sim_node_t *node, int in)
     sim_static_t  *s;
 
     sim_static_t  *all[] = {
-        nginx_statics, sim_sweeper_statics, sim_inventory_statics,
-        sim_database_statics
+        nginx_statics, sim_sweeper_statics, sim_database_statics
     };
 
     p = node->statics;

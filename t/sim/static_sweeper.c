@@ -10,6 +10,6 @@
 
 
 sim_static_t  sim_sweeper_statics[] = {
-    { &the_walk, sizeof(the_walk) },
+    { &sweeper, sizeof(sweeper) },
     { NULL, 0 }
 };

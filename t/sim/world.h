@@ -78,7 +78,6 @@ typedef struct {
 } sim_static_t;
 
 extern sim_static_t  sim_sweeper_statics[];
-extern sim_static_t  sim_inventory_statics[];
 extern sim_static_t  sim_database_statics[];
 
 

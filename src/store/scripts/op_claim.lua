@@ -9,6 +9,7 @@
 --@arg fence:digits     -- held; 0: none
 --@arg afresh:flag      -- all is looked at once more
 
+--@reply held          -- anew by its holder, who knows the rest
 -- field, value, … of the record, and "payer": the tenant's customer by now
 --@reply claimed|done now:int fields...:ref
 --@reply busy left:int step                 -- ms
@@ -34,6 +35,10 @@ if held[1] == 'done' then
 
 elseif fence ~= '0' and fence == held[2] then
     op_lease(op_key, lease, now)
+
+    if not afresh then
+        return { 'held' }
+    end
 
 elseif busy > 0 then
     return { 'busy', int(busy), held[1] }
