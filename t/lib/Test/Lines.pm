@@ -499,8 +499,11 @@ sub done ($self) {
 # in the reverse order of their start: what uses others ends before them
 sub _stop_all ($self) {
     for my $part (reverse @{$self->{parts}}) {
-        if   ($part->can('quit')) { $part->quit }
-        else                      { $part->stop }
+        if ($part->can('quit')) { $part->quit; next }
+
+        my $runs = $part->can('alive') && $part->alive;
+        my $end  = $part->stop;
+        $self->complain($part->name . ' did not end, and was killed') if $runs && !defined $end;
     }
 }
 
