@@ -43,7 +43,7 @@ subtest 'reading is no news' => sub {
     wait_for(sub {
         $nginx->get('/api/lines/by-user', $nginx->bearer($key));
         return $paid->read($key, $line)->json('/line/isActive');
-    }, 15, 'the line to be active, as its add-on is');
+    }, 30, 'the line to be active, as its add-on is');
     pass 'who polls is told';
     is asked($sub) - $before, 1, 'and billing was asked once';
     $sandbox->clear_faults;
@@ -56,7 +56,11 @@ subtest 'an answer that decides nothing' => sub {
     $sandbox->wait_idle;
 
     my $read = sub { $paid->read($key, $line)->status };
-    wait_for(sub { $read->(); length($paid->record('rest', $line)->{asked} // '') }, 30, 'billing to be asked');
+    wait_for(sub {
+        $read->();
+        my $record = $paid->record('rest', $line);
+        return length($record->{asked} // '') && !length($record->{reading} // '');
+    }, 30, 'billing to be asked, and to have answered');
     my $once = asked($sub);
     my $end  = Time::HiRes::time() + 3;
     while (Time::HiRes::time() < $end) { $read->(); Time::HiRes::sleep(0.1) }
@@ -181,6 +185,9 @@ subtest 'what a refused request leaves in Redis' => sub {
     my $node  = $t->nginx(redis => $store, workers => 1, plans => "lines_plan paid phone included=1 price=price_phone;\nlines_plan other phone included=3;\n");
     my $auth  = $node->bearer($node->workspace(poor => {plan => 'paid', subscription => 'active', customer => 'cus_x'}));
     is $node->post_json('/api/line-requests', \%phone, $auth)->status, 201, 'one is included';
+
+    # its hint goes once it is done
+    wait_for(sub { !grep { $store->cli('ZCARD', $_) } all($store, 'lines:{due:*}') }, 30, 'its hint to go');
 
     my $left = sub { [scalar all($store, 'lines:{ix:*'), map { $store->cli('ZCARD', $_) } 'lines:{prov}', all($store, 'lines:{due:*}')] };
     my $before = $left->();
