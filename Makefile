@@ -165,8 +165,8 @@ audit:
 
 TESTS   = t/*.t
 
-# they wait more than they work: two at a time for each processor
-JOBS   := $(shell expr 2 '*' $$(nproc))
+# they wait more than they work: five at a time on two processors
+JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
 
 # what takes longest comes first: nothing has to wait for it in the end
 LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 37-crash-matrix 17-long-lists \
