@@ -39,7 +39,8 @@ C<< back => 2 >> seconds.
 
 =head2 keep, cut
 
-The same, but the connections are there until C<cut> closes all of them.
+The same, but the connections are there until C<cut>, or what is armed next,
+closes all of them.
 
 =head2 hold, pass
 
@@ -151,7 +152,11 @@ sub serve ($class, $port, $redis, $control) {
                 my $said = decode_json($1);
                 my $code = $do{$said->{do}};
 
-                ($armed, $reached) = ({%$said, like => qr/$said->{like}/}, 0) unless $code;
+                if (!$code) {
+                    $cut->() if $mute;
+                    ($armed, $reached) = ({%$said, like => qr/$said->{like}/}, 0);
+                }
+
                 $s->write(encode_json([$code ? scalar $code->() : 1]) . "\n");
             }
         });
