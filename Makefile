@@ -22,6 +22,11 @@ VARIANT = $(notdir $(CC))$(if $(SAN),-san)$(if $(FAILPOINTS),-failpoints)
 DIR     = $(abspath $(BUILD))/$(VARIANT)
 MODULE  = $(DIR)/ngx_http_lines_module.so
 
+# As many compilers at a time as there are processors, whoever calls make; one
+# that was called with -j, and those that it calls, share what it was given.
+
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # The tree to build with: Debian's nginx-dev, or the full source of any nginx, a
 # release or a checkout (NGINX_SRC=... NGINX_CONFIGURE="--with-compat ...").  It
 # is copied, never written to.
@@ -125,7 +130,7 @@ $(DIR)/nginx/objs/Makefile: config $(EXPORTS) src/store/scripts/embed.sh $(DIR)/
 $(MODULE): $(DIR)/nginx/objs/Makefile $(DIR)/flags $(SOURCES) $(HEADERS) $(SCRIPTS)
 	@sh src/store/scripts/embed.sh src/store/scripts $(DIR)/nginx/objs/addon/lines/store
 	@if [ $(DIR)/flags -nt $@ ]; then rm -f $(DIR)/nginx/objs/*.o $(DIR)/nginx/objs/addon/*/*.o; fi
-	@$(MAKE) $(if $(V),,-s) --no-print-directory -C $(DIR)/nginx -f objs/Makefile modules \
+	@$(MAKE) $(if $(V),,-s) $(PARALLEL) --no-print-directory -C $(DIR)/nginx -f objs/Makefile modules \
 	    CFLAGS='$(MODULE_CFLAGS)' LINK='$(CC) $(MODULE_LDFLAGS)'
 	@cp $(DIR)/nginx/objs/ngx_http_lines_module.so $@.new && mv $@.new $@
 
@@ -159,11 +164,15 @@ audit:
 #   make prove TESTS=t/20-keys.t [CC=clang] [SAN=1]     a part by hand
 
 TESTS   = t/*.t
-JOBS    = 3
 
-# what mostly waits comes first: nothing has to wait for it in the end
-LONG    = t/72-compose-run.t t/59-fuzz-short.t
-ORDERED = $(filter $(LONG),$(wildcard $(TESTS))) $(filter-out $(LONG),$(wildcard $(TESTS)))
+# they wait more than they work: five at a time on two processors
+JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
+
+# what takes longest comes first: nothing has to wait for it in the end
+LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 37-crash-matrix 17-long-lists \
+          39-paid-prism 35-paid-request 49-confirm-crashes 07-module-without-ssl \
+          87-sim-engine 54-clerk-keys 59-fuzz-short 14-answers 00-build)
+ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
     -print-file-name=libclang_rt.asan-$$(uname -m).so),$(shell $(CC) \
@@ -172,8 +181,9 @@ PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
 # no test may hang: the harness' own limits are shorter than this one
 GUARD = timeout -k 30 1200 perl
 
-.PHONY: test prove smoke
+.PHONY: test prove smoke builds
 test: packages-test
+	@$(MAKE) --no-print-directory $(PARALLEL) -O builds
 	@echo "== smoke test: clang, release"
 	@$(MAKE) --no-print-directory CC=clang SAN= smoke
 	@echo "== smoke test: gcc, sanitizers"
@@ -182,6 +192,16 @@ test: packages-test
 	@$(MAKE) --no-print-directory CC=gcc SAN= prove
 	@echo "== all tests: clang, sanitizers"
 	@$(MAKE) --no-print-directory CC=clang SAN=1 prove
+
+# all of them at once: most of a build is configure, which uses one processor
+
+BUILDS = clang gcc-san gcc gcc-failpoints clang-san clang-san-failpoints
+
+.PHONY: $(BUILDS:%=build-%)
+builds: $(BUILDS:%=build-%)
+$(BUILDS:%=build-%): build-%:
+	@$(MAKE) --no-print-directory CC=$(firstword $(subst -, ,$*)) SAN=$(if $(findstring -san,$*),1) \
+	    FAILPOINTS=$(if $(findstring -failpoints,$*),1) module
 
 # what make was told is for this build, not for those that tests make
 

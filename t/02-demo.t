@@ -5,9 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 
-BEGIN {
-    plan skip_all => 'the demo runs the release build' if $ENV{LINES_PRELOAD};
-}
+use Test::Lines::Once build => 'the demo builds what it runs';
 
 use IO::Socket::INET;
 use Mojo::File qw(path);

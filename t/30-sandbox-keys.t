@@ -2,6 +2,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Test::Lines qw(concurrently wait_for);
 
 # Idempotency keys and faults of the billing sandbox.

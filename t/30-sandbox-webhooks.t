@@ -4,6 +4,7 @@ use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(hmac_sha256_hex);
 use List::Util qw(max uniq);
 use Test::More;
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Test::Lines qw(wait_for);
 
 # Events of the billing sandbox: their shape, signature and delivery.

@@ -2,6 +2,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Test::Lines;
 
 # What the billing sandbox answers: objects, moves between states, errors, lists, the clock, the hosted page, the ledger.

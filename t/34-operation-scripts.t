@@ -4,6 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Mojo::JSON qw(decode_json);
 use Test::More;
+use Test::Lines::Once build => 'no module is in it';
 use Test::Lines;
 use Test::Lines::Script;
 

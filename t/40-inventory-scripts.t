@@ -3,6 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once build => 'no module is in it';
 use Test::Lines;
 use Test::Lines::Script;
 

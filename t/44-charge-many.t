@@ -52,7 +52,7 @@ for my $name (sort keys %cases) {
     $shop->redis->cli(HSET => "lines:{a:$name}:op:$op", sent_at => $then * 1000, begun => $begun * 1000);
 
     # another deployment has operations, too
-    $sandbox->adopt(customer => "cus_$name", metadata => {lines_deployment => 'elsewhere', operation => $op}) for 1 .. $others;
+    $sandbox->adopt(customer => "cus_$name", metadata => {lines_deployment => 'elsewhere', operation => $op}, count => $others);
 
     my $before = () = $sandbox->requests;
     $sandbox->clear_faults;

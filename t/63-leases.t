@@ -77,28 +77,41 @@ for my $round (1 .. 5) {
 {
     my $start  = redis_time();
     my $passed = 0;
+    my $asked  = 0;
 
     while (redis_time() - $start < 3) {
+        $asked  += 80;
         $passed += grep { $_->status == 200 }
           concurrently(80, sub ($i) { $nodes[$i % $nodes]->get_p('/bound/x?who=long') });
     }
 
     my $span = redis_time() - $start;
     cmp_ok $passed, '<=', $burst + $rate * $span + $held, sprintf '%d in %.2f s: within the bound', $passed, $span;
-    cmp_ok $passed, '>=', ($burst + $rate * $span) * 0.6, 'and not starved';
+
+    # a busy machine may ask for less than there is
+    my $there = $burst + $rate * $span;
+    cmp_ok $passed, '>=', 0.6 * ($asked < $there ? $asked : $there), "of $asked that asked: they are not starved";
+}
+
+# many requests in each of many connections: they come as fast as the node takes them, however busy the machine is
+sub pipelined ($node, $path, $connections, $each) {
+    my $request = "GET $path HTTP/1.1\r\nHost: x\r\n";
+    my $text    = "$request\r\n" x ($each - 1) . "${request}Connection: close\r\n\r\n";
+    my @sockets = map { my $socket = $node->socket; print $socket $text; $socket->flush; $socket } 1 .. $connections;
+
+    return map { my $socket = $_; split m{(?=HTTP/1\.1 \d)}, do { local $/; <$socket> } } @sockets;
 }
 
 # Redis is asked for many at a time
 {
-    concurrently(400, sub ($i) { $nodes[0]->get_p('/wide/x') });
-    my $before = scripts_run();
-    my @answers;
-    push @answers, concurrently(400, sub ($i) { $nodes[0]->get_p('/wide/x') }) for 1 .. 5;
-    my $asked = scripts_run() - $before;
-    is scalar(grep { $_->status == 200 } @answers), 2000, 'two thousand requests';
+    pipelined($nodes[0], '/wide/x', 20, 20);
+    my $before  = scripts_run();
+    my @answers = pipelined($nodes[0], '/wide/x', 20, 100);
+    my $asked   = scripts_run() - $before;
+    is scalar(grep { m{^HTTP/1\.1 200 } } @answers), 2000, 'two thousand requests';
     cmp_ok $asked, '>', 0, 'some are asked';
     cmp_ok $asked, '<', 500, "asked Redis $asked times";
-    like $answers[-1]->header('RateLimit'), qr/^"wide";r=\d+;t=\d+$/, 'and carry the header all the same';
+    like $answers[-1], qr/^RateLimit: "wide";r=\d+;t=\d+\r$/m, 'and carry the header all the same';
 }
 
 # tokens go back

@@ -4,6 +4,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
+use Test::Lines::Once build => 'no module is in it', store => 'nothing is stored';
 use Mojo::File qw(path tempdir);
 use Mojo::JSON qw(decode_json);
 use Test::Lines::Compose;

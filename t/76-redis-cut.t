@@ -79,60 +79,17 @@ subtest 'closed in the same instant' => sub {
     $nginx->quit;
 };
 
-# between nginx and Redis; the next thing asked about the workspace (HUP), the
-# next script that has to do with it (USR1), the next of what the operator reads
-# (ALRM) reaches Redis, but no answer comes back: all connections are closed;
-# with USR2 the next ones take two seconds
-my $proxy = $t->file('proxy.pl', <<'END');
-    use Mojo::Base -strict, -signatures;
-    use Mojo::IOLoop;
-    use Time::HiRes qw(time);
-
-    my ($listen, $port) = @ARGV;
-    my ($armed, $hold, %pairs);
-    my ($slow, $until) = (0, 0);
-
-    $SIG{HUP}  = sub { $armed = qr/\{w:w\}/ };
-    $SIG{USR1} = sub { $armed = qr/EVALSHA.*\{w:w\}/s };
-    $SIG{USR2} = sub { $SIG{USR1}->(); $slow = 2 };
-    $SIG{ALRM} = sub { $armed = qr/\r\n(?:HEXISTS|SRANDMEMBER|ZRANGEBYLEX)\r\n/ };
-
-    Mojo::IOLoop->server({address => '127.0.0.1', port => $listen}, sub ($loop, $stream, $id) {
-        my ($early, $upstream) = ('');
-        $stream->timeout(0);
-        $stream->on(read => sub ($s, $bytes) {
-            $upstream ? $upstream->write($bytes) : ($early .= $bytes);
-            return unless $armed && $bytes =~ $armed;
-            ($armed, $hold, $until, $slow) = (undef, 1, time + $slow, 0);
-            Mojo::IOLoop->timer(0.05 => sub {
-                $hold = 0;
-                $_->close for values %pairs;
-            });
-        });
-        $pairs{$id} = $stream;
-        my $connect = sub {
-            Mojo::IOLoop->client({address => '127.0.0.1', port => $port}, sub ($loop, $err, $s) {
-                die $err if $err;
-                $upstream = $s;
-                $s->timeout(0);
-                $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $hold });
-                $s->on(close => sub { $stream->close });
-                $s->write($early) if length $early;
-            });
-        };
-        my $wait = $until - time;
-        $wait > 0 ? Mojo::IOLoop->timer($wait => $connect) : $connect->();
-        $stream->on(close => sub { delete $pairs{$id}; $upstream->close if $upstream });
-    });
-
-    Mojo::IOLoop->start;
-END
+# what is asked about the workspace, a script that has to do with it, what the operator reads
+my %like = (
+    any    => qr/\{w:w\}/,
+    script => qr/EVALSHA.*\{w:w\}/s,
+    admin  => qr/\r\n(?:HEXISTS|SRANDMEMBER|ZRANGEBYLEX)\r\n/,
+);
 
 subtest 'answered, but the answer is lost' => sub {
     my $redis = $t->redis;
-    my $port  = $t->free_port;
-    my $cable = $t->spawn(proxy => [$^X, $proxy, $port, $redis->port]);
-    my $nginx = $t->nginx(redis => "redis://127.0.0.1:$port/0", plans => $plans, workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
+    my $wire  = $t->wire(redis => $redis);
+    my $nginx = $t->nginx(redis => $wire->url, plans => $plans, workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
 
     wait_ready($nginx);
     my $key  = $nginx->workspace(w => {plan => 'big', subscription => 'active'});
@@ -145,18 +102,16 @@ subtest 'answered, but the answer is lost' => sub {
     is $first->status, 201, 'a line';
     is report($first->json('/line/_id'))->status, 200, 'a report';
 
-    # a signal is handled before what is asked after it: the loop of the proxy
-    # wakes up for the one at the latest when it does for the other
-    my sub cut ($signal, $code) {
+    my sub cut ($what, $code) {
         wait_ready($nginx);
-        $cable->signal($signal);
+        $wire->lose($like{$what});
         return $code->()->status;
     }
 
     my %count;
     for my $round (1 .. 5) {
-        $count{'read ' . cut(HUP => sub { $nginx->get('/api/line-requests', $auth) })}++;
-        $count{'create ' . cut(USR1 => sub { $nginx->post_json('/api/line-requests', $line, $auth) })}++;
+        $count{'read ' . cut(any => sub { $nginx->get('/api/line-requests', $auth) })}++;
+        $count{'create ' . cut(script => sub { $nginx->post_json('/api/line-requests', $line, $auth) })}++;
     }
 
     is_deeply \%count, {'read 200' => 5, 'create 201' => 5}, 'asked once more on the next connection' or diag explain \%count;
@@ -166,20 +121,20 @@ subtest 'answered, but the answer is lost' => sub {
 
     # what the operator asks
     $nginx->workspace('keys', {plan => 'big'});
-    is cut(ALRM => sub { $nginx->admin(GET => 'workspaces/keys/keys') }), 200, 'is it being deleted?';
-    is cut(ALRM => sub { $nginx->admin(GET => 'numbers') }),            200, 'the numbers';
-    is cut(ALRM => sub { $nginx->admin(DELETE => 'workspaces/keys') }), 200, 'which keys has it?';
+    is cut(admin => sub { $nginx->admin(GET => 'workspaces/keys/keys') }), 200, 'is it being deleted?';
+    is cut(admin => sub { $nginx->admin(GET => 'numbers') }),            200, 'the numbers';
+    is cut(admin => sub { $nginx->admin(DELETE => 'workspaces/keys') }), 200, 'which keys has it?';
 
     # scripts that only read
     my $id = $first->json('/line/_id');
     for my $path ("/api/line-requests/$id", '/api/line-requests', '/api/lines/by-user') {
         is $nginx->get($path, $auth)->status, 200, $path;
-        is cut(USR1 => sub { $nginx->get($path, $auth) }), 200, '... and asked once more';
+        is cut(script => sub { $nginx->get($path, $auth) }), 200, '... and asked once more';
     }
 
     # what must not run twice does not: the outcome is unknown
     ($id) = $redis->client->zrange('lines:{w:w}:lines', -1, -1);
-    is cut(USR1 => sub { report($id) }), 503, 'a move of a line: unavailable';
+    is cut(script => sub { report($id) }), 503, 'a move of a line: unavailable';
     wait_ready($nginx);
     is $redis->client->xlen('lines:{w:w}:ev'), 8, 'and it ran once';
 
@@ -189,10 +144,9 @@ subtest 'answered, but the answer is lost' => sub {
 # by the time that a line's begin is asked once more it would be too late to begin
 subtest 'asked once more, too late' => sub {
     my $redis = $t->redis;
-    my $port  = $t->free_port;
-    my $cable = $t->spawn(proxy => [$^X, $proxy, $port, $redis->port]);
+    my $wire  = $t->wire(redis => $redis);
     my $nginx = $t->nginx(
-        redis         => "redis://127.0.0.1:$port/0",
+        redis         => $wire->url,
         plans         => "lines_plan big phone included=3 max=3;\n",
         workers       => 1,
         redis_options => 'timeout=20s connect_timeout=10s',
@@ -203,7 +157,7 @@ subtest 'asked once more, too late' => sub {
     my $auth = $nginx->bearer($nginx->workspace(w => {plan => 'big', subscription => 'active'}));
     is $nginx->post_json('/api/line-requests', $line, $auth)->status, 201, 'a line: the script is known';
 
-    $cable->signal('USR2');
+    $wire->lose($like{script}, back => 2);
     my $answer = $nginx->post_json('/api/line-requests', $line, $auth);
     is $answer->status, 201, 'another' or diag $answer->to_string;
     is $redis->client->zcard('lines:{w:w}:lines'), 2, 'it was made once';

@@ -18,7 +18,7 @@ my $token = $t->admin_token_file;
 my $nginx = $t->nginx(
     redis  => $redis,
     plans  => "lines_plan bulk phone included=1000;\n",
-    http   => "limit_req_zone \$binary_remote_addr zone=slow:1m rate=1r/m;\nlimit_req_zone \$uri zone=said:1m rate=1r/m;\n",
+    http   => "lingering_timeout 200ms;\nlimit_req_zone \$binary_remote_addr zone=slow:1m rate=1r/m;\nlimit_req_zone \$uri zone=said:1m rate=1r/m;\n",
     server => $clerk->location . $clerk->directive(authorized_party => $clerk->party) . <<"END");
         location /denied/api/ { lines_workspace_api; deny all; }
         location /denied/accounts/ { lines_account_api; deny all; }

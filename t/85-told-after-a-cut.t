@@ -9,50 +9,12 @@ use Test::Lines::Paid;
 
 my $t       = Test::Lines->new;
 my $told    = $t->upstream(name => 'provisioner', status => 200);
-my $scripts = "$FindBin::Bin/../src/store/scripts";
-my ($sha)   = split / /, qx{sh $scripts/embed.sh $scripts - request_paid | sha1sum};
-
-# between nginx and Redis: the first payment of the workspace "cut" reaches Redis, but no answer comes back
-my $proxy = $t->file('proxy.pl', <<'END_PROXY');
-    use Mojo::Base -strict, -signatures;
-    use Mojo::IOLoop;
-
-    my ($listen, $port, $sha) = @ARGV;
-    my ($done, $hold, %pairs);
-
-    Mojo::IOLoop->server({address => '127.0.0.1', port => $listen}, sub ($loop, $stream, $id) {
-        my ($early, $upstream) = ('');
-        $stream->timeout(0);
-        $stream->on(read => sub ($s, $bytes) {
-            $upstream ? $upstream->write($bytes) : ($early .= $bytes);
-            return if $done || $bytes !~ /$sha.*\{w:cut\}/s;
-            $done = $hold = 1;
-            Mojo::IOLoop->timer(0.05 => sub {
-                $hold = 0;
-                $_->close for values %pairs;
-            });
-        });
-        $pairs{$id} = $stream;
-        Mojo::IOLoop->client({address => '127.0.0.1', port => $port}, sub ($loop, $err, $s) {
-            die $err if $err;
-            $upstream = $s;
-            $s->timeout(0);
-            $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $hold });
-            $s->on(close => sub { $stream->close });
-            $s->write($early) if length $early;
-        });
-        $stream->on(close => sub { delete $pairs{$id}; $upstream->close if $upstream });
-    });
-
-    Mojo::IOLoop->start;
-END_PROXY
 
 my $paid    = Test::Lines::Paid->new(t => $t, provisioner => $told->url, operations => 'sweep=1h retry=300ms due=30s lease=20s poll=20m');
 my $sandbox = $paid->sandbox;
-my $port    = $t->free_port;
-$t->spawn(proxy => [$^X, $proxy, $port, $paid->redis->port, $sha]);
+my $wire    = $t->wire(redis => $paid->redis);
 
-my $nginx = $paid->nginx(redis => "redis://127.0.0.1:$port/0", workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
+my $nginx = $paid->nginx(redis => $wire->url, workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
 wait_for(sub { $nginx->get('/_lines/ready')->status == 200 }, 30, 'ready');
 
 # paid while billing has not answered yet; the event makes the operation look at once
@@ -87,6 +49,7 @@ subtest 'a reply that came' => sub { is_told('first') };
 
 subtest 'a reply that was lost' => sub {
     my $mark = $nginx->log_mark;
+    $wire->lose($wire->call(request_paid => 'w:cut'));
     is_told('cut');
     like $nginx->error_log($mark), qr/connection lost/, 'the connection was cut';
 };

@@ -10,60 +10,24 @@ use Test::Lines::Script;
 
 my $t = Test::Lines->new;
 
-# between a node and Redis: the first begin of each workspace reaches Redis, and no answer comes back until the file is there
-my $proxy = $t->file('proxy.pl', <<'END_PROXY');
-    use Mojo::Base -strict, -signatures;
-    use Mojo::IOLoop;
-
-    my ($listen, $port, $sha, $open) = @ARGV;
-    my ($hold, %done, %pairs);
-
-    Mojo::IOLoop->recurring(0.05 => sub {
-        return unless $hold && -e "$open.$hold";
-        $hold = undef;
-        $_->close for values %pairs;
-    });
-
-    Mojo::IOLoop->server({address => '127.0.0.1', port => $listen}, sub ($loop, $stream, $id) {
-        my ($early, $upstream) = ('');
-        $stream->timeout(0);
-        $stream->on(read => sub ($s, $bytes) {
-            $upstream ? $upstream->write($bytes) : ($early .= $bytes);
-            $hold = $1 if $bytes =~ /$sha.*?\{w:(\w+)\}/s && !$done{$1}++;
-        });
-        $pairs{$id} = $stream;
-        Mojo::IOLoop->client({address => '127.0.0.1', port => $port}, sub ($loop, $err, $s) {
-            die $err if $err;
-            $upstream = $s;
-            $s->timeout(0);
-            $s->on(read => sub ($s, $bytes) { $stream->write($bytes) unless $hold });
-            $s->on(close => sub { $stream->close });
-            $s->write($early) if length $early;
-        });
-        $stream->on(close => sub { delete $pairs{$id}; $upstream->close if $upstream });
-    });
-
-    Mojo::IOLoop->start;
-END_PROXY
-
 my $told = $t->upstream(name => 'provisioner', status => 200);
 my $s    = Test::Lines::Scenario->new(t => $t, webhooks => 0, provisioner => $told->url);
-my $port = $t->free_port;
-my $open = $t->dir . '/open';
+my $wire = $t->wire(redis => $s->redis);
 
 # Redis knows the script
-my $sha = $s->redis->client->script_load(Test::Lines::Script->new->source('line_begin'));
-$t->spawn(proxy => [$^X, $proxy, $port, $s->redis->port, $sha, $open]);
+$s->redis->client->script_load(Test::Lines::Script->new->source('line_begin'));
 
 my $nginx = $s->nginx;
-my $cut   = $s->nginx(redis => "redis://127.0.0.1:$port/0", workers => 1, redis_options => 'timeout=30s connect_timeout=10s');
+my $cut   = $s->nginx(redis => $wire->url, workers => 1, redis_options => 'timeout=30s connect_timeout=10s');
 wait_for(sub { $cut->get('/_lines/ready')->status == 200 }, 30, 'ready');
 
-# the other node goes on with it, until $end; what its client is told then, the line, its operation
+# its first begin reaches Redis, and no answer comes back: the other node goes on with it, until $end; what its client is told
+# then, and the line
 sub again ($name, $end, %more) {
     my $key    = $s->workspace($name, %{$more{workspace} // {}});
     my $body   = encode_json({%{$s->body}, %{$more{body} // {}}});
     my $socket = $cut->socket;
+    $wire->keep($wire->call(line_begin => "w:$name"));
     print $socket join "\r\n", 'POST /api/line-requests HTTP/1.1', 'Host: x', "Authorization: Bearer $key", 'Content-Type: application/json',
       'Connection: close', 'Content-Length: ' . length $body, '', $body;
     $socket->flush;
@@ -72,7 +36,7 @@ sub again ($name, $end, %more) {
     wait_for(sub { ($line->{line}) = @{scalar $s->redis->cli('ZRANGE', "lines:{w:$name}:lines", 0, -1)}; $line->{line} }, 30, 'the line');
     wait_for(sub { $end->($line) }, 30, 'its end');
     my $mark = $cut->log_mark;
-    Test::Lines::Util::write_file("$open.$name", '');
+    $wire->cut;
     my $answer = do { local $/; <$socket> };
     like $cut->error_log($mark), qr/connection lost/, 'the connection was cut';
     my ($status, $text) = $answer =~ m{^HTTP/1.1 (\d+).*?\r\n\r\n(.*)}s;

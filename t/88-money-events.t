@@ -13,8 +13,8 @@ my $sandbox = $s->sandbox;
 my $nginx   = $s->nginx;
 
 # what billing says reaches Redis late by way of another node
-my $gate = $s->gate('op_wake');
-my $late = $s->nginx(redis => $gate->{url}, redis_options => 'timeout=20s connect_timeout=10s');
+my $wire = $t->wire(redis => $s->redis);
+my $late = $s->nginx(redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
 wait_for(sub { $late->get('/_lines/ready')->status == 200 }, 30, 'the other node');
 
 $s->numbers(3);
@@ -33,13 +33,13 @@ promise 'a payment that comes between the read of an invoice and the rest is see
 sub ends_between ($line) {
     wait_for(sub { grep { $_->{headers}{'idempotency-key'} eq $line->{line} } @{$told->requests} }, 30, 'the provisioner to be told');
     $s->hand(cancel => $line->{subscription});
-    $gate->{shut}->();
+    $wire->hold($wire->call('op_wake'));
     my $answer;
     my $subscription = $sandbox->call(GET => "/v1/subscriptions/$line->{subscription}")->json;
     my $said = $s->event_p('customer.subscription.deleted', $subscription, $late)->then(sub { $answer = shift });
-    $gate->{reached}->();
+    $wire->reached('op_wake');
     wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'done' }, 30, 'the operation to end');
-    $gate->{open}->();
+    $wire->pass;
     wait_for(sub { $answer }, 30, 'the answer');
     is $answer->status, 200, 'billing is told that it was heard';
     $s->soon(sub { !$s->is_live($line) }, 'and it was: the line has ended with its subscription', 3);

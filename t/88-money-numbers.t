@@ -11,8 +11,8 @@ my $s       = Test::Lines::Scenario->new(t => $t, quarantine => '1s');
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx;
-my $gate    = $s->gate('ticket_move');
-my $slow    = $s->nginx(redis => $gate->{url}, redis_options => 'timeout=20s connect_timeout=10s');
+my $wire    = $t->wire(redis => $s->redis);
+my $slow    = $s->nginx(redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
 
 sub ticket ($account) {
     my $answer = $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $account->{headers});
@@ -130,15 +130,15 @@ promise 'a ticket that is moved after its lease of a number: refused, the number
     my $id = ticket($four);
 
     # the operator's call leases the number, and is held up; the lease ends, and the number is another's
-    $gate->{shut}->();
+    $wire->hold($wire->call('ticket_move'));
     my $answer;
     my $moved = $slow->request_p(POST => "/_lines/admin/tickets/$id", {Authorization => 'Bearer ' . $t->admin_token, 'Content-Type' => 'application/json'},
         Mojo::JSON::encode_json({status => 'FULFILLED', fulfilledNumber => $number}))->then(sub { $answer = shift });
-    $gate->{reached}->();
+    $wire->reached('ticket_move');
     wait_for(sub { $redis->cli('HGET', 'lines:{inv}:numbers', $number) =~ /^free/ }, 30, 'the lease to end');
     my $five = ticket($s->account('five'));
     is fulfill($five, $number)->status, 200, 'the number is handed out to another';
-    $gate->{open}->();
+    $wire->pass;
     wait_for(sub { $answer }, 30, 'the answer');
 
     isnt $answer->status, 200, 'who comes too late is refused';

@@ -135,9 +135,10 @@ customer's balance.
 
 What an operator does in Stripe's dashboard.
 
-=item POST /_sandbox/subscriptions {"customer", "price", "status", "metadata"}, POST /_sandbox/subscriptions/:id {"status", "price", "metadata"}
+=item POST /_sandbox/subscriptions {"customer", "price", "status", "metadata", "count"}, POST /_sandbox/subscriptions/:id {"status", "price", "metadata"}
 
-A subscription that was bought elsewhere, and its life: C<active>, C<past_due>, C<unpaid>, C<canceled> ...
+A subscription that was bought elsewhere, or C<count> like it, of which the last is the answer; and its life: C<active>, C<past_due>,
+C<unpaid>, C<canceled> ...
 
 =item POST /_sandbox/subscriptions/:id/renew {"card"}
 

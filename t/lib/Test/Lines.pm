@@ -248,18 +248,23 @@ sub upstream ($self, %options) {
     return $upstream->reset(%options)->start;
 }
 
-=head2 sandbox, prism
+=head2 sandbox, prism, wire
 
     my $sandbox = $t->sandbox(%options);
 
-The billing sandbox (Test::Lines::Sandbox) and a Prism in front of it
-(Test::Lines::Prism), each made by C<< CLASS->new(t => $t, %options) >> and
+The billing sandbox (Test::Lines::Sandbox), a Prism in front of it
+(Test::Lines::Prism), and what holds or loses what a node and Redis say
+(Test::Lines::Wire), each made by C<< CLASS->new(t => $t, %options) >> and
 started by its C<start>, which returns the object.
 
 =cut
 
 sub sandbox ($self, %options) { $self->_plugin('Test::Lines::Sandbox', %options) }
 sub prism   ($self, %options) { $self->_plugin('Test::Lines::Prism',   %options) }
+
+sub wire ($self, %options) {
+    return $self->_plugin('Test::Lines::Wire', dir => $self->dir, name => $self->_name('wire'), %options);
+}
 
 sub _plugin ($self, $class, %options) {
     eval "require $class; 1" or croak $@;
@@ -494,8 +499,11 @@ sub done ($self) {
 # in the reverse order of their start: what uses others ends before them
 sub _stop_all ($self) {
     for my $part (reverse @{$self->{parts}}) {
-        if   ($part->can('quit')) { $part->quit }
-        else                      { $part->stop }
+        if ($part->can('quit')) { $part->quit; next }
+
+        my $runs = $part->can('alive') && $part->alive;
+        my $end  = $part->stop;
+        $self->complain($part->name . ' did not end, and was killed') if $runs && !defined $end;
     }
 }
 

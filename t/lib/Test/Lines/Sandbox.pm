@@ -185,7 +185,8 @@ All of billing's objects that say where money is, by kind.
     my $base = $sandbox->adopt(customer => 'cus_card', price => 'price_growth');
     $sandbox->move($base->{id}, status => 'past_due');
 
-A subscription that was bought elsewhere, and its life. Return it.
+A subscription that was bought elsewhere, or C<< count => 500 >> like it, and
+its life. Return it, or the last.
 
 =head2 renew
 

@@ -37,6 +37,9 @@ sub source ($self, $name) {
     };
 }
 
+# what it is called by
+sub sha ($self, $name) { Mojo::Util::sha1_sum($self->source($name)) }
+
 sub run ($self, $name, $keys, @args) {
     my $sha = $self->{sha}{$name} //= $self->client->script_load($self->source($name));
 
@@ -83,6 +86,7 @@ sub race ($self, $count, $processes, $code) {
 }
 
 require Mojo::JSON;
+require Mojo::Util;
 require POSIX;
 
 1;

@@ -79,6 +79,7 @@ sub run_beside ($self, $file) {
     local @ENV{keys %env} = values %env;
     delete local $ENV{LINES_SIM_LOOSE} unless defined $env{LINES_SIM_LOOSE};
     local $ENV{LINES_REDIS_SERVER} = "$self->{programs}/server";
+    delete local $ENV{LINES_PRELOAD};    # what else would be the same: Test::Lines::Once
 
     my $said  = qx{perl \Q${\root()}/$file\E 2>&1};
     my $ended = $?;

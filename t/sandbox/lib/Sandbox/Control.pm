@@ -112,7 +112,10 @@ sub adopt ($self) {
     return $self->_bad('customer is missing') unless defined $args->{customer};
     return unless $self->_status_ok($args);
 
-    $self->_try(sub { $self->app->billing->adopt_subscription($args) });
+    $self->_try(sub {
+        $self->app->billing->adopt_subscription($args) for 2 .. $args->{count} // 1;
+        return $self->app->billing->adopt_subscription($args);
+    });
 }
 
 
