@@ -54,6 +54,7 @@ const lines_body_input_t  lines_admin_resolve_input =
                       .words = { "settled", "canceled" },
                       .flags = LINES_REQUIRED),
         lines_in_text("note", resolve_t, note, LINES_NOTE_MAX,
+                      .absent = "note is required",
                       .flags = LINES_REQUIRED));
 
 
