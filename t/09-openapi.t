@@ -725,7 +725,7 @@ subtest 'webhook and operations' => sub {
     call($resolve, 400, 'no note', @stuck, json => {as => 'settled'});
     call($resolve, 404, 'none', %operator, params => ['f' x 24], json => {as => 'settled', note => 'n'});
     call($resolve, 401, 'nobody', params => ['e' x 24], json => {as => 'settled', note => 'n'});
-    call($resolve, 413, 'too large', @stuck, json => {as => 'settled', note => 'x' x 300_000});
+    bodies($resolve, @stuck);
 
     my $confirm = 'POST /_lines/admin/database/confirm';
     call('GET /_lines/admin/database', 200, 'the database', %operator);
