@@ -686,7 +686,7 @@ subtest 'lengths' => sub {
         }
     }
 
-    is_deeply [sort keys %tried], [qw(Idempotency-Key email firstName idempotencyKey lastName preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
+    is_deeply [sort keys %tried], [qw(Idempotency-Key email firstName idempotencyKey lastName note preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
 };
 
 subtest 'webhook and operations' => sub {
@@ -715,6 +715,17 @@ subtest 'webhook and operations' => sub {
     call($retry, 404, 'none', %operator, params => ['f' x 24]);
     call($retry, 400, 'no id', %operator, params => ['x']);
     call($retry, 401, 'nobody', params => [$paid]);
+
+    my $resolve = 'POST /_lines/admin/operations/{id}/resolve';
+    my @stuck   = (params => ['e' x 24], %operator);
+    $redis->cli('SET', 'lines:{ix:' . 'e' x 24 . '}', 'w:one');
+    call($resolve, 409, 'the other word', @stuck, json => {as => 'canceled', note => 'n'});
+    call($resolve, 200, 'resolved', @stuck, json => {as => 'settled', note => 'n'});
+    call($resolve, 409, 'not stuck', %operator, params => [$paid], json => {as => 'canceled', note => 'n'});
+    call($resolve, 400, 'no note', @stuck, json => {as => 'settled'});
+    call($resolve, 404, 'none', %operator, params => ['f' x 24], json => {as => 'settled', note => 'n'});
+    call($resolve, 401, 'nobody', params => ['e' x 24], json => {as => 'settled', note => 'n'});
+    bodies($resolve, @stuck);
 
     my $confirm = 'POST /_lines/admin/database/confirm';
     call('GET /_lines/admin/database', 200, 'the database', %operator);

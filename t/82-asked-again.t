@@ -161,6 +161,7 @@ subtest 'Redis takes no writes' => sub {
     for (1 .. 3) {
         my $answer = $other->action($key, $line, 'cancel');
         is $answer->status, 503, 'a write is refused' or diag $answer->to_string;
+        like $answer->header('Retry-After') // '', qr/^[1-9]\d*$/, '... with Retry-After';
     }
     is_deeply $node->get('/_lines/ready')->json('/redis/warnings'), ['its memory is full (maxmemory): writes are refused'], 'told by lines_ready';
     my @alerts = $node->error_log($mark) =~ /(\[alert\].*lines redis .*: it refuses writes \(OOM\): its memory is full)/g;

@@ -19,6 +19,7 @@
 
 
 #define LINES_STUCK_MAX  100
+#define LINES_NOTE_MAX   500
 
 
 typedef struct {
@@ -28,15 +29,33 @@ typedef struct {
 } stuck_t;
 
 
+typedef struct {
+    ngx_str_t  as;
+    ngx_str_t  note;
+} resolve_t;
+
+
 static ngx_int_t read_record(lines_ctx_t *ctx, lines_op_show_pt done,
     ngx_str_t *tenant, ngx_str_t *id);
 static ngx_int_t stuck_read(void *data, lines_op_show_reply_t *reply);
 static void show_operation(lines_json_t *json, ngx_str_t *tenant,
     ngx_str_t *id, lines_op_show_reply_t *op);
 static ngx_int_t stuck_cleared(void *data, lines_op_retry_reply_t *reply);
+static ngx_int_t due_now(lines_ctx_t *ctx);
+static ngx_int_t resolved(void *data, lines_op_resolve_reply_t *reply);
 static ngx_int_t retried(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
 static ngx_int_t show_retried(void *data, lines_op_show_reply_t *reply);
+
+
+const lines_body_input_t  lines_admin_resolve_input =
+    lines_body_input(resolve_t,
+        lines_in_word("as", resolve_t, as, "as must be settled or canceled",
+                      .words = { "settled", "canceled" },
+                      .flags = LINES_REQUIRED),
+        lines_in_text("note", resolve_t, note, LINES_NOTE_MAX,
+                      .absent = "note is required",
+                      .flags = LINES_REQUIRED));
 
 
 ngx_int_t
@@ -138,9 +157,14 @@ show_operation(lines_json_t *json, ngx_str_t *tenant, ngx_str_t *id,
 {
     lines_json_add(json, "{'id':%J,'tenant':%J,'kind':%J,'step':%J,"
                    "'stuck':%J,'line':%J,'attempt':%N,'subscription':%J,"
-                   "'invoice':%J,'tries':%N,'begun':%N}", id, tenant,
+                   "'invoice':%J,'tries':%N,'begun':%N,"
+                   "'due':{'invoice':%J,'amount':%N},"
+                   "'resolved':{'as':%J,'note':%J,'by':%J,'at':%N}}",
+                   id, tenant,
                    &op->kind, &op->step, &op->stuck, &op->line, &op->attempt,
-                   &op->subscription, &op->invoice, &op->tries, &op->begun);
+                   &op->subscription, &op->invoice, &op->tries, &op->begun,
+                   &op->stuck_invoice, &op->stuck_due, &op->resolved,
+                   &op->resolved_note, &op->resolved_by, &op->resolved_at);
 }
 
 
@@ -173,10 +197,76 @@ stuck_cleared(void *data, lines_op_retry_reply_t *reply)
         return lines_admin_unknown(ctx);
     }
 
+    return due_now(ctx);
+}
+
+
+static ngx_int_t
+due_now(lines_ctx_t *ctx)
+{
     return lines_due_add(&ctx->caller, NULL, NULL,
                          .shard = lines_due_shard(&ctx->params[0]),
                          .tenant = ctx->identity.tenant, .id = ctx->params[0],
                          .delay = 0);
+}
+
+
+/* written down for whoever runs it, which is begun as by a retry */
+
+ngx_int_t
+lines_admin_resolve(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    resolve_t  *resolve = ctx->data;
+
+    return lines_op_resolve(&ctx->caller, resolved, ctx,
+                            .tenant = ctx->identity.tenant,
+                            .id = ctx->params[0], .as = resolve->as,
+                            .by = r->connection->addr_text,
+                            .note = resolve->note,
+                            .lease = lines_get_main_conf(r)->operation->lease);
+}
+
+
+static ngx_int_t
+resolved(void *data, lines_op_resolve_reply_t *reply)
+{
+    lines_ctx_t  *ctx = data;
+
+    resolve_t  *resolve = ctx->data;
+
+    switch (reply->is) {
+
+    case LINES_OP_RESOLVE_UNKNOWN:
+        return lines_admin_unknown(ctx);
+
+    case LINES_OP_RESOLVE_BUSY:
+        return lines_unavailable(ctx->request, ctx, 1);
+
+    case LINES_OP_RESOLVE_GOING:
+        return lines_admin_conflict(ctx, "step", &reply->step,
+                                    "The operation is in %V, and not stuck");
+
+    case LINES_OP_RESOLVE_AGAIN:
+        return lines_admin_conflict(ctx, "stuck", &reply->stuck,
+                                    "This was said before, and it is stuck "
+                                    "since: %V; say what is true of that in "
+                                    "another note");
+
+    case LINES_OP_RESOLVE_OTHER:
+        return lines_admin_conflict(ctx, "as", &reply->as,
+                                    "Of what it is stuck with can only be "
+                                    "said that it is %V");
+
+    case LINES_OP_RESOLVE_RESOLVED:
+        ngx_log_error(NGX_LOG_NOTICE, ctx->request->connection->log, 0,
+                      "lines operation %V of \"%V\", stuck: %V, invoice \"%V\""
+                      ", due \"%V\": is %V, says the operator: \"%V\"",
+                      &ctx->params[0], &ctx->identity.tenant, &reply->stuck,
+                      &reply->invoice, &reply->due, &resolve->as,
+                      &resolve->note);
+    }
+
+    return due_now(ctx);
 }
 
 

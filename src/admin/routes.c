@@ -98,6 +98,11 @@ static lines_route_t  admin_routes[] = {
       row("retry_operation", NULL, lines_admin_owner, lines_admin_clear_stuck,
           lines_admin_retry) },
 
+    { NGX_HTTP_POST, ngx_string("operations/:id/resolve"),
+      take("resolve_operation", NULL, &lines_admin_resolve_input,
+           lines_read_input, lines_admin_owner, lines_admin_resolve,
+           lines_admin_retry) },
+
     { NGX_HTTP_GET, ngx_string("database"),
       row("get_database", NULL, lines_admin_database) },
     { NGX_HTTP_POST, ngx_string("database/confirm"),

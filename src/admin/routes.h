@@ -16,7 +16,7 @@ char *lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 extern const lines_body_input_t  lines_admin_tenant_input,
     lines_admin_status_input, lines_admin_usage_input,
-    lines_admin_ticket_input;
+    lines_admin_ticket_input, lines_admin_resolve_input;
 
 
 /* admin/tenants.c, deletion.c, keys.c, operations.c, lines.c, numbers.c,
@@ -30,7 +30,8 @@ lines_step_t  lines_admin_delete_tenant, lines_admin_list_page,
 lines_step_t  lines_admin_make_key, lines_admin_confirm_key,
     lines_admin_list_keys, lines_admin_read_keys;
 lines_step_t  lines_admin_list_stuck, lines_admin_read_stuck,
-    lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_retry,
+    lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_resolve,
+    lines_admin_retry,
     lines_admin_database, lines_admin_confirm_database;
 lines_step_t  lines_admin_ask_audit, lines_admin_read_audit;
 lines_step_t  lines_admin_list_work, lines_admin_default_reason,

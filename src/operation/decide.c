@@ -8,6 +8,8 @@
 
 
 static lines_decision_t decide(const lines_view_t *view);
+static lines_decision_t resolve(const lines_view_t *view);
+static lines_decision_t proceed(const lines_view_t *view);
 static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
@@ -58,6 +60,100 @@ lines_decide(const lines_view_t *view)
 
 static lines_decision_t
 decide(const lines_view_t *view)
+{
+    return view->wish == LINES_WISH_SETTLED || view->wish == LINES_WISH_GIVEN_UP
+           ? resolve(view) : proceed(view);
+}
+
+
+/*
+ * What is true was tried, and this run is stuck with it: then a person's word
+ * counts.  What would still come in by billing is an orphan's.
+ */
+
+static lines_decision_t
+resolve(const lines_view_t *view)
+{
+    int           settled = (view->wish == LINES_WISH_SETTLED);
+    lines_view_t  unsaid;
+
+    switch (view->at) {
+
+    case LINES_AT_AWAIT:
+        return decision(END, settled ? "payment_refunded" : NULL);
+
+    case LINES_AT_REFUND:
+    case LINES_AT_ORPHAN:
+    case LINES_AT_UNCHARGE:
+
+        if (settled
+            && view->invoice != LINES_INVOICE_UNSEEN
+            && view->invoice != LINES_INVOICE_MISSING)
+        {
+            return decision(PASS, NULL);
+        }
+
+        if (settled) {
+            return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
+                                                 : decision(END, NULL);
+        }
+
+        break;
+
+    case LINES_AT_RELEASE:
+    case LINES_AT_LAPSE:
+    case LINES_AT_PLAN:
+
+        if (settled) {
+            return decision(END, NULL);
+        }
+
+        break;
+
+    case LINES_AT_SEND:
+
+        if (!settled) {
+            return decision(END, NULL);
+        }
+
+        break;
+
+    case LINES_AT_CARD:
+    case LINES_AT_LEASE:
+    case LINES_AT_CHARGE:
+
+        if (!settled) {
+            return decision(REFUSE, NULL);
+        }
+
+        break;
+
+    case LINES_AT_TELL:
+    case LINES_AT_ASSIGN:
+    case LINES_AT_INFORM:
+    case LINES_AT_CONFIRM:
+
+        if (!settled) {
+            return decision(FAIL, "canceled_by_operator");
+        }
+
+        break;
+
+    default:
+        break;
+    }
+
+    /* it says nothing of this */
+
+    unsaid = *view;
+    unsaid.wish = LINES_WISH_NONE;
+
+    return proceed(&unsaid);
+}
+
+
+static lines_decision_t
+proceed(const lines_view_t *view)
 {
     switch (view->at) {
 

@@ -87,13 +87,16 @@ typedef enum {
 } lines_action_e;
 
 
-/* what somebody asked for, of a line that awaits its payment */
+/* what somebody asked for, of a line that awaits its payment, or is stuck */
 
 typedef enum {
     LINES_WISH_NONE = 0,
     LINES_WISH_LINK,        /* a page to pay: a new attempt, if need be */
     LINES_WISH_YIELD,       /* that it ends, if nobody can pay it any more */
     LINES_WISH_CANCEL,      /* that it ends */
+    LINES_WISH_SETTLED,     /* a person's, where this run is stuck: nothing
+                               more goes back; */
+    LINES_WISH_GIVEN_UP,    /* nothing more comes of it */
     LINES_WISHES
 } lines_wish_e;
 

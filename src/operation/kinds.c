@@ -82,7 +82,9 @@ const lines_op_kind_t  lines_op_kinds[] = {
     { "orphan", { GIVES_BACK, [LINES_DO_END] = lines_refund_finish }, 1 },
 
     /* a workspace's base plan, after an event about it */
-    { "plan", { [LINES_DO_PLAN] = lines_plan_read }, 1 },
+    { "plan", {
+        [LINES_DO_PLAN] = lines_plan_read,
+        [LINES_DO_END] = lines_plan_leave }, 1 },
 
     /* an add-on that may have ended, or be suspended */
     { "lapse", {

@@ -34,6 +34,9 @@ static void op_view(lines_op_t *op, lines_view_t *view);
 static lines_call_e op_view_call(lines_op_t *op);
 static lines_money_e op_view_money(lines_op_t *op);
 static lines_wish_e op_view_wish(lines_op_t *op);
+static ngx_uint_t op_resolved(lines_op_t *op);
+static ngx_uint_t op_settled(lines_op_t *op);
+static ngx_uint_t op_unstick(lines_op_t *op);
 static lines_base_e op_view_base(lines_op_t *op);
 static ngx_int_t op_check(void *data, lines_database_check_reply_t *reply);
 static ngx_int_t op_look(lines_op_t *op);
@@ -206,6 +209,18 @@ op_run(lines_op_t *op)
                    &op->point, op->attempt, actions[decision.action],
                    decision.reason ? decision.reason : "");
 
+    /* what was given back some other way is not to go back once more */
+
+    if ((decision.action == LINES_DO_AGAIN
+         || decision.action == LINES_DO_REPORT
+         || ((decision.action == LINES_DO_CREDIT
+              || decision.action == LINES_DO_GIVE)
+             && op_settled(op)))
+        && op_unstick(op))
+    {
+        return NGX_OK;
+    }
+
     op->reason = decision.reason;
 
     switch (decision.action) {
@@ -227,6 +242,7 @@ op_run(lines_op_t *op)
         /* nothing of what was seen is certain: all of it is looked at anew */
 
         ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+        op->seen.stuck = 1;
 
         return lines_op_again(op);
 
@@ -327,6 +343,10 @@ op_view_wish(lines_op_t *op)
 {
     ngx_str_t  wish;
 
+    if (op->seen.stuck && op_resolved(op)) {
+        return op_settled(op) ? LINES_WISH_SETTLED : LINES_WISH_GIVEN_UP;
+    }
+
     wish = lines_op_get(op, "wish");
 
     if (lines_is(&wish, "cancel")) {
@@ -338,6 +358,57 @@ op_view_wish(lines_op_t *op)
     }
 
     return lines_is(&wish, "yield") ? LINES_WISH_YIELD : LINES_WISH_NONE;
+}
+
+
+/* a person has said what is true of this step, or of this invoice in it */
+
+static ngx_uint_t
+op_resolved(lines_op_t *op)
+{
+    ngx_str_t  step, invoice;
+
+    step = lines_op_get(op, "resolved_step");
+    invoice = lines_op_get(op, "resolved_invoice");
+
+    if (step.len == 0 || !lines_op_same(&step, &op->step)) {
+        return 0;
+    }
+
+    return invoice.len
+           ? lines_op_same(&invoice, &op->seen.subscription.invoice.id)
+           : lines_op_get_number(op, "resolved_at")
+             >= lines_op_get_number(op, "begun");
+}
+
+
+static ngx_uint_t
+op_settled(lines_op_t *op)
+{
+    ngx_str_t  word;
+
+    word = lines_op_get(op, "resolved");
+
+    return lines_is(&word, "settled");
+}
+
+
+/* once in a run: where that does not help, it is stuck as before */
+
+static ngx_uint_t
+op_unstick(lines_op_t *op)
+{
+    if (op->seen.stuck || !op_resolved(op)) {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                  "lines operation %V: %V goes on by the operator's word",
+                  &op->id, &op->point);
+
+    op->seen.stuck = 1;
+
+    return 1;
 }
 
 
@@ -714,6 +785,10 @@ lines_op_again(lines_op_t *op)
     ngx_str_t   more;
     ngx_msec_t  delay;
 
+    if (op_unstick(op)) {
+        return NGX_OK;
+    }
+
     if (!ngx_queue_empty(&op->waiters) && op->repeats < LINES_REPEATS) {
         op->repeats++;
 
@@ -746,6 +821,10 @@ lines_op_stuck(lines_op_t *op, const char *reason)
 {
     ngx_str_t   known;
     ngx_uint_t  level;
+
+    if (op_unstick(op)) {
+        return NGX_OK;
+    }
 
     known = lines_op_get(op, "stuck");
     level = lines_is(&known, reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;

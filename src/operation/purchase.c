@@ -344,11 +344,11 @@ lines_purchase_refuse(lines_op_t *op)
 
     ngx_str_set(&no_card, "No card is available for the account");
 
-    if (op->at == LINES_AT_CARD) {
+    if (op->at == LINES_AT_CARD && op->reason) {
         return purchase_undo(op, 402, op->reason, no_card);
     }
 
-    if (op->at == LINES_AT_LEASE) {
+    if (op->at == LINES_AT_LEASE && op->reason) {
         return purchase_undo(op, 503, op->reason,
                        lines_op_text("No lines are currently available"));
     }

@@ -75,6 +75,7 @@ typedef struct {
     unsigned                     off:1;
     unsigned                     tried:1;
     unsigned                     checked:1;  /* the database */
+    unsigned                     stuck:1;    /* a person's word counts now */
 } lines_op_seen_t;
 
 

@@ -309,9 +309,12 @@ lines_refund_report(lines_op_t *op)
 
     lines_op_list_stuck(op);
 
-
     return lines_op_rest(op, op->conf->every,
                          { "stuck", lines_op_text(op->reason) },
+                         { "stuck_invoice", op->seen.subscription.invoice.id },
+                         { "stuck_due",
+                           lines_op_number(op, lines_money_due(
+                                                   &op->seen.ledger)) },
                          { "refund_body", ngx_null_string });
 }
 
@@ -321,9 +324,16 @@ lines_refund_report(lines_op_t *op)
 ngx_int_t
 lines_refund_pass(lines_op_t *op)
 {
+    ngx_uint_t  said;
+
+    /* what a person said of this one is not to be asked again */
+
+    said = op->seen.stuck;
+
     op->seen.call = LINES_CALL_DUE;
     op->seen.invoice = LINES_INVOICE_UNSEEN;
     op->seen.tried = 0;
+    op->seen.stuck = 0;
 
     if (lines_op_set(op, "refund_after", &op->seen.subscription.invoice.id)
         != NGX_OK)
@@ -331,7 +341,7 @@ lines_refund_pass(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    if (lines_op_get(op, "refund_body").len == 0) {
+    if (lines_op_get(op, "refund_body").len == 0 && !said) {
         return NGX_OK;
     }
 

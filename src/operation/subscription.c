@@ -41,6 +41,17 @@ static ngx_int_t lapse_watched(void *data, lines_inv_watch_reply_t *reply);
 static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 
 
+/* whatever billing has of it, which it does not tell */
+
+ngx_int_t
+lines_plan_leave(lines_op_t *op)
+{
+    op->data = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
+
+    return op->data ? plan_end(op) : NGX_ERROR;
+}
+
+
 /* goes on where an earlier run came to, if there was no news since */
 
 ngx_int_t

@@ -17,6 +17,7 @@
 
 
 ngx_int_t lines_plan_read(lines_op_t *op);
+ngx_int_t lines_plan_leave(lines_op_t *op);
 ngx_int_t lines_lapse_judge(lines_op_t *op);
 
 /*

@@ -36,7 +36,8 @@ static const struct {
     const char  *values[8];
 } facts[FACTS] = {
     { "at", LINES_POINTS, { NULL } },
-    { "wish", LINES_WISHES, { "none", "link", "yield", "cancel" } },
+    { "wish", LINES_WISHES, { "none", "link", "yield", "cancel",
+                              "said to be settled", "said to be canceled" } },
     { "call", LINES_CALLS, { "due", "doubtful", "missed", "missed a while ago",
                              "absent", "refused", "there" } },
     { "subscription", LINES_SUBS, { "none", "unseen", "incomplete", "live",
@@ -132,6 +133,15 @@ afresh(const state_t *s, unsigned at)
     next.fact[SUB] = LINES_SUB_UNSEEN;
 
     return next;
+}
+
+
+/* whether this run is stuck, and goes by a person's word */
+
+static int
+said(const state_t *s)
+{
+    return s->fact[WISH] >= LINES_WISH_SETTLED;
 }
 
 
@@ -327,6 +337,11 @@ effects(const state_t *s, lines_action_e action, state_t *next)
 
     case LINES_DO_PASS:
         may(INVOICE, LINES_INVOICE_MISSING, FACTS, 0);
+
+        if (said(s)) {
+            next[n - 1].fact[WISH] = LINES_WISH_NONE;
+        }
+
         ends();
         break;
 
@@ -336,6 +351,12 @@ effects(const state_t *s, lines_action_e action, state_t *next)
 
     default:
         break;
+    }
+
+    /* it did not get on with that, and a person has said what is true */
+
+    for (i = LINES_WISH_SETTLED; !said(s) && i < LINES_WISHES; i++) {
+        may(WISH, i, FACTS, 0);
     }
 
     return n;
@@ -448,8 +469,8 @@ matters(unsigned at, unsigned f)
     case LINES_AT_ORPHAN:
     case LINES_AT_RELEASE:
     case LINES_AT_LAPSE:
-        return f == AT || f == CALL || f == SUB || f == INVOICE || f == MONEY
-               || f == TRIED;
+        return f == AT || f == WISH || f == CALL || f == SUB || f == INVOICE
+               || f == MONEY || f == TRIED;
 
     case LINES_AT_AWAIT:
         return f != NUMBER && f != TOLD && f != CARD && f != OLD;
@@ -668,6 +689,12 @@ test_rules(void)
     do {
         d = ask(&s);
 
+        /* of what a person says: test_said() */
+
+        if (said(&s)) {
+            continue;
+        }
+
         if (s.fact[AT] == LINES_AT_AWAIT) {
 
             if (s.fact[INVOICE] == LINES_INVOICE_PAID
@@ -762,6 +789,70 @@ test_rules(void)
 }
 
 
+/*
+ * A person's word is the way out of what is stuck: there is one at each point
+ * that asks anybody anything, and no call is needed for it.
+ */
+
+static void
+test_said(void)
+{
+    state_t           s, other;
+    unsigned          i, at, asks = 0, none = 0, both = 0;
+    lines_decision_t  d;
+    unsigned char     ways[LINES_POINTS][LINES_WISHES];
+
+    memset(&s, 0, sizeof(s));
+    memset(ways, 0, sizeof(ways));
+
+    do {
+        if (s.fact[WISH] != LINES_WISH_NONE) {
+            continue;
+        }
+
+        for (i = LINES_WISH_SETTLED; i < LINES_WISHES; i++) {
+            other = with(&s, WISH, i, FACTS, 0);
+            d = ask(&other);
+
+            /* it says nothing of this: as if it had not been said */
+
+            if (d.action == ask(&s).action && d.reason == ask(&s).reason) {
+                continue;
+            }
+
+            ways[s.fact[AT]][i] = 1;
+
+            asks += d.action != LINES_DO_END && d.action != LINES_DO_NEXT
+                    && d.action != LINES_DO_PASS && d.action != LINES_DO_FAIL
+                    && d.action != LINES_DO_REFUSE;
+        }
+
+    } while (following(&s, 0));
+
+    for (at = 0; at < LINES_POINTS; at++) {
+        i = ways[at][LINES_WISH_SETTLED] + ways[at][LINES_WISH_GIVEN_UP];
+
+        /* giving a number back, and the end of an undo, is up to Redis alone */
+
+        none += i == 0 && at != LINES_AT_UNLEASE && at != LINES_AT_UNDONE;
+        both += i == 2 && at != LINES_AT_AWAIT;
+    }
+
+    ok(none == 0, "a person's word is a way out of every point");
+    ok(both == 0, "... one word of the two, but where a line awaits payment");
+    ok(asks == 0, "... for which nobody is asked");
+}
+
+
+/* what a person said of what is stuck is read apart */
+
+static unsigned
+read_of(unsigned f)
+{
+    return f == WISH ? LINES_WISH_SETTLED : facts[f].n;
+}
+
+
 /* all decisions below a prefix of facts, as a number */
 
 static unsigned long
@@ -783,7 +874,11 @@ below(state_t *s, unsigned depth)
         return sum;
     }
 
-    for (v = 0; v < facts[order[depth]].n; v++) {
+    if (order[depth] == WISH && said(s)) {
+        return below(s, depth + 1);
+    }
+
+    for (v = 0; v < read_of(order[depth]); v++) {
         s->fact[order[depth]] = v;
         sum = sum * 1000003 + below(s, depth + 1);
     }
@@ -809,7 +904,13 @@ print(state_t *s, unsigned depth, unsigned indent)
     }
 
     f = order[depth];
-    n = facts[f].n;
+    n = read_of(f);
+
+    if (f == WISH && said(s)) {
+        print(s, depth + 1, indent);
+        return;
+    }
+
     same = 1;
 
     for (v = 0; v < n; v++) {
@@ -850,11 +951,37 @@ print(state_t *s, unsigned depth, unsigned indent)
 }
 
 
+/* whether a word makes no difference at a point */
+
+static int
+unsaid(const state_t *word)
+{
+    state_t  s, other;
+
+    memset(&s, 0, sizeof(s));
+    s.fact[AT] = word->fact[AT];
+
+    do {
+        other = with(&s, WISH, word->fact[WISH], FACTS, 0);
+
+        if (s.fact[WISH] == LINES_WISH_NONE
+            && (ask(&s).action != ask(&other).action
+                || ask(&s).reason != ask(&other).reason))
+        {
+            return 0;
+        }
+
+    } while (following(&s, 1));
+
+    return 1;
+}
+
+
 static void
 table(void)
 {
     state_t         s;
-    unsigned        at;
+    unsigned        at, w;
     lines_action_e  instead[LINES_BASES][LINES_ACTIONS];
 
     for (at = 0; at < LINES_POINTS; at++) {
@@ -863,6 +990,20 @@ table(void)
 
         printf("- `%s`", points[at]);
         print(&s, 0, 2);
+
+        memset(&s, 0, sizeof(s));
+        s.fact[AT] = at;
+
+        for (w = LINES_WISH_SETTLED; w < LINES_WISHES; w++) {
+            s.fact[WISH] = w;
+
+            if (unsaid(&s)) {
+                continue;
+            }
+
+            printf("  - stuck, and %s", facts[WISH].values[w]);
+            print(&s, 0, 4);
+        }
     }
 
     (void) bases(instead);
@@ -882,6 +1023,7 @@ main(int argc, char **argv)
 
     test_all();
     test_rules();
+    test_said();
     test_bases();
 
     return done_testing();

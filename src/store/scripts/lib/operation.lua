@@ -69,7 +69,8 @@ end
 -- the next step, which is progress: it is not stuck any more
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
-    redis.call('HDEL', op, 'stuck', 'tries', 'after')
+    redis.call('HDEL', op, 'stuck', 'stuck_invoice', 'stuck_due', 'tries',
+               'after')
     op_lease(op, lease, now)
 end
 
@@ -99,8 +100,8 @@ end
 local function op_end(op, ops, id, idem, now)
     redis.call('HSET', op, 'step', 'done', 'ended', int(now),
                'lease_until', 0)
-    redis.call('HDEL', op, 'wish', 'woken', 'dirty', 'due', 'stuck', 'tries',
-               'body')
+    redis.call('HDEL', op, 'wish', 'woken', 'dirty', 'due', 'stuck',
+               'stuck_invoice', 'stuck_due', 'tries', 'body')
     redis.call('SREM', ops, id)
     redis.call('EXPIRE', op, 86400)
 

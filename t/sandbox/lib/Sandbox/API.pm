@@ -35,7 +35,7 @@ sub serve ($self) {
     $log->{fault} = $fault && $kind;
 
     return $self->_drop if $kind eq 'drop_before';
-    return $self->_refuse($log, $self->_injected($fault)) if $kind =~ /^(?:400|409|429|500)$/;
+    return $self->_refuse($log, $self->_injected($fault)) if $kind =~ /^(?:400|401|409|429|500)$/;
 
     my $record = eval { length($key // '') ? $self->app->idempotency->begin($key, $req->method, $log->{path}, $log->{params}) : {} };
 
@@ -149,6 +149,7 @@ sub _usable ($self, $fault, $key) {
 sub _injected ($self, $fault) {
     my $error = $fault->{kind} eq '409' ? Sandbox::Error->key_in_use
         : $fault->{kind} eq '400'       ? Sandbox::Error->new(status => 400, type => 'invalid_request_error', message => 'It is refused.')
+        : $fault->{kind} eq '401'       ? Sandbox::Error->new(status => 401, type => 'invalid_request_error', message => 'It is revoked.', kept => 0)
         : $fault->{kind} eq '429'       ? Sandbox::Error->rate_limit
         :                                 Sandbox::Error->internal;
 

@@ -117,6 +117,9 @@ my %VALUE = (
     failures     => sub { pick('[]', '["sms"]') },
     phone        => sub { pick('', '+14155550001') },
     reason       => sub { pick('', 'no "reason"', "gr\xc3\xbcnde/viele") },
+    as           => sub { pick(qw(settled canceled)) },
+    note         => sub { pick('why', 'else', "gr\xc3\xbcn") },
+    by           => sub { '127.0.0.1' },
     message      => sub { pick('No "money"', "a\tb") },
     conversations => sub { pick(0, 3, 17) },
     messages     => sub { pick(0, 3, 170) },
@@ -136,7 +139,7 @@ my %LIST = (
     },
     'op_step fields' => sub {
         return map {@$_} grep { one_in(2) } [payment_method => 'pm_1'], [number => '+14155550001'], [worker => pick('w/1"', '')], [subscription => pick('sub_1', 'sub_2', '')],
-          [invoice => 'in_1'], [stuck => pick('why', '')], [tries => pick(1, 2)], [url => 'https://pay/2'];
+          [invoice => 'in_1'], [stuck => pick('why', 'refund_failed', '')], [stuck_invoice => pick('in_1', '')], [stuck_due => 900], [tries => pick(1, 2)], [url => 'https://pay/2'];
     },
     'inv_add numbers'   => sub { return map { (value('number'), pick(qw(w1 w2))) } 1 .. pick(1, 2, 5) },
     'gcra plans'        => sub { return map { ($_ => pick(500, 20_000), pick(3, 7)) } grep { one_in(2) } qw(mini paid) },
@@ -159,11 +162,11 @@ sub value ($name, $c = undef) {
 # what goes on with an operation, by its kind and step; "": any
 my %NEXT = (
     request => {
-        send  => [qw(request_sent request_sent request_sent request_refused request_again line_wish op_claim op_wake op_step)],
-        await => [qw(request_paid request_paid request_paid request_place line_wish cancel_end request_again answer_read line_read)],
+        send  => [qw(request_sent request_sent request_sent request_refused request_again line_wish op_claim op_wake op_step op_resolve)],
+        await => [qw(request_paid request_paid request_paid request_place line_wish cancel_end request_again answer_read line_read op_resolve)],
         tell  => [qw(told told op_claim line_report)],
     },
-    (map { $_ => {'' => [qw(refund_end op_claim op_step)]} } qw(refund orphan release)),
+    (map { $_ => {'' => [qw(refund_end op_claim op_step op_resolve)]} } qw(refund orphan release)),
     purchase => {'' => [qw(op_step op_claim confirm_end confirm_end undo_end window_read inv_lease)]},
     plan     => {'' => [qw(plan_end plan_begin op_claim)]},
     lapse    => {'' => [qw(lapse_end lapse_end lapse_begin)]},

@@ -1,0 +1,73 @@
+--@include lib/operation.lua
+--@include lib/line.lua
+
+-- A person says what is true of an operation that is stuck, and why.  Whoever
+-- runs it looks once more, and goes by that where it is stuck again.
+
+--@key op(id)
+--@key events
+--@arg id
+--@arg as   -- settled: nothing more goes back; canceled: nothing comes of it
+--@arg by   -- where it was said
+--@arg note
+--@arg lease:int -- ms
+
+--@reply resolved stuck invoice due -- what was due of which invoice, or ""
+--@reply same
+--@reply again stuck -- the same was said, and it is stuck since
+--@reply other stuck as -- what can be said of it
+--@reply going step
+--@reply busy           -- somebody tries it just now, who has not heard of this
+--@reply unknown
+
+local now = now_ms()
+local kind, step, stuck, invoice, due, said, why, held = unpack(
+    redis.call('HMGET', op_key, 'kind', 'step', 'stuck', 'stuck_invoice',
+               'stuck_due', 'resolved', 'resolved_note', 'lease_until'))
+
+if not step then
+    return { 'unknown' }
+end
+
+local same = said == as and why == note
+
+if not filled(stuck) then
+    return same and { 'same' } or { 'going', step }
+end
+
+if same then
+    return { 'again', stuck }
+end
+
+-- where money goes back, or none ever comes in, there is nothing to cancel
+local fits = (step == 'cancel' or step == 'read' or step == 'undo:charge'
+              or filled(invoice)) and 'settled' or 'canceled'
+
+if as ~= fits then
+    return { 'other', stuck, fits }
+end
+
+if left(held, now, lease) > 0 then
+    return { 'busy' }
+end
+
+-- of all that there is, unless it is about one
+local counted = stuck == 'refund_refused' or stuck == 'refund_failed'
+                or stuck == 'money_unclear'
+
+redis.call('HSET', op_key, 'resolved', as, 'resolved_step', step,
+           'resolved_note', note, 'resolved_by', by, 'resolved_at', int(now),
+           'resolved_invoice', counted and invoice or '')
+redis.call('HDEL', op_key, 'stuck', 'tries')
+
+if step == 'send' or (step == 'await' and as == 'canceled') then
+    op_wish(op_key, 'cancel', 'canceled_by_operator')
+else
+    op_wake(op_key)
+end
+
+event(events_key, now, 'operation.resolved', 'operation', id, 'kind', kind,
+      'step', step, 'stuck', stuck, 'invoice', invoice or '', 'due', due or '',
+      'as', as, 'by', by, 'note', note)
+
+return { 'resolved', stuck, invoice or '', due or '' }
