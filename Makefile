@@ -179,7 +179,8 @@ PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
     -print-file-name=libasan.so):$(shell $(CC) -print-file-name=libubsan.so)))
 
 # no test may hang: the harness' own limits are shorter than this one
-GUARD = timeout -k 30 1200 perl
+LIMIT = 1200
+GUARD = timeout -k 30 $(LIMIT) perl
 
 .PHONY: test prove smoke builds
 test: packages-test
@@ -262,8 +263,8 @@ prove-nginx: $(NGINX)
 
 .PHONY: chaos sim fuzz bench image
 chaos: packages-test
-	@LINES_CHAOS_SECONDS=$(or $(SECONDS),600) $(MAKE) --no-print-directory \
-	    CC=clang SAN=1 prove TESTS='$(wildcard t/*-chaos*.t)'
+	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
+	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
 
 # no sanitizer: ten million steps in minutes; a seed that fails says how to see it
 sim: packages-test

@@ -1,6 +1,6 @@
 # Sixteen clients do all that clients, operators and customers do, while workers are killed, Redis is restarted, billing drops
 # answers and webhooks come twice. Then everything answers again, and within a minute every cent is where it belongs.
-# LINES_CHAOS_SECONDS is the number of seconds, 15 by default (make chaos: ten minutes); LINES_SEED repeats a run's choices.
+# LINES_CHAOS_SECONDS is the number of seconds, 15 by default (make chaos: half an hour); LINES_SEED repeats a run's choices.
 # LINES_CHAOS_HANDS=1: support cancels, credits and suspends at billing as well.
 use Mojo::Base -strict, -signatures;
 use FindBin;
@@ -171,7 +171,7 @@ my %did;
 my @first = qw(worker billing);    # chance alone might leave them out
 
 while (Time::HiRes::time() < $end) {
-    my $what = shift @first // pick(qw(worker worker worker billing billing billing billing billing redis paused reload));
+    my $what = shift @first // pick(qw(worker worker worker worker worker billing billing billing billing billing redis paused reload));
     my $ok   = eval { $wrong{$what}->(); 1 };
     $did{$what}++;
     diag "$what: $@" unless $ok || $@ =~ /has no worker/;

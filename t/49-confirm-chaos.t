@@ -179,7 +179,7 @@ my %did;
 my @first = qw(worker billing);    # chance alone might leave them out
 
 while (Time::HiRes::time() < $end) {
-    my $what = shift @first // pick(qw(worker worker worker billing billing billing billing billing redis paused provisioner provisioner reload));
+    my $what = shift @first // pick(qw(worker worker worker worker worker billing billing billing billing billing redis paused provisioner provisioner reload));
     my $ok   = eval { $wrong{$what}->(); 1 };
     $did{$what}++;
     diag "$what: $@" unless $ok || $@ =~ /has no worker/;

@@ -514,7 +514,10 @@ sub kill_worker ($self, $pid = undef, $signal = 'KILL') {
     $self->t->wait_for(
         sub {
             my @now = $self->_must_live->pids;
-            return !(any { $_ == $pid } @now) && (any { !$known{$_} } @now);
+            return 0 if any { $_ == $pid } @now;
+
+            # nobody takes the place of one that a reload was about to end
+            return (any { !$known{$_} } @now) || (@before > $self->workers && @now >= $self->workers);
         },
         60,
         "another worker of $self->{name}"
