@@ -42,7 +42,7 @@ for my $whose (sort keys %lines) {
         only_that_goes_back($line, $late);
     };
 
-    promise "... and told twice, and again later: once" => sub {
+    promise "$whose: ... and told twice, and again later: once" => sub {
         my $line = $lines{$whose}->();
         my $late = gone($line);
         $sandbox->webhooks(duplicate => 3, shuffle => 1);

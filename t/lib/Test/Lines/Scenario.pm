@@ -6,9 +6,10 @@ use Digest::SHA qw(hmac_sha256_hex);
 use Exporter 'import';
 use Mojo::JSON qw(encode_json false);
 use Test::Lines ();
+use Test::Lines::Kill;
 use Test::More ();
 
-our @EXPORT_OK = qw(promise);
+our @EXPORT_OK = qw(promise calm);
 
 =head1 NAME
 
@@ -43,6 +44,16 @@ A subtest. What it waits for in vain, and what dies in it, fails it. With
 C<today>, which says what happens instead, it is one that is to be done (TODO):
 take that away with the mend.
 
+Each is run with a kill at each of its steps as well (L<Test::Lines::Kill>,
+C<make kills>).
+
+=head2 calm
+
+    is $answer->status, 503, 'it is not known yet' if calm;
+
+Whether nobody is killed. What a client is told at the moment, or how soon
+something is so, is promised only then; how all ends is promised always.
+
 =cut
 
 has webhooks   => 1;
@@ -53,9 +64,21 @@ sub promise ($name, $code, %options) {
     local ${'main::TODO'} = $options{today} if defined $options{today};
     local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-    return Test::More->builder->subtest($name => sub {
-        eval { $code->(); 1 } or Test::More::fail("it goes on: $@");
-    });
+    my $run = sub {
+        Test::More->builder->subtest($name => sub {
+            eval { $code->(); 1 } or Test::More::fail("it goes on: $@");
+        });
+    };
+
+    my $kill = Test::Lines::Kill->killing;
+    return $kill ? $kill->scenario($name, $run) : $run->();
+}
+
+sub calm () { !$ENV{LINES_KILL} }
+
+sub nginx ($self, %options) {
+    my $kill = Test::Lines::Kill->killing or return $self->SUPER::nginx(%options);
+    return $kill->node($self->SUPER::nginx($kill->options($self->t, %options)));
 }
 
 =head2 soon, rest
@@ -63,13 +86,14 @@ sub promise ($name, $code, %options) {
     $s->soon(sub { ... }, 'what must be so before long', $seconds);
     $s->rest('w:one');
 
-A check that polls (8 s by default); and until a tenant has nothing under way
+A check that polls (8 s by default, and longer where somebody is killed); and until a tenant has nothing under way
 but what waits for a payment, and all events are delivered.
 
 =cut
 
 sub soon ($self, $code, $what, $seconds = 8) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $seconds += 12 unless calm;
     return Test::More::ok(eval { Test::Lines::wait_for($code, $seconds, $what) }, $what);
 }
 
@@ -155,6 +179,8 @@ sub remove ($self, $line) {
 
 sub _admin ($self, @call) {
     my $answer = $self->first->admin(@call);
+    # who is told of its end only when he asks again
+    return {} if !calm && $call[0] eq 'DELETE' && $answer->status == 404;
     die "@call[0, 1]: " . $answer->to_string unless $answer->status == 200;
     return $answer->json;
 }
