@@ -1,6 +1,7 @@
 # All scenarios of money, each with a kill at each of its steps: make kills. What a step is, and how one case is repeated:
-# Test::Lines::Kill. First each scenario runs once, and says which points it passes how often; then once for each point and
-# the first and last time that it is passed (LINES_KILLS=all: each time), in an order that a seed shuffles.
+# Test::Lines::Kill. First each scenario runs once, and says which points it passes how often; then once for each point behind an
+# effect, the first and the last time that it is passed, in an order that a seed shuffles. A point before an effect finds the world
+# as the one behind the effect before it left it: LINES_KILLS=all is for these as well, and for each pass.
 #
 #   perl t/kills.pl [--jobs 4] [--seconds 0] [--seed N] t/88-money-*.t
 use Mojo::Base -strict, -signatures;
@@ -17,6 +18,7 @@ srand $seed;
 $| = 1;
 
 my $root = path($0)->to_abs->dirname->dirname;
+$ENV{LINES_MODULE_FAILPOINTS} //= "$root/build/gcc-failpoints/ngx_http_lines_module.so";
 my $work = path($ENV{LINES_BUILD} || "$root/build", "kills-$$")->make_path->to_abs;
 my $ran  = 0;
 my $end;
@@ -69,8 +71,10 @@ run([map { [$_, 0] } @ARGV], sub ($job, $status, $said, $text) {
         $passes{$_}++ for @{$one->{steps}};
         $scenarios{$test}{$one->{name}} = {points => scalar keys %passes, steps => scalar @{$one->{steps}}, kills => 0, missed => 0, failed => 0};
         for my $point (keys %passes) {
-            my $n = $passes{$point};
-            push @{$cases{$test}{"$point:$_"}}, $one->{name} for ($ENV{LINES_KILLS} // '') eq 'all' ? 1 .. $n : uniq 1, $n;
+            my $n   = $passes{$point};
+            my $all = ($ENV{LINES_KILLS} // '') eq 'all';
+            next if !$all && $point =~ /\.before(?:\.|$)|^op\.answer\./;
+            push @{$cases{$test}{"$point:$_"}}, $one->{name} for $all ? 1 .. $n : uniq 1, $n;
         }
     }
 });

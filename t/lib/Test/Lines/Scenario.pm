@@ -9,7 +9,7 @@ use Test::Lines ();
 use Test::Lines::Kill;
 use Test::More ();
 
-our @EXPORT_OK = qw(promise calm);
+our @EXPORT_OK = qw(promise calm once);
 
 =head1 NAME
 
@@ -54,6 +54,13 @@ C<make kills>).
 Whether nobody is killed. What a client is told at the moment, or how soon
 something is so, is promised only then; how all ends is promised always.
 
+=head2 once
+
+    once(sub { $s->confirm(...) });
+
+By a client that does not ask again, though a worker was killed: it is to be
+left as it is then.
+
 =cut
 
 has webhooks   => 1;
@@ -75,6 +82,11 @@ sub promise ($name, $code, %options) {
 }
 
 sub calm () { !$ENV{LINES_KILL} }
+
+sub once ($code) {
+    local $Test::Lines::Kill::Nginx::once = 1;
+    return $code->();
+}
 
 sub nginx ($self, %options) {
     my $kill = Test::Lines::Kill->killing or return $self->SUPER::nginx(%options);
