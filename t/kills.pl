@@ -107,7 +107,7 @@ run([shuffle @cases], sub ($job, $status, $said, $text) {
 printf "\n%-100s %6s %6s %6s %6s\n", 'scenario', 'points', 'steps', 'kills', 'failed';
 for my $test (sort keys %scenarios) {
     print path($test)->basename, "\n";
-    printf "  %-98s %6d %6d %6d %6s\n", $_, @{$scenarios{$test}{$_}}{qw(points steps kills)}, $scenarios{$test}{$_}{failed} || '' for sort keys %{$scenarios{$test}};
+    printf "  %-98.98s %6d %6d %6d %6s\n", $_, @{$scenarios{$test}{$_}}{qw(points steps kills)}, $scenarios{$test}{$_}{failed} || '' for sort keys %{$scenarios{$test}};
 }
 
 my @all = map { values %$_ } values %scenarios;

@@ -107,6 +107,8 @@ Runs it, armed.
 
 sub scenario ($self, $name, $code) {
     return if $self->only && !$self->only->{$name};
+    # a test with many has longer, by what each may wait for
+    alarm 300 * ($ENV{LINES_SLOW} || 1);
     my %marks = map { ($_ => $_->log_mark) } @{$self->nginxes};
 
     $self->left($self->n);
@@ -119,7 +121,7 @@ sub scenario ($self, $name, $code) {
         push @where, $log =~ /lines: failpoint "([^"]+)"/g;
         push @steps, $log =~ /lines: passes "([^"]+)"/g;
     }
-    Test::More::diag("$name: " . ($self->n ? $killed ? "killed at $where[-1]" : 'nobody is killed' : @steps . ' steps'));
+    Test::More::diag("$name: " . ($self->n ? $killed ? "killed at " . ($where[-1] // "?") : 'nobody is killed' : @steps . ' steps'));
 
     my $log = $ENV{LINES_KILL_LOG} or return;
     my $ok  = (Test::More->builder->details)[-1]{ok} ? 1 : 0;

@@ -111,6 +111,7 @@ sub soon ($self, $code, $what, $seconds = 8) {
 
 sub rest ($self, $tenant, $seconds = 20) {
     $self->sandbox->wait_idle;
+    $seconds += 12 unless calm;
     Test::Lines::wait_for(sub {
         for my $id (@{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")}) {
             my $op = $self->op($tenant, $id);
@@ -136,8 +137,8 @@ sub pending_line ($self, %more) {
     my $made = $self->request($key, %{$more{request} // {}});
     die 'request: ' . $made->to_string unless $made->status == 201;
 
-    my $line = {name => $name, tenant => "w:$name", key => $key, line => $made->json('/line/_id'), invoice => $made->json('/invoiceId')};
-    $line->{subscription} = $self->now_of($line)->{subscription};
+    my $line = {name => $name, tenant => "w:$name", key => $key, line => $made->json('/line/_id')};
+    @$line{qw(subscription invoice)} = @{$self->now_of($line)}{qw(subscription invoice)};
     return $line;
 }
 
@@ -160,6 +161,9 @@ sub bought_line ($self, %more) {
     my $account = $more{account} // $self->account($name, %{$more{data} // {}});
     my $token   = $more{token}   // $self->token($account);
     my $answer  = $self->confirm($account, $token, key => $more{key} // 'k');
+    Test::Lines::wait_for(sub {
+        $answer->status !~ /^(?:409|503)$/ || !($answer = $self->confirm($account, $token, key => $more{key} // 'k'));
+    }, 20, 'the purchase') unless calm;
     die 'confirm: ' . $answer->to_string unless $answer->status == 200;
 
     my $line = {name => $name, tenant => "a:$name", account => $account, token => $token, line => $self->operation_id($token)};
