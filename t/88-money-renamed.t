@@ -61,7 +61,7 @@ promise 'what happens to a line of the former name is heard, and what nobody hol
     my ($paid, $back, $status) = $s->money($lost->{subscription});
     is "$paid $back $status", "$paid 0 active", 'what may be of another is let alone';
     $nginx->http($http)->reload(wait_old => 1);
-};
+}, leaves => 1;    # what may be of another deployment
 
 promise 'two deployments with copies of one database: each charges for what it confirms itself' => sub {
     my $account = $s->account('copied');
@@ -76,6 +76,6 @@ promise 'two deployments with copies of one database: each charges for what it c
     $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'the other one confirms', 15);
     isnt $again->json('/subscription_id'), $line->{subscription}, '... and has a subscription of its own';
     is_deeply [map { $_->{metadata}{lines_deployment} } $s->made_for('a:copied')], ['test', 'copy'], '... which says whose it is';
-};
+}, leaves => 1;    # what is of the other deployment
 
 $t->done;

@@ -61,6 +61,8 @@ has n     => sub { ($ENV{LINES_KILL} =~ /(\d+)$/)[0] };
 has point => sub { $ENV{LINES_KILL} =~ /^(.+):\d+$/ ? $1 : '' };
 has only    => sub { length($ENV{LINES_SCENARIO} // '') ? {map { $_ => 1 } split /\n/, $ENV{LINES_SCENARIO}} : undef };
 has nginxes => sub { [] };
+has worlds  => sub { {} };
+has known   => sub { {} };
 has 'file';
 
 =head2 options, node
@@ -95,6 +97,29 @@ sub left ($self, $new = undef) {
     sysread $file, my $bytes, 8;
     if (defined $new) { sysseek $file, 0, 0; syswrite $file, pack 'q', $new }
     return unpack 'q', $bytes;
+}
+
+=head2 judge
+
+What no scenario looks for by itself: that a kill has made nothing besides. What
+was found before is not found again.
+
+=cut
+
+sub judge ($self, %options) {
+    my @except = qw(live paid suspended ends place counter pending number window operation hint record);
+    my @new;
+
+    eval {
+        Test::Lines::wait_for(sub {
+            @new = grep { !$self->known->{$_} } map { $_->disagreements(except => \@except) } values %{$self->worlds};
+            return !@new;
+        }, $options{leaves} ? 0 : 10);
+    };
+
+    $self->known->{$_} = 1 for @new;
+    return if $options{leaves};
+    Test::More::is_deeply(\@new, [], 'and there is nothing besides');
 }
 
 =head2 scenario

@@ -45,7 +45,9 @@ C<today>, which says what happens instead, it is one that is to be done (TODO):
 take that away with the mend.
 
 Each is run with a kill at each of its steps as well (L<Test::Lines::Kill>,
-C<make kills>).
+C<make kills>), and then looked at by L<Test::Lines::Judge>, too: nobody has
+bought twice, and nothing is kept, or live, that no line is for. C<< leaves => 1 >>
+where that is what the scenario is about.
 
 =head2 calm
 
@@ -71,13 +73,14 @@ sub promise ($name, $code, %options) {
     local ${'main::TODO'} = $options{today} if defined $options{today};
     local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-    my $run = sub {
+    my $kill = Test::Lines::Kill->killing;
+    my $run  = sub {
         Test::More->builder->subtest($name => sub {
             eval { $code->(); 1 } or Test::More::fail("it goes on: $@");
+            $kill->judge(%options) if $kill;
         });
     };
 
-    my $kill = Test::Lines::Kill->killing;
     return $kill ? $kill->scenario($name, $run) : $run->();
 }
 
@@ -90,6 +93,7 @@ sub once ($code) {
 
 sub nginx ($self, %options) {
     my $kill = Test::Lines::Kill->killing or return $self->SUPER::nginx(%options);
+    $kill->worlds->{$self} = $self;
     return $kill->node($self->SUPER::nginx($kill->options($self->t, %options)));
 }
 
