@@ -16,7 +16,7 @@ diag "LINES_SEED=$seed";
 # points that each passes in any case, but for those of a client's request
 my %points = (
     request => [map {"op.$_"} map { ("claim.after.$_", "answer.$_", "write.before.$_", "write.after.$_") } qw(request.send request.await)],
-    confirm => [map {"op.write.after.purchase.$_"} qw(card lease charge assign tell end)],
+    confirm => ['billing.after.subscribe', map {"op.write.after.purchase.$_"} qw(card lease charge assign end)],
     refund  => [map {"op.$_.refund.cancel"} qw(claim.after call.before answer write.before write.after)],
 );
 
