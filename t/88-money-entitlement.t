@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 use Test::Lines::Script;
 
 my $t       = Test::Lines->new;
@@ -111,7 +111,9 @@ for my $how (sort keys %grown) {
 
     promise "$how: another request promotes the line, and is judged anew" => sub {
         my $line   = $grown{$how}->();
-        my $answer = $s->request($line->{key}, channelType => 'phone');
+        my $answer;
+        # who is told that it is not yet, since a worker was killed, tries again
+        wait_for(sub { $answer = $s->request($line->{key}, channelType => 'phone'); calm || $answer->status != 409 }, 20, 'its turn');
         is_deeply [$answer->status, $answer->json('/status')], [201, 'awaiting_payment'], 'it is not blocked any more';
         is $s->now_of($line)->{place}, 'included', 'the first one is promoted';
         is_deeply places($line), [1, 1], '... each in a place of its own';
@@ -120,8 +122,10 @@ for my $how (sort keys %grown) {
     promise "$how, its invoice was void already: payment_link promotes the line" => sub {
         my $line = $grown{$how}->();
         $s->deaf;
-        $sandbox->void($line->{invoice});
-        is $s->action($line->{key}, $line->{line}, 'payment_link')->json('/status'), 'provisioning', 'no other invoice is made';
+        # who takes over from one that was killed may have promoted it
+        eval { $sandbox->void($line->{invoice}); 1 } or !calm or die $@;
+        my $answer = $s->action($line->{key}, $line->{line}, 'payment_link');
+        is $answer->json('/status'), 'provisioning', 'no other invoice is made' if calm;
         included($line);
         is scalar($s->made_for($line->{tenant})), 1, 'there was one subscription';
         $s->hears;
@@ -130,9 +134,10 @@ for my $how (sort keys %grown) {
     promise "$how, and it is paid before anybody looks: the line is a paid one" => sub {
         my $line = $grown{$how}->();
         $s->deaf;
-        $sandbox->pay($line->{invoice});
+        my $first = $sandbox->pay($line->{invoice})->{status} eq 'paid';
         $s->action($line->{key}, $line->{line}, 'payment_link');
-        paid($line);
+        # the slower one does not pay
+        $first || calm ? paid($line) : included($line);
         $s->hears;
     };
 
@@ -140,7 +145,7 @@ for my $how (sort keys %grown) {
         my $line = $grown{$how}->();
         $sandbox->fault(path => '/v1/invoices/:id/void', kind => '500', times => 1000);
         my $answer = $s->action($line->{key}, $line->{line}, 'payment_link');
-        is $answer->status, 503, 'billing has not voided it yet';
+        is $answer->status, 503, 'billing has not voided it yet' if calm;
         is_deeply places($line), [1, 0], 'a place is kept for the line';
         is $s->shown($line)->{paymentUrl}, undef, '... and nobody is asked to pay';
         $sandbox->pay($line->{invoice});
@@ -159,7 +164,8 @@ for my $how (sort keys %grown) {
         my $line = $grown{$how}->();
         $sandbox->fault(path => '/v1/invoices/:id/void', kind => '500', times => 1000);
         $s->action($line->{key}, $line->{line}, 'payment_link');
-        is $s->action($line->{key}, $line->{line}, 'cancel')->status, 503, 'canceled';
+        my $cancel = $s->action($line->{key}, $line->{line}, 'cancel');
+        is $cancel->status, 503, 'canceled' if calm;
         $sandbox->clear_faults;
         $s->soon(sub { $s->now_of($line)->{status} eq 'canceled' }, 'it is');
         is_deeply places($line), [0, 0], 'it holds no place';

@@ -31,7 +31,7 @@ sub dies_after ($code) {
     $nginx->http("$http\nlines_failpoint op.write.after.request.await;\n")->reload(wait_old => 1);
     my $mark = $nginx->log_mark;
     my $line = $code->();
-    $nginx->wait_log(qr/exited on signal 9/, $mark);
+    $nginx->wait_log(qr/failpoint "op.write.after.request.await"/, $mark);
     return $line;
 }
 

@@ -11,8 +11,9 @@ my $told    = $t->upstream(name => 'provisioner', status => 200);
 my $s       = Test::Lines::Scenario->new(t => $t, provisioner => $told->url, webhooks => 0);
 my $alone   = Test::Lines::Scenario->new(t => $t, webhooks => 0);
 
+$_->nginx for $s, $alone;
+
 promise 'paid, and shown as incomplete for a while: nothing is given back' => sub {
-    $s->nginx;
     my $line = $s->pending_line;
     $s->unseen(sub {
         $s->sandbox->pay($line->{invoice});
@@ -29,15 +30,17 @@ promise 'paid, and shown as incomplete for a while: nothing is given back' => su
 promise 'reported active, then ended, before the provisioner has heard of it: it ends' => sub {
     $told->set(status => 503);
     my $line = $s->paid_line;
+    # who sees it reported before it has ended is done with it
+    $s->sandbox->fault(path => '/v1/subscriptions/:id', method => 'GET', kind => 'drop_before', times => 1000);
     $s->report($line, 'active');
     $s->hand(cancel => $line->{subscription});
+    $s->sandbox->clear_faults;
     $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to its end', 15);
     ok !$s->is_live($line), 'there is no line without a subscription';
     $told->set(status => 200);
 };
 
 promise 'paid, and ended before anybody looked, where nobody is told: all goes back' => sub {
-    $alone->nginx;
     my $line = $alone->pending_line(name => 'alone');
     $alone->unseen(sub {
         $alone->sandbox->pay($line->{invoice});

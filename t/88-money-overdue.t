@@ -11,7 +11,7 @@ my $told  = $t->upstream(name => 'provisioner', status => 200);
 my $s     = Test::Lines::Scenario->new(t => $t, provisioner => $told->url);
 my $alone = Test::Lines::Scenario->new(t => $t);
 
-$s->nginx;
+$_->nginx for $s, $alone;
 $s->numbers(2);
 
 sub state_of ($s, $line) {
@@ -94,7 +94,6 @@ promise 'a confirm: the provisioner is down, the subscription is past due, the p
 };
 
 promise 'paid, and overdue before anybody looked, where nobody is told' => sub {
-    $alone->nginx;
     my $line = $alone->pending_line(name => 'alone');
     $alone->unseen(sub {
         $alone->sandbox->pay($line->{invoice});

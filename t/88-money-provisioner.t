@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise once);
 
 plan skip_all => 'needs a build with failpoints (LINES_MODULE_FAILPOINTS)' unless $ENV{LINES_MODULE_FAILPOINTS} && -e $ENV{LINES_MODULE_FAILPOINTS};
 
@@ -27,8 +27,8 @@ sub begun ($point = undef) {
 
     $nginx->http("$http\nlines_failpoint $point;\n")->reload(wait_old => 1) if $point;
     my $mark = $nginx->log_mark;
-    my $confirm = $s->confirm($account, $token, key => 'k');
-    $nginx->wait_log(qr/exited on signal 9/, $mark) if $point;
+    $point ? once(sub { $s->confirm($account, $token, key => 'k') }) : $s->confirm($account, $token, key => 'k');
+    $nginx->wait_log(qr/failpoint "\Q$point\E"/, $mark) if $point;
     ($line->{subscription}, $line->{invoice}) = map { @$_{qw(subscription invoice)} } $s->bought($account);
     return $line;
 }
@@ -100,8 +100,8 @@ promise 'a request: killed as it is settled, the subscription is deleted meanwhi
     my $mark = $nginx->log_mark;
     $s->deaf;
     $sandbox->pay($line->{invoice});
-    $s->told_again($line);
-    $nginx->wait_log(qr/exited on signal 9/, $mark);
+    once(sub { $s->told_again($line) });
+    $nginx->wait_log(qr/failpoint "op.write.before.request.await"/, $mark);
     $s->hand(cancel => $line->{subscription});
     $s->hears;
     $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to an end');

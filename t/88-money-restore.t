@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
 my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=20ms pass=500ms');
@@ -83,7 +83,9 @@ promise 'restored to before a confirm, the default card changed meanwhile: what 
     $sandbox->customer('cus_restored', 'ok', 'source');
 
     my $again;
-    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 }, 'its client gets its line', 15);
+    $s->soon(sub { $again = $s->confirm($account, $token, key => 'k'); $again->status == 200 || !calm && $again->status == 500 }, 'its client gets its line', 15);
+    # the auditor may be faster than who comes back late
+    return goes_back($line) if !calm && $again->status == 500;
     is $again->json('/subscription_id'), $line->{subscription}, '... of the subscription that was bought';
     is scalar(() = $s->bought($account)), 1, '... and charged once';
     is $s->op($line->{tenant}, $line->{line})->{stuck}, undef, 'nothing is stuck';
@@ -130,6 +132,6 @@ promise 'an empty Redis, then renewals: nothing is canceled or refunded, and the
         is $status, 'active', '... and nothing canceled';
     }
     $s->soon(sub { $nginx->get('/_lines/ready')->status == 503 }, 'not ready', 3);
-};
+}, leaves => 1;    # what nobody touches until an operator has confirmed
 
 $t->done;

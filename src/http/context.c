@@ -5,6 +5,7 @@
 
 #include "http/answer.h"
 #include "http/context.h"
+#include "http/failpoint.h"
 #include "http/headers.h"
 #include "http/steps.h"
 
@@ -15,6 +16,7 @@
 static void ctx_cleanup(void *data);
 static void request_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t request_failed(lines_caller_t *caller);
+static void request_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void request_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t request_id_get(ngx_http_request_t *r, ngx_str_t *id);
@@ -89,6 +91,7 @@ lines_get_ctx(ngx_http_request_t *r)
     ctx->caller.id = &ctx->request_id;
     ctx->caller.resume = request_resume;
     ctx->caller.failed = request_failed;
+    ctx->caller.sending = request_sending;
     ctx->caller.heard = request_heard;
 
     if (request_id_get(r, &ctx->request_id) != NGX_OK) {
@@ -135,12 +138,27 @@ request_failed(lines_caller_t *caller)
 }
 
 
+/* what only reads is no step: after it all is as it was */
+
+static void
+request_sending(lines_caller_t *caller, lines_store_call_t *call)
+{
+    if (!(call->script ? call->script->again : call->again)) {
+        LINES_FAILPOINT_STEP("request.before", &call->name);
+    }
+}
+
+
 static void
 request_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 {
     lines_ctx_t  *ctx;
 
     ctx = ngx_queue_data(caller, lines_ctx_t, caller);
+
+    if (good && !(call->script ? call->script->again : call->again)) {
+        LINES_FAILPOINT_STEP("request.after", &call->name);
+    }
 
     ngx_http_set_log_request(ctx->request->connection->log, ctx->request);
 }

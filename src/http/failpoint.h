@@ -6,6 +6,11 @@
  * whole of nginx: the count is shared by the workers and outlives them, so
  * that the worker that takes over is not killed again.
  *
+ * "lines_failpoint /FILE" has both in a file of 128 bytes that nginx maps: what
+ * is left, a machine's word, each pass takes one, and who makes it 0 is killed;
+ * and the name, "" for any point.  So a test arms it while nginx runs.  What
+ * passes is logged as well.
+ *
  * A point is placed as a statement: LINES_FAILPOINT("name");
  * names are literals, "flow.step.before" and "flow.step.after" by custom.
  */
@@ -30,7 +35,7 @@
 
 void lines_failpoint_pass(const char *name, ngx_str_t *step);
 
-/* lines_failpoint NAME[:N], http level, may be repeated */
+/* lines_failpoint NAME[:N] | /FILE, http level, may be repeated */
 char *lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 #define LINES_FAILPOINT_COMMANDS         \

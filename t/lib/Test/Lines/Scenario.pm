@@ -6,9 +6,10 @@ use Digest::SHA qw(hmac_sha256_hex);
 use Exporter 'import';
 use Mojo::JSON qw(encode_json false);
 use Test::Lines ();
+use Test::Lines::Kill;
 use Test::More ();
 
-our @EXPORT_OK = qw(promise);
+our @EXPORT_OK = qw(promise calm once);
 
 =head1 NAME
 
@@ -43,6 +44,25 @@ A subtest. What it waits for in vain, and what dies in it, fails it. With
 C<today>, which says what happens instead, it is one that is to be done (TODO):
 take that away with the mend.
 
+Each is run with a kill at each of its steps as well (L<Test::Lines::Kill>,
+C<make kills>), and then looked at by L<Test::Lines::Judge>, too: nobody has
+bought twice, and nothing is kept, or live, that no line is for. C<< leaves => 1 >>
+where that is what the scenario is about.
+
+=head2 calm
+
+    is $answer->status, 503, 'it is not known yet' if calm;
+
+Whether nobody is killed. What a client is told at the moment, or how soon
+something is so, is promised only then; how all ends is promised always.
+
+=head2 once
+
+    once(sub { $s->confirm(...) });
+
+By a client that does not ask again, though a worker was killed: it is to be
+left as it is then.
+
 =cut
 
 has webhooks   => 1;
@@ -53,9 +73,28 @@ sub promise ($name, $code, %options) {
     local ${'main::TODO'} = $options{today} if defined $options{today};
     local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-    return Test::More->builder->subtest($name => sub {
-        eval { $code->(); 1 } or Test::More::fail("it goes on: $@");
-    });
+    my $kill = Test::Lines::Kill->killing;
+    my $run  = sub {
+        Test::More->builder->subtest($name => sub {
+            eval { $code->(); 1 } or Test::More::fail("it goes on: $@");
+            $kill->judge(%options) if $kill;
+        });
+    };
+
+    return $kill ? $kill->scenario($name, $run) : $run->();
+}
+
+sub calm () { !$ENV{LINES_KILL} }
+
+sub once ($code) {
+    local $Test::Lines::Kill::Nginx::once = 1;
+    return $code->();
+}
+
+sub nginx ($self, %options) {
+    my $kill = Test::Lines::Kill->killing or return $self->SUPER::nginx(%options);
+    $kill->worlds->{$self} = $self;
+    return $kill->node($self->SUPER::nginx($kill->options($self->t, %options)));
 }
 
 =head2 soon, rest
@@ -63,18 +102,20 @@ sub promise ($name, $code, %options) {
     $s->soon(sub { ... }, 'what must be so before long', $seconds);
     $s->rest('w:one');
 
-A check that polls (8 s by default); and until a tenant has nothing under way
+A check that polls (8 s by default, and longer where somebody is killed); and until a tenant has nothing under way
 but what waits for a payment, and all events are delivered.
 
 =cut
 
 sub soon ($self, $code, $what, $seconds = 8) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $seconds += 12 unless calm;
     return Test::More::ok(eval { Test::Lines::wait_for($code, $seconds, $what) }, $what);
 }
 
 sub rest ($self, $tenant, $seconds = 20) {
     $self->sandbox->wait_idle;
+    $seconds += 12 unless calm;
     Test::Lines::wait_for(sub {
         for my $id (@{scalar $self->redis->cli('SMEMBERS', "lines:{$tenant}:ops")}) {
             my $op = $self->op($tenant, $id);
@@ -100,8 +141,8 @@ sub pending_line ($self, %more) {
     my $made = $self->request($key, %{$more{request} // {}});
     die 'request: ' . $made->to_string unless $made->status == 201;
 
-    my $line = {name => $name, tenant => "w:$name", key => $key, line => $made->json('/line/_id'), invoice => $made->json('/invoiceId')};
-    $line->{subscription} = $self->now_of($line)->{subscription};
+    my $line = {name => $name, tenant => "w:$name", key => $key, line => $made->json('/line/_id')};
+    @$line{qw(subscription invoice)} = @{$self->now_of($line)}{qw(subscription invoice)};
     return $line;
 }
 
@@ -124,6 +165,9 @@ sub bought_line ($self, %more) {
     my $account = $more{account} // $self->account($name, %{$more{data} // {}});
     my $token   = $more{token}   // $self->token($account);
     my $answer  = $self->confirm($account, $token, key => $more{key} // 'k');
+    Test::Lines::wait_for(sub {
+        $answer->status !~ /^(?:409|503)$/ || !($answer = $self->confirm($account, $token, key => $more{key} // 'k'));
+    }, 20, 'the purchase') unless calm;
     die 'confirm: ' . $answer->to_string unless $answer->status == 200;
 
     my $line = {name => $name, tenant => "a:$name", account => $account, token => $token, line => $self->operation_id($token)};
@@ -155,6 +199,8 @@ sub remove ($self, $line) {
 
 sub _admin ($self, @call) {
     my $answer = $self->first->admin(@call);
+    # who is told of its end only when he asks again
+    return {} if !calm && $call[0] eq 'DELETE' && $answer->status == 404;
     die "@call[0, 1]: " . $answer->to_string unless $answer->status == 200;
     return $answer->json;
 }
