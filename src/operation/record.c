@@ -341,11 +341,22 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 }
 
 
-ngx_int_t
-lines_op_take(lines_op_t *op)
+void
+lines_op_forget(lines_op_t *op)
 {
     lines_tell_e  told;
 
+    /* but for what is final: that the provisioner took it, or will not */
+
+    told = op->seen.told;
+    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+    op->seen.told = told;
+}
+
+
+ngx_int_t
+lines_op_take(lines_op_t *op)
+{
     op->claimed = ngx_current_msec;
     op->claiming = 1;
 
@@ -353,11 +364,7 @@ lines_op_take(lines_op_t *op)
 
     ngx_str_null(&op->document);
 
-    /* but for what is final: that the provisioner took it, or will not */
-
-    told = op->seen.told;
-    ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
-    op->seen.told = told;
+    lines_op_forget(op);
 
     return lines_op_claim(&op->caller, op_claimed, op, .tenant = op->tenant,
                           .id = op->id, .lease = op->conf->lease,
@@ -394,6 +401,7 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
 {
     op->now = begun->now;
     op->claimed = begun->sent;
+    op->seen.checked = begun->checked;
     op->document = op_copy(op, &begun->document);
 
     if (op->document.data == NULL) {

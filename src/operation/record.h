@@ -35,10 +35,6 @@ typedef ngx_int_t (*lines_op_run_pt)(lines_op_t *op);
 typedef ngx_int_t (*lines_op_answer_pt)(lines_op_t *op,
     lines_billing_result_t *result);
 
-/* the same for a call that is not billing's (the provisioner's) */
-typedef ngx_int_t (*lines_op_result_pt)(lines_op_t *op,
-    lines_result_t *result);
-
 
 /* what a kind does for what is decided; NULL: it cannot be decided of it */
 
@@ -107,9 +103,8 @@ struct lines_op_s {
 
     /* the engine's own */
     lines_billing_ask_t  ask;      /* the call that is under way */
-    lines_op_answer_pt  answer;    /* or result */
-    lines_op_result_pt  result;
-    ngx_str_t           json;      /* for the provisioner */
+    lines_op_answer_pt  answer;    /* NULL: of the provisioner */
+    ngx_str_t           json;      /* for it */
     ngx_str_t           document;  /* of the line, as just written; or empty */
     lines_op_run_pt     wake;
     ngx_event_t         next;      /* posted, or a timer */
@@ -133,6 +128,7 @@ typedef struct {
     int64_t       now;        /* Redis' clock */
     ngx_msec_t    sent;       /* and ours, when begin was sent */
     ngx_uint_t    fence;
+    ngx_uint_t    checked;    /* flag: the database, right before */
     ngx_str_t     document;   /* of the line; may be empty */
 } lines_op_begun_t;
 
@@ -183,6 +179,9 @@ ngx_int_t lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer);
 
 /* such a script sets the lease anew, too: call it when it is sent */
 void lines_op_renewed(lines_op_t *op);
+
+/* what was seen: it is to be looked at anew */
+void lines_op_forget(lines_op_t *op);
 
 /* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);
