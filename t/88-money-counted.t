@@ -93,7 +93,7 @@ for my $what (sort keys %hands) {
         my $line = line();
         $s->deaf;
         $s->unseen(sub { $sandbox->pay($line->{invoice}); $hands{$what}->($line) });
-        $s->soon(sub { status($line) eq 'canceled' }, 'it is canceled');
+        $s->soon(sub { status($line) eq 'failed' }, 'it fails');
         is $s->now_of($line)->{reason}, 'payment_refunded', '... and says why';
         no_line($line);
         $s->hears;

@@ -103,12 +103,12 @@ promise 'a line that failed, all of which a bank took, and we won: it goes back'
     money_is($line, 900, 'it goes back');
 };
 
-promise 'an orphan, all of which a bank took, and we won: it goes back' => sub {
+promise 'a line that was never there, all of which a bank took, and we won: it goes back' => sub {
     my $line = line('pending');
     $s->deaf;
     my $dispute;
     $s->unseen(sub { $sandbox->pay($line->{invoice}); $dispute = $sandbox->dispute($line->{invoice}) });
-    $s->soon(sub { $s->now_of($line)->{status} eq 'canceled' }, 'no line for nothing');
+    $s->soon(sub { $s->now_of($line)->{status} eq 'failed' }, 'no line for nothing');
     $s->hears;
     won($dispute);
     money_is($line, 900, 'it goes back');

@@ -174,17 +174,14 @@ await(const lines_view_t *view)
     switch (view->invoice) {
 
     case LINES_INVOICE_PAID:
+
+        /* where that went back it fails in the next step, with all it cost */
+
         decision = kept(view);
 
-        if (decision.action == LINES_DO_PASS) {
-            return decision(SETTLE, NULL);
-        }
-
-        if (decision.action != LINES_DO_FAIL) {
-            return decision;
-        }
-
-        break;
+        return decision.action == LINES_DO_PASS
+               || decision.action == LINES_DO_FAIL
+               ? decision(SETTLE, NULL) : decision;
 
     case LINES_INVOICE_UNCOLLECTIBLE:
 
@@ -234,7 +231,7 @@ await(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    /* a part may have been paid, or only a part given back */
+    /* a part may have been paid */
 
     if (view->invoice != LINES_INVOICE_MISSING) {
         decision = owed(view);
@@ -246,10 +243,6 @@ await(const lines_view_t *view)
 
     if (view->wish == LINES_WISH_CANCEL) {
         return decision(END, NULL);
-    }
-
-    if (view->invoice == LINES_INVOICE_PAID) {
-        return decision(END, "payment_refunded");
     }
 
     if (view->place == LINES_PLACE_TAKEN) {

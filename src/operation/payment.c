@@ -332,15 +332,17 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_uint_t  included;
+    ngx_uint_t        included, lost;
+    lines_op_seen_t  *seen = &op->seen;
 
     lines_op_renewed(op);
 
-    included = op->seen.invoice != LINES_INVOICE_PAID;
+    included = seen->invoice != LINES_INVOICE_PAID;
+    lost = seen->money == LINES_MONEY_RETURNED || seen->ledger.disputed;
 
     /*
-     * What has no subscription any more is not just handed out: "tell" fails;
-     * nor what is overdue: it suspends.
+     * What has no subscription any more, or was paid back, is not just handed
+     * out: "tell" fails; nor what is overdue: it suspends.
      */
 
     return lines_request_paid(&op->caller, payment_settled, op,
@@ -351,8 +353,8 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
                               .included = included,
                               .provisioner = (op->lmcf->provisioner.len
                                   || (!included
-                                      && (payment_unsubscribed(op)
-                                          || op->seen.sub
+                                      && (lost || payment_unsubscribed(op)
+                                          || seen->sub
                                              == LINES_SUB_OVERDUE))));
 }
 

@@ -458,6 +458,10 @@ purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 static ngx_int_t
 purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 {
+    if (reply->is == LINES_UNDO_END_WOKEN) {
+        return lines_op_take(data);
+    }
+
     purchase_settled(data);
 
     return lines_op_enter(data, "done");

@@ -1739,7 +1739,7 @@ sim_billing_dispute(void)
 static void
 give_all(sub_t *s, int kind)
 {
-    int               v = s->latest;
+    int               i, v = s->latest;
     char              key[96];
     note_t           *n;
     invoice_t        *invoice = &invoices[v];
@@ -1750,6 +1750,14 @@ give_all(sub_t *s, int kind)
 
     if (s->status != ACTIVE || invoice->status != PAID) {
         return;
+    }
+
+    /* a renewal's is a part of all */
+
+    for (i = 0; i < v; i++) {
+        if (invoices[i].sub == invoice->sub) {
+            return;
+        }
     }
 
     snprintf(key, sizeof(key), "lines:{%s}:op:%s", s->tenant,

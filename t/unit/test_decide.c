@@ -682,9 +682,6 @@ makes(const state_t *s, lines_action_e action)
 {
     switch (s->fact[AT]) {
 
-    case LINES_AT_AWAIT:
-        return action == LINES_DO_SETTLE;
-
     case LINES_AT_TELL:
     case LINES_AT_ASSIGN:
     case LINES_AT_INFORM:
@@ -705,7 +702,7 @@ static int
 gives_back(const state_t *s)
 {
     return (s->fact[AT] == LINES_AT_REFUND || s->fact[AT] == LINES_AT_ORPHAN
-            || s->fact[AT] == LINES_AT_UNCHARGE || s->fact[AT] == LINES_AT_AWAIT)
+            || s->fact[AT] == LINES_AT_UNCHARGE)
            && s->fact[SUB] == LINES_SUB_ENDED
            && s->fact[INVOICE] == LINES_INVOICE_PAID;
 }
@@ -730,7 +727,8 @@ test_rules(void)
         if (s.fact[AT] == LINES_AT_AWAIT) {
 
             if (s.fact[INVOICE] == LINES_INVOICE_PAID
-                && there(&s)
+                && d.action != LINES_DO_COUNT
+                && d.action != LINES_DO_REPORT
                 && d.action != LINES_DO_SETTLE
                 && d.action != LINES_DO_LOOK
                 && d.action != LINES_DO_STUCK)
@@ -818,6 +816,14 @@ test_rules(void)
         if (s.fact[SUB] != LINES_SUB_NONE
             && s.fact[INVOICE] == LINES_INVOICE_UNSEEN
             && makes(&s, d.action))
+        {
+            nothing++;
+        }
+
+        if (s.fact[AT] == LINES_AT_AWAIT
+            && d.action == LINES_DO_SETTLE
+            && (s.fact[INVOICE] != LINES_INVOICE_PAID
+                || s.fact[MONEY] == LINES_MONEY_UNSEEN))
         {
             nothing++;
         }

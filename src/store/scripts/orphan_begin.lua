@@ -53,7 +53,8 @@ end
 -- has given back: each has a key of its own
 local since = math.floor((tonumber(redis.call('GET', deleted_key)) or 0) / 1000)
 
-redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'absent_at')
+redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
+           'absent_at')
 op_begin(op_key, ops_key, id, failed and 'refund' or 'orphan', 'cancel', 0, now,
          'line', failed and h.id or '', 'subscription', subscription,
          'invoice', invoice, 'since', int(since))
