@@ -38,7 +38,9 @@ sub to_be_told (%its) {
 # a purchase that is charged, and the provisioner does not answer yet
 sub bought_to_be_told {
     $told->set(status => 503);
-    my $account = $s->account('counted' . ++$made);
+    my $customer = 'cus_counted' . ++$made;
+    $sandbox->customer($customer);
+    my $account = $s->account("counted$made", customer => $customer);
     my $token   = $s->token($account);
     my $line    = {tenant => "a:$account->{id}", account => $account, line => $s->operation_id($token)};
     $line->{asked} = $s->confirm_p($account, $token, key => 'k')->catch(sub { });
@@ -76,7 +78,7 @@ sub a_line ($line) {
 
 my %hands = (
     'refunded in full'         => sub ($line) { $s->hand(refund => $line->{invoice}) },
-    'credited to the balance'  => sub ($line) { $s->hand(balance => $line->{invoice}, 900) },
+    'credited to the balance'  => sub ($line) { $s->hand(balance => $line->{invoice}, ($s->money($line->{subscription}))[0] || 900) },
     'taken back by a bank'     => sub ($line) { $sandbox->dispute($line->{invoice}) },
     'credited in full'         => sub ($line) { $s->hand(credit => $line->{invoice}) },
 );
