@@ -16,10 +16,10 @@ my $told = $t->upstream(status => 200);
 # "a b | c ~d": a and b are sent together, c once both are answered; at some time d, which nobody waits for
 my %without = (
     included => 'key_read | pending_get tenant_places time | due_put ix_put prov_put | line_begin ~due_rem',
-    paid     => 'key_read | pending_get tenant_places time | due_put ix_put | line_begin | request_sent ~due_rest',
+    paid     => 'key_read | pending_get tenant_places time | database_check due_put ix_put | line_begin | request_sent ~due_rest',
     settled  => 'line_read | poll_take | op_claim | prov_put | request_paid | line_read ~due_add ~due_rem',
     preview  => 'key_read | inv_count window_read | preview_issue',
-    confirm  => 'idem_read line_exists purchase_get tenant_offer time token_get | due_put ix_put | confirm_begin'
+    confirm  => 'idem_read line_exists purchase_get tenant_offer time token_get | database_check due_put ix_put | confirm_begin'
       . ' | op_step | inv_lease | op_step | op_step | inv_assign | op_step | confirm_end ~due_rem ~inv_settle',
 );
 

@@ -109,7 +109,7 @@ promise 'a refund that fails later is listed for people, and never made again by
     is_deeply [stuck($line)], [], 'nothing to look at';
 
     $sandbox->settle($refund->{id} => 'failed');
-    $s->soon(sub { grep { $_ eq 'orphan refund_failed' } stuck($line) }, 'it is listed, by its event');
+    $s->soon(sub { grep { $_ eq 'refund refund_failed' } stuck($line) }, 'it is listed, by its event');
     $sandbox->wait_idle;
     is scalar(refunds_of($line)), 1, 'it is not made again';
 

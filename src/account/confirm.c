@@ -187,11 +187,16 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t         rc;
     lines_confirm_t  *confirm = ctx->data;
 
     ctx->operation = confirm->id;
 
-    return lines_idempotency_announce(ctx, &confirm->idem, &confirm->id);
+    rc = lines_database_ask(lines_get_main_conf(r), &ctx->caller);
+
+    return rc == NGX_AGAIN
+           ? lines_idempotency_announce(ctx, &confirm->idem, &confirm->id)
+           : rc;
 }
 
 
@@ -203,6 +208,12 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_main_conf_t  *lmcf;
 
     lmcf = lines_get_main_conf(r);
+
+    /* what was begun in another database is not charged */
+
+    if (lines_database_held(lmcf)) {
+        return lines_unavailable(r, ctx, 60);
+    }
 
     LINES_FAILPOINT("confirm.begin.before");
 
@@ -256,6 +267,7 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
         begun.now = reply->now;
         begun.sent = ctx->caller.start;
         begun.fence = reply->fence;
+        begun.checked = 1;
         ngx_str_null(&begun.document);
 
         if (lines_op_begin(lines_get_main_conf(r), &ctx->identity.tenant,

@@ -114,14 +114,9 @@ lines_money_close(lines_money_t *money)
         return LINES_MONEY_UNCLEAR;
     }
 
-    /* the bank decides who has it, of all that is left */
-
-    if (money->disputed) {
-        return LINES_MONEY_DISPUTED;
-    }
-
     if (lines_money_due(money) == 0) {
-        return LINES_MONEY_NONE;
+        return money->refunded || money->credited || money->disputed
+               ? LINES_MONEY_RETURNED : LINES_MONEY_NONE;
     }
 
     return money->failed ? LINES_MONEY_FAILED : LINES_MONEY_DUE;

@@ -45,9 +45,9 @@ typedef struct {
 
 typedef enum {
     LINES_MONEY_UNSEEN = 0,
-    LINES_MONEY_NONE,        /* none came in, or all of it went back */
+    LINES_MONEY_NONE,        /* none came in */
+    LINES_MONEY_RETURNED,    /* all of it went back, or banks have it */
     LINES_MONEY_DUE,         /* some is left that can be given back */
-    LINES_MONEY_DISPUTED,    /* a bank has taken it: nothing is given back */
     LINES_MONEY_FAILED,      /* some is left, and a refund of it has failed */
     LINES_MONEY_UNCLEAR,
     LINES_MONEYS

@@ -38,6 +38,12 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
         if (result->replayed) {
             op->seen.sub = LINES_SUB_NONE;
             op->seen.invoice = LINES_INVOICE_UNSEEN;
+
+        } else {
+
+            /* nobody can have given back what came in just now */
+
+            op->seen.money = LINES_MONEY_DUE;
         }
 
         return NGX_OK;

@@ -26,6 +26,8 @@ typedef struct {
 } database_watch_t;
 
 
+static ngx_int_t database_asked(void *data,
+    lines_database_check_reply_t *reply);
 static void database_tick(ngx_event_t *ev);
 static ngx_int_t database_looked(void *data,
     lines_database_check_reply_t *reply);
@@ -119,6 +121,22 @@ lines_database_state(lines_main_conf_t *lmcf, lines_database_t *known)
 
     return lmcf->billing->anchor.len && (now.len || !now.told)
            ? LINES_DATABASE_UNTOLD : LINES_DATABASE_UNKNOWN;
+}
+
+
+ngx_int_t
+lines_database_ask(lines_main_conf_t *lmcf, lines_caller_t *caller)
+{
+    return lines_database_look(lmcf, caller, 0, database_asked, lmcf);
+}
+
+
+static ngx_int_t
+database_asked(void *data, lines_database_check_reply_t *reply)
+{
+    lines_database_saw(data, reply);
+
+    return NGX_OK;
 }
 
 

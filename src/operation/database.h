@@ -68,6 +68,12 @@ lines_database_e lines_database_state(lines_main_conf_t *lmcf,
     (lines_database_state(lmcf, NULL) >= LINES_DATABASE_UNTOLD)
 
 /*
+ * With what else a request asks before it begins what is charged: what comes of
+ * it is what lines_database_held() tells from then on.
+ */
+ngx_int_t lines_database_ask(lines_main_conf_t *lmcf, lines_caller_t *caller);
+
+/*
  * Asks Redis; confirm: a flag, it is this one now, by the operator's word.
  * done() hands its reply to lines_database_saw() first.
  */

@@ -13,13 +13,12 @@ static lines_decision_t proceed(const lines_view_t *view);
 static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
+static lines_decision_t billed(const lines_view_t *view);
+static lines_decision_t kept(const lines_view_t *view);
 static lines_decision_t give_back(const lines_view_t *view);
 static lines_decision_t owed(const lines_view_t *view);
 static lines_decision_t lapse(const lines_view_t *view);
 static lines_decision_t purchase(const lines_view_t *view);
-static lines_decision_t delivered(const lines_view_t *view);
-static int billed(const lines_view_t *view);
-static lines_decision_t unbilled(const lines_view_t *view);
 
 
 /*
@@ -36,21 +35,25 @@ lines_decide(const lines_view_t *view)
 
     switch (decision.action) {
 
+    case LINES_DO_SEND:
     case LINES_DO_VOID:
     case LINES_DO_DELETE:
     case LINES_DO_CREDIT:
     case LINES_DO_GIVE:
 
-        /* never taken back: looked at now, not a second ago */
+        /* never taken back: looked at in this run, not a second ago */
 
-        if (view->base == LINES_BASE_UNSEEN) {
+        switch (view->base) {
+
+        case LINES_BASE_UNSEEN:
             return decision(CHECK, NULL);
+
+        case LINES_BASE_HELD:
+            return decision(HOLD, NULL);
+
+        default:
+            return decision;
         }
-
-        /* fall through */
-
-    case LINES_DO_SEND:
-        return view->base == LINES_BASE_HELD ? decision(HOLD, NULL) : decision;
 
     default:
         return decision;
@@ -164,6 +167,9 @@ proceed(const lines_view_t *view)
         return await(view);
 
     case LINES_AT_TELL:
+    case LINES_AT_ASSIGN:
+    case LINES_AT_INFORM:
+    case LINES_AT_CONFIRM:
         return deliver(view);
 
     case LINES_AT_REFUND:
@@ -264,7 +270,14 @@ await(const lines_view_t *view)
     switch (view->invoice) {
 
     case LINES_INVOICE_PAID:
-        return decision(SETTLE, NULL);
+
+        /* where that went back it fails in the next step, with all it cost */
+
+        decision = kept(view);
+
+        return decision.action == LINES_DO_PASS
+               || decision.action == LINES_DO_FAIL
+               ? decision(SETTLE, NULL) : decision;
 
     case LINES_INVOICE_UNCOLLECTIBLE:
 
@@ -292,12 +305,11 @@ await(const lines_view_t *view)
 
         break;
 
-    default: /* LINES_INVOICE_VOID, LINES_INVOICE_RETURNED */
+    default: /* LINES_INVOICE_VOID */
 
         /* not by us: until its next look, who wants to pay may have another */
 
-        if (view->invoice == LINES_INVOICE_VOID
-            && view->wish == LINES_WISH_NONE
+        if (view->wish == LINES_WISH_NONE
             && view->place != LINES_PLACE_TAKEN
             && view->early
             && !view->moved
@@ -315,7 +327,7 @@ await(const lines_view_t *view)
         return decision(DELETE, NULL);
     }
 
-    /* a part may have been paid, or only a part given back */
+    /* a part may have been paid */
 
     if (view->invoice != LINES_INVOICE_MISSING) {
         decision = owed(view);
@@ -327,10 +339,6 @@ await(const lines_view_t *view)
 
     if (view->wish == LINES_WISH_CANCEL) {
         return decision(END, NULL);
-    }
-
-    if (view->invoice == LINES_INVOICE_RETURNED) {
-        return decision(END, "payment_refunded");
     }
 
     if (view->place == LINES_PLACE_TAKEN) {
@@ -346,38 +354,135 @@ await(const lines_view_t *view)
 }
 
 
-/* what is paid for is still so, or the line was never active: all goes back */
+/*
+ * What was paid for is still so, and the number, and the provisioner's word
+ * are there; or all goes back.  The line is suspended while it is overdue.
+ */
 
 static lines_decision_t
 deliver(const lines_view_t *view)
 {
-    if (view->sub == LINES_SUB_UNSEEN) {
+    lines_decision_t  decision;
+
+    decision = billed(view);
+
+    if (decision.action != LINES_DO_PASS) {
+        return decision;
+    }
+
+    if (view->at == LINES_AT_ASSIGN) {
+
+        switch (view->number) {
+
+        case LINES_NUMBER_ASSIGNED:
+            return decision(NEXT, NULL);
+
+        case LINES_NUMBER_LEASED:
+            return decision(ASSIGN, NULL);
+
+        case LINES_NUMBER_LOST:
+            return view->tried ? decision(AGAIN, NULL) : decision(DROP, NULL);
+
+        case LINES_NUMBER_OUT:
+            return decision(FAIL, NULL);
+
+        default:
+            return decision(LEASE, NULL);
+        }
+    }
+
+    if (view->at != LINES_AT_CONFIRM) {
+
+        switch (view->told) {
+
+        case LINES_TELL_NOT:
+            return decision(TELL, NULL);
+
+        case LINES_TELL_REFUSED:
+            return decision(FAIL, "provisioning_failed");
+
+        default:
+            break;
+        }
+    }
+
+    if (view->at == LINES_AT_INFORM) {
+        return decision(NEXT, NULL);
+    }
+
+    return decision(END, view->sub == LINES_SUB_OVERDUE ? "suspended" : NULL);
+}
+
+
+/* PASS: somebody pays, or nobody has to; one that is overdue may come back */
+
+static lines_decision_t
+billed(const lines_view_t *view)
+{
+    if (view->at == LINES_AT_TELL && view->sub == LINES_SUB_NONE) {
+        return decision(PASS, NULL);
+    }
+
+    if (view->sub == LINES_SUB_UNSEEN
+        || view->invoice == LINES_INVOICE_UNSEEN)
+    {
         return decision(LOOK, NULL);
     }
 
-    /* paid for, and not live yet: it will be */
+    switch (view->sub) {
 
-    if (view->sub == LINES_SUB_INCOMPLETE
-        && view->invoice != LINES_INVOICE_RETURNED)
-    {
-        return decision(AGAIN, NULL);
+    case LINES_SUB_UNTOLD:
+        return decision(STUCK, "subscription_refused");
+
+    case LINES_SUB_MISSING:
+
+        /* what was there once is never gone: another account's key, perhaps */
+
+        return decision(STUCK, "subscription_missing");
+
+    case LINES_SUB_INCOMPLETE:
+
+        /* billing may take a moment to see its own payment */
+
+        if (view->invoice == LINES_INVOICE_PAID
+            || view->at == LINES_AT_TELL)
+        {
+            return decision(AGAIN, NULL);
+        }
+
+        break;
+
+    case LINES_SUB_LIVE:
+    case LINES_SUB_OVERDUE:
+        return view->invoice == LINES_INVOICE_PAID ? kept(view)
+                                                   : decision(PASS, NULL);
+
+    default: /* LINES_SUB_ENDED, LINES_SUB_NONE */
+        break;
     }
 
-    if (view->sub != LINES_SUB_NONE && !billed(view)) {
-        return unbilled(view);
+    return decision(FAIL, "subscription_ended");
+}
+
+
+/*
+ * Of what was paid: PASS, where something is left, or nothing was to be paid,
+ * and no bank has taken any part of it.
+ */
+
+static lines_decision_t
+kept(const lines_view_t *view)
+{
+    if (view->money == LINES_MONEY_UNSEEN) {
+        return decision(COUNT, NULL);
     }
 
-    switch (view->told) {
-
-    case LINES_TELL_NOT:
-        return decision(TELL, NULL);
-
-    case LINES_TELL_REFUSED:
-        return decision(FAIL, "provisioning_failed");
-
-    default:
-        return delivered(view);
+    if (view->disputed || view->money == LINES_MONEY_RETURNED) {
+        return decision(FAIL, "payment_refunded");
     }
+
+    return view->money == LINES_MONEY_UNCLEAR
+           ? decision(REPORT, "money_unclear") : decision(PASS, NULL);
 }
 
 
@@ -433,7 +538,7 @@ owed(const lines_view_t *view)
         return decision(COUNT, NULL);
 
     case LINES_MONEY_NONE:
-    case LINES_MONEY_DISPUTED:
+    case LINES_MONEY_RETURNED:
         return decision(PASS, NULL);
 
     case LINES_MONEY_FAILED:
@@ -485,19 +590,15 @@ lapse(const lines_view_t *view)
             return decision(COUNT, NULL);
         }
 
-        if (view->money == LINES_MONEY_DISPUTED) {
-            return decision(DELETE, NULL);
-        }
-
-        break;
+        return view->disputed ? decision(DELETE, NULL) : decision(END, NULL);
 
     default:
-        break;
+        return decision(END, NULL);
     }
-
-    return decision(END, NULL);
 }
 
+
+/* until it is charged */
 
 static lines_decision_t
 purchase(const lines_view_t *view)
@@ -532,7 +633,7 @@ purchase(const lines_view_t *view)
             return decision(LEASE, NULL);
         }
 
-    case LINES_AT_CHARGE:
+    default: /* LINES_AT_CHARGE */
 
         /* nobody was charged, and a day later nobody expects it any more */
 
@@ -541,103 +642,5 @@ purchase(const lines_view_t *view)
         }
 
         return charge(view);
-
-    default:
-        break;
     }
-
-    if (view->sub == LINES_SUB_UNSEEN) {
-        return decision(LOOK, NULL);
-    }
-
-    if (!billed(view)) {
-        return unbilled(view);
-    }
-
-    switch (view->at) {
-
-    case LINES_AT_ASSIGN:
-
-        switch (view->number) {
-
-        case LINES_NUMBER_ASSIGNED:
-            return decision(NEXT, NULL);
-
-        case LINES_NUMBER_LEASED:
-            return decision(ASSIGN, NULL);
-
-        case LINES_NUMBER_LOST:
-            return view->tried ? decision(AGAIN, NULL) : decision(DROP, NULL);
-
-        case LINES_NUMBER_OUT:
-            return decision(FAIL, NULL);
-
-        default:
-            return decision(LEASE, NULL);
-        }
-
-    case LINES_AT_INFORM:
-
-        switch (view->told) {
-
-        case LINES_TELL_NOT:
-            return decision(TELL, NULL);
-
-        case LINES_TELL_REFUSED:
-            return decision(FAIL, NULL);
-
-        default:
-            return decision(NEXT, NULL);
-        }
-
-    default: /* LINES_AT_CONFIRM */
-        return delivered(view);
-    }
-}
-
-
-/* the line is there, and suspended while it is not paid for */
-
-static lines_decision_t
-delivered(const lines_view_t *view)
-{
-    return decision(END, view->sub == LINES_SUB_OVERDUE ? "suspended" : NULL);
-}
-
-
-/* one that is overdue lives: its line may come back */
-
-static int
-billed(const lines_view_t *view)
-{
-    return (view->sub == LINES_SUB_LIVE || view->sub == LINES_SUB_OVERDUE)
-           && view->invoice != LINES_INVOICE_RETURNED;
-}
-
-
-/* of no use to anybody, however it came about */
-
-static lines_decision_t
-unbilled(const lines_view_t *view)
-{
-    if (view->sub == LINES_SUB_UNTOLD) {
-        return decision(STUCK, "subscription_refused");
-    }
-
-    /* what was there once is never gone: another account's key, perhaps */
-
-    if (view->sub == LINES_SUB_MISSING) {
-        return decision(STUCK, "subscription_missing");
-    }
-
-    /* billing may take a moment to see its own payment */
-
-    if (view->sub == LINES_SUB_INCOMPLETE
-        && view->invoice == LINES_INVOICE_PAID)
-    {
-        return decision(AGAIN, NULL);
-    }
-
-    return decision(FAIL, view->invoice == LINES_INVOICE_RETURNED
-                          ? "payment_refunded" : "subscription_ended");
 }

@@ -146,7 +146,6 @@ typedef enum {
     LINES_INVOICE_UNSEEN = 0,
     LINES_INVOICE_OPEN,
     LINES_INVOICE_PAID,
-    LINES_INVOICE_RETURNED, /* paid, and all of it given back */
     LINES_INVOICE_VOID,
     LINES_INVOICE_UNCOLLECTIBLE,
     LINES_INVOICE_MISSING,
@@ -206,6 +205,7 @@ typedef struct {
     unsigned         old:1;      /* nobody waits for the charge any more */
     unsigned         off:1;      /* written off, before it was void */
     unsigned         tried:1;    /* in vain, by this run: it was refused */
+    unsigned         disputed:1; /* a bank took a part of that money */
     unsigned         moved:1;    /* another customer is to pay by now */
 } lines_view_t;
 

@@ -77,6 +77,8 @@ static const char  *event_types[] = {
     "charge.refund.updated",
     "charge.dispute.created",
     "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.closed",
     NULL
 };
 
@@ -192,13 +194,16 @@ event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_pool_cleanup_t    *cln;
     lines_stripe_entry_t  *entry = &event->object.entry;
 
-    ev->look.disputed = (event->kind == LINES_STRIPE_DISPUTE);
+    /* one that was won is money that came in */
+
+    ev->look.disputed = event->kind == LINES_STRIPE_DISPUTE
+                        && !lines_is(&entry->status, "won");
     ev->look.paid = !ev->look.disputed;
 
     /* other refunds are counted by who gives back */
 
     if (entry->payment.len == 0
-        || (ev->look.paid
+        || (event->kind == LINES_STRIPE_REFUND
             && !lines_is(&entry->status, "failed")
             && !lines_is(&entry->status, "canceled")))
     {

@@ -241,7 +241,7 @@ op_run(lines_op_t *op)
 
         /* nothing of what was seen is certain: all of it is looked at anew */
 
-        ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
+        lines_op_forget(op);
         op->seen.stuck = 1;
 
         return lines_op_again(op);
@@ -275,6 +275,7 @@ op_view(lines_op_t *op, lines_view_t *view)
     view->place = lines_op_get(op, "place").len ? LINES_PLACE_TAKEN
                                                 : seen->place;
     view->money = op_view_money(op);
+    view->disputed = seen->money && seen->ledger.disputed;
     view->number = seen->number;
     view->told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN;
     view->card = seen->card;
@@ -284,7 +285,8 @@ op_view(lines_op_t *op, lines_view_t *view)
     payer = lines_op_get(op, "payer");
     customer = lines_op_get(op, "customer");
 
-    view->moved = payer.len && !lines_op_same(&payer, &customer);
+    view->moved = (payer.len && !lines_op_same(&payer, &customer))
+                  || lines_op_get(op, "moved").len;
 
     if (lines_op_get(op, "subscription").len) {
         view->sub = seen->sub ? seen->sub : LINES_SUB_UNSEEN;
@@ -593,6 +595,7 @@ lines_op_saw(lines_op_t *op, lines_stripe_subscription_t *subscription)
     op->seen.subscription = *subscription;
     op->seen.sub = lines_op_sub(&subscription->status);
     op->seen.invoice = lines_op_invoice(&subscription->invoice);
+    op->seen.money = LINES_MONEY_UNSEEN;
 }
 
 
@@ -638,9 +641,7 @@ lines_op_invoice(lines_stripe_invoice_t *invoice)
     }
 
     if (lines_is(&invoice->status, "paid")) {
-        return invoice->amount_paid > 0
-               && invoice->credited >= invoice->amount_paid
-               ? LINES_INVOICE_RETURNED : LINES_INVOICE_PAID;
+        return LINES_INVOICE_PAID;
     }
 
     if (lines_is(&invoice->status, "void")) {
@@ -671,11 +672,10 @@ lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
 
 
 ngx_int_t
-lines_op_tell(lines_op_t *op, ngx_str_t *json, lines_op_result_pt result)
+lines_op_tell(lines_op_t *op, ngx_str_t *json)
 {
     op->json = *json;
     op->answer = NULL;
-    op->result = result;
 
     return op_call(op);
 }
@@ -761,19 +761,43 @@ op_told(void *data, lines_result_t *result)
 {
     lines_op_t  *op = data;
 
+    ngx_int_t  rc = NGX_OK;
+
     LINES_FAILPOINT_STEP("op.answer", &op->point);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: %V answered, status %ui", &op->id,
                    &op->point, result->status);
 
-    lines_op_post(op, op->result(op, result));
+    switch (lines_provisioner_verdict(result)) {
+
+    case NGX_OK:
+        op->seen.told = LINES_TELL_TAKEN;
+        break;
+
+    case NGX_DECLINED:
+        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
+                      "lines operation %V: the provisioner refused, %ui",
+                      &op->id, result->status);
+
+        op->seen.told = LINES_TELL_REFUSED;
+        break;
+
+    default:
+        rc = lines_op_again(op);
+    }
+
+    lines_op_post(op, rc);
 }
 
+
+/* a while later: it may not be so any more */
 
 static ngx_int_t
 op_repeat(lines_op_t *op)
 {
+    lines_op_forget(op);
+
     return NGX_OK;
 }
 
@@ -805,11 +829,7 @@ lines_op_again(lines_op_t *op)
         return lines_op_rest(op, delay, { "tries", more });
     }
 
-    ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                  "lines operation %V: %V gets no answer", &op->id,
-                  &op->point);
-
-    lines_op_list_stuck(op);
+    lines_op_list_stuck(op, "no_answer");
 
     return lines_op_rest(op, delay, { "tries", more },
                          { "stuck", ngx_string("no_answer") });
@@ -819,20 +839,11 @@ lines_op_again(lines_op_t *op)
 ngx_int_t
 lines_op_stuck(lines_op_t *op, const char *reason)
 {
-    ngx_str_t   known;
-    ngx_uint_t  level;
-
     if (op_unstick(op)) {
         return NGX_OK;
     }
 
-    known = lines_op_get(op, "stuck");
-    level = lines_is(&known, reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
-
-    ngx_log_error(level, op->log, 0, "lines operation %V: %V is stuck: %s",
-                  &op->id, &op->point, reason);
-
-    lines_op_list_stuck(op);
+    lines_op_list_stuck(op, reason);
 
     /* once the cause is gone it goes on by itself */
 
@@ -876,8 +887,19 @@ lines_op_saved(lines_op_t *op, lines_billing_result_t *result)
 /* where the operator finds it: written before the record says so */
 
 void
-lines_op_list_stuck(lines_op_t *op)
+lines_op_list_stuck(lines_op_t *op, const char *reason)
 {
+    ngx_str_t   known;
+    ngx_uint_t  level;
+
+    known = lines_op_get(op, "stuck");
+    level = lines_is(&known, reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
+
+    ngx_log_error(level, op->log, 0,
+                  "lines operation %V: %V is stuck: %s, invoice \"%V\"",
+                  &op->id, &op->point, reason,
+                  &op->seen.subscription.invoice.id);
+
     (void) lines_forget_stuck_put(&op->caller, .at = lines_op_now(op),
                                   .tenant = op->tenant, .id = op->id);
 }

@@ -90,12 +90,11 @@ ngx_int_t lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
     lines_billing_ask_t *ask);
 
 /*
- * The same for the provisioner: json is of op->pool.  Whether there is one:
- * op->lmcf->provisioner.len.
+ * The same for the provisioner: json is of op->pool, what it says is in view as
+ * op->seen.told.  Whether there is one: op->lmcf->provisioner.len.
  */
 
-ngx_int_t lines_op_tell(lines_op_t *op, ngx_str_t *json,
-    lines_op_result_pt result);
+ngx_int_t lines_op_tell(lines_op_t *op, ngx_str_t *json);
 
 /*
  * An outcome that decides nothing (RETRY, UNKNOWN, UNSENT, or a provisioner
@@ -118,7 +117,11 @@ ngx_int_t lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
  */
 ngx_uint_t lines_op_saved(lines_op_t *op, lines_billing_result_t *result);
 
-/* for who rests with "stuck" among its own fields: the operator's list */
-void lines_op_list_stuck(lines_op_t *op);
+/*
+ * For who rests with that reason as "stuck" among its own fields: an alert,
+ * where it is another than before, and the operator's list.
+ */
+void lines_op_list_stuck(lines_op_t *op, const char *reason);
+
 
 #endif /* _LINES_OPERATION_OPERATION_H_INCLUDED_ */

@@ -34,7 +34,6 @@ static ngx_int_t payment_deleted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
-static ngx_int_t tell_result(lines_op_t *op, lines_result_t *result);
 static ngx_int_t tell_indexed(void *data, lines_ix_put_reply_t *reply);
 static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
@@ -333,15 +332,17 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_uint_t  included;
+    ngx_uint_t        included, lost;
+    lines_op_seen_t  *seen = &op->seen;
 
     lines_op_renewed(op);
 
-    included = op->seen.invoice != LINES_INVOICE_PAID;
+    included = seen->invoice != LINES_INVOICE_PAID;
+    lost = seen->money == LINES_MONEY_RETURNED || seen->ledger.disputed;
 
     /*
-     * What has no subscription any more is not just handed out: "tell" fails;
-     * nor what is overdue: it suspends.
+     * What has no subscription any more, or was paid back, is not just handed
+     * out: "tell" fails; nor what is overdue: it suspends.
      */
 
     return lines_request_paid(&op->caller, payment_settled, op,
@@ -352,8 +353,8 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
                               .included = included,
                               .provisioner = (op->lmcf->provisioner.len
                                   || (!included
-                                      && (payment_unsubscribed(op)
-                                          || op->seen.sub
+                                      && (lost || payment_unsubscribed(op)
+                                          || seen->sub
                                              == LINES_SUB_OVERDUE))));
 }
 
@@ -407,7 +408,21 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 ngx_int_t
 lines_payment_void(lines_op_t *op)
 {
-    ngx_str_t  key, *invoice = &op->seen.subscription.invoice.id;
+    ngx_str_t  key, payer, customer, *invoice;
+
+    invoice = &op->seen.subscription.invoice.id;
+    payer = lines_op_get(op, "payer");
+    customer = lines_op_get(op, "customer");
+
+    /* why, where nobody else will know, should he be the customer again */
+
+    if (op->at == LINES_AT_AWAIT
+        && payer.len
+        && !lines_op_same(&payer, &customer)
+        && lines_op_get(op, "moved").len == 0)
+    {
+        return lines_op_move(op, "await", { "moved", ngx_string("1") });
+    }
 
     /* twice is as good as once, and a saved 500 is not replayed for ever */
 
@@ -514,7 +529,7 @@ lines_payment_tell(lines_op_t *op)
 
     if (json.len) {
         ngx_str_null(&op->document);
-        return lines_op_tell(op, &json, tell_result);
+        return lines_op_tell(op, &json);
     }
 
     return lines_line_document(&op->caller, tell_line, op,
@@ -537,30 +552,7 @@ tell_line(void *data, lines_line_document_reply_t *reply)
         return NGX_OK;
     }
 
-    return lines_op_tell(op, &reply->json, tell_result);
-}
-
-
-static ngx_int_t
-tell_result(lines_op_t *op, lines_result_t *result)
-{
-    switch (lines_provisioner_verdict(result)) {
-
-    case NGX_OK:
-        op->seen.told = LINES_TELL_TAKEN;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                      "lines operation %V: the provisioner refused, %ui",
-                      &op->id, result->status);
-
-        op->seen.told = LINES_TELL_REFUSED;
-        return NGX_OK;
-
-    default:
-        return lines_op_again(op);
-    }
+    return lines_op_tell(op, &reply->json);
 }
 
 

@@ -21,7 +21,6 @@ static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
 static ngx_int_t purchase_dropped(void *data,
     lines_inv_release_reply_t *reply);
-static ngx_int_t purchase_told(lines_op_t *op, lines_result_t *result);
 static ngx_int_t purchase_confirmed(void *data,
     lines_confirm_end_reply_t *reply);
 static ngx_int_t purchase_taken_back(void *data,
@@ -307,30 +306,7 @@ lines_purchase_tell(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    return lines_op_tell(op, &json, purchase_told);
-}
-
-
-static ngx_int_t
-purchase_told(lines_op_t *op, lines_result_t *result)
-{
-    switch (lines_provisioner_verdict(result)) {
-
-    case NGX_OK:
-        op->seen.told = LINES_TELL_TAKEN;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                      "lines operation %V: the provisioner refused, %ui",
-                      &op->id, result->status);
-
-        op->seen.told = LINES_TELL_REFUSED;
-        return NGX_OK;
-
-    default:
-        return lines_op_again(op);
-    }
+    return lines_op_tell(op, &json);
 }
 
 
@@ -482,6 +458,10 @@ purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 static ngx_int_t
 purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 {
+    if (reply->is == LINES_UNDO_END_WOKEN) {
+        return lines_op_take(data);
+    }
+
     purchase_settled(data);
 
     return lines_op_enter(data, "done");

@@ -393,6 +393,7 @@ lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
 {
     op->now = begun->now;
     op->claimed = begun->sent;
+    op->seen.checked = begun->checked;
     op->document = op_copy(op, &begun->document);
 
     if (op->document.data == NULL) {

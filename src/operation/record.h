@@ -36,10 +36,6 @@ typedef ngx_int_t (*lines_op_run_pt)(lines_op_t *op);
 typedef ngx_int_t (*lines_op_answer_pt)(lines_op_t *op,
     lines_billing_result_t *result);
 
-/* the same for a call that is not billing's (the provisioner's) */
-typedef ngx_int_t (*lines_op_result_pt)(lines_op_t *op,
-    lines_result_t *result);
-
 
 /* what a kind does for what is decided; NULL: it cannot be decided of it */
 
@@ -112,9 +108,8 @@ struct lines_op_s {
 
     /* the engine's own */
     lines_billing_ask_t  ask;      /* the call that is under way */
-    lines_op_answer_pt  answer;    /* or result */
-    lines_op_result_pt  result;
-    ngx_str_t           json;      /* for the provisioner */
+    lines_op_answer_pt  answer;    /* NULL: of the provisioner */
+    ngx_str_t           json;      /* for it */
     ngx_str_t           document;  /* of the line, as just written; or empty */
     lines_op_run_pt     wake;
     ngx_event_t         next;      /* posted, or a timer */
@@ -137,6 +132,7 @@ typedef struct {
     int64_t       now;        /* Redis' clock */
     ngx_msec_t    sent;       /* and ours, when begin was sent */
     ngx_uint_t    fence;
+    ngx_uint_t    checked;    /* flag: the database, right before */
     ngx_str_t     document;   /* of the line; may be empty */
 } lines_op_begun_t;
 

@@ -175,8 +175,8 @@ refund_payment(lines_op_t *op)
 
 /*
  * The exact body and key first.  A credit note gives back all of it; one cannot
- * be made of an invoice that is not paid, nor choose among several payments:
- * then these are refunded, one after another.
+ * be made of an invoice that is not paid, nor choose among several payments, of
+ * which a bank may have one: then these are refunded, one after another.
  */
 
 ngx_int_t
@@ -197,7 +197,8 @@ lines_refund_credit(lines_op_t *op)
     amount = lines_money_due(ledger);
 
     if (ledger->parts > 1
-        || (ledger->parts && !lines_is(&invoice->status, "paid")))
+        || (ledger->parts
+            && (ledger->disputed || !lines_is(&invoice->status, "paid"))))
     {
         rc = lines_stripe_refund_body(op->pool, &ledger->payment,
                                       ngx_min(amount, ledger->left),
@@ -265,7 +266,7 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
         op->seen.call = LINES_CALL_ABSENT;
 
         if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
-            op->seen.money = LINES_MONEY_NONE;
+            op->seen.money = LINES_MONEY_RETURNED;
         }
 
         return NGX_OK;
@@ -296,18 +297,7 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
 ngx_int_t
 lines_refund_report(lines_op_t *op)
 {
-    ngx_str_t   known;
-    ngx_uint_t  level;
-
-    known = lines_op_get(op, "stuck");
-    level = lines_is(&known, op->reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
-
-    ngx_log_error(level, op->log, 0,
-                  "lines operation %V: %V is stuck: %s, invoice \"%V\"",
-                  &op->id, &op->point, op->reason,
-                  &op->seen.subscription.invoice.id);
-
-    lines_op_list_stuck(op);
+    lines_op_list_stuck(op, op->reason);
 
     return lines_op_rest(op, op->conf->every,
                          { "stuck", lines_op_text(op->reason) },

@@ -57,6 +57,8 @@ typedef struct {
     ngx_uint_t                    reconciled;  /* flag: the blocking one */
 
     ngx_str_t                     id;
+    ngx_uint_t                    checked;     /* flag: the database, for
+                                                 one that is charged */
     ngx_uint_t                    open;        /* flag: a begin of it may run
                                                   yet */
     ngx_str_t                     document;    /* of the line */
@@ -258,6 +260,7 @@ lines_create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     } else {
         create->plan = plan;
+        create->checked = (included >= plan->included);
         return NGX_OK;
     }
 
@@ -290,7 +293,13 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
         create->id.len = LINES_ID_LEN;
     }
 
-    rc = lines_idempotency_announce(ctx, &create->idem, &create->id);
+    rc = create->checked
+         ? lines_database_ask(lines_get_main_conf(r), &ctx->caller)
+         : NGX_AGAIN;
+
+    if (rc == NGX_AGAIN) {
+        rc = lines_idempotency_announce(ctx, &create->idem, &create->id);
+    }
 
     /* begin may find a place free by then; a hint too many is dropped */
 
@@ -353,6 +362,12 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         fields[2 * i + 1] = create->asked[i];
     }
 
+    /* what was begun in another database is not charged */
+
+    if (create->checked && lines_database_held(lmcf)) {
+        return lines_unavailable(r, ctx, 60);
+    }
+
     LINES_FAILPOINT("create.begin.before");
 
     return lines_line_begin(&ctx->caller, create_begun, ctx,
@@ -391,6 +406,7 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
         begun.now = reply->now;
         begun.sent = ctx->caller.start;
         begun.fence = reply->fence;
+        begun.checked = create->checked;
         begun.document = reply->document;
 
         if (reply->answer.len) {

@@ -100,6 +100,7 @@ typedef struct {
     int        invoice;
     int64_t    amount;
     int64_t    created;
+    int        won;
 } dispute_t;
 
 typedef struct {
@@ -586,9 +587,10 @@ dispute_json(int i)
     dispute_t  *d = &disputes[i];
 
     put(&t, "{\"id\":\"dp_%d\",\"object\":\"dispute\",\"status\":"
-        "\"needs_response\",\"amount\":%lld,\"currency\":\"usd\","
+        "\"%s\",\"amount\":%lld,\"currency\":\"usd\","
         "\"charge\":\"ch_%d\",\"payment_intent\":\"pi_%d\","
-        "\"created\":%lld,\"livemode\":false}", i, (long long) d->amount,
+        "\"created\":%lld,\"livemode\":false}", i,
+        d->won ? "won" : "needs_response", (long long) d->amount,
         d->invoice, d->invoice, (long long) (d->created / SIM_SECOND));
 
     return t.data;
@@ -1341,7 +1343,8 @@ sim_billing_announce_all(void)
     }
 
     for (i = 0; i < ndisputes; i++) {
-        announce("charge.dispute.created", dispute_json(i));
+        announce(disputes[i].won ? "charge.dispute.closed"
+                                 : "charge.dispute.created", dispute_json(i));
     }
 }
 
@@ -1675,13 +1678,30 @@ give_back(int v, int64_t amount, int kind)
 }
 
 
-/* a bank takes back what is left of a payment */
+/* a bank takes back what is left of a payment, or has to return it */
 
 void
 sim_billing_dispute(void)
 {
     int         i, v;
     dispute_t  *d;
+
+    if (ndisputes && sim_one_in(2)) {
+        i = (int) sim_random(ndisputes);
+        d = &disputes[i];
+
+        if (!d->won) {
+            sim_trace("billing: the dispute of in_%d is won", d->invoice);
+
+            d->won = 1;
+            invoices[d->invoice].disputed -= d->amount;
+
+            announce("charge.dispute.closed", dispute_json(i));
+            announce("charge.dispute.funds_reinstated", dispute_json(i));
+        }
+
+        return;
+    }
 
     i = some_sub();
 
@@ -1711,6 +1731,67 @@ sim_billing_dispute(void)
 }
 
 
+/*
+ * All of it, and it goes on: of what nobody has a line for, nor is about to
+ * get one by what was counted a moment ago.
+ */
+
+static void
+give_all(sub_t *s, int kind)
+{
+    int               i, v = s->latest;
+    char              key[96];
+    note_t           *n;
+    invoice_t        *invoice = &invoices[v];
+    const sim_str_t  *op;
+
+    static const char  rests[] = "*2\r\n$1\r\n0\r\n$";
+    static const char  done[] = "*2\r\n$1\r\n0\r\n$4\r\ndone";
+
+    if (s->status != ACTIVE || invoice->status != PAID) {
+        return;
+    }
+
+    /* a renewal's is a part of all */
+
+    for (i = 0; i < v; i++) {
+        if (invoices[i].sub == invoice->sub) {
+            return;
+        }
+    }
+
+    snprintf(key, sizeof(key), "lines:{%s}:op:%s", s->tenant,
+             s->line[0] ? s->line : s->operation);
+
+    op = sim_ask("HMGET", key, "lease_until", "step", NULL);
+
+    if (op->len < sizeof(done) - 1
+        || memcmp(op->data, rests, sizeof(rests) - 1) != 0
+        || memcmp(op->data, done, sizeof(done) - 1) == 0)
+    {
+        return;
+    }
+
+    if (sim_one_in(2) || invoice->refunded || invoice->otherwise
+        || invoice->disputed)
+    {
+        give_back(v, PRICE, kind);
+        return;
+    }
+
+    sim_trace("billing: in_%d is credited to the balance by hand", v);
+
+    n = add(notes);
+    n->invoice = v;
+    n->amount = n->credit = invoice->paid;
+    n->created = world.now;
+    n->refund = -1;
+
+    invoice->credited += n->amount;
+    invoice->otherwise += n->amount;
+}
+
+
 void
 sim_billing_hand(void)
 {
@@ -1729,7 +1810,12 @@ sim_billing_hand(void)
     /* by a refund alone, or by a credit note with its refund */
     kind = (world.may & SIM_REFUNDS) ? (int) sim_random(2) : 1;
 
-    switch (sim_random(6)) {
+    switch (sim_random(8)) {
+
+    case 6:
+    case 7:
+        give_all(s, kind);
+        return;
 
     case 0:
         if (s->status < CANCELED) {

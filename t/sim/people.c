@@ -562,6 +562,7 @@ create_begun(void *data, lines_line_begin_reply_t *reply)
         begun.now = reply->now;
         begun.sent = q->ctx.caller.start;
         begun.fence = reply->fence;
+        begun.checked = 0;
         begun.document = reply->document;
 
         if (lines_op_begin(&q->node->lmcf, &q->tenant, &q->id, &begun)
@@ -682,6 +683,7 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
         begun.now = reply->now;
         begun.sent = q->ctx.caller.start;
         begun.fence = reply->fence;
+        begun.checked = 0;
         ngx_str_null(&begun.document);
 
         if (lines_op_begin(&q->node->lmcf, &q->tenant, &q->id, &begun)

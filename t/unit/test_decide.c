@@ -16,8 +16,8 @@
 #define DONE  LINES_POINTS
 
 
-enum { AT, WISH, CALL, SUB, INVOICE, PLACE, MONEY, NUMBER, TOLD, CARD, EARLY,
-       OLD, OFF, TRIED, MOVED, FACTS };
+enum { AT, WISH, CALL, SUB, INVOICE, PLACE, MONEY, BANK, NUMBER, TOLD, CARD,
+       EARLY, OLD, OFF, TRIED, MOVED, FACTS };
 
 typedef struct {
     unsigned char  fact[FACTS];
@@ -42,11 +42,13 @@ static const struct {
                              "absent", "refused", "there" } },
     { "subscription", LINES_SUBS, { "none", "unseen", "incomplete", "live",
                                     "overdue", "ended", "missing", "untold" } },
-    { "invoice", LINES_INVOICES, { "unseen", "open", "paid", "paid back",
-                                   "void", "uncollectible", "missing" } },
+    { "invoice", LINES_INVOICES, { "unseen", "open", "paid", "void",
+                                   "uncollectible", "missing" } },
     { "place", LINES_PLACES, { "unseen", "none", "taken" } },
-    { "money", LINES_MONEYS, { "uncounted", "none is left", "some is left",
-                               "disputed", "a refund failed", "unclear" } },
+    { "money", LINES_MONEYS, { "uncounted", "none came in", "all went back",
+                               "some is left", "a refund failed",
+                               "unclear" } },
+    { "a bank", 2, { "took nothing", "took some" } },
     { "number", LINES_NUMBERS, { "none", "leased", "lost", "out",
                                  "assigned" } },
     { "provisioner", LINES_TELLS, { "not told", "took it", "refused it" } },
@@ -59,8 +61,8 @@ static const struct {
 };
 
 /* in the order in which a decision is read */
-static const unsigned  order[] = { SUB, INVOICE, PLACE, MONEY, CALL, WISH,
-                                   MOVED, EARLY, OFF, NUMBER, TOLD, CARD, OLD,
+static const unsigned  order[] = { SUB, INVOICE, PLACE, MONEY, BANK, CALL,
+                                   WISH, MOVED, EARLY, OFF, NUMBER, TOLD, CARD, OLD,
                                    TRIED };
 
 #define ORDER  (sizeof(order) / sizeof(order[0]))
@@ -78,6 +80,7 @@ view_of(const state_t *s, lines_view_t *view)
     view->invoice = s->fact[INVOICE];
     view->place = s->fact[PLACE];
     view->money = s->fact[MONEY];
+    view->disputed = s->fact[BANK];
     view->number = s->fact[NUMBER];
     view->told = s->fact[TOLD];
     view->card = s->fact[CARD];
@@ -173,10 +176,13 @@ effects(const state_t *s, lines_action_e action, state_t *next)
             for (j = LINES_INVOICE_OPEN; j < LINES_INVOICES; j++) {
                 may(SUB, i, INVOICE, j);
                 next[n - 1].fact[CALL] = LINES_CALL_THERE;
+                next[n - 1].fact[MONEY] = LINES_MONEY_DUE;
+                next[n - 1].fact[BANK] = 0;
             }
         }
 
         may(CALL, LINES_CALL_THERE, SUB, LINES_SUB_UNSEEN);
+        next[n - 1].fact[MONEY] = LINES_MONEY_UNSEEN;
         may(CALL, LINES_CALL_REFUSED, FACTS, 0);
         may(CALL, LINES_CALL_DOUBTFUL, FACTS, 0);
         ends();
@@ -186,6 +192,7 @@ effects(const state_t *s, lines_action_e action, state_t *next)
         for (i = LINES_SUB_INCOMPLETE; i <= LINES_SUB_ENDED; i++) {
             may(CALL, LINES_CALL_THERE, SUB, i);
             next[n - 1].fact[INVOICE] = LINES_INVOICE_UNSEEN;
+            next[n - 1].fact[MONEY] = LINES_MONEY_UNSEEN;
         }
 
         may(CALL, s->fact[CALL] == LINES_CALL_MISSED_ONCE
@@ -214,6 +221,7 @@ effects(const state_t *s, lines_action_e action, state_t *next)
         for (i = LINES_SUB_INCOMPLETE; i <= LINES_SUB_ENDED; i++) {
             for (j = LINES_INVOICE_OPEN; j < LINES_INVOICES; j++) {
                 may(SUB, i, INVOICE, j);
+                next[n - 1].fact[MONEY] = LINES_MONEY_UNSEEN;
             }
         }
 
@@ -313,7 +321,8 @@ effects(const state_t *s, lines_action_e action, state_t *next)
 
     case LINES_DO_COUNT:
         for (i = LINES_MONEY_NONE; i < LINES_MONEYS; i++) {
-            may(MONEY, i, FACTS, 0);
+            may(MONEY, i, BANK, 0);
+            may(MONEY, i, BANK, 1);
         }
 
         ends();
@@ -327,7 +336,7 @@ effects(const state_t *s, lines_action_e action, state_t *next)
     /* less is left, or another amount: as an invoice that was not there yet */
 
     case LINES_DO_GIVE:
-        may(CALL, LINES_CALL_ABSENT, MONEY, LINES_MONEY_NONE);
+        may(CALL, LINES_CALL_ABSENT, MONEY, LINES_MONEY_RETURNED);
         may(CALL, LINES_CALL_REFUSED, MONEY, LINES_MONEY_UNSEEN);
         may(CALL, LINES_CALL_DOUBTFUL, MONEY, LINES_MONEY_UNSEEN);
         ends();
@@ -470,13 +479,13 @@ matters(unsigned at, unsigned f)
     case LINES_AT_RELEASE:
     case LINES_AT_LAPSE:
         return f == AT || f == WISH || f == CALL || f == SUB || f == INVOICE
-               || f == MONEY || f == TRIED;
+               || f == MONEY || f == BANK || f == TRIED;
 
     case LINES_AT_AWAIT:
         return f != NUMBER && f != TOLD && f != CARD && f != OLD;
 
     default:
-        return f != MONEY && f != PLACE && f != MOVED;
+        return f != PLACE && f != MOVED && f != OFF && f != EARLY;
     }
 }
 
@@ -614,7 +623,8 @@ test_bases(void)
     lines_action_e  a, instead[LINES_BASES][LINES_ACTIONS];
 
     static const lines_action_e  taking[] = {
-        LINES_DO_VOID, LINES_DO_DELETE, LINES_DO_CREDIT, LINES_DO_GIVE
+        LINES_DO_SEND, LINES_DO_VOID, LINES_DO_DELETE, LINES_DO_CREDIT,
+        LINES_DO_GIVE
     };
 
     odd = bases(instead);
@@ -648,7 +658,7 @@ test_bases(void)
 
     ok(odd == 0, "the database makes the same difference everywhere");
     ok(wrong == 0, "... that it is looked at, or waited for");
-    ok(done == 0, "nothing is taken away by the word of one that is held");
+    ok(done == 0, "nothing is charged or taken away by the word of one that is held");
 }
 
 
@@ -674,6 +684,51 @@ print_base(const char *when, const lines_action_e *instead)
 }
 
 
+/* of what was paid something is there, or nothing was to be paid */
+
+static int
+there(const state_t *s)
+{
+    return !s->fact[BANK]
+           && (s->fact[MONEY] == LINES_MONEY_NONE
+               || s->fact[MONEY] == LINES_MONEY_DUE
+               || s->fact[MONEY] == LINES_MONEY_FAILED);
+}
+
+
+/* brings somebody nearer to his line */
+
+static int
+makes(const state_t *s, lines_action_e action)
+{
+    switch (s->fact[AT]) {
+
+    case LINES_AT_TELL:
+    case LINES_AT_ASSIGN:
+    case LINES_AT_INFORM:
+    case LINES_AT_CONFIRM:
+        return action == LINES_DO_TELL || action == LINES_DO_LEASE
+               || action == LINES_DO_ASSIGN || action == LINES_DO_NEXT
+               || action == LINES_DO_END;
+
+    default:
+        return 0;
+    }
+}
+
+
+/* an invoice of what is given up */
+
+static int
+gives_back(const state_t *s)
+{
+    return (s->fact[AT] == LINES_AT_REFUND || s->fact[AT] == LINES_AT_ORPHAN
+            || s->fact[AT] == LINES_AT_UNCHARGE)
+           && s->fact[SUB] == LINES_SUB_ENDED
+           && s->fact[INVOICE] == LINES_INVOICE_PAID;
+}
+
+
 /* what must never be, whatever else is true */
 
 static void
@@ -683,6 +738,7 @@ test_rules(void)
     lines_decision_t  d;
     unsigned          paid = 0, open = 0, live = 0, twice = 0, unpaid = 0;
     unsigned          both = 0, none = 0, uncounted = 0, fought = 0, kept = 0;
+    unsigned          nothing = 0, rest = 0;
 
     memset(&s, 0, sizeof(s));
 
@@ -698,6 +754,8 @@ test_rules(void)
         if (s.fact[AT] == LINES_AT_AWAIT) {
 
             if (s.fact[INVOICE] == LINES_INVOICE_PAID
+                && d.action != LINES_DO_COUNT
+                && d.action != LINES_DO_REPORT
                 && d.action != LINES_DO_SETTLE
                 && d.action != LINES_DO_LOOK
                 && d.action != LINES_DO_STUCK)
@@ -722,7 +780,7 @@ test_rules(void)
 
             if (s.fact[INVOICE] != LINES_INVOICE_MISSING
                 && s.fact[MONEY] != LINES_MONEY_NONE
-                && s.fact[MONEY] != LINES_MONEY_DISPUTED
+                && s.fact[MONEY] != LINES_MONEY_RETURNED
                 && (d.action == LINES_DO_END || d.action == LINES_DO_RENEW
                     || d.action == LINES_DO_INCLUDE))
             {
@@ -765,13 +823,45 @@ test_rules(void)
             fought++;
         }
 
-        if (s.fact[AT] == LINES_AT_CONFIRM
-            && d.action == LINES_DO_END
-            && ((s.fact[SUB] != LINES_SUB_LIVE
-                 && s.fact[SUB] != LINES_SUB_OVERDUE)
-                || s.fact[INVOICE] == LINES_INVOICE_RETURNED))
+        if (s.fact[SUB] != LINES_SUB_NONE
+            && ((s.fact[AT] == LINES_AT_CONFIRM && d.action == LINES_DO_END)
+                || (s.fact[AT] == LINES_AT_TELL && d.action == LINES_DO_END))
+            && s.fact[SUB] != LINES_SUB_LIVE
+            && s.fact[SUB] != LINES_SUB_OVERDUE)
         {
             unpaid++;
+        }
+
+        if (s.fact[INVOICE] == LINES_INVOICE_PAID
+            && s.fact[SUB] != LINES_SUB_NONE
+            && !there(&s)
+            && makes(&s, d.action))
+        {
+            nothing++;
+        }
+
+        if (s.fact[SUB] != LINES_SUB_NONE
+            && s.fact[INVOICE] == LINES_INVOICE_UNSEEN
+            && makes(&s, d.action))
+        {
+            nothing++;
+        }
+
+        if (s.fact[AT] == LINES_AT_AWAIT
+            && d.action == LINES_DO_SETTLE
+            && (s.fact[INVOICE] != LINES_INVOICE_PAID
+                || s.fact[MONEY] == LINES_MONEY_UNSEEN))
+        {
+            nothing++;
+        }
+
+        if (s.fact[BANK]
+            && s.fact[MONEY] == LINES_MONEY_DUE
+            && gives_back(&s)
+            && (d.action == LINES_DO_PASS || d.action == LINES_DO_END
+                || d.action == LINES_DO_NEXT))
+        {
+            rest++;
         }
 
     } while (following(&s, 0));
@@ -785,7 +875,9 @@ test_rules(void)
     ok(twice == 0, "no other attempt before this one is proven absent");
     ok(uncounted == 0, "nothing goes back but what was counted and is due");
     ok(fought == 0, "... nor of a release, nor what is doubtful or refused");
-    ok(unpaid == 0, "nobody has a line that is not paid for, or was paid back");
+    ok(unpaid == 0, "nobody has a line whose subscription does not live");
+    ok(nothing == 0, "... nor one that was paid back: it is counted before");
+    ok(rest == 0, "what a bank did not take goes back");
 }
 
 

@@ -117,7 +117,7 @@ test_sums(void)
     payment("pi_1", "paid", 900);
     refund("pending", "usd", 400);
     refund("succeeded", "usd", 500);
-    comes_to(LINES_MONEY_NONE, 0, "one that is under way counts");
+    comes_to(LINES_MONEY_RETURNED, 0, "one that is under way counts");
     ok(money.parts == 0, "... and no payment has any left");
 
     /* a note's own refund is among the refunds */
@@ -125,7 +125,7 @@ test_sums(void)
     credit("issued", 0, 0);
     payment("pi_1", "paid", 900);
     refund("succeeded", "usd", 900);
-    comes_to(LINES_MONEY_NONE, 0, "a credit note and its refund, once");
+    comes_to(LINES_MONEY_RETURNED, 0, "a credit note and its refund, once");
 
     begin("paid");
     credit("issued", 200, 100);
@@ -142,7 +142,7 @@ test_sums(void)
     credit("issued", 900, 0);
     payment("pi_1", "paid", 900);
     refund("succeeded", "usd", 400);
-    comes_to(LINES_MONEY_NONE, 0, "more than all is nothing left");
+    comes_to(LINES_MONEY_RETURNED, 0, "more than all is nothing left");
 }
 
 
@@ -164,17 +164,27 @@ test_failed(void)
     payment("pi_1", "paid", 900);
     refund("failed", "usd", 900);
     refund("succeeded", "usd", 900);
-    comes_to(LINES_MONEY_NONE, 0, "... and was made up for by hand");
+    comes_to(LINES_MONEY_RETURNED, 0, "... and was made up for by hand");
 
     begin("paid");
     payment("pi_1", "paid", 900);
     dispute("needs_response", 900);
-    comes_to(LINES_MONEY_DISPUTED, 0, "a bank has it");
+    comes_to(LINES_MONEY_RETURNED, 0, "a bank has it");
 
     begin("paid");
     payment("pi_1", "paid", 900);
     dispute("lost", 300);
-    comes_to(LINES_MONEY_DISPUTED, 600, "or a part of it");
+    comes_to(LINES_MONEY_DUE, 600, "or a part of it");
+    ok(money.disputed == 300 && money.left == 600, "... the rest is there");
+
+    begin("paid");
+    payment("pi_1", "paid", 300);
+    dispute("needs_response", 300);
+    payment("pi_2", "paid", 600);
+    comes_to(LINES_MONEY_DUE, 600, "or one of two payments");
+    ok(money.parts == 1 && money.left == 600
+       && ngx_strncmp(money.payment.data, "pi_2", 4) == 0,
+       "... the other goes back");
 
     begin("paid");
     payment("pi_1", "paid", 900);

@@ -66,8 +66,10 @@ for _, field in ipairs({ 'begun', 'sent_at', 'absent_at', 'refund_at' }) do
     end
 end
 
-if afresh then
-    redis.call('HDEL', op_key, 'woken', 'dirty')
+if afresh and redis.call('HDEL', op_key, 'woken', 'dirty') > 0
+   and redis.call('HEXISTS', op_key, 'refund_after') == 1
+then
+    redis.call('HSET', op_key, 'again', 1)
 end
 
 return op_reply(op_key, word, int(now), 'payer',

@@ -1,4 +1,5 @@
 --@include lib/operation.lua
+--@include lib/line.lua
 
 -- Billing has an object of ours that no line holds, or a line that failed: it
 -- is refunded.  A record that is gone is not made up again.  Of a tenant that
@@ -26,7 +27,8 @@ if step and step ~= 'done' then
     return 'same'
 end
 
-local line = redis.call('HMGET', line_key, 'subscription', 'status')
+local h = hash(line_key) or {}
+local failed = h.subscription == subscription and h.status == 'failed'
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
 -- still under way, and not of an older attempt: it will find out itself
@@ -38,19 +40,23 @@ then
     return 'held'
 end
 
-if line[1] == subscription and line[2] ~= 'canceled'
-   and line[2] ~= 'failed'
-then
+if h.subscription == subscription and h.status ~= 'canceled' and not failed then
     return 'held'
+end
+
+-- whether it went back is to be seen
+if failed and h.payment == 'refunded' then
+    line_save(line_key, h, { payment = 'paid' }, now)
 end
 
 -- what it wrote down when it began before is done with, but for how often it
 -- has given back: each has a key of its own
 local since = math.floor((tonumber(redis.call('GET', deleted_key)) or 0) / 1000)
 
-redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'absent_at')
-op_begin(op_key, ops_key, id, 'orphan', 'cancel', 0, now,
-         'subscription', subscription, 'invoice', invoice,
-         'since', int(since))
+redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
+           'absent_at')
+op_begin(op_key, ops_key, id, failed and 'refund' or 'orphan', 'cancel', 0, now,
+         'line', failed and h.id or '', 'subscription', subscription,
+         'invoice', invoice, 'since', int(since))
 
 return 'begun'

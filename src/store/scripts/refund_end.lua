@@ -24,7 +24,7 @@ if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
 end
 
-if op_woken(op_key) then
+if op_recount(op_key) then
     return { 'woken' }
 end
 

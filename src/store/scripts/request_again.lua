@@ -32,7 +32,7 @@ local following = int(tonumber(attempt) + 1)
 op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
         'key', key, 'customer', customer, 'sent_at', int(now))
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
-           'invoice_status', 'wish', 'due')
+           'invoice_status', 'wish', 'moved', 'due')
 
 line_save(line_key, hash(line_key), { subscription = '', invoice = '',
                                       url = '', attempt = following }, now)

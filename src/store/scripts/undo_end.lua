@@ -15,10 +15,16 @@
 --@arg id
 
 --@reply ok
+--@reply woken -- money came in meanwhile: it is looked for once more
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
     return lost(op_key)
+end
+
+if op_recount(op_key) then
+    redis.call('HSET', op_key, 'step', 'undo:charge')
+    return { 'woken' }
 end
 
 local now = now_ms()

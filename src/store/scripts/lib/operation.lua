@@ -55,6 +55,19 @@ local function op_woken(op)
 end
 
 
+-- The same of one that gives back: all is counted anew, invoice by invoice, as
+-- there may be news of what it is done with ("again": a claim heard of them).
+local function op_recount(op)
+    if not op_woken(op) and redis.call('HEXISTS', op, 'again') == 0 then
+        return false
+    end
+
+    redis.call('HDEL', op, 'again', 'refund_after')
+
+    return true
+end
+
+
 -- What somebody asks for of a line that awaits its payment: the last wish
 -- counts, but for a cancel, which stands.
 local function op_wish(op, wish, reason)
