@@ -88,7 +88,7 @@ subtest 'what is compared' => sub {
     my $now    = 1000 * time;
 
     # known, its watermark, a new id; raise, confirm, the anchor's interval
-    my $check = sub ($known, $watermark, $id, @more) { $script->run(database_check => [$KEY], $known, $watermark, $id, map { $more[$_] // '' } 0 .. 2) };
+    my $check = sub ($known, $watermark, $id, @more) { $script->run(database_check => [$KEY], $known, $watermark, $id, (map { $more[$_] // '' } 0 .. 2), 'test') };
     my $mark  = sub { $client->hget($KEY, 'watermark') };
     my $is    = sub (@fields) { $client->del($KEY); $client->hset($KEY, @fields) };
 
