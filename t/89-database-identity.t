@@ -257,7 +257,7 @@ promise 'the wrong Redis, by mistake: only the node that has it is held' => sub 
     my $redirect = sub ($to) {
         my ($from) = grep { $_ != $to } $redis->port, $other->redis->port;
         my $conf = Mojo::File->new($nginx->conf_file);
-        $conf->spew($conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
+        Test::Lines::Util::write_file($conf, $conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
         kill HUP => $nginx->master;
     };
     wait_state(ok => $_) for $nginx, $stag;
