@@ -227,4 +227,12 @@ promise 'a system where all agrees: nothing is shown' => sub {
     is_deeply [grep { $_->{outcome} eq 'shown' } @{audit()->{disagreements}}], [], 'nothing is left to the operator';
 };
 
+promise 'what is larger than an answer may be: those that are older are not seen, which is shown' => sub {
+    $nginx->allow(qr/lines|upstream/);
+    $sandbox->adopt(customer => 'cus_card', price => 'price_email', metadata => {map { ("note$_" => 'x' x 500) } 1 .. 150});
+    shows(unread => 'page', 'shown', qr/^subscriptions$/, qr/cannot be read/);
+    whole_pass();
+    pass 'the pass goes on';
+};
+
 $t->done;

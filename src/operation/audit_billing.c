@@ -119,22 +119,24 @@ audit_listed(void *data, lines_billing_result_t *result)
         return;
     }
 
-    /* one that is too large by itself: what follows it is not seen */
+    /* one that is too large by itself: what follows it will not be seen */
 
-    if (audit->limit == 1 && result->status == NGX_HTTP_OK) {
+    if (audit->limit == 1 && result->outcome == LINES_STRIPE_UNKNOWN
+        && result->status < 500)
+    {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "lines audit: what follows \"%V\" of the %s is larger "
                       "than subrequest_output_buffer_size: those that are "
                       "older are not listed", &audit->cursor,
                       audit->phases[audit->at].name);
 
-        lines_audit_run(lines_audit_onwards());
+        lines_audit_run(lines_audit_failed(result));
         return;
     }
 
     /* the page is too large; or where it begins is not known any more */
 
-    if (audit->limit > 1 && result->status == NGX_HTTP_OK) {
+    if (audit->limit > 1 && result->outcome != LINES_STRIPE_REFUSED) {
         audit->limit /= 2;
         audit->away = 1;
         lines_audit_run(NGX_ERROR);
@@ -668,6 +670,7 @@ audit_invoiced(void *data, lines_billing_result_t *result)
     look->metadata = &side.invoice.metadata;
     look->subscription = side.invoice.subscription;
     look->invoice = side.invoice.id;
+    look->created = side.invoice.paid_at;
     look->disputed = side.read->disputed;
     look->paid = side.read->failed;
     look->end = audit_went_back;
@@ -809,7 +812,6 @@ audit_sum(void)
     if (look->follows == LINES_FOLLOWS_ORPHAN) {
         (void) audit_disagrees(look);
 
-        found->repaired = 1;
         ngx_str_set(&found->there, "a refund failed");
 
         return money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED

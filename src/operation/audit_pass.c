@@ -390,13 +390,17 @@ lines_audit_put_down(void)
 }
 
 
-/* what was told, and cannot be read, or is refused, will be so each time */
+/*
+ * What is refused, cannot be read, or is too large (which is told as no answer
+ * at all) will be so each time.
+ */
 
 ngx_int_t
 lines_audit_failed(lines_billing_result_t *result)
 {
-    audit->away = (result->outcome != LINES_STRIPE_REFUSED
-                  && result->status != NGX_HTTP_OK);
+    audit->away = !(result->outcome == LINES_STRIPE_REFUSED
+                    || (result->outcome == LINES_STRIPE_UNKNOWN
+                        && result->status < 500));
 
     return NGX_ERROR;
 }
