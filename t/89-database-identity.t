@@ -3,6 +3,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::File ();
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
@@ -88,7 +89,7 @@ subtest 'what is compared' => sub {
     my $now    = 1000 * time;
 
     # known, its watermark, a new id; raise, confirm, the anchor's interval
-    my $check = sub ($known, $watermark, $id, @more) { $script->run(database_check => [$KEY], $known, $watermark, $id, map { $more[$_] // '' } 0 .. 2) };
+    my $check = sub ($known, $watermark, $id, @more) { $script->run(database_check => [$KEY], $known, $watermark, $id, (map { $more[$_] // '' } 0 .. 2), 'test') };
     my $mark  = sub { $client->hget($KEY, 'watermark') };
     my $is    = sub (@fields) { $client->del($KEY); $client->hset($KEY, @fields) };
 
@@ -248,6 +249,77 @@ promise 'the right one comes back: it is not held any more' => sub {
     is seen()->{reason}, 'another', 'another\'s id, however new';
     $s->forget_since($then);
     wait_state('ok');
+};
+
+promise 'the wrong Redis, by mistake: only the node that has it is held' => sub {
+    my $other = Test::Lines::Scenario->new(t => $t, deployment => 'staging', webhooks => 0);
+    my $stag  = $other->nginx(name => 'staging');
+    my $redirect = sub ($to) {
+        my ($from) = grep { $_ != $to } $redis->port, $other->redis->port;
+        my $conf = Mojo::File->new($nginx->conf_file);
+        Test::Lines::Util::write_file($conf, $conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
+        kill HUP => $nginx->master;
+    };
+    wait_state(ok => $_) for $nginx, $stag;
+    $nginx->allow($HELD, qr/\[alert\].*that of deployment/);
+
+    for my $name ('staging', 'test') {
+        $other->redis->cli('HSET', $KEY, deployment => $name, born => $name eq 'test' ? 1 : 1000 * time);
+        $redirect->($other->redis->port);
+        wait_state('held');
+        is seen()->{reason}, 'another', $name eq 'test' ? 'the same name, but its nodes go on with it: it is held' : 'another name: it is held';
+        is $nginx->get('/_lines/ready')->status, 503, '... and not ready';
+        like $nginx->error_log, qr/\[alert\].*that of deployment "(?:staging|test)"/, '... and the operator is told whose it is';
+        is $other->redis->cli('HGET', $KEY, 'held'), undef, 'nothing is written there';
+        is seen($stag)->{status}, 'ok', 'the others go on';
+        $redirect->($redis->port);
+        wait_state('ok');
+    }
+
+    my $id = $other->redis->cli('HGET', $KEY, 'id');
+    $redirect->($other->redis->port);
+    wait_state('held');
+    is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'the operator\'s word: it is this one';
+    is $other->redis->cli('HGET', $KEY, 'id'), $id, '... under its id, which the others know';
+    is seen($stag)->{status}, 'ok', '... and they go on';
+    $redis->cli('HSET', $KEY, confirmed => 0);
+    $redirect->($redis->port);
+    wait_state('held');
+    is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'and back';
+    $stag->quit;
+};
+
+promise 'another database that has taken the place of ours is held for all' => sub {
+    wait_state('ok');
+    my $now = $redis->client->time->[0] * 1000;
+    $redis->cli('HSET', $KEY, id => 'e' x 24, confirmed => 0, born => $now + 60_000, watermark => $now);
+    wait_state('held');
+    is base()->{held}, 'another', 'as young as that it was not there when ours was: others that begin are held, too';
+    is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'confirmed';
+
+    $redis->cli('HSET', $KEY, id => 'd' x 24, confirmed => 0, born => 1, watermark => $now - 600_000);
+    wait_state('held');
+    is base()->{held}, 'another', 'nobody goes on with it: a copy';
+    is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'confirmed';
+};
+
+promise 'an anchor that cannot be read: charges wait, and readiness says why; all else is served' => sub {
+    $s->sandbox->customer('cus_away');
+    my $http = $s->http =~ s/(deployment=test)/$1 anchor=cus_away/r;
+    $s->sandbox->fault(path => '/v1/customers/:id', method => 'GET', kind => '500', times => 1000);
+    my $node = $t->nginx(redis => $redis, plans => $s->plans, http => $http, server => $s->server);
+    $node->allow(qr/billing/);
+    wait_state(untold => $node);
+    my $ready = $node->get('/_lines/ready');
+    is $ready->status, 200, 'it is ready: webhooks and all that costs nothing go on';
+    is $ready->json->{database}{reason}, 'anchor', '... and why nothing is charged is told';
+    is metric($node), 1, 'the metric, for an alert';
+    my $key = $s->workspace('untold');
+    is $s->request($key, nginx => $node)->status, 503, 'no charge';
+    $s->sandbox->clear_faults;
+    wait_state(ok => $node);
+    is metric($node), 0, 'until it has been read';
+    $node->quit;
 };
 
 promise 'an anchor at billing: a fleet that has forgotten all compares as well' => sub {

@@ -162,7 +162,17 @@ static lines_billing_kind_t  billing_kinds[] = {
       "v1/customers/", "", NULL, "", 0 },
 
     { ngx_string("all"), NGX_HTTP_GET, billing_read_all,
-      "v1/subscriptions", NULL, NULL, "", 0 }
+      "v1/subscriptions", NULL, NULL, "", 0 },
+
+    { ngx_string("all_refunds"), NGX_HTTP_GET, billing_read_all,
+      "v1/refunds", NULL, NULL, "", 0 },
+
+    { ngx_string("all_credits"), NGX_HTTP_GET, billing_read_all,
+      "v1/credit_notes", NULL, NULL,
+      "&expand[0]=data.customer_balance_transaction", 0 },
+
+    { ngx_string("all_disputes"), NGX_HTTP_GET, billing_read_all,
+      "v1/disputes", NULL, NULL, "", 0 }
 };
 
 
@@ -251,10 +261,11 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 
     if (ask->limit) {
         if (lines_form_escape(pool, &call->last, &escaped) != NGX_OK
-            || lines_redis_format(pool, &call->args, "limit=%ui%s%V",
-                                  ask->limit,
+            || lines_redis_format(pool, &call->args,
+                                  "created[gte]=%L&limit=%ui%s%V%s",
+                                  ask->since, ask->limit,
                                   escaped.len ? "&starting_after=" : "",
-                                  &escaped)
+                                  &escaped, kind->args)
                != NGX_OK)
         {
             return NGX_ERROR;
@@ -687,9 +698,13 @@ billing_read_all(lines_billing_call_t *call, json_t *json)
 {
     ngx_int_t  rc;
 
-    rc = billing_read_subscriptions(call, json);
+    rc = call->ask.kind == LINES_BILLING_ALL
+         ? billing_read_subscriptions(call, json)
+         : billing_read_list(call, json);
 
-    call->result.more = (rc == NGX_AGAIN);
+    if (rc == NGX_AGAIN) {
+        call->result.after = call->last;
+    }
 
     return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }

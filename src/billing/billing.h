@@ -72,7 +72,6 @@ typedef struct {
                                                its end: past which it goes on;
                                                or empty */
     ngx_array_t                  *list;            /* of lines_stripe_entry_t */
-    ngx_uint_t                    more;            /* flag: of ALL */
 } lines_billing_result_t;
 
 
@@ -160,9 +159,15 @@ typedef enum {
 
     /*
      * GET /v1/subscriptions, of all customers: those that have not ended, one
-     * page of limit, past the subscription after.  subscriptions, and more.
+     * page of limit, past the subscription after.  subscriptions, and after,
+     * where there is more.
      */
-    LINES_BILLING_ALL
+    LINES_BILLING_ALL,
+
+    /* likewise, created since: GET /v1/refunds, credit_notes, disputes: list */
+    LINES_BILLING_ALL_REFUNDS,
+    LINES_BILLING_ALL_CREDITS,
+    LINES_BILLING_ALL_DISPUTES
 
 } lines_billing_kind_e;
 

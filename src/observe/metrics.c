@@ -241,8 +241,8 @@ static const metrics_row_t  metrics_table[] = {
       "Time of a call with its repeats.", METRICS_BILLING,
       in_slots(billing_latency) },
     { "lines_database_held", "gauge",
-      "1 while Redis is not the database that it was, and the operator has not "
-      "confirmed it.", METRICS_BILLING, in_values(database_held) },
+      "1 while nothing is charged: Redis is not the database that it was, or "
+      "what it was has not been read yet.", METRICS_BILLING, in_values(database_held) },
 
     { "lines_malformed_hints", "counter",
       "Hints that named no operation, and were dropped.",
@@ -417,8 +417,7 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
 
     if (lmcf->billing) {
         out->there |= METRICS_BILLING;
-        values->database_held = (lines_database_state(lmcf, NULL)
-                                 == LINES_DATABASE_HELD);
+        values->database_held = lines_database_held(lmcf);
     }
 
     values->survey = out->area->survey;

@@ -213,6 +213,13 @@ ready_database(lines_json_t *json, lines_main_conf_t *lmcf)
         lines_json_add(json, ",'database':{'status':'ok'}");
         break;
 
+    /* it serves all but charges, and webhooks: no reason to take it away */
+
+    case LINES_DATABASE_UNTOLD:
+        lines_json_add(json, ",'database':{'status':'untold',"
+                       "'reason':'anchor'}");
+        break;
+
     default:
         lines_json_add(json, ",'database':{'status':'unknown'}");
     }

@@ -22,12 +22,17 @@
     kind(orphan)                                                              \
     kind(unpaid)                                                              \
     kind(suspended)                                                           \
+    kind(released)                                                            \
+    kind(credited)                                                            \
+    kind(disputed)                                                            \
+    kind(plan)                                                                \
     kind(shared)                                                              \
     kind(number)                                                              \
     kind(window)                                                              \
     kind(counter)                                                             \
     kind(pending)                                                             \
     kind(record)                                                              \
+    kind(unread)                                                              \
     kind(hint)
 
 #define lines_audit_kind(kind)  LINES_AUDIT_##kind,
@@ -51,6 +56,7 @@ typedef struct {
     ngx_str_t       here;          /* what Redis says */
     ngx_str_t       there;         /* what billing, or another record, says */
     ngx_str_t       operation;     /* that holds a number, and is gone */
+    ngx_int_t     (*act)(void);    /* what follows of it; NULL: nothing more */
 } lines_audit_found_t;
 
 /* counts it, and lists it; nobody waits */

@@ -166,7 +166,8 @@ lines_database_look(lines_main_conf_t *lmcf, lines_caller_t *caller,
                .confirm = confirm,
                .after = (caller == &watch.caller && watch.carrier == NULL
                          && lmcf->billing->anchor.len)
-                        ? &after : NULL);
+                        ? &after : NULL,
+               .deployment = lmcf->billing->deployment);
 }
 
 
@@ -213,7 +214,15 @@ lines_database_saw(lines_main_conf_t *lmcf,
 
     database_unlock(lmcf);
 
-    if (held && !was) {
+    if (held && !was && reply->whose.len) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "lines: Redis is not the database that it was, but that "
+                      "of deployment \"%V\", which goes on with it: nothing is "
+                      "canceled, refunded or charged by this node until "
+                      "lines_redis is right, or it is confirmed, by POST "
+                      "database/confirm of lines_admin", &reply->whose);
+
+    } else if (held && !was) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "lines: Redis is not the database that it was (%V): "
                       "nothing is canceled, refunded or charged until it is "

@@ -48,8 +48,12 @@ static ngx_int_t look_announce(lines_look_t *look, ngx_str_t *tenant,
     ngx_str_t *id, lines_due_add_pt done);
 static ngx_int_t look_orphan(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
+static ngx_int_t look_release(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_released(void *data, lines_release_again_reply_t *reply);
 static ngx_int_t look_lapse(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
+static ngx_int_t look_plan(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_planned(void *data, lines_plan_begin_reply_t *reply);
 static ngx_int_t look_hint(lines_look_t *look, ngx_str_t *tenant,
     ngx_str_t *id, lines_due_add_pt done);
 static ngx_int_t look_hinted(void *data, lines_due_add_reply_t *reply);
@@ -483,6 +487,11 @@ look_line(void *data, lines_line_billed_reply_t *reply)
             look->follows = LINES_FOLLOWS_ORPHAN;
         }
 
+    /* it should have been canceled long ago, or is being so */
+
+    } else if (reply->released.len && (fine || due)) {
+        look->follows = LINES_FOLLOWS_RELEASE;
+
     /* that all is well is news where it was not, or may be known not to be */
 
     } else if (doubt
@@ -504,6 +513,10 @@ look_line(void *data, lines_line_billed_reply_t *reply)
 
     if (look->follows == LINES_FOLLOWS_LAPSE) {
         return lines_look_lapse(look);
+    }
+
+    if (look->follows == LINES_FOLLOWS_RELEASE) {
+        return look_derive(look, "end:", &look->id, look_release);
     }
 
     /* what it cost is given back by one that may be under way */
@@ -572,6 +585,25 @@ look_orphaned(void *data, lines_orphan_begin_reply_t *reply)
 }
 
 
+static ngx_int_t
+look_release(void *data, lines_due_add_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return lines_release_again(look->caller, look_released, look,
+                               .tenant = look->tenant, .id = look->spawn,
+                               .line = look->id,
+                               .subscription = look->subscription);
+}
+
+
+static ngx_int_t
+look_released(void *data, lines_release_again_reply_t *reply)
+{
+    return look_spawn(data);
+}
+
+
 ngx_int_t
 lines_look_lapse(lines_look_t *look)
 {
@@ -609,6 +641,33 @@ look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
     }
 
     return look_spawn(look);
+}
+
+
+ngx_int_t
+lines_look_plan(lines_look_t *look)
+{
+    return lines_plan_id(look->pool, &look->tenant, &look->spawn) == NGX_OK
+           ? look_announce(look, &look->tenant, &look->spawn, look_plan)
+           : NGX_ERROR;
+}
+
+
+static ngx_int_t
+look_plan(void *data, lines_due_add_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return lines_plan_begin(look->caller, look_planned, look,
+                            .tenant = look->tenant, .id = look->spawn,
+                            .customer = look->customer);
+}
+
+
+static ngx_int_t
+look_planned(void *data, lines_plan_begin_reply_t *reply)
+{
+    return look_spawn(data);
 }
 
 

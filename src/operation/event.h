@@ -17,7 +17,8 @@ typedef enum {
     LINES_FOLLOWS_NOTHING = 0,
     LINES_FOLLOWS_NEWS,         /* its operation is under way, and is woken */
     LINES_FOLLOWS_ORPHAN,       /* no line holds it */
-    LINES_FOLLOWS_LAPSE         /* its line's add-on is to be read */
+    LINES_FOLLOWS_LAPSE,        /* its line's add-on is to be read */
+    LINES_FOLLOWS_RELEASE       /* its line was released: it is canceled */
 } lines_follows_e;
 
 
@@ -40,6 +41,7 @@ struct lines_look_s {
     lines_stripe_metadata_t    *metadata;
     ngx_str_t                   subscription;
     ngx_str_t                   invoice;
+    ngx_str_t                   customer;  /* of lines_look_plan() */
     int64_t                     created;   /* the subscription; s, 0: unknown */
     ngx_str_t                   status;    /* of the subscription; empty: not
                                               said, it is of an invoice, */
@@ -78,6 +80,9 @@ ngx_int_t lines_look(lines_look_t *look);
 
 /* the same for what a look that only judged found to follow */
 ngx_int_t lines_look_lapse(lines_look_t *look);
+
+/* the base plan of the workspace look->tenant, whose customer that is */
+ngx_int_t lines_look_plan(lines_look_t *look);
 
 
 /*

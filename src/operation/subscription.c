@@ -32,7 +32,7 @@ static ngx_int_t plan_customer(void *data,
 static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t plan_rank(ngx_str_t *status);
-static ngx_uint_t plan_others(lines_op_t *op, ngx_str_t *tenant);
+static ngx_uint_t plan_others(ngx_str_t *tenant, ngx_str_t *named);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
@@ -130,11 +130,8 @@ plan_list(lines_op_t *op)
 static ngx_int_t
 plan_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    int64_t                       rank;
-    ngx_uint_t                    i;
-    lines_plan_found_t           *found = op->data;
-    lines_billing_plan_t         *plan;
-    lines_stripe_subscription_t  *s;
+    lines_plan_found_t    *found = op->data;
+    lines_billing_plan_t  *plan;
 
     plan = op->lmcf->billing->plans.elts;
     plan += found->n;
@@ -161,22 +158,8 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
         return lines_op_outcome(op, result, "");
     }
 
-    s = result->subscriptions->elts;
-
-    for (i = 0; i < result->subscriptions->nelts; i++) {
-
-        rank = plan_rank(&s[i].status);
-
-        if (rank == 0 || plan_others(op, &s[i].metadata.tenant)) {
-            continue;
-        }
-
-        rank = (rank << LINES_PLAN_RANK) + s[i].created;
-
-        if (rank > found->best) {
-            found->best = rank;
-            found->plan = plan->plan;
-        }
+    if (lines_plan_better(&op->tenant, result->subscriptions, &found->best)) {
+        found->plan = plan->plan;
     }
 
     if (result->after.len) {
@@ -194,6 +177,45 @@ next:
     ngx_str_null(&found->after);
 
     return plan_list(op);
+}
+
+
+ngx_uint_t
+lines_plan_better(ngx_str_t *tenant, ngx_array_t *subscriptions, int64_t *best)
+{
+    int64_t                       rank;
+    ngx_uint_t                    i, better;
+    lines_stripe_subscription_t  *s;
+
+    better = 0;
+    s = subscriptions->elts;
+
+    for (i = 0; i < subscriptions->nelts; i++) {
+
+        rank = plan_rank(&s[i].status);
+
+        if (rank == 0 || plan_others(tenant, &s[i].metadata.tenant)) {
+            continue;
+        }
+
+        rank = (rank << LINES_PLAN_RANK) + s[i].created;
+
+        if (rank > *best) {
+            *best = rank;
+            better = 1;
+        }
+    }
+
+    return better;
+}
+
+
+const char *
+lines_plan_state(int64_t best)
+{
+    static const char  *states[] = { "", "canceled", "past_due", "active" };
+
+    return states[best >> LINES_PLAN_RANK];
 }
 
 
@@ -219,16 +241,16 @@ plan_rank(ngx_str_t *status)
 /* tenants may share a customer: a subscription may say whose it is */
 
 static ngx_uint_t
-plan_others(lines_op_t *op, ngx_str_t *tenant)
+plan_others(ngx_str_t *tenant, ngx_str_t *named)
 {
     ngx_str_t  id;
 
-    id.data = op->tenant.data + 2;
-    id.len = op->tenant.len - 2;
+    id.data = tenant->data + 2;
+    id.len = tenant->len - 2;
 
-    return tenant->len
-           && !lines_op_same(tenant, &id)
-           && !lines_op_same(tenant, &op->tenant);
+    return named->len
+           && !lines_op_same(named, &id)
+           && !lines_op_same(named, tenant);
 }
 
 
@@ -253,19 +275,14 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
 static ngx_int_t
 plan_end(lines_op_t *op)
 {
-    ngx_uint_t           rank;
     lines_plan_found_t  *found = op->data;
 
-    static const char  *states[] = { "", "canceled", "past_due", "active" };
-
-    rank = found->best >> LINES_PLAN_RANK;
-
-    if (rank < 2) {
+    if (found->best >> LINES_PLAN_RANK < 2) {
         ngx_str_null(&found->plan);
     }
 
     return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
-                          .state = lines_op_text(states[rank]),
+                          .state = lines_op_text(lines_plan_state(found->best)),
                           .plan = found->plan, .line = found->pending);
 }
 

@@ -16,6 +16,15 @@
     lines_derive_id(pool, "plan:", tenant, id)
 
 
+/*
+ * Of a customer's subscriptions of one base price: whether one of them says
+ * more of the tenant's plan than the best so far (0: none), which it then is;
+ * and what it says: active, past_due, canceled or nothing.
+ */
+ngx_uint_t lines_plan_better(ngx_str_t *tenant, ngx_array_t *subscriptions,
+    int64_t *best);
+const char *lines_plan_state(int64_t best);
+
 ngx_int_t lines_plan_read(lines_op_t *op);
 ngx_int_t lines_plan_leave(lines_op_t *op);
 ngx_int_t lines_lapse_judge(lines_op_t *op);

@@ -19,17 +19,19 @@
 
 --@row places:list numbers:list unlisted:list findings...
 -- places: how many of each are held, by the lines so far, and the one that
--- awaits its payment; numbers: number, line or ticket.ID, …; unlisted: line, subscription,
--- …; findings: kind, outcome, id, here, there, …
+-- awaits its payment; numbers: number, line or ticket.ID, …; unlisted: line,
+-- subscription, since when its money is in doubt, …; findings: kind, outcome,
+-- id, here, there, …
 
 local PLACES = { phone_included = 1, phone_paid = 2, email_included = 3,
                  email_paid = 4, account_lines = 5 }
 
--- less than a window: a purchase begins before its line
+-- less than a window, which is of whole minutes to those who wait for it
 local MONTH = 29 * 86400000
 
 local FIELDS = { 'status', 'channel', 'place', 'subscription', 'number',
-                 'lapsed', 'ended', 'released', 'created', 'audited' }
+                 'lapsed', 'ended', 'released', 'created', 'begun', 'audited',
+                 'doubted' }
 
 local now = now_ms()
 local account = string.find(tenant_key, '{a:', 1, true)
@@ -79,10 +81,10 @@ local function check(id, h)
         if h.subscription == '' then
             push(findings, 'unpaid', 'shown', id, h.status, 'no subscription')
 
-        elseif (tonumber(h.audited) or 0) < since
-               and (tonumber(h.created) or 0) < since
+        elseif h.doubted ~= '' or ((tonumber(h.audited) or 0) < since
+               and (tonumber(h.created) or 0) < since)
         then
-            push(unlisted, id, h.subscription)
+            push(unlisted, id, h.subscription, h.doubted)
         end
     end
 
@@ -90,7 +92,10 @@ local function check(id, h)
         push(numbers, h.number, id)
     end
 
-    if account and (tonumber(h.created) or 0) > now - MONTH
+    -- its place is that of its purchase, which may have begun long before
+    local begun = tonumber(h.begun) or 0
+
+    if account and begun > now - MONTH and begun <= tonumber(h.created)
        and not redis.call('ZSCORE', window_key, id)
     then
         push(findings, 'window', 'shown', id, h.status,

@@ -1,10 +1,13 @@
 --@again
 --@include lib/time.lua
 
--- Billing has shown what a line, or a workspace, is paid by.
+-- Billing has shown what a line, or a workspace, is paid by.  Or some of a
+-- line's money went back, and it is to be read until it turns out to be well.
 
 --@key tenant
 --@key line(line)? as marked
+--@arg doubt?    -- begin or end: it is in doubt
+--@arg ahead:int -- ms: so long nobody need look
 
 --@value marked:int
 
@@ -14,6 +17,12 @@ if redis.call('EXISTS', key) == 0 then
     return 0
 end
 
-redis.call('HSET', key, 'audited', int(now_ms()))
+local now = int(now_ms() + ahead)
+
+redis.call('HSET', key, doubt == 'begin' and 'doubted' or 'audited', now)
+
+if doubt == 'end' then
+    redis.call('HDEL', key, 'doubted')
+end
 
 return 1

@@ -6,12 +6,13 @@
 --@key tenant
 --@key pending
 --@key lines
+--@arg since:int  -- ms: a plan that billing has not listed since is to be read
 --@arg version?   -- before the lines were read; none: now they are
 --@list places    -- audit_lines.lua has made them
 
---@row version findings...
--- nothing where there is no such tenant, or it is being deleted; findings:
--- kind, outcome, id, here, there, …
+--@row version unlisted findings...
+-- nothing where there is no such tenant, or it is being deleted; unlisted: 1,
+-- a workspace's plan is to be read, before its lines are; findings: kind, outcome, id, here, there, …
 
 local NAMES = { 'phone_included', 'phone_paid', 'email_included', 'email_paid',
                 'account_lines' }
@@ -31,7 +32,12 @@ if #list == 0 or h.deleting then
 end
 
 local pending = redis.call('GET', pending_key) or ''
-local reply = { sum .. ' ' .. redis.call('ZCARD', lines_key) .. ' ' .. pending }
+local lives = h.subscription == 'active' or h.subscription == 'past_due'
+local unlisted = not version and lives and (h.customer or '') ~= ''
+                 and string.find(tenant_key, '{w:', 1, true)
+                 and (tonumber(h.audited) or 0) < since
+local reply = { sum .. ' ' .. redis.call('ZCARD', lines_key) .. ' ' .. pending,
+                unlisted and '1' or '' }
 
 
 local function found(kind, id, here, there)

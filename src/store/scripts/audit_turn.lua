@@ -14,7 +14,8 @@
 --@arg phase?     -- the place to write down, where there is news of it
 --@arg cursor
 
---@reply mine now:int phase cursor began:int ended:int
+--@reply mine now:int phase cursor began:int ended:int since:int
+-- since: what went back from then on no whole pass has seen, s
 --@reply rests|theirs ended:int
 
 local now = now_ms()
@@ -27,12 +28,19 @@ end
 redis.call('SET', audit_lease_key, me, 'PX', int(lease))
 
 -- of a pass that is lost there is no place any more
-if phase and redis.call('HGET', audit_key, 'began') then
+local at = redis.call('HMGET', audit_key, 'began', 'phase')
+
+if phase and at[1] then
     redis.call('HSET', audit_key, 'phase', phase, 'cursor', cursor)
+
+    -- all lists of what went back have been read
+    if at[2] == 'disputes' and phase ~= at[2] then
+        redis.call('HSET', audit_key, 'money', at[1])
+    end
 end
 
 local h = redis.call('HMGET', audit_key, 'phase', 'cursor', 'began', 'ended',
-                     'next', 'asked')
+                     'next', 'asked', 'money')
 
 if not h[1] or h[1] == '' or not h[3] then
     local due = tonumber(h[5] or '')
@@ -53,4 +61,8 @@ if not h[1] or h[1] == '' or not h[3] then
                'next', int(now + pass))
 end
 
-return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0' }
+-- clocks differ; and for the first time as far back as billing tells events
+local since = h[7] and h[7] - 600000 or h[3] - 30 * 86400000
+
+return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0',
+         int(math.max(since / 1000, 0)) }

@@ -38,7 +38,7 @@ local h = {
     number = op.number, worker = op.worker, status = 'active', active = '1',
     payment = 'paid', required = '1', place = 'account',
     subscription = op.subscription, invoice = op.invoice or '',
-    attempt = op.attempt, created = int(now)
+    attempt = op.attempt, begun = op.begun, created = int(now)
 }
 
 redis.call('HINCRBY', tenant_key, 'account_lines', 1)

@@ -3,7 +3,8 @@
 
 -- Is this the database that it was?  It has an id and a watermark, which nodes
 -- remember.  What says otherwise is written here, so that all nodes hold, those
--- that begin later too, until the operator says that it is this one now.
+-- that begin later too, until the operator says that it is this one now.  But
+-- where it is well, and another deployment's, only who asks is in the wrong.
 
 --@key database
 --@arg known?          -- the id that is remembered; none: nothing is
@@ -12,11 +13,13 @@
 --@arg raise:flag      -- it has stood for a minute
 --@arg confirm:flag    -- by the operator
 --@arg after:int?      -- ms between two writes of the anchor; none: no anchor
+--@arg deployment      -- of who asks
 
 --@reply fine id watermark:int anchor:int born:int
 -- anchor: 1, it is to be written; born: what is older than this is nothing that
 -- this database must know, ms
---@reply held reason id? watermark:int? since:int
+--@reply held reason id? watermark:int? since:int whose
+-- whose: the deployment that it is of, where only who asks is held; or ""
 
 -- what is lost of less is but a lost suffix
 local SUFFIX = 120000
@@ -24,11 +27,12 @@ local MINUTE = 60000
 
 local now = now_ms()
 local h = redis.call('HMGET', database_key, 'id', 'watermark', 'confirmed',
-                     'anchored', 'held', 'since', 'born')
+                     'anchored', 'held', 'since', 'born', 'deployment')
 
 local stored = tonumber(h[2]) or 0
 local reason = h[5] or nil
 local since = tonumber(h[6]) or now
+local whose = ''
 
 if known and not reason then
 
@@ -40,19 +44,33 @@ if known and not reason then
         -- but for one that was confirmed since
         if (tonumber(h[3]) or 0) < watermark - SUFFIX then
             reason = 'another'
+
+            -- of another name; or its nodes are content, and were so when this
+            -- one's was still there
+            if (h[8] and h[8] ~= deployment)
+               or (stored > now - SUFFIX
+                   and (tonumber(h[7]) or 0) < watermark)
+            then
+                whose = h[8] or '?'
+            end
         end
 
     elseif stored < watermark - SUFFIX then
         reason = 'behind'
     end
 
-    if reason then
+    if reason and whose == '' then
         redis.call('HSET', database_key, 'held', reason, 'since', int(now))
     end
 end
 
 if reason and not confirm then
-    return { 'held', reason, h[1], h[2], int(since) }
+    return { 'held', reason, h[1], h[2], int(since), whose }
+end
+
+-- who asks takes it as it is
+if whose ~= '' then
+    reason, confirm = nil, nil
 end
 
 -- it never falls, whatever the clock does
@@ -62,18 +80,20 @@ if reason then
     h[7] = int(now)
     redis.call('HDEL', database_key, 'held', 'since', 'anchored')
     redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
-               'confirmed', int(stored), 'born', h[7])
+               'confirmed', int(stored), 'born', h[7],
+               'deployment', deployment)
 
 elseif not h[1] then
     h[1] = id
     stored = now
     h[7] = int(now)
     redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
-               'born', h[7])
+               'born', h[7], 'deployment', deployment)
 
 elseif raise and stored <= watermark then
     stored = math.max(now, stored + MINUTE)
-    redis.call('HSET', database_key, 'watermark', int(stored))
+    redis.call('HSET', database_key, 'watermark', int(stored),
+               'deployment', deployment)
 end
 
 local anchor = after and (not h[4] or stored - tonumber(h[4]) >= after)

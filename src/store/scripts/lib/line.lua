@@ -13,7 +13,7 @@
 --   usage_date usage_conversations usage_messages
 --   health health_at failures
 --   subscription invoice url attempt operation number worker
---   created updated released lapsed suspended ended (ms)
+--   begun (the purchase) created updated released lapsed suspended ended (ms)
 --   reading (the operation that asks billing) asked (ms, and nothing was decided)
 
 local function filled(value)

@@ -1,0 +1,991 @@
+
+/*
+ * The auditor's look at billing: all subscriptions that live, and what went
+ * back since the last pass, in pages; and one by one what these do not tell.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "billing/money.h"
+#include "http/text.h"
+#include "operation/audit_billing.h"
+#include "operation/database.h"
+#include "operation/event.h"
+#include "operation/operation.h"
+#include "operation/subscription.h"
+
+
+#define LINES_AUDIT_DAY  86400000
+
+
+static void audit_listed(void *data, lines_billing_result_t *result);
+static ngx_int_t audit_subscriptions(void);
+static ngx_int_t audit_entries(void);
+static ngx_int_t audit_subscription(lines_stripe_subscription_t *s);
+static ngx_int_t audit_plans(void *data, lines_tenants_of_reply_t *reply);
+static ngx_int_t audit_plan(void *data, lines_tenant_base_reply_t *reply);
+static void audit_look(ngx_int_t (*judged)(lines_look_t *look));
+static ngx_int_t audit_judged(lines_look_t *look);
+static ngx_uint_t audit_disagrees(lines_look_t *look);
+static ngx_int_t audit_flight(ngx_uint_t n);
+static ngx_int_t audit_free(void *data, lines_audit_flight_reply_t *reply);
+static ngx_int_t audit_act(void);
+static ngx_int_t audit_acted(lines_look_t *look);
+
+static ngx_int_t audit_get(void);
+static void audit_got(void *data, lines_billing_result_t *result);
+static ngx_int_t audit_line(lines_stripe_subscription_t *s);
+static ngx_int_t audit_invoice(void);
+static void audit_paid(void *data, lines_billing_result_t *result);
+static void audit_invoiced(void *data, lines_billing_result_t *result);
+static ngx_int_t audit_went_back(lines_look_t *look);
+static ngx_int_t audit_count(lines_stripe_invoice_t *invoice);
+static ngx_int_t audit_count_next(void);
+static void audit_counted(void *data, lines_billing_result_t *result);
+static ngx_int_t audit_sum(void);
+static ngx_int_t audit_customer(void *data,
+    lines_tenant_customer_reply_t *reply);
+static ngx_int_t audit_prices(void);
+static void audit_priced(void *data, lines_billing_result_t *result);
+static ngx_int_t audit_base(void *data, lines_tenant_base_reply_t *reply);
+static ngx_int_t audit_act_plan(void);
+
+
+static lines_audit_t *const  audit = &lines_audit;
+
+static struct {
+    lines_look_t             look;
+    lines_audit_found_t      found;      /* of it */
+
+    /* of a page */
+    ngx_array_t             *list;       /* subscriptions, or what went back */
+    ngx_str_t                state;      /* what the subscription at hand says */
+    ngx_str_t                plan;       /* of a workspace's base plan */
+
+    /* of a read */
+    lines_audit_read_t      *read;
+    lines_stripe_invoice_t   invoice;
+    lines_money_t            money;
+    lines_billing_kind_e     counting;
+    ngx_array_t             *payments;
+    ngx_uint_t               counted;    /* payments */
+    ngx_str_t                customer;
+    ngx_uint_t               price;      /* whose list is read */
+    ngx_str_t                after;
+    int64_t                  best;       /* as lines_plan_better() */
+} side;
+
+
+/* a page of billing's, of the phase: LINES_BILLING_ALL and what follows it */
+
+ngx_int_t
+lines_audit_list(void)
+{
+    lines_billing_ask_t  ask = {
+        .kind = LINES_BILLING_ALL + audit->at,
+        .after = audit->cursor,
+        .limit = audit->limit,
+        .since = audit->at ? audit->since : 0
+    };
+
+    return lines_audit_bill(&ask, audit_listed);
+}
+
+
+static void
+audit_listed(void *data, lines_billing_result_t *result)
+{
+    ngx_int_t  rc;
+    ngx_str_t  none = ngx_null_string;
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        side.list = audit->at ? result->list : result->subscriptions;
+
+        audit->n = 0;
+        audit->next = audit->at ? audit_entries : audit_subscriptions;
+
+        rc = result->after.len ? lines_audit_at(&result->after)
+                               : lines_audit_onwards();
+
+        /* the same page, when it is read again */
+
+        if (!audit->again) {
+            audit->limit = ngx_min(audit->limit * 2, LINES_AUDIT_LIMIT);
+        }
+
+        lines_audit_run(rc == NGX_DONE ? NGX_OK : rc);
+        return;
+    }
+
+    /* one that is too large by itself: what follows it will not be seen */
+
+    if (audit->limit == 1 && result->outcome == LINES_STRIPE_UNKNOWN
+        && result->status < 500)
+    {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "lines audit: what follows \"%V\" of the %s is larger "
+                      "than subrequest_output_buffer_size: those that are "
+                      "older are not listed", &audit->cursor,
+                      audit->phases[audit->at].name);
+
+        lines_audit_run(lines_audit_failed(result));
+        return;
+    }
+
+    /* the page is too large; or where it begins is not known any more */
+
+    if (audit->limit > 1 && result->outcome != LINES_STRIPE_REFUSED) {
+        audit->limit /= 2;
+        audit->away = 1;
+        lines_audit_run(NGX_ERROR);
+        return;
+    }
+
+    lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
+                    && audit->cursor.len
+                    ? lines_audit_at(&none) : lines_audit_failed(result));
+}
+
+
+static ngx_int_t
+audit_subscriptions(void)
+{
+    lines_stripe_subscription_t  *s;
+
+    while (audit->n < side.list->nelts) {
+        s = (lines_stripe_subscription_t *) side.list->elts + audit->n++;
+
+        switch (lines_op_sub(&s->status)) {
+
+        case LINES_SUB_LIVE:
+            ngx_str_set(&side.state, "active");
+            break;
+
+        case LINES_SUB_OVERDUE:
+            ngx_str_set(&side.state, "past_due");
+            break;
+
+        default:
+            continue;
+        }
+
+        if (lines_audit_item(&s->id)) {
+            return audit_subscription(s);
+        }
+    }
+
+    audit->n = 0;
+    audit->next = lines_audit_read;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+audit_subscription(lines_stripe_subscription_t *s)
+{
+    ngx_str_t   *plan;
+    ngx_uint_t   i;
+
+    audit_look(audit_judged);
+    lines_look_at(&side.look, s);
+
+    if (lines_look_ours(&side.look)) {
+        return lines_look(&side.look);
+    }
+
+    for (i = 0; i < s->nprices; i++) {
+        plan = lines_billing_plan(audit->lmcf->billing, &s->prices[i]);
+
+        if (plan) {
+            side.plan = *plan;
+
+            return lines_tenants_of(&audit->caller, audit_plans, NULL,
+                                    .customer = s->customer);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+audit_plans(void *data, lines_tenants_of_reply_t *reply)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  i;
+
+    rc = NGX_OK;
+
+    for (i = 0; i < reply->tenants.n; i++) {
+        if (reply->tenants.elts[i].len < 3
+            || reply->tenants.elts[i].data[0] != 'w')
+        {
+            continue;
+        }
+
+        rc = lines_tenant_base(&audit->caller, audit_plan,
+                               &reply->tenants.elts[i],
+                               .tenant = reply->tenants.elts[i]);
+        if (rc != NGX_AGAIN) {
+            return NGX_ERROR;
+        }
+    }
+
+    return rc;
+}
+
+
+/* which of a customer's plans it is to be is seen by reading all of them */
+
+static ngx_int_t
+audit_plan(void *data, lines_tenant_base_reply_t *reply)
+{
+    ngx_str_t *tenant = data;
+
+    if (lines_op_same(&reply->subscription, &side.state)
+        && lines_op_same(&reply->plan, &side.plan))
+    {
+        return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = *tenant,
+                                .ahead = 0);
+    }
+
+    lines_audit_push_plan(tenant);
+
+    return NGX_OK;
+}
+
+
+void
+lines_audit_push_plan(ngx_str_t *tenant)
+{
+    ngx_uint_t           i;
+    lines_audit_read_t  *read = audit->reads.elts;
+
+    for (i = 0; i < audit->reads.nelts; i++) {
+        if (read[i].of == LINES_AUDIT_OF_PLAN
+            && lines_op_same(&read[i].tenant, tenant))
+        {
+            return;
+        }
+    }
+
+    read = lines_audit_push();
+
+    if (read) {
+        read->of = LINES_AUDIT_OF_PLAN;
+        read->tenant = *tenant;
+    }
+}
+
+
+/* what was given back, and stands; a refund that failed; what a bank took */
+
+static ngx_int_t
+audit_entries(void)
+{
+    ngx_uint_t             i;
+    lines_audit_read_t    *read;
+    lines_stripe_entry_t  *entry = side.list->elts;
+
+    for (i = 0; i < side.list->nelts; i++) {
+
+        if (lines_is(&entry[i].status, "void")
+            || lines_is(&entry[i].status, "won")
+            || (entry[i].status.len > 8
+                && ngx_strncmp(entry[i].status.data, "warning_", 8) == 0)
+            || (entry[i].payment.len == 0 && entry[i].invoice.len == 0))
+        {
+            continue;
+        }
+
+        read = lines_audit_push();
+        if (read == NULL) {
+            return NGX_ERROR;
+        }
+
+        read->of = LINES_AUDIT_OF_MONEY;
+        read->id = lines_audit_keep(&entry[i].payment);
+        read->invoice = lines_audit_keep(&entry[i].invoice);
+        read->disputed = (entry[i].kind == LINES_STRIPE_DISPUTE);
+        read->failed = entry[i].kind == LINES_STRIPE_REFUND
+                       && (lines_is(&entry[i].status, "failed")
+                           || lines_is(&entry[i].status, "canceled"));
+    }
+
+    audit->next = lines_audit_read;
+
+    return NGX_OK;
+}
+
+
+static void
+audit_look(ngx_int_t (*judged)(lines_look_t *look))
+{
+    ngx_memzero(&side.look, sizeof(lines_look_t));
+
+    side.look.lmcf = audit->lmcf;
+    side.look.caller = &audit->caller;
+    side.look.pool = audit->pool;
+    side.look.log = ngx_cycle->log;
+    side.look.judge = 1;
+    side.look.end = judged;
+}
+
+
+/* what somebody sees to is passed over */
+
+static ngx_int_t
+audit_judged(lines_look_t *look)
+{
+    if (look->follows == LINES_FOLLOWS_NEWS || look->tenant.len == 0) {
+        return NGX_OK;
+    }
+
+    if (audit_disagrees(look)) {
+        return audit_flight(4);
+    }
+
+    if (look->line.subscription.len == 0) {
+        return NGX_OK;
+    }
+
+    /* one whose money is in doubt is read, and counted */
+
+    if (side.read && side.read->doubt) {
+        return side.invoice.id.len ? audit_count(&side.invoice) : NGX_OK;
+    }
+
+    return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
+                            .line = look->id, .ahead = 0);
+}
+
+
+/* whether a subscription and its line disagree; side.found says how */
+
+static ngx_uint_t
+audit_disagrees(lines_look_t *look)
+{
+    ngx_uint_t            same;
+    lines_sub_e           sub;
+    lines_database_t      database;
+    lines_audit_found_t  *found;
+
+    sub = lines_op_sub(&look->status);
+    same = lines_op_same(&look->line.subscription, &look->subscription);
+
+    found = &side.found;
+
+    *found = (lines_audit_found_t) {
+        .repaired = 1, .tenant = look->tenant, .id = look->id,
+        .subscription = look->subscription, .here = look->line.status,
+        .there = look->status, .act = audit_act
+    };
+
+    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+        found->kind = LINES_AUDIT_orphan;
+
+        /* a database that was emptied knows nothing of what it sold */
+
+        found->repaired = lines_database_state(look->lmcf, &database)
+                          == LINES_DATABASE_FINE
+                          && look->created * 1000 >= database.born;
+
+        if (look->line.status.len == 0) {
+            ngx_str_set(&found->here, "no such line");
+
+        } else if (!same) {
+            ngx_str_set(&found->here, "its line has another one");
+        }
+
+        return 1;
+    }
+
+    /* of one that ended, and was not released, nobody says what is due */
+
+    if (look->follows == LINES_FOLLOWS_RELEASE
+        || (same && look->line.ended.len && !look->line.reading.len
+            && (sub == LINES_SUB_LIVE || sub == LINES_SUB_OVERDUE)))
+    {
+        found->kind = LINES_AUDIT_released;
+        found->repaired = (look->follows == LINES_FOLLOWS_RELEASE);
+        found->here = lines_op_text(found->repaired ? "released" : "ended");
+
+        return 1;
+    }
+
+    if (look->follows != LINES_FOLLOWS_LAPSE || look->line.reading.len) {
+        return 0;
+    }
+
+    if (sub == LINES_SUB_LIVE) {
+        found->kind = LINES_AUDIT_suspended;
+        ngx_str_set(&found->here, "suspended");
+
+        return 1;
+    }
+
+    found->kind = LINES_AUDIT_unpaid;
+
+    return sub == LINES_SUB_ENDED
+           || (sub == LINES_SUB_OVERDUE && look->line.suspended.len == 0);
+}
+
+
+/* whether one of those operations is under way that see to it */
+
+static ngx_int_t
+audit_flight(ngx_uint_t n)
+{
+    ngx_str_t   ids[4];
+    ngx_uint_t  i;
+
+    static const char  *derived[] = { "refund:", "end:", "orphan:", "lapse:" };
+
+    for (i = 0; i < n; i++) {
+        if (lines_derive_id(audit->pool, derived[i],
+                            i < 2 ? &side.look.id : &side.look.subscription,
+                            &ids[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (n == 0 && lines_plan_id(audit->pool, &side.found.tenant, ids)
+                  != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_audit_flight(&audit->caller, audit_free, NULL,
+                              .tenant = side.found.tenant, .ids.elts = ids,
+                              .ids.n = ngx_max(n, 1));
+}
+
+
+static ngx_int_t
+audit_free(void *data, lines_audit_flight_reply_t *reply)
+{
+    return reply->unfinished ? NGX_OK : lines_audit_find(&side.found);
+}
+
+
+/* what is sure has its operation begun, as an event would */
+
+static ngx_int_t
+audit_act(void)
+{
+    if (!side.found.repaired) {
+        return NGX_OK;
+    }
+
+    side.look.judge = 0;
+    side.look.end = audit_acted;
+
+    return lines_look(&side.look);
+}
+
+
+static ngx_int_t
+audit_acted(lines_look_t *look)
+{
+    return NGX_OK;
+}
+
+
+/* what pages do not tell, one by one; then the step is done */
+
+ngx_int_t
+lines_audit_read(void)
+{
+    lines_audit_read_t  *read = audit->reads.elts;
+
+    lines_audit_put_down();
+
+    side.read = NULL;
+
+    while (audit->n < audit->reads.nelts) {
+        read = (lines_audit_read_t *) audit->reads.elts + audit->n++;
+
+        if (lines_audit_item(read->of == LINES_AUDIT_OF_PLAN ? &read->tenant
+                             : read->id.len ? &read->id : &read->invoice))
+        {
+            side.read = read;
+            audit_look(audit_judged);
+
+            return lines_audit_later(audit_get);
+        }
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+audit_get(void)
+{
+    lines_audit_read_t   *read = side.read;
+    lines_billing_ask_t   ask = { .kind = LINES_BILLING_SUBSCRIPTION };
+
+    audit->next = lines_audit_read;
+
+    switch (read->of) {
+
+    case LINES_AUDIT_OF_LINE:
+        ask.id = read->subscription;
+        return lines_audit_bill(&ask, audit_got);
+
+    case LINES_AUDIT_OF_PLAN:
+        return lines_tenant_customer(&audit->caller, audit_customer, NULL,
+                                     .tenant = read->tenant);
+
+    default: /* LINES_AUDIT_OF_MONEY */
+
+        if (read->invoice.len) {
+            return audit_invoice();
+        }
+
+        ask.kind = LINES_BILLING_PAID;
+        ask.id = read->id;
+        return lines_audit_bill(&ask, audit_paid);
+    }
+}
+
+
+static void
+audit_got(void *data, lines_billing_result_t *result)
+{
+    lines_audit_read_t   *read = side.read;
+    lines_audit_found_t  *found = &side.found;
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        lines_audit_run(audit_line(result->subscription));
+        return;
+    }
+
+    /* what was there once is never gone: another account's key, perhaps */
+
+    if (result->outcome == LINES_STRIPE_REFUSED && result->status == 404) {
+        *found = (lines_audit_found_t) {
+            .kind = LINES_AUDIT_unpaid, .tenant = read->tenant,
+            .id = read->id, .subscription = read->subscription
+        };
+
+        ngx_str_set(&found->here, "active");
+        ngx_str_set(&found->there, "no such subscription");
+
+        lines_audit_run(lines_audit_find(found));
+        return;
+    }
+
+    lines_audit_run(lines_audit_failed(result));
+}
+
+
+/* as billing tells it, it may be another line's */
+
+static ngx_int_t
+audit_line(lines_stripe_subscription_t *s)
+{
+    ngx_str_t                *id;
+    lines_audit_read_t       *read = side.read;
+    lines_stripe_metadata_t  *of = &s->metadata;
+
+    id = of->line.len ? &of->line : &of->operation;
+
+    if (lines_op_same(&of->tenant, &read->tenant)
+        && lines_op_same(id, &read->id))
+    {
+        side.invoice = s->invoice;
+        lines_look_at(&side.look, s);
+
+        return lines_look_ours(&side.look) ? lines_look(&side.look) : NGX_OK;
+    }
+
+    side.found = (lines_audit_found_t) {
+        .kind = LINES_AUDIT_shared, .tenant = read->tenant, .id = read->id,
+        .subscription = read->subscription,
+        .here = lines_op_text("its line's"), .there = *id
+    };
+
+    return lines_audit_find(&side.found);
+}
+
+
+/* Money that went back: of which payment, of which invoice, of whose. */
+
+static void
+audit_paid(void *data, lines_billing_result_t *result)
+{
+    lines_stripe_entry_t  *entry;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
+                        ? NGX_OK : lines_audit_failed(result));
+        return;
+    }
+
+    /* none: it paid for no invoice */
+
+    if (result->list->nelts) {
+        entry = result->list->elts;
+        side.read->invoice = lines_audit_keep(&entry->invoice);
+        lines_audit_run(lines_audit_later(audit_invoice));
+        return;
+    }
+
+    lines_audit_run(NGX_OK);
+}
+
+
+static ngx_int_t
+audit_invoice(void)
+{
+    lines_billing_ask_t  ask = {
+        .kind = LINES_BILLING_INVOICE, .id = side.read->invoice
+    };
+
+    audit->next = lines_audit_read;
+
+    return lines_audit_bill(&ask, audit_invoiced);
+}
+
+
+static void
+audit_invoiced(void *data, lines_billing_result_t *result)
+{
+    lines_look_t  *look = &side.look;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
+                        ? NGX_OK : lines_audit_failed(result));
+        return;
+    }
+
+    side.invoice = *result->invoice;
+
+    look->metadata = &side.invoice.metadata;
+    look->subscription = side.invoice.subscription;
+    look->invoice = side.invoice.id;
+    look->created = side.invoice.paid_at;
+    look->disputed = side.read->disputed;
+    look->paid = side.read->failed;
+    look->end = audit_went_back;
+
+    lines_audit_run(lines_look_ours(look) ? lines_look(look) : NGX_OK);
+}
+
+
+static ngx_int_t
+audit_went_back(lines_look_t *look)
+{
+    ngx_uint_t         same;
+    ngx_uint_t     status;
+
+    if (look->follows == LINES_FOLLOWS_NEWS || look->tenant.len == 0) {
+        return NGX_OK;
+    }
+
+    /* what was to go back, and did not; that people gave it is counted */
+
+    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+        return audit_count(&side.invoice);
+    }
+
+    status = lines_status(&look->line.status);
+    same = lines_op_same(&look->line.subscription, &look->subscription)
+           && look->line.ended.len == 0 && look->line.released.len == 0
+           && (status == LINES_ACTIVE || status == LINES_PROVISIONING);
+
+    if (!same || side.read->failed) {
+        return NGX_OK;
+    }
+
+    if (side.read->disputed) {
+        side.found = (lines_audit_found_t) {
+            .kind = LINES_AUDIT_disputed, .repaired = 1,
+            .tenant = look->tenant, .id = look->id,
+            .subscription = look->subscription, .here = look->line.status,
+            .there = lines_op_text("a bank took it back"), .act = audit_act
+        };
+
+        return audit_flight(4);
+    }
+
+    return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
+                            .line = look->id, .ahead = 0,
+                            .doubt = lines_op_text("begin"));
+}
+
+
+/* the money of an invoice: as operation/refund.c, a read in each tick */
+
+static ngx_int_t
+audit_count(lines_stripe_invoice_t *invoice)
+{
+    lines_money_begin(&side.money, invoice);
+
+    side.counting = LINES_BILLING_CREDITS;
+    side.payments = NULL;
+    side.counted = 0;
+
+    return lines_audit_later(audit_count_next);
+}
+
+
+static ngx_int_t
+audit_count_next(void)
+{
+    lines_billing_ask_t  ask = { .kind = side.counting };
+
+    ask.id = side.counting == LINES_BILLING_CREDITS
+             || side.counting == LINES_BILLING_PAYMENTS
+             ? side.invoice.id : side.money.now;
+
+    return lines_audit_bill(&ask, audit_counted);
+}
+
+
+static void
+audit_counted(void *data, lines_billing_result_t *result)
+{
+    ngx_uint_t             i;
+    lines_stripe_entry_t  *entry;
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        lines_audit_run(lines_audit_failed(result));
+        return;
+    }
+
+    entry = result->list->elts;
+
+    if (side.counting == LINES_BILLING_PAYMENTS) {
+        side.payments = result->list;
+
+    } else {
+        for (i = 0; i < result->list->nelts; i++) {
+            lines_money_add(&side.money, &entry[i]);
+        }
+    }
+
+    if (side.counting == LINES_BILLING_CREDITS) {
+        side.counting = LINES_BILLING_PAYMENTS;
+
+    } else if (side.counting == LINES_BILLING_REFUNDS) {
+        side.counting = LINES_BILLING_DISPUTES;
+
+    } else {
+        entry = side.payments->elts;
+        side.counting = LINES_BILLING_REFUNDS;
+
+        /* one that has nothing to be read of it is added alone */
+
+        do {
+            if (side.counted == side.payments->nelts) {
+                lines_audit_run(audit_sum());
+                return;
+            }
+
+            lines_money_add(&side.money, &entry[side.counted++]);
+
+        } while (side.money.now.len == 0);
+    }
+
+    lines_audit_run(lines_audit_later(audit_count_next));
+}
+
+
+static ngx_int_t
+audit_sum(void)
+{
+    lines_look_t         *look = &side.look;
+    lines_money_e         money;
+    lines_audit_found_t  *found = &side.found;
+
+    audit->next = lines_audit_read;
+
+    money = lines_money_close(&side.money);
+
+    if (look->follows == LINES_FOLLOWS_ORPHAN) {
+        (void) audit_disagrees(look);
+
+        ngx_str_set(&found->there, "a refund failed");
+
+        return money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED
+               ? audit_flight(4) : NGX_OK;
+    }
+
+    /* a line that runs, and whose last payment is not ours any more */
+
+    if (money == LINES_MONEY_NONE
+        && side.money.refunded + side.money.credited > 0
+        && look->line.ended.len == 0)
+    {
+        *found = (lines_audit_found_t) {
+            .kind = LINES_AUDIT_credited, .tenant = look->tenant,
+            .id = look->id, .subscription = look->subscription,
+            .here = look->line.status,
+            .there = lines_op_text("all that it paid went back")
+        };
+
+        return lines_audit_find(found);
+    }
+
+    return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
+                            .line = look->id, .ahead = 0,
+                            .doubt = lines_op_text("end"));
+}
+
+
+/* A workspace's base plan: of all that its customer has of such prices. */
+
+static ngx_int_t
+audit_customer(void *data, lines_tenant_customer_reply_t *reply)
+{
+    if (reply->customer.len == 0) {
+        return NGX_OK;
+    }
+
+    side.customer = reply->customer;
+    side.price = 0;
+    side.best = 0;
+    ngx_str_null(&side.plan);
+    ngx_str_null(&side.after);
+
+    audit->next = audit_prices;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+audit_prices(void)
+{
+    ngx_array_t           *plans = &audit->lmcf->billing->plans;
+    lines_billing_ask_t    ask = {
+        .kind = LINES_BILLING_FIND, .id = side.customer, .after = side.after
+    };
+    lines_billing_plan_t  *plan = plans->elts;
+
+    if (side.price == plans->nelts) {
+        audit->next = lines_audit_read;
+
+        return lines_tenant_base(&audit->caller, audit_base, NULL,
+                                 .tenant = side.read->tenant);
+    }
+
+    ask.price = plan[side.price].price;
+
+    return lines_audit_bill(&ask, audit_priced);
+}
+
+
+static void
+audit_priced(void *data, lines_billing_result_t *result)
+{
+    lines_billing_plan_t  *plan = audit->lmcf->billing->plans.elts;
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        if (lines_plan_better(&side.read->tenant, result->subscriptions,
+                              &side.best))
+        {
+            side.plan = plan[side.price].plan;
+        }
+
+        side.after = lines_audit_keep(&result->after);
+
+    } else if (result->outcome == LINES_STRIPE_REFUSED
+               && lines_is(&result->error.param, "price"))
+    {
+        ngx_str_null(&side.after);
+
+    } else {
+
+        /* a customer that billing does not know has no plan */
+
+        if (result->outcome == LINES_STRIPE_REFUSED) {
+            audit->next = lines_audit_read;
+        }
+
+        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
+                        ? NGX_OK : lines_audit_failed(result));
+        return;
+    }
+
+    if (side.after.len == 0) {
+        side.price++;
+    }
+
+    /* the last of them was read */
+
+    if (side.price == audit->lmcf->billing->plans.nelts) {
+        audit->next = audit_prices;
+        lines_audit_run(NGX_OK);
+        return;
+    }
+
+    lines_audit_run(lines_audit_later(audit_prices));
+}
+
+
+static ngx_int_t
+audit_base(void *data, lines_tenant_base_reply_t *reply)
+{
+    ngx_str_t             state, *sides;
+    ngx_uint_t            lives;
+    lines_audit_read_t   *read = side.read;
+
+    if (!lines_op_same(&reply->customer, &side.customer)) {
+        return NGX_OK;
+    }
+
+    state = lines_op_text(lines_plan_state(side.best));
+    lives = state.len && !lines_is(&state, "canceled");
+
+    /* of one that billing never had nothing follows: not soon again */
+
+    if (state.len == 0
+        || (lines_op_same(&reply->subscription, &state)
+            && (!lives || lines_op_same(&reply->plan, &side.plan))))
+    {
+        return lines_audit_mark(&audit->caller, NULL, NULL,
+                                .tenant = read->tenant,
+                                .ahead = state.len ? 0 : LINES_AUDIT_DAY);
+    }
+
+    sides = ngx_pcalloc(audit->pool, 2 * sizeof(ngx_str_t));
+
+    if (sides == NULL
+        || lines_redis_format(audit->pool, &sides[0], "%V %V",
+                              &reply->subscription, &reply->plan)
+           != NGX_OK
+        || lines_redis_format(audit->pool, &sides[1], "%V %V", &state,
+                              &side.plan)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    side.look.tenant = read->tenant;
+    side.look.customer = side.customer;
+
+    side.found = (lines_audit_found_t) {
+        .kind = LINES_AUDIT_plan, .repaired = 1, .tenant = read->tenant,
+        .id = side.customer, .here = sides[0], .there = sides[1],
+        .act = audit_act_plan
+    };
+
+    return audit_flight(0);
+}
+
+
+static ngx_int_t
+audit_act_plan(void)
+{
+    side.look.end = audit_acted;
+
+    return lines_look_plan(&side.look);
+}
