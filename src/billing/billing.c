@@ -4,10 +4,6 @@
  * row of a table, and what is read of the answer a function.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "billing/billing.h"
 #include "http/failpoint.h"
 #include "http/headers.h"
@@ -16,7 +12,7 @@
 
 
 /* pages of five: more might not fit in an answer of 64k */
-#define LINES_BILLING_PAGE   "5"
+#define LINES_BILLING_PAGE   5
 #define LINES_BILLING_PAGES  100
 
 
@@ -24,9 +20,9 @@ typedef struct lines_billing_call_s  lines_billing_call_t;
 
 
 /*
- * read() takes a 2xx answer and sets what was asked for in call->result:
- * NGX_OK; NGX_AGAIN, and the next page is asked for; or NGX_ERROR, and the
- * outcome is unknown unless read() has set another.
+ * read() takes an object of a 2xx answer and sets what was asked for in
+ * call->result: NGX_OK; NGX_DONE: no more of the list is needed; or NGX_ERROR,
+ * and the outcome is unknown unless read() has set another.
  */
 
 typedef struct {
@@ -35,8 +31,9 @@ typedef struct {
     ngx_int_t  (*read)(lines_billing_call_t *call, json_t *json);
     const char  *before;     /* the path is before, id, after */
     const char  *after;      /* NULL: without an id */
-    const char  *list;       /* the argument that the id is; NULL: no list */
-    const char  *args;
+    const char  *whose;      /* the argument that the id is; NULL: none */
+    const char  *args[3];    /* a name and its value, and NULL */
+    ngx_uint_t   page;       /* of a list, so many at a time; 0: no list */
     ngx_uint_t   gone;       /* flag: 404 is as good as 200 */
 } lines_billing_kind_t;
 
@@ -54,7 +51,6 @@ struct lines_billing_call_s {
     ngx_uint_t               tries;     /* of this page */
 
     /* of lists */
-    ngx_str_t                filter;    /* arguments */
     ngx_uint_t               pages;
     ngx_str_t                last;      /* id, the page's last */
 
@@ -78,28 +74,26 @@ static ngx_int_t billing_judge(lines_billing_call_t *call,
     lines_result_t *answer);
 static void billing_headers(lines_result_t *answer,
     lines_billing_result_t *result);
-static json_t *billing_json(lines_billing_call_t *call, ngx_str_t *body);
+static ngx_int_t billing_read(lines_billing_call_t *call, json_t *json);
 static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
 static void billing_done(lines_billing_call_t *call);
 static ngx_int_t billing_read_subscription(lines_billing_call_t *call,
     json_t *json);
-static ngx_int_t billing_read_subscriptions(lines_billing_call_t *call,
-    json_t *json);
-static ngx_uint_t billing_matches(lines_billing_call_t *call,
+static ngx_int_t billing_read_found(lines_billing_call_t *call, json_t *json);
+static ngx_uint_t billing_differs(ngx_str_t *want, ngx_str_t *have);
+static ngx_uint_t billing_matches(lines_stripe_metadata_t *match,
     lines_stripe_metadata_t *metadata);
-static ngx_int_t billing_read_all(lines_billing_call_t *call, json_t *json);
 static ngx_int_t billing_read_invoice(lines_billing_call_t *call,
     json_t *json);
-static ngx_int_t billing_read_invoices(lines_billing_call_t *call,
+static ngx_int_t billing_read_unsettled(lines_billing_call_t *call,
     json_t *json);
+static ngx_uint_t billing_unsettled(lines_billing_call_t *call,
+    lines_stripe_invoice_t *invoice);
 static ngx_int_t billing_read_customer(lines_billing_call_t *call,
     json_t *json);
 static ngx_int_t billing_read_card(lines_billing_call_t *call, json_t *json);
 static ngx_int_t billing_read_given(lines_billing_call_t *call, json_t *json);
-static ngx_int_t billing_read_list(lines_billing_call_t *call, json_t *json);
-static ngx_uint_t billing_unsettled(lines_billing_call_t *call,
-    lines_stripe_invoice_t *invoice);
-static ngx_int_t billing_more(json_t *json, json_t *data);
+static ngx_int_t billing_read_entry(lines_billing_call_t *call, json_t *json);
 static ngx_int_t billing_livemode(lines_billing_call_t *call,
     ngx_uint_t livemode);
 
@@ -109,70 +103,78 @@ static ngx_int_t billing_livemode(lines_billing_call_t *call,
 static lines_billing_kind_t  billing_kinds[] = {
 
     { ngx_string("subscribe"), NGX_HTTP_POST, billing_read_subscription,
-      "v1/subscriptions", NULL, NULL, "", 0 },
+      "v1/subscriptions", NULL, NULL, { NULL }, 0, 0 },
 
     { ngx_string("subscription"), NGX_HTTP_GET, billing_read_subscription,
-      "v1/subscriptions/", "", NULL, "expand[0]=latest_invoice", 0 },
+      "v1/subscriptions/", "", NULL,
+      { "expand[0]", "latest_invoice" }, 0, 0 },
 
     { ngx_string("cancel"), NGX_HTTP_DELETE, billing_read_subscription,
-      "v1/subscriptions/", "", NULL, "", 1 },
+      "v1/subscriptions/", "", NULL, { NULL }, 0, 1 },
 
-    { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_subscriptions,
-      "v1/subscriptions", NULL, "customer", "&status=all", 0 },
+    { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_found,
+      "v1/subscriptions", NULL, "customer",
+      { "status", "all" }, LINES_BILLING_PAGE, 0 },
 
     { ngx_string("invoice"), NGX_HTTP_GET, billing_read_invoice,
-      "v1/invoices/", "", NULL, "", 0 },
+      "v1/invoices/", "", NULL, { NULL }, 0, 0 },
 
-    { ngx_string("invoices"), NGX_HTTP_GET, billing_read_invoices,
-      "v1/invoices", NULL, "subscription", "", 0 },
+    { ngx_string("invoices"), NGX_HTTP_GET, billing_read_unsettled,
+      "v1/invoices", NULL, "subscription", { NULL },
+      LINES_BILLING_PAGE, 0 },
 
     { ngx_string("void"), NGX_HTTP_POST, billing_read_invoice,
-      "v1/invoices/", "/void", NULL, "", 0 },
+      "v1/invoices/", "/void", NULL, { NULL }, 0, 0 },
 
     { ngx_string("customer"), NGX_HTTP_GET, billing_read_customer,
-      "v1/customers/", "", NULL, "", 0 },
+      "v1/customers/", "", NULL, { NULL }, 0, 0 },
 
     { ngx_string("card"), NGX_HTTP_GET, billing_read_card,
-      "v1/customers/", "/payment_methods", NULL, "type=card&limit=1", 0 },
+      "v1/customers/", "/payment_methods", NULL,
+      { "type", "card" }, 1, 0 },
 
     { ngx_string("credit"), NGX_HTTP_POST, billing_read_given,
-      "v1/credit_notes", NULL, NULL, "", 0 },
+      "v1/credit_notes", NULL, NULL, { NULL }, 0, 0 },
 
     { ngx_string("refund"), NGX_HTTP_POST, billing_read_given,
-      "v1/refunds", NULL, NULL, "", 0 },
+      "v1/refunds", NULL, NULL, { NULL }, 0, 0 },
 
-    { ngx_string("payments"), NGX_HTTP_GET, billing_read_list,
-      "v1/invoice_payments", NULL, "invoice", "", 0 },
+    { ngx_string("payments"), NGX_HTTP_GET, billing_read_entry,
+      "v1/invoice_payments", NULL, "invoice", { NULL },
+      LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("credits"), NGX_HTTP_GET, billing_read_list,
+    { ngx_string("credits"), NGX_HTTP_GET, billing_read_entry,
       "v1/credit_notes", NULL, "invoice",
-      "&expand[0]=data.customer_balance_transaction", 0 },
+      { "expand[0]", "data.customer_balance_transaction" },
+      LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("refunds"), NGX_HTTP_GET, billing_read_list,
-      "v1/refunds", NULL, "charge", "", 0 },
+    { ngx_string("refunds"), NGX_HTTP_GET, billing_read_entry,
+      "v1/refunds", NULL, "charge", { NULL }, LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("disputes"), NGX_HTTP_GET, billing_read_list,
-      "v1/disputes", NULL, "charge", "", 0 },
+    { ngx_string("disputes"), NGX_HTTP_GET, billing_read_entry,
+      "v1/disputes", NULL, "charge", { NULL }, LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("paid"), NGX_HTTP_GET, billing_read_list,
+    { ngx_string("paid"), NGX_HTTP_GET, billing_read_entry,
       "v1/invoice_payments", NULL,
-      "payment[type]=payment_intent&payment[payment_intent]", "", 0 },
+      "payment[type]=payment_intent&payment[payment_intent]", { NULL },
+      LINES_BILLING_PAGE, 0 },
 
     { ngx_string("anchor"), NGX_HTTP_POST, billing_read_customer,
-      "v1/customers/", "", NULL, "", 0 },
+      "v1/customers/", "", NULL, { NULL }, 0, 0 },
 
-    { ngx_string("all"), NGX_HTTP_GET, billing_read_all,
-      "v1/subscriptions", NULL, NULL, "", 0 },
+    { ngx_string("all"), NGX_HTTP_GET, billing_read_found,
+      "v1/subscriptions", NULL, NULL, { NULL }, LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("all_refunds"), NGX_HTTP_GET, billing_read_all,
-      "v1/refunds", NULL, NULL, "", 0 },
+    { ngx_string("all_refunds"), NGX_HTTP_GET, billing_read_entry,
+      "v1/refunds", NULL, NULL, { NULL }, LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("all_credits"), NGX_HTTP_GET, billing_read_all,
+    { ngx_string("all_credits"), NGX_HTTP_GET, billing_read_entry,
       "v1/credit_notes", NULL, NULL,
-      "&expand[0]=data.customer_balance_transaction", 0 },
+      { "expand[0]", "data.customer_balance_transaction" },
+      LINES_BILLING_PAGE, 0 },
 
-    { ngx_string("all_disputes"), NGX_HTTP_GET, billing_read_all,
-      "v1/disputes", NULL, NULL, "", 0 }
+    { ngx_string("all_disputes"), NGX_HTTP_GET, billing_read_entry,
+      "v1/disputes", NULL, NULL, { NULL }, LINES_BILLING_PAGE, 0 }
 };
 
 
@@ -180,10 +182,8 @@ ngx_int_t
 lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     lines_billing_pt handler, void *data)
 {
-    ngx_str_t              escaped;
-    const char            *whose;
+    ngx_str_t              id;
     ngx_pool_t            *pool;
-    lines_form_t           form;
     lines_billing_call_t  *call;
     lines_billing_kind_t  *kind;
 
@@ -210,74 +210,40 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     call->data = data;
     call->start = ngx_current_msec;
 
-    ngx_str_null(&escaped);
+    ngx_str_null(&id);
 
     /*
      * An empty id would name the collection, a path of another kind, or the
      * list of everybody's.
      */
 
-    if ((kind->after || kind->list)
-        && (ask->id.len == 0
-            || lines_form_escape(pool, &ask->id, &escaped) != NGX_OK))
+    if (((kind->after || kind->whose) && ask->id.len == 0)
+        || (kind->after && lines_form_escape(pool, &ask->id, &id) != NGX_OK)
+        || lines_redis_format(pool, &call->uri, "%V%s%V%s", &call->bcf->uri,
+                              kind->before, &id,
+                              kind->after ? kind->after : "")
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (kind->list) {
-        whose = ask->kind == LINES_BILLING_REFUNDS
-                || ask->kind == LINES_BILLING_DISPUTES
-                ? lines_stripe_payment_param(&ask->id) : kind->list;
-
-        lines_form_init(&form, pool);
-        lines_form_add(&form, whose, &ask->id);
-
-        if (ask->price.len) {
-            lines_form_add(&form, "price", &ask->price);
-        }
-
-        if (ask->kind == LINES_BILLING_FIND && ask->since) {
-            lines_form_add_number(&form, "created[gte]", ask->since);
-        }
-
-        if (lines_form_finish(&form, &call->filter) != NGX_OK) {
+    if (kind->read == billing_read_found) {
+        call->result.subscriptions = ngx_array_create(pool, 4,
+                                          sizeof(lines_stripe_subscription_t));
+        if (call->result.subscriptions == NULL) {
             return NGX_ERROR;
         }
-
-        ngx_str_null(&escaped);
     }
 
-    if (lines_redis_format(pool, &call->uri, "%V%s%V%s", &call->bcf->uri,
-                           kind->before, &escaped,
-                           kind->after ? kind->after : "")
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (kind->list) {
-        return billing_page(call);
-    }
-
-    if (ask->limit) {
-        if (lines_form_escape(pool, &call->last, &escaped) != NGX_OK
-            || lines_redis_format(pool, &call->args,
-                                  "created[gte]=%L&limit=%ui%s%V%s",
-                                  ask->since, ask->limit,
-                                  escaped.len ? "&starting_after=" : "",
-                                  &escaped, kind->args)
-               != NGX_OK)
-        {
+    if (kind->read == billing_read_entry) {
+        call->result.list = ngx_array_create(pool, 4,
+                                             sizeof(lines_stripe_entry_t));
+        if (call->result.list == NULL) {
             return NGX_ERROR;
         }
-
-        return billing_send(call);
     }
 
-    call->args.data = (u_char *) kind->args;
-    call->args.len = ngx_strlen(kind->args);
-
-    return billing_send(call);
+    return billing_page(call);
 }
 
 
@@ -286,27 +252,56 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 static ngx_int_t
 billing_page(lines_billing_call_t *call)
 {
-    ngx_str_t    last;
-    ngx_pool_t  *pool = call->carrier->pool;
-
-    ngx_str_null(&last);
+    const char            *whose;
+    lines_form_t           form;
+    lines_billing_ask_t   *ask = &call->ask;
+    lines_billing_kind_t  *kind = call->kind;
 
     /* so late that the next one might not be answered in time */
 
-    if (call->pages
-        && ngx_current_msec - call->start >= call->bcf->timeout / 2)
+    if (call->pages == LINES_BILLING_PAGES
+        || (call->pages
+            && ngx_current_msec - call->start >= call->bcf->timeout / 2))
     {
         return NGX_ERROR;
     }
 
-    if (call->pages++ == LINES_BILLING_PAGES
-        || lines_form_escape(pool, &call->last, &last) != NGX_OK
-        || lines_redis_format(pool, &call->args,
-                              "%V%s&limit=" LINES_BILLING_PAGE "%s%V",
-                              &call->filter, call->kind->args,
-                              last.len ? "&starting_after=" : "", &last)
-           != NGX_OK)
-    {
+    call->pages++;
+
+    lines_form_init(&form, call->carrier->pool);
+
+    if (kind->whose) {
+        whose = ask->kind == LINES_BILLING_REFUNDS
+                || ask->kind == LINES_BILLING_DISPUTES
+                ? lines_stripe_payment_param(&ask->id) : kind->whose;
+
+        lines_form_add(&form, whose, &ask->id);
+
+        if (ask->price.len) {
+            lines_form_add(&form, "price", &ask->price);
+        }
+    }
+
+    /* when an invoice was paid, no argument asks for */
+
+    if (ask->since && ask->kind != LINES_BILLING_UNSETTLED) {
+        lines_form_add_number(&form, "created[gte]", ask->since);
+    }
+
+    if (kind->args[0]) {
+        lines_form_add_text(&form, kind->args[0], kind->args[1]);
+    }
+
+    if (kind->page) {
+        lines_form_add_number(&form, "limit",
+                              ask->limit ? ask->limit : kind->page);
+
+        if (call->last.len) {
+            lines_form_add(&form, "starting_after", &call->last);
+        }
+    }
+
+    if (lines_form_finish(&form, &call->args) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -319,11 +314,19 @@ billing_page(lines_billing_call_t *call)
 static ngx_int_t
 billing_send(lines_billing_call_t *call)
 {
-    ngx_int_t            rc;
-    ngx_uint_t           n;
-    ngx_msec_t           elapsed;
-    lines_call_t         request;
-    lines_call_header_t  headers[3];
+    ngx_int_t     rc;
+    ngx_msec_t    elapsed;
+    lines_call_t  request;
+
+    lines_call_header_t  headers[] = {
+        { ngx_string("Stripe-Version"), call->bcf->version },
+
+        /* of a POST */
+
+        { ngx_string("Content-Type"),
+          ngx_string("application/x-www-form-urlencoded") },
+        { ngx_string("Idempotency-Key"), call->ask.key }
+    };
 
     elapsed = ngx_current_msec - call->start;
 
@@ -331,30 +334,16 @@ billing_send(lines_billing_call_t *call)
         return NGX_ERROR;
     }
 
-    n = 0;
-
-    ngx_str_set(&headers[n].name, "Stripe-Version");
-    headers[n++].value = call->bcf->version;
-
-    if (call->kind->method == NGX_HTTP_POST) {
-        ngx_str_set(&headers[n].name, "Content-Type");
-        ngx_str_set(&headers[n].value, "application/x-www-form-urlencoded");
-        n++;
-
-        ngx_str_set(&headers[n].name, "Idempotency-Key");
-        headers[n++].value = call->ask.key;
-    }
-
-    ngx_memzero(&request, sizeof(lines_call_t));
-
-    request.method = call->kind->method;
-    request.uri = call->uri;
-    request.args = call->args;
-    request.headers = headers;
-    request.nheaders = n;
-    request.body = call->ask.body;
-    request.timeout = call->bcf->timeout - elapsed;
-    request.of = call->bcf;
+    request = (lines_call_t) {
+        .method = call->kind->method,
+        .uri = call->uri,
+        .args = call->args,
+        .headers = headers,
+        .nheaders = call->kind->method == NGX_HTTP_POST ? 3 : 1,
+        .body = call->ask.body,
+        .timeout = call->bcf->timeout - elapsed,
+        .of = call->bcf
+    };
 
     call->tries++;
     call->result.tries++;
@@ -451,7 +440,11 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
         return NGX_OK;
     }
 
-    json = billing_json(call, &answer->body);
+    if (lines_json_parse(call->carrier->pool, &answer->body, 0, &json, NULL)
+        != NGX_OK)
+    {
+        json = NULL;
+    }
 
     result->outcome = lines_stripe_classify(answer->status, json,
                                             result->should_retry,
@@ -471,7 +464,7 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
         return NGX_OK;
     }
 
-    rc = call->kind->read(call, json);
+    rc = billing_read(call, json);
 
     if (rc == NGX_ERROR) {
 
@@ -487,8 +480,6 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
     return rc;
 }
 
-
-/* lives as long as the carrier */
 
 /* what Stripe says beside the body */
 
@@ -523,18 +514,6 @@ billing_headers(lines_result_t *answer, lines_billing_result_t *result)
     if (h) {
         result->request_id = h->value;
     }
-}
-
-
-static json_t *
-billing_json(lines_billing_call_t *call, ngx_str_t *body)
-{
-    json_t  *json;
-
-    return lines_json_parse(call->carrier->pool, body, 0, &json, NULL)
-           == NGX_OK
-           ? json
-           : NULL;
 }
 
 
@@ -617,6 +596,62 @@ billing_done(lines_billing_call_t *call)
 }
 
 
+/* an object, or those of a page; NGX_AGAIN: another page follows */
+
+static ngx_int_t
+billing_read(lines_billing_call_t *call, json_t *json)
+{
+    size_t       i;
+    json_t      *data, *item;
+    ngx_int_t    rc;
+    ngx_uint_t   more;
+
+    if (call->kind->page == 0) {
+        return call->kind->read(call, json);
+    }
+
+    data = json_object_get(json, "data");
+
+    if (!json_is_array(data)) {
+        return NGX_ERROR;
+    }
+
+    json_array_foreach(data, i, item) {
+        rc = call->kind->read(call, item);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_DONE ? NGX_OK : rc;
+        }
+    }
+
+    more = json_is_true(json_object_get(json, "has_more"));
+
+    /* a list that has more, and a page with nothing in it, has no end */
+
+    if (more && i == 0) {
+        return NGX_ERROR;
+    }
+
+    /* who wants pages asks for the next one himself */
+
+    if (call->ask.limit) {
+        if (more) {
+            call->result.after = call->last;
+        }
+
+        return NGX_OK;
+    }
+
+    /* one attempt has one subscription at most */
+
+    if (call->ask.match.attempt && call->result.subscriptions->nelts) {
+        return NGX_OK;
+    }
+
+    return more ? NGX_AGAIN : NGX_OK;
+}
+
+
 static ngx_int_t
 billing_read_subscription(lines_billing_call_t *call, json_t *json)
 {
@@ -633,100 +668,55 @@ billing_read_subscription(lines_billing_call_t *call, json_t *json)
 
 
 static ngx_int_t
-billing_read_subscriptions(lines_billing_call_t *call, json_t *json)
+billing_read_found(lines_billing_call_t *call, json_t *json)
 {
-    size_t                        i;
-    json_t                       *data, *item;
-    ngx_array_t                  *found;
-    lines_stripe_subscription_t  *subscription, *one;
+    lines_stripe_subscription_t  *subscription, *found;
 
     subscription = &call->object.subscription;
-    data = json_object_get(json, "data");
-    found = call->result.subscriptions;
 
-    if (found == NULL) {
-        found = ngx_array_create(call->carrier->pool, 4,
-                                 sizeof(lines_stripe_subscription_t));
-        call->result.subscriptions = found;
-    }
-
-    if (found == NULL || !json_is_array(data)) {
+    if (lines_stripe_parse_subscription(json, subscription) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    json_array_foreach(data, i, item) {
+    call->last = subscription->id;
 
-        if (lines_stripe_parse_subscription(item, subscription) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        call->last = subscription->id;
-
-        if (!billing_matches(call, &subscription->metadata)) {
-            continue;
-        }
-
-        if (billing_livemode(call, subscription->livemode) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        one = ngx_array_push(found);
-        if (one == NULL) {
-            return NGX_ERROR;
-        }
-
-        *one = *subscription;
-    }
-
-    /* one attempt has one subscription at most */
-
-    if (call->ask.match.attempt
-        && found->nelts
-        && json_array_size(data))
-    {
+    if (!billing_matches(&call->ask.match, &subscription->metadata)) {
         return NGX_OK;
     }
 
-    return billing_more(json, data);
-}
-
-
-/* a page for who asks for the next one himself */
-
-static ngx_int_t
-billing_read_all(lines_billing_call_t *call, json_t *json)
-{
-    ngx_int_t  rc;
-
-    rc = call->ask.kind == LINES_BILLING_ALL
-         ? billing_read_subscriptions(call, json)
-         : billing_read_list(call, json);
-
-    if (rc == NGX_AGAIN) {
-        call->result.after = call->last;
+    if (billing_livemode(call, subscription->livemode) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+    found = ngx_array_push(call->result.subscriptions);
+    if (found == NULL) {
+        return NGX_ERROR;
+    }
+
+    *found = *subscription;
+
+    return NGX_OK;
 }
 
 
 static ngx_uint_t
-billing_matches(lines_billing_call_t *call, lines_stripe_metadata_t *metadata)
+billing_matches(lines_stripe_metadata_t *match,
+    lines_stripe_metadata_t *metadata)
 {
-    lines_stripe_metadata_t  *match;
-
-#define lines_billing_differs(want, have) \
-    ((want)->len                          \
-     && ((want)->len != (have)->len       \
-         || ngx_memcmp((want)->data, (have)->data, (want)->len) != 0))
-
-    match = &call->ask.match;
-
-    return !lines_billing_differs(&match->deployment, &metadata->deployment)
-           && !lines_billing_differs(&match->tenant, &metadata->tenant)
-           && !lines_billing_differs(&match->line, &metadata->line)
-           && !lines_billing_differs(&match->operation, &metadata->operation)
+    return !billing_differs(&match->deployment, &metadata->deployment)
+           && !billing_differs(&match->tenant, &metadata->tenant)
+           && !billing_differs(&match->line, &metadata->line)
+           && !billing_differs(&match->operation, &metadata->operation)
            && (match->attempt == 0 || match->attempt == metadata->attempt);
+}
+
+
+/* nothing wanted is anything */
+
+static ngx_uint_t
+billing_differs(ngx_str_t *want, ngx_str_t *have)
+{
+    return want->len && !lines_same(want, have);
 }
 
 
@@ -745,39 +735,45 @@ billing_read_invoice(lines_billing_call_t *call, json_t *json)
 }
 
 
+/* an invoice that is not asked for may be paid back to nobody */
+
 static ngx_int_t
-billing_read_invoices(lines_billing_call_t *call, json_t *json)
+billing_read_unsettled(lines_billing_call_t *call, json_t *json)
 {
-    size_t                   i;
-    json_t                  *data, *item;
     lines_stripe_invoice_t  *invoice = &call->object.invoice;
 
-    data = json_object_get(json, "data");
-
-    if (!json_is_array(data)) {
+    if (lines_stripe_parse_invoice(json, invoice) != NGX_OK
+        || billing_differs(&call->ask.id, &invoice->subscription))
+    {
         return NGX_ERROR;
     }
 
-    json_array_foreach(data, i, item) {
+    call->last = invoice->id;
 
-        /* an invoice that is not asked for may be paid back to nobody */
-
-        if (lines_stripe_parse_invoice(item, invoice) != NGX_OK
-            || lines_billing_differs(&call->ask.id, &invoice->subscription))
-        {
-            return NGX_ERROR;
-        }
-
-        call->last = invoice->id;
-
-        if (billing_unsettled(call, invoice)) {
-            call->result.invoice = invoice;
-
-            return billing_livemode(call, invoice->livemode);
-        }
+    if (!billing_unsettled(call, invoice)) {
+        return NGX_OK;
     }
 
-    return billing_more(json, data);
+    call->result.invoice = invoice;
+
+    return billing_livemode(call, invoice->livemode) == NGX_OK ? NGX_DONE
+                                                               : NGX_ERROR;
+}
+
+
+/* it can be paid, or was since */
+
+static ngx_uint_t
+billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
+{
+    return lines_is(&invoice->status, "open")
+           || lines_is(&invoice->status, "uncollectible")
+           || ((invoice->amount_paid > 0 || invoice->balance > 0)
+               && (invoice->paid_at > call->ask.since
+                   || call->ask.since == 0
+                   || (invoice->paid_at == call->ask.since
+                       && !billing_differs(&invoice->id,
+                                                 &call->ask.told))));
 }
 
 
@@ -803,19 +799,9 @@ billing_read_customer(lines_billing_call_t *call, json_t *json)
 static ngx_int_t
 billing_read_card(lines_billing_call_t *call, json_t *json)
 {
-    json_t  *data, *id;
+    json_t  *id;
 
-    data = json_object_get(json, "data");
-
-    if (!json_is_array(data)) {
-        return NGX_ERROR;
-    }
-
-    if (json_array_size(data) == 0) {
-        return NGX_OK;
-    }
-
-    id = json_object_get(json_array_get(data, 0), "id");
+    id = json_object_get(json, "id");
 
     if (!json_is_string(id)) {
         return NGX_ERROR;
@@ -824,7 +810,7 @@ billing_read_card(lines_billing_call_t *call, json_t *json)
     call->result.payment_method.data = (u_char *) json_string_value(id);
     call->result.payment_method.len = json_string_length(id);
 
-    return NGX_OK;
+    return NGX_DONE;
 }
 
 
@@ -843,73 +829,28 @@ billing_read_given(lines_billing_call_t *call, json_t *json)
 /* all that is listed must be of what was asked for */
 
 static ngx_int_t
-billing_read_list(lines_billing_call_t *call, json_t *json)
+billing_read_entry(lines_billing_call_t *call, json_t *json)
 {
-    size_t                 i;
-    json_t                *data, *item;
     lines_stripe_entry_t  *entry;
     lines_billing_kind_e   kind = call->ask.kind;
 
-    data = json_object_get(json, "data");
+    entry = ngx_array_push(call->result.list);
 
-    if (call->result.list == NULL) {
-        call->result.list = ngx_array_create(call->carrier->pool, 4,
-                                             sizeof(lines_stripe_entry_t));
-    }
-
-    if (call->result.list == NULL || !json_is_array(data)) {
+    if (entry == NULL
+        || lines_stripe_parse_entry(json, entry) != NGX_OK
+        || billing_differs(&call->ask.id,
+                           kind == LINES_BILLING_PAYMENTS
+                           || kind == LINES_BILLING_CREDITS
+                           ? &entry->invoice : &entry->payment)
+        || (entry->kind != LINES_STRIPE_REFUND
+            && billing_livemode(call, entry->livemode) != NGX_OK))
+    {
         return NGX_ERROR;
     }
 
-    json_array_foreach(data, i, item) {
+    call->last = entry->id;
 
-        entry = ngx_array_push(call->result.list);
-
-        if (entry == NULL
-            || lines_stripe_parse_entry(item, entry) != NGX_OK
-            || lines_billing_differs(&call->ask.id,
-                                     kind == LINES_BILLING_PAYMENTS
-                                     || kind == LINES_BILLING_CREDITS
-                                     ? &entry->invoice : &entry->payment)
-            || (entry->kind != LINES_STRIPE_REFUND
-                && billing_livemode(call, entry->livemode) != NGX_OK))
-        {
-            return NGX_ERROR;
-        }
-
-        call->last = entry->id;
-    }
-
-    return billing_more(json, data);
-}
-
-
-/* it can be paid, or was since */
-
-static ngx_uint_t
-billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
-{
-    return lines_is(&invoice->status, "open")
-           || lines_is(&invoice->status, "uncollectible")
-           || ((invoice->amount_paid > 0 || invoice->balance > 0)
-               && (invoice->paid_at > call->ask.since
-                   || call->ask.since == 0
-                   || (invoice->paid_at == call->ask.since
-                       && !lines_billing_differs(&invoice->id,
-                                                 &call->ask.told))));
-}
-
-
-/* a list that has more, and a page with nothing in it, has no end */
-
-static ngx_int_t
-billing_more(json_t *json, json_t *data)
-{
-    if (!json_is_true(json_object_get(json, "has_more"))) {
-        return NGX_OK;
-    }
-
-    return json_array_size(data) ? NGX_AGAIN : NGX_ERROR;
+    return NGX_OK;
 }
 
 

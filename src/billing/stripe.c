@@ -1,7 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-
 #include "billing/stripe.h"
 
 
@@ -28,7 +25,6 @@ static void stripe_prices(json_t *json,
     lines_stripe_subscription_t *subscription);
 static void stripe_add_metadata(lines_form_t *form,
     lines_stripe_metadata_t *metadata);
-static ngx_uint_t stripe_is(ngx_str_t *value, const char *text);
 static void form_append(lines_form_t *form, const void *data, size_t len);
 static void form_append_escaped(lines_form_t *form, u_char *data, size_t len);
 
@@ -251,17 +247,12 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
 static ngx_uint_t
 stripe_object(json_t *json, const char *kind, ngx_str_t *id)
 {
-    const char  *object;
+    ngx_str_t  object = ngx_null_string;
 
-    object = json_string_value(json_object_get(json, "object"));
-
-    if (object == NULL || ngx_strcmp(object, kind) != 0) {
-        return 0;
-    }
-
+    stripe_string(json, "object", &object);
     stripe_string(json, "id", id);
 
-    return id->len != 0;
+    return lines_is(&object, kind) && id->len != 0;
 }
 
 
@@ -288,23 +279,15 @@ stripe_reference(json_t *json, const char *name, ngx_str_t *id)
 
     member = json_object_get(json, name);
 
-    if (json_is_object(member)) {
-        stripe_string(member, "id", id);
-
-    } else {
-        stripe_string(json, name, id);
-    }
+    stripe_string(json_is_object(member) ? member : json,
+                  json_is_object(member) ? "id" : name, id);
 }
 
 
 static int64_t
 stripe_number(json_t *json, const char *name)
 {
-    json_t  *member;
-
-    member = json_object_get(json, name);
-
-    return json_is_integer(member) ? (int64_t) json_integer_value(member) : 0;
+    return json_integer_value(json_object_get(json, name));
 }
 
 
@@ -330,10 +313,9 @@ static void
 stripe_parse_metadata(json_t *json, lines_stripe_metadata_t *metadata)
 {
     ngx_int_t  n;
-    ngx_str_t  attempt;
+    ngx_str_t  attempt = ngx_null_string;
 
     ngx_memzero(metadata, sizeof(lines_stripe_metadata_t));
-    ngx_str_null(&attempt);
 
     stripe_string(json, "lines_deployment", &metadata->deployment);
     stripe_string(json, "tenant", &metadata->tenant);
@@ -343,7 +325,7 @@ stripe_parse_metadata(json_t *json, lines_stripe_metadata_t *metadata)
 
     n = ngx_atoi(attempt.data, attempt.len);
 
-    metadata->attempt = (n > 0) ? (ngx_uint_t) n : 0;
+    metadata->attempt = ngx_max(n, 0);
 }
 
 
@@ -565,17 +547,17 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
         return LINES_STRIPE_UNKNOWN;
     }
 
-    if (stripe_is(&error->type, "idempotency_error")
-        && !stripe_is(&error->code, "idempotency_key_in_use"))
+    if (lines_is(&error->type, "idempotency_error")
+        && !lines_is(&error->code, "idempotency_key_in_use"))
     {
         return LINES_STRIPE_UNKNOWN;
     }
 
     if (status == 409
         || status == 429
-        || stripe_is(&error->code, "idempotency_key_in_use")
-        || stripe_is(&error->code, "lock_timeout")
-        || stripe_is(&error->code, "rate_limit")
+        || lines_is(&error->code, "idempotency_key_in_use")
+        || lines_is(&error->code, "lock_timeout")
+        || lines_is(&error->code, "rate_limit")
         || should_retry == 1)
     {
         return LINES_STRIPE_RETRY;
@@ -590,13 +572,6 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
     }
 
     return LINES_STRIPE_REFUSED;
-}
-
-
-ngx_uint_t
-lines_stripe_error_is(lines_stripe_error_t *error, const char *code)
-{
-    return stripe_is(&error->code, code);
 }
 
 
@@ -626,17 +601,6 @@ lines_stripe_backoff(ngx_uint_t n, time_t retry_after, ngx_uint_t random)
     }
 
     return pause;
-}
-
-
-static ngx_uint_t
-stripe_is(ngx_str_t *value, const char *text)
-{
-    size_t  len;
-
-    len = ngx_strlen(text);
-
-    return value->len == len && ngx_memcmp(value->data, text, len) == 0;
 }
 
 

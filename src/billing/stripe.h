@@ -17,6 +17,8 @@
 #include <ngx_core.h>
 #include <jansson.h>
 
+#include "http/text.h"
+
 #define LINES_STRIPE_MAX_PRICES  8
 
 
@@ -225,9 +227,8 @@ typedef struct {
 lines_stripe_outcome_e lines_stripe_classify(ngx_uint_t status, json_t *body,
     ngx_int_t should_retry, lines_stripe_error_t *error);
 
-/* error.code is code */
-ngx_uint_t lines_stripe_error_is(lines_stripe_error_t *error,
-    const char *code);
+/* flag: error.code is what is said */
+#define lines_stripe_error_is(error, said)  lines_is(&(error)->code, said)
 
 /*
  * The pause before try n (1, 2, …) of what Stripe asked to repeat, in

@@ -1,5 +1,6 @@
 
 #include "billing/stripe_signature.h"
+#include "http/text.h"
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -10,14 +11,12 @@
 #define LINES_STRIPE_MAX_DIGITS  12
 
 
-static ngx_int_t stripe_parse(lines_stripe_signature_t *signature,
+static lines_stripe_reason_e stripe_parse(ngx_str_t *header, ngx_str_t *time,
     time_t *created);
-static ngx_uint_t stripe_next(ngx_str_t *list, ngx_str_t *scheme,
-    ngx_str_t *value);
-static ngx_int_t stripe_parse_time(ngx_str_t *text, time_t *created);
+static ngx_str_t stripe_next(ngx_str_t *list, ngx_str_t *value);
+static ngx_int_t stripe_mac(EVP_MAC_CTX *ctx, ngx_str_t *time,
+    ngx_str_t *body, u_char *mac);
 static ngx_uint_t stripe_matches(ngx_str_t *header, u_char *mac);
-static ngx_int_t stripe_refuse(lines_stripe_signature_t *signature,
-    lines_stripe_reason_e reason);
 
 
 static ngx_str_t  stripe_reasons[] = {
@@ -27,7 +26,8 @@ static ngx_str_t  stripe_reasons[] = {
     ngx_string("signature-too-old"),
     ngx_string("signature-in-future"),
     ngx_string("body-empty"),
-    ngx_string("signature-mismatch")
+    ngx_string("signature-mismatch"),
+    ngx_string("openssl-failed")
 };
 
 
@@ -36,7 +36,6 @@ lines_stripe_secrets_create(lines_stripe_secrets_t *secrets, ngx_str_t *values,
     ngx_uint_t n)
 {
     EVP_MAC     *mac;
-    ngx_int_t    rc;
     ngx_uint_t   i;
     OSSL_PARAM   params[2];
 
@@ -56,8 +55,6 @@ lines_stripe_secrets_create(lines_stripe_secrets_t *secrets, ngx_str_t *values,
                                                  (char *) "SHA256", 0);
     params[1] = OSSL_PARAM_construct_end();
 
-    rc = NGX_OK;
-
     for (i = 0; i < n; i++) {
 
         secrets->macs[i] = EVP_MAC_CTX_new(mac);
@@ -68,14 +65,13 @@ lines_stripe_secrets_create(lines_stripe_secrets_t *secrets, ngx_str_t *values,
                             params)
                != 1)
         {
-            rc = NGX_ERROR;
             break;
         }
     }
 
     EVP_MAC_free(mac);
 
-    if (rc != NGX_OK) {
+    if (i < n) {
         lines_stripe_secrets_destroy(secrets);
         return NGX_ERROR;
     }
@@ -100,206 +96,129 @@ lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets)
 }
 
 
-ngx_int_t
-lines_stripe_signature_start(lines_stripe_signature_t *signature,
-    ngx_str_t *header, lines_stripe_secrets_t *secrets, time_t now,
-    time_t tolerance)
+lines_stripe_reason_e
+lines_stripe_signature(lines_stripe_secrets_t *secrets, ngx_str_t *header,
+    ngx_str_t *body, time_t now, time_t tolerance)
 {
-    time_t      created;
-    ngx_int_t   rc;
-    ngx_uint_t  i;
+    u_char                 mac[LINES_STRIPE_MAC_LEN];
+    time_t                 created;
+    ngx_str_t              time;
+    ngx_uint_t             i, matches;
+    lines_stripe_reason_e  reason;
 
-    signature->reason = LINES_STRIPE_ACCEPTED;
-    signature->secrets = secrets;
-    signature->header = *header;
-    signature->received = 0;
+    reason = stripe_parse(header, &time, &created);
 
-    rc = stripe_parse(signature, &created);
-
-    if (rc != NGX_OK) {
-        return rc;
+    if (reason != LINES_STRIPE_ACCEPTED) {
+        return reason;
     }
 
     if (created < now - tolerance) {
-        return stripe_refuse(signature, LINES_STRIPE_TOO_OLD);
+        return LINES_STRIPE_TOO_OLD;
     }
 
     if (created > now + tolerance) {
-        return stripe_refuse(signature, LINES_STRIPE_IN_FUTURE);
+        return LINES_STRIPE_IN_FUTURE;
     }
 
-    for (i = 0; i < secrets->nmacs; i++) {
-
-        /* without a key: begins anew with the one that it has */
-
-        if (EVP_MAC_init(secrets->macs[i], NULL, 0, NULL) != 1
-            || EVP_MAC_update(secrets->macs[i], signature->time.data,
-                              signature->time.len)
-               != 1
-            || EVP_MAC_update(secrets->macs[i], (u_char *) ".", 1) != 1)
-        {
-            return NGX_ERROR;
-        }
+    if (body->len == 0) {
+        return LINES_STRIPE_EMPTY_BODY;
     }
 
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_stripe_signature_update(lines_stripe_signature_t *signature,
-    u_char *data, size_t len)
-{
-    ngx_uint_t               i;
-    lines_stripe_secrets_t  *secrets;
-
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    secrets = signature->secrets;
-    signature->received += len;
-
-    for (i = 0; i < secrets->nmacs; i++) {
-        if (EVP_MAC_update(secrets->macs[i], data, len) != 1) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_stripe_signature_finish(lines_stripe_signature_t *signature)
-{
-    size_t                   len;
-    u_char                   mac[LINES_STRIPE_MAC_LEN];
-    ngx_uint_t               i, matches;
-    lines_stripe_secrets_t  *secrets;
-
-    if (signature->received == 0) {
-        return stripe_refuse(signature, LINES_STRIPE_EMPTY_BODY);
-    }
-
-    secrets = signature->secrets;
     matches = 0;
 
     for (i = 0; i < secrets->nmacs; i++) {
 
-        if (EVP_MAC_final(secrets->macs[i], mac, &len, sizeof(mac)) != 1
-            || len != sizeof(mac))
-        {
-            return NGX_ERROR;
+        if (stripe_mac(secrets->macs[i], &time, body, mac) != NGX_OK) {
+            return LINES_STRIPE_FAILED;
         }
 
-        matches |= stripe_matches(&signature->header, mac);
+        matches |= stripe_matches(header, mac);
     }
 
     OPENSSL_cleanse(mac, sizeof(mac));
 
-    if (!matches) {
-        return stripe_refuse(signature, LINES_STRIPE_MISMATCH);
-    }
-
-    return NGX_OK;
+    return matches ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_MISMATCH;
 }
 
 
-static ngx_int_t
-stripe_parse(lines_stripe_signature_t *signature, time_t *created)
+static lines_stripe_reason_e
+stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
 {
     ngx_str_t   list, scheme, value;
     ngx_uint_t  times, macs;
 
-    if (signature->header.len > LINES_STRIPE_MAX_HEADER) {
-        return stripe_refuse(signature, LINES_STRIPE_MALFORMED);
+    if (header->len > LINES_STRIPE_MAX_HEADER) {
+        return LINES_STRIPE_MALFORMED;
     }
 
     times = 0;
     macs = 0;
-    list = signature->header;
+    list = *header;
+    ngx_str_null(time);
 
-    while (stripe_next(&list, &scheme, &value)) {
+    while (list.len) {
+        scheme = stripe_next(&list, &value);
 
-        if (scheme.len == 1 && scheme.data[0] == 't') {
-            signature->time = value;
+        if (lines_is(&scheme, "t")) {
+            *time = value;
             times++;
-
-        } else if (scheme.len == 2 && ngx_memcmp(scheme.data, "v1", 2) == 0) {
-            macs++;
         }
+
+        macs += lines_is(&scheme, "v1");
     }
 
     if (times == 0 && macs == 0) {
-        return stripe_refuse(signature, LINES_STRIPE_NO_SIGNATURE);
+        return LINES_STRIPE_NO_SIGNATURE;
     }
 
-    if (times != 1 || stripe_parse_time(&signature->time, created) != NGX_OK) {
-        return stripe_refuse(signature, LINES_STRIPE_MALFORMED);
+    *created = ngx_atoi(time->data, time->len);
+
+    if (times != 1
+        || *created == NGX_ERROR
+        || time->len > LINES_STRIPE_MAX_DIGITS
+        || time->data[0] == '0')
+    {
+        return LINES_STRIPE_MALFORMED;
     }
 
-    if (macs == 0) {
-        return stripe_refuse(signature, LINES_STRIPE_NO_SIGNATURE);
-    }
-
-    return NGX_OK;
+    return macs ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_NO_SIGNATURE;
 }
 
 
-/* an item without "=" has an empty value */
+/* the scheme of the list's first item; one without "=" has an empty value */
 
-static ngx_uint_t
-stripe_next(ngx_str_t *list, ngx_str_t *scheme, ngx_str_t *value)
+static ngx_str_t
+stripe_next(ngx_str_t *list, ngx_str_t *value)
 {
-    u_char  *p, *last, *end, *equals;
+    *value = lines_split(list, ',');
 
-    if (list->len == 0) {
-        return 0;
+    while (value->len && value->data[0] == ' ') {
+        value->data++;
+        value->len--;
     }
 
-    p = list->data;
-    last = p + list->len;
-
-    end = ngx_strlchr(p, last, ',');
-
-    if (end == NULL) {
-        list->len = 0;
-        end = last;
-
-    } else {
-        list->data = end + 1;
-        list->len = last - list->data;
+    while (value->len && value->data[value->len - 1] == ' ') {
+        value->len--;
     }
 
-    while (p < end && *p == ' ') {
-        p++;
-    }
-
-    while (p < end && end[-1] == ' ') {
-        end--;
-    }
-
-    equals = ngx_strlchr(p, end, '=');
-
-    scheme->data = p;
-    scheme->len = (equals ? equals : end) - p;
-
-    value->data = equals ? equals + 1 : end;
-    value->len = end - value->data;
-
-    return 1;
+    return lines_split(value, '=');
 }
 
+
+/* init without a key begins anew with the one that it has */
 
 static ngx_int_t
-stripe_parse_time(ngx_str_t *text, time_t *created)
+stripe_mac(EVP_MAC_CTX *ctx, ngx_str_t *time, ngx_str_t *body, u_char *mac)
 {
-    *created = ngx_atoi(text->data, text->len);
+    size_t  len;
 
-    return text->len > LINES_STRIPE_MAX_DIGITS
-           || *created == NGX_ERROR
-           || text->data[0] == '0' ? NGX_DECLINED : NGX_OK;
+    return EVP_MAC_init(ctx, NULL, 0, NULL) == 1
+           && EVP_MAC_update(ctx, time->data, time->len) == 1
+           && EVP_MAC_update(ctx, (u_char *) ".", 1) == 1
+           && EVP_MAC_update(ctx, body->data, body->len) == 1
+           && EVP_MAC_final(ctx, mac, &len, LINES_STRIPE_MAC_LEN) == 1
+           && len == LINES_STRIPE_MAC_LEN
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -319,12 +238,10 @@ stripe_matches(ngx_str_t *header, u_char *mac)
     matches = 0;
     list = *header;
 
-    while (stripe_next(&list, &scheme, &value)) {
+    while (list.len) {
+        scheme = stripe_next(&list, &value);
 
-        if (scheme.len == 2
-            && ngx_memcmp(scheme.data, "v1", 2) == 0
-            && value.len == sizeof(hex))
-        {
+        if (lines_is(&scheme, "v1") && value.len == sizeof(hex)) {
             matches |= CRYPTO_memcmp(value.data, hex, sizeof(hex)) == 0;
         }
     }
@@ -332,16 +249,6 @@ stripe_matches(ngx_str_t *header, u_char *mac)
     OPENSSL_cleanse(hex, sizeof(hex));
 
     return matches;
-}
-
-
-static ngx_int_t
-stripe_refuse(lines_stripe_signature_t *signature,
-    lines_stripe_reason_e reason)
-{
-    signature->reason = reason;
-
-    return NGX_DECLINED;
 }
 
 

@@ -24,7 +24,8 @@ typedef enum {
     LINES_STRIPE_TOO_OLD,
     LINES_STRIPE_IN_FUTURE,
     LINES_STRIPE_EMPTY_BODY,
-    LINES_STRIPE_MISMATCH
+    LINES_STRIPE_MISMATCH,
+    LINES_STRIPE_FAILED             /* OpenSSL has: nothing is known */
 } lines_stripe_reason_e;
 
 
@@ -40,15 +41,6 @@ typedef struct {
 } lines_stripe_secrets_t;
 
 
-typedef struct {
-    lines_stripe_reason_e    reason;
-    lines_stripe_secrets_t  *secrets;
-    ngx_str_t                header;
-    ngx_str_t                time;    /* digits, inside header */
-    size_t                   received;
-} lines_stripe_signature_t;
-
-
 /*
  * NGX_OK or NGX_ERROR.  An empty secret, and more than
  * LINES_STRIPE_MAX_SECRETS, are refused.
@@ -60,22 +52,14 @@ void lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets);
 
 
 /*
- * header: the value of the one Stripe-Signature header (the caller refuses a
- * request with two), which lives until finish.  now and tolerance are seconds;
- * a time further in the future than tolerance is refused as well.
- * NGX_OK; NGX_DECLINED with signature->reason; NGX_ERROR where OpenSSL fails.
+ * Whether Stripe sent this body, as it came.  header: the value of the one
+ * Stripe-Signature header (the caller refuses a request with two).  now and
+ * tolerance are seconds; a time further in the future than tolerance is refused
+ * as well.
  */
 
-ngx_int_t lines_stripe_signature_start(lines_stripe_signature_t *signature,
-    ngx_str_t *header, lines_stripe_secrets_t *secrets, time_t now,
-    time_t tolerance);
-
-/* the next bytes of the body as they came; NGX_OK or NGX_ERROR */
-ngx_int_t lines_stripe_signature_update(lines_stripe_signature_t *signature,
-    u_char *data, size_t len);
-
-/* NGX_OK: Stripe sent this body.  Otherwise as start. */
-ngx_int_t lines_stripe_signature_finish(lines_stripe_signature_t *signature);
+lines_stripe_reason_e lines_stripe_signature(lines_stripe_secrets_t *secrets,
+    ngx_str_t *header, ngx_str_t *body, time_t now, time_t tolerance);
 
 
 /* a stable short word for logs and metrics: "signature-mismatch" */

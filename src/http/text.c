@@ -1,7 +1,6 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
 #include "http/text.h"
 
@@ -57,21 +56,21 @@ lines_is_graph(ngx_str_t *value)
 
 
 ngx_str_t
-lines_word(ngx_str_t *text)
+lines_split(ngx_str_t *text, u_char ch)
 {
-    u_char     *last, *space;
-    ngx_str_t   word;
+    u_char     *last, *end;
+    ngx_str_t   part;
 
     last = text->data + text->len;
-    space = ngx_strlchr(text->data, last, ' ');
+    end = ngx_strlchr(text->data, last, ch);
 
-    word.data = text->data;
-    word.len = (space ? space : last) - text->data;
+    part.data = text->data;
+    part.len = (end ? end : last) - text->data;
 
-    text->data = space ? space + 1 : last;
+    text->data = end ? end + 1 : last;
     text->len = last - text->data;
 
-    return word;
+    return part;
 }
 
 

@@ -9,7 +9,6 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 #include <jansson.h>
 
 
@@ -25,8 +24,11 @@ ngx_uint_t lines_is_nocase(ngx_str_t *value, const char *text);
 /* 1 where it has printable ASCII characters only, and no space */
 ngx_uint_t lines_is_graph(ngx_str_t *value);
 
-/* the first of text's words, which it loses, with the space behind it */
-ngx_str_t lines_word(ngx_str_t *text);
+/* what text begins with, up to ch, which it loses, with that ch */
+ngx_str_t lines_split(ngx_str_t *text, u_char ch);
+
+/* the first of its words */
+#define lines_word(text)  lines_split(text, ' ')
 
 /* a JSON string literal, with its quotes; len 0 and data NULL: no memory */
 ngx_str_t lines_json_string(ngx_pool_t *pool, ngx_str_t *value);

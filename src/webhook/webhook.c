@@ -194,11 +194,10 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
 static ngx_int_t
 webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
 {
-    ngx_int_t                 rc;
-    ngx_str_t                 header;
-    ngx_table_elt_t          *h;
-    lines_webhook_conf_t     *wcf;
-    lines_stripe_signature_t  signature;
+    ngx_str_t               header;
+    ngx_table_elt_t        *h;
+    lines_webhook_conf_t   *wcf;
+    lines_stripe_reason_e   judged;
 
     wcf = lines_get_loc_conf(r)->own;
 
@@ -217,23 +216,14 @@ webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
         }
     }
 
-    rc = lines_stripe_signature_start(&signature, &header,
-                                      &wcf->secrets, ngx_time(),
-                                      wcf->tolerance);
+    judged = lines_stripe_signature(&wcf->secrets, &header, body, ngx_time(),
+                                    wcf->tolerance);
 
-    if (rc == NGX_OK) {
-        rc = lines_stripe_signature_update(&signature, body->data, body->len);
-    }
+    *reason = *lines_stripe_signature_reason(judged);
 
-    if (rc == NGX_OK) {
-        rc = lines_stripe_signature_finish(&signature);
-    }
-
-    if (rc == NGX_DECLINED) {
-        *reason = *lines_stripe_signature_reason(signature.reason);
-    }
-
-    return rc;
+    return judged == LINES_STRIPE_ACCEPTED ? NGX_OK
+           : judged == LINES_STRIPE_FAILED ? NGX_ERROR
+           : NGX_DECLINED;
 }
 
 

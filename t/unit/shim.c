@@ -138,6 +138,29 @@ ngx_array_push_n(ngx_array_t *a, ngx_uint_t n)
 }
 
 
+ngx_int_t
+ngx_strncasecmp(u_char *s1, u_char *s2, size_t n)
+{
+    return strncasecmp((char *) s1, (char *) s2, n);
+}
+
+
+/* what a text of the answers would need, and none of these programs has */
+
+uintptr_t
+ngx_escape_json(u_char *dst, u_char *src, size_t size)
+{
+    abort();
+}
+
+
+ngx_pool_cleanup_t *
+ngx_pool_cleanup_add(ngx_pool_t *pool, size_t size)
+{
+    abort();
+}
+
+
 /* of the formats, "%L" alone */
 
 u_char * ngx_cdecl

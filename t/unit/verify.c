@@ -145,30 +145,20 @@ judge_carry(ngx_str_t *values, ngx_uint_t *present, ngx_uint_t n)
 static void
 judge_stripe(ngx_str_t *header, ngx_str_t *body)
 {
-    ngx_int_t                 rc;
-    lines_stripe_signature_t  signature;
+    lines_stripe_reason_e  reason;
 
-    rc = lines_stripe_signature_start(&signature, header, &secrets, time(NULL),
-                                      300);
+    reason = lines_stripe_signature(&secrets, header, body, time(NULL), 300);
 
-    if (rc == NGX_OK) {
-        rc = lines_stripe_signature_update(&signature, body->data, body->len);
-    }
-
-    if (rc == NGX_OK) {
-        rc = lines_stripe_signature_finish(&signature);
-    }
-
-    if (rc == NGX_ERROR) {
+    if (reason == LINES_STRIPE_FAILED) {
         fail("no memory");
     }
 
-    if (rc == NGX_OK) {
+    if (reason == LINES_STRIPE_ACCEPTED) {
         printf("accept\n");
 
     } else {
         printf("reject %s\n",
-               (char *) lines_stripe_signature_reason(signature.reason)->data);
+               (char *) lines_stripe_signature_reason(reason)->data);
     }
 }
 
