@@ -49,6 +49,7 @@ typedef struct {
     int       declines;          /* flag */
     int       fails;             /* flag: refunds to it fail, later */
     int       base;              /* subscription of its base plan, or -1 */
+    char      database[64];      /* metadata: the anchor's */
 } customer_t;
 
 typedef struct {
@@ -162,6 +163,7 @@ static void put(text_t_ *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 static void serve(sim_call_t *call);
 static void answer(sim_call_t *call, int status, char *json);
+static void copy(char *to, size_t size, const char *from);
 static void refuse(sim_call_t *call, int status, const char *type,
     const char *code, const char *param);
 static void form_read(form_t *form, const char *text);
@@ -668,6 +670,12 @@ sub_wanted(form_t *form, int i)
     price = form_get(form, "price");
     status = form_get(form, "status");
 
+    /* without a status, and a customer: all that have not ended */
+
+    if (form_get(form, "customer") == NULL) {
+        return subs[i].status < CANCELED;
+    }
+
     if (status == NULL || strcmp(status, "all") != 0) {
         fprintf(stderr, "subscriptions of the status %s\n", status);
         abort();
@@ -815,6 +823,7 @@ serve(sim_call_t *call)
     int          i;
     char        *path, *end, *json;
     form_t       form, query;
+    text_t_      t = { NULL, 0, 0 };
     const char  *tail;
 
     path = call->path + 3;
@@ -831,7 +840,9 @@ serve(sim_call_t *call)
 
     } else if (is(GET, "v1/subscriptions")) {
 
-        if (find_customer(form_get(&query, "customer")) == -1) {
+        tail = form_get(&query, "customer");
+
+        if (tail && find_customer(tail) == -1) {
             missing(call, 400, "customer");
 
         } else {
@@ -909,8 +920,6 @@ serve(sim_call_t *call)
             i = find_customer(path);
         }
 
-        text_t_  t = { NULL, 0, 0 };
-
         if (i == -1) {
             missing(call, 404, "id");
 
@@ -920,10 +929,13 @@ serve(sim_call_t *call)
                 customers[i].id);
 
             if (customers[i].card[0] && customers[i].standard) {
-                put(&t, "\"%s\"}}", customers[i].card);
+                put(&t, "\"%s\"}", customers[i].card);
             } else {
-                put(&t, "null}}");
+                put(&t, "null}");
             }
+
+            put(&t, ",\"metadata\":{\"lines_database\":\"%s\"}}",
+                customers[i].database);
 
             answer(call, 200, t.data);
 
@@ -940,6 +952,21 @@ serve(sim_call_t *call)
 
         } else {
             goto unknown;
+        }
+
+    } else if (below(POST, "v1/customers/")) {
+        i = find_customer(path + strlen("v1/customers/"));
+
+        if (i == -1) {
+            missing(call, 404, "id");
+
+        } else {
+            copy(customers[i].database, sizeof(customers[i].database),
+                 form_get(&form, "metadata[lines_database]"));
+            put(&t, "{\"id\":\"%s\",\"object\":\"customer\","
+                "\"livemode\":false,\"metadata\":{\"lines_database\":"
+                "\"%s\"}}", customers[i].id, customers[i].database);
+            answer(call, 200, t.data);
         }
 
     } else if (is(POST, "v1/credit_notes")) {
@@ -1324,19 +1351,13 @@ sim_event_again(json_t *json)
 
 
 void
-sim_billing_announce_all(void)
+sim_billing_announce(void)
 {
     int  i;
 
     for (i = 0; i < nsubs; i++) {
-        sub_event(i, subs[i].status >= CANCELED
-                     ? "customer.subscription.deleted"
-                     : "customer.subscription.updated");
-    }
-
-    for (i = 0; i < ninvoices; i++) {
-        if (invoices[i].status == PAID && !subs[invoices[i].sub].base) {
-            invoice_event(i, "invoice.paid");
+        if (subs[i].base) {
+            sub_event(i, "customer.subscription.updated");
         }
     }
 

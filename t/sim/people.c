@@ -119,6 +119,7 @@ sim_people_begin(void)
     sim_billing_customer("cus_1", "price_base");
     sim_billing_customer("cus_2", NULL);
     sim_billing_customer("cus_3", NULL);
+    sim_billing_customer("cus_anchor", NULL);
 
     for (i = 0; i < TENANTS; i++) {
         snprintf(tenants[i].name, sizeof(tenants[i].name), "%c:t%d",

@@ -80,6 +80,7 @@ typedef struct {
 extern sim_static_t  sim_sweeper_statics[];
 extern sim_static_t  sim_inventory_statics[];
 extern sim_static_t  sim_database_statics[];
+extern sim_static_t  sim_audit_statics[];
 
 
 struct sim_node_s {
@@ -103,7 +104,7 @@ struct sim_node_s {
     ngx_queue_t         requests;    /* of people, people.c */
 
     ngx_uint_t          kills;
-    u_char              statics[1024] __attribute__((aligned(16)));
+    u_char              statics[2048] __attribute__((aligned(16)));
 };
 
 
@@ -143,6 +144,8 @@ typedef struct {
     int                 verbose;
     int                 quiet;       /* flag: all is to come to rest */
     int                 lost;        /* flag: Redis has lost something */
+    int                 auditing;    /* flag: a pass is waited for */
+    uint64_t            deeds;       /* commands and calls, but for looks */
 
     sim_redis_t        *redis;
     sim_node_t          nodes[SIM_NODES];
@@ -193,7 +196,7 @@ int sim_node_deliver(sim_node_t *node);    /* the same */
 void sim_node_late(sim_node_t *node);      /* a reply misses its deadline */
 void sim_node_cut(sim_node_t *node);
 int64_t sim_node_timer(sim_node_t *node);  /* us of the first; 0: none */
-void sim_node_tick(sim_node_t *node);      /* it is due */
+int sim_node_tick(sim_node_t *node);       /* it is due; as execute */
 int sim_node_busy(sim_node_t *node);
 ngx_uint_t sim_node_running(sim_node_t *node);
 
@@ -231,8 +234,8 @@ int64_t sim_event_due(void);
 json_t *sim_event_take(void);
 void sim_event_again(json_t *event);
 
-/* all that there is, as events: what the auditor would see */
-void sim_billing_announce_all(void);
+/* what an auditor does not look at, as events */
+void sim_billing_announce(void);
 
 void sim_billing_customer(const char *id, const char *base_price);
 int sim_billing_base(const char *customer, const char **state,
@@ -272,6 +275,7 @@ void sim_people_wake(sim_node_t *node, const char *tenant, const char *id);
 
 /* judge.c */
 void sim_judge(void);
+int sim_judge_audited(void);                /* there is something to repair */
 ngx_uint_t sim_judge_unfinished(void);      /* operations */
 
 
