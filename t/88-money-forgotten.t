@@ -24,4 +24,15 @@ promise 'a purchase is forgotten, and its subscription deleted before anybody ga
     $s->rest('a:forgotten');
 };
 
+promise 'a line that awaits its payment is forgotten, part of which is there: it goes back once the rest cannot come' => sub {
+    my $then = $s->remember;
+    my $line = $s->pending_line;
+    $sandbox->pay($line->{invoice}, 'ok', 300);
+    $sandbox->wait_idle;
+    $s->forget_since($then);
+    $sandbox->advance(24 * 3600);
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'the part went back', 15);
+    $s->rest($line->{tenant});
+};
+
 $t->done;

@@ -477,7 +477,8 @@ look_line(void *data, lines_line_billed_reply_t *reply)
          */
 
         if (((look->status.len ? fine || due : look->paid)
-             || (look->gone && look->unknown && reply->status.len == 0))
+             || (sub == LINES_SUB_ENDED && look->unknown
+                 && reply->status.len == 0))
             && lines_billing_ours(look->lmcf->billing, look->metadata))
         {
             look->follows = LINES_FOLLOWS_ORPHAN;

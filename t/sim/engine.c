@@ -35,7 +35,7 @@
 #define MAY     (SIM_KILLS|SIM_CUTS|SIM_CALLS|SIM_EVENTS|SIM_STALLS           \
                  |SIM_HANDS|SIM_REFUNDS|SIM_CARDS|SIM_PLANS|SIM_RENEWALS      \
                  |SIM_EARLY|SIM_DISPUTES|SIM_JUMPS|SIM_DELETES|SIM_SILENCE     \
-                 |SIM_LOSSES)
+                 |SIM_LOSSES|SIM_PARTS)
 
 
 typedef enum {
@@ -63,6 +63,9 @@ const sim_wrong_t  sim_wrongs[] = {
 
     /* billing/: keys are forgotten at once */
     { "keys", NULL, NULL, NULL },
+
+    /* billing/: of several payments only one is seen */
+    { "payments", NULL, NULL, NULL },
 
     /* what failed is not given back */
     { "refund", NULL, "begun = refund\n", "begun = '' if true then return "
@@ -436,7 +439,7 @@ run(uint64_t seed, uint64_t length, unsigned may)
 
     /* each run has some of it: what a fault hides another run shows */
 
-    world.may = may & (unsigned) (sim_random(1 << 16) | sim_random(1 << 16));
+    world.may = may & (unsigned) (sim_random(1 << 20) | sim_random(1 << 20));
 
     if (!sim_one_in(8)) {
         world.may &= ~SIM_SILENCE;
@@ -573,6 +576,14 @@ strike(void)
     case 48:
         if (may(SIM_DISPUTES)) {
             sim_billing_dispute();
+            return 1;
+        }
+
+        return 0;
+
+    case 49:
+        if (may(SIM_PARTS)) {
+            sim_billing_grant();
             return 1;
         }
 
@@ -1015,6 +1026,13 @@ rest(void)
         if (i < SIM_NODES || sim_judge_unfinished()
             || sim_ask("ZCARD", "lines:{inv}:leases", NULL)->data[1] != '0')
         {
+            continue;
+        }
+
+        /* what is forgotten, and paid in part, is heard of when it expires */
+
+        if (world.lost && sim_billing_due()) {
+            world.now = ngx_max(world.now, sim_billing_due());
             continue;
         }
 

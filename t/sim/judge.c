@@ -371,7 +371,9 @@ judge_line(line_t *l)
                       s.status);
         }
 
-        if (s.paid - s.back - s.disputed != 0 && !l->ends) {
+        /* part of what it awaits may be there */
+
+        if (s.paid - s.back - s.disputed != 0 && !l->ends && !l->awaiting) {
             sim_found("kept", "%s is not to be paid for: %s, paid %lld, given "
                       "back %lld, disputed %lld", who, sub, (long long) s.paid,
                       (long long) s.back, (long long) s.disputed);
@@ -471,6 +473,12 @@ judge_subscriptions(void)
                           (long long) s.kept_after);
             }
 
+            continue;
+        }
+
+        /* without a line, and ended before anybody could hear of it */
+
+        if (world.lost && (world.may & SIM_SILENCE) && !s.live) {
             continue;
         }
 

@@ -52,6 +52,7 @@
 #define SIM_JUMPS      0x2000    /* hours in which nothing happens */
 #define SIM_DISPUTES   0x4000    /* banks take money back */
 #define SIM_EARLY      0x8000    /* renewals of what has just begun, too */
+#define SIM_PARTS      0x10000   /* several payments, balances, other ways */
 
 
 /* wrongs that are planted, to see that they are found: world.wrong */
@@ -226,6 +227,7 @@ void sim_billing_hand(void);
 void sim_billing_pay(void);         /* an open invoice, by whoever has it */
 void sim_billing_renew(void);
 void sim_billing_dispute(void);
+void sim_billing_grant(void);
 void sim_billing_card(void);
 void sim_billing_plan(void);
 
