@@ -87,6 +87,12 @@ const sim_wrong_t  sim_wrongs[] = {
     /* a number that is handed out is free as well */
     { "number", "inv_lease", "redis.call('ZREM', free_key, number)", "" },
 
+    /* a number that is wanted for a ticket is taken from whoever has it */
+    { "taken", "inv_lease", "if h.state ~= 'free' then", "if false then" },
+
+    /* a window is never full */
+    { "window", "confirm_begin", "if state.full then", "if false then" },
+
     /* the end of an add-on is not the end of its line */
     { "lapse", "lapse_end", "if verdict == 'ended' then", "if false then" },
 

@@ -40,8 +40,8 @@ static list_t  keys;
 static list_t  audited;          /* what is on the auditor's list */
 
 
-static list_t ask(const char *command, const char *key, const char *more,
-    const char *last);
+static list_t list_of(const sim_str_t *reply);
+#define ask(...)  list_of(sim_ask(__VA_ARGS__, NULL))
 static void list_free(list_t *list);
 static const char *field(list_t *h, const char *name);
 static int has(list_t *h, const char *name);
@@ -51,6 +51,7 @@ static void judge_line(line_t *l);
 static void judge_subscriptions(void);
 static void judge_tenant(const char *tenant);
 static void judge_operations(const char *tenant);
+static void judge_window(const char *tenant, list_t *t);
 static void judge_numbers(void);
 static void judge_audit(void);
 static int shown(const char *kind, const char *id);
@@ -59,15 +60,12 @@ static int shown(const char *kind, const char *id);
 /* a reply that is an array of strings, or one */
 
 static list_t
-ask(const char *command, const char *key, const char *more, const char *last)
+list_of(const sim_str_t *reply)
 {
     int               i, n;
     char             *p;
     size_t            len;
     list_t            list = { 0, NULL };
-    const sim_str_t  *reply;
-
-    reply = sim_ask(command, key, more, last, NULL);
 
     p = (char *) reply->data;
     n = 1;
@@ -92,8 +90,7 @@ ask(const char *command, const char *key, const char *more, const char *last)
         }
 
         if (*p != '$') {
-            fprintf(stderr, "%s %s: %.*s\n", command, key, (int) reply->len,
-                    reply->data);
+            fprintf(stderr, "%.*s\n", (int) reply->len, reply->data);
             abort();
         }
 
@@ -174,13 +171,13 @@ sim_judge(void)
     int     i;
     list_t  tenants;
 
-    keys = ask("KEYS", "lines:*", NULL, NULL);
-    audited = ask("HKEYS", "lines:{audit}:found", NULL, NULL);
+    keys = ask("KEYS", "lines:*");
+    audited = ask("HKEYS", "lines:{audit}:found");
 
     judge_lines();
     judge_subscriptions();
 
-    tenants = ask("SMEMBERS", "lines:{tenants}", NULL, NULL);
+    tenants = ask("SMEMBERS", "lines:{tenants}");
 
     for (i = 0; i < tenants.n; i++) {
         judge_tenant(tenants.elts[i]);
@@ -263,7 +260,7 @@ judge_lines(void)
             continue;
         }
 
-        l->h = ask("HGETALL", keys.elts[i], NULL, NULL);
+        l->h = ask("HGETALL", keys.elts[i]);
         nlines++;
 
         l->failed = is(field(&l->h, "status"), "failed");
@@ -323,7 +320,7 @@ judge_line(line_t *l)
     }
 
     snprintf(key, sizeof(key), "lines:{ix:%s}", l->id);
-    list = ask("GET", key, NULL, NULL);
+    list = ask("GET", key);
 
     /* it is written before its line, and may be what Redis forgot */
 
@@ -337,7 +334,7 @@ judge_line(line_t *l)
 
     if (l->runs && is(status, "provisioning")) {
         snprintf(member, sizeof(member), "%s %s", l->tenant, l->id);
-        list = ask("ZSCORE", "lines:{prov}", member, NULL);
+        list = ask("ZSCORE", "lines:{prov}", member);
 
         if (list.n == 0 && !world.lost) {
             sim_found("hint", "%s is in no list of the provisioner's", who);
@@ -510,7 +507,7 @@ judge_tenant(const char *tenant)
     };
 
     snprintf(key, sizeof(key), "lines:{%s}:t", tenant);
-    t = ask("HGETALL", key, NULL, NULL);
+    t = ask("HGETALL", key);
 
     if (has(&t, "deleting")) {
         list_free(&t);
@@ -544,7 +541,7 @@ judge_tenant(const char *tenant)
     }
 
     snprintf(key, sizeof(key), "lines:{%s}:pending", tenant);
-    list = ask("GET", key, NULL, NULL);
+    list = ask("GET", key);
     snprintf(pending, sizeof(pending), "%s", list.n ? list.elts[0] : "");
     list_free(&list);
 
@@ -555,7 +552,7 @@ judge_tenant(const char *tenant)
     window = ask("ZRANGE", key, "0", "-1");
 
     snprintf(key, sizeof(key), "lines:{%s}:ops", tenant);
-    ops = ask("SMEMBERS", key, NULL, NULL);
+    ops = ask("SMEMBERS", key);
 
     seen = 0;
 
@@ -618,6 +615,8 @@ judge_tenant(const char *tenant)
         }
     }
 
+    judge_window(tenant, &t);
+
     for (i = 0; i < window.n; i++) {
         for (n = 0, j = 0; j < nlines; j++) {
             n += lines[j].found && is(lines[j].id, window.elts[i]);
@@ -647,6 +646,40 @@ judge_tenant(const char *tenant)
 }
 
 
+/* of all purchases that stand no more have begun at a time than may */
+
+static void
+judge_window(const char *tenant, list_t *t)
+{
+    int      i, j, limit;
+    char     key[96];
+    list_t   window;
+    double   length;
+
+    static const char  *fields[] = { "limit_daily", "limit_monthly" };
+
+    snprintf(key, sizeof(key), "lines:{%s}:win", tenant);
+    window = ask("ZRANGE", key, "0", "-1", "WITHSCORES");
+
+    for (i = 0; i < 2; i++) {
+        limit = atoi(field(t, fields[i]));
+        length = (i ? 30.0 : 1.0) * SIM_DAY / 1000;
+
+        for (j = limit; limit && 2 * j + 1 < window.n; j++) {
+            if (atof(window.elts[2 * j + 1])
+                - atof(window.elts[2 * (j - limit) + 1]) < length)
+            {
+                sim_found("window", "%s has bought more than its %s of %d",
+                          tenant, fields[i], limit);
+                break;
+            }
+        }
+    }
+
+    list_free(&window);
+}
+
+
 static void
 judge_operations(const char *tenant)
 {
@@ -656,11 +689,11 @@ judge_operations(const char *tenant)
     ngx_str_t name;
 
     snprintf(key, sizeof(key), "lines:{%s}:ops", tenant);
-    ops = ask("SMEMBERS", key, NULL, NULL);
+    ops = ask("SMEMBERS", key);
 
     for (i = 0; i < ops.n; i++) {
         snprintf(key, sizeof(key), "lines:{%s}:op:%s", tenant, ops.elts[i]);
-        op = ask("HGETALL", key, NULL, NULL);
+        op = ask("HGETALL", key);
 
         if (op.n == 0 || is(field(&op, "step"), "done")) {
             sim_found("operation", "%s of %s is among the unfinished, and is "
@@ -684,7 +717,7 @@ judge_operations(const char *tenant)
                  (long long) lines_due_shard(&name));
         snprintf(member, sizeof(member), "%s %s", tenant, ops.elts[i]);
 
-        hint = ask("ZSCORE", shard, member, NULL);
+        hint = ask("ZSCORE", shard, member);
 
         if (hint.n == 0) {
             sim_found("hint", "%s of %s (%s) is unfinished, and has no hint",
@@ -703,7 +736,7 @@ judge_operations(const char *tenant)
             continue;
         }
 
-        op = ask("HGETALL", keys.elts[i], NULL, NULL);
+        op = ask("HGETALL", keys.elts[i]);
 
         if (op.n && !is(field(&op, "step"), "done")) {
             sim_found("operation", "%s of %s is in %s, and not among the "
@@ -720,8 +753,9 @@ judge_operations(const char *tenant)
 static void
 judge_numbers(void)
 {
-    int          i, j, k, held, in;
-    char         state[24], worker[24], op[48], tenant[32], key[64];
+    int          i, j, k, held, in, own;
+    char         state[24], op[48], tenant[32], key[96], id[48];
+    char         of[32];
     list_t       numbers, holds, set;
     const char  *number;
 
@@ -729,8 +763,8 @@ judge_numbers(void)
         "free", "leased", "assigned", "quarantined"
     };
 
-    numbers = ask("HGETALL", "lines:{inv}:numbers", NULL, NULL);
-    holds = ask("HGETALL", "lines:{inv}:operations", NULL, NULL);
+    numbers = ask("HGETALL", "lines:{inv}:numbers");
+    holds = ask("HGETALL", "lines:{inv}:operations");
 
     for (i = 0; i + 1 < numbers.n; i += 2) {
         number = numbers.elts[i];
@@ -743,12 +777,17 @@ judge_numbers(void)
 
         op[0] = tenant[0] = '\0';
 
-        (void) sscanf(numbers.elts[i + 1], "%23s %23s %47s %31s", state,
-                      worker, op, tenant);
+        /* the operator's own have no worker, and are in no set */
 
-        for (k = 0; k < 4; k++) {
+        own = strstr(numbers.elts[i + 1], "  ") != NULL;
+
+        (void) sscanf(numbers.elts[i + 1], own ? "%23s %47s %31s"
+                                               : "%23s %*s %47s %31s",
+                      state, op, tenant);
+
+        for (k = own ? 4 : 0; k < 4; k++) {
             snprintf(key, sizeof(key), "lines:{inv}:%s", sets[k]);
-            set = ask("ZSCORE", key, number, NULL);
+            set = ask("ZSCORE", key, number);
             in = set.n != 0;
             list_free(&set);
 
@@ -785,6 +824,30 @@ judge_numbers(void)
             }
         }
 
+        for (j = 0; j < keys.n; j++) {
+
+            if (!key_of(keys.elts[j], "ticket:", of, id)) {
+                continue;
+            }
+
+            set = ask("HGETALL", keys.elts[j]);
+            in = is(field(&set, "status"), "FULFILLED")
+                 && is(field(&set, "number"), number);
+            list_free(&set);
+
+            snprintf(key, sizeof(key), "lines:{%s}:t", of);
+            set = ask("HGET", key, "deleting");
+            in = in && set.n == 0;
+            list_free(&set);
+
+            held += in;
+
+            if (in && (!is(state, "assigned") || !is(op + 7, id))) {
+                sim_found("number", "%s is that of ticket %s, and is %s %s",
+                          number, id, state, op);
+            }
+        }
+
         if (held > 1) {
             sim_found("number", "%s is that of %d lines", number, held);
         }
@@ -808,7 +871,7 @@ sim_judge_audited(void)
     int     i, n;
     list_t  found;
 
-    found = ask("HKEYS", "lines:{audit}:found", NULL, NULL);
+    found = ask("HKEYS", "lines:{audit}:found");
 
     for (n = 0, i = 0; i < found.n; i++) {
         n += strncmp(found.elts[i], "repaired ", 9) == 0;
@@ -836,11 +899,11 @@ sim_judge_unfinished(void)
     ngx_uint_t  n;
 
     n = 0;
-    tenants = ask("SMEMBERS", "lines:{tenants}", NULL, NULL);
+    tenants = ask("SMEMBERS", "lines:{tenants}");
 
     for (i = 0; i < tenants.n; i++) {
         snprintf(key, sizeof(key), "lines:{%s}:ops", tenants.elts[i]);
-        ops = ask("SMEMBERS", key, NULL, NULL);
+        ops = ask("SMEMBERS", key);
         n += ops.n;
         list_free(&ops);
     }
