@@ -35,7 +35,7 @@
 #define MAY     (SIM_KILLS|SIM_CUTS|SIM_CALLS|SIM_EVENTS|SIM_STALLS           \
                  |SIM_HANDS|SIM_REFUNDS|SIM_CARDS|SIM_PLANS|SIM_RENEWALS      \
                  |SIM_EARLY|SIM_DISPUTES|SIM_JUMPS|SIM_DELETES|SIM_SILENCE     \
-                 |SIM_LOSSES|SIM_PARTS)
+                 |SIM_LOSSES|SIM_PARTS|SIM_RESTORES|SIM_CLOCKS)
 
 
 typedef enum {
@@ -99,6 +99,10 @@ const sim_wrong_t  sim_wrongs[] = {
     /* the auditor takes all that disagrees for under way */
     { "blind", "audit_flight", "return unfinished", "return 1" },
 
+    /* any database is the right one */
+    { "held", "database_check", "if reason and not confirm then",
+      "if false then" },
+
     /* it sees what is not so */
     { "false", "audit_tenant", "if counts ~= held", "if counts == held" },
 
@@ -106,8 +110,10 @@ const sim_wrong_t  sim_wrongs[] = {
 };
 
 
-static sim_copy_t  *copy;           /* of Redis, a moment ago */
+static sim_copy_t  *first;          /* of Redis, when the run began */
+static sim_copy_t  *copy;           /* the same, a moment ago */
 static int64_t      copied;
+static int64_t      began;          /* the run */
 
 static struct {
     uint64_t  runs;
@@ -115,6 +121,7 @@ static struct {
     uint64_t  kills;
     uint64_t  cuts;
     uint64_t  losses;
+    uint64_t  restores;
     uint64_t  calls;
     uint64_t  events;
     uint64_t  failed;
@@ -125,6 +132,7 @@ static void plant(const sim_wrong_t *wrong);
 static void run(uint64_t seed, uint64_t length, unsigned may);
 static void step(void);
 static int strike(void);
+static void restore(void);
 static int go(void);
 static void advance(void);
 static void rest(void);
@@ -327,11 +335,13 @@ main(int argc, char **argv)
 
     } while (total.steps < steps);
 
-    printf("runs %llu, steps %llu, kills %llu, cuts %llu, losses %llu, calls "
+    printf("runs %llu, steps %llu, kills %llu, cuts %llu, losses %llu, restores %llu, calls "
            "%llu, events %llu, failed %llu, seconds %.1f\n",
            (unsigned long long) total.runs, (unsigned long long) total.steps,
            (unsigned long long) total.kills, (unsigned long long) total.cuts,
-           (unsigned long long) total.losses, (unsigned long long) total.calls,
+           (unsigned long long) total.losses,
+           (unsigned long long) total.restores,
+           (unsigned long long) total.calls,
            (unsigned long long) total.events,
            (unsigned long long) total.failed,
            (double) (clock() - start) / CLOCKS_PER_SEC);
@@ -436,7 +446,8 @@ run(uint64_t seed, uint64_t length, unsigned may)
     world.now = 1763000000 * SIM_SECOND;
     world.quiet = 0;
     world.lost = 0;
-    world.auditing = 0;
+    world.auditing = world.restored = 0;
+    world.held = world.skew = 0;
     world.findings = 0;
     world.node = NULL;
 
@@ -455,9 +466,15 @@ run(uint64_t seed, uint64_t length, unsigned may)
         world.may &= ~SIM_LOSSES;
     }
 
+    if (!sim_one_in(5)) {
+        world.may &= ~SIM_RESTORES;
+    }
+
     sim_nginx_set_time(world.now);
 
     ngx_queue_init(&world.calls);
+
+    began = world.now;
 
     sim_redis_begin();
     sim_billing_begin();
@@ -471,6 +488,8 @@ run(uint64_t seed, uint64_t length, unsigned may)
     }
 
     sim_trace("seed %llu, may 0x%x", (unsigned long long) seed, world.may);
+
+    first = (world.may & SIM_RESTORES) ? sim_redis_copy(world.redis) : NULL;
 
     while (world.steps < length && world.findings == 0) {
         step();
@@ -490,6 +509,11 @@ run(uint64_t seed, uint64_t length, unsigned may)
     if (copy) {
         sim_redis_copy_free(copy);
         copy = NULL;
+    }
+
+    if (first) {
+        sim_redis_copy_free(first);
+        first = NULL;
     }
 
     for (i = 0; i < SIM_NODES; i++) {
@@ -677,8 +701,72 @@ strike(void)
 
         return 0;
 
+    case 75:
+
+        /* nodes remember a later one, or another; at most once in a run */
+
+        if (may(SIM_RESTORES) && !world.restored && world.steps > 300
+            && world.now - began > 20 * SIM_MINUTE)
+        {
+            restore();
+            return 1;
+        }
+
+        return 0;
+
+    case 76: case 77:
+        if (world.held && world.now > world.held + 4 * SIM_MINUTE) {
+            sim_people_confirm();
+            return 1;
+        }
+
+        return 0;
+
+    case 78:
+        if (may(SIM_CLOCKS)) {
+            world.skew = (int64_t) sim_random(20 * SIM_MINUTE)
+                         - 10 * SIM_MINUTE;
+            sim_trace("Redis' clock is %lld s off",
+                      (long long) (world.skew / SIM_SECOND));
+            return 1;
+        }
+
+        return 0;
+
     default:
         return 0;
+    }
+}
+
+
+static void
+restore(void)
+{
+    int  i;
+
+    if (copy) {
+        sim_redis_copy_free(copy);
+        copy = NULL;
+    }
+
+    world.restored = 1;
+    world.held = world.now;
+    total.restores++;
+
+    if (sim_one_in(2)) {
+        sim_trace("Redis is what it was at first");
+        sim_redis_restore(world.redis, first);
+
+    } else {
+        sim_trace("Redis is emptied");
+        (void) sim_ask("FLUSHALL", NULL);
+        sim_people_again();
+    }
+
+    for (i = 0; i < SIM_NODES; i++) {
+        if (world.nodes[i].up) {
+            sim_node_cut(&world.nodes[i]);
+        }
     }
 }
 
@@ -1021,6 +1109,16 @@ rest(void)
             continue;
         }
 
+        /* the confirmation may be forgotten, too */
+
+        if (world.held
+            || sim_ask("HEXISTS", "lines:{database}", "held", NULL)->data[1]
+               == '1')
+        {
+            sim_people_confirm();
+            continue;
+        }
+
         for (i = 0; i < SIM_NODES; i++) {
             if (sim_node_running(&world.nodes[i])
                 || sim_node_busy(&world.nodes[i]))
@@ -1054,7 +1152,7 @@ rest(void)
             passes++;
         }
 
-        if (passes == PASSES || (passes && !sim_judge_audited())) {
+        if (world.restored || passes == PASSES || (passes && !sim_judge_audited())) {
             return;
         }
 

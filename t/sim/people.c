@@ -111,6 +111,7 @@ static void woken(lines_op_waiter_t *w, lines_op_t *op, ngx_int_t rc);
 static void budget(ngx_event_t *ev);
 static void add_name(const char *tenant, const char *id, int what);
 static void create_tenant(int i);
+static sim_node_t *some_node(void);
 
 
 void
@@ -154,6 +155,56 @@ sim_people_begin(void)
         (void) sim_ask("HSET", "lines:{inv}:numbers", number, "free w", NULL);
         (void) sim_ask("ZADD", "lines:{inv}:free", "0", number, NULL);
         (void) sim_ask("ZADD", "lines:{inv}:all", "0", number, NULL);
+    }
+}
+
+
+void
+sim_people_again(void)
+{
+    int  i;
+
+    for (i = 0; i < TENANTS; i++) {
+        create_tenant(i);
+    }
+}
+
+
+/* admin/database.c */
+
+static ngx_int_t
+confirmed(void *data, lines_database_check_reply_t *reply)
+{
+    request_t  *q = data;
+
+    lines_database_saw(&q->node->lmcf, reply);
+
+    if (reply->is == LINES_DATABASE_CHECK_FINE) {
+        world.held = 0;
+        sim_trace("the database is confirmed");
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+confirm_database(request_t *q)
+{
+    return lines_database_state(&q->node->lmcf, NULL) == LINES_DATABASE_UNTOLD
+           ? NGX_DONE
+           : lines_database_look(&q->node->lmcf, &q->ctx.caller, 1, confirmed,
+                                 q);
+}
+
+
+void
+sim_people_confirm(void)
+{
+    sim_node_t  *node = some_node();
+
+    if (node) {
+        request_start(request(node, "", "", confirm_database));
     }
 }
 

@@ -52,6 +52,8 @@
 #define SIM_JUMPS      0x2000    /* hours in which nothing happens */
 #define SIM_DISPUTES   0x4000    /* banks take money back */
 #define SIM_EARLY      0x8000    /* renewals of what has just begun, too */
+#define SIM_RESTORES   0x20000   /* Redis is emptied, or of long ago */
+#define SIM_CLOCKS     0x40000   /* Redis' clock is set, back or forward */
 #define SIM_PARTS      0x10000   /* several payments, balances, other ways */
 
 
@@ -146,6 +148,9 @@ typedef struct {
     int                 quiet;       /* flag: all is to come to rest */
     int                 lost;        /* flag: Redis has lost something */
     int                 auditing;    /* flag: a pass is waited for */
+    int                 restored;    /* flag: Redis is not what it was, */
+    int64_t             held;        /* us: since then, and not confirmed */
+    int64_t             skew;        /* us, of Redis' clock */
     uint64_t            deeds;       /* commands and calls, but for looks */
 
     sim_redis_t        *redis;
@@ -265,6 +270,8 @@ int sim_billing_sub(int i, int64_t left, sim_sub_t *sub);
 /* people.c */
 
 void sim_people_begin(void);
+void sim_people_again(void);                /* the tenants, in an empty Redis */
+void sim_people_confirm(void);              /* it is the database from now on */
 void sim_people_act(void);
 void sim_people_gone(sim_node_t *node);     /* with their node */
 void sim_people_event(sim_node_t *node, json_t *event);
