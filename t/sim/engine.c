@@ -470,6 +470,10 @@ run(uint64_t seed, uint64_t length, unsigned may)
         world.may &= ~SIM_RESTORES;
     }
 
+    if (!sim_one_in(6)) {
+        world.may &= ~SIM_CLOCKS;
+    }
+
     sim_nginx_set_time(world.now);
 
     ngx_queue_init(&world.calls);
