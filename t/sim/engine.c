@@ -1153,7 +1153,17 @@ rest(void)
 
             sim_trace("a pass has ended");
             world.auditing = 0;
-            passes++;
+
+            /* who has heard of all has left nothing to repair */
+
+            if (passes++ == 0 && !world.lost && !may(SIM_SILENCE)
+                && sim_judge_audited())
+            {
+                sim_found("audit", "it had to repair what was heard of");
+            }
+
+        } else {
+            (void) sim_judge_audited();
         }
 
         if (world.restored || passes == PASSES || (passes && !sim_judge_audited())) {
