@@ -404,6 +404,8 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
     look->unfinished = reply->step.len && !lines_is(&reply->step, "done")
                        && !older;
 
+    look->unknown = (reply->step.len == 0);
+
     /* what a bank took back ends a line, whatever else goes on with it */
 
     if (!look->unfinished || look->disputed) {
@@ -478,10 +480,14 @@ look_line(void *data, lines_line_billed_reply_t *reply)
 
         /*
          * Money came in, or will, that nobody waited for.  Of another name, it
-         * may well be another deployment's.
+         * may well be another deployment's.  What has ended, and was nobody's
+         * that is known, may have been ended by us, and forgotten with what was
+         * to go back.
          */
 
-        if ((look->status.len ? fine || due : look->paid)
+        if (((look->status.len ? fine || due : look->paid)
+             || (sub == LINES_SUB_ENDED && look->unknown
+                 && reply->status.len == 0))
             && lines_billing_ours(look->lmcf->billing, look->metadata))
         {
             look->follows = LINES_FOLLOWS_ORPHAN;

@@ -447,9 +447,14 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
 
     case LINES_STRIPE_OK:
 
-        /* a replayed answer may be stale, but void is final */
+        /*
+         * A replayed answer may be stale, but void is final; what is told with
+         * it includes a part that was paid since the invoice was read.
+         */
 
         if (result->invoice && lines_is(&result->invoice->status, "void")) {
+            op->seen.subscription.invoice.amount_paid =
+                                               result->invoice->amount_paid;
             op->seen.invoice = LINES_INVOICE_VOID;
             return NGX_OK;
         }

@@ -49,6 +49,8 @@ typedef struct {
     int       declines;          /* flag */
     int       fails;             /* flag: refunds to it fail, later */
     int       base;              /* subscription of its base plan, or -1 */
+    int64_t   balance;           /* that it has, and its next invoice takes */
+    char      database[64];      /* metadata: the anchor's */
 } customer_t;
 
 typedef struct {
@@ -69,9 +71,10 @@ typedef struct {
     int        sub;
     invoice_e  status;
     int64_t    total;
-    int64_t    paid;
+    int64_t    balance;          /* of that, taken from the customer's */
+    int64_t    paid;             /* by payments */
     int64_t    credited;         /* by credit notes, after payment */
-    int64_t    refunded;         /* of its payment, and did not fail */
+    int64_t    refunded;         /* of its payments, and did not fail */
     int64_t    bare;             /* of that, without a note */
     int64_t    otherwise;        /* given back to the balance, or outside */
     int64_t    disputed;
@@ -81,6 +84,15 @@ typedef struct {
 
 typedef struct {
     int        invoice;
+    int64_t    amount;
+    int64_t    refunded;
+    int64_t    created;
+    int        outside;          /* flag: not by card */
+    int        disputed;         /* flag */
+} payment_t;
+
+typedef struct {
+    int        payment;
     int64_t    amount;
     int64_t    created;
     refund_e   status;
@@ -93,11 +105,10 @@ typedef struct {
     int64_t    credit;           /* of it to the balance, */
     int64_t    outside;          /* or out of band */
     int64_t    created;
-    int        refund;           /* or -1 */
 } note_t;
 
 typedef struct {
-    int        invoice;
+    int        payment;
     int64_t    amount;
     int64_t    created;
     int        won;
@@ -141,6 +152,7 @@ typedef struct {
 LIST(customer_t, customers)
 LIST(sub_t, subs)
 LIST(invoice_t, invoices)
+LIST(payment_t, payments)
 LIST(refund_t, refunds)
 LIST(note_t, notes)
 LIST(dispute_t, disputes)
@@ -159,10 +171,15 @@ static int  nevent;
      memset(&name[n##name], 0, sizeof(name[0])), &name[n##name++])
 
 
+/* one that is planted here */
+#define wrong(what)                                                           \
+    (world.wrong && strcmp(world.wrong->name, what) == 0)
+
 static void put(text_t_ *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 static void serve(sim_call_t *call);
 static void answer(sim_call_t *call, int status, char *json);
+static void copy(char *to, size_t size, const char *from);
 static void refuse(sim_call_t *call, int status, const char *type,
     const char *code, const char *param);
 static void form_read(form_t *form, const char *text);
@@ -173,6 +190,7 @@ static void create_note(sim_call_t *call, form_t *form);
 static void create_refund(sim_call_t *call, form_t *form);
 static void provision(sim_call_t *call);
 static void announce(const char *type, char *object);
+static void pay_part(int i, int64_t amount, int outside);
 static char *sub_json(int i, int expand);
 static char *invoice_json(int i);
 
@@ -180,7 +198,7 @@ static char *invoice_json(int i);
 void
 sim_billing_begin(void)
 {
-    ncustomers = nsubs = ninvoices = nrefunds = nnotes = 0;
+    ncustomers = nsubs = ninvoices = npayments = nrefunds = nnotes = 0;
     nkeys = nevents = ntolds = ndisputes = nevent = 0;
 }
 
@@ -333,8 +351,7 @@ sim_billing_serve(sim_call_t *call)
 
         } else {
             answer(call, key->status, strdup(key->json));
-            call->replayed = !world.wrong
-                             || strcmp(world.wrong->name, "replays") != 0;
+            call->replayed = !wrong("replays");
 
             if (key->status >= 500) {
                 call->should_retry = 0;
@@ -358,7 +375,7 @@ sim_billing_serve(sim_call_t *call)
     key->print = print;
     key->at = world.now;
 
-    if (world.wrong && strcmp(world.wrong->name, "keys") == 0) {
+    if (wrong("keys")) {
         key->at = -KEPT;
     }
 
@@ -459,6 +476,13 @@ sub_json(int i, int expand)
 }
 
 
+static int64_t
+remaining(invoice_t *v)
+{
+    return v->status == PAID ? 0 : v->total - v->balance - v->paid;
+}
+
+
 static char *
 invoice_json(int i)
 {
@@ -474,16 +498,16 @@ invoice_json(int i)
         "\"total\":%lld,\"amount_due\":%lld,\"amount_paid\":%lld,"
         "\"amount_remaining\":%lld,\"amount_overpaid\":0,"
         "\"pre_payment_credit_notes_amount\":0,"
-        "\"post_payment_credit_notes_amount\":%lld,\"starting_balance\":0,"
+        "\"post_payment_credit_notes_amount\":%lld,\"starting_balance\":%lld,"
         "\"ending_balance\":0,"
         "\"status_transitions\":{\"paid_at\":%lld},"
         "\"hosted_invoice_url\":\"https://pay/in_%d\","
         "\"parent\":{\"subscription_details\":{\"subscription\":\"sub_%d\","
         "\"metadata\":{", i, invoice_names[v->status],
         customers[s->customer].id, (long long) (v->created / SIM_SECOND),
-        (long long) v->total, (long long) v->total, (long long) v->paid,
-        (long long) (v->status == PAID ? 0 : v->total - v->paid),
-        (long long) v->credited, (long long) (v->paid_at / SIM_SECOND), i,
+        (long long) v->total, (long long) (v->total - v->balance),
+        (long long) v->paid, (long long) remaining(v),
+        (long long) v->credited, (long long) -v->balance, (long long) (v->paid_at / SIM_SECOND), i,
         v->sub);
 
     if (s->deployment[0]) {
@@ -510,6 +534,7 @@ invoice_json(int i)
 static char *
 note_json(int i)
 {
+    int       r, listed;
     note_t   *n = &notes[i];
     text_t_   t = { NULL, 0, 0 };
 
@@ -522,9 +547,11 @@ note_json(int i)
         (long long) (n->created / SIM_SECOND), (long long) n->outside,
         (long long) n->amount);
 
-    if (n->refund != -1) {
-        put(&t, "{\"amount_refunded\":%lld,\"refund\":\"re_%d\"}",
-            (long long) (n->amount - n->credit - n->outside), n->refund);
+    for (listed = 0, r = 0; r < nrefunds; r++) {
+        if (refunds[r].note == i) {
+            put(&t, "%s{\"amount_refunded\":%lld,\"refund\":\"re_%d\"}",
+                listed++ ? "," : "", (long long) refunds[r].amount, r);
+        }
     }
 
     put(&t, "]");
@@ -550,8 +577,8 @@ refund_json(int i)
     put(&t, "{\"id\":\"re_%d\",\"object\":\"refund\",\"status\":\"%s\","
         "\"amount\":%lld,\"currency\":\"usd\",\"charge\":\"ch_%d\","
         "\"payment_intent\":\"pi_%d\",\"created\":%lld,\"livemode\":false}",
-        i, refund_names[r->status], (long long) r->amount, r->invoice,
-        r->invoice, (long long) (r->created / SIM_SECOND));
+        i, refund_names[r->status], (long long) r->amount, r->payment,
+        r->payment, (long long) (r->created / SIM_SECOND));
 
     return t.data;
 }
@@ -560,21 +587,22 @@ refund_json(int i)
 static char *
 payment_json(int i)
 {
-    invoice_t  *v = &invoices[i];
+    payment_t  *p = &payments[i];
     text_t_     t = { NULL, 0, 0 };
 
     put(&t, "{\"id\":\"inpay_%d\",\"object\":\"invoice_payment\","
-        "\"status\":\"%s\",\"invoice\":\"in_%d\",\"amount_paid\":%lld,"
-        "\"amount_requested\":%lld,\"is_default\":true,\"livemode\":false,"
-        "\"currency\":\"usd\","
-        "\"payment\":{\"type\":\"payment_intent\","
-        "\"payment_intent\":{\"id\":\"pi_%d\",\"object\":\"payment_intent\","
-        "\"latest_charge\":{\"id\":\"ch_%d\",\"object\":\"charge\","
-        "\"amount\":%lld,\"amount_captured\":%lld,\"amount_refunded\":%lld,"
-        "\"disputed\":false}}}}", i,
-        v->status == PAID ? "paid" : v->status == OPEN ? "open" : "canceled",
-        i, (long long) v->paid, (long long) v->total, i, i,
-        (long long) v->paid, (long long) v->paid, (long long) v->refunded);
+        "\"status\":\"paid\",\"invoice\":\"in_%d\",\"amount_paid\":%lld,"
+        "\"amount_requested\":%lld,\"is_default\":false,\"livemode\":false,"
+        "\"currency\":\"usd\",\"payment\":", i, p->invoice,
+        (long long) p->amount, (long long) p->amount);
+
+    if (p->outside) {
+        put(&t, "{\"type\":\"payment_record\",\"payment_record\":"
+            "\"pr_%d\"}}", i);
+    } else {
+        put(&t, "{\"type\":\"payment_intent\",\"payment_intent\":"
+            "\"pi_%d\"}}", i);
+    }
 
     return t.data;
 }
@@ -591,7 +619,7 @@ dispute_json(int i)
         "\"charge\":\"ch_%d\",\"payment_intent\":\"pi_%d\","
         "\"created\":%lld,\"livemode\":false}", i,
         d->won ? "won" : "needs_response", (long long) d->amount,
-        d->invoice, d->invoice, (long long) (d->created / SIM_SECOND));
+        d->payment, d->payment, (long long) (d->created / SIM_SECOND));
 
     return t.data;
 }
@@ -670,6 +698,12 @@ sub_wanted(form_t *form, int i)
     price = form_get(form, "price");
     status = form_get(form, "status");
 
+    /* without a status, and a customer: all that have not ended */
+
+    if (form_get(form, "customer") == NULL) {
+        return subs[i].status < CANCELED;
+    }
+
     if (status == NULL || strcmp(status, "all") != 0) {
         fprintf(stderr, "subscriptions of the status %s\n", status);
         abort();
@@ -693,12 +727,15 @@ invoice_wanted(form_t *form, int i)
 static int
 note_wanted(form_t *form, int i)
 {
-    return notes[i].invoice == number(form_get(form, "invoice"), "in_",
-                                      ninvoices);
+    const char  *value;
+
+    value = form_get(form, "invoice");
+
+    return since(form, notes[i].created)
+           && (value == NULL
+               || notes[i].invoice == number(value, "in_", ninvoices));
 }
 
-
-/* the invoice of a payment */
 
 static int
 payment_of(form_t *form, const char *intent, const char *charge)
@@ -707,22 +744,34 @@ payment_of(form_t *form, const char *intent, const char *charge)
 
     value = form_get(form, intent);
 
-    return value ? number(value, "pi_", ninvoices)
-                 : number(form_get(form, charge), "ch_", ninvoices);
+    return value ? number(value, "pi_", npayments)
+                 : number(form_get(form, charge), "ch_", npayments);
+}
+
+
+/* of a payment, or all that there are */
+
+static int
+of_wanted(form_t *form, int payment, int64_t created)
+{
+    return since(form, created)
+           && ((form_get(form, "payment_intent") == NULL
+                && form_get(form, "charge") == NULL)
+               || payment == payment_of(form, "payment_intent", "charge"));
 }
 
 
 static int
 refund_wanted(form_t *form, int i)
 {
-    return refunds[i].invoice == payment_of(form, "payment_intent", "charge");
+    return of_wanted(form, refunds[i].payment, refunds[i].created);
 }
 
 
 static int
 dispute_wanted(form_t *form, int i)
 {
-    return disputes[i].invoice == payment_of(form, "payment_intent", "charge");
+    return of_wanted(form, disputes[i].payment, disputes[i].created);
 }
 
 
@@ -733,9 +782,15 @@ payment_wanted(form_t *form, int i)
 
     value = form_get(form, "invoice");
 
-    return i == (value ? number(value, "in_", ninvoices)
-                       : payment_of(form, "payment[payment_intent]",
-                                    "payment[charge]"));
+    if (wrong("payments") && i && payments[i - 1].invoice
+                                  == payments[i].invoice)
+    {
+        return 0;
+    }
+
+    return value ? payments[i].invoice == number(value, "in_", ninvoices)
+                 : i == payment_of(form, "payment[payment_intent]",
+                                   "payment[charge]");
 }
 
 
@@ -753,33 +808,58 @@ invoice_event(int i, const char *type)
 }
 
 
+/* what its customer has is taken first; nothing may be left to pay */
+
 static int
 new_invoice(int sub)
 {
+    int         i;
     invoice_t  *v;
+    customer_t *c = &customers[subs[sub].customer];
 
     v = add(invoices);
+    i = ninvoices - 1;
     v->sub = sub;
     v->status = OPEN;
     v->total = PRICE;
+    v->balance = ngx_min(c->balance, v->total);
     v->created = world.now;
 
-    subs[sub].latest = ninvoices - 1;
+    c->balance -= v->balance;
+    subs[sub].latest = i;
 
-    return ninvoices - 1;
+    if (remaining(v) == 0) {
+        sim_trace("billing: in_%d is paid from the balance", i);
+        pay_part(i, 0, 0);
+    }
+
+    return i;
 }
 
 
 /* what its invoices make of a subscription that is not ended */
 
 static void
-pay(int i)
+pay_part(int i, int64_t amount, int outside)
 {
     sub_t      *s;
     invoice_t  *v = &invoices[i];
+    payment_t  *p;
+
+    if (amount) {
+        p = add(payments);
+        p->invoice = i;
+        p->amount = amount;
+        p->outside = outside;
+        p->created = world.now;
+        v->paid += amount;
+    }
+
+    if (remaining(v)) {
+        return;
+    }
 
     v->status = PAID;
-    v->paid = v->total;
     v->paid_at = world.now;
 
     s = &subs[v->sub];
@@ -796,8 +876,19 @@ pay(int i)
 
 
 static void
+pay(int i)
+{
+    if (invoices[i].status != PAID) {
+        pay_part(i, remaining(&invoices[i]), 0);
+    }
+}
+
+
+static void
 void_invoice(int i)
 {
+    customers[subs[invoices[i].sub].customer].balance += invoices[i].balance;
+
     invoices[i].status = VOID;
     invoice_event(i, "invoice.voided");
 }
@@ -817,6 +908,7 @@ serve(sim_call_t *call)
     int          i;
     char        *path, *end, *json;
     form_t       form, query;
+    text_t_      t = { NULL, 0, 0 };
     const char  *tail;
 
     path = call->path + 3;
@@ -833,7 +925,9 @@ serve(sim_call_t *call)
 
     } else if (is(GET, "v1/subscriptions")) {
 
-        if (find_customer(form_get(&query, "customer")) == -1) {
+        tail = form_get(&query, "customer");
+
+        if (tail && find_customer(tail) == -1) {
             missing(call, 400, "customer");
 
         } else {
@@ -911,8 +1005,6 @@ serve(sim_call_t *call)
             i = find_customer(path);
         }
 
-        text_t_  t = { NULL, 0, 0 };
-
         if (i == -1) {
             missing(call, 404, "id");
 
@@ -922,10 +1014,13 @@ serve(sim_call_t *call)
                 customers[i].id);
 
             if (customers[i].card[0] && customers[i].standard) {
-                put(&t, "\"%s\"}}", customers[i].card);
+                put(&t, "\"%s\"}", customers[i].card);
             } else {
-                put(&t, "null}}");
+                put(&t, "null}");
             }
+
+            put(&t, ",\"metadata\":{\"lines_database\":\"%s\"}}",
+                customers[i].database);
 
             answer(call, 200, t.data);
 
@@ -944,6 +1039,21 @@ serve(sim_call_t *call)
             goto unknown;
         }
 
+    } else if (below(POST, "v1/customers/")) {
+        i = find_customer(path + strlen("v1/customers/"));
+
+        if (i == -1) {
+            missing(call, 404, "id");
+
+        } else {
+            copy(customers[i].database, sizeof(customers[i].database),
+                 form_get(&form, "metadata[lines_database]"));
+            put(&t, "{\"id\":\"%s\",\"object\":\"customer\","
+                "\"livemode\":false,\"metadata\":{\"lines_database\":"
+                "\"%s\"}}", customers[i].id, customers[i].database);
+            answer(call, 200, t.data);
+        }
+
     } else if (is(POST, "v1/credit_notes")) {
         create_note(call, &form);
 
@@ -960,7 +1070,7 @@ serve(sim_call_t *call)
         list(call, &query, "dp_", ndisputes, dispute_wanted, dispute_json);
 
     } else if (is(GET, "v1/invoice_payments")) {
-        list(call, &query, "inpay_", ninvoices, payment_wanted, payment_json);
+        list(call, &query, "inpay_", npayments, payment_wanted, payment_json);
 
     } else {
 unknown:
@@ -1006,7 +1116,7 @@ create_subscription(sim_call_t *call, form_t *form)
 
     now = strcmp(behavior, "error_if_incomplete") == 0;
 
-    if (now && customers[c].declines) {
+    if (now && customers[c].declines && customers[c].balance < PRICE) {
         refuse(call, 402, "card_error", "card_declined", "");
         return;
     }
@@ -1064,16 +1174,97 @@ create_subscription(sim_call_t *call, form_t *form)
 }
 
 
-/* to the card, the balance, or outside: what is left of what was paid */
+/* some of what a payment brought goes back */
+
+static void
+refund(int payment, int64_t amount, int note)
+{
+    refund_t   *r;
+    invoice_t  *v = &invoices[payments[payment].invoice];
+
+    r = add(refunds);
+    r->payment = payment;
+    r->amount = amount;
+    r->created = world.now;
+    r->status = REFUND_DONE;
+    r->note = note;
+
+    payments[payment].refunded += amount;
+    v->refunded += amount;
+    v->bare += note == -1 ? amount : 0;
+}
+
+
+/* what is left of its payments by card */
+
+static int64_t
+refundable(int invoice)
+{
+    int      i;
+    int64_t  left;
+
+    for (left = 0, i = 0; i < npayments; i++) {
+        if (payments[i].invoice == invoice && !payments[i].outside) {
+            left += payments[i].amount - payments[i].refunded;
+        }
+    }
+
+    return left;
+}
+
+
+/* to the cards, the balance, or outside; 0: more than there is */
+
+static int
+credit(int invoice, int64_t back, int64_t balance, int64_t outside)
+{
+    int         i;
+    int64_t     part;
+    note_t     *n;
+    invoice_t  *v = &invoices[invoice];
+
+    /* what was refunded without a note counts as well; v->refunded has both */
+
+    if (v->status != PAID
+        || back + balance + outside <= 0
+        || back + balance + outside
+           > v->paid + v->balance - v->credited - v->bare
+        || back > refundable(invoice))
+    {
+        return 0;
+    }
+
+    n = add(notes);
+    n->invoice = invoice;
+    n->amount = back + balance + outside;
+    n->credit = balance;
+    n->outside = outside;
+    n->created = world.now;
+
+    v->credited += n->amount;
+    v->otherwise += balance + outside;
+    customers[subs[v->sub].customer].balance += balance;
+
+    for (i = 0; i < npayments && back; i++) {
+        if (payments[i].invoice == invoice && !payments[i].outside) {
+            part = ngx_min(back, payments[i].amount - payments[i].refunded);
+
+            if (part) {
+                refund(i, part, nnotes - 1);
+                back -= part;
+            }
+        }
+    }
+
+    return 1;
+}
+
 
 static void
 create_note(sim_call_t *call, form_t *form)
 {
     int          i;
-    int64_t      amount, refund, credit, outside;
-    note_t      *n;
-    refund_t    *r;
-    invoice_t   *v;
+    int64_t      amount, back, balance, outside;
     const char  *value;
 
     i = number(form_get(form, "invoice"), "in_", ninvoices);
@@ -1087,54 +1278,20 @@ create_note(sim_call_t *call, form_t *form)
     ((value = form_get(form, name)) ? atoll(value) : 0)
 
     amount = amount_of("amount");
-    refund = amount_of("refund_amount");
-    credit = amount_of("credit_amount");
+    back = amount_of("refund_amount");
+    balance = amount_of("credit_amount");
     outside = amount_of("out_of_band_amount");
 
-    if (amount == 0) {
-        amount = refund + credit + outside;
-    }
-
-    v = &invoices[i];
-
-    /* what was refunded without a note counts as well; v->refunded has both */
-
-    if (v->status != PAID
-        || amount <= 0
-        || amount != refund + credit + outside
-        || amount > v->paid - v->credited - v->bare
-        || refund > v->paid - v->refunded)
-    {
-        refuse(call, 400, "invalid_request_error", "", "amount");
-        return;
-    }
-
-    if (refund && v->disputed) {
+    if (back && invoices[i].disputed) {
         refuse(call, 400, "invalid_request_error", "charge_disputed", "");
         return;
     }
 
-    n = add(notes);
-    n->invoice = i;
-    n->amount = amount;
-    n->credit = credit;
-    n->outside = outside;
-    n->created = world.now;
-    n->refund = -1;
-
-    v->credited += amount;
-    v->otherwise += credit + outside;
-
-    if (refund) {
-        r = add(refunds);
-        r->invoice = i;
-        r->amount = refund;
-        r->created = world.now;
-        r->status = REFUND_DONE;
-        r->note = nnotes - 1;
-
-        n->refund = nrefunds - 1;
-        v->refunded += refund;
+    if ((amount && amount != back + balance + outside)
+        || !credit(i, back, balance, outside))
+    {
+        refuse(call, 400, "invalid_request_error", "", "amount");
+        return;
     }
 
     answer(call, 200, note_json(nnotes - 1));
@@ -1145,8 +1302,7 @@ static void
 create_refund(sim_call_t *call, form_t *form)
 {
     int          i;
-    int64_t      amount;
-    refund_t    *r;
+    int64_t      amount, left;
     const char  *value;
 
     i = payment_of(form, "payment_intent", "charge");
@@ -1156,29 +1312,22 @@ create_refund(sim_call_t *call, form_t *form)
         return;
     }
 
-    if (invoices[i].disputed) {
+    if (payments[i].disputed) {
         refuse(call, 400, "invalid_request_error", "charge_disputed", "");
         return;
     }
 
     value = form_get(form, "amount");
-    amount = value ? atoll(value) : invoices[i].paid - invoices[i].refunded;
+    left = payments[i].amount - payments[i].refunded;
+    amount = value ? atoll(value) : left;
 
-    if (amount <= 0 || amount > invoices[i].paid - invoices[i].refunded) {
+    if (amount <= 0 || amount > left) {
         refuse(call, 400, "invalid_request_error", "charge_already_refunded",
                "");
         return;
     }
 
-    r = add(refunds);
-    r->invoice = i;
-    r->amount = amount;
-    r->created = world.now;
-    r->status = REFUND_DONE;
-    r->note = -1;
-
-    invoices[i].refunded += amount;
-    invoices[i].bare += amount;
+    refund(i, amount, -1);
 
     answer(call, 200, refund_json(nrefunds - 1));
 }
@@ -1326,19 +1475,13 @@ sim_event_again(json_t *json)
 
 
 void
-sim_billing_announce_all(void)
+sim_billing_announce(void)
 {
     int  i;
 
     for (i = 0; i < nsubs; i++) {
-        sub_event(i, subs[i].status >= CANCELED
-                     ? "customer.subscription.deleted"
-                     : "customer.subscription.updated");
-    }
-
-    for (i = 0; i < ninvoices; i++) {
-        if (invoices[i].status == PAID && !subs[invoices[i].sub].base) {
-            invoice_event(i, "invoice.paid");
+        if (subs[i].base) {
+            sub_event(i, "customer.subscription.updated");
         }
     }
 
@@ -1546,17 +1689,42 @@ some_sub(void)
 void
 sim_billing_pay(void)
 {
-    int  i;
+    int      i, outside;
+    int64_t  amount;
 
     i = ninvoices - 1 - (int) sim_random(ninvoices < 6 ? ninvoices : 6);
 
-    if (i >= 0 && invoices[i].status == OPEN && !subs[invoices[i].sub].base
-        && invoices[i].total)
-    {
-        sim_trace("billing: in_%d of sub_%d is paid by hand", i,
-                  invoices[i].sub);
-        pay(i);
+    if (i >= 0 && invoices[i].status == OPEN && !subs[invoices[i].sub].base) {
+
+        amount = remaining(&invoices[i]);
+        outside = 0;
+
+        if (world.may & SIM_PARTS) {
+            outside = sim_one_in(6);
+            amount = !outside && sim_one_in(3)
+                     ? 1 + (int64_t) sim_random(amount) : amount;
+        }
+
+        sim_trace("billing: %lld of in_%d of sub_%d is paid by hand%s",
+                  (long long) amount, i, invoices[i].sub,
+                  outside ? ", outside" : "");
+
+        pay_part(i, amount, outside);
     }
+}
+
+
+/* what a customer has from elsewhere */
+
+void
+sim_billing_grant(void)
+{
+    customer_t  *c;
+
+    c = &customers[sim_random(ncustomers)];
+    c->balance += 1 + (int64_t) sim_random(2 * PRICE);
+
+    sim_trace("billing: %s has %lld", c->id, (long long) c->balance);
 }
 
 
@@ -1629,51 +1797,56 @@ sim_billing_renew(void)
 }
 
 
-/* by hand, by a refund alone, or by a credit note with its refund */
+/* by hand: refunds alone, or a credit note with them, or without */
 
 static void
 give_back(int v, int64_t amount, int kind)
 {
-    note_t     *n;
-    refund_t   *r;
+    int         i;
+    int64_t     part;
     invoice_t  *invoice = &invoices[v];
+
+    static const char  *kinds[] = {
+        "refunds", "a credit note", "the balance", "other ways"
+    };
+
+    if (invoice->status != PAID || invoice->disputed) {
+        return;
+    }
 
     /* what is left of either, as billing counts */
 
-    amount = ngx_min(amount, invoice->paid - invoice->refunded);
+    part = invoice->paid + invoice->balance - invoice->credited
+           - invoice->bare;
+    amount = ngx_min(amount, part);
 
-    if (kind) {
-        amount = ngx_min(amount,
-                         invoice->paid - invoice->credited - invoice->bare);
+    if (kind < 2) {
+        part = refundable(v);
+        amount = ngx_min(amount, part);
     }
 
-    if (amount <= 0 || invoice->status != PAID || invoice->disputed) {
+    if (amount <= 0) {
         return;
     }
 
     sim_trace("billing: %lld of in_%d goes back by hand, by %s",
-              (long long) amount, v, kind == 0 ? "a refund" : "a credit note");
-
-    r = add(refunds);
-    r->invoice = v;
-    r->amount = amount;
-    r->created = world.now;
-    r->status = REFUND_DONE;
-    r->note = -1;
-
-    invoice->refunded += amount;
+              (long long) amount, v, kinds[kind]);
 
     if (kind) {
-        n = add(notes);
-        n->invoice = v;
-        n->amount = amount;
-        n->created = world.now;
-        n->refund = nrefunds - 1;
-        r->note = nnotes - 1;
-        invoice->credited += amount;
+        (void) credit(v, kind == 1 ? amount : 0, kind == 2 ? amount : 0,
+                      kind == 3 ? amount : 0);
+        return;
+    }
 
-    } else {
-        invoice->bare += amount;
+    for (i = 0; i < npayments && amount; i++) {
+        if (payments[i].invoice == v && !payments[i].outside) {
+            part = ngx_min(amount, payments[i].amount - payments[i].refunded);
+
+            if (part) {
+                refund(i, part, -1);
+                amount -= part;
+            }
+        }
     }
 }
 
@@ -1683,7 +1856,7 @@ give_back(int v, int64_t amount, int kind)
 void
 sim_billing_dispute(void)
 {
-    int         i, v;
+    int         i, v, p;
     dispute_t  *d;
 
     if (ndisputes && sim_one_in(2)) {
@@ -1691,10 +1864,11 @@ sim_billing_dispute(void)
         d = &disputes[i];
 
         if (!d->won) {
-            sim_trace("billing: the dispute of in_%d is won", d->invoice);
+            sim_trace("billing: the dispute of payment %d is won", d->payment);
 
             d->won = 1;
-            invoices[d->invoice].disputed -= d->amount;
+            payments[d->payment].disputed = 0;
+            invoices[payments[d->payment].invoice].disputed -= d->amount;
 
             announce("charge.dispute.closed", dispute_json(i));
             announce("charge.dispute.funds_reinstated", dispute_json(i));
@@ -1711,20 +1885,28 @@ sim_billing_dispute(void)
 
     v = subs[i].latest;
 
-    if (invoices[v].status != PAID || invoices[v].disputed
-        || invoices[v].paid <= invoices[v].refunded)
-    {
+    for (p = npayments - 1; p >= 0; p--) {
+        if (payments[p].invoice == v && !payments[p].outside
+            && !payments[p].disputed
+            && payments[p].amount > payments[p].refunded)
+        {
+            break;
+        }
+    }
+
+    if (p < 0 || invoices[v].status != PAID) {
         return;
     }
 
-    sim_trace("billing: in_%d of sub_%d is disputed", v, i);
+    sim_trace("billing: payment %d of in_%d of sub_%d is disputed", p, v, i);
 
     d = add(disputes);
-    d->invoice = v;
-    d->amount = invoices[v].paid - invoices[v].refunded;
+    d->payment = p;
+    d->amount = payments[p].amount - payments[p].refunded;
     d->created = world.now;
 
-    invoices[v].disputed = d->amount;
+    payments[p].disputed = 1;
+    invoices[v].disputed += d->amount;
 
     announce("charge.dispute.created", dispute_json(ndisputes - 1));
     announce("charge.dispute.funds_withdrawn", dispute_json(ndisputes - 1));
@@ -1809,6 +1991,10 @@ sim_billing_hand(void)
 
     /* by a refund alone, or by a credit note with its refund */
     kind = (world.may & SIM_REFUNDS) ? (int) sim_random(2) : 1;
+
+    if ((world.may & SIM_PARTS) && sim_one_in(3)) {
+        kind += 2;
+    }
 
     switch (sim_random(8)) {
 
@@ -1976,7 +2162,7 @@ int
 sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
 {
     int         j;
-    int64_t     back;
+    int64_t     paid, back, disputed;
     sub_t      *s;
     invoice_t  *v;
 
@@ -2012,20 +2198,25 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
         sub->ninvoices++;
 
         /* refunds, each once, and what of notes is none */
+
+        paid = v->paid + (v->status == PAID ? v->balance : 0);
         back = v->refunded + v->otherwise;
+
+        /* the bank has the last word about all of it */
+        disputed = v->disputed ? paid - back : 0;
 
         if (v->status == PAID && !sub->paid_any) {
             sub->paid_any = 1;
-            sub->first_paid = v->paid;
-            sub->first_net = v->paid - back - v->disputed;
+            sub->first_paid = paid;
+            sub->first_net = paid - back - disputed;
         }
 
-        sub->paid += v->paid;
+        sub->paid += paid;
         sub->back += back;
-        sub->disputed += v->disputed;
+        sub->disputed += disputed;
 
         if (v->paid_at >= left) {
-            sub->kept_after += v->paid - back - v->disputed;
+            sub->kept_after += paid - back - disputed;
         }
     }
 

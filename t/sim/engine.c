@@ -28,13 +28,14 @@
 
 #define LENGTH  2000        /* steps of a run before all comes to rest */
 #define REST    60000       /* and then at most */
+#define PASSES  3           /* of the auditor's */
 
 
 /* what the engine is held against: all of it (t/README.md) */
 #define MAY     (SIM_KILLS|SIM_CUTS|SIM_CALLS|SIM_EVENTS|SIM_STALLS           \
                  |SIM_HANDS|SIM_REFUNDS|SIM_CARDS|SIM_PLANS|SIM_RENEWALS      \
                  |SIM_EARLY|SIM_DISPUTES|SIM_JUMPS|SIM_DELETES|SIM_SILENCE     \
-                 |SIM_LOSSES)
+                 |SIM_LOSSES|SIM_PARTS|SIM_RESTORES|SIM_CLOCKS)
 
 
 typedef enum {
@@ -63,6 +64,9 @@ const sim_wrong_t  sim_wrongs[] = {
     /* billing/: keys are forgotten at once */
     { "keys", NULL, NULL, NULL },
 
+    /* billing/: of several payments only one is seen */
+    { "payments", NULL, NULL, NULL },
+
     /* what failed is not given back */
     { "refund", NULL, "begun = refund\n", "begun = '' if true then return "
       "{ 'ok', '', h.json } end\n" },
@@ -83,15 +87,33 @@ const sim_wrong_t  sim_wrongs[] = {
     /* a number that is handed out is free as well */
     { "number", "inv_lease", "redis.call('ZREM', free_key, number)", "" },
 
+    /* a number that is wanted for a ticket is taken from whoever has it */
+    { "taken", "inv_lease", "if h.state ~= 'free' then", "if false then" },
+
+    /* a window is never full */
+    { "window", "confirm_begin", "if state.full then", "if false then" },
+
     /* the end of an add-on is not the end of its line */
     { "lapse", "lapse_end", "if verdict == 'ended' then", "if false then" },
+
+    /* the auditor takes all that disagrees for under way */
+    { "blind", "audit_flight", "return unfinished", "return 1" },
+
+    /* any database is the right one */
+    { "held", "database_check", "if reason and not confirm then",
+      "if false then" },
+
+    /* it sees what is not so */
+    { "false", "audit_tenant", "if counts ~= held", "if counts == held" },
 
     { NULL, NULL, NULL, NULL }
 };
 
 
-static sim_copy_t  *copy;           /* of Redis, a moment ago */
+static sim_copy_t  *first;          /* of Redis, when the run began */
+static sim_copy_t  *copy;           /* the same, a moment ago */
 static int64_t      copied;
+static int64_t      began;          /* the run */
 
 static struct {
     uint64_t  runs;
@@ -99,6 +121,7 @@ static struct {
     uint64_t  kills;
     uint64_t  cuts;
     uint64_t  losses;
+    uint64_t  restores;
     uint64_t  calls;
     uint64_t  events;
     uint64_t  failed;
@@ -109,9 +132,11 @@ static void plant(const sim_wrong_t *wrong);
 static void run(uint64_t seed, uint64_t length, unsigned may);
 static void step(void);
 static int strike(void);
+static void restore(void);
 static int go(void);
 static void advance(void);
 static void rest(void);
+static int audited(void);
 static int64_t next_hint(void);
 static void drop_calls(void);
 
@@ -310,11 +335,13 @@ main(int argc, char **argv)
 
     } while (total.steps < steps);
 
-    printf("runs %llu, steps %llu, kills %llu, cuts %llu, losses %llu, calls "
+    printf("runs %llu, steps %llu, kills %llu, cuts %llu, losses %llu, restores %llu, calls "
            "%llu, events %llu, failed %llu, seconds %.1f\n",
            (unsigned long long) total.runs, (unsigned long long) total.steps,
            (unsigned long long) total.kills, (unsigned long long) total.cuts,
-           (unsigned long long) total.losses, (unsigned long long) total.calls,
+           (unsigned long long) total.losses,
+           (unsigned long long) total.restores,
+           (unsigned long long) total.calls,
            (unsigned long long) total.events,
            (unsigned long long) total.failed,
            (double) (clock() - start) / CLOCKS_PER_SEC);
@@ -419,6 +446,8 @@ run(uint64_t seed, uint64_t length, unsigned may)
     world.now = 1763000000 * SIM_SECOND;
     world.quiet = 0;
     world.lost = 0;
+    world.auditing = world.restored = 0;
+    world.held = world.skew = 0;
     world.findings = 0;
     world.node = NULL;
 
@@ -427,19 +456,29 @@ run(uint64_t seed, uint64_t length, unsigned may)
 
     /* each run has some of it: what a fault hides another run shows */
 
-    world.may = may & (unsigned) (sim_random(1 << 16) | sim_random(1 << 16));
+    world.may = may & (unsigned) (sim_random(1 << 20) | sim_random(1 << 20));
 
     if (!sim_one_in(8)) {
         world.may &= ~SIM_SILENCE;
     }
 
-    if (!sim_one_in(6)) {
+    if (!sim_one_in(3)) {
         world.may &= ~SIM_LOSSES;
+    }
+
+    if (!sim_one_in(5)) {
+        world.may &= ~SIM_RESTORES;
+    }
+
+    if (!sim_one_in(6)) {
+        world.may &= ~SIM_CLOCKS;
     }
 
     sim_nginx_set_time(world.now);
 
     ngx_queue_init(&world.calls);
+
+    began = world.now;
 
     sim_redis_begin();
     sim_billing_begin();
@@ -448,10 +487,13 @@ run(uint64_t seed, uint64_t length, unsigned may)
     for (i = 0; i < SIM_NODES; i++) {
         world.nodes[i].id = i;
         world.nodes[i].kills = 0;
+        ngx_memzero(&world.nodes[i].database, sizeof(lines_database_t));
         sim_node_boot(&world.nodes[i]);
     }
 
     sim_trace("seed %llu, may 0x%x", (unsigned long long) seed, world.may);
+
+    first = (world.may & SIM_RESTORES) ? sim_redis_copy(world.redis) : NULL;
 
     while (world.steps < length && world.findings == 0) {
         step();
@@ -471,6 +513,11 @@ run(uint64_t seed, uint64_t length, unsigned may)
     if (copy) {
         sim_redis_copy_free(copy);
         copy = NULL;
+    }
+
+    if (first) {
+        sim_redis_copy_free(first);
+        first = NULL;
     }
 
     for (i = 0; i < SIM_NODES; i++) {
@@ -568,6 +615,14 @@ strike(void)
 
         return 0;
 
+    case 49:
+        if (may(SIM_PARTS)) {
+            sim_billing_grant();
+            return 1;
+        }
+
+        return 0;
+
     case 50: case 51: case 52: case 53:
         if (may(SIM_KILLS) && node->up) {
             sim_node_kill(node);
@@ -623,7 +678,7 @@ strike(void)
 
         return 0;
 
-    case 70:
+    case 70: case 71: case 72:
         if (may(SIM_LOSSES) && copy && world.now - copied < 2 * SIM_SECOND) {
             sim_trace("Redis loses its last %lld ms",
                       (long long) (world.now - copied) / 1000);
@@ -650,8 +705,72 @@ strike(void)
 
         return 0;
 
+    case 75:
+
+        /* nodes remember a later one, or another; at most once in a run */
+
+        if (may(SIM_RESTORES) && !world.restored && world.steps > 300
+            && world.now - began > 20 * SIM_MINUTE)
+        {
+            restore();
+            return 1;
+        }
+
+        return 0;
+
+    case 76: case 77:
+        if (world.held && world.now > world.held + 4 * SIM_MINUTE) {
+            sim_people_confirm();
+            return 1;
+        }
+
+        return 0;
+
+    case 78:
+        if (may(SIM_CLOCKS)) {
+            world.skew = (int64_t) sim_random(20 * SIM_MINUTE)
+                         - 10 * SIM_MINUTE;
+            sim_trace("Redis' clock is %lld s off",
+                      (long long) (world.skew / SIM_SECOND));
+            return 1;
+        }
+
+        return 0;
+
     default:
         return 0;
+    }
+}
+
+
+static void
+restore(void)
+{
+    int  i;
+
+    if (copy) {
+        sim_redis_copy_free(copy);
+        copy = NULL;
+    }
+
+    world.restored = 1;
+    world.held = world.now;
+    total.restores++;
+
+    if (sim_one_in(2)) {
+        sim_trace("Redis is what it was at first");
+        sim_redis_restore(world.redis, first);
+
+    } else {
+        sim_trace("Redis is emptied");
+        (void) sim_ask("FLUSHALL", NULL);
+        sim_people_again();
+    }
+
+    for (i = 0; i < SIM_NODES; i++) {
+        if (world.nodes[i].up) {
+            sim_node_cut(&world.nodes[i]);
+        }
     }
 }
 
@@ -768,7 +887,7 @@ again:
         break;
 
     case TICK:
-        sim_node_tick(r->of);
+        real = sim_node_tick(r->of);
         break;
 
     case BOOT:
@@ -879,7 +998,7 @@ advance(void)
         return;
     }
 
-    if (world.quiet && !flying) {
+    if (world.quiet && !flying && !world.auditing) {
 
         /* hours without anything to do are no work */
 
@@ -955,20 +1074,27 @@ next_hint(void)
 static void
 rest(void)
 {
-    int       i, told;
+    int       i, passes;
     int64_t   until;
     uint64_t  most;
 
     sim_trace("all is to come to rest");
 
     world.quiet = 1;
-    told = !(world.lost || may(SIM_SILENCE));
+    passes = 0;
     until = world.now + 8 * SIM_DAY;
     most = world.steps + REST;
 
     for (i = 0; i < SIM_NODES; i++) {
         world.nodes[i].away = 0;
         world.nodes[i].stalled = 0;
+        world.nodes[i].op.pass = 30 * 86400000LL;
+    }
+
+    /* who hears nothing has to look */
+
+    if (world.lost || may(SIM_SILENCE)) {
+        sim_billing_announce();
     }
 
     while (world.findings == 0) {
@@ -987,6 +1113,16 @@ rest(void)
             continue;
         }
 
+        /* the confirmation may be forgotten, too */
+
+        if (world.held
+            || sim_ask("HEXISTS", "lines:{database}", "held", NULL)->data[1]
+               == '1')
+        {
+            sim_people_confirm();
+            continue;
+        }
+
         for (i = 0; i < SIM_NODES; i++) {
             if (sim_node_running(&world.nodes[i])
                 || sim_node_busy(&world.nodes[i]))
@@ -1001,17 +1137,53 @@ rest(void)
             continue;
         }
 
-        if (told) {
+        /* what is forgotten, and paid in part, is heard of when it expires */
+
+        if (world.lost && sim_billing_due()) {
+            world.now = ngx_max(world.now, sim_billing_due());
+            continue;
+        }
+
+        /* what was not heard, or forgotten, a pass of the auditor's finds */
+
+        if (world.auditing) {
+            if (!audited()) {
+                continue;
+            }
+
+            sim_trace("a pass has ended");
+            world.auditing = 0;
+
+            /* who has heard of all has left nothing to repair */
+
+            if (passes++ == 0 && !world.lost && !may(SIM_SILENCE)
+                && sim_judge_audited())
+            {
+                sim_found("audit", "it had to repair what was heard of");
+            }
+
+        } else {
+            (void) sim_judge_audited();
+        }
+
+        if (world.restored || passes == PASSES || (passes && !sim_judge_audited())) {
             return;
         }
 
-        /* what was not heard, or forgotten: what an auditor would find */
-
-        sim_trace("all that billing has is told once more");
-
-        told = 1;
-        sim_billing_announce_all();
+        world.auditing = 1;
+        (void) sim_ask("HDEL", "lines:{audit}", "ended", NULL);
+        (void) sim_ask("HSET", "lines:{audit}", "phase", "", "asked", "1",
+                       NULL);
     }
+}
+
+
+/* the pass that was asked for, to its end */
+
+static int
+audited(void)
+{
+    return sim_ask("HEXISTS", "lines:{audit}", "ended", NULL)->data[1] == '1';
 }
 
 

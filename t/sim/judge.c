@@ -37,10 +37,11 @@ static line_t  lines[MOST];
 static int     nlines;
 
 static list_t  keys;
+static list_t  audited;          /* what is on the auditor's list */
 
 
-static list_t ask(const char *command, const char *key, const char *more,
-    const char *last);
+static list_t list_of(const sim_str_t *reply);
+#define ask(...)  list_of(sim_ask(__VA_ARGS__, NULL))
 static void list_free(list_t *list);
 static const char *field(list_t *h, const char *name);
 static int has(list_t *h, const char *name);
@@ -50,21 +51,21 @@ static void judge_line(line_t *l);
 static void judge_subscriptions(void);
 static void judge_tenant(const char *tenant);
 static void judge_operations(const char *tenant);
+static void judge_window(const char *tenant, list_t *t);
 static void judge_numbers(void);
+static void judge_audit(void);
+static int shown(const char *kind, const char *id);
 
 
 /* a reply that is an array of strings, or one */
 
 static list_t
-ask(const char *command, const char *key, const char *more, const char *last)
+list_of(const sim_str_t *reply)
 {
     int               i, n;
     char             *p;
     size_t            len;
     list_t            list = { 0, NULL };
-    const sim_str_t  *reply;
-
-    reply = sim_ask(command, key, more, last, NULL);
 
     p = (char *) reply->data;
     n = 1;
@@ -89,8 +90,7 @@ ask(const char *command, const char *key, const char *more, const char *last)
         }
 
         if (*p != '$') {
-            fprintf(stderr, "%s %s: %.*s\n", command, key, (int) reply->len,
-                    reply->data);
+            fprintf(stderr, "%.*s\n", (int) reply->len, reply->data);
             abort();
         }
 
@@ -171,27 +171,73 @@ sim_judge(void)
     int     i;
     list_t  tenants;
 
-    keys = ask("KEYS", "lines:*", NULL, NULL);
+    keys = ask("KEYS", "lines:*");
+    audited = ask("HKEYS", "lines:{audit}:found");
 
-    judge_lines();
-    judge_subscriptions();
+    /* of what Redis does not know any more the operator decides */
 
-    tenants = ask("SMEMBERS", "lines:{tenants}", NULL, NULL);
+    if (!world.restored) {
+        judge_lines();
+        judge_subscriptions();
+    }
+
+    tenants = ask("SMEMBERS", "lines:{tenants}");
 
     for (i = 0; i < tenants.n; i++) {
-        judge_tenant(tenants.elts[i]);
+
+        if (!world.restored) {
+            judge_tenant(tenants.elts[i]);
+        }
+
         judge_operations(tenants.elts[i]);
     }
 
     list_free(&tenants);
 
-    judge_numbers();
+    if (!world.restored) {
+        judge_numbers();
+        judge_audit();
+    }
 
     for (i = 0; i < nlines; i++) {
         list_free(&lines[i].h);
     }
 
+    nlines = 0;
+
     list_free(&keys);
+    list_free(&audited);
+}
+
+
+/* by "OUTCOME KIND TENANT ID WHAT" */
+
+static int
+shown(const char *kind, const char *id)
+{
+    int   i;
+    char  of[24], what[64];
+
+    for (i = 0; i < audited.n; i++) {
+        if (sscanf(audited.elts[i], "shown %23s %*s %63s", of, what) == 2
+            && is(of, kind) && is(what, id))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* what balances is not to be shown, nor what is repaired once more */
+
+static void
+judge_audit(void)
+{
+    if (audited.n && !world.lost && world.findings == 0) {
+        sim_found("audit", "%s, and the books balance", audited.elts[0]);
+    }
 }
 
 
@@ -226,7 +272,7 @@ judge_lines(void)
             continue;
         }
 
-        l->h = ask("HGETALL", keys.elts[i], NULL, NULL);
+        l->h = ask("HGETALL", keys.elts[i]);
         nlines++;
 
         l->failed = is(field(&l->h, "status"), "failed");
@@ -286,7 +332,7 @@ judge_line(line_t *l)
     }
 
     snprintf(key, sizeof(key), "lines:{ix:%s}", l->id);
-    list = ask("GET", key, NULL, NULL);
+    list = ask("GET", key);
 
     /* it is written before its line, and may be what Redis forgot */
 
@@ -300,7 +346,7 @@ judge_line(line_t *l)
 
     if (l->runs && is(status, "provisioning")) {
         snprintf(member, sizeof(member), "%s %s", l->tenant, l->id);
-        list = ask("ZSCORE", "lines:{prov}", member, NULL);
+        list = ask("ZSCORE", "lines:{prov}", member);
 
         if (list.n == 0 && !world.lost) {
             sim_found("hint", "%s is in no list of the provisioner's", who);
@@ -334,7 +380,9 @@ judge_line(line_t *l)
                       s.status);
         }
 
-        if (s.paid - s.back - s.disputed != 0 && !l->ends) {
+        /* part of what it awaits may be there */
+
+        if (s.paid - s.back - s.disputed != 0 && !l->ends && !l->awaiting) {
             sim_found("kept", "%s is not to be paid for: %s, paid %lld, given "
                       "back %lld, disputed %lld", who, sub, (long long) s.paid,
                       (long long) s.back, (long long) s.disputed);
@@ -437,6 +485,12 @@ judge_subscriptions(void)
             continue;
         }
 
+        /* without a line, and ended before anybody could hear of it */
+
+        if (world.lost && (world.may & SIM_SILENCE) && !s.live) {
+            continue;
+        }
+
         /* what a tenant of that name paid before it was deleted is not its */
 
         (void) sim_billing_sub(i, left, &s);
@@ -465,7 +519,7 @@ judge_tenant(const char *tenant)
     };
 
     snprintf(key, sizeof(key), "lines:{%s}:t", tenant);
-    t = ask("HGETALL", key, NULL, NULL);
+    t = ask("HGETALL", key);
 
     if (has(&t, "deleting")) {
         list_free(&t);
@@ -499,7 +553,7 @@ judge_tenant(const char *tenant)
     }
 
     snprintf(key, sizeof(key), "lines:{%s}:pending", tenant);
-    list = ask("GET", key, NULL, NULL);
+    list = ask("GET", key);
     snprintf(pending, sizeof(pending), "%s", list.n ? list.elts[0] : "");
     list_free(&list);
 
@@ -510,7 +564,7 @@ judge_tenant(const char *tenant)
     window = ask("ZRANGE", key, "0", "-1");
 
     snprintf(key, sizeof(key), "lines:{%s}:ops", tenant);
-    ops = ask("SMEMBERS", key, NULL, NULL);
+    ops = ask("SMEMBERS", key);
 
     seen = 0;
 
@@ -545,7 +599,9 @@ judge_tenant(const char *tenant)
             sim_found("record", "%s does not list line %s", tenant, l->id);
         }
 
-        if (tenant[0] == 'a' && !contains(&window, l->id)) {
+        if (tenant[0] == 'a' && !contains(&window, l->id)
+            && !(world.lost && shown("window", l->id)))
+        {
             sim_found("window", "line %s of %s is not in the window", l->id,
                       tenant);
         }
@@ -565,18 +621,22 @@ judge_tenant(const char *tenant)
 
         /* a deletion goes on though Redis forgot that it began */
 
-        if (n == 0 && !world.lost) {
+        if (n == 0 && !(world.lost && shown("record", list.elts[i]))) {
             sim_found("record", "%s lists line %s, which is not there", tenant,
                       list.elts[i]);
         }
     }
+
+    judge_window(tenant, &t);
 
     for (i = 0; i < window.n; i++) {
         for (n = 0, j = 0; j < nlines; j++) {
             n += lines[j].found && is(lines[j].id, window.elts[i]);
         }
 
-        if (n == 0 && !contains(&ops, window.elts[i])) {
+        if (n == 0 && !contains(&ops, window.elts[i])
+            && !(world.lost && shown("window", window.elts[i])))
+        {
             sim_found("window", "%s of %s has a place in the window, and no "
                       "line", window.elts[i], tenant);
         }
@@ -598,6 +658,40 @@ judge_tenant(const char *tenant)
 }
 
 
+/* of all purchases that stand no more have begun at a time than may */
+
+static void
+judge_window(const char *tenant, list_t *t)
+{
+    int      i, j, limit;
+    char     key[96];
+    list_t   window;
+    double   length;
+
+    static const char  *fields[] = { "limit_daily", "limit_monthly" };
+
+    snprintf(key, sizeof(key), "lines:{%s}:win", tenant);
+    window = ask("ZRANGE", key, "0", "-1", "WITHSCORES");
+
+    for (i = 0; i < 2; i++) {
+        limit = atoi(field(t, fields[i]));
+        length = (i ? 30.0 : 1.0) * SIM_DAY / 1000;
+
+        for (j = limit; limit && 2 * j + 1 < window.n; j++) {
+            if (atof(window.elts[2 * j + 1])
+                - atof(window.elts[2 * (j - limit) + 1]) < length)
+            {
+                sim_found("window", "%s has bought more than its %s of %d",
+                          tenant, fields[i], limit);
+                break;
+            }
+        }
+    }
+
+    list_free(&window);
+}
+
+
 static void
 judge_operations(const char *tenant)
 {
@@ -607,11 +701,11 @@ judge_operations(const char *tenant)
     ngx_str_t name;
 
     snprintf(key, sizeof(key), "lines:{%s}:ops", tenant);
-    ops = ask("SMEMBERS", key, NULL, NULL);
+    ops = ask("SMEMBERS", key);
 
     for (i = 0; i < ops.n; i++) {
         snprintf(key, sizeof(key), "lines:{%s}:op:%s", tenant, ops.elts[i]);
-        op = ask("HGETALL", key, NULL, NULL);
+        op = ask("HGETALL", key);
 
         if (op.n == 0 || is(field(&op, "step"), "done")) {
             sim_found("operation", "%s of %s is among the unfinished, and is "
@@ -635,7 +729,7 @@ judge_operations(const char *tenant)
                  (long long) lines_due_shard(&name));
         snprintf(member, sizeof(member), "%s %s", tenant, ops.elts[i]);
 
-        hint = ask("ZSCORE", shard, member, NULL);
+        hint = ask("ZSCORE", shard, member);
 
         if (hint.n == 0) {
             sim_found("hint", "%s of %s (%s) is unfinished, and has no hint",
@@ -654,7 +748,7 @@ judge_operations(const char *tenant)
             continue;
         }
 
-        op = ask("HGETALL", keys.elts[i], NULL, NULL);
+        op = ask("HGETALL", keys.elts[i]);
 
         if (op.n && !is(field(&op, "step"), "done")) {
             sim_found("operation", "%s of %s is in %s, and not among the "
@@ -671,8 +765,9 @@ judge_operations(const char *tenant)
 static void
 judge_numbers(void)
 {
-    int          i, j, k, held, in;
-    char         state[24], worker[24], op[48], tenant[32], key[64];
+    int          i, j, k, held, in, own;
+    char         state[24], op[48], tenant[32], key[96], id[48];
+    char         of[32];
     list_t       numbers, holds, set;
     const char  *number;
 
@@ -680,21 +775,31 @@ judge_numbers(void)
         "free", "leased", "assigned", "quarantined"
     };
 
-    numbers = ask("HGETALL", "lines:{inv}:numbers", NULL, NULL);
-    holds = ask("HGETALL", "lines:{inv}:operations", NULL, NULL);
+    numbers = ask("HGETALL", "lines:{inv}:numbers");
+    holds = ask("HGETALL", "lines:{inv}:operations");
 
-    /* that one was taken Redis may have forgotten: src/operation/README.md */
-
-    for (i = 0; i + 1 < numbers.n && !world.lost; i += 2) {
+    for (i = 0; i + 1 < numbers.n; i += 2) {
         number = numbers.elts[i];
+
+        /* that it was taken Redis may have forgotten: then it is shown */
+
+        if (world.lost && shown("number", number)) {
+            continue;
+        }
+
         op[0] = tenant[0] = '\0';
 
-        (void) sscanf(numbers.elts[i + 1], "%23s %23s %47s %31s", state,
-                      worker, op, tenant);
+        /* the operator's own have no worker, and are in no set */
 
-        for (k = 0; k < 4; k++) {
+        own = strstr(numbers.elts[i + 1], "  ") != NULL;
+
+        (void) sscanf(numbers.elts[i + 1], own ? "%23s %47s %31s"
+                                               : "%23s %*s %47s %31s",
+                      state, op, tenant);
+
+        for (k = own ? 4 : 0; k < 4; k++) {
             snprintf(key, sizeof(key), "lines:{inv}:%s", sets[k]);
-            set = ask("ZSCORE", key, number, NULL);
+            set = ask("ZSCORE", key, number);
             in = set.n != 0;
             list_free(&set);
 
@@ -731,6 +836,30 @@ judge_numbers(void)
             }
         }
 
+        for (j = 0; j < keys.n; j++) {
+
+            if (!key_of(keys.elts[j], "ticket:", of, id)) {
+                continue;
+            }
+
+            set = ask("HGETALL", keys.elts[j]);
+            in = is(field(&set, "status"), "FULFILLED")
+                 && is(field(&set, "number"), number);
+            list_free(&set);
+
+            snprintf(key, sizeof(key), "lines:{%s}:t", of);
+            set = ask("HGET", key, "deleting");
+            in = in && set.n == 0;
+            list_free(&set);
+
+            held += in;
+
+            if (in && (!is(state, "assigned") || !is(op + 7, id))) {
+                sim_found("number", "%s is that of ticket %s, and is %s %s",
+                          number, id, state, op);
+            }
+        }
+
         if (held > 1) {
             sim_found("number", "%s is that of %d lines", number, held);
         }
@@ -746,6 +875,31 @@ judge_numbers(void)
 }
 
 
+/* what the auditor's last pass has found: whether it repairs anything */
+
+int
+sim_judge_audited(void)
+{
+    int     i, n;
+    list_t  found;
+
+    found = ask("HKEYS", "lines:{audit}:found");
+
+    for (n = 0, i = 0; i < found.n; i++) {
+        n += strncmp(found.elts[i], "repaired ", 9) == 0;
+    }
+
+    list_free(&found);
+
+    if (n) {
+        (void) sim_ask("DEL", "lines:{audit}:found", "lines:{audit}:order",
+                       NULL);
+    }
+
+    return n != 0;
+}
+
+
 /* operations that have not ended, of all tenants */
 
 ngx_uint_t
@@ -757,11 +911,11 @@ sim_judge_unfinished(void)
     ngx_uint_t  n;
 
     n = 0;
-    tenants = ask("SMEMBERS", "lines:{tenants}", NULL, NULL);
+    tenants = ask("SMEMBERS", "lines:{tenants}");
 
     for (i = 0; i < tenants.n; i++) {
         snprintf(key, sizeof(key), "lines:{%s}:ops", tenants.elts[i]);
-        ops = ask("SMEMBERS", key, NULL, NULL);
+        ops = ask("SMEMBERS", key);
         n += ops.n;
         list_free(&ops);
     }

@@ -50,7 +50,8 @@ volatile ngx_cycle_t  *ngx_cycle;
 ngx_rbtree_t           ngx_event_timer_rbtree;
 ngx_queue_t            ngx_posted_events;
 ngx_queue_t            ngx_posted_next_events;
-ngx_uint_t             ngx_exiting;
+ngx_uint_t             ngx_exiting, ngx_worker;
+ngx_pid_t              ngx_pid;
 sig_atomic_t           ngx_terminate, ngx_quit;
 
 static uint32_t        crc_table[16];

@@ -16,6 +16,7 @@
 
 #include "billing/billing.h"
 #include "http/metrics.h"
+#include "http/text.h"
 #include "operation/audit.h"
 #include "operation/operation.h"
 #include "operation/sweeper.h"
@@ -31,7 +32,8 @@ typedef struct {
     sim_node_t        *node;
     char              *reply;      /* of what was executed */
     size_t             nreply;
-    unsigned           looks:1;    /* for work: no step of its own */
+    unsigned           looks:2;    /* for work: no step of its own; 2: nor is
+                                      what it finds */
 } command_t;
 
 typedef struct {
@@ -52,6 +54,7 @@ static void carrier_waited(ngx_event_t *ev);
 
 /* of http/metrics.c */
 
+static lines_metrics_area_t  area;
 static lines_metrics_slot_t  metrics;
 lines_metrics_slot_t        *lines_metrics = &metrics;
 const ngx_msec_t             lines_redis_bounds[LINES_REDIS_LATENCIES - 1];
@@ -117,7 +120,7 @@ sim_ask(const char *arg, ...)
 
     va_end(args);
 
-    sim_redis_set_time(world.redis, world.now);
+    sim_redis_set_time(world.redis, world.now + world.skew);
 
     return sim_redis_command(world.redis, n, argv);
 }
@@ -154,6 +157,7 @@ sim_node_boot(sim_node_t *node)
     static lines_billing_conf_t   billing = {
         .uri = ngx_string("/b/"),
         .deployment = ngx_string("sim"),
+        .anchor = ngx_string("cus_anchor"),
         .version = ngx_string("x"),
         .budget = 3000,
         .timeout = 18000
@@ -183,7 +187,9 @@ sim_node_boot(sim_node_t *node)
         .reconcile = 5000, .reader = 1000, .retry = 5000, .absent = 30000,
         .resend = 82800000, .hint = 300000, .late = 5000, .walk_every = 60000,
         .poll = { 60000, 300000, 1800000 }, .npolls = 3, .every = 3600000,
-        .dead = 83100000, .batch = 16, .kinds = lines_op_kinds
+        .dead = 83100000, .batch = 16, .audit = 500,
+        .pass = world.quiet || world.seed % 2 ? 30 * 86400000LL : 600000,
+        .kinds = lines_op_kinds
     };
 
     node->lmcf.billing = &billing;
@@ -194,8 +200,7 @@ sim_node_boot(sim_node_t *node)
     node->lmcf.places.nelts = 6;
     node->lmcf.places.size = sizeof(ngx_str_t);
 
-    ngx_memzero(&node->database, sizeof(lines_database_t));
-
+    node->zone.areas[LINES_ZONE_METRICS] = &area;
     node->zone.areas[LINES_ZONE_DATABASE] = &node->database;
     node->shm.shm.addr = (u_char *) &node->slab;
     node->lmcf.zone = &node->zone;
@@ -220,6 +225,7 @@ sim_node_boot(sim_node_t *node)
     redis->conf = &redis_conf;
     node->lmcf.redis = redis;
 
+    (void) lines_database_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
     (void) lines_op_init_process((ngx_cycle_t *) ngx_cycle, &node->lmcf);
 
     sim_node_leave();
@@ -265,6 +271,12 @@ sim_node_kill(sim_node_t *node)
 
     node->kills++;
 
+    /* its worker alone, or all of it: what it remembers is in its zone */
+
+    if (sim_one_in(2)) {
+        ngx_memzero(&node->database, sizeof(lines_database_t));
+    }
+
     sim_node_free(node);
 }
 
@@ -281,6 +293,7 @@ sim_node_free(sim_node_t *node)
     sim_node_enter(node);
 
     /* what is of no pool */
+    lines_database_exit_process(&node->lmcf);
     lines_op_exit_process(&node->lmcf);
 
     sim_people_gone(node);
@@ -316,7 +329,8 @@ node_statics(sim_node_t *node, int in)
     sim_static_t  *s;
 
     sim_static_t  *all[] = {
-        nginx_statics, sim_sweeper_statics, sim_database_statics
+        nginx_statics, sim_sweeper_statics, sim_database_statics,
+        sim_audit_statics
     };
 
     p = node->statics;
@@ -415,10 +429,13 @@ sim_node_timer(sim_node_t *node)
 }
 
 
-void
+int
 sim_node_tick(sim_node_t *node)
 {
+    uint64_t      deeds;
     ngx_event_t  *ev;
+
+    deeds = world.deeds;
 
     sim_node_enter(node);
 
@@ -431,6 +448,8 @@ sim_node_tick(sim_node_t *node)
     }
 
     sim_node_leave();
+
+    return world.deeds != deeds;
 }
 
 
@@ -502,14 +521,25 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
     if (op->script) {
         name = &op->script->name;
 
-        c->looks = (name->len == 8 && ngx_memcmp(name->data, "due_read", 8) == 0)
-                   || (name->len == 8
-                       && ngx_memcmp(name->data, "inv_look", 8) == 0);
+        c->looks = lines_is(name, "due_read") || lines_is(name, "inv_look")
+                   ? 1
+                   : lines_is(name, "audit_turn")
+                     || lines_is(name, "database_check") ? 2 : 0;
     }
+
+    world.deeds += !c->looks;
 
     ngx_queue_insert_tail(&c->node->sent, &c->queue);
 
     return op;
+}
+
+
+void
+lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
+{
+    ngx_memzero(status, sizeof(lines_redis_status_t));
+    status->connected = world.node->away <= world.now;
 }
 
 
@@ -544,7 +574,7 @@ command_execute(command_t *c)
         p += argv[i].len + 4;
     }
 
-    sim_redis_set_time(world.redis, world.now);
+    sim_redis_set_time(world.redis, world.now + world.skew);
 
     reply = sim_redis_command(world.redis, argc, argv);
 
@@ -659,7 +689,7 @@ sim_node_deliver(sim_node_t *node)
     sim_node_enter(node);
 
     c = ngx_queue_data(ngx_queue_head(&node->replies), command_t, queue);
-    looks = c->looks && c->nreply <= 4;
+    looks = c->looks == 2 || (c->looks && c->nreply <= 4);
 
     /* its handler may send others: never behind this one */
 
@@ -780,27 +810,6 @@ sim_node_cut(sim_node_t *node)
     }
 
     sim_node_leave();
-}
-
-
-/* operation/audit.h: what it would find is told at the end (engine.c) */
-
-void
-lines_audit_report(lines_caller_t *caller, lines_audit_found_t *found)
-{
-}
-
-
-ngx_int_t
-lines_audit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
-{
-    return NGX_OK;
-}
-
-
-void
-lines_audit_exit_process(void)
-{
 }
 
 
@@ -959,11 +968,22 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *asked,
               call->deaf ? ", unheard" : "",
               call->fails || call->spoils ? ", fails" : "");
 
+    /* who has looked before may go on with that run */
+
+    if (world.held && world.now > world.held + 2 * SIM_MINUTE
+        && asked->method != NGX_HTTP_GET && strncmp(call->path, "/p/", 3) != 0
+        && strstr(call->path, "customers") == NULL)
+    {
+        sim_found("held", "a call though the database is not confirmed: %s",
+                  call->path);
+    }
+
     carrier->handler = handler;
     carrier->data = data;
     carrier->start = ngx_current_msec;
 
     c->call = call;
+    world.deeds++;
 
     ngx_queue_insert_tail(&world.calls, &call->queue);
 

@@ -45,7 +45,9 @@ struct request_s {
     next_pt             next;
     ngx_str_t           tenant;
     ngx_str_t           id;
-    ngx_str_t           operation;     /* that is begun */
+    ngx_str_t           operation;     /* that is begun; or a ticket's name */
+    ngx_str_t           number;        /* of a ticket */
+    int64_t             not_after;
     const char         *word;          /* a wish, a report */
     int                 report;        /* its place in the list + 1 */
     int                 tenant_at;
@@ -74,8 +76,15 @@ typedef struct {
 typedef struct {
     char     tenant[24];
     char     id[40];
-    int      account;
+    enum { LINE, PURCHASE, TICKET } what;
 } name_t;
+
+/* what an account may buy in a day, and in a month */
+
+static const char  *limits[][2] = {
+    { "2", "4" }, { "3", "unlimited" }
+};
+
 
 typedef struct {
     char     tenant[24];
@@ -100,8 +109,9 @@ static ngx_int_t failed(lines_caller_t *caller);
 static ngx_int_t wait_for(request_t *q, ngx_str_t *id);
 static void woken(lines_op_waiter_t *w, lines_op_t *op, ngx_int_t rc);
 static void budget(ngx_event_t *ev);
-static void add_name(const char *tenant, const char *id, int account);
+static void add_name(const char *tenant, const char *id, int what);
 static void create_tenant(int i);
+static sim_node_t *some_node(void);
 
 
 void
@@ -119,6 +129,7 @@ sim_people_begin(void)
     sim_billing_customer("cus_1", "price_base");
     sim_billing_customer("cus_2", NULL);
     sim_billing_customer("cus_3", NULL);
+    sim_billing_customer("cus_anchor", NULL);
 
     for (i = 0; i < TENANTS; i++) {
         snprintf(tenants[i].name, sizeof(tenants[i].name), "%c:t%d",
@@ -138,12 +149,62 @@ sim_people_begin(void)
     (void) sim_ask("HSET", "lines:{database}", "id", "0123456789abcdef01234567",
                    "watermark", watermark, NULL);
 
-    for (i = 0; i < 6; i++) {
+    for (i = 0; i < 9; i++) {
         snprintf(number, sizeof(number), "+1415555000%d", i);
 
         (void) sim_ask("HSET", "lines:{inv}:numbers", number, "free w", NULL);
         (void) sim_ask("ZADD", "lines:{inv}:free", "0", number, NULL);
         (void) sim_ask("ZADD", "lines:{inv}:all", "0", number, NULL);
+    }
+}
+
+
+void
+sim_people_again(void)
+{
+    int  i;
+
+    for (i = 0; i < TENANTS; i++) {
+        create_tenant(i);
+    }
+}
+
+
+/* admin/database.c */
+
+static ngx_int_t
+confirmed(void *data, lines_database_check_reply_t *reply)
+{
+    request_t  *q = data;
+
+    lines_database_saw(&q->node->lmcf, reply);
+
+    if (reply->is == LINES_DATABASE_CHECK_FINE) {
+        world.held = 0;
+        sim_trace("the database is confirmed");
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+confirm_database(request_t *q)
+{
+    return lines_database_state(&q->node->lmcf, NULL) == LINES_DATABASE_UNTOLD
+           ? NGX_DONE
+           : lines_database_look(&q->node->lmcf, &q->ctx.caller, 1, confirmed,
+                                 q);
+}
+
+
+void
+sim_people_confirm(void)
+{
+    sim_node_t  *node = some_node();
+
+    if (node) {
+        request_start(request(node, "", "", confirm_database));
     }
 }
 
@@ -173,6 +234,11 @@ create_tenant(int i)
     (void) sim_ask("HSET", key, "plan", plan, "customer", tenants[i].customer,
                    "subscription", state, NULL);
 
+    if (i >= SPACES) {
+        (void) sim_ask("HSET", key, "limit_daily", limits[i - SPACES][0],
+                       "limit_monthly", limits[i - SPACES][1], NULL);
+    }
+
     tenants[i].exists = 1;
     tenants[i].left = 0;
 }
@@ -197,7 +263,7 @@ sim_people_left(const char *tenant, int64_t *when)
 
 
 static void
-add_name(const char *tenant, const char *id, int account)
+add_name(const char *tenant, const char *id, int what)
 {
     name_t  *n;
 
@@ -205,7 +271,7 @@ add_name(const char *tenant, const char *id, int account)
 
     snprintf(n->tenant, sizeof(n->tenant), "%s", tenant);
     snprintf(n->id, sizeof(n->id), "%s", id);
-    n->account = account;
+    n->what = what;
 }
 
 
@@ -901,6 +967,126 @@ number_released(void *data, lines_inv_release_reply_t *reply)
 }
 
 
+/* account/tickets.c, and admin/tickets.c */
+
+static ngx_int_t ticket_add(request_t *q);
+static ngx_int_t ticket_read(void *data, lines_ticket_state_reply_t *reply);
+static ngx_int_t ticket_leased(void *data, lines_inv_lease_reply_t *reply);
+static ngx_int_t ticket_assigned(void *data, lines_inv_assign_reply_t *reply);
+static ngx_int_t ticket_move(request_t *q);
+static ngx_int_t ticket_moved(void *data, lines_ticket_move_reply_t *reply);
+
+
+static ngx_int_t
+ticket_name(request_t *q, ngx_str_t *id, ngx_str_t *name)
+{
+    return lines_redis_format(q->pool, name, "ticket.%V", id);
+}
+
+
+static ngx_int_t
+ticket(request_t *q)
+{
+    q->next = ticket_add;
+
+    return ticket_name(q, &q->id, &q->operation) == NGX_OK
+           ? lines_ix_put(&q->ctx.caller, NULL, NULL, .id = q->operation,
+                          .tenant = q->tenant)
+           : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ticket_done(void *data, lines_ticket_add_reply_t *reply)
+{
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ticket_add(request_t *q)
+{
+    return lines_ticket_add(&q->ctx.caller, ticket_done, q,
+                            .tenant = q->tenant, .id = q->id);
+}
+
+
+static ngx_int_t
+ticket_end(request_t *q)
+{
+    q->next = ticket_move;
+
+    return ticket_name(q, &q->id, &q->operation) == NGX_OK
+           ? lines_ticket_state(&q->ctx.caller, ticket_read, q,
+                                .tenant = q->tenant, .id = q->id)
+           : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ticket_read(void *data, lines_ticket_state_reply_t *reply)
+{
+    request_t  *q = data;
+
+    if (reply->status.len == 0) {
+        return NGX_DONE;
+    }
+
+    if (reply->status.data[0] != 'O' || q->word[0] != 'F') {
+        return NGX_OK;
+    }
+
+    return lines_inv_lease(&q->ctx.caller, ticket_leased, q,
+                           .operation = q->operation, .tenant = q->tenant,
+                           .delay = 2 * q->node->op.lease,
+                           .wanted = q->number);
+}
+
+
+static ngx_int_t
+ticket_leased(void *data, lines_inv_lease_reply_t *reply)
+{
+    request_t  *q = data;
+
+    if (reply->number.len == 0) {
+        return NGX_DONE;
+    }
+
+    q->not_after = reply->now + (int64_t) q->node->op.lease;
+    q->number.len = reply->number.len;
+    q->number.data = ngx_pstrdup(q->pool, &reply->number);
+
+    return lines_inv_assign(&q->ctx.caller, ticket_assigned, q,
+                            .number = q->number, .operation = q->operation);
+}
+
+
+static ngx_int_t
+ticket_assigned(void *data, lines_inv_assign_reply_t *reply)
+{
+    return reply->is == LINES_INV_ASSIGN_ASSIGNED ? NGX_OK : NGX_DONE;
+}
+
+
+static ngx_int_t
+ticket_move(request_t *q)
+{
+    return lines_ticket_move(&q->ctx.caller, ticket_moved, q,
+                             .tenant = q->tenant, .id = q->id,
+                             .status = lines_op_text(q->word),
+                             .number = q->number,
+                             .not_after = q->not_after ? &q->not_after : NULL,
+                             .lease = q->node->op.lease);
+}
+
+
+static ngx_int_t
+ticket_moved(void *data, lines_ticket_move_reply_t *reply)
+{
+    return NGX_DONE;
+}
+
+
 /* admin/deletion.c */
 
 static ngx_int_t deleted(void *data, lines_tenant_delete_reply_t *reply);
@@ -962,6 +1148,7 @@ static ngx_int_t
 delete_lines(request_t *q)
 {
     ngx_int_t   rc;
+    ngx_str_t   name;
     ngx_uint_t  i;
 
     if (q->left.is == LINES_TENANT_LEFT_GONE) {
@@ -987,9 +1174,17 @@ delete_lines(request_t *q)
     q->next = delete_index;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
+        name = q->left.ids.elts[i];
+
+        if (q->left.is == LINES_TENANT_LEFT_TICKETS
+            && ticket_name(q, &q->left.ids.elts[i], &name) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         rc = lines_inv_release(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
                                .quarantine = q->node->lmcf.quarantine,
-                               .operation = q->left.ids.elts[i]);
+                               .operation = name);
     }
 
     return rc;
@@ -1000,17 +1195,29 @@ static ngx_int_t
 delete_index(request_t *q)
 {
     ngx_int_t   rc;
+    ngx_str_t   name;
     ngx_uint_t  i;
 
     q->next = delete_unlist;
 
     for (rc = NGX_AGAIN, i = 0; rc == NGX_AGAIN && i < q->left.ids.n; i++) {
-        rc = lines_line_unlink(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
-                               .id = q->left.ids.elts[i]);
+        name = q->left.ids.elts[i];
+
+        if (q->left.is == LINES_TENANT_LEFT_TICKETS) {
+            rc = lines_ticket_unlink(&q->ctx.caller, NULL, NULL,
+                                     .tenant = q->tenant, .id = name);
+
+            if (ticket_name(q, &q->left.ids.elts[i], &name) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else {
+            rc = lines_line_unlink(&q->ctx.caller, NULL, NULL,
+                                   .tenant = q->tenant, .id = name);
+        }
 
         if (rc == NGX_AGAIN) {
-            rc = lines_ix_del(&q->ctx.caller, NULL, NULL,
-                              .id = q->left.ids.elts[i]);
+            rc = lines_ix_del(&q->ctx.caller, NULL, NULL, .id = name);
         }
     }
 
@@ -1023,8 +1230,11 @@ delete_unlist(request_t *q)
 {
     q->next = delete_list;
 
-    return lines_lines_rem(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
-                           .ids = q->left.ids);
+    return q->left.is == LINES_TENANT_LEFT_TICKETS
+           ? lines_tickets_rem(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
+                               .ids = q->left.ids)
+           : lines_lines_rem(&q->ctx.caller, NULL, NULL, .tenant = q->tenant,
+                             .ids = q->left.ids);
 }
 
 
@@ -1223,7 +1433,7 @@ sim_people_act(void)
         return;
     }
 
-    switch (sim_random(16)) {
+    switch (sim_random(18)) {
 
     case 0:
     case 1:
@@ -1231,7 +1441,7 @@ sim_people_act(void)
     case 3:
         i = sim_random(SPACES);
         new_id(id);
-        add_name(tenants[i].name, id, 0);
+        add_name(tenants[i].name, id, LINE);
 
         sim_trace("node %d: a line %s for %s", node->id, id, tenants[i].name);
 
@@ -1244,7 +1454,7 @@ sim_people_act(void)
     case 6:
         i = SPACES + sim_random(TENANTS - SPACES);
         new_id(id);
-        add_name(tenants[i].name, id, 1);
+        add_name(tenants[i].name, id, PURCHASE);
 
         snprintf(key, sizeof(key), "lines:{%s}:tok:%s", tenants[i].name, id);
         snprintf(value, sizeof(value), "valid %lld",
@@ -1260,7 +1470,7 @@ sim_people_act(void)
 
         /* once more, or at two nodes at once */
 
-        if (name == NULL || !name->account) {
+        if (name == NULL || name->what != PURCHASE) {
             return;
         }
 
@@ -1269,7 +1479,7 @@ sim_people_act(void)
 
     case 8:
     case 9:
-        if (name == NULL) {
+        if (name == NULL || name->what == TICKET) {
             return;
         }
 
@@ -1281,7 +1491,7 @@ sim_people_act(void)
 
     case 10:
     case 11:
-        if (name == NULL || name->account) {
+        if (name == NULL || name->what != LINE) {
             return;
         }
 
@@ -1292,7 +1502,7 @@ sim_people_act(void)
         break;
 
     case 12:
-        if (name == NULL || name->account) {
+        if (name == NULL || name->what != LINE) {
             return;
         }
 
@@ -1303,7 +1513,7 @@ sim_people_act(void)
         break;
 
     case 13:
-        if (name == NULL) {
+        if (name == NULL || name->what == TICKET) {
             return;
         }
 
@@ -1314,12 +1524,52 @@ sim_people_act(void)
         break;
 
     case 14:
-        if (name == NULL || name->account || node->lmcf.provisioner.len) {
+        if (name == NULL || name->what != LINE
+            || node->lmcf.provisioner.len)
+        {
             return;
         }
 
         sim_people_provisioned(name->tenant + 2, name->id);
         return;
+
+    case 15:
+        i = SPACES + sim_random(TENANTS - SPACES);
+        new_id(id);
+        add_name(tenants[i].name, id, TICKET);
+
+        sim_trace("node %d: ticket %s of %s", node->id, id, tenants[i].name);
+
+        q = request(node, tenants[i].name, id, ticket);
+        break;
+
+    case 16:
+
+        /* any number, one of the inventory's, or the operator's own */
+
+        for (i = 0; i < 4 && (name == NULL || name->what != TICKET); i++) {
+            name = some_name();
+        }
+
+        if (name == NULL || name->what != TICKET) {
+            return;
+        }
+
+        q = request(node, name->tenant, name->id, ticket_end);
+        q->word = sim_one_in(4) ? "CANCELLED" : "FULFILLED";
+
+        if (q->word[0] == 'F' && sim_one_in(2)) {
+            snprintf(value, sizeof(value), "+14155550%d0%d", (int) sim_random(2),
+                     (int) sim_random(6));
+            q->number.len = strlen(value);
+            q->number.data = ngx_pnalloc(q->pool, sizeof(value));
+            ngx_memcpy(q->number.data, value, sizeof(value));
+        }
+
+        sim_trace("node %d: ticket %s of %s: %s %s", node->id, name->id,
+                  name->tenant, q->word,
+                  q->number.len ? (char *) q->number.data : "");
+        break;
 
     default:
         i = sim_random(TENANTS);

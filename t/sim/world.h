@@ -52,6 +52,9 @@
 #define SIM_JUMPS      0x2000    /* hours in which nothing happens */
 #define SIM_DISPUTES   0x4000    /* banks take money back */
 #define SIM_EARLY      0x8000    /* renewals of what has just begun, too */
+#define SIM_RESTORES   0x20000   /* Redis is emptied, or of long ago */
+#define SIM_CLOCKS     0x40000   /* Redis' clock is set, back or forward */
+#define SIM_PARTS      0x10000   /* several payments, balances, other ways */
 
 
 /* wrongs that are planted, to see that they are found: world.wrong */
@@ -79,6 +82,7 @@ typedef struct {
 
 extern sim_static_t  sim_sweeper_statics[];
 extern sim_static_t  sim_database_statics[];
+extern sim_static_t  sim_audit_statics[];
 
 
 struct sim_node_s {
@@ -102,7 +106,7 @@ struct sim_node_s {
     ngx_queue_t         requests;    /* of people, people.c */
 
     ngx_uint_t          kills;
-    u_char              statics[1024] __attribute__((aligned(16)));
+    u_char              statics[2048] __attribute__((aligned(16)));
 };
 
 
@@ -142,6 +146,11 @@ typedef struct {
     int                 verbose;
     int                 quiet;       /* flag: all is to come to rest */
     int                 lost;        /* flag: Redis has lost something */
+    int                 auditing;    /* flag: a pass is waited for */
+    int                 restored;    /* flag: Redis is not what it was, */
+    int64_t             held;        /* us: since then, and not confirmed */
+    int64_t             skew;        /* us, of Redis' clock */
+    uint64_t            deeds;       /* commands and calls, but for looks */
 
     sim_redis_t        *redis;
     sim_node_t          nodes[SIM_NODES];
@@ -192,7 +201,7 @@ int sim_node_deliver(sim_node_t *node);    /* the same */
 void sim_node_late(sim_node_t *node);      /* a reply misses its deadline */
 void sim_node_cut(sim_node_t *node);
 int64_t sim_node_timer(sim_node_t *node);  /* us of the first; 0: none */
-void sim_node_tick(sim_node_t *node);      /* it is due */
+int sim_node_tick(sim_node_t *node);       /* it is due; as execute */
 int sim_node_busy(sim_node_t *node);
 ngx_uint_t sim_node_running(sim_node_t *node);
 
@@ -222,6 +231,7 @@ void sim_billing_hand(void);
 void sim_billing_pay(void);         /* an open invoice, by whoever has it */
 void sim_billing_renew(void);
 void sim_billing_dispute(void);
+void sim_billing_grant(void);
 void sim_billing_card(void);
 void sim_billing_plan(void);
 
@@ -230,8 +240,8 @@ int64_t sim_event_due(void);
 json_t *sim_event_take(void);
 void sim_event_again(json_t *event);
 
-/* all that there is, as events: what the auditor would see */
-void sim_billing_announce_all(void);
+/* what an auditor does not look at, as events */
+void sim_billing_announce(void);
 
 void sim_billing_customer(const char *id, const char *base_price);
 int sim_billing_base(const char *customer, const char **state,
@@ -259,6 +269,8 @@ int sim_billing_sub(int i, int64_t left, sim_sub_t *sub);
 /* people.c */
 
 void sim_people_begin(void);
+void sim_people_again(void);                /* the tenants, in an empty Redis */
+void sim_people_confirm(void);              /* it is the database from now on */
 void sim_people_act(void);
 void sim_people_gone(sim_node_t *node);     /* with their node */
 void sim_people_event(sim_node_t *node, json_t *event);
@@ -271,6 +283,7 @@ void sim_people_wake(sim_node_t *node, const char *tenant, const char *id);
 
 /* judge.c */
 void sim_judge(void);
+int sim_judge_audited(void);                /* there is something to repair */
 ngx_uint_t sim_judge_unfinished(void);      /* operations */
 
 
