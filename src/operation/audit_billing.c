@@ -245,8 +245,8 @@ audit_plan(void *data, lines_tenant_base_reply_t *reply)
 {
     ngx_str_t *tenant = data;
 
-    if (lines_op_same(&reply->subscription, &side.state)
-        && lines_op_same(&reply->plan, &side.plan))
+    if (lines_same(&reply->subscription, &side.state)
+        && lines_same(&reply->plan, &side.plan))
     {
         return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = *tenant,
                                 .ahead = 0);
@@ -266,7 +266,7 @@ lines_audit_push_plan(ngx_str_t *tenant)
 
     for (i = 0; i < audit->reads.nelts; i++) {
         if (read[i].of == LINES_AUDIT_OF_PLAN
-            && lines_op_same(&read[i].tenant, tenant))
+            && lines_same(&read[i].tenant, tenant))
         {
             return;
         }
@@ -374,7 +374,7 @@ audit_disagrees(lines_look_t *look)
     lines_audit_found_t  *found;
 
     sub = lines_op_sub(&look->status);
-    same = lines_op_same(&look->line.subscription, &look->subscription);
+    same = lines_same(&look->line.subscription, &look->subscription);
 
     found = &side.found;
 
@@ -596,8 +596,8 @@ audit_line(lines_stripe_subscription_t *s)
 
     id = of->line.len ? &of->line : &of->operation;
 
-    if (lines_op_same(&of->tenant, &read->tenant)
-        && lines_op_same(id, &read->id))
+    if (lines_same(&of->tenant, &read->tenant)
+        && lines_same(id, &read->id))
     {
         side.invoice = s->invoice;
         lines_look_at(&side.look, s);
@@ -696,7 +696,7 @@ audit_went_back(lines_look_t *look)
     }
 
     status = lines_status(&look->line.status);
-    same = lines_op_same(&look->line.subscription, &look->subscription)
+    same = lines_same(&look->line.subscription, &look->subscription)
            && look->line.ended.len == 0 && look->line.released.len == 0
            && (status == LINES_ACTIVE || status == LINES_PROVISIONING);
 
@@ -938,7 +938,7 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     ngx_uint_t            lives;
     lines_audit_read_t   *read = side.read;
 
-    if (!lines_op_same(&reply->customer, &side.customer)) {
+    if (!lines_same(&reply->customer, &side.customer)) {
         return NGX_OK;
     }
 
@@ -948,8 +948,8 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     /* of one that billing never had nothing follows: not soon again */
 
     if (state.len == 0
-        || (lines_op_same(&reply->subscription, &state)
-            && (!lives || lines_op_same(&reply->plan, &side.plan))))
+        || (lines_same(&reply->subscription, &state)
+            && (!lives || lines_same(&reply->plan, &side.plan))))
     {
         return lines_audit_mark(&audit->caller, NULL, NULL,
                                 .tenant = read->tenant,

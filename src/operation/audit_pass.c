@@ -265,7 +265,7 @@ audit_stumble(void)
 
     last = &skips.names[skips.n];
 
-    if (skips.tries == 0 || !lines_op_same(&audit->item, last)) {
+    if (skips.tries == 0 || !lines_same(&audit->item, last)) {
         last->data = skips.text[skips.n];
         last->len = ngx_min(audit->item.len, LINES_AUDIT_NAME);
 
@@ -308,7 +308,7 @@ lines_audit_item(ngx_str_t *name)
     ngx_uint_t  i;
 
     for (i = 0; i < skips.n; i++) {
-        if (lines_op_same(name, &skips.names[i])) {
+        if (lines_same(name, &skips.names[i])) {
             return 0;
         }
     }
@@ -515,7 +515,7 @@ lines_audit_findings(ngx_str_t *tenant, ngx_str_t *operation,
         f = &findings->elts[i];
 
         for (kind = 0; kind < LINES_AUDITS - 1; kind++) {
-            if (lines_op_same(&lines_audit_kinds[kind], &f[0])) {
+            if (lines_same(&lines_audit_kinds[kind], &f[0])) {
                 break;
             }
         }

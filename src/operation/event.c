@@ -399,7 +399,7 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
     older = (look->metadata->attempt
              && (int64_t) look->metadata->attempt < reply->attempt)
             || (reply->subscription.len
-                && !lines_op_same(&reply->subscription, &look->subscription));
+                && !lines_same(&reply->subscription, &look->subscription));
 
     look->unfinished = reply->step.len && !lines_is(&reply->step, "done")
                        && !older;
@@ -466,7 +466,7 @@ look_line(void *data, lines_line_billed_reply_t *reply)
             || (reply->lapsed.len && reply->ended.len == 0);
 
     ours = reply->subscription.len
-           && lines_op_same(&reply->subscription, &look->subscription);
+           && lines_same(&reply->subscription, &look->subscription);
 
     failed = ours && lines_status(&reply->status) == LINES_FAILED;
 

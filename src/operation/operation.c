@@ -65,7 +65,7 @@ lines_op_find(lines_op_conf_t *conf, ngx_str_t *tenant, ngx_str_t *id)
     {
         op = ngx_queue_data(q, lines_op_t, queue);
 
-        if (lines_op_same(&op->id, id) && lines_op_same(&op->tenant, tenant)) {
+        if (lines_same(&op->id, id) && lines_same(&op->tenant, tenant)) {
             return op;
         }
     }
@@ -285,7 +285,7 @@ op_view(lines_op_t *op, lines_view_t *view)
     payer = lines_op_get(op, "payer");
     customer = lines_op_get(op, "customer");
 
-    view->moved = (payer.len && !lines_op_same(&payer, &customer))
+    view->moved = (payer.len && !lines_same(&payer, &customer))
                   || lines_op_get(op, "moved").len;
 
     if (lines_op_get(op, "subscription").len) {
@@ -373,12 +373,12 @@ op_resolved(lines_op_t *op)
     step = lines_op_get(op, "resolved_step");
     invoice = lines_op_get(op, "resolved_invoice");
 
-    if (step.len == 0 || !lines_op_same(&step, &op->step)) {
+    if (step.len == 0 || !lines_same(&step, &op->step)) {
         return 0;
     }
 
     return invoice.len
-           ? lines_op_same(&invoice, &op->seen.subscription.invoice.id)
+           ? lines_same(&invoice, &op->seen.subscription.invoice.id)
            : lines_op_get_number(op, "resolved_at")
              >= lines_op_get_number(op, "begun");
 }
@@ -454,7 +454,7 @@ op_view_call(lines_op_t *op)
     if (back
         && (lines_op_get(op, "refund_body").len == 0
             || (invoice.len
-                && !lines_op_same(&invoice, &op->seen.subscription.invoice.id))
+                && !lines_same(&invoice, &op->seen.subscription.invoice.id))
             || (op->seen.call == LINES_CALL_REFUSED
                 && lines_money_due(&op->seen.ledger)
                    != lines_op_get_number(op, "refund_amount"))))
@@ -527,7 +527,7 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
      */
 
     if (op->seen.invoice != LINES_INVOICE_UNSEEN
-        && (invoice.len == 0 || lines_op_same(&invoice, latest)))
+        && (invoice.len == 0 || lines_same(&invoice, latest)))
     {
         return NGX_OK;
     }

@@ -418,7 +418,7 @@ lines_payment_void(lines_op_t *op)
 
     if (op->at == LINES_AT_AWAIT
         && payer.len
-        && !lines_op_same(&payer, &customer)
+        && !lines_same(&payer, &customer)
         && lines_op_get(op, "moved").len == 0)
     {
         return lines_op_move(op, "await", { "moved", ngx_string("1") });

@@ -156,7 +156,6 @@ ngx_str_t lines_op_text(const char *text);
 /* a value; the write that it goes to fails where there is no memory */
 ngx_str_t lines_op_number(lines_op_t *op, int64_t number);
 
-#define lines_op_same  lines_same
 
 
 /* op->caller: no reply, and the operation is claimed again */

@@ -75,7 +75,7 @@ lines_plan_read(lines_op_t *op)
 
     for (i = 0; i < op->lmcf->billing->plans.nelts; i++) {
 
-        if (lines_op_same(&plan[i].price, &price)) {
+        if (lines_same(&plan[i].price, &price)) {
             found->n = i;
             found->after = lines_op_get(op, "after");
             found->best = lines_op_get_number(op, "best");
@@ -100,7 +100,7 @@ plan_customer(void *data, lines_tenant_customer_reply_t *reply)
 
     /* another customer's plan is none of the workspace's, by now */
 
-    if (named.len == 0 || !lines_op_same(&reply->customer, &named)) {
+    if (named.len == 0 || !lines_same(&reply->customer, &named)) {
         found->best = 0;
         return plan_end(op);
     }
@@ -249,8 +249,8 @@ plan_others(ngx_str_t *tenant, ngx_str_t *named)
     id.len = tenant->len - 2;
 
     return named->len
-           && !lines_op_same(named, &id)
-           && !lines_op_same(named, tenant);
+           && !lines_same(named, &id)
+           && !lines_same(named, tenant);
 }
 
 

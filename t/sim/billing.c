@@ -1967,7 +1967,6 @@ give_all(sub_t *s, int kind)
     n->invoice = v;
     n->amount = n->credit = invoice->paid;
     n->created = world.now;
-    n->refund = -1;
 
     invoice->credited += n->amount;
     invoice->otherwise += n->amount;
