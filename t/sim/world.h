@@ -83,6 +83,8 @@ typedef struct {
 extern sim_static_t  sim_sweeper_statics[];
 extern sim_static_t  sim_database_statics[];
 extern sim_static_t  sim_audit_statics[];
+extern sim_static_t  sim_audit_billing_statics[];
+extern sim_static_t  sim_audit_pass_statics[];
 
 
 struct sim_node_s {
@@ -106,7 +108,7 @@ struct sim_node_s {
     ngx_queue_t         requests;    /* of people, people.c */
 
     ngx_uint_t          kills;
-    u_char              statics[2048] __attribute__((aligned(16)));
+    u_char              statics[4096] __attribute__((aligned(16)));
 };
 
 

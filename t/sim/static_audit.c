@@ -1,0 +1,12 @@
+
+/* The same of what the auditor compares in Redis. */
+
+#include "operation/audit.c"
+
+#include "world.h"
+
+
+sim_static_t  sim_audit_statics[] = {
+    { &side, sizeof(side) },
+    { NULL, 0 }
+};

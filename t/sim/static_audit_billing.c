@@ -1,0 +1,12 @@
+
+/* The same of what it compares with billing. */
+
+#include "operation/audit_billing.c"
+
+#include "world.h"
+
+
+sim_static_t  sim_audit_billing_statics[] = {
+    { &side, sizeof(side) },
+    { NULL, 0 }
+};
