@@ -28,6 +28,7 @@ sub line ($status = 'active') {
     my $line   = $answer->json('/line/_id');
     $sandbox->pay($answer->json('/invoiceId'));
     $paid->wait_record($id, $line, 'provisioning');
+    wait_for(sub { $redis->cli('HGET', "lines:{w:$id}:op:$line", 'step') eq 'done' }, 30, 'its request to end');
     $nginx->admin(POST => "lines/$line/status", {status => 'active'}) if $status eq 'active';
     return ($id, $key, $line, $paid->record($id, $line)->{subscription});
 }

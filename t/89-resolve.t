@@ -118,7 +118,7 @@ promise 'a refund that failed was made up for by a transfer: nothing more goes b
     $nginx->wait_log(qr/\[notice\].*$op->{id}.*refund_failed.*$line->{invoice}.*due "900".*settled.*ticket 17/, $mark);
     my %event = map { my %e = @{$_->[1]}; $e{type} eq 'operation.resolved' ? %e : () } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')};
     delete $event{at};
-    is_deeply \%event, {type => 'operation.resolved', operation => $op->{id}, kind => 'orphan', step => 'cancel', stuck => 'refund_failed', invoice => $line->{invoice},
+    is_deeply \%event, {type => 'operation.resolved', operation => $op->{id}, kind => 'refund', step => 'cancel', stuck => 'refund_failed', invoice => $line->{invoice},
         due => 900, as => 'settled', by => '127.0.0.1', note => 'Sent by transfer, ticket 17'}, "it is among the tenant's events";
 
     my $again = resolve($op, 'settled', 'Sent by transfer, ticket 17');

@@ -820,7 +820,7 @@ audit_sum(void)
 
     /* a line that runs, and whose last payment is not ours any more */
 
-    if (money == LINES_MONEY_NONE
+    if (money == LINES_MONEY_RETURNED
         && side.money.refunded + side.money.credited > 0
         && look->line.ended.len == 0)
     {

@@ -368,19 +368,29 @@ op_view_wish(lines_op_t *op)
 static ngx_uint_t
 op_resolved(lines_op_t *op)
 {
-    ngx_str_t  step, invoice;
+    ngx_str_t  step, invoices, invoice;
 
     step = lines_op_get(op, "resolved_step");
-    invoice = lines_op_get(op, "resolved_invoice");
+    invoices = lines_op_get(op, "resolved_invoice");
 
     if (step.len == 0 || !lines_same(&step, &op->step)) {
         return 0;
     }
 
-    return invoice.len
-           ? lines_same(&invoice, &op->seen.subscription.invoice.id)
-           : lines_op_get_number(op, "resolved_at")
-             >= lines_op_get_number(op, "begun");
+    if (invoices.len == 0) {
+        return lines_op_get_number(op, "resolved_at")
+               >= lines_op_get_number(op, "begun");
+    }
+
+    while (invoices.len) {
+        invoice = lines_word(&invoices);
+
+        if (lines_same(&invoice, &op->seen.subscription.invoice.id)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -51,13 +51,22 @@ if left(held, now, lease) > 0 then
     return { 'busy' }
 end
 
--- of all that there is, unless it is about one
-local counted = stuck == 'refund_refused' or stuck == 'refund_failed'
-                or stuck == 'money_unclear'
+-- of all that there is, unless it is about one, besides those before it
+local about = ''
+
+if stuck == 'refund_refused' or stuck == 'refund_failed'
+   or stuck == 'money_unclear'
+then
+    local before = redis.call('HMGET', op_key, 'resolved_step',
+                              'resolved_invoice')
+
+    about = before[1] == step and filled(before[2])
+            and before[2] .. ' ' .. invoice or invoice
+end
 
 redis.call('HSET', op_key, 'resolved', as, 'resolved_step', step,
            'resolved_note', note, 'resolved_by', by, 'resolved_at', int(now),
-           'resolved_invoice', counted and invoice or '')
+           'resolved_invoice', about)
 redis.call('HDEL', op_key, 'stuck', 'tries')
 
 if step == 'send' or (step == 'await' and as == 'canceled') then
