@@ -61,7 +61,7 @@ static struct {
 
     /* of a page */
     ngx_array_t             *list;       /* subscriptions, or what went back */
-    ngx_str_t                state;      /* what the subscription at hand says */
+    ngx_str_t                state;      /* as the subscription at hand says */
     ngx_str_t                plan;       /* of a workspace's base plan */
 
     /* of a read */
