@@ -44,12 +44,9 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     stripe_reference(json, "customer", &invoice->customer);
     stripe_string(json, "hosted_invoice_url", &invoice->url);
 
-    invoice->total = stripe_number(json, "total");
-    invoice->amount_due = stripe_number(json, "amount_due");
     invoice->amount_paid = stripe_number(json, "amount_paid");
-    invoice->credited = stripe_number(json,
-                                      "post_payment_credit_notes_amount");
     invoice->livemode = stripe_flag(json, "livemode");
+
     /* what a draft will take is not known yet */
 
     if (json_is_integer(json_object_get(json, "ending_balance"))) {

@@ -42,11 +42,7 @@ typedef struct {
                                                details, or the older
                                                invoice.subscription */
     ngx_str_t                url;           /* hosted_invoice_url */
-    int64_t                  total;         /* in the currency's units */
-    int64_t                  amount_due;
-    int64_t                  amount_paid;
-    int64_t                  credited;      /* by credit notes after
-                                               payment */
+    int64_t                  amount_paid;   /* in the currency's units */
     int64_t                  balance;       /* taken of the customer's
                                                balance; less is added */
     int64_t                  overpaid;      /* kept on it */

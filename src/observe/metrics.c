@@ -242,7 +242,8 @@ static const metrics_row_t  metrics_table[] = {
       in_slots(billing_latency) },
     { "lines_database_held", "gauge",
       "1 while nothing is charged: Redis is not the database that it was, or "
-      "what it was has not been read yet.", METRICS_BILLING, in_values(database_held) },
+      "what it was has not been read yet.", METRICS_BILLING,
+      in_values(database_held) },
 
     { "lines_malformed_hints", "counter",
       "Hints that named no operation, and were dropped.",

@@ -62,7 +62,7 @@ typedef struct {
 /* counts it, and lists it; nobody waits */
 void lines_audit_report(lines_caller_t *caller, lines_audit_found_t *found);
 
-
+/* one worker of a node passes, where there is billing; NGX_OK */
 ngx_int_t lines_audit_init_process(ngx_cycle_t *cycle,
     lines_main_conf_t *lmcf);
 void lines_audit_exit_process(void);

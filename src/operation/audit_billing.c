@@ -61,7 +61,7 @@ static struct {
 
     /* of a page */
     ngx_array_t             *list;       /* subscriptions, or what went back */
-    ngx_str_t                state;      /* what the subscription at hand says */
+    ngx_str_t                state;      /* as the subscription at hand says */
     ngx_str_t                plan;       /* of a workspace's base plan */
 
     /* of a read */
@@ -501,7 +501,7 @@ audit_acted(lines_look_t *look)
 ngx_int_t
 lines_audit_read(void)
 {
-    lines_audit_read_t  *read = audit->reads.elts;
+    lines_audit_read_t  *read;
 
     lines_audit_put_down();
 
@@ -682,8 +682,7 @@ audit_invoiced(void *data, lines_billing_result_t *result)
 static ngx_int_t
 audit_went_back(lines_look_t *look)
 {
-    ngx_uint_t         same;
-    ngx_uint_t     status;
+    ngx_uint_t  same, status;
 
     if (look->follows == LINES_FOLLOWS_NEWS || look->tenant.len == 0) {
         return NGX_OK;

@@ -120,11 +120,7 @@ audit_tick(ngx_event_t *ev)
         ngx_str_null(&audit->item);
         audit->pool = ngx_create_pool(4096, ngx_cycle->log);
 
-        if (audit->pool == NULL
-            || ngx_array_init(&audit->reads, audit->pool, 4,
-                              sizeof(lines_audit_read_t))
-               != NGX_OK)
-        {
+        if (audit->pool == NULL) {
             lines_audit_run(NGX_ERROR);
             return;
         }
@@ -132,6 +128,14 @@ audit_tick(ngx_event_t *ev)
         lines_caller_init(&audit->caller, audit->lmcf->redis, audit->pool,
                           ngx_cycle->log);
         audit->caller.resume = audit_resume;
+
+        if (ngx_array_init(&audit->reads, audit->pool, 4,
+                           sizeof(lines_audit_read_t))
+            != NGX_OK)
+        {
+            lines_audit_run(NGX_ERROR);
+            return;
+        }
     }
 
     lines_audit_run(lines_audit_turn(&audit->caller, audit_turned, NULL,
@@ -530,7 +534,7 @@ lines_audit_findings(ngx_str_t *tenant, ngx_str_t *operation,
             .tenant = *tenant, .id = f[2], .here = f[3], .there = f[4]
         };
 
-        if (found->repaired) {
+        if (operation && found->repaired) {
             found->operation = *operation;
         }
 

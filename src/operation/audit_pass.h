@@ -139,12 +139,16 @@ lines_audit_read_t *lines_audit_push(void);
 ngx_str_t lines_audit_keep(ngx_str_t *text);
 
 /*
- * Something was found: in doubt at first.  Where it counts, done(found) goes on
- * (NULL: nothing more).  found lives as long as the step.
+ * Something was found: in doubt at first.  Where it counts, found->act() goes
+ * on.  found lives as long as the step; the result is that of a step.
  */
 ngx_int_t lines_audit_find(lines_audit_found_t *found);
 
-/* of a script: kind, outcome, id, here, there, …; NGX_OK: there are none */
+/*
+ * Of a script: kind, outcome, id, here, there, …  operation holds the numbers
+ * that are repaired, and are looked at (NULL: none).  NGX_OK: there are none;
+ * NGX_AGAIN, NGX_ERROR as a step.
+ */
 ngx_int_t lines_audit_findings(ngx_str_t *tenant, ngx_str_t *operation,
     lines_list_t *findings);
 

@@ -16,9 +16,40 @@ static lines_decision_t deliver(const lines_view_t *view);
 static lines_decision_t billed(const lines_view_t *view);
 static lines_decision_t kept(const lines_view_t *view);
 static lines_decision_t give_back(const lines_view_t *view);
+static lines_decision_t given_back(const lines_view_t *view);
 static lines_decision_t owed(const lines_view_t *view);
 static lines_decision_t lapse(const lines_view_t *view);
 static lines_decision_t purchase(const lines_view_t *view);
+
+
+/* what follows of a person's word at a point; REST: nothing, it is not asked */
+
+#define SETTLED     .settled = { LINES_DO_END, NULL }
+#define PASSED      .settled = { LINES_DO_PASS, NULL }
+#define NOT_BEGUN   .given_up = { LINES_DO_REFUSE, NULL }
+#define NOT_WANTED  .given_up = { LINES_DO_FAIL, "canceled_by_operator" }
+
+static const struct {
+    lines_decision_t  settled;
+    lines_decision_t  given_up;
+} words[LINES_POINTS] = {
+    [LINES_AT_SEND] = { .given_up = { LINES_DO_END, NULL } },
+    [LINES_AT_AWAIT] = { .settled = { LINES_DO_END, "payment_refunded" },
+                         .given_up = { LINES_DO_END, NULL } },
+    [LINES_AT_TELL] = { NOT_WANTED },
+    [LINES_AT_CARD] = { NOT_BEGUN },
+    [LINES_AT_LEASE] = { NOT_BEGUN },
+    [LINES_AT_CHARGE] = { NOT_BEGUN },
+    [LINES_AT_ASSIGN] = { NOT_WANTED },
+    [LINES_AT_INFORM] = { NOT_WANTED },
+    [LINES_AT_CONFIRM] = { NOT_WANTED },
+    [LINES_AT_UNCHARGE] = { PASSED },
+    [LINES_AT_REFUND] = { PASSED },
+    [LINES_AT_ORPHAN] = { PASSED },
+    [LINES_AT_RELEASE] = { SETTLED },
+    [LINES_AT_LAPSE] = { SETTLED },
+    [LINES_AT_PLAN] = { SETTLED }
+};
 
 
 /*
@@ -77,81 +108,36 @@ decide(const lines_view_t *view)
 static lines_decision_t
 resolve(const lines_view_t *view)
 {
-    int           settled = (view->wish == LINES_WISH_SETTLED);
-    lines_view_t  unsaid;
+    lines_view_t      unsaid;
+    lines_decision_t  decision;
 
-    switch (view->at) {
+    decision = view->wish == LINES_WISH_SETTLED ? words[view->at].settled
+                                                : words[view->at].given_up;
 
-    case LINES_AT_AWAIT:
-        return decision(END, settled ? "payment_refunded" : NULL);
+    switch (decision.action) {
 
-    case LINES_AT_REFUND:
-    case LINES_AT_ORPHAN:
-    case LINES_AT_UNCHARGE:
+    case LINES_DO_REST:
 
-        if (settled
-            && view->invoice != LINES_INVOICE_UNSEEN
-            && view->invoice != LINES_INVOICE_MISSING)
+        /* it says nothing of this */
+
+        unsaid = *view;
+        unsaid.wish = LINES_WISH_NONE;
+
+        return proceed(&unsaid);
+
+    case LINES_DO_PASS:
+
+        if (view->invoice == LINES_INVOICE_UNSEEN
+            || view->invoice == LINES_INVOICE_MISSING)
         {
-            return decision(PASS, NULL);
+            return given_back(view);
         }
 
-        if (settled) {
-            return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
-                                                 : decision(END, NULL);
-        }
-
-        break;
-
-    case LINES_AT_RELEASE:
-    case LINES_AT_LAPSE:
-    case LINES_AT_PLAN:
-
-        if (settled) {
-            return decision(END, NULL);
-        }
-
-        break;
-
-    case LINES_AT_SEND:
-
-        if (!settled) {
-            return decision(END, NULL);
-        }
-
-        break;
-
-    case LINES_AT_CARD:
-    case LINES_AT_LEASE:
-    case LINES_AT_CHARGE:
-
-        if (!settled) {
-            return decision(REFUSE, NULL);
-        }
-
-        break;
-
-    case LINES_AT_TELL:
-    case LINES_AT_ASSIGN:
-    case LINES_AT_INFORM:
-    case LINES_AT_CONFIRM:
-
-        if (!settled) {
-            return decision(FAIL, "canceled_by_operator");
-        }
-
-        break;
+        return decision;
 
     default:
-        break;
+        return decision;
     }
-
-    /* it says nothing of this */
-
-    unsaid = *view;
-    unsaid.wish = LINES_WISH_NONE;
-
-    return proceed(&unsaid);
 }
 
 
@@ -506,8 +492,7 @@ give_back(const lines_view_t *view)
         || view->sub == LINES_SUB_NONE
         || view->invoice == LINES_INVOICE_MISSING)
     {
-        return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
-                                             : decision(END, NULL);
+        return given_back(view);
     }
 
     switch (view->invoice) {
@@ -524,6 +509,16 @@ give_back(const lines_view_t *view)
     }
 
     return owed(view);
+}
+
+
+/* of all invoices */
+
+static lines_decision_t
+given_back(const lines_view_t *view)
+{
+    return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
+                                         : decision(END, NULL);
 }
 
 

@@ -67,7 +67,7 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_REFUSE] = lines_purchase_refuse,
         [LINES_DO_FAIL] = lines_purchase_fail,
         GIVES_BACK,
-        [LINES_DO_RETURN] = lines_purchase_return,
+        [LINES_DO_RETURN] = lines_purchase_drop,
         [LINES_DO_END] = lines_purchase_end }, 0 },
 
     /* a paid line that failed */

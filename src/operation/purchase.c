@@ -15,8 +15,6 @@ static ngx_int_t purchase_customer(lines_op_t *op,
 static ngx_int_t purchase_got_card(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
-static ngx_int_t purchase_returned(void *data,
-    lines_inv_release_reply_t *reply);
 static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
 static ngx_int_t purchase_dropped(void *data,
@@ -254,13 +252,22 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
 }
 
 
+/* the number that is not its own; on the way back, whichever it holds */
+
 ngx_int_t
 lines_purchase_drop(lines_op_t *op)
 {
+    ngx_str_t  number;
+
+    ngx_str_null(&number);
+
+    if (op->at != LINES_AT_UNLEASE) {
+        number = lines_op_get(op, "number");
+    }
+
     return lines_inv_release(&op->caller, purchase_dropped, op,
                              .operation = op->id, .tenant = op->tenant,
-                             .quarantine = 0,
-                             .number = lines_op_get(op, "number"));
+                             .quarantine = 0, .number = number);
 }
 
 
@@ -270,6 +277,10 @@ purchase_dropped(void *data, lines_inv_release_reply_t *reply)
     lines_op_t  *op = data;
 
     ngx_str_t  none = ngx_null_string;
+
+    if (op->at == LINES_AT_UNLEASE) {
+        return lines_op_move(op, "undone");
+    }
 
     op->seen.number = LINES_NUMBER_NONE;
     op->seen.tried = 1;
@@ -405,22 +416,6 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
     return lines_op_move(op, step,
                          { "answer_status", lines_op_number(op, status) },
                          { "answer", answer });
-}
-
-
-ngx_int_t
-lines_purchase_return(lines_op_t *op)
-{
-    return lines_inv_release(&op->caller, purchase_returned, op,
-                             .operation = op->id, .tenant = op->tenant,
-                             .quarantine = 0);
-}
-
-
-static ngx_int_t
-purchase_returned(void *data, lines_inv_release_reply_t *reply)
-{
-    return lines_op_move((lines_op_t *) data, "undone");
 }
 
 

@@ -22,7 +22,6 @@ ngx_int_t lines_purchase_tell(lines_op_t *op);
 ngx_int_t lines_purchase_next(lines_op_t *op);
 ngx_int_t lines_purchase_refuse(lines_op_t *op);
 ngx_int_t lines_purchase_fail(lines_op_t *op);
-ngx_int_t lines_purchase_return(lines_op_t *op);
 ngx_int_t lines_purchase_end(lines_op_t *op);
 
 

@@ -536,8 +536,8 @@ lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
 ngx_int_t
 lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay)
 {
-    (void) lines_forget_due_rest(&op->caller, lines_op_member(op), .since = &now,
-                                 .delay = delay);
+    (void) lines_forget_due_rest(&op->caller, lines_op_member(op),
+                                 .since = &now, .delay = delay);
 
     return NGX_DONE;
 }

@@ -189,7 +189,7 @@ void lines_op_forget(lines_op_t *op);
 /* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);
 
-/* done() of any claim that is not just held: what lines_op_take() does with it */
+/* done() of any claim that is not just held: as that of lines_op_take() */
 ngx_int_t lines_op_claimed(void *data, lines_op_claim_reply_t *reply);
 
 /* Redis' time, milliseconds */

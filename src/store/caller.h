@@ -115,8 +115,8 @@ typedef struct {
     ngx_uint_t           n;
     ssize_t              list;        /* offset of a lines_list_t, or -1 */
     ngx_uint_t           key;         /* flag: no member of it may be empty */
-    ngx_uint_t           optional;    /* an empty key is that many tokens before:
-                                         the first again; 0: none may be */
+    ngx_uint_t           optional;    /* an empty key is, that many tokens
+                                         before, the first; 0: none may be */
     lines_store_piece_t  pieces[LINES_PIECES];
 } lines_store_token_t;
 

@@ -404,7 +404,7 @@ billing_debug_billing(void *data, lines_billing_result_t *result)
 
     if (invoice) {
         json_object_set_new(json, "invoice",
-                            json_pack("{so so so so so si si si}", "id",
+                            json_pack("{so so so so so si}", "id",
                                       lines_json_str(invoice->id), "status",
                                       lines_json_str(invoice->status), "url",
                                       lines_json_str(invoice->url),
@@ -412,10 +412,8 @@ billing_debug_billing(void *data, lines_billing_result_t *result)
                                       lines_json_str(invoice->subscription),
                                       "line",
                                       lines_json_str(invoice->metadata.line),
-                                      "total", (int) invoice->total,
                                       "amount_paid",
-                                      (int) invoice->amount_paid, "credited",
-                                      (int) invoice->credited));
+                                      (int) invoice->amount_paid));
     }
 
     if (result->customer) {

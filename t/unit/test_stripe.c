@@ -252,7 +252,8 @@ test_invoices(void)
 
     json = parse("{\"object\":\"invoice\",\"id\":\"in_1\",\"status\":null,"
                  "\"customer\":{\"id\":\"cus_1\"},\"amount_paid\":\"9\","
-                 "\"total\":1e3,\"amount_due\":500,\"livemode\":\"true\","
+                 "\"status_transitions\":{\"paid_at\":1e3},"
+                 "\"amount_overpaid\":500,\"livemode\":\"true\","
                  "\"metadata\":[],\"parent\":7,\"hosted_invoice_url\":false,"
                  "\"subscription\":[]}");
 
@@ -261,8 +262,8 @@ test_invoices(void)
     is_str(&invoice.status, "", "are absent");
     is_str(&invoice.customer, "cus_1", "others are there");
     ok(invoice.amount_paid == 0
-       && invoice.total == 0
-       && invoice.amount_due == 500
+       && invoice.paid_at == 0
+       && invoice.overpaid == 500
        && invoice.livemode == 0, "amounts too");
     json_decref(json);
 
