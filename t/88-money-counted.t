@@ -153,6 +153,23 @@ promise 'killed after the charge, whose payment is refunded: no line' => sub {
     no_line($line);
 };
 
+for my $hand (['refunded', sub ($line) { $s->hand(refund => $line->{invoice}) }], ['credited to the balance', sub ($line) { $s->hand(balance => $line->{invoice}, 900) }]) {
+    promise "to be told, $hand->[0] in full, and reported active before anybody looks: no line for nothing" => sub {
+        my $line = to_be_told();
+        wait_for(sub {
+            my $done;
+            $s->unseen(sub { return if $s->op(@$line{qw(tenant line)})->{lease_until}; $hand->[1]->($line); $s->due($line->{tenant}, $line->{line}, time * 1000 + 4000); $done = 1 });
+            $done;
+        }, 20, 'a rest');
+        $s->report($line, 'active');
+        $told->set(status => 200);
+        $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'its subscription is canceled');
+        $s->rest($line->{tenant});
+        ok !$s->is_live($line), 'the line has ended';
+        is_deeply [($s->money($line->{subscription}))[0, 1]], [900, 900], 'nothing goes back twice';
+    };
+}
+
 promise 'what cannot be counted is not settled, and is once it can be' => sub {
     my $line = line();
     $sandbox->fault(path => '/v1/credit_notes', method => 'GET', kind => 'drop_before', times => 1000);

@@ -164,6 +164,82 @@ promise 'the next invoice is stuck, too: the same word is not taken for it' => s
     is +($s->money($line->{subscription}))[1], 0, 'nothing went back';
 };
 
+promise 'one invoice was reported, then billing knows us no more: nothing is shown as due, and the word is about all' => sub {
+    my $line = line('paid');
+    $s->rest($line->{tenant});
+    refused($line);
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => '401', times => 1000);
+    my $now = stuck($line->{tenant}, 'billing_alert');
+    is_deeply $now->{due}, {invoice => undef, amount => undef}, 'what was reported before is not what it is about';
+    ends($now, 'settled');
+    $sandbox->clear_faults;
+    my %event = map { my %e = @{$_->[1]}; $e{type} eq 'operation.resolved' ? %e : () } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')};
+    is_deeply [@event{qw(stuck invoice due)}], ['billing_alert', '', ''], '... nor does the event say so';
+};
+
+promise 'a purchase that was undone, its refund refused, settled: its payment is told again, and nothing goes back' => sub {
+    $told->set(status => 503);
+    my $line = confirms('paid' . ++$made, 'tell');
+    $line->{subscription} = $s->op(@$line{qw(tenant line)})->{subscription};
+    ($line->{invoice}) = map { $_->{invoice} } grep { $_->{subscription} eq $line->{subscription} } $sandbox->ledger('charge');
+    $sandbox->fault(path => '/v1/credit_notes', method => 'POST', kind => '400', times => 1000);
+    $told->set(status => 400);
+    my $op = stuck($line->{tenant}, 'refund_refused');
+    is $op->{step}, 'undo:charge', 'in its undo';
+    ends($op, 'settled');
+    $sandbox->clear_faults;
+    $told->set(status => 200);
+    $nginx->allow(qr/no line holds/);
+    is $s->told_again($line)->status, 200, 'the event comes again';
+    $s->soon(sub { scalar grep { my %e = @{$_->[1]}; $e{type} eq 'orphan.refunded' } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')} }, 'an orphan looks at it');
+    is +($s->money($line->{subscription}))[1], 0, '... which finds nothing due: the customer has it already';
+};
+
+promise 'a line that was canceled, a part was paid, its refund refused, settled: nothing goes back by an event' => sub {
+    my $line = line('pending');
+    $sandbox->pay($line->{invoice}, 'ok', 400);
+    $sandbox->fault(path => '/v1/refunds', method => 'POST', kind => '400', times => 1000);
+    eval { $s->action($line->{key}, $line->{line}, 'cancel') };
+    ends(stuck($line->{tenant}, 'refund_refused'), 'settled');
+    $sandbox->clear_faults;
+    is $s->now_of($line)->{status}, 'canceled', 'the line is canceled, as was asked for';
+    is $s->event('invoice.paid', $sandbox->call(GET => "/v1/invoices/$line->{invoice}")->json)->status, 200, 'an event';
+    $s->soon(sub { scalar grep { my %e = @{$_->[1]}; $e{type} eq 'orphan.refunded' } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')} }, 'an orphan looks at it');
+    is +($s->money($line->{subscription}))[1], 0, '... which finds nothing due';
+};
+
+promise 'settled of what was due; what had gone back before fails later: that is due, and reported' => sub {
+    my $line = line(paid => refunds => 'pending');
+    $s->rest($line->{tenant});
+    $s->hand(refund => $line->{invoice}, 300);
+    my $op = refused($line);
+    is_deeply $op->{due}, {invoice => $line->{invoice}, amount => 600}, '600 are due';
+    ends($op, 'settled', '600 sent by transfer');
+    $sandbox->clear_faults;
+    $sandbox->settle((refunds_of($line))[0]{id} => 'failed');
+    my $next = stuck($line->{tenant}, 'refund_failed');
+    is_deeply $next->{due}, {invoice => $line->{invoice}, amount => 300}, 'the other 300 are';
+    ends($next, 'settled', 'and 300');
+    is $redis->cli('HGET', "lines:{$line->{tenant}}:settled", $line->{invoice}), 900, 'all of it is remembered';
+    cmp_ok $redis->cli('TTL', "lines:{$line->{tenant}}:settled"), '>', 399 * 86400, '... as long as it may be asked for';
+};
+
+promise 'settled, and its operation forgotten; a dispute of it is won: nothing goes back once more' => sub {
+    my $line = line('paid');
+    $s->rest($line->{tenant});
+    my $op = refused($line);
+    ends($op, 'settled');
+    $sandbox->clear_faults;
+    $s->rest($line->{tenant});
+    $redis->cli('DEL', "lines:{$line->{tenant}}:op:$op->{id}");
+    my $dispute = $sandbox->dispute($line->{invoice});
+    $sandbox->wait_idle;
+    $s->rest($line->{tenant});
+    $sandbox->judge($dispute->{id}, 'won');
+    $s->soon(sub { ($s->op($line->{tenant}, $op->{id})->{step} // '') eq 'done' }, 'it is counted again');
+    is +($s->money($line->{subscription}))[1], 0, 'nothing is due';
+};
+
 for my $case (['its subscription cannot be canceled', '/v1/subscriptions/:id', 'DELETE', '400', 'cancel_refused'],
     ['its invoices cannot be read', '/v1/invoices', 'GET', '400', 'invoices_refused'],
     ['its money cannot be counted', '/v1/credit_notes', 'GET', '400', 'money_refused'],

@@ -34,8 +34,7 @@ static const struct {
     lines_decision_t  given_up;
 } words[LINES_POINTS] = {
     [LINES_AT_SEND] = { .given_up = { LINES_DO_END, NULL } },
-    [LINES_AT_AWAIT] = { .settled = { LINES_DO_END, "payment_refunded" },
-                         .given_up = { LINES_DO_END, NULL } },
+    [LINES_AT_AWAIT] = { .given_up = { LINES_DO_END, NULL } },
     [LINES_AT_TELL] = { NOT_WANTED },
     [LINES_AT_CARD] = { NOT_BEGUN },
     [LINES_AT_LEASE] = { NOT_BEGUN },

@@ -363,34 +363,18 @@ op_view_wish(lines_op_t *op)
 }
 
 
-/* a person has said what is true of this step, or of this invoice in it */
+/* a person has said what is true of this step */
 
 static ngx_uint_t
 op_resolved(lines_op_t *op)
 {
-    ngx_str_t  step, invoices, invoice;
+    ngx_str_t  step;
 
     step = lines_op_get(op, "resolved_step");
-    invoices = lines_op_get(op, "resolved_invoice");
 
-    if (step.len == 0 || !lines_same(&step, &op->step)) {
-        return 0;
-    }
-
-    if (invoices.len == 0) {
-        return lines_op_get_number(op, "resolved_at")
-               >= lines_op_get_number(op, "begun");
-    }
-
-    while (invoices.len) {
-        invoice = lines_word(&invoices);
-
-        if (lines_same(&invoice, &op->seen.subscription.invoice.id)) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return step.len && lines_same(&step, &op->step)
+           && lines_op_get_number(op, "resolved_at")
+              >= lines_op_get_number(op, "begun");
 }
 
 
@@ -842,7 +826,9 @@ lines_op_again(lines_op_t *op)
     lines_op_list_stuck(op, "no_answer");
 
     return lines_op_rest(op, delay, { "tries", more },
-                         { "stuck", ngx_string("no_answer") });
+                         { "stuck", ngx_string("no_answer") },
+                         { "stuck_invoice", ngx_null_string },
+                         { "stuck_due", ngx_null_string });
 }
 
 
@@ -858,7 +844,9 @@ lines_op_stuck(lines_op_t *op, const char *reason)
     /* once the cause is gone it goes on by itself */
 
     return lines_op_rest(op, ngx_min(op->conf->every, LINES_STUCK),
-                         { "stuck", lines_op_text(reason) });
+                         { "stuck", lines_op_text(reason) },
+                         { "stuck_invoice", ngx_null_string },
+                         { "stuck_due", ngx_null_string });
 }
 
 

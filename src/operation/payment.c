@@ -27,6 +27,7 @@ static ngx_int_t payment_placed(void *data,
     lines_request_place_reply_t *reply);
 static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
 static ngx_uint_t payment_unsubscribed(lines_op_t *op);
+static ngx_uint_t payment_lost(lines_op_t *op);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
 static ngx_int_t payment_voided(lines_op_t *op,
     lines_billing_result_t *result);
@@ -332,13 +333,12 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    ngx_uint_t        included, lost;
+    ngx_uint_t        included;
     lines_op_seen_t  *seen = &op->seen;
 
     lines_op_renewed(op);
 
     included = seen->invoice != LINES_INVOICE_PAID;
-    lost = seen->money == LINES_MONEY_RETURNED || seen->ledger.disputed;
 
     /*
      * What has no subscription any more, or was paid back, is not just handed
@@ -353,7 +353,8 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
                               .included = included,
                               .provisioner = (op->lmcf->provisioner.len
                                   || (!included
-                                      && (lost || payment_unsubscribed(op)
+                                      && (payment_lost(op)
+                                          || payment_unsubscribed(op)
                                           || seen->sub
                                              == LINES_SUB_OVERDUE))));
 }
@@ -363,6 +364,16 @@ static ngx_uint_t
 payment_unsubscribed(lines_op_t *op)
 {
     return op->seen.sub == LINES_SUB_ENDED || op->seen.sub == LINES_SUB_MISSING;
+}
+
+
+/* what was paid went back, or a bank has taken it */
+
+static ngx_uint_t
+payment_lost(lines_op_t *op)
+{
+    return op->seen.money == LINES_MONEY_RETURNED
+           || (op->seen.money && op->seen.ledger.disputed);
 }
 
 
@@ -604,7 +615,8 @@ tell_hinted(void *data, lines_due_add_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    return told(op, payment_unsubscribed(op) ? "ended" : "refused",
+    return told(op, payment_unsubscribed(op) || payment_lost(op) ? "ended"
+                                                                 : "refused",
                 op->reason);
 }
 

@@ -14,6 +14,7 @@
 
 
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
+static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t refund_payments(lines_op_t *op);
@@ -58,6 +59,35 @@ lines_refund_count(lines_op_t *op)
     lines_op_seen_t  *seen = &op->seen;
 
     lines_money_begin(&seen->ledger, &seen->subscription.invoice);
+
+    return lines_settled_get(&op->caller, refund_settled, op,
+                             .tenant = op->tenant,
+                             .invoice = seen->subscription.invoice.id);
+}
+
+
+/* what people gave back outside of billing counts as a note that says so */
+
+static ngx_int_t
+refund_settled(void *data, lines_settled_get_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    lines_op_seen_t      *seen = &op->seen;
+    lines_stripe_entry_t  entry;
+
+    seen->settled = lines_is(&reply->amount, "all");
+
+    if (reply->amount.len && !seen->settled) {
+        ngx_memzero(&entry, sizeof(lines_stripe_entry_t));
+
+        entry.kind = LINES_STRIPE_CREDIT;
+        entry.currency = seen->ledger.currency;
+        entry.outside = ngx_atoof(reply->amount.data,
+                                  reply->amount.len);
+
+        lines_money_add(&seen->ledger, &entry);
+    }
 
     return lines_op_bill(op, refund_counted, .kind = LINES_BILLING_CREDITS,
                          .id = seen->subscription.invoice.id);
@@ -161,6 +191,10 @@ refund_payment(lines_op_t *op)
     }
 
     seen->money = lines_money_close(&seen->ledger);
+
+    if (seen->settled) {
+        seen->money = LINES_MONEY_RETURNED;
+    }
 
     ngx_log_debug5(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: invoice \"%V\": %L are due, %L "

@@ -2,10 +2,13 @@
 --@include lib/line.lua
 
 -- A person says what is true of an operation that is stuck, and why.  Whoever
--- runs it looks once more, and goes by that where it is stuck again.
+-- runs it looks once more, and goes by that where it is stuck again.  Of the
+-- money of an invoice it is true for whoever counts that: so much was given
+-- back outside of billing.
 
 --@key op(id)
 --@key events
+--@key settled
 --@arg id
 --@arg as   -- settled: nothing more goes back; canceled: nothing comes of it
 --@arg by   -- where it was said
@@ -39,9 +42,13 @@ if same then
     return { 'again', stuck }
 end
 
+local money = filled(invoice) and filled(due)
+              and (stuck == 'refund_refused' or stuck == 'refund_failed'
+                   or stuck == 'money_unclear')
+
 -- where money goes back, or none ever comes in, there is nothing to cancel
 local fits = (step == 'cancel' or step == 'read' or step == 'undo:charge'
-              or filled(invoice)) and 'settled' or 'canceled'
+              or money) and 'settled' or 'canceled'
 
 if as ~= fits then
     return { 'other', stuck, fits }
@@ -51,22 +58,23 @@ if left(held, now, lease) > 0 then
     return { 'busy' }
 end
 
--- of all that there is, unless it is about one, besides those before it
-local about = ''
+redis.call('HSET', op_key, 'resolved', as, 'resolved_note', note,
+           'resolved_by', by, 'resolved_at', int(now))
 
-if stuck == 'refund_refused' or stuck == 'refund_failed'
-   or stuck == 'money_unclear'
-then
-    local before = redis.call('HMGET', op_key, 'resolved_step',
-                              'resolved_invoice')
+if not money then
+    redis.call('HSET', op_key, 'resolved_step', step)
+else
+    redis.call('HDEL', op_key, 'resolved_step')
 
-    about = before[1] == step and filled(before[2])
-            and before[2] .. ' ' .. invoice or invoice
+    if stuck == 'money_unclear' then
+        redis.call('HSET', settled_key, invoice, 'all')
+    elseif redis.call('HGET', settled_key, invoice) ~= 'all' then
+        redis.call('HINCRBY', settled_key, invoice, due)
+    end
+
+    redis.call('EXPIRE', settled_key, 34560000)
 end
 
-redis.call('HSET', op_key, 'resolved', as, 'resolved_step', step,
-           'resolved_note', note, 'resolved_by', by, 'resolved_at', int(now),
-           'resolved_invoice', about)
 redis.call('HDEL', op_key, 'stuck', 'tries')
 
 if step == 'send' or (step == 'await' and as == 'canceled') then

@@ -2,8 +2,8 @@
 --@include lib/move.lua
 
 -- The provisioner has been told of a workspace's line, and took it or refused
--- for good, or its subscription has ended before.  Such a line fails; a paid one
--- starts its refund right here.  One that is not paid for now is suspended.
+-- for good, or its subscription has ended before, or its money went back.  Such
+-- a line fails; a paid one starts its refund right here.  One that is not paid for now is suspended.
 
 --@key op(id)
 --@key ops
@@ -41,6 +41,14 @@ local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
 local begun, pending = '', ''
 local shown = h and line_public(h)
 
+local function begin(kind)
+    op_begin(refund_key, ops_key, refund, kind, 'cancel', 0, now,
+             'line', h.id, 'subscription', h.subscription,
+             'invoice', h.invoice or '')
+
+    return refund
+end
+
 if verdict == 'suspended' then
     if (shown == 'provisioning' or shown == 'active') and not filled(h.suspended)
     then
@@ -48,18 +56,18 @@ if verdict == 'suspended' then
     end
 
 -- An operator's report may have been faster: then the move is illegal.  Nobody
--- else will hear that the subscription of such a line has ended.
+-- else will hear that nobody pays for such a line: it ends, with what is left of
+-- its subscription, and gives nothing back.
 elseif verdict ~= 'taken' and h then
     if not line_move(keys, h, 'failed', { reason = reason }, now) then
         if verdict == 'ended' and not filled(h.released) then
-            line_end(keys, h, 'subscription_ended', now)
+            if line_end(keys, h, 'subscription_ended', now) then
+                begun = begin('release')
+            end
         end
 
     elseif filled(h.subscription) then
-        begun = refund
-        op_begin(refund_key, ops_key, begun, 'refund', 'cancel', 0, now,
-                 'line', h.id, 'subscription', h.subscription,
-                 'invoice', h.invoice or '')
+        begun = begin('refund')
     end
 
     pending = redis.call('GET', pending_key) or ''
