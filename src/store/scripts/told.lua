@@ -3,7 +3,8 @@
 
 -- The provisioner has been told of a workspace's line, and took it or refused
 -- for good, or its subscription has ended before, or its money went back.  Such
--- a line fails; a paid one starts its refund right here.  One that is not paid for now is suspended.
+-- a line fails; a paid one starts its refund right here.  One that is not paid
+-- for now is suspended.
 
 --@key op(id)
 --@key ops
