@@ -13,6 +13,7 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit_pass.h"
+#include "operation/database.h"
 #include "operation/operation.h"
 
 
@@ -110,6 +111,13 @@ audit_tick(ngx_event_t *ev)
     ngx_str_null(&cursor);
 
     audit->away = 1;
+
+    /* the step that was under way is left, and its lease */
+
+    if (!lines_database_ours(audit->lmcf)) {
+        lines_audit_run(NGX_DECLINED);
+        return;
+    }
 
     if (audit->pool == NULL) {
         phase = audit->phase;

@@ -16,13 +16,14 @@
 #define LINES_DATABASE_ANCHOR  300000    /* between two writes of it */
 
 
-/* of the worker that looks */
+/* of each worker; the first goes on looking */
 
 typedef struct {
     lines_main_conf_t  *lmcf;
     lines_caller_t      caller;
     ngx_event_t         timer;
     lines_carrier_t    *carrier;         /* a call about the anchor runs */
+    ngx_uint_t          looked;          /* flag: by this configuration */
 } database_watch_t;
 
 
@@ -58,9 +59,7 @@ lines_database_init_area(ngx_slab_pool_t *shpool)
 ngx_int_t
 lines_database_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    /* one worker of a node is enough */
-
-    if (lmcf->billing == NULL || ngx_worker != 0) {
+    if (lmcf->billing == NULL) {
         return NGX_OK;
     }
 
@@ -121,6 +120,24 @@ lines_database_state(lines_main_conf_t *lmcf, lines_database_t *known)
 
     return lmcf->billing->anchor.len && (now.len || !now.told)
            ? LINES_DATABASE_UNTOLD : LINES_DATABASE_UNKNOWN;
+}
+
+
+ngx_uint_t
+lines_database_ours(lines_main_conf_t *lmcf)
+{
+    return lmcf->billing == NULL
+           || (watch.looked && !lines_database_alone(lmcf));
+}
+
+
+ngx_uint_t
+lines_database_alone(lines_main_conf_t *lmcf)
+{
+    lines_database_t  known;
+
+    return lines_database_state(lmcf, &known) == LINES_DATABASE_HELD
+           && known.alone;
 }
 
 
@@ -186,6 +203,8 @@ lines_database_saw(lines_main_conf_t *lmcf,
 
     was = (area->reason[0] != 0);
 
+    area->alone = (held && reply->whose.len);
+
     if (held) {
         len = ngx_min(reply->reason.len, LINES_DATABASE_REASON);
 
@@ -213,6 +232,8 @@ lines_database_saw(lines_main_conf_t *lmcf,
     }
 
     database_unlock(lmcf);
+
+    watch.looked = 1;
 
     if (held && !was && reply->whose.len) {
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
@@ -250,6 +271,12 @@ database_tick(ngx_event_t *ev)
         return;
     }
 
+    /* one worker of a node is enough, once all know where they are */
+
+    if (ngx_worker != 0 && watch.looked) {
+        return;
+    }
+
     delay = LINES_DATABASE_LOOK;
     state = lines_database_state(watch.lmcf, &known);
 
@@ -259,7 +286,7 @@ database_tick(ngx_event_t *ev)
 
         ngx_str_null(&none);
 
-        if (watch.carrier == NULL) {
+        if (ngx_worker == 0 && watch.carrier == NULL) {
             (void) database_anchor(LINES_BILLING_CUSTOMER, &none, 0,
                                    database_told);
             delay = LINES_DATABASE_RETRY;
@@ -275,7 +302,7 @@ database_tick(ngx_event_t *ev)
 
         /* the first look is not to come a second late */
 
-        if (!known.looked) {
+        if (!watch.looked) {
             delay = 10;
         }
 

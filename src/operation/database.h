@@ -45,6 +45,9 @@ typedef struct {
                                                       know; ms, 0: all */
     u_char      reason[LINES_DATABASE_REASON + 1]; /* ends with a zero; empty:
                                                       it is not held */
+    ngx_uint_t  alone;                             /* flag: only this node is
+                                                      held: it is another
+                                                      deployment's */
     ngx_uint_t  looked;                            /* flag: a worker has */
     ngx_uint_t  told;                              /* flag: the anchor was read,
                                                       or need not be */
@@ -66,6 +69,15 @@ lines_database_e lines_database_state(lines_main_conf_t *lmcf,
 /* nothing new may be charged, and nothing taken away */
 #define lines_database_held(lmcf)                                             \
     (lines_database_state(lmcf, NULL) >= LINES_DATABASE_UNTOLD)
+
+/*
+ * What is unfinished there is this deployment's, to go on with and to audit:
+ * not before this worker has looked, nor where this node is held alone.
+ */
+ngx_uint_t lines_database_ours(lines_main_conf_t *lmcf);
+
+/* this node is held alone: it takes in nothing that others would know of */
+ngx_uint_t lines_database_alone(lines_main_conf_t *lmcf);
 
 /*
  * With what else a request asks before it begins what is charged: what comes of

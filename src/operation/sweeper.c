@@ -23,6 +23,7 @@
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit.h"
+#include "operation/database.h"
 #include "operation/operation.h"
 #include "operation/sweeper.h"
 
@@ -143,6 +144,10 @@ sweep_start(ngx_event_t *ev)
         return;
     }
 
+    if (!lines_database_ours(sweeper.lmcf)) {
+        goto next;
+    }
+
     first = ngx_random() % LINES_DUE_SHARDS;
 
     for (i = 0; i < LINES_DUE_SHARDS; i++) {
@@ -161,6 +166,8 @@ sweep_start(ngx_event_t *ev)
         ocf->walked = ngx_current_msec;
         walk_start();
     }
+
+next:
 
     /* jitter: the workers of a fleet do not look all at once */
 

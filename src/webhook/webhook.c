@@ -19,6 +19,7 @@
 #include "http/headers.h"
 #include "http/router.h"
 #include "http/text.h"
+#include "operation/database.h"
 #include "operation/event.h"
 #include "webhook/webhook.h"
 
@@ -165,6 +166,12 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
                       "lines: webhook refused: %V", &reason);
 
         return lines_refuse(ctx, 400, "Invalid signature");
+    }
+
+    /* billing sends it again: to another node, or once lines_redis is right */
+
+    if (lines_database_alone(lines_get_main_conf(r))) {
+        return lines_unavailable(r, ctx, 5);
     }
 
     json = NULL;

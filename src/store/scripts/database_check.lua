@@ -4,7 +4,8 @@
 -- Is this the database that it was?  It has an id and a watermark, which nodes
 -- remember.  What says otherwise is written here, so that all nodes hold, those
 -- that begin later too, until the operator says that it is this one now.  But
--- where it is well, and another deployment's, only who asks is in the wrong.
+-- where it is well, and another deployment's, only who asks is in the wrong; and
+-- it stays that deployment's but for the operator's word.
 
 --@key database
 --@arg known?          -- the id that is remembered; none: nothing is
@@ -34,7 +35,11 @@ local reason = h[5] or nil
 local since = tonumber(h[6]) or now
 local whose = ''
 
-if known and not reason then
+-- of another name, and nobody who asks was here before
+if h[1] and h[8] and h[8] ~= deployment and h[1] ~= known then
+    reason, whose = 'another', h[8]
+
+elseif known and not reason then
 
     if not h[1] then
         reason = 'empty'
@@ -45,11 +50,11 @@ if known and not reason then
         if (tonumber(h[3]) or 0) < watermark - SUFFIX then
             reason = 'another'
 
-            -- of another name; or its nodes are content, and were so when this
-            -- one's was still there
-            if (h[8] and h[8] ~= deployment)
-               or (stored > now - SUFFIX
-                   and (tonumber(h[7]) or 0) < watermark)
+            -- its nodes are content, and were so when this one's was still
+            -- there, by the watermark, which another clock may have set, and
+            -- by this clock: what takes the place of one is found in no time
+            if stored > now - SUFFIX
+               and (tonumber(h[7]) or 0) < math.min(watermark, now - SUFFIX)
             then
                 whose = h[8] or '?'
             end
@@ -68,8 +73,12 @@ if reason and not confirm then
     return { 'held', reason, h[1], h[2], int(since), whose }
 end
 
--- who asks takes it as it is
-if whose ~= '' then
+-- who asks takes it as it is, and over
+if h[1] and confirm then
+    redis.call('HSET', database_key, 'deployment', deployment)
+end
+
+if whose ~= '' and not h[5] then
     reason, confirm = nil, nil
 end
 
@@ -92,8 +101,8 @@ elseif not h[1] then
 
 elseif raise and stored <= watermark then
     stored = math.max(now, stored + MINUTE)
-    redis.call('HSET', database_key, 'watermark', int(stored),
-               'deployment', deployment)
+    redis.call('HSET', database_key, 'watermark', int(stored))
+    redis.call('HSETNX', database_key, 'deployment', deployment)
 end
 
 local anchor = after and (not h[4] or stored - tonumber(h[4]) >= after)
