@@ -90,18 +90,25 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 
     default: /* LINES_STRIPE_DISPUTE */
 
-        /* won, it is ours again; a bank that only asks has taken nothing */
-
-        if (!money_is(status, "won")
-            && (status->len < 8
-                || ngx_strncmp(status->data, "warning_", 8) != 0))
-        {
+        if (lines_money_taken(status)) {
             money_sum(money, &money->disputed, entry->amount);
             money_sum(money, &money->rest, -entry->amount);
         }
 
         break;
     }
+}
+
+
+/* won, it is ours again; a bank that only asks has taken nothing */
+
+ngx_uint_t
+lines_money_taken(ngx_str_t *status)
+{
+    return !money_is(status, "won")
+           && !money_is(status, "prevented")
+           && (status->len < 8
+               || ngx_strncmp(status->data, "warning_", 8) != 0);
 }
 
 

@@ -59,6 +59,9 @@ typedef enum {
 void lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice);
 void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
 
+/* whether a bank has the money, by a dispute's status */
+ngx_uint_t lines_money_taken(ngx_str_t *status);
+
 /* what it comes to, once all is counted */
 lines_money_e lines_money_close(lines_money_t *money);
 

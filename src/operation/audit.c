@@ -28,6 +28,7 @@ enum {
 };
 
 
+static void audit_forget(void);
 static ngx_int_t audit_tenants(void);
 static ngx_int_t audit_scanned(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_int_t audit_tenant(void);
@@ -84,10 +85,19 @@ lines_audit_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     if (lmcf->billing && lmcf->operation->audit && ngx_worker == 0) {
         lines_audit_begin(cycle, lmcf, audit_phases,
-                          sizeof(audit_phases) / sizeof(audit_phases[0]));
+                          sizeof(audit_phases) / sizeof(audit_phases[0]),
+                          audit_forget);
     }
 
     return NGX_OK;
+}
+
+
+static void
+audit_forget(void)
+{
+    ngx_memzero(&side, sizeof(side));
+    lines_audit_forget();
 }
 
 

@@ -17,7 +17,8 @@
 #include "operation/subscription.h"
 
 
-#define LINES_AUDIT_DAY  86400000
+#define LINES_AUDIT_DAY    86400000
+#define LINES_AUDIT_PLANS  5                       /* of a page: as FIND's */
 
 
 static void audit_listed(void *data, lines_billing_result_t *result);
@@ -78,6 +79,13 @@ static struct {
 } side;
 
 
+void
+lines_audit_forget(void)
+{
+    ngx_memzero(&side, sizeof(side));
+}
+
+
 /* a page of billing's, of the phase: LINES_BILLING_ALL and what follows it */
 
 ngx_int_t
@@ -101,6 +109,7 @@ audit_listed(void *data, lines_billing_result_t *result)
     ngx_str_t  none = ngx_null_string;
 
     if (result->outcome == LINES_STRIPE_OK) {
+        audit->barred = 0;
         side.list = audit->at ? result->list : result->subscriptions;
 
         audit->n = 0;
@@ -116,6 +125,15 @@ audit_listed(void *data, lines_billing_result_t *result)
         }
 
         lines_audit_run(rc == NGX_DONE ? NGX_OK : rc);
+        return;
+    }
+
+    /* that the key may not read; the first: nor anything else, perhaps */
+
+    if (result->outcome == LINES_STRIPE_ALERT) {
+        audit->barred = audit->barred || audit->at == 0;
+        audit->away = 0;
+        lines_audit_run(NGX_ERROR);
         return;
     }
 
@@ -249,7 +267,7 @@ audit_plan(void *data, lines_tenant_base_reply_t *reply)
         && lines_same(&reply->plan, &side.plan))
     {
         return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = *tenant,
-                                .ahead = 0);
+                                .ahead = 0, .by_hand = reply->by_hand);
     }
 
     lines_audit_push_plan(tenant);
@@ -293,9 +311,8 @@ audit_entries(void)
     for (i = 0; i < side.list->nelts; i++) {
 
         if (lines_is(&entry[i].status, "void")
-            || lines_is(&entry[i].status, "won")
-            || (entry[i].status.len > 8
-                && ngx_strncmp(entry[i].status.data, "warning_", 8) == 0)
+            || (entry[i].kind == LINES_STRIPE_DISPUTE
+                && !lines_money_taken(&entry[i].status))
             || (entry[i].payment.len == 0 && entry[i].invoice.len == 0))
         {
             continue;
@@ -865,7 +882,8 @@ audit_prices(void)
 {
     ngx_array_t           *plans = &audit->lmcf->billing->plans;
     lines_billing_ask_t    ask = {
-        .kind = LINES_BILLING_FIND, .id = side.customer, .after = side.after
+        .kind = LINES_BILLING_FIND, .id = side.customer, .after = side.after,
+        .limit = LINES_AUDIT_PLANS
     };
     lines_billing_plan_t  *plan = plans->elts;
 
@@ -933,7 +951,7 @@ audit_priced(void *data, lines_billing_result_t *result)
 static ngx_int_t
 audit_base(void *data, lines_tenant_base_reply_t *reply)
 {
-    ngx_str_t             state, *sides;
+    ngx_str_t             none = ngx_null_string, state, *sides;
     ngx_uint_t            lives;
     lines_audit_read_t   *read = side.read;
 
@@ -952,7 +970,8 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     {
         return lines_audit_mark(&audit->caller, NULL, NULL,
                                 .tenant = read->tenant,
-                                .ahead = state.len ? 0 : LINES_AUDIT_DAY);
+                                .ahead = state.len ? 0 : LINES_AUDIT_DAY,
+                                .by_hand = state.len ? reply->by_hand : none);
     }
 
     sides = ngx_pcalloc(audit->pool, 2 * sizeof(ngx_str_t));
@@ -971,10 +990,12 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     side.look.tenant = read->tenant;
     side.look.customer = side.customer;
 
+    /* what the operator wrote since billing did is theirs: a contract */
+
     side.found = (lines_audit_found_t) {
-        .kind = LINES_AUDIT_plan, .repaired = 1, .tenant = read->tenant,
-        .id = side.customer, .here = sides[0], .there = sides[1],
-        .act = audit_act_plan
+        .kind = LINES_AUDIT_plan, .repaired = (reply->by_hand.len == 0),
+        .tenant = read->tenant, .id = side.customer, .here = sides[0],
+        .there = sides[1], .act = audit_act_plan
     };
 
     return audit_flight(0);
@@ -984,6 +1005,10 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
 static ngx_int_t
 audit_act_plan(void)
 {
+    if (!side.found.repaired) {
+        return NGX_OK;
+    }
+
     side.look.end = audit_acted;
 
     return lines_look_plan(&side.look);

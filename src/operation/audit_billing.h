@@ -11,6 +11,9 @@
 #include "operation/audit_pass.h"
 
 
+/* nothing of the step is known any more: its pool is gone */
+void lines_audit_forget(void);
+
 /* a page of the phase: subscriptions, refunds, credits and disputes */
 ngx_int_t lines_audit_list(void);
 

@@ -54,7 +54,7 @@ static struct {
 
 void
 lines_audit_begin(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
-    const lines_audit_phase_t *phases, ngx_uint_t n)
+    const lines_audit_phase_t *phases, ngx_uint_t n, void (*forget)(void))
 {
     ngx_memzero(audit, sizeof(lines_audit));
     ngx_memzero(&skips, sizeof(skips));
@@ -63,6 +63,7 @@ lines_audit_begin(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
     audit->conf = lmcf->operation;
     audit->phases = phases;
     audit->nphases = n;
+    audit->forget = forget;
     audit->limit = LINES_AUDIT_LIMIT;
 
     audit->me.data = audit->name;
@@ -150,7 +151,8 @@ audit_tick(ngx_event_t *ev)
                                      .me = audit->me,
                                      .lease = audit->conf->lease,
                                      .pass = audit->conf->pass, .phase = phase,
-                                     .cursor = cursor));
+                                     .cursor = cursor,
+                                     .skipped = audit->skipped));
 }
 
 
@@ -167,6 +169,7 @@ audit_turned(void *data, lines_audit_turn_reply_t *reply)
     }
 
     audit->away = 0;
+    audit->skipped = 0;
 
     if (audit->next) {
         return NGX_OK;
@@ -259,20 +262,23 @@ audit_stop(void)
         lines_caller_detach(&audit->caller);
         ngx_destroy_pool(audit->pool);
         audit->pool = NULL;
+        audit->forget();
     }
 }
 
 
 /*
  * A step has failed, and Redis and billing answer: what it looked at is tried a
- * few times, then shown, and passed over; or all of it, where that is not known
- * (NGX_DONE: the place is the next phase's).
+ * few times, then shown, and passed over; or all of its page, where that is not
+ * known, or is too much (NGX_DONE: the place is the next page's, or where the
+ * page itself is not to be had, the next phase's).
  */
 
 static ngx_int_t
 audit_stumble(void)
 {
     ngx_str_t            none = ngx_null_string, *last;
+    ngx_uint_t           one;
     lines_audit_found_t  found;
 
     last = &skips.names[skips.n];
@@ -292,25 +298,28 @@ audit_stumble(void)
         return NGX_ERROR;
     }
 
+    one = last->len && skips.n < LINES_AUDIT_SKIPS - 1;
+
     found = (lines_audit_found_t) {
         .kind = LINES_AUDIT_unread, .tenant = none,
-        .id = last->len ? *last : lines_op_text("page"),
+        .id = one ? *last : lines_op_text("page"),
         .here = lines_op_text(audit->phases[audit->at].name),
         .there = lines_op_text("it cannot be read")
     };
 
     lines_audit_report(&audit->caller, &found);
 
+    audit->skipped = 1;
     skips.tries = 0;
 
-    if (last->len && skips.n < LINES_AUDIT_SKIPS - 1) {
+    if (one) {
         skips.n++;
         return NGX_ERROR;
     }
 
     skips.n = 0;
 
-    return lines_audit_onwards();
+    return audit->phase.len ? NGX_DONE : lines_audit_onwards();
 }
 
 
@@ -404,13 +413,16 @@ lines_audit_put_down(void)
 
 /*
  * What is refused, cannot be read, or is too large (which is told as no answer
- * at all) will be so each time.
+ * at all) will be so each time.  So is what the key may not read, as long as it
+ * may read another list.
  */
 
 ngx_int_t
 lines_audit_failed(lines_billing_result_t *result)
 {
     audit->away = !(result->outcome == LINES_STRIPE_REFUSED
+                    || (result->outcome == LINES_STRIPE_ALERT
+                        && !audit->barred)
                     || (result->outcome == LINES_STRIPE_UNKNOWN
                         && result->status < 500));
 

@@ -31,7 +31,8 @@
 #define LINES_AUDIT_READS   64                     /* of a step */
 #define LINES_AUDIT_LIMIT   10                     /* of a page of billing's:
                                                       some 50k, of 64k */
-#define LINES_AUDIT_SKIPS   8
+#define LINES_AUDIT_SKIPS   128                    /* a page of tenants, and
+                                                      some more */
 #define LINES_AUDIT_NAME    96
 
 
@@ -72,6 +73,7 @@ typedef struct {
     lines_op_conf_t            *conf;
     const lines_audit_phase_t  *phases;      /* the last one ends the pass */
     ngx_uint_t                  nphases;
+    void                      (*forget)(void);
     ngx_event_t                 timer;
     lines_caller_t              caller;
     ngx_str_t                   me;
@@ -98,6 +100,9 @@ typedef struct {
     ngx_uint_t                  again;       /* flag: it is made for the second
                                                 time, */
     ngx_uint_t                  doubt;       /* flag: or has to be */
+    ngx_uint_t                  skipped;     /* flag: some of it was passed over,
+                                                which is to be written down */
+    ngx_uint_t                  barred;      /* flag: by its key, all of billing */
     ngx_uint_t                  n;           /* how many are done with */
     ngx_array_t                 reads;       /* of lines_audit_read_t */
 } lines_audit_t;
@@ -105,9 +110,10 @@ typedef struct {
 extern lines_audit_t  lines_audit;
 
 
-/* begins to pass */
+/* begins to pass; forget() is called where a step's pool goes: nothing that is
+   kept between ticks may point into it any more */
 void lines_audit_begin(ngx_cycle_t *cycle, lines_main_conf_t *lmcf,
-    const lines_audit_phase_t *phases, ngx_uint_t n);
+    const lines_audit_phase_t *phases, ngx_uint_t n, void (*forget)(void));
 
 /* goes on with what a step returned */
 void lines_audit_run(ngx_int_t rc);

@@ -3,6 +3,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "billing/money.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/steps.h"
@@ -201,7 +202,7 @@ event_payment(ngx_http_request_t *r, lines_ctx_t *ctx,
     /* one that was won is money that came in */
 
     ev->look.disputed = event->kind == LINES_STRIPE_DISPUTE
-                        && !lines_is(&entry->status, "won");
+                        && lines_money_taken(&entry->status);
     ev->look.paid = !ev->look.disputed;
 
     /* other refunds are counted by who gives back */

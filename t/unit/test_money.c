@@ -190,7 +190,8 @@ test_failed(void)
     payment("pi_1", "paid", 900);
     dispute("won", 900);
     dispute("warning_needs_response", 900);
-    comes_to(LINES_MONEY_DUE, 900, "won, or only asked about");
+    dispute("prevented", 900);
+    comes_to(LINES_MONEY_DUE, 900, "won, only asked about, or prevented");
 }
 
 

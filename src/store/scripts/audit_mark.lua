@@ -8,6 +8,7 @@
 --@key line(line)? as marked
 --@arg doubt?    -- begin or end: it is in doubt
 --@arg ahead:int -- ms: so long nobody need look
+--@arg by_hand?  -- as the workspace had it: billing says the same by now
 
 --@value marked:int
 
@@ -23,6 +24,10 @@ redis.call('HSET', key, doubt == 'begin' and 'doubted' or 'audited', now)
 
 if doubt == 'end' then
     redis.call('HDEL', key, 'doubted')
+end
+
+if by_hand and redis.call('HGET', key, 'by_hand') == by_hand then
+    redis.call('HDEL', key, 'by_hand')
 end
 
 return 1

@@ -13,6 +13,7 @@
 --@arg pass:int   -- ms from begin to begin
 --@arg phase?     -- the place to write down, where there is news of it
 --@arg cursor
+--@arg skipped:flag -- some of what is there was passed over
 
 --@reply mine now:int phase cursor began:int ended:int since:int
 -- since: what went back from then on no whole pass has seen, s
@@ -30,11 +31,19 @@ redis.call('SET', audit_lease_key, me, 'PX', int(lease))
 -- of a pass that is lost there is no place any more
 local at = redis.call('HMGET', audit_key, 'began', 'phase')
 
+if skipped and at[1] and (at[2] == 'refunds' or at[2] == 'credits'
+                          or at[2] == 'disputes')
+then
+    redis.call('HSET', audit_key, 'skipped', 1)
+end
+
 if phase and at[1] then
     redis.call('HSET', audit_key, 'phase', phase, 'cursor', cursor)
 
-    -- all lists of what went back have been read
-    if at[2] == 'disputes' and phase ~= at[2] then
+    -- all lists of what went back have been read, and nothing passed over
+    if at[2] == 'disputes' and phase ~= at[2]
+       and redis.call('HEXISTS', audit_key, 'skipped') == 0
+    then
         redis.call('HSET', audit_key, 'money', at[1])
     end
 end
@@ -56,13 +65,14 @@ if not h[1] or h[1] == '' or not h[3] then
     end
 
     h[1], h[2], h[3] = 'subscriptions', '', int(now)
-    redis.call('HDEL', audit_key, 'asked')
+    redis.call('HDEL', audit_key, 'asked', 'skipped')
     redis.call('HSET', audit_key, 'phase', h[1], 'cursor', h[2], 'began', h[3],
                'next', int(now + pass))
 end
 
--- clocks differ; and for the first time as far back as billing tells events
-local since = h[7] and h[7] - 600000 or h[3] - 30 * 86400000
+-- clocks differ; for the first time, and where some of it can never be read, as
+-- far back as billing tells events
+local since = math.max(h[7] and h[7] - 600000 or 0, h[3] - 30 * 86400000)
 
 return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0',
          int(math.max(since / 1000, 0)) }

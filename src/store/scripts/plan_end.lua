@@ -45,6 +45,7 @@ if state ~= '' and tenant_there(tenant_key) then
     local old = redis.call('HMGET', tenant_key, 'subscription', 'plan')
 
     redis.call('HSET', tenant_key, 'subscription', state)
+    redis.call('HDEL', tenant_key, 'by_hand')
 
     if plan ~= '' then
         redis.call('HSET', tenant_key, 'plan', plan)

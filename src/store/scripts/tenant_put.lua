@@ -1,6 +1,9 @@
 --@include lib/tenant.lua
+--@include lib/time.lua
 
--- Creates a tenant or merges the members given.
+-- Creates a tenant or merges the members given.  A workspace's plan that is
+-- written so is the operator's: the auditor leaves it, until billing writes it,
+-- or says the same.
 
 --@key tenant
 --@key keys
@@ -23,11 +26,17 @@ end
 
 redis.call('HSETNX', tenant_key, 'plan', '')
 
+local workspace = string.find(tenant_key, '{w:', 1, true)
+
 for i = 1, #fields, 2 do
     if fields[i + 1] == '' and fields[i] ~= 'plan' then
         redis.call('HDEL', tenant_key, fields[i])
     else
         redis.call('HSET', tenant_key, fields[i], fields[i + 1])
+    end
+
+    if workspace and (fields[i] == 'plan' or fields[i] == 'subscription') then
+        redis.call('HSET', tenant_key, 'by_hand', int(now_ms()))
     end
 end
 

@@ -18,12 +18,13 @@ my %BECOMES = (
 
 # A chargeback takes the money until it is won, and all of it cannot be refunded; an inquiry takes none.
 my %DISPUTES = (
-    warning_needs_response => {becomes => [qw(warning_under_review warning_closed needs_response)], refundable => 1},
+    warning_needs_response => {becomes => [qw(prevented warning_under_review warning_closed needs_response)], refundable => 1},
     warning_under_review   => {becomes => [qw(warning_closed needs_response)], refundable => 1},
     warning_closed         => {becomes => [], closed => 1, refundable => 1},
     needs_response         => {becomes => [qw(under_review won lost)], withdrawn => 1},
     under_review           => {becomes => [qw(won lost)], withdrawn => 1},
     won                    => {becomes => [], closed => 1, refundable => 1},
+    prevented              => {becomes => [], closed => 1, refundable => 1},
     lost                   => {becomes => [], closed => 1, withdrawn => 1},
 );
 
