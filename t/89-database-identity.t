@@ -118,6 +118,21 @@ subtest 'what is compared' => sub {
     is $check->($one, $now + 150_000, $three)->[0], 'fine', 'a node that remembers the old one takes it';
     is $check->($one, $now + 300_000, $three)->[1], 'another', '... unless it was there after that';
 
+    $is->(id => $one, watermark => $now + 3_600_000, born => $now, deployment => 'test');
+    is_deeply [@{$check->($two, $now + 3_600_000, $three)}[0, 1, 5]], ['held', 'another', ''], 'emptied, and begun anew by a node that knew nothing, while the watermark was ahead of the clock: held for all';
+    is $check->($one, $now + 3_600_000, $three)->[0], 'held', '... that node, too';
+
+    $is->(id => $one, watermark => $now, born => 1, deployment => 'staging');
+    is_deeply [@{$check->($_->[0], $now, $two)}[0, 5]], ['held', 'staging'], "another name: held, $_->[1]" for ['', 'whoever knows nothing'], [$three, 'and who knows another'];
+    $client->hset($KEY, confirmed => $now);
+    is $check->($three, $now, $two)->[0], 'held', '... though that one was confirmed since';
+    $client->hdel($KEY, 'confirmed');
+    is $check->($one, $now, $two, 1)->[0], 'fine', 'who knows it goes on, renamed';
+    is $client->hget($KEY, 'deployment'), 'staging', '... and the name stays';
+    is_deeply [@{$check->('', 0, $two, '', 1)}[0, 1]], ['fine', $one], 'the operator\'s word takes it';
+    is $client->hget($KEY, 'deployment'), 'test', '... and its name over';
+    is $check->('', 0, $two)->[0], 'fine', '... for the nodes that begin later';
+
     $is->(id => $one, watermark => $now);
     is_deeply [map { $check->($one, $now, $two, '', '', 300_000)->[3] } 1 .. 2], [1, 0], 'one writes the anchor';
     $client->hset($KEY, watermark => $now + 300_000);
@@ -258,7 +273,10 @@ promise 'the wrong Redis, by mistake: only the node that has it is held' => sub 
         my ($from) = grep { $_ != $to } $redis->port, $other->redis->port;
         my $conf = Mojo::File->new($nginx->conf_file);
         Test::Lines::Util::write_file($conf, $conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
+        my $gone = sub { scalar(() = $nginx->error_log =~ /worker process \d+ exited/g) };
+        my $then = $gone->();
         kill HUP => $nginx->master;
+        wait_for(sub { $gone->() >= $then + 2 }, 20, 'the former workers to be gone');
     };
     wait_state(ok => $_) for $nginx, $stag;
     $nginx->allow($HELD, qr/\[alert\].*that of deployment/);
@@ -287,6 +305,69 @@ promise 'the wrong Redis, by mistake: only the node that has it is held' => sub 
     wait_state('held');
     is $nginx->admin(POST => 'database/confirm')->json->{status}, 'ok', 'and back';
     $stag->quit;
+};
+
+# each look of the auditor right after the other
+my $busy = Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms';
+my $pass = sub ($which) { return {@{scalar $which->redis->cli('HGETALL', 'lines:{audit}')}} };
+
+promise 'who holds alone does nothing there: no operation goes on, and nothing is audited by its own billing' => sub {
+    my $wrong = Test::Lines::Scenario->new(t => $t, operations => $busy);
+    my $right = Test::Lines::Scenario->new(t => $t, operations => $busy, deployment => 'prod', webhooks => 0);
+    my ($node, $good) = ($wrong->nginx(name => 'wrong'), $right->nginx(name => 'right'));
+    $_->allow(qr/./) for $node, $good;
+    wait_state(ok => $_) for $node, $good;
+
+    my $pending = $right->pending_line;
+    my $holder  = wait_for(sub { $right->redis->cli('GET', 'lines:{audit}:lease') }, 20, 'the auditor');
+    my ($from, $to) = map { $_->redis->port } $wrong, $right;
+    my $conf = Mojo::File->new($node->conf_file);
+    Test::Lines::Util::write_file($conf, $conf->slurp =~ s/127\.0\.0\.1:$from\b/127.0.0.1:$to/gr);
+    kill HUP => $node->master;
+    wait_state(held => $node);
+    wait_for(sub { $node->error_log =~ /worker process \d+ exited/ }, 20, 'the former worker to be gone');
+
+    # nobody else is there to take the lease, or what is due
+    my $asked = () = $wrong->sandbox->requests('GET');
+    $good->quit;
+    wait_for(sub { !$right->redis->cli('EXISTS', 'lines:{audit}:lease') }, 20, 'the lease to be free');
+    wait_for(sub { $right->redis->client->time->[0] * 1000 > ($right->op($pending->{tenant}, $pending->{line})->{due} // 0) + 2000 }, 20, 'an operation to be overdue');
+    ok !$right->redis->cli('EXISTS', 'lines:{audit}:lease'), 'nobody takes it';
+    is scalar(() = $wrong->sandbox->requests('GET')), $asked, 'its own billing is asked for nothing';
+    is $wrong->told_again($pending)->status, 503, 'an event is to come again';
+
+    $good->start;
+    wait_state(ok => $good);
+    is $right->op($pending->{tenant}, $pending->{line})->{stuck} // '', '', 'nothing is stuck';
+    $right->sandbox->pay($pending->{invoice});
+    $right->soon(sub { $right->now_of($pending)->{status} eq 'provisioning' }, 'and the right node goes on', 15);
+    is_deeply $good->admin(GET => 'audit')->json->{disagreements}, [], 'its auditor finds nothing';
+    $_->quit for $node, $good;
+};
+
+promise 'a new node with the wrong Redis: it knows nothing, but the name is another\'s' => sub {
+    my $stag = Test::Lines::Scenario->new(t => $t, operations => $busy, deployment => 'staging');
+    my $prod = Test::Lines::Scenario->new(t => $t, operations => $busy, deployment => 'prod');
+    my ($its, $good) = ($stag->nginx(name => 'staging'), $prod->nginx(name => 'prod'));
+    wait_state(ok => $_) for $its, $good;
+    wait_for(sub { $pass->($stag)->{ended} }, 20, 'a pass of staging\'s');
+    my $line = $prod->active_line;
+    $prod->rest($line->{tenant});
+    $its->quit;
+
+    my $wrong = Test::Lines::Scenario->new(t => $t, operations => $busy, deployment => 'prod', webhooks => 0, redis => $stag->redis, sandbox => $prod->sandbox);
+    my $new   = $wrong->nginx(name => 'new');
+    $new->allow(qr/\[alert\].*that of deployment "staging"/);
+    my $said = $pass->($stag);
+    wait_state(held => $new);
+    is seen($new)->{reason}, 'another', 'it is held';
+
+    wait_for(sub { $pass->($prod)->{began} > $said->{began} + 3_000 }, 20, 'passes of the right one');
+    is $pass->($stag)->{began}, $said->{began}, 'it begins no pass there';
+    my (undef, $back, $status) = $prod->money($line->{subscription});
+    is "$status $back", 'active 0', 'what prod has sold is neither canceled nor refunded';
+    is $stag->redis->cli('HGET', $KEY, 'deployment'), 'staging', 'staging\'s database says so still';
+    $_->quit for $good, $new;
 };
 
 promise 'another database that has taken the place of ours is held for all' => sub {
