@@ -148,6 +148,47 @@ promise 'a plan that billing never had is the operator\'s: nothing follows, and 
     is $asked->(), $before, 'billing is left alone';
 };
 
+promise 'a plan by hand, of a customer who once had a base plan at billing: shown, and nobody cancels it' => sub {
+    $sandbox->customer('cus_contract');
+    my $old = $sandbox->adopt(customer => 'cus_contract', price => 'price_starter', metadata => {});
+    $s->workspace('contract', plan => 'starter', customer => 'cus_contract');
+    whole_pass();
+    $s->hand(cancel => $old->{id});
+    $s->soon(sub { workspace_now('contract')->{subscription} eq 'canceled' }, 'it ended, and the event said so', 15);
+    $s->rest('w:contract');
+    is $nginx->admin(PUT => 'workspaces/contract', {plan => 'paid', subscription => 'active'})->status, 200, 'the operator says otherwise';
+    shows(plan => 'cus_contract', 'shown', qr/^active paid$/, qr/^canceled/);
+    is workspace_now('contract')->{subscription}, 'active', 'it stays as the operator said';
+    is $nginx->admin(PUT => 'workspaces/contract', {customer => undef})->status, 200, 'it is not billing\'s any more';
+    gone(plan => 'cus_contract');
+};
+
+promise 'a dispute that was prevented took nothing' => sub {
+    my $line = $s->active_line;
+    $s->rest($line->{tenant});
+    $s->deaf;
+    my $dispute = $sandbox->dispute($line->{invoice}, status => 'warning_needs_response');
+    $sandbox->judge($dispute->{id} => 'prevented');
+    whole_pass() for 1 .. 2;
+    ok $s->is_live($line), 'the line lives';
+    ok !found(disputed => $line->{line}), 'nothing is found';
+    $s->hears;
+};
+
+promise 'a list that cannot be read is shown, does not count as read, and the pass goes on' => sub {
+    my $money;
+    for my $fault (qw(400 401)) {
+        $sandbox->fault(path => '/v1/disputes', method => 'GET', kind => $fault, times => 100_000);
+        $s->soon(sub { grep { $_->{kind} eq 'unread' && $_->{here} eq 'disputes' } @{audit()->{disagreements}} }, "$fault: shown", 15);
+        $money = pass_of()->{money};
+        whole_pass();
+        is pass_of()->{money}, $money, 'what was not read does not count as read';
+        $sandbox->clear_faults;
+        $s->soon(sub { pass_of()->{money} > $money }, 'it does once it is', 15);
+        $s->soon(sub { !grep { $_->{kind} eq 'unread' } @{audit()->{disagreements}} }, 'and is not shown any more', 15);
+    }
+};
+
 promise 'a release that was lost: it is begun again, and nothing goes back' => sub {
     my @lines = ($s->active_line, $s->bought_line);
     $s->rest($_->{tenant}) for @lines;
