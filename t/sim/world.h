@@ -108,7 +108,7 @@ struct sim_node_s {
     ngx_queue_t         requests;    /* of people, people.c */
 
     ngx_uint_t          kills;
-    u_char              statics[4096] __attribute__((aligned(16)));
+    u_char              statics[32768] __attribute__((aligned(16)));
 };
 
 
