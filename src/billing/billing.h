@@ -182,7 +182,7 @@ typedef struct {
     ngx_str_t                after;
     ngx_str_t                price;    /* empty: any */
     ngx_str_t                told;
-    ngx_uint_t               limit;    /* of ALL: of a page */
+    ngx_uint_t               limit;    /* of a page, of which it is one */
     int64_t                  since;    /* seconds; 0: all */
     lines_stripe_metadata_t  match;    /* what is empty of it: any */
 } lines_billing_ask_t;

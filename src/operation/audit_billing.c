@@ -267,7 +267,7 @@ audit_plan(void *data, lines_tenant_base_reply_t *reply)
         && lines_same(&reply->plan, &side.plan))
     {
         return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = *tenant,
-                                .ahead = 0, .by_hand = reply->by_hand);
+                                .ahead = 0, .plan_by = reply->plan_by);
     }
 
     lines_audit_push_plan(tenant);
@@ -971,7 +971,7 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
         return lines_audit_mark(&audit->caller, NULL, NULL,
                                 .tenant = read->tenant,
                                 .ahead = state.len ? 0 : LINES_AUDIT_DAY,
-                                .by_hand = state.len ? reply->by_hand : none);
+                                .plan_by = state.len ? reply->plan_by : none);
     }
 
     sides = ngx_pcalloc(audit->pool, 2 * sizeof(ngx_str_t));
@@ -990,10 +990,14 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     side.look.tenant = read->tenant;
     side.look.customer = side.customer;
 
-    /* what the operator wrote since billing did is theirs: a contract */
+    /*
+     * What the operator wrote since billing did is theirs: a contract; so may
+     * be what an older version wrote.
+     */
 
     side.found = (lines_audit_found_t) {
-        .kind = LINES_AUDIT_plan, .repaired = (reply->by_hand.len == 0),
+        .kind = LINES_AUDIT_plan,
+        .repaired = lines_is(&reply->plan_by, "billing"),
         .tenant = read->tenant, .id = side.customer, .here = sides[0],
         .there = sides[1], .act = audit_act_plan
     };

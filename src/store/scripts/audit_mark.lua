@@ -8,7 +8,7 @@
 --@key line(line)? as marked
 --@arg doubt?    -- begin or end: it is in doubt
 --@arg ahead:int -- ms: so long nobody need look
---@arg by_hand?  -- as the workspace had it: billing says the same by now
+--@arg plan_by?  -- as the workspace had it: billing says the same by now
 
 --@value marked:int
 
@@ -26,8 +26,8 @@ if doubt == 'end' then
     redis.call('HDEL', key, 'doubted')
 end
 
-if by_hand and redis.call('HGET', key, 'by_hand') == by_hand then
-    redis.call('HDEL', key, 'by_hand')
+if plan_by and redis.call('HGET', key, 'plan_by') == plan_by then
+    redis.call('HSET', key, 'plan_by', 'billing')
 end
 
 return 1

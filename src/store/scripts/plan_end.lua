@@ -44,8 +44,7 @@ local changed = false
 if state ~= '' and tenant_there(tenant_key) then
     local old = redis.call('HMGET', tenant_key, 'subscription', 'plan')
 
-    redis.call('HSET', tenant_key, 'subscription', state)
-    redis.call('HDEL', tenant_key, 'by_hand')
+    redis.call('HSET', tenant_key, 'subscription', state, 'plan_by', 'billing')
 
     if plan ~= '' then
         redis.call('HSET', tenant_key, 'plan', plan)

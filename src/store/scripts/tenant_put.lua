@@ -36,7 +36,7 @@ for i = 1, #fields, 2 do
     end
 
     if workspace and (fields[i] == 'plan' or fields[i] == 'subscription') then
-        redis.call('HSET', tenant_key, 'by_hand', int(now_ms()))
+        redis.call('HSET', tenant_key, 'plan_by', int(now_ms()))
     end
 end
 
