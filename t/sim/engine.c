@@ -1107,19 +1107,29 @@ rest(void)
             return;
         }
 
-        if (world.steps % 16 || sim_event_due() || sim_people_due()
-            || !ngx_queue_empty(&world.calls))
-        {
+        if (world.steps % 16) {
             continue;
         }
 
-        /* the confirmation may be forgotten, too */
+        /*
+         * The confirmation may be forgotten, too; and what is held may be what
+         * billing tells of, until it has come to its end.
+         */
 
         if (world.held
             || sim_ask("HEXISTS", "lines:{database}", "held", NULL)->data[1]
                == '1')
         {
-            sim_people_confirm();
+            if (world.steps % 256 == 0) {
+                sim_people_confirm();
+            }
+
+            continue;
+        }
+
+        if (sim_event_due() || sim_people_due()
+            || !ngx_queue_empty(&world.calls))
+        {
             continue;
         }
 
