@@ -182,13 +182,21 @@ subtest 'what was seen of a lease is not done to another' => sub {
     is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['none'], 'nor forgotten';
     $scripts->run(inv_watch => [k 'leases'], 'a:one see', 1000);
     is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['none'], 'nor when its line is about to end';
-    my $settle = sub { $scripts->run(inv_settle => [k 'leases'], 'a:one see'); scalar @{$redis->client->zrange(k('leases'), 0, -1)} };
+    my $settle = sub { $scripts->run(inv_settle => [k qw(numbers operations leases)], 'a:one see'); scalar @{$redis->client->zrange(k('leases'), 0, -1)} };
     is $settle->(), 1, 'a purchase that ends meanwhile leaves that watch alone';
     is lease($scripts, 'see')->[0], 'held', 'so does who carries it on';
     is $settle->(), 1, '... and ends it then';
     $looked = $look->()->[2];
     is_deeply $keep->(\@keep, 'see', 'a:one', $looked), ['kept', $number], 'only by the last look';
     is counts($scripts)->[2], 1, 'assigned';
+
+    # that one was assigned may be what Redis lost
+    my ($worker) = $redis->cli(HGET => k('numbers'), $number) =~ /^assigned (\S*)/;
+    $redis->cli(ZADD => k('leases'), 60_000, 'a:one see');
+    $redis->cli(HSET => k('numbers'), $number, "leased $worker see a:one");
+    is $settle->(), 1, 'a purchase that ends while its number is but leased leaves it to a look';
+    $redis->cli(HSET => k('numbers'), $number, "assigned $worker see a:one");
+    is $settle->(), 0, '... and no other';
 
     my @of = map {"lines:{a:one}:$_"} qw(op:see line:see ticket:1);
     is $fate->(\@of, $number), 'gone', 'what nobody names is nobody\'s';
