@@ -112,7 +112,8 @@ const sim_wrong_t  sim_wrongs[] = {
 static sim_copy_t  *first;          /* of Redis, when the run began */
 static sim_copy_t  *copy;           /* the same, a moment ago */
 static int64_t      copied;
-static int64_t      began;          /* the run */
+static int64_t      began;          /* the run, */
+static int64_t      jumped;         /* or a time in which nobody did anything */
 
 static struct {
     uint64_t  runs;
@@ -477,7 +478,7 @@ run(uint64_t seed, uint64_t length, unsigned may)
 
     ngx_queue_init(&world.calls);
 
-    began = world.now;
+    began = jumped = world.now;
 
     sim_redis_begin();
     sim_billing_begin();
@@ -706,10 +707,11 @@ strike(void)
 
     case 75:
 
-        /* nodes remember a later one, or another; at most once in a run */
+        /* nodes all remember a later one, or another; at most once in a run */
 
         if (may(SIM_RESTORES) && !world.restored && world.steps > 300
-            && world.now - began > 20 * SIM_MINUTE)
+            && world.now - began > 20 * SIM_MINUTE
+            && world.now - jumped > 10 * SIM_SECOND)
         {
             restore();
             return 1;
@@ -993,6 +995,7 @@ advance(void)
 
         world.now += jumps[sim_random(may(SIM_LOSSES)
                                       ? 5 : sizeof(jumps) / sizeof(jumps[0]))];
+        jumped = world.now;
         sim_trace("time goes on");
         return;
     }

@@ -180,7 +180,6 @@ confirmed(void *data, lines_database_check_reply_t *reply)
     lines_database_saw(&q->node->lmcf, reply);
 
     if (reply->is == LINES_DATABASE_CHECK_FINE) {
-        world.held = 0;
         sim_trace("the database is confirmed");
     }
 
@@ -232,7 +231,7 @@ create_tenant(int i)
     }
 
     (void) sim_ask("HSET", key, "plan", plan, "customer", tenants[i].customer,
-                   "subscription", state, NULL);
+                   "subscription", state, "plan_by", "billing", NULL);
 
     if (i >= SPACES) {
         (void) sim_ask("HSET", key, "limit_daily", limits[i - SPACES][0],
