@@ -324,7 +324,7 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 {
     lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
-    if (good && !op->claiming) {
+    if (good && call->script && !op->claiming) {
         LINES_FAILPOINT_STEP("op.write.after", &op->point);
     }
 
