@@ -76,8 +76,10 @@ sub promtool ($text) {
     cmp_ok $hits, '>', 0, 'some were cached';
     ok !(grep {/code="204"/} keys %$m), 'nothing of what is not ours';
 
-    wait_for(sub { scrape()->{lines_redis_operations_total} > 20 }, 10, 'the operations to be published');
-    $m = scrape();
+    wait_for(sub {
+        $m = scrape();
+        $m->{lines_redis_operations_total} > 20 && $m->{'lines_redis_operation_duration_seconds_count'} > 20;
+    }, 10, 'the operations to be published, and their time');
     is $m->{'lines_redis_breaker_workers{state="closed"}'}, 2, 'both breakers are closed';
     is $m->{lines_redis_connected_workers}, 2, 'both workers are connected';
     cmp_ok $m->{'lines_redis_operation_duration_seconds_count'}, '>', 20, 'their time is known';
