@@ -93,6 +93,18 @@ promise 'killed after the charge; support cancels and refunds; the sweeper goes 
     no_line($line);
 };
 
+# without events only Idempotent-Replayed says that the answer is not what is so now
+promise 'killed after the charge; support cancels and refunds; billing is not heard: no line' => sub {
+    $s->deaf;
+    my $line = killed_after_the_charge($s->account('unheard'));
+    $s->unseen(sub {
+        $s->hand(cancel => $line->{subscription});
+        $s->hand(refund => $line->{invoice});
+    });
+    no_line($line);
+    $s->hears;
+};
+
 promise 'killed after the charge; support credits it: no line' => sub {
     my $line = killed_after_the_charge($s->account('credited'));
     $s->unseen(sub {

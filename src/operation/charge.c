@@ -41,9 +41,19 @@ charge_answered(lines_op_t *op, lines_billing_result_t *result)
 
         } else {
 
-            /* nobody can have given back what came in just now */
+            /*
+             * Nobody can have given back what came in just now; and what is
+             * active at once was paid at once (error_if_incomplete), though
+             * its invoice is not told with it.
+             */
 
             op->seen.money = LINES_MONEY_DUE;
+
+            if (op->seen.sub == LINES_SUB_LIVE
+                && op->seen.invoice == LINES_INVOICE_UNSEEN)
+            {
+                op->seen.invoice = LINES_INVOICE_PAID;
+            }
         }
 
         return NGX_OK;
