@@ -351,7 +351,7 @@ sim_billing_serve(sim_call_t *call)
 
         } else {
             answer(call, key->status, strdup(key->json));
-            call->replayed = 1;
+            call->replayed = !wrong("replays");
 
             if (key->status >= 500) {
                 call->should_retry = 0;
