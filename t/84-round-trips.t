@@ -86,7 +86,9 @@ for my $provisioner (undef, $told->url) {
         $shop->numbers(1, 414 + $n);
         my $account = $shop->account("one$n");
         my $token   = $costs->(preview => sub { $shop->preview($account) }, 200, qr/preview_issue answered/)->json('/preview_token');
+        my $from    = length $nginx->error_log;
         $costs->(confirm => sub { $shop->confirm($account, $token, key => 'k') }, 200, qr/leaves purchase\.done/);
+        is_deeply [substr($nginx->error_log, $from) =~ /lines billing \S+: (\w+) "\S+" try/g], [qw(customer subscribe)], '... and billing no more than whom, and for what';
     };
 }
 
