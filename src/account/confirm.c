@@ -19,7 +19,7 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "operation/client.h"
+#include "api/client.h"
 #include "operation/database.h"
 #include "operation/operation.h"
 #include "store/calls.h"

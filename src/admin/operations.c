@@ -13,7 +13,7 @@
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
-#include "operation/client.h"
+#include "api/client.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 

@@ -12,7 +12,7 @@
 #include "http/text.h"
 #include "operation/audit_billing.h"
 #include "operation/database.h"
-#include "operation/event.h"
+#include "operation/look.h"
 #include "operation/operation.h"
 #include "operation/subscription.h"
 

@@ -11,7 +11,6 @@
 
 #include "api/json.h"
 #include "auth/dialect.h"
-#include "billing/stripe_signature.h"
 #include "directive/params.h"
 #include "http/answer.h"
 #include "http/body.h"
@@ -20,7 +19,8 @@
 #include "http/router.h"
 #include "http/text.h"
 #include "operation/database.h"
-#include "operation/event.h"
+#include "webhook/event.h"
+#include "webhook/stripe_signature.h"
 #include "webhook/webhook.h"
 
 

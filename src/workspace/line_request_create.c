@@ -18,7 +18,7 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "operation/client.h"
+#include "api/client.h"
 #include "operation/database.h"
 #include "operation/payment.h"
 #include "store/calls.h"

@@ -14,7 +14,7 @@
 #include "http/answer.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "operation/client.h"
+#include "api/client.h"
 #include "operation/subscription.h"
 #include "store/calls.h"
 #include "workspace/routes.h"

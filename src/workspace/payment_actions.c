@@ -13,7 +13,7 @@
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
-#include "operation/client.h"
+#include "api/client.h"
 #include "operation/operation.h"
 #include "store/calls.h"
 #include "workspace/routes.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <openssl/hmac.h>
 
-#include "billing/stripe_signature.h"
+#include "webhook/stripe_signature.h"
 
 
 #define NOW     1700000000

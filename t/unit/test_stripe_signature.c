@@ -1,6 +1,6 @@
 
 #include "tap.h"
-#include "billing/stripe_signature.h"
+#include "webhook/stripe_signature.h"
 
 #include <openssl/hmac.h>
 

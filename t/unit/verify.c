@@ -20,7 +20,7 @@
 #include "auth/bearer.h"
 #include "auth/jwk.h"
 #include "auth/jwt.h"
-#include "billing/stripe_signature.h"
+#include "webhook/stripe_signature.h"
 #include "http/digest.h"
 
 

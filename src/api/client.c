@@ -10,7 +10,7 @@
 
 #include "http/answer.h"
 #include "http/steps.h"
-#include "operation/client.h"
+#include "api/client.h"
 
 
 #define LINES_JOIN_DELAY  100

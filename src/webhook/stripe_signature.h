@@ -4,8 +4,8 @@
  * HMAC-SHA256 of "t.body" over the raw bytes of the body.
  */
 
-#ifndef _LINES_BILLING_STRIPE_SIGNATURE_H_INCLUDED_
-#define _LINES_BILLING_STRIPE_SIGNATURE_H_INCLUDED_
+#ifndef _LINES_WEBHOOK_STRIPE_SIGNATURE_H_INCLUDED_
+#define _LINES_WEBHOOK_STRIPE_SIGNATURE_H_INCLUDED_
 
 
 #include <ngx_config.h>
@@ -67,4 +67,4 @@ lines_stripe_reason_e lines_stripe_signature(lines_stripe_secrets_t *secrets,
 ngx_str_t *lines_stripe_signature_reason(lines_stripe_reason_e reason);
 
 
-#endif /* _LINES_BILLING_STRIPE_SIGNATURE_H_INCLUDED_ */
+#endif /* _LINES_WEBHOOK_STRIPE_SIGNATURE_H_INCLUDED_ */

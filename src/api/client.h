@@ -1,6 +1,6 @@
 
-#ifndef _LINES_OPERATION_CLIENT_H_INCLUDED_
-#define _LINES_OPERATION_CLIENT_H_INCLUDED_
+#ifndef _LINES_API_CLIENT_H_INCLUDED_
+#define _LINES_API_CLIENT_H_INCLUDED_
 
 
 #include "http/context.h"
@@ -36,4 +36,4 @@ ngx_int_t lines_op_start(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t afresh,
     ngx_msec_t budget, lines_op_done_pt done);
 
 
-#endif /* _LINES_OPERATION_CLIENT_H_INCLUDED_ */
+#endif /* _LINES_API_CLIENT_H_INCLUDED_ */

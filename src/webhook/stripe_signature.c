@@ -1,5 +1,5 @@
 
-#include "billing/stripe_signature.h"
+#include "webhook/stripe_signature.h"
 #include "http/text.h"
 
 #include <openssl/core_names.h>

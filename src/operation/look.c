@@ -1,0 +1,413 @@
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "http/failpoint.h"
+#include "http/text.h"
+#include "operation/look.h"
+#include "operation/operation.h"
+
+
+static ngx_uint_t look_is_name(ngx_str_t *name);
+static ngx_int_t look_operation(void *data, lines_op_seen_reply_t *reply);
+static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
+static ngx_int_t look_billed(lines_look_t *look);
+static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
+static ngx_int_t look_begin(lines_look_t *look, const char *prefix,
+    ngx_str_t *name, lines_due_add_pt begin);
+static ngx_int_t look_hint(lines_look_t *look, lines_due_add_pt done);
+static ngx_int_t look_orphan(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
+static ngx_int_t look_release(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_released(void *data, lines_release_again_reply_t *reply);
+static ngx_int_t look_lapse(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
+static ngx_int_t look_plan(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_planned(void *data, lines_plan_begin_reply_t *reply);
+static ngx_int_t look_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_spawn(lines_look_t *look);
+
+
+void
+lines_look_at(lines_look_t *look, lines_stripe_subscription_t *subscription)
+{
+    look->metadata = &subscription->metadata;
+    look->subscription = subscription->id;
+    look->invoice = subscription->invoice.id;
+    look->status = subscription->status;
+    look->created = subscription->created;
+}
+
+
+ngx_uint_t
+lines_look_ours(lines_look_t *look)
+{
+    return look->metadata->deployment.len
+           && (look->metadata->line.len || look->metadata->operation.len);
+}
+
+
+/* what metadata says becomes part of keys */
+
+static ngx_uint_t
+look_is_name(ngx_str_t *name)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (name->len == 0 || name->len > 64) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (!((ch >= '0' && ch <= '9')
+              || (ch >= 'A' && ch <= 'Z')
+              || (ch >= 'a' && ch <= 'z')
+              || ch == '_'
+              || ch == '-'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_int_t
+lines_look(lines_look_t *look)
+{
+    ngx_str_t  name;
+
+    look->follows = LINES_FOLLOWS_NOTHING;
+    look->tenant = look->metadata->tenant;
+    look->id = look->metadata->line.len
+               ? look->metadata->line
+               : look->metadata->operation;
+
+    if (look->tenant.len < 3) {
+        return look->end(look);
+    }
+
+    name.data = look->tenant.data + 2;
+    name.len = look->tenant.len - 2;
+
+    if ((look->tenant.data[0] != 'w' && look->tenant.data[0] != 'a')
+        || look->tenant.data[1] != ':'
+        || !look_is_name(&name)
+        || !look_is_name(&look->id)
+        || !look_is_name(&look->subscription))
+    {
+        return look->end(look);
+    }
+
+    return lines_op_seen(look->caller, look_operation, look,
+                         .tenant = look->tenant, .id = look->id);
+}
+
+
+static ngx_int_t
+look_operation(void *data, lines_op_seen_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    ngx_uint_t  older;
+
+    older = (look->metadata->attempt
+             && (int64_t) look->metadata->attempt < reply->attempt)
+            || (reply->subscription.len
+                && !lines_same(&reply->subscription, &look->subscription));
+
+    look->unfinished = reply->step.len && !lines_is(&reply->step, "done")
+                       && !older;
+
+    look->unknown = (reply->step.len == 0);
+
+    /* what a bank took back ends a line, whatever else goes on with it */
+
+    if (!look->unfinished || look->disputed) {
+        return look_billed(look);
+    }
+
+    look->follows = LINES_FOLLOWS_NEWS;
+
+    if (look->judge) {
+        return look->end(look);
+    }
+
+    look->spawn = look->id;
+
+    return lines_op_wake(look->caller, look_news, look,
+                         .tenant = look->tenant, .id = look->id);
+}
+
+
+/* known to whoever holds it; the hint is for when nobody does */
+
+static ngx_int_t
+look_news(void *data, lines_op_wake_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    LINES_FAILPOINT("event.news.after");
+
+    /* it has ended since it was seen: the news is its line's */
+
+    return reply->unfinished
+           ? look_hint(look, look_hinted) : look_billed(look);
+}
+
+
+static ngx_int_t
+look_billed(lines_look_t *look)
+{
+    return lines_line_billed(look->caller, look_line, look,
+                             .tenant = look->tenant, .id = look->id);
+}
+
+
+static ngx_int_t
+look_line(void *data, lines_line_billed_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    ngx_uint_t   ours, failed, holds, fine, due, doubt;
+    lines_sub_e  sub;
+
+    look->line = *reply;
+    look->follows = LINES_FOLLOWS_NOTHING;
+
+    doubt = reply->suspended.len
+            || reply->reading.len
+            || (reply->lapsed.len && reply->ended.len == 0);
+
+    ours = reply->subscription.len
+           && lines_same(&reply->subscription, &look->subscription);
+
+    failed = ours && lines_status(&reply->status) == LINES_FAILED;
+
+    holds = ours && !failed && lines_status(&reply->status) != LINES_CANCELED;
+
+    sub = lines_op_sub(&look->status);
+    fine = (sub == LINES_SUB_LIVE);
+    due = (sub == LINES_SUB_OVERDUE);
+
+    if (!holds) {
+
+        /*
+         * Money came in, or will, that nobody waited for.  Of another name, it
+         * may well be another deployment's.  What has ended, and was nobody's
+         * that is known, may have been ended by us, and forgotten with what was
+         * to go back.
+         */
+
+        if (((look->status.len ? fine || due : look->paid)
+             || (sub == LINES_SUB_ENDED && look->unknown
+                 && reply->status.len == 0))
+            && lines_billing_ours(look->lmcf->billing, look->metadata))
+        {
+            look->follows = LINES_FOLLOWS_ORPHAN;
+        }
+
+    /* it should have been canceled long ago, or is being so */
+
+    } else if (reply->released.len && (fine || due)) {
+        look->follows = LINES_FOLLOWS_RELEASE;
+
+    /* that all is well is news where it was not, or may be known not to be */
+
+    } else if (doubt
+               || look->disputed
+               || (look->status.len && (!fine || look->gone)))
+    {
+        look->follows = LINES_FOLLOWS_LAPSE;
+    }
+
+    /* of a line that is to be handed out yet: billing tells it again */
+
+    if (look->disputed && look->unfinished && !holds) {
+        look->later = 1;
+    }
+
+    if (look->judge || look->follows == LINES_FOLLOWS_NOTHING) {
+        return look->end(look);
+    }
+
+    if (look->follows == LINES_FOLLOWS_LAPSE) {
+        return lines_look_lapse(look);
+    }
+
+    if (look->follows == LINES_FOLLOWS_RELEASE) {
+        return look_begin(look, "end:", &look->id, look_release);
+    }
+
+    /* what it cost is given back by one that may be under way */
+
+    return failed ? look_begin(look, "refund:", &look->id, look_orphan)
+                  : look_begin(look, "orphan:", &look->subscription,
+                               look_orphan);
+}
+
+
+/* an operation of its own: where it is looked up, when it is due, its begin */
+
+static ngx_int_t
+look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name,
+    lines_due_add_pt begin)
+{
+    ngx_int_t  rc;
+
+    if (lines_derive_id(look->pool, prefix, name, &look->spawn) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = lines_ix_put(look->caller, NULL, NULL, .id = look->spawn,
+                      .tenant = look->tenant);
+
+    return rc == NGX_AGAIN ? look_hint(look, begin) : rc;
+}
+
+
+/* look at it now: the hint outlives this worker */
+
+static ngx_int_t
+look_hint(lines_look_t *look, lines_due_add_pt done)
+{
+    return lines_due_add(look->caller, done, look,
+                         .shard = lines_due_shard(&look->spawn),
+                         .tenant = look->tenant, .id = look->spawn,
+                         .delay = 0);
+}
+
+
+static ngx_int_t
+look_orphan(void *data, lines_due_add_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    int64_t  attempt;
+
+    ngx_log_error(NGX_LOG_WARN, look->log, 0,
+                  "lines: no line holds subscription \"%V\" of \"%V\": it is "
+                  "refunded by operation %V", &look->subscription,
+                  &look->tenant, &look->spawn);
+
+    attempt = look->metadata->attempt;
+
+    return lines_orphan_begin(look->caller, look_orphaned, look,
+                              .tenant = look->tenant, .id = look->spawn,
+                              .line = look->id,
+                              .subscription = look->subscription,
+                              .invoice = look->invoice,
+                              .attempt = attempt ? &attempt : NULL);
+}
+
+
+static ngx_int_t
+look_orphaned(void *data, lines_orphan_begin_reply_t *reply)
+{
+    return look_spawn(data);
+}
+
+
+static ngx_int_t
+look_release(void *data, lines_due_add_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return lines_release_again(look->caller, look_released, look,
+                               .tenant = look->tenant, .id = look->spawn,
+                               .line = look->id,
+                               .subscription = look->subscription);
+}
+
+
+static ngx_int_t
+look_released(void *data, lines_release_again_reply_t *reply)
+{
+    return look_spawn(data);
+}
+
+
+ngx_int_t
+lines_look_lapse(lines_look_t *look)
+{
+    return look_begin(look, "lapse:", &look->subscription, look_lapse);
+}
+
+
+static ngx_int_t
+look_lapse(void *data, lines_due_add_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    ngx_str_t  none = ngx_null_string;
+
+    return lines_lapse_begin(look->caller, look_lapsed, look,
+                             .tenant = look->tenant, .id = look->spawn,
+                             .line = look->id,
+                             .subscription = look->subscription,
+                             .invoice = look->disputed ? look->invoice : none,
+                             .news = 1);
+}
+
+
+static ngx_int_t
+look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    if (look->disputed
+        && look->unfinished
+        && reply->is == LINES_LAPSE_BEGIN_NONE)
+    {
+        look->later = 1;
+        return look->end(look);
+    }
+
+    return look_spawn(look);
+}
+
+
+ngx_int_t
+lines_look_plan(lines_look_t *look)
+{
+    return look_begin(look, "plan:", &look->tenant, look_plan);
+}
+
+
+static ngx_int_t
+look_plan(void *data, lines_due_add_reply_t *reply)
+{
+    lines_look_t *look = data;
+
+    return lines_plan_begin(look->caller, look_planned, look,
+                            .tenant = look->tenant, .id = look->spawn,
+                            .customer = look->customer);
+}
+
+
+static ngx_int_t
+look_planned(void *data, lines_plan_begin_reply_t *reply)
+{
+    return look_spawn(data);
+}
+
+
+static ngx_int_t
+look_hinted(void *data, lines_due_add_reply_t *reply)
+{
+    return look_spawn(data);
+}
+
+
+static ngx_int_t
+look_spawn(lines_look_t *look)
+{
+    (void) lines_op_spawn(look->lmcf, &look->tenant, &look->spawn);
+
+    return look->end(look);
+}
