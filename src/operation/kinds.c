@@ -14,14 +14,18 @@
 #include "operation/subscription.h"
 
 
-#define GIVES_BACK                                                            \
+/* what is done alike, whatever it is of */
+
+#define COMMON                                                                \
+    [LINES_DO_SEND] = lines_charge_send,                                      \
+    [LINES_DO_FIND] = lines_charge_find,                                      \
+    [LINES_DO_WAIT] = lines_charge_wait,                                      \
     [LINES_DO_DELETE] = lines_payment_delete,                                 \
-    [LINES_DO_LIST] = lines_refund_list,                                      \
     [LINES_DO_VOID] = lines_payment_void,                                     \
+    [LINES_DO_LIST] = lines_refund_list,                                      \
     [LINES_DO_COUNT] = lines_refund_count,                                    \
     [LINES_DO_CREDIT] = lines_refund_credit,                                  \
     [LINES_DO_GIVE] = lines_refund_give,                                      \
-    [LINES_DO_WAIT] = lines_charge_wait,                                      \
     [LINES_DO_REPORT] = lines_refund_report,                                  \
     [LINES_DO_PASS] = lines_refund_pass
 
@@ -31,22 +35,14 @@ const lines_op_kind_t  lines_op_kinds[] = {
     /* a workspace's line, from the request to the provisioner */
 
     { "request", {
-        [LINES_DO_SEND] = lines_charge_send,
-        [LINES_DO_FIND] = lines_charge_find,
-        [LINES_DO_WAIT] = lines_charge_wait,
+        COMMON,
         [LINES_DO_RENEW] = lines_payment_renew,
         [LINES_DO_RECORD] = lines_payment_record,
         [LINES_DO_REFUSE] = lines_payment_refuse,
         [LINES_DO_REST] = lines_payment_rest,
-        [LINES_DO_VOID] = lines_payment_void,
-        [LINES_DO_DELETE] = lines_payment_delete,
         [LINES_DO_PLACE] = lines_payment_place,
         [LINES_DO_SETTLE] = lines_payment_settle,
         [LINES_DO_INCLUDE] = lines_payment_settle,
-        [LINES_DO_COUNT] = lines_refund_count,
-        [LINES_DO_CREDIT] = lines_refund_credit,
-        [LINES_DO_GIVE] = lines_refund_give,
-        [LINES_DO_REPORT] = lines_refund_report,
         [LINES_DO_TELL] = lines_payment_tell,
         [LINES_DO_FAIL] = lines_payment_fail,
         [LINES_DO_END] = lines_payment_end }, 0 },
@@ -54,10 +50,9 @@ const lines_op_kind_t  lines_op_kinds[] = {
     /* an account's line (operation/README.md, "A confirm") */
 
     { "purchase", {
+        COMMON,
         [LINES_DO_CARD] = lines_purchase_card,
         [LINES_DO_LEASE] = lines_purchase_lease,
-        [LINES_DO_SEND] = lines_charge_send,
-        [LINES_DO_FIND] = lines_charge_find,
         [LINES_DO_RENEW] = lines_purchase_renew,
         [LINES_DO_RECORD] = lines_purchase_record,
         [LINES_DO_ASSIGN] = lines_purchase_assign,
@@ -66,31 +61,21 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_NEXT] = lines_purchase_next,
         [LINES_DO_REFUSE] = lines_purchase_refuse,
         [LINES_DO_FAIL] = lines_purchase_fail,
-        GIVES_BACK,
         [LINES_DO_RETURN] = lines_purchase_drop,
         [LINES_DO_END] = lines_purchase_end }, 0 },
 
-    /* a paid line that failed */
-    { "refund", { GIVES_BACK, [LINES_DO_END] = lines_refund_finish }, 1 },
-
-    /* an active line that the operator released */
-    { "release", {
-        [LINES_DO_DELETE] = lines_payment_delete,
-        [LINES_DO_END] = lines_refund_finish }, 0 },
-
-    /* what billing has and no line holds */
-    { "orphan", { GIVES_BACK, [LINES_DO_END] = lines_refund_finish }, 1 },
+    /* a paid line that failed; an active one that the operator released; what
+       billing has and no line holds */
+    { "refund", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
+    { "release", { COMMON, [LINES_DO_END] = lines_refund_finish }, 0 },
+    { "orphan", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
 
     /* a workspace's base plan, after an event about it */
-    { "plan", {
-        [LINES_DO_PLAN] = lines_plan_read,
-        [LINES_DO_END] = lines_plan_leave }, 1 },
+    { "plan", { [LINES_DO_PLAN] = lines_plan_read,
+                [LINES_DO_END] = lines_plan_leave }, 1 },
 
     /* an add-on that may have ended, or be suspended */
-    { "lapse", {
-        [LINES_DO_COUNT] = lines_refund_count,
-        [LINES_DO_DELETE] = lines_payment_delete,
-        [LINES_DO_END] = lines_lapse_judge }, 1 },
+    { "lapse", { COMMON, [LINES_DO_END] = lines_lapse_judge }, 1 },
 
     { NULL, { NULL }, 0 }
 };

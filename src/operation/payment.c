@@ -388,10 +388,6 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
     static const char  *gone[] = { "invoice_status", "url", "invoice",
                                    "subscription", "wish", "place", NULL };
 
-    if (reply->is == LINES_REQUEST_PAID_WOKEN) {
-        return lines_op_take(op);
-    }
-
     if (reply->is != LINES_REQUEST_PAID_OK) {
 
         /* the record and its line disagree: money is at stake */
@@ -643,10 +639,6 @@ static ngx_int_t
 tell_ended(void *data, lines_told_reply_t *reply)
 {
     lines_op_t  *op = data;
-
-    if (reply->is == LINES_TOLD_WOKEN) {
-        return lines_op_take(op);
-    }
 
     if (reply->begun.len) {
         (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->begun);

@@ -440,10 +440,6 @@ lines_purchase_end(lines_op_t *op)
 static ngx_int_t
 purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 {
-    if (reply->is == LINES_CONFIRM_END_WOKEN) {
-        return lines_op_take(data);
-    }
-
     purchase_settled(data);
 
     return lines_op_ended(data, &reply->answer_status, &reply->answer);
@@ -453,10 +449,6 @@ purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 static ngx_int_t
 purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
 {
-    if (reply->is == LINES_UNDO_END_WOKEN) {
-        return lines_op_take(data);
-    }
-
     purchase_settled(data);
 
     return lines_op_enter(data, "done");

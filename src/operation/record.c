@@ -20,6 +20,7 @@ static ngx_keyval_t *op_find_field(lines_op_t *op, const char *name);
 static void op_resume(lines_caller_t *caller, ngx_int_t rc);
 static ngx_int_t op_failed(lines_caller_t *caller);
 static ngx_int_t op_lost(lines_caller_t *caller);
+static ngx_int_t op_woken(lines_caller_t *caller);
 static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
@@ -261,6 +262,7 @@ lines_op_caller(lines_op_t *op)
     op->caller.resume = op_resume;
     op->caller.failed = op_failed;
     op->caller.lost = op_lost;
+    op->caller.woken = op_woken;
     op->caller.sending = op_sending;
     op->caller.heard = op_heard;
 }
@@ -299,6 +301,15 @@ op_lost(lines_caller_t *caller)
     op->lost = 1;
 
     return NGX_DONE;
+}
+
+
+/* what it was decided upon is seen anew */
+
+static ngx_int_t
+op_woken(lines_caller_t *caller)
+{
+    return lines_op_take(ngx_queue_data(caller, lines_op_t, caller));
 }
 
 
@@ -495,10 +506,6 @@ static ngx_int_t
 op_written(void *data, lines_op_step_reply_t *reply)
 {
     lines_op_t  *op = data;
-
-    if (reply->is == LINES_OP_STEP_WOKEN) {
-        return lines_op_take(op);
-    }
 
     if (lines_op_enter(op, op->next_step) != NGX_OK) {
         return NGX_ERROR;

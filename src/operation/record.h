@@ -200,8 +200,8 @@ int64_t lines_op_now(lines_op_t *op);
 /*
  * What guard() compares, in the arguments of a declared call whose head says
  * --@key op(id), --@arg step, --@arg attempt:digits, --@arg fence:digits.
- * Its reply "lost" never reaches done(): the operation is dropped.  Without a
- * reply it is claimed again, and the step that the record says is entered.
+ * Its reply "lost" never reaches done(): the operation is dropped; nor does
+ * "woken", nor no reply: it is claimed again, and goes on by the record.
  */
 #define lines_op_held(op)                                                     \
     .tenant = (op)->tenant, .id = (op)->id, .step = (op)->step,               \

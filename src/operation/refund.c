@@ -410,6 +410,5 @@ lines_refund_finish(lines_op_t *op)
 static ngx_int_t
 refund_finished(void *data, lines_refund_end_reply_t *reply)
 {
-    return reply->is == LINES_REFUND_END_WOKEN
-           ? lines_op_take(data) : lines_op_enter(data, "done");
+    return lines_op_enter(data, "done");
 }

@@ -292,10 +292,6 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    if (reply->is == LINES_PLAN_END_WOKEN) {
-        return lines_op_take(op);
-    }
-
     if (reply->pending.len) {
         ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                       "lines operation %V: the base plan of \"%V\" is another, "
@@ -358,10 +354,6 @@ static ngx_int_t
 lapse_ended(void *data, lines_lapse_end_reply_t *reply)
 {
     lines_op_t *op = data;
-
-    if (reply->is == LINES_LAPSE_END_WOKEN) {
-        return lines_op_take(op);
-    }
 
     /* else only once its lease is over */
 

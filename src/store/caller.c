@@ -372,7 +372,7 @@ answered(void *data, redisReply *reply)
 
     void                *out;
     ngx_int_t            rc;
-    ngx_uint_t           level;
+    ngx_uint_t           level, word;
     lines_caller_t      *caller;
     lines_store_call_t  *call;
 
@@ -408,11 +408,14 @@ answered(void *data, redisReply *reply)
     }
 
     out = reply ? read_reply(caller, call, reply) : NULL;
+    word = out && call->kind == LINES_REPLY_WORD ? *(ngx_uint_t *) out : 0;
     rc = NGX_OK;
 
-    if (out && call->lost && *(ngx_uint_t *) out == call->lost && caller->lost)
-    {
+    if (word && word == call->lost && caller->lost) {
         rc = caller->lost(caller);
+
+    } else if (word && word == call->woken && caller->woken) {
+        rc = caller->woken(caller);
 
     } else if (out == NULL && a->how != LINES_CALL_TRY) {
         rc = failed(caller);

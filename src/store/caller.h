@@ -58,8 +58,10 @@ struct lines_caller_s {
     void          (*heard)(lines_caller_t *caller, lines_store_call_t *call,
                            ngx_uint_t good);
 
-    /* a script's word "lost": its fence refused it; in done()'s place */
+    /* a script's word: its fence refused it, or there was news; neither has
+       written anything; in done()'s place */
     ngx_int_t     (*lost)(lines_caller_t *caller);
+    ngx_int_t     (*woken)(lines_caller_t *caller);
 
     ngx_queue_t     calls;     /* under way */
     ngx_msec_t      start;
@@ -167,6 +169,7 @@ struct lines_store_call_s {
     ngx_uint_t                   nshapes;
     const lines_store_shape_t   *shapes;
     ngx_uint_t                   lost;      /* that word's number, or 0 */
+    ngx_uint_t                   woken;     /* likewise */
     ngx_int_t                  (*deliver)(lines_done_pt done, void *data,
                                           void *reply);
     ngx_msec_t                   told;      /* when it was last complained of,

@@ -1246,7 +1246,8 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
         print "    " NKEYS[c] ", " NTOKENS[c] ", " c "_tokens," > file
         print "    LINES_REPLY_" KIND[c] ", sizeof(lines_" c "_reply_t)," > file
         print "    " NSHAPES[c] ", " c "_shapes, " \
-              ((c, "lost") in WORD ? WORD[c, "lost"] : 0) "," > file
+              ((c, "lost") in WORD ? WORD[c, "lost"] : 0) ", " \
+              ((c, "woken") in WORD ? WORD[c, "woken"] : 0) "," > file
         print "    " c "_deliver, 0\n};" > file
     }
 
