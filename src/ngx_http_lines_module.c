@@ -19,7 +19,6 @@
 #include "auth/identity.h"
 #include "auth/jwks.h"
 #include "billing/billing.h"
-#include "http/failpoint.h"
 #include "http/guard.h"
 #include "http/metrics.h"
 #include "http/special.h"
@@ -107,8 +106,6 @@ static ngx_command_t  commands[] = {
       api_set, NGX_HTTP_LOC_CONF_OFFSET, 0, &lines_ready_api },
     { ngx_string("lines_billing_webhook"), NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_webhook, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
-
-    LINES_FAILPOINT_COMMANDS
 
       ngx_null_command
 };
