@@ -7,10 +7,6 @@
  * lives in ctx->rc, which nothing else reads, and never is a step's result.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"

@@ -5,10 +5,6 @@
  * written to a temporary file.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/body.h"
 #include "http/headers.h"

@@ -5,11 +5,6 @@
  * nor a way to free it.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_event.h>
-#include <ngx_http.h>
-
 #include "http/carrier.h"
 #include "http/headers.h"
 #include "http/text.h"

@@ -23,10 +23,6 @@
 #define _LINES_HTTP_CARRIER_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/conf.h"
 
 

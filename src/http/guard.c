@@ -5,10 +5,6 @@
  * as in 1.26 and 1.31; the module is looked up by its name.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/guard.h"
 #include "http/text.h"
 

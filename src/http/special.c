@@ -11,15 +11,10 @@
  * Retry-After, though another location may answer for the API's in the end.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"
 #include "http/special.h"
-#include "http/text.h"
 
 
 /* of headers_out.last_modified_time, where -1 is none as well, and nginx sets

@@ -13,10 +13,6 @@
 #define _LINES_HTTP_VARIABLES_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/context.h"
 
 
