@@ -68,5 +68,8 @@ ngx_int_t lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_int_t lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *challenge);
 
+/* nginx' own errors in an API's location, too: filters, in postconfiguration */
+ngx_int_t lines_special_init(ngx_conf_t *cf);
+
 
 #endif /* _LINES_HTTP_ANSWER_H_INCLUDED_ */

@@ -14,7 +14,6 @@
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"
-#include "http/special.h"
 
 
 /* of headers_out.last_modified_time, where -1 is none as well, and nginx sets
