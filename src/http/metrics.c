@@ -44,7 +44,6 @@ static lines_metrics_area_t    *metrics_area;
 static lines_metrics_worker_t  *metrics_worker;
 static ngx_slab_pool_t         *metrics_shpool;
 static ngx_event_t              metrics_timer;
-static ngx_connection_t         metrics_connection;
 static lines_redis_status_t     metrics_published;
 
 
@@ -93,11 +92,8 @@ lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     metrics_worker->pid = ngx_pid;
 
-    metrics_connection.fd = (ngx_socket_t) -1;
-    metrics_connection.data = lmcf;
-
     metrics_timer.handler = metrics_timer_handler;
-    metrics_timer.data = &metrics_connection;
+    metrics_timer.data = lmcf;
     metrics_timer.log = cycle->log;
     metrics_timer.cancelable = 1;
 
@@ -313,7 +309,7 @@ metrics_code(ngx_http_request_t *r)
 static void
 metrics_timer_handler(ngx_event_t *ev)
 {
-    metrics_publish(metrics_connection.data);
+    metrics_publish(ev->data);
 
     if (!ngx_exiting) {
         ngx_add_timer(ev, LINES_METRICS_PUBLISH);
