@@ -112,33 +112,22 @@ static ngx_command_t  commands[] = {
 
 
 static ngx_http_module_t  module_ctx = {
-    preconfiguration,                      /* preconfiguration */
-    postconfiguration,                     /* postconfiguration */
-
-    create_main_conf,                      /* create main configuration */
-    init_main_conf,                        /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    create_loc_conf,                       /* create location configuration */
-    merge_loc_conf                         /* merge location configuration */
+    .preconfiguration = preconfiguration,
+    .postconfiguration = postconfiguration,
+    .create_main_conf = create_main_conf,
+    .init_main_conf = init_main_conf,
+    .create_loc_conf = create_loc_conf,
+    .merge_loc_conf = merge_loc_conf
 };
 
 
 ngx_module_t  ngx_http_lines_module = {
     NGX_MODULE_V1,
-    &module_ctx,                           /* module context */
-    commands,                              /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    init_process,                          /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    exit_process,                          /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
+    .ctx = &module_ctx,
+    .commands = commands,
+    .type = NGX_HTTP_MODULE,
+    .init_process = init_process,
+    .exit_process = exit_process
 };
 
 
