@@ -12,9 +12,6 @@
 #define LINES_TEXTS_POOL    512     /* most are larger: on their own */
 
 
-static ngx_str_t  listing_json = ngx_string("application/json");
-
-
 static ngx_int_t listing_cursor(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *cursor);
 static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -462,7 +459,7 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
                    listing->turn->held);
 
     if (!ctx->begun) {
-        rc = lines_begin(r, ctx, NGX_HTTP_OK, &listing_json);
+        rc = lines_begin(r, ctx, NGX_HTTP_OK);
 
         if (rc != NGX_OK) {
             return rc;
@@ -537,14 +534,12 @@ static ngx_int_t
 listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
+    lines_json_t      json = { .pool = r->pool };
     lines_listing_t  *listing = ctx->data;
 
-    ngx_str_set(&suffix, "]}");
+    ngx_str_null(&cursor);
 
-    if (listing->limit && listing->score.len == 0) {
-        ngx_str_set(&suffix, "],\"cursor\":null}");
-
-    } else if (listing->limit) {
+    if (listing->limit && listing->score.len) {
 
         if (lines_redis_format(r->pool, &text, "%V/%V", &listing->score,
                                &listing->member)
@@ -560,16 +555,14 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
 
         ngx_encode_base64url(&cursor, &text);
-
-        if (lines_redis_format(r->pool, &suffix, "],\"cursor\":\"%V\"}",
-                               &cursor)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
     }
 
-    if (listing_append(r, listing, &suffix, 0) != NGX_OK) {
+    lines_json_add(&json, listing->limit ? "],'cursor':%J}" : "]}", &cursor);
+
+    suffix.data = json.start;
+    suffix.len = json.last - json.start;
+
+    if (json.failed || listing_append(r, listing, &suffix, 0) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -578,6 +571,6 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return ctx->begun
            ? lines_end(r, ctx, listing->out)
-           : lines_answer_chain(r, ctx, NGX_HTTP_OK, &listing_json,
+           : lines_answer_chain(r, ctx, NGX_HTTP_OK, &lines_json_type,
                                 listing->out, listing->size);
 }

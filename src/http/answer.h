@@ -10,6 +10,9 @@
 #include "http/context.h"
 
 
+extern ngx_str_t  lines_json_type;
+
+
 /*
  * All of them return NGX_DONE, and set what the request ends with;
  * NGX_ERROR without memory.  JSON; Cache-Control, X-Request-Id and the length
@@ -39,7 +42,7 @@ ngx_int_t lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx,
  * cuts it off, so that nobody takes it for whole.
  */
 ngx_int_t lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status, ngx_str_t *type);
+    ngx_uint_t status);
 
 /* NGX_OK: it is sent, and its memory is free; NGX_AGAIN: r's write event
    handler is to ask again, with NULL; NGX_ERROR */

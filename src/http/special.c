@@ -36,8 +36,6 @@ static ngx_int_t headers_filter(ngx_http_request_t *r);
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_header_filter_pt  headers_next;
 
-static ngx_str_t  special_type = ngx_string("application/json");
-
 
 static ngx_http_module_t  headers_module_ctx = {
     .postconfiguration = headers_init
@@ -164,7 +162,7 @@ special_page(ngx_http_request_t *r, lines_api_t *api)
 
     if (ctx == NULL
         || api->error(r->pool, NULL, message, &json) != NGX_OK
-        || lines_answer_headers(r, ctx, &special_type, json.len) != NGX_OK
+        || lines_answer_headers(r, ctx, &lines_json_type, json.len) != NGX_OK
         || lines_answer_buf(r, &json, &out) != NGX_OK)
     {
         return NGX_ERROR;
