@@ -744,24 +744,18 @@ static ngx_uint_t
 guard_is_local(struct sockaddr *sockaddr)
 {
     struct sockaddr_in  *sin;
-#if (NGX_HAVE_INET6)
     struct in6_addr     *in6;
-#endif
 
     switch (sockaddr->sa_family) {
 
-#if (NGX_HAVE_UNIX_DOMAIN)
     case AF_UNIX:
         return 1;
-#endif
 
-#if (NGX_HAVE_INET6)
     case AF_INET6:
         in6 = &((struct sockaddr_in6 *) sockaddr)->sin6_addr;
 
         return IN6_IS_ADDR_LOOPBACK(in6)
                || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
-#endif
 
     case AF_INET:
         sin = (struct sockaddr_in *) sockaddr;
