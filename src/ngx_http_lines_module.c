@@ -4,10 +4,6 @@
  * This file is the table of contents: directives, configuration, phases.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "account/account.h"
 #include "account/routes.h"
 #include "admin/routes.h"

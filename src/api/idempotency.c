@@ -2,7 +2,6 @@
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/headers.h"
 #include "http/steps.h"
 #include "operation/operation.h"

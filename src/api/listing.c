@@ -1,7 +1,6 @@
 
 #include "api/json.h"
 #include "api/listing.h"
-#include "http/answer.h"
 #include "http/steps.h"
 #include "operation/subscription.h"
 
