@@ -74,9 +74,9 @@ MODULE_CFLAGS  = -std=gnu11 -pipe $(CFLAGS) $(HARDENING) $(WARNINGS) \
                  $(if $(FAILPOINTS),-DLINES_FAILPOINTS)
 MODULE_LDFLAGS = $(LDFLAGS)
 
-# with failpoints, the tests' own module is in the shared object
+# with failpoints, the tests' own modules are in the shared object
 
-TEST_MODULE = $(if $(FAILPOINTS),t/module/billing_debug.c)
+TEST_MODULE = $(if $(FAILPOINTS),$(wildcard t/module/*.c))
 
 SOURCES = $(wildcard src/*.c src/*/*.c) $(TEST_MODULE)
 HEADERS = $(wildcard src/*.h src/*/*.h)
@@ -122,7 +122,7 @@ $(DIR)/nginx/objs/Makefile: config $(EXPORTS) src/store/scripts/embed.sh $(DIR)/
 	cd $(DIR)/nginx && bash -c ' \
 	    NGX_CONF_FLAGS=(); if [ -f conf_flags ]; then . ./conf_flags; fi; \
 	    configure=./configure; [ -f $$configure ] || configure=auto/configure; \
-	    LINES_TEST_MODULE=$(TEST_MODULE:%=$(CURDIR)/%) \
+	    LINES_TEST_MODULE="$(TEST_MODULE:%=$(CURDIR)/%)" \
 	    $$configure "$${NGX_CONF_FLAGS[@]}" $(NGINX_CONFIGURE) \
 	        --with-cc=$(CC) --add-dynamic-module=$(CURDIR)' > configure.log 2>&1 \
 	    || { tail -n 20 configure.log; exit 1; }

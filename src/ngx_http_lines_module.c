@@ -4,10 +4,6 @@
  * This file is the table of contents: directives, configuration, phases.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "account/account.h"
 #include "account/routes.h"
 #include "admin/routes.h"
@@ -19,10 +15,9 @@
 #include "auth/identity.h"
 #include "auth/jwks.h"
 #include "billing/billing.h"
-#include "http/failpoint.h"
+#include "http/answer.h"
 #include "http/guard.h"
 #include "http/metrics.h"
-#include "http/special.h"
 #include "http/variables.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
@@ -108,40 +103,27 @@ static ngx_command_t  commands[] = {
     { ngx_string("lines_billing_webhook"), NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_webhook, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
-    LINES_FAILPOINT_COMMANDS
-
       ngx_null_command
 };
 
 
 static ngx_http_module_t  module_ctx = {
-    preconfiguration,                      /* preconfiguration */
-    postconfiguration,                     /* postconfiguration */
-
-    create_main_conf,                      /* create main configuration */
-    init_main_conf,                        /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    create_loc_conf,                       /* create location configuration */
-    merge_loc_conf                         /* merge location configuration */
+    .preconfiguration = preconfiguration,
+    .postconfiguration = postconfiguration,
+    .create_main_conf = create_main_conf,
+    .init_main_conf = init_main_conf,
+    .create_loc_conf = create_loc_conf,
+    .merge_loc_conf = merge_loc_conf
 };
 
 
 ngx_module_t  ngx_http_lines_module = {
     NGX_MODULE_V1,
-    &module_ctx,                           /* module context */
-    commands,                              /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    init_process,                          /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    exit_process,                          /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
+    .ctx = &module_ctx,
+    .commands = commands,
+    .type = NGX_HTTP_MODULE,
+    .init_process = init_process,
+    .exit_process = exit_process
 };
 
 

@@ -1,12 +1,7 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/headers.h"
 #include "http/steps.h"
 #include "operation/operation.h"
@@ -108,31 +103,18 @@ static ngx_int_t
 idempotency_digest(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
     ngx_str_t *hex)
 {
-    u_char      *p;
-    size_t       len;
-    ngx_str_t    text;
-    ngx_uint_t   i;
-
-    len = 0;
+    ngx_str_t     text;
+    ngx_uint_t    i;
+    lines_json_t  list = { .pool = pool };
 
     for (i = 0; i < n; i++) {
-        len += NGX_SIZE_T_LEN + 1 + parts[i].len;
+        lines_json_add(&list, "%L:%V", (int64_t) parts[i].len, &parts[i]);
     }
 
-    text.data = ngx_pnalloc(pool, len + 1);
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
+    text.data = list.start;
+    text.len = list.last - list.start;
 
-    p = text.data;
-
-    for (i = 0; i < n; i++) {
-        p = ngx_sprintf(p, "%uz:%V", parts[i].len, &parts[i]);
-    }
-
-    text.len = p - text.data;
-
-    return lines_hash(pool, &text, hex);
+    return list.failed ? NGX_ERROR : lines_hash(pool, &text, hex);
 }
 
 

@@ -1,10 +1,5 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/text.h"
 
 

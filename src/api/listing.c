@@ -1,11 +1,6 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/json.h"
 #include "api/listing.h"
-#include "http/answer.h"
 #include "http/steps.h"
 #include "operation/subscription.h"
 
@@ -14,9 +9,6 @@
 
 #define LINES_LISTING_POOL  8192
 #define LINES_TEXTS_POOL    512     /* most are larger: on their own */
-
-
-static ngx_str_t  listing_json = ngx_string("application/json");
 
 
 static ngx_int_t listing_cursor(ngx_http_request_t *r,
@@ -466,7 +458,7 @@ listing_send(ngx_http_request_t *r, lines_ctx_t *ctx)
                    listing->turn->held);
 
     if (!ctx->begun) {
-        rc = lines_begin(r, ctx, NGX_HTTP_OK, &listing_json);
+        rc = lines_begin(r, ctx, NGX_HTTP_OK);
 
         if (rc != NGX_OK) {
             return rc;
@@ -541,14 +533,12 @@ static ngx_int_t
 listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t         text, cursor, suffix;
+    lines_json_t      json = { .pool = r->pool };
     lines_listing_t  *listing = ctx->data;
 
-    ngx_str_set(&suffix, "]}");
+    ngx_str_null(&cursor);
 
-    if (listing->limit && listing->score.len == 0) {
-        ngx_str_set(&suffix, "],\"cursor\":null}");
-
-    } else if (listing->limit) {
+    if (listing->limit && listing->score.len) {
 
         if (lines_redis_format(r->pool, &text, "%V/%V", &listing->score,
                                &listing->member)
@@ -564,16 +554,14 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
         }
 
         ngx_encode_base64url(&cursor, &text);
-
-        if (lines_redis_format(r->pool, &suffix, "],\"cursor\":\"%V\"}",
-                               &cursor)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
     }
 
-    if (listing_append(r, listing, &suffix, 0) != NGX_OK) {
+    lines_json_add(&json, listing->limit ? "],'cursor':%J}" : "]}", &cursor);
+
+    suffix.data = json.start;
+    suffix.len = json.last - json.start;
+
+    if (json.failed || listing_append(r, listing, &suffix, 0) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -582,6 +570,6 @@ listing_answer(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return ctx->begun
            ? lines_end(r, ctx, listing->out)
-           : lines_answer_chain(r, ctx, NGX_HTTP_OK, &listing_json,
+           : lines_answer_chain(r, ctx, NGX_HTTP_OK, &lines_json_type,
                                 listing->out, listing->size);
 }

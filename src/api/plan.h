@@ -42,16 +42,7 @@ typedef struct {
 } lines_plan_t;
 
 
-/*
- * lines_plan PLAN phone|email [included=N] [price=ID] [max=N]
- *            [daily_conversations=N] [daily_messages=N]
- */
 char *lines_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-
-/*
- * lines_agent_plan PLAN price=ID [daily=N|unlimited] [monthly=N|unlimited]
- *                  [preview_ttl=TIME]
- */
 char *lines_agent_plan(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* NULL: the plan does not have such lines */

@@ -496,7 +496,7 @@ jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
     ngx_str_t            id = ngx_string("jwks");
     jwks_fetch_t        *fetch;
     lines_carrier_t     *carrier;
-    lines_call_header_t  accept = {
+    ngx_keyval_t         accept = {
         ngx_string("Accept"), ngx_string("application/json")
     };
 

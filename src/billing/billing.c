@@ -318,7 +318,7 @@ billing_send(lines_billing_call_t *call)
     ngx_msec_t    elapsed;
     lines_call_t  request;
 
-    lines_call_header_t  headers[] = {
+    ngx_keyval_t  headers[] = {
         { ngx_string("Stripe-Version"), call->bcf->version },
 
         /* of a POST */

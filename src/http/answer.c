@@ -7,10 +7,6 @@
  * lives in ctx->rc, which nothing else reads, and never is a step's result.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"
@@ -20,7 +16,8 @@ static ngx_int_t answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, ngx_str_t *type, off_t len);
 
 
-static ngx_str_t  json_content_type = ngx_string("application/json");
+ngx_str_t  lines_json_type = ngx_string("application/json");
+
 static ngx_str_t  no_store = ngx_string("no-store");
 
 
@@ -34,7 +31,7 @@ lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
         return NGX_ERROR;
     }
 
-    return lines_answer_chain(r, ctx, status, &json_content_type, &out,
+    return lines_answer_chain(r, ctx, status, &lines_json_type, &out,
                               json->len);
 }
 
@@ -135,10 +132,9 @@ answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
 
 
 ngx_int_t
-lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
-    ngx_str_t *type)
+lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 {
-    if (answer_begin(r, ctx, status, type, -1) != NGX_OK) {
+    if (answer_begin(r, ctx, status, &lines_json_type, -1) != NGX_OK) {
         return NGX_DONE;
     }
 

@@ -7,11 +7,10 @@
 #define _LINES_HTTP_ANSWER_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/context.h"
+
+
+extern ngx_str_t  lines_json_type;
 
 
 /*
@@ -43,7 +42,7 @@ ngx_int_t lines_answer_chain(ngx_http_request_t *r, lines_ctx_t *ctx,
  * cuts it off, so that nobody takes it for whole.
  */
 ngx_int_t lines_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status, ngx_str_t *type);
+    ngx_uint_t status);
 
 /* NGX_OK: it is sent, and its memory is free; NGX_AGAIN: r's write event
    handler is to ask again, with NULL; NGX_ERROR */
@@ -71,6 +70,9 @@ ngx_int_t lines_unavailable(ngx_http_request_t *r, lines_ctx_t *ctx,
 /* 401 in the dialect, with WWW-Authenticate where challenge is given */
 ngx_int_t lines_unauthorized(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *challenge);
+
+/* nginx' own errors in an API's location, too: filters, in postconfiguration */
+ngx_int_t lines_special_init(ngx_conf_t *cf);
 
 
 #endif /* _LINES_HTTP_ANSWER_H_INCLUDED_ */

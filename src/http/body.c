@@ -5,10 +5,6 @@
  * written to a temporary file.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/body.h"
 #include "http/headers.h"
@@ -228,10 +224,6 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
 {
     ngx_int_t      rc;
     lines_body_t  *body;
-
-    if (r->headers_in.content_length_n > (off_t) ctx->api->body_limit) {
-        return unreadable(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
-    }
 
     body = ngx_pcalloc(r->pool, sizeof(lines_body_t));
 

@@ -5,11 +5,6 @@
  * nor a way to free it.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_event.h>
-#include <ngx_http.h>
-
 #include "http/carrier.h"
 #include "http/headers.h"
 #include "http/text.h"
@@ -195,16 +190,6 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 
     carrier->location = find_location(carrier->lmcf, &call->uri);
 
-#if (LINES_FAILPOINTS)
-
-    /* a debug module calls what it likes, by the rules of the first */
-
-    if (carrier->location == NULL) {
-        carrier->location = carrier->lmcf->locations;
-    }
-
-#endif
-
     if (carrier->location == NULL) {
         ngx_log_error(NGX_LOG_ALERT, carrier->log, 0,
                       "lines: a call to \"%V\", which no directive names",
@@ -280,25 +265,16 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
     static ngx_str_t  request_id = ngx_string("X-Request-Id");
     static ngx_str_t  length = ngx_string("Content-Length");
 
-    static const struct {
-        ngx_uint_t  method;
-        ngx_str_t   name;
-    } methods[] = {
-        { NGX_HTTP_GET, ngx_string("GET") },
-        { NGX_HTTP_POST, ngx_string("POST") },
-        { NGX_HTTP_DELETE, ngx_string("DELETE") },
-        { NGX_HTTP_PUT, ngx_string("PUT") },
-        { 0, ngx_null_string }
-    };
-
-    for (i = 0; methods[i].method != call->method; i++) {
-        if (methods[i].method == 0) {
-            return NGX_ERROR;
-        }
-    }
+    /* it is created as a GET */
 
     sr->method = call->method;
-    sr->method_name = methods[i].name;
+
+    if (call->method == NGX_HTTP_POST) {
+        ngx_str_set(&sr->method_name, "POST");
+
+    } else if (call->method == NGX_HTTP_DELETE) {
+        ngx_str_set(&sr->method_name, "DELETE");
+    }
 
     ngx_memzero(&sr->headers_in, sizeof(ngx_http_headers_in_t));
 
@@ -321,9 +297,9 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
 
     for (i = 0; i < call->nheaders; i++) {
 
-        named |= lines_is_nocase(&call->headers[i].name, "X-Request-Id");
+        named |= lines_is_nocase(&call->headers[i].key, "X-Request-Id");
 
-        if (call_header(sr, &call->headers[i].name, &call->headers[i].value)
+        if (call_header(sr, &call->headers[i].key, &call->headers[i].value)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -334,7 +310,7 @@ call_edit(ngx_http_request_t *sr, lines_call_t *call, ngx_str_t *id)
         return NGX_ERROR;
     }
 
-    if (call->body.len || (call->method & (NGX_HTTP_POST|NGX_HTTP_PUT))) {
+    if (call->body.len || call->method == NGX_HTTP_POST) {
 
         sr->headers_in.content_length_n = call->body.len;
 

@@ -23,10 +23,6 @@
 #define _LINES_HTTP_CARRIER_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/conf.h"
 
 
@@ -73,19 +69,13 @@ typedef struct {
 } lines_result_t;
 
 
-typedef struct {
-    ngx_str_t  name;
-    ngx_str_t  value;
-} lines_call_header_t;
-
-
 /* copied where it must be: all of it may die when the call has begun */
 
 typedef struct {
-    ngx_uint_t            method;     /* NGX_HTTP_GET, _POST, … */
+    ngx_uint_t            method;     /* NGX_HTTP_GET, _POST, _DELETE */
     ngx_str_t             uri;        /* of the internal location */
     ngx_str_t             args;       /* escaped; may be empty */
-    lines_call_header_t  *headers;    /* beside X-Request-Id and
+    ngx_keyval_t         *headers;    /* beside X-Request-Id and
                                          Content-Length */
     ngx_uint_t            nheaders;
     ngx_str_t             body;

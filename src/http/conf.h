@@ -27,7 +27,6 @@ typedef enum {
 typedef struct lines_api_s           lines_api_t;
 typedef struct lines_zone_s          lines_zone_t;
 typedef struct lines_location_s      lines_location_t;
-typedef struct lines_failpoint_s     lines_failpoint_t;
 typedef struct lines_billing_conf_s  lines_billing_conf_t;
 typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
@@ -96,8 +95,6 @@ typedef struct {
     lines_location_t      *locations;    /* that it must have */
     ngx_uint_t             proxy;        /* index of the proxy's loc_conf */
     ngx_http_handler_pt    proxy_handler;  /* of "proxy_pass" */
-
-    lines_failpoint_t     *failpoints;   /* of debug builds */
 } lines_main_conf_t;
 
 

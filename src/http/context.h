@@ -7,13 +7,10 @@
 #define _LINES_HTTP_CONTEXT_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-#include <jansson.h>
-
 #include "http/conf.h"
 #include "store/caller.h"
+
+#include <jansson.h>
 
 
 #define LINES_MAX_PARAMS  2

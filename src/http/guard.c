@@ -5,10 +5,6 @@
  * as in 1.26 and 1.31; the module is looked up by its name.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/guard.h"
 #include "http/text.h"
 
@@ -128,7 +124,7 @@ lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
     const char                 *why;
     ngx_array_t                *handlers;
     ngx_module_t               *proxy;
-    ngx_http_handler_pt        *h;
+    ngx_http_handler_pt         first;
     ngx_http_core_main_conf_t  *cmcf;
     lines_location_t           *location;
 
@@ -167,21 +163,15 @@ lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
      * have done before, and also first, as they may leave out the rest.
      */
 
-    h = ngx_array_push_n(handlers, 2);
-    if (h == NULL) {
+    first = handlers->nelts ? *(ngx_http_handler_pt *) handlers->elts : NULL;
+
+    if (lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE, guard_phase, first)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    h[1] = guard_phase;
-
-    h = handlers->elts;
-
-    ngx_memmove(&h[1], &h[0],
-                (handlers->nelts - 2) * sizeof(ngx_http_handler_pt));
-
-    h[0] = guard_phase;
-
-    return NGX_OK;
+    return lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE, guard_phase, NULL);
 }
 
 
@@ -476,7 +466,6 @@ location_handler(ngx_conf_t *cf, ngx_module_t *module)
 {
     void                     **loc_conf, *conf;
     ngx_conf_t                 own;
-    ngx_array_t                args;
     ngx_command_t             *cmd;
     ngx_http_module_t         *ctx;
     ngx_http_conf_ctx_t        http;
@@ -486,11 +475,6 @@ location_handler(ngx_conf_t *cf, ngx_module_t *module)
         ngx_string("proxy_pass"), ngx_string("http://$uri")
     };
 
-    ngx_memzero(&args, sizeof(ngx_array_t));
-
-    args.elts = words;
-    args.nelts = 2;
-
     loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
     clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
 
@@ -499,7 +483,7 @@ location_handler(ngx_conf_t *cf, ngx_module_t *module)
 
     own = *cf;
     own.ctx = &http;
-    own.args = &args;
+    own.args = &(ngx_array_t) { .elts = words, .nelts = 2 };
 
     ctx = module->ctx;
     conf = ctx->create_loc_conf(&own);
@@ -760,24 +744,18 @@ static ngx_uint_t
 guard_is_local(struct sockaddr *sockaddr)
 {
     struct sockaddr_in  *sin;
-#if (NGX_HAVE_INET6)
     struct in6_addr     *in6;
-#endif
 
     switch (sockaddr->sa_family) {
 
-#if (NGX_HAVE_UNIX_DOMAIN)
     case AF_UNIX:
         return 1;
-#endif
 
-#if (NGX_HAVE_INET6)
     case AF_INET6:
         in6 = &((struct sockaddr_in6 *) sockaddr)->sin6_addr;
 
         return IN6_IS_ADDR_LOOPBACK(in6)
                || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
-#endif
 
     case AF_INET:
         sin = (struct sockaddr_in *) sockaddr;

@@ -20,10 +20,6 @@
 #define _LINES_HTTP_GUARD_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/carrier.h"
 
 

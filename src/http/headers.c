@@ -1,10 +1,7 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/headers.h"
 #include "http/text.h"
+#include "store/redis.h"
 
 
 static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
@@ -105,13 +102,8 @@ lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds)
 {
     ngx_str_t  value;
 
-    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.len = ngx_sprintf(value.data, "%ui", seconds ? seconds : 1)
-                - value.data;
-
-    return lines_add_own(r, LINES_RETRY_AFTER, &value);
+    return lines_redis_format(r->pool, &value, "%ui", seconds ? seconds : 1)
+           == NGX_OK
+           ? lines_add_own(r, LINES_RETRY_AFTER, &value)
+           : NGX_ERROR;
 }

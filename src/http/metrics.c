@@ -1,8 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/metrics.h"
 #include "http/router.h"
 
@@ -11,8 +7,6 @@
 
 
 static ngx_int_t metrics_log_handler(ngx_http_request_t *r);
-static ngx_uint_t metrics_name(ngx_uint_t registry, ngx_str_t *a,
-    ngx_str_t *b);
 static ngx_uint_t metrics_find(lines_metrics_registry_t *registry,
     ngx_str_t *name);
 static ngx_uint_t metrics_code(ngx_http_request_t *r);
@@ -43,12 +37,10 @@ static lines_metrics_slot_t  metrics_nowhere;
 lines_metrics_slot_t  *lines_metrics = &metrics_nowhere;
 
 
-static ngx_uint_t               metrics_limits[LINES_METRICS_NAMES];
 static lines_metrics_area_t    *metrics_area;
 static lines_metrics_worker_t  *metrics_worker;
 static ngx_slab_pool_t         *metrics_shpool;
 static ngx_event_t              metrics_timer;
-static ngx_connection_t         metrics_connection;
 static lines_redis_status_t     metrics_published;
 
 
@@ -97,11 +89,8 @@ lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     metrics_worker->pid = ngx_pid;
 
-    metrics_connection.fd = (ngx_socket_t) -1;
-    metrics_connection.data = lmcf;
-
     metrics_timer.handler = metrics_timer_handler;
-    metrics_timer.data = &metrics_connection;
+    metrics_timer.data = lmcf;
     metrics_timer.log = cycle->log;
     metrics_timer.cancelable = 1;
 
@@ -131,29 +120,6 @@ lines_metrics_exit_process(lines_main_conf_t *lmcf)
     }
 
     lines_metrics = &metrics_nowhere;
-}
-
-
-void
-lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id)
-{
-    if (limit < LINES_METRICS_NAMES) {
-        metrics_limits[limit] = metrics_name(LINES_METRICS_LIMIT, id,
-                                             NULL);
-    }
-}
-
-
-void
-lines_metrics_limit(ngx_uint_t limit, ngx_uint_t outcome)
-{
-    ngx_uint_t  i;
-
-    i = (limit < LINES_METRICS_NAMES) ? metrics_limits[limit] : 0;
-
-    if (outcome < LINES_METRICS_OUTCOMES) {
-        lines_metrics_inc(limits[i][outcome]);
-    }
 }
 
 
@@ -193,7 +159,7 @@ metrics_log_handler(ngx_http_request_t *r)
         name = ctx->route ? &ctx->route->name : &none;
     }
 
-    i = metrics_name(LINES_METRICS_ENDPOINT, api, name);
+    i = lines_metrics_name(LINES_METRICS_ENDPOINT, api, name);
 
     ms = (ngx_msec_int_t) ((ngx_cached_time->sec - r->start_sec) * 1000
                            + (ngx_cached_time->msec - r->start_msec));
@@ -210,7 +176,7 @@ metrics_log_handler(ngx_http_request_t *r)
         method = identity->method.len ? &identity->method : &none;
         failure = identity->failure.len ? &identity->failure : &accepted;
 
-        i = metrics_name(LINES_METRICS_AUTH, method, failure);
+        i = lines_metrics_name(LINES_METRICS_AUTH, method, failure);
 
         lines_metrics_inc(auth[i]);
     }
@@ -219,13 +185,9 @@ metrics_log_handler(ngx_http_request_t *r)
 }
 
 
-/*
- * The index of a name, "a b" or, where b is NULL, "a"; registered if need be; 0
- * where there is no room.
- */
-
-static ngx_uint_t
-metrics_name(ngx_uint_t registry, ngx_str_t *a, ngx_str_t *b)
+ngx_uint_t
+lines_metrics_name(lines_metrics_registry_e registry, ngx_str_t *a,
+    ngx_str_t *b)
 {
     u_char                     buffer[LINES_METRICS_NAME_LEN + 1];
     ngx_str_t                  name;
@@ -317,7 +279,7 @@ metrics_code(ngx_http_request_t *r)
 static void
 metrics_timer_handler(ngx_event_t *ev)
 {
-    metrics_publish(metrics_connection.data);
+    metrics_publish(ev->data);
 
     if (!ngx_exiting) {
         ngx_add_timer(ev, LINES_METRICS_PUBLISH);

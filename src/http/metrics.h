@@ -156,9 +156,12 @@ ngx_int_t lines_metrics_init_process(ngx_cycle_t *cycle,
     lines_main_conf_t *lmcf);
 void lines_metrics_exit_process(lines_main_conf_t *lmcf);
 
-/* a limit, by its index in lmcf->limits: in init_process, then as it counts */
-void lines_metrics_set_limit(ngx_uint_t limit, ngx_str_t *id);
-void lines_metrics_limit(ngx_uint_t limit, ngx_uint_t outcome);
+/*
+ * The number of a name, "a b" or, where b is NULL, "a"; registered if need be;
+ * 0, which is "other", where there is no room.
+ */
+ngx_uint_t lines_metrics_name(lines_metrics_registry_e registry, ngx_str_t *a,
+    ngx_str_t *b);
 
 
 #define lines_metrics_add(counter, n)                    \

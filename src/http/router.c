@@ -1,8 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"
@@ -255,34 +251,22 @@ match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
 static ngx_int_t
 not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
 {
-    u_char      *p;
-    ngx_str_t    allow;
-    ngx_uint_t   i;
+    ngx_str_t  allow;
 
-    static const struct {
-        ngx_uint_t   method;
-        const char  *name;
-    } names[] = {
-        { NGX_HTTP_GET, ", GET, HEAD" },
-        { NGX_HTTP_POST, ", POST" },
-        { NGX_HTTP_PUT, ", PUT" },
-        { NGX_HTTP_DELETE, ", DELETE" }
-    };
-
-    p = ngx_pnalloc(r->pool, sizeof(", GET, HEAD, POST, PUT, DELETE"));
-    if (p == NULL) {
+    if (lines_redis_format(r->pool, &allow, "%s%s%s%s",
+                           methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
+                           methods & NGX_HTTP_POST ? ", POST" : "",
+                           methods & NGX_HTTP_PUT ? ", PUT" : "",
+                           methods & NGX_HTTP_DELETE ? ", DELETE" : "")
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    allow.data = p + 2;
+    /* no comma before the first */
 
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (methods & names[i].method) {
-            p = ngx_sprintf(p, "%s", names[i].name);
-        }
-    }
-
-    allow.len = p - allow.data;
+    allow.data += 2;
+    allow.len -= 2;
 
     if (lines_add_header(r, "Allow", &allow) != NGX_OK) {
         return NGX_ERROR;

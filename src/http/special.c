@@ -11,15 +11,9 @@
  * Retry-After, though another location may answer for the API's in the end.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"
-#include "http/special.h"
-#include "http/text.h"
 
 
 /* of headers_out.last_modified_time, where -1 is none as well, and nginx sets
@@ -41,8 +35,6 @@ static ngx_int_t headers_filter(ngx_http_request_t *r);
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_header_filter_pt  headers_next;
-
-static ngx_str_t  special_type = ngx_string("application/json");
 
 
 static ngx_http_module_t  headers_module_ctx = {
@@ -170,7 +162,7 @@ special_page(ngx_http_request_t *r, lines_api_t *api)
 
     if (ctx == NULL
         || api->error(r->pool, NULL, message, &json) != NGX_OK
-        || lines_answer_headers(r, ctx, &special_type, json.len) != NGX_OK
+        || lines_answer_headers(r, ctx, &lines_json_type, json.len) != NGX_OK
         || lines_answer_buf(r, &json, &out) != NGX_OK)
     {
         return NGX_ERROR;

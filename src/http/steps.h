@@ -7,10 +7,6 @@
 #define _LINES_HTTP_STEPS_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/context.h"
 
 

@@ -1,8 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/text.h"
 #include "http/variables.h"
 
@@ -127,13 +123,8 @@ variable_time(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ms = *(ngx_msec_t *) ((u_char *) ctx + data);
 
-    value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.len = ngx_sprintf(value.data, "%T.%03M", (time_t) (ms / 1000),
-                            ms % 1000) - value.data;
-
-    return lines_variable_str(v, &value);
+    return lines_redis_format(r->pool, &value, "%T.%03M", (time_t) (ms / 1000),
+                              ms % 1000) == NGX_OK
+           ? lines_variable_str(v, &value)
+           : NGX_ERROR;
 }

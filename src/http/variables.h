@@ -1,21 +1,12 @@
 
 /*
- * Variables of a request for the upstream's headers and for the log.  None is
- * cacheable: they change while a request goes on.
- *
- *   $lines_request_id     the client's X-Request-Id if well formed, else ours
- *   $lines_redis_time     seconds waited for Redis, as 0.003
- *   $lines_billing_time   seconds waited for billing
- *   $lines_operation      id of the operation that the request began or met
+ * Variables of a request for the upstream's headers and for the log
+ * (conf/variables.md).  None is cacheable: they change while a request goes on.
  */
 
 #ifndef _LINES_HTTP_VARIABLES_H_INCLUDED_
 #define _LINES_HTTP_VARIABLES_H_INCLUDED_
 
-
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
 
 #include "http/context.h"
 

@@ -10,10 +10,6 @@
 #define _LINES_HTTP_ZONE_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/conf.h"
 
 

@@ -281,8 +281,6 @@ limit_register(ngx_conf_t *cf, lines_limit_t **limit)
         return NGX_ERROR;
     }
 
-    (*limit)->index = lmcf->limits->nelts;
-
     p = ngx_array_push(lmcf->limits);
     if (p == NULL) {
         return NGX_ERROR;
@@ -317,7 +315,7 @@ limit_same(lines_limit_t *a, lines_limit_t *b)
 {
     return lines_same(&a->key, &b->key)
            && ngx_memcmp(&a->rate, &b->rate,
-                         offsetof(lines_limit_t, index)
+                         offsetof(lines_limit_t, metric)
                          - offsetof(lines_limit_t, rate))
               == 0;
 }

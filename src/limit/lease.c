@@ -148,7 +148,8 @@ lines_lease_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     limit = lmcf->limits->elts;
 
     for (i = 0; i < lmcf->limits->nelts; i++) {
-        lines_metrics_set_limit(i, &limit[i]->id);
+        limit[i]->metric = lines_metrics_name(LINES_METRICS_LIMIT,
+                                              &limit[i]->id, NULL);
     }
 
     keeper.lmcf = lmcf;

@@ -424,7 +424,8 @@ limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
                     ? lines_gcra_full(&result->rate, gcra->remaining)
                     : gcra->retry;
 
-    lines_metrics_limit(result->limit->index, lines_limit_outcome(result));
+    lines_metrics_inc(limits[result->limit->metric]
+                            [lines_limit_outcome(result)]);
 
     state = result->ctx->limit;
 

@@ -58,7 +58,7 @@ typedef struct {
     ngx_uint_t                 identity;  /* flag: it names one of an
                                              identity */
 
-    /* with the key all that makes limits different, up to the index */
+    /* with the key all that makes limits different, up to the metric */
 
     lines_rate_t               rate;
     ngx_uint_t                 kind;
@@ -68,7 +68,8 @@ typedef struct {
     ngx_uint_t                 dry_run;
     ngx_uint_t                 x_headers;
 
-    ngx_uint_t                 index;     /* in lmcf->limits */
+    ngx_uint_t                 metric;    /* of this worker: its number among
+                                             lines_metrics->limits */
 
     ngx_array_t               *plans;     /* of this worker, or NULL: plan,
                                              interval, burst of each that has

@@ -55,7 +55,7 @@ ngx_int_t
 lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
     ngx_str_t *tenant, ngx_str_t *json, lines_call_pt handler, void *data)
 {
-    lines_call_header_t  headers[] = {
+    ngx_keyval_t  headers[] = {
         { ngx_string("Content-Type"), ngx_string("application/json") },
         { ngx_string("Idempotency-Key"), *id },
         { ngx_string("X-Lines-Tenant"), *tenant }

@@ -357,7 +357,7 @@ static ngx_int_t
 checkup_call(lines_checkup_t *checkup, ngx_str_t *document,
     ngx_str_t *request_id)
 {
-    lines_call_header_t  headers[] = {
+    ngx_keyval_t  headers[] = {
         { ngx_string("Content-Type"), ngx_string("application/json") },
         { ngx_string("Accept"), ngx_string("application/json") },
         { ngx_string("X-Request-Id"), *request_id }

@@ -114,7 +114,10 @@ billing_debug_handler(ngx_http_request_t *r)
     ngx_pool_t             *pool;
     ngx_http_cleanup_t     *cln;
     lines_carrier_t        *carrier;
+    lines_main_conf_t      *lmcf;
     lines_billing_debug_t  *debug;
+
+    static lines_location_t  any;
 
     rc = ngx_http_discard_request_body(r);
     if (rc != NGX_OK) {
@@ -123,9 +126,19 @@ billing_debug_handler(ngx_http_request_t *r)
 
     ngx_str_set(&name, "debug");
 
-    carrier = lines_carrier_create(ngx_http_get_module_main_conf(r,
-                                                        ngx_http_lines_module),
-                                   &name, r->connection->log);
+    lmcf = lines_get_main_conf(r);
+
+    /* what no directive names it calls by the rules of the first */
+
+    if (lmcf->locations && lmcf->locations != &any) {
+        any = *lmcf->locations;
+        any.next = lmcf->locations;
+        ngx_str_set(&any.uri, "/");
+
+        lmcf->locations = &any;
+    }
+
+    carrier = lines_carrier_create(lmcf, &name, r->connection->log);
 
     if (carrier == NULL) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;

@@ -886,7 +886,7 @@ lines_carrier_call(lines_carrier_t *carrier, lines_call_t *asked,
     call->should_retry = -1;
 
     for (i = 0; i < asked->nheaders; i++) {
-        if (asked->headers[i].name.data[0] == 'I') {
+        if (asked->headers[i].key.data[0] == 'I') {
             call->key = text(&asked->headers[i].value);
         }
     }

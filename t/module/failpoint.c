@@ -1,16 +1,24 @@
 
+/*
+ * "lines_failpoint NAME[:N]" kills the worker by SIGKILL when it passes the
+ * named point (http/failpoint.h) for the Nth time (default 1).  Each directive
+ * fires once for the whole of nginx: the count is shared by the workers and
+ * outlives them, so that the worker that takes over is not killed again.
+ *
+ * "lines_failpoint /FILE" has both in a file of 128 bytes that nginx maps: what
+ * is left, a machine's word, each pass takes one, and who makes it 0 is killed;
+ * and the name, "" for any point.  So a test arms it while nginx runs.  What
+ * passes is logged as well.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/conf.h"
 #include "http/failpoint.h"
 
 
-#if (LINES_FAILPOINTS)
-
-
-/* what all workers share, see failpoint.h */
+/* what all workers share */
 
 typedef struct {
     ngx_atomic_t  left;
@@ -18,35 +26,72 @@ typedef struct {
 } point_shared_t;
 
 
-/* of the main configuration */
+typedef struct point_s  point_t;
 
-struct lines_failpoint_s {
-    point_shared_t     *shared;
-    ngx_uint_t          told;     /* flag: what passes is logged */
-    lines_failpoint_t  *next;
+struct point_s {
+    point_shared_t  *shared;
+    ngx_uint_t       told;     /* flag: what passes is logged */
+    point_t         *next;
 };
 
 
-static ngx_int_t point_map(lines_failpoint_t *point, ngx_str_t *file);
+static void *create_main_conf(ngx_conf_t *cf);
+static char *failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static ngx_int_t point_map(point_t *point, ngx_str_t *file);
 
 
-char *
-lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+static ngx_command_t  commands[] = {
+
+    { ngx_string("lines_failpoint"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      failpoint,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  module_ctx = {
+    .create_main_conf = create_main_conf
+};
+
+
+ngx_module_t  ngx_http_lines_failpoint_module = {
+    NGX_MODULE_V1,
+    .ctx = &module_ctx,
+    .commands = commands,
+    .type = NGX_HTTP_MODULE
+};
+
+
+/* the last of the points of a configuration */
+
+static void *
+create_main_conf(ngx_conf_t *cf)
 {
-    lines_main_conf_t *lmcf = conf;
+    return ngx_pcalloc(cf->pool, sizeof(point_t *));
+}
 
-    u_char             *p;
-    ngx_int_t           n;
-    ngx_str_t          *value, name;
-    lines_failpoint_t  *point;
 
-    point = ngx_pcalloc(cf->pool, sizeof(lines_failpoint_t));
+static char *
+failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    point_t **points = conf;
+
+    u_char     *p;
+    point_t    *point;
+    ngx_int_t   n;
+    ngx_str_t  *value, name;
+
+    point = ngx_pcalloc(cf->pool, sizeof(point_t));
     if (point == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    point->next = lmcf->failpoints;
-    lmcf->failpoints = point;
+    point->next = *points;
+    *points = point;
 
     value = cf->args->elts;
     name = value[1];
@@ -90,7 +135,7 @@ lines_failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static ngx_int_t
-point_map(lines_failpoint_t *point, ngx_str_t *file)
+point_map(point_t *point, ngx_str_t *file)
 {
     ngx_fd_t  fd;
 
@@ -118,19 +163,18 @@ point_map(lines_failpoint_t *point, ngx_str_t *file)
 void
 lines_failpoint_pass(const char *name, ngx_str_t *step)
 {
-    u_char              buf[128 - sizeof(ngx_atomic_t) - 1];
-    ngx_str_t           passed;
-    point_shared_t     *shared;
-    lines_main_conf_t  *lmcf;
-    lines_failpoint_t  *point;
+    u_char           buf[128 - sizeof(ngx_atomic_t) - 1];
+    point_t        **points, *point;
+    ngx_str_t        passed;
+    point_shared_t  *shared;
 
-    lmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
-                                               ngx_http_lines_module);
+    points = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                             ngx_http_lines_failpoint_module);
     passed.data = buf;
     passed.len = (step ? ngx_snprintf(buf, sizeof(buf), "%s.%V", name, step)
                        : ngx_snprintf(buf, sizeof(buf), "%s", name)) - buf;
 
-    for (point = lmcf->failpoints; point; point = point->next) {
+    for (point = *points; point; point = point->next) {
 
         if (point->told) {
             ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
@@ -151,11 +195,3 @@ lines_failpoint_pass(const char *name, ngx_str_t *step)
         }
     }
 }
-
-
-#else
-
-/* a translation unit must not be empty */
-typedef int  lines_failpoint_none_t;
-
-#endif
