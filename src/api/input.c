@@ -8,11 +8,6 @@
 #define LINES_EMAIL_MAX  254
 
 
-#define lines_is_alnum(ch)                                        \
-    (((ch) >= '0' && (ch) <= '9') || ((ch) >= 'A' && (ch) <= 'Z') \
-     || ((ch) >= 'a' && (ch) <= 'z'))
-
-
 static ngx_int_t input_absent(ngx_http_request_t *r, lines_ctx_t *ctx,
     const lines_input_t *input);
 static ngx_int_t input_error(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -105,31 +100,6 @@ lines_is_email(ngx_str_t *value)
     }
 
     return at && dots && prev != '.' && prev != '-';
-}
-
-
-ngx_uint_t
-lines_is_name(ngx_str_t *value)
-{
-    size_t  i;
-
-    for (i = 0; i < value->len; i++) {
-        if (!lines_is_alnum(value->data[i])
-            && value->data[i] != '_'
-            && value->data[i] != '-')
-        {
-            return 0;
-        }
-    }
-
-    return i != 0;
-}
-
-
-ngx_uint_t
-lines_is_tenant(ngx_str_t *value)
-{
-    return value->len <= 64 && lines_is_name(value);
 }
 
 

@@ -20,12 +20,6 @@ ngx_uint_t lines_is_e164(ngx_str_t *value);
 /* local part, "@", a domain with a dot: what no mail server would refuse */
 ngx_uint_t lines_is_email(ngx_str_t *value);
 
-/* [A-Za-z0-9_-]+ */
-ngx_uint_t lines_is_name(ngx_str_t *value);
-
-/* the same, up to 64: what may stand in a Redis key's hash tag */
-ngx_uint_t lines_is_tenant(ngx_str_t *value);
-
 
 /*
  * A member of a body, or a parameter of the query string.  Absent is what is

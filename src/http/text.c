@@ -55,6 +55,31 @@ lines_is_graph(ngx_str_t *value)
 }
 
 
+ngx_uint_t
+lines_is_name(ngx_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i < value->len; i++) {
+        if (!lines_is_alnum(value->data[i])
+            && value->data[i] != '_'
+            && value->data[i] != '-')
+        {
+            return 0;
+        }
+    }
+
+    return i != 0;
+}
+
+
+ngx_uint_t
+lines_is_tenant(ngx_str_t *value)
+{
+    return value->len <= 64 && lines_is_name(value);
+}
+
+
 ngx_str_t
 lines_split(ngx_str_t *text, u_char ch)
 {

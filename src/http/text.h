@@ -24,6 +24,16 @@ ngx_uint_t lines_is_nocase(ngx_str_t *value, const char *text);
 /* 1 where it has printable ASCII characters only, and no space */
 ngx_uint_t lines_is_graph(ngx_str_t *value);
 
+/* [A-Za-z0-9_-]+ */
+ngx_uint_t lines_is_name(ngx_str_t *value);
+
+/* the same, up to 64: what may stand in a Redis key's hash tag */
+ngx_uint_t lines_is_tenant(ngx_str_t *value);
+
+#define lines_is_alnum(ch)                                        \
+    (((ch) >= '0' && (ch) <= '9') || ((ch) >= 'A' && (ch) <= 'Z') \
+     || ((ch) >= 'a' && (ch) <= 'z'))
+
 /* what text begins with, up to ch, which it loses, with that ch */
 ngx_str_t lines_split(ngx_str_t *text, u_char ch);
 

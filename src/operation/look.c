@@ -9,7 +9,6 @@
 #include "operation/operation.h"
 
 
-static ngx_uint_t look_is_name(ngx_str_t *name);
 static ngx_int_t look_operation(void *data, lines_op_seen_reply_t *reply);
 static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t look_billed(lines_look_t *look);
@@ -48,35 +47,6 @@ lines_look_ours(lines_look_t *look)
 }
 
 
-/* what metadata says becomes part of keys */
-
-static ngx_uint_t
-look_is_name(ngx_str_t *name)
-{
-    u_char  ch;
-    size_t  i;
-
-    if (name->len == 0 || name->len > 64) {
-        return 0;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if (!((ch >= '0' && ch <= '9')
-              || (ch >= 'A' && ch <= 'Z')
-              || (ch >= 'a' && ch <= 'z')
-              || ch == '_'
-              || ch == '-'))
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 ngx_int_t
 lines_look(lines_look_t *look)
 {
@@ -95,11 +65,13 @@ lines_look(lines_look_t *look)
     name.data = look->tenant.data + 2;
     name.len = look->tenant.len - 2;
 
+    /* what metadata says becomes part of keys */
+
     if ((look->tenant.data[0] != 'w' && look->tenant.data[0] != 'a')
         || look->tenant.data[1] != ':'
-        || !look_is_name(&name)
-        || !look_is_name(&look->id)
-        || !look_is_name(&look->subscription))
+        || !lines_is_tenant(&name)
+        || !lines_is_tenant(&look->id)
+        || !lines_is_tenant(&look->subscription))
     {
         return look->end(look);
     }

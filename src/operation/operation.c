@@ -37,9 +37,7 @@ static lines_wish_e op_view_wish(lines_op_t *op);
 static ngx_uint_t op_resolved(lines_op_t *op);
 static ngx_uint_t op_settled(lines_op_t *op);
 static ngx_uint_t op_unstick(lines_op_t *op);
-static lines_base_e op_view_base(lines_op_t *op);
 static ngx_int_t op_check(void *data, lines_database_check_reply_t *reply);
-static ngx_int_t op_look(lines_op_t *op);
 static ngx_int_t op_looked(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t op_invoice(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t op_call(lines_op_t *op);
@@ -235,7 +233,11 @@ op_run(lines_op_t *op)
         return lines_op_rest(op, op->conf->retry << 2);
 
     case LINES_DO_LOOK:
-        return op_look(op);
+
+        /* the subscription as it is now, with its invoice */
+
+        return lines_op_bill(op, op_looked, .kind = LINES_BILLING_SUBSCRIPTION,
+                             .id = lines_op_get(op, "subscription"));
 
     case LINES_DO_AGAIN:
 
@@ -268,7 +270,9 @@ op_view(lines_op_t *op, lines_view_t *view)
     status = lines_op_get(op, "invoice_status");
 
     view->at = op->at;
-    view->base = op_view_base(op);
+    view->base = lines_database_held(op->lmcf) ? LINES_BASE_HELD
+                 : seen->checked || op->lmcf->billing == NULL
+                 ? LINES_BASE_FINE : LINES_BASE_UNSEEN;
     view->wish = op_view_wish(op);
     view->call = op_view_call(op);
     view->invoice = seen->invoice;
@@ -312,18 +316,6 @@ op_view(lines_op_t *op, lines_view_t *view)
     view->early = left > 0
                   && left <= (int64_t) ngx_max(op->conf->every,
                                         op->conf->poll[op->conf->npolls - 1]);
-}
-
-
-static lines_base_e
-op_view_base(lines_op_t *op)
-{
-    if (lines_database_held(op->lmcf)) {
-        return LINES_BASE_HELD;
-    }
-
-    return op->seen.checked || op->lmcf->billing == NULL ? LINES_BASE_FINE
-                                                         : LINES_BASE_UNSEEN;
 }
 
 
@@ -479,16 +471,6 @@ op_view_call(lines_op_t *op)
            || now - lines_op_get_number(op, back ? "refund_at" : "sent_at")
               >= (int64_t) op->conf->resend
            ? LINES_CALL_DOUBTFUL : LINES_CALL_DUE;
-}
-
-
-/* the subscription as it is now, with its invoice */
-
-static ngx_int_t
-op_look(lines_op_t *op)
-{
-    return lines_op_bill(op, op_looked, .kind = LINES_BILLING_SUBSCRIPTION,
-                         .id = lines_op_get(op, "subscription"));
 }
 
 

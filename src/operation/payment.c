@@ -37,6 +37,7 @@ static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
 static ngx_int_t tell_indexed(void *data, lines_ix_put_reply_t *reply);
 static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t tell_refund(lines_op_t *op, ngx_str_t *id);
 static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
 static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
 
@@ -573,22 +574,12 @@ tell_line(void *data, lines_line_document_reply_t *reply)
 ngx_int_t
 lines_payment_fail(lines_op_t *op)
 {
-    ngx_str_t  line, *refund;
+    ngx_str_t  refund;
 
-    line = lines_op_get(op, "line");
-
-    refund = ngx_palloc(op->pool, sizeof(ngx_str_t));
-
-    if (refund == NULL
-        || lines_refund_id(op->pool, &line, refund) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    op->data = refund;
-
-    return lines_ix_put(&op->caller, tell_indexed, op, .tenant = op->tenant,
-                        .id = *refund);
+    return tell_refund(op, &refund) == NGX_OK
+           ? lines_ix_put(&op->caller, tell_indexed, op, .tenant = op->tenant,
+                          .id = refund)
+           : NGX_ERROR;
 }
 
 
@@ -597,12 +588,14 @@ tell_indexed(void *data, lines_ix_put_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t  *refund = op->data;
+    ngx_str_t  refund;
 
-    return lines_due_add(&op->caller, tell_hinted, op,
-                         .shard = lines_due_shard(refund),
-                         .tenant = op->tenant, .delay = op->conf->due,
-                         .id = *refund);
+    return tell_refund(op, &refund) == NGX_OK
+           ? lines_due_add(&op->caller, tell_hinted, op,
+                           .shard = lines_due_shard(&refund),
+                           .tenant = op->tenant, .delay = op->conf->due,
+                           .id = refund)
+           : NGX_ERROR;
 }
 
 
@@ -618,20 +611,27 @@ tell_hinted(void *data, lines_due_add_reply_t *reply)
 
 
 static ngx_int_t
-told(lines_op_t *op, const char *verdict, const char *reason)
+tell_refund(lines_op_t *op, ngx_str_t *id)
 {
-    ngx_str_t  refund, line;
+    ngx_str_t  line;
 
     line = lines_op_get(op, "line");
 
-    if (lines_refund_id(op->pool, &line, &refund) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    return lines_refund_id(op->pool, &line, id);
+}
 
-    return lines_told(&op->caller, tell_ended, op, lines_op_held(op),
-                      lines_op_of_line(op), .refund = refund,
-                      .verdict = lines_op_text(verdict),
-                      .reason = lines_op_text(reason));
+
+static ngx_int_t
+told(lines_op_t *op, const char *verdict, const char *reason)
+{
+    ngx_str_t  refund;
+
+    return tell_refund(op, &refund) == NGX_OK
+           ? lines_told(&op->caller, tell_ended, op, lines_op_held(op),
+                        lines_op_of_line(op), .refund = refund,
+                        .verdict = lines_op_text(verdict),
+                        .reason = lines_op_text(reason))
+           : NGX_ERROR;
 }
 
 
