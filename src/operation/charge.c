@@ -27,52 +27,37 @@ lines_charge_send(lines_op_t *op)
 static ngx_int_t
 charge_answered(lines_op_t *op, lines_billing_result_t *result)
 {
-    switch (result->outcome) {
-
-    case LINES_STRIPE_OK:
-        op->seen.call = LINES_CALL_THERE;
-        lines_op_saw(op, result->subscription);
-
-        /* it proves that it was created, not that it is still so */
-
-        if (result->replayed) {
-            op->seen.sub = LINES_SUB_NONE;
-            op->seen.invoice = LINES_INVOICE_UNSEEN;
-
-        } else {
-
-            /*
-             * Nobody can have given back what came in just now; and what is
-             * active at once was paid at once (error_if_incomplete), though
-             * its invoice is not told with it.
-             */
-
-            op->seen.money = LINES_MONEY_DUE;
-
-            if (op->seen.sub == LINES_SUB_LIVE
-                && op->seen.invoice == LINES_INVOICE_UNSEEN)
-            {
-                op->seen.invoice = LINES_INVOICE_PAID;
-            }
-        }
-
-        return NGX_OK;
-
-    case LINES_STRIPE_REFUSED:
-        op->seen.call = LINES_CALL_REFUSED;
-        op->seen.error = result->error;
-        return NGX_OK;
-
-    default:
-        break;
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_unanswered(op, result);
     }
 
-    if (lines_op_saved(op, result)) {
-        op->seen.call = LINES_CALL_DOUBTFUL;
+    op->seen.call = LINES_CALL_THERE;
+    lines_op_saw(op, result->subscription);
+
+    /* it proves that it was created, not that it is still so */
+
+    if (result->replayed) {
+        op->seen.sub = LINES_SUB_NONE;
+        op->seen.invoice = LINES_INVOICE_UNSEEN;
+
         return NGX_OK;
     }
 
-    return lines_op_outcome(op, result, "");
+    /*
+     * Nobody can have given back what came in just now; and what is active at
+     * once was paid at once (error_if_incomplete), though its invoice is not
+     * told with it.
+     */
+
+    op->seen.money = LINES_MONEY_DUE;
+
+    if (op->seen.sub == LINES_SUB_LIVE
+        && op->seen.invoice == LINES_INVOICE_UNSEEN)
+    {
+        op->seen.invoice = LINES_INVOICE_PAID;
+    }
+
+    return NGX_OK;
 }
 
 

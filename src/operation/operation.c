@@ -850,17 +850,42 @@ lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
 }
 
 
-ngx_uint_t
-lines_op_saved(lines_op_t *op, lines_billing_result_t *result)
+ngx_int_t
+lines_op_unanswered(lines_op_t *op, lines_billing_result_t *result)
 {
-    if (result->outcome != LINES_STRIPE_UNKNOWN) {
-        return 0;
+    ngx_uint_t             level;
+    lines_stripe_error_t  *error = &result->error;
+
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        op->seen.call = LINES_CALL_REFUSED;
+        op->seen.error = *error;
+
+        /* a card that is declined is the client's affair */
+
+        level = op->ask.kind == LINES_BILLING_SUBSCRIBE ? NGX_LOG_NOTICE
+                                                        : NGX_LOG_ERR;
+
+        ngx_log_error(level, op->log, 0,
+                      "lines operation %V: %V is refused by billing, \"%V\" "
+                      "\"%V\"", &op->id, &op->point, &error->code,
+                      &error->message);
+
+        return NGX_OK;
     }
 
-    return lines_is(&result->error.type, "idempotency_error")
-           || (result->status >= 500
-               && (result->should_retry == 0
-                   || lines_op_get_number(op, "tries") >= LINES_SAVED_TRIES));
+    if (result->outcome == LINES_STRIPE_UNKNOWN
+        && (lines_is(&error->type, "idempotency_error")
+            || (result->status >= 500
+                && (result->should_retry == 0
+                    || lines_op_get_number(op, "tries")
+                       >= LINES_SAVED_TRIES))))
+    {
+        op->seen.call = LINES_CALL_DOUBTFUL;
+
+        return NGX_OK;
+    }
+
+    return lines_op_outcome(op, result, "");
 }
 
 

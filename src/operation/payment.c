@@ -159,10 +159,6 @@ lines_payment_refuse(lines_op_t *op)
                     "workspace: set up billing first.");
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                  "lines operation %V: refused by billing, \"%V\" \"%V\"",
-                  &op->id, &error->code, &error->message);
-
     if (lines_op_set(op, "refused", &message) != NGX_OK) {
         return NGX_ERROR;
     }

@@ -341,10 +341,6 @@ lines_purchase_refuse(lines_op_t *op)
     }
 
     if (op->seen.call == LINES_CALL_REFUSED) {
-        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                      "lines operation %V: refused by billing, \"%V\" \"%V\"",
-                      &op->id, &error->code, &error->message);
-
         if (lines_is(&error->type, "card_error")) {
             return purchase_undo(op, 402, "card_declined",
                                  error->message.len

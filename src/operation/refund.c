@@ -290,39 +290,21 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
 {
     op->seen.money = LINES_MONEY_UNSEEN;
 
-    switch (result->outcome) {
-
-    case LINES_STRIPE_OK:
-        ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                      "lines operation %V: refunded invoice \"%V\"", &op->id,
-                      &op->seen.subscription.invoice.id);
-
-        op->seen.call = LINES_CALL_ABSENT;
-
-        if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
-            op->seen.money = LINES_MONEY_RETURNED;
-        }
-
-        return NGX_OK;
-
-    case LINES_STRIPE_REFUSED:
-        ngx_log_error(NGX_LOG_ERR, op->log, 0,
-                      "lines operation %V: refund refused, \"%V\" \"%V\"",
-                      &op->id, &result->error.code, &result->error.message);
-
-        op->seen.call = LINES_CALL_REFUSED;
-        return NGX_OK;
-
-    default:
-        break;
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_unanswered(op, result);
     }
 
-    if (lines_op_saved(op, result)) {
-        op->seen.call = LINES_CALL_DOUBTFUL;
-        return NGX_OK;
+    ngx_log_error(NGX_LOG_INFO, op->log, 0,
+                  "lines operation %V: refunded invoice \"%V\"", &op->id,
+                  &op->seen.subscription.invoice.id);
+
+    op->seen.call = LINES_CALL_ABSENT;
+
+    if (op->ask.kind == LINES_BILLING_CREDIT && !result->replayed) {
+        op->seen.money = LINES_MONEY_RETURNED;
     }
 
-    return lines_op_outcome(op, result, "");
+    return NGX_OK;
 }
 
 

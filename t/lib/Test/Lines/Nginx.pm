@@ -528,7 +528,7 @@ sub kill_worker ($self, $pid = undef, $signal = 'KILL') {
 
 =head2 allow
 
-    $nginx->allow(qr/\[alert\].*refund refused/);
+    $nginx->allow(qr/\[alert\].*is stuck/);
 
 Lines of the error log that the test means to provoke.
 
