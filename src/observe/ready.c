@@ -14,7 +14,7 @@
 #include "http/body.h"
 #include "http/guard.h"
 #include "http/metrics.h"
-#include "observe/ready.h"
+#include "observe/observe.h"
 #include "operation/database.h"
 
 
