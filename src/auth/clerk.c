@@ -26,14 +26,12 @@ typedef struct {
     ngx_str_t            text;
     lines_jwt_t          jwt;      /* zeroes until it is parsed */
     lines_token_t        token;    /* its place in the cache */
-
-    ngx_uint_t           since;    /* fetches before it came */
 } lines_session_t;
 
 
 static ngx_int_t clerk_judge(lines_session_t *session);
 static ngx_int_t clerk_verify(lines_session_t *session, int64_t now);
-static ngx_int_t clerk_wait(lines_session_t *session, ngx_uint_t fetch);
+static ngx_int_t clerk_wait(lines_session_t *session);
 static void clerk_resume(void *data);
 static ngx_int_t clerk_accept(lines_session_t *session);
 static ngx_int_t clerk_refuse(lines_session_t *session,
@@ -60,7 +58,8 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     session = cln->data;
-    *session = (lines_session_t) { .ctx = ctx, .conf = rules->clerk,
+    *session = (lines_session_t) { .waiter.handler = clerk_resume,
+                                   .ctx = ctx, .conf = rules->clerk,
                                    .done = done };
 
     cln->handler = lines_jwks_forget;
@@ -112,7 +111,6 @@ clerk_judge(lines_session_t *session)
     u_char              *buf;
     int64_t              now;
     ngx_int_t            rc, keys;
-    ngx_uint_t           fetch;
     ngx_time_t          *tp;
     lines_jwt_t         *jwt;
     lines_token_t       *token;
@@ -127,11 +125,7 @@ clerk_judge(lines_session_t *session)
     tp = ngx_timeofday();
     now = (int64_t) tp->sec * 1000 + tp->msec;
 
-    keys = lines_jwks_current(session->conf->jwks, &fetch);
-
-    if (session->waiter.handler == NULL) {
-        session->since = fetch;
-    }
+    keys = lines_jwks_current(session->conf->jwks, &session->waiter);
 
     if (keys == NGX_OK) {
         token->generation = session->conf->jwks->generation;
@@ -171,7 +165,7 @@ clerk_judge(lines_session_t *session)
 
         if (keys != NGX_OK) {
             return (keys == NGX_AGAIN)
-                   ? clerk_wait(session, fetch)
+                   ? clerk_wait(session)
                    : clerk_refuse(session, LINES_JWT_NO_KEYS);
         }
 
@@ -185,10 +179,10 @@ clerk_judge(lines_session_t *session)
 
     case NGX_DECLINED:
         if (jwt->reason == LINES_JWT_UNKNOWN_KID
-            && lines_jwks_refetch(session->conf->jwks, session->since, &fetch)
+            && lines_jwks_refetch(session->conf->jwks, &session->waiter)
                == NGX_AGAIN)
         {
-            return clerk_wait(session, fetch);
+            return clerk_wait(session);
         }
 
         return clerk_refuse(session, jwt->reason);
@@ -251,18 +245,9 @@ clerk_verify(lines_session_t *session, int64_t now)
 
 
 static ngx_int_t
-clerk_wait(lines_session_t *session, ngx_uint_t fetch)
+clerk_wait(lines_session_t *session)
 {
-    lines_jwks_waiter_t  *waiter;
-
-    waiter = &session->waiter;
-
-    if (waiter->handler == NULL) {
-        waiter->handler = clerk_resume;
-        waiter->deadline = ngx_current_msec + LINES_JWKS_WAIT;
-
-    } else if ((ngx_msec_int_t) (ngx_current_msec - waiter->deadline) >= 0) {
-
+    if (lines_jwks_wait(session->conf->jwks, &session->waiter) != NGX_AGAIN) {
         return clerk_refuse(session,
                             (session->jwt.reason == LINES_JWT_UNKNOWN_KID)
                             ? LINES_JWT_UNKNOWN_KID
@@ -270,11 +255,8 @@ clerk_wait(lines_session_t *session, ngx_uint_t fetch)
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
-                   0, "lines clerk: wait for fetch %ui", fetch);
-
-    waiter->fetch = fetch;
-
-    lines_jwks_wait(session->conf->jwks, waiter);
+                   0, "lines clerk: wait for fetch %ui",
+                   session->waiter.fetch);
 
     return NGX_AGAIN;
 }

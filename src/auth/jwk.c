@@ -5,7 +5,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/param_build.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -530,8 +530,8 @@ jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n, BIGNUM *e)
         ngx_memcpy(jwk_kid(key), kid->data, kid->len);
     }
 
-    (void) BN_bn2bin(n, jwk_n(key));
-    (void) BN_bn2bin(e, jwk_e(key));
+    (void) BN_bn2nativepad(n, jwk_n(key), n_len);
+    (void) BN_bn2nativepad(e, jwk_e(key), e_len);
 
     /* the set does not end behind it yet */
 
@@ -647,28 +647,21 @@ jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
 ngx_int_t
 lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
 {
-    int              ok;
-    BIGNUM          *n, *e;
-    OSSL_PARAM      *params;
-    EVP_PKEY_CTX    *ctx;
-    OSSL_PARAM_BLD  *build;
+    int            ok;
+    OSSL_PARAM     params[3];
+    EVP_PKEY_CTX  *ctx;
 
     *verifier = (lines_jwk_verifier_t) { .signature_len = key->n_len };
 
-    params = NULL;
+    params[0] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_N, jwk_n(key),
+                                        key->n_len);
+    params[1] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_E, jwk_e(key),
+                                        key->e_len);
+    params[2] = OSSL_PARAM_construct_end();
 
-    n = BN_bin2bn(jwk_n(key), key->n_len, NULL);
-    e = BN_bin2bn(jwk_e(key), key->e_len, NULL);
-    build = OSSL_PARAM_BLD_new();
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
 
-    ok = n
-         && e
-         && build
-         && ctx
-         && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n)
-         && OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, e)
-         && (params = OSSL_PARAM_BLD_to_param(build)) != NULL
+    ok = ctx
          && EVP_PKEY_fromdata_init(ctx) == 1
          && EVP_PKEY_fromdata(ctx, &verifier->key, EVP_PKEY_PUBLIC_KEY, params)
             == 1
@@ -680,10 +673,6 @@ lines_jwk_verifier_create(lines_jwk_verifier_t *verifier, lines_jwk_t *key)
          && EVP_PKEY_CTX_set_signature_md(verifier->ctx, EVP_sha256()) == 1;
 
     EVP_PKEY_CTX_free(ctx);
-    OSSL_PARAM_free(params);
-    OSSL_PARAM_BLD_free(build);
-    BN_free(e);
-    BN_free(n);
 
     if (!ok) {
         lines_jwk_verifier_destroy(verifier);

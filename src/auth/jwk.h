@@ -14,7 +14,7 @@
 #include <openssl/evp.h>
 
 
-#define LINES_JWK_VERSION       2
+#define LINES_JWK_VERSION       3
 
 #define LINES_JWK_MAX_DOCUMENT  (256 * 1024)
 #define LINES_JWK_MAX_KEYS      512
@@ -39,7 +39,8 @@ typedef struct {
 } lines_jwk_set_t;
 
 
-/* one key inside a set; kid, n and e (big-endian, no leading zero) follow */
+/* one key inside a set; kid, n and e (in the machine's order of bytes, as
+   OpenSSL's parameters are, none of them zeros in front) follow */
 
 typedef struct {
     uint16_t     ordinal;       /* 0, 1, … among all keys of the set */

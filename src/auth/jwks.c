@@ -29,6 +29,8 @@
 #define LINES_JWKS_ROOM   4000    /* of a slot: an entry and its two slots
                                      take two pages */
 
+#define LINES_JWKS_SET_MAX  lines_jwk_set_room(LINES_JWK_MAX_DOCUMENT)
+
 
 #define jwks_due(when) \
     ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
@@ -39,6 +41,8 @@
 
 #define jwks_lock(jwks) \
     ngx_shmtx_lock(&lines_zone_pool((jwks)->lmcf)->mutex)
+#define jwks_unlock(jwks) \
+    ngx_shmtx_unlock(&lines_zone_pool((jwks)->lmcf)->mutex)
 
 
 /* one fetch, on a carrier: the client whose token needs the keys may leave, and
@@ -55,11 +59,9 @@ typedef struct {
 static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool,
     ngx_queue_t *entries);
 static ngx_int_t jwks_enter(lines_jwks_t *jwks);
-static ngx_int_t jwks_unlock(lines_jwks_t *jwks);
-static ngx_uint_t jwks_mark(lines_jwks_t *jwks);
 static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
 static void jwks_drop(void *data);
-static ngx_int_t jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
+static void jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
 static void jwks_answered(void *data, lines_result_t *result);
 static ngx_uint_t jwks_end(lines_jwks_t *jwks, ngx_uint_t number,
     ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t outcome);
@@ -152,6 +154,13 @@ lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
             continue;
         }
 
+        /* most of it is never touched */
+
+        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
+        if (jwks->set == NULL) {
+            return NGX_ERROR;
+        }
+
         ngx_queue_init(&jwks->waiters);
 
         jwks->timer.handler = jwks_tick;
@@ -174,10 +183,10 @@ lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
 /*
  * Finds or makes jwks->entry.  What the location leads to may have changed
- * with the configuration: whichever worker of a new one comes here first takes
- * jwks->next for itself, so that keys are known before the first client
- * comes, and what an older configuration is fetching is of no use.  The others,
- * and one that takes the place of a dead worker, do not: a node asks once.
+ * with the configuration: whichever worker of a new one comes here first has
+ * the keys fetched, so that they are known before the first client comes, and
+ * what an older configuration is fetching is of no use.  The others, and one
+ * that takes the place of a dead worker, do not: a node asks once.
  */
 
 static ngx_int_t
@@ -227,8 +236,7 @@ found:
     if (entry->configured < jwks->lmcf->configured) {
         entry->configured = jwks->lmcf->configured;
         entry->due = ngx_current_msec;
-
-        (void) jwks_mark(jwks);
+        entry->ended = ++entry->begun;
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
@@ -237,59 +245,17 @@ found:
 }
 
 
-/* begins the fetch that was left to the caller meanwhile; NGX_ERROR: it could
-   not be begun */
-
-static ngx_int_t
-jwks_unlock(lines_jwks_t *jwks)
-{
-    ngx_uint_t  number;
-
-    number = jwks->next;
-    jwks->next = 0;
-
-    ngx_shmtx_unlock(&lines_zone_pool(jwks->lmcf)->mutex);
-
-    return number ? jwks_fetch(jwks, number) : NGX_OK;
-}
-
-
 /*
- * With the zone locked, and no fetch under way: returns the number of the next
- * one, which is left to the caller.  Workers of an old configuration, whose
- * issuer may be another, have those of the new one ask.
+ * A fetch that is due is begun by the timer.  Workers of an old configuration,
+ * whose issuer may be another, have those of the new one ask.
  */
 
-static ngx_uint_t
-jwks_mark(lines_jwks_t *jwks)
-{
-    lines_jwks_entry_t  *entry;
-
-    entry = jwks->entry;
-
-    if (entry->configured != jwks->lmcf->configured) {
-        entry->due = ngx_current_msec;
-
-        return entry->begun + 1;
-    }
-
-    entry->mark = ngx_current_msec + LINES_JWKS_MARK;
-
-    jwks->next = ++entry->begun;
-
-    return jwks->next;
-}
-
-
 ngx_int_t
-lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
+lines_jwks_current(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 {
-    ngx_int_t            rc;
-    ngx_uint_t           generation, usable, wanted;
+    ngx_uint_t           generation, usable, running, due, fresh;
     ngx_msec_t           age;
     lines_jwks_entry_t  *entry;
-
-    *fetch = 0;
 
     if (jwks->uri.len == 0) {
         return NGX_OK;
@@ -307,43 +273,46 @@ lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch)
     generation = entry->generation;
     usable = (generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
 
-    /* for the sake of their age, workers of an old configuration leave it to
-       those of the new one */
+    /* old keys are for an issuer that cannot be asked */
 
-    wanted = !jwks_running(entry)
-             && jwks_due(entry->due)
-             && (!usable || entry->configured == jwks->lmcf->configured);
+    fresh = (age < jwks->ttl || entry->fails);
+    running = jwks_running(entry);
 
-    *fetch = wanted ? jwks_mark(jwks) : entry->begun;
+    /* their age alone is no affair of an old configuration's */
 
-    if (usable) {
+    due = !running
+          && jwks_due(entry->due)
+          && (!usable || entry->configured == jwks->lmcf->configured);
 
-        /* old keys are for an issuer that cannot be asked */
+    waiter->fetch = entry->begun + due;
 
-        rc = (age >= jwks->ttl && entry->fails == 0 && jwks_running(entry))
-             ? NGX_AGAIN
-             : NGX_OK;
+    jwks_unlock(jwks);
 
-    } else {
-        rc = (wanted || jwks_running(entry)) ? NGX_AGAIN : NGX_DECLINED;
+    if (waiter->since == 0) {
+        waiter->since = waiter->fetch;
     }
 
-    if (jwks_unlock(jwks) != NGX_OK && rc == NGX_AGAIN) {
-        rc = usable ? NGX_OK : NGX_DECLINED;
+    if (due) {
+        jwks_arm(jwks, 0);
     }
 
-    if (rc == NGX_OK && generation != jwks->generation) {
-        rc = jwks_adopt(jwks);
+    if ((due || running) && !(usable && fresh)) {
+        return NGX_AGAIN;
     }
 
-    return rc;
+    if (!usable) {
+        return NGX_DECLINED;
+    }
+
+    return (generation == jwks->generation) ? NGX_OK : jwks_adopt(jwks);
 }
 
 
 ngx_int_t
-lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
+lines_jwks_refetch(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 {
     ngx_int_t            rc;
+    ngx_uint_t           running;
     lines_jwks_entry_t  *entry;
 
     if (jwks->uri.len == 0) {
@@ -355,22 +324,29 @@ lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since, ngx_uint_t *fetch)
 
     jwks_lock(jwks);
 
-    *fetch = entry->begun;
+    running = jwks_running(entry);
+    waiter->fetch = entry->begun + !running;
 
-    if (jwks_running(entry)) {
+    if (running || jwks_due(entry->due)) {
 
         /* what is under way may have been asked for before the key was made:
            it is looked at, and if need be asked again */
 
-    } else if (entry->ended > since || !jwks_due(entry->kid_due)) {
+    } else if (entry->ended > waiter->since || !jwks_due(entry->kid_due)) {
         rc = NGX_DECLINED;
 
     } else {
-        *fetch = jwks_mark(jwks);
+        entry->due = ngx_current_msec;
         entry->kid_due = ngx_current_msec + jwks->cooldown;
     }
 
-    return (jwks_unlock(jwks) == NGX_OK) ? rc : NGX_DECLINED;
+    jwks_unlock(jwks);
+
+    if (rc == NGX_AGAIN && !running) {
+        jwks_arm(jwks, 0);
+    }
+
+    return rc;
 }
 
 
@@ -381,6 +357,7 @@ lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
     ngx_msec_t            age;
     lines_jwks_t        **jwks;
     lines_jwks_entry_t   *entry;
+    lines_jwks_state_e    state;
 
     ngx_memzero(status, sizeof(lines_jwks_status_t));
 
@@ -393,15 +370,21 @@ lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
             continue;
         }
 
-        if (entry == NULL || entry->generation == 0) {
+        if (entry && entry->generation) {
+            state = entry->fails ? LINES_JWKS_STALE : LINES_JWKS_OK;
+
+            age = lines_zone_since(entry->fetched);
+
+            status->known++;
+            status->age = ngx_max(status->age, age);
+
+        } else {
+            state = (entry && entry->fails) ? LINES_JWKS_UNREACHABLE
+                                            : LINES_JWKS_UNKNOWN;
             status->missing++;
-            continue;
         }
 
-        age = lines_zone_since(entry->fetched);
-
-        status->known++;
-        status->age = ngx_max(status->age, age);
+        status->worst = ngx_max(status->worst, state);
     }
 }
 
@@ -419,34 +402,14 @@ jwks_adopt(lines_jwks_t *jwks)
 
     jwks_drop(jwks);
 
-    for ( ;; ) {
+    jwks_lock(jwks);
 
-        jwks_lock(jwks);
+    from = entry->slots[entry->current].set;
+    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
+    ngx_memcpy(jwks->set, from, size);
+    jwks->generation = entry->generation;
 
-        from = entry->slots[entry->current].set;
-        size = from->size;
-
-        if (size <= jwks->room) {
-            ngx_memcpy(jwks->set, from, size);
-            jwks->generation = entry->generation;
-
-            (void) jwks_unlock(jwks);
-            break;
-        }
-
-        (void) jwks_unlock(jwks);
-
-        /* memory is not asked for under the lock */
-
-        ngx_free(jwks->set);
-
-        jwks->set = ngx_alloc(size, ngx_cycle->log);
-        jwks->room = jwks->set ? size : 0;
-
-        if (jwks->set == NULL) {
-            return NGX_ERROR;
-        }
-    }
+    jwks_unlock(jwks);
 
     if (!lines_jwk_set_valid(jwks->set, size)) {
         jwks->generation = 0;
@@ -461,7 +424,7 @@ jwks_adopt(lines_jwks_t *jwks)
 }
 
 
-/* the set, and what was made of it; a cleanup's handler, too */
+/* what was made of the set; a cleanup's handler, too */
 
 static void
 jwks_drop(void *data)
@@ -470,27 +433,16 @@ jwks_drop(void *data)
 
     ngx_uint_t  i;
 
-    jwks->generation = 0;
-
     for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
         lines_jwk_verifier_destroy(&jwks->verifiers[i]);
-    }
-
-    if (jwks->uri.len) {
-        ngx_free(jwks->set);
-        jwks->set = NULL;
-        jwks->room = 0;
     }
 }
 
 
-/*
- * The fetch of that number, which was marked: what comes of it is written to
- * jwks->entry, and who waits for it is woken, later.  NGX_ERROR: it could not
- * be begun, and has failed.
- */
+/* what comes of it is written to jwks->entry, and who waits for it is woken,
+   later */
 
-static ngx_int_t
+static void
 jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
 {
     ngx_str_t            id = ngx_string("jwks");
@@ -524,7 +476,7 @@ jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
                            jwks_answered, fetch)
         == NGX_AGAIN)
     {
-        return NGX_OK;
+        return;
     }
 
 failed:
@@ -534,8 +486,6 @@ failed:
     }
 
     (void) jwks_end(jwks, number, 0, NULL, LINES_METRICS_FETCH_ERROR);
-
-    return NGX_ERROR;
 }
 
 
@@ -737,14 +687,23 @@ jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
 }
 
 
-void
+ngx_int_t
 lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
 {
+    if (waiter->deadline == 0) {
+        waiter->deadline = ngx_current_msec + LINES_JWKS_WAIT;
+
+    } else if (jwks_due(waiter->deadline)) {
+        return NGX_DECLINED;
+    }
+
     waiter->waiting = 1;
 
     ngx_queue_insert_tail(&jwks->waiters, &waiter->queue);
 
     jwks_arm(jwks, LINES_JWKS_POLL);
+
+    return NGX_AGAIN;
 }
 
 
@@ -760,25 +719,23 @@ lines_jwks_forget(void *data)
 }
 
 
-/* keys are kept fresh though nobody comes: what is revoked stays revoked */
+/*
+ * Keys are kept fresh though nobody comes: what is revoked stays revoked.  A
+ * worker that leaves asks for those only who wait.
+ */
 
 static void
 jwks_tick(ngx_event_t *ev)
 {
     lines_jwks_t *jwks = ev->data;
 
-    ngx_uint_t            ended, leaving;
+    ngx_uint_t            ended, number;
     ngx_msec_t            interval;
     ngx_queue_t          *q, all;
     lines_jwks_entry_t   *entry;
     lines_jwks_waiter_t  *waiter;
 
-    leaving = ngx_exiting || ngx_quit || ngx_terminate;
-
-    if (leaving) {
-        jwks->next = 0;
-    }
-
+    number = 0;
     entry = jwks->entry;
 
     jwks_lock(jwks);
@@ -787,15 +744,21 @@ jwks_tick(ngx_event_t *ev)
 
     ended = jwks_running(entry) ? entry->ended : entry->begun;
 
-    if (!leaving
-        && !jwks_running(entry)
+    if (!jwks_running(entry)
+        && jwks_due(entry->due)
         && entry->configured == jwks->lmcf->configured
-        && jwks_due(entry->due))
+        && (!(ngx_exiting || ngx_quit || ngx_terminate)
+            || !ngx_queue_empty(&jwks->waiters)))
     {
-        (void) jwks_mark(jwks);
+        number = ++entry->begun;
+        entry->mark = ngx_current_msec + LINES_JWKS_MARK;
     }
 
-    (void) jwks_unlock(jwks);
+    jwks_unlock(jwks);
+
+    if (number) {
+        jwks_fetch(jwks, number);
+    }
 
     /* a request that goes on may end others, and itself */
 

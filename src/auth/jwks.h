@@ -69,31 +69,47 @@ typedef struct {
     /* of this worker */
     lines_main_conf_t     *lmcf;
     lines_jwks_entry_t    *entry;
-    ngx_uint_t             next;        /* fetch that it is to begin, or 0 */
     ngx_queue_t            waiters;
     ngx_event_t            timer;       /* for them, and for what is due */
     ngx_uint_t             generation;  /* 0: nothing yet, or a file */
     lines_jwk_set_t       *set;         /* a file's is the configuration's */
-    size_t                 room;        /* of a set that was fetched */
     lines_jwk_verifier_t  *verifiers;   /* by ordinal, each made once */
 } lines_jwks_t;
 
 
+/* one who needs keys: zeros, and a handler for when it has waited */
+
 typedef struct {
     ngx_queue_t  queue;
-    ngx_uint_t   fetch;      /* its number */
+    ngx_uint_t   since;      /* the last fetch when it came */
+    ngx_uint_t   fetch;      /* that it is to wait for */
     ngx_msec_t   deadline;
     void  (*handler)(void *waiter);
     ngx_uint_t   waiting;    /* flag */
 } lines_jwks_waiter_t;
 
 
+/*
+ * What an issuer's keys are in, the worst last: none at all are worse than old
+ * ones; before anybody asked none are amiss.
+ */
+
+typedef enum {
+    LINES_JWKS_NONE = 0,    /* no issuer */
+    LINES_JWKS_OK,
+    LINES_JWKS_UNKNOWN,
+    LINES_JWKS_STALE,
+    LINES_JWKS_UNREACHABLE
+} lines_jwks_state_e;
+
+
 /* of all issuers whose keys are fetched */
 
 typedef struct {
-    ngx_uint_t  known;      /* issuers with keys */
-    ngx_uint_t  missing;    /* and those without */
-    ngx_msec_t  age;        /* of the oldest keys */
+    ngx_uint_t          known;      /* issuers with keys */
+    ngx_uint_t          missing;    /* and those without */
+    ngx_msec_t          age;        /* of the oldest keys */
+    lines_jwks_state_e  worst;
 } lines_jwks_status_t;
 
 
@@ -105,28 +121,27 @@ ngx_int_t lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 
 /*
  * Makes jwks->set the one to judge by.  NGX_OK: it is there (and a fetch may
- * have been begun in the background); *fetch is the number of the last fetch
- * so far.  NGX_AGAIN: none that may be used, *fetch is on its way: wait.
- * NGX_DECLINED: none, and none to be had now.
+ * be begun in the background).  NGX_AGAIN: none that may be used, a fetch is on
+ * its way: wait.  NGX_DECLINED: none, and none to be had now.
  */
 
-ngx_int_t lines_jwks_current(lines_jwks_t *jwks, ngx_uint_t *fetch);
+ngx_int_t lines_jwks_current(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
 
 /*
- * The set lacks a kid.  since is the number that current() gave first.
- * NGX_AGAIN: *fetch is on its way: wait, then look again.  NGX_DECLINED: keys
- * fetched since then lack it too, or it is too soon to fetch anew.
+ * The set lacks a kid.  NGX_AGAIN: a fetch is on its way: wait, then look
+ * again.  NGX_DECLINED: keys fetched since the waiter came lack it too, or it
+ * is too soon to fetch anew.
  */
 
-ngx_int_t lines_jwks_refetch(lines_jwks_t *jwks, ngx_uint_t since,
-    ngx_uint_t *fetch);
+ngx_int_t lines_jwks_refetch(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
 
 /*
- * Calls waiter->handler, never at once, when fetch number waiter->fetch has
- * ended in whatever way, or waiter->deadline is reached.
+ * NGX_AGAIN: waiter->handler is called, never at once, when that fetch has
+ * ended in whatever way, or none did in time.  NGX_DECLINED: it has waited for
+ * long enough.
  */
 
-void lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
+ngx_int_t lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter);
 void lines_jwks_forget(void *waiter);    /* a cleanup's handler, too */
 
 /* one line for each key that is skipped */

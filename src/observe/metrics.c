@@ -18,7 +18,7 @@
 #include "http/text.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
-#include "observe/metrics.h"
+#include "observe/observe.h"
 #include "observe/survey.h"
 #include "operation/audit.h"
 #include "operation/database.h"
@@ -297,7 +297,7 @@ static lines_route_t  metrics_routes[] = {
 };
 
 
-lines_api_t  lines_metrics_api = {
+static lines_api_t  metrics_api = {
     ngx_string("metrics"),
     lines_plain_error,
     metrics_routes,
@@ -337,7 +337,7 @@ lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         lmcf->survey = LINES_METRICS_SURVEY;
     }
 
-    return lines_set_api(cf, conf, &lines_metrics_api);
+    return lines_set_api(cf, conf, &metrics_api);
 }
 
 

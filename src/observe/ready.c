@@ -14,7 +14,7 @@
 #include "http/body.h"
 #include "http/guard.h"
 #include "http/metrics.h"
-#include "observe/ready.h"
+#include "observe/observe.h"
 #include "operation/database.h"
 
 
@@ -139,39 +139,22 @@ ready_warnings(lines_json_t *json, lines_redis_status_t *status)
 static void
 ready_others(lines_json_t *json, lines_main_conf_t *lmcf)
 {
-    ngx_uint_t             i, n, state, worst;
-    lines_jwks_t         **jwks;
+    ngx_uint_t             i;
     ngx_atomic_uint_t      up, down;
-    lines_jwks_entry_t    *entry;
+    lines_jwks_status_t    jwks;
     lines_metrics_area_t  *area;
 
-    /*
-     * What an issuer's keys are in, the worst last: of several that one counts.
-     * None at all are worse than old ones; before anybody asked none are amiss.
-     */
-
-    static const char  *states[] = {
-        NULL, "ok", "unknown", "stale", "unreachable"
+    static const char *const states[] = {
+        [LINES_JWKS_OK] = "ok",
+        [LINES_JWKS_UNKNOWN] = "unknown",
+        [LINES_JWKS_STALE] = "stale",
+        [LINES_JWKS_UNREACHABLE] = "unreachable"
     };
 
-    jwks = lmcf->jwks ? lmcf->jwks->elts : NULL;
-    n = lmcf->jwks ? lmcf->jwks->nelts : 0;
+    lines_jwks_status(lmcf, &jwks);
 
-    worst = 0;
-
-    for (i = 0; i < n; i++) {
-        entry = jwks[i]->entry;
-
-        if (jwks[i]->uri.len) {
-            state = !entry ? 2
-                    : entry->fails ? (entry->generation ? 3 : 4)
-                    : entry->generation ? 1 : 2;
-            worst = ngx_max(worst, state);
-        }
-    }
-
-    if (worst) {
-        ready_other(json, lmcf, "jwks", "lines_clerk", states[worst]);
+    if (jwks.worst) {
+        ready_other(json, lmcf, "jwks", "lines_clerk", states[jwks.worst]);
     }
 
     if (lmcf->billing == NULL) {
@@ -200,29 +183,25 @@ ready_others(lines_json_t *json, lines_main_conf_t *lmcf)
 static void
 ready_database(lines_json_t *json, lines_main_conf_t *lmcf)
 {
-    lines_database_t  known;
+    ngx_uint_t         state;
+    lines_database_t   known;
 
-    switch (lines_database_state(lmcf, &known)) {
+    /* untold: it serves all but charges, and webhooks: no reason to take it
+       away */
 
-    case LINES_DATABASE_HELD:
-        lines_json_add(json, ",'database':{'status':'held','reason':'%s'}",
-                       known.reason);
-        break;
+    static const char  *states[] = { "unknown", "ok", "untold", "held" };
 
-    case LINES_DATABASE_FINE:
-        lines_json_add(json, ",'database':{'status':'ok'}");
-        break;
+    state = lines_database_state(lmcf, &known);
 
-    /* it serves all but charges, and webhooks: no reason to take it away */
+    lines_json_add(json, ",'database':{'status':'%s'", states[state]);
 
-    case LINES_DATABASE_UNTOLD:
-        lines_json_add(json, ",'database':{'status':'untold',"
-                       "'reason':'anchor'}");
-        break;
-
-    default:
-        lines_json_add(json, ",'database':{'status':'unknown'}");
+    if (state >= LINES_DATABASE_UNTOLD) {
+        lines_json_add(json, ",'reason':'%s'", state == LINES_DATABASE_HELD
+                                               ? (char *) known.reason
+                                               : "anchor");
     }
+
+    lines_json_add(json, "}");
 }
 
 

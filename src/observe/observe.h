@@ -1,0 +1,17 @@
+
+#ifndef _LINES_OBSERVE_OBSERVE_H_INCLUDED_
+#define _LINES_OBSERVE_OBSERVE_H_INCLUDED_
+
+
+#include "http/router.h"
+
+
+/* lines_metrics [survey=30s]: Prometheus' text, or OpenMetrics where Accept
+   names it */
+char *lines_metrics_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* lines_ready: 200 or 503, with a reason for each dependency */
+extern lines_api_t  lines_ready_api;
+
+
+#endif /* _LINES_OBSERVE_OBSERVE_H_INCLUDED_ */
