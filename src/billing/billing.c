@@ -32,7 +32,7 @@ typedef struct {
     const char  *before;     /* the path is before, id, after */
     const char  *after;      /* NULL: without an id */
     const char  *whose;      /* the argument that the id is; NULL: none */
-    const char  *args[3];    /* a name and its value, and NULL */
+    lines_form_t  arg;
     ngx_uint_t   page;       /* of a list, so many at a time; 0: no list */
     ngx_uint_t   gone;       /* flag: 404 is as good as 200 */
 } lines_billing_kind_t;
@@ -103,78 +103,78 @@ static ngx_int_t billing_livemode(lines_billing_call_t *call,
 static lines_billing_kind_t  billing_kinds[] = {
 
     { ngx_string("subscribe"), NGX_HTTP_POST, billing_read_subscription,
-      "v1/subscriptions", NULL, NULL, { NULL }, 0, 0 },
+      "v1/subscriptions", NULL, NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("subscription"), NGX_HTTP_GET, billing_read_subscription,
       "v1/subscriptions/", "", NULL,
-      { "expand[0]", "latest_invoice" }, 0, 0 },
+      { "expand[0]", ngx_string("latest_invoice") }, 0, 0 },
 
     { ngx_string("cancel"), NGX_HTTP_DELETE, billing_read_subscription,
-      "v1/subscriptions/", "", NULL, { NULL }, 0, 1 },
+      "v1/subscriptions/", "", NULL, { NULL, ngx_null_string }, 0, 1 },
 
     { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_found,
       "v1/subscriptions", NULL, "customer",
-      { "status", "all" }, LINES_BILLING_PAGE, 0 },
+      { "status", ngx_string("all") }, LINES_BILLING_PAGE, 0 },
 
     { ngx_string("invoice"), NGX_HTTP_GET, billing_read_invoice,
-      "v1/invoices/", "", NULL, { NULL }, 0, 0 },
+      "v1/invoices/", "", NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("invoices"), NGX_HTTP_GET, billing_read_unsettled,
-      "v1/invoices", NULL, "subscription", { NULL },
+      "v1/invoices", NULL, "subscription", { NULL, ngx_null_string },
       LINES_BILLING_PAGE, 0 },
 
     { ngx_string("void"), NGX_HTTP_POST, billing_read_invoice,
-      "v1/invoices/", "/void", NULL, { NULL }, 0, 0 },
+      "v1/invoices/", "/void", NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("customer"), NGX_HTTP_GET, billing_read_customer,
-      "v1/customers/", "", NULL, { NULL }, 0, 0 },
+      "v1/customers/", "", NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("card"), NGX_HTTP_GET, billing_read_card,
       "v1/customers/", "/payment_methods", NULL,
-      { "type", "card" }, 1, 0 },
+      { "type", ngx_string("card") }, 1, 0 },
 
     { ngx_string("credit"), NGX_HTTP_POST, billing_read_given,
-      "v1/credit_notes", NULL, NULL, { NULL }, 0, 0 },
+      "v1/credit_notes", NULL, NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("refund"), NGX_HTTP_POST, billing_read_given,
-      "v1/refunds", NULL, NULL, { NULL }, 0, 0 },
+      "v1/refunds", NULL, NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("payments"), NGX_HTTP_GET, billing_read_entry,
-      "v1/invoice_payments", NULL, "invoice", { NULL },
+      "v1/invoice_payments", NULL, "invoice", { NULL, ngx_null_string },
       LINES_BILLING_PAGE, 0 },
 
     { ngx_string("credits"), NGX_HTTP_GET, billing_read_entry,
       "v1/credit_notes", NULL, "invoice",
-      { "expand[0]", "data.customer_balance_transaction" },
+      { "expand[0]", ngx_string("data.customer_balance_transaction") },
       LINES_BILLING_PAGE, 0 },
 
     { ngx_string("refunds"), NGX_HTTP_GET, billing_read_entry,
-      "v1/refunds", NULL, "charge", { NULL }, LINES_BILLING_PAGE, 0 },
+      "v1/refunds", NULL, "charge", { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
 
     { ngx_string("disputes"), NGX_HTTP_GET, billing_read_entry,
-      "v1/disputes", NULL, "charge", { NULL }, LINES_BILLING_PAGE, 0 },
+      "v1/disputes", NULL, "charge", { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
 
     { ngx_string("paid"), NGX_HTTP_GET, billing_read_entry,
       "v1/invoice_payments", NULL,
-      "payment[type]=payment_intent&payment[payment_intent]", { NULL },
+      "payment[type]=payment_intent&payment[payment_intent]", { NULL, ngx_null_string },
       LINES_BILLING_PAGE, 0 },
 
     { ngx_string("anchor"), NGX_HTTP_POST, billing_read_customer,
-      "v1/customers/", "", NULL, { NULL }, 0, 0 },
+      "v1/customers/", "", NULL, { NULL, ngx_null_string }, 0, 0 },
 
     { ngx_string("all"), NGX_HTTP_GET, billing_read_found,
-      "v1/subscriptions", NULL, NULL, { NULL }, LINES_BILLING_PAGE, 0 },
+      "v1/subscriptions", NULL, NULL, { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
 
     { ngx_string("all_refunds"), NGX_HTTP_GET, billing_read_entry,
-      "v1/refunds", NULL, NULL, { NULL }, LINES_BILLING_PAGE, 0 },
+      "v1/refunds", NULL, NULL, { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
 
     { ngx_string("all_credits"), NGX_HTTP_GET, billing_read_entry,
       "v1/credit_notes", NULL, NULL,
-      { "expand[0]", "data.customer_balance_transaction" },
+      { "expand[0]", ngx_string("data.customer_balance_transaction") },
       LINES_BILLING_PAGE, 0 },
 
     { ngx_string("all_disputes"), NGX_HTTP_GET, billing_read_entry,
-      "v1/disputes", NULL, NULL, { NULL }, LINES_BILLING_PAGE, 0 }
+      "v1/disputes", NULL, NULL, { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 }
 };
 
 
@@ -253,7 +253,7 @@ static ngx_int_t
 billing_page(lines_billing_call_t *call)
 {
     const char            *whose;
-    lines_form_t           form;
+    ngx_uint_t             page;
     lines_billing_ask_t   *ask = &call->ask;
     lines_billing_kind_t  *kind = call->kind;
 
@@ -268,40 +268,31 @@ billing_page(lines_billing_call_t *call)
 
     call->pages++;
 
-    lines_form_init(&form, call->carrier->pool);
+    whose = kind->whose;
 
-    if (kind->whose) {
-        whose = ask->kind == LINES_BILLING_REFUNDS
-                || ask->kind == LINES_BILLING_DISPUTES
-                ? lines_stripe_payment_param(&ask->id) : kind->whose;
-
-        lines_form_add(&form, whose, &ask->id);
-
-        if (ask->price.len) {
-            lines_form_add(&form, "price", &ask->price);
-        }
+    if (ask->kind == LINES_BILLING_REFUNDS
+        || ask->kind == LINES_BILLING_DISPUTES)
+    {
+        whose = lines_stripe_payment_param(&ask->id);
     }
+
+    page = ask->limit ? ask->limit : kind->page;
 
     /* when an invoice was paid, no argument asks for */
 
-    if (ask->since && ask->kind != LINES_BILLING_UNSETTLED) {
-        lines_form_add_number(&form, "created[gte]", ask->since);
-    }
-
-    if (kind->args[0]) {
-        lines_form_add_text(&form, kind->args[0], kind->args[1]);
-    }
-
-    if (kind->page) {
-        lines_form_add_number(&form, "limit",
-                              ask->limit ? ask->limit : kind->page);
-
-        if (call->last.len) {
-            lines_form_add(&form, "starting_after", &call->last);
-        }
-    }
-
-    if (lines_form_finish(&form, &call->args) != NGX_OK) {
+    if (lines_form(call->carrier->pool, &call->args,
+            { whose, ask->id },
+            { lines_form_if(kind->whose && ask->price.len, "price"),
+              ask->price },
+            { lines_form_if(ask->since && ask->kind != LINES_BILLING_UNSETTLED,
+                            "created[gte]"),
+              lines_form_number(ask->since) },
+            kind->arg,
+            { lines_form_if(kind->page, "limit"), lines_form_number(page) },
+            { lines_form_if(kind->page && call->last.len, "starting_after"),
+              call->last })
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

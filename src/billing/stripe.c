@@ -5,12 +5,15 @@
 #define LINES_STRIPE_BACKOFF      200     /* ms before the second try */
 #define LINES_STRIPE_BACKOFF_MAX  2000
 
-/* RFC 3986 */
-
-#define lines_form_unreserved(c)                              \
-    (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z') \
-     || ((c) >= '0' && (c) <= '9')                            \
-     || (c) == '-' || (c) == '_' || (c) == '.' || (c) == '~')
+#define stripe_metadata_rows(metadata)                                        \
+    { "metadata[lines_deployment]", (metadata)->deployment },                 \
+    { "metadata[tenant]", (metadata)->tenant },                               \
+    { lines_form_if((metadata)->line.len, "metadata[line_request]"),          \
+      (metadata)->line },                                                     \
+    { lines_form_if((metadata)->operation.len, "metadata[operation]"),        \
+      (metadata)->operation },                                                \
+    { lines_form_if((metadata)->attempt, "metadata[attempt]"),                \
+      lines_form_number((metadata)->attempt) }
 
 
 static ngx_uint_t stripe_object(json_t *json, const char *kind, ngx_str_t *id);
@@ -23,10 +26,6 @@ static void stripe_parse_metadata(json_t *json,
     lines_stripe_metadata_t *metadata);
 static void stripe_prices(json_t *json,
     lines_stripe_subscription_t *subscription);
-static void stripe_add_metadata(lines_form_t *form,
-    lines_stripe_metadata_t *metadata);
-static void form_append(lines_form_t *form, const void *data, size_t len);
-static void form_append_escaped(lines_form_t *form, u_char *data, size_t len);
 
 
 ngx_int_t
@@ -356,25 +355,19 @@ ngx_int_t
 lines_stripe_addon_body(ngx_pool_t *pool, ngx_str_t *customer,
     ngx_str_t *price, lines_stripe_metadata_t *metadata, ngx_str_t *body)
 {
-    lines_form_t  form;
+    return lines_form(pool, body,
+        { "customer", *customer },
+        { "items[0][price]", *price },
+        { "items[0][quantity]", ngx_string("1") },
+        { "payment_behavior", ngx_string("default_incomplete") },
+        { "payment_settings[save_default_payment_method]",
+          ngx_string("on_subscription") },
 
-    lines_form_init(&form, pool);
+        /* bank debits stay "processing" for days, neither paid nor voidable */
 
-    lines_form_add(&form, "customer", customer);
-    lines_form_add(&form, "items[0][price]", price);
-    lines_form_add_number(&form, "items[0][quantity]", 1);
-    lines_form_add_text(&form, "payment_behavior", "default_incomplete");
-    lines_form_add_text(&form, "payment_settings[save_default_payment_method]",
-                        "on_subscription");
-
-    /* bank debits stay "processing" for days, neither paid nor voidable */
-
-    lines_form_add_text(&form, "payment_settings[payment_method_types][0]",
-                        "card");
-    stripe_add_metadata(&form, metadata);
-    lines_form_add_text(&form, "expand[0]", "latest_invoice");
-
-    return lines_form_finish(&form, body);
+        { "payment_settings[payment_method_types][0]", ngx_string("card") },
+        stripe_metadata_rows(metadata),
+        { "expand[0]", ngx_string("latest_invoice") });
 }
 
 
@@ -383,21 +376,16 @@ lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
     ngx_str_t *price, ngx_str_t *payment_method,
     lines_stripe_metadata_t *metadata, ngx_str_t *body)
 {
-    lines_form_t  form;
+    return lines_form(pool, body,
+        { "customer", *customer },
+        { "items[0][price]", *price },
 
-    lines_form_init(&form, pool);
+        /* cards of the older kind, "card_…" and "src_…", are taken as well */
 
-    lines_form_add(&form, "customer", customer);
-    lines_form_add(&form, "items[0][price]", price);
-
-    /* cards of the older kind, "card_…" and "src_…", are taken here as well */
-
-    lines_form_add(&form, "default_payment_method", payment_method);
-    lines_form_add_text(&form, "payment_behavior", "error_if_incomplete");
-    lines_form_add_text(&form, "off_session", "true");
-    stripe_add_metadata(&form, metadata);
-
-    return lines_form_finish(&form, body);
+        { "default_payment_method", *payment_method },
+        { "payment_behavior", ngx_string("error_if_incomplete") },
+        { "off_session", ngx_string("true") },
+        stripe_metadata_rows(metadata));
 }
 
 
@@ -405,12 +393,7 @@ ngx_int_t
 lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
     ngx_str_t *body)
 {
-    lines_form_t  form;
-
-    lines_form_init(&form, pool);
-    lines_form_add(&form, "metadata[lines_database]", database);
-
-    return lines_form_finish(&form, body);
+    return lines_form(pool, body, { "metadata[lines_database]", *database });
 }
 
 
@@ -419,28 +402,27 @@ lines_stripe_credit_body(ngx_pool_t *pool, ngx_str_t *invoice, int64_t charged,
     int64_t balance, int64_t outside, lines_stripe_metadata_t *metadata,
     ngx_str_t *body)
 {
-    lines_form_t  form;
+    return lines_form(pool, body,
+        { "invoice", *invoice },
+        { "amount", lines_form_number(charged + balance + outside) },
+        { lines_form_if(charged, "refund_amount"),
+          lines_form_number(charged) },
+        { lines_form_if(balance, "credit_amount"),
+          lines_form_number(balance) },
+        { lines_form_if(outside, "out_of_band_amount"),
+          lines_form_number(outside) },
+        stripe_metadata_rows(metadata));
+}
 
-    lines_form_init(&form, pool);
 
-    lines_form_add(&form, "invoice", invoice);
-    lines_form_add_number(&form, "amount", charged + balance + outside);
-
-    if (charged) {
-        lines_form_add_number(&form, "refund_amount", charged);
-    }
-
-    if (balance) {
-        lines_form_add_number(&form, "credit_amount", balance);
-    }
-
-    if (outside) {
-        lines_form_add_number(&form, "out_of_band_amount", outside);
-    }
-
-    stripe_add_metadata(&form, metadata);
-
-    return lines_form_finish(&form, body);
+ngx_int_t
+lines_stripe_refund_body(ngx_pool_t *pool, ngx_str_t *payment, int64_t amount,
+    lines_stripe_metadata_t *metadata, ngx_str_t *body)
+{
+    return lines_form(pool, body,
+        { lines_stripe_payment_param(payment), *payment },
+        { "amount", lines_form_number(amount) },
+        stripe_metadata_rows(metadata));
 }
 
 
@@ -471,47 +453,11 @@ lines_stripe_deployment(ngx_str_t *body)
 }
 
 
-ngx_int_t
-lines_stripe_refund_body(ngx_pool_t *pool, ngx_str_t *payment, int64_t amount,
-    lines_stripe_metadata_t *metadata, ngx_str_t *body)
-{
-    lines_form_t  form;
-
-    lines_form_init(&form, pool);
-
-    lines_form_add(&form, lines_stripe_payment_param(payment), payment);
-    lines_form_add_number(&form, "amount", amount);
-    stripe_add_metadata(&form, metadata);
-
-    return lines_form_finish(&form, body);
-}
-
-
 const char *
 lines_stripe_payment_param(ngx_str_t *payment)
 {
     return payment->len > 3 && ngx_strncmp(payment->data, "pi_", 3) == 0
            ? "payment_intent" : "charge";
-}
-
-
-static void
-stripe_add_metadata(lines_form_t *form, lines_stripe_metadata_t *metadata)
-{
-    lines_form_add(form, "metadata[lines_deployment]", &metadata->deployment);
-    lines_form_add(form, "metadata[tenant]", &metadata->tenant);
-
-    if (metadata->line.len) {
-        lines_form_add(form, "metadata[line_request]", &metadata->line);
-    }
-
-    if (metadata->operation.len) {
-        lines_form_add(form, "metadata[operation]", &metadata->operation);
-    }
-
-    if (metadata->attempt) {
-        lines_form_add_number(form, "metadata[attempt]", metadata->attempt);
-    }
 }
 
 
@@ -601,124 +547,79 @@ lines_stripe_backoff(ngx_uint_t n, time_t retry_after, ngx_uint_t random)
 }
 
 
-void
-lines_form_init(lines_form_t *form, ngx_pool_t *pool)
-{
-    form->pool = pool;
-    form->failed = (ngx_array_init(&form->bytes, pool, 512, 1) != NGX_OK);
-}
-
-
-void
-lines_form_add(lines_form_t *form, const char *name, ngx_str_t *value)
-{
-    if (form->failed) {
-        return;
-    }
-
-    if (form->bytes.nelts) {
-        form_append(form, "&", 1);
-    }
-
-    /* brackets as they are: so do Stripe's own libraries */
-
-    form_append(form, name, ngx_strlen(name));
-    form_append(form, "=", 1);
-    form_append_escaped(form, value->data, value->len);
-}
-
-
-void
-lines_form_add_text(lines_form_t *form, const char *name, const char *value)
-{
-    ngx_str_t  text;
-
-    text.data = (u_char *) value;
-    text.len = ngx_strlen(value);
-
-    lines_form_add(form, name, &text);
-}
-
-
-void
-lines_form_add_number(lines_form_t *form, const char *name, int64_t value)
-{
-    u_char     buf[NGX_INT64_LEN];
-    ngx_str_t  text;
-
-    text.data = buf;
-    text.len = ngx_sprintf(buf, "%L", value) - buf;
-
-    lines_form_add(form, name, &text);
-}
-
-
 ngx_int_t
-lines_form_finish(lines_form_t *form, ngx_str_t *body)
+lines_form_write(ngx_pool_t *pool, ngx_str_t *form, const lines_form_t *rows,
+    ngx_uint_t n)
 {
-    if (form->failed) {
+    u_char      *p;
+    size_t       len;
+    ngx_uint_t   i;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        if (rows[i].name) {
+            len += ngx_strlen(rows[i].name) + 3 * rows[i].value.len + 2;
+        }
+    }
+
+    p = ngx_pnalloc(pool, len);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    body->data = form->bytes.elts;
-    body->len = form->bytes.nelts;
+    form->data = p;
+
+    for (i = 0; i < n; i++) {
+
+        if (rows[i].name == NULL) {
+            continue;
+        }
+
+        if (p != form->data) {
+            *p++ = '&';
+        }
+
+        /* brackets as they are: so do Stripe's own libraries */
+
+        p = ngx_cpymem(p, rows[i].name, ngx_strlen(rows[i].name));
+        *p++ = '=';
+        p = (u_char *) ngx_escape_uri(p, rows[i].value.data,
+                                      rows[i].value.len,
+                                      NGX_ESCAPE_URI_COMPONENT);
+    }
+
+    form->len = p - form->data;
 
     return NGX_OK;
+}
+
+
+ngx_str_t
+lines_form_digits(u_char *buf, int64_t number)
+{
+    ngx_str_t  value;
+
+    value.data = buf;
+    value.len = ngx_sprintf(buf, "%L", number) - buf;
+
+    return value;
 }
 
 
 ngx_int_t
 lines_form_escape(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *escaped)
 {
-    lines_form_t  form;
+    u_char  *last;
 
-    lines_form_init(&form, pool);
-
-    if (!form.failed) {
-        form_append_escaped(&form, value->data, value->len);
+    escaped->data = ngx_pnalloc(pool, 3 * value->len);
+    if (escaped->data == NULL) {
+        return NGX_ERROR;
     }
 
-    return lines_form_finish(&form, escaped);
-}
+    last = (u_char *) ngx_escape_uri(escaped->data, value->data, value->len,
+                                     NGX_ESCAPE_URI_COMPONENT);
+    escaped->len = last - escaped->data;
 
-
-static void
-form_append(lines_form_t *form, const void *data, size_t len)
-{
-    u_char  *p;
-
-    if (form->failed || len == 0) {
-        return;
-    }
-
-    p = ngx_array_push_n(&form->bytes, len);
-    if (p == NULL) {
-        form->failed = 1;
-        return;
-    }
-
-    ngx_memcpy(p, data, len);
-}
-
-
-static void
-form_append_escaped(lines_form_t *form, u_char *data, size_t len)
-{
-    size_t               i;
-    u_char               buf[3];
-    static const u_char  hex[] = "0123456789ABCDEF";
-
-    for (i = 0; i < len; i++) {
-
-        if (lines_form_unreserved(data[i])) {
-            form_append(form, &data[i], 1);
-            continue;
-        }
-
-        buf[0] = '%';
-        buf[1] = hex[data[i] >> 4];
-        buf[2] = hex[data[i] & 0xf];
-
-        form_append(form, buf, 3);
-    }
+    return NGX_OK;
 }

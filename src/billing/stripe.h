@@ -239,29 +239,30 @@ ngx_msec_t lines_stripe_backoff(ngx_uint_t n, time_t retry_after,
 /* application/x-www-form-urlencoded, as Stripe reads it */
 
 typedef struct {
-    ngx_pool_t   *pool;
-    ngx_array_t   bytes;      /* of u_char */
-    unsigned      failed:1;   /* out of memory: finish() says so */
+    const char  *name;     /* sent as it is: it comes from the program;
+                              NULL: the row is left out */
+    ngx_str_t    value;    /* may be anything */
 } lines_form_t;
 
+/* of rows { name, value }; NGX_ERROR: no memory */
+#define lines_form(pool, form, ...)                                           \
+    lines_form_write(pool, form, (lines_form_t[]) { __VA_ARGS__ },            \
+                     sizeof((lines_form_t[]) { __VA_ARGS__ })                 \
+                     / sizeof(lines_form_t))
 
-void lines_form_init(lines_form_t *form, ngx_pool_t *pool);
+ngx_int_t lines_form_write(ngx_pool_t *pool, ngx_str_t *form,
+    const lines_form_t *rows, ngx_uint_t n);
 
-/*
- * name is sent as it is, brackets and all: it comes from the program.  The
- * value may be anything.
- */
+/* the name of a row that may be left out */
+#define lines_form_if(given, name)  ((given) ? name : NULL)
 
-void lines_form_add(lines_form_t *form, const char *name, ngx_str_t *value);
-void lines_form_add_text(lines_form_t *form, const char *name,
-    const char *value);
-void lines_form_add_number(lines_form_t *form, const char *name,
-    int64_t value);
+/* a value that lives as long as the block it is written in */
+#define lines_form_number(number)                                             \
+    lines_form_digits((u_char[NGX_INT64_LEN]) { 0 }, number)
 
-/* the bytes, in the pool; NGX_ERROR: out of memory on the way */
-ngx_int_t lines_form_finish(lines_form_t *form, ngx_str_t *body);
+ngx_str_t lines_form_digits(u_char *buf, int64_t number);
 
-/* one segment of a path, or a value: everything but unreserved is escaped */
+/* one segment of a path: everything but RFC 3986's unreserved is escaped */
 ngx_int_t lines_form_escape(ngx_pool_t *pool, ngx_str_t *value,
     ngx_str_t *escaped);
 

@@ -6,6 +6,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ctype.h>
 #include <inttypes.h>
 
 
@@ -115,26 +116,30 @@ ngx_pnalloc(ngx_pool_t *pool, size_t size)
 }
 
 
-void *
-ngx_array_push_n(ngx_array_t *a, ngx_uint_t n)
+/* of the types, NGX_ESCAPE_URI_COMPONENT alone: RFC 3986's unreserved stay */
+
+uintptr_t
+ngx_escape_uri(u_char *dst, u_char *src, size_t size, ngx_uint_t type)
 {
-    void  *elts;
+    static const u_char  hex[] = "0123456789ABCDEF";
 
-    if (a->nelts + n > a->nalloc) {
-        elts = ngx_palloc(a->pool, (a->nalloc + n) * 2 * a->size);
-        if (elts == NULL) {
-            return NULL;
-        }
-
-        ngx_memcpy(elts, a->elts, a->nelts * a->size);
-
-        a->elts = elts;
-        a->nalloc = (a->nalloc + n) * 2;
+    if (dst == NULL || type != NGX_ESCAPE_URI_COMPONENT) {
+        abort();
     }
 
-    a->nelts += n;
+    for ( /* void */ ; size; size--, src++) {
 
-    return (u_char *) a->elts + (a->nelts - n) * a->size;
+        if ((*src < 0x80 && isalnum(*src)) || (*src && strchr("-._~", *src))) {
+            *dst++ = *src;
+            continue;
+        }
+
+        *dst++ = '%';
+        *dst++ = hex[*src >> 4];
+        *dst++ = hex[*src & 0xf];
+    }
+
+    return (uintptr_t) dst;
 }
 
 

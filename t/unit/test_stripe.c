@@ -22,23 +22,20 @@ parse(const char *text)
 static void
 test_form(void)
 {
-    ngx_str_t     value, body;
-    lines_form_t  form;
-
-    lines_form_init(&form, NULL);
-    lines_form_add_text(&form, "customer", "cus_1");
-    lines_form_add_text(&form, "items[0][price]", "a b&c=d+e%f/\xc3\xa9");
-    lines_form_add_number(&form, "n", INT64_MIN);
-    lines_form_add_number(&form, "m", 0);
+    ngx_str_t  value, body;
 
     value = exact("\0\r\n", 3);
-    lines_form_add(&form, "raw", &value);
+
+    ok(lines_form(NULL, &body,
+           { "customer", ngx_string("cus_1") },
+           { "items[0][price]", ngx_string("a b&c=d+e%f/\xc3\xa9") },
+           { lines_form_if(0, "none"), ngx_string("left out") },
+           { "n", lines_form_number(INT64_MIN) },
+           { "m", lines_form_number(0) },
+           { lines_form_if(1, "raw"), value },
+           { "empty", ngx_null_string }) == NGX_OK, "a form");
     free(value.data);
 
-    ngx_str_null(&value);
-    lines_form_add(&form, "empty", &value);
-
-    ok(lines_form_finish(&form, &body) == NGX_OK, "a form");
     is_str(&body,
            "customer=cus_1&items[0][price]=a%20b%26c%3Dd%2Be%25f%2F"
            "%C3%A9&n=-9223372036854775808&m=0&raw=%00%0D%0A&empty=",
