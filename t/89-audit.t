@@ -88,6 +88,19 @@ subtest 'a line whose subscription has ended, and nobody said so: it ends' => su
     $s->hears;
 };
 
+subtest 'the clock of Redis was set back since it was begun and seen: it is looked at all the same' => sub {
+    my $line = $s->active_line;
+    my $key  = "lines:{$line->{tenant}}:line:$line->{line}";
+    $s->rest($line->{tenant});
+    $s->deaf;
+    $redis->cli('HSET', $key, created => (time + 3600) * 1000);
+    $s->hand(cancel => $line->{subscription});
+    $redis->cli('HSET', $key, audited => (time + 3600) * 1000);
+    shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^canceled$/);
+    $s->soon(sub { $s->now_of($line)->{ended} }, '... and it ends');
+    $s->hears;
+};
+
 subtest 'a line whose subscription is past due: it is suspended, and comes back' => sub {
     my $line = $s->active_line;
     $s->deaf;

@@ -50,6 +50,15 @@ local function push(to, ...)
 end
 
 
+-- what lies ahead was written by a clock that has been set back, and says
+-- nothing
+local function lately(instant)
+    local at = tonumber(instant) or 0
+
+    return at >= since and at <= now
+end
+
+
 local function check(id, h)
     if h.status == '' then
         push(findings, 'record', 'shown', id, 'listed',
@@ -81,8 +90,8 @@ local function check(id, h)
         if h.subscription == '' then
             push(findings, 'unpaid', 'shown', id, h.status, 'no subscription')
 
-        elseif h.doubted ~= '' or ((tonumber(h.audited) or 0) < since
-               and (tonumber(h.created) or 0) < since)
+        elseif h.doubted ~= ''
+               or not (lately(h.audited) or lately(h.created))
         then
             push(unlisted, id, h.subscription, h.doubted)
         end

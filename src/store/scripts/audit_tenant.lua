@@ -1,4 +1,6 @@
 --@again
+--@include lib/time.lua
+
 -- What a tenant counts, and for whom it waits: to be compared with what its
 -- lines hold, which were read page by page.  They stood still if its version is
 -- the same as before them: it changes with each move of a line.  Reads only.
@@ -16,6 +18,10 @@
 
 local NAMES = { 'phone_included', 'phone_paid', 'email_included', 'email_paid',
                 'account_lines' }
+
+-- further than a mark can be: a clock that has been set back wrote it
+local AHEAD = 86400000
+
 local sum, h = 0, {}
 local list = redis.call('HGETALL', tenant_key)
 
@@ -32,10 +38,11 @@ if #list == 0 or h.deleting then
 end
 
 local pending = redis.call('GET', pending_key) or ''
+local audited = tonumber(h.audited) or 0
 local lives = h.subscription == 'active' or h.subscription == 'past_due'
 local unlisted = not version and lives and (h.customer or '') ~= ''
                  and string.find(tenant_key, '{w:', 1, true)
-                 and (tonumber(h.audited) or 0) < since
+                 and (audited < since or audited > now_ms() + AHEAD)
 local reply = { sum .. ' ' .. redis.call('ZCARD', lines_key) .. ' ' .. pending,
                 unlisted and '1' or '' }
 
