@@ -26,15 +26,15 @@ typedef struct lines_billing_call_s  lines_billing_call_t;
  */
 
 typedef struct {
-    ngx_str_t    name;
-    ngx_uint_t   method;
-    ngx_int_t  (*read)(lines_billing_call_t *call, json_t *json);
-    const char  *before;     /* the path is before, id, after */
-    const char  *after;      /* NULL: without an id */
-    const char  *whose;      /* the argument that the id is; NULL: none */
-    lines_form_t  arg;
-    ngx_uint_t   page;       /* of a list, so many at a time; 0: no list */
-    ngx_uint_t   gone;       /* flag: 404 is as good as 200 */
+    ngx_str_t      name;
+    ngx_uint_t     method;
+    ngx_int_t    (*read)(lines_billing_call_t *call, json_t *json);
+    const char    *before;   /* the path is before, id, after */
+    const char    *after;    /* NULL: without an id */
+    const char    *whose;    /* the argument that the id is; NULL: none */
+    lines_form_t   arg;
+    ngx_uint_t     page;     /* of a list, so many at a time; 0: no list */
+    ngx_uint_t     gone;     /* flag: 404 is as good as 200 */
 } lines_billing_kind_t;
 
 
@@ -74,6 +74,7 @@ static ngx_int_t billing_judge(lines_billing_call_t *call,
     lines_result_t *answer);
 static void billing_headers(lines_result_t *answer,
     lines_billing_result_t *result);
+static ngx_str_t billing_header(lines_result_t *answer, const char *name);
 static ngx_int_t billing_read(lines_billing_call_t *call, json_t *json);
 static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
 static void billing_done(lines_billing_call_t *call);
@@ -98,83 +99,53 @@ static ngx_int_t billing_livemode(lines_billing_call_t *call,
     ngx_uint_t livemode);
 
 
+#define billing_kind(text, by, what, path)                                    \
+    .name = ngx_string(text), .method = by, .read = billing_read_##what,      \
+    .before = path
+#define billing_get(text, what, path)                                         \
+    billing_kind(text, NGX_HTTP_GET, what, path)
+#define billing_post(text, what, path)                                        \
+    billing_kind(text, NGX_HTTP_POST, what, path)
+#define billing_list(text, what, path, id)                                    \
+    billing_get(text, what, path), .whose = id, .page = LINES_BILLING_PAGE
+
+
 /* by lines_billing_kind_e */
 
 static lines_billing_kind_t  billing_kinds[] = {
 
-    { ngx_string("subscribe"), NGX_HTTP_POST, billing_read_subscription,
-      "v1/subscriptions", NULL, NULL, { NULL, ngx_null_string }, 0, 0 },
+    { billing_post("subscribe", subscription, "v1/subscriptions") },
 
-    { ngx_string("subscription"), NGX_HTTP_GET, billing_read_subscription,
-      "v1/subscriptions/", "", NULL,
-      { "expand[0]", ngx_string("latest_invoice") }, 0, 0 },
+    { billing_get("subscription", subscription, "v1/subscriptions/"),
+      .after = "", .arg = { "expand[0]", ngx_string("latest_invoice") } },
 
-    { ngx_string("cancel"), NGX_HTTP_DELETE, billing_read_subscription,
-      "v1/subscriptions/", "", NULL, { NULL, ngx_null_string }, 0, 1 },
+    { billing_kind("cancel", NGX_HTTP_DELETE, subscription,
+                   "v1/subscriptions/"), .after = "", .gone = 1 },
 
-    { ngx_string("subscriptions"), NGX_HTTP_GET, billing_read_found,
-      "v1/subscriptions", NULL, "customer",
-      { "status", ngx_string("all") }, LINES_BILLING_PAGE, 0 },
+    { billing_list("subscriptions", found, "v1/subscriptions",
+                   "status=all&customer") },
 
-    { ngx_string("invoice"), NGX_HTTP_GET, billing_read_invoice,
-      "v1/invoices/", "", NULL, { NULL, ngx_null_string }, 0, 0 },
+    { billing_get("invoice", invoice, "v1/invoices/"), .after = "" },
+    { billing_list("invoices", unsettled, "v1/invoices", "subscription") },
+    { billing_post("void", invoice, "v1/invoices/"), .after = "/void" },
 
-    { ngx_string("invoices"), NGX_HTTP_GET, billing_read_unsettled,
-      "v1/invoices", NULL, "subscription", { NULL, ngx_null_string },
-      LINES_BILLING_PAGE, 0 },
+    { billing_get("customer", customer, "v1/customers/"), .after = "" },
+    { billing_get("card", card, "v1/customers/"), .after = "/payment_methods",
+      .arg = { "type", ngx_string("card") }, .page = 1 },
 
-    { ngx_string("void"), NGX_HTTP_POST, billing_read_invoice,
-      "v1/invoices/", "/void", NULL, { NULL, ngx_null_string }, 0, 0 },
+    { billing_post("credit", given, "v1/credit_notes") },
+    { billing_post("refund", given, "v1/refunds") },
 
-    { ngx_string("customer"), NGX_HTTP_GET, billing_read_customer,
-      "v1/customers/", "", NULL, { NULL, ngx_null_string }, 0, 0 },
+    { billing_list("payments", entry, "v1/invoice_payments", "invoice") },
+    { billing_list("credits", entry, "v1/credit_notes", "invoice"),
+      .arg = { "expand[0]",
+               ngx_string("data.customer_balance_transaction") } },
+    { billing_list("refunds", entry, "v1/refunds", "charge") },
+    { billing_list("disputes", entry, "v1/disputes", "charge") },
+    { billing_list("paid", entry, "v1/invoice_payments",
+                   "payment[type]=payment_intent&payment[payment_intent]") },
 
-    { ngx_string("card"), NGX_HTTP_GET, billing_read_card,
-      "v1/customers/", "/payment_methods", NULL,
-      { "type", ngx_string("card") }, 1, 0 },
-
-    { ngx_string("credit"), NGX_HTTP_POST, billing_read_given,
-      "v1/credit_notes", NULL, NULL, { NULL, ngx_null_string }, 0, 0 },
-
-    { ngx_string("refund"), NGX_HTTP_POST, billing_read_given,
-      "v1/refunds", NULL, NULL, { NULL, ngx_null_string }, 0, 0 },
-
-    { ngx_string("payments"), NGX_HTTP_GET, billing_read_entry,
-      "v1/invoice_payments", NULL, "invoice", { NULL, ngx_null_string },
-      LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("credits"), NGX_HTTP_GET, billing_read_entry,
-      "v1/credit_notes", NULL, "invoice",
-      { "expand[0]", ngx_string("data.customer_balance_transaction") },
-      LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("refunds"), NGX_HTTP_GET, billing_read_entry,
-      "v1/refunds", NULL, "charge", { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("disputes"), NGX_HTTP_GET, billing_read_entry,
-      "v1/disputes", NULL, "charge", { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("paid"), NGX_HTTP_GET, billing_read_entry,
-      "v1/invoice_payments", NULL,
-      "payment[type]=payment_intent&payment[payment_intent]", { NULL, ngx_null_string },
-      LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("anchor"), NGX_HTTP_POST, billing_read_customer,
-      "v1/customers/", "", NULL, { NULL, ngx_null_string }, 0, 0 },
-
-    { ngx_string("all"), NGX_HTTP_GET, billing_read_found,
-      "v1/subscriptions", NULL, NULL, { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("all_refunds"), NGX_HTTP_GET, billing_read_entry,
-      "v1/refunds", NULL, NULL, { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("all_credits"), NGX_HTTP_GET, billing_read_entry,
-      "v1/credit_notes", NULL, NULL,
-      { "expand[0]", ngx_string("data.customer_balance_transaction") },
-      LINES_BILLING_PAGE, 0 },
-
-    { ngx_string("all_disputes"), NGX_HTTP_GET, billing_read_entry,
-      "v1/disputes", NULL, NULL, { NULL, ngx_null_string }, LINES_BILLING_PAGE, 0 }
+    { billing_post("anchor", customer, "v1/customers/"), .after = "" }
 };
 
 
@@ -214,10 +185,11 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 
     /*
      * An empty id would name the collection, a path of another kind, or the
-     * list of everybody's.
+     * list of everybody's, which nobody is to ask for by mistake.
      */
 
-    if (((kind->after || kind->whose) && ask->id.len == 0)
+    if ((ask->all ? kind->whose == NULL || ask->id.len
+                  : (kind->after || kind->whose) && ask->id.len == 0)
         || (kind->after && lines_form_escape(pool, &ask->id, &id) != NGX_OK)
         || lines_redis_format(pool, &call->uri, "%V%s%V%s", &call->bcf->uri,
                               kind->before, &id,
@@ -268,20 +240,16 @@ billing_page(lines_billing_call_t *call)
 
     call->pages++;
 
-    whose = kind->whose;
-
-    if (ask->kind == LINES_BILLING_REFUNDS
-        || ask->kind == LINES_BILLING_DISPUTES)
-    {
-        whose = lines_stripe_payment_param(&ask->id);
-    }
+    whose = ask->kind == LINES_BILLING_REFUNDS
+            || ask->kind == LINES_BILLING_DISPUTES
+            ? lines_stripe_payment_param(&ask->id) : kind->whose;
 
     page = ask->limit ? ask->limit : kind->page;
 
     /* when an invoice was paid, no argument asks for */
 
     if (lines_form(call->carrier->pool, &call->args,
-            { whose, ask->id },
+            { lines_form_if(!ask->all, whose), ask->id },
             { lines_form_if(kind->whose && ask->price.len, "price"),
               ask->price },
             { lines_form_if(ask->since && ask->kind != LINES_BILLING_UNSETTLED,
@@ -477,34 +445,27 @@ billing_judge(lines_billing_call_t *call, lines_result_t *answer)
 static void
 billing_headers(lines_result_t *answer, lines_billing_result_t *result)
 {
+    ngx_str_t  retry, replayed;
+
+    retry = billing_header(answer, "stripe-should-retry");
+    replayed = billing_header(answer, "idempotent-replayed");
+
+    result->should_retry = lines_is_nocase(&retry, "true") ? 1
+                           : lines_is_nocase(&retry, "false") ? 0 : -1;
+    result->replayed = lines_is_nocase(&replayed, "true");
+    result->request_id = billing_header(answer, "request-id");
+}
+
+
+static ngx_str_t
+billing_header(lines_result_t *answer, const char *name)
+{
+    ngx_str_t         none = ngx_null_string;
     ngx_table_elt_t  *h;
 
-    result->should_retry = -1;
-    result->replayed = 0;
-    ngx_str_null(&result->request_id);
+    h = answer->headers ? lines_header_in(answer->headers, name, NULL) : NULL;
 
-    if (answer->headers == NULL) {
-        return;
-    }
-
-    h = lines_header_in(answer->headers, "stripe-should-retry", NULL);
-
-    if (h && lines_is_nocase(&h->value, "true")) {
-        result->should_retry = 1;
-
-    } else if (h && lines_is_nocase(&h->value, "false")) {
-        result->should_retry = 0;
-    }
-
-    h = lines_header_in(answer->headers, "idempotent-replayed", NULL);
-
-    result->replayed = (h && lines_is_nocase(&h->value, "true"));
-
-    h = lines_header_in(answer->headers, "request-id", NULL);
-
-    if (h) {
-        result->request_id = h->value;
-    }
+    return h ? h->value : none;
 }
 
 

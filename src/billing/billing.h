@@ -138,10 +138,9 @@ typedef enum {
     LINES_BILLING_REFUND,
 
     /*
-     * What an invoice's money is counted by (billing/money.h): list, whole or
-     * UNKNOWN.  GET /v1/invoice_payments?invoice, /v1/credit_notes?invoice, and
-     * of a payment intent ("pi_"), or of a charge, /v1/refunds and
-     * /v1/disputes.
+     * What an invoice's money is counted by (billing/money.h), in the order of
+     * lines_stripe_object_e: list, whole or UNKNOWN.  The id is an invoice's;
+     * of the last two a payment intent's ("pi_"), or a charge's.
      */
     LINES_BILLING_PAYMENTS,
     LINES_BILLING_CREDITS,
@@ -155,21 +154,12 @@ typedef enum {
      * POST /v1/customers/ID: body of lines_stripe_anchor_body(), key as
      * "lines:database:ID:WATERMARK".
      */
-    LINES_BILLING_ANCHOR,
-
-    /*
-     * GET /v1/subscriptions, of all customers: those that have not ended, one
-     * page of limit, past the subscription after.  subscriptions, and after,
-     * where there is more.
-     */
-    LINES_BILLING_ALL,
-
-    /* likewise, created since: GET /v1/refunds, credit_notes, disputes: list */
-    LINES_BILLING_ALL_REFUNDS,
-    LINES_BILLING_ALL_CREDITS,
-    LINES_BILLING_ALL_DISPUTES
-
+    LINES_BILLING_ANCHOR
 } lines_billing_kind_e;
+
+/* what lists such objects: payments, credit notes, refunds, disputes */
+#define lines_billing_lists(object)                                           \
+    (LINES_BILLING_PAYMENTS + (object) - LINES_STRIPE_PAYMENT)
 
 
 /* strings live until the handler is called */
@@ -182,7 +172,12 @@ typedef struct {
     ngx_str_t                after;
     ngx_str_t                price;    /* empty: any */
     ngx_str_t                told;
-    ngx_uint_t               limit;    /* of a page, of which it is one */
+    ngx_uint_t               all;      /* flag: everybody's list, without an
+                                          id; of subscriptions those that have
+                                          not ended */
+    ngx_uint_t               limit;    /* of a page, of which it is one: the
+                                          result has an after if there is
+                                          more */
     int64_t                  since;    /* seconds; 0: all */
     lines_stripe_metadata_t  match;    /* what is empty of it: any */
 } lines_billing_ask_t;

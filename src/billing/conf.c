@@ -6,6 +6,7 @@
 #include "billing/billing.h"
 #include "directive/params.h"
 #include "http/guard.h"
+#include "http/text.h"
 
 
 #define LINES_BILLING_URI      "/_lines/billing/"
@@ -211,9 +212,7 @@ lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price)
     plan = bcf->plans.elts;
 
     for (i = 0; i < bcf->plans.nelts; i++) {
-        if (plan[i].price.len == price->len
-            && ngx_memcmp(plan[i].price.data, price->data, price->len) == 0)
-        {
+        if (lines_same(&plan[i].price, price)) {
             return &plan[i].plan;
         }
     }
@@ -226,10 +225,7 @@ ngx_uint_t
 lines_billing_ours(lines_billing_conf_t *bcf,
     lines_stripe_metadata_t *metadata)
 {
-    return metadata->deployment.len == bcf->deployment.len
-           && ngx_memcmp(metadata->deployment.data, bcf->deployment.data,
-                         bcf->deployment.len)
-              == 0;
+    return lines_same(&metadata->deployment, &bcf->deployment);
 }
 
 
@@ -263,11 +259,8 @@ billing_key_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     lines_carrier_t       *carrier;
     lines_billing_conf_t  *bcf;
 
-    v->valid = 1;
+    *v = ngx_http_variable_null_value;
     v->no_cacheable = 1;
-    v->not_found = 0;
-    v->len = 0;
-    v->data = (u_char *) "";
 
     carrier = lines_carrier_find(r);
 

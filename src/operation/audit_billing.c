@@ -54,6 +54,14 @@ static ngx_int_t audit_base(void *data, lines_tenant_base_reply_t *reply);
 static ngx_int_t audit_act_plan(void);
 
 
+static const lines_billing_kind_e  audit_lists[] = {
+    LINES_BILLING_FIND,
+    LINES_BILLING_REFUNDS,
+    LINES_BILLING_CREDITS,
+    LINES_BILLING_DISPUTES
+};
+
+
 static lines_audit_t *const  audit = &lines_audit;
 
 static struct {
@@ -86,13 +94,14 @@ lines_audit_forget(void)
 }
 
 
-/* a page of billing's, of the phase: LINES_BILLING_ALL and what follows it */
+/* a page of billing's, of the phase */
 
 ngx_int_t
 lines_audit_list(void)
 {
     lines_billing_ask_t  ask = {
-        .kind = LINES_BILLING_ALL + audit->at,
+        .kind = audit_lists[audit->at],
+        .all = 1,
         .after = audit->cursor,
         .limit = audit->limit,
         .since = audit->at ? audit->since : 0
