@@ -41,7 +41,7 @@ lines_access_init(ngx_conf_t *cf)
 
     lmcf->auth_request = lines_find_module(cf, "ngx_http_auth_request_module");
 
-    lines_access_asked(cf);
+    lines_access_warn(cf);
 
     if (!lmcf->auth) {
         return NGX_OK;

@@ -38,18 +38,12 @@ ngx_int_t lines_access_init(ngx_conf_t *cf);
 /* init_process */
 void lines_access_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
 
-/*
- * Warns of what has a say before lines_auth, or none at all, unless (or if)
- * auth_request asks the location.  The second is for every location that is
- * merged, the first for postconfiguration.
- */
-void lines_access_asked(ngx_conf_t *cf);
-ngx_int_t lines_access_doubt(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf,
-    ngx_uint_t limits);
+/* postconfiguration, when all locations are known: warns of what has a say
+   before lines_auth, or none at all */
+void lines_access_warn(ngx_conf_t *cf);
 
 /* caches: warns of those in a location; the filter that checks their keys */
-void lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
-    ngx_http_core_loc_conf_t *clcf);
+void lines_access_caches(ngx_conf_t *cf, void **loc_conf);
 void lines_access_cache_init(void);
 
 

@@ -38,19 +38,23 @@ lines_access_cache_init(void)
 /* all modules with a cache have the upstream's configuration first in theirs */
 
 void
-lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
-    ngx_http_core_loc_conf_t *clcf)
+lines_access_caches(ngx_conf_t *cf, void **loc_conf)
 {
 #if (NGX_HTTP_CACHE)
 
     ngx_uint_t                 i;
     ngx_module_t              *module;
+    lines_loc_conf_t          *conf;
+    ngx_http_core_loc_conf_t  *clcf;
     ngx_http_upstream_conf_t  *ucf;
 
     static const char *const modules[] = {
         "ngx_http_proxy_module", "ngx_http_fastcgi_module",
         "ngx_http_uwsgi_module", "ngx_http_scgi_module"
     };
+
+    conf = loc_conf[ngx_http_lines_module.ctx_index];
+    clcf = loc_conf[ngx_http_core_module.ctx_index];
 
     if (conf->api || clcf->handler == NULL) {
         return;
@@ -64,7 +68,7 @@ lines_access_caches(ngx_conf_t *cf, lines_loc_conf_t *conf,
             continue;
         }
 
-        ucf = ngx_http_conf_get_module_loc_conf(cf, (*module));
+        ucf = loc_conf[module->ctx_index];
 
         if (ucf->store == 1 && conf->cache != LINES_CACHE_SHARED) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,

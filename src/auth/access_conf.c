@@ -17,17 +17,8 @@
 #define LINES_AUTH_STALE  60
 
 
-/* a location with limits, or else with return behind lines_auth */
-
-typedef struct {
-    ngx_http_core_loc_conf_t  *clcf;
-    ngx_uint_t                 limits;     /* flag */
-} lines_doubt_t;
-
-
-static void access_unprotected(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf);
-static ngx_uint_t access_rewrites(ngx_conf_t *cf,
-    ngx_http_core_loc_conf_t *clcf);
+static ngx_uint_t access_asked(lines_main_conf_t *lmcf, ngx_str_t *name);
+static ngx_uint_t access_rewrites(ngx_conf_t *cf, void **loc_conf);
 
 
 /* how the two dialects say "no" where nothing of ours answers */
@@ -138,7 +129,8 @@ char *
 lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    void               ***seen;
+    lines_main_conf_t    *lmcf;
 
     if (conf->auth == NULL) {
         conf->auth = prev->auth;
@@ -150,110 +142,98 @@ lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
         conf->dialect = NULL;
     }
 
-    if (conf->auth == NULL) {
-        return NGX_CONF_OK;
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->locations_seen == NULL) {
+        lmcf->locations_seen = ngx_array_create(cf->temp_pool, 16,
+                                                sizeof(void **));
+        if (lmcf->locations_seen == NULL) {
+            return NGX_CONF_ERROR;
+        }
     }
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (clcf->name.len == 0) {
-        return NGX_CONF_OK;
-    }
-
-    lines_access_caches(cf, conf, clcf);
-
-    if (clcf->noname || !access_rewrites(cf, clcf)) {
-        return NGX_CONF_OK;
-    }
-
-    /* subrequests are checked before them */
-
-    if (clcf->internal != 1) {
-        access_unprotected(cf, clcf);
-
-    } else if (lines_access_doubt(cf, clcf, 0) != NGX_OK) {
+    seen = ngx_array_push(lmcf->locations_seen);
+    if (seen == NULL) {
         return NGX_CONF_ERROR;
     }
+
+    *seen = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
 
     return NGX_CONF_OK;
 }
 
 
-static void
-access_unprotected(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
-{
-    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                  "location \"%V\" has \"lines_auth\" together with "
-                  "\"return\" or \"rewrite\", which run before it and "
-                  "are not protected", &clcf->name);
-}
-
-
-ngx_int_t
-lines_access_doubt(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf,
-    ngx_uint_t limits)
-{
-    lines_doubt_t      *doubt;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->doubts == NULL) {
-        lmcf->doubts = ngx_array_create(cf->temp_pool, 4,
-                                        sizeof(lines_doubt_t));
-        if (lmcf->doubts == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    doubt = ngx_array_push(lmcf->doubts);
-    if (doubt == NULL) {
-        return NGX_ERROR;
-    }
-
-    doubt->clcf = clcf;
-    doubt->limits = limits;
-
-    return NGX_OK;
-}
-
-
 void
-lines_access_asked(ngx_conf_t *cf)
+lines_access_warn(ngx_conf_t *cf)
 {
-    ngx_str_t          *uri, *name;
-    ngx_uint_t          i, n, asked;
-    lines_doubt_t      *doubt;
-    lines_main_conf_t  *lmcf;
+    void                     ***loc_conf;
+    ngx_uint_t                  i;
+    lines_loc_conf_t           *llcf;
+    lines_main_conf_t          *lmcf;
+    ngx_http_core_loc_conf_t   *clcf;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    doubt = lmcf->doubts ? lmcf->doubts->elts : NULL;
-    uri = lmcf->asked ? lmcf->asked->elts : NULL;
+    loc_conf = lmcf->locations_seen ? lmcf->locations_seen->elts : NULL;
 
-    for (i = 0; doubt && i < lmcf->doubts->nelts; i++) {
+    for (i = 0; loc_conf && i < lmcf->locations_seen->nelts; i++) {
 
-        name = &doubt[i].clcf->name;
-        asked = 0;
+        llcf = loc_conf[i][ngx_http_lines_module.ctx_index];
+        clcf = loc_conf[i][ngx_http_core_module.ctx_index];
 
-        for (n = 0; uri && n < lmcf->asked->nelts; n++) {
-            asked |= lines_same(&uri[n], name);
+        if (clcf->name.len == 0) {
+            continue;
         }
 
-        if (asked && doubt[i].limits) {
+        if (llcf->auth) {
+            lines_access_caches(cf, loc_conf[i]);
+        }
+
+        /* subrequests are checked before them */
+
+        if (llcf->auth
+            && !clcf->noname
+            && access_rewrites(cf, loc_conf[i])
+            && (clcf->internal != 1 || !access_asked(lmcf, &clcf->name)))
+        {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"lines_auth\" together with "
+                          "\"return\" or \"rewrite\", which run before it and "
+                          "are not protected", &clcf->name);
+        }
+
+        if (llcf->limited && access_asked(lmcf, &clcf->name)) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "location \"%V\" has \"lines_rate_limit\", but "
                           "is asked by \"auth_request\": subrequests are "
                           "not counted; it belongs into the location "
-                          "that asks", name);
-
-        } else if (!asked && !doubt[i].limits) {
-            access_unprotected(cf, doubt[i].clcf);
+                          "that asks", &clcf->name);
         }
     }
 
-    lmcf->doubts = NULL;
-    lmcf->asked = NULL;
+    lmcf->locations_seen = NULL;
+}
+
+
+/* flag: by some location's auth_request, whose structure is private to its
+   module, but begins with the URI */
+
+static ngx_uint_t
+access_asked(lines_main_conf_t *lmcf, ngx_str_t *name)
+{
+    void      ***loc_conf;
+    ngx_uint_t   i;
+
+    loc_conf = lmcf->locations_seen->elts;
+
+    for (i = 0; lmcf->auth_request && i < lmcf->locations_seen->nelts; i++) {
+
+        if (lines_same(loc_conf[i][lmcf->auth_request->ctx_index], name)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -263,7 +243,7 @@ lines_access_asked(ngx_conf_t *cf)
  */
 
 static ngx_uint_t
-access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+access_rewrites(ngx_conf_t *cf, void **loc_conf)
 {
     u_char        *p, *last;
     uintptr_t      code;
@@ -272,11 +252,7 @@ access_rewrites(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
 
     module = lines_find_module(cf, "ngx_http_rewrite_module");
 
-    if (module == NULL || clcf->loc_conf == NULL) {
-        return 0;
-    }
-
-    codes = clcf->loc_conf[module->ctx_index];
+    codes = module ? loc_conf[module->ctx_index] : NULL;
 
     if (codes == NULL || *codes == NULL) {
         return 0;

@@ -63,7 +63,6 @@ static ngx_int_t tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t plan_reply(void *data, lines_plan_get_reply_t *reply);
 static lines_plan_entry_t *plan_entry(ngx_str_t *tenant);
 static void key_revoked(void *data, ngx_str_t *message);
-static void revocations_lost(void *data);
 
 
 /* one entry for each value of a hash: the last tenant has it */
@@ -543,8 +542,7 @@ lines_auth_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 
     lmcf->subscriber = lines_subscriber_create(cycle, &lmcf->redis_conf,
                                                lmcf->redis, &channel,
-                                               key_revoked, revocations_lost,
-                                               lmcf);
+                                               key_revoked, lmcf);
 
     return lmcf->subscriber ? NGX_OK : NGX_ERROR;
 }
@@ -560,6 +558,8 @@ lines_auth_exit_process(lines_main_conf_t *lmcf)
 }
 
 
+/* NULL: some may have been, unheard */
+
 static void
 key_revoked(void *data, ngx_str_t *message)
 {
@@ -567,16 +567,10 @@ key_revoked(void *data, ngx_str_t *message)
 
     u_char  digest[LINES_SHA256_LEN];
 
-    if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
+    if (message == NULL) {
+        lines_key_cache_revoke(lmcf, NULL);
+
+    } else if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
         lines_key_cache_revoke(lmcf, digest);
     }
-}
-
-
-static void
-revocations_lost(void *data)
-{
-    lines_main_conf_t *lmcf = data;
-
-    lines_key_cache_revoke(lmcf, NULL);
 }

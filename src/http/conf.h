@@ -80,10 +80,8 @@ typedef struct {
     ngx_http_handler_pt    allow;
     ngx_module_t          *auth_request;
 
-    /* at configuration: the URIs that auth_request asks, ngx_str_t; locations
-       that may be wrong, lines_doubt_t */
-    ngx_array_t           *asked;
-    ngx_array_t           *doubts;
+    /* at configuration: the loc_conf of each location, void ** */
+    ngx_array_t           *locations_seen;
 
     /* variables: where the access phase begins */
     ngx_int_t              access_phase;
@@ -114,6 +112,7 @@ typedef struct {
                                              of ours answers */
     lines_clerk_conf_t    *clerk;
     ngx_array_t           *limits;
+    ngx_uint_t             limited;       /* flag: limits are its own */
     time_t                 cache_warned;  /* of this worker */
     lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
 } lines_loc_conf_t;

@@ -23,7 +23,7 @@ static ngx_int_t limit_identify(ngx_conf_t *cf, lines_limit_t *limit);
 static ngx_int_t limit_register(ngx_conf_t *cf, lines_limit_t **limit);
 static lines_limit_t *limit_find(ngx_array_t *limits, ngx_str_t *id);
 static ngx_uint_t limit_same(lines_limit_t *a, lines_limit_t *b);
-static ngx_int_t limit_asks(ngx_conf_t *cf);
+static ngx_uint_t limit_asks(ngx_conf_t *cf);
 
 
 static ngx_conf_enum_t  limit_keys[] = {
@@ -321,48 +321,19 @@ limit_same(lines_limit_t *a, lines_limit_t *b)
 }
 
 
-/*
- * NGX_OK: auth_request may find out who asks; NGX_DECLINED.  Its structure is
- * private to its module, but begins with the URI.  All URIs are remembered.
- */
+/* flag: auth_request may find out who asks: its structure is private to its
+   module, but begins with the URI */
 
-static ngx_int_t
+static ngx_uint_t
 limit_asks(ngx_conf_t *cf)
 {
-    ngx_str_t          *uri, *asked;
-    ngx_module_t       *module;
-    lines_main_conf_t  *lmcf;
+    ngx_str_t     *uri;
+    ngx_module_t  *module;
 
     module = lines_find_module(cf, "ngx_http_auth_request_module");
     uri = module ? ngx_http_conf_get_module_loc_conf(cf, (*module)) : NULL;
 
-    if (uri == NULL || uri->len == 0) {
-        return NGX_DECLINED;
-    }
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->asked == NULL) {
-        lmcf->asked = ngx_array_create(cf->temp_pool, 4, sizeof(ngx_str_t));
-        if (lmcf->asked == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    /* most locations have it from the server around */
-
-    asked = (ngx_str_t *) lmcf->asked->elts + lmcf->asked->nelts;
-
-    if (lmcf->asked->nelts == 0 || asked[-1].data != uri->data) {
-        asked = ngx_array_push(lmcf->asked);
-        if (asked == NULL) {
-            return NGX_ERROR;
-        }
-
-        *asked = *uri;
-    }
-
-    return NGX_OK;
+    return uri && uri->len;
 }
 
 
@@ -370,16 +341,9 @@ char *
 lines_limit_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf)
 {
-    ngx_int_t                  asks;
     ngx_uint_t                 i;
     ngx_http_core_loc_conf_t  *clcf;
     lines_limit_t            **p;
-
-    asks = limit_asks(cf);
-
-    if (asks == NGX_ERROR) {
-        return NGX_CONF_ERROR;
-    }
 
     if (conf->limits == NULL) {
         conf->limits = prev->limits;
@@ -393,14 +357,11 @@ lines_limit_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
         return NGX_CONF_OK;
     }
 
+    conf->limited = 1;
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->name.len && lines_access_doubt(cf, clcf, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->api || conf->auth || clcf->name.len == 0 || asks == NGX_OK)
-    {
+    if (conf->api || conf->auth || clcf->name.len == 0 || limit_asks(cf)) {
         return NGX_CONF_OK;
     }
 

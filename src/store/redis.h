@@ -152,10 +152,10 @@ ngx_int_t lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
 
 /*
  * A subscription on a connection of its own, re-established for ever.
- * handler gets each message (nothing but messages of the channel).
+ * handler gets each message (nothing but messages of the channel), or NULL
+ * where some may have been missed: at each (re)subscription.
  * lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
  * of its own every 300 ms through redis) came back within the last 900 ms.
- * lost is called when messages may have been missed: at each (re)subscription.
  */
 
 typedef struct lines_subscriber_s  lines_subscriber_t;
@@ -164,7 +164,7 @@ typedef void (*lines_message_pt)(void *data, ngx_str_t *message);
 
 lines_subscriber_t *lines_subscriber_create(ngx_cycle_t *cycle,
     lines_redis_conf_t *conf, lines_redis_t *redis, ngx_str_t *channel,
-    lines_message_pt handler, void (*lost)(void *data), void *data);
+    lines_message_pt handler, void *data);
 
 void lines_subscriber_destroy(lines_subscriber_t *subscriber);
 

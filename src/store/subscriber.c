@@ -25,7 +25,6 @@ struct lines_subscriber_s {
                                               is the instant it was sent at */
 
     lines_message_pt          handler;
-    void  (*lost)(void *data);
     void                     *data;
 
     ngx_event_t               timer;
@@ -53,7 +52,7 @@ static void heartbeat_published(void *data, redisReply *reply);
 lines_subscriber_t *
 lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     lines_redis_t *redis, ngx_str_t *channel, lines_message_pt handler,
-    void (*lost)(void *data), void *data)
+    void *data)
 {
     uint64_t                   token;
     lines_subscriber_t        *sub;
@@ -79,7 +78,6 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     sub->redis = redis;
     sub->channel = *channel;
     sub->handler = handler;
-    sub->lost = lost;
     sub->data = data;
 
     sub->timer.handler = heartbeat_handler;
@@ -216,7 +214,7 @@ subscriber_message(void *data, redisReply *reply)
                            "lines subscribed: \"%V\"", &sub->channel);
 
             sub->alive = 0;
-            sub->lost(sub->data);
+            sub->handler(sub->data, NULL);
 
             heartbeat_publish(sub);
         }
