@@ -1135,6 +1135,10 @@ rest(void)
             continue;
         }
 
+        if (sim_people_deleting()) {
+            continue;
+        }
+
         if (sim_event_due() || sim_people_due()
             || !ngx_queue_empty(&world.calls))
         {
