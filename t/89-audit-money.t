@@ -68,6 +68,24 @@ promise 'all that a line paid was given back by hand, and it goes on: shown as l
     $s->hears;
 };
 
+promise 'it ends while its money is counted: that is not shown' => sub {
+    my $line = $s->active_line;
+    $s->rest($line->{tenant});
+    my $told = counted('credited');
+    my $reads = sub { scalar $sandbox->requests(GET => '/v1/disputes') };
+    $s->deaf;
+    $sandbox->fault(path => '/v1/disputes', method => 'GET', kind => 'delay', ms => 2500, times => 2);
+    my $before = $reads->();
+    $s->hand(refund => $line->{invoice});
+    wait_for(sub { $reads->() >= $before + 2 }, 30, 'its money to be counted once more');
+    $s->hears;
+    $s->hand(cancel => $line->{subscription});
+    $s->soon(sub { $s->now_of($line)->{ended} }, 'it has ended');
+    whole_pass();
+    ok !found(credited => $line->{line}), 'nothing is shown';
+    is counted('credited'), $told, '... nor counted';
+};
+
 promise 'a bank took the payment back, and the event was lost: the line ends' => sub {
     my @lines = ($s->active_line, $s->bought_line, $s->active_line);
     $s->rest($_->{tenant}) for @lines;

@@ -46,6 +46,7 @@ static ngx_int_t audit_count(lines_stripe_invoice_t *invoice);
 static ngx_int_t audit_count_next(void);
 static void audit_counted(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_sum(void);
+static ngx_int_t audit_credited(lines_look_t *look);
 static ngx_int_t audit_customer(void *data,
     lines_tenant_customer_reply_t *reply);
 static ngx_int_t audit_prices(void);
@@ -843,25 +844,42 @@ audit_sum(void)
                ? audit_flight(4) : NGX_OK;
     }
 
-    /* a line that runs, and whose last payment is not ours any more */
+    /* the last payment is not ours any more: does the line still run? */
 
     if (money == LINES_MONEY_RETURNED
         && side.money.refunded + side.money.credited > 0
         && look->line.ended.len == 0)
     {
-        *found = (lines_audit_found_t) {
-            .kind = LINES_AUDIT_credited, .tenant = look->tenant,
-            .id = look->id, .subscription = look->subscription,
-            .here = look->line.status,
-            .there = lines_op_text("all that it paid went back")
-        };
+        look->end = audit_credited;
 
-        return lines_audit_find(found);
+        return lines_look(look);
     }
 
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
                             .line = look->id, .ahead = 0,
                             .doubt = lines_op_text("end"));
+}
+
+
+/* it may have ended while its money was counted, or be about to */
+
+static ngx_int_t
+audit_credited(lines_look_t *look)
+{
+    if (look->follows == LINES_FOLLOWS_NEWS || look->line.ended.len
+        || look->line.released.len)
+    {
+        return NGX_OK;
+    }
+
+    side.found = (lines_audit_found_t) {
+        .kind = LINES_AUDIT_credited, .tenant = look->tenant,
+        .id = look->id, .subscription = look->subscription,
+        .here = look->line.status,
+        .there = lines_op_text("all that it paid went back")
+    };
+
+    return audit_flight(4);
 }
 
 

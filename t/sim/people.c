@@ -1099,6 +1099,24 @@ delete_tenant(request_t *q)
 }
 
 
+/* the reply to the first try may have been lost; Redis' clock may have been set */
+
+static int64_t
+deletion_began(request_t *q)
+{
+    char              key[64];
+    const sim_str_t  *reply;
+
+    snprintf(key, sizeof(key), "lines:{%s}:deleted", q->tenant.data);
+
+    reply = sim_ask("GET", key, NULL);
+
+    return (world.may & SIM_CLOCKS) || reply->data[1] == '-'
+           ? world.now : strtoll(strchr((char *) reply->data, '\n'), NULL, 10)
+                         * 1000;
+}
+
+
 static ngx_int_t
 deleted(void *data, lines_tenant_delete_reply_t *reply)
 {
@@ -1117,7 +1135,7 @@ deleted(void *data, lines_tenant_delete_reply_t *reply)
 
     if (tenants[q->tenant_at].exists) {
         tenants[q->tenant_at].exists = 0;
-        tenants[q->tenant_at].left = world.now;
+        tenants[q->tenant_at].left = deletion_began(q);
         sim_trace("%s is deleted", tenants[q->tenant_at].name);
     }
 
@@ -1245,6 +1263,39 @@ delete_ended(void *data, lines_tenant_end_reply_t *reply)
     ((request_t *) data)->answered = 200;
 
     return NGX_DONE;
+}
+
+
+/* whoever began to delete a tenant asks again, until that has ended */
+
+ngx_uint_t
+sim_people_deleting(void)
+{
+    int          i;
+    char         key[64];
+    request_t   *q;
+    ngx_uint_t   n;
+    sim_node_t  *node;
+
+    node = some_node();
+
+    for (n = 0, i = 0; i < TENANTS; i++) {
+        snprintf(key, sizeof(key), "lines:{%s}:t", tenants[i].name);
+
+        if (sim_ask("HEXISTS", key, "deleting", NULL)->data[1] == '0') {
+            continue;
+        }
+
+        n++;
+
+        if (node && world.steps % 256 == 0) {
+            q = request(node, tenants[i].name, "", delete_tenant);
+            q->tenant_at = i;
+            request_start(q);
+        }
+    }
+
+    return n;
 }
 
 

@@ -277,6 +277,7 @@ void sim_people_act(void);
 void sim_people_gone(sim_node_t *node);     /* with their node */
 void sim_people_event(sim_node_t *node, json_t *event);
 void sim_people_provisioned(const char *tenant, const char *line);
+ngx_uint_t sim_people_deleting(void);       /* tenants: it is gone on with */
 int64_t sim_people_due(void);
 void sim_people_tick(void);
 int sim_people_left(const char *tenant, int64_t *when);
