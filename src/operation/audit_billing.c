@@ -42,7 +42,7 @@ static ngx_int_t audit_invoice(void);
 static void audit_paid(void *data, lines_billing_result_t *result);
 static void audit_invoiced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_went_back(lines_look_t *look);
-static ngx_int_t audit_count(lines_stripe_invoice_t *invoice);
+static ngx_int_t audit_count(void);
 static ngx_int_t audit_count_next(void);
 static void audit_counted(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_sum(void);
@@ -52,14 +52,6 @@ static ngx_int_t audit_prices(void);
 static void audit_priced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_base(void *data, lines_tenant_base_reply_t *reply);
 static ngx_int_t audit_act_plan(void);
-
-
-static const lines_billing_kind_e  audit_lists[] = {
-    LINES_BILLING_FIND,
-    LINES_BILLING_REFUNDS,
-    LINES_BILLING_CREDITS,
-    LINES_BILLING_DISPUTES
-};
 
 
 static lines_audit_t *const  audit = &lines_audit;
@@ -77,9 +69,6 @@ static struct {
     lines_audit_read_t      *read;
     lines_stripe_invoice_t   invoice;
     lines_money_t            money;
-    lines_billing_kind_e     counting;
-    ngx_array_t             *payments;
-    ngx_uint_t               counted;    /* payments */
     ngx_str_t                customer;
     ngx_uint_t               price;      /* whose list is read */
     ngx_str_t                after;
@@ -99,8 +88,13 @@ lines_audit_forget(void)
 ngx_int_t
 lines_audit_list(void)
 {
+    static const lines_billing_kind_e  lists[] = {
+        LINES_BILLING_FIND, LINES_BILLING_REFUNDS, LINES_BILLING_CREDITS,
+        LINES_BILLING_DISPUTES
+    };
+
     lines_billing_ask_t  ask = {
-        .kind = audit_lists[audit->at],
+        .kind = lists[audit->at],
         .all = 1,
         .after = audit->cursor,
         .limit = audit->limit,
@@ -381,7 +375,7 @@ audit_judged(lines_look_t *look)
     /* one whose money is in doubt is read, and counted */
 
     if (side.read && side.read->doubt) {
-        return side.invoice.id.len ? audit_count(&side.invoice) : NGX_OK;
+        return side.invoice.id.len ? audit_count() : NGX_OK;
     }
 
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
@@ -717,7 +711,7 @@ audit_went_back(lines_look_t *look)
     /* what was to go back, and did not; that people gave it is counted */
 
     if (look->follows == LINES_FOLLOWS_ORPHAN) {
-        return audit_count(&side.invoice);
+        return audit_count();
     }
 
     status = lines_status(&look->line.status);
@@ -746,16 +740,12 @@ audit_went_back(lines_look_t *look)
 }
 
 
-/* the money of an invoice: as operation/refund.c, a read in each tick */
+/* the money of an invoice: a read in each tick */
 
 static ngx_int_t
-audit_count(lines_stripe_invoice_t *invoice)
+audit_count(void)
 {
-    lines_money_begin(&side.money, invoice);
-
-    side.counting = LINES_BILLING_CREDITS;
-    side.payments = NULL;
-    side.counted = 0;
+    lines_money_begin(&side.money, &side.invoice);
 
     return lines_audit_later(audit_count_next);
 }
@@ -764,11 +754,9 @@ audit_count(lines_stripe_invoice_t *invoice)
 static ngx_int_t
 audit_count_next(void)
 {
-    lines_billing_ask_t  ask = { .kind = side.counting };
-
-    ask.id = side.counting == LINES_BILLING_CREDITS
-             || side.counting == LINES_BILLING_PAYMENTS
-             ? side.invoice.id : side.money.now;
+    lines_billing_ask_t  ask = {
+        .kind = lines_billing_lists(side.money.asks), .id = side.money.whose
+    };
 
     return lines_audit_bill(&ask, audit_counted);
 }
@@ -777,49 +765,15 @@ audit_count_next(void)
 static void
 audit_counted(void *data, lines_billing_result_t *result)
 {
-    ngx_uint_t             i;
-    lines_stripe_entry_t  *entry;
-
     if (result->outcome != LINES_STRIPE_OK) {
         lines_audit_run(lines_audit_failed(result));
         return;
     }
 
-    entry = result->list->elts;
+    lines_money_listed(&side.money, result->list);
 
-    if (side.counting == LINES_BILLING_PAYMENTS) {
-        side.payments = result->list;
-
-    } else {
-        for (i = 0; i < result->list->nelts; i++) {
-            lines_money_add(&side.money, &entry[i]);
-        }
-    }
-
-    if (side.counting == LINES_BILLING_CREDITS) {
-        side.counting = LINES_BILLING_PAYMENTS;
-
-    } else if (side.counting == LINES_BILLING_REFUNDS) {
-        side.counting = LINES_BILLING_DISPUTES;
-
-    } else {
-        entry = side.payments->elts;
-        side.counting = LINES_BILLING_REFUNDS;
-
-        /* one that has nothing to be read of it is added alone */
-
-        do {
-            if (side.counted == side.payments->nelts) {
-                lines_audit_run(audit_sum());
-                return;
-            }
-
-            lines_money_add(&side.money, &entry[side.counted++]);
-
-        } while (side.money.now.len == 0);
-    }
-
-    lines_audit_run(lines_audit_later(audit_count_next));
+    lines_audit_run(side.money.asks ? lines_audit_later(audit_count_next)
+                                    : audit_sum());
 }
 
 
