@@ -70,9 +70,7 @@ static struct {
     lines_stripe_invoice_t   invoice;
     lines_money_t            money;
     ngx_str_t                customer;
-    ngx_uint_t               price;      /* whose list is read */
-    ngx_str_t                after;
-    int64_t                  best;       /* as lines_plan_better() */
+    lines_plans_t            plans;
 } side;
 
 
@@ -829,10 +827,7 @@ audit_customer(void *data, lines_tenant_customer_reply_t *reply)
     }
 
     side.customer = reply->customer;
-    side.price = 0;
-    side.best = 0;
-    ngx_str_null(&side.plan);
-    ngx_str_null(&side.after);
+    ngx_memzero(&side.plans, sizeof(lines_plans_t));
 
     audit->next = audit_prices;
 
@@ -843,21 +838,16 @@ audit_customer(void *data, lines_tenant_customer_reply_t *reply)
 static ngx_int_t
 audit_prices(void)
 {
-    ngx_array_t           *plans = &audit->lmcf->billing->plans;
-    lines_billing_ask_t    ask = {
-        .kind = LINES_BILLING_FIND, .id = side.customer, .after = side.after,
-        .limit = LINES_AUDIT_PLANS
+    lines_billing_ask_t  ask = {
+        .id = side.customer, .limit = LINES_AUDIT_PLANS
     };
-    lines_billing_plan_t  *plan = plans->elts;
 
-    if (side.price == plans->nelts) {
+    if (!lines_plans_ask(audit->lmcf->billing, &side.plans, &ask)) {
         audit->next = lines_audit_read;
 
         return lines_tenant_base(&audit->caller, audit_base, NULL,
                                  .tenant = side.read->tenant);
     }
-
-    ask.price = plan[side.price].price;
 
     return lines_audit_bill(&ask, audit_priced);
 }
@@ -866,48 +856,31 @@ audit_prices(void)
 static void
 audit_priced(void *data, lines_billing_result_t *result)
 {
-    lines_billing_plan_t  *plan = audit->lmcf->billing->plans.elts;
-
-    if (result->outcome == LINES_STRIPE_OK) {
-        if (lines_plan_better(&side.read->tenant, result->subscriptions,
-                              &side.best))
-        {
-            side.plan = plan[side.price].plan;
-        }
-
-        side.after = lines_audit_keep(&result->after);
-
-    } else if (result->outcome == LINES_STRIPE_REFUSED
-               && lines_is(&result->error.param, "price"))
+    if (lines_plans_listed(audit->lmcf->billing, &side.plans,
+                           &side.read->tenant, result)
+        == NGX_OK)
     {
-        ngx_str_null(&side.after);
+        /* once all are read, billing is not asked */
 
-    } else {
-
-        /* a customer that billing does not know has no plan */
-
-        if (result->outcome == LINES_STRIPE_REFUSED) {
-            audit->next = lines_audit_read;
+        if (side.plans.n == audit->lmcf->billing->plans.nelts) {
+            audit->next = audit_prices;
+            lines_audit_run(NGX_OK);
+            return;
         }
 
-        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
-                        ? NGX_OK : lines_audit_failed(result));
+        lines_audit_run(lines_audit_later(audit_prices));
         return;
     }
 
-    if (side.after.len == 0) {
-        side.price++;
-    }
+    /* a customer that billing does not know has no plan */
 
-    /* the last of them was read */
-
-    if (side.price == audit->lmcf->billing->plans.nelts) {
-        audit->next = audit_prices;
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        audit->next = lines_audit_read;
         lines_audit_run(NGX_OK);
         return;
     }
 
-    lines_audit_run(lines_audit_later(audit_prices));
+    lines_audit_run(lines_audit_failed(result));
 }
 
 
@@ -922,14 +895,14 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
         return NGX_OK;
     }
 
-    state = lines_op_text(lines_plan_state(side.best));
+    state = lines_plans_state(&side.plans);
     lives = state.len && !lines_is(&state, "canceled");
 
     /* of one that billing never had nothing follows: not soon again */
 
     if (state.len == 0
         || (lines_same(&reply->subscription, &state)
-            && (!lives || lines_same(&reply->plan, &side.plan))))
+            && (!lives || lines_same(&reply->plan, &side.plans.plan))))
     {
         return lines_audit_mark(&audit->caller, NULL, NULL,
                                 .tenant = read->tenant,
@@ -944,7 +917,7 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
                               &reply->subscription, &reply->plan)
            != NGX_OK
         || lines_redis_format(audit->pool, &sides[1], "%V %V", &state,
-                              &side.plan)
+                              &side.plans.plan)
            != NGX_OK)
     {
         return NGX_ERROR;
