@@ -5,11 +5,11 @@
 #include "billing/money.h"
 
 
-static ngx_uint_t money_is(ngx_str_t *value, const char *text);
 static ngx_uint_t money_fits(lines_money_t *money, ngx_str_t *currency,
     int64_t amount);
 static void money_sum(lines_money_t *money, int64_t *sum, int64_t amount);
 static void money_next(lines_money_t *money);
+static void money_walk(lines_money_t *money);
 
 
 void
@@ -21,7 +21,7 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
 
     /* what was taken of the balance for a void one is there again */
 
-    if (invoice->balance > 0 && money_is(&invoice->status, "paid")) {
+    if (invoice->balance > 0 && lines_is(&invoice->status, "paid")) {
         money->balance = invoice->balance;
     }
 
@@ -29,6 +29,79 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
 
     if (money_fits(money, &invoice->currency, invoice->overpaid)) {
         money->credited = invoice->overpaid;
+    }
+
+    money->asks = LINES_STRIPE_CREDIT;
+    money->whose = invoice->id;
+
+    /* a version of Stripe's whose invoices name their one payment */
+
+    money->named.kind = LINES_STRIPE_PAYMENT;
+    money->named.status = invoice->status;
+    money->named.payment = invoice->payment;
+    money->named.currency = invoice->currency;
+    money->named.amount = invoice->amount_paid;
+}
+
+
+void
+lines_money_listed(lines_money_t *money, ngx_array_t *list)
+{
+    ngx_uint_t             i;
+    lines_stripe_entry_t  *entry = list->elts;
+
+    if (money->asks == LINES_STRIPE_PAYMENT) {
+        money->payments = list;
+
+    } else {
+        for (i = 0; i < list->nelts; i++) {
+            lines_money_add(money, &entry[i]);
+        }
+    }
+
+    switch (money->asks) {
+
+    case LINES_STRIPE_REFUND:
+        money->asks = LINES_STRIPE_DISPUTE;
+        return;
+
+    case LINES_STRIPE_CREDIT:
+
+        if (money->named.payment.len == 0) {
+            money->asks = LINES_STRIPE_PAYMENT;
+            return;
+        }
+
+        lines_money_add(money, &money->named);
+        break;
+
+    default:
+        money_walk(money);
+        break;
+    }
+
+    money->asks = money->now.len ? LINES_STRIPE_REFUND : LINES_STRIPE_OTHER;
+    money->whose = money->now;
+}
+
+
+/* the next payment; one with nothing to be read of it is added alone */
+
+static void
+money_walk(lines_money_t *money)
+{
+    lines_stripe_entry_t  *payment;
+
+    money_next(money);
+
+    if (money->payments == NULL) {
+        return;
+    }
+
+    payment = money->payments->elts;
+
+    while (money->now.len == 0 && money->counted < money->payments->nelts) {
+        lines_money_add(money, &payment[money->counted++]);
     }
 }
 
@@ -53,7 +126,7 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 
     case LINES_STRIPE_PAYMENT:
 
-        if (!money_is(status, "paid")) {
+        if (!lines_is(status, "paid")) {
             break;
         }
 
@@ -70,7 +143,7 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 
     case LINES_STRIPE_CREDIT:
 
-        if (!money_is(status, "void")) {
+        if (!lines_is(status, "void")) {
             money_sum(money, &money->credited, entry->balance);
             money_sum(money, &money->credited, entry->outside);
         }
@@ -79,7 +152,7 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 
     case LINES_STRIPE_REFUND:
 
-        if (money_is(status, "failed") || money_is(status, "canceled")) {
+        if (lines_is(status, "failed") || lines_is(status, "canceled")) {
             money_sum(money, &money->failed, entry->amount);
             break;
         }
@@ -105,8 +178,8 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 ngx_uint_t
 lines_money_taken(ngx_str_t *status)
 {
-    return !money_is(status, "won")
-           && !money_is(status, "prevented")
+    return !lines_is(status, "won")
+           && !lines_is(status, "prevented")
            && (status->len < 8
                || ngx_strncmp(status->data, "warning_", 8) != 0);
 }
@@ -165,24 +238,13 @@ lines_money_ways(const lines_money_t *money, int64_t *charged,
 
 
 static ngx_uint_t
-money_is(ngx_str_t *value, const char *text)
-{
-    return value->len == ngx_strlen(text)
-           && ngx_memcmp(value->data, text, value->len) == 0;
-}
-
-
-static ngx_uint_t
 money_fits(lines_money_t *money, ngx_str_t *currency, int64_t amount)
 {
     if (amount == 0) {
         return 1;
     }
 
-    if (amount < 0
-        || currency->len != money->currency.len
-        || ngx_memcmp(currency->data, money->currency.data, currency->len) != 0)
-    {
+    if (amount < 0 || !lines_same(currency, &money->currency)) {
         money->unclear = 1;
         return 0;
     }

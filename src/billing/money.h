@@ -40,6 +40,13 @@ typedef struct {
     ngx_str_t   now;         /* the payment that is being counted */
     int64_t     rest;
     unsigned    unclear:1;
+
+    /* of the walk */
+    lines_stripe_object_e  asks;    /* for these; OTHER: all is counted */
+    ngx_str_t              whose;   /* an invoice's, or a payment's */
+    lines_stripe_entry_t   named;   /* its one payment, where it tells it */
+    ngx_array_t           *payments;
+    ngx_uint_t             counted;
 } lines_money_t;
 
 
@@ -54,9 +61,16 @@ typedef enum {
 } lines_money_e;
 
 
-/* in this order: credit notes, then each payment before what is of it */
+/*
+ * The walk over what is booked of an invoice: who has begun asks for
+ * money->asks of money->whose, and tells what was listed, whole, until nothing
+ * is asked for.  Lists live as long as the walk.
+ */
 
 void lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice);
+void lines_money_listed(lines_money_t *money, ngx_array_t *list);
+
+/* in this order: credit notes, then each payment before what is of it */
 void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
 
 /* whether a bank has the money, by a dispute's status */

@@ -42,7 +42,7 @@ static ngx_int_t audit_invoice(void);
 static void audit_paid(void *data, lines_billing_result_t *result);
 static void audit_invoiced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_went_back(lines_look_t *look);
-static ngx_int_t audit_count(lines_stripe_invoice_t *invoice);
+static ngx_int_t audit_count(void);
 static ngx_int_t audit_count_next(void);
 static void audit_counted(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_sum(void);
@@ -53,14 +53,6 @@ static ngx_int_t audit_prices(void);
 static void audit_priced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_base(void *data, lines_tenant_base_reply_t *reply);
 static ngx_int_t audit_act_plan(void);
-
-
-static const lines_billing_kind_e  audit_lists[] = {
-    LINES_BILLING_FIND,
-    LINES_BILLING_REFUNDS,
-    LINES_BILLING_CREDITS,
-    LINES_BILLING_DISPUTES
-};
 
 
 static lines_audit_t *const  audit = &lines_audit;
@@ -78,13 +70,8 @@ static struct {
     lines_audit_read_t      *read;
     lines_stripe_invoice_t   invoice;
     lines_money_t            money;
-    lines_billing_kind_e     counting;
-    ngx_array_t             *payments;
-    ngx_uint_t               counted;    /* payments */
     ngx_str_t                customer;
-    ngx_uint_t               price;      /* whose list is read */
-    ngx_str_t                after;
-    int64_t                  best;       /* as lines_plan_better() */
+    lines_plans_t            plans;
 } side;
 
 
@@ -100,8 +87,13 @@ lines_audit_forget(void)
 ngx_int_t
 lines_audit_list(void)
 {
+    static const lines_billing_kind_e  lists[] = {
+        LINES_BILLING_FIND, LINES_BILLING_REFUNDS, LINES_BILLING_CREDITS,
+        LINES_BILLING_DISPUTES
+    };
+
     lines_billing_ask_t  ask = {
-        .kind = audit_lists[audit->at],
+        .kind = lists[audit->at],
         .all = 1,
         .after = audit->cursor,
         .limit = audit->limit,
@@ -382,7 +374,7 @@ audit_judged(lines_look_t *look)
     /* one whose money is in doubt is read, and counted */
 
     if (side.read && side.read->doubt) {
-        return side.invoice.id.len ? audit_count(&side.invoice) : NGX_OK;
+        return side.invoice.id.len ? audit_count() : NGX_OK;
     }
 
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
@@ -718,7 +710,7 @@ audit_went_back(lines_look_t *look)
     /* what was to go back, and did not; that people gave it is counted */
 
     if (look->follows == LINES_FOLLOWS_ORPHAN) {
-        return audit_count(&side.invoice);
+        return audit_count();
     }
 
     status = lines_status(&look->line.status);
@@ -747,16 +739,12 @@ audit_went_back(lines_look_t *look)
 }
 
 
-/* the money of an invoice: as operation/refund.c, a read in each tick */
+/* the money of an invoice: a read in each tick */
 
 static ngx_int_t
-audit_count(lines_stripe_invoice_t *invoice)
+audit_count(void)
 {
-    lines_money_begin(&side.money, invoice);
-
-    side.counting = LINES_BILLING_CREDITS;
-    side.payments = NULL;
-    side.counted = 0;
+    lines_money_begin(&side.money, &side.invoice);
 
     return lines_audit_later(audit_count_next);
 }
@@ -765,11 +753,9 @@ audit_count(lines_stripe_invoice_t *invoice)
 static ngx_int_t
 audit_count_next(void)
 {
-    lines_billing_ask_t  ask = { .kind = side.counting };
-
-    ask.id = side.counting == LINES_BILLING_CREDITS
-             || side.counting == LINES_BILLING_PAYMENTS
-             ? side.invoice.id : side.money.now;
+    lines_billing_ask_t  ask = {
+        .kind = lines_billing_lists(side.money.asks), .id = side.money.whose
+    };
 
     return lines_audit_bill(&ask, audit_counted);
 }
@@ -778,49 +764,15 @@ audit_count_next(void)
 static void
 audit_counted(void *data, lines_billing_result_t *result)
 {
-    ngx_uint_t             i;
-    lines_stripe_entry_t  *entry;
-
     if (result->outcome != LINES_STRIPE_OK) {
         lines_audit_run(lines_audit_failed(result));
         return;
     }
 
-    entry = result->list->elts;
+    lines_money_listed(&side.money, result->list);
 
-    if (side.counting == LINES_BILLING_PAYMENTS) {
-        side.payments = result->list;
-
-    } else {
-        for (i = 0; i < result->list->nelts; i++) {
-            lines_money_add(&side.money, &entry[i]);
-        }
-    }
-
-    if (side.counting == LINES_BILLING_CREDITS) {
-        side.counting = LINES_BILLING_PAYMENTS;
-
-    } else if (side.counting == LINES_BILLING_REFUNDS) {
-        side.counting = LINES_BILLING_DISPUTES;
-
-    } else {
-        entry = side.payments->elts;
-        side.counting = LINES_BILLING_REFUNDS;
-
-        /* one that has nothing to be read of it is added alone */
-
-        do {
-            if (side.counted == side.payments->nelts) {
-                lines_audit_run(audit_sum());
-                return;
-            }
-
-            lines_money_add(&side.money, &entry[side.counted++]);
-
-        } while (side.money.now.len == 0);
-    }
-
-    lines_audit_run(lines_audit_later(audit_count_next));
+    lines_audit_run(side.money.asks ? lines_audit_later(audit_count_next)
+                                    : audit_sum());
 }
 
 
@@ -893,10 +845,7 @@ audit_customer(void *data, lines_tenant_customer_reply_t *reply)
     }
 
     side.customer = reply->customer;
-    side.price = 0;
-    side.best = 0;
-    ngx_str_null(&side.plan);
-    ngx_str_null(&side.after);
+    ngx_memzero(&side.plans, sizeof(lines_plans_t));
 
     audit->next = audit_prices;
 
@@ -907,21 +856,16 @@ audit_customer(void *data, lines_tenant_customer_reply_t *reply)
 static ngx_int_t
 audit_prices(void)
 {
-    ngx_array_t           *plans = &audit->lmcf->billing->plans;
-    lines_billing_ask_t    ask = {
-        .kind = LINES_BILLING_FIND, .id = side.customer, .after = side.after,
-        .limit = LINES_AUDIT_PLANS
+    lines_billing_ask_t  ask = {
+        .id = side.customer, .limit = LINES_AUDIT_PLANS
     };
-    lines_billing_plan_t  *plan = plans->elts;
 
-    if (side.price == plans->nelts) {
+    if (!lines_plans_ask(audit->lmcf->billing, &side.plans, &ask)) {
         audit->next = lines_audit_read;
 
         return lines_tenant_base(&audit->caller, audit_base, NULL,
                                  .tenant = side.read->tenant);
     }
-
-    ask.price = plan[side.price].price;
 
     return lines_audit_bill(&ask, audit_priced);
 }
@@ -930,48 +874,31 @@ audit_prices(void)
 static void
 audit_priced(void *data, lines_billing_result_t *result)
 {
-    lines_billing_plan_t  *plan = audit->lmcf->billing->plans.elts;
-
-    if (result->outcome == LINES_STRIPE_OK) {
-        if (lines_plan_better(&side.read->tenant, result->subscriptions,
-                              &side.best))
-        {
-            side.plan = plan[side.price].plan;
-        }
-
-        side.after = lines_audit_keep(&result->after);
-
-    } else if (result->outcome == LINES_STRIPE_REFUSED
-               && lines_is(&result->error.param, "price"))
+    if (lines_plans_listed(audit->lmcf->billing, &side.plans,
+                           &side.read->tenant, result)
+        == NGX_OK)
     {
-        ngx_str_null(&side.after);
+        /* once all are read, billing is not asked */
 
-    } else {
-
-        /* a customer that billing does not know has no plan */
-
-        if (result->outcome == LINES_STRIPE_REFUSED) {
-            audit->next = lines_audit_read;
+        if (side.plans.n == audit->lmcf->billing->plans.nelts) {
+            audit->next = audit_prices;
+            lines_audit_run(NGX_OK);
+            return;
         }
 
-        lines_audit_run(result->outcome == LINES_STRIPE_REFUSED
-                        ? NGX_OK : lines_audit_failed(result));
+        lines_audit_run(lines_audit_later(audit_prices));
         return;
     }
 
-    if (side.after.len == 0) {
-        side.price++;
-    }
+    /* a customer that billing does not know has no plan */
 
-    /* the last of them was read */
-
-    if (side.price == audit->lmcf->billing->plans.nelts) {
-        audit->next = audit_prices;
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        audit->next = lines_audit_read;
         lines_audit_run(NGX_OK);
         return;
     }
 
-    lines_audit_run(lines_audit_later(audit_prices));
+    lines_audit_run(lines_audit_failed(result));
 }
 
 
@@ -986,14 +913,14 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
         return NGX_OK;
     }
 
-    state = lines_op_text(lines_plan_state(side.best));
+    state = lines_plans_state(&side.plans);
     lives = state.len && !lines_is(&state, "canceled");
 
     /* of one that billing never had nothing follows: not soon again */
 
     if (state.len == 0
         || (lines_same(&reply->subscription, &state)
-            && (!lives || lines_same(&reply->plan, &side.plan))))
+            && (!lives || lines_same(&reply->plan, &side.plans.plan))))
     {
         return lines_audit_mark(&audit->caller, NULL, NULL,
                                 .tenant = read->tenant,
@@ -1008,7 +935,7 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
                               &reply->subscription, &reply->plan)
            != NGX_OK
         || lines_redis_format(audit->pool, &sides[1], "%V %V", &state,
-                              &side.plan)
+                              &side.plans.plan)
            != NGX_OK)
     {
         return NGX_ERROR;

@@ -66,8 +66,6 @@ typedef struct {
     lines_stripe_subscription_t  subscription;
     lines_stripe_error_t         error;      /* of a call that is REFUSED */
     lines_money_t                ledger;     /* of subscription.invoice */
-    ngx_array_t                 *payments;   /* of it, */
-    ngx_uint_t                   counted;    /* so many are in the ledger */
     unsigned                     off:1;
     unsigned                     tried:1;
     unsigned                     checked:1;  /* the database */

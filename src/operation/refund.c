@@ -15,10 +15,9 @@
 
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
+static ngx_int_t refund_walk(lines_op_t *op);
 static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t refund_payments(lines_op_t *op);
-static ngx_int_t refund_payment(lines_op_t *op);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
 
@@ -89,105 +88,19 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
         lines_money_add(&seen->ledger, &entry);
     }
 
-    return lines_op_bill(op, refund_counted, .kind = LINES_BILLING_CREDITS,
-                         .id = seen->subscription.invoice.id);
+    return refund_walk(op);
 }
 
 
 static ngx_int_t
-refund_counted(lines_op_t *op, lines_billing_result_t *result)
+refund_walk(lines_op_t *op)
 {
-    ngx_uint_t             i;
-    lines_op_seen_t       *seen = &op->seen;
-    lines_stripe_entry_t  *entry;
+    lines_op_seen_t  *seen = &op->seen;
 
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "money_refused");
-    }
-
-    if (op->ask.kind == LINES_BILLING_PAYMENTS) {
-        seen->payments = result->list;
-        return refund_payment(op);
-    }
-
-    entry = result->list->elts;
-
-    for (i = 0; i < result->list->nelts; i++) {
-        lines_money_add(&seen->ledger, &entry[i]);
-    }
-
-    switch (op->ask.kind) {
-
-    case LINES_BILLING_CREDITS:
-        return refund_payments(op);
-
-    case LINES_BILLING_REFUNDS:
+    if (seen->ledger.asks) {
         return lines_op_bill(op, refund_counted,
-                             .kind = LINES_BILLING_DISPUTES,
-                             .id = seen->ledger.now);
-
-    default:
-        return refund_payment(op);
-    }
-}
-
-
-static ngx_int_t
-refund_payments(lines_op_t *op)
-{
-    lines_op_seen_t         *seen = &op->seen;
-    lines_stripe_entry_t    *entry;
-    lines_stripe_invoice_t  *invoice = &seen->subscription.invoice;
-
-    seen->counted = 0;
-
-    if (invoice->payment.len == 0) {
-        return lines_op_bill(op, refund_counted,
-                             .kind = LINES_BILLING_PAYMENTS,
-                             .id = invoice->id);
-    }
-
-    /* a version of Stripe's whose invoices name their one payment */
-
-    seen->payments = ngx_array_create(op->pool, 1,
-                                      sizeof(lines_stripe_entry_t));
-    entry = seen->payments ? ngx_array_push(seen->payments) : NULL;
-
-    if (entry == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(entry, sizeof(lines_stripe_entry_t));
-
-    entry->kind = LINES_STRIPE_PAYMENT;
-    entry->status = invoice->status;
-    entry->payment = invoice->payment;
-    entry->currency = invoice->currency;
-    entry->amount = invoice->amount_paid;
-
-    return refund_payment(op);
-}
-
-
-/* the next one, with what went back of it; after the last all is counted */
-
-static ngx_int_t
-refund_payment(lines_op_t *op)
-{
-    lines_op_seen_t       *seen = &op->seen;
-    lines_stripe_entry_t  *entry;
-
-    entry = seen->payments->elts;
-
-    while (seen->counted < seen->payments->nelts) {
-
-        lines_money_add(&seen->ledger, &entry[seen->counted++]);
-
-        if (seen->ledger.now.len) {
-            return lines_op_bill(op, refund_counted,
-                                 .kind = LINES_BILLING_REFUNDS,
-                                 .id = seen->ledger.now);
-        }
+                             .kind = lines_billing_lists(seen->ledger.asks),
+                             .id = seen->ledger.whose);
     }
 
     seen->money = lines_money_close(&seen->ledger);
@@ -204,6 +117,19 @@ refund_payment(lines_op_t *op)
                    seen->ledger.failed);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+refund_counted(lines_op_t *op, lines_billing_result_t *result)
+{
+    if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "money_refused");
+    }
+
+    lines_money_listed(&op->seen.ledger, result->list);
+
+    return refund_walk(op);
 }
 
 

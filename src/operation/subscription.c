@@ -13,17 +13,9 @@
 #define LINES_PLAN_RANK  40
 
 
-/*
- * A base plan is looked for among the customer's subscriptions of one price
- * after another: of all that it has, there may be too many.
- */
-
 typedef struct {
-    ngx_uint_t   n;                /* price whose list is read */
-    ngx_str_t    after;            /* past which it goes on */
-    int64_t      best;             /* rank and instant of the best of them */
-    ngx_str_t    plan;             /* and its plan */
-    ngx_str_t    pending;          /* line that awaits payment */
+    lines_plans_t  plans;
+    ngx_str_t      pending;        /* line that awaits payment */
 } lines_plan_found_t;
 
 
@@ -76,10 +68,10 @@ lines_plan_read(lines_op_t *op)
     for (i = 0; i < op->lmcf->billing->plans.nelts; i++) {
 
         if (lines_same(&plan[i].price, &price)) {
-            found->n = i;
-            found->after = lines_op_get(op, "after");
-            found->best = lines_op_get_number(op, "best");
-            found->plan = lines_op_get(op, "plan");
+            found->plans.n = i;
+            found->plans.after = lines_op_get(op, "after");
+            found->plans.best = lines_op_get_number(op, "best");
+            found->plans.plan = lines_op_get(op, "plan");
         }
     }
 
@@ -101,7 +93,7 @@ plan_customer(void *data, lines_tenant_customer_reply_t *reply)
     /* another customer's plan is none of the workspace's, by now */
 
     if (named.len == 0 || !lines_same(&reply->customer, &named)) {
-        found->best = 0;
+        found->plans.best = 0;
         return plan_end(op);
     }
 
@@ -112,18 +104,15 @@ plan_customer(void *data, lines_tenant_customer_reply_t *reply)
 static ngx_int_t
 plan_list(lines_op_t *op)
 {
-    ngx_array_t           *plans = &op->lmcf->billing->plans;
-    lines_plan_found_t    *found = op->data;
-    lines_billing_plan_t  *plan = plans->elts;
+    lines_plan_found_t   *found = op->data;
+    lines_billing_ask_t   ask = { .id = lines_op_get(op, "customer") };
 
-    if (found->n == plans->nelts) {
+    if (!lines_plans_ask(op->lmcf->billing, &found->plans, &ask)) {
         return lines_pending_get(&op->caller, plan_pending, op,
                                  .tenant = op->tenant);
     }
 
-    return lines_op_bill(op, plan_listed, .kind = LINES_BILLING_FIND,
-                         .id = lines_op_get(op, "customer"),
-                         .price = plan[found->n].price, .after = found->after);
+    return lines_op_ask(op, plan_listed, &ask);
 }
 
 
@@ -131,91 +120,112 @@ static ngx_int_t
 plan_listed(lines_op_t *op, lines_billing_result_t *result)
 {
     lines_plan_found_t    *found = op->data;
-    lines_billing_plan_t  *plan;
+    lines_plans_t         *plans = &found->plans;
+    lines_billing_plan_t  *plan = op->lmcf->billing->plans.elts;
 
-    plan = op->lmcf->billing->plans.elts;
-    plan += found->n;
-
-    if (result->outcome == LINES_STRIPE_REFUSED) {
-
-        /* a price that billing does not know is nobody's */
-
-        if (lines_is(&result->error.param, "price")) {
-            goto next;
+    if (lines_plans_listed(op->lmcf->billing, plans, &op->tenant, result)
+        != NGX_OK)
+    {
+        if (result->outcome != LINES_STRIPE_REFUSED) {
+            return lines_op_outcome(op, result, "");
         }
 
-        /* nor does it know what to go on after: anew; or the customer */
+        /* what it does not know: what to go on after, anew; or the customer */
 
-        found->best = 0;
+        plans->best = 0;
 
-        return found->after.len
+        return plans->after.len
                ? lines_op_rest(op, op->conf->retry,
                                { "price", ngx_null_string })
                : plan_end(op);
     }
 
-    if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_outcome(op, result, "");
-    }
-
-    if (lines_plan_better(&op->tenant, result->subscriptions, &found->best)) {
-        found->plan = plan->plan;
-    }
-
-    if (result->after.len) {
+    if (plans->after.len) {
         return lines_op_rest(op, op->conf->retry,
-                             { "price", plan->price },
-                             { "after", result->after },
-                             { "best", lines_op_number(op, found->best) },
-                             { "plan", found->plan },
+                             { "price", plan[plans->n].price },
+                             { "after", plans->after },
+                             { "best", lines_op_number(op, plans->best) },
+                             { "plan", plans->plan },
                              { "tries", ngx_null_string });
     }
-
-next:
-
-    found->n++;
-    ngx_str_null(&found->after);
 
     return plan_list(op);
 }
 
 
 ngx_uint_t
-lines_plan_better(ngx_str_t *tenant, ngx_array_t *subscriptions, int64_t *best)
+lines_plans_ask(lines_billing_conf_t *bcf, lines_plans_t *plans,
+    lines_billing_ask_t *ask)
 {
-    int64_t                       rank;
-    ngx_uint_t                    i, better;
-    lines_stripe_subscription_t  *s;
+    lines_billing_plan_t  *plan = bcf->plans.elts;
 
-    better = 0;
-    s = subscriptions->elts;
-
-    for (i = 0; i < subscriptions->nelts; i++) {
-
-        rank = plan_rank(&s[i].status);
-
-        if (rank == 0 || plan_others(tenant, &s[i].metadata.tenant)) {
-            continue;
-        }
-
-        rank = (rank << LINES_PLAN_RANK) + s[i].created;
-
-        if (rank > *best) {
-            *best = rank;
-            better = 1;
-        }
+    if (plans->n == bcf->plans.nelts) {
+        return 0;
     }
 
-    return better;
+    ask->kind = LINES_BILLING_FIND;
+    ask->price = plan[plans->n].price;
+    ask->after = plans->after;
+
+    return 1;
 }
 
 
-const char *
-lines_plan_state(int64_t best)
+ngx_int_t
+lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
+    ngx_str_t *tenant, lines_billing_result_t *result)
+{
+    int64_t                       rank;
+    ngx_uint_t                    i;
+    lines_billing_plan_t         *plan = bcf->plans.elts;
+    lines_stripe_subscription_t  *s;
+
+    if (result->outcome == LINES_STRIPE_OK) {
+        s = result->subscriptions->elts;
+
+        for (i = 0; i < result->subscriptions->nelts; i++) {
+
+            rank = plan_rank(&s[i].status);
+
+            if (rank == 0 || plan_others(tenant, &s[i].metadata.tenant)) {
+                continue;
+            }
+
+            rank = (rank << LINES_PLAN_RANK) + s[i].created;
+
+            if (rank > plans->best) {
+                plans->best = rank;
+                plans->plan = plan[plans->n].plan;
+            }
+        }
+
+        plans->after = result->after;
+
+    } else if (result->outcome == LINES_STRIPE_REFUSED
+               && lines_is(&result->error.param, "price"))
+    {
+        /* a price that billing does not know is nobody's */
+
+        ngx_str_null(&plans->after);
+
+    } else {
+        return NGX_DECLINED;
+    }
+
+    if (plans->after.len == 0) {
+        plans->n++;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_str_t
+lines_plans_state(lines_plans_t *plans)
 {
     static const char  *states[] = { "", "canceled", "past_due", "active" };
 
-    return states[best >> LINES_PLAN_RANK];
+    return lines_op_text(states[plans->best >> LINES_PLAN_RANK]);
 }
 
 
@@ -264,7 +274,7 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
     found = op->data;
     found->pending = reply->id;
 
-    if (found->pending.len && found->best) {
+    if (found->pending.len && found->plans.best) {
         lines_op_hint(op, &found->pending, op->conf->due);
     }
 
@@ -277,13 +287,13 @@ plan_end(lines_op_t *op)
 {
     lines_plan_found_t  *found = op->data;
 
-    if (found->best >> LINES_PLAN_RANK < 2) {
-        ngx_str_null(&found->plan);
+    if (found->plans.best >> LINES_PLAN_RANK < 2) {
+        ngx_str_null(&found->plans.plan);
     }
 
     return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
-                          .state = lines_op_text(lines_plan_state(found->best)),
-                          .plan = found->plan, .line = found->pending);
+                          .state = lines_plans_state(&found->plans),
+                          .plan = found->plans.plan, .line = found->pending);
 }
 
 

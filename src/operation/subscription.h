@@ -17,13 +17,28 @@
 
 
 /*
- * Of a customer's subscriptions of one base price: whether one of them says
- * more of the tenant's plan than the best so far (0: none), which it then is;
- * and what it says: active, past_due, canceled or nothing.
+ * The walk over what a customer has of base plans, one price after another: of
+ * all that it has, there may be too many.  plans->n is the price whose list is
+ * read next, past the subscription plans->after, until all have been.
  */
-ngx_uint_t lines_plan_better(ngx_str_t *tenant, ngx_array_t *subscriptions,
-    int64_t *best);
-const char *lines_plan_state(int64_t best);
+
+typedef struct {
+    ngx_uint_t   n;
+    ngx_str_t    after;
+    int64_t      best;             /* rank and instant of the best; 0: none */
+    ngx_str_t    plan;             /* and its plan */
+} lines_plans_t;
+
+/* 0: all were read */
+ngx_uint_t lines_plans_ask(lines_billing_conf_t *bcf, lines_plans_t *plans,
+    lines_billing_ask_t *ask);
+
+/* NGX_DECLINED: billing did not tell; a refusal is of the customer, or after */
+ngx_int_t lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
+    ngx_str_t *tenant, lines_billing_result_t *result);
+
+/* what the best says: active, past_due, canceled or nothing */
+ngx_str_t lines_plans_state(lines_plans_t *plans);
 
 ngx_int_t lines_plan_read(lines_op_t *op);
 ngx_int_t lines_plan_leave(lines_op_t *op);

@@ -8,6 +8,9 @@
 static lines_money_t           money;
 static lines_stripe_invoice_t  invoice;
 
+static ngx_array_t             walked[32];    /* lists live on */
+static ngx_uint_t              nwalked;
+
 
 static void
 begin(const char *status)
@@ -243,6 +246,76 @@ test_ways(void)
 }
 
 
+/* what is asked for, and the answer: of ids and statuses, each of 900 */
+
+static void
+asked(lines_stripe_object_e kind, const char *whose, ngx_uint_t n,
+    const char *status, const char *payments[])
+{
+    ngx_uint_t             i;
+    lines_stripe_entry_t  *entry;
+
+    ok(money.asks == kind, "asks for %d of \"%s\"", (int) kind, whose);
+    is_str(&money.whose, whose, "... whose");
+
+    entry = calloc(3, sizeof(lines_stripe_entry_t));
+
+    for (i = 0; i < n; i++) {
+        entry[i].kind = kind;
+        entry[i].status = str(status);
+        entry[i].currency = str("usd");
+        entry[i].amount = 900;
+        entry[i].payment = str(payments ? payments[i] : "");
+    }
+
+    walked[nwalked].elts = entry;
+    walked[nwalked].nelts = n;
+
+    lines_money_listed(&money, &walked[nwalked++]);
+}
+
+
+static void
+test_walk(void)
+{
+    const char  *payments[] = { "pi_1", "", "ch_2" };
+
+    begin("paid");
+    asked(LINES_STRIPE_CREDIT, "in_1", 1, "issued", NULL);
+    asked(LINES_STRIPE_PAYMENT, "in_1", 3, "paid", payments);
+    asked(LINES_STRIPE_REFUND, "pi_1", 1, "succeeded", NULL);
+    asked(LINES_STRIPE_DISPUTE, "pi_1", 0, "", NULL);
+    asked(LINES_STRIPE_REFUND, "ch_2", 0, "", NULL);
+    asked(LINES_STRIPE_DISPUTE, "ch_2", 1, "won", NULL);
+    ok(money.asks == LINES_STRIPE_OTHER, "all is counted");
+    comes_to(LINES_MONEY_DUE, 1800, "each payment, with what is of it");
+    ok(money.parts == 1 && money.outside == 900, "... one outside of Stripe");
+
+    begin("open");
+    asked(LINES_STRIPE_CREDIT, "in_1", 0, "", NULL);
+    asked(LINES_STRIPE_PAYMENT, "in_1", 2, "open", payments);
+    ok(money.asks == LINES_STRIPE_OTHER, "nothing went back of what is open");
+    comes_to(LINES_MONEY_NONE, 0, "... and nothing came in");
+
+    begin("paid");
+    invoice.payment = str("ch_1");
+    invoice.amount_paid = 900;
+    lines_money_begin(&money, &invoice);
+    asked(LINES_STRIPE_CREDIT, "in_1", 0, "", NULL);
+    asked(LINES_STRIPE_REFUND, "ch_1", 0, "", NULL);
+    asked(LINES_STRIPE_DISPUTE, "ch_1", 1, "lost", NULL);
+    ok(money.asks == LINES_STRIPE_OTHER, "an invoice that names its payment");
+    comes_to(LINES_MONEY_RETURNED, 0, "... of which the same is asked");
+
+    begin("open");
+    invoice.payment = str("pi_1");
+    lines_money_begin(&money, &invoice);
+    asked(LINES_STRIPE_CREDIT, "in_1", 0, "", NULL);
+    ok(money.asks == LINES_STRIPE_OTHER, "... but not where it is not paid");
+    comes_to(LINES_MONEY_NONE, 0, "... and nothing came in");
+}
+
+
 static void
 test_unclear(void)
 {
@@ -278,6 +351,7 @@ main(void)
     test_sums();
     test_failed();
     test_ways();
+    test_walk();
     test_unclear();
 
     return done_testing();
