@@ -78,8 +78,9 @@ sub promtool ($text) {
 
     wait_for(sub {
         $m = scrape();
-        $m->{lines_redis_operations_total} > 20 && $m->{'lines_redis_operation_duration_seconds_count'} > 20;
-    }, 10, 'the operations to be published, and their time');
+        $m->{lines_redis_operations_total} > 20 && $m->{'lines_redis_operation_duration_seconds_count'} > 20
+          && $m->{lines_redis_connected_workers} == 2;
+    }, 10, 'the operations to be published, and their time, and what each worker says of itself');
     is $m->{'lines_redis_breaker_workers{state="closed"}'}, 2, 'both breakers are closed';
     is $m->{lines_redis_connected_workers}, 2, 'both workers are connected';
     cmp_ok $m->{'lines_redis_operation_duration_seconds_count'}, '>', 20, 'their time is known';

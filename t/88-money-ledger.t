@@ -173,4 +173,6 @@ promise 'what is told of a payment that is not ours is nothing to us' => sub {
     is $sandbox->call(GET => "/v1/subscriptions/$other->{id}")->json('/status'), 'active', 'it goes on';
 };
 
+unlike $nginx->error_log, qr/not with what was asked for/, "what billing answered was understood, each time";
+
 $t->done;

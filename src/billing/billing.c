@@ -766,15 +766,19 @@ billing_read_card(lines_billing_call_t *call, json_t *json)
 }
 
 
-/* what gives back is counted, and never taken from the answer */
+/*
+ * What gives back is counted, and never taken from the answer, where a note's
+ * transaction is not expanded.
+ */
 
 static ngx_int_t
 billing_read_given(lines_billing_call_t *call, json_t *json)
 {
     lines_stripe_entry_t  entry;
 
-    return lines_stripe_parse_entry(json, &entry) == NGX_OK ? NGX_OK
-                                                            : NGX_ERROR;
+    (void) lines_stripe_parse_entry(json, &entry);
+
+    return entry.kind == LINES_STRIPE_OTHER ? NGX_ERROR : NGX_OK;
 }
 
 
