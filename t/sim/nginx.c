@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include <ctype.h>
 #include <stdio.h>
 
 #include "world.h"
@@ -487,6 +488,33 @@ ngx_escape_json(u_char *dst, u_char *src, size_t size)
 
     while (size--) {
         *dst++ = *src++;
+    }
+
+    return (uintptr_t) dst;
+}
+
+
+/* of the types, NGX_ESCAPE_URI_COMPONENT alone: RFC 3986's unreserved stay */
+
+uintptr_t
+ngx_escape_uri(u_char *dst, u_char *src, size_t size, ngx_uint_t type)
+{
+    static const u_char  hex[] = "0123456789ABCDEF";
+
+    if (dst == NULL || type != NGX_ESCAPE_URI_COMPONENT) {
+        abort();
+    }
+
+    for ( /* void */ ; size; size--, src++) {
+
+        if ((*src < 0x80 && isalnum(*src)) || (*src && strchr("-._~", *src))) {
+            *dst++ = *src;
+            continue;
+        }
+
+        *dst++ = '%';
+        *dst++ = hex[*src >> 4];
+        *dst++ = hex[*src & 0xf];
     }
 
     return (uintptr_t) dst;
