@@ -452,33 +452,6 @@ ngx_atoof(u_char *line, size_t n)
 }
 
 
-/* of the types, NGX_ESCAPE_URI_COMPONENT alone: RFC 3986's unreserved stay */
-
-uintptr_t
-ngx_escape_uri(u_char *dst, u_char *src, size_t size, ngx_uint_t type)
-{
-    static const u_char  hex[] = "0123456789ABCDEF";
-
-    if (dst == NULL || type != NGX_ESCAPE_URI_COMPONENT) {
-        abort();
-    }
-
-    for ( /* void */ ; size; size--, src++) {
-
-        if ((*src < 0x80 && isalnum(*src)) || (*src && strchr("-._~", *src))) {
-            *dst++ = *src;
-            continue;
-        }
-
-        *dst++ = '%';
-        *dst++ = hex[*src >> 4];
-        *dst++ = hex[*src & 0xf];
-    }
-
-    return (uintptr_t) dst;
-}
-
-
 uintptr_t
 ngx_escape_json(u_char *dst, u_char *src, size_t size)
 {
