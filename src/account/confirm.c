@@ -4,10 +4,6 @@
  * that decides is read in one round trip; begin checks all of it again.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "account/account.h"
 #include "account/preview_token.h"
 #include "account/routes.h"

@@ -4,10 +4,6 @@
  * and a token for it; GET limits.  GET lines: those that it bought.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "account/account.h"
 #include "account/preview_token.h"
 #include "account/routes.h"

@@ -4,10 +4,6 @@
  * what becomes of its body, and then the steps that answer.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "account/routes.h"
 #include "api/listing.h"
 #include "auth/auth.h"

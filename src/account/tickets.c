@@ -3,10 +3,6 @@
  * The deprecated way to a line: a ticket, which people fulfill.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "account/account.h"
 #include "account/routes.h"
 #include "api/input.h"

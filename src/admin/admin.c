@@ -1,8 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "api/input.h"
 #include "api/json.h"

@@ -3,10 +3,6 @@
  * What the auditor found: where Redis and billing, or two records, disagree.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/routes.h"
 #include "api/json.h"
 #include "store/calls.h"

@@ -4,10 +4,6 @@
  * is the one from now on.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/routes.h"
 #include "api/json.h"
 #include "operation/database.h"

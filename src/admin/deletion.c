@@ -7,10 +7,6 @@
  * thing goes after it, once that is known to be gone.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"

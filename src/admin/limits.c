@@ -3,10 +3,6 @@
  * Limits, and the rates of their own that tenants and plans have.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"

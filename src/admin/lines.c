@@ -4,10 +4,6 @@
  * one, and its release.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"

@@ -3,10 +3,6 @@
  * The operator's numbers: POST, GET, DELETE numbers.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"

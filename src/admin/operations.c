@@ -3,10 +3,6 @@
  * Operations that need a look, and another try by the operator's word.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"

@@ -5,10 +5,6 @@
  * own; it goes back when it is looked at, unless the ticket names it.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/input.h"

@@ -4,10 +4,6 @@
  * does not notice.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/answer.h"
 #include "http/steps.h"
 #include "api/client.h"

@@ -4,10 +4,6 @@
  * what is said of them is checked when they are used.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "auth/access.h"
 #include "auth/identity.h"
 

@@ -3,10 +3,6 @@
  * lines_auth: the directive, and what nginx -t says of its location.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "auth/access.h"
 #include "auth/dialect.h"
 #include "directive/params.h"

@@ -4,10 +4,6 @@
  * node within a second of their revocation.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "auth/auth.h"
 #include "auth/bearer.h"
 #include "auth/cache.h"

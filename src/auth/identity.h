@@ -21,10 +21,6 @@
 #define _LINES_AUTH_IDENTITY_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/context.h"
 
 

@@ -1,9 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_event.h>
-#include <ngx_http.h>
-
 #include "auth/jwks.h"
 #include "http/carrier.h"
 #include "http/metrics.h"

@@ -17,13 +17,10 @@
 #define _LINES_BILLING_BILLING_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-#include <jansson.h>
-
 #include "billing/stripe.h"
 #include "http/carrier.h"
+
+#include <jansson.h>
 
 
 /* lines_billing_plan PLAN price=PRICE …: prices of a base plan */

@@ -6,10 +6,6 @@
  * lines_rate_limit off
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "auth/access.h"
 #include "auth/identity.h"
 #include "directive/params.h"

@@ -13,10 +13,6 @@
  * next request may pass, as in Retry-After.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/headers.h"
 #include "http/variables.h"
 #include "limit/limit.h"

@@ -1,8 +1,4 @@
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/metrics.h"
 #include "http/text.h"
 #include "http/zone.h"

@@ -3,10 +3,6 @@
  * A request meets its limits: phases, the step, the verdict.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "auth/identity.h"
 #include "http/answer.h"
 #include "http/digest.h"

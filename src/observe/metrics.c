@@ -4,10 +4,6 @@
  * of them in a chain of buffers.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "auth/dialect.h"
 #include "auth/jwks.h"
 #include "directive/params.h"

@@ -4,10 +4,6 @@
  * each second by each balancer.  Redis' settings are looked at behind it.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/json.h"
 #include "auth/dialect.h"
 #include "auth/jwks.h"

@@ -5,10 +5,6 @@
  * unfinished operations say.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/metrics.h"
 #include "http/text.h"
 #include "observe/survey.h"

@@ -5,10 +5,6 @@
  * tickets and counters, and the inventory.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/text.h"
 #include "operation/audit_billing.h"
 #include "operation/operation.h"

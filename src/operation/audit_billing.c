@@ -4,10 +4,6 @@
  * back since the last pass, in pages; and one by one what these do not tell.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "billing/money.h"
 #include "http/text.h"
 #include "operation/audit_billing.h"

@@ -6,10 +6,6 @@
  * twice counts (audit_found.lua).
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit_pass.h"

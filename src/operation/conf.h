@@ -7,10 +7,6 @@
 #define _LINES_OPERATION_CONF_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/conf.h"
 
 

@@ -15,10 +15,6 @@
 #define _LINES_OPERATION_DATABASE_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/conf.h"
 #include "http/id.h"
 #include "store/calls.h"

@@ -3,10 +3,6 @@
  * Every kind of operation: what is done where operation/decide.c says so.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "operation/charge.h"
 #include "operation/payment.h"
 #include "operation/purchase.h"

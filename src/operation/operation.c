@@ -5,10 +5,6 @@
  * operation/record.c.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/failpoint.h"
 #include "http/text.h"
 #include "operation/database.h"

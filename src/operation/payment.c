@@ -5,10 +5,6 @@
  * link, cancel and sweeper are one), and the provisioner told of the line.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/text.h"
 #include "operation/charge.h"
 #include "operation/payment.h"

@@ -8,10 +8,6 @@
 #define _LINES_OPERATION_RECORD_H_INCLUDED_
 
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "billing/billing.h"
 #include "http/text.h"
 #include "operation/conf.h"

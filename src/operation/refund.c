@@ -4,10 +4,6 @@
  * billing has what no line holds, a purchase is undone.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/text.h"
 #include "operation/refund.h"
 #include "store/calls.h"

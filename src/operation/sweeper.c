@@ -16,10 +16,6 @@
  * A few commands at a time; nobody waits for them.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "http/metrics.h"
 #include "http/text.h"
 #include "operation/audit.h"

@@ -5,10 +5,6 @@
  * anything else would have Stripe send it again for three days.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/json.h"
 #include "auth/dialect.h"
 #include "directive/params.h"

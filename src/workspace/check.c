@@ -5,10 +5,6 @@
  * all the same.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/input.h"
 #include "api/json.h"
 #include "directive/params.h"

@@ -6,10 +6,6 @@
  * of it again.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "api/json.h"

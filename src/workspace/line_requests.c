@@ -4,10 +4,6 @@
  * workspace, with the usage of the day.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"

@@ -4,10 +4,6 @@
  * payment: have the link again, or cancel it.
  */
 
-#include <ngx_config.h>
-#include <ngx_core.h>
-#include <ngx_http.h>
-
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
