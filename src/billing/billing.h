@@ -36,14 +36,13 @@ struct lines_billing_conf_s {
     ngx_str_t    key;         /* the secret */
     ngx_str_t    deployment;
     ngx_str_t    version;
-    ngx_str_t    anchor;      /* a customer, who remembers which
-                                 database Redis is; may be empty */
+    ngx_str_t    anchor;      /* a customer, who remembers which database Redis
+                                 is; may be empty */
     ngx_msec_t   budget;      /* for 409 and 429 */
     ngx_msec_t   timeout;     /* of a call with repeats */
     ngx_uint_t   livemode;    /* flag: by the key's kind */
     ngx_uint_t   plain;       /* flag: plain=loopback */
-    ngx_array_t  plans;       /* lines_billing_
-                                 plan_t */
+    ngx_array_t  plans;       /* of lines_billing_plan_t */
 };
 
 
@@ -63,11 +62,9 @@ typedef struct {
     lines_stripe_invoice_t       *invoice;
     lines_stripe_customer_t      *customer;
     ngx_str_t                     payment_method;  /* empty: none */
-    ngx_array_t                  *subscriptions;   /* found, newest first: of
-                                                      the type above */
-    ngx_str_t                     after;    /* of a list that was not read to
-                                               its end: past which it goes on;
-                                               or empty */
+    ngx_array_t                  *subscriptions;   /* found, newest first */
+    ngx_str_t                     after;    /* past which a list goes on that
+                                               was not read to its end */
     ngx_array_t                  *list;            /* of lines_stripe_entry_t */
 } lines_billing_result_t;
 
@@ -76,61 +73,49 @@ typedef void (*lines_billing_pt)(void *data, lines_billing_result_t *result);
 
 
 /*
- * What can be asked.  id: of what is asked for; of a list, whose it is.  OK
- * means:
+ * What can be asked (billing_kinds in billing.c has the paths; bodies are those
+ * of billing/stripe.h).  id: of what is asked for; of a list, whose it is.
  */
 
 typedef enum {
 
-    /*
-     * POST /v1/subscriptions: body of lines_stripe_*_body(), key as
-     * "lines:ID:sub:ATTEMPT".  subscription, with its invoice expanded for an
-     * add-on.
-     */
+    /* key as "lines:ID:sub:ATTEMPT"; an add-on with its invoice expanded */
     LINES_BILLING_SUBSCRIBE = 0,
 
-    /* GET /v1/subscriptions/ID, latest_invoice expanded */
     LINES_BILLING_SUBSCRIPTION,
 
-    /* DELETE of it: also gone or canceled already; subscription is NULL then */
+    /* also gone or canceled already; subscription is NULL then */
     LINES_BILLING_CANCEL,
 
     /*
-     * GET /v1/subscriptions?customer&status=all, the newest first, past the
-     * subscription after (empty: from the newest on), of a price, created since
-     * an instant: those that match what is set, whoever made them.  A list that
-     * is too long is read in part: then the result has an after.
+     * A customer's subscriptions, ended ones too, the newest first, past the
+     * one after (empty: from the newest on): those that match what is set,
+     * whoever made them.  A list that is too long is read in part: then the
+     * result has an after.
      */
     LINES_BILLING_FIND,
 
-    /* GET /v1/invoices/ID */
     LINES_BILLING_INVOICE,
 
     /*
-     * GET /v1/invoices?subscription, the newest first, all pages past the
-     * invoice after (empty: from the newest on).  invoice is the first that can
-     * still be paid, or was paid (after the second since, the invoice told also
-     * in it); NULL where there is none.  UNKNOWN: not everything could be read.
+     * Of a subscription's invoices, the newest first, past the invoice after,
+     * the first that can still be paid, or was paid (after the second since,
+     * the invoice told also in it); NULL where there is none.  UNKNOWN: not
+     * everything could be read.
      */
     LINES_BILLING_UNSETTLED,
 
     /*
-     * POST /v1/invoices/ID/void, key as "lines:ID:void:ATTEMPT".  REFUSED: not
-     * open any more; get it to learn whether it was paid.
+     * Key as "lines:ID:void:ATTEMPT".  REFUSED: not open any more; get it to
+     * learn whether it was paid.
      */
     LINES_BILLING_VOID,
 
-    /* GET /v1/customers/ID: payment_method is empty without a default */
+    /* payment_method is empty without a default; of a card, without a card */
     LINES_BILLING_CUSTOMER,
-
-    /* GET /v1/customers/ID/payment_methods?type=card&limit=1 */
     LINES_BILLING_CARD,
 
-    /*
-     * POST /v1/credit_notes, POST /v1/refunds: body of
-     * lines_stripe_credit_body(), lines_stripe_refund_body(), kept by the
-     * operation; key as "lines:ID:refund".  REFUSED: for people to look at.
-     */
+    /* key as "lines:ID:refund".  REFUSED: for people to look at */
     LINES_BILLING_CREDIT,
     LINES_BILLING_REFUND,
 
@@ -147,10 +132,7 @@ typedef enum {
     /* the payments of invoices by a payment intent: which invoice that was */
     LINES_BILLING_PAID,
 
-    /*
-     * POST /v1/customers/ID: body of lines_stripe_anchor_body(), key as
-     * "lines:database:ID:WATERMARK".
-     */
+    /* key as "lines:database:ID:WATERMARK" */
     LINES_BILLING_ANCHOR
 } lines_billing_kind_e;
 

@@ -38,9 +38,7 @@ typedef struct {
     ngx_str_t                status;        /* draft, open, paid, void,
                                                uncollectible */
     ngx_str_t                customer;
-    ngx_str_t                subscription;  /* of parent.subscription_
-                                               details, or the older
-                                               invoice.subscription */
+    ngx_str_t                subscription;
     ngx_str_t                url;           /* hosted_invoice_url */
     int64_t                  amount_paid;   /* in the currency's units */
     int64_t                  balance;       /* taken of the customer's
@@ -76,9 +74,7 @@ typedef struct {
 
 typedef struct {
     ngx_str_t   id;
-    ngx_str_t   payment_method;  /* default_payment_method of
-                                    invoice_settings, else
-                                    default_source */
+    ngx_str_t   payment_method;  /* the default one */
     ngx_str_t   database;        /* of metadata; see operation/database.h */
     ngx_uint_t  deleted;
     ngx_uint_t  livemode;
