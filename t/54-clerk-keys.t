@@ -58,7 +58,7 @@ subtest 'away from the start' => sub {
 
 subtest 'away later' => sub {
     my $clerk = clerk();
-    my $nginx = setup($clerk, clerk => {jwks_ttl => '400ms', jwks_stale => '8s', jwks_cooldown => '500ms'});
+    my $nginx = setup($clerk, clerk => {jwks_ttl => '400ms', jwks_stale => '12s', jwks_cooldown => '500ms'});
     my $token = $clerk->token(org => 'org_1');
 
     is $nginx->get('/me', bearer($token))->status, 200, 'a token' or diag $nginx->error_log;

@@ -30,6 +30,9 @@
 #define jwks_due(when) \
     ((ngx_msec_int_t) (ngx_current_msec - (when)) >= 0)
 
+/* by the clock of any worker: it stands while that is busy */
+#define jwks_at_once()  (ngx_current_msec - LINES_JWKS_MARK)
+
 /* unless its worker is late or dead */
 #define jwks_running(entry) \
     ((entry)->begun != (entry)->ended && !jwks_due((entry)->mark))
@@ -230,7 +233,7 @@ found:
 
     if (entry->configured < jwks->lmcf->configured) {
         entry->configured = jwks->lmcf->configured;
-        entry->due = ngx_current_msec;
+        entry->due = jwks_at_once();
         entry->ended = ++entry->begun;
     }
 
@@ -331,7 +334,7 @@ lines_jwks_refetch(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
         rc = NGX_DECLINED;
 
     } else {
-        entry->due = ngx_current_msec;
+        entry->due = jwks_at_once();
         entry->kid_due = ngx_current_msec + jwks->cooldown;
     }
 
@@ -735,9 +738,13 @@ jwks_tick(ngx_event_t *ev)
 
     jwks_lock(jwks);
 
-    /* a fetch that another configuration is to begin may not have been */
+    /*
+     * A fetch that another configuration is to begin may not have been; where
+     * none is due any more, one that was late has brought the keys.
+     */
 
-    ended = jwks_running(entry) ? entry->ended : entry->begun;
+    ended = jwks_running(entry) ? entry->ended
+            : jwks_due(entry->due) ? entry->begun : (ngx_uint_t) -1;
 
     if (!jwks_running(entry)
         && jwks_due(entry->due)

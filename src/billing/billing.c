@@ -766,10 +766,7 @@ billing_read_card(lines_billing_call_t *call, json_t *json)
 }
 
 
-/*
- * What gives back is counted, and never taken from the answer, where a note's
- * transaction is not expanded.
- */
+/* no amount is read of it: a note's transaction is not expanded here */
 
 static ngx_int_t
 billing_read_given(lines_billing_call_t *call, json_t *json)

@@ -225,6 +225,12 @@ lines_read_body(ngx_http_request_t *r, lines_ctx_t *ctx, lines_body_pt done)
     ngx_int_t      rc;
     lines_body_t  *body;
 
+    /* in a named location nginx has not looked at it */
+
+    if (r->headers_in.content_length_n > (off_t) ctx->api->body_limit) {
+        return unreadable(r, ctx, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
+    }
+
     body = ngx_pcalloc(r->pool, sizeof(lines_body_t));
 
     if (body == NULL

@@ -45,7 +45,7 @@ static ngx_int_t audit_done(void);
 
 static const char  *audit_lists[] = { "lines", "window", "tickets" };
 
-/* the first ones: as the lists of billing are numbered, from ALL on */
+/* the first ones: as lists[] of audit_billing.c */
 
 static const lines_audit_phase_t  audit_phases[] = {
     { "subscriptions", lines_audit_list },

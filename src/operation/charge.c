@@ -24,7 +24,7 @@ static ngx_int_t
 charge_answered(lines_op_t *op, lines_billing_result_t *result)
 {
     if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_unanswered(op, result);
+        return lines_op_post_failed(op, result);
     }
 
     op->seen.call = LINES_CALL_THERE;

@@ -847,7 +847,7 @@ lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
 
 
 ngx_int_t
-lines_op_unanswered(lines_op_t *op, lines_billing_result_t *result)
+lines_op_post_failed(lines_op_t *op, lines_billing_result_t *result)
 {
     ngx_uint_t             level;
     lines_stripe_error_t  *error = &result->error;

@@ -115,9 +115,9 @@ ngx_int_t lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
  * A POST under a key that is not OK: seen.call is REFUSED, with seen.error; or
  * DOUBTFUL, where what is under the key is not to be had by sending it again (a
  * 5xx, now and after some rests, which may be a saved one; or another body had
- * it); else again.
+ * it); else as lines_op_outcome().
  */
-ngx_int_t lines_op_unanswered(lines_op_t *op, lines_billing_result_t *result);
+ngx_int_t lines_op_post_failed(lines_op_t *op, lines_billing_result_t *result);
 
 /*
  * For who rests with that reason as "stuck" among its own fields: an alert,

@@ -213,7 +213,7 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
     op->seen.money = LINES_MONEY_UNSEEN;
 
     if (result->outcome != LINES_STRIPE_OK) {
-        return lines_op_unanswered(op, result);
+        return lines_op_post_failed(op, result);
     }
 
     ngx_log_error(NGX_LOG_INFO, op->log, 0,

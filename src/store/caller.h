@@ -58,8 +58,8 @@ struct lines_caller_s {
     void          (*heard)(lines_caller_t *caller, lines_store_call_t *call,
                            ngx_uint_t good);
 
-    /* a script's word: its fence refused it, or there was news; neither has
-       written anything; in done()'s place */
+    /* a script's word: its fence refused it, or there was news, and what it
+       was called for is not done; in done()'s place */
     ngx_int_t     (*lost)(lines_caller_t *caller);
     ngx_int_t     (*woken)(lines_caller_t *caller);
 

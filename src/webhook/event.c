@@ -112,7 +112,7 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     /* a base plan: it is the workspaces' of its customer */
 
     for (i = 0; i < subscription->nprices; i++) {
-        if (subscription->customer.len
+        if (lines_is_tenant(&subscription->customer)
             && lines_billing_plan(lmcf->billing, &subscription->prices[i]))
         {
             look->customer = subscription->customer;

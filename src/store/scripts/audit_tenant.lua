@@ -19,7 +19,8 @@
 local NAMES = { 'phone_included', 'phone_paid', 'email_included', 'email_paid',
                 'account_lines' }
 
--- further than a mark can be: a clock that has been set back wrote it
+-- further than a mark can be (LINES_AUDIT_DAY of operation/audit_billing.c): a
+-- clock that has been set back wrote it
 local AHEAD = 86400000
 
 local sum, h = 0, {}
