@@ -252,7 +252,7 @@ subtest 'the list is bounded, and what was repaired is told for a while' => sub 
 };
 
 subtest 'the rate: never more than one call to billing in the time that is said, by one node of all' => sub {
-    my $slow = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=200ms lease=1s audit=250ms pass=1ms');
+    my $slow = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=200ms lease=3s audit=250ms pass=1ms');
     $_->stop for @{$s->nginxes};
     my $holder = sub { $redis->cli('GET', 'lines:{audit}:lease') };
     my $calls  = sub { scalar grep { $_->{path} =~ m{^/v1/} && $_->{query} !~ /customer=/ } $sandbox->requests('GET') };
