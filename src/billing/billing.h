@@ -169,10 +169,6 @@ ngx_int_t lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 /* plan of a base price; NULL: no price of a base plan */
 ngx_str_t *lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price);
 
-/* metadata->deployment is ours */
-ngx_uint_t lines_billing_ours(lines_billing_conf_t *bcf,
-    lines_stripe_metadata_t *metadata);
-
 
 /*
  * Directives, http level, in any order:

@@ -180,12 +180,11 @@ billing_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf)
     }
 
     bcf = ngx_pcalloc(cf->pool, sizeof(lines_billing_conf_t));
-    if (bcf == NULL) {
-        return NULL;
-    }
 
-    if (ngx_array_init(&bcf->plans, cf->pool, 4, sizeof(lines_billing_plan_t))
-        != NGX_OK)
+    if (bcf == NULL
+        || ngx_array_init(&bcf->plans, cf->pool, 4,
+                          sizeof(lines_billing_plan_t))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -214,14 +213,6 @@ lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price)
     }
 
     return NULL;
-}
-
-
-ngx_uint_t
-lines_billing_ours(lines_billing_conf_t *bcf,
-    lines_stripe_metadata_t *metadata)
-{
-    return lines_same(&metadata->deployment, &bcf->deployment);
 }
 
 

@@ -10,17 +10,13 @@ static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t look_billed(lines_look_t *look);
 static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
 static ngx_int_t look_begin(lines_look_t *look, const char *prefix,
-    ngx_str_t *name, lines_due_add_pt begin);
-static ngx_int_t look_hint(lines_look_t *look, lines_due_add_pt done);
-static ngx_int_t look_orphan(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
-static ngx_int_t look_release(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t look_released(void *data, lines_release_again_reply_t *reply);
-static ngx_int_t look_lapse(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
-static ngx_int_t look_plan(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t look_planned(void *data, lines_plan_begin_reply_t *reply);
+    ngx_str_t *name);
+static ngx_int_t look_hint(lines_look_t *look);
 static ngx_int_t look_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
+static ngx_int_t look_released(void *data, lines_release_again_reply_t *reply);
+static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
+static ngx_int_t look_planned(void *data, lines_plan_begin_reply_t *reply);
 static ngx_int_t look_spawn(lines_look_t *look);
 
 
@@ -124,8 +120,7 @@ look_news(void *data, lines_op_wake_reply_t *reply)
 
     /* it has ended since it was seen: the news is its line's */
 
-    return reply->unfinished
-           ? look_hint(look, look_hinted) : look_billed(look);
+    return reply->unfinished ? look_hint(look) : look_billed(look);
 }
 
 
@@ -175,7 +170,8 @@ look_line(void *data, lines_line_billed_reply_t *reply)
         if (((look->status.len ? fine || due : look->paid)
              || (sub == LINES_SUB_ENDED && look->unknown
                  && reply->status.len == 0))
-            && lines_billing_ours(look->lmcf->billing, look->metadata))
+            && lines_same(&look->metadata->deployment,
+                          &look->lmcf->billing->deployment))
         {
             look->follows = LINES_FOLLOWS_ORPHAN;
         }
@@ -205,26 +201,33 @@ look_line(void *data, lines_line_billed_reply_t *reply)
     }
 
     if (look->follows == LINES_FOLLOWS_LAPSE) {
-        return lines_look_lapse(look);
+        return look_begin(look, "lapse:", &look->subscription);
     }
 
     if (look->follows == LINES_FOLLOWS_RELEASE) {
-        return look_begin(look, "end:", &look->id, look_release);
+        return look_begin(look, "end:", &look->id);
     }
 
     /* what it cost is given back by one that may be under way */
 
-    return failed ? look_begin(look, "refund:", &look->id, look_orphan)
-                  : look_begin(look, "orphan:", &look->subscription,
-                               look_orphan);
+    return failed ? look_begin(look, "refund:", &look->id)
+                  : look_begin(look, "orphan:", &look->subscription);
+}
+
+
+ngx_int_t
+lines_look_plan(lines_look_t *look)
+{
+    look->follows = LINES_FOLLOWS_PLAN;
+
+    return look_begin(look, "plan:", &look->tenant);
 }
 
 
 /* an operation of its own: where it is looked up, when it is due, its begin */
 
 static ngx_int_t
-look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name,
-    lines_due_add_pt begin)
+look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name)
 {
     ngx_int_t  rc;
 
@@ -235,16 +238,16 @@ look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name,
     rc = lines_ix_put(look->caller, NULL, NULL, .id = look->spawn,
                       .tenant = look->tenant);
 
-    return rc == NGX_AGAIN ? look_hint(look, begin) : rc;
+    return rc == NGX_AGAIN ? look_hint(look) : rc;
 }
 
 
 /* look at it now: the hint outlives this worker */
 
 static ngx_int_t
-look_hint(lines_look_t *look, lines_due_add_pt done)
+look_hint(lines_look_t *look)
 {
-    return lines_due_add(look->caller, done, look,
+    return lines_due_add(look->caller, look_hinted, look,
                          .shard = lines_due_shard(&look->spawn),
                          .tenant = look->tenant, .id = look->spawn,
                          .delay = 0);
@@ -252,25 +255,53 @@ look_hint(lines_look_t *look, lines_due_add_pt done)
 
 
 static ngx_int_t
-look_orphan(void *data, lines_due_add_reply_t *reply)
+look_hinted(void *data, lines_due_add_reply_t *reply)
 {
     lines_look_t *look = data;
 
-    int64_t  attempt;
+    int64_t    attempt;
+    ngx_str_t  none = ngx_null_string;
 
-    ngx_log_error(NGX_LOG_WARN, look->log, 0,
-                  "lines: no line holds subscription \"%V\" of \"%V\": it is "
-                  "refunded by operation %V", &look->subscription,
-                  &look->tenant, &look->spawn);
+    switch (look->follows) {
 
-    attempt = look->metadata->attempt;
+    case LINES_FOLLOWS_ORPHAN:
+        ngx_log_error(NGX_LOG_WARN, look->log, 0,
+                      "lines: no line holds subscription \"%V\" of \"%V\": it "
+                      "is refunded by operation %V", &look->subscription,
+                      &look->tenant, &look->spawn);
 
-    return lines_orphan_begin(look->caller, look_orphaned, look,
-                              .tenant = look->tenant, .id = look->spawn,
-                              .line = look->id,
-                              .subscription = look->subscription,
-                              .invoice = look->invoice,
-                              .attempt = attempt ? &attempt : NULL);
+        attempt = look->metadata->attempt;
+
+        return lines_orphan_begin(look->caller, look_orphaned, look,
+                                  .tenant = look->tenant, .id = look->spawn,
+                                  .line = look->id,
+                                  .subscription = look->subscription,
+                                  .invoice = look->invoice,
+                                  .attempt = attempt ? &attempt : NULL);
+
+    case LINES_FOLLOWS_RELEASE:
+        return lines_release_again(look->caller, look_released, look,
+                                   .tenant = look->tenant, .id = look->spawn,
+                                   .line = look->id,
+                                   .subscription = look->subscription);
+
+    case LINES_FOLLOWS_LAPSE:
+        return lines_lapse_begin(look->caller, look_lapsed, look,
+                                 .tenant = look->tenant, .id = look->spawn,
+                                 .line = look->id,
+                                 .subscription = look->subscription,
+                                 .invoice = look->disputed ? look->invoice
+                                                           : none,
+                                 .news = 1);
+
+    case LINES_FOLLOWS_PLAN:
+        return lines_plan_begin(look->caller, look_planned, look,
+                                .tenant = look->tenant, .id = look->spawn,
+                                .customer = look->customer);
+
+    default: /* LINES_FOLLOWS_NEWS */
+        return look_spawn(look);
+    }
 }
 
 
@@ -282,44 +313,9 @@ look_orphaned(void *data, lines_orphan_begin_reply_t *reply)
 
 
 static ngx_int_t
-look_release(void *data, lines_due_add_reply_t *reply)
-{
-    lines_look_t *look = data;
-
-    return lines_release_again(look->caller, look_released, look,
-                               .tenant = look->tenant, .id = look->spawn,
-                               .line = look->id,
-                               .subscription = look->subscription);
-}
-
-
-static ngx_int_t
 look_released(void *data, lines_release_again_reply_t *reply)
 {
     return look_spawn(data);
-}
-
-
-ngx_int_t
-lines_look_lapse(lines_look_t *look)
-{
-    return look_begin(look, "lapse:", &look->subscription, look_lapse);
-}
-
-
-static ngx_int_t
-look_lapse(void *data, lines_due_add_reply_t *reply)
-{
-    lines_look_t *look = data;
-
-    ngx_str_t  none = ngx_null_string;
-
-    return lines_lapse_begin(look->caller, look_lapsed, look,
-                             .tenant = look->tenant, .id = look->spawn,
-                             .line = look->id,
-                             .subscription = look->subscription,
-                             .invoice = look->disputed ? look->invoice : none,
-                             .news = 1);
 }
 
 
@@ -340,33 +336,8 @@ look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
 }
 
 
-ngx_int_t
-lines_look_plan(lines_look_t *look)
-{
-    return look_begin(look, "plan:", &look->tenant, look_plan);
-}
-
-
-static ngx_int_t
-look_plan(void *data, lines_due_add_reply_t *reply)
-{
-    lines_look_t *look = data;
-
-    return lines_plan_begin(look->caller, look_planned, look,
-                            .tenant = look->tenant, .id = look->spawn,
-                            .customer = look->customer);
-}
-
-
 static ngx_int_t
 look_planned(void *data, lines_plan_begin_reply_t *reply)
-{
-    return look_spawn(data);
-}
-
-
-static ngx_int_t
-look_hinted(void *data, lines_due_add_reply_t *reply)
 {
     return look_spawn(data);
 }

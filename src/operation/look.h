@@ -18,7 +18,8 @@ typedef enum {
     LINES_FOLLOWS_NEWS,         /* its operation is under way, and is woken */
     LINES_FOLLOWS_ORPHAN,       /* no line holds it */
     LINES_FOLLOWS_LAPSE,        /* its line's add-on is to be read */
-    LINES_FOLLOWS_RELEASE       /* its line was released: it is canceled */
+    LINES_FOLLOWS_RELEASE,      /* its line was released: it is canceled */
+    LINES_FOLLOWS_PLAN          /* a base plan is to be read */
 } lines_follows_e;
 
 
@@ -78,9 +79,6 @@ ngx_uint_t lines_look_ours(lines_look_t *look);
  * follows is begun, and its hint in Redis.
  */
 ngx_int_t lines_look(lines_look_t *look);
-
-/* the same for what a look that only judged found to follow */
-ngx_int_t lines_look_lapse(lines_look_t *look);
 
 /* the base plan of the workspace look->tenant, whose customer that is */
 ngx_int_t lines_look_plan(lines_look_t *look);
