@@ -1,7 +1,7 @@
 
 /*
  * A client waits for an operation and may leave at any time; the operation
- * does not notice.
+ * does not notice.  Or it has met a line that one is to be begun for.
  */
 
 #include "http/answer.h"
@@ -199,5 +199,44 @@ waiter_cleanup(void *data)
 
     if (w->budget.timer_set) {
         ngx_del_timer(&w->budget);
+    }
+}
+
+
+/*
+ * As for an event, but no news: see lapse_begin.lua.  The hint is first, and
+ * dropped where nothing came of it.
+ */
+
+void
+lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
+    ngx_str_t *subscription)
+{
+    ngx_str_t        id;
+    lines_caller_t  *caller;
+
+    if (lines_get_main_conf(r)->billing == NULL
+        || lines_derive_id(r->pool, "lapse:", subscription, &id) != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines: subscription \"%V\" of \"%V\" is to be read",
+                   subscription, tenant);
+
+    caller = &lines_get_ctx(r)->caller;
+
+    /* due when there is something to be found */
+
+    if (lines_forget_ix_put(caller, .id = id, .tenant = *tenant) == NGX_OK
+        && lines_forget_due_ensure(caller, .shard = lines_due_shard(&id),
+                                   .tenant = *tenant, .id = id,
+                                   .delay = 1000) == NGX_OK)
+    {
+        (void) lines_forget_lapse_begin(caller, .tenant = *tenant, .id = id,
+                                        .line = *line,
+                                        .subscription = *subscription,
+                                        .news = 0);
     }
 }

@@ -36,4 +36,12 @@ ngx_int_t lines_op_start(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t afresh,
     ngx_msec_t budget, lines_op_done_pt done);
 
 
+/*
+ * A line of which it is not known whether its add-on has ended was met: that is
+ * read soon, by whom it concerns.  Nobody waits.
+ */
+void lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant,
+    ngx_str_t *line, ngx_str_t *subscription);
+
+
 #endif /* _LINES_API_CLIENT_H_INCLUDED_ */

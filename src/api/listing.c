@@ -1,8 +1,8 @@
 
+#include "api/client.h"
 #include "api/json.h"
 #include "api/listing.h"
 #include "http/steps.h"
-#include "operation/subscription.h"
 
 
 #define LINES_CURSOR_MAX    512

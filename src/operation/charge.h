@@ -13,15 +13,18 @@
 
 
 /*
- * What comes of it is in view as op->seen.call; THERE is op->seen.subscription,
- * and REFUSED is op->seen.error.
+ * The exact body and the key of an attempt's call, to be recorded before it:
+ * of an operation with its card, or (card is NULL) of a line, to be paid on its
+ * invoice.  metadata, but for the deployment, is the caller's.
  */
 
-ngx_int_t lines_charge_send(lines_op_t *op);
-ngx_int_t lines_charge_find(lines_op_t *op);
+ngx_int_t lines_charge_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
+    lines_stripe_metadata_t *metadata, ngx_str_t *customer, ngx_str_t *price,
+    ngx_str_t *card, ngx_str_t *body, ngx_str_t *key);
 
-/* one that is not found is looked for once more, a while later */
-ngx_int_t lines_charge_wait(lines_op_t *op);
+/* the same by what the record says of it */
+ngx_int_t lines_charge_write(lines_op_t *op, ngx_uint_t attempt,
+    ngx_str_t *customer, ngx_str_t *body, ngx_str_t *key);
 
 
 #endif /* _LINES_OPERATION_CHARGE_H_INCLUDED_ */

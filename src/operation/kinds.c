@@ -3,11 +3,7 @@
  * Every kind of operation: what is done where operation/decide.c says so.
  */
 
-#include "operation/charge.h"
-#include "operation/payment.h"
-#include "operation/purchase.h"
-#include "operation/refund.h"
-#include "operation/subscription.h"
+#include "operation/kinds.h"
 
 
 /* what is done alike, whatever it is of */

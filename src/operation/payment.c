@@ -7,8 +7,7 @@
 
 #include "http/text.h"
 #include "operation/charge.h"
-#include "operation/payment.h"
-#include "operation/provisioner.h"
+#include "operation/kinds.h"
 #include "store/calls.h"
 
 
@@ -22,7 +21,6 @@ static ngx_msec_t payment_poll(lines_op_t *op);
 static ngx_int_t payment_placed(void *data,
     lines_request_place_reply_t *reply);
 static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
-static ngx_uint_t payment_unsubscribed(lines_op_t *op);
 static ngx_uint_t payment_lost(lines_op_t *op);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
 static ngx_int_t payment_voided(lines_op_t *op,
@@ -36,28 +34,6 @@ static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
 static ngx_int_t tell_refund(lines_op_t *op, ngx_str_t *id);
 static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
 static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
-
-
-ngx_int_t
-lines_payment_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
-    ngx_str_t *tenant, ngx_str_t *line, ngx_str_t *customer, ngx_str_t *price,
-    ngx_uint_t attempt, ngx_str_t *body, ngx_str_t *key)
-{
-    lines_stripe_metadata_t  metadata = {
-        .deployment = lmcf->billing->deployment,
-        .tenant = *tenant,
-        .line = *line,
-        .attempt = attempt
-    };
-
-    if (lines_stripe_addon_body(pool, customer, price, &metadata, body)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(pool, key, "lines:%V:sub:%ui", line, attempt);
-}
 
 
 /* at rest with this write, where it waits for its payment */
@@ -177,33 +153,27 @@ payment_refused(void *data, lines_request_refused_reply_t *reply)
 ngx_int_t
 lines_payment_renew(lines_op_t *op)
 {
-    ngx_str_t  line, customer, price, body, key;
+    ngx_str_t  customer, body, key;
 
-    line = lines_op_get(op, "line");
     customer = lines_op_get(op, "payer");
-    price = lines_op_get(op, "price");
 
     if (customer.len == 0) {
         customer = lines_op_get(op, "customer");
     }
 
-    if (lines_payment_call(op->pool, op->lmcf, &op->tenant, &line, &customer,
-                           &price, op->attempt + 1, &body, &key)
+    if (lines_charge_write(op, op->attempt + 1, &customer, &body, &key)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
-
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: attempt %ui is dead, another one",
-                  &op->id, op->attempt);
 
     /* there is something to send: not only when its invoice is looked at */
 
     lines_op_hint(op, &op->id, op->conf->due);
 
     return lines_request_again(&op->caller, payment_renewed, op,
-                               lines_op_held(op), .line = line,
+                               lines_op_held(op),
+                               .line = lines_op_get(op, "line"),
                                .lease = op->conf->lease, .body = body,
                                .key = key, .customer = customer);
 }
@@ -347,25 +317,19 @@ payment_announced(void *data, lines_prov_put_reply_t *reply)
                               .provisioner = (op->lmcf->provisioner.len
                                   || (!included
                                       && (payment_lost(op)
-                                          || payment_unsubscribed(op)
                                           || seen->sub
                                              == LINES_SUB_OVERDUE))));
 }
 
 
-static ngx_uint_t
-payment_unsubscribed(lines_op_t *op)
-{
-    return op->seen.sub == LINES_SUB_ENDED || op->seen.sub == LINES_SUB_MISSING;
-}
-
-
-/* what was paid went back, or a bank has taken it */
+/* there is no subscription, or what was paid went back, or a bank has it */
 
 static ngx_uint_t
 payment_lost(lines_op_t *op)
 {
-    return op->seen.money == LINES_MONEY_RETURNED
+    return op->seen.sub == LINES_SUB_ENDED
+           || op->seen.sub == LINES_SUB_MISSING
+           || op->seen.money == LINES_MONEY_RETURNED
            || (op->seen.money && op->seen.ledger.disputed);
 }
 
@@ -596,9 +560,7 @@ tell_hinted(void *data, lines_due_add_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    return told(op, payment_unsubscribed(op) || payment_lost(op) ? "ended"
-                                                                 : "refused",
-                op->reason);
+    return told(op, payment_lost(op) ? "ended" : "refused", op->reason);
 }
 
 

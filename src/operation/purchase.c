@@ -1,8 +1,7 @@
 
 #include "http/text.h"
 #include "operation/charge.h"
-#include "operation/provisioner.h"
-#include "operation/purchase.h"
+#include "operation/kinds.h"
 #include "store/calls.h"
 
 
@@ -20,8 +19,6 @@ static ngx_int_t purchase_confirmed(void *data,
 static ngx_int_t purchase_taken_back(void *data,
     lines_undo_end_reply_t *reply);
 static void purchase_settled(lines_op_t *op);
-static ngx_int_t purchase_call(lines_op_t *op, ngx_uint_t attempt,
-    ngx_str_t *body, ngx_str_t *key);
 static ngx_int_t purchase_undo(lines_op_t *op, ngx_uint_t status,
     const char *error, ngx_str_t message);
 
@@ -137,13 +134,16 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
 ngx_int_t
 lines_purchase_next(lines_op_t *op)
 {
-    ngx_str_t  body, key;
+    ngx_str_t  customer, body, key;
 
     switch (op->at) {
 
     case LINES_AT_CARD:
+        customer = lines_op_get(op, "customer");
 
-        if (purchase_call(op, op->attempt, &body, &key) != NGX_OK) {
+        if (lines_charge_write(op, op->attempt, &customer, &body, &key)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 
@@ -191,15 +191,15 @@ lines_purchase_record(lines_op_t *op)
 ngx_int_t
 lines_purchase_renew(lines_op_t *op)
 {
-    ngx_str_t  body, key;
+    ngx_str_t  customer, body, key;
 
-    if (purchase_call(op, op->attempt + 1, &body, &key) != NGX_OK) {
+    customer = lines_op_get(op, "customer");
+
+    if (lines_charge_write(op, op->attempt + 1, &customer, &body, &key)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: attempt %ui is dead, another one",
-                  &op->id, op->attempt);
 
     op->seen.call = LINES_CALL_DUE;
 
@@ -454,34 +454,4 @@ purchase_settled(lines_op_t *op)
 {
     (void) lines_forget_inv_settle(&op->caller, .tenant = op->tenant,
                                    .operation = op->id);
-}
-
-
-/* the exact body and the key of an attempt's call */
-
-static ngx_int_t
-purchase_call(lines_op_t *op, ngx_uint_t attempt, ngx_str_t *body,
-    ngx_str_t *key)
-{
-    ngx_str_t                customer, price, payment_method;
-    lines_stripe_metadata_t  metadata = {
-        .deployment = op->lmcf->billing->deployment,
-        .tenant = op->tenant,
-        .operation = op->id,
-        .attempt = attempt
-    };
-
-    customer = lines_op_get(op, "customer");
-    price = lines_op_get(op, "price");
-    payment_method = lines_op_get(op, "payment_method");
-
-    if (lines_stripe_charge_body(op->pool, &customer, &price, &payment_method,
-                                 &metadata, body)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_redis_format(op->pool, key, "lines:%V:sub:%ui", &op->id,
-                              attempt);
 }

@@ -5,7 +5,7 @@
  */
 
 #include "http/text.h"
-#include "operation/refund.h"
+#include "operation/kinds.h"
 #include "store/calls.h"
 
 
@@ -69,18 +69,15 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
     lines_op_t *op = data;
 
     lines_op_seen_t      *seen = &op->seen;
-    lines_stripe_entry_t  entry;
+    lines_stripe_entry_t  entry = {
+        .kind = LINES_STRIPE_CREDIT,
+        .currency = seen->ledger.currency
+    };
 
     seen->settled = lines_is(&reply->amount, "all");
 
     if (reply->amount.len && !seen->settled) {
-        ngx_memzero(&entry, sizeof(lines_stripe_entry_t));
-
-        entry.kind = LINES_STRIPE_CREDIT;
-        entry.currency = seen->ledger.currency;
-        entry.outside = ngx_atoof(reply->amount.data,
-                                  reply->amount.len);
-
+        entry.outside = ngx_atoof(reply->amount.data, reply->amount.len);
         lines_money_add(&seen->ledger, &entry);
     }
 
@@ -288,26 +285,21 @@ lines_refund_pass(lines_op_t *op)
 ngx_int_t
 lines_refund_finish(lines_op_t *op)
 {
-    const char  *payment, *event;
+    const char  *payment;
 
-    payment = "";
+    static const char  *events[LINES_POINTS] = {
+        [LINES_AT_REFUND] = "line.refunded",
+        [LINES_AT_RELEASE] = "line.unsubscribed",
+        [LINES_AT_ORPHAN] = "orphan.refunded"
+    };
 
-    if (op->at == LINES_AT_REFUND) {
-        payment = "refunded";
-        event = "line.refunded";
-
-    } else if (op->at == LINES_AT_RELEASE) {
-        event = "line.unsubscribed";
-
-    } else {
-        event = "orphan.refunded";
-    }
+    payment = op->at == LINES_AT_REFUND ? "refunded" : "";
 
     return lines_refund_end(&op->caller, refund_finished, op, lines_op_held(op),
                             .line = lines_op_get(op, "line"),
                             .payment = lines_op_text(payment),
                             .subscription = lines_op_get(op, "subscription"),
-                            .name = lines_op_text(event));
+                            .name = lines_op_text(events[op->at]));
 }
 
 

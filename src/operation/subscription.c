@@ -1,6 +1,6 @@
 
-#include "http/context.h"
 #include "http/text.h"
+#include "operation/kinds.h"
 #include "operation/subscription.h"
 #include "store/calls.h"
 
@@ -9,20 +9,12 @@
 #define LINES_PLAN_RANK  40
 
 
-typedef struct {
-    lines_plans_t  plans;
-    ngx_str_t      pending;        /* line that awaits payment */
-} lines_plan_found_t;
-
-
-static ngx_int_t plan_customer(void *data,
-    lines_tenant_customer_reply_t *reply);
 static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t plan_rank(ngx_str_t *status);
 static ngx_uint_t plan_others(ngx_str_t *tenant, ngx_str_t *named);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
-static ngx_int_t plan_end(lines_op_t *op);
+static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
 static ngx_int_t lapse_end(lines_op_t *op);
 static ngx_int_t lapse_watched(void *data, lines_inv_watch_reply_t *reply);
@@ -34,9 +26,9 @@ static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
 ngx_int_t
 lines_plan_leave(lines_op_t *op)
 {
-    op->data = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
+    op->data = ngx_pcalloc(op->pool, sizeof(lines_plans_t));
 
-    return op->data ? plan_end(op) : NGX_ERROR;
+    return op->data ? plan_end(op, NULL) : NGX_ERROR;
 }
 
 
@@ -45,18 +37,27 @@ lines_plan_leave(lines_op_t *op)
 ngx_int_t
 lines_plan_read(lines_op_t *op)
 {
-    ngx_str_t              price;
+    ngx_str_t              price, customer, payer;
     ngx_uint_t             i;
-    lines_plan_found_t    *found;
+    lines_plans_t         *plans;
     lines_billing_plan_t  *plan;
 
-    found = ngx_pcalloc(op->pool, sizeof(lines_plan_found_t));
+    customer = lines_op_get(op, "customer");
+    payer = lines_op_get(op, "payer");
 
-    if (found == NULL || op->lmcf->billing == NULL) {
+    /* another customer's plan is none of the workspace's, by now */
+
+    if (customer.len == 0 || !lines_same(&payer, &customer)) {
+        return lines_plan_leave(op);
+    }
+
+    plans = ngx_pcalloc(op->pool, sizeof(lines_plans_t));
+
+    if (plans == NULL || op->lmcf->billing == NULL) {
         return NGX_ERROR;
     }
 
-    op->data = found;
+    op->data = plans;
 
     price = lines_op_get(op, "price");
     plan = op->lmcf->billing->plans.elts;
@@ -64,33 +65,11 @@ lines_plan_read(lines_op_t *op)
     for (i = 0; i < op->lmcf->billing->plans.nelts; i++) {
 
         if (lines_same(&plan[i].price, &price)) {
-            found->plans.n = i;
-            found->plans.after = lines_op_get(op, "after");
-            found->plans.best = lines_op_get_number(op, "best");
-            found->plans.plan = lines_op_get(op, "plan");
+            plans->n = i;
+            plans->after = lines_op_get(op, "after");
+            plans->best = lines_op_get_number(op, "best");
+            plans->plan = lines_op_get(op, "plan");
         }
-    }
-
-    return lines_tenant_customer(&op->caller, plan_customer, op,
-                                 .tenant = op->tenant);
-}
-
-
-static ngx_int_t
-plan_customer(void *data, lines_tenant_customer_reply_t *reply)
-{
-    lines_op_t *op = data;
-
-    ngx_str_t            named;
-    lines_plan_found_t  *found = op->data;
-
-    named = lines_op_get(op, "customer");
-
-    /* another customer's plan is none of the workspace's, by now */
-
-    if (named.len == 0 || !lines_same(&reply->customer, &named)) {
-        found->plans.best = 0;
-        return plan_end(op);
     }
 
     return plan_list(op);
@@ -100,10 +79,9 @@ plan_customer(void *data, lines_tenant_customer_reply_t *reply)
 static ngx_int_t
 plan_list(lines_op_t *op)
 {
-    lines_plan_found_t   *found = op->data;
-    lines_billing_ask_t   ask = { .id = lines_op_get(op, "customer") };
+    lines_billing_ask_t  ask = { .id = lines_op_get(op, "customer") };
 
-    if (!lines_plans_ask(op->lmcf->billing, &found->plans, &ask)) {
+    if (!lines_plans_ask(op->lmcf->billing, op->data, &ask)) {
         return lines_pending_get(&op->caller, plan_pending, op,
                                  .tenant = op->tenant);
     }
@@ -115,8 +93,7 @@ plan_list(lines_op_t *op)
 static ngx_int_t
 plan_listed(lines_op_t *op, lines_billing_result_t *result)
 {
-    lines_plan_found_t    *found = op->data;
-    lines_plans_t         *plans = &found->plans;
+    lines_plans_t         *plans = op->data;
     lines_billing_plan_t  *plan = op->lmcf->billing->plans.elts;
 
     if (lines_plans_listed(op->lmcf->billing, plans, &op->tenant, result)
@@ -133,7 +110,7 @@ plan_listed(lines_op_t *op, lines_billing_result_t *result)
         return plans->after.len
                ? lines_op_rest(op, op->conf->retry,
                                { "price", ngx_null_string })
-               : plan_end(op);
+               : plan_end(op, NULL);
     }
 
     if (plans->after.len) {
@@ -265,31 +242,29 @@ plan_pending(void *data, lines_pending_get_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    lines_plan_found_t  *found;
+    lines_plans_t  *plans = op->data;
 
-    found = op->data;
-    found->pending = reply->id;
-
-    if (found->pending.len && found->plans.best) {
-        lines_op_hint(op, &found->pending, op->conf->due);
+    if (reply->id.len && plans->best) {
+        lines_op_hint(op, &reply->id, op->conf->due);
     }
 
-    return plan_end(op);
+    return plan_end(op, &reply->id);
 }
 
 
-static ngx_int_t
-plan_end(lines_op_t *op)
-{
-    lines_plan_found_t  *found = op->data;
+/* pending: the line that awaits payment, where it was looked for */
 
-    if (found->plans.best >> LINES_PLAN_RANK < 2) {
-        ngx_str_null(&found->plans.plan);
-    }
+static ngx_int_t
+plan_end(lines_op_t *op, ngx_str_t *pending)
+{
+    ngx_str_t       none = ngx_null_string;
+    lines_plans_t  *plans = op->data;
 
     return lines_plan_end(&op->caller, plan_ended, op, lines_op_held(op),
-                          .state = lines_plans_state(&found->plans),
-                          .plan = found->plans.plan, .line = found->pending);
+                          .state = lines_plans_state(plans),
+                          .plan = plans->best >> LINES_PLAN_RANK < 2
+                                  ? none : plans->plan,
+                          .line = pending ? *pending : none);
 }
 
 
@@ -370,43 +345,4 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
     }
 
     return lines_op_enter(op, "done");
-}
-
-
-/*
- * As for an event, but no news: see lapse_begin.lua.  The hint is first, and
- * dropped where nothing came of it.
- */
-
-void
-lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *line,
-    ngx_str_t *subscription)
-{
-    ngx_str_t        id;
-    lines_caller_t  *caller;
-
-    if (lines_get_main_conf(r)->billing == NULL
-        || lines_derive_id(r->pool, "lapse:", subscription, &id) != NGX_OK)
-    {
-        return;
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines: subscription \"%V\" of \"%V\" is to be read",
-                   subscription, tenant);
-
-    caller = &lines_get_ctx(r)->caller;
-
-    /* due when there is something to be found */
-
-    if (lines_forget_ix_put(caller, .id = id, .tenant = *tenant) == NGX_OK
-        && lines_forget_due_ensure(caller, .shard = lines_due_shard(&id),
-                                   .tenant = *tenant, .id = id,
-                                   .delay = 1000) == NGX_OK)
-    {
-        (void) lines_forget_lapse_begin(caller, .tenant = *tenant, .id = id,
-                                        .line = *line,
-                                        .subscription = *subscription,
-                                        .news = 0);
-    }
 }

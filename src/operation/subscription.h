@@ -40,16 +40,5 @@ ngx_int_t lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
 /* what the best says: active, past_due, canceled or nothing */
 ngx_str_t lines_plans_state(lines_plans_t *plans);
 
-ngx_int_t lines_plan_read(lines_op_t *op);
-ngx_int_t lines_plan_leave(lines_op_t *op);
-ngx_int_t lines_lapse_judge(lines_op_t *op);
-
-/*
- * A line of which it is not known whether its add-on has ended was met: that is
- * read soon, by whom it concerns.  Nobody waits.
- */
-void lines_lapse_look(ngx_http_request_t *r, ngx_str_t *tenant,
-    ngx_str_t *line, ngx_str_t *subscription);
-
 
 #endif /* _LINES_OPERATION_SUBSCRIPTION_H_INCLUDED_ */

@@ -16,7 +16,7 @@
 #include "http/text.h"
 #include "api/client.h"
 #include "operation/database.h"
-#include "operation/payment.h"
+#include "operation/charge.h"
 #include "store/calls.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
@@ -320,6 +320,12 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_create_t     *create = ctx->data;
     lines_main_conf_t  *lmcf;
 
+    lines_stripe_metadata_t  metadata = {
+        .tenant = ctx->identity.tenant,
+        .line = create->id,
+        .attempt = 1
+    };
+
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
@@ -333,9 +339,8 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (plan->price.len
         && create->tenant.customer.len
         && lmcf->billing
-        && lines_payment_call(pool, lmcf, &ctx->identity.tenant, &create->id,
-                              &create->tenant.customer, &plan->price, 1,
-                              &body, &key)
+        && lines_charge_call(pool, lmcf, &metadata, &create->tenant.customer,
+                             &plan->price, NULL, &body, &key)
            != NGX_OK)
     {
         return NGX_ERROR;

@@ -11,7 +11,6 @@
 #include "http/id.h"
 #include "http/text.h"
 #include "api/client.h"
-#include "operation/subscription.h"
 #include "store/calls.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"

@@ -15,7 +15,7 @@
 #include "http/context.h"
 #include "http/steps.h"
 #include "webhook/event.h"
-#include "operation/payment.h"
+#include "operation/charge.h"
 #include "store/calls.h"
 
 #include "world.h"
@@ -560,6 +560,10 @@ create_begin(request_t *q)
         ngx_string("messages"), ngx_string("100")
     };
 
+    lines_stripe_metadata_t  metadata = {
+        .tenant = q->tenant, .line = q->id, .attempt = 1
+    };
+
     max = q->places.plan.len == 5 ? 2 : 5;
 
     ngx_str_set(&price, "price_line");
@@ -568,8 +572,8 @@ create_begin(request_t *q)
     ngx_str_null(&idem);
 
     if (q->places.customer.len
-        && lines_payment_call(q->pool, &q->node->lmcf, &q->tenant, &q->id,
-                              &q->places.customer, &price, 1, &body, &key)
+        && lines_charge_call(q->pool, &q->node->lmcf, &metadata,
+                             &q->places.customer, &price, NULL, &body, &key)
            != NGX_OK)
     {
         return NGX_ERROR;
