@@ -240,11 +240,7 @@ lines_money_ways(const lines_money_t *money, int64_t *charged,
 static ngx_uint_t
 money_fits(lines_money_t *money, ngx_str_t *currency, int64_t amount)
 {
-    if (amount == 0) {
-        return 1;
-    }
-
-    if (amount < 0 || !lines_same(currency, &money->currency)) {
+    if (amount < 0 || (amount && !lines_same(currency, &money->currency))) {
         money->unclear = 1;
         return 0;
     }

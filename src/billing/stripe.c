@@ -510,40 +510,24 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
         return LINES_STRIPE_ALERT;
     }
 
-    if (error->type.len == 0) {
-        return LINES_STRIPE_UNKNOWN;
-    }
-
-    return LINES_STRIPE_REFUSED;
+    return error->type.len ? LINES_STRIPE_REFUSED : LINES_STRIPE_UNKNOWN;
 }
 
 
 ngx_msec_t
 lines_stripe_backoff(ngx_uint_t n, time_t retry_after, ngx_uint_t random)
 {
-    ngx_uint_t  i;
     ngx_msec_t  pause;
 
-    pause = LINES_STRIPE_BACKOFF;
-
-    for (i = 1; i < n && pause < LINES_STRIPE_BACKOFF_MAX; i++) {
-        pause *= 2;
-    }
-
-    pause = ngx_min(pause, LINES_STRIPE_BACKOFF_MAX);
+    pause = ngx_min(LINES_STRIPE_BACKOFF << ngx_min(n - 1, 8),
+                    LINES_STRIPE_BACKOFF_MAX);
     pause = pause / 2 + random % (pause / 2 + 1);
 
-    /* beyond any budget; a huge number must not wrap */
+    /* an hour is beyond any budget; a huge number must not wrap */
 
-    if (retry_after > 3600) {
-        retry_after = 3600;
-    }
+    retry_after = ngx_max(ngx_min(retry_after, 3600), 0);
 
-    if (retry_after > 0 && pause < (ngx_msec_t) retry_after * 1000) {
-        pause = (ngx_msec_t) retry_after * 1000;
-    }
-
-    return pause;
+    return ngx_max(pause, (ngx_msec_t) retry_after * 1000);
 }
 
 

@@ -7,7 +7,6 @@
 #define decision(what, why)  (lines_decision_t) { LINES_DO_##what, why }
 
 
-static lines_decision_t decide(const lines_view_t *view);
 static lines_decision_t resolve(const lines_view_t *view);
 static lines_decision_t proceed(const lines_view_t *view);
 static lines_decision_t charge(const lines_view_t *view);
@@ -61,7 +60,9 @@ lines_decide(const lines_view_t *view)
 {
     lines_decision_t  decision;
 
-    decision = decide(view);
+    decision = view->wish == LINES_WISH_SETTLED
+               || view->wish == LINES_WISH_GIVEN_UP
+               ? resolve(view) : proceed(view);
 
     switch (decision.action) {
 
@@ -73,29 +74,13 @@ lines_decide(const lines_view_t *view)
 
         /* never taken back: looked at in this run, not a second ago */
 
-        switch (view->base) {
-
-        case LINES_BASE_UNSEEN:
-            return decision(CHECK, NULL);
-
-        case LINES_BASE_HELD:
-            return decision(HOLD, NULL);
-
-        default:
-            return decision;
-        }
+        return view->base == LINES_BASE_UNSEEN ? decision(CHECK, NULL)
+               : view->base == LINES_BASE_HELD ? decision(HOLD, NULL)
+               : decision;
 
     default:
         return decision;
     }
-}
-
-
-static lines_decision_t
-decide(const lines_view_t *view)
-{
-    return view->wish == LINES_WISH_SETTLED || view->wish == LINES_WISH_GIVEN_UP
-           ? resolve(view) : proceed(view);
 }
 
 

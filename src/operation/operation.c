@@ -339,15 +339,9 @@ op_view_wish(lines_op_t *op)
 
     wish = lines_op_get(op, "wish");
 
-    if (lines_is(&wish, "cancel")) {
-        return LINES_WISH_CANCEL;
-    }
-
-    if (lines_is(&wish, "link")) {
-        return LINES_WISH_LINK;
-    }
-
-    return lines_is(&wish, "yield") ? LINES_WISH_YIELD : LINES_WISH_NONE;
+    return lines_is(&wish, "cancel") ? LINES_WISH_CANCEL
+           : lines_is(&wish, "link") ? LINES_WISH_LINK
+           : lines_is(&wish, "yield") ? LINES_WISH_YIELD : LINES_WISH_NONE;
 }
 
 
@@ -515,24 +509,19 @@ op_looked(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 op_invoice(lines_op_t *op, lines_billing_result_t *result)
 {
-    switch (result->outcome) {
+    if (result->outcome == LINES_STRIPE_REFUSED) {
+        op->seen.invoice = LINES_INVOICE_MISSING;
 
-    case LINES_STRIPE_OK:
+    } else if (result->outcome != LINES_STRIPE_OK) {
+        return lines_op_outcome(op, result, "");
+
+    } else {
         op->seen.subscription.invoice = *result->invoice;
         op->seen.invoice = lines_op_invoice(result->invoice);
 
         if (op->seen.invoice == LINES_INVOICE_UNSEEN) {
             return lines_op_again(op);
         }
-
-        break;
-
-    case LINES_STRIPE_REFUSED:
-        op->seen.invoice = LINES_INVOICE_MISSING;
-        break;
-
-    default:
-        return lines_op_outcome(op, result, "");
     }
 
     op->seen.sub = lines_op_sub(&op->seen.subscription.status);
@@ -612,15 +601,9 @@ lines_op_invoice(lines_stripe_invoice_t *invoice)
         return LINES_INVOICE_UNSEEN;
     }
 
-    if (lines_is(&invoice->status, "paid")) {
-        return LINES_INVOICE_PAID;
-    }
-
-    if (lines_is(&invoice->status, "void")) {
-        return LINES_INVOICE_VOID;
-    }
-
-    return lines_is(&invoice->status, "uncollectible")
+    return lines_is(&invoice->status, "paid") ? LINES_INVOICE_PAID
+           : lines_is(&invoice->status, "void") ? LINES_INVOICE_VOID
+           : lines_is(&invoice->status, "uncollectible")
            ? LINES_INVOICE_UNCOLLECTIBLE : LINES_INVOICE_OPEN;
 }
 
@@ -629,13 +612,6 @@ ngx_int_t
 lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
     lines_billing_ask_t *ask)
 {
-    if (op->lmcf->billing == NULL) {
-        ngx_log_error(NGX_LOG_ERR, op->log, 0,
-                      "lines operation %V: there is no lines_billing",
-                      &op->id);
-        return NGX_ERROR;
-    }
-
     op->ask = *ask;
     op->answer = answer;
 
@@ -733,33 +709,21 @@ op_told(void *data, lines_result_t *result)
 {
     lines_op_t  *op = data;
 
-    ngx_int_t  rc = NGX_OK;
-
     LINES_FAILPOINT_STEP("op.answer", &op->point);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: %V answered, status %ui", &op->id,
                    &op->point, result->status);
 
-    switch (lines_provisioner_verdict(result)) {
+    op->seen.told = lines_provisioner_verdict(result);
 
-    case NGX_OK:
-        op->seen.told = LINES_TELL_TAKEN;
-        break;
-
-    case NGX_DECLINED:
+    if (op->seen.told == LINES_TELL_REFUSED) {
         ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
                       "lines operation %V: the provisioner refused, %ui",
                       &op->id, result->status);
-
-        op->seen.told = LINES_TELL_REFUSED;
-        break;
-
-    default:
-        rc = lines_op_again(op);
     }
 
-    lines_op_post(op, rc);
+    lines_op_post(op, op->seen.told ? NGX_OK : lines_op_again(op));
 }
 
 
@@ -832,17 +796,9 @@ ngx_int_t
 lines_op_outcome(lines_op_t *op, lines_billing_result_t *result,
     const char *refused)
 {
-    switch (result->outcome) {
-
-    case LINES_STRIPE_REFUSED:
-        return lines_op_stuck(op, refused);
-
-    case LINES_STRIPE_ALERT:
-        return lines_op_stuck(op, "billing_alert");
-
-    default:
-        return lines_op_again(op);
-    }
+    return result->outcome == LINES_STRIPE_REFUSED ? lines_op_stuck(op, refused)
+           : result->outcome == LINES_STRIPE_ALERT
+           ? lines_op_stuck(op, "billing_alert") : lines_op_again(op);
 }
 
 

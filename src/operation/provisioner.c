@@ -70,15 +70,11 @@ lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
 }
 
 
-ngx_int_t
+lines_tell_e
 lines_provisioner_verdict(lines_result_t *result)
 {
     if (result->transport != LINES_COMPLETE) {
-        return NGX_AGAIN;
-    }
-
-    if (result->status >= 200 && result->status < 300) {
-        return NGX_OK;
+        return LINES_TELL_NOT;
     }
 
     switch (result->status) {
@@ -87,9 +83,11 @@ lines_provisioner_verdict(lines_result_t *result)
     case 409:
     case 425:
     case 429:
-        return NGX_AGAIN;
+        return LINES_TELL_NOT;
 
     default:
-        return result->status / 100 == 4 ? NGX_DECLINED : NGX_AGAIN;
+        return result->status / 100 == 2 ? LINES_TELL_TAKEN
+               : result->status / 100 == 4 ? LINES_TELL_REFUSED
+               : LINES_TELL_NOT;
     }
 }

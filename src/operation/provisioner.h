@@ -9,6 +9,7 @@
 
 
 #include "http/carrier.h"
+#include "operation/decide.h"
 
 
 /* POSTs the line as JSON, id is Idempotency-Key; as lines_carrier_call() */
@@ -17,11 +18,10 @@ ngx_int_t lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
     ngx_str_t *tenant, ngx_str_t *json, lines_call_pt handler, void *data);
 
 /*
- * NGX_OK: 2xx, it is provisioned, or will be.  NGX_DECLINED: refused for good.
- * NGX_AGAIN: not known, or not now: lines_op_again().
+ * TAKEN: 2xx, it is provisioned, or will be.  REFUSED: for good.  NOT: not
+ * known, or not now.
  */
-
-ngx_int_t lines_provisioner_verdict(lines_result_t *result);
+lines_tell_e lines_provisioner_verdict(lines_result_t *result);
 
 
 /* lines_provisioner URI; conf is the main configuration */

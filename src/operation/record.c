@@ -8,7 +8,6 @@
 #define LINES_RECLAIM_DELAY  400
 #define LINES_RECLAIMS       6
 #define LINES_OP_ID          24
-#define LINES_NO_REST        INT64_MIN
 
 
 static ngx_str_t op_copy(lines_op_t *op, ngx_str_t *value);
@@ -21,8 +20,6 @@ static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
 static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
     ngx_uint_t good);
 static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
-static ngx_int_t op_write(lines_op_t *op, const char *next, int64_t rest,
-    lines_op_field_t *field);
 static ngx_int_t op_written(void *data, lines_op_step_reply_t *reply);
 
 
@@ -471,12 +468,21 @@ op_read(lines_op_t *op, lines_list_t *fields)
  * it is read again, or dropped.
  */
 
-static ngx_int_t
-op_write(lines_op_t *op, const char *next, int64_t rest,
+ngx_int_t
+lines_op_write(lines_op_t *op, const char *next, int64_t rest,
     lines_op_field_t *field)
 {
     ngx_str_t   pairs[2 * LINES_OP_FIELDS];
     ngx_uint_t  n;
+
+    if (rest == LINES_NO_REST) {
+        lines_op_renewed(op);
+
+    } else {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
+                       "lines operation %V: rests in %V for %L", &op->id,
+                       &op->point, rest);
+    }
 
     for (n = 0; field->name; field++) {
         if (lines_op_set(op, field->name, &field->value) != NGX_OK) {
@@ -509,28 +515,6 @@ op_written(void *data, lines_op_step_reply_t *reply)
 
     return op->rest == LINES_NO_REST
            ? NGX_OK : lines_op_rested(op, reply->now, op->rest);
-}
-
-
-ngx_int_t
-lines_op_move_fields(lines_op_t *op, const char *next,
-    lines_op_field_t *fields)
-{
-    lines_op_renewed(op);
-
-    return op_write(op, next, LINES_NO_REST, fields);
-}
-
-
-ngx_int_t
-lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
-    lines_op_field_t *fields)
-{
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: rests in %V for %M", &op->id,
-                   &op->point, delay);
-
-    return op_write(op, (char *) op->step.data, delay, fields);
 }
 
 

@@ -213,21 +213,21 @@ int64_t lines_op_now(lines_op_t *op);
  */
 
 #define lines_op_move(op, next, ...)                                          \
-    lines_op_move_fields(op, next, lines_op_fields(__VA_ARGS__))
-
-ngx_int_t lines_op_move_fields(lines_op_t *op, const char *next,
-    lines_op_field_t *fields);
+    lines_op_write(op, next, LINES_NO_REST, lines_op_fields(__VA_ARGS__))
 
 /*
- * Rests until a due instant: the lease is given back, unless there is news,
- * which is seen first.  For an outcome that counts, fields are written with it.
+ * The same in the step that it is in, and rests until a due instant: the lease
+ * is given back, unless there is news, which is seen first.
  */
 
 #define lines_op_rest(op, delay, ...)                                         \
-    lines_op_rest_fields(op, delay, lines_op_fields(__VA_ARGS__))
+    lines_op_write(op, (char *) (op)->step.data, delay,                       \
+                   lines_op_fields(__VA_ARGS__))
 
-ngx_int_t lines_op_rest_fields(lines_op_t *op, ngx_msec_t delay,
-    lines_op_field_t *fields);
+#define LINES_NO_REST  INT64_MIN
+
+ngx_int_t lines_op_write(lines_op_t *op, const char *next, int64_t rest,
+    lines_op_field_t *field);
 
 /* a write has given the lease back, at that instant of Redis: NGX_DONE */
 ngx_int_t lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay);

@@ -52,7 +52,6 @@ static void lease_look(ngx_str_t *member);
 static ngx_int_t lease_fate(void *data, lines_inv_fate_reply_t *reply);
 static void walk_start(void);
 static ngx_int_t walk_scanned(void *data, lines_tenants_scan_reply_t *reply);
-static ngx_int_t walk_operations(void *data, lines_ops_read_reply_t *reply);
 static ngx_int_t walk_next(void);
 static ngx_int_t walk_hinted(void *data, lines_due_ensure_reply_t *reply);
 static ngx_int_t walk_seen(void *data, lines_op_seen_reply_t *reply);
@@ -69,7 +68,7 @@ static struct {
     u_char              text[24];     /* of it */
     lines_list_t        tenants;      /* left */
     ngx_str_t           tenant;       /* the one that is looked at, */
-    lines_list_t        ids;          /* its operations that are left */
+    lines_ops_read_reply_t  ops;      /* its operations that are left */
 } sweeper;
 
 
@@ -427,7 +426,7 @@ walk_start(void)
     }
 
     sweeper.tenants.n = 0;
-    sweeper.ids.n = 0;
+    sweeper.ops.ids.n = 0;
 
     if (lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
                            .cursor = sweeper.cursor)
@@ -455,25 +454,17 @@ walk_scanned(void *data, lines_tenants_scan_reply_t *reply)
 }
 
 
-static ngx_int_t
-walk_operations(void *data, lines_ops_read_reply_t *reply)
-{
-    sweeper.ids = reply->ids;
-
-    return NGX_OK;
-}
-
-
 /* the next few of the tenant, then the next tenant; NGX_DONE: there is none */
 
 static ngx_int_t
 walk_next(void)
 {
-    ngx_str_t   *id;
-    ngx_uint_t   n;
+    ngx_str_t     *id;
+    ngx_uint_t     n;
+    lines_list_t  *ids = &sweeper.ops.ids;
 
-    for (n = 0; sweeper.ids.n && n < LINES_WALK_BATCH; n++) {
-        id = &sweeper.ids.elts[--sweeper.ids.n];
+    for (n = 0; ids->n && n < LINES_WALK_BATCH; n++) {
+        id = &ids->elts[--ids->n];
 
         if (id->len
             && lines_try_due_ensure(&sweeper.walk, walk_hinted, id,
@@ -483,7 +474,7 @@ walk_next(void)
                                     .id = *id)
                != NGX_AGAIN)
         {
-            sweeper.ids.n = 0;
+            ids->n = 0;
         }
     }
 
@@ -495,8 +486,8 @@ walk_next(void)
         sweeper.tenant = sweeper.tenants.elts[--sweeper.tenants.n];
 
         if (sweeper.tenant.len) {
-            return lines_ops_read(&sweeper.walk, walk_operations, NULL,
-                                  .tenant = sweeper.tenant);
+            return lines_keep_ops_read(&sweeper.walk, &sweeper.ops,
+                                       .tenant = sweeper.tenant);
         }
     }
 
