@@ -195,6 +195,14 @@ subtest 'an account of its own kind' => sub {
     cmp_ok abs(window($scripts)->{day}{retry} - 22 * 3600), '<=', 2, 'a limit lowered to 2: three of four must leave first';
 };
 
+subtest 'a clock that was set back' => sub {
+    account();
+    buy($scripts, 'a');
+    $redis->client->zadd(k('win'), now() + 365 * DAY, 'op-a');
+    is window($scripts)->{day}{used}, 1, 'what lies ahead counts';
+    cmp_ok abs($redis->client->zscore(k('win'), 'op-a') - now()), '<', 5000, '... as of now, and not for a year';
+};
+
 subtest 'a failed purchase gives its place back' => sub {
     account();
     buy($scripts, 'a', idem => 'ia', print => 'fa');

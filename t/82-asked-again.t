@@ -72,6 +72,13 @@ subtest 'an answer that decides nothing' => sub {
     $redis->client->hset("lines:{w:rest}:line:$line", asked => $mark - 3_601_000);
     wait_for(sub { $read->(); asked($sub) > $once }, 30, 'billing to be asked once more');
     pass 'after an hour it is';
+    wait_for(sub { length($paid->record('rest', $line)->{asked} // '') && !length($paid->record('rest', $line)->{reading} // '') }, 30, 'the answer');
+
+    # by a clock that has been set back since
+    $once = asked($sub);
+    $redis->client->hset("lines:{w:rest}:line:$line", asked => $mark + 86_400_000);
+    wait_for(sub { $read->(); asked($sub) > $once }, 30, 'billing to be asked once more');
+    pass '... and what lies ahead says nothing';
     $sandbox->move($sub, status => 'active');
     wait_for(sub { $paid->read($key, $line)->json('/line/isActive') }, 30, 'the line');
     pass 'and an event is heard at any time';

@@ -251,6 +251,31 @@ subtest 'the list is bounded, and what was repaired is told for a while' => sub 
     is_deeply [grep { $_->{tenant} eq 'w:x' } found('record')], [], 'what no pass saw again is not shown any more';
 };
 
+subtest 'what lies ahead of a clock that was set back' => sub {
+    my $empty   = $t->redis;
+    my $client  = $empty->client;
+    my $scripts = Test::Lines::Script->new(redis => $empty);
+    my @keys    = map { "lines:{audit}:$_" } qw(found order doubts);
+    my $hour    = 3_600_000;
+    my $now     = sub { my ($s, $us) = @{$client->time}; $s * 1000 + int $us / 1000 };
+    my $turn    = sub ($pass = 1) { my %r; @r{qw(is now phase cursor began ended since)} = @{$scripts->run(audit_turn => ['lines:{audit}', 'lines:{audit}:lease'], 'me', 3000, $pass, '', '', '')}; \%r };
+
+    $client->hset('lines:{audit}', began => $now->() + $hour, phase => 'tenants', cursor => '7', money => $now->() + $hour, next => $now->());
+    my $first = $turn->();
+    is_deeply [@$first{qw(is phase cursor)}], ['mine', 'subscriptions', ''], 'a pass that began ahead begins anew';
+    cmp_ok abs($first->{since} + 30 * 86400 - time), '<', 60, '... and reads a month of what went back, not what is to come';
+    $client->hset('lines:{audit}', money => $now->() - $hour);
+    cmp_ok abs($turn->()->{since} + 600 + 3600 - time), '<', 60, 'else what went back since the last one';
+
+    $scripts->run(audit_found => \@keys, 'record', $_, 'w:x', $_, '', 'a', 'b', 200, '1') for qw(shown repaired);
+    $client->zadd('lines:{audit}:order', $now->() + $hour, $_) for @{$client->zrange('lines:{audit}:order', 0, -1)};
+    my $end = sub { $client->hset('lines:{audit}', began => $now->()); $scripts->run(audit_end => ['lines:{audit}', @keys], 86_400_000) };
+    $end->();
+    is $client->zcount('lines:{audit}:order', $now->() + 1000, '+inf'), 0, 'what was seen ahead was seen now, at the latest';
+    wait_for(sub { $end->(); $client->zcard('lines:{audit}:order') == 1 }, 5, 'the next pass does not see it');
+    like $client->zrange('lines:{audit}:order', 0, -1)->[0], qr/^repaired /, 'what was repaired is told for a while';
+};
+
 subtest 'the rate: never more than one call to billing in the time that is said, by one node of all' => sub {
     my $slow = Test::Lines::Scenario->new(t => $t, redis => $redis, sandbox => $sandbox, webhooks => 0, operations => 'sweep=200ms lease=3s audit=250ms pass=1ms');
     $_->stop for @{$s->nginxes};

@@ -113,6 +113,20 @@ subtest 'what is compared' => sub {
     is $check->($one, $now, $two)->[0], 'held', 'what one node has found holds for all';
     is $check->('', 0, $two)->[0], 'held', '... those that know nothing, too';
 
+    $is->(id => $one, watermark => $now - 3_600_000);
+    is $check->($one, $now - 3_600_000, $two, 1)->[0], 'fine', 'a node that remembers no more than the copy that was restored raises its watermark';
+    is_deeply [@{$check->($one, $now - 600_000, $two)}[0, 1]], ['held', 'behind'], '... and one that remembers what was lost sees it all the same';
+    $is->(id => $one, watermark => $now - 3_600_000);
+    my $old = $now - 3_600_000 - 100 * 600_000;
+    for (0 .. 100) { $is->(id => $one, watermark => $old, gaps => $client->hget($KEY, 'gaps') // ''); $check->($one, $old, $two, 1); $old += 600_000 }
+    cmp_ok length $client->hget($KEY, 'gaps'), '<=', 64 * 28, '... of which not too many are kept';
+    $is->(id => $one, watermark => $now - 3_600_000);
+    $check->($one, $now - 3_600_000, $two, 1);
+    is $check->($one, $_->[0], $two)->[0], 'fine', "a whole fleet that rested for an hour, and $_->[1]: no other database"
+        for [$now - 3_600_000, 'knows no more'], [$now - 3_480_000, 'what was lost as a suffix'], [$mark->(), 'knows it'], [$mark->() + 120_000, 'what was lost since'];
+
+    $is->(id => $one, watermark => $now);
+    $check->($one, $now + 120_001, $two);
     is_deeply [@{$check->($one, $now + 120_001, $two, '', 1)}[0, 1]], ['fine', $two], 'confirmed: another id';
     is $mark->(), $now + 120_001, '... and the watermark never falls';
     is $check->($one, $now + 150_000, $three)->[0], 'fine', 'a node that remembers the old one takes it';

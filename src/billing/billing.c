@@ -250,6 +250,7 @@ billing_page(lines_billing_call_t *call)
 
     if (lines_form(call->carrier->pool, &call->args,
             { lines_form_if(!ask->all, whose), ask->id },
+            { lines_form_if(ask->ended, "status"), ngx_string("ended") },
             { lines_form_if(kind->whose && ask->price.len, "price"),
               ask->price },
             { lines_form_if(ask->since && ask->kind != LINES_BILLING_UNSETTLED,

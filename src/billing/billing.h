@@ -153,7 +153,8 @@ typedef struct {
     ngx_str_t                told;
     ngx_uint_t               all;      /* flag: everybody's list, without an
                                           id; of subscriptions those that have
-                                          not ended */
+                                          not ended, */
+    ngx_uint_t               ended;    /* flag: or those that have */
     ngx_uint_t               limit;    /* of a page, of which it is one: the
                                           result has an after if there is
                                           more */

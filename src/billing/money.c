@@ -173,6 +173,24 @@ lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry)
 }
 
 
+/* it counts as a note that says so */
+
+void
+lines_money_settled(lines_money_t *money, ngx_str_t *amount)
+{
+    lines_stripe_entry_t  entry = {
+        .kind = LINES_STRIPE_CREDIT, .currency = money->currency,
+        .outside = ngx_atoof(amount->data, amount->len)
+    };
+
+    money->settled = lines_is(amount, "all");
+
+    if (amount->len && !money->settled) {
+        lines_money_add(money, &entry);
+    }
+}
+
+
 /* won, it is ours again; a bank that only asks has taken nothing */
 
 ngx_uint_t
@@ -189,6 +207,10 @@ lines_money_e
 lines_money_close(lines_money_t *money)
 {
     money_next(money);
+
+    if (money->settled) {
+        return LINES_MONEY_RETURNED;
+    }
 
     if (money->unclear || lines_money_due(money) < 0) {
         return LINES_MONEY_UNCLEAR;

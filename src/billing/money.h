@@ -40,6 +40,7 @@ typedef struct {
     ngx_str_t   now;         /* the payment that is being counted */
     int64_t     rest;
     unsigned    unclear:1;
+    unsigned    settled:1;   /* all of it is given back, people say */
 
     /* of the walk */
     lines_stripe_object_e  asks;    /* for these; OTHER: all is counted */
@@ -72,6 +73,10 @@ void lines_money_listed(lines_money_t *money, ngx_array_t *list);
 
 /* in this order: credit notes, then each payment before what is of it */
 void lines_money_add(lines_money_t *money, lines_stripe_entry_t *entry);
+
+/* what people say that they gave back outside of billing: an amount, "all", or
+   nothing */
+void lines_money_settled(lines_money_t *money, ngx_str_t *amount);
 
 /* whether a bank has the money, by a dispute's status */
 ngx_uint_t lines_money_taken(ngx_str_t *status);

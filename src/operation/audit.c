@@ -49,6 +49,7 @@ static const char  *audit_lists[] = { "lines", "window", "tickets" };
 
 static const lines_audit_phase_t  audit_phases[] = {
     { "subscriptions", lines_audit_list },
+    { "ended", lines_audit_list },
     { "refunds", lines_audit_list },
     { "credits", lines_audit_list },
     { "disputes", lines_audit_list },

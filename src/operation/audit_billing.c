@@ -1,7 +1,8 @@
 
 /*
- * The auditor's look at billing: all subscriptions that live, and what went
- * back since the last pass, in pages; and one by one what these do not tell.
+ * The auditor's look at billing: all subscriptions that live, those that ended
+ * soon after they began, and what went back since the last pass, in pages; and
+ * one by one what these do not tell.
  */
 
 #include "billing/money.h"
@@ -15,6 +16,7 @@
 
 #define LINES_AUDIT_DAY    86400000
 #define LINES_AUDIT_PLANS  5                       /* of a page: as FIND's */
+#define LINES_AUDIT_ENDED  1                       /* the phase */
 
 
 static void audit_listed(void *data, lines_billing_result_t *result);
@@ -25,6 +27,7 @@ static ngx_int_t audit_plans(void *data, lines_tenants_of_reply_t *reply);
 static ngx_int_t audit_plan(void *data, lines_tenant_base_reply_t *reply);
 static void audit_look(ngx_int_t (*judged)(lines_look_t *look));
 static ngx_int_t audit_judged(lines_look_t *look);
+static ngx_int_t audit_push_ended(void);
 static ngx_uint_t audit_disagrees(lines_look_t *look);
 static ngx_int_t audit_flight(ngx_uint_t n);
 static ngx_int_t audit_free(void *data, lines_audit_flight_reply_t *reply);
@@ -38,7 +41,12 @@ static ngx_int_t audit_invoice(void);
 static void audit_paid(void *data, lines_billing_result_t *result);
 static void audit_invoiced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_went_back(lines_look_t *look);
+static ngx_int_t audit_orphan(void);
+static ngx_int_t audit_left(void *data, lines_deleted_get_reply_t *reply);
+static ngx_int_t audit_unsettled(void);
+static void audit_came_in(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_count(void);
+static ngx_int_t audit_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t audit_count_next(void);
 static void audit_counted(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_sum(void);
@@ -66,6 +74,7 @@ static struct {
     lines_audit_read_t      *read;
     lines_stripe_invoice_t   invoice;
     lines_money_t            money;
+    int64_t                  since;      /* s: what was paid before is kept */
     ngx_str_t                customer;
     lines_plans_t            plans;
 } side;
@@ -84,8 +93,8 @@ ngx_int_t
 lines_audit_list(void)
 {
     static const lines_billing_kind_e  lists[] = {
-        LINES_BILLING_FIND, LINES_BILLING_REFUNDS, LINES_BILLING_CREDITS,
-        LINES_BILLING_DISPUTES
+        LINES_BILLING_FIND, LINES_BILLING_FIND, LINES_BILLING_REFUNDS,
+        LINES_BILLING_CREDITS, LINES_BILLING_DISPUTES
     };
 
     lines_billing_ask_t  ask = {
@@ -95,6 +104,17 @@ lines_audit_list(void)
         .limit = audit->limit,
         .since = audit->at ? audit->since : 0
     };
+
+    /*
+     * Of a subscription that ended, and was forgotten with the operation that
+     * ended it, nothing is known; nor is it listed again once it has.  What is
+     * sold today may be paid in a day.
+     */
+
+    if (audit->at == LINES_AUDIT_ENDED) {
+        ask.ended = 1;
+        ask.since = ngx_max(ask.since - LINES_AUDIT_DAY / 1000, 0);
+    }
 
     return lines_audit_bill(&ask, audit_listed);
 }
@@ -108,10 +128,10 @@ audit_listed(void *data, lines_billing_result_t *result)
 
     if (result->outcome == LINES_STRIPE_OK) {
         audit->barred = 0;
-        side.list = audit->at ? result->list : result->subscriptions;
+        side.list = result->list ? result->list : result->subscriptions;
 
         audit->n = 0;
-        audit->next = audit->at ? audit_entries : audit_subscriptions;
+        audit->next = result->list ? audit_entries : audit_subscriptions;
 
         rc = result->after.len ? lines_audit_at(&result->after)
                                : lines_audit_onwards();
@@ -183,6 +203,16 @@ audit_subscriptions(void)
             ngx_str_set(&side.state, "past_due");
             break;
 
+        case LINES_SUB_ENDED:
+
+            /* of those that live Stripe lists what expired, too */
+
+            if (audit->at != LINES_AUDIT_ENDED) {
+                continue;
+            }
+
+            break;
+
         default:
             continue;
         }
@@ -210,6 +240,10 @@ audit_subscription(lines_stripe_subscription_t *s)
 
     if (lines_look_ours(&side.look)) {
         return lines_look(&side.look);
+    }
+
+    if (audit->at == LINES_AUDIT_ENDED) {
+        return NGX_OK;
     }
 
     for (i = 0; i < s->nprices; i++) {
@@ -359,6 +393,13 @@ audit_judged(lines_look_t *look)
         return NGX_OK;
     }
 
+    /* a line that still runs by one that ended is found as a line */
+
+    if (audit->at == LINES_AUDIT_ENDED) {
+        return look->follows != LINES_FOLLOWS_ORPHAN ? NGX_OK
+               : side.read ? audit_orphan() : audit_push_ended();
+    }
+
     if (audit_disagrees(look)) {
         return audit_flight(4);
     }
@@ -375,6 +416,26 @@ audit_judged(lines_look_t *look)
 
     return lines_audit_mark(&audit->caller, NULL, NULL, .tenant = look->tenant,
                             .line = look->id, .ahead = 0);
+}
+
+
+/* what it cost may have gone back */
+
+static ngx_int_t
+audit_push_ended(void)
+{
+    lines_audit_read_t  *read;
+
+    read = lines_audit_push();
+
+    if (read) {
+        read->of = LINES_AUDIT_OF_LINE;
+        read->tenant = lines_audit_keep(&side.look.tenant);
+        read->id = lines_audit_keep(&side.look.id);
+        read->subscription = lines_audit_keep(&side.look.subscription);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -706,7 +767,7 @@ audit_went_back(lines_look_t *look)
     /* what was to go back, and did not; that people gave it is counted */
 
     if (look->follows == LINES_FOLLOWS_ORPHAN) {
-        return audit_count();
+        return audit_orphan();
     }
 
     status = lines_status(&look->line.status);
@@ -735,12 +796,83 @@ audit_went_back(lines_look_t *look)
 }
 
 
+/* of a tenant that was deleted only what was paid since is to go back */
+
+static ngx_int_t
+audit_orphan(void)
+{
+    return lines_deleted_get(&audit->caller, audit_left, NULL,
+                             .tenant = side.look.tenant);
+}
+
+
+static ngx_int_t
+audit_left(void *data, lines_deleted_get_reply_t *reply)
+{
+    side.since = reply->at / 1000;
+
+    if (side.look.status.len) {
+        ngx_str_null(&side.invoice.id);
+        return lines_audit_later(audit_unsettled);
+    }
+
+    return side.invoice.paid_at && side.invoice.paid_at < side.since
+           ? NGX_OK : audit_count();
+}
+
+
+/* one that has ended: what came in, invoice by invoice */
+
+static ngx_int_t
+audit_unsettled(void)
+{
+    lines_billing_ask_t  ask = {
+        .kind = LINES_BILLING_UNSETTLED, .id = side.look.subscription,
+        .after = side.invoice.id, .since = side.since,
+        .told = side.look.invoice
+    };
+
+    audit->next = lines_audit_read;
+
+    return lines_audit_bill(&ask, audit_came_in);
+}
+
+
+static void
+audit_came_in(void *data, lines_billing_result_t *result)
+{
+    if (result->outcome != LINES_STRIPE_OK) {
+        lines_audit_run(lines_audit_failed(result));
+        return;
+    }
+
+    if (result->invoice) {
+        side.invoice = *result->invoice;
+        lines_audit_run(audit_count());
+        return;
+    }
+
+    lines_audit_run(NGX_OK);
+}
+
+
 /* the money of an invoice: a read in each tick */
 
 static ngx_int_t
 audit_count(void)
 {
     lines_money_begin(&side.money, &side.invoice);
+
+    return lines_settled_get(&audit->caller, audit_settled, NULL,
+                             .tenant = side.look.tenant,
+                             .invoice = side.invoice.id);
+}
+
+
+static ngx_int_t
+audit_settled(void *data, lines_settled_get_reply_t *reply)
+{
+    lines_money_settled(&side.money, &reply->amount);
 
     return lines_audit_later(audit_count_next);
 }
@@ -786,10 +918,17 @@ audit_sum(void)
     if (look->follows == LINES_FOLLOWS_ORPHAN) {
         (void) audit_disagrees(look);
 
-        ngx_str_set(&found->there, "a refund failed");
+        if (look->status.len == 0) {
+            ngx_str_set(&found->there, "a refund failed");
+        }
 
-        return money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED
-               ? audit_flight(4) : NGX_OK;
+        if (money == LINES_MONEY_DUE || money == LINES_MONEY_FAILED
+            || (money == LINES_MONEY_UNCLEAR && look->status.len))
+        {
+            return audit_flight(4);
+        }
+
+        return look->status.len ? lines_audit_later(audit_unsettled) : NGX_OK;
     }
 
     /* the last payment is not ours any more: does the line still run? */

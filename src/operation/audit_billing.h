@@ -14,7 +14,7 @@
 /* nothing of the step is known any more: its pool is gone */
 void lines_audit_forget(void);
 
-/* a page of the phase: subscriptions, refunds, credits and disputes */
+/* a page of the phase: subscriptions, ended, refunds, credits and disputes */
 ngx_int_t lines_audit_list(void);
 
 /* lines_audit.reads, from n on, one in a tick; then the step is done */

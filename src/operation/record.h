@@ -66,8 +66,6 @@ typedef struct {
     unsigned                     tried:1;
     unsigned                     checked:1;  /* the database */
     unsigned                     stuck:1;    /* a person's word counts now */
-    unsigned                     settled:1;  /* all that is in the ledger, by
-                                                a person's word */
 } lines_op_seen_t;
 
 

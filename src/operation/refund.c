@@ -61,25 +61,12 @@ lines_refund_count(lines_op_t *op)
 }
 
 
-/* what people gave back outside of billing counts as a note that says so */
-
 static ngx_int_t
 refund_settled(void *data, lines_settled_get_reply_t *reply)
 {
     lines_op_t *op = data;
 
-    lines_op_seen_t      *seen = &op->seen;
-    lines_stripe_entry_t  entry = {
-        .kind = LINES_STRIPE_CREDIT,
-        .currency = seen->ledger.currency
-    };
-
-    seen->settled = lines_is(&reply->amount, "all");
-
-    if (reply->amount.len && !seen->settled) {
-        entry.outside = ngx_atoof(reply->amount.data, reply->amount.len);
-        lines_money_add(&seen->ledger, &entry);
-    }
+    lines_money_settled(&op->seen.ledger, &reply->amount);
 
     return refund_walk(op);
 }
@@ -97,10 +84,6 @@ refund_walk(lines_op_t *op)
     }
 
     seen->money = lines_money_close(&seen->ledger);
-
-    if (seen->settled) {
-        seen->money = LINES_MONEY_RETURNED;
-    }
 
     ngx_log_debug5(NGX_LOG_DEBUG_HTTP, op->log, 0,
                    "lines operation %V: invoice \"%V\": %L are due, %L "

@@ -698,10 +698,12 @@ sub_wanted(form_t *form, int i)
     price = form_get(form, "price");
     status = form_get(form, "status");
 
-    /* without a status, and a customer: all that have not ended */
+    /* without a customer: all that have not ended, or all that have */
 
     if (form_get(form, "customer") == NULL) {
-        return subs[i].status < CANCELED;
+        return status == NULL ? subs[i].status != CANCELED
+               : strcmp(status, "ended") == 0 && subs[i].status >= CANCELED
+                 && since(form, subs[i].created);
     }
 
     if (status == NULL || strcmp(status, "all") != 0) {

@@ -485,12 +485,6 @@ judge_subscriptions(void)
             continue;
         }
 
-        /* without a line, and ended before anybody could hear of it */
-
-        if (world.lost && (world.may & SIM_SILENCE) && !s.live) {
-            continue;
-        }
-
         /* what a tenant of that name paid before it was deleted is not its */
 
         (void) sim_billing_sub(i, left, &s);

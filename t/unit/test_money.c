@@ -199,6 +199,38 @@ test_failed(void)
 
 
 static void
+test_settled(void)
+{
+    ngx_str_t  all = ngx_string("all"), some = ngx_string("400"),
+               none = ngx_null_string;
+
+    begin("paid");
+    lines_money_settled(&money, &none);
+    payment("pi_1", "paid", 900);
+    comes_to(LINES_MONEY_DUE, 900, "nobody has said anything");
+
+    begin("paid");
+    lines_money_settled(&money, &some);
+    payment("pi_1", "paid", 900);
+    refund("failed", "usd", 900);
+    comes_to(LINES_MONEY_FAILED, 500, "a part was given back outside of billing");
+
+    begin("paid");
+    lines_money_settled(&money, &some);
+    payment("pi_1", "paid", 400);
+    refund("failed", "usd", 400);
+    comes_to(LINES_MONEY_RETURNED, 0, "... or what was due");
+
+    begin("paid");
+    lines_money_settled(&money, &all);
+    payment("pi_1", "paid", 900);
+    refund("succeeded", "eur", 900);
+    ok(lines_money_close(&money) == LINES_MONEY_RETURNED,
+       "... or all that is unclear");
+}
+
+
+static void
 test_ways(void)
 {
     begin("paid");
@@ -350,6 +382,7 @@ main(void)
 {
     test_sums();
     test_failed();
+    test_settled();
     test_ways();
     test_walk();
     test_unclear();

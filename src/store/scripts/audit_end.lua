@@ -18,7 +18,11 @@ for _, member in ipairs(redis.call('ZRANGE', audit_order_key, 0, -1)) do
     local seen = tonumber(redis.call('ZSCORE', audit_order_key, member))
     local repaired = string.sub(member, 1, 9) == 'repaired '
 
-    if seen < (repaired and now - keep or began) then
+    -- by a clock that has been set back: seen now, at the latest
+    if seen > now then
+        redis.call('ZADD', audit_order_key, int(now), member)
+
+    elseif seen < (repaired and now - keep or began) then
         redis.call('ZREM', audit_order_key, member)
         redis.call('HDEL', audit_found_key, member)
     end

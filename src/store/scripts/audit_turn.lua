@@ -31,8 +31,8 @@ redis.call('SET', audit_lease_key, me, 'PX', int(lease))
 -- of a pass that is lost there is no place any more
 local at = redis.call('HMGET', audit_key, 'began', 'phase')
 
-if skipped and at[1] and (at[2] == 'refunds' or at[2] == 'credits'
-                          or at[2] == 'disputes')
+if skipped and at[1] and (at[2] == 'ended' or at[2] == 'refunds'
+                          or at[2] == 'credits' or at[2] == 'disputes')
 then
     redis.call('HSET', audit_key, 'skipped', 1)
 end
@@ -40,7 +40,8 @@ end
 if phase and at[1] then
     redis.call('HSET', audit_key, 'phase', phase, 'cursor', cursor)
 
-    -- all lists of what went back have been read, and nothing passed over
+    -- all lists of what ended and went back have been read, and nothing passed
+    -- over
     if at[2] == 'disputes' and phase ~= at[2]
        and redis.call('HEXISTS', audit_key, 'skipped') == 0
     then
@@ -50,6 +51,12 @@ end
 
 local h = redis.call('HMGET', audit_key, 'phase', 'cursor', 'began', 'ended',
                      'next', 'asked', 'money')
+
+-- by a clock that has been set back: what the pass has marked says nothing
+if h[3] and tonumber(h[3]) > now then
+    h[1] = ''
+    redis.call('HSET', audit_key, 'phase', '')
+end
 
 if not h[1] or h[1] == '' or not h[3] then
     local due = tonumber(h[5] or '')
@@ -70,9 +77,11 @@ if not h[1] or h[1] == '' or not h[3] then
                'next', int(now + pass))
 end
 
--- clocks differ; for the first time, and where some of it can never be read, as
--- far back as billing tells events
-local since = math.max(h[7] and h[7] - 600000 or 0, h[3] - 30 * 86400000)
+-- clocks differ; for the first time, where it lies ahead, and where some of it
+-- can never be read, as far back as billing tells events
+local money = tonumber(h[7] or '') or 0
+local since = math.max(money <= now and money - 600000 or 0,
+                       h[3] - 30 * 86400000)
 
 return { 'mine', int(now), h[1], h[2] or '', h[3], h[4] or '0',
          int(math.max(since / 1000, 0)) }

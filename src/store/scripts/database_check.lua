@@ -26,14 +26,31 @@
 local SUFFIX = 120000
 local MINUTE = 60000
 
+-- of each 28 bytes: more rests of all nodes than anybody remembers
+local GAPS = 64 * 28
+
 local now = now_ms()
 local h = redis.call('HMGET', database_key, 'id', 'watermark', 'confirmed',
-                     'anchored', 'held', 'since', 'born', 'deployment')
+                     'anchored', 'held', 'since', 'born', 'deployment', 'gaps')
 
 local stored = tonumber(h[2]) or 0
 local reason = h[5] or nil
 local since = tonumber(h[6]) or now
 local whose = ''
+local gaps = h[9] or ''
+
+
+-- It was raised by more than a suffix at once, over that: this database never
+-- had it.  A node that slept through a restore of it may have been the first to
+-- look, and have raised what others would have known to be old.
+local function skipped(mark)
+    for from, to in string.gmatch(gaps, '(%d+) (%d+) ') do
+        if mark > tonumber(from) + SUFFIX and mark < tonumber(to) then
+            return true
+        end
+    end
+end
+
 
 -- of another name, and nobody who asks was here before
 if h[1] and h[8] and h[8] ~= deployment and h[1] ~= known then
@@ -60,7 +77,7 @@ elseif known and not reason then
             end
         end
 
-    elseif stored < watermark - SUFFIX then
+    elseif stored < watermark - SUFFIX or skipped(watermark) then
         reason = 'behind'
     end
 
@@ -87,7 +104,7 @@ if reason then
     h[1], h[4] = id, nil
     stored = math.max(now, stored, watermark)
     h[7] = int(now)
-    redis.call('HDEL', database_key, 'held', 'since', 'anchored')
+    redis.call('HDEL', database_key, 'held', 'since', 'anchored', 'gaps')
     redis.call('HSET', database_key, 'id', id, 'watermark', int(stored),
                'confirmed', int(stored), 'born', h[7],
                'deployment', deployment)
@@ -100,7 +117,16 @@ elseif not h[1] then
                'born', h[7], 'deployment', deployment)
 
 elseif raise and stored <= watermark then
+    local last = stored
+
     stored = math.max(now, stored + MINUTE)
+
+    if stored - last > SUFFIX then
+        gaps = string.sub(int(last) .. ' ' .. int(stored) .. ' ' .. gaps, 1,
+                          GAPS)
+        redis.call('HSET', database_key, 'gaps', gaps)
+    end
+
     redis.call('HSET', database_key, 'watermark', int(stored))
     redis.call('HSETNX', database_key, 'deployment', deployment)
 end

@@ -1,7 +1,7 @@
 --@again
 --@include lib/window.lua
 
--- An account's plan and its two windows.  Reads only.
+-- An account's plan and its two windows.
 
 --@key tenant
 --@key window

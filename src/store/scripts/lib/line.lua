@@ -29,12 +29,14 @@ end
 
 
 -- Whether a read has it asked: not while it is, nor again soon where the answer
--- decided nothing.  An event may come at any time.
+-- decided nothing; what lies ahead says nothing, as the clock was set back.  An
+-- event may come at any time.
 local ASK_AGAIN = 3600 * 1000
 
 local function line_to_ask(h, now)
     return line_unclear(h) and filled(h.subscription) and not filled(h.reading)
-           and (not filled(h.asked) or now - tonumber(h.asked) >= ASK_AGAIN)
+           and (not filled(h.asked) or now - tonumber(h.asked) >= ASK_AGAIN
+                or now < tonumber(h.asked))
 end
 
 

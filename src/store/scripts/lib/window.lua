@@ -25,6 +25,13 @@ end
 -- resets_at when the oldest one leaves; nil where no instant is known
 local function window_state(win, unresolved, now, length, limit)
     local after = '(' .. int(now - length)
+
+    -- what is past and lies ahead is now: the clock was set back
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', win, '(' .. int(now),
+                                   '+inf')) do
+        redis.call('ZADD', win, int(now), id)
+    end
+
     local fresh = redis.call('ZCOUNT', win, after, '+inf')
     local old = 0
 
@@ -41,7 +48,7 @@ local function window_state(win, unresolved, now, length, limit)
                              'WITHSCORES', 'LIMIT', 0, 1)
 
     if first[2] then
-        state.resets_at = math.min(tonumber(first[2]), now) + length
+        state.resets_at = tonumber(first[2]) + length
     end
 
     if limit and state.used >= limit then
@@ -56,7 +63,7 @@ local function window_state(win, unresolved, now, length, limit)
         elseif limit > 0 then
             local last = redis.call('ZRANGEBYSCORE', win, after, '+inf',
                                     'WITHSCORES', 'LIMIT', need - old - 1, 1)
-            state.free_at = math.min(tonumber(last[2]), now) + length
+            state.free_at = tonumber(last[2]) + length
         end
     end
 

@@ -1,0 +1,104 @@
+# The auditor on what has ended, and on what people have settled: what nobody knows to be due any more it finds, and what was kept
+# rightly it leaves alone.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Digest::SHA ();
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms');
+my $sandbox = $s->sandbox;
+my $redis   = $s->redis;
+my $nginx   = $s->nginx(server => 'location = /metrics { lines_metrics; }');
+
+$s->numbers(20);
+
+sub audit { $s->first->admin(GET => 'audit')->json }
+
+sub pass_of { my %h = @{scalar $redis->cli('HGETALL', 'lines:{audit}')}; \%h }
+
+# a whole pass that begins after now
+sub whole_pass {
+    my $now = $redis->client->time;
+    my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
+    wait_for(sub { !length pass_of()->{phase} && (pass_of()->{began} // 0) > $ms }, 30, 'a pass');
+}
+
+sub found ($kind, $id) { (grep { $_->{kind} eq $kind && $_->{id} eq $id } @{audit()->{disagreements}})[0] }
+
+sub counted ($kind) { ($nginx->get('/metrics')->body =~ /^lines_audit_disagreements_total\{kind="$kind"\} (\d+)/m)[0] // 0 }
+
+sub shows ($kind, $id, $outcome, $here, $there) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $one;
+    $s->soon(sub { $one = found($kind, $id) }, "$kind: found", 15) or return diag explain audit();
+    is $one->{outcome}, $outcome, "... and $outcome";
+    like $one->{here},  $here,  '... this side is told';
+    like $one->{there}, $there, '... and the other';
+    cmp_ok counted($kind), '>=', 1, '... and counted';
+}
+
+promise 'what no line holds was canceled, and Redis forgot the operation that was to give it back: it is found once more' => sub {
+    my $then  = $s->remember;
+    my @lines = ($s->bought_line, $s->paid_line);
+    my @later = map { $sandbox->renew($_->{subscription}) } @lines;
+    $s->rest($_->{tenant}) for @lines;
+    $s->deaf;
+    $s->hand(refund => $later[0]{id});
+    $s->hand(cancel => $_->{subscription}) for @lines;
+    $s->forget_since($then);
+    for my $line (@lines) {
+        shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^canceled$/);
+        $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it went back, what was renewed, too', 15);
+    }
+    whole_pass();
+    my $once = counted('orphan');
+
+    # as a day later
+    my %named = map { ($_->{line} => "lines:{$_->{tenant}}:op:" . substr(Digest::SHA::sha256_hex("orphan:$_->{subscription}"), 0, 24)) } @lines;
+    for (values %named) { ok $redis->cli('DEL', $_), 'its operation was there' }
+    my $deleted = () = $sandbox->requests('DELETE');
+    whole_pass() for 1 .. 2;
+    is counted('orphan'), $once, 'where nothing is due nothing is found';
+    is scalar(() = $sandbox->requests('DELETE')), $deleted, '... or begun';
+    $s->hears;
+};
+
+promise 'what was kept rightly: of a tenant that was deleted, of a line that was released' => sub {
+    my $once  = counted('orphan');
+    my @lines = ($s->active_line, $s->bought_line, $s->active_line);
+    $s->rest($_->{tenant}) for @lines;
+    $s->release($_) for @lines;
+    $s->rest($_->{tenant}) for @lines;
+    $s->remove($_) for @lines[0, 1];
+    is_deeply [map { ($s->money($_->{subscription}))[2] } @lines], [('canceled') x 3], 'they have ended';
+    whole_pass() for 1 .. 2;
+    is counted('orphan'), $once, 'nothing is found';
+    is_deeply [map { ($s->money($_->{subscription}))[1] } @lines], [0, 0, 0], '... nor given back';
+};
+
+promise 'a refund failed, and a person has settled it: it is not begun again' => sub {
+    my $then = $s->remember;
+    my $line = $s->bought_line;
+    $s->forget_since($then);
+    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded', 15);
+    $s->rest($line->{tenant});
+    my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
+    $sandbox->settle($refund->{id} => 'failed');
+    $nginx->allow(qr/refund_failed/);
+    my $op;
+    $s->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck', 15);
+    wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
+    $s->rest($line->{tenant});
+    my $once = counted('orphan');
+    my $fence = sub { $s->op($line->{tenant}, $op->{id})->{fence} };
+    my $was = $fence->();
+    whole_pass() for 1 .. 2;
+    is counted('orphan'), $once, 'nothing is found';
+    is $fence->(), $was, '... and it rests in peace';
+};
+
+$t->done;
