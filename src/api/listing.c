@@ -1,4 +1,5 @@
 
+#include "api/ask.h"
 #include "api/json.h"
 #include "api/listing.h"
 #include "http/steps.h"
@@ -347,17 +348,10 @@ listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
 }
 
 
-static ngx_int_t
-listing_run(void *data, lines_line_list_reply_t *reply)
+lines_answered(listing_run, lines_listing_t *listing, line_list)
 {
-    lines_ctx_t  *ctx = data;
-
-    ngx_str_t            tenant, id, *text, *unclear;
-    ngx_uint_t           i, shown;
-    lines_listing_t     *listing = ctx->data;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
+    ngx_str_t   tenant, id, *text, *unclear;
+    ngx_uint_t  i, shown;
 
     if (reply->looked < 1
         || reply->looked > (int64_t) (listing->nmembers - listing->next))
