@@ -34,8 +34,8 @@ subtest 'scripts that may be sent again' => sub {
         audit_mark => 'what billing has shown is marked as shown then as before',
         audit_turn => 'whose turn it is by its first run, and where, it is and there by the second',
         database_check => 'what it wrote down it finds, and says the same',
-        inv_thaw   => 'what quarantine has passed is free then as before',
-        limit_tenant_put => 'the rate is stored then as before',
+        inv_page   => 'what quarantine has passed is free then as before',
+        limit_put  => 'the rate is stored then as before',
     );
 
     my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER

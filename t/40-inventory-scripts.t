@@ -26,7 +26,14 @@ sub release ($s, $op, $q = 0, $number = '', $looked = '') {
 }
 sub remove ($s, $number)       { $s->run(inv_delete => [k qw(numbers free quarantined all)], $number) }
 sub counts ($s)                { $s->run(inv_count => [k qw(free leased assigned quarantined)]) }
-sub thaw ($s)                  { $s->run(inv_thaw => [k qw(numbers free quarantined)]) }
+sub page ($s, @of)             { $s->run(inv_page => [k qw(numbers free leased assigned quarantined all)], @of) }
+
+# how many a look at the list makes free
+sub thaw ($s) {
+    my $resting = $redis->cli(ZCARD => k 'quarantined');
+    page($s, '', '', 1);
+    return $resting - $redis->cli(ZCARD => k 'quarantined');
+}
 
 # what every state of the inventory must be like
 sub sound ($name) {

@@ -7,6 +7,8 @@
 #include "account/account.h"
 #include "account/preview_token.h"
 #include "account/routes.h"
+#include "api/ask.h"
+#include "api/client.h"
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "api/json.h"
@@ -15,10 +17,8 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "api/client.h"
 #include "operation/database.h"
 #include "operation/operation.h"
-#include "store/calls.h"
 
 
 typedef struct {
@@ -230,16 +230,9 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
+lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_confirm_t     *confirm = ctx->data;
-    lines_op_begun_t     begun;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
+    lines_op_begun_t  begun;
 
     /* it may have begun, or not: nobody knows yet */
 

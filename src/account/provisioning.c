@@ -7,12 +7,13 @@
 #include "account/account.h"
 #include "account/preview_token.h"
 #include "account/routes.h"
+#include "api/ask.h"
+#include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
 #include "api/plan.h"
 #include "http/answer.h"
 #include "http/text.h"
-#include "store/calls.h"
 
 
 #define LINES_ACCOUNT_PAGE  50
@@ -23,22 +24,24 @@ typedef struct {
     lines_window_read_reply_t   windows;
     lines_inv_count_reply_t     numbers;  /* preview only */
     ngx_str_t                   token;
+    ngx_str_t                   hash;
 } lines_account_state_t;
 
 
 static ngx_int_t preview_full(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *retry_after, ngx_str_t *limit, const char *error,
     const char *period);
-static ngx_int_t preview_issued(void *data,
-    lines_preview_issue_reply_t *reply);
 static void limits_window(lines_json_t *json, const char *name,
     ngx_str_t *limit, int64_t used, ngx_str_t *resets_at, int64_t seconds);
 
 
+const lines_body_input_t  lines_account_state_own =
+    lines_own(lines_account_state_t);
+
+
 ngx_int_t
-lines_account_preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    u_char                      hash[64];
     ngx_str_t                   account;
     lines_account_state_t      *state = ctx->data;
     lines_window_read_reply_t  *windows;
@@ -69,17 +72,9 @@ lines_account_preview_issue(ngx_http_request_t *r, lines_ctx_t *ctx)
     state->token.len = LINES_PREVIEW_TOKEN_LEN;
     state->token.data = ngx_pnalloc(r->pool, LINES_PREVIEW_TOKEN_LEN);
 
-    if (state->token.data == NULL
-        || lines_preview_token(&account, state->token.data) != NGX_OK
-        || lines_preview_token_hash(&state->token, hash) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_preview_issue(&ctx->caller, preview_issued, ctx,
-                               .tenant = ctx->identity.tenant,
-                               .hash.data = hash, .hash.len = sizeof(hash),
-                               .ttl = state->plan->preview_ttl);
+    return state->token.data
+           && lines_preview_token(&account, state->token.data) == NGX_OK
+           ? lines_hash(r->pool, &state->token, &state->hash) : NGX_ERROR;
 }
 
 
@@ -99,14 +94,12 @@ preview_full(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *retry_after,
 }
 
 
-static ngx_int_t
-preview_issued(void *data, lines_preview_issue_reply_t *reply)
+lines_asks(lines_account_preview_issue, lines_account_state_t *state,
+           preview_issue, .tenant = ctx->identity.tenant, .hash = state->hash,
+           .ttl = state->plan->preview_ttl)
 {
-    lines_ctx_t  *ctx = data;
-
-    int64_t                 n;
-    const char             *unit;
-    lines_account_state_t  *state = ctx->data;
+    int64_t      n;
+    const char  *unit;
 
     n = state->plan->preview_ttl / 1000;
     unit = "second";
@@ -132,19 +125,16 @@ lines_account_read(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_uint_t              i, n;
     lines_plan_t           *plan;
     lines_main_conf_t      *lmcf;
-    lines_account_state_t  *state;
+    lines_account_state_t  *state = ctx->data;
 
     lmcf = lines_get_main_conf(r);
     plan = lmcf->plans.elts;
 
-    state = ngx_pcalloc(r->pool, sizeof(lines_account_state_t));
     elts = ngx_palloc(r->pool, 3 * lmcf->plans.nelts * sizeof(ngx_str_t));
-
-    if (state == NULL || elts == NULL) {
+    if (elts == NULL) {
         return NGX_ERROR;
     }
 
-    ctx->data = state;
     n = 0;
 
     for (i = 0; i < lmcf->plans.nelts; i++) {

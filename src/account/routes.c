@@ -24,8 +24,9 @@
 static lines_route_t  account_routes[] = {
 
     { NGX_HTTP_POST, ngx_string("lines/provision-preview"),
-      row("provision_preview", NULL, lines_discard_body, NULL,
-          lines_account_read, lines_account_plan,
+      row("provision_preview", NULL, lines_discard_body,
+          &lines_account_state_own, lines_read_input, lines_account_read,
+          lines_account_plan, lines_account_preview_token,
           lines_account_preview_issue) },
 
     { NGX_HTTP_POST, ngx_string("lines/provision-confirm"),
@@ -43,18 +44,20 @@ static lines_route_t  account_routes[] = {
        provision */
 
     { NGX_HTTP_GET, ngx_string("limits"),
-      row("account_limits", NULL, lines_discard_body, NULL, lines_account_read,
+      row("account_limits", NULL, lines_discard_body,
+          &lines_account_state_own, lines_read_input, lines_account_read,
           lines_account_plan, lines_account_limits_answer) },
 
     { NGX_HTTP_POST, ngx_string("lines/add-line"),
       row("add_line", lines_ticket_deprecated, lines_read_optional_json,
           &lines_account_ticket_input, lines_read_input,
-          lines_account_ticket_next, lines_account_ticket_index,
-          lines_account_ticket_add) },
+          lines_account_ticket_next, lines_account_ticket_add) },
 
     { NGX_HTTP_GET, ngx_string("lines/line-request/:ticket"),
       row("line_request_ticket", lines_ticket_deprecated, lines_discard_body,
-          NULL, lines_account_ticket_find, lines_account_ticket_get) },
+          &lines_account_ticket_own, lines_read_input,
+          lines_account_ticket_find, lines_account_ticket_owner,
+          lines_account_ticket_get) },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };

@@ -15,7 +15,8 @@ extern lines_api_t  lines_account_api;
 
 
 extern const lines_body_input_t  lines_account_confirm_input,
-    lines_account_ticket_input;
+    lines_account_ticket_input, lines_account_ticket_own,
+    lines_account_state_own;
 
 /* 410, or headers that say so, where an endpoint will go */
 lines_step_t  lines_ticket_deprecated;
@@ -23,13 +24,13 @@ lines_step_t  lines_ticket_deprecated;
 /* provisioning.c, confirm.c, tickets.c */
 
 lines_step_t  lines_account_read, lines_account_plan,
-    lines_account_preview_issue, lines_account_limits_answer,
-    lines_account_list;
+    lines_account_preview_token, lines_account_preview_issue,
+    lines_account_limits_answer, lines_account_list;
 lines_step_t  lines_account_confirm_validate, lines_account_confirm_check,
     lines_account_confirm_decide, lines_account_confirm_announce,
     lines_account_confirm_begin;
-lines_step_t  lines_account_ticket_next, lines_account_ticket_index,
-    lines_account_ticket_add, lines_account_ticket_find,
+lines_step_t  lines_account_ticket_next, lines_account_ticket_add,
+    lines_account_ticket_find, lines_account_ticket_owner,
     lines_account_ticket_get;
 
 

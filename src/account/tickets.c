@@ -5,11 +5,11 @@
 
 #include "account/account.h"
 #include "account/routes.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/headers.h"
-#include "store/calls.h"
 
 
 /* where nothing is said: 1 January 2026 */
@@ -17,19 +17,13 @@
 
 
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
-static ngx_int_t ticket_added(void *data, lines_ticket_add_reply_t *reply);
-static ngx_int_t ticket_got(void *data, lines_ticket_get_reply_t *reply);
-static ngx_int_t ticket_answer(lines_ctx_t *ctx, ngx_str_t *document);
 
 
 typedef struct {
-    ngx_str_t                  type;
-    ngx_str_t                  area;
-    lines_ticket_next_reply_t  next;
-    ngx_str_t                  id;
-    ngx_str_t                  name;     /* "ticket.ID": its account is found
-                                            by that */
-    lines_ix_get_reply_t       account;
+    ngx_str_t  type;
+    ngx_str_t  area;
+    ngx_str_t  id;
+    ngx_str_t  name;     /* "ticket.ID": its account is found by that */
 } lines_ticket_t;
 
 
@@ -41,6 +35,9 @@ const lines_body_input_t  lines_account_ticket_input =
         lines_in_string("desired_area_code", lines_ticket_t, area, 16,
                         ticket_is_area, "desired_area_code must be a 3-digit "
                         "area code or a 5-digit zip code"));
+
+const lines_body_input_t  lines_account_ticket_own =
+    lines_own(lines_ticket_t);
 
 
 /* RFC 9745, 8594 and 5829: since when, until when, and what instead */
@@ -100,15 +97,6 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_account_ticket_next(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    lines_ticket_t  *ticket = ctx->data;
-
-    return lines_keep_ticket_next(&ctx->caller, &ticket->next);
-}
-
-
 static ngx_uint_t
 ticket_is_area(ngx_str_t *area)
 {
@@ -117,17 +105,12 @@ ticket_is_area(ngx_str_t *area)
 }
 
 
-/* written before the ticket itself */
+/* found by its id: written before the ticket itself */
 
-ngx_int_t
-lines_account_ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
 {
-    lines_ticket_t  *ticket = ctx->data;
-
-    if (lines_redis_format(r->pool, &ticket->id, "%L", ticket->next.number)
-        != NGX_OK
-        || lines_redis_format(r->pool, &ticket->name, "ticket.%V",
-                              &ticket->id)
+    if (lines_redis_format(r->pool, &ticket->id, "%L", reply->number) != NGX_OK
+        || lines_redis_format(r->pool, &ticket->name, "ticket.%V", &ticket->id)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -138,31 +121,16 @@ lines_account_ticket_index(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_account_ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
+           .tenant = ctx->identity.tenant, .id = ticket->id,
+           .area = ticket->area)
 {
-    lines_ticket_t  *ticket = ctx->data;
-
-    return lines_ticket_add(&ctx->caller, ticket_added, ctx,
-                            .tenant = ctx->identity.tenant, .id = ticket->id,
-                            .area = ticket->area);
-}
-
-
-static ngx_int_t
-ticket_added(void *data, lines_ticket_add_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_ticket_t       *ticket;
-
     if (reply->document.data) {
-        return ticket_answer(ctx, &reply->document);
+        return lines_json_ok(ctx, "{'status':'OK','data':%V}",
+                             &reply->document);
     }
 
     /* the account was deleted after its key had been looked at */
-
-    ticket = ctx->data;
 
     (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
 
@@ -174,7 +142,7 @@ ngx_int_t
 lines_account_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t       *id;
-    lines_ticket_t  *ticket;
+    lines_ticket_t  *ticket = ctx->data;
 
     id = &ctx->params[0];
 
@@ -182,60 +150,28 @@ lines_account_ticket_find(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_refuse(ctx, 400, "Invalid line request ticket id");
     }
 
-    ticket = ngx_pcalloc(r->pool, sizeof(lines_ticket_t));
-
-    if (ticket == NULL
-        || lines_redis_format(r->pool, &ticket->name, "ticket.%V", id)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    ctx->data = ticket;
-
-    return lines_keep_ix_get(&ctx->caller, &ticket->account,
-                             .id = ticket->name);
+    return lines_redis_format(r->pool, &ticket->name, "ticket.%V", id);
 }
 
 
-ngx_int_t
-lines_account_ticket_get(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_account_ticket_owner, lines_ticket_t *ticket, ix_get,
+           .id = ticket->name)
 {
-    ngx_str_t       *account, *tenant;
-    lines_ticket_t  *ticket = ctx->data;
-
-    account = &ticket->account.tenant;
-    tenant = &ctx->identity.tenant;
-
-    if (account->data == NULL) {
+    if (reply->tenant.data == NULL) {
         return lines_refuse(ctx, 404, "Line request ticket not found");
     }
 
-    if (!lines_same(account, tenant)) {
-        return lines_refuse(ctx, 403, "The line request ticket belongs to "
-                            "another account");
-    }
-
-    return lines_ticket_get(&ctx->caller, ticket_got, ctx, .tenant = *tenant,
-                            .id = ctx->params[0]);
+    return lines_same(&reply->tenant, &ctx->identity.tenant)
+           ? NGX_OK
+           : lines_refuse(ctx, 403, "The line request ticket belongs to "
+                          "another account");
 }
 
 
-static ngx_int_t
-ticket_got(void *data, lines_ticket_get_reply_t *reply)
+lines_asks(lines_account_ticket_get, void *none, ticket_get,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    lines_ctx_t  *ctx = data;
-
-    if (reply->json.data == NULL) {
-        return lines_refuse(ctx, 404, "Line request ticket not found");
-    }
-
-    return ticket_answer(ctx, &reply->json);
-}
-
-
-static ngx_int_t
-ticket_answer(lines_ctx_t *ctx, ngx_str_t *document)
-{
-    return lines_json_ok(ctx, "{'status':'OK','data':%V}", document);
+    return reply->json.data
+           ? lines_json_ok(ctx, "{'status':'OK','data':%V}", &reply->json)
+           : lines_refuse(ctx, 404, "Line request ticket not found");
 }

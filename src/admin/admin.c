@@ -1,5 +1,6 @@
 
 #include "admin/admin.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "auth/bearer.h"
@@ -8,7 +9,6 @@
 #include "http/id.h"
 #include "http/router.h"
 #include "http/text.h"
-#include "store/calls.h"
 
 
 /* what a path's first parameter is the id of, by the path's first word */
@@ -24,8 +24,6 @@ typedef struct {
 
 static const thing_t *find_thing(lines_ctx_t *ctx);
 static ngx_uint_t is_ticket(ngx_str_t *id);
-static ngx_int_t owner_found(void *data, lines_ix_get_reply_t *reply);
-static ngx_int_t tenant_known(void *data, lines_tenant_known_reply_t *reply);
 
 
 static const thing_t  things[] = {
@@ -114,6 +112,14 @@ lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+lines_answered(owner_found, void *none, ix_get)
+{
+    ctx->identity.tenant = reply->tenant;
+
+    return reply->tenant.len < 3 ? lines_admin_unknown(ctx) : NGX_OK;
+}
+
+
 ngx_int_t
 lines_admin_owner(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
@@ -137,33 +143,10 @@ lines_admin_owner(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-owner_found(void *data, lines_ix_get_reply_t *reply)
+lines_asks(lines_admin_tenant_exists, void *none, tenant_known,
+           .tenant = ctx->identity.tenant)
 {
-    lines_ctx_t  *ctx = data;
-
-    ctx->identity.tenant = reply->tenant;
-
-    return reply->tenant.len < 3 ? lines_admin_unknown(ctx) : NGX_OK;
-}
-
-
-ngx_int_t
-lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    if (ctx->identity.tenant.len == 0) {
-        return NGX_OK;
-    }
-
-    return lines_tenant_known(&ctx->caller, tenant_known, ctx,
-                              .tenant = ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-tenant_known(void *data, lines_tenant_known_reply_t *reply)
-{
-    return reply->known == 1 ? NGX_OK : lines_admin_unknown(data);
+    return reply->known == 1 ? NGX_OK : lines_admin_unknown(ctx);
 }
 
 

@@ -28,7 +28,7 @@ ngx_int_t lines_admin_id(ngx_http_request_t *r, lines_ctx_t *ctx);
  */
 ngx_int_t lines_admin_owner(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* 404 unless that tenant, if any, exists and is not being deleted */
+/* 404 unless that tenant exists and is not being deleted */
 ngx_int_t lines_admin_tenant_exists(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* 404 of what the path names */

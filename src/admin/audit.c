@@ -4,34 +4,17 @@
  */
 
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/json.h"
-#include "store/calls.h"
 
 
-static ngx_int_t audit_read(void *data, lines_audit_show_reply_t *reply);
+lines_tells(lines_admin_ask_audit, audit_ask)
 
 
-ngx_int_t
-lines_admin_ask_audit(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_read_audit, void *none, audit_show)
 {
-    return lines_audit_ask(&ctx->caller, NULL, NULL);
-}
-
-
-ngx_int_t
-lines_admin_read_audit(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_audit_show(&ctx->caller, audit_read, ctx);
-}
-
-
-static ngx_int_t
-audit_read(void *data, lines_audit_show_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
     ngx_uint_t    i;
-    lines_json_t  json = { .pool = ctx->request->pool };
+    lines_json_t  json = { .pool = r->pool };
 
     lines_json_add(&json, "{'running':%B,'began':%V,'ended':%V,"
                    "'disagreements':[", (ngx_uint_t) (reply->running != 0),

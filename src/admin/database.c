@@ -5,32 +5,49 @@
  */
 
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/json.h"
+#include "http/router.h"
 #include "operation/database.h"
 
 
-static ngx_int_t database_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t confirm);
-static ngx_int_t database_show(void *data,
-    lines_database_check_reply_t *reply);
+/* known: what this node remembers, of the last time that it was fine */
 
+lines_answered(database_show, void *none, database_check)
+{
+    ngx_str_t           reason, known_id;
+    ngx_uint_t          held;
+    lines_database_t    known;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(r);
+
+    lines_database_saw(lmcf, reply);
+
+    (void) lines_database_state(lmcf, &known);
+
+    held = (reply->is == LINES_DATABASE_CHECK_HELD);
+
+    ngx_str_null(&reason);
+
+    if (held) {
+        reason = reply->reason;
+    }
+
+    known_id.data = known.id;
+    known_id.len = known.len;
+
+    return lines_json_ok(ctx, "{'status':'%s','reason':%J,'id':%J,"
+                         "'watermark':%L,'known':{'id':%J,'watermark':%L}}",
+                         held ? "held" : "ok", &reason, &reply->id,
+                         reply->watermark, &known_id, known.watermark);
+}
+
+
+/* GET, or the operator's word by POST */
 
 ngx_int_t
 lines_admin_database(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return database_ask(r, ctx, 0);
-}
-
-
-ngx_int_t
-lines_admin_confirm_database(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return database_ask(r, ctx, 1);
-}
-
-
-static ngx_int_t
-database_ask(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t confirm)
 {
     lines_main_conf_t  *lmcf;
 
@@ -47,43 +64,7 @@ database_ask(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t confirm)
         return lines_unavailable(r, ctx, 5);
     }
 
-    return lines_database_look(lmcf, &ctx->caller, confirm, database_show,
-                               ctx);
-}
-
-
-/* known: what this node remembers, of the last time that it was fine */
-
-static ngx_int_t
-database_show(void *data, lines_database_check_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_str_t           reason, id, known_id;
-    ngx_uint_t          held;
-    lines_database_t    known;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(ctx->request);
-
-    lines_database_saw(lmcf, reply);
-
-    (void) lines_database_state(lmcf, &known);
-
-    held = (reply->is == LINES_DATABASE_CHECK_HELD);
-
-    ngx_str_null(&reason);
-
-    if (held) {
-        reason = reply->reason;
-    }
-
-    id = reply->id;
-    known_id.data = known.id;
-    known_id.len = known.len;
-
-    return lines_json_ok(ctx, "{'status':'%s','reason':%J,'id':%J,"
-                         "'watermark':%L,'known':{'id':%J,'watermark':%L}}",
-                         held ? "held" : "ok", &reason, &id,
-                         reply->watermark, &known_id, known.watermark);
+    return lines_database_look(lmcf, &ctx->caller,
+                               ctx->route->method == NGX_HTTP_POST,
+                               database_show, ctx);
 }

@@ -9,13 +9,13 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "auth/auth.h"
 #include "http/answer.h"
 #include "http/digest.h"
 #include "http/steps.h"
-#include "store/calls.h"
 
 
 #define LINES_UNLINK_BATCH  50
@@ -28,11 +28,11 @@ typedef struct {
 } deletion_t;
 
 
-static ngx_int_t key_found(void *data, lines_keys_has_reply_t *reply);
-static ngx_int_t tenant_deleted(void *data,
-    lines_tenant_delete_reply_t *reply);
 static ngx_int_t delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then);
 static ngx_int_t unlist_page(lines_ctx_t *ctx, deletion_t *deletion);
+
+
+const lines_body_input_t  lines_admin_deletion_own = lines_own(deletion_t);
 
 
 /*
@@ -46,7 +46,7 @@ lines_admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
     size_t       len;
     u_char       bytes[LINES_SHA256_LEN];
     ngx_str_t   *id;
-    deletion_t  *deletion;
+    deletion_t  *deletion = ctx->data;
 
     id = &ctx->params[1];
     len = id->len / 2;
@@ -61,34 +61,26 @@ lines_admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         ngx_hex_dump(id->data, bytes, len);
     }
 
-    deletion = ngx_pcalloc(r->pool, sizeof(deletion_t));
-
-    if (deletion == NULL
-        || (id->len != 2 * LINES_SHA256_LEN
-            && lines_hash(r->pool, id, id) != NGX_OK))
+    if (id->len != 2 * LINES_SHA256_LEN
+        && lines_hash(r->pool, id, id) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ctx->data = deletion;
     deletion->left.is = LINES_TENANT_LEFT_KEYS;
     deletion->left.ids.n = 1;
     deletion->left.ids.elts = id;
 
-    return lines_keys_has(&ctx->caller, key_found, ctx,
-                          .tenant = ctx->identity.tenant, .id = *id);
+    return NGX_OK;
 }
 
 
 /* a key that is not there (any more) is revoked: DELETE is idempotent */
 
-static ngx_int_t
-key_found(void *data, lines_keys_has_reply_t *reply)
+lines_asks(lines_admin_look_for_key, deletion_t *deletion, keys_has,
+           .tenant = ctx->identity.tenant, .id = *deletion->left.ids.elts)
 {
-    lines_ctx_t  *ctx = data;
-
-    return reply->listed == 1 ? NGX_OK
-                              : lines_admin_show_revoked(ctx->request, ctx);
+    return reply->listed == 1 ? NGX_OK : lines_admin_show_revoked(r, ctx);
 }
 
 
@@ -99,24 +91,9 @@ lines_admin_show_revoked(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_delete_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_delete_tenant, void *none, tenant_delete,
+           .tenant = ctx->identity.tenant)
 {
-    ctx->data = ngx_pcalloc(r->pool, sizeof(deletion_t));
-    if (ctx->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    return lines_tenant_delete(&ctx->caller, tenant_deleted, ctx,
-                               .tenant = ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
     switch (reply->is) {
 
     case LINES_TENANT_DELETE_LINES:
@@ -126,7 +103,7 @@ tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
         return lines_refuse(ctx, 409, "The tenant has unfinished operations");
 
     case LINES_TENANT_DELETE_GONE:
-        return lines_admin_show_deleted(ctx->request, ctx);
+        return lines_admin_show_deleted(r, ctx);
     }
 
     return NGX_OK;
@@ -135,17 +112,15 @@ tenant_deleted(void *data, lines_tenant_delete_reply_t *reply)
 
 /* none can be added any more */
 
-ngx_int_t
-lines_admin_list_page(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_list_page, deletion_t *deletion, tenant_left,
+           .tenant = ctx->identity.tenant, .most = LINES_UNLINK_BATCH)
 {
-    deletion_t  *deletion = ctx->data;
-
+    deletion->left = *reply;
     deletion->round = 0;
     deletion->paged = 1;
 
-    return lines_keep_tenant_left(&ctx->caller, &deletion->left,
-                                  .tenant = ctx->identity.tenant,
-                                  .most = LINES_UNLINK_BATCH);
+    return reply->is == LINES_TENANT_LEFT_GONE
+           ? lines_admin_show_deleted(r, ctx) : NGX_OK;
 }
 
 
@@ -160,12 +135,7 @@ lines_admin_delete_page(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     rc = NGX_AGAIN;
 
-    switch (deletion->left.is) {
-
-    case LINES_TENANT_LEFT_GONE:
-        return lines_admin_show_deleted(r, ctx);
-
-    case LINES_TENANT_LEFT_REST:
+    if (deletion->left.is == LINES_TENANT_LEFT_REST) {
         return NGX_OK;
     }
 
@@ -299,12 +269,7 @@ lines_admin_forget_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_end_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_tenant_end(&ctx->caller, NULL, NULL,
-                            .tenant = ctx->identity.tenant);
-}
+lines_tells(lines_admin_end_tenant, tenant_end, .tenant = ctx->identity.tenant)
 
 
 ngx_int_t

@@ -5,33 +5,36 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
-#include "http/router.h"
 #include "http/text.h"
 #include "limit/limit.h"
-#include "store/calls.h"
 
 
 typedef struct {
     ngx_str_t       key;     /* the hash in Redis */
     ngx_str_t       field;
     ngx_str_t       text;    /* the rate as written */
-    lines_rate_t    rate;
     int64_t         burst;
+    ngx_str_t       rate;    /* "INTERVAL BURST RATE" */
 } own_rate_t;
 
 
-static ngx_int_t name_rate(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t is_rate(ngx_str_t *value);
-static ngx_int_t tenant_rate_put(void *data,
-    lines_limit_tenant_put_reply_t *reply);
-static ngx_int_t plan_rate_put(void *data,
-    lines_limit_plan_put_reply_t *reply);
-static ngx_int_t rate_put(lines_ctx_t *ctx);
-static ngx_int_t rate_got(void *data, lines_rate_get_reply_t *reply);
-static ngx_int_t rate_deleted(void *data, lines_rate_del_reply_t *reply);
+
+
+const lines_body_input_t  lines_admin_rate_input =
+    lines_body_input(own_rate_t,
+        lines_in_string("rate", own_rate_t, text, 32, is_rate,
+                        "rate must be a rate, as 50r/s",
+                        .flags = LINES_REQUIRED),
+        lines_in_number("burst", own_rate_t, burst, 1, LINES_BURST_MAX,
+                        "burst must be a positive integer",
+                        .flags = LINES_NULL_BAD));
+
+const lines_body_input_t  lines_admin_rate_own = lines_own(own_rate_t);
 
 
 ngx_int_t
@@ -78,7 +81,7 @@ lines_admin_find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 
         if (lines_same(&limit->id, &ctx->params[1])) {
             return limit->kind & LINES_LIMIT_IDENTITY
-                   ? name_rate(r, ctx)
+                   ? NGX_OK
                    : lines_refuse(ctx, 400, "The limit does not count by "
                                   "tenant or key");
         }
@@ -90,20 +93,13 @@ lines_admin_find_limit(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 /* a field of the tenant's hash, or "LIMIT PLAN" of the one of all plans */
 
-static ngx_int_t
-name_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+ngx_int_t
+lines_admin_name_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t   *tenant;
-    own_rate_t  *own;
+    own_rate_t  *own = ctx->data;
 
     tenant = &ctx->identity.tenant;
-
-    own = ngx_pcalloc(r->pool, sizeof(own_rate_t));
-    if (own == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = own;
 
     if ((tenant->len ? lines_key_tenant(r->pool, &own->key, tenant)
                      : lines_key_limits(r->pool, &own->key))
@@ -118,38 +114,6 @@ name_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_parse_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_int_t    rc;
-    own_rate_t  *own;
-
-    static const lines_input_t  inputs[] = {
-        lines_in_string("rate", own_rate_t, text, 32, is_rate,
-                        "rate must be a rate, as 50r/s",
-                        .flags = LINES_REQUIRED),
-        lines_in_number("burst", own_rate_t, burst, 1, LINES_BURST_MAX,
-                        "burst must be a positive integer",
-                        .flags = LINES_NULL_BAD),
-        lines_input_end
-    };
-
-    own = ctx->data;
-
-    rc = lines_read_members(r, ctx, ctx->body, inputs, own);
-
-    if (rc == NGX_OK) {
-        (void) lines_rate_parse(&own->text, &own->rate);
-
-        if (own->burst == 0) {
-            own->burst = ngx_max((int64_t) (1e6 / own->rate.interval + 0.5), 1);
-        }
-    }
-
-    return rc;
-}
-
-
 static ngx_uint_t
 is_rate(ngx_str_t *value)
 {
@@ -160,68 +124,36 @@ is_rate(ngx_str_t *value)
 
 
 ngx_int_t
-lines_admin_ask_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_write_rate(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t    rate;
-    own_rate_t  *own = ctx->data;
+    lines_rate_t  rate;
+    own_rate_t   *own = ctx->data;
 
-    switch (ctx->route->method) {
+    (void) lines_rate_parse(&own->text, &rate);
 
-    case NGX_HTTP_GET:
-        return lines_rate_get(&ctx->caller, rate_got, ctx,
-                              .limits_key = own->key, .field = own->field);
-
-    case NGX_HTTP_DELETE:
-        return lines_rate_del(&ctx->caller, rate_deleted, ctx,
-                              .limits_key = own->key, .field = own->field);
+    if (own->burst == 0) {
+        own->burst = ngx_max((int64_t) (1e6 / rate.interval + 0.5), 1);
     }
 
-    if (lines_redis_format(r->pool, &rate, "%.6f %L %V", own->rate.interval,
-                           own->burst, &own->text)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ctx->identity.tenant.len) {
-        return lines_limit_tenant_put(&ctx->caller, tenant_rate_put, ctx,
-                                      .tenant = ctx->identity.tenant,
-                                      .field = own->field, .rate = rate);
-    }
-
-    return lines_limit_plan_put(&ctx->caller, plan_rate_put, ctx,
-                                .field = own->field,
-                                .most = LINES_LIMIT_PLANS_MAX, .rate = rate);
+    return lines_redis_format(r->pool, &own->rate, "%.6f %L %V", rate.interval,
+                              own->burst, &own->text);
 }
 
 
-static ngx_int_t
-tenant_rate_put(void *data, lines_limit_tenant_put_reply_t *reply)
+lines_asks(lines_admin_put_rate, own_rate_t *own, limit_put,
+           .limits_key = own->key, .field = own->field, .rate = own->rate,
+           .plan = (ctx->identity.tenant.len == 0),
+           .most = LINES_LIMIT_PLANS_MAX)
 {
-    lines_ctx_t  *ctx = data;
+    switch (reply->is) {
 
-    return reply->stored == 1 ? rate_put(ctx) : lines_admin_unknown(ctx);
-}
+    case LINES_LIMIT_PUT_UNKNOWN:
+        return lines_admin_unknown(ctx);
 
-
-static ngx_int_t
-plan_rate_put(void *data, lines_limit_plan_put_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    if (reply->stored == 0) {
+    case LINES_LIMIT_PUT_FULL:
         return lines_refuse(ctx, 409, "Too many plans have rates of their "
                             "own");
     }
-
-    return rate_put(ctx);
-}
-
-
-static ngx_int_t
-rate_put(lines_ctx_t *ctx)
-{
-    own_rate_t  *own = ctx->data;
 
     return lines_json_ok(ctx, "{'limit':'%V','rate':'%V','burst':%L}",
                          &ctx->params[1], &own->text, own->burst);
@@ -230,11 +162,9 @@ rate_put(lines_ctx_t *ctx)
 
 /* "INTERVAL BURST RATE" */
 
-static ngx_int_t
-rate_got(void *data, lines_rate_get_reply_t *reply)
+lines_asks(lines_admin_show_rate, own_rate_t *own, rate_get,
+           .limits_key = own->key, .field = own->field)
 {
-    lines_ctx_t  *ctx = data;
-
     ngx_str_t  text, burst;
 
     text = reply->rate;
@@ -253,11 +183,9 @@ rate_got(void *data, lines_rate_get_reply_t *reply)
 }
 
 
-static ngx_int_t
-rate_deleted(void *data, lines_rate_del_reply_t *reply)
+lines_asks(lines_admin_delete_rate, own_rate_t *own, rate_del,
+           .limits_key = own->key, .field = own->field)
 {
-    lines_ctx_t  *ctx = data;
-
     return lines_json_ok(ctx, "{'limit':'%V','deleted':true}",
                          &ctx->params[1]);
 }

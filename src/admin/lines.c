@@ -6,6 +6,7 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
@@ -13,7 +14,6 @@
 #include "http/id.h"
 #include "http/text.h"
 #include "operation/operation.h"
-#include "store/calls.h"
 
 
 #define LINES_LIST_DEFAULT  100
@@ -34,10 +34,7 @@ typedef struct {
 
 
 static void drop_idle(ngx_http_request_t *r, ngx_str_t *tenant, ngx_str_t *id);
-static ngx_int_t status_set(void *data, lines_line_report_reply_t *reply);
-static ngx_int_t usage_set(void *data, lines_line_usage_reply_t *reply);
-static ngx_int_t released(void *data, lines_line_release_reply_t *reply);
-static ngx_int_t number_released(void *data, lines_inv_release_reply_t *reply);
+static void go_on(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending);
 
 
 const lines_body_input_t  lines_admin_status_input =
@@ -60,6 +57,8 @@ const lines_body_input_t  lines_admin_usage_input =
     lines_body_input(report_t,
         usage_count("newConversationsCount", conversations),
         usage_count("totalMessagesCount", messages));
+
+const lines_body_input_t  lines_admin_release_own = lines_own(report_t);
 
 
 /* over all workspaces, oldest first */
@@ -138,18 +137,11 @@ lines_admin_default_reason(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    report_t         *report;
+    report_t         *report = ctx->data;
     ngx_int_t         rc;
     lines_op_conf_t  *conf;
 
     conf = lines_get_main_conf(r)->operation;
-
-    report = ctx->data ? ctx->data : ngx_pcalloc(r->pool, sizeof(report_t));
-    if (report == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = report;
 
     if (lines_status(&report->status) == LINES_ACTIVE) {
         return NGX_OK;
@@ -190,31 +182,11 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_end_or_report(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_report, report_t *report, line_report,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0],
+           .status = report->status, .phone = report->phone,
+           .reason = report->reason, .operation = report->operation)
 {
-    report_t  *report = ctx->data;
-
-    if (report->status.len == 0) {
-        return lines_line_release(&ctx->caller, released, ctx,
-                                  .tenant = ctx->identity.tenant,
-                                  .id = ctx->params[0],
-                                  .operation = report->operation);
-    }
-
-    return lines_line_report(&ctx->caller, status_set, ctx,
-                             .tenant = ctx->identity.tenant,
-                             .id = ctx->params[0], .status = report->status,
-                             .phone = report->phone, .reason = report->reason,
-                             .operation = report->operation);
-}
-
-
-static ngx_int_t
-status_set(void *data, lines_line_report_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
     switch (reply->is) {
 
     case LINES_LINE_REPORT_UNKNOWN:
@@ -228,40 +200,33 @@ status_set(void *data, lines_line_report_reply_t *reply)
     (void) lines_forget_prov_rem(&ctx->caller, .tenant = ctx->identity.tenant,
                                  .id = ctx->params[0]);
 
-    /* it runs at once; the sweeper is for when this worker dies */
-
-    if (reply->operation.len) {
-        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, &reply->operation);
-    }
-
-    lines_op_signal(&ctx->caller, lines_get_main_conf(ctx->request),
-                    &ctx->identity.tenant, &reply->pending);
+    go_on(ctx, &reply->operation, &reply->pending);
 
     return lines_json_ok(ctx, "{'line':%V}", &reply->document);
 }
 
 
-ngx_int_t
-lines_admin_set_usage(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    report_t  *report = ctx->data;
+/* it runs at once; the sweeper is for when this worker dies */
 
-    return lines_line_usage(&ctx->caller, usage_set, ctx,
-                            .tenant = ctx->identity.tenant,
-                            .id = ctx->params[0],
-                            .conversations = report->conversations,
-                            .messages = report->messages);
+static void
+go_on(lines_ctx_t *ctx, ngx_str_t *operation, ngx_str_t *pending)
+{
+    lines_main_conf_t  *lmcf;
+
+    lmcf = lines_get_main_conf(ctx->request);
+
+    if (operation->len) {
+        (void) lines_op_spawn(lmcf, &ctx->identity.tenant, operation);
+    }
+
+    lines_op_signal(&ctx->caller, lmcf, &ctx->identity.tenant, pending);
 }
 
 
-static ngx_int_t
-usage_set(void *data, lines_line_usage_reply_t *reply)
+lines_asks(lines_admin_set_usage, report_t *report, line_usage,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0],
+           .conversations = report->conversations, .messages = report->messages)
 {
-    lines_ctx_t  *ctx = data;
-
-    report_t  *report = ctx->data;
-
     if (reply->is == LINES_LINE_USAGE_UNKNOWN) {
         return lines_admin_unknown(ctx);
     }
@@ -275,13 +240,10 @@ usage_set(void *data, lines_line_usage_reply_t *reply)
 
 /* its number, if any, rests a while, and then is free again */
 
-static ngx_int_t
-released(void *data, lines_line_release_reply_t *reply)
+lines_asks(lines_admin_release, report_t *report, line_release,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0],
+           .operation = report->operation)
 {
-    lines_ctx_t  *ctx = data;
-
-    report_t  *report;
-
     switch (reply->is) {
 
     case LINES_LINE_RELEASE_UNKNOWN:
@@ -292,32 +254,21 @@ released(void *data, lines_line_release_reply_t *reply)
                                     "A line that is %V cannot be released");
     }
 
-    report = ctx->data;
     report->document = reply->document;
 
-    if (reply->operation.len) {
-        (void) lines_op_spawn(lines_get_main_conf(ctx->request),
-                              &ctx->identity.tenant, &reply->operation);
-    }
+    go_on(ctx, &reply->operation, &reply->pending);
 
-    lines_op_signal(&ctx->caller, lines_get_main_conf(ctx->request),
-                    &ctx->identity.tenant, &reply->pending);
-
-    if (reply->number.len == 0) {
-        return number_released(ctx, NULL);
-    }
-
-    return lines_inv_release(&ctx->caller, number_released, ctx,
+    return reply->number.len == 0
+           ? NGX_OK
+           : lines_inv_release(&ctx->caller, NULL, NULL,
                   .operation = ctx->params[0], .tenant = ctx->identity.tenant,
-                  .quarantine = lines_get_main_conf(ctx->request)->quarantine);
+                  .quarantine = lines_get_main_conf(r)->quarantine);
 }
 
 
-static ngx_int_t
-number_released(void *data, lines_inv_release_reply_t *reply)
+ngx_int_t
+lines_admin_show_released(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    lines_ctx_t  *ctx = data;
-
     report_t  *report = ctx->data;
 
     return lines_json_ok(ctx, "{'line':%V}", &report->document);

@@ -5,13 +5,13 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/ask.h"
+#include "api/client.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
-#include "api/client.h"
 #include "operation/operation.h"
-#include "store/calls.h"
 
 
 #define LINES_STUCK_MAX  100
@@ -19,9 +19,10 @@
 
 
 typedef struct {
-    lines_stuck_page_reply_t  page;   /* "TENANT ID" */
-    ngx_uint_t                next;
-    lines_json_t              json;
+    ngx_str_t      state;
+    lines_list_t   members;    /* "TENANT ID" */
+    ngx_uint_t     next;
+    lines_json_t   json;
 } stuck_t;
 
 
@@ -33,16 +34,16 @@ typedef struct {
 
 static ngx_int_t read_record(lines_ctx_t *ctx, lines_op_show_pt done,
     ngx_str_t *tenant, ngx_str_t *id);
-static ngx_int_t stuck_read(void *data, lines_op_show_reply_t *reply);
 static void show_operation(lines_json_t *json, ngx_str_t *tenant,
     ngx_str_t *id, lines_op_show_reply_t *op);
-static ngx_int_t stuck_cleared(void *data, lines_op_retry_reply_t *reply);
-static ngx_int_t due_now(lines_ctx_t *ctx);
-static ngx_int_t resolved(void *data, lines_op_resolve_reply_t *reply);
 static ngx_int_t retried(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t rc, lines_op_t *op);
-static ngx_int_t show_retried(void *data, lines_op_show_reply_t *reply);
 
+
+const lines_body_input_t  lines_admin_stuck_input =
+    lines_body_input(stuck_t,
+        lines_in_word("state", stuck_t, state, "state must be stuck",
+                      .words = { "stuck" }, .flags = LINES_REQUIRED));
 
 const lines_body_input_t  lines_admin_resolve_input =
     lines_body_input(resolve_t,
@@ -54,30 +55,38 @@ const lines_body_input_t  lines_admin_resolve_input =
                       .flags = LINES_REQUIRED));
 
 
-ngx_int_t
-lines_admin_list_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_list_stuck, stuck_t *stuck, stuck_page,
+           .last = LINES_STUCK_MAX - 1)
 {
-    stuck_t    *stuck;
-    ngx_str_t   state;
-
-    if (lines_query(r, "state", &state) != NGX_OK
-        || !lines_is(&state, "stuck"))
-    {
-        return lines_refuse(ctx, 400, "state must be stuck");
-    }
-
-    stuck = ngx_pcalloc(r->pool, sizeof(stuck_t));
-    if (stuck == NULL) {
-        return NGX_ERROR;
-    }
-
-    ctx->data = stuck;
+    stuck->members = reply->members;
     stuck->json.pool = r->pool;
 
     lines_json_add(&stuck->json, "{'operations':[");
 
-    return lines_keep_stuck_page(&ctx->caller, &stuck->page,
-                                 .last = LINES_STUCK_MAX - 1);
+    return NGX_OK;
+}
+
+
+lines_answered(stuck_read, stuck_t *stuck, op_show)
+{
+    ngx_str_t  tenant, id;
+
+    id = stuck->members.elts[stuck->next++];
+
+    /* the list is a hint; the record knows */
+
+    if (reply->stuck.len == 0) {
+        (void) lines_forget_stuck_drop(&ctx->caller, .member = id);
+
+        return NGX_OK;
+    }
+
+    tenant = lines_word(&id);
+
+    lines_json_add(&stuck->json, ",");
+    show_operation(&stuck->json, &tenant, &id, reply);
+
+    return NGX_OK;
 }
 
 
@@ -91,8 +100,8 @@ lines_admin_read_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     rc = NGX_OK;
 
-    for (i = 0; i < stuck->page.members.n; i++) {
-        id = stuck->page.members.elts[i];
+    for (i = 0; i < stuck->members.n; i++) {
+        id = stuck->members.elts[i];
         tenant = lines_word(&id);
 
         rc = read_record(ctx, stuck_read, &tenant, &id);
@@ -117,33 +126,6 @@ read_record(lines_ctx_t *ctx, lines_op_show_pt done, ngx_str_t *tenant,
     }
 
     return lines_op_show(&ctx->caller, done, ctx, .op_key = key);
-}
-
-
-static ngx_int_t
-stuck_read(void *data, lines_op_show_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    stuck_t    *stuck = ctx->data;
-    ngx_str_t   tenant, id;
-
-    id = stuck->page.members.elts[stuck->next++];
-
-    /* the list is a hint; the record knows */
-
-    if (reply->stuck.len == 0) {
-        (void) lines_forget_stuck_drop(&ctx->caller, .member = id);
-
-        return NGX_OK;
-    }
-
-    tenant = lines_word(&id);
-
-    lines_json_add(&stuck->json, ",");
-    show_operation(&stuck->json, &tenant, &id, reply);
-
-    return NGX_OK;
 }
 
 
@@ -175,68 +157,28 @@ lines_admin_show_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_clear_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_clear_stuck, void *none, op_retry,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    return lines_op_retry(&ctx->caller, stuck_cleared, ctx,
-                          .tenant = ctx->identity.tenant,
-                          .id = ctx->params[0]);
-}
-
-
-static ngx_int_t
-stuck_cleared(void *data, lines_op_retry_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    if (reply->step.len == 0) {
-        return lines_admin_unknown(ctx);
-    }
-
-    return due_now(ctx);
-}
-
-
-static ngx_int_t
-due_now(lines_ctx_t *ctx)
-{
-    return lines_due_add(&ctx->caller, NULL, NULL,
-                         .shard = lines_due_shard(&ctx->params[0]),
-                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
-                         .delay = 0);
+    return reply->step.len ? NGX_OK : lines_admin_unknown(ctx);
 }
 
 
 /* written down for whoever runs it, which is begun as by a retry */
 
-ngx_int_t
-lines_admin_resolve(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_asks(lines_admin_resolve, resolve_t *resolve, op_resolve,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0],
+           .as = resolve->as, .by = r->connection->addr_text,
+           .note = resolve->note,
+           .lease = lines_get_main_conf(r)->operation->lease)
 {
-    resolve_t  *resolve = ctx->data;
-
-    return lines_op_resolve(&ctx->caller, resolved, ctx,
-                            .tenant = ctx->identity.tenant,
-                            .id = ctx->params[0], .as = resolve->as,
-                            .by = r->connection->addr_text,
-                            .note = resolve->note,
-                            .lease = lines_get_main_conf(r)->operation->lease);
-}
-
-
-static ngx_int_t
-resolved(void *data, lines_op_resolve_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    resolve_t  *resolve = ctx->data;
-
     switch (reply->is) {
 
     case LINES_OP_RESOLVE_UNKNOWN:
         return lines_admin_unknown(ctx);
 
     case LINES_OP_RESOLVE_BUSY:
-        return lines_unavailable(ctx->request, ctx, 1);
+        return lines_unavailable(r, ctx, 1);
 
     case LINES_OP_RESOLVE_GOING:
         return lines_admin_conflict(ctx, "step", &reply->step,
@@ -254,7 +196,7 @@ resolved(void *data, lines_op_resolve_reply_t *reply)
                                     "said that it is %V");
 
     case LINES_OP_RESOLVE_RESOLVED:
-        ngx_log_error(NGX_LOG_NOTICE, ctx->request->connection->log, 0,
+        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
                       "lines operation %V of \"%V\", stuck: %V, invoice \"%V\""
                       ", due \"%V\": is %V, says the operator: \"%V\"",
                       &ctx->params[0], &ctx->identity.tenant, &reply->stuck,
@@ -262,8 +204,13 @@ resolved(void *data, lines_op_resolve_reply_t *reply)
                       &resolve->note);
     }
 
-    return due_now(ctx);
+    return NGX_OK;
 }
+
+
+lines_tells(lines_admin_due_now, due_add,
+            .shard = lines_due_shard(&ctx->params[0]),
+            .tenant = ctx->identity.tenant, .id = ctx->params[0])
 
 
 ngx_int_t
@@ -273,22 +220,19 @@ lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+lines_answered(show_retried, void *none, op_show)
+{
+    lines_json_t  json = { .pool = r->pool };
+
+    show_operation(&json, &ctx->identity.tenant, &ctx->params[0], reply);
+
+    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
+}
+
+
 static ngx_int_t
 retried(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
     return read_record(ctx, show_retried, &ctx->identity.tenant,
                        &ctx->params[0]);
-}
-
-
-static ngx_int_t
-show_retried(void *data, lines_op_show_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_json_t  json = { .pool = ctx->request->pool };
-
-    show_operation(&json, &ctx->identity.tenant, &ctx->params[0], reply);
-
-    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
 }

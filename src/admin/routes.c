@@ -18,10 +18,10 @@
 
 /* of a row, what follows its path; take: with a body */
 
-#define row(name, about, ...)                                                 \
+#define row(name, about, input, ...)                                          \
     ngx_string("admin_" name),                                                \
     { lines_admin_authorize, NULL, about, lines_discard_body },               \
-    (lines_step_pt[]) { __VA_ARGS__, NULL }, NULL
+    (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 #define take(name, about, input, ...)                                         \
     ngx_string("admin_" name),                                                \
@@ -30,131 +30,129 @@
 
 /* of workspaces and accounts, and of plans */
 
-#define PUT_TENANT                                                            \
-    lines_read_input, lines_admin_parse_tenant, lines_admin_index_tenant,     \
-    lines_admin_put_tenant, lines_admin_index_again, lines_admin_get_tenant
+#define PUT_TENANT(of, ...)                                                   \
+    take("put_" #of, lines_admin_id, &lines_admin_##of##_input,               \
+         lines_read_input, __VA_ARGS__ lines_admin_index_tenant,              \
+         lines_admin_put_tenant, lines_admin_index_again,                     \
+         lines_admin_show_##of)
 
-#define GET_TENANT lines_admin_tenant_exists, lines_admin_get_tenant
+#define GET_TENANT(of)                                                        \
+    row("get_" #of, lines_admin_id, NULL, lines_admin_tenant_exists,          \
+        lines_admin_show_##of)
 
-#define DELETE_TENANT                                                         \
-    lines_admin_delete_tenant, lines_admin_list_page,                         \
-    lines_admin_delete_page, lines_admin_forget_tenant,                       \
-    lines_admin_end_tenant, lines_admin_show_deleted
+#define DELETE_TENANT(of)                                                     \
+    row("delete_" #of, lines_admin_id, &lines_admin_deletion_own,             \
+        lines_read_input, lines_admin_delete_tenant, lines_admin_list_page,   \
+        lines_admin_delete_page, lines_admin_forget_tenant,                   \
+        lines_admin_end_tenant, lines_admin_show_deleted)
 
 #define ADD_KEY                                                               \
-    lines_admin_tenant_exists, lines_admin_make_key, lines_admin_confirm_key
+    row("add_key", lines_admin_id, &lines_admin_new_key_own,                  \
+        lines_read_input, lines_admin_tenant_exists, lines_admin_make_key,    \
+        lines_admin_confirm_key)
 
 #define LIST_KEYS                                                             \
-    lines_admin_tenant_exists, lines_admin_list_keys, lines_admin_read_keys
+    row("list_keys", lines_admin_id, &lines_admin_key_list_own,               \
+        lines_read_input, lines_admin_tenant_exists, lines_admin_list_keys,   \
+        lines_admin_read_keys)
 
 #define REVOKE_KEY                                                            \
-    lines_admin_find_key, lines_admin_delete_page, lines_admin_show_revoked
+    row("revoke_key", lines_admin_id, &lines_admin_deletion_own,              \
+        lines_read_input, lines_admin_find_key, lines_admin_look_for_key,     \
+        lines_admin_delete_page, lines_admin_show_revoked)
 
 #define PUT_LIMIT                                                             \
-    lines_admin_id, lines_admin_find_limit, lines_admin_parse_rate,           \
-    lines_admin_ask_rate
+    take("put_limit", lines_admin_id, &lines_admin_rate_input,                \
+         lines_admin_find_limit, lines_read_input, lines_admin_name_rate,     \
+         lines_admin_write_rate, lines_admin_put_rate)
 
-#define OWN_LIMIT lines_admin_id, lines_admin_find_limit, lines_admin_ask_rate
+#define own_limit(name, step)                                                 \
+    row(name, lines_admin_id, &lines_admin_rate_own, lines_admin_find_limit,  \
+        lines_read_input, lines_admin_name_rate, step)
+
+#define GET_LIMIT     own_limit("get_limit", lines_admin_show_rate)
+#define DELETE_LIMIT  own_limit("delete_limit", lines_admin_delete_rate)
 
 
 static lines_route_t  admin_routes[] = {
 
-    { NGX_HTTP_PUT, ngx_string("workspaces/:id"),
-      take("put_workspace", lines_admin_id, &lines_admin_tenant_input,
-           PUT_TENANT) },
-    { NGX_HTTP_GET, ngx_string("workspaces/:id"),
-      row("get_workspace", lines_admin_id, GET_TENANT) },
-    { NGX_HTTP_DELETE, ngx_string("workspaces/:id"),
-      row("delete_workspace", lines_admin_id, DELETE_TENANT) },
-    { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"),
-      row("add_key", lines_admin_id, ADD_KEY) },
-    { NGX_HTTP_GET, ngx_string("workspaces/:id/keys"),
-      row("list_keys", lines_admin_id, LIST_KEYS) },
-    { NGX_HTTP_DELETE, ngx_string("workspaces/:id/keys/:key"),
-      row("revoke_key", lines_admin_id, REVOKE_KEY) },
+    { NGX_HTTP_PUT, ngx_string("workspaces/:id"), PUT_TENANT(workspace, ) },
+    { NGX_HTTP_GET, ngx_string("workspaces/:id"), GET_TENANT(workspace) },
+    { NGX_HTTP_DELETE, ngx_string("workspaces/:id"), DELETE_TENANT(workspace) },
+    { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"), ADD_KEY },
+    { NGX_HTTP_GET, ngx_string("workspaces/:id/keys"), LIST_KEYS },
+    { NGX_HTTP_DELETE, ngx_string("workspaces/:id/keys/:key"), REVOKE_KEY },
 
     { NGX_HTTP_PUT, ngx_string("accounts/:id"),
-      take("put_account", lines_admin_id, &lines_admin_tenant_input,
-           PUT_TENANT) },
-    { NGX_HTTP_GET, ngx_string("accounts/:id"),
-      row("get_account", lines_admin_id, GET_TENANT) },
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id"),
-      row("delete_account", lines_admin_id, DELETE_TENANT) },
-    { NGX_HTTP_POST, ngx_string("accounts/:id/keys"),
-      row("add_key", lines_admin_id, ADD_KEY) },
-    { NGX_HTTP_GET, ngx_string("accounts/:id/keys"),
-      row("list_keys", lines_admin_id, LIST_KEYS) },
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id/keys/:key"),
-      row("revoke_key", lines_admin_id, REVOKE_KEY) },
+      PUT_TENANT(account, lines_admin_read_limits, ) },
+    { NGX_HTTP_GET, ngx_string("accounts/:id"), GET_TENANT(account) },
+    { NGX_HTTP_DELETE, ngx_string("accounts/:id"), DELETE_TENANT(account) },
+    { NGX_HTTP_POST, ngx_string("accounts/:id/keys"), ADD_KEY },
+    { NGX_HTTP_GET, ngx_string("accounts/:id/keys"), LIST_KEYS },
+    { NGX_HTTP_DELETE, ngx_string("accounts/:id/keys/:key"), REVOKE_KEY },
 
     { NGX_HTTP_GET, ngx_string("operations"),
-      row("list_operations", NULL, lines_admin_list_stuck,
-          lines_admin_read_stuck, lines_admin_show_stuck) },
+      row("list_operations", NULL, &lines_admin_stuck_input, lines_read_input,
+          lines_admin_list_stuck, lines_admin_read_stuck,
+          lines_admin_show_stuck) },
     { NGX_HTTP_POST, ngx_string("operations/:id/retry"),
-      row("retry_operation", NULL, lines_admin_owner, lines_admin_clear_stuck,
-          lines_admin_retry) },
-
+      row("retry_operation", NULL, NULL, lines_admin_owner,
+          lines_admin_clear_stuck, lines_admin_due_now, lines_admin_retry) },
     { NGX_HTTP_POST, ngx_string("operations/:id/resolve"),
       take("resolve_operation", NULL, &lines_admin_resolve_input,
            lines_read_input, lines_admin_owner, lines_admin_resolve,
-           lines_admin_retry) },
+           lines_admin_due_now, lines_admin_retry) },
 
     { NGX_HTTP_GET, ngx_string("database"),
-      row("get_database", NULL, lines_admin_database) },
+      row("get_database", NULL, NULL, lines_admin_database) },
     { NGX_HTTP_POST, ngx_string("database/confirm"),
-      row("confirm_database", NULL, lines_admin_confirm_database) },
+      row("confirm_database", NULL, NULL, lines_admin_database) },
     { NGX_HTTP_GET, ngx_string("audit"),
-      row("show_audit", NULL, lines_admin_read_audit) },
+      row("show_audit", NULL, NULL, lines_admin_read_audit) },
     { NGX_HTTP_POST, ngx_string("audit"),
-      row("begin_audit", NULL, lines_admin_ask_audit,
+      row("begin_audit", NULL, NULL, lines_admin_ask_audit,
           lines_admin_read_audit) },
 
     { NGX_HTTP_GET, ngx_string("lines"),
-      row("list_lines", NULL, lines_admin_list_work, lines_listing_run) },
+      row("list_lines", NULL, NULL, lines_admin_list_work,
+          lines_listing_run) },
     { NGX_HTTP_POST, ngx_string("lines/:id/status"),
       take("line_status", NULL, &lines_admin_status_input, lines_read_input,
            lines_admin_default_reason, lines_admin_owner,
-           lines_admin_announce, lines_admin_end_or_report) },
+           lines_admin_announce, lines_admin_report) },
     { NGX_HTTP_POST, ngx_string("lines/:id/usage"),
       take("line_usage", NULL, &lines_admin_usage_input, lines_read_input,
            lines_admin_owner, lines_admin_set_usage) },
     { NGX_HTTP_POST, ngx_string("lines/:id/release"),
-      row("line_release", NULL, lines_admin_owner, lines_admin_announce,
-          lines_admin_end_or_report) },
+      row("line_release", NULL, &lines_admin_release_own, lines_read_input,
+          lines_admin_owner, lines_admin_announce, lines_admin_release,
+          lines_admin_show_released) },
 
     { NGX_HTTP_POST, ngx_string("numbers"),
-      take("add_numbers", NULL, NULL, lines_admin_numbers_add) },
+      take("add_numbers", NULL, NULL, lines_admin_add_numbers) },
     { NGX_HTTP_GET, ngx_string("numbers"),
-      row("list_numbers", NULL, lines_admin_numbers_page,
-          lines_admin_numbers_entries, lines_admin_numbers_show) },
+      row("list_numbers", NULL, &lines_admin_numbers_input, lines_read_input,
+          lines_admin_list_numbers) },
     { NGX_HTTP_DELETE, ngx_string("numbers/:number"),
-      row("delete_number", NULL, lines_admin_id, lines_admin_numbers_delete) },
+      row("delete_number", lines_admin_id, NULL, lines_admin_delete_number) },
     { NGX_HTTP_POST, ngx_string("tickets/:id"),
       take("move_ticket", NULL, &lines_admin_ticket_input, lines_admin_id,
            lines_read_input, lines_admin_name_ticket, lines_admin_owner,
-           lines_admin_read_ticket, lines_admin_move_ticket,
-           lines_admin_show_ticket) },
+           lines_admin_read_ticket, lines_admin_assign_number,
+           lines_admin_move_ticket) },
 
-    { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"),
-      take("put_limit", lines_admin_id, NULL, PUT_LIMIT) },
-    { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"),
-      row("get_limit", lines_admin_id, OWN_LIMIT) },
+    { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"), PUT_LIMIT },
+    { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"), GET_LIMIT },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/limits/:limit"),
-      row("delete_limit", lines_admin_id, OWN_LIMIT) },
-    { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"),
-      take("put_limit", lines_admin_id, NULL, PUT_LIMIT) },
-    { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"),
-      row("get_limit", lines_admin_id, OWN_LIMIT) },
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"),
-      row("delete_limit", lines_admin_id, OWN_LIMIT) },
-    { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"),
-      take("put_limit", NULL, NULL, PUT_LIMIT) },
-    { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"),
-      row("get_limit", NULL, OWN_LIMIT) },
-    { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
-      row("delete_limit", NULL, OWN_LIMIT) },
+      DELETE_LIMIT },
+    { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"), PUT_LIMIT },
+    { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"), GET_LIMIT },
+    { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"), DELETE_LIMIT },
+    { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"), PUT_LIMIT },
+    { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"), GET_LIMIT },
+    { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"), DELETE_LIMIT },
     { NGX_HTTP_GET, ngx_string("limits"),
-      row("list_limits", NULL, lines_admin_list_limits) },
+      row("list_limits", NULL, NULL, lines_admin_list_limits) },
 
     { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
 };

@@ -14,36 +14,45 @@
 char *lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 
-extern const lines_body_input_t  lines_admin_tenant_input,
-    lines_admin_status_input, lines_admin_usage_input,
-    lines_admin_ticket_input, lines_admin_resolve_input;
+extern const lines_body_input_t  lines_admin_workspace_input,
+    lines_admin_account_input, lines_admin_status_input,
+    lines_admin_usage_input, lines_admin_ticket_input,
+    lines_admin_resolve_input, lines_admin_stuck_input,
+    lines_admin_numbers_input, lines_admin_rate_input;
+
+/* of steps that have something of their own, and read nothing into it */
+extern const lines_body_input_t  lines_admin_deletion_own,
+    lines_admin_new_key_own, lines_admin_key_list_own, lines_admin_release_own,
+    lines_admin_rate_own;
 
 
-/* admin/tenants.c, deletion.c, keys.c, operations.c, lines.c, numbers.c,
-   tickets.c, limits.c */
+/* admin/tenants.c, deletion.c, keys.c, operations.c, database.c, audit.c,
+   lines.c, numbers.c, tickets.c, limits.c */
 
-lines_step_t  lines_admin_parse_tenant, lines_admin_index_tenant,
-    lines_admin_put_tenant, lines_admin_index_again, lines_admin_get_tenant;
+lines_step_t  lines_admin_read_limits, lines_admin_index_tenant,
+    lines_admin_put_tenant, lines_admin_index_again,
+    lines_admin_show_workspace, lines_admin_show_account;
 lines_step_t  lines_admin_delete_tenant, lines_admin_list_page,
     lines_admin_delete_page, lines_admin_forget_tenant, lines_admin_end_tenant,
-    lines_admin_show_deleted, lines_admin_find_key, lines_admin_show_revoked;
+    lines_admin_show_deleted, lines_admin_find_key, lines_admin_look_for_key,
+    lines_admin_show_revoked;
 lines_step_t  lines_admin_make_key, lines_admin_confirm_key,
     lines_admin_list_keys, lines_admin_read_keys;
 lines_step_t  lines_admin_list_stuck, lines_admin_read_stuck,
-    lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_resolve,
-    lines_admin_retry,
-    lines_admin_database, lines_admin_confirm_database;
-lines_step_t  lines_admin_ask_audit, lines_admin_read_audit;
+    lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_due_now,
+    lines_admin_resolve, lines_admin_retry;
+lines_step_t  lines_admin_database, lines_admin_ask_audit,
+    lines_admin_read_audit;
 lines_step_t  lines_admin_list_work, lines_admin_default_reason,
-    lines_admin_announce, lines_admin_end_or_report,
-    lines_admin_set_usage;
-lines_step_t  lines_admin_numbers_add, lines_admin_numbers_page,
-    lines_admin_numbers_entries, lines_admin_numbers_show,
-    lines_admin_numbers_delete;
+    lines_admin_announce, lines_admin_report, lines_admin_set_usage,
+    lines_admin_release, lines_admin_show_released;
+lines_step_t  lines_admin_add_numbers, lines_admin_list_numbers,
+    lines_admin_delete_number;
 lines_step_t  lines_admin_name_ticket, lines_admin_read_ticket,
-    lines_admin_move_ticket, lines_admin_show_ticket;
+    lines_admin_assign_number, lines_admin_move_ticket;
 lines_step_t  lines_admin_list_limits, lines_admin_find_limit,
-    lines_admin_parse_rate, lines_admin_ask_rate;
+    lines_admin_name_rate, lines_admin_write_rate, lines_admin_put_rate,
+    lines_admin_show_rate, lines_admin_delete_rate;
 
 
 #endif /* _LINES_ADMIN_ROUTES_H_INCLUDED_ */

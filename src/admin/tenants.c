@@ -5,12 +5,12 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "operation/operation.h"
-#include "store/calls.h"
 
 
 /* members of the body, each a field of the tenant's hash; data NULL: absent */
@@ -35,29 +35,27 @@ static const struct {
 #define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_fields[0]))
 
 
-static ngx_int_t tenant_put(void *data, lines_tenant_put_reply_t *reply);
-static ngx_int_t show_workspace(void *data, lines_tenant_places_reply_t *reply);
-static ngx_int_t show_account(void *data, lines_account_show_reply_t *reply);
 static void show_limit(lines_json_t *json, const char *name,
     ngx_str_t *limit);
-static ngx_uint_t put_status(lines_ctx_t *ctx);
+static ngx_uint_t put_status(tenant_t *tenant);
 
 
-const lines_body_input_t  lines_admin_tenant_input =
-    lines_body_input(tenant_t,
-        lines_in_string("plan", tenant_t, plan, 64, lines_is_name,
-                        "plan must be 1 to 64 letters, digits, _ or -",
-                        .flags = LINES_NULL_BAD),
-        lines_in_string("customer", tenant_t, customer, 255, lines_is_name,
-                        "customer must be the id of a billing customer, or "
-                        "null", .flags = LINES_NULL_EMPTY));
+#define tenant_inputs                                                         \
+    lines_in_string("plan", tenant_t, plan, 64, lines_is_name,                \
+                    "plan must be 1 to 64 letters, digits, _ or -",           \
+                    .flags = LINES_NULL_BAD),                                 \
+    lines_in_string("customer", tenant_t, customer, 255, lines_is_name,       \
+                    "customer must be the id of a billing customer, or null", \
+                    .flags = LINES_NULL_EMPTY)
 
-static const lines_input_t  workspace_inputs[] = {
-    lines_in_word("subscription", tenant_t, subscription,
-                  "subscription must be active, past_due, canceled or none",
-                  .words = { "active", "past_due", "canceled", "none" }),
-    lines_input_end
-};
+const lines_body_input_t  lines_admin_workspace_input =
+    lines_body_input(tenant_t, tenant_inputs,
+        lines_in_word("subscription", tenant_t, subscription,
+                      "subscription must be active, past_due, canceled or none",
+                      .words = { "active", "past_due", "canceled", "none" }));
+
+const lines_body_input_t  lines_admin_account_input =
+    lines_body_input(tenant_t, tenant_inputs);
 
 
 /* null is for the plan's own */
@@ -75,14 +73,9 @@ static const lines_input_t  account_limits[] = {
 
 
 ngx_int_t
-lines_admin_parse_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_read_limits(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     json_t  *limits;
-
-    if (ctx->identity.tenant.data[0] == 'w') {
-        return lines_read_members(r, ctx, ctx->body, workspace_inputs,
-                                  ctx->data);
-    }
 
     limits = json_object_get(ctx->body, "limits");
 
@@ -126,6 +119,24 @@ lines_admin_index_again(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+lines_answered(tenant_put, tenant_t *tenant, tenant_put)
+{
+    if (reply->created == -1) {
+        return lines_refuse(ctx, 409, "The tenant is being deleted: send "
+                            "DELETE again, until it is answered with 200");
+    }
+
+    tenant->created = (reply->created == 1);
+
+    /* its plan may include by now what is to be paid for */
+
+    lines_op_signal(&ctx->caller, lines_get_main_conf(r),
+                    &ctx->identity.tenant, &reply->pending);
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 lines_admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
@@ -149,52 +160,14 @@ lines_admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-tenant_put(void *data, lines_tenant_put_reply_t *reply)
+lines_asks(lines_admin_show_workspace, tenant_t *tenant, tenant_places,
+           .tenant = ctx->identity.tenant)
 {
-    lines_ctx_t  *ctx = data;
-
-    tenant_t  *tenant = ctx->data;
-
-    if (reply->created == -1) {
-        return lines_refuse(ctx, 409, "The tenant is being deleted: send "
-                            "DELETE again, until it is answered with 200");
-    }
-
-    tenant->created = (reply->created == 1);
-
-    /* its plan may include by now what is to be paid for */
-
-    lines_op_signal(&ctx->caller, lines_get_main_conf(ctx->request),
-                    &ctx->identity.tenant, &reply->pending);
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_admin_get_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    if (ctx->identity.tenant.data[0] == 'a') {
-        return lines_account_show(&ctx->caller, show_account, ctx,
-                                  .tenant = ctx->identity.tenant);
-    }
-
-    return lines_tenant_places(&ctx->caller, show_workspace, ctx,
-                               .tenant = ctx->identity.tenant);
-}
-
-
-static ngx_int_t
-show_workspace(void *data, lines_tenant_places_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
     if (reply->subscription.len == 0) {
         ngx_str_set(&reply->subscription, "none");
     }
 
-    return lines_json(ctx, put_status(ctx),
+    return lines_json(ctx, put_status(tenant),
                       "{'id':'%V','plan':'%V','subscription':'%V',"
                       "'customer':%J,'lines':{'phone':{'included':%L,"
                       "'paid':%L},'email':{'included':%L,'paid':%L}}}",
@@ -205,12 +178,10 @@ show_workspace(void *data, lines_tenant_places_reply_t *reply)
 }
 
 
-static ngx_int_t
-show_account(void *data, lines_account_show_reply_t *reply)
+lines_asks(lines_admin_show_account, tenant_t *tenant, account_show,
+           .tenant = ctx->identity.tenant)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_json_t  json = { .pool = ctx->request->pool };
+    lines_json_t  json = { .pool = r->pool };
 
     lines_json_add(&json, "{'id':'%V','plan':'%V','customer':%J,'limits':{",
                    &ctx->params[0], &reply->plan, &reply->customer);
@@ -220,7 +191,7 @@ show_account(void *data, lines_account_show_reply_t *reply)
 
     lines_json_add(&json, "},'lines':%L}", reply->account_lines);
 
-    return lines_json_answer(ctx, put_status(ctx), &json);
+    return lines_json_answer(ctx, put_status(tenant), &json);
 }
 
 
@@ -233,12 +204,10 @@ show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
 }
 
 
-/* of a PUT or a GET */
+/* of a PUT, or of a GET, which has none */
 
 static ngx_uint_t
-put_status(lines_ctx_t *ctx)
+put_status(tenant_t *tenant)
 {
-    tenant_t  *tenant = ctx->data;
-
     return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
 }

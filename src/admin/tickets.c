@@ -7,27 +7,20 @@
 
 #include "admin/admin.h"
 #include "admin/routes.h"
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/text.h"
 #include "operation/record.h"
-#include "store/calls.h"
 
 
 typedef struct {
     ngx_str_t    status;           /* wanted */
     ngx_str_t    number;           /* fulfilledNumber; empty: any that fits */
     ngx_str_t    holder;           /* of a number, "ticket.ID" */
-    ngx_str_t    document;
     int64_t      not_after;        /* it has a lease until then; 0: none */
 } move_t;
-
-
-static ngx_int_t ticket_read(void *data, lines_ticket_state_reply_t *reply);
-static ngx_int_t number_leased(void *data, lines_inv_lease_reply_t *reply);
-static ngx_int_t number_assigned(void *data, lines_inv_assign_reply_t *reply);
-static ngx_int_t ticket_moved(void *data, lines_ticket_move_reply_t *reply);
 
 
 #define BAD_NUMBER  "fulfilledNumber must be an E.164 number such as "        \
@@ -57,25 +50,31 @@ lines_admin_name_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_read_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_answered(number_leased, move_t *move, inv_lease)
 {
-    return lines_ticket_state(&ctx->caller, ticket_read, ctx,
-                              .tenant = ctx->identity.tenant,
-                              .id = ctx->params[0]);
+    switch (reply->is) {
+
+    case LINES_INV_LEASE_NONE:
+        return lines_refuse(ctx, 409, "No number is free");
+
+    case LINES_INV_LEASE_TAKEN:
+        return lines_refuse(ctx, 409, "The number is not free");
+    }
+
+    /* half of the time until it is looked at: clocks of two slots may differ */
+
+    move->not_after = reply->now
+                      + (int64_t) lines_get_main_conf(r)->operation->lease;
+    move->number = reply->number;
+
+    return NGX_OK;
 }
 
 
-static ngx_int_t
-ticket_read(void *data, lines_ticket_state_reply_t *reply)
+lines_asks(lines_admin_read_ticket, move_t *move, ticket_state,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    lines_ctx_t  *ctx = data;
-
-    move_t             *move = ctx->data;
-    ngx_str_t           none = ngx_null_string;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(ctx->request);
+    ngx_str_t  none = ngx_null_string;
 
     if (reply->status.len == 0) {
         return lines_admin_unknown(ctx);
@@ -88,98 +87,54 @@ ticket_read(void *data, lines_ticket_state_reply_t *reply)
     }
 
     return lines_inv_lease(&ctx->caller, number_leased, ctx,
-                           .operation = move->holder,
-                           .tenant = ctx->identity.tenant,
-                           .delay = 2 * lmcf->operation->lease,
-                           .wanted = move->number,
-                           .area = reply->area.len == 3 ? reply->area : none);
+                     .operation = move->holder,
+                     .tenant = ctx->identity.tenant,
+                     .delay = 2 * lines_get_main_conf(r)->operation->lease,
+                     .wanted = move->number,
+                     .area = reply->area.len == 3 ? reply->area : none);
 }
 
 
-static ngx_int_t
-number_leased(void *data, lines_inv_lease_reply_t *reply)
+lines_answered(number_assigned, void *none, inv_assign)
 {
-    lines_ctx_t  *ctx = data;
-
-    move_t             *move = ctx->data;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(ctx->request);
-
-    switch (reply->is) {
-
-    case LINES_INV_LEASE_NONE:
-        return lines_refuse(ctx, 409, "No number is free");
-
-    case LINES_INV_LEASE_TAKEN:
-        return lines_refuse(ctx, 409, "The number is not free");
-    }
-
-    /* half of the time until it is looked at: clocks of two slots may differ */
-
-    move->not_after = reply->now + (int64_t) lmcf->operation->lease;
-    move->number = reply->number;
-
-    return lines_inv_assign(&ctx->caller, number_assigned, ctx,
-                            .number = move->number,
-                            .operation = move->holder);
-}
-
-
-static ngx_int_t
-number_assigned(void *data, lines_inv_assign_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
     return reply->is == LINES_INV_ASSIGN_ASSIGNED
            ? NGX_OK : lines_refuse(ctx, 409, "The number is not free");
 }
 
 
+/* what was leased */
+
 ngx_int_t
-lines_admin_move_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_admin_assign_number(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     move_t  *move = ctx->data;
 
-    return lines_ticket_move(&ctx->caller, ticket_moved, ctx,
-                    .tenant = ctx->identity.tenant,
-                    .id = ctx->params[0], .status = move->status,
-                    .number = move->number,
-                    .not_after = move->not_after ? &move->not_after : NULL,
-                    .lease = lines_get_main_conf(r)->operation->lease);
+    return move->not_after == 0
+           ? NGX_OK
+           : lines_inv_assign(&ctx->caller, number_assigned, ctx,
+                              .number = move->number,
+                              .operation = move->holder);
 }
 
 
-static ngx_int_t
-ticket_moved(void *data, lines_ticket_move_reply_t *reply)
+lines_asks(lines_admin_move_ticket, move_t *move, ticket_move,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0],
+           .status = move->status, .number = move->number,
+           .not_after = move->not_after ? &move->not_after : NULL,
+           .lease = lines_get_main_conf(r)->operation->lease)
 {
-    lines_ctx_t  *ctx = data;
-
-    move_t  *move = ctx->data;
-
     switch (reply->is) {
 
     case LINES_TICKET_MOVE_UNKNOWN:
         return lines_admin_unknown(ctx);
 
     case LINES_TICKET_MOVE_LATE:
-        return lines_unavailable(ctx->request, ctx, 1);
+        return lines_unavailable(r, ctx, 1);
 
     case LINES_TICKET_MOVE_ILLEGAL:
         return lines_admin_conflict(ctx, "status", &reply->status,
                                     "The ticket is %V already");
     }
 
-    move->document = reply->document;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-lines_admin_show_ticket(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    move_t  *move = ctx->data;
-
-    return lines_json_ok(ctx, "{'data':%V}", &move->document);
+    return lines_json_ok(ctx, "{'data':%V}", &reply->document);
 }

@@ -113,7 +113,9 @@ lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    return lines_read_members(r, ctx, ctx->body, input->fields, ctx->data);
+    return ctx->route->method == NGX_HTTP_GET
+           ? lines_read_query(r, ctx, input->fields, ctx->data)
+           : lines_read_members(r, ctx, ctx->body, input->fields, ctx->data);
 }
 
 

@@ -96,7 +96,8 @@ typedef struct {
 #define lines_input_end  { .name = NULL }
 
 
-/* what a row of an API says of its bodies: a struct, and its fields */
+/* what a row of an API says of its bodies, or a GET's of its query string: a
+   struct, and its fields; lines_own: into this one nothing is read */
 
 typedef struct {
     size_t         size;
@@ -105,6 +106,8 @@ typedef struct {
 
 #define lines_body_input(type, ...)  { sizeof(type), { __VA_ARGS__ } }
 
+#define lines_own(type)  { sizeof(type), { lines_input_end } }
+
 
 /*
  * NGX_OK; NGX_DONE where the first bad one was answered with 400; NGX_ERROR
@@ -112,7 +115,7 @@ typedef struct {
  */
 
 /* a step: ctx->data becomes the struct of the row's input, and is read from
-   ctx->body */
+   ctx->body, or the query string */
 ngx_int_t lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* of an object, which may be none */

@@ -1,4 +1,5 @@
 
+#include "api/ask.h"
 #include "api/client.h"
 #include "api/json.h"
 #include "api/listing.h"
@@ -14,7 +15,6 @@
 static ngx_int_t listing_cursor(ngx_http_request_t *r,
     lines_listing_t *listing, ngx_str_t *cursor);
 static ngx_int_t listing_range(ngx_http_request_t *r, lines_ctx_t *ctx);
-static void listing_page(lines_listing_t *listing);
 static ngx_int_t listing_documents(lines_ctx_t *ctx);
 static ngx_int_t listing_run(void *data, lines_line_list_reply_t *reply);
 static ngx_int_t listing_append(ngx_http_request_t *r,
@@ -173,11 +173,6 @@ lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     lines_again_from(ctx, lines_listing_run);
 
-    if (listing->asked) {
-        listing->asked = 0;
-        listing_page(listing);
-    }
-
     if (!full && listing->next < listing->nmembers) {
         return listing_documents(ctx);
     }
@@ -199,13 +194,23 @@ lines_listing_run(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+lines_answered(listing_page, lines_listing_t *listing, lines_page)
+{
+    listing->members = reply->members.elts;
+    listing->nmembers = reply->members.n / 2;
+    listing->next = 0;
+
+    listing->scanned += listing->nmembers;
+    listing->exhausted = (reply->exhausted == 1);
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t         from;
     lines_listing_t  *listing = ctx->data;
-
-    static ngx_str_t  ends[] = { ngx_string("+inf"), ngx_string("-inf") };
 
     /* of the page before, the last one is still needed */
 
@@ -220,73 +225,14 @@ listing_range(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     listing->nmembers = 0;
     listing->next = 0;
-    listing->asked = 1;
 
     ngx_reset_pool(listing->pool);
 
-    from = listing->score;
-
-    if (from.len == 0) {
-        from = ends[listing->oldest];
-    }
-
-    return listing->oldest
-           ? lines_keep_lines_oldest(&ctx->caller, &listing->page.oldest,
-                              .lines_key = listing->key, .from = from,
-                              .offset = listing->offset, .count = LINES_PAGE)
-           : lines_keep_lines_newest(&ctx->caller, &listing->page.newest,
-                              .lines_key = listing->key, .from = from,
-                              .offset = listing->offset, .count = LINES_PAGE);
-}
-
-
-/* each with its score */
-
-static void
-listing_page(lines_listing_t *listing)
-{
-    ngx_int_t      rc;
-    ngx_str_t     *member;
-    ngx_uint_t     n;
-    lines_list_t  *members;
-
-    members = listing->oldest ? &listing->page.oldest.members
-                              : &listing->page.newest.members;
-
-    n = members->n / 2;
-    listing->nmembers = n;
-    listing->members = members->elts;
-
-    /* the last page ended within a score: pass what it had */
-
-    while (listing->nmembers && listing->score.len) {
-        member = listing->members;
-
-        if (!lines_same(&member[1], &listing->score)) {
-            break;
-        }
-
-        rc = ngx_memn2cmp(member->data, listing->member.data, member->len,
-                          listing->member.len);
-
-        if (listing->oldest ? rc > 0 : rc < 0) {
-            break;
-        }
-
-        listing->members += 2;
-        listing->nmembers--;
-    }
-
-    /* what was passed is free: a page of a cursor makes headway, always */
-
-    listing->scanned += listing->nmembers;
-    listing->exhausted = (n < LINES_PAGE);
-
-    /* a whole page of one score */
-
-    listing->offset = (listing->nmembers || listing->exhausted)
-                      ? 0
-                      : listing->offset + n;
+    return lines_lines_page(&ctx->caller, listing_page, ctx,
+                            .lines_key = listing->key,
+                            .oldest = listing->oldest,
+                            .score = listing->score,
+                            .member = listing->member, .most = LINES_PAGE);
 }
 
 
@@ -347,17 +293,10 @@ listing_member(lines_listing_t *listing, ngx_uint_t i, ngx_str_t *tenant,
 }
 
 
-static ngx_int_t
-listing_run(void *data, lines_line_list_reply_t *reply)
+lines_answered(listing_run, lines_listing_t *listing, line_list)
 {
-    lines_ctx_t  *ctx = data;
-
-    ngx_str_t            tenant, id, *text, *unclear;
-    ngx_uint_t           i, shown;
-    lines_listing_t     *listing = ctx->data;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
+    ngx_str_t   tenant, id, *text, *unclear;
+    ngx_uint_t  i, shown;
 
     if (reply->looked < 1
         || reply->looked > (int64_t) (listing->nmembers - listing->next))

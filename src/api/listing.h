@@ -42,15 +42,9 @@ typedef struct {
     ngx_pool_t            *pool;      /* of a page, and of replies */
     ngx_str_t              score;     /* to go on from */
     ngx_str_t              member;
-    union {
-        lines_lines_newest_reply_t  newest;
-        lines_lines_oldest_reply_t  oldest;
-    } page;
-    ngx_str_t             *members;   /* of it that count, each with its
-                                         score */
+    ngx_str_t             *members;   /* of a page, each with its score */
     ngx_uint_t             nmembers;
     ngx_uint_t             next;      /* whose turn it is */
-    ngx_uint_t             offset;
     ngx_uint_t             scanned;
     int64_t                shown;
     ngx_pool_t            *texts;     /* of what is not sent yet */
@@ -58,7 +52,6 @@ typedef struct {
     ngx_chain_t           *last;      /* of them */
     ngx_chain_t           *free;
     size_t                 size;
-    unsigned               asked:1;   /* for a page */
     unsigned               exhausted:1;
     unsigned               kept:1;    /* by a filter: texts are */
 } lines_listing_t;

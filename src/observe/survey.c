@@ -1,8 +1,8 @@
 
 /*
- * Asks for what is known, shows it, and has it added up anew when it is old, by
- * a pass over all tenants: pages of them, and of each what its hash and its
- * unfinished operations say.
+ * Asks for what is known, shows it, and adds it up anew when it is old and
+ * nobody else does, by a pass over all tenants: pages of them, and of each what
+ * its hash and its unfinished operations say.
  */
 
 #include "http/metrics.h"
@@ -14,30 +14,20 @@
 #define LINES_SURVEY_READ   5000    /* ms at the most */
 #define LINES_SURVEY_HOLD   60000
 #define LINES_SURVEY_OPS    5000    /* looked at in a pass */
-#define LINES_SURVEY_BATCH  64      /* at a time */
-
-
-/* an operation that is still to be looked at */
-
-typedef struct {
-    ngx_str_t           tenant;
-    ngx_str_t           id;
-} survey_op_t;
+#define LINES_SURVEY_BATCH  100     /* by a call */
 
 
 static void survey_handler(ngx_event_t *ev);
-static ngx_int_t survey_time(void *data, lines_time_reply_t *reply);
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
 static void survey_publish(void);
-static ngx_int_t survey_claimed(void *data, lines_survey_claim_reply_t *reply);
+static void survey_begin(void);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
-static ngx_int_t survey_next(lines_caller_t *caller);
 static ngx_int_t survey_page(void *data, lines_tenants_scan_reply_t *reply);
 static ngx_int_t survey_tenant(ngx_str_t *tenant);
-static ngx_int_t survey_counts(void *data, lines_tenant_moves_reply_t *reply);
-static ngx_int_t survey_operations(void *data, lines_ops_read_reply_t *reply);
-static ngx_int_t survey_operation(void *data, lines_op_survey_reply_t *reply);
+static ngx_int_t survey_counted(void *data,
+    lines_tenant_survey_reply_t *reply);
+static ngx_int_t survey_operations(void *data, lines_ops_survey_reply_t *reply);
 static void survey_end(void);
 static void survey_stop(void);
 static void survey_free(ngx_pool_t **pool);
@@ -61,9 +51,8 @@ static struct {
     ngx_pool_t         *seen_pool;
     ngx_rbtree_t        seen;      /* tenants */
     ngx_rbtree_node_t   sentinel;
-    ngx_array_t         ops;       /* of a page */
-    ngx_uint_t          looked;    /* at so many of all */
-    uint64_t            oldest;    /* begun at, ms */
+    ngx_uint_t          looked;    /* at so many operations */
+    uint64_t            oldest;    /* of them, begun at, ms */
     lines_metrics_survey_t  sums;
     ngx_str_t           cursor;    /* empty: that was the last page */
     u_char              cursor_text[24];
@@ -139,20 +128,13 @@ survey_handler(ngx_event_t *ev)
         && !lines_caller_busy(&survey.asker)
         && !lines_caller_busy(&survey.caller))
     {
-        (void) lines_time(&survey.asker, survey_time, NULL);
+        (void) lines_survey_read(&survey.asker, survey_known, NULL,
+                                 .interval = survey.lmcf->survey,
+                                 .hold = LINES_SURVEY_HOLD);
     }
 
     ngx_add_timer(ev,
                   ngx_min(survey.lmcf->survey / 2, LINES_SURVEY_READ) + 1);
-}
-
-
-static ngx_int_t
-survey_time(void *data, lines_time_reply_t *reply)
-{
-    survey.now = lines_time_ms(reply);
-
-    return lines_survey_read(&survey.asker, survey_known, NULL);
 }
 
 
@@ -165,6 +147,7 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
     ngx_str_t  *pair;
     ngx_uint_t  i;
 
+    survey.now = reply->now;
     survey.at = 0;
     ngx_memzero(&survey.known, sizeof(lines_metrics_survey_t));
 
@@ -185,12 +168,11 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
 
     survey_publish();
 
-    if (survey.now < (survey.at * 1000) + survey.lmcf->survey) {
-        return NGX_OK;
+    if (reply->is == LINES_SURVEY_READ_OURS) {
+        survey_begin();
     }
 
-    return lines_survey_claim(&survey.asker, survey_claimed, NULL,
-                              .ms = LINES_SURVEY_HOLD);
+    return NGX_OK;
 }
 
 
@@ -211,20 +193,15 @@ survey_publish(void)
 }
 
 
-static ngx_int_t
-survey_claimed(void *data, lines_survey_claim_reply_t *reply)
+static void
+survey_begin(void)
 {
-    if (reply->ok.len == 0) {
-        return NGX_OK;
-    }
-
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0, "lines survey: begins");
 
     ngx_memzero(&survey.sums, sizeof(lines_metrics_survey_t));
 
     survey.failed = 0;
     survey.looked = 0;
-    survey.ops.nelts = 0;
     survey.oldest = 0;
 
     survey.cursor.data = survey.cursor_text;
@@ -235,19 +212,14 @@ survey_claimed(void *data, lines_survey_claim_reply_t *reply)
                     ngx_str_rbtree_insert_value);
 
     survey.seen_pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, survey.log);
-    if (survey.seen_pool == NULL) {
-        return NGX_OK;
-    }
-
     survey.caller.pool = survey.seen_pool;
 
-    if (lines_inv_count(&survey.caller, survey_inventory, NULL)
-        != NGX_AGAIN)
+    if (survey.seen_pool
+        && lines_inv_count(&survey.caller, survey_inventory, NULL)
+           != NGX_AGAIN)
     {
         survey_stop();
     }
-
-    return NGX_OK;
 }
 
 
@@ -278,53 +250,25 @@ survey_resume(lines_caller_t *caller, ngx_int_t rc)
         ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0,
                        "lines survey: given up");
 
-    } else if (survey.ops.nelts == 0 && survey.cursor.len == 0) {
+    } else if (survey.cursor.len == 0) {
         survey_end();
 
-    } else if (survey_next(caller) == NGX_OK) {
-        return;
-    }
+    } else {
+        survey_free(&survey.pool);
 
-    survey_stop();
-}
+        survey.pool = ngx_create_pool(8192, survey.log);
+        caller->pool = survey.pool;
 
-
-/* operations, a few at a time: requests need places in flight as well; then the
-   next page of tenants */
-
-static ngx_int_t
-survey_next(lines_caller_t *caller)
-{
-    ngx_uint_t    n;
-    survey_op_t  *op;
-
-    for (n = 0; n < LINES_SURVEY_BATCH && survey.ops.nelts; n++) {
-        op = (survey_op_t *) survey.ops.elts + --survey.ops.nelts;
-
-        if (lines_op_survey(caller, survey_operation, NULL,
-                            .tenant = op->tenant, .id = op->id)
-            != NGX_AGAIN)
+        if (survey.pool
+            && lines_tenants_scan(caller, survey_page, NULL,
+                                  .cursor = survey.cursor)
+               == NGX_AGAIN)
         {
-            return NGX_ERROR;
+            return;
         }
     }
 
-    if (n) {
-        return NGX_OK;
-    }
-
-    survey_free(&survey.pool);
-
-    survey.pool = ngx_create_pool(8192, survey.log);
-    caller->pool = survey.pool;
-
-    return survey.pool
-           && ngx_array_init(&survey.ops, survey.pool, 8, sizeof(survey_op_t))
-              == NGX_OK
-           && lines_tenants_scan(caller, survey_page, NULL,
-                                 .cursor = survey.cursor)
-              == NGX_AGAIN
-           ? NGX_OK : NGX_ERROR;
+    survey_stop();
 }
 
 
@@ -386,23 +330,18 @@ survey_tenant(ngx_str_t *tenant)
 
     survey.sums.values[LINES_SURVEY_TENANTS]++;
 
-    if (lines_tenant_moves(&survey.caller, survey_counts, NULL,
-                           .tenant = *tenant, .fields.n = LINES_MOVES,
-                           .fields.elts = survey_fields)
-        != NGX_AGAIN)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_ops_read(&survey.caller, survey_operations, tenant,
-                          .tenant = *tenant);
+    return lines_tenant_survey(&survey.caller, survey_counted, tenant,
+                               .tenant = *tenant, .fields.n = LINES_MOVES,
+                               .fields.elts = survey_fields);
 }
 
 
 static ngx_int_t
-survey_counts(void *data, lines_tenant_moves_reply_t *reply)
+survey_counted(void *data, lines_tenant_survey_reply_t *reply)
 {
-    ngx_uint_t  i;
+    ngx_str_t *tenant = data;
+
+    ngx_uint_t   i, n;
 
     if (reply->counts.n != LINES_MOVES) {
         return NGX_ERROR;
@@ -413,36 +352,25 @@ survey_counts(void *data, lines_tenant_moves_reply_t *reply)
                                    survey_number(&reply->counts.elts[i]);
     }
 
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-survey_operations(void *data, lines_ops_read_reply_t *reply)
-{
-    ngx_str_t *tenant = data;
-
-    ngx_uint_t    i;
-    survey_op_t  *op;
-
-    for (i = 0; i < reply->ids.n; i++) {
+    for (i = 0; i < reply->operations.n; i += n) {
+        n = ngx_min(reply->operations.n - i, LINES_SURVEY_BATCH);
 
         /* there may be more of them than it pays to look at */
 
-        if (survey.looked == LINES_SURVEY_OPS) {
-            survey.sums.values[LINES_SURVEY_OPERATIONS] += reply->ids.n - i;
+        if (survey.looked + n > LINES_SURVEY_OPS) {
+            survey.sums.values[LINES_SURVEY_OPERATIONS] +=
+                                                     reply->operations.n - i;
             break;
         }
 
-        survey.looked++;
+        survey.looked += n;
 
-        if (reply->ids.elts[i].len) {
-            op = ngx_array_push(&survey.ops);
-            if (op == NULL) {
-                return NGX_ERROR;
-            }
-
-            *op = (survey_op_t) { *tenant, reply->ids.elts[i] };
+        if (lines_ops_survey(&survey.caller, survey_operations, NULL,
+                             .tenant = *tenant, .ids.n = n,
+                             .ids.elts = &reply->operations.elts[i])
+            != NGX_AGAIN)
+        {
+            return NGX_ERROR;
         }
     }
 
@@ -451,21 +379,15 @@ survey_operations(void *data, lines_ops_read_reply_t *reply)
 
 
 static ngx_int_t
-survey_operation(void *data, lines_op_survey_reply_t *reply)
+survey_operations(void *data, lines_ops_survey_reply_t *reply)
 {
-    uint64_t  begun;
+    survey.sums.values[LINES_SURVEY_OPERATIONS] += reply->running;
+    survey.sums.values[LINES_SURVEY_STUCK] += reply->stuck;
 
-    if (reply->step.len == 0 || lines_is(&reply->step, "done")) {
-        return NGX_OK;
-    }
-
-    survey.sums.values[reply->stuck.len ? LINES_SURVEY_STUCK
-                                 : LINES_SURVEY_OPERATIONS]++;
-
-    begun = survey_number(&reply->begun);
-
-    if (begun && (survey.oldest == 0 || begun < survey.oldest)) {
-        survey.oldest = begun;
+    if (reply->oldest > 0
+        && (survey.oldest == 0 || (uint64_t) reply->oldest < survey.oldest))
+    {
+        survey.oldest = reply->oldest;
     }
 
     return NGX_OK;

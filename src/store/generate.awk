@@ -1004,7 +1004,8 @@ function keepable(c,    j, k) {
 
 
 # what sends, of the arguments' struct, and the macros that are called: they
-# take the arguments by name, and who is not named is empty
+# take the arguments by name, and who is not named is empty; where there are
+# none, none are given, for macros that hand on what they got
 
 function senders(file, c) {
     print "static ngx_inline ngx_int_t" > file
@@ -1034,7 +1035,7 @@ function senders(file, c) {
 
 
 function macro(file, head, call, tail, c) {
-    print "#define " head (NARGS[c] ? ", ..." : "") ") \\\n    " call \
+    print "#define " head ", ...) \\\n    " call \
           (NARGS[c] ? "\\\n        (&(lines_" c "_args_t) { __VA_ARGS__ })" \
                     : "NULL") tail > file
 }

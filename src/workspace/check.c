@@ -5,6 +5,7 @@
  * all the same.
  */
 
+#include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "directive/params.h"
@@ -14,7 +15,6 @@
 #include "http/steps.h"
 #include "http/strict.h"
 #include "http/text.h"
-#include "store/calls.h"
 #include "workspace/routes.h"
 
 
@@ -193,13 +193,8 @@ check_ask(lines_check_t *check)
 }
 
 
-static ngx_int_t
-check_told(void *data, lines_line_check_reply_t *reply)
+lines_answered(check_told, lines_check_t *check, line_check)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_check_t  *check = ctx->data;
-
     switch (reply->is) {
 
     case LINES_LINE_CHECK_BEGIN:

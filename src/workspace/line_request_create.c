@@ -6,6 +6,8 @@
  * of it again.
  */
 
+#include "api/ask.h"
+#include "api/client.h"
 #include "api/idempotency.h"
 #include "api/input.h"
 #include "api/json.h"
@@ -14,10 +16,8 @@
 #include "http/failpoint.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "api/client.h"
-#include "operation/database.h"
 #include "operation/charge.h"
-#include "store/calls.h"
+#include "operation/database.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
@@ -387,19 +387,11 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-create_begun(void *data, lines_line_begin_reply_t *reply)
+lines_answered(create_begun, lines_create_t *create, line_begin)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t      *create;
-    lines_op_begun_t     begun;
-    ngx_http_request_t  *r;
+    lines_op_begun_t  begun;
 
     LINES_FAILPOINT("create.begin.after");
-
-    create = ctx->data;
-    r = ctx->request;
 
     if (reply->is == LINES_LINE_BEGIN_CREATED) {
 
@@ -623,19 +615,12 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
-static ngx_int_t
-create_yields(void *data, lines_line_wish_reply_t *reply)
+lines_answered(create_yields, lines_create_t *create, line_wish)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t  *create;
-
-    create = ctx->data;
-
     /* it is not known, or not to be known for now: as it was read */
 
     if (reply == NULL || reply->is != LINES_LINE_WISH_WISHED) {
-        return create_blocked(ctx->request, ctx, NGX_OK, NULL);
+        return create_blocked(r, ctx, NGX_OK, NULL);
     }
 
     return lines_op_start(ctx, &create->other, 1, 0, create_blocked);
@@ -654,15 +639,10 @@ create_blocked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
 }
 
 
-static ngx_int_t
-create_blocking(void *data, lines_line_read_reply_t *reply)
+lines_answered(create_blocking, lines_create_t *create, line_read)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t  *create = ctx->data;
-
     if (lines_status(&reply->status) != LINES_AWAITING_PAYMENT) {
-        return lines_idempotency_again(ctx->request, ctx, &create->idem,
+        return lines_idempotency_again(r, ctx, &create->idem,
                                        lines_create_check);
     }
 
@@ -674,16 +654,8 @@ create_blocking(void *data, lines_line_read_reply_t *reply)
 }
 
 
-static ngx_int_t
-create_replayed(void *data, lines_answer_read_reply_t *reply)
+lines_answered(create_replayed, lines_create_t *create, answer_read)
 {
-    lines_ctx_t  *ctx = data;
-
-    lines_create_t      *create = ctx->data;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
     if (reply->status == 0 || reply->answer.len == 0) {
 
         ctx->retry_after = 1;

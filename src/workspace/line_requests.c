@@ -4,14 +4,14 @@
  * workspace, with the usage of the day.
  */
 
+#include "api/ask.h"
+#include "api/client.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
 #include "http/answer.h"
 #include "http/id.h"
 #include "http/text.h"
-#include "api/client.h"
-#include "store/calls.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
@@ -19,8 +19,6 @@
 #define LINES_LIST_DEFAULT  20
 
 
-static ngx_int_t line_request_got(void *data, lines_line_read_reply_t *reply);
-static ngx_int_t line_request_turn(void *data, lines_poll_take_reply_t *reply);
 static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
     lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op);
 
@@ -67,25 +65,32 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_line_request_get(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_answered(line_request_turn, void *none, poll_take)
 {
-    return lines_line_read(&ctx->caller, line_request_got, ctx,
-                           .tenant = ctx->identity.tenant,
-                           .id = ctx->params[0]);
+    /*
+     * Somebody asked billing a moment ago, or Redis takes no writes, or nobody
+     * knows: what is known is good enough.  Whether Redis can be read, the
+     * read that follows finds out.
+     */
+
+    if (reply == NULL || reply->ok.len == 0) {
+        return lines_line_request_get(r, ctx);
+    }
+
+    /* the reader waits for that no longer than a second */
+
+    return lines_op_start(ctx, &ctx->params[0], 0,
+                          lines_get_main_conf(r)->operation->reader,
+                          line_request_reconciled);
 }
 
 
-static ngx_int_t
-line_request_got(void *data, lines_line_read_reply_t *reply)
+lines_asks(lines_line_request_get, void *reconciled, line_read,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    lines_ctx_t  *ctx = data;
+    ngx_int_t           rc;
+    lines_main_conf_t  *lmcf;
 
-    ngx_int_t            rc;
-    lines_main_conf_t   *lmcf;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
     lmcf = lines_get_main_conf(r);
 
     if (reply->document.len == 0) {
@@ -106,7 +111,7 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
      * read again: the second time what is known is good enough.
      */
 
-    if (ctx->data == NULL) {
+    if (reconciled == NULL) {
         ctx->data = ctx;
 
         if (lmcf->billing == NULL) {
@@ -126,33 +131,6 @@ line_request_got(void *data, lines_line_read_reply_t *reply)
                          "'line':%V,'paymentUrl':%V,'invoiceId':%V}",
                          &reply->status, &reply->payment, &reply->document,
                          &reply->url, &reply->invoice);
-}
-
-
-static ngx_int_t
-line_request_turn(void *data, lines_poll_take_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    /*
-     * Somebody asked billing a moment ago, or Redis takes no writes, or nobody
-     * knows: what is known is good enough.  Whether Redis can be read, the
-     * read that follows finds out.
-     */
-
-    if (reply == NULL || reply->ok.len == 0) {
-        return lines_line_request_get(r, ctx);
-    }
-
-    /* the reader waits for that no longer than a second */
-
-    return lines_op_start(ctx, &ctx->params[0], 0,
-                          lines_get_main_conf(r)->operation->reader,
-                          line_request_reconciled);
 }
 
 

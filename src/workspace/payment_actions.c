@@ -4,14 +4,14 @@
  * payment: have the link again, or cancel it.
  */
 
+#include "api/ask.h"
+#include "api/client.h"
 #include "api/input.h"
 #include "api/json.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
-#include "api/client.h"
 #include "operation/operation.h"
-#include "store/calls.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
@@ -28,15 +28,11 @@ static ngx_int_t action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status, const char *message);
 static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
     lines_op_t *op);
+static ngx_int_t settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op);
 static ngx_int_t cancel_due(lines_ctx_t *ctx, ngx_msec_t delay,
     lines_due_add_pt done);
-static ngx_int_t cancel_hinted(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t wish(lines_ctx_t *ctx, const char *wish);
-static ngx_int_t wished(void *data, lines_line_wish_reply_t *reply);
-static ngx_int_t cancel_start(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t action_read_again(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc, lines_op_t *op);
-static ngx_int_t action_done(void *data, lines_line_read_reply_t *line);
+static lines_step_t  read_again;
 
 
 static const char  not_pending[] =
@@ -74,12 +70,10 @@ lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t          *subscription;
-    lines_action_t     *action = ctx->data;
-    lines_main_conf_t  *lmcf;
+    ngx_str_t       *subscription;
+    lines_action_t  *action = ctx->data;
 
     subscription = &action->tenant.subscription;
-    lmcf = lines_get_main_conf(r);
 
     if (action->line.status.len == 0) {
         return lines_line_request_unknown(ctx);
@@ -99,13 +93,8 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
     }
 
-    /*
-     * The hint is written before the wish and again after it: whoever holds
-     * the operation may set another due instant between the two.
-     */
-
     if (action->cancel) {
-        return cancel_due(ctx, lmcf->operation->due, cancel_hinted);
+        return NGX_OK;
     }
 
     if (lines_is(&action->line.wish, "cancel")) {
@@ -113,11 +102,8 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
                              "This line request is being canceled.");
     }
 
-    if (lmcf->billing == NULL) {
-        return lines_unavailable(r, ctx, 60);
-    }
-
-    return wish(ctx, "link");
+    return lines_get_main_conf(r)->billing ? NGX_OK
+                                           : lines_unavailable(r, ctx, 60);
 }
 
 
@@ -136,6 +122,77 @@ action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
     return lines_json(ctx, status, "{'success':false,'status':'%V',"
                       "'message':'%s','line':%V}", &action->line.status,
                       message, &action->line.document);
+}
+
+
+lines_answered(cancel_hinted, void *none, due_add)
+{
+    LINES_FAILPOINT("cancel.begin.before");
+
+    return NGX_OK;
+}
+
+
+/*
+ * The hint of a cancellation is written before the wish and again after it:
+ * whoever holds the operation may set another due instant between the two.
+ */
+
+ngx_int_t
+lines_action_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_action_t  *action = ctx->data;
+
+    return action->cancel
+           ? cancel_due(ctx, lines_get_main_conf(r)->operation->due,
+                        cancel_hinted)
+           : NGX_OK;
+}
+
+
+static ngx_int_t
+cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
+{
+    return lines_due_add(&ctx->caller, done, ctx,
+                         .shard = lines_due_shard(&ctx->params[0]),
+                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
+                         .delay = delay);
+}
+
+
+lines_asks(lines_action_wish, lines_action_t *action, line_wish,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0],
+           .wish = lines_op_text(action->cancel ? "cancel" : "link"))
+{
+    if (action->cancel) {
+        LINES_FAILPOINT("cancel.begin.after");
+    }
+
+    switch (reply->is) {
+
+    case LINES_LINE_WISH_UNKNOWN:
+        return lines_line_request_unknown(ctx);
+
+    case LINES_LINE_WISH_ILLEGAL:
+        action->line.status = reply->status;
+        action->line.document = reply->document;
+
+        return action->cancel
+               ? action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending)
+               : read_again(r, ctx);
+    }
+
+    return action->cancel ? cancel_due(ctx, 0, NULL) : NGX_OK;
+}
+
+
+ngx_int_t
+lines_action_start(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    lines_action_t  *action = ctx->data;
+
+    return lines_op_start(ctx, &ctx->params[0], 1, 0,
+                          action->cancel ? settled : linked);
 }
 
 
@@ -181,104 +238,23 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
         }
     }
 
-    return action_read_again(r, ctx, rc, op);
+    return read_again(r, ctx);
 }
 
 
 static ngx_int_t
-cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
+settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    return lines_due_add(&ctx->caller, done, ctx,
-                         .shard = lines_due_shard(&ctx->params[0]),
-                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
-                         .delay = delay);
+    return read_again(r, ctx);
 }
 
 
-static ngx_int_t
-cancel_hinted(void *data, lines_due_add_reply_t *reply)
+lines_asks(read_again, lines_action_t *action, line_read,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    LINES_FAILPOINT("cancel.begin.before");
+    action->line = *reply;
 
-    return wish(data, "cancel");
-}
-
-
-static ngx_int_t
-wish(lines_ctx_t *ctx, const char *wish)
-{
-    return lines_line_wish(&ctx->caller, wished, ctx,
-                           .tenant = ctx->identity.tenant,
-                           .id = ctx->params[0], .wish = lines_op_text(wish));
-}
-
-
-static ngx_int_t
-wished(void *data, lines_line_wish_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_action_t      *action;
-    ngx_http_request_t  *r;
-
-    action = ctx->data;
-    r = ctx->request;
-
-    if (action->cancel) {
-        LINES_FAILPOINT("cancel.begin.after");
-    }
-
-    switch (reply->is) {
-
-    case LINES_LINE_WISH_UNKNOWN:
-        return lines_line_request_unknown(ctx);
-
-    case LINES_LINE_WISH_ILLEGAL:
-        action->line.status = reply->status;
-        action->line.document = reply->document;
-
-        return action->cancel
-               ? action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending)
-               : action_read_again(r, ctx, NGX_OK, NULL);
-    }
-
-    return action->cancel
-           ? cancel_due(ctx, 0, cancel_start)
-           : lines_op_start(ctx, &ctx->params[0], 1, 0, linked);
-}
-
-
-static ngx_int_t
-cancel_start(void *data, lines_due_add_reply_t *reply)
-{
-    lines_ctx_t  *ctx = data;
-
-    return lines_op_start(ctx, &ctx->params[0], 1, 0, action_read_again);
-}
-
-
-static ngx_int_t
-action_read_again(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op)
-{
-    return lines_line_read(&ctx->caller, action_done, ctx,
-                           .tenant = ctx->identity.tenant,
-                           .id = ctx->params[0]);
-}
-
-
-static ngx_int_t
-action_done(void *data, lines_line_read_reply_t *line)
-{
-    lines_ctx_t  *ctx = data;
-
-    lines_action_t      *action = ctx->data;
-    ngx_http_request_t  *r;
-
-    action->line = *line;
-    r = ctx->request;
-
-    if (lines_status(&line->status) == LINES_AWAITING_PAYMENT) {
+    if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
         return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                              action->cancel
                              ? "The cancellation goes on: billing has not "
@@ -288,9 +264,9 @@ action_done(void *data, lines_line_read_reply_t *line)
 
     if (action->cancel) {
 
-        if (lines_status(&line->status) == LINES_CANCELED) {
+        if (lines_status(&reply->status) == LINES_CANCELED) {
             return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
-                                 "'line':%V}", &line->document);
+                                 "'line':%V}", &reply->document);
         }
 
         return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
@@ -299,10 +275,10 @@ action_done(void *data, lines_line_read_reply_t *line)
 
     /* paid, or included: the normal answer, as the request would have had it */
 
-    if (lines_status(&line->status) == LINES_PROVISIONING
-        || lines_status(&line->status) == LINES_ACTIVE)
+    if (lines_status(&reply->status) == LINES_PROVISIONING
+        || lines_status(&reply->status) == LINES_ACTIVE)
     {
-        return lines_line_request_answer(r, ctx, line);
+        return lines_line_request_answer(r, ctx, reply);
     }
 
     return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);

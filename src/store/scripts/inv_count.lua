@@ -1,5 +1,5 @@
 --@again
---@include lib/time.lua
+--@include lib/inventory.lua
 
 -- The inventory by state.  Reads only.
 
@@ -10,9 +10,5 @@
 
 --@row free:int leased:int assigned:int quarantined:int
 
-local thawed = redis.call('ZCOUNT', inv_quarantined_key, '-inf', int(now_ms()))
-
-return { redis.call('ZCARD', inv_free_key) + thawed,
-         redis.call('ZCARD', inv_leased_key),
-         redis.call('ZCARD', inv_assigned_key),
-         redis.call('ZCARD', inv_quarantined_key) - thawed }
+return { counts(inv_free_key, inv_leased_key, inv_assigned_key,
+                inv_quarantined_key, now_ms()) }

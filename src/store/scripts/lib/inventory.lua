@@ -83,3 +83,13 @@ local function thaw(numbers, free, quarantined, now, limit)
 
     return #list
 end
+
+
+-- by state; what quarantine has passed is free, whoever makes it so
+local function counts(free, leased, assigned, quarantined, now)
+    local thawed = redis.call('ZCOUNT', quarantined, '-inf', int(now))
+
+    return redis.call('ZCARD', free) + thawed, redis.call('ZCARD', leased),
+           redis.call('ZCARD', assigned),
+           redis.call('ZCARD', quarantined) - thawed
+end
