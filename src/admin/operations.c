@@ -217,7 +217,7 @@ lines_admin_resolve(ngx_http_request_t *r, lines_ctx_t *ctx)
     return lines_op_resolve(&ctx->caller, resolved, ctx,
                             .tenant = ctx->identity.tenant,
                             .id = ctx->params[0], .as = resolve->as,
-                            .by = r->connection->addr_text,
+                            .by = ctx->operator,
                             .note = resolve->note,
                             .lease = lines_get_main_conf(r)->operation->lease);
 }
@@ -256,10 +256,10 @@ resolved(void *data, lines_op_resolve_reply_t *reply)
     case LINES_OP_RESOLVE_RESOLVED:
         ngx_log_error(NGX_LOG_NOTICE, ctx->request->connection->log, 0,
                       "lines operation %V of \"%V\", stuck: %V, invoice \"%V\""
-                      ", due \"%V\": is %V, says the operator: \"%V\"",
+                      ", due \"%V\": is %V, says \"%V\": \"%V\"",
                       &ctx->params[0], &ctx->identity.tenant, &reply->stuck,
                       &reply->invoice, &reply->due, &resolve->as,
-                      &resolve->note);
+                      &ctx->operator, &resolve->note);
     }
 
     return due_now(ctx);

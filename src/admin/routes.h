@@ -19,9 +19,12 @@ extern const lines_body_input_t  lines_admin_tenant_input,
     lines_admin_ticket_input, lines_admin_resolve_input;
 
 
-/* admin/tenants.c, deletion.c, keys.c, operations.c, lines.c, numbers.c,
+/* admin/log.c, tenants.c, deletion.c, keys.c, operations.c, lines.c, numbers.c,
    tickets.c, limits.c */
 
+/* one of first: what changes something is in the log before it is done */
+lines_step_t  lines_admin_log;
+lines_step_t  lines_admin_show_log;
 lines_step_t  lines_admin_parse_tenant, lines_admin_index_tenant,
     lines_admin_put_tenant, lines_admin_index_again, lines_admin_get_tenant;
 lines_step_t  lines_admin_delete_tenant, lines_admin_list_page,
