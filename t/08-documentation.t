@@ -27,7 +27,7 @@ subtest 'conf/lines.conf' => sub {
     my $made = qx{openssl req -x509 -newkey rsa:2048 -nodes -batch -subj /CN=lines.example.com -days 2 -keyout $dir/tls.key -out $dir/tls.crt 2>&1};
     is $?, 0, 'a certificate' or diag $made;
 
-    for (['admin.token', 'operator'], ['stripe.key', 'sk_live_x'], ['webhook.key', 'whsec_x']) {
+    for (['admin.token', 'operator' x 4], ['stripe.key', 'sk_live_x'], ['webhook.key', 'whsec_x']) {
         my $file = $t->file(@$_);
         symlink $file, "$dir/$_->[0]" or die "symlink: $!";
     }

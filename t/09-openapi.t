@@ -398,6 +398,13 @@ subtest 'tenants and keys' => sub {
     }
 };
 
+subtest 'a token that may only read' => sub {
+    for my $name (grep { m{^(?!GET)\w+ /_lines/admin/} } sort keys %{operations()}) {
+        my @params = ('x') x (() = $name =~ /\{/g);
+        call($name, 403, 'not for it', as => $nginx->bearer($t->read_token), params => \@params, json => {});
+    }
+};
+
 subtest 'limits' => sub {
     call('GET /_lines/admin/limits', 200, 'of the configuration', %operator);
     call('GET /_lines/admin/limits', 401, 'to nobody');
@@ -739,6 +746,9 @@ subtest 'webhook and operations' => sub {
     is call('GET /_lines/admin/audit', 200, 'one does', %operator)->json('/disagreements/0/kind'), 'orphan', 'it is told';
     call('GET /_lines/admin/audit', 401, 'nobody');
     call('POST /_lines/admin/audit', 200, 'another pass', %operator);
+    call('GET /_lines/admin/audit-log', 200, 'what was asked for', %operator);
+    call('GET /_lines/admin/audit-log', 400, 'a page of none', %operator, query => 'limit=0');
+    call('GET /_lines/admin/audit-log', 401, 'nobody');
     call('POST /_lines/admin/audit', 401, 'nobody');
 
     call('GET /_lines/metrics', 200, 'text', headers => {Accept => 'text/plain'});

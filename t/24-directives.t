@@ -7,7 +7,7 @@ use Test::More;
 use Test::Lines;
 
 my $t     = Test::Lines->new;
-my $token = $t->file('token', "operator\n");
+my $token = $t->file('token', 'x' x 32 . "\n");
 my $empty = $t->file('empty', '');
 my $space = $t->file('space', "two words\n");
 
@@ -50,8 +50,8 @@ my @wrong = (
     ['', 'location /a/ { lines_admin token=secret; }',                   qr/"token=secret" in "lines_admin"/],
     ['', 'location /a/ { lines_admin token_file=; }',                    qr/"token_file=" in "lines_admin"/],
     ['', 'location /a/ { lines_admin token_file=/nowhere/at/all; }',     qr/"lines_admin": open\(\) "\/nowhere\/at\/all" failed \(2:/],
-    ['', "location /a/ { lines_admin token_file=$empty; }",              qr/"lines_admin": no secret in the first line of "\Q$empty\E"/],
-    ['', "location /a/ { lines_admin token_file=$space; }",              qr/"lines_admin": the secret in "\Q$space\E" has white space/],
+    ['', "location /a/ { lines_admin token_file=$empty; }",              qr/"lines_admin": no token in "\Q$empty\E"/],
+    ['', "location /a/ { lines_admin token_file=$space; }",              qr/"lines_admin": not NAME ROLE TOKEN in "\Q$space\E", line 1/],
     ['', 'location = /r { lines_ready yes; }',                           qr/number of arguments in "lines_ready"/],
 );
 

@@ -9,7 +9,7 @@ use Test::More;
 use Test::Lines;
 
 my $t      = Test::Lines->new;
-my $secret = $t->file('secret', "whsec_hunter2\n");
+my $secret = $t->file('secret', "whsec_hunter2_hunter2_hunter2_hunter2\n");
 
 chmod 0600, $secret;
 

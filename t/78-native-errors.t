@@ -253,7 +253,7 @@ subtest 'conf/lines.conf' => sub {
 
     my $made = qx{openssl req -x509 -newkey rsa:2048 -nodes -batch -subj /CN=lines.example.com -days 2 -keyout $dir/tls.key -out $dir/tls.crt 2>&1};
     is $?, 0, 'a certificate' or diag $made;
-    $t->file("etc/$_", "x$_\n") for qw(admin.token webhook.key);
+    $t->file("etc/$_", 'x' x 32 . "$_\n") for qw(admin.token webhook.key);
     $t->file('etc/stripe.key', "sk_live_x\n");
 
     $conf =~ s{/etc/lines/}{$dir/}g;
@@ -327,7 +327,7 @@ subtest 'conf/lines.conf' => sub {
 
     # the whole API of accounts answers under both spellings
     my $operator = Test::Lines::Client->new(host => '127.0.0.1', port => $admin);
-    my %operator = (Authorization => 'Bearer xadmin.token');
+    my %operator = (Authorization => 'Bearer ' . 'x' x 32 . 'admin.token');
     wait_for(sub { $operator->get('/_lines/ready')->status == 200 }, 30, 'ready');
     is $operator->put_json('/_lines/admin/accounts/one', {plan => 'inbound_only', customer => 'cus_1'}, {%operator})->status, 201, 'an account';
     my $pair = $operator->post_json('/_lines/admin/accounts/one/keys', {}, {%operator})->json;

@@ -111,7 +111,7 @@ promise 'a refund that failed was made up for by a transfer: nothing more goes b
 
     my $mark = $nginx->log_mark;
     my $said = ends($op, 'settled', 'Sent by transfer, ticket 17');
-    is_deeply [@{$said->json('/resolved')}{qw(as note by)}], ['settled', 'Sent by transfer, ticket 17', '127.0.0.1'], 'what was said, and by whom';
+    is_deeply [@{$said->json('/resolved')}{qw(as note by)}], ['settled', 'Sent by transfer, ticket 17', 'ops'], 'what was said, and by whom';
     cmp_ok abs($said->json('/resolved/at') / 1000 - time), '<', 30, '... and when';
     is scalar(refunds_of($line)), 1, 'nothing went back again';
 
@@ -119,7 +119,7 @@ promise 'a refund that failed was made up for by a transfer: nothing more goes b
     my %event = map { my %e = @{$_->[1]}; $e{type} eq 'operation.resolved' ? %e : () } @{$redis->client->xrange("lines:{$line->{tenant}}:ev", '-', '+')};
     delete $event{at};
     is_deeply \%event, {type => 'operation.resolved', operation => $op->{id}, kind => 'refund', step => 'cancel', stuck => 'refund_failed', invoice => $line->{invoice},
-        due => 900, as => 'settled', by => '127.0.0.1', note => 'Sent by transfer, ticket 17'}, "it is among the tenant's events";
+        due => 900, as => 'settled', by => 'ops', note => 'Sent by transfer, ticket 17'}, "it is among the tenant's events";
 
     my $again = resolve($op, 'settled', 'Sent by transfer, ticket 17');
     is $again->status, 200, 'the same again says the same' or diag $again->to_string;

@@ -3,9 +3,7 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "auth/bearer.h"
 #include "http/answer.h"
-#include "http/digest.h"
 #include "http/id.h"
 #include "http/router.h"
 #include "http/text.h"
@@ -42,31 +40,6 @@ static const thing_t  things[] = {
     { "plans/", lines_is_tenant, "",
       "Invalid plan", NULL }
 };
-
-
-ngx_int_t
-lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    u_char             digest[LINES_SHA256_LEN];
-    ngx_str_t          token;
-    lines_loc_conf_t  *llcf;
-
-    llcf = lines_get_loc_conf(r);
-
-    if (r->headers_in.authorization
-        && lines_bearer_header(&r->headers_in.authorization->value, &token)
-           == NGX_OK
-        && lines_sha256(&token, digest) == NGX_OK
-        && lines_equal(digest, llcf->own, LINES_SHA256_LEN))
-    {
-        return NGX_OK;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: the operator's token is missing or wrong");
-
-    return lines_unauthorized(r, ctx, "Bearer");
-}
 
 
 static const thing_t *

@@ -13,9 +13,6 @@
 
 /* steps that the endpoints share */
 
-/* 401 unless the operator's token was sent */
-ngx_int_t lines_admin_authorize(ngx_http_request_t *r, lines_ctx_t *ctx);
-
 /*
  * 400 unless the path's first parameter may be an id: ctx->identity.tenant is
  * set where it is that of a workspace or account.

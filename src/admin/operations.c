@@ -168,7 +168,7 @@ lines_asks(lines_admin_clear_stuck, void *none, op_retry,
 
 lines_asks(lines_admin_resolve, resolve_t *resolve, op_resolve,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
-           .as = resolve->as, .by = r->connection->addr_text,
+           .as = resolve->as, .by = ctx->operator,
            .note = resolve->note,
            .lease = lines_get_main_conf(r)->operation->lease)
 {
@@ -198,10 +198,10 @@ lines_asks(lines_admin_resolve, resolve_t *resolve, op_resolve,
     case LINES_OP_RESOLVE_RESOLVED:
         ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
                       "lines operation %V of \"%V\", stuck: %V, invoice \"%V\""
-                      ", due \"%V\": is %V, says the operator: \"%V\"",
+                      ", due \"%V\": is %V, says \"%V\": \"%V\"",
                       &ctx->params[0], &ctx->identity.tenant, &reply->stuck,
                       &reply->invoice, &reply->due, &resolve->as,
-                      &resolve->note);
+                      &ctx->operator, &resolve->note);
     }
 
     return NGX_OK;

@@ -5,12 +5,12 @@
  */
 
 #include "admin/admin.h"
+#include "admin/operators.h"
 #include "admin/routes.h"
 #include "api/listing.h"
 #include "auth/dialect.h"
 #include "directive/params.h"
 #include "http/body.h"
-#include "http/digest.h"
 #include "http/router.h"
 
 
@@ -20,12 +20,13 @@
 
 #define row(name, about, input, ...)                                          \
     ngx_string("admin_" name),                                                \
-    { lines_admin_authorize, NULL, about, lines_discard_body },               \
+    { lines_admin_authorize, NULL, about, lines_discard_body,                 \
+      lines_admin_log },                                                      \
     (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 #define take(name, about, input, ...)                                         \
     ngx_string("admin_" name),                                                \
-    { lines_admin_authorize, NULL, about, lines_read_json },                  \
+    { lines_admin_authorize, NULL, about, lines_read_json, lines_admin_log }, \
     (lines_step_pt[]) { __VA_ARGS__, NULL }, input
 
 /* of workspaces and accounts, and of plans */
@@ -113,6 +114,10 @@ static lines_route_t  admin_routes[] = {
       row("begin_audit", NULL, NULL, lines_admin_ask_audit,
           lines_admin_read_audit) },
 
+    { NGX_HTTP_GET, ngx_string("audit-log"),
+      row("show_audit_log", NULL, &lines_admin_log_input, lines_read_input,
+          lines_admin_show_log) },
+
     { NGX_HTTP_GET, ngx_string("lines"),
       row("list_lines", NULL, NULL, lines_admin_list_work,
           lines_listing_run) },
@@ -171,11 +176,11 @@ lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_loc_conf_t *llcf = conf;
 
-    char       *rv;
-    ngx_str_t   token;
+    char         *rv;
+    ngx_array_t  *operators;
 
     static lines_param_t  params[] = {
-        { .name = ngx_string("token_file"), .type = LINES_PARAM_SECRET },
+        lines_param_other("token_file", 0, lines_operators_read, NULL),
         lines_param_end
     };
 
@@ -190,10 +195,9 @@ lines_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return rv;
     }
 
-    llcf->own = ngx_palloc(cf->pool, LINES_SHA256_LEN);
+    rv = lines_params(cf, &directive, 1, &operators);
 
-    return llcf->own
-           && lines_params(cf, &directive, 1, &token) == NGX_CONF_OK
-           && lines_sha256(&token, llcf->own) == NGX_OK
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    llcf->own = operators;
+
+    return rv;
 }

@@ -105,6 +105,8 @@ struct lines_ctx_s {
 
     ngx_msec_t           billing_time;
     ngx_str_t            operation;   /* id, for $lines_operation */
+    ngx_str_t            operator;    /* whose token it was, for
+                                         $lines_operator */
 
     ngx_int_t            rc;          /* of the answer's filters, or the status
                                          that nginx answers: for

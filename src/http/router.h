@@ -17,8 +17,9 @@ struct lines_route_s {
     ngx_str_t       path;      /* under the location's prefix;
                                   ":name" is one segment */
     ngx_str_t       name;      /* for metrics and logs */
-    lines_step_pt   first[4];  /* who may, how often, what about, and what
-                                  becomes of the body; NULL: nothing */
+    lines_step_pt   first[5];  /* who may, how often, what about, what becomes
+                                  of the body, and who writes it down; NULL:
+                                  nothing */
     lines_step_pt  *steps;     /* then; ends with NULL */
     const void     *input;     /* what its body holds, to one of them */
 };

@@ -18,6 +18,8 @@ static ngx_http_variable_t  variable_list[] = {
       offsetof(lines_ctx_t, billing_time), 0, 0 },
     { ngx_string("lines_operation"), NULL, variable_text,
       offsetof(lines_ctx_t, operation), 0, 0 },
+    { ngx_string("lines_operator"), NULL, variable_text,
+      offsetof(lines_ctx_t, operator), 0, 0 },
     ngx_http_null_variable
 };
 

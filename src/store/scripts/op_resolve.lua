@@ -11,7 +11,7 @@
 --@key settled
 --@arg id
 --@arg as   -- settled: nothing more goes back; canceled: nothing comes of it
---@arg by   -- where it was said
+--@arg by   -- who said it
 --@arg note
 --@arg lease:int -- ms
 

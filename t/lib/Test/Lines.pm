@@ -312,15 +312,18 @@ sub file ($self, $name, $content) {
     return "$file";
 }
 
-=head2 admin_token, admin_token_file
+=head2 admin_token, read_token, admin_token_file
 
-The operator's token, made anew for each test.
+The operators' tokens, made anew for each test: of C<ops>, who may all, and of
+C<watch>, who may read.
 
 =cut
 
+has read_token => sub { Mojo::Util::sha1_sum(rand . $$ . 'read') };
+
 has admin_token => sub { Mojo::Util::sha1_sum(rand . $$ . Time::HiRes::time()) };
 
-has admin_token_file => sub ($self) { $self->file('admin.token', $self->admin_token . "\n") };
+has admin_token_file => sub ($self) { $self->file('admin.token', "ops all @{[$self->admin_token]}\nwatch read @{[$self->read_token]}\n") };
 
 =head2 wait_for
 

@@ -1,0 +1,15 @@
+-- An operator asks for something that changes something: who and what, before
+-- it is done.
+
+--@key admin_log as log
+--@arg operator
+--@arg method
+--@arg path
+--@arg body         -- its first bytes
+--@arg address
+--@arg request
+--@arg most:digits  -- entries that are kept
+
+redis.call('XADD', log_key, 'MAXLEN', '~', most, '*', 'operator', operator,
+           'method', method, 'path', path, 'body', body, 'address', address,
+           'request', request)

@@ -1,0 +1,148 @@
+# Who may use the operator's API: tokens with names and roles, and the log of what they asked for.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for concurrently);
+
+my $t     = Test::Lines->new;
+my $redis = $t->redis;
+my $ada   = 'a' x 40;
+my $bob   = 'b' x 32;
+my $grace = '~!#$%&' x 8;
+my $file  = $t->file('operators', <<END);
+# who, what, token
+ada\tall  $ada\r
+   bob read $bob   
+
+grace all $grace
+END
+
+my $nginx = $t->nginx(redis => $redis, workers => 2, http => <<END, server => "        location /ops/ { lines_admin token_file=$file; access_log $t->{dir}/ops.log ops; }");
+    log_format ops '\$request_method \$uri \$status "\$lines_operator"';
+END
+my $ops = '/ops/workspaces/org_1';
+
+sub ask ($token, $method, $path, $json = undef) {
+    return $nginx->request($method, "/ops/$path", {Authorization => "Bearer $token", $json ? ('Content-Type' => 'application/json') : ()}, $json // '');
+}
+
+sub refused ($name, $text, $like) {
+    my ($code, $output) = $t->test_config(server => "location /a/ { lines_admin token_file=@{[$t->file('bad', $text)]}; }");
+    isnt $code, 0, "$name is refused";
+    like $output, $like, '... and told why';
+    unlike $output, qr/secret/, '... without a token';
+}
+
+subtest 'roles' => sub {
+    is ask($ada, PUT => 'workspaces/org_1', '{"plan":"growth"}')->status, 201, 'who may all makes a workspace';
+    is ask($grace, PUT => 'workspaces/org_1', '{"plan":"growth"}')->status, 200, 'so may another';
+    is ask($bob, GET => 'workspaces/org_1')->json('/plan'), 'growth', 'who may read reads it';
+    is ask($bob, HEAD => 'workspaces/org_1')->status, 200, '... or whether it is there';
+
+    for (['PUT', 'workspaces/org_1', '{"plan":"mini"}'], ['PUT', 'workspaces/org_1', '{'], ['DELETE', 'workspaces/org_1'], ['POST', 'workspaces/org_1/keys'],
+        ['POST', 'audit'], ['POST', 'database/confirm'], ['DELETE', 'workspaces/t.wo'])
+    {
+        my $answer = ask($bob, @$_);
+        is $answer->status, 403, "$_->[0] $_->[1] is not for him";
+        is $answer->json('/error'), 'This token may only read', '... and he is told';
+    }
+
+    is ask($bob, GET => 'workspaces/org_1')->json('/plan'), 'growth', 'nothing was changed';
+    is ask($_, GET => 'workspaces/org_1')->status, 401, 'not a token: ' . ($_ || 'none') for '', 'ada', $ada . 'a', substr($ada, 1), "$ada,$bob", 'all';
+    is ask($bob, POST => 'workspaces/org_1')->status, 405, 'a method that there is not, is none for anybody';
+};
+
+subtest 'each is named' => sub {
+    my $log = join '', map { Mojo::File::path($t->dir, 'ops.log')->slurp } 1;
+    like $log, qr{^PUT /ops/workspaces/org_1 201 "ada"$}m, 'by $lines_operator';
+    like $log, qr{^PUT /ops/workspaces/org_1 403 "bob"$}m, '... refused or not';
+    like $log, qr{^GET /ops/workspaces/org_1 401 "-?"$}m, '... and nobody';
+    unlike $nginx->error_log . $log, qr/$ada|$bob|\Q$grace\E/, 'no token is in a log';
+};
+
+sub entries ($query = '') { ask($bob, GET => "audit-log$query")->json }
+
+subtest 'the log' => sub {
+    my $first = entries()->{entries};
+    is_deeply [map { [@$_{qw(operator method path body address)}] } @$first],
+      [['grace', 'PUT', $ops, '{"plan":"growth"}', '127.0.0.1'], ['ada', 'PUT', $ops, '{"plan":"growth"}', '127.0.0.1']],
+      'what was asked for, the latest first, and nothing that was refused or only reads';
+    cmp_ok abs(($first->[0]{id} =~ s/-.*//r) / 1000 - time), '<', 30, 'when';
+
+    my $answer = ask($ada, POST => 'workspaces/org_1/keys');
+    my $key    = $answer->json('/key');
+    my ($last) = @{entries('?limit=1')->{entries}};
+    is $last->{path}, "$ops/keys", 'a key that was made';
+    is $last->{request_id}, $answer->header('X-Request-Id'), '... by this request';
+    is $last->{body}, undef, '... which had no body';
+    unlike join('', @{$redis->cli('XRANGE', 'lines:{admin}:log', '-', '+')}), qr/\Q$key\E/, '... and the key is not there';
+
+    ask($ada, PUT => 'workspaces/org_1', '{"plan":"no such: ' . "\x{e9}" x 700 . '"}');
+    ask($ada, PUT => 'workspaces/%C3%A9%00%22', '{"plan":"growth"}');
+    ask($ada, PUT => 'workspaces/org_1', '{"plan": "growth",  "x":"' . "\xc3\xa9" x 700 . '"}');
+    my ($long) = @{entries('?limit=1')->{entries}};
+    like $long->{body}, qr/^\{"plan":"growth"/, 'of a long body the beginning';
+    cmp_ok length $long->{body}, '<=', 512, '... is kept';
+    is ask($bob, GET => 'audit-log')->status, 200, 'and read';
+};
+
+subtest 'in pages' => sub {
+    my $all = entries()->{entries};
+    my (@ids, $cursor);
+
+    do {
+        my $page = entries('?limit=2' . (defined $cursor ? "&cursor=$cursor" : ''));
+        push @ids, map { $_->{id} } @{$page->{entries}};
+        $cursor = $page->{cursor};
+    } while (defined $cursor);
+
+    is_deeply \@ids, [map { $_->{id} } @$all], 'each once';
+    is ask($bob, GET => "audit-log?$_")->status, 400, "not with $_" for 'limit=0', 'limit=101', 'cursor=x', 'cursor=1-', 'cursor=-1', 'cursor=1-2-3', 'cursor=0-0', 'cursor=99999999999999999999-0';
+    is_deeply entries('?cursor=1-0'), {entries => [], cursor => undef}, 'nothing is older than the first';
+};
+
+subtest 'nothing is done that is not in it' => sub {
+    $redis->cli('SET', 'lines:{admin}:log:old', 1);
+    $redis->cli('RENAME', 'lines:{admin}:log', 'kept');
+    $redis->cli('SET', 'lines:{admin}:log', 'in the way');
+    my $answer = ask($ada, PUT => 'workspaces/org_2', '{"plan":"growth"}');
+    cmp_ok $answer->status, '>=', 500, 'where it cannot be written' or diag $answer->to_string;
+    is ask($ada, GET => 'workspaces/org_2')->status, 404, 'nothing is done';
+    $redis->cli('RENAME', 'kept', 'lines:{admin}:log');
+    is ask($ada, PUT => 'workspaces/org_2', '{"plan":"growth"}')->status, 201, 'and again where it can';
+};
+
+subtest 'another file at a reload' => sub {
+    $t->file('operators', "ada all $bob\n");
+    $nginx->reload;
+    wait_for(sub { ask($ada, GET => 'workspaces/org_1')->status == 401 }, 10, 'the old one is gone');
+    is ask($bob, PUT => 'workspaces/org_1', '{"plan":"growth"}')->status, 200, 'and the new one may';
+    is entries()->{entries}[0]{operator}, 'ada', '... by its new name';
+
+    $t->file('operators', "$ada\n");
+    $nginx->reload;
+    wait_for(sub { ask($ada, GET => 'workspaces/org_1')->status == 200 }, 10, 'a token alone');
+    is ask($ada, DELETE => 'workspaces/org_1')->status, 200, 'may all';
+    wait_for(sub { Mojo::File::path($t->dir, 'ops.log')->slurp =~ m{^DELETE /ops/workspaces/org_1 200 "operator"$}m }, 10, 'and is "operator"');
+};
+
+subtest 'files that are refused' => sub {
+    my $long = 'secret' x 6;
+
+    refused('an empty file',           '',                                   qr/"lines_admin": no token in ".*bad"/);
+    refused('one of comments',         "# x\n\n#ada all $long\n",            qr/"lines_admin": no token in ".*bad"/);
+    refused('a short token',           "secret\n",                           qr/"lines_admin": a token of less than 32 characters in ".*bad", line 1/);
+    refused('one of 31',               "ada all $ada\nbob read " . substr($long, 0, 31) . "\n", qr/a token of less than 32 characters in ".*bad", line 2/);
+    refused('two words',               "ada $long\n",                        qr/"lines_admin": not NAME ROLE TOKEN in ".*bad", line 1/);
+    refused('four words',              "ada all $long x\n",                  qr/"lines_admin": more than NAME ROLE TOKEN in/);
+    refused('another role',            "ada write $long\n",                  qr/"lines_admin": a role that is neither all nor read in/);
+    refused('a name of other letters', "a.da all $long\n",                   qr/"lines_admin": a name that is not 1 to 64 of/);
+    refused('a long name',             'a' x 65 . " all $long\n",            qr/"lines_admin": a name that is not 1 to 64 of/);
+    refused('a name twice',            "ada all $long\nada read ${long}x\n", qr/"lines_admin": a name for the second time in ".*bad", line 2/);
+    refused('a token twice',           "ada all $long\nbob read $long\n",    qr/"lines_admin": a token for the second time in ".*bad", line 2/);
+    refused('other characters',        "ada all $long\xe9\n",                qr/"lines_admin": a token with other than printable ASCII/);
+    refused('a large file',            "# x\n" x 5000,                       qr/"lines_admin": ".*bad" is larger than 16k/);
+};
+
+$t->done;
