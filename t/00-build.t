@@ -39,7 +39,7 @@ subtest 'scripts that may be sent again' => sub {
     );
 
     my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER
-        TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZSCORE);
+        TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE);
     my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST SADD SET SREM UNLINK XADD ZADD ZREM);
 
     my @scripts = path("$root/src/store/scripts")->list->grep(qr/\.lua$/)->map('basename', '.lua')->each;

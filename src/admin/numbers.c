@@ -109,14 +109,14 @@ lines_asks(lines_admin_list_numbers, numbers_t *numbers, inv_page,
            .most = numbers->limit ? numbers->limit : LINES_NUMBERS_PAGE)
 {
     ngx_str_t    *number;
+    ngx_uint_t    i;
     lines_json_t  json = { .pool = r->pool };
 
     lines_json_add(&json, "{'numbers':[");
 
-    for (number = reply->listed.elts;
-         number < reply->listed.elts + reply->listed.n / 3 * 3;
-         number += 3)
-    {
+    for (i = 0; i + 2 < reply->listed.n; i += 3) {
+        number = &reply->listed.elts[i];
+
         lines_json_add(&json, ",{'phone_number':'%V','worker_id':%J,"
                        "'state':'%V'}", &number[0], &number[1], &number[2]);
     }

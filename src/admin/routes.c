@@ -62,17 +62,19 @@
         lines_read_input, lines_admin_find_key, lines_admin_look_for_key,     \
         lines_admin_delete_page, lines_admin_show_revoked)
 
-#define PUT_LIMIT                                                             \
-    take("put_limit", lines_admin_id, &lines_admin_rate_input,                \
+#define PUT_LIMIT(about)                                                      \
+    take("put_limit", about, &lines_admin_rate_input, lines_admin_id,         \
          lines_admin_find_limit, lines_read_input, lines_admin_name_rate,     \
          lines_admin_write_rate, lines_admin_put_rate)
 
-#define own_limit(name, step)                                                 \
-    row(name, lines_admin_id, &lines_admin_rate_own, lines_admin_find_limit,  \
-        lines_read_input, lines_admin_name_rate, step)
+#define own_limit(name, about, step)                                          \
+    row(name, about, &lines_admin_rate_own, lines_admin_id,                   \
+        lines_admin_find_limit, lines_read_input, lines_admin_name_rate, step)
 
-#define GET_LIMIT     own_limit("get_limit", lines_admin_show_rate)
-#define DELETE_LIMIT  own_limit("delete_limit", lines_admin_delete_rate)
+#define GET_LIMIT(about)                                                      \
+    own_limit("get_limit", about, lines_admin_show_rate)
+#define DELETE_LIMIT(about)                                                   \
+    own_limit("delete_limit", about, lines_admin_delete_rate)
 
 
 static lines_route_t  admin_routes[] = {
@@ -139,23 +141,30 @@ static lines_route_t  admin_routes[] = {
       row("list_numbers", NULL, &lines_admin_numbers_input, lines_read_input,
           lines_admin_list_numbers) },
     { NGX_HTTP_DELETE, ngx_string("numbers/:number"),
-      row("delete_number", lines_admin_id, NULL, lines_admin_delete_number) },
+      row("delete_number", NULL, NULL, lines_admin_id,
+          lines_admin_delete_number) },
     { NGX_HTTP_POST, ngx_string("tickets/:id"),
       take("move_ticket", NULL, &lines_admin_ticket_input, lines_admin_id,
            lines_read_input, lines_admin_name_ticket, lines_admin_owner,
            lines_admin_read_ticket, lines_admin_assign_number,
            lines_admin_move_ticket) },
 
-    { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"), PUT_LIMIT },
-    { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"), GET_LIMIT },
+    { NGX_HTTP_PUT, ngx_string("workspaces/:id/limits/:limit"),
+      PUT_LIMIT(lines_admin_id) },
+    { NGX_HTTP_GET, ngx_string("workspaces/:id/limits/:limit"),
+      GET_LIMIT(lines_admin_id) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/limits/:limit"),
-      DELETE_LIMIT },
-    { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"), PUT_LIMIT },
-    { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"), GET_LIMIT },
-    { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"), DELETE_LIMIT },
-    { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"), PUT_LIMIT },
-    { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"), GET_LIMIT },
-    { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"), DELETE_LIMIT },
+      DELETE_LIMIT(lines_admin_id) },
+    { NGX_HTTP_PUT, ngx_string("accounts/:id/limits/:limit"),
+      PUT_LIMIT(lines_admin_id) },
+    { NGX_HTTP_GET, ngx_string("accounts/:id/limits/:limit"),
+      GET_LIMIT(lines_admin_id) },
+    { NGX_HTTP_DELETE, ngx_string("accounts/:id/limits/:limit"),
+      DELETE_LIMIT(lines_admin_id) },
+    { NGX_HTTP_PUT, ngx_string("plans/:plan/limits/:limit"), PUT_LIMIT(NULL) },
+    { NGX_HTTP_GET, ngx_string("plans/:plan/limits/:limit"), GET_LIMIT(NULL) },
+    { NGX_HTTP_DELETE, ngx_string("plans/:plan/limits/:limit"),
+      DELETE_LIMIT(NULL) },
     { NGX_HTTP_GET, ngx_string("limits"),
       row("list_limits", NULL, NULL, lines_admin_list_limits) },
 

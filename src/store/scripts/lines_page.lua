@@ -12,10 +12,14 @@
 --@row exhausted:int members...
 -- 1 where no more will follow; each with its score
 
-local range, from, to = 'ZREVRANGEBYSCORE', '+inf', '-inf'
+local function read(offset)
+    if oldest then
+        return redis.call('ZRANGEBYSCORE', lines_key, score or '-inf', '+inf',
+                          'WITHSCORES', 'LIMIT', offset, most)
+    end
 
-if oldest then
-    range, from, to = 'ZRANGEBYSCORE', to, from
+    return redis.call('ZREVRANGEBYSCORE', lines_key, score or '+inf', '-inf',
+                      'WITHSCORES', 'LIMIT', offset, most)
 end
 
 
@@ -48,8 +52,7 @@ end
 local page, offset, n = {}, 0
 
 repeat
-    local found = redis.call(range, lines_key, score or from, to, 'WITHSCORES',
-                             'LIMIT', offset, most)
+    local found = read(offset)
 
     for i = 1, #found, 2 do
         if behind(found[i], found[i + 1]) then
@@ -60,6 +63,6 @@ repeat
 
     n = #found / 2
     offset = offset + n
-until #page > 0 or n < most
+until #page > 0 or n == 0 or n < most
 
 return { n < most and 1 or 0, unpack(page) }
