@@ -101,4 +101,22 @@ promise 'a refund failed, and a person has settled it: it is not begun again' =>
     is $fence->(), $was, '... and it rests in peace';
 };
 
+promise 'what a person ended by word, as it could not be read, stays ended' => sub {
+    my $then = $s->remember;
+    my $line = $s->bought_line;
+    $s->deaf;
+    $nginx->allow(qr/invoices|invoices_refused/);
+    $sandbox->fault(path => '/v1/invoices', method => 'GET', kind => '400', times => 100_000);
+    $s->forget_since($then);
+    my $op;
+    $s->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck', 15);
+    wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
+    $s->soon(sub { $s->op($line->{tenant}, $op->{id})->{step} eq 'done' }, 'it has ended', 15);
+    $sandbox->clear_faults;
+    whole_pass() for 1 .. 2;
+    is +($s->money($line->{subscription}))[1], 0, 'nothing goes back by itself';
+    is $s->op($line->{tenant}, $op->{id})->{step}, 'done', 'and it is not begun again';
+    $s->hears;
+};
+
 $t->done;

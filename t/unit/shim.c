@@ -79,6 +79,15 @@ ngx_atoi(u_char *line, size_t n)
 }
 
 
+/* the same, as all that is built for has 64 bits */
+
+off_t
+ngx_atoof(u_char *line, size_t n)
+{
+    return ngx_atoi(line, n);
+}
+
+
 /* the one pool of these programs ends with them */
 
 typedef union shim_block_u  shim_block_t;

@@ -1,5 +1,6 @@
 --@again
--- Whether one of these operations is under way.  Reads only.
+-- Whether one of these operations is under way; or an orphan's was ended by a
+-- person's word, that nothing more goes back.  Reads only.
 
 --@keys op(ids)
 
@@ -8,9 +9,14 @@
 local unfinished = 0
 
 for _, key in ipairs(op_keys) do
-    local step = redis.call('HGET', key, 'step')
+    local step, kind, word, of, at, begun = unpack(
+        redis.call('HMGET', key, 'step', 'kind', 'resolved', 'resolved_step',
+                   'resolved_at', 'begun'))
 
-    if step and step ~= 'done' then
+    local said = kind == 'orphan' and word == 'settled' and of
+                 and tonumber(at) >= tonumber(begun)
+
+    if step and (step ~= 'done' or said) then
         unfinished = unfinished + 1
     end
 end

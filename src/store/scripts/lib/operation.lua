@@ -114,7 +114,7 @@ local function op_end(op, ops, id, idem, now)
     redis.call('HSET', op, 'step', 'done', 'ended', int(now),
                'lease_until', 0)
     redis.call('HDEL', op, 'wish', 'woken', 'dirty', 'due', 'stuck',
-               'stuck_invoice', 'stuck_due', 'tries', 'body', 'resolved_step')
+               'stuck_invoice', 'stuck_due', 'tries', 'body')
     redis.call('SREM', ops, id)
     redis.call('EXPIRE', op, 86400)
 
