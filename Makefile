@@ -46,7 +46,16 @@ endif
 
 CFLAGS    = -O2 -g
 HARDENING = -fstack-protector-strong -Wformat -Werror=format-security \
-            -D_FORTIFY_SOURCE=2
+            -D_FORTIFY_SOURCE=2 $(GUARDS)
+
+# What a machine has against a stack that is passed over, and against jumps to
+# where none should be: of these flags, those that the compiler knows for it.
+
+MACHINE := $(shell $(CC) -dumpmachine)
+GUARDS  := $(foreach f,-fstack-clash-protection \
+    $(if $(filter x86_64-% i%86-%,$(MACHINE)),-fcf-protection) \
+    $(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard),\
+    $(shell $(CC) -Werror $f -x c -c /dev/null -o /dev/null 2> /dev/null && echo $f))
 LDFLAGS   = -Wl,-z,relro -Wl,-z,now
 
 ifneq ($(SAN),)
