@@ -67,7 +67,7 @@ $nginx->workspace($another);
 $shop->numbers(400);
 
 my $line = $nginx->post_json('/api/line-requests', {firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'}, $steady->{headers})->json('/line/_id');
-my ($ticket) = ($nginx->post_json('/accounts/lines/add-line', {area_code => '415'}, $buyer->{headers})->body =~ /"(?:ticket_id|ticket|id)":"?(\w+)/);
+my ($ticket) = ($nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone', desired_area_code => '415'}, $buyer->{headers})->body =~ /"(?:ticket_id|ticket|id)":"?(\w+)/);
 
 sub get ($path, $headers) {
     return {call => sub ($case) { $nginx->get($path, $headers) }, same => 1};
@@ -114,8 +114,7 @@ my %cases = (
         },
         good  => qr/^201$/,
         after => sub ($case) {
-            my @subscriptions = grep { ($_->{metadata}{tenant} // '') eq "w:$case->{who}{id}" } $shop->sandbox->ledger('subscription');
-            return @{$nginx->get('/api/line-requests', $case->{who}{headers})->json('/lines') // [1, 1]} == 1;
+            return @{$nginx->get('/api/line-requests', $case->{who}{headers})->json('/lineRequests') // []} == 1;
         }
     },
     'its link' => {
@@ -156,7 +155,7 @@ my %cases = (
         rest   => sub ($case) { ($shop->purchase($buyer, $shop->operation_id($case->{token}))->{step} // 'none') =~ /^(?:done|none)$/ },
         good   => qr/^20[0-9]$/,
     },
-    'a ticket' => {call => sub ($case) { $nginx->post_json('/accounts/lines/add-line', {area_code => '415'}, $buyer->{headers}) }, good => qr/^20/},
+    'a ticket' => {call => sub ($case) { $nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone', desired_area_code => '415'}, $buyer->{headers}) }, good => qr/^20/},
 
     'put a workspace'   => operator(PUT => 'workspaces/put', {plan => 'growth', subscription => 'active'}),
     'get a workspace'   => operator(GET => "workspaces/$another"),
@@ -172,12 +171,12 @@ my %cases = (
         call   => sub ($case) { $nginx->admin(DELETE => "workspaces/$case->{who}{id}") },
         good   => qr/^(?:20\d|404|409)$/
     },
-    'operations'        => operator(GET => 'operations'),
+    'operations'        => operator(GET => 'operations?state=stuck'),
     'the database'      => operator(GET => 'database'),
     'the audit'         => operator(GET => 'audit'),
-    'work'              => operator(GET => 'lines'),
+    'work'              => {%{operator(GET => 'lines?status=provisioning&limit=3')}, same => 0},
     'a report'          => {%{operator(POST => "lines/$line/status", {status => 'active'})}, good => qr/^(?:20\d|409)$/},
-    'use of a line'     => operator(POST => "lines/$line/usage", {conversations => 3, messages => 4}),
+    'use of a line'     => operator(POST => "lines/$line/usage", {newConversationsCount => 3, totalMessagesCount => 4}),
     'numbers added'     => operator(POST => 'numbers', {numbers => [{phone_number => '+14150099001', worker_id => 'w1'}]}),
     'numbers'           => operator(GET => 'numbers?limit=5'),
     'a rate'            => operator(PUT => "workspaces/$another/limits/gate", {rate => '5r/s'}),

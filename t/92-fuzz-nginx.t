@@ -78,7 +78,7 @@ sub uri ($path) {
 my @bodies = (
     {firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'},
     {firstName => 'Ada', lastName => 'L', channelType => 'email', email => 'ada@example.com', idempotencyKey => 'k'},
-    {action => 'cancel'}, {action => 'payment_link'}, {preview_token => 'lpv_x'}, {area_code => '415'},
+    {action => 'cancel'}, {action => 'payment_link'}, {preview_token => 'lpv_x'}, {line_request_type => 'phone', desired_area_code => '415'},
     {plan => 'growth', subscription => 'active'}, {status => 'active'}, {rate => '5r/s'},
     {numbers => [{phone_number => '+14155550000', worker_id => 'w'}]}, {newConversationsCount => 1, totalMessagesCount => 2},
     {note => 'seen', outcome => 'refunded'}, {}
