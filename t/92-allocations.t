@@ -211,7 +211,7 @@ sub try ($name, $nth) {
     # of a string that it has no memory for jansson says that it is none
     push @wrong, "answered with $status" unless $status =~ /^(?:0|500|503)$/ || $status =~ $good || $status == 400 && $is->{name} =~ /^jansson/;
     push @wrong, "another answer:\n" . shown($answer) . "\n" . shown($case->{unharmed})
-      if $case->{same} && $status =~ $good && $case->{unharmed} && shown($answer) ne shown($case->{unharmed});
+      if $case->{same} && $status =~ $good && !($status == 400 && $is->{name} =~ /^jansson/) && $case->{unharmed} && shown($answer) ne shown($case->{unharmed});
 
     # asked again, it is well; what is under way is waited for
     my $again;
