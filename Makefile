@@ -8,8 +8,8 @@ $(error the paths of the checkout and of BUILD must not contain spaces: "$(CURDI
 endif
 
 # CC=gcc|clang; SAN=1: AddressSanitizer and UBSan; FAILPOINTS=1: with the
-# directive lines_failpoint, for tests only.  Each combination has a directory
-# of its own in BUILD.
+# directive lines_failpoint, for tests only; COV=1: clang counts what runs.
+# Each combination has a directory of its own in BUILD.
 
 ifneq ($(filter default undefined,$(origin CC)),)
 CC = $(if $(SAN),clang,gcc)
@@ -17,8 +17,9 @@ endif
 
 SAN =
 FAILPOINTS =
+COV =
 
-VARIANT = $(notdir $(CC))$(if $(SAN),-san)$(if $(FAILPOINTS),-failpoints)
+VARIANT = $(notdir $(CC))$(if $(SAN),-san)$(if $(COV),-cov)$(if $(FAILPOINTS),-failpoints)
 DIR     = $(abspath $(BUILD))/$(VARIANT)
 MODULE  = $(DIR)/ngx_http_lines_module.so
 
@@ -46,7 +47,16 @@ endif
 
 CFLAGS    = -O2 -g
 HARDENING = -fstack-protector-strong -Wformat -Werror=format-security \
-            -D_FORTIFY_SOURCE=2
+            -D_FORTIFY_SOURCE=2 $(GUARDS)
+
+# What a machine has against a stack that is passed over, and against jumps to
+# where none should be: of these flags, those that the compiler knows for it.
+
+MACHINE := $(shell $(CC) -dumpmachine)
+GUARDS  := $(foreach f,-fstack-clash-protection \
+    $(if $(filter x86_64-% i%86-%,$(MACHINE)),-fcf-protection) \
+    $(if $(filter aarch64-%,$(MACHINE)),-mbranch-protection=standard),\
+    $(shell $(CC) -Werror $f -x c -c /dev/null -o /dev/null 2> /dev/null && echo $f))
 LDFLAGS   = -Wl,-z,relro -Wl,-z,now
 
 ifneq ($(SAN),)
@@ -66,13 +76,31 @@ WARNINGS  += -Wno-maybe-uninitialized
 endif
 endif
 
+# counters lie in a file from the start: who is killed has written them
+
+ifneq ($(COV),)
+CFLAGS    = -O1 -g -fprofile-instr-generate -fcoverage-mapping \
+            -mllvm -runtime-counter-relocation
+HARDENING =
+LDFLAGS  += -fprofile-instr-generate
+endif
+
 # No flag of these goes to configure: its tests decide what is in nginx'
 # structures, and these must be as in the nginx that loads the module.
 
 MODULE_CFLAGS  = -std=gnu11 -pipe $(CFLAGS) $(HARDENING) $(WARNINGS) \
                  -ffile-prefix-map=$(CURDIR)=. \
                  $(if $(FAILPOINTS),-DLINES_FAILPOINTS)
-MODULE_LDFLAGS = $(LDFLAGS)
+MODULE_LDFLAGS = $(LDFLAGS) $(if $(FAILPOINTS),$(FAILING:%=-Wl,--wrap=%))
+
+# with failpoints, what can fail when a test says so: t/module/allocation.c
+
+FAILING = malloc calloc realloc strdup $(addprefix ngx_,palloc pcalloc pnalloc \
+    alloc calloc create_pool pstrdup array_create array_push array_push_n \
+    list_create list_push pool_cleanup_add http_cleanup_add alloc_chain_link \
+    create_temp_buf chain_get_free_buf slab_alloc slab_alloc_locked \
+    slab_calloc slab_calloc_locked http_subrequest http_send_header \
+    http_output_filter http_complex_value)
 
 # with failpoints, the tests' own modules are in the shared object
 
@@ -171,7 +199,7 @@ JOBS   := $(shell expr 5 '*' $$(nproc) / 2)
 # what takes longest comes first: nothing has to wait for it in the end
 LONG    = $(patsubst %,t/%.t,01-source-tree 72-compose-run 37-crash-matrix 17-long-lists \
           39-paid-prism 35-paid-request 49-confirm-crashes 07-module-without-ssl \
-          87-sim-engine 54-clerk-keys 59-fuzz-short 14-answers 00-build)
+          87-sim-engine 92-allocations 54-clerk-keys 59-fuzz-short 14-answers 00-build)
 ORDERED = $(filter $(wildcard $(TESTS)),$(LONG)) $(filter-out $(LONG),$(wildcard $(TESTS)))
 
 PRELOAD = $(if $(SAN),$(if $(findstring clang,$(CC)),$(shell $(CC) \
@@ -207,7 +235,7 @@ $(BUILDS:%=build-%): build-%:
 # what make was told is for this build, not for those that tests make
 
 PROVE = env $(foreach v,MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL \
-                        CC SAN FAILPOINTS BUILD TESTS,-u $v) \
+                        CC SAN FAILPOINTS COV BUILD TESTS,-u $v) \
     LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(MODULE) \
     LINES_MODULE_FAILPOINTS=$(DIR)-failpoints/ngx_http_lines_module.so \
     LINES_PRELOAD=$(PRELOAD) \
@@ -261,7 +289,7 @@ prove-nginx: $(NGINX)
 
 # the long forms of what the tests do briefly
 
-.PHONY: chaos kills sim fuzz bench image
+.PHONY: chaos kills sim fuzz bench image coverage
 chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
 	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
@@ -281,9 +309,24 @@ sim: packages-test
 	    LINES_NGINX_OBJS=$(abspath $(BUILD))/gcc/nginx/objs
 	$(abspath $(BUILD))/sim/engine --seed $(or $(SEED),1) --steps $(or $(STEPS),10000000)
 
+# each parser, then nginx as a whole, and each allocation of each endpoint
 fuzz: packages-test
 	@$(MAKE) --no-print-directory -C t/fuzz BUILD=$(abspath $(BUILD)) \
 	    FUZZ_SECONDS=$(or $(SECONDS),60) run
+	@LINES_FUZZ_SECONDS=$(or $(SECONDS),60) LINES_ALLOC=all $(MAKE) --no-print-directory CC=clang SAN=1 \
+	    LIMIT=$$((9000 + 2 * $(or $(SECONDS),60))) prove TESTS='t/92-fuzz-nginx.t t/92-allocations.t'
+
+# what of src/ the tests run, file by file: TESTS='t/2*.t t/4*.t' for a part of them
+
+COVERAGE = $(abspath $(BUILD))/coverage
+
+coverage: packages-test
+	@rm -rf $(COVERAGE) && mkdir -p $(COVERAGE)
+	@$(MAKE) --no-print-directory CC=clang SAN= COV=1 module
+	@$(MAKE) --no-print-directory CC=clang SAN= COV=1 FAILPOINTS=1 module
+	-@LLVM_PROFILE_FILE=$(COVERAGE)/%4m%c.profraw $(MAKE) --no-print-directory CC=clang SAN= COV=1 prove
+	@sh t/coverage.sh $(COVERAGE) $(abspath $(BUILD))/clang-cov/ngx_http_lines_module.so \
+	    $(abspath $(BUILD))/clang-cov-failpoints/ngx_http_lines_module.so
 
 bench: packages-test
 	@$(MAKE) --no-print-directory CC=gcc SAN= module
@@ -333,6 +376,7 @@ help:
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
 	@echo 'make kills         each scenario of money, a kill at each of its steps: SECONDS=600 SEED=1 JOBS=3 ALL=1'
 	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
+	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
 	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

@@ -16,6 +16,8 @@ put() {
 }
 
 random | put admin.token
+random | put redis.key
+printf 'requirepass %s\nmasterauth %s\n' "$(cat redis.key)" "$(cat redis.key)" | put redis.conf
 echo "sk_test_$(random)" | put stripe.key
 echo "whsec_$(random)" | put webhook.key
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 2> /dev/null | put clerk.pem

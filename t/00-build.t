@@ -304,6 +304,11 @@ END
     like $output, qr/for nginx \d+\.\d+\.\d+, signature \d,\d,\d,[01]+/, 'says for which nginx it is';
     ok $has->("return 'first'"), 'with its script';
 
+    # as gcc writes down what it was told
+    my $machine = qx{gcc -dumpmachine};
+    ok $has->($_), "built with $_" for '-fstack-clash-protection', '-fstack-protector-strong',
+      $machine =~ /^(?:x86_64|i\d86)-/ ? '-fcf-protection' : (), $machine =~ /^aarch64-/ ? '-mbranch-protection=standard' : ();
+
     my $before = (stat $so)[9] + (stat _)[1];
     $make->();
     is +(stat $so)[9] + (stat _)[1], $before, 'nothing changed, nothing done';

@@ -45,7 +45,7 @@ subtest 'conf/lines.conf' => sub {
 
 subtest 'directives' => sub {
     my ($commands) = path("$root/src/ngx_http_lines_module.c")->slurp =~ /ngx_command_t  commands\[\] = \{(.*?)\n\};/s;
-    my @there = ($commands =~ /ngx_string\("(lines_\w+)"\)/g, 'lines_failpoint');
+    my @there = ($commands =~ /ngx_string\("(lines_\w+)"\)/g, qw(lines_failpoint lines_allocations));
     my $text  = path("$root/conf/directives.md")->slurp;
     my @told  = $text =~ /^### (lines_\w+)/gm;
     same(directive => \@there, \@told);

@@ -28,10 +28,11 @@ my $key   = secret('stripe.key',  'sk_test_lines');
 my $whsec = secret('webhook.key', 'whsec_test');
 system(qw(chown 33:33), $t->dir . '/etc');
 
-my $redis   = $t->redis(port => 6379);
-
 system('sh', "$root/docker/secrets.sh", $t->dir . '/etc') == 0 or die "secrets.sh failed\n";
 chown 33, 33, glob $t->dir . '/etc/*';
+
+my $redis = $t->redis(port => 6379, conf => 'include ' . $t->dir . '/etc/redis.conf',
+    password => path($t->dir, 'etc/redis.key')->slurp =~ s/\n//r);
 
 my $sandbox = $t->sandbox(port => 12111, tls => {port => 12443, map { $_->[0] => $t->dir . "/etc/tls.$_->[1]" } [cert => 'crt'], [key => 'key']},
     webhook_url => 'http://127.0.0.1:8080/webhooks/stripe');

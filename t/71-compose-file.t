@@ -96,11 +96,18 @@ for my $name (sort keys %$services) {
     };
 }
 
-is_deeply $compose->data->{services}{redis}{volumes}, ['redis:/data'], 'Redis keeps its data';
+is $compose->data->{services}{redis}{volumes}[0], 'redis:/data', 'Redis keeps its data';
 like $docker, qr{^COPY .*conf/redis\.conf /usr/local/etc/redis\.conf$}m,           'by the settings that Lines asks for';
 like $docker, qr{^ENTRYPOINT \["redis-server", "/usr/local/etc/redis\.conf"\]$}m, '... with which it starts';
 unlike $services->{$_}{command}, qr/--(?:appendonly|maxmemory-policy|hash|stream)/, "... and which $_ leaves as they are" for qw(redis replica);
 unlike $services->{redis}{command}, qr/--appendfsync/, '... the primary all of them';
+for my $name (qw(redis replica)) {
+    like $services->{$name}{command}, qr{^--include /etc/lines/redis\.conf\b}, "$name has a password";
+    unlike $services->{$name}{command}, qr/--protected-mode|--requirepass|--masterauth/, '... that is in a file';
+    ok +(grep { $_ eq 'secrets:/etc/lines:ro' } @{$services->{$name}{volumes}}), '... which it has';
+    like $services->{$name}{healthcheck}{test}[1], qr{^REDISCLI_AUTH=\$\(cat /etc/lines/redis\.key\) }, '... and its healthcheck as well';
+}
+like path("$root/docker/node.conf")->slurp, qr{^lines_redis .*password_file=/etc/lines/redis\.key;$}m, 'as have the nodes';
 like $services->{replica}{command}, qr/--replicaof redis 6379/,              'it has a replica';
 
 # Compose 2 needs no engine to read a file: as a plugin of docker's client, or as Debian 13 has it

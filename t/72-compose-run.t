@@ -32,6 +32,7 @@ $compose->wait_healthy($_) for qw(replica players node1 node2 balancer);
 my %env = $compose->container('demo')->output =~ /^(LINES_\w+)=(.*)$/mg;
 my $api = Test::Lines::Client->new(host => $compose->address('balancer'), port => 8080);
 my %key = (Authorization => "Bearer $env{LINES_API_KEY}");
+my @cli = ('sh', '-c', 'REDISCLI_AUTH=$(cat /etc/lines/redis.key) redis-cli "$@"', 'redis-cli');
 my %ada = (firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone');
 
 sub line ($id) { $api->get("/api/line-requests/$id", \%key)->json('/line') }
@@ -78,6 +79,9 @@ subtest 'who else' => sub {
     like $api->get('/app/', \%key)->json('/tenant'), qr/^w:org_demo_growth$/, 'an application behind the gateway';
     is $api->get('/_lines/ready')->status, 404, "the operator's side is not the balancer's";
 
+    my (undef, $said) = $compose->container('redis')->exec('redis-cli', 'dbsize');
+    like $said, qr/NOAUTH/, 'Redis asks for its password';
+
     my $operator = Test::Lines::Client->new(host => $compose->address('node1'), port => 8081);
     is $operator->get('/_lines/admin/lines')->status, 401, "the operator's side asks for the token";
     like $operator->get('/_lines/metrics')->body, qr/^lines_/m, 'and has metrics';
@@ -114,8 +118,8 @@ subtest 'Redis dies, and comes back' => sub {
     my $last = $answer->json('/line/_id');
 
     wait_for(sub {
-        ($code, $info) = $compose->container('replica')->exec('redis-cli', 'dbsize');
-        my (undef, $same) = $compose->container('redis')->exec('redis-cli', 'dbsize');
+        ($code, $info) = $compose->container('replica')->exec(@cli, 'dbsize');
+        my (undef, $same) = $compose->container('redis')->exec(@cli, 'dbsize');
         return $info =~ /\d/ && $info eq $same;
     }, 30, 'the replica to have it all');
     pass 'the replica has it all';
@@ -145,7 +149,7 @@ subtest 'bounds' => sub {
 subtest 'down' => sub {
     # Redis refuses to end while it writes the first AOF after a synchronization
     wait_for(sub {
-        my (undef, $info) = $compose->container('replica')->exec('redis-cli', 'info');
+        my (undef, $info) = $compose->container('replica')->exec(@cli, 'info');
         return $info =~ /^master_link_status:up\r?$/m && $info =~ /^aof_rewrite_in_progress:0\r?$/m
           && $info =~ /^aof_rewrite_scheduled:0\r?$/m;
     }, 120, 'the replica to be at rest');

@@ -129,6 +129,7 @@ ngx_int_t
 lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
     json_t **json, json_error_t *error)
 {
+    json_error_t         local;
     ngx_pool_cleanup_t  *cln;
 
     cln = ngx_pool_cleanup_add(pool, 0);
@@ -136,10 +137,14 @@ lines_json_parse(ngx_pool_t *pool, ngx_str_t *text, size_t flags,
         return NGX_ERROR;
     }
 
+    error = error ? error : &local;
+
     *json = json_loadb((char *) text->data, text->len, flags, error);
 
+    /* without memory jansson has no word for it */
+
     if (*json == NULL) {
-        return NGX_DECLINED;
+        return error->text[0] ? NGX_DECLINED : NGX_ERROR;
     }
 
     cln->handler = json_free;

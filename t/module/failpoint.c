@@ -35,6 +35,9 @@ struct point_s {
 };
 
 
+/* t/module/allocation.c */
+char *lines_allocations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 static void *create_main_conf(ngx_conf_t *cf);
 static char *failpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_int_t point_map(point_t *point, ngx_str_t *file);
@@ -45,6 +48,13 @@ static ngx_command_t  commands[] = {
     { ngx_string("lines_failpoint"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       failpoint,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("lines_allocations"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      lines_allocations,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },

@@ -1,0 +1,296 @@
+
+/*
+ * Whom a limit counts: two who ask, and the keys of their buckets.  The first
+ * byte says which kind of limit it is, the second what each of the two has; then
+ * a line each of tenant, user, key and value, of one and of the other.  Behind
+ * "=" a rate as it is written, and what a bucket does by it; behind "<" what
+ * Redis says of one.
+ */
+
+#include "fuzz.h"
+#include "limit/limit.c"
+#include "limit/lease.c"
+
+
+static ngx_str_t  variable;
+
+
+ngx_int_t
+lines_try_value(ngx_http_request_t *r, ngx_http_complex_value_t *cv,
+    ngx_uint_t wait, ngx_str_t *value, ngx_uint_t *late)
+{
+    *value = variable;
+    *late = 0;
+
+    return NGX_OK;
+}
+
+
+/* tenants and ids of keys are what authentication lets through */
+
+static ngx_str_t
+fuzz_name(fuzz_t *in, const char *kind)
+{
+    size_t      i;
+    ngx_str_t   text, name;
+
+    text = fuzz_line(in);
+    name.data = ngx_pnalloc(fuzz_request().pool, text.len + 3);
+    ngx_memcpy(name.data, kind, ngx_strlen(kind));
+    name.len = ngx_strlen(kind);
+
+    for (i = 0; i < ngx_min(text.len, 64); i++) {
+        if (lines_is_alnum(text.data[i]) || text.data[i] == '_'
+            || text.data[i] == '-')
+        {
+            name.data[name.len++] = text.data[i];
+        }
+    }
+
+    if (name.len == ngx_strlen(kind)) {
+        name.len = 0;
+    }
+
+    return name;
+}
+
+
+typedef struct {
+    ngx_str_t   who;
+    ngx_str_t   whose;
+    ngx_str_t   key;
+    ngx_int_t   rc;
+} fuzz_asker_t;
+
+
+static fuzz_asker_t
+fuzz_ask(fuzz_t *in, lines_limit_t *limit, ngx_uint_t has)
+{
+    u_char             *p, *tag;
+    ngx_str_t           key_id;
+    ngx_uint_t          late;
+    fuzz_asker_t        asker;
+    fuzz_request_t      request;
+    lines_identity_t   *identity;
+
+    request = fuzz_request();
+    identity = &request.ctx->identity;
+    ngx_memzero(&asker, sizeof(fuzz_asker_t));
+
+    identity->tenant = fuzz_name(in, has & 1 ? "w:" : "a:");
+    identity->user = fuzz_line(in);
+    key_id = fuzz_name(in, "");
+    variable = fuzz_line(in);
+
+    ngx_str_set(&identity->method, "clerk");
+
+    if (has & 2) {
+        ngx_str_set(&identity->method, "key");
+        identity->key_id = key_id;
+    }
+
+    request.r->connection->addr_text = variable;
+
+    asker.rc = limit_key(request.ctx, limit, 0, &asker.key, &late);
+
+    if (limit->kind & LINES_LIMIT_IDENTITY) {
+        asker.who = identity->tenant.len ? identity->tenant : identity->user;
+        asker.whose = identity->key_id.len ? identity->key_id
+                                           : identity->method;
+
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            asker.whose.len = 0;
+        }
+
+    } else {
+        asker.who = variable;
+    }
+
+    must(asker.rc == NGX_OK || asker.rc == NGX_DECLINED);
+    must((asker.rc == NGX_DECLINED) == (asker.who.len == 0)
+         || limit->kind == LINES_LIMIT_IP);
+
+    if (asker.rc != NGX_OK || limit->kind == LINES_LIMIT_IP) {
+        return asker;
+    }
+
+    /* one slot, which nobody's input closes early */
+
+    must(asker.key.len > 8 && ngx_strncmp(asker.key.data, "lines:{", 7) == 0);
+
+    tag = memchr(asker.key.data, '}', asker.key.len);
+    must(tag != NULL);
+
+    for (p = asker.key.data; p < asker.key.data + asker.key.len; p++) {
+        must(*p > ' ' && *p < 0x7f);
+        must(*p != '{' || p == asker.key.data + 6);
+        must(*p != '}' || p == tag);
+    }
+
+    return asker;
+}
+
+
+static void
+fuzz_keys(fuzz_t *in, ngx_uint_t kind)
+{
+    ngx_uint_t      has, same;
+    fuzz_asker_t    one, other;
+    lines_limit_t   limit;
+
+    static const ngx_uint_t  kinds[] = {
+        LINES_LIMIT_TENANT, LINES_LIMIT_KEY, LINES_LIMIT_IP,
+        LINES_LIMIT_VARIABLE
+    };
+
+    ngx_memzero(&limit, sizeof(lines_limit_t));
+    ngx_str_set(&limit.id, "name");
+    limit.kind = kinds[kind % 4];
+
+    has = fuzz_byte(in);
+
+    one = fuzz_ask(in, &limit, has);
+    other = fuzz_ask(in, &limit, has >> 4);
+
+    if (one.rc != NGX_OK || other.rc != NGX_OK) {
+        return;
+    }
+
+    /* one's bucket is nobody else's */
+
+    same = lines_same(&one.who, &other.who)
+           && lines_same(&one.whose, &other.whose);
+
+    if (limit.kind != LINES_LIMIT_IP) {
+        must(lines_same(&one.key, &other.key) == same
+             || (limit.kind & LINES_LIMIT_IDENTITY));
+        must(!lines_same(&one.key, &other.key)
+             || (lines_same(&one.who, &other.who)
+                 && lines_same(&one.whose, &other.whose)));
+    }
+}
+
+
+static void
+fuzz_bucket(fuzz_t *in, lines_rate_t *rate)
+{
+    double         now, tat;
+    ngx_uint_t     need, extra, taken, i;
+    lines_gcra_t   gcra;
+
+    now = 1700000000e6;
+    tat = (double) fuzz_int(in);
+
+    if (tat != tat) {
+        return;
+    }
+
+    for (i = 0; i < 32 && in->p < in->last; i++) {
+        need = fuzz_byte(in) + 1;
+        extra = fuzz_byte(in);
+        now += (double) (fuzz_byte(in) * 1000);
+
+        lines_gcra_take(rate, &tat, now, need, extra, &gcra);
+
+        taken = gcra.granted;
+        must(taken == 0 || (taken >= need && taken <= need + extra));
+        must(taken + gcra.remaining <= rate->burst);
+        must((taken == 0) == (gcra.retry > 0));
+        must(tat >= now);
+        must(tat <= now + (double) rate->burst * rate->interval * 1.000001);
+        must(lines_gcra_refilled(rate, gcra.remaining, 1000) <= rate->burst);
+        must(lines_gcra_refilled(rate, gcra.remaining, 0)
+             <= gcra.remaining + 1);
+        must(lines_gcra_full(rate, rate->burst) == 0);
+
+        if (taken && extra & 1) {
+            lines_gcra_give(rate, &tat, now, taken);
+            must(tat >= now);
+        }
+    }
+
+    must(lines_rate_window(rate) > 0);
+    must(lines_lease_max(rate) <= rate->burst);
+}
+
+
+static void
+fuzz_rate(fuzz_t *in)
+{
+    ngx_str_t      text;
+    lines_rate_t   rate;
+
+    ngx_memzero(&rate, sizeof(lines_rate_t));
+    text = fuzz_line(in);
+
+    if (lines_rate_parse(&text, &rate) != NGX_OK) {
+        return;
+    }
+
+    must(rate.interval >= 1e6 / LINES_RATE_MAX
+         && rate.interval <= LINES_INTERVAL_MAX);
+
+    rate.burst = (ngx_uint_t) fuzz_int(in) % LINES_BURST_MAX + 1;
+    fuzz_bucket(in, &rate);
+}
+
+
+static void
+fuzz_reply(fuzz_t *in)
+{
+    ngx_str_t            text;
+    lines_rate_t         rate;
+    lines_gcra_t         gcra;
+    lines_gcra_reply_t   reply;
+
+    /* as the reader of replies has them: an end behind it */
+
+    reply.granted = fuzz_int(in) >> 11;
+    reply.remaining = fuzz_int(in) >> 11;
+    reply.retry = fuzz_int(in) >> 11;
+    reply.burst = fuzz_int(in) >> 11;
+    text = fuzz_line(in);
+
+    reply.interval.data = ngx_pnalloc(fuzz_request().pool, text.len + 1);
+    reply.interval.len = text.len;
+
+    if (text.len) {
+        ngx_memcpy(reply.interval.data, text.data, text.len);
+    }
+
+    reply.interval.data[text.len] = '\0';
+
+    if (lease_parse(&reply, &rate, &gcra) != NGX_OK) {
+        return;
+    }
+
+    must(rate.burst > 0 && rate.burst <= LINES_BURST_MAX);
+    must(rate.interval > 0);
+
+    (void) lines_gcra_tat(&rate, 1700000000e6, gcra.remaining);
+    fuzz_bucket(in, &rate);
+}
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_t      in = { data, data + size };
+    ngx_uint_t  kind;
+
+    kind = fuzz_byte(&in);
+
+    if (kind == '=') {
+        fuzz_rate(&in);
+
+    } else if (kind == '<') {
+        fuzz_reply(&in);
+
+    } else {
+        fuzz_keys(&in, kind);
+    }
+
+    fuzz_end();
+
+    return 0;
+}
