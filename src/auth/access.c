@@ -378,7 +378,8 @@ access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
     /* where nobody knows: neither yes nor no */
 
     return (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
-                                       : NGX_HTTP_UNAUTHORIZED;
+           : identity->refusal ? NGX_HTTP_FORBIDDEN
+           : NGX_HTTP_UNAUTHORIZED;
 }
 
 
@@ -597,7 +598,10 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
         break;
 
     default: /* NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN */
-        rc = lines_error(r, ctx, status, NULL, "No active workspace");
+        rc = ctx->identity.refusal
+             ? lines_error(r, ctx, status, LINES_REFUSED_COOKIE,
+                           ctx->identity.refusal)
+             : lines_error(r, ctx, status, NULL, "No active workspace");
     }
 
     if (rc != NGX_DONE) {

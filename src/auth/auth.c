@@ -12,6 +12,7 @@
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/metrics.h"
+#include "http/origin.h"
 #include "http/text.h"
 #include "store/calls.h"
 
@@ -44,6 +45,8 @@ typedef struct {
 
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
+static lines_site_e cookie_site(ngx_http_request_t *r,
+    lines_loc_conf_t *llcf);
 static ngx_uint_t request_reads(ngx_http_request_t *r);
 static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -151,29 +154,84 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
             h = lines_next_header(r, "cookie", h);
         }
 
-        rules->reads = rules->cookie.len && request_reads(r);
+        rules->site = rules->cookie.len ? cookie_site(r, llcf)
+                                        : LINES_SITE_TRUSTED;
     }
 }
 
 
 /*
+ * The page that asks says nothing of itself that another could not say; its
+ * browser does, in headers that no page can set.  Where a token was minted
+ * (azp) is not who sends it, and SameSite lets sibling hosts through.
+ */
+
+static lines_site_e
+cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
+{
+    ngx_int_t             rc;
+    ngx_str_t             origin;
+    ngx_table_elt_t      *h;
+    lines_jwt_options_t  *options;
+
+    if (request_reads(r)) {
+        return LINES_SITE_TRUSTED;
+    }
+
+    options = &llcf->clerk->options;
+
+    rc = lines_origin(r, &origin);
+
+    if (rc != NGX_DECLINED) {
+        return (rc == NGX_OK
+                && (lines_origin_among(&origin, options->parties,
+                                       options->nparties)
+                    || lines_origin_own(r, &origin)))
+               ? LINES_SITE_TRUSTED
+               : LINES_SITE_OTHER;
+    }
+
+    h = lines_find_header(r, "sec-fetch-site");
+
+    if (h == NULL) {
+        return LINES_SITE_UNSAID;
+    }
+
+    return (lines_is(&h->value, "same-origin")
+            && lines_next_header(r, "sec-fetch-site", h) == NULL)
+           ? LINES_SITE_TRUSTED
+           : LINES_SITE_OTHER;
+}
+
+
+/*
  * Flag: nothing that a client asks for by another site's leave can change
- * anything: it came with GET or HEAD, and is no other method by now.
+ * anything: it came with GET, HEAD or OPTIONS, and is no other method by now.
  * A subrequest is GET whatever the client sent, and so is a request that
- * error_page sends to a URI: the request line tells.
+ * error_page sends to a URI: the request line tells.  A WebSocket begins with
+ * GET, and what then comes through it may be anything.
  */
 
 static ngx_uint_t
 request_reads(ngx_http_request_t *r)
 {
-    ngx_str_t  *line;
+    ngx_str_t        *line;
+    ngx_table_elt_t  *h;
+
+    static const ngx_uint_t  methods = NGX_HTTP_GET|NGX_HTTP_HEAD
+                                       |NGX_HTTP_OPTIONS;
 
     line = &r->main->request_line;
+    h = lines_find_header(r, "upgrade");
 
-    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
-           && (r->main->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+    return (r->method & methods)
+           && (r->main->method & methods)
            && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
-               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0));
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0)
+               || (line->len > 8
+                   && ngx_strncmp(line->data, "OPTIONS ", 8) == 0))
+           && (h == NULL
+               || ngx_strcasestrn(h->value.data, "websocket", 9 - 1) == NULL);
 }
 
 
@@ -200,7 +258,7 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
            && lines_same(&a->key_id, &b.key_id)
            && lines_same(&a->secret, &b.secret)
            && lines_same(&a->cookie, &b.cookie)
-           && a->reads == b.reads;
+           && a->site == b.site;
 }
 
 
@@ -441,6 +499,11 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
                ? lines_tenant_plan(r, ctx)
                : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                              "No active workspace");
+    }
+
+    if (ctx->identity.refusal) {
+        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, LINES_REFUSED_COOKIE,
+                           ctx->identity.refusal);
     }
 
     return (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR)

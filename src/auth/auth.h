@@ -52,6 +52,9 @@ ngx_uint_t lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
     ngx_uint_t methods, time_t stale);
 
 
+/* the code of a 403 with ctx->identity.refusal */
+#define LINES_REFUSED_COOKIE  "cookie_refused"
+
 /* what a 401 asks for */
 #define lines_challenge(ctx) \
     ((ctx)->identity.challenge ? (ctx)->identity.challenge : "Bearer")

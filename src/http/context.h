@@ -32,6 +32,15 @@ typedef ngx_int_t lines_step_t(ngx_http_request_t *r, lines_ctx_t *ctx);
 typedef lines_step_t  *lines_step_pt;
 
 
+/* whether a cookie counts: it comes along whoever made a browser send it */
+
+typedef enum {
+    LINES_SITE_TRUSTED = 0,    /* it does, or nothing is changed */
+    LINES_SITE_UNSAID,         /* the browser did not tell which */
+    LINES_SITE_OTHER
+} lines_site_e;
+
+
 /*
  * All that decides who somebody is: the configuration, and what the request
  * showed (another module may change its headers on the way).
@@ -47,7 +56,8 @@ typedef struct {
     ngx_str_t            key_id;     /* by key_id_header */
     ngx_str_t            secret;
     ngx_str_t            cookie;     /* lines_clerk's, its value */
-    ngx_uint_t           reads;      /* flag: all that a cookie is good for */
+    lines_site_e         site;       /* that a browser sent it from with the
+                                        cookie */
 } lines_rules_t;
 
 
@@ -65,6 +75,7 @@ typedef struct {
     ngx_str_t      method;     /* "key", "clerk" */
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
+    const char    *refusal;    /* the words of a 403 in its place, or NULL */
     lines_cache_e  cache;      /* what the lines_auth that it met last says of
                                   caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt; good once it is
