@@ -10,8 +10,10 @@
 #include "auth/clerk.h"
 #include "auth/identity.h"
 #include "http/answer.h"
+#include "http/cors.h"
 #include "http/headers.h"
 #include "http/metrics.h"
+#include "http/origin.h"
 #include "http/text.h"
 #include "store/calls.h"
 
@@ -44,6 +46,9 @@ typedef struct {
 
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
+static ngx_str_t hidden_cookie(ngx_http_request_t *r, ngx_str_t *name);
+static lines_site_e cookie_site(ngx_http_request_t *r,
+    lines_loc_conf_t *llcf);
 static ngx_uint_t request_reads(ngx_http_request_t *r);
 static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -87,11 +92,7 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     }
 
     if ((methods & LINES_AUTH_KEY)
-        && rules->authorization.len
-        && lines_bearer_header(&rules->authorization, &token) == NGX_OK
-        && token.len > lmcf->key_prefix.len
-        && ngx_strncmp(token.data, lmcf->key_prefix.data, lmcf->key_prefix.len)
-           == 0)
+        && lines_bearer_key(lmcf, &rules->authorization, &token))
     {
         return key_authenticate(r, ctx, &token, NULL, done);
     }
@@ -101,6 +102,50 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     }
 
     return auth_fail(r, ctx, "credentials-missing", done);
+}
+
+
+ngx_uint_t
+lines_bearer_key(lines_main_conf_t *lmcf, ngx_str_t *authorization,
+    ngx_str_t *key)
+{
+    return authorization->len
+           && lines_bearer_header(authorization, key) == NGX_OK
+           && key->len > lmcf->key_prefix.len
+           && ngx_strncmp(key->data, lmcf->key_prefix.data,
+                          lmcf->key_prefix.len)
+              == 0;
+}
+
+
+ngx_table_elt_t *
+lines_credential(ngx_http_request_t *r, const char *name)
+{
+    ngx_uint_t           i;
+    lines_ctx_t         *ctx;
+    ngx_table_elt_t     *h, **hidden;
+    ngx_http_request_t  *pr;
+
+    h = lines_find_header(r, name);
+
+    for (pr = r; pr && h == NULL; pr = pr->parent) {
+
+        ctx = lines_find_ctx(pr);
+
+        if (ctx == NULL || ctx->hidden == NULL) {
+            continue;
+        }
+
+        hidden = ctx->hidden->elts;
+
+        for (i = 0; i < ctx->hidden->nelts && h == NULL; i++) {
+            if (lines_is_nocase(&hidden[i]->key, name)) {
+                h = hidden[i];
+            }
+        }
+    }
+
+    return h;
 }
 
 
@@ -120,21 +165,26 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 
     if (methods & LINES_AUTH_KEY_PAIR) {
 
-        h = lines_find_header(r, (char *) llcf->key_id_header.data);
+        h = lines_credential(r, (char *) llcf->key_id_header.data);
         if (h) {
             rules->key_id = h->value;
         }
 
-        h = lines_find_header(r, (char *) llcf->secret_header.data);
+        h = lines_credential(r, (char *) llcf->secret_header.data);
         if (h) {
             rules->secret = h->value;
         }
     }
 
-    if ((methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK))
-        && r->headers_in.authorization)
-    {
-        rules->authorization = r->headers_in.authorization->value;
+    if (methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK)) {
+
+        h = r->headers_in.authorization
+            ? r->headers_in.authorization
+            : lines_credential(r, "authorization");
+
+        if (h) {
+            rules->authorization = h->value;
+        }
     }
 
     if ((methods & LINES_AUTH_CLERK)
@@ -151,29 +201,137 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
             h = lines_next_header(r, "cookie", h);
         }
 
-        rules->reads = rules->cookie.len && request_reads(r);
+        if (h == NULL) {
+            rules->cookie = hidden_cookie(r, &llcf->clerk->cookie);
+        }
+
+        rules->site = rules->cookie.len ? cookie_site(r, llcf)
+                                        : LINES_SITE_TRUSTED;
     }
+}
+
+
+/* a header was left without it, for the upstream */
+
+static ngx_str_t
+hidden_cookie(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_str_t            cookie;
+    ngx_uint_t           i;
+    lines_ctx_t         *ctx;
+    ngx_table_elt_t    **hidden;
+
+    ngx_str_null(&cookie);
+
+    for ( /* void */ ; r; r = r->parent) {
+
+        ctx = lines_find_ctx(r);
+
+        if (ctx == NULL || ctx->hidden == NULL) {
+            continue;
+        }
+
+        hidden = ctx->hidden->elts;
+
+        for (i = 0; i < ctx->hidden->nelts; i++) {
+            if (lines_is_nocase(&hidden[i]->key, "cookie")
+                && lines_bearer_cookie(&hidden[i]->value, name, &cookie)
+                   == NGX_OK)
+            {
+                return cookie;
+            }
+        }
+    }
+
+    return cookie;
+}
+
+
+/*
+ * The page that asks says nothing of itself that another could not say; its
+ * browser does, in headers that no page can set.  Where a token was minted
+ * (azp) is not who sends it, and SameSite lets sibling hosts through.
+ */
+
+static lines_site_e
+cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
+{
+    ngx_int_t             rc;
+    ngx_str_t             origin, *origins;
+    ngx_uint_t            n;
+    lines_cors_t         *cors;
+    ngx_table_elt_t      *h;
+    lines_jwt_options_t  *options;
+
+    if (request_reads(r)) {
+        return LINES_SITE_TRUSTED;
+    }
+
+    /* without "credentials" its list is of pages that have no cookies */
+
+    cors = llcf->cors;
+
+    if (cors && !cors->off && cors->credentials) {
+        origins = cors->origins;
+        n = cors->norigins;
+
+    } else {
+        options = &llcf->clerk->options;
+        origins = options->parties;
+        n = options->nparties;
+    }
+
+    rc = lines_origin(r, &origin);
+
+    if (rc != NGX_DECLINED) {
+        return (rc == NGX_OK
+                && (lines_origin_among(&origin, origins, n)
+                    || lines_origin_own(r, &origin)))
+               ? LINES_SITE_TRUSTED
+               : LINES_SITE_OTHER;
+    }
+
+    h = lines_find_header(r, "sec-fetch-site");
+
+    if (h == NULL) {
+        return LINES_SITE_UNSAID;
+    }
+
+    return (lines_is(&h->value, "same-origin")
+            && lines_next_header(r, "sec-fetch-site", h) == NULL)
+           ? LINES_SITE_TRUSTED
+           : LINES_SITE_OTHER;
 }
 
 
 /*
  * Flag: nothing that a client asks for by another site's leave can change
- * anything: it came with GET or HEAD, and is no other method by now.
+ * anything: it came with GET, HEAD or OPTIONS, and is no other method by now.
  * A subrequest is GET whatever the client sent, and so is a request that
- * error_page sends to a URI: the request line tells.
+ * error_page sends to a URI: the request line tells.  A WebSocket begins with
+ * GET, and what then comes through it may be anything.
  */
 
 static ngx_uint_t
 request_reads(ngx_http_request_t *r)
 {
-    ngx_str_t  *line;
+    ngx_str_t        *line;
+    ngx_table_elt_t  *h;
+
+    static const ngx_uint_t  methods = NGX_HTTP_GET|NGX_HTTP_HEAD
+                                       |NGX_HTTP_OPTIONS;
 
     line = &r->main->request_line;
+    h = lines_find_header(r, "upgrade");
 
-    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
-           && (r->main->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+    return (r->method & methods)
+           && (r->main->method & methods)
            && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
-               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0));
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0)
+               || (line->len > 8
+                   && ngx_strncmp(line->data, "OPTIONS ", 8) == 0))
+           && (h == NULL
+               || ngx_strcasestrn(h->value.data, "websocket", 9 - 1) == NULL);
 }
 
 
@@ -200,7 +358,7 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
            && lines_same(&a->key_id, &b.key_id)
            && lines_same(&a->secret, &b.secret)
            && lines_same(&a->cookie, &b.cookie)
-           && a->reads == b.reads;
+           && a->site == b.site;
 }
 
 
@@ -441,6 +599,11 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
                ? lines_tenant_plan(r, ctx)
                : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
                              "No active workspace");
+    }
+
+    if (ctx->identity.refusal) {
+        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, LINES_REFUSED_COOKIE,
+                           ctx->identity.refusal);
     }
 
     return (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR)

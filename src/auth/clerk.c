@@ -34,6 +34,18 @@ static ngx_int_t clerk_refuse(lines_session_t *session,
     lines_jwt_reason_e reason);
 
 
+/* to who wrote the page, or the program */
+
+static const char  clerk_unsaid[] =
+    "A session cookie is not enough to change anything: neither Origin nor "
+    "Sec-Fetch-Site tells which site sent the request; send the token as "
+    "Authorization: Bearer";
+
+static const char  clerk_other[] =
+    "A session cookie is not enough to change anything from this Origin: send "
+    "the token as Authorization: Bearer, or have the origin allowed";
+
+
 ngx_int_t
 lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_auth_done_pt done)
@@ -76,7 +88,11 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
             return clerk_refuse(session, LINES_JWT_MISSING);
         }
 
-        if (rules->clerk->options.nparties == 0 && !rules->reads) {
+        if (rules->site != LINES_SITE_TRUSTED) {
+            ctx->identity.refusal = (rules->site == LINES_SITE_UNSAID)
+                                    ? clerk_unsaid
+                                    : clerk_other;
+
             return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
         }
     }
@@ -315,7 +331,7 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
 
     /* RFC 6750, section 3.1: no error code where no token was shown */
 
-    if (reason != LINES_JWT_MISSING) {
+    if (reason != LINES_JWT_MISSING && identity->refusal == NULL) {
         identity->challenge = "Bearer error=\"invalid_token\"";
     }
 

@@ -4,8 +4,9 @@
  * from a cookie (https://clerk.com/docs/guides/sessions/session-tokens).
  *
  * A cookie comes along whoever made the browser send the request.  It is good
- * for GET and HEAD, and for writes only where the token says which site it is
- * for (azp) and the configuration says which sites may: authorized_party.
+ * for GET, HEAD and OPTIONS, and for writes only from sites that may: Origin is
+ * one of them, or, without it, Sec-Fetch-Site is same-origin.  Else it is 403
+ * (ctx->identity.refusal).
  */
 
 #ifndef _LINES_AUTH_CLERK_H_INCLUDED_
@@ -37,6 +38,10 @@ char *lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* after lines_access_merge() */
 char *lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
+/* lines_cors, after that: its origins, where it names none */
+char *lines_clerk_cors_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
 
 

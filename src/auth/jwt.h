@@ -61,7 +61,7 @@
     X(ISSUED_IN_FUTURE, "token-issued-in-future")                           \
     X(SESSION_PENDING, "session-pending")                                   \
     X(BAD_TENANT, "tenant-malformed")                                       \
-    X(COOKIE_REFUSED, "cookie-refused")    /* a write, and no parties set */
+    X(COOKIE_REFUSED, "cookie-refused")    /* from which site? */
 
 #define LINES_JWT_ENUM(name, word)  LINES_JWT_##name,
 

@@ -32,6 +32,15 @@ typedef ngx_int_t lines_step_t(ngx_http_request_t *r, lines_ctx_t *ctx);
 typedef lines_step_t  *lines_step_pt;
 
 
+/* whether a cookie counts: it comes along whoever made a browser send it */
+
+typedef enum {
+    LINES_SITE_TRUSTED = 0,    /* it does, or nothing is changed */
+    LINES_SITE_UNSAID,         /* the browser did not tell which */
+    LINES_SITE_OTHER
+} lines_site_e;
+
+
 /*
  * All that decides who somebody is: the configuration, and what the request
  * showed (another module may change its headers on the way).
@@ -47,7 +56,8 @@ typedef struct {
     ngx_str_t            key_id;     /* by key_id_header */
     ngx_str_t            secret;
     ngx_str_t            cookie;     /* lines_clerk's, its value */
-    ngx_uint_t           reads;      /* flag: all that a cookie is good for */
+    lines_site_e         site;       /* that a browser sent it from with the
+                                        cookie */
 } lines_rules_t;
 
 
@@ -65,6 +75,7 @@ typedef struct {
     ngx_str_t      method;     /* "key", "clerk" */
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
+    const char    *refusal;    /* the words of a 403 in its place, or NULL */
     lines_cache_e  cache;      /* what the lines_auth that it met last says of
                                   caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt; good once it is
@@ -95,6 +106,8 @@ struct lines_ctx_s {
     json_t              *body;        /* the object, or NULL; borrowed */
     void                *data;        /* the endpoint's own */
     void                *auth;        /* auth/'s own */
+    ngx_array_t         *hidden;      /* ngx_table_elt_t *: credentials that
+                                         upstreams do not see; NULL: none */
     ngx_http_request_t  *asked;       /* what auth_request made, where nobody
                                          could tell */
     void                *limit;       /* limit/'s own */
@@ -116,6 +129,8 @@ struct lines_ctx_s {
                                           0: only a 503 does */
     ngx_uint_t           refused_with;  /* a status that nginx may answer with
                                            a page: in the dialect of api */
+    lines_cors_t        *cors;        /* of the last location that has any */
+    unsigned             preflight:1;  /* it is one, and allowed */
     unsigned             untold:1;    /* auth_request's could not tell */
     unsigned             answered:1;
     unsigned             begun:1;     /* its answer, the end of which is

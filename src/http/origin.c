@@ -1,0 +1,70 @@
+
+#include "http/headers.h"
+#include "http/origin.h"
+#include "http/text.h"
+
+
+ngx_int_t
+lines_origin(ngx_http_request_t *r, ngx_str_t *origin)
+{
+    ngx_table_elt_t  *h;
+
+    h = lines_find_header(r, "origin");
+
+    if (h == NULL) {
+        return NGX_DECLINED;
+    }
+
+    *origin = h->value;
+
+    return lines_next_header(r, "origin", h) ? NGX_ABORT : NGX_OK;
+}
+
+
+ngx_uint_t
+lines_origin_among(ngx_str_t *origin, ngx_str_t *origins, ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (lines_same(origin, &origins[i])) {
+            return !lines_is(origin, "null");
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_uint_t
+lines_origin_own(ngx_http_request_t *r, ngx_str_t *origin)
+{
+#if (NGX_HTTP_SSL)
+
+    ngx_str_t  host;
+
+    static ngx_str_t  scheme = ngx_string("https://");
+    static ngx_str_t  port = ngx_string(":443");
+
+    if (r->connection->ssl == NULL || r->headers_in.host == NULL) {
+        return 0;
+    }
+
+    host = r->headers_in.host->value;
+
+    if (host.len > port.len
+        && ngx_memcmp(host.data + host.len - port.len, port.data, port.len)
+           == 0)
+    {
+        host.len -= port.len;
+    }
+
+    return host.len
+           && origin->len == scheme.len + host.len
+           && ngx_memcmp(origin->data, scheme.data, scheme.len) == 0
+           && ngx_memcmp(origin->data + scheme.len, host.data, host.len) == 0;
+
+#else
+    return 0;
+#endif
+}
