@@ -7,6 +7,7 @@
 #include "account/routes.h"
 #include "api/input.h"
 #include "api/json.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/headers.h"
 #include "store/calls.h"
@@ -145,7 +146,8 @@ lines_account_ticket_add(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_ticket_add(&ctx->caller, ticket_added, ctx,
                             .tenant = ctx->identity.tenant, .id = ticket->id,
-                            .area = ticket->area);
+                            .area = ticket->area,
+                            .most = lines_tenant_limits_of(r)->tickets);
 }
 
 
@@ -154,17 +156,23 @@ ticket_added(void *data, lines_ticket_add_reply_t *reply)
 {
     lines_ctx_t  *ctx = data;
 
-    lines_ticket_t       *ticket;
+    lines_ticket_t  *ticket;
 
-    if (reply->document.data) {
+    static ngx_str_t  bound = ngx_string("tickets");
+
+    if (reply->is == LINES_TICKET_ADD_ADDED) {
         return ticket_answer(ctx, &reply->document);
     }
-
-    /* the account was deleted after its key had been looked at */
 
     ticket = ctx->data;
 
     (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
+
+    if (reply->is == LINES_TICKET_ADD_FULL) {
+        return lines_tenant_limited(ctx, &bound, 0);
+    }
+
+    /* the account was deleted after its key had been looked at */
 
     return lines_refuse(ctx, 401, "Invalid API credentials");
 }

@@ -32,6 +32,7 @@ typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
 typedef struct lines_auth_conf_s     lines_auth_conf_t;
 typedef struct lines_deprecated_s    lines_deprecated_t;
+typedef struct lines_tenant_limits_s  lines_tenant_limits_t;
 
 
 typedef struct {
@@ -115,6 +116,7 @@ typedef struct {
     ngx_uint_t             limited;       /* flag: limits are its own */
     time_t                 cache_warned;  /* of this worker */
     lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
+    lines_tenant_limits_t  *tenant_limits;  /* the same */
 } lines_loc_conf_t;
 
 

@@ -10,6 +10,7 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/plan.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/id.h"
@@ -378,6 +379,7 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .fingerprint = create->idem.fingerprint, .body = body,
                .call_key = key, .lease = lmcf->operation->lease,
                .provisioner = (lmcf->provisioner.len != 0),
+               .requests = lines_tenant_limits_of(r)->requests,
                .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
 }
 
@@ -600,6 +602,9 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
         return lines_subscription_required(ctx,
                    "Another line has to be paid for, and the workspace has no "
                    "customer at billing: set up billing first.");
+
+    case LINES_LINE_BEGIN_BOUND:
+        return lines_tenant_limited(ctx, &reply->which, reply->ms);
 
     case LINES_LINE_BEGIN_PAYMENT:
 

@@ -1,6 +1,7 @@
 --@again
 --@include lib/operation.lua
 --@include lib/line.lua
+--@include lib/bound.lua
 
 -- Begins a line request: checks all that the reader checked again, then
 -- writes line, capacity, idempotency record and operation as one.
@@ -26,6 +27,7 @@
 --@arg call_key         -- of the billing call
 --@arg lease:int        -- ms
 --@arg provisioner:flag -- somebody is told
+--@arg requests:int?    -- a day; none: as many as are made
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
@@ -33,7 +35,10 @@
 --@reply idempotent operation fingerprint
 --@reply subscription state
 --@reply blocked line
+--@reply bound which ms:int -- of lines_tenant_limits; until there may be more
 --@reply late|changed|full|customer|payment
+
+local DAY = 86400000
 
 local now = now_ms()
 
@@ -111,6 +116,12 @@ else
     h.place, h.required = 'paid', '1'
     h.status, h.payment = 'awaiting_payment', 'pending'
     step = 'send'
+end
+
+local wait = requests and bound_wait(lines_key, requests, DAY, now) or 0
+
+if wait > 0 then
+    return { 'bound', 'requests', int(wait) }
 end
 
 h.active = '0'

@@ -82,6 +82,7 @@ my %VALUE = (
     since        => sub { ms() - pick(0, 10, 5000) },
     included     => sub { pick(0, 1, 2) },
     max          => sub { pick('', '', 3, 10) },
+    requests     => sub { pick('', '', 2, 100) },
     price        => sub { pick(('price_email') x 6, '') },
     body         => sub { pick(('the=body') x 6, '') },
     fingerprint  => sub { pick(('') x 6, 'f1', 'f2') },

@@ -1,0 +1,144 @@
+
+#include "api/json.h"
+#include "api/tenant_limits.h"
+#include "directive/params.h"
+#include "http/metrics.h"
+#include "http/text.h"
+
+
+/* seconds */
+#define LINES_TENANT_LATER  3600
+
+
+static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
+
+
+static int64_t  tenant_tickets = 100;
+static int64_t  tenant_requests = 500;
+
+
+static lines_tenant_limits_t  tenant_defaults = {
+    .tickets = &tenant_tickets,
+    .requests = &tenant_requests
+};
+
+
+#define tenant_param(name)                                                    \
+    lines_param_other(#name, offsetof(lines_tenant_limits_t, name),           \
+                      tenant_number, "a number from 1 up or \"unlimited\"")
+
+static lines_param_t  tenant_params[] = {
+    tenant_param(tickets),
+    tenant_param(requests),
+    lines_param_end
+};
+
+
+static lines_directive_t  tenant_directive = {
+    .name = "lines_tenant_limits",
+    .params = tenant_params
+};
+
+
+ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS] = {
+    ngx_string("tickets"),
+    ngx_string("requests")
+};
+
+
+static const struct {
+    const char  *code;
+    const char  *message;
+} tenant_refusals[LINES_TENANT_BOUNDS] = {
+    { "ticket_limit_reached",
+      "Too many tickets are open: wait for one to be fulfilled or canceled" },
+    { "request_limit_reached",
+      "Too many line requests were made within a day" }
+};
+
+
+char *
+lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    lines_loc_conf_t *llcf = conf;
+
+    if (llcf->tenant_limits) {
+        return "is duplicate";
+    }
+
+    llcf->tenant_limits = ngx_palloc(cf->pool, sizeof(lines_tenant_limits_t));
+    if (llcf->tenant_limits == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *llcf->tenant_limits = tenant_defaults;
+
+    return lines_params(cf, &tenant_directive, 1, llcf->tenant_limits);
+}
+
+
+static char *
+tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    int64_t **number = field;
+
+    ngx_int_t  n;
+
+    if (lines_is(value, "unlimited")) {
+        *number = NULL;
+        return NGX_CONF_OK;
+    }
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n < 1 || n > NGX_MAX_INT32_VALUE) {
+        return LINES_PARAM_INVALID;
+    }
+
+    *number = ngx_palloc(cf->pool, sizeof(int64_t));
+    if (*number == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    **number = n;
+
+    return NGX_CONF_OK;
+}
+
+
+lines_tenant_limits_t *
+lines_tenant_limits_of(ngx_http_request_t *r)
+{
+    lines_tenant_limits_t  *limits;
+
+    limits = lines_get_loc_conf(r)->tenant_limits;
+
+    return limits ? limits : &tenant_defaults;
+}
+
+
+ngx_int_t
+lines_tenant_limited(lines_ctx_t *ctx, ngx_str_t *which, int64_t ms)
+{
+    ngx_http_request_t *r = ctx->request;
+
+    ngx_uint_t  i;
+
+    i = LINES_TENANT_BOUNDS - 1;
+
+    while (i && !lines_same(which, &lines_tenant_bounds[i])) {
+        i--;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: \"%V\" is refused, %s, for %L ms",
+                  &ctx->identity.tenant, tenant_refusals[i].code, ms);
+
+    lines_metrics_inc(tenant_limited[i]);
+
+    ctx->retry_after = ms > 0 ? (ms + 999) / 1000 : LINES_TENANT_LATER;
+
+    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
+                       tenant_refusals[i].code,
+                       tenant_refusals[i].message);
+}
