@@ -99,8 +99,8 @@ my %directives = (
         bad   => {'since=2027-02-29' => 'not YYYY-MM-DD: invalid date'},
     },
     lines_tenant_limits => {
-        good => ['tickets=1', 'requests=unlimited'],
-        bad  => {map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests)},
+        good => ['tickets=1', 'requests=unlimited', 'declined=1', 'declined_window=1m'],
+        bad  => {map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests declined)},
     },
     lines_admin           => {location => 1, room => 1, good => ["token_file=$secret"], unknown => 'none of token_file=: '},
     lines_metrics         => {location => 1, room => 1, good => ['survey=1s'], bad => {'survey=0' => 'not a time from 1ms up: invalid parameter'}},

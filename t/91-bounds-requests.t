@@ -80,7 +80,7 @@ subtest 'many at once, of what a plan includes' => sub {
     my $key = $paid->workspace('race');
     my @got = map { $_->[0] } $scripts->race(100, 8, sub ($s, $i) {
         $s->run(line_begin => [map({ k('race', $_) } 't', "line:x$i", 'lines', 'pending', "op:x$i", 'ops', 'idem:x', 'ev')],
-            1000 * (time + 60), "x$i", 'w:race', 'paid', 1000, 'price_email', '', 'cus_card', '', 'the=body', "k$i", 20_000, '', 7,
+            1000 * (time + 60), "x$i", 'w:race', 'paid', 1000, 'price_email', '', 'cus_card', '', 'the=body', "k$i", 20_000, '', 7, '', 0,
             channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
     });
     is scalar(grep { $_ eq 'created' } @got), 7, 'never more than there may be';

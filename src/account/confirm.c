@@ -11,6 +11,7 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/plan.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/id.h"
@@ -199,11 +200,13 @@ lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t           rc;
-    lines_confirm_t    *confirm = ctx->data;
-    lines_main_conf_t  *lmcf;
+    ngx_int_t               rc;
+    lines_confirm_t        *confirm = ctx->data;
+    lines_main_conf_t      *lmcf;
+    lines_tenant_limits_t  *limits;
 
     lmcf = lines_get_main_conf(r);
+    limits = lines_tenant_limits_of(r);
 
     /* what was begun in another database is not charged */
 
@@ -224,7 +227,8 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .monthly = confirm->plan->monthly,
              .fingerprint = confirm->idem.fingerprint,
              .lease = lmcf->operation->lease,
-             .ttl = LINES_PREVIEW_TTL_MAX);
+             .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
+             .within = limits->window);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }
@@ -287,6 +291,13 @@ confirm_begun(void *data, lines_confirm_begin_reply_t *reply)
         (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
 
         return lines_answer(r, ctx, reply->status, &reply->answer);
+
+    case LINES_CONFIRM_BEGIN_BOUND:
+
+        /* its hints are dropped when they are due: another confirm may begin
+           with this token right now */
+
+        return lines_tenant_limited(ctx, &reply->which, reply->ms);
 
     case LINES_CONFIRM_BEGIN_EXPIRED:
 

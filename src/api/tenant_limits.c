@@ -6,8 +6,9 @@
 #include "http/text.h"
 
 
-/* seconds */
-#define LINES_TENANT_LATER  3600
+#define LINES_TENANT_LATER  3600              /* s */
+#define LINES_TENANT_HOUR   (3600 * 1000)
+#define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much */
 
 
 static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
@@ -15,11 +16,14 @@ static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
 
 static int64_t  tenant_tickets = 100;
 static int64_t  tenant_requests = 500;
+static int64_t  tenant_declined = 5;
 
 
 static lines_tenant_limits_t  tenant_defaults = {
     .tickets = &tenant_tickets,
-    .requests = &tenant_requests
+    .requests = &tenant_requests,
+    .declined = &tenant_declined,
+    .window = LINES_TENANT_HOUR
 };
 
 
@@ -30,6 +34,9 @@ static lines_tenant_limits_t  tenant_defaults = {
 static lines_param_t  tenant_params[] = {
     tenant_param(tickets),
     tenant_param(requests),
+    tenant_param(declined),
+    lines_param_msec("declined_window", lines_tenant_limits_t, window,
+                     60 * 1000, LINES_TENANT_DAY, LINES_TENANT_HOUR),
     lines_param_end
 };
 
@@ -42,7 +49,8 @@ static lines_directive_t  tenant_directive = {
 
 ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS] = {
     ngx_string("tickets"),
-    ngx_string("requests")
+    ngx_string("requests"),
+    ngx_string("declined")
 };
 
 
@@ -53,7 +61,9 @@ static const struct {
     { "ticket_limit_reached",
       "Too many tickets are open: wait for one to be fulfilled or canceled" },
     { "request_limit_reached",
-      "Too many line requests were made within a day" }
+      "Too many line requests were made within a day" },
+    { "declined_limit_reached",
+      "Too many payments were declined: try again later" }
 };
 
 

@@ -11,7 +11,7 @@
 #include "http/context.h"
 
 
-#define LINES_TENANT_BOUNDS  2
+#define LINES_TENANT_BOUNDS  3
 
 /* as parameters, scripts and metrics name them */
 extern ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS];
@@ -22,10 +22,15 @@ extern ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS];
 struct lines_tenant_limits_s {
     int64_t     *tickets;       /* open, of an account */
     int64_t     *requests;      /* for lines, of a workspace in a day */
+    int64_t     *declined;      /* charges, */
+    ngx_msec_t   window;        /* in which they count */
 };
 
 
-/* lines_tenant_limits [tickets=N|unlimited] [requests=N|unlimited] */
+/*
+ * lines_tenant_limits [tickets=N|unlimited] [requests=N|unlimited]
+ *     [declined=N|unlimited] [declined_window=TIME]
+ */
 char *lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* of the location; never NULL */

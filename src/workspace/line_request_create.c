@@ -313,14 +313,16 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    int64_t             max;
-    ngx_str_t           body, key, *asked, fields[2 * LINES_FIELDS];
-    ngx_uint_t          i;
-    ngx_pool_t         *pool;
-    lines_plan_t       *plan;
-    lines_create_t     *create = ctx->data;
-    lines_main_conf_t  *lmcf;
+    int64_t                 max;
+    ngx_str_t               body, key, *asked, fields[2 * LINES_FIELDS];
+    ngx_uint_t              i;
+    ngx_pool_t             *pool;
+    lines_plan_t           *plan;
+    lines_create_t         *create = ctx->data;
+    lines_main_conf_t      *lmcf;
+    lines_tenant_limits_t  *limits;
 
+    limits = lines_tenant_limits_of(r);
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
@@ -379,7 +381,8 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .fingerprint = create->idem.fingerprint, .body = body,
                .call_key = key, .lease = lmcf->operation->lease,
                .provisioner = (lmcf->provisioner.len != 0),
-               .requests = lines_tenant_limits_of(r)->requests,
+               .requests = limits->requests, .declines = limits->declined,
+               .within = limits->window,
                .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
 }
 

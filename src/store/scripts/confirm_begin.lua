@@ -1,6 +1,7 @@
 --@include lib/operation.lua
 --@include lib/line.lua
 --@include lib/window.lua
+--@include lib/bound.lua
 
 -- Begins a purchase: uses up the token, takes a place in the windows and
 -- writes the operation, as one.
@@ -12,6 +13,7 @@
 --@key ops
 --@given idem
 --@key events
+--@key declined
 --@arg not_after:int  -- ms
 --@arg id             -- of the operation
 --@arg plan           -- as it was read
@@ -22,10 +24,13 @@
 --@arg fingerprint?   -- none without an idempotency key
 --@arg lease:int      -- ms
 --@arg ttl:int        -- ms, the longest of a token
+--@arg declines:int?  -- none: however many
+--@arg within:int     -- of these ms
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
 --@reply idempotent operation fingerprint
+--@reply bound which ms:int -- the token is not used; until there may be more
 --@reply used|expired|changed|late
 
 local USED = 30 * 86400000
@@ -64,6 +69,12 @@ local expires = token and tonumber(string.match(token, '^valid (%d+)$'))
 
 if left(expires, now, ttl) == 0 then
     return { 'expired' }
+end
+
+local wait = declines and bound_wait(declined_key, declines, within, now) or 0
+
+if wait > 0 then
+    return { 'bound', 'declined', int(wait) }
 end
 
 -- whatever comes of it

@@ -14,6 +14,7 @@
 --@key ops
 --@given idem?
 --@key events
+--@key declined
 --@arg not_after:int    -- ms
 --@arg id               -- of the line
 --@arg tenant           -- w:ID
@@ -28,6 +29,8 @@
 --@arg lease:int        -- ms
 --@arg provisioner:flag -- somebody is told
 --@arg requests:int?    -- a day; none: as many as are made
+--@arg declines:int?    -- none: however many
+--@arg within:int       -- of these ms
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
@@ -122,6 +125,13 @@ local wait = requests and bound_wait(lines_key, requests, DAY, now) or 0
 
 if wait > 0 then
     return { 'bound', 'requests', int(wait) }
+end
+
+wait = declines and h.place == 'paid'
+       and bound_wait(declined_key, declines, within, now) or 0
+
+if wait > 0 then
+    return { 'bound', 'declined', int(wait) }
 end
 
 h.active = '0'

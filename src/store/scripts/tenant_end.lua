@@ -6,6 +6,7 @@
 --@key window
 --@key pending
 --@key tickets_open
+--@key declined
 
 --@value ended:int -- 0: another deletion was here before
 
@@ -14,6 +15,6 @@ if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
 end
 
 redis.call('UNLINK', lines_key, events_key, window_key, pending_key,
-           tickets_open_key, tenant_key)
+           tickets_open_key, declined_key, tenant_key)
 
 return 1
