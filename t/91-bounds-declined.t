@@ -7,7 +7,7 @@ use Test::Lines;
 use Test::Lines::Account;
 
 my $t       = Test::Lines->new;
-my $shop    = Test::Lines::Account->new(t => $t, budget => '20s');
+my $shop    = Test::Lines::Account->new(t => $t, budget => '6s');
 my $nginx   = $shop->nginx(server => <<'END');
 location /two/  { lines_account_api; lines_tenant_limits declined=2 declined_window=10m; }
 location /any/  { lines_account_api; lines_tenant_limits declined=unlimited; }

@@ -5,7 +5,6 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines;
 use Test::Lines::Paid;
-use Test::Lines::Script;
 
 my $t       = Test::Lines->new;
 my $paid    = Test::Lines::Paid->new(t => $t);
@@ -14,7 +13,6 @@ location /few/ { lines_workspace_api; lines_tenant_limits requests=3; }
 location /any/ { lines_workspace_api; lines_tenant_limits requests=unlimited; }
 END
 my $redis   = $paid->redis;
-my $scripts = Test::Lines::Script->new(redis => $redis);
 
 my $body = $paid->body;
 
@@ -76,15 +74,12 @@ subtest 'by default 500' => sub {
     refused(ask($key, 'api'), 'and no more');
 };
 
-subtest 'many at once, of what a plan includes' => sub {
-    my $key = $paid->workspace('race');
-    my @got = map { $_->[0] } $scripts->race(100, 8, sub ($s, $i) {
-        $s->run(line_begin => [map({ k('race', $_) } 't', "line:x$i", 'lines', 'pending', "op:x$i", 'ops', 'idem:x', 'ev')],
-            1000 * (time + 60), "x$i", 'w:race', 'paid', 1000, 'price_email', '', 'cus_card', '', 'the=body', "k$i", 20_000, '', 7, '', 0,
-            channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
-    });
-    is scalar(grep { $_ eq 'created' } @got), 7, 'never more than there may be';
-    is scalar(grep { $_ eq 'bound' } @got), 93, 'all others are refused';
+subtest 'what a plan includes' => sub {
+    my $key = $paid->workspace('roomy', plan => 'growth');
+    my $now = ($redis->cli('TIME'))[0] * 1000;
+    $redis->cli('ZADD', k('roomy', 'lines'), map { ($now - $_, "x$_") } 1 .. 500);
+    refused(ask($key, 'api'), 'what has to be paid for is refused');
+    is $nginx->post_json('/api/line-requests', $paid->body(channelType => 'phone'), $nginx->bearer($key))->status, 201, 'what the plan includes is not';
 };
 
 $t->done;

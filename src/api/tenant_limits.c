@@ -4,14 +4,17 @@
 #include "directive/params.h"
 #include "http/metrics.h"
 #include "http/text.h"
+#include "limit/gcra.h"
 
 
 #define LINES_TENANT_LATER  3600              /* s */
+#define LINES_TENANT_BURST  60
 #define LINES_TENANT_HOUR   (3600 * 1000)
 #define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much */
 
 
 static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
 
 
 static int64_t  tenant_tickets = 100;
@@ -23,7 +26,9 @@ static lines_tenant_limits_t  tenant_defaults = {
     .tickets = &tenant_tickets,
     .requests = &tenant_requests,
     .declined = &tenant_declined,
-    .window = LINES_TENANT_HOUR
+    .window = LINES_TENANT_HOUR,
+    .interval = ngx_string("2000000"),    /* 30r/m */
+    .size = LINES_TENANT_BURST
 };
 
 
@@ -37,6 +42,10 @@ static lines_param_t  tenant_params[] = {
     tenant_param(declined),
     lines_param_msec("declined_window", lines_tenant_limits_t, window,
                      60 * 1000, LINES_TENANT_DAY, LINES_TENANT_HOUR),
+    lines_param_other("billing", offsetof(lines_tenant_limits_t, interval),
+                      tenant_rate, "a rate, as 30r/m, or \"unlimited\""),
+    lines_param_number("billing_burst", lines_tenant_limits_t, size,
+                       1, LINES_BURST_MAX, LINES_TENANT_BURST),
     lines_param_end
 };
 
@@ -50,7 +59,8 @@ static lines_directive_t  tenant_directive = {
 ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS] = {
     ngx_string("tickets"),
     ngx_string("requests"),
-    ngx_string("declined")
+    ngx_string("declined"),
+    ngx_string("billing")
 };
 
 
@@ -63,7 +73,9 @@ static const struct {
     { "request_limit_reached",
       "Too many line requests were made within a day" },
     { "declined_limit_reached",
-      "Too many payments were declined: try again later" }
+      "Too many payments were declined: try again later" },
+    { "billing_limit_reached",
+      "Too many requests that billing has to be asked for" }
 };
 
 
@@ -113,6 +125,27 @@ tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field)
     **number = n;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_str_t *interval = field;
+
+    lines_rate_t  rate;
+
+    if (lines_is(value, "unlimited")) {
+        ngx_str_null(interval);
+        return NGX_CONF_OK;
+    }
+
+    if (lines_rate_parse(value, &rate) != NGX_OK) {
+        return LINES_PARAM_INVALID;
+    }
+
+    return lines_redis_format(cf->pool, interval, "%.6f", rate.interval)
+           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

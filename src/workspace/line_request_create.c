@@ -382,7 +382,8 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .call_key = key, .lease = lmcf->operation->lease,
                .provisioner = (lmcf->provisioner.len != 0),
                .requests = limits->requests, .declines = limits->declined,
-               .within = limits->window,
+               .within = limits->window, .interval = limits->interval,
+               .size = limits->size,
                .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
 }
 
@@ -540,8 +541,9 @@ static ngx_int_t
 create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_begin_reply_t *reply)
 {
-    ngx_int_t        rc;
-    lines_create_t  *create = ctx->data;
+    ngx_int_t               rc;
+    lines_create_t         *create = ctx->data;
+    lines_tenant_limits_t  *limits;
 
     switch (reply->is) {
 
@@ -582,12 +584,17 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
 
         create->reconciled = 1;
 
-        /* where its invoice died it is canceled */
+        /* where its invoice died it is canceled; beyond its bound nobody
+           looks */
+
+        limits = lines_tenant_limits_of(r);
 
         rc = lines_try_line_wish(&ctx->caller, create_yields, ctx,
                                  .tenant = ctx->identity.tenant,
                                  .id = create->other,
-                                 .wish = ngx_string("yield"));
+                                 .wish = ngx_string("yield"),
+                                 .interval = limits->interval,
+                                 .size = limits->size);
 
         return rc == NGX_DECLINED ? create_blocked(r, ctx, NGX_OK, NULL) : rc;
 

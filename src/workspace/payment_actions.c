@@ -6,6 +6,7 @@
 
 #include "api/input.h"
 #include "api/json.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
@@ -207,9 +208,14 @@ cancel_hinted(void *data, lines_due_add_reply_t *reply)
 static ngx_int_t
 wish(lines_ctx_t *ctx, const char *wish)
 {
+    lines_tenant_limits_t  *limits;
+
+    limits = lines_tenant_limits_of(ctx->request);
+
     return lines_line_wish(&ctx->caller, wished, ctx,
                            .tenant = ctx->identity.tenant,
-                           .id = ctx->params[0], .wish = lines_op_text(wish));
+                           .id = ctx->params[0], .wish = lines_op_text(wish),
+                           .interval = limits->interval, .size = limits->size);
 }
 
 
@@ -220,6 +226,8 @@ wished(void *data, lines_line_wish_reply_t *reply)
 
     lines_action_t      *action;
     ngx_http_request_t  *r;
+
+    static ngx_str_t  bound = ngx_string("billing");
 
     action = ctx->data;
     r = ctx->request;
@@ -232,6 +240,9 @@ wished(void *data, lines_line_wish_reply_t *reply)
 
     case LINES_LINE_WISH_UNKNOWN:
         return lines_line_request_unknown(ctx);
+
+    case LINES_LINE_WISH_BOUND:
+        return lines_tenant_limited(ctx, &bound, reply->ms);
 
     case LINES_LINE_WISH_ILLEGAL:
         action->line.status = reply->status;

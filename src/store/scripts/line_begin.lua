@@ -2,6 +2,7 @@
 --@include lib/operation.lua
 --@include lib/line.lua
 --@include lib/bound.lua
+--@include lib/bucket.lua
 
 -- Begins a line request: checks all that the reader checked again, then
 -- writes line, capacity, idempotency record and operation as one.
@@ -15,6 +16,7 @@
 --@given idem?
 --@key events
 --@key declined
+--@key calls
 --@arg not_after:int    -- ms
 --@arg id               -- of the line
 --@arg tenant           -- w:ID
@@ -31,6 +33,8 @@
 --@arg requests:int?    -- a day; none: as many as are made
 --@arg declines:int?    -- none: however many
 --@arg within:int       -- of these ms
+--@arg interval?        -- µs in which it may ask billing once more; none: at will
+--@arg size:int         -- so often at once
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
@@ -121,17 +125,26 @@ else
     step = 'send'
 end
 
-local wait = requests and bound_wait(lines_key, requests, DAY, now) or 0
+-- of those that a plan includes, its places are the bound
+if h.place == 'paid' then
+    local wait = requests and bound_wait(lines_key, requests, DAY, now) or 0
 
-if wait > 0 then
-    return { 'bound', 'requests', int(wait) }
-end
+    if wait > 0 then
+        return { 'bound', 'requests', int(wait) }
+    end
 
-wait = declines and h.place == 'paid'
-       and bound_wait(declined_key, declines, within, now) or 0
+    wait = declines and bound_wait(declined_key, declines, within, now) or 0
 
-if wait > 0 then
-    return { 'bound', 'declined', int(wait) }
+    if wait > 0 then
+        return { 'bound', 'declined', int(wait) }
+    end
+
+    -- a token is taken where nothing else refuses it
+    wait = interval and bucket_take(calls_key, tonumber(interval), size) or 0
+
+    if wait > 0 then
+        return { 'bound', 'billing', int(wait) }
+    end
 end
 
 h.active = '0'
