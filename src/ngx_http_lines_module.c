@@ -8,6 +8,7 @@
 #include "account/routes.h"
 #include "admin/routes.h"
 #include "api/plan.h"
+#include "api/tenant_limits.h"
 #include "auth/access.h"
 #include "auth/auth.h"
 #include "auth/cache.h"
@@ -88,6 +89,9 @@ static ngx_command_t  commands[] = {
     { ngx_string("lines_rate_limit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_rate_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_tenant_limits"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      lines_tenant_limits, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_deprecated_endpoints"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_deprecated_endpoints, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
@@ -320,6 +324,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->deprecated == NULL) {
         conf->deprecated = prev->deprecated;
+    }
+
+    if (conf->tenant_limits == NULL) {
+        conf->tenant_limits = prev->tenant_limits;
     }
 
     if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK

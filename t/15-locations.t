@@ -221,6 +221,7 @@ my %argument = (
     lines_admin         => "token_file=$token",
     lines_billing_webhook => "secret_file=$hook",
     lines_deprecated_endpoints => 'on',
+    lines_tenant_limits => 'tickets=1',
 );
 
 subtest 'every directive, in every block' => sub {

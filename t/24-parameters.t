@@ -106,6 +106,11 @@ my %directives = (
         good  => ['since=2024-02-29', 'sunset=2027-12-31'],
         bad   => {'since=2027-02-29' => 'not YYYY-MM-DD: invalid date'},
     },
+    lines_tenant_limits => {
+        good => ['tickets=1', 'requests=unlimited', 'declined=1', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1'],
+        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests declined)),
+            'billing=5' => 'not a rate, as 30r/m, or "unlimited": invalid parameter'},
+    },
     lines_admin           => {location => 1, room => 1, good => ["token_file=$secret"], unknown => 'none of token_file=: '},
     lines_metrics         => {location => 1, room => 1, good => ['survey=1s'], bad => {'survey=0' => 'not a time from 1ms up: invalid parameter'}},
     lines_billing_webhook => {

@@ -267,11 +267,11 @@ subtest 'races' => sub {
 subtest 'tickets' => sub {
     account();
     my $key = k 'ticket:7';
-    my $doc = decode_json($scripts->run(ticket_add => [$key, k('tickets'), k('ev'), k('t')], 7, '415'));
+    my $doc = decode_json($scripts->run(ticket_add => [$key, k('tickets'), k('ev'), k('t'), k('tickets:open')], 7, '415')->[1]);
     like delete $doc->{createdAt}, qr/^\d{4}-.*Z$/, 'created at an instant';
     is_deeply $doc, {id => 7, type => 'PHONE', status => 'OPEN', desiredAreaCode => '415'}, 'an open one';
 
-    my $move = sub (@args) { $scripts->run(ticket_move => [$key, k('ev'), k('t')], @args) };
+    my $move = sub (@args) { $scripts->run(ticket_move => [$key, k('ev'), k('t'), k('tickets:open')], @args) };
     is $move->('FULFILLED', '+14155550001', '', 20_000)->[0], 'moved', 'fulfilled';
     is $move->('FULFILLED', '+14155550001', '', 20_000)->[0], 'same',  'again: the same';
     is_deeply $move->('FULFILLED', '+14155550002', '', 20_000), ['illegal', 'FULFILLED'], 'not with another number';
@@ -280,17 +280,17 @@ subtest 'tickets' => sub {
     $doc = decode_json($move->('FULFILLED', '', '', 20_000)->[1]);
     is $doc->{fulfilledNumber}, '+14155550001', 'the number';
     like $doc->{fulfilledAt}, qr/Z$/, 'and the instant';
-    is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('ev'), k('t')], 'CANCELLED', '', '', 20_000), ['unknown'], 'an unknown one';
+    is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('ev'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000), ['unknown'], 'an unknown one';
 
-    $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('ev'), k('t')], 9, ''));
+    $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 9, '')->[1]);
     is $doc->{desiredAreaCode}, undef, 'no wish is null';
-    is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('ev'), k('t')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
+    is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('ev'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
 
-    $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t')], 10, '');
+    $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 10, '');
     my $events = $redis->client->xlen(k 'ev');
     is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted')]), 'deleting', 'tickets keep no tenant';
-    is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
-    is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t')], 11, ''), undef, 'nor are there new ones';
+    is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t'), k('tickets:open')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
+    is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 11, ''), 'gone', 'nor are there new ones';
     is $redis->client->exists(k 'ticket:11'), 0, 'of which nothing is there';
     is $redis->client->hget(k('ticket:10'), 'status'), 'OPEN', 'nothing has changed';
     is $redis->client->zcard(k 'tickets'), 3, 'in the list neither';

@@ -11,7 +11,7 @@ use Test::Lines::Script;
 
 my $t     = Test::Lines->new;
 my $shop  = Test::Lines::Account->new(t => $t, quarantine => '1h', budget => '5s');
-my $nginx = $shop->nginx;
+my $nginx = $shop->nginx(http => "lines_tenant_limits tickets=300;\n");
 my $redis = $shop->redis;
 
 sub add (@numbers) { $nginx->admin(POST => 'numbers', {numbers => [map { {phone_number => $_, worker_id => "w$_"} } @numbers]}) }

@@ -19,7 +19,7 @@ my %without = (
     paid     => 'key_read | pending_get tenant_places time | database_check due_put ix_put | line_begin | request_sent ~due_rest',
     settled  => 'line_read | poll_take | op_claim | settled_get | prov_put | request_paid | line_read ~due_add ~due_rem',
     preview  => 'key_read | inv_count window_read | preview_issue',
-    confirm  => 'idem_read line_exists purchase_get tenant_offer time token_get | database_check due_put ix_put | confirm_begin'
+    confirm  => 'bound_read idem_read line_exists purchase_get tenant_offer time token_get | database_check due_put ix_put | confirm_begin'
       . ' | op_step | inv_lease | op_step | op_step | inv_assign | op_step | confirm_end ~due_rem ~inv_settle',
 );
 

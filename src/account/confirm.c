@@ -13,6 +13,7 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/plan.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/id.h"
@@ -34,6 +35,7 @@ typedef struct {
     lines_token_get_reply_t     held;     /* of the token */
     lines_purchase_get_reply_t  op;
     lines_line_exists_reply_t   line;
+    lines_bound_read_reply_t    bound;    /* of lines_tenant_limits */
 
     lines_plan_t               *plan;
     ngx_uint_t                  replay;   /* flag */
@@ -87,11 +89,13 @@ lines_account_confirm_validate(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    ngx_str_t        *tenant;
-    lines_confirm_t  *confirm = ctx->data;
+    ngx_int_t               rc;
+    ngx_str_t              *tenant;
+    lines_confirm_t        *confirm = ctx->data;
+    lines_tenant_limits_t  *limits;
 
     tenant = &ctx->identity.tenant;
+    limits = lines_tenant_limits_of(r);
 
     rc = lines_idempotency_read(ctx, &confirm->idem);
 
@@ -110,6 +114,15 @@ lines_account_confirm_check(ngx_http_request_t *r, lines_ctx_t *ctx)
         if (rc == NGX_AGAIN) {
             rc = lines_keep_line_exists(&ctx->caller, &confirm->line,
                                         .tenant = *tenant, .id = confirm->id);
+        }
+
+        if (rc == NGX_AGAIN) {
+            rc = lines_keep_bound_read(&ctx->caller, &confirm->bound,
+                                       .tenant = *tenant,
+                                       .declines = limits->declined,
+                                       .within = limits->window,
+                                       .interval = limits->interval,
+                                       .size = limits->size);
         }
     }
 
@@ -176,7 +189,12 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_unavailable(r, ctx, 60);
     }
 
-    return NGX_OK;
+    /* before it is announced: many of them leave nothing to be looked at */
+
+    return confirm->bound.which.len
+           ? lines_tenant_limited(ctx, &confirm->bound.which,
+                                  confirm->bound.ms)
+           : NGX_OK;
 }
 
 
@@ -199,11 +217,13 @@ lines_account_confirm_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_int_t           rc;
-    lines_confirm_t    *confirm = ctx->data;
-    lines_main_conf_t  *lmcf;
+    ngx_int_t               rc;
+    lines_confirm_t        *confirm = ctx->data;
+    lines_main_conf_t      *lmcf;
+    lines_tenant_limits_t  *limits;
 
     lmcf = lines_get_main_conf(r);
+    limits = lines_tenant_limits_of(r);
 
     /* what was begun in another database is not charged */
 
@@ -224,7 +244,9 @@ lines_account_confirm_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
              .monthly = confirm->plan->monthly,
              .fingerprint = confirm->idem.fingerprint,
              .lease = lmcf->operation->lease,
-             .ttl = LINES_PREVIEW_TTL_MAX);
+             .ttl = LINES_PREVIEW_TTL_MAX, .declines = limits->declined,
+             .within = limits->window, .interval = limits->interval,
+             .size = limits->size);
 
     return rc == NGX_DECLINED ? lines_unavailable(r, ctx, 1) : rc;
 }
@@ -280,6 +302,13 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
         (void) lines_forget_ix_keep(&ctx->caller, .id = confirm->id);
 
         return lines_answer(r, ctx, reply->status, &reply->answer);
+
+    case LINES_CONFIRM_BEGIN_BOUND:
+
+        /* its hints are dropped when they are due: another confirm may begin
+           with this token right now */
+
+        return lines_tenant_limited(ctx, &reply->which, reply->ms);
 
     case LINES_CONFIRM_BEGIN_EXPIRED:
 

@@ -8,6 +8,7 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/headers.h"
 
@@ -123,16 +124,23 @@ lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
 
 lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
            .tenant = ctx->identity.tenant, .id = ticket->id,
-           .area = ticket->area)
+           .area = ticket->area,
+           .most = lines_tenant_limits_of(r)->tickets)
 {
-    if (reply->document.data) {
+    static ngx_str_t  bound = ngx_string("tickets");
+
+    if (reply->is == LINES_TICKET_ADD_ADDED) {
         return lines_json_ok(ctx, "{'status':'OK','data':%V}",
                              &reply->document);
     }
 
-    /* the account was deleted after its key had been looked at */
-
     (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
+
+    if (reply->is == LINES_TICKET_ADD_FULL) {
+        return lines_tenant_limited(ctx, &bound, 0);
+    }
+
+    /* the account was deleted after its key had been looked at */
 
     return lines_refuse(ctx, 401, "Invalid API credentials");
 }

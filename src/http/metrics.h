@@ -25,6 +25,7 @@
 #define LINES_METRICS_OUTCOMES   10     /* of limits */
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
 #define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
+#define LINES_METRICS_TENANT     4      /* lines_tenant_limits */
 
 
 /* registries of names; the first name of each is "other" */
@@ -75,6 +76,7 @@ typedef struct {
     ngx_atomic_t       limits[LINES_METRICS_NAMES][LINES_METRICS_OUTCOMES];
     ngx_atomic_t       lease_renewals;
     ngx_atomic_t       lease_returned;    /* tokens */
+    ngx_atomic_t       tenant_limited[LINES_METRICS_TENANT];
 
     ngx_atomic_t       billing_calls[LINES_METRICS_CALLS];
     lines_histogram_t  billing_latency;

@@ -4,6 +4,7 @@
  * of them in a chain of buffers.
  */
 
+#include "api/tenant_limits.h"
 #include "auth/dialect.h"
 #include "auth/jwks.h"
 #include "directive/params.h"
@@ -194,6 +195,11 @@ static const metrics_row_t  metrics_table[] = {
       "Unused tokens that this node holds.", in_values(tokens) },
     { "lines_limit_buckets", "gauge",
       "Buckets that this node remembers.", in_values(buckets) },
+    { "lines_tenant_limited_requests", "counter",
+      "Requests refused as their tenant had reached a bound of "
+      "lines_tenant_limits.",
+      .label = "bound=\"%V\"", .words = lines_tenant_bounds,
+      .nwords = LINES_TENANT_BOUNDS, in_slots(tenant_limited) },
 
     { "lines_redis_operations", "counter",
       "Operations sent to Redis.", in_slots(redis_commands) },

@@ -107,8 +107,10 @@ ngx_int_t
 lines_payment_refuse(lines_op_t *op)
 {
     ngx_str_t              reason, message;
+    ngx_uint_t             card;
     lines_stripe_error_t  *error = &op->seen.error;
 
+    card = lines_is(&error->type, "card_error");
     reason = error->decline_code.len ? error->decline_code : error->code;
 
     if (reason.len == 0) {
@@ -119,7 +121,7 @@ lines_payment_refuse(lines_op_t *op)
 
     ngx_str_set(&message, "The payment for this line could not be set up.");
 
-    if (lines_is(&error->type, "card_error") && error->message.len) {
+    if (card && error->message.len) {
         message = error->message;
 
     } else if (lines_stripe_error_is(error, "resource_missing")
@@ -137,7 +139,8 @@ lines_payment_refuse(lines_op_t *op)
 
     return lines_request_refused(&op->caller, payment_refused, op,
                                  lines_op_held(op), lines_op_of_line(op),
-                                 .reason = reason, .message = message);
+                                 .reason = reason, .message = message,
+                                 .card = card);
 }
 
 

@@ -379,8 +379,14 @@ static ngx_int_t
 purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
     ngx_str_t message)
 {
-    ngx_str_t    answer, text;
+    ngx_str_t    answer, text, declined;
     const char  *step;
+
+    ngx_str_null(&declined);
+
+    if (ngx_strcmp(error, "card_declined") == 0) {
+        ngx_str_set(&declined, "1");
+    }
 
     /* what goes back is listed, from the newest invoice on */
 
@@ -407,7 +413,7 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
 
     return lines_op_move(op, step,
                          { "answer_status", lines_op_number(op, status) },
-                         { "answer", answer });
+                         { "answer", answer }, { "declined", declined });
 }
 
 

@@ -12,6 +12,7 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/plan.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/id.h"
@@ -312,13 +313,14 @@ lines_create_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 ngx_int_t
 lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    int64_t             max;
-    ngx_str_t           body, key, *asked, fields[2 * LINES_FIELDS];
-    ngx_uint_t          i;
-    ngx_pool_t         *pool;
-    lines_plan_t       *plan;
-    lines_create_t     *create = ctx->data;
-    lines_main_conf_t  *lmcf;
+    int64_t                 max;
+    ngx_str_t               body, key, *asked, fields[2 * LINES_FIELDS];
+    ngx_uint_t              i;
+    ngx_pool_t             *pool;
+    lines_plan_t           *plan;
+    lines_create_t         *create = ctx->data;
+    lines_main_conf_t      *lmcf;
+    lines_tenant_limits_t  *limits;
 
     lines_stripe_metadata_t  metadata = {
         .tenant = ctx->identity.tenant,
@@ -326,6 +328,7 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
         .attempt = 1
     };
 
+    limits = lines_tenant_limits_of(r);
     plan = create->plan;
     pool = r->pool;
     lmcf = lines_get_main_conf(r);
@@ -383,6 +386,9 @@ lines_create_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
                .fingerprint = create->idem.fingerprint, .body = body,
                .call_key = key, .lease = lmcf->operation->lease,
                .provisioner = (lmcf->provisioner.len != 0),
+               .requests = limits->requests, .declines = limits->declined,
+               .within = limits->window, .interval = limits->interval,
+               .size = limits->size,
                .fields.n = 2 * LINES_FIELDS, .fields.elts = fields);
 }
 
@@ -532,8 +538,9 @@ static ngx_int_t
 create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_line_begin_reply_t *reply)
 {
-    ngx_int_t        rc;
-    lines_create_t  *create = ctx->data;
+    ngx_int_t               rc;
+    lines_create_t         *create = ctx->data;
+    lines_tenant_limits_t  *limits;
 
     switch (reply->is) {
 
@@ -574,12 +581,17 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
 
         create->reconciled = 1;
 
-        /* where its invoice died it is canceled */
+        /* where its invoice died it is canceled; beyond its bound nobody
+           looks */
+
+        limits = lines_tenant_limits_of(r);
 
         rc = lines_try_line_wish(&ctx->caller, create_yields, ctx,
                                  .tenant = ctx->identity.tenant,
                                  .id = create->other,
-                                 .wish = ngx_string("yield"));
+                                 .wish = ngx_string("yield"),
+                                 .interval = limits->interval,
+                                 .size = limits->size);
 
         return rc == NGX_DECLINED ? create_blocked(r, ctx, NGX_OK, NULL) : rc;
 
@@ -597,6 +609,9 @@ create_refused(ngx_http_request_t *r, lines_ctx_t *ctx,
         return lines_subscription_required(ctx,
                    "Another line has to be paid for, and the workspace has no "
                    "customer at billing: set up billing first.");
+
+    case LINES_LINE_BEGIN_BOUND:
+        return lines_tenant_limited(ctx, &reply->which, reply->ms);
 
     case LINES_LINE_BEGIN_PAYMENT:
 

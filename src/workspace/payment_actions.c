@@ -8,6 +8,7 @@
 #include "api/client.h"
 #include "api/input.h"
 #include "api/json.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/failpoint.h"
 #include "http/text.h"
@@ -162,8 +163,12 @@ cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
 
 lines_asks(lines_action_wish, lines_action_t *action, line_wish,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
-           .wish = lines_op_text(action->cancel ? "cancel" : "link"))
+           .wish = lines_op_text(action->cancel ? "cancel" : "link"),
+           .interval = lines_tenant_limits_of(r)->interval,
+           .size = lines_tenant_limits_of(r)->size)
 {
+    static ngx_str_t  bound = ngx_string("billing");
+
     if (action->cancel) {
         LINES_FAILPOINT("cancel.begin.after");
     }
@@ -172,6 +177,9 @@ lines_asks(lines_action_wish, lines_action_t *action, line_wish,
 
     case LINES_LINE_WISH_UNKNOWN:
         return lines_line_request_unknown(ctx);
+
+    case LINES_LINE_WISH_BOUND:
+        return lines_tenant_limited(ctx, &bound, reply->ms);
 
     case LINES_LINE_WISH_ILLEGAL:
         action->line.status = reply->status;

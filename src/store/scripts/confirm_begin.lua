@@ -1,6 +1,8 @@
 --@include lib/operation.lua
 --@include lib/line.lua
 --@include lib/window.lua
+--@include lib/bound.lua
+--@include lib/bucket.lua
 
 -- Begins a purchase: uses up the token, takes a place in the windows and
 -- writes the operation, as one.
@@ -12,6 +14,8 @@
 --@key ops
 --@given idem
 --@key events
+--@key declined
+--@key calls
 --@arg not_after:int  -- ms
 --@arg id             -- of the operation
 --@arg plan           -- as it was read
@@ -22,10 +26,15 @@
 --@arg fingerprint?   -- none without an idempotency key
 --@arg lease:int      -- ms
 --@arg ttl:int        -- ms, the longest of a token
+--@arg declines:int?  -- none: however many
+--@arg within:int     -- of these ms
+--@arg interval?      -- µs in which it may ask billing once more; none: at will
+--@arg size:int       -- so often at once
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
 --@reply idempotent operation fingerprint
+--@reply bound which ms:int -- the token is not used; until there may be more
 --@reply used|expired|changed|late
 
 local USED = 30 * 86400000
@@ -66,12 +75,17 @@ if left(expires, now, ttl) == 0 then
     return { 'expired' }
 end
 
--- whatever comes of it
-redis.call('SET', token_key, 'used ' .. id, 'PX', int(USED))
 
-if fingerprint then
-    redis.call('HSET', idem_key, 'operation', id, 'fingerprint', fingerprint)
+-- the token, whatever comes of it
+local function use()
+    redis.call('SET', token_key, 'used ' .. id, 'PX', int(USED))
+
+    if fingerprint then
+        redis.call('HSET', idem_key, 'operation', id, 'fingerprint',
+                   fingerprint)
+    end
 end
+
 
 local unresolved = redis.call('SMEMBERS', ops_key)
 local plans = { daily, monthly }
@@ -87,12 +101,28 @@ for i, length in ipairs({ DAY, MONTH }) do
                        .. ' lines can be added per '
                        .. (i == 1 and 'day' or 'month') .. ' via API"}'
 
+        use()
         op_done(op_key, idem_key, 'purchase', now, 429, answer,
                 'answer_until', int(state.free_at or 0))
 
         return { 'refused', '429', answer, retry_after(state, now) }
     end
 end
+
+-- what ends by itself burns nothing
+local wait = declines and bound_wait(declined_key, declines, within, now) or 0
+
+if wait > 0 then
+    return { 'bound', 'declined', int(wait) }
+end
+
+wait = interval and bucket_take(calls_key, tonumber(interval), size) or 0
+
+if wait > 0 then
+    return { 'bound', 'billing', int(wait) }
+end
+
+use()
 
 -- what counts no more; an unresolved one counts always
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', window_key, '-inf',

@@ -1,6 +1,8 @@
 --@again
 --@include lib/operation.lua
 --@include lib/line.lua
+--@include lib/bound.lua
+--@include lib/bucket.lua
 
 -- Begins a line request: checks all that the reader checked again, then
 -- writes line, capacity, idempotency record and operation as one.
@@ -13,6 +15,8 @@
 --@key ops
 --@given idem?
 --@key events
+--@key declined
+--@key calls
 --@arg not_after:int    -- ms
 --@arg id               -- of the line
 --@arg tenant           -- w:ID
@@ -26,6 +30,11 @@
 --@arg call_key         -- of the billing call
 --@arg lease:int        -- ms
 --@arg provisioner:flag -- somebody is told
+--@arg requests:int?    -- a day; none: as many as are made
+--@arg declines:int?    -- none: however many
+--@arg within:int       -- of these ms
+--@arg interval?        -- µs in which it may ask billing once more; none: at will
+--@arg size:int         -- so often at once
 --@list fields          -- field, value, … of the line
 
 --@reply created place document answer fence:int now:int record...
@@ -33,7 +42,10 @@
 --@reply idempotent operation fingerprint
 --@reply subscription state
 --@reply blocked line
+--@reply bound which ms:int -- of lines_tenant_limits; until there may be more
 --@reply late|changed|full|customer|payment
+
+local DAY = 86400000
 
 local now = now_ms()
 
@@ -111,6 +123,28 @@ else
     h.place, h.required = 'paid', '1'
     h.status, h.payment = 'awaiting_payment', 'pending'
     step = 'send'
+end
+
+-- of those that a plan includes, its places are the bound
+if h.place == 'paid' then
+    local wait = requests and bound_wait(lines_key, requests, DAY, now) or 0
+
+    if wait > 0 then
+        return { 'bound', 'requests', int(wait) }
+    end
+
+    wait = declines and bound_wait(declined_key, declines, within, now) or 0
+
+    if wait > 0 then
+        return { 'bound', 'declined', int(wait) }
+    end
+
+    -- a token is taken where nothing else refuses it
+    wait = interval and bucket_take(calls_key, tonumber(interval), size) or 0
+
+    if wait > 0 then
+        return { 'bound', 'billing', int(wait) }
+    end
 end
 
 h.active = '0'

@@ -1,5 +1,6 @@
 --@include lib/operation.lua
 --@include lib/move.lua
+--@include lib/declined.lua
 
 -- Billing refused for good: the line ends, and counts and blocks nothing.
 
@@ -10,12 +11,14 @@
 --@key pending
 --@key events
 --@given idem?
+--@key declined
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
 --@arg id
 --@arg reason
 --@arg message -- for the client
+--@arg card:flag -- it was the card
 
 --@reply ok status answer_status answer
 --@reply lost step attempt fence
@@ -40,6 +43,10 @@ local answer = op_answer(op_key, 402,
     .. ',"reason":' .. js(reason)
     .. (reason == 'subscription_required' and ',"redirect":"/billing"' or '')
     .. ',"line":' .. h.json .. '}')
+
+if card then
+    declined_add(declined_key, id, now)
+end
 
 redis.call('HSET', op_key, 'refused', message)
 op_end(op_key, ops_key, id, idem_key, now)

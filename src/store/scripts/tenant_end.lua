@@ -5,6 +5,9 @@
 --@key events
 --@key window
 --@key pending
+--@key tickets_open
+--@key declined
+--@key calls
 
 --@value ended:int -- 0: another deletion was here before
 
@@ -12,6 +15,7 @@ if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
     return 0
 end
 
-redis.call('UNLINK', lines_key, events_key, window_key, pending_key, tenant_key)
+redis.call('UNLINK', lines_key, events_key, window_key, pending_key,
+           tickets_open_key, declined_key, calls_key, tenant_key)
 
 return 1

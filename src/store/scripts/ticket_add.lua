@@ -7,23 +7,55 @@
 --@key tickets
 --@key events
 --@key tenant
+--@key tickets_open
 --@arg id
 --@arg area           -- code, or ""
+--@arg most:int?      -- open at a time; none: as many as are wished for
 
---@value document?    -- nil: the tenant was deleted, and nobody would ever
-                      -- delete this one
+--@reply added document
+--@reply full|gone
+-- gone: the tenant was deleted, and nobody would ever delete this one
+
+-- Looked at longest ago, a few of them each time: a node of the release before
+-- moves a ticket and does not say so here.
+local FEW = 10
+
+
+local function look(now)
+    local ticket = string.sub(ticket_key, 1, -1 - #id)
+
+    for _, other in ipairs(redis.call('ZRANGE', tickets_open_key, 0, FEW - 1))
+    do
+        if redis.call('HGET', ticket .. other, 'status') == 'OPEN' then
+            redis.call('ZADD', tickets_open_key, int(now), other)
+        else
+            redis.call('ZREM', tickets_open_key, other)
+        end
+    end
+end
+
 
 if not tenant_there(tenant_key) then
-    return false
+    return 'gone'
 end
 
 local now = now_ms()
+
+if most and redis.call('ZCARD', tickets_open_key) >= most then
+    look(now)
+
+    if redis.call('ZCARD', tickets_open_key) >= most then
+        return 'full'
+    end
+end
+
 local h = { id = id, status = 'OPEN', area = area,
             created = int(now) }
 
 ticket_save(ticket_key, h)
 redis.call('ZADD', tickets_key, int(now), h.id)
+redis.call('ZADD', tickets_open_key, int(now), h.id)
 redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
            'type', 'ticket.open', 'at', int(now), 'ticket', h.id)
 
-return h.json
+return { 'added', h.json }

@@ -6,6 +6,7 @@
 --@key ticket(id)
 --@key events
 --@key tenant
+--@key tickets_open
 --@arg status
 --@arg number?
 --@arg not_after:int? -- ms: then its number may be another's
@@ -44,6 +45,7 @@ if status == 'FULFILLED' then
 end
 
 ticket_save(ticket_key, h)
+redis.call('ZREM', tickets_open_key, h.id)
 redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
            'type', 'ticket.' .. string.lower(status), 'at', int(now),
            'ticket', h.id)

@@ -1,7 +1,9 @@
 --@include lib/operation.lua
 --@include lib/line.lua
+--@include lib/declined.lua
 
--- All that a purchase did is undone: its place in the windows is free again.
+-- All that a purchase did is undone: its place in the windows is free again; as
+-- it is given back, a charge that was declined is counted.
 -- The answer was recorded when the undo began.
 
 --@key op(id)
@@ -9,6 +11,7 @@
 --@key window
 --@key events
 --@given idem?
+--@key declined
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -30,6 +33,10 @@ end
 local now = now_ms()
 
 redis.call('ZREM', window_key, id)
+
+if redis.call('HEXISTS', op_key, 'declined') == 1 then
+    declined_add(declined_key, id, now)
+end
 
 event(events_key, now, 'purchase.undone', 'operation', id, 'status',
       redis.call('HGET', op_key, 'answer_status') or '')

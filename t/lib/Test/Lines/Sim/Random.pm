@@ -82,6 +82,10 @@ my %VALUE = (
     since        => sub { ms() - pick(0, 10, 5000) },
     included     => sub { pick(0, 1, 2) },
     max          => sub { pick('', '', 3, 10) },
+    requests     => sub { pick('', '', 2, 100) },
+    declines     => sub { pick('', '', 1, 5) },
+    within       => sub { pick(1000, 3_600_000) },
+    card         => sub { pick(1, '') },
     price        => sub { pick(('price_email') x 6, '') },
     body         => sub { pick(('the=body') x 6, '') },
     fingerprint  => sub { pick(('') x 6, 'f1', 'f2') },
@@ -138,7 +142,7 @@ my %LIST = (
           [customer => pick(qw(cus_1 cus_1 cus_2), '')], [limit_daily => pick(@LIMITS)], [limit_monthly => pick(@LIMITS)];
     },
     'op_step fields' => sub {
-        return map {@$_} grep { one_in(2) } [payment_method => 'pm_1'], [number => '+14155550001'], [worker => pick('w/1"', '')], [subscription => pick('sub_1', 'sub_2', '')],
+        return map {@$_} grep { one_in(2) } [declined => pick(1, '')], [payment_method => 'pm_1'], [number => '+14155550001'], [worker => pick('w/1"', '')], [subscription => pick('sub_1', 'sub_2', '')],
           [invoice => 'in_1'], [stuck => pick('why', 'refund_failed', '')], [stuck_invoice => pick('in_1', '')], [stuck_due => 900], [tries => pick(1, 2)], [url => 'https://pay/2'];
     },
     'inv_add numbers'   => sub { return map { (value('number'), pick(qw(w1 w2))) } 1 .. pick(1, 2, 5) },

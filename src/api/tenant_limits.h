@@ -1,0 +1,50 @@
+
+/*
+ * What one tenant can cost: lines_tenant_limits.  Each bound is counted in
+ * Redis by the script that writes what it bounds, and answered here.
+ */
+
+#ifndef _LINES_API_TENANT_LIMITS_H_INCLUDED_
+#define _LINES_API_TENANT_LIMITS_H_INCLUDED_
+
+
+#include "http/context.h"
+
+
+#define LINES_TENANT_BOUNDS  4
+
+/* as parameters, scripts and metrics name them */
+extern ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS];
+
+
+/* numbers: NULL is unlimited, as scripts take it */
+
+struct lines_tenant_limits_s {
+    int64_t     *tickets;       /* open, of an account */
+    int64_t     *requests;      /* for lines, of a workspace in a day */
+    int64_t     *declined;      /* charges, */
+    ngx_msec_t   window;        /* in which they count */
+    ngx_str_t    interval;      /* µs in which billing may be asked once more, for
+                                   scripts; empty: at will */
+    ngx_int_t    size;          /* so often at once */
+};
+
+
+/*
+ * lines_tenant_limits [tickets=N|unlimited] [requests=N|unlimited]
+ *     [declined=N|unlimited] [declined_window=TIME]
+ *     [billing=RATE|unlimited] [billing_burst=N]
+ */
+char *lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* of the location; never NULL */
+lines_tenant_limits_t *lines_tenant_limits_of(ngx_http_request_t *r);
+
+/*
+ * NGX_DONE: 429 in the dialect, with Retry-After: what no clock ends (0 ms) is
+ * asked for again in an hour.  which: one of lines_tenant_bounds.
+ */
+ngx_int_t lines_tenant_limited(lines_ctx_t *ctx, ngx_str_t *which, int64_t ms);
+
+
+#endif /* _LINES_API_TENANT_LIMITS_H_INCLUDED_ */

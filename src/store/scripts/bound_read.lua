@@ -1,0 +1,32 @@
+--@again
+--@include lib/bound.lua
+--@include lib/bucket.lua
+
+-- Whether a purchase would be refused for what its account did lately: asked
+-- before anything is announced; confirm_begin.lua asks again.  Takes nothing.
+
+--@key declined
+--@key calls
+--@arg declines:int? -- none: however many
+--@arg within:int    -- of these ms
+--@arg interval?     -- µs in which it may ask billing once more; none: at will
+--@arg size:int      -- so often at once
+
+--@row which? ms:int
+-- nothing where it would not; which: of lines_tenant_limits; until there may be
+-- more
+
+local wait = declines and bound_wait(declined_key, declines, within, now_ms())
+             or 0
+
+if wait > 0 then
+    return { 'declined', int(wait) }
+end
+
+wait = interval and bucket_wait(calls_key, tonumber(interval), size) or 0
+
+if wait > 0 then
+    return { 'billing', int(wait) }
+end
+
+return {}

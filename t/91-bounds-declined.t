@@ -1,0 +1,101 @@
+# lines_tenant_limits declined: whoever tries one card after the other is stopped, and told until when.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines;
+use Test::Lines::Account;
+
+my $t       = Test::Lines->new;
+my $shop    = Test::Lines::Account->new(t => $t, budget => '6s');
+my $nginx   = $shop->nginx(server => <<'END');
+location /two/  { lines_account_api; lines_tenant_limits declined=2 declined_window=10m; }
+location /any/  { lines_account_api; lines_tenant_limits declined=unlimited; }
+location /twow/ { lines_workspace_api; lines_tenant_limits declined=2; }
+END
+my $redis   = $shop->redis;
+my $sandbox = $shop->sandbox;
+
+sub k ($tenant, $name) { "lines:{$tenant}:$name" }
+
+sub confirm ($account, $prefix, $token, $key = "key-$token") {
+    return $nginx->post_json("/$prefix/lines/provision-confirm", {preview_token => $token}, {%{$account->{headers}}, 'Idempotency-Key' => $key});
+}
+
+sub refused ($answer, $name, $seconds) {
+    is $answer->status, 429, $name or diag $answer->to_string;
+    my $left = $answer->header('Retry-After') // 0;
+    cmp_ok $left, '>', $seconds - 60, '... which says until when';
+    cmp_ok $left, '<=', $seconds, '... and no longer';
+    return $answer->json;
+}
+
+$shop->numbers(20);
+
+subtest 'cards that are tried' => sub {
+    my $one = $shop->account('one', customer => 'cus_declined');
+    my @tokens = map { $shop->issue($one) } 1 .. 6;
+
+    is confirm($one, 'accounts', $tokens[0])->status, 402, 'declined';
+    is confirm($one, 'accounts', $tokens[0])->header('Idempotency-Replayed'), 'true', 'asked again with its key' for 1 .. 9;
+    is $redis->cli(ZCARD => k('a:one', 'declined')), 1, '... it counts once';
+    is confirm($one, 'accounts', $tokens[$_])->status, 402, 'another' for 1 .. 4;
+    is_deeply [$shop->window($one)], [], 'none of them is a purchase';
+
+    my $json = refused(confirm($one, 'accounts', $tokens[5]), 'the sixth is not tried', 3600);
+    is_deeply $json, {status => 'ERROR', error => 'declined_limit_reached', message => 'Too many payments were declined: try again later'}, '... in the words of its API';
+    like $redis->cli(GET => $shop->token_key($one, $tokens[5])), qr/^valid/, 'its token is good still';
+    is $redis->cli(EXISTS => k('a:one', 'op:' . $shop->operation_id($tokens[5]))), 0, 'nothing has begun';
+    is confirm($one, 'accounts', $tokens[0])->header('Idempotency-Replayed'), 'true', 'a repeat has its answer';
+    is $shop->preview($one)->status, 200, 'a preview says what it said';
+
+    # a card that is good, and the oldest counts no more
+    $sandbox->customer(cus_better => 'ok');
+    $nginx->admin(PUT => 'accounts/one', {plan => 'inbound_only', customer => 'cus_better'});
+    refused(confirm($one, 'accounts', $tokens[5]), 'a good card, tried at once', 3600);
+    my ($oldest) = @{scalar $redis->cli(ZRANGE => k('a:one', 'declined'), 0, 0)};
+    $redis->cli(ZINCRBY => k('a:one', 'declined'), -3_600_000, $oldest);
+    my $answer = confirm($one, 'accounts', $tokens[5]);
+    is $answer->status, 200, '... and later, with the same token and key' or diag $answer->to_string;
+
+    my $two = $shop->account('two');
+    is confirm($two, 'accounts', $shop->token($two))->status, 200, 'others are nothing to that';
+    like $nginx->get('/_lines/metrics')->body, qr/^lines_tenant_limited_requests_total\{bound="declined"\} 2$/m, 'it is counted';
+};
+
+subtest 'as many as the bound says, of its window' => sub {
+    my $one = $shop->account('three', customer => 'cus_declined');
+    is confirm($one, 'two', $shop->issue($one))->status, 402, 'declined' for 1, 2;
+    refused(confirm($one, 'two', $shop->issue($one)), 'no third', 600);
+    is confirm($one, 'any', $shop->issue($one))->status, 402, 'where there is no bound, it is';
+    $redis->cli(ZADD => k('a:three', 'declined'), 9_000_000_000_000 + $_, "far$_") for 1 .. 9;
+    $redis->cli(ZINCRBY => k('a:three', 'declined'), -600_000, $_) for @{scalar $redis->cli(ZRANGE => k('a:three', 'declined'), 0, 2)};
+    is confirm($one, 'two', $shop->issue($one))->status, 402, 'what is to come does not count';
+};
+
+subtest 'no more than a day of them is kept, or a thousand' => sub {
+    my $one = $shop->account('four', customer => 'cus_declined');
+    my $now = 1000 * time;
+    $redis->cli(ZADD => k('a:four', 'declined'), map { ($now - 90_000_000 - $_, "old$_") } 1 .. 50);
+    $redis->cli(ZADD => k('a:four', 'declined'), map { ($now - 80_000_000 - $_, "new$_") } 1 .. 1100);
+    is confirm($one, 'accounts', $shop->issue($one))->status, 402, 'declined';
+    is $redis->cli(ZCARD => k('a:four', 'declined')), 1000, 'a thousand are kept';
+    is $redis->cli(ZSCORE => k('a:four', 'declined'), 'old1'), undef, '... of a day';
+    cmp_ok $redis->cli(PTTL => k('a:four', 'declined')), '<=', 86_400_000, '... and a day long';
+
+    my $gone = $shop->account('gone', customer => 'cus_declined');
+    is confirm($gone, 'accounts', $shop->issue($gone))->status, 402, 'declined';
+    is $nginx->admin(DELETE => 'accounts/gone')->status, 200, 'deleted';
+    is $redis->cli(EXISTS => k('a:gone', 'declined')), 0, 'it goes with its account';
+};
+
+subtest 'a line request' => sub {
+    my $key = $shop->workspace('one', plan => 'growth');
+    my $ask = sub (%more) { $nginx->post_json('/twow/line-requests', $shop->body(%more), $nginx->bearer($key)) };
+    my $now = 1000 * time;
+    $redis->cli(ZADD => k('w:one', 'declined'), $now - $_, "x$_") for 1, 2;
+    is_deeply refused($ask->(), 'that has to be paid for', 3600), {error => 'Too many payments were declined: try again later', code => 'declined_limit_reached'}, '... in its words';
+    is $ask->(channelType => 'phone')->status, 201, 'one that the plan includes';
+};
+
+$t->done;
