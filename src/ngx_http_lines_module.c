@@ -16,6 +16,7 @@
 #include "auth/jwks.h"
 #include "billing/billing.h"
 #include "http/answer.h"
+#include "http/cors.h"
 #include "http/guard.h"
 #include "http/metrics.h"
 #include "http/variables.h"
@@ -81,6 +82,9 @@ static ngx_command_t  commands[] = {
     { ngx_string("lines_clerk"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_clerk, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_cors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      lines_cors, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_rate_limit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_rate_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
@@ -212,6 +216,7 @@ postconfiguration(ngx_conf_t *cf)
 
     if (lines_special_init(cf) != NGX_OK
         || lines_access_init(cf) != NGX_OK
+        || lines_cors_init(cf) != NGX_OK
         || lines_limit_init(cf, lmcf) != NGX_OK
         || lines_limit_filter_init(cf) != NGX_OK
         || lines_metrics_init(cf) != NGX_OK)
@@ -320,6 +325,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK
         || lines_access_merge(cf, prev, conf) != NGX_CONF_OK
         || lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK
+        || lines_clerk_cors_merge(cf, prev, conf) != NGX_CONF_OK
         || lines_limit_merge(cf, prev, conf) != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;

@@ -75,6 +75,14 @@ my %directives = (
         many  => ['authorized_party=https://a.example', 'authorized_party=https://b.example'],
         bad   => {'leeway=301s' => 'not a time from 0 to 5m: invalid time', 'jwks_ttl=99ms' => 'not a time from 100ms up: invalid time'},
     },
+    lines_cors => {
+        good => ['credentials', 'max_age=1h'],
+        many => ['origin=https://a.example', 'origin=https://b.example:8443'],
+        bad  => {
+            'max_age=25h'               => 'not a time from 0 to 1d: invalid parameter',
+            'origin=https://a.example/' => 'not an origin as browsers write it, https://app.example.com: slash at the end of parameter',
+        },
+    },
     lines_rate_limit => {
         good => ['rate=5r/s', 'burst=5', 'key=ip', 'name=a', 'sync=each', 'fail=open', 'status=503', 'dry_run', 'x_ratelimit'],
         bad  => {

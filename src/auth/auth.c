@@ -10,6 +10,7 @@
 #include "auth/clerk.h"
 #include "auth/identity.h"
 #include "http/answer.h"
+#include "http/cors.h"
 #include "http/headers.h"
 #include "http/metrics.h"
 #include "http/origin.h"
@@ -170,7 +171,9 @@ static lines_site_e
 cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
 {
     ngx_int_t             rc;
-    ngx_str_t             origin;
+    ngx_str_t             origin, *origins;
+    ngx_uint_t            n;
+    lines_cors_t         *cors;
     ngx_table_elt_t      *h;
     lines_jwt_options_t  *options;
 
@@ -178,14 +181,25 @@ cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
         return LINES_SITE_TRUSTED;
     }
 
-    options = &llcf->clerk->options;
+    /* without "credentials" its list is of pages that have no cookies */
+
+    cors = llcf->cors;
+
+    if (cors && !cors->off && cors->credentials) {
+        origins = cors->origins;
+        n = cors->norigins;
+
+    } else {
+        options = &llcf->clerk->options;
+        origins = options->parties;
+        n = options->nparties;
+    }
 
     rc = lines_origin(r, &origin);
 
     if (rc != NGX_DECLINED) {
         return (rc == NGX_OK
-                && (lines_origin_among(&origin, options->parties,
-                                       options->nparties)
+                && (lines_origin_among(&origin, origins, n)
                     || lines_origin_own(r, &origin)))
                ? LINES_SITE_TRUSTED
                : LINES_SITE_OTHER;

@@ -40,6 +40,10 @@ char *lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
 
+/* lines_cors, after that: its origins, where it names none */
+char *lines_clerk_cors_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf);
+
 
 /*
  * As lines_authenticate(), by ctx->identity.rules, where no API key was shown

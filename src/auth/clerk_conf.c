@@ -2,6 +2,7 @@
 #include "auth/access.h"
 #include "auth/clerk.h"
 #include "directive/params.h"
+#include "http/cors.h"
 #include "http/guard.h"
 #include "http/text.h"
 
@@ -254,6 +255,19 @@ lines_clerk_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     }
 
     return NGX_CONF_OK;
+}
+
+
+char *
+lines_clerk_cors_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
+    lines_loc_conf_t *conf)
+{
+    lines_jwt_options_t  *options;
+
+    options = conf->clerk ? &conf->clerk->options : NULL;
+
+    return lines_cors_merge(cf, prev, conf, options ? options->parties : NULL,
+                            options ? options->nparties : 0);
 }
 
 

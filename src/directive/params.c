@@ -268,7 +268,7 @@ param_set(ngx_conf_t *cf, lines_directive_t *directive, lines_param_t *param,
                : NGX_CONF_ERROR;
 
     default: /* LINES_PARAM_OTHER */
-        return param->set(cf, value, field);
+        return param->set(cf, value, text);
     }
 }
 

@@ -21,7 +21,7 @@
 #define LINES_PARAM_ANY       NGX_MAX_INT_T_VALUE
 
 #define LINES_PARAM_REQUIRED  0x1
-#define LINES_PARAM_MANY      0x2    /* strings and secrets: the field is an
+#define LINES_PARAM_MANY      0x2    /* no numbers: the field is an
                                         ngx_array_t *, NULL without one */
 
 #define LINES_PARAM_INVALID   "invalid parameter"

@@ -32,6 +32,7 @@ typedef struct lines_op_conf_s       lines_op_conf_t;
 typedef struct lines_clerk_conf_s    lines_clerk_conf_t;
 typedef struct lines_auth_conf_s     lines_auth_conf_t;
 typedef struct lines_deprecated_s    lines_deprecated_t;
+typedef struct lines_cors_s          lines_cors_t;
 
 
 typedef struct {
@@ -86,6 +87,7 @@ typedef struct {
     /* variables: where the access phase begins */
     ngx_int_t              access_phase;
 
+    ngx_uint_t             cors;         /* flag: lines_cors is used */
     ngx_uint_t             used;         /* flag: some location needs Redis */
 
     /* http: the server block that carriers run in; NULL without one */
@@ -114,6 +116,7 @@ typedef struct {
     ngx_array_t           *limits;
     ngx_uint_t             limited;       /* flag: limits are its own */
     time_t                 cache_warned;  /* of this worker */
+    lines_cors_t          *cors;          /* NULL: nobody said anything */
     lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
 } lines_loc_conf_t;
 

@@ -125,6 +125,8 @@ struct lines_ctx_s {
                                           0: only a 503 does */
     ngx_uint_t           refused_with;  /* a status that nginx may answer with
                                            a page: in the dialect of api */
+    lines_cors_t        *cors;        /* of the last location that has any */
+    unsigned             preflight:1;  /* it is one, and allowed */
     unsigned             untold:1;    /* auth_request's could not tell */
     unsigned             answered:1;
     unsigned             begun:1;     /* its answer, the end of which is

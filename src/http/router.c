@@ -7,6 +7,7 @@
 
 static ngx_int_t content_handler(ngx_http_request_t *r);
 static ngx_int_t route(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_int_t route_path(ngx_http_request_t *r, ngx_str_t *path);
 static ngx_uint_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
 static ngx_int_t not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t methods);
@@ -162,26 +163,12 @@ content_handler(ngx_http_request_t *r)
 static ngx_int_t
 route(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t       path, *prefix;
+    ngx_str_t       path;
     ngx_uint_t      methods, method;
     lines_route_t  *found;
 
-    ngx_str_set(&path, "");
-
-    prefix = &lines_get_loc_conf(r)->prefix;
-
-    if (prefix->len) {
-
-        /* after "rewrite ... break" the URI may be another's */
-
-        if (r->uri.len < prefix->len
-            || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
-        {
-            return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
-        }
-
-        path.data = r->uri.data + prefix->len;
-        path.len = r->uri.len - prefix->len;
+    if (route_path(r, &path) != NGX_OK) {
+        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
     }
 
     method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
@@ -204,6 +191,59 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
     return methods
            ? not_allowed(r, ctx, methods)
            : lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
+}
+
+
+/* under the location's prefix */
+
+static ngx_int_t
+route_path(ngx_http_request_t *r, ngx_str_t *path)
+{
+    ngx_str_t  *prefix;
+
+    ngx_str_set(path, "");
+
+    prefix = &lines_get_loc_conf(r)->prefix;
+
+    if (prefix->len == 0) {
+        return NGX_OK;
+    }
+
+    /* after "rewrite ... break" the URI may be another's */
+
+    if (r->uri.len < prefix->len
+        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    path->data = r->uri.data + prefix->len;
+    path->len = r->uri.len - prefix->len;
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+lines_route_methods(ngx_http_request_t *r)
+{
+    ngx_str_t       path, params[LINES_MAX_PARAMS];
+    ngx_uint_t      methods;
+    lines_route_t  *found;
+
+    if (route_path(r, &path) != NGX_OK) {
+        return 0;
+    }
+
+    methods = 0;
+
+    for (found = lines_get_loc_conf(r)->api->routes; found->steps; found++) {
+        if (match(&path, &found->path, params)) {
+            methods |= found->method;
+        }
+    }
+
+    return methods;
 }
 
 
@@ -253,7 +293,21 @@ not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
 {
     ngx_str_t  allow;
 
-    if (lines_redis_format(r->pool, &allow, "%s%s%s%s",
+    if (lines_route_allow(r->pool, methods, &allow) != NGX_OK
+        || lines_add_header(r, "Allow", &allow) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
+                       "Method not allowed");
+}
+
+
+ngx_int_t
+lines_route_allow(ngx_pool_t *pool, ngx_uint_t methods, ngx_str_t *allow)
+{
+    if (lines_redis_format(pool, allow, "%s%s%s%s",
                            methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
                            methods & NGX_HTTP_POST ? ", POST" : "",
                            methods & NGX_HTTP_PUT ? ", PUT" : "",
@@ -265,13 +319,8 @@ not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
 
     /* no comma before the first */
 
-    allow.data += 2;
-    allow.len -= 2;
+    allow->data += 2;
+    allow->len -= 2;
 
-    if (lines_add_header(r, "Allow", &allow) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
-                       "Method not allowed");
+    return NGX_OK;
 }

@@ -12,6 +12,7 @@
  */
 
 #include "http/answer.h"
+#include "http/cors.h"
 #include "http/headers.h"
 #include "http/router.h"
 
@@ -321,6 +322,10 @@ headers_filter(ngx_http_request_t *r)
     ngx_list_t       *headers;
     lines_ctx_t      *ctx;
     ngx_table_elt_t  *h, *own;
+
+    if (lines_cors_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     ctx = (r == r->main) ? lines_find_ctx(r) : NULL;
 
