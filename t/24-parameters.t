@@ -66,7 +66,7 @@ my %directives = (
     },
     lines_auth => {
         first => 'workspace', empty => 'invalid parameter', twice => 'invalid parameter',
-        good  => ['stale=0', 'cache=tenant'],
+        good  => ['stale=0', 'cache=tenant', 'hide_credentials=on'],
         bad   => {'stale=x' => 'not a time from 0 up: invalid parameter', 'cache=none' => 'neither "tenant" nor "shared": invalid parameter'},
     },
     lines_clerk => {

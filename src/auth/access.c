@@ -1,10 +1,13 @@
 
 #include "auth/access.h"
+#include "auth/bearer.h"
+#include "auth/clerk.h"
 #include "auth/identity.h"
 #include "http/answer.h"
 #include "http/carrier.h"
 #include "http/headers.h"
 #include "http/steps.h"
+#include "http/text.h"
 
 
 static ngx_http_handler_pt access_allow(ngx_conf_t *cf);
@@ -26,6 +29,11 @@ static void access_finish(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
 static ngx_int_t access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
+static ngx_int_t hide_all(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *name);
+static ngx_uint_t hide_shows(ngx_http_request_t *r, ngx_str_t *name);
+static ngx_int_t hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *name);
 
 
 ngx_int_t
@@ -338,7 +346,10 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (status == 0) {
-        return NGX_OK;
+        return (lines_unhide(r, ctx) == NGX_OK
+                && lines_hide(r, ctx, llcf->auth->hide) == NGX_OK)
+               ? NGX_OK
+               : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     /* an API's location speaks as it does */
@@ -466,6 +477,13 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
         pctx->identity = ctx->identity;
 
         (void) lines_settle(pr, pctx, ctx->identity.rc);
+
+        if (status == 0
+            && (lines_unhide(pr, pctx) != NGX_OK
+                || lines_hide(pr, pctx, llcf->auth->hide) != NGX_OK))
+        {
+            return NGX_ERROR;
+        }
     }
 
     if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
@@ -609,4 +627,231 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     }
 
     return lines_phase_done(r, ctx);
+}
+
+
+/*
+ * Whatever sends a request on copies its list of headers, be it proxy_pass,
+ * fastcgi_pass or a subrequest: a header that is not there goes nowhere.
+ */
+
+ngx_int_t
+lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
+{
+    ngx_str_t          token;
+    ngx_uint_t         key;
+    lines_rules_t     *rules;
+    lines_identity_t  *identity;
+
+    identity = &ctx->identity;
+    rules = &identity->rules;
+    key = lines_is(&identity->method, "key");
+
+    if (hide == LINES_HIDE_NONE || (hide == LINES_HIDE_KEYS && !key)) {
+        return NGX_OK;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines access: hide the credentials of \"%V\"",
+                   &identity->method);
+
+    /* of a pair and a key, both are what somebody could ask with */
+
+    if ((rules->key_id.data
+         && hide_all(r, ctx, (char *) rules->key_id_header.data) != NGX_OK)
+        || (rules->secret.data
+            && hide_all(r, ctx, (char *) rules->secret_header.data) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    if (lines_bearer_key(lines_get_main_conf(r), &rules->authorization, &token)
+        || (!key
+            && rules->authorization.len
+            && lines_bearer_header(&rules->authorization, &token) == NGX_OK))
+    {
+        r->headers_in.authorization = NULL;
+
+        return hide_all(r, ctx, "authorization");
+    }
+
+    return (!key && rules->cookie.len)
+           ? hide_cookie(r, ctx, &rules->clerk->cookie)
+           : NGX_OK;
+}
+
+
+static ngx_int_t
+hide_all(ngx_http_request_t *r, lines_ctx_t *ctx, const char *name)
+{
+    ngx_table_elt_t  *h, **hidden;
+
+    for ( ;; ) {
+
+        h = lines_find_header(r, name);
+        if (h == NULL) {
+            return NGX_OK;
+        }
+
+        if (ctx->hidden == NULL) {
+            ctx->hidden = ngx_array_create(r->pool, 2,
+                                           sizeof(ngx_table_elt_t *));
+        }
+
+        hidden = ctx->hidden ? ngx_array_push(ctx->hidden) : NULL;
+        if (hidden == NULL) {
+            return NGX_ERROR;
+        }
+
+        *hidden = h;
+
+        if (lines_drop_header(r, h) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+}
+
+
+/* all others come along, in one header */
+
+static ngx_int_t
+hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *name)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_str_t         rest, cookie, text;
+    ngx_table_elt_t  *h, copy;
+
+    len = 0;
+    ngx_memzero(&copy, sizeof(ngx_table_elt_t));
+
+    for (h = lines_find_header(r, "cookie");
+         h;
+         h = lines_next_header(r, "cookie", h))
+    {
+        len += h->value.len + 2;
+
+        copy.hash = h->hash;
+        copy.key = h->key;
+        copy.lowcase_key = h->lowcase_key;
+    }
+
+    p = ngx_pnalloc(r->pool, len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    copy.value.data = p;
+
+    for (h = lines_find_header(r, "cookie");
+         h;
+         h = lines_next_header(r, "cookie", h))
+    {
+        rest = h->value;
+
+        while (rest.len) {
+
+            cookie = lines_split(&rest, ';');
+
+            while (cookie.len && *cookie.data == ' ') {
+                cookie.data++;
+                cookie.len--;
+            }
+
+            if (cookie.len
+                && lines_bearer_cookie(&cookie, name, &text) != NGX_OK)
+            {
+                p = ngx_sprintf(p, "%s%V", p == copy.value.data ? "" : "; ",
+                                &cookie);
+            }
+        }
+    }
+
+    *p = '\0';
+    copy.value.len = p - copy.value.data;
+
+    if (hide_all(r, ctx, "cookie") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return (copy.value.len == 0 || lines_push_header(r, &copy))
+           ? NGX_OK
+           : NGX_ERROR;
+}
+
+
+static ngx_uint_t
+hide_shows(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash
+                && h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/* what another module has set meanwhile stays */
+
+ngx_int_t
+lines_unhide(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_uint_t         i;
+    ngx_array_t       *array;
+    ngx_table_elt_t   *h, **hidden;
+
+    array = ctx->hidden;
+
+    if (array == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->hidden = NULL;
+    hidden = array->elts;
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (lines_is_nocase(&hidden[i]->key, "cookie")) {
+
+            h = lines_find_header(r, "cookie");
+
+            if (h && lines_drop_header(r, h) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else if (hide_shows(r, &hidden[i]->key)) {
+            hidden[i] = NULL;
+        }
+    }
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (hidden[i] == NULL) {
+            continue;
+        }
+
+        h = lines_push_header(r, hidden[i]);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (lines_is_nocase(&h->key, "authorization")) {
+            r->headers_in.authorization = h;
+        }
+    }
+
+    return NGX_OK;
 }

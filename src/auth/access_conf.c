@@ -46,10 +46,20 @@ static ngx_conf_enum_t  access_words[] = {
 };
 
 
+static ngx_conf_enum_t  access_hides[] = {
+    { ngx_string("keys"), LINES_HIDE_KEYS },
+    { ngx_string("on"), LINES_HIDE_ALL },
+    { ngx_string("off"), LINES_HIDE_NONE },
+    { ngx_null_string, 0 }
+};
+
+
 static lines_param_t  access_params[] = {
     lines_param_sec("stale", lines_auth_conf_t, stale,
                     0, LINES_PARAM_ANY, LINES_AUTH_STALE),
     lines_param_enum("cache", lines_auth_conf_t, cache, access_words),
+    lines_param_enum("hide_credentials", lines_auth_conf_t, hide,
+                     access_hides),
     lines_param_end
 };
 

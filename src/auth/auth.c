@@ -46,6 +46,7 @@ typedef struct {
 
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
+static ngx_str_t hidden_cookie(ngx_http_request_t *r, ngx_str_t *name);
 static lines_site_e cookie_site(ngx_http_request_t *r,
     lines_loc_conf_t *llcf);
 static ngx_uint_t request_reads(ngx_http_request_t *r);
@@ -91,11 +92,7 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     }
 
     if ((methods & LINES_AUTH_KEY)
-        && rules->authorization.len
-        && lines_bearer_header(&rules->authorization, &token) == NGX_OK
-        && token.len > lmcf->key_prefix.len
-        && ngx_strncmp(token.data, lmcf->key_prefix.data, lmcf->key_prefix.len)
-           == 0)
+        && lines_bearer_key(lmcf, &rules->authorization, &token))
     {
         return key_authenticate(r, ctx, &token, NULL, done);
     }
@@ -105,6 +102,50 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     }
 
     return auth_fail(r, ctx, "credentials-missing", done);
+}
+
+
+ngx_uint_t
+lines_bearer_key(lines_main_conf_t *lmcf, ngx_str_t *authorization,
+    ngx_str_t *key)
+{
+    return authorization->len
+           && lines_bearer_header(authorization, key) == NGX_OK
+           && key->len > lmcf->key_prefix.len
+           && ngx_strncmp(key->data, lmcf->key_prefix.data,
+                          lmcf->key_prefix.len)
+              == 0;
+}
+
+
+ngx_table_elt_t *
+lines_credential(ngx_http_request_t *r, const char *name)
+{
+    ngx_uint_t           i;
+    lines_ctx_t         *ctx;
+    ngx_table_elt_t     *h, **hidden;
+    ngx_http_request_t  *pr;
+
+    h = lines_find_header(r, name);
+
+    for (pr = r; pr && h == NULL; pr = pr->parent) {
+
+        ctx = lines_find_ctx(pr);
+
+        if (ctx == NULL || ctx->hidden == NULL) {
+            continue;
+        }
+
+        hidden = ctx->hidden->elts;
+
+        for (i = 0; i < ctx->hidden->nelts && h == NULL; i++) {
+            if (lines_is_nocase(&hidden[i]->key, name)) {
+                h = hidden[i];
+            }
+        }
+    }
+
+    return h;
 }
 
 
@@ -124,21 +165,26 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 
     if (methods & LINES_AUTH_KEY_PAIR) {
 
-        h = lines_find_header(r, (char *) llcf->key_id_header.data);
+        h = lines_credential(r, (char *) llcf->key_id_header.data);
         if (h) {
             rules->key_id = h->value;
         }
 
-        h = lines_find_header(r, (char *) llcf->secret_header.data);
+        h = lines_credential(r, (char *) llcf->secret_header.data);
         if (h) {
             rules->secret = h->value;
         }
     }
 
-    if ((methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK))
-        && r->headers_in.authorization)
-    {
-        rules->authorization = r->headers_in.authorization->value;
+    if (methods & (LINES_AUTH_KEY|LINES_AUTH_CLERK)) {
+
+        h = r->headers_in.authorization
+            ? r->headers_in.authorization
+            : lines_credential(r, "authorization");
+
+        if (h) {
+            rules->authorization = h->value;
+        }
     }
 
     if ((methods & LINES_AUTH_CLERK)
@@ -155,9 +201,49 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
             h = lines_next_header(r, "cookie", h);
         }
 
+        if (h == NULL) {
+            rules->cookie = hidden_cookie(r, &llcf->clerk->cookie);
+        }
+
         rules->site = rules->cookie.len ? cookie_site(r, llcf)
                                         : LINES_SITE_TRUSTED;
     }
+}
+
+
+/* a header was left without it, for the upstream */
+
+static ngx_str_t
+hidden_cookie(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_str_t            cookie;
+    ngx_uint_t           i;
+    lines_ctx_t         *ctx;
+    ngx_table_elt_t    **hidden;
+
+    ngx_str_null(&cookie);
+
+    for ( /* void */ ; r; r = r->parent) {
+
+        ctx = lines_find_ctx(r);
+
+        if (ctx == NULL || ctx->hidden == NULL) {
+            continue;
+        }
+
+        hidden = ctx->hidden->elts;
+
+        for (i = 0; i < ctx->hidden->nelts; i++) {
+            if (lines_is_nocase(&hidden[i]->key, "cookie")
+                && lines_bearer_cookie(&hidden[i]->value, name, &cookie)
+                   == NGX_OK)
+            {
+                return cookie;
+            }
+        }
+    }
+
+    return cookie;
 }
 
 

@@ -55,6 +55,14 @@ ngx_uint_t lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
 /* the code of a 403 with ctx->identity.refusal */
 #define LINES_REFUSED_COOKIE  "cookie_refused"
 
+/* a header of the request, by its name in lower case, though it be hidden from
+   upstreams (ctx->hidden), by its request even; or NULL */
+ngx_table_elt_t *lines_credential(ngx_http_request_t *r, const char *name);
+
+/* flag: an Authorization header has an API key, which it may be, *key */
+ngx_uint_t lines_bearer_key(lines_main_conf_t *lmcf, ngx_str_t *authorization,
+    ngx_str_t *key);
+
 /* what a 401 asks for */
 #define lines_challenge(ctx) \
     ((ctx)->identity.challenge ? (ctx)->identity.challenge : "Bearer")

@@ -10,6 +10,8 @@ typedef struct {
     ngx_http_get_variable_pt    handler;
     uintptr_t                   data;
     ngx_uint_t                  index;
+    ngx_str_t                   header;    /* of $http_name: its name, with "_"
+                                              for "-"; or empty */
 } lines_watched_t;
 
 
@@ -31,6 +33,8 @@ typedef struct {
 
 static ngx_int_t variable_watched(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static void variable_hidden(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ngx_str_t *name);
 static ngx_int_t variable_asks(ngx_uint_t i);
 static ngx_uint_t variable_awaited(ngx_uint_t index);
 static void variable_unset(ngx_http_request_t *r);
@@ -121,6 +125,14 @@ lines_identity_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
         w[n].handler = v[n].get_handler;
         w[n].data = v[n].data;
         w[n].index = n;
+        ngx_str_null(&w[n].header);
+
+        if (v[n].name.len > 5
+            && ngx_strncmp(v[n].name.data, "http_", 5) == 0)
+        {
+            w[n].header.data = v[n].name.data + 5;
+            w[n].header.len = v[n].name.len - 5;
+        }
 
         v[n].get_handler = variable_watched;
         v[n].data = (uintptr_t) &w[n];
@@ -149,6 +161,10 @@ variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     rc = w->handler(r, v, w->data);
 
+    if (rc == NGX_OK && v->not_found && w->header.len) {
+        variable_hidden(r, v, &w->header);
+    }
+
     if (variable_awaited(w->index)) {
 
         /* it is read where it is not set yet, and kept once it is */
@@ -160,6 +176,51 @@ variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     return rc;
+}
+
+
+/* what is hidden from upstreams is not from a log, or from a cache's key */
+
+static void
+variable_hidden(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    ngx_str_t *name)
+{
+    ngx_uint_t         i, n;
+    lines_ctx_t       *ctx;
+    ngx_table_elt_t   *h, **hidden;
+
+    for ( /* void */ ; r; r = r->parent) {
+
+        ctx = lines_find_ctx(r);
+
+        if (ctx == NULL || ctx->hidden == NULL) {
+            continue;
+        }
+
+        hidden = ctx->hidden->elts;
+
+        for (i = 0; i < ctx->hidden->nelts; i++) {
+
+            h = hidden[i];
+
+            for (n = 0; n < name->len && n < h->key.len; n++) {
+                if (name->data[n]
+                    != (h->lowcase_key[n] == '-' ? '_' : h->lowcase_key[n]))
+                {
+                    break;
+                }
+            }
+
+            if (n == name->len && n == h->key.len) {
+                v->data = h->value.data;
+                v->len = h->value.len;
+                v->valid = 1;
+                v->no_cacheable = 0;
+                v->not_found = 0;
+                return;
+            }
+        }
+    }
 }
 
 

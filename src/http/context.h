@@ -106,6 +106,8 @@ struct lines_ctx_s {
     json_t              *body;        /* the object, or NULL; borrowed */
     void                *data;        /* the endpoint's own */
     void                *auth;        /* auth/'s own */
+    ngx_array_t         *hidden;      /* ngx_table_elt_t *: credentials that
+                                         upstreams do not see; NULL: none */
     ngx_http_request_t  *asked;       /* what auth_request made, where nobody
                                          could tell */
     void                *limit;       /* limit/'s own */

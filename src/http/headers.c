@@ -4,6 +4,8 @@
 #include "store/redis.h"
 
 
+static ngx_int_t header_part(ngx_http_request_t *r, ngx_list_part_t ***next,
+    ngx_table_elt_t *elts, ngx_uint_t n);
 static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
@@ -73,6 +75,90 @@ ngx_int_t
 lines_add_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 {
     return push_header(r, name, value) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+lines_drop_header(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+    ngx_list_t       *headers;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *elts;
+    ngx_list_part_t  *part, *own, **next;
+
+    /* parts of its own, of the same elements: without this one, and full */
+
+    headers = &r->headers_in.headers;
+    own = NULL;
+    next = &own;
+
+    for (part = &headers->part; part; part = part->next) {
+
+        elts = part->elts;
+        i = (h >= elts && h < elts + part->nelts) ? (ngx_uint_t) (h - elts)
+                                                  : part->nelts;
+
+        if (i
+            && header_part(r, &next, elts, i) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (i + 1 < part->nelts
+            && header_part(r, &next, elts + i + 1, part->nelts - i - 1)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (own == NULL) {
+        return ngx_list_init(headers, r->pool, 4, sizeof(ngx_table_elt_t));
+    }
+
+    headers->part = *own;
+
+    for (part = &headers->part; part->next; part = part->next) { /* void */ }
+
+    headers->last = part;
+    headers->nalloc = part->nelts;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+header_part(ngx_http_request_t *r, ngx_list_part_t ***next,
+    ngx_table_elt_t *elts, ngx_uint_t n)
+{
+    ngx_list_part_t  *part;
+
+    part = ngx_palloc(r->pool, sizeof(ngx_list_part_t));
+    if (part == NULL) {
+        return NGX_ERROR;
+    }
+
+    *part = (ngx_list_part_t) { .elts = elts, .nelts = n };
+
+    **next = part;
+    *next = &part->next;
+
+    return NGX_OK;
+}
+
+
+ngx_table_elt_t *
+lines_push_header(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+    ngx_table_elt_t  *copy;
+
+    copy = ngx_list_push(&r->headers_in.headers);
+
+    if (copy) {
+        *copy = *h;
+    }
+
+    return copy;
 }
 
 

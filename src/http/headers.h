@@ -44,6 +44,16 @@ ngx_int_t lines_retry_after(ngx_http_request_t *r, ngx_uint_t seconds);
 ngx_table_elt_t *lines_header_in(ngx_list_t *headers, const char *name,
     ngx_table_elt_t *after);
 
+/*
+ * A request's header leaves it: what sends the request on does not see it.
+ * Whoever points at it still may; the lists of other requests, which share
+ * their memory, are as they were.
+ */
+ngx_int_t lines_drop_header(ngx_http_request_t *r, ngx_table_elt_t *h);
+
+/* and comes back: a copy of it, as the last one */
+ngx_table_elt_t *lines_push_header(ngx_http_request_t *r, ngx_table_elt_t *h);
+
 /* of a request */
 #define lines_find_header(r, name) \
     lines_next_header(r, name, NULL)
