@@ -34,6 +34,10 @@ typedef struct {
 static ngx_int_t webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *body);
+static ngx_int_t webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *reason);
+static ngx_int_t webhook_signature(ngx_http_request_t *r, ngx_str_t *header,
+    ngx_str_t *reason);
 static ngx_int_t webhook_verify(ngx_http_request_t *r, ngx_str_t *body,
     ngx_str_t *reason);
 static ngx_int_t webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -132,10 +136,28 @@ webhook_free_secrets(void *data)
 }
 
 
+/* a body without a signature is anybody's, and is not kept */
+
 static ngx_int_t
 webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_read_body(r, ctx, webhook_body);
+    ngx_str_t  header, reason;
+
+    return webhook_signature(r, &header, &reason) == NGX_OK
+           ? lines_read_body(r, ctx, webhook_body)
+           : webhook_refuse(r, ctx, &reason);
+}
+
+
+static ngx_int_t
+webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *reason)
+{
+    ctx->identity.failure = *reason;
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: webhook refused: %V", reason);
+
+    return lines_refuse(ctx, 400, "Invalid signature");
 }
 
 
@@ -156,12 +178,7 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
     }
 
     if (rc != NGX_OK) {
-        ctx->identity.failure = reason;
-
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "lines: webhook refused: %V", &reason);
-
-        return lines_refuse(ctx, 400, "Invalid signature");
+        return webhook_refuse(r, ctx, &reason);
     }
 
     /* billing sends it again: to another node, or once lines_redis is right */
@@ -192,31 +209,44 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
 }
 
 
+static ngx_int_t
+webhook_signature(ngx_http_request_t *r, ngx_str_t *header, ngx_str_t *reason)
+{
+    ngx_table_elt_t  *h;
+
+    h = lines_find_header(r, "stripe-signature");
+
+    if (h == NULL || h->value.len == 0) {
+        *reason = *lines_stripe_signature_reason(LINES_STRIPE_NO_SIGNATURE);
+        return NGX_DECLINED;
+    }
+
+    /* of two, which one would count? */
+
+    if (lines_next_header(r, "stripe-signature", h)) {
+        ngx_str_set(reason, "two-signatures");
+        return NGX_DECLINED;
+    }
+
+    *header = h->value;
+
+    return NGX_OK;
+}
+
+
 /* NGX_DECLINED with a reason; NGX_ERROR: OpenSSL cannot just now */
 
 static ngx_int_t
 webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
 {
     ngx_str_t               header;
-    ngx_table_elt_t        *h;
     lines_webhook_conf_t   *wcf;
     lines_stripe_reason_e   judged;
 
     wcf = lines_get_loc_conf(r)->own;
 
-    ngx_str_null(&header);
-
-    h = lines_find_header(r, "stripe-signature");
-
-    if (h) {
-        header = h->value;
-
-        /* of two, which one would count? */
-
-        if (lines_next_header(r, "stripe-signature", h)) {
-            ngx_str_set(reason, "two-signatures");
-            return NGX_DECLINED;
-        }
+    if (webhook_signature(r, &header, reason) != NGX_OK) {
+        return NGX_DECLINED;
     }
 
     judged = lines_stripe_signature(&wcf->secrets, &header, body, ngx_time(),
