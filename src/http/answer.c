@@ -19,6 +19,7 @@ static ngx_int_t answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
 ngx_str_t  lines_json_type = ngx_string("application/json");
 
 static ngx_str_t  no_store = ngx_string("no-store");
+static ngx_str_t  nosniff = ngx_string("nosniff");
 
 
 ngx_int_t
@@ -237,7 +238,8 @@ lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
 
     if ((ctx->retry_after
          && lines_retry_after(r, ctx->retry_after) != NGX_OK)
-        || lines_add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK)
+        || lines_add_own(r, LINES_CACHE_CONTROL, &no_store) != NGX_OK
+        || lines_add_own(r, LINES_NOSNIFF, &nosniff) != NGX_OK)
     {
         return NGX_ERROR;
     }

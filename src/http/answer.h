@@ -15,9 +15,9 @@ extern ngx_str_t  lines_json_type;
 
 /*
  * All of them return NGX_DONE, and set what the request ends with;
- * NGX_ERROR without memory.  JSON; Cache-Control, X-Request-Id and the length
- * are added in one place, and a Retry-After to each 503 that does not say it
- * yet, unless the operator adds headers of these names.
+ * NGX_ERROR without memory.  JSON; Cache-Control, X-Request-Id, nosniff and the
+ * length are added in one place, and a Retry-After to each 503 that does not say
+ * it yet, unless the operator adds headers of these names.
  */
 
 ngx_int_t lines_answer(ngx_http_request_t *r, lines_ctx_t *ctx,

@@ -13,7 +13,8 @@ static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
 const char  *lines_own_headers[LINES_OWN_HEADERS] = {
     "Cache-Control",
     "X-Request-Id",
-    "Retry-After"
+    "Retry-After",
+    "X-Content-Type-Options"
 };
 
 
@@ -156,6 +157,9 @@ lines_push_header(ngx_http_request_t *r, ngx_table_elt_t *h)
 
     if (copy) {
         *copy = *h;
+#if (nginx_version >= 1023000)
+        copy->next = NULL;
+#endif
     }
 
     return copy;
