@@ -217,6 +217,7 @@ my $source = path($t->root, 'src/ngx_http_lines_module.c')->slurp;
 my %argument = (
     lines_auth          => 'workspace',
     lines_clerk         => 'off',
+    lines_cors          => 'origin=https://a.example',
     lines_rate_limit    => 'rate=1r/s',
     lines_admin         => "token_file=$token",
     lines_billing_webhook => "secret_file=$hook",

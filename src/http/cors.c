@@ -325,7 +325,7 @@ cors_located(ngx_http_request_t *r)
     }
 
     ctx->preflight = 1;
-    ngx_str_null(&none);
+    ngx_str_set(&none, "");
 
     rc = lines_answer(r, ctx, NGX_HTTP_NO_CONTENT, &none);
 
