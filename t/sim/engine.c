@@ -1205,7 +1205,18 @@ rest(void)
 static int
 audited(void)
 {
-    return sim_ask("HEXISTS", "lines:{audit}", "ended", NULL)->data[1] == '1';
+    if (sim_ask("HEXISTS", "lines:{audit}", "ended", NULL)->data[1] != '1') {
+        return 0;
+    }
+
+    /* one that was under way has gone on: it had seen what was so before */
+
+    if (sim_ask("HEXISTS", "lines:{audit}", "asked", NULL)->data[1] == '1') {
+        (void) sim_ask("HDEL", "lines:{audit}", "ended", NULL);
+        return 0;
+    }
+
+    return 1;
 }
 
 
