@@ -58,11 +58,16 @@ ngx_int_t
 lines_admin_list_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     stuck_t    *stuck;
+    ngx_int_t   rc;
     ngx_str_t   state;
 
-    if (lines_query(r, "state", &state) != NGX_OK
-        || !lines_is(&state, "stuck"))
-    {
+    rc = lines_query(r, "state", &state);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK || !lines_is(&state, "stuck")) {
         return lines_refuse(ctx, 400, "state must be stuck");
     }
 
