@@ -70,9 +70,13 @@ lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_str_t         status, all;
     lines_listing_t  *listing;
 
-    if (lines_query(r, "status", &status) != NGX_OK
-        || lines_status(&status) != LINES_PROVISIONING)
-    {
+    rc = lines_query(r, "status", &status);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK || lines_status(&status) != LINES_PROVISIONING) {
         return lines_refuse(ctx, 400, "status must be provisioning");
     }
 

@@ -212,7 +212,13 @@ lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     for (input = inputs; input->name; input++) {
 
-        if (lines_query(r, input->name, &value) != NGX_OK) {
+        rc = lines_query(r, input->name, &value);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_DECLINED) {
             rc = input_absent(r, ctx, input);
 
         } else if (input->kind == LINES_INPUT_NUMBER) {
@@ -421,7 +427,7 @@ lines_query(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 
     value->data = ngx_pnalloc(r->pool, raw.len ? raw.len : 1);
     if (value->data == NULL) {
-        return NGX_DECLINED;
+        return NGX_ERROR;
     }
 
     dst = value->data;

@@ -130,7 +130,8 @@ ngx_int_t lines_check_text(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *name, ngx_str_t *value, size_t max);
 
 
-/* an argument of the query string, decoded; NGX_DECLINED where it is absent */
+/* an argument of the query string, decoded; NGX_DECLINED where it is absent,
+   NGX_ERROR without memory */
 ngx_int_t lines_query(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 

@@ -89,7 +89,13 @@ lines_listing_create(ngx_http_request_t *r, lines_ctx_t *ctx,
         return rc;
     }
 
-    if (lines_query(r, "cursor", &value) == NGX_OK) {
+    rc = lines_query(r, "cursor", &value);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_OK) {
 
         if (listing_cursor(r, listing, &value) != NGX_OK) {
             return lines_refuse(ctx, 400, "cursor is not one that was given "

@@ -129,11 +129,18 @@ lines_probe(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 ngx_int_t
 lines_check_begin(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
+    ngx_int_t            rc;
     ngx_str_t            line;
     ngx_pool_cleanup_t  *cln;
     lines_check_t       *check;
 
-    if (lines_query(r, "id", &line) != NGX_OK || line.len == 0) {
+    rc = lines_query(r, "id", &line);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK || line.len == 0) {
         return lines_refuse(ctx, 400, "id is required");
     }
 
