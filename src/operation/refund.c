@@ -9,18 +9,40 @@
 #include "store/calls.h"
 
 
+static ngx_int_t refund_list(void *data, lines_owed_put_reply_t *reply);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
 static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
+static ngx_int_t refund_give(void *data, lines_owed_put_reply_t *reply);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
+
+
+/*
+ * What goes back may fail, and a bank may return what it took, when the line,
+ * the operation and the tenant are gone: then this says that it is due.
+ */
+
+#define refund_owes(op, done)                                                 \
+    lines_owed_put(&(op)->caller, done, op, .tenant = (op)->tenant,           \
+                   .subscription = lines_op_get(op, "subscription"),          \
+                   .since = lines_op_get_number(op, "since"))
 
 
 ngx_int_t
 lines_refund_list(lines_op_t *op)
 {
+    return refund_owes(op, refund_list);
+}
+
+
+static ngx_int_t
+refund_list(void *data, lines_owed_put_reply_t *reply)
+{
+    lines_op_t *op = data;
+
     return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
@@ -173,6 +195,18 @@ lines_refund_credit(lines_op_t *op)
 ngx_int_t
 lines_refund_give(lines_op_t *op)
 {
+    /* a part of what was never listed */
+
+    return op->at == LINES_AT_AWAIT ? refund_owes(op, refund_give)
+                                    : refund_give(op, NULL);
+}
+
+
+static ngx_int_t
+refund_give(void *data, lines_owed_put_reply_t *reply)
+{
+    lines_op_t *op = data;
+
     ngx_str_t  body;
 
     body = lines_op_get(op, "refund_body");
