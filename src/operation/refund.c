@@ -13,6 +13,7 @@ static ngx_int_t refund_list(void *data, lines_owed_put_reply_t *reply);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
+static ngx_int_t refund_booked(void *data, lines_op_settle_reply_t *reply);
 static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t refund_give(void *data, lines_owed_put_reply_t *reply);
@@ -97,6 +98,8 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
 static ngx_int_t
 refund_walk(lines_op_t *op)
 {
+    int64_t           due;
+    ngx_str_t         said;
     lines_op_seen_t  *seen = &op->seen;
 
     if (seen->ledger.asks) {
@@ -114,7 +117,39 @@ refund_walk(lines_op_t *op)
                    lines_money_due(&seen->ledger), seen->ledger.disputed,
                    seen->ledger.failed);
 
-    return NGX_OK;
+    said = lines_op_get(op, "settle_invoice");
+
+    if (said.len == 0
+        || !lines_same(&said, &seen->subscription.invoice.id))
+    {
+        return NGX_OK;
+    }
+
+    /* billing's word first: a person's is good for what is left */
+
+    due = seen->money == LINES_MONEY_DUE || seen->money == LINES_MONEY_FAILED
+          ? lines_money_due(&seen->ledger) : 0;
+
+    return lines_op_settle(&op->caller, refund_booked, op, lines_op_held(op),
+                           .due = seen->money == LINES_MONEY_UNCLEAR ? NULL
+                                                                     : &due);
+}
+
+
+static ngx_int_t
+refund_booked(void *data, lines_op_settle_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    lines_op_seen_t  *seen = &op->seen;
+    static ngx_str_t  nothing = ngx_null_string;
+
+    if (reply->amount.len) {
+        lines_money_settled(&seen->ledger, &reply->amount);
+        seen->money = lines_money_close(&seen->ledger);
+    }
+
+    return lines_op_set(op, "settle_invoice", &nothing);
 }
 
 
