@@ -134,6 +134,28 @@ promise 'a refund that failed was made up for by a transfer: nothing more goes b
     is_deeply [listed($line->{tenant})], [], 'nobody is asked again';
 };
 
+promise 'a refund that failed was made up for at billing: that counts first, and where it fails as well it is due again' => sub {
+    my $line = line(paid => refunds => 'pending');
+    $s->report($line, 'failed');
+    $s->soon(sub { ($s->now_of($line)->{payment} // '') eq 'refunded' }, 'its refund ends');
+    $s->rest($line->{tenant});
+    $sandbox->settle((refunds_of($line))[0]{id} => 'failed');
+    my $op = rests(stuck($line->{tenant}, 'refund_failed'));
+
+    my $again = $sandbox->refund($line->{invoice});
+    ends($op, 'settled', 'Refunded in the dashboard');
+    $sandbox->settle($again->{id} => 'failed');
+    $op = stuck($line->{tenant}, 'refund_failed');
+    is_deeply $op->{due}, {invoice => $line->{invoice}, amount => 900}, 'all of it is due';
+
+    # of what he gives back in part there, the word is good for the rest
+    $sandbox->customer($line->{customer}, 'ok', 'default', 'succeeded');
+    rests($op);
+    $sandbox->refund($line->{invoice}, 400);
+    ends($op, 'settled', 'The rest by transfer');
+    is_deeply [@{$redis->cli('HGETALL', "lines:{$line->{tenant}}:settled")}], [$line->{invoice}, 500], 'no more than what was left';
+};
+
 promise 'what is settled is not sent once more, though it could be by now; the other invoices go back' => sub {
     my $line = line('paid');
     $s->rest($line->{tenant});

@@ -43,6 +43,7 @@ static void audit_invoiced(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_went_back(lines_look_t *look);
 static ngx_int_t audit_orphan(void);
 static ngx_int_t audit_left(void *data, lines_deleted_get_reply_t *reply);
+static ngx_int_t audit_owed(void *data, lines_owed_get_reply_t *reply);
 static ngx_int_t audit_unsettled(void);
 static void audit_came_in(void *data, lines_billing_result_t *result);
 static ngx_int_t audit_count(void);
@@ -796,7 +797,7 @@ audit_went_back(lines_look_t *look)
 }
 
 
-/* of a tenant that was deleted only what was paid since is to go back */
+/* as orphan_begin.lua: of a deleted tenant what was paid since, or was due */
 
 static ngx_int_t
 audit_orphan(void)
@@ -810,6 +811,19 @@ static ngx_int_t
 audit_left(void *data, lines_deleted_get_reply_t *reply)
 {
     side.since = reply->at / 1000;
+
+    return lines_owed_get(&audit->caller, audit_owed, NULL,
+                          .tenant = side.look.tenant,
+                          .subscription = side.look.subscription);
+}
+
+
+static ngx_int_t
+audit_owed(void *data, lines_owed_get_reply_t *reply)
+{
+    if (reply->since.len) {
+        side.since = ngx_atoof(reply->since.data, reply->since.len);
+    }
 
     if (side.look.status.len) {
         ngx_str_null(&side.invoice.id);

@@ -25,6 +25,7 @@ static lines_decision_t purchase(const lines_view_t *view);
 
 #define SETTLED     .settled = { LINES_DO_END, NULL }
 #define PASSED      .settled = { LINES_DO_PASS, NULL }
+#define UNLOOKED    .given_up = { LINES_DO_END, "canceled_by_operator" }
 #define NOT_BEGUN   .given_up = { LINES_DO_REFUSE, NULL }
 #define NOT_WANTED  .given_up = { LINES_DO_FAIL, "canceled_by_operator" }
 
@@ -32,8 +33,8 @@ static const struct {
     lines_decision_t  settled;
     lines_decision_t  given_up;
 } words[LINES_POINTS] = {
-    [LINES_AT_SEND] = { .given_up = { LINES_DO_END, NULL } },
-    [LINES_AT_AWAIT] = { .given_up = { LINES_DO_END, NULL } },
+    [LINES_AT_SEND] = { UNLOOKED },
+    [LINES_AT_AWAIT] = { UNLOOKED },
     [LINES_AT_TELL] = { NOT_WANTED },
     [LINES_AT_CARD] = { NOT_BEGUN },
     [LINES_AT_LEASE] = { NOT_BEGUN },

@@ -9,6 +9,7 @@ static ngx_int_t look_operation(void *data, lines_op_seen_reply_t *reply);
 static ngx_int_t look_news(void *data, lines_op_wake_reply_t *reply);
 static ngx_int_t look_billed(lines_look_t *look);
 static ngx_int_t look_line(void *data, lines_line_billed_reply_t *reply);
+static ngx_uint_t look_uncounted(lines_look_t *look, ngx_uint_t ours);
 static ngx_int_t look_begin(lines_look_t *look, const char *prefix,
     ngx_str_t *name);
 static ngx_int_t look_hint(lines_look_t *look);
@@ -88,7 +89,10 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
     look->unfinished = reply->step.len && !lines_is(&reply->step, "done")
                        && !older;
 
-    look->unknown = (reply->step.len == 0);
+    /* nothing of it is known, or it ended without having known this one */
+
+    look->unknown = !look->unfinished && !older
+                    && reply->subscription.len == 0;
 
     /* what a bank took back ends a line, whatever else goes on with it */
 
@@ -162,14 +166,11 @@ look_line(void *data, lines_line_billed_reply_t *reply)
 
         /*
          * Money came in, or will, that nobody waited for.  Of another name, it
-         * may well be another deployment's.  What has ended, and was nobody's
-         * that is known, may have been ended by us, and forgotten with what was
-         * to go back.
+         * may well be another deployment's.
          */
 
         if (((look->status.len ? fine || due : look->paid)
-             || (sub == LINES_SUB_ENDED && look->unknown
-                 && reply->status.len == 0))
+             || (sub == LINES_SUB_ENDED && look_uncounted(look, ours)))
             && lines_same(&look->metadata->deployment,
                           &look->lmcf->billing->deployment))
         {
@@ -221,6 +222,26 @@ lines_look_plan(lines_look_t *look)
     look->follows = LINES_FOLLOWS_PLAN;
 
     return look_begin(look, "plan:", &look->tenant);
+}
+
+
+/*
+ * What has ended, and was nobody's that is known, may have been ended by us,
+ * and forgotten with what was to go back.  Who was said to be canceled ended
+ * without a look: what it was asked for, or held, was left to whoever hears.
+ */
+
+static ngx_uint_t
+look_uncounted(lines_look_t *look, ngx_uint_t ours)
+{
+    lines_line_billed_reply_t  *line = &look->line;
+
+    if (line->status.len && lines_status(&line->status) != LINES_CANCELED) {
+        return 0;
+    }
+
+    return ours ? lines_is(&line->reason, "canceled_by_operator")
+                : look->unknown && line->subscription.len == 0;
 }
 
 

@@ -52,7 +52,8 @@ struct lines_look_s {
     unsigned                    gone:1;    /* it is said to have ended */
     unsigned                    judge:1;   /* do nothing: only say what */
     unsigned                    unfinished:1;  /* the operation that it is of */
-    unsigned                    unknown:1;     /* likewise */
+    unsigned                    unknown:1;     /* by its operation, if there
+                                                  is one: that has ended */
     unsigned                    later:1;   /* nobody can act on it yet */
 
     /* found */

@@ -9,18 +9,41 @@
 #include "store/calls.h"
 
 
+static ngx_int_t refund_list(void *data, lines_owed_put_reply_t *reply);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
+static ngx_int_t refund_booked(void *data, lines_op_settle_reply_t *reply);
 static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
+static ngx_int_t refund_give(void *data, lines_owed_put_reply_t *reply);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
+
+
+/*
+ * What goes back may fail, and a bank may return what it took, when the line,
+ * the operation and the tenant are gone: then this says that it is due.
+ */
+
+#define refund_owes(op, done)                                                 \
+    lines_owed_put(&(op)->caller, done, op, .tenant = (op)->tenant,           \
+                   .subscription = lines_op_get(op, "subscription"),          \
+                   .since = lines_op_get_number(op, "since"))
 
 
 ngx_int_t
 lines_refund_list(lines_op_t *op)
 {
+    return refund_owes(op, refund_list);
+}
+
+
+static ngx_int_t
+refund_list(void *data, lines_owed_put_reply_t *reply)
+{
+    lines_op_t *op = data;
+
     return lines_op_bill(op, refund_listed, .kind = LINES_BILLING_UNSETTLED,
                          .id = lines_op_get(op, "subscription"),
                          .after = lines_op_get(op, "refund_after"),
@@ -75,6 +98,8 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
 static ngx_int_t
 refund_walk(lines_op_t *op)
 {
+    int64_t           due;
+    ngx_str_t         said;
     lines_op_seen_t  *seen = &op->seen;
 
     if (seen->ledger.asks) {
@@ -92,7 +117,39 @@ refund_walk(lines_op_t *op)
                    lines_money_due(&seen->ledger), seen->ledger.disputed,
                    seen->ledger.failed);
 
-    return NGX_OK;
+    said = lines_op_get(op, "settle_invoice");
+
+    if (said.len == 0
+        || !lines_same(&said, &seen->subscription.invoice.id))
+    {
+        return NGX_OK;
+    }
+
+    /* billing's word first: a person's is good for what is left */
+
+    due = seen->money == LINES_MONEY_DUE || seen->money == LINES_MONEY_FAILED
+          ? lines_money_due(&seen->ledger) : 0;
+
+    return lines_op_settle(&op->caller, refund_booked, op, lines_op_held(op),
+                           .due = seen->money == LINES_MONEY_UNCLEAR ? NULL
+                                                                     : &due);
+}
+
+
+static ngx_int_t
+refund_booked(void *data, lines_op_settle_reply_t *reply)
+{
+    lines_op_t *op = data;
+
+    lines_op_seen_t  *seen = &op->seen;
+    static ngx_str_t  nothing = ngx_null_string;
+
+    if (reply->amount.len) {
+        lines_money_settled(&seen->ledger, &reply->amount);
+        seen->money = lines_money_close(&seen->ledger);
+    }
+
+    return lines_op_set(op, "settle_invoice", &nothing);
 }
 
 
@@ -173,6 +230,18 @@ lines_refund_credit(lines_op_t *op)
 ngx_int_t
 lines_refund_give(lines_op_t *op)
 {
+    /* a part of what was never listed */
+
+    return op->at == LINES_AT_AWAIT ? refund_owes(op, refund_give)
+                                    : refund_give(op, NULL);
+}
+
+
+static ngx_int_t
+refund_give(void *data, lines_owed_put_reply_t *reply)
+{
+    lines_op_t *op = data;
+
     ngx_str_t  body;
 
     body = lines_op_get(op, "refund_body");

@@ -3,8 +3,8 @@
 
 -- A person says what is true of an operation that is stuck, and why.  Whoever
 -- runs it looks once more, and goes by that where it is stuck again.  Of the
--- money of an invoice it is true for whoever counts that: so much was given
--- back outside of billing.
+-- money of an invoice it says that so much was given back outside of billing:
+-- of what billing then shows to be left (op_settle.lua).
 
 --@key op(id)
 --@key events
@@ -61,18 +61,15 @@ end
 redis.call('HSET', op_key, 'resolved', as, 'resolved_note', note,
            'resolved_by', by, 'resolved_at', int(now))
 
-if not money then
-    redis.call('HSET', op_key, 'resolved_step', step)
-else
+if money then
     redis.call('HDEL', op_key, 'resolved_step')
+    redis.call('HSET', op_key, 'settle_invoice', invoice, 'settle_due',
+               stuck == 'money_unclear' and 'all' or due)
+else
+    redis.call('HSET', op_key, 'resolved_step', step)
 
-    if stuck == 'money_unclear' then
-        redis.call('HSET', settled_key, invoice, 'all')
-    elseif redis.call('HGET', settled_key, invoice) ~= 'all' then
-        redis.call('HINCRBY', settled_key, invoice, due)
-    end
-
-    redis.call('EXPIRE', settled_key, 34560000)
+    -- of money, before, that could not be looked at: it counts as it was said
+    op_settle(op_key, settled_key)
 end
 
 redis.call('HDEL', op_key, 'stuck', 'tries')

@@ -3,13 +3,14 @@
 
 -- Billing has an object of ours that no line holds, or a line that failed: it
 -- is refunded.  A record that is gone is not made up again.  Of a tenant that
--- was deleted only what was paid since goes back.
+-- was deleted only what was paid since goes back, and what had to before.
 
 --@key op(id)
 --@key ops
 --@key line(line)
 --@key op(line) as named -- the one that the object names
 --@key deleted
+--@key owed(subscription)
 --@arg id
 --@arg subscription
 --@arg invoice
@@ -51,7 +52,9 @@ end
 
 -- what it wrote down when it began before is done with, but for how often it
 -- has given back: each has a key of its own
-local since = math.floor((tonumber(redis.call('GET', deleted_key)) or 0) / 1000)
+local since = tonumber(redis.call('GET', owed_key))
+              or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
+                            / 1000)
 
 redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
            'absent_at')

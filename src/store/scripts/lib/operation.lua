@@ -79,6 +79,34 @@ local function op_wish(op, wish, reason)
 end
 
 
+-- What a person said was given back of an invoice goes to the tenant's ledger,
+-- once: of what is due by then, or (nil) as it was said.  Returns it, or "".
+local function op_settle(op, settled, due)
+    local said = redis.call('HMGET', op, 'settle_invoice', 'settle_due')
+    local amount = said[2] or ''
+
+    if due and amount ~= '' and (due == 0 or amount ~= 'all') then
+        amount = int(math.min(tonumber(amount) or 0, due))
+    end
+
+    redis.call('HDEL', op, 'settle_invoice', 'settle_due')
+
+    if amount == '' or amount == '0' or not said[1] then
+        return ''
+    end
+
+    if amount == 'all' then
+        redis.call('HSET', settled, said[1], 'all')
+    elseif redis.call('HGET', settled, said[1]) ~= 'all' then
+        redis.call('HINCRBY', settled, said[1], amount)
+    end
+
+    redis.call('EXPIRE', settled, 34560000)
+
+    return amount
+end
+
+
 -- the next step, which is progress: it is not stuck any more
 local function op_next(op, step, lease, now, ...)
     redis.call('HSET', op, 'step', step, ...)
@@ -114,7 +142,8 @@ local function op_end(op, ops, id, idem, now)
     redis.call('HSET', op, 'step', 'done', 'ended', int(now),
                'lease_until', 0)
     redis.call('HDEL', op, 'wish', 'woken', 'dirty', 'due', 'stuck',
-               'stuck_invoice', 'stuck_due', 'tries', 'body')
+               'stuck_invoice', 'stuck_due', 'tries', 'body',
+               'settle_invoice', 'settle_due')
     redis.call('SREM', ops, id)
     redis.call('EXPIRE', op, 86400)
 
