@@ -42,7 +42,8 @@ typedef struct {
     ngx_str_t                url;           /* hosted_invoice_url */
     int64_t                  amount_paid;   /* in the currency's units */
     int64_t                  balance;       /* taken of the customer's
-                                               balance; less is added */
+                                               balance; less than nothing: of
+                                               his debt, due with the total */
     int64_t                  overpaid;      /* kept on it */
     int64_t                  paid_at;       /* seconds; 0: it is not */
     ngx_str_t                currency;

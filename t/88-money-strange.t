@@ -1,0 +1,58 @@
+# What is rare at billing, and costs money all the same: a debt that is paid with a line.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t);
+my $sandbox = $s->sandbox;
+my $nginx   = $s->nginx(workers => 2);
+my $made    = 0;
+
+$s->numbers(5);
+
+# the line of a customer who owes 500 for something else
+sub owing () {
+    my $customer = 'cus_owes' . ++$made;
+    $sandbox->customer($customer);
+    $sandbox->endow($customer, -500);
+    return {%{$s->pending_line(workspace => {customer => $customer})}, customer => $customer};
+}
+
+sub goes_back ($line) {
+    $s->report($line, 'failed');
+    $s->soon(sub { ($s->now_of($line)->{payment} // '') eq 'refunded' }, 'its refund ends');
+    $s->rest($line->{tenant});
+    return [$s->money($line->{subscription})];
+}
+
+sub balance_of ($line) { $sandbox->call(GET => "/v1/customers/$line->{customer}")->json('/balance') }
+
+promise 'the customer owed something before, and paid it with the line, which fails: what the line cost goes back' => sub {
+    my $line = owing();
+    $sandbox->pay($line->{invoice});
+    $s->soon(sub { $s->is_live($line) }, 'the line is there');
+    is_deeply goes_back($line), [1400, 900, 'canceled'], 'and no more';
+    is balance_of($line), 0, 'he owes nothing';
+};
+
+promise '... by two payments' => sub {
+    my $line = owing();
+    $sandbox->pay($line->{invoice}, 'ok', 300);
+    $sandbox->pay($line->{invoice});
+    $s->soon(sub { $s->is_live($line) }, 'the line is there');
+    is_deeply goes_back($line), [1400, 900, 'canceled'], 'no more than the line cost';
+};
+
+promise '... and support credits all that the line cost before anybody looked: no line' => sub {
+    my $line = owing();
+    $s->unseen(sub { $sandbox->pay($line->{invoice}); $s->hand(credit => $line->{invoice}, 900) });
+    $s->soon(sub { $s->now_of($line)->{status} eq 'failed' }, 'there is none', 20);
+    $s->rest($line->{tenant});
+    is +($s->money($line->{subscription}))[1], 900, 'nothing more goes back';
+};
+
+$t->done;
