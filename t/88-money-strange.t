@@ -1,7 +1,9 @@
-# What is rare at billing, and costs money all the same: a debt that is paid with a line.
+# What is rare at billing, and costs money all the same: a debt that is paid with a line, answers that do not fit, payments that take
+# days, plans of many parts.
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::JSON;
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
@@ -53,6 +55,23 @@ promise '... and support credits all that the line cost before anybody looked: n
     $s->soon(sub { $s->now_of($line)->{status} eq 'failed' }, 'there is none', 20);
     $s->rest($line->{tenant});
     is +($s->money($line->{subscription}))[1], 900, 'nothing more goes back';
+};
+
+# objects of 22k each: two fit in an answer of 64k, five do not
+my %large = (metadata => {map { ("note$_" => 'x' x 490) } 1 .. 40});
+
+promise 'a charge whose outcome is unknown, among subscriptions that fill an answer: it is found' => sub {
+    $nginx->allow(qr/too big|has no whole answer/);
+    $sandbox->customer('cus_large');
+    $sandbox->adopt(customer => 'cus_large', price => 'price_email', %large) for 1 .. 4;
+    my $account = $s->account('large', customer => 'cus_large');
+    my $token   = $s->token($account);
+    my $id      = $s->operation_id($token);
+    $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', times => 1, effect => Mojo::JSON->true);
+    $s->confirm($account, $token, key => 'k');
+    $s->soon(sub { ($s->op('a:large', $id)->{step} // '') eq 'done' }, 'its end', 60);
+    ok $s->is_live({tenant => 'a:large', line => $id}), 'there is a line';
+    is scalar(() = $s->made_for('a:large')), 1, '... charged once';
 };
 
 $t->done;
