@@ -385,7 +385,12 @@ lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
         { "default_payment_method", *payment_method },
         { "payment_behavior", ngx_string("error_if_incomplete") },
         { "off_session", ngx_string("true") },
-        stripe_metadata_rows(metadata));
+
+        /* as above: with a bank debit it is active before it is paid */
+
+        { "payment_settings[payment_method_types][0]", ngx_string("card") },
+        stripe_metadata_rows(metadata),
+        { "expand[0]", ngx_string("latest_invoice") });
 }
 
 

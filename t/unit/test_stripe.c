@@ -91,8 +91,9 @@ test_bodies(void)
     is_str(&body,
            "customer=cus_1&items[0][price]=price_1"
            "&default_payment_method=pm_1&payment_behavior=error_if_incomplete"
-           "&off_session=true&metadata[lines_deployment]=prod"
-           "&metadata[tenant]=w%3Aone&metadata[operation]=bbbb",
+           "&off_session=true&payment_settings[payment_method_types][0]=card"
+           "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
+           "&metadata[operation]=bbbb&expand[0]=latest_invoice",
            "as the notes have it");
 
     card = str("card_1");
