@@ -40,6 +40,9 @@ ngx_int_t lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
 /* what the best says: active, past_due, canceled or nothing */
 ngx_str_t lines_plans_state(lines_plans_t *plans);
 
+/* tenants may share a customer: one's base plan may say whose it is */
+ngx_uint_t lines_plan_others(ngx_str_t *tenant, ngx_str_t *named);
+
 ngx_int_t lines_plan_read(lines_op_t *op);
 ngx_int_t lines_plan_leave(lines_op_t *op);
 ngx_int_t lines_lapse_judge(lines_op_t *op);
