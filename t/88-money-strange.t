@@ -74,4 +74,15 @@ promise 'a charge whose outcome is unknown, among subscriptions that fill an ans
     is scalar(() = $s->made_for('a:large')), 1, '... charged once';
 };
 
+sub plan_of ($name) { my $json = $nginx->admin(GET => "workspaces/$name")->json; "$json->{plan} $json->{subscription}" }
+
+promise 'a base plan that is the tenth of a subscription\'s prices: it is seen' => sub {
+    $sandbox->customer('cus_parts');
+    $s->workspace('parts', customer => 'cus_parts', subscription => 'none', plan => 'starter');
+    my %items = map { ("items[$_][price]" => $_ == 9 ? 'price_growth' : 'price_email') } 0 .. 9;
+    my $made  = $sandbox->call(POST => '/v1/subscriptions', {customer => 'cus_parts', %items}, {'Idempotency-Key' => 'parts'});
+    is scalar @{$made->json('/items/data') // []}, 10, 'all of them are told' or diag $made->to_string;
+    $s->soon(sub { plan_of('parts') eq 'growth active' }, 'the plan is there') or diag plan_of('parts');
+};
+
 $t->done;

@@ -332,11 +332,16 @@ stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
     json_t     *items, *item;
     ngx_str_t  *price;
 
-    items = json_object_get(json_object_get(json, "items"), "data");
+    items = json_object_get(json, "items");
+
+    subscription->unpriced = stripe_flag(items, "has_more");
+
+    items = json_object_get(items, "data");
 
     json_array_foreach(items, i, item) {
 
         if (subscription->nprices == LINES_STRIPE_MAX_PRICES) {
+            subscription->unpriced = 1;
             break;
         }
 

@@ -19,7 +19,8 @@
 
 #include "http/text.h"
 
-#define LINES_STRIPE_MAX_PRICES  8
+/* as many as Stripe tells with a subscription, which may have twice that */
+#define LINES_STRIPE_MAX_PRICES  10
 
 
 /* metadata of what we create: ours only if deployment is */
@@ -64,6 +65,8 @@ typedef struct {
     ngx_str_t                customer;
     ngx_str_t                prices[LINES_STRIPE_MAX_PRICES];
     ngx_uint_t               nprices;
+    ngx_uint_t               unpriced;   /* flag: there are prices that were
+                                            not told */
     lines_stripe_invoice_t   invoice;    /* latest_invoice; no more
                                             than its id where it was
                                             not expanded */

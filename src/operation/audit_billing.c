@@ -203,9 +203,6 @@ audit_subscriptions(void)
 static ngx_int_t
 audit_subscription(lines_stripe_subscription_t *s)
 {
-    ngx_str_t   *plan;
-    ngx_uint_t   i;
-
     audit_look(audit_judged);
     lines_look_at(&side.look, s);
 
@@ -213,19 +210,14 @@ audit_subscription(lines_stripe_subscription_t *s)
         return lines_look(&side.look);
     }
 
-    for (i = 0; i < s->nprices; i++) {
-        plan = lines_billing_plan(audit->lmcf->billing, &s->prices[i]);
-
-        if (plan) {
-            side.plan = *plan;
-            side.named = s->metadata.tenant;
-
-            return lines_tenants_of(&audit->caller, audit_plans, NULL,
-                                    .customer = s->customer);
-        }
+    if (!lines_billing_base(audit->lmcf->billing, s, &side.plan)) {
+        return NGX_OK;
     }
 
-    return NGX_OK;
+    side.named = s->metadata.tenant;
+
+    return lines_tenants_of(&audit->caller, audit_plans, NULL,
+                            .customer = s->customer);
 }
 
 

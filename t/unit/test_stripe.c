@@ -306,10 +306,28 @@ test_others(void)
                  "{\"data\":[{\"price\":\"a\"},{\"price\":\"a\"},"
                  "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
                  "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
-                 "{\"price\":\"a\"}]}}");
+                 "{\"price\":\"a\"},{\"price\":\"b\"}],\"has_more\":false}}");
     ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
-       && subscription.nprices == LINES_STRIPE_MAX_PRICES,
-       "more prices than there is room for");
+       && subscription.nprices == LINES_STRIPE_MAX_PRICES
+       && !subscription.unpriced, "as many prices as are told");
+    is_str(&subscription.prices[9], "b", "... the last one");
+    json_decref(json);
+
+    json = parse("{\"object\":\"subscription\",\"id\":\"sub_1\",\"items\":"
+                 "{\"data\":[{\"price\":\"a\"}],\"has_more\":true}}");
+    ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
+       && subscription.nprices == 1 && subscription.unpriced,
+       "there are others");
+    json_decref(json);
+
+    json = parse("{\"object\":\"subscription\",\"id\":\"sub_1\",\"items\":"
+                 "{\"data\":[{\"price\":\"a\"},{\"price\":\"a\"},"
+                 "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
+                 "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
+                 "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"b\"}]}}");
+    ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
+       && subscription.nprices == LINES_STRIPE_MAX_PRICES
+       && subscription.unpriced, "more prices than there is room for");
     json_decref(json);
 
     json = parse(
