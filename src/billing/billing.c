@@ -11,7 +11,7 @@
 #include "http/text.h"
 
 
-/* pages of five: more might not fit in an answer of 64k */
+/* pages of five: more might not fit in an answer of 64k; smaller ones then */
 #define LINES_BILLING_PAGE   5
 #define LINES_BILLING_PAGES  100
 
@@ -51,6 +51,7 @@ struct lines_billing_call_s {
     ngx_uint_t               tries;     /* of this page */
 
     /* of lists */
+    ngx_uint_t               page;      /* so many at a time */
     ngx_uint_t               pages;
     ngx_str_t                last;      /* id, the page's last */
 
@@ -70,6 +71,8 @@ static ngx_int_t billing_page(lines_billing_call_t *call);
 static ngx_int_t billing_send(lines_billing_call_t *call);
 static void billing_again(void *data);
 static void billing_answered(void *data, lines_result_t *answer);
+static ngx_uint_t billing_halved(lines_billing_call_t *call,
+    lines_result_t *answer);
 static ngx_int_t billing_judge(lines_billing_call_t *call,
     lines_result_t *answer);
 static void billing_headers(lines_result_t *answer,
@@ -177,6 +180,7 @@ lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
     call->kind = kind;
     call->ask = *ask;
     call->last = ask->after;
+    call->page = ask->limit ? ask->limit : kind->page;
     call->handler = handler;
     call->data = data;
     call->start = ngx_current_msec;
@@ -225,7 +229,6 @@ static ngx_int_t
 billing_page(lines_billing_call_t *call)
 {
     const char            *whose;
-    ngx_uint_t             page;
     lines_billing_ask_t   *ask = &call->ask;
     lines_billing_kind_t  *kind = call->kind;
 
@@ -244,8 +247,6 @@ billing_page(lines_billing_call_t *call)
             || ask->kind == LINES_BILLING_DISPUTES
             ? lines_stripe_payment_param(&ask->id) : kind->whose;
 
-    page = ask->limit ? ask->limit : kind->page;
-
     /* when an invoice was paid, no argument asks for */
 
     if (lines_form(call->carrier->pool, &call->args,
@@ -257,7 +258,7 @@ billing_page(lines_billing_call_t *call)
                             "created[gte]"),
               lines_form_number(ask->since) },
             kind->arg,
-            { lines_form_if(kind->page, "limit"), lines_form_number(page) },
+            { lines_form_if(kind->page, "limit"), lines_form_number(call->page) },
             { lines_form_if(kind->page && call->last.len, "starting_after"),
               call->last })
         != NGX_OK)
@@ -349,6 +350,10 @@ billing_answered(void *data, lines_result_t *answer)
 
     result = &call->result;
 
+    if (billing_halved(call, answer) && billing_page(call) == NGX_AGAIN) {
+        return;
+    }
+
     rc = billing_judge(call, answer);
 
     if (rc == NGX_AGAIN) {
@@ -374,6 +379,37 @@ billing_answered(void *data, lines_result_t *answer)
     }
 
     billing_done(call);
+}
+
+
+/*
+ * Whether a smaller page may fit where this one did not.  Of everybody's lists,
+ * that is the auditor's to see.
+ */
+
+static ngx_uint_t
+billing_halved(lines_billing_call_t *call, lines_result_t *answer)
+{
+    if (call->page == 0 || call->ask.all || !answer->begun) {
+        return 0;
+    }
+
+    if (call->page == 1) {
+        ngx_log_error(NGX_LOG_ERR, call->carrier->log, 0,
+                      "lines: billing %V: what follows \"%V\" has no whole "
+                      "answer even alone: \"subrequest_output_buffer_size\" of "
+                      "\"%V\" must be larger, if it is that",
+                      &call->kind->name, &call->last, &call->bcf->uri);
+        return 0;
+    }
+
+    call->page /= 2;
+
+    ngx_log_error(NGX_LOG_WARN, call->carrier->log, 0,
+                  "lines: billing %V: a page has no whole answer, one of %ui "
+                  "is asked for", &call->kind->name, call->page);
+
+    return 1;
 }
 
 

@@ -216,6 +216,28 @@ lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price)
 }
 
 
+ngx_uint_t
+lines_billing_base(lines_billing_conf_t *bcf,
+    lines_stripe_subscription_t *subscription, ngx_str_t *plan)
+{
+    ngx_str_t   *found;
+    ngx_uint_t   i;
+
+    ngx_str_null(plan);
+
+    for (i = 0; i < subscription->nprices; i++) {
+        found = lines_billing_plan(bcf, &subscription->prices[i]);
+
+        if (found) {
+            *plan = *found;
+            return 1;
+        }
+    }
+
+    return subscription->unpriced && bcf->plans.nelts;
+}
+
+
 ngx_int_t
 lines_billing_variables(ngx_conf_t *cf)
 {

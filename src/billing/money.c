@@ -19,10 +19,11 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
 
     money->currency = invoice->currency;
 
-    /* what was taken of the balance for a void one is there again */
+    /* what a void one took of the balance is there again, and so is a debt */
 
-    if (invoice->balance > 0 && lines_is(&invoice->status, "paid")) {
-        money->balance = invoice->balance;
+    if (lines_is(&invoice->status, "paid")) {
+        money->balance = ngx_max(invoice->balance, 0);
+        money->owed = ngx_max(-invoice->balance, 0);
     }
 
     /* what was paid beyond it is on the customer's balance already */
@@ -233,7 +234,8 @@ lines_money_due(const lines_money_t *money)
     if (__builtin_add_overflow(money->charged, money->balance, &due)
         || __builtin_add_overflow(due, money->outside, &due)
         || __builtin_add_overflow(money->refunded, money->credited, &back)
-        || __builtin_add_overflow(back, money->disputed, &back))
+        || __builtin_add_overflow(back, money->disputed, &back)
+        || __builtin_add_overflow(back, money->owed, &back))
     {
         return -1;
     }

@@ -6,7 +6,8 @@
  *     given back = refunds that neither failed nor were canceled, each once,
  *                  and the balance and out-of-band parts of issued credit
  *                  notes (a note's own refunds are refunds)
- *     due        = paid - given back - disputed, never less than nothing
+ *     due        = paid - owed - given back - disputed, never less than
+ *                  nothing
  *
  * In the currency's smallest units.  What does not fit together (another
  * currency, an amount below zero, a sum without end) is unclear, and nothing
@@ -26,6 +27,8 @@ typedef struct {
     int64_t     charged;     /* paid by Stripe, */
     int64_t     balance;     /* from the customer's balance, */
     int64_t     outside;     /* outside of Stripe */
+    int64_t     owed;        /* of all that: for what the customer owed before,
+                                which is no part of the invoice's total */
 
     int64_t     refunded;    /* given back of what was charged, */
     int64_t     credited;    /* or otherwise */

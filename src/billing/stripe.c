@@ -332,11 +332,16 @@ stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
     json_t     *items, *item;
     ngx_str_t  *price;
 
-    items = json_object_get(json_object_get(json, "items"), "data");
+    items = json_object_get(json, "items");
+
+    subscription->unpriced = stripe_flag(items, "has_more");
+
+    items = json_object_get(items, "data");
 
     json_array_foreach(items, i, item) {
 
         if (subscription->nprices == LINES_STRIPE_MAX_PRICES) {
+            subscription->unpriced = 1;
             break;
         }
 
@@ -385,7 +390,12 @@ lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
         { "default_payment_method", *payment_method },
         { "payment_behavior", ngx_string("error_if_incomplete") },
         { "off_session", ngx_string("true") },
-        stripe_metadata_rows(metadata));
+
+        /* as above: with a bank debit it is active before it is paid */
+
+        { "payment_settings[payment_method_types][0]", ngx_string("card") },
+        stripe_metadata_rows(metadata),
+        { "expand[0]", ngx_string("latest_invoice") });
 }
 
 

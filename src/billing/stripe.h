@@ -19,7 +19,8 @@
 
 #include "http/text.h"
 
-#define LINES_STRIPE_MAX_PRICES  8
+/* as many as Stripe tells with a subscription, which may have twice that */
+#define LINES_STRIPE_MAX_PRICES  10
 
 
 /* metadata of what we create: ours only if deployment is */
@@ -42,7 +43,8 @@ typedef struct {
     ngx_str_t                url;           /* hosted_invoice_url */
     int64_t                  amount_paid;   /* in the currency's units */
     int64_t                  balance;       /* taken of the customer's
-                                               balance; less is added */
+                                               balance; less than nothing: of
+                                               his debt, due with the total */
     int64_t                  overpaid;      /* kept on it */
     int64_t                  paid_at;       /* seconds; 0: it is not */
     ngx_str_t                currency;
@@ -63,6 +65,8 @@ typedef struct {
     ngx_str_t                customer;
     ngx_str_t                prices[LINES_STRIPE_MAX_PRICES];
     ngx_uint_t               nprices;
+    ngx_uint_t               unpriced;   /* flag: there are prices that were
+                                            not told */
     lines_stripe_invoice_t   invoice;    /* latest_invoice; no more
                                             than its id where it was
                                             not expanded */

@@ -454,6 +454,7 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
     u = sr->upstream;
     result = &carrier->result;
 
+    result->begun = 0;
     result->retry_after = -1;
     result->elapsed = ngx_current_msec - carrier->start;
 
@@ -474,6 +475,7 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
         result->transport = (u && u->request_sent)
                             ? LINES_UNKNOWN
                             : LINES_UNSENT;
+        result->begun = u && u->headers_in.status_n == NGX_HTTP_OK;
         return;
     }
 

@@ -69,7 +69,8 @@ static struct {
     /* of a page */
     ngx_array_t             *list;       /* subscriptions, or what went back */
     ngx_str_t                state;      /* as the subscription at hand says */
-    ngx_str_t                plan;       /* of a workspace's base plan */
+    ngx_str_t                plan;       /* of a workspace's base plan, */
+    ngx_str_t                named;      /* and whose it says that it is */
 
     /* of a read */
     lines_audit_read_t      *read;
@@ -233,9 +234,6 @@ audit_subscriptions(void)
 static ngx_int_t
 audit_subscription(lines_stripe_subscription_t *s)
 {
-    ngx_str_t   *plan;
-    ngx_uint_t   i;
-
     audit_look(audit_judged);
     lines_look_at(&side.look, s);
 
@@ -243,22 +241,16 @@ audit_subscription(lines_stripe_subscription_t *s)
         return lines_look(&side.look);
     }
 
-    if (audit->at == LINES_AUDIT_ENDED) {
+    if (audit->at == LINES_AUDIT_ENDED
+        || !lines_billing_base(audit->lmcf->billing, s, &side.plan))
+    {
         return NGX_OK;
     }
 
-    for (i = 0; i < s->nprices; i++) {
-        plan = lines_billing_plan(audit->lmcf->billing, &s->prices[i]);
+    side.named = s->metadata.tenant;
 
-        if (plan) {
-            side.plan = *plan;
-
-            return lines_tenants_of(&audit->caller, audit_plans, NULL,
-                                    .customer = s->customer);
-        }
-    }
-
-    return NGX_OK;
+    return lines_tenants_of(&audit->caller, audit_plans, NULL,
+                            .customer = s->customer);
 }
 
 
@@ -295,6 +287,12 @@ static ngx_int_t
 audit_plan(void *data, lines_tenant_base_reply_t *reply)
 {
     ngx_str_t *tenant = data;
+
+    /* another's: what this one has is read with those that were not listed */
+
+    if (lines_plan_others(tenant, &side.named)) {
+        return NGX_OK;
+    }
 
     if (lines_same(&reply->subscription, &side.state)
         && lines_same(&reply->plan, &side.plan))
@@ -1055,7 +1053,7 @@ static ngx_int_t
 audit_base(void *data, lines_tenant_base_reply_t *reply)
 {
     ngx_str_t             none = ngx_null_string, state, *sides;
-    ngx_uint_t            lives;
+    ngx_uint_t            lives, lost;
     lines_audit_read_t   *read = side.read;
 
     if (!lines_same(&reply->customer, &side.customer)) {
@@ -1065,9 +1063,16 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
     state = lines_plans_state(&side.plans);
     lives = state.len && !lines_is(&state, "canceled");
 
+    /* what billing wrote goes on here, and is not there any more */
+
+    lost = state.len == 0
+           && lines_is(&reply->plan_by, "billing")
+           && (lines_is(&reply->subscription, "active")
+               || lines_is(&reply->subscription, "past_due"));
+
     /* of one that billing never had nothing follows: not soon again */
 
-    if (state.len == 0
+    if ((state.len == 0 && !lost)
         || (lines_same(&reply->subscription, &state)
             && (!lives || lines_same(&reply->plan, &side.plans.plan))))
     {
@@ -1083,7 +1088,8 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
         || lines_redis_format(audit->pool, &sides[0], "%V %V",
                               &reply->subscription, &reply->plan)
            != NGX_OK
-        || lines_redis_format(audit->pool, &sides[1], "%V %V", &state,
+        || lines_redis_format(audit->pool, &sides[1],
+                              lost ? "none" : "%V %V", &state,
                               &side.plans.plan)
            != NGX_OK)
     {
@@ -1095,12 +1101,13 @@ audit_base(void *data, lines_tenant_base_reply_t *reply)
 
     /*
      * What the operator wrote since billing did is theirs: a contract; so may
-     * be what an older version wrote.
+     * be what an older version wrote.  One that is lost may have gone to
+     * another price, customer or workspace, of which billing says nothing.
      */
 
     side.found = (lines_audit_found_t) {
         .kind = LINES_AUDIT_plan,
-        .repaired = lines_is(&reply->plan_by, "billing"),
+        .repaired = lines_is(&reply->plan_by, "billing") && !lost,
         .tenant = read->tenant, .id = side.customer, .here = sides[0],
         .there = sides[1], .act = audit_act_plan
     };

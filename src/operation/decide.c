@@ -425,8 +425,20 @@ billed(const lines_view_t *view)
 
     case LINES_SUB_LIVE:
     case LINES_SUB_OVERDUE:
-        return view->invoice == LINES_INVOICE_PAID ? kept(view)
-                                                   : decision(PASS, NULL);
+
+        if (view->invoice == LINES_INVOICE_PAID) {
+            return kept(view);
+        }
+
+        /* a purchase is charged at once, or not at all: active is not paid */
+
+        if (view->at == LINES_AT_TELL
+            || view->invoice == LINES_INVOICE_MISSING)
+        {
+            return decision(PASS, NULL);
+        }
+
+        break;
 
     default: /* LINES_SUB_ENDED, LINES_SUB_NONE */
         break;

@@ -12,7 +12,6 @@
 static ngx_int_t plan_list(lines_op_t *op);
 static ngx_int_t plan_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t plan_rank(ngx_str_t *status);
-static ngx_uint_t plan_others(ngx_str_t *tenant, ngx_str_t *named);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
@@ -160,7 +159,7 @@ lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
 
             rank = plan_rank(&s[i].status);
 
-            if (rank == 0 || plan_others(tenant, &s[i].metadata.tenant)) {
+            if (rank == 0 || lines_plan_others(tenant, &s[i].metadata.tenant)) {
                 continue;
             }
 
@@ -221,10 +220,8 @@ plan_rank(ngx_str_t *status)
 }
 
 
-/* tenants may share a customer: a subscription may say whose it is */
-
-static ngx_uint_t
-plan_others(ngx_str_t *tenant, ngx_str_t *named)
+ngx_uint_t
+lines_plan_others(ngx_str_t *tenant, ngx_str_t *named)
 {
     ngx_str_t  id;
 

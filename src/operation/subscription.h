@@ -41,4 +41,8 @@ ngx_int_t lines_plans_listed(lines_billing_conf_t *bcf, lines_plans_t *plans,
 ngx_str_t lines_plans_state(lines_plans_t *plans);
 
 
+/* tenants may share a customer: one's base plan may say whose it is */
+ngx_uint_t lines_plan_others(ngx_str_t *tenant, ngx_str_t *named);
+
+
 #endif /* _LINES_OPERATION_SUBSCRIPTION_H_INCLUDED_ */

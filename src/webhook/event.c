@@ -58,7 +58,7 @@ ngx_int_t
 lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_stripe_event_t *event)
 {
-    ngx_uint_t                    i;
+    ngx_str_t                     plan;
     lines_look_t                 *look;
     lines_event_t                *ev;
     lines_main_conf_t            *lmcf = lines_get_main_conf(r);
@@ -111,16 +111,14 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
 
     /* a base plan: it is the workspaces' of its customer */
 
-    for (i = 0; i < subscription->nprices; i++) {
-        if (lines_is_tenant(&subscription->customer)
-            && lines_billing_plan(lmcf->billing, &subscription->prices[i]))
-        {
-            look->customer = subscription->customer;
-            look->end = event_plan;
+    if (lines_is_tenant(&subscription->customer)
+        && lines_billing_base(lmcf->billing, subscription, &plan))
+    {
+        look->customer = subscription->customer;
+        look->end = event_plan;
 
-            return lines_tenants_of(&ctx->caller, event_tenants, ev,
-                                    .customer = look->customer);
-        }
+        return lines_tenants_of(&ctx->caller, event_tenants, ev,
+                                .customer = look->customer);
     }
 
     return NGX_OK;

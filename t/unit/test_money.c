@@ -278,6 +278,74 @@ test_ways(void)
 }
 
 
+/* a debt of before is paid with the invoice, and stays paid */
+
+static void
+owes(int64_t owed)
+{
+    begin("paid");
+    invoice.balance = -owed;
+    lines_money_begin(&money, &invoice);
+}
+
+
+static void
+test_owed(void)
+{
+    owes(500);
+    payment("pi_1", "paid", 1400);
+    comes_to(LINES_MONEY_DUE, 900, "a customer who owed 500");
+    goes_back(900, 0, 0);
+
+    owes(500);
+    payment("pi_1", "paid", 300);
+    payment("pi_2", "paid", 1100);
+    comes_to(LINES_MONEY_DUE, 900, "... by two payments");
+    ok(money.parts == 2 && money.left == 1100, "... both can go back");
+    refund("succeeded", "usd", 900);
+    comes_to(LINES_MONEY_RETURNED, 0, "... one of them in part");
+
+    owes(500);
+    payment("", "paid", 1400);
+    comes_to(LINES_MONEY_DUE, 900, "... past billing");
+    goes_back(0, 0, 900);
+
+    owes(500);
+    payment("pi_1", "paid", 1400);
+    refund("succeeded", "usd", 900);
+    comes_to(LINES_MONEY_RETURNED, 0, "all that the line cost went back");
+
+    owes(500);
+    credit("issued", 400, 0);
+    payment("pi_1", "paid", 1400);
+    comes_to(LINES_MONEY_DUE, 500, "or a part of it");
+
+    owes(500);
+    payment("pi_1", "paid", 1400);
+    dispute("lost", 1400);
+    comes_to(LINES_MONEY_RETURNED, 0, "a bank has more than that");
+
+    owes(500);
+    payment("pi_1", "paid", 500);
+    comes_to(LINES_MONEY_NONE, 0, "nothing but the debt was paid");
+
+    owes(500);
+    payment("pi_1", "paid", 200);
+    comes_to(LINES_MONEY_NONE, 0, "or what was left of it");
+
+    begin("void");
+    invoice.balance = -500;
+    lines_money_begin(&money, &invoice);
+    payment("pi_1", "paid", 300);
+    comes_to(LINES_MONEY_DUE, 300, "he owes it again, where it is void");
+
+    owes(INT64_MAX);
+    payment("pi_1", "paid", 900);
+    refund("succeeded", "usd", 900);
+    comes_to(LINES_MONEY_UNCLEAR, 0, "a debt without end");
+}
+
+
 /* what is asked for, and the answer: of ids and statuses, each of 900 */
 
 static void
@@ -384,6 +452,7 @@ main(void)
     test_failed();
     test_settled();
     test_ways();
+    test_owed();
     test_walk();
     test_unclear();
 

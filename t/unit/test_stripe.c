@@ -91,8 +91,9 @@ test_bodies(void)
     is_str(&body,
            "customer=cus_1&items[0][price]=price_1"
            "&default_payment_method=pm_1&payment_behavior=error_if_incomplete"
-           "&off_session=true&metadata[lines_deployment]=prod"
-           "&metadata[tenant]=w%3Aone&metadata[operation]=bbbb",
+           "&off_session=true&payment_settings[payment_method_types][0]=card"
+           "&metadata[lines_deployment]=prod&metadata[tenant]=w%3Aone"
+           "&metadata[operation]=bbbb&expand[0]=latest_invoice",
            "as the notes have it");
 
     card = str("card_1");
@@ -305,10 +306,28 @@ test_others(void)
                  "{\"data\":[{\"price\":\"a\"},{\"price\":\"a\"},"
                  "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
                  "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
-                 "{\"price\":\"a\"}]}}");
+                 "{\"price\":\"a\"},{\"price\":\"b\"}],\"has_more\":false}}");
     ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
-       && subscription.nprices == LINES_STRIPE_MAX_PRICES,
-       "more prices than there is room for");
+       && subscription.nprices == LINES_STRIPE_MAX_PRICES
+       && !subscription.unpriced, "as many prices as are told");
+    is_str(&subscription.prices[9], "b", "... the last one");
+    json_decref(json);
+
+    json = parse("{\"object\":\"subscription\",\"id\":\"sub_1\",\"items\":"
+                 "{\"data\":[{\"price\":\"a\"}],\"has_more\":true}}");
+    ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
+       && subscription.nprices == 1 && subscription.unpriced,
+       "there are others");
+    json_decref(json);
+
+    json = parse("{\"object\":\"subscription\",\"id\":\"sub_1\",\"items\":"
+                 "{\"data\":[{\"price\":\"a\"},{\"price\":\"a\"},"
+                 "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
+                 "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"a\"},"
+                 "{\"price\":\"a\"},{\"price\":\"a\"},{\"price\":\"b\"}]}}");
+    ok(lines_stripe_parse_subscription(json, &subscription) == NGX_OK
+       && subscription.nprices == LINES_STRIPE_MAX_PRICES
+       && subscription.unpriced, "more prices than there is room for");
     json_decref(json);
 
     json = parse(

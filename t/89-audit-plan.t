@@ -1,0 +1,66 @@
+# Base plans that billing wrote and has no more: the auditor shows them, and touches nothing.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Test::More;
+use Test::Lines::Scenario qw(promise);
+
+my $t       = Test::Lines->new;
+my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations . ' audit=10ms pass=200ms');
+my $sandbox = $s->sandbox;
+my $nginx   = $s->nginx;
+
+sub found ($tenant) { grep { $_->{kind} eq 'plan' && $_->{tenant} eq $tenant } @{$nginx->admin(GET => 'audit')->json('/disagreements')} }
+
+sub is_now ($name, $plan) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $now = sub { my $json = $nginx->admin(GET => "workspaces/$name")->json; "$json->{plan} $json->{subscription}" };
+    $s->soon(sub { $now->() eq $plan }, "$name is $plan", 15) or diag $now->();
+    $s->rest("w:$name");
+}
+
+sub shown ($name) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $one;
+    $s->soon(sub { ($one) = found("w:$name") }, 'found', 15) or return;
+    is_deeply [@$one{qw(outcome here there)}], ['shown', 'active growth', 'none'], '... and shown';
+}
+
+# a workspace whose plan was bought at billing
+sub bought ($name, %more) {
+    my $customer = $more{customer} // "cus_$name";
+    $sandbox->customer($customer);
+    $s->workspace($name, customer => $customer, subscription => 'none', plan => 'starter');
+    my $plan = $sandbox->adopt(customer => $customer, price => 'price_growth', status => 'active', metadata => $more{metadata} // {});
+    is_now($name => 'growth active');
+    return $plan->{id};
+}
+
+promise 'it moves to a price that is none of a plan, then ends' => sub {
+    my $plan = bought('moved');
+    $sandbox->move($plan, price => 'price_other');
+    shown('moved');
+    $sandbox->move($plan, status => 'canceled');
+    $sandbox->wait_idle;
+    is_now(moved => 'growth active');
+    is $nginx->admin(PUT => 'workspaces/moved', {subscription => 'canceled'})->status, 200, 'the operator says that it is over';
+    $s->soon(sub { !found('w:moved') }, 'it is not shown any more', 15);
+};
+
+promise 'the workspace gets another customer, and the plan of the former one ends' => sub {
+    my $plan = bought('rebilled');
+    $sandbox->customer('cus_after');
+    is $nginx->admin(PUT => 'workspaces/rebilled', {customer => 'cus_after'})->status, 200, 'another customer';
+    $sandbox->move($plan, status => 'canceled');
+    shown('rebilled');
+};
+
+promise 'it is made another workspace\'s of the same customer: one of the two has it' => sub {
+    my $plan = bought(one => customer => 'cus_both', metadata => {tenant => 'one'});
+    $s->workspace('two', customer => 'cus_both', subscription => 'none', plan => 'starter');
+    $sandbox->move($plan, metadata => {tenant => 'two'});
+    is_now(two => 'growth active');
+    shown('one');
+};
+
+$t->done;
