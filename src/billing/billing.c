@@ -258,7 +258,8 @@ billing_page(lines_billing_call_t *call)
                             "created[gte]"),
               lines_form_number(ask->since) },
             kind->arg,
-            { lines_form_if(kind->page, "limit"), lines_form_number(call->page) },
+            { lines_form_if(kind->page, "limit"),
+              lines_form_number(call->page) },
             { lines_form_if(kind->page && call->last.len, "starting_after"),
               call->last })
         != NGX_OK)

@@ -171,8 +171,8 @@ ngx_int_t lines_billing_ask(lines_carrier_t *carrier, lines_billing_ask_t *ask,
 ngx_str_t *lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price);
 
 /*
- * Whether it is, or may be, a base plan's, and of which plan; an empty one where
- * none of the prices that were told is, and there are others.
+ * Whether it is, or may be, a base plan's, and of which plan; an empty one
+ * where none of the prices that were told is, and there are others.
  */
 ngx_uint_t lines_billing_base(lines_billing_conf_t *bcf,
     lines_stripe_subscription_t *subscription, ngx_str_t *plan);
