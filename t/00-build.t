@@ -35,12 +35,14 @@ subtest 'scripts that may be sent again' => sub {
         audit_turn => 'whose turn it is by its first run, and where, it is and there by the second',
         database_check => 'what it wrote down it finds, and says the same',
         inv_page   => 'what quarantine has passed is free then as before',
+        bound_read => 'a bucket that was emptier than empty is as empty then as it was',
         limit_put  => 'the rate is stored then as before',
+        window_read => 'what lay ahead of a clock that was set back is now then as before',
     );
 
     my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER
-        TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE);
-    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST SADD SET SREM UNLINK XADD ZADD ZREM);
+        TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE XREVRANGE ZREVRANGEBYSCORE ZSCORE);
+    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST PEXPIRE SADD SET SREM UNLINK XADD ZADD ZREM);
 
     my @scripts = path("$root/src/store/scripts")->list->grep(qr/\.lua$/)->map('basename', '.lua')->each;
     my (@unmarked, @marked);

@@ -8,7 +8,7 @@ use Test::Lines qw(wait_for);
 
 my $t       = Test::Lines->new;
 my $scripts = "$FindBin::Bin/../src/store/scripts";
-my %sha     = map { my ($sum) = split / /, qx{sh $scripts/embed.sh $scripts - $_ | sha1sum}; ($_ => $sum) } qw(due_read op_claim line_list);
+my %sha     = map { my ($sum) = split / /, qx{sh $scripts/embed.sh $scripts - $_ | sha1sum}; ($_ => $sum) } qw(due_read op_claim line_list lines_page);
 
 my $server = $t->file('hollow.pl', <<'END');
     use strict;
@@ -16,7 +16,7 @@ my $server = $t->file('hollow.pl', <<'END');
     use IO::Select;
     use IO::Socket::INET;
 
-    my ($port, $due, $claim, $list) = @ARGV;
+    my ($port, $due, $claim, $list, $page) = @ARGV;
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 50, ReuseAddr => 1) or die "$port: $!";
     my $select = IO::Select->new($listen);
     my %in;
@@ -43,6 +43,8 @@ my $server = $t->file('hollow.pl', <<'END');
 
         return list(undef, undef, 'w:x lr_1', 5000) if $first eq $due;
         return "*5\r\n:2\r\n:0\r\n" . bulk('') . list(undef, undef) . bulk(undef) if $first eq $list;
+
+        return "*5\r\n:1\r\n" . bulk('member', undef, undef, 2) if $first eq $page;
 
         if ($first eq $claim) {
             print "claimed\n";
@@ -83,7 +85,7 @@ my $server = $t->file('hollow.pl', <<'END');
 END
 
 my $redis = $t->redis(start => 0);
-my $fake  = $t->spawn(hollow => [$^X, $server, $redis->port, @sha{qw(due_read op_claim line_list)}]);
+my $fake  = $t->spawn(hollow => [$^X, $server, $redis->port, @sha{qw(due_read op_claim line_list lines_page)}]);
 my $nginx = $t->nginx(
     redis   => $redis,
     workers => 1,

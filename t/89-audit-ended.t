@@ -16,6 +16,9 @@ my $nginx   = $s->nginx(server => 'location = /metrics { lines_metrics; }');
 
 $s->numbers(20);
 
+# billing tells whole seconds: what is of the second in which the database was made may be older than it
+wait_for(sub { my $born = $redis->cli('HGET', 'lines:{database}', 'born'); $born && $redis->client->time->[0] > $born / 1000 }, 10, 'a later second');
+
 sub audit { $s->first->admin(GET => 'audit')->json }
 
 sub pass_of { my %h = @{scalar $redis->cli('HGETALL', 'lines:{audit}')}; \%h }

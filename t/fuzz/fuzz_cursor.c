@@ -116,9 +116,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ngx_int_t         rc;
     ngx_str_t         elts[2 * LINES_PAGE], tenant, id, first;
     ngx_uint_t        how, i, n;
-    lines_list_t     *members;
     fuzz_request_t    request;
     lines_listing_t  *listing;
+
+    lines_lines_page_reply_t  reply;
 
     request = fuzz_request();
     how = fuzz_byte(&in);
@@ -154,18 +155,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
 
     listing->oldest = how >> 2 & 1;
-    members = listing->oldest ? &listing->page.oldest.members
-                              : &listing->page.newest.members;
-    members->n = n;
-    members->elts = elts;
 
-    listing_page(listing);
+    reply.exhausted = how >> 3 & 1;
+    reply.members.n = n;
+    reply.members.elts = elts;
+
+    must(listing_page(request.ctx, &reply) == NGX_OK);
 
     must(listing->nmembers <= n / 2
          && (listing->nmembers == 0
              || (listing->members >= elts
                  && listing->members + 2 * listing->nmembers <= elts + n)));
-    must(listing->exhausted == (n / 2 < LINES_PAGE));
+    must(listing->exhausted == (how >> 3 & 1));
 
     for (i = 0; i < listing->nmembers; i++) {
         listing_member(listing, i, &first, &id);

@@ -1268,6 +1268,15 @@ id_next(stream_id_t *id)
 
 
 static void
+id_previous(stream_id_t *id)
+{
+    if (id->seq-- == 0) {
+        id->ms--;
+    }
+}
+
+
+static void
 reply_id(sim_redis_t *r, stream_id_t id)
 {
     char  buf[64];
@@ -1408,12 +1417,39 @@ COMMAND(xlen)
 static int
 id_bound(sim_redis_t *r, view_t v, int last, stream_id_t *id)
 {
+    int  without;
+
     if (v.len == 1 && (v.data[0] == '-' || v.data[0] == '+')) {
         id->ms = id->seq = v.data[0] == '+' ? UINT64_MAX : 0;
         return 1;
     }
 
+    without = v.len > 1 && v.data[0] == '(';
+
+    if (without) {
+        v.data++;
+        v.len--;
+    }
+
     if (stream_id(v, last ? UINT64_MAX : 0, id)) {
+
+        if (!without) {
+            return 1;
+        }
+
+        if (id->ms == (last ? 0 : UINT64_MAX) && id->seq == id->ms) {
+            reply_error(r, last ? "ERR invalid end ID for the interval"
+                                : "ERR invalid start ID for the interval");
+            return 0;
+        }
+
+        if (last) {
+            id_previous(id);
+
+        } else {
+            id_next(id);
+        }
+
         return 1;
     }
 

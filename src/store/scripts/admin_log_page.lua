@@ -1,3 +1,4 @@
+--@again
 --@include lib/time.lua
 --@include lib/json.lua
 
