@@ -98,6 +98,10 @@ subtest 'tokens' => sub {
     is saw('/on/x', $cookie), 'cookie=a=b; c=d', 'on: it is hidden, others are not';
     is saw('/on/x', {Cookie => "__session=$token"}), '', '... alone';
     is saw('/on/x', {Cookie => ['x=y', "__session=$token; __session=z"]}), 'cookie=x=y', '... of several headers';
+    is saw('/on/x', {Cookie => "__session=$token" . ';a' x 1500}), 'cookie=' . join('; ', ('a') x 1500), '... of many that nothing is between';
+    is saw('/on/x', {%$header, %$cookie}), 'cookie=a=b; c=d', '... beside a header with the same token';
+    is saw('/on/x', {%$bearer, %$cookie}), 'cookie=a=b; c=d', '... beside a key';
+    is saw('/on/x', {%$pair, %$header}), '', 'a token beside a pair';
 };
 
 subtest 'ways' => sub {

@@ -22,6 +22,7 @@ typedef struct {
 } page_t;
 
 
+static int log_copy(const char *text, size_t size, void *data);
 static ngx_uint_t is_entry(ngx_str_t *value);
 
 
@@ -41,10 +42,10 @@ const lines_body_input_t  lines_admin_log_input =
 ngx_int_t
 lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t     n;
-    ngx_str_t  path, body;
-
-    char       text[LINES_LOG_TEXT];
+    size_t                      n;
+    u_char                      text[LINES_LOG_TEXT];
+    ngx_str_t                   path;
+    lines_admin_log_add_args_t  args;
 
     if (ctx->route->method == NGX_HTTP_GET) {
         return NGX_OK;
@@ -68,24 +69,51 @@ lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     path.len = ngx_min(path.len, LINES_LOG_TEXT);
 
-    /* what does not fit is left out from some point on, and is zeroes */
+    ngx_memzero(&args, sizeof(lines_admin_log_add_args_t));
 
-    ngx_memzero(text, sizeof(text));
+    args.operator = ctx->operator;
+    args.method = r->method_name;
+    args.path = path;
+    args.body.data = text;
+    args.address = r->connection->addr_text;
+    args.request = ctx->request_id;
+    args.most = LINES_LOG_KEPT;
 
-    n = ctx->body ? json_dumpb(ctx->body, text, sizeof(text),
-                               JSON_COMPACT|JSON_ENSURE_ASCII)
-                  : 0;
+    if (ctx->body
+        && json_dump_callback(ctx->body, log_copy, &args.body,
+                              JSON_COMPACT|JSON_ENSURE_ASCII)
+           != 0)
+    {
+        return NGX_ERROR;
+    }
 
-    body.data = (u_char *) text;
-    body.len = ngx_min(n, strnlen(text, sizeof(text)));
+    /*
+     * What takes away does not wait: Redis may be full, and a key that leaked
+     * has to go.  It is in the error log by now.
+     */
 
-    return lines_admin_log_add(&ctx->caller, NULL, NULL,
-                               .operator = ctx->operator,
-                               .method = r->method_name, .path = path,
-                               .body = body,
-                               .address = r->connection->addr_text,
-                               .request = ctx->request_id,
-                               .most = LINES_LOG_KEPT);
+    if (ctx->route->method == NGX_HTTP_DELETE) {
+        (void) lines_send_admin_log_add(&ctx->caller, LINES_CALL_FORGET, &args,
+                                        NULL, NULL);
+        return NGX_OK;
+    }
+
+    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args, NULL,
+                                    NULL);
+}
+
+
+static int
+log_copy(const char *text, size_t size, void *data)
+{
+    ngx_str_t *body = data;
+
+    size = ngx_min(size, LINES_LOG_TEXT - body->len);
+
+    ngx_memcpy(body->data + body->len, text, size);
+    body->len += size;
+
+    return 0;
 }
 
 

@@ -655,7 +655,7 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
                    "lines access: hide the credentials of \"%V\"",
                    &identity->method);
 
-    /* of a pair and a key, both are what somebody could ask with */
+    /* of several, each is what somebody could ask with */
 
     if ((rules->key_id.data
          && hide_all(r, ctx, (char *) rules->key_id_header.data) != NGX_OK)
@@ -666,16 +666,18 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
     }
 
     if (lines_bearer_key(lines_get_main_conf(r), &rules->authorization, &token)
-        || (!key
+        || (hide == LINES_HIDE_ALL
             && rules->authorization.len
             && lines_bearer_header(&rules->authorization, &token) == NGX_OK))
     {
         r->headers_in.authorization = NULL;
 
-        return hide_all(r, ctx, "authorization");
+        if (hide_all(r, ctx, "authorization") != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
-    return (!key && rules->cookie.len)
+    return (hide == LINES_HIDE_ALL && rules->cookie.len)
            ? hide_cookie(r, ctx, &rules->clerk->cookie)
            : NGX_OK;
 }
@@ -729,7 +731,9 @@ hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *name)
          h;
          h = lines_next_header(r, "cookie", h))
     {
-        len += h->value.len + 2;
+        /* each byte of it may be a cookie, or what ends one: as "; " */
+
+        len += 2 * (h->value.len + 1);
 
         copy.hash = h->hash;
         copy.key = h->key;
