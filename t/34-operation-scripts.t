@@ -200,8 +200,8 @@ subtest 'cancel' => sub {
     is_deeply [@{sent($id)}[0, 2, 3]], ['goes', '', ''], 'and the creation learns of it: there is nothing to pay';
     is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k', 'cus_1')->[0], 'canceling', 'nobody tries anew';
 
-    is run(cancel_end => line_keys($id), 'await', 1, 0, $id, '')->[0], 'lost';
-    is run(cancel_end => line_keys($id), 'await', 1, 1, $id, '')->[1], 'canceled';
+    is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 0, $id, '')->[0], 'lost';
+    is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '')->[1], 'canceled';
     my $line = h("line:$id");
     is "$line->{status} $line->{payment} $line->{place}", 'canceled failed ';
     is run(line_wish => ["line:$id", "op:$id"], 'cancel', '')->[0], 'illegal';
@@ -219,7 +219,7 @@ subtest 'payment and cancel race' => sub {
             my @keys = map { key($_) } @{line_keys($id)};
             return $i % 2
               ? 'settle ' . $s->run(request_paid => \@keys, 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '')->[0]
-              : 'cancel ' . $s->run(cancel_end => \@keys, 'await', 1, 1, $id, '')->[0];
+              : 'cancel ' . $s->run(cancel_end => [@keys, map { key($_) } 'settled', "owed:$id"], 'await', 1, 1, $id, '')->[0];
         });
         my ($won, @more) = grep {/ ok$/} @words;
         is_deeply \@more, [], "round $round: $won";
@@ -268,7 +268,7 @@ subtest 'a place of the plan' => sub {
     sent($id);
     is run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 1), 'none', 'that place is not free any more';
     run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 2);
-    run(cancel_end => line_keys($id), 'await', 1, 1, $id, '');
+    run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '');
     is_deeply [h("line:$id")->{place}, $taken->(), $paid->()], ['', 1, $had], 'one that is canceled has none';
 
     # two lines never wait at once; if they did
@@ -278,7 +278,7 @@ subtest 'a place of the plan' => sub {
     });
     is_deeply [$taken->(), scalar(grep { h("line:$_")->{place} eq 'included' } @all)], [4, 3], 'no place is had twice';
     is $paid->(), $had + 5, '... and the others are counted as they were';
-    run(cancel_end => line_keys($_), 'await', 1, 1, $_, '') for @all;
+    run(cancel_end => [@{line_keys($_)}, 'settled', "owed:$_"], 'await', 1, 1, $_, '') for @all;
     is $paid->(), $had, 'until they end';
 };
 
@@ -307,7 +307,7 @@ subtest 'told, and refused by the provisioner' => sub {
     my ($id) = begin(provisioner => 1);
     sent($id);
     settle($id, 1, provisioner => 1);
-    my $reply = run(told => [@{line_keys($id)}, 'op:refund1'], 'tell', 1, 1, $id, 'refused', 'no', 'refund1');
+    my $reply = run(told => [@{line_keys($id)}, 'op:refund1', 'settled'], 'tell', 1, 1, $id, 'refused', 'no', 'refund1');
     is_deeply [@$reply[0, 1]], ['ok', 'refund1'];
     is h("line:$id")->{status}, 'failed';
     is_deeply {%{h('op:refund1')}{qw(kind step subscription line)}}, {kind => 'refund', step => 'cancel', subscription => "sub_$id", line => $id};
@@ -321,13 +321,13 @@ subtest 'told, and refused by the provisioner' => sub {
 
 subtest 'orphans' => sub {
     my ($id) = begin();
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id"], 'o1', "sub_$id", 'in_1', 1), 'held', 'its creation may yet find it';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o1', "sub_$id", 'in_1', 1), 'held', 'its creation may yet find it';
     sent($id);
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id"], 'o1', "sub_$id", 'in_1', 1), 'held';
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older'], 'o1', 'sub_older', 'in_1', 1), 'begun', 'not what the line holds';
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older'], 'o1', 'sub_older', 'in_1', 1), 'same';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o1', "sub_$id", 'in_1', 1), 'held';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id"], 'o1', 'sub_older', 'in_1', 1), 'begun', 'not what the line holds';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id"], 'o1', 'sub_older', 'in_1', 1), 'same';
     settle($id);
-    is run(orphan_begin => ['op:o2', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id"], 'o2', "sub_$id", 'in_1', 1), 'held', 'a line that holds it, done';
+    is run(orphan_begin => ['op:o2', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o2', "sub_$id", 'in_1', 1), 'held', 'a line that holds it, done';
 
     # it has no end: what came in later is asked for by the same name, and has another key
     run(op_claim => ['op:o1', 't'], 20000, '');
@@ -336,7 +336,7 @@ subtest 'orphans' => sub {
     run(op_claim => ['op:o1', 't'], 20000, 1, 1);
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('deleted'), 1500_999);
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id"], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';
     is_deeply {%{h('op:o1')}{qw(step refunds refund_after invoice since)}}, {step => 'cancel', refunds => 2, refund_after => undef, invoice => 'in_2', since => 1500},
       '... of what was paid since its tenant was deleted';
 
@@ -344,13 +344,13 @@ subtest 'orphans' => sub {
     run(op_claim => ['op:o1', 't'], 20000, '');
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, h('op:o1')->{fence}, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('owed:sub_older'), 0);
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_older'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'it failed';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_older', "owed:$id"], 'o1', 'sub_older', 'in_2', 1), 'begun', 'it failed';
     is h('op:o1')->{since}, 0, '... all that was due is so again';
     $redis->cli('DEL', key('deleted'));
 
     run(line_report => ["line:$id", 't', 'pending', 'ev', 'op:refund9', 'ops'], 'failed', '', '', 'refund9');
-    is run(orphan_begin => ['op:o4', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id"], 'o4', "sub_$id", 'in_1', 1), 'begun', 'a line that failed holds nothing';
-    is run(orphan_begin => ['op:o3', 'ops', 'line:gone', 'op:gone', 'deleted', 'owed:' . 'sub_x'], 'o3', 'sub_x', 'in_x', ''), 'begun', 'no line at all';
+    is run(orphan_begin => ['op:o4', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o4', "sub_$id", 'in_1', 1), 'begun', 'a line that failed holds nothing';
+    is run(orphan_begin => ['op:o3', 'ops', 'line:gone', 'op:gone', 'deleted', 'owed:' . 'sub_x', 'owed:gone'], 'o3', 'sub_x', 'in_x', ''), 'begun', 'no line at all';
 };
 
 subtest 'the base plan' => sub {

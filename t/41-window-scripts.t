@@ -53,7 +53,7 @@ sub window ($s, $daily = 3, $monthly = 10) {
 sub guard ($op) { $redis->client->hmget(k("op:$op"), 'step', 'attempt', 'fence') }
 
 sub undo ($s, $op, %o) {
-    $s->run(undo_end => [k("op:$op"), k('ops'), k('win'), k('ev'), $o{idem} ? k("idem:$o{idem}") : k("op:$op")],
+    $s->run(undo_end => [k("op:$op"), k('ops'), k('win'), k('ev'), $o{idem} ? k("idem:$o{idem}") : k("op:$op"), k('declined'), k("owed:$op")],
         @{$o{guard} // [guard($op)]}, $op);
 }
 

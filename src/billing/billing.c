@@ -351,8 +351,19 @@ billing_answered(void *data, lines_result_t *answer)
 
     result = &call->result;
 
-    if (billing_halved(call, answer) && billing_page(call) == NGX_AGAIN) {
-        return;
+    if (billing_halved(call, answer)) {
+
+        if (billing_page(call) == NGX_AGAIN) {
+            return;
+        }
+
+        /* from there, another time; but only where it came any further */
+
+        if (call->ask.kind == LINES_BILLING_FIND
+            && !lines_same(&call->last, &call->ask.after))
+        {
+            result->after = call->last;
+        }
     }
 
     rc = billing_judge(call, answer);

@@ -77,6 +77,7 @@ static struct {
     lines_stripe_invoice_t   invoice;
     lines_money_t            money;
     int64_t                  since;      /* s: what was paid before is kept */
+    ngx_uint_t               unlooked;   /* flag: asked by its operation, too */
     ngx_str_t                customer;
     lines_plans_t            plans;
 } side;
@@ -809,6 +810,7 @@ static ngx_int_t
 audit_left(void *data, lines_deleted_get_reply_t *reply)
 {
     side.since = reply->at / 1000;
+    side.unlooked = 0;
 
     return lines_owed_get(&audit->caller, audit_owed, NULL,
                           .tenant = side.look.tenant,
@@ -819,6 +821,16 @@ audit_left(void *data, lines_deleted_get_reply_t *reply)
 static ngx_int_t
 audit_owed(void *data, lines_owed_get_reply_t *reply)
 {
+    /* or by its operation, which was given up without a look */
+
+    if (reply->since.len == 0 && !side.unlooked) {
+        side.unlooked = 1;
+
+        return lines_owed_get(&audit->caller, audit_owed, NULL,
+                              .tenant = side.look.tenant,
+                              .subscription = side.look.id);
+    }
+
     if (reply->since.len) {
         side.since = ngx_atoof(reply->since.data, reply->since.len);
     }

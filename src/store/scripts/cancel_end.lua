@@ -10,6 +10,8 @@
 --@key pending
 --@key events
 --@given idem?
+--@key settled
+--@key owed(id) as unlooked
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -37,6 +39,13 @@ local answer = op_answer(op_key, 409,
     .. ',"message":"The line request was canceled."'
     .. ',"line":' .. h.json .. '}')
 
+-- given up without a look: whatever it has cost is due
+if reason == 'canceled_by_operator' then
+    op_owes(unlooked_key)
+end
+
+-- what a person said of an invoice that nobody has counted since
+op_settle(op_key, settled_key)
 op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok', h.status, '409', answer }

@@ -11,6 +11,7 @@
 --@key op(line) as named -- the one that the object names
 --@key deleted
 --@key owed(subscription)
+--@key owed(line) as unlooked -- of whoever the object names
 --@arg id
 --@arg subscription
 --@arg invoice
@@ -53,6 +54,7 @@ end
 -- what it wrote down when it began before is done with, but for how often it
 -- has given back: each has a key of its own
 local since = tonumber(redis.call('GET', owed_key))
+              or tonumber(redis.call('GET', unlooked_key))
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 

@@ -14,6 +14,7 @@
 --@key events
 --@given idem?
 --@key op(refund) as refund
+--@key settled
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -74,6 +75,8 @@ elseif verdict ~= 'taken' and h then
     pending = redis.call('GET', pending_key) or ''
 end
 
+-- what a person said of an invoice that nobody has counted since
+op_settle(op_key, settled_key)
 op_end(op_key, ops_key, id, idem_key, now)
 
 return { 'ok', begun, h and h.json or '', pending }

@@ -12,6 +12,7 @@
 --@key events
 --@given idem?
 --@key declined
+--@key owed(id) as unlooked
 --@arg step
 --@arg attempt:digits
 --@arg fence:digits
@@ -36,6 +37,11 @@ redis.call('ZREM', window_key, id)
 
 if redis.call('HEXISTS', op_key, 'declined') == 1 then
     declined_add(declined_key, id, now)
+end
+
+-- given up without a look: whatever it has cost is due
+if redis.call('HGET', op_key, 'resolved') == 'canceled' then
+    op_owes(unlooked_key)
 end
 
 event(events_key, now, 'purchase.undone', 'operation', id, 'status',

@@ -28,6 +28,8 @@ end
 -- returned; otherwise (0) whoever claims it first.  One that has ended and
 -- begins once more goes on counting fences.  The rest: field, value, …
 local function op_begin(op, ops, id, kind, step, lease, now, ...)
+    -- what was said of the one before is not of this one, by whatever clock
+    redis.call('HDEL', op, 'resolved_step', 'settle_invoice', 'settle_due')
     redis.call('HSET', op, 'kind', kind, 'step', step, 'attempt', 1,
                'begun', int(now), ...)
     op_lease(op, lease, now)
@@ -104,6 +106,12 @@ local function op_settle(op, settled, due)
     redis.call('EXPIRE', settled, 34560000)
 
     return amount
+end
+
+
+-- All that it costs is to go back, also when its tenant is deleted: see owed.
+local function op_owes(owed)
+    redis.call('SET', owed, 0, 'EX', 34560000)
 end
 
 
