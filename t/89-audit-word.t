@@ -34,9 +34,10 @@ sub canceled_by_hand ($line, $heard) {
     $s->hears unless $heard;
 }
 
-sub said ($line) {
+sub said ($line, $before_it_is_seen = sub { }) {
     wait_for(sub { $nginx->admin(POST => "operations/$line->{line}/resolve", {as => 'canceled', note => 'seen by me'})->status == 200 }, 20, 'a person to say so');
     $s->soon(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'done' }, 'it ends by that word');
+    $before_it_is_seen->();
     $sandbox->clear_faults;
 }
 
@@ -48,7 +49,7 @@ sub charged {
     $sandbox->fault(path => '/v1/subscriptions', method => 'POST', times => 1,    kind => '500_stored', effect => Mojo::JSON::true());
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET',  times => 1000, kind => '500');
     is $s->confirm($account, $token, key => 'k')->status, 503, 'it is pending';
-    my $line = {tenant => "a:word$made", line => $id};
+    my $line = {tenant => "a:word$made", name => "word$made", account => $account, line => $id};
     wait_for(sub { ($s->op($line->{tenant}, $id)->{tries} // 0) > 0 }, 30, 'it to be tried');
     $redis->cli('HSET', "lines:{$line->{tenant}}:op:$id", tries => 14);
     wait_for(sub { stuck($line->{tenant}) }, 30, 'it to be stuck');
@@ -85,6 +86,17 @@ for my $what (sort keys %of) {
         my $line = $of{$what}->();
         said($line);
         canceled_by_hand($line, 1);
+        all_goes_back($line);
+    };
+
+    promise "$what: its tenant is deleted before anybody has looked" => sub {
+        my $line = $of{$what}->();
+        $sandbox->fault(path => '/v1/subscriptions', method => 'GET', times => 1000, kind => '500');
+        said($line, sub {
+            my $until = time + 1;
+            wait_for(sub { time > $until }, 10, 'a second after its payment');
+            $s->remove($line);
+        });
         all_goes_back($line);
     };
 
