@@ -341,10 +341,10 @@ image:
 
 .PHONY: test-debian12 test-debian13 test-bare
 test-debian12:
-	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo release
+	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo
 
 test-debian13:
-	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo test valkey
+	@sh docker/bare.sh $(abspath $(BUILD)) trixie demo release valkey
 
 test-bare:
 	@sh docker/bare.sh $(abspath $(BUILD)) bookworm demo test
