@@ -6,6 +6,7 @@ use lib "$FindBin::Bin/lib";
 use Digest::SHA ();
 use Test::More;
 use Test::Lines qw(wait_for);
+use Test::Lines::Audit;
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
@@ -13,36 +14,12 @@ my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Sce
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx(server => 'location = /metrics { lines_metrics; }');
+my $audit   = Test::Lines::Audit->new(scenario => $s);
 
 $s->numbers(20);
 
 # billing tells whole seconds: what is of the second in which the database was made may be older than it
 wait_for(sub { my $born = $redis->cli('HGET', 'lines:{database}', 'born'); $born && $redis->client->time->[0] > $born / 1000 }, 10, 'a later second');
-
-sub audit { $s->first->admin(GET => 'audit')->json }
-
-sub pass_of { my %h = @{scalar $redis->cli('HGETALL', 'lines:{audit}')}; \%h }
-
-# a whole pass that begins after now
-sub whole_pass {
-    my $now = $redis->client->time;
-    my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
-    wait_for(sub { !length pass_of()->{phase} && (pass_of()->{began} // 0) > $ms }, 30, 'a pass');
-}
-
-sub found ($kind, $id) { (grep { $_->{kind} eq $kind && $_->{id} eq $id } @{audit()->{disagreements}})[0] }
-
-sub counted ($kind) { ($nginx->get('/metrics')->body =~ /^lines_audit_disagreements_total\{kind="$kind"\} (\d+)/m)[0] // 0 }
-
-sub shows ($kind, $id, $outcome, $here, $there) {
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $one;
-    $s->soon(sub { $one = found($kind, $id) }, "$kind: found", 15) or return diag explain audit();
-    is $one->{outcome}, $outcome, "... and $outcome";
-    like $one->{here},  $here,  '... this side is told';
-    like $one->{there}, $there, '... and the other';
-    cmp_ok counted($kind), '>=', 1, '... and counted';
-}
 
 promise 'what no line holds was canceled, and Redis forgot the operation that was to give it back: it is found once more' => sub {
     my $then  = $s->remember;
@@ -54,24 +31,24 @@ promise 'what no line holds was canceled, and Redis forgot the operation that wa
     $s->hand(cancel => $_->{subscription}) for @lines;
     $s->forget_since($then);
     for my $line (@lines) {
-        shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^canceled$/);
+        $audit->shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^canceled$/);
         $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it went back, what was renewed, too', 15);
     }
-    whole_pass();
-    my $once = counted('orphan');
+    $audit->whole_pass;
+    my $once = $audit->counted('orphan');
 
     # as a day later
     my %named = map { ($_->{line} => "lines:{$_->{tenant}}:op:" . substr(Digest::SHA::sha256_hex("orphan:$_->{subscription}"), 0, 24)) } @lines;
     for (values %named) { ok $redis->cli('DEL', $_), 'its operation was there' }
     my $deleted = () = $sandbox->requests('DELETE');
-    whole_pass() for 1 .. 2;
-    is counted('orphan'), $once, 'where nothing is due nothing is found';
+    $audit->whole_pass for 1 .. 2;
+    is $audit->counted('orphan'), $once, 'where nothing is due nothing is found';
     is scalar(() = $sandbox->requests('DELETE')), $deleted, '... or begun';
     $s->hears;
 };
 
 promise 'what was kept rightly: of a tenant that was deleted, of a line that was released' => sub {
-    my $once  = counted('orphan');
+    my $once  = $audit->counted('orphan');
     my @lines = ($s->active_line, $s->bought_line, $s->active_line);
     $s->rest($_->{tenant}) for @lines;
     $s->release($_) for @lines;
@@ -82,8 +59,8 @@ promise 'what was kept rightly: of a tenant that was deleted, of a line that was
     wait_for(sub { time > $until }, 10, 'a later second');
     $s->remove($_) for @lines[0, 1];
     is_deeply [map { ($s->money($_->{subscription}))[2] } @lines], [('canceled') x 3], 'they have ended';
-    whole_pass() for 1 .. 2;
-    is counted('orphan'), $once, 'nothing is found';
+    $audit->whole_pass for 1 .. 2;
+    is $audit->counted('orphan'), $once, 'nothing is found';
     is_deeply [map { ($s->money($_->{subscription}))[1] } @lines], [0, 0, 0], '... nor given back';
 };
 
@@ -100,11 +77,11 @@ promise 'a refund failed, and a person has settled it: it is not begun again' =>
     $s->soon(sub { ($op) = grep { ($_->{subscription} // '') eq $line->{subscription} } @{$nginx->admin(GET => 'operations?state=stuck')->json->{operations}} }, 'it is stuck', 15);
     wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
     $s->rest($line->{tenant});
-    my $once = counted('orphan');
+    my $once = $audit->counted('orphan');
     my $fence = sub { $s->op($line->{tenant}, $op->{id})->{fence} };
     my $was = $fence->();
-    whole_pass() for 1 .. 2;
-    is counted('orphan'), $once, 'nothing is found';
+    $audit->whole_pass for 1 .. 2;
+    is $audit->counted('orphan'), $once, 'nothing is found';
     is $fence->(), $was, '... and it rests in peace';
 };
 
@@ -120,7 +97,7 @@ promise 'what a person ended by word, as it could not be read, stays ended' => s
     wait_for(sub { $nginx->admin(POST => "operations/$op->{id}/resolve", {as => 'settled', note => 'by transfer'})->status == 200 }, 15, 'a person to say so');
     $s->soon(sub { $s->op($line->{tenant}, $op->{id})->{step} eq 'done' }, 'it has ended', 15);
     $sandbox->clear_faults;
-    whole_pass() for 1 .. 2;
+    $audit->whole_pass for 1 .. 2;
     is +($s->money($line->{subscription}))[1], 0, 'nothing goes back by itself';
     is $s->op($line->{tenant}, $op->{id})->{step}, 'done', 'and it is not begun again';
     $s->hears;

@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
+use Test::Lines::Audit;
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
@@ -12,19 +13,13 @@ my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Sce
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx(workers => 2);
+my $audit   = Test::Lines::Audit->new(scenario => $s);
 my $made    = 0;
 
 $s->numbers(9);
 $nginx->allow(qr/is stuck|gets no answer/);
 
 sub stuck ($tenant) { grep { $_->{tenant} eq $tenant } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} }
-
-# a whole pass that begins after now
-sub whole_pass {
-    my $now = $redis->client->time;
-    my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
-    wait_for(sub { my %h = @{scalar $redis->cli('HGETALL', 'lines:{audit}')}; !length $h{phase} && ($h{began} // 0) > $ms }, 30, 'a pass');
-}
 
 # without its events, where the auditor is to find it
 sub canceled_by_hand ($line, $heard) {
@@ -34,6 +29,7 @@ sub canceled_by_hand ($line, $heard) {
     $s->hears unless $heard;
 }
 
+# ... and what happens before billing can be read again, and whoever looks cancels it
 sub said ($line, $before_it_is_seen = sub { }) {
     wait_for(sub { $nginx->admin(POST => "operations/$line->{line}/resolve", {as => 'canceled', note => 'seen by me'})->status == 200 }, 20, 'a person to say so');
     $s->soon(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'done' }, 'it ends by that word');
@@ -74,7 +70,7 @@ sub all_goes_back ($line) {
     $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'all of it goes back', 20) or diag join ' ', $s->money($line->{subscription});
     $s->rest($line->{tenant});
     my $begun = fences($line->{tenant});
-    whole_pass() for 1 .. 2;
+    $audit->whole_pass for 1 .. 2;
     is fences($line->{tenant}), $begun, '... and then nothing is begun any more';
     is_deeply [stuck($line->{tenant})], [], '... nor stuck';
 }
@@ -84,8 +80,7 @@ my %of = ('a purchase that was charged' => \&charged, 'a line request that was p
 for my $what (sort keys %of) {
     promise "$what: canceled at billing after the word" => sub {
         my $line = $of{$what}->();
-        said($line);
-        canceled_by_hand($line, 1);
+        said($line, sub { canceled_by_hand($line, 1) });
         all_goes_back($line);
     };
 
@@ -104,8 +99,7 @@ for my $what (sort keys %of) {
         for my $before (1, 0) {
             my $line = $of{$what}->();
             canceled_by_hand($line, $before) if $before;
-            said($line);
-            canceled_by_hand($line, 0) unless $before;
+            said($line, sub { canceled_by_hand($line, 0) unless $before });
             all_goes_back($line);
         }
     };

@@ -5,6 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
+use Test::Lines::Audit;
 use Test::Lines::Scenario;
 use Test::Lines::Script;
 use Time::HiRes ();
@@ -14,37 +15,9 @@ my $s       = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Sce
 my $sandbox = $s->sandbox;
 my $redis   = $s->redis;
 my $nginx   = $s->nginx(server => 'location = /metrics { lines_metrics; }');
+my $audit   = Test::Lines::Audit->new(scenario => $s);
 
 $s->numbers(20);
-
-sub audit { $s->first->admin(GET => 'audit')->json }
-
-# a whole pass that begins after now
-sub whole_pass {
-    my $now = $redis->client->time;
-    my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
-    wait_for(sub { my %h = @{scalar $redis->cli('HGETALL', 'lines:{audit}')}; !length $h{phase} && ($h{began} // 0) > $ms }, 30, 'a pass');
-}
-
-sub found ($kind) { grep { $_->{kind} eq $kind } @{audit()->{disagreements}} }
-
-sub counted ($kind) { ($nginx->get('/metrics')->body =~ /^lines_audit_disagreements_total\{kind="$kind"\} (\d+)/m)[0] // 0 }
-
-sub shows ($kind, $id, $outcome, $here, $there) {
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    my $one;
-    $s->soon(sub { ($one) = grep { $_->{id} eq $id } found($kind) }, "$kind: found", 15) or return diag explain audit();
-    is $one->{outcome}, $outcome, "... and $outcome";
-    like $one->{here},  $here,  '... this side is told';
-    like $one->{there}, $there, '... and the other';
-    cmp_ok counted($kind), '>=', 1, '... and counted';
-    return $one;
-}
-
-sub gone ($kind, $id) {
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    $s->soon(sub { !grep { $_->{id} eq $id } found($kind) }, "$kind: not there any more, and not shown", 15) or diag explain audit();
-}
 
 subtest 'a system where all agrees: nothing is shown' => sub {
     my @lines = (map({ $s->active_line } 1 .. 2), $s->bought_line, $s->paid_line, $s->pending_line);
@@ -54,9 +27,9 @@ subtest 'a system where all agrees: nothing is shown' => sub {
     $sandbox->move($suspended->{subscription}, status => 'past_due');
     $s->soon(sub { $s->now_of($suspended)->{suspended} }, 'one is suspended');
     $s->rest($_->{tenant}) for @lines, $ended;
-    whole_pass() for 1 .. 3;
-    is_deeply audit()->{disagreements}, [], 'nothing disagrees';
-    like audit()->{ended}, qr/^20\d\d-/, 'a pass has ended';
+    $audit->whole_pass for 1 .. 3;
+    is_deeply $audit->list, [], 'nothing disagrees';
+    like $s->first->admin(GET => 'audit')->json('/ended'), qr/^20\d\d-/, 'a pass has ended';
     like $nginx->get('/metrics')->body, qr/^lines_audit_age_seconds \d$/m, 'as metrics tell';
 };
 
@@ -65,13 +38,13 @@ subtest 'billing has what no line holds: it is refunded' => sub {
     my $line = $s->bought_line;
     $s->deaf;
     $s->forget_since($then);
-    my $one = shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^active$/);
+    my $one = $audit->shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^active$/);
     is $one->{subscription}, $line->{subscription}, 'its subscription is named';
     $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'what it cost went back');
     is +($s->money($line->{subscription}))[2], 'canceled', '... and it was canceled';
-    is counted('orphan'), 1, 'counted once';
-    whole_pass();
-    is counted('orphan'), 1, '... and not again';
+    is $audit->counted('orphan'), 1, 'counted once';
+    $audit->whole_pass;
+    is $audit->counted('orphan'), 1, '... and not again';
     ok !$redis->cli('EXISTS', "lines:{$line->{tenant}}:line:$line->{line}"), 'no line is made up';
     $s->hears;
 };
@@ -82,7 +55,7 @@ subtest 'a line whose subscription has ended, and nobody said so: it ends' => su
     $s->deaf;
     $s->hand(cancel => $_->{subscription}) for @lines;
     for my $line (@lines) {
-        shows(unpaid => $line->{line}, 'repaired', qr/^(?:active|provisioning)$/, qr/^canceled$/);
+        $audit->shows(unpaid => $line->{line}, 'repaired', qr/^(?:active|provisioning)$/, qr/^canceled$/);
         $s->soon(sub { $s->now_of($line)->{ended} }, '... and it ends');
     }
     $s->hears;
@@ -96,7 +69,7 @@ subtest 'the clock of Redis was set back since it was begun and seen: it is look
     $redis->cli('HSET', $key, created => (time + 3600) * 1000);
     $s->hand(cancel => $line->{subscription});
     $redis->cli('HSET', $key, audited => (time + 3600) * 1000);
-    shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^canceled$/);
+    $audit->shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^canceled$/);
     $s->soon(sub { $s->now_of($line)->{ended} }, '... and it ends');
     $s->hears;
 };
@@ -105,10 +78,10 @@ subtest 'a line whose subscription is past due: it is suspended, and comes back'
     my $line = $s->active_line;
     $s->deaf;
     $sandbox->move($line->{subscription}, status => 'unpaid');
-    shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^unpaid$/);
+    $audit->shows(unpaid => $line->{line}, 'repaired', qr/^active$/, qr/^unpaid$/);
     $s->soon(sub { $s->now_of($line)->{suspended} }, 'suspended');
     $sandbox->move($line->{subscription}, status => 'active');
-    shows(suspended => $line->{line}, 'repaired', qr/^suspended$/, qr/^active$/);
+    $audit->shows(suspended => $line->{line}, 'repaired', qr/^suspended$/, qr/^active$/);
     $s->soon(sub { !$s->now_of($line)->{suspended} && $s->now_of($line)->{active} eq '1' }, 'active again');
     $s->hears;
 };
@@ -116,13 +89,13 @@ subtest 'a line whose subscription is past due: it is suspended, and comes back'
 subtest 'a subscription that billing does not know: shown, since it may be the key of another account' => sub {
     my $line = $s->active_line;
     $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
-    shows(unpaid => $line->{line}, 'shown', qr/^active$/, qr/^no such subscription$/);
+    $audit->shows(unpaid => $line->{line}, 'shown', qr/^active$/, qr/^no such subscription$/);
     is $s->now_of($line)->{active}, 1, 'its line goes on';
-    shows(orphan => $line->{line}, 'repaired', qr/^its line has another one$/, qr/^active$/);
+    $audit->shows(orphan => $line->{line}, 'repaired', qr/^its line has another one$/, qr/^active$/);
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'the one that was paid is given back');
     $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
-    gone(unpaid => $line->{line});
+    $audit->gone(unpaid => $line->{line});
 };
 
 subtest 'what is older than the database: shown, until the operator says that it is this one' => sub {
@@ -130,57 +103,57 @@ subtest 'what is older than the database: shown, until the operator says that it
     $redis->cli('HSET', 'lines:{database}', born => (time + 3600) * 1000);
     $nginx->stop->start;
     $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
-    shows(orphan => $line->{line}, 'shown', qr/^its line has another one$/, qr/^active$/);
+    $audit->shows(orphan => $line->{line}, 'shown', qr/^its line has another one$/, qr/^active$/);
     is +($s->money($line->{subscription}))[2], 'active', 'it is not given back';
     is $s->first->admin(POST => 'database/confirm')->status, 200, 'it is this one';
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'by now it is');
     $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
-    gone(unpaid => $line->{line});
+    $audit->gone(unpaid => $line->{line});
 };
 
 subtest 'a subscription that outlives its line' => sub {
     my $line = $s->active_line;
     $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
-    shows(orphan => $line->{line}, 'repaired', qr/^failed$/, qr/^active$/);
+    $audit->shows(orphan => $line->{line}, 'repaired', qr/^failed$/, qr/^active$/);
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'it is canceled, and given back');
 };
 
 subtest 'one subscription for two lines: shown' => sub {
     my @lines = map { $s->active_line } 1 .. 2;
     $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", subscription => $lines[0]{subscription});
-    shows(shared => $lines[1]{line}, 'shown', qr/^its line's$/, qr/^$lines[0]{line}$/);
+    $audit->shows(shared => $lines[1]{line}, 'shown', qr/^its line's$/, qr/^$lines[0]{line}$/);
     is +($s->money($lines[0]{subscription}))[2], 'active', 'and left to the operator';
     $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$lines[1]{tenant}}:t", email_paid => -1);
-    gone(shared => $lines[1]{line});
+    $audit->gone(shared => $lines[1]{line});
 };
 
 subtest 'places, and who waits for a payment: shown' => sub {
     my $line = $s->active_line;
     my $key  = "lines:{$line->{tenant}}";
     $redis->cli('HINCRBY', "$key:t", email_paid => 1);
-    my $one = shows(counter => 'email_paid', 'shown', qr/^counts 2$/, qr/^lines hold 1$/);
+    my $one = $audit->shows(counter => 'email_paid', 'shown', qr/^counts 2$/, qr/^lines hold 1$/);
     is $one->{tenant}, $line->{tenant}, 'the tenant is named';
     $redis->cli('HINCRBY', "$key:t", email_paid => -1);
-    gone(counter => 'email_paid');
+    $audit->gone(counter => 'email_paid');
 
     $redis->cli('SET', "$key:pending", $line->{line});
-    shows(pending => $line->{line}, 'shown', qr/waits for it/, qr/does not await/);
+    $audit->shows(pending => $line->{line}, 'shown', qr/waits for it/, qr/does not await/);
     $redis->cli('DEL', "$key:pending");
-    gone(pending => $line->{line});
+    $audit->gone(pending => $line->{line});
 
     my $waits = $s->pending_line;
     $redis->cli('DEL', "lines:{$waits->{tenant}}:pending");
-    shows(pending => $waits->{line}, 'shown', qr/^awaits its payment$/, qr/waits for nothing$/);
+    $audit->shows(pending => $waits->{line}, 'shown', qr/^awaits its payment$/, qr/waits for nothing$/);
     $redis->cli('SET', "lines:{$waits->{tenant}}:pending", $waits->{line});
-    gone(pending => $waits->{line});
+    $audit->gone(pending => $waits->{line});
 
     $redis->cli('ZADD', "$key:lines", 1, 'nosuchline');
-    shows(record => 'nosuchline', 'shown', qr/^listed$/, qr/no such line/);
+    $audit->shows(record => 'nosuchline', 'shown', qr/^listed$/, qr/no such line/);
     $redis->cli('ZREM', "$key:lines", 'nosuchline');
-    gone(record => 'nosuchline');
+    $audit->gone(record => 'nosuchline');
 };
 
 subtest 'windows: shown' => sub {
@@ -188,14 +161,14 @@ subtest 'windows: shown' => sub {
     my $key  = "lines:{$line->{tenant}}:win";
     my $at   = $redis->cli('ZSCORE', $key, $line->{line});
     $redis->cli('ZREM', $key, $line->{line});
-    shows(window => $line->{line}, 'shown', qr/^active$/, qr/not in the window/);
+    $audit->shows(window => $line->{line}, 'shown', qr/^active$/, qr/not in the window/);
     $redis->cli('ZADD', $key, $at, $line->{line});
-    gone(window => $line->{line});
+    $audit->gone(window => $line->{line});
 
     $redis->cli('ZADD', $key, $at, 'nosuchpurchase');
-    shows(window => 'nosuchpurchase', 'shown', qr/place in the window/, qr/neither a line nor an operation/);
+    $audit->shows(window => 'nosuchpurchase', 'shown', qr/place in the window/, qr/neither a line nor an operation/);
     $redis->cli('ZREM', $key, 'nosuchpurchase');
-    gone(window => 'nosuchpurchase');
+    $audit->gone(window => 'nosuchpurchase');
 };
 
 subtest 'numbers, lines and tickets' => sub {
@@ -208,37 +181,37 @@ subtest 'numbers, lines and tickets' => sub {
     $redis->cli('ZADD', 'lines:{inv}:assigned', 0, $free);
     $redis->cli('HSET', 'lines:{inv}:numbers', $free, "assigned $worker lostpurchase $lines[0]{tenant}");
     $redis->cli('HSET', 'lines:{inv}:operations', lostpurchase => $free);
-    shows(number => $free, 'repaired', qr/^assigned to lostpurchase$/, qr/^nobody holds it$/);
+    $audit->shows(number => $free, 'repaired', qr/^assigned to lostpurchase$/, qr/^nobody holds it$/);
     $s->soon(sub { $redis->cli('HGET', 'lines:{inv}:numbers', $free) eq "free $worker" }, 'it is free again');
 
     # one number for two lines
     my $number = $lines[1]{number};
     $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $lines[0]{number});
-    shows(number => $number, 'shown', qr/^assigned to $lines[1]{line}$/, qr/^\Q$lines[0]{number}\E$/);
-    shows(number => $lines[0]{number}, 'shown', qr/^held by $lines[1]{line}$/, qr/^assigned \S+ $lines[0]{line} /);
+    $audit->shows(number => $number, 'shown', qr/^assigned to $lines[1]{line}$/, qr/^\Q$lines[0]{number}\E$/);
+    $audit->shows(number => $lines[0]{number}, 'shown', qr/^held by $lines[1]{line}$/, qr/^assigned \S+ $lines[0]{line} /);
     $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $number);
-    gone(number => $number);
+    $audit->gone(number => $number);
 };
 
 subtest 'an unfinished operation without a hint: it has one again' => sub {
     my $line = $s->pending_line;
     $s->soon(sub { $s->hint($line->{tenant}, $line->{line}) }, 'it has one');
     $redis->cli('ZREM', 'lines:{due:' . $s->shard($line->{line}) . '}', "$line->{tenant} $line->{line}");
-    shows(hint => $line->{line}, 'repaired', qr/^unfinished$/, qr/^no hint$/);
+    $audit->shows(hint => $line->{line}, 'repaired', qr/^unfinished$/, qr/^no hint$/);
     ok $s->hint($line->{tenant}, $line->{line}), 'and it is due again';
 };
 
 subtest 'what is in flight is passed over' => sub {
     my $account = $s->account('flight');
     my $token   = $s->token($account);
-    my %before  = map { ($_ => counted($_)) } qw(orphan unpaid number window counter);
+    my %before  = map { ($_ => $audit->counted($_)) } qw(orphan unpaid number window counter);
     $sandbox->fault(path => '/v1/subscriptions', kind => 'delay', ms => 1500);
     my $asked = $s->confirm_p($account, $token, key => 'k');
     my $answer;
     $asked->then(sub ($got) { $answer = $got })->wait;
     is $answer->status, 200, 'a purchase that takes its time';
-    whole_pass() for 1 .. 2;
-    is_deeply {map { ($_ => counted($_)) } keys %before}, \%before, 'disagrees with nothing';
+    $audit->whole_pass for 1 .. 2;
+    is_deeply {map { ($_ => $audit->counted($_)) } keys %before}, \%before, 'disagrees with nothing';
 };
 
 subtest 'the list is bounded, and what was repaired is told for a while' => sub {
@@ -246,9 +219,9 @@ subtest 'the list is bounded, and what was repaired is told for a while' => sub 
     my @keys    = map { "lines:{audit}:$_" } qw(found order doubts);
     is $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', 'n', '', 'a', 'b', 200, '')->[0], 'doubt', 'seen once: a doubt';
     $scripts->run(audit_found => \@keys, 'record', 'shown', 'w:x', "n$_", '', 'a', "\"b\\$_", 200, '1') for 1 .. 250;
-    cmp_ok scalar @{audit()->{disagreements}}, '<=', 200, 'at most 200';
-    whole_pass();
-    is_deeply [grep { $_->{tenant} eq 'w:x' } found('record')], [], 'what no pass saw again is not shown any more';
+    cmp_ok scalar @{$audit->list}, '<=', 200, 'at most 200';
+    $audit->whole_pass;
+    is_deeply [grep { $_->{tenant} eq 'w:x' } grep({ $_->{kind} eq 'record' } @{$audit->list})], [], 'what no pass saw again is not shown any more';
 };
 
 subtest 'what lies ahead of a clock that was set back' => sub {

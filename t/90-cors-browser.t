@@ -2,15 +2,13 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
-use List::Util qw(first);
 use Mojo::JSON qw(encode_json);
-use Mojo::UserAgent;
 use Test::More;
 use Test::Lines qw(wait_for);
+use Test::Lines::Browser;
 use Test::Lines::Clerk;
 
-my $browser = first { -x $_ } map { my $dir = $_; map {"$dir/$_"} qw(chromium-headless-shell chromium) } split /:/, "$ENV{PATH}:/usr/bin";
-plan skip_all => 'no chromium here (apt-get install chromium-headless-shell)' unless $browser;
+plan skip_all => Test::Lines::Browser->missing if Test::Lines::Browser->missing;
 
 my $t     = Test::Lines->new;
 my $redis = $t->redis;
@@ -35,52 +33,20 @@ my $nginx = $t->nginx(
 $nginx->workspace(one => {plan => 'growth'});
 my $api = 'http://127.0.0.1:' . $nginx->port;
 
-my $debug  = $t->free_port;
-my $chrome = $t->spawn(chromium => [
-    $browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-    "--user-data-dir=@{[$t->dir]}/profile", '--remote-debugging-address=127.0.0.1', "--remote-debugging-port=$debug", 'about:blank'
-], env => {HOME => $t->dir});
+my $browser = Test::Lines::Browser->new(t => $t);
 
-my $ua  = Mojo::UserAgent->new(inactivity_timeout => 60);
-my $tab = wait_for(sub {
-    my $list = eval { $ua->get("http://127.0.0.1:$debug/json/list")->result->json } // [];
-    return first { $_->{type} eq 'page' } @$list;
-}, 60, 'the browser');
-
-my ($socket, %results, $calls);
-$ua->websocket($tab->{webSocketDebuggerUrl} => sub ($ua, $tx) {
-    die 'no debugger' unless $tx->is_websocket;
-    $tx->on(json => sub ($tx, $message) { $results{$message->{id}} = $message if $message->{id} });
-    $socket = $tx;
-});
-wait_for(sub { $socket }, 30, 'the debugger');
-
-sub ask ($method, %params) {
-    my $id = ++$calls;
-    $socket->send({json => {id => $id, method => $method, params => \%params}});
-    my $message = wait_for(sub { $results{$id} }, 60, $method);
-    die "$method: $message->{error}{message}" if $message->{error};
-    return $message->{result};
-}
-
-sub js ($code) { ask('Runtime.evaluate', expression => $code, returnByValue => Mojo::JSON->true, awaitPromise => Mojo::JSON->true)->{result}{value} }
-
-sub go ($url) {
-    ask('Page.navigate', url => $url);
-    wait_for(sub { eval { js("location.href.startsWith('$url') && document.readyState === 'complete' && !!document.querySelector('p')") } }, 30, $url);
-}
+sub go ($url) { $browser->go($url, 'p') }
 
 # what a page sees of an answer: nothing, where it may not
 sub fetched ($path, %options) {
     my $init = encode_json({headers => {}, %options});
-    return js("fetch('$api$path', $init).then(async r => ({status: r.status, body: await r.text(), id: r.headers.get('x-request-id'),"
+    return $browser->js("fetch('$api$path', $init).then(async r => ({status: r.status, body: await r.text(), id: r.headers.get('x-request-id'),"
           . " limit: r.headers.get('ratelimit'), retry: r.headers.get('retry-after'), location: r.headers.get('location')}), e => ({kept: e.name}))");
 }
 
 my %auth = (Authorization => "Bearer $token");
 my $line = encode_json({firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'});
 
-ask('Page.enable');
 go("$page/");
 
 my $answer = fetched('/api/lines/by-user', headers => \%auth);
@@ -116,15 +82,12 @@ is_deeply fetched('/app/x', credentials => 'include'), {kept => 'TypeError'}, 'a
 is_deeply fetched('/app/x', method => 'POST', body => 'a', credentials => 'include', headers => {'Content-Type' => 'text/plain'}), {kept => 'TypeError'}, '... nor by writing';
 is scalar(grep { $_->{method} eq 'POST' } @{$app->requests}), 0, '... and has written nothing, though the cookie came along';
 
-eval { js("document.body.innerHTML = '<form method=post action=\"$api/app/x\"><p>form</p><input name=a value=b></form>'; document.forms[0].submit()") };
-wait_for(sub { (eval { js('document.body.innerText') } // '') =~ /not enough to change anything from this Origin/ }, 30, 'the refusal of its form');
+eval { $browser->js("document.body.innerHTML = '<form method=post action=\"$api/app/x\"><p>form</p><input name=a value=b></form>'; document.forms[0].submit()") };
+wait_for(sub { (eval { $browser->js('document.body.innerText') } // '') =~ /not enough to change anything from this Origin/ }, 30, 'the refusal of its form');
 is scalar(grep { $_->{method} eq 'POST' } @{$app->requests}), 0, 'a form has written nothing either';
 
 go("$evil/");
 is_deeply fetched('/api/lines/by-user', headers => \%auth), {kept => 'TypeError'}, 'another site, though it knew a token';
 
-eval { ask('Browser.close') };
-wait_for(sub { !$chrome->alive }, 30, 'the browser to close');
-wait_for(sub { !grep { $_->{title} =~ /chrom/ } @{$t->processes} }, 30, 'the browser to end');
-
+$browser->close;
 $t->done;

@@ -16,17 +16,7 @@
 -- nothing where it would not; which: of lines_tenant_limits; until there may be
 -- more
 
-local wait = declines and bound_wait(declined_key, declines, within, now_ms())
-             or 0
+local which, wait = bound_charge(declined_key, declines, within, now_ms(),
+                                 bucket_wait, calls_key, interval, size)
 
-if wait > 0 then
-    return { 'declined', int(wait) }
-end
-
-wait = interval and bucket_wait(calls_key, tonumber(interval), size) or 0
-
-if wait > 0 then
-    return { 'billing', int(wait) }
-end
-
-return {}
+return { which, wait }

@@ -110,16 +110,11 @@ for i, length in ipairs({ DAY, MONTH }) do
 end
 
 -- what ends by itself burns nothing
-local wait = declines and bound_wait(declined_key, declines, within, now) or 0
+local which, wait = bound_charge(declined_key, declines, within, now,
+                                 bucket_take, calls_key, interval, size)
 
-if wait > 0 then
-    return { 'bound', 'declined', int(wait) }
-end
-
-wait = interval and bucket_take(calls_key, tonumber(interval), size) or 0
-
-if wait > 0 then
-    return { 'bound', 'billing', int(wait) }
+if which then
+    return { 'bound', which, wait }
 end
 
 use()

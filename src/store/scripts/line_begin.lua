@@ -133,17 +133,13 @@ if h.place == 'paid' then
         return { 'bound', 'requests', int(wait) }
     end
 
-    wait = declines and bound_wait(declined_key, declines, within, now) or 0
+    local which
 
-    if wait > 0 then
-        return { 'bound', 'declined', int(wait) }
-    end
+    which, wait = bound_charge(declined_key, declines, within, now,
+                               bucket_take, calls_key, interval, size)
 
-    -- a token is taken where nothing else refuses it
-    wait = interval and bucket_take(calls_key, tonumber(interval), size) or 0
-
-    if wait > 0 then
-        return { 'bound', 'billing', int(wait) }
+    if which then
+        return { 'bound', which, wait }
     end
 end
 

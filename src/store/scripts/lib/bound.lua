@@ -18,3 +18,23 @@ local function bound_wait(key, most, length, now)
 
     return math.max(tonumber(last[2]) + length - now, 1)
 end
+
+
+-- Which bound refuses what would be charged, and for how many ms; nothing where
+-- none does.  `bucket' is bucket_take, or bucket_wait of who only asks: it comes
+-- last, since what is refused anyway takes nothing.
+
+local function bound_charge(declined, declines, within, now,
+                            bucket, calls, interval, size)
+    local wait = declines and bound_wait(declined, declines, within, now) or 0
+
+    if wait > 0 then
+        return 'declined', int(wait)
+    end
+
+    wait = interval and bucket(calls, tonumber(interval), size) or 0
+
+    if wait > 0 then
+        return 'billing', int(wait)
+    end
+end

@@ -1,0 +1,98 @@
+package Test::Lines::Audit;
+use Mojo::Base -base, -signatures;
+
+use Test::Lines qw(wait_for);
+use Test::More ();
+
+=head1 NAME
+
+Test::Lines::Audit - what the auditor shows of a scenario
+
+=head1 SYNOPSIS
+
+    my $nginx = $s->nginx(server => 'location = /metrics { lines_metrics; }');
+    my $audit = Test::Lines::Audit->new(scenario => $s);
+
+    $audit->shows(orphan => $line->{line}, 'repaired', qr/^no such line$/, qr/^active$/);
+    $audit->gone(orphan => $line->{line});
+    $audit->whole_pass;
+    is $audit->counted('orphan'), 1, 'counted once';
+
+=head1 DESCRIPTION
+
+=head2 scenario
+
+A L<Test::Lines::Scenario>, whose first nginx is asked.
+
+=cut
+
+has 'scenario';
+
+=head2 list, found
+
+    my $disagreements = $audit->list;                 # GET audit
+    my $one           = $audit->found($kind, $id);    # nothing where it is not shown
+
+=head2 pass
+
+The auditor's own record in Redis.
+
+=head2 counted
+
+How often a kind was counted, as the metrics tell.
+
+=cut
+
+sub list ($self) { $self->scenario->first->admin(GET => 'audit')->json('/disagreements') }
+
+sub found ($self, $kind, $id) { (grep { $_->{kind} eq $kind && $_->{id} eq $id } @{$self->list})[0] }
+
+sub pass ($self) { return {@{scalar $self->scenario->redis->cli('HGETALL', 'lines:{audit}')}} }
+
+sub counted ($self, $kind) {
+    return ($self->scenario->first->get('/metrics')->body =~ /^lines_audit_disagreements_total\{kind="$kind"\} (\d+)/m)[0] // 0;
+}
+
+=head2 whole_pass
+
+Waits for the end of a pass that begins after now.
+
+=cut
+
+sub whole_pass ($self) {
+    my $now = $self->scenario->redis->client->time;
+    my $ms  = $now->[0] * 1000 + int $now->[1] / 1000;
+    wait_for(sub { my $pass = $self->pass; !length $pass->{phase} && ($pass->{began} // 0) > $ms }, 30, 'a pass');
+}
+
+=head2 shows
+
+    my $one = $audit->shows($kind, $id, $outcome, qr/this side/, qr/the other/);
+
+Tests that it is found, with both sides, and counted.
+
+=head2 gone
+
+Tests that it is not shown any more.
+
+=cut
+
+sub shows ($self, $kind, $id, $outcome, $here, $there) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $one;
+    $self->scenario->soon(sub { $one = $self->found($kind, $id) }, "$kind: found", 15) or return $self->_diag;
+    Test::More::is($one->{outcome}, $outcome, "... and $outcome");
+    Test::More::like($one->{here},  $here,  '... this side is told');
+    Test::More::like($one->{there}, $there, '... and the other');
+    Test::More::cmp_ok($self->counted($kind), '>=', 1, '... and counted');
+    return $one;
+}
+
+sub gone ($self, $kind, $id) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    $self->scenario->soon(sub { !$self->found($kind, $id) }, "$kind: not shown any more", 15) or $self->_diag;
+}
+
+sub _diag ($self) { Test::More::diag(Test::More::explain($self->list)) }
+
+1;
