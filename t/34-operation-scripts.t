@@ -266,6 +266,12 @@ subtest 'a place of the plan' => sub {
 
     ($id) = begin();
     sent($id);
+    is run(request_paid => line_keys($id), 'await', 1, 1, $id, 20000, "sub_$id", "in_$id", '', 1)->[0], 'ok', 'void, and Redis has lost that a place was kept for it';
+    is_deeply [h("line:$id")->{place}, $taken->(), $paid->()], ['included', 2, $had], '... it has one all the same: nobody can pay for it any more';
+    $redis->cli('HINCRBY', key('t'), email_included => -1);
+
+    ($id) = begin();
+    sent($id);
     is run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 1), 'none', 'that place is not free any more';
     run(request_place => ["op:$id", "line:$id", 't'], 'await', 1, 1, 'paid', 'email', 2);
     run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '');

@@ -56,9 +56,13 @@ if included then
     changes.subscription, changes.invoice, changes.url = '', '', ''
     redis.call('HDEL', op_key, 'subscription', 'invoice', 'url',
                'invoice_status')
+end
 
-elseif h.place == 'included' then
-    line_change_place(tenant_key, h, 'paid', changes)
+-- a place that was kept may be lost since: nobody can pay for it any more
+local place = included and 'included' or 'paid'
+
+if h.place ~= place then
+    line_change_place(tenant_key, h, place, changes)
 end
 
 line_move(keys, h, 'provisioning', changes, now)
