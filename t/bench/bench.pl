@@ -16,6 +16,9 @@ die "wrk is not installed: apt-get install wrk\n" unless grep { -x "$_/wrk" } sp
 my $t     = Test::Lines->new(timeout => 3600);
 my $redis = $t->redis;
 
+# which a build from before understands, too
+$t->admin_token_file($t->file('admin.token', $t->admin_token));
+
 # one worker, everything in one configuration: what differs is the location
 sub nginx ($module) {
     my $app = $t->free_port;
