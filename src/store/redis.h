@@ -28,6 +28,13 @@ typedef struct {
     ngx_str_t        user;
     ngx_str_t        password;    /* from password_file= only */
     ngx_uint_t       db;
+    ngx_uint_t       secure;      /* flag: rediss */
+    void            *tls;         /* ngx_ssl_t; NULL: plain */
+    ngx_str_t        ca;          /* files; empty: the system's */
+    ngx_str_t        cert;
+    ngx_str_t        key;
+    ngx_str_t        sni;         /* empty: the host */
+    ngx_uint_t       verify;      /* flag: the server's certificate */
     ngx_msec_t       timeout;     /* of one operation */
     ngx_msec_t       silence;     /* until the connection is given up */
     ngx_msec_t       connect_timeout;
@@ -98,12 +105,12 @@ typedef struct {
 
 
 /*
- * Parses redis://[user@]host[:port][/db] or unix:/path[:db] and the
+ * Parses redis[s]://[user@]host[:port][/db] or unix:/path[:db] and the
  * parameters timeout=, silence=, connect_timeout=, max_inflight=,
- * password_file=, user=.  value[0] is the directive's name.  Returns
- * NGX_CONF_OK, or NGX_CONF_ERROR having logged directive, value and line.
- * Schemes that the build does not serve (rediss, redis+sentinel,
- * redis+cluster) are refused by name.
+ * password_file=, user=, and cacert=, cert=, key=, sni=, verify= of rediss.
+ * value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
+ * having logged directive, value and line.  Schemes that the build does not
+ * serve (redis+sentinel, redis+cluster) are refused by name.
  */
 
 char *lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf);

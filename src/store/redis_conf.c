@@ -5,7 +5,7 @@
 
 #include "directive/params.h"
 #include "directive/secret.h"
-#include "store/redis.h"
+#include "store/redis_tls.h"
 
 
 #define LINES_REDIS_PORT          6379
@@ -19,7 +19,16 @@ static char *redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
     ngx_str_t *value);
 static char *redis_set_user(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *redis_set_password(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *redis_set_tls(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *directive);
 static ngx_str_t redis_printable(ngx_str_t *value);
+
+
+static ngx_conf_enum_t  redis_verify[] = {
+    { ngx_string("on"), 1 },
+    { ngx_string("off"), 0 },
+    { ngx_null_string, 0 }
+};
 
 
 static lines_param_t  redis_params[] = {
@@ -35,6 +44,11 @@ static lines_param_t  redis_params[] = {
                       redis_set_user, NULL),
     lines_param_other("password_file", offsetof(lines_redis_conf_t, password),
                       redis_set_password, NULL),
+    lines_param_string("cacert", lines_redis_conf_t, ca, 0),
+    lines_param_string("cert", lines_redis_conf_t, cert, 0),
+    lines_param_string("key", lines_redis_conf_t, key, 0),
+    lines_param_string("sni", lines_redis_conf_t, sni, 0),
+    lines_param_enum("verify", lines_redis_conf_t, verify, redis_verify),
     lines_param_refused("password",
                         "a password belongs in \"password_file=\""),
     lines_param_end
@@ -53,7 +67,6 @@ static lines_directive_t  redis_directive = {
 /* known to the URL's readers, but not to this build */
 
 static ngx_str_t  redis_schemes[] = {
-    ngx_string("rediss://"),
     ngx_string("redis+sentinel://"),
     ngx_string("redis+cluster://"),
     ngx_string("rediss+sentinel://"),
@@ -97,6 +110,8 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
+    conf->verify = 1;
+
     if (err || lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
@@ -118,6 +133,32 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "user \"%V\" without \"password_file=\" in "
                            "\"%V\" directive", &conf->user, &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    return redis_set_tls(cf, conf, &value[0]);
+}
+
+
+static char *
+redis_set_tls(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *directive)
+{
+    if ((conf->cert.len == 0) != (conf->key.len == 0)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"cert=\" and \"key=\" belong together in \"%V\" "
+                           "directive", directive);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->secure) {
+        return lines_redis_tls_init(cf, conf);
+    }
+
+    if (conf->ca.len || conf->cert.len || conf->sni.len || !conf->verify) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"cacert=\", \"cert=\", \"key=\", \"sni=\" and "
+                           "\"verify=\" are for \"rediss://\" in \"%V\" "
+                           "directive", directive);
         return NGX_CONF_ERROR;
     }
 
@@ -165,8 +206,12 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
     } else if (ngx_strncasecmp(p, (u_char *) "redis://", 8) == 0) {
         p += 8;
 
+    } else if (ngx_strncasecmp(p, (u_char *) "rediss://", 9) == 0) {
+        p += 9;
+        conf->secure = 1;
+
     } else {
-        return "neither \"redis://\" nor \"unix:\"";
+        return "neither \"redis://\", \"rediss://\" nor \"unix:\"";
     }
 
     db = ngx_strlchr(p, last, local ? ':' : '/');

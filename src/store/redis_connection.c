@@ -1,25 +1,35 @@
 
 /*
- * hiredis' context on nginx's events: it owns the descriptor's buffers, nginx
- * the descriptor.  Events are level-triggered, because redisBufferRead() reads
- * at most 16K at once.  Its asynchronous context is not used: that asserts that
- * a reply was asked for, and on what came over the network.
+ * A socket in nginx' events.  Of hiredis, the reader and the formatter are
+ * used: its own contexts know one transport, and the asynchronous one asserts
+ * that a reply was asked for, and on what came over the network.
  */
 
-#include "store/redis_connection.h"
-#include <hiredis/sds.h>
+#include "store/redis_log.h"
+#include "store/redis_tls.h"
 #include <netinet/tcp.h>
 
 
-/* of what came before a write, 16k each */
+/* of what came, at once: so many bytes, so often */
+#define LINES_REDIS_READ   16384
 #define LINES_REDIS_READS  16
+
+/* room for commands: at first, and what is kept once they have left */
+#define LINES_REDIS_OUT       4096
+#define LINES_REDIS_OUT_KEPT  65536
 
 
 static void redis_socket_options(lines_redis_connection_t *conn, int fd);
-static void redis_add_event(lines_redis_connection_t *conn, ngx_event_t *ev);
+static void redis_connected(ngx_event_t *ev);
+static void redis_secured(ngx_connection_t *c);
+static void redis_established(lines_redis_connection_t *conn);
+static ngx_int_t redis_append(lines_redis_connection_t *conn, void *start,
+    size_t len);
 static void redis_queue(lines_redis_connection_t *conn,
     lines_redis_asked_t *asked);
 static void redis_read_handler(ngx_event_t *rev);
+static void redis_read(lines_redis_connection_t *conn);
+static void redis_take_all(lines_redis_connection_t *conn);
 static void redis_take(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_answer(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_write_handler(ngx_event_t *wev);
@@ -28,32 +38,47 @@ static void redis_write(lines_redis_connection_t *conn);
 
 
 void
-lines_redis_attach(lines_redis_connection_t *conn, redisContext *context)
+lines_redis_connect(lines_redis_connection_t *conn)
 {
+    ngx_err_t          err;
+    ngx_socket_t       s;
     ngx_connection_t  *c;
+    struct sockaddr   *sockaddr;
 
-    conn->context = context;
+    conn->state = LINES_REDIS_CONNECTING;
     conn->flushed = 0;
 
-    if (context == NULL || context->err) {
-        lines_redis_fail(conn, "%s", context ? context->errstr : "no memory");
+    sockaddr = &conn->addrs[conn->current].sockaddr.sockaddr;
+
+    s = ngx_socket(sockaddr->sa_family, SOCK_STREAM, 0);
+    if (s == (ngx_socket_t) -1) {
+        lines_redis_fail(conn, "socket() failed: %s", strerror(ngx_errno));
         return;
     }
 
-    c = ngx_get_connection(context->fd, conn->log);
+    c = ngx_get_connection(s, conn->log);
     if (c == NULL) {
+        (void) ngx_close_socket(s);
         lines_redis_fail(conn, "no free worker connection");
         return;
     }
 
-    redis_socket_options(conn, context->fd);
+    conn->connection = c;
+
+    redis_socket_options(conn, s);
 
     c->data = conn;
     c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
     c->idle = 1;
+    c->recv = ngx_recv;
+    c->send = ngx_send;
 
-    c->read->handler = redis_read_handler;
-    c->write->handler = redis_write_handler;
+    /* what became of it is told once, with the cause */
+
+    c->log_error = NGX_ERROR_INFO;
+
+    c->read->handler = redis_connected;
+    c->write->handler = redis_connected;
     c->read->log = conn->log;
     c->write->log = conn->log;
 
@@ -61,9 +86,32 @@ lines_redis_attach(lines_redis_connection_t *conn, redisContext *context)
     conn->flush.data = conn;
     conn->flush.log = conn->log;
 
-    conn->connection = c;
+    conn->reader = redisReaderCreate();
+    if (conn->reader == NULL) {
+        lines_redis_fail(conn, "no memory");
+        return;
+    }
 
-    redis_add_event(conn, c->write);
+    if (ngx_nonblocking(s) == -1) {
+        lines_redis_fail(conn, "could not be made non-blocking: %s",
+                         strerror(ngx_socket_errno));
+        return;
+    }
+
+    if (connect(s, sockaddr, conn->addrs[conn->current].socklen) == -1) {
+        err = ngx_socket_errno;
+
+        if (err != NGX_EINPROGRESS) {
+            lines_redis_fail(conn, "%s", strerror(err));
+            return;
+        }
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK
+        || ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
+        lines_redis_fail(conn, "could not add an event");
+    }
 }
 
 
@@ -107,17 +155,93 @@ redis_socket_options(lines_redis_connection_t *conn, int fd)
 }
 
 
+/* an error is told by both events, or by one */
+
 static void
-redis_add_event(lines_redis_connection_t *conn, ngx_event_t *ev)
+redis_connected(ngx_event_t *ev)
 {
-    if (!ev->active
-        && ngx_add_event(ev, ev->write ? NGX_WRITE_EVENT : NGX_READ_EVENT,
-                         NGX_LEVEL_EVENT)
-           != NGX_OK)
-    {
-        lines_redis_fail(conn, "could not add a %s event",
-                         ev->write ? "write" : "read");
+    int                        err;
+    socklen_t                  len;
+    ngx_connection_t          *c;
+    lines_redis_connection_t  *conn;
+
+    c = ev->data;
+    conn = c->data;
+
+    if (c->close || conn->drop.posted) {
+        c->close = 0;
+        return;
     }
+
+    err = 0;
+    len = sizeof(int);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1) {
+        err = ngx_socket_errno;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis connect: \"%V\" %d", &conn->conf->name, err);
+
+    if (err) {
+        lines_redis_fail(conn, "%s", strerror(err));
+        return;
+    }
+
+    if (!ev->write) {
+        return;
+    }
+
+    if (conn->conf->tls == NULL) {
+        redis_established(conn);
+        return;
+    }
+
+    conn->state = LINES_REDIS_TLS;
+
+    if (lines_redis_tls_start(conn, redis_secured) == NGX_ERROR) {
+        lines_redis_drop(conn);
+    }
+}
+
+
+static void
+redis_secured(ngx_connection_t *c)
+{
+    lines_redis_connection_t *conn = c->data;
+
+    if (conn->drop.posted) {
+        return;
+    }
+
+    if (lines_redis_tls_check(conn) != NGX_OK) {
+        lines_redis_drop(conn);
+        return;
+    }
+
+    redis_established(conn);
+}
+
+
+static void
+redis_established(lines_redis_connection_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    conn->state = LINES_REDIS_HANDSHAKE;
+
+    c->read->handler = redis_read_handler;
+    c->write->handler = redis_write_handler;
+
+    /* a server may speak first, to refuse */
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+    }
+
+    redis_write(conn);
 }
 
 
@@ -129,15 +253,18 @@ lines_redis_disconnect(lines_redis_connection_t *conn)
     }
 
     if (conn->connection) {
+        lines_redis_tls_close(conn);
         ngx_close_connection(conn->connection);
         conn->connection = NULL;
-        conn->context->fd = -1;
     }
 
-    if (conn->context) {
-        redisFree(conn->context);
-        conn->context = NULL;
+    if (conn->reader) {
+        redisReaderFree(conn->reader);
+        conn->reader = NULL;
     }
+
+    ngx_free(conn->out.start);
+    ngx_memzero(&conn->out, sizeof(ngx_buf_t));
 
     while (!ngx_queue_empty(&conn->asked)) {
         redis_answer(conn, NULL);
@@ -149,10 +276,7 @@ ngx_int_t
 lines_redis_send(lines_redis_connection_t *conn, lines_redis_asked_t *asked,
     u_char *start, size_t len)
 {
-    if (redisAppendFormattedCommand(conn->context, (char *) start, len)
-        != REDIS_OK)
-    {
-        lines_redis_fail(conn, "no memory");
+    if (redis_append(conn, start, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -162,11 +286,49 @@ lines_redis_send(lines_redis_connection_t *conn, lines_redis_asked_t *asked,
 }
 
 
+static ngx_int_t
+redis_append(lines_redis_connection_t *conn, void *start, size_t len)
+{
+    u_char     *p;
+    size_t      used, size;
+    ngx_buf_t  *out;
+
+    out = &conn->out;
+
+    if ((size_t) (out->end - out->last) < len) {
+        used = out->last - out->pos;
+        size = ngx_max(2 * (used + len), LINES_REDIS_OUT);
+
+        p = ngx_alloc(size, conn->log);
+        if (p == NULL) {
+            lines_redis_fail(conn, "no memory");
+            return NGX_ERROR;
+        }
+
+        if (used) {
+            ngx_memcpy(p, out->pos, used);
+        }
+
+        ngx_free(out->start);
+
+        out->start = p;
+        out->pos = p;
+        out->last = p + used;
+        out->end = p + size;
+    }
+
+    out->last = ngx_cpymem(out->last, start, len);
+
+    return NGX_OK;
+}
+
+
 void
 lines_redis_ask(lines_redis_connection_t *conn, lines_redis_reply_pt handler,
     void *data, const char *fmt, ...)
 {
-    int                   rc;
+    int                   len;
+    char                 *command;
     va_list               args;
     lines_redis_asked_t  *asked;
 
@@ -182,11 +344,15 @@ lines_redis_ask(lines_redis_connection_t *conn, lines_redis_reply_pt handler,
     };
 
     va_start(args, fmt);
-    rc = redisvAppendCommand(conn->context, fmt, args);
+    len = redisvFormatCommand(&command, fmt, args);
     va_end(args);
 
-    if (rc != REDIS_OK) {
+    if (len < 0) {
         lines_redis_fail(conn, "no memory");
+
+    } else {
+        (void) redis_append(conn, command, len);
+        redisFreeCommand(command);
     }
 
     redis_queue(conn, asked);
@@ -200,13 +366,13 @@ redis_queue(lines_redis_connection_t *conn, lines_redis_asked_t *asked)
         conn->heard = ngx_current_msec;
     }
 
-    asked->end = conn->flushed + sdslen(conn->context->obuf);
+    asked->end = conn->flushed + (conn->out.last - conn->out.pos);
 
     ngx_queue_insert_tail(&conn->asked, &asked->queue);
 
     /* commands of one turn of the event loop leave in one write */
 
-    if (!conn->connection->write->active) {
+    if (conn->connection && conn->connection->write->ready) {
         ngx_post_event(&conn->flush, &ngx_posted_events);
     }
 
@@ -224,7 +390,6 @@ redis_queue(lines_redis_connection_t *conn, lines_redis_asked_t *asked)
 static void
 redis_read_handler(ngx_event_t *rev)
 {
-    redisReply                *reply;
     ngx_connection_t          *c;
     lines_redis_connection_t  *conn;
 
@@ -243,23 +408,67 @@ redis_read_handler(ngx_event_t *rev)
 
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                        "lines redis shutdown: \"%V\"", &conn->conf->name);
-
-        return;
     }
 
-    conn->heard = ngx_current_msec;
+    redis_read(conn);
+}
 
-    if (redisBufferRead(conn->context) != REDIS_OK) {
-        lines_redis_fail(conn, "%s", conn->context->errstr);
+
+static void
+redis_read(lines_redis_connection_t *conn)
+{
+    u_char             buffer[LINES_REDIS_READ];
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    c = conn->connection;
+
+    for (i = 0; !conn->drop.posted; i++) {
+
+        if (i == LINES_REDIS_READS) {
+            ngx_post_event(c->read, &ngx_posted_next_events);
+            return;
+        }
+
+        n = c->recv(c, buffer, LINES_REDIS_READ);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n <= 0) {
+            lines_redis_fail(conn, "%s", n == 0 ? "Server closed the connection"
+                                                : strerror(ngx_socket_errno));
+            return;
+        }
+
+        conn->heard = ngx_current_msec;
+
+        if (redisReaderFeed(conn->reader, (char *) buffer, n) != REDIS_OK) {
+            lines_redis_fail(conn, "%s", conn->reader->errstr);
+            return;
+        }
+
+        redis_take_all(conn);
     }
 
-    /* once the connection is given up no more of it is believed */
+    if (!conn->drop.posted && ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        lines_redis_fail(conn, "could not add a read event");
+    }
+}
+
+
+/* once the connection is given up no more of it is believed */
+
+static void
+redis_take_all(lines_redis_connection_t *conn)
+{
+    redisReply  *reply;
 
     while (!conn->drop.posted) {
-        if (redisGetReplyFromReader(conn->context, (void **) &reply)
-            != REDIS_OK)
-        {
-            lines_redis_fail(conn, "%s", conn->context->errstr);
+        if (redisReaderGetReply(conn->reader, (void **) &reply) != REDIS_OK) {
+            lines_redis_fail(conn, "%s", conn->reader->errstr);
             return;
         }
 
@@ -328,37 +537,13 @@ redis_answer(lines_redis_connection_t *conn, redisReply *reply)
 static void
 redis_write_handler(ngx_event_t *wev)
 {
-    int                        err;
-    socklen_t                  len;
     ngx_connection_t          *c;
     lines_redis_connection_t  *conn;
 
     c = wev->data;
     conn = c->data;
 
-    if (conn->state == LINES_REDIS_CONNECTING) {
-        err = 0;
-        len = sizeof(int);
-
-        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) == -1) {
-            err = ngx_socket_errno;
-        }
-
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                       "lines redis connect: \"%V\" %d", &conn->conf->name,
-                       err ? REDIS_ERR : REDIS_OK);
-
-        if (err) {
-            lines_redis_fail(conn, "%s", strerror(err));
-            return;
-        }
-
-        conn->state = LINES_REDIS_HANDSHAKE;
-
-        redis_add_event(conn, c->read);
-    }
-
-    /* nor is anything sent to one that is given up */
+    /* nothing is sent to one that is given up */
 
     if (!conn->drop.posted) {
         redis_write(conn);
@@ -371,8 +556,6 @@ redis_flush_handler(ngx_event_t *ev)
 {
     lines_redis_connection_t *conn = ev->data;
 
-    ngx_uint_t  n;
-
     /*
      * When the server has closed the connection epoll will tell in the next
      * turn only: what is written now is lost, without a word whether it was.
@@ -380,13 +563,17 @@ redis_flush_handler(ngx_event_t *ev)
      * what was sent before.
      */
 
-    for (n = 0; n < LINES_REDIS_READS; n++) {
+    if (conn->state < LINES_REDIS_HANDSHAKE || conn->drop.posted) {
+        return;
+    }
 
-        if (conn->drop.posted || !lines_redis_readable(conn)) {
-            break;
-        }
+    if (lines_redis_readable(conn)) {
 
-        redis_read_handler(conn->connection->read);
+        /* whatever nginx believes of what there is to read */
+
+        conn->connection->read->available = -1;
+
+        redis_read(conn);
     }
 
     if (!conn->drop.posted) {
@@ -398,25 +585,42 @@ redis_flush_handler(ngx_event_t *ev)
 static void
 redis_write(lines_redis_connection_t *conn)
 {
-    int           done;
-    size_t        len;
-    ngx_event_t  *wev;
+    ssize_t            n;
+    ngx_buf_t         *out;
+    ngx_connection_t  *c;
 
-    wev = conn->connection->write;
-    len = sdslen(conn->context->obuf);
+    c = conn->connection;
+    out = &conn->out;
 
-    if (redisBufferWrite(conn->context, &done) != REDIS_OK) {
-        lines_redis_fail(conn, "%s", conn->context->errstr);
-        return;
+    while (out->pos < out->last) {
+        n = c->send(c, out->pos, out->last - out->pos);
+
+        if (n == NGX_ERROR) {
+            lines_redis_fail(conn, "%s", strerror(ngx_socket_errno));
+            return;
+        }
+
+        if (n <= 0) {
+            break;
+        }
+
+        out->pos += n;
+        conn->flushed += n;
     }
 
-    conn->flushed += len - sdslen(conn->context->obuf);
+    if (out->pos == out->last) {
 
-    if (!done) {
-        redis_add_event(conn, wev);
+        if (out->end - out->start > LINES_REDIS_OUT_KEPT) {
+            ngx_free(out->start);
+            ngx_memzero(out, sizeof(ngx_buf_t));
+        }
 
-    } else if (wev->active) {
-        (void) ngx_del_event(wev, NGX_WRITE_EVENT, 0);
+        out->pos = out->start;
+        out->last = out->start;
+    }
+
+    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        lines_redis_fail(conn, "could not add a write event");
     }
 }
 
@@ -426,7 +630,7 @@ lines_redis_readable(lines_redis_connection_t *conn)
 {
     u_char  byte;
 
-    return recv(conn->context->fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
+    return recv(conn->connection->fd, &byte, 1, MSG_PEEK|MSG_DONTWAIT) != -1
            || ngx_socket_errno != NGX_EAGAIN;
 }
 
@@ -458,37 +662,6 @@ lines_redis_drain(lines_redis_connection_t *conn, char *cause)
 
     conn->state = LINES_REDIS_DRAINING;
     lines_redis_timer(conn, conn->conf->timeout);
-}
-
-
-void ngx_cdecl
-lines_redis_cause(lines_redis_connection_t *conn, const char *fmt, ...)
-{
-    va_list  args;
-
-    if (conn->cause[0] == '\0') {
-        va_start(args, fmt);
-        *ngx_vslprintf(conn->cause, conn->cause + LINES_REDIS_CAUSE_LEN - 1,
-                       fmt, args) = '\0';
-        va_end(args);
-    }
-}
-
-
-void
-lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why)
-{
-    if (conn->refused_at == 0
-        || ngx_strcmp(conn->refuses, why) != 0
-        || ngx_current_msec - conn->refused_at > LINES_REDIS_REFUSED)
-    {
-        ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
-                      "lines redis \"%V\": %s: %s", &conn->conf->name, what,
-                      why);
-
-        conn->refuses = why;
-        conn->refused_at = ngx_max(ngx_current_msec, 1);
-    }
 }
 
 

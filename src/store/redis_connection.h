@@ -1,8 +1,9 @@
 
 /*
- * One connection to Redis: hiredis' context in nginx' events, and who waits
- * for replies.  What becomes of it is in store/redis_life.h.  Both the command
- * connection and the subscriber own one.  Internal to the store.
+ * One connection to Redis: nginx' connection, what is to leave on it, hiredis'
+ * reader of what comes, and who waits for that.  What becomes of it is in
+ * store/redis_life.h.  Both the command connection and the subscriber own one.
+ * Internal to the store.
  */
 
 #ifndef _LINES_STORE_REDIS_CONNECTION_H_INCLUDED_
@@ -56,6 +57,7 @@ typedef enum {
     LINES_REDIS_BACKOFF,
     LINES_REDIS_RESOLVING,
     LINES_REDIS_CONNECTING,
+    LINES_REDIS_TLS,
     LINES_REDIS_HANDSHAKE,
     LINES_REDIS_READY,
     LINES_REDIS_FAILED,         /* to be dropped by a posted event */
@@ -89,8 +91,11 @@ struct lines_redis_connection_s {
     /* what nobody asked for; NULL: it ends the connection */
     void                     (*message)(void *data, redisReply *reply);
 
-    redisContext              *context;
     ngx_connection_t          *connection;
+    redisReader               *reader;
+    ngx_buf_t                  out;         /* what has not left yet */
+    void                      *session;     /* of TLS, to be resumed */
+    ngx_log_t                  tls_log;
     ngx_resolver_ctx_t        *resolve;
 
     ngx_queue_t                asked;       /* in the order of the replies */
@@ -99,8 +104,10 @@ struct lines_redis_connection_s {
     ngx_event_t                flush;
     ngx_event_t                drop;
 
-    u_char                     addrs[LINES_REDIS_ADDRS]
-                                    [NGX_SOCKADDR_STRLEN + 1];
+    struct {
+        ngx_sockaddr_t         sockaddr;
+        socklen_t              socklen;
+    } addrs[LINES_REDIS_ADDRS];
     ngx_uint_t                 naddrs;
     ngx_uint_t                 current;
 
@@ -128,10 +135,13 @@ struct lines_redis_connection_s {
 };
 
 
-/* takes over a context that connects, which may have failed already, or NULL */
-void lines_redis_attach(lines_redis_connection_t *conn, redisContext *context);
+/*
+ * Connects to the current address; what is sent meanwhile waits.  It may have
+ * failed when it returns.
+ */
+void lines_redis_connect(lines_redis_connection_t *conn);
 
-/* the context is freed, if there is one: who waits hears of no reply */
+/* closes it, if there is one: who waits hears of no reply */
 void lines_redis_disconnect(lines_redis_connection_t *conn);
 
 /*
@@ -152,25 +162,12 @@ void lines_redis_ask(lines_redis_connection_t *conn,
 /* flag: its socket has bytes, its end or an error */
 ngx_uint_t lines_redis_readable(lines_redis_connection_t *conn);
 
-/* why it ends; what came first explains what follows */
-void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
-    const char *fmt, ...);
-
 /* to be reconnected, from anywhere; an attempt to connect, too */
 void lines_redis_drop(lines_redis_connection_t *conn);
 
-#define lines_redis_fail(conn, ...)                                           \
-    (lines_redis_cause(conn, __VA_ARGS__), lines_redis_drop(conn))
-
-/* the same when the replies of what was sent have come; in a handler */
+/* the same once the replies of what was sent have come; in a handler */
 void lines_redis_drain(lines_redis_connection_t *conn, char *cause);
 
-
-/*
- * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
- * caller, told now and then.  what and why are constants.
- */
-void lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why);
 
 /* of the state it is in; another one is replaced */
 void lines_redis_timer(lines_redis_connection_t *conn, ngx_msec_t timer);

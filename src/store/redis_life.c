@@ -5,6 +5,8 @@
  */
 
 #include "store/redis_life.h"
+#include "store/redis_log.h"
+#include "store/redis_tls.h"
 
 
 #define LINES_REDIS_BACKOFF_MIN   50
@@ -16,12 +18,6 @@
 /* a connection that lives shorter is a failure, too: so many are forgiven */
 #define LINES_REDIS_SETTLED       2000
 #define LINES_REDIS_FLAPS         4
-
-/*
- * The same cause is an error once in this time, for the log's sake, unless
- * there was a connection since: each loss of one is told.
- */
-#define LINES_REDIS_LOG_INTERVAL  30000
 
 #define LINES_REDIS_SLOTS     16384
 
@@ -53,7 +49,6 @@ static void redis_connect(lines_redis_connection_t *conn);
 static void redis_check_silence(lines_redis_connection_t *conn);
 static void redis_timer_handler(ngx_event_t *ev);
 static void redis_drop_handler(ngx_event_t *ev);
-static void redis_complain(lines_redis_connection_t *conn, char *what);
 
 static void redis_handshake(lines_redis_connection_t *conn);
 static void redis_ask(lines_redis_connection_t *conn);
@@ -162,12 +157,19 @@ static void
 redis_add_address(lines_redis_connection_t *conn, struct sockaddr *sockaddr,
     socklen_t socklen)
 {
-    u_char  *text;
+    ngx_uint_t  n;
 
-    if (conn->naddrs < LINES_REDIS_ADDRS) {
-        text = conn->addrs[conn->naddrs++];
-        text[ngx_sock_ntop(sockaddr, socklen, text, NGX_SOCKADDR_STRLEN, 0)]
-            = '\0';
+    if (conn->naddrs < LINES_REDIS_ADDRS
+        && socklen <= (socklen_t) sizeof(ngx_sockaddr_t))
+    {
+        n = conn->naddrs++;
+
+        ngx_memcpy(&conn->addrs[n].sockaddr, sockaddr, socklen);
+        conn->addrs[n].socklen = socklen;
+
+        /* of a unix socket nothing is set; a resolver tells no port */
+
+        ngx_inet_set_port(&conn->addrs[n].sockaddr.sockaddr, conn->conf->port);
     }
 }
 
@@ -191,6 +193,7 @@ lines_redis_close(lines_redis_connection_t *conn)
     }
 
     lines_redis_disconnect(conn);
+    lines_redis_tls_forget(conn);
 }
 
 
@@ -290,7 +293,7 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
         /* the addresses known before are better than none */
 
         if (conn->naddrs) {
-            redis_complain(conn, "old address is tried");
+            lines_redis_complain(conn, "old address is tried");
             conn->cause[0] = '\0';
         }
 
@@ -312,36 +315,17 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
 static void
 redis_connect(lines_redis_connection_t *conn)
 {
-    char          *text;
-    redisContext  *context;
-
     if (conn->naddrs == 0) {
         lines_redis_fail(conn, "no address of \"%V\" is known",
                          &conn->conf->host);
         return;
     }
 
-    text = (char *) conn->addrs[conn->current];
+    ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis connect to \"%V\", address %ui",
+                   &conn->conf->name, conn->current);
 
-    if (ngx_strncmp(text, "unix:", 5) == 0) {
-        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                       "lines redis connect to %s", text);
-
-        context = redisConnectUnixNonBlock(text + 5);
-
-    } else {
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                       "lines redis connect to %s, port %d", text,
-                       (int) conn->conf->port);
-
-        /* numeric, or hiredis would block in a look-up of its own */
-
-        context = redisConnectNonBlock(text, conn->conf->port);
-    }
-
-    conn->state = LINES_REDIS_CONNECTING;
-
-    lines_redis_attach(conn, context);
+    lines_redis_connect(conn);
 
     if (conn->state == LINES_REDIS_CONNECTING) {
         lines_redis_timer(conn, conn->conf->connect_timeout);
@@ -389,7 +373,7 @@ redis_drop_handler(ngx_event_t *ev)
     lines_redis_disconnect(conn);
 
     if (conn->state == LINES_REDIS_DRAINING) {
-        redis_complain(conn, "connection lost");
+        lines_redis_complain(conn, "connection lost");
 
         /* names are resolved anew: the primary may have moved */
 
@@ -404,7 +388,7 @@ redis_drop_handler(ngx_event_t *ev)
         failures = conn->flaps - ngx_min(conn->flaps, LINES_REDIS_FLAPS);
 
     } else {
-        redis_complain(conn, "could not connect");
+        lines_redis_complain(conn, "could not connect");
 
         if (++conn->current >= conn->naddrs) {
             conn->current = 0;
@@ -458,6 +442,7 @@ redis_timer_handler(ngx_event_t *ev)
         break;
 
     case LINES_REDIS_CONNECTING:
+    case LINES_REDIS_TLS:
     case LINES_REDIS_HANDSHAKE:
 
         /* an address that swallows packets costs whoever waits enough */
@@ -465,6 +450,8 @@ redis_timer_handler(ngx_event_t *ev)
         conn->away = 1;
         lines_redis_fail(conn, conn->state == LINES_REDIS_CONNECTING
                                ? "connect timed out"
+                               : conn->state == LINES_REDIS_TLS
+                               ? "TLS handshake timed out"
                                : "handshake timed out");
         break;
 
@@ -479,30 +466,6 @@ redis_timer_handler(ngx_event_t *ev)
     default:
         break;
     }
-}
-
-
-static void
-redis_complain(lines_redis_connection_t *conn, char *what)
-{
-    ngx_uint_t  level;
-
-    level = NGX_LOG_ERR;
-
-    if (conn->logged_at
-        && ngx_strcmp(conn->cause, conn->logged) == 0
-        && ngx_current_msec - conn->logged_at < LINES_REDIS_LOG_INTERVAL)
-    {
-        level = NGX_LOG_INFO;
-
-    } else {
-        ngx_memcpy(conn->logged, conn->cause, LINES_REDIS_CAUSE_LEN);
-        conn->logged_at = ngx_max(ngx_current_msec, 1);
-    }
-
-    ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
-                  &conn->conf->name, conn->role, what,
-                  conn->cause[0] ? conn->cause : (u_char *) "closed");
 }
 
 

@@ -5,6 +5,7 @@
  */
 
 #include "store/redis_life.h"
+#include "store/redis_log.h"
 #include "store/redis_op.h"
 #include <openssl/rand.h>
 

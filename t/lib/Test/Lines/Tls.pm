@@ -11,6 +11,7 @@ Test::Lines::Tls - authorities and certificates of a test's own
 
     my $tls  = Test::Lines::Tls->new(t => $t)->ca('ca');
     my $good = $tls->certificate('ca', 'good', 'api.stripe.com');   # {cert => FILE, key => FILE}
+    my $old  = $tls->certificate('ca', 'old', 'IP:127.0.0.1', -1);        # of an address, and it has ended
 
     my $upstream = $t->upstream(tls => $good, json => {});
     my $nginx = $t->nginx(server => '... proxy_ssl_trusted_certificate ' . $tls->file('ca.pem') . ';');
@@ -32,12 +33,12 @@ sub ca ($self, $name) {
     return $self;
 }
 
-sub certificate ($self, $ca, $name, $host) {
+sub certificate ($self, $ca, $name, $host, $days = 2) {
     my ($key, $csr, $pem, $ca_pem, $ca_key) = map { $self->file($_) } "$name.key", "$name.csr", "$name.pem", "$ca.pem", "$ca.key";
-    my $ext = $self->t->file("$name.ext", "subjectAltName=DNS:$host\n");
+    my $ext = $self->t->file("$name.ext", 'subjectAltName=' . ($host =~ /^IP:/ ? '' : 'DNS:') . "$host\n");
 
     $self->_openssl("req -newkey rsa:2048 -nodes -subj /CN=$host -keyout '$key' -out '$csr'");
-    $self->_openssl("x509 -req -days 2 -in '$csr' -CA '$ca_pem' -CAkey '$ca_key' -CAcreateserial -extfile '$ext' -out '$pem'");
+    $self->_openssl("x509 -req -days $days -in '$csr' -CA '$ca_pem' -CAkey '$ca_key' -CAcreateserial -extfile '$ext' -out '$pem'");
 
     return {cert => $pem, key => $key};
 }
