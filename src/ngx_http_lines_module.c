@@ -27,8 +27,8 @@
 #include "observe/survey.h"
 #include "operation/conf.h"
 #include "operation/database.h"
+#include "operation/operation.h"
 #include "operation/provisioner.h"
-#include "operation/sweeper.h"
 #include "webhook/webhook.h"
 #include "workspace/routes.h"
 
