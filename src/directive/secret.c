@@ -8,23 +8,27 @@ lines_read_secret_file(ngx_conf_t *cf, const char *directive, ngx_str_t *file,
 {
     ssize_t          n;
     ngx_fd_t         fd;
-    const char      *failed;
     ngx_file_info_t  fi;
 
     if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    n = NGX_ERROR;
-    failed = NULL;
-
     fd = ngx_open_file(file->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
-        failed = ngx_open_file_n;
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"%s\": " ngx_open_file_n " \"%V\" failed",
+                           directive, file);
+        return NGX_ERROR;
+    }
 
-    } else if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
-        failed = ngx_fd_info_n;
+    n = NGX_ERROR;
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "\"%s\": " ngx_fd_info_n " \"%V\" failed",
+                           directive, file);
 
     } else {
         if (fi.st_mode & S_IROTH) {
@@ -36,19 +40,13 @@ lines_read_secret_file(ngx_conf_t *cf, const char *directive, ngx_str_t *file,
         n = ngx_read_fd(fd, buf, size);
 
         if (n == -1) {
-            failed = ngx_read_fd_n;
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               "\"%s\": " ngx_read_fd_n " \"%V\" failed",
+                               directive, file);
         }
     }
 
-    if (failed) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "\"%s\": %s \"%V\" failed", directive, failed,
-                           file);
-    }
-
-    if (fd != NGX_INVALID_FILE) {
-        (void) ngx_close_file(fd);
-    }
+    (void) ngx_close_file(fd);
 
     return n;
 }

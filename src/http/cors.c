@@ -24,7 +24,8 @@ static char *cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *cors_port(ngx_str_t *scheme, ngx_str_t *port);
 static ngx_int_t cors_located(ngx_http_request_t *r);
 static ngx_int_t cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_str_t *cors_allowed(ngx_http_request_t *r, lines_cors_t *cors);
+static ngx_uint_t cors_allows(ngx_http_request_t *r, lines_cors_t *cors,
+    ngx_str_t *origin);
 static ngx_int_t cors_preflight(ngx_http_request_t *r, lines_cors_t *cors);
 static ngx_int_t cors_asked(ngx_http_request_t *r, ngx_str_t *names);
 static ngx_uint_t cors_asks(ngx_http_request_t *r, ngx_str_t *name);
@@ -303,7 +304,7 @@ cors_located(ngx_http_request_t *r)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines cors: preflight of \"%V\"", &origin);
 
-    if (cors_allowed(r, cors) == NULL) {
+    if (!cors_allows(r, cors, &origin)) {
         return cors_refuse(r, ctx);
     }
 
@@ -343,32 +344,20 @@ cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* as the configuration has it, or NULL */
+/* flag; origin: the one that asks, where there is just one */
 
-static ngx_str_t *
-cors_allowed(ngx_http_request_t *r, lines_cors_t *cors)
+static ngx_uint_t
+cors_allows(ngx_http_request_t *r, lines_cors_t *cors, ngx_str_t *origin)
 {
-    ngx_str_t   origin;
-    ngx_uint_t  i;
-
-    if (lines_origin(r, &origin) != NGX_OK) {
-        return NULL;
-    }
-
-    for (i = 0; i < cors->norigins; i++) {
-        if (lines_origin_among(&origin, &cors->origins[i], 1)) {
-            return &cors->origins[i];
-        }
-    }
-
-    return NULL;
+    return lines_origin(r, origin) == NGX_OK
+           && lines_origin_among(origin, cors->origins, cors->norigins);
 }
 
 
 ngx_int_t
 lines_cors_headers(ngx_http_request_t *r)
 {
-    ngx_str_t     *origin;
+    ngx_str_t      origin;
     lines_ctx_t   *ctx;
     lines_cors_t  *cors;
 
@@ -393,13 +382,11 @@ lines_cors_headers(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    origin = cors_allowed(r, cors);
-
-    if (origin == NULL) {
+    if (!cors_allows(r, cors, &origin)) {
         return NGX_OK;
     }
 
-    if (lines_add_header(r, "Access-Control-Allow-Origin", origin) != NGX_OK
+    if (lines_add_header(r, "Access-Control-Allow-Origin", &origin) != NGX_OK
         || (cors->credentials
             && lines_add_header(r, "Access-Control-Allow-Credentials",
                                 &cors_true)

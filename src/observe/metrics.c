@@ -1,9 +1,4 @@
 
-/*
- * Metrics: a table of families, and of what each of their samples is; the text
- * of them in a chain of buffers.
- */
-
 #include "api/tenant_limits.h"
 #include "auth/dialect.h"
 #include "auth/jwks.h"
@@ -672,7 +667,7 @@ metrics_print(metrics_out_t *out, const char *fmt, ...)
 static ngx_uint_t
 metrics_wants_open(ngx_http_request_t *r)
 {
-    u_char           *p, *end, *last;
+    u_char           *p, *end;
     ngx_table_elt_t  *h;
     static u_char     type[] = "application/openmetrics-text";
 
@@ -682,18 +677,13 @@ metrics_wants_open(ngx_http_request_t *r)
         return 0;
     }
 
-    last = h->value.data + h->value.len;
-    p = ngx_strlcasestrn(h->value.data, last, type, sizeof(type) - 2);
-
+    p = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, type,
+                         sizeof(type) - 2);
     if (p == NULL) {
         return 0;
     }
 
-    end = ngx_strlchr(p, last, ',');
-    if (end == NULL) {
-        end = last;
-    }
-
+    end = p + strcspn((char *) p, ",");
     p = ngx_strlcasestrn(p, end, (u_char *) "q=0", 2);
 
     while (p && p < end && (*p < '1' || *p > '9')) {
