@@ -1,6 +1,6 @@
 
 #include "directive/params.h"
-#include "http/guard.h"
+#include "http/location.h"
 #include "operation/provisioner.h"
 
 

@@ -35,8 +35,8 @@ static lines_param_t  redis_params[] = {
                       redis_set_user, NULL),
     lines_param_other("password_file", offsetof(lines_redis_conf_t, password),
                       redis_set_password, NULL),
-    lines_param_refused("password",
-                        "a password belongs in \"password_file=\""),
+    { .name = ngx_string("password"), .type = LINES_PARAM_REFUSED,
+      .valid = "a password belongs in \"password_file=\"" },
     lines_param_end
 };
 
