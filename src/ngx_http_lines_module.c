@@ -18,7 +18,7 @@
 #include "billing/billing.h"
 #include "http/answer.h"
 #include "http/cors.h"
-#include "http/guard.h"
+#include "http/location.h"
 #include "http/metrics.h"
 #include "http/variables.h"
 #include "limit/lease.h"
@@ -27,8 +27,8 @@
 #include "observe/survey.h"
 #include "operation/conf.h"
 #include "operation/database.h"
+#include "operation/operation.h"
 #include "operation/provisioner.h"
-#include "operation/sweeper.h"
 #include "webhook/webhook.h"
 #include "workspace/routes.h"
 
@@ -195,7 +195,7 @@ postconfiguration(ngx_conf_t *cf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
 
-    if (lines_guard_init(cf, lmcf) != NGX_OK) {
+    if (lines_locations_init(cf, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -436,6 +436,158 @@ subtest 'hints' => sub {
     is $scripts->run(due_rest => \@due, 'w:one f', '', 20000), 20000, 'what cannot be run is looked at later';
     $scripts->run(due_add => \@due, 'w:one g', 30000);
     is $scripts->run(due_rest => \@due, 'w:one g', $now - 60000, 3600000), 3600000, 'and the hint of a begin is done with';
+
+    # who asks for what he does not get puts nothing off
+    my $left = sub { $redis->cli('ZSCORE', $due[0], 'w:one h') - ($redis->cli('TIME'))[0] * 1000 };
+    for my $hint ([2000, 30000, 2000], [-10000, 30000, 0], [60000, 30000, 30000], [60000, 0, 0]) {
+        my ($was, $delay, $is) = @$hint;
+        $redis->cli('ZADD', $due[0], ($redis->cli('TIME'))[0] * 1000 + $was, 'w:one h');
+        is $scripts->run(due_add => \@due, 'w:one h', $delay), 0, "due in $was ms, asked for in $delay ms";
+        cmp_ok abs($left->() - $is), '<', 1500, "... it is in $is ms" or diag $left->();
+    }
+    $redis->cli('ZADD', $due[0], (($redis->cli('TIME'))[0] * 1000 + 1000) . '.5', 'w:one h');
+    $scripts->run(due_add => \@due, 'w:one h', 30000);
+    cmp_ok abs($left->() - 30000), '<', 1500, 'the hint of what was not there says nothing of what begins';
+    $redis->cli('DEL', $due[0]);
+};
+
+# what was to cancel a released line's subscription is gone, and it lives
+subtest 'a release begins again' => sub {
+    my ($id) = begin();
+    my $again = sub ($subscription = "sub_$id") { run(release_again => ["op:end$id", 'ops', "line:$id"], "end$id", $id, $subscription) };
+    is $again->(), 0, 'of a line that waits for its payment nothing';
+    sent($id);
+    settle($id);
+    $redis->cli('HSET', key("line:$id"), status => 'active', place => '');
+    is $again->(), 0, 'nor of one that nobody released';
+    is run(line_release => ["line:$id", 't', 'ev', "op:end$id", 'ops', 'pending'], "end$id")->[0], 'released', 'released';
+
+    is $again->(), 0, 'its operation is under way';
+    is h("op:end$id")->{woken}, 1, '... and hears of it';
+    is $redis->cli('SISMEMBER', key('ops'), "end$id"), 1;
+
+    run(op_claim => ["op:end$id", 't'], 20000, '');
+    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'ev'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'woken', 'news before its end';
+    run(op_claim => ["op:end$id", 't'], 20000, 1, 1);
+    is run(refund_end => ["op:end$id", 'ops', "line:$id", 'ev'], 'cancel', 1, 1, "end$id", '', "sub_$id", 'line.unsubscribed')->[0], 'ok', 'it ended';
+    is $redis->cli('SISMEMBER', key('ops'), "end$id"), 0;
+
+    is $again->('sub_other'), 0, 'another subscription is not the line\'s';
+    is $again->(), 1, 'its own lives: once more';
+    is_deeply {%{h("op:end$id")}{qw(kind step line subscription invoice fence)}},
+      {kind => 'release', step => 'cancel', line => $id, subscription => "sub_$id", invoice => "in_$id", fence => 1}, 'as it began, and nobody holds it';
+    is $redis->cli('SISMEMBER', key('ops'), "end$id"), 1, 'unfinished';
+    is $redis->cli('TTL', key("op:end$id")), -1, 'and kept';
+    is $again->(), 0, 'asked for twice it begins once';
+
+    $redis->cli('DEL', key("op:end$id"));
+    is $again->(), 1, 'also where the operation is lost, or a day has passed';
+    $redis->cli('DEL', key("line:$id"), key("op:end$id"));
+    is $again->(), 0, 'without its line nothing';
+    $redis->cli('DEL', key('ops'));
+};
+
+subtest 'a person\'s word' => sub {
+    my $op      = 'word';
+    my $resolve = sub ($as, $note = 'why') { run(op_resolve => ["op:$op", 'ev', 'settled'], $op, $as, 'anna', $note, 20000) };
+    my $stands  = sub (%fields) {
+        $redis->cli('DEL', key("op:$op"), key('settled'));
+        $redis->cli('HSET', key("op:$op"), kind => 'refund', step => 'cancel', attempt => 1, fence => 1, begun => 1, lease_until => 0, %fields);
+    };
+    my $now = sub { ($redis->cli('TIME'))[0] * 1000 };
+
+    is_deeply $resolve->('settled'), ['unknown'], 'of nothing';
+    $stands->();
+    is_deeply $resolve->('settled'), ['going', 'cancel'], 'of what is not stuck';
+    $stands->(stuck => 'billing_alert');
+    is_deeply $resolve->('canceled'), ['other', 'billing_alert', 'settled'], 'the other word';
+    $redis->cli('HSET', key("op:$op"), lease_until => $now->() + 15000);
+    is_deeply $resolve->('settled'), ['busy'], 'somebody tries it just now';
+    $redis->cli('HSET', key("op:$op"), lease_until => $now->() + 60000);
+    is_deeply $resolve->('settled'), ['resolved', 'billing_alert', '', ''], 'a lease that is longer than one was written by another clock';
+
+    my $h = h("op:$op");
+    is_deeply {%$h{qw(resolved resolved_note resolved_by resolved_step stuck settle_invoice woken)}},
+      {resolved => 'settled', resolved_note => 'why', resolved_by => 'anna', resolved_step => 'cancel', stuck => undef, settle_invoice => undef, woken => 1},
+      'of a step: a field of the record, who holds it hears';
+    my %event = @{$redis->cli('XREVRANGE', key('ev'), '+', '-', 'COUNT', 1)->[0][1]};
+    is_deeply {%event{qw(type operation kind step stuck as by note)}},
+      {type => 'operation.resolved', operation => $op, kind => 'refund', step => 'cancel', stuck => 'billing_alert', as => 'settled', by => 'anna', note => 'why'}, 'an event says who, and why';
+    is_deeply $resolve->('settled'), ['same'], 'said twice';
+    is_deeply $resolve->('settled', 'other'), ['going', 'cancel'], 'another note is another word';
+    $redis->cli('HSET', key("op:$op"), stuck => 'billing_alert');
+    is_deeply $resolve->('settled'), ['again', 'billing_alert'], 'it did not help';
+
+    # the money of an invoice
+    for my $case (['refund_failed', 700, 700], ['refund_refused', 700, 700], ['money_unclear', 700, 'all']) {
+        my ($stuck, $due, $said) = @$case;
+        $stands->(stuck => $stuck, stuck_invoice => 'in_1', stuck_due => $due, resolved_step => 'cancel');
+        is_deeply $resolve->('canceled'), ['other', $stuck, 'settled'], "$stuck: the other word";
+        is_deeply $resolve->('settled'), ['resolved', $stuck, 'in_1', $due], $stuck;
+        is_deeply {%{h("op:$op")}{qw(settle_invoice settle_due resolved_step)}}, {settle_invoice => 'in_1', settle_due => $said, resolved_step => undef},
+          '... is of the invoice, not of the step';
+        is_deeply h('settled'), {}, '... and counts once somebody has looked';
+    }
+    is_deeply run(op_settle => ["op:$op", 'settled'], 'cancel', 1, 2, $op, 500), ['lost', 'cancel', 1, 1], 'who lost it counts nothing';
+    is_deeply run(op_settle => ["op:$op", 'settled'], 'cancel', 1, 1, $op, ''), ['ok', 'all'], 'all, where it cannot be told';
+    is_deeply run(op_settle => ["op:$op", 'settled'], 'cancel', 1, 1, $op, ''), ['ok', ''], 'once';
+    is_deeply h('settled'), {in_1 => 'all'}, 'in the ledger';
+
+    # money first, then the step: what was said of the money counts as it was said
+    $stands->(stuck => 'refund_failed', stuck_invoice => 'in_1', stuck_due => 700);
+    $resolve->('settled');
+    $redis->cli('HSET', key("op:$op"), stuck => 'billing_alert');
+    $redis->cli('HDEL', key("op:$op"), 'stuck_invoice', 'stuck_due');
+    is $resolve->('settled', 'more')->[0], 'resolved', 'of the step, before the money was looked at';
+    is_deeply h('settled'), {in_1 => 700}, '... which is booked';
+    is h("op:$op")->{settle_invoice}, undef, '... once';
+
+    # one that ends without a look
+    $stands->(stuck => 'refund_failed', stuck_invoice => 'in_1', stuck_due => 700);
+    $resolve->('settled');
+    $redis->cli('HDEL', key("op:$op"), 'woken', 'dirty');
+    is run(refund_end => ["op:$op", 'ops', 'line:none', 'ev'], 'cancel', 1, 1, $op, '', 'sub_1', 'line.refunded')->[0], 'ok', 'it ends';
+    is h("op:$op")->{settle_invoice}, undef, 'what was said of it is no other\'s';
+
+    # nor does a line's request always count once more: its end books what was said
+    $redis->cli('DEL', key('settled'));
+    for my $end (qw(cancel_end told)) {
+        my ($id) = begin(provisioner => 1);
+        sent($id);
+        settle($id, 1, provisioner => 1) if $end eq 'told';
+        $redis->cli('HSET', key("op:$id"), stuck => 'money_unclear', stuck_invoice => "in_$id", stuck_due => 700, lease_until => 0);
+        is run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'settled', 'anna', 'why', 20000)->[0], 'resolved', $end;
+        $redis->cli('HDEL', key("op:$id"), 'woken', 'dirty');
+        is_deeply h('settled'), {}, '... nothing counts yet';
+        my $ended = $end eq 'told'
+          ? run(told => [@{line_keys($id)}, "op:back$id", 'settled'], 'tell', 1, 1, $id, 'refused', 'no', "back$id")
+          : run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '');
+        is $ended->[0], 'ok', '... it ends';
+        is_deeply h('settled'), {"in_$id" => 'all'}, '... and what was said is booked';
+        cmp_ok $redis->cli('TTL', key('settled')), '>', 86400 * 300, '... for as long as that may be asked';
+        is h("op:$id")->{settle_invoice}, undef, '... once';
+        $redis->cli('DEL', key('settled'), key("op:back$id"));
+    }
+
+    # an old word, by a clock that has been set back since: of the one that begins it says nothing
+    $stands->(stuck => 'billing_alert', step => 'cancel', line => 'x', subscription => 'sub_1');
+    $resolve->('settled');
+    $redis->cli('HSET', key("op:$op"), step => 'done', resolved_at => $now->() + 3600_000, settle_invoice => 'in_1', settle_due => 700);
+    $redis->cli('HSET', key('line:x'), subscription => 'sub_1', released => 1, invoice => 'in_1');
+    is run(release_again => ["op:$op", 'ops', 'line:x'], $op, 'x', 'sub_1'), 1, 'another one by its id';
+    is_deeply {%{h("op:$op")}{qw(resolved_step settle_invoice settle_due)}}, {resolved_step => undef, settle_invoice => undef, settle_due => undef}, 'of which nobody has said anything';
+
+    # a request is canceled, with its line
+    for my $step (qw(send await)) {
+        my ($id) = begin();
+        sent($id) if $step eq 'await';
+        $redis->cli('HSET', key("op:$id"), stuck => 'invoice_missing', lease_until => 0);
+        is_deeply run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'settled', 'anna', 'why', 20000), ['other', 'invoice_missing', 'canceled'], "$step: there is nothing to settle";
+        is run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'canceled', 'anna', 'why', 20000)->[0], 'resolved';
+        is_deeply {%{h("op:$id")}{qw(wish wish_reason resolved_step)}}, {wish => 'cancel', wish_reason => 'canceled_by_operator', resolved_step => $step}, '... it is a wish besides';
+    }
+
+    $redis->cli('DEL', key("op:$op"), key('ops'), key('settled'), key('line:x'));
 };
 
 $t->done;

@@ -622,11 +622,7 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
              : lines_error(r, ctx, status, NULL, "No active workspace");
     }
 
-    if (rc != NGX_DONE) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return lines_phase_done(r, ctx);
+    return lines_phase_done(r, ctx, rc);
 }
 
 

@@ -3,7 +3,7 @@
 #include "auth/clerk.h"
 #include "directive/params.h"
 #include "http/cors.h"
-#include "http/guard.h"
+#include "http/location.h"
 #include "http/text.h"
 
 

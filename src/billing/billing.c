@@ -658,13 +658,10 @@ billing_read_subscription(lines_billing_call_t *call, json_t *json)
 {
     lines_stripe_subscription_t  *subscription = &call->object.subscription;
 
-    if (lines_stripe_parse_subscription(json, subscription) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     call->result.subscription = subscription;
 
-    return billing_livemode(call, subscription->livemode);
+    return lines_stripe_parse_subscription(json, subscription) == NGX_OK
+           ? billing_livemode(call, subscription->livemode) : NGX_ERROR;
 }
 
 
@@ -726,13 +723,10 @@ billing_read_invoice(lines_billing_call_t *call, json_t *json)
 {
     lines_stripe_invoice_t  *invoice = &call->object.invoice;
 
-    if (lines_stripe_parse_invoice(json, invoice) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     call->result.invoice = invoice;
 
-    return billing_livemode(call, invoice->livemode);
+    return lines_stripe_parse_invoice(json, invoice) == NGX_OK
+           ? billing_livemode(call, invoice->livemode) : NGX_ERROR;
 }
 
 

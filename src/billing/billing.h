@@ -178,13 +178,7 @@ ngx_uint_t lines_billing_base(lines_billing_conf_t *bcf,
     lines_stripe_subscription_t *subscription, ngx_str_t *plan);
 
 
-/*
- * Directives, http level, in any order:
- *   lines_billing [URI] key_file=PATH deployment=NAME [version=DATE.NAME]
- *                 [budget=3s] [timeout=18s] [anchor=CUSTOMER]
- *   lines_billing_plan PLAN price=PRICE …
- * conf is the module's main configuration.
- */
+/* in any order; conf is the module's main configuration */
 
 char *lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *lines_billing_plans(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -1,7 +1,7 @@
 
 #include "billing/billing.h"
 #include "directive/params.h"
-#include "http/guard.h"
+#include "http/location.h"
 #include "http/text.h"
 
 

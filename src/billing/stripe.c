@@ -357,53 +357,40 @@ stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
 
 
 ngx_int_t
-lines_stripe_addon_body(ngx_pool_t *pool, ngx_str_t *customer,
-    ngx_str_t *price, lines_stripe_metadata_t *metadata, ngx_str_t *body)
+lines_stripe_subscribe_body(ngx_pool_t *pool, ngx_str_t *customer,
+    ngx_str_t *price, ngx_str_t *card, lines_stripe_metadata_t *metadata,
+    ngx_str_t *body)
 {
+    ngx_str_t  behavior, none = ngx_null_string;
+
+    ngx_str_set(&behavior, "default_incomplete");
+
+    if (card) {
+        ngx_str_set(&behavior, "error_if_incomplete");
+    }
+
     return lines_form(pool, body,
         { "customer", *customer },
         { "items[0][price]", *price },
-        { "items[0][quantity]", ngx_string("1") },
-        { "payment_behavior", ngx_string("default_incomplete") },
-        { "payment_settings[save_default_payment_method]",
-          ngx_string("on_subscription") },
-
-        /* bank debits stay "processing" for days, neither paid nor voidable */
-
-        { "payment_settings[payment_method_types][0]", ngx_string("card") },
-        stripe_metadata_rows(metadata),
-        { "expand[0]", ngx_string("latest_invoice") });
-}
-
-
-ngx_int_t
-lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
-    ngx_str_t *price, ngx_str_t *payment_method,
-    lines_stripe_metadata_t *metadata, ngx_str_t *body)
-{
-    return lines_form(pool, body,
-        { "customer", *customer },
-        { "items[0][price]", *price },
+        { lines_form_if(!card, "items[0][quantity]"), ngx_string("1") },
 
         /* cards of the older kind, "card_…" and "src_…", are taken as well */
 
-        { "default_payment_method", *payment_method },
-        { "payment_behavior", ngx_string("error_if_incomplete") },
-        { "off_session", ngx_string("true") },
+        { lines_form_if(card, "default_payment_method"), card ? *card : none },
+        { "payment_behavior", behavior },
+        { lines_form_if(card, "off_session"), ngx_string("true") },
+        { lines_form_if(!card,
+                        "payment_settings[save_default_payment_method]"),
+          ngx_string("on_subscription") },
 
-        /* as above: with a bank debit it is active before it is paid */
+        /*
+         * Bank debits stay "processing" for days, neither paid nor voidable;
+         * and what is charged at once would be active before it is paid.
+         */
 
         { "payment_settings[payment_method_types][0]", ngx_string("card") },
         stripe_metadata_rows(metadata),
         { "expand[0]", ngx_string("latest_invoice") });
-}
-
-
-ngx_int_t
-lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
-    ngx_str_t *body)
-{
-    return lines_form(pool, body, { "metadata[lines_database]", *database });
 }
 
 

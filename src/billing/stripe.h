@@ -79,7 +79,8 @@ typedef struct {
 typedef struct {
     ngx_str_t   id;
     ngx_str_t   payment_method;  /* the default one */
-    ngx_str_t   database;        /* of metadata; see operation/database.h */
+    ngx_str_t   database;        /* of metadata: lines_database; see
+                                    operation/database.h */
     ngx_uint_t  deleted;
     ngx_uint_t  livemode;
 } lines_stripe_customer_t;
@@ -153,20 +154,12 @@ ngx_int_t lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event);
 /*
  * The body of POST /v1/subscriptions, to be built once, kept in the operation
  * and sent again byte for byte.  Empty members of metadata are left out.
- *
- * addon: a workspace's line, to be paid on the hosted invoice.
- * charge: an account's line, with its card, off session.
+ * Of an account's line, with its card, off session; without one (NULL) of a
+ * workspace's, to be paid on the hosted invoice.
  */
 
-ngx_int_t lines_stripe_addon_body(ngx_pool_t *pool, ngx_str_t *customer,
-    ngx_str_t *price, lines_stripe_metadata_t *metadata, ngx_str_t *body);
-
-ngx_int_t lines_stripe_charge_body(ngx_pool_t *pool, ngx_str_t *customer,
-    ngx_str_t *price, ngx_str_t *payment_method,
-    lines_stripe_metadata_t *metadata, ngx_str_t *body);
-
-/* the body of POST /v1/customers/ID that has it remember a database */
-ngx_int_t lines_stripe_anchor_body(ngx_pool_t *pool, ngx_str_t *database,
+ngx_int_t lines_stripe_subscribe_body(ngx_pool_t *pool, ngx_str_t *customer,
+    ngx_str_t *price, ngx_str_t *card, lines_stripe_metadata_t *metadata,
     ngx_str_t *body);
 
 /*

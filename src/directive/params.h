@@ -108,10 +108,6 @@ typedef struct {
 #define lines_param_secret(text, conf, field, how)                           \
     lines_param(SECRET, text, conf, field, .flags = how)
 
-#define lines_param_refused(text, instead)                                   \
-    { .name = ngx_string(text), .type = LINES_PARAM_REFUSED,                 \
-      .valid = instead }
-
 #define lines_param_other(text, where, handler, what)                        \
     { .name = ngx_string(text), .type = LINES_PARAM_OTHER, .offset = where,  \
       .set = handler, .valid = what }

@@ -10,6 +10,7 @@
 #include "http/answer.h"
 #include "http/headers.h"
 #include "http/router.h"
+#include "http/text.h"
 
 
 static ngx_int_t answer_begin(ngx_http_request_t *r, lines_ctx_t *ctx,
@@ -219,20 +220,18 @@ ngx_int_t
 lines_answer_headers(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *type,
     off_t len)
 {
-    u_char  *p;
+    ngx_str_t  parameters;
+
+    /* "gzip_types" and the like name types without their parameters */
+
+    parameters = *type;
 
     r->headers_out.content_length_n = len;
     r->headers_out.content_type = *type;
-    r->headers_out.content_type_len = type->len;
+    r->headers_out.content_type_len = lines_split(&parameters, ';').len;
     r->headers_out.content_type_lowcase = NULL;
 
-    p = ngx_strlchr(type->data, type->data + type->len, ';');
-
-    if (p) {
-
-        /* "gzip_types" and the like name types without their parameters */
-
-        r->headers_out.content_type_len = p - type->data;
+    if (parameters.len) {
         ngx_str_set(&r->headers_out.charset, "utf-8");
     }
 

@@ -454,7 +454,6 @@ call_result(lines_carrier_t *carrier, ngx_http_request_t *sr, ngx_int_t rc)
     u = sr->upstream;
     result = &carrier->result;
 
-    result->begun = 0;
     result->retry_after = -1;
     result->elapsed = ngx_current_msec - carrier->start;
 

@@ -17,20 +17,21 @@
 #define LINES_CORS_SCHEME   "abcdefghijklmnopqrstuvwxyz0123456789+.-"
 #define LINES_CORS_HOST     "abcdefghijklmnopqrstuvwxyz0123456789._-"
 #define LINES_CORS_ADDRESS  "0123456789abcdef:."
+#define LINES_CORS_UPPER    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 static char *cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *cors_port(ngx_str_t *scheme, ngx_str_t *port);
 static ngx_int_t cors_located(ngx_http_request_t *r);
 static ngx_int_t cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_str_t *cors_allowed(ngx_http_request_t *r, lines_cors_t *cors);
+static ngx_uint_t cors_allows(ngx_http_request_t *r, lines_cors_t *cors,
+    ngx_str_t *origin);
 static ngx_int_t cors_preflight(ngx_http_request_t *r, lines_cors_t *cors);
 static ngx_int_t cors_asked(ngx_http_request_t *r, ngx_str_t *names);
-static u_char *cors_name(ngx_http_request_t *r, u_char *p, u_char *first,
-    ngx_str_t *name);
+static ngx_uint_t cors_asks(ngx_http_request_t *r, ngx_str_t *name);
 static void cors_clear(ngx_http_request_t *r);
 static ngx_int_t cors_vary(ngx_http_request_t *r);
-static ngx_uint_t cors_has(ngx_str_t *list, ngx_str_t *name);
+static ngx_uint_t cors_has(ngx_str_t list, ngx_str_t *name);
 
 
 static lines_param_t  cors_params[] = {
@@ -123,61 +124,49 @@ lines_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    u_char     *p, *last, *end;
+    char       *p, *host, *path;
     size_t      len;
     ngx_str_t   scheme, port;
-    ngx_uint_t  i;
 
     /* nginx ends the arguments of directives with a zero */
 
-    p = (u_char *) strstr((char *) value->data, "://");
-    last = value->data + value->len;
+    p = (char *) value->data;
+    host = strstr(p, "://");
 
-    if (ngx_strlchr(value->data, last, '*')) {
+    if (strchr(p, '*')) {
         return "wildcard in parameter";
     }
 
-    scheme.data = value->data;
-    scheme.len = p ? p - value->data : 0;
-
-    if (scheme.len == 0) {
+    if (host == NULL || host == p) {
         return "origin without scheme in parameter";
     }
 
-    for (i = 0; i < value->len; i++) {
-        if (value->data[i] >= 'A' && value->data[i] <= 'Z') {
-            return "upper case in parameter";
-        }
+    if (strpbrk(p, LINES_CORS_UPPER)) {
+        return "upper case in parameter";
     }
 
-    p += 3;
+    scheme.data = value->data;
+    scheme.len = host - p;
 
-    if (ngx_strlchr(p, last, '@')) {
+    host += 3;
+
+    if (strchr(host, '@')) {
         return "user in parameter";
     }
 
-    end = p + strcspn((char *) p, "/?#");
+    path = strpbrk(host, "/?#");
 
-    if (end < last) {
-        return (end + 1 == last && *end == '/')
-               ? "slash at the end of parameter"
-               : "path in parameter";
+    if (path) {
+        return ngx_strcmp(path, "/") == 0 ? "slash at the end of parameter"
+                                          : "path in parameter";
     }
 
-    if (p < last && *p == '[') {
-        len = strspn((char *) ++p, LINES_CORS_ADDRESS);
-        p += len;
-
-        if (*p++ != ']') {
-            return LINES_PARAM_INVALID;
-        }
-
-    } else {
-        len = strspn((char *) p, LINES_CORS_HOST);
-        p += len;
-    }
+    p = host + (*host == '[');
+    len = strspn(p, *host == '[' ? LINES_CORS_ADDRESS : LINES_CORS_HOST);
+    p += len;
 
     if (len == 0
+        || (*host == '[' && *p++ != ']')
         || strspn((char *) scheme.data, LINES_CORS_SCHEME) != scheme.len)
     {
         return LINES_PARAM_INVALID;
@@ -185,18 +174,14 @@ cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field)
 
     *(ngx_str_t *) field = *value;
 
-    if (p == last) {
+    if ((u_char *) p == value->data + value->len) {
         return NGX_CONF_OK;
     }
 
-    if (*p++ != ':') {
-        return LINES_PARAM_INVALID;
-    }
+    port.data = (u_char *) p + 1;
+    port.len = value->data + value->len - port.data;
 
-    port.data = p;
-    port.len = last - p;
-
-    return cors_port(&scheme, &port);
+    return *p == ':' ? cors_port(&scheme, &port) : LINES_PARAM_INVALID;
 }
 
 
@@ -288,7 +273,6 @@ lines_cors_init(ngx_conf_t *cf)
 static ngx_int_t
 cors_located(ngx_http_request_t *r)
 {
-    ngx_int_t      rc;
     ngx_str_t      none, origin;
     lines_ctx_t   *ctx;
     lines_cors_t  *cors;
@@ -320,17 +304,15 @@ cors_located(ngx_http_request_t *r)
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines cors: preflight of \"%V\"", &origin);
 
-    if (cors_allowed(r, cors) == NULL) {
+    if (!cors_allows(r, cors, &origin)) {
         return cors_refuse(r, ctx);
     }
 
     ctx->preflight = 1;
     ngx_str_set(&none, "");
 
-    rc = lines_answer(r, ctx, NGX_HTTP_NO_CONTENT, &none);
-
-    return rc == NGX_DONE ? lines_phase_done(r, ctx)
-                          : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    return lines_phase_done(r, ctx, lines_answer(r, ctx, NGX_HTTP_NO_CONTENT,
+                                                 &none));
 }
 
 
@@ -358,37 +340,24 @@ cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx)
                      "This Origin may not ask from a browser: have it allowed "
                      "by lines_cors, or ask from a server");
 
-    return rc == NGX_DONE ? lines_phase_done(r, ctx)
-                          : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    return lines_phase_done(r, ctx, rc);
 }
 
 
-/* as the configuration has it, or NULL */
+/* flag; origin: the one that asks, where there is just one */
 
-static ngx_str_t *
-cors_allowed(ngx_http_request_t *r, lines_cors_t *cors)
+static ngx_uint_t
+cors_allows(ngx_http_request_t *r, lines_cors_t *cors, ngx_str_t *origin)
 {
-    ngx_str_t   origin;
-    ngx_uint_t  i;
-
-    if (lines_origin(r, &origin) != NGX_OK) {
-        return NULL;
-    }
-
-    for (i = 0; i < cors->norigins; i++) {
-        if (lines_origin_among(&origin, &cors->origins[i], 1)) {
-            return &cors->origins[i];
-        }
-    }
-
-    return NULL;
+    return lines_origin(r, origin) == NGX_OK
+           && lines_origin_among(origin, cors->origins, cors->norigins);
 }
 
 
 ngx_int_t
 lines_cors_headers(ngx_http_request_t *r)
 {
-    ngx_str_t     *origin;
+    ngx_str_t      origin;
     lines_ctx_t   *ctx;
     lines_cors_t  *cors;
 
@@ -413,13 +382,11 @@ lines_cors_headers(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    origin = cors_allowed(r, cors);
-
-    if (origin == NULL) {
+    if (!cors_allows(r, cors, &origin)) {
         return NGX_OK;
     }
 
-    if (lines_add_header(r, "Access-Control-Allow-Origin", origin) != NGX_OK
+    if (lines_add_header(r, "Access-Control-Allow-Origin", &origin) != NGX_OK
         || (cors->credentials
             && lines_add_header(r, "Access-Control-Allow-Credentials",
                                 &cors_true)
@@ -481,43 +448,36 @@ cors_preflight(ngx_http_request_t *r, lines_cors_t *cors)
 static ngx_int_t
 cors_asked(ngx_http_request_t *r, ngx_str_t *names)
 {
-    u_char            *p;
-    size_t             len;
+    ngx_str_t         *name;
     ngx_uint_t         i;
     lines_loc_conf_t  *llcf;
 
     static const ngx_uint_t  n = sizeof(cors_headers) / sizeof(ngx_str_t);
 
     llcf = lines_get_loc_conf(r);
+    ngx_str_set(names, "");
 
-    len = llcf->key_id_header.len + llcf->secret_header.len + 4;
+    for (i = 0; i < n + 2; i++) {
 
-    for (i = 0; i < n; i++) {
-        len += cors_headers[i].len + 2;
+        name = (i < n) ? &cors_headers[i]
+               : (i == n) ? &llcf->key_id_header
+               : &llcf->secret_header;
+
+        if (cors_asks(r, name)
+            && lines_redis_format(r->pool, names, "%V%s%V", names,
+                                  names->len ? ", " : "", name)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    names->data = p;
-
-    for (i = 0; i < n; i++) {
-        p = cors_name(r, p, names->data, &cors_headers[i]);
-    }
-
-    p = cors_name(r, p, names->data, &llcf->key_id_header);
-    p = cors_name(r, p, names->data, &llcf->secret_header);
-
-    names->len = p - names->data;
 
     return NGX_OK;
 }
 
 
-static u_char *
-cors_name(ngx_http_request_t *r, u_char *p, u_char *first, ngx_str_t *name)
+static ngx_uint_t
+cors_asks(ngx_http_request_t *r, ngx_str_t *name)
 {
     ngx_table_elt_t  *h;
 
@@ -527,12 +487,12 @@ cors_name(ngx_http_request_t *r, u_char *p, u_char *first, ngx_str_t *name)
          h;
          h = lines_next_header(r, asked, h))
     {
-        if (cors_has(&h->value, name)) {
-            return ngx_sprintf(p, "%s%V", p == first ? "" : ", ", name);
+        if (cors_has(h->value, name)) {
+            return 1;
         }
     }
 
-    return p;
+    return 0;
 }
 
 
@@ -599,8 +559,8 @@ cors_vary(ngx_http_request_t *r)
         h->hash = 0;
     }
 
-    if (!cors_has(&value, &cors_vary_name)
-        && !cors_has(&value, &any)
+    if (!cors_has(value, &cors_vary_name)
+        && !cors_has(value, &any)
         && lines_redis_format(r->pool, &value, "%V%s%V", &value,
                               value.len ? ", " : "", &cors_vary_name)
            != NGX_OK)
@@ -617,34 +577,17 @@ cors_vary(ngx_http_request_t *r)
 /* flag: a list as of Vary, with commas, has that name in it */
 
 static ngx_uint_t
-cors_has(ngx_str_t *list, ngx_str_t *name)
+cors_has(ngx_str_t list, ngx_str_t *name)
 {
-    u_char  *p, *last, *end;
+    ngx_str_t  item;
 
-    last = list->data + list->len;
+    while (list.len) {
+        item = lines_item(&list, ',');
 
-    for (p = list->data; p < last; p = end + 1) {
-
-        while (p < last && (*p == ' ' || *p == '\t')) {
-            p++;
-        }
-
-        end = ngx_strlchr(p, last, ',');
-
-        if (end == NULL) {
-            end = last;
-        }
-
-        if ((size_t) (end - p) >= name->len
-            && ngx_strncasecmp(p, name->data, name->len) == 0)
+        if (item.len == name->len
+            && ngx_strncasecmp(item.data, name->data, name->len) == 0)
         {
-            for (p += name->len; p < end && (*p == ' ' || *p == '\t'); p++) {
-                /* void */
-            }
-
-            if (p == end) {
-                return 1;
-            }
+            return 1;
         }
     }
 

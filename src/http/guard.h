@@ -12,8 +12,6 @@
  *
  * A call comes to the guard once: what redirects it, be it a handler or the
  * answer, ends it.
- *
- * The locations are looked at before, once the configuration is whole.
  */
 
 #ifndef _LINES_HTTP_GUARD_H_INCLUDED_
@@ -23,19 +21,15 @@
 #include "http/carrier.h"
 
 
-/* a directive names the location (copied); its URI must begin with "/" */
-char *lines_location(ngx_conf_t *cf, lines_main_conf_t *lmcf,
-    lines_location_t *location);
+/* at postconfiguration */
+ngx_int_t lines_guard_init(ngx_conf_t *cf);
 
-/* flag: the last call from this worker to that directive's was not let go */
-ngx_uint_t lines_location_refused(lines_main_conf_t *lmcf, const char *name);
+/* flag: a loopback address or a Unix socket */
+ngx_uint_t lines_guard_is_local(struct sockaddr *sockaddr);
 
-/*
- * At postconfiguration: finds the server block that has all of the locations,
- * saves it as lmcf->carrier_ctx and looks whether they are sound.  Messages
- * name the directive, its file and line.
- */
-ngx_int_t lines_guard_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
+/* flag: over TLS, the other side's certificate and name are verified; where
+   nginx may have TLS */
+ngx_uint_t lines_guard_verifies(ngx_http_upstream_conf_t *ucf);
 
 
 #endif /* _LINES_HTTP_GUARD_H_INCLUDED_ */

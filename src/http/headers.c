@@ -4,8 +4,6 @@
 #include "store/redis.h"
 
 
-static ngx_int_t header_part(ngx_http_request_t *r, ngx_list_part_t ***next,
-    ngx_table_elt_t *elts, ngx_uint_t n);
 static ngx_table_elt_t *push_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
@@ -83,9 +81,9 @@ ngx_int_t
 lines_drop_header(ngx_http_request_t *r, ngx_table_elt_t *h)
 {
     ngx_list_t       *headers;
-    ngx_uint_t        i;
+    ngx_uint_t        i, n;
     ngx_table_elt_t  *elts;
-    ngx_list_part_t  *part, *own, **next;
+    ngx_list_part_t  *part, *own, *copy, **next;
 
     /* parts of its own, of the same elements: without this one, and full */
 
@@ -94,22 +92,25 @@ lines_drop_header(ngx_http_request_t *r, ngx_table_elt_t *h)
     next = &own;
 
     for (part = &headers->part; part; part = part->next) {
-
         elts = part->elts;
-        i = (h >= elts && h < elts + part->nelts) ? (ngx_uint_t) (h - elts)
-                                                  : part->nelts;
 
-        if (i
-            && header_part(r, &next, elts, i) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        for (i = 0; i < part->nelts; i = n + 1) {
 
-        if (i + 1 < part->nelts
-            && header_part(r, &next, elts + i + 1, part->nelts - i - 1)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
+            for (n = i; n < part->nelts && &elts[n] != h; n++) { /* void */ }
+
+            if (n == i) {
+                continue;
+            }
+
+            copy = ngx_palloc(r->pool, sizeof(ngx_list_part_t));
+            if (copy == NULL) {
+                return NGX_ERROR;
+            }
+
+            *copy = (ngx_list_part_t) { .elts = &elts[i], .nelts = n - i };
+
+            *next = copy;
+            next = &copy->next;
         }
     }
 
@@ -123,26 +124,6 @@ lines_drop_header(ngx_http_request_t *r, ngx_table_elt_t *h)
 
     headers->last = part;
     headers->nalloc = part->nelts;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-header_part(ngx_http_request_t *r, ngx_list_part_t ***next,
-    ngx_table_elt_t *elts, ngx_uint_t n)
-{
-    ngx_list_part_t  *part;
-
-    part = ngx_palloc(r->pool, sizeof(ngx_list_part_t));
-    if (part == NULL) {
-        return NGX_ERROR;
-    }
-
-    *part = (ngx_list_part_t) { .elts = elts, .nelts = n };
-
-    **next = part;
-    *next = &part->next;
 
     return NGX_OK;
 }

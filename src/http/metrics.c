@@ -103,10 +103,6 @@ lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 void
 lines_metrics_exit_process(lines_main_conf_t *lmcf)
 {
-    if (metrics_timer.timer_set) {
-        ngx_del_timer(&metrics_timer);
-    }
-
     if (lines_metrics == &metrics_nowhere) {
         return;
     }

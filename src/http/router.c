@@ -7,10 +7,9 @@
 
 static ngx_int_t content_handler(ngx_http_request_t *r);
 static ngx_int_t route(ngx_http_request_t *r, lines_ctx_t *ctx);
-static ngx_int_t route_path(ngx_http_request_t *r, ngx_str_t *path);
+static lines_route_t *route_find(ngx_http_request_t *r, lines_api_t *api,
+    ngx_uint_t method, ngx_str_t *params, ngx_uint_t *methods);
 static ngx_uint_t match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params);
-static ngx_int_t not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t methods);
 
 
 char *
@@ -155,95 +154,92 @@ content_handler(ngx_http_request_t *r)
 }
 
 
-/*
- * Finds the route for the path under the location's prefix: NGX_OK, or NGX_DONE
- * where it answered 404 or 405 (with Allow).
- */
+/* NGX_OK, or NGX_DONE where it answered 404 or 405 (with Allow) */
 
 static ngx_int_t
 route(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t       path;
-    ngx_uint_t      methods, method;
+    ngx_str_t       allow;
+    ngx_uint_t      methods;
     lines_route_t  *found;
 
-    if (route_path(r, &path) != NGX_OK) {
-        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
-    }
-
-    method = (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET : r->method;
-    methods = 0;
-
-    for (found = ctx->api->routes; found->steps; found++) {
-
-        if (!match(&path, &found->path, ctx->params)) {
-            continue;
-        }
-
-        if (found->method == method) {
-            ctx->route = found;
-            return NGX_OK;
-        }
-
-        methods |= found->method;
-    }
-
-    return methods
-           ? not_allowed(r, ctx, methods)
-           : lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
-}
-
-
-/* under the location's prefix */
-
-static ngx_int_t
-route_path(ngx_http_request_t *r, ngx_str_t *path)
-{
-    ngx_str_t  *prefix;
-
-    ngx_str_set(path, "");
-
-    prefix = &lines_get_loc_conf(r)->prefix;
-
-    if (prefix->len == 0) {
+    found = route_find(r, ctx->api, (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET
+                                                                 : r->method,
+                       ctx->params, &methods);
+    if (found) {
+        ctx->route = found;
         return NGX_OK;
     }
 
-    /* after "rewrite ... break" the URI may be another's */
-
-    if (r->uri.len < prefix->len
-        || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
-    {
-        return NGX_DECLINED;
+    if (methods == 0) {
+        return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
     }
 
-    path->data = r->uri.data + prefix->len;
-    path->len = r->uri.len - prefix->len;
+    if (lines_route_allow(r->pool, methods, &allow) != NGX_OK
+        || lines_add_header(r, "Allow", &allow) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    return NGX_OK;
+    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
+                       "Method not allowed");
 }
 
 
 ngx_uint_t
 lines_route_methods(ngx_http_request_t *r)
 {
-    ngx_str_t       path, params[LINES_MAX_PARAMS];
-    ngx_uint_t      methods;
+    ngx_str_t   params[LINES_MAX_PARAMS];
+    ngx_uint_t  methods;
+
+    (void) route_find(r, lines_get_loc_conf(r)->api, 0, params, &methods);
+
+    return methods;
+}
+
+
+/* the row of a method and the path under the location's prefix; or NULL, and
+   all methods that the path has */
+
+static lines_route_t *
+route_find(ngx_http_request_t *r, lines_api_t *api, ngx_uint_t method,
+    ngx_str_t *params, ngx_uint_t *methods)
+{
+    ngx_str_t       path, *prefix;
     lines_route_t  *found;
 
-    if (route_path(r, &path) != NGX_OK) {
-        return 0;
+    *methods = 0;
+
+    ngx_str_set(&path, "");
+    prefix = &lines_get_loc_conf(r)->prefix;
+
+    if (prefix->len) {
+
+        /* after "rewrite ... break" the URI may be another's */
+
+        if (r->uri.len < prefix->len
+            || ngx_memcmp(r->uri.data, prefix->data, prefix->len) != 0)
+        {
+            return NULL;
+        }
+
+        path.data = r->uri.data + prefix->len;
+        path.len = r->uri.len - prefix->len;
     }
 
-    methods = 0;
+    for (found = api->routes; found->steps; found++) {
 
-    for (found = lines_get_loc_conf(r)->api->routes; found->steps; found++) {
         if (match(&path, &found->path, params)) {
-            methods |= found->method;
+
+            if (found->method == method) {
+                return found;
+            }
+
+            *methods |= found->method;
         }
     }
 
-    return methods;
+    return NULL;
 }
 
 
@@ -285,22 +281,6 @@ match(ngx_str_t *path, ngx_str_t *pattern, ngx_str_t *params)
     }
 
     return p == last;
-}
-
-
-static ngx_int_t
-not_allowed(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods)
-{
-    ngx_str_t  allow;
-
-    if (lines_route_allow(r->pool, methods, &allow) != NGX_OK
-        || lines_add_header(r, "Allow", &allow) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return lines_error(r, ctx, NGX_HTTP_NOT_ALLOWED, NULL,
-                       "Method not allowed");
 }
 
 

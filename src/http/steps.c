@@ -155,8 +155,12 @@ phase_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
 
 ngx_int_t
-lines_phase_done(ngx_http_request_t *r, lines_ctx_t *ctx)
+lines_phase_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
+    if (rc != NGX_DONE) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     lines_finalize(r, ctx, NGX_DONE);
 
     return NGX_DONE;

@@ -33,8 +33,10 @@ void lines_resume(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc);
  */
 ngx_int_t lines_phase_wait(ngx_http_request_t *r, lines_ctx_t *ctx);
 
-/* answered: ends the request; returns NGX_DONE, for the handler to return */
-ngx_int_t lines_phase_done(ngx_http_request_t *r, lines_ctx_t *ctx);
+/* ends the request that was answered with rc: NGX_DONE, or, where that failed,
+   500; for the handler to return */
+ngx_int_t lines_phase_done(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_int_t rc);
 
 /* flag: the location has an error_page for that status */
 ngx_uint_t lines_has_error_page(ngx_http_request_t *r, ngx_uint_t status);

@@ -100,6 +100,29 @@ lines_split(ngx_str_t *text, u_char ch)
 
 
 ngx_str_t
+lines_item(ngx_str_t *list, u_char ch)
+{
+    ngx_str_t  item;
+
+    item = lines_split(list, ch);
+
+    while (item.len && (*item.data == ' ' || *item.data == '\t')) {
+        item.data++;
+        item.len--;
+    }
+
+    while (item.len
+           && (item.data[item.len - 1] == ' '
+               || item.data[item.len - 1] == '\t'))
+    {
+        item.len--;
+    }
+
+    return item;
+}
+
+
+ngx_str_t
 lines_json_string(ngx_pool_t *pool, ngx_str_t *value)
 {
     u_char     *p;

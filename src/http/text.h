@@ -37,6 +37,9 @@ ngx_uint_t lines_is_tenant(ngx_str_t *value);
 /* what text begins with, up to ch, which it loses, with that ch */
 ngx_str_t lines_split(ngx_str_t *text, u_char ch);
 
+/* the same of a list of a header's: without the white space around it */
+ngx_str_t lines_item(ngx_str_t *list, u_char ch);
+
 /* the first of its words */
 #define lines_word(text)  lines_split(text, ' ')
 

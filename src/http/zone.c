@@ -1,4 +1,5 @@
 
+#include "http/text.h"
 #include "http/zone.h"
 
 
@@ -27,7 +28,6 @@ lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     lines_main_conf_t *lmcf = conf;
 
-    u_char     *p;
     ssize_t     size;
     ngx_str_t  *value, name, s;
 
@@ -37,21 +37,15 @@ lines_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    p = (u_char *) ngx_strlchr(value[1].data, value[1].data + value[1].len,
-                               ':');
+    s = value[1];
+    name = lines_split(&s, ':');
 
-    if (p == NULL || p == value[1].data) {
+    if (name.len == 0 || name.len == value[1].len) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" in \"lines_zone\", it must "
                            "be NAME:SIZE", &value[1]);
         return NGX_CONF_ERROR;
     }
-
-    name.data = value[1].data;
-    name.len = p - value[1].data;
-
-    s.data = p + 1;
-    s.len = value[1].data + value[1].len - s.data;
 
     size = ngx_parse_size(&s);
 

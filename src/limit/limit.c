@@ -99,7 +99,7 @@ limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 
     return rc == NGX_OK ? NGX_DECLINED
            : rc == NGX_AGAIN ? lines_phase_wait(r, ctx)
-           : rc == NGX_DONE ? lines_phase_done(r, ctx)
+           : rc == NGX_DONE ? lines_phase_done(r, ctx, rc)
            : rc;
 }
 

@@ -1,9 +1,4 @@
 
-/*
- * Metrics: a table of families, and of what each of their samples is; the text
- * of them in a chain of buffers.
- */
-
 #include "api/tenant_limits.h"
 #include "auth/dialect.h"
 #include "auth/jwks.h"
@@ -289,21 +284,16 @@ static const metrics_row_t  metrics_table[] = {
 };
 
 
-static lines_route_t  metrics_routes[] = {
-
-    { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
-      { NULL, NULL, NULL, lines_discard_body },
-      (lines_step_pt []) { metrics_show, NULL }, NULL },
-
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
-};
-
-
 static lines_api_t  metrics_api = {
-    ngx_string("metrics"),
-    lines_plain_error,
-    metrics_routes,
-    0
+    .name = ngx_string("metrics"),
+    .error = lines_plain_error,
+    .routes = (lines_route_t []) {
+        { .method = NGX_HTTP_GET, .path = ngx_string(""),
+          .name = ngx_string("metrics"),
+          .first = { NULL, NULL, NULL, lines_discard_body },
+          .steps = (lines_step_pt []) { metrics_show, NULL } },
+        { .steps = NULL }
+    }
 };
 
 
@@ -677,7 +667,7 @@ metrics_print(metrics_out_t *out, const char *fmt, ...)
 static ngx_uint_t
 metrics_wants_open(ngx_http_request_t *r)
 {
-    u_char           *p, *end, *last;
+    u_char           *p, *end;
     ngx_table_elt_t  *h;
     static u_char     type[] = "application/openmetrics-text";
 
@@ -687,18 +677,13 @@ metrics_wants_open(ngx_http_request_t *r)
         return 0;
     }
 
-    last = h->value.data + h->value.len;
-    p = ngx_strlcasestrn(h->value.data, last, type, sizeof(type) - 2);
-
+    p = ngx_strlcasestrn(h->value.data, h->value.data + h->value.len, type,
+                         sizeof(type) - 2);
     if (p == NULL) {
         return 0;
     }
 
-    end = ngx_strlchr(p, last, ',');
-    if (end == NULL) {
-        end = last;
-    }
-
+    end = p + strcspn((char *) p, ",");
     p = ngx_strlcasestrn(p, end, (u_char *) "q=0", 2);
 
     while (p && p < end && (*p < '1' || *p > '9')) {

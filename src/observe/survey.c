@@ -1,10 +1,4 @@
 
-/*
- * Asks for what is known, shows it, and adds it up anew when it is old and
- * nobody else does, by a pass over all tenants: pages of them, and of each what
- * its hash and its unfinished operations say.
- */
-
 #include "http/metrics.h"
 #include "http/text.h"
 #include "observe/survey.h"

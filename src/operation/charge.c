@@ -16,33 +16,33 @@ lines_charge_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
     lines_stripe_metadata_t *metadata, ngx_str_t *customer, ngx_str_t *price,
     ngx_str_t *card, ngx_str_t *body, ngx_str_t *key)
 {
-    ngx_int_t  rc;
-
     metadata->deployment = lmcf->billing->deployment;
 
-    rc = card ? lines_stripe_charge_body(pool, customer, price, card, metadata,
-                                         body)
-              : lines_stripe_addon_body(pool, customer, price, metadata, body);
+    if (lines_stripe_subscribe_body(pool, customer, price, card, metadata,
+                                    body)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-    return rc == NGX_OK
-           ? lines_redis_format(pool, key, "lines:%V:sub:%ui",
-                                card ? &metadata->operation : &metadata->line,
-                                metadata->attempt)
-           : NGX_ERROR;
+    return lines_redis_format(pool, key, "lines:%V:sub:%ui",
+                              card ? &metadata->operation : &metadata->line,
+                              metadata->attempt);
 }
 
 
 ngx_int_t
-lines_charge_write(lines_op_t *op, ngx_uint_t attempt, ngx_str_t *customer,
+lines_charge_write(lines_op_t *op, ngx_uint_t attempt, const char *whose,
     ngx_str_t *body, ngx_str_t *key)
 {
-    ngx_str_t                price, card;
+    ngx_str_t                customer, price, card;
     lines_stripe_metadata_t  metadata = {
         .tenant = op->tenant,
         .line = lines_op_get(op, "line"),
         .attempt = attempt
     };
 
+    customer = lines_op_get(op, whose);
     price = lines_op_get(op, "price");
     card = lines_op_get(op, "payment_method");
 
@@ -51,12 +51,11 @@ lines_charge_write(lines_op_t *op, ngx_uint_t attempt, ngx_str_t *customer,
     }
 
     if (attempt > op->attempt) {
-        ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                      "lines operation %V: attempt %ui is dead, another one",
-                      &op->id, op->attempt);
+        lines_op_log(op, NGX_LOG_INFO, "attempt %ui is dead, another one",
+                     op->attempt);
     }
 
-    return lines_charge_call(op->pool, op->lmcf, &metadata, customer, &price,
+    return lines_charge_call(op->pool, op->lmcf, &metadata, &customer, &price,
                              metadata.line.len ? NULL : &card, body, key);
 }
 

@@ -22,9 +22,9 @@ ngx_int_t lines_charge_call(ngx_pool_t *pool, lines_main_conf_t *lmcf,
     lines_stripe_metadata_t *metadata, ngx_str_t *customer, ngx_str_t *price,
     ngx_str_t *card, ngx_str_t *body, ngx_str_t *key);
 
-/* the same by what the record says of it */
+/* the same by what the record says of it; whose: the customer's field */
 ngx_int_t lines_charge_write(lines_op_t *op, ngx_uint_t attempt,
-    ngx_str_t *customer, ngx_str_t *body, ngx_str_t *key);
+    const char *whose, ngx_str_t *body, ngx_str_t *key);
 
 
 #endif /* _LINES_OPERATION_CHARGE_H_INCLUDED_ */

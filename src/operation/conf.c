@@ -66,8 +66,6 @@ lines_op_create_conf(ngx_conf_t *cf)
 }
 
 
-/* lines_operations NAME=TIME … poll=TIME,… batch=N */
-
 char *
 lines_operations(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {

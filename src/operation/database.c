@@ -349,7 +349,8 @@ database_anchor(lines_billing_kind_e kind, ngx_str_t *id, int64_t watermark,
             || lines_redis_format(carrier->pool, &ask.key,
                                   "lines:database:%V:%L", id, watermark)
                != NGX_OK
-            || lines_stripe_anchor_body(carrier->pool, &text, &ask.body)
+            || lines_form(carrier->pool, &ask.body,
+                          { "metadata[lines_database]", text })
                != NGX_OK))
     {
         goto failed;

@@ -12,6 +12,7 @@ static lines_decision_t proceed(const lines_view_t *view);
 static lines_decision_t charge(const lines_view_t *view);
 static lines_decision_t await(const lines_view_t *view);
 static lines_decision_t deliver(const lines_view_t *view);
+static lines_decision_t number(const lines_view_t *view);
 static lines_decision_t billed(const lines_view_t *view);
 static lines_decision_t kept(const lines_view_t *view);
 static lines_decision_t give_back(const lines_view_t *view);
@@ -99,9 +100,7 @@ resolve(const lines_view_t *view)
     decision = view->wish == LINES_WISH_SETTLED ? words[view->at].settled
                                                 : words[view->at].given_up;
 
-    switch (decision.action) {
-
-    case LINES_DO_REST:
+    if (decision.action == LINES_DO_REST) {
 
         /* it says nothing of this */
 
@@ -109,20 +108,12 @@ resolve(const lines_view_t *view)
         unsaid.wish = LINES_WISH_NONE;
 
         return proceed(&unsaid);
-
-    case LINES_DO_PASS:
-
-        if (view->invoice == LINES_INVOICE_UNSEEN
-            || view->invoice == LINES_INVOICE_MISSING)
-        {
-            return given_back(view);
-        }
-
-        return decision;
-
-    default:
-        return decision;
     }
+
+    return decision.action == LINES_DO_PASS
+           && (view->invoice == LINES_INVOICE_UNSEEN
+               || view->invoice == LINES_INVOICE_MISSING)
+           ? given_back(view) : decision;
 }
 
 
@@ -342,39 +333,12 @@ deliver(const lines_view_t *view)
     }
 
     if (view->at == LINES_AT_ASSIGN) {
-
-        switch (view->number) {
-
-        case LINES_NUMBER_ASSIGNED:
-            return decision(NEXT, NULL);
-
-        case LINES_NUMBER_LEASED:
-            return decision(ASSIGN, NULL);
-
-        case LINES_NUMBER_LOST:
-            return view->tried ? decision(AGAIN, NULL) : decision(DROP, NULL);
-
-        case LINES_NUMBER_OUT:
-            return decision(FAIL, NULL);
-
-        default:
-            return decision(LEASE, NULL);
-        }
+        return number(view);
     }
 
-    if (view->at != LINES_AT_CONFIRM) {
-
-        switch (view->told) {
-
-        case LINES_TELL_NOT:
-            return decision(TELL, NULL);
-
-        case LINES_TELL_REFUSED:
-            return decision(FAIL, "provisioning_failed");
-
-        default:
-            break;
-        }
+    if (view->at != LINES_AT_CONFIRM && view->told != LINES_TELL_TAKEN) {
+        return view->told == LINES_TELL_NOT
+               ? decision(TELL, NULL) : decision(FAIL, "provisioning_failed");
     }
 
     if (view->at == LINES_AT_INFORM) {
@@ -382,6 +346,29 @@ deliver(const lines_view_t *view)
     }
 
     return decision(END, view->sub == LINES_SUB_OVERDUE ? "suspended" : NULL);
+}
+
+
+static lines_decision_t
+number(const lines_view_t *view)
+{
+    switch (view->number) {
+
+    case LINES_NUMBER_ASSIGNED:
+        return decision(NEXT, NULL);
+
+    case LINES_NUMBER_LEASED:
+        return decision(ASSIGN, NULL);
+
+    case LINES_NUMBER_LOST:
+        return view->tried ? decision(AGAIN, NULL) : decision(DROP, NULL);
+
+    case LINES_NUMBER_OUT:
+        return decision(FAIL, NULL);
+
+    default:
+        return decision(LEASE, NULL);
+    }
 }
 
 
@@ -502,10 +489,8 @@ give_back(const lines_view_t *view)
         return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
 
     default:
-        break;
+        return owed(view);
     }
-
-    return owed(view);
 }
 
 
@@ -598,32 +583,15 @@ purchase(const lines_view_t *view)
     switch (view->at) {
 
     case LINES_AT_CARD:
-
-        switch (view->card) {
-
-        case LINES_CARD_UNSEEN:
-            return decision(CARD, NULL);
-
-        case LINES_CARD_NONE:
-            return decision(REFUSE, "no_card_on_file");
-
-        default:
-            return decision(NEXT, NULL);
-        }
+        return view->card == LINES_CARD_UNSEEN ? decision(CARD, NULL)
+               : view->card == LINES_CARD_NONE
+               ? decision(REFUSE, "no_card_on_file") : decision(NEXT, NULL);
 
     case LINES_AT_LEASE:
-
-        switch (view->number) {
-
-        case LINES_NUMBER_OUT:
-            return decision(REFUSE, "no_lines_available");
-
-        case LINES_NUMBER_LEASED:
-            return decision(NEXT, NULL);
-
-        default:
-            return decision(LEASE, NULL);
-        }
+        return view->number == LINES_NUMBER_OUT
+               ? decision(REFUSE, "no_lines_available")
+               : view->number == LINES_NUMBER_LEASED ? decision(NEXT, NULL)
+               : decision(LEASE, NULL);
 
     default: /* LINES_AT_CHARGE */
 

@@ -1,6 +1,7 @@
 
 /*
- * Every kind of operation: what is done where operation/decide.c says so.
+ * Every kind of operation (operation/README.md, "Kinds and steps"): what is
+ * done where operation/decide.c says so.
  */
 
 #include "operation/kinds.h"
@@ -24,8 +25,6 @@
 
 const lines_op_kind_t  lines_op_kinds[] = {
 
-    /* a workspace's line, from the request to the provisioner */
-
     { "request", {
         COMMON,
         [LINES_DO_RENEW] = lines_payment_renew,
@@ -38,8 +37,6 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_TELL] = lines_payment_tell,
         [LINES_DO_FAIL] = lines_payment_fail,
         [LINES_DO_END] = lines_payment_end }, 0 },
-
-    /* an account's line (operation/README.md, "A confirm") */
 
     { "purchase", {
         COMMON,
@@ -56,17 +53,12 @@ const lines_op_kind_t  lines_op_kinds[] = {
         [LINES_DO_RETURN] = lines_purchase_drop,
         [LINES_DO_END] = lines_purchase_end }, 0 },
 
-    /* a paid line that failed; an active one that the operator released; what
-       billing has and no line holds */
     { "refund", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
     { "release", { COMMON, [LINES_DO_END] = lines_refund_finish }, 0 },
     { "orphan", { COMMON, [LINES_DO_END] = lines_refund_finish }, 1 },
 
-    /* a workspace's base plan, after an event about it */
     { "plan", { [LINES_DO_PLAN] = lines_plan_read,
                 [LINES_DO_END] = lines_plan_leave }, 1 },
-
-    /* an add-on that may have ended, or be suspended */
     { "lapse", { COMMON, [LINES_DO_END] = lines_lapse_judge }, 1 },
 
     { NULL, { NULL }, 0 }

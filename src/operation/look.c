@@ -13,12 +13,9 @@ static ngx_uint_t look_uncounted(lines_look_t *look, ngx_uint_t ours);
 static ngx_int_t look_begin(lines_look_t *look, const char *prefix,
     ngx_str_t *name);
 static ngx_int_t look_hint(lines_look_t *look);
-static ngx_int_t look_hinted(void *data, lines_due_add_reply_t *reply);
-static ngx_int_t look_orphaned(void *data, lines_orphan_begin_reply_t *reply);
-static ngx_int_t look_released(void *data, lines_release_again_reply_t *reply);
+static ngx_int_t look_hinted(void *data);
 static ngx_int_t look_lapsed(void *data, lines_lapse_begin_reply_t *reply);
-static ngx_int_t look_planned(void *data, lines_plan_begin_reply_t *reply);
-static ngx_int_t look_spawn(lines_look_t *look);
+static ngx_int_t look_spawn(void *data);
 
 
 void
@@ -268,15 +265,15 @@ look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name)
 static ngx_int_t
 look_hint(lines_look_t *look)
 {
-    return lines_due_add(look->caller, look_hinted, look,
-                         .shard = lines_due_shard(&look->spawn),
-                         .tenant = look->tenant, .id = look->spawn,
-                         .delay = 0);
+    return lines_then_due_add(look->caller, look_hinted, look,
+                              .shard = lines_due_shard(&look->spawn),
+                              .tenant = look->tenant, .id = look->spawn,
+                              .delay = 0);
 }
 
 
 static ngx_int_t
-look_hinted(void *data, lines_due_add_reply_t *reply)
+look_hinted(void *data)
 {
     lines_look_t *look = data;
 
@@ -293,18 +290,18 @@ look_hinted(void *data, lines_due_add_reply_t *reply)
 
         attempt = look->metadata->attempt;
 
-        return lines_orphan_begin(look->caller, look_orphaned, look,
-                                  .tenant = look->tenant, .id = look->spawn,
-                                  .line = look->id,
-                                  .subscription = look->subscription,
-                                  .invoice = look->invoice,
-                                  .attempt = attempt ? &attempt : NULL);
+        return lines_then_orphan_begin(look->caller, look_spawn, look,
+                                       .tenant = look->tenant,
+                                       .id = look->spawn, .line = look->id,
+                                       .subscription = look->subscription,
+                                       .invoice = look->invoice,
+                                       .attempt = attempt ? &attempt : NULL);
 
     case LINES_FOLLOWS_RELEASE:
-        return lines_release_again(look->caller, look_released, look,
-                                   .tenant = look->tenant, .id = look->spawn,
-                                   .line = look->id,
-                                   .subscription = look->subscription);
+        return lines_then_release_again(look->caller, look_spawn, look,
+                                        .tenant = look->tenant,
+                                        .id = look->spawn, .line = look->id,
+                                        .subscription = look->subscription);
 
     case LINES_FOLLOWS_LAPSE:
         return lines_lapse_begin(look->caller, look_lapsed, look,
@@ -316,27 +313,13 @@ look_hinted(void *data, lines_due_add_reply_t *reply)
                                  .news = 1);
 
     case LINES_FOLLOWS_PLAN:
-        return lines_plan_begin(look->caller, look_planned, look,
-                                .tenant = look->tenant, .id = look->spawn,
-                                .customer = look->customer);
+        return lines_then_plan_begin(look->caller, look_spawn, look,
+                                     .tenant = look->tenant, .id = look->spawn,
+                                     .customer = look->customer);
 
     default: /* LINES_FOLLOWS_NEWS */
         return look_spawn(look);
     }
-}
-
-
-static ngx_int_t
-look_orphaned(void *data, lines_orphan_begin_reply_t *reply)
-{
-    return look_spawn(data);
-}
-
-
-static ngx_int_t
-look_released(void *data, lines_release_again_reply_t *reply)
-{
-    return look_spawn(data);
 }
 
 
@@ -358,15 +341,10 @@ look_lapsed(void *data, lines_lapse_begin_reply_t *reply)
 
 
 static ngx_int_t
-look_planned(void *data, lines_plan_begin_reply_t *reply)
+look_spawn(void *data)
 {
-    return look_spawn(data);
-}
+    lines_look_t *look = data;
 
-
-static ngx_int_t
-look_spawn(lines_look_t *look)
-{
     (void) lines_op_spawn(look->lmcf, &look->tenant, &look->spawn);
 
     return look->end(look);

@@ -24,24 +24,27 @@
 #define LINES_FRESH          1000
 
 
+/* where it is stuck, and no money of an invoice is the reason */
+#define op_stuck_fields(reason)                                               \
+    { "stuck", lines_op_text(reason) }, { "stuck_invoice", ngx_null_string }, \
+    { "stuck_due", ngx_null_string }
+
+
 static void op_next(ngx_event_t *ev);
 static ngx_int_t op_run(lines_op_t *op);
 static void op_view(lines_op_t *op, lines_view_t *view);
 static lines_call_e op_view_call(lines_op_t *op);
 static lines_money_e op_view_money(lines_op_t *op);
 static lines_wish_e op_view_wish(lines_op_t *op);
-static ngx_uint_t op_resolved(lines_op_t *op);
-static ngx_uint_t op_settled(lines_op_t *op);
+static lines_wish_e op_word(lines_op_t *op);
 static ngx_uint_t op_unstick(lines_op_t *op);
 static ngx_int_t op_check(void *data, lines_database_check_reply_t *reply);
 static ngx_int_t op_looked(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t op_invoice(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t op_call(lines_op_t *op);
 static ngx_int_t op_call_claimed(void *data, lines_op_claim_reply_t *reply);
 static ngx_int_t op_call_send(lines_op_t *op);
 static void op_answered(void *data, lines_billing_result_t *result);
 static void op_told(void *data, lines_result_t *result);
-static ngx_int_t op_repeat(lines_op_t *op);
 static ngx_int_t op_finish(lines_op_t *op);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
@@ -187,9 +190,7 @@ op_run(lines_op_t *op)
     }
 
     if (op->at == LINES_POINTS) {
-        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                      "lines operation %V: no such step \"%V\"", &op->id,
-                      &op->point);
+        lines_op_log(op, NGX_LOG_ALERT, "no such step \"%V\"", &op->point);
 
         return NGX_ERROR;
     }
@@ -198,9 +199,8 @@ op_run(lines_op_t *op)
 
     decision = lines_decide(&view);
 
-    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V, attempt %ui: %s %s", &op->id,
-                   &op->point, op->attempt, actions[decision.action],
+    lines_op_debug(op, "%V, attempt %ui: %s %s", &op->point, op->attempt,
+                   actions[decision.action],
                    decision.reason ? decision.reason : "");
 
     /* what was given back some other way is not to go back once more */
@@ -209,7 +209,7 @@ op_run(lines_op_t *op)
          || decision.action == LINES_DO_REPORT
          || ((decision.action == LINES_DO_CREDIT
               || decision.action == LINES_DO_GIVE)
-             && op_settled(op)))
+             && op_word(op) == LINES_WISH_SETTLED))
         && op_unstick(op))
     {
         return NGX_OK;
@@ -239,7 +239,7 @@ op_run(lines_op_t *op)
 
         /* nothing of what was seen is certain: all of it is looked at anew */
 
-        lines_op_forget(op);
+        (void) lines_op_forget(op);
         op->seen.stuck = 1;
 
         return lines_op_again(op);
@@ -331,13 +331,15 @@ op_check(void *data, lines_database_check_reply_t *reply)
 static lines_wish_e
 op_view_wish(lines_op_t *op)
 {
-    ngx_str_t  wish;
+    ngx_str_t     wish;
+    lines_wish_e  said;
 
-    if (op->seen.stuck && op_resolved(op)) {
-        return op_settled(op) ? LINES_WISH_SETTLED : LINES_WISH_GIVEN_UP;
-    }
-
+    said = op_word(op);
     wish = lines_op_get(op, "wish");
+
+    if (op->seen.stuck && said) {
+        return said;
+    }
 
     return lines_is(&wish, "cancel") ? LINES_WISH_CANCEL
            : lines_is(&wish, "link") ? LINES_WISH_LINK
@@ -345,29 +347,26 @@ op_view_wish(lines_op_t *op)
 }
 
 
-/* a person has said what is true of this step */
+/* what a person has said of this step, of what had begun by then */
 
-static ngx_uint_t
-op_resolved(lines_op_t *op)
+static lines_wish_e
+op_word(lines_op_t *op)
 {
-    ngx_str_t  step;
+    ngx_str_t  step, word;
 
     step = lines_op_get(op, "resolved_step");
-
-    return step.len && lines_same(&step, &op->step)
-           && lines_op_get_number(op, "resolved_at")
-              >= lines_op_get_number(op, "begun");
-}
-
-
-static ngx_uint_t
-op_settled(lines_op_t *op)
-{
-    ngx_str_t  word;
-
     word = lines_op_get(op, "resolved");
 
-    return lines_is(&word, "settled");
+    if (step.len == 0
+        || !lines_same(&step, &op->step)
+        || lines_op_get_number(op, "resolved_at")
+           < lines_op_get_number(op, "begun"))
+    {
+        return LINES_WISH_NONE;
+    }
+
+    return lines_is(&word, "settled") ? LINES_WISH_SETTLED
+                                      : LINES_WISH_GIVEN_UP;
 }
 
 
@@ -376,13 +375,12 @@ op_settled(lines_op_t *op)
 static ngx_uint_t
 op_unstick(lines_op_t *op)
 {
-    if (op->seen.stuck || !op_resolved(op)) {
+    if (op->seen.stuck || op_word(op) == LINES_WISH_NONE) {
         return 0;
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                  "lines operation %V: %V goes on by the operator's word",
-                  &op->id, &op->point);
+    lines_op_log(op, NGX_LOG_NOTICE, "%V goes on by the operator's word",
+                 &op->point);
 
     op->seen.stuck = 1;
 
@@ -608,6 +606,8 @@ lines_op_invoice(lines_stripe_invoice_t *invoice)
 }
 
 
+/* no call without a carrier, nor under a lease that it could outlast */
+
 ngx_int_t
 lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
     lines_billing_ask_t *ask)
@@ -615,25 +615,6 @@ lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
     op->ask = *ask;
     op->answer = answer;
 
-    return op_call(op);
-}
-
-
-ngx_int_t
-lines_op_tell(lines_op_t *op, ngx_str_t *json)
-{
-    op->json = *json;
-    op->answer = NULL;
-
-    return op_call(op);
-}
-
-
-/* no call without a carrier, nor under a lease that it could outlast */
-
-static ngx_int_t
-op_call(lines_op_t *op)
-{
     if (op->carrier == NULL) {
         op->carrier = lines_carrier_create(op->lmcf, &op->id, ngx_cycle->log);
         if (op->carrier == NULL) {
@@ -668,15 +649,14 @@ op_call_send(lines_op_t *op)
 {
     LINES_FAILPOINT_STEP("op.call.before", &op->point);
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: call of %V", &op->id, &op->point);
+    lines_op_debug(op, "call of %V", &op->point);
 
     if (op->answer) {
         return lines_billing_ask(op->carrier, &op->ask, op_answered, op);
     }
 
-    return lines_provisioner_call(op->carrier, &op->id, &op->tenant, &op->json,
-                                  op_told, op);
+    return lines_provisioner_call(op->carrier, &op->id, &op->tenant,
+                                  &op->ask.body, op_told, op);
 }
 
 
@@ -687,17 +667,14 @@ op_answered(void *data, lines_billing_result_t *result)
 
     LINES_FAILPOINT_STEP("op.answer", &op->point);
 
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V answered, outcome %ui, status %ui",
-                   &op->id, &op->point, (ngx_uint_t) result->outcome,
-                   result->status);
+    lines_op_debug(op, "%V answered, outcome %ui, status %ui", &op->point,
+                   (ngx_uint_t) result->outcome, result->status);
 
     if (result->outcome != LINES_STRIPE_OK) {
-        ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                      "lines operation %V: %V: billing said %ui \"%V\" \"%V\","
-                      " request \"%V\"", &op->id, &op->point, result->status,
-                      &result->error.type, &result->error.code,
-                      &result->request_id);
+        lines_op_log(op, NGX_LOG_INFO,
+                     "%V: billing said %ui \"%V\" \"%V\", request \"%V\"",
+                     &op->point, result->status, &result->error.type,
+                     &result->error.code, &result->request_id);
     }
 
     lines_op_post(op, op->answer(op, result));
@@ -711,30 +688,16 @@ op_told(void *data, lines_result_t *result)
 
     LINES_FAILPOINT_STEP("op.answer", &op->point);
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V answered, status %ui", &op->id,
-                   &op->point, result->status);
+    lines_op_debug(op, "%V answered, status %ui", &op->point, result->status);
 
     op->seen.told = lines_provisioner_verdict(result);
 
     if (op->seen.told == LINES_TELL_REFUSED) {
-        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                      "lines operation %V: the provisioner refused, %ui",
-                      &op->id, result->status);
+        lines_op_log(op, NGX_LOG_NOTICE, "the provisioner refused, %ui",
+                     result->status);
     }
 
     lines_op_post(op, op->seen.told ? NGX_OK : lines_op_again(op));
-}
-
-
-/* a while later: it may not be so any more */
-
-static ngx_int_t
-op_repeat(lines_op_t *op)
-{
-    lines_op_forget(op);
-
-    return NGX_OK;
 }
 
 
@@ -752,8 +715,10 @@ lines_op_again(lines_op_t *op)
     if (!ngx_queue_empty(&op->waiters) && op->repeats < LINES_REPEATS) {
         op->repeats++;
 
+        /* by then it may not be so any more */
+
         return lines_op_wait(op, 300 * op->repeats + ngx_random() % 100,
-                             op_repeat);
+                             lines_op_forget);
     }
 
     tries = lines_op_get_number(op, "tries");
@@ -768,9 +733,7 @@ lines_op_again(lines_op_t *op)
     lines_op_list_stuck(op, "no_answer");
 
     return lines_op_rest(op, delay, { "tries", more },
-                         { "stuck", ngx_string("no_answer") },
-                         { "stuck_invoice", ngx_null_string },
-                         { "stuck_due", ngx_null_string });
+                         op_stuck_fields("no_answer"));
 }
 
 
@@ -786,9 +749,7 @@ lines_op_stuck(lines_op_t *op, const char *reason)
     /* once the cause is gone it goes on by itself */
 
     return lines_op_rest(op, ngx_min(op->conf->every, LINES_STUCK),
-                         { "stuck", lines_op_text(reason) },
-                         { "stuck_invoice", ngx_null_string },
-                         { "stuck_due", ngx_null_string });
+                         op_stuck_fields(reason));
 }
 
 
@@ -817,10 +778,8 @@ lines_op_post_failed(lines_op_t *op, lines_billing_result_t *result)
         level = op->ask.kind == LINES_BILLING_SUBSCRIBE ? NGX_LOG_NOTICE
                                                         : NGX_LOG_ERR;
 
-        ngx_log_error(level, op->log, 0,
-                      "lines operation %V: %V is refused by billing, \"%V\" "
-                      "\"%V\"", &op->id, &op->point, &error->code,
-                      &error->message);
+        lines_op_log(op, level, "%V is refused by billing, \"%V\" \"%V\"",
+                     &op->point, &error->code, &error->message);
 
         return NGX_OK;
     }
@@ -852,10 +811,8 @@ lines_op_list_stuck(lines_op_t *op, const char *reason)
     known = lines_op_get(op, "stuck");
     level = lines_is(&known, reason) ? NGX_LOG_INFO : NGX_LOG_ALERT;
 
-    ngx_log_error(level, op->log, 0,
-                  "lines operation %V: %V is stuck: %s, invoice \"%V\"",
-                  &op->id, &op->point, reason,
-                  &op->seen.subscription.invoice.id);
+    lines_op_log(op, level, "%V is stuck: %s, invoice \"%V\"", &op->point,
+                 reason, &op->seen.subscription.invoice.id);
 
     (void) lines_forget_stuck_put(&op->caller, .at = lines_op_now(op),
                                   .tenant = op->tenant, .id = op->id);
@@ -889,9 +846,7 @@ op_end(lines_op_t *op, ngx_int_t rc)
 {
     lines_op_waiter_t  *w;
 
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: leaves %V, rc:%i lost:%d", &op->id,
-                   &op->point, rc, op->lost);
+    lines_op_debug(op, "leaves %V, rc:%i lost:%d", &op->point, rc, op->lost);
 
     ngx_queue_remove(&op->queue);
 

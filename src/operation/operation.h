@@ -1,16 +1,8 @@
 
 /*
- * Operations: what must happen exactly once, though any process may die at any
- * moment.  The record is in Redis (operation/README.md); here is the copy that
- * one worker holds while it carries the operation on, with nobody's help: a
- * client may wait for it and may leave, the sweeper starts the same one
- * without.
- *
- * Two rules hold everywhere.  Before an effect its intent is recorded; the
- * outcome of a billing call goes to Redis from the handler of its answer, and
- * the next step starts once Redis has acknowledged it.  And every write names
- * the step, the attempt and the fence that it was decided upon: whoever lost
- * the lease drops what it knows.
+ * Operations: what must happen exactly once (operation/README.md).  A worker
+ * carries one on with nobody's help: a client may wait for it and may leave,
+ * the sweeper starts the same one without.
  */
 
 #ifndef _LINES_OPERATION_OPERATION_H_INCLUDED_
@@ -64,6 +56,11 @@ void lines_op_signal(lines_caller_t *caller, lines_main_conf_t *lmcf,
     ngx_str_t *tenant, ngx_str_t *id);
 
 
+/* the sweeper of this worker; Redis has been created before */
+ngx_int_t lines_op_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf);
+void lines_op_exit_process(lines_main_conf_t *lmcf);
+
+
 /* For the actions. */
 
 /* what billing says of the operation's subscription, from here on in view */
@@ -94,7 +91,7 @@ ngx_int_t lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
  * op->seen.told.  Whether there is one: op->lmcf->provisioner.len.
  */
 
-ngx_int_t lines_op_tell(lines_op_t *op, ngx_str_t *json);
+#define lines_op_tell(op, json)  lines_op_bill(op, NULL, .body = json)
 
 /*
  * An outcome that decides nothing (RETRY, UNKNOWN, UNSENT, or a provisioner

@@ -15,12 +15,11 @@ static ngx_int_t payment_recorded(void *data,
     lines_request_sent_reply_t *reply);
 static ngx_int_t payment_refused(void *data,
     lines_request_refused_reply_t *reply);
-static ngx_int_t payment_renewed(void *data,
-    lines_request_again_reply_t *reply);
+static ngx_int_t payment_renewed(void *data);
 static ngx_msec_t payment_poll(lines_op_t *op);
 static ngx_int_t payment_placed(void *data,
     lines_request_place_reply_t *reply);
-static ngx_int_t payment_announced(void *data, lines_prov_put_reply_t *reply);
+static ngx_int_t payment_announced(void *data);
 static ngx_uint_t payment_lost(lines_op_t *op);
 static ngx_int_t payment_settled(void *data, lines_request_paid_reply_t *reply);
 static ngx_int_t payment_voided(lines_op_t *op,
@@ -29,8 +28,8 @@ static ngx_int_t payment_deleted(lines_op_t *op,
     lines_billing_result_t *result);
 static ngx_int_t payment_canceled(void *data, lines_cancel_end_reply_t *reply);
 static ngx_int_t tell_line(void *data, lines_line_document_reply_t *reply);
-static ngx_int_t tell_indexed(void *data, lines_ix_put_reply_t *reply);
-static ngx_int_t tell_hinted(void *data, lines_due_add_reply_t *reply);
+static ngx_int_t tell_indexed(void *data);
+static ngx_int_t tell_hinted(void *data);
 static ngx_int_t tell_refund(lines_op_t *op, ngx_str_t *id);
 static ngx_int_t told(lines_op_t *op, const char *verdict, const char *reason);
 static ngx_int_t tell_ended(void *data, lines_told_reply_t *reply);
@@ -47,9 +46,8 @@ lines_payment_record(lines_op_t *op)
     invoice = &subscription->invoice;
 
     if (invoice->id.len == 0) {
-        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                      "lines operation %V: subscription \"%V\" has no invoice",
-                      &op->id, &subscription->id);
+        lines_op_log(op, NGX_LOG_ALERT, "subscription \"%V\" has no invoice",
+                     &subscription->id);
         return lines_op_again(op);
     }
 
@@ -61,9 +59,8 @@ lines_payment_record(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: subscription \"%V\", invoice \"%V\"",
-                  &op->id, &subscription->id, &invoice->id);
+    lines_op_log(op, NGX_LOG_INFO, "subscription \"%V\", invoice \"%V\"",
+                 &subscription->id, &invoice->id);
 
     lines_op_renewed(op);
 
@@ -84,22 +81,14 @@ payment_recorded(void *data, lines_request_sent_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    if (lines_op_set(op, "answer_status", &reply->answer_status) != NGX_OK
-        || lines_op_set(op, "answer", &reply->answer) != NGX_OK
-        || lines_op_enter(op, "await") != NGX_OK)
+    if (lines_op_answered(op, "await", &reply->answer_status, &reply->answer)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (reply->is == LINES_REQUEST_SENT_GOES) {
-        return lines_op_take(op);
-    }
-
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: rests in %V for %L", &op->id,
-                   &op->point, op->rest);
-
-    return lines_op_rested(op, reply->now, op->rest);
+    return reply->is == LINES_REQUEST_SENT_GOES
+           ? lines_op_take(op) : lines_op_rested(op, reply->now, op->rest);
 }
 
 
@@ -147,7 +136,8 @@ lines_payment_refuse(lines_op_t *op)
 static ngx_int_t
 payment_refused(void *data, lines_request_refused_reply_t *reply)
 {
-    return lines_op_ended(data, &reply->answer_status, &reply->answer);
+    return lines_op_answered(data, "done", &reply->answer_status,
+                             &reply->answer);
 }
 
 
@@ -156,16 +146,12 @@ payment_refused(void *data, lines_request_refused_reply_t *reply)
 ngx_int_t
 lines_payment_renew(lines_op_t *op)
 {
-    ngx_str_t  customer, body, key;
+    ngx_str_t    body, key;
+    const char  *whose;
 
-    customer = lines_op_get(op, "payer");
+    whose = lines_op_get(op, "payer").len ? "payer" : "customer";
 
-    if (customer.len == 0) {
-        customer = lines_op_get(op, "customer");
-    }
-
-    if (lines_charge_write(op, op->attempt + 1, &customer, &body, &key)
-        != NGX_OK)
+    if (lines_charge_write(op, op->attempt + 1, whose, &body, &key) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -174,18 +160,19 @@ lines_payment_renew(lines_op_t *op)
 
     lines_op_hint(op, &op->id, op->conf->due);
 
-    return lines_request_again(&op->caller, payment_renewed, op,
-                               lines_op_held(op),
-                               .line = lines_op_get(op, "line"),
-                               .lease = op->conf->lease, .body = body,
-                               .key = key, .customer = customer);
+    return lines_then_request_again(&op->caller, payment_renewed, op,
+                                    lines_op_held(op),
+                                    .line = lines_op_get(op, "line"),
+                                    .lease = op->conf->lease, .body = body,
+                                    .key = key,
+                                    .customer = lines_op_get(op, whose));
 }
 
 
 /* also where a cancel came first: the record says so */
 
 static ngx_int_t
-payment_renewed(void *data, lines_request_again_reply_t *reply)
+payment_renewed(void *data)
 {
     return lines_op_take(data);
 }
@@ -245,8 +232,8 @@ payment_placed(void *data, lines_request_place_reply_t *reply)
         return NGX_OK;
     }
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: the plan includes it by now", &op->id);
+    lines_op_log(op, NGX_LOG_INFO, "%V: the plan includes it by now",
+                 &op->point);
 
     return lines_op_set(op, "place", &place);
 }
@@ -288,14 +275,14 @@ lines_payment_settle(lines_op_t *op)
 
     /* the provisioner's list of work, written before the line moves there */
 
-    return lines_prov_put(&op->caller, payment_announced, op,
-                          .at = lines_op_now(op), .tenant = op->tenant,
-                          .id = lines_op_get(op, "line"));
+    return lines_then_prov_put(&op->caller, payment_announced, op,
+                               .at = lines_op_now(op), .tenant = op->tenant,
+                               .id = lines_op_get(op, "line"));
 }
 
 
 static ngx_int_t
-payment_announced(void *data, lines_prov_put_reply_t *reply)
+payment_announced(void *data)
 {
     lines_op_t *op = data;
 
@@ -357,8 +344,7 @@ payment_settled(void *data, lines_request_paid_reply_t *reply)
 
     name = op->seen.invoice == LINES_INVOICE_PAID ? &gone[4] : gone;
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0, "lines operation %V: %s", &op->id,
-                  name == gone ? "included" : "paid");
+    lines_op_log(op, NGX_LOG_INFO, "%s", name == gone ? "included" : "paid");
 
     op->document = reply->document;
 
@@ -410,35 +396,31 @@ payment_voided(lines_op_t *op, lines_billing_result_t *result)
 {
     op->seen.off = op->seen.invoice == LINES_INVOICE_UNCOLLECTIBLE;
 
-    switch (result->outcome) {
-
-    case LINES_STRIPE_OK:
-
-        /*
-         * A replayed answer may be stale, but void is final; what is told with
-         * it includes a part that was paid since the invoice was read.
-         */
-
-        if (result->invoice && lines_is(&result->invoice->status, "void")) {
-            op->seen.subscription.invoice.amount_paid =
-                                               result->invoice->amount_paid;
-            op->seen.invoice = LINES_INVOICE_VOID;
-            return NGX_OK;
-        }
-
-        /* fall through */
-
-    case LINES_STRIPE_REFUSED:
-
-        /* paid in the meantime, or void already */
-
-        op->seen.tried = 1;
-        op->seen.invoice = LINES_INVOICE_UNSEEN;
-        return NGX_OK;
-
-    default:
+    if (result->outcome != LINES_STRIPE_OK
+        && result->outcome != LINES_STRIPE_REFUSED)
+    {
         return lines_op_outcome(op, result, "");
     }
+
+    /*
+     * A replayed answer may be stale, but void is final; what is told with it
+     * includes a part that was paid since the invoice was read.
+     */
+
+    if (result->invoice && lines_is(&result->invoice->status, "void")) {
+        op->seen.subscription.invoice.amount_paid =
+                                               result->invoice->amount_paid;
+        op->seen.invoice = LINES_INVOICE_VOID;
+
+        return NGX_OK;
+    }
+
+    /* paid in the meantime, or void already */
+
+    op->seen.tried = 1;
+    op->seen.invoice = LINES_INVOICE_UNSEEN;
+
+    return NGX_OK;
 }
 
 
@@ -486,7 +468,8 @@ lines_payment_end(lines_op_t *op)
 static ngx_int_t
 payment_canceled(void *data, lines_cancel_end_reply_t *reply)
 {
-    return lines_op_ended(data, &reply->answer_status, &reply->answer);
+    return lines_op_answered(data, "done", &reply->answer_status,
+                             &reply->answer);
 }
 
 
@@ -501,7 +484,7 @@ lines_payment_tell(lines_op_t *op)
 
     if (json.len) {
         ngx_str_null(&op->document);
-        return lines_op_tell(op, &json);
+        return lines_op_tell(op, json);
     }
 
     return lines_line_document(&op->caller, tell_line, op,
@@ -524,7 +507,7 @@ tell_line(void *data, lines_line_document_reply_t *reply)
         return NGX_OK;
     }
 
-    return lines_op_tell(op, &reply->json);
+    return lines_op_tell(op, reply->json);
 }
 
 
@@ -536,30 +519,30 @@ lines_payment_fail(lines_op_t *op)
     ngx_str_t  refund;
 
     return tell_refund(op, &refund) == NGX_OK
-           ? lines_ix_put(&op->caller, tell_indexed, op, .tenant = op->tenant,
-                          .id = refund)
+           ? lines_then_ix_put(&op->caller, tell_indexed, op,
+                               .tenant = op->tenant, .id = refund)
            : NGX_ERROR;
 }
 
 
 static ngx_int_t
-tell_indexed(void *data, lines_ix_put_reply_t *reply)
+tell_indexed(void *data)
 {
     lines_op_t  *op = data;
 
     ngx_str_t  refund;
 
     return tell_refund(op, &refund) == NGX_OK
-           ? lines_due_add(&op->caller, tell_hinted, op,
-                           .shard = lines_due_shard(&refund),
-                           .tenant = op->tenant, .delay = op->conf->due,
-                           .id = refund)
+           ? lines_then_due_add(&op->caller, tell_hinted, op,
+                                .shard = lines_due_shard(&refund),
+                                .tenant = op->tenant, .delay = op->conf->due,
+                                .id = refund)
            : NGX_ERROR;
 }
 
 
 static ngx_int_t
-tell_hinted(void *data, lines_due_add_reply_t *reply)
+tell_hinted(void *data)
 {
     lines_op_t  *op = data;
 

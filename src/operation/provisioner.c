@@ -1,6 +1,6 @@
 
 #include "directive/params.h"
-#include "http/guard.h"
+#include "http/location.h"
 #include "operation/provisioner.h"
 
 
@@ -73,21 +73,14 @@ lines_provisioner_call(lines_carrier_t *carrier, ngx_str_t *id,
 lines_tell_e
 lines_provisioner_verdict(lines_result_t *result)
 {
-    if (result->transport != LINES_COMPLETE) {
+    ngx_uint_t  status = result->status;
+
+    if (result->transport != LINES_COMPLETE
+        || status == 408 || status == 409 || status == 425 || status == 429)
+    {
         return LINES_TELL_NOT;
     }
 
-    switch (result->status) {
-
-    case 408:
-    case 409:
-    case 425:
-    case 429:
-        return LINES_TELL_NOT;
-
-    default:
-        return result->status / 100 == 2 ? LINES_TELL_TAKEN
-               : result->status / 100 == 4 ? LINES_TELL_REFUSED
-               : LINES_TELL_NOT;
-    }
+    return status / 100 == 2 ? LINES_TELL_TAKEN
+           : status / 100 == 4 ? LINES_TELL_REFUSED : LINES_TELL_NOT;
 }

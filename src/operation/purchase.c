@@ -12,12 +12,10 @@ static ngx_int_t purchase_got_card(lines_op_t *op,
 static ngx_int_t purchase_leased(void *data, lines_inv_lease_reply_t *reply);
 static ngx_int_t purchase_assigned(void *data,
     lines_inv_assign_reply_t *reply);
-static ngx_int_t purchase_dropped(void *data,
-    lines_inv_release_reply_t *reply);
+static ngx_int_t purchase_dropped(void *data);
 static ngx_int_t purchase_confirmed(void *data,
     lines_confirm_end_reply_t *reply);
-static ngx_int_t purchase_taken_back(void *data,
-    lines_undo_end_reply_t *reply);
+static ngx_int_t purchase_taken_back(void *data);
 static void purchase_settled(lines_op_t *op);
 static ngx_int_t purchase_undo(lines_op_t *op, ngx_uint_t status,
     const char *error, ngx_str_t message);
@@ -51,26 +49,24 @@ purchase_customer(lines_op_t *op, lines_billing_result_t *result)
 static ngx_int_t
 purchase_got_card(lines_op_t *op, lines_billing_result_t *result)
 {
-    switch (result->outcome) {
-
-    case LINES_STRIPE_OK:
-        if (result->payment_method.len
-            && (result->customer == NULL || !result->customer->deleted))
-        {
-            op->seen.card = LINES_CARD_THERE;
-
-            return lines_op_set(op, "payment_method", &result->payment_method);
-        }
-
-        /* fall through */
-
-    case LINES_STRIPE_REFUSED:
-        op->seen.card = LINES_CARD_NONE;
-        return NGX_OK;
-
-    default:
+    if (result->outcome != LINES_STRIPE_OK
+        && result->outcome != LINES_STRIPE_REFUSED)
+    {
         return lines_op_outcome(op, result, "");
     }
+
+    if (result->outcome == LINES_STRIPE_OK
+        && result->payment_method.len
+        && (result->customer == NULL || !result->customer->deleted))
+    {
+        op->seen.card = LINES_CARD_THERE;
+
+        return lines_op_set(op, "payment_method", &result->payment_method);
+    }
+
+    op->seen.card = LINES_CARD_NONE;
+
+    return NGX_OK;
 }
 
 
@@ -119,10 +115,9 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
             return lines_op_take(op);
         }
 
-        ngx_log_error(NGX_LOG_ERR, op->log, 0,
-                      "lines operation %V: the clocks of the inventory and of "
-                      "\"%V\" in Redis differ by more than a lease", &op->id,
-                      &op->tenant);
+        lines_op_log(op, NGX_LOG_ERR,
+                     "the clocks of the inventory and of \"%V\" in Redis "
+                     "differ by more than a lease", &op->tenant);
 
         return lines_op_again(op);
     }
@@ -134,14 +129,13 @@ purchase_leased(void *data, lines_inv_lease_reply_t *reply)
 ngx_int_t
 lines_purchase_next(lines_op_t *op)
 {
-    ngx_str_t  customer, body, key;
+    ngx_str_t  body, key;
 
     switch (op->at) {
 
     case LINES_AT_CARD:
-        customer = lines_op_get(op, "customer");
 
-        if (lines_charge_write(op, op->attempt, &customer, &body, &key)
+        if (lines_charge_write(op, op->attempt, "customer", &body, &key)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -179,9 +173,8 @@ lines_purchase_record(lines_op_t *op)
 {
     lines_stripe_subscription_t  *subscription = &op->seen.subscription;
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: subscription \"%V\" is %V", &op->id,
-                  &subscription->id, &subscription->status);
+    lines_op_log(op, NGX_LOG_INFO, "subscription \"%V\" is %V",
+                 &subscription->id, &subscription->status);
 
     return lines_op_move(op, "assign", { "subscription", subscription->id },
                          { "invoice", subscription->invoice.id });
@@ -191,11 +184,9 @@ lines_purchase_record(lines_op_t *op)
 ngx_int_t
 lines_purchase_renew(lines_op_t *op)
 {
-    ngx_str_t  customer, body, key;
+    ngx_str_t  body, key;
 
-    customer = lines_op_get(op, "customer");
-
-    if (lines_charge_write(op, op->attempt + 1, &customer, &body, &key)
+    if (lines_charge_write(op, op->attempt + 1, "customer", &body, &key)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -238,9 +229,7 @@ purchase_assigned(void *data, lines_inv_assign_reply_t *reply)
 
     number = lines_op_get(op, "number");
 
-    ngx_log_error(NGX_LOG_ERR, op->log, 0,
-                  "lines operation %V: does not hold \"%V\" any more", &op->id,
-                  &number);
+    lines_op_log(op, NGX_LOG_ERR, "does not hold \"%V\" any more", &number);
 
     op->seen.number = LINES_NUMBER_LOST;
 
@@ -261,14 +250,14 @@ lines_purchase_drop(lines_op_t *op)
         number = lines_op_get(op, "number");
     }
 
-    return lines_inv_release(&op->caller, purchase_dropped, op,
-                             .operation = op->id, .tenant = op->tenant,
-                             .quarantine = 0, .number = number);
+    return lines_then_inv_release(&op->caller, purchase_dropped, op,
+                                  .operation = op->id, .tenant = op->tenant,
+                                  .number = number);
 }
 
 
 static ngx_int_t
-purchase_dropped(void *data, lines_inv_release_reply_t *reply)
+purchase_dropped(void *data)
 {
     lines_op_t  *op = data;
 
@@ -313,7 +302,7 @@ lines_purchase_tell(lines_op_t *op)
         return NGX_ERROR;
     }
 
-    return lines_op_tell(op, &json);
+    return lines_op_tell(op, json);
 }
 
 
@@ -352,10 +341,9 @@ lines_purchase_refuse(lines_op_t *op)
             return purchase_undo(op, 402, "no_card_on_file", no_card);
         }
 
-        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                      "lines operation %V: billing does not take the charge, "
-                      "\"%V\" \"%V\"", &op->id, &error->param,
-                      &error->message);
+        lines_op_log(op, NGX_LOG_ALERT,
+                     "billing does not take the charge, \"%V\" \"%V\"",
+                     &error->param, &error->message);
     }
 
     return purchase_undo(op, 500, "provisioning_failed",
@@ -404,9 +392,8 @@ purchase_undo(lines_op_t *op, ngx_uint_t status, const char *error,
         return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                  "lines operation %V: undone from \"%V\", %ui", &op->id,
-                  &op->point, status);
+    lines_op_log(op, NGX_LOG_NOTICE, "undone from \"%V\", %ui", &op->point,
+                 status);
 
     step = op->at == LINES_AT_CARD ? "undone"
            : op->at == LINES_AT_LEASE ? "undo:lease" : "undo:charge";
@@ -423,9 +410,10 @@ ngx_int_t
 lines_purchase_end(lines_op_t *op)
 {
     if (op->at == LINES_AT_UNDONE) {
-        return lines_undo_end(&op->caller, purchase_taken_back, op,
-                              lines_op_held(op),
-                              .idem_key = lines_op_get(op, "idempotency"));
+        return lines_then_undo_end(&op->caller, purchase_taken_back, op,
+                                   lines_op_held(op),
+                                   .idem_key = lines_op_get(op,
+                                                            "idempotency"));
     }
 
     return lines_confirm_end(&op->caller, purchase_confirmed, op,
@@ -440,16 +428,17 @@ purchase_confirmed(void *data, lines_confirm_end_reply_t *reply)
 {
     purchase_settled(data);
 
-    return lines_op_ended(data, &reply->answer_status, &reply->answer);
+    return lines_op_answered(data, "done", &reply->answer_status,
+                             &reply->answer);
 }
 
 
 static ngx_int_t
-purchase_taken_back(void *data, lines_undo_end_reply_t *reply)
+purchase_taken_back(void *data)
 {
     purchase_settled(data);
 
-    return lines_op_enter(data, "done");
+    return lines_op_over(data);
 }
 
 

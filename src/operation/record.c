@@ -43,11 +43,9 @@ lines_op_text(const char *text)
 ngx_str_t
 lines_op_number(lines_op_t *op, int64_t number)
 {
-    u_char     text[NGX_INT64_LEN];
     ngx_str_t  value;
 
-    value.data = text;
-    value.len = ngx_sprintf(text, "%L", number) - text;
+    value = lines_form_number(number);
 
     return op_copy(op, &value);
 }
@@ -195,7 +193,8 @@ lines_op_enter(lines_op_t *op, const char *step)
 
 
 ngx_int_t
-lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer)
+lines_op_answered(lines_op_t *op, const char *step, ngx_str_t *status,
+    ngx_str_t *answer)
 {
     if (lines_op_set(op, "answer_status", status) != NGX_OK
         || lines_op_set(op, "answer", answer) != NGX_OK)
@@ -203,6 +202,13 @@ lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer)
         return NGX_ERROR;
     }
 
+    return lines_op_enter(op, step);
+}
+
+
+ngx_int_t
+lines_op_over(void *op)
+{
     return lines_op_enter(op, "done");
 }
 
@@ -288,8 +294,7 @@ op_lost(lines_caller_t *caller)
 {
     lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: lost in \"%V\"", &op->id, &op->point);
+    lines_op_log(op, NGX_LOG_INFO, "lost in \"%V\"", &op->point);
 
     op->lost = 1;
 
@@ -313,9 +318,7 @@ op_sending(lines_caller_t *caller, lines_store_call_t *call)
 {
     lines_op_t  *op = ngx_queue_data(caller, lines_op_t, caller);
 
-    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: %V in %V", &op->id, &call->name,
-                   &op->point);
+    lines_op_debug(op, "%V in %V", &call->name, &op->point);
 
     if (call->script && !op->claiming) {
         LINES_FAILPOINT_STEP("op.write.before", &op->point);
@@ -336,7 +339,7 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 }
 
 
-void
+ngx_int_t
 lines_op_forget(lines_op_t *op)
 {
     lines_tell_e  told;
@@ -346,6 +349,8 @@ lines_op_forget(lines_op_t *op)
     told = op->seen.told;
     ngx_memzero(&op->seen, sizeof(lines_op_seen_t));
     op->seen.told = told;
+
+    return NGX_OK;
 }
 
 
@@ -367,14 +372,10 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    switch (reply->is) {
+    op->unknown = (reply->is == LINES_OP_CLAIM_NONE);
+    op->lost = (reply->is == LINES_OP_CLAIM_BUSY);
 
-    case LINES_OP_CLAIM_NONE:
-        op->unknown = 1;
-        return NGX_DONE;
-
-    case LINES_OP_CLAIM_BUSY:
-        op->lost = 1;
+    if (op->unknown || op->lost) {
         return NGX_DONE;
     }
 
@@ -382,7 +383,7 @@ lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
 
     ngx_str_null(&op->document);
 
-    lines_op_forget(op);
+    (void) lines_op_forget(op);
 
     op->now = reply->now;
 
@@ -453,9 +454,7 @@ op_read(lines_op_t *op, lines_list_t *fields)
     LINES_FAILPOINT_STEP("op.claim.after", &op->point);
 
     if (op->kind == NULL) {
-        ngx_log_error(NGX_LOG_ALERT, op->log, 0,
-                      "lines operation %V: unknown kind \"%V\"", &op->id,
-                      &op->point);
+        lines_op_log(op, NGX_LOG_ALERT, "unknown kind \"%V\"", &op->point);
         return NGX_ERROR;
     }
 
@@ -477,11 +476,6 @@ lines_op_write(lines_op_t *op, const char *next, int64_t rest,
 
     if (rest == LINES_NO_REST) {
         lines_op_renewed(op);
-
-    } else {
-        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                       "lines operation %V: rests in %V for %L", &op->id,
-                       &op->point, rest);
     }
 
     for (n = 0; field->name; field++) {
@@ -523,6 +517,8 @@ op_written(void *data, lines_op_step_reply_t *reply)
 ngx_int_t
 lines_op_rested(lines_op_t *op, int64_t now, ngx_msec_t delay)
 {
+    lines_op_debug(op, "rests in %V for %L", &op->point, (int64_t) delay);
+
     (void) lines_forget_due_rest(&op->caller, lines_op_member(op),
                                  .since = &now, .delay = delay);
 

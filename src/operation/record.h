@@ -102,8 +102,7 @@ struct lines_op_s {
 
     /* the engine's own */
     lines_billing_ask_t  ask;      /* the call that is under way */
-    lines_op_answer_pt  answer;    /* NULL: of the provisioner */
-    ngx_str_t           json;      /* for it */
+    lines_op_answer_pt  answer;    /* NULL: the body is the provisioner's */
     ngx_str_t           document;  /* of the line, as just written; or empty */
     lines_op_run_pt     wake;
     ngx_event_t         next;      /* posted, or a timer */
@@ -144,12 +143,26 @@ typedef struct {
     (lines_op_field_t[LINES_OP_FIELDS + 1]) { __VA_ARGS__ }
 
 
+/* "lines operation ID: …", with an argument at least */
+
+#define lines_op_log(op, level, fmt, ...)                                     \
+    ngx_log_error(level, (op)->log, 0, "lines operation %V: " fmt, &(op)->id, \
+                  __VA_ARGS__)
+
+#if (NGX_DEBUG)
+#define lines_op_debug(op, fmt, ...)                                          \
+    ngx_log_debug(NGX_LOG_DEBUG_HTTP, (op)->log, 0,                           \
+                  "lines operation %V: " fmt, &(op)->id, __VA_ARGS__)
+#else
+#define lines_op_debug(op, ...)
+#endif
+
+
 /* a text that ends with a zero, as a string */
 ngx_str_t lines_op_text(const char *text);
 
 /* a value; the write that it goes to fails where there is no memory */
 ngx_str_t lines_op_number(lines_op_t *op, int64_t number);
-
 
 
 /* op->caller: no reply, and the operation is claimed again */
@@ -171,14 +184,16 @@ ngx_int_t lines_op_set(lines_op_t *op, const char *name, ngx_str_t *value);
 /* another step, in the copy: a script has moved the record there */
 ngx_int_t lines_op_enter(lines_op_t *op, const char *step);
 
-/* the same to its end, with the answer that was written */
-ngx_int_t lines_op_ended(lines_op_t *op, ngx_str_t *status, ngx_str_t *answer);
+/* the same, with the answer that was written; and to its end, without */
+ngx_int_t lines_op_answered(lines_op_t *op, const char *step,
+    ngx_str_t *status, ngx_str_t *answer);
+ngx_int_t lines_op_over(void *op);
 
 /* such a script sets the lease anew, too: call it when it is sent */
 void lines_op_renewed(lines_op_t *op);
 
-/* what was seen: it is to be looked at anew */
-void lines_op_forget(lines_op_t *op);
+/* what was seen: it is to be looked at anew; NGX_OK */
+ngx_int_t lines_op_forget(lines_op_t *op);
 
 /* claims anew: reads the record again, forgets what was seen, decides */
 ngx_int_t lines_op_take(lines_op_t *op);

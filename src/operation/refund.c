@@ -9,16 +9,15 @@
 #include "store/calls.h"
 
 
-static ngx_int_t refund_list(void *data, lines_owed_put_reply_t *reply);
+static ngx_int_t refund_list(void *data);
 static ngx_int_t refund_listed(lines_op_t *op, lines_billing_result_t *result);
 static ngx_int_t refund_settled(void *data, lines_settled_get_reply_t *reply);
 static ngx_int_t refund_walk(lines_op_t *op);
 static ngx_int_t refund_booked(void *data, lines_op_settle_reply_t *reply);
 static ngx_int_t refund_counted(lines_op_t *op,
     lines_billing_result_t *result);
-static ngx_int_t refund_give(void *data, lines_owed_put_reply_t *reply);
+static ngx_int_t refund_give(void *data);
 static ngx_int_t refund_given(lines_op_t *op, lines_billing_result_t *result);
-static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
 
 
 /*
@@ -26,10 +25,10 @@ static ngx_int_t refund_finished(void *data, lines_refund_end_reply_t *reply);
  * the operation and the tenant are gone: then this says that it is due.
  */
 
-#define refund_owes(op, done)                                                 \
-    lines_owed_put(&(op)->caller, done, op, .tenant = (op)->tenant,           \
-                   .subscription = lines_op_get(op, "subscription"),          \
-                   .since = lines_op_get_number(op, "since"))
+#define refund_owes(op, next)                                                 \
+    lines_then_owed_put(&(op)->caller, next, op, .tenant = (op)->tenant,      \
+                        .subscription = lines_op_get(op, "subscription"),     \
+                        .since = lines_op_get_number(op, "since"))
 
 
 ngx_int_t
@@ -40,7 +39,7 @@ lines_refund_list(lines_op_t *op)
 
 
 static ngx_int_t
-refund_list(void *data, lines_owed_put_reply_t *reply)
+refund_list(void *data)
 {
     lines_op_t *op = data;
 
@@ -110,9 +109,7 @@ refund_walk(lines_op_t *op)
 
     seen->money = lines_money_close(&seen->ledger);
 
-    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, op->log, 0,
-                   "lines operation %V: invoice \"%V\": %L are due, %L "
-                   "disputed, %L failed", &op->id,
+    lines_op_debug(op, "invoice \"%V\": %L are due, %L disputed, %L failed",
                    &seen->subscription.invoice.id,
                    lines_money_due(&seen->ledger), seen->ledger.disputed,
                    seen->ledger.failed);
@@ -233,12 +230,12 @@ lines_refund_give(lines_op_t *op)
     /* a part of what was never listed */
 
     return op->at == LINES_AT_AWAIT ? refund_owes(op, refund_give)
-                                    : refund_give(op, NULL);
+                                    : refund_give(op);
 }
 
 
 static ngx_int_t
-refund_give(void *data, lines_owed_put_reply_t *reply)
+refund_give(void *data)
 {
     lines_op_t *op = data;
 
@@ -265,9 +262,8 @@ refund_given(lines_op_t *op, lines_billing_result_t *result)
         return lines_op_post_failed(op, result);
     }
 
-    ngx_log_error(NGX_LOG_INFO, op->log, 0,
-                  "lines operation %V: refunded invoice \"%V\"", &op->id,
-                  &op->seen.subscription.invoice.id);
+    lines_op_log(op, NGX_LOG_INFO, "refunded invoice \"%V\"",
+                 &op->seen.subscription.invoice.id);
 
     op->seen.call = LINES_CALL_ABSENT;
 
@@ -337,26 +333,19 @@ lines_refund_pass(lines_op_t *op)
 ngx_int_t
 lines_refund_finish(lines_op_t *op)
 {
-    const char  *payment;
-
     static const char  *events[LINES_POINTS] = {
         [LINES_AT_REFUND] = "line.refunded",
         [LINES_AT_RELEASE] = "line.unsubscribed",
         [LINES_AT_ORPHAN] = "orphan.refunded"
     };
 
-    payment = op->at == LINES_AT_REFUND ? "refunded" : "";
-
-    return lines_refund_end(&op->caller, refund_finished, op, lines_op_held(op),
-                            .line = lines_op_get(op, "line"),
-                            .payment = lines_op_text(payment),
-                            .subscription = lines_op_get(op, "subscription"),
-                            .name = lines_op_text(events[op->at]));
-}
-
-
-static ngx_int_t
-refund_finished(void *data, lines_refund_end_reply_t *reply)
-{
-    return lines_op_enter(data, "done");
+    return lines_then_refund_end(&op->caller, lines_op_over, op,
+                                 lines_op_held(op),
+                                 .line = lines_op_get(op, "line"),
+                                 .payment = lines_op_text(
+                                     op->at == LINES_AT_REFUND ? "refunded"
+                                                               : ""),
+                                 .subscription = lines_op_get(op,
+                                                              "subscription"),
+                                 .name = lines_op_text(events[op->at]));
 }

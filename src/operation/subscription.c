@@ -15,9 +15,8 @@ static ngx_int_t plan_rank(ngx_str_t *status);
 static ngx_int_t plan_pending(void *data, lines_pending_get_reply_t *reply);
 static ngx_int_t plan_end(lines_op_t *op, ngx_str_t *pending);
 static ngx_int_t plan_ended(void *data, lines_plan_end_reply_t *reply);
-static ngx_int_t lapse_end(lines_op_t *op);
-static ngx_int_t lapse_watched(void *data, lines_inv_watch_reply_t *reply);
-static ngx_int_t lapse_ended(void *data, lines_lapse_end_reply_t *reply);
+static ngx_int_t lapse_end(void *data);
+static ngx_int_t lapse_ended(void *data);
 
 
 /* whatever billing has of it, which it does not tell */
@@ -271,10 +270,9 @@ plan_ended(void *data, lines_plan_end_reply_t *reply)
     lines_op_t *op = data;
 
     if (reply->pending.len) {
-        ngx_log_error(NGX_LOG_NOTICE, op->log, 0,
-                      "lines operation %V: the base plan of \"%V\" is another, "
-                      "or has ended: line \"%V\" is looked at", &op->id,
-                      &op->tenant, &reply->pending);
+        lines_op_log(op, NGX_LOG_NOTICE,
+                     "the base plan of \"%V\" is another, or has ended: line "
+                     "\"%V\" is looked at", &op->tenant, &reply->pending);
 
         (void) lines_op_spawn(op->lmcf, &op->tenant, &reply->pending);
     }
@@ -289,28 +287,23 @@ ngx_int_t
 lines_lapse_judge(lines_op_t *op)
 {
     if (op->tenant.data[0] == 'a' && op->seen.sub == LINES_SUB_ENDED) {
-        return lines_inv_watch(&op->caller, lapse_watched, op,
-                               .tenant = op->tenant,
-                               .operation = lines_op_get(op, "line"),
-                               .delay = op->conf->lease);
+        return lines_then_inv_watch(&op->caller, lapse_end, op,
+                                    .tenant = op->tenant,
+                                    .operation = lines_op_get(op, "line"),
+                                    .delay = op->conf->lease);
     }
 
     return lapse_end(op);
 }
 
 
-static ngx_int_t
-lapse_watched(void *data, lines_inv_watch_reply_t *reply)
-{
-    return lapse_end(data);
-}
-
-
 /* what never comes back has ended; of what is not known nothing follows */
 
 static ngx_int_t
-lapse_end(lines_op_t *op)
+lapse_end(void *data)
 {
+    lines_op_t *op = data;
+
     static const char  *verdicts[LINES_SUBS] = {
         [LINES_SUB_NONE] = "",
         [LINES_SUB_INCOMPLETE] = "",
@@ -321,15 +314,18 @@ lapse_end(lines_op_t *op)
         [LINES_SUB_UNTOLD] = ""
     };
 
-    return lines_lapse_end(&op->caller, lapse_ended, op, lines_op_held(op),
-                           .line = lines_op_get(op, "line"),
-                           .verdict = lines_op_text(verdicts[op->seen.sub]),
-                           .subscription = lines_op_get(op, "subscription"));
+    return lines_then_lapse_end(&op->caller, lapse_ended, op,
+                                lines_op_held(op),
+                                .line = lines_op_get(op, "line"),
+                                .verdict = lines_op_text(
+                                               verdicts[op->seen.sub]),
+                                .subscription = lines_op_get(op,
+                                                             "subscription"));
 }
 
 
 static ngx_int_t
-lapse_ended(void *data, lines_lapse_end_reply_t *reply)
+lapse_ended(void *data)
 {
     lines_op_t *op = data;
 
@@ -341,5 +337,5 @@ lapse_ended(void *data, lines_lapse_end_reply_t *reply)
                                       .delay = 0);
     }
 
-    return lines_op_enter(op, "done");
+    return lines_op_over(op);
 }

@@ -1,19 +1,8 @@
 
 /*
- * Finishes what others began and could not finish: each worker looks at the
- * due lists of the fleet every few seconds.  The fence decides who carries an
- * operation on.
- *
- * A due list is but a hint, in a slot of its own, and a failover may lose it.
- * So now and then a few tenants are looked at: what is unfinished there is
- * given its hint again.
- *
- * The inventory of numbers is a slot of its own as well, so that what spans it
- * and a tenant's is ordered instead of atomic: a number is leased after its
- * operation has begun and released before that ends, and whatever was leased
- * is looked at later.
- *
- * A few commands at a time; nobody waits for them.
+ * Finishes what others began and could not finish: what is due, the old leases
+ * of numbers, and unfinished operations whose hints are lost.  A few commands
+ * at a time; nobody waits for them.
  */
 
 #include "http/metrics.h"
@@ -21,7 +10,6 @@
 #include "operation/audit.h"
 #include "operation/database.h"
 #include "operation/operation.h"
-#include "operation/sweeper.h"
 
 
 #define LINES_INV_LOOKS   16

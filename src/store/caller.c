@@ -156,6 +156,15 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 }
 
 
+ngx_int_t
+lines_caller_then(lines_caller_t *caller, lines_store_call_t *call, void *args,
+    lines_next_pt next, void *data)
+{
+    return lines_caller_call(caller, call, args, LINES_CALL_THEN,
+                             (lines_done_pt) next, data);
+}
+
+
 static void *
 allocate(lines_caller_t *caller, size_t size)
 {
@@ -422,6 +431,9 @@ answered(void *data, redisReply *reply)
 
     } else if (a->how == LINES_CALL_KEEP) {
         ngx_memcpy(a->data, out, call->size);
+
+    } else if (a->how == LINES_CALL_THEN) {
+        rc = ((lines_next_pt) a->done)(a->data);
 
     } else if (a->done) {
         rc = call->deliver(a->done, a->data, out);

@@ -157,6 +157,8 @@ enum {
 /* of the type that the call has: NULL where nothing is to be done */
 typedef void (*lines_done_pt)(void);
 
+typedef ngx_int_t (*lines_next_pt)(void *data);
+
 struct lines_store_call_s {
     ngx_str_t                    name;
     lines_script_t              *script;    /* NULL: a command */
@@ -180,6 +182,7 @@ enum {
     LINES_CALL = 0,
     LINES_CALL_TRY,          /* done() hears of no reply: NULL */
     LINES_CALL_KEEP,         /* data is where the reply's struct goes */
+    LINES_CALL_THEN,         /* done() is a lines_next_pt */
     LINES_CALL_FORGET        /* nobody hears */
 };
 
@@ -191,6 +194,10 @@ enum {
 
 ngx_int_t lines_caller_call(lines_caller_t *caller, lines_store_call_t *call,
     void *args, ngx_uint_t how, lines_done_pt done, void *data);
+
+/* the same for who wants nothing of the reply */
+ngx_int_t lines_caller_then(lines_caller_t *caller, lines_store_call_t *call,
+    void *args, lines_next_pt next, void *data);
 
 
 #endif /* _LINES_STORE_CALLER_H_INCLUDED_ */

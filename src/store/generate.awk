@@ -234,7 +234,7 @@ function new_call(name, at,    n, f, i) {
 
     is_made("lines_" name, at)
 
-    n = split("try keep forget call", f, " ")
+    n = split("then try keep forget call", f, " ")
     for (i = 1; i <= n; i++)
         is_made("lines_" f[i] "_" name, at)
 
@@ -1024,6 +1024,9 @@ function senders(file, c) {
 
     macro(file, "lines_" c "(caller, done, data", \
           "lines_send_" c "(caller, LINES_CALL, ", ", done, data)", c)
+    macro(file, "lines_then_" c "(caller, next, data", \
+          "lines_caller_then(caller, &lines_call_" c ", ", \
+          ", next, data)", c)
     macro(file, "lines_try_" c "(caller, done, data", \
           "lines_send_" c "(caller, LINES_CALL_TRY, ", ", done, data)", c)
     if (keepable(c))

@@ -49,8 +49,8 @@ static lines_param_t  redis_params[] = {
     lines_param_string("key", lines_redis_conf_t, key, 0),
     lines_param_string("sni", lines_redis_conf_t, sni, 0),
     lines_param_enum("verify", lines_redis_conf_t, verify, redis_verify),
-    lines_param_refused("password",
-                        "a password belongs in \"password_file=\""),
+    { .name = ngx_string("password"), .type = LINES_PARAM_REFUSED,
+      .valid = "a password belongs in \"password_file=\"" },
     lines_param_end
 };
 

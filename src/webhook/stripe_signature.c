@@ -190,16 +190,7 @@ stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
 static ngx_str_t
 stripe_next(ngx_str_t *list, ngx_str_t *value)
 {
-    *value = lines_split(list, ',');
-
-    while (value->len && value->data[0] == ' ') {
-        value->data++;
-        value->len--;
-    }
-
-    while (value->len && value->data[value->len - 1] == ' ') {
-        value->len--;
-    }
+    *value = lines_item(list, ',');
 
     return lines_split(value, '=');
 }

@@ -36,31 +36,23 @@ static ngx_int_t webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *body);
 static ngx_int_t webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *reason);
-static ngx_int_t webhook_signature(ngx_http_request_t *r, ngx_str_t *header,
-    ngx_str_t *reason);
-static ngx_int_t webhook_verify(ngx_http_request_t *r, ngx_str_t *body,
-    ngx_str_t *reason);
 static ngx_int_t webhook_take(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void webhook_free_secrets(void *data);
 
 
-static lines_route_t  webhook_routes[] = {
-
-    { NGX_HTTP_POST, ngx_string(""), ngx_string("webhook"), { NULL },
-      (lines_step_pt[]) {
-          webhook_read, webhook_take, webhook_received, NULL
-      }, NULL },
-
-    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
-};
-
-
 static lines_api_t  webhook_api = {
-    ngx_string("webhook"),
-    lines_plain_error,
-    webhook_routes,
-    LINES_WEBHOOK_BODY
+    .name = ngx_string("webhook"),
+    .error = lines_plain_error,
+    .routes = (lines_route_t []) {
+        { .method = NGX_HTTP_POST, .path = ngx_string(""),
+          .name = ngx_string("webhook"),
+          .steps = (lines_step_pt []) {
+              webhook_read, webhook_take, webhook_received, NULL
+          } },
+        { .steps = NULL }
+    },
+    .body_limit = LINES_WEBHOOK_BODY
 };
 
 
@@ -141,11 +133,26 @@ webhook_free_secrets(void *data)
 static ngx_int_t
 webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  header, reason;
+    ngx_table_elt_t  *h;
 
-    return webhook_signature(r, &header, &reason) == NGX_OK
-           ? lines_read_body(r, ctx, webhook_body)
-           : webhook_refuse(r, ctx, &reason);
+    static ngx_str_t  two = ngx_string("two-signatures");
+
+    h = lines_find_header(r, "stripe-signature");
+
+    if (h == NULL || h->value.len == 0) {
+        return webhook_refuse(r, ctx, lines_stripe_signature_reason(
+                                          LINES_STRIPE_NO_SIGNATURE));
+    }
+
+    /* of two, which one would count? */
+
+    if (lines_next_header(r, "stripe-signature", h)) {
+        return webhook_refuse(r, ctx, &two);
+    }
+
+    ctx->data = &h->value;
+
+    return lines_read_body(r, ctx, webhook_body);
 }
 
 
@@ -164,21 +171,23 @@ webhook_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *reason)
 static ngx_int_t
 webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
 {
-    json_t                *json;
-    ngx_int_t              rc;
-    ngx_str_t              reason;
-    lines_stripe_event_t  *event;
+    json_t                 *json;
+    ngx_int_t               rc;
+    lines_webhook_conf_t   *wcf;
+    lines_stripe_event_t   *event;
+    lines_stripe_reason_e   judged;
 
-    ngx_str_null(&reason);
+    wcf = lines_get_loc_conf(r)->own;
 
-    rc = webhook_verify(r, body, &reason);
+    judged = lines_stripe_signature(&wcf->secrets, ctx->data, body, ngx_time(),
+                                    wcf->tolerance);
 
-    if (rc == NGX_ERROR) {
+    if (judged == LINES_STRIPE_FAILED) {
         return lines_unavailable(r, ctx, 1);
     }
 
-    if (rc != NGX_OK) {
-        return webhook_refuse(r, ctx, &reason);
+    if (judged != LINES_STRIPE_ACCEPTED) {
+        return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
     }
 
     /* billing sends it again: to another node, or once lines_redis is right */
@@ -206,57 +215,6 @@ webhook_body(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *body)
     ctx->data = event;
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-webhook_signature(ngx_http_request_t *r, ngx_str_t *header, ngx_str_t *reason)
-{
-    ngx_table_elt_t  *h;
-
-    h = lines_find_header(r, "stripe-signature");
-
-    if (h == NULL || h->value.len == 0) {
-        *reason = *lines_stripe_signature_reason(LINES_STRIPE_NO_SIGNATURE);
-        return NGX_DECLINED;
-    }
-
-    /* of two, which one would count? */
-
-    if (lines_next_header(r, "stripe-signature", h)) {
-        ngx_str_set(reason, "two-signatures");
-        return NGX_DECLINED;
-    }
-
-    *header = h->value;
-
-    return NGX_OK;
-}
-
-
-/* NGX_DECLINED with a reason; NGX_ERROR: OpenSSL cannot just now */
-
-static ngx_int_t
-webhook_verify(ngx_http_request_t *r, ngx_str_t *body, ngx_str_t *reason)
-{
-    ngx_str_t               header;
-    lines_webhook_conf_t   *wcf;
-    lines_stripe_reason_e   judged;
-
-    wcf = lines_get_loc_conf(r)->own;
-
-    if (webhook_signature(r, &header, reason) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    judged = lines_stripe_signature(&wcf->secrets, &header, body, ngx_time(),
-                                    wcf->tolerance);
-
-    *reason = *lines_stripe_signature_reason(judged);
-
-    return judged == LINES_STRIPE_ACCEPTED ? NGX_OK
-           : judged == LINES_STRIPE_FAILED ? NGX_ERROR
-           : NGX_DECLINED;
 }
 
 

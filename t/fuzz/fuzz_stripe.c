@@ -43,9 +43,10 @@ fuzz_form(ngx_pool_t *pool, lines_stripe_metadata_t *metadata, ngx_str_t *id,
 
     must(lines_stripe_refund_body(pool, id, amount, metadata, &body)
          == NGX_OK);
-    must(lines_stripe_charge_body(pool, id, id, id, metadata, &body)
+    must(lines_stripe_subscribe_body(pool, id, id, id, metadata, &body)
          == NGX_OK);
-    must(lines_stripe_addon_body(pool, id, id, metadata, &body) == NGX_OK);
+    must(lines_stripe_subscribe_body(pool, id, id, NULL, metadata, &body)
+         == NGX_OK);
 }
 
 

@@ -268,14 +268,14 @@ billing_debug_body(lines_billing_debug_t *debug)
     }
 
     if (lines_billing_debug_is("addon")) {
-        return lines_stripe_addon_body(pool, &debug->id, &debug->price,
-                                       &debug->match, &debug->body);
+        return lines_stripe_subscribe_body(pool, &debug->id, &debug->price,
+                                           NULL, &debug->match, &debug->body);
     }
 
     if (lines_billing_debug_is("charge")) {
-        return lines_stripe_charge_body(pool, &debug->id, &debug->price,
-                                        &debug->card, &debug->match,
-                                        &debug->body);
+        return lines_stripe_subscribe_body(pool, &debug->id, &debug->price,
+                                           &debug->card, &debug->match,
+                                           &debug->body);
     }
 
     if (lines_billing_debug_is("repay")) {

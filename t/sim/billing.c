@@ -80,6 +80,9 @@ typedef struct {
     int64_t    disputed;
     int64_t    created;
     int64_t    paid_at;
+    int        forgiven;         /* flag: people gave all of it back, of a
+                                    line that runs, */
+    int        early;            /* flag: or of what no line was there for */
 } invoice_t;
 
 typedef struct {
@@ -726,6 +729,15 @@ invoice_wanted(form_t *form, int i)
 }
 
 
+/* what went back of it is not told */
+
+static int
+hidden(int invoice)
+{
+    return wrong("given") && invoices[invoice].early;
+}
+
+
 static int
 note_wanted(form_t *form, int i)
 {
@@ -733,7 +745,7 @@ note_wanted(form_t *form, int i)
 
     value = form_get(form, "invoice");
 
-    return since(form, notes[i].created)
+    return !hidden(notes[i].invoice) && since(form, notes[i].created)
            && (value == NULL
                || notes[i].invoice == number(value, "in_", ninvoices));
 }
@@ -766,7 +778,8 @@ of_wanted(form_t *form, int payment, int64_t created)
 static int
 refund_wanted(form_t *form, int i)
 {
-    return of_wanted(form, refunds[i].payment, refunds[i].created);
+    return !hidden(payments[refunds[i].payment].invoice)
+           && of_wanted(form, refunds[i].payment, refunds[i].created);
 }
 
 
@@ -1915,9 +1928,22 @@ sim_billing_dispute(void)
 }
 
 
+/* what is left of what came in */
+
+static int64_t
+net(int v)
+{
+    invoice_t  *invoice = &invoices[v];
+
+    return invoice->paid + (invoice->status == PAID ? invoice->balance : 0)
+           - invoice->refunded - invoice->otherwise;
+}
+
+
 /*
- * All of it, and it goes on: of what nobody has a line for, nor is about to
- * get one by what was counted a moment ago.
+ * All of it, and it goes on: of a line that runs, which its owner keeps; or of
+ * what nobody has a line for, nor is about to get one by what was counted a
+ * moment ago.
  */
 
 static void
@@ -1929,10 +1955,26 @@ give_all(sub_t *s, int kind)
     invoice_t        *invoice = &invoices[v];
     const sim_str_t  *op;
 
+    static const char  runs[] = "$6\r\nactive\r\n";
     static const char  rests[] = "*2\r\n$1\r\n0\r\n$";
     static const char  done[] = "*2\r\n$1\r\n0\r\n$4\r\ndone";
 
     if (s->status != ACTIVE || invoice->status != PAID) {
+        return;
+    }
+
+    snprintf(key, sizeof(key), "lines:{%s}:line:%s", s->tenant,
+             s->line[0] ? s->line : s->operation);
+
+    op = sim_ask("HGET", key, "status", NULL);
+
+    if (op->len == sizeof(runs) - 1 && memcmp(op->data, runs, op->len) == 0) {
+
+        if (net(v) > 0) {
+            give_back(v, PRICE, kind);
+            invoice->forgiven = net(v) == 0;
+        }
+
         return;
     }
 
@@ -1956,6 +1998,8 @@ give_all(sub_t *s, int kind)
         return;
     }
 
+    invoice->early = 1;
+
     if (sim_one_in(2) || invoice->refunded || invoice->otherwise
         || invoice->disputed)
     {
@@ -1978,8 +2022,9 @@ give_all(sub_t *s, int kind)
 void
 sim_billing_hand(void)
 {
-    int     i, v, kind;
-    sub_t  *s;
+    int      i, v, kind;
+    sub_t   *s;
+    int64_t  amount;
 
     i = some_sub();
 
@@ -2054,7 +2099,14 @@ sim_billing_hand(void)
         /* a gesture: some of it */
 
         if (world.may & SIM_REFUNDS) {
-            give_back(v, 1 + (int64_t) sim_random(PRICE / 2), kind);
+            amount = 1 + (int64_t) sim_random(PRICE / 2);
+
+            if (amount < net(v)) {
+                give_back(v, amount, kind);
+
+            } else {
+                give_all(s, kind);
+            }
         }
     }
 }
@@ -2210,7 +2262,10 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
             sub->paid_any = 1;
             sub->first_paid = paid;
             sub->first_net = paid - back - disputed;
+            sub->forgiven = v->forgiven;
         }
+
+        sub->forgave |= v->forgiven;
 
         sub->paid += paid;
         sub->back += back;

@@ -102,6 +102,14 @@ const sim_wrong_t  sim_wrongs[] = {
     { "held", "database_check", "if reason and not confirm then",
       "if false then" },
 
+    /* who gave all back of a line that runs is told nothing of it */
+    { "credited", "audit_found", "local now = now_ms()\n",
+      "if kind == 'credited' then return { 'known' } end\n"
+      "local now = now_ms()\n" },
+
+    /* billing/: what people gave back is not told before there is a line */
+    { "given", NULL, NULL, NULL },
+
     /* it sees what is not so */
     { "false", "audit_tenant", "if counts ~= held", "if counts == held" },
 

@@ -19,7 +19,6 @@
 #include "http/text.h"
 #include "operation/audit.h"
 #include "operation/operation.h"
-#include "operation/sweeper.h"
 #include "store/redis_op.h"
 #include "store/scripts.h"
 

@@ -262,6 +262,9 @@ typedef struct {
     int      paid_any;                /* flag: an invoice is paid */
     int64_t  paid, back, disputed;
     int64_t  first_paid, first_net;   /* of the newest that is paid */
+    int      forgiven;                /* flag: people gave that back, of a line
+                                         that ran, */
+    int      forgave;                 /* flag: or another of its invoices */
     int64_t  kept_after;              /* net of what was paid after that: */
 } sim_sub_t;
 

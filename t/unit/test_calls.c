@@ -312,6 +312,14 @@ DONE(count)
 DONE(who)
 DONE(get)
 
+static ngx_int_t
+next_done(void *data)
+{
+    ok(data == &tests, "then: the data are the caller's");
+    told = 5;
+    return NGX_DONE;
+}
+
 #define is(s, text)                                                           \
     ((s).len == sizeof(text) - 1 && memcmp((s).data, text, (s).len) == 0)
 
@@ -410,6 +418,20 @@ main(void)
     lines_send_begin(&caller, LINES_CALL_TRY, &begin, begin_done, &tests);
     answer(NULL);
     ok(told == 3 && seen == NULL && resumed == NGX_OK, "tried: no reply");
+
+    /* who wants nothing of the reply */
+
+    lines_then_count(&caller, next_done, &tests, .tenant = ngx_string("t"));
+    answer("i4");
+    ok(told == 5 && resumed == NGX_DONE, "then: what comes next is called");
+
+    lines_then_count(&caller, next_done, &tests, .tenant = ngx_string("t"));
+    answer("[ ]");
+    ok(told == 1, "but not by a reply that is none");
+
+    lines_then_count(&caller, next_done, &tests, .tenant = ngx_string("t"));
+    answer(NULL);
+    ok(told == 1, "nor by none");
 
     /* what each one is told, and what is said in the background */
 

@@ -64,7 +64,8 @@ test_bodies(void)
     price = str("price_1");
     card = str("pm_1");
 
-    ok(lines_stripe_addon_body(NULL, &customer, &price, &metadata, &body)
+    ok(lines_stripe_subscribe_body(NULL, &customer, &price, NULL, &metadata,
+                                   &body)
        == NGX_OK, "an add-on");
     is_str(&body,
            "customer=cus_1&items[0][price]=price_1"
@@ -85,8 +86,8 @@ test_bodies(void)
     metadata.operation = str("bbbb");
     metadata.attempt = 0;
 
-    ok(lines_stripe_charge_body(NULL, &customer, &price, &card, &metadata,
-                                &body)
+    ok(lines_stripe_subscribe_body(NULL, &customer, &price, &card, &metadata,
+                                   &body)
        == NGX_OK, "a charge");
     is_str(&body,
            "customer=cus_1&items[0][price]=price_1"
@@ -97,8 +98,8 @@ test_bodies(void)
            "as the notes have it");
 
     card = str("card_1");
-    (void) lines_stripe_charge_body(NULL, &customer, &price, &card, &metadata,
-                                    &body);
+    (void) lines_stripe_subscribe_body(NULL, &customer, &price, &card,
+                                       &metadata, &body);
     ok(memmem(body.data, body.len, "&default_payment_method=card_1&", 31)
        != NULL, "a card of the older kind is a source");
 
