@@ -151,7 +151,7 @@ location_server(ngx_conf_t *cf, lines_location_t *locations)
 
     location_refuse(cf, missing,
                     best
-                       ? "is in no location of the server that has the other "
+                    ? "is in no location of the server that has the other "
                       "internal locations: they belong in one server block"
                     : "is in no location of any server");
 

@@ -284,16 +284,21 @@ static const metrics_row_t  metrics_table[] = {
 };
 
 
+static lines_route_t  metrics_routes[] = {
+
+    { NGX_HTTP_GET, ngx_string(""), ngx_string("metrics"),
+      { NULL, NULL, NULL, lines_discard_body },
+      (lines_step_pt []) { metrics_show, NULL }, NULL },
+
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
+};
+
+
 static lines_api_t  metrics_api = {
-    .name = ngx_string("metrics"),
-    .error = lines_plain_error,
-    .routes = (lines_route_t []) {
-        { .method = NGX_HTTP_GET, .path = ngx_string(""),
-          .name = ngx_string("metrics"),
-          .first = { NULL, NULL, NULL, lines_discard_body },
-          .steps = (lines_step_pt []) { metrics_show, NULL } },
-        { .steps = NULL }
-    }
+    ngx_string("metrics"),
+    lines_plain_error,
+    metrics_routes,
+    0
 };
 
 

@@ -22,16 +22,21 @@ static void ready_other(lines_json_t *json, lines_main_conf_t *lmcf,
     const char *name, const char *directive, const char *status);
 
 
+static lines_route_t  ready_routes[] = {
+
+    { NGX_HTTP_GET, ngx_string(""), ngx_string("ready"),
+      { NULL, NULL, NULL, lines_discard_body },
+      (lines_step_pt []) { ready, NULL }, NULL },
+
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
+};
+
+
 lines_api_t  lines_ready_api = {
-    .name = ngx_string("ready"),
-    .error = lines_plain_error,
-    .routes = (lines_route_t []) {
-        { .method = NGX_HTTP_GET, .path = ngx_string(""),
-          .name = ngx_string("ready"),
-          .first = { NULL, NULL, NULL, lines_discard_body },
-          .steps = (lines_step_pt []) { ready, NULL } },
-        { .steps = NULL }
-    }
+    ngx_string("ready"),
+    lines_plain_error,
+    ready_routes,
+    0
 };
 
 

@@ -41,18 +41,22 @@ static ngx_int_t webhook_received(ngx_http_request_t *r, lines_ctx_t *ctx);
 static void webhook_free_secrets(void *data);
 
 
+static lines_route_t  webhook_routes[] = {
+
+    { NGX_HTTP_POST, ngx_string(""), ngx_string("webhook"), { NULL },
+      (lines_step_pt[]) {
+          webhook_read, webhook_take, webhook_received, NULL
+      }, NULL },
+
+    { 0, ngx_null_string, ngx_null_string, { NULL }, NULL, NULL }
+};
+
+
 static lines_api_t  webhook_api = {
-    .name = ngx_string("webhook"),
-    .error = lines_plain_error,
-    .routes = (lines_route_t []) {
-        { .method = NGX_HTTP_POST, .path = ngx_string(""),
-          .name = ngx_string("webhook"),
-          .steps = (lines_step_pt []) {
-              webhook_read, webhook_take, webhook_received, NULL
-          } },
-        { .steps = NULL }
-    },
-    .body_limit = LINES_WEBHOOK_BODY
+    ngx_string("webhook"),
+    lines_plain_error,
+    webhook_routes,
+    LINES_WEBHOOK_BODY
 };
 
 
