@@ -543,6 +543,26 @@ subtest 'a person\'s word' => sub {
     is run(refund_end => ["op:$op", 'ops', 'line:none', 'ev'], 'cancel', 1, 1, $op, '', 'sub_1', 'line.refunded')->[0], 'ok', 'it ends';
     is h("op:$op")->{settle_invoice}, undef, 'what was said of it is no other\'s';
 
+    # nor does a line's request always count once more: its end books what was said
+    $redis->cli('DEL', key('settled'));
+    for my $end (qw(cancel_end told)) {
+        my ($id) = begin(provisioner => 1);
+        sent($id);
+        settle($id, 1, provisioner => 1) if $end eq 'told';
+        $redis->cli('HSET', key("op:$id"), stuck => 'money_unclear', stuck_invoice => "in_$id", stuck_due => 700, lease_until => 0);
+        is run(op_resolve => ["op:$id", 'ev', 'settled'], $id, 'settled', 'anna', 'why', 20000)->[0], 'resolved', $end;
+        $redis->cli('HDEL', key("op:$id"), 'woken', 'dirty');
+        is_deeply h('settled'), {}, '... nothing counts yet';
+        my $ended = $end eq 'told'
+          ? run(told => [@{line_keys($id)}, "op:back$id", 'settled'], 'tell', 1, 1, $id, 'refused', 'no', "back$id")
+          : run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '');
+        is $ended->[0], 'ok', '... it ends';
+        is_deeply h('settled'), {"in_$id" => 'all'}, '... and what was said is booked';
+        cmp_ok $redis->cli('TTL', key('settled')), '>', 86400 * 300, '... for as long as that may be asked';
+        is h("op:$id")->{settle_invoice}, undef, '... once';
+        $redis->cli('DEL', key('settled'), key("op:back$id"));
+    }
+
     # an old word, by a clock that has been set back since: of the one that begins it says nothing
     $stands->(stuck => 'billing_alert', step => 'cancel', line => 'x', subscription => 'sub_1');
     $resolve->('settled');

@@ -69,6 +69,8 @@ for my $name (sort keys %cases) {
 
     is_deeply [map { $_->{idempotency_key} } @sent], [map { "lines:$op:sub:$_" } 2 .. $case->{keys}], "$name: what was sent after";
     cmp_ok scalar @pages, '>=', $looks * $others / 5, "$name: all pages were read, times $looks";
+    is scalar(grep { !length(Mojo::Parameters->new($_->{query} // '')->param('starting_after') // '') } @pages), $looks,
+      "$name: a look that is too long for a call, of 100 pages, goes on where it came to";
 
     my @after = map { Mojo::Parameters->new($_->{query} // '')->param('starting_after') // () } @pages;
     my $older = grep { $old{$_} } @after;
