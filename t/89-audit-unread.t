@@ -11,7 +11,7 @@ my $s     = Test::Lines::Scenario->new(t => $t, operations => 'sweep=20ms retry=
 my $redis = $s->redis;
 my $nginx = $s->nginx;
 my $many  = 140;
-my @bad   = map { sprintf 'w:unread%03d', $_ } 1 .. $many;
+my @bad   = map { sprintf 'a:unread%03d', $_ } 1 .. $many;
 
 $nginx->allow(qr/WRONGTYPE|lines audit/);
 
@@ -31,7 +31,10 @@ sub whole_pass {
 promise "$many tenants that cannot be read: one pass passes over each, and sees what comes after" => sub {
     my $line = $s->active_line;
     $s->rest($line->{tenant});
-    $redis->cli('SET', "lines:{$_}:lines", 'by hand') for @bad;
+    for my $tenant (@bad) {
+        $redis->cli('HSET', "lines:{$tenant}:t", plan => 'paid');
+        $redis->cli('SET', "lines:{$tenant}:lines", 'by hand');
+    }
     $redis->cli('SADD', 'lines:{tenants}', @bad);
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => 1);
 
