@@ -13,9 +13,9 @@ use Time::HiRes qw(time);
 my $t       = Test::Lines->new;
 my $s       = Test::Lines::Scenario->new(
     t          => $t,
-    rate       => 'rate=20r/s',
+    rate       => 'rate=5r/s',
     budget     => '3s',
-    operations => 'sweep=200ms retry=200ms due=1s lease=20s absent=1s walk=1s poll=1h every=1h audit=off pass=1s'
+    operations => 'budget=10s sweep=200ms retry=200ms due=1s lease=20s absent=1s walk=1s poll=1h every=1h audit=off pass=1s'
 );
 my $redis   = $s->redis;
 my $sandbox = $s->sandbox;
@@ -84,7 +84,8 @@ subtest 'the bucket' => sub {
 };
 
 subtest 'two nodes with two workers under load' => sub {
-    my @keys = map { $s->workspace("load$_") } 0 .. 79;
+    $sandbox->customer(cus_load => 'ok');
+    my @keys = map { $s->workspace("load$_", customer => 'cus_load') } 0 .. 59;
     my $calm = $s->pending_line;
     $s->rest($calm->{tenant});
 
@@ -102,19 +103,19 @@ subtest 'two nodes with two workers under load' => sub {
     Mojo::Promise->all(@all)->then(sub (@got) { @answers = map { $_->[0] } @got[0 .. $#keys] })->wait;
 
     is $cancel->status, 200, 'a cancel' or diag $cancel->to_string;
-    cmp_ok $sent, '<', 60, '... before most of those that came before it';
+    cmp_ok $sent, '<', 45, '... before most of those that came before it';
     is scalar(grep { $_->status !~ /^(?:201|503)$/ } @answers), 0, 'who asked for a line has it, or is told to ask later';
-    cmp_ok scalar(grep { $_->status == 201 } @answers), '>', 20, '... and many have';
+    cmp_ok scalar(grep { $_->status == 201 } @answers), '>', 5, '... and many have';
     is scalar(grep { $_->status == 503 && !$_->header('Retry-After') } @answers), 0, '... when';
 
-    $t->wait_for(sub { posts() - $asked >= @keys }, 60, 'all of them');
-    within($began, 20, 5, 'never above the rate');
-    cmp_ok metric('waits'), '>', 20, 'waits are counted';
+    $t->wait_for(sub { posts() - $asked >= @keys }, 120, 'all of them');
+    within($began, 5, 2, 'never above the rate');
+    cmp_ok metric('waits'), '>', 10, 'waits are counted';
     $s->agree;
 };
 
 subtest 'a reload changes the rate' => sub {
-    reloaded('rate=20r/s', 'rate=1r/s');
+    reloaded('rate=5r/s', 'rate=1r/s');
     my $key = $s->workspace('slow');
     filled();
     take($scripts, 1_000_000, 2, 1);
@@ -123,7 +124,7 @@ subtest 'a reload changes the rate' => sub {
     my $slow  = $s->request($key);
     is $slow->status, 201, 'it waits, and is sent' or diag $slow->to_string;
     cmp_ok time - $began, '>', 0.3, '... when there is a token for what is new';
-    is metric('waits'), $waits + 1, '... as is counted';
+    cmp_ok metric('waits'), '>', $waits, '... as is counted';
     within($began, 1, 1, 'never above it');
 
     # a repeat is a call
@@ -142,9 +143,12 @@ subtest 'a reload changes the rate' => sub {
 
     reloaded('rate=1r/s', 'rate=1000r/s');
     is $s->request($s->workspace('quick0'))->status, 201, 'the bucket as it was is forgotten';
-    $waits = metric('waits');
+    my $refused = metric('refused');
     is $s->request($s->workspace("quick$_"))->status, 201, 'quick' for 1 .. 10;
-    is metric('waits'), $waits, 'and nobody waits';
+    is metric('refused'), $refused, 'and nobody in vain';
+
+    $redis->cli(SET => $bucket, sprintf '%.0f', (time + 3600) * 1e6);
+    is $s->request($s->workspace('back'))->status, 201, 'nor for an hour, where the clock of Redis was set back by one';
 };
 
 subtest 'past the deadline' => sub {
@@ -175,14 +179,15 @@ subtest 'past the deadline' => sub {
 
 subtest 'whoever calls, and whatever for' => sub {
     reloaded('audit=off', 'audit=100ms');
-    $sandbox->customer(cus_anchor => 'ok');
+    $sandbox->customer($_ => 'ok') for qw(cus_anchor cus_base);
+    $s->workspace('base', customer => 'cus_base');
     $s->numbers(2);
     my $line    = $s->pending_line;
     my $paid    = $s->paid_line;
     my $refund  = $sandbox->refund($paid->{invoice}, 10);
     my $account = $s->account('buyer');
     my $token   = $s->token($account);
-    my $base    = $sandbox->adopt(customer => 'cus_card', price => 'price_growth');
+    my $base    = $sandbox->adopt(customer => 'cus_base', price => 'price_growth');
     $s->rest($_->{tenant}) for $line, $paid;
     $sandbox->wait_idle;
 
