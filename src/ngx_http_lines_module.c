@@ -407,6 +407,7 @@ exit_process(ngx_cycle_t *cycle)
 
     lines_op_exit_process(lmcf);
     lines_database_exit_process(lmcf);
+    lines_budget_exit_process();
     lines_survey_exit_process(lmcf);
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);

@@ -13,8 +13,9 @@ use Test::Lines::Tls;
 my $module = $ENV{LINES_MODULE_FAILPOINTS};
 plan skip_all => 'needs a build with failpoints (LINES_MODULE_FAILPOINTS)' unless $module && -e $module;
 
-my $t    = Test::Lines->new;
-my $dir  = $t->dir;
+my $t     = Test::Lines->new;
+my $dir   = $t->dir;
+my $redis = $t->redis;
 my $tls  = Test::Lines::Tls->new(t => $t)->ca('ca')->ca('otherca');
 my $key  = $t->file('stripe.key', "sk_live_secret\n");
 my $common = 'internal; proxy_next_upstream off; subrequest_output_buffer_size 256k; proxy_http_version 1.1; proxy_set_header Connection "";';
@@ -29,7 +30,6 @@ sub bill ($nginx) { $nginx->get('/debug?op=invoice&id=in_1')->json // {} }
 sub lives ($nginx) { unlike $nginx->error_log, qr/exited on signal/, 'no worker died' }
 
 subtest 'X-Accel-Redirect' => sub {
-    my $redis = $t->redis;
     my $clerk = Test::Lines::Clerk->new(t => $t);
     my $probe = $t->upstream(json => {status => 'healthy'}, headers => {'X-Accel-Redirect' => '/api/lines/by-user'});
     $clerk->upstream->set(headers => {'X-Accel-Redirect' => '/api/lines/by-user'});
@@ -112,7 +112,7 @@ subtest 'TLS sessions of other locations' => sub {
 
     for my $ca (qw(ca otherca)) {
         my $to = "proxy_pass https://127.0.0.1:$port{$ca};";
-        my $nginx = $t->nginx(module => 'failpoints', http => $http, server => join "\n",
+        my $nginx = $t->nginx(module => 'failpoints', redis => $redis, http => $http, server => join "\n",
             (map {"location /_lines/$_/ { $common $verified proxy_ssl_name api.stripe.com; proxy_ssl_trusted_certificate $dir/ca.pem; $to }"} qw(billing probe)),
             "location = /careless { $to }",
             "location = /partner { $to proxy_ssl_verify on; proxy_ssl_name api.stripe.com; proxy_ssl_trusted_certificate $dir/$ca.pem; }",
@@ -141,7 +141,7 @@ subtest 'connections that other calls keep' => sub {
       )
     {
         my ($what, $up, @settings) = @$_;
-        my $nginx = $t->nginx(module => 'failpoints', http => "$http upstream egress { server 127.0.0.1:@{[$up->port]}; keepalive 4; }\n",
+        my $nginx = $t->nginx(module => 'failpoints', redis => $redis, http => "$http upstream egress { server 127.0.0.1:@{[$up->port]}; keepalive 4; }\n",
             server => join "\n", 'location = /debug { lines_billing_debug; }', map {
                 my ($name, $ca) = @{shift @settings};
                 "location /_lines/$_/ { $common $verified set \$name $name; proxy_ssl_name \$name; proxy_ssl_trusted_certificate $dir/$ca.pem; proxy_pass https://egress; }"

@@ -43,12 +43,13 @@ my %directives = (
     },
     lines_billing => {
         of       => 'of',
-        good     => ["key_file=$secret", 'deployment=prod-1', 'version=2026-10-28.endive', 'budget=1s', 'timeout=2s', 'plain=loopback'],
+        good     => ["key_file=$secret", 'deployment=prod-1', 'version=2026-10-28.endive', 'rate=1r/s', 'budget=1s', 'timeout=2s', 'plain=loopback'],
         required => 'key_file=',
         bad      => {
             'deployment=a/b'               => 'not up to 64 letters, digits, "-", "_" and ".": invalid parameter',
             'deployment=' . 'a' x 65       => 'not up to 64 letters, digits, "-", "_" and ".": invalid parameter',
             'plain=yes'                    => 'not "loopback": invalid parameter',
+            'rate=59r/m'                   => 'not a rate from 1r/s up, as 80r/s: invalid parameter',
             'budget=-1'                    => 'not a time from 1ms up: invalid parameter',
         },
     },

@@ -20,7 +20,7 @@ my $dead    = $t->free_port;
 my $http = <<"END";
 log_format key '\$request_uri key=[\$lines_billing_key]';
 access_log access.key key;
-lines_billing /_lines/billing/ key_file=$key deployment=prod plain=loopback budget=3s timeout=9s;
+lines_billing /_lines/billing/ key_file=$key deployment=prod plain=loopback rate=1000r/s budget=3s timeout=9s;
 lines_billing_plan growth price=price_base;
 upstream raw     { server 127.0.0.1:@{[$raw->port]}; keepalive 8; }
 upstream sandbox { server 127.0.0.1:@{[$sandbox->port]}; keepalive 8; }
@@ -55,7 +55,7 @@ location = /secret { internal; return 200 "secret"; }
 END
 }
 
-my @nginx = (module => 'failpoints', http => $http, h2 => 1);
+my @nginx = (module => 'failpoints', redis => $t->redis, http => $http, h2 => 1);
 
 sub query (%args) {
     return '/debug?' . join '&', map { "$_=" . url_escape($args{$_}) } sort keys %args;

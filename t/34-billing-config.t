@@ -135,6 +135,7 @@ for (
     ["$uri deployment=prod" => qr/"lines_billing" lacks "key_file="/],
     ["$uri key_file=/nowhere deployment=prod" => qr/"lines_billing": open\(\) "\/nowhere" failed/],
     ["$uri key_file=$key deployment=a/b" => qr{invalid parameter "deployment=a/b" of "lines_billing"}],
+    (map { ["$uri key_file=$key deployment=prod rate=$_" => qr/not a rate from 1r\/s up, as 80r\/s: invalid parameter "rate=\Q$_\E" of "lines_billing"/] } qw(0r/s 80 -1r/s 30r/m 100001r/s off)),
     ["$uri key_file=$key deployment=prod budget=x" => qr/invalid parameter "budget=x"/],
     ["$uri key_file=$key deployment=prod budget=0" => qr/invalid parameter "budget=0"/],
     ["$uri key_file=$key deployment=prod budget=9s timeout=8s" => qr/"budget=" exceeds "timeout="/],

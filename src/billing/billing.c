@@ -69,6 +69,8 @@ struct lines_billing_call_s {
 
 static ngx_int_t billing_page(lines_billing_call_t *call);
 static ngx_int_t billing_send(lines_billing_call_t *call);
+static void billing_turn(void *data);
+static ngx_int_t billing_request(lines_billing_call_t *call);
 static void billing_again(void *data);
 static void billing_answered(void *data, lines_result_t *answer);
 static ngx_uint_t billing_halved(lines_billing_call_t *call,
@@ -275,6 +277,44 @@ billing_page(lines_billing_call_t *call)
 
 static ngx_int_t
 billing_send(lines_billing_call_t *call)
+{
+    /* so that there is time for its answer */
+
+    return lines_budget_wait(call->carrier, call->ask.rank,
+                             ngx_min(call->bcf->budget,
+                                     call->bcf->timeout / 2),
+                             billing_turn, call) == NGX_AGAIN
+           ? NGX_AGAIN : billing_request(call);
+}
+
+
+static void
+billing_turn(void *data)
+{
+    lines_billing_call_t  *call = data;
+
+    lines_billing_result_t  *result = &call->result;
+
+    if (call->carrier->late) {
+        lines_budget_refused();
+
+    } else if (billing_request(call) == NGX_AGAIN) {
+        return;
+    }
+
+    /* what was answered before is so yet; of a list a part proves nothing */
+
+    if (result->outcome != LINES_STRIPE_RETRY) {
+        result->outcome = result->tries ? LINES_STRIPE_UNKNOWN
+                                        : LINES_STRIPE_UNSENT;
+    }
+
+    billing_done(call);
+}
+
+
+static ngx_int_t
+billing_request(lines_billing_call_t *call)
 {
     ngx_int_t     rc;
     ngx_msec_t    elapsed;
@@ -543,6 +583,7 @@ billing_pause(lines_billing_call_t *call, ngx_msec_t *pause)
 static void
 billing_done(lines_billing_call_t *call)
 {
+    ngx_uint_t               level;
     ngx_msec_t               elapsed;
     lines_billing_result_t  *result = &call->result;
 
@@ -566,7 +607,7 @@ billing_done(lines_billing_call_t *call)
     if (result->status) {
         lines_metrics->billing_up = ngx_time();
 
-    } else {
+    } else if (result->tries) {
         lines_metrics->billing_down = ngx_time();
     }
 
@@ -577,7 +618,9 @@ billing_done(lines_billing_call_t *call)
                        result->tries, elapsed);
 
     } else {
-        ngx_log_error(outcomes[result->outcome].level, call->carrier->log, 0,
+        level = result->tries ? outcomes[result->outcome].level : NGX_LOG_INFO;
+
+        ngx_log_error(level, call->carrier->log, 0,
                       "lines: billing %V: %s, status %ui, type \"%V\", "
                       "code \"%V\", param \"%V\", request \"%V\", "
                       "%ui tries, %M ms", &call->kind->name,

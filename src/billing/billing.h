@@ -3,7 +3,8 @@
  * Billing: Stripe's calls on a carrier.
  *
  * Each call returns NGX_AGAIN, and its handler is called once, later; or
- * NGX_ERROR (out of memory), and nothing was sent.  409 and 429 are repeated
+ * NGX_ERROR (out of memory), and nothing was sent.  Each request takes its token
+ * first (billing/budget.h): UNSENT without.  409 and 429 are repeated
  * here, under the same key, with backoff, within the budget; everything else
  * is the operation's to decide, unknown outcomes above all.  A call, its
  * repeats and pauses included, ends within conf->timeout (default 18s), so
@@ -17,6 +18,7 @@
 #define _LINES_BILLING_BILLING_H_INCLUDED_
 
 
+#include "billing/budget.h"
 #include "billing/stripe.h"
 #include "http/carrier.h"
 
@@ -38,11 +40,13 @@ struct lines_billing_conf_s {
     ngx_str_t    version;
     ngx_str_t    anchor;      /* a customer, who remembers which database Redis
                                  is; may be empty */
-    ngx_msec_t   budget;      /* for 409 and 429 */
+    ngx_msec_t   budget;      /* for 409 and 429, or until it may be sent */
     ngx_msec_t   timeout;     /* of a call with repeats */
     ngx_uint_t   livemode;    /* flag: by the key's kind */
     ngx_uint_t   plain;       /* flag: plain=loopback */
     ngx_array_t  plans;       /* of lines_billing_plan_t */
+    ngx_uint_t   interval;    /* µs in which the fleet may make one more call;
+                                 0: at will */
 };
 
 
@@ -145,6 +149,7 @@ typedef enum {
 
 typedef struct {
     lines_billing_kind_e     kind;
+    lines_budget_rank_e      rank;
     ngx_str_t                id;
     ngx_str_t                key;      /* of a POST */
     ngx_str_t                body;

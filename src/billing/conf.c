@@ -3,14 +3,18 @@
 #include "directive/params.h"
 #include "http/location.h"
 #include "http/text.h"
+#include "limit/gcra.h"
 
 
 #define LINES_BILLING_URI      "/_lines/billing/"
 #define LINES_BILLING_VERSION  "2026-10-28.endive"
+#define LINES_BILLING_LIVE     12500    /* µs: 80r/s */
+#define LINES_BILLING_TEST     50000    /* 20r/s */
 
 
 static lines_billing_conf_t *billing_conf(ngx_conf_t *cf,
     lines_main_conf_t *lmcf);
+static char *billing_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_int_t billing_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
@@ -29,6 +33,8 @@ static lines_param_t  billing_params[] = {
     /* less than the lease of an operation */
     lines_param_msec("timeout", lines_billing_conf_t, timeout,
                      1, LINES_PARAM_ANY, 18000),
+    lines_param_other("rate", offsetof(lines_billing_conf_t, interval),
+                      billing_rate, "a rate from 1r/s up, as 80r/s"),
     lines_param_plain(lines_billing_conf_t, plain),
     lines_param_end
 };
@@ -89,12 +95,33 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     bcf->livemode = bcf->key.len > 8
                     && ngx_strncmp(bcf->key.data + 2, "_live_", 6) == 0;
 
+    if (bcf->interval == 0) {
+        bcf->interval = bcf->livemode ? LINES_BILLING_LIVE : LINES_BILLING_TEST;
+    }
+
     return lines_location(cf, lmcf,
                           &(lines_location_t) { .name = value[0],
                                                 .uri = bcf->uri,
                                                 .plain = bcf->plain,
                                                 .once = 1,
                                                 .buffer = 64 * 1024 });
+}
+
+
+static char *
+billing_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_uint_t *interval = field;
+
+    lines_rate_t  rate;
+
+    if (lines_rate_parse(value, &rate) != NGX_OK || rate.interval > 1e6) {
+        return LINES_PARAM_INVALID;
+    }
+
+    *interval = rate.interval + 0.999;
+
+    return NGX_CONF_OK;
 }
 
 

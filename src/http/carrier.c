@@ -23,6 +23,7 @@ static void call_result(lines_carrier_t *carrier, ngx_http_request_t *sr,
     ngx_int_t rc);
 static const char *call_incomplete(ngx_http_request_t *sr, ngx_int_t rc,
     off_t len);
+static void carrier_unqueue(lines_carrier_t *carrier);
 static void carrier_next(ngx_event_t *ev);
 static void carrier_timer(ngx_event_t *ev);
 static ngx_uint_t carrier_abort(lines_carrier_t *carrier);
@@ -560,6 +561,53 @@ lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
 }
 
 
+void
+lines_carrier_queue(lines_carrier_t *carrier, ngx_queue_t *queue,
+    ngx_uint_t rank, ngx_msec_t delay, lines_wait_pt handler, void *data)
+{
+    ngx_queue_t  *q;
+
+    lines_carrier_wait(carrier, delay, handler, data);
+
+    q = ngx_queue_last(queue);
+
+    while (q != queue && lines_carrier_queued(q)->rank > rank) {
+        q = ngx_queue_prev(q);
+    }
+
+    ngx_queue_insert_after(q, &carrier->queue);
+
+    carrier->rank = rank;
+    carrier->start = ngx_current_msec;
+    carrier->queued = 1;
+    carrier->late = 0;
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines carrier %V: waits for its turn, rank:%ui, %M ms",
+                   &carrier->id, rank, delay);
+}
+
+
+void
+lines_carrier_turn(lines_carrier_t *carrier)
+{
+    carrier_unqueue(carrier);
+    ngx_del_timer(&carrier->timer);
+
+    carrier->wait(carrier->data);
+}
+
+
+static void
+carrier_unqueue(lines_carrier_t *carrier)
+{
+    if (carrier->queued) {
+        ngx_queue_remove(&carrier->queue);
+        carrier->queued = 0;
+    }
+}
+
+
 static void
 carrier_next(ngx_event_t *ev)
 {
@@ -608,6 +656,9 @@ carrier_timer(ngx_event_t *ev)
     if (!carrier->calling) {
         wait = carrier->wait;
         carrier->wait = NULL;
+
+        carrier->late = carrier->queued;
+        carrier_unqueue(carrier);
 
         wait(carrier->data);
         return;
@@ -674,6 +725,8 @@ lines_carrier_destroy(lines_carrier_t *carrier)
     }
 
     carrier->destroyed = 1;
+
+    carrier_unqueue(carrier);
 
     if (carrier->timer.timer_set) {
         ngx_del_timer(&carrier->timer);

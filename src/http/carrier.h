@@ -116,11 +116,14 @@ struct lines_carrier_s {
     ngx_event_t             next;        /* posted: result or end */
     ngx_event_t             timer;       /* timeout of a call, wait */
 
+    ngx_queue_t             queue;       /* that it waits in, */
+    ngx_uint_t              rank;        /* and its place there */
+
     lines_call_pt           handler;
     lines_wait_pt           wait;
     void                   *data;
     lines_result_t          result;
-    ngx_msec_t              start;
+    ngx_msec_t              start;       /* of a call, or in the queue */
 
     /* the guard's */
     lines_location_t       *location;
@@ -132,6 +135,8 @@ struct lines_carrier_s {
     unsigned                entered:1;   /* the guard has seen it */
     unsigned                passed:1;    /* the guard let it go */
     unsigned                calling:1;
+    unsigned                queued:1;
+    unsigned                late:1;      /* its turn did not come in time */
     unsigned                destroyed:1;
 };
 
@@ -156,6 +161,17 @@ ngx_int_t lines_carrier_call(lines_carrier_t *carrier, lines_call_t *call,
 /* calls handler after a while; not while a call runs */
 void lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
     lines_wait_pt handler, void *data);
+
+/*
+ * The same in a queue, behind those of its rank and lower ones: handler is
+ * called by turn(), or, carrier->late, after that while.
+ */
+
+void lines_carrier_queue(lines_carrier_t *carrier, ngx_queue_t *queue,
+    ngx_uint_t rank, ngx_msec_t delay, lines_wait_pt handler, void *data);
+void lines_carrier_turn(lines_carrier_t *carrier);
+
+#define lines_carrier_queued(q)  (ngx_queue_data(q, lines_carrier_t, queue))
 
 /*
  * From anywhere, once; also while a call or a wait is under way, whose handler

@@ -80,6 +80,8 @@ typedef struct {
 
     ngx_atomic_t       billing_calls[LINES_METRICS_CALLS];
     lines_histogram_t  billing_latency;
+    ngx_atomic_t       budget_waits;      /* calls, for the fleet's budget, */
+    ngx_atomic_t       budget_refused;    /* and in vain */
     ngx_atomic_t       billing_up;        /* when it last answered, */
     ngx_atomic_t       billing_down;      /* and when it did not: s */
 

@@ -391,6 +391,8 @@ lines_audit_bill(lines_billing_ask_t *ask, lines_billing_pt done)
         audit->carrier = lines_carrier_create(audit->lmcf, &id, ngx_cycle->log);
     }
 
+    ask->rank = LINES_BUDGET_LAST;
+
     return audit->carrier
            ? lines_billing_ask(audit->carrier, ask, done, NULL)
            : NGX_ERROR;

@@ -615,6 +615,16 @@ lines_op_ask(lines_op_t *op, lines_op_answer_pt answer,
     op->ask = *ask;
     op->answer = answer;
 
+    /* what a charge begins with; all else is under way */
+
+    if (ask->kind == LINES_BILLING_SUBSCRIBE
+        || ask->kind == LINES_BILLING_CUSTOMER
+        || ask->kind == LINES_BILLING_CARD)
+    {
+        op->ask.rank = op->swept || lines_op_get_number(op, "tries")
+                       ? LINES_BUDGET_AGAIN : LINES_BUDGET_NEW;
+    }
+
     if (op->carrier == NULL) {
         op->carrier = lines_carrier_create(op->lmcf, &op->id, ngx_cycle->log);
         if (op->carrier == NULL) {

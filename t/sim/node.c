@@ -1099,6 +1099,23 @@ sim_call_free(sim_call_t *call)
 }
 
 
+/* nobody waits for a budget: there is none */
+
+void
+lines_carrier_queue(lines_carrier_t *carrier, ngx_queue_t *queue,
+    ngx_uint_t rank, ngx_msec_t delay, lines_wait_pt handler, void *data)
+{
+    abort();
+}
+
+
+void
+lines_carrier_turn(lines_carrier_t *carrier)
+{
+    abort();
+}
+
+
 void
 lines_carrier_wait(lines_carrier_t *carrier, ngx_msec_t delay,
     lines_wait_pt handler, void *data)

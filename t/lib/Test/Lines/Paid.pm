@@ -25,7 +25,8 @@ Test::Lines::Paid - nginx with billing: what the tests of payments share
 The plan of the workspaces is "paid": no line is included, phone and email
 have a price. C<operations> is what C<lines_operations> says; C<via> (a port)
 stands before the sandbox; C<webhooks> 0 leaves the webhook out;
-C<provisioner> is the URL of one; C<budget> how long a client waits for billing.
+C<provisioner> is the URL of one; C<budget> how long a call is repeated, or waits to be sent; C<rate> what the fleet
+may call, empty for the default.
 
 =cut
 
@@ -33,6 +34,7 @@ has [qw(t provisioner via main)];
 has operations => 'sweep=300ms retry=300ms due=2s lease=2s absent=1s walk=1s';
 has webhooks   => 1;
 has budget     => '1s';
+has rate       => 'rate=1000r/s';
 has deployment => 'test';
 has redis      => sub ($self) { $self->t->redis };
 has sandbox    => sub ($self) { $self->t->sandbox };
@@ -54,7 +56,7 @@ sub http ($self) {
     my $port = $self->via // $self->sandbox->port;
 
     my $text = <<"END";
-    lines_billing /_lines/billing/ key_file=$key deployment=@{[$self->deployment]} plain=loopback budget=@{[$self->budget]} timeout=6s;
+    lines_billing /_lines/billing/ key_file=$key deployment=@{[$self->deployment]} plain=loopback budget=@{[$self->budget]} timeout=6s @{[$self->rate]};
     lines_billing_plan growth price=price_growth;
     lines_billing_plan starter price=price_starter;
     lines_operations @{[$self->operations]};

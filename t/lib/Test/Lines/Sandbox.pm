@@ -114,7 +114,7 @@ All entries, or those of a type:
 
 The calls that it got, or those of a method and path, each a hash of method,
 path, query, idempotency_key, params, status (undef where the answer was
-dropped), fault, replayed:
+dropped), fault, replayed, arrived (seconds of the real clock):
 
     my @creations = $sandbox->requests(POST => '/v1/subscriptions');
 

@@ -10,6 +10,7 @@ use Sandbox::Form qw(decode_form);
 use Sandbox::Params qw(check_params);
 use Sandbox::Store;
 use Scalar::Util qw(blessed);
+use Time::HiRes ();
 
 # One call of Stripe's API, from its headers to its answer. The effect of a call is made in one go; a fault that delays or
 # swallows the answer comes after it.
@@ -100,6 +101,7 @@ sub _begin ($self) {
         fault           => undef,
         replayed        => false,
         at              => $self->app->store->now,
+        arrived         => Time::HiRes::time(),
     });
 }
 
