@@ -36,6 +36,8 @@ subtest 'scripts that may be sent again' => sub {
         database_check => 'what it wrote down it finds, and says the same',
         inv_page   => 'what quarantine has passed is free then as before',
         bound_read => 'a bucket that was emptier than empty is as empty then as it was',
+        key_update => 'what is merged is merged then as before, and a key that is gone stays so',
+        key_used   => 'a day that was told is known by then',
         limit_put  => 'the rate is stored then as before',
         window_read => 'what lay ahead of a clock that was set back is now then as before',
     );

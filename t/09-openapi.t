@@ -378,12 +378,19 @@ subtest 'tenants and keys' => sub {
 
         my $key = call("POST $base/keys", 201, 'a key', %one)->json;
         $store->{one} = $kind eq 'workspace' ? $nginx->bearer($key->{key}) : $nginx->pair(@$key{qw(key_id secret)});
-        my $other = call("POST $base/keys", 201, 'and another', %one)->json('/id');
+        my $other = call("POST $base/keys", 201, 'and another', %one, json => {name => 'x', role => 'read', expires_at => '2099-01-01T00:00:00Z'})->json('/id');
+        bodies("POST $base/keys", %one);
         call("POST $base/keys", 404, 'for nobody', %operator, params => ['two']);
         call("POST $base/keys", 401, 'by nobody', params => ['one']);
         call("$_ $base/keys", 400, 'no id', %operator, params => ['t.wo']) for qw(GET POST);
         call("GET $base/keys", 404, 'of nobody', %operator, params => ['two']);
         call("DELETE $base/keys/{key}", 400, 'no id', %operator, params => ['t.wo', $other]);
+        my @other = (%operator, params => ['one', $other]);
+        call("PUT $base/keys/{key}", 200, 'changed', @other, json => {name => undef, expires_at => undef, role => 'all'});
+        call("PUT $base/keys/{key}", 400, 'no such member', @other, json => {access => 'read'});
+        call("PUT $base/keys/{key}", 401, 'by nobody', params => ['one', $other], json => {});
+        call("PUT $base/keys/{key}", 404, 'none', %operator, params => ['one', 'none'], json => {});
+        bodies("PUT $base/keys/{key}", @other);
         call("GET $base/keys", 200, 'listed', %one);
         call("GET $base/keys", 401, 'to nobody', params => ['one']);
         call("DELETE $base/keys/{key}", 200, 'revoked', %operator, params => ['one', $other]);
@@ -402,6 +409,19 @@ subtest 'a token that may only read' => sub {
     for my $name (grep { m{^(?!GET)\w+ /_lines/admin/} } sort keys %{operations()}) {
         my @params = ('x') x (() = $name =~ /\{/g);
         call($name, 403, 'not for it', as => $nginx->bearer($t->read_token), params => \@params, json => {});
+    }
+};
+
+subtest 'keys that may only read, or have expired' => sub {
+    for my $name (grep { m{ /(?:api|accounts)/(?!lines/check)} } sort keys %{operations()}) {
+        my $kind = $name =~ /accounts/ ? 'accounts' : 'workspaces';
+        my ($read, $expired) = map { call("POST /_lines/admin/$kind/{id}/keys", 201, 'a key', %operator, params => ['one'], json => {role => $_})->json } qw(read all);
+        $redis->cli('HSET', "lines:{k:$expired->{id}}", expires => 1);
+
+        my $as     = sub ($key) { $key->{key} ? $nginx->bearer($key->{key}) : $nginx->pair(@$key{qw(key_id secret)}) };
+        my @params = ('f' x 24) x (() = $name =~ /\{/g);
+        call($name, 403, 'may only read', as => $as->($read), params => \@params, json => {}) unless $name =~ /^GET/;
+        call($name, 401, 'has expired', as => $as->($expired), params => \@params, $name =~ /^GET/ ? () : (json => {}));
     }
 };
 
@@ -693,7 +713,7 @@ subtest 'lengths' => sub {
         }
     }
 
-    is_deeply [sort keys %tried], [qw(Idempotency-Key email firstName idempotencyKey lastName note preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
+    is_deeply [sort keys %tried], [qw(Idempotency-Key email firstName idempotencyKey lastName name note preview_token profileImageUrl reason state zipcode)], 'each that has a bound';
 };
 
 subtest 'webhook and operations' => sub {

@@ -66,7 +66,10 @@ for my $name (sort keys %$services) {
         like $service->{restart}, $once{$name} ? qr/^no$/ : qr/^unless-stopped$/, 'a restart rule';
         ok $service->{read_only}, 'a file system that it cannot write to';
         is_deeply $service->{cap_drop}, ['ALL'], 'no capability';
-        is_deeply $service->{security_opt}, ['no-new-privileges:true'], 'no way to one';
+        my ($no_way, @others) = @{$service->{security_opt}};
+        is $no_way, 'no-new-privileges:true', 'no way to one';
+        is_deeply \@others, [$service->{image} eq 'lines' ? 'seccomp=./seccomp.json' : ()], 'the calls that it may make';
+        ok -f path("$root/docker", s/^seccomp=//r), 'which lies beside the file' for @others;
         ok $service->{logging}{options}{'max-size'}, 'a bound of logs';
 
         for my $other (sort keys %{$service->{depends_on} // {}}) {

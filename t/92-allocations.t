@@ -160,7 +160,12 @@ my %cases = (
     'put a workspace'   => operator(PUT => 'workspaces/put', {plan => 'growth', subscription => 'active'}),
     'get a workspace'   => operator(GET => "workspaces/$another"),
     'its keys'          => operator(GET => "workspaces/$another/keys"),
-    'a key'             => {%{operator(POST => "workspaces/$another/keys", {})}, good => qr/^201$/},
+    'a key'             => {%{operator(POST => "workspaces/$another/keys", {name => 'one', role => 'read', expires_at => '2099-01-01T00:00:00Z'})}, good => qr/^201$/},
+    'a key changed'     => {
+        before => sub ($case) { $case->{key} = $nginx->admin(POST => "workspaces/$another/keys", {})->json('/id') // '' },
+        call   => sub ($case) { $nginx->admin(PUT => "workspaces/$another/keys/$case->{key}", {name => 'two', role => 'read', expires_at => '2099-01-01T00:00:00Z'}) },
+        good   => qr/^(?:20\d|404)$/
+    },
     'a key revoked'     => {
         before => sub ($case) { $case->{key} = $nginx->admin(POST => "workspaces/$another/keys", {})->json('/id') // '' },
         call   => sub ($case) { $nginx->admin(DELETE => "workspaces/$another/keys/$case->{key}") },

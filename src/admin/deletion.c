@@ -35,20 +35,35 @@ static ngx_int_t unlist_page(lines_ctx_t *ctx, deletion_t *deletion);
 const lines_body_input_t  lines_admin_deletion_own = lines_own(deletion_t);
 
 
-/*
- * By its SHA-256, or, of a pair, by its key_id: in lower case, whatever tool
- * wrote it down, as one that is not listed passes for revoked
- */
-
 ngx_int_t
 lines_admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t       len;
-    u_char       bytes[LINES_SHA256_LEN];
     ngx_str_t   *id;
     deletion_t  *deletion = ctx->data;
 
     id = &ctx->params[1];
+
+    if (lines_admin_key_id(r, id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    deletion->left.is = LINES_TENANT_LEFT_KEYS;
+    deletion->left.ids.n = 1;
+    deletion->left.ids.elts = id;
+
+    return NGX_OK;
+}
+
+
+/* in lower case, whatever tool wrote it down: one that is not listed passes for
+   revoked */
+
+ngx_int_t
+lines_admin_key_id(ngx_http_request_t *r, ngx_str_t *id)
+{
+    size_t  len;
+    u_char  bytes[LINES_SHA256_LEN];
+
     len = id->len / 2;
 
     if (len <= sizeof(bytes) && lines_hex_decode(bytes, len, id) == NGX_OK) {
@@ -61,17 +76,8 @@ lines_admin_find_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         ngx_hex_dump(id->data, bytes, len);
     }
 
-    if (id->len != 2 * LINES_SHA256_LEN
-        && lines_hash(r->pool, id, id) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    deletion->left.is = LINES_TENANT_LEFT_KEYS;
-    deletion->left.ids.n = 1;
-    deletion->left.ids.elts = id;
-
-    return NGX_OK;
+    return id->len == 2 * LINES_SHA256_LEN ? NGX_OK
+                                           : lines_hash(r->pool, id, id);
 }
 
 

@@ -1,7 +1,7 @@
 
 /*
- * API keys: made and listed.  A key, or a key pair's secret, is shown once;
- * Redis has hashes only.
+ * API keys: made, listed, limited.  A key, or a key pair's secret, is shown
+ * once; Redis has hashes only.
  */
 
 #include "admin/admin.h"
@@ -9,7 +9,9 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
+#include "auth/auth.h"
 #include "http/digest.h"
+#include "http/text.h"
 
 
 #define LINES_KEY_BYTES     32       /* 256 bits */
@@ -18,12 +20,26 @@
 /* of a list, read at a time */
 #define LINES_KEYS_RUN      50
 
+/* of years with four digits, since the epoch */
+#define LINES_DAYS          2932897
+
+
+/* fields of a key that not every one has */
+#define LINES_KEY_FIELDS    5
+
+
+/* of name, role and expires_at: data NULL: absent; len 0: to be taken away */
 
 typedef struct {
-    ngx_str_t      key;     /* shown once; of a pair: its id */
-    ngx_str_t      secret;  /* of a pair, shown once */
-    ngx_str_t      id;      /* SHA-256 of the key, hex */
-} new_key_t;
+    ngx_str_t      name;
+    ngx_str_t      role;
+    ngx_str_t      expires_at;
+    ngx_str_t      expires;    /* the same, Unix time, ms */
+
+    ngx_str_t      key;        /* shown once; of a pair: its id */
+    ngx_str_t      secret;     /* of a pair, shown once */
+    ngx_str_t      id;         /* SHA-256 of the key, hex */
+} api_key_t;
 
 typedef struct {
     lines_list_t   ids;
@@ -33,39 +49,134 @@ typedef struct {
 } key_list_t;
 
 
+static ngx_uint_t key_fields(api_key_t *key, ngx_uint_t made,
+    ngx_str_t *pairs);
 static ngx_int_t random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
     ngx_str_t *value);
+static void show_key(lines_json_t *json, ngx_str_t *id,
+    lines_key_show_reply_t *key);
+static void show_instant(lines_json_t *json, const char *name, time_t s,
+    ngx_int_t ms);
+static ngx_uint_t is_instant(ngx_str_t *value);
+static int64_t read_instant(ngx_str_t *value);
 
 
-const lines_body_input_t  lines_admin_new_key_own =
-    lines_own(new_key_t);
+const lines_body_input_t  lines_admin_key_input =
+    lines_body_input(api_key_t,
+        lines_in_text("name", api_key_t, name, 64, .flags = LINES_NULL_EMPTY),
+        lines_in_word("role", api_key_t, role, "role must be all or read",
+                      .words = { "all", "read" }),
+        lines_in_string("expires_at", api_key_t, expires_at, 24, is_instant,
+                        "expires_at must be an instant, as "
+                        "2030-01-31T00:00:00.000Z, or null",
+                        .flags = LINES_NULL_EMPTY));
 
 const lines_body_input_t  lines_admin_key_list_own =
     lines_own(key_list_t);
 
 
-lines_answered(key_listed, new_key_t *nk, key_add)
+/*
+ * What is not known here would be a limit that is none, as of a name that was
+ * mistyped: such a key must not be given out.
+ */
+
+ngx_int_t
+lines_admin_check_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t  secret;
+    int64_t               ms;
+    json_t               *value;
+    const char           *name;
+    ngx_time_t           *tp;
+    api_key_t            *key = ctx->data;
+    const lines_input_t  *input;
+
+    json_object_foreach(ctx->body, name, value) {
+
+        for (input = lines_admin_key_input.fields; input->name; input++) {
+            if (ngx_strcmp(input->name, name) == 0) {
+                break;
+            }
+        }
+
+        if (input->name == NULL) {
+            return lines_refuse(ctx, 400, "A key has no other members than "
+                                "name, role and expires_at");
+        }
+    }
+
+    if (key->expires_at.len == 0) {
+        key->expires = key->expires_at;
+        return NGX_OK;
+    }
+
+    tp = ngx_timeofday();
+    ms = read_instant(&key->expires_at);
+
+    if (ms <= (int64_t) tp->sec * 1000 + (int64_t) tp->msec) {
+        return lines_refuse(ctx, 400, "expires_at must be in the future");
+    }
+
+    return lines_redis_format(r->pool, &key->expires, "%L", ms);
+}
+
+
+/* those that were given, made: flag, and are not empty: field, value, …;
+   returns the number of strings */
+
+static ngx_uint_t
+key_fields(api_key_t *key, ngx_uint_t made, ngx_str_t *pairs)
+{
+    ngx_uint_t  i, n;
+
+    const struct {
+        ngx_str_t   name;
+        ngx_str_t  *value;
+    } fields[] = {
+        { ngx_string("name"), &key->name },
+        { ngx_string("role"), &key->role },
+        { ngx_string("expires"), &key->expires }
+    };
+
+    n = 0;
+
+    for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (made ? fields[i].value->len != 0 : fields[i].value->data != NULL) {
+            pairs[n++] = fields[i].name;
+            pairs[n++] = *fields[i].value;
+        }
+    }
+
+    return n;
+}
+
+
+lines_answered(key_listed, api_key_t *key, key_add)
+{
+    ngx_str_t   pairs[2 * LINES_KEY_FIELDS];
+    ngx_uint_t  n;
 
     if (reply->listed != 1) {
         return lines_admin_unknown(ctx);
     }
 
-    if (nk->secret.len == 0) {
-        return lines_key_put(&ctx->caller, NULL, NULL, .id = nk->id,
-                             .tenant = ctx->identity.tenant,
-                             .created = ngx_time());
+    n = key_fields(key, 1, pairs);
+
+    if (key->secret.len) {
+        ngx_str_set(&pairs[n], "key_id");
+        pairs[n + 1] = key->key;
+        ngx_str_set(&pairs[n + 2], "secret");
+
+        if (lines_hash(r->pool, &key->secret, &pairs[n + 3]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        n += 4;
     }
 
-    if (lines_hash(r->pool, &nk->secret, &secret) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_pair_put(&ctx->caller, NULL, NULL, .id = nk->id,
-                          .tenant = ctx->identity.tenant,
-                          .created = ngx_time(), .key_id = nk->key,
-                          .secret = secret);
+    return lines_key_put(&ctx->caller, NULL, NULL, .id = key->id,
+                         .tenant = ctx->identity.tenant,
+                         .created = ngx_time(), .fields.n = n,
+                         .fields.elts = pairs);
 }
 
 
@@ -75,24 +186,24 @@ ngx_int_t
 lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     ngx_str_t   none = ngx_string("");
-    new_key_t  *nk = ctx->data;
+    api_key_t  *key = ctx->data;
     ngx_uint_t  pair;
 
     pair = (ctx->identity.tenant.data[0] == 'a');
 
     if (random_hex(r->pool, pair ? &none : &lines_get_main_conf(r)->key_prefix,
-                   pair ? LINES_KEY_ID_BYTES : LINES_KEY_BYTES, &nk->key)
+                   pair ? LINES_KEY_ID_BYTES : LINES_KEY_BYTES, &key->key)
         != NGX_OK
         || (pair
-            && random_hex(r->pool, &none, LINES_KEY_BYTES, &nk->secret)
+            && random_hex(r->pool, &none, LINES_KEY_BYTES, &key->secret)
                != NGX_OK)
-        || lines_hash(r->pool, &nk->key, &nk->id) != NGX_OK)
+        || lines_hash(r->pool, &key->key, &key->id) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return lines_key_add(&ctx->caller, key_listed, ctx,
-                         .tenant = ctx->identity.tenant, .id = nk->id);
+                         .tenant = ctx->identity.tenant, .id = key->id);
 }
 
 
@@ -120,21 +231,74 @@ random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
  * key that nobody is told of is good for nothing, whatever fails from here.
  */
 
-lines_asks(lines_admin_confirm_key, new_key_t *nk, keys_has,
-           .tenant = ctx->identity.tenant, .id = nk->id)
+lines_asks(lines_admin_confirm_key, api_key_t *key, keys_has,
+           .tenant = ctx->identity.tenant, .id = key->id)
 {
     if (reply->listed != 1) {
-        (void) lines_forget_key_del(&ctx->caller, .id = nk->id);
+        (void) lines_forget_key_del(&ctx->caller, .id = key->id);
 
         return lines_admin_unknown(ctx);
     }
 
-    return nk->secret.len
+    return key->secret.len
            ? lines_json(ctx, NGX_HTTP_CREATED,
                         "{'id':'%V','key_id':'%V','secret':'%V'}",
-                        &nk->id, &nk->key, &nk->secret)
+                        &key->id, &key->key, &key->secret)
            : lines_json(ctx, NGX_HTTP_CREATED, "{'id':'%V','key':'%V'}",
-                        &nk->id, &nk->key);
+                        &key->id, &key->key);
+}
+
+
+lines_answered(key_updated, api_key_t *key, key_update)
+{
+    return reply->there == 1 ? NGX_OK
+                             : lines_refuse(ctx, 404, "Key not found");
+}
+
+
+ngx_int_t
+lines_admin_put_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_str_t   pairs[2 * LINES_KEY_FIELDS];
+    ngx_uint_t  n;
+    api_key_t  *key = ctx->data;
+
+    key->id = ctx->params[1];
+
+    if (lines_admin_key_id(r, &key->id) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    n = key_fields(key, 0, pairs);
+
+    return lines_key_update(&ctx->caller, key_updated, ctx, .id = key->id,
+                            .tenant = ctx->identity.tenant, .fields.n = n,
+                            .fields.elts = pairs);
+}
+
+
+/* nodes look at it anew, as after a revocation: and find what it is now */
+
+ngx_int_t
+lines_admin_tell_key(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    api_key_t  *key = ctx->data;
+
+    return lines_key_revoked(&ctx->caller, NULL, NULL, .id = key->id,
+                             .channel = ngx_string(LINES_REVOKED));
+}
+
+
+/* one that was revoked meanwhile has nothing to show */
+
+lines_asks(lines_admin_show_key, api_key_t *key, key_show, .id = key->id)
+{
+    lines_json_t  json = { .pool = r->pool };
+
+    show_key(&json, &key->id, reply);
+
+    return json.start ? lines_json_answer(ctx, NGX_HTTP_OK, &json)
+                      : lines_refuse(ctx, 404, "Key not found");
 }
 
 
@@ -152,42 +316,164 @@ lines_asks(lines_admin_list_keys, key_list_t *list, keys_all,
 
 lines_answered(key_read, key_list_t *list, key_show)
 {
-    time_t      created;
-    ngx_tm_t    tm;
-    ngx_str_t  *id, date;
+    show_key(&list->json, &list->ids.elts[list->got++], reply);
 
-    id = &list->ids.elts[list->got++];
+    return NGX_OK;
+}
 
-    created = ngx_atotm(reply->created.data, reply->created.len);
 
-    /* listed, but never stored, or half revoked */
+/* nothing of one that is listed, but was never stored, or is half revoked */
+
+static void
+show_key(lines_json_t *json, ngx_str_t *id, lines_key_show_reply_t *key)
+{
+    off_t      expires;
+    time_t     created, day;
+    ngx_tm_t   tm;
+    ngx_str_t  date;
+
+    u_char     buf[NGX_TIME_T_LEN + sizeof("-12-31")];
+
+    created = ngx_atotm(key->created.data, key->created.len);
 
     if (created == NGX_ERROR) {
-        return NGX_OK;
+        return;
     }
 
-    /* libc has no date of what is too far away: nginx' own is any number */
+    lines_json_add(json, json->last > json->start ? ",{'id':'%V'"
+                                                  : "{'id':'%V'", id);
 
-    ngx_gmtime(created, &tm);
+    if (key->key_id.len) {
+        lines_json_add(json, ",'key_id':'%V'", &key->key_id);
+    }
 
-    if (lines_redis_format(r->pool, &date,
-                           "%04d-%02d-%02dT%02d:%02d:%02d.000Z",
+    if (key->name.len) {
+        lines_json_add(json, ",'name':%J", &key->name);
+    }
+
+    lines_json_add(json, ",'role':'%s'",
+                   key->role.len == 0 || lines_is(&key->role, "all")
+                   ? "all" : "read");
+
+    show_instant(json, "createdAt", created, 0);
+
+    expires = ngx_atoof(key->expires.data, key->expires.len);
+
+    if (expires != NGX_ERROR) {
+        show_instant(json, "expires_at", expires / 1000, expires % 1000);
+    }
+
+    day = ngx_atotm(key->used.data, key->used.len);
+
+    if (day > 0 && day < LINES_DAYS) {
+        ngx_gmtime(day * 86400, &tm);
+
+        date.data = buf;
+        date.len = ngx_sprintf(buf, "%04d-%02d-%02d", tm.ngx_tm_year,
+                               tm.ngx_tm_mon, tm.ngx_tm_mday) - buf;
+
+        lines_json_add(json, ",'last_used':'%V'", &date);
+    }
+
+    lines_json_add(json, "}");
+}
+
+
+/* libc has no date of what is too far away: nginx' own is any number */
+
+static void
+show_instant(lines_json_t *json, const char *name, time_t s, ngx_int_t ms)
+{
+    ngx_tm_t   tm;
+    ngx_str_t  date;
+
+    u_char     buf[NGX_TIME_T_LEN + sizeof("-12-31T23:59:59.999Z")];
+
+    ngx_gmtime(s, &tm);
+
+    date.data = buf;
+    date.len = ngx_sprintf(buf, "%04d-%02d-%02dT%02d:%02d:%02d.%03iZ",
                            tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec)
-        != NGX_OK)
+                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, ms)
+               - buf;
+
+    lines_json_add(json, ",'%s':'%V'", name, &date);
+}
+
+
+static ngx_uint_t
+is_instant(ngx_str_t *value)
+{
+    return read_instant(value) != NGX_ERROR;
+}
+
+
+/* YYYY-MM-DDTHH:MM:SS[.mmm]Z in Unix time, ms; NGX_ERROR: it is none */
+
+static int64_t
+read_instant(ngx_str_t *value)
+{
+    size_t      i, len;
+    u_char     *p;
+    int64_t     days, year, month, n[7];
+    ngx_tm_t    tm;
+    ngx_uint_t  k;
+
+    static const char  form[] = "0000-00-00T00:00:00.000Z";
+
+    p = value->data;
+    len = value->len;
+
+    if ((len != sizeof("0000-00-00T00:00:00Z") - 1 && len != sizeof(form) - 1)
+        || p[len - 1] != 'Z')
     {
         return NGX_ERROR;
     }
 
-    lines_json_add(&list->json, ",{'id':'%V'", id);
+    ngx_memzero(n, sizeof(n));
 
-    if (reply->key_id.len) {
-        lines_json_add(&list->json, ",'key_id':'%V'", &reply->key_id);
+    for (i = 0, k = 0; i < len - 1; i++) {
+
+        if (form[i] != '0') {
+
+            if (p[i] != (u_char) form[i]) {
+                return NGX_ERROR;
+            }
+
+            k++;
+            continue;
+        }
+
+        if (p[i] < '0' || p[i] > '9') {
+            return NGX_ERROR;
+        }
+
+        n[k] = n[k] * 10 + (p[i] - '0');
     }
 
-    lines_json_add(&list->json, ",'createdAt':'%V'}", &date);
+    if (n[0] < 1970 || n[1] < 1 || n[1] > 12 || n[2] < 1
+        || n[3] > 23 || n[4] > 59 || n[5] > 59)
+    {
+        return NGX_ERROR;
+    }
 
-    return NGX_OK;
+    /* Gauss' formula, as nginx has it: a year begins with March, its month 1 */
+
+    year = n[0] - (n[1] < 3);
+    month = n[1] + (n[1] < 3 ? 10 : -2);
+
+    days = 365 * year + year / 4 - year / 100 + year / 400
+           + 367 * month / 12 - 30 + n[2] - 1 - 719527 + 31 + 28;
+
+    /* a day that its month does not have is one of the next */
+
+    ngx_gmtime(days * 86400, &tm);
+
+    if (tm.ngx_tm_mday != n[2]) {
+        return NGX_ERROR;
+    }
+
+    return (days * 86400 + n[3] * 3600 + n[4] * 60 + n[5]) * 1000 + n[6];
 }
 
 

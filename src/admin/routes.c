@@ -48,9 +48,18 @@
         lines_admin_end_tenant, lines_admin_show_deleted)
 
 #define ADD_KEY                                                               \
-    row("add_key", lines_admin_id, &lines_admin_new_key_own,                  \
-        lines_read_input, lines_admin_tenant_exists, lines_admin_make_key,    \
-        lines_admin_confirm_key)
+    ngx_string("admin_add_key"),                                              \
+    { lines_admin_authorize, NULL, lines_admin_id, lines_read_optional_json,  \
+      lines_admin_log },                                                      \
+    (lines_step_pt[]) { lines_read_input, lines_admin_check_key,              \
+                        lines_admin_tenant_exists, lines_admin_make_key,      \
+                        lines_admin_confirm_key, NULL },                      \
+    &lines_admin_key_input
+
+#define PUT_KEY                                                               \
+    take("put_key", lines_admin_id, &lines_admin_key_input,                   \
+         lines_read_input, lines_admin_check_key, lines_admin_put_key,        \
+         lines_admin_tell_key, lines_admin_show_key)
 
 #define LIST_KEYS                                                             \
     row("list_keys", lines_admin_id, &lines_admin_key_list_own,               \
@@ -84,6 +93,7 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id"), DELETE_TENANT(workspace) },
     { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"), ADD_KEY },
     { NGX_HTTP_GET, ngx_string("workspaces/:id/keys"), LIST_KEYS },
+    { NGX_HTTP_PUT, ngx_string("workspaces/:id/keys/:key"), PUT_KEY },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/keys/:key"), REVOKE_KEY },
 
     { NGX_HTTP_PUT, ngx_string("accounts/:id"),
@@ -92,6 +102,7 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_DELETE, ngx_string("accounts/:id"), DELETE_TENANT(account) },
     { NGX_HTTP_POST, ngx_string("accounts/:id/keys"), ADD_KEY },
     { NGX_HTTP_GET, ngx_string("accounts/:id/keys"), LIST_KEYS },
+    { NGX_HTTP_PUT, ngx_string("accounts/:id/keys/:key"), PUT_KEY },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id/keys/:key"), REVOKE_KEY },
 
     { NGX_HTTP_GET, ngx_string("operations"),

@@ -19,12 +19,11 @@ extern const lines_body_input_t  lines_admin_workspace_input,
     lines_admin_usage_input, lines_admin_ticket_input,
     lines_admin_resolve_input, lines_admin_stuck_input,
     lines_admin_numbers_input, lines_admin_rate_input,
-    lines_admin_log_input;
+    lines_admin_log_input, lines_admin_key_input;
 
 /* of steps that have something of their own, and read nothing into it */
 extern const lines_body_input_t  lines_admin_deletion_own,
-    lines_admin_new_key_own, lines_admin_key_list_own, lines_admin_release_own,
-    lines_admin_rate_own;
+    lines_admin_key_list_own, lines_admin_release_own, lines_admin_rate_own;
 
 
 /* admin/log.c, tenants.c, deletion.c, keys.c, operations.c, database.c, audit.c,
@@ -40,8 +39,9 @@ lines_step_t  lines_admin_delete_tenant, lines_admin_list_page,
     lines_admin_delete_page, lines_admin_forget_tenant, lines_admin_end_tenant,
     lines_admin_show_deleted, lines_admin_find_key, lines_admin_look_for_key,
     lines_admin_show_revoked;
-lines_step_t  lines_admin_make_key, lines_admin_confirm_key,
-    lines_admin_list_keys, lines_admin_read_keys;
+lines_step_t  lines_admin_check_key, lines_admin_make_key,
+    lines_admin_confirm_key, lines_admin_put_key, lines_admin_tell_key,
+    lines_admin_show_key, lines_admin_list_keys, lines_admin_read_keys;
 lines_step_t  lines_admin_list_stuck, lines_admin_read_stuck,
     lines_admin_show_stuck, lines_admin_clear_stuck, lines_admin_due_now,
     lines_admin_resolve, lines_admin_retry;

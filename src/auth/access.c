@@ -389,7 +389,7 @@ access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
     /* where nobody knows: neither yes nor no */
 
     return (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
-           : identity->refusal ? NGX_HTTP_FORBIDDEN
+           : identity->refusal ? identity->refusal->status
            : NGX_HTTP_UNAUTHORIZED;
 }
 
@@ -608,7 +608,9 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
     switch (status) {
 
     case NGX_HTTP_UNAUTHORIZED:
-        rc = lines_unauthorized(r, ctx, lines_challenge(ctx));
+        rc = ctx->identity.refusal
+             ? lines_refuse_identity(r, ctx, lines_challenge(ctx))
+             : lines_unauthorized(r, ctx, lines_challenge(ctx));
         break;
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
@@ -617,8 +619,7 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
     default: /* NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN */
         rc = ctx->identity.refusal
-             ? lines_error(r, ctx, status, LINES_REFUSED_COOKIE,
-                           ctx->identity.refusal)
+             ? lines_refuse_identity(r, ctx, NULL)
              : lines_error(r, ctx, status, NULL, "No active workspace");
     }
 

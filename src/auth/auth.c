@@ -19,6 +19,7 @@
 
 
 #define LINES_KEY_MAX       256
+#define LINES_DAY           86400
 
 #define LINES_PLAN_LEN      64
 #define LINES_PLAN_TTL      5000
@@ -56,6 +57,7 @@ static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
 static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_key_lookup_t *lookup);
+static void key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup);
 static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *failure, lines_auth_done_pt done);
 static ngx_uint_t key_well_formed(ngx_str_t *key);
@@ -69,6 +71,19 @@ static void key_revoked(void *data, ngx_str_t *message);
 /* one entry for each value of a hash: the last tenant has it */
 
 static lines_plan_entry_t  plan_entries[LINES_PLAN_ENTRIES];
+
+
+/* only to who has shown all of a key */
+
+static const lines_refusal_t  key_expired = {
+    NGX_HTTP_UNAUTHORIZED, "key_expired",
+    "The API key has expired: use a new one"
+};
+
+static const lines_refusal_t  key_read_only = {
+    NGX_HTTP_FORBIDDEN, "key_read_only",
+    "The API key may only read: use GET or HEAD, or another key"
+};
 
 
 ngx_int_t
@@ -162,6 +177,10 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
                                .clerk = llcf->clerk,
                                .key_id_header = llcf->key_id_header,
                                .secret_header = llcf->secret_header };
+
+    if (methods & (LINES_AUTH_KEY|LINES_AUTH_KEY_PAIR)) {
+        rules->writes = !request_reads(r);
+    }
 
     if (methods & LINES_AUTH_KEY_PAIR) {
 
@@ -305,8 +324,8 @@ cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
 
 
 /*
- * Flag: nothing that a client asks for by another site's leave can change
- * anything: it came with GET, HEAD or OPTIONS, and is no other method by now.
+ * Flag: nothing that a client asks for by another site's leave, or with a key
+ * that may only read, can change anything: it came with GET, HEAD or OPTIONS, and is no other method by now.
  * A subrequest is GET whatever the client sent, and so is a request that
  * error_page sends to a URI: the request line tells.  A WebSocket begins with
  * GET, and what then comes through it may be anything.
@@ -358,7 +377,8 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
            && lines_same(&a->key_id, &b.key_id)
            && lines_same(&a->secret, &b.secret)
            && lines_same(&a->cookie, &b.cookie)
-           && a->site == b.site;
+           && a->site == b.site
+           && a->writes == b.writes;
 }
 
 
@@ -452,6 +472,7 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 {
     lines_ctx_t *ctx = data;
 
+    ngx_int_t            used;
     ngx_str_t           *tenant;
     lines_key_t         *key;
     ngx_http_request_t  *r;
@@ -483,6 +504,15 @@ key_reply(void *data, lines_key_read_reply_t *reply)
     key->tenant_len = 0;
     key->asked = ngx_time();
 
+    used = ngx_atoi(reply->used.data, reply->used.len);
+    key->used = (used > 0) ? (uint32_t) used : 0;
+
+    /* a role that is not known yet is no leave to write */
+
+    key->reads = (reply->role.len && !lines_is(&reply->role, "all"));
+    key->expires = reply->expires.len
+                   ? ngx_atoof(reply->expires.data, reply->expires.len) : 0;
+
     if (tenant->len <= 2 || tenant->len > LINES_TENANT_LEN) {
 
         /* nobody's */
@@ -495,6 +525,11 @@ key_reply(void *data, lines_key_read_reply_t *reply)
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "lines: a key of \"%V\" has a malformed secret "
                       "hash in Redis", tenant);
+
+    } else if (key->expires == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: a key of \"%V\" has a malformed expiry in "
+                      "Redis", tenant);
 
     } else {
         ngx_memcpy(key->tenant, tenant->data, tenant->len);
@@ -510,6 +545,7 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 static ngx_int_t
 key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
 {
+    ngx_time_t        *tp;
     ngx_uint_t         match;
     lines_key_t       *key;
     lines_identity_t  *identity;
@@ -530,6 +566,28 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
         return auth_fail(r, ctx, "key-mismatch", lookup->done);
     }
 
+    /* whatever is remembered of it: the instant is as good as the key */
+
+    tp = ngx_timeofday();
+
+    if (key->expires
+        && key->expires <= (int64_t) tp->sec * 1000 + (int64_t) tp->msec)
+    {
+        identity->refusal = &key_expired;
+        identity->challenge = "Bearer error=\"invalid_token\", "
+                              "error_description=\"The API key has expired\"";
+
+        return auth_fail(r, ctx, "key-expired", lookup->done);
+    }
+
+    if (key->reads && identity->rules.writes) {
+        identity->refusal = &key_read_only;
+
+        return auth_fail(r, ctx, "key-read-only", lookup->done);
+    }
+
+    key_used(ctx, lookup);
+
     identity->key_id.data = lookup->hex;
     identity->key_id.len = LINES_SHA256_LEN * 2;
     identity->tenant.data = key->tenant;
@@ -539,6 +597,30 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
                    "lines key: tenant \"%V\"", &identity->tenant);
 
     return lookup->done(r, ctx, NGX_OK);
+}
+
+
+/*
+ * Told once a day by each node that remembers it.  What Redis did not hear of
+ * is told again when Redis was asked again; nobody waits for it.
+ */
+
+static void
+key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    uint32_t  day;
+
+    day = (uint32_t) (ngx_time() / LINES_DAY);
+
+    if (lookup->key.used >= day
+        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
+                                lookup->key.digest, day))
+    {
+        return;
+    }
+
+    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
+                                 .id.len = LINES_SHA256_LEN * 2);
 }
 
 
@@ -588,6 +670,8 @@ lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
+    ngx_uint_t  pair;
+
     (void) lines_settle(r, ctx, rc);
 
     if (rc == NGX_ERROR) {
@@ -601,15 +685,35 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
                              "No active workspace");
     }
 
+    pair = (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR);
+
     if (ctx->identity.refusal) {
-        return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, LINES_REFUSED_COOKIE,
-                           ctx->identity.refusal);
+        return lines_refuse_identity(r, ctx,
+                                     pair ? NULL : lines_challenge(ctx));
     }
 
-    return (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR)
-           ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
-                         "Invalid API credentials")
-           : lines_unauthorized(r, ctx, lines_challenge(ctx));
+    return pair ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
+                              "Invalid API credentials")
+                : lines_unauthorized(r, ctx, lines_challenge(ctx));
+}
+
+
+ngx_int_t
+lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *challenge)
+{
+    const lines_refusal_t  *refusal;
+
+    refusal = ctx->identity.refusal;
+
+    if (refusal->status == NGX_HTTP_UNAUTHORIZED
+        && challenge
+        && lines_ask(r, challenge) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return lines_error(r, ctx, refusal->status, refusal->code, refusal->words);
 }
 
 

@@ -52,8 +52,10 @@ ngx_uint_t lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
     ngx_uint_t methods, time_t stale);
 
 
-/* the code of a 403 with ctx->identity.refusal */
-#define LINES_REFUSED_COOKIE  "cookie_refused"
+/* answers ctx->identity.refusal, as lines_error() does; challenge: of a 401,
+   or NULL */
+ngx_int_t lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *challenge);
 
 /* a header of the request, by its name in lower case, though it be hidden from
    upstreams (ctx->hidden), by its request even; or NULL */

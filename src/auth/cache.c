@@ -173,6 +173,29 @@ lines_key_cache_revoke(lines_main_conf_t *lmcf, const u_char *digest)
 }
 
 
+ngx_uint_t
+lines_key_cache_use(lines_main_conf_t *lmcf, const u_char *digest,
+    uint32_t day)
+{
+    ngx_uint_t           first;
+    lines_cache_area_t  *area;
+    lines_cache_node_t  *node;
+
+    area = cache_lock(lmcf);
+
+    node = cache_find(area, digest);
+    first = (node == NULL || node->key.used < day);
+
+    if (node && first) {
+        node->key.used = day;
+    }
+
+    ngx_shmtx_unlock(&area->shpool->mutex);
+
+    return first;
+}
+
+
 ngx_int_t
 lines_token_cache_get(lines_main_conf_t *lmcf, lines_token_t *token,
     int64_t now)

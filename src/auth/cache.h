@@ -28,6 +28,10 @@ typedef struct {
                                                        else zeros */
     u_char             tenant[LINES_TENANT_LEN];
     u_char             tenant_len;    /* 0: no such key */
+    u_char             reads;         /* flag: it may only read */
+    uint32_t           used;          /* the last day that is known, since the
+                                         epoch; or 0 */
+    int64_t            expires;       /* Unix time, ms; or 0 */
     time_t             asked;         /* of Redis */
     ngx_uint_t         verified;      /* flag: nothing that could revoke it
                                          was missed since */
@@ -60,6 +64,11 @@ void lines_key_cache_put(lines_main_conf_t *lmcf, lines_key_t *key);
 /* a key was revoked somewhere; NULL: any may have been, unheard: nothing known
    so far is verified */
 void lines_key_cache_revoke(lines_main_conf_t *lmcf, const u_char *digest);
+
+/* flag: nobody on this node has told of its use on that day, as far as is
+   remembered; the caller does */
+ngx_uint_t lines_key_cache_use(lines_main_conf_t *lmcf, const u_char *digest,
+    uint32_t day);
 
 /*
  * Given token->digest and token->generation, fills the rest.  NGX_DECLINED

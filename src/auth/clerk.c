@@ -36,14 +36,18 @@ static ngx_int_t clerk_refuse(lines_session_t *session,
 
 /* to who wrote the page, or the program */
 
-static const char  clerk_unsaid[] =
+static const lines_refusal_t  clerk_unsaid = {
+    NGX_HTTP_FORBIDDEN, "cookie_refused",
     "A session cookie is not enough to change anything: neither Origin nor "
     "Sec-Fetch-Site tells which site sent the request; send the token as "
-    "Authorization: Bearer";
+    "Authorization: Bearer"
+};
 
-static const char  clerk_other[] =
+static const lines_refusal_t  clerk_other = {
+    NGX_HTTP_FORBIDDEN, "cookie_refused",
     "A session cookie is not enough to change anything from this Origin: send "
-    "the token as Authorization: Bearer, or have the origin allowed";
+    "the token as Authorization: Bearer, or have the origin allowed"
+};
 
 
 ngx_int_t
@@ -90,8 +94,8 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
 
         if (rules->site != LINES_SITE_TRUSTED) {
             ctx->identity.refusal = (rules->site == LINES_SITE_UNSAID)
-                                    ? clerk_unsaid
-                                    : clerk_other;
+                                    ? &clerk_unsaid
+                                    : &clerk_other;
 
             return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
         }

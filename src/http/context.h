@@ -58,7 +58,18 @@ typedef struct {
     ngx_str_t            cookie;     /* lines_clerk's, its value */
     lines_site_e         site;       /* that a browser sent it from with the
                                         cookie */
+    ngx_uint_t           writes;     /* flag: it may change something; said
+                                        where keys are asked for */
 } lines_rules_t;
+
+
+/* what a refusal is answered with, in place of 401 "Unauthorized" */
+
+typedef struct {
+    ngx_uint_t    status;
+    const char   *code;
+    const char   *words;
+} lines_refusal_t;
 
 
 /*
@@ -75,7 +86,7 @@ typedef struct {
     ngx_str_t      method;     /* "key", "clerk" */
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
-    const char    *refusal;    /* the words of a 403 in its place, or NULL */
+    const lines_refusal_t  *refusal;    /* its own, or NULL */
     lines_cache_e  cache;      /* what the lines_auth that it met last says of
                                   caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt; good once it is

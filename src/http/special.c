@@ -148,21 +148,32 @@ special_is_page(ngx_http_request_t *r)
 static ngx_int_t
 special_page(ngx_http_request_t *r, lines_api_t *api)
 {
-    ngx_int_t     rc;
-    ngx_str_t     json;
-    const char   *message;
-    ngx_chain_t   out;
-    lines_ctx_t  *ctx;
+    ngx_int_t               rc;
+    ngx_str_t               json;
+    const char             *code, *message;
+    ngx_chain_t             out;
+    lines_ctx_t            *ctx;
+    const lines_refusal_t  *refusal;
 
+    code = NULL;
     message = special_message(r->headers_out.status);
+
+    ctx = lines_get_ctx(r);
+    refusal = ctx ? ctx->identity.refusal : NULL;
+
+    if (refusal
+        && refusal->status == r->headers_out.status
+        && ctx->refused_with == refusal->status)
+    {
+        code = refusal->code;
+        message = refusal->words;
+    }
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines special: %ui %s", r->headers_out.status, message);
 
-    ctx = lines_get_ctx(r);
-
     if (ctx == NULL
-        || api->error(r->pool, NULL, message, &json) != NGX_OK
+        || api->error(r->pool, code, message, &json) != NGX_OK
         || lines_answer_headers(r, ctx, &lines_json_type, json.len) != NGX_OK
         || lines_answer_buf(r, &json, &out) != NGX_OK)
     {
