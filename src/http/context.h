@@ -136,6 +136,8 @@ struct lines_ctx_s {
     unsigned             begun:1;     /* its answer, the end of which is
                                          still to come */
     unsigned             met_api:1;   /* it came to an API's location */
+    unsigned             crowded:1;   /* its tenant had as many requests as it
+                                         may at once */
 };
 
 

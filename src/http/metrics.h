@@ -26,6 +26,7 @@
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
 #define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
 #define LINES_METRICS_TENANT     4      /* lines_tenant_limits */
+#define LINES_METRICS_CONCURRENCY  3    /* lines_concurrency's outcomes */
 
 
 /* registries of names; the first name of each is "other" */
@@ -77,6 +78,7 @@ typedef struct {
     ngx_atomic_t       lease_renewals;
     ngx_atomic_t       lease_returned;    /* tokens */
     ngx_atomic_t       tenant_limited[LINES_METRICS_TENANT];
+    ngx_atomic_t       concurrency[LINES_METRICS_CONCURRENCY];
 
     ngx_atomic_t       billing_calls[LINES_METRICS_CALLS];
     lines_histogram_t  billing_latency;
