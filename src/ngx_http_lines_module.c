@@ -13,6 +13,7 @@
 #include "auth/auth.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
+#include "auth/failures.h"
 #include "auth/identity.h"
 #include "auth/jwks.h"
 #include "billing/billing.h"
@@ -180,6 +181,7 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
     lines_zone_register(LINES_ZONE_DATABASE, lines_database_init_area);
     lines_zone_register(LINES_ZONE_CONCURRENCY, lines_concurrency_init_area);
+    lines_zone_register(LINES_ZONE_FAILURES, lines_failures_init_area);
 
     if (lines_variables_init(cf) != NGX_OK
         || lines_identity_init(cf) != NGX_OK

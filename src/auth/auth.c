@@ -601,6 +601,10 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
                              "No active workspace");
     }
 
+    if (ctx->identity.retry) {
+        return lines_failed_often(r, ctx);
+    }
+
     if (ctx->identity.refusal) {
         return lines_error(r, ctx, NGX_HTTP_FORBIDDEN, LINES_REFUSED_COOKIE,
                            ctx->identity.refusal);
@@ -610,6 +614,16 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
            ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
                          "Invalid API credentials")
            : lines_unauthorized(r, ctx, lines_challenge(ctx));
+}
+
+
+ngx_int_t
+lines_failed_often(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ctx->retry_after = ngx_max(ctx->identity.retry, 1);
+
+    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS, "rate_limited",
+                       "Too many session tokens of this address failed");
 }
 
 

@@ -76,6 +76,7 @@ typedef struct {
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
     const char    *refusal;    /* the words of a 403 in its place, or NULL */
+    ngx_uint_t     retry;      /* seconds: of a 429 in its place, or 0 */
     lines_cache_e  cache;      /* what the lines_auth that it met last says of
                                   caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt; good once it is

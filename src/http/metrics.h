@@ -49,6 +49,16 @@ typedef enum {
 } lines_metrics_fetch_e;
 
 
+/* what came of a look at a token's signature */
+
+typedef enum {
+    LINES_METRICS_GOOD = 0,
+    LINES_METRICS_BAD,
+    LINES_METRICS_UNSEEN,         /* too many of its address were bad */
+    LINES_METRICS_SIGNATURES
+} lines_metrics_signature_e;
+
+
 /* codes of answers that are told apart, then classes of the others */
 
 #define LINES_METRICS_CODES      36
@@ -72,6 +82,7 @@ typedef struct {
     ngx_atomic_t       key_cache_stale;
     ngx_atomic_t       token_cache_hits;
     ngx_atomic_t       token_cache_misses;
+    ngx_atomic_t       token_signatures[LINES_METRICS_SIGNATURES];
     ngx_atomic_t       jwks_fetches[LINES_METRICS_FETCHES];
 
     ngx_atomic_t       limits[LINES_METRICS_NAMES][LINES_METRICS_OUTCOMES];

@@ -174,6 +174,11 @@ static const metrics_row_t  metrics_table[] = {
       "Session tokens looked up in the cache.", METRICS_CLERK,
       .label = "result=\"hit\"", in_slots(token_cache_hits) },
     { .label = "result=\"miss\"", in_slots(token_cache_misses) },
+    { "lines_token_signatures", "counter",
+      "Signatures of session tokens: good, bad, or not looked at, as too many "
+      "of the client's address were bad.", METRICS_CLERK,
+      by("result=\"%V\"", ngx_string("good"), ngx_string("bad"),
+         ngx_string("refused")), in_slots(token_signatures) },
     { "lines_jwks_fetches", "counter",
       "Fetches of issuers' keys by outcome.", METRICS_CLERK,
       by("outcome=\"%V\"", ngx_string("ok"), ngx_string("invalid"),
