@@ -7,6 +7,7 @@
 
 
 #define LINES_CLERK_REFUSED  60000    /* ms that a refusal is remembered */
+#define LINES_CLERK_WARNING  60       /* s between two warnings */
 
 
 _Static_assert(LINES_JWT_MAX_TENANT + 2 <= LINES_TENANT_LEN,
@@ -30,6 +31,7 @@ typedef struct {
 
 static ngx_int_t clerk_judge(lines_session_t *session);
 static ngx_int_t clerk_verify(lines_session_t *session, int64_t now);
+static void clerk_warn(ngx_http_request_t *r);
 static ngx_int_t clerk_wait(lines_session_t *session);
 static void clerk_resume(void *data);
 static ngx_int_t clerk_accept(lines_session_t *session);
@@ -281,6 +283,7 @@ clerk_verify(lines_session_t *session, int64_t now)
 
     if (wait) {
         lines_metrics_inc(token_signatures[LINES_METRICS_UNSEEN]);
+        clerk_warn(r);
 
         session->ctx->identity.retry = (wait + 999) / 1000;
         session->jwt.reason = LINES_JWT_TOO_MANY;
@@ -302,6 +305,27 @@ clerk_verify(lines_session_t *session, int64_t now)
     }
 
     return rc;
+}
+
+
+/* where all clients have the proxy's address, one stranger is enough */
+
+static void
+clerk_warn(ngx_http_request_t *r)
+{
+    static time_t  warned;
+
+    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
+        return;
+    }
+
+    warned = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: too many session tokens of \"%V\" had a wrong "
+                  "signature: others of that address are refused unless they "
+                  "are known; if it is a proxy's, use \"set_real_ip_from\"",
+                  &r->connection->addr_text);
 }
 
 
