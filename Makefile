@@ -289,7 +289,7 @@ prove-nginx: $(NGINX)
 
 # the long forms of what the tests do briefly
 
-.PHONY: chaos kills sim fuzz bench image coverage
+.PHONY: chaos kills sim fuzz bench bench-hostile image coverage
 chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
 	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
@@ -332,6 +332,13 @@ bench: packages-test
 	@$(MAKE) --no-print-directory CC=gcc SAN= module
 	@LINES_BUILD=$(abspath $(BUILD)) \
 	    LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so sh t/bench/run.sh
+
+# an honest tenant among hostile ones: 30,000 requests a second to one worker
+
+bench-hostile: packages-test
+	@$(MAKE) --no-print-directory CC=gcc SAN= module
+	@LINES_BUILD=$(abspath $(BUILD)) LINES_MODULE=$(abspath $(BUILD))/gcc/ngx_http_lines_module.so \
+	    perl t/bench/hostile.pl $(SECONDS)
 
 image:
 	@sh docker/image.sh $(abspath $(BUILD))
@@ -377,6 +384,7 @@ help:
 	@echo 'make kills         each scenario of money, a kill at each of its steps: SECONDS=600 SEED=1 JOBS=3 ALL=1'
 	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
 	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
+	@echo 'make bench-hostile what an honest tenant has under a hostile load: SECONDS=10 (t/bench/README.md)'
 	@echo 'make bench, fuzz, chaos, image, test-debian12, test-debian13, test-bare'
 	@echo 'make install-deps  install all that these need; clean  remove the build'
 	@echo 'BUILD=build CC=gcc|clang SAN=1 FAILPOINTS=1 NGINX_SRC=... LINES_PORT=8080 LINES_NGINX=nginx'

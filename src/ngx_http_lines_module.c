@@ -13,6 +13,7 @@
 #include "auth/auth.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
+#include "auth/failures.h"
 #include "auth/identity.h"
 #include "auth/jwks.h"
 #include "billing/billing.h"
@@ -21,6 +22,7 @@
 #include "http/location.h"
 #include "http/metrics.h"
 #include "http/variables.h"
+#include "limit/concurrency.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/observe.h"
@@ -89,6 +91,9 @@ static ngx_command_t  commands[] = {
     { ngx_string("lines_rate_limit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_rate_limit, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+    { ngx_string("lines_concurrency"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      lines_concurrency, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
     { ngx_string("lines_tenant_limits"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       lines_tenant_limits, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
@@ -175,6 +180,8 @@ preconfiguration(ngx_conf_t *cf)
     lines_zone_register(LINES_ZONE_LIMITS, lines_lease_init);
     lines_zone_register(LINES_ZONE_METRICS, lines_metrics_init_area);
     lines_zone_register(LINES_ZONE_DATABASE, lines_database_init_area);
+    lines_zone_register(LINES_ZONE_CONCURRENCY, lines_concurrency_init_area);
+    lines_zone_register(LINES_ZONE_FAILURES, lines_failures_init_area);
 
     if (lines_variables_init(cf) != NGX_OK
         || lines_identity_init(cf) != NGX_OK
@@ -222,6 +229,7 @@ postconfiguration(ngx_conf_t *cf)
         || lines_access_init(cf) != NGX_OK
         || lines_cors_init(cf) != NGX_OK
         || lines_limit_init(cf, lmcf) != NGX_OK
+        || lines_concurrency_init(cf) != NGX_OK
         || lines_limit_filter_init(cf) != NGX_OK
         || lines_metrics_init(cf) != NGX_OK)
     {
@@ -330,6 +338,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->tenant_limits = prev->tenant_limits;
     }
 
+    if (conf->concurrency == NULL) {
+        conf->concurrency = prev->concurrency;
+    }
+
     if (lines_merge_api(cf, prev, conf) != NGX_CONF_OK
         || lines_access_merge(cf, prev, conf) != NGX_CONF_OK
         || lines_clerk_merge(cf, prev, conf) != NGX_CONF_OK
@@ -389,6 +401,7 @@ init_process(ngx_cycle_t *cycle)
     }
 
     lines_access_init_process(cycle, lmcf);
+    lines_concurrency_init_process(lmcf);
 
     return lines_op_init_process(cycle, lmcf);
 }
@@ -409,6 +422,7 @@ exit_process(ngx_cycle_t *cycle)
     lines_database_exit_process(lmcf);
     lines_budget_exit_process();
     lines_survey_exit_process(lmcf);
+    lines_concurrency_exit_process();
     lines_lease_exit_process(lmcf);
     lines_metrics_exit_process(lmcf);
     lines_auth_exit_process(lmcf);

@@ -217,7 +217,7 @@ sub promtool ($text) {
 
 # session tokens and their issuer's keys
 {
-    ok !(grep {/^lines_(?:jwks|token_cache)_/} keys %{scrape()}), 'nothing of keys without lines_clerk';
+    ok !(grep {/^lines_(?:jwks|token_cache|token_signatures)_/} keys %{scrape()}), 'nothing of keys without lines_clerk';
 
     my $clerk = Test::Lines::Clerk->new(t => $t);
     $clerk->upstream->stop;

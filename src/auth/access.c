@@ -24,6 +24,7 @@ static ngx_int_t access_end(ngx_http_request_t *r,
 static ngx_uint_t access_stands_in(ngx_http_request_t *r);
 static ngx_int_t access_tell(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
+static ngx_uint_t access_later(ngx_uint_t status);
 static void access_told(ngx_http_request_t *r);
 static void access_finish(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_uint_t status);
@@ -389,6 +390,7 @@ access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
     /* where nobody knows: neither yes nor no */
 
     return (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
+           : identity->retry ? NGX_HTTP_TOO_MANY_REQUESTS
            : identity->refusal ? identity->refusal->status
            : NGX_HTTP_UNAUTHORIZED;
 }
@@ -410,7 +412,7 @@ access_end(ngx_http_request_t *r, ngx_http_phase_handler_t *ph)
         return ngx_http_core_post_access_phase(r, ph);
     }
 
-    status = ctx->untold ? NGX_HTTP_SERVICE_UNAVAILABLE
+    status = ctx->untold ? ctx->asked->headers_out.status
              : (llcf->auth && ctx->identity.settled)
                ? access_status(&ctx->identity, llcf->auth) : 0;
 
@@ -486,7 +488,7 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
         }
     }
 
-    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+    if (access_later(status)) {
 
         /* auth_request would make 500 of it */
 
@@ -499,11 +501,22 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 }
 
 
-/* the subrequest has ended: with 503, or with what its error_page says */
+/* flag: nobody can tell, or would not look */
+
+static ngx_uint_t
+access_later(ngx_uint_t status)
+{
+    return status == NGX_HTTP_SERVICE_UNAVAILABLE
+           || status == NGX_HTTP_TOO_MANY_REQUESTS;
+}
+
+
+/* the subrequest has ended: so, or with what its error_page says */
 
 static void
 access_told(ngx_http_request_t *r)
 {
+    ngx_uint_t                 status;
     lines_ctx_t               *ctx;
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -513,16 +526,18 @@ access_told(ngx_http_request_t *r)
         return;
     }
 
+    status = ctx->asked->headers_out.status;
+
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "lines access: auth_request had %ui instead of an answer",
-                   ctx->asked->headers_out.status);
+                   status);
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (ctx->asked->headers_out.status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+    if (access_later(status)) {
 
         if (clcf->satisfy != NGX_HTTP_SATISFY_ANY) {
-            access_finish(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE);
+            access_finish(r, ctx, status);
             return;
         }
 
@@ -596,6 +611,9 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
         if ((status == NGX_HTTP_UNAUTHORIZED
              && lines_ask(r, lines_challenge(ctx)) != NGX_OK)
+            || (status == NGX_HTTP_TOO_MANY_REQUESTS
+                && lines_retry_after(r, ngx_max(ctx->identity.retry, 1))
+                   != NGX_OK)
             || (status == NGX_HTTP_SERVICE_UNAVAILABLE
                 && lines_retry_after(r, 1) != NGX_OK))
         {
@@ -615,6 +633,10 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         rc = lines_unavailable(r, ctx, 1);
+        break;
+
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        rc = lines_failed_often(r, ctx);
         break;
 
     default: /* NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN */

@@ -687,6 +687,10 @@ tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 
     pair = (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR);
 
+    if (ctx->identity.retry) {
+        return lines_failed_often(r, ctx);
+    }
+
     if (ctx->identity.refusal) {
         return lines_refuse_identity(r, ctx,
                                      pair ? NULL : lines_challenge(ctx));
@@ -714,6 +718,16 @@ lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     return lines_error(r, ctx, refusal->status, refusal->code, refusal->words);
+}
+
+
+ngx_int_t
+lines_failed_often(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ctx->retry_after = ngx_max(ctx->identity.retry, 1);
+
+    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS, "rate_limited",
+                       "Too many session tokens of this address failed");
 }
 
 

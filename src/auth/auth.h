@@ -57,6 +57,9 @@ ngx_uint_t lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
 ngx_int_t lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *challenge);
 
+/* 429 in the dialect, with Retry-After: ctx->identity.retry, at least 1 */
+ngx_int_t lines_failed_often(ngx_http_request_t *r, lines_ctx_t *ctx);
+
 /* a header of the request, by its name in lower case, though it be hidden from
    upstreams (ctx->hidden), by its request even; or NULL */
 ngx_table_elt_t *lines_credential(ngx_http_request_t *r, const char *name);

@@ -6,8 +6,9 @@
  * Of API keys: positive and negative answers.  Entries say when Redis was
  * asked; whether that is recent enough is for the caller to judge.
  *
- * Of session tokens: those that were verified.  A signature costs thirty times
- * what a look-up does, and a browser sends the same token for a minute.
+ * Of session tokens: those whose signature was good.  To verify one costs
+ * thirty times what a look-up does, and a browser sends the same token for a
+ * minute; so may anybody who has an old one.
  */
 
 #ifndef _LINES_AUTH_CACHE_H_INCLUDED_
@@ -44,6 +45,8 @@ typedef struct {
     u_char      digest[LINES_SHA256_LEN];    /* of token and judge */
     ngx_uint_t  generation;                  /* of the keys */
     int64_t     until;                       /* Unix time, ms */
+    u_char      reason;                      /* 0: it is good; else why it is
+                                                refused, for its judge */
     u_char      tenant_len;                  /* 0: no organization */
     u_char      user_len;
     u_char      tenant[LINES_TENANT_LEN];

@@ -6,6 +6,10 @@
 #include "http/steps.h"
 
 
+#define LINES_CLERK_REFUSED  60000    /* ms that a refusal is remembered */
+#define LINES_CLERK_WARNING  60       /* s between two warnings */
+
+
 _Static_assert(LINES_JWT_MAX_TENANT + 2 <= LINES_TENANT_LEN,
     "a tenant outgrew its place in the cache");
 
@@ -27,6 +31,7 @@ typedef struct {
 
 static ngx_int_t clerk_judge(lines_session_t *session);
 static ngx_int_t clerk_verify(lines_session_t *session, int64_t now);
+static void clerk_warn(ngx_http_request_t *r);
 static ngx_int_t clerk_wait(lines_session_t *session);
 static void clerk_resume(void *data);
 static ngx_int_t clerk_accept(lines_session_t *session);
@@ -154,6 +159,10 @@ clerk_judge(lines_session_t *session)
 
             lines_metrics_inc(token_cache_hits);
 
+            if (token->reason) {
+                return clerk_refuse(session, token->reason);
+            }
+
             identity->user.data = token->user;
             identity->user.len = token->user_len;
 
@@ -201,6 +210,18 @@ clerk_judge(lines_session_t *session)
             return clerk_wait(session);
         }
 
+        if (jwt->good
+            && jwt->reason != LINES_JWT_NOT_ACTIVE_YET
+            && jwt->reason != LINES_JWT_ISSUED_IN_FUTURE)
+        {
+            /* for good: who has an old one has no more verified */
+
+            token->reason = jwt->reason;
+            token->until = now + LINES_CLERK_REFUSED;
+
+            lines_token_cache_put(lines_get_main_conf(r), token, now);
+        }
+
         return clerk_refuse(session, jwt->reason);
 
     default:
@@ -228,12 +249,16 @@ clerk_judge(lines_session_t *session)
 }
 
 
-/* as lines_jwt_verify(), by the issuer's keys */
+/* as lines_jwt_verify(), by the issuer's keys; LINES_JWT_TOO_MANY: it was not
+   looked at */
 
 static ngx_int_t
 clerk_verify(lines_session_t *session, int64_t now)
 {
+    ngx_int_t              rc;
+    ngx_msec_t             wait;
     lines_jwk_t           *key;
+    ngx_http_request_t    *r;
     lines_jwks_t          *jwks;
     lines_jwk_verifier_t  *verifier;
 
@@ -255,8 +280,56 @@ clerk_verify(lines_session_t *session, int64_t now)
         return NGX_ERROR;
     }
 
-    return lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
-                            now);
+    r = session->ctx->request;
+
+    wait = lines_failures_wait(lines_get_main_conf(r), r->connection,
+                               &session->conf->failed);
+
+    if (wait) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_UNSEEN]);
+        clerk_warn(r);
+
+        session->ctx->identity.retry = (wait + 999) / 1000;
+        session->jwt.reason = LINES_JWT_TOO_MANY;
+
+        return NGX_DECLINED;
+    }
+
+    rc = lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
+                          now);
+
+    if (session->jwt.good) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_GOOD]);
+
+    } else if (session->jwt.judged) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_BAD]);
+
+        lines_failures_add(lines_get_main_conf(r), r->connection,
+                           &session->conf->failed);
+    }
+
+    return rc;
+}
+
+
+/* where all clients have the proxy's address, one stranger is enough */
+
+static void
+clerk_warn(ngx_http_request_t *r)
+{
+    static time_t  warned;
+
+    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
+        return;
+    }
+
+    warned = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: too many session tokens of \"%V\" had a wrong "
+                  "signature: others of that address are refused unless they "
+                  "are known; if it is a proxy's, use \"set_real_ip_from\"",
+                  &r->connection->addr_text);
 }
 
 
@@ -335,7 +408,10 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
 
     /* RFC 6750, section 3.1: no error code where no token was shown */
 
-    if (reason != LINES_JWT_MISSING && identity->refusal == NULL) {
+    if (reason != LINES_JWT_MISSING
+        && reason != LINES_JWT_TOO_MANY
+        && identity->refusal == NULL)
+    {
         identity->challenge = "Bearer error=\"invalid_token\"";
     }
 

@@ -14,6 +14,7 @@
 
 
 #include "auth/auth.h"
+#include "auth/failures.h"
 #include "auth/jwks.h"
 #include "auth/jwt.h"
 
@@ -22,6 +23,7 @@ struct lines_clerk_conf_s {
     lines_jwt_options_t  options;
     ngx_str_t            cookie;    /* its name; empty: off */
     lines_jwks_t        *jwks;      /* NULL: "lines_clerk off" */
+    lines_failures_t     failed;    /* how many tokens of an address may */
     u_char               id[LINES_SHA256_LEN];
                                            /* of all that decides whether a
                                               token is good */
@@ -32,6 +34,7 @@ struct lines_clerk_conf_s {
  * lines_clerk issuer=URL jwks=URI|key_file=PATH [authorized_party=ORIGIN ...]
  *             [leeway=5s] [cookie=__session|off] [tenant_claim=PATH]
  *             [jwks_ttl=5m] [jwks_stale=24h] [jwks_cooldown=30s]
+ *             [failed=10r/s|unlimited]
  * lines_clerk off
  */
 char *lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

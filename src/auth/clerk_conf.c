@@ -12,6 +12,7 @@
 #define LINES_CLERK_TTL         (5 * 60 * 1000)
 #define LINES_CLERK_STALE       (24 * 60 * 60 * 1000)
 #define LINES_CLERK_COOLDOWN    (30 * 1000)
+#define LINES_CLERK_FAILED      10    /* tokens of an address and second */
 
 
 /* RFC 6265, section 4.1.1: a token of HTTP */
@@ -30,6 +31,7 @@ typedef struct {
 } lines_clerk_args_t;
 
 
+static char *clerk_set_failed(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static ngx_uint_t clerk_is_url(ngx_str_t *text);
 static ngx_int_t clerk_identify(ngx_conf_t *cf, lines_clerk_conf_t *clerk);
 static ngx_int_t jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks,
@@ -56,6 +58,9 @@ static lines_param_t  clerk_params[] = {
                      1, LINES_PARAM_ANY, 0),
     lines_param_msec("jwks_cooldown", lines_clerk_args_t, jwks.cooldown,
                      100, LINES_PARAM_ANY, 0),
+    lines_param_other("failed", offsetof(lines_clerk_args_t, clerk.failed),
+                      clerk_set_failed, "a rate, as 10r/s or 30r/m, up to "
+                      "1000, or \"unlimited\""),
     lines_param_plain(lines_clerk_args_t, jwks.plain),
     lines_param_end
 };
@@ -98,6 +103,10 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     ngx_memzero(&args, sizeof(lines_clerk_args_t));
+
+    args.clerk.failed = (lines_failures_t) {
+        .interval = 1000000 / LINES_CLERK_FAILED, .burst = LINES_CLERK_FAILED
+    };
 
     if (lines_params(cf, &clerk_directive, 1, &args) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
@@ -179,6 +188,15 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+clerk_set_failed(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    return lines_failures_parse(value, field) == NGX_OK
+           ? NGX_CONF_OK
+           : LINES_PARAM_INVALID;
 }
 
 

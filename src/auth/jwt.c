@@ -182,6 +182,8 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
         return NGX_ERROR;
     }
 
+    jwt->judged = 1;
+
     if (EVP_PKEY_verify(verifier->ctx, jwt->signature.data,
                         jwt->signature.len, digest, LINES_SHA256_LEN)
         != 1)
@@ -191,6 +193,8 @@ lines_jwt_verify(lines_jwt_t *jwt, lines_jwk_verifier_t *verifier,
 
         return jwt_refuse(jwt, LINES_JWT_BAD_SIGNATURE);
     }
+
+    jwt->good = 1;
 
     rc = jwt_load(jwt, &jwt->payload, LINES_JWT_BAD_CLAIMS, &claims);
 

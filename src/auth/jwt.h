@@ -61,7 +61,8 @@
     X(ISSUED_IN_FUTURE, "token-issued-in-future")                           \
     X(SESSION_PENDING, "session-pending")                                   \
     X(BAD_TENANT, "tenant-malformed")                                       \
-    X(COOKIE_REFUSED, "cookie-refused")    /* from which site? */
+    X(COOKIE_REFUSED, "cookie-refused")    /* from which site? */           \
+    X(TOO_MANY, "too-many-failures")       /* of the client's address */
 
 #define LINES_JWT_ENUM(name, word)  LINES_JWT_##name,
 
@@ -103,6 +104,10 @@ typedef struct {
                                            [A-Za-z0-9_-]{1,64} */
     int64_t             exp;            /* seconds; the token may be
                                            believed before exp + leeway */
+
+    /* by lines_jwt_verify(): */
+    unsigned            judged:1;       /* the signature was computed, */
+    unsigned            good:1;         /* and is the issuer's */
 
     u_char             *buf;            /* the caller's, what is left */
 } lines_jwt_t;

@@ -34,6 +34,7 @@ typedef struct lines_auth_conf_s     lines_auth_conf_t;
 typedef struct lines_deprecated_s    lines_deprecated_t;
 typedef struct lines_cors_s          lines_cors_t;
 typedef struct lines_tenant_limits_s lines_tenant_limits_t;
+typedef struct lines_concurrency_s   lines_concurrency_t;
 
 
 typedef struct {
@@ -120,6 +121,7 @@ typedef struct {
     lines_cors_t          *cors;          /* NULL: nobody said anything */
     lines_deprecated_t    *deprecated;    /* endpoints; NULL: by default */
     lines_tenant_limits_t  *tenant_limits;  /* the same */
+    lines_concurrency_t   *concurrency;   /* the same */
 } lines_loc_conf_t;
 
 

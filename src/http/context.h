@@ -87,6 +87,7 @@ typedef struct {
     ngx_str_t      failure;    /* a short word, or empty */
     const char    *challenge;  /* of a 401; NULL: "Bearer" */
     const lines_refusal_t  *refusal;    /* its own, or NULL */
+    ngx_uint_t     retry;      /* seconds: of a 429 in its place, or 0 */
     lines_cache_e  cache;      /* what the lines_auth that it met last says of
                                   caches */
     ngx_int_t      rc;         /* as of lines_auth_done_pt; good once it is
@@ -147,6 +148,8 @@ struct lines_ctx_s {
     unsigned             begun:1;     /* its answer, the end of which is
                                          still to come */
     unsigned             met_api:1;   /* it came to an API's location */
+    unsigned             crowded:1;   /* its tenant had as many requests as it
+                                         may at once */
 };
 
 

@@ -26,6 +26,7 @@
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
 #define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
 #define LINES_METRICS_TENANT     4      /* lines_tenant_limits */
+#define LINES_METRICS_CONCURRENCY  3    /* lines_concurrency's outcomes */
 
 
 /* registries of names; the first name of each is "other" */
@@ -46,6 +47,16 @@ typedef enum {
     LINES_METRICS_FETCH_ERROR,
     LINES_METRICS_FETCHES
 } lines_metrics_fetch_e;
+
+
+/* what came of a look at a token's signature */
+
+typedef enum {
+    LINES_METRICS_GOOD = 0,
+    LINES_METRICS_BAD,
+    LINES_METRICS_UNSEEN,         /* too many of its address were bad */
+    LINES_METRICS_SIGNATURES
+} lines_metrics_signature_e;
 
 
 /* codes of answers that are told apart, then classes of the others */
@@ -71,12 +82,14 @@ typedef struct {
     ngx_atomic_t       key_cache_stale;
     ngx_atomic_t       token_cache_hits;
     ngx_atomic_t       token_cache_misses;
+    ngx_atomic_t       token_signatures[LINES_METRICS_SIGNATURES];
     ngx_atomic_t       jwks_fetches[LINES_METRICS_FETCHES];
 
     ngx_atomic_t       limits[LINES_METRICS_NAMES][LINES_METRICS_OUTCOMES];
     ngx_atomic_t       lease_renewals;
     ngx_atomic_t       lease_returned;    /* tokens */
     ngx_atomic_t       tenant_limited[LINES_METRICS_TENANT];
+    ngx_atomic_t       concurrency[LINES_METRICS_CONCURRENCY];
 
     ngx_atomic_t       billing_calls[LINES_METRICS_CALLS];
     lines_histogram_t  billing_latency;

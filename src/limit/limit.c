@@ -9,6 +9,7 @@
 #include "http/metrics.h"
 #include "http/steps.h"
 #include "http/text.h"
+#include "limit/concurrency.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 
@@ -107,9 +108,15 @@ limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
 ngx_int_t
 lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return lines_get_loc_conf(r)->limits
+    ngx_int_t  rc;
+
+    /* first, so that who is refused by it takes no token */
+
+    rc = lines_concurrency_take(r, ctx);
+
+    return rc == NGX_OK && lines_get_loc_conf(r)->limits
            ? limit_check(ctx, LINES_LIMIT_LATE, 0)
-           : NGX_OK;
+           : rc;
 }
 
 
@@ -148,7 +155,7 @@ limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
         return NGX_AGAIN;
     }
 
-    if (state->rejected) {
+    if (state->rejected || ctx->crowded) {
 
         /* what shows the rejection is not rejected as well */
 
@@ -251,17 +258,7 @@ limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
     *late = limit->kind & LINES_LIMIT_IDENTITY;
 
     if (*late) {
-        value = identity->tenant;
-
-        /* a session without a workspace is its user's own affair */
-
-        if (value.len == 0
-            && (identity->user.len == 0
-                || lines_sha256_hex(&identity->user, hex) != NGX_OK
-                || lines_redis_format(r->pool, &value, "u:%*s", sizeof(hex),
-                                      hex)
-                   != NGX_OK))
-        {
+        if (lines_counted_as(ctx, &value) != NGX_OK) {
             return NGX_DECLINED;
         }
 

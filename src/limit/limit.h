@@ -152,8 +152,8 @@ ngx_int_t lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf);
 ngx_int_t lines_limit_filter_init(ngx_conf_t *cf);
 
 /*
- * A step, after the one that authenticates: the location's limits by
- * identity.
+ * A step, after the one that authenticates: lines_concurrency, and the
+ * location's limits by identity.
  */
 ngx_int_t lines_limit_identity(ngx_http_request_t *r, lines_ctx_t *ctx);
 

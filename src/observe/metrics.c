@@ -8,6 +8,7 @@
 #include "http/headers.h"
 #include "http/metrics.h"
 #include "http/text.h"
+#include "limit/concurrency.h"
 #include "limit/lease.h"
 #include "limit/limit.h"
 #include "observe/observe.h"
@@ -40,6 +41,7 @@ typedef struct {
     ngx_atomic_uint_t       jwks_age;
     ngx_uint_t              tokens;
     ngx_uint_t              buckets;
+    ngx_uint_t              held;
     ngx_atomic_uint_t       redis_inflight;
     ngx_atomic_uint_t       redis_connected;
     ngx_atomic_uint_t       redis_breaker[3];    /* workers, by its state */
@@ -167,6 +169,11 @@ static const metrics_row_t  metrics_table[] = {
       "Session tokens looked up in the cache.", METRICS_CLERK,
       .label = "result=\"hit\"", in_slots(token_cache_hits) },
     { .label = "result=\"miss\"", in_slots(token_cache_misses) },
+    { "lines_token_signatures", "counter",
+      "Signatures of session tokens: good, bad, or not looked at, as too many "
+      "of the client's address were bad.", METRICS_CLERK,
+      by("result=\"%V\"", ngx_string("good"), ngx_string("bad"),
+         ngx_string("refused")), in_slots(token_signatures) },
     { "lines_jwks_fetches", "counter",
       "Fetches of issuers' keys by outcome.", METRICS_CLERK,
       by("outcome=\"%V\"", ngx_string("ok"), ngx_string("invalid"),
@@ -190,6 +197,13 @@ static const metrics_row_t  metrics_table[] = {
       "Unused tokens that this node holds.", in_values(tokens) },
     { "lines_limit_buckets", "gauge",
       "Buckets that this node remembers.", in_values(buckets) },
+    { "lines_concurrency_requests", "gauge",
+      "Requests that lines_concurrency counts at present.",
+      in_values(held) },
+    { "lines_concurrency_limited_requests", "counter",
+      "Requests that met lines_concurrency and were not simply counted.",
+      .label = "outcome=\"%V\"", .words = lines_concurrency_outcomes,
+      .nwords = LINES_METRICS_CONCURRENCY, in_slots(concurrency) },
     { "lines_tenant_limited_requests", "counter",
       "Requests refused as their tenant had reached a bound of "
       "lines_tenant_limits.",
@@ -408,6 +422,8 @@ metrics_fill(metrics_out_t *out, lines_main_conf_t *lmcf)
     }
 
     lines_lease_status(&values->tokens, &values->buckets);
+
+    values->held = lines_concurrency_held(lmcf);
 
     for (i = 0; i < LINES_METRICS_WORKERS; i++) {
         worker = &out->area->workers[i];

@@ -104,9 +104,10 @@ END
 }
 
 # options: parameters; a list repeats one, undef leaves one out; without TLS the
-# keys may come over loopback all the same
+# keys may come over loopback all the same, and all of a test's bad tokens come
+# from one address
 sub directive ($self, %options) {
-    %options = (issuer => $self->issuer, (exists $options{key_file} ? () : (jwks => $self->uri, plain => $self->{tls} ? undef : 'loopback')), %options);
+    %options = (failed => 'unlimited', issuer => $self->issuer, (exists $options{key_file} ? () : (jwks => $self->uri, plain => $self->{tls} ? undef : 'loopback')), %options);
 
     my @arguments = map {
         my $name = $_;

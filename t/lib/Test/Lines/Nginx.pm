@@ -49,7 +49,8 @@ A L<Test::Lines::Redis>, or a URL: writes the standard configuration
 C</_lines/admin/>, C</_lines/ready>), so far as the module knows the
 directives. C<redis_options> ("timeout=300ms") follow the URL; C<plans>
 replaces the plans; C<zone> the zone ("lines:4m"); C<api> options of the API
-locations.
+locations; C<concurrency> the C<lines_concurrency> of all, which is many, as
+tests ask more at once than a tenant may: '' for the module's own default.
 
 =item workers, connections, debug, module, listen, h2
 
@@ -82,6 +83,7 @@ has [qw(redis_options listen api h2)] => ''; has debug => sub { $ENV{LINES_DEBUG
 has binary  => \&_under_test;
 has module  => sub { $ENV{LINES_MODULE} };
 has zone    => 'lines:4m';
+has concurrency => 'lines_concurrency tenant=10000;';
 has plans   => <<'END';
 lines_plan mini    email included=1 price=price_email;
 lines_plan starter phone included=1;
@@ -133,6 +135,8 @@ sub _standard_http ($self) {
     my $text = '    lines_zone ' . $self->zone . ";\n"
       . "    lines_redis $url " . $self->redis_options . ";\n"
       . $self->plans;
+
+    $text .= '    ' . $self->concurrency . "\n" if $self->knows('lines_concurrency');
 
     return $text;
 }
