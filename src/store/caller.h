@@ -182,8 +182,8 @@ enum {
     LINES_CALL = 0,
     LINES_CALL_TRY,          /* done() hears of no reply: NULL */
     LINES_CALL_KEEP,         /* data is where the reply's struct goes */
-    LINES_CALL_THEN,         /* done() is a lines_next_pt */
-    LINES_CALL_FORGET        /* nobody hears */
+    LINES_CALL_FORGET,       /* nobody hears */
+    LINES_CALL_THEN          /* done() is a lines_next_pt */
 };
 
 /*
