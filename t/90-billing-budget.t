@@ -103,7 +103,8 @@ subtest 'two nodes with two workers under load' => sub {
     Mojo::Promise->all(@all)->then(sub (@got) { @answers = map { $_->[0] } @got[0 .. $#keys] })->wait;
 
     is $cancel->status, 200, 'a cancel' or diag $cancel->to_string;
-    cmp_ok $sent, '<', 45, '... before most of those that came before it';
+    note "$sent were sent by then";
+    cmp_ok $sent, '<', 25, '... before most of those that came before it';
     is scalar(grep { $_->status !~ /^(?:201|503)$/ } @answers), 0, 'who asked for a line has it, or is told to ask later';
     cmp_ok scalar(grep { $_->status == 201 } @answers), '>', 5, '... and many have';
     is scalar(grep { $_->status == 503 && !$_->header('Retry-After') } @answers), 0, '... when';
