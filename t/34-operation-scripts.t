@@ -577,6 +577,12 @@ subtest 'a person\'s word' => sub {
     is run(release_again => ["op:$op", 'ops', 'line:x'], $op, 'x', 'sub_1'), 1, 'another one by its id';
     is_deeply {%{h("op:$op")}{qw(resolved_step settle_invoice settle_due)}}, {resolved_step => undef, settle_invoice => undef, settle_due => undef}, 'of which nobody has said anything';
 
+    # said by a clock that has been set back since it began: of that it is said all the same
+    $stands->(stuck => 'billing_alert', kind => 'orphan', begun => $now->() + 600_000);
+    is $resolve->('settled')->[0], 'resolved', 'what began lies ahead';
+    $redis->cli('HSET', key("op:$op"), step => 'done');
+    is run(audit_flight => ["op:$op"]), 1, '... the auditor leaves alone what it has ended';
+
     # a request is canceled, with its line
     for my $step (qw(send await)) {
         my ($id) = begin();
