@@ -518,6 +518,20 @@ subtest 'a person\'s word' => sub {
     $redis->cli('HSET', key("op:$op"), stuck => 'billing_alert');
     is_deeply $resolve->('settled'), ['again', 'billing_alert'], 'it did not help';
 
+    is_deeply h('settled'), {}, 'nobody knows of what';
+
+    # of all that was paid for a subscription by then
+    for my $case ([kind => 'refund', 1], [kind => 'orphan', 1], [step => 'undo:charge', 1], [kind => 'release', 0], [kind => 'lapse', 0]) {
+        my ($field, $of, $counts) = @$case;
+        $stands->(stuck => 'billing_alert', subscription => 'sub_1', kind => 'purchase', $field => $of);
+        is $resolve->('settled')->[0], 'resolved', $of;
+        my $until = h('settled')->{sub_1} // 0;
+        $counts ? cmp_ok($until, '>', $now->() / 1000 - 9, '... whoever counts it later knows until when') : is($until, 0, '... gives nothing back anyway');
+    }
+    $stands->(stuck => 'billing_alert', subscription => 'sub_1');
+    $resolve->('settled');
+    cmp_ok $redis->cli('TTL', key('settled')), '>', 86400 * 399, '... as long as that may be asked';
+
     # the money of an invoice
     for my $case (['refund_failed', 700, 700], ['refund_refused', 700, 700], ['money_unclear', 700, 'all']) {
         my ($stuck, $due, $said) = @$case;

@@ -889,7 +889,8 @@ audit_count(void)
 
     return lines_settled_get(&audit->caller, audit_settled, NULL,
                              .tenant = side.look.tenant,
-                             .invoice = side.invoice.id);
+                             .invoice = side.invoice.id,
+                             .subscription = side.look.subscription);
 }
 
 
@@ -897,6 +898,7 @@ static ngx_int_t
 audit_settled(void *data, lines_settled_get_reply_t *reply)
 {
     lines_money_settled(&side.money, &reply->amount);
+    side.money.kept = side.invoice.paid_at < reply->until;
 
     return lines_audit_later(audit_count_next);
 }
