@@ -835,6 +835,8 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
         side.since = ngx_atoof(reply->since.data, reply->since.len);
     }
 
+    side.since = ngx_min(side.since, (int64_t) ngx_time());
+
     if (side.look.status.len) {
         ngx_str_null(&side.invoice.id);
         return lines_audit_later(audit_unsettled);
