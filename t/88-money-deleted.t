@@ -98,4 +98,19 @@ promise 'deleted by a clock that was ahead, and was set right: what is paid sinc
     only_that_goes_back($line, $late);
 };
 
+promise 'a part of what was awaited was paid, and disputed; canceled, its tenant deleted, the dispute won: it goes back' => sub {
+    my $line = $s->pending_line;
+    $sandbox->pay($line->{invoice}, 'ok', 400);
+    my $dispute = $sandbox->dispute($line->{invoice});
+    eval { $s->action($line->{key}, $line->{line}, 'cancel') };
+    $s->rest($line->{tenant});
+    is $s->now_of($line)->{status}, 'canceled', 'canceled';
+    my $until = time + 1;
+    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    $s->remove($line);
+    $sandbox->judge($dispute->{id}, 'won');
+    $s->soon(sub { ($s->money($line->{subscription}))[1] == 400 }, 'what was taken is due again');
+    $s->rest($line->{tenant});
+};
+
 $t->done;
