@@ -518,6 +518,20 @@ subtest 'a person\'s word' => sub {
     $redis->cli('HSET', key("op:$op"), stuck => 'billing_alert');
     is_deeply $resolve->('settled'), ['again', 'billing_alert'], 'it did not help';
 
+    is_deeply h('settled'), {}, 'nobody knows of what';
+
+    # of all that was paid for a subscription by then
+    for my $case ([kind => 'refund', 1], [kind => 'orphan', 1], [step => 'undo:charge', 1], [kind => 'release', 0], [kind => 'lapse', 0]) {
+        my ($field, $of, $counts) = @$case;
+        $stands->(stuck => 'billing_alert', subscription => 'sub_1', kind => 'purchase', $field => $of);
+        is $resolve->('settled')->[0], 'resolved', $of;
+        my $until = h('settled')->{sub_1} // 0;
+        $counts ? cmp_ok($until, '>', $now->() / 1000 - 9, '... whoever counts it later knows until when') : is($until, 0, '... gives nothing back anyway');
+    }
+    $stands->(stuck => 'billing_alert', subscription => 'sub_1');
+    $resolve->('settled');
+    cmp_ok $redis->cli('TTL', key('settled')), '>', 86400 * 399, '... as long as that may be asked';
+
     # the money of an invoice
     for my $case (['refund_failed', 700, 700], ['refund_refused', 700, 700], ['money_unclear', 700, 'all']) {
         my ($stuck, $due, $said) = @$case;
@@ -576,6 +590,12 @@ subtest 'a person\'s word' => sub {
     $redis->cli('HSET', key('line:x'), subscription => 'sub_1', released => 1, invoice => 'in_1');
     is run(release_again => ["op:$op", 'ops', 'line:x'], $op, 'x', 'sub_1'), 1, 'another one by its id';
     is_deeply {%{h("op:$op")}{qw(resolved_step settle_invoice settle_due)}}, {resolved_step => undef, settle_invoice => undef, settle_due => undef}, 'of which nobody has said anything';
+
+    # said by a clock that has been set back since it began: of that it is said all the same
+    $stands->(stuck => 'billing_alert', kind => 'orphan', begun => $now->() + 600_000);
+    is $resolve->('settled')->[0], 'resolved', 'what began lies ahead';
+    $redis->cli('HSET', key("op:$op"), step => 'done');
+    is run(audit_flight => ["op:$op"]), 1, '... the auditor leaves alone what it has ended';
 
     # a request is canceled, with its line
     for my $step (qw(send await)) {

@@ -68,4 +68,49 @@ promise 'another of the name, made since, is not the one that paid' => sub {
     is_deeply [($s->money($new->{subscription}))[1, 2]], [0, 'active'], '... and paid for';
 }, leaves => 1;    # what the former one of the name had paid while it was there
 
+promise 'paid after the first deletion, heard of after the second of that name: it goes back' => sub {
+    my $line = $s->active_line(name => 'twice');
+    my $late = gone($line);
+    my $until = time + 1;
+    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    $s->deaf;
+    $sandbox->pay($late);
+    $until = time + 1;
+    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    $s->workspace('twice');
+    $s->remove({name => 'twice'});
+    $s->hears;
+    $s->told_again({%$line, invoice => $late});
+    only_that_goes_back($line, $late);
+};
+
+promise 'deleted by a clock that was ahead, and was set right: what is paid since goes back' => sub {
+    my $line = $s->active_line;
+    my $late = gone($line);
+    my $redis = $s->redis;
+    for my $key ("lines:{$line->{tenant}}:deleted", "lines:{$line->{tenant}}:owed:$line->{line}") {
+        my $at = $redis->cli('GET', $key) // next;
+        $redis->cli('SET', $key, $at + ($key =~ /owed/ ? 600 : 600_000), 'KEEPTTL');
+    }
+    my $until = time + 12;
+    Test::Lines::wait_for(sub { time > $until }, 20, 'a while');
+    $sandbox->pay($late);
+    only_that_goes_back($line, $late);
+};
+
+promise 'a part of what was awaited was paid, and disputed; canceled, its tenant deleted, the dispute won: it goes back' => sub {
+    my $line = $s->pending_line;
+    $sandbox->pay($line->{invoice}, 'ok', 400);
+    my $dispute = $sandbox->dispute($line->{invoice});
+    eval { $s->action($line->{key}, $line->{line}, 'cancel') };
+    $s->rest($line->{tenant});
+    is $s->now_of($line)->{status}, 'canceled', 'canceled';
+    my $until = time + 1;
+    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    $s->remove($line);
+    $sandbox->judge($dispute->{id}, 'won');
+    $s->soon(sub { ($s->money($line->{subscription}))[1] == 400 }, 'what was taken is due again');
+    $s->rest($line->{tenant});
+};
+
 $t->done;

@@ -278,11 +278,49 @@ for my $case (['its subscription cannot be canceled', '/v1/subscriptions/:id', '
         my ($id) = @{wait_for(sub { my $ops = $redis->cli('SMEMBERS', "lines:{$line->{tenant}}:ops"); @$ops && $ops }, 20, 'the refund')};
         my $op = $why eq 'no_answer' ? no_answer($line->{tenant}, $id) : stuck($line->{tenant}, $why);
         is resolve($op, 'canceled')->json('/as'), 'settled', 'there is nothing to cancel: it says what can be said';
+        my $until = time + 1;
+        wait_for(sub { time > $until }, 10, 'a second after its payment');
         ends($op, 'settled');
         $sandbox->clear_faults;
+        $s->hand(cancel => $line->{subscription}) if ($s->money($line->{subscription}))[2] ne 'canceled';
         is +($s->money($line->{subscription}))[1], 0, 'nothing went back';
+        my $fence = sub { $s->op($line->{tenant}, $op->{id})->{fence} };
+        my $was = $fence->();
+        $nginx->allow(qr/no line holds/);
+        is $s->told_again($line)->status, 200, 'its payment is told again';
+        $s->soon(sub { $fence->() > $was }, 'it is looked at');
+        $s->rest($line->{tenant});
+        is +($s->money($line->{subscription}))[1], 0, '... and nothing goes back';
+        is $s->now_of($line)->{payment}, 'refunded', '... which its line says';
     };
 }
+
+promise 'settled as it could not be read; what had gone back before fails later: that is reported, once more' => sub {
+    my $line = line(paid => refunds => 'pending');
+    $s->rest($line->{tenant});
+    $s->hand(refund => $line->{invoice}, 300);
+    $sandbox->fault(path => '/v1/credit_notes', method => 'GET', kind => '400', times => 1000);
+    $s->report($line, 'failed');
+    my $op    = stuck($line->{tenant}, 'money_refused');
+    my $until = time + 1;
+    wait_for(sub { time > $until }, 10, 'a second after its payment');
+    ends($op, 'settled', '600 sent by transfer');
+    $sandbox->clear_faults;
+    $sandbox->settle((refunds_of($line))[0]{id} => 'failed');
+    my $next = stuck($line->{tenant}, 'refund_failed');
+    ends($next, 'settled', 'and 300');
+};
+
+promise 'said when the clock had been set back since it began: it ends all the same' => sub {
+    my $line = line('paid');
+    $s->rest($line->{tenant});
+    $sandbox->fault(path => '/v1/subscriptions/:id', method => 'DELETE', kind => '401', times => 1000);
+    $s->report($line, 'failed');
+    my $op = rests(stuck($line->{tenant}, 'billing_alert'));
+    $redis->cli('HINCRBY', "lines:{$line->{tenant}}:op:$op->{id}", begun => 600_000);
+    ends($op, 'settled');
+    $sandbox->clear_faults;
+};
 
 promise 'a release whose subscription cannot be canceled' => sub {
     my $line = line('active');

@@ -205,8 +205,8 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
                   .operation = name);
 
     case 2 * LINES_TENANT_LEFT_LINES + 1:
-        rc = lines_line_unlink(&ctx->caller, NULL, NULL,
-                               .tenant = ctx->identity.tenant, .id = *id);
+        rc = lines_line_drop(&ctx->caller, NULL, NULL,
+                             .tenant = ctx->identity.tenant, .id = *id);
 
         if (rc != NGX_AGAIN) {
             return rc;

@@ -209,7 +209,7 @@ lines_money_close(lines_money_t *money)
 {
     money_next(money);
 
-    if (money->settled) {
+    if (money->settled || (money->kept && money->failed == 0)) {
         return LINES_MONEY_RETURNED;
     }
 

@@ -44,6 +44,7 @@ typedef struct {
     int64_t     rest;
     unsigned    unclear:1;
     unsigned    settled:1;   /* all of it is given back, people say */
+    unsigned    kept:1;      /* so, before what was given back may have failed */
 
     /* of the walk */
     lines_stripe_object_e  asks;    /* for these; OTHER: all is counted */

@@ -835,6 +835,8 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
         side.since = ngx_atoof(reply->since.data, reply->since.len);
     }
 
+    side.since = ngx_min(side.since, (int64_t) ngx_time());
+
     if (side.look.status.len) {
         ngx_str_null(&side.invoice.id);
         return lines_audit_later(audit_unsettled);
@@ -889,7 +891,8 @@ audit_count(void)
 
     return lines_settled_get(&audit->caller, audit_settled, NULL,
                              .tenant = side.look.tenant,
-                             .invoice = side.invoice.id);
+                             .invoice = side.invoice.id,
+                             .subscription = side.look.subscription);
 }
 
 
@@ -897,6 +900,7 @@ static ngx_int_t
 audit_settled(void *data, lines_settled_get_reply_t *reply)
 {
     lines_money_settled(&side.money, &reply->amount);
+    side.money.kept = side.invoice.paid_at < reply->until;
 
     return lines_audit_later(audit_count_next);
 }

@@ -347,7 +347,7 @@ op_view_wish(lines_op_t *op)
 }
 
 
-/* what a person has said of this step, of what had begun by then */
+/* what a person has said of this step: who begins anew drops it */
 
 static lines_wish_e
 op_word(lines_op_t *op)
@@ -357,11 +357,7 @@ op_word(lines_op_t *op)
     step = lines_op_get(op, "resolved_step");
     word = lines_op_get(op, "resolved");
 
-    if (step.len == 0
-        || !lines_same(&step, &op->step)
-        || lines_op_get_number(op, "resolved_at")
-           < lines_op_get_number(op, "begun"))
-    {
+    if (step.len == 0 || !lines_same(&step, &op->step)) {
         return LINES_WISH_NONE;
     }
 

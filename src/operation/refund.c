@@ -79,7 +79,8 @@ lines_refund_count(lines_op_t *op)
 
     return lines_settled_get(&op->caller, refund_settled, op,
                              .tenant = op->tenant,
-                             .invoice = seen->subscription.invoice.id);
+                             .invoice = seen->subscription.invoice.id,
+                             .subscription = lines_op_get(op, "subscription"));
 }
 
 
@@ -89,6 +90,8 @@ refund_settled(void *data, lines_settled_get_reply_t *reply)
     lines_op_t *op = data;
 
     lines_money_settled(&op->seen.ledger, &reply->amount);
+    op->seen.ledger.kept = op->seen.subscription.invoice.paid_at
+                           < reply->until;
 
     return refund_walk(op);
 }

@@ -1227,7 +1227,7 @@ delete_index(request_t *q)
             }
 
         } else {
-            rc = lines_line_unlink(&q->ctx.caller, NULL, NULL,
+            rc = lines_line_drop(&q->ctx.caller, NULL, NULL,
                                    .tenant = q->tenant, .id = name);
         }
 

@@ -227,6 +227,18 @@ test_settled(void)
     refund("succeeded", "eur", 900);
     ok(lines_money_close(&money) == LINES_MONEY_RETURNED,
        "... or all that is unclear");
+
+    begin("paid");
+    money.kept = 1;
+    payment("pi_1", "paid", 900);
+    ok(lines_money_close(&money) == LINES_MONEY_RETURNED,
+       "... or all of the subscription's");
+
+    begin("paid");
+    money.kept = 1;
+    payment("pi_1", "paid", 900);
+    refund("failed", "usd", 900);
+    comes_to(LINES_MONEY_FAILED, 900, "... but for what failed, perhaps since");
 }
 
 

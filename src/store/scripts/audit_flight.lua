@@ -9,12 +9,10 @@
 local unfinished = 0
 
 for _, key in ipairs(op_keys) do
-    local step, kind, word, of, at, begun = unpack(
-        redis.call('HMGET', key, 'step', 'kind', 'resolved', 'resolved_step',
-                   'resolved_at', 'begun'))
+    local step, kind, word, of = unpack(
+        redis.call('HMGET', key, 'step', 'kind', 'resolved', 'resolved_step'))
 
     local said = kind == 'orphan' and word == 'settled' and of
-                 and tonumber(at) >= tonumber(begun)
 
     if step and (step ~= 'done' or said) then
         unfinished = unfinished + 1

@@ -39,10 +39,8 @@ local answer = op_answer(op_key, 409,
     .. ',"message":"The line request was canceled."'
     .. ',"line":' .. h.json .. '}')
 
--- given up without a look: whatever it has cost is due
-if reason == 'canceled_by_operator' then
-    op_owes(unlooked_key)
-end
+-- whatever it has cost is due, also what fails, or a bank returns, later
+op_owes(unlooked_key)
 
 -- what a person said of an invoice that nobody has counted since
 op_settle(op_key, settled_key)

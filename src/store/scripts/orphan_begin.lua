@@ -58,6 +58,11 @@ local since = tonumber(redis.call('GET', owed_key))
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 
+-- ahead of now: the clock was set back; an event is told of within seconds
+if since * 1000 > now then
+    since = math.floor(now / 1000) - 10
+end
+
 redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
            'absent_at')
 op_begin(op_key, ops_key, id, failed and 'refund' or 'orphan', 'cancel', 0, now,

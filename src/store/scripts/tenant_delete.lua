@@ -47,9 +47,11 @@ end
 -- billing's events no longer find it by its customer, but the deletion does
 local customer = redis.call('HGET', tenant_key, 'customer') or ''
 
-redis.call('SET', deleted_key, int(now_ms()), 'EX', 34560000)
+local now = int(now_ms())
+
+redis.call('SET', deleted_key, now, 'EX', 34560000)
 redis.call('DEL', tenant_key)
-redis.call('HSET', tenant_key, 'plan', '', 'deleting', 1,
+redis.call('HSET', tenant_key, 'plan', '', 'deleting', now,
            'former_customer', customer)
 
 return 'deleting'

@@ -39,10 +39,8 @@ if redis.call('HEXISTS', op_key, 'declined') == 1 then
     declined_add(declined_key, id, now)
 end
 
--- given up without a look: whatever it has cost is due
-if redis.call('HGET', op_key, 'resolved') == 'canceled' then
-    op_owes(unlooked_key)
-end
+-- whatever it has cost is due, also what comes in, or fails, later
+op_owes(unlooked_key)
 
 event(events_key, now, 'purchase.undone', 'operation', id, 'status',
       redis.call('HGET', op_key, 'answer_status') or '')

@@ -1,0 +1,18 @@
+-- A line of a tenant that is being deleted goes, with its operation.  What is
+-- paid for it from then on goes back: also where another tenant of that name is
+-- deleted later.
+
+--@key tenant
+--@key line(id)
+--@key op(id)
+--@key owed(id)
+
+local at = tonumber(redis.call('HGET', tenant_key, 'deleting')) or 0
+
+-- 1: begun by a node of the release before
+if at > 1 then
+    redis.call('SET', owed_key, string.format('%.0f', math.floor(at / 1000)),
+               'NX', 'EX', 34560000)
+end
+
+redis.call('UNLINK', line_key, op_key)
