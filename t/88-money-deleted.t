@@ -3,7 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines;
+use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
@@ -21,6 +21,12 @@ sub gone ($line) {
     $s->rest($line->{tenant});
     $s->remove($line);
     return $late;
+}
+
+# what happens now is in a later second than what happened
+sub later {
+    my $second = $s->redis->client->time->[0];
+    wait_for(sub { $s->redis->client->time->[0] > $second }, 5, 'the next second');
 }
 
 sub only_that_goes_back ($line, $late) {
@@ -67,5 +73,36 @@ promise 'another of the name, made since, is not the one that paid' => sub {
     ok $s->is_live($new), "the new one's line is as it was";
     is_deeply [($s->money($new->{subscription}))[1, 2]], [0, 'active'], '... and paid for';
 }, leaves => 1;    # what the former one of the name had paid while it was there
+
+for my $lost (0, 1) {
+    promise 'a part of another open invoice was paid, too, which is void then' . ($lost ? ', and no answer says so' : '') . ': it goes back as well' => sub {
+        my $line = $s->active_line;
+        my $part = $sandbox->renew($line->{subscription}, 'declined')->{id};
+        $sandbox->move($line->{subscription}, status => 'active');
+        my $late = gone($line);
+        later();
+        $sandbox->fault(path => '/v1/invoices/:id/void', kind => 'drop_after', times => 6) if $lost;
+        $sandbox->pay($part, 'ok', 400);
+        $sandbox->void($part) if !$lost;
+        $sandbox->pay($late);
+        $s->soon(sub { ($s->money($line->{subscription}, $part))[1] == 400 }, 'the part goes back');
+        $sandbox->clear_faults;
+        only_that_goes_back($line, $late);
+        is +($s->money($line->{subscription}, $part))[1], 400, 'once';
+    };
+}
+
+promise 'a part of one that was void before: that was paid while it was there, and stays' => sub {
+    my $line = $s->active_line;
+    my $part = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $sandbox->move($line->{subscription}, status => 'active');
+    $sandbox->pay($part, 'ok', 400);
+    $sandbox->void($part);
+    my $late = gone($line);
+    later();
+    $sandbox->pay($late);
+    only_that_goes_back($line, $late);
+    is +($s->money($line->{subscription}, $part))[1], 0, 'the part stays';
+};
 
 $t->done;
