@@ -105,4 +105,23 @@ promise 'a part of one that was void before: that was paid while it was there, a
     is +($s->money($line->{subscription}, $part))[1], 0, 'the part stays';
 };
 
+promise 'more invoices than one look reads: the one that was paid late is older than all of them' => sub {
+    my $line = $s->active_line;
+    $sandbox->wait_idle;
+    $s->deaf;
+    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $sandbox->move($line->{subscription}, status => 'active');
+    $sandbox->renew($line->{subscription}) for 1 .. 505;
+    $s->hears;
+    $s->rest($line->{tenant});
+    $s->release($line);
+    $s->rest($line->{tenant});
+    later();
+    $s->remove($line);
+    later();
+    $sandbox->pay($late);
+    $s->soon(sub { ($s->money($line->{subscription}, $late))[1] == 900 }, 'it goes back', 60);
+    only_that_goes_back($line, $late);
+};
+
 $t->done;
