@@ -105,6 +105,27 @@ promise 'a part of one that was void before: that was paid while it was there, a
     is +($s->money($line->{subscription}, $part))[1], 0, 'the part stays';
 };
 
+promise 'paid while the tenant is being deleted, its line not gone yet: it goes back' => sub {
+    my $line = $s->active_line(name => 'half');
+    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $s->rest($line->{tenant});
+    $s->release($line);
+    $s->rest($line->{tenant});
+
+    # a deletion that was cut short
+    my $redis = $s->redis->client;
+    $redis->set('lines:{w:half}:deleted', $redis->time->[0] * 1000, EX => 34560000);
+    $redis->del('lines:{w:half}:t');
+    $redis->hset('lines:{w:half}:t', plan => '', deleting => 1, former_customer => 'cus_card');
+
+    later();
+    $sandbox->pay($late);
+    $sandbox->wait_idle;
+    is $redis->exists("lines:{w:half}:line:$line->{line}"), 1, 'its line is there';
+    $s->remove($line);
+    only_that_goes_back($line, $late);
+};
+
 promise 'more invoices than one look reads: the one that was paid late is older than all of them' => sub {
     my $line = $s->active_line;
     $sandbox->wait_idle;
