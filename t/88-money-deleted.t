@@ -126,6 +126,41 @@ promise 'paid while the tenant is being deleted, its line not gone yet: it goes 
     only_that_goes_back($line, $late);
 };
 
+promise 'an account made anew: a key, a token and a preview of the former one are none of its own' => sub {
+    my $line  = $s->bought_line(name => 'anew', key => 'k');
+    my $early = $s->token($line->{account});
+    $s->release($line);
+    $s->rest('a:anew');
+    $s->remove($line);
+
+    my $account = $s->account('anew', customer => 'cus_card');
+    my $before  = () = $s->bought($account);
+
+    for ([$line->{token} => 'k'], [$line->{token} => 'other'], [$early => 'new']) {
+        my $answer = $s->confirm($account, $_->[0], key => $_->[1]);
+        is $answer->status, 410, 'the token is none, with key ' . $_->[1];
+        is $answer->json('/state'), undef, 'and nothing is said of what it bought';
+    }
+
+    is scalar(() = $s->bought($account)), $before, 'nothing was charged';
+    ok $s->bought_line(name => 'anew', account => $account, key => 'k')->{line}, 'and it buys with a token of its own, and that key';
+}, leaves => 1;
+
+promise "a workspace made anew: a key of the former one's was not used" => sub {
+    my $body = $s->body;
+    my $post = sub ($key) { $nginx->post_json('/api/line-requests', $body, {%{$nginx->bearer($key)}, 'Idempotency-Key' => 'k'}) };
+    my $key  = $s->workspace('idem');
+    my $first = $post->($key)->json('/line/_id');
+    $s->action($key, $first, 'cancel');
+    $s->rest('w:idem');
+    $s->remove({name => 'idem'});
+    $key = $s->workspace('idem');
+    my $answer = $post->($key);
+    is $answer->status, 201, 'a request of its own' or diag $answer->to_string;
+    isnt $answer->json('/line/_id'), $first, 'another line';
+    is $post->($key)->json('/line/_id'), $answer->json('/line/_id'), '... once';
+};
+
 promise 'more invoices than one look reads: the one that was paid late is older than all of them' => sub {
     my $line = $s->active_line;
     $sandbox->wait_idle;
