@@ -327,13 +327,13 @@ subtest 'told, and refused by the provisioner' => sub {
 
 subtest 'orphans' => sub {
     my ($id) = begin();
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o1', "sub_$id", 'in_1', 1), 'held', 'its creation may yet find it';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id", 't'], 'o1', "sub_$id", 'in_1', 1), 'held', 'its creation may yet find it';
     sent($id);
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o1', "sub_$id", 'in_1', 1), 'held';
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id"], 'o1', 'sub_older', 'in_1', 1), 'begun', 'not what the line holds';
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id"], 'o1', 'sub_older', 'in_1', 1), 'same';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id", 't'], 'o1', "sub_$id", 'in_1', 1), 'held';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id", 't'], 'o1', 'sub_older', 'in_1', 1), 'begun', 'not what the line holds';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id", 't'], 'o1', 'sub_older', 'in_1', 1), 'same';
     settle($id);
-    is run(orphan_begin => ['op:o2', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o2', "sub_$id", 'in_1', 1), 'held', 'a line that holds it, done';
+    is run(orphan_begin => ['op:o2', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id", 't'], 'o2', "sub_$id", 'in_1', 1), 'held', 'a line that holds it, done';
 
     # it has no end: what came in later is asked for by the same name, and has another key
     run(op_claim => ['op:o1', 't'], 20000, '');
@@ -342,7 +342,7 @@ subtest 'orphans' => sub {
     run(op_claim => ['op:o1', 't'], 20000, 1, 1);
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, 1, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('deleted'), 1500_999);
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id"], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . 'sub_older', "owed:$id", 't'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'once more';
     is_deeply {%{h('op:o1')}{qw(step refunds refund_after invoice since)}}, {step => 'cancel', refunds => 2, refund_after => undef, invoice => 'in_2', since => 1500},
       '... of what was paid since its tenant was deleted';
 
@@ -350,13 +350,13 @@ subtest 'orphans' => sub {
     run(op_claim => ['op:o1', 't'], 20000, '');
     is run(refund_end => ['op:o1', 'ops', "line:$id", 'ev'], 'cancel', 1, h('op:o1')->{fence}, 'o1', '', 'sub_older', 'orphan.refunded')->[0], 'ok';
     $redis->cli('SET', key('owed:sub_older'), 0);
-    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_older', "owed:$id"], 'o1', 'sub_older', 'in_2', 1), 'begun', 'it failed';
+    is run(orphan_begin => ['op:o1', 'ops', "line:$id", "op:$id", 'deleted', 'owed:sub_older', "owed:$id", 't'], 'o1', 'sub_older', 'in_2', 1), 'begun', 'it failed';
     is h('op:o1')->{since}, 0, '... all that was due is so again';
     $redis->cli('DEL', key('deleted'));
 
     run(line_report => ["line:$id", 't', 'pending', 'ev', 'op:refund9', 'ops'], 'failed', '', '', 'refund9');
-    is run(orphan_begin => ['op:o4', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id"], 'o4', "sub_$id", 'in_1', 1), 'begun', 'a line that failed holds nothing';
-    is run(orphan_begin => ['op:o3', 'ops', 'line:gone', 'op:gone', 'deleted', 'owed:' . 'sub_x', 'owed:gone'], 'o3', 'sub_x', 'in_x', ''), 'begun', 'no line at all';
+    is run(orphan_begin => ['op:o4', 'ops', "line:$id", "op:$id", 'deleted', 'owed:' . "sub_$id", "owed:$id", 't'], 'o4', "sub_$id", 'in_1', 1), 'begun', 'a line that failed holds nothing';
+    is run(orphan_begin => ['op:o3', 'ops', 'line:gone', 'op:gone', 'deleted', 'owed:' . 'sub_x', 'owed:gone', 't'], 'o3', 'sub_x', 'in_x', ''), 'begun', 'no line at all';
 };
 
 subtest 'the base plan' => sub {

@@ -25,7 +25,7 @@ sub account ($plan = 'inbound_only', %fields) {
     $redis->client->hset(k('t'), plan => $plan, customer => 'cus_card', %fields);
 }
 
-sub issue ($s, $token, $ttl = 600_000) { $s->run(preview_issue => [k "tok:$token"], $ttl) }
+sub issue ($s, $token, $ttl = 600_000) { $s->run(preview_issue => [k("tok:$token"), k("t")], $ttl) }
 
 sub begin ($s, $token, %o) {
     my $op = $o{op} // "op-$token";

@@ -3,7 +3,7 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines;
+use Test::Lines qw(wait_for);
 use Test::Lines::Scenario qw(promise);
 
 my $t       = Test::Lines->new;
@@ -21,6 +21,12 @@ sub gone ($line) {
     $s->rest($line->{tenant});
     $s->remove($line);
     return $late;
+}
+
+# what happens now is in a later second than what happened
+sub later {
+    my $second = $s->redis->client->time->[0];
+    wait_for(sub { $s->redis->client->time->[0] > $second }, 5, 'the next second');
 }
 
 sub only_that_goes_back ($line, $late) {
@@ -71,12 +77,10 @@ promise 'another of the name, made since, is not the one that paid' => sub {
 promise 'paid after the first deletion, heard of after the second of that name: it goes back' => sub {
     my $line = $s->active_line(name => 'twice');
     my $late = gone($line);
-    my $until = time + 1;
-    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    later();
     $s->deaf;
     $sandbox->pay($late);
-    $until = time + 1;
-    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    later();
     $s->workspace('twice');
     $s->remove({name => 'twice'});
     $s->hears;
@@ -105,12 +109,117 @@ promise 'a part of what was awaited was paid, and disputed; canceled, its tenant
     eval { $s->action($line->{key}, $line->{line}, 'cancel') };
     $s->rest($line->{tenant});
     is $s->now_of($line)->{status}, 'canceled', 'canceled';
-    my $until = time + 1;
-    Test::Lines::wait_for(sub { time > $until }, 10, 'a later second');
+    later();
     $s->remove($line);
     $sandbox->judge($dispute->{id}, 'won');
     $s->soon(sub { ($s->money($line->{subscription}))[1] == 400 }, 'what was taken is due again');
     $s->rest($line->{tenant});
+};
+
+for my $lost (0, 1) {
+    promise 'a part of another open invoice was paid, too, which is void then' . ($lost ? ', and no answer says so' : '') . ': it goes back as well' => sub {
+        my $line = $s->active_line;
+        my $part = $sandbox->renew($line->{subscription}, 'declined')->{id};
+        $sandbox->move($line->{subscription}, status => 'active');
+        my $late = gone($line);
+        later();
+        $sandbox->fault(path => '/v1/invoices/:id/void', kind => 'drop_after', times => 6) if $lost;
+        $sandbox->pay($part, 'ok', 400);
+        $sandbox->void($part) if !$lost;
+        $sandbox->pay($late);
+        $s->soon(sub { ($s->money($line->{subscription}, $part))[1] == 400 }, 'the part goes back');
+        $sandbox->clear_faults;
+        only_that_goes_back($line, $late);
+        is +($s->money($line->{subscription}, $part))[1], 400, 'once';
+    };
+}
+
+promise 'a part of one that was void before: that was paid while it was there, and stays' => sub {
+    my $line = $s->active_line;
+    my $part = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $sandbox->move($line->{subscription}, status => 'active');
+    $sandbox->pay($part, 'ok', 400);
+    $sandbox->void($part);
+    my $late = gone($line);
+    later();
+    $sandbox->pay($late);
+    only_that_goes_back($line, $late);
+    is +($s->money($line->{subscription}, $part))[1], 0, 'the part stays';
+};
+
+promise 'paid while the tenant is being deleted, its line not gone yet: it goes back' => sub {
+    my $line = $s->active_line(name => 'half');
+    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $s->rest($line->{tenant});
+    $s->release($line);
+    $s->rest($line->{tenant});
+
+    # a deletion that was cut short
+    my $redis = $s->redis->client;
+    $redis->set('lines:{w:half}:deleted', $redis->time->[0] * 1000, EX => 34560000);
+    $redis->del('lines:{w:half}:t');
+    $redis->hset('lines:{w:half}:t', plan => '', deleting => 1, former_customer => 'cus_card');
+
+    later();
+    $sandbox->pay($late);
+    $sandbox->wait_idle;
+    is $redis->exists("lines:{w:half}:line:$line->{line}"), 1, 'its line is there';
+    $s->remove($line);
+    only_that_goes_back($line, $late);
+};
+
+promise 'an account made anew: a key, a token and a preview of the former one are none of its own' => sub {
+    my $line  = $s->bought_line(name => 'anew', key => 'k');
+    my $early = $s->token($line->{account});
+    $s->release($line);
+    $s->rest('a:anew');
+    $s->remove($line);
+
+    my $account = $s->account('anew', customer => 'cus_card');
+    my $before  = () = $s->bought($account);
+
+    for ([$line->{token} => 'k'], [$line->{token} => 'other'], [$early => 'new']) {
+        my $answer = $s->confirm($account, $_->[0], key => $_->[1]);
+        is $answer->status, 410, 'the token is none, with key ' . $_->[1];
+        is $answer->json('/state'), undef, 'and nothing is said of what it bought';
+    }
+
+    is scalar(() = $s->bought($account)), $before, 'nothing was charged';
+    ok $s->bought_line(name => 'anew', account => $account, key => 'k')->{line}, 'and it buys with a token of its own, and that key';
+}, leaves => 1;
+
+promise "a workspace made anew: a key of the former one's was not used" => sub {
+    my $body = $s->body;
+    my $post = sub ($key) { $nginx->post_json('/api/line-requests', $body, {%{$nginx->bearer($key)}, 'Idempotency-Key' => 'k'}) };
+    my $key  = $s->workspace('idem');
+    my $first = $post->($key)->json('/line/_id');
+    $s->action($key, $first, 'cancel');
+    $s->rest('w:idem');
+    $s->remove({name => 'idem'});
+    $key = $s->workspace('idem');
+    my $answer = $post->($key);
+    is $answer->status, 201, 'a request of its own' or diag $answer->to_string;
+    isnt $answer->json('/line/_id'), $first, 'another line';
+    is $post->($key)->json('/line/_id'), $answer->json('/line/_id'), '... once';
+};
+
+promise 'more invoices than one look reads: the one that was paid late is older than all of them' => sub {
+    my $line = $s->active_line;
+    $sandbox->wait_idle;
+    $s->deaf;
+    my $late = $sandbox->renew($line->{subscription}, 'declined')->{id};
+    $sandbox->move($line->{subscription}, status => 'active');
+    $sandbox->renew($line->{subscription}) for 1 .. 505;
+    $s->hears;
+    $s->rest($line->{tenant});
+    $s->release($line);
+    $s->rest($line->{tenant});
+    later();
+    $s->remove($line);
+    later();
+    $sandbox->pay($late);
+    $s->soon(sub { ($s->money($line->{subscription}, $late))[1] == 900 }, 'it goes back', 60);
+    only_that_goes_back($line, $late);
 };
 
 $t->done;

@@ -51,7 +51,7 @@ my %grown = (
     },
     'another plan is bought' => sub {
         my $line = small();
-        script($line, tenant_put => [qw(t keys lines tickets pending)], plan => 'growth');
+        script($line, tenant_put => [qw(t keys lines tickets pending deleted)], plan => 'growth');
         return $line;
     },
 );
@@ -177,14 +177,14 @@ promise 'it shrinks again while the place is kept: the line keeps it' => sub {
     my $line = $grown{'another plan is bought'}->();
     $sandbox->fault(path => '/v1/invoices/:id/void', kind => '500', times => 1000);
     $s->action($line->{key}, $line->{line}, 'payment_link');
-    script($line, tenant_put => [qw(t keys lines tickets pending)], plan => 'paid');
+    script($line, tenant_put => [qw(t keys lines tickets pending deleted)], plan => 'paid');
     $sandbox->clear_faults;
     included($line);
 };
 
 promise 'a workspace that is past due is promoted nothing: it is to pay' => sub {
     my $line = $grown{'another plan is bought'}->();
-    script($line, tenant_put => [qw(t keys lines tickets pending)], subscription => 'past_due');
+    script($line, tenant_put => [qw(t keys lines tickets pending deleted)], subscription => 'past_due');
     is $s->action($line->{key}, $line->{line}, 'payment_link')->json('/status'), 'awaiting_payment', 'the link';
     is_deeply places($line), [0, 1], 'in the place that it had';
 };

@@ -17,7 +17,7 @@ my $http    = $nginx->http;
 my $n       = 0;
 
 $s->numbers(9);
-$nginx->allow(qr/exited on signal 9/);
+$nginx->allow(qr/exited on signal 9|is stuck: refund_failed/);
 
 # a purchase that has begun, and what it has bought by the time that its worker is killed at a point, or the provisioner is away
 sub begun ($point = undef) {
@@ -107,6 +107,24 @@ promise 'a request: killed as it is settled, the subscription is deleted meanwhi
     $s->soon(sub { ($s->op($line->{tenant}, $line->{line})->{step} // '') eq 'done' }, 'it comes to an end');
     never_active($line);
 };
+
+promise 'a request: reported active while its money is on its way back by hand; the line ends with that, and then that refund fails' => sub {
+    $told->set(status => 503);
+    $sandbox->customer('cus_back', 'ok', 'default', 'pending');
+    my $line = $s->pending_line(workspace => {customer => 'cus_back'});
+    $sandbox->pay($line->{invoice});
+    wait_for(sub { $s->op($line->{tenant}, $line->{line})->{step} eq 'tell' }, 30, 'the payment to be settled');
+    my $refund = $sandbox->refund($line->{invoice});
+    $s->report($line, 'active');
+    $told->set(status => 200);
+    never_active($line);
+    $s->rest($line->{tenant});
+    my $stuck = sub { grep { $_->{tenant} eq $line->{tenant} } @{$nginx->admin(GET => 'operations?state=stuck')->json('/operations')} };
+    is scalar $stuck->(), 0, 'nothing is due';
+    $sandbox->settle($refund->{id} => 'failed');
+    $s->soon(sub { ($stuck->())[0] }, 'it is due again, and reported');
+    is +($stuck->())[0]{stuck}, 'refund_failed', '... as what it is';
+}, leaves => 1;    # that money is an operator's
 
 promise 'a request that awaits payment: the subscription is deleted, then its invoice is paid' => sub {
     my $line = $s->pending_line;

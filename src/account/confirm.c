@@ -48,6 +48,7 @@ static ngx_int_t confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t status, ngx_str_t *answer, int64_t until);
 static ngx_int_t confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t confirm_is_of(ngx_str_t *mark, ngx_str_t *made);
 static ngx_uint_t confirm_held(ngx_http_request_t *r,
     lines_confirm_t *confirm);
 static ngx_int_t confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -139,12 +140,15 @@ ngx_int_t
 lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     off_t               expires;
-    ngx_str_t          *mark;
+    ngx_str_t          *mark, *made;
     lines_confirm_t    *confirm = ctx->data;
     lines_main_conf_t  *lmcf;
 
     mark = &confirm->held.mark;
+    made = &confirm->tenant.made;
     lmcf = lines_get_main_conf(r);
+
+    lines_idempotency_of(&confirm->idem, made);
 
     if (confirm->idem.recorded.operation.len) {
         return confirm_replay(r, ctx);
@@ -161,6 +165,17 @@ lines_account_confirm_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (confirm->issued == NGX_ABORT) {
         return lines_refuse(ctx, 403, "The preview_token belongs to another "
                             "account");
+    }
+
+    /* a former account's of the name, or this one's */
+
+    if (made->len && mark->len) {
+
+        if (!confirm_is_of(mark, made)) {
+            return confirm_expired(r, ctx);
+        }
+
+        mark->len -= made->len + 1;
     }
 
     if (confirm->op.step.len
@@ -423,6 +438,21 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
+}
+
+
+/* as token_made() in store/scripts/lib/tenant.lua wrote it */
+
+static ngx_uint_t
+confirm_is_of(ngx_str_t *mark, ngx_str_t *made)
+{
+    u_char  *end;
+
+    end = mark->data + mark->len - made->len;
+
+    return mark->len > made->len
+           && end[-1] == ' '
+           && ngx_memcmp(end, made->data, made->len) == 0;
 }
 
 

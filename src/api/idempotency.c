@@ -134,6 +134,15 @@ lines_idempotency_read(lines_ctx_t *ctx, lines_idempotency_t *idem)
 }
 
 
+void
+lines_idempotency_of(lines_idempotency_t *idem, ngx_str_t *made)
+{
+    if (!lines_same(&idem->recorded.made, made)) {
+        ngx_str_null(&idem->recorded.operation);
+    }
+}
+
+
 ngx_int_t
 lines_idempotency_announce(lines_ctx_t *ctx, lines_idempotency_t *idem,
     ngx_str_t *id)

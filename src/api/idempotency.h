@@ -48,6 +48,10 @@ ngx_int_t lines_idempotency_init(ngx_http_request_t *r, lines_ctx_t *ctx,
  */
 ngx_int_t lines_idempotency_read(lines_ctx_t *ctx, lines_idempotency_t *idem);
 
+/* what a former tenant of the name has used was not used: made is the tenant's,
+   read with it */
+void lines_idempotency_of(lines_idempotency_t *idem, ngx_str_t *made);
+
 /* hints, written before what they point at: where the operation is looked up,
    and when the sweeper should see to it */
 ngx_int_t lines_idempotency_announce(lines_ctx_t *ctx,

@@ -67,6 +67,12 @@ struct lines_billing_call_s {
 };
 
 
+/* who asks for such a list goes on with it by what it was read to */
+#define billing_in_part(call)                                                 \
+    ((call)->ask.kind == LINES_BILLING_FIND                                   \
+     || (call)->ask.kind == LINES_BILLING_UNSETTLED)
+
+
 static ngx_int_t billing_page(lines_billing_call_t *call);
 static ngx_int_t billing_send(lines_billing_call_t *call);
 static void billing_turn(void *data);
@@ -399,7 +405,7 @@ billing_answered(void *data, lines_result_t *answer)
 
         /* from there, another time; but only where it came any further */
 
-        if (call->ask.kind == LINES_BILLING_FIND
+        if (billing_in_part(call)
             && !lines_same(&call->last, &call->ask.after))
         {
             result->after = call->last;
@@ -416,7 +422,7 @@ billing_answered(void *data, lines_result_t *answer)
 
         result->after = call->last;
 
-        if (call->ask.kind != LINES_BILLING_FIND) {
+        if (!billing_in_part(call)) {
             result->outcome = LINES_STRIPE_UNKNOWN;
         }
     }

@@ -54,9 +54,15 @@ lines_stripe_parse_invoice(json_t *json, lines_stripe_invoice_t *invoice)
     }
 
     invoice->overpaid = stripe_number(json, "amount_overpaid");
-    invoice->paid_at = stripe_number(json_object_get(json,
-                                                     "status_transitions"),
-                                     "paid_at");
+
+    details = json_object_get(json, "status_transitions");
+    invoice->paid_at = stripe_number(details, "paid_at");
+
+    /* a part of it may have been paid until then */
+
+    if (invoice->paid_at == 0) {
+        invoice->paid_at = stripe_number(details, "voided_at");
+    }
 
     stripe_string(json, "currency", &invoice->currency);
     stripe_payment(json, &invoice->payment);

@@ -46,7 +46,8 @@ typedef struct {
                                                balance; less than nothing: of
                                                his debt, due with the total */
     int64_t                  overpaid;      /* kept on it */
-    int64_t                  paid_at;       /* seconds; 0: it is not */
+    int64_t                  paid_at;       /* seconds: or void since; 0:
+                                               neither */
     ngx_str_t                currency;
     ngx_str_t                payment;       /* what paid it, where an older
                                                version says so */

@@ -867,6 +867,12 @@ audit_unsettled(void)
 static void
 audit_came_in(void *data, lines_billing_result_t *result)
 {
+    if (result->after.len) {
+        side.invoice.id = lines_audit_keep(&result->after);
+        lines_audit_run(lines_audit_later(audit_unsettled));
+        return;
+    }
+
     if (result->outcome != LINES_STRIPE_OK) {
         lines_audit_run(lines_audit_failed(result));
         return;

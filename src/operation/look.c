@@ -151,7 +151,11 @@ look_line(void *data, lines_line_billed_reply_t *reply)
     ours = reply->subscription.len
            && lines_same(&reply->subscription, &look->subscription);
 
-    failed = ours && lines_status(&reply->status) == LINES_FAILED;
+    /* or ended as one does, though it was active: see told.lua */
+
+    failed = ours
+             && (lines_status(&reply->status) == LINES_FAILED
+                 || lines_is(&reply->reason, "payment_refunded"));
 
     holds = ours && !failed && lines_status(&reply->status) != LINES_CANCELED;
 

@@ -54,6 +54,17 @@ refund_list(void *data)
 static ngx_int_t
 refund_listed(lines_op_t *op, lines_billing_result_t *result)
 {
+    /* the rest of a long list, later; or all, after what is not known */
+
+    if (result->after.len
+        || (result->outcome == LINES_STRIPE_REFUSED
+            && lines_op_get(op, "refund_after").len))
+    {
+        return lines_op_rest(op, op->conf->retry,
+                             { "refund_after", result->after },
+                             { "tries", ngx_null_string });
+    }
+
     if (result->outcome != LINES_STRIPE_OK) {
         return lines_op_outcome(op, result, "invoices_refused");
     }

@@ -221,6 +221,8 @@ lines_create_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     /* what begin would say */
 
+    lines_idempotency_of(&create->idem, &tenant->made);
+
     reply.operation = create->idem.recorded.operation;
     reply.fingerprint = create->idem.recorded.fingerprint;
     reply.state = tenant->subscription;

@@ -80,6 +80,7 @@ typedef struct {
     int64_t    disputed;
     int64_t    created;
     int64_t    paid_at;
+    int64_t    voided_at;
     int        forgiven;         /* flag: people gave all of it back, of a
                                     line that runs, */
     int        early;            /* flag: or of what no line was there for */
@@ -503,14 +504,15 @@ invoice_json(int i)
         "\"pre_payment_credit_notes_amount\":0,"
         "\"post_payment_credit_notes_amount\":%lld,\"starting_balance\":%lld,"
         "\"ending_balance\":0,"
-        "\"status_transitions\":{\"paid_at\":%lld},"
+        "\"status_transitions\":{\"paid_at\":%lld,\"voided_at\":%lld},"
         "\"hosted_invoice_url\":\"https://pay/in_%d\","
         "\"parent\":{\"subscription_details\":{\"subscription\":\"sub_%d\","
         "\"metadata\":{", i, invoice_names[v->status],
         customers[s->customer].id, (long long) (v->created / SIM_SECOND),
         (long long) v->total, (long long) (v->total - v->balance),
         (long long) v->paid, (long long) remaining(v),
-        (long long) v->credited, (long long) -v->balance, (long long) (v->paid_at / SIM_SECOND), i,
+        (long long) v->credited, (long long) -v->balance, (long long) (v->paid_at / SIM_SECOND),
+        (long long) (v->voided_at / SIM_SECOND), i,
         v->sub);
 
     if (s->deployment[0]) {
@@ -905,6 +907,7 @@ void_invoice(int i)
     customers[subs[invoices[i].sub].customer].balance += invoices[i].balance;
 
     invoices[i].status = VOID;
+    invoices[i].voided_at = world.now;
     invoice_event(i, "invoice.voided");
 }
 
@@ -2271,7 +2274,7 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
         sub->back += back;
         sub->disputed += disputed;
 
-        if (v->paid_at >= left) {
+        if (v->paid_at >= left || v->voided_at >= left) {
             sub->kept_after += paid - back - disputed;
         }
     }

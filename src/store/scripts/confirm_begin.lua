@@ -3,6 +3,7 @@
 --@include lib/window.lua
 --@include lib/bound.lua
 --@include lib/bucket.lua
+--@include lib/tenant.lua
 
 -- Begins a purchase: uses up the token, takes a place in the windows and
 -- writes the operation, as one.
@@ -46,16 +47,17 @@ if now > not_after then
     return { 'late' }
 end
 
+local own = redis.call('HMGET', tenant_key, 'plan', 'customer', 'limit_daily',
+                       'limit_monthly', 'made')
+local made = own[5] or ''
+
 if fingerprint then
-    local used = idem_used(idem_key)
+    local used = idem_used(idem_key, made)
 
     if used then
         return used
     end
 end
-
-local own = redis.call('HMGET', tenant_key, 'plan', 'customer', 'limit_daily',
-                       'limit_monthly')
 
 if own[1] ~= plan or (own[2] or '') ~= customer then
     return { 'changed' }
@@ -63,13 +65,18 @@ end
 
 local token = redis.call('GET', token_key)
 
+-- of a former account of the name
+if token and string.match(token, '^%a+ %S+ ?(%d*)$') ~= made then
+    return { 'expired' }
+end
+
 if redis.call('EXISTS', op_key) == 1
    or (token and string.sub(token, 1, 5) == 'used ')
 then
     return { 'used' }
 end
 
-local expires = token and tonumber(string.match(token, '^valid (%d+)$'))
+local expires = token and tonumber(string.match(token, '^valid (%d+)'))
 
 if left(expires, now, ttl) == 0 then
     return { 'expired' }
@@ -78,11 +85,11 @@ end
 
 -- the token, whatever comes of it
 local function use()
-    redis.call('SET', token_key, 'used ' .. id, 'PX', int(USED))
+    redis.call('SET', token_key, 'used ' .. token_made(id, made),
+               'PX', int(USED))
 
     if fingerprint then
-        redis.call('HSET', idem_key, 'operation', id, 'fingerprint',
-                   fingerprint)
+        idem_use(idem_key, id, fingerprint, made)
     end
 end
 

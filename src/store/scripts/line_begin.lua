@@ -66,15 +66,15 @@ if now > not_after then
     return { 'late' }
 end
 
+local own = hash(tenant_key) or {}
+
 if fingerprint then
-    local used = idem_used(idem_key)
+    local used = idem_used(idem_key, own.made)
 
     if used then
         return used
     end
 end
-
-local own = hash(tenant_key) or {}
 
 if own.subscription ~= 'active' then
     return { 'subscription', own.subscription or 'none' }
@@ -161,7 +161,7 @@ event(events_key, now, 'line.' .. h.status, 'line', h.id, 'from', '',
       'to', h.status, 'reason', '')
 
 if fingerprint then
-    redis.call('HSET', idem_key, 'operation', h.id, 'fingerprint', fingerprint)
+    idem_use(idem_key, h.id, fingerprint, own.made)
 end
 
 local answer = h.place == 'included' and line_answer(h) or ''

@@ -12,6 +12,7 @@
 --@key deleted
 --@key owed(subscription)
 --@key owed(line) as unlooked -- of whoever the object names
+--@key tenant
 --@arg id
 --@arg subscription
 --@arg invoice
@@ -29,8 +30,11 @@ if step and step ~= 'done' then
     return 'same'
 end
 
-local h = hash(line_key) or {}
-local failed = h.subscription == subscription and h.status == 'failed'
+-- as line_billed.lua
+local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and hash(line_key)
+          or {}
+local failed = h.subscription == subscription
+               and (h.status == 'failed' or h.reason == 'payment_refunded')
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
 -- still under way, and not of an older attempt: it will find out itself

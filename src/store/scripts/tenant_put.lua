@@ -10,6 +10,7 @@
 --@key lines
 --@key tickets
 --@key pending
+--@key deleted
 --@list fields       -- field, value, …; a value of "" takes the field away
 
 -- 1 where the tenant is new, else 0; -1: one of this name is being deleted, or
@@ -25,6 +26,11 @@ then
 end
 
 redis.call('HSETNX', tenant_key, 'plan', '')
+
+-- what a former one of its name left, tokens and idempotency keys, names none
+if new and redis.call('EXISTS', deleted_key) == 1 then
+    redis.call('HSET', tenant_key, 'made', int(now_ms()))
+end
 
 local workspace = string.find(tenant_key, '{w:', 1, true)
 

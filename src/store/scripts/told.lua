@@ -59,12 +59,18 @@ if verdict == 'suspended' then
 
 -- An operator's report may have been faster: then the move is illegal.  Nobody
 -- else will hear that nobody pays for such a line: it ends, with what is left of
--- its subscription, and gives nothing back.
+-- its subscription, and gives nothing back: but where that is because its money
+-- went back, all is due that is left, or should that fail, as of one that failed.
 elseif verdict ~= 'taken' and h then
     if not line_move(keys, h, 'failed', { reason = reason }, now) then
         if verdict == 'ended' and not filled(h.released) then
             if line_end(keys, h, 'subscription_ended', now) then
-                begun = begin('release')
+                if reason == 'payment_refunded' then
+                    line_save(line_key, h, { reason = reason }, now)
+                    begun = begin('refund')
+                else
+                    begun = begin('release')
+                end
             end
         end
 

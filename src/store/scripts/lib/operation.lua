@@ -174,9 +174,21 @@ local function op_done(op, idem, kind, now, status, answer, ...)
 end
 
 
--- the reply where the key was used before, or nil
-local function idem_used(idem)
-    local record = redis.call('HMGET', idem, 'operation', 'fingerprint')
+-- The reply where the key was used before, or nil.  By a former tenant of the
+-- name (made: the tenant's, or nil) it was not.
+local function idem_used(idem, made)
+    local record = redis.call('HMGET', idem, 'operation', 'fingerprint', 'made')
+
+    if (record[3] or '') ~= (made or '') then
+        redis.call('DEL', idem)
+        return nil
+    end
 
     return record[1] and { 'idempotent', record[1], record[2] }
+end
+
+
+local function idem_use(idem, id, fingerprint, made)
+    redis.call('HSET', idem, 'operation', id, 'fingerprint', fingerprint,
+               'made', made or '')
 end

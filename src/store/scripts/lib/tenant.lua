@@ -11,3 +11,10 @@ end
 local function tenant_left(...)
     return redis.call('EXISTS', ...) > 0
 end
+
+
+-- What a token says, and whose account's it is, where one of the name was there
+-- before: when that was made.
+local function token_made(text, made)
+    return (made or '') == '' and text or text .. ' ' .. made
+end
