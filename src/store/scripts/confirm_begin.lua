@@ -110,8 +110,9 @@ for i, length in ipairs({ DAY, MONTH }) do
 end
 
 -- what ends by itself burns nothing
-local which, wait = bound_charge(declined_key, declines, within, now,
-                                 bucket_take, calls_key, interval, size)
+local which, wait = bound_charge(declined_key, declines,
+    declines and bound_running(window_key, unresolved, within, now), within, now,
+    bucket_take, calls_key, interval, size)
 
 if which then
     return { 'bound', which, wait }
