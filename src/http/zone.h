@@ -14,7 +14,7 @@
 
 
 /* raised with each change of what an area of the zone holds */
-#define LINES_ZONE_VERSION  10
+#define LINES_ZONE_VERSION  11
 
 
 typedef enum {
