@@ -108,8 +108,8 @@ my %directives = (
         bad   => {'since=2027-02-29' => 'not YYYY-MM-DD: invalid date'},
     },
     lines_tenant_limits => {
-        good => ['tickets=1', 'requests=unlimited', 'declined=1', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1'],
-        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests declined)),
+        good => ['tickets=1', 'requests=unlimited', 'declined=1', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1'],
+        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests declined previews)),
             'billing=5' => 'not a rate, as 30r/m, or "unlimited": invalid parameter'},
     },
     lines_admin           => {location => 1, room => 1, good => ["token_file=$secret"], unknown => 'none of token_file=: '},

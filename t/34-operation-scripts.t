@@ -409,20 +409,22 @@ subtest 'hints' => sub {
     my $list = $scripts->run(due_read => [@due, "$due[0]:clock"], 10, 20000);
     is $list->[0], 'w:one a', 'what is due';
     is scalar @$list, 2, 'and nothing else';
-    is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000), 0, 'an idle hint stays';
+    is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000, 1), 0, 'an idle hint stays';
     is_deeply $scripts->run(due_read => [@due, "$due[0]:clock"], 10, 20000), [], 'but not in the way of others';
     $redis->cli('ZINCRBY', $due[0], -300000 - 5001, 'w:one a');
-    is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000), 1, 'for five minutes';
-    is $scripts->run(due_drop => \@due, 'w:one b', 300000, 5000), 0;
+    is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000, 0), 2, 'for five minutes';
+    is $redis->cli('ZSCORE', $due[0], 'w:one a') > 0, 1, '... until all that came with it has been seen to';
+    is $scripts->run(due_drop => \@due, 'w:one a', 300000, 5000, 1), 1, 'it goes';
+    is $scripts->run(due_drop => \@due, 'w:one b', 300000, 5000, 1), 0;
 
     $scripts->run(due_add => \@due, 'w:one c', 0);
     for my $look (5000, 300000) {
-        is $scripts->run(due_drop => \@due, 'w:one c', 300000, 5000), 0, "the next look in $look ms";
+        is $scripts->run(due_drop => \@due, 'w:one c', 300000, 5000, 1), 0, "the next look in $look ms";
         my $due = $redis->cli('ZSCORE', $due[0], 'w:one c');
         cmp_ok abs($redis->cli('TIME')->[0] * 1000 + $look - $due), '<', 60000, 'or so';
         $redis->cli('ZINCRBY', $due[0], -$look - 1, 'w:one c');
     }
-    is $scripts->run(due_drop => \@due, 'w:one c', 300000, 5000), 1, 'then it goes';
+    is $scripts->run(due_drop => \@due, 'w:one c', 300000, 5000, 1), 1, 'then it goes';
 
     $scripts->run(due_add => \@due, 'w:one d', 0);
     is $scripts->run(due_done => \@due, 'w:one d', 5000), 0, 'whoever wrote a fresh one may be about to begin';

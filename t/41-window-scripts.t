@@ -25,14 +25,16 @@ sub account ($plan = 'inbound_only', %fields) {
     $redis->client->hset(k('t'), plan => $plan, customer => 'cus_card', %fields);
 }
 
-sub issue ($s, $token, $ttl = 600_000) { $s->run(preview_issue => [k("tok:$token"), k("t")], $ttl) }
+sub issue ($s, $token, $ttl = 600_000) {
+    $s->run(preview_issue => [k("tok:$token"), k('t'), k('previews')], $ttl, $token)->[1];
+}
 
 sub begin ($s, $token, %o) {
     my $op = $o{op} // "op-$token";
     return $s->run(
-        confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), k('ev')],
+        confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), map { k($_) } qw(ev declined calls previews)],
         $o{late} // now() + 5000, $op, $o{plan} // 'inbound_only', $o{customer} // 'cus_card', 'price_agent',
-        $o{daily} // 3, $o{monthly} // 10, $o{print} // '', 20_000, $o{ttl} // 600_000
+        $o{daily} // 3, $o{monthly} // 10, $o{print} // '', 20_000, $o{ttl} // 600_000, '', 0, '', 0, $token
     );
 }
 

@@ -3,11 +3,11 @@ use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
-use Test::Lines;
+use Test::Lines qw(concurrently wait_for);
 use Test::Lines::Account;
 
 my $t       = Test::Lines->new;
-my $shop    = Test::Lines::Account->new(t => $t, budget => '6s');
+my $shop    = Test::Lines::Account->new(t => $t, budget => '6s', agent => 'daily=50 monthly=100 preview_ttl=10m');
 my $nginx   = $shop->nginx(server => <<'END');
 location /two/  { lines_account_api; lines_tenant_limits declined=2 declined_window=10m; }
 location /any/  { lines_account_api; lines_tenant_limits declined=unlimited; }
@@ -71,6 +71,36 @@ subtest 'as many as the bound says, of its window' => sub {
     $redis->cli(ZADD => k('a:three', 'declined'), 9_000_000_000_000 + $_, "far$_") for 1 .. 9;
     $redis->cli(ZINCRBY => k('a:three', 'declined'), -600_000, $_) for @{scalar $redis->cli(ZRANGE => k('a:three', 'declined'), 0, 2)};
     is confirm($one, 'two', $shop->issue($one))->status, 402, 'what is to come does not count';
+};
+
+subtest 'many at once' => sub {
+    my $one    = $shop->account('racer', customer => 'cus_declined');
+    my $tried  = sub { scalar grep { $_->{method} eq 'POST' && $_->{path} eq '/v1/subscriptions' } $sandbox->requests };
+    my @tokens = map { $shop->issue($one) } 1 .. 40;
+    my $before = $tried->();
+
+    my %got;
+    $got{join ' ', $_->status, $_->json('/error')}++ for concurrently(40, sub ($i) { $shop->confirm_p($one, $tokens[$i], key => "race$i") });
+    is $tried->() - $before, 5, 'five cards are tried, however many are asked for' or diag explain \%got;
+    is $got{'402 card_declined'}, 5, '... and declined';
+    is $got{'429 declined_limit_reached'}, 35, 'all others are refused';
+    is scalar(grep { $redis->cli(GET => $shop->token_key($one, $_)) =~ /^valid/ } @tokens), 35, '... and their tokens good';
+
+    # one that is under way, for as long as a window and no longer
+    my $good = $shop->account('goods');
+    my $ops  = sub ($age) {
+        $redis->cli(ZADD => k('a:goods', 'win'), 1000 * time - $age, 'other');
+        $redis->cli(SADD => k('a:goods', 'ops'), 'other');
+    };
+    is confirm($good, 'two', $shop->issue($good))->status, 200, 'bought' for 1 .. 4;
+    $ops->(590_000);
+    is confirm($good, 'two', $shop->issue($good))->status, 200, 'one is under way';
+    $redis->cli(ZADD => k('a:goods', 'declined'), 1000 * time, 'x');
+    my $answer = confirm($good, 'two', my $token = $shop->issue($good));
+    is $answer->status, 429, 'it may be declined as another was';
+    is $answer->header('Retry-After'), 2, '... which is known soon';
+    $ops->(610_000);
+    is confirm($good, 'two', $token)->status, 200, 'what hangs for longer bars nobody';
 };
 
 subtest 'no more than a day of them is kept, or a thousand' => sub {

@@ -49,7 +49,7 @@ static ngx_int_t confirm_answer(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_int_t status, ngx_str_t *answer, int64_t until);
 static ngx_int_t confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t confirm_is_of(ngx_str_t *mark, ngx_str_t *made);
-static ngx_uint_t confirm_held(ngx_http_request_t *r,
+static ngx_uint_t confirm_rests(ngx_http_request_t *r,
     lines_confirm_t *confirm);
 static ngx_int_t confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_int_t confirm_expired(ngx_http_request_t *r, lines_ctx_t *ctx);
@@ -431,9 +431,9 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
         return confirm_used(r, ctx);
     }
 
-    /* in somebody's hands; else it goes on right here */
+    /* in somebody's hands, or not due; else it goes on right here */
 
-    if (confirm_held(r, confirm)) {
+    if (confirm_rests(r, confirm)) {
         return confirm_pending(r, ctx);
     }
 
@@ -456,17 +456,31 @@ confirm_is_of(ngx_str_t *mark, ngx_str_t *made)
 }
 
 
-/* no longer than a lease: see left() in store/scripts/lib/time.lua */
+/*
+ * No longer than a lease, or the longest rest: see left() in
+ * store/scripts/lib/time.lua.  However often it is asked for, billing hears of
+ * it when it is due.
+ */
 
 static ngx_uint_t
-confirm_held(ngx_http_request_t *r, lines_confirm_t *confirm)
+confirm_rests(ngx_http_request_t *r, lines_confirm_t *confirm)
 {
-    int64_t  left;
+    int64_t           now, held, due;
+    lines_op_conf_t  *ocf;
 
-    left = confirm->op.lease_until - lines_idempotency_now(&confirm->idem);
+    ocf = lines_get_main_conf(r)->operation;
 
-    return left > 0
-           && left <= (int64_t) lines_get_main_conf(r)->operation->lease;
+    now = lines_idempotency_now(&confirm->idem);
+    held = confirm->op.lease_until - now;
+    due = confirm->op.due - now;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines confirm: held for %L, due in %L", held, due);
+
+    return (held > 0 && held <= (int64_t) ocf->lease)
+           || (due > 0
+               && due <= (int64_t) ngx_max(ocf->every,
+                                           ocf->poll[ocf->npolls - 1]));
 }
 
 
@@ -512,7 +526,7 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (confirm->op.step.len && !lines_is(&confirm->op.step, "done")) {
         state = "pending";
 
-        if (!confirm_held(r, confirm)) {
+        if (!confirm_rests(r, confirm)) {
             (void) lines_op_spawn(lines_get_main_conf(r),
                                   &ctx->identity.tenant, &confirm->id);
         }

@@ -12,6 +12,7 @@
 #include "api/json.h"
 #include "api/listing.h"
 #include "api/plan.h"
+#include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/text.h"
 
@@ -96,10 +97,17 @@ preview_full(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *retry_after,
 
 lines_asks(lines_account_preview_issue, lines_account_state_t *state,
            preview_issue, .tenant = ctx->identity.tenant, .hash = state->hash,
-           .ttl = state->plan->preview_ttl)
+           .ttl = state->plan->preview_ttl,
+           .most = lines_tenant_limits_of(r)->previews)
 {
     int64_t      n;
     const char  *unit;
+
+    static ngx_str_t  bound = ngx_string("previews");
+
+    if (reply->is == LINES_PREVIEW_ISSUE_FULL) {
+        return lines_tenant_limited(ctx, &bound, reply->ms);
+    }
 
     n = state->plan->preview_ttl / 1000;
     unit = "second";

@@ -11,6 +11,7 @@
 #include "api/tenant_limits.h"
 #include "http/answer.h"
 #include "http/headers.h"
+#include "operation/operation.h"
 
 
 /* where nothing is said: 1 January 2026 */
@@ -18,6 +19,8 @@
 
 
 static ngx_uint_t ticket_is_area(ngx_str_t *area);
+static ngx_int_t ticket_hinted(void *data, lines_due_add_reply_t *reply);
+static void ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name);
 
 
 typedef struct {
@@ -106,7 +109,10 @@ ticket_is_area(ngx_str_t *area)
 }
 
 
-/* found by its id: written before the ticket itself */
+/*
+ * Found by its id: written before the ticket itself.  Where this request comes
+ * to nothing, whoever sees its hint takes that away.
+ */
 
 lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
 {
@@ -117,6 +123,15 @@ lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
         return NGX_ERROR;
     }
 
+    return lines_due_add(&ctx->caller, ticket_hinted, ctx,
+                         .shard = lines_due_shard(&ticket->name),
+                         .tenant = ctx->identity.tenant, .id = ticket->name,
+                         .delay = lines_get_main_conf(r)->operation->due);
+}
+
+
+lines_answered(ticket_hinted, lines_ticket_t *ticket, due_add)
+{
     return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
                         .tenant = ctx->identity.tenant);
 }
@@ -130,11 +145,14 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
     static ngx_str_t  bound = ngx_string("tickets");
 
     if (reply->is == LINES_TICKET_ADD_ADDED) {
+        ticket_not_due(ctx, &ticket->name);
+
         return lines_json_ok(ctx, "{'status':'OK','data':%V}",
                              &reply->document);
     }
 
     (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
+    ticket_not_due(ctx, &ticket->name);
 
     if (reply->is == LINES_TICKET_ADD_FULL) {
         return lines_tenant_limited(ctx, &bound, 0);
@@ -143,6 +161,14 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
     /* the account was deleted after its key had been looked at */
 
     return lines_refuse(ctx, 401, "Invalid API credentials");
+}
+
+
+static void
+ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name)
+{
+    (void) lines_forget_due_rem(&ctx->caller, .shard = lines_due_shard(name),
+                                .tenant = ctx->identity.tenant, .id = *name);
 }
 
 

@@ -20,12 +20,14 @@ static char *tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static int64_t  tenant_tickets = 100;
 static int64_t  tenant_requests = 500;
 static int64_t  tenant_declined = 5;
+static int64_t  tenant_previews = 100;
 
 
 static lines_tenant_limits_t  tenant_defaults = {
     .tickets = &tenant_tickets,
     .requests = &tenant_requests,
     .declined = &tenant_declined,
+    .previews = &tenant_previews,
     .window = LINES_TENANT_HOUR,
     .interval = ngx_string("2000000"),    /* 30r/m */
     .size = LINES_TENANT_BURST
@@ -40,6 +42,7 @@ static lines_param_t  tenant_params[] = {
     tenant_param(tickets),
     tenant_param(requests),
     tenant_param(declined),
+    tenant_param(previews),
     lines_param_msec("declined_window", lines_tenant_limits_t, window,
                      60 * 1000, LINES_TENANT_DAY, LINES_TENANT_HOUR),
     lines_param_other("billing", offsetof(lines_tenant_limits_t, interval),
@@ -60,7 +63,8 @@ ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS] = {
     ngx_string("tickets"),
     ngx_string("requests"),
     ngx_string("declined"),
-    ngx_string("billing")
+    ngx_string("billing"),
+    ngx_string("previews")
 };
 
 
@@ -75,7 +79,9 @@ static const struct {
     { "declined_limit_reached",
       "Too many payments were declined: try again later" },
     { "billing_limit_reached",
-      "Too many requests that billing has to be asked for" }
+      "Too many requests that billing has to be asked for" },
+    { "preview_limit_reached",
+      "Too many previews are open: confirm one, or wait for one to expire" }
 };
 
 

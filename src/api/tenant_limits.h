@@ -11,7 +11,7 @@
 #include "http/context.h"
 
 
-#define LINES_TENANT_BOUNDS  4
+#define LINES_TENANT_BOUNDS  5
 
 /* as parameters, scripts and metrics name them */
 extern ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS];
@@ -24,6 +24,7 @@ struct lines_tenant_limits_s {
     int64_t     *requests;      /* for lines, of a workspace in a day */
     int64_t     *declined;      /* charges, */
     ngx_msec_t   window;        /* in which they count */
+    int64_t     *previews;      /* whose tokens are good, of an account */
     ngx_str_t    interval;      /* µs in which billing may be asked once more, for
                                    scripts; empty: at will */
     ngx_int_t    size;          /* so often at once */
@@ -33,7 +34,7 @@ struct lines_tenant_limits_s {
 /*
  * lines_tenant_limits [tickets=N|unlimited] [requests=N|unlimited]
  *     [declined=N|unlimited] [declined_window=TIME]
- *     [billing=RATE|unlimited] [billing_burst=N]
+ *     [billing=RATE|unlimited] [billing_burst=N] [previews=N|unlimited]
  */
 char *lines_tenant_limits(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 

@@ -25,7 +25,7 @@
 #define LINES_METRICS_OUTCOMES   10     /* of limits */
 #define LINES_METRICS_CALLS      8      /* billing's outcomes */
 #define LINES_METRICS_AUDITS     16     /* kinds of disagreements */
-#define LINES_METRICS_TENANT     4      /* lines_tenant_limits */
+#define LINES_METRICS_TENANT     5      /* lines_tenant_limits */
 #define LINES_METRICS_CONCURRENCY  3    /* lines_concurrency's outcomes */
 
 

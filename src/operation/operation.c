@@ -46,6 +46,12 @@ static ngx_int_t op_call_send(lines_op_t *op);
 static void op_answered(void *data, lines_billing_result_t *result);
 static void op_told(void *data, lines_result_t *result);
 static ngx_int_t op_finish(lines_op_t *op);
+static ngx_uint_t op_lasts(lines_op_t *op);
+static ngx_int_t op_drop(lines_op_t *op);
+static ngx_int_t op_dropping(void *data, lines_due_drop_reply_t *reply);
+static ngx_int_t op_line(void *data, lines_line_exists_reply_t *reply);
+static ngx_int_t op_ticket(void *data, lines_ticket_get_reply_t *reply);
+static ngx_int_t op_dropped(lines_op_t *op, ngx_uint_t there);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
 
@@ -160,6 +166,11 @@ op_next(ngx_event_t *ev)
 
     while (rc == NGX_OK) {
         rc = op_run(op);
+    }
+
+    if (rc == NGX_DONE && op->unknown && op->swept && !op->dropping) {
+        op->dropping = 1;
+        rc = op_drop(op);
     }
 
     if (rc != NGX_AGAIN) {
@@ -820,17 +831,28 @@ lines_op_list_stuck(lines_op_t *op, const char *reason)
     lines_op_log(op, level, "%V is stuck: %s, invoice \"%V\"", &op->point,
                  reason, &op->seen.subscription.invoice.id);
 
+    /* of one that has begun again, the end before may have taken it away */
+
+    (void) lines_forget_ix_put(&op->caller, .id = op->id, .tenant = op->tenant);
+
     (void) lines_forget_stuck_put(&op->caller, .at = lines_op_now(op),
                                   .tenant = op->tenant, .id = op->id);
 }
 
 
-/* its record is done: the hint goes, the clients learn */
+/*
+ * Its record is done: the hint goes, the clients learn.  It is found by its id
+ * as long as its record is there.
+ */
 
 static ngx_int_t
 op_finish(lines_op_t *op)
 {
     op->ended = 1;
+
+    if (!op_lasts(op)) {
+        (void) lines_forget_ix_keep(&op->caller, .id = op->id);
+    }
 
     if (op->kind && op->kind->again) {
 
@@ -842,6 +864,93 @@ op_finish(lines_op_t *op)
     } else {
         (void) lines_forget_due_rem(&op->caller, lines_op_member(op));
     }
+
+    return NGX_DONE;
+}
+
+
+/* its id is that of a line, which stays */
+
+static ngx_uint_t
+op_lasts(lines_op_t *op)
+{
+    ngx_str_t  kind;
+
+    kind = lines_op_get(op, "kind");
+
+    return lines_is(&kind, "request")
+           || (lines_is(&kind, "purchase")
+               && lines_op_get_number(op, "answer_status") == NGX_HTTP_OK);
+}
+
+
+/*
+ * What a hint names was announced and has not begun.  Once nothing can begin it
+ * any more the hint goes, and before it the index of what is not there: a line
+ * may be that had no operation, or a ticket ("ticket.ID").
+ */
+
+static ngx_int_t
+op_drop(lines_op_t *op)
+{
+    return lines_due_drop(&op->caller, op_dropping, op, lines_op_member(op),
+                          .overdue = op->conf->hint, .late = op->conf->late,
+                          .go = 0);
+}
+
+
+static ngx_int_t
+op_dropping(void *data, lines_due_drop_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    ngx_str_t  ticket;
+
+    lines_op_debug(op, "is not there, hint:%L", reply->dropped);
+
+    if (reply->dropped != 2) {
+        return NGX_DONE;
+    }
+
+    ticket = op->id;
+
+    if (ticket.len > 7 && ngx_strncmp(ticket.data, "ticket.", 7) == 0) {
+        ticket.data += 7;
+        ticket.len -= 7;
+
+        return lines_ticket_get(&op->caller, op_ticket, op,
+                                .tenant = op->tenant, .id = ticket);
+    }
+
+    return lines_line_exists(&op->caller, op_line, op, .tenant = op->tenant,
+                             .id = op->id);
+}
+
+
+static ngx_int_t
+op_line(void *data, lines_line_exists_reply_t *reply)
+{
+    return op_dropped(data, reply->there != 0);
+}
+
+
+static ngx_int_t
+op_ticket(void *data, lines_ticket_get_reply_t *reply)
+{
+    return op_dropped(data, reply->json.data != NULL);
+}
+
+
+static ngx_int_t
+op_dropped(lines_op_t *op, ngx_uint_t there)
+{
+    if (!there) {
+        (void) lines_forget_ix_keep(&op->caller, .id = op->id);
+    }
+
+    (void) lines_forget_due_drop(&op->caller, lines_op_member(op),
+                                 .overdue = op->conf->hint,
+                                 .late = op->conf->late, .go = 1);
 
     return NGX_DONE;
 }
@@ -861,12 +970,7 @@ op_end(lines_op_t *op, ngx_int_t rc)
 
         /* what cannot be run is not to keep others from their turn */
 
-        if (op->unknown) {
-            (void) lines_forget_due_drop(&op->caller, lines_op_member(op),
-                                         .overdue = op->conf->hint,
-                                         .late = op->conf->late);
-
-        } else if (op->lost || rc == NGX_ERROR) {
+        if (op->lost || rc == NGX_ERROR) {
             (void) lines_forget_due_rest(&op->caller, lines_op_member(op),
                                          .delay = op->lost ? op->conf->lease
                                                            : op->conf->retry);

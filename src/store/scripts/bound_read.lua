@@ -7,6 +7,8 @@
 
 --@key declined
 --@key calls
+--@key window
+--@key ops
 --@arg declines:int? -- none: however many
 --@arg within:int    -- of these ms
 --@arg interval?     -- µs in which it may ask billing once more; none: at will
@@ -16,7 +18,12 @@
 -- nothing where it would not; which: of lines_tenant_limits; until there may be
 -- more
 
-local which, wait = bound_charge(declined_key, declines, within, now_ms(),
+local now = now_ms()
+local running = declines
+                and bound_running(window_key,
+                                  redis.call('SMEMBERS', ops_key), within, now)
+
+local which, wait = bound_charge(declined_key, declines, running, within, now,
                                  bucket_wait, calls_key, interval, size)
 
 return { which, wait }

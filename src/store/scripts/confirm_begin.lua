@@ -17,6 +17,7 @@
 --@key events
 --@key declined
 --@key calls
+--@key previews
 --@arg not_after:int  -- ms
 --@arg id             -- of the operation
 --@arg plan           -- as it was read
@@ -31,6 +32,7 @@
 --@arg within:int     -- of these ms
 --@arg interval?      -- µs in which it may ask billing once more; none: at will
 --@arg size:int       -- so often at once
+--@arg preview=<hash>
 
 --@reply begun fence:int now:int record...
 --@reply refused status:int answer retry_after -- the token is used; s, or ""
@@ -117,8 +119,9 @@ for i, length in ipairs({ DAY, MONTH }) do
 end
 
 -- what ends by itself burns nothing
-local which, wait = bound_charge(declined_key, declines, within, now,
-                                 bucket_take, calls_key, interval, size)
+local which, wait = bound_charge(declined_key, declines,
+    declines and bound_running(window_key, unresolved, within, now), within, now,
+    bucket_take, calls_key, interval, size)
 
 if which then
     return { 'bound', which, wait }
@@ -135,6 +138,9 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', window_key, '-inf',
 end
 
 redis.call('ZADD', window_key, int(now), id)
+
+-- what buys is bounded by the windows and by billing
+redis.call('ZREM', previews_key, preview)
 
 local fence = op_begin(op_key, ops_key, id, 'purchase', 'card', lease, now,
                        'customer', customer, 'price', price)

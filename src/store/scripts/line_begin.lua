@@ -135,7 +135,8 @@ if h.place == 'paid' then
 
     local which
 
-    which, wait = bound_charge(declined_key, declines, within, now,
+    -- none is under way: that would be the pending one
+    which, wait = bound_charge(declined_key, declines, 0, within, now,
                                bucket_take, calls_key, interval, size)
 
     if which then

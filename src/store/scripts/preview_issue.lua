@@ -2,19 +2,40 @@
 --@include lib/tenant.lua
 
 -- Issues a preview token.  It is kept a while past its time, so that a confirm
--- that is late by little hears what it should.
+-- that is late by little hears what it should.  It counts as open for its time,
+-- also where a confirm is refused, which leaves a record.
 
 --@key token(hash)
 --@key tenant
+--@key previews
 --@arg ttl:int        -- ms
+--@arg preview=<hash>
+--@arg most:int?      -- open at a time; none: as many as are asked for
 
---@value expires      -- the instant
+--@reply issued expires -- the instant
+--@reply full ms:int    -- until there may be one more
 
-local expires = now_ms() + ttl
+local now = now_ms()
+local expires = now + ttl
+
+redis.call('ZREMRANGEBYSCORE', previews_key, '-inf', int(now))
+
+if most and redis.call('ZCARD', previews_key) >= most then
+    local first = redis.call('ZRANGE', previews_key, 0, 0, 'WITHSCORES')
+
+    -- one that is further away was written by a clock that has been set back
+    return { 'full', int(math.min(tonumber(first[2]) - now, ttl)) }
+end
+
+redis.call('ZADD', previews_key, int(expires), preview)
+
+if redis.call('PTTL', previews_key) < ttl then
+    redis.call('PEXPIRE', previews_key, int(ttl))
+end
 
 redis.call('SET', token_key,
            'valid ' .. token_made(int(expires),
                                   redis.call('HGET', tenant_key, 'made')),
            'PX', int(ttl + 60000))
 
-return iso8601(expires)
+return { 'issued', iso8601(expires) }

@@ -8,6 +8,7 @@
 --@key tickets_open
 --@key declined
 --@key calls
+--@key previews
 
 --@value ended:int -- 0: another deletion was here before
 
@@ -16,6 +17,7 @@ if redis.call('HEXISTS', tenant_key, 'deleting') == 0 then
 end
 
 redis.call('UNLINK', lines_key, events_key, window_key, pending_key,
-           tickets_open_key, declined_key, calls_key, tenant_key)
+           tickets_open_key, declined_key, calls_key, previews_key,
+           tenant_key)
 
 return 1

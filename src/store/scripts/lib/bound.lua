@@ -20,13 +20,42 @@ local function bound_wait(key, most, length, now)
 end
 
 
--- Which bound refuses what would be charged, and for how many ms; nothing where
--- none does.  `bucket' is bucket_take, or bucket_wait of who only asks: it comes
--- last, since what is refused anyway takes nothing.
+-- Purchases under way, of `unresolved', that began within `length' (ms): what
+-- comes of them is not known.  What hangs for longer bars nobody.
 
-local function bound_charge(declined, declines, within, now,
+local function bound_running(window, unresolved, length, now)
+    local running = 0
+
+    for _, id in ipairs(unresolved) do
+        local began = tonumber(redis.call('ZSCORE', window, id) or '')
+
+        if began and began > now - length and began <= now then
+            running = running + 1
+        end
+    end
+
+    return running
+end
+
+
+-- Which bound refuses what would be charged, and for how many ms; nothing where
+-- none does.  Each of those under way (`running') may be declined yet: however
+-- many are tried at once, no more of them are.  `bucket' is bucket_take, or
+-- bucket_wait of who only asks: it comes last, since what is refused anyway takes
+-- nothing.
+
+local SOON = 2000
+
+local function bound_charge(declined, declines, running, within, now,
                             bucket, calls, interval, size)
     local wait = declines and bound_wait(declined, declines, within, now) or 0
+
+    if wait == 0 and declines and running > 0
+       and running + redis.call('ZCOUNT', declined, '(' .. int(now - within),
+                                int(now)) >= declines
+    then
+        wait = SOON
+    end
 
     if wait > 0 then
         return 'declined', int(wait)

@@ -162,4 +162,29 @@ sub strangers ($self) {
     return sort keys %strange;
 }
 
+=head2 ownerless
+
+    is_deeply [$redis->ownerless], [], 'each index has what it names';
+
+Ids of indices that stay though there is no line, unfinished operation or ticket
+of that id.
+
+=cut
+
+sub ownerless ($self) {
+    my @ids;
+
+    for my $name ($self->cli('KEYS', 'lines:{ix:*}')) {
+        my ($id) = $name =~ /^lines:\{ix:(ticket\.\d+|[0-9a-f]{24})\}$/ or next;
+        my $tenant = $self->cli('GET', $name) // next;
+        next if $self->cli('TTL', $name) != -1;
+
+        my @keys = $id =~ /^ticket/ ? $id =~ s/\./:/r : ("line:$id", "op:$id");
+        my ($there) = grep { $self->cli('EXISTS', "lines:{$tenant}:$_") && $self->cli('TTL', "lines:{$tenant}:$_") == -1 } @keys;
+        push @ids, $id if !$there;
+    }
+
+    return sort @ids;
+}
+
 1;

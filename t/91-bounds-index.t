@@ -1,0 +1,87 @@
+# What is announced in Redis and never comes, or comes to nothing, leaves no index for ever, whatever a client breaks off.
+use Mojo::Base -strict, -signatures;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Compress::Zlib ();
+use Test::More;
+use Test::Lines qw(wait_for);
+use Test::Lines::Account;
+
+my $t     = Test::Lines->new;
+my $shop  = Test::Lines::Account->new(t => $t, budget => '6s', agent => 'daily=50 monthly=100 preview_ttl=10m',
+    operations => 'sweep=300ms retry=300ms due=1s lease=2s absent=1s walk=1s hint=2s late=1s audit=off');
+my $nginx = $shop->nginx(server => <<'END');
+location /few/ { lines_account_api; lines_tenant_limits tickets=1 billing=1r/h billing_burst=1; }
+END
+my $redis = $shop->redis;
+
+sub ix ($name) { $redis->cli(TTL => "lines:{ix:$name}") }
+
+sub hints { map { @{scalar $redis->cli(ZRANGE => "lines:{due:$_}", 0, -1)} } 0 .. 15 }
+
+sub none_left ($name) {
+    wait_for(sub { !hints() }, 60, 'the hints to go');
+    is_deeply [$redis->ownerless], [], $name;
+}
+
+$shop->numbers(5);
+
+subtest 'purchases' => sub {
+    my $none = $shop->account('none', customer => 'cus_nocard');
+    my @ids  = map { my $token = $shop->token($none); $shop->confirm($none, $token); $shop->operation_id($token) } 1 .. 3;
+    none_left('undone');
+    cmp_ok ix($_), '>', 86_000, 'found by its id as long as its record' for @ids;
+
+    my $good  = $shop->account('good');
+    my $token = $shop->token($good);
+    is $shop->confirm($good, $token)->status, 200, 'bought';
+    none_left('one that is bought');
+    is ix($shop->operation_id($token)), -1, '... is found for ever';
+};
+
+subtest 'what never begins' => sub {
+    my $one = $shop->account('one');
+    my ($begun, $line, $ticket) = ('b' x 24, 'c' x 24, 'ticket.99999');
+
+    # as a client leaves them that breaks off, and a node that is killed: the index, and its hint
+    for my $id ($begun, $line, $ticket, 'ticket.99998') {
+        $redis->cli(SET => "lines:{ix:$id}", 'a:one');
+        $redis->cli(ZADD => 'lines:{due:' . Compress::Zlib::crc32($id) % 16 . '}', 1000 * time, "a:one $id");
+    }
+    $redis->cli(HSET => "lines:{a:one}:line:$line", id => $line);
+    $redis->cli(HSET => 'lines:{a:one}:ticket:99998', id => '99998', json => '{}');
+    none_left('nothing stays without an owner');
+    cmp_ok ix($_), '>', 86_000, "$_ goes after a day" for $begun, $ticket;
+    is ix($_), -1, "$_, which is there, stays" for $line, 'ticket.99998';
+    $redis->cli(DEL => "lines:{a:one}:line:$line", "lines:{ix:$line}", 'lines:{a:one}:ticket:99998', 'lines:{ix:ticket.99998}');
+};
+
+subtest 'tickets' => sub {
+    my $one  = $shop->account('wisher');
+    my $wish = sub { $nginx->post_json('/few/lines/add-line', {line_request_type => 'phone'}, $one->{headers}) };
+    my $id   = $wish->()->json('/data/id');
+    is_deeply [grep {/ticket/} hints()], [], 'a ticket that is there needs no hint';
+    is ix("ticket.$id"), -1, 'it is found for ever';
+    is $wish->()->status, 429, 'another is refused';
+
+    # clients that leave at once
+    for my $after (map { $_ / 5000 } 0 .. 60) {
+        my $body   = '{"line_request_type":"phone"}';
+        my $socket = $nginx->socket;
+        print $socket join "\r\n", 'POST /few/lines/add-line HTTP/1.1', 'Host: x', 'Content-Type: application/json',
+          "sb-api-key-id: $one->{headers}{'sb-api-key-id'}", "sb-api-secret-key: $one->{headers}{'sb-api-secret-key'}",
+          'Content-Length: ' . length $body, '', $body;
+        $socket->flush;
+        select undef, undef, undef, $after / 4;
+        $nginx->reset_connection($socket);
+    }
+    none_left('whenever they do');
+    is $nginx->get("/few/lines/line-request/$id", $one->{headers})->status, 200, 'the ticket is found';
+};
+
+subtest 'a deleted account' => sub {
+    is $nginx->admin(DELETE => "accounts/$_")->status, 200, 'deleted' for qw(none one wisher);
+    none_left('leaves none');
+};
+
+$t->done;
