@@ -223,6 +223,7 @@ my %argument = (
     lines_billing_webhook => "secret_file=$hook",
     lines_deprecated_endpoints => 'on',
     lines_tenant_limits => 'tickets=1',
+    lines_concurrency   => 'tenant=10',
 );
 
 subtest 'every directive, in every block' => sub {
