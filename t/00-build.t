@@ -44,7 +44,7 @@ subtest 'scripts that may be sent again' => sub {
 
     my %reads = map { $_ => 1 } qw(EXISTS GET HEXISTS HGET HGETALL HLEN HMGET PTTL SCARD SISMEMBER SMEMBERS SRANDMEMBER
         TIME ZCARD ZCOUNT ZRANGE ZRANGEBYLEX ZRANGEBYSCORE XREVRANGE ZREVRANGEBYSCORE ZSCORE);
-    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST PEXPIRE SADD SET SREM UNLINK XADD ZADD ZREM);
+    my %writes = map { $_ => 1 } qw(DEL EXPIRE HDEL HINCRBY HSET HSETNX PERSIST PEXPIRE SADD SET SREM UNLINK XADD ZADD ZREM ZREMRANGEBYSCORE);
 
     my @scripts = path("$root/src/store/scripts")->list->grep(qr/\.lua$/)->map('basename', '.lua')->each;
     my (@unmarked, @marked);
