@@ -1041,6 +1041,46 @@ COMMAND(zcount)
 }
 
 
+COMMAND(zremrangebyscore)
+{
+    size_t    from, to;
+    bound_t   min, max;
+    entry_t  *e;
+    value_t  *v;
+
+    if (!score_bound(argv[2], &min) || !score_bound(argv[3], &max)) {
+        reply_error(r, "ERR min or max is not a float");
+        return;
+    }
+
+    if (!typed(r, argv[1], TYPE_ZSET, &e)) {
+        return;
+    }
+
+    from = to = 0;
+
+    if (e) {
+        between_scores(e->u.value, &min, &max, &from, &to);
+    }
+
+    reply_int(r, to - from);
+
+    if (from == to) {
+        return;
+    }
+
+    v = value_own(&e->u.value);
+
+    while (to-- > from) {
+        zset_remove(v, text_view(v->ranks[to].member));
+    }
+
+    if (v->map.live == 0) {
+        drop(r, e);
+    }
+}
+
+
 enum {
     BY_ANY = 0,      /* the arguments say */
     BY_RANK,
@@ -1872,6 +1912,7 @@ const command_t  sim_commands[] = {
     { "zcount", 4, 0, command_zcount },
     { "zrange", -4, 0, command_zrange },
     { "zrangebyscore", -4, 0, command_zrangebyscore },
+    { "zremrangebyscore", 4, 0, command_zremrangebyscore },
     { "zrevrangebyscore", -4, 0, command_zrevrangebyscore },
     { "zrangebylex", -4, 0, command_zrangebylex },
 

@@ -363,6 +363,7 @@ my @COMMANDS = (
     [zset => ZCARD => sub { }],
     [zset => ZSCORE => sub { member() }],
     [zset => ZCOUNT => sub { (bound(), bound()) }],
+    [zset => ZREMRANGEBYSCORE => sub { (bound(), bound()) }],
     [zset => ZRANGE => sub { (int_(), int_(), one_in(3) ? pick(qw(WITHSCORES REV BYLEX)) : ()) }],
     [zset => ZRANGE => sub { (bound(), bound(), 'BYSCORE', one_in(3) ? pick(qw(WITHSCORES REV)) : (), limit()) }],
     [zset => ZRANGEBYSCORE => sub { (bound(), bound(), one_in(2) ? 'WITHSCORES' : (), limit()) }],
