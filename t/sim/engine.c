@@ -68,7 +68,8 @@ const sim_wrong_t  sim_wrongs[] = {
     { "payments", NULL, NULL, NULL },
 
     /* what failed is not given back */
-    { "refund", NULL, "begun = begin('refund')\n", "begun = ''\n" },
+    { "refund", "told", "elseif filled(h.subscription) then",
+      "elseif false then" },
 
     /* a place is never free again */
     { "place", NULL, "changes.place = ''\n", "\n" },
