@@ -60,7 +60,9 @@ sub note_answer ($what, $answer) {
 
 # what a key was told once it is told for ever
 sub note_final ($account, $token, $key, $answer) {
-    return if $answer->status =~ /^(?:0|401|409)$/ || ($answer->status == 503 && ($answer->json('/error') // '') ne 'no_lines_available');
+    my $error = $answer->json('/error') // '';
+    return if $answer->status =~ /^(?:0|401|409)$/ || ($answer->status == 503 && $error ne 'no_lines_available')
+        || $error =~ /^(?:declined|billing)_limit_reached$/;
     my $said = $final{"$account->{id} $token $key"} //= $answer->status . $answer->body;
     fail "one key hears two things: $said, then " . $answer->to_string if $said ne $answer->status . $answer->body && $answer->status != 410;
     push @promised, [$account, $shop->operation_id($token), $answer->json] if $answer->status == 200;
