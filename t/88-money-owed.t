@@ -107,4 +107,47 @@ promise 'what was kept: a part of it, given back by hand, fails once its tenant 
     is scalar(refunds_of($line)), 1, '... nor is it given back';
 };
 
+# A line has its number, and is released: what it was billed by is kept, and its tenant deleted
+sub kept ($line) {
+    $s->wait_record($line->{name}, $line->{line}, 'provisioning');
+    $s->rest($line->{tenant});
+    $s->report($line, 'active');
+    $s->release($line);
+    removed($line);
+}
+
+for my $how ('another attempt', 'a place of the plan') {
+    promise "$how came after an attempt of which a bank had taken a part: it is won once the tenant is deleted" => sub {
+        my $customer = customer();
+        my $line     = {%{$s->pending_line(workspace => {customer => $customer}, request => {channelType => 'phone', phone => undef})},
+            customer => $customer};
+        my ($dispute, $new);
+
+        # an event about it is answered once there is a line
+        $s->deaf;
+        $sandbox->pay($line->{invoice}, 'ok', 400);
+        $dispute = $sandbox->dispute($line->{invoice});
+        $s->hears;
+
+        if ($how =~ /attempt/) {
+            $sandbox->void($line->{invoice});
+            $s->rest($line->{tenant});
+            $s->action($line->{key}, $line->{line}, 'payment_link');
+            wait_for(sub { $new = $s->now_of($line); ($new->{subscription} || $line->{subscription}) ne $line->{subscription} },
+                20, 'another attempt');
+            $sandbox->pay($new->{invoice});
+        } else {
+            is $nginx->admin(PUT => "workspaces/$line->{name}", {plan => 'growth'})->status, 200, 'another plan';
+        }
+
+        kept($line);
+        is_deeply [refunds_of($line)], [], 'nothing was to go back';
+        $sandbox->judge($dispute->{id} => 'won');
+        $s->soon(sub { refunds_of($line) }, 'it is ours again, and goes back');
+        $s->rest($line->{tenant});
+        is_deeply [map { $_->{amount} } refunds_of($line)], [400], '... once';
+        is +($s->money($new->{subscription}))[1], 0, '... and nothing of what the line was billed by' if $new;
+    };
+}
+
 $t->done;

@@ -821,6 +821,8 @@ audit_left(void *data, lines_deleted_get_reply_t *reply)
 static ngx_int_t
 audit_owed(void *data, lines_owed_get_reply_t *reply)
 {
+    ngx_str_t  since, billed;
+
     /* or by its operation, which was given up without a look */
 
     if (reply->since.len == 0 && !side.unlooked) {
@@ -831,8 +833,13 @@ audit_owed(void *data, lines_owed_get_reply_t *reply)
                               .subscription = side.look.id);
     }
 
-    if (reply->since.len) {
-        side.since = ngx_atoof(reply->since.data, reply->since.len);
+    billed = reply->since;
+    since = lines_word(&billed);
+
+    if (since.len) {
+        side.since = billed.len
+                     && !lines_same(&billed, &side.look.subscription)
+                     ? 0 : ngx_atoof(since.data, since.len);
     }
 
     side.since = ngx_min(side.since, (int64_t) ngx_time());

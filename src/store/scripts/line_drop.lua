@@ -1,6 +1,7 @@
 -- A line of a tenant that is being deleted goes, with its operation.  What is
 -- paid for it from then on goes back: also where another tenant of that name is
--- deleted later.
+-- deleted later.  What it was billed by besides, an attempt that was given up,
+-- it never held: all of that goes back, whenever it came in.
 
 --@key tenant
 --@key line(id)
@@ -8,12 +9,16 @@
 --@key owed(id)
 
 local at = tonumber(redis.call('HGET', tenant_key, 'deleting')) or 0
-local line = redis.call('HMGET', line_key, 'required', 'subscription')
+local required, held = unpack(redis.call('HMGET', line_key, 'required',
+                                         'subscription'))
 
 -- 1: begun by a node of the release before; billing knows none that a plan
--- includes
-if at > 1 and (line[1] == '1' or (line[2] or '') ~= '') then
-    redis.call('SET', owed_key, string.format('%.0f', math.floor(at / 1000)),
+-- included from its begin, which has no such field
+if at > 1 and (required == '1' or held) then
+    local since = string.format('%.0f', math.floor(at / 1000))
+
+    redis.call('SET', owed_key, held == '' and '0'
+                                or held and since .. ' ' .. held or since,
                'NX', 'EX', 34560000)
 end
 

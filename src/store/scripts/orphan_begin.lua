@@ -55,10 +55,15 @@ if failed and h.payment == 'refunded' then
     line_save(line_key, h, { payment = 'paid' }, now)
 end
 
--- what it wrote down when it began before is done with, but for how often it
--- has given back: each has a key of its own
-local since = tonumber(redis.call('GET', owed_key))
-              or tonumber(redis.call('GET', unlooked_key))
+local at, billed = string.match(redis.call('GET', unlooked_key) or '',
+                                '^(%d+) ?(.*)$')
+
+-- what the line was not billed by in the end was never kept (line_drop.lua)
+if at and billed ~= '' and billed ~= subscription then
+    at = 0
+end
+
+local since = tonumber(redis.call('GET', owed_key)) or tonumber(at)
               or math.floor((tonumber(redis.call('GET', deleted_key)) or 0)
                             / 1000)
 
@@ -67,6 +72,8 @@ if since * 1000 > now then
     since = math.floor(now / 1000) - 10
 end
 
+-- what it wrote down when it began before is done with, but for how often it
+-- has given back: each has a key of its own
 redis.call('HDEL', op_key, 'refund_body', 'refund_after', 'again',
            'absent_at')
 op_begin(op_key, ops_key, id, failed and 'refund' or 'orphan', 'cancel', 0, now,
