@@ -21,7 +21,7 @@ my %without = (
     settled  => 'line_read | poll_take | op_claim | settled_get | prov_put | request_paid | line_read ~due_add ~due_rem',
     preview  => 'key_read | inv_count window_read | preview_issue ~key_used',
     confirm  => 'bound_read idem_read line_exists purchase_get tenant_offer time token_get | database_check due_put ix_put | confirm_begin'
-      . ' | op_step | inv_lease | op_step | op_step | inv_assign | op_step | confirm_end ~due_rem ~inv_settle',
+      . ' | op_step | inv_lease | op_step | op_step | inv_assign | op_step | confirm_end ~due_rem ~inv_settle ~ix_last',
 );
 
 # somebody is told of the line, and the last write of a step is the next one's begin

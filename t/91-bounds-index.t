@@ -84,4 +84,32 @@ subtest 'a deleted account' => sub {
     none_left('leaves none');
 };
 
+subtest 'a token that is confirmed again as the hint of its first confirm goes' => sub {
+    my $calm = Test::Lines::Account->new(t => $t, redis => $redis, sandbox => $shop->sandbox, plans => $shop->plans, budget => '6s',
+        operations => 'sweep=1h retry=300ms due=1h lease=20s audit=off')->nginx;
+    my $again = $shop->account('again');
+    my $token = $shop->token($again);
+    my $id    = $shop->operation_id($token);
+    $nginx->stop;
+    my $wire = $t->wire(redis => $redis);
+    my $slow = $shop->nginx(redis => $wire->url, workers => 1, redis_options => 'timeout=20s connect_timeout=10s');
+    wait_for(sub { $_->get('/_lines/ready')->status == 200 }, 30, 'ready') for $calm, $slow;
+
+    # as a confirm leaves them that was refused; who looks at the hint for the last time is slow
+    $wire->hold(qr/EXPIRE.*\{ix:$id\}/s);
+    $redis->cli(SET => "lines:{ix:$id}", 'a:again');
+    $redis->cli(ZADD => 'lines:{due:' . Compress::Zlib::crc32($id) % 16 . '}', 1000 * time, "a:again $id");
+    $wire->reached;
+
+    $shop->sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => 'delay', ms => 1500, times => 1);
+    my $answer;
+    my $confirmed = $shop->confirm_p($again, $token, nginx => $calm)->then(sub ($got) { $answer = $got });
+    wait_for(sub { ($shop->purchase($again, $id)->{step} // '') eq 'charge' }, 10, 'a charge');
+    $wire->pass;
+    wait_for(sub { ix($id) > 0 }, 10, 'the index to be given a day');
+    $confirmed->wait;
+    is $answer->status, 200, 'bought' or diag $answer->to_string;
+    ok eval { wait_for(sub { ix($id) == -1 }, 10, 'it to stay') }, 'the line is found for ever';
+};
+
 $t->done;

@@ -852,6 +852,15 @@ op_finish(lines_op_t *op)
 
     if (!op_lasts(op)) {
         (void) lines_forget_ix_keep(&op->caller, .id = op->id);
+
+    } else if (lines_op_get(op, "line").len == 0) {
+
+        /*
+         * A token can be announced anew while the hint of a confirm that was
+         * refused goes, and what was announced with it is given a day.
+         */
+
+        (void) lines_forget_ix_last(&op->caller, .id = op->id);
     }
 
     if (op->kind && op->kind->again) {
