@@ -126,6 +126,16 @@ promise 'a request: reported active while its money is on its way back by hand; 
     is +($stuck->())[0]{stuck}, 'refund_failed', '... as what it is';
 }, leaves => 1;    # that money is an operator's
 
+promise 'a request: reported active with the reason of a line whose money went back; its renewal stays paid' => sub {
+    my $line = $s->paid_line;
+    $s->rest($line->{tenant});
+    is $nginx->admin(POST => "lines/$line->{line}/status", {status => 'active', reason => 'payment_refunded'})->status, 200, 'reported';
+    $sandbox->renew($line->{subscription});
+    $sandbox->wait_idle;
+    $s->rest($line->{tenant});
+    is_deeply [$s->money($line->{subscription})], [1800, 0, 'active'], 'nothing goes back, and its subscription lives';
+};
+
 promise 'a request that awaits payment: the subscription is deleted, then its invoice is paid' => sub {
     my $line = $s->pending_line;
     $s->hand(cancel => $line->{subscription});

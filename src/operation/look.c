@@ -151,11 +151,15 @@ look_line(void *data, lines_line_billed_reply_t *reply)
     ours = reply->subscription.len
            && lines_same(&reply->subscription, &look->subscription);
 
-    /* or ended as one does, though it was active: see told.lua */
+    /*
+     * Or ended as one does, though it was active: see told.lua.  By itself the
+     * reason may be the provisioner's.
+     */
 
     failed = ours
              && (lines_status(&reply->status) == LINES_FAILED
-                 || lines_is(&reply->reason, "payment_refunded"));
+                 || (reply->ended.len
+                     && lines_is(&reply->reason, "payment_refunded")));
 
     holds = ours && !failed && lines_status(&reply->status) != LINES_CANCELED;
 

@@ -34,7 +34,8 @@ end
 local h = redis.call('HEXISTS', tenant_key, 'deleting') == 0 and hash(line_key)
           or {}
 local failed = h.subscription == subscription
-               and (h.status == 'failed' or h.reason == 'payment_refunded')
+               and (h.status == 'failed'
+                    or (filled(h.ended) and h.reason == 'payment_refunded'))
 local op = redis.call('HMGET', named_key, 'subscription', 'step', 'attempt')
 
 -- still under way, and not of an older attempt: it will find out itself
