@@ -123,10 +123,10 @@ log_body(lines_ctx_t *ctx, ngx_str_t *body)
 
 
 /*
- * What nobody here reads may be anything, a secret that was meant for somewhere
- * else: of objects only members are copied that are declared, and of what should
- * be neither object nor list, but is, that it was one.  Is judged later: what is
- * refused is in the log, too.
+ * What nobody here reads may be anything, a secret that was meant for another:
+ * of objects only members are copied that are declared, and of what should be
+ * neither object nor list, but is, that it was one.  It is judged later: what
+ * is refused is in the log, too.
  */
 
 static json_t *

@@ -10,7 +10,7 @@
 #define LINES_TENANT_LATER  3600              /* s */
 #define LINES_TENANT_BURST  60
 #define LINES_TENANT_HOUR   (3600 * 1000)
-#define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much, */
+#define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much */
 #define LINES_TENANT_KEPT   1000                /* and so many */
 
 

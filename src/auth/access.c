@@ -817,7 +817,7 @@ hide_cookies(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *token)
 
 
 /* Clerk sends its cookie under a second name as well, NAME_ and some of the
-   instance's own; and whatever the name, a token is one that can be asked with */
+   instance's own; and whoever has a token can ask with it, whatever the name */
 
 static ngx_uint_t
 hide_is_session(ngx_str_t cookie, lines_rules_t *rules, ngx_str_t *token)
