@@ -247,8 +247,7 @@ subtest 'what is wrong is named by file and line' => sub {
         ["${head}local x = a\n--\@arg a\n", 'scripts/bad.lua:3: declarations come before code'],
         ["--\@keys slot(ids)\n", 'scripts/bad.lua:1: a list would fill in the hash tag of key "slot"',
             schema => "slot {<id>} set\n"],
-        ['', 'commands:1: a list would fill in the hash tag of key "slot"', schema => "slot {<id>} set\n",
-            commands => "x DEL \@slot(ids)...\n"],
+        ['', 'commands:1: the schema has no key "line(ids)..."', commands => "x DEL \@line(ids)...\n"],
         ['', 'commands:1: "plan" is there already', commands => "x HMGET \@tenant -> plan plan\n"],
         ['', 'commands:1: "GET" is of a string, key "tenant" a hash', commands => "x GET \@tenant -> s\n"],
         ['', 'commands:1: key "tenant" has no field "plam"', commands => "x HMGET \@tenant -> plam\n"],
@@ -313,7 +312,6 @@ END
 who   HMGET @tenant -> plan places:int
 put   ZADD @due <at:int> <tenant>\s<id>
 get   GET =line -> value
-del   DEL @line(ids)...
 END
 
     is $rc, 0, 'generated' or diag $output;

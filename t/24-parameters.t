@@ -108,8 +108,9 @@ my %directives = (
         bad   => {'since=2027-02-29' => 'not YYYY-MM-DD: invalid date'},
     },
     lines_tenant_limits => {
-        good => ['tickets=1', 'requests=unlimited', 'declined=1', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1'],
-        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests declined previews)),
+        good => ['tickets=1', 'requests=unlimited', 'declined=1000', 'declined_window=1m', 'billing=5r/m', 'billing_burst=1', 'previews=1'],
+        bad  => {(map { ("$_=0" => 'not a number from 1 up or "unlimited": invalid parameter') } qw(tickets requests previews)),
+            (map { ("declined=$_" => 'not a number from 1 to 1000 or "unlimited": invalid parameter') } 0, 1001),
             'billing=5' => 'not a rate, as 30r/m, or "unlimited": invalid parameter'},
     },
     lines_admin           => {location => 1, room => 1, good => ["token_file=$secret"], unknown => 'none of token_file=: '},

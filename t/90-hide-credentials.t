@@ -102,6 +102,18 @@ subtest 'tokens' => sub {
     is saw('/on/x', {%$header, %$cookie}), 'cookie=a=b; c=d', '... beside a header with the same token';
     is saw('/on/x', {%$bearer, %$cookie}), 'cookie=a=b; c=d', '... beside a key';
     is saw('/on/x', {%$pair, %$header}), '', 'a token beside a pair';
+
+    # Clerk sends it twice, and whoever has it can ask with it
+    is saw('/on/x', {Cookie => "a=b; __session_Ab3=$token; __session=$token; c=d"}), 'cookie=a=b; c=d', 'its cookie with a suffix is hidden as well';
+    is saw('/on/x', {%$header, Cookie => "__session_Ab3=$token; c=d"}), 'cookie=c=d', '... beside a header';
+    is saw('/on/x', {%$bearer, Cookie => "c=d; __session_Ab3=x; __session_="}), 'cookie=c=d', '... beside a key, whatever it holds';
+    is saw('/on/x', {Cookie => ["mine=$token; c=d", "__session=$token;\tx=y"]}) =~ s/\t//r, 'cookie=c=d; x=y', 'another cookie with the same token';
+    is saw('/on/x', {%$header, Cookie => "c=d; mine=$token ; e=f"}), 'cookie=c=d; e=f', '... as in the header';
+    is saw('/on/x', {%$bearer, Cookie => "c=d; mine=$key"}), 'cookie=c=d', '... as a key';
+    is saw('/on/x', {%$header, Cookie => "c=d; $token"}), 'cookie=c=d', '... without a name';
+    my $near = "__sessions=1;  __sessio_n=2;__Session_x=3; x__session=4; a=; =; b; mine=${token}x; __session-x=5";
+    is saw('/on/x', {%$header, Cookie => $near}), "cookie=$near", 'all else is as it was sent';
+    is saw('/keys/x', {Cookie => "__session=$token; __session_Ab3=$token"}), "cookie=__session=$token; __session_Ab3=$token", 'keys: all of them are left';
 };
 
 subtest 'ways' => sub {

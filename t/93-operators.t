@@ -80,11 +80,40 @@ subtest 'the log' => sub {
 
     ask($ada, PUT => 'workspaces/org_1', '{"plan":"no such: ' . "\x{e9}" x 700 . '"}');
     ask($ada, PUT => 'workspaces/%C3%A9%00%22', '{"plan":"growth"}');
-    ask($ada, PUT => 'workspaces/org_1', '{"plan": "growth",  "x":"' . "\xc3\xa9" x 700 . '"}');
+    ask($ada, PUT => 'workspaces/org_1', '{"plan": "growth",  "customer":"' . "\xc3\xa9" x 700 . '"}');
     my ($long) = @{entries('?limit=1')->{entries}};
-    like $long->{body}, qr/^\{"plan":"growth","x":"\\u00E9\\u00E9/, 'of a long body the beginning';
+    like $long->{body}, qr/^\{"plan":"growth","customer":"\\u00E9\\u00E9/, 'of a long body the beginning';
     is length $long->{body}, 512, '... is kept';
     is ask($bob, GET => 'audit-log')->status, 200, 'and read';
+};
+
+# a secret that was meant for another API, or stands where nobody reads, is not kept for all who may read
+subtest 'of a body only what is known' => sub {
+    my $logged = sub ($status, $method, $path, $json) {
+        is ask($ada, $method => $path, $json)->status, $status, "$method $path: $json";
+        my ($last) = @{entries('?limit=1')->{entries}};
+        is $last->{path}, "/ops/$path", '... is in the log' or return '';
+        return $last->{body};
+    };
+
+    is $logged->(200, PUT => 'workspaces/org_1', '{"secret":"s1","plan":"growth","limits":{"api_provision_daily":1},"":0}'), '{"plan":"growth"}',
+      'members that are not known are left out';
+    is $logged->(400, PUT => 'workspaces/org_1', '{"token":"s2","subscription":"none","plan":{"plan":"s3","of":["s4"]}}'), '{"subscription":"none","plan":{}}',
+      'a write that is refused is written down all the same';
+    is $logged->(400, PUT => 'workspaces/org_1', '{"plan":["s5",{"plan":"s6"}]}'), '{"plan":[]}', '... of a list where there is none nothing';
+    is $logged->(201, PUT => 'accounts/acc_1', '{"plan":"mini","limits":{"api_provision_daily":5,"api_provision_monthly":null,"card":"s7"}}'),
+      '{"plan":"mini","limits":{"api_provision_daily":5,"api_provision_monthly":null}}', 'an object within';
+    is $logged->(400, PUT => 'accounts/acc_1', '{"limits":null}'), '{"limits":null}', '... that is none';
+    is $logged->(400, POST => 'workspaces/org_1/keys', '{"role":"read","expires":"s8"}'), '{"role":"read"}', 'also where they are refused';
+    is $logged->(200, POST => 'numbers', '{"numbers":[{"phone_number":"+14155550100","worker_id":"w1","pin":"s10"},{"worker_id":"w2","phone_number":"+14155550101"}],"by":"s11"}'),
+      '{"numbers":[{"phone_number":"+14155550100","worker_id":"w1"},{"worker_id":"w2","phone_number":"+14155550101"}]}', 'a list';
+    is $logged->(400, POST => 'numbers', '{"numbers":{"phone_number":"+14155550102","pin":"s12"}}'), '{"numbers":{"phone_number":"+14155550102"}}', '... that is none';
+    is $logged->(400, POST => 'numbers', '{"numbers":' . '[' x 31 . ']' x 31 . '}'), '{"numbers":' . '[' x 31 . ']' x 31 . '}', '... a deep one';
+    is $logged->(400, POST => 'numbers', '{"number":"s13"}'), '{}', 'nothing of it is known';
+    like ask($ada, POST => 'numbers', $_)->json('/error'), qr/numbers must be a list of 1 to 1000 objects/, "numbers: $_"
+      for '{}', '{"numbers":null}', '{"numbers":[]}', '{"numbers":"x"}', '{"numbers":{}}', '{"numbers":[' . join(',', (0) x 1001) . ']}';
+    is ask($ada, PUT => 'accounts/acc_1', qq({"limits":$_}))->json('/error'), 'limits must be an object', "limits: $_" for 'null', '[]', '"unlimited"', '5';
+    unlike join('', @{$redis->cli('XRANGE', 'lines:{admin}:log', '-', '+')}), qr/s\d+"/, 'no secret is in Redis';
 };
 
 subtest 'in pages' => sub {

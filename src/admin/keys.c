@@ -83,22 +83,15 @@ const lines_body_input_t  lines_admin_key_list_own =
 ngx_int_t
 lines_admin_check_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    int64_t               ms;
-    json_t               *value;
-    const char           *name;
-    ngx_time_t           *tp;
-    api_key_t            *key = ctx->data;
-    const lines_input_t  *input;
+    int64_t      ms;
+    json_t      *value;
+    const char  *name;
+    ngx_time_t  *tp;
+    api_key_t   *key = ctx->data;
 
     json_object_foreach(ctx->body, name, value) {
 
-        for (input = lines_admin_key_input.fields; input->name; input++) {
-            if (ngx_strcmp(input->name, name) == 0) {
-                break;
-            }
-        }
-
-        if (input->name == NULL) {
+        if (lines_find_input(lines_admin_key_input.fields, name) == NULL) {
             return lines_refuse(ctx, 400, "A key has no other members than "
                                 "name, role and expires_at");
         }

@@ -22,6 +22,8 @@ typedef struct {
 } page_t;
 
 
+static ngx_int_t log_body(lines_ctx_t *ctx, ngx_str_t *body);
+static json_t *log_known(json_t *value, const lines_input_t *inputs);
 static int log_copy(const char *text, size_t size, void *data);
 static ngx_uint_t is_entry(ngx_str_t *value);
 
@@ -79,11 +81,7 @@ lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
     args.request = ctx->request_id;
     args.most = LINES_LOG_KEPT;
 
-    if (ctx->body
-        && json_dump_callback(ctx->body, log_copy, &args.body,
-                              JSON_COMPACT|JSON_ENSURE_ASCII)
-           != 0)
-    {
+    if (ctx->body && log_body(ctx, &args.body) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -100,6 +98,80 @@ lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args, NULL,
                                     NULL);
+}
+
+
+static ngx_int_t
+log_body(lines_ctx_t *ctx, ngx_str_t *body)
+{
+    int                        rc;
+    json_t                    *known;
+    const lines_body_input_t  *input = ctx->route->input;
+
+    known = log_known(ctx->body, input ? input->fields : NULL);
+    if (known == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = json_dump_callback(known, log_copy, body,
+                            JSON_COMPACT|JSON_ENSURE_ASCII);
+
+    json_decref(known);
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * What nobody here reads may be anything, a secret that was meant for another:
+ * of objects only members are copied that are declared, and of what should be
+ * neither object nor list, but is, that it was one.  It is judged later: what
+ * is refused is in the log, too.
+ */
+
+static json_t *
+log_known(json_t *value, const lines_input_t *inputs)
+{
+    size_t                i;
+    json_t               *copy, *part;
+    const char           *name;
+    const lines_input_t  *input;
+
+    if (json_is_object(value)) {
+        copy = json_object();
+
+        json_object_foreach(value, name, part) {
+            input = inputs ? lines_find_input(inputs, name) : NULL;
+
+            if (input
+                && json_object_set_new(copy, name,
+                                       log_known(part, input->members))
+                   != 0)
+            {
+                json_decref(copy);
+                return NULL;
+            }
+        }
+
+        return copy;
+    }
+
+    if (json_is_array(value)) {
+        copy = json_array();
+
+        json_array_foreach(value, i, part) {
+            if (inputs
+                && json_array_append_new(copy, log_known(part, inputs)) != 0)
+            {
+                json_decref(copy);
+                return NULL;
+            }
+        }
+
+        return copy;
+    }
+
+    return json_incref(value);
 }
 
 

@@ -23,6 +23,10 @@ typedef struct {
 } numbers_t;
 
 typedef struct {
+    json_t    *pairs;
+} added_t;
+
+typedef struct {
     ngx_str_t  number;
     ngx_str_t  worker;
 } pair_t;
@@ -43,6 +47,25 @@ const lines_body_input_t  lines_admin_numbers_input =
                                  "quarantined" }));
 
 
+static const lines_input_t  pair_inputs[] = {
+    lines_in_string("phone_number", pair_t, number, 16, lines_is_e164,
+                    "phone_number must be an E.164 number such as "
+                    "+14155551234", .flags = LINES_REQUIRED),
+    lines_in_text("worker_id", pair_t, worker, 128, .is = lines_is_graph,
+                  .bad = "worker_id must have printable ASCII characters "
+                         "only",
+                  .absent = "worker_id is required",
+                  .flags = LINES_REQUIRED),
+    lines_input_end
+};
+
+const lines_body_input_t  lines_admin_add_input =
+    lines_body_input(added_t,
+        lines_in_list("numbers", added_t, pairs, 1, LINES_NUMBERS_MAX,
+                      pair_inputs, "numbers must be a list of 1 to 1000 "
+                      "objects", .flags = LINES_REQUIRED));
+
+
 lines_answered(numbers_added, void *none, inv_add)
 {
     return lines_json_ok(ctx, "{'added':%L,'present':%L}", reply->added,
@@ -54,29 +77,11 @@ ngx_int_t
 lines_admin_add_numbers(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     size_t      i, n;
-    json_t     *list;
-    ngx_int_t   rc;
     pair_t     *pairs;
+    added_t    *added = ctx->data;
+    ngx_int_t   rc;
 
-    static const lines_input_t  inputs[] = {
-        lines_in_string("phone_number", pair_t, number, 16, lines_is_e164,
-                        "phone_number must be an E.164 number such as "
-                        "+14155551234", .flags = LINES_REQUIRED),
-        lines_in_text("worker_id", pair_t, worker, 128, .is = lines_is_graph,
-                      .bad = "worker_id must have printable ASCII characters "
-                             "only",
-                      .absent = "worker_id is required",
-                      .flags = LINES_REQUIRED),
-        lines_input_end
-    };
-
-    list = json_object_get(ctx->body, "numbers");
-    n = json_array_size(list);
-
-    if (n == 0 || n > LINES_NUMBERS_MAX) {
-        return lines_refuse(ctx, 400, "numbers must be a list of 1 to 1000 "
-                            "objects");
-    }
+    n = json_array_size(added->pairs);
 
     pairs = ngx_palloc(r->pool, n * sizeof(pair_t));
     if (pairs == NULL) {
@@ -84,8 +89,8 @@ lines_admin_add_numbers(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     for (i = 0; i < n; i++) {
-        rc = lines_read_members(r, ctx, json_array_get(list, i), inputs,
-                                &pairs[i]);
+        rc = lines_read_members(r, ctx, json_array_get(added->pairs, i),
+                                pair_inputs, &pairs[i]);
 
         if (rc != NGX_OK) {
             return rc;

@@ -31,11 +31,10 @@
 
 /* of workspaces and accounts, and of plans */
 
-#define PUT_TENANT(of, ...)                                                   \
+#define PUT_TENANT(of)                                                        \
     take("put_" #of, lines_admin_id, &lines_admin_##of##_input,               \
-         lines_read_input, __VA_ARGS__ lines_admin_index_tenant,              \
-         lines_admin_put_tenant, lines_admin_index_again,                     \
-         lines_admin_show_##of)
+         lines_read_input, lines_admin_index_tenant, lines_admin_put_tenant,  \
+         lines_admin_index_again, lines_admin_show_##of)
 
 #define GET_TENANT(of)                                                        \
     row("get_" #of, lines_admin_id, NULL, lines_admin_tenant_exists,          \
@@ -88,7 +87,7 @@
 
 static lines_route_t  admin_routes[] = {
 
-    { NGX_HTTP_PUT, ngx_string("workspaces/:id"), PUT_TENANT(workspace, ) },
+    { NGX_HTTP_PUT, ngx_string("workspaces/:id"), PUT_TENANT(workspace) },
     { NGX_HTTP_GET, ngx_string("workspaces/:id"), GET_TENANT(workspace) },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id"), DELETE_TENANT(workspace) },
     { NGX_HTTP_POST, ngx_string("workspaces/:id/keys"), ADD_KEY },
@@ -96,8 +95,7 @@ static lines_route_t  admin_routes[] = {
     { NGX_HTTP_PUT, ngx_string("workspaces/:id/keys/:key"), PUT_KEY },
     { NGX_HTTP_DELETE, ngx_string("workspaces/:id/keys/:key"), REVOKE_KEY },
 
-    { NGX_HTTP_PUT, ngx_string("accounts/:id"),
-      PUT_TENANT(account, lines_admin_read_limits, ) },
+    { NGX_HTTP_PUT, ngx_string("accounts/:id"), PUT_TENANT(account) },
     { NGX_HTTP_GET, ngx_string("accounts/:id"), GET_TENANT(account) },
     { NGX_HTTP_DELETE, ngx_string("accounts/:id"), DELETE_TENANT(account) },
     { NGX_HTTP_POST, ngx_string("accounts/:id/keys"), ADD_KEY },
@@ -147,7 +145,8 @@ static lines_route_t  admin_routes[] = {
           lines_admin_show_released) },
 
     { NGX_HTTP_POST, ngx_string("numbers"),
-      take("add_numbers", NULL, NULL, lines_admin_add_numbers) },
+      take("add_numbers", NULL, &lines_admin_add_input, lines_read_input,
+           lines_admin_add_numbers) },
     { NGX_HTTP_GET, ngx_string("numbers"),
       row("list_numbers", NULL, &lines_admin_numbers_input, lines_read_input,
           lines_admin_list_numbers) },

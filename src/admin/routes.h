@@ -18,8 +18,8 @@ extern const lines_body_input_t  lines_admin_workspace_input,
     lines_admin_account_input, lines_admin_status_input,
     lines_admin_usage_input, lines_admin_ticket_input,
     lines_admin_resolve_input, lines_admin_stuck_input,
-    lines_admin_numbers_input, lines_admin_rate_input,
-    lines_admin_log_input, lines_admin_key_input;
+    lines_admin_add_input, lines_admin_numbers_input,
+    lines_admin_rate_input, lines_admin_log_input, lines_admin_key_input;
 
 /* of steps that have something of their own, and read nothing into it */
 extern const lines_body_input_t  lines_admin_deletion_own,
@@ -32,9 +32,9 @@ extern const lines_body_input_t  lines_admin_deletion_own,
 /* one of first: what changes something is in the log before it is done */
 lines_step_t  lines_admin_log;
 lines_step_t  lines_admin_show_log;
-lines_step_t  lines_admin_read_limits, lines_admin_index_tenant,
-    lines_admin_put_tenant, lines_admin_index_again,
-    lines_admin_show_workspace, lines_admin_show_account;
+lines_step_t  lines_admin_index_tenant, lines_admin_put_tenant,
+    lines_admin_index_again, lines_admin_show_workspace,
+    lines_admin_show_account;
 lines_step_t  lines_admin_delete_tenant, lines_admin_list_page,
     lines_admin_delete_page, lines_admin_forget_tenant, lines_admin_end_tenant,
     lines_admin_show_deleted, lines_admin_find_key, lines_admin_look_for_key,

@@ -54,10 +54,6 @@ const lines_body_input_t  lines_admin_workspace_input =
                       "subscription must be active, past_due, canceled or none",
                       .words = { "active", "past_due", "canceled", "none" }));
 
-const lines_body_input_t  lines_admin_account_input =
-    lines_body_input(tenant_t, tenant_inputs);
-
-
 /* null is for the plan's own */
 
 #define account_limit(name, field)                                            \
@@ -71,20 +67,10 @@ static const lines_input_t  account_limits[] = {
     lines_input_end
 };
 
-
-ngx_int_t
-lines_admin_read_limits(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    json_t  *limits;
-
-    limits = json_object_get(ctx->body, "limits");
-
-    if (limits && !json_is_object(limits)) {
-        return lines_refuse(ctx, 400, "limits must be an object");
-    }
-
-    return lines_read_members(r, ctx, limits, account_limits, ctx->data);
-}
+const lines_body_input_t  lines_admin_account_input =
+    lines_body_input(tenant_t, tenant_inputs,
+        lines_in_object("limits", account_limits, "limits must be an object",
+                        .flags = LINES_NULL_BAD));
 
 
 /* found again from the other slots: written before the tenant itself */

@@ -157,12 +157,40 @@ lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *object,
 }
 
 
+const lines_input_t *
+lines_find_input(const lines_input_t *inputs, const char *name)
+{
+    for ( /* void */ ; inputs->name; inputs++) {
+        if (ngx_strcmp(inputs->name, name) == 0) {
+            return inputs;
+        }
+    }
+
+    return NULL;
+}
+
+
 static ngx_int_t
 input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
     const lines_input_t *input, void *field)
 {
     int64_t     n;
     ngx_str_t  *value = field;
+
+    if (input->kind == LINES_INPUT_OBJECT && json_is_object(member)) {
+        return lines_read_members(r, ctx, member, input->members, field);
+    }
+
+    if (input->kind == LINES_INPUT_LIST) {
+        n = (int64_t) json_array_size(member);
+
+        if (n < input->min || n > input->max) {
+            return lines_refuse(ctx, 400, input->bad);
+        }
+
+        *(json_t **) field = member;
+        return NGX_OK;
+    }
 
     if (json_is_integer(member)) {
         n = json_integer_value(member);
@@ -185,7 +213,10 @@ input_member(ngx_http_request_t *r, lines_ctx_t *ctx, json_t *member,
         return NGX_OK;
     }
 
-    if (json_is_string(member) && input->kind != LINES_INPUT_NUMBER) {
+    if (json_is_string(member)
+        && input->kind != LINES_INPUT_NUMBER
+        && input->kind != LINES_INPUT_OBJECT)
+    {
         value->data = (u_char *) json_string_value(member);
         value->len = json_string_length(member);
 

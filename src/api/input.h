@@ -34,6 +34,8 @@ ngx_uint_t lines_is_email(ngx_str_t *value);
  * lines_in_string: what is() says, up to so many characters
  * lines_in_number: a whole number from min to max; null is bad
  * lines_in_amount: a whole number, or one of words; null is an empty one
+ * lines_in_object: an object, whose members are read into the same struct
+ * lines_in_list:   from min to max of anything, for lines_read_members()
  *
  * What is none is answered with bad; where there is none and LINES_REQUIRED,
  * with absent, or bad, or "NAME is required".  A row is one of these macros,
@@ -50,11 +52,13 @@ typedef enum {
     LINES_INPUT_TEXT,            /* ngx_str_t, as all but numbers */
     LINES_INPUT_STRING,
     LINES_INPUT_NUMBER,          /* int64_t */
-    LINES_INPUT_AMOUNT           /* ngx_str_t: the digits, or the word */
+    LINES_INPUT_AMOUNT,          /* ngx_str_t: the digits, or the word */
+    LINES_INPUT_OBJECT,
+    LINES_INPUT_LIST             /* json_t *, borrowed */
 } lines_input_e;
 
 
-typedef struct {
+typedef struct lines_input_s {
     const char      *name;
     lines_input_e    kind;
     ngx_uint_t       flags;
@@ -65,6 +69,8 @@ typedef struct {
     const char      *words[6];   /* ends with NULL */
     const char      *bad;
     const char      *absent;
+    const struct lines_input_s  *members;    /* of an object, or of each that
+                                                a list has */
     size_t           when;       /* offset of a field: the row counts only */
     const char      *says;       /* where that says so; NULL: always */
 } lines_input_t;
@@ -92,6 +98,14 @@ typedef struct {
 #define lines_in_amount(text, conf, field, least, most, said, ...)            \
     lines_input(text, AMOUNT, conf, field, .min = least, .max = most,         \
                 .flags = LINES_NULL_EMPTY, .bad = said, __VA_ARGS__)
+
+#define lines_in_object(text, inputs, said, ...)                              \
+    { .name = text, .kind = LINES_INPUT_OBJECT, .members = inputs,            \
+      .bad = said, __VA_ARGS__ }
+
+#define lines_in_list(text, conf, field, least, most, inputs, said, ...)      \
+    lines_input(text, LIST, conf, field, .min = least, .max = most,           \
+                .members = inputs, .bad = said, __VA_ARGS__)
 
 #define lines_input_end  { .name = NULL }
 
@@ -121,6 +135,10 @@ ngx_int_t lines_read_input(ngx_http_request_t *r, lines_ctx_t *ctx);
 /* of an object, which may be none */
 ngx_int_t lines_read_members(ngx_http_request_t *r, lines_ctx_t *ctx,
     json_t *object, const lines_input_t *inputs, void *to);
+
+/* what there is of that name; NULL: nothing */
+const lines_input_t *lines_find_input(const lines_input_t *inputs,
+    const char *name);
 
 ngx_int_t lines_read_query(ngx_http_request_t *r, lines_ctx_t *ctx,
     const lines_input_t *inputs, void *to);

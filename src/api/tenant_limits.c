@@ -11,9 +11,11 @@
 #define LINES_TENANT_BURST  60
 #define LINES_TENANT_HOUR   (3600 * 1000)
 #define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much */
+#define LINES_TENANT_KEPT   1000                /* and so many */
 
 
 static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
+static char *tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *tenant_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
 
 
@@ -41,7 +43,9 @@ static lines_tenant_limits_t  tenant_defaults = {
 static lines_param_t  tenant_params[] = {
     tenant_param(tickets),
     tenant_param(requests),
-    tenant_param(declined),
+    lines_param_other("declined", offsetof(lines_tenant_limits_t, declined),
+                      tenant_cards,
+                      "a number from 1 to 1000 or \"unlimited\""),
     tenant_param(previews),
     lines_param_msec("declined_window", lines_tenant_limits_t, window,
                      60 * 1000, LINES_TENANT_DAY, LINES_TENANT_HOUR),
@@ -131,6 +135,20 @@ tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field)
     **number = n;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    int64_t **number = field;
+
+    char  *rv;
+
+    rv = tenant_number(cf, value, field);
+
+    return rv == NGX_CONF_OK && *number && **number > LINES_TENANT_KEPT
+           ? LINES_PARAM_INVALID : rv;
 }
 
 

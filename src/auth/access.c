@@ -33,8 +33,10 @@ static ngx_int_t access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
 static ngx_int_t hide_all(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *name);
 static ngx_uint_t hide_shows(ngx_http_request_t *r, ngx_str_t *name);
-static ngx_int_t hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *name);
+static ngx_int_t hide_cookies(ngx_http_request_t *r, lines_ctx_t *ctx,
+    ngx_str_t *token);
+static ngx_uint_t hide_is_session(ngx_str_t cookie, lines_rules_t *rules,
+    ngx_str_t *token);
 
 
 ngx_int_t
@@ -684,6 +686,8 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
         return NGX_ERROR;
     }
 
+    ngx_str_null(&token);
+
     if (lines_bearer_key(lines_get_main_conf(r), &rules->authorization, &token)
         || (hide == LINES_HIDE_ALL
             && rules->authorization.len
@@ -696,8 +700,10 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
         }
     }
 
-    return (hide == LINES_HIDE_ALL && rules->cookie.len)
-           ? hide_cookie(r, ctx, &rules->clerk->cookie)
+    return (hide == LINES_HIDE_ALL
+            && (rules->methods & LINES_AUTH_CLERK)
+            && rules->clerk)
+           ? hide_cookies(r, ctx, &token)
            : NGX_OK;
 }
 
@@ -736,14 +742,16 @@ hide_all(ngx_http_request_t *r, lines_ctx_t *ctx, const char *name)
 /* all others come along, in one header */
 
 static ngx_int_t
-hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *name)
+hide_cookies(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *token)
 {
     u_char           *p;
     size_t            len;
-    ngx_str_t         rest, cookie, text;
+    ngx_str_t         rest, cookie;
+    ngx_uint_t        found;
     ngx_table_elt_t  *h, copy;
 
     len = 0;
+    found = 0;
     ngx_memzero(&copy, sizeof(ngx_table_elt_t));
 
     for (h = lines_find_header(r, "cookie");
@@ -781,13 +789,18 @@ hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *name)
                 cookie.len--;
             }
 
-            if (cookie.len
-                && lines_bearer_cookie(&cookie, name, &text) != NGX_OK)
-            {
+            if (hide_is_session(cookie, &ctx->identity.rules, token)) {
+                found = 1;
+
+            } else if (cookie.len) {
                 p = ngx_sprintf(p, "%s%V", p == copy.value.data ? "" : "; ",
                                 &cookie);
             }
         }
+    }
+
+    if (!found) {
+        return NGX_OK;
     }
 
     *p = '\0';
@@ -800,6 +813,48 @@ hide_cookie(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *name)
     return (copy.value.len == 0 || lines_push_header(r, &copy))
            ? NGX_OK
            : NGX_ERROR;
+}
+
+
+/* Clerk sends its cookie under a second name as well, NAME_ and some of the
+   instance's own; and whoever has a token can ask with it, whatever the name */
+
+static ngx_uint_t
+hide_is_session(ngx_str_t cookie, lines_rules_t *rules, ngx_str_t *token)
+{
+    ngx_str_t  name, value;
+
+    while (cookie.len
+           && (cookie.data[cookie.len - 1] == ' '
+               || cookie.data[cookie.len - 1] == '\t'))
+    {
+        cookie.len--;
+    }
+
+    while (cookie.len && *cookie.data == '\t') {
+        cookie.data++;
+        cookie.len--;
+    }
+
+    value = cookie;
+    name = lines_split(&value, '=');
+
+    if (value.len == 0) {
+        value = name;
+    }
+
+    if (value.len
+        && (lines_same(&value, &rules->cookie) || lines_same(&value, token)))
+    {
+        return 1;
+    }
+
+    cookie = rules->clerk->cookie;
+
+    return cookie.len
+           && name.len >= cookie.len
+           && ngx_memcmp(name.data, cookie.data, cookie.len) == 0
+           && (name.len == cookie.len || name.data[cookie.len] == '_');
 }
 
 

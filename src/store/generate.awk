@@ -839,7 +839,7 @@ function check_field(k, field, at) {
 # Commands: NAME VERB strings -> what comes back
 
 function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
-                       list, plain, k) {
+                       plain, k) {
     while ((found = (getline s < file)) > 0) {
         at = file ":" ++n
 
@@ -885,8 +885,7 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
 
             if (f[i] ~ /^[@=]/) {
                 t = substr(f[i], 2)
-                list = sub(/\.\.\.$/, "", t)
-                k = key(c, t, 0, list, f[i] ~ /^=/ ? t : "", at)
+                k = key(c, t, 0, 0, f[i] ~ /^=/ ? t : "", at)
                 if (f[i] ~ /^@/)
                     check_type(k, verb, at)
             } else {

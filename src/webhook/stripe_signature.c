@@ -11,6 +11,8 @@
 #define LINES_STRIPE_MAX_DIGITS  12
 
 
+static lines_stripe_reason_e stripe_judge(ngx_str_t *header, time_t now,
+    time_t tolerance, ngx_str_t *time);
 static lines_stripe_reason_e stripe_parse(ngx_str_t *header, ngx_str_t *time,
     time_t *created);
 static ngx_str_t stripe_next(ngx_str_t *list, ngx_str_t *value);
@@ -97,27 +99,27 @@ lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets)
 
 
 lines_stripe_reason_e
+lines_stripe_signature_header(ngx_str_t *header, time_t now, time_t tolerance)
+{
+    ngx_str_t  time;
+
+    return stripe_judge(header, now, tolerance, &time);
+}
+
+
+lines_stripe_reason_e
 lines_stripe_signature(lines_stripe_secrets_t *secrets, ngx_str_t *header,
     ngx_str_t *body, time_t now, time_t tolerance)
 {
     u_char                 mac[LINES_STRIPE_MAC_LEN];
-    time_t                 created;
     ngx_str_t              time;
     ngx_uint_t             i, matches;
     lines_stripe_reason_e  reason;
 
-    reason = stripe_parse(header, &time, &created);
+    reason = stripe_judge(header, now, tolerance, &time);
 
     if (reason != LINES_STRIPE_ACCEPTED) {
         return reason;
-    }
-
-    if (created < now - tolerance) {
-        return LINES_STRIPE_TOO_OLD;
-    }
-
-    if (created > now + tolerance) {
-        return LINES_STRIPE_IN_FUTURE;
     }
 
     if (body->len == 0) {
@@ -138,6 +140,21 @@ lines_stripe_signature(lines_stripe_secrets_t *secrets, ngx_str_t *header,
     OPENSSL_cleanse(mac, sizeof(mac));
 
     return matches ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_MISMATCH;
+}
+
+
+static lines_stripe_reason_e
+stripe_judge(ngx_str_t *header, time_t now, time_t tolerance, ngx_str_t *time)
+{
+    time_t                 created;
+    lines_stripe_reason_e  reason;
+
+    reason = stripe_parse(header, time, &created);
+
+    return reason != LINES_STRIPE_ACCEPTED ? reason
+           : created < now - tolerance ? LINES_STRIPE_TOO_OLD
+           : created > now + tolerance ? LINES_STRIPE_IN_FUTURE
+           : LINES_STRIPE_ACCEPTED;
 }
 
 

@@ -52,11 +52,19 @@ void lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets);
 
 
 /*
- * Whether Stripe sent this body, as it came.  header: the value of the one
- * Stripe-Signature header (the caller refuses a request with two).  now and
- * tolerance are seconds; a time further in the future than tolerance is refused
- * as well.
+ * What the header shows by itself, before there is a body: that it has a time
+ * and a v1, and is neither too old nor from the future; who has no secret can
+ * write one that is accepted.  header: the value of the one Stripe-Signature
+ * header (the caller refuses a request with two).  now and tolerance are
+ * seconds; a time further in the future than tolerance is refused as well.
  */
+
+lines_stripe_reason_e lines_stripe_signature_header(ngx_str_t *header,
+    time_t now, time_t tolerance);
+
+
+/* whether Stripe sent this body, as it came; the header is judged again, by
+   the time that it is by now */
 
 lines_stripe_reason_e lines_stripe_signature(lines_stripe_secrets_t *secrets,
     ngx_str_t *header, ngx_str_t *body, time_t now, time_t tolerance);

@@ -132,12 +132,14 @@ webhook_free_secrets(void *data)
 }
 
 
-/* a body without a signature is anybody's, and is not kept */
+/* a body is kept only behind a header that could be of its signature */
 
 static ngx_int_t
 webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t        *h;
+    lines_webhook_conf_t   *wcf;
+    lines_stripe_reason_e   judged;
 
     static ngx_str_t  two = ngx_string("two-signatures");
 
@@ -153,6 +155,18 @@ webhook_read(ngx_http_request_t *r, lines_ctx_t *ctx)
     if (lines_next_header(r, "stripe-signature", h)) {
         return webhook_refuse(r, ctx, &two);
     }
+
+    wcf = lines_get_loc_conf(r)->own;
+
+    judged = lines_stripe_signature_header(&h->value, ngx_time(),
+                                           wcf->tolerance);
+
+    if (judged != LINES_STRIPE_ACCEPTED) {
+        return webhook_refuse(r, ctx, lines_stripe_signature_reason(judged));
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines webhook: a signature that may be, its body is read");
 
     ctx->data = &h->value;
 

@@ -141,6 +141,7 @@ static void
 fuzz_judge(const lines_input_t *inputs, void *to, ngx_uint_t utf8)
 {
     size_t                i, n;
+    json_t               *list;
     int64_t               number;
     ngx_str_t            *value;
     ngx_uint_t            found;
@@ -155,15 +156,30 @@ fuzz_judge(const lines_input_t *inputs, void *to, ngx_uint_t utf8)
             continue;
         }
 
+        if (input->kind == LINES_INPUT_OBJECT) {
+            fuzz_judge(input->members, to, utf8);
+            continue;
+        }
+
         /* of several rows of a field, each has its own rules */
 
         for (other = inputs; other->name; other++) {
-            if (other != input && other->offset == input->offset) {
+            if (other != input
+                && other->offset == input->offset
+                && other->kind != LINES_INPUT_OBJECT)
+            {
                 break;
             }
         }
 
         if (other->name) {
+            continue;
+        }
+
+        if (input->kind == LINES_INPUT_LIST) {
+            list = *(json_t **) (void *) ((u_char *) to + input->offset);
+            n = json_array_size(list);
+            must(n >= (size_t) input->min && n <= (size_t) input->max);
             continue;
         }
 

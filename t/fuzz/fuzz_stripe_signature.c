@@ -138,6 +138,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     must(reason != LINES_STRIPE_FAILED);
 
+    /* the header by itself says the same, as far as it goes */
+
+    must(lines_stripe_signature_header(&header, NOW, 300)
+         == (reason > LINES_STRIPE_IN_FUTURE ? LINES_STRIPE_ACCEPTED : reason));
+
     if (reason == LINES_STRIPE_ACCEPTED) {
         must(plausible_at_all(&header, body, rest));
     }

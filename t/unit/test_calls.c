@@ -548,12 +548,6 @@ main(void)
     sent(" ZADD lines:{due:7} 99 t i", "a member of two");
     answer("eERR");
 
-    lines_del(&caller, NULL, NULL, .tenant = ngx_string("t"),
-              .ids = page.ids);
-    sent(" DEL lines:{t}:line:x lines:{t}:line:y", "several keys");
-    answer("i2");
-    ok(resumed == NGX_OK, "nobody reads it");
-
     while (nallocated) {
         free(allocated[--nallocated]);
     }

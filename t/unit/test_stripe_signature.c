@@ -41,12 +41,21 @@ static lines_stripe_reason_e
 judge(const char *header, const char *body)
 {
     ngx_str_t              value, copy;
-    lines_stripe_reason_e  reason;
+    lines_stripe_reason_e  reason, early;
 
     value = exact(header, strlen(header));
     copy = exact(body, strlen(body));
 
     reason = lines_stripe_signature(&secrets, &value, &copy, NOW, 300);
+    early = lines_stripe_signature_header(&value, NOW, 300);
+
+    /* what is wrong without a look at the body is said without it */
+
+    if (early != (reason > LINES_STRIPE_IN_FUTURE ? LINES_STRIPE_ACCEPTED
+                                                  : reason))
+    {
+        ok(0, "by its header alone: %s", header);
+    }
 
     free(copy.data);
     free(value.data);
