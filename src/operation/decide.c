@@ -7,157 +7,6 @@
 #define decision(what, why)  (lines_decision_t) { LINES_DO_##what, why }
 
 
-static lines_decision_t resolve(const lines_view_t *view);
-static lines_decision_t proceed(const lines_view_t *view);
-static lines_decision_t charge(const lines_view_t *view);
-static lines_decision_t await(const lines_view_t *view);
-static lines_decision_t deliver(const lines_view_t *view);
-static lines_decision_t number(const lines_view_t *view);
-static lines_decision_t billed(const lines_view_t *view);
-static lines_decision_t kept(const lines_view_t *view);
-static lines_decision_t give_back(const lines_view_t *view);
-static lines_decision_t given_back(const lines_view_t *view);
-static lines_decision_t owed(const lines_view_t *view);
-static lines_decision_t lapse(const lines_view_t *view);
-static lines_decision_t purchase(const lines_view_t *view);
-
-
-/* what follows of a person's word at a point; REST: nothing, it is not asked */
-
-#define SETTLED     .settled = { LINES_DO_END, NULL }
-#define PASSED      .settled = { LINES_DO_PASS, NULL }
-#define UNLOOKED    .given_up = { LINES_DO_END, "canceled_by_operator" }
-#define NOT_BEGUN   .given_up = { LINES_DO_REFUSE, NULL }
-#define NOT_WANTED  .given_up = { LINES_DO_FAIL, "canceled_by_operator" }
-
-static const struct {
-    lines_decision_t  settled;
-    lines_decision_t  given_up;
-} words[LINES_POINTS] = {
-    [LINES_AT_SEND] = { UNLOOKED },
-    [LINES_AT_AWAIT] = { UNLOOKED },
-    [LINES_AT_TELL] = { NOT_WANTED },
-    [LINES_AT_CARD] = { NOT_BEGUN },
-    [LINES_AT_LEASE] = { NOT_BEGUN },
-    [LINES_AT_CHARGE] = { NOT_BEGUN },
-    [LINES_AT_ASSIGN] = { NOT_WANTED },
-    [LINES_AT_INFORM] = { NOT_WANTED },
-    [LINES_AT_CONFIRM] = { NOT_WANTED },
-    [LINES_AT_UNCHARGE] = { PASSED },
-    [LINES_AT_REFUND] = { PASSED },
-    [LINES_AT_ORPHAN] = { PASSED },
-    [LINES_AT_RELEASE] = { SETTLED },
-    [LINES_AT_LAPSE] = { SETTLED },
-    [LINES_AT_PLAN] = { SETTLED }
-};
-
-
-/*
- * What was decided, unless it is not to be done on the word of a database that
- * may be another.  What billing shows is written down all the same.
- */
-
-lines_decision_t
-lines_decide(const lines_view_t *view)
-{
-    lines_decision_t  decision;
-
-    decision = view->wish == LINES_WISH_SETTLED
-               || view->wish == LINES_WISH_GIVEN_UP
-               ? resolve(view) : proceed(view);
-
-    switch (decision.action) {
-
-    case LINES_DO_SEND:
-    case LINES_DO_VOID:
-    case LINES_DO_DELETE:
-    case LINES_DO_CREDIT:
-    case LINES_DO_GIVE:
-
-        /* never taken back: looked at in this run, not a second ago */
-
-        return view->base == LINES_BASE_UNSEEN ? decision(CHECK, NULL)
-               : view->base == LINES_BASE_HELD ? decision(HOLD, NULL)
-               : decision;
-
-    default:
-        return decision;
-    }
-}
-
-
-/*
- * What is true was tried, and this run is stuck with it: then a person's word
- * counts.  What would still come in by billing is an orphan's.
- */
-
-static lines_decision_t
-resolve(const lines_view_t *view)
-{
-    lines_view_t      unsaid;
-    lines_decision_t  decision;
-
-    decision = view->wish == LINES_WISH_SETTLED ? words[view->at].settled
-                                                : words[view->at].given_up;
-
-    if (decision.action == LINES_DO_REST) {
-
-        /* it says nothing of this */
-
-        unsaid = *view;
-        unsaid.wish = LINES_WISH_NONE;
-
-        return proceed(&unsaid);
-    }
-
-    return decision.action == LINES_DO_PASS
-           && (view->invoice == LINES_INVOICE_UNSEEN
-               || view->invoice == LINES_INVOICE_MISSING)
-           ? given_back(view) : decision;
-}
-
-
-static lines_decision_t
-proceed(const lines_view_t *view)
-{
-    switch (view->at) {
-
-    case LINES_AT_SEND:
-        return charge(view);
-
-    case LINES_AT_AWAIT:
-        return await(view);
-
-    case LINES_AT_TELL:
-    case LINES_AT_ASSIGN:
-    case LINES_AT_INFORM:
-    case LINES_AT_CONFIRM:
-        return deliver(view);
-
-    case LINES_AT_REFUND:
-    case LINES_AT_ORPHAN:
-    case LINES_AT_UNCHARGE:
-    case LINES_AT_RELEASE:
-        return give_back(view);
-
-    case LINES_AT_UNLEASE:
-        return decision(RETURN, NULL);
-
-    case LINES_AT_LAPSE:
-        return lapse(view);
-
-    case LINES_AT_PLAN:
-        return decision(PLAN, NULL);
-
-    case LINES_AT_UNDONE:
-        return decision(END, NULL);
-
-    default:
-        return purchase(view);
-    }
-}
-
-
 /*
  * A subscription is asked for.  Its outcome may stay unknown: then it is sent
  * again under its key, or looked for, and never given up before it is known.
@@ -166,33 +15,82 @@ proceed(const lines_view_t *view)
 static lines_decision_t
 charge(const lines_view_t *view)
 {
-    switch (view->call) {
+    static const lines_decision_t  calls[LINES_CALLS] = {
+        [LINES_CALL_DUE] = { LINES_DO_SEND, NULL },
+        [LINES_CALL_DOUBTFUL] = { LINES_DO_FIND, NULL },
+        [LINES_CALL_MISSED] = { LINES_DO_WAIT, NULL },
+        [LINES_CALL_MISSED_ONCE] = { LINES_DO_FIND, NULL },
+        [LINES_CALL_REFUSED] = { LINES_DO_REFUSE, NULL },
+        [LINES_CALL_THERE] = { LINES_DO_RECORD, NULL }
+    };
 
-    case LINES_CALL_DUE:
-        return decision(SEND, NULL);
-
-    case LINES_CALL_DOUBTFUL:
-    case LINES_CALL_MISSED_ONCE:
-        return decision(FIND, NULL);
-
-    case LINES_CALL_MISSED:
-        return decision(WAIT, NULL);
-
-    case LINES_CALL_REFUSED:
-        return decision(REFUSE, NULL);
-
-    case LINES_CALL_THERE:
-        return decision(RECORD, NULL);
-
-    default: /* LINES_CALL_ABSENT */
-
-        if (view->wish == LINES_WISH_CANCEL) {
-            return decision(END, NULL);
-        }
-
-        return view->old ? decision(END, "payment_expired")
-                         : decision(RENEW, NULL);
+    if (view->call != LINES_CALL_ABSENT) {
+        return calls[view->call];
     }
+
+    /* nobody was charged, and a day later nobody expects it any more */
+
+    if (view->at == LINES_AT_CHARGE && view->old) {
+        return decision(REFUSE, NULL);
+    }
+
+    if (view->wish == LINES_WISH_CANCEL) {
+        return decision(END, NULL);
+    }
+
+    return view->old ? decision(END, "payment_expired")
+                     : decision(RENEW, NULL);
+}
+
+
+/*
+ * Of what was paid: PASS, where something is left, or nothing was to be paid,
+ * and no bank has taken any part of it.
+ */
+
+static lines_decision_t
+kept(const lines_view_t *view)
+{
+    if (view->money == LINES_MONEY_UNSEEN) {
+        return decision(COUNT, NULL);
+    }
+
+    if (view->disputed || view->money == LINES_MONEY_RETURNED) {
+        return decision(FAIL, "payment_refunded");
+    }
+
+    return view->money == LINES_MONEY_UNCLEAR
+           ? decision(REPORT, "money_unclear") : decision(PASS, NULL);
+}
+
+
+/* what is left of the invoice goes back; PASS: nothing is */
+
+static lines_decision_t
+owed(const lines_view_t *view)
+{
+    static const lines_decision_t  money[LINES_MONEYS] = {
+        [LINES_MONEY_UNSEEN] = { LINES_DO_COUNT, NULL },
+        [LINES_MONEY_NONE] = { LINES_DO_PASS, NULL },
+        [LINES_MONEY_RETURNED] = { LINES_DO_PASS, NULL },
+        [LINES_MONEY_FAILED] = { LINES_DO_REPORT, "refund_failed" },
+        [LINES_MONEY_UNCLEAR] = { LINES_DO_REPORT, "money_unclear" }
+    };
+
+    /* WAIT: it may be there, and was not counted: looked at twice, at least */
+
+    static const lines_decision_t  due[LINES_CALLS] = {
+        [LINES_CALL_DUE] = { LINES_DO_GIVE, NULL },
+        [LINES_CALL_DOUBTFUL] = { LINES_DO_WAIT, NULL },
+        [LINES_CALL_MISSED] = { LINES_DO_WAIT, NULL },
+        [LINES_CALL_MISSED_ONCE] = { LINES_DO_CREDIT, NULL },
+        [LINES_CALL_ABSENT] = { LINES_DO_CREDIT, NULL },
+        [LINES_CALL_REFUSED] = { LINES_DO_REPORT, "refund_refused" },
+        [LINES_CALL_THERE] = { LINES_DO_WAIT, NULL }
+    };
+
+    return view->money == LINES_MONEY_DUE ? due[view->call]
+                                          : money[view->money];
 }
 
 
@@ -316,59 +214,19 @@ await(const lines_view_t *view)
 }
 
 
-/*
- * What was paid for is still so, and the number, and the provisioner's word
- * are there; or all goes back.  The line is suspended while it is overdue.
- */
-
-static lines_decision_t
-deliver(const lines_view_t *view)
-{
-    lines_decision_t  decision;
-
-    decision = billed(view);
-
-    if (decision.action != LINES_DO_PASS) {
-        return decision;
-    }
-
-    if (view->at == LINES_AT_ASSIGN) {
-        return number(view);
-    }
-
-    if (view->at != LINES_AT_CONFIRM && view->told != LINES_TELL_TAKEN) {
-        return view->told == LINES_TELL_NOT
-               ? decision(TELL, NULL) : decision(FAIL, "provisioning_failed");
-    }
-
-    if (view->at == LINES_AT_INFORM) {
-        return decision(NEXT, NULL);
-    }
-
-    return decision(END, view->sub == LINES_SUB_OVERDUE ? "suspended" : NULL);
-}
-
-
 static lines_decision_t
 number(const lines_view_t *view)
 {
-    switch (view->number) {
+    static const lines_decision_t  numbers[LINES_NUMBERS] = {
+        [LINES_NUMBER_NONE] = { LINES_DO_LEASE, NULL },
+        [LINES_NUMBER_LEASED] = { LINES_DO_ASSIGN, NULL },
+        [LINES_NUMBER_LOST] = { LINES_DO_DROP, NULL },
+        [LINES_NUMBER_OUT] = { LINES_DO_FAIL, NULL },
+        [LINES_NUMBER_ASSIGNED] = { LINES_DO_NEXT, NULL }
+    };
 
-    case LINES_NUMBER_ASSIGNED:
-        return decision(NEXT, NULL);
-
-    case LINES_NUMBER_LEASED:
-        return decision(ASSIGN, NULL);
-
-    case LINES_NUMBER_LOST:
-        return view->tried ? decision(AGAIN, NULL) : decision(DROP, NULL);
-
-    case LINES_NUMBER_OUT:
-        return decision(FAIL, NULL);
-
-    default:
-        return decision(LEASE, NULL);
-    }
+    return view->number == LINES_NUMBER_LOST && view->tried
+           ? decision(AGAIN, NULL) : numbers[view->number];
 }
 
 
@@ -436,23 +294,45 @@ billed(const lines_view_t *view)
 
 
 /*
- * Of what was paid: PASS, where something is left, or nothing was to be paid,
- * and no bank has taken any part of it.
+ * What was paid for is still so, and the number, and the provisioner's word
+ * are there; or all goes back.  The line is suspended while it is overdue.
  */
 
 static lines_decision_t
-kept(const lines_view_t *view)
+deliver(const lines_view_t *view)
 {
-    if (view->money == LINES_MONEY_UNSEEN) {
-        return decision(COUNT, NULL);
+    lines_decision_t  decision;
+
+    decision = billed(view);
+
+    if (decision.action != LINES_DO_PASS) {
+        return decision;
     }
 
-    if (view->disputed || view->money == LINES_MONEY_RETURNED) {
-        return decision(FAIL, "payment_refunded");
+    if (view->at == LINES_AT_ASSIGN) {
+        return number(view);
     }
 
-    return view->money == LINES_MONEY_UNCLEAR
-           ? decision(REPORT, "money_unclear") : decision(PASS, NULL);
+    if (view->at != LINES_AT_CONFIRM && view->told != LINES_TELL_TAKEN) {
+        return view->told == LINES_TELL_NOT
+               ? decision(TELL, NULL) : decision(FAIL, "provisioning_failed");
+    }
+
+    if (view->at == LINES_AT_INFORM) {
+        return decision(NEXT, NULL);
+    }
+
+    return decision(END, view->sub == LINES_SUB_OVERDUE ? "suspended" : NULL);
+}
+
+
+/* of all invoices */
+
+static lines_decision_t
+given_back(const lines_view_t *view)
+{
+    return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
+                                         : decision(END, NULL);
 }
 
 
@@ -494,113 +374,156 @@ give_back(const lines_view_t *view)
 }
 
 
-/* of all invoices */
-
-static lines_decision_t
-given_back(const lines_view_t *view)
-{
-    return view->at == LINES_AT_UNCHARGE ? decision(NEXT, NULL)
-                                         : decision(END, NULL);
-}
-
-
-/* what is left of the invoice goes back; PASS: nothing is */
-
-static lines_decision_t
-owed(const lines_view_t *view)
-{
-    switch (view->money) {
-
-    case LINES_MONEY_UNSEEN:
-        return decision(COUNT, NULL);
-
-    case LINES_MONEY_NONE:
-    case LINES_MONEY_RETURNED:
-        return decision(PASS, NULL);
-
-    case LINES_MONEY_FAILED:
-        return decision(REPORT, "refund_failed");
-
-    case LINES_MONEY_UNCLEAR:
-        return decision(REPORT, "money_unclear");
-
-    default: /* LINES_MONEY_DUE */
-        break;
-    }
-
-    switch (view->call) {
-
-    case LINES_CALL_ABSENT:
-    case LINES_CALL_MISSED_ONCE:
-        return decision(CREDIT, NULL);
-
-    case LINES_CALL_DUE:
-        return decision(GIVE, NULL);
-
-    case LINES_CALL_REFUSED:
-        return decision(REPORT, "refund_refused");
-
-    default:
-
-        /* it may be there, and was not counted: looked at twice, at least */
-
-        return decision(WAIT, NULL);
-    }
-}
-
-
 /* one that a bank has taken back what was paid for is charged no more */
 
 static lines_decision_t
 lapse(const lines_view_t *view)
 {
-    switch (view->sub) {
-
-    case LINES_SUB_UNSEEN:
+    if (view->sub == LINES_SUB_UNSEEN) {
         return decision(LOOK, NULL);
+    }
 
-    case LINES_SUB_INCOMPLETE:
-    case LINES_SUB_LIVE:
-    case LINES_SUB_OVERDUE:
-
+    if (view->sub == LINES_SUB_INCOMPLETE
+        || view->sub == LINES_SUB_LIVE
+        || view->sub == LINES_SUB_OVERDUE)
+    {
         if (view->money == LINES_MONEY_UNSEEN) {
             return decision(COUNT, NULL);
         }
 
-        return view->disputed ? decision(DELETE, NULL) : decision(END, NULL);
-
-    default:
-        return decision(END, NULL);
+        if (view->disputed) {
+            return decision(DELETE, NULL);
+        }
     }
+
+    return decision(END, NULL);
 }
 
 
-/* until it is charged */
+static lines_decision_t
+card(const lines_view_t *view)
+{
+    return view->card == LINES_CARD_UNSEEN ? decision(CARD, NULL)
+           : view->card == LINES_CARD_NONE
+           ? decision(REFUSE, "no_card_on_file") : decision(NEXT, NULL);
+}
+
 
 static lines_decision_t
-purchase(const lines_view_t *view)
+lease(const lines_view_t *view)
 {
-    switch (view->at) {
+    return view->number == LINES_NUMBER_OUT
+           ? decision(REFUSE, "no_lines_available")
+           : view->number == LINES_NUMBER_LEASED ? decision(NEXT, NULL)
+           : decision(LEASE, NULL);
+}
 
-    case LINES_AT_CARD:
-        return view->card == LINES_CARD_UNSEEN ? decision(CARD, NULL)
-               : view->card == LINES_CARD_NONE
-               ? decision(REFUSE, "no_card_on_file") : decision(NEXT, NULL);
 
-    case LINES_AT_LEASE:
-        return view->number == LINES_NUMBER_OUT
-               ? decision(REFUSE, "no_lines_available")
-               : view->number == LINES_NUMBER_LEASED ? decision(NEXT, NULL)
-               : decision(LEASE, NULL);
+/*
+ * At each point what decides, or what is always done; and what follows of a
+ * person's word; REST: nothing, it is not asked.
+ */
 
-    default: /* LINES_AT_CHARGE */
+#define SETTLED     .settled = { LINES_DO_END, NULL }
+#define PASSED      .settled = { LINES_DO_PASS, NULL }
+#define UNLOOKED    .given_up = { LINES_DO_END, "canceled_by_operator" }
+#define NOT_BEGUN   .given_up = { LINES_DO_REFUSE, NULL }
+#define NOT_WANTED  .given_up = { LINES_DO_FAIL, "canceled_by_operator" }
 
-        /* nobody was charged, and a day later nobody expects it any more */
+static const struct {
+    lines_decision_t  (*decide)(const lines_view_t *view);
+    lines_decision_t    always;
+    lines_decision_t    settled;
+    lines_decision_t    given_up;
+} points[LINES_POINTS] = {
+    [LINES_AT_SEND] = { .decide = charge, UNLOOKED },
+    [LINES_AT_AWAIT] = { .decide = await, UNLOOKED },
+    [LINES_AT_TELL] = { .decide = deliver, NOT_WANTED },
+    [LINES_AT_CARD] = { .decide = card, NOT_BEGUN },
+    [LINES_AT_LEASE] = { .decide = lease, NOT_BEGUN },
+    [LINES_AT_CHARGE] = { .decide = charge, NOT_BEGUN },
+    [LINES_AT_ASSIGN] = { .decide = deliver, NOT_WANTED },
+    [LINES_AT_INFORM] = { .decide = deliver, NOT_WANTED },
+    [LINES_AT_CONFIRM] = { .decide = deliver, NOT_WANTED },
+    [LINES_AT_UNCHARGE] = { .decide = give_back, PASSED },
+    [LINES_AT_UNLEASE] = { .always = { LINES_DO_RETURN, NULL } },
+    [LINES_AT_UNDONE] = { .always = { LINES_DO_END, NULL } },
+    [LINES_AT_REFUND] = { .decide = give_back, PASSED },
+    [LINES_AT_ORPHAN] = { .decide = give_back, PASSED },
+    [LINES_AT_RELEASE] = { .decide = give_back, SETTLED },
+    [LINES_AT_LAPSE] = { .decide = lapse, SETTLED },
+    [LINES_AT_PLAN] = { .always = { LINES_DO_PLAN, NULL }, SETTLED }
+};
 
-        if (view->call == LINES_CALL_ABSENT && view->old) {
-            return decision(REFUSE, NULL);
-        }
 
-        return charge(view);
+static lines_decision_t
+proceed(const lines_view_t *view)
+{
+    return points[view->at].decide ? points[view->at].decide(view)
+                                   : points[view->at].always;
+}
+
+
+/*
+ * What is true was tried, and this run is stuck with it: then a person's word
+ * counts.  What would still come in by billing is an orphan's.
+ */
+
+static lines_decision_t
+resolve(const lines_view_t *view)
+{
+    lines_view_t      unsaid;
+    lines_decision_t  decision;
+
+    decision = view->wish == LINES_WISH_SETTLED ? points[view->at].settled
+                                                : points[view->at].given_up;
+
+    if (decision.action == LINES_DO_REST) {
+
+        /* it says nothing of this */
+
+        unsaid = *view;
+        unsaid.wish = LINES_WISH_NONE;
+
+        return proceed(&unsaid);
+    }
+
+    return decision.action == LINES_DO_PASS
+           && (view->invoice == LINES_INVOICE_UNSEEN
+               || view->invoice == LINES_INVOICE_MISSING)
+           ? given_back(view) : decision;
+}
+
+
+/*
+ * What was decided, unless it is not to be done on the word of a database that
+ * may be another.  What billing shows is written down all the same.
+ */
+
+lines_decision_t
+lines_decide(const lines_view_t *view)
+{
+    lines_decision_t  decision;
+
+    decision = view->wish == LINES_WISH_SETTLED
+               || view->wish == LINES_WISH_GIVEN_UP
+               ? resolve(view) : proceed(view);
+
+    switch (decision.action) {
+
+    case LINES_DO_SEND:
+    case LINES_DO_VOID:
+    case LINES_DO_DELETE:
+    case LINES_DO_CREDIT:
+    case LINES_DO_GIVE:
+
+        /* never taken back: looked at in this run, not a second ago */
+
+        return view->base == LINES_BASE_UNSEEN ? decision(CHECK, NULL)
+               : view->base == LINES_BASE_HELD ? decision(HOLD, NULL)
+               : decision;
+
+    default:
+        return decision;
     }
 }
