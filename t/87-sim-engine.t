@@ -33,7 +33,7 @@ subtest "$steps steps" => sub {
 
     # what operations do, but for what is rare
     my @never = grep { !$run->{$_} } qw(cancel_end confirm_begin confirm_end due_done due_drop due_ensure due_rest inv_assign inv_fate
-        inv_lease inv_release lapse_begin lapse_end line_begin line_release line_report line_wish op_claim op_step op_wake
+        inv_lease inv_release lapse_begin lapse_end line_begin line_release line_report line_wish op_claim op_resolve op_settle op_step op_wake
         orphan_begin plan_begin plan_end refund_end request_paid request_sent tenant_delete told undo_end);
     is_deeply \@never, [], 'each of its scripts came somewhere';
 };

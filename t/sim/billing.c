@@ -47,7 +47,6 @@ typedef struct {
     char      card[32];          /* payment method; empty: none */
     int       standard;          /* flag: it is the default one */
     int       declines;          /* flag */
-    int       fails;             /* flag: refunds to it fail, later */
     int       base;              /* subscription of its base plan, or -1 */
     int64_t   balance;           /* that it has, and its next invoice takes */
     char      database[64];      /* metadata: the anchor's */
@@ -81,6 +80,8 @@ typedef struct {
     int64_t    created;
     int64_t    paid_at;
     int64_t    voided_at;
+    int64_t    given;            /* back, and billing does not know */
+    int        refuses;          /* flag: refunds of it */
     int        forgiven;         /* flag: people gave all of it back, of a
                                     line that runs, */
     int        early;            /* flag: or of what no line was there for */
@@ -1305,6 +1306,11 @@ create_note(sim_call_t *call, form_t *form)
         return;
     }
 
+    if (back && invoices[i].refuses) {
+        refuse(call, 400, "invalid_request_error", "charge_not_refundable", "");
+        return;
+    }
+
     if ((amount && amount != back + balance + outside)
         || !credit(i, back, balance, outside))
     {
@@ -1332,6 +1338,11 @@ create_refund(sim_call_t *call, form_t *form)
 
     if (payments[i].disputed) {
         refuse(call, 400, "invalid_request_error", "charge_disputed", "");
+        return;
+    }
+
+    if (invoices[payments[i].invoice].refuses) {
+        refuse(call, 400, "invalid_request_error", "charge_not_refundable", "");
         return;
     }
 
@@ -1500,6 +1511,12 @@ sim_billing_announce(void)
     for (i = 0; i < nsubs; i++) {
         if (subs[i].base) {
             sub_event(i, "customer.subscription.updated");
+        }
+    }
+
+    for (i = 0; i < nrefunds; i++) {
+        if (refunds[i].status == REFUND_FAILED) {
+            announce("refund.failed", refund_json(i));
         }
     }
 
@@ -1828,7 +1845,9 @@ give_back(int v, int64_t amount, int kind)
         "refunds", "a credit note", "the balance", "other ways"
     };
 
-    if (invoice->status != PAID || invoice->disputed) {
+    /* what people have given back otherwise they do not give twice */
+
+    if (invoice->status != PAID || invoice->disputed || invoice->given) {
         return;
     }
 
@@ -1912,7 +1931,7 @@ sim_billing_dispute(void)
         }
     }
 
-    if (p < 0 || invoices[v].status != PAID) {
+    if (p < 0 || invoices[v].status != PAID || invoices[v].given) {
         return;
     }
 
@@ -1939,7 +1958,111 @@ net(int v)
     invoice_t  *invoice = &invoices[v];
 
     return invoice->paid + (invoice->status == PAID ? invoice->balance : 0)
-           - invoice->refunded - invoice->otherwise;
+           - invoice->refunded - invoice->otherwise - invoice->given;
+}
+
+
+/* from now on, or no more; or one that was made fails */
+
+void
+sim_billing_refuse(void)
+{
+    int         i, v;
+    refund_t   *r;
+    payment_t  *p;
+
+    if (nrefunds && sim_one_in(2)) {
+        r = &refunds[nrefunds - 1 - (int) sim_random(ngx_min(nrefunds, 6))];
+        p = &payments[r->payment];
+        v = p->invoice;
+
+        if (r->status != REFUND_DONE || invoices[v].disputed
+            || invoices[v].given)
+        {
+            return;
+        }
+
+        sim_trace("billing: refund re_%d of in_%d fails", (int) (r - refunds),
+                  v);
+
+        r->status = REFUND_FAILED;
+        p->refunded -= r->amount;
+        invoices[v].refunded -= r->amount;
+        invoices[v].bare -= r->note == -1 ? r->amount : 0;
+
+        announce("refund.failed", refund_json((int) (r - refunds)));
+        return;
+    }
+
+    i = some_sub();
+
+    if (i == -1) {
+        return;
+    }
+
+    v = subs[i].latest;
+
+    invoices[v].refuses = !invoices[v].refuses;
+
+    sim_trace("billing: refunds of in_%d are %s", v,
+              invoices[v].refuses ? "refused" : "made");
+}
+
+
+void
+sim_billing_settle(const char *invoice, int64_t due)
+{
+    int         i;
+    int64_t     amount;
+
+    i = number(invoice, "in_", ninvoices);
+
+    if (i == -1) {
+        sim_found("settle", "no such invoice: %s", invoice);
+        return;
+    }
+
+    amount = ngx_min(due, net(i));
+
+    if (amount > 0) {
+        invoices[i].given += amount;
+        sim_trace("billing: %lld of %s is given back outside of it",
+                  (long long) amount, invoice);
+    }
+}
+
+
+void
+sim_billing_settle_all(const char *subscription)
+{
+    int   i, v;
+    char  id[24];
+
+    i = number(subscription, "sub_", nsubs);
+
+    if (i == -1 || subs[i].base) {
+        return;
+    }
+
+    if (subs[i].status < CANCELED) {
+        sim_trace("billing: sub_%d is canceled by hand", i);
+        cancel(i);
+    }
+
+    for (v = 0; v < ninvoices; v++) {
+
+        if (invoices[v].sub != i) {
+            continue;
+        }
+
+        if (invoices[v].status == OPEN || invoices[v].status == UNCOLLECTIBLE)
+        {
+            void_invoice(v);
+        }
+
+        snprintf(id, sizeof(id), "in_%d", v);
+        sim_billing_settle(id, net(v));
+    }
 }
 
 
@@ -2256,7 +2379,7 @@ sim_billing_sub(int i, int64_t left, sim_sub_t *sub)
         /* refunds, each once, and what of notes is none */
 
         paid = v->paid + (v->status == PAID ? v->balance : 0);
-        back = v->refunded + v->otherwise;
+        back = v->refunded + v->otherwise + v->given;
 
         /* the bank has the last word about all of it */
         disputed = v->disputed ? paid - back : 0;

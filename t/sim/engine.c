@@ -35,7 +35,7 @@
 #define MAY     (SIM_KILLS|SIM_CUTS|SIM_CALLS|SIM_EVENTS|SIM_STALLS           \
                  |SIM_HANDS|SIM_REFUNDS|SIM_CARDS|SIM_PLANS|SIM_RENEWALS      \
                  |SIM_EARLY|SIM_DISPUTES|SIM_JUMPS|SIM_DELETES|SIM_SILENCE     \
-                 |SIM_LOSSES|SIM_PARTS|SIM_RESTORES|SIM_CLOCKS)
+                 |SIM_LOSSES|SIM_PARTS|SIM_RESTORES|SIM_CLOCKS|SIM_REFUSALS)
 
 
 typedef enum {
@@ -111,6 +111,9 @@ const sim_wrong_t  sim_wrongs[] = {
     /* billing/: what people gave back is not told before there is a line */
     { "given", NULL, NULL, NULL },
 
+    /* what a person said was given back elsewhere is given back once more */
+    { "settled", NULL, "redis.call('HINCRBY', settled, said[1], amount)", "" },
+
     /* it sees what is not so */
     { "false", "audit_tenant", "if counts ~= held", "if counts == held" },
 
@@ -121,6 +124,7 @@ const sim_wrong_t  sim_wrongs[] = {
 static sim_copy_t  *first;          /* of Redis, when the run began */
 static sim_copy_t  *copy;           /* the same, a moment ago */
 static int64_t      copied;
+static int64_t      asked;          /* ms: a pass, by Redis' clock */
 static int64_t      began;          /* the run, */
 static int64_t      jumped;         /* or a time in which nobody did anything */
 
@@ -146,6 +150,7 @@ static int go(void);
 static void advance(void);
 static void rest(void);
 static int audited(void);
+static int64_t audit_time(const char *field);
 static int64_t next_hint(void);
 static void drop_calls(void);
 
@@ -483,6 +488,12 @@ run(uint64_t seed, uint64_t length, unsigned may)
         world.may &= ~SIM_CLOCKS;
     }
 
+    /* what Redis forgot was given back otherwise nobody knows of */
+
+    if (world.may & (SIM_LOSSES | SIM_RESTORES)) {
+        world.may &= ~SIM_REFUSALS;
+    }
+
     sim_nginx_set_time(world.now);
 
     ngx_queue_init(&world.calls);
@@ -631,6 +642,18 @@ strike(void)
         }
 
         return 0;
+
+    case 17: case 18:
+        if (may(SIM_REFUSALS)) {
+            sim_billing_refuse();
+            return 1;
+        }
+
+        return 0;
+
+    case 19:
+        sim_people_resolve();
+        return 1;
 
     case 50: case 51: case 52: case 53:
         if (may(SIM_KILLS) && node->up) {
@@ -1148,6 +1171,8 @@ rest(void)
             continue;
         }
 
+        sim_people_resolve();
+
         if (sim_event_due() || sim_people_due()
             || !ngx_queue_empty(&world.calls))
         {
@@ -1202,30 +1227,33 @@ rest(void)
         }
 
         world.auditing = 1;
-        (void) sim_ask("HDEL", "lines:{audit}", "ended", NULL);
-        (void) sim_ask("HSET", "lines:{audit}", "phase", "", "asked", "1",
-                       NULL);
+        asked = (world.now + world.skew) / 1000;
+        (void) sim_ask("HSET", "lines:{audit}", "asked", "1", NULL);
     }
 }
 
 
-/* the pass that was asked for, to its end */
+/* a pass that began since it was asked for, to its end */
 
 static int
 audited(void)
 {
-    if (sim_ask("HEXISTS", "lines:{audit}", "ended", NULL)->data[1] != '1') {
-        return 0;
-    }
+    return audit_time("began") >= asked
+           && audit_time("ended") >= audit_time("began");
+}
 
-    /* one that was under way has gone on: it had seen what was so before */
 
-    if (sim_ask("HEXISTS", "lines:{audit}", "asked", NULL)->data[1] == '1') {
-        (void) sim_ask("HDEL", "lines:{audit}", "ended", NULL);
-        return 0;
-    }
+/* ms, by Redis' clock */
 
-    return 1;
+static int64_t
+audit_time(const char *field)
+{
+    const sim_str_t  *reply;
+
+    reply = sim_ask("HGET", "lines:{audit}", field, NULL);
+
+    return memcmp(reply->data, "$-1", 3) == 0
+           ? 0 : strtoll(strchr((char *) reply->data, '\n') + 1, NULL, 10);
 }
 
 

@@ -623,6 +623,13 @@ command_execute(command_t *c)
     ngx_memcpy(c->reply, reply->data, reply->len);
 
     ngx_queue_insert_tail(&c->node->replies, &c->queue);
+
+    /* whoever says something sees what became of it, also where none answers */
+
+    if (c->op.script && lines_is(&c->op.script->name, "op_resolve")) {
+        sim_people_said((char *) argv[3].data, argv[3].len, c->reply,
+                        c->nreply);
+    }
 }
 
 

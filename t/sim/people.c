@@ -1474,6 +1474,142 @@ sim_people_wake(sim_node_t *node, const char *tenant, const char *id)
 }
 
 
+/* admin/operations.c: what is stuck a person looks at, and says what is true */
+
+static ngx_int_t resolve_hinted(void *data, lines_due_add_reply_t *reply);
+
+
+static ngx_int_t
+resolve_said(void *data, lines_op_resolve_reply_t *reply)
+{
+    request_t  *q = data;
+
+    if (reply->is != LINES_OP_RESOLVE_RESOLVED
+        && reply->is != LINES_OP_RESOLVE_SAME)
+    {
+        return NGX_DONE;
+    }
+
+    return lines_due_add(&q->ctx.caller, resolve_hinted, q,
+                         .shard = lines_due_shard(&q->id), .tenant = q->tenant,
+                         .id = q->id, .delay = 0);
+}
+
+
+static ngx_int_t
+resolve_hinted(void *data, lines_due_add_reply_t *reply)
+{
+    request_t  *q = data;
+
+    (void) lines_op_obtain(&q->node->lmcf, &q->tenant, &q->id, NULL);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+resolve(request_t *q)
+{
+    u_char     note[24];
+    ngx_str_t  as, text;
+
+    as.data = (u_char *) q->word;
+    as.len = strlen(q->word);
+
+    /* each time anew: what is true of what it is stuck with now */
+
+    text.data = note;
+    text.len = ngx_sprintf(note, "%uL", world.steps) - note;
+
+    return lines_op_resolve(&q->ctx.caller, resolve_said, q,
+                            .tenant = q->tenant, .id = q->id, .as = as,
+                            .by = ngx_string("op"), .note = text,
+                            .lease = q->node->op.lease);
+}
+
+
+void
+sim_people_resolve(void)
+{
+    int               n;
+    char              member[96], at[24], tenant[32], id[48], key[96];
+    request_t        *q;
+    sim_node_t       *node;
+    const sim_str_t  *reply;
+
+    node = some_node();
+    reply = sim_ask("ZCARD", "lines:{stuck}", NULL);
+    n = atoi((char *) reply->data + 1);
+
+    if (node == NULL || n == 0) {
+        return;
+    }
+
+    snprintf(at, sizeof(at), "%d", (int) sim_random(n));
+    reply = sim_ask("ZRANGE", "lines:{stuck}", at, at, NULL);
+
+    /* "*1", its length, "TENANT ID" */
+
+    snprintf(member, sizeof(member), "%.*s", (int) reply->len, reply->data);
+
+    if (sscanf(member, "*1\r\n$%*d\r\n%31s %47s", tenant, id) != 2) {
+        return;
+    }
+
+    /* who reads the list takes from it what is stuck no more */
+
+    snprintf(key, sizeof(key), "lines:{%s}:op:%s", tenant, id);
+
+    if (sim_ask("HEXISTS", key, "stuck", NULL)->data[1] == '0') {
+        snprintf(member, sizeof(member), "%s %s", tenant, id);
+        (void) sim_ask("ZREM", "lines:{stuck}", member, NULL);
+        return;
+    }
+
+    q = request(node, tenant, id, resolve);
+    q->word = sim_one_in(3) ? "canceled" : "settled";
+
+    request_start(q);
+}
+
+
+/*
+ * As it answers: of money, how much of which invoice is given back outside of
+ * billing; else all that there is at billing comes to its end by hand.
+ */
+
+void
+sim_people_said(const char *key, size_t key_len, const char *reply, size_t len)
+{
+    char              text[160], name[96], id[32];
+    long long         due;
+    const sim_str_t  *sub;
+
+    snprintf(text, sizeof(text), "%.*s", (int) len, reply);
+    snprintf(name, sizeof(name), "%.*s", (int) key_len, key);
+
+    if (strncmp(text, "*4\r\n$8\r\nresolved\r\n", 18) != 0) {
+        return;
+    }
+
+    sim_trace("%s is resolved", name);
+
+    if (sscanf(text + 18, "$%*d %*s $%*d %31s $%*d %lld", id, &due) == 2
+        && strncmp(id, "in_", 3) == 0)
+    {
+        sim_billing_settle(id, due);
+        return;
+    }
+
+    sub = sim_ask("HGET", name, "subscription", NULL);
+    snprintf(text, sizeof(text), "%.*s", (int) sub->len, sub->data);
+
+    if (sscanf(text, "$%*d %31s", id) == 1) {
+        sim_billing_settle_all(id);
+    }
+}
+
+
 void
 sim_people_act(void)
 {

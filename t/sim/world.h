@@ -55,6 +55,7 @@
 #define SIM_RESTORES   0x20000   /* Redis is emptied, or of long ago */
 #define SIM_CLOCKS     0x40000   /* Redis' clock is set, back or forward */
 #define SIM_PARTS      0x10000   /* several payments, balances, other ways */
+#define SIM_REFUSALS   0x80000   /* refunds are refused, or fail later */
 
 
 /* wrongs that are planted, to see that they are found: world.wrong */
@@ -233,6 +234,7 @@ void sim_billing_hand(void);
 void sim_billing_pay(void);         /* an open invoice, by whoever has it */
 void sim_billing_renew(void);
 void sim_billing_dispute(void);
+void sim_billing_refuse(void);      /* refunds of an invoice, or one made */
 void sim_billing_grant(void);
 void sim_billing_card(void);
 void sim_billing_plan(void);
@@ -248,6 +250,13 @@ void sim_billing_announce(void);
 void sim_billing_customer(const char *id, const char *base_price);
 int sim_billing_base(const char *customer, const char **state,
     const char **plan);
+
+/*
+ * A person gives back outside of billing what is due of an invoice; or ends a
+ * subscription by hand, and gives back all that it brought.
+ */
+void sim_billing_settle(const char *invoice, int64_t due);
+void sim_billing_settle_all(const char *subscription);
 
 /* for the judge */
 
@@ -277,6 +286,9 @@ void sim_people_begin(void);
 void sim_people_again(void);                /* the tenants, in an empty Redis */
 void sim_people_confirm(void);              /* it is the database from now on */
 void sim_people_act(void);
+void sim_people_resolve(void);              /* one of what is stuck */
+void sim_people_said(const char *key, size_t key_len, const char *reply,
+    size_t len);             /* what became of that */
 void sim_people_gone(sim_node_t *node);     /* with their node */
 void sim_people_event(sim_node_t *node, json_t *event);
 void sim_people_provisioned(const char *tenant, const char *line);
