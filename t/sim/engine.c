@@ -494,7 +494,7 @@ run(uint64_t seed, uint64_t length, unsigned may)
         world.may &= ~SIM_REFUSALS;
     }
 
-    sim_nginx_set_time(world.now);
+    sim_nginx_set_time(world.now, 0);
 
     ngx_queue_init(&world.calls);
 
@@ -559,7 +559,7 @@ step(void)
     world.steps++;
     world.now += (int64_t) sim_random(2000);
 
-    sim_nginx_set_time(world.now);
+    sim_nginx_set_time(world.now, 0);
 
     if (!world.quiet && strike()) {
         return;

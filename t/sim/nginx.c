@@ -97,9 +97,11 @@ sim_nginx_debug(void)
 
 
 void
-sim_nginx_set_time(int64_t us)
+sim_nginx_set_time(int64_t us, int64_t skew)
 {
     ngx_current_msec = us / 1000;
+
+    us += skew;
     ngx_cached_time->sec = us / 1000000;
     ngx_cached_time->msec = us / 1000 % 1000;
 }

@@ -178,6 +178,9 @@ sim_node_boot(sim_node_t *node)
     node->stalled = 0;
     node->away = 0;
 
+    node->skew = (world.may & SIM_CLOCKS) && sim_one_in(2)
+                 ? (int64_t) sim_random(2 * SIM_HOUR) - SIM_HOUR : 0;
+
     ngx_memzero(node->statics, sizeof(node->statics));
     ngx_memzero(&node->lmcf, sizeof(lines_main_conf_t));
 
@@ -212,6 +215,7 @@ sim_node_boot(sim_node_t *node)
     /* in the memory of the node all is zero, but for what has no end */
 
     node_statics(node, 1);
+    sim_nginx_set_time(world.now, node->skew);
     world.node = node;
 
     ngx_queue_init(&ngx_posted_events);
@@ -229,7 +233,8 @@ sim_node_boot(sim_node_t *node)
 
     sim_node_leave();
 
-    sim_trace("node %d boots", node->id);
+    sim_trace("node %d boots, its clock %lld s off", node->id,
+              (long long) (node->skew / SIM_SECOND));
 }
 
 
@@ -361,6 +366,7 @@ sim_node_enter(sim_node_t *node)
     }
 
     node_statics(node, 1);
+    sim_nginx_set_time(world.now, node->skew);
     world.node = node;
 }
 
@@ -374,6 +380,7 @@ sim_node_leave(void)
 
     node_run(node);
     node_statics(node, 0);
+    sim_nginx_set_time(world.now, 0);
 
     world.node = NULL;
 }

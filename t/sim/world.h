@@ -53,7 +53,7 @@
 #define SIM_DISPUTES   0x4000    /* banks take money back */
 #define SIM_EARLY      0x8000    /* renewals of what has just begun, too */
 #define SIM_RESTORES   0x20000   /* Redis is emptied, or of long ago */
-#define SIM_CLOCKS     0x40000   /* Redis' clock is set, back or forward */
+#define SIM_CLOCKS     0x40000   /* Redis' clock is set; the nodes' differ */
 #define SIM_PARTS      0x10000   /* several payments, balances, other ways */
 #define SIM_REFUSALS   0x80000   /* refunds are refused, or fail later */
 
@@ -93,6 +93,7 @@ struct sim_node_s {
     int                 up;          /* flag */
     int64_t             stalled;     /* us, until when; 0: it runs */
     int64_t             away;        /* us: Redis cannot be reached until */
+    int64_t             skew;        /* us: its clock is off by */
 
     lines_main_conf_t   lmcf;
     lines_op_conf_t     op;
@@ -183,7 +184,7 @@ void sim_found(const char *kind, const char *fmt, ...)
 /* nginx.c */
 void sim_nginx_init(void);
 void sim_nginx_debug(void);
-void sim_nginx_set_time(int64_t us);
+void sim_nginx_set_time(int64_t us, int64_t skew);
 void sim_logged(ngx_uint_t level, const char *text);
 void sim_pools_destroy(ngx_queue_t *pools);
 ngx_queue_t *sim_pools(void);
