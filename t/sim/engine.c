@@ -150,7 +150,7 @@ static int go(void);
 static void advance(void);
 static void rest(void);
 static int audited(void);
-static int64_t audit_time(const char *field);
+static int64_t redis_time(const char *key, const char *field);
 static int64_t next_hint(void);
 static void drop_calls(void);
 
@@ -745,10 +745,14 @@ strike(void)
 
     case 75:
 
-        /* nodes all remember a later one, or another; at most once in a run */
+        /*
+         * Nodes all remember a later one, which is more than a lost suffix, or
+         * another; at most once in a run.
+         */
 
         if (may(SIM_RESTORES) && !world.restored && world.steps > 300
-            && world.now - began > 20 * SIM_MINUTE
+            && redis_time("lines:{database}", "watermark")
+               > began / 1000 + 5 * 60000
             && world.now - jumped > 10 * SIM_SECOND)
         {
             restore();
@@ -1238,19 +1242,22 @@ rest(void)
 static int
 audited(void)
 {
-    return audit_time("began") >= asked
-           && audit_time("ended") >= audit_time("began");
+    int64_t  at;
+
+    at = redis_time("lines:{audit}", "began");
+
+    return at >= asked && redis_time("lines:{audit}", "ended") >= at;
 }
 
 
-/* ms, by Redis' clock */
+/* ms, by Redis' clock; 0: never */
 
 static int64_t
-audit_time(const char *field)
+redis_time(const char *key, const char *field)
 {
     const sim_str_t  *reply;
 
-    reply = sim_ask("HGET", "lines:{audit}", field, NULL);
+    reply = sim_ask("HGET", key, field, NULL);
 
     return memcmp(reply->data, "$-1", 3) == 0
            ? 0 : strtoll(strchr((char *) reply->data, '\n') + 1, NULL, 10);
