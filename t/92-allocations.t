@@ -190,7 +190,7 @@ my %cases = (
     'all rates'         => {%{operator(GET => 'limits')}, same => 0},
 );
 
-sub shown ($answer) { return $answer->body =~ s/"(?:request_id|requestId|timestamp|updatedAt|time|now|age\w*)":[^,}]*//gr }
+sub shown ($answer) { return $answer->body =~ s/"(?:request_id|requestId|timestamp|updatedAt|time|now|watermark|age\w*)":[^,}]*//gr }
 
 # NAME, the Nth: whether one failed
 sub try ($name, $nth) {

@@ -86,6 +86,12 @@ lines_split(ngx_str_t *text, u_char ch)
     u_char     *last, *end;
     ngx_str_t   part;
 
+    /* what is not there has no data, to which nothing can be added */
+
+    if (text->len == 0) {
+        return *text;
+    }
+
     last = text->data + text->len;
     end = ngx_strlchr(text->data, last, ch);
 
