@@ -16,7 +16,7 @@ my %server = (
     good    => $tls->certificate('ca', 'good',    'localhost'),
     address => $tls->certificate('ca', 'address', 'IP:127.0.0.1'),
     wrong   => $tls->certificate('ca', 'wrong',   'elsewhere.example.com'),
-    expired => $tls->certificate('ca', 'expired', 'localhost', -1),
+    expired => $tls->certificate('ca', 'expired', 'localhost', 0),
     other   => $tls->certificate('stranger', 'other', 'localhost')
 );
 my $client = $tls->certificate('ca', 'client', 'lines');

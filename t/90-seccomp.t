@@ -153,8 +153,14 @@ END
     return $nginx;
 };
 
+# a checkout in root's own home is nobody else's to enter
+my ($at, $closed) = (path($t->dir));
+while (($at = $at->dirname) ne '/') { $closed = $at if !((stat $at)[2] & 0001) }
+
 for my $how (qw(watched refused)) {
     subtest "nginx, what it asks for beyond that is $how" => sub {
+        plan skip_all => "$closed is closed to others: run it elsewhere" if $closed;
+
         my $log   = $how eq 'watched' ? $t->dir . '/refused.log' : '-';
         my $nginx = $nginx_of->($how, $log);
         my ($code, $output) = $nginx->test_config;

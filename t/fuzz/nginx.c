@@ -38,7 +38,7 @@ sim_pools(void)
     if (pools.next == NULL) {
         ngx_queue_init(&pools);
         sim_nginx_init();
-        sim_nginx_set_time((int64_t) 1700000000 * 1000000);
+        sim_nginx_set_time((int64_t) 1700000000 * 1000000, 0);
     }
 
     return &pools;

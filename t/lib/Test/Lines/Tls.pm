@@ -11,7 +11,7 @@ Test::Lines::Tls - authorities and certificates of a test's own
 
     my $tls  = Test::Lines::Tls->new(t => $t)->ca('ca');
     my $good = $tls->certificate('ca', 'good', 'api.stripe.com');   # {cert => FILE, key => FILE}
-    my $old  = $tls->certificate('ca', 'old', 'IP:127.0.0.1', -1);        # of an address, and it has ended
+    my $old  = $tls->certificate('ca', 'old', 'IP:127.0.0.1', 0);         # of an address, and it has ended
 
     my $upstream = $t->upstream(tls => $good, json => {});
     my $nginx = $t->nginx(server => '... proxy_ssl_trusted_certificate ' . $tls->file('ca.pem') . ';');
