@@ -64,6 +64,10 @@ for my $name (sort keys %cases) {
 
     my @calls = $sandbox->requests;
     splice @calls, 0, $before;
+
+    # one that was dropped yet, since the count
+    @calls = grep { !$_->{fault} } @calls;
+
     my @sent  = grep { $_->{method} eq 'POST' && $_->{path} eq '/v1/subscriptions' } @calls;
     my @pages = grep { $_->{method} eq 'GET'  && $_->{path} eq '/v1/subscriptions' } @calls;
 
