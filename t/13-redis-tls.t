@@ -171,7 +171,7 @@ subtest 'files are read again at reload' => sub {
     $nginx->allow(qr/could not connect/);
     $nginx->wait_log(qr/certificate is refused/);
 
-    path($trusted)->spurt(path($ca)->slurp);
+    $t->file('trusted.pem', path($ca)->slurp);
     $nginx->reload;
     works($nginx, 'the authority that is right');
     $nginx->quit;
