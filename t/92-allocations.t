@@ -64,7 +64,7 @@ my $steady  = workspace(plan => 'growth');
 my $buyer   = $shop->account('buyer', plan => 'inbound_only');
 my $another = 'x' . ++$n;
 $nginx->workspace($another);
-$shop->numbers(400);
+$shop->numbers($all ? 6000 : 400);
 
 my $line = $nginx->post_json('/api/line-requests', {firstName => 'Ada', lastName => 'Lovelace', channelType => 'phone'}, $steady->{headers})->json('/line/_id');
 my ($ticket) = ($nginx->post_json('/accounts/lines/add-line', {line_request_type => 'phone', desired_area_code => '415'}, $buyer->{headers})->body =~ /"(?:ticket_id|ticket|id)":"?(\w+)/);
