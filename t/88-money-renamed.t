@@ -18,7 +18,8 @@ $s->numbers(3);
 sub renamed_meanwhile ($tenant, $begin) {
     $sandbox->fault(path => '/v1/subscriptions', method => 'POST', kind => '500_stored', effect => Mojo::JSON->true, times => 1);
     $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => 'drop_before', times => 1000);
-    is $begin->()->status, 503, 'the charge is not known' if calm;
+    my $answer = $begin->();
+    is $answer->status, 503, 'the charge is not known' if calm;
     $nginx->http($http =~ s/deployment=\S+/deployment=renamed/r)->reload(wait_old => 1);
     $sandbox->clear_faults;
 }
