@@ -106,6 +106,7 @@ promise 'the customer changed while a line awaits its payment: the new one is bi
 };
 
 promise 'the customer changed, and nobody asks for a link: the next look has the new one billed' => sub {
+    $sandbox->customer('cus_new');
     my $line = $s->pending_line;
     $nginx->admin(PUT => "workspaces/$line->{name}", {customer => 'cus_new'});
     $s->soon(sub { ($s->now_of($line)->{invoice} // '') !~ /^(?:\Q$line->{invoice}\E)?$/ }, 'another invoice');
