@@ -118,6 +118,7 @@ sub kept ($line) {
 
 for my $how ('another attempt', 'a place of the plan') {
     promise "$how came after an attempt of which a bank had taken a part: it is won once the tenant is deleted" => sub {
+        $told->set(status => 200);
         my $customer = customer();
         my $line     = {%{$s->pending_line(workspace => {customer => $customer}, request => {channelType => 'phone', phone => undef})},
             customer => $customer};
