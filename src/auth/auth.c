@@ -325,10 +325,10 @@ cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
 
 /*
  * Flag: nothing that a client asks for by another site's leave, or with a key
- * that may only read, can change anything: it came with GET, HEAD or OPTIONS, and is no other method by now.
- * A subrequest is GET whatever the client sent, and so is a request that
- * error_page sends to a URI: the request line tells.  A WebSocket begins with
- * GET, and what then comes through it may be anything.
+ * that may only read, can change anything: it came with GET, HEAD or OPTIONS,
+ * and is no other method by now.  A subrequest is GET whatever the client sent,
+ * and so is a request that error_page sends to a URI: the request line tells.
+ * A WebSocket begins with GET, and what then comes through it may be anything.
  */
 
 static ngx_uint_t
