@@ -1016,56 +1016,51 @@ between_members(value_t *v, bound_t *min, bound_t *max, size_t *from,
 }
 
 
-COMMAND(zcount)
+/* replies with how many members are between two scores; 0: with an error */
+
+static int
+scored(sim_redis_t *r, const view_t *argv, entry_t **e, size_t *from,
+    size_t *to)
 {
-    size_t    from, to;
-    bound_t   min, max;
-    entry_t  *e;
+    bound_t  min, max;
 
     if (!score_bound(argv[2], &min) || !score_bound(argv[3], &max)) {
         reply_error(r, "ERR min or max is not a float");
-        return;
+        return 0;
     }
 
-    if (!typed(r, argv[1], TYPE_ZSET, &e)) {
-        return;
+    if (!typed(r, argv[1], TYPE_ZSET, e)) {
+        return 0;
     }
 
-    from = to = 0;
+    *from = *to = 0;
 
-    if (e) {
-        between_scores(e->u.value, &min, &max, &from, &to);
+    if (*e) {
+        between_scores((*e)->u.value, &min, &max, from, to);
     }
 
-    reply_int(r, to - from);
+    reply_int(r, *to - *from);
+
+    return 1;
+}
+
+
+COMMAND(zcount)
+{
+    size_t    from, to;
+    entry_t  *e;
+
+    (void) scored(r, argv, &e, &from, &to);
 }
 
 
 COMMAND(zremrangebyscore)
 {
     size_t    from, to;
-    bound_t   min, max;
     entry_t  *e;
     value_t  *v;
 
-    if (!score_bound(argv[2], &min) || !score_bound(argv[3], &max)) {
-        reply_error(r, "ERR min or max is not a float");
-        return;
-    }
-
-    if (!typed(r, argv[1], TYPE_ZSET, &e)) {
-        return;
-    }
-
-    from = to = 0;
-
-    if (e) {
-        between_scores(e->u.value, &min, &max, &from, &to);
-    }
-
-    reply_int(r, to - from);
-
-    if (from == to) {
+    if (!scored(r, argv, &e, &from, &to) || from == to) {
         return;
     }
 
