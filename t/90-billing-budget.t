@@ -178,6 +178,27 @@ subtest 'past the deadline' => sub {
     is scalar(@{[grep { $_->{metadata}{tenant} eq 'w:late' } $sandbox->ledger('subscription')]}), 1, 'once';
 };
 
+# who reads a list takes "unknown" for something that billing has said
+subtest 'between two pages' => sub {
+    $sandbox->customer(cus_pages => 'ok');
+    $s->workspace('pages', customer => 'cus_pages');
+    my $base = $sandbox->adopt(customer => 'cus_pages', price => 'price_growth', count => 12);
+    $s->rest('w:pages');
+
+    my %mark = map { $_ => $_->log_mark } @nodes;
+    my $said = sub { join '', map { $_->error_log($mark{$_}) =~ /(lines: billing subscriptions: \w+)/ } @nodes };
+    my $was  = () = $sandbox->requests(GET => '/v1/subscriptions');
+    $sandbox->fault(path => '/v1/subscriptions', method => 'GET', kind => 'delay', ms => 500, times => 1);
+    $sandbox->move($base->{id}, status => 'past_due');
+    $t->wait_for(sub { $sandbox->requests(GET => '/v1/subscriptions') > $was }, 30, 'the first page');
+    dry();
+    $t->wait_for($said, 30, 'its end');
+    is $said->(), 'lines: billing subscriptions: unsent', 'the next page has no token: it was not asked for';
+
+    filled();
+    $s->rest('w:pages');
+};
+
 subtest 'whoever calls, and whatever for' => sub {
     reloaded('audit=off', 'audit=100ms');
     $sandbox->customer($_ => 'ok') for qw(cus_anchor cus_base);

@@ -308,11 +308,11 @@ billing_turn(void *data)
         return;
     }
 
-    /* what was answered before is so yet; of a list a part proves nothing */
+    /* what was answered before is so yet; of a list a part proves nothing, and
+       what it waited for was not asked */
 
     if (result->outcome != LINES_STRIPE_RETRY) {
-        result->outcome = result->tries ? LINES_STRIPE_UNKNOWN
-                                        : LINES_STRIPE_UNSENT;
+        result->outcome = LINES_STRIPE_UNSENT;
     }
 
     billing_done(call);
