@@ -23,7 +23,6 @@ my @wrong = (
     ['lines_redis redis://127.0.0.1 colour=red;', '', qr/colour=red/],
     ['lines_redis unix:/r; lines_redis unix:/s;', '', qr/"lines_redis" directive is duplicate/],
     ['lines_redis rediss://127.0.0.1 verify=never;', '', qr/verify=never.*lines_redis|lines_redis.*verify=never/],
-    ['lines_redis redis+sentinel://127.0.0.1/m;', '', qr/sentinel/],
     ['lines_redis redis+cluster://127.0.0.1;',    '', qr/cluster/],
     ['lines_redis gopher://127.0.0.1;',           '', qr/gopher/],
     ['lines_plan growth;',                 '', qr/number of arguments in "lines_plan"/],

@@ -139,7 +139,7 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     if (a->op == NULL) {
         ngx_log_debug1(NGX_LOG_DEBUG_CORE, caller->log, 0,
                        "lines store: %V: refused",
-                       caller->id ? caller->id : &caller->redis->conf->name);
+                       caller->id ? caller->id : caller->redis->connection.name);
 
         release(caller, a);
 
@@ -403,7 +403,7 @@ answered(void *data, redisReply *reply)
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
-                   caller->id ? caller->id : &caller->redis->conf->name,
+                   caller->id ? caller->id : caller->redis->connection.name,
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {

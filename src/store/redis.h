@@ -22,11 +22,16 @@ typedef struct {
     ngx_str_t        name;        /* host:port/db or the path, for
                                      messages: never a secret */
     ngx_url_t        url;         /* resolved at configuration */
-    ngx_str_t        host;        /* empty for a unix socket and for
-                                     a numeric address */
+    ngx_str_t        host;        /* ends with a zero; empty for a unix
+                                     socket, a numeric address, a master */
     in_port_t        port;
+    ngx_str_t        master;      /* the primary's name for Sentinel;
+                                     empty: it is at url */
+    ngx_array_t     *sentinels;   /* lines_redis_conf_t: who knows it */
     ngx_str_t        user;
     ngx_str_t        password;    /* from password_file= only */
+    ngx_str_t        sentinel_user;
+    ngx_str_t        sentinel_password;
     ngx_uint_t       db;
     ngx_uint_t       secure;      /* flag: rediss */
     void            *tls;         /* ngx_ssl_t; NULL: plain */
@@ -105,12 +110,14 @@ typedef struct {
 
 
 /*
- * Parses redis[s]://[user@]host[:port][/db] or unix:/path[:db] and the
- * parameters timeout=, silence=, connect_timeout=, max_inflight=,
- * password_file=, user=, and cacert=, cert=, key=, sni=, verify= of rediss.
- * value[0] is the directive's name.  Returns NGX_CONF_OK, or NGX_CONF_ERROR
- * having logged directive, value and line.  Schemes that the build does not
- * serve (redis+sentinel, redis+cluster) are refused by name.
+ * Parses redis[s]://[user@]host[:port][/db], unix:/path[:db] or
+ * redis[s]+sentinel://[user@]host[:port],.../master[/db] and the parameters
+ * timeout=, silence=, connect_timeout=, max_inflight=, password_file=, user=,
+ * cacert=, cert=, key=, sni=, verify= of rediss, and sentinel_user=,
+ * sentinel_password_file= of Sentinel.  value[0] is the directive's name.
+ * Returns NGX_CONF_OK, or NGX_CONF_ERROR having logged directive, value and
+ * line.  Schemes that the build does not serve (redis+cluster) are refused by
+ * name.
  */
 
 char *lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf);

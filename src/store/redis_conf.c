@@ -9,6 +9,8 @@
 
 
 #define LINES_REDIS_PORT          6379
+#define LINES_SENTINEL_PORT       26379
+#define LINES_SENTINELS_MAX       16
 #define LINES_REDIS_INFLIGHT_MAX  1000000
 
 /* so many timeouts without a byte, and the connection is given up */
@@ -17,6 +19,12 @@
 
 static char *redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
     ngx_str_t *value);
+static char *redis_parse_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    u_char *p, u_char *last);
+static char *redis_parse_host(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    u_char *p, u_char *last, in_port_t port);
+static char *redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *directive);
 static char *redis_set_user(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *redis_set_password(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *redis_set_tls(ngx_conf_t *cf, lines_redis_conf_t *conf,
@@ -44,6 +52,10 @@ static lines_param_t  redis_params[] = {
                       redis_set_user, NULL),
     lines_param_other("password_file", offsetof(lines_redis_conf_t, password),
                       redis_set_password, NULL),
+    lines_param_string("sentinel_user", lines_redis_conf_t, sentinel_user, 0),
+    lines_param_other("sentinel_password_file",
+                      offsetof(lines_redis_conf_t, sentinel_password),
+                      redis_set_password, NULL),
     lines_param_string("cacert", lines_redis_conf_t, ca, 0),
     lines_param_string("cert", lines_redis_conf_t, cert, 0),
     lines_param_string("key", lines_redis_conf_t, key, 0),
@@ -67,9 +79,7 @@ static lines_directive_t  redis_directive = {
 /* known to the URL's readers, but not to this build */
 
 static ngx_str_t  redis_schemes[] = {
-    ngx_string("redis+sentinel://"),
     ngx_string("redis+cluster://"),
-    ngx_string("rediss+sentinel://"),
     ngx_string("rediss+cluster://"),
     ngx_null_string
 };
@@ -136,7 +146,59 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    return redis_set_tls(cf, conf, &value[0]);
+    if (redis_set_tls(cf, conf, &value[0]) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return redis_set_sentinels(cf, conf, &value[0]);
+}
+
+
+/* all but what is in their part of the URL is as said for Redis */
+
+static char *
+redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *directive)
+{
+    ngx_uint_t           i;
+    lines_redis_conf_t  *sentinel, own;
+
+    if (conf->master.len == 0) {
+        if (conf->sentinel_user.len || conf->sentinel_password.len) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"sentinel_user=\" and "
+                               "\"sentinel_password_file=\" are for "
+                               "\"redis+sentinel://\" in \"%V\" directive",
+                               directive);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (conf->sentinel_user.len && conf->sentinel_password.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"sentinel_user=\" without "
+                           "\"sentinel_password_file=\" in \"%V\" directive",
+                           directive);
+        return NGX_CONF_ERROR;
+    }
+
+    sentinel = conf->sentinels->elts;
+
+    for (i = 0; i < conf->sentinels->nelts; i++) {
+        own = sentinel[i];
+
+        sentinel[i] = *conf;
+        sentinel[i].url = own.url;
+        sentinel[i].host = own.host;
+        sentinel[i].port = own.port;
+        sentinel[i].name = own.name;
+        sentinel[i].user = conf->sentinel_user;
+        sentinel[i].password = conf->sentinel_password;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -169,6 +231,25 @@ redis_set_tls(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *directive)
 char *
 lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 {
+    ngx_uint_t           i;
+    lines_redis_conf_t  *sentinel;
+
+    if (conf->master.len) {
+        sentinel = conf->sentinels->elts;
+
+        for (i = 0; i < conf->sentinels->nelts; i++) {
+            sentinel[i].master.len = 0;
+            sentinel[i].resolver = conf->resolver;
+            sentinel[i].resolver_timeout = conf->resolver_timeout;
+
+            if (lines_redis_check_conf(cf, &sentinel[i]) != NGX_CONF_OK) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        return NGX_CONF_OK;
+    }
+
     if (conf->url.naddrs || conf->resolver) {
         return NGX_CONF_OK;
     }
@@ -185,16 +266,17 @@ lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 static char *
 redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
 {
-    u_char      *p, *at, *db, *last;
+    u_char      *p, *at, *db, *last, *master;
     ngx_int_t    n;
     ngx_url_t   *u;
-    ngx_uint_t   local;
+    ngx_uint_t   local, sentinel;
 
     /* the configuration's strings end with a zero */
 
     p = value->data;
     last = p + value->len;
     local = (ngx_strncasecmp(p, (u_char *) "unix:", 5) == 0);
+    sentinel = 0;
 
     if (local) {
         p += 5;
@@ -210,11 +292,33 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
         p += 9;
         conf->secure = 1;
 
+    } else if (ngx_strncasecmp(p, (u_char *) "redis+sentinel://", 17) == 0) {
+        p += 17;
+        sentinel = 1;
+
+    } else if (ngx_strncasecmp(p, (u_char *) "rediss+sentinel://", 18) == 0) {
+        p += 18;
+        sentinel = 1;
+        conf->secure = 1;
+
     } else {
-        return "neither \"redis://\", \"rediss://\" nor \"unix:\"";
+        return "neither \"redis://\", \"rediss://\", "
+               "\"redis+sentinel://\" nor \"unix:\"";
     }
 
-    db = ngx_strlchr(p, last, local ? ':' : '/');
+    master = NULL;
+
+    if (sentinel) {
+        master = ngx_strlchr(p, last, '/');
+
+        if (master == NULL || master + 1 == last || master[1] == '/') {
+            return "no name of a primary behind the Sentinels";
+        }
+
+        master++;
+    }
+
+    db = ngx_strlchr(master ? master : p, last, local ? ':' : '/');
 
     if (db) {
         n = (db + 1 < last) ? ngx_atoi(db + 1, last - db - 1) : 0;
@@ -248,22 +352,104 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
         return "no host";
     }
 
+    if (sentinel) {
+        conf->master.data = master;
+        conf->master.len = last - master;
+
+        return redis_parse_sentinels(cf, conf, p, master - 1);
+    }
+
+    if (!local) {
+        return redis_parse_host(cf, conf, p, last, LINES_REDIS_PORT);
+    }
+
     u = &conf->url;
 
-    u->url.data = local ? value->data : p;
+    u->url.data = value->data;
     u->url.len = last - u->url.data;
-    u->default_port = LINES_REDIS_PORT;
+
+    if (ngx_parse_url(cf->pool, u) != NGX_OK) {
+        return u->err ? u->err : "invalid path";
+    }
+
+    conf->name.data = p;
+    conf->name.len = last - p;
+
+    return NULL;
+}
+
+
+static char *
+redis_parse_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
+    u_char *last)
+{
+    char                *err;
+    u_char              *comma;
+    lines_redis_conf_t  *sentinel;
+
+    conf->sentinels = ngx_array_create(cf->pool, 3, sizeof(lines_redis_conf_t));
+    if (conf->sentinels == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for ( ;; p = comma + 1) {
+        comma = ngx_strlchr(p, last, ',');
+
+        if (comma == NULL) {
+            comma = last;
+        }
+
+        if (comma == p) {
+            return "an empty host";
+        }
+
+        if (conf->sentinels->nelts == LINES_SENTINELS_MAX) {
+            return "more than 16 Sentinels";
+        }
+
+        sentinel = ngx_array_push(conf->sentinels);
+        if (sentinel == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(sentinel, sizeof(lines_redis_conf_t));
+
+        err = redis_parse_host(cf, sentinel, p, comma, LINES_SENTINEL_PORT);
+
+        if (err) {
+            return err;
+        }
+
+        if (comma == last) {
+            break;
+        }
+    }
+
+    return lines_redis_format(cf->pool, &conf->name, "%V/%ui", &conf->master,
+                              conf->db)
+           == NGX_OK
+           ? NULL
+           : NGX_CONF_ERROR;
+}
+
+
+/* host[:port], up to last */
+
+static char *
+redis_parse_host(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
+    u_char *last, in_port_t port)
+{
+    ngx_url_t  *u;
+
+    u = &conf->url;
+
+    u->url.data = p;
+    u->url.len = last - p;
+    u->default_port = port;
     u->no_resolve = 1;
 
     if (ngx_parse_url(cf->pool, u) != NGX_OK) {
-        return u->err ? u->err : local ? "invalid path" : "invalid host";
-    }
-
-    if (local) {
-        conf->name.data = p;
-        conf->name.len = last - p;
-
-        return NULL;
+        return u->err ? u->err : "invalid host";
     }
 
     conf->port = u->port;
@@ -275,7 +461,13 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
          * which is for lines_redis_check_conf() to say.
          */
 
-        conf->host = u->host;
+        if (lines_redis_format(cf->pool, &conf->host, "%V%Z", &u->host)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        conf->host.len--;
 
         if (ngx_inet_resolve_host(cf->pool, u) != NGX_OK) {
             u->naddrs = 0;

@@ -138,7 +138,7 @@ redis_socket_options(lines_redis_connection_t *conn, int fd)
 
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) {
         ngx_log_error(NGX_LOG_ALERT, conn->log, ngx_errno,
-                      "fcntl(FD_CLOEXEC) \"%V\" failed", &conn->conf->name);
+                      "fcntl(FD_CLOEXEC) \"%V\" failed", conn->name);
     }
 
     for (i = 0; options[i].text && conn->conf->url.family != AF_UNIX; i++) {
@@ -149,7 +149,7 @@ redis_socket_options(lines_redis_connection_t *conn, int fd)
         {
             ngx_log_error(NGX_LOG_WARN, conn->log, ngx_socket_errno,
                           "setsockopt(%s) \"%V\" failed", options[i].text,
-                          &conn->conf->name);
+                          conn->name);
         }
     }
 }
@@ -181,7 +181,7 @@ redis_connected(ngx_event_t *ev)
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                   "lines redis connect: \"%V\" %d", &conn->conf->name, err);
+                   "lines redis connect: \"%V\" %d", conn->name, err);
 
     if (err) {
         lines_redis_fail(conn, "%s", strerror(err));
@@ -407,7 +407,7 @@ redis_read_handler(ngx_event_t *rev)
         c->close = 0;
 
         ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                       "lines redis shutdown: \"%V\"", &conn->conf->name);
+                       "lines redis shutdown: \"%V\"", conn->name);
     }
 
     redis_read(conn);

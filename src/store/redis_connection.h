@@ -67,6 +67,8 @@ typedef enum {
 
 struct lines_redis_connection_s {
     lines_redis_conf_t        *conf;
+    ngx_str_t                 *name;        /* for messages; NULL when it is
+                                               opened: conf's */
     ngx_log_t                 *log;
     void                      *data;        /* the owner's */
 
@@ -88,6 +90,16 @@ struct lines_redis_connection_s {
      */
     lines_redis_connection_pt  lost;
 
+    /*
+     * somebody else knows where it is, and calls lines_redis_located(), now or
+     * later; last: nobody waits longer for a better word than the one that is
+     * known.  NULL: conf has the address.
+     */
+    void                     (*locate)(lines_redis_connection_t *conn,
+                                       ngx_uint_t last);
+    void                      *guide;       /* ... that one */
+    ngx_queue_t                follower;    /* in the guide's queue */
+
     /* what nobody asked for; NULL: it ends the connection */
     void                     (*message)(void *data, redisReply *reply);
 
@@ -96,6 +108,8 @@ struct lines_redis_connection_s {
     ngx_buf_t                  out;         /* what has not left yet */
     void                      *session;     /* of TLS, to be resumed */
     ngx_log_t                  tls_log;
+    ngx_str_t                  host;        /* empty: it has no name */
+    in_port_t                  port;
     ngx_resolver_ctx_t        *resolve;
 
     ngx_queue_t                asked;       /* in the order of the replies */

@@ -19,6 +19,9 @@
 #define LINES_REDIS_SETTLED       2000
 #define LINES_REDIS_FLAPS         4
 
+/* of a server that is no primary any more: how long its replies are awaited */
+#define LINES_REDIS_MOVED         500
+
 #define LINES_REDIS_SLOTS     16384
 
 
@@ -44,6 +47,9 @@ static void redis_greeted(lines_redis_connection_t *conn);
 static void redis_add_address(lines_redis_connection_t *conn,
     struct sockaddr *sockaddr, socklen_t socklen);
 static void redis_start(lines_redis_connection_t *conn);
+static void redis_resolve(lines_redis_connection_t *conn);
+static void redis_set_host(lines_redis_connection_t *conn, ngx_str_t *host,
+    in_port_t port);
 static void redis_resolved(ngx_resolver_ctx_t *ctx);
 static void redis_connect(lines_redis_connection_t *conn);
 static void redis_check_silence(lines_redis_connection_t *conn);
@@ -55,6 +61,8 @@ static void redis_ask(lines_redis_connection_t *conn);
 static void redis_heard(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 
+static void redis_take_role(lines_redis_connection_t *conn,
+    redisReply *reply);
 static void redis_selected(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_script_ran(lines_redis_connection_t *conn,
     redisReply *reply);
@@ -113,6 +121,7 @@ static const redis_refusal_t  redis_refusals[] = {
 
 
 static redis_question_t  redis_auth = { 0, NULL };
+static redis_question_t  redis_role = { REDIS_REPLY_ARRAY, redis_take_role };
 static redis_question_t  redis_select = { 0, redis_selected };
 static redis_question_t  redis_script = { 0, redis_script_ran };
 static redis_question_t  redis_info = { REDIS_REPLY_STRING, redis_take_info };
@@ -144,6 +153,13 @@ lines_redis_open(lines_redis_connection_t *conn)
     conn->drop.data = conn;
     conn->drop.log = conn->log;
 
+    conn->host = conn->conf->host;
+    conn->port = conn->conf->port;
+
+    if (conn->name == NULL) {
+        conn->name = &conn->conf->name;
+    }
+
     for (i = 0; i < conn->conf->url.naddrs; i++) {
         addr = &conn->conf->url.addrs[i];
         redis_add_address(conn, addr->sockaddr, addr->socklen);
@@ -169,7 +185,7 @@ redis_add_address(lines_redis_connection_t *conn, struct sockaddr *sockaddr,
 
         /* of a unix socket nothing is set; a resolver tells no port */
 
-        ngx_inet_set_port(&conn->addrs[n].sockaddr.sockaddr, conn->conf->port);
+        ngx_inet_set_port(&conn->addrs[n].sockaddr.sockaddr, conn->port);
     }
 }
 
@@ -234,12 +250,141 @@ redis_check_silence(lines_redis_connection_t *conn)
 static void
 redis_start(lines_redis_connection_t *conn)
 {
-    ngx_resolver_ctx_t  *ctx;
-
     conn->cause[0] = '\0';
 
+    if (conn->locate == NULL || conn->current) {
+        redis_resolve(conn);
+        return;
+    }
+
+    conn->state = LINES_REDIS_RESOLVING;
+
+    lines_redis_timer(conn, conn->conf->connect_timeout);
+
+    conn->locate(conn, 0);
+}
+
+
+void
+lines_redis_located(lines_redis_connection_t *conn, ngx_str_t *host,
+    in_port_t port, ngx_uint_t moved)
+{
+    char  *cause;
+
+    cause = "Sentinel names another primary";
+
+    if (moved) {
+
+        /* what happened elsewhere says nothing of the new one */
+
+        conn->failures = 0;
+        conn->flaps = 0;
+        lines_redis_tls_forget(conn);
+    }
+
+    switch (conn->state) {
+
+    case LINES_REDIS_RESOLVING:
+
+        if (conn->resolve) {
+            if (!moved) {
+                return;
+            }
+
+            ngx_resolve_name_done(conn->resolve);
+            conn->resolve = NULL;
+        }
+
+        redis_set_host(conn, host, port);
+        redis_resolve(conn);
+
+        return;
+
+    case LINES_REDIS_BACKOFF:
+
+        if (moved) {
+            conn->current = 0;
+            lines_redis_timer(conn, 1);
+        }
+
+        return;
+
+    case LINES_REDIS_READY:
+
+        if (moved) {
+            lines_redis_drain(conn, cause);
+            lines_redis_timer(conn, ngx_min(conn->conf->timeout,
+                                            LINES_REDIS_MOVED));
+
+            if (ngx_queue_empty(&conn->asked) || conn->message) {
+                lines_redis_drop(conn);
+            }
+        }
+
+        return;
+
+    case LINES_REDIS_CONNECTING:
+    case LINES_REDIS_TLS:
+    case LINES_REDIS_HANDSHAKE:
+
+        if (moved) {
+            conn->naddrs = 0;
+            lines_redis_fail(conn, "%s", cause);
+        }
+
+        return;
+
+    default:
+        return;
+    }
+}
+
+
+static void
+redis_set_host(lines_redis_connection_t *conn, ngx_str_t *host, in_port_t port)
+{
+    ngx_sockaddr_t  sa;
+
+    ngx_memzero(&sa, sizeof(ngx_sockaddr_t));
+
+    conn->port = port;
+    conn->naddrs = 0;
+    conn->current = 0;
+
+    ngx_str_null(&conn->host);
+
+    sa.sockaddr_in.sin_addr.s_addr = ngx_inet_addr(host->data, host->len);
+
+    if (sa.sockaddr_in.sin_addr.s_addr != INADDR_NONE) {
+        sa.sockaddr_in.sin_family = AF_INET;
+        redis_add_address(conn, &sa.sockaddr, sizeof(struct sockaddr_in));
+        return;
+    }
+
+#if (NGX_HAVE_INET6)
+
+    if (ngx_inet6_addr(host->data, host->len,
+                       sa.sockaddr_in6.sin6_addr.s6_addr)
+        == NGX_OK)
+    {
+        sa.sockaddr_in6.sin6_family = AF_INET6;
+        redis_add_address(conn, &sa.sockaddr, sizeof(struct sockaddr_in6));
+        return;
+    }
+
+#endif
+
+    conn->host = *host;
+}
+
+
+static void
+redis_resolve(lines_redis_connection_t *conn)
+{
+    ngx_resolver_ctx_t  *ctx;
+
     if (conn->current
-        || conn->conf->host.len == 0
+        || conn->host.len == 0
         || conn->conf->resolver == NULL)
     {
         redis_connect(conn);
@@ -251,7 +396,7 @@ redis_start(lines_redis_connection_t *conn)
     ctx = ngx_resolve_start(conn->conf->resolver, NULL);
 
     if (ctx) {
-        ctx->name = conn->conf->host;
+        ctx->name = conn->host;
         ctx->handler = redis_resolved;
         ctx->data = conn;
         ctx->timeout = conn->conf->resolver_timeout;
@@ -273,7 +418,7 @@ redis_start(lines_redis_connection_t *conn)
     }
 
     lines_redis_fail(conn, ctx ? "could not resolve \"%V\""
-                               : "no resolver for \"%V\"", &conn->conf->host);
+                               : "no resolver for \"%V\"", &conn->host);
 }
 
 
@@ -316,14 +461,15 @@ static void
 redis_connect(lines_redis_connection_t *conn)
 {
     if (conn->naddrs == 0) {
-        lines_redis_fail(conn, "no address of \"%V\" is known",
-                         &conn->conf->host);
+        lines_redis_fail(conn, "no address of \"%V\" is known%s",
+                         &conn->host, conn->conf->resolver
+                         ? "" : ", and there is no \"resolver\"");
         return;
     }
 
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                    "lines redis connect to \"%V\", address %ui",
-                   &conn->conf->name, conn->current);
+                   conn->name, conn->current);
 
     lines_redis_connect(conn);
 
@@ -344,11 +490,11 @@ redis_greeted(lines_redis_connection_t *conn)
     if (conn->logged_at) {
         ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
                       "lines redis \"%V\", %s: connected again",
-                      &conn->conf->name, conn->role);
+                      conn->name, conn->role);
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                   "lines redis ready: \"%V\"", &conn->conf->name);
+                   "lines redis ready: \"%V\"", conn->name);
 
     conn->state = LINES_REDIS_READY;
     conn->cause[0] = '\0';
@@ -415,7 +561,7 @@ redis_drop_handler(ngx_event_t *ev)
 
     ngx_log_debug3(NGX_LOG_DEBUG_EVENT, conn->log, 0,
                    "lines redis retry: \"%V\" in %M, away:%d",
-                   &conn->conf->name, delay, (int) conn->away);
+                   conn->name, delay, (int) conn->away);
 
     conn->state = LINES_REDIS_BACKOFF;
 
@@ -438,6 +584,11 @@ redis_timer_handler(ngx_event_t *ev)
 
     case LINES_REDIS_RESOLVING:
         conn->away = 1;
+
+        if (conn->locate && conn->resolve == NULL) {
+            conn->locate(conn, 1);
+        }
+
         conn->lost(conn->data);
         break;
 
@@ -470,7 +621,7 @@ redis_timer_handler(ngx_event_t *ev)
 
 
 /*
- * AUTH, SELECT, INFO and CONFIG GET (or PING), sent together; a node of a
+ * AUTH, ROLE, SELECT, INFO and CONFIG GET (or PING), sent together; a node of a
  * cluster is asked for its slots besides.  The reply of the last one makes the
  * connection ready.
  */
@@ -490,6 +641,12 @@ redis_handshake(lines_redis_connection_t *conn)
     } else if (conf->password.len) {
         lines_redis_ask(conn, redis_heard, &redis_auth, "AUTH %b",
                         conf->password.data, conf->password.len);
+    }
+
+    /* INFO may be refused: who was elsewhere before is asked by itself */
+
+    if (conn->locate) {
+        lines_redis_ask(conn, redis_heard, &redis_role, "ROLE");
     }
 
     if (conn->status == NULL) {
@@ -596,6 +753,20 @@ redis_heard(lines_redis_connection_t *conn, void *data, redisReply *reply)
 
 
 static void
+redis_take_role(lines_redis_connection_t *conn, redisReply *reply)
+{
+    static ngx_str_t  master = ngx_string("master");
+
+    if (reply->type != REDIS_REPLY_ERROR
+        && (reply->elements == 0
+            || !lines_redis_reply_is(reply->element[0], &master)))
+    {
+        lines_redis_fail(conn, "READONLY: a replica, not the primary");
+    }
+}
+
+
+static void
 redis_selected(lines_redis_connection_t *conn, redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR) {
@@ -647,7 +818,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": INFO is refused: its "
                       "maxmemory-policy and persistence are not known",
-                      &conn->conf->name);
+                      conn->name);
         return;
     }
 
@@ -670,7 +841,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
     if (evicts && !(again && status->evicts)) {
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": maxmemory-policy is \"%V\", not "
-                      "\"noeviction\": records may be lost", &conn->conf->name,
+                      "\"noeviction\": records may be lost", conn->name,
                       &policy);
     }
 
@@ -680,7 +851,7 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
         ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                       "lines redis \"%V\": no AOF (appendonly is off): "
                       "records may be lost when it restarts",
-                      &conn->conf->name);
+                      conn->name);
     }
 
     if (redis_info_is(reply, "aof_last_write_status:", "err")) {
@@ -740,7 +911,7 @@ redis_take_config(lines_redis_connection_t *conn, redisReply *reply)
             if (!(known & ((ngx_uint_t) 1 << n))) {
                 ngx_log_error(NGX_LOG_WARN, conn->log, 0,
                               "lines redis \"%V\": %V is \"%*s\", not \"%V\" "
-                              "as in conf/redis.conf", &conn->conf->name,
+                              "as in conf/redis.conf", conn->name,
                               &wish->name, (size_t) value->len, value->str,
                               &wish->value);
             }

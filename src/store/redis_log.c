@@ -35,7 +35,7 @@ lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why)
         || ngx_current_msec - conn->refused_at > LINES_REDIS_REFUSED)
     {
         ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
-                      "lines redis \"%V\": %s: %s", &conn->conf->name, what,
+                      "lines redis \"%V\": %s: %s", conn->name, what,
                       why);
 
         conn->refuses = why;
@@ -63,6 +63,6 @@ lines_redis_complain(lines_redis_connection_t *conn, char *what)
     }
 
     ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
-                  &conn->conf->name, conn->role, what,
+                  conn->name, conn->role, what,
                   conn->cause[0] ? conn->cause : (u_char *) "closed");
 }

@@ -62,6 +62,15 @@ lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
     conn->ready = redis_ready;
     conn->lost = redis_lost;
 
+    if (conf->master.len) {
+        redis->sentinel = lines_sentinel_create(cycle, conf);
+        if (redis->sentinel == NULL) {
+            return NULL;
+        }
+
+        lines_sentinel_follow(redis->sentinel, conn);
+    }
+
     lines_redis_open(conn);
 
     return redis;
@@ -74,6 +83,10 @@ lines_redis_destroy(lines_redis_t *redis)
     redis->connection.away = 1;
 
     lines_redis_close(&redis->connection);
+
+    if (redis->sentinel) {
+        lines_sentinel_destroy(redis->sentinel);
+    }
 
     if (redis->refuse.posted) {
         ngx_delete_posted_event(&redis->refuse);
@@ -498,7 +511,7 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
 
         ngx_log_error(NGX_LOG_ALERT, conn->log, 0,
                       "lines redis \"%V\": it refuses a command (NOPERM): the "
-                      "user's ACL lacks what is needed", &conn->conf->name);
+                      "user's ACL lacks what is needed", conn->name);
 
         conn->denied = 1;
         conn->denied_at = ngx_max(ngx_current_msec, 1);

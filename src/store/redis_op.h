@@ -11,6 +11,7 @@
 
 #include "store/redis_connection.h"
 #include "store/script.h"
+#include "store/sentinel.h"
 
 
 typedef struct lines_redis_op_s  lines_redis_op_t;
@@ -66,6 +67,8 @@ struct lines_redis_s {
     lines_redis_connection_t  connection;
     lines_redis_conf_t       *conf;
     ngx_log_t                *log;
+
+    lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
 
     ngx_queue_t               waiting;
     ngx_event_t               refuse;      /* those that wait in vain */

@@ -139,7 +139,7 @@ lines_redis_tls_start(lines_redis_connection_t *conn,
     SSL_set_info_callback(c->ssl->connection, tls_told);
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                   "lines redis TLS handshake: \"%V\"", &conn->conf->name);
+                   "lines redis TLS handshake: \"%V\"", conn->name);
 
     rc = ngx_ssl_handshake(c);
 
@@ -162,7 +162,7 @@ tls_session(lines_redis_connection_t *conn)
     ssl = conn->connection->ssl->connection;
     name = tls_name(conn);
 
-    /* the configuration's strings end with a zero; an address is no name */
+    /* these strings end with a zero; an address is no name */
 
     if (name && SSL_set_tlsext_host_name(ssl, (char *) name->data) == 0) {
         return NGX_ERROR;
@@ -187,7 +187,7 @@ tls_name(lines_redis_connection_t *conn)
 
     conf = conn->conf;
 
-    return conf->sni.len ? &conf->sni : conf->host.len ? &conf->host : NULL;
+    return conf->sni.len ? &conf->sni : conn->host.len ? &conn->host : NULL;
 }
 
 
@@ -209,7 +209,7 @@ lines_redis_tls_check(lines_redis_connection_t *conn)
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_EVENT, conn->log, 0,
-                   "lines redis TLS: \"%V\" %s, reused:%d", &conn->conf->name,
+                   "lines redis TLS: \"%V\" %s, reused:%d", conn->name,
                    SSL_get_version(c->ssl->connection),
                    SSL_session_reused(c->ssl->connection));
 

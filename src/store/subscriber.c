@@ -96,6 +96,10 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     conn->lost = subscriber_lost;
     conn->message = subscriber_message;
 
+    if (redis->sentinel) {
+        lines_sentinel_follow(redis->sentinel, conn);
+    }
+
     lines_redis_open(conn);
 
     return sub;
@@ -342,7 +346,7 @@ heartbeat_published(void *data, redisReply *reply)
 
         ngx_log_error(NGX_LOG_ERR, sub->connection.log, 0,
                       "lines redis \"%V\": PUBLISH failed: %*s",
-                      &sub->connection.conf->name,
+                      sub->connection.name,
                       ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
                       reply->str);
     }
