@@ -2,6 +2,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
 use Mojo::File qw(path);
 use Mojo::Promise;
 use Test::More;
@@ -116,6 +117,22 @@ subtest 'by its address' => sub {
 
     $nginx = at($named, "cacert=$ca sni=localhost", host => '127.0.0.1');
     works($nginx, 'a name of its own to ask for');
+    $nginx->quit;
+};
+
+subtest 'the name that is asked for' => sub {
+    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die "listen: $@";
+    my $nginx  = at($listen->sockport, "cacert=$ca connect_timeout=30s");
+    $nginx->allow(qr/could not connect/);
+
+    # the first of TLS' records, which is not encrypted: a server name is type 0, in a list of one
+    my $client = $listen->accept;
+    my $hello  = '';
+    sysread $client, $hello, 4096, length $hello until length $hello > 5 && length $hello >= 5 + unpack 'x3 n', $hello;
+    like $hello, qr/\0\0\0\x0e\0\x0c\0\0\x09localhost(?!:)/, 'is the host, without its port';
+
+    $client->close;
+    $listen->close;
     $nginx->quit;
 };
 

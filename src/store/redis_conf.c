@@ -196,6 +196,7 @@ redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
         sentinel[i].name = own.name;
         sentinel[i].user = conf->sentinel_user;
         sentinel[i].password = conf->sentinel_password;
+        sentinel[i].master.len = 0;
     }
 
     return NGX_CONF_OK;
@@ -238,7 +239,6 @@ lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         sentinel = conf->sentinels->elts;
 
         for (i = 0; i < conf->sentinels->nelts; i++) {
-            sentinel[i].master.len = 0;
             sentinel[i].resolver = conf->resolver;
             sentinel[i].resolver_timeout = conf->resolver_timeout;
 
