@@ -147,11 +147,15 @@ subtest 'a primary that hangs' => sub {
 subtest 'a Sentinel that knows no better' => sub {
     my $alone = $t->redis;
     my $stale = sentinel($alone, 1);
-    my $other = $t->nginx(redis => at($stale, @sentinels), plans => "lines_plan bulk phone included=100000;\n");
+    my $other = $t->nginx(redis => at(@sentinels, $stale), plans => "lines_plan bulk phone included=100000;\n");
     my $port  = primary_port($sentinels[0]);
     $other->wait_log(qr{"shop/0 at 127\.0\.0\.1:$port": so says});
+
+    # all have told, the one that knows no better as well
+    wait_for(sub { scalar $stale->cli('CLIENT', 'LIST') =~ / sub=1 / }, 30, 'all were asked');
     wait_ready($other);
     is $other->get('/api/lines/by-user', $auth)->status, 200, 'the one with the latest word is believed';
+    like +($other->error_log =~ /"(shop\S* at \S+)": so says/g)[-1], qr/:$port$/, '... by all that heard others';
     $other->quit;
     $stale->stop;
     $alone->stop;
