@@ -73,41 +73,271 @@ struct lines_billing_call_s {
      || (call)->ask.kind == LINES_BILLING_UNSETTLED)
 
 
-static ngx_int_t billing_page(lines_billing_call_t *call);
-static ngx_int_t billing_send(lines_billing_call_t *call);
-static void billing_turn(void *data);
-static ngx_int_t billing_request(lines_billing_call_t *call);
-static void billing_again(void *data);
-static void billing_answered(void *data, lines_result_t *answer);
-static ngx_uint_t billing_halved(lines_billing_call_t *call,
-    lines_result_t *answer);
-static ngx_int_t billing_judge(lines_billing_call_t *call,
-    lines_result_t *answer);
-static void billing_headers(lines_result_t *answer,
-    lines_billing_result_t *result);
-static ngx_str_t billing_header(lines_result_t *answer, const char *name);
-static ngx_int_t billing_read(lines_billing_call_t *call, json_t *json);
-static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
-static void billing_done(lines_billing_call_t *call);
-static ngx_int_t billing_read_subscription(lines_billing_call_t *call,
-    json_t *json);
-static ngx_int_t billing_read_found(lines_billing_call_t *call, json_t *json);
-static ngx_uint_t billing_differs(ngx_str_t *want, ngx_str_t *have);
-static ngx_uint_t billing_matches(lines_stripe_metadata_t *match,
-    lines_stripe_metadata_t *metadata);
-static ngx_int_t billing_read_invoice(lines_billing_call_t *call,
-    json_t *json);
-static ngx_int_t billing_read_unsettled(lines_billing_call_t *call,
-    json_t *json);
-static ngx_uint_t billing_unsettled(lines_billing_call_t *call,
-    lines_stripe_invoice_t *invoice);
-static ngx_int_t billing_read_customer(lines_billing_call_t *call,
-    json_t *json);
-static ngx_int_t billing_read_card(lines_billing_call_t *call, json_t *json);
-static ngx_int_t billing_read_given(lines_billing_call_t *call, json_t *json);
-static ngx_int_t billing_read_entry(lines_billing_call_t *call, json_t *json);
-static ngx_int_t billing_livemode(lines_billing_call_t *call,
-    ngx_uint_t livemode);
+/* test objects under a live key, or the reverse: not the account we think */
+
+static ngx_int_t
+billing_livemode(lines_billing_call_t *call, ngx_uint_t livemode)
+{
+    if (livemode == call->bcf->livemode) {
+        return NGX_OK;
+    }
+
+    call->result.outcome = LINES_STRIPE_ALERT;
+
+    ngx_log_error(NGX_LOG_CRIT, call->carrier->log, 0,
+                  "lines: billing has an object of livemode %ui "
+                  "under a key of livemode %ui", livemode,
+                  call->bcf->livemode);
+
+    return NGX_ERROR;
+}
+
+
+/* nothing wanted is anything */
+
+static ngx_uint_t
+billing_differs(ngx_str_t *want, ngx_str_t *have)
+{
+    return want->len && !lines_same(want, have);
+}
+
+
+static ngx_int_t
+billing_read_subscription(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_subscription_t  *subscription = &call->object.subscription;
+
+    call->result.subscription = subscription;
+
+    return lines_stripe_parse_subscription(json, subscription) == NGX_OK
+           ? billing_livemode(call, subscription->livemode) : NGX_ERROR;
+}
+
+
+static ngx_int_t
+billing_read_found(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_metadata_t      *match = &call->ask.match, *metadata;
+    lines_stripe_subscription_t  *subscription, *found;
+
+    subscription = &call->object.subscription;
+    metadata = &subscription->metadata;
+
+    if (lines_stripe_parse_subscription(json, subscription) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    call->last = subscription->id;
+
+    if (billing_differs(&match->deployment, &metadata->deployment)
+        || billing_differs(&match->tenant, &metadata->tenant)
+        || billing_differs(&match->line, &metadata->line)
+        || billing_differs(&match->operation, &metadata->operation)
+        || (match->attempt && match->attempt != metadata->attempt))
+    {
+        return NGX_OK;
+    }
+
+    if (billing_livemode(call, subscription->livemode) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    found = ngx_array_push(call->result.subscriptions);
+    if (found == NULL) {
+        return NGX_ERROR;
+    }
+
+    *found = *subscription;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+billing_read_invoice(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_invoice_t  *invoice = &call->object.invoice;
+
+    call->result.invoice = invoice;
+
+    return lines_stripe_parse_invoice(json, invoice) == NGX_OK
+           ? billing_livemode(call, invoice->livemode) : NGX_ERROR;
+}
+
+
+/* it can be paid, or was since */
+
+static ngx_uint_t
+billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
+{
+    return lines_is(&invoice->status, "open")
+           || lines_is(&invoice->status, "uncollectible")
+           || ((invoice->amount_paid > 0 || invoice->balance > 0)
+               && (invoice->paid_at > call->ask.since
+                   || call->ask.since == 0
+                   || (invoice->paid_at == call->ask.since
+                       && !billing_differs(&invoice->id, &call->ask.told))));
+}
+
+
+/* an invoice that is not asked for may be paid back to nobody */
+
+static ngx_int_t
+billing_read_unsettled(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_invoice_t  *invoice = &call->object.invoice;
+
+    if (lines_stripe_parse_invoice(json, invoice) != NGX_OK
+        || billing_differs(&call->ask.id, &invoice->subscription))
+    {
+        return NGX_ERROR;
+    }
+
+    call->last = invoice->id;
+
+    if (!billing_unsettled(call, invoice)) {
+        return NGX_OK;
+    }
+
+    call->result.invoice = invoice;
+
+    return billing_livemode(call, invoice->livemode) == NGX_OK ? NGX_DONE
+                                                               : NGX_ERROR;
+}
+
+
+static ngx_int_t
+billing_read_customer(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_customer_t  *customer = &call->object.customer;
+
+    if (lines_stripe_parse_customer(json, customer) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    call->result.customer = customer;
+    call->result.payment_method = customer->payment_method;
+
+    /* what is left of a deleted one does not say */
+
+    return customer->deleted ? NGX_OK
+                             : billing_livemode(call, customer->livemode);
+}
+
+
+static ngx_int_t
+billing_read_card(lines_billing_call_t *call, json_t *json)
+{
+    json_t  *id;
+
+    id = json_object_get(json, "id");
+
+    if (!json_is_string(id)) {
+        return NGX_ERROR;
+    }
+
+    call->result.payment_method.data = (u_char *) json_string_value(id);
+    call->result.payment_method.len = json_string_length(id);
+
+    return NGX_DONE;
+}
+
+
+/* no amount is read of it: a note's transaction is not expanded here */
+
+static ngx_int_t
+billing_read_given(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_entry_t  entry;
+
+    (void) lines_stripe_parse_entry(json, &entry);
+
+    return entry.kind == LINES_STRIPE_OTHER ? NGX_ERROR : NGX_OK;
+}
+
+
+/* all that is listed must be of what was asked for */
+
+static ngx_int_t
+billing_read_entry(lines_billing_call_t *call, json_t *json)
+{
+    lines_stripe_entry_t  *entry;
+    lines_billing_kind_e   kind = call->ask.kind;
+
+    entry = ngx_array_push(call->result.list);
+
+    if (entry == NULL
+        || lines_stripe_parse_entry(json, entry) != NGX_OK
+        || billing_differs(&call->ask.id,
+                           kind == LINES_BILLING_PAYMENTS
+                           || kind == LINES_BILLING_CREDITS
+                           ? &entry->invoice : &entry->payment)
+        || (entry->kind != LINES_STRIPE_REFUND
+            && billing_livemode(call, entry->livemode) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    call->last = entry->id;
+
+    return NGX_OK;
+}
+
+
+/* an object, or those of a page; NGX_AGAIN: another page follows */
+
+static ngx_int_t
+billing_read(lines_billing_call_t *call, json_t *json)
+{
+    size_t       i;
+    json_t      *data, *item;
+    ngx_int_t    rc;
+    ngx_uint_t   more;
+
+    if (call->kind->page == 0) {
+        return call->kind->read(call, json);
+    }
+
+    data = json_object_get(json, "data");
+
+    if (!json_is_array(data)) {
+        return NGX_ERROR;
+    }
+
+    json_array_foreach(data, i, item) {
+        rc = call->kind->read(call, item);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_DONE ? NGX_OK : rc;
+        }
+    }
+
+    more = json_is_true(json_object_get(json, "has_more"));
+
+    /* a list that has more, and a page with nothing in it, has no end */
+
+    if (more && i == 0) {
+        return NGX_ERROR;
+    }
+
+    /* who wants pages asks for the next one himself */
+
+    if (call->ask.limit) {
+        if (more) {
+            call->result.after = call->last;
+        }
+
+        return NGX_OK;
+    }
+
+    /* one attempt has one subscription at most */
+
+    if (call->ask.match.attempt && call->result.subscriptions->nelts) {
+        return NGX_OK;
+    }
+
+    return more ? NGX_AGAIN : NGX_OK;
+}
 
 
 #define billing_kind(text, by, what, path)                                    \
@@ -158,6 +388,23 @@ static lines_billing_kind_t  billing_kinds[] = {
 
     { billing_post("anchor", customer, "v1/customers/"), .after = "" }
 };
+
+
+static ngx_int_t billing_page(lines_billing_call_t *call);
+static ngx_int_t billing_send(lines_billing_call_t *call);
+static void billing_turn(void *data);
+static ngx_int_t billing_request(lines_billing_call_t *call);
+static void billing_again(void *data);
+static void billing_answered(void *data, lines_result_t *answer);
+static ngx_uint_t billing_halved(lines_billing_call_t *call,
+    lines_result_t *answer);
+static ngx_int_t billing_judge(lines_billing_call_t *call,
+    lines_result_t *answer);
+static void billing_headers(lines_result_t *answer,
+    lines_billing_result_t *result);
+static ngx_str_t billing_header(lines_result_t *answer, const char *name);
+static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
+static void billing_done(lines_billing_call_t *call);
 
 
 ngx_int_t
@@ -643,277 +890,4 @@ billing_done(lines_billing_call_t *call)
     }
 
     call->handler(call->data, result);
-}
-
-
-/* an object, or those of a page; NGX_AGAIN: another page follows */
-
-static ngx_int_t
-billing_read(lines_billing_call_t *call, json_t *json)
-{
-    size_t       i;
-    json_t      *data, *item;
-    ngx_int_t    rc;
-    ngx_uint_t   more;
-
-    if (call->kind->page == 0) {
-        return call->kind->read(call, json);
-    }
-
-    data = json_object_get(json, "data");
-
-    if (!json_is_array(data)) {
-        return NGX_ERROR;
-    }
-
-    json_array_foreach(data, i, item) {
-        rc = call->kind->read(call, item);
-
-        if (rc != NGX_OK) {
-            return rc == NGX_DONE ? NGX_OK : rc;
-        }
-    }
-
-    more = json_is_true(json_object_get(json, "has_more"));
-
-    /* a list that has more, and a page with nothing in it, has no end */
-
-    if (more && i == 0) {
-        return NGX_ERROR;
-    }
-
-    /* who wants pages asks for the next one himself */
-
-    if (call->ask.limit) {
-        if (more) {
-            call->result.after = call->last;
-        }
-
-        return NGX_OK;
-    }
-
-    /* one attempt has one subscription at most */
-
-    if (call->ask.match.attempt && call->result.subscriptions->nelts) {
-        return NGX_OK;
-    }
-
-    return more ? NGX_AGAIN : NGX_OK;
-}
-
-
-static ngx_int_t
-billing_read_subscription(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_subscription_t  *subscription = &call->object.subscription;
-
-    call->result.subscription = subscription;
-
-    return lines_stripe_parse_subscription(json, subscription) == NGX_OK
-           ? billing_livemode(call, subscription->livemode) : NGX_ERROR;
-}
-
-
-static ngx_int_t
-billing_read_found(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_subscription_t  *subscription, *found;
-
-    subscription = &call->object.subscription;
-
-    if (lines_stripe_parse_subscription(json, subscription) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    call->last = subscription->id;
-
-    if (!billing_matches(&call->ask.match, &subscription->metadata)) {
-        return NGX_OK;
-    }
-
-    if (billing_livemode(call, subscription->livemode) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    found = ngx_array_push(call->result.subscriptions);
-    if (found == NULL) {
-        return NGX_ERROR;
-    }
-
-    *found = *subscription;
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-billing_matches(lines_stripe_metadata_t *match,
-    lines_stripe_metadata_t *metadata)
-{
-    return !billing_differs(&match->deployment, &metadata->deployment)
-           && !billing_differs(&match->tenant, &metadata->tenant)
-           && !billing_differs(&match->line, &metadata->line)
-           && !billing_differs(&match->operation, &metadata->operation)
-           && (match->attempt == 0 || match->attempt == metadata->attempt);
-}
-
-
-/* nothing wanted is anything */
-
-static ngx_uint_t
-billing_differs(ngx_str_t *want, ngx_str_t *have)
-{
-    return want->len && !lines_same(want, have);
-}
-
-
-static ngx_int_t
-billing_read_invoice(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_invoice_t  *invoice = &call->object.invoice;
-
-    call->result.invoice = invoice;
-
-    return lines_stripe_parse_invoice(json, invoice) == NGX_OK
-           ? billing_livemode(call, invoice->livemode) : NGX_ERROR;
-}
-
-
-/* an invoice that is not asked for may be paid back to nobody */
-
-static ngx_int_t
-billing_read_unsettled(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_invoice_t  *invoice = &call->object.invoice;
-
-    if (lines_stripe_parse_invoice(json, invoice) != NGX_OK
-        || billing_differs(&call->ask.id, &invoice->subscription))
-    {
-        return NGX_ERROR;
-    }
-
-    call->last = invoice->id;
-
-    if (!billing_unsettled(call, invoice)) {
-        return NGX_OK;
-    }
-
-    call->result.invoice = invoice;
-
-    return billing_livemode(call, invoice->livemode) == NGX_OK ? NGX_DONE
-                                                               : NGX_ERROR;
-}
-
-
-/* it can be paid, or was since */
-
-static ngx_uint_t
-billing_unsettled(lines_billing_call_t *call, lines_stripe_invoice_t *invoice)
-{
-    return lines_is(&invoice->status, "open")
-           || lines_is(&invoice->status, "uncollectible")
-           || ((invoice->amount_paid > 0 || invoice->balance > 0)
-               && (invoice->paid_at > call->ask.since
-                   || call->ask.since == 0
-                   || (invoice->paid_at == call->ask.since
-                       && !billing_differs(&invoice->id,
-                                                 &call->ask.told))));
-}
-
-
-static ngx_int_t
-billing_read_customer(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_customer_t  *customer = &call->object.customer;
-
-    if (lines_stripe_parse_customer(json, customer) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    call->result.customer = customer;
-    call->result.payment_method = customer->payment_method;
-
-    /* what is left of a deleted one does not say */
-
-    return customer->deleted ? NGX_OK
-                             : billing_livemode(call, customer->livemode);
-}
-
-
-static ngx_int_t
-billing_read_card(lines_billing_call_t *call, json_t *json)
-{
-    json_t  *id;
-
-    id = json_object_get(json, "id");
-
-    if (!json_is_string(id)) {
-        return NGX_ERROR;
-    }
-
-    call->result.payment_method.data = (u_char *) json_string_value(id);
-    call->result.payment_method.len = json_string_length(id);
-
-    return NGX_DONE;
-}
-
-
-/* no amount is read of it: a note's transaction is not expanded here */
-
-static ngx_int_t
-billing_read_given(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_entry_t  entry;
-
-    (void) lines_stripe_parse_entry(json, &entry);
-
-    return entry.kind == LINES_STRIPE_OTHER ? NGX_ERROR : NGX_OK;
-}
-
-
-/* all that is listed must be of what was asked for */
-
-static ngx_int_t
-billing_read_entry(lines_billing_call_t *call, json_t *json)
-{
-    lines_stripe_entry_t  *entry;
-    lines_billing_kind_e   kind = call->ask.kind;
-
-    entry = ngx_array_push(call->result.list);
-
-    if (entry == NULL
-        || lines_stripe_parse_entry(json, entry) != NGX_OK
-        || billing_differs(&call->ask.id,
-                           kind == LINES_BILLING_PAYMENTS
-                           || kind == LINES_BILLING_CREDITS
-                           ? &entry->invoice : &entry->payment)
-        || (entry->kind != LINES_STRIPE_REFUND
-            && billing_livemode(call, entry->livemode) != NGX_OK))
-    {
-        return NGX_ERROR;
-    }
-
-    call->last = entry->id;
-
-    return NGX_OK;
-}
-
-
-/* test objects under a live key, or the reverse: not the account we think */
-
-static ngx_int_t
-billing_livemode(lines_billing_call_t *call, ngx_uint_t livemode)
-{
-    if (livemode == call->bcf->livemode) {
-        return NGX_OK;
-    }
-
-    call->result.outcome = LINES_STRIPE_ALERT;
-
-    ngx_log_error(NGX_LOG_CRIT, call->carrier->log, 0,
-                  "lines: billing has an object of livemode %ui "
-                  "under a key of livemode %ui", livemode,
-                  call->bcf->livemode);
-
-    return NGX_ERROR;
 }
