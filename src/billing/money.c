@@ -5,11 +5,41 @@
 #include "billing/money.h"
 
 
-static ngx_uint_t money_fits(lines_money_t *money, ngx_str_t *currency,
-    int64_t amount);
-static void money_sum(lines_money_t *money, int64_t *sum, int64_t amount);
-static void money_next(lines_money_t *money);
-static void money_walk(lines_money_t *money);
+static ngx_uint_t
+money_fits(lines_money_t *money, ngx_str_t *currency, int64_t amount)
+{
+    if (amount < 0 || (amount && !lines_same(currency, &money->currency))) {
+        money->unclear = 1;
+        return 0;
+    }
+
+    return 1;
+}
+
+
+static void
+money_sum(lines_money_t *money, int64_t *sum, int64_t amount)
+{
+    if (__builtin_add_overflow(*sum, amount, sum)) {
+        money->unclear = 1;
+    }
+}
+
+
+/* the payment at hand is counted */
+
+static void
+money_next(lines_money_t *money)
+{
+    if (money->now.len && money->rest > 0) {
+        money->parts++;
+        money->payment = money->now;
+        money->left = money->rest;
+    }
+
+    ngx_str_null(&money->now);
+    money->rest = 0;
+}
 
 
 void
@@ -42,6 +72,27 @@ lines_money_begin(lines_money_t *money, lines_stripe_invoice_t *invoice)
     money->named.payment = invoice->payment;
     money->named.currency = invoice->currency;
     money->named.amount = invoice->amount_paid;
+}
+
+
+/* the next payment; one with nothing to be read of it is added alone */
+
+static void
+money_walk(lines_money_t *money)
+{
+    lines_stripe_entry_t  *payment;
+
+    money_next(money);
+
+    if (money->payments == NULL) {
+        return;
+    }
+
+    payment = money->payments->elts;
+
+    while (money->now.len == 0 && money->counted < money->payments->nelts) {
+        lines_money_add(money, &payment[money->counted++]);
+    }
 }
 
 
@@ -83,27 +134,6 @@ lines_money_listed(lines_money_t *money, ngx_array_t *list)
 
     money->asks = money->now.len ? LINES_STRIPE_REFUND : LINES_STRIPE_OTHER;
     money->whose = money->now;
-}
-
-
-/* the next payment; one with nothing to be read of it is added alone */
-
-static void
-money_walk(lines_money_t *money)
-{
-    lines_stripe_entry_t  *payment;
-
-    money_next(money);
-
-    if (money->payments == NULL) {
-        return;
-    }
-
-    payment = money->payments->elts;
-
-    while (money->now.len == 0 && money->counted < money->payments->nelts) {
-        lines_money_add(money, &payment[money->counted++]);
-    }
 }
 
 
@@ -258,41 +288,4 @@ lines_money_ways(const lines_money_t *money, int64_t *charged,
                                     - money->disputed), 0);
     *balance = ngx_min(due - *charged, money->balance);
     *outside = due - *charged - *balance;
-}
-
-
-static ngx_uint_t
-money_fits(lines_money_t *money, ngx_str_t *currency, int64_t amount)
-{
-    if (amount < 0 || (amount && !lines_same(currency, &money->currency))) {
-        money->unclear = 1;
-        return 0;
-    }
-
-    return 1;
-}
-
-
-static void
-money_sum(lines_money_t *money, int64_t *sum, int64_t amount)
-{
-    if (__builtin_add_overflow(*sum, amount, sum)) {
-        money->unclear = 1;
-    }
-}
-
-
-/* the payment at hand is counted */
-
-static void
-money_next(lines_money_t *money)
-{
-    if (money->now.len && money->rest > 0) {
-        money->parts++;
-        money->payment = money->now;
-        money->left = money->rest;
-    }
-
-    ngx_str_null(&money->now);
-    money->rest = 0;
 }

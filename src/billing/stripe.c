@@ -16,16 +16,120 @@
       lines_form_number((metadata)->attempt) }
 
 
-static ngx_uint_t stripe_object(json_t *json, const char *kind, ngx_str_t *id);
-static void stripe_string(json_t *json, const char *name, ngx_str_t *value);
-static void stripe_reference(json_t *json, const char *name, ngx_str_t *id);
-static int64_t stripe_number(json_t *json, const char *name);
-static ngx_uint_t stripe_flag(json_t *json, const char *name);
-static void stripe_payment(json_t *json, ngx_str_t *payment);
-static void stripe_parse_metadata(json_t *json,
-    lines_stripe_metadata_t *metadata);
-static void stripe_prices(json_t *json,
-    lines_stripe_subscription_t *subscription);
+static void
+stripe_string(json_t *json, const char *name, ngx_str_t *value)
+{
+    json_t  *member;
+
+    member = json_object_get(json, name);
+
+    if (json_is_string(member)) {
+        value->data = (u_char *) json_string_value(member);
+        value->len = json_string_length(member);
+    }
+}
+
+
+/* the id of what may be expanded */
+
+static void
+stripe_reference(json_t *json, const char *name, ngx_str_t *id)
+{
+    json_t  *member;
+
+    member = json_object_get(json, name);
+
+    stripe_string(json_is_object(member) ? member : json,
+                  json_is_object(member) ? "id" : name, id);
+}
+
+
+static int64_t
+stripe_number(json_t *json, const char *name)
+{
+    return json_integer_value(json_object_get(json, name));
+}
+
+
+static ngx_uint_t
+stripe_flag(json_t *json, const char *name)
+{
+    return json_is_true(json_object_get(json, name));
+}
+
+
+static ngx_uint_t
+stripe_object(json_t *json, const char *kind, ngx_str_t *id)
+{
+    ngx_str_t  object = ngx_null_string;
+
+    stripe_string(json, "object", &object);
+    stripe_string(json, "id", id);
+
+    return lines_is(&object, kind) && id->len != 0;
+}
+
+
+static void
+stripe_payment(json_t *json, ngx_str_t *payment)
+{
+    stripe_reference(json, "payment_intent", payment);
+
+    if (payment->len == 0) {
+        stripe_reference(json, "charge", payment);
+    }
+}
+
+
+static void
+stripe_parse_metadata(json_t *json, lines_stripe_metadata_t *metadata)
+{
+    ngx_int_t  n;
+    ngx_str_t  attempt = ngx_null_string;
+
+    ngx_memzero(metadata, sizeof(lines_stripe_metadata_t));
+
+    stripe_string(json, "lines_deployment", &metadata->deployment);
+    stripe_string(json, "tenant", &metadata->tenant);
+    stripe_string(json, "line_request", &metadata->line);
+    stripe_string(json, "operation", &metadata->operation);
+    stripe_string(json, "attempt", &attempt);
+
+    n = ngx_atoi(attempt.data, attempt.len);
+
+    metadata->attempt = ngx_max(n, 0);
+}
+
+
+static void
+stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
+{
+    size_t      i;
+    json_t     *items, *item;
+    ngx_str_t  *price;
+
+    items = json_object_get(json, "items");
+
+    subscription->unpriced = stripe_flag(items, "has_more");
+
+    items = json_object_get(items, "data");
+
+    json_array_foreach(items, i, item) {
+
+        if (subscription->nprices == LINES_STRIPE_MAX_PRICES) {
+            subscription->unpriced = 1;
+            break;
+        }
+
+        price = &subscription->prices[subscription->nprices];
+
+        stripe_reference(item, "price", price);
+
+        if (price->len) {
+            subscription->nprices++;
+        }
+    }
+}
 
 
 ngx_int_t
@@ -243,122 +347,6 @@ lines_stripe_parse_event(json_t *json, lines_stripe_event_t *event)
     }
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-stripe_object(json_t *json, const char *kind, ngx_str_t *id)
-{
-    ngx_str_t  object = ngx_null_string;
-
-    stripe_string(json, "object", &object);
-    stripe_string(json, "id", id);
-
-    return lines_is(&object, kind) && id->len != 0;
-}
-
-
-static void
-stripe_string(json_t *json, const char *name, ngx_str_t *value)
-{
-    json_t  *member;
-
-    member = json_object_get(json, name);
-
-    if (json_is_string(member)) {
-        value->data = (u_char *) json_string_value(member);
-        value->len = json_string_length(member);
-    }
-}
-
-
-/* the id of what may be expanded */
-
-static void
-stripe_reference(json_t *json, const char *name, ngx_str_t *id)
-{
-    json_t  *member;
-
-    member = json_object_get(json, name);
-
-    stripe_string(json_is_object(member) ? member : json,
-                  json_is_object(member) ? "id" : name, id);
-}
-
-
-static int64_t
-stripe_number(json_t *json, const char *name)
-{
-    return json_integer_value(json_object_get(json, name));
-}
-
-
-static ngx_uint_t
-stripe_flag(json_t *json, const char *name)
-{
-    return json_is_true(json_object_get(json, name));
-}
-
-
-static void
-stripe_payment(json_t *json, ngx_str_t *payment)
-{
-    stripe_reference(json, "payment_intent", payment);
-
-    if (payment->len == 0) {
-        stripe_reference(json, "charge", payment);
-    }
-}
-
-
-static void
-stripe_parse_metadata(json_t *json, lines_stripe_metadata_t *metadata)
-{
-    ngx_int_t  n;
-    ngx_str_t  attempt = ngx_null_string;
-
-    ngx_memzero(metadata, sizeof(lines_stripe_metadata_t));
-
-    stripe_string(json, "lines_deployment", &metadata->deployment);
-    stripe_string(json, "tenant", &metadata->tenant);
-    stripe_string(json, "line_request", &metadata->line);
-    stripe_string(json, "operation", &metadata->operation);
-    stripe_string(json, "attempt", &attempt);
-
-    n = ngx_atoi(attempt.data, attempt.len);
-
-    metadata->attempt = ngx_max(n, 0);
-}
-
-
-static void
-stripe_prices(json_t *json, lines_stripe_subscription_t *subscription)
-{
-    size_t      i;
-    json_t     *items, *item;
-    ngx_str_t  *price;
-
-    items = json_object_get(json, "items");
-
-    subscription->unpriced = stripe_flag(items, "has_more");
-
-    items = json_object_get(items, "data");
-
-    json_array_foreach(items, i, item) {
-
-        if (subscription->nprices == LINES_STRIPE_MAX_PRICES) {
-            subscription->unpriced = 1;
-            break;
-        }
-
-        price = &subscription->prices[subscription->nprices];
-
-        stripe_reference(item, "price", price);
-
-        if (price->len) {
-            subscription->nprices++;
-        }
-    }
 }
 
 
