@@ -12,11 +12,21 @@
 #define LINES_BILLING_TEST     50000    /* 20r/s */
 
 
-static lines_billing_conf_t *billing_conf(ngx_conf_t *cf,
-    lines_main_conf_t *lmcf);
-static char *billing_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static ngx_int_t billing_key_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+static char *
+billing_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    ngx_uint_t *interval = field;
+
+    lines_rate_t  rate;
+
+    if (lines_rate_parse(value, &rate) != NGX_OK || rate.interval > 1e6) {
+        return LINES_PARAM_INVALID;
+    }
+
+    *interval = rate.interval + 0.999;
+
+    return NGX_CONF_OK;
+}
 
 
 /* deployment and version go into headers and metadata as they are */
@@ -45,6 +55,34 @@ static lines_directive_t  billing_directive = {
     .params = billing_params,
     .of = "of"
 };
+
+
+static lines_billing_conf_t *
+billing_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+{
+    lines_billing_conf_t  *bcf;
+
+    if (lmcf->billing) {
+        return lmcf->billing;
+    }
+
+    bcf = ngx_pcalloc(cf->pool, sizeof(lines_billing_conf_t));
+
+    if (bcf == NULL
+        || ngx_array_init(&bcf->plans, cf->pool, 4,
+                          sizeof(lines_billing_plan_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_str_set(&bcf->uri, LINES_BILLING_URI);
+    ngx_str_set(&bcf->version, LINES_BILLING_VERSION);
+
+    lmcf->billing = bcf;
+
+    return bcf;
+}
 
 
 char *
@@ -105,23 +143,6 @@ lines_billing(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                                 .plain = bcf->plain,
                                                 .once = 1,
                                                 .buffer = 64 * 1024 });
-}
-
-
-static char *
-billing_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    ngx_uint_t *interval = field;
-
-    lines_rate_t  rate;
-
-    if (lines_rate_parse(value, &rate) != NGX_OK || rate.interval > 1e6) {
-        return LINES_PARAM_INVALID;
-    }
-
-    *interval = rate.interval + 0.999;
-
-    return NGX_CONF_OK;
 }
 
 
@@ -197,34 +218,6 @@ lines_billing_init_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf)
 }
 
 
-static lines_billing_conf_t *
-billing_conf(ngx_conf_t *cf, lines_main_conf_t *lmcf)
-{
-    lines_billing_conf_t  *bcf;
-
-    if (lmcf->billing) {
-        return lmcf->billing;
-    }
-
-    bcf = ngx_pcalloc(cf->pool, sizeof(lines_billing_conf_t));
-
-    if (bcf == NULL
-        || ngx_array_init(&bcf->plans, cf->pool, 4,
-                          sizeof(lines_billing_plan_t))
-           != NGX_OK)
-    {
-        return NULL;
-    }
-
-    ngx_str_set(&bcf->uri, LINES_BILLING_URI);
-    ngx_str_set(&bcf->version, LINES_BILLING_VERSION);
-
-    lmcf->billing = bcf;
-
-    return bcf;
-}
-
-
 ngx_str_t *
 lines_billing_plan(lines_billing_conf_t *bcf, ngx_str_t *price)
 {
@@ -262,24 +255,6 @@ lines_billing_base(lines_billing_conf_t *bcf,
     }
 
     return subscription->unpriced && bcf->plans.nelts;
-}
-
-
-ngx_int_t
-lines_billing_variables(ngx_conf_t *cf)
-{
-    ngx_http_variable_t  *var;
-
-    static ngx_str_t  name = ngx_string("lines_billing_key");
-
-    var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
-    if (var == NULL) {
-        return NGX_ERROR;
-    }
-
-    var->get_handler = billing_key_variable;
-
-    return NGX_OK;
 }
 
 
@@ -325,6 +300,24 @@ billing_key_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     v->len = bcf->key.len;
     v->data = bcf->key.data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+lines_billing_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var;
+
+    static ngx_str_t  name = ngx_string("lines_billing_key");
+
+    var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+    if (var == NULL) {
+        return NGX_ERROR;
+    }
+
+    var->get_handler = billing_key_variable;
 
     return NGX_OK;
 }
