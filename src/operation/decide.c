@@ -139,15 +139,13 @@ await(const lines_view_t *view)
                || decision.action == LINES_DO_FAIL
                ? decision(SETTLE, NULL) : decision;
 
+    case LINES_INVOICE_OPEN:
     case LINES_INVOICE_UNCOLLECTIBLE:
 
-        /* it could still be paid: never billed again silently */
+        /* written off, it could still be paid: never billed again silently */
 
-        return view->tried ? decision(AGAIN, NULL) : decision(VOID, NULL);
-
-    case LINES_INVOICE_OPEN:
-
-        if (view->wish == LINES_WISH_CANCEL
+        if (view->invoice == LINES_INVOICE_UNCOLLECTIBLE
+            || view->wish == LINES_WISH_CANCEL
             || view->sub == LINES_SUB_ENDED
             || view->place == LINES_PLACE_TAKEN
             || view->moved)
