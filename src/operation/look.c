@@ -40,7 +40,7 @@ lines_look_ours(lines_look_t *look)
 ngx_int_t
 lines_look(lines_look_t *look)
 {
-    ngx_str_t  name;
+    ngx_str_t  kind, name;
 
     look->follows = LINES_FOLLOWS_NOTHING;
     look->tenant = look->metadata->tenant;
@@ -48,17 +48,12 @@ lines_look(lines_look_t *look)
                ? look->metadata->line
                : look->metadata->operation;
 
-    if (look->tenant.len < 3) {
-        return look->end(look);
-    }
-
-    name.data = look->tenant.data + 2;
-    name.len = look->tenant.len - 2;
+    name = look->tenant;
+    kind = lines_split(&name, ':');
 
     /* what metadata says becomes part of keys */
 
-    if ((look->tenant.data[0] != 'w' && look->tenant.data[0] != 'a')
-        || look->tenant.data[1] != ':'
+    if ((!lines_is(&kind, "w") && !lines_is(&kind, "a"))
         || !lines_is_tenant(&name)
         || !lines_is_tenant(&look->id)
         || !lines_is_tenant(&look->subscription))

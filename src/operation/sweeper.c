@@ -295,13 +295,10 @@ leases_start(void)
         return;
     }
 
-    if (lines_try_inv_look(&sweeper.leases, leases_old, NULL,
-                           .most = LINES_INV_LOOKS,
-                           .delay = sweeper.lmcf->operation->lease)
-        != NGX_AGAIN)
-    {
-        sweep_end(&sweeper.leases);
-    }
+    sweep_resume(&sweeper.leases,
+                 lines_try_inv_look(&sweeper.leases, leases_old, NULL,
+                                    .most = LINES_INV_LOOKS,
+                                    .delay = sweeper.lmcf->operation->lease));
 }
 
 
@@ -325,7 +322,6 @@ leases_old(void *data, lines_inv_look_reply_t *reply)
 static void
 lease_look(ngx_str_t *member)
 {
-    u_char        *p, *last;
     ngx_str_t      ticket;
     lease_look_t  *look;
 
@@ -346,15 +342,8 @@ lease_look(ngx_str_t *member)
 
     /* a ticket holds a number as "ticket.ID" */
 
-    ngx_str_null(&ticket);
-
-    last = member->data + member->len;
-    p = ngx_strlchr(look->operation.data, last, '.');
-
-    if (p) {
-        ticket.data = p + 1;
-        ticket.len = last - p - 1;
-    }
+    ticket = look->operation;
+    (void) lines_split(&ticket, '.');
 
     (void) lines_try_inv_fate(&sweeper.leases, lease_fate, look,
                               .tenant = look->tenant,
@@ -416,12 +405,9 @@ walk_start(void)
     sweeper.tenants.n = 0;
     sweeper.ops.ids.n = 0;
 
-    if (lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
-                           .cursor = sweeper.cursor)
-        != NGX_AGAIN)
-    {
-        sweep_end(&sweeper.walk);
-    }
+    sweep_resume(&sweeper.walk,
+                 lines_tenants_scan(&sweeper.walk, walk_scanned, NULL,
+                                    .cursor = sweeper.cursor));
 }
 
 
