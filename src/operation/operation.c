@@ -47,11 +47,8 @@ static void op_answered(void *data, lines_billing_result_t *result);
 static void op_told(void *data, lines_result_t *result);
 static ngx_int_t op_finish(lines_op_t *op);
 static ngx_uint_t op_lasts(lines_op_t *op);
-static ngx_int_t op_drop(lines_op_t *op);
 static ngx_int_t op_dropping(void *data, lines_due_drop_reply_t *reply);
-static ngx_int_t op_line(void *data, lines_line_exists_reply_t *reply);
-static ngx_int_t op_ticket(void *data, lines_ticket_get_reply_t *reply);
-static ngx_int_t op_dropped(lines_op_t *op, ngx_uint_t there);
+static ngx_int_t op_dropped(void *data, lines_announced_reply_t *reply);
 static void op_end(lines_op_t *op, ngx_int_t rc);
 static void op_swept(lines_op_conf_t *ocf);
 
@@ -81,7 +78,6 @@ lines_op_t *
 lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
     lines_op_begun_t *begun)
 {
-    ngx_int_t         rc;
     ngx_pool_t       *pool;
     lines_op_t       *op;
     lines_op_conf_t  *conf = lmcf->operation;
@@ -131,8 +127,7 @@ lines_op_obtain(lines_main_conf_t *lmcf, ngx_str_t *tenant, ngx_str_t *id,
     ngx_queue_init(&op->waiters);
 
     if (begun && begun->fields.n) {
-        rc = lines_op_leased(op, begun);
-        lines_op_post(op, rc);
+        lines_op_post(op, lines_op_leased(op, begun));
 
     } else if (lines_op_take(op) != NGX_AGAIN) {
         goto failed;
@@ -168,9 +163,18 @@ op_next(ngx_event_t *ev)
         rc = op_run(op);
     }
 
+    /*
+     * What a hint names was announced and has not begun.  Once nothing can
+     * begin it any more the hint goes, and before it the index of what is not
+     * there: a line may be that had no operation, or a ticket ("ticket.ID").
+     */
+
     if (rc == NGX_DONE && op->unknown && op->swept && !op->dropping) {
         op->dropping = 1;
-        rc = op_drop(op);
+
+        rc = lines_due_drop(&op->caller, op_dropping, op, lines_op_member(op),
+                            .overdue = op->conf->hint, .late = op->conf->late,
+                            .go = 0);
     }
 
     if (rc != NGX_AGAIN) {
@@ -421,7 +425,7 @@ op_view_call(lines_op_t *op)
 {
     int64_t     absent, now;
     ngx_str_t   invoice;
-    ngx_uint_t  back;
+    ngx_uint_t  back, other;
 
     now = lines_op_now(op);
     absent = lines_op_get_number(op, "absent_at");
@@ -429,6 +433,8 @@ op_view_call(lines_op_t *op)
            || op->at == LINES_AT_UNCHARGE || op->at == LINES_AT_AWAIT;
 
     invoice = lines_op_get(op, "refund_invoice");
+    other = lines_money_due(&op->seen.ledger)
+            != lines_op_get_number(op, "refund_amount");
 
     /* of another invoice, or not what is due now and was refused before */
 
@@ -436,9 +442,7 @@ op_view_call(lines_op_t *op)
         && (lines_op_get(op, "refund_body").len == 0
             || (invoice.len
                 && !lines_same(&invoice, &op->seen.subscription.invoice.id))
-            || (op->seen.call == LINES_CALL_REFUSED
-                && lines_money_due(&op->seen.ledger)
-                   != lines_op_get_number(op, "refund_amount"))))
+            || (op->seen.call == LINES_CALL_REFUSED && other)))
     {
         return LINES_CALL_ABSENT;
     }
@@ -454,11 +458,7 @@ op_view_call(lines_op_t *op)
 
     /* what was written down, and perhaps sent, is not what is due by now */
 
-    if (back
-        && op->seen.money == LINES_MONEY_DUE
-        && lines_money_due(&op->seen.ledger)
-           != lines_op_get_number(op, "refund_amount"))
-    {
+    if (back && op->seen.money == LINES_MONEY_DUE && other) {
         return LINES_CALL_DOUBTFUL;
     }
 
@@ -893,27 +893,12 @@ op_lasts(lines_op_t *op)
 }
 
 
-/*
- * What a hint names was announced and has not begun.  Once nothing can begin it
- * any more the hint goes, and before it the index of what is not there: a line
- * may be that had no operation, or a ticket ("ticket.ID").
- */
-
-static ngx_int_t
-op_drop(lines_op_t *op)
-{
-    return lines_due_drop(&op->caller, op_dropping, op, lines_op_member(op),
-                          .overdue = op->conf->hint, .late = op->conf->late,
-                          .go = 0);
-}
-
-
 static ngx_int_t
 op_dropping(void *data, lines_due_drop_reply_t *reply)
 {
     lines_op_t  *op = data;
 
-    ngx_str_t  ticket;
+    ngx_str_t  id, kind;
 
     lines_op_debug(op, "is not there, hint:%L", reply->dropped);
 
@@ -921,39 +906,21 @@ op_dropping(void *data, lines_due_drop_reply_t *reply)
         return NGX_DONE;
     }
 
-    ticket = op->id;
+    id = op->id;
+    kind = lines_split(&id, '.');
 
-    if (ticket.len > 7 && ngx_strncmp(ticket.data, "ticket.", 7) == 0) {
-        ticket.data += 7;
-        ticket.len -= 7;
-
-        return lines_ticket_get(&op->caller, op_ticket, op,
-                                .tenant = op->tenant, .id = ticket);
-    }
-
-    return lines_line_exists(&op->caller, op_line, op, .tenant = op->tenant,
-                             .id = op->id);
+    return lines_announced(&op->caller, op_dropped, op, .tenant = op->tenant,
+                           .id = id.len && lines_is(&kind, "ticket") ? id
+                                                                  : op->id);
 }
 
 
 static ngx_int_t
-op_line(void *data, lines_line_exists_reply_t *reply)
+op_dropped(void *data, lines_announced_reply_t *reply)
 {
-    return op_dropped(data, reply->there != 0);
-}
+    lines_op_t  *op = data;
 
-
-static ngx_int_t
-op_ticket(void *data, lines_ticket_get_reply_t *reply)
-{
-    return op_dropped(data, reply->json.data != NULL);
-}
-
-
-static ngx_int_t
-op_dropped(lines_op_t *op, ngx_uint_t there)
-{
-    if (!there) {
+    if (!reply->there) {
         (void) lines_forget_ix_keep(&op->caller, .id = op->id);
     }
 
