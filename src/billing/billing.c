@@ -390,20 +390,156 @@ static lines_billing_kind_t  billing_kinds[] = {
 };
 
 
+/*
+ * Whether a smaller page may fit where this one did not.  Of everybody's lists,
+ * that is the auditor's to see.
+ */
+
+static ngx_uint_t
+billing_halved(lines_billing_call_t *call, lines_result_t *answer)
+{
+    if (call->page == 0 || call->ask.all || !answer->begun) {
+        return 0;
+    }
+
+    if (call->page == 1) {
+        ngx_log_error(NGX_LOG_ERR, call->carrier->log, 0,
+                      "lines: billing %V: what follows \"%V\" has no whole "
+                      "answer even alone: \"subrequest_output_buffer_size\" of "
+                      "\"%V\" must be larger, if it is that",
+                      &call->kind->name, &call->last, &call->bcf->uri);
+        return 0;
+    }
+
+    call->page /= 2;
+
+    ngx_log_error(NGX_LOG_WARN, call->carrier->log, 0,
+                  "lines: billing %V: a page has no whole answer, one of %ui "
+                  "is asked for", &call->kind->name, call->page);
+
+    return 1;
+}
+
+
+static ngx_str_t
+billing_header(lines_result_t *answer, const char *name)
+{
+    ngx_str_t         none = ngx_null_string;
+    ngx_table_elt_t  *h;
+
+    h = answer->headers ? lines_header_in(answer->headers, name, NULL) : NULL;
+
+    return h ? h->value : none;
+}
+
+
+/* what Stripe says beside the body */
+
+static void
+billing_headers(lines_result_t *answer, lines_billing_result_t *result)
+{
+    ngx_str_t  retry, replayed;
+
+    retry = billing_header(answer, "stripe-should-retry");
+    replayed = billing_header(answer, "idempotent-replayed");
+
+    result->should_retry = lines_is_nocase(&retry, "true") ? 1
+                           : lines_is_nocase(&retry, "false") ? 0 : -1;
+    result->replayed = lines_is_nocase(&replayed, "true");
+    result->request_id = billing_header(answer, "request-id");
+}
+
+
+/* sets the outcome; NGX_AGAIN: there is more to ask for */
+
+static ngx_int_t
+billing_judge(lines_billing_call_t *call, lines_result_t *answer)
+{
+    json_t                  *json;
+    ngx_int_t                rc;
+    lines_billing_result_t  *result = &call->result;
+
+    result->status = answer->status;
+    result->retry_after = answer->retry_after;
+
+    billing_headers(answer, result);
+
+    ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
+
+    if (answer->transport != LINES_COMPLETE) {
+        result->outcome = answer->transport == LINES_UNSENT
+                          ? LINES_STRIPE_UNSENT
+                          : LINES_STRIPE_UNKNOWN;
+        return NGX_OK;
+    }
+
+    if (lines_json_parse(call->carrier->pool, &answer->body, 0, &json, NULL)
+        != NGX_OK)
+    {
+        json = NULL;
+    }
+
+    result->outcome = lines_stripe_classify(answer->status, json,
+                                            result->should_retry,
+                                            &result->error);
+
+    if (call->kind->gone
+        && result->outcome == LINES_STRIPE_REFUSED
+        && (result->status == 404
+            || lines_stripe_error_is(&result->error, "resource_missing")))
+    {
+        ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
+        result->outcome = LINES_STRIPE_OK;
+        return NGX_OK;
+    }
+
+    if (result->outcome != LINES_STRIPE_OK) {
+        return NGX_OK;
+    }
+
+    rc = billing_read(call, json);
+
+    if (rc == NGX_ERROR) {
+
+        if (result->outcome == LINES_STRIPE_OK) {
+            result->outcome = LINES_STRIPE_UNKNOWN;
+        }
+
+        ngx_log_error(NGX_LOG_ERR, call->carrier->log, 0,
+                      "lines: billing answered %V with %ui, but not with "
+                      "what was asked for", &call->kind->name, answer->status);
+    }
+
+    return rc;
+}
+
+
+/* 409 and 429 only, and within the budget */
+
+static ngx_uint_t
+billing_pause(lines_billing_call_t *call, ngx_msec_t *pause)
+{
+    ngx_msec_t  elapsed;
+
+    if (call->result.should_retry == 0) {
+        return 0;
+    }
+
+    elapsed = ngx_current_msec - call->start;
+
+    *pause = lines_stripe_backoff(call->tries, call->result.retry_after,
+                                  ngx_random());
+
+    return elapsed + *pause < ngx_min(call->bcf->budget, call->bcf->timeout);
+}
+
+
 static ngx_int_t billing_page(lines_billing_call_t *call);
 static ngx_int_t billing_send(lines_billing_call_t *call);
 static void billing_turn(void *data);
 static ngx_int_t billing_request(lines_billing_call_t *call);
 static void billing_again(void *data);
 static void billing_answered(void *data, lines_result_t *answer);
-static ngx_uint_t billing_halved(lines_billing_call_t *call,
-    lines_result_t *answer);
-static ngx_int_t billing_judge(lines_billing_call_t *call,
-    lines_result_t *answer);
-static void billing_headers(lines_result_t *answer,
-    lines_billing_result_t *result);
-static ngx_str_t billing_header(lines_result_t *answer, const char *name);
-static ngx_uint_t billing_pause(lines_billing_call_t *call, ngx_msec_t *pause);
 static void billing_done(lines_billing_call_t *call);
 
 
@@ -684,150 +820,6 @@ billing_answered(void *data, lines_result_t *answer)
     }
 
     billing_done(call);
-}
-
-
-/*
- * Whether a smaller page may fit where this one did not.  Of everybody's lists,
- * that is the auditor's to see.
- */
-
-static ngx_uint_t
-billing_halved(lines_billing_call_t *call, lines_result_t *answer)
-{
-    if (call->page == 0 || call->ask.all || !answer->begun) {
-        return 0;
-    }
-
-    if (call->page == 1) {
-        ngx_log_error(NGX_LOG_ERR, call->carrier->log, 0,
-                      "lines: billing %V: what follows \"%V\" has no whole "
-                      "answer even alone: \"subrequest_output_buffer_size\" of "
-                      "\"%V\" must be larger, if it is that",
-                      &call->kind->name, &call->last, &call->bcf->uri);
-        return 0;
-    }
-
-    call->page /= 2;
-
-    ngx_log_error(NGX_LOG_WARN, call->carrier->log, 0,
-                  "lines: billing %V: a page has no whole answer, one of %ui "
-                  "is asked for", &call->kind->name, call->page);
-
-    return 1;
-}
-
-
-/* sets the outcome; NGX_AGAIN: there is more to ask for */
-
-static ngx_int_t
-billing_judge(lines_billing_call_t *call, lines_result_t *answer)
-{
-    json_t                  *json;
-    ngx_int_t                rc;
-    lines_billing_result_t  *result = &call->result;
-
-    result->status = answer->status;
-    result->retry_after = answer->retry_after;
-
-    billing_headers(answer, result);
-
-    ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
-
-    if (answer->transport != LINES_COMPLETE) {
-        result->outcome = answer->transport == LINES_UNSENT
-                          ? LINES_STRIPE_UNSENT
-                          : LINES_STRIPE_UNKNOWN;
-        return NGX_OK;
-    }
-
-    if (lines_json_parse(call->carrier->pool, &answer->body, 0, &json, NULL)
-        != NGX_OK)
-    {
-        json = NULL;
-    }
-
-    result->outcome = lines_stripe_classify(answer->status, json,
-                                            result->should_retry,
-                                            &result->error);
-
-    if (call->kind->gone
-        && result->outcome == LINES_STRIPE_REFUSED
-        && (result->status == 404
-            || lines_stripe_error_is(&result->error, "resource_missing")))
-    {
-        ngx_memzero(&result->error, sizeof(lines_stripe_error_t));
-        result->outcome = LINES_STRIPE_OK;
-        return NGX_OK;
-    }
-
-    if (result->outcome != LINES_STRIPE_OK) {
-        return NGX_OK;
-    }
-
-    rc = billing_read(call, json);
-
-    if (rc == NGX_ERROR) {
-
-        if (result->outcome == LINES_STRIPE_OK) {
-            result->outcome = LINES_STRIPE_UNKNOWN;
-        }
-
-        ngx_log_error(NGX_LOG_ERR, call->carrier->log, 0,
-                      "lines: billing answered %V with %ui, but not with "
-                      "what was asked for", &call->kind->name, answer->status);
-    }
-
-    return rc;
-}
-
-
-/* what Stripe says beside the body */
-
-static void
-billing_headers(lines_result_t *answer, lines_billing_result_t *result)
-{
-    ngx_str_t  retry, replayed;
-
-    retry = billing_header(answer, "stripe-should-retry");
-    replayed = billing_header(answer, "idempotent-replayed");
-
-    result->should_retry = lines_is_nocase(&retry, "true") ? 1
-                           : lines_is_nocase(&retry, "false") ? 0 : -1;
-    result->replayed = lines_is_nocase(&replayed, "true");
-    result->request_id = billing_header(answer, "request-id");
-}
-
-
-static ngx_str_t
-billing_header(lines_result_t *answer, const char *name)
-{
-    ngx_str_t         none = ngx_null_string;
-    ngx_table_elt_t  *h;
-
-    h = answer->headers ? lines_header_in(answer->headers, name, NULL) : NULL;
-
-    return h ? h->value : none;
-}
-
-
-/* 409 and 429 only, and within the budget */
-
-static ngx_uint_t
-billing_pause(lines_billing_call_t *call, ngx_msec_t *pause)
-{
-    ngx_msec_t  elapsed;
-
-    if (call->result.should_retry == 0) {
-        return 0;
-    }
-
-    elapsed = ngx_current_msec - call->start;
-
-    *pause = lines_stripe_backoff(call->tries, call->result.retry_after,
-                                  ngx_random());
-
-    return elapsed + *pause < ngx_min(call->bcf->budget, call->bcf->timeout);
 }
 
 
