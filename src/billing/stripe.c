@@ -477,12 +477,10 @@ lines_stripe_classify(ngx_uint_t status, json_t *body, ngx_int_t should_retry,
 
     /* a proxy or a firewall in between may answer 4xx too: not Stripe's word */
 
-    if (status < 400 || status >= 500) {
-        return LINES_STRIPE_UNKNOWN;
-    }
-
-    if (lines_is(&error->type, "idempotency_error")
-        && !lines_is(&error->code, "idempotency_key_in_use"))
+    if (status < 400
+        || status >= 500
+        || (lines_is(&error->type, "idempotency_error")
+            && !lines_is(&error->code, "idempotency_key_in_use")))
     {
         return LINES_STRIPE_UNKNOWN;
     }
