@@ -10,19 +10,6 @@
 #define LINES_OP_ID          24
 
 
-static ngx_str_t op_copy(lines_op_t *op, ngx_str_t *value);
-static ngx_keyval_t *op_find_field(lines_op_t *op, const char *name);
-static void op_resume(lines_caller_t *caller, ngx_int_t rc);
-static ngx_int_t op_failed(lines_caller_t *caller);
-static ngx_int_t op_lost(lines_caller_t *caller);
-static ngx_int_t op_woken(lines_caller_t *caller);
-static void op_sending(lines_caller_t *caller, lines_store_call_t *call);
-static void op_heard(lines_caller_t *caller, lines_store_call_t *call,
-    ngx_uint_t good);
-static ngx_int_t op_read(lines_op_t *op, lines_list_t *fields);
-static ngx_int_t op_written(void *data, lines_op_step_reply_t *reply);
-
-
 #define point_text(name, text)  text,
 
 static const char  *points[] = { LINES_EACH_POINT(point_text) };
@@ -37,17 +24,6 @@ lines_op_text(const char *text)
     value.len = ngx_strlen(text);
 
     return value;
-}
-
-
-ngx_str_t
-lines_op_number(lines_op_t *op, int64_t number)
-{
-    ngx_str_t  value;
-
-    value = lines_form_number(number);
-
-    return op_copy(op, &value);
 }
 
 
@@ -73,6 +49,17 @@ op_copy(lines_op_t *op, ngx_str_t *value)
     }
 
     return copy;
+}
+
+
+ngx_str_t
+lines_op_number(lines_op_t *op, int64_t number)
+{
+    ngx_str_t  value;
+
+    value = lines_form_number(number);
+
+    return op_copy(op, &value);
 }
 
 
@@ -252,21 +239,6 @@ lines_op_wait(lines_op_t *op, ngx_msec_t delay, lines_op_run_pt wake)
 }
 
 
-void
-lines_op_caller(lines_op_t *op)
-{
-    lines_caller_init(&op->caller, op->lmcf->redis, op->pool, op->log);
-
-    op->caller.id = &op->id;
-    op->caller.resume = op_resume;
-    op->caller.failed = op_failed;
-    op->caller.lost = op_lost;
-    op->caller.woken = op_woken;
-    op->caller.sending = op_sending;
-    op->caller.heard = op_heard;
-}
-
-
 static void
 op_resume(lines_caller_t *caller, ngx_int_t rc)
 {
@@ -339,6 +311,21 @@ op_heard(lines_caller_t *caller, lines_store_call_t *call, ngx_uint_t good)
 }
 
 
+void
+lines_op_caller(lines_op_t *op)
+{
+    lines_caller_init(&op->caller, op->lmcf->redis, op->pool, op->log);
+
+    op->caller.id = &op->id;
+    op->caller.resume = op_resume;
+    op->caller.failed = op_failed;
+    op->caller.lost = op_lost;
+    op->caller.woken = op_woken;
+    op->caller.sending = op_sending;
+    op->caller.heard = op_heard;
+}
+
+
 ngx_int_t
 lines_op_forget(lines_op_t *op)
 {
@@ -364,48 +351,6 @@ lines_op_take(lines_op_t *op)
                           .tenant = op->tenant, .id = op->id,
                           .lease = op->conf->lease, .fence = op->fence,
                           .afresh = 1);
-}
-
-
-ngx_int_t
-lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
-{
-    lines_op_t  *op = data;
-
-    op->unknown = (reply->is == LINES_OP_CLAIM_NONE);
-    op->lost = (reply->is == LINES_OP_CLAIM_BUSY);
-
-    if (op->unknown || op->lost) {
-        return NGX_DONE;
-    }
-
-    /* all may have gone on since it was seen, or written */
-
-    ngx_str_null(&op->document);
-
-    (void) lines_op_forget(op);
-
-    op->now = reply->now;
-
-    return op_read(op, &reply->fields);
-}
-
-
-/* its lease is as young as the begin, and nothing has been written since */
-
-ngx_int_t
-lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
-{
-    op->now = begun->now;
-    op->claimed = begun->sent;
-    op->seen.checked = begun->checked;
-    op->document = op_copy(op, &begun->document);
-
-    if (op->document.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    return op_read(op, &begun->fields);
 }
 
 
@@ -462,6 +407,62 @@ op_read(lines_op_t *op, lines_list_t *fields)
 }
 
 
+ngx_int_t
+lines_op_claimed(void *data, lines_op_claim_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    op->unknown = (reply->is == LINES_OP_CLAIM_NONE);
+    op->lost = (reply->is == LINES_OP_CLAIM_BUSY);
+
+    if (op->unknown || op->lost) {
+        return NGX_DONE;
+    }
+
+    /* all may have gone on since it was seen, or written */
+
+    ngx_str_null(&op->document);
+
+    (void) lines_op_forget(op);
+
+    op->now = reply->now;
+
+    return op_read(op, &reply->fields);
+}
+
+
+/* its lease is as young as the begin, and nothing has been written since */
+
+ngx_int_t
+lines_op_leased(lines_op_t *op, lines_op_begun_t *begun)
+{
+    op->now = begun->now;
+    op->claimed = begun->sent;
+    op->seen.checked = begun->checked;
+    op->document = op_copy(op, &begun->document);
+
+    if (op->document.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    return op_read(op, &begun->fields);
+}
+
+
+static ngx_int_t
+op_written(void *data, lines_op_step_reply_t *reply)
+{
+    lines_op_t  *op = data;
+
+    if (lines_op_enter(op, op->next_step) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return op->rest == LINES_NO_REST
+           ? NGX_OK : lines_op_rested(op, reply->now, op->rest);
+}
+
+
 /*
  * The copy has the fields at once: where the write is not acknowledged, all of
  * it is read again, or dropped.
@@ -495,20 +496,6 @@ lines_op_write(lines_op_t *op, const char *next, int64_t rest,
                          .lease = op->conf->lease,
                          .rest = rest == LINES_NO_REST ? NULL : &rest,
                          .fields.n = n, .fields.elts = pairs);
-}
-
-
-static ngx_int_t
-op_written(void *data, lines_op_step_reply_t *reply)
-{
-    lines_op_t  *op = data;
-
-    if (lines_op_enter(op, op->next_step) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return op->rest == LINES_NO_REST
-           ? NGX_OK : lines_op_rested(op, reply->now, op->rest);
 }
 
 
