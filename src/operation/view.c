@@ -1,0 +1,175 @@
+
+/*
+ * What is true now of an operation: all that operation/decide.c is told, by the
+ * record, and by what this run has seen.
+ */
+
+#include "operation/database.h"
+#include "operation/view.h"
+
+
+lines_wish_e
+lines_op_word(lines_op_t *op)
+{
+    ngx_str_t  step, word;
+
+    step = lines_op_get(op, "resolved_step");
+    word = lines_op_get(op, "resolved");
+
+    if (step.len == 0 || !lines_same(&step, &op->step)) {
+        return LINES_WISH_NONE;
+    }
+
+    return lines_is(&word, "settled") ? LINES_WISH_SETTLED
+                                      : LINES_WISH_GIVEN_UP;
+}
+
+
+static lines_wish_e
+view_wish(lines_op_t *op)
+{
+    ngx_str_t     wish;
+    lines_wish_e  said;
+
+    said = lines_op_word(op);
+    wish = lines_op_get(op, "wish");
+
+    if (op->seen.stuck && said) {
+        return said;
+    }
+
+    return lines_is(&wish, "cancel") ? LINES_WISH_CANCEL
+           : lines_is(&wish, "link") ? LINES_WISH_LINK
+           : lines_is(&wish, "yield") ? LINES_WISH_YIELD : LINES_WISH_NONE;
+}
+
+
+/*
+ * After a day the key may be forgotten, and would bill once more.  A look that
+ * is under way goes on.
+ */
+
+static lines_call_e
+view_call(lines_op_t *op)
+{
+    int64_t     absent, now;
+    ngx_str_t   invoice;
+    ngx_uint_t  back, other;
+
+    now = lines_op_now(op);
+    absent = lines_op_get_number(op, "absent_at");
+    back = op->at == LINES_AT_REFUND || op->at == LINES_AT_ORPHAN
+           || op->at == LINES_AT_UNCHARGE || op->at == LINES_AT_AWAIT;
+
+    invoice = lines_op_get(op, "refund_invoice");
+    other = lines_money_due(&op->seen.ledger)
+            != lines_op_get_number(op, "refund_amount");
+
+    /* of another invoice, or not what is due now and was refused before */
+
+    if (back
+        && (lines_op_get(op, "refund_body").len == 0
+            || (invoice.len
+                && !lines_same(&invoice, &op->seen.subscription.invoice.id))
+            || (op->seen.call == LINES_CALL_REFUSED && other)))
+    {
+        return LINES_CALL_ABSENT;
+    }
+
+    if (op->seen.call) {
+        return op->seen.call;
+    }
+
+    if (absent) {
+        return now - absent < (int64_t) op->conf->absent
+               ? LINES_CALL_MISSED : LINES_CALL_MISSED_ONCE;
+    }
+
+    /* what was written down, and perhaps sent, is not what is due by now */
+
+    if (back && op->seen.money == LINES_MONEY_DUE && other) {
+        return LINES_CALL_DOUBTFUL;
+    }
+
+    return (!back && lines_op_get(op, "after").len)
+           || now - lines_op_get_number(op, back ? "refund_at" : "sent_at")
+              >= (int64_t) op->conf->resend
+           ? LINES_CALL_DOUBTFUL : LINES_CALL_DUE;
+}
+
+
+/* nothing is counted where nothing came in, or nobody asks for it */
+
+static lines_money_e
+view_money(lines_op_t *op)
+{
+    if ((op->seen.invoice == LINES_INVOICE_VOID
+         && op->seen.subscription.invoice.amount_paid == 0)
+        || (op->at == LINES_AT_LAPSE && lines_op_get(op, "invoice").len == 0))
+    {
+        return LINES_MONEY_NONE;
+    }
+
+    return op->seen.money;
+}
+
+
+void
+lines_op_view(lines_op_t *op, lines_view_t *view)
+{
+    int64_t           left;
+    ngx_str_t         status, payer, customer;
+    lines_op_seen_t  *seen = &op->seen;
+
+    ngx_memzero(view, sizeof(lines_view_t));
+
+    status = lines_op_get(op, "invoice_status");
+
+    view->at = op->at;
+    view->base = lines_database_held(op->lmcf) ? LINES_BASE_HELD
+                 : seen->checked || op->lmcf->billing == NULL
+                 ? LINES_BASE_FINE : LINES_BASE_UNSEEN;
+    view->wish = view_wish(op);
+    view->call = view_call(op);
+    view->invoice = seen->invoice;
+    view->place = lines_op_get(op, "place").len ? LINES_PLACE_TAKEN
+                                                : seen->place;
+    view->money = view_money(op);
+    view->disputed = seen->money && seen->ledger.disputed;
+    view->number = seen->number;
+    view->told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN;
+    view->card = seen->card;
+    view->off = seen->off || lines_is(&status, "uncollectible");
+    view->tried = seen->tried;
+
+    payer = lines_op_get(op, "payer");
+    customer = lines_op_get(op, "customer");
+
+    view->moved = (payer.len && !lines_same(&payer, &customer))
+                  || lines_op_get(op, "moved").len;
+
+    if (lines_op_get(op, "subscription").len) {
+        view->sub = seen->sub ? seen->sub : LINES_SUB_UNSEEN;
+    }
+
+    if (view->number == LINES_NUMBER_NONE && lines_op_get(op, "number").len) {
+        view->number = LINES_NUMBER_LEASED;
+    }
+
+    if (customer.len == 0) {
+        view->card = LINES_CARD_NONE;
+    }
+
+    /* of the attempt, or of the whole where attempts follow each other */
+
+    view->old = lines_op_now(op)
+                - lines_op_get_number(op, op->at == LINES_AT_CHARGE
+                                          ? "begun" : "sent_at")
+                >= (int64_t) op->conf->resend;
+
+    left = lines_op_get_number(op, "due") - lines_op_now(op);
+
+    view->early = left > 0
+                  && left <= (int64_t) ngx_max(op->conf->every,
+                                        op->conf->poll[op->conf->npolls - 1]);
+}
