@@ -121,55 +121,45 @@ lines_op_view(lines_op_t *op, lines_view_t *view)
     ngx_str_t         status, payer, customer;
     lines_op_seen_t  *seen = &op->seen;
 
-    ngx_memzero(view, sizeof(lines_view_t));
-
     status = lines_op_get(op, "invoice_status");
-
-    view->at = op->at;
-    view->base = lines_database_held(op->lmcf) ? LINES_BASE_HELD
-                 : seen->checked || op->lmcf->billing == NULL
-                 ? LINES_BASE_FINE : LINES_BASE_UNSEEN;
-    view->wish = view_wish(op);
-    view->call = view_call(op);
-    view->invoice = seen->invoice;
-    view->place = lines_op_get(op, "place").len ? LINES_PLACE_TAKEN
-                                                : seen->place;
-    view->money = view_money(op);
-    view->disputed = seen->money && seen->ledger.disputed;
-    view->number = seen->number;
-    view->told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN;
-    view->card = seen->card;
-    view->off = seen->off || lines_is(&status, "uncollectible");
-    view->tried = seen->tried;
-
     payer = lines_op_get(op, "payer");
     customer = lines_op_get(op, "customer");
 
-    view->moved = (payer.len && !lines_same(&payer, &customer))
-                  || lines_op_get(op, "moved").len;
-
-    if (lines_op_get(op, "subscription").len) {
-        view->sub = seen->sub ? seen->sub : LINES_SUB_UNSEEN;
-    }
-
-    if (view->number == LINES_NUMBER_NONE && lines_op_get(op, "number").len) {
-        view->number = LINES_NUMBER_LEASED;
-    }
-
-    if (customer.len == 0) {
-        view->card = LINES_CARD_NONE;
-    }
-
-    /* of the attempt, or of the whole where attempts follow each other */
-
-    view->old = lines_op_now(op)
-                - lines_op_get_number(op, op->at == LINES_AT_CHARGE
-                                          ? "begun" : "sent_at")
-                >= (int64_t) op->conf->resend;
-
     left = lines_op_get_number(op, "due") - lines_op_now(op);
 
-    view->early = left > 0
-                  && left <= (int64_t) ngx_max(op->conf->every,
-                                        op->conf->poll[op->conf->npolls - 1]);
+    *view = (lines_view_t) {
+        .at = op->at,
+        .base = lines_database_held(op->lmcf) ? LINES_BASE_HELD
+                : seen->checked || op->lmcf->billing == NULL
+                ? LINES_BASE_FINE : LINES_BASE_UNSEEN,
+        .wish = view_wish(op),
+        .call = view_call(op),
+        .sub = lines_op_get(op, "subscription").len == 0 ? LINES_SUB_NONE
+               : seen->sub ? seen->sub : LINES_SUB_UNSEEN,
+        .invoice = seen->invoice,
+        .place = lines_op_get(op, "place").len ? LINES_PLACE_TAKEN
+                                               : seen->place,
+        .money = view_money(op),
+        .number = seen->number == LINES_NUMBER_NONE
+                  && lines_op_get(op, "number").len
+                  ? LINES_NUMBER_LEASED : seen->number,
+        .told = op->lmcf->provisioner.len ? seen->told : LINES_TELL_TAKEN,
+        .card = customer.len ? seen->card : LINES_CARD_NONE,
+        .early = left > 0
+                 && left <= (int64_t) ngx_max(op->conf->every,
+                                        op->conf->poll[op->conf->npolls - 1]),
+
+        /* of the attempt, or of the whole where attempts follow each other */
+
+        .old = lines_op_now(op)
+               - lines_op_get_number(op, op->at == LINES_AT_CHARGE
+                                         ? "begun" : "sent_at")
+               >= (int64_t) op->conf->resend,
+
+        .off = seen->off || lines_is(&status, "uncollectible"),
+        .tried = seen->tried,
+        .disputed = seen->money && seen->ledger.disputed,
+        .moved = (payer.len && !lines_same(&payer, &customer))
+                 || lines_op_get(op, "moved").len
+    };
 }
