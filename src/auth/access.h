@@ -20,17 +20,8 @@ struct lines_auth_conf_s {
     ngx_uint_t  methods;    /* 0: off */
     ngx_int_t   stale;      /* seconds */
     ngx_uint_t  cache;      /* lines_cache_e */
-    ngx_uint_t  hide;       /* lines_hide_e */
+    ngx_uint_t  hide;       /* lines_hide_e, auth/hide.h */
 };
-
-
-/* which credentials the upstream does not see */
-
-typedef enum {
-    LINES_HIDE_KEYS = 0,
-    LINES_HIDE_ALL,         /* session tokens as well */
-    LINES_HIDE_NONE
-} lines_hide_e;
 
 
 /*
@@ -41,14 +32,6 @@ char *lines_auth_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 char *lines_access_merge(ngx_conf_t *cf, lines_loc_conf_t *prev,
     lines_loc_conf_t *conf);
-
-/*
- * The credentials by which r may pass leave its headers, as hide says; without
- * memory NGX_ERROR.  Authentication still finds them (ctx->hidden), and so do
- * $http_* variables.  A location that says otherwise has them back.
- */
-ngx_int_t lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide);
-ngx_int_t lines_unhide(ngx_http_request_t *r, lines_ctx_t *ctx);
 
 /* postconfiguration */
 ngx_int_t lines_access_init(ngx_conf_t *cf);

@@ -5,6 +5,7 @@
 
 #include "auth/access.h"
 #include "auth/dialect.h"
+#include "auth/hide.h"
 #include "directive/params.h"
 #include "http/router.h"
 #include "http/text.h"
