@@ -116,6 +116,47 @@ subtest 'of a body only what is known' => sub {
     unlike join('', @{$redis->cli('XRANGE', 'lines:{admin}:log', '-', '+')}), qr/s\d+"/, 'no secret is in Redis';
 };
 
+# who tries what the API takes is known by that, though none of it was JSON
+subtest 'a body that is no JSON' => sub {
+    my %why = (
+        '{"plan":"growth","t":"s20"'          => 'Request body is not valid JSON',
+        'secret=s21'                          => 'Request body is not valid JSON',
+        '["s22"]'                             => 'Request body must be a JSON object',
+        '{"plan":"s23","plan":"growth"}'      => 'Request body has a duplicate member',
+        '{"plan":"s24\u0000"}'               => 'Request body must not have the control character U+0000',
+        '{"plan":' . '[' x 40 . ']' x 40 . '}' => 'Request body is nested too deeply',
+        ''                                    => 'Request body is not valid JSON'
+    );
+    for my $json (sort keys %why) {
+        my $answer = ask($ada, PUT => 'workspaces/org_1', $json);
+        is $answer->status, 400, "refused: $json";
+        is $answer->json('/error'), $why{$json}, '... and told why';
+        my ($last) = @{entries('?limit=1')->{entries}};
+        is_deeply {%$last{qw(operator method path body status address request_id)}},
+          {operator => 'ada', method => 'PUT', path => $ops, body => undef, status => 400, address => '127.0.0.1', request_id => $answer->header('X-Request-Id')},
+          '... it is in the log, without its body' or diag explain $last;
+    }
+    my $answer = ask($grace, POST => 'workspaces/org_1/keys', '{"name":');
+    is $answer->status, 400, 'where a body may be left away';
+    is_deeply [@{entries('?limit=1')->{entries}[0]}{qw(operator path status)}], ['grace', "$ops/keys", 400], '... it is as well';
+    like $nginx->error_log, qr{the operator "grace" asks for POST "$ops/keys"}, '... also in the error log';
+
+    my $before = entries('?limit=1')->{entries}[0]{id};
+    is ask($bob, PUT => 'workspaces/org_1', '{')->status, 403, 'who may only read';
+    is ask('x' x 40, PUT => 'workspaces/org_1', '{')->status, 401, '... and nobody';
+    is entries('?limit=1')->{entries}[0]{id}, $before, '... are not in it';
+    is ask($ada, PUT => 'workspaces/org_1', '{"plan":5}')->status, 400, 'what is refused for what it says';
+    is_deeply [@{entries('?limit=1')->{entries}[0]}{qw(body status)}], ['{"plan":5}', undef], '... is there with that';
+    unlike join('', @{$redis->cli('XRANGE', 'lines:{admin}:log', '-', '+')}), qr/s2\d/, 'nothing of the bodies is in Redis';
+};
+
+# an entry that a node of the release before wrote, or somebody by hand
+subtest 'other entries' => sub {
+    $redis->cli(qw(XADD lines:{admin}:log * operator old method PUT path /x body), '{}', qw(address ::1 request r));
+    $redis->cli(qw(XADD lines:{admin}:log * operator odd method PUT path /x body), '{}', qw(address ::1 request r status x));
+    is_deeply [map { [@$_{qw(operator status)}] } @{entries('?limit=2')->{entries}}], [['odd', undef], ['old', undef]], 'are read';
+};
+
 subtest 'in pages' => sub {
     my $all = entries()->{entries};
     my (@ids, $cursor);
@@ -140,6 +181,8 @@ subtest 'nothing is done that is not in it' => sub {
     my $answer = ask($ada, PUT => 'workspaces/org_2', '{"plan":"growth"}');
     cmp_ok $answer->status, '>=', 500, 'where it cannot be written' or diag $answer->to_string;
     is ask($ada, GET => 'workspaces/org_2')->status, 404, 'nothing is done';
+    $answer = ask($ada, PUT => 'workspaces/org_2', '{');
+    cmp_ok $answer->status, '>=', 500, '... nor said of a body' or diag $answer->to_string;
     is ask($ada, DELETE => "workspaces/org_1/keys/$key")->status, 200, 'but a key that leaked goes: Redis may be full';
     is $nginx->get('/api/lines/by-user', $nginx->bearer($leaked))->status, 401, '... at once';
     like $nginx->error_log, qr{the operator "ada" asks for DELETE "/ops/workspaces/org_1/keys/$key"}, '... and is in the error log';

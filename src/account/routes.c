@@ -67,5 +67,6 @@ lines_api_t  lines_account_api = {
     ngx_string("account"),
     lines_account_error,
     account_routes,
-    LINES_ACCOUNT_BODY
+    LINES_ACCOUNT_BODY,
+    NULL
 };

@@ -7,6 +7,7 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
+#include "http/answer.h"
 #include "http/router.h"
 #include "http/text.h"
 
@@ -22,6 +23,15 @@ typedef struct {
 } page_t;
 
 
+typedef struct {
+    lines_ctx_t  *ctx;
+    const char   *why;
+} bad_body_t;
+
+
+static ngx_int_t log_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_admin_log_add_args_t *args);
+static ngx_int_t log_refused(void *data, lines_admin_log_add_reply_t *reply);
 static ngx_int_t log_body(lines_ctx_t *ctx, ngx_str_t *body);
 static json_t *log_known(json_t *value, const lines_input_t *inputs);
 static int log_copy(const char *text, size_t size, void *data);
@@ -44,14 +54,84 @@ const lines_body_input_t  lines_admin_log_input =
 ngx_int_t
 lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    size_t                      n;
     u_char                      text[LINES_LOG_TEXT];
-    ngx_str_t                   path;
     lines_admin_log_add_args_t  args;
 
     if (ctx->route->method == NGX_HTTP_GET) {
         return NGX_OK;
     }
+
+    if (log_ask(r, ctx, &args) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    args.body.data = text;
+
+    if (ctx->body && log_body(ctx, &args.body) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /*
+     * What takes away does not wait: Redis may be full, and a key that leaked
+     * has to go.  It is in the error log by now.
+     */
+
+    if (ctx->route->method == NGX_HTTP_DELETE) {
+        (void) lines_send_admin_log_add(&ctx->caller, LINES_CALL_FORGET, &args,
+                                        NULL, NULL);
+        return NGX_OK;
+    }
+
+    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args, NULL,
+                                    NULL);
+}
+
+
+/* nobody knows which of it were members: none of it is written down */
+
+ngx_int_t
+lines_admin_log_bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *why)
+{
+    int64_t                     status;
+    bad_body_t                 *bad;
+    lines_admin_log_add_args_t  args;
+
+    bad = ngx_palloc(r->pool, sizeof(bad_body_t));
+
+    if (bad == NULL || log_ask(r, ctx, &args) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    bad->ctx = ctx;
+    bad->why = why;
+
+    status = NGX_HTTP_BAD_REQUEST;
+    args.status = &status;
+
+    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args,
+                                    log_refused, bad);
+}
+
+
+static ngx_int_t
+log_refused(void *data, lines_admin_log_add_reply_t *reply)
+{
+    bad_body_t *bad = data;
+
+    return lines_error(bad->ctx->request, bad->ctx, NGX_HTTP_BAD_REQUEST, NULL,
+                       bad->why);
+}
+
+
+/* all but the body; in the error log, too */
+
+static ngx_int_t
+log_ask(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_admin_log_add_args_t *args)
+{
+    size_t     n;
+    ngx_str_t  path;
 
     /* escaped anew: it may have been any bytes */
 
@@ -71,33 +151,16 @@ lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     path.len = ngx_min(path.len, LINES_LOG_TEXT);
 
-    ngx_memzero(&args, sizeof(lines_admin_log_add_args_t));
+    ngx_memzero(args, sizeof(lines_admin_log_add_args_t));
 
-    args.operator = ctx->operator;
-    args.method = r->method_name;
-    args.path = path;
-    args.body.data = text;
-    args.address = r->connection->addr_text;
-    args.request = ctx->request_id;
-    args.most = LINES_LOG_KEPT;
+    args->operator = ctx->operator;
+    args->method = r->method_name;
+    args->path = path;
+    args->address = r->connection->addr_text;
+    args->request = ctx->request_id;
+    args->most = LINES_LOG_KEPT;
 
-    if (ctx->body && log_body(ctx, &args.body) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /*
-     * What takes away does not wait: Redis may be full, and a key that leaked
-     * has to go.  It is in the error log by now.
-     */
-
-    if (ctx->route->method == NGX_HTTP_DELETE) {
-        (void) lines_send_admin_log_add(&ctx->caller, LINES_CALL_FORGET, &args,
-                                        NULL, NULL);
-        return NGX_OK;
-    }
-
-    return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args, NULL,
-                                    NULL);
+    return NGX_OK;
 }
 
 

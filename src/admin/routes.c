@@ -186,7 +186,8 @@ static lines_api_t  admin_api = {
     ngx_string("admin"),
     lines_plain_error,
     admin_routes,
-    LINES_ADMIN_BODY
+    LINES_ADMIN_BODY,
+    lines_admin_log_bad_body
 };
 
 

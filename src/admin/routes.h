@@ -31,6 +31,11 @@ extern const lines_body_input_t  lines_admin_deletion_own,
 
 /* one of first: what changes something is in the log before it is done */
 lines_step_t  lines_admin_log;
+
+/* of the API: what is refused for a body that is no JSON is in it, too */
+ngx_int_t lines_admin_log_bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *why);
+
 lines_step_t  lines_admin_show_log;
 lines_step_t  lines_admin_index_tenant, lines_admin_put_tenant,
     lines_admin_index_again, lines_admin_show_workspace,

@@ -21,11 +21,11 @@ static ngx_uint_t access_rewrites(ngx_conf_t *cf, void **loc_conf);
 /* how the two dialects say "no" where nothing of ours answers */
 
 static lines_api_t  access_workspace = {
-    ngx_string("gateway"), lines_plain_error, NULL, 0
+    ngx_string("gateway"), lines_plain_error, NULL, 0, NULL
 };
 
 static lines_api_t  access_account = {
-    ngx_string("gateway"), lines_account_error, NULL, 0
+    ngx_string("gateway"), lines_account_error, NULL, 0, NULL
 };
 
 

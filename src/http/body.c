@@ -30,6 +30,8 @@ static ngx_int_t parse_optional_json(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *bytes);
 static ngx_int_t parse_json(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *bytes);
+static ngx_int_t bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *why);
 static void body_event(ngx_http_request_t *r);
 static ngx_int_t continue_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_body_t *body);
@@ -159,8 +161,7 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
     if (lines_strict_json_scan(bytes, -1, LINES_JSON_DEPTH, bytes->len)
         == NULL)
     {
-        return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                           "Request body is nested too deeply");
+        return bad_body(r, ctx, "Request body is nested too deeply");
     }
 
     rc = lines_json_parse(r->pool, bytes, JSON_REJECT_DUPLICATES, &body,
@@ -199,7 +200,16 @@ parse_json(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *bytes)
         }
     }
 
-    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
+    return bad_body(r, ctx, why);
+}
+
+
+static ngx_int_t
+bad_body(ngx_http_request_t *r, lines_ctx_t *ctx, const char *why)
+{
+    return ctx->api->bad_body
+           ? ctx->api->bad_body(r, ctx, why)
+           : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
 }
 
 

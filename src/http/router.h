@@ -36,6 +36,11 @@ struct lines_api_s {
     lines_error_pt  error;
     lines_route_t  *routes;      /* ends with an empty path */
     size_t          body_limit;  /* of bodies */
+
+    /* refuses, as a step does, a body that came and is not what is read, with
+       400 and why; NULL: lines_error() does */
+    ngx_int_t     (*bad_body)(ngx_http_request_t *r, lines_ctx_t *ctx,
+                        const char *why);
 };
 
 

@@ -319,7 +319,8 @@ static lines_api_t  metrics_api = {
     ngx_string("metrics"),
     lines_plain_error,
     metrics_routes,
-    0
+    0,
+    NULL
 };
 
 

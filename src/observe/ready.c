@@ -36,7 +36,8 @@ lines_api_t  lines_ready_api = {
     ngx_string("ready"),
     lines_plain_error,
     ready_routes,
-    0
+    0,
+    NULL
 };
 
 

@@ -56,7 +56,8 @@ static lines_api_t  webhook_api = {
     ngx_string("webhook"),
     lines_plain_error,
     webhook_routes,
-    LINES_WEBHOOK_BODY
+    LINES_WEBHOOK_BODY,
+    NULL
 };
 
 

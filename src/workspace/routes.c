@@ -60,5 +60,6 @@ lines_api_t  lines_workspace_api = {
     ngx_string("workspace"),
     lines_plain_error,
     workspace_routes,
-    LINES_WORKSPACE_BODY
+    LINES_WORKSPACE_BODY,
+    NULL
 };

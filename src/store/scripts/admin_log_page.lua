@@ -30,6 +30,7 @@ for _, entry in ipairs(page) do
         .. ',"method":' .. js(e.method)
         .. ',"path":' .. js(e.path)
         .. ',"body":' .. js_or_null(e.body)
+        .. ',"status":' .. (tonumber(e.status) and int(e.status) or 'null')
         .. ',"address":' .. js(e.address)
         .. ',"request_id":' .. js(e.request) .. '}'
 end
