@@ -119,12 +119,29 @@ subtest 'no more than a day of them is kept, or a thousand' => sub {
     is $redis->cli(EXISTS => k('a:gone', 'declined')), 0, 'it goes with its account';
 };
 
+# a thousand that lie ahead would be kept, and each new one go
+subtest 'a clock that was set back' => sub {
+    my $one = $shop->account('back', customer => 'cus_declined');
+    my $now = 1000 * time;
+    $redis->cli(ZADD => k('a:back', 'declined'), map { ($now + 3_600_000 + $_, "ahead$_") } 1 .. 1000);
+    is confirm($one, 'any', $shop->issue($one))->status, 402, 'declined' for 1, 2;
+    is $redis->cli(ZCARD => k('a:back', 'declined')), 2, 'what lies ahead is gone';
+    refused(confirm($one, 'two', $shop->issue($one)), 'what is new counts', 600);
+
+    my $two = $shop->account('reader');
+    $redis->cli(ZADD => k('a:reader', 'declined'), $now + 30_000, 'near', $now + 3_600_000, 'far', $now + 7_200_000, 'farther');
+    is confirm($two, 'two', $shop->token($two))->status, 200, 'nor does it count later, where no more are declined';
+    is_deeply $redis->cli(ZRANGE => k('a:reader', 'declined'), 0, -1), ['near'], '... but a server that is behind by a little forgets nothing';
+};
+
 subtest 'a line request' => sub {
     my $key = $shop->workspace('one', plan => 'growth');
     my $ask = sub (%more) { $nginx->post_json('/twow/line-requests', $shop->body(%more), $nginx->bearer($key)) };
     my $now = 1000 * time;
     $redis->cli(ZADD => k('w:one', 'declined'), $now - $_, "x$_") for 1, 2;
+    $redis->cli(ZADD => k('w:one', 'declined'), $now + 3_600_000, 'ahead');
     is_deeply refused($ask->(), 'that has to be paid for', 3600), {error => 'Too many payments were declined: try again later', code => 'declined_limit_reached'}, '... in its words';
+    is $redis->cli(ZCARD => k('w:one', 'declined')), 2, '... and what lay ahead of the clock is gone';
     is $ask->(channelType => 'phone')->status, 201, 'one that the plan includes';
 };
 

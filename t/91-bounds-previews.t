@@ -54,6 +54,16 @@ subtest 'they go by themselves' => sub {
     $redis->cli(ZINCRBY => $key, -600_000, $first);
     is preview($one)->status, 200, 'its time has passed: there is room for another';
     is open_of($one), 3, '... in its place';
+
+    # no token is good for longer than a day: a clock that was set back wrote these
+    my $now = 1000 * time;
+    $redis->cli(ZADD => $key, map { ($now + 90_000_000, "ahead$_") } 1 .. 3);
+    is preview($one, 'few')->status, 429, 'three of its own are open';
+    is open_of($one), 3, '... and those that nobody could use count no more';
+    ($first) = @{scalar $redis->cli(ZRANGE => $key, 0, 0)};
+    $redis->cli(ZINCRBY => $key, 80_000_000, $first);
+    is preview($one, 'few')->status, 429, 'what may be good still counts';
+
     is $nginx->admin(DELETE => 'accounts/later')->status, 200, 'deleted';
     is $redis->cli(EXISTS => $key), 0, 'they go with their account';
 };

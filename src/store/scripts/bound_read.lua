@@ -3,7 +3,8 @@
 --@include lib/bucket.lua
 
 -- Whether a purchase would be refused for what its account did lately: asked
--- before anything is announced; confirm_begin.lua asks again.  Takes nothing.
+-- before anything is announced; confirm_begin.lua asks again.  Takes nothing,
+-- but drops what lies ahead of a clock that was set back.
 
 --@key declined
 --@key calls

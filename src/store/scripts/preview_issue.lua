@@ -15,15 +15,21 @@
 --@reply issued expires -- the instant
 --@reply full ms:int    -- until there may be one more
 
+-- no token is good for longer (LINES_PREVIEW_TTL_MAX)
+local LONGEST = 86400000
+
 local now = now_ms()
 local expires = now + ttl
 
 redis.call('ZREMRANGEBYSCORE', previews_key, '-inf', int(now))
 
+-- nor is one that was issued by a clock that has been set back by more
+redis.call('ZREMRANGEBYSCORE', previews_key, '(' .. int(now + LONGEST), '+inf')
+
 if most and redis.call('ZCARD', previews_key) >= most then
     local first = redis.call('ZRANGE', previews_key, 0, 0, 'WITHSCORES')
 
-    -- one that is further away was written by a clock that has been set back
+    -- one that is further away may be of a clock that has been set back
     return { 'full', int(math.min(tonumber(first[2]) - now, ttl)) }
 end
 

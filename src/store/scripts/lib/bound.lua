@@ -1,4 +1,4 @@
---@include lib/time.lua
+--@include lib/ahead.lua
 
 -- What a tenant did lately, by the instant of each, where no more than `most'
 -- of it may be younger than `length' (ms): how many ms it is until one more may
@@ -48,6 +48,10 @@ local SOON = 2000
 
 local function bound_charge(declined, declines, running, within, now,
                             bucket, calls, interval, size)
+    if declines then
+        ahead_drop(declined, now)
+    end
+
     local wait = declines and bound_wait(declined, declines, within, now) or 0
 
     if wait == 0 and declines and running > 0

@@ -1,8 +1,10 @@
---@include lib/time.lua
+--@include lib/ahead.lua
 
 -- A charge was declined: who tries one card after the other is known by that.
 
 local function declined_add(key, id, now)
+    ahead_drop(key, now)
+
     local old = redis.call('ZRANGEBYSCORE', key, '-inf', int(now - 86400000))
     local over = redis.call('ZCARD', key) - #old - 999
 
