@@ -96,9 +96,13 @@ subtest 'many at once' => sub {
     $ops->(590_000);
     is confirm($good, 'two', $shop->issue($good))->status, 200, 'one is under way';
     $redis->cli(ZADD => k('a:goods', 'declined'), 1000 * time, 'x');
+    my ($refused) = $nginx->get('/_lines/metrics')->body =~ /^lines_tenant_limited_requests_total\{bound="declined"\} (\d+)$/m;
     my $answer = confirm($good, 'two', my $token = $shop->issue($good));
     is $answer->status, 429, 'it may be declined as another was';
     is $answer->header('Retry-After'), 2, '... which is known soon';
+    is_deeply $answer->json, {status => 'ERROR', error => 'declined_limit_reached', message => 'Too many payments are under way or were declined: try again soon'},
+      '... and not told that too many were declined';
+    like $nginx->get('/_lines/metrics')->body, qr/^lines_tenant_limited_requests_total\{bound="declined"\} @{[$refused + 1]}$/m, '... it counts as the bound';
     $ops->(610_000);
     is confirm($good, 'two', $token)->status, 200, 'what hangs for longer bars nobody';
 };

@@ -13,6 +13,8 @@
 #define LINES_TENANT_DAY    (24 * 3600 * 1000)  /* declined.lua keeps as much */
 #define LINES_TENANT_KEPT   1000                /* and so many */
 
+#define LINES_TENANT_DECLINED  2                /* of lines_tenant_bounds */
+
 
 static char *tenant_number(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *tenant_cards(ngx_conf_t *cf, ngx_str_t *value, void *field);
@@ -189,13 +191,21 @@ lines_tenant_limited(lines_ctx_t *ctx, ngx_str_t *which, int64_t ms)
 {
     ngx_http_request_t *r = ctx->request;
 
-    ngx_uint_t  i;
+    ngx_uint_t   i, running;
+    const char  *message;
 
-    i = LINES_TENANT_BOUNDS - 1;
+    running = lines_is(which, "running");
+    i = running ? LINES_TENANT_DECLINED : LINES_TENANT_BOUNDS - 1;
 
-    while (i && !lines_same(which, &lines_tenant_bounds[i])) {
+    while (i && !running && !lines_same(which, &lines_tenant_bounds[i])) {
         i--;
     }
+
+    /* perhaps none was declined, and none will be */
+
+    message = running ? "Too many payments are under way or were declined: try "
+                        "again soon"
+                      : tenant_refusals[i].message;
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "lines: \"%V\" is refused, %s, for %L ms",
@@ -206,6 +216,5 @@ lines_tenant_limited(lines_ctx_t *ctx, ngx_str_t *which, int64_t ms)
     ctx->retry_after = ms > 0 ? (ms + 999) / 1000 : LINES_TENANT_LATER;
 
     return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS,
-                       tenant_refusals[i].code,
-                       tenant_refusals[i].message);
+                       tenant_refusals[i].code, message);
 }

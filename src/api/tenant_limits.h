@@ -13,7 +13,8 @@
 
 #define LINES_TENANT_BOUNDS  5
 
-/* as parameters, scripts and metrics name them */
+/* as parameters, scripts and metrics name them; scripts say "running", too: of
+   "declined", as purchases under way count */
 extern ngx_str_t  lines_tenant_bounds[LINES_TENANT_BOUNDS];
 
 
@@ -43,7 +44,7 @@ lines_tenant_limits_t *lines_tenant_limits_of(ngx_http_request_t *r);
 
 /*
  * NGX_DONE: 429 in the dialect, with Retry-After: what no clock ends (0 ms) is
- * asked for again in an hour.  which: one of lines_tenant_bounds.
+ * asked for again in an hour.  which: one of lines_tenant_bounds, or "running".
  */
 ngx_int_t lines_tenant_limited(lines_ctx_t *ctx, ngx_str_t *which, int64_t ms);
 

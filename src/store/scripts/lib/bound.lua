@@ -40,7 +40,8 @@ end
 
 -- Which bound refuses what would be charged, and for how many ms; nothing where
 -- none does.  Each of those under way (`running') may be declined yet: however
--- many are tried at once, no more of them are.  `bucket' is bucket_take, or
+-- many are tried at once, no more of them are; "running": `declined' would not
+-- refuse it without them.  `bucket' is bucket_take, or
 -- bucket_wait of who only asks: it comes last, since what is refused anyway takes
 -- nothing.
 
@@ -54,15 +55,15 @@ local function bound_charge(declined, declines, running, within, now,
 
     local wait = declines and bound_wait(declined, declines, within, now) or 0
 
-    if wait == 0 and declines and running > 0
+    if wait > 0 then
+        return 'declined', int(wait)
+    end
+
+    if declines and running > 0
        and running + redis.call('ZCOUNT', declined, '(' .. int(now - within),
                                 int(now)) >= declines
     then
-        wait = SOON
-    end
-
-    if wait > 0 then
-        return 'declined', int(wait)
+        return 'running', int(SOON)
     end
 
     wait = interval and bucket(calls, tonumber(interval), size) or 0
