@@ -181,6 +181,46 @@ subtest 'not TLS' => sub {
     $nginx->quit;
 };
 
+# a bit of what comes is another one: that is neither the server's word nor an error of the system
+subtest 'a stream that is damaged' => sub {
+    my ($redis, $port) = server('good');
+    my ($between, $flag) = ($t->free_port, $t->dir . '/damage');
+    my $proxy = $t->spawn(proxy => [$^X, $t->file('proxy.pl', <<'END'), $between, $port, $flag]);
+use Mojo::Base -strict, -signatures;
+use Mojo::IOLoop;
+my ($port, $to, $flag) = @ARGV;
+Mojo::IOLoop->server({address => '127.0.0.1', port => $port}, sub ($loop, $client, $id) {
+    my ($server, $early) = (undef, '');
+    $client->timeout(0);
+    $client->on(read => sub ($s, $bytes) { $server ? $server->write($bytes) : ($early .= $bytes) });
+    $client->on(close => sub { $server->close if $server });
+    Mojo::IOLoop->client({address => '127.0.0.1', port => $to}, sub ($loop, $err, $s) {
+        return $client->close if $err;
+        $server = $s;
+        $s->timeout(0);
+        $s->on(read => sub ($s, $bytes) {
+            substr($bytes, -1) ^= "\x01" if unlink $flag;
+            $client->write($bytes);
+        });
+        $s->on(close => sub { $client->close });
+        $s->write($early) if length $early;
+    });
+});
+Mojo::IOLoop->start;
+END
+
+    my $nginx = at($between, "cacert=$ca");
+    $nginx->allow(qr/could not connect|connection lost/);
+    my $auth = works($nginx, 'whole');
+    $t->file('damage', '');
+    $nginx->get('/api/lines/by-user', $auth);
+    $nginx->wait_log(qr/lines redis "[^"]+", \w+: connection lost: TLS: what the server sent is refused: "bad record mac"/);
+    unlike $nginx->error_log, qr/connection lost: (?:Success|TLS: the server says)/, 'it is told as what it is';
+    works($nginx, 'and another connection is made');
+    $nginx->quit;
+    $proxy->stop;
+};
+
 subtest 'files are read again at reload' => sub {
     my ($redis, $port) = redis($server{good});
     my $trusted  = $t->file('trusted.pem', path($tls->file('stranger.pem'))->slurp);

@@ -29,6 +29,7 @@ static void redis_queue(lines_redis_connection_t *conn,
     lines_redis_asked_t *asked);
 static void redis_read_handler(ngx_event_t *rev);
 static void redis_read(lines_redis_connection_t *conn);
+static char *redis_error(lines_redis_connection_t *conn);
 static void redis_take_all(lines_redis_connection_t *conn);
 static void redis_take(lines_redis_connection_t *conn, redisReply *reply);
 static void redis_answer(lines_redis_connection_t *conn, redisReply *reply);
@@ -431,6 +432,8 @@ redis_read(lines_redis_connection_t *conn)
             return;
         }
 
+        ngx_set_socket_errno(0);
+
         n = c->recv(c, buffer, LINES_REDIS_READ);
 
         if (n == NGX_AGAIN) {
@@ -439,7 +442,7 @@ redis_read(lines_redis_connection_t *conn)
 
         if (n <= 0) {
             lines_redis_fail(conn, "%s", n == 0 ? "Server closed the connection"
-                                                : strerror(ngx_socket_errno));
+                                                : redis_error(conn));
             return;
         }
 
@@ -456,6 +459,21 @@ redis_read(lines_redis_connection_t *conn)
     if (!conn->drop.posted && ngx_handle_read_event(c->read, 0) != NGX_OK) {
         lines_redis_fail(conn, "could not add a read event");
     }
+}
+
+
+/* TLS may end where no call of the system failed: errno, which was cleared
+   before, is none then, or that of a socket that has no more */
+
+static char *
+redis_error(lines_redis_connection_t *conn)
+{
+    ngx_err_t  err;
+
+    err = ngx_socket_errno;
+
+    return (conn->conf->tls && (err == 0 || err == NGX_EAGAIN))
+           ? "TLS error" : strerror(err);
 }
 
 
@@ -593,10 +611,12 @@ redis_write(lines_redis_connection_t *conn)
     out = &conn->out;
 
     while (out->pos < out->last) {
+        ngx_set_socket_errno(0);
+
         n = c->send(c, out->pos, out->last - out->pos);
 
         if (n == NGX_ERROR) {
-            lines_redis_fail(conn, "%s", strerror(ngx_socket_errno));
+            lines_redis_fail(conn, "%s", redis_error(conn));
             return;
         }
 

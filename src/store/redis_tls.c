@@ -275,15 +275,24 @@ tls_unknown(long verified)
 }
 
 
-/* why a server refuses us is in its alert, at times after the handshake */
+/*
+ * Why a server refuses us is in its alert, at times after the handshake; why we
+ * refuse what it sent then is in ours.  What nginx says of that is lost, and
+ * errno does not know.
+ */
 
 static void
 tls_told(const ngx_ssl_conn_t *ssl, int where, int ret)
 {
     ngx_connection_t  *c;
 
-    if (where & SSL_CB_READ_ALERT && (ret & 0xff) != SSL_AD_CLOSE_NOTIFY) {
-        c = ngx_ssl_get_connection((ngx_ssl_conn_t *) ssl);
+    if (!(where & SSL_CB_ALERT) || (ret & 0xff) == SSL_AD_CLOSE_NOTIFY) {
+        return;
+    }
+
+    c = ngx_ssl_get_connection((ngx_ssl_conn_t *) ssl);
+
+    if (where & SSL_CB_READ) {
 
         /* OpenSSL has no word for this one */
 
@@ -291,6 +300,11 @@ tls_told(const ngx_ssl_conn_t *ssl, int where, int ret)
                           (ret & 0xff) == SSL_AD_CERTIFICATE_REQUIRED
                           ? "certificate required"
                           : SSL_alert_desc_string_long(ret));
+
+    } else if (c->ssl->handshaked && (ret >> 8) == SSL3_AL_FATAL) {
+        lines_redis_cause(c->data,
+                          "TLS: what the server sent is refused: \"%s\"",
+                          SSL_alert_desc_string_long(ret));
     }
 }
 
