@@ -4,6 +4,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::File qw(path);
 use Test::More;
 use Test::Lines qw(wait_for concurrently);
 use Time::HiRes ();
@@ -58,7 +59,10 @@ subtest 'closed in the same instant' => sub {
             sysread $socket, my $in, 65536;
         }
 
+        # what it has not been given before it stands, it has all at once
         kill 'STOP', $pid;
+        wait_for(sub { path("/proc/$pid/stat")->slurp =~ /\) T / }, 30, 'the worker stands');
+
         for my $name (sort keys %request) {
             my $socket = $socket{$name};
             print $socket $request{$name};
