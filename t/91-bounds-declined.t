@@ -135,7 +135,7 @@ subtest 'a clock that was set back' => sub {
     my $two = $shop->account('reader');
     $redis->cli(ZADD => k('a:reader', 'declined'), $now + 30_000, 'near', $now + 3_600_000, 'far', $now + 7_200_000, 'farther');
     is confirm($two, 'two', $shop->token($two))->status, 200, 'nor does it count later, where no more are declined';
-    is_deeply $redis->cli(ZRANGE => k('a:reader', 'declined'), 0, -1), ['near'], '... but a server that is behind by a little forgets nothing';
+    is_deeply scalar $redis->cli(ZRANGE => k('a:reader', 'declined'), 0, -1), ['near'], '... but a server that is behind by a little forgets nothing';
 };
 
 subtest 'a line request' => sub {
