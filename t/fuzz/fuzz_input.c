@@ -135,6 +135,16 @@ ngx_http_discard_request_body(ngx_http_request_t *r)
 }
 
 
+/* the operator's log is written first: there is no Redis here */
+
+ngx_int_t
+lines_admin_log_bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
+    const char *why)
+{
+    return lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL, why);
+}
+
+
 /* utf8: flag, JSON has no other; nginx reads two lead bytes as one character */
 
 static void
