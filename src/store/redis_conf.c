@@ -17,14 +17,36 @@
 #define LINES_REDIS_SILENCE       5
 
 
+#define REDIS_LOCAL     0x01
+#define REDIS_SECURE    0x02
+#define REDIS_SENTINEL  0x04
+#define REDIS_UNSERVED  0x08    /* known to the URL's readers, but not to this
+                                   build */
+
+typedef struct {
+    ngx_str_t   prefix;
+    ngx_uint_t  flags;
+} redis_scheme_t;
+
+
+static char *redis_refuse(ngx_conf_t *cf, char *err);
+static redis_scheme_t *redis_find_scheme(ngx_str_t *url);
 static char *redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *value);
-static char *redis_parse_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    u_char *p, u_char *last);
+    redis_scheme_t *scheme, ngx_str_t *url, ngx_str_t *sentinels);
+static char *redis_parse_path(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    ngx_str_t *url, u_char *p);
+static char *redis_parse_master(lines_redis_conf_t *conf, u_char *p,
+    u_char **last);
+static char *redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char **last,
+    u_char separator);
+static char *redis_parse_user(lines_redis_conf_t *conf, u_char **p,
+    u_char *last);
 static char *redis_parse_host(ngx_conf_t *cf, lines_redis_conf_t *conf,
     u_char *p, u_char *last, in_port_t port);
 static char *redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *directive);
+    ngx_str_t *directive, ngx_str_t *list);
+static char *redis_add_sentinel(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    u_char *p, u_char *last);
 static char *redis_set_user(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *redis_set_password(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *redis_set_tls(ngx_conf_t *cf, lines_redis_conf_t *conf,
@@ -63,6 +85,8 @@ static lines_param_t  redis_params[] = {
     lines_param_enum("verify", lines_redis_conf_t, verify, redis_verify),
     { .name = ngx_string("password"), .type = LINES_PARAM_REFUSED,
       .valid = "a password belongs in \"password_file=\"" },
+    { .name = ngx_string("sentinel_password"), .type = LINES_PARAM_REFUSED,
+      .valid = "a password belongs in \"sentinel_password_file=\"" },
     lines_param_end
 };
 
@@ -76,53 +100,53 @@ static lines_directive_t  redis_directive = {
 };
 
 
-/* known to the URL's readers, but not to this build */
-
-static ngx_str_t  redis_schemes[] = {
-    ngx_string("redis+cluster://"),
-    ngx_string("rediss+cluster://"),
-    ngx_null_string
+static redis_scheme_t  redis_schemes[] = {
+    { ngx_string("unix:"), REDIS_LOCAL },
+    { ngx_string("redis://"), 0 },
+    { ngx_string("rediss://"), REDIS_SECURE },
+    { ngx_string("redis+sentinel://"), REDIS_SENTINEL },
+    { ngx_string("rediss+sentinel://"), REDIS_SENTINEL|REDIS_SECURE },
+    { ngx_string("redis+cluster://"), REDIS_UNSERVED },
+    { ngx_string("rediss+cluster://"), REDIS_UNSERVED },
+    { ngx_null_string, 0 }
 };
 
 
 char *
 lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 {
-    char       *err;
-    ngx_str_t  *value, *scheme, shown;
+    char            *err;
+    ngx_str_t       *value, sentinels;
+    redis_scheme_t  *scheme;
 
     value = cf->args->elts;
-    shown = redis_printable(&value[1]);
 
     if (cf->conf_file) {
         conf->file = cf->conf_file->file.name;
         conf->line = cf->conf_file->line;
     }
 
-    for (scheme = redis_schemes; scheme->len; scheme++) {
-        if (value[1].len >= scheme->len
-            && ngx_strncasecmp(value[1].data, scheme->data, scheme->len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is not served by this build: \"%V\" "
-                               "of \"%V\" directive", scheme, &shown,
-                               &value[0]);
-            return NGX_CONF_ERROR;
-        }
-    }
+    scheme = redis_find_scheme(&value[1]);
 
-    err = redis_parse_url(cf, conf, &value[1]);
-
-    if (err && err != NGX_CONF_ERROR) {
+    if (scheme->flags & REDIS_UNSERVED) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s in \"%V\" of \"%V\" directive", err, &shown,
-                           &value[0]);
+                           "\"%V\" is not served by this build in \"%V\" "
+                           "directive", &scheme->prefix, &value[0]);
         return NGX_CONF_ERROR;
     }
 
+    ngx_str_null(&sentinels);
+
+    err = redis_parse_url(cf, conf, scheme, &value[1], &sentinels);
+
+    if (err) {
+        return redis_refuse(cf, err);
+    }
+
+    conf->secure = ((scheme->flags & REDIS_SECURE) != 0);
     conf->verify = 1;
 
-    if (err || lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
+    if (lines_params(cf, &redis_directive, 2, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -150,7 +174,27 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
-    return redis_set_sentinels(cf, conf, &value[0]);
+    return redis_set_sentinels(cf, conf, &value[0], &sentinels);
+}
+
+
+/* err: of the URL; NGX_CONF_ERROR: it is known why */
+
+static char *
+redis_refuse(ngx_conf_t *cf, char *err)
+{
+    ngx_str_t  *value, shown;
+
+    if (err != NGX_CONF_ERROR) {
+        value = cf->args->elts;
+        shown = redis_printable(&value[1]);
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s in \"%V\" of \"%V\" directive", err, &shown,
+                           &value[0]);
+    }
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -158,10 +202,10 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 
 static char *
 redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
-    ngx_str_t *directive)
+    ngx_str_t *directive, ngx_str_t *list)
 {
-    ngx_uint_t           i;
-    lines_redis_conf_t  *sentinel, own;
+    char    *err;
+    u_char  *p, *comma, *last;
 
     if (conf->master.len == 0) {
         if (conf->sentinel_user.len || conf->sentinel_password.len) {
@@ -184,22 +228,78 @@ redis_set_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf,
         return NGX_CONF_ERROR;
     }
 
-    sentinel = conf->sentinels->elts;
+    conf->sentinels = ngx_array_create(cf->pool, 3, sizeof(lines_redis_conf_t));
+    if (conf->sentinels == NULL) {
+        return NGX_CONF_ERROR;
+    }
 
-    for (i = 0; i < conf->sentinels->nelts; i++) {
-        own = sentinel[i];
+    last = list->data + list->len;
 
-        sentinel[i] = *conf;
-        sentinel[i].url = own.url;
-        sentinel[i].host = own.host;
-        sentinel[i].port = own.port;
-        sentinel[i].name = own.name;
-        sentinel[i].user = conf->sentinel_user;
-        sentinel[i].password = conf->sentinel_password;
-        sentinel[i].master.len = 0;
+    for (p = list->data; p <= last; p = comma + 1) {
+        comma = ngx_strlchr(p, last, ',');
+
+        if (comma == NULL) {
+            comma = last;
+        }
+
+        err = redis_add_sentinel(cf, conf, p, comma);
+
+        if (err) {
+            return redis_refuse(cf, err);
+        }
     }
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+redis_add_sentinel(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
+    u_char *last)
+{
+    char                *err;
+    ngx_uint_t           i, n;
+    lines_redis_conf_t  *sentinels, *sentinel;
+
+    n = conf->sentinels->nelts;
+
+    if (n == LINES_SENTINELS_MAX) {
+        return "more than " ngx_value(LINES_SENTINELS_MAX) " Sentinels";
+    }
+
+    sentinel = ngx_array_push(conf->sentinels);
+    if (sentinel == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *sentinel = *conf;
+
+    sentinel->user = conf->sentinel_user;
+    sentinel->password = conf->sentinel_password;
+
+    ngx_str_null(&sentinel->master);
+
+    err = redis_parse_host(cf, sentinel, p, last, LINES_SENTINEL_PORT);
+
+    if (err) {
+        return err;
+    }
+
+    /* who is there twice would count twice */
+
+    sentinels = conf->sentinels->elts;
+
+    for (i = 0; i < n; i++) {
+        if (sentinels[i].name.len == sentinel->name.len
+            && ngx_strncasecmp(sentinels[i].name.data, sentinel->name.data,
+                               sentinel->name.len)
+               == 0)
+        {
+            return "the same Sentinel twice";
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -263,109 +363,110 @@ lines_redis_check_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
 }
 
 
-static char *
-redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
+/* the last one has no prefix: nobody's */
+
+static redis_scheme_t *
+redis_find_scheme(ngx_str_t *url)
 {
-    u_char      *p, *at, *db, *last, *master;
-    ngx_int_t    n;
-    ngx_url_t   *u;
-    ngx_uint_t   local, sentinel;
+    redis_scheme_t  *scheme;
 
-    /* the configuration's strings end with a zero */
-
-    p = value->data;
-    last = p + value->len;
-    local = (ngx_strncasecmp(p, (u_char *) "unix:", 5) == 0);
-    sentinel = 0;
-
-    if (local) {
-        p += 5;
-
-        if (*p != '/') {
-            return "no absolute path";
+    for (scheme = redis_schemes; scheme->prefix.len; scheme++) {
+        if (url->len >= scheme->prefix.len
+            && ngx_strncasecmp(url->data, scheme->prefix.data,
+                               scheme->prefix.len)
+               == 0)
+        {
+            break;
         }
+    }
 
-    } else if (ngx_strncasecmp(p, (u_char *) "redis://", 8) == 0) {
-        p += 8;
+    return scheme;
+}
 
-    } else if (ngx_strncasecmp(p, (u_char *) "rediss://", 9) == 0) {
-        p += 9;
-        conf->secure = 1;
 
-    } else if (ngx_strncasecmp(p, (u_char *) "redis+sentinel://", 17) == 0) {
-        p += 17;
-        sentinel = 1;
+/* [user@]host[:port][/db], or [user@]host[:port],.../master[/db] */
 
-    } else if (ngx_strncasecmp(p, (u_char *) "rediss+sentinel://", 18) == 0) {
-        p += 18;
-        sentinel = 1;
-        conf->secure = 1;
+static char *
+redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf,
+    redis_scheme_t *scheme, ngx_str_t *url, ngx_str_t *sentinels)
+{
+    char       *err;
+    u_char     *p, *last;
+    ngx_str_t   host;
 
-    } else {
+    if (scheme->prefix.len == 0) {
         return "neither \"redis://\", \"rediss://\", "
-               "\"redis+sentinel://\" nor \"unix:\"";
+               "\"redis+sentinel://\", \"rediss+sentinel://\" nor \"unix:\"";
     }
 
-    master = NULL;
+    p = url->data + scheme->prefix.len;
+    last = url->data + url->len;
 
-    if (sentinel) {
-        master = ngx_strlchr(p, last, '/');
-
-        if (master == NULL || master + 1 == last || master[1] == '/') {
-            return "no name of a primary behind the Sentinels";
-        }
-
-        master++;
+    if (scheme->flags & REDIS_LOCAL) {
+        return redis_parse_path(cf, conf, url, p);
     }
 
-    db = ngx_strlchr(master ? master : p, last, local ? ':' : '/');
+    err = (scheme->flags & REDIS_SENTINEL)
+          ? redis_parse_master(conf, p, &last)
+          : redis_parse_db(conf, p, &last, '/');
 
-    if (db) {
-        n = (db + 1 < last) ? ngx_atoi(db + 1, last - db - 1) : 0;
-
-        if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
-            return "invalid database number";
-        }
-
-        conf->db = n;
-        last = db;
+    if (err == NULL) {
+        err = redis_parse_user(conf, &p, last);
     }
 
-    at = local ? NULL : ngx_strlchr(p, last, '@');
-
-    if (at) {
-        if (ngx_strlchr(p, at, ':')) {
-            return "a password (it belongs in \"password_file=\")";
-        }
-
-        if (at == p) {
-            return "no user before \"@\"";
-        }
-
-        conf->user.data = p;
-        conf->user.len = at - p;
-
-        p = at + 1;
+    if (err) {
+        return err;
     }
 
     if (p == last) {
         return "no host";
     }
 
-    if (sentinel) {
-        conf->master.data = master;
-        conf->master.len = last - master;
+    if (scheme->flags & REDIS_SENTINEL) {
+        sentinels->data = p;
+        sentinels->len = last - p;
+        host = conf->master;
 
-        return redis_parse_sentinels(cf, conf, p, master - 1);
+    } else {
+        err = redis_parse_host(cf, conf, p, last, LINES_REDIS_PORT);
+
+        if (err) {
+            return err;
+        }
+
+        host = conf->name;
     }
 
-    if (!local) {
-        return redis_parse_host(cf, conf, p, last, LINES_REDIS_PORT);
+    return lines_redis_format(cf->pool, &conf->name, "%V/%ui", &host, conf->db)
+           == NGX_OK
+           ? NULL
+           : NGX_CONF_ERROR;
+}
+
+
+static char *
+redis_parse_path(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *url,
+    u_char *p)
+{
+    char       *err;
+    u_char     *last;
+    ngx_url_t  *u;
+
+    last = url->data + url->len;
+
+    if (p == last || *p != '/') {
+        return "no absolute path";
+    }
+
+    err = redis_parse_db(conf, p, &last, ':');
+
+    if (err) {
+        return err;
     }
 
     u = &conf->url;
 
-    u->url.data = value->data;
+    u->url.data = url->data;
     u->url.len = last - u->url.data;
 
     if (ngx_parse_url(cf->pool, u) != NGX_OK) {
@@ -379,67 +480,122 @@ redis_parse_url(ngx_conf_t *cf, lines_redis_conf_t *conf, ngx_str_t *value)
 }
 
 
+/* what is behind the hosts, which end at *last then */
+
 static char *
-redis_parse_sentinels(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
-    u_char *last)
+redis_parse_master(lines_redis_conf_t *conf, u_char *p, u_char **last)
 {
-    char                *err;
-    u_char              *comma;
-    lines_redis_conf_t  *sentinel;
+    char    *err;
+    u_char  *name, *end;
 
-    conf->sentinels = ngx_array_create(cf->pool, 3, sizeof(lines_redis_conf_t));
-    if (conf->sentinels == NULL) {
-        return NGX_CONF_ERROR;
+    p = ngx_strlchr(p, *last, '/');
+
+    if (p == NULL || p + 1 == *last || p[1] == '/') {
+        return "no name of a primary behind the Sentinels";
     }
 
-    for ( ;; p = comma + 1) {
-        comma = ngx_strlchr(p, last, ',');
+    name = p + 1;
+    end = *last;
 
-        if (comma == NULL) {
-            comma = last;
-        }
+    err = redis_parse_db(conf, name, &end, '/');
 
-        if (comma == p) {
-            return "an empty host";
-        }
+    if (err) {
+        return err;
+    }
 
-        if (conf->sentinels->nelts == LINES_SENTINELS_MAX) {
-            return "more than 16 Sentinels";
-        }
+    conf->master.data = name;
+    conf->master.len = end - name;
 
-        sentinel = ngx_array_push(conf->sentinels);
-        if (sentinel == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    *last = p;
 
-        ngx_memzero(sentinel, sizeof(lines_redis_conf_t));
+    /* as sentinel.conf has it */
 
-        err = redis_parse_host(cf, sentinel, p, comma, LINES_SENTINEL_PORT);
-
-        if (err) {
-            return err;
-        }
-
-        if (comma == last) {
-            break;
+    for (p = name; p < end; p++) {
+        if (!lines_redis_host_char(*p) || *p == ':' || *p == '%') {
+            return "a name of a primary of other than letters, digits, \".\", "
+                   "\"-\" and \"_\"";
         }
     }
 
-    return lines_redis_format(cf->pool, &conf->name, "%V/%ui", &conf->master,
-                              conf->db)
-           == NGX_OK
-           ? NULL
-           : NGX_CONF_ERROR;
+    return NULL;
 }
 
 
-/* host[:port], up to last */
+static char *
+redis_parse_db(lines_redis_conf_t *conf, u_char *p, u_char **last,
+    u_char separator)
+{
+    ngx_int_t  n;
+
+    p = ngx_strlchr(p, *last, separator);
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    n = (p + 1 < *last) ? ngx_atoi(p + 1, *last - p - 1) : 0;
+
+    if (n == NGX_ERROR || n > NGX_MAX_INT32_VALUE) {
+        return "invalid database number";
+    }
+
+    conf->db = n;
+    *last = p;
+
+    return NULL;
+}
+
+
+static char *
+redis_parse_user(lines_redis_conf_t *conf, u_char **p, u_char *last)
+{
+    u_char  *at;
+
+    at = ngx_strlchr(*p, last, '@');
+
+    if (at == NULL) {
+        return NULL;
+    }
+
+    if (conf->master.len && ngx_strlchr(*p, at, ',')) {
+        return "a host before \"user@\"";
+    }
+
+    if (ngx_strlchr(*p, at, ':')) {
+        return "a password (it belongs in \"password_file=\")";
+    }
+
+    if (at == *p) {
+        return "no user before \"@\"";
+    }
+
+    conf->user.data = *p;
+    conf->user.len = at - *p;
+
+    *p = at + 1;
+
+    return NULL;
+}
+
+
+/* host[:port], up to last; sets the name, too */
 
 static char *
 redis_parse_host(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
     u_char *last, in_port_t port)
 {
+    u_char     *c;
     ngx_url_t  *u;
+
+    if (p == last) {
+        return "an empty host";
+    }
+
+    for (c = p; c < last; c++) {
+        if (!lines_redis_host_char(*c) && *c != '[' && *c != ']') {
+            return "invalid host";
+        }
+    }
 
     u = &conf->url;
 
@@ -476,9 +632,8 @@ redis_parse_host(ngx_conf_t *cf, lines_redis_conf_t *conf, u_char *p,
 
     return lines_redis_format(cf->pool, &conf->name,
                               u->family == AF_INET6 && conf->host.len == 0
-                              ? "[%V]:%d/%ui"
-                              : "%V:%d/%ui", &u->host, (int) conf->port,
-                              conf->db)
+                              ? "[%V]:%d"
+                              : "%V:%d", &u->host, (int) conf->port)
            == NGX_OK
            ? NULL
            : NGX_CONF_ERROR;
