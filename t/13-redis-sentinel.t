@@ -118,8 +118,8 @@ subtest 'any of them tells' => sub {
     $auth = $nginx->bearer($nginx->workspace(one => {plan => 'bulk'}));
     is $nginx->get('/api/lines/by-user', $auth)->status, 200, 'with one of four away';
     is of($nodes[0], 'EXISTS', 'lines:{w:one}:t'), 1, '... at the primary';
-    like $nginx->error_log, qr{"shop/0 at 127\.0\.0\.1:@{[$nodes[0]->port]}": so says Sentinel "127\.0\.0\.1:\d+/0"}, 'the log says where it is';
-    like $nginx->error_log, qr{"127\.0\.0\.1:$dead/0", Sentinel: could not connect}, '... and who of them is away';
+    like $nginx->error_log, qr{"shop/0 at 127\.0\.0\.1:@{[$nodes[0]->port]}": so says Sentinel "127\.0\.0\.1:\d+"}, 'the log says where it is';
+    like $nginx->error_log, qr{"127\.0\.0\.1:$dead", Sentinel: could not connect}, '... and who of them is away';
 };
 
 subtest 'a failover that is asked for' => sub {
@@ -180,13 +180,13 @@ subtest 'no Sentinel' => sub {
     # of a name that it does not know, and then does
     $asked->conf('');
     $asked->start;
-    $lost->wait_log(qr{Sentinel: it does not tell where "shop" is: ERR No such master});
+    $lost->wait_log(qr{Sentinel: it does not tell the address of "shop": ERR No such master});
     $asked->cli('SENTINEL', 'MONITOR', 'shop', '127.0.0.1', primary_port($sentinels[0]), 4);
     wait_ready($lost);
     is $lost->get('/api/lines/by-user', $auth)->status, 200, 'one tells';
 
     $asked->stop;
-    $lost->wait_log(qr{"127\.0\.0\.1:@{[$asked->port]}/0", Sentinel: (?:connection lost|could not connect)});
+    $lost->wait_log(qr{"127\.0\.0\.1:@{[$asked->port]}", Sentinel: (?:connection lost|could not connect)});
     is $lost->get('/api/lines/by-user', $auth)->status, 200, 'what is known is used without one';
     $lost->quit;
 };
@@ -214,16 +214,26 @@ subtest 'a password, and TLS' => sub {
 };
 
 subtest 'directives' => sub {
+    my $file  = $t->file('password', 'p');
     my $table = [
         ['redis+sentinel://a,b',                             qr/no name of a primary behind the Sentinels/],
         ['redis+sentinel://127.0.0.1/',                      qr/no name of a primary/],
         ['redis+sentinel://127.0.0.1//0',                    qr/no name of a primary/],
-        ['redis+sentinel:///shop',                           qr/an empty host/],
+        ['redis+sentinel:///shop',                           qr/no host/],
         ['redis+sentinel://127.0.0.1,,127.0.0.2/shop',       qr/an empty host/],
         ['redis+sentinel://127.0.0.1:x/shop',                qr/invalid port/],
         ['redis+sentinel://127.0.0.1/shop/x',                qr/invalid database number/],
-        ['redis+sentinel://' . join(',', ('127.0.0.1') x 17) . '/shop', qr/more than 16 Sentinels/],
-        ['redis+sentinel://sentinel.invalid/shop',           qr/host not found in "sentinel\.invalid:26379\/0"/],
+        ['redis+sentinel://' . join(',', map {"127.0.0.1:$_"} 1 .. 17) . '/shop', qr/more than 16 Sentinels/],
+        ['redis+sentinel://127.0.0.1,127.0.0.1:26379/shop',  qr/the same Sentinel twice/],
+        ['redis+sentinel://127.0.0.1,app@127.0.0.2/shop',    qr/a host before "user@"/],
+        ["redis+sentinel://app\@127.0.0.1,app\@127.0.0.2/shop password_file=$file", qr/invalid host/],
+        ['redis+sentinel://*/shop',                          qr/invalid host/],
+        ['"redis+sentinel://127.0.0.1, 127.0.0.2/shop"',     qr/invalid host/],
+        ['redis+sentinel://127.0.0.1/shop@x',                qr/a name of a primary of other than letters, digits/],
+        ['redis+sentinel://127.0.0.1/shop?db=1',             qr/a name of a primary of other than/],
+        ['redis+sentinel://app:secret@127.0.0.1/shop',       qr/a password \(it belongs in "password_file="\) in "127\.0\.0\.1\/shop"/],
+        ['redis+sentinel://127.0.0.1/shop sentinel_password=horse', qr/a password belongs in "sentinel_password_file=": (?!.*horse)/],
+        ['redis+sentinel://sentinel.invalid/shop',           qr/host not found in "sentinel\.invalid:26379"/],
         ['redis+sentinel://127.0.0.1/shop sentinel_user=me', qr/"sentinel_user=" without "sentinel_password_file="/],
         ['redis://127.0.0.1 sentinel_user=me',               qr/are for "redis\+sentinel:\/\/"/]
     ];
@@ -232,7 +242,6 @@ subtest 'directives' => sub {
         isnt $code, 0, $case->[0];
         like $output, $case->[1], '... says why';
     }
-    my $file = $t->file('password', 'p');
     my ($code, $output) = $t->test_config(http => "lines_redis redis+sentinel://app\@127.0.0.1,[::1]:26380/shop/2 password_file=$file sentinel_user=me "
           . "sentinel_password_file=$file;");
     is $code, 0, 'all of it' or diag $output;

@@ -19,6 +19,7 @@
 
 
 #define LINES_REDIS_ADDRS      8
+#define LINES_REDIS_HOST       255    /* bytes of a name (RFC 1035, 2.3.4) */
 #define LINES_REDIS_CAUSE_LEN  192
 #define LINES_REDIS_TEXT_LEN   100    /* of what the server says, in messages */
 
@@ -81,6 +82,9 @@ struct lines_redis_connection_s {
     /* what INFO and CONFIG say goes there; NULL: they are not asked for */
     lines_redis_status_t      *status;
 
+    /* its handshake is done */
+    void                     (*greeted)(lines_redis_connection_t *conn);
+
     /* ready for commands; called while a reply is handled */
     lines_redis_connection_pt  ready;
 
@@ -105,10 +109,14 @@ struct lines_redis_connection_s {
 
     ngx_connection_t          *connection;
     redisReader               *reader;
+    size_t                     elements;    /* of arrays, of what it reads */
     ngx_buf_t                  out;         /* what has not left yet */
     void                      *session;     /* of TLS, to be resumed */
     ngx_log_t                  tls_log;
-    ngx_str_t                  host;        /* empty: it has no name */
+    ngx_str_t                  host;        /* ends with a zero; empty: it has
+                                               no name */
+    u_char                     located[LINES_REDIS_HOST + 1];
+                                            /* what locate found, if a name */
     in_port_t                  port;
     ngx_resolver_ctx_t        *resolve;
 
@@ -147,6 +155,16 @@ struct lines_redis_connection_s {
     ngx_msec_t                 looked_at;   /* at INFO and CONFIG */
     ngx_msec_t                 denied_at;   /* a command: NOPERM */
 };
+
+
+/* flag: it may be part of a host's name or address, which go into the log */
+static ngx_inline ngx_uint_t
+lines_redis_host_char(u_char ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z')
+           || (ch >= '0' && ch <= '9')
+           || ch == '.' || ch == '-' || ch == '_' || ch == ':' || ch == '%';
+}
 
 
 /*

@@ -18,14 +18,12 @@
 void lines_redis_open(lines_redis_connection_t *conn);
 
 /*
- * Of one that has locate: it is at host, an address or a name that ends with a
- * zero and stays; moved: it was elsewhere before, and is left there.
+ * Of one that has locate: it is at host, an address or a name of up to
+ * LINES_REDIS_HOST bytes, copied; moved: it was elsewhere before, and is left
+ * there.
  */
 void lines_redis_located(lines_redis_connection_t *conn, ngx_str_t *host,
     in_port_t port, ngx_uint_t moved);
-
-/* INFO and CONFIG GET again, now and then, of one that is ready */
-void lines_redis_look(lines_redis_connection_t *conn);
 
 /* for ever; pending hiredis callbacks run with a NULL reply */
 void lines_redis_close(lines_redis_connection_t *conn);

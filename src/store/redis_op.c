@@ -4,6 +4,7 @@
  * answered, late or lost.
  */
 
+#include "store/redis_handshake.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
 #include "store/redis_op.h"

@@ -1,10 +1,10 @@
 
 /*
- * Sentinels may differ: one that was cut off still names the primary of before.
- * Each change of the primary has a number that grows, its configuration's epoch:
- * the word of the highest one counts, of several the latest (who leads a failover
- * has its epoch from the beginning), and a lower one again only where most of the
- * Sentinels have it, as after they were set up anew.
+ * Sentinels may differ: one that was cut off names the primary of before.  Each
+ * change of the primary has a number that grows, its configuration's epoch: the
+ * word of the highest one counts, of several the one that changed last (who
+ * leads a failover has its epoch from the beginning), and a lower one again
+ * only where most of the Sentinels have it, as after they were set up anew.
  */
 
 #include "store/redis_life.h"
@@ -15,8 +15,32 @@
 /* asked so often even if nothing seems to have changed */
 #define LINES_SENTINEL_PERIOD  10000
 
-#define LINES_SENTINEL_HOST    255
+/* ... one that may not be subscribed to */
+#define LINES_SENTINEL_POLL    1000
+
+/* the first word waits so long for those of others, unless most have told */
+#define LINES_SENTINEL_FIRST   300
+
 #define LINES_SENTINEL_NAME    512
+
+
+/* what of the asking is answered next, in this order */
+
+typedef enum {
+    SENTINEL_RESTS = 0,
+    SENTINEL_UNSUBSCRIBES,
+    SENTINEL_TELLS_EPOCH,
+    SENTINEL_TELLS_ADDRESS,
+    SENTINEL_SUBSCRIBES
+} sentinel_step_e;
+
+
+typedef struct {
+    u_char     host[LINES_REDIS_HOST];    /* small letters */
+    size_t     len;
+    in_port_t  port;
+    off_t      epoch;
+} sentinel_word_t;
 
 
 typedef struct {
@@ -24,18 +48,23 @@ typedef struct {
     lines_sentinel_t         *sentinel;
     ngx_event_t               timer;
 
-    /* its word, if it has one */
-    u_char                    host[LINES_SENTINEL_HOST + 1];
-    size_t                    len;
-    in_port_t                 port;
-    off_t                     epoch;
-    ngx_uint_t                heard;        /* as number N of all words */
+    sentinel_step_e           step;
+    off_t                     epoch;        /* told by this asking; 0: refused,
+                                               as the text says */
+    u_char                    refused[LINES_REDIS_TEXT_LEN + 1];
 
-    unsigned                  told:1;
-    unsigned                  asking:1;
+    sentinel_word_t           word;         /* the last one */
+    ngx_uint_t                changed;      /* as number N of all changes */
+
+    unsigned                  told:1;       /* it stands by its word */
     unsigned                  subscribed:1;
-    unsigned                  unknown:1;    /* it was said that it knows no
-                                               such primary */
+
+    /* what was said in the log: it does not tell the address, the epoch, of
+       changes; its word is too old */
+    unsigned                  no_address:1;
+    unsigned                  no_epoch:1;
+    unsigned                  no_changes:1;
+    unsigned                  old:1;
 } sentinel_peer_t;
 
 
@@ -46,15 +75,11 @@ struct lines_sentinel_s {
 
     sentinel_peer_t     *peers;
     ngx_uint_t           npeers;
-    ngx_uint_t           words;    /* so many were heard */
+    ngx_uint_t           changes;
 
-    /* what counts; an empty host: nothing yet */
-    ngx_str_t            host;
-    in_port_t            port;
-    off_t                epoch;
+    sentinel_word_t      word;     /* what counts; no host: nothing yet */
+    ngx_event_t          first;
     ngx_str_t            name;     /* for messages: conf's, and the address */
-
-    u_char               host_data[LINES_SENTINEL_HOST + 1];
     u_char               name_data[LINES_SENTINEL_NAME];
 };
 
@@ -66,13 +91,24 @@ static void sentinel_ask(sentinel_peer_t *peer);
 static void sentinel_answered(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void sentinel_message(void *data, redisReply *reply);
-static void sentinel_unknown(sentinel_peer_t *peer, redisReply *reply);
-static ngx_int_t sentinel_read_epoch(sentinel_peer_t *peer, redisReply *reply);
-static ngx_int_t sentinel_read_address(sentinel_peer_t *peer,
+static ngx_uint_t sentinel_is_event(redisReply *reply);
+static ngx_int_t sentinel_take_epoch(sentinel_peer_t *peer, redisReply *reply);
+static ngx_int_t sentinel_take_address(sentinel_peer_t *peer,
     redisReply *reply);
+static void sentinel_no_address(sentinel_peer_t *peer, char *why);
+static ngx_int_t sentinel_subscribed(sentinel_peer_t *peer, redisReply *reply);
+static void sentinel_rest(sentinel_peer_t *peer);
+static ngx_int_t sentinel_read_word(sentinel_word_t *word, redisReply *reply);
+static ngx_uint_t sentinel_same(sentinel_word_t *one, sentinel_word_t *other);
 static void sentinel_decide(lines_sentinel_t *sentinel);
-static ngx_uint_t sentinel_same(lines_sentinel_t *sentinel,
+static sentinel_peer_t *sentinel_best(lines_sentinel_t *sentinel,
+    ngx_uint_t *most);
+static void sentinel_believe(lines_sentinel_t *sentinel,
     sentinel_peer_t *peer);
+static void sentinel_tell(lines_sentinel_t *sentinel, ngx_uint_t moved);
+static void sentinel_complain(sentinel_peer_t *peer, char *what, char *why);
+static void sentinel_timer(sentinel_peer_t *peer, ngx_msec_t timer);
+static void sentinel_first_handler(ngx_event_t *ev);
 static void sentinel_timer_handler(ngx_event_t *ev);
 
 
@@ -93,7 +129,11 @@ lines_sentinel_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
     sentinel->conf = conf;
     sentinel->log = cycle->log;
     sentinel->name = conf->name;
-    sentinel->host.data = sentinel->host_data;
+
+    sentinel->first.handler = sentinel_first_handler;
+    sentinel->first.data = sentinel;
+    sentinel->first.log = cycle->log;
+    sentinel->first.cancelable = 1;
 
     ngx_queue_init(&sentinel->followers);
 
@@ -141,6 +181,10 @@ lines_sentinel_destroy(lines_sentinel_t *sentinel)
         sentinel_lost(&sentinel->peers[i]);
         lines_redis_close(&sentinel->peers[i].connection);
     }
+
+    if (sentinel->first.timer_set) {
+        ngx_del_timer(&sentinel->first);
+    }
 }
 
 
@@ -156,16 +200,14 @@ lines_sentinel_follow(lines_sentinel_t *sentinel,
 }
 
 
-/*
- * The first word that comes counts, and a better one later.  Where no Sentinel
- * answers, the primary that was known before is better than none.
- */
+/* where no Sentinel answers, the primary that was known is better than none */
 
 static void
 sentinel_locate(lines_redis_connection_t *conn, ngx_uint_t last)
 {
     lines_sentinel_t *sentinel = conn->guide;
 
+    ngx_str_t   host;
     ngx_uint_t  i, asked;
 
     asked = 0;
@@ -185,8 +227,11 @@ sentinel_locate(lines_redis_connection_t *conn, ngx_uint_t last)
         return;
     }
 
-    if (sentinel->host.len) {
-        lines_redis_located(conn, &sentinel->host, sentinel->port, 0);
+    if (sentinel->word.len) {
+        host.data = sentinel->word.host;
+        host.len = sentinel->word.len;
+
+        lines_redis_located(conn, &host, sentinel->word.port, 0);
 
     } else if (last) {
         lines_redis_fail(conn, "no Sentinel tells where it is");
@@ -200,7 +245,7 @@ sentinel_ready(void *data)
     sentinel_peer_t *peer = data;
 
     peer->subscribed = 0;
-    peer->asking = 0;
+    peer->step = SENTINEL_RESTS;
 
     sentinel_ask(peer);
 }
@@ -212,6 +257,10 @@ sentinel_lost(void *data)
     sentinel_peer_t *peer = data;
 
     peer->told = 0;
+
+    if (peer->step != SENTINEL_RESTS) {
+        sentinel_rest(peer);
+    }
 
     if (peer->timer.timer_set) {
         ngx_del_timer(&peer->timer);
@@ -227,17 +276,19 @@ sentinel_ask(sentinel_peer_t *peer)
     ngx_str_t                 *master;
     lines_redis_connection_t  *conn;
 
-    if (peer->asking) {
+    if (peer->step != SENTINEL_RESTS) {
         return;
     }
 
     conn = &peer->connection;
     master = &peer->sentinel->conf->master;
 
-    peer->asking = 1;
-
     if (peer->subscribed) {
+        peer->step = SENTINEL_UNSUBSCRIBES;
         lines_redis_ask(conn, sentinel_answered, peer, "UNSUBSCRIBE");
+
+    } else {
+        peer->step = SENTINEL_TELLS_EPOCH;
     }
 
     lines_redis_ask(conn, sentinel_answered, peer, "SENTINEL MASTER %b",
@@ -247,13 +298,7 @@ sentinel_ask(sentinel_peer_t *peer)
                     master->data, master->len);
     lines_redis_ask(conn, sentinel_answered, peer, "SUBSCRIBE +switch-master");
 
-    peer->subscribed = 1;
-
-    if (peer->timer.timer_set) {
-        ngx_del_timer(&peer->timer);
-    }
-
-    ngx_add_timer(&peer->timer, conn->conf->silence);
+    sentinel_timer(peer, conn->conf->silence);
 }
 
 
@@ -267,94 +312,93 @@ sentinel_answered(lines_redis_connection_t *conn, void *data,
 }
 
 
-/* a message may come between the answers: each says itself what it is */
+/*
+ * An event may come while an answer is waited for, and then the answer comes as
+ * if it were one: what it is, its place tells.
+ */
 
 static void
 sentinel_message(void *data, redisReply *reply)
 {
     sentinel_peer_t *peer = data;
 
-    redisReply  *channel;
+    ngx_int_t  rc;
 
-    static ngx_str_t  subscribe = ngx_string("subscribe");
-    static ngx_str_t  message = ngx_string("message");
-    static ngx_str_t  moved = ngx_string("+switch-master");
+    if (sentinel_is_event(reply)) {
+        ngx_log_debug1(NGX_LOG_DEBUG_EVENT, peer->sentinel->log, 0,
+                       "lines sentinel: +switch-master of \"%V\"",
+                       peer->connection.name);
 
-    if (reply->type == REDIS_REPLY_ERROR) {
-        sentinel_unknown(peer, reply);
+        /* of this primary or of another one: the answer says */
+
+        sentinel_ask(peer);
         return;
     }
 
-    /* it knows no such primary, which it says by an error as well */
+    switch (peer->step) {
 
-    if (reply->type == REDIS_REPLY_NIL) {
-        return;
+    case SENTINEL_UNSUBSCRIBES:
+        peer->step = SENTINEL_TELLS_EPOCH;
+        rc = NGX_OK;
+        break;
+
+    case SENTINEL_TELLS_EPOCH:
+        peer->step = SENTINEL_TELLS_ADDRESS;
+        rc = sentinel_take_epoch(peer, reply);
+        break;
+
+    case SENTINEL_TELLS_ADDRESS:
+        peer->step = SENTINEL_SUBSCRIBES;
+        rc = sentinel_take_address(peer, reply);
+        break;
+
+    case SENTINEL_SUBSCRIBES:
+        rc = sentinel_subscribed(peer, reply);
+        break;
+
+    default: /* SENTINEL_RESTS */
+        rc = NGX_ERROR;
     }
 
-    if (reply->type != REDIS_REPLY_ARRAY) {
-        lines_redis_fail(&peer->connection, "the server is not Sentinel");
-        return;
-    }
-
-    if (reply->elements == 3) {
-        channel = reply->element[1];
-
-        if (lines_redis_reply_is(reply->element[0], &message)
-            && lines_redis_reply_is(channel, &moved))
-        {
-            ngx_log_debug1(NGX_LOG_DEBUG_EVENT, peer->sentinel->log, 0,
-                           "lines sentinel: +switch-master of \"%V\"",
-                           peer->connection.name);
-
-            /* of this primary or of another one: the answer says */
-
-            sentinel_ask(peer);
-
-        } else if (lines_redis_reply_is(reply->element[0], &subscribe)) {
-            peer->asking = 0;
-
-            ngx_add_timer(&peer->timer, LINES_SENTINEL_PERIOD);
-        }
-
-        return;
-    }
-
-    if ((reply->elements == 2 ? sentinel_read_address(peer, reply)
-                              : sentinel_read_epoch(peer, reply))
-        != NGX_OK)
-    {
+    if (rc != NGX_OK) {
         lines_redis_fail(&peer->connection, "the server is not Sentinel");
     }
 }
 
 
-static void
-sentinel_unknown(sentinel_peer_t *peer, redisReply *reply)
+static ngx_uint_t
+sentinel_is_event(redisReply *reply)
 {
-    peer->told = 0;
+    static ngx_str_t  message = ngx_string("message");
 
-    if (!peer->unknown) {
-        peer->unknown = 1;
-
-        ngx_log_error(NGX_LOG_ERR, peer->sentinel->log, 0,
-                      "lines redis \"%V\", Sentinel: it does not tell where "
-                      "\"%V\" is: %*s", peer->connection.name,
-                      &peer->sentinel->conf->master,
-                      ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
-                      reply->str);
-    }
+    return reply->type == REDIS_REPLY_ARRAY
+           && reply->elements == 3
+           && lines_redis_reply_is(reply->element[0], &message);
 }
 
 
-/* names and values in turn */
+/* names and values in turn; who may not ask this may still ask the address */
 
 static ngx_int_t
-sentinel_read_epoch(sentinel_peer_t *peer, redisReply *reply)
+sentinel_take_epoch(sentinel_peer_t *peer, redisReply *reply)
 {
     size_t       i;
     redisReply  *value;
 
     static ngx_str_t  name = ngx_string("config-epoch");
+
+    peer->epoch = 0;
+    peer->refused[0] = '\0';
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        (void) ngx_cpystrn(peer->refused, (u_char *) reply->str,
+                           LINES_REDIS_TEXT_LEN + 1);
+        return NGX_OK;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        return NGX_ERROR;
+    }
 
     for (i = 0; i + 1 < reply->elements; i += 2) {
         value = reply->element[i + 1];
@@ -375,35 +419,52 @@ sentinel_read_epoch(sentinel_peer_t *peer, redisReply *reply)
 /* the primary, and, while a failover ends, the one that was promoted */
 
 static ngx_int_t
-sentinel_read_address(sentinel_peer_t *peer, redisReply *reply)
+sentinel_take_address(sentinel_peer_t *peer, redisReply *reply)
 {
-    ngx_int_t    n;
-    redisReply  *host, *port;
+    ngx_int_t        rc;
+    sentinel_word_t  word;
 
-    host = reply->element[0];
-    port = reply->element[1];
+    /* it knows no such primary, which it said by an error before */
 
-    if (host->type != REDIS_REPLY_STRING
-        || port->type != REDIS_REPLY_STRING
-        || host->len == 0
-        || (size_t) host->len > LINES_SENTINEL_HOST)
+    if (reply->type == REDIS_REPLY_NIL) {
+        sentinel_no_address(peer, peer->refused[0] ? (char *) peer->refused
+                                                   : "it knows none");
+        return NGX_OK;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        sentinel_no_address(peer, reply->str);
+        return NGX_OK;
+    }
+
+    rc = sentinel_read_word(&word, reply);
+
+    if (rc == NGX_DECLINED) {
+        sentinel_no_address(peer, "neither an address nor a name");
+        return NGX_OK;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    word.epoch = peer->epoch;
+
+    if (!sentinel_same(&word, &peer->word)
+        || word.epoch != peer->word.epoch)
     {
-        return NGX_ERROR;
+        peer->word = word;
+        peer->changed = ++peer->sentinel->changes;
+        peer->old = 0;
     }
 
-    n = ngx_atoi((u_char *) port->str, port->len);
-
-    if (n < 1 || n > 65535) {
-        return NGX_ERROR;
+    if (peer->refused[0] && !peer->no_epoch) {
+        sentinel_complain(peer, "the epoch", (char *) peer->refused);
     }
 
-    ngx_memcpy(peer->host, host->str, host->len);
-
-    peer->len = host->len;
-    peer->port = n;
     peer->told = 1;
-    peer->unknown = 0;
-    peer->heard = ++peer->sentinel->words;
+    peer->no_address = 0;
+    peer->no_epoch = (peer->refused[0] != '\0');
 
     sentinel_decide(peer->sentinel);
 
@@ -412,13 +473,189 @@ sentinel_read_address(sentinel_peer_t *peer, redisReply *reply)
 
 
 static void
+sentinel_no_address(sentinel_peer_t *peer, char *why)
+{
+    if (!peer->no_address) {
+        sentinel_complain(peer, "the address", why);
+    }
+
+    peer->told = 0;
+    peer->no_address = 1;
+}
+
+
+static ngx_int_t
+sentinel_subscribed(sentinel_peer_t *peer, redisReply *reply)
+{
+    static ngx_str_t  subscribe = ngx_string("subscribe");
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+
+        if (!peer->no_changes) {
+            sentinel_complain(peer, "changes", reply->str);
+        }
+
+        peer->subscribed = 0;
+        peer->no_changes = 1;
+
+    } else if (reply->type == REDIS_REPLY_ARRAY
+               && reply->elements
+               && lines_redis_reply_is(reply->element[0], &subscribe))
+    {
+        peer->subscribed = 1;
+        peer->no_changes = 0;
+
+    } else {
+        return NGX_ERROR;
+    }
+
+    sentinel_timer(peer, peer->subscribed ? LINES_SENTINEL_PERIOD
+                                          : LINES_SENTINEL_POLL);
+    sentinel_rest(peer);
+
+    return NGX_OK;
+}
+
+
+/* if no other one has anything to tell either, what is known has to do */
+
+static void
+sentinel_rest(sentinel_peer_t *peer)
+{
+    ngx_uint_t         i;
+    lines_sentinel_t  *sentinel;
+
+    sentinel = peer->sentinel;
+
+    peer->step = SENTINEL_RESTS;
+
+    for (i = 0; i < sentinel->npeers; i++) {
+        if (sentinel->peers[i].step != SENTINEL_RESTS) {
+            return;
+        }
+    }
+
+    if (sentinel->word.len) {
+        sentinel_tell(sentinel, 0);
+    }
+}
+
+
+/* NGX_ERROR: not what Sentinel answers; NGX_DECLINED: but nothing to go to */
+
+static ngx_int_t
+sentinel_read_word(sentinel_word_t *word, redisReply *reply)
+{
+    u_char       ch;
+    size_t       i;
+    ngx_int_t    n;
+    redisReply  *host, *port;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+        return NGX_ERROR;
+    }
+
+    host = reply->element[0];
+    port = reply->element[1];
+
+    if (host->type != REDIS_REPLY_STRING || port->type != REDIS_REPLY_STRING) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_atoi((u_char *) port->str, port->len);
+
+    if (n < 1
+        || n > 65535
+        || host->len == 0
+        || (size_t) host->len > LINES_REDIS_HOST)
+    {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < (size_t) host->len; i++) {
+        ch = ngx_tolower((u_char) host->str[i]);
+
+        if (!lines_redis_host_char(ch)) {
+            return NGX_DECLINED;
+        }
+
+        word->host[i] = ch;
+    }
+
+    word->len = host->len;
+    word->port = n;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+sentinel_same(sentinel_word_t *one, sentinel_word_t *other)
+{
+    return one->port == other->port
+           && one->len == other->len
+           && ngx_memcmp(one->host, other->host, one->len) == 0;
+}
+
+
+static void
 sentinel_decide(lines_sentinel_t *sentinel)
 {
-    u_char                    *p;
-    ngx_uint_t                 i, n, moved;
-    ngx_queue_t               *q, *next;
-    sentinel_peer_t           *peer, *best;
-    lines_redis_connection_t  *conn;
+    ngx_uint_t        most, moved;
+    sentinel_peer_t  *best;
+
+    best = sentinel_best(sentinel, &most);
+    if (best == NULL) {
+        return;
+    }
+
+    if (sentinel->word.len == 0 && !most && !sentinel->first.timedout) {
+
+        /* one that was cut off may be the first to answer */
+
+        if (!sentinel->first.timer_set) {
+            ngx_add_timer(&sentinel->first, LINES_SENTINEL_FIRST);
+        }
+
+        return;
+    }
+
+    moved = !sentinel_same(&sentinel->word, &best->word);
+
+    if (sentinel->word.len && best->word.epoch < sentinel->word.epoch && !most)
+    {
+        if (moved && !best->old) {
+            best->old = 1;
+
+            ngx_log_error(NGX_LOG_WARN, sentinel->log, 0,
+                          "lines redis \"%V\": Sentinel \"%V\" names "
+                          "\"%*s\" port %d, of the older epoch %O: not "
+                          "believed unless most of the Sentinels do",
+                          &sentinel->name, best->connection.name,
+                          best->word.len, best->word.host,
+                          (int) best->word.port, best->word.epoch);
+        }
+
+        return;
+    }
+
+    if (moved) {
+        sentinel_believe(sentinel, best);
+    }
+
+    sentinel->word.epoch = best->word.epoch;
+
+    sentinel_tell(sentinel, moved);
+}
+
+
+/* of those that told, NULL: none; most: flag, of all there are they are most */
+
+static sentinel_peer_t *
+sentinel_best(lines_sentinel_t *sentinel, ngx_uint_t *most)
+{
+    ngx_uint_t        i, n;
+    sentinel_peer_t  *peer, *best;
 
     n = 0;
     best = NULL;
@@ -433,43 +670,57 @@ sentinel_decide(lines_sentinel_t *sentinel)
         n++;
 
         if (best == NULL
-            || peer->epoch > best->epoch
-            || (peer->epoch == best->epoch && peer->heard > best->heard))
+            || peer->word.epoch > best->word.epoch
+            || (peer->word.epoch == best->word.epoch
+                && peer->changed > best->changed))
         {
             best = peer;
         }
     }
 
-    if (best == NULL
-        || (sentinel->host.len
-            && best->epoch < sentinel->epoch
-            && 2 * n <= sentinel->npeers))
-    {
-        return;
-    }
+    *most = (2 * n > sentinel->npeers);
 
-    moved = !sentinel_same(sentinel, best);
+    return best;
+}
 
-    if (moved) {
-        sentinel->host.len = best->len;
-        sentinel->port = best->port;
 
-        ngx_memcpy(sentinel->host_data, best->host, best->len);
-        sentinel->host_data[best->len] = '\0';
+static void
+sentinel_believe(lines_sentinel_t *sentinel, sentinel_peer_t *peer)
+{
+    u_char           *p;
+    ngx_str_t         host;
+    sentinel_word_t  *word;
 
-        p = ngx_snprintf(sentinel->name_data, LINES_SENTINEL_NAME,
-                         "%V at %V:%d", &sentinel->conf->name, &sentinel->host,
-                         (int) sentinel->port);
+    word = &sentinel->word;
 
-        sentinel->name.data = sentinel->name_data;
-        sentinel->name.len = p - sentinel->name_data;
+    *word = peer->word;
 
-        ngx_log_error(NGX_LOG_NOTICE, sentinel->log, 0,
-                      "lines redis \"%V\": so says Sentinel \"%V\", epoch %O",
-                      &sentinel->name, best->connection.name, best->epoch);
-    }
+    host.data = word->host;
+    host.len = word->len;
 
-    sentinel->epoch = best->epoch;
+    p = ngx_snprintf(sentinel->name_data, LINES_SENTINEL_NAME,
+                     ngx_strlchr(host.data, host.data + host.len, ':')
+                     ? "%V at [%V]:%d" : "%V at %V:%d",
+                     &sentinel->conf->name, &host, (int) word->port);
+
+    sentinel->name.data = sentinel->name_data;
+    sentinel->name.len = p - sentinel->name_data;
+
+    ngx_log_error(NGX_LOG_NOTICE, sentinel->log, 0,
+                  "lines redis \"%V\": so says Sentinel \"%V\", epoch %O",
+                  &sentinel->name, peer->connection.name, word->epoch);
+}
+
+
+static void
+sentinel_tell(lines_sentinel_t *sentinel, ngx_uint_t moved)
+{
+    ngx_str_t                  host;
+    ngx_queue_t               *q, *next;
+    lines_redis_connection_t  *conn;
+
+    host.data = sentinel->word.host;
+    host.len = sentinel->word.len;
 
     for (q = ngx_queue_head(&sentinel->followers);
          q != ngx_queue_sentinel(&sentinel->followers);
@@ -478,17 +729,39 @@ sentinel_decide(lines_sentinel_t *sentinel)
         next = ngx_queue_next(q);
         conn = ngx_queue_data(q, lines_redis_connection_t, follower);
 
-        lines_redis_located(conn, &sentinel->host, sentinel->port, moved);
+        lines_redis_located(conn, &host, sentinel->word.port, moved);
     }
 }
 
 
-static ngx_uint_t
-sentinel_same(lines_sentinel_t *sentinel, sentinel_peer_t *peer)
+/* once, until it does */
+
+static void
+sentinel_complain(sentinel_peer_t *peer, char *what, char *why)
 {
-    return peer->port == sentinel->port
-           && peer->len == sentinel->host.len
-           && ngx_memcmp(peer->host, sentinel->host_data, peer->len) == 0;
+    ngx_log_error(NGX_LOG_ERR, peer->sentinel->log, 0,
+                  "lines redis \"%V\", Sentinel: it does not tell %s of "
+                  "\"%V\": %*s", peer->connection.name, what,
+                  &peer->sentinel->conf->master,
+                  ngx_min(ngx_strlen(why), LINES_REDIS_TEXT_LEN), why);
+}
+
+
+static void
+sentinel_timer(sentinel_peer_t *peer, ngx_msec_t timer)
+{
+    if (peer->timer.timer_set) {
+        ngx_del_timer(&peer->timer);
+    }
+
+    ngx_add_timer(&peer->timer, timer);
+}
+
+
+static void
+sentinel_first_handler(ngx_event_t *ev)
+{
+    sentinel_decide(ev->data);
 }
 
 
@@ -497,7 +770,7 @@ sentinel_timer_handler(ngx_event_t *ev)
 {
     sentinel_peer_t *peer = ev->data;
 
-    if (peer->asking) {
+    if (peer->step != SENTINEL_RESTS) {
         lines_redis_fail(&peer->connection, "no reply, for \"silence=\"");
         return;
     }
