@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
 my $s       = Test::Lines::Scenario->new(t => $t);
@@ -61,7 +61,7 @@ promise 'a line that awaits its payment is looked at' => sub {
     $s->deaf;
     ten_minutes_back();
     $sandbox->pay($line->{invoice});
-    $s->soon(sub { $s->is_live($line) }, 'the line is there', 6) or seen($line->{tenant}, $line->{line});
+    $s->soon(sub { $s->is_live($line) }, 'the line is there', calm ? 6 : 30) or seen($line->{tenant}, $line->{line});
     $s->hears;
 };
 

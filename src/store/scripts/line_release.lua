@@ -24,8 +24,11 @@ if not h then
     return { 'unknown' }
 end
 
+-- also of one that is released again: whoever did before may have died
+local pending = redis.call('GET', pending_key) or ''
+
 if filled(h.released) then
-    return { 'same', line_document(h), '', h.number or '', '' }
+    return { 'same', line_document(h), '', h.number or '', pending }
 end
 
 local keys = { line = line_key, tenant = tenant_key, events = events_key }
@@ -33,8 +36,6 @@ local keys = { line = line_key, tenant = tenant_key, events = events_key }
 if not line_end(keys, h, 'released', now) then
     return { 'illegal', (line_public(h)) }
 end
-
-local pending = redis.call('GET', pending_key) or ''
 
 if not h.subscription or h.subscription == '' then
     return { 'released', h.json, '', h.number or '', pending }

@@ -35,8 +35,11 @@ if shown == 'canceled' and status == 'active' then
     return { 'illegal', shown }
 end
 
+-- also of one that is reported again: whoever did before may have died
+local pending = status == 'failed' and redis.call('GET', pending_key) or ''
+
 if h.status == status then
-    return { 'same', line_document(h), '', '' }
+    return { 'same', line_document(h), '', pending }
 end
 
 local changes = { reason = reason }
@@ -51,8 +54,6 @@ local keys = { line = line_key, tenant = tenant_key, pending = pending_key,
 if not line_move(keys, h, status, changes, now) then
     return { 'illegal', shown }
 end
-
-local pending = status == 'failed' and redis.call('GET', pending_key) or ''
 
 if status ~= 'failed' or not h.subscription or h.subscription == '' then
     return { 'moved', h.json, '', pending }
