@@ -99,6 +99,8 @@ ready_warnings(lines_json_t *json, lines_redis_status_t *status)
           "maxmemory-policy is not noeviction" },
         { offsetof(lines_redis_status_t, no_aof),
           "append-only file is off" },
+        { offsetof(lines_redis_status_t, unconfirmed),
+          "too few replicas (replicas=): writes are refused" },
         { offsetof(lines_redis_status_t, denied),
           "a command is refused (NOPERM)" },
         { offsetof(lines_redis_status_t, no_info),

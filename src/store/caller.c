@@ -216,7 +216,8 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.len + LINES_REDIS_STRING);
+    op = lines_redis_op_create(caller->redis, w.len + LINES_REDIS_STRING,
+                               call->durable);
     if (op == NULL) {
         return NULL;
     }

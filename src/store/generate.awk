@@ -35,7 +35,7 @@ BEGIN {
     for (i in words)
         READS[words[i]] = 1
 
-    DECLARES = "again|include|key|keys|given|arg|list|reply|row|value"
+    DECLARES = "again|light|include|key|keys|given|arg|list|reply|row|value"
 
     C["str"] = "ngx_str_t"
     C["int"] = "int64_t"
@@ -629,9 +629,11 @@ function declare(c, s, depth, at,
     s = trim(s)
     what = trim(what)
 
-    if (what == "again") {
-        if (LINE[nlines] != "--@again" || depth)
-            fail(at, "--@again stands alone, and in the script itself")
+    if (what ~ /^(again|light)$/) {
+        if (LINE[nlines] != "--@" what || depth)
+            fail(at, "--@" what " stands alone, and in the script itself")
+        if (what == "light")
+            LIGHT[c] = 1
         return
     }
 
@@ -869,6 +871,9 @@ function read_commands(file,    s, n, found, at, f, m, i, c, verb, t, back,
 
         c = f[1]
         verb = f[2]
+
+        if (sub(/!$/, "", c))
+            DURABLE[c] = 1
 
         if (verb !~ /^[A-Z]+$/)
             fail(at, "\"" verb "\" is no verb")
@@ -1245,7 +1250,8 @@ function write_source(file,    i, j, k, c, p, text, pattern) {
         print "lines_store_call_t  lines_call_" c " = {" > file
         print "    ngx_string(\"" c "\")," > file
         print "    " (c in SCRIPT ? "&lines_script_" c : "NULL") ", " \
-              AGAIN[c] + 0 "," > file
+              AGAIN[c] + 0 ", " \
+              (c in SCRIPT ? !(c in LIGHT) : c in DURABLE) "," > file
         print "    " NKEYS[c] ", " NTOKENS[c] ", " c "_tokens," > file
         print "    LINES_REPLY_" KIND[c] ", sizeof(lines_" c "_reply_t)," > file
         print "    " NSHAPES[c] ", " c "_shapes, " \

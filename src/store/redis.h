@@ -44,6 +44,9 @@ typedef struct {
     ngx_msec_t       silence;     /* until the connection is given up */
     ngx_msec_t       connect_timeout;
     ngx_uint_t       max_inflight;
+    ngx_uint_t       replicas;    /* that must have a write before it is told
+                                     of; 0: none */
+    ngx_msec_t       wait;        /* for them */
     ngx_resolver_t  *resolver;    /* of servers; NULL: the address found
                                      at configuration is kept */
     ngx_msec_t       resolver_timeout;
@@ -70,6 +73,8 @@ extern lines_redis_wish_t  lines_redis_wishes[];
 
 typedef struct {
     ngx_uint_t  connected;    /* flag: ready for operations */
+    ngx_uint_t  unconfirmed;  /* flag: of replicas=, too few have what is
+                                 written */
     ngx_uint_t  inflight;
     ngx_uint_t  reconnects;
     ngx_uint_t  evicts;       /* flag: maxmemory-policy is not

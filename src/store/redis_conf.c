@@ -12,6 +12,7 @@
 #define LINES_SENTINEL_PORT       26379
 #define LINES_SENTINELS_MAX       16
 #define LINES_REDIS_INFLIGHT_MAX  1000000
+#define LINES_REDIS_REPLICAS_MAX  16
 
 /* so many timeouts without a byte, and the connection is given up */
 #define LINES_REDIS_SILENCE       5
@@ -70,6 +71,10 @@ static lines_param_t  redis_params[] = {
                      1, NGX_MAX_INT32_VALUE, 1000),
     lines_param_number("max_inflight", lines_redis_conf_t, max_inflight,
                        1, LINES_REDIS_INFLIGHT_MAX, 4096),
+    lines_param_number("replicas", lines_redis_conf_t, replicas,
+                       0, LINES_REDIS_REPLICAS_MAX, 0),
+    lines_param_msec("wait", lines_redis_conf_t, wait,
+                     1, NGX_MAX_INT32_VALUE, 100),
     lines_param_other("user", offsetof(lines_redis_conf_t, user),
                       redis_set_user, NULL),
     lines_param_other("password_file", offsetof(lines_redis_conf_t, password),
@@ -159,6 +164,13 @@ lines_redis_parse_conf(ngx_conf_t *cf, lines_redis_conf_t *conf)
     } else if (conf->silence < conf->timeout) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"silence=\" is shorter than \"timeout=\" in "
+                           "\"%V\" directive", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->replicas && conf->wait >= conf->timeout) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"wait=\" is not shorter than \"timeout=\" in "
                            "\"%V\" directive", &value[0]);
         return NGX_CONF_ERROR;
     }

@@ -555,8 +555,13 @@ redis_take_all(lines_redis_connection_t *conn)
 
         conn->elements = 0;
 
+        conn->kept = 0;
+
         redis_take(conn, reply);
-        freeReplyObject(reply);
+
+        if (!conn->kept) {
+            freeReplyObject(reply);
+        }
     }
 }
 

@@ -21,6 +21,7 @@
 #define LINES_REDIS_ADDRS      8
 #define LINES_REDIS_HOST       255    /* bytes of a name (RFC 1035, 2.3.4) */
 #define LINES_REDIS_CAUSE_LEN  192
+#define LINES_REDIS_RUN_ID     40
 #define LINES_REDIS_TEXT_LEN   100    /* of what the server says, in messages */
 
 /* its settings are looked at again so soon at the earliest */
@@ -37,7 +38,10 @@ typedef struct lines_redis_connection_s  lines_redis_connection_t;
 
 typedef void (*lines_redis_connection_pt)(void *data);
 
-/* NULL: the connection was lost before; the reply is freed after the call */
+/*
+ * NULL: the connection was lost before.  The reply is freed after the call,
+ * unless conn->kept is set by then.
+ */
 typedef void (*lines_redis_reply_pt)(lines_redis_connection_t *conn,
     void *data, redisReply *reply);
 
@@ -146,7 +150,12 @@ struct lines_redis_connection_s {
     u_char                     logged[LINES_REDIS_CAUSE_LEN];
     ngx_msec_t                 logged_at;   /* 0: not since it was ready */
 
+    u_char                     run_id[LINES_REDIS_RUN_ID];
+                                            /* the server's; empty: INFO does
+                                               not say */
+
     unsigned                   away:1;      /* known not to be there */
+    unsigned                   kept:1;      /* a handler took its reply over */
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
 

@@ -297,12 +297,14 @@ redis_script_ran(lines_redis_connection_t *conn, redisReply *reply)
 static void
 redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
 {
-    ngx_str_t              policy;
+    ngx_str_t              policy, run_id;
     ngx_uint_t             again, evicts, no_aof;
     lines_redis_status_t  *status;
 
     status = conn->status;
     again = (conn->state == LINES_REDIS_READY);
+
+    ngx_memzero(conn->run_id, LINES_REDIS_RUN_ID);
 
     if (reply->type == REDIS_REPLY_ERROR) {
         conn->cluster = 0;
@@ -359,6 +361,12 @@ redis_take_info(lines_redis_connection_t *conn, redisReply *reply)
     status->no_info = 0;
 
     conn->cluster = redis_info_is(reply, "cluster_enabled:", "1");
+
+    run_id = redis_info_field(reply, "run_id:");
+
+    if (run_id.len == LINES_REDIS_RUN_ID) {
+        ngx_memcpy(conn->run_id, run_id.data, LINES_REDIS_RUN_ID);
+    }
 }
 
 

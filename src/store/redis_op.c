@@ -4,6 +4,7 @@
  * answered, late or lost.
  */
 
+#include "store/redis_commit.h"
 #include "store/redis_handshake.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
@@ -74,6 +75,13 @@ lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
 
     lines_redis_open(conn);
 
+    if (conf->replicas) {
+        redis->commit = lines_redis_commit_create(cycle, redis, redis_done);
+        if (redis->commit == NULL) {
+            return NULL;
+        }
+    }
+
     return redis;
 }
 
@@ -84,6 +92,10 @@ lines_redis_destroy(lines_redis_t *redis)
     redis->connection.away = 1;
 
     lines_redis_close(&redis->connection);
+
+    if (redis->commit) {
+        lines_redis_commit_destroy(redis->commit);
+    }
 
     if (redis->sentinel) {
         lines_sentinel_destroy(redis->sentinel);
@@ -107,6 +119,8 @@ lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
     *status = redis->status;
 
     status->connected = (conn->state == LINES_REDIS_READY);
+    status->unconfirmed = redis->commit
+                          && !lines_redis_commit_good(redis->commit);
     status->away = conn->away;
     status->probing = conn->away
                       && conn->state >= LINES_REDIS_RESOLVING
@@ -144,6 +158,10 @@ redis_ready(void *data)
     lines_redis_op_t  *op;
 
     redis->status.readonly = 0;
+
+    if (redis->commit) {
+        lines_redis_commit_renew(redis->commit);
+    }
 
     while (!ngx_queue_empty(&redis->waiting)) {
         q = ngx_queue_head(&redis->waiting);
@@ -192,16 +210,22 @@ redis_refuse_handler(ngx_event_t *ev)
 
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len)
+lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
 {
+    ngx_uint_t         missing;
     lines_redis_op_t  *op;
 
+    durable = durable && redis->commit;
+    missing = durable && !lines_redis_commit_good(redis->commit);
+
     if (redis->connection.away
+        || missing
         || redis->status.inflight >= redis->conf->max_inflight)
     {
-        ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
-                       "lines redis refuses: away:%d, in flight:%ui",
-                       (int) redis->connection.away, redis->status.inflight);
+        ngx_log_debug3(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+                       "lines redis refuses: away:%d, missing:%ui, in "
+                       "flight:%ui", (int) redis->connection.away, missing,
+                       redis->status.inflight);
         redis->status.refused++;
         return NULL;
     }
@@ -214,6 +238,7 @@ lines_redis_op_create(lines_redis_t *redis, size_t len)
     ngx_memzero(op, sizeof(lines_redis_op_t));
 
     op->redis = redis;
+    op->durable = durable;
     op->ident = -1;
     op->start = (u_char *) (op + 1);
     op->asked.handler = redis_reply_handler;
@@ -349,6 +374,15 @@ redis_reply_handler(lines_redis_connection_t *conn, void *data,
 
         redis->status.latency[i]++;
         redis->status.latency_sum += ms;
+    }
+
+    if (reply
+        && reply->type != REDIS_REPLY_ERROR
+        && op->durable
+        && op->handler)
+    {
+        lines_redis_commit_hold(redis->commit, op, reply);
+        return;
     }
 
     redis_done(op, reply);

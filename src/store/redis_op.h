@@ -14,7 +14,8 @@
 #include "store/sentinel.h"
 
 
-typedef struct lines_redis_op_s  lines_redis_op_t;
+typedef struct lines_redis_op_s      lines_redis_op_t;
+typedef struct lines_redis_commit_s  lines_redis_commit_t;
 
 
 /*
@@ -60,6 +61,9 @@ struct lines_redis_op_s {
     unsigned                again:1;    /* it only reads, or its file says
                                            "--@again", see store/README.md */
     unsigned                repeated:1;
+    unsigned                durable:1;  /* replicas are waited for */
+
+    redisReply             *reply;      /* kept back until then */
 };
 
 
@@ -69,6 +73,7 @@ struct lines_redis_s {
     ngx_log_t                *log;
 
     lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
+    lines_redis_commit_t     *commit;      /* NULL: replicas=0 */
 
     ngx_queue_t               waiting;
     ngx_event_t               refuse;      /* those that wait in vain */
@@ -82,10 +87,12 @@ struct lines_redis_s {
 
 
 /*
- * len: room at op->start for the command, counted in status.inflight.  NULL:
- * Redis is away, too much is under way, or there is no memory.
+ * len: room at op->start for the command, counted in status.inflight; durable:
+ * replicas are waited for, if there are to be any.  NULL: Redis is away, or such
+ * replicas are, too much is under way, or there is no memory.
  */
-lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len);
+lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len,
+    ngx_uint_t durable);
 
 /*
  * Starts the deadline, and sends op->start; while a connection is being made

@@ -314,7 +314,7 @@ heartbeat_publish(lines_subscriber_t *sub)
 
     sub->op = lines_redis_op_create(sub->redis,
                                     4 * LINES_REDIS_STRING + sub->echo.len
-                                    + sizeof("PUBLISH") - 1 + len);
+                                    + sizeof("PUBLISH") - 1 + len, 0);
     if (sub->op == NULL) {
         return;
     }

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 --@include lib/json.lua
 

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- A pass has come to its end.  What it did not see any more is taken from the

@@ -1,4 +1,5 @@
 --@again
+--@light
 -- Whether one of these operations is under way; or an orphan's was ended by a
 -- person's word, that nothing more goes back.  Reads only.
 

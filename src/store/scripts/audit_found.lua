@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 --@include lib/json.lua
 

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/inventory.lua
 
 -- What holds a number is what the inventory says.  Reads only.

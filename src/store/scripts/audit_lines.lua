@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- A page of a tenant's lines: what places they hold, the numbers of those that

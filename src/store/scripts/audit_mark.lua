@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- Billing has shown what a line, or a workspace, is paid by.  Or some of a

@@ -1,4 +1,5 @@
 --@again
+--@light
 -- Whether the one that holds a number by the inventory knows it.  Reads only.
 
 --@key op(operation)

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/inventory.lua
 
 -- A page of the inventory, and of it those that are assigned.  Reads only.

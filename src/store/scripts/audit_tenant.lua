@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- What a tenant counts, and for whom it waits: to be compared with what its

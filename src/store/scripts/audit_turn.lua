@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- Whose turn it is to go on with the auditor's pass, and where it is: one

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/bound.lua
 --@include lib/bucket.lua
 

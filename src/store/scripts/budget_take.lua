@@ -1,3 +1,4 @@
+--@light
 --@include lib/bucket.lua
 
 -- Takes a token of the fleet's budget of calls to billing for each of those that

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- Is this the database that it was?  It has an id and a watermark, which nodes

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- A hint: look at this operation at that instant, or sooner where it was to be

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- An operation has ended that may begin again under the same id.  Whoever

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- The operation that a hint names is not there.  The hint is dropped, but only

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- An unfinished operation has a hint: one that was lost is written again.

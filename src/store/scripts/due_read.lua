@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- What is due, the longest first.  What names no operation is told once, and

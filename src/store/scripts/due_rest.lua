@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- An operation is at rest, or cannot be run for now: it is to be looked at

@@ -1,3 +1,4 @@
+--@light
 --@include lib/bucket.lua
 
 -- Takes tokens of a limit.

@@ -1,3 +1,4 @@
+--@light
 --@include lib/bucket.lua
 
 -- Gives back tokens that were taken and not used.

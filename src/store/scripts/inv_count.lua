@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/inventory.lua
 
 -- The inventory by state.  Reads only.

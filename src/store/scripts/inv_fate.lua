@@ -1,4 +1,5 @@
 --@again
+--@light
 -- What became of an operation that leased a number.
 --
 -- A number is leased only after its operation has begun: one that is not there

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- Leases that are old enough to be looked at, each for the next look then, by

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/inventory.lua
 
 -- A page of the inventory, in the numbers' order, and how many there are of

@@ -1,3 +1,4 @@
+--@light
 --@include lib/inventory.lua
 
 -- A hint, before the line that holds a number ends: look what becomes of it.

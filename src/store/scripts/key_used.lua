@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/time.lua
 
 -- An API key was used today.  One that was revoked meanwhile stays so.

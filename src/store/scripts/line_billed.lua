@@ -1,4 +1,5 @@
 --@again
+--@light
 
 -- What a line is billed by, as its record says.  That of a tenant that is being
 -- deleted holds nothing any more: what is paid meanwhile is nobody's.

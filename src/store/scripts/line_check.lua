@@ -1,3 +1,4 @@
+--@light
 --@include lib/line.lua
 
 -- Somebody wants to know whether a line works.  One check of a line runs at a

@@ -1,3 +1,4 @@
+--@light
 --@include lib/line.lua
 
 -- A check of a line has ended.

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/line.lua
 
 -- Some lines of a tenant, one after the other, as a list shows them.

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/line.lua
 
 -- A line request, as a client is told of it.

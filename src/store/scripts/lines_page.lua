@@ -1,4 +1,5 @@
 --@again
+--@light
 
 -- A page of lines, from the newest or the oldest on, behind the one where the
 -- page before ended: others may have come and gone since.

@@ -1,4 +1,5 @@
 --@again
+--@light
 
 -- Operations of a tenant, counted: how many go on, how many are stuck, and when
 -- the oldest of both was begun; 0 without any.

@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- A line's payment is looked up now, unless it was a moment ago.

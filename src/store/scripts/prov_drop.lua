@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- The line that a hint names is not in provisioning.  The hint is dropped, but

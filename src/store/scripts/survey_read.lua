@@ -1,3 +1,4 @@
+--@light
 --@include lib/time.lua
 
 -- What the last survey counted, and whether it is the caller's turn to count:

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/tenant.lua
 
 -- Whether a tenant is there, and not on its way out.

@@ -1,4 +1,5 @@
 --@again
+--@light
 
 -- Some of what a tenant that is being deleted leaves behind: first its keys.
 -- Another of its name, by now, is none of the deletion's.

@@ -1,4 +1,5 @@
 --@again
+--@light
 
 -- What a tenant adds to the survey: its counts, and which operations have not
 -- ended.

@@ -1,4 +1,5 @@
 --@again
+--@light
 --@include lib/window.lua
 
 -- An account's plan and its two windows.

@@ -1,0 +1,331 @@
+
+/*
+ * Writes that wait for replicas: those that are held until the next WAIT, and
+ * those that the one under way is for.
+ */
+
+#include "store/redis_commit.h"
+#include "store/redis_life.h"
+#include "store/redis_log.h"
+
+
+/* where replicas are missing nothing is written, but a marker so often */
+#define LINES_COMMIT_PROBE  200
+
+
+struct lines_redis_commit_s {
+    lines_redis_connection_t  connection;
+    lines_redis_status_t      status;     /* INFO and CONFIG of its own */
+    lines_redis_t            *redis;
+    void                    (*done)(lines_redis_op_t *op, redisReply *reply);
+
+    ngx_queue_t               held;
+    ngx_queue_t               waiting;
+    ngx_event_t               start;      /* posted: replies of one turn of the
+                                             event loop share a WAIT */
+    ngx_event_t               probe;
+    unsigned                  busy:1;     /* a WAIT is under way */
+    unsigned                  marked:1;   /* ... its marker was written */
+    unsigned                  good:1;     /* the last one was in time */
+    unsigned                  told:1;     /* in the log: it was not */
+};
+
+
+static void commit_ready(void *data);
+static void commit_lost(void *data);
+static void commit_start_handler(ngx_event_t *ev);
+static void commit_probe_handler(ngx_event_t *ev);
+static void commit_marked(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
+static void commit_waited(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
+static void commit_complain(lines_redis_commit_t *commit, ngx_int_t n);
+static void commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue,
+    ngx_uint_t good);
+
+
+lines_redis_commit_t *
+lines_redis_commit_create(ngx_cycle_t *cycle, lines_redis_t *redis,
+    void (*done)(lines_redis_op_t *op, redisReply *reply))
+{
+    lines_redis_commit_t      *commit;
+    lines_redis_connection_t  *conn;
+
+    commit = ngx_pcalloc(cycle->pool, sizeof(lines_redis_commit_t));
+    if (commit == NULL) {
+        return NULL;
+    }
+
+    commit->redis = redis;
+    commit->done = done;
+
+    ngx_queue_init(&commit->held);
+    ngx_queue_init(&commit->waiting);
+
+    commit->start.handler = commit_start_handler;
+    commit->start.data = commit;
+    commit->start.log = cycle->log;
+
+    commit->probe.handler = commit_probe_handler;
+    commit->probe.data = commit;
+    commit->probe.log = cycle->log;
+    commit->probe.cancelable = 1;
+
+    conn = &commit->connection;
+
+    conn->conf = redis->conf;
+    conn->log = cycle->log;
+    conn->data = commit;
+    conn->role = "replication";
+    conn->status = &commit->status;
+    conn->ready = commit_ready;
+    conn->lost = commit_lost;
+
+    if (redis->sentinel) {
+        lines_sentinel_follow(redis->sentinel, conn);
+    }
+
+    lines_redis_open(conn);
+
+    return commit;
+}
+
+
+void
+lines_redis_commit_destroy(lines_redis_commit_t *commit)
+{
+    lines_redis_close(&commit->connection);
+
+    if (commit->start.posted) {
+        ngx_delete_posted_event(&commit->start);
+    }
+
+    if (commit->probe.timer_set) {
+        ngx_del_timer(&commit->probe);
+    }
+
+    commit_tell(commit, &commit->waiting, 0);
+    commit_tell(commit, &commit->held, 0);
+}
+
+
+ngx_uint_t
+lines_redis_commit_good(lines_redis_commit_t *commit)
+{
+    return commit->good;
+}
+
+
+void
+lines_redis_commit_hold(lines_redis_commit_t *commit, lines_redis_op_t *op,
+    redisReply *reply)
+{
+    commit->redis->connection.kept = 1;
+
+    op->reply = reply;
+
+    ngx_queue_insert_tail(&commit->held, &op->asked.queue);
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
+}
+
+
+void
+lines_redis_commit_renew(lines_redis_commit_t *commit)
+{
+    commit_tell(commit, &commit->waiting, 0);
+    commit_tell(commit, &commit->held, 0);
+}
+
+
+static void
+commit_ready(void *data)
+{
+    lines_redis_commit_t *commit = data;
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
+}
+
+
+/* who is held is told from the event: this may be called from anywhere */
+
+static void
+commit_lost(void *data)
+{
+    lines_redis_commit_t *commit = data;
+
+    commit->good = 0;
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
+}
+
+
+/* a server that was asked by the one connection is to be the other's, too */
+
+static void
+commit_start_handler(ngx_event_t *ev)
+{
+    lines_redis_commit_t *commit = ev->data;
+
+    lines_redis_connection_t  *conn, *commands;
+
+    conn = &commit->connection;
+    commands = &commit->redis->connection;
+
+    if (commit->busy || (commit->good && ngx_queue_empty(&commit->held))) {
+        return;
+    }
+
+    if (conn->state != LINES_REDIS_READY
+        || conn->run_id[0] == '\0'
+        || ngx_memcmp(conn->run_id, commands->run_id, LINES_REDIS_RUN_ID) != 0)
+    {
+        commit->good = 0;
+        commit_tell(commit, &commit->held, 0);
+
+        if (!commit->probe.timer_set) {
+            ngx_add_timer(&commit->probe, LINES_COMMIT_PROBE);
+        }
+
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
+                   "lines redis commit: \"%V\"", conn->name);
+
+    if (!ngx_queue_empty(&commit->held)) {
+        ngx_queue_add(&commit->waiting, &commit->held);
+        ngx_queue_init(&commit->held);
+    }
+
+    commit->busy = 1;
+    commit->marked = 0;
+
+    lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
+    lines_redis_ask(conn, commit_waited, commit, "WAIT %u %u",
+                    (unsigned) conn->conf->replicas,
+                    (unsigned) conn->conf->wait);
+}
+
+
+static void
+commit_probe_handler(ngx_event_t *ev)
+{
+    lines_redis_commit_t *commit = ev->data;
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
+}
+
+
+static void
+commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
+{
+    lines_redis_commit_t *commit = data;
+
+    commit->marked = (reply && reply->type != REDIS_REPLY_ERROR);
+
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, conn->log, 0,
+                      "lines redis \"%V\", %s: the marker is refused: %*s",
+                      conn->name, conn->role,
+                      ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
+                      reply->str);
+
+        /* a server that was demoted, as a rule: what it is now is asked anew */
+
+        lines_redis_drain(conn, "the marker is refused");
+    }
+}
+
+
+static void
+commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
+{
+    lines_redis_commit_t *commit = data;
+
+    ngx_int_t  n;
+
+    n = (reply && reply->type == REDIS_REPLY_INTEGER) ? reply->integer : 0;
+
+    commit->busy = 0;
+    commit->good = commit->marked && n >= (ngx_int_t) conn->conf->replicas;
+
+    if (reply && commit->marked) {
+        commit_complain(commit, n);
+    }
+
+    commit_tell(commit, &commit->waiting, commit->good);
+
+    if (commit->good) {
+        ngx_post_event(&commit->start, &ngx_posted_events);
+
+    } else if (conn->state != LINES_REDIS_CLOSED && !commit->probe.timer_set) {
+        ngx_add_timer(&commit->probe, LINES_COMMIT_PROBE);
+    }
+}
+
+
+static void
+commit_complain(lines_redis_commit_t *commit, ngx_int_t n)
+{
+    lines_redis_connection_t  *conn;
+
+    conn = &commit->connection;
+
+    if (commit->good) {
+
+        if (commit->told) {
+            commit->told = 0;
+
+            ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
+                          "lines redis \"%V\": %i replicas have what is "
+                          "written again", conn->name, n);
+        }
+
+        return;
+    }
+
+    if (!commit->told) {
+        commit->told = 1;
+
+        ngx_log_error(NGX_LOG_ERR, conn->log, 0,
+                      "lines redis \"%V\": %i of %ui replicas have what was "
+                      "written, within \"wait=%M\": it is not acknowledged",
+                      conn->name, n, conn->conf->replicas,
+                      conn->conf->wait);
+    }
+}
+
+
+/* who is told may ask again at once, and be held */
+
+static void
+commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue, ngx_uint_t good)
+{
+    ngx_queue_t        all, *q;
+    redisReply        *reply;
+    lines_redis_op_t  *op;
+
+    ngx_queue_init(&all);
+
+    if (!ngx_queue_empty(queue)) {
+        ngx_queue_add(&all, queue);
+        ngx_queue_init(queue);
+    }
+
+    while (!ngx_queue_empty(&all)) {
+        q = ngx_queue_head(&all);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
+        reply = op->reply;
+
+        if (!good) {
+            commit->redis->status.errors++;
+        }
+
+        commit->done(op, good ? reply : NULL);
+
+        freeReplyObject(reply);
+    }
+}
