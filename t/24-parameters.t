@@ -24,7 +24,7 @@ my %directives = (
             'timeout=0'            => 'not a time from 1ms up: invalid time in parameter',
             'max_inflight=1000001' => 'not a number from 1 to 1000000: invalid number in parameter',
         },
-        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
+        unknown => 'none of timeout=, silence=, connect_timeout=, max_inflight=, replicas=, wait=, user=, password_file=, sentinel_user=, sentinel_password_file=, cacert=, cert=, key=, sni=, verify=: ',
     },
     lines_plan => {
         first => 'growth phone',
