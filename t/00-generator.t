@@ -49,6 +49,20 @@ sub store (%files) {
 
 sub lua ($store, $name) { return scalar qx{sh $embed $store/scripts - $name 2>&1} }
 
+subtest 'who is waited for' => sub {
+    my ($rc, $output, $store) = store(
+        commands             => "seen GET \@pending -> id\nkept! GET \@pending -> id\n",
+        schema               => "$SCHEMA\npending lines:{<tenant>}:pending string\n",
+        'scripts/a.lua'      => "--\@key tenant\n--\@value n:int\nreturn 1\n",
+        'scripts/light.lua'  => "--\@light\n--\@key tenant\n--\@value n:int\nreturn 1\n",
+        'scripts/lighter.lua' => "--\@again\n--\@light\n--\@key tenant\n--\@value n:int\nreturn 1\n",
+    );
+    is $rc, 0, 'it is taken' or diag $output;
+    my %durable = $store->child('out/calls.c')->slurp =~ /lines_store_call_t  lines_call_(\w+) = \{\n.*\n.*, [01], ([01]),\n/g;
+    is_deeply \%durable, {a => 1, light => 0, lighter => 0, seen => 0, kept => 1}, 'scripts unless they say --@light, commands that say "!"';
+    like lua($store, 'lighter'), qr/^local tenant_key = KEYS\[1\]$/m, 'the head is read on';
+};
+
 subtest 'a head becomes names' => sub {
     my ($rc, $output, $store) = store(
         'scripts/lib/x.lua' => "local function helper() return 1 end\n",
@@ -242,6 +256,7 @@ subtest 'what is wrong is named by file and line' => sub {
         ["$head--\@arg member=<tenant>\\t<id>\n", 'scripts/bad.lua:2: "\" stands before "s" only'],
         ["$head--\@again \n", 'scripts/bad.lua:2: --@again stands alone, and in the script itself'],
         ["$head--\@again\r\n", 'scripts/bad.lua:2: --@again stands alone, and in the script itself'],
+        ["$head--\@light x\n", 'scripts/bad.lua:2: --@light stands alone, and in the script itself'],
         ["$head --\@arg a\n", 'scripts/bad.lua:2: a declaration begins its line with --@'],
         ["$head-- \@arg a\n", 'scripts/bad.lua:2: a declaration begins its line with --@'],
         ["${head}local x = a\n--\@arg a\n", 'scripts/bad.lua:3: declarations come before code'],

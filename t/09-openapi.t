@@ -734,6 +734,7 @@ subtest 'webhook and operations' => sub {
     my $stuck = call('GET /_lines/admin/operations', 200, 'one that is', %operator, query => 'state=stuck');
     is $stuck->json('/operations/0/stuck'), 'why', 'it says why' or diag $stuck->to_string;
     call('GET /_lines/admin/operations', 400, 'others', %operator, query => 'state=odd');
+    call('GET /_lines/admin/operations', 400, 'a page of none', %operator, query => 'state=stuck&limit=0');
     call('GET /_lines/admin/operations', 401, 'nobody', query => 'state=stuck');
 
     my $retry = 'POST /_lines/admin/operations/{id}/retry';

@@ -183,4 +183,22 @@ subtest 'deleting a workspace' => sub {
     is_deeply [grep {/org_gone/} $redis->client->keys('*')], ['lines:{w:org_gone}:deleted'], 'nothing of it is left but when that was';
 };
 
+subtest 'operations that are stuck, in pages' => sub {
+    my %at = map { ($_ => $_ < 6 ? 7 : 10 + $_) } 1 .. 9;
+    for my $i (keys %at) {
+        $redis->cli('HSET', "lines:{w:w$i}:op:" . $i x 24, kind => 'refund', step => 'cancel', stuck => 'why', attempt => 1, begun => 1);
+        $redis->cli('ZADD', 'lines:{stuck}', $at{$i}, "w:w$i " . $i x 24);
+    }
+    my $page = sub ($query) { my $json = $nginx->admin(GET => "operations?state=stuck$query")->json; return $json->{cursor}, map { $_->{id} =~ /^(.)/ } @{$json->{operations}} };
+    is_deeply [$page->('')], [undef, 1 .. 9], 'all of them';
+    my ($cursor, @all) = $page->('&limit=3');
+    is_deeply \@all, [1 .. 3], 'three of one instant';
+    $redis->cli('ZREM', 'lines:{stuck}', 'w:w3 ' . 3 x 24);
+    ($cursor, my @next) = $page->("&limit=3&cursor=$cursor");
+    is_deeply \@next, [4 .. 6], 'the next ones, though the last one is not stuck any more';
+    ($cursor, @next) = $page->("&limit=3&cursor=$cursor");
+    is_deeply [$cursor, @next], [undef, 7 .. 9], 'the rest';
+    $redis->cli('DEL', 'lines:{stuck}');
+};
+
 $t->done;

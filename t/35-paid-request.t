@@ -554,6 +554,7 @@ subtest 'what gets no answer is stuck, and is tried again by the word of the ope
 
     my $list = sub { $nginx->admin(GET => 'operations?state=stuck')->json->{operations} };
     is $nginx->admin(GET => 'operations')->status, 400;
+    is $nginx->admin(GET => "operations?state=stuck&cursor=$_")->status, 400, "cursor $_" for qw(1 x:w:one:a 1:w:one 1:w::a 1:one:a 1:w:one:a:b);
     my ($stuck) = @{wait_for(sub { my $l = $list->(); @$l && $l }, 60, 'it to be stuck')};
     is_deeply [@$stuck{qw(tenant kind step stuck line)}], ["w:$id", 'refund', 'cancel', 'no_answer', $line];
 

@@ -14,12 +14,16 @@
 #include "operation/operation.h"
 
 
-#define LINES_STUCK_MAX  100
-#define LINES_NOTE_MAX   500
+#define LINES_STUCK_MAX     100
+#define LINES_STUCK_CURSOR  256
+#define LINES_NOTE_MAX      500
 
 
 typedef struct {
     ngx_str_t      state;
+    ngx_str_t      from;
+    int64_t        limit;
+    ngx_str_t      cursor;
     lines_list_t   members;    /* "TENANT ID" */
     ngx_uint_t     next;
     lines_json_t   json;
@@ -32,6 +36,7 @@ typedef struct {
 } resolve_t;
 
 
+static ngx_uint_t is_cursor(ngx_str_t *value);
 static ngx_int_t read_record(lines_ctx_t *ctx, lines_op_show_pt done,
     ngx_str_t *tenant, ngx_str_t *id);
 static void show_operation(lines_json_t *json, ngx_str_t *tenant,
@@ -43,7 +48,11 @@ static ngx_int_t retried(ngx_http_request_t *r, lines_ctx_t *ctx,
 const lines_body_input_t  lines_admin_stuck_input =
     lines_body_input(stuck_t,
         lines_in_word("state", stuck_t, state, "state must be stuck",
-                      .words = { "stuck" }, .flags = LINES_REQUIRED));
+                      .words = { "stuck" }, .flags = LINES_REQUIRED),
+        lines_in_number("limit", stuck_t, limit, 1, LINES_STUCK_MAX,
+                        "limit must be from 1 to 100"),
+        lines_in_string("cursor", stuck_t, from, LINES_STUCK_CURSOR, is_cursor,
+                        "cursor is not one that was given out"));
 
 const lines_body_input_t  lines_admin_resolve_input =
     lines_body_input(resolve_t,
@@ -55,9 +64,30 @@ const lines_body_input_t  lines_admin_resolve_input =
                       .flags = LINES_REQUIRED));
 
 
-lines_asks(lines_admin_list_stuck, stuck_t *stuck, stuck_page,
-           .last = LINES_STUCK_MAX - 1)
+/* AT:TENANT:ID, of what is not looked for, but gone on after */
+
+static ngx_uint_t
+is_cursor(ngx_str_t *value)
 {
+    ngx_str_t  at, kind, tenant, rest;
+
+    rest = *value;
+    at = lines_split(&rest, ':');
+    kind = lines_split(&rest, ':');
+    tenant = lines_split(&rest, ':');
+
+    return ngx_atoof(at.data, at.len) != NGX_ERROR
+           && kind.len == 1
+           && lines_is_tenant(&tenant)
+           && lines_is_tenant(&rest);
+}
+
+
+lines_asks(lines_admin_list_stuck, stuck_t *stuck, stuck_page,
+           .from = stuck->from,
+           .most = stuck->limit ? stuck->limit : LINES_STUCK_MAX)
+{
+    stuck->cursor = reply->cursor;
     stuck->members = reply->members;
     stuck->json.pool = r->pool;
 
@@ -151,7 +181,7 @@ lines_admin_show_stuck(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     stuck_t  *stuck = ctx->data;
 
-    lines_json_add(&stuck->json, "]}");
+    lines_json_add(&stuck->json, "],'cursor':%J}", &stuck->cursor);
 
     return lines_json_answer(ctx, NGX_HTTP_OK, &stuck->json);
 }

@@ -138,7 +138,7 @@ lines_redis_format(ngx_pool_t *pool, ngx_str_t *value, const char *fmt, ...)
 }
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len)
+lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
 {
     static u_char  *room;
 
