@@ -33,7 +33,7 @@ END
 
 sub ten_minutes_back () {
     wait_for(sub {
-        !grep { $redis->cli('GET', $_) > 1000 * (time + 60) } $redis->client->keys('lines:{due:*}:clock');
+        !grep { my $clock = $redis->cli('GET', s/:clock$//r . ':clock'); !$clock || $clock > 1000 * (time + 60) } $redis->client->keys('lines:{due:*}*');
     }, 30, 'the lists to be looked at');
     $redis->cli('EVAL', $back, 0);
 }

@@ -5,7 +5,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
 my $told    = $t->upstream(name => 'provisioner', status => 422, json => {});
@@ -133,6 +133,8 @@ for my $how ('another attempt', 'a place of the plan') {
         if ($how =~ /attempt/) {
             $sandbox->void($line->{invoice});
             $s->rest($line->{tenant});
+            # a look that a kill has put off finds it void before anybody asks for another one
+            return if !calm && $s->now_of($line)->{status} eq 'canceled';
             $s->action($line->{key}, $line->{line}, 'payment_link');
             wait_for(sub { $new = $s->now_of($line); ($new->{subscription} || $line->{subscription}) ne $line->{subscription} },
                 20, 'another attempt');
