@@ -4,7 +4,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::Lines qw(wait_for);
-use Test::Lines::Scenario qw(promise);
+use Test::Lines::Scenario qw(promise calm);
 
 my $t       = Test::Lines->new;
 my $s       = Test::Lines::Scenario->new(t => $t);
@@ -30,6 +30,8 @@ sub later {
 }
 
 sub only_that_goes_back ($line, $late) {
+    # an event that a kill has put off made us look before it was paid: then it is void, and nobody can pay it
+    return if !calm && $sandbox->call(GET => "/v1/invoices/$late")->json('/status') eq 'void';
     $s->soon(sub { ($s->money($line->{subscription}, $late))[1] > 0 }, 'it goes back');
     $s->rest($line->{tenant});
     my ($paid, $back) = $s->money($line->{subscription}, $late);
