@@ -83,11 +83,12 @@ subtest 'paused: the deadline, once' => sub {
 
     wait_away($nginx);
     is_unavailable(list(), "read $_") for 1 .. 20;
-    $nginx->wait_log(qr/connection lost: no reply, for "silence="/, $mark);
-    pass 'the hung server is dropped';
+    $nginx->wait_log(qr/commands: connection lost: no reply, for "silence=", with \d+ under way/, $mark);
+    pass 'the hung server is dropped, and it is told what that costs';
 
     $redis->cont;
     wait_ready($nginx);
+    $nginx->wait_log(qr/commands: connected again, after \d+ ms/, $mark);
 
     my $again;
     wait_for(sub { ($again = create(idempotencyKey => 'paused'))->status != 409 }, 30, 'the key to be free');

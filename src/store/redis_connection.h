@@ -140,6 +140,7 @@ struct lines_redis_connection_s {
     ngx_uint_t                 failures;    /* rounds in a row */
     ngx_uint_t                 flaps;       /* short lives in a row */
     ngx_msec_t                 ready_at;
+    ngx_msec_t                 lost_at;     /* or opened */
     ngx_uint_t                 connects;
     size_t                     flushed;     /* bytes of commands that the
                                                kernel took */

@@ -53,6 +53,7 @@ lines_redis_open(lines_redis_connection_t *conn)
     ngx_queue_init(&conn->asked);
 
     conn->greeted = redis_greeted;
+    conn->lost_at = ngx_current_msec;
 
     conn->timer.handler = redis_timer_handler;
     conn->timer.data = conn;
@@ -363,7 +364,7 @@ redis_resolved(ngx_resolver_ctx_t *ctx)
         /* the addresses known before are better than none */
 
         if (conn->naddrs) {
-            lines_redis_complain(conn, "old address is tried");
+            lines_redis_complain(conn, "old address is tried", 0);
             conn->cause[0] = '\0';
         }
 
@@ -414,8 +415,9 @@ redis_greeted(lines_redis_connection_t *conn)
 
     if (conn->logged_at) {
         ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
-                      "lines redis \"%V\", %s: connected again",
-                      conn->name, conn->role);
+                      "lines redis \"%V\", %s: connected again, after %M ms",
+                      conn->name, conn->role,
+                      ngx_current_msec - conn->lost_at);
     }
 
     ngx_log_debug1(NGX_LOG_DEBUG_EVENT, conn->log, 0,
@@ -438,13 +440,25 @@ redis_drop_handler(ngx_event_t *ev)
 {
     lines_redis_connection_t *conn = ev->data;
 
-    ngx_msec_t  delay;
-    ngx_uint_t  failures;
+    ngx_msec_t    delay;
+    ngx_uint_t    failures, n;
+    ngx_queue_t  *q;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&conn->asked);
+         q != ngx_queue_sentinel(&conn->asked);
+         q = ngx_queue_next(q))
+    {
+        n++;
+    }
 
     lines_redis_disconnect(conn);
 
     if (conn->state == LINES_REDIS_DRAINING) {
-        lines_redis_complain(conn, "connection lost");
+        lines_redis_complain(conn, "connection lost", n);
+
+        conn->lost_at = ngx_current_msec;
 
         /* names are resolved anew: the primary may have moved */
 
@@ -459,7 +473,7 @@ redis_drop_handler(ngx_event_t *ev)
         failures = conn->flaps - ngx_min(conn->flaps, LINES_REDIS_FLAPS);
 
     } else {
-        lines_redis_complain(conn, "could not connect");
+        lines_redis_complain(conn, "could not connect", 0);
 
         if (++conn->current >= conn->naddrs) {
             conn->current = 0;

@@ -45,9 +45,16 @@ lines_redis_refuses(lines_redis_connection_t *conn, char *what, char *why)
 
 
 void
-lines_redis_complain(lines_redis_connection_t *conn, char *what)
+lines_redis_complain(lines_redis_connection_t *conn, char *what, ngx_uint_t n)
 {
+    u_char      cost[NGX_INT_T_LEN + sizeof(", with  under way")];
     ngx_uint_t  level;
+
+    cost[0] = '\0';
+
+    if (n) {
+        (void) ngx_sprintf(cost, ", with %ui under way%Z", n);
+    }
 
     level = NGX_LOG_ERR;
 
@@ -62,7 +69,7 @@ lines_redis_complain(lines_redis_connection_t *conn, char *what)
         conn->logged_at = ngx_max(ngx_current_msec, 1);
     }
 
-    ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s",
+    ngx_log_error(level, conn->log, 0, "lines redis \"%V\", %s: %s: %s%s",
                   conn->name, conn->role, what,
-                  conn->cause[0] ? conn->cause : (u_char *) "closed");
+                  conn->cause[0] ? conn->cause : (u_char *) "closed", cost);
 }

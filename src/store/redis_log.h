@@ -20,8 +20,10 @@ void ngx_cdecl lines_redis_cause(lines_redis_connection_t *conn,
     (lines_redis_cause(conn, __VA_ARGS__), lines_redis_drop(conn))
 
 
-/* the cause, as an error once in a while, else as information */
-void lines_redis_complain(lines_redis_connection_t *conn, char *what);
+/* the cause, as an error once in a while, else as information; n: so many
+   operations were under way */
+void lines_redis_complain(lines_redis_connection_t *conn, char *what,
+    ngx_uint_t n);
 
 /*
  * A write was refused (MISCONF, OOM), or would be, as INFO says: counted by the
