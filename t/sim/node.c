@@ -493,7 +493,7 @@ sim_node_running(sim_node_t *node)
 /* store/redis_op.h */
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len)
+lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
 {
     command_t  *c;
 
