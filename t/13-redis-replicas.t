@@ -61,13 +61,24 @@ subtest 'with its replica' => sub {
     is lines_at($replica), 101, '... and are there';
 };
 
+subtest 'a reload' => sub {
+    my $had = lines_at($primary);
+    my @all = map { $nginx->request_p(POST => '/api/line-requests', {%$auth, 'Content-Type' => 'application/json'}, Mojo::JSON::encode_json(\%phone)) } 1 .. 20;
+    $nginx->reload(wait_old => 1);
+    push @all, map { $nginx->request_p(POST => '/api/line-requests', {%$auth, 'Content-Type' => 'application/json'}, Mojo::JSON::encode_json(\%phone)) } 1 .. 20;
+    my @answers;
+    Mojo::Promise->all(@all)->then(sub (@each) { @answers = map { $_->[0]->status } @each })->wait;
+    is_deeply [grep { $_ != 201 } @answers], [], 'no request is refused';
+    is lines_at($replica), $had + 40, '... and all are on the replica';
+};
+
 subtest 'it hangs' => sub {
     $replica->pause;
     my $mark   = $nginx->log_mark;
     my $answer = create('Idempotency-Key' => 'hangs');
     is $answer->status, 503, 'what it does not have is not acknowledged';
     ok $answer->header('Retry-After'), '... but is to be asked again';
-    $nginx->wait_log(qr/0 of 1 replicas have what was written, within "wait=300": it is not acknowledged/, $mark);
+    $nginx->wait_log(qr/what is written is not acknowledged, 0 of 1 replicas have it within "wait=300"/, $mark);
     ok writes_are_refused(), 'readiness warns';
 
     my $had = lines_at($primary);

@@ -26,20 +26,22 @@ struct lines_redis_commit_s {
     ngx_event_t               probe;
     unsigned                  busy:1;     /* a WAIT is under way */
     unsigned                  marked:1;   /* ... its marker was written */
-    unsigned                  good:1;     /* the last one was in time */
-    unsigned                  told:1;     /* in the log: it was not */
+    unsigned                  asked:1;    /* one was, of this connection */
+    unsigned                  missing:1;  /* the last one came to too few, or
+                                             there is nobody to ask */
+    unsigned                  told:1;     /* that is in the log */
 };
 
 
 static void commit_ready(void *data);
 static void commit_lost(void *data);
 static void commit_start_handler(ngx_event_t *ev);
+static void commit_fail(lines_redis_commit_t *commit, char *why);
 static void commit_probe_handler(ngx_event_t *ev);
 static void commit_marked(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static void commit_waited(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
-static void commit_complain(lines_redis_commit_t *commit, ngx_int_t n);
 static void commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue,
     ngx_uint_t good);
 
@@ -112,7 +114,7 @@ lines_redis_commit_destroy(lines_redis_commit_t *commit)
 ngx_uint_t
 lines_redis_commit_good(lines_redis_commit_t *commit)
 {
-    return commit->good;
+    return !commit->missing;
 }
 
 
@@ -135,6 +137,8 @@ lines_redis_commit_renew(lines_redis_commit_t *commit)
 {
     commit_tell(commit, &commit->waiting, 0);
     commit_tell(commit, &commit->held, 0);
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
 }
 
 
@@ -142,6 +146,8 @@ static void
 commit_ready(void *data)
 {
     lines_redis_commit_t *commit = data;
+
+    commit->asked = 0;
 
     ngx_post_event(&commit->start, &ngx_posted_events);
 }
@@ -154,13 +160,14 @@ commit_lost(void *data)
 {
     lines_redis_commit_t *commit = data;
 
-    commit->good = 0;
-
     ngx_post_event(&commit->start, &ngx_posted_events);
 }
 
 
-/* a server that was asked by the one connection is to be the other's, too */
+/*
+ * Who is held waits for a connection as who is sent does, within his deadline.
+ * The one connection is to be to the same server as the other.
+ */
 
 static void
 commit_start_handler(ngx_event_t *ev)
@@ -172,21 +179,34 @@ commit_start_handler(ngx_event_t *ev)
     conn = &commit->connection;
     commands = &commit->redis->connection;
 
-    if (commit->busy || (commit->good && ngx_queue_empty(&commit->held))) {
+    if (commit->busy) {
         return;
     }
 
-    if (conn->state != LINES_REDIS_READY
-        || conn->run_id[0] == '\0'
-        || ngx_memcmp(conn->run_id, commands->run_id, LINES_REDIS_RUN_ID) != 0)
-    {
-        commit->good = 0;
-        commit_tell(commit, &commit->held, 0);
-
-        if (!commit->probe.timer_set) {
-            ngx_add_timer(&commit->probe, LINES_COMMIT_PROBE);
+    if (conn->state != LINES_REDIS_READY) {
+        if (conn->away) {
+            commit_fail(commit, "its connection is away");
         }
 
+        return;
+    }
+
+    if (conn->run_id[0] == '\0') {
+        commit_fail(commit, "INFO is refused");
+        return;
+    }
+
+    if (ngx_memcmp(conn->run_id, commands->run_id, LINES_REDIS_RUN_ID) != 0) {
+        commit_tell(commit, &commit->held, 0);
+
+        if (commands->state == LINES_REDIS_READY) {
+            lines_redis_fail(conn, "commands go to another server");
+        }
+
+        return;
+    }
+
+    if (ngx_queue_empty(&commit->held) && commit->asked && !commit->missing) {
         return;
     }
 
@@ -199,12 +219,38 @@ commit_start_handler(ngx_event_t *ev)
     }
 
     commit->busy = 1;
+    commit->asked = 1;
     commit->marked = 0;
 
     lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
     lines_redis_ask(conn, commit_waited, commit, "WAIT %u %u",
                     (unsigned) conn->conf->replicas,
                     (unsigned) conn->conf->wait);
+}
+
+
+static void
+commit_fail(lines_redis_commit_t *commit, char *why)
+{
+    lines_redis_connection_t  *conn;
+
+    conn = &commit->connection;
+
+    commit->missing = 1;
+
+    if (!commit->told) {
+        commit->told = 1;
+
+        ngx_log_error(NGX_LOG_ERR, conn->log, 0,
+                      "lines redis \"%V\": what is written is not "
+                      "acknowledged, %s", conn->name, why);
+    }
+
+    commit_tell(commit, &commit->held, 0);
+
+    if (conn->state != LINES_REDIS_CLOSED && !commit->probe.timer_set) {
+        ngx_add_timer(&commit->probe, LINES_COMMIT_PROBE);
+    }
 }
 
 
@@ -224,16 +270,13 @@ commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
 
     commit->marked = (reply && reply->type != REDIS_REPLY_ERROR);
 
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, conn->log, 0,
-                      "lines redis \"%V\", %s: the marker is refused: %*s",
-                      conn->name, conn->role,
-                      ngx_min((size_t) reply->len, LINES_REDIS_TEXT_LEN),
-                      reply->str);
+    /* what it is now is asked anew */
 
-        /* a server that was demoted, as a rule: what it is now is asked anew */
-
-        lines_redis_drain(conn, "the marker is refused");
+    if (reply
+        && reply->type == REDIS_REPLY_ERROR
+        && lines_redis_error_is(reply, "READONLY"))
+    {
+        lines_redis_drain(conn, "READONLY: no longer the primary");
     }
 }
 
@@ -243,57 +286,41 @@ commit_waited(lines_redis_connection_t *conn, void *data, redisReply *reply)
 {
     lines_redis_commit_t *commit = data;
 
+    u_char     why[LINES_REDIS_CAUSE_LEN];
     ngx_int_t  n;
 
-    n = (reply && reply->type == REDIS_REPLY_INTEGER) ? reply->integer : 0;
-
     commit->busy = 0;
-    commit->good = commit->marked && n >= (ngx_int_t) conn->conf->replicas;
 
-    if (reply && commit->marked) {
-        commit_complain(commit, n);
-    }
-
-    commit_tell(commit, &commit->waiting, commit->good);
-
-    if (commit->good) {
-        ngx_post_event(&commit->start, &ngx_posted_events);
-
-    } else if (conn->state != LINES_REDIS_CLOSED && !commit->probe.timer_set) {
-        ngx_add_timer(&commit->probe, LINES_COMMIT_PROBE);
-    }
-}
-
-
-static void
-commit_complain(lines_redis_commit_t *commit, ngx_int_t n)
-{
-    lines_redis_connection_t  *conn;
-
-    conn = &commit->connection;
-
-    if (commit->good) {
-
-        if (commit->told) {
-            commit->told = 0;
-
-            ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
-                          "lines redis \"%V\": %i replicas have what is "
-                          "written again", conn->name, n);
-        }
-
+    if (reply == NULL) {
+        commit_tell(commit, &commit->waiting, 0);
         return;
     }
 
-    if (!commit->told) {
-        commit->told = 1;
+    n = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 
-        ngx_log_error(NGX_LOG_ERR, conn->log, 0,
-                      "lines redis \"%V\": %i of %ui replicas have what was "
-                      "written, within \"wait=%M\": it is not acknowledged",
-                      conn->name, n, conn->conf->replicas,
-                      conn->conf->wait);
+    if (!commit->marked || n < (ngx_int_t) conn->conf->replicas) {
+        (void) ngx_snprintf(why, LINES_REDIS_CAUSE_LEN,
+                            "%i of %ui replicas have it within \"wait=%M\"%Z",
+                            n, conn->conf->replicas, conn->conf->wait);
+
+        commit_tell(commit, &commit->waiting, 0);
+        commit_fail(commit, (char *) why);
+        return;
     }
+
+    commit->missing = 0;
+
+    if (commit->told) {
+        commit->told = 0;
+
+        ngx_log_error(NGX_LOG_NOTICE, conn->log, 0,
+                      "lines redis \"%V\": %i replicas have what is written "
+                      "again", conn->name, n);
+    }
+
+    commit_tell(commit, &commit->waiting, 1);
+
+    ngx_post_event(&commit->start, &ngx_posted_events);
 }
 
 
