@@ -14,18 +14,21 @@ my $way = $t->free_port;
 $t->spawn(way => [$^X, '-MIO::Socket::INET', '-MIO::Select', '-MTime::HiRes=time,sleep', '-e', <<'END', $way, $primary->port]);
     my ($port, $to) = @ARGV;
     my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 5, ReuseAddr => 1) or die "$port: $!";
-    while (my $replica = $listen->accept) {
-        my $primary = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to) or next;
+    $SIG{CHLD} = 'IGNORE';
+    # Redis 8 may read its copy on a connection of its own, beside the first
+    while (1) {
+        my $replica = $listen->accept or next;
+        next if fork;
+        my $primary = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to) or exit;
         my ($select, @late) = IO::Select->new($replica, $primary);
-        WAY: while (1) {
+        while (1) {
             for my $from ($select->can_read(0.005)) {
-                sysread $from, my $bytes, 65536 or last WAY;
-                if ($from == $replica) { syswrite $primary, $bytes or last WAY }
+                sysread $from, my $bytes, 65536 or exit;
+                if ($from == $replica) { syswrite $primary, $bytes or exit }
                 else                   { push @late, [time + 0.05, $bytes] }
             }
-            while (@late && $late[0][0] <= time) { syswrite $replica, (shift @late)->[1] or last WAY }
+            while (@late && $late[0][0] <= time) { syswrite $replica, (shift @late)->[1] or exit }
         }
-        close $_ for $replica, $primary;
     }
 END
 
