@@ -294,12 +294,12 @@ chaos: packages-test
 	@LINES_CHAOS_SECONDS=$(or $(SECONDS),1800) $(MAKE) --no-print-directory CC=clang SAN=1 \
 	    LIMIT=$$((1200 + 2 * $(or $(SECONDS),1800))) prove TESTS='$(wildcard t/*-chaos*.t)'
 
-# each scenario of money, with a kill at each of its steps: hours; SECONDS=600 for a part of them
+# each scenario of money, with a kill at each of its steps: an hour or two; SECONDS=600 or PART=1/8 for a part of them
 kills: packages-test
 	@$(MAKE) --no-print-directory CC=gcc SAN= FAILPOINTS=1 module
 	@LINES_BUILD=$(abspath $(BUILD)) LINES_KILLS=$(ALL:%=all) \
 	    LINES_MODULE_FAILPOINTS=$(abspath $(BUILD))/gcc-failpoints/ngx_http_lines_module.so \
-	    perl t/kills.pl --jobs $(JOBS) $(SECONDS:%=--seconds %) $(SEED:%=--seed %) \
+	    perl t/kills.pl --jobs $(JOBS) $(SECONDS:%=--seconds %) $(SEED:%=--seed %) $(PART:%=--part %) \
 	    $(filter t/88-money-%,$(wildcard $(TESTS)))
 
 # no sanitizer: ten million steps in minutes; a seed that fails says how to see it
@@ -381,7 +381,7 @@ help:
 	@echo 'make check         between edits: two minutes'
 	@echo 'make prove         some tests: make prove TESTS=t/20-keys.t CC=clang SAN=1'
 	@echo 'make test-nginx    the same against the nginx of NGINX_SRC=..., built for it'
-	@echo 'make kills         each scenario of money, a kill at each of its steps: SECONDS=600 SEED=1 JOBS=3 ALL=1'
+	@echo 'make kills         each scenario of money, a kill at each of its steps: SECONDS=600 SEED=1 PART=1/8 JOBS=3 ALL=1'
 	@echo 'make sim           ten million steps of the engine among faults: SEED=1 STEPS=10000000'
 	@echo 'make coverage      what of src/ the tests run, file by file: TESTS=...'
 	@echo 'make bench-hostile what an honest tenant has under a hostile load: SECONDS=10 (t/bench/README.md)'
