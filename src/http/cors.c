@@ -21,7 +21,6 @@
 
 
 static char *cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *cors_port(ngx_str_t *scheme, ngx_str_t *port);
 static ngx_int_t cors_located(ngx_http_request_t *r);
 static ngx_int_t cors_refuse(ngx_http_request_t *r, lines_ctx_t *ctx);
 static ngx_uint_t cors_allows(ngx_http_request_t *r, lines_cors_t *cors,
@@ -124,13 +123,15 @@ lines_cors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
-    char       *p, *host, *path;
+    char       *p, *host, *path, *last;
     size_t      len;
-    ngx_str_t   scheme, port;
+    ngx_int_t   port;
+    ngx_str_t   scheme;
 
     /* nginx ends the arguments of directives with a zero */
 
     p = (char *) value->data;
+    last = p + value->len;
     host = strstr(p, "://");
 
     if (strchr(p, '*')) {
@@ -174,30 +175,22 @@ cors_origin(ngx_conf_t *cf, ngx_str_t *value, void *field)
 
     *(ngx_str_t *) field = *value;
 
-    if ((u_char *) p == value->data + value->len) {
+    if (p == last) {
         return NGX_CONF_OK;
     }
 
-    port.data = (u_char *) p + 1;
-    port.len = value->data + value->len - port.data;
-
-    return *p == ':' ? cors_port(&scheme, &port) : LINES_PARAM_INVALID;
-}
-
-
-static char *
-cors_port(ngx_str_t *scheme, ngx_str_t *port)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi(port->data, port->len);
-
-    if (n < 1 || n > 65535 || port->data[0] == '0') {
+    if (*p++ != ':' || *p == '0') {
         return LINES_PARAM_INVALID;
     }
 
-    return ((n == 443 && lines_is(scheme, "https"))
-            || (n == 80 && lines_is(scheme, "http")))
+    port = ngx_atoi((u_char *) p, last - p);
+
+    if (port < 1 || port > 65535) {
+        return LINES_PARAM_INVALID;
+    }
+
+    return ((port == 443 && lines_is(&scheme, "https"))
+            || (port == 80 && lines_is(&scheme, "http")))
            ? "default port in parameter"
            : NGX_CONF_OK;
 }
