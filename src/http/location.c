@@ -143,14 +143,11 @@ location_find(ngx_http_conf_ctx_t *ctx, lines_location_t *location)
     clcf = location_match(ctx->loc_conf[ngx_http_core_module.ctx_index],
                           &location->uri);
 
-    if (clcf
-        && (clcf->internal == 1
-            || lines_same(&clcf->name, &location->uri)))
-    {
-        return clcf;
-    }
-
-    return NULL;
+    return (clcf
+            && (clcf->internal == 1
+                || lines_same(&clcf->name, &location->uri)))
+           ? clcf
+           : NULL;
 }
 
 

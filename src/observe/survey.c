@@ -11,9 +11,7 @@
 #define LINES_SURVEY_BATCH  100     /* by a call */
 
 
-static void survey_handler(ngx_event_t *ev);
 static ngx_int_t survey_known(void *data, lines_survey_read_reply_t *reply);
-static void survey_publish(void);
 static void survey_begin(void);
 static ngx_int_t survey_inventory(void *data, lines_inv_count_reply_t *reply);
 static void survey_resume(lines_caller_t *caller, ngx_int_t rc);
@@ -24,8 +22,6 @@ static ngx_int_t survey_counted(void *data,
 static ngx_int_t survey_operations(void *data, lines_ops_survey_reply_t *reply);
 static void survey_end(void);
 static void survey_stop(void);
-static void survey_free(ngx_pool_t **pool);
-static uint64_t survey_number(ngx_str_t *value);
 
 
 static struct {
@@ -61,6 +57,31 @@ static struct {
 static ngx_str_t  survey_fields[] = {
     LINES_EACH_MOVE(survey_field)
 };
+
+
+static void
+survey_handler(ngx_event_t *ev)
+{
+    lines_redis_status_t  status;
+
+    if (ngx_exiting || survey.lmcf->redis == NULL) {
+        return;
+    }
+
+    lines_redis_status(survey.lmcf->redis, &status);
+
+    if (status.connected
+        && !lines_caller_busy(&survey.asker)
+        && !lines_caller_busy(&survey.caller))
+    {
+        (void) lines_survey_read(&survey.asker, survey_known, NULL,
+                                 .interval = survey.lmcf->survey,
+                                 .hold = LINES_SURVEY_HOLD);
+    }
+
+    ngx_add_timer(ev,
+                  ngx_min(survey.lmcf->survey / 2, LINES_SURVEY_READ) + 1);
+}
 
 
 ngx_int_t
@@ -107,28 +128,31 @@ lines_survey_exit_process(lines_main_conf_t *lmcf)
 }
 
 
-static void
-survey_handler(ngx_event_t *ev)
+static uint64_t
+survey_number(ngx_str_t *value)
 {
-    lines_redis_status_t  status;
+    off_t  n;
 
-    if (ngx_exiting || survey.lmcf->redis == NULL) {
-        return;
+    n = ngx_atoof(value->data, value->len);
+
+    return n > 0 ? (uint64_t) n : 0;
+}
+
+
+static void
+survey_publish(void)
+{
+    lines_metrics_area_t  *area;
+
+    area = lines_zone_area(survey.lmcf, LINES_ZONE_METRICS);
+
+    /* by the node's clock, which tells its age */
+
+    if (survey.at) {
+        survey.known.at = ngx_time() - (time_t) (survey.now / 1000 - survey.at);
     }
 
-    lines_redis_status(survey.lmcf->redis, &status);
-
-    if (status.connected
-        && !lines_caller_busy(&survey.asker)
-        && !lines_caller_busy(&survey.caller))
-    {
-        (void) lines_survey_read(&survey.asker, survey_known, NULL,
-                                 .interval = survey.lmcf->survey,
-                                 .hold = LINES_SURVEY_HOLD);
-    }
-
-    ngx_add_timer(ev,
-                  ngx_min(survey.lmcf->survey / 2, LINES_SURVEY_READ) + 1);
+    area->survey = survey.known;
 }
 
 
@@ -171,23 +195,6 @@ survey_known(void *data, lines_survey_read_reply_t *reply)
 
 
 static void
-survey_publish(void)
-{
-    lines_metrics_area_t  *area;
-
-    area = lines_zone_area(survey.lmcf, LINES_ZONE_METRICS);
-
-    /* by the node's clock, which tells its age */
-
-    if (survey.at) {
-        survey.known.at = ngx_time() - (time_t) (survey.now / 1000 - survey.at);
-    }
-
-    area->survey = survey.known;
-}
-
-
-static void
 survey_begin(void)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, survey.log, 0, "lines survey: begins");
@@ -226,6 +233,16 @@ survey_inventory(void *data, lines_inv_count_reply_t *reply)
     survey.sums.values[LINES_SURVEY_QUARANTINED] = reply->quarantined;
 
     return NGX_OK;
+}
+
+
+static void
+survey_free(ngx_pool_t **pool)
+{
+    if (*pool) {
+        ngx_destroy_pool(*pool);
+        *pool = NULL;
+    }
 }
 
 
@@ -454,25 +471,4 @@ survey_stop(void)
 
     survey_free(&survey.pool);
     survey_free(&survey.seen_pool);
-}
-
-
-static void
-survey_free(ngx_pool_t **pool)
-{
-    if (*pool) {
-        ngx_destroy_pool(*pool);
-        *pool = NULL;
-    }
-}
-
-
-static uint64_t
-survey_number(ngx_str_t *value)
-{
-    off_t  n;
-
-    n = ngx_atoof(value->data, value->len);
-
-    return n > 0 ? (uint64_t) n : 0;
 }
