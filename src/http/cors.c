@@ -489,32 +489,20 @@ cors_asked(ngx_http_request_t *r, ngx_str_t *names)
 static ngx_int_t
 cors_preflight(ngx_http_request_t *r, lines_cors_t *cors)
 {
-    ngx_str_t          methods, names, age;
-    ngx_uint_t         known;
-    lines_loc_conf_t  *llcf;
+    ngx_int_t  rc;
+    ngx_str_t  methods, names, age;
 
-    llcf = lines_get_loc_conf(r);
     methods = cors_methods;
-    known = 1;
-
-    if (llcf->api) {
-        known = lines_route_methods(r);
-
-        if (known && lines_route_allow(r->pool, known, &methods) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
+    rc = lines_get_loc_conf(r)->api ? lines_route_allow(r, &methods) : NGX_OK;
 
     /* of a path that is not there, the answer to GET and POST can be read */
 
-    if (known
-        && lines_add_header(r, "Access-Control-Allow-Methods", &methods)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (rc == NGX_OK) {
+        rc = lines_add_header(r, "Access-Control-Allow-Methods", &methods);
     }
 
-    if (cors_asked(r, &names) != NGX_OK
+    if (rc == NGX_ERROR
+        || cors_asked(r, &names) != NGX_OK
         || (names.len
             && lines_add_header(r, "Access-Control-Allow-Headers", &names)
                != NGX_OK)

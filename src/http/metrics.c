@@ -209,10 +209,10 @@ metrics_timer_handler(ngx_event_t *ev)
 }
 
 
-ngx_int_t
+void
 lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
-    metrics_area  = lines_zone_area(lmcf, LINES_ZONE_METRICS);
+    metrics_area = lines_zone_area(lmcf, LINES_ZONE_METRICS);
     metrics_shpool = lines_zone_pool(lmcf);
 
     lines_metrics = &metrics_area->slots[ngx_worker % LINES_METRICS_SLOTS];
@@ -230,8 +230,6 @@ lines_metrics_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     metrics_timer.cancelable = 1;
 
     ngx_add_timer(&metrics_timer, 100);
-
-    return NGX_OK;
 }
 
 

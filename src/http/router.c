@@ -37,16 +37,18 @@ match(ngx_str_t path, ngx_str_t pattern, ngx_str_t *params)
    all methods that the path has */
 
 static lines_route_t *
-route_find(ngx_http_request_t *r, lines_api_t *api, ngx_uint_t method,
-    ngx_str_t *params, ngx_uint_t *methods)
+route_find(ngx_http_request_t *r, ngx_uint_t method, ngx_str_t *params,
+    ngx_uint_t *methods)
 {
-    ngx_str_t       path, *prefix;
-    lines_route_t  *found;
+    ngx_str_t          path, *prefix;
+    lines_route_t     *found;
+    lines_loc_conf_t  *llcf;
 
     *methods = 0;
 
     ngx_str_set(&path, "");
-    prefix = &lines_get_loc_conf(r)->prefix;
+    llcf = lines_get_loc_conf(r);
+    prefix = &llcf->prefix;
 
     if (prefix->len) {
 
@@ -62,7 +64,7 @@ route_find(ngx_http_request_t *r, lines_api_t *api, ngx_uint_t method,
         path.len = r->uri.len - prefix->len;
     }
 
-    for (found = api->routes; found->steps; found++) {
+    for (found = llcf->api->routes; found->steps; found++) {
 
         if (match(path, found->path, params)) {
 
@@ -78,6 +80,37 @@ route_find(ngx_http_request_t *r, lines_api_t *api, ngx_uint_t method,
 }
 
 
+ngx_int_t
+lines_route_allow(ngx_http_request_t *r, ngx_str_t *allow)
+{
+    ngx_str_t   params[LINES_MAX_PARAMS];
+    ngx_uint_t  methods;
+
+    (void) route_find(r, 0, params, &methods);
+
+    if (methods == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (lines_redis_format(r->pool, allow, "%s%s%s%s",
+                           methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
+                           methods & NGX_HTTP_POST ? ", POST" : "",
+                           methods & NGX_HTTP_PUT ? ", PUT" : "",
+                           methods & NGX_HTTP_DELETE ? ", DELETE" : "")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* no comma before the first */
+
+    allow->data += 2;
+    allow->len -= 2;
+
+    return NGX_OK;
+}
+
+
 /* NGX_OK, or NGX_DONE where it answered 404 or 405 (with Allow) */
 
 static ngx_int_t
@@ -87,8 +120,8 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
     ngx_uint_t      methods;
     lines_route_t  *found;
 
-    found = route_find(r, ctx->api, (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET
-                                                                 : r->method,
+    found = route_find(r, (r->method == NGX_HTTP_HEAD) ? NGX_HTTP_GET
+                                                       : r->method,
                        ctx->params, &methods);
     if (found) {
         ctx->route = found;
@@ -99,7 +132,7 @@ route(ngx_http_request_t *r, lines_ctx_t *ctx)
         return lines_error(r, ctx, NGX_HTTP_NOT_FOUND, NULL, "Not found");
     }
 
-    if (lines_route_allow(r->pool, methods, &allow) != NGX_OK
+    if (lines_route_allow(r, &allow) != NGX_OK
         || lines_add_header(r, "Allow", &allow) != NGX_OK)
     {
         return NGX_ERROR;
@@ -249,38 +282,4 @@ lines_merge_api(ngx_conf_t *cf, lines_loc_conf_t *prev, lines_loc_conf_t *conf)
     }
 
     return NGX_CONF_OK;
-}
-
-
-ngx_uint_t
-lines_route_methods(ngx_http_request_t *r)
-{
-    ngx_str_t   params[LINES_MAX_PARAMS];
-    ngx_uint_t  methods;
-
-    (void) route_find(r, lines_get_loc_conf(r)->api, 0, params, &methods);
-
-    return methods;
-}
-
-
-ngx_int_t
-lines_route_allow(ngx_pool_t *pool, ngx_uint_t methods, ngx_str_t *allow)
-{
-    if (lines_redis_format(pool, allow, "%s%s%s%s",
-                           methods & NGX_HTTP_GET ? ", GET, HEAD" : "",
-                           methods & NGX_HTTP_POST ? ", POST" : "",
-                           methods & NGX_HTTP_PUT ? ", PUT" : "",
-                           methods & NGX_HTTP_DELETE ? ", DELETE" : "")
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    /* no comma before the first */
-
-    allow->data += 2;
-    allow->len -= 2;
-
-    return NGX_OK;
 }

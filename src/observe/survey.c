@@ -84,13 +84,13 @@ survey_handler(ngx_event_t *ev)
 }
 
 
-ngx_int_t
+void
 lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
 {
     /* one worker of a node is enough */
 
     if (lmcf->survey == 0 || ngx_worker != 0) {
-        return NGX_OK;
+        return;
     }
 
     survey.lmcf = lmcf;
@@ -107,13 +107,11 @@ lines_survey_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
     survey.timer.cancelable = 1;
 
     ngx_add_timer(&survey.timer, 200 + ngx_random() % 300);
-
-    return NGX_OK;
 }
 
 
 void
-lines_survey_exit_process(lines_main_conf_t *lmcf)
+lines_survey_exit_process(void)
 {
     if (survey.lmcf == NULL) {
         return;
