@@ -9,7 +9,6 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/tenant_limits.h"
-#include "http/answer.h"
 #include "http/headers.h"
 #include "operation/operation.h"
 
@@ -18,17 +17,20 @@
 #define LINES_DEPRECATED_SINCE  1767225600
 
 
-static ngx_uint_t ticket_is_area(ngx_str_t *area);
-static ngx_int_t ticket_hinted(void *data, lines_due_add_reply_t *reply);
-static void ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name);
-
-
 typedef struct {
     ngx_str_t  type;
     ngx_str_t  area;
     ngx_str_t  id;
     ngx_str_t  name;     /* "ticket.ID": its account is found by that */
 } lines_ticket_t;
+
+
+static ngx_uint_t
+ticket_is_area(ngx_str_t *area)
+{
+    return (area->len == 3 || area->len == 5)
+           && ngx_atoi(area->data, area->len) != NGX_ERROR;
+}
 
 
 const lines_body_input_t  lines_account_ticket_input =
@@ -101,11 +103,10 @@ lines_ticket_deprecated(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_uint_t
-ticket_is_area(ngx_str_t *area)
+lines_answered(ticket_hinted, lines_ticket_t *ticket, due_add)
 {
-    return (area->len == 3 || area->len == 5)
-           && ngx_atoi(area->data, area->len) != NGX_ERROR;
+    return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
+                        .tenant = ctx->identity.tenant);
 }
 
 
@@ -130,10 +131,11 @@ lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
 }
 
 
-lines_answered(ticket_hinted, lines_ticket_t *ticket, due_add)
+static void
+ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name)
 {
-    return lines_ix_put(&ctx->caller, NULL, NULL, .id = ticket->name,
-                        .tenant = ctx->identity.tenant);
+    (void) lines_forget_due_rem(&ctx->caller, .shard = lines_due_shard(name),
+                                .tenant = ctx->identity.tenant, .id = *name);
 }
 
 
@@ -161,14 +163,6 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
     /* the account was deleted after its key had been looked at */
 
     return lines_refuse(ctx, 401, "Invalid API credentials");
-}
-
-
-static void
-ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name)
-{
-    (void) lines_forget_due_rem(&ctx->caller, .shard = lines_due_shard(name),
-                                .tenant = ctx->identity.tenant, .id = *name);
 }
 
 

@@ -49,16 +49,80 @@ typedef struct {
 } key_list_t;
 
 
-static ngx_uint_t key_fields(api_key_t *key, ngx_uint_t made,
-    ngx_str_t *pairs);
-static ngx_int_t random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len,
-    ngx_str_t *value);
-static void show_key(lines_json_t *json, ngx_str_t *id,
-    lines_key_show_reply_t *key);
-static void show_instant(lines_json_t *json, const char *name, time_t s,
-    ngx_int_t ms);
-static ngx_uint_t is_instant(ngx_str_t *value);
-static int64_t read_instant(ngx_str_t *value);
+/* YYYY-MM-DDTHH:MM:SS[.mmm]Z in Unix time, ms; NGX_ERROR: it is none */
+
+static int64_t
+read_instant(ngx_str_t *value)
+{
+    size_t      i, len;
+    u_char     *p;
+    int64_t     days, year, month, n[7];
+    ngx_tm_t    tm;
+    ngx_uint_t  k;
+
+    static const char  form[] = "0000-00-00T00:00:00.000Z";
+
+    p = value->data;
+    len = value->len;
+
+    if ((len != sizeof("0000-00-00T00:00:00Z") - 1 && len != sizeof(form) - 1)
+        || p[len - 1] != 'Z')
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(n, sizeof(n));
+
+    for (i = 0, k = 0; i < len - 1; i++) {
+
+        if (form[i] != '0') {
+
+            if (p[i] != (u_char) form[i]) {
+                return NGX_ERROR;
+            }
+
+            k++;
+            continue;
+        }
+
+        if (p[i] < '0' || p[i] > '9') {
+            return NGX_ERROR;
+        }
+
+        n[k] = n[k] * 10 + (p[i] - '0');
+    }
+
+    if (n[0] < 1970 || n[1] < 1 || n[1] > 12 || n[2] < 1
+        || n[3] > 23 || n[4] > 59 || n[5] > 59)
+    {
+        return NGX_ERROR;
+    }
+
+    /* Gauss' formula, as nginx has it: a year begins with March, its month 1 */
+
+    year = n[0] - (n[1] < 3);
+    month = n[1] + (n[1] < 3 ? 10 : -2);
+
+    days = 365 * year + year / 4 - year / 100 + year / 400
+           + 367 * month / 12 - 30 + n[2] - 1 - 719527 + 31 + 28;
+
+    /* a day that its month does not have is one of the next */
+
+    ngx_gmtime(days * 86400, &tm);
+
+    if (tm.ngx_tm_mday != n[2]) {
+        return NGX_ERROR;
+    }
+
+    return (days * 86400 + n[3] * 3600 + n[4] * 60 + n[5]) * 1000 + n[6];
+}
+
+
+static ngx_uint_t
+is_instant(ngx_str_t *value)
+{
+    return read_instant(value) != NGX_ERROR;
+}
 
 
 const lines_body_input_t  lines_admin_key_input =
@@ -173,6 +237,25 @@ lines_answered(key_listed, api_key_t *key, key_add)
 }
 
 
+static ngx_int_t
+random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
+{
+    u_char  bytes[LINES_KEY_BYTES];
+
+    value->len = prefix->len + 2 * len;
+    value->data = ngx_pnalloc(pool, value->len);
+
+    if (value->data == NULL || lines_random(bytes, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_hex_dump(ngx_cpymem(value->data, prefix->data, prefix->len), bytes,
+                 len);
+
+    return NGX_OK;
+}
+
+
 /* listed first: a key that is not in the list could not be revoked */
 
 ngx_int_t
@@ -197,25 +280,6 @@ lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_key_add(&ctx->caller, key_listed, ctx,
                          .tenant = ctx->identity.tenant, .id = key->id);
-}
-
-
-static ngx_int_t
-random_hex(ngx_pool_t *pool, ngx_str_t *prefix, size_t len, ngx_str_t *value)
-{
-    u_char  bytes[LINES_KEY_BYTES];
-
-    value->len = prefix->len + 2 * len;
-    value->data = ngx_pnalloc(pool, value->len);
-
-    if (value->data == NULL || lines_random(bytes, len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ngx_hex_dump(ngx_cpymem(value->data, prefix->data, prefix->len), bytes,
-                 len);
-
-    return NGX_OK;
 }
 
 
@@ -282,36 +346,25 @@ lines_admin_tell_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* one that was revoked meanwhile has nothing to show */
+/* libc has no date of what is too far away: nginx' own is any number */
 
-lines_asks(lines_admin_show_key, api_key_t *key, key_show, .id = key->id)
+static void
+show_instant(lines_json_t *json, const char *name, time_t s, ngx_int_t ms)
 {
-    lines_json_t  json = { .pool = r->pool };
+    ngx_tm_t   tm;
+    ngx_str_t  date;
 
-    show_key(&json, &key->id, reply);
+    u_char     buf[NGX_TIME_T_LEN + sizeof("-12-31T23:59:59.999Z")];
 
-    return json.start ? lines_json_answer(ctx, NGX_HTTP_OK, &json)
-                      : lines_refuse(ctx, 404, "Key not found");
-}
+    ngx_gmtime(s, &tm);
 
+    date.data = buf;
+    date.len = ngx_sprintf(buf, "%04d-%02d-%02dT%02d:%02d:%02d.%03iZ",
+                           tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, ms)
+               - buf;
 
-lines_asks(lines_admin_list_keys, key_list_t *list, keys_all,
-           .tenant = ctx->identity.tenant)
-{
-    list->ids = reply->ids;
-    list->json.pool = r->pool;
-
-    lines_json_add(&list->json, "{'keys':[");
-
-    return NGX_OK;
-}
-
-
-lines_answered(key_read, key_list_t *list, key_show)
-{
-    show_key(&list->json, &list->ids.elts[list->got++], reply);
-
-    return NGX_OK;
+    lines_json_add(json, ",'%s':'%V'", name, &date);
 }
 
 
@@ -372,101 +425,36 @@ show_key(lines_json_t *json, ngx_str_t *id, lines_key_show_reply_t *key)
 }
 
 
-/* libc has no date of what is too far away: nginx' own is any number */
+/* one that was revoked meanwhile has nothing to show */
 
-static void
-show_instant(lines_json_t *json, const char *name, time_t s, ngx_int_t ms)
+lines_asks(lines_admin_show_key, api_key_t *key, key_show, .id = key->id)
 {
-    ngx_tm_t   tm;
-    ngx_str_t  date;
+    lines_json_t  json = { .pool = r->pool };
 
-    u_char     buf[NGX_TIME_T_LEN + sizeof("-12-31T23:59:59.999Z")];
+    show_key(&json, &key->id, reply);
 
-    ngx_gmtime(s, &tm);
-
-    date.data = buf;
-    date.len = ngx_sprintf(buf, "%04d-%02d-%02dT%02d:%02d:%02d.%03iZ",
-                           tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                           tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, ms)
-               - buf;
-
-    lines_json_add(json, ",'%s':'%V'", name, &date);
+    return json.start ? lines_json_answer(ctx, NGX_HTTP_OK, &json)
+                      : lines_refuse(ctx, 404, "Key not found");
 }
 
 
-static ngx_uint_t
-is_instant(ngx_str_t *value)
+lines_asks(lines_admin_list_keys, key_list_t *list, keys_all,
+           .tenant = ctx->identity.tenant)
 {
-    return read_instant(value) != NGX_ERROR;
+    list->ids = reply->ids;
+    list->json.pool = r->pool;
+
+    lines_json_add(&list->json, "{'keys':[");
+
+    return NGX_OK;
 }
 
 
-/* YYYY-MM-DDTHH:MM:SS[.mmm]Z in Unix time, ms; NGX_ERROR: it is none */
-
-static int64_t
-read_instant(ngx_str_t *value)
+lines_answered(key_read, key_list_t *list, key_show)
 {
-    size_t      i, len;
-    u_char     *p;
-    int64_t     days, year, month, n[7];
-    ngx_tm_t    tm;
-    ngx_uint_t  k;
+    show_key(&list->json, &list->ids.elts[list->got++], reply);
 
-    static const char  form[] = "0000-00-00T00:00:00.000Z";
-
-    p = value->data;
-    len = value->len;
-
-    if ((len != sizeof("0000-00-00T00:00:00Z") - 1 && len != sizeof(form) - 1)
-        || p[len - 1] != 'Z')
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(n, sizeof(n));
-
-    for (i = 0, k = 0; i < len - 1; i++) {
-
-        if (form[i] != '0') {
-
-            if (p[i] != (u_char) form[i]) {
-                return NGX_ERROR;
-            }
-
-            k++;
-            continue;
-        }
-
-        if (p[i] < '0' || p[i] > '9') {
-            return NGX_ERROR;
-        }
-
-        n[k] = n[k] * 10 + (p[i] - '0');
-    }
-
-    if (n[0] < 1970 || n[1] < 1 || n[1] > 12 || n[2] < 1
-        || n[3] > 23 || n[4] > 59 || n[5] > 59)
-    {
-        return NGX_ERROR;
-    }
-
-    /* Gauss' formula, as nginx has it: a year begins with March, its month 1 */
-
-    year = n[0] - (n[1] < 3);
-    month = n[1] + (n[1] < 3 ? 10 : -2);
-
-    days = 365 * year + year / 4 - year / 100 + year / 400
-           + 367 * month / 12 - 30 + n[2] - 1 - 719527 + 31 + 28;
-
-    /* a day that its month does not have is one of the next */
-
-    ngx_gmtime(days * 86400, &tm);
-
-    if (tm.ngx_tm_mday != n[2]) {
-        return NGX_ERROR;
-    }
-
-    return (days * 86400 + n[3] * 3600 + n[4] * 60 + n[5]) * 1000 + n[6];
+    return NGX_OK;
 }
 
 

@@ -3,12 +3,10 @@
  * Workspaces and accounts: PUT and GET.
  */
 
-#include "admin/admin.h"
 #include "admin/routes.h"
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/text.h"
 #include "operation/operation.h"
 
@@ -33,11 +31,6 @@ static const struct {
 } tenant_fields[] = { LINES_EACH_FIELD(tenant_field) };
 
 #define LINES_TENANT_FIELDS  (sizeof(tenant_fields) / sizeof(tenant_fields[0]))
-
-
-static void show_limit(lines_json_t *json, const char *name,
-    ngx_str_t *limit);
-static ngx_uint_t put_status(tenant_t *tenant);
 
 
 #define tenant_inputs                                                         \
@@ -146,6 +139,15 @@ lines_admin_put_tenant(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
+/* of a PUT, or of a GET, which has none */
+
+static ngx_uint_t
+put_status(tenant_t *tenant)
+{
+    return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
+}
+
+
 lines_asks(lines_admin_show_workspace, tenant_t *tenant, tenant_places,
            .tenant = ctx->identity.tenant)
 {
@@ -164,6 +166,15 @@ lines_asks(lines_admin_show_workspace, tenant_t *tenant, tenant_places,
 }
 
 
+static void
+show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
+{
+    lines_json_add(json, lines_is(limit, "unlimited")
+                         ? ",'api_provision_%s':%J" : ",'api_provision_%s':%N",
+                   name, limit);
+}
+
+
 lines_asks(lines_admin_show_account, tenant_t *tenant, account_show,
            .tenant = ctx->identity.tenant)
 {
@@ -178,22 +189,4 @@ lines_asks(lines_admin_show_account, tenant_t *tenant, account_show,
     lines_json_add(&json, "},'lines':%L}", reply->account_lines);
 
     return lines_json_answer(ctx, put_status(tenant), &json);
-}
-
-
-static void
-show_limit(lines_json_t *json, const char *name, ngx_str_t *limit)
-{
-    lines_json_add(json, lines_is(limit, "unlimited")
-                         ? ",'api_provision_%s':%J" : ",'api_provision_%s':%N",
-                   name, limit);
-}
-
-
-/* of a PUT, or of a GET, which has none */
-
-static ngx_uint_t
-put_status(tenant_t *tenant)
-{
-    return tenant && tenant->created ? NGX_HTTP_CREATED : NGX_HTTP_OK;
 }

@@ -6,45 +6,38 @@
 #define LINES_JSON_SIZE  512
 
 
-static void json_write(lines_json_t *json, const char *fmt, va_list args);
-static void json_append(lines_json_t *json, ngx_str_t *text);
-
-
-void
-lines_json_add(lines_json_t *json, const char *fmt, ...)
+static void
+json_append(lines_json_t *json, ngx_str_t *text)
 {
-    va_list  args;
+    size_t   size;
+    u_char  *p;
 
-    va_start(args, fmt);
-    json_write(json, fmt, args);
-    va_end(args);
-}
+    if (text->len == 0) {
+        return;
+    }
 
+    if ((size_t) (json->end - json->last) < text->len) {
+        size = 2 * (json->end - json->start) + text->len + LINES_JSON_SIZE;
 
-ngx_int_t
-lines_json(lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...)
-{
-    va_list       args;
-    lines_json_t  json = { .pool = ctx->request->pool };
+        p = ngx_pnalloc(json->pool, size);
+        if (p == NULL) {
+            json->failed = 1;
+            return;
+        }
 
-    va_start(args, fmt);
-    json_write(&json, fmt, args);
-    va_end(args);
+        if (json->start) {
+            json->last = ngx_cpymem(p, json->start, json->last - json->start);
+            (void) ngx_pfree(json->pool, json->start);
 
-    return lines_json_answer(ctx, status, &json);
-}
+        } else {
+            json->last = p;
+        }
 
+        json->start = p;
+        json->end = p + size;
+    }
 
-ngx_int_t
-lines_json_answer(lines_ctx_t *ctx, ngx_uint_t status, lines_json_t *json)
-{
-    ngx_str_t  text;
-
-    text.data = json->start;
-    text.len = json->last - json->start;
-
-    return json->failed ? NGX_ERROR
-                        : lines_answer(ctx->request, ctx, status, &text);
+    json->last = ngx_cpymem(json->last, text->data, text->len);
 }
 
 
@@ -106,36 +99,39 @@ json_write(lines_json_t *json, const char *fmt, va_list args)
 }
 
 
-static void
-json_append(lines_json_t *json, ngx_str_t *text)
+void
+lines_json_add(lines_json_t *json, const char *fmt, ...)
 {
-    size_t   size;
-    u_char  *p;
+    va_list  args;
 
-    if (text->len == 0) {
-        return;
-    }
+    va_start(args, fmt);
+    json_write(json, fmt, args);
+    va_end(args);
+}
 
-    if ((size_t) (json->end - json->last) < text->len) {
-        size = 2 * (json->end - json->start) + text->len + LINES_JSON_SIZE;
 
-        p = ngx_pnalloc(json->pool, size);
-        if (p == NULL) {
-            json->failed = 1;
-            return;
-        }
+ngx_int_t
+lines_json(lines_ctx_t *ctx, ngx_uint_t status, const char *fmt, ...)
+{
+    va_list       args;
+    lines_json_t  json = { .pool = ctx->request->pool };
 
-        if (json->start) {
-            json->last = ngx_cpymem(p, json->start, json->last - json->start);
-            (void) ngx_pfree(json->pool, json->start);
+    va_start(args, fmt);
+    json_write(&json, fmt, args);
+    va_end(args);
 
-        } else {
-            json->last = p;
-        }
+    return lines_json_answer(ctx, status, &json);
+}
 
-        json->start = p;
-        json->end = p + size;
-    }
 
-    json->last = ngx_cpymem(json->last, text->data, text->len);
+ngx_int_t
+lines_json_answer(lines_ctx_t *ctx, ngx_uint_t status, lines_json_t *json)
+{
+    ngx_str_t  text;
+
+    text.data = json->start;
+    text.len = json->last - json->start;
+
+    return json->failed ? NGX_ERROR
+                        : lines_answer(ctx->request, ctx, status, &text);
 }

@@ -9,18 +9,12 @@
 #include "api/input.h"
 #include "api/json.h"
 #include "api/listing.h"
-#include "http/answer.h"
 #include "http/id.h"
-#include "http/text.h"
 #include "workspace/routes.h"
 #include "workspace/workspace.h"
 
 
 #define LINES_LIST_DEFAULT  20
-
-
-static ngx_int_t line_request_reconciled(ngx_http_request_t *r,
-    lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op);
 
 
 ngx_int_t
@@ -62,6 +56,14 @@ lines_line_request_id(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     return lines_refuse(ctx, 400, "Invalid line request id");
+}
+
+
+static ngx_int_t
+line_request_reconciled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
+    lines_op_t *op)
+{
+    return lines_line_request_get(r, ctx);
 }
 
 
@@ -131,12 +133,4 @@ lines_asks(lines_line_request_get, void *reconciled, line_read,
                          "'line':%V,'paymentUrl':%V,'invoiceId':%V}",
                          &reply->status, &reply->payment, &reply->document,
                          &reply->url, &reply->invoice);
-}
-
-
-static ngx_int_t
-line_request_reconciled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op)
-{
-    return lines_line_request_get(r, ctx);
 }

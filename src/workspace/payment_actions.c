@@ -25,14 +25,6 @@ typedef struct {
 } lines_action_t;
 
 
-static ngx_int_t action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_uint_t status, const char *message);
-static ngx_int_t linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op);
-static ngx_int_t settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
-    lines_op_t *op);
-static ngx_int_t cancel_due(lines_ctx_t *ctx, ngx_msec_t delay,
-    lines_due_add_pt done);
 static lines_step_t  read_again;
 
 
@@ -65,6 +57,24 @@ lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     return lines_keep_tenant_subscription(&ctx->caller, &action->tenant,
                                           .tenant = ctx->identity.tenant);
+}
+
+
+/* 503: not known within the budget; it goes on without the client */
+
+static ngx_int_t
+action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
+    const char *message)
+{
+    lines_action_t  *action = ctx->data;
+
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        ctx->retry_after = 5;
+    }
+
+    return lines_json(ctx, status, "{'success':false,'status':'%V',"
+                      "'message':'%s','line':%V}", &action->line.status,
+                      message, &action->line.document);
 }
 
 
@@ -108,29 +118,21 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* 503: not known within the budget; it goes on without the client */
-
-static ngx_int_t
-action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
-    const char *message)
-{
-    lines_action_t  *action = ctx->data;
-
-    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        ctx->retry_after = 5;
-    }
-
-    return lines_json(ctx, status, "{'success':false,'status':'%V',"
-                      "'message':'%s','line':%V}", &action->line.status,
-                      message, &action->line.document);
-}
-
-
 lines_answered(cancel_hinted, void *none, due_add)
 {
     LINES_FAILPOINT("cancel.begin.before");
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
+{
+    return lines_due_add(&ctx->caller, done, ctx,
+                         .shard = lines_due_shard(&ctx->params[0]),
+                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
+                         .delay = delay);
 }
 
 
@@ -151,13 +153,39 @@ lines_action_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-cancel_due(lines_ctx_t *ctx, ngx_msec_t delay, lines_due_add_pt done)
+lines_asks(read_again, lines_action_t *action, line_read,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
 {
-    return lines_due_add(&ctx->caller, done, ctx,
-                         .shard = lines_due_shard(&ctx->params[0]),
-                         .tenant = ctx->identity.tenant, .id = ctx->params[0],
-                         .delay = delay);
+    action->line = *reply;
+
+    if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
+        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                             action->cancel
+                             ? "The cancellation goes on: billing has not "
+                               "answered yet."
+                             : "Billing has not answered yet.");
+    }
+
+    if (action->cancel) {
+
+        if (lines_status(&reply->status) == LINES_CANCELED) {
+            return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
+                                 "'line':%V}", &reply->document);
+        }
+
+        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+                             "The payment was faster than the cancellation.");
+    }
+
+    /* paid, or included: the normal answer, as the request would have had it */
+
+    if (lines_status(&reply->status) == LINES_PROVISIONING
+        || lines_status(&reply->status) == LINES_ACTIVE)
+    {
+        return lines_line_request_answer(r, ctx, reply);
+    }
+
+    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
 }
 
 
@@ -194,13 +222,10 @@ lines_asks(lines_action_wish, lines_action_t *action, line_wish,
 }
 
 
-ngx_int_t
-lines_action_start(ngx_http_request_t *r, lines_ctx_t *ctx)
+static ngx_int_t
+settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 {
-    lines_action_t  *action = ctx->data;
-
-    return lines_op_start(ctx, &ctx->params[0], 1, 0,
-                          action->cancel ? settled : linked);
+    return read_again(r, ctx);
 }
 
 
@@ -250,44 +275,11 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
 }
 
 
-static ngx_int_t
-settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
+ngx_int_t
+lines_action_start(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return read_again(r, ctx);
-}
+    lines_action_t  *action = ctx->data;
 
-
-lines_asks(read_again, lines_action_t *action, line_read,
-           .tenant = ctx->identity.tenant, .id = ctx->params[0])
-{
-    action->line = *reply;
-
-    if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
-        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                             action->cancel
-                             ? "The cancellation goes on: billing has not "
-                               "answered yet."
-                             : "Billing has not answered yet.");
-    }
-
-    if (action->cancel) {
-
-        if (lines_status(&reply->status) == LINES_CANCELED) {
-            return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
-                                 "'line':%V}", &reply->document);
-        }
-
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
-                             "The payment was faster than the cancellation.");
-    }
-
-    /* paid, or included: the normal answer, as the request would have had it */
-
-    if (lines_status(&reply->status) == LINES_PROVISIONING
-        || lines_status(&reply->status) == LINES_ACTIVE)
-    {
-        return lines_line_request_answer(r, ctx, reply);
-    }
-
-    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
+    return lines_op_start(ctx, &ctx->params[0], 1, 0,
+                          action->cancel ? settled : linked);
 }

@@ -10,7 +10,6 @@
 #include "http/body.h"
 #include "limit/limit.h"
 #include "workspace/routes.h"
-#include "workspace/workspace.h"
 
 
 #define LINES_WORKSPACE_BODY  (64 * 1024)
