@@ -7,7 +7,6 @@
 #include "api/ask.h"
 #include "api/input.h"
 #include "api/json.h"
-#include "http/answer.h"
 #include "http/router.h"
 #include "http/text.h"
 
@@ -21,12 +20,6 @@ typedef struct {
     ngx_str_t  before;     /* an entry's id */
     int64_t    limit;
 } page_t;
-
-
-typedef struct {
-    lines_ctx_t  *ctx;
-    const char   *why;
-} bad_body_t;
 
 
 /* an entry's id in a stream of Redis': MS-N; 0-0 has nothing before it */
@@ -221,13 +214,9 @@ lines_admin_log(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-static ngx_int_t
-log_refused(void *data, lines_admin_log_add_reply_t *reply)
+lines_answered(log_refused, char *why, admin_log_add)
 {
-    bad_body_t *bad = data;
-
-    return lines_error(bad->ctx->request, bad->ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                       bad->why);
+    return lines_refuse(ctx, 400, why);
 }
 
 
@@ -238,23 +227,19 @@ lines_admin_log_bad_body(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *why)
 {
     int64_t                     status;
-    bad_body_t                 *bad;
     lines_admin_log_add_args_t  args;
 
-    bad = ngx_palloc(r->pool, sizeof(bad_body_t));
-
-    if (bad == NULL || log_ask(r, ctx, &args) != NGX_OK) {
+    if (log_ask(r, ctx, &args) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    bad->ctx = ctx;
-    bad->why = why;
+    ctx->data = (char *) why;
 
     status = NGX_HTTP_BAD_REQUEST;
     args.status = &status;
 
     return lines_send_admin_log_add(&ctx->caller, LINES_CALL, &args,
-                                    log_refused, bad);
+                                    log_refused, ctx);
 }
 
 
@@ -262,16 +247,6 @@ lines_asks(lines_admin_show_log, page_t *page, admin_log_page,
            .before = page->before,
            .most = page->limit ? page->limit : LINES_LOG_PAGE)
 {
-    ngx_uint_t    i;
-    lines_json_t  json = { .pool = r->pool };
-
-    lines_json_add(&json, "{'entries':[");
-
-    for (i = 0; i < reply->entries.n; i++) {
-        lines_json_add(&json, ",%V", &reply->entries.elts[i]);
-    }
-
-    lines_json_add(&json, "],'cursor':%J}", &reply->cursor);
-
-    return lines_json_answer(ctx, NGX_HTTP_OK, &json);
+    return lines_json_ok(ctx, "{'entries':[%A],'cursor':%J}", &reply->entries,
+                         &reply->cursor);
 }

@@ -44,8 +44,10 @@ json_append(lines_json_t *json, ngx_str_t *text)
 static void
 json_write(lines_json_t *json, const char *fmt, va_list args)
 {
-    u_char      number[NGX_INT64_LEN];
-    ngx_str_t   text;
+    u_char         number[NGX_INT64_LEN];
+    ngx_str_t      text;
+    ngx_uint_t     i;
+    lines_list_t  *list;
 
     static u_char     quote[] = "\"";
     static ngx_str_t  words[] = { ngx_string("false"), ngx_string("true") };
@@ -79,6 +81,16 @@ json_write(lines_json_t *json, const char *fmt, va_list args)
 
             case 'B':
                 text = words[va_arg(args, ngx_uint_t) != 0];
+                break;
+
+            case 'A':
+                list = va_arg(args, lines_list_t *);
+                text.len = 0;
+
+                for (i = 0; i < list->n; i++) {
+                    lines_json_add(json, i ? ",%V" : "%V", &list->elts[i]);
+                }
+
                 break;
 
             default:
