@@ -108,21 +108,6 @@ lines_admin_list_work(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-ngx_int_t
-lines_admin_default_reason(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    report_t  *report = ctx->data;
-
-    if (lines_status(&report->status) == LINES_FAILED
-        && report->reason.len == 0)
-    {
-        ngx_str_set(&report->reason, "provisioning_failed");
-    }
-
-    return NGX_OK;
-}
-
-
 /*
  * The scripts may begin an operation that gives money back: its index and its
  * due instant are written before, by Redis' clock, as everything that the
@@ -142,6 +127,10 @@ lines_admin_announce(ngx_http_request_t *r, lines_ctx_t *ctx)
 
     if (lines_status(&report->status) == LINES_ACTIVE) {
         return NGX_OK;
+    }
+
+    if (report->reason.len == 0) {
+        ngx_str_set(&report->reason, "provisioning_failed");
     }
 
     /* what a failed line has cost is given back by one, whoever begins it */

@@ -234,6 +234,13 @@ lines_tells(lines_admin_due_now, due_add,
             .tenant = ctx->identity.tenant, .id = ctx->params[0])
 
 
+ngx_int_t
+lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    return lines_op_start(ctx, &ctx->params[0], 1, 0, NULL);
+}
+
+
 lines_answered(show_retried, void *none, op_show)
 {
     lines_json_t  json = { .pool = r->pool };
@@ -244,16 +251,9 @@ lines_answered(show_retried, void *none, op_show)
 }
 
 
-static ngx_int_t
-retried(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
+ngx_int_t
+lines_admin_show_operation(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return read_record(ctx, show_retried, &ctx->identity.tenant,
                        &ctx->params[0]);
-}
-
-
-ngx_int_t
-lines_admin_retry(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    return lines_op_start(ctx, &ctx->params[0], 1, 0, retried);
 }

@@ -65,9 +65,7 @@ waiter_answer(lines_waiter_t *w, ngx_int_t rc, lines_op_t *op)
 
     ngx_http_set_log_request(r->connection->log, r);
 
-    rc = w->done(r, ctx, rc, op);
-
-    lines_resume(r, ctx, rc);
+    lines_resume(r, ctx, w->done ? w->done(r, ctx, rc, op) : NGX_OK);
 }
 
 

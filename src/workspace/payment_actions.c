@@ -25,9 +25,6 @@ typedef struct {
 } lines_action_t;
 
 
-static lines_step_t  read_again;
-
-
 static const char  not_pending[] =
     "This action applies only to requests that await payment.";
 
@@ -153,42 +150,6 @@ lines_action_hint(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-lines_asks(read_again, lines_action_t *action, line_read,
-           .tenant = ctx->identity.tenant, .id = ctx->params[0])
-{
-    action->line = *reply;
-
-    if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
-        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
-                             action->cancel
-                             ? "The cancellation goes on: billing has not "
-                               "answered yet."
-                             : "Billing has not answered yet.");
-    }
-
-    if (action->cancel) {
-
-        if (lines_status(&reply->status) == LINES_CANCELED) {
-            return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
-                                 "'line':%V}", &reply->document);
-        }
-
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
-                             "The payment was faster than the cancellation.");
-    }
-
-    /* paid, or included: the normal answer, as the request would have had it */
-
-    if (lines_status(&reply->status) == LINES_PROVISIONING
-        || lines_status(&reply->status) == LINES_ACTIVE)
-    {
-        return lines_line_request_answer(r, ctx, reply);
-    }
-
-    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
-}
-
-
 lines_asks(lines_action_wish, lines_action_t *action, line_wish,
            .tenant = ctx->identity.tenant, .id = ctx->params[0],
            .wish = lines_op_text(action->cancel ? "cancel" : "link"),
@@ -215,17 +176,10 @@ lines_asks(lines_action_wish, lines_action_t *action, line_wish,
 
         return action->cancel
                ? action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending)
-               : read_again(r, ctx);
+               : lines_action_show(r, ctx);
     }
 
     return action->cancel ? cancel_due(ctx, 0, NULL) : NGX_OK;
-}
-
-
-static ngx_int_t
-settled(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
-{
-    return read_again(r, ctx);
 }
 
 
@@ -271,7 +225,7 @@ linked(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc, lines_op_t *op)
         }
     }
 
-    return read_again(r, ctx);
+    return NGX_OK;
 }
 
 
@@ -281,5 +235,41 @@ lines_action_start(ngx_http_request_t *r, lines_ctx_t *ctx)
     lines_action_t  *action = ctx->data;
 
     return lines_op_start(ctx, &ctx->params[0], 1, 0,
-                          action->cancel ? settled : linked);
+                          action->cancel ? NULL : linked);
+}
+
+
+lines_asks(lines_action_show, lines_action_t *action, line_read,
+           .tenant = ctx->identity.tenant, .id = ctx->params[0])
+{
+    action->line = *reply;
+
+    if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
+        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                             action->cancel
+                             ? "The cancellation goes on: billing has not "
+                               "answered yet."
+                             : "Billing has not answered yet.");
+    }
+
+    if (action->cancel) {
+
+        if (lines_status(&reply->status) == LINES_CANCELED) {
+            return lines_json_ok(ctx, "{'success':true,'status':'canceled',"
+                                 "'line':%V}", &reply->document);
+        }
+
+        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+                             "The payment was faster than the cancellation.");
+    }
+
+    /* paid, or included: the normal answer, as the request would have had it */
+
+    if (lines_status(&reply->status) == LINES_PROVISIONING
+        || lines_status(&reply->status) == LINES_ACTIVE)
+    {
+        return lines_line_request_answer(r, ctx, reply);
+    }
+
+    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
 }
