@@ -194,23 +194,15 @@ delete_one(lines_ctx_t *ctx, ngx_str_t *id, ngx_uint_t then)
     case 2 * LINES_TENANT_LEFT_LINES + 1:
         rc = lines_line_drop(&ctx->caller, NULL, NULL,
                              .tenant = ctx->identity.tenant, .id = *id);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
-
         break;
 
-    case 2 * LINES_TENANT_LEFT_TICKETS + 1:
+    default:
         rc = lines_ticket_unlink(&ctx->caller, NULL, NULL,
                                  .tenant = ctx->identity.tenant, .id = *id);
-
-        if (rc != NGX_AGAIN) {
-            return rc;
-        }
     }
 
-    return lines_ix_del(&ctx->caller, NULL, NULL, .id = name);
+    return rc == NGX_AGAIN
+           ? lines_ix_del(&ctx->caller, NULL, NULL, .id = name) : rc;
 }
 
 
