@@ -1,5 +1,6 @@
 
 #include "account/account.h"
+#include "api/input.h"
 #include "api/json.h"
 #include "directive/params.h"
 
@@ -46,33 +47,16 @@ static lines_directive_t  account_directive = {
 };
 
 
-/* midnight UTC of YYYY-MM-DD; a day that there is not becomes another one */
+/* midnight UTC of YYYY-MM-DD, from 1971 on */
 
 static char *
 account_set_date(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
     time_t *date = field;
 
-    char       text[sizeof("YYYY-MM-DD")];
-    struct tm  tm;
-
-    ngx_memzero(&tm, sizeof(struct tm));
-
-    if (strptime((char *) value->data, "%Y-%m-%d", &tm) == NULL
-        || tm.tm_year < 71)
-    {
-        return "invalid date";
-    }
-
-    *date = timegm(&tm);
-
-    if (strftime(text, sizeof(text), "%Y-%m-%d", &tm) == 0
-        || ngx_strcmp(text, value->data) != 0)
-    {
-        return "invalid date";
-    }
-
-    return NGX_CONF_OK;
+    return lines_read_time(value, "%Y-%m-%d", date) == value->len
+           && *date >= 365 * 86400
+           ? NGX_CONF_OK : "invalid date";
 }
 
 

@@ -24,10 +24,6 @@
 #define LINES_DAYS          2932897
 
 
-/* fields of a key that not every one has */
-#define LINES_KEY_FIELDS    5
-
-
 /* of name, role and expires_at: data NULL: absent; len 0: to be taken away */
 
 typedef struct {
@@ -38,6 +34,7 @@ typedef struct {
 
     ngx_str_t      key;        /* shown once; of a pair: its id */
     ngx_str_t      secret;     /* of a pair, shown once */
+    ngx_str_t      hash;       /* SHA-256 of that, hex */
     ngx_str_t      id;         /* SHA-256 of the key, hex */
 } api_key_t;
 
@@ -54,67 +51,34 @@ typedef struct {
 static int64_t
 read_instant(ngx_str_t *value)
 {
-    size_t      i, len;
-    u_char     *p;
-    int64_t     days, year, month, n[7];
-    ngx_tm_t    tm;
-    ngx_uint_t  k;
+    size_t     len;
+    time_t     s;
+    ngx_int_t  ms;
+    ngx_str_t  rest;
 
-    static const char  form[] = "0000-00-00T00:00:00.000Z";
+    len = lines_read_time(value, "%Y-%m-%dT%H:%M:%S", &s);
 
-    p = value->data;
-    len = value->len;
+    if (len == 0 || s < 0) {
+        return NGX_ERROR;
+    }
 
-    if ((len != sizeof("0000-00-00T00:00:00Z") - 1 && len != sizeof(form) - 1)
-        || p[len - 1] != 'Z')
+    rest.data = value->data + len;
+    rest.len = value->len - len;
+
+    if (lines_is(&rest, "Z")) {
+        return (int64_t) s * 1000;
+    }
+
+    if (rest.len != sizeof(".000Z") - 1
+        || rest.data[0] != '.'
+        || rest.data[4] != 'Z')
     {
         return NGX_ERROR;
     }
 
-    ngx_memzero(n, sizeof(n));
+    ms = ngx_atoi(&rest.data[1], 3);
 
-    for (i = 0, k = 0; i < len - 1; i++) {
-
-        if (form[i] != '0') {
-
-            if (p[i] != (u_char) form[i]) {
-                return NGX_ERROR;
-            }
-
-            k++;
-            continue;
-        }
-
-        if (p[i] < '0' || p[i] > '9') {
-            return NGX_ERROR;
-        }
-
-        n[k] = n[k] * 10 + (p[i] - '0');
-    }
-
-    if (n[0] < 1970 || n[1] < 1 || n[1] > 12 || n[2] < 1
-        || n[3] > 23 || n[4] > 59 || n[5] > 59)
-    {
-        return NGX_ERROR;
-    }
-
-    /* Gauss' formula, as nginx has it: a year begins with March, its month 1 */
-
-    year = n[0] - (n[1] < 3);
-    month = n[1] + (n[1] < 3 ? 10 : -2);
-
-    days = 365 * year + year / 4 - year / 100 + year / 400
-           + 367 * month / 12 - 30 + n[2] - 1 - 719527 + 31 + 28;
-
-    /* a day that its month does not have is one of the next */
-
-    ngx_gmtime(days * 86400, &tm);
-
-    if (tm.ngx_tm_mday != n[2]) {
-        return NGX_ERROR;
-    }
-
-    return (days * 86400 + n[3] * 3600 + n[4] * 60 + n[5]) * 1000 + n[6];
+    return ms == NGX_ERROR ? NGX_ERROR : (int64_t) s * 1000 + ms;
 }
 
 
@@ -177,63 +141,26 @@ lines_admin_check_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 }
 
 
-/* those that were given, made: flag, and are not empty: field, value, …;
-   returns the number of strings */
-
-static ngx_uint_t
-key_fields(api_key_t *key, ngx_uint_t made, ngx_str_t *pairs)
-{
-    ngx_uint_t  i, n;
-
-    const struct {
-        ngx_str_t   name;
-        ngx_str_t  *value;
-    } fields[] = {
-        { ngx_string("name"), &key->name },
-        { ngx_string("role"), &key->role },
-        { ngx_string("expires"), &key->expires }
-    };
-
-    n = 0;
-
-    for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (made ? fields[i].value->len != 0 : fields[i].value->data != NULL) {
-            pairs[n++] = fields[i].name;
-            pairs[n++] = *fields[i].value;
-        }
-    }
-
-    return n;
-}
-
-
 lines_answered(key_listed, api_key_t *key, key_add)
 {
-    ngx_str_t   pairs[2 * LINES_KEY_FIELDS];
-    ngx_uint_t  n;
+    ngx_str_t  none = ngx_null_string;
+
+    ngx_str_t  pairs[] = {
+        ngx_string("name"), key->name,
+        ngx_string("role"), key->role,
+        ngx_string("expires"), key->expires,
+        ngx_string("key_id"), key->hash.len ? key->key : none,
+        ngx_string("secret"), key->hash
+    };
 
     if (reply->listed != 1) {
         return lines_admin_unknown(ctx);
     }
 
-    n = key_fields(key, 1, pairs);
-
-    if (key->secret.len) {
-        ngx_str_set(&pairs[n], "key_id");
-        pairs[n + 1] = key->key;
-        ngx_str_set(&pairs[n + 2], "secret");
-
-        if (lines_hash(r->pool, &key->secret, &pairs[n + 3]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        n += 4;
-    }
-
     return lines_key_put(&ctx->caller, NULL, NULL, .id = key->id,
                          .tenant = ctx->identity.tenant,
-                         .created = ngx_time(), .fields.n = n,
-                         .fields.elts = pairs);
+                         .created = ngx_time(),
+                         .fields = lines_given(pairs, 1));
 }
 
 
@@ -271,8 +198,9 @@ lines_admin_make_key(ngx_http_request_t *r, lines_ctx_t *ctx)
                    pair ? LINES_KEY_ID_BYTES : LINES_KEY_BYTES, &key->key)
         != NGX_OK
         || (pair
-            && random_hex(r->pool, &none, LINES_KEY_BYTES, &key->secret)
-               != NGX_OK)
+            && (random_hex(r->pool, &none, LINES_KEY_BYTES, &key->secret)
+                != NGX_OK
+                || lines_hash(r->pool, &key->secret, &key->hash) != NGX_OK))
         || lines_hash(r->pool, &key->key, &key->id) != NGX_OK)
     {
         return NGX_ERROR;
@@ -316,9 +244,13 @@ lines_answered(key_updated, api_key_t *key, key_update)
 ngx_int_t
 lines_admin_put_key(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    ngx_str_t   pairs[2 * LINES_KEY_FIELDS];
-    ngx_uint_t  n;
     api_key_t  *key = ctx->data;
+
+    ngx_str_t  pairs[] = {
+        ngx_string("name"), key->name,
+        ngx_string("role"), key->role,
+        ngx_string("expires"), key->expires
+    };
 
     key->id = ctx->params[1];
 
@@ -326,11 +258,9 @@ lines_admin_put_key(ngx_http_request_t *r, lines_ctx_t *ctx)
         return NGX_ERROR;
     }
 
-    n = key_fields(key, 0, pairs);
-
     return lines_key_update(&ctx->caller, key_updated, ctx, .id = key->id,
-                            .tenant = ctx->identity.tenant, .fields.n = n,
-                            .fields.elts = pairs);
+                            .tenant = ctx->identity.tenant,
+                            .fields = lines_given(pairs, 0));
 }
 
 

@@ -26,6 +26,46 @@ lines_hash(ngx_pool_t *pool, ngx_str_t *value, ngx_str_t *hex)
 }
 
 
+lines_list_t
+lines_given_of(ngx_str_t *pairs, ngx_uint_t n, ngx_uint_t made)
+{
+    ngx_uint_t    i;
+    lines_list_t  given = { .elts = pairs };
+
+    for (i = 0; i < n; i += 2) {
+        if (made ? pairs[i + 1].len != 0 : pairs[i + 1].data != NULL) {
+            pairs[given.n++] = pairs[i];
+            pairs[given.n++] = pairs[i + 1];
+        }
+    }
+
+    return given;
+}
+
+
+size_t
+lines_read_time(ngx_str_t *text, const char *format, time_t *time)
+{
+    char       again[sizeof("YYYY-MM-DDTHH:MM:SS")];
+    size_t     len;
+    struct tm  tm;
+
+    ngx_memzero(&tm, sizeof(struct tm));
+
+    if (strptime((char *) text->data, format, &tm) == NULL) {
+        return 0;
+    }
+
+    *time = timegm(&tm);
+
+    /* a day that there is not has become another one */
+
+    len = strftime(again, sizeof(again), format, &tm);
+
+    return ngx_strncmp(text->data, again, len) == 0 ? len : 0;
+}
+
+
 ngx_uint_t
 lines_is_e164(ngx_str_t *value)
 {

@@ -250,9 +250,6 @@ lines_webhook_event(ngx_http_request_t *r, lines_ctx_t *ctx,
     look->end = event_end;
     look->data = ctx;
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines event: \"%V\" %V", &event->id, &event->type);
-
     if (event->kind == LINES_STRIPE_INVOICE) {
         look->paid = lines_is(&event->type, "invoice.paid");
 

@@ -75,8 +75,10 @@ lines_stripe_secrets_create(lines_stripe_secrets_t *secrets, ngx_str_t *values,
 
 
 void
-lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets)
+lines_stripe_secrets_destroy(void *data)
 {
+    lines_stripe_secrets_t *secrets = data;
+
     ngx_uint_t  i;
 
     for (i = 0; i < LINES_STRIPE_MAX_SECRETS; i++) {
@@ -88,20 +90,10 @@ lines_stripe_secrets_destroy(lines_stripe_secrets_t *secrets)
 }
 
 
-/* the scheme of the list's first item; one without "=" has an empty value */
-
-static ngx_str_t
-stripe_next(ngx_str_t *list, ngx_str_t *value)
-{
-    *value = lines_item(list, ',');
-
-    return lines_split(value, '=');
-}
-
-
 static lines_stripe_reason_e
-stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
+stripe_judge(ngx_str_t *header, time_t now, time_t tolerance, ngx_str_t *time)
 {
+    time_t      created;
     ngx_str_t   list, scheme, value;
     ngx_uint_t  times, macs;
 
@@ -115,7 +107,8 @@ stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
     ngx_str_null(time);
 
     while (list.len) {
-        scheme = stripe_next(&list, &value);
+        value = lines_item(&list, ',');
+        scheme = lines_split(&value, '=');
 
         if (lines_is(&scheme, "t")) {
             *time = value;
@@ -129,29 +122,17 @@ stripe_parse(ngx_str_t *header, ngx_str_t *time, time_t *created)
         return LINES_STRIPE_NO_SIGNATURE;
     }
 
-    *created = ngx_atoi(time->data, time->len);
+    created = ngx_atoi(time->data, time->len);
 
     if (times != 1
-        || *created == NGX_ERROR
+        || created == NGX_ERROR
         || time->len > LINES_STRIPE_MAX_DIGITS
         || time->data[0] == '0')
     {
         return LINES_STRIPE_MALFORMED;
     }
 
-    return macs ? LINES_STRIPE_ACCEPTED : LINES_STRIPE_NO_SIGNATURE;
-}
-
-
-static lines_stripe_reason_e
-stripe_judge(ngx_str_t *header, time_t now, time_t tolerance, ngx_str_t *time)
-{
-    time_t                 created;
-    lines_stripe_reason_e  reason;
-
-    reason = stripe_parse(header, time, &created);
-
-    return reason != LINES_STRIPE_ACCEPTED ? reason
+    return macs == 0 ? LINES_STRIPE_NO_SIGNATURE
            : created < now - tolerance ? LINES_STRIPE_TOO_OLD
            : created > now + tolerance ? LINES_STRIPE_IN_FUTURE
            : LINES_STRIPE_ACCEPTED;
@@ -201,7 +182,8 @@ stripe_matches(ngx_str_t *header, u_char *mac)
     list = *header;
 
     while (list.len) {
-        scheme = stripe_next(&list, &value);
+        value = lines_item(&list, ',');
+        scheme = lines_split(&value, '=');
 
         if (lines_is(&scheme, "v1") && value.len == sizeof(hex)) {
             matches |= CRYPTO_memcmp(value.data, hex, sizeof(hex)) == 0;

@@ -212,15 +212,6 @@ static lines_directive_t  webhook_directive = {
 };
 
 
-static void
-webhook_free_secrets(void *data)
-{
-    lines_webhook_conf_t *wcf = data;
-
-    lines_stripe_secrets_destroy(&wcf->secrets);
-}
-
-
 char *
 lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -261,7 +252,8 @@ lines_webhook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    cln->handler = webhook_free_secrets;
+    cln->handler = lines_stripe_secrets_destroy;
+    cln->data = &wcf->secrets;
     llcf->own = wcf;
 
     return NGX_CONF_OK;
