@@ -131,14 +131,6 @@ lines_asks(lines_account_ticket_next, lines_ticket_t *ticket, ticket_next)
 }
 
 
-static void
-ticket_not_due(lines_ctx_t *ctx, ngx_str_t *name)
-{
-    (void) lines_forget_due_rem(&ctx->caller, .shard = lines_due_shard(name),
-                                .tenant = ctx->identity.tenant, .id = *name);
-}
-
-
 lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
            .tenant = ctx->identity.tenant, .id = ticket->id,
            .area = ticket->area,
@@ -146,17 +138,24 @@ lines_asks(lines_account_ticket_add, lines_ticket_t *ticket, ticket_add,
 {
     static ngx_str_t  bound = ngx_string("tickets");
 
-    if (reply->is == LINES_TICKET_ADD_ADDED) {
-        ticket_not_due(ctx, &ticket->name);
+    /* the hint last: while it is there all that was announced is looked at */
 
-        return lines_json_ok(ctx, "{'status':'OK','data':%V}",
-                             &reply->document);
+    if (reply->is != LINES_TICKET_ADD_ADDED) {
+        (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
     }
 
-    (void) lines_forget_ix_del(&ctx->caller, .id = ticket->name);
-    ticket_not_due(ctx, &ticket->name);
+    (void) lines_forget_due_rem(&ctx->caller,
+                                .shard = lines_due_shard(&ticket->name),
+                                .tenant = ctx->identity.tenant,
+                                .id = ticket->name);
 
-    if (reply->is == LINES_TICKET_ADD_FULL) {
+    switch (reply->is) {
+
+    case LINES_TICKET_ADD_ADDED:
+        return lines_json_ok(ctx, "{'status':'OK','data':%V}",
+                             &reply->document);
+
+    case LINES_TICKET_ADD_FULL:
         return lines_tenant_limited(ctx, &bound, 0);
     }
 
