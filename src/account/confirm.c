@@ -211,7 +211,7 @@ confirm_used(ngx_http_request_t *r, lines_ctx_t *ctx)
 
 
 static ngx_int_t
-confirm_pending(ngx_http_request_t *r, lines_ctx_t *ctx)
+confirm_pending(lines_ctx_t *ctx)
 {
     lines_confirm_t  *confirm = ctx->data;
 
@@ -258,7 +258,7 @@ confirm_done(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc,
                               &answer, 0);
     }
 
-    return confirm_pending(r, ctx);
+    return confirm_pending(ctx);
 }
 
 
@@ -292,7 +292,7 @@ confirm_replay(ngx_http_request_t *r, lines_ctx_t *ctx)
     /* in somebody's hands, or not due; else it goes on right here */
 
     if (confirm_rests(r, confirm)) {
-        return confirm_pending(r, ctx);
+        return confirm_pending(ctx);
     }
 
     return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);
@@ -423,7 +423,7 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
     /* it may have begun, or not: nobody knows yet */
 
     if (reply == NULL) {
-        return confirm_pending(r, ctx);
+        return confirm_pending(ctx);
     }
 
     LINES_FAILPOINT("confirm.begin.after");
@@ -449,7 +449,7 @@ lines_answered(confirm_begun, lines_confirm_t *confirm, confirm_begin)
                            &confirm->id, &begun)
             != NGX_OK)
         {
-            return confirm_pending(r, ctx);
+            return confirm_pending(ctx);
         }
 
         return lines_op_start(ctx, &confirm->id, 0, 0, confirm_done);

@@ -33,8 +33,8 @@ const lines_body_input_t  lines_account_state_own =
 
 
 static ngx_int_t
-preview_full(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *retry_after,
-    ngx_str_t *limit, const char *error, const char *period)
+preview_full(lines_ctx_t *ctx, ngx_str_t *retry_after, ngx_str_t *limit,
+    const char *error, const char *period)
 {
     if (retry_after->len) {
         ctx->retry_after = ngx_max(1, ngx_atoi(retry_after->data,
@@ -58,12 +58,12 @@ lines_account_preview_token(ngx_http_request_t *r, lines_ctx_t *ctx)
     windows = &state->windows;
 
     if (windows->day_full) {
-        return preview_full(r, ctx, &windows->day_retry_after,
+        return preview_full(ctx, &windows->day_retry_after,
                             &windows->day_limit, "daily_limit_reached", "day");
     }
 
     if (windows->month_full) {
-        return preview_full(r, ctx, &windows->month_retry_after,
+        return preview_full(ctx, &windows->month_retry_after,
                             &windows->month_limit, "monthly_limit_reached",
                             "month");
     }

@@ -60,8 +60,7 @@ lines_action_read(ngx_http_request_t *r, lines_ctx_t *ctx)
 /* 503: not known within the budget; it goes on without the client */
 
 static ngx_int_t
-action_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status,
-    const char *message)
+action_refuse(lines_ctx_t *ctx, ngx_uint_t status, const char *message)
 {
     lines_action_t  *action = ctx->data;
 
@@ -98,7 +97,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (lines_status(&action->line.status) != LINES_AWAITING_PAYMENT) {
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
+        return action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending);
     }
 
     if (action->cancel) {
@@ -106,7 +105,7 @@ lines_action_decide(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (lines_is(&action->line.wish, "cancel")) {
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+        return action_refuse(ctx, NGX_HTTP_CONFLICT,
                              "This line request is being canceled.");
     }
 
@@ -175,7 +174,7 @@ lines_asks(lines_action_wish, lines_action_t *action, line_wish,
         action->line.document = reply->document;
 
         return action->cancel
-               ? action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending)
+               ? action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending)
                : lines_action_show(r, ctx);
     }
 
@@ -245,7 +244,7 @@ lines_asks(lines_action_show, lines_action_t *action, line_read,
     action->line = *reply;
 
     if (lines_status(&reply->status) == LINES_AWAITING_PAYMENT) {
-        return action_refuse(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+        return action_refuse(ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
                              action->cancel
                              ? "The cancellation goes on: billing has not "
                                "answered yet."
@@ -259,7 +258,7 @@ lines_asks(lines_action_show, lines_action_t *action, line_read,
                                  "'line':%V}", &reply->document);
         }
 
-        return action_refuse(r, ctx, NGX_HTTP_CONFLICT,
+        return action_refuse(ctx, NGX_HTTP_CONFLICT,
                              "The payment was faster than the cancellation.");
     }
 
@@ -271,5 +270,5 @@ lines_asks(lines_action_show, lines_action_t *action, line_read,
         return lines_line_request_answer(r, ctx, reply);
     }
 
-    return action_refuse(r, ctx, NGX_HTTP_CONFLICT, not_pending);
+    return action_refuse(ctx, NGX_HTTP_CONFLICT, not_pending);
 }
