@@ -2,6 +2,7 @@
 #include "auth/jwt.h"
 #include "http/digest.h"
 #include "http/strict.h"
+#include "http/text.h"
 
 #include <openssl/err.h>
 
@@ -248,10 +249,6 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
         return jwt_refuse(jwt, LINES_JWT_BAD_PARTY);
     }
 
-    if (lines_strict_json_clean(value)) {
-        jwt_keep(jwt, &jwt->azp, value);
-    }
-
     rc = jwt_check_times(jwt, claims, options->leeway, now);
 
     if (rc != NGX_OK) {
@@ -260,12 +257,6 @@ lines_jwt_check_claims(lines_jwt_t *jwt, json_t *claims,
 
     if (jwt_equals(json_object_get(claims, "sts"), "pending")) {
         return jwt_refuse(jwt, LINES_JWT_SESSION_PENDING);
-    }
-
-    value = json_object_get(claims, "sid");
-
-    if (lines_strict_json_clean(value)) {
-        jwt_keep(jwt, &jwt->sid, value);
     }
 
     return jwt_check_tenant(jwt, claims, &options->tenant_claim);
@@ -378,24 +369,10 @@ jwt_check_tenant(lines_jwt_t *jwt, json_t *claims, ngx_str_t *path)
 
     jwt_keep(jwt, &jwt->tenant, value);
 
-    return lines_jwt_tenant_valid(&jwt->tenant)
+    return (lines_is_tenant(&jwt->tenant)
+            && jwt->tenant.len <= LINES_JWT_MAX_TENANT)
            ? NGX_OK
            : jwt_refuse(jwt, LINES_JWT_BAD_TENANT);
-}
-
-
-ngx_uint_t
-lines_jwt_tenant_valid(ngx_str_t *text)
-{
-    size_t  i;
-
-    for (i = 0; i < text->len; i++) {
-        if (lines_base64url_digit(text->data[i]) < 0) {
-            return 0;
-        }
-    }
-
-    return text->len > 0 && text->len <= LINES_JWT_MAX_TENANT;
 }
 
 
