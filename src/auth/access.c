@@ -341,8 +341,7 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
     }
 
     if (status == 0) {
-        return (lines_unhide(r, ctx) == NGX_OK
-                && lines_hide(r, ctx, llcf->auth->hide) == NGX_OK)
+        return lines_hide(r, ctx, llcf->auth->hide) == NGX_OK
                ? NGX_OK
                : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -372,21 +371,11 @@ access_judge(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_uint_t
 access_status(lines_identity_t *identity, lines_auth_conf_t *auth)
 {
-    if (identity->rc == NGX_OK) {
+    /* a person is enough for "clerk" only; elsewhere a tenant is meant */
 
-        /* a person is enough for "clerk" only; elsewhere a tenant is meant */
-
-        return (identity->tenant.len || auth->methods == LINES_AUTH_CLERK)
-               ? 0
-               : NGX_HTTP_BAD_REQUEST;
-    }
-
-    /* where nobody knows: neither yes nor no */
-
-    return (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
-           : identity->retry ? NGX_HTTP_TOO_MANY_REQUESTS
-           : identity->refusal ? identity->refusal->status
-           : NGX_HTTP_UNAUTHORIZED;
+    return (identity->rc == NGX_OK
+            && (identity->tenant.len || auth->methods == LINES_AUTH_CLERK))
+           ? 0 : lines_identity_status(identity);
 }
 
 
@@ -474,10 +463,7 @@ access_tell(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
         (void) lines_settle(pr, pctx, ctx->identity.rc);
 
-        if (status == 0
-            && (lines_unhide(pr, pctx) != NGX_OK
-                || lines_hide(pr, pctx, llcf->auth->hide) != NGX_OK))
-        {
+        if (status == 0 && lines_hide(pr, pctx, llcf->auth->hide) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -605,11 +591,10 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
 
         if ((status == NGX_HTTP_UNAUTHORIZED
              && lines_ask(r, lines_challenge(ctx)) != NGX_OK)
-            || (status == NGX_HTTP_TOO_MANY_REQUESTS
-                && lines_retry_after(r, ngx_max(ctx->identity.retry, 1))
-                   != NGX_OK)
-            || (status == NGX_HTTP_SERVICE_UNAVAILABLE
-                && lines_retry_after(r, 1) != NGX_OK))
+            || (access_later(status)
+                && lines_retry_after(r, (status == NGX_HTTP_TOO_MANY_REQUESTS)
+                                        ? ctx->identity.retry : 1)
+                   != NGX_OK))
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
@@ -617,27 +602,7 @@ access_refuse(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t status)
         return status;
     }
 
-    switch (status) {
-
-    case NGX_HTTP_UNAUTHORIZED:
-        rc = ctx->identity.refusal
-             ? lines_refuse_identity(r, ctx, lines_challenge(ctx))
-             : lines_unauthorized(r, ctx, lines_challenge(ctx));
-        break;
-
-    case NGX_HTTP_SERVICE_UNAVAILABLE:
-        rc = lines_unavailable(r, ctx, 1);
-        break;
-
-    case NGX_HTTP_TOO_MANY_REQUESTS:
-        rc = lines_failed_often(r, ctx);
-        break;
-
-    default: /* NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN */
-        rc = ctx->identity.refusal
-             ? lines_refuse_identity(r, ctx, NULL)
-             : lines_error(r, ctx, status, NULL, "No active workspace");
-    }
+    rc = lines_refuse_identity(r, ctx, status, lines_challenge(ctx));
 
     return lines_phase_done(r, ctx, rc);
 }

@@ -8,6 +8,7 @@
 #include "auth/bearer.h"
 #include "auth/cache.h"
 #include "auth/clerk.h"
+#include "auth/hide.h"
 #include "auth/identity.h"
 #include "http/answer.h"
 #include "http/cors.h"
@@ -47,6 +48,7 @@ typedef struct {
 
 static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
     lines_rules_t *rules);
+static ngx_table_elt_t *credential(ngx_http_request_t *r, const char *name);
 static ngx_str_t hidden_cookie(ngx_http_request_t *r, ngx_str_t *name);
 static lines_site_e cookie_site(ngx_http_request_t *r,
     lines_loc_conf_t *llcf);
@@ -90,11 +92,8 @@ ngx_int_t
 lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     time_t stale, lines_auth_done_pt done)
 {
-    ngx_str_t           token;
-    lines_rules_t      *rules;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = lines_get_main_conf(r);
+    ngx_str_t       token;
+    lines_rules_t  *rules;
 
     ngx_memzero(&ctx->identity, sizeof(lines_identity_t));
 
@@ -107,7 +106,8 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     }
 
     if ((methods & LINES_AUTH_KEY)
-        && lines_bearer_key(lmcf, &rules->authorization, &token))
+        && lines_bearer_key(&lines_get_main_conf(r)->key_prefix,
+                            &rules->authorization, &token))
     {
         return key_authenticate(r, ctx, &token, NULL, done);
     }
@@ -117,50 +117,6 @@ lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     }
 
     return auth_fail(r, ctx, "credentials-missing", done);
-}
-
-
-ngx_uint_t
-lines_bearer_key(lines_main_conf_t *lmcf, ngx_str_t *authorization,
-    ngx_str_t *key)
-{
-    return authorization->len
-           && lines_bearer_header(authorization, key) == NGX_OK
-           && key->len > lmcf->key_prefix.len
-           && ngx_strncmp(key->data, lmcf->key_prefix.data,
-                          lmcf->key_prefix.len)
-              == 0;
-}
-
-
-ngx_table_elt_t *
-lines_credential(ngx_http_request_t *r, const char *name)
-{
-    ngx_uint_t           i;
-    lines_ctx_t         *ctx;
-    ngx_table_elt_t     *h, **hidden;
-    ngx_http_request_t  *pr;
-
-    h = lines_find_header(r, name);
-
-    for (pr = r; pr && h == NULL; pr = pr->parent) {
-
-        ctx = lines_find_ctx(pr);
-
-        if (ctx == NULL || ctx->hidden == NULL) {
-            continue;
-        }
-
-        hidden = ctx->hidden->elts;
-
-        for (i = 0; i < ctx->hidden->nelts && h == NULL; i++) {
-            if (lines_is_nocase(&hidden[i]->key, name)) {
-                h = hidden[i];
-            }
-        }
-    }
-
-    return h;
 }
 
 
@@ -184,12 +140,12 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 
     if (methods & LINES_AUTH_KEY_PAIR) {
 
-        h = lines_credential(r, (char *) llcf->key_id_header.data);
+        h = credential(r, (char *) llcf->key_id_header.data);
         if (h) {
             rules->key_id = h->value;
         }
 
-        h = lines_credential(r, (char *) llcf->secret_header.data);
+        h = credential(r, (char *) llcf->secret_header.data);
         if (h) {
             rules->secret = h->value;
         }
@@ -199,7 +155,7 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 
         h = r->headers_in.authorization
             ? r->headers_in.authorization
-            : lines_credential(r, "authorization");
+            : credential(r, "authorization");
 
         if (h) {
             rules->authorization = h->value;
@@ -230,37 +186,47 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 }
 
 
+/* a header of that name, in lower case, hidden from upstreams or not; or
+   NULL */
+
+static ngx_table_elt_t *
+credential(ngx_http_request_t *r, const char *name)
+{
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    i = 0;
+    h = lines_find_header(r, name);
+
+    if (h) {
+        return h;
+    }
+
+    do {
+        h = lines_hidden(&r, &i);
+    } while (h && !lines_is_nocase(&h->key, name));
+
+    return h;
+}
+
+
 /* a header was left without it, for the upstream */
 
 static ngx_str_t
 hidden_cookie(ngx_http_request_t *r, ngx_str_t *name)
 {
-    ngx_str_t            cookie;
-    ngx_uint_t           i;
-    lines_ctx_t         *ctx;
-    ngx_table_elt_t    **hidden;
+    ngx_str_t         cookie;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
 
+    i = 0;
     ngx_str_null(&cookie);
 
-    for ( /* void */ ; r; r = r->parent) {
-
-        ctx = lines_find_ctx(r);
-
-        if (ctx == NULL || ctx->hidden == NULL) {
-            continue;
-        }
-
-        hidden = ctx->hidden->elts;
-
-        for (i = 0; i < ctx->hidden->nelts; i++) {
-            if (lines_is_nocase(&hidden[i]->key, "cookie")
-                && lines_bearer_cookie(&hidden[i]->value, name, &cookie)
-                   == NGX_OK)
-            {
-                return cookie;
-            }
-        }
-    }
+    do {
+        h = lines_hidden(&r, &i);
+    } while (h
+             && (!lines_is_nocase(&h->key, "cookie")
+                 || lines_bearer_cookie(&h->value, name, &cookie) != NGX_OK));
 
     return cookie;
 }
@@ -670,64 +636,72 @@ lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 static ngx_int_t
 tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    ngx_uint_t  pair;
+    lines_identity_t  *identity;
+
+    identity = &ctx->identity;
 
     (void) lines_settle(r, ctx, rc);
 
-    if (rc == NGX_ERROR) {
-        return lines_unavailable(r, ctx, 1);
+    if (rc == NGX_OK && identity->tenant.len) {
+        return lines_tenant_plan(r, ctx);
     }
 
-    if (rc == NGX_OK) {
-        return ctx->identity.tenant.len
-               ? lines_tenant_plan(r, ctx)
-               : lines_error(r, ctx, NGX_HTTP_BAD_REQUEST, NULL,
-                             "No active workspace");
-    }
+    return lines_refuse_identity(r, ctx, lines_identity_status(identity),
+                                 (identity->rules.methods
+                                  == LINES_AUTH_KEY_PAIR)
+                                 ? NULL : lines_challenge(ctx));
+}
 
-    pair = (ctx->identity.rules.methods == LINES_AUTH_KEY_PAIR);
 
-    if (ctx->identity.retry) {
-        return lines_failed_often(r, ctx);
-    }
+ngx_uint_t
+lines_identity_status(lines_identity_t *identity)
+{
+    /* where nobody knows: neither yes nor no */
 
-    if (ctx->identity.refusal) {
-        return lines_refuse_identity(r, ctx,
-                                     pair ? NULL : lines_challenge(ctx));
-    }
-
-    return pair ? lines_error(r, ctx, NGX_HTTP_UNAUTHORIZED, NULL,
-                              "Invalid API credentials")
-                : lines_unauthorized(r, ctx, lines_challenge(ctx));
+    return (identity->rc == NGX_OK) ? NGX_HTTP_BAD_REQUEST
+           : (identity->rc == NGX_ERROR) ? NGX_HTTP_SERVICE_UNAVAILABLE
+           : identity->retry ? NGX_HTTP_TOO_MANY_REQUESTS
+           : identity->refusal ? identity->refusal->status
+           : NGX_HTTP_UNAUTHORIZED;
 }
 
 
 ngx_int_t
 lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *challenge)
+    ngx_uint_t status, const char *challenge)
 {
     const lines_refusal_t  *refusal;
 
-    refusal = ctx->identity.refusal;
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return lines_unavailable(r, ctx, 1);
+    }
 
-    if (refusal->status == NGX_HTTP_UNAUTHORIZED
+    if (status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        ctx->retry_after = ngx_max(ctx->identity.retry, 1);
+
+        return lines_error(r, ctx, status, "rate_limited",
+                           "Too many session tokens of this address failed");
+    }
+
+    if (status == NGX_HTTP_UNAUTHORIZED
         && challenge
         && lines_ask(r, challenge) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return lines_error(r, ctx, refusal->status, refusal->code, refusal->words);
-}
+    refusal = ctx->identity.refusal;
 
+    if (refusal) {
+        return lines_error(r, ctx, refusal->status, refusal->code,
+                           refusal->words);
+    }
 
-ngx_int_t
-lines_failed_often(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ctx->retry_after = ngx_max(ctx->identity.retry, 1);
-
-    return lines_error(r, ctx, NGX_HTTP_TOO_MANY_REQUESTS, "rate_limited",
-                       "Too many session tokens of this address failed");
+    return lines_error(r, ctx, status, NULL,
+                       (status != NGX_HTTP_UNAUTHORIZED)
+                       ? "No active workspace"
+                       : challenge ? "Unauthorized"
+                       : "Invalid API credentials");
 }
 
 

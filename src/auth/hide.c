@@ -6,9 +6,10 @@
 #include "http/text.h"
 
 
+static ngx_int_t hide_undo(ngx_http_request_t *r, lines_ctx_t *ctx);
+static ngx_uint_t hide_shows(ngx_http_request_t *r, ngx_str_t *name);
 static ngx_int_t hide_all(ngx_http_request_t *r, lines_ctx_t *ctx,
     const char *name);
-static ngx_uint_t hide_shows(ngx_http_request_t *r, ngx_str_t *name);
 static ngx_int_t hide_cookies(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *token);
 static ngx_uint_t hide_is_session(ngx_str_t cookie, lines_rules_t *rules,
@@ -27,6 +28,10 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
     ngx_uint_t         key;
     lines_rules_t     *rules;
     lines_identity_t  *identity;
+
+    if (hide_undo(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     identity = &ctx->identity;
     rules = &identity->rules;
@@ -52,7 +57,8 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
 
     ngx_str_null(&token);
 
-    if (lines_bearer_key(lines_get_main_conf(r), &rules->authorization, &token)
+    if (lines_bearer_key(&lines_get_main_conf(r)->key_prefix,
+                         &rules->authorization, &token)
         || (hide == LINES_HIDE_ALL
             && rules->authorization.len
             && lines_bearer_header(&rules->authorization, &token) == NGX_OK))
@@ -69,6 +75,83 @@ lines_hide(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t hide)
             && rules->clerk)
            ? hide_cookies(r, ctx, &token)
            : NGX_OK;
+}
+
+
+/* what another module has set meanwhile stays */
+
+static ngx_int_t
+hide_undo(ngx_http_request_t *r, lines_ctx_t *ctx)
+{
+    ngx_uint_t         i;
+    ngx_array_t       *array;
+    ngx_table_elt_t   *h, **hidden;
+
+    array = ctx->hidden;
+
+    if (array == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->hidden = NULL;
+    hidden = array->elts;
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (lines_is_nocase(&hidden[i]->key, "cookie")) {
+
+            h = lines_find_header(r, "cookie");
+
+            if (h && lines_drop_header(r, h) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+        } else if (hide_shows(r, &hidden[i]->key)) {
+            hidden[i] = NULL;
+        }
+    }
+
+    for (i = 0; i < array->nelts; i++) {
+
+        if (hidden[i] == NULL) {
+            continue;
+        }
+
+        h = lines_push_header(r, hidden[i]);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (lines_is_nocase(&h->key, "authorization")) {
+            r->headers_in.authorization = h;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+hide_shows(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash
+                && h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -188,19 +271,7 @@ hide_is_session(ngx_str_t cookie, lines_rules_t *rules, ngx_str_t *token)
 {
     ngx_str_t  name, value;
 
-    while (cookie.len
-           && (cookie.data[cookie.len - 1] == ' '
-               || cookie.data[cookie.len - 1] == '\t'))
-    {
-        cookie.len--;
-    }
-
-    while (cookie.len && *cookie.data == '\t') {
-        cookie.data++;
-        cookie.len--;
-    }
-
-    value = cookie;
+    value = lines_item(&cookie, ';');
     name = lines_split(&value, '=');
 
     if (value.len == 0) {
@@ -222,78 +293,19 @@ hide_is_session(ngx_str_t cookie, lines_rules_t *rules, ngx_str_t *token)
 }
 
 
-static ngx_uint_t
-hide_shows(ngx_http_request_t *r, ngx_str_t *name)
+ngx_table_elt_t *
+lines_hidden(ngx_http_request_t **r, ngx_uint_t *i)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    lines_ctx_t  *ctx;
 
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
+    for ( /* void */ ; *r; *r = (*r)->parent, *i = 0) {
 
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].hash
-                && h[i].key.len == name->len
-                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
-            {
-                return 1;
-            }
+        ctx = lines_find_ctx(*r);
+
+        if (ctx && ctx->hidden && *i < ctx->hidden->nelts) {
+            return ((ngx_table_elt_t **) ctx->hidden->elts)[(*i)++];
         }
     }
 
-    return 0;
-}
-
-
-/* what another module has set meanwhile stays */
-
-ngx_int_t
-lines_unhide(ngx_http_request_t *r, lines_ctx_t *ctx)
-{
-    ngx_uint_t         i;
-    ngx_array_t       *array;
-    ngx_table_elt_t   *h, **hidden;
-
-    array = ctx->hidden;
-
-    if (array == NULL) {
-        return NGX_OK;
-    }
-
-    ctx->hidden = NULL;
-    hidden = array->elts;
-
-    for (i = 0; i < array->nelts; i++) {
-
-        if (lines_is_nocase(&hidden[i]->key, "cookie")) {
-
-            h = lines_find_header(r, "cookie");
-
-            if (h && lines_drop_header(r, h) != NGX_OK) {
-                return NGX_ERROR;
-            }
-
-        } else if (hide_shows(r, &hidden[i]->key)) {
-            hidden[i] = NULL;
-        }
-    }
-
-    for (i = 0; i < array->nelts; i++) {
-
-        if (hidden[i] == NULL) {
-            continue;
-        }
-
-        h = lines_push_header(r, hidden[i]);
-        if (h == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (lines_is_nocase(&h->key, "authorization")) {
-            r->headers_in.authorization = h;
-        }
-    }
-
-    return NGX_OK;
+    return NULL;
 }

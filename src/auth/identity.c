@@ -1,4 +1,5 @@
 
+#include "auth/hide.h"
 #include "auth/identity.h"
 #include "http/text.h"
 #include "http/variables.h"
@@ -38,6 +39,7 @@ static void variable_hidden(ngx_http_request_t *r,
 static ngx_int_t variable_asks(ngx_uint_t i);
 static ngx_uint_t variable_awaited(ngx_uint_t index);
 static void variable_unset(ngx_http_request_t *r);
+static lines_ctx_t *identity_ctx(ngx_http_request_t *r);
 static ngx_int_t variable_identity(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t field);
 static void variable_early(ngx_http_request_t *r, ngx_uint_t n);
@@ -185,40 +187,28 @@ static void
 variable_hidden(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     ngx_str_t *name)
 {
-    ngx_uint_t         i, n;
-    lines_ctx_t       *ctx;
-    ngx_table_elt_t   *h, **hidden;
+    ngx_uint_t        i, n;
+    ngx_table_elt_t  *h;
 
-    for ( /* void */ ; r; r = r->parent) {
+    i = 0;
 
-        ctx = lines_find_ctx(r);
+    while ((h = lines_hidden(&r, &i)) != NULL) {
 
-        if (ctx == NULL || ctx->hidden == NULL) {
-            continue;
+        for (n = 0; n < name->len && n < h->key.len; n++) {
+            if (name->data[n]
+                != (h->lowcase_key[n] == '-' ? '_' : h->lowcase_key[n]))
+            {
+                break;
+            }
         }
 
-        hidden = ctx->hidden->elts;
-
-        for (i = 0; i < ctx->hidden->nelts; i++) {
-
-            h = hidden[i];
-
-            for (n = 0; n < name->len && n < h->key.len; n++) {
-                if (name->data[n]
-                    != (h->lowcase_key[n] == '-' ? '_' : h->lowcase_key[n]))
-                {
-                    break;
-                }
-            }
-
-            if (n == name->len && n == h->key.len) {
-                v->data = h->value.data;
-                v->len = h->value.len;
-                v->valid = 1;
-                v->no_cacheable = 0;
-                v->not_found = 0;
-                return;
-            }
+        if (n == name->len && n == h->key.len) {
+            v->data = h->value.data;
+            v->len = h->value.len;
+            v->valid = 1;
+            v->no_cacheable = 0;
+            v->not_found = 0;
+            return;
         }
     }
 }
@@ -371,8 +361,11 @@ lines_names_identity(ngx_conf_t *cf, ngx_http_complex_value_t *cv)
 }
 
 
-lines_ctx_t *
-lines_identity_ctx(ngx_http_request_t *r)
+/* whose identity a request shows: its own, or that of who it is made for; NULL
+   where the module has met neither */
+
+static lines_ctx_t *
+identity_ctx(ngx_http_request_t *r)
 {
     lines_ctx_t  *ctx;
 
@@ -395,7 +388,7 @@ lines_identity_who(ngx_http_request_t *r)
     ngx_str_t    *who;
     lines_ctx_t  *ctx;
 
-    ctx = lines_identity_ctx(r);
+    ctx = identity_ctx(r);
 
     if (ctx == NULL) {
         return NULL;
@@ -422,7 +415,7 @@ variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     variable_reads++;
 
-    ctx = lines_identity_ctx(r);
+    ctx = identity_ctx(r);
 
     if ((ctx == NULL || !ctx->identity.settled)
         && r == r->main
@@ -561,7 +554,7 @@ lines_caches(ngx_http_request_t *r)
         return llcf->cache;
     }
 
-    ctx = lines_identity_ctx(r);
+    ctx = identity_ctx(r);
 
     return ctx ? ctx->identity.cache : LINES_CACHE_UNSAID;
 }
