@@ -46,28 +46,11 @@ typedef struct {
 } lines_plan_entry_t;
 
 
-static void rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
-    lines_rules_t *rules);
-static ngx_table_elt_t *credential(ngx_http_request_t *r, const char *name);
-static ngx_str_t hidden_cookie(ngx_http_request_t *r, ngx_str_t *name);
-static lines_site_e cookie_site(ngx_http_request_t *r,
-    lines_loc_conf_t *llcf);
-static ngx_uint_t request_reads(ngx_http_request_t *r);
-static ngx_uint_t same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b);
 static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
 static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
 static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
     lines_key_lookup_t *lookup);
-static void key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup);
-static ngx_int_t auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx,
-    const char *failure, lines_auth_done_pt done);
-static ngx_uint_t key_well_formed(ngx_str_t *key);
-static ngx_int_t tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_int_t rc);
-static ngx_int_t plan_reply(void *data, lines_plan_get_reply_t *reply);
-static lines_plan_entry_t *plan_entry(ngx_str_t *tenant);
-static void key_revoked(void *data, ngx_str_t *message);
 
 
 /* one entry for each value of a hash: the last tenant has it */
@@ -88,35 +71,137 @@ static const lines_refusal_t  key_read_only = {
 };
 
 
-ngx_int_t
-lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
-    time_t stale, lines_auth_done_pt done)
+/* a header of that name, in lower case, hidden from upstreams or not; or
+   NULL */
+
+static ngx_table_elt_t *
+credential(ngx_http_request_t *r, const char *name)
 {
-    ngx_str_t       token;
-    lines_rules_t  *rules;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
 
-    ngx_memzero(&ctx->identity, sizeof(lines_identity_t));
+    i = 0;
+    h = lines_find_header(r, name);
 
-    rules = &ctx->identity.rules;
-
-    rules_of(r, methods, stale, rules);
-
-    if (rules->key_id.data && rules->secret.data) {
-        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, done);
+    if (h) {
+        return h;
     }
 
-    if ((methods & LINES_AUTH_KEY)
-        && lines_bearer_key(&lines_get_main_conf(r)->key_prefix,
-                            &rules->authorization, &token))
-    {
-        return key_authenticate(r, ctx, &token, NULL, done);
+    do {
+        h = lines_hidden(&r, &i);
+    } while (h && !lines_is_nocase(&h->key, name));
+
+    return h;
+}
+
+
+/* a header was left without it, for the upstream */
+
+static ngx_str_t
+hidden_cookie(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_str_t         cookie;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    i = 0;
+    ngx_str_null(&cookie);
+
+    do {
+        h = lines_hidden(&r, &i);
+    } while (h
+             && (!lines_is_nocase(&h->key, "cookie")
+                 || lines_bearer_cookie(&h->value, name, &cookie) != NGX_OK));
+
+    return cookie;
+}
+
+
+/*
+ * Flag: nothing that a client asks for by another site's leave, or with a key
+ * that may only read, can change anything: it came with GET, HEAD or OPTIONS,
+ * and is no other method by now.  A subrequest is GET whatever the client sent,
+ * and so is a request that error_page sends to a URI: the request line tells.
+ * A WebSocket begins with GET, and what then comes through it may be anything.
+ */
+
+static ngx_uint_t
+request_reads(ngx_http_request_t *r)
+{
+    ngx_str_t        *line;
+    ngx_table_elt_t  *h;
+
+    static const ngx_uint_t  methods = NGX_HTTP_GET|NGX_HTTP_HEAD
+                                       |NGX_HTTP_OPTIONS;
+
+    line = &r->main->request_line;
+    h = lines_find_header(r, "upgrade");
+
+    return (r->method & methods)
+           && (r->main->method & methods)
+           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
+               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0)
+               || (line->len > 8
+                   && ngx_strncmp(line->data, "OPTIONS ", 8) == 0))
+           && (h == NULL
+               || ngx_strcasestrn(h->value.data, "websocket", 9 - 1) == NULL);
+}
+
+
+/*
+ * The page that asks says nothing of itself that another could not say; its
+ * browser does, in headers that no page can set.  Where a token was minted
+ * (azp) is not who sends it, and SameSite lets sibling hosts through.
+ */
+
+static lines_site_e
+cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
+{
+    ngx_int_t             rc;
+    ngx_str_t             origin, *origins;
+    ngx_uint_t            n;
+    lines_cors_t         *cors;
+    ngx_table_elt_t      *h;
+    lines_jwt_options_t  *options;
+
+    if (request_reads(r)) {
+        return LINES_SITE_TRUSTED;
     }
 
-    if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
-        return lines_clerk_authenticate(r, ctx, done);
+    /* without "credentials" its list is of pages that have no cookies */
+
+    cors = llcf->cors;
+
+    if (cors && !cors->off && cors->credentials) {
+        origins = cors->origins;
+        n = cors->norigins;
+
+    } else {
+        options = &llcf->clerk->options;
+        origins = options->parties;
+        n = options->nparties;
     }
 
-    return auth_fail(r, ctx, "credentials-missing", done);
+    rc = lines_origin(r, &origin);
+
+    if (rc != NGX_DECLINED) {
+        return (rc == NGX_OK
+                && (lines_origin_among(&origin, origins, n)
+                    || lines_origin_own(r, &origin)))
+               ? LINES_SITE_TRUSTED
+               : LINES_SITE_OTHER;
+    }
+
+    h = lines_find_header(r, "sec-fetch-site");
+
+    if (h == NULL) {
+        return LINES_SITE_UNSAID;
+    }
+
+    return (lines_is(&h->value, "same-origin")
+            && lines_next_header(r, "sec-fetch-site", h) == NULL)
+           ? LINES_SITE_TRUSTED
+           : LINES_SITE_OTHER;
 }
 
 
@@ -186,137 +271,64 @@ rules_of(ngx_http_request_t *r, ngx_uint_t methods, time_t stale,
 }
 
 
-/* a header of that name, in lower case, hidden from upstreams or not; or
-   NULL */
-
-static ngx_table_elt_t *
-credential(ngx_http_request_t *r, const char *name)
+static ngx_int_t
+auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
+    lines_auth_done_pt done)
 {
-    ngx_uint_t        i;
-    ngx_table_elt_t  *h;
+    ctx->identity.failure.data = (u_char *) failure;
+    ctx->identity.failure.len = ngx_strlen(failure);
 
-    i = 0;
-    h = lines_find_header(r, name);
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: authentication failed: %s", failure);
 
-    if (h) {
-        return h;
-    }
-
-    do {
-        h = lines_hidden(&r, &i);
-    } while (h && !lines_is_nocase(&h->key, name));
-
-    return h;
+    return done(r, ctx, NGX_DECLINED);
 }
 
 
-/* a header was left without it, for the upstream */
-
-static ngx_str_t
-hidden_cookie(ngx_http_request_t *r, ngx_str_t *name)
+ngx_int_t
+lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
+    time_t stale, lines_auth_done_pt done)
 {
-    ngx_str_t         cookie;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *h;
+    ngx_str_t       token;
+    lines_rules_t  *rules;
 
-    i = 0;
-    ngx_str_null(&cookie);
+    ngx_memzero(&ctx->identity, sizeof(lines_identity_t));
 
-    do {
-        h = lines_hidden(&r, &i);
-    } while (h
-             && (!lines_is_nocase(&h->key, "cookie")
-                 || lines_bearer_cookie(&h->value, name, &cookie) != NGX_OK));
+    rules = &ctx->identity.rules;
 
-    return cookie;
+    rules_of(r, methods, stale, rules);
+
+    if (rules->key_id.data && rules->secret.data) {
+        return key_authenticate(r, ctx, &rules->key_id, &rules->secret, done);
+    }
+
+    if ((methods & LINES_AUTH_KEY)
+        && lines_bearer_key(&lines_get_main_conf(r)->key_prefix,
+                            &rules->authorization, &token))
+    {
+        return key_authenticate(r, ctx, &token, NULL, done);
+    }
+
+    if ((methods & LINES_AUTH_CLERK) && rules->clerk) {
+        return lines_clerk_authenticate(r, ctx, done);
+    }
+
+    return auth_fail(r, ctx, "credentials-missing", done);
 }
 
 
-/*
- * The page that asks says nothing of itself that another could not say; its
- * browser does, in headers that no page can set.  Where a token was minted
- * (azp) is not who sends it, and SameSite lets sibling hosts through.
- */
-
-static lines_site_e
-cookie_site(ngx_http_request_t *r, lines_loc_conf_t *llcf)
-{
-    ngx_int_t             rc;
-    ngx_str_t             origin, *origins;
-    ngx_uint_t            n;
-    lines_cors_t         *cors;
-    ngx_table_elt_t      *h;
-    lines_jwt_options_t  *options;
-
-    if (request_reads(r)) {
-        return LINES_SITE_TRUSTED;
-    }
-
-    /* without "credentials" its list is of pages that have no cookies */
-
-    cors = llcf->cors;
-
-    if (cors && !cors->off && cors->credentials) {
-        origins = cors->origins;
-        n = cors->norigins;
-
-    } else {
-        options = &llcf->clerk->options;
-        origins = options->parties;
-        n = options->nparties;
-    }
-
-    rc = lines_origin(r, &origin);
-
-    if (rc != NGX_DECLINED) {
-        return (rc == NGX_OK
-                && (lines_origin_among(&origin, origins, n)
-                    || lines_origin_own(r, &origin)))
-               ? LINES_SITE_TRUSTED
-               : LINES_SITE_OTHER;
-    }
-
-    h = lines_find_header(r, "sec-fetch-site");
-
-    if (h == NULL) {
-        return LINES_SITE_UNSAID;
-    }
-
-    return (lines_is(&h->value, "same-origin")
-            && lines_next_header(r, "sec-fetch-site", h) == NULL)
-           ? LINES_SITE_TRUSTED
-           : LINES_SITE_OTHER;
-}
-
-
-/*
- * Flag: nothing that a client asks for by another site's leave, or with a key
- * that may only read, can change anything: it came with GET, HEAD or OPTIONS,
- * and is no other method by now.  A subrequest is GET whatever the client sent,
- * and so is a request that error_page sends to a URI: the request line tells.
- * A WebSocket begins with GET, and what then comes through it may be anything.
- */
+/* what the one accepts, the other does; the cookie is no part of the id: it
+   does not make a token good */
 
 static ngx_uint_t
-request_reads(ngx_http_request_t *r)
+same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
 {
-    ngx_str_t        *line;
-    ngx_table_elt_t  *h;
-
-    static const ngx_uint_t  methods = NGX_HTTP_GET|NGX_HTTP_HEAD
-                                       |NGX_HTTP_OPTIONS;
-
-    line = &r->main->request_line;
-    h = lines_find_header(r, "upgrade");
-
-    return (r->method & methods)
-           && (r->main->method & methods)
-           && ((line->len > 4 && ngx_strncmp(line->data, "GET ", 4) == 0)
-               || (line->len > 5 && ngx_strncmp(line->data, "HEAD ", 5) == 0)
-               || (line->len > 8
-                   && ngx_strncmp(line->data, "OPTIONS ", 8) == 0))
-           && (h == NULL
-               || ngx_strcasestrn(h->value.data, "websocket", 9 - 1) == NULL);
+    return a == b
+           || (a
+               && b
+               && a->jwks == b->jwks
+               && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
+               && lines_same(&a->cookie, &b->cookie));
 }
 
 
@@ -348,21 +360,6 @@ lines_same_rules(ngx_http_request_t *r, lines_identity_t *identity,
 }
 
 
-/* what the one accepts, the other does; the cookie is no part of the id: it
-   does not make a token good */
-
-static ngx_uint_t
-same_clerk(lines_clerk_conf_t *a, lines_clerk_conf_t *b)
-{
-    return a == b
-           || (a
-               && b
-               && a->jwks == b->jwks
-               && ngx_memcmp(a->id, b->id, LINES_SHA256_LEN) == 0
-               && lines_same(&a->cookie, &b->cookie));
-}
-
-
 ngx_int_t
 lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
@@ -372,6 +369,13 @@ lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
     lines_forget_computed(r);
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+key_well_formed(ngx_str_t *key)
+{
+    return key->len && key->len <= LINES_KEY_MAX && lines_is_graph(key);
 }
 
 
@@ -508,6 +512,30 @@ key_reply(void *data, lines_key_read_reply_t *reply)
 }
 
 
+/*
+ * Told once a day by each node that remembers it.  What Redis did not hear of
+ * is told again when Redis was asked again; nobody waits for it.
+ */
+
+static void
+key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    uint32_t  day;
+
+    day = (uint32_t) (ngx_time() / LINES_DAY);
+
+    if (lookup->key.used >= day
+        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
+                                lookup->key.digest, day))
+    {
+        return;
+    }
+
+    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
+                                 .id.len = LINES_SHA256_LEN * 2);
+}
+
+
 static ngx_int_t
 key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
 {
@@ -566,48 +594,23 @@ key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
 }
 
 
-/*
- * Told once a day by each node that remembers it.  What Redis did not hear of
- * is told again when Redis was asked again; nobody waits for it.
- */
-
-static void
-key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+static ngx_int_t
+tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
 {
-    uint32_t  day;
+    lines_identity_t  *identity;
 
-    day = (uint32_t) (ngx_time() / LINES_DAY);
+    identity = &ctx->identity;
 
-    if (lookup->key.used >= day
-        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
-                                lookup->key.digest, day))
-    {
-        return;
+    (void) lines_settle(r, ctx, rc);
+
+    if (rc == NGX_OK && identity->tenant.len) {
+        return lines_tenant_plan(r, ctx);
     }
 
-    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
-                                 .id.len = LINES_SHA256_LEN * 2);
-}
-
-
-static ngx_int_t
-auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
-    lines_auth_done_pt done)
-{
-    ctx->identity.failure.data = (u_char *) failure;
-    ctx->identity.failure.len = ngx_strlen(failure);
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: authentication failed: %s", failure);
-
-    return done(r, ctx, NGX_DECLINED);
-}
-
-
-static ngx_uint_t
-key_well_formed(ngx_str_t *key)
-{
-    return key->len && key->len <= LINES_KEY_MAX && lines_is_graph(key);
+    return lines_refuse_identity(r, ctx, lines_identity_status(identity),
+                                 (identity->rules.methods
+                                  == LINES_AUTH_KEY_PAIR)
+                                 ? NULL : lines_challenge(ctx));
 }
 
 
@@ -630,26 +633,6 @@ ngx_int_t
 lines_authenticate_account(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
     return lines_authenticate(r, ctx, LINES_AUTH_KEY_PAIR, 0, tenant_known);
-}
-
-
-static ngx_int_t
-tenant_known(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
-{
-    lines_identity_t  *identity;
-
-    identity = &ctx->identity;
-
-    (void) lines_settle(r, ctx, rc);
-
-    if (rc == NGX_OK && identity->tenant.len) {
-        return lines_tenant_plan(r, ctx);
-    }
-
-    return lines_refuse_identity(r, ctx, lines_identity_status(identity),
-                                 (identity->rules.methods
-                                  == LINES_AUTH_KEY_PAIR)
-                                 ? NULL : lines_challenge(ctx));
 }
 
 
@@ -705,40 +688,12 @@ lines_refuse_identity(ngx_http_request_t *r, lines_ctx_t *ctx,
 }
 
 
-ngx_int_t
-lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
+static lines_plan_entry_t *
+plan_entry(ngx_str_t *tenant)
 {
-    ngx_int_t            rc;
-    ngx_str_t           *tenant, *plan;
-    lines_main_conf_t   *lmcf;
-    lines_plan_entry_t  *entry;
-
-    lmcf = lines_get_main_conf(r);
-    tenant = &ctx->identity.tenant;
-
-    if (!lmcf->tenant_plan
-        || ctx->identity.plan.len
-        || tenant->len == 0
-        || tenant->len > LINES_TENANT_LEN)
-    {
-        return NGX_OK;
-    }
-
-    entry = plan_entry(tenant);
-    plan = &ctx->identity.plan;
-
-    if (lines_same(&entry->tenant, tenant)
-        && ngx_current_msec - entry->asked < LINES_PLAN_TTL)
-    {
-        plan->data = ngx_pstrdup(r->pool, &entry->plan);
-        plan->len = plan->data ? entry->plan.len : 0;
-
-        return NGX_OK;
-    }
-
-    rc = lines_try_plan_get(&ctx->caller, plan_reply, ctx, .tenant = *tenant);
-
-    return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
+    return &plan_entries[
+               ngx_murmur_hash2(tenant->data, tenant->len)
+               % LINES_PLAN_ENTRIES];
 }
 
 
@@ -777,12 +732,58 @@ plan_reply(void *data, lines_plan_get_reply_t *reply)
 }
 
 
-static lines_plan_entry_t *
-plan_entry(ngx_str_t *tenant)
+ngx_int_t
+lines_tenant_plan(ngx_http_request_t *r, lines_ctx_t *ctx)
 {
-    return &plan_entries[
-               ngx_murmur_hash2(tenant->data, tenant->len)
-               % LINES_PLAN_ENTRIES];
+    ngx_int_t            rc;
+    ngx_str_t           *tenant, *plan;
+    lines_main_conf_t   *lmcf;
+    lines_plan_entry_t  *entry;
+
+    lmcf = lines_get_main_conf(r);
+    tenant = &ctx->identity.tenant;
+
+    if (!lmcf->tenant_plan
+        || ctx->identity.plan.len
+        || tenant->len == 0
+        || tenant->len > LINES_TENANT_LEN)
+    {
+        return NGX_OK;
+    }
+
+    entry = plan_entry(tenant);
+    plan = &ctx->identity.plan;
+
+    if (lines_same(&entry->tenant, tenant)
+        && ngx_current_msec - entry->asked < LINES_PLAN_TTL)
+    {
+        plan->data = ngx_pstrdup(r->pool, &entry->plan);
+        plan->len = plan->data ? entry->plan.len : 0;
+
+        return NGX_OK;
+    }
+
+    rc = lines_try_plan_get(&ctx->caller, plan_reply, ctx, .tenant = *tenant);
+
+    return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* NULL: some may have been, unheard */
+
+static void
+key_revoked(void *data, ngx_str_t *message)
+{
+    lines_main_conf_t *lmcf = data;
+
+    u_char  digest[LINES_SHA256_LEN];
+
+    if (message == NULL) {
+        lines_key_cache_revoke(lmcf, NULL);
+
+    } else if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
+        lines_key_cache_revoke(lmcf, digest);
+    }
 }
 
 
@@ -805,23 +806,5 @@ lines_auth_exit_process(lines_main_conf_t *lmcf)
     if (lmcf->subscriber) {
         lines_subscriber_destroy(lmcf->subscriber);
         lmcf->subscriber = NULL;
-    }
-}
-
-
-/* NULL: some may have been, unheard */
-
-static void
-key_revoked(void *data, ngx_str_t *message)
-{
-    lines_main_conf_t *lmcf = data;
-
-    u_char  digest[LINES_SHA256_LEN];
-
-    if (message == NULL) {
-        lines_key_cache_revoke(lmcf, NULL);
-
-    } else if (lines_hex_decode(digest, LINES_SHA256_LEN, message) == NGX_OK) {
-        lines_key_cache_revoke(lmcf, digest);
     }
 }

@@ -30,13 +30,7 @@ typedef struct {
 
 
 static ngx_int_t clerk_judge(lines_session_t *session);
-static ngx_int_t clerk_verify(lines_session_t *session, int64_t now);
-static void clerk_warn(ngx_http_request_t *r);
-static ngx_int_t clerk_wait(lines_session_t *session);
 static void clerk_resume(void *data);
-static ngx_int_t clerk_accept(lines_session_t *session);
-static ngx_int_t clerk_refuse(lines_session_t *session,
-    lines_jwt_reason_e reason);
 
 
 /* to who wrote the page, or the program */
@@ -53,6 +47,59 @@ static const lines_refusal_t  clerk_other = {
     "A session cookie is not enough to change anything from this Origin: send "
     "the token as Authorization: Bearer, or have the origin allowed"
 };
+
+
+static ngx_int_t
+clerk_accept(lines_session_t *session)
+{
+    lines_identity_t  *identity;
+
+    identity = &session->ctx->identity;
+
+    identity->tenant.data = session->token.tenant;
+    identity->tenant.len = session->token.tenant_len;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
+                   0, "lines clerk: user \"%V\" tenant \"%V\"",
+                   &identity->user, &identity->tenant);
+
+    return session->done(session->ctx->request, session->ctx, NGX_OK);
+}
+
+
+static ngx_int_t
+clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
+{
+    ngx_log_t         *log;
+    lines_identity_t  *identity;
+
+    log = session->ctx->request->connection->log;
+    identity = &session->ctx->identity;
+
+    identity->failure = *lines_jwt_reason(reason);
+
+    if (reason == LINES_JWT_NO_KEYS) {
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "lines: a session token cannot be judged: %V",
+                      &identity->failure);
+
+        return session->done(session->ctx->request, session->ctx, NGX_ERROR);
+    }
+
+    /* RFC 6750, section 3.1: no error code where no token was shown */
+
+    if (reason != LINES_JWT_MISSING
+        && reason != LINES_JWT_TOO_MANY
+        && identity->refusal == NULL)
+    {
+        identity->challenge = "Bearer error=\"invalid_token\"";
+    }
+
+    ngx_log_error(NGX_LOG_INFO, log, 0, "lines: authentication failed: %V",
+                  &identity->failure);
+
+    return session->done(session->ctx->request, session->ctx, NGX_DECLINED);
+}
 
 
 ngx_int_t
@@ -121,6 +168,108 @@ lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
     }
 
     return clerk_judge(session);
+}
+
+
+/* where all clients have the proxy's address, one stranger is enough */
+
+static void
+clerk_warn(ngx_http_request_t *r)
+{
+    static time_t  warned;
+
+    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
+        return;
+    }
+
+    warned = ngx_time();
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "lines: too many session tokens of \"%V\" had a wrong "
+                  "signature: others of that address are refused unless they "
+                  "are known; if it is a proxy's, use \"set_real_ip_from\"",
+                  &r->connection->addr_text);
+}
+
+
+/* as lines_jwt_verify(), by the issuer's keys; LINES_JWT_TOO_MANY: it was not
+   looked at */
+
+static ngx_int_t
+clerk_verify(lines_session_t *session, int64_t now)
+{
+    ngx_int_t              rc;
+    ngx_msec_t             wait;
+    lines_jwk_t           *key;
+    ngx_http_request_t    *r;
+    lines_jwks_t          *jwks;
+    lines_jwk_verifier_t  *verifier;
+
+    jwks = session->conf->jwks;
+
+    if (lines_jwt_key(&session->jwt, jwks->set, &key) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
+        return NGX_ERROR;
+    }
+
+    verifier = &jwks->verifiers[key->ordinal];
+
+    if (verifier->key == NULL
+        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r = session->ctx->request;
+
+    wait = lines_failures_wait(lines_get_main_conf(r), r->connection,
+                               &session->conf->failed);
+
+    if (wait) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_UNSEEN]);
+        clerk_warn(r);
+
+        session->ctx->identity.retry = (wait + 999) / 1000;
+        session->jwt.reason = LINES_JWT_TOO_MANY;
+
+        return NGX_DECLINED;
+    }
+
+    rc = lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
+                          now);
+
+    if (session->jwt.good) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_GOOD]);
+
+    } else if (session->jwt.judged) {
+        lines_metrics_inc(token_signatures[LINES_METRICS_BAD]);
+
+        lines_failures_add(lines_get_main_conf(r), r->connection,
+                           &session->conf->failed);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+clerk_wait(lines_session_t *session)
+{
+    if (lines_jwks_wait(session->conf->jwks, &session->waiter) != NGX_AGAIN) {
+        return clerk_refuse(session,
+                            (session->jwt.reason == LINES_JWT_UNKNOWN_KID)
+                            ? LINES_JWT_UNKNOWN_KID
+                            : LINES_JWT_NO_KEYS);
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
+                   0, "lines clerk: wait for fetch %ui",
+                   session->waiter.fetch);
+
+    return NGX_AGAIN;
 }
 
 
@@ -249,108 +398,6 @@ clerk_judge(lines_session_t *session)
 }
 
 
-/* as lines_jwt_verify(), by the issuer's keys; LINES_JWT_TOO_MANY: it was not
-   looked at */
-
-static ngx_int_t
-clerk_verify(lines_session_t *session, int64_t now)
-{
-    ngx_int_t              rc;
-    ngx_msec_t             wait;
-    lines_jwk_t           *key;
-    ngx_http_request_t    *r;
-    lines_jwks_t          *jwks;
-    lines_jwk_verifier_t  *verifier;
-
-    jwks = session->conf->jwks;
-
-    if (lines_jwt_key(&session->jwt, jwks->set, &key) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    if (key->ordinal >= LINES_JWK_MAX_KEYS) {
-        return NGX_ERROR;
-    }
-
-    verifier = &jwks->verifiers[key->ordinal];
-
-    if (verifier->key == NULL
-        && lines_jwk_verifier_create(verifier, key) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    r = session->ctx->request;
-
-    wait = lines_failures_wait(lines_get_main_conf(r), r->connection,
-                               &session->conf->failed);
-
-    if (wait) {
-        lines_metrics_inc(token_signatures[LINES_METRICS_UNSEEN]);
-        clerk_warn(r);
-
-        session->ctx->identity.retry = (wait + 999) / 1000;
-        session->jwt.reason = LINES_JWT_TOO_MANY;
-
-        return NGX_DECLINED;
-    }
-
-    rc = lines_jwt_verify(&session->jwt, verifier, &session->conf->options,
-                          now);
-
-    if (session->jwt.good) {
-        lines_metrics_inc(token_signatures[LINES_METRICS_GOOD]);
-
-    } else if (session->jwt.judged) {
-        lines_metrics_inc(token_signatures[LINES_METRICS_BAD]);
-
-        lines_failures_add(lines_get_main_conf(r), r->connection,
-                           &session->conf->failed);
-    }
-
-    return rc;
-}
-
-
-/* where all clients have the proxy's address, one stranger is enough */
-
-static void
-clerk_warn(ngx_http_request_t *r)
-{
-    static time_t  warned;
-
-    if (warned && ngx_time() - warned < LINES_CLERK_WARNING) {
-        return;
-    }
-
-    warned = ngx_time();
-
-    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "lines: too many session tokens of \"%V\" had a wrong "
-                  "signature: others of that address are refused unless they "
-                  "are known; if it is a proxy's, use \"set_real_ip_from\"",
-                  &r->connection->addr_text);
-}
-
-
-static ngx_int_t
-clerk_wait(lines_session_t *session)
-{
-    if (lines_jwks_wait(session->conf->jwks, &session->waiter) != NGX_AGAIN) {
-        return clerk_refuse(session,
-                            (session->jwt.reason == LINES_JWT_UNKNOWN_KID)
-                            ? LINES_JWT_UNKNOWN_KID
-                            : LINES_JWT_NO_KEYS);
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
-                   0, "lines clerk: wait for fetch %ui",
-                   session->waiter.fetch);
-
-    return NGX_AGAIN;
-}
-
-
 static void
 clerk_resume(void *data)
 {
@@ -366,57 +413,4 @@ clerk_resume(void *data)
                    "lines clerk: resumed");
 
     lines_resume(r, session->ctx, clerk_judge(session));
-}
-
-
-static ngx_int_t
-clerk_accept(lines_session_t *session)
-{
-    lines_identity_t  *identity;
-
-    identity = &session->ctx->identity;
-
-    identity->tenant.data = session->token.tenant;
-    identity->tenant.len = session->token.tenant_len;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, session->ctx->request->connection->log,
-                   0, "lines clerk: user \"%V\" tenant \"%V\"",
-                   &identity->user, &identity->tenant);
-
-    return session->done(session->ctx->request, session->ctx, NGX_OK);
-}
-
-
-static ngx_int_t
-clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
-{
-    ngx_log_t         *log;
-    lines_identity_t  *identity;
-
-    log = session->ctx->request->connection->log;
-    identity = &session->ctx->identity;
-
-    identity->failure = *lines_jwt_reason(reason);
-
-    if (reason == LINES_JWT_NO_KEYS) {
-        ngx_log_error(NGX_LOG_INFO, log, 0,
-                      "lines: a session token cannot be judged: %V",
-                      &identity->failure);
-
-        return session->done(session->ctx->request, session->ctx, NGX_ERROR);
-    }
-
-    /* RFC 6750, section 3.1: no error code where no token was shown */
-
-    if (reason != LINES_JWT_MISSING
-        && reason != LINES_JWT_TOO_MANY
-        && identity->refusal == NULL)
-    {
-        identity->challenge = "Bearer error=\"invalid_token\"";
-    }
-
-    ngx_log_error(NGX_LOG_INFO, log, 0, "lines: authentication failed: %V",
-                  &identity->failure);
-
-    return session->done(session->ctx->request, session->ctx, NGX_DECLINED);
 }

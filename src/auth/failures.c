@@ -24,12 +24,6 @@ typedef struct {
 } failures_area_t;
 
 
-static void failures_network(ngx_connection_t *c, failures_entry_t *like);
-static failures_entry_t *failures_set(failures_area_t *area,
-    failures_entry_t *like);
-static uint64_t failures_now(void);
-
-
 ngx_int_t
 lines_failures_parse(ngx_str_t *value, lines_failures_t *rate)
 {
@@ -81,6 +75,70 @@ lines_failures_init_area(ngx_slab_pool_t *shpool)
                                             * sizeof(failures_entry_t));
 
     return area->entries ? area : NULL;
+}
+
+
+static uint64_t
+failures_now(void)
+{
+    return (uint64_t) ngx_current_msec * 1000;
+}
+
+
+/* an IPv4 address is the same in either guise */
+
+static void
+failures_network(ngx_connection_t *c, failures_entry_t *like)
+{
+    struct sockaddr_in   *sin;
+
+#if (NGX_HAVE_INET6)
+    u_char               *p;
+    struct sockaddr_in6  *sin6;
+#endif
+
+    *like = (failures_entry_t) { .family = AF_UNIX };
+
+    if (c->sockaddr == NULL) {
+        return;
+    }
+
+    switch (c->sockaddr->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) c->sockaddr;
+        p = sin6->sin6_addr.s6_addr;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            like->family = AF_INET;
+            ngx_memcpy(&like->network, p + 12, 4);
+            break;
+        }
+
+        like->family = AF_INET6;
+        ngx_memcpy(&like->network, p, 8);
+        break;
+#endif
+
+    case AF_INET:
+        sin = (struct sockaddr_in *) c->sockaddr;
+        like->family = AF_INET;
+        ngx_memcpy(&like->network, &sin->sin_addr.s_addr, 4);
+        break;
+    }
+}
+
+
+static failures_entry_t *
+failures_set(failures_area_t *area, failures_entry_t *like)
+{
+    uint32_t  hash;
+
+    hash = ngx_murmur_hash2((u_char *) &like->network, sizeof(uint64_t))
+           + like->family;
+
+    return &area->entries[hash % area->sets * LINES_FAILURES_WAYS];
 }
 
 
@@ -167,68 +225,4 @@ lines_failures_add(lines_main_conf_t *lmcf, ngx_connection_t *c,
     area->until = ngx_max(area->until, entry->owes);
 
     ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex);
-}
-
-
-/* an IPv4 address is the same in either guise */
-
-static void
-failures_network(ngx_connection_t *c, failures_entry_t *like)
-{
-    struct sockaddr_in   *sin;
-
-#if (NGX_HAVE_INET6)
-    u_char               *p;
-    struct sockaddr_in6  *sin6;
-#endif
-
-    *like = (failures_entry_t) { .family = AF_UNIX };
-
-    if (c->sockaddr == NULL) {
-        return;
-    }
-
-    switch (c->sockaddr->sa_family) {
-
-#if (NGX_HAVE_INET6)
-    case AF_INET6:
-        sin6 = (struct sockaddr_in6 *) c->sockaddr;
-        p = sin6->sin6_addr.s6_addr;
-
-        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
-            like->family = AF_INET;
-            ngx_memcpy(&like->network, p + 12, 4);
-            break;
-        }
-
-        like->family = AF_INET6;
-        ngx_memcpy(&like->network, p, 8);
-        break;
-#endif
-
-    case AF_INET:
-        sin = (struct sockaddr_in *) c->sockaddr;
-        like->family = AF_INET;
-        ngx_memcpy(&like->network, &sin->sin_addr.s_addr, 4);
-        break;
-    }
-}
-
-
-static failures_entry_t *
-failures_set(failures_area_t *area, failures_entry_t *like)
-{
-    uint32_t  hash;
-
-    hash = ngx_murmur_hash2((u_char *) &like->network, sizeof(uint64_t))
-           + like->family;
-
-    return &area->entries[hash % area->sets * LINES_FAILURES_WAYS];
-}
-
-
-static uint64_t
-failures_now(void)
-{
-    return (uint64_t) ngx_current_msec * 1000;
 }

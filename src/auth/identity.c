@@ -32,19 +32,8 @@ typedef struct {
 #define LINES_VARIABLE_WARNING    60
 
 
-static ngx_int_t variable_watched(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static void variable_hidden(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, ngx_str_t *name);
-static ngx_int_t variable_asks(ngx_uint_t i);
-static ngx_uint_t variable_awaited(ngx_uint_t index);
-static void variable_unset(ngx_http_request_t *r);
-static lines_ctx_t *identity_ctx(ngx_http_request_t *r);
 static ngx_int_t variable_identity(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t field);
-static void variable_early(ngx_http_request_t *r, ngx_uint_t n);
-static ngx_int_t variable_keyed(ngx_http_request_t *r, ngx_uint_t n,
-    ngx_str_t *value);
 
 
 /* data is where its field stands in an identity */
@@ -82,102 +71,6 @@ ngx_int_t
 lines_identity_init(ngx_conf_t *cf)
 {
     return lines_add_variables(cf, variable_list);
-}
-
-
-ngx_int_t
-lines_identity_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
-{
-    ngx_int_t                   i;
-    ngx_uint_t                  n;
-    ngx_http_variable_t        *v;
-    ngx_http_phase_handler_t   *ph;
-    lines_watched_t            *w;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
-
-    ph = cmcf->phase_engine.handlers;
-
-    for (i = 0;
-         ph[i].checker && ph[i].checker != ngx_http_core_access_phase;
-         i++)
-    {
-        /* void */
-    }
-
-    lmcf->access_phase = i;
-
-    w = ngx_palloc(cycle->pool,
-                   (cmcf->variables.nelts + 1) * sizeof(lines_watched_t));
-    if (w == NULL) {
-        return NGX_ERROR;
-    }
-
-    v = cmcf->variables.elts;
-
-    for (n = 0; n < cmcf->variables.nelts; n++) {
-
-        if (v[n].get_handler == NULL
-            || (v[n].flags & NGX_HTTP_VAR_NOCACHEABLE))
-        {
-            continue;
-        }
-
-        w[n].handler = v[n].get_handler;
-        w[n].data = v[n].data;
-        w[n].index = n;
-        ngx_str_null(&w[n].header);
-
-        if (v[n].name.len > 5
-            && ngx_strncmp(v[n].name.data, "http_", 5) == 0)
-        {
-            w[n].header.data = v[n].name.data + 5;
-            w[n].header.len = v[n].name.len - 5;
-        }
-
-        v[n].get_handler = variable_watched;
-        v[n].data = (uintptr_t) &w[n];
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * A value that was made from an identity, by map, js_set or whatever else, is
- * good for that identity: nginx, which would keep it for the whole request,
- * computes it whenever it is read.
- */
-
-static ngx_int_t
-variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    lines_watched_t *w = (lines_watched_t *) data;
-
-    ngx_int_t   rc;
-    ngx_uint_t  reads;
-
-    reads = variable_reads;
-
-    rc = w->handler(r, v, w->data);
-
-    if (rc == NGX_OK && v->not_found && w->header.len) {
-        variable_hidden(r, v, &w->header);
-    }
-
-    if (variable_awaited(w->index)) {
-
-        /* it is read where it is not set yet, and kept once it is */
-
-        variable_reads++;
-
-    } else if (variable_reads != reads) {
-        v->no_cacheable = 1;
-    }
-
-    return rc;
 }
 
 
@@ -246,19 +139,99 @@ variable_awaited(ngx_uint_t index)
 }
 
 
-/* that they were not set is forgotten, so that each try meets it */
+/*
+ * A value that was made from an identity, by map, js_set or whatever else, is
+ * good for that identity: nginx, which would keep it for the whole request,
+ * computes it whenever it is read.
+ */
 
-static void
-variable_unset(ngx_http_request_t *r)
+static ngx_int_t
+variable_watched(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
 {
-    ngx_int_t   n;
-    ngx_uint_t  i;
+    lines_watched_t *w = (lines_watched_t *) data;
 
-    for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
-        if (!r->variables[n].valid) {
-            r->variables[n].not_found = 0;
-        }
+    ngx_int_t   rc;
+    ngx_uint_t  reads;
+
+    reads = variable_reads;
+
+    rc = w->handler(r, v, w->data);
+
+    if (rc == NGX_OK && v->not_found && w->header.len) {
+        variable_hidden(r, v, &w->header);
     }
+
+    if (variable_awaited(w->index)) {
+
+        /* it is read where it is not set yet, and kept once it is */
+
+        variable_reads++;
+
+    } else if (variable_reads != reads) {
+        v->no_cacheable = 1;
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+lines_identity_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_int_t                   i;
+    ngx_uint_t                  n;
+    ngx_http_variable_t        *v;
+    ngx_http_phase_handler_t   *ph;
+    lines_watched_t            *w;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_core_module);
+
+    ph = cmcf->phase_engine.handlers;
+
+    for (i = 0;
+         ph[i].checker && ph[i].checker != ngx_http_core_access_phase;
+         i++)
+    {
+        /* void */
+    }
+
+    lmcf->access_phase = i;
+
+    w = ngx_palloc(cycle->pool,
+                   (cmcf->variables.nelts + 1) * sizeof(lines_watched_t));
+    if (w == NULL) {
+        return NGX_ERROR;
+    }
+
+    v = cmcf->variables.elts;
+
+    for (n = 0; n < cmcf->variables.nelts; n++) {
+
+        if (v[n].get_handler == NULL
+            || (v[n].flags & NGX_HTTP_VAR_NOCACHEABLE))
+        {
+            continue;
+        }
+
+        w[n].handler = v[n].get_handler;
+        w[n].data = v[n].data;
+        w[n].index = n;
+        ngx_str_null(&w[n].header);
+
+        if (v[n].name.len > 5
+            && ngx_strncmp(v[n].name.data, "http_", 5) == 0)
+        {
+            w[n].header.data = v[n].name.data + 5;
+            w[n].header.len = v[n].name.len - 5;
+        }
+
+        v[n].get_handler = variable_watched;
+        v[n].data = (uintptr_t) &w[n];
+    }
+
+    return NGX_OK;
 }
 
 
@@ -275,6 +248,22 @@ lines_forget_computed(ngx_http_request_t *r)
         if (r->variables[i].no_cacheable) {
             r->variables[i].valid = 0;
             r->variables[i].not_found = 0;
+        }
+    }
+}
+
+
+/* that they were not set is forgotten, so that each try meets it */
+
+static void
+variable_unset(ngx_http_request_t *r)
+{
+    ngx_int_t   n;
+    ngx_uint_t  i;
+
+    for (i = 0; (n = variable_asks(i)) != NGX_ERROR; i++) {
+        if (!r->variables[n].valid) {
+            r->variables[n].not_found = 0;
         }
     }
 }
@@ -402,51 +391,6 @@ lines_identity_who(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t field)
-{
-    ngx_str_t         *value;
-    ngx_uint_t         n;
-    lines_ctx_t       *ctx;
-    lines_identity_t  *identity;
-
-    for (n = 0; variable_list[n].data != field; n++) { /* void */ }
-
-    variable_reads++;
-
-    ctx = identity_ctx(r);
-
-    if ((ctx == NULL || !ctx->identity.settled)
-        && r == r->main
-        && !variable_trying)
-    {
-        variable_early(r, n);
-    }
-
-    if (ctx == NULL) {
-        return lines_variable_str(v, NULL);
-    }
-
-    identity = &ctx->identity;
-    value = (ngx_str_t *) ((u_char *) identity + field);
-
-    /* a method that failed is no authentication */
-
-    if (value == &identity->method) {
-
-        if (identity->tenant.len == 0 && identity->user.len == 0) {
-            value = NULL;
-        }
-
-    } else if (variable_keyed(r, n, value) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return lines_variable_str(v, value);
-}
-
-
 /* who reads it in the log, or in a refusal, reads it late enough */
 
 static void
@@ -539,6 +483,51 @@ variable_keyed(ngx_http_request_t *r, ngx_uint_t n, ngx_str_t *value)
 #endif
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t field)
+{
+    ngx_str_t         *value;
+    ngx_uint_t         n;
+    lines_ctx_t       *ctx;
+    lines_identity_t  *identity;
+
+    for (n = 0; variable_list[n].data != field; n++) { /* void */ }
+
+    variable_reads++;
+
+    ctx = identity_ctx(r);
+
+    if ((ctx == NULL || !ctx->identity.settled)
+        && r == r->main
+        && !variable_trying)
+    {
+        variable_early(r, n);
+    }
+
+    if (ctx == NULL) {
+        return lines_variable_str(v, NULL);
+    }
+
+    identity = &ctx->identity;
+    value = (ngx_str_t *) ((u_char *) identity + field);
+
+    /* a method that failed is no authentication */
+
+    if (value == &identity->method) {
+
+        if (identity->tenant.len == 0 && identity->user.len == 0) {
+            value = NULL;
+        }
+
+    } else if (variable_keyed(r, n, value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lines_variable_str(v, value);
 }
 
 

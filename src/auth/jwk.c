@@ -49,16 +49,10 @@ typedef struct {
 
 static const char *jwks_read(jwk_builder_t *b, ngx_str_t *text,
     lines_jwk_report_t *report);
-static ngx_int_t jwks_find_keys(ngx_str_t *text, ngx_str_t *keys);
-static ngx_uint_t jwks_next(ngx_str_t *list, ngx_str_t *element);
-static void jwks_trim(ngx_str_t *text);
 static const char *jwks_read_key(jwk_builder_t *b, ngx_str_t *text);
-static const char *jwks_check(json_t *object, ngx_str_t *kid);
-static const char *jwks_number(json_t *value, size_t max, BIGNUM **bn);
 static const char *pem_read(jwk_builder_t *b, ngx_str_t *text);
 static const char *jwk_add(jwk_builder_t *b, ngx_str_t *kid, BIGNUM *n,
     BIGNUM *e);
-static lines_jwk_t *jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid);
 
 
 static const char  jwk_no_memory[] = "no-memory";
@@ -123,6 +117,90 @@ lines_jwk_is_document(ngx_str_t *text)
 }
 
 
+static void
+jwks_trim(ngx_str_t *text)
+{
+    /* JSON has no other byte below the space between its tokens */
+
+    while (text->len && text->data[0] <= ' ') {
+        text->data++;
+        text->len--;
+    }
+
+    while (text->len && text->data[text->len - 1] <= ' ') {
+        text->len--;
+    }
+}
+
+
+/* takes the next element off the inside of an object or an array */
+
+static ngx_uint_t
+jwks_next(ngx_str_t *list, ngx_str_t *element)
+{
+    u_char  *p, *last;
+
+    jwks_trim(list);
+
+    if (list->len == 0) {
+        return 0;
+    }
+
+    p = jwks_scan(list, ',');
+    last = list->data + list->len;
+
+    element->data = list->data;
+    element->len = p - list->data;
+
+    list->data = (p < last) ? p + 1 : last;
+    list->len = last - list->data;
+
+    return 1;
+}
+
+
+/* text is JSON, an object: so every bracket and quote has its other half */
+
+static ngx_int_t
+jwks_find_keys(ngx_str_t *text, ngx_str_t *keys)
+{
+    ngx_str_t  members, member;
+
+    keys->data = NULL;
+
+    members = *text;
+    jwks_trim(&members);
+
+    members.data++;
+    members.len -= 2;
+
+    while (jwks_next(&members, &member)) {
+
+        if (ngx_strncmp(member.data, "\"keys\"", 6) != 0) {
+            continue;
+        }
+
+        if (keys->data) {
+            return NGX_DECLINED;
+        }
+
+        keys->data = jwks_scan(&member, ':') + 1;
+        keys->len = member.data + member.len - keys->data;
+
+        jwks_trim(keys);
+
+        if (keys->data[0] != '[') {
+            return NGX_DECLINED;
+        }
+
+        keys->data++;
+        keys->len -= 2;
+    }
+
+    return keys->data ? NGX_OK : NGX_DECLINED;
+}
+
+
 /*
  * The document is checked as a whole, then each key is parsed by itself, so
  * that a key with a member twice costs that key and not the whole set.
@@ -177,133 +255,6 @@ jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
     }
 
     return NULL;
-}
-
-
-/* text is JSON, an object: so every bracket and quote has its other half */
-
-static ngx_int_t
-jwks_find_keys(ngx_str_t *text, ngx_str_t *keys)
-{
-    ngx_str_t  members, member;
-
-    keys->data = NULL;
-
-    members = *text;
-    jwks_trim(&members);
-
-    members.data++;
-    members.len -= 2;
-
-    while (jwks_next(&members, &member)) {
-
-        if (ngx_strncmp(member.data, "\"keys\"", 6) != 0) {
-            continue;
-        }
-
-        if (keys->data) {
-            return NGX_DECLINED;
-        }
-
-        keys->data = jwks_scan(&member, ':') + 1;
-        keys->len = member.data + member.len - keys->data;
-
-        jwks_trim(keys);
-
-        if (keys->data[0] != '[') {
-            return NGX_DECLINED;
-        }
-
-        keys->data++;
-        keys->len -= 2;
-    }
-
-    return keys->data ? NGX_OK : NGX_DECLINED;
-}
-
-
-/* takes the next element off the inside of an object or an array */
-
-static ngx_uint_t
-jwks_next(ngx_str_t *list, ngx_str_t *element)
-{
-    u_char  *p, *last;
-
-    jwks_trim(list);
-
-    if (list->len == 0) {
-        return 0;
-    }
-
-    p = jwks_scan(list, ',');
-    last = list->data + list->len;
-
-    element->data = list->data;
-    element->len = p - list->data;
-
-    list->data = (p < last) ? p + 1 : last;
-    list->len = last - list->data;
-
-    return 1;
-}
-
-
-static void
-jwks_trim(ngx_str_t *text)
-{
-    /* JSON has no other byte below the space between its tokens */
-
-    while (text->len && text->data[0] <= ' ') {
-        text->data++;
-        text->len--;
-    }
-
-    while (text->len && text->data[text->len - 1] <= ' ') {
-        text->len--;
-    }
-}
-
-
-static const char *
-jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
-{
-    BIGNUM      *n, *e;
-    json_t      *object;
-    ngx_int_t    rc;
-    ngx_str_t    kid;
-    const char  *reason;
-
-    rc = lines_strict_json_object(text, LINES_JWKS_DEPTH,
-                                  LINES_JWKS_CONTAINERS, &object);
-
-    if (rc != NGX_OK) {
-        return (rc == NGX_ERROR) ? jwk_no_memory : "malformed";
-    }
-
-    n = NULL;
-    e = NULL;
-
-    reason = jwks_check(object, &kid);
-
-    if (reason == NULL) {
-        reason = jwks_number(json_object_get(object, "n"), LINES_JWK_MAX_N,
-                             &n);
-    }
-
-    if (reason == NULL) {
-        reason = jwks_number(json_object_get(object, "e"), LINES_JWK_MAX_E,
-                             &e);
-    }
-
-    if (reason == NULL) {
-        reason = jwk_add(b, &kid, n, e);
-    }
-
-    BN_free(e);
-    BN_free(n);
-    json_decref(object);
-
-    return reason;
 }
 
 
@@ -405,6 +356,49 @@ jwks_number(json_t *value, size_t max, BIGNUM **bn)
 
 
 static const char *
+jwks_read_key(jwk_builder_t *b, ngx_str_t *text)
+{
+    BIGNUM      *n, *e;
+    json_t      *object;
+    ngx_int_t    rc;
+    ngx_str_t    kid;
+    const char  *reason;
+
+    rc = lines_strict_json_object(text, LINES_JWKS_DEPTH,
+                                  LINES_JWKS_CONTAINERS, &object);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_ERROR) ? jwk_no_memory : "malformed";
+    }
+
+    n = NULL;
+    e = NULL;
+
+    reason = jwks_check(object, &kid);
+
+    if (reason == NULL) {
+        reason = jwks_number(json_object_get(object, "n"), LINES_JWK_MAX_N,
+                             &n);
+    }
+
+    if (reason == NULL) {
+        reason = jwks_number(json_object_get(object, "e"), LINES_JWK_MAX_E,
+                             &e);
+    }
+
+    if (reason == NULL) {
+        reason = jwk_add(b, &kid, n, e);
+    }
+
+    BN_free(e);
+    BN_free(n);
+    json_decref(object);
+
+    return reason;
+}
+
+
+static const char *
 pem_read(jwk_builder_t *b, ngx_str_t *text)
 {
     BIO                  *bio;
@@ -478,6 +472,28 @@ pem_read(jwk_builder_t *b, ngx_str_t *text)
     ERR_clear_error();
 
     return reason;
+}
+
+
+/* no two records have the same one */
+
+static lines_jwk_t *
+jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
+{
+    lines_jwk_t  *key;
+
+    for (key = jwk_first(set);
+         (u_char *) key < (u_char *) set + set->size;
+         key = jwk_next(key))
+    {
+        if (key->kid_len == kid->len
+            && ngx_memcmp(jwk_kid(key), kid->data, kid->len) == 0)
+        {
+            return key;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -619,28 +635,6 @@ lines_jwk_find(lines_jwk_set_t *set, ngx_str_t *kid)
     key = kid->len ? jwk_lookup(set, kid) : NULL;
 
     return (key && !key->ambiguous) ? key : NULL;
-}
-
-
-/* no two records have the same one */
-
-static lines_jwk_t *
-jwk_lookup(lines_jwk_set_t *set, ngx_str_t *kid)
-{
-    lines_jwk_t  *key;
-
-    for (key = jwk_first(set);
-         (u_char *) key < (u_char *) set + set->size;
-         key = jwk_next(key))
-    {
-        if (key->kid_len == kid->len
-            && ngx_memcmp(jwk_kid(key), kid->data, kid->len) == 0)
-        {
-            return key;
-        }
-    }
-
-    return NULL;
 }
 
 

@@ -54,44 +54,7 @@ typedef struct {
 } jwks_fetch_t;
 
 
-static lines_jwks_entry_t *jwks_create(ngx_slab_pool_t *shpool,
-    ngx_queue_t *entries);
-static ngx_int_t jwks_enter(lines_jwks_t *jwks);
-static ngx_int_t jwks_adopt(lines_jwks_t *jwks);
-static void jwks_drop(void *data);
-static void jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number);
-static void jwks_answered(void *data, lines_result_t *result);
-static ngx_uint_t jwks_end(lines_jwks_t *jwks, ngx_uint_t number,
-    ngx_msec_t start, lines_jwk_set_t *set, ngx_uint_t outcome);
-static ngx_int_t jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
-    lines_jwk_set_t *set);
 static void jwks_tick(ngx_event_t *ev);
-static void jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay);
-
-
-/* the area is the queue of all entries */
-
-void *
-lines_jwks_init_area(ngx_slab_pool_t *shpool)
-{
-    ngx_uint_t    i;
-    ngx_queue_t  *entries;
-
-    entries = ngx_slab_alloc(shpool, sizeof(ngx_queue_t));
-    if (entries == NULL) {
-        return NULL;
-    }
-
-    ngx_queue_init(entries);
-
-    for (i = 0; i < LINES_JWKS_SPARE; i++) {
-        if (jwks_create(shpool, entries) == NULL) {
-            return NULL;
-        }
-    }
-
-    return entries;
-}
 
 
 /* with the zone locked, or not shared yet */
@@ -120,62 +83,43 @@ jwks_create(ngx_slab_pool_t *shpool, ngx_queue_t *entries)
 }
 
 
-ngx_int_t
-lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+/* the area is the queue of all entries */
+
+void *
+lines_jwks_init_area(ngx_slab_pool_t *shpool)
 {
-    ngx_uint_t            i;
-    lines_jwks_t        **all, *jwks;
-    ngx_pool_cleanup_t   *cln;
+    ngx_uint_t    i;
+    ngx_queue_t  *entries;
 
-    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
-
-        all = lmcf->jwks->elts;
-        jwks = all[i];
-
-        cln = ngx_pool_cleanup_add(cycle->pool, 0);
-        if (cln == NULL) {
-            return NGX_ERROR;
-        }
-
-        cln->handler = jwks_drop;
-        cln->data = jwks;
-
-        jwks->lmcf = lmcf;
-        jwks->verifiers = ngx_pcalloc(cycle->pool,
-                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
-
-        if (jwks->verifiers == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (jwks->uri.len == 0) {
-            continue;
-        }
-
-        /* most of it is never touched */
-
-        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
-        if (jwks->set == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_queue_init(&jwks->waiters);
-
-        jwks->timer.handler = jwks_tick;
-        jwks->timer.data = jwks;
-        jwks->timer.log = cycle->log;
-
-        if (jwks_enter(jwks) != NGX_OK) {
-            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                          "lines: \"lines_zone\" has no room for the keys "
-                          "of \"%V\"", &jwks->issuer);
-            continue;
-        }
-
-        jwks_arm(jwks, 1);
+    entries = ngx_slab_alloc(shpool, sizeof(ngx_queue_t));
+    if (entries == NULL) {
+        return NULL;
     }
 
-    return NGX_OK;
+    ngx_queue_init(entries);
+
+    for (i = 0; i < LINES_JWKS_SPARE; i++) {
+        if (jwks_create(shpool, entries) == NULL) {
+            return NULL;
+        }
+    }
+
+    return entries;
+}
+
+
+/* what was made of the set; a cleanup's handler, too */
+
+static void
+jwks_drop(void *data)
+{
+    lines_jwks_t *jwks = data;
+
+    ngx_uint_t  i;
+
+    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
+        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
+    }
 }
 
 
@@ -238,6 +182,130 @@ found:
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
+
+    return NGX_OK;
+}
+
+
+/* not cancelable while requests wait: a worker that exits gracefully waits for
+   them */
+
+static void
+jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
+{
+    ngx_event_t  *timer;
+
+    timer = &jwks->timer;
+    timer->cancelable = ngx_queue_empty(&jwks->waiters);
+
+    if (!timer->cancelable) {
+        delay = ngx_min(delay, LINES_JWKS_POLL);
+    }
+
+    if (timer->timer_set) {
+
+        if ((ngx_msec_int_t) (timer->timer.key - ngx_current_msec)
+            <= (ngx_msec_int_t) delay)
+        {
+            return;
+        }
+
+        ngx_del_timer(timer);
+    }
+
+    ngx_add_timer(timer, delay);
+}
+
+
+ngx_int_t
+lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t            i;
+    lines_jwks_t        **all, *jwks;
+    ngx_pool_cleanup_t   *cln;
+
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
+
+        all = lmcf->jwks->elts;
+        jwks = all[i];
+
+        cln = ngx_pool_cleanup_add(cycle->pool, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        cln->handler = jwks_drop;
+        cln->data = jwks;
+
+        jwks->lmcf = lmcf;
+        jwks->verifiers = ngx_pcalloc(cycle->pool,
+                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
+
+        if (jwks->verifiers == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (jwks->uri.len == 0) {
+            continue;
+        }
+
+        /* most of it is never touched */
+
+        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
+        if (jwks->set == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_queue_init(&jwks->waiters);
+
+        jwks->timer.handler = jwks_tick;
+        jwks->timer.data = jwks;
+        jwks->timer.log = cycle->log;
+
+        if (jwks_enter(jwks) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                          "lines: \"lines_zone\" has no room for the keys "
+                          "of \"%V\"", &jwks->issuer);
+            continue;
+        }
+
+        jwks_arm(jwks, 1);
+    }
+
+    return NGX_OK;
+}
+
+
+/* a copy of the zone's set becomes this worker's */
+
+static ngx_int_t
+jwks_adopt(lines_jwks_t *jwks)
+{
+    size_t               size;
+    lines_jwk_set_t     *from;
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+
+    jwks_drop(jwks);
+
+    jwks_lock(jwks);
+
+    from = entry->slots[entry->current].set;
+    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
+    ngx_memcpy(jwks->set, from, size);
+    jwks->generation = entry->generation;
+
+    jwks_unlock(jwks);
+
+    if (!lines_jwk_set_valid(jwks->set, size)) {
+        jwks->generation = 0;
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: generation %ui of \"%V\"", jwks->generation,
+                   &jwks->issuer);
 
     return NGX_OK;
 }
@@ -387,174 +455,49 @@ lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
 }
 
 
-/* a copy of the zone's set becomes this worker's */
+/* NGX_ERROR: the zone has no room, the old set stays */
 
 static ngx_int_t
-jwks_adopt(lines_jwks_t *jwks)
+jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
+    lines_jwk_set_t *set)
 {
-    size_t               size;
-    lines_jwk_set_t     *from;
-    lines_jwks_entry_t  *entry;
+    lines_jwk_set_t    *p, *known;
+    lines_jwks_slot_t  *slot;
 
-    entry = jwks->entry;
+    /* the same keys once more: what was verified by them stays so */
 
-    jwks_drop(jwks);
+    known = entry->slots[entry->current].set;
 
-    jwks_lock(jwks);
-
-    from = entry->slots[entry->current].set;
-    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
-    ngx_memcpy(jwks->set, from, size);
-    jwks->generation = entry->generation;
-
-    jwks_unlock(jwks);
-
-    if (!lines_jwk_set_valid(jwks->set, size)) {
-        jwks->generation = 0;
-        return NGX_ERROR;
+    if (entry->generation
+        && known->size == set->size
+        && ngx_memcmp(known, set, set->size) == 0)
+    {
+        return NGX_OK;
     }
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "lines jwks: generation %ui of \"%V\"", jwks->generation,
-                   &jwks->issuer);
+    slot = &entry->slots[!entry->current];
+
+    if (set->size > slot->room) {
+
+        p = ngx_slab_alloc_locked(shpool, set->size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (slot->room > LINES_JWKS_ROOM) {
+            ngx_slab_free_locked(shpool, slot->set);
+        }
+
+        slot->set = p;
+        slot->room = set->size;
+    }
+
+    ngx_memcpy(slot->set, set, set->size);
+
+    entry->current = !entry->current;
+    entry->generation++;
 
     return NGX_OK;
-}
-
-
-/* what was made of the set; a cleanup's handler, too */
-
-static void
-jwks_drop(void *data)
-{
-    lines_jwks_t *jwks = data;
-
-    ngx_uint_t  i;
-
-    for (i = 0; jwks->verifiers && i < LINES_JWK_MAX_KEYS; i++) {
-        lines_jwk_verifier_destroy(&jwks->verifiers[i]);
-    }
-}
-
-
-/* what comes of it is written to jwks->entry, and who waits for it is woken,
-   later */
-
-static void
-jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
-{
-    ngx_str_t            id = ngx_string("jwks");
-    jwks_fetch_t        *fetch;
-    lines_carrier_t     *carrier;
-    ngx_keyval_t         accept = {
-        ngx_string("Accept"), ngx_string("application/json")
-    };
-
-    carrier = lines_carrier_create(jwks->lmcf, &id, ngx_cycle->log);
-    if (carrier == NULL) {
-        goto failed;
-    }
-
-    fetch = ngx_palloc(carrier->pool, sizeof(jwks_fetch_t));
-    if (fetch == NULL) {
-        goto failed;
-    }
-
-    *fetch = (jwks_fetch_t) { jwks, number, ngx_current_msec, carrier };
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
-                   "lines jwks: fetch %ui of \"%V\"", number, &jwks->issuer);
-
-    if (lines_carrier_call(carrier,
-                           &(lines_call_t) { .method = NGX_HTTP_GET,
-                                             .uri = jwks->uri,
-                                             .headers = &accept,
-                                             .nheaders = 1,
-                                             .timeout = LINES_JWKS_TIMEOUT },
-                           jwks_answered, fetch)
-        == NGX_AGAIN)
-    {
-        return;
-    }
-
-failed:
-
-    if (carrier) {
-        lines_carrier_destroy(carrier);
-    }
-
-    (void) jwks_end(jwks, number, 0, NULL, LINES_METRICS_FETCH_ERROR);
-}
-
-
-static void
-jwks_answered(void *data, lines_result_t *result)
-{
-    jwks_fetch_t *fetch = data;
-
-    void                *why;
-    u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
-    ngx_int_t            rc;
-    ngx_log_t           *log;
-    ngx_str_t           *issuer;
-    ngx_uint_t           outcome;
-    lines_jwk_set_t     *set;
-    lines_jwk_report_t   report;
-
-    log = fetch->carrier->log;
-    issuer = &fetch->jwks->issuer;
-
-    rc = NGX_ERROR;
-    set = NULL;
-    report.skipped = 0;
-
-    if (result->transport != LINES_COMPLETE) {
-        why = "no whole answer";
-
-    } else if (result->status != NGX_HTTP_OK) {
-        (void) ngx_sprintf(status, "status %ui%Z", result->status);
-        why = status;
-
-    } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
-               && !lines_jwk_is_document(&result->body))
-    {
-        /* what a server says is never taken for a PEM file */
-
-        rc = NGX_DECLINED;
-        why = "not-json";
-
-    } else {
-        buf = ngx_palloc(fetch->carrier->pool,
-                         lines_jwk_set_room(result->body.len));
-        if (buf) {
-            rc = lines_jwk_parse(&result->body, buf, &set, &report);
-        }
-
-        why = (rc == NGX_DECLINED) ? report.error.data
-                                   : (void *) "no memory";
-    }
-
-    if (rc != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "lines: keys of \"%V\" are not to be had: %s", issuer,
-                      why);
-    }
-
-    outcome = (rc == NGX_DECLINED) ? LINES_METRICS_FETCH_INVALID
-                                   : LINES_METRICS_FETCH_ERROR;
-
-    if (jwks_end(fetch->jwks, fetch->number, fetch->start, set, outcome)) {
-
-        if (set) {
-            ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                          "lines: \"%V\" has %uD keys, %ui skipped", issuer,
-                          set->nkeys, report.skipped);
-        }
-
-        lines_jwks_report(log, issuer, &report);
-    }
-
-    lines_carrier_destroy(fetch->carrier);
 }
 
 
@@ -639,49 +582,124 @@ jwks_end(lines_jwks_t *jwks, ngx_uint_t number, ngx_msec_t start,
 }
 
 
-/* NGX_ERROR: the zone has no room, the old set stays */
-
-static ngx_int_t
-jwks_store(ngx_slab_pool_t *shpool, lines_jwks_entry_t *entry,
-    lines_jwk_set_t *set)
+static void
+jwks_answered(void *data, lines_result_t *result)
 {
-    lines_jwk_set_t    *p, *known;
-    lines_jwks_slot_t  *slot;
+    jwks_fetch_t *fetch = data;
 
-    /* the same keys once more: what was verified by them stays so */
+    void                *why;
+    u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
+    ngx_int_t            rc;
+    ngx_log_t           *log;
+    ngx_str_t           *issuer;
+    ngx_uint_t           outcome;
+    lines_jwk_set_t     *set;
+    lines_jwk_report_t   report;
 
-    known = entry->slots[entry->current].set;
+    log = fetch->carrier->log;
+    issuer = &fetch->jwks->issuer;
 
-    if (entry->generation
-        && known->size == set->size
-        && ngx_memcmp(known, set, set->size) == 0)
+    rc = NGX_ERROR;
+    set = NULL;
+    report.skipped = 0;
+
+    if (result->transport != LINES_COMPLETE) {
+        why = "no whole answer";
+
+    } else if (result->status != NGX_HTTP_OK) {
+        (void) ngx_sprintf(status, "status %ui%Z", result->status);
+        why = status;
+
+    } else if (result->body.len <= LINES_JWK_MAX_DOCUMENT
+               && !lines_jwk_is_document(&result->body))
     {
-        return NGX_OK;
-    }
+        /* what a server says is never taken for a PEM file */
 
-    slot = &entry->slots[!entry->current];
+        rc = NGX_DECLINED;
+        why = "not-json";
 
-    if (set->size > slot->room) {
-
-        p = ngx_slab_alloc_locked(shpool, set->size);
-        if (p == NULL) {
-            return NGX_ERROR;
+    } else {
+        buf = ngx_palloc(fetch->carrier->pool,
+                         lines_jwk_set_room(result->body.len));
+        if (buf) {
+            rc = lines_jwk_parse(&result->body, buf, &set, &report);
         }
 
-        if (slot->room > LINES_JWKS_ROOM) {
-            ngx_slab_free_locked(shpool, slot->set);
-        }
-
-        slot->set = p;
-        slot->room = set->size;
+        why = (rc == NGX_DECLINED) ? report.error.data
+                                   : (void *) "no memory";
     }
 
-    ngx_memcpy(slot->set, set, set->size);
+    if (rc != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "lines: keys of \"%V\" are not to be had: %s", issuer,
+                      why);
+    }
 
-    entry->current = !entry->current;
-    entry->generation++;
+    outcome = (rc == NGX_DECLINED) ? LINES_METRICS_FETCH_INVALID
+                                   : LINES_METRICS_FETCH_ERROR;
 
-    return NGX_OK;
+    if (jwks_end(fetch->jwks, fetch->number, fetch->start, set, outcome)) {
+
+        if (set) {
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "lines: \"%V\" has %uD keys, %ui skipped", issuer,
+                          set->nkeys, report.skipped);
+        }
+
+        lines_jwks_report(log, issuer, &report);
+    }
+
+    lines_carrier_destroy(fetch->carrier);
+}
+
+
+/* what comes of it is written to jwks->entry, and who waits for it is woken,
+   later */
+
+static void
+jwks_fetch(lines_jwks_t *jwks, ngx_uint_t number)
+{
+    ngx_str_t            id = ngx_string("jwks");
+    jwks_fetch_t        *fetch;
+    lines_carrier_t     *carrier;
+    ngx_keyval_t         accept = {
+        ngx_string("Accept"), ngx_string("application/json")
+    };
+
+    carrier = lines_carrier_create(jwks->lmcf, &id, ngx_cycle->log);
+    if (carrier == NULL) {
+        goto failed;
+    }
+
+    fetch = ngx_palloc(carrier->pool, sizeof(jwks_fetch_t));
+    if (fetch == NULL) {
+        goto failed;
+    }
+
+    *fetch = (jwks_fetch_t) { jwks, number, ngx_current_msec, carrier };
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, carrier->log, 0,
+                   "lines jwks: fetch %ui of \"%V\"", number, &jwks->issuer);
+
+    if (lines_carrier_call(carrier,
+                           &(lines_call_t) { .method = NGX_HTTP_GET,
+                                             .uri = jwks->uri,
+                                             .headers = &accept,
+                                             .nheaders = 1,
+                                             .timeout = LINES_JWKS_TIMEOUT },
+                           jwks_answered, fetch)
+        == NGX_AGAIN)
+    {
+        return;
+    }
+
+failed:
+
+    if (carrier) {
+        lines_carrier_destroy(carrier);
+    }
+
+    (void) jwks_end(jwks, number, 0, NULL, LINES_METRICS_FETCH_ERROR);
 }
 
 
@@ -786,36 +804,6 @@ jwks_tick(ngx_event_t *ev)
     interval = ngx_max(jwks->ttl / 16, 50);
 
     jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
-}
-
-
-/* not cancelable while requests wait: a worker that exits gracefully waits for
-   them */
-
-static void
-jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
-{
-    ngx_event_t  *timer;
-
-    timer = &jwks->timer;
-    timer->cancelable = ngx_queue_empty(&jwks->waiters);
-
-    if (!timer->cancelable) {
-        delay = ngx_min(delay, LINES_JWKS_POLL);
-    }
-
-    if (timer->timer_set) {
-
-        if ((ngx_msec_int_t) (timer->timer.key - ngx_current_msec)
-            <= (ngx_msec_int_t) delay)
-        {
-            return;
-        }
-
-        ngx_del_timer(timer);
-    }
-
-    ngx_add_timer(timer, delay);
 }
 
 

@@ -15,11 +15,6 @@
 
 static char *limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
 static char *limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static ngx_int_t limit_identify(ngx_conf_t *cf, lines_limit_t *limit);
-static ngx_int_t limit_register(ngx_conf_t *cf, lines_limit_t **limit);
-static lines_limit_t *limit_find(ngx_array_t *limits, ngx_str_t *id);
-static ngx_uint_t limit_same(lines_limit_t *a, lines_limit_t *b);
-static ngx_uint_t limit_asks(ngx_conf_t *cf);
 
 
 static ngx_conf_enum_t  limit_keys[] = {
@@ -67,6 +62,114 @@ static lines_directive_t  limit_directive = {
     .name = "lines_rate_limit",
     .params = limit_params
 };
+
+
+/*
+ * A limit without a name is that of the place where it stands: the same on
+ * every node that has the same configuration.
+ */
+
+static ngx_int_t
+limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
+{
+    uint32_t                   crc;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (limit->id.len) {
+        limit->name = limit->id;
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    ngx_crc32_init(crc);
+    ngx_crc32_update(&crc, clcf->name.data, clcf->name.len);
+    ngx_crc32_update(&crc, limit->key.data, limit->key.len);
+    ngx_crc32_update(&crc, limit->text.data, limit->text.len);
+    ngx_crc32_final(crc);
+
+    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
+                              crc);
+}
+
+
+static lines_limit_t *
+limit_find(ngx_array_t *limits, ngx_str_t *id)
+{
+    ngx_uint_t       i;
+    lines_limit_t  **p;
+
+    p = limits->elts;
+
+    for (i = 0; i < limits->nelts; i++) {
+        if (lines_same(&p[i]->id, id)) {
+            return p[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+limit_same(lines_limit_t *a, lines_limit_t *b)
+{
+    return lines_same(&a->key, &b->key)
+           && ngx_memcmp(&a->rate, &b->rate,
+                         offsetof(lines_limit_t, metric)
+                         - offsetof(lines_limit_t, rate))
+              == 0;
+}
+
+
+/* a name means one limit, wherever it is written: the first becomes *limit */
+
+static ngx_int_t
+limit_register(ngx_conf_t *cf, lines_limit_t **limit)
+{
+    lines_limit_t      *known, **p;
+    lines_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
+
+    if (lmcf->limits == NULL) {
+        lmcf->limits = ngx_array_create(cf->pool, 4, sizeof(lines_limit_t *));
+        if (lmcf->limits == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    known = limit_find(lmcf->limits, &(*limit)->id);
+
+    if (known && limit_same(known, *limit)) {
+        *limit = known;
+        return NGX_OK;
+    }
+
+    if (known) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"lines_rate_limit\" \"%V\" is written twice, "
+                           "with different parameters", &known->id);
+        return NGX_ERROR;
+    }
+
+    if (lmcf->limits->nelts == LINES_LIMITS_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "too many different \"lines_rate_limit\" "
+                           "directives, at most %d are possible",
+                           LINES_LIMITS_MAX);
+        return NGX_ERROR;
+    }
+
+    p = ngx_array_push(lmcf->limits);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *p = *limit;
+
+    return NGX_OK;
+}
 
 
 char *
@@ -206,114 +309,6 @@ limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
     limit->identity = lines_names_identity(cf, limit->variable);
 
     return NGX_CONF_OK;
-}
-
-
-/*
- * A limit without a name is that of the place where it stands: the same on
- * every node that has the same configuration.
- */
-
-static ngx_int_t
-limit_identify(ngx_conf_t *cf, lines_limit_t *limit)
-{
-    uint32_t                   crc;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    if (limit->id.len) {
-        limit->name = limit->id;
-        return NGX_OK;
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    ngx_crc32_init(crc);
-    ngx_crc32_update(&crc, clcf->name.data, clcf->name.len);
-    ngx_crc32_update(&crc, limit->key.data, limit->key.len);
-    ngx_crc32_update(&crc, limit->text.data, limit->text.len);
-    ngx_crc32_final(crc);
-
-    return lines_redis_format(cf->pool, &limit->id, "%V-%08xD", &limit->name,
-                              crc);
-}
-
-
-/* a name means one limit, wherever it is written: the first becomes *limit */
-
-static ngx_int_t
-limit_register(ngx_conf_t *cf, lines_limit_t **limit)
-{
-    lines_limit_t      *known, **p;
-    lines_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
-
-    if (lmcf->limits == NULL) {
-        lmcf->limits = ngx_array_create(cf->pool, 4, sizeof(lines_limit_t *));
-        if (lmcf->limits == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    known = limit_find(lmcf->limits, &(*limit)->id);
-
-    if (known && limit_same(known, *limit)) {
-        *limit = known;
-        return NGX_OK;
-    }
-
-    if (known) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"lines_rate_limit\" \"%V\" is written twice, "
-                           "with different parameters", &known->id);
-        return NGX_ERROR;
-    }
-
-    if (lmcf->limits->nelts == LINES_LIMITS_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "too many different \"lines_rate_limit\" "
-                           "directives, at most %d are possible",
-                           LINES_LIMITS_MAX);
-        return NGX_ERROR;
-    }
-
-    p = ngx_array_push(lmcf->limits);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *p = *limit;
-
-    return NGX_OK;
-}
-
-
-static lines_limit_t *
-limit_find(ngx_array_t *limits, ngx_str_t *id)
-{
-    ngx_uint_t       i;
-    lines_limit_t  **p;
-
-    p = limits->elts;
-
-    for (i = 0; i < limits->nelts; i++) {
-        if (lines_same(&p[i]->id, id)) {
-            return p[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_uint_t
-limit_same(lines_limit_t *a, lines_limit_t *b)
-{
-    return lines_same(&a->key, &b->key)
-           && ngx_memcmp(&a->rate, &b->rate,
-                         offsetof(lines_limit_t, metric)
-                         - offsetof(lines_limit_t, rate))
-              == 0;
 }
 
 

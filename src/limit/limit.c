@@ -14,23 +14,13 @@
 #include "limit/limit.h"
 
 
-static ngx_int_t limit_preaccess(ngx_http_request_t *r);
-static ngx_int_t limit_precontent(ngx_http_request_t *r);
-static ngx_int_t limit_phase(ngx_http_request_t *r, ngx_uint_t kinds);
-
 static ngx_int_t limit_check(lines_ctx_t *ctx, ngx_uint_t kinds,
     ngx_uint_t wait);
 static lines_limit_result_t *limit_add(lines_ctx_t *ctx, lines_limit_t *limit,
     ngx_uint_t wait);
-static ngx_int_t limit_key(lines_ctx_t *ctx, lines_limit_t *limit,
-    ngx_uint_t wait, ngx_str_t *key, ngx_uint_t *late);
 static ngx_int_t limit_ask(lines_limit_result_t *result);
 static ngx_int_t limit_reply(void *data, lines_gcra_reply_t *reply);
-static void limit_alone(lines_limit_result_t *result);
-static void limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
-    lines_gcra_t *gcra);
 static ngx_int_t limit_conclude(lines_ctx_t *ctx);
-static ngx_int_t limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result);
 
 
 /* by who decides, and what */
@@ -46,34 +36,6 @@ ngx_str_t  lines_limit_outcomes[] = {
     ngx_string("unavailable"),
     ngx_string("unavailable_dry_run")
 };
-
-
-ngx_int_t
-lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
-{
-    return lmcf->limits == NULL
-           || (lines_add_handler(cf, NGX_HTTP_PREACCESS_PHASE, limit_preaccess,
-                                 NULL)
-               == NGX_OK
-               && lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE,
-                                    limit_precontent, NULL)
-                  == NGX_OK)
-           ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-limit_preaccess(ngx_http_request_t *r)
-{
-    return limit_phase(r, LINES_LIMIT_EARLY);
-}
-
-
-static ngx_int_t
-limit_precontent(ngx_http_request_t *r)
-{
-    return limit_phase(r, LINES_LIMIT_LATE);
-}
 
 
 static ngx_int_t
@@ -102,6 +64,34 @@ limit_phase(ngx_http_request_t *r, ngx_uint_t kinds)
            : rc == NGX_AGAIN ? lines_phase_wait(r, ctx)
            : rc == NGX_DONE ? lines_phase_done(r, ctx, rc)
            : rc;
+}
+
+
+static ngx_int_t
+limit_preaccess(ngx_http_request_t *r)
+{
+    return limit_phase(r, LINES_LIMIT_EARLY);
+}
+
+
+static ngx_int_t
+limit_precontent(ngx_http_request_t *r)
+{
+    return limit_phase(r, LINES_LIMIT_LATE);
+}
+
+
+ngx_int_t
+lines_limit_init(ngx_conf_t *cf, lines_main_conf_t *lmcf)
+{
+    return lmcf->limits == NULL
+           || (lines_add_handler(cf, NGX_HTTP_PREACCESS_PHASE, limit_preaccess,
+                                 NULL)
+               == NGX_OK
+               && lines_add_handler(cf, NGX_HTTP_PRECONTENT_PHASE,
+                                    limit_precontent, NULL)
+                  == NGX_OK)
+           ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -178,6 +168,60 @@ limit_check(lines_ctx_t *ctx, ngx_uint_t kinds, ngx_uint_t wait)
 }
 
 
+/*
+ * NGX_DECLINED: there is nothing to count by, at least not yet.  wait: flag,
+ * authentication may come, and what depends on it is left for then.  late:
+ * flag, it depends on who asks.
+ */
+
+static ngx_int_t
+limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
+    ngx_str_t *key, ngx_uint_t *late)
+{
+    u_char               hex[LINES_SHA256_LEN * 2];
+    ngx_str_t            value;
+    lines_identity_t    *identity;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    identity = &ctx->identity;
+    *late = limit->kind & LINES_LIMIT_IDENTITY;
+
+    if (*late) {
+        if (lines_counted_as(ctx, &value) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        if (limit->kind == LINES_LIMIT_TENANT) {
+            return lines_key_limit(r->pool, key, &value, &limit->id);
+        }
+
+        /* sessions of one tenant share a bucket: they have no key */
+
+        return lines_key_limit_of(r->pool, key, &value, &limit->id,
+                                  identity->key_id.len ? &identity->key_id
+                                                       : &identity->method);
+    }
+
+    if (limit->kind == LINES_LIMIT_IP) {
+        value = r->connection->addr_text;
+
+    } else if (lines_try_value(r, limit->variable, wait, &value, late)
+               != NGX_OK
+               || value.len == 0
+               || lines_sha256_hex(&value, hex) != NGX_OK)
+    {
+        return NGX_DECLINED;
+
+    } else {
+        value.data = hex;
+        value.len = sizeof(hex);
+    }
+
+    return lines_key_limit_other(r->pool, key, &limit->id, &value);
+}
+
+
 /* NULL: it does not concern this request, or was checked already */
 
 static lines_limit_result_t *
@@ -238,57 +282,62 @@ limit_add(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait)
 }
 
 
-/*
- * NGX_DECLINED: there is nothing to count by, at least not yet.  wait: flag,
- * authentication may come, and what depends on it is left for then.  late:
- * flag, it depends on who asks.
- */
-
-static ngx_int_t
-limit_key(lines_ctx_t *ctx, lines_limit_t *limit, ngx_uint_t wait,
-    ngx_str_t *key, ngx_uint_t *late)
+static void
+limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
+    lines_gcra_t *gcra)
 {
-    u_char               hex[LINES_SHA256_LEN * 2];
-    ngx_str_t            value;
-    lines_identity_t    *identity;
-    ngx_http_request_t  *r;
+    lines_limit_state_t  *state;
 
-    r = ctx->request;
-    identity = &ctx->identity;
-    *late = limit->kind & LINES_LIMIT_IDENTITY;
+    result->by = by;
+    result->verdict = gcra->granted ? LINES_LIMIT_PASSED
+                      : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
+                      : LINES_LIMIT_REJECTED;
+    result->remaining = gcra->remaining;
+    result->retry = gcra->retry;
+    result->reset = gcra->granted
+                    ? lines_gcra_full(&result->rate, gcra->remaining)
+                    : gcra->retry;
 
-    if (*late) {
-        if (lines_counted_as(ctx, &value) != NGX_OK) {
-            return NGX_DECLINED;
-        }
+    lines_metrics_inc(limits[result->limit->metric]
+                            [lines_limit_outcome(result)]);
 
-        if (limit->kind == LINES_LIMIT_TENANT) {
-            return lines_key_limit(r->pool, key, &value, &limit->id);
-        }
+    state = result->ctx->limit;
 
-        /* sessions of one tenant share a bucket: they have no key */
-
-        return lines_key_limit_of(r->pool, key, &value, &limit->id,
-                                  identity->key_id.len ? &identity->key_id
-                                                       : &identity->method);
-    }
-
-    if (limit->kind == LINES_LIMIT_IP) {
-        value = r->connection->addr_text;
-
-    } else if (lines_try_value(r, limit->variable, wait, &value, late)
-               != NGX_OK
-               || value.len == 0
-               || lines_sha256_hex(&value, hex) != NGX_OK)
+    if (result->verdict == LINES_LIMIT_REJECTED
+        && (state->rejected == NULL
+            || result->retry > state->rejected->retry))
     {
-        return NGX_DECLINED;
+        state->rejected = result;
+    }
+}
 
-    } else {
-        value.data = hex;
-        value.len = sizeof(hex);
+
+/* Redis is away, or did not answer in time: the token may be gone there */
+
+static void
+limit_alone(lines_limit_result_t *result)
+{
+    lines_gcra_t    gcra;
+    lines_limit_t  *limit;
+
+    limit = result->limit;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, result->ctx->request->connection->log,
+                   0, "lines limit: %V without Redis, fail:%ui", &limit->id,
+                   limit->fail);
+
+    if (limit->fail == LINES_FAIL_LOCAL) {
+        lines_lease_local(&result->key, &result->rate, &gcra);
+        limit_settle(result, LINES_LIMIT_NODE, &gcra);
+        return;
     }
 
-    return lines_key_limit_other(r->pool, key, &limit->id, &value);
+    gcra = (lines_gcra_t) {
+        .granted = (limit->fail == LINES_FAIL_OPEN),
+        .retry = 1000
+    };
+
+    limit_settle(result, LINES_LIMIT_NOBODY, &gcra);
 }
 
 
@@ -372,62 +421,39 @@ limit_reply(void *data, lines_gcra_reply_t *reply)
 }
 
 
-/* Redis is away, or did not answer in time: the token may be gone there */
-
-static void
-limit_alone(lines_limit_result_t *result)
+static ngx_int_t
+limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
 {
-    lines_gcra_t    gcra;
-    lines_limit_t  *limit;
+    ngx_uint_t           status;
+    lines_api_t         *dialect;
+    lines_loc_conf_t    *llcf;
+    ngx_http_request_t  *r;
 
-    limit = result->limit;
+    r = ctx->request;
+    llcf = lines_get_loc_conf(r);
 
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, result->ctx->request->connection->log,
-                   0, "lines limit: %V without Redis, fail:%ui", &limit->id,
-                   limit->fail);
+    status = (result->by == LINES_LIMIT_NOBODY) ? NGX_HTTP_SERVICE_UNAVAILABLE
+                                                : result->limit->status;
 
-    if (limit->fail == LINES_FAIL_LOCAL) {
-        lines_lease_local(&result->key, &result->rate, &gcra);
-        limit_settle(result, LINES_LIMIT_NODE, &gcra);
-        return;
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "lines: limit \"%V\": %V", &result->limit->id,
+                  &lines_limit_outcomes[lines_limit_outcome(result)]);
+
+    dialect = llcf->api ? llcf->api : llcf->dialect;
+
+    /* Retry-After and the others come from the header filter */
+
+    if (dialect == NULL || lines_has_error_page(r, status)) {
+        ctx->rc = status;
+        return NGX_DONE;
     }
 
-    gcra = (lines_gcra_t) {
-        .granted = (limit->fail == LINES_FAIL_OPEN),
-        .retry = 1000
-    };
+    ctx->api = dialect;
 
-    limit_settle(result, LINES_LIMIT_NOBODY, &gcra);
-}
-
-
-static void
-limit_settle(lines_limit_result_t *result, lines_limit_by_e by,
-    lines_gcra_t *gcra)
-{
-    lines_limit_state_t  *state;
-
-    result->by = by;
-    result->verdict = gcra->granted ? LINES_LIMIT_PASSED
-                      : result->limit->dry_run ? LINES_LIMIT_DRY_REJECTED
-                      : LINES_LIMIT_REJECTED;
-    result->remaining = gcra->remaining;
-    result->retry = gcra->retry;
-    result->reset = gcra->granted
-                    ? lines_gcra_full(&result->rate, gcra->remaining)
-                    : gcra->retry;
-
-    lines_metrics_inc(limits[result->limit->metric]
-                            [lines_limit_outcome(result)]);
-
-    state = result->ctx->limit;
-
-    if (result->verdict == LINES_LIMIT_REJECTED
-        && (state->rejected == NULL
-            || result->retry > state->rejected->retry))
-    {
-        state->rejected = result;
-    }
+    return status == NGX_HTTP_SERVICE_UNAVAILABLE
+           ? lines_error(r, ctx, status, NULL,
+                         "Service temporarily unavailable")
+           : lines_error(r, ctx, status, "rate_limited", "Too many requests");
 }
 
 
@@ -470,40 +496,4 @@ limit_conclude(lines_ctx_t *ctx)
     }
 
     return limit_reject(ctx, state->rejected);
-}
-
-
-static ngx_int_t
-limit_reject(lines_ctx_t *ctx, lines_limit_result_t *result)
-{
-    ngx_uint_t           status;
-    lines_api_t         *dialect;
-    lines_loc_conf_t    *llcf;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-    llcf = lines_get_loc_conf(r);
-
-    status = (result->by == LINES_LIMIT_NOBODY) ? NGX_HTTP_SERVICE_UNAVAILABLE
-                                                : result->limit->status;
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "lines: limit \"%V\": %V", &result->limit->id,
-                  &lines_limit_outcomes[lines_limit_outcome(result)]);
-
-    dialect = llcf->api ? llcf->api : llcf->dialect;
-
-    /* Retry-After and the others come from the header filter */
-
-    if (dialect == NULL || lines_has_error_page(r, status)) {
-        ctx->rc = status;
-        return NGX_DONE;
-    }
-
-    ctx->api = dialect;
-
-    return status == NGX_HTTP_SERVICE_UNAVAILABLE
-           ? lines_error(r, ctx, status, NULL,
-                         "Service temporarily unavailable")
-           : lines_error(r, ctx, status, "rate_limited", "Too many requests");
 }
