@@ -58,16 +58,15 @@ lines_access_caches(ngx_conf_t *cf, void **loc_conf)
                           "same", &clcf->name, &ucf->module);
         }
 
-        if (ucf->cache != 1 || conf->cache != LINES_CACHE_UNSAID) {
-            continue;
+        if (ucf->cache == 1 && conf->cache == LINES_CACHE_UNSAID) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "location \"%V\" has \"%V_cache\" behind "
+                          "\"lines_auth\": unless its key has $lines_tenant, "
+                          "nothing is stored; say in \"lines_auth\" "
+                          "\"cache=tenant\" where it has, \"cache=shared\" "
+                          "where all tenants are sent the same",
+                          &clcf->name, &ucf->module);
         }
-
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has \"%V_cache\" behind \"lines_auth\": "
-                      "unless its key has $lines_tenant, nothing is stored; "
-                      "say in \"lines_auth\" \"cache=tenant\" where it has, "
-                      "\"cache=shared\" where all tenants are sent the same",
-                      &clcf->name, &ucf->module);
     }
 
 #endif

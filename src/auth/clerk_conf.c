@@ -157,8 +157,8 @@ jwks_file(ngx_conf_t *cf, lines_jwks_t *jwks, ngx_str_t *file)
 
     if (rc != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "no key in \"%V\" of \"lines_clerk\": %V", file,
-                           &report.error);
+                           "no key in \"%V\" of \"lines_clerk\": %s", file,
+                           report.error);
         return NGX_ERROR;
     }
 

@@ -24,6 +24,10 @@ typedef struct {
 } failures_area_t;
 
 
+#define failures_same(a, b) \
+    ((a)->family == (b)->family && (a)->network == (b)->network)
+
+
 ngx_int_t
 lines_failures_parse(ngx_str_t *value, lines_failures_t *rate)
 {
@@ -78,13 +82,6 @@ lines_failures_init_area(ngx_slab_pool_t *shpool)
 }
 
 
-static uint64_t
-failures_now(void)
-{
-    return (uint64_t) ngx_current_msec * 1000;
-}
-
-
 /* an IPv4 address is the same in either guise */
 
 static void
@@ -130,15 +127,33 @@ failures_network(ngx_connection_t *c, failures_entry_t *like)
 }
 
 
+/* that of the same network, or, where there is none, of who owes least */
+
 static failures_entry_t *
-failures_set(failures_area_t *area, failures_entry_t *like)
+failures_find(failures_area_t *area, failures_entry_t *like)
 {
-    uint32_t  hash;
+    uint32_t           hash;
+    ngx_uint_t         i;
+    failures_entry_t  *set, *entry;
 
     hash = ngx_murmur_hash2((u_char *) &like->network, sizeof(uint64_t))
            + like->family;
 
-    return &area->entries[hash % area->sets * LINES_FAILURES_WAYS];
+    set = &area->entries[hash % area->sets * LINES_FAILURES_WAYS];
+    entry = set;
+
+    for (i = 0; i < LINES_FAILURES_WAYS; i++) {
+
+        if (failures_same(&set[i], like)) {
+            return &set[i];
+        }
+
+        if (set[i].owes < entry->owes) {
+            entry = &set[i];
+        }
+    }
+
+    return entry;
 }
 
 
@@ -147,12 +162,11 @@ lines_failures_wait(lines_main_conf_t *lmcf, ngx_connection_t *c,
     lines_failures_t *rate)
 {
     uint64_t           now, most, owes;
-    ngx_uint_t         i;
     failures_area_t   *area;
-    failures_entry_t  *set, like;
+    failures_entry_t  *entry, like;
 
     area = lines_zone_area(lmcf, LINES_ZONE_FAILURES);
-    now = failures_now();
+    now = (uint64_t) ngx_current_msec * 1000;
 
     if (rate->interval == 0 || now >= area->until) {
         return 0;
@@ -160,17 +174,10 @@ lines_failures_wait(lines_main_conf_t *lmcf, ngx_connection_t *c,
 
     failures_network(c, &like);
 
-    set = failures_set(area, &like);
-    owes = 0;
-
     ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
 
-    for (i = 0; i < LINES_FAILURES_WAYS; i++) {
-        if (set[i].family == like.family && set[i].network == like.network) {
-            owes = set[i].owes;
-            break;
-        }
-    }
+    entry = failures_find(area, &like);
+    owes = failures_same(entry, &like) ? entry->owes : 0;
 
     ngx_shmtx_unlock(&lines_zone_pool(lmcf)->mutex);
 
@@ -185,40 +192,24 @@ lines_failures_add(lines_main_conf_t *lmcf, ngx_connection_t *c,
     lines_failures_t *rate)
 {
     uint64_t           now;
-    ngx_uint_t         i;
     failures_area_t   *area;
-    failures_entry_t  *set, *entry, like;
+    failures_entry_t  *entry, like;
 
     if (rate->interval == 0) {
         return;
     }
 
     area = lines_zone_area(lmcf, LINES_ZONE_FAILURES);
-    now = failures_now();
+    now = (uint64_t) ngx_current_msec * 1000;
 
     failures_network(c, &like);
 
-    set = failures_set(area, &like);
-    entry = set;
-
     ngx_shmtx_lock(&lines_zone_pool(lmcf)->mutex);
 
-    for (i = 0; i < LINES_FAILURES_WAYS; i++) {
+    entry = failures_find(area, &like);
 
-        if (set[i].family == like.family && set[i].network == like.network) {
-            entry = &set[i];
-            break;
-        }
-
-        if (set[i].owes < entry->owes) {
-            entry = &set[i];
-        }
-    }
-
-    if (i == LINES_FAILURES_WAYS) {
-        entry->family = like.family;
-        entry->network = like.network;
-        entry->owes = 0;
+    if (!failures_same(entry, &like)) {
+        *entry = like;
     }
 
     entry->owes = ngx_max(entry->owes, now) + rate->interval;

@@ -65,7 +65,7 @@ lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
     const char     *error;
     jwk_builder_t   b;
 
-    ngx_memzero(report, sizeof(lines_jwk_report_t));
+    *report = (lines_jwk_report_t) { .error = "" };
 
     b.set = (lines_jwk_set_t *) buf;
     b.room = lines_jwk_set_room(text->len);
@@ -91,8 +91,7 @@ lines_jwk_parse(ngx_str_t *text, u_char *buf, lines_jwk_set_t **set,
     }
 
     if (error) {
-        report->error.data = (u_char *) error;
-        report->error.len = ngx_strlen(error);
+        report->error = error;
         return NGX_DECLINED;
     }
 
@@ -214,7 +213,6 @@ jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
     ngx_str_t          keys, entry;
     ngx_uint_t         position;
     const char        *reason;
-    lines_jwk_skip_t  *skip;
 
     rc = lines_strict_json_load(text, JSON_ALLOW_NUL, LINES_JWKS_DEPTH,
                                 LINES_JWKS_CONTAINERS, &document);
@@ -244,11 +242,8 @@ jwks_read(jwk_builder_t *b, ngx_str_t *text, lines_jwk_report_t *report)
         }
 
         if (report->skipped < LINES_JWK_MAX_REPORTED) {
-            skip = &report->skips[report->skipped];
-
-            skip->key = position;
-            skip->reason.data = (u_char *) reason;
-            skip->reason.len = ngx_strlen(reason);
+            report->skips[report->skipped].key = position;
+            report->skips[report->skipped].reason = reason;
         }
 
         report->skipped++;

@@ -587,7 +587,7 @@ jwks_answered(void *data, lines_result_t *result)
 {
     jwks_fetch_t *fetch = data;
 
-    void                *why;
+    const void          *why;
     u_char              *buf, status[sizeof("status ") + NGX_INT_T_LEN];
     ngx_int_t            rc;
     ngx_log_t           *log;
@@ -625,8 +625,7 @@ jwks_answered(void *data, lines_result_t *result)
             rc = lines_jwk_parse(&result->body, buf, &set, &report);
         }
 
-        why = (rc == NGX_DECLINED) ? report.error.data
-                                   : (void *) "no memory";
+        why = (rc == NGX_DECLINED) ? report.error : "no memory";
     }
 
     if (rc != NGX_OK) {
@@ -815,8 +814,8 @@ lines_jwks_report(ngx_log_t *log, ngx_str_t *source,
 
     for (i = 0; i < report->skipped && i < LINES_JWK_MAX_REPORTED; i++) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
-                      "lines: key %ui of \"%V\" is skipped: %V",
-                      report->skips[i].key, source, &report->skips[i].reason);
+                      "lines: key %ui of \"%V\" is skipped: %s",
+                      report->skips[i].key, source, report->skips[i].reason);
     }
 
     if (report->skipped > i) {
