@@ -1,6 +1,7 @@
 
 /*
- * Where a session token, or an API key, stands in a request (RFC 6750; Clerk's cookie).
+ * Where a session token, or an API key, stands in a request (RFC 6750; Clerk's
+ * cookie).
  */
 
 #ifndef _LINES_AUTH_BEARER_H_INCLUDED_

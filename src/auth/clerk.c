@@ -346,12 +346,12 @@ clerk_judge(lines_session_t *session)
         rc = clerk_verify(session, now);
     }
 
-    switch (rc) {
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
 
-    case NGX_OK:
-        break;
+    if (rc == NGX_DECLINED) {
 
-    case NGX_DECLINED:
         if (jwt->reason == LINES_JWT_UNKNOWN_KID
             && lines_jwks_refetch(session->conf->jwks, &session->waiter)
                == NGX_AGAIN)
@@ -372,9 +372,6 @@ clerk_judge(lines_session_t *session)
         }
 
         return clerk_refuse(session, jwt->reason);
-
-    default:
-        return NGX_ERROR;
     }
 
     if (jwt->tenant.len) {

@@ -31,9 +31,6 @@ typedef struct {
 } lines_clerk_args_t;
 
 
-static char *clerk_set_failed(ngx_conf_t *cf, ngx_str_t *value, void *field);
-
-
 static lines_param_t  clerk_params[] = {
     lines_param_string("issuer", lines_clerk_args_t, clerk.options.issuer, 0),
     lines_param_string("jwks", lines_clerk_args_t, jwks.uri, 0),
@@ -52,7 +49,7 @@ static lines_param_t  clerk_params[] = {
     lines_param_msec("jwks_cooldown", lines_clerk_args_t, jwks.cooldown,
                      100, LINES_PARAM_ANY, 0),
     lines_param_other("failed", offsetof(lines_clerk_args_t, clerk.failed),
-                      clerk_set_failed, "a rate, as 10r/s or 30r/m, up to "
+                      lines_failures_set, "a rate, as 10r/s or 30r/m, up to "
                       "1000, or \"unlimited\""),
     lines_param_plain(lines_clerk_args_t, jwks.plain),
     lines_param_end
@@ -387,15 +384,6 @@ lines_clerk(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
-}
-
-
-static char *
-clerk_set_failed(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    return lines_failures_parse(value, field) == NGX_OK
-           ? NGX_CONF_OK
-           : LINES_PARAM_INVALID;
 }
 
 

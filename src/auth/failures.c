@@ -1,5 +1,6 @@
 
 #include "auth/failures.h"
+#include "directive/params.h"
 #include "http/text.h"
 #include "http/zone.h"
 
@@ -28,20 +29,22 @@ typedef struct {
     ((a)->family == (b)->family && (a)->network == (b)->network)
 
 
-ngx_int_t
-lines_failures_parse(ngx_str_t *value, lines_failures_t *rate)
+char *
+lines_failures_set(ngx_conf_t *cf, ngx_str_t *value, void *field)
 {
+    lines_failures_t *rate = field;
+
     ngx_int_t   n;
     ngx_uint_t  seconds;
 
     *rate = (lines_failures_t) { .interval = 0 };
 
     if (lines_is(value, "unlimited")) {
-        return NGX_OK;
+        return NGX_CONF_OK;
     }
 
     if (value->len <= 3 || ngx_strncmp(value->data + value->len - 3, "r/", 2)) {
-        return NGX_ERROR;
+        return LINES_PARAM_INVALID;
     }
 
     seconds = (value->data[value->len - 1] == 's') ? 1
@@ -51,13 +54,13 @@ lines_failures_parse(ngx_str_t *value, lines_failures_t *rate)
     n = ngx_atoi(value->data, value->len - 3);
 
     if (seconds == 0 || n < 1 || n > LINES_FAILURES_MAX) {
-        return NGX_ERROR;
+        return LINES_PARAM_INVALID;
     }
 
     rate->interval = seconds * 1000000 / n;
     rate->burst = ngx_max(n / seconds, 1);
 
-    return NGX_OK;
+    return NGX_CONF_OK;
 }
 
 

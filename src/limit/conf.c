@@ -13,10 +13,6 @@
 #include "limit/limit.h"
 
 
-static char *limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field);
-static char *limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field);
-
-
 static ngx_conf_enum_t  limit_keys[] = {
     { ngx_string("tenant"), LINES_LIMIT_TENANT },
     { ngx_string("key"), LINES_LIMIT_KEY },
@@ -38,6 +34,66 @@ static ngx_conf_enum_t  limit_fails[] = {
     { ngx_string("closed"), LINES_FAIL_CLOSED },
     { ngx_null_string, 0 }
 };
+
+
+static char *
+limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    lines_limit_t *limit = field;
+
+    limit->text = *value;
+
+    return lines_rate_parse(value, &limit->rate) == NGX_OK
+           ? NGX_CONF_OK
+           : LINES_PARAM_INVALID;
+}
+
+
+static char *
+limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
+{
+    lines_limit_t *limit = field;
+
+    ngx_conf_enum_t                   *word;
+    ngx_http_compile_complex_value_t   ccv;
+
+    limit->key = *value;
+
+    for (word = limit_keys; word->name.len; word++) {
+
+        if (lines_is(value, (char *) word->name.data)) {
+            limit->kind = word->value;
+            limit->name = word->name;
+            return NGX_CONF_OK;
+        }
+    }
+
+    limit->kind = LINES_LIMIT_VARIABLE;
+    ngx_str_set(&limit->name, "custom");
+
+    if (value->len < 2
+        || ngx_strlchr(value->data, value->data + value->len, '$') == NULL)
+    {
+        return LINES_PARAM_INVALID;
+    }
+
+    limit->variable = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (limit->variable == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ccv = (ngx_http_compile_complex_value_t) {
+        .cf = cf, .value = &limit->key, .complex_value = limit->variable
+    };
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return LINES_PARAM_INVALID;
+    }
+
+    limit->identity = lines_names_identity(cf, limit->variable);
+
+    return NGX_CONF_OK;
+}
 
 
 static lines_param_t  limit_params[] = {
@@ -247,66 +303,6 @@ lines_rate_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_lines_module);
     lmcf->used = 1;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-limit_set_rate(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    lines_limit_t *limit = field;
-
-    limit->text = *value;
-
-    return lines_rate_parse(value, &limit->rate) == NGX_OK
-           ? NGX_CONF_OK
-           : LINES_PARAM_INVALID;
-}
-
-
-static char *
-limit_set_key(ngx_conf_t *cf, ngx_str_t *value, void *field)
-{
-    lines_limit_t *limit = field;
-
-    ngx_conf_enum_t                   *word;
-    ngx_http_compile_complex_value_t   ccv;
-
-    limit->key = *value;
-
-    for (word = limit_keys; word->name.len; word++) {
-
-        if (lines_is(value, (char *) word->name.data)) {
-            limit->kind = word->value;
-            limit->name = word->name;
-            return NGX_CONF_OK;
-        }
-    }
-
-    limit->kind = LINES_LIMIT_VARIABLE;
-    ngx_str_set(&limit->name, "custom");
-
-    if (value->len < 2
-        || ngx_strlchr(value->data, value->data + value->len, '$') == NULL)
-    {
-        return LINES_PARAM_INVALID;
-    }
-
-    limit->variable = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (limit->variable == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ccv = (ngx_http_compile_complex_value_t) {
-        .cf = cf, .value = &limit->key, .complex_value = limit->variable
-    };
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
-        return LINES_PARAM_INVALID;
-    }
-
-    limit->identity = lines_names_identity(cf, limit->variable);
 
     return NGX_CONF_OK;
 }

@@ -23,23 +23,7 @@
      + sizeof(", \"\";q=;w=") - 1)
 
 
-static ngx_int_t limit_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t remaining);
-
-
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
-
-
-static ngx_http_variable_t  limit_variables[] = {
-
-    { ngx_string("lines_limit_status"), NULL, limit_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("lines_limit_remaining"), NULL, limit_variable, 1,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
 
 
 /* the result that says most: the rejection, else the scarcest; or NULL */
@@ -193,13 +177,6 @@ lines_limit_filter_init(ngx_conf_t *cf)
 }
 
 
-ngx_int_t
-lines_limit_add_variables(ngx_conf_t *cf)
-{
-    return lines_add_variables(cf, limit_variables);
-}
-
-
 static ngx_int_t
 limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t remaining)
@@ -227,4 +204,23 @@ limit_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     return lines_variable_str(v, &value);
+}
+
+
+static ngx_http_variable_t  limit_variables[] = {
+
+    { ngx_string("lines_limit_status"), NULL, limit_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("lines_limit_remaining"), NULL, limit_variable, 1,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+lines_limit_add_variables(ngx_conf_t *cf)
+{
+    return lines_add_variables(cf, limit_variables);
 }
