@@ -46,13 +46,6 @@ typedef struct {
 } lines_plan_entry_t;
 
 
-static ngx_int_t key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
-    ngx_str_t *key, ngx_str_t *secret, lines_auth_done_pt done);
-static ngx_int_t key_reply(void *data, lines_key_read_reply_t *reply);
-static ngx_int_t key_judge(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_key_lookup_t *lookup);
-
-
 /* one entry for each value of a hash: the last tenant has it */
 
 static lines_plan_entry_t  plan_entries[LINES_PLAN_ENTRIES];
@@ -285,6 +278,228 @@ auth_fail(ngx_http_request_t *r, lines_ctx_t *ctx, const char *failure,
 }
 
 
+/*
+ * Told once a day by each node that remembers it.  What Redis did not hear of
+ * is told again when Redis was asked again; nobody waits for it.
+ */
+
+static void
+key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    uint32_t  day;
+
+    day = (uint32_t) (ngx_time() / LINES_DAY);
+
+    if (lookup->key.used >= day
+        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
+                                lookup->key.digest, day))
+    {
+        return;
+    }
+
+    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
+                                 .id.len = LINES_SHA256_LEN * 2);
+}
+
+
+static ngx_int_t
+key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
+{
+    ngx_time_t        *tp;
+    ngx_uint_t         match;
+    lines_key_t       *key;
+    lines_identity_t  *identity;
+
+    key = &lookup->key;
+    identity = &ctx->identity;
+
+    /* an unknown key is compared too: both take as long; without a secret
+       on either side these are zeros */
+
+    match = lines_equal(lookup->secret, key->secret, LINES_SHA256_LEN);
+
+    if (key->tenant_len == 0) {
+        return auth_fail(r, ctx, "key-unknown", lookup->done);
+    }
+
+    if (!match || key->tenant[0] != (lookup->pair ? 'a' : 'w')) {
+        return auth_fail(r, ctx, "key-mismatch", lookup->done);
+    }
+
+    /* whatever is remembered of it: the instant is as good as the key */
+
+    tp = ngx_timeofday();
+
+    if (key->expires
+        && key->expires <= (int64_t) tp->sec * 1000 + (int64_t) tp->msec)
+    {
+        identity->refusal = &key_expired;
+        identity->challenge = "Bearer error=\"invalid_token\", "
+                              "error_description=\"The API key has expired\"";
+
+        return auth_fail(r, ctx, "key-expired", lookup->done);
+    }
+
+    if (key->reads && identity->rules.writes) {
+        identity->refusal = &key_read_only;
+
+        return auth_fail(r, ctx, "key-read-only", lookup->done);
+    }
+
+    key_used(ctx, lookup);
+
+    identity->key_id.data = lookup->hex;
+    identity->key_id.len = LINES_SHA256_LEN * 2;
+    identity->tenant.data = key->tenant;
+    identity->tenant.len = key->tenant_len;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "lines key: tenant \"%V\"", &identity->tenant);
+
+    return lookup->done(r, ctx, NGX_OK);
+}
+
+
+static ngx_int_t
+key_reply(void *data, lines_key_read_reply_t *reply)
+{
+    lines_ctx_t *ctx = data;
+
+    ngx_int_t            used;
+    ngx_str_t           *tenant;
+    lines_key_t         *key;
+    ngx_http_request_t  *r;
+    lines_key_lookup_t  *lookup;
+
+    r = ctx->request;
+    lookup = ctx->auth;
+    key = &lookup->key;
+
+    if (reply == NULL) {
+
+        if (key->tenant_len == 0
+            || ngx_time() - key->asked >= ctx->identity.rules.stale)
+        {
+            ngx_str_set(&ctx->identity.failure, "unavailable");
+
+            return lookup->done(r, ctx, NGX_ERROR);
+        }
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: stale");
+        lines_metrics_inc(key_cache_stale);
+        return key_judge(r, ctx, lookup);
+    }
+
+    tenant = &reply->tenant;
+
+    ngx_memzero(key->secret, LINES_SHA256_LEN);
+    key->tenant_len = 0;
+    key->asked = ngx_time();
+
+    used = ngx_atoi(reply->used.data, reply->used.len);
+    key->used = (used > 0) ? (uint32_t) used : 0;
+
+    /* a role that is not known yet is no leave to write */
+
+    key->reads = (reply->role.len && !lines_is(&reply->role, "all"));
+    key->expires = reply->expires.len
+                   ? ngx_atoof(reply->expires.data, reply->expires.len) : 0;
+
+    if (tenant->len <= 2 || tenant->len > LINES_TENANT_LEN) {
+
+        /* nobody's */
+
+    } else if (reply->secret.len
+               && lines_hex_decode(key->secret, LINES_SHA256_LEN,
+                                   &reply->secret)
+                  != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: a key of \"%V\" has a malformed secret "
+                      "hash in Redis", tenant);
+
+    } else if (key->expires == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "lines: a key of \"%V\" has a malformed expiry in "
+                      "Redis", tenant);
+
+    } else {
+        ngx_memcpy(key->tenant, tenant->data, tenant->len);
+        key->tenant_len = (u_char) tenant->len;
+    }
+
+    lines_key_cache_put(lines_get_main_conf(r), key);
+
+    return key_judge(r, ctx, lookup);
+}
+
+
+static ngx_uint_t
+key_well_formed(ngx_str_t *key)
+{
+    return key->len && key->len <= LINES_KEY_MAX && lines_is_graph(key);
+}
+
+
+static ngx_int_t
+key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
+    ngx_str_t *secret, lines_auth_done_pt done)
+{
+    ngx_int_t            rc;
+    lines_main_conf_t   *lmcf;
+    lines_key_lookup_t  *lookup;
+
+    if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
+        return auth_fail(r, ctx, "key-malformed", done);
+    }
+
+    lookup = ngx_pcalloc(r->pool, sizeof(lines_key_lookup_t));
+    if (lookup == NULL) {
+        return NGX_ERROR;
+    }
+
+    lookup->done = done;
+    lookup->pair = (secret != NULL);
+
+    if (lines_sha256(key, lookup->key.digest) != NGX_OK
+        || (secret && lines_sha256(secret, lookup->secret) != NGX_OK))
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&ctx->identity.method, "key");
+
+    ctx->auth = lookup;
+    lmcf = lines_get_main_conf(r);
+
+    ngx_hex_dump(lookup->hex, lookup->key.digest, LINES_SHA256_LEN);
+
+    /* a cached answer counts while revocations surely reach this worker, and
+       did so ever since it was cached */
+
+    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
+        && lookup->key.verified
+        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
+        && lmcf->subscriber
+        && lines_subscriber_alive(lmcf->subscriber))
+    {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "lines key: cached");
+        lines_metrics_inc(key_cache_hits);
+        return key_judge(r, ctx, lookup);
+    }
+
+    lines_metrics_inc(key_cache_misses);
+
+    rc = lines_try_key_read(&ctx->caller, key_reply, ctx,
+                            .id.data = lookup->hex,
+                            .id.len = LINES_SHA256_LEN * 2);
+
+    return (rc == NGX_DECLINED) ? key_reply(ctx, NULL) : rc;
+}
+
+
 ngx_int_t
 lines_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_uint_t methods,
     time_t stale, lines_auth_done_pt done)
@@ -369,228 +584,6 @@ lines_settle(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_int_t rc)
     lines_forget_computed(r);
 
     return NGX_OK;
-}
-
-
-static ngx_uint_t
-key_well_formed(ngx_str_t *key)
-{
-    return key->len && key->len <= LINES_KEY_MAX && lines_is_graph(key);
-}
-
-
-static ngx_int_t
-key_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx, ngx_str_t *key,
-    ngx_str_t *secret, lines_auth_done_pt done)
-{
-    ngx_int_t            rc;
-    lines_main_conf_t   *lmcf;
-    lines_key_lookup_t  *lookup;
-
-    if (!key_well_formed(key) || (secret && !key_well_formed(secret))) {
-        return auth_fail(r, ctx, "key-malformed", done);
-    }
-
-    lookup = ngx_pcalloc(r->pool, sizeof(lines_key_lookup_t));
-    if (lookup == NULL) {
-        return NGX_ERROR;
-    }
-
-    lookup->done = done;
-    lookup->pair = (secret != NULL);
-
-    if (lines_sha256(key, lookup->key.digest) != NGX_OK
-        || (secret && lines_sha256(secret, lookup->secret) != NGX_OK))
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_str_set(&ctx->identity.method, "key");
-
-    ctx->auth = lookup;
-    lmcf = lines_get_main_conf(r);
-
-    ngx_hex_dump(lookup->hex, lookup->key.digest, LINES_SHA256_LEN);
-
-    /* a cached answer counts while revocations surely reach this worker, and
-       did so ever since it was cached */
-
-    if (lines_key_cache_get(lmcf, &lookup->key) == NGX_OK
-        && lookup->key.verified
-        && ngx_time() - lookup->key.asked < (time_t) (lmcf->key_ttl / 1000)
-        && lmcf->subscriber
-        && lines_subscriber_alive(lmcf->subscriber))
-    {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines key: cached");
-        lines_metrics_inc(key_cache_hits);
-        return key_judge(r, ctx, lookup);
-    }
-
-    lines_metrics_inc(key_cache_misses);
-
-    rc = lines_try_key_read(&ctx->caller, key_reply, ctx,
-                            .id.data = lookup->hex,
-                            .id.len = LINES_SHA256_LEN * 2);
-
-    return (rc == NGX_DECLINED) ? key_reply(ctx, NULL) : rc;
-}
-
-
-static ngx_int_t
-key_reply(void *data, lines_key_read_reply_t *reply)
-{
-    lines_ctx_t *ctx = data;
-
-    ngx_int_t            used;
-    ngx_str_t           *tenant;
-    lines_key_t         *key;
-    ngx_http_request_t  *r;
-    lines_key_lookup_t  *lookup;
-
-    r = ctx->request;
-    lookup = ctx->auth;
-    key = &lookup->key;
-
-    if (reply == NULL) {
-
-        if (key->tenant_len == 0
-            || ngx_time() - key->asked >= ctx->identity.rules.stale)
-        {
-            ngx_str_set(&ctx->identity.failure, "unavailable");
-
-            return lookup->done(r, ctx, NGX_ERROR);
-        }
-
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "lines key: stale");
-        lines_metrics_inc(key_cache_stale);
-        return key_judge(r, ctx, lookup);
-    }
-
-    tenant = &reply->tenant;
-
-    ngx_memzero(key->secret, LINES_SHA256_LEN);
-    key->tenant_len = 0;
-    key->asked = ngx_time();
-
-    used = ngx_atoi(reply->used.data, reply->used.len);
-    key->used = (used > 0) ? (uint32_t) used : 0;
-
-    /* a role that is not known yet is no leave to write */
-
-    key->reads = (reply->role.len && !lines_is(&reply->role, "all"));
-    key->expires = reply->expires.len
-                   ? ngx_atoof(reply->expires.data, reply->expires.len) : 0;
-
-    if (tenant->len <= 2 || tenant->len > LINES_TENANT_LEN) {
-
-        /* nobody's */
-
-    } else if (reply->secret.len
-               && lines_hex_decode(key->secret, LINES_SHA256_LEN,
-                                   &reply->secret)
-                  != NGX_OK)
-    {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "lines: a key of \"%V\" has a malformed secret "
-                      "hash in Redis", tenant);
-
-    } else if (key->expires == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "lines: a key of \"%V\" has a malformed expiry in "
-                      "Redis", tenant);
-
-    } else {
-        ngx_memcpy(key->tenant, tenant->data, tenant->len);
-        key->tenant_len = (u_char) tenant->len;
-    }
-
-    lines_key_cache_put(lines_get_main_conf(r), key);
-
-    return key_judge(r, ctx, lookup);
-}
-
-
-/*
- * Told once a day by each node that remembers it.  What Redis did not hear of
- * is told again when Redis was asked again; nobody waits for it.
- */
-
-static void
-key_used(lines_ctx_t *ctx, lines_key_lookup_t *lookup)
-{
-    uint32_t  day;
-
-    day = (uint32_t) (ngx_time() / LINES_DAY);
-
-    if (lookup->key.used >= day
-        || !lines_key_cache_use(lines_get_main_conf(ctx->request),
-                                lookup->key.digest, day))
-    {
-        return;
-    }
-
-    (void) lines_forget_key_used(&ctx->caller, .id.data = lookup->hex,
-                                 .id.len = LINES_SHA256_LEN * 2);
-}
-
-
-static ngx_int_t
-key_judge(ngx_http_request_t *r, lines_ctx_t *ctx, lines_key_lookup_t *lookup)
-{
-    ngx_time_t        *tp;
-    ngx_uint_t         match;
-    lines_key_t       *key;
-    lines_identity_t  *identity;
-
-    key = &lookup->key;
-    identity = &ctx->identity;
-
-    /* an unknown key is compared too: both take as long; without a secret
-       on either side these are zeros */
-
-    match = lines_equal(lookup->secret, key->secret, LINES_SHA256_LEN);
-
-    if (key->tenant_len == 0) {
-        return auth_fail(r, ctx, "key-unknown", lookup->done);
-    }
-
-    if (!match || key->tenant[0] != (lookup->pair ? 'a' : 'w')) {
-        return auth_fail(r, ctx, "key-mismatch", lookup->done);
-    }
-
-    /* whatever is remembered of it: the instant is as good as the key */
-
-    tp = ngx_timeofday();
-
-    if (key->expires
-        && key->expires <= (int64_t) tp->sec * 1000 + (int64_t) tp->msec)
-    {
-        identity->refusal = &key_expired;
-        identity->challenge = "Bearer error=\"invalid_token\", "
-                              "error_description=\"The API key has expired\"";
-
-        return auth_fail(r, ctx, "key-expired", lookup->done);
-    }
-
-    if (key->reads && identity->rules.writes) {
-        identity->refusal = &key_read_only;
-
-        return auth_fail(r, ctx, "key-read-only", lookup->done);
-    }
-
-    key_used(ctx, lookup);
-
-    identity->key_id.data = lookup->hex;
-    identity->key_id.len = LINES_SHA256_LEN * 2;
-    identity->tenant.data = key->tenant;
-    identity->tenant.len = key->tenant_len;
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "lines key: tenant \"%V\"", &identity->tenant);
-
-    return lookup->done(r, ctx, NGX_OK);
 }
 
 

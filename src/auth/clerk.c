@@ -29,10 +29,6 @@ typedef struct {
 } lines_session_t;
 
 
-static ngx_int_t clerk_judge(lines_session_t *session);
-static void clerk_resume(void *data);
-
-
 /* to who wrote the page, or the program */
 
 static const lines_refusal_t  clerk_unsaid = {
@@ -102,75 +98,6 @@ clerk_refuse(lines_session_t *session, lines_jwt_reason_e reason)
 }
 
 
-ngx_int_t
-lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
-    lines_auth_done_pt done)
-{
-    ngx_int_t            rc;
-    ngx_uint_t           i;
-    lines_rules_t       *rules;
-    ngx_pool_cleanup_t  *cln;
-    lines_session_t     *session;
-
-    rules = &ctx->identity.rules;
-
-    ngx_str_set(&ctx->identity.method, "clerk");
-
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_session_t));
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    session = cln->data;
-    *session = (lines_session_t) { .waiter.handler = clerk_resume,
-                                   .ctx = ctx, .conf = rules->clerk,
-                                   .done = done };
-
-    cln->handler = lines_jwks_forget;
-
-    rc = rules->authorization.len
-         ? lines_bearer_header(&rules->authorization, &session->text)
-         : NGX_DECLINED;
-
-    if (rc == NGX_ABORT) {
-        return clerk_refuse(session, LINES_JWT_MALFORMED);
-    }
-
-    if (rc == NGX_DECLINED) {
-
-        session->text = rules->cookie;
-
-        if (rules->cookie.len == 0) {
-            return clerk_refuse(session, LINES_JWT_MISSING);
-        }
-
-        if (rules->site != LINES_SITE_TRUSTED) {
-            ctx->identity.refusal = (rules->site == LINES_SITE_UNSAID)
-                                    ? &clerk_unsaid
-                                    : &clerk_other;
-
-            return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
-        }
-    }
-
-    if (session->text.len > LINES_JWT_MAX_LEN) {
-        return clerk_refuse(session, LINES_JWT_TOO_LONG);
-    }
-
-    if (lines_sha256(&session->text, session->token.digest) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    /* what one configuration accepts is nothing to another */
-
-    for (i = 0; i < LINES_SHA256_LEN; i++) {
-        session->token.digest[i] ^= rules->clerk->id[i];
-    }
-
-    return clerk_judge(session);
-}
-
-
 /* where all clients have the proxy's address, one stranger is enough */
 
 static void
@@ -217,7 +144,7 @@ clerk_verify(lines_session_t *session, int64_t now)
 
     verifier = &jwks->verifiers[key->ordinal];
 
-    if (verifier->key == NULL
+    if (verifier->ctx == NULL
         && lines_jwk_verifier_create(verifier, key) != NGX_OK)
     {
         return NGX_ERROR;
@@ -410,4 +337,73 @@ clerk_resume(void *data)
                    "lines clerk: resumed");
 
     lines_resume(r, session->ctx, clerk_judge(session));
+}
+
+
+ngx_int_t
+lines_clerk_authenticate(ngx_http_request_t *r, lines_ctx_t *ctx,
+    lines_auth_done_pt done)
+{
+    ngx_int_t            rc;
+    ngx_uint_t           i;
+    lines_rules_t       *rules;
+    ngx_pool_cleanup_t  *cln;
+    lines_session_t     *session;
+
+    rules = &ctx->identity.rules;
+
+    ngx_str_set(&ctx->identity.method, "clerk");
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(lines_session_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    session = cln->data;
+    *session = (lines_session_t) { .waiter.handler = clerk_resume,
+                                   .ctx = ctx, .conf = rules->clerk,
+                                   .done = done };
+
+    cln->handler = lines_jwks_forget;
+
+    rc = rules->authorization.len
+         ? lines_bearer_header(&rules->authorization, &session->text)
+         : NGX_DECLINED;
+
+    if (rc == NGX_ABORT) {
+        return clerk_refuse(session, LINES_JWT_MALFORMED);
+    }
+
+    if (rc == NGX_DECLINED) {
+
+        session->text = rules->cookie;
+
+        if (rules->cookie.len == 0) {
+            return clerk_refuse(session, LINES_JWT_MISSING);
+        }
+
+        if (rules->site != LINES_SITE_TRUSTED) {
+            ctx->identity.refusal = (rules->site == LINES_SITE_UNSAID)
+                                    ? &clerk_unsaid
+                                    : &clerk_other;
+
+            return clerk_refuse(session, LINES_JWT_COOKIE_REFUSED);
+        }
+    }
+
+    if (session->text.len > LINES_JWT_MAX_LEN) {
+        return clerk_refuse(session, LINES_JWT_TOO_LONG);
+    }
+
+    if (lines_sha256(&session->text, session->token.digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* what one configuration accepts is nothing to another */
+
+    for (i = 0; i < LINES_SHA256_LEN; i++) {
+        session->token.digest[i] ^= rules->clerk->id[i];
+    }
+
+    return clerk_judge(session);
 }

@@ -68,7 +68,6 @@ typedef struct {
 /* an OpenSSL key made ready once; belongs to one process */
 
 typedef struct {
-    EVP_PKEY      *key;
     EVP_PKEY_CTX  *ctx;         /* PKCS#1 v1.5 with SHA-256, reused */
     size_t         signature_len;
 } lines_jwk_verifier_t;

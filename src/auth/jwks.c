@@ -54,9 +54,6 @@ typedef struct {
 } jwks_fetch_t;
 
 
-static void jwks_tick(ngx_event_t *ev);
-
-
 /* with the zone locked, or not shared yet */
 
 static lines_jwks_entry_t *
@@ -214,244 +211,6 @@ jwks_arm(lines_jwks_t *jwks, ngx_msec_t delay)
     }
 
     ngx_add_timer(timer, delay);
-}
-
-
-ngx_int_t
-lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
-{
-    ngx_uint_t            i;
-    lines_jwks_t        **all, *jwks;
-    ngx_pool_cleanup_t   *cln;
-
-    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
-
-        all = lmcf->jwks->elts;
-        jwks = all[i];
-
-        cln = ngx_pool_cleanup_add(cycle->pool, 0);
-        if (cln == NULL) {
-            return NGX_ERROR;
-        }
-
-        cln->handler = jwks_drop;
-        cln->data = jwks;
-
-        jwks->lmcf = lmcf;
-        jwks->verifiers = ngx_pcalloc(cycle->pool,
-                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
-
-        if (jwks->verifiers == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (jwks->uri.len == 0) {
-            continue;
-        }
-
-        /* most of it is never touched */
-
-        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
-        if (jwks->set == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_queue_init(&jwks->waiters);
-
-        jwks->timer.handler = jwks_tick;
-        jwks->timer.data = jwks;
-        jwks->timer.log = cycle->log;
-
-        if (jwks_enter(jwks) != NGX_OK) {
-            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                          "lines: \"lines_zone\" has no room for the keys "
-                          "of \"%V\"", &jwks->issuer);
-            continue;
-        }
-
-        jwks_arm(jwks, 1);
-    }
-
-    return NGX_OK;
-}
-
-
-/* a copy of the zone's set becomes this worker's */
-
-static ngx_int_t
-jwks_adopt(lines_jwks_t *jwks)
-{
-    size_t               size;
-    lines_jwk_set_t     *from;
-    lines_jwks_entry_t  *entry;
-
-    entry = jwks->entry;
-
-    jwks_drop(jwks);
-
-    jwks_lock(jwks);
-
-    from = entry->slots[entry->current].set;
-    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
-    ngx_memcpy(jwks->set, from, size);
-    jwks->generation = entry->generation;
-
-    jwks_unlock(jwks);
-
-    if (!lines_jwk_set_valid(jwks->set, size)) {
-        jwks->generation = 0;
-        return NGX_ERROR;
-    }
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "lines jwks: generation %ui of \"%V\"", jwks->generation,
-                   &jwks->issuer);
-
-    return NGX_OK;
-}
-
-
-/*
- * A fetch that is due is begun by the timer.  Workers of an old configuration,
- * whose issuer may be another, have those of the new one ask.
- */
-
-ngx_int_t
-lines_jwks_current(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
-{
-    ngx_uint_t           generation, usable, running, due, fresh;
-    ngx_msec_t           age;
-    lines_jwks_entry_t  *entry;
-
-    if (jwks->uri.len == 0) {
-        return NGX_OK;
-    }
-
-    if (jwks->entry == NULL) {
-        return NGX_DECLINED;
-    }
-
-    entry = jwks->entry;
-
-    jwks_lock(jwks);
-
-    age = lines_zone_since(entry->fetched);
-    generation = entry->generation;
-    usable = (generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
-
-    /* old keys are for an issuer that cannot be asked */
-
-    fresh = (age < jwks->ttl || entry->fails);
-    running = jwks_running(entry);
-
-    /* their age alone is no affair of an old configuration's */
-
-    due = !running
-          && jwks_due(entry->due)
-          && (!usable || entry->configured == jwks->lmcf->configured);
-
-    waiter->fetch = entry->begun + due;
-
-    jwks_unlock(jwks);
-
-    if (waiter->since == 0) {
-        waiter->since = waiter->fetch;
-    }
-
-    if (due) {
-        jwks_arm(jwks, 0);
-    }
-
-    if ((due || running) && !(usable && fresh)) {
-        return NGX_AGAIN;
-    }
-
-    if (!usable) {
-        return NGX_DECLINED;
-    }
-
-    return (generation == jwks->generation) ? NGX_OK : jwks_adopt(jwks);
-}
-
-
-ngx_int_t
-lines_jwks_refetch(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
-{
-    ngx_int_t            rc;
-    ngx_uint_t           running;
-    lines_jwks_entry_t  *entry;
-
-    if (jwks->uri.len == 0) {
-        return NGX_DECLINED;
-    }
-
-    rc = NGX_AGAIN;
-    entry = jwks->entry;
-
-    jwks_lock(jwks);
-
-    running = jwks_running(entry);
-    waiter->fetch = entry->begun + !running;
-
-    if (running || jwks_due(entry->due)) {
-
-        /* what is under way may have been asked for before the key was made:
-           it is looked at, and if need be asked again */
-
-    } else if (entry->ended > waiter->since || !jwks_due(entry->kid_due)) {
-        rc = NGX_DECLINED;
-
-    } else {
-        entry->due = jwks_at_once();
-        entry->kid_due = ngx_current_msec + jwks->cooldown;
-    }
-
-    jwks_unlock(jwks);
-
-    if (rc == NGX_AGAIN && !running) {
-        jwks_arm(jwks, 0);
-    }
-
-    return rc;
-}
-
-
-void
-lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
-{
-    ngx_uint_t            i;
-    ngx_msec_t            age;
-    lines_jwks_t        **jwks;
-    lines_jwks_entry_t   *entry;
-    lines_jwks_state_e    state;
-
-    ngx_memzero(status, sizeof(lines_jwks_status_t));
-
-    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
-
-        jwks = lmcf->jwks->elts;
-        entry = jwks[i]->entry;
-
-        if (jwks[i]->uri.len == 0) {
-            continue;
-        }
-
-        if (entry && entry->generation) {
-            state = entry->fails ? LINES_JWKS_STALE : LINES_JWKS_OK;
-
-            age = lines_zone_since(entry->fetched);
-
-            status->known++;
-            status->age = ngx_max(status->age, age);
-
-        } else {
-            state = (entry && entry->fails) ? LINES_JWKS_UNREACHABLE
-                                            : LINES_JWKS_UNKNOWN;
-            status->missing++;
-        }
-
-        status->worst = ngx_max(status->worst, state);
-    }
 }
 
 
@@ -702,38 +461,6 @@ failed:
 }
 
 
-ngx_int_t
-lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
-{
-    if (waiter->deadline == 0) {
-        waiter->deadline = ngx_current_msec + LINES_JWKS_WAIT;
-
-    } else if (jwks_due(waiter->deadline)) {
-        return NGX_DECLINED;
-    }
-
-    waiter->waiting = 1;
-
-    ngx_queue_insert_tail(&jwks->waiters, &waiter->queue);
-
-    jwks_arm(jwks, LINES_JWKS_POLL);
-
-    return NGX_AGAIN;
-}
-
-
-void
-lines_jwks_forget(void *data)
-{
-    lines_jwks_waiter_t *waiter = data;
-
-    if (waiter->waiting) {
-        waiter->waiting = 0;
-        ngx_queue_remove(&waiter->queue);
-    }
-}
-
-
 /*
  * Keys are kept fresh though nobody comes: what is revoked stays revoked.  A
  * worker that leaves asks for those only who wait.
@@ -803,6 +530,276 @@ jwks_tick(ngx_event_t *ev)
     interval = ngx_max(jwks->ttl / 16, 50);
 
     jwks_arm(jwks, ngx_min(interval, LINES_JWKS_TICK));
+}
+
+
+ngx_int_t
+lines_jwks_init_process(ngx_cycle_t *cycle, lines_main_conf_t *lmcf)
+{
+    ngx_uint_t            i;
+    lines_jwks_t        **all, *jwks;
+    ngx_pool_cleanup_t   *cln;
+
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
+
+        all = lmcf->jwks->elts;
+        jwks = all[i];
+
+        cln = ngx_pool_cleanup_add(cycle->pool, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        cln->handler = jwks_drop;
+        cln->data = jwks;
+
+        jwks->lmcf = lmcf;
+        jwks->verifiers = ngx_pcalloc(cycle->pool,
+                            LINES_JWK_MAX_KEYS * sizeof(lines_jwk_verifier_t));
+
+        if (jwks->verifiers == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (jwks->uri.len == 0) {
+            continue;
+        }
+
+        /* most of it is never touched */
+
+        jwks->set = ngx_palloc(cycle->pool, LINES_JWKS_SET_MAX);
+        if (jwks->set == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_queue_init(&jwks->waiters);
+
+        jwks->timer.handler = jwks_tick;
+        jwks->timer.data = jwks;
+        jwks->timer.log = cycle->log;
+
+        if (jwks_enter(jwks) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
+                          "lines: \"lines_zone\" has no room for the keys "
+                          "of \"%V\"", &jwks->issuer);
+            continue;
+        }
+
+        jwks_arm(jwks, 1);
+    }
+
+    return NGX_OK;
+}
+
+
+/* a copy of the zone's set becomes this worker's */
+
+static ngx_int_t
+jwks_adopt(lines_jwks_t *jwks)
+{
+    size_t               size;
+    lines_jwk_set_t     *from;
+    lines_jwks_entry_t  *entry;
+
+    entry = jwks->entry;
+
+    jwks_drop(jwks);
+
+    jwks_lock(jwks);
+
+    from = entry->slots[entry->current].set;
+    size = ngx_min(from->size, LINES_JWKS_SET_MAX);
+    ngx_memcpy(jwks->set, from, size);
+    jwks->generation = entry->generation;
+
+    jwks_unlock(jwks);
+
+    if (!lines_jwk_set_valid(jwks->set, size)) {
+        jwks->generation = 0;
+        return NGX_ERROR;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "lines jwks: generation %ui of \"%V\"", jwks->generation,
+                   &jwks->issuer);
+
+    return NGX_OK;
+}
+
+
+/*
+ * A fetch that is due is begun by the timer.  Workers of an old configuration,
+ * whose issuer may be another, have those of the new one ask.
+ */
+
+ngx_int_t
+lines_jwks_current(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
+{
+    ngx_uint_t           generation, usable, running, due, fresh;
+    ngx_msec_t           age;
+    lines_jwks_entry_t  *entry;
+
+    if (jwks->uri.len == 0) {
+        return NGX_OK;
+    }
+
+    if (jwks->entry == NULL) {
+        return NGX_DECLINED;
+    }
+
+    entry = jwks->entry;
+
+    jwks_lock(jwks);
+
+    age = lines_zone_since(entry->fetched);
+    generation = entry->generation;
+    usable = (generation != 0 && age < ngx_max(jwks->stale, jwks->ttl));
+
+    /* old keys are for an issuer that cannot be asked */
+
+    fresh = (age < jwks->ttl || entry->fails);
+    running = jwks_running(entry);
+
+    /* their age alone is no affair of an old configuration's */
+
+    due = !running
+          && jwks_due(entry->due)
+          && (!usable || entry->configured == jwks->lmcf->configured);
+
+    waiter->fetch = entry->begun + due;
+
+    jwks_unlock(jwks);
+
+    if (waiter->since == 0) {
+        waiter->since = waiter->fetch;
+    }
+
+    if (due) {
+        jwks_arm(jwks, 0);
+    }
+
+    if ((due || running) && !(usable && fresh)) {
+        return NGX_AGAIN;
+    }
+
+    if (!usable) {
+        return NGX_DECLINED;
+    }
+
+    return (generation == jwks->generation) ? NGX_OK : jwks_adopt(jwks);
+}
+
+
+ngx_int_t
+lines_jwks_refetch(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
+{
+    ngx_int_t            rc;
+    ngx_uint_t           running;
+    lines_jwks_entry_t  *entry;
+
+    if (jwks->uri.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    rc = NGX_AGAIN;
+    entry = jwks->entry;
+
+    jwks_lock(jwks);
+
+    running = jwks_running(entry);
+    waiter->fetch = entry->begun + !running;
+
+    if (running || jwks_due(entry->due)) {
+
+        /* what is under way may have been asked for before the key was made:
+           it is looked at, and if need be asked again */
+
+    } else if (entry->ended > waiter->since || !jwks_due(entry->kid_due)) {
+        rc = NGX_DECLINED;
+
+    } else {
+        entry->due = jwks_at_once();
+        entry->kid_due = ngx_current_msec + jwks->cooldown;
+    }
+
+    jwks_unlock(jwks);
+
+    if (rc == NGX_AGAIN && !running) {
+        jwks_arm(jwks, 0);
+    }
+
+    return rc;
+}
+
+
+void
+lines_jwks_status(lines_main_conf_t *lmcf, lines_jwks_status_t *status)
+{
+    ngx_uint_t            i;
+    ngx_msec_t            age;
+    lines_jwks_t        **jwks;
+    lines_jwks_entry_t   *entry;
+    lines_jwks_state_e    state;
+
+    ngx_memzero(status, sizeof(lines_jwks_status_t));
+
+    for (i = 0; lmcf->jwks && i < lmcf->jwks->nelts; i++) {
+
+        jwks = lmcf->jwks->elts;
+        entry = jwks[i]->entry;
+
+        if (jwks[i]->uri.len == 0) {
+            continue;
+        }
+
+        if (entry && entry->generation) {
+            state = entry->fails ? LINES_JWKS_STALE : LINES_JWKS_OK;
+
+            age = lines_zone_since(entry->fetched);
+
+            status->known++;
+            status->age = ngx_max(status->age, age);
+
+        } else {
+            state = (entry && entry->fails) ? LINES_JWKS_UNREACHABLE
+                                            : LINES_JWKS_UNKNOWN;
+            status->missing++;
+        }
+
+        status->worst = ngx_max(status->worst, state);
+    }
+}
+
+
+ngx_int_t
+lines_jwks_wait(lines_jwks_t *jwks, lines_jwks_waiter_t *waiter)
+{
+    if (waiter->deadline == 0) {
+        waiter->deadline = ngx_current_msec + LINES_JWKS_WAIT;
+
+    } else if (jwks_due(waiter->deadline)) {
+        return NGX_DECLINED;
+    }
+
+    waiter->waiting = 1;
+
+    ngx_queue_insert_tail(&jwks->waiters, &waiter->queue);
+
+    jwks_arm(jwks, LINES_JWKS_POLL);
+
+    return NGX_AGAIN;
+}
+
+
+void
+lines_jwks_forget(void *data)
+{
+    lines_jwks_waiter_t *waiter = data;
+
+    if (waiter->waiting) {
+        waiter->waiting = 0;
+        ngx_queue_remove(&waiter->queue);
+    }
 }
 
 
