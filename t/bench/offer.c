@@ -357,7 +357,7 @@ main(int argc, char **argv)
             due++;
             run--;
 
-            if (due % (tick > 0 ? 1024 : 64) == 0) {
+            if (due % (tick > 0 ? 128 : 64) == 0) {
                 break;    /* answers, too */
             }
         }
