@@ -13,7 +13,7 @@ static EVP_MD_CTX  *sha256_ctx;
 
 /* nginx unloads the module at its end, and the pointers with it */
 
-static void
+static void __attribute__((destructor))
 sha256_free(void)
 {
     EVP_MD_CTX_free(sha256_ctx);
