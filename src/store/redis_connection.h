@@ -16,6 +16,7 @@
 #include <hiredis/hiredis.h>
 
 #include "store/redis.h"
+#include "store/redis_reply.h"
 
 
 #define LINES_REDIS_ADDRS      8
@@ -113,7 +114,7 @@ struct lines_redis_connection_s {
 
     ngx_connection_t          *connection;
     redisReader               *reader;
-    size_t                     elements;    /* of arrays, of what it reads */
+    lines_redis_replies_t      replies;
     ngx_buf_t                  out;         /* what has not left yet */
     void                      *session;     /* of TLS, to be resumed */
     ngx_log_t                  tls_log;
@@ -156,7 +157,7 @@ struct lines_redis_connection_s {
                                                not say */
 
     unsigned                   away:1;      /* known not to be there */
-    unsigned                   kept:1;      /* a handler took its reply over */
+    unsigned                   taking:1;    /* a reply is looked at */
     unsigned                   denied:1;    /* ask whether scripts run */
     unsigned                   cluster:1;   /* it is a node of one */
 

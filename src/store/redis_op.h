@@ -63,7 +63,8 @@ struct lines_redis_op_s {
     unsigned                repeated:1;
     unsigned                durable:1;  /* replicas are waited for */
 
-    redisReply             *reply;      /* kept back until then */
+    redisReply             *reply;      /* kept back until then, */
+    ngx_pool_t             *pool;       /* with its memory */
 };
 
 
