@@ -360,9 +360,12 @@ subtest 'orphans' => sub {
 };
 
 subtest 'the base plan' => sub {
-    is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
+    $redis->cli('HSET', key('t'), customer => 'cus_1');
+    is run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_0'), 0, 'an event of a customer that it has not';
+    is_deeply h('op:plan'), {}, '... begins nothing';
+    is run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_1'), 1;
     run(op_claim => ['op:plan', 't'], 20000, '', 1);
-    is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 0, 'an event while it is read';
+    is run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_1'), 0, 'an event while it is read';
     my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't');
     is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'woken', 'what was read may be old';
     run(op_claim => ['op:plan', 't'], 20000, 1, 1);
@@ -373,11 +376,14 @@ subtest 'the base plan' => sub {
 
     my ($id) = begin();
     sent($id);
-    run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1');
+    run(plan_begin => ['op:plan', 'ops', 't'], 'plan', 'cus_1');
     my $fence = { @{scalar $redis->cli('HGETALL', key('op:plan'))} }->{fence};
     run(op_claim => ['op:plan', 't'], 20000, '');
     @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id");
     is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', 'another')->[0], 'woken', 'another line awaits by now';
+    $redis->cli('HSET', key('t'), customer => 'cus_2');
+    is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id)->[0], 'woken', 'another customer has it by now';
+    $redis->cli('HSET', key('t'), customer => 'cus_1');
     is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id), ['ok', $id];
     is h("op:$id")->{wish}, 'cancel', 'its line is to be canceled';
 };

@@ -3,6 +3,7 @@
 use Mojo::Base -strict, -signatures;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Mojo::JSON qw(encode_json);
 use Test::More;
 use Test::Lines qw(wait_for);
 use Test::Lines::Audit;
@@ -212,6 +213,35 @@ subtest 'what is in flight is passed over' => sub {
     is $answer->status, 200, 'a purchase that takes its time';
     $audit->whole_pass for 1 .. 2;
     is_deeply {map { ($_ => $audit->counted($_)) } keys %before}, \%before, 'disagrees with nothing';
+};
+
+subtest 'a ticket that is being fulfilled: its number is not taken back' => sub {
+    my $long  = Test::Lines::Scenario->new(t => $t, operations => Test::Lines::Scenario->new->operations =~ s/lease=\S+/lease=20s/r . ' audit=20ms pass=300ms');
+    my $node  = $long->nginx;
+    my $wire  = $t->wire(redis => $long->redis);
+    my $held  = $long->nginx(redis => $wire->url, redis_options => 'timeout=20s connect_timeout=10s');
+    my $keys  = Test::Lines::Audit->new(scenario => $long);
+    my ($number) = $long->numbers(1);
+    my @tickets  = map {
+        my $account = $long->account($_);
+        $node->post_json('/accounts/lines/add-line', {line_request_type => 'phone'}, $account->{headers})->json('/data/id');
+    } qw(first second);
+    my $fulfill = sub ($nginx, $id) {
+        return $nginx->request_p(POST => "/_lines/admin/tickets/$id", {Authorization => 'Bearer ' . $t->admin_token, 'Content-Type' => 'application/json'},
+            encode_json({status => 'FULFILLED', fulfilledNumber => $number}));
+    };
+
+    $wire->hold($wire->call('ticket_move'));
+    my $answer;
+    my $moved = $fulfill->($held, $tickets[0])->then(sub { $answer = shift });
+    $wire->reached('ticket_move');
+    $keys->whole_pass for 1 .. 2;
+    like $long->redis->cli('HGET', 'lines:{inv}:numbers', $number), qr/^assigned \S+ ticket\.$tickets[0] /, 'it is kept for the ticket';
+    is $node->admin(POST => "tickets/$tickets[1]", {status => 'FULFILLED', fulfilledNumber => $number})->status, 409, 'nobody else gets it meanwhile';
+    $wire->pass;
+    wait_for(sub { $answer }, 30, 'the answer');
+    is $answer->status, 200, 'it is the ticket\'s';
+    is_deeply $keys->list, [], 'nothing disagreed';
 };
 
 subtest 'the list is bounded, and what was repaired is told for a while' => sub {

@@ -262,6 +262,13 @@ look_begin(lines_look_t *look, const char *prefix, ngx_str_t *name)
     rc = lines_ix_put(look->caller, NULL, NULL, .id = look->spawn,
                       .tenant = look->tenant);
 
+    /* its tenant may be gone, and then in no other list */
+
+    if (rc == NGX_AGAIN && look->follows == LINES_FOLLOWS_ORPHAN) {
+        rc = lines_orphaned_add(look->caller, NULL, NULL,
+                                .tenant = look->tenant);
+    }
+
     return rc == NGX_AGAIN ? look_hint(look) : rc;
 }
 

@@ -33,7 +33,11 @@ if op_woken(op_key) then
     return { 'woken' }
 end
 
-if state ~= '' and (redis.call('GET', pending_key) or '') ~= line then
+-- nor is it what the workspace has, where its customer is another by now
+if state ~= '' and ((redis.call('GET', pending_key) or '') ~= line
+                    or redis.call('HGET', tenant_key, 'customer')
+                       ~= redis.call('HGET', op_key, 'customer'))
+then
     return { 'woken' }
 end
 
