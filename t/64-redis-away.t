@@ -137,7 +137,7 @@ for my $how (qw(stop pause)) {
     my $calm = $t->nginx(
         redis   => $redis,
         workers => 1,
-        server  => 'location /known/ { lines_auth workspace stale=0; lines_rate_limit rate=1000r/s burst=10000 name=known; empty_gif; }'
+        server  => 'location /known/ { lines_auth workspace stale=0; empty_gif; }'
     );
     is $calm->get('/known/x', $auth)->status, 200, 'before' for 1 .. 2;
 
