@@ -174,7 +174,7 @@ ngx_int_t lines_redis_format(ngx_pool_t *pool, ngx_str_t *value,
  * handler gets each message (nothing but messages of the channel), or NULL
  * where some may have been missed: at each (re)subscription.
  * lines_subscriber_alive() is true while its echo (a PUBLISH to a channel
- * of its own every 300 ms through redis) came back within the last 900 ms.
+ * of its own every 300 ms through redis) came back within the last 3 s.
  */
 
 typedef struct lines_subscriber_s  lines_subscriber_t;

@@ -151,6 +151,8 @@ struct lines_redis_connection_s {
     u_char                     cause[LINES_REDIS_CAUSE_LEN];
     u_char                     logged[LINES_REDIS_CAUSE_LEN];
     ngx_msec_t                 logged_at;   /* 0: not since it was ready */
+    ngx_uint_t                 overdue;     /* operations, since they were */
+    ngx_msec_t                 overdue_at;  /* told of */
 
     u_char                     run_id[LINES_REDIS_RUN_ID];
                                             /* the server's; empty: INFO does

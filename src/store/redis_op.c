@@ -569,6 +569,7 @@ redis_deadline_handler(ngx_event_t *ev)
                    "lines redis deadline: %p sent:%d", op, (int) op->sent);
 
     redis->status.timeouts++;
+    lines_redis_overdue(&redis->connection);
 
     if (!op->sent) {
         ngx_queue_remove(&op->asked.queue);
