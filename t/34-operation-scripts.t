@@ -201,6 +201,8 @@ subtest 'cancel' => sub {
     is run(request_again => ["op:$id", "line:$id"], 'await', 1, 1, 20000, 'b', 'k', 'cus_1')->[0], 'canceling', 'nobody tries anew';
 
     is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 0, $id, '')->[0], 'lost';
+    is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '')->[0], 'woken', 'what has come meanwhile is seen before it ends';
+    run(op_claim => ["op:$id", 't'], 20000, 1, 1);
     is run(cancel_end => [@{line_keys($id)}, 'settled', "owed:$id"], 'await', 1, 1, $id, '')->[1], 'canceled';
     my $line = h("line:$id");
     is "$line->{status} $line->{payment} $line->{place}", 'canceled failed ';

@@ -71,10 +71,12 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
 {
     lines_look_t *look = data;
 
+    int64_t     attempt;
     ngx_uint_t  older;
 
-    older = (look->metadata->attempt
-             && (int64_t) look->metadata->attempt < reply->attempt)
+    attempt = look->metadata->attempt;
+
+    older = (attempt && attempt < reply->attempt)
             || (reply->subscription.len
                 && !lines_same(&reply->subscription, &look->subscription));
 
@@ -101,7 +103,9 @@ look_operation(void *data, lines_op_seen_reply_t *reply)
     look->spawn = look->id;
 
     return lines_op_wake(look->caller, look_news, look,
-                         .tenant = look->tenant, .id = look->id);
+                         .tenant = look->tenant, .id = look->id,
+                         .subscription = look->subscription,
+                         .attempt = attempt ? &attempt : NULL);
 }
 
 
@@ -115,8 +119,8 @@ look_news(void *data, lines_op_wake_reply_t *reply)
     LINES_FAILPOINT("event.news.after");
 
     /*
-     * It has ended since it was seen, or will without a look at money, as its
-     * line failed: the news is its line's.
+     * It has ended since it was seen, or is at another attempt, or will end
+     * without a look at money, as its line failed: the news is its line's.
      */
 
     return reply->unfinished == 1 ? look_hint(look) : look_billed(look);

@@ -28,15 +28,22 @@ then
     return 'none'
 end
 
-local step = redis.call('HGET', op_key, 'step')
+local step, asked = unpack(redis.call('HMGET', op_key, 'step', 'invoice'))
+local running = step and step ~= 'done'
 
-if invoice then
-    redis.call('HSET', op_key, 'invoice', invoice)
-elseif not step or step == 'done' then
-    redis.call('HDEL', op_key, 'invoice')
+if not running then
+    redis.call('HDEL', op_key, 'invoice', 'invoices')
 end
 
-if step and step ~= 'done' then
+-- one after another: what is in doubt already has not been counted yet
+if invoice and running and asked and asked ~= invoice then
+    redis.call('HSET', op_key, 'invoices',
+               (redis.call('HGET', op_key, 'invoices') or '') .. invoice .. ' ')
+elseif invoice then
+    redis.call('HSET', op_key, 'invoice', invoice)
+end
+
+if running then
     if news then
         op_wake(op_key)
     end

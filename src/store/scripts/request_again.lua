@@ -15,6 +15,7 @@
 
 --@reply ok attempt now
 --@reply canceling
+--@reply woken -- news of what nobody will look at from then on
 --@reply lost step attempt fence
 
 if not guarded(op_key, step, attempt, fence) then
@@ -24,6 +25,10 @@ end
 -- nobody may pay for what is being canceled
 if redis.call('HGET', op_key, 'wish') == 'cancel' then
     return { 'canceling' }
+end
+
+if op_woken(op_key) then
+    return { 'woken' }
 end
 
 local now = now_ms()
