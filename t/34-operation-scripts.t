@@ -25,7 +25,7 @@ sub begin (%more) {
     $redis->cli('DEL', key('pending'));
     $redis->cli('HSET', key('t'), plan => 'paid', subscription => 'active', customer => 'cus_1');
     my $now   = ($redis->cli('TIME'))[0] * 1000;
-    my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'ev'],
+    my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'ev', 'declined', 'calls', "never:$id"],
         $more{not_after} // $now + 5000, $id, 'w:one', 'paid', $more{included} // 0, 'price_email', '', 'cus_1', $more{print} // '', 'the=body',
         "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
     return ($id, $reply);
@@ -57,6 +57,14 @@ subtest 'begin' => sub {
     my ($late, $answer) = begin(not_after => 1000);
     is_deeply $answer, ['late'], 'a stalled begin creates nothing';
     ok !$redis->cli('EXISTS', key("op:$late"));
+
+    my $gone = sprintf '%024x', ++$n;
+    is run(announced => ["line:$gone", "ticket:$gone", "never:$gone"]), 0, 'one whose hint goes, and which is not there';
+    is_deeply +(begin(id => $gone))[1], ['late'], '... begins no more, whatever the clock says';
+    is_deeply +(begin(id => $gone))[1], ['late'], '... ever';
+    cmp_ok $redis->cli('TTL', key("never:$gone")), '>', 86_000, '... which is known for a day';
+    is run(announced => ["line:$id", "ticket:$id", "never:$id"]), 1, 'one that is there stays';
+    is $redis->cli('EXISTS', key("never:$id")), 0, '... as it is';
 
     # its reply was lost, and the sweeper has claimed what it made
     $redis->cli('HSET', key("op:$id"), fence => 2);

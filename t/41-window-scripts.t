@@ -32,7 +32,7 @@ sub issue ($s, $token, $ttl = 600_000) {
 sub begin ($s, $token, %o) {
     my $op = $o{op} // "op-$token";
     return $s->run(
-        confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), map { k($_) } qw(ev declined calls previews)],
+        confirm_begin => [k('t'), k("tok:$token"), k('win'), k("op:$op"), k('ops'), k('idem:' . ($o{idem} // 'none')), map { k($_) } qw(ev declined calls previews), "never:$op"],
         $o{late} // now() + 5000, $op, $o{plan} // 'inbound_only', $o{customer} // 'cus_card', 'price_agent',
         $o{daily} // 3, $o{monthly} // 10, $o{print} // '', 20_000, $o{ttl} // 600_000, '', 0, '', 0, $token
     );
@@ -78,6 +78,8 @@ subtest 'a token' => sub {
     is_deeply begin($scripts, 'one', customer => 'cus_other'), ['changed'], 'or another customer';
     like $redis->client->get(k 'tok:one'), qr/^valid/, 'none of these burns it';
 
+    is $scripts->run(announced => [k('line:op-one'), k('ticket:op-one'), k('never:op-one')]), 0, 'its hint goes meanwhile';
+    is_deeply begin($scripts, 'one'), ['late'], 'it is to be announced once more';
     is_deeply [@{begin($scripts, 'one')}[0, 1]], ['begun', 1], 'it begins a purchase';
     is $redis->client->get(k 'tok:one'), 'used op-one', 'and is used';
     cmp_ok $redis->client->pttl(k 'tok:one'), '>', 25 * DAY, 'which is remembered for long';
@@ -269,7 +271,7 @@ subtest 'races' => sub {
 subtest 'tickets' => sub {
     account();
     my $key = k 'ticket:7';
-    my $doc = decode_json($scripts->run(ticket_add => [$key, k('tickets'), k('ev'), k('t'), k('tickets:open')], 7, '415')->[1]);
+    my $doc = decode_json($scripts->run(ticket_add => [$key, k('tickets'), k('ev'), k('t'), k('tickets:open'), k('never:7')], 7, '415')->[1]);
     like delete $doc->{createdAt}, qr/^\d{4}-.*Z$/, 'created at an instant';
     is_deeply $doc, {id => 7, type => 'PHONE', status => 'OPEN', desiredAreaCode => '415'}, 'an open one';
 
@@ -284,15 +286,19 @@ subtest 'tickets' => sub {
     like $doc->{fulfilledAt}, qr/Z$/, 'and the instant';
     is_deeply $scripts->run(ticket_move => [k('ticket:8'), k('ev'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000), ['unknown'], 'an unknown one';
 
-    $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 9, '')->[1]);
+    $doc = decode_json($scripts->run(ticket_add => [k('ticket:9'), k('tickets'), k('ev'), k('t'), k('tickets:open'), k('never:9')], 9, '')->[1]);
     is $doc->{desiredAreaCode}, undef, 'no wish is null';
     is decode_json($scripts->run(ticket_move => [k('ticket:9'), k('ev'), k('t'), k('tickets:open')], 'CANCELLED', '', '', 20_000)->[1])->{status}, 'CANCELLED', 'canceled';
 
-    $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 10, '');
+    is $scripts->run(announced => [k('line:12'), k('ticket:12'), k('never:12')]), 0, 'one that was announced, and whose hint goes';
+    is $scripts->run(ticket_add => [k('ticket:12'), k('tickets'), k('ev'), k('t'), k('tickets:open'), k('never:12')], 12, ''), 'late', '... comes no more';
+    is $scripts->run(announced => [k('line:9'), k('ticket:9'), k('never:9')]), 1, 'one that is there stays';
+
+    $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t'), k('tickets:open'), k('never:10')], 10, '');
     my $events = $redis->client->xlen(k 'ev');
     is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted')]), 'deleting', 'tickets keep no tenant';
     is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t'), k('tickets:open')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
-    is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 11, ''), 'gone', 'nor are there new ones';
+    is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t'), k('tickets:open'), k('never:11')], 11, ''), 'gone', 'nor are there new ones';
     is $redis->client->exists(k 'ticket:11'), 0, 'of which nothing is there';
     is $redis->client->hget(k('ticket:10'), 'status'), 'OPEN', 'nothing has changed';
     is $redis->client->zcard(k 'tickets'), 3, 'in the list neither';

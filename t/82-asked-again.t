@@ -209,7 +209,7 @@ subtest 'what a refused request leaves in Redis' => sub {
 subtest 'what may begin yet is not taken back' => sub {
     my $store = $t->redis;
     my $wire  = $t->wire(redis => $store);
-    my $begin = qr/EVALSHA.*\{w:w\}/s;
+    my $begin = $wire->call(line_begin => 'w:w');
     my $node  = $t->nginx(
         redis         => $wire->url,
         plans         => "lines_plan big phone included=100;\nlines_plan other phone included=100;\n",

@@ -82,7 +82,7 @@ promise 'a refund of what no line holds failed, and the event was lost: it count
     my $then = $s->remember;
     my $line = $s->bought_line;
     $s->forget_since($then);
-    $s->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded', 15);
+    $audit->soon(sub { my ($paid, $back) = $s->money($line->{subscription}); $paid && $paid == $back }, 'it was refunded');
     $s->rest($line->{tenant});
     $s->deaf;
     my ($refund) = grep { ($_->{metadata}{tenant} // '') eq $line->{tenant} } @{$sandbox->call(GET => '/v1/refunds?limit=20')->json('/data')};
@@ -103,7 +103,7 @@ promise 'only what was created since the last whole pass is listed, and an overl
     cmp_ok abs($gte - (time - 600)), '<', 60, 'ten minutes before it began';
     $redis->cli('HDEL', 'lines:{audit}', 'money');
     my $from = () = $sandbox->requests('GET');
-    $s->soon(sub { grep { $_->{path} eq '/v1/disputes' && $_->{query} =~ /gte(?:\]|%5D)=(\d+)/ && $1 < time - 29 * 86400 } $sandbox->requests('GET') }, 'and a month at first', 15);
+    $audit->soon(sub { grep { $_->{path} eq '/v1/disputes' && $_->{query} =~ /gte(?:\]|%5D)=(\d+)/ && $1 < time - 29 * 86400 } $sandbox->requests('GET') }, 'and a month at first');
 };
 
 promise 'a base plan whose event was lost: read, as the event would have it' => sub {
@@ -223,7 +223,7 @@ promise 'what can never be read is passed over, and shown; the pass goes on' => 
     like $nginx->error_log, qr/\[error\].*lines audit: unread, shown: "$bad->{tenant}"/, 'the operator is told';
     $audit->whole_pass;
     $redis->cli('HINCRBY', "lines:{$good->{tenant}}:t", email_paid => 1);
-    $s->soon(sub { $audit->found(counter => 'email_paid') }, 'what can be read is read', 15);
+    $audit->soon(sub { $audit->found(counter => 'email_paid') }, 'what can be read is read');
     $redis->cli('HINCRBY', "lines:{$good->{tenant}}:t", email_paid => -1);
     for (@was) { $redis->cli('DEL', $_); $redis->cli('RENAME', "$_:was", $_) }
     $audit->gone(unread => $_->{tenant}) for $bad, $tickets;

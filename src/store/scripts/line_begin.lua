@@ -17,6 +17,7 @@
 --@key events
 --@key declined
 --@key calls
+--@key never(id)
 --@arg not_after:int    -- ms
 --@arg id               -- of the line
 --@arg tenant           -- w:ID
@@ -61,8 +62,9 @@ if redis.call('EXISTS', line_key) == 1 then
              tostring(redis.call('HEXISTS', op_key, 'fence')), int(now) }
 end
 
--- a stalled begin must not create what the sweeper has already dismissed
-if now > not_after then
+-- a stalled begin must not create what the sweeper has already dismissed,
+-- whatever the clock says by then
+if now > not_after or redis.call('EXISTS', never_key) == 1 then
     return { 'late' }
 end
 
