@@ -37,8 +37,11 @@ end
 
 -- one after another: what is in doubt already has not been counted yet
 if invoice and running and asked and asked ~= invoice then
-    redis.call('HSET', op_key, 'invoices',
-               (redis.call('HGET', op_key, 'invoices') or '') .. invoice .. ' ')
+    local waiting = redis.call('HGET', op_key, 'invoices') or ''
+
+    if not string.find(' ' .. waiting, ' ' .. invoice .. ' ', 1, true) then
+        redis.call('HSET', op_key, 'invoices', waiting .. invoice .. ' ')
+    end
 elseif invoice then
     redis.call('HSET', op_key, 'invoice', invoice)
 end
