@@ -48,7 +48,7 @@ subtest 'an included line' => sub {
     is $line->{isActive}, false, 'not active yet';
     like $line->{createdAt}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'ISO 8601, milliseconds, UTC';
     ok !exists $line->{unknown}, 'what is unknown is ignored';
-    unlike join(' ', %{{$redis->client->hgetall("lines:{w:$id}:line:$line->{_id}")}}), qr/unknown/, '... and not stored';
+    unlike join(' ', %{$redis->line("w:$id", $line->{_id})}), qr/unknown/, '... and not stored';
 
     is $answer->header('Cache-Control'), 'no-store', 'not to be cached';
     ok $answer->header('X-Request-Id'), 'has a request id';

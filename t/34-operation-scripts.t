@@ -15,7 +15,7 @@ my $n       = 0;
 
 sub key ($name) { "lines:{w:one}:$name" }
 
-sub h ($name) { return {@{scalar $redis->cli('HGETALL', key($name))}} }
+sub h ($name) { return $name =~ /^line:(.*)/ ? $redis->line('w:one', $1) : {@{scalar $redis->cli('HGETALL', key($name))}} }
 
 sub run ($name, $keys, @args) { $scripts->run($name, [map { key($_) } @$keys], @args) }
 
@@ -27,7 +27,7 @@ sub begin (%more) {
     my $now   = ($redis->cli('TIME'))[0] * 1000;
     my $reply = run(line_begin => ['t', "line:$id", 'lines', 'pending', "op:$id", 'ops', 'idem:x', 'ev'],
         $more{not_after} // $now + 5000, $id, 'w:one', 'paid', $more{included} // 0, 'price_email', '', 'cus_1', $more{print} // '', 'the=body',
-        "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
+        "lines:$id:sub:1", 20000, $more{provisioner} // '', $more{requests} // '', '', 0, '', 0, $more{before} // '', channel => 'email', type => '', first => 'A', last => 'B', email => 'a@example.com');
     return ($id, $reply);
 }
 
@@ -363,7 +363,7 @@ subtest 'the base plan' => sub {
     is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 1;
     run(op_claim => ['op:plan', 't'], 20000, '', 1);
     is run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1'), 0, 'an event while it is read';
-    my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't');
+    my @keys = ('op:plan', 'ops', 't', 'pending', 'ev', 't', 't', 'unpaid');
     is run(plan_end => \@keys, 'read', 1, 1, 'plan', 'past_due', '', '')->[0], 'woken', 'what was read may be old';
     run(op_claim => ['op:plan', 't'], 20000, 1, 1);
     is h('t')->{subscription}, 'active';
@@ -376,7 +376,7 @@ subtest 'the base plan' => sub {
     run(plan_begin => ['op:plan', 'ops'], 'plan', 'cus_1');
     my $fence = { @{scalar $redis->cli('HGETALL', key('op:plan'))} }->{fence};
     run(op_claim => ['op:plan', 't'], 20000, '');
-    @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id");
+    @keys = ('op:plan', 'ops', 't', 'pending', 'ev', "line:$id", "op:$id", 'unpaid');
     is run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', 'another')->[0], 'woken', 'another line awaits by now';
     is_deeply run(plan_end => \@keys, 'read', 1, $fence + 1, 'plan', 'canceled', '', $id), ['ok', $id];
     is h("op:$id")->{wish}, 'cancel', 'its line is to be canceled';
@@ -389,7 +389,7 @@ subtest 'a line is released after its tenant was deleted' => sub {
         my ($id) = begin();
         sent($id);
         settle($id);
-        $redis->cli('HSET', key("line:$id"), status => 'active', place => '');
+        $redis->cli('HSET', key("rec:$id"), status => 'active', place => '');
         $redis->cli('DEL', key('t'));
         $redis->cli('HSET', key('t'), plan => 'paid') unless $deleted;
         is run(line_release => $keys->($id), "r$id")->[0], 'released', $deleted ? 'deleted' : 'not deleted';
@@ -460,7 +460,7 @@ subtest 'a release begins again' => sub {
     is $again->(), 0, 'of a line that waits for its payment nothing';
     sent($id);
     settle($id);
-    $redis->cli('HSET', key("line:$id"), status => 'active', place => '');
+    $redis->cli('HSET', key("rec:$id"), status => 'active', place => '');
     is $again->(), 0, 'nor of one that nobody released';
     is run(line_release => ["line:$id", 't', 'ev', "op:end$id", 'ops', 'pending'], "end$id")->[0], 'released', 'released';
 
@@ -484,7 +484,7 @@ subtest 'a release begins again' => sub {
 
     $redis->cli('DEL', key("op:end$id"));
     is $again->(), 1, 'also where the operation is lost, or a day has passed';
-    $redis->cli('DEL', key("line:$id"), key("op:end$id"));
+    $redis->cli('DEL', key("line:$id"), key("rec:$id"), key("op:end$id"));
     is $again->(), 0, 'without its line nothing';
     $redis->cli('DEL', key('ops'));
 };

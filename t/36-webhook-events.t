@@ -101,7 +101,7 @@ subtest 'an orphan is refunded' => sub {
     my $sub = $paid->record($id, $line)->{subscription};
 
     # a failover lost the line
-    $redis->cli('DEL', map { "lines:{w:$id}:$_" } "line:$line", "op:$line", 'lines', 'pending', 'ops');
+    $redis->cli('DEL', map { "lines:{w:$id}:$_" } "line:$line", "rec:$line", "op:$line", 'lines', 'pending', 'ops');
     $redis->cli('HSET', "lines:{w:$id}:t", 'email_paid', 0);
     $sandbox->pay($invoice);
 

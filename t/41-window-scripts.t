@@ -227,7 +227,7 @@ subtest 'a purchase that succeeds' => sub {
     is finish($scripts, 'op-1', guard => ['tell', 1, 1])->[0], 'lost', 'not at another step';
     is finish($scripts, 'op-1', idem => 'i')->[0], 'ok', 'recorded';
 
-    my %line = $redis->client->hgetall(k 'line:op-1');
+    my %line = %{$redis->line("a:$account", 'op-1')};
     is_deeply [@line{qw(id tenant channel type phone worker status active payment place subscription invoice operation)}],
       ['op-1', "a:$account", 'phone', 'inbound_only', '14155551', 'w/1"', 'active', 1, 'paid', 'account', 'sub_1', 'in_1', 'op-1'],
       'the line';
@@ -237,7 +237,7 @@ subtest 'a purchase that succeeds' => sub {
     is $redis->client->hget(k('t'), 'account_lines'), 1, 'the account has one line';
     is $redis->client->zcard(k 'lines'), 1, 'in its list';
     is $redis->client->zcard(k 'win'), 1, 'which keeps its place in the windows';
-    is_deeply $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted')]), 'lines', 'it cannot be deleted';
+    is_deeply $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted'), k('unpaid')]), 'lines', 'it cannot be deleted';
 
     is $scripts->run(line_release => [k('line:op-1'), k('t'), k('ev'), k('op:rel'), k('ops'), k('pending')], 'rel')->[3], '14155551', 'released';
     is $redis->client->hget(k('t'), 'account_lines'), 0, 'it has none any more';
@@ -290,7 +290,7 @@ subtest 'tickets' => sub {
 
     $scripts->run(ticket_add => [k('ticket:10'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 10, '');
     my $events = $redis->client->xlen(k 'ev');
-    is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted')]), 'deleting', 'tickets keep no tenant';
+    is $scripts->run(tenant_delete => [k('t'), k('ops'), k('pending'), k('keys'), k('lines'), k('tickets'), k('deleted'), k('unpaid')]), 'deleting', 'tickets keep no tenant';
     is_deeply $scripts->run(ticket_move => [k('ticket:10'), k('ev'), k('t'), k('tickets:open')], 'FULFILLED', '+14155550001', '', 20_000), ['unknown'], 'a deleted one\'s are not fulfilled';
     is $scripts->run(ticket_add => [k('ticket:11'), k('tickets'), k('ev'), k('t'), k('tickets:open')], 11, ''), 'gone', 'nor are there new ones';
     is $redis->client->exists(k 'ticket:11'), 0, 'of which nothing is there';

@@ -167,6 +167,28 @@ COMMAND(get)
 }
 
 
+/* of another type, none */
+
+COMMAND(mget)
+{
+    size_t    i;
+    entry_t  *e;
+
+    reply_array(r, argc - 1);
+
+    for (i = 1; i < argc; i++) {
+        e = find(r, argv[i]);
+
+        if (e && e->u.value->type == TYPE_STRING) {
+            reply_bulk(r, text_view(e->u.value->text));
+
+        } else {
+            reply_null(r);
+        }
+    }
+}
+
+
 COMMAND(set)
 {
     int       nx, xx, keep, added;
@@ -1875,6 +1897,7 @@ COMMAND(info)
 
 const command_t  sim_commands[] = {
     { "get", 2, 0, command_get },
+    { "mget", -2, 0, command_mget },
     { "set", -3, 0, command_set },
     { "incr", 2, 0, command_incr },
     { "incrby", 3, 0, command_incrby },

@@ -1,4 +1,5 @@
 --@include lib/operation.lua
+--@include lib/record.lua
 
 -- There is news for an operation: it is to be looked at now.  Where its line has
 -- failed by then, it will find that, and end: what gives back is to hear of it.
@@ -16,4 +17,4 @@ end
 
 op_wake(op_key)
 
-return redis.call('HGET', line_key, 'status') == 'failed' and 2 or 1
+return redis.call('HGET', line_at(line_key), 'status') == 'failed' and 2 or 1
