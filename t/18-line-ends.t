@@ -17,7 +17,7 @@ my $n       = 0;
 sub places ($id) { $redis->cli('HGET', "lines:{w:$id}:t", 'email_paid') }
 
 sub event_types ($id) {
-    return map { my %e = @{$_->[1]}; $e{type} } @{scalar $redis->cli('XRANGE', "lines:{w:$id}:ev", '-', '+')};
+    return map { $_->{type} } $redis->events("w:$id");
 }
 
 # a paid line; returns the workspace, its key, the line, its subscription

@@ -55,7 +55,7 @@ subtest 'an included line' => sub {
     is request($key, \%phone, 'X-Request-Id' => 'mine-1')->header('X-Request-Id'), 'mine-1', 'or the one of the client';
     like request($key, {}, 'X-Request-Id' => 'bad id"')->header('X-Request-Id'), qr/^[0-9a-f]{32}$/, '... where it is well formed';
 
-    my $events = encode_json([$redis->cli('XRANGE', "lines:{w:$id}:ev", '-', '+')]);
+    my $events = encode_json([$redis->events("w:$id")]);
     like $events, qr/line\.provisioning/, 'an event for the workspace';
 };
 

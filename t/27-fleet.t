@@ -40,7 +40,7 @@ for my $id (sort keys %keys) {
     my @seen = map { [sort map { $_->{_id} } @{$_->get('/api/lines/by-user', $_->bearer($keys{$id}))->json('/lines')}] } @nodes;
     is @{$seen[0]}, 85, 'one node lists them';
     is_deeply $seen[0], $seen[1], 'and the other the same';
-    is $client->xlen("lines:{w:$id}:ev"), 85, 'an event for each';
+    is $client->llen("lines:{w:$id}:journal"), 85, 'an event for each';
 }
 
 # places are given back and taken again, from both nodes at once

@@ -46,7 +46,7 @@ sub small () {
 my %grown = (
     'a place is freed' => sub {
         my $line = full();
-        script($line, line_report => ["line:$line->{first}", qw(t pending ev op:none ops)], 'failed', '', '', 'none');
+        script($line, line_report => ["line:$line->{first}", qw(t pending journal op:none ops)], 'failed', '', '', 'none');
         return $line;
     },
     'another plan is bought' => sub {

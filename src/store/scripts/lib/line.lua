@@ -1,6 +1,7 @@
 --@include lib/time.lua
 --@include lib/json.lua
 --@include lib/record.lua
+--@include lib/journal.lua
 
 -- A line is in two keys, which are written together: its public document, ready
 -- to send (`line`), and a hash of what nobody is shown, or scripts decide by
@@ -174,8 +175,11 @@ local function line_hash(key)
     end
 
     h.tenant, h.id = string.match(key, '^lines:{(.*)}:line:([^:]*)$')
-    h.json = line_json(key)
-    h.parts = { string.match(h.json, PARTS) }
+    h.json = line_json(key) or ''
+
+    local parts = { string.match(h.json, PARTS) }
+
+    h.parts = parts[1] and parts
 
     return h
 end
@@ -282,12 +286,6 @@ local function line_change_place(tenant_key, h, place, changes)
     redis.call('HINCRBY', tenant_key, h.channel .. '_' .. h.place, -1)
     redis.call('HINCRBY', tenant_key, h.channel .. '_' .. place, 1)
     changes.place = place
-end
-
-
-local function event(events_key, now, name, ...)
-    redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
-               'type', name, 'at', int(now), ...)
 end
 
 

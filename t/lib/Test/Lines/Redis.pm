@@ -163,6 +163,14 @@ sub line_before ($self, $tenant, $id, %fields) {
     $self->cli(HSET => "lines:{$tenant}:line:$id", %h);
 }
 
+=head2 events
+
+    my @events = $redis->events('w:one');             # as hashes, oldest first
+
+=cut
+
+sub events ($self, $tenant) { map { decode_json($_) } @{scalar $self->cli(LRANGE => "lines:{$tenant}:journal", 0, -1)} }
+
 =head2 strangers
 
     is_deeply [$redis->strangers], [], 'all that is there is of the schema';
