@@ -144,7 +144,7 @@ subtest 'answered, but the answer is lost' => sub {
     ($id) = $redis->client->zrange('lines:{w:w}:lines', -1, -1);
     is cut(script => sub { report($id) }), 503, 'a move of a line: unavailable';
     wait_ready($nginx);
-    is $redis->client->xlen('lines:{w:w}:ev'), 8, 'and it ran once';
+    is $redis->client->llen('lines:{w:w}:journal'), 8, 'and it ran once';
 
     $nginx->quit;
 };

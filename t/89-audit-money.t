@@ -186,7 +186,7 @@ promise 'a release that was lost: it is begun again, and nothing goes back' => s
     for my $line (@lines) {
         my $now = 1000 * time;
         $s->unseen(sub {
-            $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", released => $now, ended => $now, reason => 'released', active => 0, place => '');
+            $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", released => $now, ended => $now, reason => 'released', active => 0, place => '');
             $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", ($line->{account} ? 'account_lines' : 'email_paid'), -1);
         });
         $audit->shows(released => $line->{line}, 'repaired', qr/^released$/, qr/^active$/);
@@ -202,7 +202,7 @@ promise 'a line that ended, and was not released, whose subscription lives: what
     my $line = $s->active_line;
     $s->rest($line->{tenant});
     my $now = 1000 * time;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", lapsed => $now, ended => $now, reason => 'subscription_ended', active => 0, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", lapsed => $now, ended => $now, reason => 'subscription_ended', active => 0, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", 'email_paid', -1);
     $audit->shows(released => $line->{line}, 'shown', qr/^ended$/, qr/^active$/);
     is +($s->money($line->{subscription}))[2], 'active', 'it is the operator\'s to end';
@@ -246,7 +246,7 @@ promise 'a purchase that took more than a day: its place has left the window bef
     my ($day, $now, $key) = (86_400_000, 1000 * time, "lines:{$line->{tenant}}");
     cmp_ok abs($s->now_of($line)->{begun} - $now), '<', 60_000, 'its line knows when it began';
     $redis->cli('ZADD', "$key:win", $now - 31 * $day, $line->{line});
-    $redis->cli('HSET', "$key:line:$line->{line}", begun => $now - 31 * $day, created => $now - 28 * $day);
+    $redis->cli('HSET', "$key:rec:$line->{line}", begun => $now - 31 * $day, created => $now - 28 * $day);
     $s->bought_line(account => $line->{account}, name => $line->{name}, key => 'k2');
     is $redis->cli('ZSCORE', "$key:win", $line->{line}), undef, 'the next purchase has swept it out';
     $audit->whole_pass for 1 .. 2;

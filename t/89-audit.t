@@ -64,7 +64,7 @@ subtest 'a line whose subscription has ended, and nobody said so: it ends' => su
 
 subtest 'the clock of Redis was set back since it was begun and seen: it is looked at all the same' => sub {
     my $line = $s->active_line;
-    my $key  = "lines:{$line->{tenant}}:line:$line->{line}";
+    my $key  = "lines:{$line->{tenant}}:rec:$line->{line}";
     $s->rest($line->{tenant});
     $s->deaf;
     $redis->cli('HSET', $key, created => (time + 3600) * 1000);
@@ -89,12 +89,12 @@ subtest 'a line whose subscription is past due: it is suspended, and comes back'
 
 subtest 'a subscription that billing does not know: shown, since it may be the key of another account' => sub {
     my $line = $s->active_line;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", subscription => 'sub_nobodys');
     $audit->shows(unpaid => $line->{line}, 'shown', qr/^active$/, qr/^no such subscription$/);
     is $s->now_of($line)->{active}, 1, 'its line goes on';
     $audit->shows(orphan => $line->{line}, 'repaired', qr/^its line has another one$/, qr/^active$/);
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'the one that was paid is given back');
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
     $audit->gone(unpaid => $line->{line});
 };
@@ -103,19 +103,19 @@ subtest 'what is older than the database: shown, until the operator says that it
     my $line = $s->active_line;
     $redis->cli('HSET', 'lines:{database}', born => (time + 3600) * 1000);
     $nginx->stop->start;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", subscription => 'sub_nobodys');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", subscription => 'sub_nobodys');
     $audit->shows(orphan => $line->{line}, 'shown', qr/^its line has another one$/, qr/^active$/);
     is +($s->money($line->{subscription}))[2], 'active', 'it is not given back';
     is $s->first->admin(POST => 'database/confirm')->status, 200, 'it is this one';
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'by now it is');
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
     $audit->gone(unpaid => $line->{line});
 };
 
 subtest 'a subscription that outlives its line' => sub {
     my $line = $s->active_line;
-    $redis->cli('HSET', "lines:{$line->{tenant}}:line:$line->{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$line->{tenant}}:rec:$line->{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$line->{tenant}}:t", email_paid => -1);
     $audit->shows(orphan => $line->{line}, 'repaired', qr/^failed$/, qr/^active$/);
     $s->soon(sub { ($s->money($line->{subscription}))[2] eq 'canceled' }, 'it is canceled, and given back');
@@ -123,10 +123,10 @@ subtest 'a subscription that outlives its line' => sub {
 
 subtest 'one subscription for two lines: shown' => sub {
     my @lines = map { $s->active_line } 1 .. 2;
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", subscription => $lines[0]{subscription});
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", subscription => $lines[0]{subscription});
     $audit->shows(shared => $lines[1]{line}, 'shown', qr/^its line's$/, qr/^$lines[0]{line}$/);
     is +($s->money($lines[0]{subscription}))[2], 'active', 'and left to the operator';
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", status => 'failed', ended => 1, place => '');
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", status => 'failed', ended => 1, place => '');
     $redis->cli('HINCRBY', "lines:{$lines[1]{tenant}}:t", email_paid => -1);
     $audit->gone(shared => $lines[1]{line});
 };
@@ -187,10 +187,10 @@ subtest 'numbers, lines and tickets' => sub {
 
     # one number for two lines
     my $number = $lines[1]{number};
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $lines[0]{number});
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", number => $lines[0]{number});
     $audit->shows(number => $number, 'shown', qr/^assigned to $lines[1]{line}$/, qr/^\Q$lines[0]{number}\E$/);
     $audit->shows(number => $lines[0]{number}, 'shown', qr/^held by $lines[1]{line}$/, qr/^assigned \S+ $lines[0]{line} /);
-    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:line:$lines[1]{line}", number => $number);
+    $redis->cli('HSET', "lines:{$lines[1]{tenant}}:rec:$lines[1]{line}", number => $number);
     $audit->gone(number => $number);
 };
 

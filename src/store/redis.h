@@ -47,6 +47,8 @@ typedef struct {
     ngx_uint_t       replicas;    /* that must have a write before it is told
                                      of; 0: none */
     ngx_msec_t       wait;        /* for them */
+    ngx_uint_t       layout;      /* 1: nodes of the release before are to know
+                                     what is written (scripts/lib/line.lua) */
     ngx_resolver_t  *resolver;    /* of servers; NULL: the address found
                                      at configuration is kept */
     ngx_msec_t       resolver_timeout;

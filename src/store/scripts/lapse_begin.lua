@@ -19,7 +19,7 @@
                  -- for now
 
 local now = now_ms()
-local h = hash(line_key) or {}
+local h = line_hash(line_key) or {}
 
 if h.subscription ~= subscription
    or (h.status ~= 'active' and h.status ~= 'provisioning')
@@ -59,7 +59,7 @@ if not news and not line_to_ask(h, now) then
 end
 
 -- one that says the opposite while it is read must not be taken for no news
-redis.call('HSET', line_key, 'reading', id)
+redis.call('HSET', line_at(line_key), 'reading', id)
 op_begin(op_key, ops_key, id, 'lapse', 'read', 0, now, 'line', line,
          'subscription', subscription)
 

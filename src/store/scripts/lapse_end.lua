@@ -42,13 +42,13 @@ if verdict ~= 'ended' and following then
 end
 
 local now = now_ms()
-local h = hash(line_key)
+local h = line_hash(line_key)
 
 if h then
-    redis.call('HDEL', line_key, 'reading', 'asked')
+    redis.call('HDEL', line_at(line_key), 'reading', 'asked')
 
     if verdict == '' then
-        redis.call('HSET', line_key, 'asked', int(now))
+        redis.call('HSET', line_at(line_key), 'asked', int(now))
     end
 end
 

@@ -1,4 +1,5 @@
 --@include lib/operation.lua
+--@include lib/record.lua
 
 -- There is news for an operation: it is to be looked at now.  Who asks a new
 -- attempt by then, or ends without a look at money, as its line has failed, has
@@ -21,7 +22,7 @@ op_wake(op_key)
 
 if (attempt and tonumber(attempt) < (tonumber(op[3]) or 0))
    or (subscription and (op[2] or '') ~= '' and op[2] ~= subscription)
-   or redis.call('HGET', line_key, 'status') == 'failed'
+   or redis.call('HGET', line_at(line_key), 'status') == 'failed'
 then
     return 2
 end

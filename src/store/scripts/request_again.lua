@@ -39,7 +39,7 @@ op_next(op_key, 'send', lease, now, 'attempt', following, 'body', body,
 redis.call('HDEL', op_key, 'subscription', 'invoice', 'url', 'absent_at',
            'invoice_status', 'wish', 'moved', 'due')
 
-line_save(line_key, hash(line_key), { subscription = '', invoice = '',
+line_save(line_key, line_hash(line_key), { subscription = '', invoice = '',
                                       url = '', attempt = following }, now)
 
 return { 'ok', following, int(now) }

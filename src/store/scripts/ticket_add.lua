@@ -61,7 +61,6 @@ local h = { id = id, status = 'OPEN', area = area,
 ticket_save(ticket_key, h)
 redis.call('ZADD', tickets_key, int(now), h.id)
 redis.call('ZADD', tickets_open_key, int(now), h.id)
-redis.call('XADD', events_key, 'MAXLEN', '~', 10000, '*',
-           'type', 'ticket.open', 'at', int(now), 'ticket', h.id)
+event(events_key, now, 'ticket.open', 'ticket', h.id)
 
 return { 'added', h.json }
