@@ -32,11 +32,9 @@ subtest 'conf/lines.conf' => sub {
         symlink $file, "$dir/$_->[0]" or die "symlink: $!";
     }
 
-    # the files are elsewhere here, and there is no name service
+    # the files are elsewhere here; names are asked for later
     $conf =~ s{/etc/lines/}{$dir/}g;
     $conf =~ s{/etc/ssl/certs/ca-certificates.crt}{$dir/tls.crt}g;
-    $conf =~ s{api\.stripe\.com:443}{127.0.0.1:443};
-    $conf =~ s{proxy_pass https://clerk\.example\.com/}{proxy_pass https://127.0.0.1/};
 
     my ($code, $output) = $t->test_config(http => $conf);
     is $code, 0, 'loads as it is' or diag $output;
