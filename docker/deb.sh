@@ -30,9 +30,11 @@ cp -R docker/debian "$tree/debian"
 sed -i "s/^\(#define LINES_VERSION  \).*/\1\"$version\"/" "$tree/src/observe/observe.h"
 sed -i "1s/(.*)/($version+$release)/" "$tree/debian/changelog"
 
+# -d: the build dependencies are those of "packages.sh build deb", which lacks
+# the C++ compiler of build-essential
 log=$deb/build.log
 (cd "$tree" && env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL \
-    dpkg-buildpackage -b -us -uc -ui) > "$log" 2>&1 < /dev/null \
+    dpkg-buildpackage -b -d -us -uc -ui) > "$log" 2>&1 < /dev/null \
     || { tail -n 40 "$log" >&2; exit 1; }
 
 rm -rf "$tree"
