@@ -61,6 +61,9 @@ typedef struct {
 
 extern const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1];
 
+/* the version of the hiredis that is inside */
+extern ngx_str_t  lines_redis_hiredis;
+
 
 /* what conf/redis.conf sets, and CONFIG GET tells; the last has no name */
 

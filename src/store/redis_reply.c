@@ -1,4 +1,5 @@
 
+#include "store/redis.h"
 #include "store/redis_reply.h"
 
 
@@ -10,6 +11,14 @@ typedef size_t redis_elements_t;
 #else
 typedef int redis_elements_t;
 #endif
+
+
+#define redis_number(number)  redis_number_as_it_is(number)
+#define redis_number_as_it_is(number)  #number
+
+ngx_str_t  lines_redis_hiredis = ngx_string(redis_number(HIREDIS_MAJOR) "."
+                                            redis_number(HIREDIS_MINOR) "."
+                                            redis_number(HIREDIS_PATCH));
 
 
 static void *
