@@ -32,6 +32,8 @@ typedef struct {
     size_t       len;      /* an upper bound */
     ngx_uint_t   argc;
     ngx_uint_t   nkeys;
+    ngx_int_t    slot;     /* of the first key, of a cluster */
+    ngx_uint_t   hash;     /* flag: it is asked for */
 } lines_writing_t;
 
 
@@ -139,7 +141,7 @@ lines_caller_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
     if (a->op == NULL) {
         ngx_log_debug1(NGX_LOG_DEBUG_CORE, caller->log, 0,
                        "lines store: %V: refused",
-                       caller->id ? caller->id : caller->redis->connection.name);
+                       caller->id ? caller->id : &caller->redis->conf->name);
 
         release(caller, a);
 
@@ -201,6 +203,9 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
 
     ngx_memzero(&w, sizeof(lines_writing_t));
 
+    w.slot = LINES_CLUSTER_ANY;
+    w.hash = caller->redis->conf->cluster;
+
     if (write_tokens(&w, call, args) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, caller->log, 0,
                       "lines store: %V: a key has an empty part",
@@ -216,8 +221,8 @@ send_call(lines_caller_t *caller, lines_store_call_t *call, void *args,
                  + script->sha1.len + NGX_INT_T_LEN;
     }
 
-    op = lines_redis_op_create(caller->redis, w.len + LINES_REDIS_STRING,
-                               call->durable);
+    op = lines_redis_op_create(caller->redis, w.slot,
+                               w.len + LINES_REDIS_STRING, call->durable);
     if (op == NULL) {
         return NULL;
     }
@@ -293,6 +298,7 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
     u_char                     *n, numbers[LINES_PIECES * NGX_INT64_LEN];
     ngx_str_t                   parts[LINES_PIECES * 2], *part;
     ngx_uint_t                  i;
+    lines_cluster_key_t         key;
     const lines_store_piece_t  *piece;
 
     len = 0;
@@ -351,6 +357,17 @@ write_token(lines_writing_t *w, const lines_store_token_t *token, u_char *args,
 
     if (w->p == NULL) {
         w->argc++;
+
+        if (w->hash && token->key && w->slot == LINES_CLUSTER_ANY) {
+            ngx_memzero(&key, sizeof(lines_cluster_key_t));
+
+            for (i = 0; i < token->n * 2; i++) {
+                lines_cluster_key_add(&key, &parts[i]);
+            }
+
+            w->slot = lines_cluster_key_slot(&key);
+        }
+
         return NGX_OK;
     }
 
@@ -404,7 +421,7 @@ answered(void *data, redisReply *reply)
 
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, caller->log, 0,
                    "lines store: %V: %V answered, type:%i",
-                   caller->id ? caller->id : caller->redis->connection.name,
+                   caller->id ? caller->id : &caller->redis->conf->name,
                    &call->name, (ngx_int_t) (reply ? reply->type : -1));
 
     if (reply && reply->type == REDIS_REPLY_ERROR) {

@@ -4,6 +4,7 @@
  * those that the one under way is for.
  */
 
+#include "store/cluster.h"
 #include "store/redis_commit.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
@@ -16,7 +17,7 @@
 struct lines_redis_commit_s {
     lines_redis_connection_t  connection;
     lines_redis_status_t      status;     /* INFO and CONFIG of its own */
-    lines_redis_t            *redis;
+    lines_redis_node_t       *node;
     void                    (*done)(lines_redis_op_t *op, redisReply *reply);
 
     ngx_queue_t               held;
@@ -47,18 +48,21 @@ static void commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue,
 
 
 lines_redis_commit_t *
-lines_redis_commit_create(ngx_cycle_t *cycle, lines_redis_t *redis,
+lines_redis_commit_create(lines_redis_node_t *node,
     void (*done)(lines_redis_op_t *op, redisReply *reply))
 {
+    lines_redis_t             *redis;
     lines_redis_commit_t      *commit;
     lines_redis_connection_t  *conn;
 
-    commit = ngx_pcalloc(cycle->pool, sizeof(lines_redis_commit_t));
+    redis = node->redis;
+
+    commit = ngx_calloc(sizeof(lines_redis_commit_t), redis->log);
     if (commit == NULL) {
         return NULL;
     }
 
-    commit->redis = redis;
+    commit->node = node;
     commit->done = done;
 
     ngx_queue_init(&commit->held);
@@ -66,26 +70,24 @@ lines_redis_commit_create(ngx_cycle_t *cycle, lines_redis_t *redis,
 
     commit->start.handler = commit_start_handler;
     commit->start.data = commit;
-    commit->start.log = cycle->log;
+    commit->start.log = redis->log;
 
     commit->probe.handler = commit_probe_handler;
     commit->probe.data = commit;
-    commit->probe.log = cycle->log;
+    commit->probe.log = redis->log;
     commit->probe.cancelable = 1;
 
     conn = &commit->connection;
 
     conn->conf = redis->conf;
-    conn->log = cycle->log;
+    conn->log = redis->log;
     conn->data = commit;
     conn->role = "replication";
     conn->status = &commit->status;
     conn->ready = commit_ready;
     conn->lost = commit_lost;
 
-    if (redis->sentinel) {
-        lines_sentinel_follow(redis->sentinel, conn);
-    }
+    lines_redis_node_guide(node, conn);
 
     lines_redis_open(conn);
 
@@ -108,6 +110,8 @@ lines_redis_commit_destroy(lines_redis_commit_t *commit)
 
     commit_tell(commit, &commit->waiting, 0);
     commit_tell(commit, &commit->held, 0);
+
+    ngx_free(commit);
 }
 
 
@@ -122,7 +126,7 @@ void
 lines_redis_commit_hold(lines_redis_commit_t *commit, lines_redis_op_t *op,
     redisReply *reply)
 {
-    commit->redis->connection.kept = 1;
+    commit->node->connection.kept = 1;
 
     op->reply = reply;
 
@@ -177,7 +181,7 @@ commit_start_handler(ngx_event_t *ev)
     lines_redis_connection_t  *conn, *commands;
 
     conn = &commit->connection;
-    commands = &commit->redis->connection;
+    commands = &commit->node->connection;
 
     if (commit->busy) {
         return;
@@ -222,7 +226,14 @@ commit_start_handler(ngx_event_t *ev)
     commit->asked = 1;
     commit->marked = 0;
 
-    lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
+    if (commit->node->redis->cluster) {
+        lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker:%u} 1",
+                        (unsigned) lines_cluster_marker(commit->node));
+
+    } else {
+        lines_redis_ask(conn, commit_marked, commit, "SET lines:{marker} 1");
+    }
+
     lines_redis_ask(conn, commit_waited, commit, "WAIT %u %u",
                     (unsigned) conn->conf->replicas,
                     (unsigned) conn->conf->wait);
@@ -277,6 +288,12 @@ commit_marked(lines_redis_connection_t *conn, void *data, redisReply *reply)
         && lines_redis_error_is(reply, "READONLY"))
     {
         lines_redis_drain(conn, "READONLY: no longer the primary");
+
+    } else if (reply && !commit->marked) {
+
+        /* its slot may be on the way to another node: another one then */
+
+        commit->node->marker++;
     }
 }
 
@@ -348,7 +365,7 @@ commit_tell(lines_redis_commit_t *commit, ngx_queue_t *queue, ngx_uint_t good)
         reply = op->reply;
 
         if (!good) {
-            commit->redis->status.errors++;
+            commit->node->redis->status.errors++;
         }
 
         commit->done(op, good ? reply : NULL);

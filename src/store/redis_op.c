@@ -4,6 +4,7 @@
  * answered, late or lost.
  */
 
+#include "store/cluster.h"
 #include "store/redis_commit.h"
 #include "store/redis_handshake.h"
 #include "store/redis_life.h"
@@ -14,16 +15,23 @@
 #define LINES_REDIS_FORMAT_MAX  (4 * 1024 * 1024)
 
 
+static void redis_locate(lines_redis_connection_t *conn, ngx_uint_t last);
+static lines_redis_node_t *redis_next(lines_redis_t *redis,
+    lines_redis_node_t *node);
+static void redis_add_status(lines_redis_node_t *node,
+    lines_redis_status_t *status);
 static void redis_ready(void *data);
 static void redis_lost(void *data);
 static void redis_refuse_handler(ngx_event_t *ev);
 
 static ngx_int_t redis_send(lines_redis_op_t *op, u_char *start, size_t len);
+static void redis_asked(lines_redis_connection_t *conn, void *data,
+    redisReply *reply);
 static void redis_reply_handler(lines_redis_connection_t *conn, void *data,
     redisReply *reply);
 static ngx_int_t redis_again(lines_redis_op_t *op);
 static ngx_int_t redis_resend(lines_redis_op_t *op);
-static void redis_check_error(lines_redis_t *redis, redisReply *reply);
+static void redis_check_error(lines_redis_node_t *node, redisReply *reply);
 static void redis_deadline_handler(ngx_event_t *ev);
 static void redis_done(lines_redis_op_t *op, redisReply *reply);
 static void redis_tell(lines_redis_op_t *op, redisReply *reply);
@@ -37,8 +45,7 @@ const ngx_msec_t  lines_redis_bounds[LINES_REDIS_LATENCIES - 1] = {
 lines_redis_t *
 lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
 {
-    lines_redis_t             *redis;
-    lines_redis_connection_t  *conn;
+    lines_redis_t  *redis;
 
     redis = ngx_pcalloc(cycle->pool, sizeof(lines_redis_t));
     if (redis == NULL) {
@@ -48,92 +55,179 @@ lines_redis_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf)
     redis->conf = conf;
     redis->log = cycle->log;
 
-    ngx_queue_init(&redis->waiting);
-
-    redis->refuse.handler = redis_refuse_handler;
-    redis->refuse.data = redis;
-    redis->refuse.log = cycle->log;
-
-    conn = &redis->connection;
-
-    conn->conf = conf;
-    conn->log = cycle->log;
-    conn->data = redis;
-    conn->role = "commands";
-    conn->status = &redis->status;
-    conn->ready = redis_ready;
-    conn->lost = redis_lost;
-
     if (conf->master.len) {
         redis->sentinel = lines_sentinel_create(cycle, conf);
         if (redis->sentinel == NULL) {
             return NULL;
         }
-
-        lines_sentinel_follow(redis->sentinel, conn);
     }
+
+    if (conf->cluster) {
+        redis->cluster = lines_cluster_create(cycle, redis);
+
+        return redis->cluster ? redis : NULL;
+    }
+
+    redis->node = lines_redis_node_create(redis, NULL);
+
+    return redis->node ? redis : NULL;
+}
+
+
+lines_redis_node_t *
+lines_redis_node_create(lines_redis_t *redis, lines_cluster_address_t *address)
+{
+    ngx_str_t                  host;
+    lines_redis_node_t        *node;
+    lines_redis_connection_t  *conn;
+
+    node = ngx_calloc(sizeof(lines_redis_node_t), redis->log);
+    if (node == NULL) {
+        return NULL;
+    }
+
+    node->redis = redis;
+
+    ngx_queue_init(&node->waiting);
+
+    node->refuse.handler = redis_refuse_handler;
+    node->refuse.data = node;
+    node->refuse.log = redis->log;
+
+    conn = &node->connection;
+
+    conn->conf = redis->conf;
+    conn->log = redis->log;
+    conn->data = node;
+    conn->role = "commands";
+    conn->status = &node->status;
+    conn->ready = redis_ready;
+    conn->lost = redis_lost;
+
+    if (address) {
+        node->address = *address;
+
+        host.data = address->host;
+        host.len = address->len;
+
+        node->name.data = node->name_data;
+        node->name.len = ngx_sprintf(node->name_data,
+                                     ngx_strlchr(host.data,
+                                                 host.data + host.len, ':')
+                                     ? "[%V]:%d" : "%V:%d", &host,
+                                     (int) address->port)
+                         - node->name_data;
+    }
+
+    lines_redis_node_guide(node, conn);
 
     lines_redis_open(conn);
 
-    if (conf->replicas) {
-        redis->commit = lines_redis_commit_create(cycle, redis, redis_done);
-        if (redis->commit == NULL) {
+    if (redis->conf->replicas) {
+        node->commit = lines_redis_commit_create(node, redis_done);
+
+        if (node->commit == NULL) {
+            lines_redis_node_destroy(node);
             return NULL;
         }
     }
 
-    return redis;
+    return node;
+}
+
+
+void
+lines_redis_node_guide(lines_redis_node_t *node, lines_redis_connection_t *conn)
+{
+    if (node->address.port) {
+        conn->name = &node->name;
+        conn->guide = node;
+        conn->locate = redis_locate;
+
+    } else if (node->redis->sentinel) {
+        lines_sentinel_follow(node->redis->sentinel, conn);
+    }
+}
+
+
+static void
+redis_locate(lines_redis_connection_t *conn, ngx_uint_t last)
+{
+    lines_redis_node_t *node = conn->guide;
+
+    ngx_str_t  host;
+
+    host.data = node->address.host;
+    host.len = node->address.len;
+
+    lines_redis_located(conn, &host, node->address.port, 0);
+}
+
+
+void
+lines_redis_node_destroy(lines_redis_node_t *node)
+{
+    node->connection.away = 1;
+
+    lines_redis_close(&node->connection);
+
+    if (node->commit) {
+        lines_redis_commit_destroy(node->commit);
+    }
+
+    if (node->refuse.posted) {
+        ngx_delete_posted_event(&node->refuse);
+    }
+
+    redis_refuse_handler(&node->refuse);
+
+    ngx_free(node);
 }
 
 
 void
 lines_redis_destroy(lines_redis_t *redis)
 {
-    redis->connection.away = 1;
+    redis->closed = 1;
 
-    lines_redis_close(&redis->connection);
-
-    if (redis->commit) {
-        lines_redis_commit_destroy(redis->commit);
+    if (redis->cluster) {
+        lines_cluster_destroy(redis->cluster);
+        return;
     }
+
+    lines_redis_node_destroy(redis->node);
 
     if (redis->sentinel) {
         lines_sentinel_destroy(redis->sentinel);
     }
-
-    if (redis->refuse.posted) {
-        ngx_delete_posted_event(&redis->refuse);
-    }
-
-    redis_refuse_handler(&redis->refuse);
 }
 
 
 void
 lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 {
+    lines_redis_node_t        *node;
     lines_redis_connection_t  *conn;
-
-    conn = &redis->connection;
 
     *status = redis->status;
 
+    if (redis->cluster) {
+        lines_cluster_status(redis->cluster, status);
+    }
+
+    node = NULL;
+
+    while ((node = redis_next(redis, node))) {
+        redis_add_status(node, status);
+    }
+
+    if (redis->cluster) {
+        return;
+    }
+
+    conn = &redis->node->connection;
+
     status->connected = (conn->state == LINES_REDIS_READY);
-    status->unconfirmed = redis->commit
-                          && !lines_redis_commit_good(redis->commit);
-    status->away = conn->away;
-    status->probing = conn->away
-                      && conn->state >= LINES_REDIS_RESOLVING
-                      && conn->state <= LINES_REDIS_HANDSHAKE;
-    status->reconnects = conn->connects ? conn->connects - 1 : 0;
-    status->denied = conn->denied_at
-                     && ngx_current_msec - conn->denied_at
-                        <= LINES_REDIS_DENIED;
-    status->refuses = conn->refused_at
-                      && ngx_current_msec - conn->refused_at
-                         <= LINES_REDIS_REFUSED
-                      ? conn->refuses
-                      : NULL;
 
     if (!status->connected) {
         status->reason.data = conn->logged;
@@ -142,35 +236,90 @@ lines_redis_status(lines_redis_t *redis, lines_redis_status_t *status)
 }
 
 
+/* all of them in turn, from NULL to NULL */
+
+static lines_redis_node_t *
+redis_next(lines_redis_t *redis, lines_redis_node_t *node)
+{
+    return redis->cluster ? lines_cluster_next(redis->cluster, node)
+                          : node ? NULL : redis->node;
+}
+
+
+static void
+redis_add_status(lines_redis_node_t *node, lines_redis_status_t *status)
+{
+    lines_redis_status_t      *own;
+    lines_redis_connection_t  *conn;
+
+    own = &node->status;
+    conn = &node->connection;
+
+    status->evicts |= own->evicts;
+    status->no_aof |= own->no_aof;
+    status->no_info |= own->no_info;
+    status->no_config |= own->no_config;
+    status->settings |= own->settings;
+    status->readonly |= own->readonly;
+
+    status->unconfirmed |= node->commit
+                           && !lines_redis_commit_good(node->commit);
+    status->away |= conn->away;
+    status->probing |= conn->away
+                       && conn->state >= LINES_REDIS_RESOLVING
+                       && conn->state <= LINES_REDIS_HANDSHAKE;
+    status->reconnects += conn->connects ? conn->connects - 1 : 0;
+    status->denied |= conn->denied_at
+                      && ngx_current_msec - conn->denied_at
+                         <= LINES_REDIS_DENIED;
+
+    if (conn->refused_at
+        && ngx_current_msec - conn->refused_at <= LINES_REDIS_REFUSED)
+    {
+        status->refuses = conn->refuses;
+    }
+}
+
+
 void
 lines_redis_review(lines_redis_t *redis)
 {
-    lines_redis_look(&redis->connection);
+    lines_redis_node_t  *node;
+
+    node = NULL;
+
+    while ((node = redis_next(redis, node))) {
+        lines_redis_look(&node->connection);
+    }
 }
 
 
 static void
 redis_ready(void *data)
 {
-    lines_redis_t *redis = data;
+    lines_redis_node_t *node = data;
 
     ngx_queue_t       *q;
     lines_redis_op_t  *op;
 
-    redis->status.readonly = 0;
+    node->status.readonly = 0;
 
-    if (redis->commit) {
-        lines_redis_commit_renew(redis->commit);
+    if (node->redis->cluster) {
+        lines_cluster_ready(node->redis->cluster);
     }
 
-    while (!ngx_queue_empty(&redis->waiting)) {
-        q = ngx_queue_head(&redis->waiting);
+    if (node->commit) {
+        lines_redis_commit_renew(node->commit);
+    }
+
+    while (!ngx_queue_empty(&node->waiting)) {
+        q = ngx_queue_head(&node->waiting);
         ngx_queue_remove(q);
 
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
 
         if (redis_send(op, op->start, op->len) != NGX_OK) {
-            ngx_queue_insert_head(&redis->waiting, q);
+            ngx_queue_insert_head(&node->waiting, q);
             break;
         }
     }
@@ -180,10 +329,14 @@ redis_ready(void *data)
 static void
 redis_lost(void *data)
 {
-    lines_redis_t *redis = data;
+    lines_redis_node_t *node = data;
 
-    if (redis->connection.away && !ngx_queue_empty(&redis->waiting)) {
-        ngx_post_event(&redis->refuse, &ngx_posted_events);
+    if (node->redis->cluster) {
+        lines_cluster_lost(node->redis->cluster);
+    }
+
+    if (node->connection.away && !ngx_queue_empty(&node->waiting)) {
+        ngx_post_event(&node->refuse, &ngx_posted_events);
     }
 }
 
@@ -191,18 +344,18 @@ redis_lost(void *data)
 static void
 redis_refuse_handler(ngx_event_t *ev)
 {
-    lines_redis_t *redis = ev->data;
+    lines_redis_node_t *node = ev->data;
 
     ngx_queue_t       *q;
     lines_redis_op_t  *op;
 
-    while (redis->connection.away && !ngx_queue_empty(&redis->waiting)) {
-        q = ngx_queue_head(&redis->waiting);
+    while (node->connection.away && !ngx_queue_empty(&node->waiting)) {
+        q = ngx_queue_head(&node->waiting);
         ngx_queue_remove(q);
 
         op = ngx_queue_data(q, lines_redis_op_t, asked.queue);
 
-        redis->status.errors++;
+        node->redis->status.errors++;
 
         redis_done(op, NULL);
     }
@@ -210,21 +363,26 @@ redis_refuse_handler(ngx_event_t *ev)
 
 
 lines_redis_op_t *
-lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
+lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot, size_t len,
+    ngx_uint_t durable)
 {
-    ngx_uint_t         missing;
-    lines_redis_op_t  *op;
+    ngx_uint_t           away, missing;
+    lines_redis_op_t    *op;
+    lines_redis_node_t  *node;
 
-    durable = durable && redis->commit;
-    missing = durable && !lines_redis_commit_good(redis->commit);
+    node = redis->cluster ? lines_cluster_node(redis->cluster, slot)
+                          : redis->node;
+    away = node ? node->connection.away : lines_cluster_away(redis->cluster);
+    durable = durable && redis->conf->replicas;
+    missing = durable && node && !lines_redis_commit_good(node->commit);
 
-    if (redis->connection.away
+    if (away
         || missing
         || redis->status.inflight >= redis->conf->max_inflight)
     {
         ngx_log_debug3(NGX_LOG_DEBUG_EVENT, redis->log, 0,
-                       "lines redis refuses: away:%d, missing:%ui, in "
-                       "flight:%ui", (int) redis->connection.away, missing,
+                       "lines redis refuses: away:%ui, missing:%ui, in "
+                       "flight:%ui", away, missing,
                        redis->status.inflight);
         redis->status.refused++;
         return NULL;
@@ -238,6 +396,7 @@ lines_redis_op_create(lines_redis_t *redis, size_t len, ngx_uint_t durable)
     ngx_memzero(op, sizeof(lines_redis_op_t));
 
     op->redis = redis;
+    op->slot = slot;
     op->durable = durable;
     op->ident = -1;
     op->start = (u_char *) (op + 1);
@@ -276,7 +435,8 @@ lines_redis_op_t *
 lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
     void *data)
 {
-    lines_redis_t  *redis;
+    lines_redis_t       *redis;
+    lines_redis_node_t  *node;
 
     redis = op->redis;
 
@@ -288,16 +448,35 @@ lines_redis_op_submit(lines_redis_op_t *op, lines_redis_handler_pt handler,
 
     redis->status.commands++;
 
-    if (redis_send(op, op->start, op->len) == NGX_OK) {
-        return op;
+    node = redis->cluster ? lines_cluster_node(redis->cluster, op->slot)
+                          : redis->node;
+
+    if (node) {
+        lines_redis_op_place(op, node);
+
+    } else {
+        lines_cluster_later(redis->cluster, op);
     }
 
-    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, redis->log, 0,
+    return op;
+}
+
+
+void
+lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node)
+{
+    op->node = node;
+    op->sent = 0;
+    op->retried = 0;
+
+    if (redis_send(op, op->start, op->len) == NGX_OK) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_EVENT, op->redis->log, 0,
                    "lines redis op waits: %p", op);
 
-    ngx_queue_insert_tail(&redis->waiting, &op->asked.queue);
-
-    return op;
+    ngx_queue_insert_tail(&node->waiting, &op->asked.queue);
 }
 
 
@@ -308,11 +487,17 @@ redis_send(lines_redis_op_t *op, u_char *start, size_t len)
 {
     lines_redis_connection_t  *conn;
 
-    conn = &op->redis->connection;
+    conn = &op->node->connection;
 
-    if (conn->state != LINES_REDIS_READY
-        || lines_redis_send(conn, &op->asked, start, len) != NGX_OK)
-    {
+    if (conn->state != LINES_REDIS_READY) {
+        return NGX_DECLINED;
+    }
+
+    if (op->asking) {
+        lines_redis_ask(conn, redis_asked, NULL, "ASKING");
+    }
+
+    if (lines_redis_send(conn, &op->asked, start, len) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -323,11 +508,18 @@ redis_send(lines_redis_op_t *op, u_char *start, size_t len)
 
 
 static void
+redis_asked(lines_redis_connection_t *conn, void *data, redisReply *reply)
+{
+}
+
+
+static void
 redis_reply_handler(lines_redis_connection_t *conn, void *data,
     redisReply *reply)
 {
     lines_redis_op_t *op = data;
 
+    ngx_int_t       rc;
     ngx_uint_t      i;
     ngx_msec_t      ms;
     lines_redis_t  *redis;
@@ -360,7 +552,20 @@ redis_reply_handler(lines_redis_connection_t *conn, void *data,
             return;
         }
 
-        redis_check_error(redis, reply);
+        rc = redis->cluster
+             ? lines_cluster_redirect(redis->cluster, op, reply)
+             : NGX_DECLINED;
+
+        if (rc == NGX_OK) {
+            return;
+        }
+
+        if (rc == NGX_DECLINED) {
+            redis_check_error(op->node, reply);
+
+        } else {
+            redis->status.errors++;
+        }
     }
 
     if (reply) {
@@ -381,7 +586,7 @@ redis_reply_handler(lines_redis_connection_t *conn, void *data,
         && op->durable
         && op->handler)
     {
-        lines_redis_commit_hold(redis->commit, op, reply);
+        lines_redis_commit_hold(op->node->commit, op, reply);
         return;
     }
 
@@ -403,9 +608,9 @@ redis_again(lines_redis_op_t *op)
     lines_redis_connection_t  *conn;
 
     redis = op->redis;
-    conn = &redis->connection;
+    conn = &op->node->connection;
 
-    if (conn->away || op->expired || op->handler == NULL) {
+    if (conn->away || redis->closed || op->expired || op->handler == NULL) {
         return NGX_DECLINED;
     }
 
@@ -424,10 +629,15 @@ redis_again(lines_redis_op_t *op)
     ngx_log_debug2(NGX_LOG_DEBUG_EVENT, redis->log, 0,
                    "lines redis op again: %p unsent:%ui", op, unsent);
 
+    if (redis->cluster) {
+        lines_cluster_later(redis->cluster, op);
+        return NGX_OK;
+    }
+
     op->sent = 0;
     op->retried = 0;
 
-    ngx_queue_insert_tail(&redis->waiting, &op->asked.queue);
+    ngx_queue_insert_tail(&op->node->waiting, &op->asked.queue);
 
     return NGX_OK;
 }
@@ -480,8 +690,9 @@ redis_resend(lines_redis_op_t *op)
  */
 
 static void
-redis_check_error(lines_redis_t *redis, redisReply *reply)
+redis_check_error(lines_redis_node_t *node, redisReply *reply)
 {
+    lines_redis_t             *redis;
     lines_redis_connection_t  *conn;
 
     static const struct {
@@ -518,7 +729,8 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
 
     }, *error;
 
-    conn = &redis->connection;
+    redis = node->redis;
+    conn = &node->connection;
 
     for (error = errors; error->words; error++) {
         if (lines_redis_error_is(reply, error->words)) {
@@ -535,7 +747,7 @@ redis_check_error(lines_redis_t *redis, redisReply *reply)
     redis->status.errors++;
 
     if (error->leave) {
-        redis->status.readonly |= error->readonly;
+        node->status.readonly |= error->readonly;
         lines_redis_drain(conn, error->leave);
 
     } else if (error->words
@@ -609,7 +821,7 @@ redis_tell(lines_redis_op_t *op, redisReply *reply)
     handler = op->handler;
     op->handler = NULL;
 
-    if (handler && op->redis->connection.state != LINES_REDIS_CLOSED) {
+    if (handler && !op->redis->closed) {
         op->redis->repeated = op->repeated;
         handler(op->data, reply);
     }

@@ -16,6 +16,8 @@
 
 typedef struct lines_redis_op_s      lines_redis_op_t;
 typedef struct lines_redis_commit_s  lines_redis_commit_t;
+typedef struct lines_redis_node_s    lines_redis_node_t;
+typedef struct lines_cluster_s       lines_cluster_t;
 
 
 /*
@@ -37,6 +39,7 @@ typedef void (*lines_redis_handler_pt)(void *data, redisReply *reply);
 
 struct lines_redis_op_s {
     lines_redis_t          *redis;
+    lines_redis_node_t     *node;       /* it is sent to, or waits for */
     lines_redis_handler_pt  handler;    /* NULL: nobody waits */
     void                   *data;
 
@@ -45,6 +48,9 @@ struct lines_redis_op_s {
 
     ngx_event_t             timer;
     lines_redis_asked_t     asked;      /* until it is sent: waiting */
+
+    ngx_int_t               slot;
+    ngx_uint_t              redirects;
 
     lines_script_t         *script;
     ngx_uint_t              argc;       /* of a script's command */
@@ -61,24 +67,51 @@ struct lines_redis_op_s {
     unsigned                again:1;    /* it only reads, or its file says
                                            "--@again", see store/README.md */
     unsigned                repeated:1;
+    unsigned                asking:1;   /* ASKING goes before it */
     unsigned                durable:1;  /* replicas are waited for */
 
     redisReply             *reply;      /* kept back until then */
 };
 
 
-struct lines_redis_s {
-    lines_redis_connection_t  connection;
-    lines_redis_conf_t       *conf;
-    ngx_log_t                *log;
+/*
+ * One server that takes commands: its connection, the operations that wait for
+ * that, and what makes sure that replicas have what was written there.
+ */
 
-    lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
+struct lines_redis_node_s {
+    lines_redis_connection_t  connection;
+    lines_redis_t            *redis;
     lines_redis_commit_t     *commit;      /* NULL: replicas=0 */
 
     ngx_queue_t               waiting;
     ngx_event_t               refuse;      /* those that wait in vain */
 
-    lines_redis_status_t      status;
+    lines_redis_status_t      status;      /* what INFO and CONFIG say, and
+                                              readonly */
+
+    /* of a cluster */
+    ngx_queue_t               queue;
+    ngx_str_t                 name;
+    lines_cluster_address_t   address;     /* no port: it is of none */
+    ngx_uint_t                nslots;
+    ngx_msec_t                asked_at;    /* ASK led to it last; 0: never */
+    ngx_uint_t                marker;
+    u_char                    name_data[LINES_CLUSTER_HOST + sizeof("[]:65535")];
+};
+
+
+struct lines_redis_s {
+    lines_redis_conf_t       *conf;
+    ngx_log_t                *log;
+
+    lines_redis_node_t       *node;        /* the one that there is, or */
+    lines_cluster_t          *cluster;     /* who knows them; else NULL */
+    lines_sentinel_t         *sentinel;    /* NULL: conf has the address */
+
+    lines_redis_status_t      status;      /* what is counted */
+
+    ngx_uint_t                closed;      /* flag: nobody is told any more */
 
     ngx_uint_t                repeated;    /* flag, in a handler: its operation
                                               was sent twice, the first may run
@@ -87,12 +120,31 @@ struct lines_redis_s {
 
 
 /*
+ * Starts to connect, to that address of a cluster's, copied, or, where it is
+ * NULL, to where the configuration or Sentinel says.  NULL: no memory.
+ */
+lines_redis_node_t *lines_redis_node_create(lines_redis_t *redis,
+    lines_cluster_address_t *address);
+
+/* a connection that is to be opened goes where that of the node does */
+void lines_redis_node_guide(lines_redis_node_t *node,
+    lines_redis_connection_t *conn);
+
+/* who waits for it, or for a reply of it, is told of none */
+void lines_redis_node_destroy(lines_redis_node_t *node);
+
+
+/*
+ * slot: of its keys, or LINES_CLUSTER_ANY; whatever, where there is no cluster.
  * len: room at op->start for the command, counted in status.inflight; durable:
  * replicas are waited for, if there are to be any.  NULL: Redis is away, or such
  * replicas are, too much is under way, or there is no memory.
  */
-lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, size_t len,
-    ngx_uint_t durable);
+lines_redis_op_t *lines_redis_op_create(lines_redis_t *redis, ngx_int_t slot,
+    size_t len, ngx_uint_t durable);
+
+/* sends it there, or lets it wait for that; it is in no queue */
+void lines_redis_op_place(lines_redis_op_t *op, lines_redis_node_t *node);
 
 /*
  * Starts the deadline, and sends op->start; while a connection is being made

@@ -4,6 +4,7 @@
  * commands on one that subscribes), and the heartbeat that proves it alive.
  */
 
+#include "store/cluster.h"
 #include "store/redis_life.h"
 #include "store/redis_log.h"
 #include "store/redis_op.h"
@@ -96,7 +97,10 @@ lines_subscriber_create(ngx_cycle_t *cycle, lines_redis_conf_t *conf,
     conn->lost = subscriber_lost;
     conn->message = subscriber_message;
 
-    if (redis->sentinel) {
+    if (redis->cluster) {
+        lines_cluster_follow(redis->cluster, conn);
+
+    } else if (redis->sentinel) {
         lines_sentinel_follow(redis->sentinel, conn);
     }
 
@@ -312,7 +316,7 @@ heartbeat_publish(lines_subscriber_t *sub)
 
     len = ngx_sprintf(token, "%M", ngx_current_msec) - token;
 
-    sub->op = lines_redis_op_create(sub->redis,
+    sub->op = lines_redis_op_create(sub->redis, LINES_CLUSTER_ANY,
                                     4 * LINES_REDIS_STRING + sub->echo.len
                                     + sizeof("PUBLISH") - 1 + len, 0);
     if (sub->op == NULL) {
